@@ -1,0 +1,23 @@
+"""sniproxy: the layer-4 proxy that Apache Pulsar's PIP-60 asks for.
+
+The map of the house, in the order in which a connection meets it (docs/architecture.md has the picture):
+
+==================  =====================================================================================
+``wire``            pure: bytes in, values out. The ClientHello reader, TLS alerts, what is not TLS
+``names``           pure: server names, wildcards, IP literals: how they are written and compared
+``routing``         pure: from a server name to a route, from a route to its targets in turn
+``config``          pure: TOML text in, a checked ``Configuration`` out, or an error that names the cure
+``events``          pure: what is known of a connection, and the closed set of its results
+``interfaces``      the words that resolver plugins are written against
+``resolvers``       one file a resolver; found through ``twisted.plugin``
+``net``             the only room with sockets: accept, hello, dial, relay, and closing in order
+``conversation``    one coroutine: the life of a connection
+``journal``         the access log
+``service``         builds all of it, starts and drains it; what other Twisted programs embed
+``tap``             the command line of ``twistd sniproxy``
+``pulsar``          pure: Pulsar's frames and commands
+``demo``            the embedded stand-in cluster and the tour that ``make run`` shows
+==================  =====================================================================================
+"""
+
+__version__ = "0.1.0"

@@ -1,0 +1,83 @@
+"""Server names: how they are written, compared, and told from IP literals. Pure.
+
+A *server name* here is always normalised: lower case, without the one trailing dot that DNS allows; an IP literal is in
+its shortest form. Two names are the same when their normalised texts are equal.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+
+MAX_NAME = 253
+"""Characters in a server name, the trailing dot not counted (RFC 1035, section 2.3.4: 255 octets on the wire)."""
+
+_NAME = re.compile(r"(?:[a-z0-9_-]{1,63}\.)*[a-z0-9_-]{1,63}")
+_ALLOWED = re.compile(r"[A-Za-z0-9_.-]")
+
+
+class BadName(ValueError):
+    """A text that is no server name; the message says which rule it breaks."""
+
+
+def server_name(text: str) -> str:
+    """The normalised form of a server name or an IP literal.
+
+    1 to 253 characters of letters, digits, ``-``, ``_`` and dots, in labels of 1 to 63 (RFC 1035, section 2.3; the
+    underscore is not in the RFC but is in use); or an IPv4 or IPv6 address without brackets.
+
+    @raise BadName: the text is neither.
+    """
+    # Some characters outside ASCII have a lower case inside it (the Kelvin sign): they stay what they are, and bad.
+    name = text.lower() if text.isascii() else text
+    if name.endswith("."):
+        name = name[:-1]
+    if len(name) <= MAX_NAME and _NAME.fullmatch(name):
+        return name
+    address = ip_literal(name)
+    if address is not None:
+        return address
+    raise BadName(_fault(name))
+
+
+def pattern(text: str) -> str:
+    """The normalised form of what a route's ``server_name`` may be: a server name, an IP literal, or ``*.`` and a name.
+
+    @raise BadName: it is none of these; the star stands only for the whole leftmost label or labels.
+    """
+    if "*" not in text:
+        return server_name(text[1:-1] if text.startswith("[") and text.endswith("]") else text)
+    if text == "*":
+        raise BadName("'*' alone would match every name; write a [default] table for that")
+    if not text.startswith("*.") or "*" in text[2:]:
+        raise BadName("'*' is allowed only as the whole leftmost label, as in '*.example.com'")
+    rest = server_name(text[2:])
+    if ip_literal(rest) is not None:
+        raise BadName("an IP address has no names below it")
+    return f"*.{rest}"
+
+
+def ip_literal(text: str) -> str | None:
+    """The shortest form of an IPv4 or IPv6 address, or None when the text is not one. A zone (``%eth0``) is not one."""
+    # Most names fail here without the cost of an exception: an address ends in a digit or has a colon.
+    if ":" not in text and not text[-1:].isdigit():
+        return None
+    if "%" in text:
+        return None
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        return None
+
+
+def _fault(name: str) -> str:
+    if not name:
+        return "the name is empty"
+    if len(name) > MAX_NAME:
+        return f"the name has {len(name)} characters; at most {MAX_NAME} are allowed"
+    for character in name:
+        if not _ALLOWED.fullmatch(character):
+            return f"the character {character!a} is not allowed in a server name"
+    if "" in name.split("."):
+        return "a label of the name is empty"
+    return "a label of the name has more than 63 characters"

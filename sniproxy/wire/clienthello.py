@@ -1,0 +1,283 @@
+"""The ClientHello reader: which server name does this TLS client ask for?
+
+Sources: RFC 8446 (TLS 1.3; sections 4.1.2, 4.2, 5.1), RFC 5246 (TLS 1.2; 7.4.1.2), RFC 6066 (server_name; section 3),
+RFC 7301 (ALPN), RFC 8701 (GREASE: unknown values pass), RFC 9849 (ECH: the outer name is the one that is read).
+
+It is strict, so that it reads the same name as the TLS stack behind the proxy would, or none: a hello that cannot be
+read is an error of its own and never looks like a hello without a name. It judges structure only: no version, cipher
+or extension is refused for what it says.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+from sniproxy.names import BadName, server_name
+from sniproxy.wire.alerts import Alert
+from sniproxy.wire.foreign import LONGEST, diagnose
+
+MAX_HANDSHAKE = 65_536
+"""Bytes of a handshake message that are read, its 4-byte header counted. Post-quantum hellos have 1.5 to 8 kB."""
+
+_HANDSHAKE, _CLIENT_HELLO = 22, 1
+_RECORD_TYPES = {20: "change_cipher_spec", 21: "alert", 22: "handshake", 23: "application_data", 24: "heartbeat"}
+_MAX_FRAGMENT = 1 << 14
+_SERVER_NAME, _ALPN, _SUPPORTED_VERSIONS = 0, 16, 43
+_TLS13 = 0x0304
+
+
+@attrs.frozen
+class ClientHello:
+    """What a readable hello says.
+
+    @ivar server_name: normalised (see L{sniproxy.names}); None when the hello has no ``server_name`` extension or the
+        extension has no host name.
+    @ivar alpn: the protocols offered, in order; bytes outside ASCII as backslash escapes.
+    @ivar legacy_version: 0x0303 for TLS 1.2 and 1.3.
+    @ivar offers_tls13: ``supported_versions`` has TLS 1.3.
+    """
+
+    server_name: str | None
+    alpn: tuple[str, ...]
+    legacy_version: int
+    offers_tls13: bool
+
+
+class HelloError(Exception):
+    """The bytes are no ClientHello that can be read. The message says why.
+
+    @ivar alert: what to tell the client; None: close without an alert.
+    @ivar legacy_version: the hello's, as far as it was read.
+    """
+
+    def __init__(self, reason: str, alert: Alert | None = None, legacy_version: int = 0x0303) -> None:
+        super().__init__(reason)
+        self.alert = alert
+        self.legacy_version = legacy_version
+
+
+class NotTLS(HelloError):
+    """Another protocol came; there is nobody to understand an alert."""
+
+
+class HelloTooLong(HelloError):
+    """The hello is longer than the reader's limit."""
+
+
+class ClientHelloReader:
+    """Reads one ClientHello from a stream, however TCP and the TLS records cut it.
+
+    Each byte is looked at once when it comes, and once more when the hello is whole: linear work however small the
+    pieces. The reader keeps the handshake only; whoever feeds it keeps the bytes as they came.
+
+    @param limit: bytes of handshake, header included.
+    """
+
+    __slots__ = ("_handshake", "_head", "_header", "_left", "_limit", "_records", "_whole")
+
+    def __init__(self, limit: int = MAX_HANDSHAKE) -> None:
+        self._limit = limit
+        self._head = bytearray()  # the first bytes, until it is known that they are TLS
+        self._header = bytearray()  # of the record that begins
+        self._handshake = bytearray()
+        self._left = 0  # bytes of the current record still to come
+        self._records = 0
+        self._whole = 0  # length of the handshake message; 0: not known yet
+
+    def feed(self, data: bytes) -> ClientHello | None:
+        """Take the next bytes of the stream.
+
+        Bytes behind the hello's last record (early data, or what a client sends on) are not looked at.
+
+        @return: the hello, once it is whole; None: more is needed.
+        @raise HelloError: it cannot be read; the reader is not to be fed again.
+        """
+        if not self._records:
+            self._head += data[: LONGEST - len(self._head)]
+            if self._head and self._head[0] not in _RECORD_TYPES:
+                what = diagnose(bytes(self._head))
+                if what is None:
+                    return None
+                raise NotTLS(what)
+        at, end = 0, len(data)
+        while at < end:
+            if not self._left:
+                taken = min(5 - len(self._header), end - at)
+                self._header += data[at : at + taken]
+                at += taken
+                try:
+                    if not self._begin_record():
+                        return None
+                except HelloError as error:
+                    if len(self._handshake) >= 6:  # its version has come
+                        error.legacy_version = self._handshake[4] << 8 | self._handshake[5]
+                    raise
+            taken = min(self._left, end - at)
+            if taken:
+                self._handshake += data[at : at + taken]
+                at += taken
+                self._left -= taken
+                if self._complete():
+                    return _parse(bytes(self._handshake))
+        return None
+
+    def _begin_record(self) -> bool:
+        """Check the record header as far as it has come. @return: it is whole, and its length is in C{_left}."""
+        header = self._header
+        kind = header[0]
+        if len(header) > 1 and header[1] != 3:
+            if not self._records:
+                raise NotTLS(f"the first bytes look like a TLS record of version {header[1]}.x; there is only 3.x")
+            raise HelloError(f"a TLS record of version {header[1]}.x came; there is only 3.x", Alert.DECODE_ERROR)
+        if kind != _HANDSHAKE and len(header) > 1:
+            where = "between the hello's fragments" if self._records else "first"
+            name = _RECORD_TYPES.get(kind, "unknown")
+            raise HelloError(f"a TLS record of type {name} ({kind}) came {where}", Alert.UNEXPECTED_MESSAGE)
+        if len(header) < 5:
+            return False
+        length = header[3] << 8 | header[4]
+        if not length:
+            raise HelloError("a handshake record is empty", Alert.UNEXPECTED_MESSAGE)
+        if length > _MAX_FRAGMENT:
+            raise HelloError(
+                f"a TLS record has {length} bytes; at most {_MAX_FRAGMENT} are allowed", Alert.RECORD_OVERFLOW
+            )
+        self._left = length
+        self._records += 1
+        header.clear()
+        return True
+
+    def _complete(self) -> bool:
+        handshake = self._handshake
+        if handshake[0] != _CLIENT_HELLO:
+            raise HelloError(
+                f"a handshake message of type {handshake[0]} came where a ClientHello was due", Alert.UNEXPECTED_MESSAGE
+            )
+        if not self._whole:
+            if len(handshake) < 4:
+                return False
+            self._whole = 4 + int.from_bytes(handshake[1:4], "big")
+            if self._whole > self._limit:
+                raise HelloTooLong(f"the hello says it has {self._whole} bytes; at most {self._limit} are read")
+        if len(handshake) + self._left > self._whole:
+            raise HelloError("bytes follow the hello inside its own record", Alert.DECODE_ERROR)
+        return len(handshake) == self._whole
+
+
+def _parse(message: bytes) -> ClientHello:
+    """A whole ClientHello message, its 4-byte header included."""
+    legacy_version = 0x0303
+    try:
+        if len(message) < 4 + 2 + 32 + 1:
+            raise HelloError("the hello is too short for its fixed fields", Alert.DECODE_ERROR)
+        legacy_version = message[4] << 8 | message[5]
+        end = len(message)
+        at = 4 + 2 + 32
+        session_id = message[at]
+        at += 1 + session_id
+        if session_id > 32:
+            raise HelloError(f"the session id has {session_id} bytes; at most 32 are allowed", Alert.DECODE_ERROR)
+        if at + 2 > end:
+            raise _lie("session id")
+        ciphers = message[at] << 8 | message[at + 1]
+        at += 2 + ciphers
+        if not ciphers or ciphers & 1:
+            raise HelloError(f"the list of cipher suites has {ciphers} bytes", Alert.DECODE_ERROR)
+        if at + 1 > end:
+            raise _lie("list of cipher suites")
+        compressions = message[at]
+        at += 1 + compressions
+        if not compressions:
+            raise HelloError("the list of compression methods is empty", Alert.DECODE_ERROR)
+        if at > end:
+            raise _lie("list of compression methods")
+        if at == end:  # TLS 1.2 and older: no extensions at all
+            return ClientHello(None, (), legacy_version, False)
+        if at + 2 > end or at + 2 + (message[at] << 8 | message[at + 1]) != end:
+            raise _lie("list of extensions")
+        return _extensions(message, at + 2, end, legacy_version)
+    except HelloError as error:
+        error.legacy_version = legacy_version
+        raise
+
+
+def _extensions(message: bytes, at: int, end: int, legacy_version: int) -> ClientHello:
+    name: str | None = None
+    alpn: tuple[str, ...] = ()
+    offers_tls13 = False
+    seen: set[int] = set()
+    while at < end:
+        if at + 4 > end:
+            raise _lie("list of extensions")
+        kind = message[at] << 8 | message[at + 1]
+        start = at + 4
+        at = start + (message[at + 2] << 8 | message[at + 3])
+        if at > end:
+            raise _lie(f"extension {kind}")
+        if kind in seen:
+            raise HelloError(f"extension {kind} comes twice", Alert.ILLEGAL_PARAMETER)
+        seen.add(kind)
+        if kind == _SERVER_NAME:
+            name = _server_name(message[start:at])
+        elif kind == _ALPN:
+            alpn = _alpn(message[start:at])
+        elif kind == _SUPPORTED_VERSIONS:
+            offers_tls13 = _supported_versions(message[start:at])
+    return ClientHello(name, alpn, legacy_version, offers_tls13)
+
+
+def _server_name(body: bytes) -> str | None:
+    """RFC 6066, section 3. A name type other than host_name is skipped by its 16-bit length."""
+    end = len(body)
+    if end < 2 or 2 + (body[0] << 8 | body[1]) != end:
+        raise _lie("server_name extension")
+    if end == 2:
+        raise HelloError("the server_name extension has an empty list", Alert.DECODE_ERROR)
+    name: str | None = None
+    at = 2
+    while at < end:
+        if at + 3 > end:
+            raise _lie("server_name list")
+        kind, start = body[at], at + 3
+        at = start + (body[at + 1] << 8 | body[at + 2])
+        if at > end:
+            raise _lie("server name")
+        if kind != 0:
+            continue
+        if name is not None:
+            raise HelloError("the hello has two host names", Alert.ILLEGAL_PARAMETER)
+        if at == start:
+            raise HelloError("the server name is empty", Alert.DECODE_ERROR)
+        try:
+            # latin-1 maps every byte to a character of its own, so that the error can name it.
+            name = server_name(body[start:at].decode("latin-1"))
+        except BadName as error:
+            raise HelloError(f"bad server name: {error}", Alert.ILLEGAL_PARAMETER) from error
+    return name
+
+
+def _alpn(body: bytes) -> tuple[str, ...]:
+    """RFC 7301, section 3.1."""
+    end = len(body)
+    if end < 4 or 2 + (body[0] << 8 | body[1]) != end:
+        raise _lie("ALPN extension")
+    protocols = []
+    at = 2
+    while at < end:
+        start = at + 1
+        at = start + body[at]
+        if at == start or at > end:
+            raise _lie("ALPN list")
+        protocols.append(body[start:at].decode("ascii", "backslashreplace"))
+    return tuple(protocols)
+
+
+def _supported_versions(body: bytes) -> bool:
+    """RFC 8446, section 4.2.1. Drafts and GREASE values are no TLS 1.3."""
+    if len(body) < 3 or 1 + body[0] != len(body) or body[0] & 1:
+        raise _lie("supported_versions extension")
+    return any(body[at] << 8 | body[at + 1] == _TLS13 for at in range(1, len(body), 2))
+
+
+def _lie(what: str) -> HelloError:
+    return HelloError(f"the {what} does not fit its length", Alert.DECODE_ERROR)

@@ -1,0 +1,140 @@
+"""Tests for sniproxy.names."""
+
+from __future__ import annotations
+
+import ipaddress
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from sniproxy.names import MAX_NAME, BadName, ip_literal, pattern, server_name
+
+
+class ServerNameTests(SynchronousTestCase):
+    """server_name: the normalised form."""
+
+    def refused(self, text: str) -> str:
+        return str(self.assertRaises(BadName, server_name, text))
+
+    def test_normalised(self) -> None:
+        """Lower case, without the one trailing dot."""
+        for text, name in (
+            ("a", "a"),
+            ("Broker-1.PULSAR.test", "broker-1.pulsar.test"),
+            ("broker_1.pulsar.test.", "broker_1.pulsar.test"),
+            ("-a-._.9", "-a-._.9"),
+            ("xn--bcher-kva.test", "xn--bcher-kva.test"),
+        ):
+            self.assertEqual(server_name(text), name)
+
+    def test_addresses(self) -> None:
+        """IP addresses come out in their shortest form, a trailing dot dropped."""
+        for text, name in (
+            ("192.0.2.7", "192.0.2.7"),
+            ("192.0.2.7.", "192.0.2.7"),
+            ("2001:DB8::0007", "2001:db8::7"),
+            ("::", "::"),
+        ):
+            self.assertEqual(server_name(text), name)
+
+    def test_lengths(self) -> None:
+        """253 characters, and labels of 63, are the most."""
+        longest = ".".join(["a" * 63] * 3 + ["b" * 61])
+        self.assertEqual(len(longest), MAX_NAME)
+        self.assertEqual(server_name(longest + "."), longest)
+        self.assertIn("254 characters", self.refused(longest + "c"))
+        self.assertIn("more than 63", self.refused("a." + "b" * 64))
+
+    def test_empty(self) -> None:
+        """An empty name, and empty labels, are refused, two trailing dots too."""
+        for text in ("", "."):
+            self.assertIn("the name is empty", self.refused(text))
+        for text in ("..", ".a", "a..b", "a.b.."):
+            self.assertIn("a label of the name is empty", self.refused(text))
+
+    def test_characters(self) -> None:
+        """Anything but letters, digits, dash, underscore and dot is refused, and shown."""
+        for text, shown in (
+            ("a b", "' '"),
+            ("a\0", r"'\x00'"),
+            ("a\n", r"'\n'"),
+            ("a/b", "'/'"),
+            ("*.a", "'*'"),
+            ("a:1", "':'"),
+            ("[::1]", "'['"),
+            ("fe80::1%eth0", "':'"),
+            ("b\xfccher.test", r"'\xfc'"),
+            ("B\xdcCHER.test", r"'\xdc'"),
+        ):
+            self.assertIn(f"the character {shown} is not allowed", self.refused(text))
+
+    def test_lowerCaseInsideASCII(self) -> None:
+        """A character outside ASCII whose lower case is inside it (the Kelvin sign) does not become a letter."""
+        self.refused("bro\N{KELVIN SIGN}er.test")
+
+    @settings(deadline=None)
+    @given(st.text(max_size=20) | st.from_regex(r"[A-Za-z0-9_.:-]{1,30}", fullmatch=True))
+    def test_idempotent(self, text: str) -> None:
+        """A normalised name is its own normalised form, whatever text it came from; else there is a BadName."""
+        try:
+            name = server_name(text)
+        except BadName:
+            return
+        self.assertEqual(server_name(name), name)
+        self.assertTrue(name.isascii() and name == name.lower() and 1 <= len(name) <= MAX_NAME)
+
+
+class PatternTests(SynchronousTestCase):
+    """pattern: what a route's server_name may be."""
+
+    def refused(self, text: str) -> str:
+        return str(self.assertRaises(BadName, pattern, text))
+
+    def test_names(self) -> None:
+        """A name, an address with or without brackets, or a star in front of a name."""
+        for text, normalised in (
+            ("Broker-1.Test.", "broker-1.test"),
+            ("10.0.0.7", "10.0.0.7"),
+            ("2001:DB8::7", "2001:db8::7"),
+            ("[2001:DB8::7]", "2001:db8::7"),
+            ("*.EU.Pulsar.test.", "*.eu.pulsar.test"),
+            ("*.test", "*.test"),
+        ):
+            self.assertEqual(pattern(text), normalised)
+
+    def test_starAlone(self) -> None:
+        """'*' alone is refused; the message leads to [default]."""
+        self.assertIn("[default]", self.refused("*"))
+
+    def test_starElsewhere(self) -> None:
+        """A star as a part of a label, in the middle or twice, is refused."""
+        for text in ("a*.test", "*a.test", "a.*.test", "*.*.test", "**.test", "*test", "a.*"):
+            self.assertIn("whole leftmost label", self.refused(text))
+
+    def test_restIsAName(self) -> None:
+        """What follows the star is a name, and no address."""
+        self.assertIn("empty", self.refused("*."))
+        self.assertIn("empty", self.refused("*..a"))
+        for text in ("*.10.0.0.7", "*.2001:db8::7"):
+            self.assertIn("an IP address has no names below it", self.refused(text))
+
+
+class IPLiteralTests(SynchronousTestCase):
+    """ip_literal: names and addresses told apart."""
+
+    def test_addresses(self) -> None:
+        """Both families, in any spelling, give the shortest."""
+        for text, shortest in (
+            ("127.0.0.1", "127.0.0.1"),
+            ("0:0:0:0:0:0:0:1", "::1"),
+            ("2001:db8:0:0:0:0:0:a", "2001:db8::a"),
+            ("::ffff:192.0.2.7", str(ipaddress.ip_address("::ffff:192.0.2.7"))),
+        ):
+            self.assertEqual(ip_literal(text), shortest)
+
+    def test_names(self) -> None:
+        """What looks like an address and is none is not one; neither is one with a zone."""
+        addresses = ("1.2.3", "1.2.3.4.5", "256.1.1.1", "01.2.3.4", "1.2.3.x4", "::g", "fe80::1%1", "1:2")
+        for text in ("", "a", "a1", "1", *addresses):
+            self.assertIsNone(ip_literal(text), text)

@@ -1,0 +1,318 @@
+"""Tests for sniproxy.wire.clienthello: the rules, one by one."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sniproxy.wire import clienthello
+from sniproxy.wire.alerts import Alert
+from sniproxy.wire.clienthello import MAX_HANDSHAKE, ClientHello, ClientHelloReader, HelloTooLong, NotTLS
+from tests import hellos
+from tests.hellos import NAME, TLS13, extension, hello, message, record, records, vector
+from tests.wire.reading import Fault, ReadingTests, byte_by_byte, read
+
+PLAIN = ClientHello(NAME, (), 0x0303, True)
+CUT_HELLOS = (hello()[:60], hello()[:-40])
+
+
+class ReadableTests(ReadingTests):
+    """What a readable hello says."""
+
+    def test_name(self) -> None:
+        """The name, the version, and that TLS 1.3 is offered are read from a plain hello."""
+        self.assertEqual(self.readable(hello()), PLAIN)
+
+    def test_normalised(self) -> None:
+        """Names compare without case; one trailing dot is dropped."""
+        self.assertEqual(self.readable(hello("Broker-1.PULSAR.Test.")).server_name, NAME)
+
+    def test_noServerName(self) -> None:
+        """A hello with extensions but without a server name is readable and has none."""
+        self.assertEqual(self.readable(hello(None)), ClientHello(None, (), 0x0303, True))
+
+    def test_noExtensions(self) -> None:
+        """TLS 1.2 and older may end behind the compression methods, or have an empty list of extensions."""
+        for block in (b"", b"\x00\x00"):
+            self.assertEqual(self.readable(hello(block=block)), ClientHello(None, (), 0x0303, False))
+
+    def test_alpn(self) -> None:
+        """The protocols come in the client's order; bytes outside ASCII are escaped."""
+        answer = self.readable(hello(extensions=[hellos.alpn(b"pulsar", b"h2", b"\xff\xfe")]))
+        self.assertEqual(answer.alpn, ("pulsar", "h2", "\\xff\\xfe"))
+
+    def test_offersTLS13(self) -> None:
+        """Only 0x0304 in supported_versions offers TLS 1.3; drafts, GREASE and older versions do not."""
+        for versions, offered in (
+            ((0x0304,), True),
+            ((0x0303, 0x0304), True),
+            ((0x0303, 0x0302), False),
+            ((0x7F1C, 0x0A0A), False),
+            ((0x0003, 0x0400), False),  # 03 04 stands there, but across two versions
+        ):
+            answer = self.readable(hello(extensions=[hellos.supported_versions(*versions)]))
+            self.assertEqual(answer.offers_tls13, offered, versions)
+
+    def test_noVersionIsJudged(self) -> None:
+        """Whatever legacy_version or supported_versions says, a hello that parses is readable."""
+        for version in (0x0000, 0x0002, 0x0300, 0x0301, 0x0304, 0x0A0A, 0xFFFF):
+            answer = self.readable(hello(legacy_version=version, extensions=[hellos.supported_versions(version)]))
+            self.assertEqual((answer.server_name, answer.legacy_version), (NAME, version))
+
+    def test_anyMinorRecordVersion(self) -> None:
+        """The record version's major byte is 3; the minor is not judged."""
+        for minor in (0, 1, 3, 4, 0x7F, 0xFF):
+            self.assertEqual(self.readable(hello(record_version=0x0300 | minor)), PLAIN)
+
+    def test_sessionIds(self) -> None:
+        """A session id of 0 to 32 bytes passes: resumption is untouched."""
+        for size in (0, 1, 32):
+            self.assertEqual(self.readable(hello(session_id=bytes(size))), PLAIN)
+
+    def test_grease(self) -> None:
+        """GREASE values (RFC 8701) pass: as extensions, as protocols, as versions."""
+        grease = [
+            extension(hellos.GREASE),
+            hellos.alpn(b"\x0a\x0a", b"h2"),
+            hellos.supported_versions(0x1A1A, 0x0304),
+            extension(0x2A2A, b"\x00"),
+        ]
+        self.assertEqual(self.readable(hello(extensions=grease)).server_name, NAME)
+
+    def test_ech(self) -> None:
+        """With encrypted_client_hello (RFC 9849) the outer name is the one that is read."""
+        outer = b"\x00" + b"\x00\x01\x00\x01" + b"\x07" + vector(bytes(32), 2) + vector(bytes(200), 2)
+        extensions = [*TLS13, extension(hellos.ENCRYPTED_CLIENT_HELLO, outer)]
+        answer = self.readable(hello("public.test", extensions=extensions))
+        self.assertEqual(answer.server_name, "public.test")
+
+    def test_preSharedKeyAndEarlyData(self) -> None:
+        """A resumption with early data is read; the early data behind it are nobody's business."""
+        identity = vector(vector(bytes(180), 2) + bytes(4), 2)
+        data = hello(
+            extensions=[
+                *TLS13,
+                extension(hellos.PSK_MODES, b"\x01\x01"),
+                extension(hellos.EARLY_DATA),
+                extension(hellos.PRE_SHARED_KEY, identity + vector(vector(bytes(32), 1), 2)),
+            ]
+        )
+        self.assertEqual(self.readable(data), PLAIN)
+        early = record(bytes(range(256)) * 4, kind=hellos.APPLICATION_DATA, version=0x0303)
+        self.assertEqual(read([data + early]), PLAIN)
+
+    def test_postQuantumSizes(self) -> None:
+        """Hellos of 1.5 kB and 8 kB, as post-quantum key shares make them, are normal."""
+        for size in (1500, 8000):
+            share = extension(hellos.KEY_SHARE, vector(b"\x11\xec" + vector(bytes(size), 2), 2))
+            self.assertEqual(self.readable(hello(extensions=[*TLS13[:3], share])), PLAIN)
+
+    def test_realClients(self) -> None:
+        """What real Pulsar clients sent: Java's small hellos, and those of 1.5 kB from Python and Go."""
+        for client, name in (
+            ("java-pulsar-vip", "pulsar-vip.test"),
+            ("java-broker-2", "broker-2.pulsar.test"),
+            ("java-ip-literal", None),
+            ("python-pulsar-vip", "pulsar-vip.test"),
+            ("python-broker-1", "broker-1.pulsar.test"),
+            ("go-pulsar-vip", "pulsar-vip.test"),
+            ("go-broker-1", "broker-1.pulsar.test"),
+        ):
+            self.assertEqual(self.readable(hellos.recorded(client)), ClientHello(name, (), 0x0303, True), client)
+
+
+class FragmentTests(ReadingTests):
+    """A hello in several records, whose boundaries may be anywhere."""
+
+    def test_everyCutIntoTwoRecords(self) -> None:
+        """A boundary between records may split the handshake header and the name itself."""
+        handshake = message(session_id=b"")
+        for cut in range(1, len(handshake)):
+            self.assertEqual(read([records(handshake, (cut, 16384))]), PLAIN, cut)
+
+    def test_recordsOfOneByte(self) -> None:
+        """Every byte of the hello may have a record of its own."""
+        self.assertEqual(self.readable(hello(record_size=1)), PLAIN)
+
+    def test_largestRecord(self) -> None:
+        """A record of 2^14 bytes is allowed, one of a byte more is a record_overflow."""
+        handshake = hellos.hello_of_size(20_000)
+        self.assertEqual(self.readable(records(handshake, (16_384,))), PLAIN)
+        self.refused(record(handshake[:16_385])[:5], Alert.RECORD_OVERFLOW)
+        self.refused(records(handshake, (1_000, 19_000))[: 5 + 1_000 + 5], Alert.RECORD_OVERFLOW)
+
+    def test_limit(self) -> None:
+        """A handshake of 65536 bytes is read; one byte more is a limit, without an alert, told by the first 4 bytes."""
+        self.assertEqual(MAX_HANDSHAKE, 65_536)
+        handshake = hellos.hello_of_size(65_536)
+        self.assertEqual(len(handshake), 65_536)
+        self.assertEqual(read([records(handshake)]), PLAIN)
+        self.assertEqual(read(byte_by_byte(records(handshake))), PLAIN)
+        self.refused(records(hellos.hello_of_size(65_537))[: 5 + 4], None, HelloTooLong)
+
+    def test_ownLimit(self) -> None:
+        """The limit is a parameter."""
+        size = len(message())
+        self.assertEqual(ClientHelloReader(limit=size).feed(hello()), PLAIN)
+        self.assertRaises(HelloTooLong, ClientHelloReader(limit=size - 1).feed, hello())
+
+    def test_emptyRecord(self) -> None:
+        """An empty handshake record is an unexpected_message, first and between fragments."""
+        self.refused(record(b""), Alert.UNEXPECTED_MESSAGE)
+        self.refused(record(message()[:50]) + record(b""), Alert.UNEXPECTED_MESSAGE)
+
+    def test_otherRecordTypes(self) -> None:
+        """A record of another type, first or between the fragments, is an unexpected_message, known by two bytes."""
+        for kind, name in ((20, "change_cipher_spec"), (21, "alert"), (23, "application_data"), (24, "heartbeat")):
+            self.assertIn(f"{name} ({kind}) came first", self.refused(bytes((kind, 3)), Alert.UNEXPECTED_MESSAGE))
+        for kind in (0, 20, 21, 23, 24, 99, 255):
+            data = record(message()[:50]) + bytes((kind, 3))
+            self.assertIn(f"({kind}) came between", self.refused(data, Alert.UNEXPECTED_MESSAGE))
+
+    def test_versionChangesBetweenFragments(self) -> None:
+        """A later record of version 2.x is refused as a lie; another minor version is not judged."""
+        first, rest = message()[:50], message()[50:]
+        self.assertEqual(self.readable(record(first) + record(rest, version=0x0303)), PLAIN)
+        self.refused(record(first) + b"\x16\x02", Alert.DECODE_ERROR)
+
+    def test_otherHandshakeMessage(self) -> None:
+        """A handshake message that is no ClientHello is an unexpected_message, known by its first byte."""
+        for kind in (0, 2, 11, 255):
+            self.refused(record(bytes((kind,)) + message()[1:])[:6], Alert.UNEXPECTED_MESSAGE)
+
+    def test_bytesBehindTheHelloInItsRecord(self) -> None:
+        """The hello's last record ends with the hello: known as soon as both lengths are."""
+        longer = record(message() + b"\x00")
+        self.refused(longer[: 5 + 4], Alert.DECODE_ERROR)
+        two = record(message()[:50]) + record(message()[50:] + message())
+        self.assertIsInstance(read([two]), Fault)
+
+
+class NotTLSTests(ReadingTests):
+    """Other protocols: there is nobody to understand an alert."""
+
+    def test_otherMajorVersion(self) -> None:
+        """A first record whose version is not 3.x is not TLS."""
+        for major in (0, 1, 2, 4, 0x22):
+            self.assertIn(f"version {major}.x", self.refused(bytes((22, major)), None, NotTLS))
+
+    def test_otherProtocols(self) -> None:
+        """HTTP, the PROXY protocol, plaintext Pulsar and SSLv2 are named as soon as they can be told."""
+        for data, said in (
+            (b"GET ", "HTTP"),
+            (b"PROXY ", "PROXY protocol"),
+            (b"\r\n\r\n\x00\r\nQUIT\n", "PROXY protocol"),
+            (b"\x00\x00\x00\x2a\x00\x00\x00\x26\x08\x02", "plaintext Pulsar"),
+            (b"\x80\x2e\x01", "SSLv2"),
+            (b"hello", "not TLS"),
+        ):
+            end = next(n for n in range(1, len(data) + 1) if read([data[:n]]) is not None)
+            self.assertIn(said, self.refused(data[:end], None, NotTLS))
+
+    def test_nothingYet(self) -> None:
+        """Nothing, or nothing that tells, is waited for."""
+        for data in (b"", b"\x16", b"\x16\x03\x01\x00", b"G", b"PROXY", b"\x00\x00", b"\x80\x2e"):
+            self.assertIsNone(read([data]))
+            self.assertIsNone(read(byte_by_byte(data)))
+
+
+class LinearTests(ReadingTests):
+    """The work that a slow or hostile client can cause."""
+
+    def visited(self, size: int) -> int:
+        """Bytes looked at or copied while a hello of so many bytes comes byte by byte."""
+        count = 0
+
+        class Counted(bytes):
+            def __getitem__(self, key: Any) -> Any:
+                nonlocal count
+                found = super().__getitem__(key)
+                count += 1 if isinstance(found, int) else len(found)
+                return found
+
+        class CountedBuffer(bytearray):
+            def __getitem__(self, key: Any) -> Any:
+                nonlocal count
+                found = super().__getitem__(key)
+                count += 1 if isinstance(found, int) else len(found)
+                return found
+
+            def __iadd__(self, more: bytes) -> CountedBuffer:  # type: ignore[override, misc]
+                nonlocal count
+                count += len(more)
+                self.extend(more)
+                return self
+
+            def __bytes__(self) -> bytes:
+                nonlocal count
+                count += len(self)
+                return Counted(bytearray(self))
+
+        reader = ClientHelloReader()
+        reader._handshake = CountedBuffer()
+        for byte in byte_by_byte(records(hellos.hello_of_size(size))):
+            answer = reader.feed(Counted(byte))
+        self.assertEqual(answer, PLAIN)
+        return count
+
+    def test_linear(self) -> None:
+        """A hello of 60 KiB that comes byte by byte costs a few visits a byte, as one of 30 KiB does."""
+        for size in (30 * 1024, 60 * 1024):
+            visited = self.visited(size)
+            self.assertGreater(visited, 2 * size, "the test does not count")
+            self.assertLess(visited, 5 * size)
+
+    def test_parsedOnce(self) -> None:
+        """The message is parsed once, when it is whole."""
+        calls: list[int] = []
+        parse = clienthello._parse
+
+        def counted(data: bytes) -> ClientHello:
+            calls.append(len(data))
+            return parse(data)
+
+        self.patch(clienthello, "_parse", counted)
+        read(byte_by_byte(hello(record_size=3)))
+        self.assertEqual(calls, [len(message())])
+
+
+class AnyBytesTests(ReadingTests):
+    """Whatever comes in."""
+
+    @settings(deadline=None)
+    @given(st.lists(st.binary(max_size=60), max_size=6), st.sampled_from([b"", b"\x16\x03\x01", *CUT_HELLOS]))
+    def test_onlyHelloErrors(self, pieces: list[bytes], head: bytes) -> None:
+        """Only a HelloError ever comes out, and the segmentation never changes the answer."""
+        data = head + b"".join(pieces)
+        self.assertEqual(read([head, *pieces]), read([data]))
+        self.assertEqual(read(byte_by_byte(data)), read([data]))
+
+    @settings(deadline=None)
+    @given(st.binary(max_size=300))
+    def test_anyMessage(self, body: bytes) -> None:
+        """Any bytes behind a ClientHello's header are a hello or a HelloError, never something that waits."""
+        self.assertIsNotNone(read([record(b"\x01" + vector(body, 3))]))
+
+    @settings(deadline=None)
+    @given(st.binary(max_size=200))
+    def test_anyExtensions(self, block: bytes) -> None:
+        """So are any bytes in the place of the extensions."""
+        self.assertIsNotNone(read([hello(block=vector(block, 2))]))
+
+    @settings(deadline=None)
+    @given(
+        st.sampled_from([message(), message(None), message("a.b", block=None), hellos.hello_of_size(1500)]),
+        st.lists(st.integers(1, 700), min_size=1, max_size=12),
+        st.lists(st.integers(0, 3000), max_size=12),
+    )
+    def test_anyCuts(self, handshake: bytes, sizes: list[int], cuts: list[int]) -> None:
+        """A hello in records of any sizes, in TCP pieces of any sizes, gives one answer."""
+        stream = records(handshake, sizes)
+        edges = [0, *sorted(min(cut, len(stream)) for cut in cuts), len(stream)]
+        pieces = [stream[start:end] for start, end in pairwise(edges)]
+        expected = read([record(handshake)])
+        self.assertIsInstance(expected, ClientHello)
+        self.assertEqual(read(pieces), expected)

@@ -1,0 +1,68 @@
+"""Tests for sniproxy.wire.foreign."""
+
+from __future__ import annotations
+
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from sniproxy.wire.foreign import LONGEST, diagnose
+
+PULSAR_CONNECT = bytes.fromhex("0000003f 0000003b 0802 1237 0a05")
+HEADS = (
+    (b"GET / HTTP/1.1\r\n", "HTTP"),
+    (b"PUT /", "HTTP"),
+    (b"HEAD /", "HTTP"),
+    (b"POST /", "HTTP"),
+    (b"PATCH /", "HTTP"),
+    (b"DELETE /", "HTTP"),
+    (b"OPTIONS * ", "HTTP"),
+    (b"CONNECT a:1 ", "HTTP"),
+    (b"PRI * HTTP/2.0\r\n", "HTTP"),
+    (b"PROXY TCP4 1", "PROXY protocol header (v1)"),
+    (b"\r\n\r\n\x00\r\nQUIT\n\x21", "PROXY protocol header (v2)"),
+    (b"SSH-2.0-OpenSSH", "SSH"),
+    (b"\x05\x01\x00", "SOCKS 5"),
+    (PULSAR_CONNECT, "pulsar+ssl://"),
+    (b"\x80\x2e\x01\x03\x00", "SSLv2"),
+)
+
+
+class DiagnoseTests(SynchronousTestCase):
+    """diagnose: what came instead of TLS."""
+
+    def test_protocols(self) -> None:
+        """The protocols that reach such a port by mistake are named, PROXY and Pulsar with the cure."""
+        for head, said in HEADS:
+            self.assertIn(said, diagnose(head[:LONGEST]) or "(undecided)")
+
+    def test_undecided(self) -> None:
+        """While the bytes may still become one of them, there is no answer."""
+        for head in (b"G", b"P", b"PROXY", b"\r\n\r\n", b"\x00\x00", PULSAR_CONNECT[:9], b"\x80", b"\x80\x2e", b"SSH"):
+            self.assertIsNone(diagnose(head))
+
+    def test_unknown(self) -> None:
+        """What is none of them is said to be not TLS, as soon as that is sure."""
+        for head in (b"h", b"get /", b"GETX", b"PROXY\t", b"\x00\x01", b"\x80\x2e\x02", b"\r\n\r\n\x01"):
+            self.assertEqual(diagnose(head), "the first bytes are not TLS")
+
+    def test_pulsarLimits(self) -> None:
+        """Two sizes under 64 KiB and a CONNECT are plaintext Pulsar; another command, or a larger size, is unknown."""
+        for at, byte in ((0, 1), (1, 1), (4, 1), (5, 1), (8, 0x0A), (9, 3)):
+            head = bytearray(PULSAR_CONNECT[:LONGEST])
+            head[at] = byte
+            self.assertEqual(diagnose(bytes(head)), "the first bytes are not TLS", at)
+
+    @settings(deadline=None)
+    @given(
+        st.binary(min_size=1) | st.sampled_from([head for head, _ in HEADS]) | st.text("PROXYGETS /-").map(str.encode)
+    )
+    @example(b"PROXYING IT ")
+    def test_stable(self, head: bytes) -> None:
+        """The answer, once there is one, is the same for more bytes; with enough bytes there is one."""
+        answers = [diagnose(head[:size]) for size in range(1, min(len(head), LONGEST) + 1)]
+        told = [answer for answer in answers if answer is not None]
+        self.assertEqual(answers, [None] * (len(answers) - len(told)) + told)
+        self.assertLessEqual(len(set(told)), 1)
+        if len(head) >= LONGEST:
+            self.assertTrue(told)
