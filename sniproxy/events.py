@@ -1,0 +1,74 @@
+"""What is known of a connection, and how it ended. Pure values; the journal and whoever else listens read them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import StrEnum
+
+import attrs
+
+from sniproxy.wire.alerts import Alert
+
+
+class Result(StrEnum):
+    """How a connection ended: the closed set of the access log's ``result`` (docs/configuration.md explains each)."""
+
+    OK = "ok"
+    NO_ROUTE = "no_route"
+    NO_SERVER_NAME = "no_server_name"
+    DENIED = "denied"
+    MALFORMED_HELLO = "malformed_hello"
+    NOT_TLS = "not_tls"
+    HELLO_TIMEOUT = "hello_timeout"
+    CLIENT_GONE = "client_gone"
+    RESOLVER_FAILED = "resolver_failed"
+    CONNECT_FAILED = "connect_failed"
+    CONNECT_TIMEOUT = "connect_timeout"
+    IDLE_TIMEOUT = "idle_timeout"
+    RESET = "reset"
+    LIMIT = "limit"
+    DRAINED = "drained"
+    SHUTDOWN = "shutdown"
+    INTERNAL_ERROR = "internal_error"
+
+
+@attrs.define
+class Connection:
+    """One client connection. Filled as its stages pass; complete when it ends.
+
+    @ivar id: unique among all connections of all processes of this proxy.
+    @ivar time: when it was accepted, in seconds since 1970.
+    @ivar listener: the listener's name. @ivar client: ``address:port``.
+    @ivar server_name: from the hello, normalised; None: none, or not read. @ivar alpn: as offered.
+    @ivar route: the pattern that matched, ``default`` or ``no_server_name``; None: none did.
+    @ivar target: whom the tunnel leads to, or who was dialled last; None: nobody was dialled.
+    @ivar alert: the alert sent to the client; None: none was.
+    @ivar received: bytes that came from the client before a tunnel stood.
+    @ivar bytes_up: bytes written to the target. @ivar bytes_down: bytes written to the client by the tunnel.
+    @ivar hello_s: seconds from accepting to the whole hello. @ivar resolve_s: for the resolver's answer.
+    @ivar connect_s: from then to the connection with the target. @ivar total_s: all of it. None: not reached.
+    @ivar reason: why it ended so, in words; empty when there is nothing to say.
+    """
+
+    id: str
+    time: float
+    listener: str
+    client: str
+    server_name: str | None = None
+    alpn: tuple[str, ...] = ()
+    route: str | None = None
+    target: str | None = None
+    result: Result = Result.INTERNAL_ERROR
+    alert: Alert | None = None
+    received: int = 0
+    bytes_up: int = 0
+    bytes_down: int = 0
+    hello_s: float | None = None
+    resolve_s: float | None = None
+    connect_s: float | None = None
+    total_s: float = 0.0
+    reason: str = ""
+
+
+Observer = Callable[[Connection], None]
+"""Is told of each connection when it has ended. What it raises is logged and harms no connection."""

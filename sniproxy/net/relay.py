@@ -1,0 +1,308 @@
+"""The relay: two connected sockets and the bytes already read; bytes go both ways until both directions have ended.
+
+The contract, whichever way the bytes are moved (``copying``, ``splicing``; one set of tests runs over all):
+
+* Bytes arrive unchanged, in order, and as soon as they can; what was read before the relay goes first.
+* Half-close: when one side ends (FIN), the other is told so once it has all bytes; the other direction goes on. A pair of
+  which one direction has ended is given up after C{half_closed} seconds without a byte.
+* Backpressure: a side is not read while the other cannot take more; what is held is bounded by one read.
+* A reset passes on as a reset. After C{idle} seconds without a byte in either direction both sides are ended in order.
+* When it is over both sockets are closed, and nothing of it stays in the reactor.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from typing import Any, Protocol
+
+import attrs
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from sniproxy.events import Result
+from sniproxy.net.descriptor import WAIT, SocketDescriptor, pending_error
+from sniproxy.net.linger import Closer
+from sniproxy.net.tuning import abort
+
+ROUNDS = 4
+"""Reads of one direction before the reactor serves others."""
+
+
+@attrs.frozen
+class Ending:
+    """How a relay ended: C{ok}, C{reset}, C{idle_timeout}, or what it was told to end with; and why, in words."""
+
+    result: Result
+    reason: str = ""
+
+
+class Direction:
+    """Moves bytes from one side to the other; how they are moved is for subclasses to say.
+
+    @ivar moved: bytes written to the destination.
+    @ivar eof: the source has ended.
+    @ivar ended: the destination has been told so, behind all bytes.
+    @ivar blocked: the source is not read because the destination takes no more.
+    """
+
+    __slots__ = ("_head", "blocked", "ended", "eof", "moved", "source", "target")
+
+    def __init__(self, source: Side, target: Side, head: bytes) -> None:
+        self.source = source
+        self.target = target
+        self.moved = 0
+        self.ended = False
+        self.eof = False
+        self.blocked = False
+        self._head: bytes | memoryview = head  # sent before anything else
+
+    def fill(self) -> int:
+        """Read once from the source; hold what came. @return: bytes; 0: the source has ended. @raise OSError: its error."""
+        raise NotImplementedError
+
+    def flush(self) -> int:
+        """Write what is held, once. @return: bytes written. @raise OSError: the destination's error."""
+        count = self.target.sock.send(self._head)
+        self._head = self._head[count:] if count == len(self._head) else memoryview(self._head)[count:]
+        return count
+
+    def holds(self) -> bool:
+        """Bytes were read that are not written yet."""
+        return bool(self._head)
+
+    def release(self) -> None:
+        """Give back what the direction holds of the system's: it will not be used again."""
+
+
+class Way(Protocol):
+    """Makes a direction: the class of one way of moving bytes."""
+
+    def __call__(self, source: Side, target: Side, head: bytes) -> Direction: ...
+
+
+class Side(SocketDescriptor):
+    """One of the two sockets, as the reactor sees it."""
+
+    __slots__ = ("inbound", "name", "outbound", "relay")
+
+    inbound: Direction
+    outbound: Direction
+
+    def __init__(self, sock: socket.socket, name: str, relay: Relay) -> None:
+        super().__init__(sock)
+        self.name = name
+        self.relay = relay
+
+    def doRead(self) -> None:
+        self.relay.pump(self.inbound)
+
+    def doWrite(self) -> None:
+        self.relay.pump(self.outbound)
+
+    def connectionLost(self, reason: Failure) -> None:
+        self.relay.lost(self, pending_error(self.sock))
+
+
+class Relay:
+    """One tunnel's bytes. It owns both sockets from L{run} on.
+
+    @param head: bytes from the client that were read already; the first the upstream gets.
+    @param closer: closes sockets in order.
+    @param idle: seconds; 0: for ever.
+    @param half_closed: seconds.
+    """
+
+    __slots__ = (
+        "_client",
+        "_closer",
+        "_done",
+        "_down",
+        "_half_closed",
+        "_idle",
+        "_reactor",
+        "_timer",
+        "_touched",
+        "_up",
+        "_upstream",
+    )
+
+    def __init__(
+        self,
+        reactor: Any,
+        client: socket.socket,
+        upstream: socket.socket,
+        head: bytes,
+        *,
+        way: Way,
+        closer: Closer,
+        idle: float,
+        half_closed: float,
+    ) -> None:
+        self._reactor = reactor
+        self._client = Side(client, "client", self)
+        self._upstream = Side(upstream, "target", self)
+        self._up = self._client.inbound = self._upstream.outbound = way(self._client, self._upstream, head)
+        self._down = self._upstream.inbound = self._client.outbound = way(self._upstream, self._client, b"")
+        self._closer = closer
+        self._idle = idle
+        self._half_closed = half_closed
+        self._touched = 0.0
+        self._timer: Any = None
+        self._done: Deferred[Ending] | None = None
+
+    @property
+    def bytes_up(self) -> int:
+        """Bytes written to the upstream."""
+        return self._up.moved
+
+    @property
+    def bytes_down(self) -> int:
+        """Bytes written to the client."""
+        return self._down.moved
+
+    def run(self) -> Deferred[Ending]:
+        """Move bytes. @return: fires when both sockets are closed or being closed in order."""
+        done = self._done = Deferred(lambda _: self.end(Ending(Result.SHUTDOWN, "cancelled")))
+        self._touched = self._reactor.seconds()
+        if self._idle:
+            self._timer = self._reactor.callLater(self._idle, self._check_idle)
+        self._reactor.addReader(self._client)
+        self._reactor.addReader(self._upstream)
+        self.pump(self._up)
+        return done
+
+    def end(self, ending: Ending) -> None:
+        """End both sides in order: each gets a FIN behind what was written to it."""
+        if self._stop():
+            for side in (self._client, self._upstream):
+                self._closer(side.sock)
+            self._finish(ending)
+
+    def pump(self, direction: Direction) -> None:
+        """Move what can be moved now: the reactor says that the source has bytes or the destination has room."""
+        if self._done is None or direction.ended:
+            return
+        self._touched = self._reactor.seconds()
+        for _ in range(ROUNDS):
+            if not direction.holds():
+                if not direction.eof and not self._read(direction):
+                    return
+                if direction.eof:
+                    self._end_direction(direction)
+                    return
+            if not self._write(direction):
+                return
+
+    def lost(self, side: Side, error: OSError) -> None:
+        """One side's connection is broken."""
+        other = self._upstream if side is self._client else self._client
+        if not self._stop():
+            return
+        abort(side.sock)
+        if side.inbound.ended:
+            # All that this side sent, its end too, has been passed on: a reset could take the rest of it back.
+            self._closer(other.sock)
+        else:
+            abort(other.sock)
+        what = "reset" if error.errno in (errno.ECONNRESET, errno.EPIPE) else "lost"
+        why = "" if what == "reset" else f": {os.strerror(error.errno or errno.EIO)}"
+        self._finish(Ending(Result.RESET, f"the {side.name}'s connection was {what}{why}"))
+
+    def _read(self, direction: Direction) -> bool:
+        """@return: something was read, or the end."""
+        try:
+            count = direction.fill()
+        except OSError as error:
+            if error.errno not in WAIT:
+                self.lost(direction.source, error)
+            return False
+        direction.eof = not count
+        return True
+
+    def _write(self, direction: Direction) -> bool:
+        """@return: all that was held is written, and the source may be read on."""
+        try:
+            direction.moved += direction.flush()
+        except OSError as error:
+            if error.errno not in WAIT:
+                self._pass_last_bytes(direction.target.inbound)
+                self.lost(direction.target, error)
+                return False
+        if direction.holds():
+            if not direction.blocked:
+                direction.blocked = True
+                self._reactor.removeReader(direction.source)
+                self._reactor.addWriter(direction.target)
+            return False
+        if direction.blocked:
+            direction.blocked = False
+            self._reactor.removeWriter(direction.target)
+            if not direction.eof:
+                self._reactor.addReader(direction.source)
+        return True
+
+    @staticmethod
+    def _pass_last_bytes(direction: Direction) -> None:
+        """The source is known to be broken; what it sent before, a TLS alert often, still waits in our socket."""
+        try:
+            for _ in range(ROUNDS):
+                if direction.eof or not (direction.holds() or direction.fill()):
+                    return
+                direction.moved += direction.flush()
+        except OSError:
+            return
+
+    def _end_direction(self, direction: Direction) -> None:
+        direction.ended = True
+        direction.release()
+        self._reactor.removeReader(direction.source)
+        self._reactor.removeWriter(direction.target)
+        try:
+            direction.target.sock.shutdown(socket.SHUT_WR)
+        except OSError:  # reset in between: reading from it says so, unless it had ended before and all is said
+            pass
+        if self._up.ended and self._down.ended:
+            if self._stop():
+                self._client.sock.close()
+                self._upstream.sock.close()
+                self._finish(Ending(Result.OK))
+        elif not self._idle or self._half_closed < self._idle:
+            self._set_timer(self._half_closed)
+
+    def _check_idle(self) -> None:
+        half = self._up.ended or self._down.ended
+        allowed = min(self._half_closed, self._idle or self._half_closed) if half else self._idle
+        left = self._touched + allowed - self._reactor.seconds()
+        if left > 0:
+            self._set_timer(left)
+            return
+        what = f"no byte for {allowed:g} s"
+        if half:
+            ended = self._client if self._up.ended else self._upstream
+            what += f" after the {ended.name} had ended its side"
+        self.end(Ending(Result.IDLE_TIMEOUT, what))
+
+    def _set_timer(self, seconds: float) -> None:
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        self._timer = self._reactor.callLater(seconds, self._check_idle)
+
+    def _stop(self) -> bool:
+        """Take everything out of the reactor. @return: it was not done before."""
+        if self._done is None:
+            return False
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        for side in (self._client, self._upstream):
+            self._reactor.removeReader(side)
+            self._reactor.removeWriter(side)
+        self._up.release()
+        self._down.release()
+        return True
+
+    def _finish(self, ending: Ending) -> None:
+        done, self._done = self._done, None
+        if done is not None:
+            done.callback(ending)

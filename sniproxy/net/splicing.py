@@ -1,0 +1,107 @@
+"""A relay's direction by C{splice}: bytes move between the sockets inside the Linux kernel, through a pipe.
+
+A pipe is held only while bytes are in it, so an idle tunnel has none. Pipes that are given back empty are kept for the
+next direction that needs one.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+
+from sniproxy.net.relay import Direction, Side
+
+PIPE = 1 << 20
+"""Bytes a pipe shall hold: the largest that an unprivileged process may ask for (/proc/sys/fs/pipe-max-size)."""
+
+_KEPT = 64
+_FLAGS = getattr(os, "SPLICE_F_MOVE", 1) | getattr(os, "SPLICE_F_NONBLOCK", 2)
+
+available = hasattr(os, "splice")
+"""Whether this system can splice."""
+
+Pipe = tuple[int, int]
+_spare: list[Pipe] = []
+
+
+def _take_pipe() -> Pipe:
+    if _spare:
+        return _spare.pop()
+    pipe = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        fcntl.fcntl(pipe[1], fcntl.F_SETPIPE_SZ, PIPE)
+    except OSError:  # the user's share of pipe memory is used up: a small pipe serves too
+        pass
+    return pipe
+
+
+def close_spare_pipes() -> None:
+    """Close the pipes that are kept for later."""
+    while _spare:
+        for end in _spare.pop():
+            os.close(end)
+
+
+class SpliceDirection(Direction):
+    """splice, after the head has been sent."""
+
+    __slots__ = ("_inside", "_pipe")
+
+    def __init__(self, source: Side, target: Side, head: bytes) -> None:
+        super().__init__(source, target, head)
+        self._pipe: Pipe | None = None
+        self._inside = 0
+
+    def fill(self) -> int:
+        self._pipe = self._new_pipe()
+        if self._pipe is None:
+            # Out of descriptors: this tunnel lives on with a copy.
+            self._head = self.source.sock.recv(1 << 14)
+            return len(self._head)
+        try:
+            self._inside = os.splice(self.source.fd, self._pipe[1], PIPE, flags=_FLAGS)
+        finally:
+            if not self._inside:
+                self._return_pipe()
+        return self._inside
+
+    def flush(self) -> int:
+        if self._head:
+            return super().flush()
+        assert self._pipe is not None
+        count = os.splice(self._pipe[0], self.target.fd, self._inside, flags=_FLAGS)
+        self._inside -= count
+        if not self._inside:
+            self._return_pipe()
+        return count
+
+    def holds(self) -> bool:
+        return bool(self._inside or self._head)
+
+    def release(self) -> None:
+        if self._pipe is not None and self._inside:
+            for end in self._pipe:
+                os.close(end)
+            self._pipe = None
+            self._inside = 0
+        self._return_pipe()
+
+    @staticmethod
+    def _new_pipe() -> Pipe | None:
+        try:
+            return _take_pipe()
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE):
+                return None
+            raise
+
+    def _return_pipe(self) -> None:
+        if self._pipe is None:
+            return
+        if len(_spare) < _KEPT:
+            _spare.append(self._pipe)
+        else:
+            for end in self._pipe:
+                os.close(end)
+        self._pipe = None

@@ -1,0 +1,108 @@
+"""Real loopback sockets for tests, and a reactor whose clock a test turns by hand."""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from twisted.internet import reactor as real_reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.internet.threads import deferToThread
+from twisted.trial.unittest import TestCase
+
+from sniproxy.net.splicing import close_spare_pipes
+
+T = TypeVar("T")
+
+PATIENCE = 20.0
+"""Seconds that a test's own socket waits before the test fails."""
+
+
+def connected(buffers: int = 0) -> tuple[socket.socket, socket.socket]:
+    """Two connected TCP sockets: the first for the test (blocking), the second for the code under test (non-blocking).
+
+    @param buffers: bytes for the kernel's buffers of both; 0: the system's choice.
+    """
+    with socket.socket() as listener:
+        if buffers:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffers)
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(1)
+        theirs = socket.socket()
+        if buffers:
+            theirs.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffers)
+            theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffers)
+        theirs.settimeout(PATIENCE)
+        theirs.connect(listener.getsockname())
+        ours, _ = listener.accept()
+        if buffers:
+            ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffers)
+        ours.setblocking(False)
+        return theirs, ours
+
+
+def read_to_end(sock: socket.socket) -> bytes:
+    """All bytes until the peer ends its side."""
+    pieces = []
+    while piece := sock.recv(65536):
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+def read_exactly(sock: socket.socket, count: int) -> bytes:
+    """So many bytes, or fewer when the peer ends before."""
+    pieces = []
+    while count and (piece := sock.recv(min(count, 65536))):
+        pieces.append(piece)
+        count -= len(piece)
+    return b"".join(pieces)
+
+
+def reset(sock: socket.socket) -> None:
+    """Close with a reset."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
+
+
+def in_thread(function: Callable[..., T], *args: Any) -> Deferred[T]:
+    """Run something that blocks beside the reactor."""
+    return deferToThread(function, *args)
+
+
+class HandClock(Clock):
+    """The real reactor's sockets with a clock of its own, for deadlines without waiting."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(real_reactor, name)
+
+
+class SocketTestCase(TestCase):
+    """Every descriptor that was opened in a test is closed when it ends."""
+
+    timeout = 60
+    _before: dict[str, str]
+
+    async def setUp(self) -> None:  # type: ignore[override]  # trial awaits it
+        await in_thread(int)  # from here the reactor runs, and has opened what it needs itself
+        close_spare_pipes()
+        self._before = links()
+        self.addCleanup(self._check_descriptors)
+
+    def _check_descriptors(self) -> None:
+        close_spare_pipes()
+        self.assertEqual(self._before, links())
+
+
+def links() -> dict[str, str]:
+    """What each open descriptor is; but /dev/null: Twisted keeps one in reserve once it has listened."""
+    found = {}
+    for fd in os.listdir("/proc/self/fd"):
+        try:
+            found[fd] = os.readlink(f"/proc/self/fd/{fd}")
+        except OSError:  # the directory's own descriptor
+            pass
+    return {fd: what for fd, what in found.items() if what != "/dev/null"}

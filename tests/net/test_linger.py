@@ -1,0 +1,63 @@
+"""Closing in order."""
+
+from __future__ import annotations
+
+from twisted.internet import reactor
+
+from sniproxy.net.linger import BYTES, SECONDS, Closer
+from tests.net.support import HandClock, SocketTestCase, connected, in_thread, read_to_end, reset
+
+
+class CloserTests(SocketTestCase):
+    """The last words reach the peer."""
+
+    async def test_last_words_despite_unread_bytes(self) -> None:
+        """A peer whose bytes were never read gets the last words and a FIN, no reset."""
+        closer = Closer(reactor)
+        theirs, ours = connected()
+        theirs.sendall(b"unread" * 1000)
+        closer(ours, b"alert")
+        self.assertEqual(b"alert", await in_thread(read_to_end, theirs))
+        theirs.close()
+        await closer.settled()
+
+    async def test_peer_that_stays(self) -> None:
+        """A peer that does not end its side is closed after a second."""
+        clock = HandClock()
+        closer = Closer(clock)
+        theirs, ours = connected()
+        closer(ours)
+        settled = closer.settled()
+        clock.advance(SECONDS - 0.01)
+        self.assertFalse(settled.called)
+        clock.advance(0.01)
+        await settled
+        theirs.close()
+
+    async def test_peer_that_goes_on_sending(self) -> None:
+        """A peer that sends without end is closed after a bound of bytes."""
+        closer = Closer(reactor)
+        theirs, ours = connected()
+        closer(ours)
+        await self.assertFailure(in_thread(theirs.sendall, bytes(200 * BYTES)), ConnectionError)
+        theirs.close()
+        await closer.settled()
+
+    async def test_peer_that_has_gone(self) -> None:
+        """A peer that is gone already is no trouble."""
+        closer = Closer(reactor)
+        theirs, ours = connected()
+        reset(theirs)
+        closer(ours, b"alert")
+        await closer.settled()
+
+    async def test_close_now(self) -> None:
+        """What is still open can be closed at once."""
+        closer = Closer(reactor)
+        pairs = [connected() for _ in range(3)]
+        for _, ours in pairs:
+            closer(ours)
+        closer.close_now()
+        await closer.settled()
+        for theirs, _ in pairs:
+            theirs.close()

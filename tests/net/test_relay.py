@@ -1,0 +1,60 @@
+"""The relay apart from how bytes are moved; the contract itself is in relaycontract and runs for each way."""
+
+from __future__ import annotations
+
+from twisted.internet import reactor
+from twisted.trial.unittest import TestCase
+
+from sniproxy.events import Result
+from sniproxy.net.copying import CopyDirection
+from sniproxy.net.linger import Closer
+from sniproxy.net.relay import Direction, Ending, Relay
+from tests.net.relaycontract import Tunnel
+from tests.net.support import connected
+
+
+class RelayTests(TestCase):
+    """What does not depend on the way."""
+
+    def test_direction_is_abstract(self) -> None:
+        """A direction that does not say how it reads cannot be used."""
+        self.assertRaises(NotImplementedError, Direction(None, None, b"").fill)  # type: ignore[arg-type]
+
+    async def test_cancel(self) -> None:
+        """Cancelling the relay ends both sides."""
+        tunnel = Tunnel(CopyDirection)
+        self.addCleanup(tunnel.close)
+        tunnel.done.cancel()
+        self.assertEqual(Ending(Result.SHUTDOWN, "cancelled"), await tunnel.done)
+        self.assertEqual((b"", b""), (tunnel.client.recv(1), tunnel.upstream.recv(1)))
+        tunnel.close()
+        await tunnel.closer.settled()
+
+    async def test_lost_without_a_reset(self) -> None:
+        """A connection that fails otherwise than by a reset is told with the system's words."""
+        client, ours_client = connected()
+        upstream, ours_upstream = connected()
+        relay = Relay(
+            reactor,
+            ours_client,
+            ours_upstream,
+            b"",
+            way=CopyDirection,
+            closer=Closer(reactor),
+            idle=9.0,
+            half_closed=9.0,
+        )
+        done = relay.run()
+        relay.lost(relay._upstream, TimeoutError(110, "Connection timed out"))
+        self.assertEqual(Ending(Result.RESET, "the target's connection was lost: Connection timed out"), await done)
+        client.close()
+        upstream.close()
+
+    async def test_ending_twice(self) -> None:
+        """What comes after the end changes nothing."""
+        tunnel = Tunnel(CopyDirection)
+        tunnel.close()
+        ending = await tunnel.done
+        tunnel.relay.end(Ending(Result.DRAINED))
+        tunnel.relay.lost(tunnel.relay._client, ConnectionResetError(104, "reset"))
+        self.assertEqual(Ending(Result.OK), ending)

@@ -1,0 +1,56 @@
+"""Moving bytes by splice."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from sniproxy.net import splicing
+from sniproxy.net.splicing import SpliceDirection
+from tests.net import relaycontract
+from tests.net.support import in_thread, links, read_exactly
+
+
+class SpliceTests(relaycontract.RelayContract):
+    """The relay's contract by splice."""
+
+    way = SpliceDirection
+    if not splicing.available:
+        skip = "this system has no os.splice (Linux, Python 3.10)"
+
+    async def test_idle_tunnels_hold_no_pipe(self) -> None:
+        """After bytes have crossed, the pipes are back among the spare ones, and are used again."""
+        splicing.close_spare_pipes()
+        for _ in range(3):
+            tunnel = self.tunnel()
+            tunnel.client.sendall(b"x")
+            await in_thread(read_exactly, tunnel.upstream, 1)
+            self.assertEqual(1, len(splicing._spare))
+            tunnel.close()
+            await tunnel.done
+
+    async def test_out_of_descriptors(self) -> None:
+        """Without a descriptor for a pipe the bytes are copied."""
+        splicing.close_spare_pipes()
+
+        def none_left(flags: int) -> tuple[int, int]:
+            raise OSError(errno.EMFILE, "Too many open files")
+
+        self.patch(os, "pipe2", none_left)
+        tunnel = self.tunnel()
+        tunnel.client.sendall(bytes(100_000))
+        self.assertEqual(bytes(100_000), await in_thread(read_exactly, tunnel.upstream, 100_000))
+        tunnel.close()
+        await tunnel.done
+
+    async def test_few_spare_pipes(self) -> None:
+        """No more pipes are kept than a bound, and closing them closes all."""
+        before = links()
+        pipes = [splicing._take_pipe() for _ in range(splicing._KEPT + 3)]
+        for pipe in pipes:
+            direction = SpliceDirection(None, None, b"")  # type: ignore[arg-type]
+            direction._pipe = pipe
+            direction.release()
+        self.assertEqual(splicing._KEPT, len(splicing._spare))
+        splicing.close_spare_pipes()
+        self.assertEqual(before, links())

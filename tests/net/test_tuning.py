@@ -1,0 +1,37 @@
+"""Socket options."""
+
+from __future__ import annotations
+
+import socket
+
+from twisted.trial.unittest import TestCase
+
+from sniproxy.net.tuning import KEEPALIVE_IDLE, abort, tune
+from tests.net.support import connected
+
+
+class TuningTests(TestCase):
+    """Every connection of the proxy."""
+
+    def test_tune(self) -> None:
+        """Small writes are not held back, and vanished peers are looked for."""
+        theirs, ours = connected()
+        tune(ours)
+        with theirs, ours:
+            self.assertEqual(1, ours.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            self.assertEqual(1, ours.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE))
+            self.assertEqual(KEEPALIVE_IDLE, ours.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE))
+
+    def test_unix(self) -> None:
+        """A unix socket has none of these options and needs none."""
+        a, b = socket.socketpair()
+        with a, b:
+            tune(a)
+
+    def test_abort(self) -> None:
+        """The peer sees a reset; a socket that is gone already does no harm."""
+        theirs, ours = connected()
+        with theirs:
+            abort(ours)
+            self.assertRaises(ConnectionResetError, theirs.recv, 1)
+        abort(ours)
