@@ -1,0 +1,349 @@
+"""The configuration: TOML text in, a checked L{Configuration} out. Pure; docs/configuration.md is its manual.
+
+Every error names the file, the key, the value and the cure, and nothing is taken from a file that has one.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import PurePath
+from typing import Any
+
+import attrs
+import msgspec
+
+from sniproxy.endpoints import BadEndpoint, Endpoint, parse_endpoint
+from sniproxy.names import BadName, pattern
+from sniproxy.routing.targets import BadTarget, parse_target
+
+DEFAULT = "default"
+NO_SERVER_NAME = "no_server_name"
+COMMAND_LINE = "command line"
+"""The filename of a configuration that came as options."""
+
+_OPTIONS = {"listener": "--listen", "route": "--route", "access_log.path": "--access-log"}
+_NO_PATH = "write a file's path, or '-' for standard output"
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used. The message names the place and the cure."""
+
+
+class _Listener(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    endpoint: str
+    name: str | None = None
+
+
+class _Goal(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    target: str | list[str] | None = None
+    resolver: str | None = None
+
+
+class _Route(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    server_name: str
+    target: str | list[str] | None = None
+    resolver: str | None = None
+    listener: str | None = None
+
+
+class Timeouts(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """Seconds. etc/sniproxy.toml gives the reason of each default."""
+
+    hello: float = 5.0
+    connect: float = 10.0
+    idle: float = 300.0
+    half_closed: float = 60.0
+    drain: float = 30.0
+
+
+class _AccessLog(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    path: str
+
+
+class _File(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    listener: list[_Listener]
+    route: list[_Route] = []
+    default: _Goal | None = None
+    no_server_name: _Goal | None = None
+    resolver: dict[str, dict[str, Any]] = {}
+    timeouts: Timeouts = Timeouts()
+    access_log: _AccessLog | None = None
+
+
+@attrs.frozen
+class Listener:
+    """@ivar name: in the log, and for a route's ``listener``; unless given, the endpoint string as written."""
+
+    name: str
+    endpoint: Endpoint
+
+
+@attrs.frozen
+class ResolverTable:
+    """@ivar kind: the plugin's name. @ivar options: for it. @ivar key: where it stands in the configuration."""
+
+    kind: str
+    options: Mapping[str, Any]
+    key: str
+
+
+@attrs.frozen
+class Route:
+    """@ivar server_name: the normalised pattern, or ``default`` or ``no_server_name``. @ivar listener: None: all."""
+
+    server_name: str
+    listener: str | None
+    resolver: ResolverTable
+
+
+@attrs.frozen
+class Configuration:
+    """A whole configuration, checked. @ivar access_log: a path; ``-``: standard output; None: the program's own log.
+
+    @ivar filename: where it came from, for messages.
+    """
+
+    filename: str
+    listeners: tuple[Listener, ...]
+    routes: tuple[Route, ...]
+    default: Route | None
+    no_server_name: Route | None
+    timeouts: Timeouts
+    access_log: str | None
+
+
+def parse(text: str, filename: str, access_log: str | None = None) -> Configuration:
+    """Read a configuration file's text.
+
+    @param filename: its path: for messages, and the folder that relative paths in it start from.
+    @param access_log: when given, in place of the file's.
+    @raise ConfigError: it cannot be used.
+    """
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{filename}: this is not TOML: {error}") from error
+    configuration = _checked(data, filename)
+    if access_log == "":
+        raise ConfigError(f'--access-log = "": {_NO_PATH}')
+    return configuration if access_log is None else attrs.evolve(configuration, access_log=access_log)
+
+
+def from_options(listen: Sequence[str], routes: Sequence[str], access_log: str | None) -> Configuration:
+    """A configuration from the command line's ``--listen``, ``--route`` and ``--access-log``.
+
+    @raise ConfigError: an option cannot be used.
+    """
+    tables = []
+    for route in routes:
+        name, equals, targets = route.partition("=")
+        if not equals:
+            raise ConfigError(f"--route: {route!r}: write NAME=HOST:PORT, as in broker-1.example.com=10.0.0.7:6651")
+        tables.append({"server_name": name, "target": [text for text in targets.split(",") if text.strip()]})
+    data: dict[str, Any] = {"listener": [{"endpoint": text} for text in listen], "route": tables}
+    if access_log is not None:
+        data["access_log"] = {"path": access_log}
+    return _checked(data, COMMAND_LINE)
+
+
+def _checked(data: dict[str, Any], filename: str) -> Configuration:
+    try:
+        file = msgspec.convert(data, _File)
+    except msgspec.ValidationError as error:
+        raise _readable(error, data, filename) from error
+    check = _Check(filename)
+    listeners = check.listeners(file.listener)
+    resolvers = check.resolvers(file.resolver)
+    routes = check.routes(file.route, {listener.name for listener in listeners}, resolvers)
+    access_log = file.access_log.path if file.access_log else None
+    if access_log == "":
+        raise check.error("access_log.path", "", _NO_PATH)
+    if access_log not in (None, "-") and filename != COMMAND_LINE:
+        access_log = str(PurePath(filename).parent / str(access_log))
+    return Configuration(
+        filename,
+        listeners,
+        routes,
+        check.goal(file.default, DEFAULT, resolvers),
+        check.goal(file.no_server_name, NO_SERVER_NAME, resolvers),
+        check.timeouts(file.timeouts),
+        access_log,
+    )
+
+
+@attrs.frozen
+class _Check:
+    """The checks that types cannot make."""
+
+    filename: str
+
+    def error(self, key: str, value: object, cure: str) -> ConfigError:
+        if self.filename == COMMAND_LINE:
+            key = _OPTIONS[key.partition("[")[0]]
+        return ConfigError(f"{self.filename}: {key} = {shown(value)}: {cure}")
+
+    def listeners(self, tables: Sequence[_Listener]) -> tuple[Listener, ...]:
+        if not tables:
+            cure = 'write [[listener]] with endpoint = "tcp:4443" (on the command line: --listen tcp:4443)'
+            raise ConfigError(f"{self.filename}: listener: there is none; {cure}")
+        listeners: dict[str, Listener] = {}
+        for number, table in enumerate(tables):
+            key = f"listener[{number}].endpoint"
+            try:
+                endpoint = parse_endpoint(table.endpoint)
+            except BadEndpoint as error:
+                raise self.error(key, table.endpoint, str(error)) from error
+            name = table.endpoint if table.name is None else table.name
+            if not name.strip():
+                raise self.error(f"listener[{number}].name", name, "give it a name, or leave the key out")
+            if name in listeners:
+                raise self.error(f"listener[{number}].name", name, "another listener has this name; give each its own")
+            listeners[name] = Listener(name, endpoint)
+        return tuple(listeners.values())
+
+    def resolvers(self, tables: Mapping[str, Mapping[str, Any]]) -> dict[str, ResolverTable]:
+        found = {}
+        for name, table in tables.items():
+            kind = table.get("type")
+            if not isinstance(kind, str):
+                raise self.error(f"resolver.{name}.type", kind, 'name the resolver\'s type, as in type = "static"')
+            options = {key: value for key, value in table.items() if key != "type"}
+            found[name] = ResolverTable(kind, options, f"resolver.{name}")
+        return found
+
+    def routes(
+        self, tables: Sequence[_Route], listeners: Iterable[str], resolvers: Mapping[str, ResolverTable]
+    ) -> tuple[Route, ...]:
+        routes: dict[tuple[str, str | None], Route] = {}
+        for number, table in enumerate(tables):
+            key = f"route[{number}]"
+            try:
+                name = pattern(table.server_name)
+            except BadName as error:
+                raise self.error(f"{key}.server_name", table.server_name, str(error)) from error
+            if table.listener is not None and table.listener not in listeners:
+                known = ", ".join(sorted(listeners))
+                raise self.error(f"{key}.listener", table.listener, f"no listener has this name; there are: {known}")
+            if (name, table.listener) in routes:
+                raise self.error(
+                    f"{key}.server_name",
+                    table.server_name,
+                    "another route has this name already; put all its targets into one list",
+                )
+            resolver = self.resolver(key, table.target, table.resolver, resolvers)
+            routes[name, table.listener] = Route(name, table.listener, resolver)
+        return tuple(routes.values())
+
+    def goal(self, table: _Goal | None, name: str, resolvers: Mapping[str, ResolverTable]) -> Route | None:
+        if table is None:
+            return None
+        return Route(name, None, self.resolver(name, table.target, table.resolver, resolvers))
+
+    def resolver(
+        self, key: str, target: str | list[str] | None, resolver: str | None, resolvers: Mapping[str, ResolverTable]
+    ) -> ResolverTable:
+        if (target is None) == (resolver is None):
+            both = "it has both" if target is not None else "it has neither"
+            raise ConfigError(f'{self.filename}: {key}: {both}; write either target = "host:port" or resolver = "NAME"')
+        if resolver is not None:
+            if resolver not in resolvers:
+                raise self.error(f"{key}.resolver", resolver, f"there is no table [resolver.{resolver}]")
+            return resolvers[resolver]
+        targets = [target] if isinstance(target, str) else list(target or ())
+        if not targets:
+            raise self.error(f"{key}.target", targets, 'name at least one target, as in "10.0.0.7:6651"')
+        for text in targets:
+            try:
+                parse_target(text)
+            except BadTarget as error:
+                raise self.error(f"{key}.target", text, str(error)) from error
+        return ResolverTable("static", {"target": targets}, key)
+
+    def timeouts(self, timeouts: Timeouts) -> Timeouts:
+        for key in Timeouts.__struct_fields__:
+            value = getattr(timeouts, key)
+            least_allowed = "0 or more" if key in ("idle", "drain") else "more than 0"
+            if not (0 < value <= 1e7 or (value == 0 and key in ("idle", "drain"))):
+                raise self.error(f"timeouts.{key}", value, f"it is a number of seconds, {least_allowed}")
+        return timeouts
+
+
+def _readable(error: msgspec.ValidationError, data: object, filename: str) -> ConfigError:
+    """What msgspec says, with the place and the value in the file's own terms."""
+    message, _, path = str(error).partition(" - at `")
+    key = re.sub(r"^(\$|key in \$)\.?", "", path.removesuffix("`"))
+    if key.endswith("[...]"):  # one table of several by name; msgspec does not say which
+        key = key.removesuffix("[...]")
+        tables = _at(data, key)
+        key += "." + next(name for name, table in tables.items() if not isinstance(table, dict))
+    unknown = re.search(r"contains unknown field `(.*)`", message, re.DOTALL)
+    missing = re.search(r"missing required field `(.*)`", message)
+    if unknown:
+        table = _at(data, key)
+        place = _one_line(f"{key}.{unknown[1]}" if key else unknown[1])
+        value = table.get(unknown[1]) if isinstance(table, dict) else None
+        known = _known_keys(key)
+        close = difflib.get_close_matches(unknown[1], known, n=1)
+        cure = f"did you mean {close[0]}?" if close else f"known here: {', '.join(known)}"
+        return ConfigError(f"{filename}: {place} = {shown(value)}: there is no such key; {cure}")
+    if missing:
+        place = f"{key}.{missing[1]}" if key else missing[1]
+        example = {
+            "listener": 'write [[listener]] with endpoint = "tcp:4443"',
+            "endpoint": 'write endpoint = "tcp:4443"',
+            "server_name": 'write server_name = "broker-1.example.com"',
+            "path": 'write path = "access.jsonl", or "-" for standard output',
+        }.get(missing[1], "add it")
+        return ConfigError(f"{filename}: {place}: it is missing; {example}")
+    wanted, _, got = message.replace("`", "").removeprefix("Expected ").partition(", got ")
+    wanted = " or ".join(_TOML_WORDS.get(word, word) for word in wanted.split(" | ") if word != "null")
+    got = _TOML_WORDS.get(got, got)
+    return ConfigError(f"{filename}: {key} = {shown(_at(data, key))}: it is {got}; write {wanted}")
+
+
+_TOML_WORDS = {
+    "str": "a text in quotes",
+    "float": "a number",
+    "int": "a number",
+    "bool": "true or false",
+    "array": "a list",
+    "object": "a table",
+}
+
+
+def _known_keys(key: str) -> list[str]:
+    tables: dict[str, type[msgspec.Struct]] = {
+        "": _File,
+        "listener": _Listener,
+        "route": _Route,
+        DEFAULT: _Goal,
+        NO_SERVER_NAME: _Goal,
+        "timeouts": Timeouts,
+        "access_log": _AccessLog,
+    }
+    return list(tables[re.sub(r"\[\d+\]$", "", key)].__struct_fields__)
+
+
+def _at(data: Any, key: str) -> Any:
+    for step in re.findall(r"[^.\[\]]+", key):
+        try:
+            data = data[int(step) if isinstance(data, list) else step]
+        except (KeyError, IndexError, ValueError, TypeError):
+            return None
+    return data
+
+
+def shown(value: object) -> str:
+    """A value as a message shows it: as TOML would, in one line, at most 80 characters."""
+    if value is None:
+        return "(absent)"
+    text = str(value).lower() if isinstance(value, bool) else f'"{value}"' if isinstance(value, str) else repr(value)
+    text = _one_line(text)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _one_line(text: str) -> str:
+    return text.encode("unicode_escape").decode("ascii")

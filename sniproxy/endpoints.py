@@ -1,0 +1,80 @@
+"""Twisted server endpoint strings, as far as the configuration must understand them. Pure.
+
+Twisted parses and opens them; here they are only checked for what a listener of this proxy cannot be.
+"""
+
+from __future__ import annotations
+
+import re
+
+import attrs
+
+BACKLOG = 1024
+"""Connections that the kernel holds for us before they are accepted; Twisted's default, 50, overflows in a storm."""
+
+_SEPARATOR = re.compile(r"(?<!\\):")
+_REFUSED = {
+    "ssl": "it would end TLS at the proxy, which holds no key; write tcp: instead",
+    "tls": "it would end TLS at the proxy, which holds no key; write tcp: instead",
+    "haproxy": "the PROXY protocol is not read yet; write tcp: instead and turn off send-proxy in front of it",
+    "stdio": "a listener accepts connections; write tcp: instead",
+}
+
+
+class BadEndpoint(ValueError):
+    """An endpoint string that cannot be a listener; the message says why and what to write."""
+
+
+@attrs.frozen
+class Endpoint:
+    """An endpoint string, looked into.
+
+    @ivar text: for Twisted, the backlog added.
+    @ivar kind: ``tcp``, ``tcp6``, ``unix``, ...
+    @ivar host: where a TCP endpoint listens; all addresses: ``0.0.0.0`` or ``::``. None: not TCP.
+    @ivar port: 0: a free one is chosen. None: not TCP.
+    """
+
+    text: str
+    kind: str
+    host: str | None
+    port: int | None
+
+
+def parse_endpoint(text: str) -> Endpoint:
+    """Check a server endpoint string.
+
+    @raise BadEndpoint: it is none, or not one for plain connections.
+    """
+    kind, *arguments = _SEPARATOR.split(text.strip())
+    kind = kind.lower()
+    if kind.isdigit():
+        raise BadEndpoint(f"write tcp:{kind}")
+    if kind in _REFUSED:
+        raise BadEndpoint(_REFUSED[kind])
+    if not arguments:
+        raise BadEndpoint("it is a Twisted server endpoint string, as in tcp:4443:interface=127.0.0.1")
+    positional = [value for value in arguments if "=" not in value]
+    keys = dict(value.split("=", 1) for value in arguments if "=" in value)
+    whole = text.strip()
+    if kind in ("tcp", "tcp6", "unix") and "backlog" not in keys and len(positional) < 3:
+        whole += f":backlog={BACKLOG}"
+    if kind not in ("tcp", "tcp6"):
+        return Endpoint(whole, kind, None, None)
+    unknown = sorted(keys.keys() - {"port", "interface", "backlog"})
+    if unknown:
+        raise BadEndpoint(f"{kind}: knows port, interface and backlog; not {unknown[0]!r}")
+    port = keys.get("port", positional[0] if positional else "")
+    if not (_is_number(port) and int(port) <= 65535):
+        raise BadEndpoint(f"bad port {port!r}: it is a number from 0 (any free port) to 65535, as in tcp:4443")
+    backlog = keys.get("backlog", positional[2] if len(positional) > 2 else str(BACKLOG))
+    if not (_is_number(backlog) and int(backlog) > 0):
+        raise BadEndpoint(f"bad backlog {backlog!r}: it is a number of connections, as in backlog={BACKLOG}")
+    interface = keys.get("interface", positional[1] if len(positional) > 1 else "").replace("\\", "")
+    if not interface:
+        interface = "::" if kind == "tcp6" else "0.0.0.0"
+    return Endpoint(whole, kind, interface, int(port))
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= 5

@@ -1,0 +1,40 @@
+"""The static resolver: the targets that the configuration names, for every name that a route leads here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from zope.interface import implementer
+
+from sniproxy.interfaces import BadOption, IServerNameResolver, Request, Resolution
+from sniproxy.routing.targets import BadTarget, parse_target
+
+
+@implementer(IServerNameResolver)
+class StaticResolver:
+    """Always gives the same targets. What ``target = ...`` in a route means."""
+
+    def __init__(self, targets: Sequence[str]) -> None:
+        """@raise BadTarget: a target cannot be read."""
+        self._resolution = Resolution([parse_target(text) for text in targets], ttl=None)
+
+    def resolve(self, request: Request) -> Resolution:
+        return self._resolution
+
+
+def make(options: Mapping[str, Any], reactor: Any) -> StaticResolver:
+    """From ``target``: a text or a list of texts (see L{parse_target})."""
+    for key in options:
+        if key != "target":
+            raise BadOption(key, options[key], "the static resolver has one key: target")
+    value = options.get("target")
+    targets = [value] if isinstance(value, str) else value
+    if not isinstance(targets, list | tuple) or not targets or not all(isinstance(text, str) for text in targets):
+        raise BadOption("target", value, 'write one target, "host:port", or a list of them')
+    for text in targets:
+        try:
+            parse_target(text)
+        except BadTarget as error:
+            raise BadOption("target", text, str(error)) from error
+    return StaticResolver(targets)

@@ -1,0 +1,81 @@
+"""The route table: which route has this server name?
+
+An exact name beats the longest wildcard beats the default. Among routes with the same pattern, one for this listener
+beats one for all. A match costs a dictionary look-up for each label of the name, however many routes there are.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import Generic, Protocol, TypeVar
+
+from sniproxy.names import ip_literal
+
+
+class HasPattern(Protocol):
+    """What the table needs to know of a route: its normalised pattern, and its listener (None: all)."""
+
+    @property
+    def server_name(self) -> str: ...
+
+    @property
+    def listener(self) -> str | None: ...
+
+
+R = TypeVar("R", bound=HasPattern)
+
+_MOST_CANDIDATES = 32
+"""Routes compared with a name that has none: the hint must stay cheap in a storm of refusals."""
+
+_LOOK_ALIKES = str.maketrans("lio_", "110-")
+"""Typed for one another: of several close names, the one that looks the same is the closest."""
+
+
+class RouteTable(Generic[R]):
+    """Routes by name. @param routes: no two with the same pattern and listener."""
+
+    def __init__(self, routes: Iterable[R]) -> None:
+        self._exact: dict[tuple[str, str | None], R] = {}
+        self._wildcards: dict[tuple[str, str | None], R] = {}
+        self._near: dict[str, list[str]] = {}
+        for route in routes:
+            pattern = route.server_name
+            if pattern.startswith("*."):
+                self._wildcards[pattern[2:], route.listener] = route
+            else:
+                self._exact[pattern, route.listener] = route
+            for key in _neighbourhood(pattern):
+                candidates = self._near.setdefault(key, [])
+                if len(candidates) < _MOST_CANDIDATES:
+                    candidates.append(pattern)
+
+    def match(self, name: str, listener: str) -> R | None:
+        """The route for a normalised server name on a listener, or None. An IP literal has only exact routes."""
+        found = self._get(self._exact, name, listener)
+        if found is not None or not self._wildcards or ip_literal(name) is not None:
+            return found
+        rest = name
+        while found is None and "." in rest:
+            rest = rest[rest.index(".") + 1 :]
+            found = self._get(self._wildcards, rest, listener)
+        return found
+
+    def closest(self, name: str) -> str | None:
+        """The pattern that a name without a route was perhaps meant for, for an error's text."""
+        candidates = {pattern for key in _neighbourhood(name) for pattern in self._near.get(key, ())}
+        if f"*.{name}" in candidates or (name, None) in self._wildcards:
+            return f"*.{name}"
+        looks = {pattern.translate(_LOOK_ALIKES): pattern for pattern in sorted(candidates)}
+        close = difflib.get_close_matches(name.translate(_LOOK_ALIKES), looks, n=1, cutoff=0.75)
+        return looks[close[0]] if close else None
+
+    @staticmethod
+    def _get(routes: dict[tuple[str, str | None], R], name: str, listener: str) -> R | None:
+        return routes.get((name, listener)) or routes.get((name, None))
+
+
+def _neighbourhood(pattern: str) -> tuple[str, ...]:
+    """Where a mistyped name is looked for: among names with the same first label or the same parent."""
+    first, _, parent = pattern.removeprefix("*.").partition(".")
+    return (f"{first}.", f".{parent}")

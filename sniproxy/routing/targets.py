@@ -1,0 +1,85 @@
+"""Targets as operators write them, and whose turn it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sniproxy.interfaces import Target
+from sniproxy.names import BadName, server_name
+
+DEFAULT_PORT = 6651
+"""Pulsar's port for TLS (``brokerServicePortTls``)."""
+
+_SCHEME = "pulsar+ssl://"
+
+
+class BadTarget(ValueError):
+    """A text that names no target; the message says what is wrong and how to write it."""
+
+
+def parse_target(text: str) -> Target:
+    """Read ``host``, ``host:port``, ``[2001:db8::7]:port`` or ``pulsar+ssl://host:port``. No port: 6651.
+
+    @raise BadTarget: it is none of these.
+    """
+    rest = text.strip()
+    if "://" in rest:
+        if not rest.lower().startswith(_SCHEME):
+            scheme = rest.partition("://")[0]
+            raise BadTarget(
+                f"the scheme {scheme!r} does not fit: the tunnel carries TLS; write {_SCHEME}host:port or host:port"
+            )
+        rest = rest[len(_SCHEME) :].removesuffix("/")
+    if "," in rest:
+        raise BadTarget('several targets are a list: target = ["a:6651", "b:6651"]')
+    host, port = _split(rest)
+    try:
+        host = server_name(host)
+    except BadName as error:
+        raise BadTarget(f"bad host: {error}") from error
+    if port is None:
+        return Target(host, DEFAULT_PORT)
+    if not (port.isascii() and port.isdigit() and len(port) <= 5 and 1 <= int(port) <= 65535):
+        raise BadTarget(f"bad port {port!r}: it is a number from 1 to 65535")
+    return Target(host, int(port))
+
+
+def _split(text: str) -> tuple[str, str | None]:
+    if text.startswith("["):
+        host, bracket, rest = text[1:].partition("]")
+        if not bracket or (rest and not rest.startswith(":")):
+            raise BadTarget("an IPv6 address with a port is written [2001:db8::7]:6651")
+        return host, rest[1:] if rest else None
+    if text.count(":") > 1:  # an IPv6 address without a port
+        return text, None
+    host, colon, port = text.partition(":")
+    return host, port if colon else None
+
+
+class Turns:
+    """Round robin over a route's targets, by weight.
+
+    Each call moves the turn on by one; the targets behind the one whose turn it is follow in their order, so that the
+    next one can be dialled when it fails. Targets of weight 0 come last.
+    """
+
+    __slots__ = ("_count",)
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    def order(self, targets: Sequence[Target]) -> list[Target]:
+        """All targets, the one whose turn it is first."""
+        if len(targets) == 1:
+            return list(targets)
+        weighted = [target for target in targets if target.weight > 0]
+        spare = [target for target in targets if target.weight <= 0]
+        if not weighted:
+            return spare
+        turn = self._count % sum(target.weight for target in weighted)
+        self._count += 1
+        first = 0
+        while turn >= weighted[first].weight:
+            turn -= weighted[first].weight
+            first += 1
+        return weighted[first:] + weighted[:first] + spare

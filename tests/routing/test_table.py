@@ -1,0 +1,148 @@
+"""Tests for sniproxy.routing.table."""
+
+from __future__ import annotations
+
+import attrs
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from sniproxy.names import ip_literal
+from sniproxy.routing.table import RouteTable
+
+
+@attrs.frozen
+class Named:
+    """The least that a route is."""
+
+    server_name: str
+    listener: str | None = None
+
+
+def table(*patterns: str) -> RouteTable[Named]:
+    """Routes for all listeners."""
+    return RouteTable(map(Named, patterns))
+
+
+class MatchTests(SynchronousTestCase):
+    """RouteTable.match: which route has this name?"""
+
+    def matched(self, routes: RouteTable[Named], name: str, listener: str = "public") -> str | None:
+        found = routes.match(name, listener)
+        return None if found is None else found.server_name
+
+    def test_exact(self) -> None:
+        """An exact route has its name and no other."""
+        routes = table("a.test")
+        self.assertEqual(self.matched(routes, "a.test"), "a.test")
+        for name in ("b.test", "x.a.test", "test", "a.tes", "a.test2"):
+            self.assertIsNone(self.matched(routes, name))
+
+    def test_wildcard(self) -> None:
+        """A wildcard has every name below it, at any depth, never the name itself, nor one that merely ends so."""
+        routes = table("*.w.test")
+        for name in ("a.w.test", "b.a.w.test", "d.c.b.a.w.test"):
+            self.assertEqual(self.matched(routes, name), "*.w.test")
+        for name in ("w.test", "aw.test", "test", "w.test.a", "a.w.testx"):
+            self.assertIsNone(self.matched(routes, name))
+
+    def test_precedence(self) -> None:
+        """An exact name beats the longest wildcard, in whatever order the routes come."""
+        patterns = ["*.test", "*.eu.test", "a.eu.test", "*.a.eu.test"]
+        for routes in (table(*patterns), table(*reversed(patterns))):
+            self.assertEqual(self.matched(routes, "a.eu.test"), "a.eu.test")
+            self.assertEqual(self.matched(routes, "b.eu.test"), "*.eu.test")
+            self.assertEqual(self.matched(routes, "b.a.eu.test"), "*.a.eu.test")
+            self.assertEqual(self.matched(routes, "eu.test"), "*.test")
+
+    def test_ipLiterals(self) -> None:
+        """An IP literal has only an exact route, never a wildcard."""
+        routes = table("*.0.0.1", "*.1", "10.0.0.7", "2001:db8::7")
+        self.assertEqual(self.matched(routes, "10.0.0.7"), "10.0.0.7")
+        self.assertEqual(self.matched(routes, "2001:db8::7"), "2001:db8::7")
+        self.assertIsNone(self.matched(routes, "127.0.0.1"))
+        self.assertEqual(self.matched(routes, "x.0.0.1"), "*.0.0.1")
+
+    def test_listener(self) -> None:
+        """Among routes with the same pattern, the one for this listener beats the one for all."""
+        own, common = Named("a.test", "inner"), Named("a.test")
+        routes = RouteTable([own, common])
+        self.assertIs(routes.match("a.test", "inner"), own)
+        self.assertIs(routes.match("a.test", "public"), common)
+
+    def test_otherListener(self) -> None:
+        """A route for another listener does not exist here: a wildcard or nothing takes its place."""
+        routes = RouteTable([Named("a.test", "inner"), Named("*.w.test", "inner"), Named("*.test")])
+        self.assertEqual(self.matched(routes, "a.test"), "*.test")
+        self.assertEqual(self.matched(routes, "b.w.test"), "*.test")
+        self.assertEqual(self.matched(routes, "b.w.test", "inner"), "*.w.test")
+        self.assertIsNone(self.matched(RouteTable([Named("a.test", "inner")]), "a.test"))
+
+    def test_patternBeforeListener(self) -> None:
+        """A better pattern for all beats a worse one for this listener."""
+        routes = RouteTable([Named("a.test"), Named("*.test", "inner"), Named("*.b.test")])
+        self.assertEqual(self.matched(routes, "a.test", "inner"), "a.test")
+        self.assertEqual(self.matched(routes, "x.b.test", "inner"), "*.b.test")
+
+    def test_empty(self) -> None:
+        """An empty table has no route and no hint."""
+        self.assertIsNone(self.matched(table(), "a.test"))
+        self.assertIsNone(table().closest("a.test"))
+
+
+LABELS = st.sampled_from(["a", "b", "c", "1"])
+NAMES = st.lists(LABELS, min_size=1, max_size=4).map(".".join)
+LISTENERS = st.sampled_from(["x", "y"])
+ROUTES = st.lists(
+    st.builds(Named, NAMES | NAMES.map("*.{}".format), st.none() | LISTENERS),
+    max_size=12,
+    unique_by=lambda r: (r.server_name, r.listener),
+)
+
+
+def naive(routes: list[Named], name: str, listener: str) -> Named | None:
+    """The rules word for word, over all routes."""
+    exact, below = [], []
+    for route in routes:
+        if route.listener not in (None, listener):
+            continue
+        if route.server_name == name:
+            exact.append(route)
+        elif route.server_name.startswith("*.") and name.endswith(route.server_name[1:]) and ip_literal(name) is None:
+            below.append(route)
+    best = exact or [route for route in below if len(route.server_name) == max(len(r.server_name) for r in below)]
+    return min(best, key=lambda route: route.listener is None, default=None)
+
+
+class NaiveTests(SynchronousTestCase):
+    """The table against a matcher that is plainly right."""
+
+    @settings(deadline=None, max_examples=300)
+    @given(ROUTES, NAMES, LISTENERS)
+    def test_same(self, routes: list[Named], name: str, listener: str) -> None:
+        """Whatever the routes, both find the same route."""
+        self.assertEqual(RouteTable(routes).match(name, listener), naive(routes, name, listener))
+
+
+class ClosestTests(SynchronousTestCase):
+    """RouteTable.closest: the route that was perhaps meant."""
+
+    def test_typo(self) -> None:
+        """A letter for a digit, in any label."""
+        routes = table("broker-1.pulsar.test", "broker-2.pulsar.test", "proxy.other.test")
+        self.assertEqual(routes.closest("broker-l.pulsar.test"), "broker-1.pulsar.test")
+        self.assertEqual(routes.closest("broker-2.pulser.test"), "broker-2.pulsar.test")
+
+    def test_apex(self) -> None:
+        """For the name itself that a wildcard is below, the wildcard."""
+        self.assertEqual(table("*.w.test", "v.test").closest("w.test"), "*.w.test")
+
+    def test_nothingNear(self) -> None:
+        """A name that is like none gets no hint."""
+        self.assertIsNone(table("broker-1.pulsar.test").closest("www.example.com"))
+
+    def test_bounded(self) -> None:
+        """However many routes there are, few are compared, and a near one among the first is found."""
+        routes = table(*(f"broker-{number}.pulsar.test" for number in range(5000)))
+        self.assertLessEqual(max(map(len, routes._near.values())), 32)
+        self.assertEqual(routes.closest("broker-l0.pulsar.test"), "broker-10.pulsar.test")

@@ -1,0 +1,122 @@
+"""Tests for sniproxy.routing.targets."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from sniproxy.interfaces import Target
+from sniproxy.routing.targets import BadTarget, Turns, parse_target
+
+
+class ParseTargetTests(SynchronousTestCase):
+    """parse_target: a target as an operator writes it."""
+
+    def refused(self, text: str) -> str:
+        return str(self.assertRaises(BadTarget, parse_target, text))
+
+    def test_forms(self) -> None:
+        """Host, address, scheme and port in all the forms that are documented."""
+        for text, host, port in (
+            ("broker-1.test:6652", "broker-1.test", 6652),
+            ("Broker-1.Test.:6652", "broker-1.test", 6652),
+            ("127.0.0.1:1", "127.0.0.1", 1),
+            ("127.0.0.1:65535", "127.0.0.1", 65535),
+            ("[2001:db8::7]:6651", "2001:db8::7", 6651),
+            ("[2001:DB8::0007]:7000", "2001:db8::7", 7000),
+            ("pulsar+ssl://broker-1.test:6652", "broker-1.test", 6652),
+            ("PULSAR+SSL://broker-1.test:6652/", "broker-1.test", 6652),
+            ("pulsar+ssl://[::1]:6652", "::1", 6652),
+            ("  broker-1.test:6652 ", "broker-1.test", 6652),
+            ("localhost:6652", "localhost", 6652),
+        ):
+            self.assertEqual(parse_target(text), Target(host, port), text)
+
+    def test_defaultPort(self) -> None:
+        """Without a port it is 6651, Pulsar's port for TLS."""
+        for text, host in (
+            ("broker-1.test", "broker-1.test"),
+            ("[2001:db8::7]", "2001:db8::7"),
+            ("2001:db8::7", "2001:db8::7"),
+            ("pulsar+ssl://broker-1.test/", "broker-1.test"),
+        ):
+            self.assertEqual(parse_target(text), Target(host, 6651), text)
+
+    def test_schemes(self) -> None:
+        """Any other scheme is refused, with the one to write."""
+        for text in ("pulsar://broker:6650", "https://broker:443", "://broker"):
+            self.assertIn("pulsar+ssl://host:port", self.refused(text))
+
+    def test_severalInOneText(self) -> None:
+        """Several targets in one text are refused, with the list to write."""
+        self.assertIn('target = ["a:6651", "b:6651"]', self.refused("10.0.0.7:6651,10.0.0.8:6651"))
+
+    def test_ports(self) -> None:
+        """A port is a number from 1 to 65535."""
+        for port in ("0", "65536", "-1", "+1", "x", "", " 1", "6_651", "99999", "0000000099999", "\u0661", "9" * 5000):
+            self.assertIn("bad port", self.refused(f"a.test:{port}"))
+
+    def test_hosts(self) -> None:
+        """A host is a server name or an address."""
+        for text in (
+            "",
+            ":6651",
+            "a b:1",
+            "*.test:1",
+            "a/b",
+            "[a b]:1",
+            "a..b",
+            "pulsar+ssl://",
+            "pulsar+ssl://a.test:1/x",
+        ):
+            self.refused(text)
+        self.assertIn("bad host", self.refused("a b:1"))
+
+    def test_brackets(self) -> None:
+        """Brackets around an IPv6 address are closed, and only a port follows them."""
+        for text in ("[::1", "[::1]6651", "[::1]/"):
+            self.assertIn("[2001:db8::7]:6651", self.refused(text))
+
+
+A, B, C = Target("a", 1), Target("b", 1), Target("c", 1)
+
+
+class TurnsTests(SynchronousTestCase):
+    """Turns: whose turn it is."""
+
+    def test_roundRobin(self) -> None:
+        """Each call moves the turn on; the others follow in their order."""
+        turns = Turns()
+        orders = [turns.order([A, B, C]) for _ in range(4)]
+        self.assertEqual(orders, [[A, B, C], [B, C, A], [C, A, B], [A, B, C]])
+
+    def test_one(self) -> None:
+        """One target always has its turn, whatever its weight."""
+        for weight in (0, 1, 5):
+            target = Target("a", 1, weight)
+            self.assertEqual(Turns().order([target]), [target])
+
+    def test_weights(self) -> None:
+        """A target's turn comes as often as its weight says."""
+        heavy, light = Target("a", 1, 3), Target("b", 1, 1)
+        turns = Turns()
+        self.assertEqual(Counter(turns.order([heavy, light])[0] for _ in range(40)), {heavy: 30, light: 10})
+
+    def test_spare(self) -> None:
+        """Targets of weight 0 come last, and only as spares."""
+        spare = Target("s", 1, 0)
+        turns = Turns()
+        orders = [turns.order([spare, A, B]) for _ in range(2)]
+        self.assertEqual(orders, [[A, B, spare], [B, A, spare]])
+
+    def test_onlySpares(self) -> None:
+        """When all have weight 0, all are dialled, in their order."""
+        spares = [Target("s", 1, 0), Target("t", 1, 0)]
+        self.assertEqual(Turns().order(spares), spares)
+
+    def test_changingTargets(self) -> None:
+        """The targets may be others at each call; nobody is left out or comes twice."""
+        turns = Turns()
+        for targets in ([A, B, C], [A, B], [C], [B, C], [A, B, C]):
+            self.assertEqual(sorted(map(str, turns.order(targets))), sorted(map(str, targets)))

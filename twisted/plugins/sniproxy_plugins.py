@@ -1,0 +1,17 @@
+"""What sniproxy adds to Twisted, as names: nothing of it is imported until it is used, a reactor least of all."""
+
+from twisted.application.service import ServiceMaker
+
+from sniproxy.resolvers import LazyResolverMaker
+
+command = ServiceMaker(
+    "sniproxy",
+    "sniproxy.tap",
+    "A layer-4 proxy that routes TLS by server name, for Apache Pulsar's PIP-60.",
+    "sniproxy",
+)
+static = LazyResolverMaker(
+    "static",
+    "the targets that the configuration names",
+    "sniproxy.resolvers.static.make",
+)
