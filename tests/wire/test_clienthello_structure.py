@@ -58,7 +58,8 @@ class FixedFieldTests(ReadingTests):
         good = server_name(NAME)
         for size in (0, 1, len(good) - 1, len(good) + 1, 0xFFFF):
             self.refused(hello(block=size.to_bytes(2, "big") + good), Alert.DECODE_ERROR)
-        self.refused(hello(block=b"\x00"), Alert.DECODE_ERROR)
+        for block in (b"\x00", b"\x00\x01", b"\x01\x00"):
+            self.refused(hello(block=block), Alert.DECODE_ERROR)
 
     def test_extensionLength(self) -> None:
         """An extension that is cut, or longer than the list, is refused."""

@@ -1,0 +1,44 @@
+# make run     the proxy with an embedded cluster, and a tour through it    (PORT=4443, ONCE=1: end after the tour)
+# make test    all tests that this machine can run
+# make peers   fetch the real peers for tests/peers: Pulsar, its Java, Python and Go clients
+PYTHON ?= python3
+PORT ?= 4443
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: run test peers lint proto dist clean venv dev
+.DEFAULT_GOAL := run
+
+venv: $(VENV)/.made-test
+dev: $(VENV)/.made-dev
+
+# One venv, made again when the package's needs change. Downloads are tried again when the network falters.
+$(VENV)/.made-%: setup.cfg pyproject.toml
+	@test -x $(BIN)/python || { echo "making $(VENV) ..."; $(PYTHON) -m venv $(VENV); }
+	@echo "installing sniproxy[$*] into $(VENV) ..."
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --retries 5 -e '.[$*]'
+	@touch $@
+
+run: venv
+	@exec $(BIN)/python -u -m sniproxy.demo --port $(PORT) $(if $(ONCE),--once)
+
+test: venv
+	$(BIN)/trial $(if $(TESTS),$(TESTS),tests)
+
+peers: dev
+	@$(BIN)/python -m tests.peers.provide
+
+lint: dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+proto: dev
+	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. sniproxy/pulsar/commands.proto
+
+dist: dev
+	rm -rf dist
+	$(BIN)/python -m build -q
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .hypothesis _trial_temp* twisted/plugins/dropin.cache

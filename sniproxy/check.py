@@ -1,0 +1,126 @@
+"""What a configuration means, and what will surprise its operator: ``twistd sniproxy --check``."""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Iterator
+
+from sniproxy.config import DEFAULT, NO_SERVER_NAME, Configuration, Route
+from sniproxy.interfaces import Target
+from sniproxy.names import ip_literal
+from sniproxy.net.loopguard import LoopGuard
+from sniproxy.routing.targets import parse_target
+
+LEAST_IDLE = 60.0
+"""Seconds. Pulsar's two sides PING each other every 30 s; one lost PING must not end a tunnel."""
+
+FEW_DESCRIPTORS = 4096
+DESCRIPTORS_OF_A_TUNNEL = 2
+
+
+def describe(configuration: Configuration) -> str:
+    """The configuration as a short table: listeners, routes in order of precedence, timeouts, access log."""
+    lines = [f"configuration: {configuration.filename}", "", "listeners"]
+    for listener in configuration.listeners:
+        lines.append(f"  {listener.name:<28} {listener.endpoint.text}")
+    lines += ["", "routes (an exact name beats the longest wildcard beats the default)"]
+    goals = [route for route in (configuration.no_server_name, configuration.default) if route is not None]
+    rows = [(_title(route), _goal(route)) for route in [*sorted(configuration.routes, key=_precedence), *goals]]
+    for route, name, alert in (
+        (configuration.no_server_name, "(no server name)", "missing_extension or handshake_failure"),
+        (configuration.default, "(any other name)", "unrecognized_name"),
+    ):
+        if route is None:
+            rows.append((name, f"refused: alert {alert}"))
+    width = min(max(len(name) for name, _ in rows), 60)
+    lines += [f"  {name:<{width}}  {goal}" for name, goal in rows]
+    times = configuration.timeouts
+    lines += [
+        "",
+        f"timeouts (seconds)  hello {times.hello:g}, connect {times.connect:g}, idle {times.idle:g}, "
+        f"half_closed {times.half_closed:g}, drain {times.drain:g}",
+        f"access log          {configuration.access_log or '(the program log)'}",
+    ]
+    return "\n".join(lines)
+
+
+def warnings(configuration: Configuration, descriptors: int | None = None) -> Iterator[str]:
+    """What is allowed but probably not meant.
+
+    @param descriptors: the hard limit of open files; unless given, this process's.
+    """
+    if not configuration.routes and configuration.default is None:
+        yield "there is no route and no [default]: every server name is refused"
+    yield from _shadowed(configuration)
+    for route in configuration.routes:
+        if ip_literal(route.server_name) is not None:
+            yield f"route {route.server_name}: Java clients send no server name for IP addresses"
+        elif "." not in route.server_name:
+            yield (
+                f"route {route.server_name}: a name without a dot: Java clients never send it; "
+                "use a dotted name, or a [no_server_name] table"
+            )
+        elif "_" in route.server_name:
+            yield f"route {route.server_name}: a name with '_': the Java client refuses such a service URL"
+    yield from _loops(configuration)
+    idle = configuration.timeouts.idle
+    if 0 < idle < LEAST_IDLE:
+        yield f"timeouts.idle = {idle:g}: Pulsar clients are silent for up to 30 s; below {LEAST_IDLE:g} s tunnels are cut"
+    if descriptors is None:
+        descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    if descriptors < FEW_DESCRIPTORS:
+        yield (
+            f"the limit of open files is {descriptors}: enough for about {descriptors // DESCRIPTORS_OF_A_TUNNEL} tunnels; "
+            "raise it (ulimit -n, LimitNOFILE=)"
+        )
+
+
+def _shadowed(configuration: Configuration) -> Iterator[str]:
+    """A route for all listeners is never asked when each listener has its own with the same pattern."""
+    names = {listener.name for listener in configuration.listeners}
+    for route in configuration.routes:
+        if route.listener is None:
+            own = {r.listener for r in configuration.routes if r.server_name == route.server_name} - {None}
+            if own == names:
+                yield f"route {route.server_name}: shadowed: each listener has a route of its own with this name"
+
+
+def _loops(configuration: Configuration) -> Iterator[str]:
+    guard = LoopGuard(
+        (listener.endpoint.host, listener.endpoint.port)
+        for listener in configuration.listeners
+        if listener.endpoint.host is not None
+        and listener.endpoint.port
+        and ip_literal(listener.endpoint.host) is not None
+    )
+    goals = (configuration.default, configuration.no_server_name)
+    for route in [*configuration.routes, *(goal for goal in goals if goal is not None)]:
+        for target in _targets(route):
+            host = {"localhost": "127.0.0.1"}.get(target.host, target.host)
+            if ip_literal(host) is not None and guard.denies(host, target.port):
+                yield f"route {route.server_name}: target {target} is a listener of this proxy: it will be denied, a loop"
+
+
+def _targets(route: Route) -> list[Target]:
+    if route.resolver.kind != "static":
+        return []
+    value = route.resolver.options["target"]
+    return [parse_target(text) for text in ([value] if isinstance(value, str) else value)]
+
+
+def _goal(route: Route) -> str:
+    targets = _targets(route)
+    if not targets:
+        return f"asks {route.resolver.key} (type {route.resolver.kind})"
+    return ", ".join(map(str, targets)) + (" (in turn)" if len(targets) > 1 else "")
+
+
+def _title(route: Route) -> str:
+    name = {DEFAULT: "(any other name)", NO_SERVER_NAME: "(no server name)"}.get(route.server_name, route.server_name)
+    return name if route.listener is None else f"{name} (on {route.listener})"
+
+
+def _precedence(route: Route) -> tuple[bool, int, str, bool]:
+    wildcard = route.server_name.startswith("*.")
+    labels = route.server_name.count(".") if wildcard else 0
+    return (wildcard, -labels, route.server_name, route.listener is None)

@@ -1,0 +1,260 @@
+"""The life of one connection, told by one coroutine: hello, route, targets, dial, relay.
+
+Every stage answers or raises; one place turns what was raised into a result, a TLS alert or a plain close, and the
+record that the access log shows.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import attrs
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
+from twisted.internet.defer import TimeoutError as DeferredTimeout
+from twisted.logger import Logger
+
+from sniproxy.config import Timeouts
+from sniproxy.events import Connection, Observer, Result
+from sniproxy.interfaces import Refused, Request, Resolution, ServerNameResolver, Target
+from sniproxy.names import ip_literal
+from sniproxy.net.dialer import Dialer, DialError
+from sniproxy.net.hello import ClientGone, HelloStage, HelloTimeout
+from sniproxy.net.linger import Closer
+from sniproxy.net.relay import Ending, Relay, Way
+from sniproxy.routing.table import RouteTable
+from sniproxy.routing.targets import Turns
+from sniproxy.wire.alerts import Alert, fatal_alert
+from sniproxy.wire.clienthello import ClientHello, HelloError, HelloTooLong, NotTLS
+
+log = Logger()
+
+
+@attrs.define
+class LiveRoute:
+    """A route with its resolver made. @ivar turns: whose turn it is among the targets."""
+
+    server_name: str
+    listener: str | None
+    resolver: ServerNameResolver
+    turns: Turns = attrs.field(factory=Turns)
+
+
+@attrs.frozen
+class Routing:
+    """All that decides where a hello goes. Swapped as a whole."""
+
+    table: RouteTable[LiveRoute]
+    default: LiveRoute | None
+    no_server_name: LiveRoute | None
+
+
+@attrs.frozen
+class House:
+    """What conversations share. @ivar way: how relays move bytes. @ivar observer: told of each ended connection."""
+
+    reactor: Any
+    routing: Routing
+    timeouts: Timeouts
+    dialer: Dialer
+    closer: Closer
+    way: Way
+    observer: Observer
+
+
+class _Refusal(Exception):
+    """A stage's answer is no. @ivar alert: None: a plain close, after which Pulsar's clients try again."""
+
+    def __init__(self, result: Result, reason: str, alert: Alert | None = None) -> None:
+        super().__init__(reason)
+        self.result = result
+        self.alert = alert
+
+
+_STAGE_RESULTS: Mapping[type[Exception], Result] = {
+    ClientGone: Result.CLIENT_GONE,
+    HelloTimeout: Result.HELLO_TIMEOUT,
+    NotTLS: Result.NOT_TLS,
+    HelloTooLong: Result.LIMIT,
+    HelloError: Result.MALFORMED_HELLO,
+}
+
+
+class Conversation:
+    """One client connection, from accept to the end.
+
+    @ivar record: what is known of it so far.
+    """
+
+    def __init__(self, house: House, sock: socket.socket, record: Connection) -> None:
+        self.record = record
+        self._house = house
+        self._sock: socket.socket | None = sock
+        self._started = house.reactor.seconds()
+        self._legacy_version = 0x0303
+        self._relay: Relay | None = None
+        self._life: Deferred[None] | None = None
+        self._ending: Ending | None = None
+
+    def begin(self, ended: Callable[[Conversation], None]) -> None:
+        """Live. @param ended: called when it is over."""
+        life = self._life = Deferred.fromCoroutine(self._live())
+        life.addErrback(lambda failure: log.failure("The end of connection {id} failed", failure, id=self.record.id))
+        life.addCallback(lambda _: ended(self))
+
+    def end(self, ending: Ending) -> None:
+        """End it from outside, in order, in whatever stage it is."""
+        self._ending = ending
+        if self._relay is not None:
+            self._relay.end(ending)
+        elif self._life is not None:
+            self._life.cancel()
+
+    @property
+    def tunnelling(self) -> bool:
+        """Whether it has become a tunnel."""
+        return self._relay is not None
+
+    async def _live(self) -> None:
+        record = self.record
+        try:
+            hello, received = await self._hello()
+            route = self._route(hello)
+            targets = await self._resolve(route, hello)
+            upstream = await self._dial(targets)
+            ending = await self._tunnel(upstream, received)
+            record.result, record.reason = ending.result, ending.reason
+        except _Refusal as refusal:
+            record.result, record.reason, record.alert = refusal.result, str(refusal), refusal.alert
+        except CancelledError:
+            ending = self._ending or Ending(Result.SHUTDOWN, "cancelled")
+            record.result, record.reason = ending.result, ending.reason
+        except Exception:
+            log.failure("Connection {id} failed: a fault of the proxy", id=record.id)
+            record.result, record.reason = Result.INTERNAL_ERROR, "a fault of the proxy: see its log"
+        self._finish()
+
+    async def _hello(self) -> tuple[ClientHello, bytes]:
+        assert self._sock is not None
+        stage = HelloStage(self._house.reactor, self._sock, self._house.timeouts.hello)
+        try:
+            hello = await stage.hello()
+        except (ClientGone, HelloTimeout, HelloError) as error:
+            alert = None
+            if isinstance(error, HelloError):
+                alert, self._legacy_version = error.alert, error.legacy_version
+            raise _Refusal(_STAGE_RESULTS[type(error)], str(error), alert) from error
+        finally:
+            self.record.received = len(stage.received)
+        self.record.hello_s = self._elapsed()
+        self.record.server_name = hello.server_name
+        self.record.alpn = hello.alpn
+        self._legacy_version = hello.legacy_version
+        return hello, bytes(stage.received)
+
+    def _route(self, hello: ClientHello) -> LiveRoute:
+        name, routing = hello.server_name, self._house.routing
+        if name is None:
+            route = routing.no_server_name
+            if route is None:
+                alert = Alert.MISSING_EXTENSION if hello.offers_tls13 else Alert.HANDSHAKE_FAILURE
+                raise _Refusal(Result.NO_SERVER_NAME, _NO_NAME, alert)
+        else:
+            route = routing.table.match(name, self.record.listener)
+            if route is None and ip_literal(name) is None:
+                route = routing.default
+            if route is None:
+                raise _Refusal(Result.NO_ROUTE, self._why_no_route(name), Alert.UNRECOGNIZED_NAME)
+        self.record.route = route.server_name
+        return route
+
+    def _why_no_route(self, name: str) -> str:
+        if ip_literal(name) is not None:
+            return "the server name is an IP literal and has no exact route; use a service URL with a host name"
+        closest = self._house.routing.table.closest(name)
+        if closest is None:
+            return "no route has this name"
+        if closest == f"*.{name}":
+            return f"no route has this name; {closest} has the names below it, not itself"
+        return f"no route has this name; the closest is {closest}"
+
+    async def _resolve(self, route: LiveRoute, hello: ClientHello) -> list[Target]:
+        record, reactor, seconds = self.record, self._house.reactor, self._house.timeouts.connect
+        request = Request(hello.server_name, hello.alpn, record.client, record.listener)
+        began = reactor.seconds()
+        try:
+            answer = maybeDeferred(route.resolver.resolve, request)
+            answer.addTimeout(seconds, reactor)
+            resolution = await answer
+        except Refused as refused:
+            why = f"the resolver refused: {refused.reason}"
+            raise _Refusal(Result.NO_ROUTE, why, Alert.UNRECOGNIZED_NAME) from refused
+        except DeferredTimeout as error:
+            raise _Refusal(Result.RESOLVER_FAILED, f"the resolver gave no answer within {seconds:g} s") from error
+        except Exception as error:
+            if self._ending is not None:  # not the resolver: we are being ended
+                raise
+            log.failure("The resolver of route {route} failed", route=route.server_name)
+            raise _Refusal(Result.RESOLVER_FAILED, f"the resolver failed: {type(error).__name__}: {error}") from error
+        finally:
+            record.resolve_s = reactor.seconds() - began
+        if not isinstance(resolution, Resolution) or not resolution.targets:
+            raise _Refusal(Result.RESOLVER_FAILED, "the resolver gave no target")
+        return route.turns.order(resolution.targets)
+
+    async def _dial(self, targets: Sequence[Target]) -> socket.socket:
+        house, record = self._house, self.record
+
+        def trying(target: Target) -> None:
+            record.target = str(target)
+
+        began = house.reactor.seconds()
+        try:
+            return await house.dialer.dial(targets, house.timeouts.connect, trying)
+        except DialError as error:
+            alert = Alert.ACCESS_DENIED if error.result is Result.DENIED else None
+            raise _Refusal(error.result, str(error), alert) from error
+        finally:
+            record.connect_s = house.reactor.seconds() - began
+
+    async def _tunnel(self, upstream: socket.socket, received: bytes) -> Ending:
+        house, client = self._house, self._sock
+        assert client is not None
+        relay = self._relay = Relay(
+            house.reactor,
+            client,
+            upstream,
+            received,
+            way=house.way,
+            closer=house.closer,
+            idle=house.timeouts.idle,
+            half_closed=house.timeouts.half_closed,
+        )
+        self._sock = None  # the relay's now
+        try:
+            return await relay.run()
+        finally:
+            self.record.bytes_up, self.record.bytes_down = relay.bytes_up, relay.bytes_down
+
+    def _finish(self) -> None:
+        """Tell the observer, then the client."""
+        record = self.record
+        record.total_s = self._elapsed()
+        try:
+            self._house.observer(record)
+        except Exception:
+            log.failure("An observer failed on connection {id}", id=record.id)
+        if self._sock is not None:
+            last_words = b"" if record.alert is None else fatal_alert(record.alert, self._legacy_version)
+            self._house.closer(self._sock, last_words)
+
+    def _elapsed(self) -> float:
+        seconds: float = self._house.reactor.seconds() - self._started
+        return seconds
+
+
+_NO_NAME = (
+    "the hello has no server name; Java sends none for names without a dot and for IP addresses: "
+    "use a service URL with a dotted name, or write a [no_server_name] table"
+)

@@ -1,0 +1,161 @@
+"""The access log: what is written of each connection when it has ended.
+
+One JSON object a line in a file (docs/configuration.md has the fields); on a terminal, and in the program's own log
+when no access log is configured, a line that a person reads, repeated refusals summed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from twisted.logger import Logger
+
+from sniproxy.events import Connection, Observer, Result
+
+log = Logger()
+
+MOST_TEXT = 300
+"""Characters of a text in the log that a peer may have had a part in."""
+
+SUM_SECONDS = 10
+"""Seconds in which repeated refusals of one client and name become one line more."""
+
+_MOST_SUMS = 1000
+_ENDED_WELL = (Result.OK, Result.DRAINED, Result.IDLE_TIMEOUT)
+
+
+def json_line(connection: Connection) -> str:
+    """The connection as one line of JSON, ASCII only."""
+    return json.dumps(
+        {
+            "time": _rfc3339(connection.time + connection.total_s),
+            "id": connection.id,
+            "listener": connection.listener,
+            "client": connection.client,
+            "server_name": connection.server_name,
+            "alpn": [bounded(protocol) for protocol in connection.alpn[:16]],
+            "route": connection.route,
+            "target": connection.target,
+            "result": connection.result,
+            "alert": connection.alert.title if connection.alert is not None else None,
+            "bytes_up": connection.bytes_up,
+            "bytes_down": connection.bytes_down,
+            "hello_s": _seconds(connection.hello_s),
+            "resolve_s": _seconds(connection.resolve_s),
+            "connect_s": _seconds(connection.connect_s),
+            "total_s": _seconds(connection.total_s),
+            "reason": bounded(connection.reason),
+        }
+    )
+
+
+def readable_line(connection: Connection) -> str:
+    """The connection as a line for a person."""
+    name = connection.server_name or "-"
+    line = f"{connection.result:<15} {connection.client}  {name}"
+    if connection.target is not None:
+        line += f" -> {connection.target}"
+    if connection.bytes_up or connection.bytes_down:
+        line += f"  up {amount(connection.bytes_up)}, down {amount(connection.bytes_down)}, {connection.total_s:.2f} s"
+    if connection.alert is not None:
+        line += f"  alert {connection.alert.title}"
+    if connection.reason:
+        line += f"  ({bounded(connection.reason)})"
+    return line
+
+
+def amount(count: int) -> str:
+    """Bytes, as a person says them: ``517 B``, ``4.7 kB``."""
+    if count < 1000:
+        return f"{count} B"
+    size = float(count)
+    for unit in ("kB", "MB", "GB"):
+        size /= 1000
+        if size < 999.95:
+            return f"{size:.1f} {unit}"
+    return f"{size / 1000:.1f} TB"
+
+
+def bounded(text: str) -> str:
+    """Printable, and at most L{MOST_TEXT} characters."""
+    text = "".join(c if c.isascii() and c.isprintable() else ascii(c)[1:-1] for c in text[: MOST_TEXT + 1])
+    return text if len(text) <= MOST_TEXT else text[: MOST_TEXT - 3] + "..."
+
+
+class Readable:
+    """Writes readable lines; refusals that repeat are summed: the first at once, the others as ``x 37 in 10 s``."""
+
+    def __init__(self, reactor: Any, write: Callable[[str], None]) -> None:
+        self._reactor = reactor
+        self._write = write
+        self._sums: dict[tuple[str, str | None, Result], int] = {}
+        self._timer: Any = None
+
+    def __call__(self, connection: Connection) -> None:
+        if connection.result in _ENDED_WELL:
+            self._write(readable_line(connection))
+            return
+        key = (connection.client.rpartition(":")[0], connection.server_name, connection.result)
+        if key in self._sums:
+            self._sums[key] += 1
+            return
+        self._write(readable_line(connection))
+        if len(self._sums) < _MOST_SUMS:
+            self._sums[key] = 0
+        if self._timer is None:
+            self._timer = self._reactor.callLater(SUM_SECONDS, self._tell)
+
+    def close(self) -> None:
+        """Write the sums that wait."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._tell()
+
+    def _tell(self) -> None:
+        self._timer = None
+        sums, self._sums = self._sums, {}
+        for (client, name, result), count in sums.items():
+            if count:
+                self._write(f"{result:<15} {client}  {name or '-'}  x {count} in {SUM_SECONDS} s")
+
+
+class Journal:
+    """Counts what ended, and leaves out of the log who said nothing at all: port scans and health checks.
+
+    @ivar ended: connections by result. @ivar silent: connections that were closed before their first byte.
+    """
+
+    def __init__(self, write: Observer) -> None:
+        self.ended: dict[Result, int] = {}
+        self.silent = 0
+        self._write = write
+
+    def __call__(self, connection: Connection) -> None:
+        if connection.result is Result.CLIENT_GONE and not connection.received:
+            self.silent += 1
+            return
+        self.ended[connection.result] = self.ended.get(connection.result, 0) + 1
+        self._write(connection)
+
+    def summary(self) -> str:
+        """What ended so far, in one line."""
+        parts = [f"{count} {result}" for result, count in sorted(self.ended.items())]
+        if self.silent:
+            parts.append(f"{self.silent} closed without a byte")
+        return ", ".join(parts) or "no connection"
+
+
+def own_log(line: str) -> None:
+    """Write a line to the program's own log."""
+    log.info("{line}", line=line)
+
+
+def _seconds(value: float | None) -> float | None:
+    return None if value is None else round(value, 6)
+
+
+def _rfc3339(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,127 @@
+"""Lines to a file, soon and without ever holding up the reactor for long or failing its caller."""
+
+from __future__ import annotations
+
+import os
+import select
+import stat
+from typing import Any
+
+from twisted.logger import Logger
+
+log = Logger()
+
+DELAY = 0.1
+"""Seconds that a line may wait so that several are written at once."""
+
+MOST_WAITING = 4 << 20
+"""Bytes that wait while the file takes none (a full disk, a stalled pipe); lines beyond are lost, and counted."""
+
+_PIPE_BUF = 4096  # a write of so much to a pipe that polls as writable does not block
+_RETRY = 1.0
+STANDARD_OUTPUT = "-"
+
+
+class LineWriter:
+    """Appends lines to a file.
+
+    @param path: the file, made when it is not there; ``-``: standard output.
+    @ivar lost: lines that could not be written.
+    """
+
+    def __init__(self, reactor: Any, path: str) -> None:
+        """@raise OSError: the file cannot be opened."""
+        self.lost = 0
+        self._reactor = reactor
+        self._path = path
+        self._waiting: list[bytes] = []
+        self._size = 0
+        self._timer: Any = None
+        self._troubled = False
+        self._fd = self._open()
+
+    @property
+    def on_terminal(self) -> bool:
+        """Whether a person is reading."""
+        return os.isatty(self._fd)
+
+    def write(self, line: str) -> None:
+        """Take a line, without its newline; it is written within L{DELAY} seconds."""
+        data = line.encode() + b"\n"
+        if self._size + len(data) > MOST_WAITING:
+            self.lost += 1
+            return
+        self._waiting.append(data)
+        self._size += len(data)
+        if self._timer is None:
+            self._timer = self._reactor.callLater(DELAY, self._flush)
+
+    def reopen(self) -> None:
+        """Open the path anew, after a log rotation moved the file away. When that fails, the old file is kept."""
+        if self._path == STANDARD_OUTPUT:
+            return
+        self._write_waiting()
+        try:
+            fd = self._open()
+        except OSError as error:
+            log.error("access log {path}: the old file is kept, not reopened: {why}", path=self._path, why=error)
+            return
+        os.close(self._fd)
+        self._fd = fd
+        log.info("access log {path}: reopened", path=self._path)
+
+    def close(self) -> None:
+        """Write what waits, and close."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._write_waiting()
+        self._lose_waiting()
+        os.close(self._fd)
+
+    def _open(self) -> int:
+        if self._path == STANDARD_OUTPUT:
+            fd = os.dup(1)
+        else:
+            # NONBLOCK: opening a FIFO that nobody reads must not stop the proxy; for files it means nothing.
+            fd = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o640)
+        self._may_block = not stat.S_ISREG(os.fstat(fd).st_mode)
+        return fd
+
+    def _flush(self) -> None:
+        self._timer = None
+        self._write_waiting()
+        if self._waiting:
+            self._timer = self._reactor.callLater(_RETRY, self._flush)
+
+    def _write_waiting(self) -> None:
+        try:
+            while self._waiting:
+                data = b"".join(self._waiting)
+                if self._may_block:
+                    if not select.select([], [self._fd], [], 0)[1]:
+                        break
+                    count = os.write(self._fd, data[:_PIPE_BUF])
+                else:
+                    count = os.write(self._fd, data)
+                # What is left begins where the write ended, so that no line is torn.
+                self._waiting = [data[count:]] if count < len(data) else []
+                self._size = len(data) - count
+        except OSError as error:
+            if not self._troubled:
+                log.error(
+                    "access log {path}: {why}; lines wait up to {most} MiB, then they are lost and counted",
+                    path=self._path,
+                    why=os.strerror(error.errno or 0),
+                    most=MOST_WAITING >> 20,
+                )
+            self._troubled = True
+        else:
+            if self._troubled and not self._waiting:
+                self._troubled = False
+                log.info("access log {path}: writes again; {lost} lines lost so far", path=self._path, lost=self.lost)
+
+    def _lose_waiting(self) -> None:
+        self.lost += b"".join(self._waiting).count(b"\n")
+        self._waiting = []
+        self._size = 0

@@ -1,0 +1,237 @@
+"""Dialling a connection's targets, one after the other, each by happy eyeballs (RFC 8305)."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections.abc import Callable, Iterable, Sequence
+from itertools import zip_longest
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IAddress, IHostResolution, IResolutionReceiver
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from sniproxy.events import Result
+from sniproxy.interfaces import Target
+from sniproxy.names import ip_literal
+from sniproxy.net.descriptor import SocketDescriptor
+from sniproxy.net.tuning import tune
+
+ATTEMPT_DELAY = 0.25
+"""Seconds before the next address of a target is tried beside the first (RFC 8305, section 5)."""
+
+Veto = Callable[[str, int], str | None]
+"""Asked about each resolved address at the moment of connecting: why not, or None."""
+
+Connected = Callable[[socket.socket], None]
+Failed = Callable[[str], None]
+
+
+class DialError(Exception):
+    """No target could be connected. The message names each target and its error.
+
+    @ivar result: C{denied}, C{connect_timeout} or C{connect_failed}.
+    """
+
+    def __init__(self, result: Result, reason: str) -> None:
+        super().__init__(reason)
+        self.result = result
+
+
+class Dialer:
+    """Connects to targets.
+
+    @param veto: see L{Veto}. A name's addresses are asked about as they are resolved for this very connection, so that
+        a name that changes its addresses in between gains nothing.
+    """
+
+    def __init__(self, reactor: Any, veto: Veto) -> None:
+        self._reactor = reactor
+        self._veto = veto
+
+    async def dial(self, targets: Sequence[Target], seconds: float, trying: Callable[[Target], None]) -> socket.socket:
+        """Connect to the first target that can be connected.
+
+        @param seconds: for all of them together: each may take an equal share of what is left.
+        @param trying: told of each target before it is dialled.
+        @return: a connected, non-blocking socket.
+        @raise DialError: none can be connected.
+        """
+        deadline = self._reactor.seconds() + seconds
+        errors: list[str] = []
+        results: set[Result] = set()
+        for number, target in enumerate(targets):
+            trying(target)
+            share = (deadline - self._reactor.seconds()) / (len(targets) - number)
+            try:
+                return await self._dial_one(target, max(share, 0.0))
+            except DialError as error:
+                errors.append(f"{target}: {error}")
+                results.add(error.result)
+        for result in (Result.CONNECT_FAILED, Result.CONNECT_TIMEOUT, Result.DENIED):
+            if result in results:
+                raise DialError(result, "; ".join(errors))
+        raise DialError(Result.CONNECT_FAILED, "there is no target")
+
+    def _dial_one(self, target: Target, seconds: float) -> Deferred[socket.socket]:
+        return _Attempt(self._reactor, self._veto, target, seconds).result
+
+
+@implementer(IResolutionReceiver)
+class _Attempt:
+    """One target: its addresses are found, then tried a quarter of a second apart until one answers."""
+
+    def __init__(self, reactor: Any, veto: Veto, target: Target, seconds: float) -> None:
+        self._reactor = reactor
+        self._veto = veto
+        self._port = target.port
+        self._addresses: list[str] = []
+        self._errors: dict[str, str] = {}
+        self._denied = 0
+        self._sockets: set[_Connecting] = set()
+        self._next: Any = None
+        self._deadline = reactor.callLater(seconds, self._timed_out, seconds)
+        self.result: Deferred[socket.socket] = Deferred(lambda _: self._stop())
+        if ip_literal(target.host) is not None:
+            self._addresses = [target.host]
+            self._try_next()
+        else:
+            reactor.nameResolver.resolveHostName(self, target.host, target.port)
+
+    # IResolutionReceiver
+
+    def resolutionBegan(self, resolution: IHostResolution) -> None:
+        """The resolution cannot be cancelled usefully: it runs in a thread."""
+
+    def addressResolved(self, address: IAddress) -> None:
+        host = getattr(address, "host", None)
+        if host is not None and host not in self._addresses:
+            self._addresses.append(host)
+
+    def resolutionComplete(self) -> None:
+        if self.result.called:
+            return
+        if not self._addresses:
+            self._fail(Result.CONNECT_FAILED, "the name has no address")
+            return
+        self._addresses = interleave(self._addresses)
+        self._try_next()
+
+    def _try_next(self) -> None:
+        """Begin with the next address; when it takes its time, with the one after it, too."""
+        self._cancel(self._next)
+        while self._addresses:
+            address = self._addresses.pop(0)
+            reason = self._veto(address, self._port)
+            if reason is not None:
+                self._denied += 1
+                self._errors[address] = reason
+                continue
+            if self._addresses:
+                self._next = self._reactor.callLater(ATTEMPT_DELAY, self._try_next)
+            self._begin(address)
+            return
+        if not self._sockets:
+            self._fail(
+                Result.DENIED if self._denied == len(self._errors) else Result.CONNECT_FAILED,
+                "; ".join(_distinct(self._errors)),
+            )
+
+    def _begin(self, address: str) -> None:
+        def connected(sock: socket.socket) -> None:
+            self._sockets.discard(connecting)
+            self._stop()
+            self.result.callback(sock)
+
+        def failed(why: str) -> None:
+            self._sockets.discard(connecting)
+            self._errors[address] = why
+            self._try_next()
+
+        try:
+            connecting = _Connecting(self._reactor, address, connected, failed)
+        except OSError as error:  # out of descriptors, or no such address family here
+            self._errors[address] = os.strerror(error.errno or errno.EIO)
+            self._try_next()
+            return
+        self._sockets.add(connecting)
+        connecting.begin(self._port)
+
+    def _timed_out(self, seconds: float) -> None:
+        waiting = "no answer" if self._sockets else "the name was not resolved"
+        self._fail(Result.CONNECT_TIMEOUT, f"{waiting} within {seconds:.3g} s")
+
+    def _fail(self, result: Result, reason: str) -> None:
+        self._stop()
+        self.result.errback(DialError(result, reason))
+
+    def _stop(self) -> None:
+        self._cancel(self._deadline)
+        self._cancel(self._next)
+        self._addresses = []
+        for connecting in self._sockets:
+            connecting.give_up()
+        self._sockets.clear()
+
+    @staticmethod
+    def _cancel(timer: Any) -> None:
+        if timer is not None and timer.active():
+            timer.cancel()
+
+
+class _Connecting(SocketDescriptor):
+    """A socket whose connect is under way."""
+
+    __slots__ = ("_address", "_connected", "_failed", "_reactor")
+
+    def __init__(self, reactor: Any, address: str, connected: Connected, failed: Failed) -> None:
+        super().__init__(socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM))
+        self._reactor = reactor
+        self._address = address
+        self._connected = connected
+        self._failed = failed
+
+    def begin(self, port: int) -> None:
+        self.sock.setblocking(False)
+        tune(self.sock)
+        number = self.sock.connect_ex((self._address, port))
+        if number == errno.EINPROGRESS:
+            self._reactor.addWriter(self)
+        else:
+            self._settle(number)
+
+    def doWrite(self) -> None:
+        self._reactor.removeWriter(self)
+        self._settle(self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+
+    def connectionLost(self, reason: Failure) -> None:
+        self.doWrite()
+
+    def give_up(self) -> None:
+        self._reactor.removeWriter(self)
+        self.sock.close()
+
+    def _settle(self, number: int) -> None:
+        if number:
+            self.sock.close()
+            self._failed(os.strerror(number))
+        else:
+            self._connected(self.sock)
+
+
+def interleave(addresses: Iterable[str]) -> list[str]:
+    """The addresses in their order, but the two families in turn, the first's first (RFC 8305, section 4)."""
+    ordered = list(addresses)
+    first = [address for address in ordered if (":" in address) == (":" in ordered[0])]
+    second = [address for address in ordered if address not in first]
+    return [address for pair in zip_longest(first, second) for address in pair if address is not None]
+
+
+def _distinct(errors: dict[str, str]) -> list[str]:
+    """One address: its error alone; several: each with its address."""
+    if len(errors) == 1:
+        return list(errors.values())
+    return [f"{address}: {error}" for address, error in errors.items()]

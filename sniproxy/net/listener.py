@@ -1,0 +1,114 @@
+"""Accepting connections."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.interfaces import IListeningPort
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from sniproxy.net.descriptor import WAIT, SocketDescriptor
+from sniproxy.net.tuning import tune
+
+log = Logger()
+
+BATCH = 64
+"""Connections accepted before the reactor serves others."""
+
+PAUSE = 0.25
+"""Seconds without accepting after the system had no descriptor or memory left; clients wait in the backlog."""
+
+_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+Accepted = Callable[[socket.socket, str], None]
+"""Takes over a client's socket. The text is its address."""
+
+
+class NoSocket(Exception):
+    """The endpoint gave a port that has no plain listening socket."""
+
+
+class Acceptor(SocketDescriptor):
+    """Accepts on the socket of a port that a Twisted endpoint opened.
+
+    The endpoint knows how to bind, reuse and clean up; what it accepts would come as a protocol with a transport around it,
+    so its reading is stopped and done here.
+    """
+
+    __slots__ = ("_accepted", "_paused", "_port", "_reactor", "name")
+
+    def __init__(self, reactor: Any, port: IListeningPort, name: str, accepted: Accepted) -> None:
+        """@raise NoSocket: the port is not of the kind that listens on a socket."""
+        sock = getattr(port, "socket", None)
+        stop_reading = getattr(port, "stopReading", None)
+        if not isinstance(sock, socket.socket) or stop_reading is None:
+            raise NoSocket("this kind of endpoint has no listening socket of its own")
+        super().__init__(sock)
+        stop_reading()
+        self.name = name
+        self._accepted = accepted
+        self._paused: Any = None
+        self._port = port
+        self._reactor = reactor
+        reactor.addReader(self)
+
+    @property
+    def address(self) -> tuple[str, int] | None:
+        """The host and port it is bound to; None: not TCP."""
+        if self.sock.family not in (socket.AF_INET, socket.AF_INET6):
+            return None
+        host, port = self.sock.getsockname()[:2]
+        return host, port
+
+    def doRead(self) -> None:
+        for _ in range(BATCH):
+            try:
+                sock, address = self.sock.accept()
+            except OSError as error:
+                if error.errno in _EXHAUSTED:
+                    self._pause(error)
+                # Anything else concerns a connection that was gone before it was accepted (accept(2)).
+                elif error.errno not in WAIT:
+                    continue
+                return
+            sock.setblocking(False)
+            try:
+                tune(sock)
+            except OSError:  # reset already: reading it will say so
+                pass
+            self._accepted(sock, _client(address))
+
+    def stop(self) -> Any:
+        """Close the listening socket. @return: a Deferred or None, as L{IListeningPort.stopListening}."""
+        if self._paused is not None and self._paused.active():
+            self._paused.cancel()
+        self._reactor.removeReader(self)
+        return self._port.stopListening()
+
+    def _pause(self, error: OSError) -> None:
+        log.warn(
+            "listener {name}: no new connection for {seconds} s: {why}; live ones go on",
+            name=self.name,
+            seconds=PAUSE,
+            why=os.strerror(error.errno or errno.EMFILE),
+        )
+        self._reactor.removeReader(self)
+        self._paused = self._reactor.callLater(PAUSE, self._reactor.addReader, self)
+
+    def connectionLost(self, reason: Failure) -> None:
+        """The port closes its own socket."""
+
+
+def _client(address: Any) -> str:
+    """``192.0.2.7:50123`` or ``[2001:db8::7]:50123``; a unix socket's peer mostly has no name."""
+    if isinstance(address, tuple):
+        host, port = address[:2]
+        if host.startswith("::ffff:") and "." in host:
+            host = host[7:]
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return "unix"

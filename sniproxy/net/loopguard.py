@@ -1,0 +1,54 @@
+"""Our own listeners are never a target: a connection that came back to us would come back for ever."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Iterable
+
+IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+class LoopGuard:
+    """Knows the addresses that the proxy listens on, and recognises them among resolved targets."""
+
+    def __init__(self, listeners: Iterable[tuple[str, int]] = ()) -> None:
+        self._listeners: list[tuple[IPAddress, int]] = []
+        for host, port in listeners:
+            self.add(host, port)
+
+    def add(self, host: str, port: int) -> None:
+        """@param host: an IP address; ``0.0.0.0`` or ``::`` for all."""
+        self._listeners.append((_plain(host), port))
+
+    def denies(self, host: str, port: int) -> str | None:
+        """Why this address may not be dialled; None: it may.
+
+        @param host: a resolved IP address.
+        """
+        address = _plain(host)
+        for own, own_port in self._listeners:
+            if port != own_port:
+                continue
+            # Connecting to 0.0.0.0 or :: reaches this machine; listening there hears all its addresses.
+            if address == own or ((own.is_unspecified or address.is_unspecified) and _is_local(address)):
+                return f"{address} port {port} is a listener of this proxy: a loop"
+        return None
+
+
+def _plain(host: str) -> IPAddress:
+    address = ipaddress.ip_address(host)
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def _is_local(address: IPAddress) -> bool:
+    """Whether the address is one of this machine's own: the kernel then sends from it to itself."""
+    if address.is_loopback or address.is_unspecified:
+        return True
+    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:  # nothing is sent: connect only chooses a route
+        try:
+            probe.connect((str(address), 9))
+        except OSError:
+            return False
+        return _plain(probe.getsockname()[0].partition("%")[0]) == address

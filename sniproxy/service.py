@@ -1,0 +1,287 @@
+"""Builds the house from a configuration, starts it, drains it. What ``twistd sniproxy`` runs and other programs embed."""
+
+from __future__ import annotations
+
+import os
+import resource
+import socket
+import time
+from collections.abc import Callable
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import CannotListenError
+from twisted.internet.protocol import Factory
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from sniproxy.config import ConfigError, Configuration, Listener, ResolverTable, Route, shown
+from sniproxy.conversation import Conversation, House, LiveRoute, Routing
+from sniproxy.events import Connection, Observer, Result
+from sniproxy.interfaces import BadOption, ServerNameResolver
+from sniproxy.journal import Journal, Readable, json_line, own_log
+from sniproxy.linewriter import LineWriter
+from sniproxy.net import copying, splicing
+from sniproxy.net.dialer import Dialer
+from sniproxy.net.linger import Closer
+from sniproxy.net.listener import Acceptor, NoSocket
+from sniproxy.net.loopguard import LoopGuard
+from sniproxy.net.portholder import holder
+from sniproxy.net.relay import Ending, Way
+from sniproxy.resolvers import make_resolver
+from sniproxy.routing.table import RouteTable
+
+log = Logger()
+
+
+class _NoProtocol(Factory):
+    """What an endpoint is given to listen with: nothing it accepted would come here (see L{Acceptor})."""
+
+    noisy = False
+
+    def logPrefix(self) -> str:
+        return "sniproxy"
+
+
+def raise_descriptor_limit() -> int:
+    """Raise the soft limit of descriptors to the hard one. @return: the limit now in force."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        except (OSError, ValueError):  # a container may forbid it
+            return soft
+    return hard
+
+
+def build_routing(configuration: Configuration, reactor: Any) -> Routing:
+    """Make the resolvers, and the table that leads to them.
+
+    @raise ConfigError: a resolver's table does not fit.
+    """
+    made: dict[str, ServerNameResolver] = {}
+
+    def resolver(table: ResolverTable) -> ServerNameResolver:
+        if table.key not in made:
+            try:
+                made[table.key] = make_resolver(table.kind, table.options, reactor)
+            except BadOption as error:
+                place = f"{configuration.filename}: {table.key}.{error.key}"
+                raise ConfigError(f"{place} = {shown(error.value)}: {error.cure}") from error
+        return made[table.key]
+
+    def live(route: Route | None) -> LiveRoute | None:
+        return None if route is None else LiveRoute(route.server_name, route.listener, resolver(route.resolver))
+
+    return Routing(
+        RouteTable([LiveRoute(r.server_name, r.listener, resolver(r.resolver)) for r in configuration.routes]),
+        live(configuration.default),
+        live(configuration.no_server_name),
+    )
+
+
+class ProxyService(Service):
+    """The proxy. L{startService} listens; L{stopService} stops listening and drains.
+
+    @param observer: told of each ended connection, beside the access log.
+    @param way: how bytes are moved; unless given, C{splice} where the system has it.
+    @ivar addresses: where each listener is bound, by its name; only TCP listeners, only while it runs.
+    """
+
+    def __init__(
+        self, configuration: Configuration, reactor: Any, observer: Observer | None = None, way: Way | None = None
+    ) -> None:
+        """@raise ConfigError: the configuration cannot be used."""
+        self.configuration = configuration
+        self.addresses: dict[str, tuple[str, int]] = {}
+        self._reactor = reactor
+        self._observer = observer
+        self._way = way or (splicing.SpliceDirection if splicing.available else copying.CopyDirection)
+        self._routing = build_routing(configuration, reactor)
+        self._closer = Closer(reactor)
+        self._guard = LoopGuard()
+        self._acceptors: list[Acceptor] = []
+        self._live: set[Conversation] = set()
+        self._count = 0
+        self._drain_timer: Any = None
+        self._drained: Deferred[None] | None = None
+        self._writer: LineWriter | None = None
+        self._readable: Readable | None = None
+        self._journal = Journal(self._write)
+        # Unique among restarts and processes that write to one log.
+        self._id_prefix = os.urandom(4).hex()
+        self._house: House | None = None
+
+    def startService(self) -> None:
+        """Open the access log and listen.
+
+        @raise CannotListenError: an address cannot be listened on; nothing listens then.
+        @raise OSError: the access log cannot be opened.
+        """
+        raise_descriptor_limit()
+        self._open_access_log()
+        self._house = House(
+            self._reactor,
+            self._routing,
+            self.configuration.timeouts,
+            Dialer(self._reactor, self._guard.denies),
+            self._closer,
+            self._way,
+            self._tell,
+        )
+        try:
+            for listener in self.configuration.listeners:
+                self._listen(listener)
+        except Exception:
+            for acceptor in self._acceptors:
+                acceptor.stop()
+            self._acceptors.clear()
+            self._close_access_log()
+            raise
+        Service.startService(self)
+
+    def stopService(self) -> Deferred[None]:
+        """Stop accepting, give the tunnels C{timeouts.drain} seconds, then end the rest in order.
+
+        @return: fires when all is closed and logged.
+        """
+        Service.stopService(self)
+        self._drained = Deferred()
+        stopped = DeferredList([d for d in (acceptor.stop() for acceptor in self._acceptors) if d is not None])
+        self._acceptors.clear()
+        self.addresses.clear()
+        for conversation in list(self._live):
+            if not conversation.tunnelling:
+                conversation.end(Ending(Result.SHUTDOWN, "the proxy is stopping"))
+        seconds = self.configuration.timeouts.drain
+        if self._live and seconds:
+            log.info("draining: {count} tunnels have {seconds} s", count=len(self._live), seconds=seconds)
+            ending = Ending(Result.DRAINED, f"still open {seconds:g} s after the proxy began to stop")
+            self._drain_timer = self._reactor.callLater(seconds, self._end_all, ending)
+        elif self._live:
+            self.end_now()
+        self._check_drained()
+        drained = self._drained
+        return (
+            stopped.addCallback(lambda _: drained)
+            .addCallback(lambda _: self._closer.settled())
+            .addCallback(self._stopped)
+        )
+
+    def end_now(self) -> None:
+        """While it drains: end all tunnels at once."""
+        self._end_all(Ending(Result.SHUTDOWN, "the proxy was told to stop at once"))
+        self._closer.close_now()
+
+    def reopen_access_log(self) -> None:
+        """After a log rotation."""
+        if self._writer is not None:
+            self._writer.reopen()
+
+    def _listen(self, listener: Listener) -> None:
+        port: list[Any] = []
+        failure: list[Failure] = []
+        # The endpoints that give a plain socket bind at once; the Deferred has fired when listen() returns.
+        serverFromString(self._reactor, listener.endpoint.text).listen(_NoProtocol()).addCallbacks(
+            port.append, failure.append
+        )
+        if failure:
+            failure[0].raiseException()
+        try:
+            if not port:
+                raise NoSocket("this kind of endpoint does not listen at once")
+            acceptor = Acceptor(self._reactor, port[0], listener.name, self._accepting(listener.name))
+        except NoSocket as error:
+            raise CannotListenError(listener.endpoint.text, None, error) from error
+        self._acceptors.append(acceptor)
+        address = acceptor.address
+        if address is not None:
+            self.addresses[listener.name] = address
+            self._guard.add(*address)
+        log.info("listener {name}: listening on {where}", name=listener.name, where=_where(address, listener))
+
+    def _accepting(self, name: str) -> Callable[[socket.socket, str], None]:
+        def accepted(sock: socket.socket, client: str) -> None:
+            assert self._house is not None
+            self._count += 1
+            record = Connection(f"{self._id_prefix}-{self._count}", time.time(), name, client)
+            conversation = Conversation(self._house, sock, record)
+            self._live.add(conversation)
+            conversation.begin(self._ended)
+
+        return accepted
+
+    def _ended(self, conversation: Conversation) -> None:
+        self._live.discard(conversation)
+        self._check_drained()
+
+    def _check_drained(self) -> None:
+        if self._drained is not None and not self._live and not self._drained.called:
+            if self._drain_timer is not None and self._drain_timer.active():
+                self._drain_timer.cancel()
+            self._drained.callback(None)
+
+    def _end_all(self, ending: Ending) -> None:
+        for conversation in list(self._live):
+            conversation.end(ending)
+
+    def _stopped(self, _: object) -> None:
+        self._close_access_log()
+        splicing.close_spare_pipes()
+        lost = f"; {self._writer.lost} lines of the access log lost" if self._writer and self._writer.lost else ""
+        log.info("stopped: {summary}{lost}", summary=self._journal.summary(), lost=lost)
+
+    # The access log
+
+    def _open_access_log(self) -> None:
+        path = self.configuration.access_log
+        if path is None:
+            self._readable = Readable(self._reactor, own_log)
+        else:
+            self._writer = LineWriter(self._reactor, path)
+            if self._writer.on_terminal:
+                self._readable = Readable(self._reactor, self._writer.write)
+
+    def _close_access_log(self) -> None:
+        if self._readable is not None:
+            self._readable.close()
+        if self._writer is not None:
+            self._writer.close()
+
+    def _write(self, connection: Connection) -> None:
+        if self._readable is not None:
+            self._readable(connection)
+        elif self._writer is not None:
+            self._writer.write(json_line(connection))
+
+    def _tell(self, connection: Connection) -> None:
+        self._journal(connection)
+        if self._observer is not None:
+            self._observer(connection)
+
+
+def why_not_listening(error: CannotListenError) -> str:
+    """What stands in the way of a listener, who holds the port, and the cure."""
+    where = (
+        f"{error.interface or 'all addresses'} port {error.port}"
+        if isinstance(error.port, int)
+        else str(error.interface)
+    )
+    problem = error.socketError
+    message = f"cannot listen on {where}: {getattr(problem, 'strerror', None) or problem}"
+    if isinstance(error.port, int):
+        held_by = holder(error.port)
+        if held_by is not None:
+            message += f"; it is held by {held_by}"
+        elif isinstance(problem, PermissionError):
+            message += "; ports below 1024 need a privilege: CAP_NET_BIND_SERVICE"
+    return message
+
+
+def _where(address: tuple[str, int] | None, listener: Listener) -> str:
+    if address is None:
+        return listener.endpoint.text
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

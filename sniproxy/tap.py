@@ -1,0 +1,163 @@
+"""The command line: ``twistd sniproxy``. Options in, a configuration out, and the service that runs it."""
+
+from __future__ import annotations
+
+import resource
+import signal
+import sys
+from types import FrameType
+from typing import Any, NoReturn
+
+from twisted.application.service import IService, Service
+from twisted.internet.defer import Deferred
+from twisted.internet.error import CannotListenError
+from twisted.logger import Logger
+from twisted.python import usage
+
+from sniproxy import check
+from sniproxy.config import ConfigError, Configuration, from_options, parse
+from sniproxy.service import ProxyService, build_routing, why_not_listening
+
+log = Logger()
+
+
+class Options(usage.Options):
+    """What ``twistd sniproxy`` takes."""
+
+    synopsis = "[options]"
+    longdesc = (
+        "Routes TLS connections by the server name of their ClientHello, for Apache Pulsar's PIP-60; TLS stays end to "
+        "end. Give a file (--config) or listeners and routes (--listen tcp:4443 --route NAME=HOST:PORT). "
+        "The signals TERM and INT drain, a second one ends at once; USR1 reopens the access log."
+    )
+    optParameters = [
+        ["config", "c", None, "The configuration file (TOML)."],
+        ["access-log", "a", None, "A file for the access log, one JSON object a line; '-': standard output."],
+    ]
+    optFlags = [
+        ["check", None, "Say what the configuration means, warn of surprises, and exit: 0, or 1 with the error."]
+    ]
+    # With zsh and bash completion, files are offered for these.
+    compData = usage.Completions(optActions={"config": usage.CompleteFiles(), "access-log": usage.CompleteFiles()})
+
+    configuration: Configuration
+
+    def __init__(self) -> None:
+        usage.Options.__init__(self)
+        self._listen: list[str] = []
+        self._routes: list[str] = []
+
+    def opt_listen(self, endpoint: str) -> None:
+        """Accept connections on this Twisted server endpoint, as in tcp:4443:interface=127.0.0.1. Repeats."""
+        self._listen.append(endpoint)
+
+    def opt_route(self, route: str) -> None:
+        """NAME=HOST:PORT[,HOST:PORT...]: send a server name to these targets, in turn. NAME may begin with '*.'.
+        Repeats."""
+        self._routes.append(route)
+
+    opt_l = opt_listen
+    opt_r = opt_route
+
+    def opt_version(self) -> NoReturn:
+        """Print the version and exit."""
+        from sniproxy import __version__
+
+        print(f"sniproxy {__version__}")
+        sys.exit(0)
+
+    def postOptions(self) -> None:
+        """Read the configuration, so that an error is told before anything is started."""
+        from twisted.internet import reactor
+
+        try:
+            self.configuration = self._read()
+            # Made once here for their errors' sake; nothing of a resolver runs before it is asked.
+            build_routing(self.configuration, reactor)
+        except ConfigError as error:
+            _fail(str(error))
+        warnings = list(check.warnings(self.configuration))
+        if self["check"]:
+            print(check.describe(self.configuration))
+            for warning in warnings:
+                print(f"warning: {warning}")
+            print("the configuration is good" + (f", with {len(warnings)} warnings" if warnings else ""))
+            sys.exit(0)
+        self.warnings = warnings
+
+    def _read(self) -> Configuration:
+        path = self["config"]
+        if path is None:
+            if not self._listen:
+                raise ConfigError("nothing to do: give --config FILE, or --listen ENDPOINT and --route NAME=HOST:PORT")
+            return from_options(self._listen, self._routes, self["access-log"])
+        if self._listen or self._routes:
+            raise ConfigError("--config and --listen or --route do not go together: write them into the file")
+        try:
+            with open(path, encoding="utf-8") as file:
+                text = file.read()
+        except (OSError, UnicodeDecodeError) as error:
+            why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+            raise ConfigError(f"{path}: cannot be read: {why}") from error
+        return parse(text, path, access_log=self["access-log"])
+
+
+class Command(Service):
+    """The proxy as a program: its faults at start are one line, and it listens to signals."""
+
+    def __init__(self, options: Options, reactor: Any) -> None:
+        self._reactor = reactor
+        self._proxy = ProxyService(options.configuration, reactor)
+        self._warnings = options.warnings
+        self._previous: Any = None
+
+    def privilegedStartService(self) -> None:
+        """Listen, while ports below 1024 are still allowed."""
+        try:
+            self._proxy.startService()
+        except CannotListenError as error:
+            _fail_logged(why_not_listening(error))
+        except OSError as error:
+            _fail_logged(f"access log {self._proxy.configuration.access_log}: cannot be opened: {error.strerror}")
+        for warning in self._warnings:
+            log.warn("warning: {warning}", warning=warning)
+        self._previous = signal.getsignal(signal.SIGUSR1)
+        signal.signal(signal.SIGUSR1, self._reopen)
+        # Said when signals are listened to, too.
+        self._reactor.callWhenRunning(self._say_ready)
+
+    def stopService(self) -> Deferred[None]:
+        """Drain. A signal from now on ends at once."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self._reactor.callFromThread(self._proxy.end_now))
+        return self._proxy.stopService()
+
+    def _say_ready(self) -> None:
+        log.info(
+            "ready: {routes} routes, {descriptors} descriptors",
+            routes=len(self._proxy.configuration.routes),
+            descriptors=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
+        )
+
+    def _reopen(self, number: int, frame: FrameType | None) -> None:
+        self._reactor.callFromThread(self._proxy.reopen_access_log)
+        if callable(self._previous):  # twistd rotates its own log by this signal
+            self._previous(number, frame)
+
+
+def makeService(options: Options) -> IService:
+    """Called by twistd."""
+    from twisted.internet import reactor
+
+    return Command(options, reactor)
+
+
+def _fail_logged(message: str) -> NoReturn:
+    """For a fault after logging began: a daemon has no standard error."""
+    log.critical("{message}", message=message)
+    _fail(message)
+
+
+def _fail(message: str) -> NoReturn:
+    print(f"sniproxy: {message}", file=sys.__stderr__, flush=True)
+    sys.exit(1)

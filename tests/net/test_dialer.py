@@ -1,0 +1,222 @@
+"""Dialling targets."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from typing import Any, cast
+
+from twisted.internet import reactor
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.defer import CancelledError, Deferred
+
+from sniproxy.events import Result
+from sniproxy.interfaces import Target
+from sniproxy.net.dialer import ATTEMPT_DELAY, Dialer, DialError, interleave
+from tests.net.support import HandClock, SocketTestCase
+
+
+class Server:
+    """A loopback port that listens; closed, a port that refuses; full, one that never answers."""
+
+    def __init__(self, host: str = "127.0.0.1", backlog: int = 8) -> None:
+        self.sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+        self.sock.bind((host, 0))
+        self.sock.listen(backlog)
+        self.target = Target(*self.sock.getsockname()[:2])
+        self.port = self.target.port
+        self.others: list[socket.socket] = []
+
+    def fill(self) -> Target:
+        """Let no further connection through: its backlog is full (Linux drops the SYN)."""
+        for _ in range(4):
+            other = socket.socket()
+            other.setblocking(False)
+            other.connect_ex(("127.0.0.1", self.port))
+            self.others.append(other)
+        return self.target
+
+    def close(self) -> Target:
+        for sock in (self.sock, *self.others):
+            sock.close()
+        return self.target
+
+
+class Names:
+    """A reactor's name resolver with answers of the test's choosing."""
+
+    def __init__(self, **names: list[str]) -> None:
+        self.names = names
+        self.waiting: list[Any] = []
+
+    def resolveHostName(self, receiver: Any, host: str, port: int = 0, *args: object) -> None:
+        if host == "hangs":
+            self.waiting.append(receiver)
+            return
+        self.answer(receiver, self.names.get(host, []), port)
+
+    @staticmethod
+    def answer(receiver: Any, addresses: list[str], port: int) -> None:
+        receiver.resolutionBegan(None)
+        for address in addresses:
+            receiver.addressResolved((IPv6Address if ":" in address else IPv4Address)("TCP", address, port))
+        receiver.resolutionComplete()
+
+
+class DialerTests(SocketTestCase):
+    """One connected socket, or the reason why there is none."""
+
+    def dialer(self, clock: Any = reactor, **denied: str) -> Dialer:
+        return Dialer(clock, lambda host, port: denied.get(host.replace(".", "_")))
+
+    def dial(self, dialer: Dialer, *targets: Target, seconds: float = 10.0) -> Deferred[socket.socket]:
+        self.tried: list[str] = []
+        return Deferred.fromCoroutine(dialer.dial(targets, seconds, lambda target: self.tried.append(str(target))))
+
+    async def failure(self, dialling: Deferred[socket.socket]) -> DialError:
+        """Why it fails."""
+        return cast(DialError, await self.assertFailure(dialling, DialError))
+
+    def server(self, **options: Any) -> Server:
+        server = Server(**options)
+        self.addCleanup(server.close)
+        return server
+
+    async def test_first_target(self) -> None:
+        """The first target that can be connected is taken; the socket does not block and sends at once."""
+        server, other = self.server(), self.server()
+        with await self.dial(self.dialer(), server.target, other.target) as sock:
+            self.assertEqual(server.port, sock.getpeername()[1])
+            self.assertFalse(sock.getblocking())
+            self.assertEqual(1, sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        self.assertEqual([str(server.target)], self.tried)
+
+    async def test_next_when_refused(self) -> None:
+        """When a connect is refused the next target is dialled."""
+        down, up = self.server().close(), self.server()
+        with await self.dial(self.dialer(), down, up.target) as sock:
+            self.assertEqual(up.port, sock.getpeername()[1])
+        self.assertEqual([str(down), str(up.target)], self.tried)
+
+    async def test_all_refused(self) -> None:
+        """The error names each target with its own."""
+        a, b = self.server().close(), self.server().close()
+        error = await self.failure(self.dial(self.dialer(), a, b))
+        self.assertEqual(Result.CONNECT_FAILED, error.result)
+        self.assertEqual(f"{a}: Connection refused; {b}: Connection refused", str(error))
+
+    async def test_share_of_the_time(self) -> None:
+        """A target that does not answer may take its share of the time; then the next one is dialled."""
+        clock = HandClock()
+        silent, up = self.server(backlog=0).fill(), self.server()
+        dialling = self.dial(self.dialer(clock), silent, up.target, seconds=10.0)
+        clock.advance(4.9)
+        self.assertFalse(dialling.called)
+        clock.advance(0.1)
+        with await dialling as sock:
+            self.assertEqual(up.port, sock.getpeername()[1])
+        self.assertEqual([], clock.getDelayedCalls())
+
+    async def test_timeout(self) -> None:
+        """No answer in time is a result of its own."""
+        clock = HandClock()
+        dialling = self.dial(self.dialer(clock), self.server(backlog=0).fill(), seconds=3.0)
+        clock.advance(3)
+        error = await self.failure(dialling)
+        self.assertEqual(Result.CONNECT_TIMEOUT, error.result)
+        self.assertIn("no answer within 3 s", str(error))
+
+    async def test_denied(self) -> None:
+        """An address that may not be dialled is not; a target behind it is."""
+        down, up = self.server(), self.server()
+        error = await self.failure(self.dial(self.dialer(**{"127_0_0_1": "no"}), down.target))
+        self.assertEqual((Result.DENIED, f"{down.target}: no"), (error.result, str(error)))
+        names = HandClock()
+        names.nameResolver = Names(two=["192.0.2.7", "127.0.0.1"])  # type: ignore[attr-defined]
+        dialer = self.dialer(names, **{"192_0_2_7": "no"})
+        with await self.dial(dialer, Target("two", up.port)) as sock:
+            self.assertEqual(up.port, sock.getpeername()[1])
+
+    async def test_names(self) -> None:
+        """A name's addresses are tried; a name without any is an error."""
+        clock, up = HandClock(), self.server()
+        clock.nameResolver = Names(one=["127.0.0.1", "127.0.0.1"])  # type: ignore[attr-defined]
+        with await self.dial(self.dialer(clock), Target("one", up.port)) as sock:
+            self.assertEqual(("127.0.0.1", up.port), sock.getpeername())
+        error = await self.failure(self.dial(self.dialer(clock), Target("none", 6651)))
+        self.assertEqual("none:6651: the name has no address", str(error))
+        self.assertEqual([], clock.getDelayedCalls())
+
+    async def test_localhost(self) -> None:
+        """The real reactor resolves names."""
+        up = self.server()
+        with await self.dial(self.dialer(), Target("localhost", up.port)) as sock:
+            self.assertEqual(up.port, sock.getpeername()[1])
+
+    async def test_name_that_is_not_resolved(self) -> None:
+        """A name that is not resolved in time fails, and its late answer changes nothing."""
+        clock = HandClock()
+        names = clock.nameResolver = Names()  # type: ignore[attr-defined]
+        dialling = self.dial(self.dialer(clock), Target("hangs", 6651), seconds=2.0)
+        clock.advance(2)
+        error = await self.failure(dialling)
+        self.assertEqual(Result.CONNECT_TIMEOUT, error.result)
+        self.assertIn("the name was not resolved within 2 s", str(error))
+        names.answer(names.waiting[0], ["127.0.0.1"], 6651)
+
+    async def test_happy_eyeballs(self) -> None:
+        """When an address takes its time the next one is tried beside it, and the first to answer wins."""
+        clock = HandClock()
+        silent, up = self.server(backlog=0), self.server(host="::1")
+        silent.fill()
+        clock.nameResolver = Names(two=["127.0.0.1", "::1"])  # type: ignore[attr-defined]
+        up_on_same_port = socket.socket(socket.AF_INET6)
+        up_on_same_port.bind(("::1", silent.port))
+        up_on_same_port.listen(1)
+        up.close()
+        dialling = self.dial(self.dialer(clock), Target("two", silent.port))
+        clock.advance(ATTEMPT_DELAY - 0.01)
+        self.assertFalse(dialling.called)
+        clock.advance(0.01)
+        with await dialling as sock, up_on_same_port:
+            self.assertEqual("::1", sock.getpeername()[0])
+        self.assertEqual([], clock.getDelayedCalls())
+
+    async def test_every_address_fails(self) -> None:
+        """When all addresses of a name fail, each is named; the next is tried at once, without the delay."""
+        clock, port = HandClock(), self.server().close().port
+        clock.nameResolver = Names(two=["127.0.0.1", "127.0.0.2"])  # type: ignore[attr-defined]
+        error = await self.failure(self.dial(self.dialer(clock), Target("two", port)))
+        why = "127.0.0.1: Connection refused; 127.0.0.2: Connection refused"
+        self.assertEqual(f"two:{port}: {why}", str(error))
+
+    async def test_out_of_descriptors(self) -> None:
+        """Without a descriptor the dial fails, no more."""
+
+        def none_left(*args: object) -> socket.socket:
+            raise OSError(errno.EMFILE, "Too many open files")
+
+        target = self.server().target
+        self.patch(socket, "socket", none_left)
+        error = await self.failure(self.dial(self.dialer(), target))
+        self.assertEqual(f"{target}: Too many open files", str(error))
+
+    async def test_cancel(self) -> None:
+        """Cancelled, nothing of it stays."""
+        clock = HandClock()
+        dialling = self.dial(self.dialer(clock), self.server(backlog=0).fill())
+        dialling.cancel()
+        await self.assertFailure(dialling, CancelledError)
+        self.assertEqual([], clock.getDelayedCalls())
+
+    async def test_no_target(self) -> None:
+        """Nothing to dial is a failure."""
+        error = await self.failure(self.dial(self.dialer()))
+        self.assertEqual(Result.CONNECT_FAILED, error.result)
+
+    def test_interleave(self) -> None:
+        """The two families take turns, beginning with the first address's; each keeps its order."""
+        self.assertEqual(
+            ["::1", "10.0.0.1", "::2", "10.0.0.2", "::3"], interleave(["::1", "::2", "::3", "10.0.0.1", "10.0.0.2"])
+        )
+        self.assertEqual(["10.0.0.1", "::1", "::2"], interleave(["10.0.0.1", "::1", "::2"]))

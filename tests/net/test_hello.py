@@ -1,0 +1,69 @@
+"""Waiting for a hello."""
+
+from __future__ import annotations
+
+from twisted.internet import reactor
+from twisted.internet.defer import CancelledError
+
+from sniproxy.net.hello import ClientGone, HelloStage, HelloTimeout
+from sniproxy.wire.clienthello import NotTLS
+from tests.hellos import hello
+from tests.net.support import HandClock, SocketTestCase, connected, in_thread, reset
+
+
+class HelloStageTests(SocketTestCase):
+    """From a socket to a hello, or to the reason why there is none."""
+
+    async def test_hello_in_pieces(self) -> None:
+        """The hello is read however it comes, and all bytes are kept as they came."""
+        theirs, ours = connected()
+        stage = HelloStage(reactor, ours, 5.0)
+        data = hello(name="broker-1.pulsar.test") + b"early data"
+        theirs.sendall(data[:3])
+        await in_thread(int)
+        theirs.sendall(data[3:])
+        self.assertEqual("broker-1.pulsar.test", (await stage.hello()).server_name)
+        self.assertEqual(data, bytes(stage.received))
+        theirs.close()
+        ours.close()
+
+    async def test_unreadable(self) -> None:
+        """What cannot be read is an error at once."""
+        theirs, ours = connected()
+        theirs.sendall(b"GET / HTTP/1.0\r\n")
+        await self.assertFailure(HelloStage(reactor, ours, 5.0).hello(), NotTLS)
+        theirs.close()
+        ours.close()
+
+    async def test_timeout(self) -> None:
+        """A hello that is not whole in time is given up; bytes do not put it off."""
+        clock = HandClock()
+        theirs, ours = connected()
+        stage = HelloStage(clock, ours, 5.0)
+        theirs.sendall(b"\x16\x03\x01")
+        clock.advance(4.9)
+        self.assertFalse(stage.hello().called)
+        clock.advance(0.1)
+        error = await self.assertFailure(stage.hello(), HelloTimeout)
+        self.assertEqual("no whole hello within 5 s", str(error))
+        theirs.close()
+        ours.close()
+
+    async def test_client_leaves(self) -> None:
+        """A client that ends or resets its connection first is gone."""
+        for leave in (lambda sock: sock.close(), reset):
+            theirs, ours = connected()
+            stage = HelloStage(reactor, ours, 5.0)
+            leave(theirs)
+            await self.assertFailure(stage.hello(), ClientGone)
+            ours.close()
+
+    async def test_cancel(self) -> None:
+        """Cancelled, it leaves the socket alone."""
+        theirs, ours = connected()
+        stage = HelloStage(reactor, ours, 5.0)
+        stage.hello().cancel()
+        await self.assertFailure(stage.hello(), CancelledError)
+        ours.send(b"still open")
+        theirs.close()
+        ours.close()

@@ -1,0 +1,99 @@
+"""Accepting."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.protocol import Factory
+
+from sniproxy.net.listener import PAUSE, Acceptor, NoSocket
+from tests.net.support import HandClock, SocketTestCase
+
+
+class AcceptorTests(SocketTestCase):
+    """Connections of a Twisted endpoint, without Twisted's transports."""
+
+    async def accept(self, endpoint: str, clock: Any = reactor) -> Acceptor:
+        port = await serverFromString(reactor, endpoint).listen(Factory())
+        self.arrived: Deferred[tuple[socket.socket, str]] = Deferred()
+        acceptor = Acceptor(clock, port, "public", lambda *args: self.arrived.callback(args))
+        self.addCleanup(lambda: maybeDeferred(acceptor.stop))
+        return acceptor
+
+    async def test_accept(self) -> None:
+        """A connection arrives as a plain socket that does not block, with the client's address."""
+        acceptor = await self.accept("tcp:0:interface=127.0.0.1")
+        assert acceptor.address is not None
+        with socket.create_connection(acceptor.address) as client:
+            sock, address = await self.arrived
+            self.assertEqual("127.0.0.1:{}".format(client.getsockname()[1]), address)
+            self.assertFalse(sock.getblocking())
+            self.assertEqual(1, sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            sock.close()
+
+    async def test_ipv6(self) -> None:
+        """An IPv6 client's address has brackets; an IPv4 client of a listener on :: looks like one."""
+        acceptor = await self.accept("tcp6:0")
+        assert acceptor.address is not None
+        port = acceptor.address[1]
+        for host, expected in (("::1", "[::1]"), ("127.0.0.1", "127.0.0.1")):
+            self.arrived = Deferred()
+            with socket.create_connection((host, port)) as client:
+                sock, address = await self.arrived
+                self.assertEqual(f"{expected}:{client.getsockname()[1]}", address)
+                sock.close()
+
+    async def test_unix(self) -> None:
+        """A unix socket has no address and its clients no name."""
+        path = self.mktemp()
+        acceptor = await self.accept(f"unix:{path}")
+        self.assertIsNone(acceptor.address)
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(path)
+            sock, address = await self.arrived
+            self.assertEqual("unix", address)
+            sock.close()
+
+    async def test_out_of_descriptors(self) -> None:
+        """Without a descriptor accepting pauses; the client waits and is accepted later."""
+        clock = HandClock()
+        acceptor = await self.accept("tcp:0:interface=127.0.0.1", clock)
+        assert acceptor.address is not None
+        real, acceptor.sock = acceptor.sock, Exhausted()  # type: ignore[assignment]
+        acceptor.doRead()
+        acceptor.sock = real
+        with socket.create_connection(acceptor.address):
+            self.assertNotIn(acceptor, reactor.getReaders())
+            clock.advance(PAUSE)
+            sock, _ = await self.arrived
+            sock.close()
+
+    async def test_gone_before_accepted(self) -> None:
+        """An error of one connection does not keep the next ones waiting."""
+        acceptor = await self.accept("tcp:0:interface=127.0.0.1")
+        sock = acceptor.sock
+        acceptor.sock = Exhausted(errno.ECONNABORTED, errno.EAGAIN)  # type: ignore[assignment]
+        acceptor.doRead()
+        acceptor.sock = sock
+        self.assertIn(acceptor, reactor.getReaders())
+
+    async def test_no_socket(self) -> None:
+        """A port that does not listen on a socket of its own cannot be used."""
+        self.assertRaises(NoSocket, Acceptor, reactor, object(), "public", lambda *args: None)
+
+
+class Exhausted:
+    """A listening socket whose accept fails with these errors in turn."""
+
+    def __init__(self, *numbers: int) -> None:
+        self.numbers = list(numbers or (errno.EMFILE,))
+
+    def accept(self) -> None:
+        number = self.numbers.pop(0)
+        raise OSError(number, os.strerror(number))

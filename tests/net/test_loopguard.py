@@ -1,0 +1,54 @@
+"""Our own listeners as targets."""
+
+from __future__ import annotations
+
+import socket
+
+from twisted.trial.unittest import TestCase
+
+from sniproxy.net.loopguard import LoopGuard
+
+
+class LoopGuardTests(TestCase):
+    """Which resolved addresses are our own listeners."""
+
+    def test_same_address(self) -> None:
+        """The address and port of a listener, however written; another port or address is none."""
+        guard = LoopGuard([("127.0.0.1", 4443), ("2001:db8::7", 4443)])
+        for host in ("127.0.0.1", "::ffff:127.0.0.1", "2001:db8::7", "2001:DB8:0::7"):
+            self.assertEqual(
+                f"{'127.0.0.1' if '127' in host else '2001:db8::7'} port 4443 is a listener of this proxy: a loop",
+                guard.denies(host, 4443),
+            )
+        for host, port in (("127.0.0.1", 4444), ("127.0.0.2", 4443), ("2001:db8::8", 4443)):
+            self.assertIsNone(guard.denies(host, port))
+
+    def test_listening_on_all(self) -> None:
+        """A listener on all addresses is met on each address of this machine, and only there."""
+        for everywhere in ("0.0.0.0", "::"):
+            guard = LoopGuard([(everywhere, 4443)])
+            for host in ("127.0.0.1", "127.8.8.8", "0.0.0.0", "::1", "::", own_address()):
+                self.assertIsNotNone(guard.denies(host, 4443), host)
+            for host in ("192.0.2.7", "2001:db8::7"):
+                self.assertIsNone(guard.denies(host, 4443), host)
+
+    def test_dialling_the_unspecified_address(self) -> None:
+        """0.0.0.0 as a target reaches this machine, and so a listener on loopback."""
+        self.assertIsNotNone(LoopGuard([("127.0.0.1", 4443)]).denies("0.0.0.0", 4443))
+
+    def test_added_later(self) -> None:
+        """Listeners are added as they are bound."""
+        guard = LoopGuard()
+        self.assertIsNone(guard.denies("127.0.0.1", 4443))
+        guard.add("127.0.0.1", 4443)
+        self.assertIsNotNone(guard.denies("127.0.0.1", 4443))
+
+
+def own_address() -> str:
+    """An address of this machine beside loopback, when it has a route to anywhere."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+        except OSError:
+            return "127.0.0.1"
+        return str(probe.getsockname()[0])

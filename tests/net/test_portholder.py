@@ -1,0 +1,103 @@
+"""Tests for sniproxy.net.portholder."""
+
+import os
+import socket
+from pathlib import Path
+
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
+
+from sniproxy.net.portholder import holder
+
+HEADER = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
+
+
+def row(port: int, state: str, user: int, inode: int, address: str = "0100007F") -> str:
+    return (
+        f"   0: {address}:{port:04X} 00000000:0000 {state} 00000000:00000000 00:00000000 00000000"
+        f"  {user}        0 {inode} 1 0000000000000000 100 0 0 10 0\n"
+    )
+
+
+class RealTests(SynchronousTestCase):
+    """holder, asked about this very process."""
+
+    def setUp(self) -> None:
+        if not Path("/proc/net/tcp").exists():
+            raise SkipTest("needs Linux's /proc")
+
+    def listen(self, family: socket.AddressFamily, host: str) -> socket.socket:
+        sock = socket.socket(family)
+        self.addCleanup(sock.close)
+        try:
+            sock.bind((host, 0))
+        except OSError as error:
+            raise SkipTest(f"{host}: {error}")
+        return sock
+
+    def test_listening(self) -> None:
+        """A listening socket is found, with the pid and the command line of its process."""
+        sock = self.listen(socket.AF_INET, "127.0.0.1")
+        sock.listen()
+        found = holder(sock.getsockname()[1])
+        assert found is not None
+        self.assertTrue(found.startswith(f"pid {os.getpid()} ("), found)
+        first = Path("/proc/self/cmdline").read_bytes().split(b"\0")[0].decode()
+        self.assertIn(first[:100], found)
+
+    def test_listeningOnIPv6(self) -> None:
+        """So is one that listens on IPv6."""
+        sock = self.listen(socket.AF_INET6, "::1")
+        sock.listen()
+        self.assertIn(f"pid {os.getpid()} (", str(holder(sock.getsockname()[1])))
+
+    def test_nobody(self) -> None:
+        """Nobody holds a port on which nobody listens."""
+        sock = self.listen(socket.AF_INET, "127.0.0.1")
+        self.assertIsNone(holder(sock.getsockname()[1]))
+
+
+class MadeTests(SynchronousTestCase):
+    """holder, asked about a made-up /proc."""
+
+    def setUp(self) -> None:
+        self.proc = Path(self.mktemp())
+        (self.proc / "net").mkdir(parents=True)
+
+    def process(self, pid: int, cmdline: bytes, *links: str) -> None:
+        (self.proc / str(pid) / "fd").mkdir(parents=True)
+        (self.proc / str(pid) / "cmdline").write_bytes(cmdline)
+        for number, link in enumerate(links):
+            (self.proc / str(pid) / "fd" / str(number)).symlink_to(link)
+
+    def test_onlyListeners(self) -> None:
+        """A connection that uses the port does not hold it; other ports do not count."""
+        (self.proc / "net" / "tcp").write_text(HEADER + row(4443, "01", 0, 11) + row(4444, "0A", 0, 12))
+        self.process(1, b"init", "socket:[11]", "socket:[12]")
+        self.assertIsNone(holder(4443, self.proc))
+
+    def test_theRightProcess(self) -> None:
+        """Of several processes the one with the socket is named."""
+        (self.proc / "net" / "tcp").write_text(HEADER)
+        (self.proc / "net" / "tcp6").write_text(HEADER + row(4443, "0A", 0, 13, "0" * 32))
+        self.process(1, b"init\0", "/dev/null")
+        self.process(77, b"haproxy\0-f\0my.cfg\0", "/dev/null", "socket:[13]")
+        self.assertEqual(holder(4443, self.proc), "pid 77 (haproxy -f my.cfg)")
+
+    def test_somebodyElses(self) -> None:
+        """A process that cannot be looked into is known by its user."""
+        (self.proc / "net" / "tcp").write_text(HEADER + row(4443, "0A", 33, 14))
+        (self.proc / "77").mkdir()
+        self.assertIn("user id 33", str(holder(4443, self.proc)))
+
+    def test_hostileCommandLine(self) -> None:
+        """A command line can neither flood nor steer the terminal."""
+        (self.proc / "net" / "tcp").write_text(HEADER + row(4443, "0A", 0, 15))
+        self.process(9, b"evil\x1b[2J\n\xff\xc2\x9b" + b"x" * 5000, "socket:[15]")
+        found = str(holder(4443, self.proc))
+        self.assertTrue(found.isprintable() and found.isascii(), ascii(found))
+        self.assertLess(len(found), 150)
+        self.assertIn("evil\\x1b[2J\\n\\xff", found)
+
+    def test_noProc(self) -> None:
+        """Without /proc nothing is known, and nothing fails."""
+        self.assertIsNone(holder(4443, self.proc / "absent"))

@@ -1,0 +1,81 @@
+"""A whole proxy in the test's own process, on loopback, and backends for it."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.trial.unittest import TestCase
+
+from sniproxy.config import parse
+from sniproxy.events import Connection
+from sniproxy.service import ProxyService
+from tests.net.support import PATIENCE
+
+LISTENER = '[[listener]]\nendpoint = "tcp:0:interface=127.0.0.1"\nname = "public"\n'
+
+
+class Backend:
+    """A listening loopback socket, to be accepted from in a thread."""
+
+    def __init__(self, case: TestCase) -> None:
+        self.sock = socket.socket()
+        self.sock.bind(("127.0.0.1", 0))
+        self.sock.listen(8)
+        self.sock.settimeout(PATIENCE)
+        self.port: int = self.sock.getsockname()[1]
+        self.address = f"127.0.0.1:{self.port}"
+        case.addCleanup(self.sock.close)
+
+    def accept(self) -> socket.socket:
+        sock, _ = self.sock.accept()
+        sock.settimeout(PATIENCE)
+        return sock
+
+
+class Proxy:
+    """A running L{ProxyService}, stopped when the test ends.
+
+    @param text: its configuration; unless it has listeners, one on 127.0.0.1 named ``public``.
+    @ivar records: the connections that have ended.
+    """
+
+    def __init__(self, case: TestCase, text: str, clock: Any = reactor, **options: Any) -> None:
+        if "[[listener]]" not in text:
+            text = LISTENER + text
+        self.records: list[Connection] = []
+        self._waiting: list[tuple[int, Deferred[Connection]]] = []
+        self.service = ProxyService(parse(text, "test.toml"), clock, observer=self._told, **options)
+        self.service.startService()
+        self.port = next(iter(self.service.addresses.values()))[1] if self.service.addresses else 0
+        case.addCleanup(self._stop)
+
+    def connect(self, listener: str = "public") -> socket.socket:
+        """A client's connection, blocking with patience."""
+        return socket.create_connection(self.service.addresses[listener], timeout=PATIENCE)
+
+    def ended(self, number: int = 0) -> Deferred[Connection]:
+        """The record of the connection that ends as the so-many-th, from 0."""
+        told: Deferred[Connection] = Deferred()
+        if number < len(self.records):
+            told.callback(self.records[number])
+        else:
+            self._waiting.append((number, told))
+        return told
+
+    def _told(self, connection: Connection) -> None:
+        self.records.append(connection)
+        for entry in list(self._waiting):
+            number, told = entry
+            if number < len(self.records):
+                self._waiting.remove(entry)
+                told.callback(self.records[number])
+
+    def _stop(self) -> Any:
+        if not self.service.running:
+            return None
+        stopped = maybeDeferred(self.service.stopService)
+        self.service.end_now()
+        return stopped

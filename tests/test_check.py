@@ -1,0 +1,153 @@
+"""Tests for sniproxy.check."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from sniproxy.check import describe, warnings
+from sniproxy.config import from_options, parse
+
+PLENTY = 65_536
+
+TABLES = """
+[[listener]]
+endpoint = "tcp:4443:interface=127.0.0.1"
+name = "public"
+
+[[route]]
+server_name = "*.test"
+target = "10.0.0.1:1"
+
+[[route]]
+server_name = "*.w.test"
+resolver = "house"
+
+[[route]]
+server_name = "z.w.test"
+target = ["10.0.0.3:1", "10.0.0.4:1"]
+
+[[route]]
+server_name = "a.test"
+target = "10.0.0.5:1"
+
+[[route]]
+server_name = "a.test"
+target = "10.0.0.6:1"
+listener = "public"
+
+[resolver.house]
+type = "our-own"
+"""
+
+
+class DescribeTests(SynchronousTestCase):
+    """describe: what a configuration means."""
+
+    def test_routesInOrder(self) -> None:
+        """Routes stand in the order of precedence: exact, longest wildcard, no name, default; own listener first."""
+        table = describe(parse(TABLES, "f.toml"))
+        marks = (
+            "a.test (on public)",
+            "10.0.0.5:1",
+            "10.0.0.3:1, 10.0.0.4:1 (in turn)",
+            "asks resolver.house (type our-own)",
+            "10.0.0.1:1",
+            "(no server name)",
+            "(any other name)",
+        )
+        # The shorter wildcard's target comes behind the longer one's.
+        self.assertEqual([mark for mark in sorted(marks, key=table.index)][:3], list(marks[:3]))
+        self.assertLess(table.index("*.w.test"), table.index("*.test"))
+        self.assertEqual(sorted(marks[3:5], key=table.index), list(marks[3:5]))
+
+    def test_refusals(self) -> None:
+        """What is refused is said, with the alert; a table that is there takes its place."""
+        table = describe(parse(TABLES, "f.toml"))
+        self.assertIn("alert unrecognized_name", table)
+        self.assertIn("alert missing_extension or handshake_failure", table)
+        text = TABLES + '[default]\ntarget = "10.1.1.1:1"\n[no_server_name]\ntarget = "10.2.2.2:1"\n'
+        table = describe(parse(text, "f.toml"))
+        self.assertNotIn("refused", table)
+        self.assertRegex(table, r"\(any other name\) +10\.1\.1\.1:1\n")
+        self.assertRegex(table, r"\(no server name\) +10\.2\.2\.2:1\n")
+
+    def test_rest(self) -> None:
+        """The file, the listeners with their backlog, the timeouts and the access log are told."""
+        table = describe(parse(TABLES + '[access_log]\npath = "a.jsonl"\n[timeouts]\nidle = 77', "dir/f.toml"))
+        for said in (
+            "configuration: dir/f.toml",
+            "public",
+            "backlog=1024",
+            "idle 77",
+            "hello 5",
+            "drain 30",
+            "dir/a.jsonl",
+        ):
+            self.assertIn(said, table)
+        self.assertIn("(the program log)", describe(parse(TABLES, "f.toml")))
+
+
+class WarningTests(SynchronousTestCase):
+    """warnings: allowed, but probably not meant."""
+
+    def told(self, *routes: str, listen: str = "tcp:4443:interface=127.0.0.1", descriptors: int = PLENTY) -> list[str]:
+        return list(warnings(from_options([listen], routes, None), descriptors))
+
+    def one(self, *routes: str, listen: str = "tcp:4443:interface=127.0.0.1", descriptors: int = PLENTY) -> str:
+        (warning,) = self.told(*routes, listen=listen, descriptors=descriptors)
+        return warning
+
+    def test_none(self) -> None:
+        """A plain configuration has no warning."""
+        self.assertEqual(self.told("a.test=10.0.0.7:6651", "*.eu.test=broker.test:6651", "b.test=127.0.0.1:6651"), [])
+
+    def test_nothingRouted(self) -> None:
+        """Without a route and [default] everything is refused."""
+        self.assertIn("every server name is refused", self.one())
+        text = '[[listener]]\nendpoint = "tcp:1"\n[default]\ntarget = "10.0.0.7"'
+        self.assertEqual(list(warnings(parse(text, "f"), PLENTY)), [])
+
+    def test_shadowed(self) -> None:
+        """A route for all listeners is shadowed when each listener has its own, and only then."""
+        told = list(warnings(parse(TABLES, "f.toml"), PLENTY))
+        self.assertEqual(told, ["route a.test: shadowed: each listener has a route of its own with this name"])
+        self.assertEqual(list(warnings(parse(TABLES + '[[listener]]\nendpoint = "tcp:1"', "f.toml"), PLENTY)), [])
+
+    def test_namesThatJavaDoesNotSend(self) -> None:
+        """Names without a dot, IP literals and names with an underscore do not come from Java clients."""
+        self.assertIn("route broker-1: a name without a dot: Java clients never send it", self.one("broker-1=10.0.0.7"))
+        self.assertIn("no server name for IP addresses", self.one("10.0.0.7=10.0.0.7"))
+        self.assertIn("no server name for IP addresses", self.one("::1=10.0.0.7"))
+        self.assertIn("'_'", self.one("broker_1.test=10.0.0.7"))
+        self.assertEqual(self.told("*.test=10.0.0.7"), [])
+
+    def test_loops(self) -> None:
+        """A target that is a listener of our own is told: by address, by localhost, on all addresses, in any table."""
+        for target in ("127.0.0.1:4443", "localhost:4443", "0.0.0.0:4443"):
+            self.assertIn("a loop", self.one(f"a.test={target}"))
+        self.assertIn("a loop", self.one("a.test=127.0.0.9:4443", listen="tcp:4443"))
+        self.assertIn("a loop", self.one("a.test=10.0.0.7:1,127.0.0.1:4443"))
+        for target in ("127.0.0.1:4444", "127.0.0.2:4443"):
+            self.assertEqual(self.told(f"a.test={target}"), [])
+        for table in ("default", "no_server_name"):
+            text = f'{TABLES}[{table}]\ntarget = "127.0.0.1:4443"'
+            self.assertIn(f"route {table}: target 127.0.0.1:4443", list(warnings(parse(text, "f"), PLENTY))[-1])
+
+    def test_freePortIsNoLoop(self) -> None:
+        """A listener on any free port cannot be told before it listens."""
+        self.assertEqual(self.told("a.test=127.0.0.1:4443", listen="tcp:0"), [])
+
+    def test_idle(self) -> None:
+        """Below 60 s idle tunnels are cut between two PINGs; 0 means never."""
+        text = '[[listener]]\nendpoint = "tcp:1"\n[default]\ntarget = "10.0.0.7"\n[timeouts]\nidle = '
+        for idle, warned in (("59.9", True), ("60", False), ("0", False)):
+            told = list(warnings(parse(text + idle, "f"), PLENTY))
+            self.assertEqual([line.startswith(f"timeouts.idle = {idle}") for line in told], [True] * warned)
+
+    def test_descriptors(self) -> None:
+        """A low limit of open files is told with the number of tunnels it is enough for; unless given, it is asked."""
+        self.assertIn(
+            "the limit of open files is 1024: enough for about 512", self.one("a.test=b.test", descriptors=1024)
+        )
+        self.assertEqual(self.told("a.test=b.test", descriptors=4096), [])
+        list(warnings(from_options(["tcp:1"], ["a.test=b.test"], None)))

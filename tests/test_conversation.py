@@ -1,0 +1,364 @@
+"""The life of a connection, end to end through a running proxy: every result, what the client sees, what is recorded."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from zope.interface import implementer
+
+from sniproxy.events import Connection, Result
+from sniproxy.interfaces import IServerNameResolver, Refused, Request, Resolution, Target
+from sniproxy.resolvers import static
+from sniproxy.wire.alerts import Alert, fatal_alert
+from tests.hellos import hello, supported_versions
+from tests.net.support import HandClock, SocketTestCase, in_thread, read_exactly, read_to_end, reset
+from tests.proxies import Backend, Proxy
+
+NAME = "broker-1.pulsar.test"
+
+
+def route(target: str, name: str = NAME, more: str = "") -> str:
+    return f'[[route]]\nserver_name = "{name}"\ntarget = "{target}"\n{more}'
+
+
+class ConversationCase(SocketTestCase):
+    """Helpers."""
+
+    async def refused(
+        self, proxy: Proxy, data: bytes, result: Result, alert: Alert | None, end: bool = False
+    ) -> Connection:
+        """Send these bytes; the client must get this alert (or none) and a FIN, and the record must say so."""
+        number = len(proxy.records)
+        with proxy.connect() as client:
+            client.sendall(data)
+            if end:
+                client.shutdown(socket.SHUT_WR)
+            expected = b"" if alert is None else fatal_alert(alert)
+            self.assertEqual(expected, await in_thread(read_to_end, client))
+        record = await proxy.ended(number)
+        self.assertEqual((result, alert), (record.result, record.alert))
+        self.assertEqual((0, 0), (record.bytes_up, record.bytes_down))
+        return record
+
+
+class TunnelTests(ConversationCase):
+    """Connections that become tunnels."""
+
+    async def test_tunnel(self) -> None:
+        """The hello reaches the target byte for byte, early data with it, and the record is complete."""
+        backend = Backend(self)
+        proxy = Proxy(self, route(backend.address))
+        data = hello(name="Broker-1.Pulsar.TEST.") + b"early data"
+        with proxy.connect() as client:
+            address = "127.0.0.1:{}".format(client.getsockname()[1])
+            client.sendall(data)
+            with await in_thread(backend.accept) as upstream:
+                self.assertEqual(data, await in_thread(read_exactly, upstream, len(data)))
+                upstream.sendall(b"server hello")
+                self.assertEqual(b"server hello", await in_thread(read_exactly, client, 12))
+        record = await proxy.ended()
+        self.assertEqual((Result.OK, None, ""), (record.result, record.alert, record.reason))
+        self.assertEqual(
+            ("public", address, NAME, NAME), (record.listener, record.client, record.server_name, record.route)
+        )
+        self.assertEqual((backend.address, len(data), 12), (record.target, record.bytes_up, record.bytes_down))
+        for seconds in (record.hello_s, record.resolve_s, record.connect_s):
+            assert seconds is not None
+            self.assertTrue(0 <= seconds <= record.total_s)
+
+    async def test_hello_in_single_bytes(self) -> None:
+        """A hello that comes byte by byte is routed."""
+        backend = Backend(self)
+        proxy = Proxy(self, route(backend.address))
+        data = hello(name=NAME)
+
+        def send(client: socket.socket) -> None:
+            for at in range(len(data)):
+                client.sendall(data[at : at + 1])
+
+        with proxy.connect() as client:
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            await in_thread(send, client)
+            with await in_thread(backend.accept) as upstream:
+                self.assertEqual(data, await in_thread(read_exactly, upstream, len(data)))
+        self.assertEqual(Result.OK, (await proxy.ended()).result)
+
+    async def test_in_turn(self) -> None:
+        """A service name's targets take turns; one that is down is passed over."""
+        backends = [Backend(self), Backend(self)]
+        targets = ", ".join(f'"{backend.address}"' for backend in backends)
+        proxy = Proxy(self, f'[[route]]\nserver_name = "{NAME}"\ntarget = [{targets}]')
+        seen = []
+        for number in range(4):
+            if number == 2:
+                backends[0].sock.close()
+            with proxy.connect() as client:
+                client.sendall(hello(name=NAME))
+                with await in_thread(backends[1 if number else 0].accept) as upstream:
+                    await in_thread(upstream.recv, 1)
+            seen.append((await proxy.ended(number)).target)
+        self.assertEqual([backends[0].address, *[backends[1].address] * 3], seen)
+
+    async def test_which_route(self) -> None:
+        """A listener's own route beats the general one; the default takes other names, but no IP literal."""
+        own, general, default, nameless = (Backend(self) for _ in range(4))
+        proxy = Proxy(
+            self,
+            '[[listener]]\nendpoint = "tcp:0:interface=127.0.0.1"\nname = "public"\n'
+            '[[listener]]\nendpoint = "tcp:0:interface=127.0.0.1"\nname = "other"\n'
+            + route(own.address, more='listener = "public"\n')
+            + route(general.address)
+            + f'[default]\ntarget = "{default.address}"\n[no_server_name]\ntarget = "{nameless.address}"\n',
+        )
+        for number, (listener, name, backend, label) in enumerate(
+            (
+                ("public", NAME, own, NAME),
+                ("other", NAME, general, NAME),
+                ("other", "else.test", default, "default"),
+                ("other", None, nameless, "no_server_name"),
+            )
+        ):
+            with proxy.connect(listener) as client:
+                client.sendall(hello(name=name))
+                (await in_thread(backend.accept)).close()
+            record = await proxy.ended(number)
+            self.assertEqual((listener, label), (record.listener, record.route))
+        await self.refused(proxy, hello(name="192.0.2.7"), Result.NO_ROUTE, Alert.UNRECOGNIZED_NAME)
+
+    async def test_reset_and_idle(self) -> None:
+        """How the tunnel ended is how the connection ended."""
+        backend = Backend(self)
+        clock = HandClock()
+        proxy = Proxy(self, route(backend.address, more="[timeouts]\nidle = 7\n"), clock)
+        client = proxy.connect()
+        client.sendall(hello(name=NAME))
+        (await in_thread(backend.accept)).close()
+        reset(client)
+        self.assertEqual(Result.RESET, (await proxy.ended()).result)
+        with proxy.connect() as client:
+            client.sendall(hello(name=NAME))
+            with await in_thread(backend.accept) as upstream:
+                await in_thread(upstream.recv, 1)
+                clock.advance(7)
+                record = await proxy.ended(1)
+        self.assertEqual((Result.IDLE_TIMEOUT, "no byte for 7 s"), (record.result, record.reason))
+        clock.advance(1)
+
+
+class RefusalTests(ConversationCase):
+    """Connections that are refused: each for its reason, with the alert that fits or a plain close."""
+
+    async def test_no_route(self) -> None:
+        """A name that no route has: unrecognized_name, and the closest route is named."""
+        proxy = Proxy(self, route("127.0.0.1:9") + route("127.0.0.1:9", "*.w.test"))
+        for name, why in (
+            ("broker-l.pulsar.test", "no route has this name; the closest is broker-1.pulsar.test"),
+            ("w.test", "no route has this name; *.w.test has the names below it, not itself"),
+            ("elsewhere.example", "no route has this name"),
+            (
+                "127.0.0.1",
+                "the server name is an IP literal and has no exact route; use a service URL with a host name",
+            ),
+        ):
+            record = await self.refused(proxy, hello(name=name), Result.NO_ROUTE, Alert.UNRECOGNIZED_NAME)
+            self.assertEqual((name, None, why), (record.server_name, record.route, record.reason))
+
+    async def test_no_server_name(self) -> None:
+        """A hello without a name: missing_extension for TLS 1.3, else handshake_failure; the reason speaks of Java."""
+        proxy = Proxy(self, route("127.0.0.1:9"))
+        record = await self.refused(proxy, hello(name=None), Result.NO_SERVER_NAME, Alert.MISSING_EXTENSION)
+        self.assertIn("Java sends none for names without a dot", record.reason)
+        old = hello(name=None, extensions=(supported_versions(0x0303),))
+        await self.refused(proxy, old, Result.NO_SERVER_NAME, Alert.HANDSHAKE_FAILURE)
+
+    async def test_alert_of_the_hellos_version(self) -> None:
+        """The alert's record has the hello's version when that is below TLS 1.2."""
+        proxy = Proxy(self, route("127.0.0.1:9"))
+        with proxy.connect() as client:
+            client.sendall(hello(name="nobody.test", legacy_version=0x0301))
+            self.assertEqual(b"\x15\x03\x01\x00\x02\x02\x70", await in_thread(read_to_end, client))
+
+    async def test_malformed(self) -> None:
+        """A hello that cannot be read never takes the default route; the alert says what is wrong with it."""
+        backend = Backend(self)
+        proxy = Proxy(
+            self, f'[default]\ntarget = "{backend.address}"\n[no_server_name]\ntarget = "{backend.address}"\n'
+        )
+        good = hello(name=NAME)
+        for data, alert in (
+            (good[:5] + b"\x02" + good[6:], Alert.UNEXPECTED_MESSAGE),
+            (b"\x16\x03\x01\x40\x01", Alert.RECORD_OVERFLOW),
+            (hello(name="a b"), Alert.ILLEGAL_PARAMETER),
+            (good[:43] + b"\x21" + good[44:], Alert.DECODE_ERROR),
+            (b"\x15\x03\x03\x00\x02\x02\x28", Alert.UNEXPECTED_MESSAGE),
+        ):
+            await self.refused(proxy, data, Result.MALFORMED_HELLO, alert)
+        backend.sock.settimeout(0)
+        self.assertRaises(BlockingIOError, backend.accept)
+
+    async def test_not_tls(self) -> None:
+        """What is not TLS gets a plain close; the reason names it."""
+        proxy = Proxy(self, route("127.0.0.1:9"))
+        for data, word in (
+            (b"PROXY TCP4 192.0.2.7 192.0.2.8 1 2\r\n" + hello(name=NAME), "PROXY protocol header (v1)"),
+            (b"\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c" + bytes(12), "PROXY protocol header (v2)"),
+            (b"GET / HTTP/1.0\r\n\r\n", "HTTP"),
+            (bytes.fromhex("00000036000000320802122e"), "plaintext Pulsar"),
+            (b"\x80\x2e\x01\x00\x02", "SSLv2"),
+        ):
+            record = await self.refused(proxy, data, Result.NOT_TLS, None)
+            self.assertIn(word, record.reason)
+
+    async def test_limit(self) -> None:
+        """A hello over 64 KiB gets a plain close."""
+        proxy = Proxy(self, route("127.0.0.1:9"))
+        await self.refused(proxy, b"\x16\x03\x01\x00\x04\x01\x01\x00\x00", Result.LIMIT, None)
+
+    async def test_hello_timeout(self) -> None:
+        """A hello that is not whole in time gets a plain close."""
+        clock = HandClock()
+        proxy = Proxy(self, route("127.0.0.1:9", more="[timeouts]\nhello = 2\n"), clock)
+        with proxy.connect() as client:
+            client.sendall(hello(name=NAME)[:-1])
+            while not proxy.service._live:
+                await in_thread(int)
+            clock.advance(2)
+            self.assertEqual(b"", await in_thread(read_to_end, client))
+        record = await proxy.ended()
+        self.assertEqual((Result.HELLO_TIMEOUT, "no whole hello within 2 s"), (record.result, record.reason))
+        clock.advance(1)
+
+    async def test_client_gone(self) -> None:
+        """A client that leaves before its hello is whole; how many bytes it had sent is known."""
+        proxy = Proxy(self, route("127.0.0.1:9"))
+        for data in (b"", b"\x16\x03"):
+            record = await self.refused(proxy, data, Result.CLIENT_GONE, None, end=True)
+            self.assertEqual(len(data), record.received)
+
+    async def test_backend_down(self) -> None:
+        """A target that refuses gets the client a plain close, so that it tries again."""
+        backend = Backend(self)
+        backend.sock.close()
+        proxy = Proxy(self, route(backend.address))
+        record = await self.refused(proxy, hello(name=NAME), Result.CONNECT_FAILED, None)
+        self.assertEqual((backend.address, f"{backend.address}: Connection refused"), (record.target, record.reason))
+        assert record.connect_s is not None
+
+    async def test_loop(self) -> None:
+        """Our own listener as a target is denied."""
+        proxy = Proxy(self, route("127.0.0.1:1"))
+        proxy.service._routing.table.match(NAME, "public").resolver = static.StaticResolver(  # type: ignore[union-attr]
+            [f"127.0.0.1:{proxy.port}"]
+        )
+        record = await self.refused(proxy, hello(name=NAME), Result.DENIED, Alert.ACCESS_DENIED)
+        self.assertIn("a loop", record.reason)
+
+    async def test_unread_bytes(self) -> None:
+        """A client that sent much behind its hello gets the alert all the same, and no reset."""
+        proxy = Proxy(self, route("127.0.0.1:9"))
+        await self.refused(proxy, hello(name="nobody.test") + bytes(40_000), Result.NO_ROUTE, Alert.UNRECOGNIZED_NAME)
+
+
+@implementer(IServerNameResolver)
+class Scripted:
+    """A resolver that does what the test says."""
+
+    def __init__(self, answer: Any) -> None:
+        self.answer = answer
+        self.requests: list[Request] = []
+
+    def resolve(self, request: Request) -> Any:
+        self.requests.append(request)
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer() if callable(self.answer) else self.answer
+
+
+class ResolverTests(ConversationCase):
+    """What resolvers may answer."""
+
+    def proxy(self, answer: Any, clock: Any = None) -> tuple[Proxy, Scripted]:
+        resolver = Scripted(answer)
+        self.patch(static, "make", lambda options, reactor: resolver)
+        arguments = () if clock is None else (clock,)
+        return Proxy(self, route("127.0.0.1:9"), *arguments), resolver
+
+    async def test_answers(self) -> None:
+        """At once, by a Deferred, or by a coroutine; the request says who asks for what."""
+        backend = Backend(self)
+        resolution = Resolution([Target("127.0.0.1", backend.port, label="the-broker")], ttl=5)
+
+        def later() -> Deferred[Resolution]:
+            deferred: Deferred[Resolution] = Deferred()
+            deferred.callback(resolution)
+            return deferred
+
+        async def coroutine() -> Resolution:
+            return resolution
+
+        for answer in (resolution, later, coroutine):
+            proxy, resolver = self.proxy(answer)
+            with proxy.connect() as client:
+                address = "127.0.0.1:{}".format(client.getsockname()[1])
+                client.sendall(hello(name=NAME))
+                (await in_thread(backend.accept)).close()
+            self.assertEqual("the-broker", (await proxy.ended()).target)
+            self.assertEqual([Request(NAME, (), address, "public")], resolver.requests)
+
+    async def test_refused(self) -> None:
+        """A resolver that refuses: the name has no route."""
+        proxy, _ = self.proxy(Refused("no such broker"))
+        record = await self.refused(proxy, hello(name=NAME), Result.NO_ROUTE, Alert.UNRECOGNIZED_NAME)
+        self.assertEqual("the resolver refused: no such broker", record.reason)
+
+    async def test_failed(self) -> None:
+        """A resolver that crashes or gives nothing harms this connection only, which is closed plainly."""
+        proxy, _ = self.proxy(KeyError("oops"))
+        record = await self.refused(proxy, hello(name=NAME), Result.RESOLVER_FAILED, None)
+        self.assertEqual("the resolver failed: KeyError: 'oops'", record.reason)
+        self.assertEqual(1, len(self.flushLoggedErrors(KeyError)))
+        for nothing in (None, Resolution([])):
+            proxy, _ = self.proxy(nothing)
+            record = await self.refused(proxy, hello(name=NAME), Result.RESOLVER_FAILED, None)
+            self.assertEqual("the resolver gave no target", record.reason)
+
+    async def test_hangs(self) -> None:
+        """A resolver that does not answer is given up after the connect time."""
+        clock = HandClock()
+        proxy, resolver = self.proxy(Deferred, clock)
+        with proxy.connect() as client:
+            client.sendall(hello(name=NAME))
+            while not resolver.requests:
+                await in_thread(int)
+            clock.advance(10)
+            self.assertEqual(b"", await in_thread(read_to_end, client))
+        record = await proxy.ended()
+        self.assertEqual(Result.RESOLVER_FAILED, record.result)
+        self.assertEqual("the resolver gave no answer within 10 s", record.reason)
+        clock.advance(1)
+
+
+class FaultTests(ConversationCase):
+    """Faults of our own."""
+
+    async def test_internal_error(self) -> None:
+        """A fault of the proxy ends the connection plainly and is logged with its cause."""
+        proxy = Proxy(self, route("127.0.0.1:9"))
+        assert proxy.service._house is not None
+        self.patch(proxy.service._house.routing.table, "match", None)
+        record = await self.refused(proxy, hello(name=NAME), Result.INTERNAL_ERROR, None)
+        self.assertEqual("a fault of the proxy: see its log", record.reason)
+        self.assertEqual(1, len(self.flushLoggedErrors(TypeError)))
+
+    async def test_observer_that_fails(self) -> None:
+        """An observer that fails is logged and harms nothing."""
+        proxy = Proxy(self, route("127.0.0.1:9"))
+        self.patch(proxy.service, "_observer", lambda record: 1 / 0)
+        with proxy.connect() as client:
+            client.sendall(hello(name="nobody.test"))
+            self.assertEqual(fatal_alert(Alert.UNRECOGNIZED_NAME), await in_thread(read_to_end, client))
+        self.assertEqual(1, len(self.flushLoggedErrors(ZeroDivisionError)))
+        while proxy.service._live:
+            await in_thread(int)

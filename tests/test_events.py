@@ -1,0 +1,33 @@
+"""Tests for sniproxy.events."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from sniproxy.events import Connection, Result
+
+
+class ResultTests(SynchronousTestCase):
+    """The closed set of results."""
+
+    def test_closedSet(self) -> None:
+        """These are all; who reads access logs relies on it."""
+        documented = (
+            "ok no_route no_server_name denied malformed_hello not_tls hello_timeout client_gone resolver_failed "
+            "connect_failed connect_timeout idle_timeout reset limit drained shutdown internal_error"
+        )
+        self.assertEqual([str(result) for result in Result], documented.split())
+
+
+class ConnectionTests(SynchronousTestCase):
+    """What is known of a connection."""
+
+    def test_fresh(self) -> None:
+        """Of a connection that was just accepted nothing is known; if nobody says how it ended, that is our fault."""
+        fresh = Connection("id-1", 1.0, "public", "192.0.2.7:50123")
+        self.assertEqual(
+            (fresh.server_name, fresh.alpn, fresh.route, fresh.target, fresh.alert), (None, (), None, None, None)
+        )
+        self.assertEqual((fresh.received, fresh.bytes_up, fresh.bytes_down), (0, 0, 0))
+        self.assertEqual((fresh.hello_s, fresh.resolve_s, fresh.connect_s, fresh.total_s), (None, None, None, 0.0))
+        self.assertIs(fresh.result, Result.INTERNAL_ERROR)

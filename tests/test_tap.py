@@ -1,0 +1,215 @@
+"""The command line of ``twistd sniproxy``, as a real process, on a real command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from twisted.trial.unittest import TestCase
+
+from sniproxy import __version__
+from tests.hellos import hello
+from tests.net.support import PATIENCE, read_to_end
+
+TWISTD = (sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "--pidfile=", "-n", "sniproxy")
+# A child must find the same sources as this process, wherever trial was started.
+ENVIRONMENT = {
+    **os.environ,
+    "PYTHONPATH": os.pathsep.join([p or os.getcwd() for p in sys.path]),
+    "PYTHONUNBUFFERED": "1",
+}
+
+
+def run(*arguments: str) -> tuple[int, str, str]:
+    """Run it to its end. @return: exit status, standard output, standard error."""
+    done = subprocess.run(
+        [*TWISTD, *arguments], capture_output=True, text=True, timeout=PATIENCE, env=ENVIRONMENT, check=False
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+class Running:
+    """The program, listening."""
+
+    def __init__(self, case: TestCase, arguments: Sequence[str]) -> None:
+        self.process = subprocess.Popen(
+            [*TWISTD, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=ENVIRONMENT
+        )
+        case.addCleanup(self._kill)
+        self.said = ""
+        self.wait_for("ready:")
+        found = [line for line in self.said.splitlines() if "listening on" in line]
+        assert found, self.said
+        host, _, port = found[0].rpartition("listening on ")[2].rpartition(":")
+        self.address = (host, int(port))
+
+    def wait_for(self, text: str) -> None:
+        """Read what it says up to a line with this text."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.said += line
+            if text in line:
+                return
+        raise AssertionError(f"it ended without saying {text!r}: {self.said}")
+
+    def refused(self) -> None:
+        """One connection that is refused."""
+        with socket.create_connection(self.address, timeout=PATIENCE) as client:
+            client.sendall(hello(name="nobody.test"))
+            read_to_end(client)
+
+    def finish(self, number: int) -> tuple[int, str]:
+        """Send a signal and wait. @return: exit status, all output."""
+        self.process.send_signal(number)
+        assert self.process.stdout is not None
+        self.said += self.process.stdout.read()
+        return self.process.wait(PATIENCE), self.said
+
+    def _kill(self) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+
+class CheckTests(TestCase):
+    """--check, --help and errors."""
+
+    def write(self, text: str) -> str:
+        path = Path(self.mktemp())
+        path.write_text(text)
+        return str(path)
+
+    def test_check(self) -> None:
+        """A good configuration is shown with its warnings, status 0."""
+        path = self.write(
+            '[[listener]]\nendpoint = "tcp:4443:interface=127.0.0.1"\n[[route]]\nserver_name = "dotless"\n'
+            'target = "127.0.0.1:4443"\n[timeouts]\nidle = 30\n'
+        )
+        status, out, err = run("--config", path, "--check")
+        self.assertEqual((0, ""), (status, err))
+        for text in (
+            "  dotless",
+            "warning: route dotless: a name without a dot: Java clients never send it",
+            "warning: route dotless: target 127.0.0.1:4443 is a listener of this proxy",
+            "warning: timeouts.idle = 30",
+            "the configuration is good",
+        ):
+            self.assertIn(text, out)
+
+    def test_options_alone(self) -> None:
+        """Without a file, from --listen and --route, which repeat."""
+        status, out, _ = run(
+            *("--listen", "tcp:4443", "--listen", "tcp:4444", "--route", "a.test=10.0.0.7:6651"),
+            *("--route", "*.eu.test=10.0.0.8,10.0.0.9:1", "--access-log", "-", "--check"),
+        )
+        self.assertEqual(0, status)
+        for text in ("tcp:4443", "tcp:4444", "a.test", "10.0.0.8:6651, 10.0.0.9:1 (in turn)", "access log          -"):
+            self.assertIn(text, out)
+
+    def test_errors(self) -> None:
+        """Every error is one line on standard error, status 1, no traceback."""
+        bad = self.write('[[listener]]\nendpoint = "tcp:4443"\ncolour = "red"\n')
+        binary = Path(self.mktemp())
+        binary.write_bytes(b"\xff")
+        for arguments, expected in (
+            (("--config", bad, "--check"), f'{bad}: listener[0].colour = "red": there is no such key'),
+            (("--config", bad), f'{bad}: listener[0].colour = "red": there is no such key'),
+            (("--config", "/nonexistent"), "/nonexistent: cannot be read: No such file or directory"),
+            (("--config", str(binary)), f"{binary}: cannot be read: it is not UTF-8"),
+            (("--config", bad, "--listen", "tcp:1"), "--config and --listen or --route do not go together"),
+            ((), "nothing to do: give --config FILE"),
+            (("--listen", "tls:4443"), 'command line: --listen = "tls:4443": it would end TLS at the proxy'),
+            (("--listen", "tcp:4443", "--route", "a"), "write NAME=HOST:PORT"),
+            (("--listen", "tcp:0:interface=127.0.0.1", "--access-log", "/nonexistent/x"), "cannot be opened"),
+        ):
+            status, out, err = run(*arguments)
+            self.assertEqual(1, status, out + err)
+            self.assertIn(expected, err)
+            self.assertNotIn("Traceback", out + err)
+
+    def test_version(self) -> None:
+        """--version says the version of sniproxy."""
+        self.assertEqual((0, f"sniproxy {__version__}\n", ""), run("--version"))
+
+    def test_help(self) -> None:
+        """--help says what each option means."""
+        status, out, _ = run("--help")
+        self.assertEqual(0, status)
+        for option in ("--config", "--listen", "--route", "--access-log", "--check"):
+            self.assertIn(option, out)
+
+
+class ProcessTests(TestCase):
+    """The program while it runs."""
+
+    def test_run(self) -> None:
+        """It listens, refuses, logs, and ends on a signal."""
+        log = Path(self.mktemp())
+        proxy = Running(self, ("-l", "tcp:0:interface=127.0.0.1", "-r", "a.b=127.0.0.1:9", "-a", str(log)))
+        proxy.refused()
+        status, said = proxy.finish(signal.SIGTERM)
+        self.assertEqual(-signal.SIGTERM, status)  # twistd ends as the signal would have ended it
+        self.assertIn("stopped: 1 no_route", said)
+        self.assertNotIn("Traceback", said)
+        (line,) = log.read_text().splitlines()
+        self.assertEqual("no_route", json.loads(line)["result"])
+
+    def test_standard_output(self) -> None:
+        """With --access-log - the lines come on standard output, as JSON when that is no terminal."""
+        proxy = Running(self, ("-l", "tcp:0:interface=127.0.0.1", "--access-log", "-"))
+        proxy.refused()
+        _, said = proxy.finish(signal.SIGINT)
+        self.assertIn('"result": "no_route"', said)
+
+    def test_own_log(self) -> None:
+        """Without an access log, each connection is a line in the program's log."""
+        proxy = Running(self, ("-l", "tcp:0:interface=127.0.0.1"))
+        proxy.refused()
+        _, said = proxy.finish(signal.SIGTERM)
+        self.assertIn("nobody.test  alert unrecognized_name  (no route has this name)", said)
+
+    def test_reopen(self) -> None:
+        """SIGUSR1 opens the access log anew."""
+        log = Path(self.mktemp())
+        proxy = Running(self, ("-l", "tcp:0:interface=127.0.0.1", "-a", str(log)))
+        log.rename(f"{log}.1")
+        proxy.process.send_signal(signal.SIGUSR1)
+        proxy.wait_for("reopened")
+        proxy.refused()
+        proxy.finish(signal.SIGTERM)
+        self.assertEqual(["", "no_route"], [Path(f"{log}.1").read_text(), json.loads(log.read_text())["result"]])
+
+    def test_busy_port(self) -> None:
+        """A busy port is one line that says who holds it, status 1."""
+        with socket.socket() as holder:
+            holder.bind(("127.0.0.1", 0))
+            holder.listen()
+            status, out, err = run("--listen", f"tcp:{holder.getsockname()[1]}:interface=127.0.0.1")
+        self.assertEqual(1, status)
+        self.assertIn(f"Address already in use; it is held by pid {os.getpid()}", err)
+        self.assertNotIn("Traceback", out + err)
+
+    def test_drain_and_second_signal(self) -> None:
+        """The first signal drains; the second one ends at once."""
+        with socket.socket() as backend:
+            backend.bind(("127.0.0.1", 0))
+            backend.listen()
+            backend.settimeout(PATIENCE)
+            target = f"127.0.0.1:{backend.getsockname()[1]}"
+            proxy = Running(self, ("-l", "tcp:0:interface=127.0.0.1", "-r", f"a.test={target}", "-a", "-"))
+            with socket.create_connection(proxy.address, timeout=PATIENCE) as client:
+                client.sendall(hello(name="a.test"))
+                upstream, _ = backend.accept()
+                with upstream:
+                    upstream.recv(1)  # now it is a tunnel
+                    proxy.process.send_signal(signal.SIGTERM)
+                    proxy.wait_for("draining: 1 tunnels")
+                    status, said = proxy.finish(signal.SIGTERM)
+        self.assertEqual(-signal.SIGTERM, status)  # twistd ends as the signal would have ended it
+        self.assertIn('"result": "shutdown"', said)
+        self.assertNotIn("Traceback", said)
