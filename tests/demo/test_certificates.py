@@ -1,0 +1,69 @@
+"""Tests for sniproxy.demo.certificates."""
+
+import ssl
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from twisted.trial.unittest import SynchronousTestCase
+
+from sniproxy.demo.certificates import Authority, Issued
+
+
+class AuthorityTests(SynchronousTestCase):
+    """Authority, judged by the standard library's TLS at its strictest."""
+
+    def handshake(self, authority: Authority, issued: Issued, name: str) -> str:
+        """Shake hands in memory with a server that has `issued`, as a client that trusts `authority`."""
+        file = Path(self.mktemp())
+        key = issued.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        file.write_bytes(key + issued.certificate.public_bytes(Encoding.PEM))
+        server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        server.load_cert_chain(file)
+        client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        client.verify_flags |= ssl.VERIFY_X509_STRICT
+        client.load_verify_locations(cadata=authority.pem.decode())
+        up, down = ssl.MemoryBIO(), ssl.MemoryBIO()
+        a = client.wrap_bio(down, up, server_hostname=name)
+        b = server.wrap_bio(up, down, server_side=True)
+        for _ in range(3):
+            for side in (a, b):
+                try:
+                    side.do_handshake()
+                except ssl.SSLWantReadError:
+                    pass
+        return str(a.version())
+
+    def test_trusted(self) -> None:
+        """A certificate is good for each of its names, whether host name or address."""
+        authority = Authority()
+        issued = authority.issue(["broker-1.pulsar.test", "localhost", "127.0.0.1"])
+        for name in ("broker-1.pulsar.test", "localhost", "127.0.0.1"):
+            self.assertEqual(self.handshake(authority, issued, name), "TLSv1.3")
+
+    def test_otherName(self) -> None:
+        """It is good for no other name."""
+        authority = Authority()
+        issued = authority.issue(["broker-1.pulsar.test"])
+        with self.assertRaisesRegex(ssl.SSLCertVerificationError, "[Hh]ostname mismatch"):
+            self.handshake(authority, issued, "broker-2.pulsar.test")
+
+    def test_otherAuthority(self) -> None:
+        """Another authority of the same name does not vouch for it."""
+        with self.assertRaises(ssl.SSLCertVerificationError):
+            self.handshake(Authority(), Authority().issue(["broker-1.pulsar.test"]), "broker-1.pulsar.test")
+
+    def test_validity(self) -> None:
+        """Certificates are valid from an hour ago, so that a clock a little behind accepts them."""
+        authority = Authority()
+        own = x509.load_pem_x509_certificate(authority.pem)
+        for certificate in (own, authority.issue(["localhost"]).certificate):
+            age = datetime.now(UTC) - certificate.not_valid_before_utc
+            self.assertGreaterEqual(age, timedelta(hours=1))
+            self.assertLess(age, timedelta(hours=2))
+            self.assertGreater(certificate.not_valid_after_utc, datetime.now(UTC) + timedelta(days=7))
+
+    def test_keyIsNotShown(self) -> None:
+        """The key does not show when what was issued is printed."""
+        self.assertNotIn("Key", repr(Authority().issue(["localhost"])))

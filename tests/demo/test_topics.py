@@ -1,0 +1,104 @@
+"""Tests for sniproxy.demo.topics."""
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from sniproxy.demo.topics import Consumer, Stored, Topic
+
+
+class TopicTests(SynchronousTestCase):
+    """Topic and Subscription: who gets what."""
+
+    def setUp(self) -> None:
+        self.topic = Topic(ledger=1, kept=100)
+
+    def publish(self, *payloads: bytes) -> None:
+        for payload in payloads:
+            self.topic.publish(payload, 1)
+
+    def consumer(self, name: str, permits: int, shared: bool = False, earliest: bool = True) -> list[str]:
+        """Attach a consumer; return the list that fills with what it gets."""
+        got: list[str] = []
+
+        def deliver(entry: int, stored: Stored, before: int) -> None:
+            got.append(stored.section.decode() + "*" * before)
+
+        subscription = self.topic.subscribe(name, earliest, shared)
+        self.last = Consumer(deliver, permits)
+        subscription.consumers.append(self.last)
+        subscription.dispatch()
+        return got
+
+    def test_order(self) -> None:
+        """What was stored before and after subscribing comes in order, each entry once."""
+        self.publish(b"a", b"b")
+        got = self.consumer("s", permits=10)
+        self.publish(b"c")
+        self.assertEqual(got, ["a", "b", "c"])
+
+    def test_latest(self) -> None:
+        """A subscription that begins at the end gets only what comes later."""
+        self.publish(b"a", b"b")
+        got = self.consumer("s", permits=10, earliest=False)
+        self.publish(b"c")
+        self.assertEqual(got, ["c"])
+
+    def test_permits(self) -> None:
+        """No more is delivered than was permitted; a batch counts as all of its messages."""
+        self.topic.publish(b"batch", 3)
+        self.publish(b"a", b"b")
+        got = self.consumer("s", permits=4)
+        self.assertEqual(got, ["batch", "a"])
+        self.last.permits += 1
+        self.topic.subscriptions["s"].dispatch()
+        self.assertEqual(got, ["batch", "a", "b"])
+
+    def test_subscriptionsAreIndependent(self) -> None:
+        """Each subscription gets everything."""
+        one, two = self.consumer("s", permits=10), self.consumer("t", permits=10)
+        self.publish(b"a", b"b")
+        self.assertEqual((one, two), (["a", "b"], ["a", "b"]))
+
+    def test_shared(self) -> None:
+        """The consumers of a shared subscription take turns; otherwise the first gets everything."""
+        one, two = self.consumer("s", 10, shared=True), self.consumer("s", 10, shared=True)
+        three, four = self.consumer("t", 10), self.consumer("t", 10)
+        self.publish(b"a", b"b", b"c", b"d")
+        self.assertEqual((one, two), (["a", "c"], ["b", "d"]))
+        self.assertEqual((three, four), (["a", "b", "c", "d"], []))
+
+    def test_redelivery(self) -> None:
+        """What a consumer has not acknowledged goes to the next one, in order, with how often it went out."""
+        self.publish(b"a", b"b", b"c", b"d")
+        self.consumer("s", permits=4)
+        subscription = self.topic.subscriptions["s"]
+        subscription.acknowledge(self.last, 1, cumulative=False)
+        subscription.detach(self.last)
+        self.publish(b"e")
+        self.assertEqual(self.consumer("s", permits=10), ["a*", "c*", "d*", "e"])
+
+    def test_cumulative(self) -> None:
+        """A cumulative acknowledgement is one for everything before it."""
+        self.publish(b"a", b"b", b"c")
+        self.consumer("s", permits=3)
+        subscription = self.topic.subscriptions["s"]
+        subscription.acknowledge(self.last, 1, cumulative=True)
+        subscription.detach(self.last)
+        self.assertEqual(self.consumer("s", permits=10), ["c*"])
+
+    def test_end(self) -> None:
+        """A subscription that has ended gets nothing more; one of the same name begins anew."""
+        self.publish(b"a")
+        got = self.consumer("s", permits=10)
+        self.topic.subscriptions["s"].end()
+        self.publish(b"b")
+        self.assertEqual(got, ["a"])
+        self.assertEqual(self.consumer("s", permits=10), ["a", "b"])
+
+    def test_bounded(self) -> None:
+        """A topic keeps the newest messages, as many bytes as it may, and the newest one in any case."""
+        self.consumer("s", permits=1)
+        self.publish(*(bytes([letter]) * 40 for letter in b"abcd"))
+        self.topic.subscriptions["s"].detach(self.last)
+        self.assertEqual(self.consumer("s", permits=10), ["c" * 40, "d" * 40])
+        self.publish(b"e" * 1000)
+        self.assertEqual(self.consumer("t", permits=10), ["e" * 1000])

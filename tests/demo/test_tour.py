@@ -1,0 +1,262 @@
+"""Tests for sniproxy.demo.tour: the whole of `make run`, as a process of its own, and its parts."""
+
+import io
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from twisted.internet import reactor as global_reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ProcessExitedAlready
+from twisted.internet.protocol import ProcessProtocol
+from twisted.internet.task import Clock
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+
+from sniproxy.demo.client import VisitFailed
+from sniproxy.demo.tour import MESSAGE, SECONDS, TOPIC, Page, main, run
+
+reactor: Any = global_reactor
+
+
+class Demo(ProcessProtocol):
+    """A running demo. ``said``: fires once its output has a text in it; ``over``: fires with its exit status."""
+
+    def __init__(self, arguments: Sequence[str], awaited: str = "") -> None:
+        self.said: Deferred[None] = Deferred()
+        self.over: Deferred[int] = Deferred()
+        self.out = self.err = ""
+        self._awaited = awaited
+        command = [sys.executable, "-m", "sniproxy.demo", *arguments]
+        # PYTHONUNBUFFERED would hide that the demo does not flush.
+        environment = {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"}
+        self.process = reactor.spawnProcess(self, sys.executable, command, env=environment)
+
+    def outReceived(self, data: bytes) -> None:
+        self.out += data.decode()
+        if self._awaited and self._awaited in self.out and not self.said.called:
+            self.said.callback(None)
+
+    def errReceived(self, data: bytes) -> None:
+        self.err += data.decode()
+
+    def processEnded(self, reason: Failure) -> None:
+        if self._awaited and not self.said.called:
+            self.said.errback(AssertionError(f"it ended, having said {self.out!r} and {self.err!r}"))
+        self.over.callback(reason.value.exitCode)  # type: ignore[union-attr]
+
+    def kill(self) -> Deferred[int]:
+        """End it, if it has not ended."""
+        try:
+            self.process.signalProcess("KILL")
+        except ProcessExitedAlready:
+            pass
+        return self.over
+
+
+class WholeTests(TestCase):
+    """python -m sniproxy.demo."""
+
+    timeout = 60
+
+    def demo(self, *arguments: str, awaited: str = "") -> Demo:
+        demo = Demo(arguments, awaited)
+        self.addCleanup(demo.kill)
+        return demo
+
+    def inOrder(self, text: str, *parts: str) -> None:
+        at = 0
+        for part in parts:
+            self.assertIn(part, text[at:])
+            at = text.index(part, at) + len(part)
+
+    async def test_once(self) -> None:
+        """With --once it shows both phases in order, with the access log's own lines, and ends with status 0."""
+        demo = self.demo("--once", "--port", "0")
+        status = await demo.over
+        self.assertEqual((status, demo.err), (0, ""))
+        self.assertTrue(demo.out.isascii())
+        self.inOrder(
+            demo.out,
+            f"1. Lookup phase: who owns {TOPIC}?",
+            "SNI = pulsar-vip.test",
+            "broker-1    gets the connection",
+            "broker-1    is asked",
+            "pulsar+ssl://broker-2.pulsar.test:6651",
+            '"server_name": "pulsar-vip.test"',
+            "2. Connect phase",
+            "SNI = broker-2.pulsar.test",
+            "broker-2    gets the connection",
+            "stores a message",
+            f'reads it back: "{MESSAGE.decode()}"',
+            '"server_name": "broker-2.pulsar.test"',
+            "That worked",
+        )
+        log = [json.loads(line) for line in demo.out.splitlines() if line.startswith("{")]
+        self.assertEqual([line["result"] for line in log], ["ok", "ok"])
+
+    async def test_serves(self) -> None:
+        """Without --once it serves after the tour and says what to try; Ctrl-C ends it at once, status 0."""
+        demo = self.demo("--port", "0", awaited=".build()\n")
+        await demo.said
+        self.assertIn("openssl s_client", demo.out)
+        address = demo.out.split("-connect 127.0.0.1:")[1].split()[0]
+        file = demo.out.split("-CAfile ")[1].split()[0]
+        with open(file) as pem:
+            self.assertIn("BEGIN CERTIFICATE", pem.read())
+        with socket.create_connection(("127.0.0.1", int(address)), timeout=10):
+            demo.process.signalProcess(signal.SIGINT)
+            status = await demo.over
+        self.assertEqual((status, demo.err), (0, ""))
+        self.assertFalse(os.path.exists(file))
+
+    async def test_busy(self) -> None:
+        """A busy port is said in one line, with who holds it and how to choose another; status 1."""
+        with socket.create_server(("127.0.0.1", 0)) as busy:
+            port = busy.getsockname()[1]
+            demo = self.demo("--port", str(port))
+            status = await demo.over
+        self.assertEqual((status, demo.out), (1, ""))
+        [line] = demo.err.splitlines()
+        for part in (f"port {port}", f"pid {os.getpid()} (", f"make run PORT={port + 1 if port < 65535 else 4443}"):
+            self.assertIn(part, line)
+
+
+class TakesItsTime:
+    """A tour that does what a test says."""
+
+    def __init__(self, walk: Callable[[], Deferred[None]]) -> None:
+        self._walk = walk
+        self.did: list[str] = []
+
+    async def walk(self) -> None:
+        await self._walk()
+
+    def what_next(self) -> None:
+        self.did.append("what_next")
+
+    async def stop(self) -> None:
+        self.did.append("stop")
+
+
+class Reactor(Clock):
+    """Runs until it is stopped, at most for some seconds, and then ends as on Ctrl-C."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self._seconds = seconds
+        self._hooks: list[Callable[[], object]] = []
+        self._triggers: list[Callable[[], object]] = []
+        self.stopped = False
+
+    def callWhenRunning(self, hook: Callable[[], object]) -> None:
+        self._hooks.append(hook)
+
+    def addSystemEventTrigger(self, phase: str, event: str, trigger: Callable[[], object]) -> None:
+        self._triggers.append(trigger)
+
+    def run(self) -> None:
+        for hook in self._hooks:
+            hook()
+        if not self.stopped:
+            self.advance(self._seconds)
+        for trigger in self._triggers:
+            trigger()
+
+    def stop(self) -> None:
+        self.stopped = True
+
+
+class RunTests(SynchronousTestCase):
+    """run: how a tour ends."""
+
+    def run_tour(
+        self, walk: Callable[[], Deferred[None]], once: bool = True, seconds: float = 1
+    ) -> tuple[int, list[str], str]:
+        err = io.StringIO()
+        self.patch(sys, "stderr", err)
+        tour: Any = TakesItsTime(walk)
+        reactor = Reactor(seconds)
+        status = run(reactor, tour, Page(io.StringIO()), once)
+        self.assertEqual(reactor.getDelayedCalls(), [])
+        return status, tour.did, err.getvalue()
+
+    def test_worked(self) -> None:
+        """A tour that worked ends with status 0; without `once`, what to try next is said before."""
+
+        def walk() -> Deferred[None]:
+            done: Deferred[None] = Deferred()
+            done.callback(None)
+            return done
+
+        self.assertEqual(self.run_tour(walk), (0, ["stop"], ""))
+        self.assertEqual(self.run_tour(walk, once=False), (0, ["what_next", "stop"], ""))
+
+    def test_failed(self) -> None:
+        """One that failed ends with status 1 and one line that says why, whatever went wrong."""
+
+        def fails() -> Deferred[None]:
+            raise VisitFailed("pulsar-vip.test: the connection ended")
+
+        def bug() -> Deferred[None]:
+            raise AttributeError("no such thing")
+
+        for walk, why in ((fails, "pulsar-vip.test: the connection ended"), (bug, "AttributeError: no such thing")):
+            for once in (True, False):
+                status, did, err = self.run_tour(walk, once)
+                self.assertEqual((status, did), (1, ["stop"]))
+                self.assertEqual(err, f"sniproxy: the tour failed: {why}\n")
+
+    def test_tooLong(self) -> None:
+        """One that hangs is given up after 30 seconds."""
+        status, did, err = self.run_tour(Deferred, seconds=SECONDS)
+        self.assertEqual((status, did), (1, ["stop"]))
+        self.assertEqual(err, "sniproxy: the tour failed: it took more than 30 s\n")
+
+    def test_interrupted(self) -> None:
+        """Ctrl-C in the middle of it is no failure."""
+        self.assertEqual(self.run_tour(Deferred), (0, ["stop"], ""))
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+class PageTests(SynchronousTestCase):
+    """Page: what it looks like."""
+
+    def written(self, out: io.StringIO) -> str:
+        page = Page(out)
+        page.heading("Heading")
+        page.line("actor", "acts")
+        return out.getvalue()
+
+    def test_plain(self) -> None:
+        """In a file there are no colours."""
+        self.assertEqual(self.written(io.StringIO()), "\nHeading\n  actor       acts\n")
+
+    def test_colour(self) -> None:
+        """On a terminal there are, unless NO_COLOR is set."""
+        self.patch(os, "environ", {})
+        self.assertIn("\x1b[1mHeading\x1b[0m\n", self.written(Terminal()))
+        self.patch(os, "environ", {"NO_COLOR": "1"})
+        self.assertNotIn("\x1b", self.written(Terminal()))
+
+
+class OptionTests(SynchronousTestCase):
+    """main: its command line."""
+
+    def test_badPort(self) -> None:
+        """What is no port is refused with status 2 before anything starts."""
+        for text in ("x", "-1", "65536", ""):
+            err = io.StringIO()
+            self.patch(sys, "stderr", err)
+            with self.assertRaises(SystemExit) as caught:
+                main(["--port", text])
+            self.assertEqual(caught.exception.code, 2)
+            self.assertIn("--port", err.getvalue())

@@ -1,0 +1,222 @@
+"""Tests for sniproxy.pulsar.frames."""
+
+import struct
+import tracemalloc
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from sniproxy.pulsar.frames import (
+    DEFAULT_LIMIT,
+    Frame,
+    FrameError,
+    FrameReader,
+    Section,
+    encode,
+    encode_section,
+    read_section,
+)
+
+# As real clients and brokers sent them.
+CONNECTED = bytes.fromhex("00000015 00000011 0803 1a0d 0a04 66616b65 1014 188080c002")
+SEND_HELLO = bytes.fromhex(
+    "0000002a 00000008 0806 32 04 0800 1000 0e01 0830a93b 0000000f 0a04 66702d30 1000 18fbd1aec7a03468656c6c6f"
+)
+
+FRAMES = st.lists(st.builds(Frame, st.binary(min_size=1, max_size=40), st.binary(max_size=60)), max_size=6)
+
+
+def wire(frames: list[Frame]) -> bytes:
+    return b"".join(encode(frame.command, frame.section) for frame in frames)
+
+
+class ReaderTests(SynchronousTestCase):
+    """FrameReader: bytes in, frames out."""
+
+    def threeWays(self, data: bytes, expected: list[Frame]) -> None:
+        """Feed whole, byte by byte, and with the beginning of another frame behind."""
+        self.assertEqual(FrameReader().feed(data), expected)
+
+        reader = FrameReader()
+        got = [frame for at in range(len(data)) for frame in reader.feed(data[at : at + 1])]
+        self.assertEqual((got, reader.rest), (expected, b""))
+
+        for tail in (b"\x00", b"\x00\x00\x00\x09\x00\x00\x00", b"\x00\x00\x00\x09\x00\x00\x00\x05\x08"):
+            reader = FrameReader()
+            self.assertEqual((reader.feed(data + tail), reader.rest), (expected, tail))
+
+    def test_simpleFrame(self) -> None:
+        """A simple frame has a command and an empty payload section."""
+        self.threeWays(CONNECTED, [Frame(CONNECTED[8:])])
+
+    def test_payloadFrame(self) -> None:
+        """What follows the command of a SEND is its payload section, untouched."""
+        self.threeWays(SEND_HELLO, [Frame(SEND_HELLO[8:16], SEND_HELLO[16:])])
+
+    def test_severalFrames(self) -> None:
+        """Frames come out in the order in which they came in."""
+        self.threeWays(
+            CONNECTED + SEND_HELLO + CONNECTED,
+            [Frame(CONNECTED[8:]), Frame(SEND_HELLO[8:16], SEND_HELLO[16:]), Frame(CONNECTED[8:])],
+        )
+
+    @given(FRAMES, st.data())
+    def test_anySegmentation(self, frames: list[Frame], data: st.DataObject) -> None:
+        """However the stream is cut into pieces, the same frames come out, and nothing is left."""
+        stream = wire(frames)
+        cuts = data.draw(st.lists(st.integers(0, len(stream)), max_size=8).map(sorted))
+        reader = FrameReader()
+        got: list[Frame] = []
+        for start, end in zip([0, *cuts], [*cuts, len(stream)], strict=True):
+            got += reader.feed(stream[start:end])
+        self.assertEqual((got, reader.rest), (frames, b""))
+
+    @given(st.binary(max_size=200))
+    def test_anyBytes(self, data: bytes) -> None:
+        """Whatever comes in, either frames that are those very bytes come out, or a FrameError."""
+        reader = FrameReader(limit=64)
+        try:
+            frames = reader.feed(data)
+        except FrameError as error:
+            frames = error.frames
+        self.assertEqual(wire(frames) + reader.rest, data)
+        self.assertEqual(sum(frame.size for frame in frames), len(data) - len(reader.rest))
+
+    def test_largestFrame(self) -> None:
+        """A frame of exactly the limit passes, its first four bytes included; one byte more is refused."""
+        frame = encode(b"c" * 8, b"p" * 84)
+        self.assertEqual(len(frame), 100)
+        self.assertEqual(len(FrameReader(limit=100).feed(frame)), 1)
+        with self.assertRaisesRegex(FrameError, "100 bytes, over the limit of 99"):
+            FrameReader(limit=99).feed(frame)
+
+    def test_defaultLimit(self) -> None:
+        """By default the limit is what Java clients and brokers take: 5 253 120 bytes."""
+        self.assertEqual(DEFAULT_LIMIT, 5_253_120)
+        with self.assertRaises(FrameError):
+            FrameReader().feed(struct.pack(">II", DEFAULT_LIMIT - 3, 4))
+
+    def test_limitThatChanges(self) -> None:
+        """A limit that is set later holds for the frames that come later."""
+        reader = FrameReader(limit=99)
+        reader.limit = 100
+        self.assertEqual(len(reader.feed(encode(b"c" * 92))), 1)
+
+    def test_refusedEarly(self) -> None:
+        """A frame that is too large is refused by its sizes alone, before its bytes come."""
+        reader = FrameReader(limit=1000)
+        reader.feed(b"\x00\x00\x10\x00\x00\x00\x00")
+        with self.assertRaises(FrameError):
+            reader.feed(b"\x04")
+
+    def test_commandLargerThanItsFrame(self) -> None:
+        """A command that would end behind its frame is refused, also in a frame too small for any command."""
+        for sizes in ((8, 5), (4, 1), (3, 0), (0, 0), (8, 0xFFFFFFFF)):
+            with self.assertRaisesRegex(FrameError, "a command of"):
+                FrameReader().feed(struct.pack(">II", *sizes))
+
+    def test_otherProtocols(self) -> None:
+        """TLS and HTTP are no Pulsar frames."""
+        for data in (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc", b"GET / HTTP/1.1\r\n\r\n"):
+            with self.assertRaises(FrameError):
+                FrameReader().feed(data)
+
+    def test_framesBeforeABadOne(self) -> None:
+        """The frames before a bad one are not lost, and the bad one stays readable and bad."""
+        reader = FrameReader()
+        bad = b"\xff" * 12
+        with self.assertRaises(FrameError) as caught:
+            reader.feed(CONNECTED + bad)
+        self.assertEqual(caught.exception.frames, [Frame(CONNECTED[8:])])
+        self.assertEqual(reader.rest, bad)
+        with self.assertRaises(FrameError) as caught:
+            reader.feed(b"")
+        self.assertEqual(caught.exception.frames, [])
+
+    def test_boundedCopies(self) -> None:
+        """A large frame in small pieces is held once and copied out once."""
+        payload = bytes(4 * 1024 * 1024)
+        stream = encode(b"c" * 8, payload)
+        reader = FrameReader()
+        tracemalloc.start()
+        self.addCleanup(tracemalloc.stop)
+        for at in range(0, len(stream), 4096):
+            frames = reader.feed(stream[at : at + 4096])
+        peak = tracemalloc.get_traced_memory()[1]
+        self.assertEqual(frames[0].section, payload)
+        # The buffer (which grows by an eighth at a time) and the copy that comes out.
+        self.assertLess(peak, 2.5 * len(payload))
+
+    def test_nothingIsMoved(self) -> None:
+        """A byte that completes nothing costs nothing more when much is held already."""
+        reader = FrameReader()
+        reader.feed(encode(b"c" * 8, bytes(4 * 1024 * 1024))[:-100])
+        tracemalloc.start()
+        self.addCleanup(tracemalloc.stop)
+        for _ in range(99):
+            reader.feed(b"\x00")
+        # One growth of the buffer at most, and never a copy of it.
+        self.assertLess(tracemalloc.get_traced_memory()[1], 5 * 1024 * 1024)
+
+
+class SectionTests(SynchronousTestCase):
+    """read_section: what a payload section holds."""
+
+    def test_checksum(self) -> None:
+        """The SEND of a real client has a checksum, metadata and the payload."""
+        self.assertEqual(
+            read_section(SEND_HELLO[16:]),
+            Section(None, 0x0830A93B, SEND_HELLO[26:41], memoryview(b"hello")),
+        )
+
+    def test_brokerEntry(self) -> None:
+        """A broker's own metadata comes first, before the checksum."""
+        section = b"\x0e\x02\x00\x00\x00\x03abc" + SEND_HELLO[16:]
+        self.assertEqual(read_section(section).broker_entry, b"abc")
+        self.assertEqual(read_section(section).checksum, 0x0830A93B)
+
+    def test_payloadIsAView(self) -> None:
+        """The payload is a view into the section, not a copy."""
+        section = encode_section(b"meta", b"x" * 100)
+        payload = read_section(section).payload
+        self.assertIs(payload.obj, section)
+        self.assertEqual(payload, b"x" * 100)
+
+    def test_emptyParts(self) -> None:
+        """Metadata and payload may be empty."""
+        self.assertEqual(read_section(encode_section(b"", b"")), Section(None, None, b"", memoryview(b"")))
+
+    @given(st.none() | st.binary(), st.none() | st.integers(0, 2**32 - 1), st.binary(), st.binary())
+    def test_roundTrip(self, entry: bytes | None, checksum: int | None, metadata: bytes, payload: bytes) -> None:
+        """Whatever parts a section is made of, these are read; and any section cut short is refused."""
+        section = encode_section(metadata, payload)
+        if checksum is not None:
+            section = b"\x0e\x01" + struct.pack(">I", checksum) + section
+        if entry is not None:
+            section = b"\x0e\x02" + struct.pack(">I", len(entry)) + entry + section
+        self.assertEqual(read_section(section), Section(entry, checksum, metadata, memoryview(payload)))
+        for end in range(len(section) - len(payload)):
+            with self.assertRaises(FrameError):
+                read_section(section[:end])
+
+    @given(st.binary(max_size=60))
+    def test_anyBytes(self, data: bytes) -> None:
+        """Whatever bytes come in, a section or a FrameError comes out."""
+        try:
+            read = read_section(data)
+        except FrameError:
+            return
+        self.assertTrue(data.endswith(read.metadata + read.payload))
+
+
+class EncodeTests(SynchronousTestCase):
+    """encode: frames as they go over the wire."""
+
+    def test_simple(self) -> None:
+        """A simple frame, byte for byte as a broker sent it."""
+        self.assertEqual(encode(CONNECTED[8:]), CONNECTED)
+
+    def test_payload(self) -> None:
+        """A payload frame, byte for byte as a client sent it."""
+        self.assertEqual(encode(SEND_HELLO[8:16], SEND_HELLO[16:]), SEND_HELLO)
