@@ -65,13 +65,13 @@ def warnings(configuration: Configuration, descriptors: int | None = None) -> It
     yield from _loops(configuration)
     idle = configuration.timeouts.idle
     if 0 < idle < LEAST_IDLE:
-        yield f"timeouts.idle = {idle:g}: Pulsar clients are silent for up to 30 s; below {LEAST_IDLE:g} s tunnels are cut"
+        yield f"timeouts.idle = {idle:g}: Pulsar is silent for up to 30 s; below {LEAST_IDLE:g} s live tunnels are cut"
     if descriptors is None:
         descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     if descriptors < FEW_DESCRIPTORS:
         yield (
-            f"the limit of open files is {descriptors}: enough for about {descriptors // DESCRIPTORS_OF_A_TUNNEL} tunnels; "
-            "raise it (ulimit -n, LimitNOFILE=)"
+            f"the limit of open files is {descriptors}: enough for about {descriptors // DESCRIPTORS_OF_A_TUNNEL} "
+            "tunnels; raise it (ulimit -n, LimitNOFILE=)"
         )
 
 
@@ -98,7 +98,7 @@ def _loops(configuration: Configuration) -> Iterator[str]:
         for target in _targets(route):
             host = {"localhost": "127.0.0.1"}.get(target.host, target.host)
             if ip_literal(host) is not None and guard.denies(host, target.port):
-                yield f"route {route.server_name}: target {target} is a listener of this proxy: it will be denied, a loop"
+                yield f"route {route.server_name}: target {target} is a listener of this proxy: a loop, it is denied"
 
 
 def _targets(route: Route) -> list[Target]:

@@ -5,19 +5,17 @@ Every error names the file, the key, the value and the cure, and nothing is take
 
 from __future__ import annotations
 
-import difflib
-import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
 import attrs
-import msgspec
 
 from sniproxy.endpoints import BadEndpoint, Endpoint, parse_endpoint
 from sniproxy.names import BadName, pattern
 from sniproxy.routing.targets import BadTarget, parse_target
+from sniproxy.schema import ConfigError, GoalTable, ListenerTable, RouteTable, Timeouts, convert, shown
 
 DEFAULT = "default"
 NO_SERVER_NAME = "no_server_name"
@@ -26,51 +24,6 @@ COMMAND_LINE = "command line"
 
 _OPTIONS = {"listener": "--listen", "route": "--route", "access_log.path": "--access-log"}
 _NO_PATH = "write a file's path, or '-' for standard output"
-
-
-class ConfigError(Exception):
-    """The configuration cannot be used. The message names the place and the cure."""
-
-
-class _Listener(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    endpoint: str
-    name: str | None = None
-
-
-class _Goal(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    target: str | list[str] | None = None
-    resolver: str | None = None
-
-
-class _Route(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    server_name: str
-    target: str | list[str] | None = None
-    resolver: str | None = None
-    listener: str | None = None
-
-
-class Timeouts(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """Seconds. etc/sniproxy.toml gives the reason of each default."""
-
-    hello: float = 5.0
-    connect: float = 10.0
-    idle: float = 300.0
-    half_closed: float = 60.0
-    drain: float = 30.0
-
-
-class _AccessLog(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    path: str
-
-
-class _File(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    listener: list[_Listener]
-    route: list[_Route] = []
-    default: _Goal | None = None
-    no_server_name: _Goal | None = None
-    resolver: dict[str, dict[str, Any]] = {}
-    timeouts: Timeouts = Timeouts()
-    access_log: _AccessLog | None = None
 
 
 @attrs.frozen
@@ -141,7 +94,8 @@ def from_options(listen: Sequence[str], routes: Sequence[str], access_log: str |
     for route in routes:
         name, equals, targets = route.partition("=")
         if not equals:
-            raise ConfigError(f"--route: {route!r}: write NAME=HOST:PORT, as in broker-1.example.com=10.0.0.7:6651")
+            cure = "write NAME=HOST:PORT, as in broker-1.example.com=10.0.0.7:6651"
+            raise ConfigError(f"{COMMAND_LINE}: --route = {shown(route)}: {cure}")
         tables.append({"server_name": name, "target": [text for text in targets.split(",") if text.strip()]})
     data: dict[str, Any] = {"listener": [{"endpoint": text} for text in listen], "route": tables}
     if access_log is not None:
@@ -150,10 +104,7 @@ def from_options(listen: Sequence[str], routes: Sequence[str], access_log: str |
 
 
 def _checked(data: dict[str, Any], filename: str) -> Configuration:
-    try:
-        file = msgspec.convert(data, _File)
-    except msgspec.ValidationError as error:
-        raise _readable(error, data, filename) from error
+    file = convert(data, filename)
     check = _Check(filename)
     listeners = check.listeners(file.listener)
     resolvers = check.resolvers(file.resolver)
@@ -185,7 +136,7 @@ class _Check:
             key = _OPTIONS[key.partition("[")[0]]
         return ConfigError(f"{self.filename}: {key} = {shown(value)}: {cure}")
 
-    def listeners(self, tables: Sequence[_Listener]) -> tuple[Listener, ...]:
+    def listeners(self, tables: Sequence[ListenerTable]) -> tuple[Listener, ...]:
         if not tables:
             cure = 'write [[listener]] with endpoint = "tcp:4443" (on the command line: --listen tcp:4443)'
             raise ConfigError(f"{self.filename}: listener: there is none; {cure}")
@@ -215,7 +166,7 @@ class _Check:
         return found
 
     def routes(
-        self, tables: Sequence[_Route], listeners: Iterable[str], resolvers: Mapping[str, ResolverTable]
+        self, tables: Sequence[RouteTable], listeners: Iterable[str], resolvers: Mapping[str, ResolverTable]
     ) -> tuple[Route, ...]:
         routes: dict[tuple[str, str | None], Route] = {}
         for number, table in enumerate(tables):
@@ -237,7 +188,7 @@ class _Check:
             routes[name, table.listener] = Route(name, table.listener, resolver)
         return tuple(routes.values())
 
-    def goal(self, table: _Goal | None, name: str, resolvers: Mapping[str, ResolverTable]) -> Route | None:
+    def goal(self, table: GoalTable | None, name: str, resolvers: Mapping[str, ResolverTable]) -> Route | None:
         if table is None:
             return None
         return Route(name, None, self.resolver(name, table.target, table.resolver, resolvers))
@@ -269,81 +220,3 @@ class _Check:
             if not (0 < value <= 1e7 or (value == 0 and key in ("idle", "drain"))):
                 raise self.error(f"timeouts.{key}", value, f"it is a number of seconds, {least_allowed}")
         return timeouts
-
-
-def _readable(error: msgspec.ValidationError, data: object, filename: str) -> ConfigError:
-    """What msgspec says, with the place and the value in the file's own terms."""
-    message, _, path = str(error).partition(" - at `")
-    key = re.sub(r"^(\$|key in \$)\.?", "", path.removesuffix("`"))
-    if key.endswith("[...]"):  # one table of several by name; msgspec does not say which
-        key = key.removesuffix("[...]")
-        tables = _at(data, key)
-        key += "." + next(name for name, table in tables.items() if not isinstance(table, dict))
-    unknown = re.search(r"contains unknown field `(.*)`", message, re.DOTALL)
-    missing = re.search(r"missing required field `(.*)`", message)
-    if unknown:
-        table = _at(data, key)
-        place = _one_line(f"{key}.{unknown[1]}" if key else unknown[1])
-        value = table.get(unknown[1]) if isinstance(table, dict) else None
-        known = _known_keys(key)
-        close = difflib.get_close_matches(unknown[1], known, n=1)
-        cure = f"did you mean {close[0]}?" if close else f"known here: {', '.join(known)}"
-        return ConfigError(f"{filename}: {place} = {shown(value)}: there is no such key; {cure}")
-    if missing:
-        place = f"{key}.{missing[1]}" if key else missing[1]
-        example = {
-            "listener": 'write [[listener]] with endpoint = "tcp:4443"',
-            "endpoint": 'write endpoint = "tcp:4443"',
-            "server_name": 'write server_name = "broker-1.example.com"',
-            "path": 'write path = "access.jsonl", or "-" for standard output',
-        }.get(missing[1], "add it")
-        return ConfigError(f"{filename}: {place}: it is missing; {example}")
-    wanted, _, got = message.replace("`", "").removeprefix("Expected ").partition(", got ")
-    wanted = " or ".join(_TOML_WORDS.get(word, word) for word in wanted.split(" | ") if word != "null")
-    got = _TOML_WORDS.get(got, got)
-    return ConfigError(f"{filename}: {key} = {shown(_at(data, key))}: it is {got}; write {wanted}")
-
-
-_TOML_WORDS = {
-    "str": "a text in quotes",
-    "float": "a number",
-    "int": "a number",
-    "bool": "true or false",
-    "array": "a list",
-    "object": "a table",
-}
-
-
-def _known_keys(key: str) -> list[str]:
-    tables: dict[str, type[msgspec.Struct]] = {
-        "": _File,
-        "listener": _Listener,
-        "route": _Route,
-        DEFAULT: _Goal,
-        NO_SERVER_NAME: _Goal,
-        "timeouts": Timeouts,
-        "access_log": _AccessLog,
-    }
-    return list(tables[re.sub(r"\[\d+\]$", "", key)].__struct_fields__)
-
-
-def _at(data: Any, key: str) -> Any:
-    for step in re.findall(r"[^.\[\]]+", key):
-        try:
-            data = data[int(step) if isinstance(data, list) else step]
-        except (KeyError, IndexError, ValueError, TypeError):
-            return None
-    return data
-
-
-def shown(value: object) -> str:
-    """A value as a message shows it: as TOML would, in one line, at most 80 characters."""
-    if value is None:
-        return "(absent)"
-    text = str(value).lower() if isinstance(value, bool) else f'"{value}"' if isinstance(value, str) else repr(value)
-    text = _one_line(text)
-    return text if len(text) <= 80 else text[:77] + "..."
-
-
-def _one_line(text: str) -> str:
-    return text.encode("unicode_escape").decode("ascii")

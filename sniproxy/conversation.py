@@ -1,5 +1,8 @@
 """The life of one connection, told by one coroutine: hello, route, targets, dial, relay.
 
+A client that leaves while its target is being found or dialled is noticed when the relay begins: a few seconds at most,
+and nothing is held for it but its socket.
+
 Every stage answers or raises; one place turns what was raised into a result, a TLS alert or a plain close, and the
 record that the access log shows.
 """
@@ -7,15 +10,14 @@ record that the access log shows.
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import attrs
-from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.logger import Logger
 
-from sniproxy.config import Timeouts
 from sniproxy.events import Connection, Observer, Result
 from sniproxy.interfaces import Refused, Request, Resolution, ServerNameResolver, Target
 from sniproxy.names import ip_literal
@@ -25,6 +27,7 @@ from sniproxy.net.linger import Closer
 from sniproxy.net.relay import Ending, Relay, Way
 from sniproxy.routing.table import RouteTable
 from sniproxy.routing.targets import Turns
+from sniproxy.schema import Timeouts
 from sniproxy.wire.alerts import Alert, fatal_alert
 from sniproxy.wire.clienthello import ClientHello, HelloError, HelloTooLong, NotTLS
 
@@ -175,6 +178,8 @@ class Conversation:
         closest = self._house.routing.table.closest(name)
         if closest is None:
             return "no route has this name"
+        if closest == name:
+            return f"no route has this name on listener {self.record.listener}; another listener has one"
         if closest == f"*.{name}":
             return f"no route has this name; {closest} has the names below it, not itself"
         return f"no route has this name; the closest is {closest}"
@@ -184,9 +189,7 @@ class Conversation:
         request = Request(hello.server_name, hello.alpn, record.client, record.listener)
         began = reactor.seconds()
         try:
-            answer = maybeDeferred(route.resolver.resolve, request)
-            answer.addTimeout(seconds, reactor)
-            resolution = await answer
+            resolution = await Deferred.fromCoroutine(_ask(route.resolver, request)).addTimeout(seconds, reactor)
         except Refused as refused:
             why = f"the resolver refused: {refused.reason}"
             raise _Refusal(Result.NO_ROUTE, why, Alert.UNRECOGNIZED_NAME) from refused
@@ -211,7 +214,9 @@ class Conversation:
 
         began = house.reactor.seconds()
         try:
-            return await house.dialer.dial(targets, house.timeouts.connect, trying)
+            # What the resolver left of the time that the client has patience for.
+            left = house.timeouts.connect - (record.resolve_s or 0.0)
+            return await house.dialer.dial(targets, left, trying)
         except DialError as error:
             alert = Alert.ACCESS_DENIED if error.result is Result.DENIED else None
             raise _Refusal(error.result, str(error), alert) from error
@@ -252,6 +257,12 @@ class Conversation:
     def _elapsed(self) -> float:
         seconds: float = self._house.reactor.seconds() - self._started
         return seconds
+
+
+async def _ask(resolver: ServerNameResolver, request: Request) -> object:
+    """A resolver answers at once or later; its type is a promise that is checked by who asks."""
+    answer = resolver.resolve(request)
+    return await answer if isinstance(answer, Awaitable) else answer
 
 
 _NO_NAME = (

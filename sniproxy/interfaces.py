@@ -62,7 +62,7 @@ class Resolution:
 
     @ivar targets: at least one.
     @ivar ttl: for how many seconds the answer may be used again. 0: only for this connection. None: until the
-        configuration changes.
+        configuration changes. This version keeps no answer: it asks for each connection.
     """
 
     targets: Sequence[Target] = attrs.field(converter=_as_tuple)

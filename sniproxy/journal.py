@@ -79,6 +79,11 @@ def amount(count: int) -> str:
     return f"{size / 1000:.1f} TB"
 
 
+def counted(count: int, what: str) -> str:
+    """``1 tunnel``, ``2 tunnels``."""
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
 def bounded(text: str) -> str:
     """Printable, and at most L{MOST_TEXT} characters."""
     text = "".join(c if c.isascii() and c.isprintable() else ascii(c)[1:-1] for c in text[: MOST_TEXT + 1])
@@ -91,6 +96,7 @@ class Readable:
     def __init__(self, reactor: Any, write: Callable[[str], None]) -> None:
         self._reactor = reactor
         self._write = write
+        self._since = 0.0
         self._sums: dict[tuple[str, str | None, Result], int] = {}
         self._timer: Any = None
 
@@ -106,6 +112,7 @@ class Readable:
         if len(self._sums) < _MOST_SUMS:
             self._sums[key] = 0
         if self._timer is None:
+            self._since = self._reactor.seconds()
             self._timer = self._reactor.callLater(SUM_SECONDS, self._tell)
 
     def close(self) -> None:
@@ -117,9 +124,10 @@ class Readable:
     def _tell(self) -> None:
         self._timer = None
         sums, self._sums = self._sums, {}
+        elapsed = max(self._reactor.seconds() - self._since, 1)
         for (client, name, result), count in sums.items():
             if count:
-                self._write(f"{result:<15} {client}  {name or '-'}  x {count} in {SUM_SECONDS} s")
+                self._write(f"{result:<15} {client}  {name or '-'}  x {count} in {elapsed:.0f} s")
 
 
 class Journal:

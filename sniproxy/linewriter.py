@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import stat
@@ -38,6 +39,7 @@ class LineWriter:
         self._size = 0
         self._timer: Any = None
         self._troubled = False
+        self._torn = False
         self._fd = self._open()
 
     @property
@@ -61,6 +63,10 @@ class LineWriter:
         if self._path == STANDARD_OUTPUT:
             return
         self._write_waiting()
+        if self._torn:  # the rest of a line does not begin a file
+            _, _, rest = self._waiting[0].partition(b"\n")
+            self._waiting, self._size, self._torn = [rest] if rest else [], len(rest), False
+            self.lost += 1
         try:
             fd = self._open()
         except OSError as error:
@@ -95,18 +101,14 @@ class LineWriter:
             self._timer = self._reactor.callLater(_RETRY, self._flush)
 
     def _write_waiting(self) -> None:
+        data = b"".join(self._waiting)
+        at = 0
         try:
-            while self._waiting:
-                data = b"".join(self._waiting)
-                if self._may_block:
-                    if not select.select([], [self._fd], [], 0)[1]:
-                        break
-                    count = os.write(self._fd, data[:_PIPE_BUF])
-                else:
-                    count = os.write(self._fd, data)
-                # What is left begins where the write ended, so that no line is torn.
-                self._waiting = [data[count:]] if count < len(data) else []
-                self._size = len(data) - count
+            while at < len(data):
+                if self._may_block and self._stalled():
+                    raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+                end = at + _PIPE_BUF if self._may_block else len(data)
+                at += os.write(self._fd, data[at:end])
         except OSError as error:
             if not self._troubled:
                 log.error(
@@ -117,11 +119,24 @@ class LineWriter:
                 )
             self._troubled = True
         else:
-            if self._troubled and not self._waiting:
+            if self._troubled and at == len(data):
                 self._troubled = False
                 log.info("access log {path}: writes again; {lost} lines lost so far", path=self._path, lost=self.lost)
+        finally:
+            # What is left begins where the last write ended, so that no line is torn.
+            self._waiting = [data[at:]] if at < len(data) else []
+            if at:
+                self._torn = at < len(data) and data[at - 1 : at] != b"\n"
+            self._size = len(data) - at
+
+    def _stalled(self) -> bool:
+        # poll, not select: after a log rotation under load the descriptor may be above 1023.
+        poll = select.poll()
+        poll.register(self._fd, select.POLLOUT)
+        return not poll.poll(0)
 
     def _lose_waiting(self) -> None:
         self.lost += b"".join(self._waiting).count(b"\n")
         self._waiting = []
         self._size = 0
+        self._torn = False

@@ -1,4 +1,4 @@
-"""Builds the house from a configuration, starts it, drains it. What ``twistd sniproxy`` runs and other programs embed."""
+"""Builds the house from a configuration, starts and drains it: what ``twistd sniproxy`` runs and others embed."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from sniproxy.config import ConfigError, Configuration, Listener, ResolverTable, Route, shown
+from sniproxy.config import Configuration, Listener, ResolverTable, Route
 from sniproxy.conversation import Conversation, House, LiveRoute, Routing
 from sniproxy.events import Connection, Observer, Result
 from sniproxy.interfaces import BadOption, ServerNameResolver
-from sniproxy.journal import Journal, Readable, json_line, own_log
+from sniproxy.journal import Journal, Readable, counted, json_line, own_log
 from sniproxy.linewriter import LineWriter
 from sniproxy.net import copying, splicing
 from sniproxy.net.dialer import Dialer
@@ -32,6 +33,7 @@ from sniproxy.net.portholder import holder
 from sniproxy.net.relay import Ending, Way
 from sniproxy.resolvers import make_resolver
 from sniproxy.routing.table import RouteTable
+from sniproxy.schema import ConfigError, shown
 
 log = Logger()
 
@@ -54,6 +56,18 @@ def raise_descriptor_limit() -> int:
         except (OSError, ValueError):  # a container may forbid it
             return soft
     return hard
+
+
+def _endpoint(configuration: Configuration, listener: Listener, reactor: Any) -> IStreamServerEndpoint:
+    """@raise ConfigError: no installed endpoint is written so, or what it needs is not there."""
+    text = listener.endpoint.text
+    try:
+        endpoint: IStreamServerEndpoint = serverFromString(reactor, text)
+    except Exception as error:  # endpoint plugins raise what they like
+        why = "a descriptor that systemd did not pass" if isinstance(error, IndexError) else str(error)
+        cure = f"Twisted cannot use this endpoint ({why}); write it as in tcp:4443:interface=127.0.0.1"
+        raise ConfigError(f"{configuration.filename}: listener {shown(text)}: {cure}") from error
+    return endpoint
 
 
 def build_routing(configuration: Configuration, reactor: Any) -> Routing:
@@ -100,6 +114,9 @@ class ProxyService(Service):
         self._observer = observer
         self._way = way or (splicing.SpliceDirection if splicing.available else copying.CopyDirection)
         self._routing = build_routing(configuration, reactor)
+        self._endpoints = [
+            (listener, _endpoint(configuration, listener, reactor)) for listener in configuration.listeners
+        ]
         self._closer = Closer(reactor)
         self._guard = LoopGuard()
         self._acceptors: list[Acceptor] = []
@@ -132,8 +149,8 @@ class ProxyService(Service):
             self._tell,
         )
         try:
-            for listener in self.configuration.listeners:
-                self._listen(listener)
+            for listener, endpoint in self._endpoints:
+                self._listen(listener, endpoint)
         except Exception:
             for acceptor in self._acceptors:
                 acceptor.stop()
@@ -157,7 +174,8 @@ class ProxyService(Service):
                 conversation.end(Ending(Result.SHUTDOWN, "the proxy is stopping"))
         seconds = self.configuration.timeouts.drain
         if self._live and seconds:
-            log.info("draining: {count} tunnels have {seconds} s", count=len(self._live), seconds=seconds)
+            tunnels = counted(len(self._live), "tunnel")
+            log.info("draining for at most {seconds:g} s: {tunnels}", tunnels=tunnels, seconds=seconds)
             ending = Ending(Result.DRAINED, f"still open {seconds:g} s after the proxy began to stop")
             self._drain_timer = self._reactor.callLater(seconds, self._end_all, ending)
         elif self._live:
@@ -180,13 +198,11 @@ class ProxyService(Service):
         if self._writer is not None:
             self._writer.reopen()
 
-    def _listen(self, listener: Listener) -> None:
+    def _listen(self, listener: Listener, endpoint: IStreamServerEndpoint) -> None:
         port: list[Any] = []
         failure: list[Failure] = []
         # The endpoints that give a plain socket bind at once; the Deferred has fired when listen() returns.
-        serverFromString(self._reactor, listener.endpoint.text).listen(_NoProtocol()).addCallbacks(
-            port.append, failure.append
-        )
+        endpoint.listen(_NoProtocol()).addCallbacks(port.append, failure.append)
         if failure:
             failure[0].raiseException()
         try:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import signal
 import sys
 from types import FrameType
 from typing import Any, NoReturn
 
+import attrs
 from twisted.application.service import IService, Service
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
@@ -15,10 +17,16 @@ from twisted.logger import Logger
 from twisted.python import usage
 
 from sniproxy import check
-from sniproxy.config import ConfigError, Configuration, from_options, parse
-from sniproxy.service import ProxyService, build_routing, why_not_listening
+from sniproxy.config import Configuration, from_options, parse
+from sniproxy.journal import counted
+from sniproxy.linewriter import STANDARD_OUTPUT
+from sniproxy.schema import ConfigError
+from sniproxy.service import ProxyService, why_not_listening
 
 log = Logger()
+
+RESOLVING_THREADS = 32
+"""Host names of targets that are resolved at once; Twisted's own pool, 10, is filled by ten that hang."""
 
 
 class Options(usage.Options):
@@ -40,7 +48,8 @@ class Options(usage.Options):
     # With zsh and bash completion, files are offered for these.
     compData = usage.Completions(optActions={"config": usage.CompleteFiles(), "access-log": usage.CompleteFiles()})
 
-    configuration: Configuration
+    proxy: ProxyService
+    warnings: list[str]
 
     def __init__(self) -> None:
         usage.Options.__init__(self)
@@ -71,19 +80,18 @@ class Options(usage.Options):
         from twisted.internet import reactor
 
         try:
-            self.configuration = self._read()
-            # Made once here for their errors' sake; nothing of a resolver runs before it is asked.
-            build_routing(self.configuration, reactor)
+            configuration = _with_absolute_log(self._read())
+            self.proxy = ProxyService(configuration, reactor)
         except ConfigError as error:
             _fail(str(error))
-        warnings = list(check.warnings(self.configuration))
+        self.warnings = list(check.warnings(configuration))
         if self["check"]:
-            print(check.describe(self.configuration))
-            for warning in warnings:
+            print(check.describe(configuration))
+            for warning in self.warnings:
                 print(f"warning: {warning}")
-            print("the configuration is good" + (f", with {len(warnings)} warnings" if warnings else ""))
+            with_warnings = f", with {counted(len(self.warnings), 'warning')}" if self.warnings else ""
+            print(f"the configuration is good{with_warnings}")
             sys.exit(0)
-        self.warnings = warnings
 
     def _read(self) -> Configuration:
         path = self["config"]
@@ -102,12 +110,20 @@ class Options(usage.Options):
         return parse(text, path, access_log=self["access-log"])
 
 
+def _with_absolute_log(configuration: Configuration) -> Configuration:
+    """twistd may change its folder before the log is opened."""
+    path = configuration.access_log
+    if path is None or path == STANDARD_OUTPUT:
+        return configuration
+    return attrs.evolve(configuration, access_log=os.path.abspath(path))
+
+
 class Command(Service):
     """The proxy as a program: its faults at start are one line, and it listens to signals."""
 
     def __init__(self, options: Options, reactor: Any) -> None:
         self._reactor = reactor
-        self._proxy = ProxyService(options.configuration, reactor)
+        self._proxy = options.proxy
         self._warnings = options.warnings
         self._previous: Any = None
 
@@ -121,6 +137,7 @@ class Command(Service):
             _fail_logged(f"access log {self._proxy.configuration.access_log}: cannot be opened: {error.strerror}")
         for warning in self._warnings:
             log.warn("warning: {warning}", warning=warning)
+        self._reactor.suggestThreadPoolSize(RESOLVING_THREADS)
         self._previous = signal.getsignal(signal.SIGUSR1)
         signal.signal(signal.SIGUSR1, self._reopen)
         # Said when signals are listened to, too.
@@ -134,8 +151,8 @@ class Command(Service):
 
     def _say_ready(self) -> None:
         log.info(
-            "ready: {routes} routes, {descriptors} descriptors",
-            routes=len(self._proxy.configuration.routes),
+            "ready: {routes}, {descriptors} descriptors",
+            routes=counted(len(self._proxy.configuration.routes), "route"),
             descriptors=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
         )
 

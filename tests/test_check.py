@@ -43,7 +43,7 @@ type = "our-own"
 class DescribeTests(SynchronousTestCase):
     """describe: what a configuration means."""
 
-    def test_routesInOrder(self) -> None:
+    def test_routes_in_order(self) -> None:
         """Routes stand in the order of precedence: exact, longest wildcard, no name, default; own listener first."""
         table = describe(parse(TABLES, "f.toml"))
         marks = (
@@ -55,10 +55,8 @@ class DescribeTests(SynchronousTestCase):
             "(no server name)",
             "(any other name)",
         )
-        # The shorter wildcard's target comes behind the longer one's.
-        self.assertEqual([mark for mark in sorted(marks, key=table.index)][:3], list(marks[:3]))
+        self.assertEqual(sorted(marks, key=table.index), list(marks))
         self.assertLess(table.index("*.w.test"), table.index("*.test"))
-        self.assertEqual(sorted(marks[3:5], key=table.index), list(marks[3:5]))
 
     def test_refusals(self) -> None:
         """What is refused is said, with the alert; a table that is there takes its place."""
@@ -101,7 +99,7 @@ class WarningTests(SynchronousTestCase):
         """A plain configuration has no warning."""
         self.assertEqual(self.told("a.test=10.0.0.7:6651", "*.eu.test=broker.test:6651", "b.test=127.0.0.1:6651"), [])
 
-    def test_nothingRouted(self) -> None:
+    def test_nothing_routed(self) -> None:
         """Without a route and [default] everything is refused."""
         self.assertIn("every server name is refused", self.one())
         text = '[[listener]]\nendpoint = "tcp:1"\n[default]\ntarget = "10.0.0.7"'
@@ -113,7 +111,7 @@ class WarningTests(SynchronousTestCase):
         self.assertEqual(told, ["route a.test: shadowed: each listener has a route of its own with this name"])
         self.assertEqual(list(warnings(parse(TABLES + '[[listener]]\nendpoint = "tcp:1"', "f.toml"), PLENTY)), [])
 
-    def test_namesThatJavaDoesNotSend(self) -> None:
+    def test_names_that_java_does_not_send(self) -> None:
         """Names without a dot, IP literals and names with an underscore do not come from Java clients."""
         self.assertIn("route broker-1: a name without a dot: Java clients never send it", self.one("broker-1=10.0.0.7"))
         self.assertIn("no server name for IP addresses", self.one("10.0.0.7=10.0.0.7"))
@@ -133,7 +131,7 @@ class WarningTests(SynchronousTestCase):
             text = f'{TABLES}[{table}]\ntarget = "127.0.0.1:4443"'
             self.assertIn(f"route {table}: target 127.0.0.1:4443", list(warnings(parse(text, "f"), PLENTY))[-1])
 
-    def test_freePortIsNoLoop(self) -> None:
+    def test_free_port_is_no_loop(self) -> None:
         """A listener on any free port cannot be told before it listens."""
         self.assertEqual(self.told("a.test=127.0.0.1:4443", listen="tcp:0"), [])
 

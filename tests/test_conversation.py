@@ -1,4 +1,4 @@
-"""The life of a connection, end to end through a running proxy: every result, what the client sees, what is recorded."""
+"""The life of a connection through a running proxy: every result, what the client sees, what is recorded."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class TunnelTests(ConversationCase):
         proxy = Proxy(self, route(backend.address))
         data = hello(name="Broker-1.Pulsar.TEST.") + b"early data"
         with proxy.connect() as client:
-            address = "127.0.0.1:{}".format(client.getsockname()[1])
+            address = f"127.0.0.1:{client.getsockname()[1]}"
             client.sendall(data)
             with await in_thread(backend.accept) as upstream:
                 self.assertEqual(data, await in_thread(read_exactly, upstream, len(data)))
@@ -301,7 +301,7 @@ class ResolverTests(ConversationCase):
         for answer in (resolution, later, coroutine):
             proxy, resolver = self.proxy(answer)
             with proxy.connect() as client:
-                address = "127.0.0.1:{}".format(client.getsockname()[1])
+                address = f"127.0.0.1:{client.getsockname()[1]}"
                 client.sendall(hello(name=NAME))
                 (await in_thread(backend.accept)).close()
             self.assertEqual("the-broker", (await proxy.ended()).target)

@@ -32,12 +32,12 @@ class ParseEndpointTests(SynchronousTestCase):
             self.assertEqual((read.kind, read.host, read.port), (kind, host, port), text)
             self.assertEqual(read.text, f"{text.strip()}:backlog=1024")
 
-    def test_ownBacklog(self) -> None:
+    def test_own_backlog(self) -> None:
         """A backlog that is given stays."""
         for text in ("tcp:4443:backlog=7", "tcp:4443:127.0.0.1:7", "tcp6:4443:backlog=7", "unix:/run/s:backlog=7"):
             self.assertEqual(parse_endpoint(text).text, text)
 
-    def test_badBacklog(self) -> None:
+    def test_bad_backlog(self) -> None:
         """A backlog that is no number is refused."""
         for text in ("tcp:4443:backlog=x", "tcp:4443:backlog=", "tcp:4443:backlog=0", "tcp:4443:127.0.0.1:x"):
             self.assertIn("bad backlog", self.refused(text))
@@ -50,7 +50,7 @@ class ParseEndpointTests(SynchronousTestCase):
         text = "systemd:domain=INET:index=0"
         self.assertEqual(parse_endpoint(text), Endpoint(text, "systemd", None, None))
 
-    def test_notPlain(self) -> None:
+    def test_not_plain(self) -> None:
         """Endpoints that end TLS, read PROXY headers or do not accept are refused, with what to write."""
         for text in (
             "ssl:4443:privateKey=k.pem",
@@ -62,11 +62,11 @@ class ParseEndpointTests(SynchronousTestCase):
         ):
             self.assertIn("tcp:", self.refused(text))
 
-    def test_bareNumber(self) -> None:
+    def test_bare_number(self) -> None:
         """A bare port number is refused, with what to write."""
         self.assertEqual(self.refused("4443"), "write tcp:4443")
 
-    def test_noEndpoint(self) -> None:
+    def test_no_endpoint(self) -> None:
         """What is no endpoint string is refused with an example."""
         for text in ("", "tcp", "localhost", "unix"):
             self.assertIn("as in tcp:4443:interface=127.0.0.1", self.refused(text))
@@ -77,11 +77,11 @@ class ParseEndpointTests(SynchronousTestCase):
             self.assertIn("bad port", self.refused(f"tcp:{port}"))
         self.assertIn("bad port", self.refused("tcp:interface=127.0.0.1"))
 
-    def test_unknownKeys(self) -> None:
+    def test_unknown_keys(self) -> None:
         """A key that a TCP endpoint does not have is named."""
         self.assertIn("'iface'", self.refused("tcp:4443:iface=127.0.0.1"))
 
-    def test_twistedAgrees(self) -> None:
+    def test_twisted_agrees(self) -> None:
         """What comes out, Twisted reads as the same address, port and backlog."""
         for text, kind in (
             ("tcp:4443", TCP4ServerEndpoint),

@@ -10,7 +10,7 @@ from sniproxy.events import Connection, Result
 class ResultTests(SynchronousTestCase):
     """The closed set of results."""
 
-    def test_closedSet(self) -> None:
+    def test_closed_set(self) -> None:
         """These are all; who reads access logs relies on it."""
         documented = (
             "ok no_route no_server_name denied malformed_hello not_tls hello_timeout client_gone resolver_failed "

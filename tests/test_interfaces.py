@@ -18,13 +18,13 @@ class ValueTests(SynchronousTestCase):
         for value, name in ((request, "server_name"), (Target("a", 1), "host"), (Resolution([]), "ttl")):
             self.assertRaises(attrs.exceptions.FrozenInstanceError, setattr, value, name, "x")
 
-    def test_targetInLogs(self) -> None:
+    def test_target_in_logs(self) -> None:
         """A target is called by its label, else by host and port, IPv6 addresses in brackets."""
         self.assertEqual(str(Target("a.test", 6651)), "a.test:6651")
         self.assertEqual(str(Target("2001:db8::7", 6651)), "[2001:db8::7]:6651")
         self.assertEqual(str(Target("a.test", 6651, label="broker one")), "broker one")
 
-    def test_targetsOfAResolution(self) -> None:
+    def test_targets_of_aresolution(self) -> None:
         """Any iterable of targets becomes a tuple; the answer holds until the configuration changes."""
         answer = Resolution(Target(host, 1) for host in "ab")
         self.assertEqual(answer.targets, (Target("a", 1), Target("b", 1)))

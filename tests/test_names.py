@@ -69,7 +69,7 @@ class ServerNameTests(SynchronousTestCase):
         ):
             self.assertIn(f"the character {shown} is not allowed", self.refused(text))
 
-    def test_lowerCaseInsideASCII(self) -> None:
+    def test_lower_case_inside_ascii(self) -> None:
         """A character outside ASCII whose lower case is inside it (the Kelvin sign) does not become a letter."""
         self.refused("bro\N{KELVIN SIGN}er.test")
 
@@ -103,16 +103,16 @@ class PatternTests(SynchronousTestCase):
         ):
             self.assertEqual(pattern(text), normalised)
 
-    def test_starAlone(self) -> None:
+    def test_star_alone(self) -> None:
         """'*' alone is refused; the message leads to [default]."""
         self.assertIn("[default]", self.refused("*"))
 
-    def test_starElsewhere(self) -> None:
+    def test_star_elsewhere(self) -> None:
         """A star as a part of a label, in the middle or twice, is refused."""
         for text in ("a*.test", "*a.test", "a.*.test", "*.*.test", "**.test", "*test", "a.*"):
             self.assertIn("whole leftmost label", self.refused(text))
 
-    def test_restIsAName(self) -> None:
+    def test_rest_is_aname(self) -> None:
         """What follows the star is a name, and no address."""
         self.assertIn("empty", self.refused("*."))
         self.assertIn("empty", self.refused("*..a"))

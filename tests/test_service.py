@@ -10,10 +10,11 @@ from pathlib import Path
 
 from twisted.internet.error import CannotListenError
 
-from sniproxy.config import ConfigError, parse
+from sniproxy.config import parse
 from sniproxy.events import Result
 from sniproxy.net.copying import CopyDirection
 from sniproxy.net.splicing import SpliceDirection
+from sniproxy.schema import ConfigError
 from sniproxy.service import ProxyService, raise_descriptor_limit, why_not_listening
 from tests.hellos import hello
 from tests.net.support import HandClock, SocketTestCase, in_thread, read_exactly, read_to_end
@@ -56,7 +57,8 @@ class StartTests(SocketTestCase):
         """A port that one may not listen on, with the privilege that is missing."""
         error = CannotListenError("127.0.0.1", 1, PermissionError(13, "Permission denied"))
         self.assertEqual(
-            "cannot listen on 127.0.0.1 port 1: Permission denied; ports below 1024 need a privilege: CAP_NET_BIND_SERVICE",
+            "cannot listen on 127.0.0.1 port 1: Permission denied; "
+            "ports below 1024 need a privilege: CAP_NET_BIND_SERVICE",
             why_not_listening(error),
         )
 

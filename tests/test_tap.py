@@ -208,7 +208,7 @@ class ProcessTests(TestCase):
                 with upstream:
                     upstream.recv(1)  # now it is a tunnel
                     proxy.process.send_signal(signal.SIGTERM)
-                    proxy.wait_for("draining: 1 tunnels")
+                    proxy.wait_for("s: 1 tunnel")
                     status, said = proxy.finish(signal.SIGTERM)
         self.assertEqual(-signal.SIGTERM, status)  # twistd ends as the signal would have ended it
         self.assertIn('"result": "shutdown"', said)

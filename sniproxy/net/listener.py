@@ -36,8 +36,8 @@ class NoSocket(Exception):
 class Acceptor(SocketDescriptor):
     """Accepts on the socket of a port that a Twisted endpoint opened.
 
-    The endpoint knows how to bind, reuse and clean up; what it accepts would come as a protocol with a transport around it,
-    so its reading is stopped and done here.
+    The endpoint knows how to bind, reuse and clean up; what it accepts would come as a protocol behind a transport, so
+    its reading is stopped and done here.
     """
 
     __slots__ = ("_accepted", "_paused", "_port", "_reactor", "name")

@@ -3,8 +3,8 @@
 The contract, whichever way the bytes are moved (``copying``, ``splicing``; one set of tests runs over all):
 
 * Bytes arrive unchanged, in order, and as soon as they can; what was read before the relay goes first.
-* Half-close: when one side ends (FIN), the other is told so once it has all bytes; the other direction goes on. A pair of
-  which one direction has ended is given up after C{half_closed} seconds without a byte.
+* Half-close: when one side ends (FIN), the other is told so once it has all bytes; the other direction goes on. A pair
+  of which one direction has ended is given up after C{half_closed} seconds without a byte.
 * Backpressure: a side is not read while the other cannot take more; what is held is bounded by one read.
 * A reset passes on as a reset. After C{idle} seconds without a byte in either direction both sides are ended in order.
 * When it is over both sockets are closed, and nothing of it stays in the reactor.
@@ -59,7 +59,7 @@ class Direction:
         self._head: bytes | memoryview = head  # sent before anything else
 
     def fill(self) -> int:
-        """Read once from the source; hold what came. @return: bytes; 0: the source has ended. @raise OSError: its error."""
+        """Read once from the source and hold it. @return: bytes; 0: the source has ended. @raise OSError: its error."""
         raise NotImplementedError
 
     def flush(self) -> int:

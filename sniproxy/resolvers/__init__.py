@@ -44,5 +44,6 @@ def make_resolver(kind: str, options: Mapping[str, Any], reactor: Any) -> Server
     """
     known = {maker.name: maker for maker in makers()}
     if kind not in known:
-        raise BadOption("type", kind, f"no such resolver is installed; there are: {', '.join(sorted(known))}")
+        there_are = ", ".join(f"{name} ({known[name].help})" for name in sorted(known))
+        raise BadOption("type", kind, f"no such resolver is installed; there are: {there_are}")
     return known[kind].make(options, reactor)

@@ -138,7 +138,7 @@ class BrokerTests(SynchronousTestCase):
         self.assertEqual(owner("persistent://public/default/orders", URLS), "broker-1.pulsar.test")
         self.assertEqual(owner(OURS, dict(reversed(URLS.items()))), "broker-1.pulsar.test")
 
-    def test_notTheOwner(self) -> None:
+    def test_not_the_owner(self) -> None:
         """A producer or a consumer of another broker's topic is sent away."""
         producer = pb.CommandProducer(topic=THEIRS, producer_id=0, request_id=2)
         for message in (producer, subscribe(THEIRS)):
@@ -164,7 +164,7 @@ class BrokerTests(SynchronousTestCase):
                 ),
             )
 
-    def test_namedProducer(self) -> None:
+    def test_named_producer(self) -> None:
         """A producer that has a name keeps it."""
         [success] = self.client().say(pb.CommandProducer(topic=OURS, producer_id=3, request_id=1, producer_name="me"))
         assert isinstance(success, pb.CommandProducerSuccess)
@@ -201,7 +201,7 @@ class BrokerTests(SynchronousTestCase):
         second.say(subscribe(), pb.CommandFlow(consumer_id=5, messagePermits=3))
         self.assertEqual(second.payloads, [b"one", b"three"])
 
-    def test_acknowledgeWithRequest(self) -> None:
+    def test_acknowledge_with_request(self) -> None:
         """An ACK with a request id is answered."""
         client = self.client()
         client.say(subscribe())
@@ -251,7 +251,7 @@ class BrokerTests(SynchronousTestCase):
         """PING is answered with PONG."""
         self.assertEqual(self.client().say(pb.CommandPing()), [pb.CommandPong()])
 
-    def test_keepAlive(self) -> None:
+    def test_keep_alive(self) -> None:
         """The broker pings each 30 seconds as long as it hears anything, and else closes the connection."""
         client = self.client()
         for _ in range(3):
@@ -265,14 +265,14 @@ class BrokerTests(SynchronousTestCase):
         client.lose()
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
-    def test_unknownCommand(self) -> None:
+    def test_unknown_command(self) -> None:
         """A command that it does not know stays unanswered, and the connection goes on."""
         client = self.client()
         client.end.dataReceived(bytes.fromhex("00000009 00000005 0814 a20100"))
         self.assertEqual(client.heard(), [])
         self.assertEqual(client.say(pb.CommandPing()), [pb.CommandPong()])
 
-    def test_badBytes(self) -> None:
+    def test_bad_bytes(self) -> None:
         """What is no frame, no command or out of place closes the connection, and nothing after it counts."""
         ping = write(pb.CommandPing())
         send = pb.CommandSend(producer_id=0, sequence_id=0)
@@ -288,20 +288,20 @@ class BrokerTests(SynchronousTestCase):
             self.assertTrue(client.transport.disconnecting, bad)
             self.assertEqual(client.heard(), [pb.CommandPong()])
 
-    def test_badSection(self) -> None:
+    def test_bad_section(self) -> None:
         """A message that no consumer could take apart is not stored."""
         client = self.producer()
         client.say(pb.CommandSend(producer_id=0, sequence_id=0), section=b"\x00\x00\x00\x09")
         self.assertTrue(client.transport.disconnecting)
         self.assertEqual(self.topics, {})
 
-    def test_connectFirst(self) -> None:
+    def test_connect_first(self) -> None:
         """Nothing is answered before CONNECT."""
         client = Client(self.broker)
         self.assertEqual(client.say(pb.CommandPing()), [])
         self.assertTrue(client.transport.disconnecting)
 
-    def test_consumerOnItsWayOut(self) -> None:
+    def test_consumer_on_its_way_out(self) -> None:
         """Nothing is written to a consumer whose connection is being closed; the next one gets it."""
         client, producer = self.client(), self.producer()
         client.say(subscribe(), pb.CommandFlow(consumer_id=5, messagePermits=9))
@@ -314,7 +314,7 @@ class BrokerTests(SynchronousTestCase):
         self.assertEqual(second.payloads, [b"late"])
 
     @given(st.lists(st.binary(max_size=30), max_size=4))
-    def test_anyCommand(self, commands: list[bytes]) -> None:
+    def test_any_command(self, commands: list[bytes]) -> None:
         """Whatever commands come, nothing is raised, and the connection is either open or being closed."""
         client = self.producer()
         for command in commands:

@@ -42,14 +42,14 @@ class AuthorityTests(SynchronousTestCase):
         for name in ("broker-1.pulsar.test", "localhost", "127.0.0.1"):
             self.assertEqual(self.handshake(authority, issued, name), "TLSv1.3")
 
-    def test_otherName(self) -> None:
+    def test_other_name(self) -> None:
         """It is good for no other name."""
         authority = Authority()
         issued = authority.issue(["broker-1.pulsar.test"])
         with self.assertRaisesRegex(ssl.SSLCertVerificationError, "[Hh]ostname mismatch"):
             self.handshake(authority, issued, "broker-2.pulsar.test")
 
-    def test_otherAuthority(self) -> None:
+    def test_other_authority(self) -> None:
         """Another authority of the same name does not vouch for it."""
         with self.assertRaises(ssl.SSLCertVerificationError):
             self.handshake(Authority(), Authority().issue(["broker-1.pulsar.test"]), "broker-1.pulsar.test")
@@ -64,6 +64,6 @@ class AuthorityTests(SynchronousTestCase):
             self.assertLess(age, timedelta(hours=2))
             self.assertGreater(certificate.not_valid_after_utc, datetime.now(UTC) + timedelta(days=7))
 
-    def test_keyIsNotShown(self) -> None:
+    def test_key_is_not_shown(self) -> None:
         """The key does not show when what was issued is printed."""
         self.assertNotIn("Key", repr(Authority().issue(["localhost"])))

@@ -108,7 +108,7 @@ class VisitorTests(TestCase):
         pem = keys.get("pem", cluster.authority_pem)
         return Visitor(reactor, self.address, pem, self.steps.append)
 
-    async def test_bothPhases(self) -> None:
+    async def test_both_phases(self) -> None:
         """The lookup gives the owner's URL; there the message is published and read back; each step is told."""
         visitor = self.visitor()
         url = await visitor.look_up("pulsar-vip.test", TOPIC)
@@ -135,19 +135,19 @@ class VisitorTests(TestCase):
         else:
             self.fail("the visit did not fail")
 
-    async def test_otherName(self) -> None:
+    async def test_other_name(self) -> None:
         """A broker whose certificate is for another name is not talked to."""
         visitor = self.visitor()
         await self.fails(lambda: visitor.look_up("broker-2.pulsar.test", TOPIC), "broker-2.pulsar.test: ")
         self.assertEqual(self.steps, [])
 
-    async def test_otherAuthority(self) -> None:
+    async def test_other_authority(self) -> None:
         """Nor is one that another authority vouches for."""
         visitor = self.visitor(pem=Authority().pem)
         await self.fails(lambda: visitor.look_up("pulsar-vip.test", TOPIC), "certificate verify failed")
         self.assertEqual(self.steps, [])
 
-    async def test_nobodyThere(self) -> None:
+    async def test_nobody_there(self) -> None:
         """A proxy that is not there is said as Twisted says it."""
         with socket.socket() as unused:
             unused.bind(("127.0.0.1", 0))

@@ -77,7 +77,7 @@ class ClusterTests(TestCase):
                 found = await deferToThread(handshake, address, name, cluster.authority_pem)
                 self.assertEqual(found, (broker, None))
 
-    async def test_otherBroker(self) -> None:
+    async def test_other_broker(self) -> None:
         """A broker's certificate is not good for another broker's name."""
         cluster = self.cluster()
         address = cluster.addresses["broker-1.pulsar.test"]

@@ -52,7 +52,7 @@ class TopicTests(SynchronousTestCase):
         self.topic.subscriptions["s"].dispatch()
         self.assertEqual(got, ["batch", "a", "b"])
 
-    def test_subscriptionsAreIndependent(self) -> None:
+    def test_subscriptions_are_independent(self) -> None:
         """Each subscription gets everything."""
         one, two = self.consumer("s", permits=10), self.consumer("t", permits=10)
         self.publish(b"a", b"b")

@@ -211,7 +211,7 @@ class RunTests(SynchronousTestCase):
                 self.assertEqual((status, did), (1, ["stop"]))
                 self.assertEqual(err, f"sniproxy: the tour failed: {why}\n")
 
-    def test_tooLong(self) -> None:
+    def test_too_long(self) -> None:
         """One that hangs is given up after 30 seconds."""
         status, did, err = self.run_tour(Deferred, seconds=SECONDS)
         self.assertEqual((status, did), (1, ["stop"]))
@@ -251,7 +251,7 @@ class PageTests(SynchronousTestCase):
 class OptionTests(SynchronousTestCase):
     """main: its command line."""
 
-    def test_badPort(self) -> None:
+    def test_bad_port(self) -> None:
         """What is no port is refused with status 2 before anything starts."""
         for text in ("x", "-1", "65536", ""):
             err = io.StringIO()

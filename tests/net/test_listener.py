@@ -32,7 +32,7 @@ class AcceptorTests(SocketTestCase):
         assert acceptor.address is not None
         with socket.create_connection(acceptor.address) as client:
             sock, address = await self.arrived
-            self.assertEqual("127.0.0.1:{}".format(client.getsockname()[1]), address)
+            self.assertEqual(f"127.0.0.1:{client.getsockname()[1]}", address)
             self.assertFalse(sock.getblocking())
             self.assertEqual(1, sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
             sock.close()

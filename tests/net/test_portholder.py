@@ -44,7 +44,7 @@ class RealTests(SynchronousTestCase):
         first = Path("/proc/self/cmdline").read_bytes().split(b"\0")[0].decode()
         self.assertIn(first[:100], found)
 
-    def test_listeningOnIPv6(self) -> None:
+    def test_listening_on_ipv6(self) -> None:
         """So is one that listens on IPv6."""
         sock = self.listen(socket.AF_INET6, "::1")
         sock.listen()
@@ -69,13 +69,13 @@ class MadeTests(SynchronousTestCase):
         for number, link in enumerate(links):
             (self.proc / str(pid) / "fd" / str(number)).symlink_to(link)
 
-    def test_onlyListeners(self) -> None:
+    def test_only_listeners(self) -> None:
         """A connection that uses the port does not hold it; other ports do not count."""
         (self.proc / "net" / "tcp").write_text(HEADER + row(4443, "01", 0, 11) + row(4444, "0A", 0, 12))
         self.process(1, b"init", "socket:[11]", "socket:[12]")
         self.assertIsNone(holder(4443, self.proc))
 
-    def test_theRightProcess(self) -> None:
+    def test_the_right_process(self) -> None:
         """Of several processes the one with the socket is named."""
         (self.proc / "net" / "tcp").write_text(HEADER)
         (self.proc / "net" / "tcp6").write_text(HEADER + row(4443, "0A", 0, 13, "0" * 32))
@@ -83,13 +83,13 @@ class MadeTests(SynchronousTestCase):
         self.process(77, b"haproxy\0-f\0my.cfg\0", "/dev/null", "socket:[13]")
         self.assertEqual(holder(4443, self.proc), "pid 77 (haproxy -f my.cfg)")
 
-    def test_somebodyElses(self) -> None:
+    def test_somebody_elses(self) -> None:
         """A process that cannot be looked into is known by its user."""
         (self.proc / "net" / "tcp").write_text(HEADER + row(4443, "0A", 33, 14))
         (self.proc / "77").mkdir()
         self.assertIn("user id 33", str(holder(4443, self.proc)))
 
-    def test_hostileCommandLine(self) -> None:
+    def test_hostile_command_line(self) -> None:
         """A command line can neither flood nor steer the terminal."""
         (self.proc / "net" / "tcp").write_text(HEADER + row(4443, "0A", 0, 15))
         self.process(9, b"evil\x1b[2J\n\xff\xc2\x9b" + b"x" * 5000, "socket:[15]")
@@ -98,6 +98,6 @@ class MadeTests(SynchronousTestCase):
         self.assertLess(len(found), 150)
         self.assertIn("evil\\x1b[2J\\n\\xff", found)
 
-    def test_noProc(self) -> None:
+    def test_no_proc(self) -> None:
         """Without /proc nothing is known, and nothing fails."""
         self.assertIsNone(holder(4443, self.proc / "absent"))

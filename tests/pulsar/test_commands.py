@@ -66,7 +66,7 @@ class GoldenTests(SynchronousTestCase):
                 (version, protocol, "token"),
             )
 
-    def test_secretsHaveNoName(self) -> None:
+    def test_secrets_have_no_name(self) -> None:
         """The token of a CONNECT does not show when the command is printed."""
         for vector in (CONNECT_PYTHON, CONNECT_JAVA):
             shown = str(command(vector)) + repr(command(vector))
@@ -79,7 +79,7 @@ class GoldenTests(SynchronousTestCase):
         message = pb.CommandConnected(server_version="fake", protocol_version=20, max_message_size=5242880)
         self.assertEqual(write(message), bytes.fromhex(CONNECTED))
 
-    def test_partitionedMetadata(self) -> None:
+    def test_partitioned_metadata(self) -> None:
         """PARTITIONED_METADATA names a topic and a request."""
         message = pb.CommandPartitionedTopicMetadata(topic=ORDERS, request_id=1)
         self.assertEqual(command(PARTITIONED_METADATA).partitionMetadata, message)
@@ -94,7 +94,7 @@ class GoldenTests(SynchronousTestCase):
         self.assertEqual(command(LOOKUP_JAVA).lookupTopic, message)
         self.assertEqual(write(message), bytes.fromhex(LOOKUP_JAVA))
 
-    def test_lookupResponse(self) -> None:
+    def test_lookup_response(self) -> None:
         """LOOKUP_RESPONSE says which broker to connect to."""
         message = pb.CommandLookupTopicResponse(
             brokerServiceUrl="pulsar://127.0.0.1:26650",
@@ -122,14 +122,14 @@ class GoldenTests(SynchronousTestCase):
 class CommandTests(SynchronousTestCase):
     """read and write."""
 
-    def test_everyCommand(self) -> None:
+    def test_every_command(self) -> None:
         """The number of a command's field is the value of its type, and its field is always there."""
         for field in pb.BaseCommand.DESCRIPTOR.fields[1:]:
             self.assertIn(field.number, pb.BaseCommand.Type.values())
             with self.assertRaises(CommandError):
                 read(b"\x08" + bytes([field.number]))
 
-    def test_typeOnly(self) -> None:
+    def test_type_only(self) -> None:
         """A command of a known type, but with fields that are not declared, is read for its type."""
         self.assertEqual(type_name(read(bytes.fromhex("0814a20100"))), "REDELIVER_UNACKNOWLEDGED_MESSAGES")
 
@@ -146,7 +146,7 @@ class CommandTests(SynchronousTestCase):
                 read(bytes.fromhex(data))
 
     @given(st.binary(max_size=60))
-    def test_anyBytes(self, data: bytes) -> None:
+    def test_any_bytes(self, data: bytes) -> None:
         """Whatever bytes come in, a command or a CommandError comes out."""
         try:
             type_name(read(data))
@@ -157,7 +157,7 @@ class CommandTests(SynchronousTestCase):
         """A command is framed under its own type."""
         self.assertEqual(write(pb.CommandPing()), encode(bytes.fromhex("0812 9201 00")))
 
-    def test_writeNothingElse(self) -> None:
+    def test_write_nothing_else(self) -> None:
         """What is no command, or lacks a required field, is not written."""
         with self.assertRaises(KeyError):
             write(pb.MessageIdData(ledgerId=1, entryId=1))

@@ -46,15 +46,15 @@ class ReaderTests(SynchronousTestCase):
             reader = FrameReader()
             self.assertEqual((reader.feed(data + tail), reader.rest), (expected, tail))
 
-    def test_simpleFrame(self) -> None:
+    def test_simple_frame(self) -> None:
         """A simple frame has a command and an empty payload section."""
         self.threeWays(CONNECTED, [Frame(CONNECTED[8:])])
 
-    def test_payloadFrame(self) -> None:
+    def test_payload_frame(self) -> None:
         """What follows the command of a SEND is its payload section, untouched."""
         self.threeWays(SEND_HELLO, [Frame(SEND_HELLO[8:16], SEND_HELLO[16:])])
 
-    def test_severalFrames(self) -> None:
+    def test_several_frames(self) -> None:
         """Frames come out in the order in which they came in."""
         self.threeWays(
             CONNECTED + SEND_HELLO + CONNECTED,
@@ -62,7 +62,7 @@ class ReaderTests(SynchronousTestCase):
         )
 
     @given(FRAMES, st.data())
-    def test_anySegmentation(self, frames: list[Frame], data: st.DataObject) -> None:
+    def test_any_segmentation(self, frames: list[Frame], data: st.DataObject) -> None:
         """However the stream is cut into pieces, the same frames come out, and nothing is left."""
         stream = wire(frames)
         cuts = data.draw(st.lists(st.integers(0, len(stream)), max_size=8).map(sorted))
@@ -73,7 +73,7 @@ class ReaderTests(SynchronousTestCase):
         self.assertEqual((got, reader.rest), (frames, b""))
 
     @given(st.binary(max_size=200))
-    def test_anyBytes(self, data: bytes) -> None:
+    def test_any_bytes(self, data: bytes) -> None:
         """Whatever comes in, either frames that are those very bytes come out, or a FrameError."""
         reader = FrameReader(limit=64)
         try:
@@ -83,7 +83,7 @@ class ReaderTests(SynchronousTestCase):
         self.assertEqual(wire(frames) + reader.rest, data)
         self.assertEqual(sum(frame.size for frame in frames), len(data) - len(reader.rest))
 
-    def test_largestFrame(self) -> None:
+    def test_largest_frame(self) -> None:
         """A frame of exactly the limit passes, its first four bytes included; one byte more is refused."""
         frame = encode(b"c" * 8, b"p" * 84)
         self.assertEqual(len(frame), 100)
@@ -91,38 +91,38 @@ class ReaderTests(SynchronousTestCase):
         with self.assertRaisesRegex(FrameError, "100 bytes, over the limit of 99"):
             FrameReader(limit=99).feed(frame)
 
-    def test_defaultLimit(self) -> None:
+    def test_default_limit(self) -> None:
         """By default the limit is what Java clients and brokers take: 5 253 120 bytes."""
         self.assertEqual(DEFAULT_LIMIT, 5_253_120)
         with self.assertRaises(FrameError):
             FrameReader().feed(struct.pack(">II", DEFAULT_LIMIT - 3, 4))
 
-    def test_limitThatChanges(self) -> None:
+    def test_limit_that_changes(self) -> None:
         """A limit that is set later holds for the frames that come later."""
         reader = FrameReader(limit=99)
         reader.limit = 100
         self.assertEqual(len(reader.feed(encode(b"c" * 92))), 1)
 
-    def test_refusedEarly(self) -> None:
+    def test_refused_early(self) -> None:
         """A frame that is too large is refused by its sizes alone, before its bytes come."""
         reader = FrameReader(limit=1000)
         reader.feed(b"\x00\x00\x10\x00\x00\x00\x00")
         with self.assertRaises(FrameError):
             reader.feed(b"\x04")
 
-    def test_commandLargerThanItsFrame(self) -> None:
+    def test_command_larger_than_its_frame(self) -> None:
         """A command that would end behind its frame is refused, also in a frame too small for any command."""
         for sizes in ((8, 5), (4, 1), (3, 0), (0, 0), (8, 0xFFFFFFFF)):
             with self.assertRaisesRegex(FrameError, "a command of"):
                 FrameReader().feed(struct.pack(">II", *sizes))
 
-    def test_otherProtocols(self) -> None:
+    def test_other_protocols(self) -> None:
         """TLS and HTTP are no Pulsar frames."""
         for data in (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc", b"GET / HTTP/1.1\r\n\r\n"):
             with self.assertRaises(FrameError):
                 FrameReader().feed(data)
 
-    def test_framesBeforeABadOne(self) -> None:
+    def test_frames_before_abad_one(self) -> None:
         """The frames before a bad one are not lost, and the bad one stays readable and bad."""
         reader = FrameReader()
         bad = b"\xff" * 12
@@ -134,7 +134,7 @@ class ReaderTests(SynchronousTestCase):
             reader.feed(b"")
         self.assertEqual(caught.exception.frames, [])
 
-    def test_boundedCopies(self) -> None:
+    def test_bounded_copies(self) -> None:
         """A large frame in small pieces is held once and copied out once."""
         payload = bytes(4 * 1024 * 1024)
         stream = encode(b"c" * 8, payload)
@@ -148,7 +148,7 @@ class ReaderTests(SynchronousTestCase):
         # The buffer (which grows by an eighth at a time) and the copy that comes out.
         self.assertLess(peak, 2.5 * len(payload))
 
-    def test_nothingIsMoved(self) -> None:
+    def test_nothing_is_moved(self) -> None:
         """A byte that completes nothing costs nothing more when much is held already."""
         reader = FrameReader()
         reader.feed(encode(b"c" * 8, bytes(4 * 1024 * 1024))[:-100])
@@ -170,25 +170,25 @@ class SectionTests(SynchronousTestCase):
             Section(None, 0x0830A93B, SEND_HELLO[26:41], memoryview(b"hello")),
         )
 
-    def test_brokerEntry(self) -> None:
+    def test_broker_entry(self) -> None:
         """A broker's own metadata comes first, before the checksum."""
         section = b"\x0e\x02\x00\x00\x00\x03abc" + SEND_HELLO[16:]
         self.assertEqual(read_section(section).broker_entry, b"abc")
         self.assertEqual(read_section(section).checksum, 0x0830A93B)
 
-    def test_payloadIsAView(self) -> None:
+    def test_payload_is_aview(self) -> None:
         """The payload is a view into the section, not a copy."""
         section = encode_section(b"meta", b"x" * 100)
         payload = read_section(section).payload
         self.assertIs(payload.obj, section)
         self.assertEqual(payload, b"x" * 100)
 
-    def test_emptyParts(self) -> None:
+    def test_empty_parts(self) -> None:
         """Metadata and payload may be empty."""
         self.assertEqual(read_section(encode_section(b"", b"")), Section(None, None, b"", memoryview(b"")))
 
     @given(st.none() | st.binary(), st.none() | st.integers(0, 2**32 - 1), st.binary(), st.binary())
-    def test_roundTrip(self, entry: bytes | None, checksum: int | None, metadata: bytes, payload: bytes) -> None:
+    def test_round_trip(self, entry: bytes | None, checksum: int | None, metadata: bytes, payload: bytes) -> None:
         """Whatever parts a section is made of, these are read; and any section cut short is refused."""
         section = encode_section(metadata, payload)
         if checksum is not None:
@@ -201,7 +201,7 @@ class SectionTests(SynchronousTestCase):
                 read_section(section[:end])
 
     @given(st.binary(max_size=60))
-    def test_anyBytes(self, data: bytes) -> None:
+    def test_any_bytes(self, data: bytes) -> None:
         """Whatever bytes come in, a section or a FrameError comes out."""
         try:
             read = read_section(data)

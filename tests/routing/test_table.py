@@ -55,7 +55,7 @@ class MatchTests(SynchronousTestCase):
             self.assertEqual(self.matched(routes, "b.a.eu.test"), "*.a.eu.test")
             self.assertEqual(self.matched(routes, "eu.test"), "*.test")
 
-    def test_ipLiterals(self) -> None:
+    def test_ip_literals(self) -> None:
         """An IP literal has only an exact route, never a wildcard."""
         routes = table("*.0.0.1", "*.1", "10.0.0.7", "2001:db8::7")
         self.assertEqual(self.matched(routes, "10.0.0.7"), "10.0.0.7")
@@ -70,7 +70,7 @@ class MatchTests(SynchronousTestCase):
         self.assertIs(routes.match("a.test", "inner"), own)
         self.assertIs(routes.match("a.test", "public"), common)
 
-    def test_otherListener(self) -> None:
+    def test_other_listener(self) -> None:
         """A route for another listener does not exist here: a wildcard or nothing takes its place."""
         routes = RouteTable([Named("a.test", "inner"), Named("*.w.test", "inner"), Named("*.test")])
         self.assertEqual(self.matched(routes, "a.test"), "*.test")
@@ -78,7 +78,7 @@ class MatchTests(SynchronousTestCase):
         self.assertEqual(self.matched(routes, "b.w.test", "inner"), "*.w.test")
         self.assertIsNone(self.matched(RouteTable([Named("a.test", "inner")]), "a.test"))
 
-    def test_patternBeforeListener(self) -> None:
+    def test_pattern_before_listener(self) -> None:
         """A better pattern for all beats a worse one for this listener."""
         routes = RouteTable([Named("a.test"), Named("*.test", "inner"), Named("*.b.test")])
         self.assertEqual(self.matched(routes, "a.test", "inner"), "a.test")
@@ -136,10 +136,12 @@ class ClosestTests(SynchronousTestCase):
     def test_apex(self) -> None:
         """For the name itself that a wildcard is below, the wildcard."""
         self.assertEqual(table("*.w.test", "v.test").closest("w.test"), "*.w.test")
+        self.assertEqual(table("*.example.test", "examp1e.test").closest("example.test"), "*.example.test")
 
-    def test_nothingNear(self) -> None:
+    def test_nothing_near(self) -> None:
         """A name that is like none gets no hint."""
         self.assertIsNone(table("broker-1.pulsar.test").closest("www.example.com"))
+        self.assertIsNone(table("broker-1.pulsar.test").closest("something-else-altogether.pulsar.test"))
 
     def test_bounded(self) -> None:
         """However many routes there are, few are compared, and a near one among the first is found."""

@@ -33,7 +33,7 @@ class ParseTargetTests(SynchronousTestCase):
         ):
             self.assertEqual(parse_target(text), Target(host, port), text)
 
-    def test_defaultPort(self) -> None:
+    def test_default_port(self) -> None:
         """Without a port it is 6651, Pulsar's port for TLS."""
         for text, host in (
             ("broker-1.test", "broker-1.test"),
@@ -48,7 +48,7 @@ class ParseTargetTests(SynchronousTestCase):
         for text in ("pulsar://broker:6650", "https://broker:443", "://broker"):
             self.assertIn("pulsar+ssl://host:port", self.refused(text))
 
-    def test_severalInOneText(self) -> None:
+    def test_several_in_one_text(self) -> None:
         """Several targets in one text are refused, with the list to write."""
         self.assertIn('target = ["a:6651", "b:6651"]', self.refused("10.0.0.7:6651,10.0.0.8:6651"))
 
@@ -85,7 +85,7 @@ A, B, C = Target("a", 1), Target("b", 1), Target("c", 1)
 class TurnsTests(SynchronousTestCase):
     """Turns: whose turn it is."""
 
-    def test_roundRobin(self) -> None:
+    def test_round_robin(self) -> None:
         """Each call moves the turn on; the others follow in their order."""
         turns = Turns()
         orders = [turns.order([A, B, C]) for _ in range(4)]
@@ -110,12 +110,12 @@ class TurnsTests(SynchronousTestCase):
         orders = [turns.order([spare, A, B]) for _ in range(2)]
         self.assertEqual(orders, [[A, B, spare], [B, A, spare]])
 
-    def test_onlySpares(self) -> None:
+    def test_only_spares(self) -> None:
         """When all have weight 0, all are dialled, in their order."""
         spares = [Target("s", 1, 0), Target("t", 1, 0)]
         self.assertEqual(Turns().order(spares), spares)
 
-    def test_changingTargets(self) -> None:
+    def test_changing_targets(self) -> None:
         """The targets may be others at each call; nobody is left out or comes twice."""
         turns = Turns()
         for targets in ([A, B, C], [A, B], [C], [B, C], [A, B, C]):

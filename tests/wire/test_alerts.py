@@ -10,7 +10,7 @@ from sniproxy.wire.alerts import Alert, fatal_alert
 class AlertTests(SynchronousTestCase):
     """The alert descriptions and their record."""
 
-    def test_numbersAndNames(self) -> None:
+    def test_numbers_and_names(self) -> None:
         """Each alert has the number and the name that RFC 8446, section 6 (and RFC 5246) give it."""
         self.assertEqual(
             {alert.title: int(alert) for alert in Alert},

@@ -30,11 +30,11 @@ class ReadableTests(ReadingTests):
         """Names compare without case; one trailing dot is dropped."""
         self.assertEqual(self.readable(hello("Broker-1.PULSAR.Test.")).server_name, NAME)
 
-    def test_noServerName(self) -> None:
+    def test_no_server_name(self) -> None:
         """A hello with extensions but without a server name is readable and has none."""
         self.assertEqual(self.readable(hello(None)), ClientHello(None, (), 0x0303, True))
 
-    def test_noExtensions(self) -> None:
+    def test_no_extensions(self) -> None:
         """TLS 1.2 and older may end behind the compression methods, or have an empty list of extensions."""
         for block in (b"", b"\x00\x00"):
             self.assertEqual(self.readable(hello(block=block)), ClientHello(None, (), 0x0303, False))
@@ -44,7 +44,7 @@ class ReadableTests(ReadingTests):
         answer = self.readable(hello(extensions=[hellos.alpn(b"pulsar", b"h2", b"\xff\xfe")]))
         self.assertEqual(answer.alpn, ("pulsar", "h2", "\\xff\\xfe"))
 
-    def test_offersTLS13(self) -> None:
+    def test_offers_tls13(self) -> None:
         """Only 0x0304 in supported_versions offers TLS 1.3; drafts, GREASE and older versions do not."""
         for versions, offered in (
             ((0x0304,), True),
@@ -56,18 +56,18 @@ class ReadableTests(ReadingTests):
             answer = self.readable(hello(extensions=[hellos.supported_versions(*versions)]))
             self.assertEqual(answer.offers_tls13, offered, versions)
 
-    def test_noVersionIsJudged(self) -> None:
+    def test_no_version_is_judged(self) -> None:
         """Whatever legacy_version or supported_versions says, a hello that parses is readable."""
         for version in (0x0000, 0x0002, 0x0300, 0x0301, 0x0304, 0x0A0A, 0xFFFF):
             answer = self.readable(hello(legacy_version=version, extensions=[hellos.supported_versions(version)]))
             self.assertEqual((answer.server_name, answer.legacy_version), (NAME, version))
 
-    def test_anyMinorRecordVersion(self) -> None:
+    def test_any_minor_record_version(self) -> None:
         """The record version's major byte is 3; the minor is not judged."""
         for minor in (0, 1, 3, 4, 0x7F, 0xFF):
             self.assertEqual(self.readable(hello(record_version=0x0300 | minor)), PLAIN)
 
-    def test_sessionIds(self) -> None:
+    def test_session_ids(self) -> None:
         """A session id of 0 to 32 bytes passes: resumption is untouched."""
         for size in (0, 1, 32):
             self.assertEqual(self.readable(hello(session_id=bytes(size))), PLAIN)
@@ -89,7 +89,7 @@ class ReadableTests(ReadingTests):
         answer = self.readable(hello("public.test", extensions=extensions))
         self.assertEqual(answer.server_name, "public.test")
 
-    def test_preSharedKeyAndEarlyData(self) -> None:
+    def test_pre_shared_key_and_early_data(self) -> None:
         """A resumption with early data is read; the early data behind it are nobody's business."""
         identity = vector(vector(bytes(180), 2) + bytes(4), 2)
         data = hello(
@@ -104,13 +104,13 @@ class ReadableTests(ReadingTests):
         early = record(bytes(range(256)) * 4, kind=hellos.APPLICATION_DATA, version=0x0303)
         self.assertEqual(read([data + early]), PLAIN)
 
-    def test_postQuantumSizes(self) -> None:
+    def test_post_quantum_sizes(self) -> None:
         """Hellos of 1.5 kB and 8 kB, as post-quantum key shares make them, are normal."""
         for size in (1500, 8000):
             share = extension(hellos.KEY_SHARE, vector(b"\x11\xec" + vector(bytes(size), 2), 2))
             self.assertEqual(self.readable(hello(extensions=[*TLS13[:3], share])), PLAIN)
 
-    def test_realClients(self) -> None:
+    def test_real_clients(self) -> None:
         """What real Pulsar clients sent: Java's small hellos, and those of 1.5 kB from Python and Go."""
         for client, name in (
             ("java-pulsar-vip", "pulsar-vip.test"),
@@ -127,17 +127,17 @@ class ReadableTests(ReadingTests):
 class FragmentTests(ReadingTests):
     """A hello in several records, whose boundaries may be anywhere."""
 
-    def test_everyCutIntoTwoRecords(self) -> None:
+    def test_every_cut_into_two_records(self) -> None:
         """A boundary between records may split the handshake header and the name itself."""
         handshake = message(session_id=b"")
         for cut in range(1, len(handshake)):
             self.assertEqual(read([records(handshake, (cut, 16384))]), PLAIN, cut)
 
-    def test_recordsOfOneByte(self) -> None:
+    def test_records_of_one_byte(self) -> None:
         """Every byte of the hello may have a record of its own."""
         self.assertEqual(self.readable(hello(record_size=1)), PLAIN)
 
-    def test_largestRecord(self) -> None:
+    def test_largest_record(self) -> None:
         """A record of 2^14 bytes is allowed, one of a byte more is a record_overflow."""
         handshake = hellos.hello_of_size(20_000)
         self.assertEqual(self.readable(records(handshake, (16_384,))), PLAIN)
@@ -153,18 +153,18 @@ class FragmentTests(ReadingTests):
         self.assertEqual(read(byte_by_byte(records(handshake))), PLAIN)
         self.refused(records(hellos.hello_of_size(65_537))[: 5 + 4], None, HelloTooLong)
 
-    def test_ownLimit(self) -> None:
+    def test_own_limit(self) -> None:
         """The limit is a parameter."""
         size = len(message())
         self.assertEqual(ClientHelloReader(limit=size).feed(hello()), PLAIN)
         self.assertRaises(HelloTooLong, ClientHelloReader(limit=size - 1).feed, hello())
 
-    def test_emptyRecord(self) -> None:
+    def test_empty_record(self) -> None:
         """An empty handshake record is an unexpected_message, first and between fragments."""
         self.refused(record(b""), Alert.UNEXPECTED_MESSAGE)
         self.refused(record(message()[:50]) + record(b""), Alert.UNEXPECTED_MESSAGE)
 
-    def test_otherRecordTypes(self) -> None:
+    def test_other_record_types(self) -> None:
         """A record of another type, first or between the fragments, is an unexpected_message, known by two bytes."""
         for kind, name in ((20, "change_cipher_spec"), (21, "alert"), (23, "application_data"), (24, "heartbeat")):
             self.assertIn(f"{name} ({kind}) came first", self.refused(bytes((kind, 3)), Alert.UNEXPECTED_MESSAGE))
@@ -172,18 +172,18 @@ class FragmentTests(ReadingTests):
             data = record(message()[:50]) + bytes((kind, 3))
             self.assertIn(f"({kind}) came between", self.refused(data, Alert.UNEXPECTED_MESSAGE))
 
-    def test_versionChangesBetweenFragments(self) -> None:
+    def test_version_changes_between_fragments(self) -> None:
         """A later record of version 2.x is refused as a lie; another minor version is not judged."""
         first, rest = message()[:50], message()[50:]
         self.assertEqual(self.readable(record(first) + record(rest, version=0x0303)), PLAIN)
         self.refused(record(first) + b"\x16\x02", Alert.DECODE_ERROR)
 
-    def test_otherHandshakeMessage(self) -> None:
+    def test_other_handshake_message(self) -> None:
         """A handshake message that is no ClientHello is an unexpected_message, known by its first byte."""
         for kind in (0, 2, 11, 255):
             self.refused(record(bytes((kind,)) + message()[1:])[:6], Alert.UNEXPECTED_MESSAGE)
 
-    def test_bytesBehindTheHelloInItsRecord(self) -> None:
+    def test_bytes_behind_the_hello_in_its_record(self) -> None:
         """The hello's last record ends with the hello: known as soon as both lengths are."""
         longer = record(message() + b"\x00")
         self.refused(longer[: 5 + 4], Alert.DECODE_ERROR)
@@ -194,12 +194,12 @@ class FragmentTests(ReadingTests):
 class NotTLSTests(ReadingTests):
     """Other protocols: there is nobody to understand an alert."""
 
-    def test_otherMajorVersion(self) -> None:
+    def test_other_major_version(self) -> None:
         """A first record whose version is not 3.x is not TLS."""
         for major in (0, 1, 2, 4, 0x22):
             self.assertIn(f"version {major}.x", self.refused(bytes((22, major)), None, NotTLS))
 
-    def test_otherProtocols(self) -> None:
+    def test_other_protocols(self) -> None:
         """HTTP, the PROXY protocol, plaintext Pulsar and SSLv2 are named as soon as they can be told."""
         for data, said in (
             (b"GET ", "HTTP"),
@@ -212,7 +212,7 @@ class NotTLSTests(ReadingTests):
             end = next(n for n in range(1, len(data) + 1) if read([data[:n]]) is not None)
             self.assertIn(said, self.refused(data[:end], None, NotTLS))
 
-    def test_nothingYet(self) -> None:
+    def test_nothing_yet(self) -> None:
         """Nothing, or nothing that tells, is waited for."""
         for data in (b"", b"\x16", b"\x16\x03\x01\x00", b"G", b"PROXY", b"\x00\x00", b"\x80\x2e"):
             self.assertIsNone(read([data]))
@@ -265,7 +265,7 @@ class LinearTests(ReadingTests):
             self.assertGreater(visited, 2 * size, "the test does not count")
             self.assertLess(visited, 5 * size)
 
-    def test_parsedOnce(self) -> None:
+    def test_parsed_once(self) -> None:
         """The message is parsed once, when it is whole."""
         calls: list[int] = []
         parse = clienthello._parse
@@ -284,7 +284,7 @@ class AnyBytesTests(ReadingTests):
 
     @settings(deadline=None)
     @given(st.lists(st.binary(max_size=60), max_size=6), st.sampled_from([b"", b"\x16\x03\x01", *CUT_HELLOS]))
-    def test_onlyHelloErrors(self, pieces: list[bytes], head: bytes) -> None:
+    def test_only_hello_errors(self, pieces: list[bytes], head: bytes) -> None:
         """Only a HelloError ever comes out, and the segmentation never changes the answer."""
         data = head + b"".join(pieces)
         self.assertEqual(read([head, *pieces]), read([data]))
@@ -292,13 +292,13 @@ class AnyBytesTests(ReadingTests):
 
     @settings(deadline=None)
     @given(st.binary(max_size=300))
-    def test_anyMessage(self, body: bytes) -> None:
+    def test_any_message(self, body: bytes) -> None:
         """Any bytes behind a ClientHello's header are a hello or a HelloError, never something that waits."""
         self.assertIsNotNone(read([record(b"\x01" + vector(body, 3))]))
 
     @settings(deadline=None)
     @given(st.binary(max_size=200))
-    def test_anyExtensions(self, block: bytes) -> None:
+    def test_any_extensions(self, block: bytes) -> None:
         """So are any bytes in the place of the extensions."""
         self.assertIsNotNone(read([hello(block=vector(block, 2))]))
 
@@ -308,7 +308,7 @@ class AnyBytesTests(ReadingTests):
         st.lists(st.integers(1, 700), min_size=1, max_size=12),
         st.lists(st.integers(0, 3000), max_size=12),
     )
-    def test_anyCuts(self, handshake: bytes, sizes: list[int], cuts: list[int]) -> None:
+    def test_any_cuts(self, handshake: bytes, sizes: list[int], cuts: list[int]) -> None:
         """A hello in records of any sizes, in TCP pieces of any sizes, gives one answer."""
         stream = records(handshake, sizes)
         edges = [0, *sorted(min(cut, len(stream)) for cut in cuts), len(stream)]

@@ -172,14 +172,14 @@ class AgainstOpenSSLTests(ReadingTests):
             self.assertEqual(self.compare(hello("a.test", record_size=size)), "a.test")
         self.assertEqual(self.compare(records(hellos.hello_of_size(40_000))), hellos.NAME)
 
-    def test_otherNameTypes(self) -> None:
+    def test_other_name_types(self) -> None:
         """Another name type, which ours skips, OpenSSL refuses: it never reads another name."""
         data = hello(None, extensions=[hellos.names((1, b"x"), (0, b"a.test"))])
         self.assertIs(self.compare(data), NOT_READ)
 
     @settings(max_examples=400, deadline=None)
     @given(crooked())
-    def test_crookedLengths(self, data: bytes) -> None:
+    def test_crooked_lengths(self, data: bytes) -> None:
         """With lies about the lengths around the name, ours never reads another name than OpenSSL."""
         self.compare(data)
 
@@ -191,6 +191,6 @@ class AgainstOpenSSLTests(ReadingTests):
 
     @settings(max_examples=100, deadline=None)
     @given(st.binary(max_size=12), st.binary(max_size=40))
-    def test_anyName(self, name: bytes, more: bytes) -> None:
+    def test_any_name(self, name: bytes, more: bytes) -> None:
         """Any bytes in the place of the name."""
         self.compare(hello(name, extensions=[*TLS13, extension(0xFE0D, vector(more, 1))]))

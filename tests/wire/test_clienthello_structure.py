@@ -28,22 +28,22 @@ class FixedFieldTests(ReadingTests):
         """The parts that these tests take apart are readable together."""
         self.assertIsNone(self.readable(client_hello(FIXED + SESSION + CIPHERS + COMPRESSIONS)).server_name)
 
-    def test_tooShort(self) -> None:
+    def test_too_short(self) -> None:
         """A hello that ends anywhere before its compression methods do is refused."""
         body = FIXED + SESSION + CIPHERS + COMPRESSIONS
         for size in range(len(body)):
             self.refused(client_hello(body[:size]), Alert.DECODE_ERROR)
 
-    def test_sessionIdTooLong(self) -> None:
+    def test_session_id_too_long(self) -> None:
         """A session id has at most 32 bytes."""
         reason = self.refused(client_hello(FIXED + vector(bytes(33), 1) + CIPHERS + COMPRESSIONS), Alert.DECODE_ERROR)
         self.assertIn("33 bytes", reason)
 
-    def test_sessionIdOverTheEnd(self) -> None:
+    def test_session_id_over_the_end(self) -> None:
         """A session id that is longer than the hello is refused."""
         self.refused(client_hello(FIXED + b"\x20" + bytes(31)), Alert.DECODE_ERROR)
 
-    def test_cipherSuites(self) -> None:
+    def test_cipher_suites(self) -> None:
         """The cipher suites are at least one, two bytes each, and inside the hello."""
         for ciphers in (b"\x00\x00", b"\x00\x03\x13\x01\x13", b"\xff\xfe\x13\x01"):
             self.refused(client_hello(FIXED + SESSION + ciphers + COMPRESSIONS), Alert.DECODE_ERROR)
@@ -53,7 +53,7 @@ class FixedFieldTests(ReadingTests):
         for compressions in (b"\x00", b"\x02\x00"):
             self.refused(client_hello(FIXED + SESSION + CIPHERS + compressions), Alert.DECODE_ERROR)
 
-    def test_extensionsLength(self) -> None:
+    def test_extensions_length(self) -> None:
         """The list of extensions ends where the hello ends, to the byte."""
         good = server_name(NAME)
         for size in (0, 1, len(good) - 1, len(good) + 1, 0xFFFF):
@@ -61,18 +61,18 @@ class FixedFieldTests(ReadingTests):
         for block in (b"\x00", b"\x00\x01", b"\x01\x00"):
             self.refused(hello(block=block), Alert.DECODE_ERROR)
 
-    def test_extensionLength(self) -> None:
+    def test_extension_length(self) -> None:
         """An extension that is cut, or longer than the list, is refused."""
         for block in (b"\x00", b"\x00\x15\x00", b"\x00\x15\x00\x01", extension(21, b"ab")[:-1]):
             self.refused(hello(block=vector(server_name(NAME) + block, 2)), Alert.DECODE_ERROR)
 
-    def test_ownVersionTold(self) -> None:
+    def test_own_version_told(self) -> None:
         """The error tells the hello's own version, for the alert's record."""
         answer = read([hello(legacy_version=0x0301, block=b"\x00")])
         assert isinstance(answer, Fault)
         self.assertEqual(answer.legacy_version, 0x0301)
 
-    def test_ownVersionToldBetweenFragments(self) -> None:
+    def test_own_version_told_between_fragments(self) -> None:
         """So does an error between the fragments, when the version had come."""
         for size, version in ((5, 0x0303), (6, 0x0301)):
             answer = read([record(message(legacy_version=0x0301)[:size]) + b"\x15\x03"])
@@ -83,12 +83,12 @@ class FixedFieldTests(ReadingTests):
 class DuplicateTests(ReadingTests):
     """What comes twice: illegal_parameter."""
 
-    def test_secondServerName(self) -> None:
+    def test_second_server_name(self) -> None:
         """A second server_name extension is refused, the same name or not."""
         for second in (NAME, "other.test"):
             self.refused(with_extensions(server_name(NAME), server_name(second)), Alert.ILLEGAL_PARAMETER)
 
-    def test_secondServerNameApart(self) -> None:
+    def test_second_server_name_apart(self) -> None:
         """Also with others in between, and when the second is the first readable one."""
         self.refused(
             with_extensions(server_name(NAME), extension(35), hellos.alpn(b"h2"), server_name(NAME)),
@@ -96,13 +96,13 @@ class DuplicateTests(ReadingTests):
         )
         self.refused(with_extensions(names((7, b"x")), server_name(NAME)), Alert.ILLEGAL_PARAMETER)
 
-    def test_anyExtensionTwice(self) -> None:
+    def test_any_extension_twice(self) -> None:
         """No extension may come twice (RFC 8446, section 4.2), GREASE neither."""
         for kind in (hellos.ALPN, 35, hellos.GREASE, 0xFFFF):
             body = vector(b"\x02h2", 2)
             self.refused(with_extensions(extension(kind, body), extension(kind, body)), Alert.ILLEGAL_PARAMETER)
 
-    def test_secondHostName(self) -> None:
+    def test_second_host_name(self) -> None:
         """A second host name in the list is refused, the same or not."""
         for second in (b"other.test", NAME.encode()):
             self.refused(with_extensions(names((0, NAME.encode()), (0, second))), Alert.ILLEGAL_PARAMETER)
@@ -112,33 +112,33 @@ class DuplicateTests(ReadingTests):
 class ServerNameTests(ReadingTests):
     """The server_name extension."""
 
-    def test_unknownNameType(self) -> None:
+    def test_unknown_name_type(self) -> None:
         """A name type other than host_name is skipped by its 16-bit length, before and behind the host name."""
         for entries in (((1, b"\x00\x00\x03abc"), (0, NAME.encode())), ((0, NAME.encode()), (255, b""))):
             self.assertEqual(self.readable(with_extensions(names(*entries))).server_name, NAME)
 
-    def test_onlyUnknownNameTypes(self) -> None:
+    def test_only_unknown_name_types(self) -> None:
         """A list without a host name is a hello without a name."""
         self.assertIsNone(self.readable(with_extensions(names((1, b"a"), (2, b"")))).server_name)
 
-    def test_emptyList(self) -> None:
+    def test_empty_list(self) -> None:
         """An empty list, and an extension without a list, are a decode_error."""
         self.assertIn("empty list", self.refused(with_extensions(extension(0, b"\x00\x00")), Alert.DECODE_ERROR))
         self.refused(with_extensions(extension(0)), Alert.DECODE_ERROR)
         self.refused(with_extensions(extension(0, b"\x00")), Alert.DECODE_ERROR)
 
-    def test_emptyName(self) -> None:
+    def test_empty_name(self) -> None:
         """An empty host name is a decode_error."""
         self.assertIn("empty", self.refused(hello(""), Alert.DECODE_ERROR))
 
-    def test_listLength(self) -> None:
+    def test_list_length(self) -> None:
         """The list fills its extension, to the byte."""
         entry = b"\x00" + vector(NAME.encode(), 2)
         for size in (0, len(entry) - 1, len(entry) + 1, 0xFFFF):
             self.refused(with_extensions(extension(0, size.to_bytes(2, "big") + entry)), Alert.DECODE_ERROR)
         self.refused(with_extensions(extension(0, vector(entry, 2) + b"\x00")), Alert.DECODE_ERROR)
 
-    def test_nameLength(self) -> None:
+    def test_name_length(self) -> None:
         """A name that is longer than its list is a decode_error, and so is what is left of the list behind it."""
         name = NAME.encode()
         for size in (len(name) - 1, len(name) + 1, 0xFFFF):
@@ -147,13 +147,13 @@ class ServerNameTests(ReadingTests):
         for rest in (b"\x00", b"\x01\x00", b"\x01\x00\x02a"):
             self.refused(with_extensions(extension(0, vector(b"\x00" + vector(name, 2) + rest, 2))), Alert.DECODE_ERROR)
 
-    def test_forbiddenCharacters(self) -> None:
+    def test_forbidden_characters(self) -> None:
         """NUL, space, slash, non-ASCII and the like are an illegal_parameter; the reason shows the character."""
         for character in "\0 /\t\n*:@[%\\\"'\x7f\x80\xe9\xff\xb2\xaa":
             for name in (f"a{character}b.test", f"a.test{character}", f"{character}a.test"):
                 self.assertIn(ascii(character), self.refused(hello(name), Alert.ILLEGAL_PARAMETER))
 
-    def test_upperCaseOutsideASCII(self) -> None:
+    def test_upper_case_outside_ascii(self) -> None:
         """The reason shows the character that came, not its lower case."""
         self.assertIn(r"'\xc9'", self.refused(hello("\xc9.test"), Alert.ILLEGAL_PARAMETER))
 
@@ -165,7 +165,7 @@ class ServerNameTests(ReadingTests):
         for bad in ("a" * 64, "a." + "b" * 64 + ".c", longest + "b", ".", "..", ".a", "a..b", "a..", "x" * 16_000):
             self.refused(hello(bad), Alert.ILLEGAL_PARAMETER)
 
-    def test_ipLiterals(self) -> None:
+    def test_ip_literals(self) -> None:
         """IP literals are read, in their shortest form: C++ and Python clients send them."""
         for said, read_as in (
             ("127.0.0.1", "127.0.0.1"),
@@ -186,12 +186,12 @@ class OtherExtensionTests(ReadingTests):
             self.refused(hello(extensions=[extension(hellos.ALPN, body)]), Alert.DECODE_ERROR)
         self.refused(hello(extensions=[extension(hellos.ALPN, vector(b"\x02h2", 2) + b"\x00")]), Alert.DECODE_ERROR)
 
-    def test_supportedVersions(self) -> None:
+    def test_supported_versions(self) -> None:
         """supported_versions: a list that does not fit, is empty or odd, is a decode_error (RFC 8446, 4.2.1)."""
         for body in (b"", b"\x00", b"\x01\x03", b"\x03\x03\x04\x03", b"\x02\x03", b"\x02\x03\x04\x00", b"\x04\x03\x04"):
             self.refused(hello(extensions=[extension(hellos.SUPPORTED_VERSIONS, body)]), Alert.DECODE_ERROR)
 
-    def test_othersAreNotOpened(self) -> None:
+    def test_others_are_not_opened(self) -> None:
         """What an unknown extension says inside is for the backend to judge."""
         for kind in (5, 10, 13, 21, 23, 35, 41, 51, 0xFF01):
             self.assertEqual(self.readable(hello(extensions=[extension(kind, b"\xff" * 9)])).server_name, NAME)

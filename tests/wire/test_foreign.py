@@ -46,7 +46,7 @@ class DiagnoseTests(SynchronousTestCase):
         for head in (b"h", b"get /", b"GETX", b"PROXY\t", b"\x00\x01", b"\x80\x2e\x02", b"\r\n\r\n\x01"):
             self.assertEqual(diagnose(head), "the first bytes are not TLS")
 
-    def test_pulsarLimits(self) -> None:
+    def test_pulsar_limits(self) -> None:
         """Two sizes under 64 KiB and a CONNECT are plaintext Pulsar; another command, or a larger size, is unknown."""
         for at, byte in ((0, 1), (1, 1), (4, 1), (5, 1), (8, 0x0A), (9, 3)):
             head = bytearray(PULSAR_CONNECT[:LONGEST])

@@ -1,0 +1,146 @@
+"""The shape of a configuration file: its tables, keys and types, and errors that say so in the file's own terms. Pure.
+
+What a table means, and whether its values fit each other, is for L{sniproxy.config}.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from typing import Any
+
+import msgspec
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used. The message names the place and the cure."""
+
+
+class ListenerTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    endpoint: str
+    name: str | None = None
+
+
+class GoalTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    target: str | list[str] | None = None
+    resolver: str | None = None
+
+
+class RouteTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    server_name: str
+    target: str | list[str] | None = None
+    resolver: str | None = None
+    listener: str | None = None
+
+
+class Timeouts(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """Seconds. etc/sniproxy.toml gives the reason of each default."""
+
+    hello: float = 5.0
+    connect: float = 10.0
+    idle: float = 300.0
+    half_closed: float = 60.0
+    drain: float = 30.0
+
+
+class AccessLogTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    path: str
+
+
+class File(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    listener: list[ListenerTable]
+    route: list[RouteTable] = []
+    default: GoalTable | None = None
+    no_server_name: GoalTable | None = None
+    resolver: dict[str, dict[str, Any]] = {}
+    timeouts: Timeouts = Timeouts()
+    access_log: AccessLogTable | None = None
+
+
+def convert(data: dict[str, Any], filename: str) -> File:
+    """TOML's tables as ours.
+
+    @raise ConfigError: a key is unknown or missing, or a value has the wrong type.
+    """
+    try:
+        return msgspec.convert(data, File)
+    except msgspec.ValidationError as error:
+        raise _readable(error, data, filename) from error
+
+
+def _readable(error: msgspec.ValidationError, data: object, filename: str) -> ConfigError:
+    """What msgspec says, with the place and the value in the file's own terms."""
+    message, _, path = str(error).partition(" - at `")
+    key = re.sub(r"^(\$|key in \$)\.?", "", path.removesuffix("`"))
+    if key.endswith("[...]"):  # one table of several by name; msgspec does not say which
+        key = key.removesuffix("[...]")
+        tables = _at(data, key)
+        key += "." + next(name for name, table in tables.items() if not isinstance(table, dict))
+    unknown = re.search(r"contains unknown field `(.*)`", message, re.DOTALL)
+    missing = re.search(r"missing required field `(.*)`", message)
+    if unknown:
+        table = _at(data, key)
+        place = _one_line(f"{key}.{unknown[1]}" if key else unknown[1])
+        value = table.get(unknown[1]) if isinstance(table, dict) else None
+        known = _known_keys(key)
+        close = difflib.get_close_matches(unknown[1], known, n=1)
+        cure = f"did you mean {close[0]}?" if close else f"known here: {', '.join(known)}"
+        return ConfigError(f"{filename}: {place} = {shown(value)}: there is no such key; {cure}")
+    if missing:
+        place = f"{key}.{missing[1]}" if key else missing[1]
+        example = {
+            "listener": 'write [[listener]] with endpoint = "tcp:4443"',
+            "endpoint": 'write endpoint = "tcp:4443"',
+            "server_name": 'write server_name = "broker-1.example.com"',
+            "path": 'write path = "access.jsonl", or "-" for standard output',
+        }.get(missing[1], "add it")
+        return ConfigError(f"{filename}: {place}: it is missing; {example}")
+    wanted, _, got = message.replace("`", "").removeprefix("Expected ").partition(", got ")
+    wanted = " or ".join(_TOML_WORDS.get(word, word) for word in wanted.split(" | ") if word != "null")
+    got = _TOML_WORDS.get(got, got)
+    return ConfigError(f"{filename}: {key} = {shown(_at(data, key))}: it is {got}; write {wanted}")
+
+
+_TOML_WORDS = {
+    "str": "a text in quotes",
+    "float": "a number",
+    "int": "a number",
+    "bool": "true or false",
+    "array": "a list",
+    "object": "a table",
+}
+
+
+def _known_keys(key: str) -> list[str]:
+    tables: dict[str, type[msgspec.Struct]] = {
+        "": File,
+        "listener": ListenerTable,
+        "route": RouteTable,
+        "default": GoalTable,
+        "no_server_name": GoalTable,
+        "timeouts": Timeouts,
+        "access_log": AccessLogTable,
+    }
+    return list(tables[re.sub(r"\[\d+\]$", "", key)].__struct_fields__)
+
+
+def _at(data: Any, key: str) -> Any:
+    for step in re.findall(r"[^.\[\]]+", key):
+        try:
+            data = data[int(step) if isinstance(data, list) else step]
+        except (KeyError, IndexError, ValueError, TypeError):
+            return None
+    return data
+
+
+def shown(value: object) -> str:
+    """A value as a message shows it: as TOML would, in one line, at most 80 characters."""
+    if value is None:
+        return "(absent)"
+    text = str(value).lower() if isinstance(value, bool) else f'"{value}"' if isinstance(value, str) else repr(value)
+    text = _one_line(text)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _one_line(text: str) -> str:
+    return text.encode("unicode_escape").decode("ascii")

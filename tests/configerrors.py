@@ -1,0 +1,28 @@
+"""For tests of configuration errors: what every message must have."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from sniproxy.config import parse
+from sniproxy.schema import ConfigError
+
+LISTENER = '[[listener]]\nendpoint = "tcp:4443"\n'
+
+
+class ErrorCase(SynchronousTestCase):
+    """Every error names the file, the key, the value and the cure, in one line."""
+
+    def refused(self, text: str, *said: str) -> None:
+        """A file with one listener and this text is refused; the message begins with the file and says all this."""
+        self.refused_file(LISTENER + text, *said)
+
+    def refused_file(self, text: str, *said: str) -> None:
+        message = str(self.assertRaises(ConfigError, parse, text, "dir/f.toml"))
+        self.assertTrue(message.startswith("dir/f.toml: "), message)
+        for part in said:
+            self.assertIn(part, message)
+        self.assertNotIn("\n", message)
+
+    def route(self, server_name: str, target: str = '"b:1"', more: str = "") -> str:
+        return f'[[route]]\nserver_name = "{server_name}"\ntarget = {target}\n{more}\n'

@@ -1,0 +1,74 @@
+"""Tests for sniproxy.resolvers: finding and making resolvers."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from twisted.plugin import IPlugin
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from sniproxy import resolvers
+from sniproxy.interfaces import BadOption, IResolverMaker, IServerNameResolver, Request, Resolution, Target
+from sniproxy.resolvers import LazyResolverMaker, make_resolver, makers
+from sniproxy.resolvers.static import StaticResolver
+
+
+class House:
+    """A resolver such as a third party's."""
+
+    def __init__(self, options: Mapping[str, Any], reactor: Any) -> None:
+        self.options, self.reactor = options, reactor
+
+    def resolve(self, request: Request) -> Resolution:
+        return Resolution([Target("house.test", 1)])
+
+
+class MakerTests(SynchronousTestCase):
+    """Makers, found through twisted.plugin."""
+
+    def test_found(self) -> None:
+        """The static resolver is installed as a plugin, with its help."""
+        found = {maker.name: maker for maker in makers()}
+        self.assertIn("static", found)
+        self.assertTrue(verifyObject(IResolverMaker, found["static"]))
+        self.assertTrue(IPlugin.providedBy(found["static"]))
+        self.assertTrue(found["static"].help)
+
+    def test_made(self) -> None:
+        """A resolver is made by its type's name."""
+        resolver = make_resolver("static", {"target": "a.test:1"}, None)
+        self.assertIsInstance(resolver, StaticResolver)
+        self.assertTrue(verifyObject(IServerNameResolver, resolver))
+
+    def test_options_and_reactor(self) -> None:
+        """Any installed maker serves; it gets the options and the reactor."""
+        house = LazyResolverMaker("house", "our own", f"{__name__}.House")
+        self.patch(resolvers, "getPlugins", lambda interface, package: iter([house]))
+        options, reactor = {"a": 1}, object()
+        made = make_resolver("house", options, reactor)
+        assert isinstance(made, House)
+        self.assertEqual((made.options, made.reactor), (options, reactor))
+
+    def test_unknown_type(self) -> None:
+        """A type that nobody makes is a bad option; the message names those that there are."""
+        error = self.assertRaises(BadOption, make_resolver, "statik", {}, None)
+        self.assertEqual((error.key, error.value), ("type", "statik"))
+        self.assertIn("static", error.cure)
+
+    def test_lazy(self) -> None:
+        """A maker imports its resolver's code only when it makes one."""
+        name = "sniproxy_test_lazy_resolver"
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        (folder / f"{name}.py").write_text("def make(options, reactor):\n    return (options, reactor)\n")
+        self.patch(sys, "path", [str(folder), *sys.path])
+        self.addCleanup(sys.modules.pop, name, None)
+
+        maker = LazyResolverMaker("lazy", "", f"{name}.make")
+        self.assertNotIn(name, sys.modules)
+        self.assertEqual(maker.make({"a": 1}, None), ({"a": 1}, None))
+        self.assertIn(name, sys.modules)

@@ -1,0 +1,53 @@
+"""Tests for sniproxy.resolvers.static."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from sniproxy.interfaces import BadOption, IServerNameResolver, Request, Target
+from sniproxy.resolvers.static import StaticResolver, make
+from sniproxy.routing.targets import BadTarget
+
+REQUEST = Request("a.test", (), "192.0.2.7:1", "public")
+NAMELESS = Request(None, ("h2",), "192.0.2.8:1", "inner")
+
+
+class StaticResolverTests(SynchronousTestCase):
+    """The targets that the configuration names."""
+
+    def test_same_targets(self) -> None:
+        """Whatever is asked, the answer is the same, and holds until the configuration changes."""
+        resolver = StaticResolver(["b.test", "[::1]:7"])
+        self.assertTrue(verifyObject(IServerNameResolver, resolver))
+        for request in (REQUEST, NAMELESS):
+            answer = resolver.resolve(request)
+            self.assertEqual((answer.targets, answer.ttl), ((Target("b.test", 6651), Target("::1", 7)), None))
+
+    def test_bad_target(self) -> None:
+        """A target that cannot be read is refused when the resolver is made."""
+        self.assertRaises(BadTarget, StaticResolver, ["a b"])
+
+
+class MakeTests(SynchronousTestCase):
+    """make: from the configuration's options."""
+
+    def refused(self, options: dict[str, object]) -> tuple[str, object]:
+        error = self.assertRaises(BadOption, make, options, None)
+        self.assertTrue(error.cure)
+        return error.key, error.value
+
+    def test_one_or_several(self) -> None:
+        """`target` is a text or a list of texts."""
+        self.assertEqual(make({"target": "a:1"}, None).resolve(REQUEST).targets, (Target("a", 1),))
+        several = make({"target": ["a:1", "b:2"]}, None).resolve(REQUEST).targets
+        self.assertEqual(several, (Target("a", 1), Target("b", 2)))
+
+    def test_bad_options(self) -> None:
+        """A missing, empty or mistyped target, a bad target in a list, and an unknown key, are named."""
+        self.assertEqual(self.refused({}), ("target", None))
+        self.assertEqual(self.refused({"target": []}), ("target", []))
+        self.assertEqual(self.refused({"target": 7}), ("target", 7))
+        self.assertEqual(self.refused({"target": ["a", 7]}), ("target", ["a", 7]))
+        self.assertEqual(self.refused({"target": ["a", "b:0"]}), ("target", "b:0"))
+        self.assertEqual(self.refused({"target": "a", "targets": "b"}), ("targets", "b"))

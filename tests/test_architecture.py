@@ -1,0 +1,227 @@
+"""Tests for the house itself: which room may import which (docs/architecture.md), and that every file has its tests."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+import sniproxy
+
+SOURCE = Path(sniproxy.__file__).parent
+ROOT = SOURCE.parent
+GENERATED = "_pb2.py"
+
+PURE = (
+    "sniproxy.names",
+    "sniproxy.wire",
+    "sniproxy.routing",
+    "sniproxy.endpoints",
+    "sniproxy.config",
+    "sniproxy.schema",
+    "sniproxy.check",
+    "sniproxy.events",
+    "sniproxy.interfaces",
+    "sniproxy.pulsar",
+)
+"""Rooms without sockets, clock or Twisted."""
+
+IMPURE_STDLIB = {
+    "asyncio", "concurrent", "io", "multiprocessing", "os", "select", "selectors", "shutil", "signal", "socket",
+    "socketserver", "ssl", "subprocess", "tempfile", "threading", "time",
+}  # fmt: skip
+
+PURE_FOREIGN = {
+    "sniproxy.schema": {"msgspec"},
+    "sniproxy.interfaces": {"attrs", "zope"},
+    "sniproxy.pulsar.commands": {"google"},
+}
+"""Packages beyond the standard library and attrs that a pure module may import."""
+
+# Asks for the limit of open files, and shares the loop's rule with the dialer, so that both say the same.
+CHECK_MAY = {"sniproxy.net.loopguard"}
+
+
+def modules() -> dict[str, Path]:
+    """All of the project's modules that people wrote, by full name."""
+    found = {}
+    for path in sorted(SOURCE.rglob("*.py")):
+        if not path.name.endswith(GENERATED):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            found[".".join(part for part in parts if part != "__init__")] = path
+    return found
+
+
+MODULES = modules()
+
+
+def imported(tree: ast.AST) -> Iterator[str]:
+    """Full names of all that is imported; of a name from a package, the module, when it is one."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute here"
+            for alias in node.names:
+                whole = f"{node.module}.{alias.name}"
+                yield whole if whole in MODULES or whole == "twisted.internet.reactor" else str(node.module)
+
+
+IMPORTS = {name: set(imported(ast.parse(path.read_text()))) for name, path in MODULES.items()}
+
+
+def inside(name: str, *rooms: str) -> bool:
+    """Whether a module is one of these, or in one of these packages."""
+    return any(name == room or name.startswith(f"{room}.") for room in rooms)
+
+
+class RoomTests(SynchronousTestCase):
+    """Who may import whom."""
+
+    def only(self, importers: Iterator[str], allowed: tuple[str, ...], of: str = "sniproxy") -> None:
+        """Of `of`, these modules import only what is allowed."""
+        bad = [
+            f"{name} imports {other}"
+            for name in importers
+            for other in sorted(IMPORTS[name])
+            if inside(other, of) and not inside(other, *allowed) and other not in ("sniproxy",)
+        ]
+        self.assertEqual(bad, [])
+
+    def room(self, *rooms: str) -> Iterator[str]:
+        found = [name for name in MODULES if inside(name, *rooms)]
+        self.assertTrue(found, f"there is no {rooms}")
+        return iter(found)
+
+    def outside(self, *rooms: str) -> Iterator[str]:
+        return iter([name for name in MODULES if not inside(name, *rooms)])
+
+    def nobody_imports(self, importers: Iterator[str], *rooms: str) -> None:
+        bad = [f"{name} imports {other}" for name in importers for other in IMPORTS[name] if inside(other, *rooms)]
+        self.assertEqual(bad, [])
+
+    def test_read_imports(self) -> None:
+        """This test sees imports of all forms, and inside functions."""
+        text = (
+            "import a.b, c\ndef f():\n    from sniproxy import check, nothing\n    from twisted.internet import reactor"
+        )
+        found = ["a.b", "c", "sniproxy", "sniproxy.check", "twisted.internet.reactor"]
+        self.assertEqual(sorted(imported(ast.parse(text))), found)
+
+    def test_pure(self) -> None:
+        """Pure modules import the standard library without sockets, clock and files, attrs, and each other."""
+        bad = []
+        for name in self.room(*PURE):
+            foreign = PURE_FOREIGN.get(name, {"attrs"})
+            for other in IMPORTS[name]:
+                top = other.partition(".")[0]
+                if top == "sniproxy":
+                    good = inside(other, *PURE) or (name == "sniproxy.check" and other in CHECK_MAY)
+                else:
+                    good = top in foreign or (top in sys.stdlib_module_names and top not in IMPURE_STDLIB)
+                if not good:
+                    bad.append(f"{name} imports {other}")
+        self.assertEqual(bad, [])
+
+    def test_wire(self) -> None:
+        """The parsers know names and nothing else of ours; names know nothing."""
+        self.only(self.room("sniproxy.wire"), ("sniproxy.names", "sniproxy.wire"))
+        self.only(self.room("sniproxy.names", "sniproxy.pulsar.frames", "sniproxy.endpoints"), ())
+
+    def test_interfaces(self) -> None:
+        """The words for plugins depend on no room of ours."""
+        self.only(self.room("sniproxy.interfaces"), ())
+
+    def test_resolvers(self) -> None:
+        """Resolvers import the interfaces, pure modules, each other, and Twisted: what a third party's can import."""
+        self.only(self.room("sniproxy.resolvers"), ("sniproxy.resolvers", *PURE))
+
+    def test_net(self) -> None:
+        """The room with the sockets knows nothing of those above it."""
+        pure = tuple(set(PURE) - {"sniproxy.config", "sniproxy.check", "sniproxy.pulsar"})
+        self.only(self.room("sniproxy.net"), ("sniproxy.net", *pure))
+
+    def test_side_rooms(self) -> None:
+        """The access log is fed by events; it knows no connection."""
+        self.only(self.room("sniproxy.journal", "sniproxy.linewriter"), ("sniproxy.events", "sniproxy.linewriter"))
+
+    def test_top(self) -> None:
+        """Nobody imports tap; the service is tap's, and the demo's, which embeds it."""
+        self.nobody_imports(self.outside(), "sniproxy.tap")
+        self.nobody_imports(self.outside("sniproxy.tap", "sniproxy.demo"), "sniproxy.service")
+        self.nobody_imports(
+            self.outside("sniproxy.tap", "sniproxy.demo", "sniproxy.service"),
+            "sniproxy.conversation",
+            "sniproxy.journal",
+        )
+
+    def test_demo(self) -> None:
+        """Nothing outside the demo imports the demo."""
+        self.nobody_imports(self.outside("sniproxy.demo"), "sniproxy.demo")
+
+    def test_pulsar(self) -> None:
+        """The proxy itself reads no Pulsar: what it tunnels is ciphertext."""
+        self.nobody_imports(self.outside("sniproxy.demo", "sniproxy.pulsar"), "sniproxy.pulsar")
+
+    def test_reactor_comes_by_constructor(self) -> None:
+        """The global reactor is imported by the programs' entrances alone, and never when a module is loaded."""
+        reactor = "twisted.internet.reactor"
+        self.nobody_imports(self.outside("sniproxy.tap", "sniproxy.demo.tour"), reactor)
+        for name, path in MODULES.items():
+            body = ast.parse(path.read_text()).body
+            at_loading = [node for node in body if isinstance(node, ast.Import | ast.ImportFrom)]
+            self.assertNotIn(reactor, {other for node in at_loading for other in imported(node)}, name)
+
+    def test_plugins(self) -> None:
+        """Twisted finds our plugins without importing a reactor, or the proxy behind the names."""
+        program = (
+            "import sys, twisted.plugins.sniproxy_plugins\n"
+            "bad = {'twisted.internet.reactor', 'sniproxy.tap', 'sniproxy.service', 'sniproxy.resolvers.static'}\n"
+            "print(sorted(bad & set(sys.modules)))"
+        )
+        ran = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+        self.assertEqual((ran.stdout, ran.returncode), ("[]\n", 0), ran.stderr)
+
+
+class FileTests(SynchronousTestCase):
+    """What every file has."""
+
+    def holds_code(self, path: Path) -> bool:
+        body = ast.parse(path.read_text()).body
+        return any(isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) for node in body)
+
+    def test_test_files(self) -> None:
+        """Every source file that holds code has a test file of its name, at its place under tests."""
+        tests = Path(__file__).parent
+        missing = []
+        for path in MODULES.values():
+            inner = path.relative_to(SOURCE)
+            test = tests / inner.parent / f"test_{inner.stem.strip('_')}.py"
+            if self.holds_code(path) and not test.exists():
+                missing.append(str(test.relative_to(tests.parent)))
+        self.assertEqual(missing, [])
+
+    def test_docstrings(self) -> None:
+        """Every module says what it is for."""
+        silent = [name for name, path in MODULES.items() if not ast.get_docstring(ast.parse(path.read_text()))]
+        self.assertEqual(silent, [])
+
+    def test_size(self) -> None:
+        """A file has fewer than 350 lines: it can be read in one go."""
+        long = [
+            f"{name}: {count}" for name, path in MODULES.items() if (count := len(path.read_text().splitlines())) >= 350
+        ]
+        self.assertEqual(long, [])
+
+    def test_no_sleep(self) -> None:
+        """Nothing waits by sleeping, neither the proxy nor its tests."""
+        sleeping = re.compile(r"\btime\.sleep\b|\bfrom time import .*\bsleep\b")
+        paths = [*SOURCE.rglob("*.py"), *Path(__file__).parent.rglob("*.py")]
+        self.assertEqual(
+            [str(path) for path in paths if path != Path(__file__) and sleeping.search(path.read_text())], []
+        )

@@ -1,0 +1,228 @@
+"""Tests for sniproxy.journal."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from twisted.internet.task import Clock
+from twisted.logger import capturedLogs
+from twisted.trial.unittest import SynchronousTestCase
+
+from sniproxy.events import Connection, Result
+from sniproxy.journal import MOST_TEXT, Journal, Readable, amount, bounded, json_line, own_log, readable_line
+from sniproxy.wire.alerts import Alert
+
+
+def ended(result: Result = Result.OK, client: str = "192.0.2.7:50123", **more: Any) -> Connection:
+    """A connection that has ended."""
+    return Connection("ab12-1", 1_700_000_000.0, "public", client, result=result, **more)
+
+
+FULL = ended(
+    server_name="broker-1.pulsar.test",
+    alpn=("pulsar",),
+    route="*.pulsar.test",
+    target="127.0.0.1:6651",
+    received=517,
+    bytes_up=4_700,
+    bytes_down=12_000_000,
+    hello_s=0.00123456789,
+    resolve_s=0.0,
+    connect_s=0.25,
+    total_s=2.5,
+)
+REFUSED = ended(
+    Result.NO_ROUTE, server_name="x.test", alert=Alert.UNRECOGNIZED_NAME, received=300, reason="no route has this name"
+)
+
+
+class JsonLineTests(SynchronousTestCase):
+    """json_line: a connection for machines."""
+
+    def test_fields(self) -> None:
+        """One JSON object in one line, with the documented fields in their order; the time is when it ended."""
+        line = json_line(FULL)
+        self.assertNotIn("\n", line)
+        expected = {
+            "time": "2023-11-14T22:13:22.500Z",
+            "id": "ab12-1",
+            "listener": "public",
+            "client": "192.0.2.7:50123",
+            "server_name": "broker-1.pulsar.test",
+            "alpn": ["pulsar"],
+            "route": "*.pulsar.test",
+            "target": "127.0.0.1:6651",
+            "result": "ok",
+            "alert": None,
+            "bytes_up": 4_700,
+            "bytes_down": 12_000_000,
+            "hello_s": 0.001235,
+            "resolve_s": 0.0,
+            "connect_s": 0.25,
+            "total_s": 2.5,
+            "reason": "",
+        }
+        self.assertEqual(list(json.loads(line).items()), list(expected.items()))
+
+    def test_not_reached(self) -> None:
+        """Stages that were not reached are null; the alert has the RFC's name."""
+        fields = json.loads(json_line(REFUSED))
+        for key in ("route", "target", "hello_s", "resolve_s", "connect_s"):
+            self.assertIsNone(fields[key])
+        self.assertEqual((fields["alert"], fields["result"]), ("unrecognized_name", "no_route"))
+
+    def test_peer_text_is_bounded(self) -> None:
+        """What a peer had a part in is bounded and escaped: the reason, and at most 16 protocols."""
+        hostile = ended(Result.MALFORMED_HELLO, reason="\x1b[2J\n" + "\u2028" * 9999, alpn=("\x07" * 255,) * 9999)
+        line = json_line(hostile)
+        self.assertTrue(line.isascii() and line.isprintable())
+        fields = json.loads(line)
+        self.assertTrue(fields["reason"].startswith("\\x1b[2J\\n\\u2028"))
+        self.assertEqual(
+            (len(fields["reason"]), len(fields["alpn"]), len(fields["alpn"][0])), (MOST_TEXT, 16, MOST_TEXT)
+        )
+
+
+class ReadableLineTests(SynchronousTestCase):
+    """readable_line: a connection for a person."""
+
+    def test_tunnel(self) -> None:
+        """Of a tunnel: who, which name, where to, how much, how long."""
+        line = readable_line(FULL)
+        self.assertRegex(line, r"^ok +192\.0\.2\.7:50123 +broker-1\.pulsar\.test -> 127\.0\.0\.1:6651 ")
+        self.assertIn("up 4.7 kB, down 12.0 MB, 2.50 s", line)
+
+    def test_refusal(self) -> None:
+        """Of a refusal: the alert and the reason, escaped, and no bytes."""
+        line = readable_line(REFUSED)
+        self.assertRegex(line, r"^no_route .* x\.test +alert unrecognized_name +\(no route has this name\)$")
+        nameless = readable_line(ended(Result.NO_SERVER_NAME, reason="a\nb\x1b"))
+        self.assertRegex(nameless, r" -  \(a\\nb\\x1b\)$")
+
+
+class TextTests(SynchronousTestCase):
+    """amount and bounded."""
+
+    def test_amount(self) -> None:
+        """Bytes in the unit that leaves one to three digits."""
+        for count, said in (
+            (0, "0 B"),
+            (999, "999 B"),
+            (1000, "1.0 kB"),
+            (4_700, "4.7 kB"),
+            (999_949, "999.9 kB"),
+            (999_999, "1.0 MB"),
+            (2_500_000_000, "2.5 GB"),
+            (7_000_000_000_000, "7.0 TB"),
+        ):
+            self.assertEqual(amount(count), said)
+
+    def test_bounded(self) -> None:
+        """Printable ASCII stays; the rest is escaped; the length has a limit, told by three dots."""
+        self.assertEqual(bounded('it\'s "plain"'), 'it\'s "plain"')
+        self.assertEqual(bounded("\xe9\n\u20ac\U0001f600\x7f"), "\\xe9\\n\\u20ac\\U0001f600\\x7f")
+        self.assertEqual(bounded("x" * MOST_TEXT), "x" * MOST_TEXT)
+        for text in ("x" * (MOST_TEXT + 1), "x" * 10**6, "\0" * MOST_TEXT):
+            self.assertEqual((len(bounded(text)), bounded(text)[-3:]), (MOST_TEXT, "..."))
+
+
+class ReadableTests(SynchronousTestCase):
+    """Readable: repeated refusals are summed."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.lines: list[str] = []
+        self.readable = Readable(self.clock, self.lines.append)
+
+    def test_good_endings(self) -> None:
+        """What ended well is always written."""
+        for result in (Result.OK, Result.DRAINED, Result.IDLE_TIMEOUT) * 2:
+            self.readable(ended(result))
+        self.assertEqual(len(self.lines), 6)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_summed(self) -> None:
+        """Of the same client, name and result, the first is written at once, the others as one line after 10 s."""
+        for port in range(38):
+            self.readable(ended(Result.NO_ROUTE, client=f"192.0.2.7:{port}", server_name="x.test"))
+        self.assertEqual(len(self.lines), 1)
+        self.clock.advance(9.9)
+        self.assertEqual(len(self.lines), 1)
+        self.clock.advance(0.1)
+        self.assertRegex(self.lines[1], r"^no_route +192\.0\.2\.7  x\.test  x 37 in 10 s$")
+        self.assertEqual(len(self.lines), 2)
+
+    def test_after_the_sum(self) -> None:
+        """Then it begins again: the next one is written at once; what came once has no sum."""
+        self.readable(REFUSED)
+        self.clock.advance(10)
+        self.readable(REFUSED)
+        self.clock.advance(10)
+        self.assertEqual(self.lines, [readable_line(REFUSED)] * 2)
+
+    def test_different(self) -> None:
+        """Another client, name or result is another line."""
+        for client, name, result in (
+            ("192.0.2.7:1", "a", Result.NO_ROUTE),
+            ("192.0.2.8:1", "a", Result.NO_ROUTE),
+            ("192.0.2.7:1", "b", Result.NO_ROUTE),
+            ("192.0.2.7:1", "a", Result.DENIED),
+            ("[2001:db8::7]:1", None, Result.DENIED),
+        ):
+            self.readable(ended(result, client=client, server_name=name))
+        self.assertEqual(len(self.lines), 5)
+
+    def test_bounded_memory(self) -> None:
+        """A storm of different names is written, but not kept."""
+        for number in range(3000):
+            self.readable(ended(Result.NO_ROUTE, server_name=f"n{number}"))
+        self.assertEqual(len(self.lines), 3000)
+        self.assertLessEqual(len(self.readable._sums), 1000)
+
+    def test_close(self) -> None:
+        """Closing writes the sums that wait, and leaves no timer."""
+        self.readable(REFUSED)
+        self.readable(REFUSED)
+        self.readable.close()
+        self.assertIn("x 1 in", self.lines[1])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.readable.close()
+        self.assertEqual(len(self.lines), 2)
+
+
+class JournalTests(SynchronousTestCase):
+    """Journal: counts, and leaves the silent out."""
+
+    def test_counts(self) -> None:
+        """Each ended connection is written, and counted by its result."""
+        written: list[Connection] = []
+        journal = Journal(written.append)
+        for connection in (FULL, FULL, REFUSED):
+            journal(connection)
+        self.assertEqual(written, [FULL, FULL, REFUSED])
+        self.assertEqual(journal.ended, {Result.OK: 2, Result.NO_ROUTE: 1})
+        self.assertEqual(journal.summary(), "1 no_route, 2 ok")
+
+    def test_silent(self) -> None:
+        """Who left without a byte is only counted; with a byte it is an ended connection."""
+        written: list[Connection] = []
+        journal = Journal(written.append)
+        journal(ended(Result.CLIENT_GONE))
+        journal(ended(Result.CLIENT_GONE, received=1))
+        self.assertEqual((len(written), journal.silent), (1, 1))
+        self.assertEqual(journal.summary(), "1 client_gone, 1 closed without a byte")
+
+    def test_nothing(self) -> None:
+        """Nothing ended: the summary says so."""
+        self.assertEqual(Journal(lambda connection: None).summary(), "no connection")
+
+
+class OwnLogTests(SynchronousTestCase):
+    """own_log: into the program's own log."""
+
+    def test_braces(self) -> None:
+        """The line is text, never a format."""
+        with capturedLogs() as events:
+            own_log("ok {client} {0}")
+        self.assertEqual([event["log_format"].format(**event) for event in events], ["ok {client} {0}"])
