@@ -1,0 +1,234 @@
+"""A real Pulsar cluster of two brokers in one JVM, on ports that were free a moment ago."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import random
+import socket
+import urllib.parse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+
+from tests.peers import provide
+from tests.peers.children import Child, ChildError
+from tests.peers.material import BROKER_NAMES, CLIENT_ROLE, SERVICE_NAME, Material
+
+CONF = provide.HERE / "conf"
+#: The metadata drivers that BookKeeper would otherwise look for in its own distribution; doors that Pulsar opens in
+#: the JDK; and little memory and quick starts rather than speed.
+JAVA_FLAGS = (
+    "-Djava.net.preferIPv4Stack=true",
+    "-XX:+UseSerialGC",
+    "-XX:TieredStopAtLevel=1",
+    "-Dio.netty.leakDetectionLevel=disabled",
+    "-Dbookkeeper.metadata.bookie.drivers=org.apache.pulsar.metadata.bookkeeper.PulsarMetadataBookieDriver",
+    "-Dbookkeeper.metadata.client.drivers=org.apache.pulsar.metadata.bookkeeper.PulsarMetadataClientDriver",
+    f"-Dlog4j.configurationFile={CONF / 'log4j2.xml'}",
+    "-Dlog4j2.disableJmx=true",
+    "--add-opens=java.base/jdk.internal.loader=ALL-UNNAMED",
+    "--add-opens=java.base/jdk.internal.platform=ALL-UNNAMED",
+    "--add-opens=java.base/java.io=ALL-UNNAMED",
+    "--add-opens=java.base/java.lang=ALL-UNNAMED",
+    "--add-opens=java.base/java.util.zip=ALL-UNNAMED",
+    "--add-opens=java.base/sun.net=ALL-UNNAMED",
+    "--add-opens=java.base/sun.nio.ch=ALL-UNNAMED",
+    "--add-opens=java.management/sun.management=ALL-UNNAMED",
+    "--add-opens=jdk.management/com.sun.management.internal=ALL-UNNAMED",
+)
+
+
+def java_command(main: str, heap: str, log_level: str) -> list[str]:
+    """The start of a command that runs one of our Java classes; its arguments come after."""
+    classpath = f"{provide.part('classes').path}:{provide.part('jars').path}/*"
+    return ["java", *JAVA_FLAGS, f"-Xmx{heap}", f"-Dpeers.log.level={log_level}", "-cp", classpath, main]
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of 127.0.0.1 that nobody listens on now.
+
+    Below Linux's ephemeral range, so that no outgoing connection takes one between now and its use.
+    """
+    found: list[int] = []
+    for port in random.sample(range(10240, 32768), 1000):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        found.append(port)
+        if len(found) == count:
+            return found
+    raise OSError(f"no {count} free ports")
+
+
+@frozen
+class Broker:
+    """One broker: its name, and its ports on 127.0.0.1.
+
+    A lookup that comes in by `tls` is answered with the broker's name and this very port (clients with a proxy option
+    ignore the port); one that comes by `dns`, with the broker's name and the port of the proxy (DNS mode).
+    """
+
+    name: str
+    plain: int
+    web: int
+    tls: int
+    dns: int
+
+    @property
+    def web_id(self) -> str:
+        """What brokers call each other in the admin API."""
+        return f"localhost:{self.web}"
+
+
+class Cluster:
+    """Two brokers, `brokers`, with the tenant `public` and its namespace `default`; serves when it has been made.
+
+    `dns_port` is the port where clients in DNS mode find the proxy. `settings` are lines of broker.conf for all
+    brokers. `admin_token` is a file with a super-user's token, absent where nobody is asked for one.
+    Raises ChildError, with what it printed, when it does not serve within 90 s.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        material: Material,
+        settings: Mapping[str, str] | None = None,
+        admin_token: Path | None = None,
+    ) -> None:
+        self._token = admin_token.read_text() if admin_token else None
+        zookeeper, self.dns_port, *ports = free_ports(2 + 4 * len(BROKER_NAMES))
+        self.brokers = [Broker(name, *ports[4 * i : 4 * i + 4]) for i, name in enumerate(BROKER_NAMES)]
+        files = []
+        for broker in self.brokers:
+            lines = self._settings(broker, zookeeper, material) | dict(settings or {})
+            file = folder / f"{broker.name}.conf"
+            file.touch(mode=0o600)
+            own = "".join(f"{name}={value}\n" for name, value in lines.items())
+            file.write_text((CONF / "broker.conf").read_text() + own)
+            files.append(str(file))
+        command = [*java_command("PulsarCluster", "384m", "warn"), str(folder), str(zookeeper), *files]
+        self._jvm = Child([*command[:1], "-XX:MaxDirectMemorySize=384m", *command[1:]], cwd=folder)
+        try:
+            self._jvm.wait_for(_ready, "CLUSTER READY", 90.0)
+            self._populate()
+        except BaseException:
+            self.stop()
+            raise
+
+    def _settings(self, broker: Broker, zookeeper: int, material: Material) -> dict[str, str]:
+        pair = material.brokers[broker.name]
+        # PIP-95: what a lookup is answered depends on the listener that it came in by. The brokers' own clients use
+        # the plaintext one, and so need no resolver that knows the brokers' names.
+        listeners = {
+            "internal": f"pulsar://127.0.0.1:{broker.plain}",
+            "external": f"pulsar+ssl://{broker.name}:{broker.tls}",
+            "dns": f"pulsar+ssl://{broker.name}:{self.dns_port}",
+        }
+        bound = {"external": broker.tls, "dns": broker.dns}
+        return {
+            "clusterName": "lab",
+            "metadataStoreUrl": f"zk:127.0.0.1:{zookeeper}",
+            "configurationMetadataStoreUrl": f"zk:127.0.0.1:{zookeeper}",
+            "brokerServicePort": str(broker.plain),
+            "webServicePort": str(broker.web),
+            "bindAddresses": ",".join(f"{name}:pulsar+ssl://127.0.0.1:{port}" for name, port in bound.items()),
+            "advertisedListeners": ",".join(f"{name}:{url}" for name, url in listeners.items()),
+            "internalListenerName": "internal",
+            "tlsCertificateFilePath": str(pair.certificate),
+            "tlsKeyFilePath": str(pair.key),
+            "tlsTrustCertsFilePath": str(material.trust),
+        }
+
+    def _populate(self) -> None:
+        first = self.brokers[0]
+        urls = {
+            "serviceUrl": f"http://127.0.0.1:{first.web}",
+            "brokerServiceUrl": f"pulsar://127.0.0.1:{first.plain}",
+            "brokerServiceUrlTls": f"pulsar+ssl://{SERVICE_NAME}:{first.tls}",
+        }
+        self.admin("PUT", "/admin/v2/clusters/lab", urls)
+        self.admin("PUT", "/admin/v2/tenants/public", {"allowedClusters": ["lab"], "adminRoles": []})
+        self.create_namespace("public/default")
+
+    def create_namespace(self, name: str) -> None:
+        """A namespace whose topics nobody owns yet; roles other than super-users may use it when allowed to."""
+        self.admin("PUT", f"/admin/v2/namespaces/{name}", {"replication_clusters": ["lab"]})
+
+    def allow(self, namespace: str, role: str = CLIENT_ROLE) -> None:
+        """Lets the role send to and read from the namespace."""
+        self.admin("POST", f"/admin/v2/namespaces/{namespace}/permissions/{role}", ["produce", "consume"])
+
+    def admin(self, method: str, path: str, body: object = None) -> Any:
+        """Asks the admin API (any broker; redirects are followed), and returns what its answer's JSON says.
+
+        Raises ChildError when the answer is no success.
+        """
+        headers = {"Content-Type": "application/json"}
+        if self._token:
+            headers["Authorization"] = f"Bearer {self._token}"
+        url = f"http://127.0.0.1:{self.brokers[0].web}{path}"
+        for _ in range(5):
+            parts = urllib.parse.urlsplit(url)
+            connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=30)
+            try:
+                target = f"{parts.path}?{parts.query}" if parts.query else parts.path
+                connection.request(method, target, None if body is None else json.dumps(body), headers)
+                answer = connection.getresponse()
+                said = answer.read().decode(errors="replace")
+            finally:
+                connection.close()
+            if answer.status != 307:
+                break
+            url = answer.headers["Location"]
+        if not 200 <= answer.status < 300:
+            raise ChildError(f"{method} {url}: {answer.status} {said}")
+        try:
+            return json.loads(said) if said else None
+        except ValueError:
+            return said
+
+    def owner(self, topic: str) -> Broker:
+        """The broker that owns the topic (`public/default/t`); one is chosen if none does yet."""
+        answer = self.admin("GET", f"/lookup/v2/topic/persistent/{topic}?listenerName=external")
+        name = urllib.parse.urlsplit(answer["brokerUrlTls"]).hostname
+        return next(broker for broker in self.brokers if broker.name == name)
+
+    def topic_of_each(self, stem: str) -> dict[str, str]:
+        """For every broker's name a topic that it owns; their names begin with `stem` (`public/default/t`)."""
+        found: dict[str, str] = {}
+        for i in range(100):
+            topic = f"{stem}-{i}"
+            found.setdefault(self.owner(topic).name, f"persistent://{topic}")
+            if len(found) == len(self.brokers):
+                return found
+        raise ChildError(f"of 100 topics all belong to {', '.join(found)}")
+
+    def leader(self) -> Broker:
+        """The broker that decides who owns what nobody owns yet."""
+        web_id = self.admin("GET", "/admin/v2/brokers/leaderBroker")["brokerId"]
+        return next(broker for broker in self.brokers if broker.web_id == web_id)
+
+    def move_url(self, topic: str, to: Broker) -> str:
+        """A URL: PUT there unloads the topic's bundle, and `to` becomes its owner."""
+        namespace, _, _ = topic.rpartition("/")
+        bundle = self.admin("GET", f"/lookup/v2/topic/persistent/{topic}/bundle")
+        path = f"/admin/v2/namespaces/{namespace}/{bundle}/unload?destinationBroker={to.web_id}"
+        return f"http://127.0.0.1:{self.brokers[0].web}{path}"
+
+    def stop(self) -> None:
+        """Ends the JVM; again is no harm."""
+        self._jvm.stop()
+
+
+def _ready(lines: list[str]) -> bool:
+    for line in lines:
+        if line.startswith("CLUSTER FAILED"):
+            raise ChildError("\n".join(lines[-60:]))
+        if line == "CLUSTER READY":
+            return True
+    return False

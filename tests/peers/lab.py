@@ -1,0 +1,103 @@
+"""What the tests of one run share; each thing is made when it is first asked for, and ends with the run.
+
+One lab at a time on a machine: a second run waits until the first has ended.
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import shutil
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+
+from tests.peers import material, provide
+from tests.peers.cluster import Cluster
+from tests.peers.material import SERVICE_NAME
+from tests.peers.proxy import Proxy
+
+
+class Lab:
+    """Certificates, brokers, proxies, in one folder that goes when the lab is closed."""
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+        self._locked = False
+        self._failure: Exception | None = None
+        self.folder = Path(tempfile.mkdtemp(prefix="sniproxy-lab-"))
+        self._stack.callback(shutil.rmtree, self.folder, ignore_errors=True)
+
+    def new_folder(self) -> Path:
+        """An empty folder in the lab's own."""
+        return Path(tempfile.mkdtemp(dir=self.folder))
+
+    @functools.cached_property
+    def material(self) -> material.Material:
+        """Certificates and tokens."""
+        return material.make(self.new_folder())
+
+    @functools.cached_property
+    def cluster(self) -> Cluster:
+        """Brokers that let everybody in."""
+        return self._start(secured=False)
+
+    @functools.cached_property
+    def secured(self) -> Cluster:
+        """Brokers that want a client certificate from everybody, and take the role from a token, or else from it."""
+        return self._start(secured=True)
+
+    def _start(self, secured: bool) -> Cluster:
+        if self._failure is not None:
+            raise self._failure
+        if not self._locked:
+            self._stack.enter_context(provide.locked(Path("/tmp/sniproxy-lab.lock")))
+            self._locked = True
+        settings = secured_settings(self.material) if secured else {}
+        token = self.material.tokens["admin"] if secured else None
+        try:
+            cluster = Cluster(self.new_folder(), self.material, settings, token)
+        except Exception as failure:
+            # Not tried again by every test: each try may take a minute and a half.
+            self._failure = failure
+            raise
+        self._stack.callback(cluster.stop)
+        return cluster
+
+    def proxy(self, routes: dict[str, list[str]], port: int = 0) -> Proxy:
+        """A proxy of the caller's own, who stops it."""
+        return Proxy(self.new_folder(), routes, port)
+
+    def close(self) -> None:
+        """Ends everything, the last first."""
+        self._stack.close()
+
+
+@functools.cache
+def shared() -> Lab:
+    """This run's lab."""
+    lab = Lab()
+    atexit.register(lab.close)
+    return lab
+
+
+def routes(cluster: Cluster, dns: bool = False) -> dict[str, list[str]]:
+    """What a proxy in front of the cluster needs; `dns`: for clients without a proxy option."""
+    ports = {broker.name: broker.dns if dns else broker.tls for broker in cluster.brokers}
+    targets = {name: [f"127.0.0.1:{port}"] for name, port in ports.items()}
+    return {SERVICE_NAME: [target for own in targets.values() for target in own], **targets}
+
+
+def secured_settings(material: material.Material) -> dict[str, str]:
+    """The lines of broker.conf that make a cluster a secured one."""
+    package = "org.apache.pulsar.broker.authentication.AuthenticationProvider"
+    return {
+        "tlsRequireTrustedClientCertOnConnect": "true",
+        "authenticationEnabled": "true",
+        "authenticationProviders": f"{package}Token,{package}Tls",
+        "authorizationEnabled": "true",
+        "superUserRoles": "admin",
+        "tokenSecretKey": f"file://{material.token_secret}",
+        "brokerClientAuthenticationPlugin": "org.apache.pulsar.client.impl.auth.AuthenticationToken",
+        "brokerClientAuthenticationParameters": f"file://{material.tokens['admin']}",
+    }

@@ -1,0 +1,85 @@
+"""The proxy under test: `twistd -n sniproxy` in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.peers.children import Child
+
+#: One line of the access log.
+Connection = dict[str, Any]
+
+
+def configuration(routes: Mapping[str, Sequence[str]], port: int, access_log: Path) -> str:
+    """The proxy's TOML: one listener on 127.0.0.1, a route for each name, the access log."""
+    lines = ["[[listener]]", f'endpoint = "tcp:{port}:interface=127.0.0.1"', 'name = "public"']
+    for name, targets in routes.items():
+        lines += ["[[route]]", f'server_name = "{name}"', f"target = {json.dumps(list(targets))}"]
+    lines += ["[access_log]", f"path = {json.dumps(str(access_log))}"]
+    return "\n".join(lines) + "\n"
+
+
+class Proxy:
+    """A proxy that listens on `port` of 127.0.0.1, and writes `access_log`, when it has been made.
+
+    `routes`: server name to targets (`127.0.0.1:6651`). `port` 0: any that is free. Raises ChildError, with what it
+    printed, when it does not come up.
+    """
+
+    def __init__(self, folder: Path, routes: Mapping[str, Sequence[str]], port: int = 0) -> None:
+        self.access_log = folder / "access.jsonl"
+        self.access_log.touch()
+        config = folder / "sniproxy.toml"
+        config.write_text(configuration(routes, port, self.access_log))
+        twistd = Path(sys.executable).with_name("twistd")
+        command = [str(twistd), "-n", "--pidfile=", "sniproxy", "--config", str(config)]
+        self._process = Child(command, cwd=folder)
+        try:
+            self.port: int = self._process.wait_for(_listening, "listening on 127.0.0.1")
+            # tail tells us about new lines without our asking again and again.
+            self._log = Child(["tail", "-n", "+1", "-F", str(self.access_log)])
+        except BaseException:
+            self._process.stop()
+            raise
+
+    @property
+    def url(self) -> str:
+        """What a client with a proxy option is given."""
+        return f"pulsar+ssl://127.0.0.1:{self.port}"
+
+    def connections(self, enough: Callable[[list[Connection]], bool] = bool) -> list[Connection]:
+        """The access log, as soon as it is `enough` (default: one line). Raises ChildError after 20 s."""
+
+        def found(lines: list[str]) -> list[Connection] | None:
+            logged = [json.loads(line) for line in lines if line.startswith("{")]
+            return logged if enough(logged) else None
+
+        return self._log.wait_for(found, "access log")
+
+    def names(self, *expected: str) -> list[str]:
+        """The server names in the access log in the order of their ends, as soon as the expected ones are there.
+
+        A name that is expected twice has to be there twice; others may be there too.
+        """
+        wanted = Counter(expected)
+        logged = self.connections(lambda log: wanted <= Counter(line["server_name"] for line in log))
+        return [line["server_name"] for line in logged]
+
+    def stop(self) -> None:
+        """Ends it; again is no harm."""
+        self._process.stop()
+        self._log.stop()
+
+
+def _listening(lines: list[str]) -> int | None:
+    for line in lines:
+        match = re.search(r"listening on \S*127\.0\.0\.1\S*?:(\d+)", line)
+        if match:
+            return int(match[1])
+    return None

@@ -1,0 +1,70 @@
+"""What a run shares is made once, and goes with it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.peers import lab
+from tests.peers.children import ChildError
+from tests.peers.cluster import Broker
+from tests.peers.material import SERVICE_NAME
+
+
+class LabTests(SynchronousTestCase):
+    """With a stand-in for the cluster."""
+
+    def setUp(self) -> None:
+        """A lab of the test's own, that takes no lock that a real one may hold."""
+        self.lab = lab.Lab()
+        self.lab._locked = True
+        self.addCleanup(self.lab.close)
+        self.events: list[str] = []
+        events = self.events
+
+        class StandIn:
+            failure: Exception | None = None
+
+            def __init__(self, *arguments: Any) -> None:
+                events.append("start")
+                if self.failure is not None:
+                    raise self.failure
+
+            def stop(self) -> None:
+                events.append("stop")
+
+        self.stand_in = StandIn
+        self.patch(lab, "Cluster", StandIn)
+
+    def test_once(self) -> None:
+        """A cluster is started when it is first asked for, and ends with the lab, whose folder goes."""
+        self.assertIs(self.lab.cluster, self.lab.cluster)
+        self.assertEqual(self.events, ["start"])
+        self.lab.close()
+        self.assertEqual(self.events, ["start", "stop"])
+        self.assertFalse(self.lab.folder.exists())
+
+    def test_failure_is_kept(self) -> None:
+        """A cluster that did not start is not tried again by the next test, nor is the other one."""
+        self.stand_in.failure = ChildError("it does not start")
+        for _ in range(2):
+            self.assertRaises(ChildError, lambda: self.lab.cluster)
+            self.assertRaises(ChildError, lambda: self.lab.secured)
+        self.assertEqual(self.events, ["start"])
+
+
+class RouteTests(SynchronousTestCase):
+    """What a proxy in front of a cluster is told."""
+
+    def test_routes(self) -> None:
+        """The service name leads to all brokers, a broker's name to that one; DNS mode has listeners of its own."""
+
+        class StandIn:
+            brokers = [Broker("a.test", 1, 2, 3, 4), Broker("b.test", 5, 6, 7, 8)]
+
+        cluster: Any = StandIn()
+        usual = {"a.test": ["127.0.0.1:3"], "b.test": ["127.0.0.1:7"]}
+        self.assertEqual(lab.routes(cluster), {SERVICE_NAME: ["127.0.0.1:3", "127.0.0.1:7"], **usual})
+        dns = {"a.test": ["127.0.0.1:4"], "b.test": ["127.0.0.1:8"]}
+        self.assertEqual(lab.routes(cluster, dns=True), {SERVICE_NAME: ["127.0.0.1:4", "127.0.0.1:8"], **dns})

@@ -1,0 +1,68 @@
+"""A test that cannot run here says what to do about it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from unittest import mock
+
+from twisted.trial.unittest import FailTest, SkipTest, SynchronousTestCase
+
+from tests.peers import needs
+
+
+class NeedsTests(SynchronousTestCase):
+    """With a PATH in which only the test's own programs are."""
+
+    def setUp(self) -> None:
+        """No programs, no parts, nothing required."""
+        self.folder = Path(self.mktemp()).resolve()
+        self.folder.mkdir()
+        changes = {"PATH": str(self.folder), "XDG_CACHE_HOME": str(self.folder / "cache"), "REQUIRE_PEERS": ""}
+        self.enterContext(mock.patch.dict(os.environ, changes))
+
+    def program(self, name: str, script: str) -> None:
+        """A program that PATH has."""
+        file = self.folder / name
+        file.write_text(f"#!/bin/sh\n{script}\n")
+        file.chmod(0o755)
+
+    def test_missing_program(self) -> None:
+        """Its skip names one command for all that is missing."""
+        self.program("java", "")
+        skip = self.assertRaises(SkipTest, needs.require, "java", "openssl", "curl")
+        line = "apt-get install -y --no-install-recommends curl openssl"
+        self.assertEqual(str(skip), f"no openssl, curl here: {line}")
+
+    def test_missing_part(self) -> None:
+        """Its skip names the command that provides it."""
+        skip = self.assertRaises(SkipTest, needs.require, parts=["classes"])
+        self.assertEqual(str(skip), "the real peers (classes) are not provided: make peers")
+
+    def test_required(self) -> None:
+        """With REQUIRE_PEERS=1 it is a failure."""
+        with mock.patch.dict(os.environ, REQUIRE_PEERS="1"):
+            failure = self.assertRaises(FailTest, needs.require, parts=["classes"])
+        self.assertIn("make peers", str(failure))
+
+    def test_present(self) -> None:
+        """A test that has what it needs goes on."""
+        self.program("openssl", "")
+        needs.require("openssl")
+
+    def test_old_go(self) -> None:
+        """A Go that is too old to fetch a newer one is as good as none; the line says which is new enough."""
+        self.program("go", "echo go version go1.19.8 linux/amd64")
+        self.assertEqual(needs.missing(["go"]), ["go"])
+        self.assertIn("Go must be 1.21 or newer", needs.apt_line(["go"]))
+        self.program("go", "echo go version go1.26 linux/amd64")
+        self.assertEqual(needs.missing(["go"]), [])
+
+    def test_kernel_capability(self) -> None:
+        """What no package cures is a skip even with REQUIRE_PEERS=1, and is named."""
+        self.program("mount", "")
+        self.program("unshare", "echo operation not permitted >&2; exit 1")
+        with mock.patch.dict(os.environ, REQUIRE_PEERS="1"):
+            skip = self.assertRaises(SkipTest, needs.require_private_hosts)
+        expected = "kernel capability missing: a private mount namespace (operation not permitted)"
+        self.assertEqual(str(skip), expected)

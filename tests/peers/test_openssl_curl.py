@@ -1,0 +1,179 @@
+"""openssl and curl through the proxy: TLS is the two ends' affair, and nothing of it is touched."""
+
+from __future__ import annotations
+
+import ssl
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.peers.case import ProxyTestCase
+from tests.peers.children import Child
+from tests.peers.cluster import free_ports
+from tests.peers.material import BROKER_NAMES
+from tests.peers.needs import require
+from tests.peers.proxy import Proxy
+
+REQUEST = "GET / HTTP/1.0\r\n\r\n"
+
+
+class OpensslCase(ProxyTestCase):
+    """An `openssl s_server` for each broker's name, with that broker's certificate, behind a proxy."""
+
+    def setUp(self) -> None:
+        """Skips where there is no openssl."""
+        require("openssl")
+        super().setUp()
+
+    def server(self, name: str, *arguments: str, cwd: Path | None = None) -> tuple[Child, str]:
+        """A running s_server with the certificate of that name, and where it listens."""
+        pair = self.lab.material.brokers[name]
+        identity = ["-cert", str(pair.certificate), "-key", str(pair.key)]
+        server = Child(["openssl", "s_server", "-accept", "127.0.0.1:0", *identity, *arguments], cwd)
+        self.addCleanup(server.stop)
+        return server, server.wait_for_text("ACCEPT 127.0.0.1:").split()[1]
+
+    def servers(self, *arguments: str) -> Proxy:
+        """A proxy in front of one s_server for each broker's name."""
+        return self.proxy({name: [self.server(name, *arguments)[1]] for name in BROKER_NAMES})
+
+    def client_command(self, proxy: Proxy, name: str, *arguments: str) -> list[str]:
+        """An s_client that asks for the name, and goes on only if the certificate is for it."""
+        checked = ["-CAfile", str(self.lab.material.trust), "-verify_return_error", "-verify_hostname", name]
+        place = ["-connect", f"127.0.0.1:{proxy.port}", "-servername", name]
+        return ["openssl", "s_client", *place, *checked, *arguments]
+
+    def request(self, proxy: Proxy, name: str, *arguments: str) -> str:
+        """What an s_client says that asks a `-www` server for its page."""
+        return output(self.client_command(proxy, name, "-ign_eof", *arguments), REQUEST)
+
+
+def output(command: Sequence[str], given: str = "") -> str:
+    """All that the command prints until it ends by itself."""
+    done = subprocess.run(
+        command, input=given, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", timeout=30
+    )
+    return done.stdout
+
+
+class OpensslTests(OpensslCase):
+    """s_client on one side, s_server on the other."""
+
+    def test_certificate_is_the_servers(self) -> None:
+        """Each name leads to its own server, whose certificate is the one that the client sees."""
+        proxy = self.servers("-www")
+        for name in BROKER_NAMES:
+            said = self.request(proxy, name, "-showcerts")
+            self.assertIn("Verify return code: 0 (ok)", said)
+            file = self.lab.material.brokers[name].certificate
+            self.assertEqual(first_certificate(said), first_certificate(file.read_text()))
+        self.assertEqual(proxy.names(*BROKER_NAMES), list(BROKER_NAMES))
+
+    def test_name_without_route(self) -> None:
+        """The refusal is the alert that RFC 6066 has for it."""
+        proxy = self.servers("-www")
+        said = self.request(proxy, "broker-3.pulsar.test")
+        self.assertIn("unrecognized name", said)
+        (refused,) = proxy.connections()
+        self.assertEqual((refused["result"], refused["alert"]), ("no_route", "unrecognized_name"))
+
+    def test_server_that_is_down(self) -> None:
+        """It is closed without an alert."""
+        (port,) = free_ports(1)
+        proxy = self.proxy({BROKER_NAMES[0]: [f"127.0.0.1:{port}"]})
+        said = self.request(proxy, BROKER_NAMES[0])
+        self.assertIn("unexpected eof while reading", said)
+        self.assertNotIn("alert", said)
+        (failed,) = proxy.connections()
+        self.assertEqual((failed["result"], failed["alert"]), ("connect_failed", None))
+
+    def check_resumption(self, version: str) -> None:
+        """A session of one connection is taken up by the next."""
+        proxy = self.servers("-www")
+        session = self.lab.new_folder() / "session"
+        said = self.request(proxy, BROKER_NAMES[0], version, "-sess_out", str(session))
+        self.assertIn("New, TLSv1", said)
+        self.assertIn("Reused, TLSv1", self.request(proxy, BROKER_NAMES[0], version, "-sess_in", str(session)))
+        self.assertEqual(len(proxy.names(BROKER_NAMES[0], BROKER_NAMES[0])), 2)
+
+    def test_resumption_tls12(self) -> None:
+        """By a session ticket of TLS 1.2."""
+        self.check_resumption("-tls1_2")
+
+    def test_resumption_tls13(self) -> None:
+        """By a pre-shared key of TLS 1.3."""
+        self.check_resumption("-tls1_3")
+
+    def test_early_data(self) -> None:
+        """What a client sends before the handshake is done arrives as early data."""
+        name = BROKER_NAMES[0]
+        server, place = self.server(name, "-early_data", "-tls1_3")
+        proxy = self.proxy({name: [place]})
+        folder = self.lab.new_folder()
+        session, early = folder / "session", folder / "early"
+        early.write_text("before the handshake was done\n")
+        # What the server says comes after the tickets that make a session.
+        server.write("welcome\n")
+        self.converse(self.client_command(proxy, name, "-sess_out", str(session)), "welcome")
+        again = self.client_command(proxy, name, "-sess_in", str(session), "-early_data", str(early))
+        self.converse(again, "Early data was accepted")
+        server.wait_for_text("before the handshake was done")
+        self.assertIn("Early data received:", server.lines)
+        self.assertEqual(proxy.names(name, name), [name, name])
+
+    def converse(self, command: Sequence[str], awaited: str) -> None:
+        """Runs an s_client, which leaves when it has printed what is awaited."""
+        client = Child(command)
+        self.addCleanup(client.stop)
+        client.wait_for_text(awaited)
+        client.write("Q\n")
+        client.wait()
+
+
+class CurlTests(OpensslCase):
+    """curl, that is told where to find a name, and verifies that it has found it."""
+
+    def setUp(self) -> None:
+        """Skips where there is no curl."""
+        require("curl")
+        super().setUp()
+
+    def page(self, url: str, *arguments: str) -> str:
+        """What curl prints, and s_server's page says how it was asked for."""
+        return output(["curl", "--silent", "--show-error", "--cacert", str(self.lab.material.trust), *arguments, url])
+
+    def test_connect_to(self) -> None:
+        """A name is connected to the proxy's address."""
+        proxy = self.servers("-www")
+        name = BROKER_NAMES[1]
+        page = self.page(f"https://{name}/", "--connect-to", f"{name}:443:127.0.0.1:{proxy.port}")
+        self.assertIn("Secure Renegotiation IS", page)
+        self.assertEqual(proxy.names(name), [name])
+
+    def test_resolve(self) -> None:
+        """A name resolves to the proxy's address."""
+        proxy = self.servers("-www")
+        name = BROKER_NAMES[0]
+        page = self.page(f"https://{name}:{proxy.port}/", "--resolve", f"{name}:{proxy.port}:127.0.0.1")
+        self.assertIn("Secure Renegotiation IS", page)
+        self.assertEqual(proxy.names(name), [name])
+
+    def test_large_file(self) -> None:
+        """A file of 5 MB arrives whole."""
+        folder = self.lab.new_folder()
+        content = bytes(range(256)) * 20_000
+        (folder / "file").write_bytes(content)
+        got = folder / "got"
+        name = BROKER_NAMES[0]
+        _, target = self.server(name, "-WWW", cwd=folder)
+        proxy = self.proxy({name: [target]})
+        place = f"{name}:443:127.0.0.1:{proxy.port}"
+        said = self.page(f"https://{name}/file", "--http0.9", "--connect-to", place, "--output", str(got))
+        self.assertTrue(got.exists(), said)
+        self.assertEqual(got.read_bytes(), content)
+
+
+def first_certificate(text: str) -> bytes:
+    """The first PEM certificate in the text, as DER."""
+    begin, end = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
+    return ssl.PEM_cert_to_DER_cert(begin + text.split(begin, 1)[1].split(end, 1)[0] + end)

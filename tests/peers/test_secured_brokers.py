@@ -1,0 +1,51 @@
+"""Brokers that want to know who is there: TLS client authentication and tokens, end to end through the proxy."""
+
+from __future__ import annotations
+
+from tests.peers import lab
+from tests.peers.case import PulsarTestCase
+from tests.peers.clients import Outcome
+from tests.peers.material import CLIENT_ROLE
+
+
+class SecuredBrokerTests(PulsarTestCase):
+    """The Java client; every broker demands a client certificate in the handshake, and knows roles."""
+
+    def attempt(self, name: str, role: str, certified: bool = True, **more: object) -> tuple[Outcome, str]:
+        """What a client does in a namespace of its own, where the role may send and read."""
+        cluster = self.lab.secured
+        cluster.create_namespace(f"public/{name}")
+        cluster.allow(f"public/{name}", role)
+        topic = f"persistent://public/{name}/t"
+        self.routed = self.proxy(lab.routes(cluster))
+        client = self.lab.material.client
+        certificate = {"cert": client.certificate, "key": client.key} if certified else {}
+        return self.java(self.routed, [topic], timeout=6, **certificate, **more), topic
+
+    def test_client_certificate(self) -> None:
+        """The broker sees the client's own certificate, and takes the role from it."""
+        outcome, topic = self.attempt("certified", CLIENT_ROLE)
+        self.assert_all_came_back(outcome, [topic])
+
+    def test_no_client_certificate(self) -> None:
+        """Without one the broker ends the handshake; the proxy had no part in that."""
+        outcome, _ = self.attempt("uncertified", CLIENT_ROLE, certified=False)
+        self.failure(outcome)
+        logged = self.routed.connections(lambda log: len(log) >= 2)
+        self.assertEqual({line["alert"] for line in logged}, {None})
+        self.assertGreater(min(line["bytes_down"] for line in logged), 0)
+
+    def test_token(self) -> None:
+        """A token passes inside the tunnel, and gives the role its rights."""
+        outcome, topic = self.attempt("tokens", "app", token=self.lab.material.tokens["app"])
+        self.assert_all_came_back(outcome, [topic])
+
+    def test_role_without_rights(self) -> None:
+        """The role counts, not the certificate that came with it."""
+        outcome, _ = self.attempt("others", CLIENT_ROLE, token=self.lab.material.tokens["app"])
+        self.assertIn("Authorization", self.failure(outcome)["root"])
+
+    def test_bad_token(self) -> None:
+        """A token that somebody else signed is refused by the broker, in Pulsar's own words."""
+        outcome, _ = self.attempt("forged", "app", token=self.lab.material.bad_token)
+        self.assertIn("Authentication", self.failure(outcome)["root"])
