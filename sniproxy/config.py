@@ -77,7 +77,7 @@ def parse(text: str, filename: str, access_log: str | None = None) -> Configurat
     """
     try:
         data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # also for a number or a nesting without end
         raise ConfigError(f"{filename}: this is not TOML: {error}") from error
     configuration = _checked(data, filename)
     if access_log == "":
@@ -110,8 +110,8 @@ def _checked(data: dict[str, Any], filename: str) -> Configuration:
     resolvers = check.resolvers(file.resolver)
     routes = check.routes(file.route, {listener.name for listener in listeners}, resolvers)
     access_log = file.access_log.path if file.access_log else None
-    if access_log == "":
-        raise check.error("access_log.path", "", _NO_PATH)
+    if access_log is not None and (not access_log or "\0" in access_log):
+        raise check.error("access_log.path", access_log, _NO_PATH)
     if access_log not in (None, "-") and filename != COMMAND_LINE:
         access_log = str(PurePath(filename).parent / str(access_log))
     return Configuration(
@@ -141,6 +141,7 @@ class _Check:
             cure = 'write [[listener]] with endpoint = "tcp:4443" (on the command line: --listen tcp:4443)'
             raise ConfigError(f"{self.filename}: listener: there is none; {cure}")
         listeners: dict[str, Listener] = {}
+        bound: set[tuple[str | None, int | None]] = set()
         for number, table in enumerate(tables):
             key = f"listener[{number}].endpoint"
             try:
@@ -148,10 +149,13 @@ class _Check:
             except BadEndpoint as error:
                 raise self.error(key, table.endpoint, str(error)) from error
             name = table.endpoint if table.name is None else table.name
-            if not name.strip():
-                raise self.error(f"listener[{number}].name", name, "give it a name, or leave the key out")
+            if not name.strip() or not name.isprintable():
+                raise self.error(f"listener[{number}].name", name, "give it a printable name, or leave the key out")
             if name in listeners:
                 raise self.error(f"listener[{number}].name", name, "another listener has this name; give each its own")
+            if endpoint.port and (endpoint.host, endpoint.port) in bound:
+                raise self.error(key, table.endpoint, "another listener has this address; each needs its own")
+            bound.add((endpoint.host, endpoint.port))
             listeners[name] = Listener(name, endpoint)
         return tuple(listeners.values())
 

@@ -33,15 +33,23 @@ from sniproxy.wire.clienthello import ClientHello, HelloError, HelloTooLong, Not
 
 log = Logger()
 
+QUIET = 60.0
+"""Seconds before a resolver's failure is logged with its traceback again; the access log has each."""
+
 
 @attrs.define
 class LiveRoute:
-    """A route with its resolver made. @ivar turns: whose turn it is among the targets."""
+    """A route with its resolver made.
+
+    @ivar turns: whose turn it is among the targets.
+    @ivar quiet_until: the reactor's time before which a failure of the resolver is not logged again.
+    """
 
     server_name: str
     listener: str | None
     resolver: ServerNameResolver
     turns: Turns = attrs.field(factory=Turns)
+    quiet_until: float = 0.0
 
 
 @attrs.frozen
@@ -125,6 +133,7 @@ class Conversation:
             hello, received = await self._hello()
             route = self._route(hello)
             targets = await self._resolve(route, hello)
+            self._unless_ended()
             upstream = await self._dial(targets)
             ending = await self._tunnel(upstream, received)
             record.result, record.reason = ending.result, ending.reason
@@ -137,6 +146,11 @@ class Conversation:
             log.failure("Connection {id} failed: a fault of the proxy", id=record.id)
             record.result, record.reason = Result.INTERNAL_ERROR, "a fault of the proxy: see its log"
         self._finish()
+
+    def _unless_ended(self) -> None:
+        """A resolver may have swallowed the cancellation that was meant for us."""
+        if self._ending is not None:
+            raise CancelledError
 
     async def _hello(self) -> tuple[ClientHello, bytes]:
         assert self._sock is not None
@@ -198,7 +212,9 @@ class Conversation:
         except Exception as error:
             if self._ending is not None:  # not the resolver: we are being ended
                 raise
-            log.failure("The resolver of route {route} failed", route=route.server_name)
+            if reactor.seconds() >= route.quiet_until:
+                route.quiet_until = reactor.seconds() + QUIET
+                log.failure("The resolver of route {route} failed", route=route.server_name)
             raise _Refusal(Result.RESOLVER_FAILED, f"the resolver failed: {type(error).__name__}: {error}") from error
         finally:
             record.resolve_s = reactor.seconds() - began

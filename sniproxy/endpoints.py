@@ -55,6 +55,8 @@ def parse_endpoint(text: str) -> Endpoint:
     if not arguments:
         raise BadEndpoint("it is a Twisted server endpoint string, as in tcp:4443:interface=127.0.0.1")
     positional = [value for value in arguments if "=" not in value]
+    if "" in positional[1:] and kind in ("tcp", "tcp6"):
+        raise BadEndpoint(r"the colons of an IPv6 address are escaped, as in tcp6:4443:interface=\:\:1")
     keys = dict(value.split("=", 1) for value in arguments if "=" in value)
     whole = text.strip()
     if kind in ("tcp", "tcp6", "unix") and "backlog" not in keys and len(positional) < 3:

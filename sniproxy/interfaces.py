@@ -14,6 +14,8 @@ from typing import Any, Protocol
 import attrs
 from zope.interface import Attribute, Interface
 
+from sniproxy.names import server_name
+
 
 @attrs.frozen
 class Request:
@@ -31,9 +33,13 @@ class Request:
     listener: str
 
 
+def _is_host(target: object, attribute: object, host: str) -> None:
+    server_name(host)
+
+
 @attrs.frozen
 class Target:
-    """One place to dial.
+    """One place to dial. Made with something else than its fields say, it raises ValueError or TypeError.
 
     @ivar host: a host name or an IP address without brackets.
     @ivar port: 1 to 65535.
@@ -41,9 +47,11 @@ class Target:
     @ivar label: how logs call it; empty: ``host:port``.
     """
 
-    host: str
-    port: int
-    weight: int = 1
+    host: str = attrs.field(validator=_is_host)
+    port: int = attrs.field(
+        validator=[attrs.validators.instance_of(int), attrs.validators.ge(1), attrs.validators.le(65535)]
+    )
+    weight: int = attrs.field(default=1, validator=[attrs.validators.instance_of(int), attrs.validators.ge(0)])
     label: str = ""
 
     def __str__(self) -> str:

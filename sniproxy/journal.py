@@ -14,11 +14,9 @@ from typing import Any
 from twisted.logger import Logger
 
 from sniproxy.events import Connection, Observer, Result
+from sniproxy.text import amount, bounded
 
 log = Logger()
-
-MOST_TEXT = 300
-"""Characters of a text in the log that a peer may have had a part in."""
 
 SUM_SECONDS = 10
 """Seconds in which repeated refusals of one client and name become one line more."""
@@ -65,29 +63,6 @@ def readable_line(connection: Connection) -> str:
     if connection.reason:
         line += f"  ({bounded(connection.reason)})"
     return line
-
-
-def amount(count: int) -> str:
-    """Bytes, as a person says them: ``517 B``, ``4.7 kB``."""
-    if count < 1000:
-        return f"{count} B"
-    size = float(count)
-    for unit in ("kB", "MB", "GB"):
-        size /= 1000
-        if size < 999.95:
-            return f"{size:.1f} {unit}"
-    return f"{size / 1000:.1f} TB"
-
-
-def counted(count: int, what: str) -> str:
-    """``1 tunnel``, ``2 tunnels``."""
-    return f"{count} {what}{'' if count == 1 else 's'}"
-
-
-def bounded(text: str) -> str:
-    """Printable, and at most L{MOST_TEXT} characters."""
-    text = "".join(c if c.isascii() and c.isprintable() else ascii(c)[1:-1] for c in text[: MOST_TEXT + 1])
-    return text if len(text) <= MOST_TEXT else text[: MOST_TEXT - 3] + "..."
 
 
 class Readable:

@@ -23,6 +23,20 @@ _RETRY = 1.0
 STANDARD_OUTPUT = "-"
 
 
+class CannotOpen(Exception):
+    """The file cannot be opened; the message says why."""
+
+
+def _flags(path: str) -> int:
+    try:
+        fifo = stat.S_ISFIFO(os.stat(path).st_mode)
+    except OSError:  # open says why
+        fifo = False
+    # A FIFO opened for reading, too, can be opened while nobody reads it, and its readers may come and go.
+    access = os.O_RDWR if fifo else os.O_WRONLY | os.O_APPEND | os.O_CREAT
+    return access | os.O_CLOEXEC | os.O_NONBLOCK
+
+
 class LineWriter:
     """Appends lines to a file.
 
@@ -31,7 +45,7 @@ class LineWriter:
     """
 
     def __init__(self, reactor: Any, path: str) -> None:
-        """@raise OSError: the file cannot be opened."""
+        """@raise CannotOpen: the file cannot be opened."""
         self.lost = 0
         self._reactor = reactor
         self._path = path
@@ -40,7 +54,10 @@ class LineWriter:
         self._timer: Any = None
         self._troubled = False
         self._torn = False
-        self._fd = self._open()
+        try:
+            self._fd = self._open()
+        except OSError as error:
+            raise CannotOpen(f"access log {path}: cannot be opened: {error.strerror}") from error
 
     @property
     def on_terminal(self) -> bool:
@@ -86,11 +103,7 @@ class LineWriter:
         os.close(self._fd)
 
     def _open(self) -> int:
-        if self._path == STANDARD_OUTPUT:
-            fd = os.dup(1)
-        else:
-            # NONBLOCK: opening a FIFO that nobody reads must not stop the proxy; for files it means nothing.
-            fd = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o640)
+        fd = os.dup(1) if self._path == STANDARD_OUTPUT else os.open(self._path, _flags(self._path), 0o640)
         self._may_block = not stat.S_ISREG(os.fstat(fd).st_mode)
         return fd
 

@@ -11,9 +11,14 @@ from typing import Any
 
 import msgspec
 
+from sniproxy.text import bounded, printable
+
 
 class ConfigError(Exception):
-    """The configuration cannot be used. The message names the place and the cure."""
+    """The configuration cannot be used. The message names the place and the cure, in one line of printable ASCII."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(message))
 
 
 class ListenerTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -80,7 +85,7 @@ def _readable(error: msgspec.ValidationError, data: object, filename: str) -> Co
     missing = re.search(r"missing required field `(.*)`", message)
     if unknown:
         table = _at(data, key)
-        place = _one_line(f"{key}.{unknown[1]}" if key else unknown[1])
+        place = f"{key}.{unknown[1]}" if key else unknown[1]
         value = table.get(unknown[1]) if isinstance(table, dict) else None
         known = _known_keys(key)
         close = difflib.get_close_matches(unknown[1], known, n=1)
@@ -138,9 +143,4 @@ def shown(value: object) -> str:
     if value is None:
         return "(absent)"
     text = str(value).lower() if isinstance(value, bool) else f'"{value}"' if isinstance(value, str) else repr(value)
-    text = _one_line(text)
-    return text if len(text) <= 80 else text[:77] + "..."
-
-
-def _one_line(text: str) -> str:
-    return text.encode("unicode_escape").decode("ascii")
+    return bounded(text, 80)

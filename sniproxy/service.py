@@ -22,7 +22,7 @@ from sniproxy.config import Configuration, Listener, ResolverTable, Route
 from sniproxy.conversation import Conversation, House, LiveRoute, Routing
 from sniproxy.events import Connection, Observer, Result
 from sniproxy.interfaces import BadOption, ServerNameResolver
-from sniproxy.journal import Journal, Readable, counted, json_line, own_log
+from sniproxy.journal import Journal, Readable, json_line, own_log
 from sniproxy.linewriter import LineWriter
 from sniproxy.net import copying, splicing
 from sniproxy.net.dialer import Dialer
@@ -34,8 +34,15 @@ from sniproxy.net.relay import Ending, Way
 from sniproxy.resolvers import make_resolver
 from sniproxy.routing.table import RouteTable
 from sniproxy.schema import ConfigError, shown
+from sniproxy.text import counted
 
 log = Logger()
+
+
+RESERVE = 64
+"""Descriptors that connections leave to the reactor, the log and the pipes between sockets."""
+
+_AT_ONCE = Ending(Result.SHUTDOWN, "the proxy was told to stop at once")
 
 
 class _NoProtocol(Factory):
@@ -120,8 +127,10 @@ class ProxyService(Service):
         self._closer = Closer(reactor)
         self._guard = LoopGuard()
         self._acceptors: list[Acceptor] = []
+        self._descriptors = 0
         self._live: set[Conversation] = set()
         self._count = 0
+        self._at_once = False
         self._drain_timer: Any = None
         self._drained: Deferred[None] | None = None
         self._writer: LineWriter | None = None
@@ -135,15 +144,15 @@ class ProxyService(Service):
         """Open the access log and listen.
 
         @raise CannotListenError: an address cannot be listened on; nothing listens then.
-        @raise OSError: the access log cannot be opened.
+        @raise CannotOpen: the access log cannot be opened.
         """
-        raise_descriptor_limit()
+        self._descriptors = raise_descriptor_limit()
         self._open_access_log()
         self._house = House(
             self._reactor,
             self._routing,
             self.configuration.timeouts,
-            Dialer(self._reactor, self._guard.denies),
+            Dialer(self._reactor, self._guard.denies, self._closer),
             self._closer,
             self._way,
             self._tell,
@@ -172,14 +181,14 @@ class ProxyService(Service):
         for conversation in list(self._live):
             if not conversation.tunnelling:
                 conversation.end(Ending(Result.SHUTDOWN, "the proxy is stopping"))
-        seconds = self.configuration.timeouts.drain
+        seconds = 0.0 if self._at_once else self.configuration.timeouts.drain
         if self._live and seconds:
             tunnels = counted(len(self._live), "tunnel")
             log.info("draining for at most {seconds:g} s: {tunnels}", tunnels=tunnels, seconds=seconds)
             ending = Ending(Result.DRAINED, f"still open {seconds:g} s after the proxy began to stop")
             self._drain_timer = self._reactor.callLater(seconds, self._end_all, ending)
         elif self._live:
-            self.end_now()
+            self._end_all(_AT_ONCE)
         self._check_drained()
         drained = self._drained
         return (
@@ -189,8 +198,9 @@ class ProxyService(Service):
         )
 
     def end_now(self) -> None:
-        """While it drains: end all tunnels at once."""
-        self._end_all(Ending(Result.SHUTDOWN, "the proxy was told to stop at once"))
+        """End all tunnels at once: while it drains, or when it will be told to drain."""
+        self._at_once = True
+        self._end_all(_AT_ONCE)
         self._closer.close_now()
 
     def reopen_access_log(self) -> None:
@@ -203,13 +213,13 @@ class ProxyService(Service):
         failure: list[Failure] = []
         # The endpoints that give a plain socket bind at once; the Deferred has fired when listen() returns.
         endpoint.listen(_NoProtocol()).addCallbacks(port.append, failure.append)
-        if failure:
-            failure[0].raiseException()
         try:
+            if failure:
+                failure[0].raiseException()
             if not port:
                 raise NoSocket("this kind of endpoint does not listen at once")
-            acceptor = Acceptor(self._reactor, port[0], listener.name, self._accepting(listener.name))
-        except NoSocket as error:
+            acceptor = Acceptor(self._reactor, port[0], listener.name, self._accepting(listener.name), self._has_room)
+        except (NoSocket, OSError) as error:
             raise CannotListenError(listener.endpoint.text, None, error) from error
         self._acceptors.append(acceptor)
         address = acceptor.address
@@ -228,6 +238,11 @@ class ProxyService(Service):
             conversation.begin(self._ended)
 
         return accepted
+
+    def _has_room(self) -> bool:
+        """Whether the descriptors suffice for one more connection and its dial; pipes make do with what is left."""
+        reserve = min(RESERVE, self._descriptors // 4)
+        return 2 * (len(self._live) + 1) + len(self._closer) <= self._descriptors - reserve
 
     def _ended(self, conversation: Conversation) -> None:
         self._live.discard(conversation)

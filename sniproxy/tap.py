@@ -18,15 +18,12 @@ from twisted.python import usage
 
 from sniproxy import check
 from sniproxy.config import Configuration, from_options, parse
-from sniproxy.journal import counted
-from sniproxy.linewriter import STANDARD_OUTPUT
+from sniproxy.linewriter import STANDARD_OUTPUT, CannotOpen
 from sniproxy.schema import ConfigError
 from sniproxy.service import ProxyService, why_not_listening
+from sniproxy.text import counted
 
 log = Logger()
-
-RESOLVING_THREADS = 32
-"""Host names of targets that are resolved at once; Twisted's own pool, 10, is filled by ten that hang."""
 
 
 class Options(usage.Options):
@@ -102,7 +99,7 @@ class Options(usage.Options):
         if self._listen or self._routes:
             raise ConfigError("--config and --listen or --route do not go together: write them into the file")
         try:
-            with open(path, encoding="utf-8") as file:
+            with open(path, encoding="utf-8-sig") as file:
                 text = file.read()
         except (OSError, UnicodeDecodeError) as error:
             why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
@@ -125,7 +122,8 @@ class Command(Service):
         self._reactor = reactor
         self._proxy = options.proxy
         self._warnings = options.warnings
-        self._previous: Any = None
+        self._previous: dict[int, Any] = {}
+        self._told_to_stop = False
 
     def privilegedStartService(self) -> None:
         """Listen, while ports below 1024 are still allowed."""
@@ -133,33 +131,46 @@ class Command(Service):
             self._proxy.startService()
         except CannotListenError as error:
             _fail_logged(why_not_listening(error))
-        except OSError as error:
-            _fail_logged(f"access log {self._proxy.configuration.access_log}: cannot be opened: {error.strerror}")
+        except CannotOpen as error:
+            _fail_logged(str(error))
         for warning in self._warnings:
             log.warn("warning: {warning}", warning=warning)
-        self._reactor.suggestThreadPoolSize(RESOLVING_THREADS)
-        self._previous = signal.getsignal(signal.SIGUSR1)
-        signal.signal(signal.SIGUSR1, self._reopen)
-        # Said when signals are listened to, too.
-        self._reactor.callWhenRunning(self._say_ready)
+        # When it runs, Twisted has put its own handlers there, which ours call.
+        self._reactor.callWhenRunning(self._run)
 
     def stopService(self) -> Deferred[None]:
-        """Drain. A signal from now on ends at once."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: self._reactor.callFromThread(self._proxy.end_now))
+        """Drain."""
         return self._proxy.stopService()
 
-    def _say_ready(self) -> None:
+    def _run(self) -> None:
+        for number, handler in (
+            (signal.SIGTERM, self._stop),
+            (signal.SIGINT, self._stop),
+            (signal.SIGUSR1, self._reopen),
+        ):
+            self._previous[number] = signal.signal(number, handler)
         log.info(
             "ready: {routes}, {descriptors} descriptors",
             routes=counted(len(self._proxy.configuration.routes), "route"),
             descriptors=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
         )
 
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        """The first signal drains, as Twisted stops; the next one ends at once."""
+        if self._told_to_stop:
+            self._reactor.callFromThread(self._proxy.end_now)
+        else:
+            self._told_to_stop = True
+            self._pass_on(number, frame)
+
     def _reopen(self, number: int, frame: FrameType | None) -> None:
         self._reactor.callFromThread(self._proxy.reopen_access_log)
-        if callable(self._previous):  # twistd rotates its own log by this signal
-            self._previous(number, frame)
+        self._pass_on(number, frame)  # twistd rotates its own log by this signal
+
+    def _pass_on(self, number: int, frame: FrameType | None) -> None:
+        previous = self._previous.get(number)
+        if callable(previous):
+            previous(number, frame)
 
 
 def makeService(options: Options) -> IService:

@@ -24,6 +24,7 @@ PURE = (
     "sniproxy.endpoints",
     "sniproxy.config",
     "sniproxy.schema",
+    "sniproxy.text",
     "sniproxy.check",
     "sniproxy.events",
     "sniproxy.interfaces",
@@ -134,8 +135,8 @@ class RoomTests(SynchronousTestCase):
         self.only(self.room("sniproxy.names", "sniproxy.pulsar.frames", "sniproxy.endpoints"), ())
 
     def test_interfaces(self) -> None:
-        """The words for plugins depend on no room of ours."""
-        self.only(self.room("sniproxy.interfaces"), ())
+        """The words for plugins depend on no room of ours, but for how names are written."""
+        self.only(self.room("sniproxy.interfaces"), ("sniproxy.names",))
 
     def test_resolvers(self) -> None:
         """Resolvers import the interfaces, pure modules, each other, and Twisted: what a third party's can import."""
@@ -148,7 +149,10 @@ class RoomTests(SynchronousTestCase):
 
     def test_side_rooms(self) -> None:
         """The access log is fed by events; it knows no connection."""
-        self.only(self.room("sniproxy.journal", "sniproxy.linewriter"), ("sniproxy.events", "sniproxy.linewriter"))
+        self.only(
+            self.room("sniproxy.journal", "sniproxy.linewriter"),
+            ("sniproxy.events", "sniproxy.text", "sniproxy.linewriter"),
+        )
 
     def test_top(self) -> None:
         """Nobody imports tap; the service is tap's, and the demo's, which embeds it."""

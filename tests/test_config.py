@@ -138,6 +138,13 @@ class ErrorTests(configerrors.ErrorCase):
         """What is not TOML is refused with the parser's line."""
         self.refused_file("[[listener]]\nendpoint = tcp", "not TOML", "line 2")
 
+    def test_without_end(self) -> None:
+        """A number or a nesting without end is an error like any other; control characters reach no terminal."""
+        self.refused("x = " + "9" * 5000, "not TOML")
+        self.refused("x = " + "[" * 5000, "not TOML")
+        self.refused('[resolver."\\u001b[1m"]', r"resolver.\x1b[1m.type")
+        self.refused('[access_log]\npath = "a\\u0000b"', "access_log.path")
+
     def test_no_listener(self) -> None:
         """Without a listener there is nothing to do."""
         for text in ("", "listener = []"):
@@ -153,6 +160,11 @@ class ErrorTests(configerrors.ErrorCase):
             ("tcp:x", "a number from 0"),
         ):
             self.refused_file(f'[[listener]]\nendpoint = "{endpoint}"', f'listener[0].endpoint = "{endpoint}"', cure)
+
+    def test_same_address(self) -> None:
+        """Two listeners cannot have one address; two free ports are no trouble."""
+        self.refused('[[listener]]\nendpoint = "tcp:4443"\nname = "b"', "listener[1].endpoint", "has this address")
+        parse('[[listener]]\nendpoint = "tcp:0"\nname = "a"\n[[listener]]\nendpoint = "tcp:0"\nname = "b"', "f.toml")
 
     def test_listener_names(self) -> None:
         """Listeners have names of their own, given or not."""

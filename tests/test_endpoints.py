@@ -15,6 +15,10 @@ class ParseEndpointTests(SynchronousTestCase):
     def refused(self, text: str) -> str:
         return str(self.assertRaises(BadEndpoint, parse_endpoint, text))
 
+    def test_ipv6_colons(self) -> None:
+        """An IPv6 address whose colons are not escaped is told how to."""
+        self.assertIn("escaped", self.refused("tcp6:4443:interface=::1"))
+
     def test_tcp(self) -> None:
         """Host and port of TCP endpoints are read, by name or by place."""
         for text, kind, host, port in (

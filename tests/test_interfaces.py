@@ -24,7 +24,14 @@ class ValueTests(SynchronousTestCase):
         self.assertEqual(str(Target("2001:db8::7", 6651)), "[2001:db8::7]:6651")
         self.assertEqual(str(Target("a.test", 6651, label="broker one")), "broker one")
 
-    def test_targets_of_aresolution(self) -> None:
+    def test_bad_targets(self) -> None:
+        """A target that cannot be dialled cannot be made, so that a resolver's fault is seen where it happens."""
+        for arguments in (("a", 0), ("a", 70000), ("", 1), ("a b", 1), ("x" * 64, 1), ("a", 1, -1)):
+            self.assertRaises(ValueError, Target, *arguments)
+        for wrong in (("a", "6651"), ("a", 1, "2")):
+            self.assertRaises(TypeError, Target, *wrong)
+
+    def test_targets_of_a_resolution(self) -> None:
         """Any iterable of targets becomes a tuple; the answer holds until the configuration changes."""
         answer = Resolution(Target(host, 1) for host in "ab")
         self.assertEqual(answer.targets, (Target("a", 1), Target("b", 1)))

@@ -10,7 +10,8 @@ from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.events import Connection, Result
-from sniproxy.journal import MOST_TEXT, Journal, Readable, amount, bounded, json_line, own_log, readable_line
+from sniproxy.journal import Journal, Readable, json_line, own_log, readable_line
+from sniproxy.text import MOST_TEXT
 from sniproxy.wire.alerts import Alert
 
 
@@ -99,32 +100,6 @@ class ReadableLineTests(SynchronousTestCase):
         self.assertRegex(line, r"^no_route .* x\.test +alert unrecognized_name +\(no route has this name\)$")
         nameless = readable_line(ended(Result.NO_SERVER_NAME, reason="a\nb\x1b"))
         self.assertRegex(nameless, r" -  \(a\\nb\\x1b\)$")
-
-
-class TextTests(SynchronousTestCase):
-    """amount and bounded."""
-
-    def test_amount(self) -> None:
-        """Bytes in the unit that leaves one to three digits."""
-        for count, said in (
-            (0, "0 B"),
-            (999, "999 B"),
-            (1000, "1.0 kB"),
-            (4_700, "4.7 kB"),
-            (999_949, "999.9 kB"),
-            (999_999, "1.0 MB"),
-            (2_500_000_000, "2.5 GB"),
-            (7_000_000_000_000, "7.0 TB"),
-        ):
-            self.assertEqual(amount(count), said)
-
-    def test_bounded(self) -> None:
-        """Printable ASCII stays; the rest is escaped; the length has a limit, told by three dots."""
-        self.assertEqual(bounded('it\'s "plain"'), 'it\'s "plain"')
-        self.assertEqual(bounded("\xe9\n\u20ac\U0001f600\x7f"), "\\xe9\\n\\u20ac\\U0001f600\\x7f")
-        self.assertEqual(bounded("x" * MOST_TEXT), "x" * MOST_TEXT)
-        for text in ("x" * (MOST_TEXT + 1), "x" * 10**6, "\0" * MOST_TEXT):
-            self.assertEqual((len(bounded(text)), bounded(text)[-3:]), (MOST_TEXT, "..."))
 
 
 class ReadableTests(SynchronousTestCase):

@@ -12,6 +12,7 @@ from twisted.internet.error import CannotListenError
 
 from sniproxy.config import parse
 from sniproxy.events import Result
+from sniproxy.linewriter import CannotOpen
 from sniproxy.net.copying import CopyDirection
 from sniproxy.net.splicing import SpliceDirection
 from sniproxy.schema import ConfigError
@@ -130,7 +131,7 @@ class AccessLogTests(SocketTestCase):
 
     def test_cannot_be_opened(self) -> None:
         """A log that cannot be opened is an error, and nothing listens."""
-        self.assertRaises(OSError, Proxy, self, route("127.0.0.1:9") + '[access_log]\npath = "/nonexistent/x"\n')
+        self.assertRaises(CannotOpen, Proxy, self, route("127.0.0.1:9") + '[access_log]\npath = "/nonexistent/x"\n')
 
     async def test_silent_connections(self) -> None:
         """Who leaves without a byte is counted, and not logged."""
@@ -141,6 +142,38 @@ class AccessLogTests(SocketTestCase):
         self.assertEqual("1 closed without a byte", proxy.service._journal.summary())
         await proxy.service.stopService()
         self.assertEqual("", path.read_text())
+
+
+class DescriptorTests(SocketTestCase):
+    """Near the limit of open files."""
+
+    async def test_connections_wait(self) -> None:
+        """When the descriptors would not suffice for a dial, new connections wait until another one has ended."""
+        backend = Backend(self)
+        proxy = Proxy(self, route(backend.address))
+        self.patch(proxy.service, "_descriptors", 4)  # one is kept in reserve: one connection and its dial
+        with proxy.connect() as first, proxy.connect() as second:
+            first.sendall(hello(name=NAME))
+            second.sendall(hello(name=NAME))
+            with await in_thread(backend.accept) as upstream:
+                await in_thread(read_exactly, upstream, len(hello(name=NAME)))
+                self.assertEqual(1, len(proxy.service._live))
+                first.close()
+            with await in_thread(backend.accept) as upstream:
+                await in_thread(read_exactly, upstream, len(hello(name=NAME)))
+        self.assertEqual(Result.OK, (await proxy.ended(1)).result)
+
+    async def test_told_before(self) -> None:
+        """Told to end at once before it was told to stop, it does not drain."""
+        backend = Backend(self)
+        proxy = Proxy(self, route(backend.address))
+        with proxy.connect() as client:
+            client.sendall(hello(name=NAME))
+            with await in_thread(backend.accept) as upstream:
+                await in_thread(read_exactly, upstream, len(hello(name=NAME)))
+                proxy.service._at_once = True
+                await proxy.service.stopService()
+        self.assertEqual(Result.SHUTDOWN, proxy.records[0].result)
 
 
 class DrainTests(SocketTestCase):

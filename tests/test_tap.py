@@ -123,6 +123,9 @@ class CheckTests(TestCase):
             (("--config", str(binary)), f"{binary}: cannot be read: it is not UTF-8"),
             (("--config", bad, "--listen", "tcp:1"), "--config and --listen or --route do not go together"),
             ((), "nothing to do: give --config FILE"),
+            (("--listen", "foo:1", "--check"), "Twisted cannot use this endpoint"),
+            (("--listen", "systemd:domain=INET:index=0"), "a descriptor that systemd did not pass"),
+            (("--listen", "unix:/nonexistent/socket"), "cannot listen on unix:/nonexistent/socket"),
             (("--listen", "tls:4443"), 'command line: --listen = "tls:4443": it would end TLS at the proxy'),
             (("--listen", "tcp:4443", "--route", "a"), "write NAME=HOST:PORT"),
             (("--listen", "tcp:0:interface=127.0.0.1", "--access-log", "/nonexistent/x"), "cannot be opened"),
@@ -193,6 +196,24 @@ class ProcessTests(TestCase):
         self.assertEqual(1, status)
         self.assertIn(f"Address already in use; it is held by pid {os.getpid()}", err)
         self.assertNotIn("Traceback", out + err)
+
+    def test_two_signals_at_once(self) -> None:
+        """Two signals in one round of the reactor: the second one is not lost."""
+        with socket.create_server(("127.0.0.1", 0)) as backend:
+            backend.settimeout(PATIENCE)
+            target = f"127.0.0.1:{backend.getsockname()[1]}"
+            proxy = Running(self, ("-l", "tcp:0:interface=127.0.0.1", "-r", f"a.test={target}", "-a", "-"))
+            with socket.create_connection(proxy.address, timeout=PATIENCE) as client:
+                client.sendall(hello(name="a.test"))
+                upstream, _ = backend.accept()
+                with upstream:
+                    upstream.recv(1)
+                    proxy.process.send_signal(signal.SIGSTOP)
+                    proxy.process.send_signal(signal.SIGINT)
+                    proxy.process.send_signal(signal.SIGTERM)
+                    _, said = proxy.finish(signal.SIGCONT)
+        self.assertIn('"result": "shutdown"', said)
+        self.assertNotIn("Traceback", said)
 
     def test_drain_and_second_signal(self) -> None:
         """The first signal drains; the second one ends at once."""

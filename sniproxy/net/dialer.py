@@ -10,21 +10,21 @@ from itertools import zip_longest
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IAddress, IHostResolution, IResolutionReceiver
 from twisted.python.failure import Failure
-from zope.interface import implementer
 
 from sniproxy.events import Result
 from sniproxy.interfaces import Target
 from sniproxy.names import ip_literal
 from sniproxy.net.descriptor import SocketDescriptor
+from sniproxy.net.linger import Closer
+from sniproxy.net.lookup import Lookups
 from sniproxy.net.tuning import tune
 
 ATTEMPT_DELAY = 0.25
 """Seconds before the next address of a target is tried beside the first (RFC 8305, section 5)."""
 
 Veto = Callable[[str, int], str | None]
-"""Asked about each resolved address at the moment of connecting: why not, or None."""
+"""Asked about each resolved address at the moment of connecting: why not, or None. OSError: it cannot say."""
 
 Connected = Callable[[socket.socket], None]
 Failed = Callable[[str], None]
@@ -48,9 +48,11 @@ class Dialer:
         a name that changes its addresses in between gains nothing.
     """
 
-    def __init__(self, reactor: Any, veto: Veto) -> None:
-        self._reactor = reactor
-        self._veto = veto
+    def __init__(self, reactor: Any, veto: Veto, closer: Closer) -> None:
+        self.reactor = reactor
+        self.veto = veto
+        self.closer = closer
+        self.lookups = Lookups(reactor)
 
     async def dial(self, targets: Sequence[Target], seconds: float, trying: Callable[[Target], None]) -> socket.socket:
         """Connect to the first target that can be connected.
@@ -60,12 +62,12 @@ class Dialer:
         @return: a connected, non-blocking socket.
         @raise DialError: none can be connected.
         """
-        deadline = self._reactor.seconds() + seconds
+        deadline = self.reactor.seconds() + seconds
         errors: list[str] = []
         results: set[Result] = set()
         for number, target in enumerate(targets):
             trying(target)
-            share = (deadline - self._reactor.seconds()) / (len(targets) - number)
+            share = (deadline - self.reactor.seconds()) / (len(targets) - number)
             try:
                 return await self._dial_one(target, max(share, 0.0))
             except DialError as error:
@@ -77,47 +79,36 @@ class Dialer:
         raise DialError(Result.CONNECT_FAILED, "there is no target")
 
     def _dial_one(self, target: Target, seconds: float) -> Deferred[socket.socket]:
-        return _Attempt(self._reactor, self._veto, target, seconds).result
+        return _Attempt(self, target, seconds).result
 
 
-@implementer(IResolutionReceiver)
 class _Attempt:
     """One target: its addresses are found, then tried a quarter of a second apart until one answers."""
 
-    def __init__(self, reactor: Any, veto: Veto, target: Target, seconds: float) -> None:
-        self._reactor = reactor
-        self._veto = veto
+    def __init__(self, dialer: Dialer, target: Target, seconds: float) -> None:
+        self._reactor = dialer.reactor
+        self._veto = dialer.veto
+        self._closer = dialer.closer
         self._port = target.port
         self._addresses: list[str] = []
         self._errors: dict[str, str] = {}
         self._denied = 0
         self._sockets: set[_Connecting] = set()
         self._next: Any = None
-        self._deadline = reactor.callLater(seconds, self._timed_out, seconds)
+        self._deadline = self._reactor.callLater(seconds, self._timed_out, seconds)
         self.result: Deferred[socket.socket] = Deferred(lambda _: self._stop())
         if ip_literal(target.host) is not None:
-            self._addresses = [target.host]
-            self._try_next()
+            self._found([target.host])
         else:
-            reactor.nameResolver.resolveHostName(self, target.host, target.port)
+            dialer.lookups.addresses(target.host).addCallback(self._found)
 
-    # IResolutionReceiver
-
-    def resolutionBegan(self, resolution: IHostResolution) -> None:
-        """The resolution cannot be cancelled usefully: it runs in a thread."""
-
-    def addressResolved(self, address: IAddress) -> None:
-        host = getattr(address, "host", None)
-        if host is not None and host not in self._addresses:
-            self._addresses.append(host)
-
-    def resolutionComplete(self) -> None:
-        if self.result.called:
+    def _found(self, addresses: list[str]) -> None:
+        if self.result.called:  # too late
             return
-        if not self._addresses:
+        if not addresses:
             self._fail(Result.CONNECT_FAILED, "the name has no address")
             return
-        self._addresses = interleave(self._addresses)
+        self._addresses = interleave(addresses)
         self._try_next()
 
     def _try_next(self) -> None:
@@ -125,7 +116,11 @@ class _Attempt:
         self._cancel(self._next)
         while self._addresses:
             address = self._addresses.pop(0)
-            reason = self._veto(address, self._port)
+            try:
+                reason = self._veto(address, self._port)
+            except OSError as error:
+                self._errors[address] = os.strerror(error.errno or errno.EIO)
+                continue
             if reason is not None:
                 self._denied += 1
                 self._errors[address] = reason
@@ -152,7 +147,7 @@ class _Attempt:
             self._try_next()
 
         try:
-            connecting = _Connecting(self._reactor, address, connected, failed)
+            connecting = _Connecting(self._reactor, self._closer, address, connected, failed)
         except OSError as error:  # out of descriptors, or no such address family here
             self._errors[address] = os.strerror(error.errno or errno.EIO)
             self._try_next()
@@ -185,11 +180,12 @@ class _Attempt:
 class _Connecting(SocketDescriptor):
     """A socket whose connect is under way."""
 
-    __slots__ = ("_address", "_connected", "_failed", "_reactor")
+    __slots__ = ("_address", "_closer", "_connected", "_failed", "_reactor")
 
-    def __init__(self, reactor: Any, address: str, connected: Connected, failed: Failed) -> None:
+    def __init__(self, reactor: Any, closer: Closer, address: str, connected: Connected, failed: Failed) -> None:
         super().__init__(socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM))
         self._reactor = reactor
+        self._closer = closer
         self._address = address
         self._connected = connected
         self._failed = failed
@@ -212,11 +208,11 @@ class _Connecting(SocketDescriptor):
 
     def give_up(self) -> None:
         self._reactor.removeWriter(self)
-        self.sock.close()
+        self._closer.close(self.sock)
 
     def _settle(self, number: int) -> None:
         if number:
-            self.sock.close()
+            self._closer.close(self.sock)
             self._failed(os.strerror(number))
         else:
             self._connected(self.sock)

@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from sniproxy.net.descriptor import SocketDescriptor
-from sniproxy.net.tuning import abort
+from sniproxy.net.tuning import reset_on_close
 
 SECONDS = 1.0
 """How long bytes are read and dropped."""
@@ -24,10 +24,15 @@ BYTES = 65_536
 
 
 class Closer:
-    """Closes sockets in order, and knows which are not closed yet."""
+    """Closes sockets, and knows which are not closed yet.
+
+    No socket is closed in the round of the reactor in which it was used last. Its number could be given to a new socket
+    at once, and events of the old one that still wait in the same round would be taken for the new one's.
+    """
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
+        self._done_with: list[socket.socket] = []
         self._open: set[_Dropper] = set()
         self._waiting: list[Deferred[None]] = []
 
@@ -41,29 +46,50 @@ class Closer:
                 sock.send(last_words)
             sock.shutdown(socket.SHUT_WR)
         except OSError:  # the peer has gone: nobody is left to be told
-            abort(sock)
+            self.abort(sock)
             return
-        dropper = _Dropper(self._reactor, sock, self._closed)
+        dropper = _Dropper(self._reactor, sock, self._dropped)
         self._open.add(dropper)
         dropper.doRead()  # often the end is there already
 
+    def __len__(self) -> int:
+        """How many sockets are not closed yet."""
+        return len(self._open) + len(self._done_with)
+
+    def close(self, sock: socket.socket) -> None:
+        """Take a socket over, which nothing in the reactor knows any more, and close it when the round is over."""
+        if not self._done_with:
+            self._reactor.callLater(0, self._close_all)
+        self._done_with.append(sock)
+
+    def abort(self, sock: socket.socket) -> None:
+        """As L{close}, with a reset (RST): what waits to be sent is dropped."""
+        reset_on_close(sock)
+        self.close(sock)
+
     def close_now(self) -> None:
-        """Close what is still open, at once."""
+        """Do not wait for peers any longer."""
         for dropper in list(self._open):
             dropper.close()
 
     def settled(self) -> Deferred[None]:
         """Fires when all that was handed over so far is closed: within a second."""
         settled: Deferred[None] = Deferred()
-        if self._open:
+        if len(self):
             self._waiting.append(settled)
         else:
             settled.callback(None)
         return settled
 
-    def _closed(self, dropper: _Dropper) -> None:
+    def _dropped(self, dropper: _Dropper) -> None:
         self._open.discard(dropper)
-        if not self._open:
+        self.close(dropper.sock)
+
+    def _close_all(self) -> None:
+        done_with, self._done_with = self._done_with, []
+        for sock in done_with:
+            sock.close()
+        if not len(self):
             waiting, self._waiting = self._waiting, []
             for settled in waiting:
                 settled.callback(None)
@@ -72,35 +98,35 @@ class Closer:
 class _Dropper(SocketDescriptor):
     """Reads and drops until the peer ends, the time is up, or too much has come."""
 
-    __slots__ = ("_closed", "_left", "_reactor", "_timer")
+    __slots__ = ("_dropped", "_left", "_reactor", "_timer")
 
-    def __init__(self, reactor: Any, sock: socket.socket, closed: Callable[[_Dropper], None]) -> None:
+    def __init__(self, reactor: Any, sock: socket.socket, dropped: Callable[[_Dropper], None]) -> None:
         super().__init__(sock)
-        self._closed = closed
+        self._dropped = dropped
         self._left = BYTES
         self._reactor = reactor
-        self._timer = reactor.callLater(SECONDS, self.close)
+        self._timer = reactor.callLater(SECONDS, self._time_is_up)
         reactor.addReader(self)
 
     def doRead(self) -> None:
         try:
-            dropped = len(self.sock.recv(self._left))
+            count = len(self.sock.recv(self._left))
         except BlockingIOError:
             return
         except OSError:
-            dropped = 0
-        self._left -= dropped
-        if not dropped or not self._left:
+            count = 0
+        self._left -= count
+        if not count or not self._left:
             self.close()
 
     def connectionLost(self, reason: Failure) -> None:
         self.close()
 
     def close(self) -> None:
-        if self.sock.fileno() == -1:
-            return
         if self._timer.active():
             self._timer.cancel()
+            self._time_is_up()
+
+    def _time_is_up(self) -> None:
         self._reactor.removeReader(self)
-        self.sock.close()
-        self._closed(self)
+        self._dropped(self)

@@ -23,6 +23,9 @@ BATCH = 64
 PAUSE = 0.25
 """Seconds without accepting after the system had no descriptor or memory left; clients wait in the backlog."""
 
+QUIET = 10.0
+"""Seconds before the same warning is given again."""
+
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 Accepted = Callable[[socket.socket, str], None]
@@ -40,10 +43,15 @@ class Acceptor(SocketDescriptor):
     its reading is stopped and done here.
     """
 
-    __slots__ = ("_accepted", "_paused", "_port", "_reactor", "name")
+    __slots__ = ("_accepted", "_paused", "_port", "_quiet_until", "_reactor", "_room", "name")
 
-    def __init__(self, reactor: Any, port: IListeningPort, name: str, accepted: Accepted) -> None:
-        """@raise NoSocket: the port is not of the kind that listens on a socket."""
+    def __init__(
+        self, reactor: Any, port: IListeningPort, name: str, accepted: Accepted, room: Callable[[], bool]
+    ) -> None:
+        """@param room: whether one more connection may be accepted.
+
+        @raise NoSocket: the port is not of the kind that listens on a socket.
+        """
         sock = getattr(port, "socket", None)
         stop_reading = getattr(port, "stopReading", None)
         if not isinstance(sock, socket.socket) or stop_reading is None:
@@ -52,8 +60,10 @@ class Acceptor(SocketDescriptor):
         stop_reading()
         self.name = name
         self._accepted = accepted
+        self._room = room
         self._paused: Any = None
         self._port = port
+        self._quiet_until = 0.0
         self._reactor = reactor
         reactor.addReader(self)
 
@@ -67,11 +77,14 @@ class Acceptor(SocketDescriptor):
 
     def doRead(self) -> None:
         for _ in range(BATCH):
+            if not self._room():
+                self._pause("the limit of open files is near")
+                return
             try:
                 sock, address = self.sock.accept()
             except OSError as error:
                 if error.errno in _EXHAUSTED:
-                    self._pause(error)
+                    self._pause(os.strerror(error.errno))
                 # Anything else concerns a connection that was gone before it was accepted (accept(2)).
                 elif error.errno not in WAIT:
                     continue
@@ -84,19 +97,20 @@ class Acceptor(SocketDescriptor):
             self._accepted(sock, _client(address))
 
     def stop(self) -> Any:
-        """Close the listening socket. @return: a Deferred or None, as L{IListeningPort.stopListening}."""
+        """Close the listening socket, after a last round of accepting: who waits in the backlog would get a reset.
+
+        @return: a Deferred or None, as L{IListeningPort.stopListening}.
+        """
+        self.doRead()
         if self._paused is not None and self._paused.active():
             self._paused.cancel()
         self._reactor.removeReader(self)
         return self._port.stopListening()
 
-    def _pause(self, error: OSError) -> None:
-        log.warn(
-            "listener {name}: no new connection for {seconds} s: {why}; live ones go on",
-            name=self.name,
-            seconds=PAUSE,
-            why=os.strerror(error.errno or errno.EMFILE),
-        )
+    def _pause(self, why: str) -> None:
+        if self._reactor.seconds() >= self._quiet_until:
+            self._quiet_until = self._reactor.seconds() + QUIET
+            log.warn("listener {name}: new connections wait: {why}; live ones go on", name=self.name, why=why)
         self._reactor.removeReader(self)
         self._paused = self._reactor.callLater(PAUSE, self._reactor.addReader, self)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import socket
 from collections.abc import Iterable
@@ -25,6 +26,7 @@ class LoopGuard:
         """Why this address may not be dialled; None: it may.
 
         @param host: a resolved IP address.
+        @raise OSError: there is no descriptor to find out with.
         """
         address = _plain(host)
         for own, own_port in self._listeners:
@@ -46,7 +48,13 @@ def _is_local(address: IPAddress) -> bool:
     if address.is_loopback or address.is_unspecified:
         return True
     family = socket.AF_INET if address.version == 4 else socket.AF_INET6
-    with socket.socket(family, socket.SOCK_DGRAM) as probe:  # nothing is sent: connect only chooses a route
+    try:
+        probe = socket.socket(family, socket.SOCK_DGRAM)
+    except OSError as error:
+        if error.errno == errno.EAFNOSUPPORT:
+            return False
+        raise
+    with probe:  # nothing is sent: connect only chooses a route
         try:
             probe.connect((str(address), 9))
         except OSError:

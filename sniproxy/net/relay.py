@@ -24,10 +24,13 @@ from twisted.python.failure import Failure
 from sniproxy.events import Result
 from sniproxy.net.descriptor import WAIT, SocketDescriptor, pending_error
 from sniproxy.net.linger import Closer
-from sniproxy.net.tuning import abort
+from sniproxy.net.tuning import is_over
 
 ROUNDS = 4
 """Reads of one direction before the reactor serves others."""
+
+LOOK = 15.0
+"""Seconds between looks at the connections of a pair of which a direction stands still."""
 
 
 @attrs.frozen
@@ -121,6 +124,7 @@ class Relay:
         "_down",
         "_half_closed",
         "_idle",
+        "_look",
         "_reactor",
         "_timer",
         "_touched",
@@ -150,6 +154,7 @@ class Relay:
         self._half_closed = half_closed
         self._touched = 0.0
         self._timer: Any = None
+        self._look: Any = None
         self._done: Deferred[Ending] | None = None
 
     @property
@@ -175,6 +180,9 @@ class Relay:
 
     def end(self, ending: Ending) -> None:
         """End both sides in order: each gets a FIN behind what was written to it."""
+        if self._done is not None:
+            for direction in (self._up, self._down):
+                self._flush_once(direction)
         if self._stop():
             for side in (self._client, self._upstream):
                 self._closer(side.sock)
@@ -200,12 +208,12 @@ class Relay:
         other = self._upstream if side is self._client else self._client
         if not self._stop():
             return
-        abort(side.sock)
+        self._closer.abort(side.sock)
         if side.inbound.ended:
             # All that this side sent, its end too, has been passed on: a reset could take the rest of it back.
             self._closer(other.sock)
         else:
-            abort(other.sock)
+            self._closer.abort(other.sock)
         what = "reset" if error.errno in (errno.ECONNRESET, errno.EPIPE) else "lost"
         why = "" if what == "reset" else f": {os.strerror(error.errno or errno.EIO)}"
         self._finish(Ending(Result.RESET, f"the {side.name}'s connection was {what}{why}"))
@@ -233,6 +241,8 @@ class Relay:
         if direction.holds():
             if not direction.blocked:
                 direction.blocked = True
+                if self._look is None:
+                    self._look = self._reactor.callLater(LOOK, self._look_at_blocked)
                 self._reactor.removeReader(direction.source)
                 self._reactor.addWriter(direction.target)
             return False
@@ -242,6 +252,14 @@ class Relay:
             if not direction.eof:
                 self._reactor.addReader(direction.source)
         return True
+
+    @staticmethod
+    def _flush_once(direction: Direction) -> None:
+        try:
+            if direction.holds():
+                direction.moved += direction.flush()
+        except OSError:
+            return
 
     @staticmethod
     def _pass_last_bytes(direction: Direction) -> None:
@@ -265,11 +283,22 @@ class Relay:
             pass
         if self._up.ended and self._down.ended:
             if self._stop():
-                self._client.sock.close()
-                self._upstream.sock.close()
+                self._closer.close(self._client.sock)
+                self._closer.close(self._upstream.sock)
                 self._finish(Ending(Result.OK))
         elif not self._idle or self._half_closed < self._idle:
             self._set_timer(self._half_closed)
+
+    def _look_at_blocked(self) -> None:
+        """A side that is not read while the other takes nothing is out of the reactor, which so misses its reset."""
+        self._look = None
+        if not (self._up.blocked or self._down.blocked):
+            return
+        for side in (self._client, self._upstream):
+            if is_over(side.sock):
+                self.lost(side, pending_error(side.sock))
+                return
+        self._look = self._reactor.callLater(LOOK, self._look_at_blocked)
 
     def _check_idle(self) -> None:
         half = self._up.ended or self._down.ended
@@ -293,8 +322,9 @@ class Relay:
         """Take everything out of the reactor. @return: it was not done before."""
         if self._done is None:
             return False
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
+        for timer in (self._timer, self._look):
+            if timer is not None and timer.active():
+                timer.cancel()
         for side in (self._client, self._upstream):
             self._reactor.removeReader(side)
             self._reactor.removeWriter(side)

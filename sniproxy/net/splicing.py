@@ -12,10 +12,10 @@ import os
 
 from sniproxy.net.relay import Direction, Side
 
-PIPE = 1 << 20
-"""Bytes a pipe shall hold: the largest that an unprivileged process may ask for (/proc/sys/fs/pipe-max-size)."""
+PIPE = 1 << 18
+"""Bytes a pipe shall hold. More moves no faster, and what waits in a pipe for a slow reader is charged to no socket."""
 
-_KEPT = 64
+_KEPT = 16
 _FLAGS = getattr(os, "SPLICE_F_MOVE", 1) | getattr(os, "SPLICE_F_NONBLOCK", 2)
 
 available = hasattr(os, "splice")

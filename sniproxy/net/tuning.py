@@ -8,6 +8,7 @@ import struct
 KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, KEEPALIVE_COUNT = 60, 15, 4
 """Seconds of silence before the kernel asks whether a peer lives, seconds between questions, questions unanswered."""
 
+_TCP_CLOSE = 7  # in tcp_info's first byte (Linux, tcp_states.h)
 _ABORT = struct.pack("ii", 1, 0)
 
 
@@ -22,10 +23,16 @@ def tune(sock: socket.socket) -> None:
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, KEEPALIVE_COUNT)
 
 
-def abort(sock: socket.socket) -> None:
-    """Close with a reset (RST): what waits to be sent is dropped."""
+def is_over(sock: socket.socket) -> bool:
+    """Whether a TCP connection has been reset or given up; for sockets that are not read at the moment."""
+    if sock.family == socket.AF_UNIX:
+        return False
+    return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _TCP_CLOSE
+
+
+def reset_on_close(sock: socket.socket) -> None:
+    """Let the socket's close be a reset (RST): what waits to be sent is dropped."""
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _ABORT)
     except OSError:  # it is gone already
         pass
-    sock.close()

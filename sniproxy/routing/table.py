@@ -28,6 +28,10 @@ R = TypeVar("R", bound=HasPattern)
 _MOST_CANDIDATES = 32
 """Routes compared with a name that has none: the hint must stay cheap in a storm of refusals."""
 
+_LONGEST_COMPARED = 100
+_MOST_HINTS = 512
+_LEAST_ALIKE = 0.5
+
 _LOOK_ALIKES = str.maketrans("lio_", "110-")
 """Typed for one another: of several close names, the one that looks the same is the closest."""
 
@@ -39,6 +43,7 @@ class RouteTable(Generic[R]):
         self._exact: dict[tuple[str, str | None], R] = {}
         self._wildcards: dict[tuple[str, str | None], R] = {}
         self._near: dict[str, list[str]] = {}
+        self._hints: dict[str, str | None] = {}
         for route in routes:
             pattern = route.server_name
             if pattern.startswith("*."):
@@ -63,12 +68,28 @@ class RouteTable(Generic[R]):
 
     def closest(self, name: str) -> str | None:
         """The pattern that a name without a route was perhaps meant for, for an error's text."""
+        if name not in self._hints:
+            if len(self._hints) >= _MOST_HINTS:
+                self._hints.clear()
+            self._hints[name] = self._hint(name)
+        return self._hints[name]
+
+    def _hint(self, name: str) -> str | None:
         candidates = {pattern for key in _neighbourhood(name) for pattern in self._near.get(key, ())}
         if f"*.{name}" in candidates or (name, None) in self._wildcards:
             return f"*.{name}"
+        if len(name) > _LONGEST_COMPARED:
+            return None
         looks = {pattern.translate(_LOOK_ALIKES): pattern for pattern in sorted(candidates)}
         close = difflib.get_close_matches(name.translate(_LOOK_ALIKES), looks, n=1, cutoff=0.75)
-        return looks[close[0]] if close else None
+        if not close:
+            return None
+        # A long common parent makes any two names close: what differs must be close, too.
+        pattern = looks[close[0]]
+        ours, theirs = (text.removeprefix("*.").translate(_LOOK_ALIKES).partition(".") for text in (name, pattern))
+        part = 2 if ours[0] == theirs[0] else 0
+        alike = difflib.SequenceMatcher(None, ours[part], theirs[part]).ratio()
+        return pattern if alike >= _LEAST_ALIKE else None
 
     @staticmethod
     def _get(routes: dict[tuple[str, str | None], R], name: str, listener: str) -> R | None:

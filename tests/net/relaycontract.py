@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred, gatherResults
 
 from sniproxy.events import Result
 from sniproxy.net.linger import Closer
-from sniproxy.net.relay import Direction, Ending, Relay, Way
+from sniproxy.net.relay import LOOK, Direction, Ending, Relay, Way
 from tests.net.support import (
     HandClock,
     SocketTestCase,
@@ -289,6 +289,54 @@ class RelayContract(SocketTestCase):
         self.assertEqual(b"", await in_thread(read_to_end, tunnel.client))
         self.assertEqual(Ending(Result.DRAINED, "why"), await tunnel.done)
         tunnel.close()
+        await tunnel.closer.settled()
+
+    async def test_reset_of_a_blocked_side(self) -> None:
+        """A side that is not read, for the other one takes nothing, is looked at now and then: its reset is seen."""
+        clock = HandClock()
+        tunnel = self.tunnel(clock=clock, buffers=65536, idle=0.0)
+        tunnel.client.setblocking(False)
+        while not tunnel.relay._up.blocked:
+            try:
+                tunnel.client.send(bytes(65536))
+            except BlockingIOError:
+                await in_thread(int)
+        clock.advance(LOOK)
+        self.assertFalse(tunnel.done.called)
+        reset(tunnel.client)
+        clock.advance(LOOK)
+        self.assertEqual(Ending(Result.RESET, "the client's connection was reset"), await tunnel.done)
+        self.assertEqual([], clock.getDelayedCalls())
+
+    async def test_looking_ends(self) -> None:
+        """When nothing stands still any more, nobody looks."""
+        clock = HandClock()
+        tunnel = self.tunnel(clock=clock, buffers=65536, idle=0.0)
+        sending = in_thread(tunnel.client.sendall, bytes(4 * MEBI))
+        while not tunnel.relay._up.blocked:
+            await in_thread(int)
+        await in_thread(read_exactly, tunnel.upstream, 4 * MEBI)
+        await sending
+        clock.advance(LOOK)
+        self.assertEqual([], clock.getDelayedCalls())
+        tunnel.close()
+        await tunnel.done
+
+    async def test_end_passes_on_what_it_holds(self) -> None:
+        """Ended from outside while bytes wait for room, it writes what now has room before the FIN."""
+        tunnel = self.tunnel(buffers=65536)
+        sending = in_thread(tunnel.client.sendall, bytes(4 * MEBI))
+        sending.addErrback(lambda failure: failure.trap(OSError))
+        while not tunnel.relay._up.blocked:
+            await in_thread(int)
+        before = tunnel.relay.bytes_up
+        await in_thread(read_exactly, tunnel.upstream, before)
+        tunnel.relay.end(Ending(Result.DRAINED))
+        self.assertTrue(tunnel.relay.bytes_up > before)
+        rest = await in_thread(read_to_end, tunnel.upstream)
+        self.assertEqual(tunnel.relay.bytes_up - before, len(rest))
+        tunnel.close()
+        await sending
         await tunnel.closer.settled()
 
     async def test_many_at_once(self) -> None:

@@ -7,13 +7,13 @@ import socket
 from typing import Any, cast
 
 from twisted.internet import reactor
-from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import CancelledError, Deferred
 
 from sniproxy.events import Result
 from sniproxy.interfaces import Target
 from sniproxy.net.dialer import ATTEMPT_DELAY, Dialer, DialError, interleave
-from tests.net.support import HandClock, SocketTestCase
+from sniproxy.net.linger import Closer
+from tests.net.support import HandClock, SocketTestCase, in_thread
 
 
 class Server:
@@ -42,32 +42,11 @@ class Server:
         return self.target
 
 
-class Names:
-    """A reactor's name resolver with answers of the test's choosing."""
-
-    def __init__(self, **names: list[str]) -> None:
-        self.names = names
-        self.waiting: list[Any] = []
-
-    def resolveHostName(self, receiver: Any, host: str, port: int = 0, *args: object) -> None:
-        if host == "hangs":
-            self.waiting.append(receiver)
-            return
-        self.answer(receiver, self.names.get(host, []), port)
-
-    @staticmethod
-    def answer(receiver: Any, addresses: list[str], port: int) -> None:
-        receiver.resolutionBegan(None)
-        for address in addresses:
-            receiver.addressResolved((IPv6Address if ":" in address else IPv4Address)("TCP", address, port))
-        receiver.resolutionComplete()
-
-
 class DialerTests(SocketTestCase):
     """One connected socket, or the reason why there is none."""
 
     def dialer(self, clock: Any = reactor, **denied: str) -> Dialer:
-        return Dialer(clock, lambda host, port: denied.get(host.replace(".", "_")))
+        return Dialer(clock, lambda host, port: denied.get(host.replace(".", "_")), Closer(clock))
 
     def dial(self, dialer: Dialer, *targets: Target, seconds: float = 10.0) -> Deferred[socket.socket]:
         self.tried: list[str] = []
@@ -76,6 +55,14 @@ class DialerTests(SocketTestCase):
     async def failure(self, dialling: Deferred[socket.socket]) -> DialError:
         """Why it fails."""
         return cast(DialError, await self.assertFailure(dialling, DialError))
+
+    def names(self, **names: list[str]) -> None:
+        """What getaddrinfo says from now on."""
+        self.patch(
+            socket,
+            "getaddrinfo",
+            lambda host, port, **more: [(None, None, None, "", (address, port)) for address in names.get(host, [])],
+        )
 
     def server(self, **options: Any) -> Server:
         server = Server(**options)
@@ -131,16 +118,15 @@ class DialerTests(SocketTestCase):
         down, up = self.server(), self.server()
         error = await self.failure(self.dial(self.dialer(**{"127_0_0_1": "no"}), down.target))
         self.assertEqual((Result.DENIED, f"{down.target}: no"), (error.result, str(error)))
-        names = HandClock()
-        names.nameResolver = Names(two=["192.0.2.7", "127.0.0.1"])  # type: ignore[attr-defined]
-        dialer = self.dialer(names, **{"192_0_2_7": "no"})
+        self.names(two=["192.0.2.7", "127.0.0.1"])
+        dialer = self.dialer(**{"192_0_2_7": "no"})
         with await self.dial(dialer, Target("two", up.port)) as sock:
             self.assertEqual(up.port, sock.getpeername()[1])
 
     async def test_names(self) -> None:
         """A name's addresses are tried; a name without any is an error."""
         clock, up = HandClock(), self.server()
-        clock.nameResolver = Names(one=["127.0.0.1", "127.0.0.1"])  # type: ignore[attr-defined]
+        self.names(one=["127.0.0.1", "127.0.0.1"])
         with await self.dial(self.dialer(clock), Target("one", up.port)) as sock:
             self.assertEqual(("127.0.0.1", up.port), sock.getpeername())
         error = await self.failure(self.dial(self.dialer(clock), Target("none", 6651)))
@@ -156,25 +142,38 @@ class DialerTests(SocketTestCase):
     async def test_name_that_is_not_resolved(self) -> None:
         """A name that is not resolved in time fails, and its late answer changes nothing."""
         clock = HandClock()
-        names = clock.nameResolver = Names()  # type: ignore[attr-defined]
-        dialling = self.dial(self.dialer(clock), Target("hangs", 6651), seconds=2.0)
+        dialer = self.dialer(clock)
+        late: Deferred[list[str]] = Deferred()
+        self.patch(dialer.lookups, "addresses", lambda host: late)
+        dialling = self.dial(dialer, Target("hangs", 6651), seconds=2.0)
         clock.advance(2)
         error = await self.failure(dialling)
         self.assertEqual(Result.CONNECT_TIMEOUT, error.result)
         self.assertIn("the name was not resolved within 2 s", str(error))
-        names.answer(names.waiting[0], ["127.0.0.1"], 6651)
+        late.callback(["127.0.0.1"])
+
+    async def test_veto_that_cannot_say(self) -> None:
+        """An address of which nobody can say whether it may be dialled is not; that is a fault that may pass."""
+
+        def veto(host: str, port: int) -> str | None:
+            raise OSError(errno.EMFILE, "Too many open files")
+
+        error = await self.failure(self.dial(Dialer(reactor, veto, Closer(reactor)), Target("127.0.0.1", 6651)))
+        self.assertEqual((Result.CONNECT_FAILED, "127.0.0.1:6651: Too many open files"), (error.result, str(error)))
 
     async def test_happy_eyeballs(self) -> None:
         """When an address takes its time the next one is tried beside it, and the first to answer wins."""
         clock = HandClock()
         silent, up = self.server(backlog=0), self.server(host="::1")
         silent.fill()
-        clock.nameResolver = Names(two=["127.0.0.1", "::1"])  # type: ignore[attr-defined]
+        self.names(two=["127.0.0.1", "::1"])
         up_on_same_port = socket.socket(socket.AF_INET6)
         up_on_same_port.bind(("::1", silent.port))
         up_on_same_port.listen(1)
         up.close()
         dialling = self.dial(self.dialer(clock), Target("two", silent.port))
+        while len(clock.getDelayedCalls()) < 2:  # the name is looked up in a thread
+            await in_thread(int)
         clock.advance(ATTEMPT_DELAY - 0.01)
         self.assertFalse(dialling.called)
         clock.advance(0.01)
@@ -185,7 +184,7 @@ class DialerTests(SocketTestCase):
     async def test_every_address_fails(self) -> None:
         """When all addresses of a name fail, each is named; the next is tried at once, without the delay."""
         clock, port = HandClock(), self.server().close().port
-        clock.nameResolver = Names(two=["127.0.0.1", "127.0.0.2"])  # type: ignore[attr-defined]
+        self.names(two=["127.0.0.1", "127.0.0.2"])
         error = await self.failure(self.dial(self.dialer(clock), Target("two", port)))
         why = "127.0.0.1: Connection refused; 127.0.0.2: Connection refused"
         self.assertEqual(f"two:{port}: {why}", str(error))

@@ -51,6 +51,20 @@ class CloserTests(SocketTestCase):
         closer(ours, b"alert")
         await closer.settled()
 
+    async def test_not_in_this_round(self) -> None:
+        """A socket is closed when the reactor's round is over, so that its number is not used again before."""
+        closer = Closer(reactor)
+        (theirs, ours), (other, reset_by_us) = connected(), connected()
+        closer.close(ours)
+        closer.abort(reset_by_us)
+        self.assertEqual((2, False), (len(closer), -1 in (ours.fileno(), reset_by_us.fileno())))
+        await closer.settled()
+        self.assertEqual((0, -1, -1), (len(closer), ours.fileno(), reset_by_us.fileno()))
+        self.assertEqual(b"", theirs.recv(1))
+        self.assertRaises(ConnectionResetError, other.recv, 1)
+        theirs.close()
+        other.close()
+
     async def test_close_now(self) -> None:
         """What is still open can be closed at once."""
         closer = Closer(reactor)

@@ -20,9 +20,10 @@ class AcceptorTests(SocketTestCase):
     """Connections of a Twisted endpoint, without Twisted's transports."""
 
     async def accept(self, endpoint: str, clock: Any = reactor) -> Acceptor:
+        self.room = True
         port = await serverFromString(reactor, endpoint).listen(Factory())
         self.arrived: Deferred[tuple[socket.socket, str]] = Deferred()
-        acceptor = Acceptor(clock, port, "public", lambda *args: self.arrived.callback(args))
+        acceptor = Acceptor(clock, port, "public", lambda *args: self.arrived.callback(args), lambda: self.room)
         self.addCleanup(lambda: maybeDeferred(acceptor.stop))
         return acceptor
 
@@ -74,6 +75,31 @@ class AcceptorTests(SocketTestCase):
             sock, _ = await self.arrived
             sock.close()
 
+    async def test_no_room(self) -> None:
+        """While there is no room for a connection it waits, and the warning is not repeated each time."""
+        clock = HandClock()
+        acceptor = await self.accept("tcp:0:interface=127.0.0.1", clock)
+        assert acceptor.address is not None
+        self.room = False
+        with socket.create_connection(acceptor.address):
+            for _ in range(3):
+                acceptor.doRead()
+                self.assertFalse(self.arrived.called)
+                clock.advance(PAUSE)
+            self.room = True
+            sock, _ = await self.arrived
+            sock.close()
+
+    async def test_backlog_at_the_stop(self) -> None:
+        """A connection that waits when the listener stops is accepted: it would get a reset."""
+        port = await serverFromString(reactor, "tcp:0:interface=127.0.0.1").listen(Factory())
+        arrived: list[socket.socket] = []
+        acceptor = Acceptor(reactor, port, "public", lambda sock, address: arrived.append(sock), lambda: True)
+        assert acceptor.address is not None
+        with socket.create_connection(acceptor.address):
+            await maybeDeferred(acceptor.stop)
+            arrived[0].close()
+
     async def test_gone_before_accepted(self) -> None:
         """An error of one connection does not keep the next ones waiting."""
         acceptor = await self.accept("tcp:0:interface=127.0.0.1")
@@ -85,7 +111,7 @@ class AcceptorTests(SocketTestCase):
 
     async def test_no_socket(self) -> None:
         """A port that does not listen on a socket of its own cannot be used."""
-        self.assertRaises(NoSocket, Acceptor, reactor, object(), "public", lambda *args: None)
+        self.assertRaises(NoSocket, Acceptor, reactor, object(), "public", print, bool)
 
 
 class Exhausted:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 
 from twisted.trial.unittest import TestCase
@@ -32,6 +34,21 @@ class LoopGuardTests(TestCase):
     def test_dialling_the_unspecified_address(self) -> None:
         """0.0.0.0 as a target reaches this machine, and so a listener on loopback."""
         self.assertIsNotNone(LoopGuard([("127.0.0.1", 4443)]).denies("0.0.0.0", 4443))
+
+    def test_no_such_family(self) -> None:
+        """Without IPv6 in the kernel an IPv6 address is not ours; without a descriptor nobody can say."""
+        guard = LoopGuard([("0.0.0.0", 4443)])
+
+        def fail_with(number: int) -> None:
+            def fail(*args: object) -> None:
+                raise OSError(number, os.strerror(number))
+
+            self.patch(socket, "socket", fail)
+
+        fail_with(errno.EAFNOSUPPORT)
+        self.assertIsNone(guard.denies("2001:db8::7", 4443))
+        fail_with(errno.EMFILE)
+        self.assertRaises(OSError, guard.denies, "192.0.2.7", 4443)
 
     def test_added_later(self) -> None:
         """Listeners are added as they are bound."""

@@ -6,8 +6,8 @@ import socket
 
 from twisted.trial.unittest import TestCase
 
-from sniproxy.net.tuning import KEEPALIVE_IDLE, abort, tune
-from tests.net.support import connected
+from sniproxy.net.tuning import KEEPALIVE_IDLE, is_over, reset_on_close, tune
+from tests.net.support import connected, reset
 
 
 class TuningTests(TestCase):
@@ -28,10 +28,22 @@ class TuningTests(TestCase):
         with a, b:
             tune(a)
 
-    def test_abort(self) -> None:
+    def test_reset_on_close(self) -> None:
         """The peer sees a reset; a socket that is gone already does no harm."""
         theirs, ours = connected()
+        reset_on_close(ours)
+        ours.close()
         with theirs:
-            abort(ours)
             self.assertRaises(ConnectionResetError, theirs.recv, 1)
-        abort(ours)
+        reset_on_close(ours)
+
+    def test_is_over(self) -> None:
+        """A connection that was reset is over, read or not; a unix socket is never asked."""
+        theirs, ours = connected()
+        with ours:
+            self.assertFalse(is_over(ours))
+            reset(theirs)
+            self.assertTrue(is_over(ours))
+        a, b = socket.socketpair()
+        with a, b:
+            self.assertFalse(is_over(a))

@@ -142,6 +142,8 @@ class ClosestTests(SynchronousTestCase):
         """A name that is like none gets no hint."""
         self.assertIsNone(table("broker-1.pulsar.test").closest("www.example.com"))
         self.assertIsNone(table("broker-1.pulsar.test").closest("something-else-altogether.pulsar.test"))
+        self.assertIsNone(table("broker-1.pulsar.test").closest("zz.pulsar.test"))
+        self.assertIsNone(table("x" * 60 + ".y.test").closest("x" * 59 + ".y" * 30 + ".test"))
 
     def test_bounded(self) -> None:
         """However many routes there are, few are compared, and a near one among the first is found."""

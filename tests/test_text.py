@@ -1,0 +1,43 @@
+"""Tests for sniproxy.text."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from sniproxy.text import MOST_TEXT, amount, bounded, counted, printable
+
+
+class TextTests(SynchronousTestCase):
+    """How texts and numbers are written."""
+
+    def test_amount(self) -> None:
+        """Bytes in the unit that leaves one to three digits."""
+        for count, said in (
+            (0, "0 B"),
+            (999, "999 B"),
+            (1000, "1.0 kB"),
+            (4_700, "4.7 kB"),
+            (999_949, "999.9 kB"),
+            (999_999, "1.0 MB"),
+            (2_500_000_000, "2.5 GB"),
+            (7_000_000_000_000, "7.0 TB"),
+        ):
+            self.assertEqual(amount(count), said)
+
+    def test_bounded(self) -> None:
+        """Printable ASCII stays; the rest is escaped; the length has a limit, told by three dots."""
+        self.assertEqual(bounded('it\'s "plain"'), 'it\'s "plain"')
+        self.assertEqual(bounded("\xe9\n\u20ac\U0001f600\x7f"), "\\xe9\\n\\u20ac\\U0001f600\\x7f")
+        self.assertEqual(bounded("x" * MOST_TEXT), "x" * MOST_TEXT)
+        for text in ("x" * (MOST_TEXT + 1), "x" * 10**6, "\0" * MOST_TEXT):
+            self.assertEqual((len(bounded(text)), bounded(text)[-3:]), (MOST_TEXT, "..."))
+
+    def test_printable(self) -> None:
+        """One line of ASCII; what was escaped once is not escaped again."""
+        once = printable("a\x1b[2J\n\u20ac\\n")
+        self.assertEqual("a\\x1b[2J\\n\\u20ac\\n", once)
+        self.assertEqual(once, printable(once))
+
+    def test_counted(self) -> None:
+        """One thing, two things."""
+        self.assertEqual(["0 tunnels", "1 tunnel", "2 tunnels"], [counted(count, "tunnel") for count in range(3)])
