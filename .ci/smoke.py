@@ -25,8 +25,10 @@ def hello(name: str) -> bytes:
 backend = socket.create_server(("127.0.0.1", 0))
 target = f"127.0.0.1:{backend.getsockname()[1]}"
 proxy = subprocess.Popen(
-    [Path(sys.executable).parent / "twistd", "--pidfile=", "-n", "sniproxy"]
-    + ["--listen", "tcp:0:interface=127.0.0.1", "--route", f"broker-1.pulsar.test={target}", "--access-log", "-"],
+    [
+        *(Path(sys.executable).parent / "twistd", "--pidfile=", "-n", "sniproxy", "--access-log", "-"),
+        *("--listen", "tcp:0:interface=127.0.0.1", "--route", f"broker-1.pulsar.test={target}"),
+    ],
     stdout=subprocess.PIPE,
     text=True,
 )
