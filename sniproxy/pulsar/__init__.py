@@ -1,5 +1,18 @@
 """Apache Pulsar's binary protocol, pure: bytes in, values out; no sockets, no clock, no Twisted.
 
-``frames`` cuts a byte stream into frames and writes frames; ``commands`` reads and writes the command in one.
-``commands_pb2`` is generated from ``commands.proto`` by `make proto`: never edit it by hand.
+===============  ===================================================================================================
+``frames``       cuts a byte stream into frames, payloads included, and writes frames
+``walker``       walks along a byte stream frame by frame, and steps over payloads
+``resync``       finds the next frame in a stream that is read from the middle
+``commands``     reads and writes the command in a frame
+``commands_pb2`` generated from ``commands.proto`` by `make proto`: never edit it by hand
+``events``       what an inspector tells of a connection: all events and their fields
+``inspection``   the bytes of one connection in, events out; above ``walker``, ``resync`` and ``dialogue``
+``dialogue``     commands in, events out: what a client and a broker say to each other
+``pending``      requests that wait for their answers
+``placement``    the parts of events that carry brokers' URLs
+``memory``       a dictionary that cannot grow without bound
+``ledger``       events in: which broker has which topic, and how that changed
+``lines``        events as lines, for programs and for people
+===============  ===================================================================================================
 """

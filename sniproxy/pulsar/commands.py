@@ -1,11 +1,15 @@
 """Read and write the command of a frame: protobuf's BaseCommand, as declared in ``commands.proto``."""
 
+from typing import Any
+
 from google.protobuf.message import DecodeError, Message
+from google.protobuf.unknown_fields import UnknownFieldSet
 
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.frames import encode
+from sniproxy.text import MOST_TEXT, bounded
 
-_FIELDS = {field.number: field.name for field in pb.BaseCommand.DESCRIPTOR.fields}
+_FIELDS = {field.number: field.name for field in pb.BaseCommand.DESCRIPTOR.fields if field.message_type is not None}
 _NUMBERS = {
     field.message_type.full_name: field.number
     for field in pb.BaseCommand.DESCRIPTOR.fields
@@ -20,13 +24,12 @@ class CommandError(Exception):
 def read(command: bytes) -> pb.BaseCommand:
     """Read a frame's command.
 
-    A command whose type is known, but whose fields `commands.proto` does not declare, has a type and nothing
-    else. Raises `CommandError` for bytes that are no command, a type that is not known, and a missing field.
+    Raises `CommandError` for bytes that are no command, a type that is not known, and a missing field.
     """
     base = pb.BaseCommand()
     try:
         base.ParseFromString(command)
-    except DecodeError:
+    except (DecodeError, UnicodeDecodeError):
         raise CommandError("the command is no protobuf message") from None
     if not base.HasField("type"):
         raise CommandError("the command has no type, or one that is not known")
@@ -36,9 +39,45 @@ def read(command: bytes) -> pb.BaseCommand:
     return base
 
 
+def fields_of(base: pb.BaseCommand) -> Any:
+    """The one sub-message of a command, whose type says which."""
+    return getattr(base, _FIELDS[base.type])
+
+
 def type_name(base: pb.BaseCommand) -> str:
     """The type of a command in the protocol's words, such as ``LOOKUP``."""
     return pb.BaseCommand.Type.Name(base.type)
+
+
+def number_name(number: int) -> str:
+    """The type of a command by its number; ``TYPE_82`` for one that this release does not know."""
+    return pb.BaseCommand.Type.Name(number) if number in _FIELDS else f"TYPE_{number}"
+
+
+def text(message: Message, field: str, most: int = MOST_TEXT) -> str | None:
+    """A text of a peer, in printable ASCII and at most so many characters; None when it is absent."""
+    if not message.HasField(field):
+        return None
+    value = getattr(message, field)
+    # Protobuf hands out bytes where a text is no UTF-8.
+    return bounded(value.decode("latin-1") if isinstance(value, bytes) else value, most)
+
+
+def error_name(message: Message, field: str = "error") -> str | None:
+    """A ServerError by its name, ``ServerError 26`` for one that this release does not know; None when absent."""
+    if message.HasField(field):
+        return pb.ServerError.Name(getattr(message, field))
+    number = message.DESCRIPTOR.fields_by_name[field].number
+    unknowns = UnknownFieldSet(message)
+    for unknown in (unknowns[at] for at in range(len(unknowns))):
+        if unknown.field_number == number and isinstance(unknown.data, int):
+            return f"ServerError {unknown.data}"
+    return None
+
+
+def feature_names(flags: pb.FeatureFlags) -> list[str]:
+    """The features that are on, such as ``auth_refresh``."""
+    return [field.name.removeprefix("supports_") for field, on in flags.ListFields() if on]
 
 
 def write(message: Message, section: bytes = b"") -> bytes:

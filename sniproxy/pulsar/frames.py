@@ -1,4 +1,4 @@
-"""Cut a byte stream into Pulsar frames, and write frames.
+"""Cut a byte stream into Pulsar frames, and write frames; what ``walker`` shares with it.
 
 A frame, as Pulsar's "Binary protocol" page describes it (all numbers are unsigned, 32 bits, big endian)::
 
@@ -13,6 +13,7 @@ Nothing here looks into a command or a payload.
 """
 
 import struct
+from typing import NamedTuple
 
 from attrs import frozen
 
@@ -79,7 +80,7 @@ class FrameReader:
         at = 0
         try:
             while len(self._held) - at >= _SIZES.size:
-                size, command_size = self._sizes(at)
+                size, command_size = read_sizes(self._held, at, self.limit)
                 end = at + _SIZE.size + size
                 if len(self._held) < end:
                     break
@@ -98,13 +99,18 @@ class FrameReader:
             del self._held[:at]
         return frames
 
-    def _sizes(self, at: int) -> tuple[int, int]:
-        size, command_size = _SIZES.unpack_from(self._held, at)
-        if _SIZE.size + size > self.limit:
-            raise FrameError(f"a frame of {_SIZE.size + size} bytes, over the limit of {self.limit}")
-        if _SIZE.size + command_size > size:
-            raise FrameError(f"a command of {command_size} bytes in a frame of {_SIZE.size + size}")
-        return size, command_size
+
+def read_sizes(data: bytes | bytearray, at: int, limit: int) -> tuple[int, int]:
+    """The two sizes of the frame at ``at``, of which at least 8 bytes are there.
+
+    Raises `FrameError` when the frame is larger than ``limit``, or its command larger than the frame.
+    """
+    size, command_size = _SIZES.unpack_from(data, at)
+    if _SIZE.size + size > limit:
+        raise FrameError(f"a frame of {_SIZE.size + size} bytes, over the limit of {limit}")
+    if _SIZE.size + command_size > size:
+        raise FrameError(f"a command of {command_size} bytes in a frame of {_SIZE.size + size}")
+    return size, command_size
 
 
 @frozen
@@ -123,28 +129,73 @@ class Section:
 
 def read_section(section: bytes) -> Section:
     """Take a frame's payload section apart; raises `FrameError` when its sizes contradict each other."""
-    at = 0
-    broker_entry = checksum = None
-    if section[:2] == _BROKER_ENTRY:
-        broker_entry, at = _sized(section, 2, "broker entry metadata")
-    if section[at : at + 2] == _CHECKSUM:
+    layout = locate(section, 0, len(section), len(section))
+    # An offset would ask for bytes behind the section's end, and those are refused.
+    assert isinstance(layout, Layout)
+    entry = None if layout.entry is None else section[slice(*layout.entry)]
+    start, stop = layout.metadata
+    return Section(entry, layout.checksum, section[start:stop], memoryview(section)[stop:])
+
+
+class Layout(NamedTuple):
+    """Where the parts of a payload section lie: offsets of the first byte and of the one behind the last.
+
+    The payload is what follows the metadata. ``entry`` (broker entry metadata) and ``checksum`` are None where
+    the sender left them out.
+    """
+
+    entry: tuple[int, int] | None
+    checksum: int | None
+    metadata: tuple[int, int]
+
+
+def locate(data: bytes | bytearray, at: int, end: int, have: int) -> Layout | int:
+    """Find the parts of the payload section that lies from ``at`` to ``end``, by the bytes before ``have``.
+
+    Returns an offset (over ``have``, at most ``end``) when all bytes before that one are needed to go on.
+    Raises `FrameError` when the sizes contradict each other.
+    """
+    entry = checksum = None
+    magic = _magic(data, at, end)
+    if at + 2 > have and at + 2 <= end:
+        return at + 2
+    if magic == _BROKER_ENTRY:
+        found = _sized(data, at + 2, end, have, "broker entry metadata")
+        if isinstance(found, int):
+            return found
+        entry = found
+        at = entry[1]
+        if at + 2 > have and at + 2 <= end:
+            return at + 2
+        magic = _magic(data, at, end)
+    if magic == _CHECKSUM:
         at += 2 + _SIZE.size
-        if at > len(section):
+        if at > end:
             raise FrameError("the payload section ends in its checksum")
-        (checksum,) = _SIZE.unpack_from(section, at - _SIZE.size)
-    metadata, at = _sized(section, at, "metadata")
-    return Section(broker_entry, checksum, metadata, memoryview(section)[at:])
+        if at > have:
+            return at
+        (checksum,) = _SIZE.unpack_from(data, at - _SIZE.size)
+    metadata = _sized(data, at, end, have, "metadata")
+    if isinstance(metadata, int):
+        return metadata
+    return metadata[1] if metadata[1] > have else Layout(entry, checksum, metadata)
 
 
-def _sized(section: bytes, at: int, what: str) -> tuple[bytes, int]:
-    """The bytes behind the size at ``at``, and the offset behind them."""
+def _magic(data: bytes | bytearray, at: int, end: int) -> bytes | bytearray:
+    return data[at : min(at + 2, end)]
+
+
+def _sized(data: bytes | bytearray, at: int, end: int, have: int, what: str) -> tuple[int, int] | int:
+    """Where the bytes behind the size at ``at`` lie, or how many bytes must be there to tell."""
     start = at + _SIZE.size
-    if start > len(section):
+    if start > end:
         raise FrameError(f"the payload section ends before its {what}")
-    (size,) = _SIZE.unpack_from(section, at)
-    if start + size > len(section):
-        raise FrameError(f"{what} of {size} bytes, but the payload section has {len(section) - start} left")
-    return section[start : start + size], start + size
+    if start > have:
+        return start
+    (size,) = _SIZE.unpack_from(data, at)
+    if start + size > end:
+        raise FrameError(f"{what} of {size} bytes, but the payload section has {end - start} left")
+    return start, start + size
 
 
 def encode(command: bytes, section: bytes = b"") -> bytes:

@@ -13,7 +13,17 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 import sniproxy
 from sniproxy.pulsar import commands_pb2 as pb
-from sniproxy.pulsar.commands import CommandError, read, type_name, write
+from sniproxy.pulsar.commands import (
+    CommandError,
+    error_name,
+    feature_names,
+    fields_of,
+    number_name,
+    read,
+    text,
+    type_name,
+    write,
+)
 from sniproxy.pulsar.frames import FrameReader, encode, read_section
 
 ORDERS = "persistent://public/default/orders"
@@ -129,9 +139,38 @@ class CommandTests(SynchronousTestCase):
             with self.assertRaises(CommandError):
                 read(b"\x08" + bytes([field.number]))
 
-    def test_type_only(self) -> None:
-        """A command of a known type, but with fields that are not declared, is read for its type."""
-        self.assertEqual(type_name(read(bytes.fromhex("0814a20100"))), "REDELIVER_UNACKNOWLEDGED_MESSAGES")
+    def test_all_types(self) -> None:
+        """Every type has a field, and every field a type; fields that nobody needs make no difference."""
+        fields = {field.number for field in pb.BaseCommand.DESCRIPTOR.fields[1:]}
+        self.assertEqual(fields, set(pb.BaseCommand.Type.values()))
+        self.assertEqual(len(fields), 70)
+        self.assertEqual(type_name(read(bytes.fromhex("0814a20102 2801"))), "REDELIVER_UNACKNOWLEDGED_MESSAGES")
+
+    def test_fields_of(self) -> None:
+        """The one sub-message that a command has."""
+        self.assertEqual(fields_of(command(CONNECTED)).server_version, "fake")
+
+    def test_number_name(self) -> None:
+        """Types by their numbers, known and not."""
+        self.assertEqual([number_name(at) for at in (23, 81, 82, 1, 0)], [
+            *("LOOKUP", "WATCH_TC_ASSIGNMENTS_CLOSE", "TYPE_82", "TYPE_1", "TYPE_0")
+        ])  # fmt: skip
+
+    def test_no_credentials(self) -> None:
+        """No field is declared that carries authentication data, keys, properties or a schema."""
+        declared = {
+            (name, field.number, field.name)
+            for name, message in pb.DESCRIPTOR.message_types_by_name.items()
+            for field in message.fields
+        }
+        numbers = {(name, number) for name, number, _ in declared}
+        for secret in (
+            *(("CommandConnect", 3), ("CommandConnect", 8), ("CommandLookupTopic", 5), ("AuthData", 2)),
+            *(("CommandPartitionedTopicMetadata", 4), ("MessageMetadata", 13), ("MessageMetadata", 15)),
+            *(("CommandLookupTopic", 8), ("CommandProducer", 6), ("CommandProducer", 7), ("CommandSubscribe", 10)),
+        ):
+            self.assertNotIn(secret, numbers)
+        self.assertEqual([each for each in declared if "auth_data" in each[2] or "propert" in each[2]], [])
 
     def test_refused(self) -> None:
         """No protobuf, no type, an unknown type, a missing required field: each is refused in its words."""
@@ -163,6 +202,40 @@ class CommandTests(SynchronousTestCase):
             write(pb.MessageIdData(ledgerId=1, entryId=1))
         with self.assertRaises(EncodeError):
             write(pb.CommandFlow(consumer_id=1))
+
+
+class ReadingTests(SynchronousTestCase):
+    """What is read of a command for people."""
+
+    def test_text(self) -> None:
+        """A text in printable ASCII, bounded, also one that is no UTF-8; None when it is absent."""
+        for data, expected in (
+            (b"\x0a\x03a\nb", "a\\nb"),
+            (b"\x0a\x02\xc3\xbc", "\\xfc"),
+            (b"\x0a\x02\xff\xfe", "\\xff\\xfe"),
+            (b"\x0a\x00", ""),
+            (b"\x0a\x7f" + b"t" * 127, "t" * 17 + "..."),
+            (b"", None),
+        ):
+            self.assertEqual(
+                text(pb.CommandLookupTopicResponse.FromString(b"\x20\x01" + data), "brokerServiceUrl", 20), expected
+            )
+
+    def test_error_name(self) -> None:
+        """An error by its name, one that is not known by its number; None when there is none."""
+        for data, expected in ((b"\x30\x06", "ServiceNotReady"), (b"\x30\x63", "ServerError 99"), (b"\x78\x01", None)):
+            self.assertEqual(error_name(pb.CommandLookupTopicResponse.FromString(b"\x20\x01" + data)), expected)
+
+    def test_unknown_values(self) -> None:
+        """A command stays readable when it says something that only a newer release knows."""
+        self.assertEqual(error_name(read(bytes.fromhex("080e7204 0801101a")).error), "ServerError 26")
+        self.assertEqual(read(bytes.fromhex("0844a20404 0801100a")).topicMigrated.resource_id, 1)
+
+    def test_feature_names(self) -> None:
+        """The features that are on."""
+        self.assertEqual(
+            feature_names(command(CONNECT_PYTHON).connect.feature_flags), ["auth_refresh", "broker_entry_metadata"]
+        )
 
 
 class GeneratedTests(SynchronousTestCase):

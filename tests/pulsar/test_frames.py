@@ -12,9 +12,11 @@ from sniproxy.pulsar.frames import (
     Frame,
     FrameError,
     FrameReader,
+    Layout,
     Section,
     encode,
     encode_section,
+    locate,
     read_section,
 )
 
@@ -208,6 +210,20 @@ class SectionTests(SynchronousTestCase):
         except FrameError:
             return
         self.assertTrue(data.endswith(read.metadata + read.payload))
+
+
+class LocateTests(SynchronousTestCase):
+    """locate: where the parts of a payload section lie."""
+
+    def test_asks_for_more(self) -> None:
+        """While bytes are missing, it asks for some that are there in the whole section, and then says all."""
+        section = b"\x0e\x02\x00\x00\x00\x03abc" + SEND_HELLO[16:]
+        end, have, asked = len(section), 0, []
+        while isinstance(found := locate(section[:have], 0, end, have), int):
+            self.assertTrue(have < found <= end)
+            asked.append(have := found)
+        self.assertEqual(asked, [2, 6, 11, 15, 19, 34])
+        self.assertEqual(found, Layout((6, 9), 0x0830A93B, (19, 34)))
 
 
 class EncodeTests(SynchronousTestCase):

@@ -1,0 +1,173 @@
+"""Inspect one Pulsar connection: the bytes of both directions go in, events come out (``events`` describes them)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Literal, TypeAlias
+
+from sniproxy.pulsar.commands import CommandError, fields_of, number_name, read
+from sniproxy.pulsar.dialogue import BROKER, CLIENT, Dialogue
+from sniproxy.pulsar.events import Event, Fields, Value
+from sniproxy.pulsar.frames import DEFAULT_LIMIT
+from sniproxy.pulsar.resync import Search, begins
+from sniproxy.pulsar.walker import FrameWalker, Walked, WalkError
+
+Side: TypeAlias = Literal["client", "broker"]
+
+ROOM = 10 * 1024
+"""Bytes that a frame may have beyond the largest message, for all that is around it."""
+
+MOST_SEARCHED = 2 * DEFAULT_LIMIT
+"""Bytes in which the beginning of a frame must be found: any frame that was cut is at its end by then."""
+
+_FOREIGN = (
+    (b"\x16\x03", "this is TLS, not plaintext Pulsar"),
+    (b"\x15\x03", "this is a TLS alert, not plaintext Pulsar"),
+    (b"HTTP/", "this is HTTP, not Pulsar"),
+    (b"GET ", "this is HTTP, not Pulsar"),
+    (b"POST ", "this is HTTP, not Pulsar"),
+    (b"PUT ", "this is HTTP, not Pulsar"),
+    (b"PROXY ", "a PROXY protocol header comes first"),
+    (b"\r\n\r\n\x00\r\nQUI", "a PROXY protocol header comes first"),
+)
+_CONNECTED = 3
+
+
+class _Stream:
+    """One direction."""
+
+    def __init__(self, side: Side) -> None:
+        self.side: Side = side
+        self.bytes = self.frames = self.payload = 0
+        self.seen = [0] * 128
+        self.walker = FrameWalker()
+        # The first bytes, until it is known whether they begin a frame; then None.
+        self.first: bytes | None = b""
+        self.search: Search | None = None
+
+
+class Inspection:
+    """Watches one connection. It never raises, whatever bytes come, and what it holds is bounded.
+
+    ``connection``: its name in events. ``reveal``: whether events name principals. ``commands``: types of commands,
+    such as ``SEND``, of which each one is an event of its own (``command``); all others are counted.
+
+    ``lost``: the bytes cannot be read as Pulsar's; one event said so, and nothing is looked at any more.
+
+    Times are seconds since 1970.
+    """
+
+    def __init__(self, connection: str, *, reveal: bool = False, commands: Collection[str] = ()) -> None:
+        self.connection = connection
+        self.lost = False
+        self._wanted = frozenset(commands)
+        self._dialogue = Dialogue(connection, reveal=reveal)
+        self._client = _Stream("client")
+        self._broker = _Stream("broker")
+
+    def client(self, data: bytes, time: float) -> list[Event]:
+        """The client sent these bytes."""
+        return self._take(self._client, data, time)
+
+    def broker(self, data: bytes, time: float) -> list[Event]:
+        """The broker sent these bytes."""
+        return self._take(self._broker, data, time)
+
+    def gap(self, side: Side, time: float) -> list[Event]:
+        """Bytes of this side are missing, here or at its beginning: what comes is searched for the next frame."""
+        if self.lost:
+            return []
+        stream = self._client if side == "client" else self._broker
+        return self._seek(stream, time)
+
+    def end(self, time: float) -> list[Event]:
+        """The connection ended."""
+        events: list[Event] = []
+        for stream in (self._client, self._broker):
+            if stream.search is not None and not stream.frames and stream.search.skipped and not self.lost:
+                events += self._lose(stream, "no frame was found in it", time)
+        fields: Fields = {}
+        for stream in (self._client, self._broker):
+            fields[f"{stream.side}_frames"] = stream.frames
+            fields[f"{stream.side}_bytes"] = stream.bytes
+            fields[f"{stream.side}_payload"] = stream.payload
+        fields["commands"] = self.commands
+        return [*events, *self._dialogue.end(time), Event("ended", time, self.connection, fields)]
+
+    @property
+    def commands(self) -> dict[str, Value]:
+        """How many commands of each type went by, in both directions; ``TYPE_0``: without a type that can be."""
+        both = enumerate(map(sum, zip(self._client.seen, self._broker.seen, strict=True)))
+        return {number_name(number): count for number, count in both if count}
+
+    def _take(self, stream: _Stream, data: bytes, time: float) -> list[Event]:
+        if self.lost or not data:
+            return []
+        stream.bytes += len(data)
+        events = self._dialogue.tick(time)
+        if stream.first is not None:
+            data = stream.first + data
+            good = begins(data, stream.walker.limit)
+            stream.first = data if good is None else None
+            if good is None:
+                return events
+            if not good:
+                foreign = [what for head, what in _FOREIGN if data.startswith(head)]
+                if foreign:
+                    return events + self._lose(stream, foreign[0], time)
+                events += self._seek(stream, time)
+        if stream.search is not None:
+            found = stream.search.feed(data)
+            if found is None:
+                if stream.search.skipped > MOST_SEARCHED:
+                    events += self._lose(stream, f"no frame begins in {MOST_SEARCHED} bytes", time)
+                return events
+            fields: Fields = {"side": stream.side, "skipped": stream.search.skipped}
+            events.append(Event("resumed", time, self.connection, fields))
+            stream.search, data = None, found
+        reason: str | None = None
+        try:
+            walked = stream.walker.feed(data)
+        except WalkError as error:
+            walked, reason = error.walked, str(error)
+        try:
+            self._hear(stream, walked, time, events)
+        except CommandError as error:
+            reason = str(error)
+        return events if reason is None else events + self._lose(stream, reason, time)
+
+    def _hear(self, stream: _Stream, frames: list[Walked], time: float, events: list[Event]) -> None:
+        by_client = stream is self._client
+        deeds, seen, wanted = CLIENT if by_client else BROKER, stream.seen, self._wanted
+        stream.frames += len(frames)
+        for frame in frames:
+            number = frame.type
+            seen[number] += 1
+            stream.payload += frame.payload
+            if wanted and (name := number_name(number)) in wanted:
+                fields: Fields = {"side": stream.side, "command": name, "size": frame.size, "payload": frame.payload}
+                events.append(Event("command", time, self.connection, fields))
+            if number in deeds and frame.complete:
+                command = fields_of(read(frame.command))
+                if number == _CONNECTED and command.max_message_size > 0:
+                    self._client.walker.limit = self._broker.walker.limit = command.max_message_size + ROOM
+                events += self._dialogue.hear(by_client, number, command, time)
+
+    def _seek(self, stream: _Stream, time: float) -> list[Event]:
+        """Search this stream for the next frame."""
+        silent = stream.search is not None
+        skipped = stream.search.skipped if stream.search is not None else 0
+        limit = stream.walker.limit
+        stream.first, stream.walker, stream.search = None, FrameWalker(limit), Search(limit)
+        # Bytes on both sides of a gap never join, but what was searched in vain counts on.
+        stream.search.skipped = skipped
+        return [] if silent else [Event("gap", time, self.connection, {"side": stream.side})]
+
+    def _lose(self, stream: _Stream, reason: str, time: float) -> list[Event]:
+        """Let go of both directions."""
+        self.lost = True
+        for each in (self._client, self._broker):
+            each.walker, each.search, each.first = FrameWalker(), None, None
+        self._dialogue = Dialogue(self.connection)
+        fields: Fields = {"side": stream.side, "reason": reason, "offset": stream.bytes}
+        return [Event("lost", time, self.connection, fields)]

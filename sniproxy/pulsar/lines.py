@@ -1,0 +1,189 @@
+"""Write events as lines: JSON for programs, short and aligned for people."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from sniproxy.pulsar.events import Event, Fields, Value
+from sniproxy.text import amount, counted
+
+_RED, _GREEN, _YELLOW, _DIM, _PLAIN = "31", "32", "33", "2", ""
+_NAME_WIDTH = 11
+_CONNECTION_WIDTH = 4
+
+
+def json_line(event: Event) -> str:
+    """The event as one line of JSON, in ASCII and without a line end.
+
+    Its keys are ``event`` (the name), ``time``, ``connection``, and the event's own fields.
+    """
+    whole = {"event": event.name, "time": event.time, "connection": event.connection, **event.fields}
+    return json.dumps(whole, separators=(", ", ": "))
+
+
+def readable_line(event: Event, colour: bool = False) -> str:
+    """The event as one short line: time of day (UTC), connection, name, and what there is to say.
+
+    ``colour``: whether to use a terminal's colours.
+    """
+    try:
+        moment = f"{datetime.fromtimestamp(event.time, UTC):%H:%M:%S.%f}"[:-3]
+    except (ValueError, OverflowError, OSError):
+        # A capture can hold any time.
+        moment = "--:--:--.---"
+    about = _SAID.get(event.name, _said_plainly)(event.fields)
+    name = f"{event.name:<{_NAME_WIDTH}}"
+    shade = _shade(event)
+    if colour and shade:
+        name = f"\x1b[{shade}m{name}\x1b[0m"
+    return f"{moment}  {event.connection:<{_CONNECTION_WIDTH}}  {name}  {about}".rstrip()
+
+
+def _shade(event: Event) -> str:
+    fields = event.fields
+    if event.name in ("lost", "error", "send_error") or "failed" in (fields.get("response"), fields.get("status")):
+        return _RED
+    if event.name in ("moved", "migrated", "unanswered", "gap") or fields.get("by") == "broker":
+        return _YELLOW
+    if event.name == "lookup":
+        return _GREEN
+    return _DIM if event.name in ("ended", "command", "resumed") else _PLAIN
+
+
+def _urls(fields: Fields, plain: str = "broker_url", tls: str = "broker_url_tls") -> str:
+    """One or both URLs of a broker."""
+    urls = [str(url) for url in (fields.get(plain), fields.get(tls)) if url]
+    return " | ".join(dict.fromkeys(urls)) or "no URL"
+
+
+def _aside(*parts: str | None) -> str:
+    """What is said in brackets behind it, if anything."""
+    said = [part for part in parts if part]
+    return f" ({', '.join(said)})" if said else ""
+
+
+def _took(seconds: Value) -> str | None:
+    if not isinstance(seconds, int | float):
+        return None
+    return f"{seconds * 1000:.1f} ms" if seconds < 1 else f"{seconds:.2f} s"
+
+
+def _failure(fields: Fields) -> str:
+    error, message = fields.get("error") or "failed", fields.get("message")
+    return f"{error}: {message}" if message else f"{error}"
+
+
+def _topic(fields: Fields) -> str:
+    return str(fields.get("topic") or "(unknown topic)")
+
+
+def _said_plainly(fields: Fields) -> str:
+    """All fields that are there."""
+    return " ".join(f"{key}={value}" for key, value in fields.items() if value is not None)
+
+
+def _connect(fields: Fields) -> str:
+    target, method = fields.get("proxy_to_broker_url"), fields.get("auth_method")
+    return f"{fields.get('client_version')}" + _aside(
+        f"protocol {fields.get('protocol_version')}",
+        f"auth {method}" if method else None,
+        f"through a proxy to {target}" if target else None,
+    )
+
+
+def _connected(fields: Fields) -> str:
+    return f"{fields.get('server_version')}" + _aside(
+        f"protocol {fields.get('protocol_version')}", _took(fields.get("latency_s"))
+    )
+
+
+def _lookup(fields: Fields) -> str:
+    took = _took(fields.get("latency_s"))
+    if fields.get("response") == "failed":
+        return f"{_topic(fields)} -> {_failure(fields)}" + _aside(took)
+    redirect = "ask " if fields.get("response") == "redirect" else ""
+    return f"{_topic(fields)} -> {redirect}{_urls(fields)}" + _aside(
+        "authoritative" if fields.get("authoritative") else None,
+        "through the service URL" if fields.get("proxy_through_service_url") else None,
+        took,
+    )
+
+
+def _partitions(fields: Fields) -> str:
+    took = _aside(_took(fields.get("latency_s")))
+    count = fields.get("partitions")
+    if fields.get("status") == "failed":
+        return f"{_topic(fields)} -> {_failure(fields)}{took}"
+    many = counted(count, "partition") if isinstance(count, int) and count else "not partitioned"
+    return f"{_topic(fields)} -> {many}{took}"
+
+
+def _opened(fields: Fields) -> str:
+    """An answer to PRODUCER or SUBSCRIBE."""
+    said = _topic(fields)
+    if fields.get("subscription") is not None:
+        said += f" as {fields['subscription']}"
+    status = _failure(fields) if fields.get("status") == "failed" else str(fields.get("status"))
+    return f"{said} -> {status}" + _aside(_took(fields.get("latency_s")))
+
+
+def _close(fields: Fields) -> str:
+    said = f"{fields.get('kind')} {fields.get('id')} of {_topic(fields)}, by the {fields.get('by')}"
+    return said + (f" -> {_urls(fields)}" if fields.get("broker_url") or fields.get("broker_url_tls") else "")
+
+
+def _migrated(fields: Fields) -> str:
+    return f"{fields.get('kind')} {fields.get('id')} of {_topic(fields)} -> {_urls(fields)}"
+
+
+def _moved(fields: Fields) -> str:
+    before, after = _urls(fields, "from_url", "from_url_tls"), _urls(fields, "to_url", "to_url_tls")
+    return f"{_topic(fields)}: {before} -> {after}" + _aside(str(fields.get("source")))
+
+
+def _error(fields: Fields) -> str:
+    about = [str(fields[key]) for key in ("request", "topic") if fields.get(key)]
+    return f"{' '.join(about) or 'the connection'} -> {_failure(fields)}" + _aside(_took(fields.get("latency_s")))
+
+
+def _scalable(fields: Fields) -> str:
+    if fields.get("status") == "failed":
+        return f"{_topic(fields)} -> {_failure(fields)}"
+    count = fields.get("segments_total")
+    controller = _urls(fields, "controller_broker_url", "controller_broker_url_tls")
+    return f"{_topic(fields)} -> {counted(count if isinstance(count, int) else 0, 'segment')}, controller {controller}"
+
+
+def _coordinators(fields: Fields) -> str:
+    assignments = fields.get("assignments")
+    shown = assignments[:4] if isinstance(assignments, list) else []
+    said = ", ".join(f"{at['tc_id']} -> {_urls(at)}" for at in shown if isinstance(at, dict))
+    return f"{fields.get('assignments_total')} assigned: {said}"
+
+
+def _ended(fields: Fields) -> str:
+    def side(name: str) -> str:
+        frames, size = fields.get(f"{name}_frames"), fields.get(f"{name}_bytes")
+        return f"{name} {frames} frames, {amount(size if isinstance(size, int) else 0)}"
+
+    return f"{side('client')}; {side('broker')}"
+
+
+_SAID: dict[str, Callable[[Fields], str]] = {
+    "connect": _connect,
+    "connected": _connected,
+    "lookup": _lookup,
+    "partitions": _partitions,
+    "producer": _opened,
+    "subscribe": _opened,
+    "close": _close,
+    "migrated": _migrated,
+    "moved": _moved,
+    "error": _error,
+    "send_error": _error,
+    "scalable_topic": _scalable,
+    "coordinators": _coordinators,
+    "ended": _ended,
+}

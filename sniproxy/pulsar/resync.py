@@ -1,0 +1,100 @@
+"""Find the beginning of a frame in a stream that begins, or goes on, in the middle of one."""
+
+from __future__ import annotations
+
+import re
+
+from sniproxy.pulsar.frames import DEFAULT_LIMIT, FrameError, read_sizes
+
+HIGHEST_TYPE = 81
+"""The highest type of a command that is looked for: Pulsar 5.0's WATCH_TC_ASSIGNMENTS_CLOSE."""
+
+_PAYLOAD_TYPES = (6, 9)
+# Two sizes under 16 MiB, then the command's type. A lookahead, so that candidates may overlap.
+_CANDIDATE = re.compile(rb"(?s)(?=\x00...\x00...\x08[\x02-\x51])")
+_LONGEST = 10
+"""Bytes that a candidate is recognised by."""
+
+
+def begins(data: bytes, limit: int = DEFAULT_LIMIT) -> bool | None:
+    """Whether a stream's first bytes can be the beginning of a frame; None while they are too few to tell.
+
+    A stream is given the benefit of the doubt: any type of a command will do.
+    """
+    if len(data) < 10:
+        # A frame is at least 10 bytes long: two sizes and a type.
+        return None
+    try:
+        read_sizes(data, 0, limit)
+    except FrameError:
+        return False
+    return data[8] == 0x08 and data[9] < 128
+
+
+def frame_at(data: bytes, at: int, limit: int = DEFAULT_LIMIT) -> bool | None:
+    """Whether a frame of a known type surely begins at ``at``; None while the bytes are too few to tell.
+
+    Surely: the sizes fit each other, and the command is a type and exactly one sub-message, with that type as the
+    number of its field, that ends where the command does.
+    """
+    if len(data) < at + _LONGEST:
+        return None
+    try:
+        size, command_size = read_sizes(data, at, limit)
+    except FrameError:
+        return False
+    kind = data[at + 9]
+    if data[at + 8] != 0x08 or not 2 <= kind <= HIGHEST_TYPE:
+        return False
+    if (size == 4 + command_size) == (kind in _PAYLOAD_TYPES):
+        return False
+    tag, behind = _varint(data, at + 10)
+    if tag is None:
+        return None if behind else False
+    if tag != kind << 3 | 2:
+        return False
+    length, behind = _varint(data, behind)
+    if length is None:
+        return None if behind else False
+    return behind + length == at + 8 + command_size
+
+
+def _varint(data: bytes, at: int) -> tuple[int | None, int]:
+    """A protobuf varint of at most 4 bytes and the offset behind it; None and 1: it is cut, None and 0: too long."""
+    value = 0
+    for step in range(4):
+        if at + step >= len(data):
+            return None, 1
+        byte = data[at + step]
+        value |= (byte & 0x7F) << 7 * step
+        if byte < 0x80:
+            return value, at + step + 1
+    return None, 0
+
+
+class Search:
+    """Looks through a stream for the beginning of a frame; holds no more than a few bytes.
+
+    ``limit``: the largest frame in bytes. ``skipped``: how many bytes lay before what is held.
+    """
+
+    def __init__(self, limit: int = DEFAULT_LIMIT) -> None:
+        self.limit = limit
+        self.skipped = 0
+        self._held = b""
+
+    def feed(self, data: bytes) -> bytes | None:
+        """Take the next bytes; returns all from the beginning of a frame on, or None while there is none."""
+        data = self._held + data
+        for match in _CANDIDATE.finditer(data):
+            found = frame_at(data, match.start(), self.limit)
+            if found is False:
+                continue
+            self.skipped += match.start()
+            self._held = b"" if found else data[match.start() :]
+            return data[match.start() :] if found else None
+        # A frame may begin in the last bytes.
+        keep = max(0, len(data) - _LONGEST + 1)
+        self.skipped += keep
+        self._held = data[keep:]
+        return None

@@ -1,0 +1,212 @@
+"""Tests for sniproxy.pulsar.walker."""
+
+import struct
+import tracemalloc
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from sniproxy.pulsar.frames import DEFAULT_LIMIT, FrameReader, encode, encode_section, read_section
+from sniproxy.pulsar.walker import MOST_HEAD, FrameWalker, Walked, WalkError
+from tests.pulsar import streams
+from tests.pulsar.test_frames import CONNECTED, SEND_HELLO
+
+HELLO = Walked(6, SEND_HELLO[8:16], 46, 5, SEND_HELLO[26:41], None, 0x0830A93B)
+WELCOME = Walked(3, CONNECTED[8:], 25)
+
+COMMANDS = st.binary(max_size=30).flatmap(
+    lambda body: st.sampled_from((3, 6, 9, 23, 90)).map(lambda kind: bytes((8, kind)) + body)
+)
+SECTIONS = st.builds(
+    lambda entry, checksum, metadata, payload: entry + checksum + encode_section(metadata, payload),
+    st.just(b"") | st.binary(max_size=20).map(lambda entry: b"\x0e\x02" + len(entry).to_bytes(4, "big") + entry),
+    st.just(b"") | st.just(b"\x0e\x01abcd"),
+    st.binary(max_size=30),
+    st.binary(max_size=50),
+)
+
+
+@st.composite
+def whole_frames(draw: st.DrawFn) -> bytes:
+    command = draw(COMMANDS)
+    return encode(command, draw(SECTIONS) if command[1] in (6, 9) else b"")
+
+
+def walk(pieces: list[bytes], limit: int = DEFAULT_LIMIT) -> tuple[list[Walked], str | None]:
+    """What comes out of a stream in pieces, and what it is refused for."""
+    walker, walked = FrameWalker(limit), []
+    for piece in pieces:
+        try:
+            walked += walker.feed(piece)
+        except WalkError as error:
+            return walked + error.walked, str(error)
+    return walked, None
+
+
+class WalkerTests(SynchronousTestCase):
+    """FrameWalker: bytes in, what went by out."""
+
+    def threeWays(self, data: bytes, expected: list[Walked]) -> None:
+        """Feed whole, byte by byte, and with the beginning of another frame behind."""
+        self.assertEqual(walk([data]), (expected, None))
+        self.assertEqual(walk([data[at : at + 1] for at in range(len(data))]), (expected, None))
+        for tail in (b"\x00", CONNECTED[:9], SEND_HELLO[:30]):
+            walker = FrameWalker()
+            self.assertEqual((walker.feed(data + tail), walker.held), (expected, len(tail)))
+
+    def test_simple(self) -> None:
+        """Of a simple frame, the type and the command come out."""
+        self.threeWays(CONNECTED, [WELCOME])
+
+    def test_payload(self) -> None:
+        """Of a SEND, command, checksum, metadata and how long the payload was."""
+        self.threeWays(SEND_HELLO, [HELLO])
+
+    def test_entry(self) -> None:
+        """Broker entry metadata before the checksum comes out, too."""
+        message = encode(b"\x08\x09J\x00", b"\x0e\x02\x00\x00\x00\x03abc" + SEND_HELLO[16:])
+        self.threeWays(message, [Walked(9, b"\x08\x09J\x00", 51, 5, SEND_HELLO[26:41], b"abc", 0x0830A93B)])
+
+    def test_several(self) -> None:
+        """Frames come out in order."""
+        self.threeWays(CONNECTED + SEND_HELLO + SEND_HELLO + CONNECTED, [WELCOME, HELLO, HELLO, WELCOME])
+
+    def test_unknown_section(self) -> None:
+        """What another release may put behind another command is stepped over as it is."""
+        for section in (b"\x0e\x01xx", SEND_HELLO[16:]):
+            size = len(section)
+            self.threeWays(encode(b"\x08\x5a", section), [Walked(90, b"\x08\x5a", 10 + size, size)])
+
+    def test_no_type(self) -> None:
+        """A command that does not begin with a type has the type 0."""
+        for command in (b"", b"\x08", b"\x10\x02\x08\x03", b"\x08\x80\x01"):
+            self.threeWays(encode(command), [Walked(0, command, 8 + len(command))])
+
+    def test_real_streams(self) -> None:
+        """Every frame of real streams is walked to its last byte, and two other readers see the same frames."""
+        for name in streams.NAMES:
+            for side in ("client", "broker"):
+                stream = streams.side_of(name, side)
+                walked, refused = walk([stream])
+                self.assertEqual((sum(each.size for each in walked), refused), (len(stream), None), name)
+                seen = [(each.type, each.size, len(each.payload)) for each in streams.frames(stream)]
+                self.assertEqual([(each.type, each.size, each.payload) for each in walked], seen, name)
+                whole = FrameReader().feed(stream)
+                self.assertEqual([each.command for each in walked], [frame.command for frame in whole])
+                for each, frame in zip(walked, whole, strict=True):
+                    if frame.section:
+                        self.assertEqual(each.metadata, read_section(frame.section).metadata)
+                self.assertEqual(walk([stream[at : at + 1] for at in range(len(stream))]), (walked, None), name)
+
+    @given(st.lists(whole_frames(), max_size=5), st.data())
+    def test_any_segmentation(self, frames: list[bytes], data: st.DataObject) -> None:
+        """However a stream is cut, the same comes out, as FrameReader and read_section say it."""
+        stream = b"".join(frames)
+        cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=8)))
+        pieces = [stream[start:end] for start, end in zip([0, *cuts], [*cuts, len(stream)], strict=True)]
+        expected = []
+        for frame in FrameReader().feed(stream):
+            rest: tuple[object, ...] = ()
+            if frame.section:
+                section = read_section(frame.section)
+                rest = (len(section.payload), section.metadata, section.broker_entry, section.checksum)
+            expected.append((frame.command[1], frame.command, frame.size, *(rest or (0, None, None, None)), True))
+        self.assertEqual(walk(pieces), (expected, None))
+
+    @given(
+        st.lists(st.binary(max_size=60) | whole_frames() | whole_frames().map(lambda f: f[:-1]), max_size=5), st.data()
+    )
+    def test_any_bytes(self, parts: list[bytes], data: st.DataObject) -> None:
+        """Whatever comes in, only a WalkError comes out; the same one, whole or in pieces; and little is held."""
+        stream = b"".join(parts)
+        cut = data.draw(st.integers(0, len(stream)))
+        whole = walk([stream], limit=300)
+        self.assertEqual(walk([stream[:cut], stream[cut:]], limit=300), whole)
+        self.assertEqual(walk([stream[at : at + 1] for at in range(len(stream))], limit=300), whole)
+        self.assertLessEqual(sum(each.size for each in whole[0]), len(stream))
+
+    def test_refused(self) -> None:
+        """Sizes and sections that contradict themselves are refused, and the frames before come with it."""
+        for bad, reason in (
+            (b"\xff" * 12, "over the limit"),
+            (struct.pack(">II", 8, 5) + b"\x08\x03", "a command of 5 bytes"),
+            (encode(b"\x08\x06", b"\x0e"), "before its metadata"),
+            (encode(b"\x08\x06", b"\x0e\x01abc"), "in its checksum"),
+            (encode(b"\x08\x09", b"\x00\x00\x00\x02x"), "metadata of 2 bytes"),
+            (encode(b"\x08\x09", b"\x0e\x02\x00\x00\x00\x09x"), "broker entry metadata of 9"),
+            (encode(b"\x08\x09", b"\x0e\x01abcd\x00\x00\x00\x02x"), "metadata of 2 bytes"),
+        ):
+            walked, refused = walk([CONNECTED + bad + CONNECTED])
+            self.assertEqual(walked, [WELCOME])
+            self.assertIn(reason, str(refused))
+
+    def test_refused_for_good(self) -> None:
+        """After a refusal nothing is read any more, and nothing is held."""
+        walker = FrameWalker()
+        walker.feed(b"\xff")
+        for data in (b"\xff" * 12, CONNECTED, b""):
+            with self.assertRaises(WalkError) as caught:
+                walker.feed(data)
+            self.assertEqual((caught.exception.walked, walker.held), ([], 0))
+
+    def test_limit(self) -> None:
+        """A frame of exactly the limit passes, one byte more does not; a limit that is set later holds from then on."""
+        frame = encode(b"\x08\x06", encode_section(b"", bytes(86)))
+        walker = FrameWalker(limit=len(frame))
+        self.assertEqual(len(walker.feed(frame)), 1)
+        walker.limit -= 1
+        with self.assertRaisesRegex(WalkError, "a frame of 100 bytes, over the limit of 99"):
+            walker.feed(frame)
+
+    def test_long_command(self) -> None:
+        """Of a command that is too long to be held, the type and the beginning come out, however it is cut."""
+        frame = encode(b"\x08\x21" + bytes(MOST_HEAD))
+        expected = [Walked(33, b"\x08\x21" + bytes(14), len(frame), complete=False), WELCOME]
+        for step in (len(frame) + 100, 4096):
+            stream = frame + CONNECTED
+            self.assertEqual(walk([stream[at : at + step] for at in range(0, len(stream), step)]), (expected, None))
+
+    def test_long_metadata(self) -> None:
+        """Metadata that is too long to be held is stepped over with the payload, however it is cut."""
+        for before in (b"", b"\x0e\x01abcd", b"\x0e\x02\x00\x10\x00\x00" + bytes(MOST_HEAD)):
+            frame = encode(b"\x08\x06", before + encode_section(bytes(MOST_HEAD), b"payload"))
+            expected = [Walked(6, b"\x08\x06", len(frame), len(frame) - 10), WELCOME]
+            for step in (len(frame) + 100, 4096):
+                stream = frame + CONNECTED
+                self.assertEqual(walk([stream[at : at + step] for at in range(0, len(stream), step)]), (expected, None))
+
+    def test_metadata_at_the_bound(self) -> None:
+        """A head of exactly the bound is read, one byte more is not, however it is cut."""
+        for more in (0, 1):
+            metadata = bytes(MOST_HEAD - 20 + more)
+            frame = encode(b"\x08\x06", b"\x0e\x01abcd" + encode_section(metadata, b""))
+            self.assertEqual(len(frame), MOST_HEAD + more)
+            for step in (len(frame), 4096):
+                [walked], _ = walk([frame[at : at + step] for at in range(0, len(frame), step)])
+                self.assertEqual(walked.metadata, None if more else metadata)
+
+    def test_head_byte_by_byte(self) -> None:
+        """A head that comes a byte at a time is not copied for each of them."""
+        frame = encode(b"\x08\x06" + bytes(500_000), encode_section(bytes(100), b""))
+        walker = FrameWalker()
+        walker.feed(frame[:-100])
+        tracemalloc.start()
+        self.addCleanup(tracemalloc.stop)
+        for at in range(len(frame) - 100, len(frame) - 1):
+            walker.feed(frame[at : at + 1])
+        # One growth of the buffer at most.
+        self.assertLess(tracemalloc.get_traced_memory()[1], 700_000)
+
+    def test_nothing_is_held(self) -> None:
+        """A payload is neither held nor copied, whatever the pieces it comes in."""
+        stream = encode(b"\x08\x06", b"\x0e\x01abcd" + encode_section(b"meta", bytes(4 * 1024 * 1024)))
+        for step in (4096, 100_000):
+            walker = FrameWalker()
+            pieces = [stream[at : at + step] for at in range(0, len(stream), step)]
+            tracemalloc.start()
+            self.addCleanup(tracemalloc.stop)
+            walked = [each for piece in pieces for each in walker.feed(piece)]
+            self.assertEqual(walked[0].payload, 4 * 1024 * 1024)
+            self.assertLess(tracemalloc.get_traced_memory()[1], 2 * step + 10_000)
+            tracemalloc.stop()
