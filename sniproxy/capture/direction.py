@@ -1,0 +1,127 @@
+"""One direction of a TCP connection: which bytes are next, and which wait behind a hole. Pure.
+
+Source: RFC 9293, sequence numbers (3.4).
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator
+
+PIECE = 128
+"""Bytes of memory that a held piece takes besides its data."""
+
+_HALF, _ALL = 1 << 31, (1 << 32) - 1
+
+
+class Direction:
+    """What one end of a connection sends.
+
+    Positions count from the first byte that is known of, and do not wrap. Bytes before it have negative ones, and are
+    not of interest.
+
+    ``base``: the sequence number of position 0; None: nothing came yet. ``seen_syn``: position 0 is the very first
+    byte. ``expected``: the position of the byte that comes next. ``finish``: the position of its FIN, None while there
+    is none. ``peer_has``: the position up to which the other end has acknowledged. ``hole_since``: for its user's use.
+    ``held``: bytes of memory that wait behind holes.
+    """
+
+    __slots__ = (
+        "_data",
+        "_ends",
+        "_starts",
+        "base",
+        "expected",
+        "finish",
+        "held",
+        "hole_since",
+        "peer_has",
+        "seen_syn",
+    )
+
+    def __init__(self) -> None:
+        self.base: int | None = None
+        self.seen_syn = False
+        self.expected = 0
+        self.finish: int | None = None
+        self.peer_has = 0
+        self.hole_since: float | None = None
+        # What lies behind a hole: pieces that do not overlap, in order; None for bytes that were not captured.
+        self._starts: list[int] = []
+        self._ends: list[int] = []
+        self._data: list[bytes | None] = []
+        self.held = 0
+
+    def position(self, sequence: int) -> int:
+        """Where a sequence number lies, supposed that it is less than 2 GiB away from the expected one."""
+        assert self.base is not None
+        ahead = (sequence - self.base - self.expected) & _ALL
+        return self.expected + (ahead - _ALL - 1 if ahead >= _HALF else ahead)
+
+    @property
+    def pieces(self) -> int:
+        """How many pieces are held."""
+        return len(self._starts)
+
+    @property
+    def holed(self) -> bool:
+        """Something is held behind bytes that have not come."""
+        return bool(self._starts) or (self.finish is not None and self.expected < self.finish)
+
+    @property
+    def finished(self) -> bool:
+        """All up to its FIN was handed out."""
+        return self.finish is not None and self.expected >= self.finish
+
+    def hold(self, start: int, end: int, data: bytes | None) -> None:
+        """Keep what is new in these bytes: not handed out yet, and not held. ``data``: None if not captured."""
+        start_of_data = start
+        start = max(start, self.expected)
+        at = bisect_right(self._ends, start)
+        while start < end:
+            if at < len(self._starts) and self._starts[at] <= start:
+                start = self._ends[at]
+                at += 1
+                continue
+            stop = min(end, self._starts[at]) if at < len(self._starts) else end
+            piece = None if data is None else data[start - start_of_data : stop - start_of_data]
+            self._starts.insert(at, start)
+            self._ends.insert(at, stop)
+            self._data.insert(at, piece)
+            self.held += PIECE + len(piece or b"")
+            at += 1
+            start = stop
+
+    def ready(self) -> Iterator[bytes | int]:
+        """Take what has become next: bytes, or how many bytes were not captured."""
+        count = 0
+        missing = 0
+        for start, end, data in zip(self._starts, self._ends, self._data, strict=True):
+            if start != self.expected:
+                break
+            count += 1
+            self.expected = end
+            self.held -= PIECE + len(data or b"")
+            if data is None:
+                missing += end - start
+                continue
+            if missing:
+                yield missing
+                missing = 0
+            yield data
+        del self._starts[:count], self._ends[:count], self._data[:count]
+        if missing:
+            yield missing
+
+    def leap(self) -> int:
+        """Give up the first hole, of which there must be one; return how many bytes it has."""
+        to = self._starts[0] if self._starts else self.finish
+        assert to is not None
+        missing = to - self.expected
+        self.expected = to
+        return missing
+
+    def acked_beyond_hole(self) -> bool:
+        """The other end has what is missing: it will not be sent again."""
+        behind = self._starts[0] if self._starts else self.finish
+        return behind is not None and self.peer_has >= behind

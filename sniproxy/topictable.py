@@ -1,0 +1,61 @@
+"""The ledger's topics as a table: for people, as CSV, as JSON. Pure."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TextIO
+
+import attrs
+
+from sniproxy.pulsar.ledger import TopicEntry
+from sniproxy.text import counted
+
+
+def write_table(entries: Sequence[TopicEntry], out: TextIO) -> None:
+    """Topics as a table for people; nothing when there are none."""
+    rows = [("TOPIC", "BROKER", "LOOKUPS", "LAST SEEN (UTC)", "MOVES")]
+    for entry in entries:
+        topic = f"{entry.topic} ({counted(entry.partitions, 'partition')})" if entry.partitions else entry.topic
+        seen = _moment(entry.last_seen, " ") or "-"
+        rows.append((topic, broker_of(entry), str(entry.lookups), seen, str(entry.moves_total)))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows if entries else []:
+        topic, broker, lookups, seen, moves = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        numbers = (lookups.strip().rjust(widths[2]), seen, moves.strip().rjust(widths[4]))
+        print("  ".join((topic, broker, *numbers)), file=out)
+
+
+def write_csv(entries: Sequence[TopicEntry], out: TextIO) -> None:
+    """Topics as CSV (RFC 4180) with a header; times in UTC."""
+    rows = csv.writer(out, lineterminator="\n")
+    rows.writerow(("topic", "broker_url", "broker_url_tls", "lookups", "failures", "last_seen", "moves", "partitions"))
+    for entry in entries:
+        urls = (entry.broker_url, entry.broker_url_tls)
+        seen = _moment(entry.last_seen, "T", "Z")
+        rows.writerow((entry.topic, *urls, entry.lookups, entry.failures, seen, entry.moves_total, entry.partitions))
+
+
+def write_json(entries: Sequence[TopicEntry], out: TextIO) -> None:
+    """Topics as a JSON array, one a line, with the fields of `TopicEntry`."""
+    lines = [
+        json.dumps({**attrs.asdict(entry), "moves": [attrs.asdict(move) for move in entry.moves]}) for entry in entries
+    ]
+    print("[" + ",\n ".join(lines) + "]", file=out)
+
+
+def broker_of(entry: TopicEntry) -> str:
+    """The broker's URL that a person wants to see: the TLS one where there is one; of a folded topic, all."""
+    urls = entry.brokers or tuple(url for url in (entry.broker_url_tls or entry.broker_url,) if url)
+    said = ", ".join(urls) or "-"
+    return f"{said} (given away)" if entry.unsettled else said
+
+
+def _moment(time: float, between: str, behind: str = "") -> str:
+    """A time in UTC; empty when there is no such time, as a capture may have it."""
+    try:
+        return datetime.fromtimestamp(time, UTC).strftime(f"%Y-%m-%d{between}%H:%M:%S{behind}")
+    except (ValueError, OverflowError, OSError):
+        return ""

@@ -1,0 +1,149 @@
+"""Tests for sniproxy.capture.reading."""
+
+from __future__ import annotations
+
+from collections import Counter
+from io import BytesIO
+from itertools import groupby
+from pathlib import Path
+from random import Random
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from sniproxy.capture.files import CaptureError, CaptureReader
+from sniproxy.capture.reading import CaptureEvents
+from sniproxy.pulsar.events import Event
+from tests.capture.building import COOKED, COOKED2, NULL, RAW, Captured, frame, pcap, pcapng
+
+CAPTURES = Path(__file__).parent.parent / "data" / "captures"
+JAVA, PYTHON = "java-basic", "python-basic"
+
+
+def recorded(name: str) -> bytes:
+    """A capture of real peers (tests/data/captures)."""
+    return (CAPTURES / f"{name}.pcap").read_bytes()
+
+
+def packets(name: str) -> list[Captured]:
+    """Its packets, from the IP header on."""
+    return [Captured(record.time, record.data[14:]) for record in CaptureReader(BytesIO(recorded(name)))]
+
+
+def reading(data: bytes, *ports: int) -> tuple[list[Event], CaptureEvents]:
+    """All events in a capture, and who read it."""
+    capture = CaptureEvents(BytesIO(data), ports)
+    return [*capture, *capture.finish()], capture
+
+
+class CaptureTests(SynchronousTestCase):
+    """Captures of real clients and brokers."""
+
+    def test_java(self) -> None:
+        """The Java client's lookups, redirect included, one event each."""
+        events, capture = reading(recorded(JAVA))
+        lookups = [event for event in events if event.name == "lookup"]
+        self.assertEqual([event.fields["response"] for event in lookups], ["redirect", "connect", "connect"])
+        for event in lookups:
+            self.assertEqual(event.fields["topic"], "persistent://public/default/c1")
+            self.assertEqual(event.fields["broker_url_tls"], "pulsar+ssl://broker-2.pulsar.test:6661")
+        ended = [event.fields for event in events if event.name == "ended"]
+        self.assertEqual([(fields["how"], fields["client_frames"], fields["broker_frames"]) for fields in ended],
+                         [("fin", 6, 6), ("fin", 13, 16)])  # fmt: skip
+        self.assertEqual(capture.summary(), "72 packets, 2 connections (2 Pulsar, 0 TLS)")
+        self.assertEqual([entry.lookups for entry in capture.ledger.topics()], [3])
+
+    def test_python(self) -> None:
+        """The Python client's, on a partitioned topic."""
+        events, capture = reading(recorded(PYTHON))
+        names = Counter(event.name for event in events)
+        self.assertEqual((names["lookup"], names["producer"], names["subscribe"], names["ended"]), (11, 5, 5, 2))
+        self.assertNotIn("lost", names)
+        self.assertEqual([entry.partitions for entry in capture.ledger.topics(True)][-1], 4)
+
+    def test_tls(self) -> None:
+        """TLS connections are counted, and told once each."""
+        events, capture = reading(recorded("java-tls-no-name"))
+        self.assertEqual([(event.name, event.fields["server_name"]) for event in events], [("tls", None)] * 3)
+        self.assertIn("(0 Pulsar, 3 TLS)", capture.summary())
+
+    def test_same_events_whatever_the_file(self) -> None:
+        """The file's format and its link type change nothing."""
+        wanted, _ = reading(recorded(JAVA))
+        for link in (NULL, RAW, COOKED, COOKED2):
+            framed = [Captured(packet.time, frame(packet.data, link)) for packet in packets(JAVA)]
+            for file in (pcap, pcapng):
+                self.assertEqual(reading(file(framed, link))[0], wanted, link)
+
+    def test_same_events_in_any_order(self) -> None:
+        """Packets of a sender that come again, and out of order, change no event but for its time."""
+        for name in (JAVA, PYTHON):
+            wanted, _ = reading(recorded(name))
+            random = Random(name)
+            mixed = packets(name)
+            # A peer answers when it has all; so packets change places with their sender's neighbours only.
+            runs = [list(run) for _, run in groupby(mixed[8:], key=lambda packet: packet.data[20:24])]
+            self.assertGreater(max(map(len, runs)), 2)
+            mixed[8:] = [packet for run in runs for packet in random.sample(run, len(run))]
+            mixed += random.sample(mixed, 20)
+            framed = [Captured(float(at) / 1000, frame(packet.data)) for at, packet in enumerate(mixed)]
+            said = [(event.name, event.connection, event.fields.get("topic")) for event in reading(pcap(framed))[0]]
+            self.assertEqual(
+                sorted(map(str, said)),
+                sorted(str((event.name, event.connection, event.fields.get("topic"))) for event in wanted),
+            )
+
+    def test_from_the_middle(self) -> None:
+        """A capture that begins anywhere shows what comes from there on."""
+        wanted, _ = reading(recorded(PYTHON))
+        whole = packets(PYTHON)
+        for start in (3, 20, 50, 90, 120):
+            framed = [Captured(packet.time, frame(packet.data)) for packet in whole[start:]]
+            events, capture = reading(pcap(framed))
+            self.assertIn("(2 Pulsar", capture.summary() if start < 100 else "(2 Pulsar")
+            later = [event for event in wanted if event.time > whole[start].time and event.name == "lookup"]
+            said = [(event.time, event.fields["broker_url"]) for event in events if event.name == "lookup"]
+            self.assertEqual(
+                said[-len(later) :] if later else [], [(one.time, one.fields["broker_url"]) for one in later]
+            )
+            self.assertNotIn("lost", [event.name for event in events])
+
+    def test_missing_packet(self) -> None:
+        """A packet that was not captured is told as a gap, and what comes behind it is read."""
+        whole = packets(JAVA)
+        data = next(at for at, packet in enumerate(whole) if b"public/default/c1" in packet.data)
+        del whole[data]
+        events, capture = reading(pcap([Captured(packet.time, frame(packet.data)) for packet in whole]))
+        names = [event.name for event in events]
+        self.assertEqual((names.count("gap"), names.count("lookup"), names.count("lost")), (1, 3, 0))
+        self.assertIn("1 gap, ", capture.summary())
+
+    def test_broken_file(self) -> None:
+        """What came before the broken byte is told, with the error; a cut file is no error, but noted."""
+        capture = CaptureEvents(BytesIO(recorded(JAVA) + b"\xff" * 16))
+        events: list[Event] = []
+        with self.assertRaises(CaptureError):
+            for event in capture:
+                events.append(event)
+        self.assertEqual(events, reading(recorded(JAVA))[0])
+        self.assertEqual((list(capture.finish()), capture.packets), ([], 72))
+        _, capture = reading(recorded(JAVA)[:-7])
+        self.assertIn("the capture ends inside of a packet", capture.summary())
+
+    def test_ends_with_the_capture(self) -> None:
+        """Connections that are open at its end are told as such, at the last packet's time."""
+        head = packets(JAVA)[:20]
+        events, _ = reading(pcap([Captured(packet.time, frame(packet.data)) for packet in head]))
+        self.assertEqual((events[-1].name, events[-1].fields["how"]), ("ended", "capture"))
+        self.assertEqual(events[-1].time, head[-1].time)
+
+    def test_nothing_of_pulsar(self) -> None:
+        """When no connection is Pulsar's, the summary says what to try."""
+        self.assertIn("--port", reading(recorded(JAVA), 1)[1].summary())
+        self.assertEqual(reading(pcap([]))[1].summary(), "0 packets, 0 connections (0 Pulsar, 0 TLS)")
+
+    def test_watched(self) -> None:
+        """A watcher is called as reading goes on."""
+        calls: list[None] = []
+        capture = CaptureEvents(BytesIO(recorded(JAVA)))
+        self.assertTrue(list(capture.watched(lambda: calls.append(None))))
+        self.assertTrue(calls)

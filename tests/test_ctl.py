@@ -1,0 +1,310 @@
+"""Tests for sniproxy.ctl."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from io import BytesIO, StringIO
+from pathlib import Path
+from typing import BinaryIO
+
+from twisted.trial.unittest import TestCase
+
+from sniproxy import __version__, ctl
+from sniproxy.capture.files import CaptureReader
+from tests.capture.building import Captured, pcap
+from tests.capture.test_reading import CAPTURES
+
+JAVA = str(CAPTURES / "java-basic.pcap")
+LOOKUPS = str(CAPTURES / "java-lookup-only.pcap")
+
+
+class Terminal(StringIO):
+    """A terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+class TerminalInput(BytesIO):
+    """A terminal that somebody types at."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+class Interrupted(BytesIO):
+    """Standard input, until Ctrl-C."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        data = super().read(size)
+        if not data:
+            raise KeyboardInterrupt
+        return data
+
+
+class Failing(BytesIO):
+    """A file on a disk that fails."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        data = super().read(size)
+        if not data:
+            raise OSError(5, "Input/output error")
+        return data
+
+
+class CtlCase(TestCase):
+    """Runs the program in this process."""
+
+    def setUp(self) -> None:
+        self.out = StringIO()
+        self.error = StringIO()
+        self.input: BinaryIO = BytesIO()
+        self.patch(os, "environ", {**os.environ, "NO_COLOR": ""})
+
+    def run_it(self, *arguments: str) -> int:
+        return ctl.main(arguments, ctl.Streams(self.input, self.out, self.error))
+
+    def lines(self, *arguments: str, status: int = 0) -> list[str]:
+        """What it writes; it ends with that status."""
+        self.out.seek(0)
+        self.out.truncate()
+        self.assertEqual(self.run_it(*arguments), status, self.error.getvalue())
+        return self.out.getvalue().splitlines()
+
+    def objects(self, *arguments: str) -> list[dict[str, object]]:
+        return [json.loads(line) for line in self.lines(*arguments, "--json")]
+
+    def usage(self, *arguments: str) -> str:
+        """What it says of wrong usage, with status 2."""
+        said = StringIO()
+        self.patch(sys, "stderr", said)
+        error = self.assertRaises(SystemExit, self.run_it, *arguments)
+        self.assertEqual(error.code, 2)
+        return said.getvalue()
+
+
+class InspectTests(CtlCase):
+    """``sniproxyctl inspect``."""
+
+    def test_lines(self) -> None:
+        """One line an event, aligned, each connection introduced before its first; a summary on standard error."""
+        lines = self.lines("inspect", JAVA)
+        self.assertEqual(lines[0], "15:04:35.255  1     connection   127.0.0.1:35992 -> 127.0.0.1:6650")
+        self.assertEqual(len(lines), 16 + 2)
+        self.assertEqual({line[33 - 2 : 33] for line in lines}, {"  "})
+        self.assertEqual({line[14:18].strip() for line in lines}, {"1", "2"})
+        self.assertEqual(self.error.getvalue(), "16 events shown; 72 packets, 2 connections (2 Pulsar, 0 TLS)\n")
+
+    def test_json(self) -> None:
+        """One JSON object a line, exactly one for each answer to a lookup."""
+        events = self.objects("inspect", LOOKUPS)
+        lookups = [event for event in events if event["event"] == "lookup"]
+        self.assertEqual(len(lookups), 7)
+        self.assertEqual([event for event in events if "response" in event], lookups)
+        self.assertEqual(events[0]["connection"], "127.0.0.1:43716->127.0.0.1:6650")
+
+    def test_options_anywhere(self) -> None:
+        """Options may stand before and behind the name of the file."""
+        wanted = self.lines("inspect", "--json", "--commands", "LOOKUP", JAVA)
+        self.assertEqual(self.lines("inspect", JAVA, "--commands", "LOOKUP", "--json"), wanted)
+        self.assertEqual(self.lines("inspect", "--commands=lookup", JAVA, "--json"), wanted)
+        self.assertEqual(len(wanted), 3)
+
+    def test_choice(self) -> None:
+        """Topics and commands are chosen by --follow and --commands, each may repeat."""
+        topics = [event["topic"] for event in self.objects("inspect", LOOKUPS, "--follow", "m?", "--follow", "fresh*")]
+        self.assertEqual([str(topic).rpartition("/")[2] for topic in topics], ["m1", "m2", "m3", "fresh-1"])
+        events = self.objects("inspect", JAVA, "--commands", "producer,SEND", "--commands", "subscribe")
+        self.assertEqual([event["event"] for event in events].count("command"), 5)
+        self.assertEqual({event["event"] for event in events}, {"subscribe", "producer", "command"})
+
+    def test_ports(self) -> None:
+        """--port chooses connections."""
+        for port, count in (("6660", 1), ("6650,6660", 2), ("1", 0)):
+            events = self.objects("inspect", JAVA, "--port", port)
+            self.assertEqual(len({event["connection"] for event in events}), count)
+
+    def test_tls(self) -> None:
+        """TLS is told in one line for each connection, with the cure."""
+        lines = self.lines("inspect", str(CAPTURES / "java-tls-no-name.pcap"))
+        said = [line for line in lines if " tls " in line]
+        self.assertEqual(len(said), 3)
+        self.assertIn("no server name; TLS: cannot be decoded; capture the plaintext port", said[0])
+
+    def test_standard_input(self) -> None:
+        """A dash is standard input."""
+        wanted = self.lines("inspect", JAVA)
+        self.input = BytesIO(Path(JAVA).read_bytes())
+        self.assertEqual(self.lines("inspect", "-"), wanted)
+        self.input = TerminalInput()
+        self.lines("inspect", "-", status=1)
+        self.assertIn("standard input is a terminal", self.error.getvalue())
+
+    def test_colour(self) -> None:
+        """Colour is for terminals, and not when NO_COLOR is set; JSON has none."""
+        self.assertNotIn("\x1b", "".join(self.lines("inspect", JAVA)))
+        self.out = Terminal()
+        self.assertIn("\x1b[", "".join(self.lines("inspect", JAVA)))
+        self.assertNotIn("\x1b", "".join(self.lines("inspect", JAVA, "--json")))
+        self.patch(os, "environ", {**os.environ, "NO_COLOR": "1"})
+        self.assertNotIn("\x1b", "".join(self.lines("inspect", JAVA)))
+
+    def test_progress(self) -> None:
+        """Of a large file, on a terminal, a bar is shown, out of the events' way, and taken away at the end."""
+        self.patch(ctl, "LARGE", 1000)
+        self.error = Terminal()
+        self.lines("inspect", JAVA)
+        self.assertIn("of 8.1 kB", self.error.getvalue())
+        self.assertEqual(self.error.getvalue().split("\r\x1b[K")[-1].splitlines()[0][:15], "16 events shown")
+        self.out, self.error = Terminal(), Terminal()
+        self.lines("inspect", JAVA)
+        self.assertIn("%", self.error.getvalue())
+
+    def test_no_progress(self) -> None:
+        """Of a small file, of a pipe, and where standard error is none, no bar is shown."""
+        self.error = Terminal()
+        self.lines("inspect", JAVA)
+        self.assertNotIn("%", self.error.getvalue())
+        self.patch(ctl, "LARGE", 1000)
+        self.input = BytesIO(Path(JAVA).read_bytes())
+        self.lines("inspect", "-")
+        self.assertNotIn("%", self.error.getvalue())
+        self.error = StringIO()
+        self.lines("inspect", JAVA)
+        self.assertNotIn("%", self.error.getvalue())
+
+    def test_unreadable(self) -> None:
+        """A file that cannot be read is one line that names it and the cure, and status 1."""
+        empty = self.mktemp()
+        Path(empty).touch()
+        for name, why in (
+            (str(Path(JAVA).parent / "nope\x1b"), "nope\\x1b: cannot be opened: No such file or directory; "),
+            (str(Path(JAVA).parent), ": cannot be opened: Is a directory; "),
+            (__file__, "it is neither pcap nor pcapng: "),
+            (empty, "it is empty: "),
+        ):
+            self.error = StringIO()
+            self.assertEqual(self.lines("inspect", name, status=1), [])
+            self.assertIn(why, self.error.getvalue())
+            self.assertEqual(self.error.getvalue().count("\n"), 1)
+
+    def test_broken(self) -> None:
+        """Of a file that is broken in the middle, the beginning is shown; the status is 1."""
+        path = Path(self.mktemp())
+        path.write_bytes(Path(JAVA).read_bytes() + b"\xff" * 40)
+        self.assertEqual(len(self.lines("inspect", str(path), status=1)), 18)
+        said = self.error.getvalue().splitlines()
+        self.assertEqual((len(said), said[0][:15]), (2, "16 events shown"))
+        self.assertIn(f"{path}: it is broken at byte", said[1])
+        self.input, self.error = Failing(Path(JAVA).read_bytes()), StringIO()
+        self.assertEqual(len(self.lines("inspect", "-", status=1)), 18)
+        self.assertIn("standard input: cannot be read to its end: Input/output error", self.error.getvalue())
+
+    def test_interrupted(self) -> None:
+        """Ctrl-C ends the reading; what is known is said, and the status is 130."""
+        self.input = Interrupted(Path(JAVA).read_bytes())
+        self.assertEqual(len(self.lines("inspect", "-", status=130)), 18)
+        self.assertIn("16 events shown", self.error.getvalue())
+
+    def test_secrets(self) -> None:
+        """Credentials are not shown, not even with --reveal."""
+        packets = list(CaptureReader(BytesIO(Path(JAVA).read_bytes())))
+        # In place of the client's version, which is shown, stands a secret as long, which is not.
+        secret = [
+            Captured(one.time, one.data.replace(b"\x0a\x12Pulsar-Java", b"\x1a\x12Pulsar-Java")) for one in packets
+        ]
+        secret = [Captured(one.time, one.data.replace(b"*\x04none", b"\x0a\x04none")) for one in secret]
+        self.input = BytesIO(pcap(secret))
+        said = "\n".join(self.lines("inspect", "-", "--reveal", "--json"))
+        self.assertIn('"client_version": "none"', said)
+        self.assertNotIn("Pulsar-Java", said + self.error.getvalue())
+
+
+class TopicsTests(CtlCase):
+    """``sniproxyctl topics``."""
+
+    def test_table(self) -> None:
+        """An aligned table, sorted by topic."""
+        lines = self.lines("topics", LOOKUPS)
+        self.assertEqual(lines[0].split()[:3], ["TOPIC", "BROKER", "LOOKUPS"])
+        self.assertEqual(
+            [line.split()[0].rpartition("/")[2] for line in lines[1:]], ["np2", "fresh-1", "m1", "m2", "m3"]
+        )
+        self.assertEqual(len(set(map(len, lines))), 1)
+        self.assertEqual(self.error.getvalue(), "5 topics; 24 packets, 1 connection (1 Pulsar, 0 TLS)\n")
+
+    def test_fold(self) -> None:
+        """--fold shows one line for the partitions of a topic."""
+        name = str(CAPTURES / "python-basic.pcap")
+        partitions = [line for line in self.lines("topics", name) if "-partition-" in line]
+        folded = [line for line in self.lines("topics", "--fold", name) if "(4 partitions)" in line]
+        self.assertEqual((len(partitions), len(folded)), (4, 1))
+
+    def test_forms(self) -> None:
+        """--json and --csv tell the same topics, and exclude each other."""
+        objects = json.loads("\n".join(self.lines("topics", "--json", LOOKUPS)))
+        rows = list(csv.DictReader(self.lines("topics", LOOKUPS, "--csv")))
+        self.assertEqual([row["topic"] for row in rows], [one["topic"] for one in objects])
+        self.assertEqual(len(rows), 5)
+        self.assertIn("not allowed with", self.usage("topics", "--json", "--csv", LOOKUPS))
+
+
+class UsageTests(CtlCase):
+    """The command line itself."""
+
+    def test_wrong(self) -> None:
+        """Wrong usage is told with status 2."""
+        for arguments, why in (
+            ((), "COMMAND"),
+            (("inspect",), "FILE"),
+            (("inspect", JAVA, "--jso"), "unrecognized"),
+            (("inspect", JAVA, "--commands", "LOKUP"), "there is no command LOKUP; there are LOOKUP"),
+            (("inspect", JAVA, "--port", "http"), "'http' is no list of ports"),
+            (("topics", JAVA, "--port", "65536"), "from 1 to 65535"),
+            (("look", JAVA), "invalid choice"),
+        ):
+            self.assertIn(why, self.usage(*arguments))
+
+    def test_version(self) -> None:
+        """--version tells ours."""
+        said = StringIO()
+        self.patch(sys, "stdout", said)
+        self.assertRaises(SystemExit, self.run_it, "--version")
+        self.assertEqual(said.getvalue(), f"sniproxyctl {__version__}\n")
+
+
+class ProcessTests(TestCase):
+    """The program as a process of its own."""
+
+    COMMAND = (sys.executable, "-c", "import sys; from sniproxy.ctl import main; sys.exit(main())")
+
+    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        child = subprocess.Popen([*self.COMMAND, *arguments], **pipes)  # type: ignore[call-overload]
+        self.addCleanup(child.communicate)
+        self.addCleanup(child.kill)
+        return child  # type: ignore[no-any-return]
+
+    def test_live(self) -> None:
+        """Of a live capture, each event is shown when its packet has come, while the pipe stays open."""
+        child = self.start("inspect", "-", "--json")
+        assert child.stdin is not None and child.stdout is not None
+        child.stdin.write(Path(JAVA).read_bytes()[:2000])
+        child.stdin.flush()
+        self.assertEqual(json.loads(child.stdout.readline())["event"], "connect")
+        _, error = child.communicate(timeout=60)
+        self.assertEqual(child.returncode, 0, error)
+        self.assertIn(b"the capture ends inside of a packet", error)
+
+    def test_reader_gone(self) -> None:
+        """When who reads the output goes away, it ends without a word."""
+        child = self.start("inspect", JAVA)
+        assert child.stdout is not None
+        child.stdout.close()
+        child.stdout = None
+        _, error = child.communicate(timeout=60)
+        self.assertEqual((child.returncode, error), (141, b""))

@@ -1,0 +1,83 @@
+"""Tests for sniproxy.topictable."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import deque
+from io import StringIO
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from sniproxy.pulsar.ledger import Move, TopicEntry
+from sniproxy.topictable import write_csv, write_json, write_table
+
+TLS = "pulsar+ssl://broker-2.pulsar.test:6661"
+MOVE = Move(2.0, "pulsar://a:6650", None, "pulsar://b:6650", None, "lookup")
+ENTRIES = [
+    TopicEntry("persistent://a/b/c", "pulsar://b:6650", TLS, lookups=12, last_seen=1_700_000_000.9),
+    TopicEntry("t", "pulsar://b:6650", lookups=3, failures=1, moves=deque([MOVE]), moves_total=1, unsettled=True),
+    TopicEntry("p", TLS, lookups=1, last_seen=float("nan"), partitions=2, brokers=(TLS, "pulsar://c:1")),
+]
+
+
+class TableTests(SynchronousTestCase):
+    """Topics as a table."""
+
+    def test_table(self) -> None:
+        """Columns are aligned, numbers to the right; the TLS URL is shown, of a folded topic those of all brokers."""
+        out = StringIO()
+        write_table(ENTRIES, out)
+        both = f"{TLS}, pulsar://c:1"
+        away = "pulsar://b:6650 (given away)"
+        width = len(both)
+        self.assertEqual(
+            out.getvalue().splitlines(),
+            [
+                f"TOPIC               {'BROKER':<{width}}  LOOKUPS  LAST SEEN (UTC)      MOVES",
+                f"persistent://a/b/c  {TLS:<{width}}       12  2023-11-14 22:13:20      0",
+                f"t                   {away:<{width}}        3  1970-01-01 00:00:00      1",
+                f"p (2 partitions)    {both}        1  -                        0",
+            ],
+        )
+
+    def test_no_topics(self) -> None:
+        """Of nothing there is no table, but CSV has its header and JSON its array."""
+        for write, said in ((write_table, ""), (write_json, "[]\n")):
+            out = StringIO()
+            write([], out)
+            self.assertEqual(out.getvalue(), said)
+        out = StringIO()
+        write_csv([], out)
+        self.assertEqual(len(out.getvalue().splitlines()), 1)
+
+    def test_csv(self) -> None:
+        """Each topic is a row under the header's names."""
+        out = StringIO()
+        write_csv(ENTRIES, out)
+        rows = list(csv.DictReader(StringIO(out.getvalue())))
+        self.assertEqual([row["topic"] for row in rows], ["persistent://a/b/c", "t", "p"])
+        self.assertEqual(
+            rows[0],
+            {
+                "topic": "persistent://a/b/c",
+                "broker_url": "pulsar://b:6650",
+                "broker_url_tls": TLS,
+                "lookups": "12",
+                "failures": "0",
+                "last_seen": "2023-11-14T22:13:20Z",
+                "moves": "0",
+                "partitions": "0",
+            },
+        )
+        self.assertEqual([(row["broker_url_tls"], row["moves"], row["last_seen"][-1:]) for row in rows[1:]],
+                         [("", "1", "Z"), ("", "0", "")])  # fmt: skip
+
+    def test_json(self) -> None:
+        """An array of objects with the entry's fields, one a line."""
+        out = StringIO()
+        write_json(ENTRIES[:2], out)
+        first, second = json.loads(out.getvalue())
+        self.assertEqual((first["topic"], first["broker_url_tls"], first["lookups"]), ("persistent://a/b/c", TLS, 12))
+        self.assertEqual([move["to_url"] for move in second["moves"]], ["pulsar://b:6650"])
+        self.assertEqual(len(out.getvalue().splitlines()), 2)
