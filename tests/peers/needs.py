@@ -15,6 +15,7 @@ from tests.peers import provide
 
 #: A program that peers need, and the Debian package that has it.
 PACKAGES = {
+    "chromium": "chromium",
     "curl": "curl",
     "go": "golang-go",
     "java": "default-jdk-headless",

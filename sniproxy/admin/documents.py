@@ -1,0 +1,57 @@
+"""The JSON of C{/status}: names are stable, times are seconds since 1970, bytes and counts are whole numbers. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import islice
+from typing import Any
+
+import attrs
+
+from sniproxy import __version__
+from sniproxy.admin.refusals import Refusal
+from sniproxy.admin.sources import Live, Status
+
+
+def status_document(
+    status: Status,
+    live: Sequence[Live],
+    totals: Mapping[str, int],
+    refusals: Sequence[Refusal],
+    now: float,
+    most: int,
+) -> dict[str, Any]:
+    """What the proxy is and does.
+
+    @param live: the oldest first. @param refusals: the newest first.
+    @param most: entries of C{tunnels} and C{refusals}; the newest are shown, and C{live} says how many there are.
+    """
+    return {
+        "version": __version__,
+        "time": now,
+        "started": status.started,
+        "state": "ready" if status.ready else "draining",
+        "configuration": {"file": status.configuration, "since": status.since},
+        "listeners": [{"name": one.name, "endpoint": one.endpoint, "address": one.where} for one in status.listeners],
+        "totals": {**totals, "access_log_lost": status.access_log_lost},
+        "live": len(live),
+        "tunnels": [_tunnel(one, now) for one in islice(reversed(live), most)],
+        "refusals": [attrs.asdict(one) for one in refusals[:most]],
+        "warnings": list(status.warnings),
+    }
+
+
+def _tunnel(live: Live, now: float) -> dict[str, Any]:
+    record = live.record
+    return {
+        "id": record.id,
+        "listener": record.listener,
+        "name": record.server_name,
+        "route": record.route,
+        "target": record.target,
+        "client": record.client,
+        "age_s": round(max(0.0, now - record.time), 3),  # somebody may set the clock
+        "bytes_up": live.bytes_up,
+        "bytes_down": live.bytes_down,
+        "state": live.state,
+    }

@@ -1,0 +1,70 @@
+"""Whose HTTP requests are answered. Pure.
+
+A page of another site, open in the operator's browser, can send requests to loopback. It cannot read the answers while
+browsers keep origins apart, unless its own name is made to lead to loopback (DNS rebinding): then its requests have
+that name as Host. So a request must name this endpoint by an address that it came to, by C{localhost}, or by a
+configured name; and where it says whose script sent it (Origin, RFC 6454), that must be this endpoint's own page.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Sequence
+from ipaddress import IPv4Address, IPv6Address, ip_address
+
+HEADERS = {
+    b"Cache-Control": b"no-store",
+    b"Content-Security-Policy": b"default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    b"Cross-Origin-Resource-Policy": b"same-origin",
+    b"Referrer-Policy": b"no-referrer",
+    b"Server": b"sniproxy",
+    b"X-Content-Type-Options": b"nosniff",
+}
+"""Of every answer. Nothing here is for another origin, so there is no header of CORS."""
+
+_AUTHORITY = re.compile(r"(?:\[([0-9a-fA-F:.]+)\]|([^\[\]:/@]+))(?::[0-9]*)?", re.ASCII)
+
+
+def why_not(
+    hosts: Sequence[bytes], origins: Sequence[bytes], address: str | None, names: Collection[str]
+) -> str | None:
+    """Why a request is refused.
+
+    @param hosts: its Host headers. None is well: a browser always sends one, and health checks of HTTP/1.0 do not.
+    @param origins: its Origin headers. None is well: browsers leave it out where the page itself asks.
+    @param address: the IP address that the request came to; None: a unix socket.
+    @param names: the names of this endpoint beyond C{localhost}, in lower case.
+    @return: the reason, for the answer's body; None: it is not refused.
+    """
+    if len(hosts) > 1 or len(origins) > 1:
+        return "more than one Host or Origin"
+    host = hosts[0].decode("latin-1") if hosts else None
+    if host is not None and not _ours(host, address, names):
+        return "Host is not a name of this endpoint: use its address or localhost, or add the name to admin.hosts"
+    if origins:
+        scheme, _, authority = origins[0].decode("latin-1").partition("://")
+        if host is None or scheme not in ("http", "https") or authority.lower() != host.lower():
+            return "Origin is another site"
+    return None
+
+
+def _ours(host: str, address: str | None, names: Collection[str]) -> bool:
+    """Whether a Host header (RFC 9110, section 7.2) names this endpoint; on whatever port, for the sake of tunnels."""
+    parts = _AUTHORITY.fullmatch(host)
+    if parts is None:
+        return False
+    name = (parts[1] or parts[2]).lower()
+    if name == "localhost" or name in names:
+        return True
+    asked, bound = _ip(name), _ip(address)
+    return asked is not None and asked == bound
+
+
+def _ip(text: str | None) -> IPv4Address | IPv6Address | None:
+    """An address; one of IPv4 that came through a socket of IPv6, as IPv4."""
+    try:
+        ip = ip_address(text or "")
+    except ValueError:
+        return None
+    mapped = ip.ipv4_mapped if isinstance(ip, IPv6Address) else None
+    return mapped or ip

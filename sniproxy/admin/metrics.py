@@ -1,0 +1,235 @@
+"""What ended, counted for Prometheus.
+
+Counting is plain integers in dictionaries, because it happens once a connection; the texts are made when somebody asks.
+Label values are bounded: listeners and routes come from the configuration, results and alerts are closed sets, and no
+label has a name that a client has sent.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+
+from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client.exposition import generate_latest
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from sniproxy import __version__
+from sniproxy.admin.sources import OPENING, Live
+from sniproxy.events import Connection, Result
+from sniproxy.pulsar.events import Event
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+"""The media type of L{Metrics.text} (Prometheus, "Exposition formats")."""
+
+BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+"""Upper bounds in seconds: from a hello on the same machine to the longest default timeout."""
+
+MOST_ERRORS = 64
+"""Names of brokers' errors that are told apart; the protocol has fewer, and a newer broker's others are ``other``."""
+
+REFUSALS = frozenset(
+    {
+        Result.NO_ROUTE,
+        Result.NO_SERVER_NAME,
+        Result.DENIED,
+        Result.MALFORMED_HELLO,
+        Result.NOT_TLS,
+        Result.HELLO_TIMEOUT,
+        Result.RESOLVER_FAILED,
+        Result.CONNECT_FAILED,
+        Result.CONNECT_TIMEOUT,
+        Result.LIMIT,
+    }
+)
+"""Results of connections that the proxy itself did not let become a tunnel."""
+
+_NONE = ""  # Prometheus takes an empty label for an absent one; a route cannot be named so
+
+
+Counts = Counter[tuple[str, ...]]
+"""How often, by label values."""
+
+
+class Histogram:
+    """Seconds, counted by L{BUCKETS}."""
+
+    def __init__(self) -> None:
+        self._counts = [0] * (len(BUCKETS) + 1)
+        self._sum = 0.0
+
+    def observe(self, seconds: float) -> None:
+        self._counts[bisect_left(BUCKETS, seconds)] += 1
+        self._sum += seconds
+
+    def family(self, name: str, help: str) -> HistogramMetricFamily:
+        """As Prometheus has it: each bucket with all below it."""
+        total, buckets = 0, []
+        for bound, count in zip((*map(str, BUCKETS), "+Inf"), self._counts, strict=True):
+            total += count
+            buckets.append((bound, float(total)))
+        return HistogramMetricFamily(name, help, buckets, self._sum)
+
+
+class Metrics(Collector):
+    """Counts, and L{text} for Prometheus.
+
+    L{ended} is an observer of connections (C{sniproxy.events.Observer}); L{event} takes the inspector's events. What is
+    true only now is asked for when Prometheus asks.
+
+    @param live: the connections that have not ended. @param access_log_lost: lines lost so far.
+    @param topics: topics in the inspector's ledger; None: nothing is inspected, and no metric speaks of Pulsar.
+    """
+
+    def __init__(
+        self,
+        live: Callable[[], Iterable[Live]] = tuple,
+        access_log_lost: Callable[[], int] = int,
+        topics: Callable[[], int] | None = None,
+    ) -> None:
+        self._live = live
+        self._access_log_lost = access_log_lost
+        self._topics = topics
+        self._ended: Counts = Counter()
+        self._refused: Counts = Counter()
+        self._up: Counts = Counter()
+        self._down: Counts = Counter()
+        self._hello, self._resolve, self._connect, self._lookup = Histogram(), Histogram(), Histogram(), Histogram()
+        self._lookups: Counter[str] = Counter()
+        self._errors: Counter[str] = Counter()
+        self._moves = 0
+        self._registry = CollectorRegistry()
+        self._registry.register(self)
+        ProcessCollector(registry=self._registry)
+
+    def ended(self, connection: Connection) -> None:
+        """Count a connection that has ended."""
+        route, result = connection.route or _NONE, connection.result
+        listener = connection.listener
+        self._ended[listener, route, result] += 1
+        if result in REFUSALS:
+            alert = connection.alert
+            self._refused[result, _NONE if alert is None else alert.title] += 1
+        if connection.bytes_up or connection.bytes_down:
+            self._up[listener, route] += connection.bytes_up
+            self._down[listener, route] += connection.bytes_down
+        if connection.hello_s is not None:
+            self._hello.observe(connection.hello_s)
+        if connection.resolve_s is not None:
+            self._resolve.observe(connection.resolve_s)
+        if connection.connect_s is not None:
+            self._connect.observe(connection.connect_s)
+
+    def event(self, event: Event) -> None:
+        """Count what the inspector saw: ``lookup`` and ``moved``; all other events are let pass."""
+        fields = event.fields
+        if event.name == "lookup":
+            self._lookups[str(fields["response"])] += 1
+            latency = fields["latency_s"]
+            if isinstance(latency, float):
+                self._lookup.observe(latency)
+            if fields["response"] == "failed":
+                error = str(fields["error"])
+                known = error in self._errors or len(self._errors) < MOST_ERRORS
+                self._errors[error if known else "other"] += 1
+        elif event.name == "moved":
+            self._moves += 1
+
+    def totals(self) -> dict[str, int]:
+        """Since the start: connections ended and refused, bytes both ways, those of live tunnels too."""
+        live = list(self._live())
+        return {
+            "ended": self._ended.total(),
+            "refused": self._refused.total(),
+            "bytes_up": self._up.total() + sum(one.bytes_up for one in live),
+            "bytes_down": self._down.total() + sum(one.bytes_down for one in live),
+        }
+
+    def text(self) -> bytes:
+        """All metrics in Prometheus's text format, L{CONTENT_TYPE}."""
+        return generate_latest(self._registry)
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing: the registry would else collect once when this object is made, before its callbacks can answer."""
+        return ()
+
+    def collect(self) -> Iterator[Metric]:
+        """What the registry asks for."""
+        info = GaugeMetricFamily("sniproxy_info", "Always 1; the label is the version that runs.", labels=["version"])
+        info.add_metric([__version__], 1)
+        yield info
+        yield _counted(
+            "sniproxy_connections",
+            "Connections that ended, by route (empty: none) and result.",
+            ("listener", "route", "result"),
+            self._ended,
+        )
+        yield _counted(
+            "sniproxy_refusals",
+            "Connections that the proxy did not let become tunnels, by the TLS alert sent (empty: none).",
+            ("result", "alert"),
+            self._refused,
+        )
+        yield from self._collect_live()
+        yield self._hello.family("sniproxy_hello_seconds", "From accepting to the whole ClientHello.")
+        yield self._resolve.family("sniproxy_resolve_seconds", "Until the resolver answered.")
+        yield self._connect.family("sniproxy_connect_seconds", "From then until the target was connected, or not.")
+        yield CounterMetricFamily(
+            "sniproxy_access_log_lines_lost", "Lines that could not be written.", self._access_log_lost()
+        )
+        if self._topics is not None:
+            yield from self._collect_pulsar(self._topics())
+
+    def _collect_live(self) -> Iterator[Metric]:
+        up, down = self._up.copy(), self._down.copy()
+        tunnels: Counts = Counter(dict.fromkeys(up, 0))
+        opening: Counts = Counter()
+        for one in self._live():
+            key = one.record.listener, one.record.route or _NONE
+            if one.state in OPENING:
+                opening[one.record.listener, one.state] += 1
+            else:
+                tunnels[key] += 1
+                # Pulsar's tunnels live for days: bytes that count only at the end would give no rate.
+                up[key] += one.bytes_up
+                down[key] += one.bytes_down
+        yield _gauged("sniproxy_tunnels", "Tunnels open now.", ("listener", "route"), tunnels)
+        yield _gauged(
+            "sniproxy_opening",
+            "Connections that are no tunnels yet, by what they wait for: hello, resolve, connect.",
+            ("listener", "state"),
+            opening,
+        )
+        passed: Counts = Counter({(*key, "up"): count for key, count in up.items()})
+        passed.update({(*key, "down"): count for key, count in down.items()})
+        yield _counted(
+            "sniproxy_bytes",
+            "Bytes passed to targets (up) and to clients (down), those of open tunnels too.",
+            ("listener", "route", "direction"),
+            passed,
+        )
+
+    def _collect_pulsar(self, topics: int) -> Iterator[Metric]:
+        lookups: Counts = Counter({(response,): count for response, count in self._lookups.items()})
+        errors: Counts = Counter({(error,): count for error, count in self._errors.items()})
+        yield _counted("sniproxy_lookups", "Topic lookups seen, by their response.", ("response",), lookups)
+        yield _counted("sniproxy_lookup_failures", "Topic lookups that failed, by error.", ("error",), errors)
+        yield self._lookup.family("sniproxy_lookup_seconds", "From a lookup to its response.")
+        yield CounterMetricFamily("sniproxy_topic_moves", "Topics seen to move to another broker.", self._moves)
+        yield GaugeMetricFamily("sniproxy_topics", "Topics whose broker is known.", topics)
+
+
+def _counted(name: str, help: str, labels: tuple[str, ...], counts: Counts) -> Metric:
+    family = CounterMetricFamily(name, help, labels=labels)
+    for values, count in sorted(counts.items()):
+        family.add_metric(values, count)
+    return family
+
+
+def _gauged(name: str, help: str, labels: tuple[str, ...], counts: Counts) -> Metric:
+    family = GaugeMetricFamily(name, help, labels=labels)
+    for values, count in sorted(counts.items()):
+        family.add_metric(values, count)
+    return family

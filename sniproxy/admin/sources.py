@@ -1,0 +1,78 @@
+"""What the admin endpoint is told, and by whom: small protocols that the service and the inspector's ledger fit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import attrs
+
+from sniproxy.events import Connection
+
+
+class Live(Protocol):
+    """A connection that has not ended: C{sniproxy.conversation.Conversation} is one.
+
+    @ivar record: what is known of it so far; its own byte counts are filled at its end only.
+    @ivar bytes_up: bytes written to the target by now. @ivar bytes_down: bytes written to the client by now.
+    @ivar state: one of L{OPENING} before it is a tunnel, then ``open``; ``half_closed``: one direction has ended.
+    """
+
+    @property
+    def record(self) -> Connection: ...
+    @property
+    def bytes_up(self) -> int: ...
+    @property
+    def bytes_down(self) -> int: ...
+    @property
+    def state(self) -> str: ...
+
+
+OPENING = ("hello", "resolve", "connect")
+"""The states of a connection that is not a tunnel yet: what it waits for."""
+
+
+@attrs.frozen
+class ListenerStatus:
+    """@ivar endpoint: as configured. @ivar address: host and port it is bound to; None: not TCP, or not bound."""
+
+    name: str
+    endpoint: str
+    address: tuple[str, int] | None
+
+    @property
+    def where(self) -> str | None:
+        """The address as a person writes it."""
+        if self.address is None:
+            return None
+        host, port = self.address
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+@attrs.frozen
+class Status:
+    """The state of the proxy. Times are seconds since 1970.
+
+    @ivar ready: it listens, and does not drain. @ivar started: when the process began to serve.
+    @ivar configuration: the file in force, or where else it came from. @ivar since: when it came into force.
+    @ivar access_log_lost: lines of the access log that could not be written.
+    @ivar warnings: what the operator should look at, a sentence each.
+    """
+
+    ready: bool
+    started: float
+    configuration: str
+    since: float
+    listeners: Sequence[ListenerStatus]
+    access_log_lost: int = 0
+    warnings: Sequence[str] = ()
+
+
+class StatusSource(Protocol):
+    """C{sniproxy.service.ProxyService} is one."""
+
+    def status(self) -> Status: ...
+
+    def live(self) -> Sequence[Live]:
+        """All connections that have not ended, the oldest first."""
+        ...

@@ -1,0 +1,320 @@
+// The page at "/": asks /status and /topics every two seconds and shows what they say. All text from outside goes
+// through textContent or attributes that hold text, never through HTML.
+import { squarify } from "./treemap.js";
+
+const PERIOD_MS = 2000;
+const SAMPLES = 90; // of the small curves: three minutes
+const MOVED_S = 300; // a topic that moved is outlined for so long
+const MOST_CELLS = 40; // topics drawn in one broker's box; the others are one cell together
+const MOST_TUNNELS = 200;
+const MOST_TOPICS = 500;
+const MOST_WARNINGS = 5;
+
+const $ = (id) => document.getElementById(id);
+const curves = { tunnels: [], traffic: [], lookups: [] };
+let last = null; // the answers before
+let latest = null;
+
+async function ask(path) {
+  const response = await fetch(path, { cache: "no-store" });
+  if (!response.ok) throw new Error(`${path}: ${response.status}`);
+  return response.json();
+}
+
+async function poll() {
+  try {
+    const [status, topics] = await Promise.all([
+      ask(`/status?limit=${MOST_TUNNELS}`),
+      ask(`/topics?limit=${MOST_TOPICS}`),
+    ]);
+    last = latest;
+    latest = { status, topics, rates: rates(last, status, topics) };
+    document.body.classList.remove("lost");
+    remember(latest);
+    show(latest);
+  } catch (error) {
+    document.body.classList.add("lost");
+    pill("lost", "no answer");
+    put($("updated"), `the proxy does not answer (${error.message}); what is shown is of ${latest ? clock(latest.status.time) : "never"}`);
+  }
+  setTimeout(poll, PERIOD_MS);
+}
+
+// What happened in a second, from two answers; null with only one.
+
+function rates(before, status, topics) {
+  const seconds = before ? status.time - before.status.time : 0;
+  if (seconds <= 0 || before.status.started !== status.started) return { up: null, down: null, lookups: null, tunnels: new Map() };
+  const per = (now, then) => Math.max(0, now - then) / seconds;
+  const old = new Map(before.status.tunnels.map((tunnel) => [tunnel.id, tunnel.bytes_up + tunnel.bytes_down]));
+  return {
+    up: per(status.totals.bytes_up, before.status.totals.bytes_up),
+    down: per(status.totals.bytes_down, before.status.totals.bytes_down),
+    lookups: per(topics.lookups, before.topics.lookups),
+    tunnels: new Map(status.tunnels.map((one) => [one.id, per(one.bytes_up + one.bytes_down, old.get(one.id) ?? 0)])),
+  };
+}
+
+function remember({ status, rates: now }) {
+  push(curves.tunnels, status.live);
+  if (now.up !== null) push(curves.traffic, now.up + now.down);
+  if (now.lookups !== null) push(curves.lookups, now.lookups);
+}
+
+function push(curve, value) {
+  curve.push(value);
+  if (curve.length > SAMPLES) curve.shift();
+}
+
+// The parts of the page.
+
+function show({ status, topics, rates: now }) {
+  document.body.classList.toggle("uninspected", !topics.inspecting);
+  document.title = `${status.live} tunnel${status.live === 1 ? "" : "s"} · sniproxy`;
+  put($("version"), status.version);
+  pill(status.state, status.state);
+  put($("configuration"), `${status.configuration.file}, in force for ${span(status.time - status.configuration.since)}`);
+  rows($("listeners"), "li", status.listeners, (one) => one.name, (item, one) => {
+    const where = one.address ?? one.endpoint;
+    put(item, one.name === one.endpoint ? where : `${one.name} ${where}`);
+    item.title = one.endpoint;
+  });
+  const warnings = [...status.warnings];
+  const lost = status.totals.access_log_lost;
+  if (lost) warnings.push(`The access log has lost ${lost} lines: is its disk full?`);
+  warnings.push(...topics.unrouted.slice(0, MOST_WARNINGS).map((one) => one.message));
+  if (topics.unrouted.length > MOST_WARNINGS) warnings.push(`and ${topics.unrouted.length - MOST_WARNINGS} more such brokers`);
+  if (topics.lost.length) {
+    const [newest] = topics.lost;
+    const many = plural(topics.lost.length, "connection");
+    warnings.push(`${many} could not be read as Pulsar’s, last ${newest.connection} ${ago(status.time - newest.time)}: ${newest.reason}`);
+  }
+  rows($("warnings"), "li", warnings, (text) => text, put);
+  tiles(status, topics, now);
+  const filter = $("filter").value.trim().toLowerCase();
+  map(topics, filter);
+  tables(status, topics, now, filter);
+  put($("updated"), `updated ${clock(status.time)}`);
+}
+
+function tiles(status, topics, now) {
+  const { totals } = status;
+  put($("tile-tunnels"), String(status.live));
+  put($("note-tunnels"), `${count(totals.ended)} ended in ${span(status.time - status.started)}`);
+  put($("tile-traffic"), now.up === null ? "–" : `${bytes(now.up + now.down)}/s`);
+  put($("note-traffic"), `${bytes(totals.bytes_up)} up, ${bytes(totals.bytes_down)} down`);
+  put($("tile-lookups"), !topics.inspecting || now.lookups === null ? "–" : now.lookups.toFixed(1));
+  put($("note-lookups"), topics.inspecting ? `${count(topics.lookups)} in all, ${count(topics.failed)} failed` : "no listener inspects");
+  put($("tile-topics"), topics.inspecting ? count(topics.count) : "–");
+  put($("note-topics"), topics.inspecting ? `on ${topics.brokers.length} broker${topics.brokers.length === 1 ? "" : "s"}` : "");
+  put($("tile-refused"), count(totals.refused));
+  const newest = status.refusals[0];
+  put($("note-refused"), newest ? `last ${ago(status.time - newest.time)}` : "");
+  for (const [name, curve] of Object.entries(curves)) spark($(`spark-${name}`), curve);
+}
+
+function map(topics, filter) {
+  const empty = $("no-topics");
+  empty.hidden = topics.brokers.length > 0;
+  put(empty, topics.inspecting
+    ? "No lookup was seen yet. Lookups pass when clients connect."
+    : 'Nothing is inspected: no listener has inspect = "pulsar".');
+  const all = Math.max(1, topics.brokers.reduce((sum, broker) => sum + broker.lookups, 0));
+  const most = Math.max(1, ...topics.topics.map((topic) => topic.lookups));
+  const of = byBroker(topics.topics);
+  rows($("map"), "article", topics.brokers, (broker) => broker.broker, (box, broker) => {
+    if (!box.firstChild) {
+      box.className = "broker";
+      const share = element("div", "share");
+      share.append(element("i"));
+      box.append(share, element("h3"), element("p"), element("div", "cells"));
+    }
+    const [share, name, note, cells] = box.children;
+    share.firstChild.style.width = `${(100 * broker.lookups) / all}%`;
+    put(name, host(broker.broker));
+    name.title = broker.broker;
+    put(note, `${plural(broker.topics, "topic")}, ${plural(broker.lookups, "lookup")} (${Math.round((100 * broker.lookups) / all)} %)`);
+    drawCells(cells, broker, of.get(broker.broker) ?? [], { most, filter, now: topics.time });
+  });
+}
+
+function drawCells(cells, broker, topics, { most, filter, now }) {
+  const drawn = topics.slice(0, MOST_CELLS);
+  const others = broker.topics - drawn.length;
+  // A topic with few lookups must still be seen.
+  const least = Math.max(1, ...drawn.map((topic) => topic.lookups)) / 30;
+  const items = drawn.map((topic) => ({ topic, weight: Math.max(topic.lookups, least) }));
+  if (others > 0) {
+    const rest = broker.lookups - drawn.reduce((sum, topic) => sum + topic.lookups, 0);
+    items.push({ topic: null, weight: Math.max(Math.min(rest, items[0]?.weight ?? 1), 3 * least) });
+  }
+  items.sort((a, b) => b.weight - a.weight);
+  const places = squarify(items.map((item) => item.weight), cells.clientWidth, cells.clientHeight);
+  const placed = items.map((item, index) => ({ ...item, place: places[index] }));
+  rows(cells, "div", placed, ({ topic }) => topic?.topic ?? "", (cell, { topic, place }) => {
+    if (!cell.firstChild) cell.append(element("span", "name"), element("span", "detail"), element("span", "detail"));
+    const [name, number, where] = cell.children;
+    const size = place.width < 34 || place.height < 15 ? " tiny" : place.height < 40 || place.width < 60 ? " small" : "";
+    for (const [side, property] of [["x", "left"], ["y", "top"], ["width", "width"], ["height", "height"]]) {
+      cell.style[property] = `${place[side].toFixed(1)}px`;
+    }
+    if (!topic) {
+      cell.className = `cell rest${size}`;
+      put(name, `+${others}`);
+      cell.title = `${plural(others, "more topic")}: see the table`;
+      return;
+    }
+    const heat = Math.min(5, Math.floor((6 * Math.log1p(topic.lookups)) / Math.log1p(most + 1)));
+    const move = topic.moves.at(-1);
+    const moved = move && now - move.time < MOVED_S;
+    const off = matches(filter, topic.topic) ? "" : " off";
+    cell.className = `cell heat-${heat}${moved ? " moved" : ""}${off}${size}`;
+    const [space, local] = parts(topic.topic);
+    put(name, local);
+    put(number, place.width < 90 ? count(topic.lookups) : plural(topic.lookups, "lookup"));
+    put(where, place.height < 58 ? "" : space);
+    cell.title = `${topic.topic}\n${plural(topic.lookups, "lookup")}, last ${ago(now - topic.last_seen)}`
+      + (move ? `\nmoved ${plural(topic.moves_total, "time")}, last ${ago(now - move.time)}, from ${host(move.from_url_tls ?? move.from_url)}` : "")
+      + (topic.unsettled ? "\ngiven away by its broker, which did not say to whom" : "");
+  });
+}
+
+function tables(status, topics, now, filter) {
+  const { time } = status;
+  table("tunnels", status.tunnels.filter((one) => matches(filter, one.name, one.target, one.client, one.id)), (one) => one.id, (one) => [
+    { tag: one.state, text: one.state.replace("_", " ") },
+    one.name ?? "–", one.target ?? "–", one.client, { text: one.listener, kind: "dim" },
+    { text: span(one.age_s), kind: "number" }, { text: bytes(one.bytes_up), kind: "number" }, { text: bytes(one.bytes_down), kind: "number" },
+    { text: now.tunnels.has(one.id) ? `${bytes(now.tunnels.get(one.id))}/s` : "–", kind: "number" },
+    { text: one.id, kind: "id" },
+  ]);
+  put($("tunnels-note"), status.live > status.tunnels.length ? `the newest ${status.tunnels.length} of ${status.live}` : "");
+  table("refusals", status.refusals, (one) => `${one.listener} ${one.result} ${one.server_name}`, (one) => [
+    ago(time - one.time), { tag: "refused", text: one.result }, one.server_name ?? "–", one.client,
+    { text: one.listener, kind: "dim" }, { text: count(one.count), kind: "number" }, { text: one.reason, kind: "wide" },
+  ]);
+  table("moves", topics.moved, (one) => `${one.time} ${one.topic}`, (one) => [
+    ago(time - one.time), { text: short(one.topic), kind: "wide" }, host(one.from_url_tls ?? one.from_url), host(one.to_url_tls ?? one.to_url),
+  ]);
+  table("failures", topics.failures, (one) => `${one.time} ${one.connection} ${one.topic}`, (one) => [
+    ago(time - one.time), { text: short(one.topic), kind: "wide" }, { tag: "refused", text: one.error ?? "failed" }, { text: one.message ?? "", kind: "wide" },
+  ]);
+  table("topics", topics.topics.filter((one) => matches(filter, one.topic, one.broker)), (one) => one.topic, (one) => [
+    { text: one.topic, kind: "wide" }, host(one.broker) + (one.unsettled ? " (given away)" : ""), { text: count(one.lookups), kind: "number" }, { text: count(one.moves_total), kind: "number" },
+    ago(time - one.last_seen),
+  ]);
+  put($("topics-note"), topics.count > topics.topics.length ? `the ${topics.topics.length} most looked up of ${topics.count}` : "");
+}
+
+function table(id, items, key, cells) {
+  const body = $(id);
+  rows(body, "tr", items, key, (row, item) => {
+    cells(item).forEach((cell, index) => {
+      const { text, kind = "", tag } = typeof cell === "string" ? { text: cell } : cell;
+      const place = row.cells[index] ?? row.insertCell();
+      place.className = kind;
+      if (tag && !place.firstElementChild) place.append(element("span"));
+      const holder = tag ? place.firstElementChild : place;
+      if (tag) holder.className = `tag ${tag}`;
+      put(holder, text);
+      place.title = text;
+    });
+  });
+  const block = body.closest(".scroll");
+  block.hidden = items.length === 0;
+  block.nextElementSibling.hidden = items.length > 0;
+}
+
+// Small helpers.
+
+/** Children of a parent, one an item, kept between answers by key: what a person has selected stays selected. */
+function rows(parent, tag, items, key, fill) {
+  const kept = new Map([...parent.children].map((child) => [child.key, child]));
+  const children = items.map((item) => {
+    const name = key(item);
+    const child = kept.get(name) ?? element(tag);
+    kept.delete(name);
+    child.key = name;
+    return child;
+  });
+  for (const child of kept.values()) child.remove();
+  children.forEach((child, index) => {
+    if (parent.children[index] !== child) parent.insertBefore(child, parent.children[index] ?? null);
+  });
+  children.forEach((child, index) => fill(child, items[index])); // in the document now: it has a size
+}
+
+function element(tag, kind = "") {
+  const made = document.createElement(tag);
+  if (kind) made.className = kind;
+  return made;
+}
+
+function put(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}
+
+function pill(kind, text) {
+  $("state").className = `pill ${kind}`;
+  put($("state"), text);
+}
+
+function spark(svg, curve) {
+  svg.setAttribute("viewBox", "0 0 100 30");
+  svg.setAttribute("preserveAspectRatio", "none");
+  svg.setAttribute("aria-hidden", "true");
+  if (!svg.firstChild) {
+    for (const tag of ["polygon", "polyline"]) svg.append(document.createElementNS("http://www.w3.org/2000/svg", tag));
+  }
+  if (curve.length < 2) return;
+  const top = Math.max(...curve, 1e-9);
+  const points = curve.map((value, index) => `${((100 * index) / (curve.length - 1)).toFixed(1)},${(29 - (27 * value) / top).toFixed(1)}`);
+  svg.children[0].setAttribute("points", `0,30 ${points.join(" ")} 100,30`);
+  svg.children[1].setAttribute("points", points.join(" "));
+}
+
+function byBroker(topics) {
+  const groups = new Map();
+  for (const topic of topics) {
+    if (!groups.has(topic.broker)) groups.set(topic.broker, []);
+    groups.get(topic.broker).push(topic);
+  }
+  return groups;
+}
+
+const matches = (filter, ...texts) => !filter || texts.some((text) => text?.toLowerCase().includes(filter));
+
+/** persistent://tenant/namespace/topic as ["tenant/namespace", "topic"]. */
+function parts(topic) {
+  const path = topic.replace(/^[a-z-]+:\/\//, "");
+  const at = path.lastIndexOf("/");
+  return at < 0 ? ["", path] : [path.slice(0, at), path.slice(at + 1)];
+}
+
+const short = (topic) => (topic ?? "–").replace(/^persistent:\/\//, "");
+const host = (url) => (url ? url.replace(/^[a-z+]+:\/\//, "") : "–");
+const count = (number) => number.toLocaleString("en");
+const plural = (number, what) => `${count(number)} ${what}${number === 1 ? "" : "s"}`;
+const clock = (time) => new Date(1000 * time).toLocaleTimeString();
+
+function bytes(size) {
+  if (size < 1000) return `${Math.round(size)} B`;
+  const unit = Math.min(4, Math.floor(Math.log10(size) / 3));
+  return `${(size / 1000 ** unit).toFixed(1)} ${["B", "kB", "MB", "GB", "TB"][unit]}`;
+}
+
+function span(seconds) {
+  const s = Math.max(0, Math.floor(seconds));
+  if (s < 60) return `${s} s`;
+  if (s < 3600) return `${Math.floor(s / 60)} min`;
+  if (s < 86400) return `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min`;
+  return `${Math.floor(s / 86400)} d ${Math.floor((s % 86400) / 3600)} h`;
+}
+
+function ago(seconds) {
+  return seconds < 1 ? "now" : `${span(seconds)} ago`;
+}
+
+$("filter").addEventListener("input", () => latest && show(latest));
+addEventListener("resize", () => latest && show(latest));
+poll();

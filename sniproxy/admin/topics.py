@@ -1,0 +1,87 @@
+"""What the inspector knows: the ledger as it is, and what happened lately. Pure."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+import attrs
+
+from sniproxy.pulsar.events import Event
+from sniproxy.pulsar.ledger import Ledger, TopicEntry
+
+MOST_RECENT = 100
+"""Events that are remembered, of each kind that L{Topics.document} lists."""
+
+
+class Topics:
+    """The ledger, and the events of late.
+
+    L{event} wants all events of the inspector, and those that follow from them; it teaches the ledger nothing.
+    """
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._lookups = 0
+        self._failed = 0
+        self._recent: dict[str, deque[Event]] = {
+            name: deque(maxlen=MOST_RECENT) for name in ("moved", "unrouted", "lost")
+        }
+
+    def __len__(self) -> int:
+        """Topics in the ledger."""
+        return len(self._ledger)
+
+    def event(self, event: Event) -> None:
+        """Count a lookup; remember C{moved}, C{unrouted} and C{lost}; let all others pass."""
+        if event.name == "lookup":
+            self._lookups += 1
+            self._failed += event.fields["response"] == "failed"
+        elif event.name in self._recent:
+            self._recent[event.name].append(event)
+
+    def document(self, now: float, fold_partitions: bool = False, most: int | None = None) -> dict[str, Any]:
+        """The JSON of C{/topics}. In each list the newest is first, or what has the most lookups.
+
+        @param now: seconds since 1970. @param fold_partitions: a topic's partitions are one entry.
+        @param most: entries in C{topics} and C{namespaces}; None: all. C{count} and C{brokers} are of all topics.
+        """
+        entries = sorted(self._ledger.topics(fold_partitions), key=lambda entry: (-entry.lookups, entry.topic))
+        namespaces = sorted(self._ledger.namespaces(), key=lambda entry: (-entry.lookups, entry.namespace))
+        brokers: dict[str, dict[str, Any]] = {}
+        for entry in entries:
+            name = broker_of(entry)
+            broker = brokers.setdefault(name, {"broker": name, "topics": 0, "lookups": 0})
+            broker["topics"] += 1
+            broker["lookups"] += entry.lookups
+        return {
+            "time": now,
+            "inspecting": True,
+            "count": len(entries),
+            "lookups": self._lookups,
+            "failed": self._failed,
+            "brokers": [broker for _, broker in sorted(brokers.items())],
+            "topics": [_topic(entry) for entry in entries[:most]],
+            "namespaces": [attrs.asdict(entry) for entry in namespaces[:most]],
+            "failures": [attrs.asdict(failure) for failure in reversed(self._ledger.failures[-MOST_RECENT:])],
+            **{
+                name: [{"time": event.time, "connection": event.connection, **event.fields} for event in reversed(kept)]
+                for name, kept in self._recent.items()
+            },
+        }
+
+
+def nothing_inspected(now: float) -> dict[str, Any]:
+    """The JSON of C{/topics} of a proxy without inspection."""
+    return {**Topics(Ledger()).document(now), "inspecting": False}
+
+
+def broker_of(entry: TopicEntry) -> str:
+    """The URL that tells brokers apart: the one that a TLS client would use, where there is one."""
+    return entry.broker_url_tls or entry.broker_url or ""
+
+
+def _topic(entry: TopicEntry) -> dict[str, Any]:
+    """The ledger's own fields, and C{broker}."""
+    moves = [attrs.asdict(move) for move in entry.moves]
+    return {**attrs.asdict(entry, recurse=False), "moves": moves, "broker": broker_of(entry)}

@@ -1,0 +1,98 @@
+"""Tests for sniproxy.admin.documents."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from sniproxy import __version__
+from sniproxy.admin.documents import status_document
+from sniproxy.admin.refusals import Refusals
+from tests.admin.sample import NOW, SampleLive, SampleProxy, connection, refused
+
+TOTALS = {"ended": 3, "refused": 1, "bytes_up": 10, "bytes_down": 20}
+
+
+def document(proxy: SampleProxy, most: int = 10, refusals: Refusals | None = None) -> dict[str, Any]:
+    """The document as a client reads it."""
+    made = status_document(proxy.status(), proxy.live(), TOTALS, (refusals or Refusals()).latest(), NOW, most)
+    read: dict[str, Any] = json.loads(json.dumps(made))
+    return read
+
+
+class StatusTests(SynchronousTestCase):
+    """The JSON of /status."""
+
+    def test_proxy(self) -> None:
+        """Version, state, configuration and listeners."""
+        found = document(SampleProxy(warnings=["look here"], access_log_lost=4))
+        self.assertEqual((__version__, "ready", NOW), (found["version"], found["state"], found["time"]))
+        self.assertEqual({"file": "/etc/sniproxy.toml", "since": NOW - 600}, found["configuration"])
+        self.assertEqual(
+            [("public", "tcp:4443", "0.0.0.0:4443"), ("inside", "tcp6:6650:interface=\\:\\:1", "[::1]:6650")],
+            [(one["name"], one["endpoint"], one["address"]) for one in found["listeners"][:2]],
+        )
+        self.assertIsNone(found["listeners"][2]["address"])
+        self.assertEqual({**TOTALS, "access_log_lost": 4}, found["totals"])
+        self.assertEqual(["look here"], found["warnings"])
+
+    def test_draining(self) -> None:
+        """While it drains it says so."""
+        self.assertEqual("draining", document(SampleProxy(ready=False))["state"])
+
+    def test_tunnel(self) -> None:
+        """A tunnel with what it is now."""
+        live = SampleLive(connection(7, age=60.25), 517, 4_000, "half_closed")
+        self.assertEqual(
+            [
+                {
+                    "id": "ab12cd34-7",
+                    "listener": "public",
+                    "name": "broker-1.pulsar.test",
+                    "route": "*.pulsar.test",
+                    "target": "10.0.0.11:6651",
+                    "client": "192.0.2.7:50007",
+                    "age_s": 60.25,
+                    "bytes_up": 517,
+                    "bytes_down": 4_000,
+                    "state": "half_closed",
+                }
+            ],
+            document(SampleProxy(tunnels=[live]))["tunnels"],
+        )
+
+    def test_clock_set_back(self) -> None:
+        """Nothing is younger than new."""
+        live = SampleLive(connection(age=-3_600))
+        self.assertEqual(0, document(SampleProxy(tunnels=[live]))["tunnels"][0]["age_s"])
+
+    def test_many(self) -> None:
+        """Of more than are asked for, the newest, and how many there are."""
+        refusals = Refusals()
+        for number in range(9):
+            refusals(refused(number, server_name=f"{number}.test"))
+        tunnels = [SampleLive(connection(number)) for number in range(2_000)]
+        found = document(SampleProxy(tunnels=tunnels), 2, refusals)
+        self.assertEqual(2_000, found["live"])
+        self.assertEqual(["ab12cd34-1999", "ab12cd34-1998"], [one["id"] for one in found["tunnels"]])
+        self.assertEqual(["8.test", "7.test"], [one["server_name"] for one in found["refusals"]])
+        self.assertEqual([], document(SampleProxy(tunnels=tunnels), 0)["tunnels"])
+
+    def test_refusal(self) -> None:
+        """A refusal with its reason."""
+        refusals = Refusals()
+        refusals(refused(1, server_name="x.test"))
+        self.assertEqual(
+            {
+                "listener": "public",
+                "server_name": "x.test",
+                "result": "no_route",
+                "count": 1,
+                "time": NOW - 60,
+                "client": "192.0.2.7:50001",
+                "reason": "no route has this name",
+            },
+            document(SampleProxy(), refusals=refusals)["refusals"][0],
+        )

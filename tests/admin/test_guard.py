@@ -1,0 +1,81 @@
+"""Tests for sniproxy.admin.guard."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from sniproxy.admin.guard import HEADERS, why_not
+
+NAMES = frozenset({"proxy-1.example.com"})
+
+
+class GuardTests(SynchronousTestCase):
+    """Whose requests are answered."""
+
+    def answered(
+        self, hosts: Sequence[bytes], origins: Sequence[bytes] = (), address: str | None = "127.0.0.1"
+    ) -> bool:
+        return why_not(hosts, origins, address, NAMES) is None
+
+    def test_ours(self) -> None:
+        """The address that the request came to, localhost and configured names, on whatever port."""
+        for host in (b"127.0.0.1", b"127.0.0.1:9090", b"localhost:8080", b"LOCALHOST", b"Proxy-1.Example.com:9090"):
+            self.assertTrue(self.answered([host]), host)
+        self.assertTrue(self.answered([b"[::1]:9090"], address="::1"))
+        self.assertTrue(self.answered([b"[0:0::1]:9090"], address="::1"))
+        self.assertTrue(self.answered([b"10.0.0.7:9090"], address="::ffff:10.0.0.7"))
+        self.assertTrue(self.answered([b"localhost"], address=None))
+
+    def test_foreign(self) -> None:
+        """Another name, another address, and what is no host at all."""
+        for host in (
+            b"evil.test", b"evil.test:9090", b"127.0.0.1.evil.test", b"localhost.evil.test", b"10.0.0.7", b"", b":9090",
+            b"[::1]", b"127.0.0.1:x", b"evil@127.0.0.1", b"127.0.0.1/evil", b"127.0.0.1, evil.test", b"\xff\xfe",
+            b"localhost\n", b"[127.0.0.1", b"[]", b"2130706433", b"0x7f000001",
+        ):  # fmt: skip
+            self.assertFalse(self.answered([host]), host)
+        self.assertFalse(self.answered([b"127.0.0.1"], address=None))
+
+    def test_no_host(self) -> None:
+        """A health check of HTTP/1.0 without a Host is answered: no browser sends that."""
+        self.assertTrue(self.answered([]))
+
+    def test_two_hosts(self) -> None:
+        """Two headers of one kind are refused: somebody else may have looked at the other one."""
+        self.assertFalse(self.answered([b"127.0.0.1", b"127.0.0.1"]))
+        self.assertFalse(self.answered([b"127.0.0.1"], [b"http://127.0.0.1", b"http://127.0.0.1"]))
+
+    def test_own_origin(self) -> None:
+        """The page's own scripts, also behind somebody's TLS."""
+        self.assertTrue(self.answered([b"localhost:9090"], [b"http://localhost:9090"]))
+        self.assertTrue(self.answered([b"proxy-1.example.com"], [b"https://Proxy-1.example.com"]))
+
+    def test_foreign_origin(self) -> None:
+        """Another site, another port of this machine, and the origin of sandboxed pages and files."""
+        for origin in (b"http://evil.test", b"http://localhost", b"http://localhost:9091", b"null", b"", b"file://"):
+            self.assertFalse(self.answered([b"localhost:9090"], [origin]), origin)
+        self.assertFalse(self.answered([b"localhost"], [b"ftp://localhost"]))
+        self.assertFalse(self.answered([], [b"http://"]))
+
+    @given(st.binary(max_size=40), st.none() | st.binary(max_size=40))
+    def test_any_bytes(self, host: bytes, origin: bytes | None) -> None:
+        """Whatever the headers hold, there is an answer, and it repeats nothing of them."""
+        why = why_not([host], [] if origin is None else [origin], "192.0.2.1", frozenset())
+        self.assertIn(
+            why,
+            (
+                None,
+                "Origin is another site",
+                "Host is not a name of this endpoint: use its address or localhost, or add the name to admin.hosts",
+            ),
+        )
+
+    def test_headers(self) -> None:
+        """Answers are for the page's own origin: scripts of the package only, nothing stored, and no CORS."""
+        self.assertTrue(HEADERS[b"Content-Security-Policy"].startswith(b"default-src 'self';"))
+        self.assertEqual((b"nosniff", b"no-store"), (HEADERS[b"X-Content-Type-Options"], HEADERS[b"Cache-Control"]))
+        self.assertEqual([], [name for name in HEADERS if name.lower().startswith(b"access-control")])

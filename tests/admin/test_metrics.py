@@ -1,0 +1,181 @@
+"""Tests for sniproxy.admin.metrics."""
+
+from __future__ import annotations
+
+from prometheus_client.parser import text_string_to_metric_families
+from twisted.trial.unittest import SynchronousTestCase
+
+from sniproxy import __version__
+from sniproxy.admin.metrics import BUCKETS, MOST_ERRORS, REFUSALS, Histogram, Metrics
+from sniproxy.events import Result
+from sniproxy.pulsar.events import Event
+from tests.admin.sample import SampleLive, connection, lookup, refused
+
+
+def samples(metrics: Metrics) -> dict[tuple[str, ...], float]:
+    """What Prometheus's own parser reads: values by name and label values, in the order of the labels' names."""
+    return {
+        (sample.name, *(value for _, value in sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(metrics.text().decode())
+        for sample in family.samples
+    }
+
+
+class EndedTests(SynchronousTestCase):
+    """Connections that ended."""
+
+    def test_counted(self) -> None:
+        """By listener, route and result."""
+        metrics = Metrics()
+        for number in range(3):
+            metrics.ended(connection(number))
+        metrics.ended(connection(result=Result.RESET))
+        found = samples(metrics)
+        self.assertEqual(3, found["sniproxy_connections_total", "public", "ok", "*.pulsar.test"])
+        self.assertEqual(1, found["sniproxy_connections_total", "public", "reset", "*.pulsar.test"])
+
+    def test_refused(self) -> None:
+        """Refusals by result and alert, an absent alert as an empty label; a tunnel is none."""
+        metrics = Metrics()
+        metrics.ended(connection())
+        metrics.ended(refused())
+        metrics.ended(connection(result=Result.CONNECT_FAILED))
+        found = {name: value for name, value in samples(metrics).items() if name[0] == "sniproxy_refusals_total"}
+        self.assertEqual(
+            {
+                ("sniproxy_refusals_total", "unrecognized_name", "no_route"): 1,
+                ("sniproxy_refusals_total", "", "connect_failed"): 1,
+            },
+            found,
+        )
+
+    def test_results(self) -> None:
+        """Every result is either of a refusal or of what the peers or the operator ended."""
+        others = {Result.OK, Result.IDLE_TIMEOUT, Result.RESET, Result.DRAINED, Result.SHUTDOWN, Result.CLIENT_GONE}
+        self.assertEqual(set(Result), {*REFUSALS, *others, Result.INTERNAL_ERROR})
+
+    def test_bounded_labels(self) -> None:
+        """Clients that ask for a thousand names make no series."""
+        metrics = Metrics()
+        metrics.ended(refused(server_name="first.test"))
+        before = set(samples(metrics))
+        for number in range(1_000):
+            metrics.ended(refused(number, server_name=f"{number}.test", reason=f"no {number}.test"))
+        self.assertEqual(before, set(samples(metrics)))
+        self.assertNotIn(b"first.test", metrics.text())
+
+    def test_escaped(self) -> None:
+        """A listener's name with quotes and newlines is read back as it was."""
+        metrics = Metrics()
+        metrics.ended(connection(listener='a "b"\\\nc'))
+        self.assertIn(("sniproxy_connections_total", 'a "b"\\\nc', "ok", "*.pulsar.test"), samples(metrics))
+
+    def test_stages(self) -> None:
+        """The seconds of each stage that was reached."""
+        metrics = Metrics()
+        metrics.ended(connection(hello_s=0.004, resolve_s=0.2, connect_s=30.0))
+        metrics.ended(connection(hello_s=0.001))
+        found = samples(metrics)
+        self.assertEqual(1, found["sniproxy_hello_seconds_bucket", "0.001"])
+        self.assertEqual(2, found["sniproxy_hello_seconds_bucket", "0.005"])
+        self.assertEqual(2, found["sniproxy_hello_seconds_count",])
+        self.assertEqual(0.005, found["sniproxy_hello_seconds_sum",])
+        self.assertEqual(1, found["sniproxy_resolve_seconds_count",])
+        self.assertEqual(0, found["sniproxy_connect_seconds_bucket", "10.0"])
+        self.assertEqual(1, found["sniproxy_connect_seconds_bucket", "+Inf"])
+
+    def test_totals(self) -> None:
+        """The sums of all, with the bytes of live tunnels."""
+        metrics = Metrics(lambda: [SampleLive(connection(), 10, 1_000)])
+        metrics.ended(connection(bytes_up=5, bytes_down=7))
+        metrics.ended(refused())
+        self.assertEqual({"ended": 2, "refused": 1, "bytes_up": 15, "bytes_down": 1_007}, metrics.totals())
+
+
+class LiveTests(SynchronousTestCase):
+    """What is true now is asked for when Prometheus asks."""
+
+    def test_not_asked_before(self) -> None:
+        """Making the metrics asks nobody: what answers may not be there yet."""
+
+        def answer() -> list[SampleLive]:
+            raise AssertionError("asked")
+
+        Metrics(answer)
+
+    def test_bytes_grow(self) -> None:
+        """Bytes count while a tunnel lives, and once when it has ended."""
+        live = [SampleLive(connection(), 100, 2_000)]
+        metrics = Metrics(lambda: live)
+        down = "sniproxy_bytes_total", "down", "public", "*.pulsar.test"
+        self.assertEqual(2_000, samples(metrics)[down])
+        live[0].bytes_down = 3_000
+        self.assertEqual(3_000, samples(metrics)[down])
+        live.clear()
+        metrics.ended(connection(bytes_up=100, bytes_down=3_500))
+        self.assertEqual(3_500, samples(metrics)[down])
+
+    def test_tunnels(self) -> None:
+        """Tunnels by route, down to zero; those that are none yet by what they wait for."""
+        live = [SampleLive(connection()), SampleLive(connection(), state="half_closed")]
+        live += [SampleLive(connection(route=None), state=state) for state in ("hello", "hello", "connect")]
+        metrics = Metrics(lambda: live)
+        found = samples(metrics)
+        self.assertEqual(2, found["sniproxy_tunnels", "public", "*.pulsar.test"])
+        self.assertEqual(2, found["sniproxy_opening", "public", "hello"])
+        self.assertEqual(1, found["sniproxy_opening", "public", "connect"])
+        live.clear()
+        metrics.ended(connection(bytes_up=1))
+        self.assertEqual(0, samples(metrics)["sniproxy_tunnels", "public", "*.pulsar.test"])
+
+    def test_process(self) -> None:
+        """The version, the lost lines of the access log, and the process's own figures."""
+        found = samples(Metrics(access_log_lost=lambda: 7))
+        self.assertEqual(1, found["sniproxy_info", __version__])
+        self.assertEqual(7, found["sniproxy_access_log_lines_lost_total",])
+        for name in ("resident_memory_bytes", "open_fds", "cpu_seconds_total", "start_time_seconds"):
+            self.assertGreater(found[f"process_{name}",], 0)
+
+
+class PulsarTests(SynchronousTestCase):
+    """What the inspector saw."""
+
+    def test_lookups(self) -> None:
+        """Lookups by response, failures by error, their seconds, moves, and the size of the ledger."""
+        metrics = Metrics(topics=lambda: 12)
+        for event in (lookup(), lookup("redirect"), lookup("failed", "ServiceNotReady", latency_s=None)):
+            metrics.event(event)
+        metrics.event(Event("moved", 0.0, "1", {"topic": "persistent://a/b/c"}))
+        metrics.event(Event("connected", 0.0, "1", {"latency_s": 0.5}))
+        found = samples(metrics)
+        self.assertEqual(1, found["sniproxy_lookups_total", "connect"])
+        self.assertEqual(1, found["sniproxy_lookups_total", "redirect"])
+        self.assertEqual(1, found["sniproxy_lookup_failures_total", "ServiceNotReady"])
+        self.assertEqual(2, found["sniproxy_lookup_seconds_count",])
+        self.assertEqual(1, found["sniproxy_topic_moves_total",])
+        self.assertEqual(12, found["sniproxy_topics",])
+
+    def test_errors_bounded(self) -> None:
+        """A broker that makes up errors makes no more series than there can be."""
+        metrics = Metrics(topics=int)
+        for number in range(1_000):
+            metrics.event(lookup("failed", f"ServerError {number}"))
+        found = {name: value for name, value in samples(metrics).items() if name[0] == "sniproxy_lookup_failures_total"}
+        self.assertEqual(MOST_ERRORS + 1, len(found))
+        self.assertEqual(1_000 - MOST_ERRORS, found["sniproxy_lookup_failures_total", "other"])
+
+    def test_nothing_inspected(self) -> None:
+        """Without inspection no metric speaks of Pulsar."""
+        self.assertEqual([], [name for name in samples(Metrics()) if "lookup" in name[0] or "topic" in name[0]])
+
+
+class HistogramTests(SynchronousTestCase):
+    """Seconds by buckets."""
+
+    def test_bounds(self) -> None:
+        """A bound belongs to its own bucket (le: less or equal)."""
+        for place, bound in enumerate(BUCKETS):
+            histogram = Histogram()
+            histogram.observe(bound)
+            counts = [sample.value for sample in histogram.family("x", "").samples if sample.name == "x_bucket"]
+            self.assertEqual([0.0] * place + [1.0] * (len(BUCKETS) + 1 - place), counts)

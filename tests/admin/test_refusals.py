@@ -1,0 +1,48 @@
+"""Tests for sniproxy.admin.refusals."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from sniproxy.admin.refusals import MOST, Refusals
+from sniproxy.events import Result
+from sniproxy.text import MOST_TEXT
+from tests.admin.sample import NOW, connection, refused
+
+
+class RefusalsTests(SynchronousTestCase):
+    """Who was refused lately."""
+
+    def test_summed(self) -> None:
+        """The same name refused again is one entry, with the last client, time and reason."""
+        refusals = Refusals()
+        refusals(refused(1, server_name="a.test"))
+        refusals(refused(2, server_name="b.test"))
+        refusals(refused(3, server_name="a.test", total_s=5.0, reason="still not"))
+        newest, other = refusals.latest()
+        self.assertEqual(("a.test", 2, "192.0.2.7:50003"), (newest.server_name, newest.count, newest.client))
+        self.assertEqual((NOW - 55, "still not"), (newest.time, newest.reason))
+        self.assertEqual(("b.test", 1), (other.server_name, other.count))
+
+    def test_told_apart(self) -> None:
+        """One name with two results is two entries: they have two cures."""
+        refusals = Refusals()
+        refusals(refused(result=Result.NO_ROUTE))
+        refusals(connection(result=Result.CONNECT_FAILED))
+        self.assertEqual([Result.CONNECT_FAILED, Result.NO_ROUTE], [one.result for one in refusals.latest()])
+
+    def test_tunnels(self) -> None:
+        """What became a tunnel, or left by itself, was not refused."""
+        refusals = Refusals()
+        for result in (Result.OK, Result.RESET, Result.CLIENT_GONE, Result.DRAINED):
+            refusals(connection(result=result))
+        self.assertEqual([], refusals.latest())
+
+    def test_bounded(self) -> None:
+        """However many names are tried, the newest are remembered; and reasons are cut and printable."""
+        refusals = Refusals()
+        for number in range(3 * MOST):
+            refusals(refused(number, server_name=f"{number}.test", reason="\x1b" + "x" * 5_000))
+        latest = refusals.latest()
+        self.assertEqual((MOST, f"{3 * MOST - 1}.test"), (len(latest), latest[0].server_name))
+        self.assertEqual((MOST_TEXT, "\\x1bxx"), (len(latest[0].reason), latest[0].reason[:6]))

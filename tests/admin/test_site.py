@@ -1,0 +1,238 @@
+"""Tests for sniproxy.admin.site, over real sockets."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+from collections.abc import Mapping
+from io import BytesIO
+from pathlib import Path
+from typing import Any, cast
+
+import attrs
+from twisted.internet import reactor
+from twisted.logger import capturedLogs
+from twisted.web.test.requesthelper import DummyChannel
+
+import sniproxy.admin
+from sniproxy.admin.guard import HEADERS
+from sniproxy.admin.site import MOST_LISTED, PAGE, AdminRequest
+from tests.admin.sample import SampleLive, SampleSite, connection, lookup
+from tests.net.support import PATIENCE, SocketTestCase, in_thread, read_to_end
+
+
+@attrs.frozen
+class Answer:
+    """What a server said."""
+
+    code: int
+    headers: http.client.HTTPMessage
+    body: bytes
+
+
+class SiteTestCase(SocketTestCase):
+    """A site that listens, and its client."""
+
+    def serve(self, **options: Any) -> SampleSite:
+        sample = SampleSite(reactor, **options)
+        self.port: Any = reactor.listenTCP(0, cast(Any, sample.site), interface="127.0.0.1")
+        self.addCleanup(self.port.stopListening)
+        return sample
+
+    @property
+    def number(self) -> int:
+        number: int = self.port.getHost().port
+        return number
+
+    async def ask(self, path: str, method: str = "GET", headers: Mapping[str, str] | None = None) -> Answer:
+        """One request, on a connection of its own."""
+
+        def asked() -> Answer:
+            client = http.client.HTTPConnection("127.0.0.1", self.number, timeout=PATIENCE)
+            try:
+                client.request(method, path, headers=headers or {})
+                response = client.getresponse()
+                return Answer(response.status, response.headers, response.read())
+            finally:
+                client.close()
+
+        return await in_thread(asked)
+
+
+class PathTests(SiteTestCase):
+    """What there is."""
+
+    async def test_ready(self) -> None:
+        """/ready is 200, and 503 while the proxy drains."""
+        sample = self.serve()
+        answer = await self.ask("/ready")
+        self.assertEqual((200, b"ready\n"), (answer.code, answer.body))
+        sample.proxy.ready = False
+        answer = await self.ask("/ready")
+        self.assertEqual((503, b"draining\n"), (answer.code, answer.body))
+
+    async def test_status(self) -> None:
+        """/status is JSON of what is now, with as many entries as asked for."""
+        sample = self.serve()
+        sample.proxy.tunnels.extend(SampleLive(connection(number)) for number in range(MOST_LISTED + 5))
+        sample.ended(connection(bytes_up=3))
+        answer = await self.ask("/status")
+        self.assertEqual("application/json", answer.headers["Content-Type"])
+        document = json.loads(answer.body)
+        self.assertEqual((MOST_LISTED + 5, MOST_LISTED), (document["live"], len(document["tunnels"])))
+        self.assertEqual((1, 3), (document["totals"]["ended"], document["totals"]["bytes_up"]))
+        for limit in (0, 7):
+            document = json.loads((await self.ask(f"/status?limit={limit}")).body)
+            self.assertEqual(limit, len(document["tunnels"]))
+
+    async def test_topics(self) -> None:
+        """/topics is JSON of all topics, of fewer with a limit, and of folded ones."""
+        sample = self.serve()
+        for number in "123":
+            sample.event(lookup(topic=f"persistent://a/b/t-partition-{number}"))
+        self.assertEqual(3, len(json.loads((await self.ask("/topics")).body)["topics"]))
+        self.assertEqual(1, len(json.loads((await self.ask("/topics?limit=1")).body)["topics"]))
+        self.assertEqual(1, len(json.loads((await self.ask("/topics?fold=1")).body)["topics"]))
+
+    async def test_nothing_inspected(self) -> None:
+        """Without an inspector /topics says so."""
+        self.serve(inspecting=False)
+        self.assertFalse(json.loads((await self.ask("/topics")).body)["inspecting"])
+
+    async def test_metrics(self) -> None:
+        """/metrics is Prometheus's text format."""
+        sample = self.serve()
+        sample.ended(connection())
+        answer = await self.ask("/metrics")
+        self.assertEqual("text/plain; version=0.0.4; charset=utf-8", answer.headers["Content-Type"])
+        line = b'sniproxy_connections_total{listener="public",result="ok",route="*.pulsar.test"} 1.0\n'
+        self.assertIn(line, answer.body)
+
+    async def test_page(self) -> None:
+        """The page and all its files, and nothing else of the package."""
+        self.serve()
+        static = Path(sniproxy.admin.__file__).parent / "static"
+        self.assertEqual({path.name for path in static.iterdir()}, {name for name, _ in PAGE.values()})
+        for path, (name, kind) in PAGE.items():
+            answer = await self.ask(path)
+            self.assertEqual((200, kind), (answer.code, answer.headers["Content-Type"]))
+            self.assertEqual((static / name).read_bytes(), answer.body)
+        for path in ("/static/page.js", "/../site.py", "/%2e%2e/site.py", "//page.js", "/page.js/", "/index.html"):
+            self.assertEqual(404, (await self.ask(path)).code, path)
+
+    async def test_numbers(self) -> None:
+        """A limit that is no number is the client's mistake."""
+        self.serve()
+        for limit in ("x", "-1", "1e9", "9" * 5_000, "%C2%B2"):
+            self.assertEqual(400, (await self.ask(f"/topics?limit={limit}")).code, limit)
+
+
+class GuardTests(SiteTestCase):
+    """Who is answered, and how."""
+
+    async def test_only_shows(self) -> None:
+        """Every method but GET and HEAD is refused, with a body as without."""
+        self.serve()
+        for method in ("POST", "PUT", "DELETE", "OPTIONS", "PATCH", "BREW"):
+            answer = await self.ask("/status", method)
+            self.assertEqual((405, "GET, HEAD"), (answer.code, answer.headers["Allow"]), method)
+
+    async def test_head(self) -> None:
+        """HEAD has the headers of GET, and no body."""
+        self.serve()
+        answer, whole = await self.ask("/ready", "HEAD"), await self.ask("/ready")
+        self.assertEqual((200, b"", "6"), (answer.code, answer.body, answer.headers["Content-Length"]))
+        self.assertEqual(whole.headers.keys(), answer.headers.keys())
+
+    async def test_body_is_dropped(self) -> None:
+        """What is sent along is read past, and kept nowhere; the connection can be used again."""
+        self.serve()
+        body = b"x" * 3_000_000
+        form = b"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: %d\r\n\r\n" % len(body)
+        said = await self.exchange(
+            b"POST /ready HTTP/1.1\r\nHost: localhost\r\n" + form + body
+            + b"GET /ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+        )  # fmt: skip
+        self.assertTrue(said.startswith(b"HTTP/1.1 405"), said[:100])
+        self.assertTrue(said.endswith(b"\r\n\r\nready\n"), said[-100:])
+
+    def test_body_is_not_kept(self) -> None:
+        """Neither in memory nor, as Twisted would keep a long one, in a file."""
+        request = AdminRequest(DummyChannel(), False)
+        request.gotLength(10_000_000)
+        request.handleContentChunk(b"x" * 1_000)
+        kept = request.content
+        assert isinstance(kept, BytesIO)
+        self.assertEqual(b"", kept.getvalue())
+
+    async def test_quiet(self) -> None:
+        """A page that asks every second leaves no line in the log."""
+        self.serve()
+        with capturedLogs() as logged:
+            for method in ("GET", "HEAD", "POST"):
+                await self.ask("/status", method)
+        self.assertEqual([], logged)
+
+    async def exchange(self, sent: bytes) -> bytes:
+        """All that the server says to these bytes."""
+
+        def exchanged() -> bytes:
+            with socket.create_connection(("127.0.0.1", self.number), timeout=PATIENCE) as client:
+                client.sendall(sent)
+                return read_to_end(client)
+
+        return await in_thread(exchanged)
+
+    async def test_foreign(self) -> None:
+        """A name or a site that is not this endpoint's is refused, whatever it asks for, and with the cure."""
+        self.serve()
+        for path in (*PAGE, "/status", "/topics", "/metrics", "/ready", "/nothing"):
+            for headers in ({"Host": "evil.test"}, {"Origin": "http://evil.test"}):
+                answer = await self.ask(path, headers=headers)
+                self.assertEqual(403, answer.code, (path, headers))
+        self.assertIn(b"admin.hosts", (await self.ask("/ready", headers={"Host": "evil.test"})).body)
+
+    async def test_hosts(self) -> None:
+        """A configured name is the endpoint's own, in whatever case."""
+        self.serve(hosts=["Proxy-1.Example.com"])
+        self.assertEqual(200, (await self.ask("/ready", headers={"Host": "proxy-1.example.COM:9090"})).code)
+
+    async def test_headers(self) -> None:
+        """Every answer, of errors too, forbids to be stored, sniffed, framed, or to run foreign scripts."""
+        self.serve()
+        for path, headers in (("/", {}), ("/status", {}), ("/nothing", {}), ("/", {"Host": "evil.test"})):
+            answer = await self.ask(path, headers=headers)
+            for name, value in HEADERS.items():
+                self.assertEqual([value.decode()], answer.headers.get_all(name.decode()), (path, name))
+
+    async def test_fault(self) -> None:
+        """A fault in what is asked is 500 without its story."""
+        sample = self.serve()
+
+        def fault() -> None:
+            raise ZeroDivisionError("secret")
+
+        sample.proxy.look = fault
+        answer = await self.ask("/status")
+        self.assertEqual(500, answer.code)
+        self.assertNotIn(b"secret", answer.body)
+        self.assertEqual(1, len(self.flushLoggedErrors(ZeroDivisionError)))
+
+    async def test_stop(self) -> None:
+        """Who is connected when it stops listening is not left open."""
+        self.serve()
+
+        def connected() -> socket.socket:
+            client = socket.create_connection(("127.0.0.1", self.number), timeout=PATIENCE)
+            client.sendall(b"GET /ready HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            client.recv(1)
+            return client
+
+        client = await in_thread(connected)
+        self.addCleanup(client.close)
+        await self.port.stopListening()
+        try:
+            await in_thread(read_to_end, client)
+        except ConnectionResetError:
+            pass

@@ -1,0 +1,129 @@
+"""Tests for sniproxy.admin.topics."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import attrs
+from twisted.trial.unittest import SynchronousTestCase
+
+from sniproxy.admin.topics import MOST_RECENT, Topics, nothing_inspected
+from sniproxy.pulsar.events import Event
+from sniproxy.pulsar.ledger import Ledger, TopicEntry
+from tests.admin.sample import NOW, lookup
+
+ONE, TWO = "pulsar+ssl://broker-1.pulsar.test:6651", "pulsar://broker-2:6650"
+
+
+class TopicsTestCase(SynchronousTestCase):
+    """A ledger that learns, and what is said of it."""
+
+    def setUp(self) -> None:
+        self.ledger = Ledger()
+        self.topics = Topics(self.ledger)
+
+    def tell(self, *events: Event) -> None:
+        for event in events:
+            for each in (event, *self.ledger.learn(event)):
+                self.topics.event(each)
+
+    def document(self, fold_partitions: bool = False, most: int | None = None) -> dict[str, Any]:
+        read: dict[str, Any] = json.loads(json.dumps(self.topics.document(NOW, fold_partitions, most)))
+        return read
+
+
+class LedgerTests(TopicsTestCase):
+    """The ledger as it is."""
+
+    def test_topic(self) -> None:
+        """A topic has all that the ledger has of it, its moves too, and its broker."""
+        self.tell(lookup(time=1.0), lookup(time=2.0, broker=2), lookup(time=3.0))
+        (topic,) = self.document()["topics"]
+        self.assertEqual({field.name for field in attrs.fields(TopicEntry)} | {"broker"}, set(topic))
+        self.assertEqual(
+            (ONE, ONE, 3, 2), (topic["broker"], topic["broker_url_tls"], topic["lookups"], topic["moves_total"])
+        )
+        self.assertEqual([2.0, 3.0], [move["time"] for move in topic["moves"]])
+        self.assertEqual(ONE, topic["moves"][1]["to_url_tls"])
+
+    def test_order(self) -> None:
+        """The topic with the most lookups is first, and a limit keeps those."""
+        self.tell(lookup(topic="a"), lookup(topic="b"), lookup(topic="b"), lookup(topic="c"))
+        self.assertEqual(["b", "a", "c"], [topic["topic"] for topic in self.document()["topics"]])
+        document = self.document(most=1)
+        self.assertEqual((3, ["b"]), (document["count"], [topic["topic"] for topic in document["topics"]]))
+
+    def test_brokers(self) -> None:
+        """A broker is known by the URL for TLS, else by the other; its sums are of all topics."""
+        self.tell(lookup(topic="a"), lookup(topic="b"), lookup(topic="b"))
+        self.tell(lookup(topic="c", broker=2, broker_url_tls=None))
+        self.assertEqual(
+            [{"broker": ONE, "topics": 2, "lookups": 3}, {"broker": TWO, "topics": 1, "lookups": 1}],
+            self.document(most=1)["brokers"],
+        )
+
+    def test_fold(self) -> None:
+        """Partitions are entries of their own, or one together."""
+        self.tell(*(lookup(topic=f"persistent://a/b/t-partition-{number}") for number in range(3)))
+        self.assertEqual(3, self.document()["count"])
+        folded = self.document(fold_partitions=True)
+        self.assertEqual((1, 3), (folded["count"], folded["topics"][0]["partitions"]))
+
+    def test_namespaces(self) -> None:
+        """The churn of each namespace."""
+        self.tell(lookup(topic="persistent://a/b/t"), lookup(topic="persistent://a/b/t", broker=2))
+        (namespace,) = self.document()["namespaces"]
+        self.assertEqual(("a/b", 2, 1), (namespace["namespace"], namespace["lookups"], namespace["moves"]))
+
+    def test_nothing_inspected(self) -> None:
+        """Without inspection the document has the same names, and says so."""
+        document = nothing_inspected(NOW)
+        self.assertEqual(set(self.document()), set(document))
+        self.assertEqual((False, []), (document["inspecting"], document["topics"]))
+
+
+class EventTests(TopicsTestCase):
+    """What happened lately."""
+
+    def test_lookups(self) -> None:
+        """Lookups are counted; failed ones are listed, the newest first."""
+        self.tell(
+            lookup(), lookup("failed", "TopicNotFound", 5.0, topic=None), lookup("failed", "ServiceNotReady", 6.0)
+        )
+        document = self.document()
+        self.assertEqual((3, 2), (document["lookups"], document["failed"]))
+        self.assertEqual(["ServiceNotReady", "TopicNotFound"], [one["error"] for one in document["failures"]])
+
+    def test_remembered(self) -> None:
+        """Moves, brokers without a route, and connections that could not be read."""
+        self.tell(lookup(), lookup(broker=2, time=7.0))
+        self.tell(Event("unrouted", 8.0, "ab12-8", {"broker_url_tls": ONE, "message": "no route has it"}))
+        self.tell(Event("lost", 9.0, "ab12-9", {"side": "client", "reason": "no frame", "offset": 0}))
+        self.tell(Event("ended", 10.0, "ab12-9", {}))
+        document = self.document()
+        self.assertEqual(
+            {
+                "time": 7.0,
+                "connection": "ab12cd34-1",
+                "topic": "persistent://public/default/orders",
+                "from_url": "pulsar://broker-1:6650",
+                "from_url_tls": ONE,
+                "to_url": TWO,
+                "to_url_tls": "pulsar+ssl://broker-2.pulsar.test:6651",
+                "source": "lookup",
+            },
+            document["moved"][0],
+        )
+        self.assertEqual("no route has it", document["unrouted"][0]["message"])
+        self.assertEqual((9.0, "no frame"), (document["lost"][0]["time"], document["lost"][0]["reason"]))
+
+    def test_bounded(self) -> None:
+        """What happened of late is remembered, not all of it."""
+        for number in range(3 * MOST_RECENT):
+            self.tell(
+                lookup(broker=number % 2 + 1, time=float(number)), lookup("failed", "TopicNotFound", float(number))
+            )
+        document = self.document()
+        self.assertEqual((MOST_RECENT, MOST_RECENT), (len(document["failures"]), len(document["moved"])))
+        self.assertEqual(3.0 * MOST_RECENT - 1, document["moved"][0]["time"])
