@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import resource
 from collections.abc import Iterator
 
@@ -22,7 +23,9 @@ def describe(configuration: Configuration) -> str:
     """The configuration as a short table: listeners, routes in order of precedence, timeouts, access log."""
     lines = [f"configuration: {configuration.filename}", "", "listeners"]
     for listener in configuration.listeners:
-        lines.append(f"  {listener.name:<28} {listener.endpoint.text}")
+        goal = "" if listener.plaintext is None else f"  plaintext -> {_goal(listener.plaintext)}"
+        inspected = "  (inspected)" if listener.inspect else ""
+        lines.append(f"  {listener.name:<28} {listener.endpoint.text}{goal}{inspected}")
     lines += ["", "routes (an exact name beats the longest wildcard beats the default)"]
     goals = [route for route in (configuration.no_server_name, configuration.default) if route is not None]
     rows = [(_title(route), _goal(route)) for route in [*sorted(configuration.routes, key=_precedence), *goals]]
@@ -39,6 +42,7 @@ def describe(configuration: Configuration) -> str:
         "",
         f"timeouts (seconds)  hello {times.hello:g}, connect {times.connect:g}, idle {times.idle:g}, "
         f"half_closed {times.half_closed:g}, drain {times.drain:g}",
+        f"admin               {configuration.admin.endpoint.text if configuration.admin else '(none)'}",
         f"access log          {configuration.access_log or '(the program log)'}",
     ]
     return "\n".join(lines)
@@ -49,7 +53,8 @@ def warnings(configuration: Configuration, descriptors: int | None = None) -> It
 
     @param descriptors: the hard limit of open files; unless given, this process's.
     """
-    if not configuration.routes and configuration.default is None:
+    tls = any(listener.plaintext is None for listener in configuration.listeners)
+    if tls and not configuration.routes and configuration.default is None:
         yield "there is no route and no [default]: every server name is refused"
     yield from _shadowed(configuration)
     for route in configuration.routes:
@@ -62,6 +67,11 @@ def warnings(configuration: Configuration, descriptors: int | None = None) -> It
             )
         elif "_" in route.server_name:
             yield f"route {route.server_name}: a name with '_': the Java client refuses such a service URL"
+    for listener in configuration.listeners:
+        if listener.plaintext is not None and not _is_loopback(listener.endpoint.host):
+            yield f"listener {listener.name}: plaintext beyond loopback: anybody on the way can read and change it"
+    if configuration.admin is not None and not _is_loopback(configuration.admin.endpoint.host):
+        yield "admin.endpoint: the admin endpoint beyond loopback: it asks nobody for a password"
     yield from _loops(configuration)
     idle = configuration.timeouts.idle
     if 0 < idle < LEAST_IDLE:
@@ -93,12 +103,21 @@ def _loops(configuration: Configuration) -> Iterator[str]:
         and listener.endpoint.port
         and ip_literal(listener.endpoint.host) is not None
     )
-    goals = (configuration.default, configuration.no_server_name)
+    goals = (
+        configuration.default,
+        configuration.no_server_name,
+        *(listener.plaintext for listener in configuration.listeners),
+    )
     for route in [*configuration.routes, *(goal for goal in goals if goal is not None)]:
         for target in _targets(route):
             host = {"localhost": "127.0.0.1"}.get(target.host, target.host)
             if ip_literal(host) is not None and guard.denies(host, target.port):
                 yield f"route {route.server_name}: target {target} is a listener of this proxy: a loop, it is denied"
+
+
+def _is_loopback(host: str | None) -> bool:
+    """A unix socket's path is no host, and is on this machine."""
+    return host is None or (ip_literal(host) is not None and ipaddress.ip_address(host).is_loopback)
 
 
 def _targets(route: Route) -> list[Target]:

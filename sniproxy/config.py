@@ -19,6 +19,8 @@ from sniproxy.schema import ConfigError, GoalTable, ListenerTable, RouteTable, T
 
 DEFAULT = "default"
 NO_SERVER_NAME = "no_server_name"
+PLAINTEXT = "plaintext"
+PULSAR = "pulsar"
 COMMAND_LINE = "command line"
 """The filename of a configuration that came as options."""
 
@@ -28,10 +30,16 @@ _NO_PATH = "write a file's path, or '-' for standard output"
 
 @attrs.frozen
 class Listener:
-    """@ivar name: in the log, and for a route's ``listener``; unless given, the endpoint string as written."""
+    """@ivar name: in the log, and for a route's ``listener``; unless given, the endpoint string as written.
+
+    @ivar plaintext: where its connections lead, for no hello names it. None: TLS, by the routes.
+    @ivar inspect: Pulsar's commands are read as they pass.
+    """
 
     name: str
     endpoint: Endpoint
+    plaintext: Route | None = None
+    inspect: bool = False
 
 
 @attrs.frozen
@@ -53,8 +61,27 @@ class Route:
 
 
 @attrs.frozen
+class Admin:
+    """@ivar hosts: names by which it may be asked for, beside its addresses and ``localhost``."""
+
+    endpoint: Endpoint
+    hosts: tuple[str, ...]
+
+
+@attrs.frozen
+class InspectLog:
+    """@ivar path: for JSON lines; ``-``: standard output. @ivar reveal: principals and properties are shown, too."""
+
+    path: str
+    reveal: bool
+
+
+@attrs.frozen
 class Configuration:
     """A whole configuration, checked. @ivar access_log: a path; ``-``: standard output; None: the program's own log.
+
+    @ivar admin: None: there is no admin endpoint.
+    @ivar inspect_log: None: what inspectors see goes to the program's own log.
 
     @ivar filename: where it came from, for messages.
     """
@@ -66,6 +93,8 @@ class Configuration:
     no_server_name: Route | None
     timeouts: Timeouts
     access_log: str | None
+    inspect_log: InspectLog | None = None
+    admin: Admin | None = None
 
 
 def parse(text: str, filename: str, access_log: str | None = None) -> Configuration:
@@ -106,14 +135,13 @@ def from_options(listen: Sequence[str], routes: Sequence[str], access_log: str |
 def _checked(data: dict[str, Any], filename: str) -> Configuration:
     file = convert(data, filename)
     check = _Check(filename)
-    listeners = check.listeners(file.listener)
     resolvers = check.resolvers(file.resolver)
+    listeners = check.listeners(file.listener, resolvers)
     routes = check.routes(file.route, {listener.name for listener in listeners}, resolvers)
-    access_log = file.access_log.path if file.access_log else None
-    if access_log is not None and (not access_log or "\0" in access_log):
-        raise check.error("access_log.path", access_log, _NO_PATH)
-    if access_log not in (None, "-") and filename != COMMAND_LINE:
-        access_log = str(PurePath(filename).parent / str(access_log))
+    access_log = check.path("access_log.path", file.access_log.path) if file.access_log else None
+    inspect_log = None
+    if file.inspect_log:
+        inspect_log = InspectLog(check.path("inspect_log.path", file.inspect_log.path), file.inspect_log.reveal)
     return Configuration(
         filename,
         listeners,
@@ -122,6 +150,8 @@ def _checked(data: dict[str, Any], filename: str) -> Configuration:
         check.goal(file.no_server_name, NO_SERVER_NAME, resolvers),
         check.timeouts(file.timeouts),
         access_log,
+        inspect_log,
+        Admin(check.endpoint("admin.endpoint", file.admin.endpoint), tuple(file.admin.hosts)) if file.admin else None,
     )
 
 
@@ -136,7 +166,22 @@ class _Check:
             key = _OPTIONS[key.partition("[")[0]]
         return ConfigError(f"{self.filename}: {key} = {shown(value)}: {cure}")
 
-    def listeners(self, tables: Sequence[ListenerTable]) -> tuple[Listener, ...]:
+    def path(self, key: str, path: str) -> str:
+        """The path of a log; in a file it starts from the file's folder."""
+        if not path or "\0" in path:
+            raise self.error(key, path, _NO_PATH)
+        return path if path == "-" or self.filename == COMMAND_LINE else str(PurePath(self.filename).parent / path)
+
+    def endpoint(self, key: str, text: str) -> Endpoint:
+        """An endpoint that plain connections come in by."""
+        try:
+            return parse_endpoint(text)
+        except BadEndpoint as error:
+            raise self.error(key, text, str(error)) from error
+
+    def listeners(
+        self, tables: Sequence[ListenerTable], resolvers: Mapping[str, ResolverTable]
+    ) -> tuple[Listener, ...]:
         if not tables:
             cure = 'write [[listener]] with endpoint = "tcp:4443" (on the command line: --listen tcp:4443)'
             raise ConfigError(f"{self.filename}: listener: there is none; {cure}")
@@ -144,10 +189,7 @@ class _Check:
         bound: set[tuple[str | None, int | None]] = set()
         for number, table in enumerate(tables):
             key = f"listener[{number}].endpoint"
-            try:
-                endpoint = parse_endpoint(table.endpoint)
-            except BadEndpoint as error:
-                raise self.error(key, table.endpoint, str(error)) from error
+            endpoint = self.endpoint(key, table.endpoint)
             name = table.endpoint if table.name is None else table.name
             if not name.strip() or not name.isprintable():
                 raise self.error(f"listener[{number}].name", name, "give it a printable name, or leave the key out")
@@ -156,8 +198,26 @@ class _Check:
             if endpoint.port and (endpoint.host, endpoint.port) in bound:
                 raise self.error(key, table.endpoint, "another listener has this address; each needs its own")
             bound.add((endpoint.host, endpoint.port))
-            listeners[name] = Listener(name, endpoint)
+            listeners[name] = Listener(name, endpoint, *self.plaintext(f"listener[{number}]", table, resolvers))
         return tuple(listeners.values())
+
+    def plaintext(
+        self, key: str, table: ListenerTable, resolvers: Mapping[str, ResolverTable]
+    ) -> tuple[Route | None, bool]:
+        """Where a plaintext listener leads, and whether it is inspected."""
+        if table.inspect not in (None, PULSAR):
+            raise self.error(f"{key}.inspect", table.inspect, 'there is one inspector: "pulsar"')
+        if table.plaintext:
+            route = Route(PLAINTEXT, table.name, self.resolver(key, table.target, table.resolver, resolvers))
+            return route, table.inspect is not None
+        for name, value in (("target", table.target), ("resolver", table.resolver)):
+            if value is not None:
+                cure = "a TLS listener leads where the routes say; write [[route]], or plaintext = true for a test"
+                raise self.error(f"{key}.{name}", value, cure)
+        if table.inspect is not None:
+            cure = "what passes is TLS from end to end and cannot be read; plaintext = true makes a plaintext listener"
+            raise self.error(f"{key}.inspect", table.inspect, cure)
+        return None, False
 
     def resolvers(self, tables: Mapping[str, Mapping[str, Any]]) -> dict[str, ResolverTable]:
         found = {}

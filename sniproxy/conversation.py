@@ -25,11 +25,14 @@ from sniproxy.net.dialer import Dialer, DialError
 from sniproxy.net.hello import ClientGone, HelloStage, HelloTimeout
 from sniproxy.net.linger import Closer
 from sniproxy.net.relay import Ending, Relay, Way
+from sniproxy.pulsar.commands import write
+from sniproxy.pulsar.commands_pb2 import CommandError, ServerError
 from sniproxy.routing.table import RouteTable
 from sniproxy.routing.targets import Turns
 from sniproxy.schema import Timeouts
 from sniproxy.wire.alerts import Alert, fatal_alert
 from sniproxy.wire.clienthello import ClientHello, HelloError, HelloTooLong, NotTLS
+from sniproxy.wire.foreign import PLAINTEXT_PULSAR
 
 log = Logger()
 
@@ -54,11 +57,12 @@ class LiveRoute:
 
 @attrs.frozen
 class Routing:
-    """All that decides where a hello goes. Swapped as a whole."""
+    """All that decides where a connection goes. @ivar plaintext: by the name of a plaintext listener."""
 
     table: RouteTable[LiveRoute]
     default: LiveRoute | None
     no_server_name: LiveRoute | None
+    plaintext: Mapping[str, LiveRoute]
 
 
 @attrs.frozen
@@ -96,10 +100,23 @@ class Conversation:
     """One client connection, from accept to the end.
 
     @ivar record: what is known of it so far.
+    @param plaintext: where it leads without a hello; None: TLS, and the hello says.
+    @param way: how its bytes are moved; None: the house's way.
     """
 
-    def __init__(self, house: House, sock: socket.socket, record: Connection) -> None:
+    def __init__(
+        self,
+        house: House,
+        sock: socket.socket,
+        record: Connection,
+        plaintext: LiveRoute | None = None,
+        way: Way | None = None,
+    ) -> None:
         self.record = record
+        self._plaintext = plaintext
+        self._way = way or house.way
+        self._last_words = b""
+        self._waits_for = "hello"
         self._house = house
         self._sock: socket.socket | None = sock
         self._started = house.reactor.seconds()
@@ -123,6 +140,23 @@ class Conversation:
             self._life.cancel()
 
     @property
+    def state(self) -> str:
+        """``hello``, ``resolve`` or ``connect``: what it waits for; ``open``, ``half_closed``: a tunnel."""
+        if self._relay is None:
+            return self._waits_for
+        return "half_closed" if self._relay.half_closed else "open"
+
+    @property
+    def bytes_up(self) -> int:
+        """Bytes written to the target by now."""
+        return 0 if self._relay is None else self._relay.bytes_up
+
+    @property
+    def bytes_down(self) -> int:
+        """Bytes written to the client by now."""
+        return 0 if self._relay is None else self._relay.bytes_down
+
+    @property
     def tunnelling(self) -> bool:
         """Whether it has become a tunnel."""
         return self._relay is not None
@@ -130,9 +164,13 @@ class Conversation:
     async def _live(self) -> None:
         record = self.record
         try:
-            hello, received = await self._hello()
-            route = self._route(hello)
-            targets = await self._resolve(route, hello)
+            received = b""
+            route = self._plaintext
+            if route is None:
+                hello, received = await self._hello()
+                route = self._route(hello)
+            record.route = route.server_name
+            targets = await self._resolve(route)
             self._unless_ended()
             upstream = await self._dial(targets)
             ending = await self._tunnel(upstream, received)
@@ -161,6 +199,8 @@ class Conversation:
             alert = None
             if isinstance(error, HelloError):
                 alert, self._legacy_version = error.alert, error.legacy_version
+                if str(error) == PLAINTEXT_PULSAR:
+                    self._last_words = THIS_PORT_SPEAKS_TLS
             raise _Refusal(_STAGE_RESULTS[type(error)], str(error), alert) from error
         finally:
             self.record.received = len(stage.received)
@@ -183,7 +223,6 @@ class Conversation:
                 route = routing.default
             if route is None:
                 raise _Refusal(Result.NO_ROUTE, self._why_no_route(name), Alert.UNRECOGNIZED_NAME)
-        self.record.route = route.server_name
         return route
 
     def _why_no_route(self, name: str) -> str:
@@ -198,10 +237,11 @@ class Conversation:
             return f"no route has this name; {closest} has the names below it, not itself"
         return f"no route has this name; the closest is {closest}"
 
-    async def _resolve(self, route: LiveRoute, hello: ClientHello) -> list[Target]:
+    async def _resolve(self, route: LiveRoute) -> list[Target]:
         record, reactor, seconds = self.record, self._house.reactor, self._house.timeouts.connect
-        request = Request(hello.server_name, hello.alpn, record.client, record.listener)
+        request = Request(record.server_name, record.alpn, record.client, record.listener)
         began = reactor.seconds()
+        self._waits_for = "resolve"
         try:
             resolution = await Deferred.fromCoroutine(_ask(route.resolver, request)).addTimeout(seconds, reactor)
         except Refused as refused:
@@ -229,6 +269,7 @@ class Conversation:
             record.target = str(target)
 
         began = house.reactor.seconds()
+        self._waits_for = "connect"
         try:
             # What the resolver left of the time that the client has patience for.
             left = house.timeouts.connect - (record.resolve_s or 0.0)
@@ -247,7 +288,7 @@ class Conversation:
             client,
             upstream,
             received,
-            way=house.way,
+            way=self._way,
             closer=house.closer,
             idle=house.timeouts.idle,
             half_closed=house.timeouts.half_closed,
@@ -267,12 +308,24 @@ class Conversation:
         except Exception:
             log.failure("An observer failed on connection {id}", id=record.id)
         if self._sock is not None:
-            last_words = b"" if record.alert is None else fatal_alert(record.alert, self._legacy_version)
-            self._house.closer(self._sock, last_words)
+            if record.alert is not None:
+                self._last_words = fatal_alert(record.alert, self._legacy_version)
+            self._house.closer(self._sock, self._last_words)
 
     def _elapsed(self) -> float:
         seconds: float = self._house.reactor.seconds() - self._started
         return seconds
+
+
+# What a plaintext Pulsar client is told on a TLS port. Of all errors that come before CONNECTED, the Java client shows
+# this one's text to its user; 2^64 - 1: it is about the connection.
+THIS_PORT_SPEAKS_TLS = write(
+    CommandError(
+        request_id=2**64 - 1,
+        error=ServerError.NotAllowedError,
+        message="this port speaks TLS: use a pulsar+ssl:// service URL",
+    )
+)
 
 
 async def _ask(resolver: ServerNameResolver, request: Request) -> object:

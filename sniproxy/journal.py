@@ -14,6 +14,7 @@ from typing import Any
 from twisted.logger import Logger
 
 from sniproxy.events import Connection, Observer, Result
+from sniproxy.linewriter import LineWriter
 from sniproxy.text import amount, bounded
 
 log = Logger()
@@ -103,6 +104,45 @@ class Readable:
         for (client, name, result), count in sums.items():
             if count:
                 self._write(f"{result:<15} {client}  {name or '-'}  x {count} in {elapsed:.0f} s")
+
+
+class AccessLog:
+    """Where lines about ended connections go.
+
+    @param path: a file or C{-}, for lines of JSON, readable ones on a terminal; None: the program's own log.
+    """
+
+    def __init__(self, reactor: Any, path: str | None) -> None:
+        """@raise CannotOpen: the file cannot be opened."""
+        self._writer = None if path is None else LineWriter(reactor, path)
+        self._readable: Readable | None = None
+        if self._writer is None:
+            self._readable = Readable(reactor, own_log)
+        elif self._writer.on_terminal:
+            self._readable = Readable(reactor, self._writer.write)
+
+    @property
+    def lost(self) -> int:
+        """Lines that could not be written."""
+        return 0 if self._writer is None else self._writer.lost
+
+    def __call__(self, connection: Connection) -> None:
+        if self._readable is not None:
+            self._readable(connection)
+        elif self._writer is not None:
+            self._writer.write(json_line(connection))
+
+    def reopen(self) -> None:
+        """After a log rotation."""
+        if self._writer is not None:
+            self._writer.reopen()
+
+    def close(self) -> None:
+        """Write what waits, and close."""
+        if self._readable is not None:
+            self._readable.close()
+        if self._writer is not None:
+            self._writer.close()
 
 
 class Journal:

@@ -24,6 +24,10 @@ class ConfigError(Exception):
 class ListenerTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     endpoint: str
     name: str | None = None
+    plaintext: bool = False
+    inspect: str | None = None
+    target: str | list[str] | None = None
+    resolver: str | None = None
 
 
 class GoalTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -52,6 +56,16 @@ class AccessLogTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     path: str
 
 
+class InspectLogTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    path: str
+    reveal: bool = False
+
+
+class AdminTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    endpoint: str
+    hosts: list[str] = []
+
+
 class File(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     listener: list[ListenerTable]
     route: list[RouteTable] = []
@@ -60,6 +74,8 @@ class File(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     resolver: dict[str, dict[str, Any]] = {}
     timeouts: Timeouts = Timeouts()
     access_log: AccessLogTable | None = None
+    inspect_log: InspectLogTable | None = None
+    admin: AdminTable | None = None
 
 
 def convert(data: dict[str, Any], filename: str) -> File:
@@ -125,6 +141,8 @@ def _known_keys(key: str) -> list[str]:
         "no_server_name": GoalTable,
         "timeouts": Timeouts,
         "access_log": AccessLogTable,
+        "inspect_log": InspectLogTable,
+        "admin": AdminTable,
     }
     return list(tables[re.sub(r"\[\d+\]$", "", key)].__struct_fields__)
 

@@ -11,19 +11,19 @@ from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList
-from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from sniproxy.config import Configuration, Listener, ResolverTable, Route
-from sniproxy.conversation import Conversation, House, LiveRoute, Routing
+from sniproxy.admin.sources import ListenerStatus, Status
+from sniproxy.build import build_endpoint, build_routing
+from sniproxy.check import warnings
+from sniproxy.config import Configuration, Listener
+from sniproxy.conversation import Conversation, House
 from sniproxy.events import Connection, Observer, Result
-from sniproxy.interfaces import BadOption, ServerNameResolver
-from sniproxy.journal import Journal, Readable, json_line, own_log
-from sniproxy.linewriter import LineWriter
+from sniproxy.names import ip_literal
 from sniproxy.net import copying, splicing
 from sniproxy.net.dialer import Dialer
 from sniproxy.net.linger import Closer
@@ -31,9 +31,8 @@ from sniproxy.net.listener import Acceptor, NoSocket
 from sniproxy.net.loopguard import LoopGuard
 from sniproxy.net.portholder import holder
 from sniproxy.net.relay import Ending, Way
-from sniproxy.resolvers import make_resolver
-from sniproxy.routing.table import RouteTable
-from sniproxy.schema import ConfigError, shown
+from sniproxy.net.tapping import tapped
+from sniproxy.siderooms import SideRooms
 from sniproxy.text import counted
 
 log = Logger()
@@ -65,50 +64,13 @@ def raise_descriptor_limit() -> int:
     return hard
 
 
-def _endpoint(configuration: Configuration, listener: Listener, reactor: Any) -> IStreamServerEndpoint:
-    """@raise ConfigError: no installed endpoint is written so, or what it needs is not there."""
-    text = listener.endpoint.text
-    try:
-        endpoint: IStreamServerEndpoint = serverFromString(reactor, text)
-    except Exception as error:  # endpoint plugins raise what they like
-        why = "a descriptor that systemd did not pass" if isinstance(error, IndexError) else str(error)
-        cure = f"Twisted cannot use this endpoint ({why}); write it as in tcp:4443:interface=127.0.0.1"
-        raise ConfigError(f"{configuration.filename}: listener {shown(text)}: {cure}") from error
-    return endpoint
-
-
-def build_routing(configuration: Configuration, reactor: Any) -> Routing:
-    """Make the resolvers, and the table that leads to them.
-
-    @raise ConfigError: a resolver's table does not fit.
-    """
-    made: dict[str, ServerNameResolver] = {}
-
-    def resolver(table: ResolverTable) -> ServerNameResolver:
-        if table.key not in made:
-            try:
-                made[table.key] = make_resolver(table.kind, table.options, reactor)
-            except BadOption as error:
-                place = f"{configuration.filename}: {table.key}.{error.key}"
-                raise ConfigError(f"{place} = {shown(error.value)}: {error.cure}") from error
-        return made[table.key]
-
-    def live(route: Route | None) -> LiveRoute | None:
-        return None if route is None else LiveRoute(route.server_name, route.listener, resolver(route.resolver))
-
-    return Routing(
-        RouteTable([LiveRoute(r.server_name, r.listener, resolver(r.resolver)) for r in configuration.routes]),
-        live(configuration.default),
-        live(configuration.no_server_name),
-    )
-
-
 class ProxyService(Service):
     """The proxy. L{startService} listens; L{stopService} stops listening and drains.
 
     @param observer: told of each ended connection, beside the access log.
     @param way: how bytes are moved; unless given, C{splice} where the system has it.
     @ivar addresses: where each listener is bound, by its name; only TCP listeners, only while it runs.
+    @ivar admin_address: where the admin endpoint is bound; None: there is none, or it is not TCP.
     """
 
     def __init__(
@@ -117,25 +79,29 @@ class ProxyService(Service):
         """@raise ConfigError: the configuration cannot be used."""
         self.configuration = configuration
         self.addresses: dict[str, tuple[str, int]] = {}
+        self.admin_address: tuple[str, int] | None = None
+        self._warnings = list(warnings(configuration))
         self._reactor = reactor
         self._observer = observer
         self._way = way or (splicing.SpliceDirection if splicing.available else copying.CopyDirection)
         self._routing = build_routing(configuration, reactor)
         self._endpoints = [
-            (listener, _endpoint(configuration, listener, reactor)) for listener in configuration.listeners
+            (listener, build_endpoint(configuration, f"listener[{number}].endpoint", listener.endpoint.text, reactor))
+            for number, listener in enumerate(configuration.listeners)
         ]
+        admin = configuration.admin
+        self._admin = build_endpoint(configuration, "admin.endpoint", admin.endpoint.text, reactor) if admin else None
         self._closer = Closer(reactor)
         self._guard = LoopGuard()
         self._acceptors: list[Acceptor] = []
         self._descriptors = 0
-        self._live: set[Conversation] = set()
+        self._live: dict[Conversation, None] = {}
         self._count = 0
         self._at_once = False
         self._drain_timer: Any = None
         self._drained: Deferred[None] | None = None
-        self._writer: LineWriter | None = None
-        self._readable: Readable | None = None
-        self._journal = Journal(self._write)
+        self._side: SideRooms | None = None
+        self._started = time.time()
         # Unique among restarts and processes that write to one log.
         self._id_prefix = os.urandom(4).hex()
         self._house: House | None = None
@@ -147,7 +113,7 @@ class ProxyService(Service):
         @raise CannotOpen: the access log cannot be opened.
         """
         self._descriptors = raise_descriptor_limit()
-        self._open_access_log()
+        side = self._side = SideRooms(self.configuration, self._reactor, self, self._routed, self._observer)
         self._house = House(
             self._reactor,
             self._routing,
@@ -155,16 +121,20 @@ class ProxyService(Service):
             Dialer(self._reactor, self._guard.denies, self._closer),
             self._closer,
             self._way,
-            self._tell,
+            side.ended,
         )
         try:
             for listener, endpoint in self._endpoints:
                 self._listen(listener, endpoint)
+            if self._admin is not None:
+                self.admin_address = side.listen(self._admin)
+                if self.admin_address is not None:
+                    self._guard.add(*self.admin_address)
         except Exception:
             for acceptor in self._acceptors:
                 acceptor.stop()
             self._acceptors.clear()
-            self._close_access_log()
+            side.close()
             raise
         Service.startService(self)
 
@@ -203,10 +173,10 @@ class ProxyService(Service):
         self._end_all(_AT_ONCE)
         self._closer.close_now()
 
-    def reopen_access_log(self) -> None:
-        """After a log rotation."""
-        if self._writer is not None:
-            self._writer.reopen()
+    def reopen_logs(self) -> None:
+        """After a log rotation: the logs, all of them."""
+        if self._side is not None:
+            self._side.reopen()
 
     def _listen(self, listener: Listener, endpoint: IStreamServerEndpoint) -> None:
         port: list[Any] = []
@@ -218,7 +188,7 @@ class ProxyService(Service):
                 failure[0].raiseException()
             if not port:
                 raise NoSocket("this kind of endpoint does not listen at once")
-            acceptor = Acceptor(self._reactor, port[0], listener.name, self._accepting(listener.name), self._has_room)
+            acceptor = Acceptor(self._reactor, port[0], listener.name, self._accepting(listener), self._has_room)
         except (NoSocket, OSError) as error:
             raise CannotListenError(listener.endpoint.text, None, error) from error
         self._acceptors.append(acceptor)
@@ -228,14 +198,27 @@ class ProxyService(Service):
             self._guard.add(*address)
         log.info("listener {name}: listening on {where}", name=listener.name, where=_where(address, listener))
 
-    def _accepting(self, name: str) -> Callable[[socket.socket, str], None]:
+    def _accepting(self, listener: Listener) -> Callable[[socket.socket, str], None]:
+        plaintext = self._routing.plaintext.get(listener.name)
+        assert self._side is not None
+        inspector = self._side.inspector if listener.inspect else None
+
         def accepted(sock: socket.socket, client: str) -> None:
             assert self._house is not None
             self._count += 1
-            record = Connection(f"{self._id_prefix}-{self._count}", time.time(), name, client)
-            conversation = Conversation(self._house, sock, record)
-            self._live.add(conversation)
-            conversation.begin(self._ended)
+            record = Connection(f"{self._id_prefix}-{self._count}", time.time(), listener.name, client)
+            watch = inspector.watch(record) if inspector is not None else None
+            way = None if watch is None else tapped(watch)
+            conversation = Conversation(self._house, sock, record, plaintext, way)
+            self._live[conversation] = None
+
+            def ended(conversation: Conversation) -> None:
+                if watch is not None:
+                    watch.end()
+                self._live.pop(conversation, None)
+                self._check_drained()
+
+            conversation.begin(ended)
 
         return accepted
 
@@ -243,10 +226,6 @@ class ProxyService(Service):
         """Whether the descriptors suffice for one more connection and its dial; pipes make do with what is left."""
         reserve = min(RESERVE, self._descriptors // 4)
         return 2 * (len(self._live) + 1) + len(self._closer) <= self._descriptors - reserve
-
-    def _ended(self, conversation: Conversation) -> None:
-        self._live.discard(conversation)
-        self._check_drained()
 
     def _check_drained(self) -> None:
         if self._drained is not None and not self._live and not self._drained.called:
@@ -258,39 +237,35 @@ class ProxyService(Service):
         for conversation in list(self._live):
             conversation.end(ending)
 
-    def _stopped(self, _: object) -> None:
-        self._close_access_log()
+    def _stopped(self, _: object) -> Deferred[None]:
         splicing.close_spare_pipes()
-        lost = f"; {self._writer.lost} lines of the access log lost" if self._writer and self._writer.lost else ""
-        log.info("stopped: {summary}{lost}", summary=self._journal.summary(), lost=lost)
+        assert self._side is not None
+        closed = self._side.close()
+        log.info("stopped: {summary}", summary=self._side.summary())
+        return closed
 
-    # The access log
+    # What the admin endpoint asks
 
-    def _open_access_log(self) -> None:
-        path = self.configuration.access_log
-        if path is None:
-            self._readable = Readable(self._reactor, own_log)
-        else:
-            self._writer = LineWriter(self._reactor, path)
-            if self._writer.on_terminal:
-                self._readable = Readable(self._reactor, self._writer.write)
+    def status(self) -> Status:
+        """The state of the proxy."""
+        listeners = [
+            ListenerStatus(listener.name, listener.endpoint.text, self.addresses.get(listener.name))
+            for listener in self.configuration.listeners
+        ]
+        lost = 0 if self._side is None else self._side.lost
+        ready = bool(self.running) and self._drained is None
+        return Status(ready, self._started, self.configuration.filename, self._started, listeners, lost, self._warnings)
 
-    def _close_access_log(self) -> None:
-        if self._readable is not None:
-            self._readable.close()
-        if self._writer is not None:
-            self._writer.close()
+    def live(self) -> list[Conversation]:
+        """The connections that have not ended, the oldest first."""
+        return list(self._live)
 
-    def _write(self, connection: Connection) -> None:
-        if self._readable is not None:
-            self._readable(connection)
-        elif self._writer is not None:
-            self._writer.write(json_line(connection))
-
-    def _tell(self, connection: Connection) -> None:
-        self._journal(connection)
-        if self._observer is not None:
-            self._observer(connection)
+    def _routed(self, host: str) -> bool:
+        """Whether a TLS client that asks for this host would be let through; without TLS listeners nobody asks."""
+        asked = [listener.name for listener in self.configuration.listeners if listener.plaintext is None]
+        if not asked or (self._routing.default is not None and ip_literal(host) is None):
+            return True
+        return any(self._routing.table.match(host, name) is not None for name in asked)
 
 
 def why_not_listening(error: CannotListenError) -> str:

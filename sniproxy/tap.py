@@ -164,7 +164,7 @@ class Command(Service):
             self._pass_on(number, frame)
 
     def _reopen(self, number: int, frame: FrameType | None) -> None:
-        self._reactor.callFromThread(self._proxy.reopen_access_log)
+        self._reactor.callFromThread(self._proxy.reopen_logs)
         self._pass_on(number, frame)  # twistd rotates its own log by this signal
 
     def _pass_on(self, number: int, frame: FrameType | None) -> None:

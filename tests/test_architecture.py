@@ -29,6 +29,8 @@ PURE = (
     "sniproxy.events",
     "sniproxy.interfaces",
     "sniproxy.pulsar",
+    "sniproxy.capture",
+    "sniproxy.topictable",
 )
 """Rooms without sockets, clock or Twisted."""
 
@@ -38,11 +40,15 @@ IMPURE_STDLIB = {
 }  # fmt: skip
 
 PURE_FOREIGN = {
+    "sniproxy.capture.packets": {"attrs", "dpkt"},
     "sniproxy.schema": {"msgspec"},
     "sniproxy.interfaces": {"attrs", "zope"},
     "sniproxy.pulsar.commands": {"google"},
 }
 """Packages beyond the standard library and attrs that a pure module may import."""
+
+TOP = ("sniproxy.build", "sniproxy.siderooms", "sniproxy.service", "sniproxy.tap")
+"""They build and wire; nobody else knows all."""
 
 # Asks for the limit of open files, and shares the loop's rule with the dialer, so that both say the same.
 CHECK_MAY = {"sniproxy.net.loopguard"}
@@ -144,7 +150,7 @@ class RoomTests(SynchronousTestCase):
 
     def test_net(self) -> None:
         """The room with the sockets knows nothing of those above it."""
-        pure = tuple(set(PURE) - {"sniproxy.config", "sniproxy.check", "sniproxy.pulsar"})
+        pure = tuple(set(PURE) - {"sniproxy.config", "sniproxy.check", "sniproxy.pulsar", "sniproxy.capture"})
         self.only(self.room("sniproxy.net"), ("sniproxy.net", *pure))
 
     def test_side_rooms(self) -> None:
@@ -159,18 +165,43 @@ class RoomTests(SynchronousTestCase):
         self.nobody_imports(self.outside(), "sniproxy.tap")
         self.nobody_imports(self.outside("sniproxy.tap", "sniproxy.demo"), "sniproxy.service")
         self.nobody_imports(
-            self.outside("sniproxy.tap", "sniproxy.demo", "sniproxy.service"),
+            self.outside(*TOP, "sniproxy.demo"),
             "sniproxy.conversation",
             "sniproxy.journal",
+            "sniproxy.inspector",
         )
+
+    def test_admin(self) -> None:
+        """The admin endpoint is fed by events and asks through protocols; only who wires it knows it."""
+        self.only(
+            self.room("sniproxy.admin"),
+            ("sniproxy.admin", "sniproxy.events", "sniproxy.text", "sniproxy.pulsar.events", "sniproxy.pulsar.ledger"),
+        )
+        self.nobody_imports(self.outside("sniproxy.admin", "sniproxy.service", "sniproxy.siderooms"), "sniproxy.admin")
 
     def test_demo(self) -> None:
         """Nothing outside the demo imports the demo."""
         self.nobody_imports(self.outside("sniproxy.demo"), "sniproxy.demo")
 
     def test_pulsar(self) -> None:
-        """The proxy itself reads no Pulsar: what it tunnels is ciphertext."""
-        self.nobody_imports(self.outside("sniproxy.demo", "sniproxy.pulsar"), "sniproxy.pulsar")
+        """What is tunnelled is read by the side rooms only; a conversation knows one frame, to be told by it."""
+        readers = (
+            "sniproxy.conversation",
+            "sniproxy.inspector",
+            "sniproxy.siderooms",
+            "sniproxy.demo",
+            "sniproxy.pulsar",
+            "sniproxy.admin",
+            "sniproxy.capture",
+            "sniproxy.topictable",
+            "sniproxy.ctl",
+        )
+        self.nobody_imports(self.outside(*readers), "sniproxy.pulsar")
+
+    def test_capture(self) -> None:
+        """Captures are the command line's affair, and nobody imports that."""
+        self.nobody_imports(self.outside("sniproxy.capture", "sniproxy.ctl"), "sniproxy.capture")
+        self.nobody_imports(self.outside(), "sniproxy.ctl")
 
     def test_reactor_comes_by_constructor(self) -> None:
         """The global reactor is imported by the programs' entrances alone, and never when a module is loaded."""

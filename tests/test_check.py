@@ -119,6 +119,19 @@ class WarningTests(SynchronousTestCase):
         self.assertIn("'_'", self.one("broker_1.test=10.0.0.7"))
         self.assertEqual(self.told("*.test=10.0.0.7"), [])
 
+    def test_beyond_loopback(self) -> None:
+        """Plaintext and the admin endpoint are for this machine; elsewhere they are warned about."""
+        text = (
+            '[[listener]]\nendpoint = "tcp:6650{}"\nplaintext = true\ntarget = "b"\nname = "p"\n'
+            '[admin]\nendpoint = "tcp:9090{}"\n'
+        )
+        here = text.format(*[":interface=127.0.0.1"] * 2)
+        self.assertEqual([], list(warnings(parse(here, "f.toml"), descriptors=65536)))
+        said = list(warnings(parse(text.format("", ""), "f.toml"), descriptors=65536))
+        self.assertEqual(2, len(said))
+        self.assertIn("listener p: plaintext beyond loopback", said[0])
+        self.assertIn("admin.endpoint: the admin endpoint beyond loopback", said[1])
+
     def test_loops(self) -> None:
         """A target that is a listener of our own is told: by address, by localhost, on all addresses, in any table."""
         for target in ("127.0.0.1:4443", "localhost:4443", "0.0.0.0:4443"):

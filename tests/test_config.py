@@ -7,7 +7,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from sniproxy.config import Configuration, ResolverTable, Route, from_options, parse
+from sniproxy.config import Configuration, InspectLog, ResolverTable, Route, from_options, parse
 from sniproxy.schema import ConfigError, Timeouts
 from tests import configerrors
 from tests.configerrors import LISTENER
@@ -160,6 +160,37 @@ class ErrorTests(configerrors.ErrorCase):
             ("tcp:x", "a number from 0"),
         ):
             self.refused_file(f'[[listener]]\nendpoint = "{endpoint}"', f'listener[0].endpoint = "{endpoint}"', cure)
+
+    def test_plaintext(self) -> None:
+        """A plaintext listener has one target or resolver; a TLS listener has none, and cannot be inspected."""
+        start = '[[listener]]\nendpoint = "tcp:6650"\n'
+        listener = parse(start + 'plaintext = true\ninspect = "pulsar"\ntarget = "b"\nname = "p"', "f.toml").listeners[
+            0
+        ]
+        route = Route("plaintext", "p", static("listener[0]", "b"))
+        self.assertEqual((route, True), (listener.plaintext, listener.inspect))
+        for text, said in (
+            ("plaintext = true", "listener[0]: it has neither"),
+            ('target = "b"', 'listener[0].target = "b": a TLS listener leads where the routes say'),
+            ('inspect = "pulsar"', 'listener[0].inspect = "pulsar": what passes is TLS'),
+            (
+                'plaintext = true\ntarget = "b"\ninspect = "kafka"',
+                'listener[0].inspect = "kafka": there is one inspector',
+            ),
+        ):
+            self.refused_file(start + text, said)
+
+    def test_inspect_log(self) -> None:
+        """The log of events has a path, relative to the file, and may reveal more."""
+        wanted = parse(f'{LISTENER}[inspect_log]\npath = "e.jsonl"\nreveal = true', "dir/f.toml").inspect_log
+        self.assertEqual(InspectLog("dir/e.jsonl", True), wanted)
+
+    def test_admin(self) -> None:
+        """The admin endpoint is an endpoint like a listener's."""
+        admin = parse(f'{LISTENER}[admin]\nendpoint = "tcp:9090:interface=127.0.0.1"', "f.toml").admin
+        assert admin is not None
+        self.assertEqual(("127.0.0.1", 9090, ()), (admin.endpoint.host, admin.endpoint.port, admin.hosts))
+        self.refused('[admin]\nendpoint = "tls:9090"', 'admin.endpoint = "tls:9090"', "write tcp:")
 
     def test_same_address(self) -> None:
         """Two listeners cannot have one address; two free ports are no trouble."""

@@ -10,8 +10,12 @@ from zope.interface import implementer
 
 from sniproxy.events import Connection, Result
 from sniproxy.interfaces import IServerNameResolver, Refused, Request, Resolution, Target
+from sniproxy.pulsar.commands import read, type_name
+from sniproxy.pulsar.commands_pb2 import ServerError
+from sniproxy.pulsar.frames import FrameReader
 from sniproxy.resolvers import static
 from sniproxy.wire.alerts import Alert, fatal_alert
+from sniproxy.wire.foreign import PLAINTEXT_PULSAR
 from tests.hellos import hello, supported_versions
 from tests.net.support import HandClock, SocketTestCase, in_thread, read_exactly, read_to_end, reset
 from tests.proxies import Backend, Proxy
@@ -58,6 +62,11 @@ class TunnelTests(ConversationCase):
                 self.assertEqual(data, await in_thread(read_exactly, upstream, len(data)))
                 upstream.sendall(b"server hello")
                 self.assertEqual(b"server hello", await in_thread(read_exactly, client, 12))
+                (live,) = proxy.service._live
+                self.assertEqual(("open", len(data), 12), (live.state, live.bytes_up, live.bytes_down))
+                client.shutdown(socket.SHUT_WR)
+                await in_thread(read_to_end, upstream)
+                self.assertEqual("half_closed", live.state)
         record = await proxy.ended()
         self.assertEqual((Result.OK, None, ""), (record.result, record.alert, record.reason))
         self.assertEqual(
@@ -147,6 +156,26 @@ class TunnelTests(ConversationCase):
         clock.advance(1)
 
 
+class PlaintextTests(ConversationCase):
+    """Listeners of the plaintext test mode."""
+
+    async def test_tunnel(self) -> None:
+        """A plaintext listener leads to its own target, without a hello."""
+        backend = Backend(self)
+        proxy = Proxy(
+            self,
+            '[[listener]]\nendpoint = "tcp:0:interface=127.0.0.1"\nname = "plain"\nplaintext = true\n'
+            f'target = "{backend.address}"\n',
+        )
+        with proxy.connect("plain") as client, await in_thread(backend.accept) as upstream:
+            upstream.sendall(b"the server speaks first")
+            self.assertEqual(b"the server speaks first", await in_thread(read_exactly, client, 23))
+        record = await proxy.ended()
+        self.assertEqual(
+            ("plaintext", None, None, Result.OK), (record.route, record.server_name, record.hello_s, record.result)
+        )
+
+
 class RefusalTests(ConversationCase):
     """Connections that are refused: each for its reason, with the alert that fits or a plain close."""
 
@@ -205,11 +234,23 @@ class RefusalTests(ConversationCase):
             (b"PROXY TCP4 192.0.2.7 192.0.2.8 1 2\r\n" + hello(name=NAME), "PROXY protocol header (v1)"),
             (b"\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c" + bytes(12), "PROXY protocol header (v2)"),
             (b"GET / HTTP/1.0\r\n\r\n", "HTTP"),
-            (bytes.fromhex("00000036000000320802122e"), "plaintext Pulsar"),
             (b"\x80\x2e\x01\x00\x02", "SSLv2"),
         ):
             record = await self.refused(proxy, data, Result.NOT_TLS, None)
             self.assertIn(word, record.reason)
+
+    async def test_plaintext_pulsar(self) -> None:
+        """A plaintext Pulsar client is told in its own protocol that this port speaks TLS."""
+        proxy = Proxy(self, route("127.0.0.1:9"))
+        with proxy.connect() as client:
+            client.sendall(bytes.fromhex("00000036000000320802122e") + bytes(40))
+            (frame,) = FrameReader().feed(await in_thread(read_to_end, client))
+        told = read(frame.command)
+        self.assertEqual("ERROR", type_name(told))
+        self.assertEqual((2**64 - 1, "NotAllowedError"), (told.error.request_id, ServerError.Name(told.error.error)))
+        self.assertIn("this port speaks TLS: use a pulsar+ssl:// service URL", told.error.message)
+        record = await proxy.ended()
+        self.assertEqual((Result.NOT_TLS, None, PLAINTEXT_PULSAR), (record.result, record.alert, record.reason))
 
     async def test_limit(self) -> None:
         """A hello over 64 KiB gets a plain close."""
@@ -332,6 +373,8 @@ class ResolverTests(ConversationCase):
             client.sendall(hello(name=NAME))
             while not resolver.requests:
                 await in_thread(int)
+            (live,) = proxy.service._live
+            self.assertEqual(("resolve", 0, 0), (live.state, live.bytes_up, live.bytes_down))
             clock.advance(10)
             self.assertEqual(b"", await in_thread(read_to_end, client))
         record = await proxy.ended()
@@ -355,7 +398,8 @@ class FaultTests(ConversationCase):
     async def test_observer_that_fails(self) -> None:
         """An observer that fails is logged and harms nothing."""
         proxy = Proxy(self, route("127.0.0.1:9"))
-        self.patch(proxy.service, "_observer", lambda record: 1 / 0)
+        assert proxy.service._side is not None
+        proxy.service._side._observers.insert(0, lambda record: 1 / 0)  # type: ignore[arg-type]
         with proxy.connect() as client:
             client.sendall(hello(name="nobody.test"))
             self.assertEqual(fatal_alert(Alert.UNRECOGNIZED_NAME), await in_thread(read_to_end, client))

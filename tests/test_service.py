@@ -10,13 +10,11 @@ from pathlib import Path
 
 from twisted.internet.error import CannotListenError
 
-from sniproxy.config import parse
 from sniproxy.events import Result
 from sniproxy.linewriter import CannotOpen
 from sniproxy.net.copying import CopyDirection
 from sniproxy.net.splicing import SpliceDirection
-from sniproxy.schema import ConfigError
-from sniproxy.service import ProxyService, raise_descriptor_limit, why_not_listening
+from sniproxy.service import raise_descriptor_limit, why_not_listening
 from tests.hellos import hello
 from tests.net.support import HandClock, SocketTestCase, in_thread, read_exactly, read_to_end
 from tests.proxies import LISTENER, Backend, Proxy
@@ -63,32 +61,6 @@ class StartTests(SocketTestCase):
             why_not_listening(error),
         )
 
-    def test_bad_resolver(self) -> None:
-        """A resolver's table that does not fit is an error of the configuration, with its place."""
-        for table, expected in (
-            (
-                'type = "carrier-pigeon"',
-                'resolver.x.type = "carrier-pigeon": no such resolver is installed; there are: ',
-            ),
-            ('type = "static"', "resolver.x.target = (absent): write one target"),
-            ('type = "static"\ntarget = "a"\nodd = 1', "resolver.x.odd = 1: the static resolver has one key: target"),
-        ):
-            text = f'{LISTENER}[[route]]\nserver_name = "a.test"\nresolver = "x"\n[resolver.x]\n{table}\n'
-            error = self.assertRaises(ConfigError, ProxyService, parse(text, "x.toml"), HandClock())
-            self.assertIn(f"x.toml: {expected}", str(error))
-
-    def test_one_resolver_for_its_routes(self) -> None:
-        """Routes that name the same resolver share it; each has its own turns."""
-        text = (
-            f'{LISTENER}[[route]]\nserver_name = "a.test"\nresolver = "x"\n'
-            '[[route]]\nserver_name = "b.test"\nresolver = "x"\n[resolver.x]\ntype = "static"\ntarget = "a"\n'
-        )
-        table = ProxyService(parse(text, "x.toml"), HandClock())._routing.table
-        a, b = table.match("a.test", "public"), table.match("b.test", "public")
-        assert a is not None and b is not None
-        self.assertIs(a.resolver, b.resolver)
-        self.assertIsNot(a.turns, b.turns)
-
     def test_descriptor_limit(self) -> None:
         """The soft limit is raised to the hard one."""
         before = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -123,7 +95,7 @@ class AccessLogTests(SocketTestCase):
             await proxy.ended(number)
             if not number:
                 path.rename(f"{path}.1")
-                proxy.service.reopen_access_log()
+                proxy.service.reopen_logs()
         await proxy.service.stopService()
         for file in (Path(f"{path}.1"), path):
             (line,) = file.read_text().splitlines()
@@ -139,7 +111,8 @@ class AccessLogTests(SocketTestCase):
         proxy = Proxy(self, route("127.0.0.1:9") + f'[access_log]\npath = "{path.absolute()}"\n')
         proxy.connect().close()
         await proxy.ended()
-        self.assertEqual("1 closed without a byte", proxy.service._journal.summary())
+        assert proxy.service._side is not None
+        self.assertEqual("1 closed without a byte", proxy.service._side.summary())
         await proxy.service.stopService()
         self.assertEqual("", path.read_text())
 

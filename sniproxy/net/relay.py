@@ -167,6 +167,11 @@ class Relay:
         """Bytes written to the client."""
         return self._down.moved
 
+    @property
+    def half_closed(self) -> bool:
+        """Whether one side has ended its half."""
+        return self._up.ended or self._down.ended
+
     def run(self) -> Deferred[Ending]:
         """Move bytes. @return: fires when both sockets are closed or being closed in order."""
         done = self._done = Deferred(lambda _: self.end(Ending(Result.SHUTDOWN, "cancelled")))
@@ -301,7 +306,7 @@ class Relay:
         self._look = self._reactor.callLater(LOOK, self._look_at_blocked)
 
     def _check_idle(self) -> None:
-        half = self._up.ended or self._down.ended
+        half = self.half_closed
         allowed = min(self._half_closed, self._idle or self._half_closed) if half else self._idle
         left = self._touched + allowed - self._reactor.seconds()
         if left > 0:

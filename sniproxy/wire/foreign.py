@@ -13,6 +13,9 @@ _PREFIXES: tuple[tuple[bytes, str], ...] = (
     (b"SSH-", "SSH came"),
     (b"\x05", "SOCKS 5 came"),
 )
+PLAINTEXT_PULSAR = "plaintext Pulsar came; this port speaks TLS: use a pulsar+ssl:// service URL"
+"""What L{diagnose} says of a client that forgot TLS."""
+
 _UNKNOWN = "the first bytes are not TLS"
 LONGEST = 12
 """So many first bytes settle what a stream is."""
@@ -43,7 +46,7 @@ def _pulsar(head: bytes) -> str | None:
         return ""
     if len(head) < 10:
         return None
-    return "plaintext Pulsar came; this port speaks TLS: use a pulsar+ssl:// service URL"
+    return PLAINTEXT_PULSAR
 
 
 def _sslv2(head: bytes) -> str | None:

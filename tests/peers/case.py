@@ -21,9 +21,9 @@ class ProxyTestCase(SynchronousTestCase):
         require("setpriv", "tail")
         self.lab = lab.shared()
 
-    def proxy(self, routes: Mapping[str, list[str]], port: int = 0) -> Proxy:
+    def proxy(self, routes: Mapping[str, list[str]], port: int = 0, more: str = "") -> Proxy:
         """A running proxy that ends with the test."""
-        proxy = self.lab.proxy(dict(routes), port)
+        proxy = self.lab.proxy(dict(routes), port, more)
         self.addCleanup(proxy.stop)
         return proxy
 

@@ -70,7 +70,8 @@ class Broker:
     """One broker: its name, and its ports on 127.0.0.1.
 
     A lookup that comes in by `tls` is answered with the broker's name and this very port (clients with a proxy option
-    ignore the port); one that comes by `dns`, with the broker's name and the port of the proxy (DNS mode).
+    ignore the port); one that comes by `dns`, with the broker's name and the port of the proxy (DNS mode); one that
+    comes by `behind_tap`, in plaintext, with 127.0.0.1 and `tap`: where a plaintext listener of the proxy shall be.
     """
 
     name: str
@@ -78,6 +79,8 @@ class Broker:
     web: int
     tls: int
     dns: int
+    behind_tap: int
+    tap: int
 
     @property
     def web_id(self) -> str:
@@ -101,8 +104,8 @@ class Cluster:
         admin_token: Path | None = None,
     ) -> None:
         self._token = admin_token.read_text() if admin_token else None
-        zookeeper, self.dns_port, *ports = free_ports(2 + 4 * len(BROKER_NAMES))
-        self.brokers = [Broker(name, *ports[4 * i : 4 * i + 4]) for i, name in enumerate(BROKER_NAMES)]
+        zookeeper, self.dns_port, *ports = free_ports(2 + 6 * len(BROKER_NAMES))
+        self.brokers = [Broker(name, *ports[6 * i : 6 * i + 6]) for i, name in enumerate(BROKER_NAMES)]
         files = []
         for broker in self.brokers:
             lines = self._settings(broker, zookeeper, material) | dict(settings or {})
@@ -128,15 +131,18 @@ class Cluster:
             "internal": f"pulsar://127.0.0.1:{broker.plain}",
             "external": f"pulsar+ssl://{broker.name}:{broker.tls}",
             "dns": f"pulsar+ssl://{broker.name}:{self.dns_port}",
+            "tap": f"pulsar://127.0.0.1:{broker.tap}",
         }
         bound = {"external": broker.tls, "dns": broker.dns}
+        bind = [f"{name}:pulsar+ssl://127.0.0.1:{port}" for name, port in bound.items()]
+        bind.append(f"tap:pulsar://127.0.0.1:{broker.behind_tap}")
         return {
             "clusterName": "lab",
             "metadataStoreUrl": f"zk:127.0.0.1:{zookeeper}",
             "configurationMetadataStoreUrl": f"zk:127.0.0.1:{zookeeper}",
             "brokerServicePort": str(broker.plain),
             "webServicePort": str(broker.web),
-            "bindAddresses": ",".join(f"{name}:pulsar+ssl://127.0.0.1:{port}" for name, port in bound.items()),
+            "bindAddresses": ",".join(bind),
             "advertisedListeners": ",".join(f"{name}:{url}" for name, url in listeners.items()),
             "internalListenerName": "internal",
             "tlsCertificateFilePath": str(pair.certificate),

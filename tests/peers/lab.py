@@ -64,9 +64,9 @@ class Lab:
         self._stack.callback(cluster.stop)
         return cluster
 
-    def proxy(self, routes: dict[str, list[str]], port: int = 0) -> Proxy:
+    def proxy(self, routes: dict[str, list[str]], port: int = 0, more: str = "") -> Proxy:
         """A proxy of the caller's own, who stops it."""
-        return Proxy(self.new_folder(), routes, port)
+        return Proxy(self.new_folder(), routes, port, more)
 
     def close(self) -> None:
         """Ends everything, the last first."""

@@ -28,15 +28,17 @@ def configuration(routes: Mapping[str, Sequence[str]], port: int, access_log: Pa
 class Proxy:
     """A proxy that listens on `port` of 127.0.0.1, and writes `access_log`, when it has been made.
 
-    `routes`: server name to targets (`127.0.0.1:6651`). `port` 0: any that is free. Raises ChildError, with what it
+    `routes`: server name to targets (`127.0.0.1:6651`). `port` 0: any that is free. `more`: lines of its configuration;
+    `event_log` is there when they ask for an inspect_log of that name, events.jsonl. Raises ChildError, with what it
     printed, when it does not come up.
     """
 
-    def __init__(self, folder: Path, routes: Mapping[str, Sequence[str]], port: int = 0) -> None:
+    def __init__(self, folder: Path, routes: Mapping[str, Sequence[str]], port: int = 0, more: str = "") -> None:
+        self.event_log = folder / "events.jsonl"
         self.access_log = folder / "access.jsonl"
         self.access_log.touch()
         config = folder / "sniproxy.toml"
-        config.write_text(configuration(routes, port, self.access_log))
+        config.write_text(configuration(routes, port, self.access_log) + more)
         twistd = Path(sys.executable).with_name("twistd")
         command = [str(twistd), "-n", "--pidfile=", "sniproxy", "--config", str(config)]
         self._process = Child(command, cwd=folder)

@@ -61,7 +61,7 @@ class RouteTests(SynchronousTestCase):
         """The service name leads to all brokers, a broker's name to that one; DNS mode has listeners of its own."""
 
         class StandIn:
-            brokers = [Broker("a.test", 1, 2, 3, 4), Broker("b.test", 5, 6, 7, 8)]
+            brokers = [Broker("a.test", 1, 2, 3, 4, 0, 0), Broker("b.test", 5, 6, 7, 8, 0, 0)]
 
         cluster: Any = StandIn()
         usual = {"a.test": ["127.0.0.1:3"], "b.test": ["127.0.0.1:7"]}

@@ -1,0 +1,138 @@
+"""The inspector of live tunnels: what Pulsar's frames say as they pass through a plaintext listener.
+
+It looks through a tap at the relay (L{sniproxy.net.tapping}): bytes are sent on before they are looked at, and nothing
+that goes wrong here reaches a tunnel.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+from twisted.logger import Logger
+
+from sniproxy.events import Connection
+from sniproxy.linewriter import LineWriter
+from sniproxy.pulsar.events import Event
+from sniproxy.pulsar.inspection import Inspection
+from sniproxy.pulsar.ledger import Ledger
+from sniproxy.pulsar.lines import json_line, readable_line
+
+log = Logger()
+
+MOST_UNROUTED = 1000
+"""Advertised hosts without a route that are remembered, so that each is told once."""
+
+Write = Callable[[Event], None]
+
+
+class EventLog:
+    """Where events go.
+
+    @param path: a file or C{-}, for lines of JSON, readable ones on a terminal; None: the program's own log.
+    """
+
+    def __init__(self, reactor: Any, path: str | None) -> None:
+        """@raise CannotOpen: the file cannot be opened."""
+        self._writer = None if path is None else LineWriter(reactor, path)
+        self._readable = self._writer is None or self._writer.on_terminal
+
+    def __call__(self, event: Event) -> None:
+        line = readable_line(event, colour=self._writer is not None) if self._readable else json_line(event)
+        if self._writer is None:
+            log.info("{line}", line=line)
+        else:
+            self._writer.write(line)
+
+    def reopen(self) -> None:
+        """After a log rotation."""
+        if self._writer is not None:
+            self._writer.reopen()
+
+    def close(self) -> None:
+        """Write what waits, and close."""
+        if self._writer is not None:
+            self._writer.close()
+
+
+class Inspector:
+    """Makes a tap for each inspected tunnel, keeps the ledger, and holds what brokers advertise against the routes.
+
+    @param write: told of each event.
+    @param routed: whether some route of the running proxy has a host name.
+    @param reveal: principals and properties are shown, too.
+    @ivar ledger: which broker owns which topic.
+    """
+
+    def __init__(self, write: Write, routed: Callable[[str], bool], reveal: bool = False) -> None:
+        self.ledger = Ledger()
+        self._write = write
+        self._routed = routed
+        self._reveal = reveal
+        self._unrouted: set[str] = set()
+
+    def watch(self, connection: Connection) -> Watch:
+        """A tap for one tunnel."""
+        return Watch(self, connection.id, self._reveal)
+
+    def told(self, events: list[Event]) -> None:
+        """Take events of a tunnel, and write them with what follows from them."""
+        for event in events:
+            self._write(event)
+            for more in (*self.ledger.learn(event), *self._cross_check(event)):
+                self._write(more)
+
+    def _cross_check(self, event: Event) -> list[Event]:
+        """What a TLS client would dial next must have a route: say so before the first one fails."""
+        url = event.fields.get("broker_url_tls")
+        host = _host(url) if isinstance(url, str) else None
+        if host is None or host in self._unrouted or self._routed(host):
+            return []
+        if len(self._unrouted) < MOST_UNROUTED:
+            self._unrouted.add(host)
+        why = f"{host} is advertised, but no route has it: TLS clients will be refused"
+        log.warn("inspector: {why}", why=why)
+        return [Event("unrouted", event.time, event.connection, {"broker_url_tls": url, "message": why})]
+
+
+class Watch:
+    """One tunnel's tap."""
+
+    def __init__(self, inspector: Inspector, connection: str, reveal: bool) -> None:
+        self._inspector = inspector
+        self._inspection: Inspection | None = Inspection(connection, reveal=reveal)
+
+    def client(self, data: bytes) -> None:
+        """Bytes from the client."""
+        if self._inspection is not None:
+            self._look(self._inspection.client, data)
+
+    def target(self, data: bytes) -> None:
+        """Bytes from the broker."""
+        if self._inspection is not None:
+            self._look(self._inspection.broker, data)
+
+    def end(self) -> None:
+        """The tunnel has ended."""
+        inspection, self._inspection = self._inspection, None
+        if inspection is not None:
+            self._inspector.told(inspection.end(time.time()))
+
+    def _look(self, look: Callable[[bytes, float], list[Event]], data: bytes) -> None:
+        try:
+            self._inspector.told(look(data, time.time()))
+        except Exception:
+            self._inspection = None
+            log.failure("The inspector failed; it lets go of this tunnel, which goes on")
+        else:
+            if self._inspection is not None and self._inspection.lost:
+                self._inspection = None
+
+
+def _host(url: str) -> str | None:
+    try:
+        return urlsplit(url).hostname
+    except ValueError:
+        return None

@@ -1,0 +1,54 @@
+"""From a configuration to what lives."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import TestCase
+
+from sniproxy.build import build_endpoint, build_routing
+from sniproxy.config import parse
+from sniproxy.schema import ConfigError
+from tests.net.support import HandClock
+from tests.proxies import LISTENER
+
+
+class BuildTests(TestCase):
+    """Resolvers, routes, endpoints."""
+
+    def test_bad_resolver(self) -> None:
+        """A resolver's table that does not fit is an error of the configuration, with its place."""
+        for table, expected in (
+            (
+                'type = "carrier-pigeon"',
+                'resolver.x.type = "carrier-pigeon": no such resolver is installed; there are: ',
+            ),
+            ('type = "static"', "resolver.x.target = (absent): write one target"),
+            ('type = "static"\ntarget = "a"\nodd = 1', "resolver.x.odd = 1: the static resolver has one key: target"),
+        ):
+            text = f'{LISTENER}[[route]]\nserver_name = "a.test"\nresolver = "x"\n[resolver.x]\n{table}\n'
+            error = self.assertRaises(ConfigError, build_routing, parse(text, "x.toml"), HandClock())
+            self.assertIn(f"x.toml: {expected}", str(error))
+
+    def test_one_resolver_for_its_routes(self) -> None:
+        """Routes that name the same resolver share it; each has its own turns."""
+        text = (
+            f'{LISTENER}[[route]]\nserver_name = "a.test"\nresolver = "x"\n'
+            '[[route]]\nserver_name = "b.test"\nresolver = "x"\n[resolver.x]\ntype = "static"\ntarget = "a"\n'
+        )
+        table = build_routing(parse(text, "x.toml"), HandClock()).table
+        a, b = table.match("a.test", "public"), table.match("b.test", "public")
+        assert a is not None and b is not None
+        self.assertIs(a.resolver, b.resolver)
+        self.assertIsNot(a.turns, b.turns)
+
+    def test_plaintext_listeners(self) -> None:
+        """A plaintext listener has a route of its own, by its name; a TLS listener has none."""
+        text = LISTENER + '[[listener]]\nendpoint = "tcp:0"\nname = "plain"\nplaintext = true\ntarget = "b"\n'
+        routing = build_routing(parse(text, "x.toml"), HandClock())
+        self.assertEqual(["plain"], list(routing.plaintext))
+
+    def test_endpoint(self) -> None:
+        """An endpoint that Twisted does not know is an error of the configuration."""
+        configuration = parse('[[listener]]\nendpoint = "foo:1"\n', "x.toml")
+        wanted = (configuration, "listener[0].endpoint", "foo:1", HandClock())
+        error = self.assertRaises(ConfigError, build_endpoint, *wanted)
+        self.assertIn('x.toml: listener[0].endpoint = "foo:1": Twisted cannot use this endpoint', str(error))

@@ -1,0 +1,187 @@
+"""The inspector of live tunnels."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.task import Clock
+from twisted.logger import capturedLogs
+from twisted.trial.unittest import SynchronousTestCase
+
+from sniproxy.events import Connection
+from sniproxy.inspector import EventLog, Inspector
+from sniproxy.linewriter import DELAY, CannotOpen
+from sniproxy.pulsar.commands import write
+from sniproxy.pulsar.commands_pb2 import CommandLookupTopic, CommandLookupTopicResponse
+from sniproxy.pulsar.events import Event
+from tests.net.support import SocketTestCase, in_thread, read_exactly
+from tests.proxies import Backend, Proxy
+
+TOPIC = "persistent://public/default/orders"
+ASK = write(CommandLookupTopic(topic=TOPIC, request_id=7))
+
+
+def answer(broker: str) -> bytes:
+    """A LOOKUP_RESPONSE that names a broker."""
+    return write(
+        CommandLookupTopicResponse(
+            request_id=7,
+            response=CommandLookupTopicResponse.LookupType.Connect,
+            brokerServiceUrl=f"pulsar://{broker}:6650",
+            brokerServiceUrlTls=f"pulsar+ssl://{broker}:6651",
+            authoritative=True,
+        )
+    )
+
+
+def connection() -> Connection:
+    return Connection("ab12-1", 1_700_000_000.0, "plain", "192.0.2.7:50123")
+
+
+class InspectorTests(SynchronousTestCase):
+    """Events, the ledger, and the cross-check against the routes."""
+
+    def setUp(self) -> None:
+        self.events: list[Event] = []
+        self.inspector = Inspector(self.events.append, {"broker-1.test"}.__contains__)
+
+    def names(self) -> list[str]:
+        return [event.name for event in self.events]
+
+    def test_lookup(self) -> None:
+        """A lookup is an event and an entry of the ledger; a later answer with another broker is a move."""
+        watch = self.inspector.watch(connection())
+        for broker in ("broker-1.test", "broker-1.test", "broker-2.test"):
+            watch.client(ASK)
+            watch.target(answer(broker))
+        watch.end()
+        self.assertEqual(3, self.names().count("lookup"))
+        self.assertEqual(1, self.names().count("moved"))
+        (entry,) = self.inspector.ledger.topics()
+        self.assertEqual(TOPIC, entry.topic)
+
+    def test_unrouted(self) -> None:
+        """A broker that is advertised but has no route is told, once."""
+        watch = self.inspector.watch(connection())
+        with capturedLogs() as logged:
+            for _ in range(2):
+                for broker in ("broker-1.test", "broker-7.test"):
+                    watch.client(ASK)
+                    watch.target(answer(broker))
+        (event,) = [event for event in self.events if event.name == "unrouted"]
+        self.assertIn("broker-7.test is advertised, but no route has it", str(event.fields["message"]))
+        self.assertEqual(1, len([e for e in logged if "broker-7.test" in str(e.get("why"))]))
+
+    def test_bytes_that_are_no_pulsar(self) -> None:
+        """What cannot be decoded is said a few times at most, and is looked at no more; nothing is raised."""
+        watch = self.inspector.watch(connection())
+        for _ in range(3):
+            watch.client(b"\xff" * 100)
+            watch.target(b"\xff" * 100)
+        watch.end()
+        self.assertIn(self.names()[0], ("gap", "lost"))
+        self.assertTrue(len(self.events) < 6, self.names())
+
+    def test_fault(self) -> None:
+        """A fault of the inspector is logged, and the tunnel is not looked at any more."""
+        self.inspector.told = self.fail_with  # type: ignore[method-assign]
+        watch = self.inspector.watch(connection())
+        watch.client(ASK)
+        watch.target(answer("broker-1.test"))
+        watch.target(answer("broker-1.test"))
+        self.assertEqual(1, len(self.flushLoggedErrors(ZeroDivisionError)))
+
+    def fail_with(self, events: object) -> None:
+        raise ZeroDivisionError
+
+
+class EventLogTests(SynchronousTestCase):
+    """Where events go."""
+
+    EVENT = Event("unrouted", 1_700_000_000.0, "ab12-1", {"message": "why"})
+
+    def test_file(self) -> None:
+        """One JSON object a line, also after a rotation."""
+        path, clock = Path(self.mktemp()), Clock()
+        log = EventLog(clock, str(path))
+        log(self.EVENT)
+        clock.advance(DELAY)
+        path.rename(f"{path}.1")
+        log.reopen()
+        log(self.EVENT)
+        log.close()
+        for file in (path, Path(f"{path}.1")):
+            told = json.loads(file.read_text())
+            self.assertEqual(("unrouted", "ab12-1", "why"), (told["event"], told["connection"], told["message"]))
+
+    def test_own_log(self) -> None:
+        """Without a file, a readable line in the program's own log."""
+        with capturedLogs() as logged:
+            log = EventLog(Clock(), None)
+            log(self.EVENT)
+            log.reopen()
+            log.close()
+        self.assertIn("why", str(logged[0].get("line")))
+
+    def test_cannot_be_opened(self) -> None:
+        """A file that cannot be opened is an error."""
+        self.assertRaises(CannotOpen, EventLog, Clock(), "/nonexistent/x")
+
+
+class ServiceTests(SocketTestCase):
+    """In a running proxy."""
+
+    def proxy(self, backend: Backend, more: str = "") -> tuple[Proxy, Path]:
+        path = Path(self.mktemp())
+        text = (
+            '[[listener]]\nendpoint = "tcp:0:interface=127.0.0.1"\nname = "plain"\nplaintext = true\n'
+            f'inspect = "pulsar"\ntarget = "{backend.address}"\n[inspect_log]\npath = "{path.absolute()}"\n{more}'
+        )
+        return Proxy(self, text), path
+
+    async def talk(self, backend: Backend, proxy: Proxy, pieces: list[tuple[bytes, bytes]]) -> None:
+        """Send questions and answers through the proxy, which must not change a byte."""
+        with proxy.connect("plain") as client, await in_thread(backend.accept) as broker:
+            for question, reply in pieces:
+                client.sendall(question)
+                self.assertEqual(question, await in_thread(read_exactly, broker, len(question)))
+                broker.sendall(reply)
+                self.assertEqual(reply, await in_thread(read_exactly, client, len(reply)))
+        await proxy.ended()
+        await proxy.service.stopService()
+
+    def told(self, path: Path) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in path.read_text().splitlines()]
+
+    async def test_lookup(self) -> None:
+        """A lookup through a plaintext listener is a line in the log of events."""
+        backend = Backend(self)
+        proxy, path = self.proxy(backend)
+        await self.talk(backend, proxy, [(ASK, answer("broker-1.test"))])
+        (lookup,) = [event for event in self.told(path) if event["event"] == "lookup"]
+        self.assertEqual(
+            (TOPIC, "connect", "pulsar://broker-1.test:6650", "pulsar+ssl://broker-1.test:6651", True),
+            tuple(lookup[key] for key in ("topic", "response", "broker_url", "broker_url_tls", "authoritative")),
+        )
+        self.assertEqual(proxy.records[0].id, lookup["connection"])
+        # No listener for TLS: nobody would be refused.
+        self.assertEqual([], [event for event in self.told(path) if event["event"] == "unrouted"])
+
+    async def test_unrouted(self) -> None:
+        """Beside a TLS listener, a broker without a route is told; one with a route, or a default, is not."""
+        tls = '[[listener]]\nendpoint = "tcp:0:interface=127.0.0.1"\nname = "tls"\n'
+        route = '[[route]]\nserver_name = "broker-1.test"\ntarget = "127.0.0.1:9"\n'
+        for more, unrouted in ((tls + route, 1), (tls + '[default]\ntarget = "127.0.0.1:9"\n', 0)):
+            backend = Backend(self)
+            proxy, path = self.proxy(backend, more)
+            await self.talk(backend, proxy, [(ASK, answer("broker-1.test")), (ASK, answer("broker-7.test"))])
+            self.assertEqual(unrouted, len([e for e in self.told(path) if e["event"] == "unrouted"]))
+
+    async def test_not_pulsar(self) -> None:
+        """Bytes that are no Pulsar pass unchanged."""
+        backend = Backend(self)
+        proxy, path = self.proxy(backend)
+        await self.talk(backend, proxy, [(b"\xff" * 1000, b"\xfe" * 1000), (b"more", b"and more")])
+        self.assertIn(self.told(path)[0]["event"], ("gap", "lost"))

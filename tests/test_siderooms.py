@@ -1,0 +1,126 @@
+"""What stands beside the tunnels, in a running proxy: the admin endpoint above all."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.error import CannotListenError
+
+from sniproxy.events import Result
+from sniproxy.service import why_not_listening
+from tests.hellos import hello
+from tests.net.support import PATIENCE, SocketTestCase, in_thread, read_exactly, read_to_end
+from tests.proxies import LISTENER, Backend, Proxy
+from tests.test_conversation import NAME, route
+from tests.test_inspector import ASK, TOPIC, answer
+
+ADMIN = '[admin]\nendpoint = "tcp:0:interface=127.0.0.1"\n'
+
+
+class AdminTests(SocketTestCase):
+    """The admin endpoint shows what the proxy does."""
+
+    async def get(self, proxy: Proxy, path: str, **headers: str) -> tuple[int, str]:
+        """Ask. @return: the status and the body."""
+        assert proxy.service.admin_address is not None
+        request = urllib.request.Request("http://{}:{}{}".format(*proxy.service.admin_address, path), headers=headers)
+
+        def ask() -> tuple[int, str]:
+            try:
+                with urllib.request.urlopen(request, timeout=PATIENCE) as reply:
+                    return reply.status, reply.read().decode()
+            except urllib.error.HTTPError as error:
+                with error:
+                    return error.code, error.read().decode()
+
+        return await in_thread(ask)
+
+    async def document(self, proxy: Proxy, path: str) -> dict[str, Any]:
+        status, body = await self.get(proxy, path)
+        self.assertEqual(200, status, body)
+        document: dict[str, Any] = json.loads(body)
+        return document
+
+    async def test_tunnels(self) -> None:
+        """/status has the live tunnel, /metrics the ended one, and neither the name that was refused as a label."""
+        backend = Backend(self)
+        proxy = Proxy(self, route(backend.address) + ADMIN)
+        with proxy.connect() as client:
+            client.sendall(hello(name=NAME))
+            with await in_thread(backend.accept) as upstream:
+                await in_thread(read_exactly, upstream, len(hello(name=NAME)))
+                status = await self.document(proxy, "/status")
+                (tunnel,) = status["tunnels"]
+                self.assertEqual([NAME, backend.address, "open"], [tunnel[k] for k in ("name", "target", "state")])
+                self.assertEqual(len(hello(name=NAME)), tunnel["bytes_up"])
+        await proxy.ended()
+        with proxy.connect() as client:
+            client.sendall(hello(name="nobody.test"))
+            await in_thread(read_to_end, client)
+        await proxy.ended(1)
+        code, metrics = await self.get(proxy, "/metrics")
+        self.assertEqual(200, code)
+        self.assertIn(f'result="ok",route="{NAME}"', metrics)
+        self.assertIn('result="no_route"', metrics)
+        self.assertNotIn("nobody.test", metrics)
+
+    async def test_topics(self) -> None:
+        """/topics has the ledger of an inspected listener."""
+        backend = Backend(self)
+        path = Path(self.mktemp()).absolute()
+        proxy = Proxy(
+            self,
+            '[[listener]]\nendpoint = "tcp:0:interface=127.0.0.1"\nname = "plain"\nplaintext = true\n'
+            f'inspect = "pulsar"\ntarget = "{backend.address}"\n[inspect_log]\npath = "{path}"\n{ADMIN}',
+        )
+        with proxy.connect("plain") as client, await in_thread(backend.accept) as broker:
+            client.sendall(ASK)
+            await in_thread(read_exactly, broker, len(ASK))
+            broker.sendall(answer("broker-1.test"))
+            await in_thread(read_exactly, client, len(answer("broker-1.test")))
+        await proxy.ended()
+        (entry,) = (await self.document(proxy, "/topics"))["topics"]
+        url = "pulsar+ssl://broker-1.test:6651"
+        self.assertEqual((TOPIC, url, 1), (entry["topic"], entry["broker"], entry["lookups"]))
+
+    async def test_ready(self) -> None:
+        """/ready says 503 while it drains; then nobody answers any more."""
+        backend = Backend(self)
+        proxy = Proxy(self, route(backend.address) + ADMIN)
+        address = proxy.service.admin_address
+        assert address is not None
+        self.assertEqual((200, "ready\n"), await self.get(proxy, "/ready"))
+        with proxy.connect() as client:
+            client.sendall(hello(name=NAME))
+            with await in_thread(backend.accept) as upstream:
+                await in_thread(read_exactly, upstream, len(hello(name=NAME)))
+                stopped = proxy.service.stopService()
+                self.assertEqual(503, (await self.get(proxy, "/ready"))[0])
+        await stopped
+        self.assertRaises(ConnectionRefusedError, socket.create_connection, address)
+
+    async def test_foreign_host(self) -> None:
+        """A page elsewhere that names this address as its own host learns nothing."""
+        proxy = Proxy(self, route("127.0.0.1:9") + ADMIN)
+        self.assertEqual(403, (await self.get(proxy, "/status", Host="evil.example"))[0])
+
+    async def test_busy_port(self) -> None:
+        """A busy admin port is an error like a listener's; nothing listens then."""
+        with socket.create_server(("127.0.0.1", 0)) as holder:
+            text = f'{LISTENER}[admin]\nendpoint = "tcp:{holder.getsockname()[1]}:interface=127.0.0.1"\n'
+            error = self.assertRaises(CannotListenError, Proxy, self, text)
+            self.assertIn(f"it is held by pid {os.getpid()}", why_not_listening(error))
+        await in_thread(int)
+
+    async def test_not_a_target(self) -> None:
+        """The admin endpoint is a listener of ours: it is no target."""
+        proxy = Proxy(self, route("127.0.0.1:9") + ADMIN)
+        assert proxy.service.admin_address is not None
+        self.assertIsNotNone(proxy.service._guard.denies(*proxy.service.admin_address))
+        self.assertEqual([], [record for record in proxy.records if record.result is not Result.OK])
