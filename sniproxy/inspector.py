@@ -7,7 +7,7 @@ that goes wrong here reaches a tunnel.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,7 +15,7 @@ from twisted.logger import Logger
 
 from sniproxy.events import Connection
 from sniproxy.linewriter import LineWriter
-from sniproxy.pulsar.events import Event
+from sniproxy.pulsar.events import Event, Value
 from sniproxy.pulsar.inspection import Inspection
 from sniproxy.pulsar.ledger import Ledger
 from sniproxy.pulsar.lines import json_line, readable_line
@@ -86,15 +86,17 @@ class Inspector:
 
     def _cross_check(self, event: Event) -> list[Event]:
         """What a TLS client would dial next must have a route: say so before the first one fails."""
-        url = event.fields.get("broker_url_tls")
-        host = _host(url) if isinstance(url, str) else None
-        if host is None or host in self._unrouted or self._routed(host):
-            return []
-        if len(self._unrouted) < MOST_UNROUTED:
-            self._unrouted.add(host)
-        why = f"{host} is advertised, but no route has it: TLS clients will be refused"
-        log.warn("inspector: {why}", why=why)
-        return [Event("unrouted", event.time, event.connection, {"broker_url_tls": url, "message": why})]
+        found = []
+        for url in _tls_urls(event.fields):
+            host = _host(url)
+            if host is None or host in self._unrouted or self._routed(host):
+                continue
+            if len(self._unrouted) < MOST_UNROUTED:
+                self._unrouted.add(host)
+            why = f"{host} is advertised, but no route has it: TLS clients will be refused"
+            log.warn("inspector: {why}", why=why)
+            found.append(Event("unrouted", event.time, event.connection, {"broker_url_tls": url, "message": why}))
+        return found
 
 
 class Watch:
@@ -129,6 +131,18 @@ class Watch:
         else:
             if self._inspection is not None and self._inspection.lost:
                 self._inspection = None
+
+
+def _tls_urls(value: Value, key: str = "") -> Iterator[str]:
+    """The URLs for TLS clients among an event's fields, those of segments and assignments too."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _tls_urls(inner, name)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _tls_urls(inner)
+    elif isinstance(value, str) and key.endswith("broker_url_tls"):
+        yield value
 
 
 def _host(url: str) -> str | None:

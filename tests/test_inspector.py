@@ -15,7 +15,7 @@ from sniproxy.inspector import EventLog, Inspector
 from sniproxy.linewriter import DELAY, CannotOpen
 from sniproxy.pulsar.commands import write
 from sniproxy.pulsar.commands_pb2 import CommandLookupTopic, CommandLookupTopicResponse
-from sniproxy.pulsar.events import Event
+from sniproxy.pulsar.events import Event, Fields
 from tests.net.support import SocketTestCase, in_thread, read_exactly
 from tests.proxies import Backend, Proxy
 
@@ -73,6 +73,19 @@ class InspectorTests(SynchronousTestCase):
         (event,) = [event for event in self.events if event.name == "unrouted"]
         self.assertIn("broker-7.test is advertised, but no route has it", str(event.fields["message"]))
         self.assertEqual(1, len([e for e in logged if "broker-7.test" in str(e.get("why"))]))
+
+    def test_unrouted_segments(self) -> None:
+        """The URLs of segments and controllers are held against the routes, too."""
+        fields: Fields = {
+            "segments": [
+                {"segment_id": 1, "broker_url_tls": "pulsar+ssl://broker-8.test:6651"},
+                {"broker_url_tls": None},
+            ],
+            "controller_broker_url_tls": "pulsar+ssl://broker-9.test:6651",
+        }
+        self.inspector.told([Event("coordinators", 1.0, "ab12-1", fields)])
+        urls = [event.fields["broker_url_tls"] for event in self.events if event.name == "unrouted"]
+        self.assertEqual(["pulsar+ssl://broker-8.test:6651", "pulsar+ssl://broker-9.test:6651"], urls)
 
     def test_bytes_that_are_no_pulsar(self) -> None:
         """What cannot be decoded is said a few times at most, and is looked at no more; nothing is raised."""
