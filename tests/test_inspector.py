@@ -83,7 +83,7 @@ class InspectorTests(SynchronousTestCase):
             ],
             "controller_broker_url_tls": "pulsar+ssl://broker-9.test:6651",
         }
-        self.inspector.told([Event("coordinators", 1.0, "ab12-1", fields)])
+        self.inspector.told([Event("any", 1.0, "ab12-1", fields)])
         urls = [event.fields["broker_url_tls"] for event in self.events if event.name == "unrouted"]
         self.assertEqual(["pulsar+ssl://broker-8.test:6651", "pulsar+ssl://broker-9.test:6651"], urls)
 
