@@ -6,7 +6,7 @@ PORT ?= 4443
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test peers lint proto dist clean venv dev
+.PHONY: run test peers lint proto fuzz dist clean venv dev
 .DEFAULT_GOAL := run
 
 venv: $(VENV)/.made-test
@@ -35,6 +35,11 @@ lint: dev
 
 proto: dev
 	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. sniproxy/pulsar/commands.proto
+
+# Seconds for each target; not part of the tests.
+FUZZ_SECONDS ?= 60
+fuzz: $(VENV)/.made-fuzz
+	for target in hello frames inspection; do $(BIN)/python fuzz/run.py $$target $(FUZZ_SECONDS) || exit 1; done
 
 dist: dev
 	rm -rf dist
