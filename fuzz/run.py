@@ -1,7 +1,7 @@
-"""Coverage-guided fuzzing of what reads bytes from strangers: ``make fuzz``, or ``python fuzz/run.py TARGET [SECONDS]``.
+"""Coverage-guided fuzzing of what reads bytes from strangers: ``make fuzz``, ``python fuzz/run.py TARGET [SECONDS]``.
 
-Each target feeds the bytes in pieces of sizes that the bytes themselves choose, and asserts what must hold: only the one
-exception type of the parser ever comes out, and what is held stays bounded. A failure leaves the input in a file.
+Each target feeds the bytes in pieces of sizes that the bytes themselves choose, and asserts what must hold: only the
+one exception type of the parser ever comes out, and what is held stays bounded. A failure leaves the input in a file.
 """
 
 from __future__ import annotations

@@ -284,7 +284,9 @@ class ProcessTests(TestCase):
 
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        child = subprocess.Popen([*self.COMMAND, *arguments], **pipes)  # type: ignore[call-overload]
+        # As a user's shell has it: what is not flushed waits.
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+        child = subprocess.Popen([*self.COMMAND, *arguments], env=environment, **pipes)  # type: ignore[call-overload]
         self.addCleanup(child.communicate)
         self.addCleanup(child.kill)
         return child  # type: ignore[no-any-return]

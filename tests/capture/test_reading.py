@@ -12,8 +12,24 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.capture.files import CaptureError, CaptureReader
 from sniproxy.capture.reading import CaptureEvents
+from sniproxy.pulsar import commands_pb2 as pb
+from sniproxy.pulsar.commands import write
 from sniproxy.pulsar.events import Event
-from tests.capture.building import COOKED, COOKED2, NULL, RAW, Captured, frame, pcap, pcapng
+from tests.capture.building import (
+    BROKER,
+    CLIENT,
+    COOKED,
+    COOKED2,
+    NULL,
+    RAW,
+    Captured,
+    captured,
+    frame,
+    pcap,
+    pcapng,
+    segment,
+)
+from tests.capture.test_sniff import CONNECT
 
 CAPTURES = Path(__file__).parent.parent / "data" / "captures"
 JAVA, PYTHON = "java-basic", "python-basic"
@@ -140,6 +156,20 @@ class CaptureTests(SynchronousTestCase):
         """When no connection is Pulsar's, the summary says what to try."""
         self.assertIn("--port", reading(recorded(JAVA), 1)[1].summary())
         self.assertEqual(reading(pcap([]))[1].summary(), "0 packets, 0 connections (0 Pulsar, 0 TLS)")
+
+    def test_moved(self) -> None:
+        """What the ledger finds is told right behind the event that it learned from."""
+        segments = [segment(CONNECT, 1)]
+        for number, url in enumerate(("pulsar://a:1", "pulsar://b:1")):
+            ask = write(pb.CommandLookupTopic(topic="t", request_id=number))
+            connect = pb.CommandLookupTopicResponse.Connect
+            answer = write(pb.CommandLookupTopicResponse(request_id=number, response=connect, brokerServiceUrl=url))
+            segments.append(segment(ask, 1 + sum(len(one.data) for one in segments if one.source == CLIENT)))
+            heard = sum(len(one.data) for one in segments if one.source == BROKER)
+            segments.append(segment(answer, 1 + heard, source=BROKER))
+        events, _ = reading(pcap(captured(segments)))
+        self.assertEqual([event.name for event in events][:4], ["connect", "lookup", "lookup", "moved"])
+        self.assertEqual(events[3].fields["to_url"], "pulsar://b:1")
 
     def test_watched(self) -> None:
         """A watcher is called as reading goes on."""
