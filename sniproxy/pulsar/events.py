@@ -59,6 +59,9 @@ event              when, and its fields
                    (bytes that came before, at least)
 ``ended``          the connection ended. ``client_frames``, ``broker_frames``, ``client_bytes``, ``broker_bytes``,
                    ``client_payload``, ``broker_payload`` (bytes of messages), ``commands``: how many of each type
+``tls``            of captures: a connection is TLS and cannot be read. ``server_name``, ``alpn`` of its hello,
+                   ``message``. (``ended`` of captures also has ``how``: ``fin``, ``rst``, ``reused``, ``forgotten``
+                   or ``capture``, the end of the file.)
 ``moved``          of the ledger, not of a connection: a topic is at another broker than before. ``topic``,
                    ``from_url``, ``from_url_tls``, ``to_url``, ``to_url_tls``; ``source``: the event that told,
                    such as ``lookup``
