@@ -15,9 +15,15 @@ The map of the house, in the order in which a connection meets it (docs/architec
 ``net``             the only room with sockets: accept, hello, dial, relay, and closing in order
 ``conversation``    one coroutine: the life of a connection
 ``journal``         the access log
-``service``         builds all of it, starts and drains it; what other Twisted programs embed
+``inspector``       looks at what passes through plaintext listeners, and keeps the ledger of topics
+``admin``           what the proxy does right now, over HTTP: page, JSON, Prometheus
+``siderooms``       opens, feeds and closes these three as the configuration asks
+``build``           from a configuration to resolvers, routes, endpoints
+``service``         starts and drains it all; what other Twisted programs embed
 ``tap``             the command line of ``twistd sniproxy``
-``pulsar``          pure: Pulsar's frames and commands
+``pulsar``          pure: Pulsar's frames and commands, what they say, who owns which topic
+``capture``         pure: packet captures: files, packets, TCP streams
+``ctl``             the command line of ``sniproxyctl``; ``topictable`` and ``adminclient`` are its
 ``demo``            the embedded stand-in cluster and the tour that ``make run`` shows
 ==================  =====================================================================================
 """

@@ -14,6 +14,7 @@ from typing import BinaryIO, TextIO
 import attrs
 
 from sniproxy import __version__
+from sniproxy.adminclient import AdminError, topics
 from sniproxy.capture.choice import Choice
 from sniproxy.capture.files import CaptureError
 from sniproxy.capture.reading import CaptureEvents
@@ -89,18 +90,19 @@ def parser() -> argparse.ArgumentParser:
     inspect.add_argument("--reveal", action="store_true", help="show principals as well; never credentials")
     inspect.set_defaults(run=_inspect)
 
-    topics = commands.add_parser(
+    ledger = commands.add_parser(
         "topics",
         parents=[capture],
         allow_abbrev=False,
-        help="which broker owns which topic, by the lookups in a capture",
-        description="Shows which broker owns which topic, by all that a capture's brokers said.",
+        help="which broker owns which topic, by the lookups in a capture or of a running proxy",
+        description="Shows which broker owns which topic, by all that a capture's brokers said, or, with the URL of a "
+        "running proxy's admin endpoint (http://127.0.0.1:9090) in place of FILE, those that it inspects.",
     )
-    form = topics.add_mutually_exclusive_group()
+    form = ledger.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="a JSON array")
     form.add_argument("--csv", action="store_true", help="CSV with a header")
-    topics.add_argument("--fold", action="store_true", help="one line for all partitions of a topic")
-    topics.set_defaults(run=_topics)
+    ledger.add_argument("--fold", action="store_true", help="one line for all partitions of a topic")
+    ledger.set_defaults(run=_topics)
     return top
 
 
@@ -161,6 +163,15 @@ def _inspect(options: argparse.Namespace, streams: Streams) -> int:
 
 
 def _topics(options: argparse.Namespace, streams: Streams) -> int:
+    form = write_json if options.json else write_csv if options.csv else write_table
+    if options.file.startswith(("http://", "https://")):
+        try:
+            running = topics(options.file, options.fold)
+        except AdminError as error:
+            raise Failed(f"{_shown(options.file)}: {error}") from error
+        form(sorted(running, key=lambda entry: entry.topic), streams.out)
+        print(counted(len(running), "topic"), file=streams.error)
+        return 0
     with _opened(options.file, streams) as file:
         capture = CaptureEvents(file, options.port)
 
@@ -169,7 +180,6 @@ def _topics(options: argparse.Namespace, streams: Streams) -> int:
 
         def write() -> str:
             entries = sorted(capture.ledger.topics(options.fold), key=lambda entry: entry.topic)
-            form = write_json if options.json else write_csv if options.csv else write_table
             form(entries, streams.out)
             return f"{counted(len(entries), 'topic')}; "
 

@@ -194,6 +194,7 @@ class RoomTests(SynchronousTestCase):
             "sniproxy.admin",
             "sniproxy.capture",
             "sniproxy.topictable",
+            "sniproxy.adminclient",
             "sniproxy.ctl",
         )
         self.nobody_imports(self.outside(*readers), "sniproxy.pulsar")

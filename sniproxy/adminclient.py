@@ -1,0 +1,63 @@
+"""Asks the admin endpoint of a running proxy."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from collections import deque
+from typing import Any
+
+import attrs
+
+from sniproxy.pulsar.ledger import Move, TopicEntry
+
+PATIENCE = 10.0
+"""Seconds that an answer may take."""
+
+
+class AdminError(Exception):
+    """The endpoint cannot be asked, or answers something else; the message says what to look at."""
+
+
+def topics(url: str, fold: bool) -> list[TopicEntry]:
+    """The ledger of a running proxy.
+
+    @param url: the endpoint, such as ``http://127.0.0.1:9090``. @param fold: partitions count as their topic.
+    @raise AdminError: there is no such answer.
+    """
+    document = _document(f"{url.rstrip('/')}/topics?fold={int(fold)}")
+    if not document.get("inspecting"):
+        raise AdminError(
+            'this proxy inspects nothing: a plaintext listener with inspect = "pulsar" would (docs/inspector.md)'
+        )
+    try:
+        return [_entry(entry) for entry in document["topics"]]
+    except (KeyError, TypeError) as error:
+        raise AdminError(f"its answer is not one of this release's: {error!r}") from error
+
+
+def _document(url: str) -> dict[str, Any]:
+    # No proxy of the environment's is asked: the endpoint is on this machine, or near.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(url, timeout=PATIENCE) as answer:
+            document = json.load(answer)
+    except urllib.error.HTTPError as error:
+        with error:
+            said = error.read(300).decode("latin-1").strip()
+        raise AdminError(f"it says {error.code}: {said}") from error
+    except (OSError, ValueError) as error:
+        why = getattr(error, "reason", None) or error
+        raise AdminError(f"{why}; is this the address of [admin] endpoint?") from error
+    if not isinstance(document, dict):
+        raise AdminError("its answer is no JSON object")
+    return document
+
+
+def _entry(said: dict[str, Any]) -> TopicEntry:
+    known = {field.name for field in attrs.fields(TopicEntry)}
+    entry = TopicEntry(**{name: value for name, value in said.items() if name in known})
+    entry.moves = deque(Move(**move) for move in said["moves"])
+    entry.brokers = tuple(said["brokers"])
+    return entry

@@ -1,0 +1,77 @@
+"""Asking the admin endpoint of a running proxy."""
+
+from __future__ import annotations
+
+import io
+import socket
+
+from sniproxy import ctl
+from sniproxy.adminclient import AdminError, topics
+from tests.net.support import SocketTestCase, in_thread, read_exactly
+from tests.proxies import Backend, Proxy
+from tests.test_conversation import route
+from tests.test_inspector import ASK, TOPIC, answer
+from tests.test_siderooms import ADMIN
+
+
+class TopicsTests(SocketTestCase):
+    """The ledger of a running proxy, as entries and as `sniproxyctl topics URL` shows it."""
+
+    async def inspected(self) -> str:
+        """A proxy that has seen a topic at two brokers. @return: its admin endpoint's URL."""
+        backend = Backend(self)
+        proxy = Proxy(
+            self,
+            '[[listener]]\nendpoint = "tcp:0:interface=127.0.0.1"\nname = "plain"\nplaintext = true\n'
+            f'inspect = "pulsar"\ntarget = "{backend.address}"\n{ADMIN}',
+        )
+        with proxy.connect("plain") as client, await in_thread(backend.accept) as broker:
+            for name in ("broker-1.test", "broker-2.test"):
+                client.sendall(ASK)
+                await in_thread(read_exactly, broker, len(ASK))
+                broker.sendall(answer(name))
+                await in_thread(read_exactly, client, len(answer(name)))
+        await proxy.ended()
+        return self.url(proxy)
+
+    def url(self, proxy: Proxy) -> str:
+        assert proxy.service.admin_address is not None
+        return "http://{}:{}".format(*proxy.service.admin_address)
+
+    async def test_entries(self) -> None:
+        """Entries come as the proxy's own, their moves too."""
+        (entry,) = await in_thread(topics, f"{await self.inspected()}/", False)
+        self.assertEqual(
+            (TOPIC, "pulsar+ssl://broker-2.test:6651", 2), (entry.topic, entry.broker_url_tls, entry.lookups)
+        )
+        (move,) = entry.moves
+        self.assertEqual("pulsar+ssl://broker-1.test:6651", move.from_url_tls)
+
+    async def test_command(self) -> None:
+        """sniproxyctl topics takes the URL in place of a file."""
+        url = await self.inspected()
+        out, error = io.StringIO(), io.StringIO()
+        streams = ctl.Streams(io.BytesIO(), out, error)
+        self.assertEqual(0, await in_thread(ctl.main, ["topics", url, "--fold"], streams))
+        self.assertIn(f"{TOPIC}  pulsar+ssl://broker-2.test:6651", out.getvalue())
+        self.assertEqual("1 topic\n", error.getvalue())
+
+    async def test_nothing_inspected(self) -> None:
+        """A proxy that inspects nothing says how it would."""
+        proxy = Proxy(self, route("127.0.0.1:9") + ADMIN)
+        error = await self.assertFailure(in_thread(topics, self.url(proxy), False), AdminError)
+        self.assertIn('inspect = "pulsar"', str(error))
+
+    async def test_no_endpoint(self) -> None:
+        """An address where nobody is, and one where somebody else is, are told apart from an endpoint."""
+        with socket.create_server(("127.0.0.1", 0)) as nobody:
+            url = f"http://127.0.0.1:{nobody.getsockname()[1]}"
+        error = await self.assertFailure(in_thread(topics, url, False), AdminError)
+        self.assertIn("Connection refused; is this the address of [admin] endpoint?", str(error))
+        proxy = Proxy(self, route("127.0.0.1:9") + ADMIN)
+        error = await self.assertFailure(in_thread(topics, f"{self.url(proxy)}/nowhere", False), AdminError)
+        self.assertIn("it says 404", str(error))
+        out, told = io.StringIO(), io.StringIO()
+        status = await in_thread(ctl.main, ["topics", url], ctl.Streams(io.BytesIO(), out, told))
+        self.assertEqual((1, ""), (status, out.getvalue()))
+        self.assertIn(url, told.getvalue())
