@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import attrs
 from zope.interface import Attribute, Interface
 
-from sniproxy.names import server_name
+from sniproxy.names import host_port, server_name
 
 
 @attrs.frozen
@@ -57,7 +57,7 @@ class Target:
     def __str__(self) -> str:
         if self.label:
             return self.label
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return host_port(self.host, self.port)
 
 
 def _as_tuple(targets: Iterable[Target]) -> tuple[Target, ...]:

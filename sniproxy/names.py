@@ -70,6 +70,11 @@ def ip_literal(text: str) -> str | None:
         return None
 
 
+def host_port(host: str, port: int) -> str:
+    """``192.0.2.7:6651``, ``[2001:db8::7]:6651``, ``broker-1.example.com:6651``."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def _fault(name: str) -> str:
     if not name:
         return "the name is empty"

@@ -15,7 +15,6 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from sniproxy.admin.sources import ListenerStatus, Status
 from sniproxy.build import build_endpoint, build_routing
@@ -23,11 +22,11 @@ from sniproxy.check import warnings
 from sniproxy.config import Configuration, Listener
 from sniproxy.conversation import Conversation, House
 from sniproxy.events import Connection, Observer, Result
-from sniproxy.names import ip_literal
+from sniproxy.names import host_port, ip_literal
 from sniproxy.net import copying, splicing
 from sniproxy.net.dialer import Dialer
 from sniproxy.net.linger import Closer
-from sniproxy.net.listener import Acceptor, NoSocket
+from sniproxy.net.listener import Acceptor, NoSocket, listen_at_once
 from sniproxy.net.loopguard import LoopGuard
 from sniproxy.net.portholder import holder
 from sniproxy.net.relay import Ending, Way
@@ -126,8 +125,9 @@ class ProxyService(Service):
         try:
             for listener, endpoint in self._endpoints:
                 self._listen(listener, endpoint)
-            if self._admin is not None:
-                self.admin_address = side.listen(self._admin)
+            admin = self.configuration.admin
+            if self._admin is not None and admin is not None:
+                self.admin_address = side.listen(self._admin, admin.endpoint.text)
                 if self.admin_address is not None:
                     self._guard.add(*self.admin_address)
         except Exception:
@@ -179,17 +179,10 @@ class ProxyService(Service):
             self._side.reopen()
 
     def _listen(self, listener: Listener, endpoint: IStreamServerEndpoint) -> None:
-        port: list[Any] = []
-        failure: list[Failure] = []
-        # The endpoints that give a plain socket bind at once; the Deferred has fired when listen() returns.
-        endpoint.listen(_NoProtocol()).addCallbacks(port.append, failure.append)
+        port = listen_at_once(endpoint, _NoProtocol(), listener.endpoint.text)
         try:
-            if failure:
-                failure[0].raiseException()
-            if not port:
-                raise NoSocket("this kind of endpoint does not listen at once")
-            acceptor = Acceptor(self._reactor, port[0], listener.name, self._accepting(listener), self._has_room)
-        except (NoSocket, OSError) as error:
+            acceptor = Acceptor(self._reactor, port, listener.name, self._accepting(listener), self._has_room)
+        except NoSocket as error:
             raise CannotListenError(listener.endpoint.text, None, error) from error
         self._acceptors.append(acceptor)
         address = acceptor.address
@@ -289,5 +282,4 @@ def why_not_listening(error: CannotListenError) -> str:
 def _where(address: tuple[str, int] | None, listener: Listener) -> str:
     if address is None:
         return listener.endpoint.text
-    host, port = address
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return host_port(*address)

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import Any
 
+from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from sniproxy.admin.metrics import Metrics
 from sniproxy.admin.refusals import Refusals
@@ -21,6 +20,8 @@ from sniproxy.events import Connection, Observer
 from sniproxy.inspector import EventLog, Inspector
 from sniproxy.journal import AccessLog, Journal
 from sniproxy.linewriter import CannotOpen
+from sniproxy.names import host_port
+from sniproxy.net.listener import listen_at_once
 from sniproxy.pulsar.events import Event
 from sniproxy.text import counted
 
@@ -70,24 +71,17 @@ class SideRooms:
             except Exception:
                 log.failure("An observer failed on connection {id}", id=connection.id)
 
-    def listen(self, endpoint: IStreamServerEndpoint) -> tuple[str, int] | None:
-        """Begin to answer as the admin endpoint. @return: the address, if it is TCP.
+    def listen(self, endpoint: IStreamServerEndpoint, text: str) -> tuple[str, int] | None:
+        """Begin to answer as the admin endpoint. @param text: the endpoint, as written. @return: its address, if TCP.
 
-        @raise CannotListenError: somebody else is there.
+        @raise CannotListenError: it cannot be listened on.
         """
         assert self._site is not None
-        port: list[Any] = []
-        failure: list[Failure] = []
-        endpoint.listen(self._site).addCallbacks(port.append, failure.append)
-        if failure:
-            failure[0].raiseException()
-        if not port:
-            raise CannotListenError("admin", None, ValueError("this kind of endpoint does not listen at once"))
-        self._port = port[0]
-        address = self._port.getHost()
-        host, number = getattr(address, "host", None), getattr(address, "port", None)
-        log.info("admin: listening on {host}:{port}", host=host, port=number)
-        return None if host is None or number is None else (host, number)
+        self._port = listen_at_once(endpoint, self._site, text)
+        bound = self._port.getHost()
+        address = (bound.host, bound.port) if isinstance(bound, IPv4Address | IPv6Address) else None
+        log.info("admin: listening on {where}", where=text if address is None else host_port(*address))
+        return address
 
     def reopen(self) -> None:
         """After a log rotation."""

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.names import MAX_NAME, BadName, ip_literal, pattern, server_name
+from sniproxy.names import MAX_NAME, BadName, host_port, ip_literal, pattern, server_name
 
 
 class ServerNameTests(SynchronousTestCase):
@@ -138,3 +138,16 @@ class IPLiteralTests(SynchronousTestCase):
         addresses = ("1.2.3", "1.2.3.4.5", "256.1.1.1", "01.2.3.4", "1.2.3.x4", "::g", "fe80::1%1", "1:2")
         for text in ("", "a", "a1", "1", *addresses):
             self.assertIsNone(ip_literal(text), text)
+
+
+class HostPortTests(SynchronousTestCase):
+    """host_port: how an address is written with its port."""
+
+    def test_brackets(self) -> None:
+        """An IPv6 address has brackets; nothing else has."""
+        for host, expected in (
+            ("192.0.2.7", "192.0.2.7:1"),
+            ("a.test", "a.test:1"),
+            ("2001:db8::7", "[2001:db8::7]:1"),
+        ):
+            self.assertEqual(expected, host_port(host, 1))

@@ -118,6 +118,17 @@ class AdminTests(SocketTestCase):
             self.assertIn(f"it is held by pid {os.getpid()}", why_not_listening(error))
         await in_thread(int)
 
+    async def test_unix(self) -> None:
+        """The admin endpoint may be a unix socket; one that cannot be made is an error in one line."""
+        path = Path(self.mktemp()).absolute()
+        proxy = Proxy(self, f'{LISTENER}[admin]\nendpoint = "unix:{path}"\n')
+        self.assertIsNone(proxy.service.admin_address)
+        self.assertTrue(path.is_socket())
+        text = f'{LISTENER}[admin]\nendpoint = "unix:/nonexistent/socket"\n'
+        error = self.assertRaises(CannotListenError, Proxy, self, text)
+        self.assertIn("cannot listen on unix:/nonexistent/socket", why_not_listening(error))
+        await in_thread(int)
+
     async def test_not_a_target(self) -> None:
         """The admin endpoint is a listener of ours: it is no target."""
         proxy = Proxy(self, route("127.0.0.1:9") + ADMIN)

@@ -16,6 +16,7 @@ import attrs
 
 from sniproxy.capture.direction import Direction
 from sniproxy.capture.packets import ACK, FIN, RST, SYN, Endpoint, Segment
+from sniproxy.names import host_port
 
 MOST_CONNECTIONS = 65_536
 """Connections that are remembered, those included that have ended."""
@@ -268,5 +269,4 @@ def _key(segment: Segment) -> tuple[int, tuple[Endpoint, Endpoint]]:
 
 def endpoint_text(endpoint: Endpoint) -> str:
     """``10.0.0.1:6650``, ``[fd00::1]:6650``."""
-    address, port = ipaddress.ip_address(endpoint[0]), endpoint[1]
-    return f"[{address}]:{port}" if address.version == 6 else f"{address}:{port}"
+    return host_port(str(ipaddress.ip_address(endpoint[0])), endpoint[1])

@@ -8,10 +8,12 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.interfaces import IListeningPort
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from sniproxy.names import host_port
 from sniproxy.net.descriptor import WAIT, SocketDescriptor
 from sniproxy.net.tuning import tune
 
@@ -30,6 +32,25 @@ _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 Accepted = Callable[[socket.socket, str], None]
 """Takes over a client's socket. The text is its address."""
+
+
+def listen_at_once(endpoint: IStreamServerEndpoint, factory: IProtocolFactory, text: str) -> Any:
+    """Listen with an endpoint of the kinds that bind at once: their Deferred has fired when C{listen} returns.
+
+    @param text: the endpoint, for the error. @return: the port.
+    @raise CannotListenError: it cannot be listened on.
+    """
+    port: list[Any] = []
+    failure: list[Failure] = []
+    endpoint.listen(factory).addCallbacks(port.append, failure.append)
+    try:
+        if failure:
+            failure[0].raiseException()
+        if not port:
+            raise NoSocket("this kind of endpoint does not listen at once")
+    except (NoSocket, OSError) as error:
+        raise CannotListenError(text, None, error) from error
+    return port[0]
 
 
 class NoSocket(Exception):
@@ -124,5 +145,5 @@ def _client(address: Any) -> str:
         host, port = address[:2]
         if host.startswith("::ffff:") and "." in host:
             host = host[7:]
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        return host_port(host, port)
     return "unix"
