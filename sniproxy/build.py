@@ -8,9 +8,9 @@ from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IStreamServerEndpoint
 
 from sniproxy.config import Configuration, ResolverTable, Route
-from sniproxy.conversation import LiveRoute, Routing
 from sniproxy.interfaces import BadOption, ServerNameResolver
 from sniproxy.resolvers import make_resolver
+from sniproxy.routing.choice import LiveRoute, Routing
 from sniproxy.routing.table import RouteTable
 from sniproxy.schema import ConfigError, shown
 

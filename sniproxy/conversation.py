@@ -18,17 +18,15 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.logger import Logger
 
-from sniproxy.events import Connection, Observer, Result
+from sniproxy.events import Connection, Observer, Refusal, Result
 from sniproxy.interfaces import Refused, Request, Resolution, ServerNameResolver, Target
-from sniproxy.names import ip_literal
 from sniproxy.net.dialer import Dialer, DialError
 from sniproxy.net.hello import ClientGone, HelloStage, HelloTimeout
 from sniproxy.net.linger import Closer
 from sniproxy.net.relay import Ending, Relay, Way
 from sniproxy.pulsar.commands import write
 from sniproxy.pulsar.commands_pb2 import CommandError, ServerError
-from sniproxy.routing.table import RouteTable
-from sniproxy.routing.targets import Turns
+from sniproxy.routing.choice import LiveRoute, Routing
 from sniproxy.schema import Timeouts
 from sniproxy.wire.alerts import Alert, fatal_alert
 from sniproxy.wire.clienthello import ClientHello, HelloError, HelloTooLong, NotTLS
@@ -38,31 +36,6 @@ log = Logger()
 
 QUIET = 60.0
 """Seconds before a resolver's failure is logged with its traceback again; the access log has each."""
-
-
-@attrs.define
-class LiveRoute:
-    """A route with its resolver made.
-
-    @ivar turns: whose turn it is among the targets.
-    @ivar quiet_until: the reactor's time before which a failure of the resolver is not logged again.
-    """
-
-    server_name: str
-    listener: str | None
-    resolver: ServerNameResolver
-    turns: Turns = attrs.field(factory=Turns)
-    quiet_until: float = 0.0
-
-
-@attrs.frozen
-class Routing:
-    """All that decides where a connection goes. @ivar plaintext: by the name of a plaintext listener."""
-
-    table: RouteTable[LiveRoute]
-    default: LiveRoute | None
-    no_server_name: LiveRoute | None
-    plaintext: Mapping[str, LiveRoute]
 
 
 @attrs.frozen
@@ -76,15 +49,6 @@ class House:
     closer: Closer
     way: Way
     observer: Observer
-
-
-class _Refusal(Exception):
-    """A stage's answer is no. @ivar alert: None: a plain close, after which Pulsar's clients try again."""
-
-    def __init__(self, result: Result, reason: str, alert: Alert | None = None) -> None:
-        super().__init__(reason)
-        self.result = result
-        self.alert = alert
 
 
 _STAGE_RESULTS: Mapping[type[Exception], Result] = {
@@ -168,14 +132,14 @@ class Conversation:
             route = self._plaintext
             if route is None:
                 hello, received = await self._hello()
-                route = self._route(hello)
+                route = self._house.routing.choose(hello, record.listener)
             record.route = route.server_name
             targets = await self._resolve(route)
             self._unless_ended()
             upstream = await self._dial(targets)
             ending = await self._tunnel(upstream, received)
             record.result, record.reason = ending.result, ending.reason
-        except _Refusal as refusal:
+        except Refusal as refusal:
             record.result, record.reason, record.alert = refusal.result, str(refusal), refusal.alert
         except CancelledError:
             ending = self._ending or Ending(Result.SHUTDOWN, "cancelled")
@@ -201,7 +165,7 @@ class Conversation:
                 alert, self._legacy_version = error.alert, error.legacy_version
                 if str(error) == PLAINTEXT_PULSAR:
                     self._last_words = THIS_PORT_SPEAKS_TLS
-            raise _Refusal(_STAGE_RESULTS[type(error)], str(error), alert) from error
+            raise Refusal(_STAGE_RESULTS[type(error)], str(error), alert) from error
         finally:
             self.record.received = len(stage.received)
         self.record.hello_s = self._elapsed()
@@ -209,33 +173,6 @@ class Conversation:
         self.record.alpn = hello.alpn
         self._legacy_version = hello.legacy_version
         return hello, bytes(stage.received)
-
-    def _route(self, hello: ClientHello) -> LiveRoute:
-        name, routing = hello.server_name, self._house.routing
-        if name is None:
-            route = routing.no_server_name
-            if route is None:
-                alert = Alert.MISSING_EXTENSION if hello.offers_tls13 else Alert.HANDSHAKE_FAILURE
-                raise _Refusal(Result.NO_SERVER_NAME, _NO_NAME, alert)
-        else:
-            route = routing.table.match(name, self.record.listener)
-            if route is None and ip_literal(name) is None:
-                route = routing.default
-            if route is None:
-                raise _Refusal(Result.NO_ROUTE, self._why_no_route(name), Alert.UNRECOGNIZED_NAME)
-        return route
-
-    def _why_no_route(self, name: str) -> str:
-        if ip_literal(name) is not None:
-            return "the server name is an IP literal and has no exact route; use a service URL with a host name"
-        closest = self._house.routing.table.closest(name)
-        if closest is None:
-            return "no route has this name"
-        if closest == name:
-            return f"no route has this name on listener {self.record.listener}; another listener has one"
-        if closest == f"*.{name}":
-            return f"no route has this name; {closest} has the names below it, not itself"
-        return f"no route has this name; the closest is {closest}"
 
     async def _resolve(self, route: LiveRoute) -> list[Target]:
         record, reactor, seconds = self.record, self._house.reactor, self._house.timeouts.connect
@@ -246,20 +183,20 @@ class Conversation:
             resolution = await Deferred.fromCoroutine(_ask(route.resolver, request)).addTimeout(seconds, reactor)
         except Refused as refused:
             why = f"the resolver refused: {refused.reason}"
-            raise _Refusal(Result.NO_ROUTE, why, Alert.UNRECOGNIZED_NAME) from refused
+            raise Refusal(Result.NO_ROUTE, why, Alert.UNRECOGNIZED_NAME) from refused
         except DeferredTimeout as error:
-            raise _Refusal(Result.RESOLVER_FAILED, f"the resolver gave no answer within {seconds:g} s") from error
+            raise Refusal(Result.RESOLVER_FAILED, f"the resolver gave no answer within {seconds:g} s") from error
         except Exception as error:
             if self._ending is not None:  # not the resolver: we are being ended
                 raise
             if reactor.seconds() >= route.quiet_until:
                 route.quiet_until = reactor.seconds() + QUIET
                 log.failure("The resolver of route {route} failed", route=route.server_name)
-            raise _Refusal(Result.RESOLVER_FAILED, f"the resolver failed: {type(error).__name__}: {error}") from error
+            raise Refusal(Result.RESOLVER_FAILED, f"the resolver failed: {type(error).__name__}: {error}") from error
         finally:
             record.resolve_s = reactor.seconds() - began
         if not isinstance(resolution, Resolution) or not resolution.targets:
-            raise _Refusal(Result.RESOLVER_FAILED, "the resolver gave no target")
+            raise Refusal(Result.RESOLVER_FAILED, "the resolver gave no target")
         return route.turns.order(resolution.targets)
 
     async def _dial(self, targets: Sequence[Target]) -> socket.socket:
@@ -276,7 +213,7 @@ class Conversation:
             return await house.dialer.dial(targets, left, trying)
         except DialError as error:
             alert = Alert.ACCESS_DENIED if error.result is Result.DENIED else None
-            raise _Refusal(error.result, str(error), alert) from error
+            raise Refusal(error.result, str(error), alert) from error
         finally:
             record.connect_s = house.reactor.seconds() - began
 
@@ -332,9 +269,3 @@ async def _ask(resolver: ServerNameResolver, request: Request) -> object:
     """A resolver answers at once or later; its type is a promise that is checked by who asks."""
     answer = resolver.resolve(request)
     return await answer if isinstance(answer, Awaitable) else answer
-
-
-_NO_NAME = (
-    "the hello has no server name; Java sends none for names without a dot and for IP addresses: "
-    "use a service URL with a dotted name, or write a [no_server_name] table"
-)

@@ -32,6 +32,18 @@ class Result(StrEnum):
     INTERNAL_ERROR = "internal_error"
 
 
+class Refusal(Exception):
+    """A stage's answer to a connection is no; the message says why.
+
+    @ivar alert: for the client. None: a plain close, after which Pulsar's clients try again.
+    """
+
+    def __init__(self, result: Result, reason: str, alert: Alert | None = None) -> None:
+        super().__init__(reason)
+        self.result = result
+        self.alert = alert
+
+
 @attrs.define
 class Connection:
     """One client connection. Filled as its stages pass; complete when it ends.
