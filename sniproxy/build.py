@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any, TypeVar
 
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IStreamServerEndpoint
 
-from sniproxy.config import Configuration, ResolverTable, Route
+from sniproxy.config import Configuration, ResolverTable, Route, Termination
 from sniproxy.interfaces import BadOption, ServerNameResolver
 from sniproxy.resolvers import make_resolver
 from sniproxy.routing.choice import LiveRoute, Routing
 from sniproxy.routing.table import RouteTable
 from sniproxy.schema import ConfigError, shown
+from sniproxy.terminating import Shown, Terminator
+from sniproxy.tls.contexts import BrokerTLS
+from sniproxy.tls.pem import certificates, certified
+from sniproxy.tls.reloading import CannotRead, Reloaded, read
+
+T = TypeVar("T")
 
 
 def build_endpoint(configuration: Configuration, key: str, text: str, reactor: Any) -> IStreamServerEndpoint:
@@ -24,6 +32,44 @@ def build_endpoint(configuration: Configuration, key: str, text: str, reactor: A
         cure = f"Twisted cannot use this endpoint ({why}); write it as in tcp:4443:interface=127.0.0.1"
         raise ConfigError(f"{configuration.filename}: {key} = {shown(text)}: {cure}") from error
     return endpoint
+
+
+def build_terminator(
+    configuration: Configuration, termination: Termination, seconds: Callable[[], float]
+) -> Terminator:
+    """Read the certificates of a listener that ends TLS. @param seconds: a clock, for looking at the files again.
+
+    @raise ConfigError: they cannot be used.
+    """
+
+    def shown() -> Shown:
+        found = certified(read(termination.certificates))
+        if not found:
+            raise CannotRead(f"{termination.certificates}: there is no certificate in it, with its key")
+        return Shown(found, lambda: datetime.now(UTC))
+
+    def broker() -> BrokerTLS:
+        trust = [each for place, text in read(termination.trust) for each in certificates(place, text)]
+        if not trust:
+            raise CannotRead(f"{termination.trust}: there is no certificate in it")
+        if termination.certificate is None:
+            return BrokerTLS(trust)
+        own = certified(read(termination.certificate))
+        if len(own) != 1:
+            what = f"it has {len(own)} certificates with their keys; one is needed"
+            raise CannotRead(f"{termination.certificate}: {what}")
+        return BrokerTLS(trust, own[0])
+
+    def reloaded(name: str, paths: Sequence[str], make: Callable[[], T]) -> Reloaded[T]:
+        try:
+            return Reloaded(paths, make, seconds)
+        except CannotRead as error:
+            raise ConfigError(f"{configuration.filename}: {termination.key}.{name}: {error}") from error
+
+    towards = [termination.trust] + ([] if termination.certificate is None else [termination.certificate])
+    return Terminator(
+        reloaded("certificates", [termination.certificates], shown), reloaded("upstream_trust", towards, broker)
+    )
 
 
 def build_routing(configuration: Configuration, reactor: Any) -> Routing:

@@ -24,6 +24,8 @@ def describe(configuration: Configuration) -> str:
     lines = [f"configuration: {configuration.filename}", "", "listeners"]
     for listener in configuration.listeners:
         goal = "" if listener.plaintext is None else f"  plaintext -> {_goal(listener.plaintext)}"
+        if listener.termination is not None:
+            goal = f"  ends TLS: shows {listener.termination.certificates}, trusts {listener.termination.trust}"
         inspected = "  (inspected)" if listener.inspect else ""
         lines.append(f"  {listener.name:<28} {listener.endpoint.text}{goal}{inspected}")
     lines += ["", "routes (an exact name beats the longest wildcard beats the default)"]

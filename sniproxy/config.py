@@ -33,13 +33,30 @@ class Listener:
     """@ivar name: in the log, and for a route's ``listener``; unless given, the endpoint string as written.
 
     @ivar plaintext: where its connections lead, for no hello names it. None: TLS, by the routes.
+    @ivar termination: None: TLS stays end to end.
     @ivar inspect: Pulsar's commands are read as they pass.
     """
 
     name: str
     endpoint: Endpoint
     plaintext: Route | None = None
+    termination: Termination | None = None
     inspect: bool = False
+
+
+@attrs.frozen
+class Termination:
+    """TLS that ends at the proxy: paths of PEM files.
+
+    @ivar certificates: what clients are shown: a file, or a folder of files. @ivar trust: for brokers' certificates.
+    @ivar certificate: what brokers are shown. None: nothing.
+    @ivar key: where it stands in the configuration.
+    """
+
+    certificates: str
+    trust: str
+    certificate: str | None
+    key: str
 
 
 @attrs.frozen
@@ -198,26 +215,56 @@ class _Check:
             if endpoint.port and (endpoint.host, endpoint.port) in bound:
                 raise self.error(key, table.endpoint, "another listener has this address; each needs its own")
             bound.add((endpoint.host, endpoint.port))
-            listeners[name] = Listener(name, endpoint, *self.plaintext(f"listener[{number}]", table, resolvers))
+            listeners[name] = self.listener(f"listener[{number}]", Listener(name, endpoint), table, resolvers)
         return tuple(listeners.values())
 
-    def plaintext(
-        self, key: str, table: ListenerTable, resolvers: Mapping[str, ResolverTable]
-    ) -> tuple[Route | None, bool]:
-        """Where a plaintext listener leads, and whether it is inspected."""
+    def listener(
+        self, key: str, listener: Listener, table: ListenerTable, resolvers: Mapping[str, ResolverTable]
+    ) -> Listener:
+        """A listener with what its connections are: plaintext, TLS that ends here, or TLS that passes through."""
         if table.inspect not in (None, PULSAR):
             raise self.error(f"{key}.inspect", table.inspect, 'there is one inspector: "pulsar"')
+        inspect = table.inspect is not None
+        termination = self.termination(key, table)
         if table.plaintext:
+            if termination is not None:
+                cure = "a plaintext listener has no TLS to end; leave out one of plaintext and certificates"
+                raise self.error(f"{key}.certificates", table.certificates, cure)
             route = Route(PLAINTEXT, table.name, self.resolver(key, table.target, table.resolver, resolvers))
-            return route, table.inspect is not None
+            return attrs.evolve(listener, plaintext=route, inspect=inspect)
         for name, value in (("target", table.target), ("resolver", table.resolver)):
             if value is not None:
                 cure = "a TLS listener leads where the routes say; write [[route]], or plaintext = true for a test"
                 raise self.error(f"{key}.{name}", value, cure)
-        if table.inspect is not None:
-            cure = "what passes is TLS from end to end and cannot be read; plaintext = true makes a plaintext listener"
+        if inspect and termination is None:
+            cure = (
+                "what passes is TLS from end to end and cannot be read; certificates and upstream_trust end it here, "
+                "plaintext = true makes a plaintext listener"
+            )
             raise self.error(f"{key}.inspect", table.inspect, cure)
-        return None, False
+        return attrs.evolve(listener, termination=termination, inspect=inspect)
+
+    def termination(self, key: str, table: ListenerTable) -> Termination | None:
+        """How TLS ends at a listener, if it does; paths start from the file's folder."""
+        given = {
+            name: value
+            for name in ("certificates", "upstream_trust", "upstream_certificate")
+            if (value := getattr(table, name)) is not None
+        }
+        if not given:
+            return None
+        for name, cure in (
+            ("certificates", "name the PEM files that clients are shown, or their folder"),
+            ("upstream_trust", "name the PEM file of the authority that signs the brokers' certificates"),
+        ):
+            if name not in given:
+                others = " and ".join(given)
+                raise ConfigError(f"{self.filename}: {key}.{name}: it is missing, beside {others}; {cure}")
+        for name, value in given.items():
+            if not value or "\0" in value:
+                raise self.error(f"{key}.{name}", value, "write the path of a PEM file")
+        paths = {name: str(PurePath(self.filename).parent / value) for name, value in given.items()}
+        return Termination(paths["certificates"], paths["upstream_trust"], paths.get("upstream_certificate"), key)
 
     def resolvers(self, tables: Mapping[str, Mapping[str, Any]]) -> dict[str, ResolverTable]:
         found = {}

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import attrs
+from OpenSSL import SSL
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.logger import Logger
@@ -21,13 +22,16 @@ from twisted.logger import Logger
 from sniproxy.events import Connection, Observer, Refusal, Result
 from sniproxy.interfaces import Refused, Request, Resolution, ServerNameResolver, Target
 from sniproxy.net.dialer import Dialer, DialError
+from sniproxy.net.direction import Way
 from sniproxy.net.hello import ClientGone, HelloStage, HelloTimeout
 from sniproxy.net.linger import Closer
-from sniproxy.net.relay import Ending, Relay, Way
+from sniproxy.net.relay import Ending, Relay
+from sniproxy.net.tlssocket import TLSSocket
 from sniproxy.pulsar.commands import write
 from sniproxy.pulsar.commands_pb2 import CommandError, ServerError
 from sniproxy.routing.choice import LiveRoute, Routing
 from sniproxy.schema import Timeouts
+from sniproxy.terminating import Terminator, to_broker, to_client
 from sniproxy.wire.alerts import Alert, fatal_alert
 from sniproxy.wire.clienthello import ClientHello, HelloError, HelloTooLong, NotTLS
 from sniproxy.wire.foreign import PLAINTEXT_PULSAR
@@ -65,6 +69,7 @@ class Conversation:
 
     @ivar record: what is known of it so far.
     @param plaintext: where it leads without a hello; None: TLS, and the hello says.
+    @param terminator: ends the client's TLS here; None: TLS stays end to end.
     @param way: how its bytes are moved; None: the house's way.
     """
 
@@ -74,10 +79,12 @@ class Conversation:
         sock: socket.socket,
         record: Connection,
         plaintext: LiveRoute | None = None,
+        terminator: Terminator | None = None,
         way: Way | None = None,
     ) -> None:
         self.record = record
         self._plaintext = plaintext
+        self._terminator = terminator
         self._way = way or house.way
         self._last_words = b""
         self._waits_for = "hello"
@@ -105,7 +112,7 @@ class Conversation:
 
     @property
     def state(self) -> str:
-        """``hello``, ``resolve`` or ``connect``: what it waits for; ``open``, ``half_closed``: a tunnel."""
+        """It waits for: ``hello``, ``resolve``, ``connect``, ``handshake``; a tunnel: ``open``, ``half_closed``."""
         if self._relay is None:
             return self._waits_for
         return "half_closed" if self._relay.half_closed else "open"
@@ -133,10 +140,14 @@ class Conversation:
             if route is None:
                 hello, received = await self._hello()
                 route = self._house.routing.choose(hello, record.listener)
+                if self._terminator is not None:
+                    self._terminator.server_name(hello.server_name)
             record.route = route.server_name
             targets = await self._resolve(route)
             self._unless_ended()
             upstream = await self._dial(targets)
+            if self._terminator is not None:
+                upstream, received = await self._end_tls(self._terminator, upstream, received), b""
             ending = await self._tunnel(upstream, received)
             record.result, record.reason = ending.result, ending.reason
         except Refusal as refusal:
@@ -216,6 +227,30 @@ class Conversation:
             raise Refusal(error.result, str(error), alert) from error
         finally:
             record.connect_s = house.reactor.seconds() - began
+
+    async def _end_tls(self, terminator: Terminator, upstream: socket.socket, received: bytes) -> TLSSocket:
+        """Shake hands with the target, then with the client. @return: the target's side."""
+        house, record, client = self._house, self.record, self._sock
+        assert client is not None
+        began, self._waits_for = house.reactor.seconds(), "handshake"
+        broker: TLSSocket | None = None
+        try:
+            name = terminator.server_name(record.server_name)
+            broker = TLSSocket(upstream, terminator.broker().connection(name))
+            left = house.timeouts.connect - (record.resolve_s or 0.0) - (record.connect_s or 0.0)
+            try:
+                await to_broker(house.reactor, broker, name, max(left, 0.0))
+            finally:
+                record.connect_s = (record.connect_s or 0.0) + house.reactor.seconds() - began
+            context, place = terminator.shown().context(name)
+            shown = SSL.Connection(context, None)
+            shown.set_accept_state()
+            self._sock = client = TLSSocket(client, shown, received)
+            await to_client(house.reactor, client, place, house.timeouts.hello)
+        except BaseException:
+            house.closer(upstream if broker is None else broker)
+            raise
+        return broker
 
     async def _tunnel(self, upstream: socket.socket, received: bytes) -> Ending:
         house, client = self._house, self._sock

@@ -14,8 +14,8 @@ BACKLOG = 1024
 
 _SEPARATOR = re.compile(r"(?<!\\):")
 _REFUSED = {
-    "ssl": "it would end TLS at the proxy, which holds no key; write tcp: instead",
-    "tls": "it would end TLS at the proxy, which holds no key; write tcp: instead",
+    "ssl": "TLS passes through to the brokers; write tcp: instead, with certificates = if it shall end here",
+    "tls": "TLS passes through to the brokers; write tcp: instead, with certificates = if it shall end here",
     "haproxy": "the PROXY protocol is not read yet; write tcp: instead and turn off send-proxy in front of it",
     "stdio": "a listener accepts connections; write tcp: instead",
 }

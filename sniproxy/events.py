@@ -16,6 +16,7 @@ class Result(StrEnum):
     OK = "ok"
     NO_ROUTE = "no_route"
     NO_SERVER_NAME = "no_server_name"
+    NO_CERTIFICATE = "no_certificate"
     DENIED = "denied"
     MALFORMED_HELLO = "malformed_hello"
     NOT_TLS = "not_tls"
@@ -24,6 +25,8 @@ class Result(StrEnum):
     RESOLVER_FAILED = "resolver_failed"
     CONNECT_FAILED = "connect_failed"
     CONNECT_TIMEOUT = "connect_timeout"
+    UPSTREAM_TLS_FAILED = "upstream_tls_failed"
+    TLS_FAILED = "tls_failed"
     IDLE_TIMEOUT = "idle_timeout"
     RESET = "reset"
     LIMIT = "limit"
@@ -58,7 +61,8 @@ class Connection:
     @ivar received: bytes that came from the client before a tunnel stood.
     @ivar bytes_up: bytes written to the target. @ivar bytes_down: bytes written to the client by the tunnel.
     @ivar hello_s: seconds from accepting to the whole hello. @ivar resolve_s: for the resolver's answer.
-    @ivar connect_s: from then to the connection with the target. @ivar total_s: all of it. None: not reached.
+    @ivar connect_s: from then to the connection with the target, its TLS included where that ends here.
+    @ivar total_s: all of it. None: not reached.
     @ivar reason: why it ended so, in words; empty when there is nothing to say.
     """
 

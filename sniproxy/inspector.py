@@ -75,13 +75,16 @@ class Inspector:
 
     def watch(self, connection: Connection) -> Watch:
         """A tap for one tunnel."""
-        return Watch(self, connection.id, self._reveal)
+        return Watch(self, connection, self._reveal)
 
-    def told(self, events: list[Event]) -> None:
-        """Take events of a tunnel, and write them with what follows from them."""
+    def told(self, events: list[Event], service: str | None = None) -> None:
+        """Take events of a tunnel, and write them with what follows from them.
+
+        @param service: the server name that the tunnel's client asked for. None: it asked for none.
+        """
         for event in events:
             self._write(event)
-            for more in (*self.ledger.learn(event), *self._cross_check(event)):
+            for more in (*self.ledger.learn(event, service), *self._cross_check(event)):
                 self._write(more)
 
     def _cross_check(self, event: Event) -> list[Event]:
@@ -102,9 +105,10 @@ class Inspector:
 class Watch:
     """One tunnel's tap."""
 
-    def __init__(self, inspector: Inspector, connection: str, reveal: bool) -> None:
+    def __init__(self, inspector: Inspector, connection: Connection, reveal: bool) -> None:
         self._inspector = inspector
-        self._inspection: Inspection | None = Inspection(connection, reveal=reveal)
+        self._connection = connection
+        self._inspection: Inspection | None = Inspection(connection.id, reveal=reveal)
 
     def client(self, data: bytes) -> None:
         """Bytes from the client."""
@@ -120,11 +124,11 @@ class Watch:
         """The tunnel has ended."""
         inspection, self._inspection = self._inspection, None
         if inspection is not None:
-            self._inspector.told(inspection.end(time.time()))
+            self._inspector.told(inspection.end(time.time()), self._connection.server_name)
 
     def _look(self, look: Callable[[bytes, float], list[Event]], data: bytes) -> None:
         try:
-            self._inspector.told(look(data, time.time()))
+            self._inspector.told(look(data, time.time()), self._connection.server_name)
         except Exception:
             self._inspection = None
             log.failure("The inspector failed; it lets go of this tunnel, which goes on")

@@ -28,6 +28,9 @@ class ListenerTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     inspect: str | None = None
     target: str | list[str] | None = None
     resolver: str | None = None
+    certificates: str | None = None
+    upstream_trust: str | None = None
+    upstream_certificate: str | None = None
 
 
 class GoalTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):

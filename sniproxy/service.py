@@ -17,7 +17,7 @@ from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 
 from sniproxy.admin.sources import ListenerStatus, Status
-from sniproxy.build import build_endpoint, build_routing
+from sniproxy.build import build_endpoint, build_routing, build_terminator
 from sniproxy.check import warnings
 from sniproxy.config import Configuration, Listener
 from sniproxy.conversation import Conversation, House
@@ -25,11 +25,12 @@ from sniproxy.events import Connection, Observer, Result
 from sniproxy.names import host_port, ip_literal
 from sniproxy.net import copying, splicing
 from sniproxy.net.dialer import Dialer
+from sniproxy.net.direction import Way
 from sniproxy.net.linger import Closer
 from sniproxy.net.listener import Acceptor, NoSocket, listen_at_once
 from sniproxy.net.loopguard import LoopGuard
 from sniproxy.net.portholder import holder
-from sniproxy.net.relay import Ending, Way
+from sniproxy.net.relay import Ending
 from sniproxy.net.tapping import tapped
 from sniproxy.siderooms import SideRooms
 from sniproxy.text import counted
@@ -88,6 +89,11 @@ class ProxyService(Service):
             (listener, build_endpoint(configuration, f"listener[{number}].endpoint", listener.endpoint.text, reactor))
             for number, listener in enumerate(configuration.listeners)
         ]
+        self._terminators = {
+            listener.name: build_terminator(configuration, listener.termination, reactor.seconds)
+            for listener in configuration.listeners
+            if listener.termination is not None
+        }
         admin = configuration.admin
         self._admin = build_endpoint(configuration, "admin.endpoint", admin.endpoint.text, reactor) if admin else None
         self._closer = Closer(reactor)
@@ -193,6 +199,9 @@ class ProxyService(Service):
 
     def _accepting(self, listener: Listener) -> Callable[[socket.socket, str], None]:
         plaintext = self._routing.plaintext.get(listener.name)
+        terminator = self._terminators.get(listener.name)
+        # splice moves bytes as they are: it cannot encrypt them.
+        way = None if terminator is None else copying.CopyDirection
         assert self._side is not None
         inspector = self._side.inspector if listener.inspect else None
 
@@ -201,8 +210,9 @@ class ProxyService(Service):
             self._count += 1
             record = Connection(f"{self._id_prefix}-{self._count}", time.time(), listener.name, client)
             watch = inspector.watch(record) if inspector is not None else None
-            way = None if watch is None else tapped(watch)
-            conversation = Conversation(self._house, sock, record, plaintext, way)
+            conversation = Conversation(
+                self._house, sock, record, plaintext, terminator, way if watch is None else tapped(watch)
+            )
             self._live[conversation] = None
 
             def ended(conversation: Conversation) -> None:

@@ -151,7 +151,17 @@ class RoomTests(SynchronousTestCase):
     def test_net(self) -> None:
         """The room with the sockets knows nothing of those above it."""
         pure = tuple(set(PURE) - {"sniproxy.config", "sniproxy.check", "sniproxy.pulsar", "sniproxy.capture"})
-        self.only(self.room("sniproxy.net"), ("sniproxy.net", *pure))
+        self.only(self.room("sniproxy.net"), ("sniproxy.net", "sniproxy.tls", *pure))
+
+    def test_tls(self) -> None:
+        """What TLS is made of knows no sockets; two of its modules are pure."""
+        pure = ("sniproxy.names", "sniproxy.text")
+        self.only(self.room("sniproxy.tls"), ("sniproxy.tls", *pure))
+        for name in ("sniproxy.tls.pem", "sniproxy.tls.choice"):
+            foreign = {other.partition(".")[0] for other in IMPORTS[name]} - set(sys.stdlib_module_names)
+            self.assertLessEqual(foreign, {"attrs", "cryptography", "sniproxy"})
+            self.assertFalse(IMPURE_STDLIB & IMPORTS[name])
+        self.nobody_imports(self.outside("sniproxy.terminating", "sniproxy.conversation", *TOP), "sniproxy.terminating")
 
     def test_side_rooms(self) -> None:
         """The access log is fed by events; it knows no connection."""

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 
-from sniproxy.build import build_endpoint, build_routing
+from sniproxy.build import build_endpoint, build_routing, build_terminator
 from sniproxy.config import parse
 from sniproxy.schema import ConfigError
 from tests.net.support import HandClock
 from tests.proxies import LISTENER
+from tests.tls.material import CA, folder, pem
 
 
 class BuildTests(TestCase):
@@ -45,6 +49,36 @@ class BuildTests(TestCase):
         text = LISTENER + '[[listener]]\nendpoint = "tcp:0"\nname = "plain"\nplaintext = true\ntarget = "b"\n'
         routing = build_routing(parse(text, "x.toml"), HandClock())
         self.assertEqual(["plain"], list(routing.plaintext))
+
+    def test_terminator(self) -> None:
+        """Files of a listener that ends TLS which cannot be used are an error of the configuration, with the key."""
+        files = folder(
+            Path(self.mktemp()),
+            shown_pem=pem("a.test"),
+            both_pem=pem("b.test") + pem("c.test"),
+            ca_pem=CA.cert_pem.bytes(),
+            empty_pem=b"",
+        )
+        folder(files / "two", a_pem=pem("a.test"), b_pem=pem("b.test"))
+        for shown, trust, own, said in (
+            ("nowhere", "ca.pem", None, "certificates: {}/nowhere: cannot be read: No such file"),
+            ("empty.pem", "ca.pem", None, "certificates: {}/empty.pem: there is no certificate in it, with its key"),
+            ("shown.pem", "empty.pem", None, "upstream_trust: {}/empty.pem: there is no certificate in it"),
+            ("shown.pem", "ca.pem", "empty.pem", "upstream_trust: {}/empty.pem: it has 0 certificates"),
+            ("shown.pem", "ca.pem", "two", "upstream_trust: {}/two: it has 2 certificates"),
+            ("shown.pem", "ca.pem", "shown.pem", None),
+            ("two", "ca.pem", None, None),
+        ):
+            more = "" if own is None else f'upstream_certificate = "{own}"'
+            text = f'{LISTENER}certificates = "{shown}"\nupstream_trust = "{trust}"\n{more}'
+            configuration = parse(text, str(files / "x.toml"))
+            termination = configuration.listeners[0].termination
+            assert termination is not None
+            if said is None:
+                build_terminator(configuration, termination, Clock().seconds)
+            else:
+                error = self.assertRaises(ConfigError, build_terminator, configuration, termination, Clock().seconds)
+                self.assertIn(f"x.toml: listener[0].{said.format(files)}", str(error))
 
     def test_endpoint(self) -> None:
         """An endpoint that Twisted does not know is an error of the configuration."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from sniproxy.config import Configuration, InspectLog, ResolverTable, Route, from_options, parse
+from sniproxy.config import Configuration, InspectLog, ResolverTable, Route, Termination, from_options, parse
 from sniproxy.schema import ConfigError, Timeouts
 from tests import configerrors
 from tests.configerrors import LISTENER
@@ -179,6 +179,28 @@ class ErrorTests(configerrors.ErrorCase):
             ),
         ):
             self.refused_file(start + text, said)
+
+    def test_termination(self) -> None:
+        """A listener that ends TLS has its paths from the file's folder; both sides' files are needed."""
+        text = 'certificates = "certs"\nupstream_trust = "/etc/ca.pem"\ninspect = "pulsar"\nname = "t"\n'
+        (listener,) = parse(LISTENER + text, "dir/f.toml").listeners
+        self.assertEqual(Termination("dir/certs", "/etc/ca.pem", None, "listener[0]"), listener.termination)
+        self.assertTrue(listener.inspect)
+        (listener,) = parse(LISTENER + text + 'upstream_certificate = "own.pem"', "dir/f.toml").listeners
+        assert listener.termination is not None
+        self.assertEqual("dir/own.pem", listener.termination.certificate)
+        for more, *said in (
+            ('certificates = "c"', "listener[0].upstream_trust: it is missing, beside certificates; name the PEM"),
+            ('upstream_trust = "c"', "listener[0].certificates: it is missing, beside upstream_trust; name the PEM"),
+            ('upstream_certificate = "c"', "listener[0].certificates: it is missing"),
+            ('certificates = ""\nupstream_trust = "c"', 'listener[0].certificates = "": write the path'),
+            ('certificates = "c"\nupstream_trust = "c"\ntarget = "b"', 'listener[0].target = "b"'),
+            (
+                'certificates = "c"\nupstream_trust = "c"\nplaintext = true\ntarget = "b"',
+                'listener[0].certificates = "c": a plaintext listener has no TLS to end',
+            ),
+        ):
+            self.refused(more, *said)
 
     def test_inspect_log(self) -> None:
         """The log of events has a path, relative to the file, and may reveal more."""

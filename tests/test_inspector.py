@@ -106,7 +106,7 @@ class InspectorTests(SynchronousTestCase):
         watch.target(answer("broker-1.test"))
         self.assertEqual(1, len(self.flushLoggedErrors(ZeroDivisionError)))
 
-    def fail_with(self, events: object) -> None:
+    def fail_with(self, events: object, service: object = None) -> None:
         raise ZeroDivisionError
 
 

@@ -126,7 +126,7 @@ class CheckTests(TestCase):
             (("--listen", "foo:1", "--check"), "Twisted cannot use this endpoint"),
             (("--listen", "systemd:domain=INET:index=0"), "a descriptor that systemd did not pass"),
             (("--listen", "unix:/nonexistent/socket"), "cannot listen on unix:/nonexistent/socket"),
-            (("--listen", "tls:4443"), 'command line: --listen = "tls:4443": it would end TLS at the proxy'),
+            (("--listen", "tls:4443"), 'command line: --listen = "tls:4443": TLS passes through to the brokers'),
             (("--listen", "tcp:4443", "--route", "a"), "write NAME=HOST:PORT"),
             (("--listen", "tcp:0:interface=127.0.0.1", "--access-log", "/nonexistent/x"), "cannot be opened"),
         ):

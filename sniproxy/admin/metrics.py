@@ -34,6 +34,7 @@ REFUSALS = frozenset(
     {
         Result.NO_ROUTE,
         Result.NO_SERVER_NAME,
+        Result.NO_CERTIFICATE,
         Result.DENIED,
         Result.MALFORMED_HELLO,
         Result.NOT_TLS,
@@ -41,6 +42,8 @@ REFUSALS = frozenset(
         Result.RESOLVER_FAILED,
         Result.CONNECT_FAILED,
         Result.CONNECT_TIMEOUT,
+        Result.UPSTREAM_TLS_FAILED,
+        Result.TLS_FAILED,
         Result.LIMIT,
     }
 )

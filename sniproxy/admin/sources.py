@@ -28,7 +28,7 @@ class Live(Protocol):
     def state(self) -> str: ...
 
 
-OPENING = ("hello", "resolve", "connect")
+OPENING = ("hello", "resolve", "connect", "handshake")
 """The states of a connection that is not a tunnel yet: what it waits for."""
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from typing import Any, Protocol
+from typing import Any
 
 import attrs
 from twisted.internet.defer import Deferred
@@ -23,7 +23,9 @@ from twisted.python.failure import Failure
 
 from sniproxy.events import Result
 from sniproxy.net.descriptor import WAIT, SocketDescriptor, pending_error
+from sniproxy.net.direction import Direction, Way
 from sniproxy.net.linger import Closer
+from sniproxy.net.tlssocket import TLSSocket
 from sniproxy.net.tuning import is_over
 
 ROUNDS = 4
@@ -41,54 +43,10 @@ class Ending:
     reason: str = ""
 
 
-class Direction:
-    """Moves bytes from one side to the other; how they are moved is for subclasses to say.
-
-    @ivar moved: bytes written to the destination.
-    @ivar eof: the source has ended.
-    @ivar ended: the destination has been told so, behind all bytes.
-    @ivar blocked: the source is not read because the destination takes no more.
-    """
-
-    __slots__ = ("_head", "blocked", "ended", "eof", "moved", "source", "target")
-
-    def __init__(self, source: Side, target: Side, head: bytes) -> None:
-        self.source = source
-        self.target = target
-        self.moved = 0
-        self.ended = False
-        self.eof = False
-        self.blocked = False
-        self._head: bytes | memoryview = head  # sent before anything else
-
-    def fill(self) -> int:
-        """Read once from the source and hold it. @return: bytes; 0: the source has ended. @raise OSError: its error."""
-        raise NotImplementedError
-
-    def flush(self) -> int:
-        """Write what is held, once. @return: bytes written. @raise OSError: the destination's error."""
-        count = self.target.sock.send(self._head)
-        self._head = self._head[count:] if count == len(self._head) else memoryview(self._head)[count:]
-        return count
-
-    def holds(self) -> bool:
-        """Bytes were read that are not written yet."""
-        return bool(self._head)
-
-    def release(self) -> None:
-        """Give back what the direction holds of the system's: it will not be used again."""
-
-
-class Way(Protocol):
-    """Makes a direction: the class of one way of moving bytes."""
-
-    def __call__(self, source: Side, target: Side, head: bytes) -> Direction: ...
-
-
 class Side(SocketDescriptor):
-    """One of the two sockets, as the reactor sees it."""
+    """One of the two sockets, as the reactor sees it. @ivar tls: the same socket, when its peer speaks TLS with us."""
 
-    __slots__ = ("inbound", "name", "outbound", "relay")
+    __slots__ = ("inbound", "name", "outbound", "relay", "tls")
 
     inbound: Direction
     outbound: Direction
@@ -97,6 +55,7 @@ class Side(SocketDescriptor):
         super().__init__(sock)
         self.name = name
         self.relay = relay
+        self.tls = sock if isinstance(sock, TLSSocket) else None
 
     def doRead(self) -> None:
         self.relay.pump(self.inbound)
@@ -181,6 +140,8 @@ class Relay:
         self._reactor.addReader(self._client)
         self._reactor.addReader(self._upstream)
         self.pump(self._up)
+        if self._upstream.tls is not None:  # which may hold bytes already
+            self.pump(self._down)
         return done
 
     def end(self, ending: Ending) -> None:
@@ -202,11 +163,12 @@ class Relay:
             if not direction.holds():
                 if not direction.eof and not self._read(direction):
                     return
-                if direction.eof:
-                    self._end_direction(direction)
-                    return
+                if direction.eof and not direction.holds():
+                    break
             if not self._write(direction):
                 return
+        if direction.eof and not direction.holds():
+            self._end_direction(direction)
 
     def lost(self, side: Side, error: OSError) -> None:
         """One side's connection is broken."""
@@ -220,7 +182,7 @@ class Relay:
         else:
             self._closer.abort(other.sock)
         what = "reset" if error.errno in (errno.ECONNRESET, errno.EPIPE) else "lost"
-        why = "" if what == "reset" else f": {os.strerror(error.errno or errno.EIO)}"
+        why = "" if what == "reset" else f": {error.strerror or os.strerror(error.errno or errno.EIO)}"
         self._finish(Ending(Result.RESET, f"the {side.name}'s connection was {what}{why}"))
 
     def _read(self, direction: Direction) -> bool:
@@ -231,7 +193,8 @@ class Relay:
             if error.errno not in WAIT:
                 self.lost(direction.source, error)
             return False
-        direction.eof = not count
+        if not count:
+            direction.eof = True
         return True
 
     def _write(self, direction: Direction) -> bool:
@@ -283,7 +246,7 @@ class Relay:
         self._reactor.removeReader(direction.source)
         self._reactor.removeWriter(direction.target)
         try:
-            direction.target.sock.shutdown(socket.SHUT_WR)
+            direction.finish()
         except OSError:  # reset in between: reading from it says so, unless it had ended before and all is said
             pass
         if self._up.ended and self._down.ended:

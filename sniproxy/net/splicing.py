@@ -10,7 +10,8 @@ import errno
 import fcntl
 import os
 
-from sniproxy.net.relay import Direction, Side
+from sniproxy.net.direction import Direction
+from sniproxy.net.relay import Side
 
 PIPE = 1 << 18
 """Bytes a pipe shall hold. More moves no faster, and what waits in a pipe for a slow reader is charged to no socket."""

@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import Protocol
 
 from sniproxy.net.copying import CopyDirection
-from sniproxy.net.relay import Direction, Side, Way
+from sniproxy.net.direction import Direction, Way
+from sniproxy.net.relay import Side
 
 
 class Tap(Protocol):

@@ -14,8 +14,9 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
 
 from sniproxy.events import Result
+from sniproxy.net.direction import Direction, Way
 from sniproxy.net.linger import Closer
-from sniproxy.net.relay import LOOK, Direction, Ending, Relay, Way
+from sniproxy.net.relay import LOOK, Ending, Relay
 from tests.net.support import (
     HandClock,
     SocketTestCase,
@@ -29,12 +30,29 @@ from tests.net.support import (
 MEBI = 1 << 20
 
 
+Pair = Callable[[int, str], tuple[socket.socket, socket.socket]]
+"""Makes the far end and our end of one side, by the size of the kernel's buffers and the side's name."""
+
+
+def plain_pair(buffers: int, side: str) -> tuple[socket.socket, socket.socket]:
+    """Connected TCP sockets."""
+    return connected(buffers)
+
+
 class Tunnel:
     """A relay between two loopback connections, and the far ends of both."""
 
-    def __init__(self, way: Way, clock: Any = reactor, head: bytes = b"", buffers: int = 0, **times: float) -> None:
-        self.client, ours_client = connected(buffers)
-        self.upstream, ours_upstream = connected(buffers)
+    def __init__(
+        self,
+        way: Way,
+        clock: Any = reactor,
+        head: bytes = b"",
+        buffers: int = 0,
+        pair: Pair = plain_pair,
+        **times: float,
+    ) -> None:
+        self.client, ours_client = pair(buffers, "client")
+        self.upstream, ours_upstream = pair(buffers, "target")
         self.closer = Closer(clock)
         self.relay = Relay(
             clock,
@@ -57,9 +75,10 @@ class RelayContract(SocketTestCase):
     """What every relay does. Subclasses name the way."""
 
     way: ClassVar[Callable[..., Direction]]
+    pair: ClassVar[Callable[..., tuple[socket.socket, socket.socket]]] = staticmethod(plain_pair)
 
     def tunnel(self, **options: Any) -> Tunnel:
-        tunnel = Tunnel(self.way, **options)
+        tunnel = Tunnel(self.way, pair=self.pair, **options)
         self.addCleanup(tunnel.close)
         return tunnel
 
@@ -105,8 +124,8 @@ class RelayContract(SocketTestCase):
 
     async def test_both_end_at_once(self) -> None:
         """Both sides may have ended before the relay begins."""
-        client, ours_client = connected()
-        upstream, ours_upstream = connected()
+        client, ours_client = self.pair(0, "client")
+        upstream, ours_upstream = self.pair(0, "target")
         client.close()
         upstream.close()
         closer = Closer(reactor)

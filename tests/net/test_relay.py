@@ -8,17 +8,13 @@ from twisted.trial.unittest import TestCase
 from sniproxy.events import Result
 from sniproxy.net.copying import CopyDirection
 from sniproxy.net.linger import Closer
-from sniproxy.net.relay import Direction, Ending, Relay
+from sniproxy.net.relay import Ending, Relay
 from tests.net.relaycontract import Tunnel
 from tests.net.support import connected
 
 
 class RelayTests(TestCase):
     """What does not depend on the way."""
-
-    def test_direction_is_abstract(self) -> None:
-        """A direction that does not say how it reads cannot be used."""
-        self.assertRaises(NotImplementedError, Direction(None, None, b"").fill)  # type: ignore[arg-type]
 
     async def test_cancel(self) -> None:
         """Cancelling the relay ends both sides."""

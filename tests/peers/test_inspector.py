@@ -9,7 +9,8 @@ from typing import Any
 from tests.peers import clients, lab
 from tests.peers.case import PulsarTestCase
 from tests.peers.clients import Outcome
-from tests.peers.cluster import Cluster
+from tests.peers.cluster import Cluster, free_ports
+from tests.peers.material import SERVICE_NAME
 from tests.peers.needs import require
 from tests.peers.proxy import Proxy
 
@@ -34,7 +35,16 @@ def without_time(topic: str) -> str:
     return topic.replace("://", "/")
 
 
-class PlaintextTests(PulsarTestCase):
+class InspectorTestCase(PulsarTestCase):
+    """A test that reads events."""
+
+    def events(self, proxy: Proxy) -> list[dict[str, Any]]:
+        """All events, when the proxy has ended."""
+        proxy.stop()
+        return [json.loads(line) for line in proxy.event_log.read_text().splitlines()]
+
+
+class PlaintextTests(InspectorTestCase):
     """What lookups say is what the admin API says."""
 
     def start(self) -> tuple[Cluster, Proxy]:
@@ -45,11 +55,6 @@ class PlaintextTests(PulsarTestCase):
         """Where the admin API says that the topic is, for clients of the listener `tap`."""
         answer = cluster.admin("GET", f"/lookup/v2/topic/{without_time(topic)}?listenerName=tap")
         return str(answer["brokerUrl"])
-
-    def events(self, proxy: Proxy) -> list[dict[str, Any]]:
-        """All events, when the proxy has ended."""
-        proxy.stop()
-        return [json.loads(line) for line in proxy.event_log.read_text().splitlines()]
 
     def check(self, outcome: Outcome, cluster: Cluster, proxy: Proxy, topics: list[str]) -> None:
         self.assert_all_came_back(outcome, topics)
@@ -102,3 +107,85 @@ class PlaintextTests(PulsarTestCase):
             [(f"persistent://{topic}", f"pulsar://127.0.0.1:{before.tap}", url)],
             [(event["topic"], event["from_url"], event["to_url"]) for event in moved],
         )
+
+
+class TerminatedTests(InspectorTestCase):
+    """TLS that ends at the proxy: real clients that verify it, real brokers that it verifies."""
+
+    def start(self, more: str = "") -> tuple[Cluster, Proxy, str]:
+        """@return: the cluster, a proxy, and the URL of its listener that ends TLS."""
+        cluster, material = self.lab.cluster, self.lab.material
+        (port,) = free_ports(1)
+        lines = [
+            "[inspect_log]",
+            'path = "events.jsonl"',
+            "[[listener]]",
+            f'endpoint = "tcp:{port}:interface=127.0.0.1"',
+            'name = "ends"',
+            'inspect = "pulsar"',
+            f'certificates = "{material.folder}"',
+            f'upstream_trust = "{material.trust}"',
+        ]
+        return (
+            cluster,
+            self.proxy(lab.routes(cluster), more="\n".join(lines) + f"\n{more}"),
+            f"pulsar+ssl://127.0.0.1:{port}",
+        )
+
+    def owner_url(self, cluster: Cluster, topic: str) -> str:
+        """Where the admin API says that the topic is, for clients that come by TLS."""
+        answer = cluster.admin("GET", f"/lookup/v2/topic/{without_time(topic)}?listenerName=external")
+        return str(answer["brokerUrlTls"])
+
+    def check(self, outcome: Outcome, cluster: Cluster, proxy: Proxy, topics: list[str]) -> None:
+        self.assert_all_came_back(outcome, topics)
+        owners = {topic: self.owner_url(cluster, topic) for topic in topics}
+        logged = proxy.connections(lambda log: len(log) >= 3)
+        names = {broker.name for broker in cluster.brokers} | {SERVICE_NAME}
+        self.assertEqual(
+            {("ends", "ok", name) for name in names}, {(c["listener"], c["result"], c["server_name"]) for c in logged}
+        )
+        events = self.events(proxy)
+        told = {
+            e["topic"]: e["broker_url_tls"] for e in events if e["event"] == "lookup" and e["response"] == "connect"
+        }
+        self.assertEqual(owners, told)
+        self.assertFalse([event for event in events if event["event"] in ("lost", "gap", "unrouted")])
+
+    def test_java(self) -> None:
+        """The Java client in proxy mode, host names verified on both sides."""
+        cluster, proxy, url = self.start()
+        topics = list(cluster.topic_of_each("public/default/ended-java").values())
+        self.check(self.java(proxy, topics, proxy=url), cluster, proxy, topics)
+
+    def test_python(self) -> None:
+        """The Python client."""
+        require(parts=["python"])
+        cluster, proxy, url = self.start()
+        topics = list(cluster.topic_of_each("public/default/ended-python").values())
+        self.check(self.python(proxy, topics, proxy=url), cluster, proxy, topics)
+
+    def test_move(self) -> None:
+        """A topic moves while messages are sent: events say what the admin API says, before and after."""
+        cluster, proxy, url = self.start()
+        topic = "public/default/ended-move"
+        before = cluster.owner(topic)
+        first = self.owner_url(cluster, f"persistent://{topic}")
+        after = next(broker for broker in cluster.brokers if broker is not before)
+        outcome = self.java(proxy, [f"persistent://{topic}"], proxy=url, n=100, unload=cluster.move_url(topic, after))
+        self.assert_all_came_back(outcome, [f"persistent://{topic}"])
+        moved = [(e["from_url_tls"], e["to_url_tls"]) for e in self.events(proxy) if e["event"] == "moved"]
+        self.assertEqual([(first, self.owner_url(cluster, f"persistent://{topic}"))], moved)
+        self.assertNotEqual(*moved[0])
+
+    def test_no_certificate(self) -> None:
+        """A name that the proxy has no certificate for is refused, and the record says why."""
+        _, proxy, url = self.start(
+            f'[[route]]\nserver_name = "localhost.test"\ntarget = "127.0.0.1:{self.lab.cluster.brokers[0].tls}"\n'
+        )
+        outcome = self.java(
+            proxy, ["persistent://public/default/x"], proxy=url, url="pulsar+ssl://localhost.test:6651", timeout=4
+        )
+        self.failure(outcome)
+        results = {line["result"] for line in proxy.connections()}
+        self.assertEqual({"no_certificate"}, results)

@@ -21,6 +21,7 @@ class AlertTests(SynchronousTestCase):
                 "illegal_parameter": 47,
                 "access_denied": 49,
                 "decode_error": 50,
+                "internal_error": 80,
                 "missing_extension": 109,
                 "unrecognized_name": 112,
             },

@@ -1,0 +1,57 @@
+"""One direction of a relay: what is read from one side and written to the other; how is for the ways to say."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from sniproxy.net.relay import Side
+
+
+class Direction:
+    """Moves bytes from one side to the other; how they are moved is for subclasses to say.
+
+    @ivar moved: bytes written to the destination.
+    @ivar eof: the source has ended.
+    @ivar ended: the destination has been told so, behind all bytes.
+    @ivar blocked: the source is not read because the destination takes no more.
+    """
+
+    __slots__ = ("_head", "blocked", "ended", "eof", "moved", "source", "target")
+
+    def __init__(self, source: Side, target: Side, head: bytes) -> None:
+        self.source = source
+        self.target = target
+        self.moved = 0
+        self.ended = False
+        self.eof = False
+        self.blocked = False
+        self._head: bytes | memoryview = head  # sent before anything else
+
+    def fill(self) -> int:
+        """Read once from the source and hold it. @return: bytes; 0: the source has ended. @raise OSError: its error."""
+        raise NotImplementedError
+
+    def flush(self) -> int:
+        """Write what is held, once. @return: bytes written. @raise OSError: the destination's error."""
+        count = self.target.sock.send(self._head)
+        self._head = self._head[count:] if count == len(self._head) else memoryview(self._head)[count:]
+        return count
+
+    def holds(self) -> bool:
+        """Bytes were read that are not written yet."""
+        return bool(self._head)
+
+    def finish(self) -> None:
+        """Tell the destination that the source has ended. @raise OSError: it has been reset."""
+        self.target.sock.shutdown(socket.SHUT_WR)
+
+    def release(self) -> None:
+        """Give back what the direction holds of the system's: it will not be used again."""
+
+
+class Way(Protocol):
+    """Makes a direction: the class of one way of moving bytes."""
+
+    def __call__(self, source: Side, target: Side, head: bytes) -> Direction: ...

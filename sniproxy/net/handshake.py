@@ -1,0 +1,92 @@
+"""Waiting for a TLS handshake, of either side."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from sniproxy.net.descriptor import WAIT, SocketDescriptor, pending_error
+from sniproxy.net.tlssocket import TLSSocket
+
+
+class HandshakeError(Exception):
+    """The handshake has failed; the message says why."""
+
+
+class Handshake(SocketDescriptor):
+    """Drives one socket's handshake. The socket stays its owner's.
+
+    @param seconds: the handshake's deadline, counted from now.
+    """
+
+    __slots__ = ("_done", "_finished", "_reactor", "_timer", "_tls")
+
+    def __init__(self, reactor: Any, sock: TLSSocket, seconds: float) -> None:
+        super().__init__(sock)
+        self._tls = sock
+        self._reactor = reactor
+        self._finished = False
+        self._done: Deferred[None] = Deferred(lambda _: self._stop())
+        self._timer = reactor.callLater(seconds, self._fail, f"no TLS handshake within {seconds:g} s")
+
+    def shaken(self) -> Deferred[None]:
+        """Begin. @return: fires when it is done, and sent. @raise HandshakeError: it has failed."""
+        self._reactor.addReader(self)
+        self._step()
+        return self._done
+
+    def doRead(self) -> None:
+        try:
+            more = self._tls.feed()
+        except OSError as error:
+            if error.errno not in WAIT:
+                self._fail(error.strerror)
+            return
+        if more:
+            self._step()
+        else:
+            self._fail("it ended the connection in the TLS handshake")
+
+    def doWrite(self) -> None:
+        try:
+            self._tls.send(b"")
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._fail(error.strerror)
+            return
+        self._reactor.removeWriter(self)
+        if self._finished:
+            self._succeed()
+
+    def connectionLost(self, reason: Failure) -> None:
+        self._fail(pending_error(self.sock).strerror)
+
+    def _step(self) -> None:
+        try:
+            self._finished = self._finished or self._tls.shake()
+        except OSError as error:
+            self._fail(error.strerror)
+            return
+        if self._tls.waiting:
+            self._reactor.addWriter(self)
+        elif self._finished:
+            self._succeed()
+
+    def _succeed(self) -> None:
+        self._stop()
+        if not self._done.called:
+            self._done.callback(None)
+
+    def _fail(self, reason: str | None) -> None:
+        self._stop()
+        if not self._done.called:
+            self._done.errback(HandshakeError(reason or "the connection is broken"))
+
+    def _stop(self) -> None:
+        self._reactor.removeReader(self)
+        self._reactor.removeWriter(self)
+        if self._timer.active():
+            self._timer.cancel()

@@ -1,0 +1,102 @@
+"""TLS that ends at the proxy on purpose: two handshakes in place of one from end to end.
+
+The broker's comes first: no client is let in before the broker behind it is known to be the one that it asked for. The
+name that the client sent is the one that the broker's certificate must have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any
+
+import attrs
+from OpenSSL import SSL
+
+from sniproxy.events import Refusal, Result
+from sniproxy.names import ip_literal
+from sniproxy.net.handshake import Handshake, HandshakeError
+from sniproxy.net.tlssocket import TLSSocket
+from sniproxy.text import bounded
+from sniproxy.tls.choice import choose
+from sniproxy.tls.contexts import BadCertificate, BrokerTLS, faults, server_context, verify
+from sniproxy.tls.pem import Certified
+from sniproxy.wire.alerts import Alert
+
+
+class Shown:
+    """The certificates that clients are shown, one for each name.
+
+    @param now: the time of day, with a time zone.
+    """
+
+    def __init__(self, certificates: Sequence[Certified], now: Callable[[], datetime]) -> None:
+        self._certificates = certificates
+        self._now = now
+        self._contexts: dict[int, SSL.Context] = {}
+
+    def context(self, name: str) -> tuple[SSL.Context, str]:
+        """For a server name: what its connection is made of, and where the certificate stands.
+
+        @raise Refusal: C{no_certificate}.
+        """
+        chosen = choose(self._certificates, name, self._now())
+        if chosen is None:
+            cure = "add one to the folder that the listener's certificates names"
+            raise Refusal(Result.NO_CERTIFICATE, f"no certificate is for this name; {cure}", Alert.UNRECOGNIZED_NAME)
+        context = self._contexts.get(id(chosen))
+        if context is None:
+            context = self._contexts[id(chosen)] = server_context(chosen)
+        return context, chosen.place
+
+
+@attrs.frozen
+class Terminator:
+    """What a listener needs that ends TLS. Both give what is in force now, which changes with the files.
+
+    @ivar shown: for clients. @ivar broker: towards brokers.
+    """
+
+    shown: Callable[[], Shown]
+    broker: Callable[[], BrokerTLS]
+
+    def server_name(self, name: str | None) -> str:
+        """The name of a hello, when both sides can be made for it.
+
+        @raise Refusal: C{no_server_name} or C{no_certificate}.
+        """
+        if name is None or ip_literal(name) is not None:
+            what = "no server name" if name is None else "an IP address for a name"
+            why = f"the hello has {what}: a listener that ends TLS verifies the broker by it; use a dotted name"
+            raise Refusal(Result.NO_SERVER_NAME, why, Alert.UNRECOGNIZED_NAME)
+        self.shown().context(name)
+        return name
+
+
+async def to_broker(reactor: Any, sock: TLSSocket, name: str, seconds: float) -> None:
+    """Our handshake with a broker, whose certificate must be trusted and for this name.
+
+    @raise Refusal: C{upstream_tls_failed}; with an alert when it is the certificate: it will be no better next time.
+    """
+    try:
+        await Handshake(reactor, sock, seconds).shaken()
+        verify(sock.tls, name)
+    except HandshakeError as error:
+        fault = faults(sock.tls)
+        why = f"the TLS handshake with the target failed: {fault or bounded(str(error))}"
+        raise Refusal(Result.UPSTREAM_TLS_FAILED, why, Alert.INTERNAL_ERROR if fault else None) from error
+    except BadCertificate as error:
+        why = f"the target's certificate is refused: {error}"
+        raise Refusal(Result.UPSTREAM_TLS_FAILED, why, Alert.INTERNAL_ERROR) from error
+
+
+async def to_client(reactor: Any, sock: TLSSocket, place: str, seconds: float) -> None:
+    """Our handshake with a client. @param place: where the certificate stands that it is shown.
+
+    @raise Refusal: C{tls_failed}; TLS itself has told the client.
+    """
+    try:
+        await Handshake(reactor, sock, seconds).shaken()
+    except HandshakeError as error:
+        why = f"the TLS handshake with the client failed: {bounded(str(error))} (it was shown {place})"
+        raise Refusal(Result.TLS_FAILED, why) from error

@@ -1,0 +1,37 @@
+"""Which certificate is shown for a server name. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sniproxy.tls.pem import Certified, names
+
+
+def covers(pattern: str, name: str) -> bool:
+    """Whether a name of a certificate is good for a server name (RFC 9525, section 6.3).
+
+    A star is the whole leftmost label, and stands for exactly one label.
+    """
+    if pattern.startswith("*."):
+        first, dot, rest = name.partition(".")
+        return bool(first and dot) and rest == pattern[2:]
+    return pattern == name
+
+
+def choose(shown: Sequence[Certified], name: str, now: datetime) -> Certified | None:
+    """The certificate for a server name; None: none covers it.
+
+    Of several, one that is valid now goes before one that is not, an exact name before a wildcard, and what was issued
+    last before the rest: so that a renewed certificate is taken at once.
+
+    @param name: normalised. @param now: with a time zone.
+    """
+
+    def rank(certified: Certified) -> tuple[bool, bool, datetime]:
+        own = certified.chain[0]
+        valid = own.not_valid_before_utc <= now < own.not_valid_after_utc
+        return valid, name in names(own), own.not_valid_before_utc
+
+    good = [each for each in shown if any(covers(pattern, name) for pattern in names(each.chain[0]))]
+    return max(good, key=rank, default=None)

@@ -1,0 +1,119 @@
+"""PEM text in, certificates and keys out (RFC 7468). Pure: files are read elsewhere."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import TypeAlias
+
+import attrs
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+
+_BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----.*?-----END \1-----", re.DOTALL)
+
+PrivateKey: TypeAlias = (
+    rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey
+)
+"""The kinds of keys that TLS certificates have today."""
+
+
+class BadPEM(Exception):
+    """A file's text cannot be used; the message names the file, the fault and the cure, never what is in it."""
+
+
+@attrs.frozen
+class Certified:
+    """A certificate with its key.
+
+    @ivar chain: its own certificate first, then those above it, as they stand in its file.
+    @ivar place: the file that it stands in, for messages.
+    """
+
+    chain: tuple[x509.Certificate, ...]
+    key: PrivateKey = attrs.field(repr=False)
+    place: str
+
+
+def certificates(place: str, text: bytes) -> list[x509.Certificate]:
+    """All certificates in a file's text, in their order; other blocks are passed over.
+
+    @raise BadPEM: one cannot be read.
+    """
+    found = []
+    for match in _BLOCK.finditer(text):
+        if match[1] in (b"CERTIFICATE", b"X509 CERTIFICATE", b"TRUSTED CERTIFICATE"):
+            try:
+                found.append(x509.load_pem_x509_certificate(match[0]))
+            except ValueError as error:
+                raise BadPEM(f"{place}: a certificate in it cannot be read; export it as PEM again") from error
+    return found
+
+
+def keys(place: str, text: bytes) -> list[PrivateKey]:
+    """All private keys in a file's text. @raise BadPEM: one cannot be read, or is encrypted."""
+    found = []
+    for match in _BLOCK.finditer(text):
+        if not match[1].endswith(b"PRIVATE KEY"):
+            continue
+        try:
+            key = load_pem_private_key(match[0], None)
+        except TypeError as error:
+            cure = "nobody is there to be asked for the passphrase; decrypt it, as with: openssl pkey -in FILE"
+            raise BadPEM(f"{place}: a key in it is encrypted; {cure}") from error
+        except Exception as error:  # UnsupportedAlgorithm is no ValueError
+            raise BadPEM(f"{place}: a private key in it cannot be read; export it as PEM (PKCS#8) again") from error
+        if not isinstance(key, PrivateKey):
+            raise BadPEM(f"{place}: a key in it is of a kind that TLS certificates do not have; use RSA or ECDSA")
+        found.append(key)
+    return found
+
+
+def certified(files: Iterable[tuple[str, bytes]]) -> list[Certified]:
+    """The certificates whose keys are there, too, whatever file either is in.
+
+    In each file the first certificate is somebody's own, and those behind it are the ones above it.
+
+    @param files: pairs of a place and a text.
+    @raise BadPEM: something cannot be read; or a server's or client's certificate comes without its key, which would
+        be seen only when it is asked for. (An authority's, or a self-signed one, may stand there without.)
+    """
+    texts = list(files)
+    by_public = {_public(key.public_key()): key for place, text in texts for key in keys(place, text)}
+    found = []
+    for place, text in texts:
+        chain = certificates(place, text)
+        if not chain:
+            continue
+        key = by_public.get(_public(chain[0].public_key()))
+        if key is not None:
+            found.append(Certified(tuple(chain), key, place))
+        elif not _is_authority(chain[0]) and chain[0].issuer != chain[0].subject:
+            raise BadPEM(f"{place}: no file beside it has the private key of its certificate; put it there")
+    return found
+
+
+def names(certificate: x509.Certificate) -> tuple[str, ...]:
+    """The host names and IP addresses that a certificate is for, in lower case; wildcards as ``*.example.com``.
+
+    Only the subject's alternative names count (RFC 9525, section 6.3), never its common name.
+    """
+    try:
+        alternatives = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (x509.ExtensionNotFound, ValueError):
+        return ()
+    hosts = [name.lower().removesuffix(".") for name in alternatives.get_values_for_type(x509.DNSName)]
+    return (*hosts, *map(str, alternatives.get_values_for_type(x509.IPAddress)))
+
+
+def _public(key: object) -> bytes:
+    encoded: bytes = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)  # type: ignore[attr-defined]
+    return encoded
+
+
+def _is_authority(certificate: x509.Certificate) -> bool:
+    try:
+        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except (x509.ExtensionNotFound, ValueError):
+        return False

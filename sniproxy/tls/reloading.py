@@ -1,0 +1,110 @@
+"""Files that are read again when they change; a bad new version changes nothing, and is told of once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
+
+from twisted.logger import Logger
+
+from sniproxy.tls.pem import BadPEM
+
+log = Logger()
+
+T = TypeVar("T")
+
+EVERY = 1.0
+"""Seconds between two looks at whether files have changed."""
+
+SUFFIXES = (".pem", ".crt", ".cer", ".key")
+"""Of the files that are read in a folder."""
+
+
+class CannotRead(Exception):
+    """A file cannot be read or used; the message names it."""
+
+
+def read(path: str) -> list[tuple[str, bytes]]:
+    """The texts of a file, or of a folder's files for certificates and keys, with their places.
+
+    @raise CannotRead: there is none, or it may not be read.
+    """
+    try:
+        if not os.path.isdir(path):
+            return [(path, _content(path))]
+        places = (os.path.join(path, name) for name in sorted(os.listdir(path)) if name.endswith(SUFFIXES))
+        return [(place, _content(place)) for place in places if os.path.isfile(place)]
+    except OSError as error:
+        raise CannotRead(f"{error.filename or path}: cannot be read: {error.strerror}") from error
+
+
+class Reloaded(Generic[T]):
+    """A value that is made of files.
+
+    @param paths: files and folders that are watched.
+    @param make: reads them, and makes the value.
+    @param seconds: a clock.
+    """
+
+    def __init__(self, paths: Sequence[str], make: Callable[[], T], seconds: Callable[[], float]) -> None:
+        """@raise CannotRead: the value cannot be made."""
+        self._paths = paths
+        self._make = make
+        self._seconds = seconds
+        self._looked = seconds()
+        # Before the reading: what is written meanwhile is a change.
+        self._state = self._look()
+        self._value = self._made()
+
+    def __call__(self) -> T:
+        """The value, made anew when a file has changed since it was made; at most one look a second."""
+        now = self._seconds()
+        if now - self._looked >= EVERY:
+            self._looked = now
+            state = self._look()
+            if state != self._state:
+                self._state = state
+                self._renew()
+        return self._value
+
+    def _renew(self) -> None:
+        where = ", ".join(self._paths)
+        try:
+            self._value = self._made()
+        except CannotRead as error:
+            log.error("{where} has changed, and the old version stays in force: {error}", where=where, error=error)
+        else:
+            log.info("{where} has changed: the new version is in force", where=where)
+
+    def _made(self) -> T:
+        try:
+            return self._make()
+        except BadPEM as error:
+            raise CannotRead(str(error)) from error
+
+    def _look(self) -> list[object]:
+        return [_signature(path) for path in self._paths]
+
+
+def _signature(path: str) -> object:
+    """What changes when a file, a folder's files or what a link leads to change."""
+    try:
+        if not os.path.isdir(path):
+            return _status(path)
+        return sorted((name, _status(os.path.join(path, name))) for name in os.listdir(path))
+    except OSError as error:
+        return error.errno
+
+
+def _status(path: str) -> tuple[int, int, int]:
+    try:
+        status = os.stat(path)
+    except OSError:  # removed in between, or a link to nowhere
+        return (0, 0, 0)
+    return status.st_mtime_ns, status.st_size, status.st_ino
+
+
+def _content(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read()

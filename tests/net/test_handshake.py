@@ -1,0 +1,125 @@
+"""Waiting for a TLS handshake."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from functools import partial
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+
+from sniproxy.net.handshake import Handshake, HandshakeError
+from sniproxy.net.tlssocket import TLSSocket
+from sniproxy.tls.contexts import faults
+from tests.net.support import HandClock, SocketTestCase, connected, in_thread, read_to_end, reset
+from tests.tls.material import CA, NAME, OTHER_CA, accepting, issued, trust
+
+
+class HandshakeTests(SocketTestCase):
+    """Our side as server and as client, against the standard library's and our own."""
+
+    def server(self, clock: Any = reactor, received: bytes = b"") -> tuple[socket.socket, TLSSocket, Handshake]:
+        far, sock = connected()
+        ours = TLSSocket(sock, accepting(issued(NAME)), received)
+        self.addCleanup(far.close)
+        self.addCleanup(ours.close)
+        return far, ours, Handshake(clock, ours, 5.0)
+
+    def client(self) -> tuple[socket.socket, TLSSocket, Handshake]:
+        far, sock = connected()
+        ours = TLSSocket(sock, trust().connection(NAME))
+        self.addCleanup(far.close)
+        self.addCleanup(ours.close)
+        return far, ours, Handshake(reactor, ours, 5.0)
+
+    async def failed(self, shaken: Deferred[None]) -> str:
+        try:
+            await shaken
+        except HandshakeError as error:
+            return str(error)
+        raise self.failureException("the handshake is done")
+
+    async def test_as_server(self) -> None:
+        """The standard library's client gets through, in TLS 1.2 and 1.3, and what it says at once is there."""
+        for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+            far, ours, handshake = self.server()
+            context = ssl.create_default_context()
+            CA.configure_trust(context)
+            context.maximum_version = version
+
+            def talk(context: ssl.SSLContext = context, far: socket.socket = far) -> ssl.SSLSocket:
+                tls = context.wrap_socket(far, server_hostname=NAME)
+                tls.sendall(b"at once")
+                return tls
+
+            talking = in_thread(talk)
+            await handshake.shaken()
+            tls = await talking
+            self.addCleanup(tls.close)
+            self.assertEqual(b"at once", ours.recv(65536))
+            self.assertEqual(version.name, (tls.version() or "").replace(".", "_"))
+
+    async def test_as_client(self) -> None:
+        """The server is asked for the name, and its certificate stands."""
+        far, _, handshake = self.client()
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        CA.issue_cert(NAME).configure_cert(context)
+        asked: list[str | None] = []
+        context.sni_callback = lambda sock, name, context: asked.append(name)
+        shaking = in_thread(partial(context.wrap_socket, far, server_side=True))
+        await handshake.shaken()
+        (await shaking).close()
+        self.assertEqual([NAME], asked)
+
+    async def test_not_trusted(self) -> None:
+        """A certificate of somebody else's is refused, with the reason, and the server is told by an alert."""
+        far, ours, handshake = self.client()
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        OTHER_CA.issue_cert(NAME).configure_cert(context)
+        shaking = self.assertFailure(in_thread(partial(context.wrap_socket, far, server_side=True)), ssl.SSLError)
+        await self.failed(handshake.shaken())
+        self.assertIn("its certificate is not trusted: ", faults(ours.tls) or "")
+        self.assertIn("unknown ca", str(await shaking).lower())
+
+    async def test_refused_by_the_client(self) -> None:
+        """A client that does not trust our certificate says so, in TLS's words."""
+        far, _, handshake = self.server()
+        shaking = in_thread(partial(ssl.create_default_context().wrap_socket, far, server_hostname=NAME))
+        self.assertFailure(shaking, ssl.SSLError)
+        self.assertIn("unknown ca", await self.failed(handshake.shaken()))
+        await shaking
+
+    async def test_not_tls(self) -> None:
+        """What is no handshake fails, with TLS's reason."""
+        far, _, handshake = self.server()
+        far.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        self.assertIn("http request", await self.failed(handshake.shaken()))
+
+    async def test_gone(self) -> None:
+        """A peer that ends or resets the connection in the handshake is told apart."""
+        for leave, why in ((socket.socket.close, "ended the connection"), (reset, "reset")):
+            far, _, handshake = self.server()
+            leave(far)
+            self.assertIn(why, await self.failed(handshake.shaken()))
+
+    async def test_deadline(self) -> None:
+        """A silent peer is given up in time, and the reactor forgets it."""
+        clock = HandClock()
+        far, ours, handshake = self.server(clock)
+        shaken = handshake.shaken()
+        clock.advance(5)
+        self.assertEqual("no TLS handshake within 5 s", await self.failed(shaken))
+        self.assertNotIn(handshake, reactor.getReaders())
+        ours.close()
+        self.assertEqual(b"", await in_thread(read_to_end, far))
+
+    async def test_cancel(self) -> None:
+        """Cancelled, it leaves the reactor."""
+        _, _, handshake = self.server()
+        shaken = handshake.shaken()
+        shaken.addErrback(lambda failure: None)
+        shaken.cancel()
+        await shaken
+        self.assertNotIn(handshake, reactor.getReaders())

@@ -1,0 +1,115 @@
+"""Sockets whose peers speak TLS."""
+
+from __future__ import annotations
+
+import errno
+import socket
+
+from sniproxy.events import Result
+from sniproxy.net.copying import CopyDirection
+from sniproxy.net.relay import Ending
+from sniproxy.net.tlssocket import TLSSocket
+from tests.net import relaycontract
+from tests.net.support import SocketTestCase, connected, in_thread, read_to_end
+from tests.tls.material import NAME, FarTLS, accepting, issued, shake_hands, tls_pair, trust
+
+
+class TLSContractTests(relaycontract.RelayContract):
+    """The relay's contract, where both sides speak TLS with us."""
+
+    way = CopyDirection
+    pair = staticmethod(tls_pair)
+
+    async def test_a_cut_stays_a_cut(self) -> None:
+        """A side that ends without TLS's close_notify ends the other one without it, too; with it, with it."""
+        for cut in (True, False):
+            tunnel = self.tunnel()
+            assert isinstance(tunnel.client, FarTLS)
+            tunnel.client.sendall(b"half a mess")
+            if cut:
+                socket.socket.shutdown(tunnel.client, socket.SHUT_WR)
+            else:
+                tunnel.client.shutdown(socket.SHUT_WR)
+            self.assertEqual(b"half a mess", await in_thread(read_to_end, tunnel.upstream))
+            assert isinstance(tunnel.upstream, FarTLS)
+            self.assertEqual(cut, tunnel.upstream.cut)
+            tunnel.close()
+            self.assertEqual(Ending(Result.OK), await tunnel.done)
+
+    async def test_no_tls_any_more(self) -> None:
+        """Bytes that are no TLS end the tunnel; the record says so in TLS's words."""
+        tunnel = self.tunnel()
+        assert isinstance(tunnel.client, FarTLS)
+        socket.socket.sendall(tunnel.client, b"GET / HTTP/1.1\r\n\r\n")
+        ending = await tunnel.done
+        self.assertEqual(Result.RESET, ending.result)
+        self.assertIn("the client's connection was lost: ", ending.reason)
+
+
+class TLSSocketTests(SocketTestCase):
+    """One socket by itself."""
+
+    def pair(self) -> tuple[FarTLS, TLSSocket]:
+        far, ours = tls_pair(0, "target")
+        assert isinstance(far, FarTLS)
+        assert isinstance(ours, TLSSocket)
+        self.addCleanup(far.close)
+        self.addCleanup(ours.close)
+        return far, ours
+
+    def test_what_came_before(self) -> None:
+        """Bytes that TLS was given before anything was read are received, though the socket has none."""
+        theirs, sock = connected()
+        client, server = trust().connection(NAME), accepting(issued(NAME))
+        shake_hands(client, server)
+        server.send(b"early")
+        ours = TLSSocket(sock, client, server.bio_read(65536))
+        self.addCleanup(ours.close)
+        self.addCleanup(theirs.close)
+        self.assertEqual(b"early", ours.recv(65536))
+        self.assertRaises(BlockingIOError, ours.recv, 65536)
+
+    def test_part_of_a_record(self) -> None:
+        """A record is received when it is whole."""
+        far, ours = self.pair()
+        far.tls.send(b"whole")
+        record = far.tls.bio_read(65536)
+        for at in range(len(record) - 1):
+            socket.socket.sendall(far, record[at : at + 1])
+            self.assertRaises(BlockingIOError, ours.recv, 65536)
+        socket.socket.sendall(far, record[-1:])
+        self.assertEqual(b"whole", ours.recv(65536))
+
+    def test_no_room(self) -> None:
+        """What the socket has no room for waits, and nothing more is taken; an empty send tries again."""
+        far, ours = self.pair()
+        sent = 0
+        while not ours.waiting:
+            sent += ours.send(bytes(65536))
+        self.assertRaises(BlockingIOError, ours.send, b"more")
+        self.assertTrue(0 < ours.waiting < 70_000)
+        got = 0
+        while got < sent:
+            got += len(far.recv(65536))
+            if ours.waiting:
+                try:
+                    ours.send(b"")
+                except BlockingIOError:
+                    pass
+        self.assertEqual((sent, 0), (got, ours.waiting))
+
+    def test_answers_are_bounded(self) -> None:
+        """A peer that makes TLS answer and reads none of it is given up."""
+        far, ours = self.pair()
+        ours._out += bytes(1 << 23)  # more than the kernel takes
+        far.sendall(b"x")
+        error = self.assertRaises(OSError, ours.recv, 65536)
+        self.assertEqual(errno.ENOBUFS, error.errno)
+
+    def test_ended(self) -> None:
+        """After the peer's close_notify nothing is received any more, whatever follows."""
+        far, ours = self.pair()
+        far.sendall(b"last")
+        far.shutdown(socket.SHUT_WR)
+        self.assertEqual((b"last", True, False), (ours.recv(65536), ours.over, ours.cut))
+        self.assertEqual(b"", ours.recv(65536))

@@ -1,0 +1,267 @@
+"""TLS that ends at the proxy: two handshakes, names verified on both sides, and every way to fail."""
+
+from __future__ import annotations
+
+import json
+import socket
+import ssl
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import trustme
+
+from sniproxy.events import Connection, Result
+from sniproxy.pulsar import commands_pb2 as pb
+from sniproxy.pulsar.commands import write
+from sniproxy.wire.alerts import Alert, fatal_alert
+from tests.hellos import hello
+from tests.net.support import HandClock, SocketTestCase, in_thread, read_exactly, read_to_end
+from tests.proxies import Backend, Proxy
+from tests.tls.material import CA, NAME, OTHER_CA, folder, pem
+
+
+class TerminatingCase(SocketTestCase):
+    """A proxy that ends TLS: it shows certificates of CA, and trusts brokers of OTHER_CA."""
+
+    def start(self, *, names: tuple[str, ...] = (NAME,), own: bool = False, clock: Any = None, more: str = "") -> Proxy:
+        self.files = folder(Path(self.mktemp()), shown_pem=pem(*names))
+        trust = folder(Path(self.mktemp()), ca_pem=OTHER_CA.cert_pem.bytes(), own_pem=pem("proxy.test", ca=OTHER_CA))
+        self.backend = Backend(self)
+        text = (
+            '[[listener]]\nendpoint = "tcp:0:interface=127.0.0.1"\nname = "public"\n'
+            f'certificates = "{self.files.resolve()}"\nupstream_trust = "{trust.resolve()}/ca.pem"\n'
+            + (f'upstream_certificate = "{trust.resolve()}/own.pem"\n' if own else "")
+            + f'{more}\n[[route]]\nserver_name = "*.pulsar.test"\ntarget = "{self.backend.address}"\n'
+        )
+        return Proxy(self, text, clock) if clock is not None else Proxy(self, text)
+
+    def accept(
+        self,
+        *names: str,
+        ca: trustme.CA = OTHER_CA,
+        want_certificate: bool = False,
+        asked: list[str | None] | None = None,
+    ) -> ssl.SSLSocket:
+        """As the broker. @param asked: takes the server name."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        ca.issue_cert(*(names or (NAME,))).configure_cert(context)
+        if want_certificate:
+            context.verify_mode = ssl.CERT_REQUIRED
+            OTHER_CA.configure_trust(context)
+        if asked is not None:
+            context.sni_callback = lambda sock, name, context: asked.append(name)
+        return context.wrap_socket(self.backend.accept(), server_side=True)
+
+    def client(self, proxy: Proxy, name: str = NAME, ca: trustme.CA = CA) -> ssl.SSLSocket:
+        context = ssl.create_default_context()
+        ca.configure_trust(context)
+        return context.wrap_socket(proxy.connect(), server_hostname=name)
+
+
+class TunnelTests(TerminatingCase):
+    """Tunnels that are encrypted twice."""
+
+    async def test_both_ways(self) -> None:
+        """Bytes cross in both directions; both sides' names are verified; the record counts plaintext."""
+        proxy = self.start()
+        asked: list[str | None] = []
+        accepting = in_thread(partial(self.accept, asked=asked))
+        client = await in_thread(self.client, proxy)
+        broker = await accepting
+        client.sendall(b"question")
+        self.assertEqual(b"question", await in_thread(read_exactly, broker, 8))
+        broker.sendall(b"answer")
+        self.assertEqual(b"answer", await in_thread(read_exactly, client, 6))
+        (live,) = proxy.service._live
+        self.assertEqual("open", live.state)
+        client.close()
+        broker.close()
+        record = await proxy.ended()
+        self.assertEqual((Result.OK, NAME, "*.pulsar.test"), (record.result, record.server_name, record.route))
+        self.assertEqual((8, 6), (record.bytes_up, record.bytes_down))
+        self.assertEqual([NAME], asked)
+
+    async def test_our_certificate(self) -> None:
+        """A broker that wants a certificate gets the proxy's."""
+        proxy = self.start(own=True)
+        accepting = in_thread(partial(self.accept, want_certificate=True))
+        client = await in_thread(self.client, proxy)
+        with client, await accepting as broker:
+            subject = dict(broker.getpeercert() or {})["subjectAltName"]
+            self.assertEqual((("DNS", "proxy.test"),), subject)
+        await proxy.ended()
+
+    async def test_certificate_by_name(self) -> None:
+        """Each name is shown the certificate that covers it."""
+        proxy = self.start()
+        folder(self.files, other_pem=pem("other.pulsar.test"))
+        proxy = self.restart(proxy)
+        for number, name in enumerate((NAME, "other.pulsar.test")):
+            accepting = in_thread(self.accept, name)
+            with await in_thread(self.client, proxy, name) as client, await accepting:
+                self.assertEqual((("DNS", name),), dict(client.getpeercert() or {})["subjectAltName"])
+            await proxy.ended(number)
+
+    def restart(self, proxy: Proxy) -> Proxy:
+        """A second proxy with the same files."""
+        configuration = proxy.service.configuration
+        (listener,) = configuration.listeners
+        assert listener.termination is not None
+        text = (
+            '[[listener]]\nendpoint = "tcp:0:interface=127.0.0.1"\nname = "public"\n'
+            f'certificates = "{listener.termination.certificates}"\nupstream_trust = "{listener.termination.trust}"\n'
+            f'[[route]]\nserver_name = "*.pulsar.test"\ntarget = "{self.backend.address}"\n'
+        )
+        return Proxy(self, text)
+
+    async def test_reload(self) -> None:
+        """A certificate that is renewed is shown to the next client; a broken one changes nothing."""
+        clock = HandClock()
+        proxy = self.start(clock=clock)
+        seen = []
+        for number, renew in enumerate((None, pem(NAME, "renewed.test"), b"broken")):
+            if renew is not None:
+                (self.files / "shown.pem").write_bytes(renew)
+                clock.advance(1)
+            accepting = in_thread(self.accept)
+            with await in_thread(self.client, proxy) as client, await accepting:
+                seen.append(len(dict(client.getpeercert() or {})["subjectAltName"]))
+            await proxy.ended(number)
+        self.assertEqual([1, 2, 2], seen)
+
+    async def test_inspected(self) -> None:
+        """With inspect, what passes is read: the lookup is an event of its own."""
+        path = Path(self.mktemp()).resolve()
+        proxy = self.start(more=f'inspect = "pulsar"\n[inspect_log]\npath = "{path}"\n')
+        accepting = in_thread(self.accept)
+        client = await in_thread(self.client, proxy)
+        broker = await accepting
+        client.sendall(
+            write(pb.CommandConnect(client_version="test", auth_method_name="token"))
+            + write(pb.CommandLookupTopic(topic="persistent://a/b/c", request_id=1))
+        )
+        await in_thread(broker.recv, 65536)
+        answer = pb.CommandLookupTopicResponse(
+            brokerServiceUrlTls="pulsar+ssl://broker-1.pulsar.test:6651",
+            response=pb.CommandLookupTopicResponse.Connect,
+            request_id=1,
+        )
+        broker.sendall(write(answer))
+        await in_thread(client.recv, 65536)
+        client.close()
+        broker.close()
+        await proxy.ended()
+        side = proxy.service._side
+        assert side is not None and side.inspector is not None
+        (entry,) = side.inspector.ledger.topics()
+        self.assertEqual(NAME, entry.service)
+        await proxy.service.stopService()
+        events = {event["event"]: event for event in map(json.loads, path.read_text().splitlines())}
+        self.assertEqual(
+            ("persistent://a/b/c", "connect", None, "pulsar+ssl://broker-1.pulsar.test:6651"),
+            tuple(events["lookup"][key] for key in ("topic", "response", "broker_url", "broker_url_tls")),
+        )
+
+
+class RefusalTests(TerminatingCase):
+    """What the client is told, and what the record says."""
+
+    async def refused(self, proxy: Proxy, data: bytes, alert: Alert | None) -> Connection:
+        number = len(proxy.records)
+        with proxy.connect() as client:
+            client.sendall(data)
+            expected = b"" if alert is None else fatal_alert(alert)
+            self.assertEqual(expected, await in_thread(read_to_end, client))
+        return await proxy.ended(number)
+
+    async def test_no_certificate(self) -> None:
+        """A name that no certificate covers is refused before anybody is dialled."""
+        proxy = self.start()
+        record = await self.refused(proxy, hello(name="broker-9.pulsar.test"), Alert.UNRECOGNIZED_NAME)
+        self.assertEqual((Result.NO_CERTIFICATE, None), (record.result, record.target))
+        self.assertIn("add one to the folder", record.reason)
+
+    async def test_no_name(self) -> None:
+        """Without a name, or with an address for one, there is nothing to verify the broker by."""
+        proxy = self.start(
+            more='[no_server_name]\ntarget = "127.0.0.1:9"\n[[route]]\nserver_name = "10.0.0.7"\ntarget = "127.0.0.1:9"'
+        )
+        for name in (None, "10.0.0.7"):
+            record = await self.refused(proxy, hello(name=name), Alert.UNRECOGNIZED_NAME)
+            self.assertEqual(Result.NO_SERVER_NAME, record.result)
+            self.assertIn("use a dotted name", record.reason)
+
+    async def test_broker_is_another(self) -> None:
+        """A broker's certificate for other names, or of somebody else's, ends in an alert, and the record names why."""
+        for names, ca, why in (
+            (("other.test",), OTHER_CA, f"its certificate is not for {NAME}; it names other.test"),
+            ((NAME,), CA, "its certificate is not trusted: its issuer is not in the trust file"),
+        ):
+            proxy = self.start()
+            accepting = in_thread(partial(self.accept, *names, ca=ca))
+            accepting.addBoth(lambda result: result.close() if isinstance(result, ssl.SSLSocket) else None)
+            record = await self.refused(proxy, hello(), Alert.INTERNAL_ERROR)
+            self.assertEqual(Result.UPSTREAM_TLS_FAILED, record.result)
+            self.assertIn(why, record.reason)
+            await accepting
+
+    async def test_broker_without_tls(self) -> None:
+        """A target that speaks no TLS, or leaves, is a plain close: it may be better next time."""
+        proxy = self.start()
+
+        def answer(data: bytes) -> None:
+            with self.backend.accept() as broker:
+                broker.recv(1)
+                broker.sendall(data)
+                broker.shutdown(socket.SHUT_WR)
+                read_to_end(broker)
+
+        for data, why in ((b"HTTP/1.1 400 Bad Request\r\n\r\n", "wrong version number"), (b"", "ended the connection")):
+            answering = in_thread(answer, data)
+            record = await self.refused(proxy, hello(), None)
+            self.assertEqual(Result.UPSTREAM_TLS_FAILED, record.result)
+            self.assertIn(why, record.reason)
+            await answering
+
+    async def test_client_does_not_trust_us(self) -> None:
+        """A client that refuses our certificate: the record says so, and names the file."""
+        proxy = self.start()
+        accepting = in_thread(self.accept)
+        await self.assertFailure(in_thread(partial(self.client, proxy, ca=OTHER_CA)), ssl.SSLError)
+        record = await proxy.ended()
+        self.assertEqual(Result.TLS_FAILED, record.result)
+        self.assertIn("unknown ca", record.reason)
+        self.assertIn("shown.pem", record.reason)
+        (await accepting).close()
+
+    async def test_silent_client(self) -> None:
+        """A client that says hello and no more is given up in time, its broker too."""
+        clock = HandClock()
+        proxy = self.start(clock=clock)
+        accepting = in_thread(self.accept)
+        with proxy.connect() as client:
+            client.sendall(hello())
+            broker = await accepting
+            await in_thread(client.recv, 1)  # our side of the handshake: it waits for the client's
+            (live,) = proxy.service._live
+            self.assertEqual("handshake", live.state)
+            clock.advance(5)
+            await in_thread(read_to_end, client)
+            self.assertEqual(b"", await in_thread(broker.recv, 1))
+            broker.close()
+        record = await proxy.ended()
+        self.assertEqual(Result.TLS_FAILED, record.result)
+        self.assertIn("no TLS handshake within 5 s", record.reason)
+
+    async def test_stopped(self) -> None:
+        """Stopped in a handshake, both sides are closed."""
+        proxy = self.start()
+        with proxy.connect() as client:
+            client.sendall(hello())
+            with await in_thread(self.backend.accept) as broker:
+                await in_thread(broker.recv, 1)
+                await proxy.service.stopService()
+                await in_thread(read_to_end, broker)
+            await in_thread(read_to_end, client)
+        self.assertEqual(Result.SHUTDOWN, (await proxy.ended()).result)

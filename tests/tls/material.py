@@ -1,0 +1,143 @@
+"""Certificates for tests, made by trustme, and far ends that speak TLS."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import Any
+
+import trustme
+from OpenSSL import SSL
+
+from sniproxy.net.tlssocket import TLSSocket
+from sniproxy.tls.contexts import BrokerTLS, server_context
+from sniproxy.tls.pem import Certified, certificates, certified
+from tests.net.support import connected
+
+NAME = "broker-1.pulsar.test"
+
+CA = trustme.CA(key_type=trustme.KeyType.ECDSA)
+OTHER_CA = trustme.CA(key_type=trustme.KeyType.ECDSA)
+
+
+def pem(*names: str, ca: trustme.CA = CA, **options: Any) -> bytes:
+    """A certificate for these names with its key, in one PEM text."""
+    issued = ca.issue_cert(*names, key_type=trustme.KeyType.ECDSA, **options)
+    text: bytes = issued.private_key_and_cert_chain_pem.bytes()
+    return text
+
+
+def issued(*names: str, ca: trustme.CA = CA, **options: Any) -> Certified:
+    """The same, read."""
+    (one,) = certified([("test.pem", pem(*names, ca=ca, **options))])
+    return one
+
+
+def trust(ca: trustme.CA = CA) -> BrokerTLS:
+    """Our side towards brokers of this authority."""
+    return BrokerTLS(certificates("ca.pem", ca.cert_pem.bytes()))
+
+
+def folder(path: Path, **files: bytes) -> Path:
+    """A folder with these files; an underscore stands for the dot before the ending."""
+    path.mkdir(exist_ok=True)
+    for name, content in files.items():
+        (path / ".".join(name.rsplit("_", 1))).write_bytes(content)
+    return path
+
+
+class FarTLS(socket.socket):
+    """The far end of a connection: a blocking socket that speaks TLS, for code that knows nothing of it.
+
+    @ivar cut: the peer ended its side without close_notify.
+    """
+
+    def __init__(self, sock: socket.socket, tls: SSL.Connection) -> None:
+        timeout = sock.gettimeout()
+        super().__init__(sock.family, sock.type, sock.proto, fileno=sock.detach())
+        self.settimeout(timeout)
+        self.tls = tls
+        self.cut = False
+        self._out = bytearray()
+
+    def send(self, data: Any, flags: int = 0, /) -> int:
+        self._flush()
+        self.tls.sendall(data)  # send takes one record
+        self._collect()
+        try:
+            self._flush()
+        except (BlockingIOError, TimeoutError):
+            pass
+        return len(data)
+
+    def sendall(self, data: Any, flags: int = 0, /) -> None:
+        for at in range(0, len(data), 65536):
+            self.send(data[at : at + 65536])
+        self._flush()
+
+    def recv(self, size: int, flags: int = 0, /) -> bytes:
+        if flags:
+            return super().recv(size, flags)
+        while True:
+            try:
+                return self.tls.recv(size)
+            except SSL.WantReadError:
+                data = super().recv(65536)
+                if not data:
+                    self.cut = True
+                    return b""
+                self.tls.bio_write(data)
+            except SSL.ZeroReturnError:
+                return b""
+
+    def shutdown(self, how: int, /) -> None:
+        self.tls.shutdown()
+        self._collect()
+        self._flush()
+        super().shutdown(how)
+
+    def _collect(self) -> None:
+        try:
+            while True:
+                self._out += self.tls.bio_read(65536)
+        except SSL.WantReadError:
+            pass
+
+    def _flush(self) -> None:
+        while self._out:
+            count = super().send(self._out)
+            del self._out[:count]
+
+
+def accepting(shown: Certified) -> SSL.Connection:
+    """A server's half."""
+    connection = SSL.Connection(server_context(shown), None)
+    connection.set_accept_state()
+    return connection
+
+
+def shake_hands(one: SSL.Connection, other: SSL.Connection) -> None:
+    """Both halves' handshake, in memory."""
+    done = {one: False, other: False}
+    while not all(done.values()):
+        for half, far in ((one, other), (other, one)):
+            try:
+                half.do_handshake()
+                done[half] = True
+            except SSL.WantReadError:
+                pass
+            try:
+                while True:
+                    far.bio_write(half.bio_read(65536))
+            except SSL.WantReadError:
+                pass
+
+
+def tls_pair(buffers: int, side: str) -> tuple[socket.socket, socket.socket]:
+    """A far end and our end that speak TLS: we are the client's server, and the target's client."""
+    far, ours = connected(buffers)
+    server, client = accepting(issued(NAME)), trust().connection(NAME)
+    shake_hands(client, server)
+    if side == "client":
+        return FarTLS(far, client), TLSSocket(ours, server)
+    return FarTLS(far, server), TLSSocket(ours, client)

@@ -1,0 +1,98 @@
+"""Both sides of TLS, in memory."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from OpenSSL import SSL
+from twisted.trial.unittest import SynchronousTestCase
+
+from sniproxy.tls.contexts import BadCertificate, BrokerTLS, described, faults, verify, why
+from sniproxy.tls.pem import Certified, certificates
+from tests.tls.material import CA, NAME, OTHER_CA, accepting, issued, shake_hands, trust
+
+
+class BrokerTests(SynchronousTestCase):
+    """Whom we talk to."""
+
+    def fault(self, shown: Certified, tls: BrokerTLS | None = None) -> str:
+        client = (tls or trust()).connection(NAME)
+        self.assertRaises(SSL.Error, shake_hands, client, accepting(shown))
+        return faults(client) or ""
+
+    def test_good(self) -> None:
+        """A trusted certificate for the name; the server is asked for it by SNI."""
+        client, server = trust().connection(NAME), accepting(issued("x.test", NAME))
+        shake_hands(client, server)
+        verify(client, NAME)
+        self.assertEqual(NAME.encode(), server.get_servername())
+        self.assertIsNone(faults(client))
+
+    def test_wrong_name(self) -> None:
+        """A trusted certificate for other names is refused, with those; so is one that has only a wildcard above."""
+        for names in (("other.test",), ("*.test",)):
+            client = trust().connection(NAME)
+            shake_hands(client, accepting(issued(*names)))
+            error = self.assertRaises(BadCertificate, verify, client, NAME)
+            self.assertEqual(f"its certificate is not for {NAME}; it names {names[0]}", str(error))
+
+    def test_address(self) -> None:
+        """An address is held against the addresses of the certificate, and is not sent."""
+        client, server = trust().connection("127.0.0.1"), accepting(issued("127.0.0.1"))
+        shake_hands(client, server)
+        verify(client, "127.0.0.1")
+        self.assertIsNone(server.get_servername())
+        self.assertRaises(BadCertificate, verify, client, "127.0.0.2")
+
+    def test_not_trusted(self) -> None:
+        """Each fault of a chain is told in words."""
+        now = datetime.now(UTC)
+        expired = issued(NAME, not_before=now - timedelta(days=9), not_after=now - timedelta(days=1))
+        early = issued(NAME, not_before=now + timedelta(days=1), not_after=now + timedelta(days=9))
+        for shown, what in (
+            (expired, "it has expired"),
+            (early, "it is not valid yet"),
+            (issued(NAME, ca=OTHER_CA), "its issuer is not in the trust file"),
+        ):
+            self.assertIn(f"its certificate is not trusted: {what}", self.fault(shown))
+
+    def test_own_certificate_trusted(self) -> None:
+        """What is trusted may be the broker's own certificate."""
+        shown = issued(NAME, ca=OTHER_CA)
+        client = BrokerTLS([shown.chain[0]]).connection(NAME)
+        shake_hands(client, accepting(shown))
+        verify(client, NAME)
+
+    def test_shown(self) -> None:
+        """A broker that wants a certificate gets ours."""
+        own = issued("client.test")
+        client = BrokerTLS(certificates("ca.pem", CA.cert_pem.bytes()), own).connection(NAME)
+        context = SSL.Context(SSL.TLS_SERVER_METHOD)
+        wanted = issued(NAME)
+        context.use_certificate(wanted.chain[0])
+        context.use_privatekey(wanted.key)
+        context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, lambda *_: True)
+        server = SSL.Connection(context, None)
+        server.set_accept_state()
+        shake_hands(client, server)
+        self.assertEqual("it names client.test", described(server))
+
+    def test_described(self) -> None:
+        """Many names are cut, and no certificate names nobody."""
+        client = trust().connection(NAME)
+        self.assertEqual("it names no host", described(client))
+        shake_hands(client, accepting(issued(*(f"{n}.test" for n in range(7)))))
+        self.assertIn("and 2 more", described(client))
+
+    def test_why(self) -> None:
+        """OpenSSL's reasons, once each; an error without one has words, too."""
+        self.assertEqual("a, b", why(SSL.Error([("lib", "", "a"), ("lib", "", "b"), ("lib", "", "a")])))
+        self.assertEqual("the TLS connection failed", why(SSL.Error()))
+
+    def test_versions(self) -> None:
+        """TLS 1.1 is not spoken."""
+        context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+        context.set_max_proto_version(SSL.TLS1_1_VERSION)
+        client = SSL.Connection(context, None)
+        client.set_connect_state()
+        self.assertRaises(SSL.Error, shake_hands, client, accepting(issued(NAME)))

@@ -1,0 +1,111 @@
+"""PEM text in, certificates and keys out."""
+
+from __future__ import annotations
+
+import trustme
+from cryptography.hazmat.primitives.asymmetric import dsa
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from sniproxy.tls.pem import BadPEM, certificates, certified, keys, names
+from tests.tls.material import CA, NAME, issued, pem
+
+
+def apart(*hosts: str) -> tuple[bytes, bytes]:
+    """A certificate's text and its key's."""
+    made = CA.issue_cert(*hosts)
+    return b"".join(blob.bytes() for blob in made.cert_chain_pems), made.private_key_pem.bytes()
+
+
+class CertifiedTests(SynchronousTestCase):
+    """certified: certificates that have their keys."""
+
+    def test_together_and_apart(self) -> None:
+        """The key may stand in the certificate's file or in any other, before or behind it."""
+        certificate, key = apart(NAME)
+        for files in (
+            [("a.pem", certificate + key)],
+            [("a.pem", key + certificate)],
+            [("a.pem", certificate), ("b.key", key)],
+            [("0.key", key), ("a.pem", certificate), ("more.pem", pem("other.test"))],
+        ):
+            found = certified(files)
+            self.assertEqual((NAME,), names(found[0].chain[0]))
+            self.assertEqual("a.pem", found[0].place)
+
+    def test_chain(self) -> None:
+        """The certificates behind the first one are the chain above it."""
+        between = CA.create_child_ca()
+        made = between.issue_cert(NAME)
+        text = b"".join(blob.bytes() for blob in made.cert_chain_pems)
+        (found,) = certified([("a.pem", text), ("a.key", made.private_key_pem.bytes())])
+        self.assertEqual(2, len(found.chain))
+        self.assertEqual(found.chain[0].issuer, found.chain[1].subject)
+
+    def test_authorities_need_no_key(self) -> None:
+        """An authority's certificate may lie in the same folder."""
+        found = certified([("ca.pem", CA.cert_pem.bytes()), ("a.pem", pem(NAME))])
+        self.assertEqual(["a.pem"], [each.place for each in found])
+
+    def test_key_missing(self) -> None:
+        """A server's certificate without its key is told, by its file."""
+        certificate, _ = apart(NAME)
+        error = self.assertRaises(BadPEM, certified, [("a.pem", certificate), ("b.pem", pem("b.test"))])
+        self.assertIn("a.pem: no file beside it has the private key", str(error))
+
+    def test_encrypted(self) -> None:
+        """An encrypted key is told, with the cure and without a byte of it."""
+        key = load_pem_private_key(apart(NAME)[1], None)
+        text = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret"))
+        error = self.assertRaises(BadPEM, keys, "a.key", text)
+        self.assertIn("a.key: a key in it is encrypted; ", str(error))
+        self.assertIn("openssl pkey", str(error))
+
+    def test_kinds(self) -> None:
+        """A key that no TLS certificate of today has is refused."""
+        text = dsa.generate_private_key(1024).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        self.assertIn("use RSA or ECDSA", str(self.assertRaises(BadPEM, keys, "a.key", text)))
+        rsa = CA.issue_cert(NAME, key_type=trustme.KeyType.RSA)
+        self.assertEqual(1, len(certified([("a.pem", rsa.private_key_and_cert_chain_pem.bytes())])))
+
+    def test_broken(self) -> None:
+        """A block that cannot be read is told, by its file."""
+        for label, reader in ((b"CERTIFICATE", certificates), (b"PRIVATE KEY", keys)):
+            text = b"-----BEGIN " + label + b"-----\nAAAA\n-----END " + label + b"-----\n"
+            self.assertIn("a.pem: ", str(self.assertRaises(BadPEM, reader, "a.pem", text)))
+
+    def test_key_does_not_show(self) -> None:
+        """What is printed of a certified one has no key."""
+        self.assertNotIn("key=", repr(issued(NAME)))
+
+    @given(st.binary(max_size=300))
+    def test_any_bytes(self, text: bytes) -> None:
+        """Whatever a file holds: an answer, or the one exception."""
+        whole = b"-----BEGIN CERTIFICATE-----\n" + text + b"\n-----END CERTIFICATE-----\n"
+        for content in (text, whole, whole.replace(b"CERTIFICATE", b"EC PRIVATE KEY")):
+            try:
+                certified([("a.pem", content)])
+            except BadPEM:
+                pass
+
+
+class NamesTests(SynchronousTestCase):
+    """names: whom a certificate is for."""
+
+    def test_names(self) -> None:
+        """Host names in lower case, wildcards and addresses; the common name does not count."""
+        found = names(issued("A.Test", "*.w.test", "127.0.0.1", "::1", common_name="cn.test").chain[0])
+        self.assertEqual({"a.test", "*.w.test", "127.0.0.1", "::1"}, set(found))
+
+    def test_none(self) -> None:
+        """A certificate without alternative names is for nobody."""
+        (ca,) = certificates("ca.pem", CA.cert_pem.bytes())
+        self.assertEqual((), names(ca))

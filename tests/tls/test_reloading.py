@@ -1,0 +1,117 @@
+"""Files that are read again when they change."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from sniproxy.tls.pem import BadPEM
+from sniproxy.tls.reloading import EVERY, CannotRead, Reloaded, read
+
+
+class ReadTests(SynchronousTestCase):
+    """read: a file, or a folder's files."""
+
+    def test_file(self) -> None:
+        """A file of any name."""
+        path = Path(self.mktemp())
+        path.write_bytes(b"text")
+        self.assertEqual([(str(path), b"text")], read(str(path)))
+
+    def test_folder(self) -> None:
+        """A folder's files for certificates and keys, in order; a pipe among them is not waited for."""
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        for name in ("b.key", "a.pem", "c.crt", "readme.txt"):
+            (folder / name).write_bytes(name.encode())
+        os.mkfifo(folder / "pipe.pem")
+        self.assertEqual([b"a.pem", b"b.key", b"c.crt"], [text for _, text in read(str(folder))])
+
+    def test_missing(self) -> None:
+        """What is not there is told by its path."""
+        self.assertIn("nowhere.pem: cannot be read: ", str(self.assertRaises(CannotRead, read, "nowhere.pem")))
+
+
+class ReloadedTests(SynchronousTestCase):
+    """Reloaded: a value made of files."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.path = Path(self.mktemp())
+        self.path.write_text("one")
+        self.made = 0
+
+    def make(self) -> str:
+        self.made += 1
+        text = self.path.read_text()
+        if text.startswith("bad"):
+            raise BadPEM(f"{self.path}: bad")
+        return text
+
+    def reloaded(self, path: Path | None = None) -> Reloaded[str]:
+        return Reloaded([str(path or self.path)], self.make, self.clock.seconds)
+
+    def test_change(self) -> None:
+        """A change is seen, by one look a second; without a change nothing is read."""
+        value = self.reloaded()
+        self.path.write_text("two!")
+        self.assertEqual("one", value())
+        self.clock.advance(EVERY)
+        self.assertEqual(("two!", 2), (value(), self.made))
+        self.clock.advance(EVERY)
+        self.assertEqual(("two!", 2), (value(), self.made))
+
+    def test_replaced(self) -> None:
+        """A file that is renamed into its place is a change, though its size and time are the same."""
+        value = self.reloaded()
+        status = self.path.stat()
+        other = Path(self.mktemp())
+        other.write_text("two")
+        os.utime(other, ns=(status.st_atime_ns, status.st_mtime_ns))
+        other.rename(self.path)
+        self.clock.advance(EVERY)
+        self.assertEqual("two", value())
+
+    def test_bad(self) -> None:
+        """A bad new version changes nothing and is told once; a good one is taken."""
+        value = self.reloaded()
+        self.path.write_text("bad one")
+        for _ in range(3):
+            self.clock.advance(EVERY)
+            self.assertEqual("one", value())
+        self.assertEqual(2, self.made)
+        self.path.write_text("good again")
+        self.clock.advance(EVERY)
+        self.assertEqual("good again", value())
+
+    def test_gone(self) -> None:
+        """Without its file the value stays."""
+        value = Reloaded([str(self.path)], lambda: read(str(self.path))[0][1].decode(), self.clock.seconds)
+        self.path.unlink()
+        self.clock.advance(EVERY)
+        self.assertEqual("one", value())
+
+    def test_folder_and_links(self) -> None:
+        """A folder's new file, and a link that leads elsewhere, are changes."""
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        value = self.reloaded(folder)
+        (folder / "link").symlink_to(self.path.resolve())
+        self.clock.advance(EVERY)
+        value()
+        self.assertEqual(2, self.made)
+        other = Path(self.mktemp()).resolve()
+        other.write_text("elsewhere")
+        (folder / "link").unlink()
+        (folder / "link").symlink_to(other)
+        self.clock.advance(EVERY)
+        value()
+        self.assertEqual(3, self.made)
+
+    def test_at_first(self) -> None:
+        """What is bad at first is an error."""
+        self.path.write_text("bad")
+        self.assertRaises(CannotRead, self.reloaded)
