@@ -132,6 +132,10 @@ class TerminatedTests(InspectorTestCase):
             f"pulsar+ssl://127.0.0.1:{port}",
         )
 
+    def run_java(self, proxy: Proxy, ends: str, topics: list[str], **more: object) -> Outcome:
+        """The Java client, through the listener that ends TLS."""
+        return clients.run(clients.java_client({**self.options(proxy), "proxy": ends, **more}, topics))
+
     def owner_url(self, cluster: Cluster, topic: str) -> str:
         """Where the admin API says that the topic is, for clients that come by TLS."""
         answer = cluster.admin("GET", f"/lookup/v2/topic/{without_time(topic)}?listenerName=external")
@@ -156,14 +160,15 @@ class TerminatedTests(InspectorTestCase):
         """The Java client in proxy mode, host names verified on both sides."""
         cluster, proxy, url = self.start()
         topics = list(cluster.topic_of_each("public/default/ended-java").values())
-        self.check(self.java(proxy, topics, proxy=url), cluster, proxy, topics)
+        self.check(self.run_java(proxy, url, topics), cluster, proxy, topics)
 
     def test_python(self) -> None:
         """The Python client."""
         require(parts=["python"])
         cluster, proxy, url = self.start()
         topics = list(cluster.topic_of_each("public/default/ended-python").values())
-        self.check(self.python(proxy, topics, proxy=url), cluster, proxy, topics)
+        outcome = clients.run(clients.python_client(self.options(proxy) | {"proxy": url}, topics))
+        self.check(outcome, cluster, proxy, topics)
 
     def test_move(self) -> None:
         """A topic moves while messages are sent: events say what the admin API says, before and after."""
@@ -172,7 +177,7 @@ class TerminatedTests(InspectorTestCase):
         before = cluster.owner(topic)
         first = self.owner_url(cluster, f"persistent://{topic}")
         after = next(broker for broker in cluster.brokers if broker is not before)
-        outcome = self.java(proxy, [f"persistent://{topic}"], proxy=url, n=100, unload=cluster.move_url(topic, after))
+        outcome = self.run_java(proxy, url, [f"persistent://{topic}"], n=100, unload=cluster.move_url(topic, after))
         self.assert_all_came_back(outcome, [f"persistent://{topic}"])
         moved = [(e["from_url_tls"], e["to_url_tls"]) for e in self.events(proxy) if e["event"] == "moved"]
         self.assertEqual([(first, self.owner_url(cluster, f"persistent://{topic}"))], moved)
@@ -183,8 +188,8 @@ class TerminatedTests(InspectorTestCase):
         _, proxy, url = self.start(
             f'[[route]]\nserver_name = "localhost.test"\ntarget = "127.0.0.1:{self.lab.cluster.brokers[0].tls}"\n'
         )
-        outcome = self.java(
-            proxy, ["persistent://public/default/x"], proxy=url, url="pulsar+ssl://localhost.test:6651", timeout=4
+        outcome = self.run_java(
+            proxy, url, ["persistent://public/default/x"], url="pulsar+ssl://localhost.test:6651", timeout=4
         )
         self.failure(outcome)
         results = {line["result"] for line in proxy.connections()}
