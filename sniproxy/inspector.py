@@ -124,7 +124,9 @@ class Watch:
 
     def _look(self, look: Callable[[bytes, float], list[Event]], data: bytes) -> None:
         try:
-            self._inspector.told(look(data, time.time()))
+            events = look(data, time.time())
+            if events:
+                self._inspector.told(events)
         except Exception:
             self._inspection = None
             log.failure("The inspector failed; it lets go of this tunnel, which goes on")

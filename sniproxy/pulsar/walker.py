@@ -1,12 +1,15 @@
 """Walk along a stream of Pulsar frames without keeping payloads: what an inspector sees of it.
 
 ``frames.FrameReader`` hands out whole frames, payloads included. A walker holds the head of one frame at most (command
-and metadata, 1 MiB in all), and steps over the rest, neither copied nor held.
+and metadata, 1 MiB in all), and steps over the rest, neither copied nor held. Frames that nobody wants to hear of are
+counted only, which is most of a stream: of them nothing is copied at all.
 """
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Collection
+from functools import lru_cache
 from typing import NamedTuple
 
 from sniproxy.pulsar.frames import DEFAULT_LIMIT, FrameError, locate, read_sizes
@@ -14,11 +17,12 @@ from sniproxy.pulsar.frames import DEFAULT_LIMIT, FrameError, locate, read_sizes
 MOST_HEAD = 1024 * 1024
 """Bytes of one frame, its two sizes included, that are looked at. Of a longer head only the type is read."""
 
+TYPES = 128
+"""A command's type is under it; 0 stands for a command that does not begin with its type."""
+
 _SIZES = 8
-_BEGINNING = struct.Struct(">IIBB")
-_LEAST = _BEGINNING.size
-_CHECKED = struct.Struct(">HII")
-_CHECKSUM = 0x0E01
+_BEGINNING = struct.Struct(">IIH")
+_CHECKED = 0x0E01
 _TYPE_FIELD = 0x08
 _SEND, _MESSAGE = 6, 9
 _ENOUGH = 16
@@ -56,11 +60,21 @@ class WalkError(FrameError):
 class FrameWalker:
     """Walks along one direction of one connection.
 
-    ``limit``: the largest frame in bytes, its first four bytes included. It may be set at any time.
+    ``limit``: the largest frame in bytes, its first four bytes included. It may be set at any time. ``heard``: the types
+    of commands that are handed out; all others are only counted.
+
+    ``seen``: how many frames of each type went by. ``payload``: how many bytes of them were stepped over.
     """
 
-    def __init__(self, limit: int = DEFAULT_LIMIT) -> None:
+    def __init__(self, limit: int = DEFAULT_LIMIT, heard: Collection[int] = range(TYPES)) -> None:
         self.limit = limit
+        self.seen = [0] * TYPES
+        self.payload = 0
+        self._heard = frozenset(heard)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the frame that has begun, and a refusal: what comes next is the beginning of a frame."""
         self._held = bytearray()
         self._skip = 0
         self._passing: Walked | None = None
@@ -72,11 +86,14 @@ class FrameWalker:
         return len(self._held)
 
     def feed(self, data: bytes) -> list[Walked]:
-        """Take the next bytes of the stream and return the frames that end in them, oldest first.
+        """Take the next bytes of the stream and return the frames that end in them and are heard, oldest first.
 
         Raises `WalkError` as soon as sizes can be read and are wrong, and from then on at every call.
         """
         walked: list[Walked] = []
+        if self._skip > len(data):
+            self._skip -= len(data)
+            return walked
         if self._refused is not None:
             raise WalkError(self._refused, walked)
         try:
@@ -111,51 +128,84 @@ class FrameWalker:
             if isinstance(head, int):
                 self._held += data[at:]
                 return
-            if at + head.size <= length:
-                walked.append(head)
-                at += head.size
-            else:
-                self._passing, self._skip = head, head.size - (length - at)
-                return
+            self._passing, self._skip = head, head.size
+            at = self._step(data, at, walked)
 
     def _sweep(self, data: bytes, at: int, walked: list[Walked]) -> int:
-        """Walk over what most streams are made of: whole simple frames and messages with a checksum, nothing unusual.
+        """Walk over what most streams are made of: simple frames, and messages that are counted only, nothing unusual.
 
-        The offset of the first frame that needs a closer look. It says the same as `_head`, in a third of the time.
+        The offset of the first frame that needs a closer look. It says the same as `_head`, in a fraction of the time.
         """
-        last, limit = len(data) - _LEAST, self.limit
-        while at <= last:
-            size, command_size, tag, kind = _BEGINNING.unpack_from(data, at)
-            start, end = at + _SIZES, at + 4 + size
-            stop = start + command_size
-            if size + 4 > limit or tag != _TYPE_FIELD or kind > 127 or command_size < 2 or size + 4 > MOST_HEAD:
-                break
-            if stop == end:
-                if end > len(data):
-                    break
-                walked.append(Walked(kind, data[start:stop], size + 4))
+        length, most = len(data), min(self.limit, MOST_HEAD) - 4
+        while at + _BEGINNING.size <= length:
+            size, command_size, tag = _BEGINNING.unpack_from(data, at)
+            kind, first, step = tag - (_TYPE_FIELD << 8), at, size + 4
+            if not 0 <= kind < TYPES or not 6 <= command_size + 4 <= size <= most:
+                return at
+            if command_size + 4 < size:
+                if kind in self._heard or (kind != _SEND and kind != _MESSAGE):
+                    return at
+                at = self._sweep_messages(data, at, command_size, tag, most)
+                if at == first:
+                    return at
+            elif kind in self._heard:
+                if at + step > length:
+                    return at
+                at += step
+                self.seen[kind] += 1
+                walked.append(Walked(kind, data[first + _SIZES : at], step))
             else:
-                first = stop + _CHECKED.size
-                if (kind != _SEND and kind != _MESSAGE) or first > end or end > len(data):
-                    break
-                magic, checksum, metadata_size = _CHECKED.unpack_from(data, stop)
-                behind = first + metadata_size
-                if magic != _CHECKSUM or behind > end:
-                    break
-                message = data[start:stop], size + 4, end - behind, data[first:behind], None, checksum
-                walked.append(Walked(kind, *message))
-            at = end
+                # Of receipts and the like, one is as long as the one before.
+                head = data[at : at + _BEGINNING.size]
+                while data.startswith(head, at):
+                    at += step
+                self.seen[kind] += (at - first) // step
+                if at > length:
+                    self._cut(Walked(kind, b"", step), at - length)
+                    return length
         return at
+
+    def _sweep_messages(self, data: bytes, at: int, command_size: int, tag: int, most: int) -> int:
+        """Count messages in a row that have a checksum, and commands of the same type and size."""
+        shape = _message(command_size)
+        unpack, last, first, around = shape.unpack_from, len(data) - shape.size, at, shape.size - 4
+        count = behind = size = metadata = 0
+        while at <= last:
+            size, other_size, other_tag, magic, metadata = unpack(data, at)
+            if other_size != command_size or other_tag != tag or magic != _CHECKED:
+                break
+            if not around + metadata <= size <= most:
+                break
+            at += size + 4
+            count += 1
+            behind += metadata
+        kind = tag & 0xFF
+        self.seen[kind] += count
+        self.payload += at - first - count * shape.size - behind
+        if at > len(data):
+            self._cut(Walked(kind, b"", size + 4, size - around - metadata), at - len(data))
+            return len(data)
+        return at
+
+    def _cut(self, frame: Walked, skip: int) -> None:
+        """The last frame that was counted has not ended yet."""
+        self.seen[frame.type] -= 1
+        self.payload -= frame.payload
+        self._passing, self._skip = frame, skip
 
     def _step(self, data: bytes, at: int, walked: list[Walked]) -> int:
         """Step over what is left of the frame that passes by; the offset behind it."""
-        if self._passing is None:
+        frame = self._passing
+        if frame is None:
             return at
         step = min(self._skip, len(data) - at)
         self._skip -= step
         if not self._skip:
-            walked.append(self._passing)
             self._passing = None
+            self.seen[frame.type] += 1
+            self.payload += frame.payload
+            if frame.type in self._heard:
+                walked.append(frame)
         return at + step
 
     def _head(self, data: bytes | bytearray, at: int, have: int) -> Walked | int:
@@ -190,3 +240,9 @@ class FrameWalker:
 def _type(data: bytes | bytearray, start: int, stop: int) -> int:
     """The type of a command by its first two bytes: all writers put it there, and all types are under 128."""
     return data[start + 1] if stop - start > 1 and data[start] == _TYPE_FIELD and data[start + 1] < 128 else 0
+
+
+@lru_cache(256)
+def _message(command_size: int) -> struct.Struct:
+    """A message up to its metadata: two sizes, the command's beginning, magic of a checksum, size of the metadata."""
+    return struct.Struct(f">IIH{command_size - 2}xH4xI")
