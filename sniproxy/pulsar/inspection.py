@@ -62,6 +62,7 @@ class Inspection:
         wanted = [number for number in range(TYPES) if number_name(number) in commands] if commands else []
         self._wanted = frozenset(wanted)
         self._dialogue = Dialogue(connection, reveal=reveal)
+        self._waits = False
         self._client = _Stream("client", CLIENT.keys() | self._wanted)
         self._broker = _Stream("broker", BROKER.keys() | self._wanted)
 
@@ -105,7 +106,10 @@ class Inspection:
         if self.lost or not data:
             return []
         stream.bytes += len(data)
-        events = self._dialogue.tick(time) if self._dialogue.waits else []
+        events: list[Event] = []
+        if self._waits:
+            events += self._dialogue.tick(time)
+            self._waits = self._dialogue.waits
         if stream.first is not None:
             data = stream.first + data
             good = begins(data, stream.walker.limit)
@@ -152,6 +156,7 @@ class Inspection:
                 if number == _CONNECTED and command.max_message_size > 0:
                     self._client.walker.limit = self._broker.walker.limit = command.max_message_size + ROOM
                 events += self._dialogue.hear(by_client, number, command, time)
+                self._waits = self._dialogue.waits
 
     def _seek(self, stream: _Stream, time: float) -> list[Event]:
         """Search this stream for the next frame."""
@@ -169,6 +174,6 @@ class Inspection:
         for each in (self._client, self._broker):
             each.walker.reset()
             each.search = each.first = None
-        self._dialogue = Dialogue(self.connection)
+        self._dialogue, self._waits = Dialogue(self.connection), False
         fields: Fields = {"side": stream.side, "reason": reason, "offset": stream.bytes}
         return [Event("lost", time, self.connection, fields)]
