@@ -150,8 +150,9 @@ def main(arguments: Sequence[str]) -> None:
     rounds, total, enough = (3, 200_000_000, 0.3) if quick else (7, 1_000_000_000, 1.0)
     began = time.monotonic()
     said = (
-        f"Measured by `make bench` on {environment()}; the median of {rounds} runs (lowest-highest).\n\n"
-        f"{alone(rounds, enough)}\n{live(rounds, total)}"
+        f"Measured by `make bench` on {environment()};\nthe median of {rounds} runs (lowest-highest).\n\n"
+        f"{live(rounds, total)}\n"
+        f"The inspector alone, without sockets:\n\n{alone(rounds, enough)}"
     )
     print(said)
     _say(f"in {time.monotonic() - began:.0f} s")
