@@ -39,7 +39,8 @@ proto: dev
 # Seconds for each target; not part of the tests.
 FUZZ_SECONDS ?= 60
 fuzz: $(VENV)/.made-fuzz
-	for target in hello frames inspection; do $(BIN)/python fuzz/run.py $$target $(FUZZ_SECONDS) || exit 1; done
+	for target in hello frames inspection commands reassembly segments; do \
+		$(BIN)/python -m fuzz.run $$target $(FUZZ_SECONDS) || exit 1; done
 
 # Minutes; writes its tables into docs. bench-quick prints some of less worth in half a minute.
 bench: dev
