@@ -6,7 +6,7 @@ PORT ?= 4443
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test peers lint proto fuzz dist clean venv dev
+.PHONY: run test peers lint proto fuzz bench bench-quick dist clean venv dev
 .DEFAULT_GOAL := run
 
 venv: $(VENV)/.made-test
@@ -39,7 +39,15 @@ proto: dev
 # Seconds for each target; not part of the tests.
 FUZZ_SECONDS ?= 60
 fuzz: $(VENV)/.made-fuzz
-	for target in hello frames inspection; do $(BIN)/python fuzz/run.py $$target $(FUZZ_SECONDS) || exit 1; done
+	for target in hello frames inspection commands reassembly segments; do \
+		$(BIN)/python -m fuzz.run $$target $(FUZZ_SECONDS) || exit 1; done
+
+# Minutes; writes its tables into docs. bench-quick prints some of less worth in half a minute.
+bench: dev
+	$(BIN)/python -m bench.inspector --write
+
+bench-quick: dev
+	$(BIN)/python -m bench.inspector --quick
 
 dist: dev
 	rm -rf dist

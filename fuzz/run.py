@@ -1,4 +1,4 @@
-"""Coverage-guided fuzzing of what reads bytes from strangers: ``make fuzz``, ``python fuzz/run.py TARGET [SECONDS]``.
+"""Coverage-guided fuzzing of what reads bytes from strangers: ``make fuzz``, ``python -m fuzz.run TARGET [SECONDS]``.
 
 Each target feeds the bytes in pieces of sizes that the bytes themselves choose, and asserts what must hold: only the
 one exception type of the parser ever comes out, and what is held stays bounded. A failure leaves the input in a file.
@@ -6,17 +6,24 @@ one exception type of the parser ever comes out, and what is held stays bounded.
 
 from __future__ import annotations
 
+import struct
 import sys
 from collections.abc import Callable, Iterator
+from random import Random
 
 import atheris
 
 with atheris.instrument_imports(include=["sniproxy"]):
-    from sniproxy.pulsar.frames import FrameError, FrameReader
+    from sniproxy.capture.packets import ACK, FIN, RST, SYN, Segment
+    from sniproxy.capture.streams import Data, Ended, Gap, Piece, Reassembly
+    from sniproxy.pulsar.commands import CommandError, fields_of, read, write
+    from sniproxy.pulsar.frames import FrameReader
     from sniproxy.pulsar.inspection import Inspection
     from sniproxy.pulsar.lines import json_line, readable_line
-    from sniproxy.pulsar.walker import FrameWalker
+    from sniproxy.pulsar.walker import FrameWalker, Walked, WalkError
     from sniproxy.wire.clienthello import ClientHelloReader, HelloError
+
+from tests.pulsar import streams
 
 
 def pieces(data: bytes) -> Iterator[bytes]:
@@ -38,16 +45,29 @@ def hello(data: bytes) -> None:
 
 
 def frames(data: bytes) -> None:
-    """The frame reader and the frame walker agree on where frames end."""
-    reader, walker = FrameReader(), FrameWalker()
-    whole = walked = 0
-    try:
-        for piece in pieces(data):
-            walked += len(walker.feed(piece))
-            whole += len(reader.feed(piece))
-    except FrameError:
-        return
-    assert whole <= walked <= whole + 1, (whole, walked)
+    """The frame reader and the frame walker agree on frames, and a walker that only counts on what went by."""
+    reader, walker, counter = FrameReader(), FrameWalker(), FrameWalker(heard=(3, 23))
+    whole: list[bytes] = []
+    walked: list[Walked] = []
+    heard: list[Walked] = []
+    refused: list[str] = []
+    for piece in pieces(data):
+        for each, found in ((walker, walked), (counter, heard)):
+            try:
+                found += each.feed(piece)
+            except WalkError as error:
+                found += error.walked
+                refused.append(str(error))
+        if refused:
+            break
+        whole += [frame.command for frame in reader.feed(piece)]
+    assert len(refused) in (0, 2) and len(set(refused)) < 2, refused
+    assert [each.command for each in walked[: len(whole)]] == whole
+    assert refused or len(walked) <= len(whole) + 1
+    assert heard == [each for each in walked if each.type in (3, 23)]
+    types = [each.type for each in walked]
+    assert sum(counter.seen) == len(types) and all(counter.seen[number] == types.count(number) for number in set(types))
+    assert counter.payload == sum(each.payload for each in walked)
 
 
 def inspection(data: bytes) -> None:
@@ -61,7 +81,93 @@ def inspection(data: bytes) -> None:
         readable_line(event)
 
 
-TARGETS: dict[str, Callable[[bytes], None]] = {target.__name__: target for target in (hello, frames, inspection)}
+REAL = sorted(
+    {
+        frame.command
+        for name in streams.NAMES
+        for side in ("client", "broker")
+        for frame in FrameReader().feed(streams.side_of(name, side))
+    }
+)
+"""Commands of real clients and brokers, for `commands`: without them nothing of the kind would be found."""
+
+
+def commands(data: bytes) -> None:
+    """Commands: real ones, of which some bytes are taken out, others put in, or the type is changed."""
+    if len(data) < 4:
+        return
+    which, at, out, kind = data[:4]
+    real = bytearray(REAL[which % len(REAL)])
+    real[at : at + out] = data[4:]
+    if kind and len(real) > 1:
+        real[1] = kind
+    try:
+        base = read(bytes(real))
+        message = fields_of(base)
+    except CommandError:
+        return
+    assert read(base.SerializeToString()) == base
+    write(message)
+
+
+STREAM = Random(0).randbytes(1 << 18)
+"""What each end of a connection says, in `reassembly`."""
+
+
+def reassembly(data: bytes) -> None:
+    """Segments of one stream in any order, overlapping, cut, or missing: what comes out is that stream, with its gaps.
+
+    What is held stays bounded. The first byte says where the sequence numbers of both ends begin.
+    """
+    ends = (b"\x7f\x00\x00\x01", 6650), (b"\x7f\x00\x00\x01", 40_000)
+    put = Reassembly(most_held_each=3_000, most_held=4_000, most_connections=2)
+    first = 0xFFFF8000 if data and data[0] & 1 else 1_000
+    at, told, time = [0, 0], [], 0.0
+
+    def take(pieces: list[Piece]) -> None:
+        for piece in pieces:
+            if isinstance(piece, Ended):
+                told.append(piece)
+            else:
+                assert not told, "after the end"
+                size = piece.missing if isinstance(piece, Gap) else len(piece.data)
+                start = at[piece.sender]
+                assert size > 0
+                assert not isinstance(piece, Data) or piece.data == STREAM[start : start + size]
+                at[piece.sender] += size
+        assert put.held <= 4_000, put.held
+
+    for sender in (1, 0):
+        flags = SYN if sender else SYN | ACK
+        take(put.feed(Segment(0.0, ends[sender], ends[1 - sender], (first - 1) & 0xFFFFFFFF, first, flags, b"", 0)))
+    for what, start, size, cut, later, acked in struct.iter_unpack(">BHHBBH", data[1 : 1 + (len(data) - 1) // 9 * 9]):
+        time += later / 50
+        sender, flags = what & 1, ACK | (FIN if what & 30 == 30 else 0) | (RST if what & 62 == 62 else 0)
+        captured = STREAM[start : start + size % 1_500]
+        sequence, acknowledged = (first + start) & 0xFFFFFFFF, (first + acked) & 0xFFFFFFFF
+        length = len(captured) + (cut if what & 64 else 0)
+        take(put.feed(Segment(time, ends[sender], ends[1 - sender], sequence, acknowledged, flags, captured, length)))
+    take(put.finish(time))
+    assert len(told) == 1 and put.held == 0
+
+
+def segments(data: bytes) -> None:
+    """Any segments of some connections: nothing is raised, what is held and remembered stays bounded."""
+    put = Reassembly(most_held_each=3_000, most_held=4_000, most_connections=3)
+    for what, sequence, acked, size, later in struct.iter_unpack(">BIIHb", data[: len(data) // 12 * 12]):
+        ends = (b"\x7f\x00\x00\x01", 6650), (b"\x7f\x00\x00\x01", 40_000 + (what >> 5))
+        sender, captured = what & 1, STREAM[: size % 1_500]
+        length = len(captured) + size // 1_500
+        source, destination = ends[sender], ends[1 - sender]
+        put.feed(Segment(later / 10, source, destination, sequence, acked, what >> 1 & 0x17, captured, length))
+        assert put.held <= 4_000, put.held
+    put.finish(0.0)
+    assert put.held == 0
+
+
+TARGETS: dict[str, Callable[[bytes], None]] = {
+    target.__name__: target for target in (hello, frames, inspection, commands, reassembly, segments)
+}
 
 
 if __name__ == "__main__":

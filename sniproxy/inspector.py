@@ -128,7 +128,9 @@ class Watch:
 
     def _look(self, look: Callable[[bytes, float], list[Event]], data: bytes) -> None:
         try:
-            self._inspector.told(look(data, time.time()), self._connection.server_name)
+            events = look(data, time.time())
+            if events:
+                self._inspector.told(events, self._connection.server_name)
         except Exception:
             self._inspection = None
             log.failure("The inspector failed; it lets go of this tunnel, which goes on")

@@ -33,13 +33,14 @@ class TappedDirection(CopyDirection):
         self._unseen = head
 
     def fill(self) -> int:
-        count = super().fill()
-        self._unseen = bytes(self._head)
+        count = CopyDirection.fill(self)
+        assert isinstance(self._head, bytes)
+        self._unseen = self._head
         return count
 
     def flush(self) -> int:
         try:
-            return super().flush()
+            return CopyDirection.flush(self)
         finally:
             if self._unseen:
                 data, self._unseen = self._unseen, b""

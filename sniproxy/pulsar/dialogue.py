@@ -59,6 +59,11 @@ class Dialogue:
         events, self._events = self._events, []
         return events
 
+    @property
+    def waits(self) -> bool:
+        """Whether some request was not answered yet."""
+        return len(self._pending) > 0
+
     def tick(self, time: float) -> list[Event]:
         """Give up on requests that were not answered in time."""
         return self._pending.tick(time)

@@ -10,7 +10,7 @@ from sniproxy.pulsar.dialogue import BROKER, CLIENT, Dialogue
 from sniproxy.pulsar.events import Event, Fields, Value
 from sniproxy.pulsar.frames import DEFAULT_LIMIT
 from sniproxy.pulsar.resync import Search, begins
-from sniproxy.pulsar.walker import FrameWalker, Walked, WalkError
+from sniproxy.pulsar.walker import TYPES, FrameWalker, Walked, WalkError
 
 Side: TypeAlias = Literal["client", "broker"]
 
@@ -36,11 +36,10 @@ _CONNECTED = 3
 class _Stream:
     """One direction."""
 
-    def __init__(self, side: Side) -> None:
+    def __init__(self, side: Side, heard: Collection[int]) -> None:
         self.side: Side = side
-        self.bytes = self.frames = self.payload = 0
-        self.seen = [0] * 128
-        self.walker = FrameWalker()
+        self.bytes = 0
+        self.walker = FrameWalker(heard=heard)
         # The first bytes, until it is known whether they begin a frame; then None.
         self.first: bytes | None = b""
         self.search: Search | None = None
@@ -60,10 +59,12 @@ class Inspection:
     def __init__(self, connection: str, *, reveal: bool = False, commands: Collection[str] = ()) -> None:
         self.connection = connection
         self.lost = False
-        self._wanted = frozenset(commands)
+        wanted = [number for number in range(TYPES) if number_name(number) in commands] if commands else []
+        self._wanted = frozenset(wanted)
         self._dialogue = Dialogue(connection, reveal=reveal)
-        self._client = _Stream("client")
-        self._broker = _Stream("broker")
+        self._waits = False
+        self._client = _Stream("client", CLIENT.keys() | self._wanted)
+        self._broker = _Stream("broker", BROKER.keys() | self._wanted)
 
     def client(self, data: bytes, time: float) -> list[Event]:
         """The client sent these bytes."""
@@ -84,27 +85,31 @@ class Inspection:
         """The connection ended."""
         events: list[Event] = []
         for stream in (self._client, self._broker):
-            if stream.search is not None and not stream.frames and stream.search.skipped and not self.lost:
+            found = any(stream.walker.seen)
+            if stream.search is not None and not found and stream.search.skipped and not self.lost:
                 events += self._lose(stream, "no frame was found in it", time)
         fields: Fields = {}
         for stream in (self._client, self._broker):
-            fields[f"{stream.side}_frames"] = stream.frames
+            fields[f"{stream.side}_frames"] = sum(stream.walker.seen)
             fields[f"{stream.side}_bytes"] = stream.bytes
-            fields[f"{stream.side}_payload"] = stream.payload
+            fields[f"{stream.side}_payload"] = stream.walker.payload
         fields["commands"] = self.commands
         return [*events, *self._dialogue.end(time), Event("ended", time, self.connection, fields)]
 
     @property
     def commands(self) -> dict[str, Value]:
         """How many commands of each type went by, in both directions; ``TYPE_0``: without a type that can be."""
-        both = enumerate(map(sum, zip(self._client.seen, self._broker.seen, strict=True)))
+        both = enumerate(map(sum, zip(self._client.walker.seen, self._broker.walker.seen, strict=True)))
         return {number_name(number): count for number, count in both if count}
 
     def _take(self, stream: _Stream, data: bytes, time: float) -> list[Event]:
         if self.lost or not data:
             return []
         stream.bytes += len(data)
-        events = self._dialogue.tick(time)
+        events: list[Event] = []
+        if self._waits:
+            events += self._dialogue.tick(time)
+            self._waits = self._dialogue.waits
         if stream.first is not None:
             data = stream.first + data
             good = begins(data, stream.walker.limit)
@@ -130,35 +135,35 @@ class Inspection:
             walked = stream.walker.feed(data)
         except WalkError as error:
             walked, reason = error.walked, str(error)
-        try:
-            self._hear(stream, walked, time, events)
-        except CommandError as error:
-            reason = str(error)
+        if walked:
+            try:
+                self._hear(stream, walked, time, events)
+            except CommandError as error:
+                reason = str(error)
         return events if reason is None else events + self._lose(stream, reason, time)
 
     def _hear(self, stream: _Stream, frames: list[Walked], time: float, events: list[Event]) -> None:
         by_client = stream is self._client
-        deeds, seen, wanted = CLIENT if by_client else BROKER, stream.seen, self._wanted
-        stream.frames += len(frames)
+        deeds = CLIENT if by_client else BROKER
         for frame in frames:
             number = frame.type
-            seen[number] += 1
-            stream.payload += frame.payload
-            if wanted and (name := number_name(number)) in wanted:
-                fields: Fields = {"side": stream.side, "command": name, "size": frame.size, "payload": frame.payload}
+            if number in self._wanted:
+                fields: Fields = {"side": stream.side, "command": number_name(number)}
+                fields |= {"size": frame.size, "payload": frame.payload}
                 events.append(Event("command", time, self.connection, fields))
             if number in deeds and frame.complete:
                 command = fields_of(read(frame.command))
                 if number == _CONNECTED and command.max_message_size > 0:
                     self._client.walker.limit = self._broker.walker.limit = command.max_message_size + ROOM
                 events += self._dialogue.hear(by_client, number, command, time)
+                self._waits = self._dialogue.waits
 
     def _seek(self, stream: _Stream, time: float) -> list[Event]:
         """Search this stream for the next frame."""
         silent = stream.search is not None
         skipped = stream.search.skipped if stream.search is not None else 0
-        limit = stream.walker.limit
-        stream.first, stream.walker, stream.search = None, FrameWalker(limit), Search(limit)
+        stream.walker.reset()
+        stream.first, stream.search = None, Search(stream.walker.limit)
         # Bytes on both sides of a gap never join, but what was searched in vain counts on.
         stream.search.skipped = skipped
         return [] if silent else [Event("gap", time, self.connection, {"side": stream.side})]
@@ -167,7 +172,8 @@ class Inspection:
         """Let go of both directions."""
         self.lost = True
         for each in (self._client, self._broker):
-            each.walker, each.search, each.first = FrameWalker(), None, None
-        self._dialogue = Dialogue(self.connection)
+            each.walker.reset()
+            each.search = each.first = None
+        self._dialogue, self._waits = Dialogue(self.connection), False
         fields: Fields = {"side": stream.side, "reason": reason, "offset": stream.bytes}
         return [Event("lost", time, self.connection, fields)]

@@ -1,12 +1,15 @@
 """Walk along a stream of Pulsar frames without keeping payloads: what an inspector sees of it.
 
 ``frames.FrameReader`` hands out whole frames, payloads included. A walker holds the head of one frame at most (command
-and metadata, 1 MiB in all), and steps over the rest, neither copied nor held.
+and metadata, 1 MiB in all), and steps over the rest, neither copied nor held. Frames that nobody wants to hear of are
+counted only, which is most of a stream: of them nothing is copied at all.
 """
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable, Collection
+from functools import lru_cache
 from typing import NamedTuple
 
 from sniproxy.pulsar.frames import DEFAULT_LIMIT, FrameError, locate, read_sizes
@@ -14,12 +17,15 @@ from sniproxy.pulsar.frames import DEFAULT_LIMIT, FrameError, locate, read_sizes
 MOST_HEAD = 1024 * 1024
 """Bytes of one frame, its two sizes included, that are looked at. Of a longer head only the type is read."""
 
+TYPES = 128
+"""A command's type is under it; 0 stands for a command that does not begin with its type."""
+
 _SIZES = 8
-_BEGINNING = struct.Struct(">IIBB")
+_BEGINNING = struct.Struct(">IIH")
 _LEAST = _BEGINNING.size
-_CHECKED = struct.Struct(">HII")
-_CHECKSUM = 0x0E01
+_CHECKED = 0x0E01
 _TYPE_FIELD = 0x08
+_FIRST_TAG = _TYPE_FIELD << 8
 _SEND, _MESSAGE = 6, 9
 _ENOUGH = 16
 """Bytes of a command that is too long to be held."""
@@ -56,15 +62,42 @@ class WalkError(FrameError):
 class FrameWalker:
     """Walks along one direction of one connection.
 
-    ``limit``: the largest frame in bytes, its first four bytes included. It may be set at any time.
+    ``limit``: the largest frame in bytes, its first four bytes included. It may be set at any time. ``heard``: the
+    types of commands that are handed out; all others are only counted.
     """
 
-    def __init__(self, limit: int = DEFAULT_LIMIT) -> None:
+    def __init__(self, limit: int = DEFAULT_LIMIT, heard: Collection[int] = range(TYPES)) -> None:
         self.limit = limit
-        self._held = bytearray()
+        self._heard = frozenset(heard)
+        # Frames are counted at their heads; the last one, of this type and payload, passes by while bytes are skipped.
+        self._seen = [0] * TYPES
+        self._payload = 0
+        self._last = 0, 0
         self._skip = 0
+        self._begin()
+
+    def _begin(self) -> None:
+        self._held = bytearray()
         self._passing: Walked | None = None
         self._refused: str | None = None
+
+    def reset(self) -> None:
+        """Forget the frame that has begun, and a refusal: what comes next is the beginning of a frame."""
+        self._seen, self._payload, self._skip = self.seen, self.payload, 0
+        self._begin()
+
+    @property
+    def seen(self) -> list[int]:
+        """How many whole frames of each type went by."""
+        seen = self._seen.copy()
+        if self._skip:
+            seen[self._last[0]] -= 1
+        return seen
+
+    @property
+    def payload(self) -> int:
+        """How many bytes of these frames were stepped over."""
+        return self._payload - self._last[1] if self._skip else self._payload
 
     @property
     def held(self) -> int:
@@ -72,23 +105,32 @@ class FrameWalker:
         return len(self._held)
 
     def feed(self, data: bytes) -> list[Walked]:
-        """Take the next bytes of the stream and return the frames that end in them, oldest first.
+        """Take the next bytes of the stream and return the frames that end in them and are heard, oldest first.
 
         Raises `WalkError` as soon as sizes can be read and are wrong, and from then on at every call.
         """
         walked: list[Walked] = []
+        at = self._skip
+        if at > len(data):
+            self._skip -= len(data)
+            return walked
         if self._refused is not None:
             raise WalkError(self._refused, walked)
+        self._skip = 0
+        if self._passing is not None:
+            walked.append(self._passing)
+            self._passing = None
         try:
-            self._walk(data, walked)
+            self._walk(data, at, walked)
         except FrameError as error:
             self._refused = str(error)
             self._held.clear()
             raise WalkError(self._refused, walked) from None
         return walked
 
-    def _walk(self, data: bytes, walked: list[Walked]) -> None:
-        at, length = self._step(data, 0, walked), len(data)
+    def _walk(self, data: bytes, at: int, walked: list[Walked]) -> None:
+        """Walk from the beginning of a frame, or from where the one that is held goes on."""
+        length = len(data)
         while self._held and at < length:
             # Only what the head needs moves into the buffer, so that payload never does.
             head = self._head(self._held, 0, len(self._held))
@@ -99,10 +141,9 @@ class FrameWalker:
                 head = self._head(self._held, 0, len(self._held))
             if isinstance(head, int):
                 return
-            size = len(self._held)
+            begun = at - len(self._held)
             self._held.clear()
-            self._passing, self._skip = head, head.size - size
-            at = self._step(data, at, walked)
+            at = self._pass(head, begun, length, walked)
         while at < length:
             at = self._sweep(data, at, walked)
             if at == length:
@@ -111,52 +152,81 @@ class FrameWalker:
             if isinstance(head, int):
                 self._held += data[at:]
                 return
-            if at + head.size <= length:
-                walked.append(head)
-                at += head.size
-            else:
-                self._passing, self._skip = head, head.size - (length - at)
-                return
+            at = self._pass(head, at, length, walked)
+
+    def _pass(self, frame: Walked, at: int, length: int, walked: list[Walked]) -> int:
+        """Count a frame that begins at ``at``, and hand it out once it is whole; the offset behind it."""
+        self._seen[frame.type] += 1
+        self._payload += frame.payload
+        end = at + frame.size
+        heard = frame.type in self._heard
+        if end > length:
+            self._passing = frame if heard else None
+            return self._cut(frame.type, frame.payload, end, length)
+        if heard:
+            walked.append(frame)
+        return end
+
+    def _cut(self, kind: int, payload: int, end: int, length: int) -> int:
+        """The last frame that was counted ends behind the bytes that are there; the offset behind these."""
+        self._last = kind, payload
+        self._skip = end - length
+        return length
 
     def _sweep(self, data: bytes, at: int, walked: list[Walked]) -> int:
-        """Walk over what most streams are made of: whole simple frames and messages with a checksum, nothing unusual.
+        """Walk over what most streams are made of: simple frames, and messages that are counted only, nothing unusual.
 
-        The offset of the first frame that needs a closer look. It says the same as `_head`, in a third of the time.
+        The offset of the first frame that needs a closer look. It says the same as `_head`, in a fraction of the time.
         """
-        last, limit = len(data) - _LEAST, self.limit
-        while at <= last:
-            size, command_size, tag, kind = _BEGINNING.unpack_from(data, at)
-            start, end = at + _SIZES, at + 4 + size
-            stop = start + command_size
-            if size + 4 > limit or tag != _TYPE_FIELD or kind > 127 or command_size < 2 or size + 4 > MOST_HEAD:
-                break
-            if stop == end:
-                if end > len(data):
-                    break
-                walked.append(Walked(kind, data[start:stop], size + 4))
+        length = len(data)
+        most = self.limit if self.limit < MOST_HEAD else MOST_HEAD
+        while at + _LEAST <= length:
+            size, command_size, tag = _BEGINNING.unpack_from(data, at)
+            kind, first, step = tag - _FIRST_TAG, at, size + 4
+            if not 0 <= kind < TYPES or not 6 <= command_size + 4 <= size < most - 3:
+                return at
+            if command_size + 4 < size:
+                if kind in self._heard or (kind != _SEND and kind != _MESSAGE):
+                    return at
+                at = self._sweep_messages(data, at, command_size, tag, most)
+                if at == first:
+                    return at
+            elif kind in self._heard:
+                if at + step > length:
+                    return at
+                at += step
+                self._seen[kind] += 1
+                walked.append(Walked(kind, data[first + _SIZES : at], step))
             else:
-                first = stop + _CHECKED.size
-                if (kind != _SEND and kind != _MESSAGE) or first > end or end > len(data):
-                    break
-                magic, checksum, metadata_size = _CHECKED.unpack_from(data, stop)
-                behind = first + metadata_size
-                if magic != _CHECKSUM or behind > end:
-                    break
-                message = data[start:stop], size + 4, end - behind, data[first:behind], None, checksum
-                walked.append(Walked(kind, *message))
-            at = end
+                # Of receipts and the like, one is as long as the one before.
+                head = data[at : at + _LEAST]
+                while data.startswith(head, at):
+                    at += step
+                self._seen[kind] += (at - first) // step
+                if at > length:
+                    return self._cut(kind, 0, at, length)
         return at
 
-    def _step(self, data: bytes, at: int, walked: list[Walked]) -> int:
-        """Step over what is left of the frame that passes by; the offset behind it."""
-        if self._passing is None:
-            return at
-        step = min(self._skip, len(data) - at)
-        self._skip -= step
-        if not self._skip:
-            walked.append(self._passing)
-            self._passing = None
-        return at + step
+    def _sweep_messages(self, data: bytes, at: int, command_size: int, tag: int, most: int) -> int:
+        """Count messages in a row that have a checksum, and commands of the same type and size."""
+        unpack, around = _message(command_size)
+        length, first = len(data), at
+        last = length - around
+        count = behind = size = metadata = 0
+        while at <= last:
+            size, other_size, other_tag, magic, metadata = unpack(data, at)
+            if other_size != command_size or other_tag != tag or magic != _CHECKED:
+                break
+            if not around + metadata <= size + 4 <= most:
+                break
+            at += size + 4
+            count += 1
+            behind += metadata
+        self._seen[tag - _FIRST_TAG] += count
+        self._payload += at - first - count * around - behind
+        if at > length:
+            return self._cut(tag - _FIRST_TAG, size + 4 - around - metadata, at, length)
+        return at
 
     def _head(self, data: bytes | bytearray, at: int, have: int) -> Walked | int:
         """Read the head of the frame at ``at``, or say up to which offset bytes must be there to go on."""
@@ -190,3 +260,10 @@ class FrameWalker:
 def _type(data: bytes | bytearray, start: int, stop: int) -> int:
     """The type of a command by its first two bytes: all writers put it there, and all types are under 128."""
     return data[start + 1] if stop - start > 1 and data[start] == _TYPE_FIELD and data[start + 1] < 128 else 0
+
+
+@lru_cache(256)
+def _message(command_size: int) -> tuple[Callable[[bytes, int], tuple[int, ...]], int]:
+    """How to read a message up to its metadata, and the size of that: two sizes, type, magic, metadata's size."""
+    shape = struct.Struct(f">IIH{command_size - 2}xH4xI")
+    return shape.unpack_from, shape.size

@@ -1,23 +1,38 @@
-"""tshark reads the same captures: its reassembled streams are ours, byte for byte, and its lookup answers are ours."""
+"""tshark reads the same captures: its reassembled streams are ours, byte for byte, and its lookup answers are ours.
+
+Its protobuf dissector reads the same commands, with our ``commands.proto``: the fields and values are ours.
+"""
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 from collections import Counter
+from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 from random import Random
+from typing import Any
 
+import dpkt  # type: ignore[import-untyped]
+from google.protobuf.message import Message
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.capture.packets import PacketReader
 from sniproxy.capture.streams import Connection, Data, Reassembly
-from tests.capture.building import Captured, frame, pcap, pcapng
+from sniproxy.pulsar import commands_pb2
+from sniproxy.pulsar.commands import read
+from sniproxy.pulsar.frames import FrameReader
+from tests.capture.building import BROKER, CLIENT, RAW, Captured, frame, pcap, pcapng
 from tests.capture.test_reading import CAPTURES, packets, reading
 from tests.peers.needs import unavailable
+from tests.pulsar import streams
 
 LOOKUP_RESPONSE = 24
+
+Values = Counter[tuple[str, str]]
+"""The fields of a message and of those inside it that are no messages, by full name, with their values as texts."""
 
 
 def ours(data: bytes) -> Counter[tuple[bytes, ...]]:
@@ -59,6 +74,78 @@ def answers(streams: Counter[tuple[bytes, ...]]) -> int:
     return count
 
 
+def values(message: Message) -> Iterator[tuple[str, str]]:
+    """What our decoder has read, as `Values`."""
+    for field, value in message.ListFields():
+        for each in value if field.is_repeated else (value,):
+            if isinstance(each, Message):
+                yield from values(each)
+            else:
+                text = each.hex(":") if isinstance(each, bytes) else str(int(each) if isinstance(each, bool) else each)
+                yield field.full_name, text
+
+
+def fill(message: Message) -> None:
+    """Set all fields, those of messages inside it too, to values that differ from the defaults."""
+    message.SetInParent()
+    for field in message.DESCRIPTOR.fields:
+        value: object
+        match field.cpp_type:
+            case field.CPPTYPE_MESSAGE:
+                inner = getattr(message, field.name)
+                fill(inner.add() if field.is_repeated else inner)
+                continue
+            case field.CPPTYPE_ENUM:
+                assert field.enum_type is not None
+                value = field.enum_type.values[-1].number
+            case field.CPPTYPE_STRING:
+                value = b"\x00\xff" if field.type == field.TYPE_BYTES else f"{field.name} \xe9"
+            case field.CPPTYPE_BOOL:
+                value = True
+            case field.CPPTYPE_INT32:
+                value = -field.number
+            case field.CPPTYPE_UINT64 | field.CPPTYPE_INT64:
+                value = (1 << 40) + field.number
+            case _:
+                value = field.number
+        if field.is_repeated:
+            getattr(message, field.name).extend([value, value])
+        else:
+            setattr(message, field.name, value)
+
+
+def dissected(tree: list[tuple[str, Any]]) -> Iterator[tuple[str, str]]:
+    """The same from a tree of tshark's, whose objects are lists of pairs: names come twice."""
+    names = [name for name, _ in tree]
+    for name, value in tree:
+        if name.startswith("pbf.") and name.endswith("_tree"):
+            yield from dissected(value)
+        elif name.startswith("pbf.") and f"{name}_tree" not in names:
+            yield name.removeprefix("pbf."), value
+
+
+def dissect(commands: list[bytes], path: Path) -> list[Values]:
+    """What tshark's protobuf dissector says of each command; by way of a file at this path, a datagram a command."""
+    datagrams = []
+    for command in commands:
+        udp = dpkt.udp.UDP(sport=CLIENT[1], dport=BROKER[1], ulen=8 + len(command), data=command)
+        ip = dpkt.ip.IP(src=CLIENT[0], dst=BROKER[0], p=17, len=28 + len(command), data=udp)
+        datagrams.append(Captured(0.0, bytes(ip)))
+    path.write_bytes(pcap(datagrams, RAW))
+    folder = Path(commands_pb2.__file__).parent
+    options = (
+        f'uat:protobuf_search_paths:"{folder}","TRUE"',
+        f'uat:protobuf_udp_message_types:"{BROKER[1]}","sniproxy.pulsar.BaseCommand"',
+        "protobuf.pbf_as_hf:TRUE",
+    )
+    said = subprocess.run(
+        ["tshark", "-r", str(path), *(part for option in options for part in ("-o", option)), "-T", "json"],
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    packets = json.loads(said, object_pairs_hook=list)
+    return [Counter(dissected(dict(dict(dict(packet)["_source"])["layers"])["protobuf"])) for packet in packets]
+
+
 class TsharkTests(SynchronousTestCase):
     """Our reading of captures against tshark's."""
 
@@ -96,3 +183,26 @@ class TsharkTests(SynchronousTestCase):
         """What our tests write is what tshark reads."""
         for file in (pcap, pcapng):
             self.same(file([Captured(packet.time, frame(packet.data)) for packet in packets("java-lookup-only")]))
+
+    def test_commands(self) -> None:
+        """Every command of these captures, and of all other recorded connections, has the same fields and values."""
+        sides = [side for name in streams.NAMES for side in (streams.side_of(name, s) for s in ("client", "broker"))]
+        for name in ("java-basic", "java-lookup-only", "python-basic"):
+            sides += [side for both in ours((CAPTURES / f"{name}.pcap").read_bytes()) for side in both]
+        commands = sorted({frame.command for side in sides for frame in FrameReader().feed(side)})
+        theirs = dissect(commands, Path(self.mktemp()))
+        for command, said in zip(commands, theirs, strict=True):
+            self.assertEqual(Counter(values(read(command))), said)
+        self.assertGreater(len({read(command).type for command in commands}), 20)
+
+    def test_all_fields(self) -> None:
+        """One command of each type with all fields that we know of has the same values in all of them."""
+        commands = []
+        for field in commands_pb2.BaseCommand.DESCRIPTOR.fields:
+            if field.message_type is not None:
+                base = commands_pb2.BaseCommand(type=commands_pb2.BaseCommand.Type.Name(field.number))
+                fill(getattr(base, field.name))
+                commands.append(base.SerializeToString())
+        theirs = dissect(commands, Path(self.mktemp()))
+        for command, said in zip(commands, theirs, strict=True):
+            self.assertEqual(Counter(values(read(command))), said)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.pulsar.frames import DEFAULT_LIMIT, FrameReader, encode, encode_section, read_section
-from sniproxy.pulsar.walker import MOST_HEAD, FrameWalker, Walked, WalkError
+from sniproxy.pulsar.walker import MOST_HEAD, TYPES, FrameWalker, Walked, WalkError
 from tests.pulsar import streams
 from tests.pulsar.test_frames import CONNECTED, SEND_HELLO
 
@@ -42,6 +42,14 @@ def walk(pieces: list[bytes], limit: int = DEFAULT_LIMIT) -> tuple[list[Walked],
         except WalkError as error:
             return walked + error.walked, str(error)
     return walked, None
+
+
+def counted(frames: list[Walked]) -> tuple[list[int], int]:
+    """How many frames of each type these are, and the bytes of their payloads."""
+    seen = [0] * TYPES
+    for each in frames:
+        seen[each.type] += 1
+    return seen, sum(each.payload for each in frames)
 
 
 class WalkerTests(SynchronousTestCase):
@@ -210,3 +218,100 @@ class WalkerTests(SynchronousTestCase):
             self.assertEqual(walked[0].payload, 4 * 1024 * 1024)
             self.assertLess(tracemalloc.get_traced_memory()[1], 2 * step + 10_000)
             tracemalloc.stop()
+
+
+class CountingTests(SynchronousTestCase):
+    """Frames that are counted only, by a shorter way."""
+
+    def sameCounts(self, pieces: list[bytes], limit: int = DEFAULT_LIMIT) -> None:
+        """After each piece, walkers that hear nothing, or some, have counted what one that hears all hands out."""
+        for heard in ((), (3, 9), (6, 23)):
+            walker, whole = FrameWalker(limit, heard), FrameWalker(limit)
+            expected: list[Walked] = []
+            for piece in pieces:
+                refused = reason = None
+                try:
+                    all_of_them = whole.feed(piece)
+                except WalkError as error:
+                    all_of_them, refused = error.walked, str(error)
+                try:
+                    walked = walker.feed(piece)
+                except WalkError as error:
+                    walked, reason = error.walked, str(error)
+                expected += all_of_them
+                self.assertEqual(walked, [each for each in all_of_them if each.type in heard])
+                self.assertEqual((walker.seen, walker.payload), counted(expected))
+                self.assertEqual((whole.seen, whole.payload), counted(expected))
+                self.assertEqual(reason, refused)
+                self.assertLessEqual(walker.held, whole.held)
+
+    def test_real_streams(self) -> None:
+        """Real streams, in large pieces and small ones."""
+        for name in streams.NAMES:
+            for side in ("client", "broker"):
+                stream = streams.side_of(name, side)
+                for step in (7, 100, len(stream) or 1):
+                    self.sameCounts([stream[at : at + step] for at in range(0, len(stream), step)])
+
+    @given(st.lists(whole_frames() | st.sampled_from((SEND_HELLO, CONNECTED)), max_size=8), st.data())
+    def test_any_segmentation(self, frames: list[bytes], data: st.DataObject) -> None:
+        """However a stream is cut, also while a frame passes by, whole frames are counted and no others."""
+        stream = b"".join(frames)
+        cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=8)))
+        self.sameCounts([stream[start:end] for start, end in zip([0, *cuts], [*cuts, len(stream)], strict=True)])
+
+    @given(st.lists(st.binary(max_size=60) | whole_frames() | whole_frames().map(lambda f: f[:-1]), max_size=5))
+    def test_any_bytes(self, parts: list[bytes]) -> None:
+        """Whatever comes in, the same is refused, at the same byte."""
+        stream = b"".join(parts)
+        for step in (len(stream) or 1, 11, 1):
+            self.sameCounts([stream[at : at + step] for at in range(0, len(stream), step)], limit=300)
+
+    def test_not_in_a_row(self) -> None:
+        """What looks like the frame before, but has another type, command size or section, is counted as what it is."""
+        start, section = SEND_HELLO[8:16], SEND_HELLO[16:]
+        for other, payload in (
+            (encode(b"\x08\x09" + start[2:], section), 5),
+            (encode(start, encode_section(bytes(10), bytes(20))), 20),
+            (encode(start + b"\x0e\x01abcd\x00\x00\x00\x00", section), 5),
+            (encode(start, b"\x0e\x02\x00\x00\x00\x00" + section), 5),
+        ):
+            walker = FrameWalker(heard=())
+            self.assertEqual(walker.feed(SEND_HELLO + other + SEND_HELLO), [])
+            self.assertEqual(walker.payload, 10 + payload)
+            self.sameCounts([SEND_HELLO + other + SEND_HELLO])
+
+    def test_short_command(self) -> None:
+        """A command of a single byte has no type, whatever comes behind it."""
+        walker = FrameWalker(heard=())
+        with self.assertRaises(WalkError):
+            walker.feed(encode(b"\x08") + b"\x05" * 12)
+        self.assertEqual(counted([Walked(0, b"\x08", 9)]), (walker.seen, walker.payload))
+
+    def test_limit(self) -> None:
+        """In a row of frames, one of exactly the limit passes, and one byte more is refused."""
+        for kind, around in ((b"\x08\x06", b"\x0e\x01abcd\x00\x00\x00\x00"), (b"\x08\x07", b"")):
+            short, long = encode(kind, around), encode(kind + bytes(90), around)
+            for frames in ([long, long, short, long], [short, long], [long]):
+                walker = FrameWalker(len(long), heard=())
+                walker.feed(b"".join(frames))
+                self.assertEqual(sum(walker.seen), len(frames))
+                self.assertRaises(WalkError, FrameWalker(len(long) - 1, heard=()).feed, b"".join(frames))
+
+    def test_long_metadata(self) -> None:
+        """Metadata beyond the bound counts as payload, as it does where it is handed out."""
+        for more in (0, 1):
+            frame = encode(b"\x08\x06", b"\x0e\x01abcd" + encode_section(bytes(MOST_HEAD - 20 + more), b"x"))
+            for step in (len(frame), 65_536):
+                self.sameCounts([SEND_HELLO, *(frame[at : at + step] for at in range(0, len(frame), step)), SEND_HELLO])
+
+    def test_reset(self) -> None:
+        """After a reset the next frame is read; what was counted stays, the frame that was cut is not."""
+        walker = FrameWalker(heard=())
+        for cut in (SEND_HELLO[:20], SEND_HELLO[:43], b"\xff"):
+            walker.feed(SEND_HELLO + cut)
+            walker.reset()
+        self.assertRaises(WalkError, walker.feed, b"\xff" * 12)
+        walker.reset()
+        walker.feed(CONNECTED)
+        self.assertEqual((walker.seen[6], walker.seen[3], walker.payload), (3, 1, 15))

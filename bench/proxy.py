@@ -1,0 +1,59 @@
+"""The proxy that is measured: ``python -m bench.proxy WAY``, its configuration on stdin; its ports go to stdout."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from bench.measure import cpu_seconds
+from sniproxy.config import parse
+from sniproxy.net.copying import CopyDirection
+from sniproxy.net.relay import Way
+from sniproxy.net.splicing import SpliceDirection
+from sniproxy.service import ProxyService
+
+WAYS: dict[str, Way] = {"copy": CopyDirection, "splice": SpliceDirection}
+ROOT = Path(__file__).parent.parent
+
+
+class Proxy:
+    """A proxy in a process of its own, with Twisted's own choice of a reactor.
+
+    ``way``: how its relays move bytes, a key of `WAYS`. ``ports``: those of its listeners, by their names.
+    """
+
+    def __init__(self, configuration: str, way: str) -> None:
+        command = [sys.executable, "-m", "bench.proxy", way]
+        self._process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert self._process.stdin is not None and self._process.stdout is not None
+        with self._process.stdin as stdin:
+            stdin.write(configuration)
+        self.ports: dict[str, int] = json.loads(self._process.stdout.readline())
+
+    @property
+    def cpu(self) -> float:
+        """CPU seconds that it has used."""
+        return cpu_seconds(self._process.pid)
+
+    def stop(self) -> None:
+        """End its process."""
+        self._process.terminate()
+        self._process.wait()
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+
+
+def main() -> None:
+    """Run until a signal comes."""
+    from twisted.internet import reactor
+
+    service = ProxyService(parse(sys.stdin.read(), "the bench's own"), reactor, way=WAYS[sys.argv[1]])
+    service.startService()
+    print(json.dumps({name: port for name, (_, port) in service.addresses.items()}), flush=True)
+    reactor.run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+"""What Pulsar clients and brokers say, made up: a producer that writes much, and a client that asks for topics."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from itertools import accumulate
+from random import Random
+
+from attrs import frozen
+
+from sniproxy.pulsar import commands_pb2 as pb
+from sniproxy.pulsar.commands import write
+from sniproxy.pulsar.frames import encode_section
+
+TOPIC = "persistent://public/default/orders-{}"
+CYCLE = 16_000_000
+"""Bytes of the frames that are sent again and again; more than a CPU's near caches hold."""
+
+_FIRST_SEQUENCE = 200_000
+_CHECKSUM = b"\x0e\x01\x12\x34\x56\x78"
+
+
+@frozen
+class Produce:
+    """A producer's connection. Frames and receipts are a cycle, which is gone through as often as it takes.
+
+    ``hello``: what the client says first, answered by ``welcome``. ``frames``: SENDs one after the other, ``ends``: the
+    offset behind each. ``receipts``, ``receipt_ends``: their answers.
+    """
+
+    hello: bytes
+    welcome: bytes
+    frames: bytes
+    ends: Sequence[int]
+    receipts: bytes
+    receipt_ends: Sequence[int]
+
+    def receipt_bytes(self, received: int) -> int:
+        """How many bytes of receipts are due when so many bytes of frames have come."""
+        cycles, rest = divmod(received, len(self.frames))
+        whole = bisect_right(self.ends, rest)
+        return cycles * len(self.receipts) + (self.receipt_ends[whole - 1] if whole else 0)
+
+    def frames_in(self, cycles: int) -> int:
+        """How many SENDs so many cycles are."""
+        return cycles * len(self.ends)
+
+
+def produce(size: int, cycle: int = CYCLE) -> Produce:
+    """Frames of ``size`` bytes in the middle, the least half of it and the largest half more; always the same ones."""
+    random = Random(size)
+    frames: list[bytes] = []
+    receipts: list[bytes] = []
+    length = 0
+    noise = random.randbytes(2 * size)
+    while length < cycle:
+        sequence = _FIRST_SEQUENCE + len(frames)
+        frames.append(_send(sequence, noise[: size // 2 + random.randrange(size)]))
+        message = pb.MessageIdData(ledgerId=4321, entryId=_FIRST_SEQUENCE + len(frames))
+        receipts.append(write(pb.CommandSendReceipt(producer_id=1, sequence_id=sequence, message_id=message)))
+        length += len(frames[-1])
+    return Produce(
+        write(pb.CommandConnect(client_version="bench", protocol_version=21))
+        + write(pb.CommandProducer(topic=TOPIC.format(0), producer_id=1, request_id=1)),
+        write(pb.CommandConnected(server_version="bench", protocol_version=21, max_message_size=5 * 1024 * 1024))
+        + write(pb.CommandProducerSuccess(request_id=1, producer_name="bench-1")),
+        b"".join(frames),
+        list(accumulate(map(len, frames))),
+        b"".join(receipts),
+        list(accumulate(map(len, receipts))),
+    )
+
+
+def _send(sequence: int, payload: bytes) -> bytes:
+    metadata = pb.MessageMetadata(
+        producer_name="bench-1", sequence_id=sequence, publish_time=1_700_000_000_000 + sequence
+    )
+    section = _CHECKSUM + encode_section(metadata.SerializeToString(), payload)
+    return write(pb.CommandSend(producer_id=1, sequence_id=sequence), section)
+
+
+def lookups(count: int) -> list[tuple[bytes, bytes]]:
+    """So many questions and their answers, about as many topics."""
+    kind = pb.CommandLookupTopicResponse.LookupType.Connect
+    return [
+        (
+            write(pb.CommandLookupTopic(topic=TOPIC.format(number), request_id=number)),
+            write(
+                pb.CommandLookupTopicResponse(
+                    request_id=number,
+                    response=kind,
+                    brokerServiceUrl=f"pulsar://broker-{number % 8}.pulsar.test:6650",
+                    brokerServiceUrlTls=f"pulsar+ssl://broker-{number % 8}.pulsar.test:6651",
+                    authoritative=True,
+                )
+            ),
+        )
+        for number in range(count)
+    ]

@@ -1,0 +1,51 @@
+"""What repeated runs came to."""
+
+from __future__ import annotations
+
+import os
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from bench.measure import Spread, cpu_seconds, environment, ratios, spread
+
+
+class SpreadTests(SynchronousTestCase):
+    """Median, lowest, highest."""
+
+    def test_spread(self) -> None:
+        """The median lies between the two in the middle when the count is even; one run is all three."""
+        self.assertEqual(spread([3.0, 1.0, 9.0]), Spread(3.0, 1.0, 9.0))
+        self.assertEqual(spread([4.0, 1.0, 9.0, 3.0]), Spread(3.5, 1.0, 9.0))
+        self.assertEqual(spread([2.0]), Spread(2.0, 2.0, 2.0))
+
+    def test_nothing(self) -> None:
+        """No runs have no median."""
+        self.assertRaises(ValueError, spread, [])
+
+    def test_ratios(self) -> None:
+        """Ratios are of the same run: they are not the ratio of the medians."""
+        self.assertEqual(ratios([2.0, 30.0, 4.0], [1.0, 10.0, 4.0]), Spread(2.0, 1.0, 3.0))
+        self.assertRaises(ValueError, ratios, [1.0], [1.0, 2.0])
+
+    def test_text(self) -> None:
+        """Small values have two decimals, large ones none."""
+        self.assertEqual(str(Spread(1.5, 1.234, 2.0)), "1.50 (1.23-2.00)")
+        self.assertEqual(str(Spread(1234567.8, 99.0, 2345678.9)), "1,234,568 (99-2,345,679)")
+
+
+class SystemTests(SynchronousTestCase):
+    """What is asked of the system."""
+
+    def test_cpu(self) -> None:
+        """CPU time of a living process grows; one that is not there has none."""
+        before = cpu_seconds(os.getpid())
+        sum(range(100_000))
+        self.assertGreater(cpu_seconds(os.getpid()), before)
+        self.assertRaises(OSError, cpu_seconds, 1 << 30)
+
+    def test_environment(self) -> None:
+        """Python, the kernel and the number of CPUs are named, in one line."""
+        line = environment()
+        for part in (f"{os.cpu_count()} CPUs", "3.", os.uname().release):
+            self.assertIn(part, line)
+        self.assertTrue(line.isprintable())

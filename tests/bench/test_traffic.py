@@ -1,0 +1,51 @@
+"""The bytes that a bench sends."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from bench.traffic import lookups, produce
+from sniproxy.pulsar.inspection import Inspection
+
+
+class ProduceTests(SynchronousTestCase):
+    """A producer that writes much."""
+
+    def setUp(self) -> None:
+        self.traffic = produce(1_000, cycle=50_000)
+
+    def test_read(self) -> None:
+        """The inspector reads two cycles of it to the last byte, one receipt a frame."""
+        traffic, inspection = self.traffic, Inspection("c")
+        inspection.client(traffic.hello + 2 * traffic.frames, 1.0)
+        inspection.broker(traffic.welcome + 2 * traffic.receipts, 1.0)
+        count = traffic.frames_in(2)
+        self.assertFalse(inspection.lost)
+        self.assertEqual((inspection.commands["SEND"], inspection.commands["SEND_RECEIPT"]), (count, count))
+        self.assertEqual((traffic.ends[-1], traffic.receipt_ends[-1]), (len(traffic.frames), len(traffic.receipts)))
+
+    def test_same(self) -> None:
+        """It is the same each time, and of about the size that was asked for."""
+        self.assertEqual(produce(1_000, cycle=50_000), self.traffic)
+        self.assertTrue(40 < len(self.traffic.ends) < 60)
+
+    def test_receipts_due(self) -> None:
+        """A receipt is due as soon as the last byte of its frame is there, cycle after cycle."""
+        traffic = self.traffic
+        first, receipt = traffic.ends[0], traffic.receipt_ends[0]
+        whole, receipts = len(traffic.frames), len(traffic.receipts)
+        for received, due in ((0, 0), (first - 1, 0), (first, receipt), (whole - 1, traffic.receipt_ends[-2])):
+            self.assertEqual(traffic.receipt_bytes(received), due)
+            self.assertEqual(traffic.receipt_bytes(3 * whole + received), 3 * receipts + due)
+
+
+class LookupTests(SynchronousTestCase):
+    """A client that asks for topics."""
+
+    def test_read(self) -> None:
+        """Each question with its answer is one lookup."""
+        inspection, names = Inspection("c"), []
+        for question, answer in lookups(10):
+            told = inspection.client(question, 1.0) + inspection.broker(answer, 2.0)
+            names += [event.fields["topic"] for event in told]
+        self.assertEqual(names, [f"persistent://public/default/orders-{number}" for number in range(10)])
