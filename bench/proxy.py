@@ -10,7 +10,7 @@ from pathlib import Path
 from bench.measure import cpu_seconds
 from sniproxy.config import parse
 from sniproxy.net.copying import CopyDirection
-from sniproxy.net.relay import Way
+from sniproxy.net.direction import Way
 from sniproxy.net.splicing import SpliceDirection
 from sniproxy.service import ProxyService
 
