@@ -24,9 +24,11 @@ from sniproxy.names import ip_literal
 from sniproxy.net.dialer import Dialer, DialError
 from sniproxy.net.hello import ClientGone, HelloStage, HelloTimeout
 from sniproxy.net.linger import Closer
+from sniproxy.net.listener import own_port
 from sniproxy.net.relay import Ending, Relay, Way
 from sniproxy.pulsar.commands import write
 from sniproxy.pulsar.commands_pb2 import CommandError, ServerError
+from sniproxy.routing.patterns import captured
 from sniproxy.routing.table import RouteTable
 from sniproxy.routing.targets import Turns
 from sniproxy.schema import Timeouts
@@ -239,7 +241,8 @@ class Conversation:
 
     async def _resolve(self, route: LiveRoute) -> list[Target]:
         record, reactor, seconds = self.record, self._house.reactor, self._house.timeouts.connect
-        request = Request(record.server_name, record.alpn, record.client, record.listener)
+        parts, port = captured(route.server_name, record.server_name), own_port(self._sock)
+        request = Request(record.server_name, record.alpn, record.client, record.listener, parts, port)
         began = reactor.seconds()
         self._waits_for = "resolve"
         try:

@@ -22,6 +22,7 @@ from sniproxy.check import warnings
 from sniproxy.config import Configuration, Listener
 from sniproxy.conversation import Conversation, House
 from sniproxy.events import Connection, Observer, Result
+from sniproxy.interfaces import Target
 from sniproxy.names import host_port, ip_literal
 from sniproxy.net import copying, splicing
 from sniproxy.net.dialer import Dialer
@@ -117,7 +118,7 @@ class ProxyService(Service):
             self._reactor,
             self._routing,
             self.configuration.timeouts,
-            Dialer(self._reactor, self._guard.denies, self._closer),
+            Dialer(self._reactor, self._veto, self._closer),
             self._closer,
             self._way,
             side.ended,
@@ -214,6 +215,11 @@ class ProxyService(Service):
             conversation.begin(ended)
 
         return accepted
+
+    def _veto(self, target: Target, address: str | None) -> str | None:
+        """Our own listeners always; then the policy, which has an opinion on what clients form."""
+        loop = None if address is None else self._guard.denies(address, target.port)
+        return loop or self.configuration.policy.refuses(target, address)
 
     def _has_room(self) -> bool:
         """Whether the descriptors suffice for one more connection and its dial; pipes make do with what is left."""

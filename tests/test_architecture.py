@@ -19,6 +19,8 @@ GENERATED = "_pb2.py"
 
 PURE = (
     "sniproxy.names",
+    "sniproxy.policy",
+    "sniproxy.policycheck",
     "sniproxy.wire",
     "sniproxy.routing",
     "sniproxy.endpoints",

@@ -8,6 +8,7 @@ from pathlib import Path
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from sniproxy.config import Configuration, InspectLog, ResolverTable, Route, from_options, parse
+from sniproxy.policy import Policy, make_policy
 from sniproxy.schema import ConfigError, Timeouts
 from tests import configerrors
 from tests.configerrors import LISTENER
@@ -209,6 +210,39 @@ class ErrorTests(configerrors.ErrorCase):
         self.refused(self.route("*"), 'route[0].server_name = "*"', "[default]")
         self.refused(self.route("a.*.test"), 'route[0].server_name = "a.*.test"', "'*.example.com'")
         self.refused(self.route(""), 'route[0].server_name = ""', "empty")
+
+    def test_expressions(self) -> None:
+        """A bad expression is refused; a good one is kept as it is written, in the order of the file."""
+        self.refused(self.route("~("), 'route[0].server_name = "~("', "no regular expression")
+        read = parse(LISTENER + self.route("~b.*") + self.route("~a.*"), "f.toml")
+        self.assertEqual(["~b.*", "~a.*"], [route.server_name for route in read.routes])
+
+    def test_templates(self) -> None:
+        """A place that is unknown, or that the route cannot fill, is refused; the others are kept."""
+        self.refused(self.route("*.a", '"{host}:1"'), 'route[0].target = "{host}:1"', "there is no {host}")
+        self.refused(self.route("a", '["b", "{1}:1"]'), 'route[0].target = "{1}:1"', "a star in server_name")
+        self.refused(self.route("~(a)b", '"{2}:1"'), "nothing for {2}")
+        self.refused('[no_server_name]\ntarget = "{server_name}"', "no_server_name.target", "no server name")
+        self.refused('[default]\ntarget = "{1}"', "default.target", "nothing for {1}")
+        plain = 'plaintext = true\ntarget = "{server_name}"'
+        self.refused_file(f'[[listener]]\nendpoint = "tcp:1"\n{plain}', "listener[0].target", "no server name")
+        for text in (
+            self.route("*.a", '"{1}.b:{port}"'),
+            self.route("~(a)(b)", '"{1}{2}"'),
+            '[default]\ntarget = "{server_name}"',
+            '[no_server_name]\ntarget = "b:{port}"',
+        ):
+            parse(LISTENER + text, "f.toml")
+
+    def test_policy(self) -> None:
+        """The policy's keys are checked, each with its value and cure."""
+        text = '[policy]\nallow_cidrs = ["10.0.0.0/8"]\nallow_ports = [6651, 4443]\nallow_names = ["*.A.test"]'
+        policy = parse(LISTENER + text, "f.toml").policy
+        self.assertEqual(make_policy(["10.0.0.0/8"], [4443, 6651], ["*.a.test"]), policy)
+        self.assertEqual(Policy(), parse(LISTENER, "f.toml").policy)
+        self.refused('[policy]\nallow_cidrs = ["10.0.0.7/8"]', 'policy.allow_cidrs = "10.0.0.7/8"', "write 10.0.0.0/8")
+        self.refused("[policy]\nallow_ports = [0]", "policy.allow_ports = 0", "1 to 65535")
+        self.refused("[policy]\nallow_port = [1]", "policy.allow_port = [1]", "did you mean allow_ports")
 
     def test_duplicate_routes(self) -> None:
         """The same name twice is refused, however it is written; so it is for one listener."""

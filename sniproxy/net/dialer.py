@@ -23,8 +23,9 @@ from sniproxy.net.tuning import tune
 ATTEMPT_DELAY = 0.25
 """Seconds before the next address of a target is tried beside the first (RFC 8305, section 5)."""
 
-Veto = Callable[[str, int], str | None]
-"""Asked about each resolved address at the moment of connecting: why not, or None. OSError: it cannot say."""
+Veto = Callable[[Target, str | None], str | None]
+"""Why a target may not be dialled, or None. Asked before its name is looked up (without an address), and about each
+resolved address at the moment of connecting. OSError: of this address it cannot say."""
 
 Connected = Callable[[socket.socket], None]
 Failed = Callable[[str], None]
@@ -89,7 +90,7 @@ class _Attempt:
         self._reactor = dialer.reactor
         self._veto = dialer.veto
         self._closer = dialer.closer
-        self._port = target.port
+        self._target = target
         self._addresses: list[str] = []
         self._errors: dict[str, str] = {}
         self._denied = 0
@@ -97,7 +98,10 @@ class _Attempt:
         self._next: Any = None
         self._deadline = self._reactor.callLater(seconds, self._timed_out, seconds)
         self.result: Deferred[socket.socket] = Deferred(lambda _: self._stop())
-        if ip_literal(target.host) is not None:
+        reason = self._veto(target, None)
+        if reason is not None:
+            self._fail(Result.DENIED, reason)
+        elif ip_literal(target.host) is not None:
             self._found([target.host])
         else:
             dialer.lookups.addresses(target.host).addCallback(self._found)
@@ -117,7 +121,7 @@ class _Attempt:
         while self._addresses:
             address = self._addresses.pop(0)
             try:
-                reason = self._veto(address, self._port)
+                reason = self._veto(self._target, address)
             except OSError as error:
                 self._errors[address] = os.strerror(error.errno or errno.EIO)
                 continue
@@ -132,7 +136,7 @@ class _Attempt:
         if not self._sockets:
             self._fail(
                 Result.DENIED if self._denied == len(self._errors) else Result.CONNECT_FAILED,
-                "; ".join(_distinct(self._errors)),
+                "; ".join(_distinct(self._errors, self._target.host)),
             )
 
     def _begin(self, address: str) -> None:
@@ -153,7 +157,7 @@ class _Attempt:
             self._try_next()
             return
         self._sockets.add(connecting)
-        connecting.begin(self._port)
+        connecting.begin(self._target.port)
 
     def _timed_out(self, seconds: float) -> None:
         waiting = "no answer" if self._sockets else "the name was not resolved"
@@ -226,8 +230,8 @@ def interleave(addresses: Iterable[str]) -> list[str]:
     return [address for pair in zip_longest(first, second) for address in pair if address is not None]
 
 
-def _distinct(errors: dict[str, str]) -> list[str]:
-    """One address: its error alone; several: each with its address."""
-    if len(errors) == 1:
+def _distinct(errors: dict[str, str], host: str) -> list[str]:
+    """Each with its address; one that the target is written with, its error alone."""
+    if list(errors) == [host]:
         return list(errors.values())
     return [f"{address}: {error}" for address, error in errors.items()]

@@ -46,7 +46,7 @@ class DialerTests(SocketTestCase):
     """One connected socket, or the reason why there is none."""
 
     def dialer(self, clock: Any = reactor, **denied: str) -> Dialer:
-        return Dialer(clock, lambda host, port: denied.get(host.replace(".", "_")), Closer(clock))
+        return Dialer(clock, lambda target, host: denied.get((host or target.host).replace(".", "_")), Closer(clock))
 
     def dial(self, dialer: Dialer, *targets: Target, seconds: float = 10.0) -> Deferred[socket.socket]:
         self.tried: list[str] = []
@@ -155,7 +155,9 @@ class DialerTests(SocketTestCase):
     async def test_veto_that_cannot_say(self) -> None:
         """An address of which nobody can say whether it may be dialled is not; that is a fault that may pass."""
 
-        def veto(host: str, port: int) -> str | None:
+        def veto(target: Target, host: str | None) -> str | None:
+            if host is None:
+                return None
             raise OSError(errno.EMFILE, "Too many open files")
 
         error = await self.failure(self.dial(Dialer(reactor, veto, Closer(reactor)), Target("127.0.0.1", 6651)))
