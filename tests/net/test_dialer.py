@@ -123,6 +123,30 @@ class DialerTests(SocketTestCase):
         with await self.dial(dialer, Target("two", up.port)) as sock:
             self.assertEqual(up.port, sock.getpeername()[1])
 
+    async def test_denied_target(self) -> None:
+        """A target that may not be dialled, whatever its addresses are, is not looked up; nothing of it stays."""
+        clock = HandClock()
+        looked_up: list[str] = []
+        dialer = Dialer(clock, lambda target, host: f"not {target.host}" if host is None else None, Closer(clock))
+        self.patch(dialer.lookups, "addresses", looked_up.append)
+        error = await self.failure(self.dial(dialer, Target("one", 6651)))
+        self.assertEqual((Result.DENIED, "one:6651: not one"), (error.result, str(error)))
+        self.assertEqual(([], []), (looked_up, clock.getDelayedCalls()))
+
+    async def test_asked_about_each_address(self) -> None:
+        """The veto is asked about the target, then about each address as it is dialled; the reason names it."""
+        asked: list[tuple[Target, str | None]] = []
+
+        def veto(target: Target, host: str | None) -> str | None:
+            asked.append((target, host))
+            return host and "no"
+
+        target = Target("two", 6651, client_formed=True)
+        self.names(two=["127.0.0.1", "::1"])
+        error = await self.failure(self.dial(Dialer(reactor, veto, Closer(reactor)), target))
+        self.assertEqual([(target, None), (target, "127.0.0.1"), (target, "::1")], asked)
+        self.assertEqual("two:6651: 127.0.0.1: no; ::1: no", str(error))
+
     async def test_names(self) -> None:
         """A name's addresses are tried; a name without any is an error."""
         clock, up = HandClock(), self.server()
