@@ -61,7 +61,6 @@ SPECIAL = tuple(
 
 _GLOBAL = ipaddress.IPv6Network("2000::/3")
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
-_COMPATIBLE = ipaddress.IPv6Network("::/96")
 
 
 class BadPolicy(Exception):
@@ -191,7 +190,7 @@ def _plain(address: Address) -> Address:
 
 
 def _inner(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
-    """The IPv4 address that a gateway would go on to: NAT64 (RFC 6052), 6to4 (RFC 3056), or the old ``::10.0.0.7``."""
-    if address in _NAT64 or address in _COMPATIBLE:
+    """The IPv4 address that a gateway would go on to: NAT64 (RFC 6052) or 6to4 (RFC 3056)."""
+    if address in _NAT64:
         return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
     return address.sixtofour
