@@ -59,6 +59,9 @@ SPECIAL = tuple(
 )
 """IANA's special-purpose registries (RFC 6890, section 2.2), and multicast. NAT64 and 6to4 go by what is inside."""
 
+_SPECIAL_BY_VERSION = {
+    version: [(network, what) for network, what in SPECIAL if network.version == version] for version in (4, 6)
+}
 _GLOBAL = ipaddress.IPv6Network("2000::/3")
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
@@ -128,8 +131,8 @@ class Policy:
     def _special(self, address: Address) -> str | None:
         if any(_within(address, network) for network in self.allow_cidrs):
             return None
-        for network, what in SPECIAL:
-            if _within(address, network):
+        for network, what in _SPECIAL_BY_VERSION[address.version]:
+            if address in network:
                 return f"{what} ({network})"
         if isinstance(address, ipaddress.IPv4Address):
             return None
@@ -137,7 +140,7 @@ class Policy:
         if inner is not None:
             found = self._special(inner)
             return None if found is None else f"{found}, as {inner} inside IPv6"
-        return None if _within(address, _GLOBAL) else "reserved (not in 2000::/3)"
+        return None if address in _GLOBAL else "reserved (not in 2000::/3)"
 
 
 def make_policy(cidrs: Iterable[str], ports: Sequence[int] | None, names: Iterable[str] | None) -> Policy:

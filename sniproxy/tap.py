@@ -58,8 +58,8 @@ class Options(usage.Options):
         self._listen.append(endpoint)
 
     def opt_route(self, route: str) -> None:
-        """NAME=HOST:PORT[,HOST:PORT...]: send a server name to these targets, in turn. NAME may begin with '*.'.
-        Repeats."""
+        """NAME=HOST:PORT[,HOST:PORT...]: send a server name to these targets, in turn. NAME may begin with '*.'
+        or be a regular expression after '~'; a target may have {server_name}, {1} and {port}. Repeats."""
         self._routes.append(route)
 
     opt_l = opt_listen

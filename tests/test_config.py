@@ -7,6 +7,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
+from sniproxy.check import warnings
 from sniproxy.config import Configuration, InspectLog, ResolverTable, Route, from_options, parse
 from sniproxy.policy import Policy, make_policy
 from sniproxy.schema import ConfigError, Timeouts
@@ -118,18 +119,30 @@ class ParseTests(SynchronousTestCase):
 
 
 class ExampleTests(SynchronousTestCase):
-    """The example that is shipped."""
+    """The examples that are shipped: good as they are, and with every comment that is a setting turned on."""
 
-    def test_example(self) -> None:
-        """etc/sniproxy.toml is good, as it is and with every comment that is a setting turned on."""
-        path = Path(__file__).parent.parent / "etc" / "sniproxy.toml"
+    def read(self, name: str) -> tuple[Configuration, Configuration]:
+        """A file of etc/, as it is, and with its comments turned on."""
+        path = Path(__file__).parent.parent / "etc" / name
         if not path.exists():
             raise SkipTest("etc/ is not here: the tests run apart from the sources")
         text = path.read_text()
-        self.assertEqual(Timeouts(), parse(text, str(path)).timeouts)
         settings = re.sub(r"(?m)^# ?(?=[a-z_]+ = |\[)", "", text)
         self.assertNotEqual(text, settings)
-        parse(settings, str(path))
+        return parse(text, str(path)), parse(settings, str(path))
+
+    def test_example(self) -> None:
+        """etc/sniproxy.toml has the defaults."""
+        read, _ = self.read("sniproxy.toml")
+        self.assertEqual(Timeouts(), read.timeouts)
+
+    def test_forward(self) -> None:
+        """etc/forward.toml has the defaults but for the names, and nothing in it is warned of."""
+        both = self.read("forward.toml")
+        self.assertEqual([1, 4], [len(read.routes) for read in both])
+        for read in both:
+            self.assertEqual(Policy(allow_names=read.policy.allow_names), read.policy)
+            self.assertEqual([], list(warnings(read, 65536)))
 
 
 class ErrorTests(configerrors.ErrorCase):
