@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import zip_longest
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
 from sniproxy.events import Result
@@ -96,6 +96,7 @@ class _Attempt:
         self._denied = 0
         self._sockets: set[_Connecting] = set()
         self._next: Any = None
+        self._lookup: Deferred[None] | None = None
         self._deadline = self._reactor.callLater(seconds, self._timed_out, seconds)
         self.result: Deferred[socket.socket] = Deferred(lambda _: self._stop())
         reason = self._veto(target, None)
@@ -104,7 +105,8 @@ class _Attempt:
         elif ip_literal(target.host) is not None:
             self._found([target.host])
         else:
-            dialer.lookups.addresses(target.host).addCallback(self._found)
+            self._lookup = dialer.lookups.addresses(target.host).addCallback(self._found)
+            self._lookup.addErrback(lambda failure: failure.trap(CancelledError))
 
     def _found(self, addresses: list[str]) -> None:
         if self.result.called:  # too late
@@ -171,6 +173,8 @@ class _Attempt:
         self._cancel(self._deadline)
         self._cancel(self._next)
         self._addresses = []
+        if self._lookup is not None:
+            self._lookup.cancel()
         for connecting in self._sockets:
             connecting.give_up()
         self._sockets.clear()

@@ -174,6 +174,7 @@ class DialerTests(SocketTestCase):
         error = await self.failure(dialling)
         self.assertEqual(Result.CONNECT_TIMEOUT, error.result)
         self.assertIn("the name was not resolved within 2 s", str(error))
+        self.assertTrue(late.called)  # cancelled: nobody waits for it
         late.callback(["127.0.0.1"])
 
     async def test_veto_that_cannot_say(self) -> None:
