@@ -7,6 +7,7 @@ The map of the house, in the order in which a connection meets it (docs/architec
 ``names``           pure: server names, wildcards, IP literals: how they are written and compared
 ``text``            pure: how texts and numbers are written for people
 ``routing``         pure: from a server name to a route, from a route to its targets in turn
+``policy``          pure: where clients may lead the proxy to; ``policycheck`` says what is odd about it
 ``schema``          pure: the tables and keys of a configuration file, and errors in its own terms
 ``config``          pure: TOML text in, a checked ``Configuration`` out, or an error that names the cure
 ``events``          pure: what is known of a connection, and the closed set of its results

@@ -9,12 +9,12 @@ from typing import Any, TypeVar
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IStreamServerEndpoint
 
-from sniproxy.config import Configuration, ResolverTable, Route, Termination
 from sniproxy.interfaces import BadOption, ServerNameResolver
 from sniproxy.resolvers import make_resolver
 from sniproxy.routing.choice import LiveRoute, Routing
 from sniproxy.routing.table import RouteTable
 from sniproxy.schema import ConfigError, shown
+from sniproxy.settings import Configuration, ResolverTable, Route, Termination
 from sniproxy.terminating import Shown, Terminator
 from sniproxy.tls.contexts import BrokerTLS
 from sniproxy.tls.pem import certificates, certified

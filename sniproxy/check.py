@@ -6,11 +6,12 @@ import ipaddress
 import resource
 from collections.abc import Iterator
 
-from sniproxy.config import DEFAULT, NO_SERVER_NAME, Configuration, Route
-from sniproxy.interfaces import Target
 from sniproxy.names import ip_literal
 from sniproxy.net.loopguard import LoopGuard
+from sniproxy.policycheck import describe_policy, goals, policy_warnings, templates
+from sniproxy.routing.patterns import is_expression
 from sniproxy.routing.targets import parse_target
+from sniproxy.settings import DEFAULT, NO_SERVER_NAME, Configuration, Route
 
 LEAST_IDLE = 60.0
 """Seconds. Pulsar's two sides PING each other every 30 s; one lost PING must not end a tunnel."""
@@ -28,9 +29,9 @@ def describe(configuration: Configuration) -> str:
             goal = f"  ends TLS: shows {listener.termination.certificates}, trusts {listener.termination.trust}"
         inspected = "  (inspected)" if listener.inspect else ""
         lines.append(f"  {listener.name:<28} {listener.endpoint.text}{goal}{inspected}")
-    lines += ["", "routes (an exact name beats the longest wildcard beats the default)"]
-    goals = [route for route in (configuration.no_server_name, configuration.default) if route is not None]
-    rows = [(_title(route), _goal(route)) for route in [*sorted(configuration.routes, key=_precedence), *goals]]
+    lines += ["", "routes (an exact name beats the longest wildcard beats an expression beats the default)"]
+    defaults = [route for route in (configuration.no_server_name, configuration.default) if route is not None]
+    rows = [(_title(route), _goal(route)) for route in [*sorted(configuration.routes, key=_precedence), *defaults]]
     for route, name, alert in (
         (configuration.no_server_name, "(no server name)", "missing_extension or handshake_failure"),
         (configuration.default, "(any other name)", "unrecognized_name"),
@@ -39,6 +40,7 @@ def describe(configuration: Configuration) -> str:
             rows.append((name, f"refused: alert {alert}"))
     width = min(max(len(name) for name, _ in rows), 60)
     lines += [f"  {name:<{width}}  {goal}" for name, goal in rows]
+    lines += describe_policy(configuration)
     times = configuration.timeouts
     lines += [
         "",
@@ -62,6 +64,8 @@ def warnings(configuration: Configuration, descriptors: int | None = None) -> It
     for route in configuration.routes:
         if ip_literal(route.server_name) is not None:
             yield f"route {route.server_name}: Java clients send no server name for IP addresses"
+        elif is_expression(route.server_name):
+            continue
         elif "." not in route.server_name:
             yield (
                 f"route {route.server_name}: a name without a dot: Java clients never send it; "
@@ -75,6 +79,7 @@ def warnings(configuration: Configuration, descriptors: int | None = None) -> It
     if configuration.admin is not None and not _is_loopback(configuration.admin.endpoint.host):
         yield "admin.endpoint: the admin endpoint beyond loopback: it asks nobody for a password"
     yield from _loops(configuration)
+    yield from policy_warnings(configuration)
     idle = configuration.timeouts.idle
     if 0 < idle < LEAST_IDLE:
         yield f"timeouts.idle = {idle:g}: Pulsar is silent for up to 30 s; below {LEAST_IDLE:g} s live tunnels are cut"
@@ -105,13 +110,8 @@ def _loops(configuration: Configuration) -> Iterator[str]:
         and listener.endpoint.port
         and ip_literal(listener.endpoint.host) is not None
     )
-    goals = (
-        configuration.default,
-        configuration.no_server_name,
-        *(listener.plaintext for listener in configuration.listeners),
-    )
-    for route in [*configuration.routes, *(goal for goal in goals if goal is not None)]:
-        for target in _targets(route):
+    for route in goals(configuration):
+        for target in [parse_target(template.text) for template in templates(route) if not template.places]:
             host = {"localhost": "127.0.0.1"}.get(target.host, target.host)
             if ip_literal(host) is not None and guard.denies(host, target.port):
                 yield f"route {route.server_name}: target {target} is a listener of this proxy: a loop, it is denied"
@@ -122,18 +122,11 @@ def _is_loopback(host: str | None) -> bool:
     return host is None or (ip_literal(host) is not None and ipaddress.ip_address(host).is_loopback)
 
 
-def _targets(route: Route) -> list[Target]:
-    if route.resolver.kind != "static":
-        return []
-    value = route.resolver.options["target"]
-    return [parse_target(text) for text in ([value] if isinstance(value, str) else value)]
-
-
 def _goal(route: Route) -> str:
-    targets = _targets(route)
+    targets = [x.text if x.places else str(parse_target(x.text)) for x in templates(route)]
     if not targets:
         return f"asks {route.resolver.key} (type {route.resolver.kind})"
-    return ", ".join(map(str, targets)) + (" (in turn)" if len(targets) > 1 else "")
+    return ", ".join(targets) + (" (in turn)" if len(targets) > 1 else "")
 
 
 def _title(route: Route) -> str:
@@ -141,7 +134,9 @@ def _title(route: Route) -> str:
     return name if route.listener is None else f"{name} (on {route.listener})"
 
 
-def _precedence(route: Route) -> tuple[bool, int, str, bool]:
+def _precedence(route: Route) -> tuple[int, int, str, bool]:
+    if is_expression(route.server_name):  # these stay in their order
+        return (2, 0, "", False)
     wildcard = route.server_name.startswith("*.")
     labels = route.server_name.count(".") if wildcard else 0
     return (wildcard, -labels, route.server_name, route.listener is None)

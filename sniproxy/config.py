@@ -13,105 +13,31 @@ from typing import Any
 import attrs
 
 from sniproxy.endpoints import BadEndpoint, Endpoint, parse_endpoint
-from sniproxy.names import BadName, pattern
-from sniproxy.routing.targets import BadTarget, parse_target
-from sniproxy.schema import ConfigError, GoalTable, ListenerTable, RouteTable, Timeouts, convert, shown
+from sniproxy.names import BadName
+from sniproxy.policy import BadPolicy, Policy, make_policy
+from sniproxy.routing.patterns import capture_count, route_pattern
+from sniproxy.routing.targets import BadTarget
+from sniproxy.routing.templates import parse_template
+from sniproxy.schema import ConfigError, GoalTable, ListenerTable, PolicyTable, RouteTable, Timeouts, convert, shown
+from sniproxy.settings import (
+    DEFAULT,
+    NO_SERVER_NAME,
+    PLAINTEXT,
+    Admin,
+    Configuration,
+    InspectLog,
+    Listener,
+    ResolverTable,
+    Route,
+    Termination,
+)
 
-DEFAULT = "default"
-NO_SERVER_NAME = "no_server_name"
-PLAINTEXT = "plaintext"
 PULSAR = "pulsar"
 COMMAND_LINE = "command line"
 """The filename of a configuration that came as options."""
 
 _OPTIONS = {"listener": "--listen", "route": "--route", "access_log.path": "--access-log"}
 _NO_PATH = "write a file's path, or '-' for standard output"
-
-
-@attrs.frozen
-class Listener:
-    """@ivar name: in the log, and for a route's ``listener``; unless given, the endpoint string as written.
-
-    @ivar plaintext: where its connections lead, for no hello names it. None: TLS, by the routes.
-    @ivar termination: None: TLS stays end to end.
-    @ivar inspect: Pulsar's commands are read as they pass.
-    """
-
-    name: str
-    endpoint: Endpoint
-    plaintext: Route | None = None
-    termination: Termination | None = None
-    inspect: bool = False
-
-
-@attrs.frozen
-class Termination:
-    """TLS that ends at the proxy: paths of PEM files.
-
-    @ivar certificates: what clients are shown: a file, or a folder of files. @ivar trust: for brokers' certificates.
-    @ivar certificate: what brokers are shown. None: nothing.
-    @ivar key: where it stands in the configuration.
-    """
-
-    certificates: str
-    trust: str
-    certificate: str | None
-    key: str
-
-
-@attrs.frozen
-class ResolverTable:
-    """@ivar kind: the plugin's name. @ivar options: for it. @ivar key: where it stands in the configuration."""
-
-    kind: str
-    options: Mapping[str, Any]
-    key: str
-
-
-@attrs.frozen
-class Route:
-    """@ivar server_name: the normalised pattern, or ``default`` or ``no_server_name``. @ivar listener: None: all."""
-
-    server_name: str
-    listener: str | None
-    resolver: ResolverTable
-
-
-@attrs.frozen
-class Admin:
-    """@ivar hosts: names by which it may be asked for, beside its addresses and ``localhost``."""
-
-    endpoint: Endpoint
-    hosts: tuple[str, ...]
-
-
-@attrs.frozen
-class InspectLog:
-    """@ivar path: for JSON lines; ``-``: standard output. @ivar reveal: principals and properties are shown, too."""
-
-    path: str
-    reveal: bool
-
-
-@attrs.frozen
-class Configuration:
-    """A whole configuration, checked. @ivar access_log: a path; ``-``: standard output; None: the program's own log.
-
-    @ivar admin: None: there is no admin endpoint.
-    @ivar inspect_log: None: what inspectors see goes to the program's own log.
-
-    @ivar filename: where it came from, for messages.
-    """
-
-    filename: str
-    listeners: tuple[Listener, ...]
-    routes: tuple[Route, ...]
-    default: Route | None
-    no_server_name: Route | None
-    timeouts: Timeouts
-    access_log: str | None
-    inspect_log: InspectLog | None = None
-    admin: Admin | None = None
 
 
 def parse(text: str, filename: str, access_log: str | None = None) -> Configuration:
@@ -169,6 +95,7 @@ def _checked(data: dict[str, Any], filename: str) -> Configuration:
         access_log,
         inspect_log,
         Admin(check.endpoint("admin.endpoint", file.admin.endpoint), tuple(file.admin.hosts)) if file.admin else None,
+        check.policy(file.policy),
     )
 
 
@@ -283,7 +210,7 @@ class _Check:
         for number, table in enumerate(tables):
             key = f"route[{number}]"
             try:
-                name = pattern(table.server_name)
+                name = route_pattern(table.server_name)
             except BadName as error:
                 raise self.error(f"{key}.server_name", table.server_name, str(error)) from error
             if table.listener is not None and table.listener not in listeners:
@@ -295,18 +222,26 @@ class _Check:
                     table.server_name,
                     "another route has this name already; put all its targets into one list",
                 )
-            resolver = self.resolver(key, table.target, table.resolver, resolvers)
+            resolver = self.resolver(key, table.target, table.resolver, resolvers, capture_count(name), True)
             routes[name, table.listener] = Route(name, table.listener, resolver)
         return tuple(routes.values())
 
     def goal(self, table: GoalTable | None, name: str, resolvers: Mapping[str, ResolverTable]) -> Route | None:
         if table is None:
             return None
-        return Route(name, None, self.resolver(name, table.target, table.resolver, resolvers))
+        named = name != NO_SERVER_NAME
+        return Route(name, None, self.resolver(name, table.target, table.resolver, resolvers, 0, named))
 
     def resolver(
-        self, key: str, target: str | list[str] | None, resolver: str | None, resolvers: Mapping[str, ResolverTable]
+        self,
+        key: str,
+        target: str | list[str] | None,
+        resolver: str | None,
+        resolvers: Mapping[str, ResolverTable],
+        captures: int = 0,
+        named: bool = False,
     ) -> ResolverTable:
+        """@param captures: how many parts of a name the route takes out. @param named: whether there is a name."""
         if (target is None) == (resolver is None):
             both = "it has both" if target is not None else "it has neither"
             raise ConfigError(f'{self.filename}: {key}: {both}; write either target = "host:port" or resolver = "NAME"')
@@ -319,10 +254,18 @@ class _Check:
             raise self.error(f"{key}.target", targets, 'name at least one target, as in "10.0.0.7:6651"')
         for text in targets:
             try:
-                parse_target(text)
+                why_not = parse_template(text).why_not(captures, named)
             except BadTarget as error:
                 raise self.error(f"{key}.target", text, str(error)) from error
+            if why_not is not None:
+                raise self.error(f"{key}.target", text, why_not)
         return ResolverTable("static", {"target": targets}, key)
+
+    def policy(self, table: PolicyTable) -> Policy:
+        try:
+            return make_policy(table.allow_cidrs, table.allow_ports, table.allow_names)
+        except BadPolicy as error:
+            raise self.error(f"policy.{error.key}", error.value, str(error)) from error
 
     def timeouts(self, timeouts: Timeouts) -> Timeouts:
         for key in Timeouts.__struct_fields__:

@@ -25,11 +25,13 @@ from sniproxy.net.dialer import Dialer, DialError
 from sniproxy.net.direction import Way
 from sniproxy.net.hello import ClientGone, HelloStage, HelloTimeout
 from sniproxy.net.linger import Closer
+from sniproxy.net.listener import own_port
 from sniproxy.net.relay import Ending, Relay
 from sniproxy.net.tlssocket import TLSSocket
 from sniproxy.pulsar.commands import write
 from sniproxy.pulsar.commands_pb2 import CommandError, ServerError
 from sniproxy.routing.choice import LiveRoute, Routing
+from sniproxy.routing.patterns import captured
 from sniproxy.schema import Timeouts
 from sniproxy.terminating import Terminator, to_broker, to_client
 from sniproxy.wire.alerts import Alert, fatal_alert
@@ -187,7 +189,8 @@ class Conversation:
 
     async def _resolve(self, route: LiveRoute) -> list[Target]:
         record, reactor, seconds = self.record, self._house.reactor, self._house.timeouts.connect
-        request = Request(record.server_name, record.alpn, record.client, record.listener)
+        parts, port = captured(route.server_name, record.server_name), own_port(self._sock)
+        request = Request(record.server_name, record.alpn, record.client, record.listener, parts, port)
         began = reactor.seconds()
         self._waits_for = "resolve"
         try:

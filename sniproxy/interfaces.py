@@ -25,12 +25,16 @@ class Request:
     @ivar alpn: the application protocols the client offers, in order; mostly empty with Pulsar.
     @ivar peer: the client's address and port, as in ``192.0.2.7:50123``.
     @ivar listener: the name of the listener that accepted the connection.
+    @ivar captures: what the route's star matched, or the groups of its expression; mostly empty.
+    @ivar port: the port that the client came to. None: it came to no TCP listener.
     """
 
     server_name: str | None
     alpn: tuple[str, ...]
     peer: str
     listener: str
+    captures: tuple[str, ...] = ()
+    port: int | None = None
 
 
 def _is_host(target: object, attribute: object, host: str) -> None:
@@ -45,6 +49,8 @@ class Target:
     @ivar port: 1 to 65535.
     @ivar weight: how often this target's turn comes, against the others'. 0: only when all others fail.
     @ivar label: how logs call it; empty: ``host:port``.
+    @ivar client_formed: whether what the client sent became part of host or port. If so, the destination policy is
+        asked (C{[policy]} in the configuration): else a client could lead the proxy to whatever it can reach.
     """
 
     host: str = attrs.field(validator=_is_host)
@@ -53,6 +59,7 @@ class Target:
     )
     weight: int = attrs.field(default=1, validator=[attrs.validators.instance_of(int), attrs.validators.ge(0)])
     label: str = ""
+    client_formed: bool = False
 
     def __str__(self) -> str:
         if self.label:

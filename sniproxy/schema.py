@@ -69,6 +69,12 @@ class AdminTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     hosts: list[str] = []
 
 
+class PolicyTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    allow_cidrs: list[str] = []
+    allow_ports: list[int] | None = None
+    allow_names: list[str] | None = None
+
+
 class File(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     listener: list[ListenerTable]
     route: list[RouteTable] = []
@@ -79,6 +85,7 @@ class File(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     access_log: AccessLogTable | None = None
     inspect_log: InspectLogTable | None = None
     admin: AdminTable | None = None
+    policy: PolicyTable = PolicyTable()
 
 
 def convert(data: dict[str, Any], filename: str) -> File:
@@ -146,6 +153,7 @@ def _known_keys(key: str) -> list[str]:
         "access_log": AccessLogTable,
         "inspect_log": InspectLogTable,
         "admin": AdminTable,
+        "policy": PolicyTable,
     }
     return list(tables[re.sub(r"\[\d+\]$", "", key)].__struct_fields__)
 

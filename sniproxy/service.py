@@ -19,9 +19,9 @@ from twisted.logger import Logger
 from sniproxy.admin.sources import ListenerStatus, Status
 from sniproxy.build import build_endpoint, build_routing, build_terminator
 from sniproxy.check import warnings
-from sniproxy.config import Configuration, Listener
 from sniproxy.conversation import Conversation, House
 from sniproxy.events import Connection, Observer, Result
+from sniproxy.interfaces import Target
 from sniproxy.names import host_port, ip_literal
 from sniproxy.net import copying, splicing
 from sniproxy.net.dialer import Dialer
@@ -32,6 +32,7 @@ from sniproxy.net.loopguard import LoopGuard
 from sniproxy.net.portholder import holder
 from sniproxy.net.relay import Ending
 from sniproxy.net.tapping import tapped
+from sniproxy.settings import Configuration, Listener
 from sniproxy.siderooms import SideRooms
 from sniproxy.text import counted
 
@@ -123,7 +124,7 @@ class ProxyService(Service):
             self._reactor,
             self._routing,
             self.configuration.timeouts,
-            Dialer(self._reactor, self._guard.denies, self._closer),
+            Dialer(self._reactor, self._veto, self._closer),
             self._closer,
             self._way,
             side.ended,
@@ -224,6 +225,11 @@ class ProxyService(Service):
             conversation.begin(ended)
 
         return accepted
+
+    def _veto(self, target: Target, address: str | None) -> str | None:
+        """Our own listeners always; then the policy, which has an opinion on what clients form."""
+        loop = None if address is None else self._guard.denies(address, target.port)
+        return loop or self.configuration.policy.refuses(target, address)
 
     def _has_room(self) -> bool:
         """Whether the descriptors suffice for one more connection and its dial; pipes make do with what is left."""

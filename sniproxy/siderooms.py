@@ -15,7 +15,6 @@ from sniproxy.admin.refusals import Refusals
 from sniproxy.admin.site import AdminSite
 from sniproxy.admin.sources import StatusSource
 from sniproxy.admin.topics import Topics
-from sniproxy.config import Configuration
 from sniproxy.events import Connection, Observer
 from sniproxy.inspector import EventLog, Inspector
 from sniproxy.journal import AccessLog, Journal
@@ -23,6 +22,7 @@ from sniproxy.linewriter import CannotOpen
 from sniproxy.names import host_port
 from sniproxy.net.listener import listen_at_once
 from sniproxy.pulsar.events import Event
+from sniproxy.settings import Configuration
 from sniproxy.text import counted
 
 log = Logger()

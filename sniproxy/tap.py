@@ -17,10 +17,11 @@ from twisted.logger import Logger
 from twisted.python import usage
 
 from sniproxy import check
-from sniproxy.config import Configuration, from_options, parse
+from sniproxy.config import from_options, parse
 from sniproxy.linewriter import STANDARD_OUTPUT, CannotOpen
 from sniproxy.schema import ConfigError
 from sniproxy.service import ProxyService, why_not_listening
+from sniproxy.settings import Configuration
 from sniproxy.text import counted
 
 log = Logger()
@@ -58,8 +59,8 @@ class Options(usage.Options):
         self._listen.append(endpoint)
 
     def opt_route(self, route: str) -> None:
-        """NAME=HOST:PORT[,HOST:PORT...]: send a server name to these targets, in turn. NAME may begin with '*.'.
-        Repeats."""
+        """NAME=HOST:PORT[,HOST:PORT...]: send a server name to these targets, in turn. NAME may begin with '*.'
+        or be a regular expression after '~'; a target may have {server_name}, {1} and {port}. Repeats."""
         self._routes.append(route)
 
     opt_l = opt_listen

@@ -7,8 +7,11 @@ from pathlib import Path
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from sniproxy.config import Configuration, InspectLog, ResolverTable, Route, Termination, from_options, parse
+from sniproxy.check import warnings
+from sniproxy.config import from_options, parse
+from sniproxy.policy import Policy, make_policy
 from sniproxy.schema import ConfigError, Timeouts
+from sniproxy.settings import Configuration, InspectLog, ResolverTable, Route, Termination
 from tests import configerrors
 from tests.configerrors import LISTENER
 
@@ -117,18 +120,30 @@ class ParseTests(SynchronousTestCase):
 
 
 class ExampleTests(SynchronousTestCase):
-    """The example that is shipped."""
+    """The examples that are shipped: good as they are, and with every comment that is a setting turned on."""
 
-    def test_example(self) -> None:
-        """etc/sniproxy.toml is good, as it is and with every comment that is a setting turned on."""
-        path = Path(__file__).parent.parent / "etc" / "sniproxy.toml"
+    def read(self, name: str) -> tuple[Configuration, Configuration]:
+        """A file of etc/, as it is, and with its comments turned on."""
+        path = Path(__file__).parent.parent / "etc" / name
         if not path.exists():
             raise SkipTest("etc/ is not here: the tests run apart from the sources")
         text = path.read_text()
-        self.assertEqual(Timeouts(), parse(text, str(path)).timeouts)
         settings = re.sub(r"(?m)^# ?(?=[a-z_]+ = |\[)", "", text)
         self.assertNotEqual(text, settings)
-        parse(settings, str(path))
+        return parse(text, str(path)), parse(settings, str(path))
+
+    def test_example(self) -> None:
+        """etc/sniproxy.toml has the defaults."""
+        read, _ = self.read("sniproxy.toml")
+        self.assertEqual(Timeouts(), read.timeouts)
+
+    def test_forward(self) -> None:
+        """etc/forward.toml has the defaults but for the names, and nothing in it is warned of."""
+        both = self.read("forward.toml")
+        self.assertEqual([1, 4], [len(read.routes) for read in both])
+        for read in both:
+            self.assertEqual(Policy(allow_names=read.policy.allow_names), read.policy)
+            self.assertEqual([], list(warnings(read, 65536)))
 
 
 class ErrorTests(configerrors.ErrorCase):
@@ -231,6 +246,39 @@ class ErrorTests(configerrors.ErrorCase):
         self.refused(self.route("*"), 'route[0].server_name = "*"', "[default]")
         self.refused(self.route("a.*.test"), 'route[0].server_name = "a.*.test"', "'*.example.com'")
         self.refused(self.route(""), 'route[0].server_name = ""', "empty")
+
+    def test_expressions(self) -> None:
+        """A bad expression is refused; a good one is kept as it is written, in the order of the file."""
+        self.refused(self.route("~("), 'route[0].server_name = "~("', "no regular expression")
+        read = parse(LISTENER + self.route("~b.*") + self.route("~a.*"), "f.toml")
+        self.assertEqual(["~b.*", "~a.*"], [route.server_name for route in read.routes])
+
+    def test_templates(self) -> None:
+        """A place that is unknown, or that the route cannot fill, is refused; the others are kept."""
+        self.refused(self.route("*.a", '"{host}:1"'), 'route[0].target = "{host}:1"', "there is no {host}")
+        self.refused(self.route("a", '["b", "{1}:1"]'), 'route[0].target = "{1}:1"', "a star in server_name")
+        self.refused(self.route("~(a)b", '"{2}:1"'), "nothing for {2}")
+        self.refused('[no_server_name]\ntarget = "{server_name}"', "no_server_name.target", "no server name")
+        self.refused('[default]\ntarget = "{1}"', "default.target", "nothing for {1}")
+        plain = 'plaintext = true\ntarget = "{server_name}"'
+        self.refused_file(f'[[listener]]\nendpoint = "tcp:1"\n{plain}', "listener[0].target", "no server name")
+        for text in (
+            self.route("*.a", '"{1}.b:{port}"'),
+            self.route("~(a)(b)", '"{1}{2}"'),
+            '[default]\ntarget = "{server_name}"',
+            '[no_server_name]\ntarget = "b:{port}"',
+        ):
+            parse(LISTENER + text, "f.toml")
+
+    def test_policy(self) -> None:
+        """The policy's keys are checked, each with its value and cure."""
+        text = '[policy]\nallow_cidrs = ["10.0.0.0/8"]\nallow_ports = [6651, 4443]\nallow_names = ["*.A.test"]'
+        policy = parse(LISTENER + text, "f.toml").policy
+        self.assertEqual(make_policy(["10.0.0.0/8"], [4443, 6651], ["*.a.test"]), policy)
+        self.assertEqual(Policy(), parse(LISTENER, "f.toml").policy)
+        self.refused('[policy]\nallow_cidrs = ["10.0.0.7/8"]', 'policy.allow_cidrs = "10.0.0.7/8"', "write 10.0.0.0/8")
+        self.refused("[policy]\nallow_ports = [0]", "policy.allow_ports = 0", "1 to 65535")
+        self.refused("[policy]\nallow_port = [1]", "policy.allow_port = [1]", "did you mean allow_ports")
 
     def test_duplicate_routes(self) -> None:
         """The same name twice is refused, however it is written; so it is for one listener."""

@@ -346,7 +346,7 @@ class ResolverTests(ConversationCase):
                 client.sendall(hello(name=NAME))
                 (await in_thread(backend.accept)).close()
             self.assertEqual("the-broker", (await proxy.ended()).target)
-            self.assertEqual([Request(NAME, (), address, "public")], resolver.requests)
+            self.assertEqual([Request(NAME, (), address, "public", port=proxy.port)], resolver.requests)
 
     async def test_refused(self) -> None:
         """A resolver that refuses: the name has no route."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import zip_longest
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
 from sniproxy.events import Result
@@ -23,8 +23,9 @@ from sniproxy.net.tuning import tune
 ATTEMPT_DELAY = 0.25
 """Seconds before the next address of a target is tried beside the first (RFC 8305, section 5)."""
 
-Veto = Callable[[str, int], str | None]
-"""Asked about each resolved address at the moment of connecting: why not, or None. OSError: it cannot say."""
+Veto = Callable[[Target, str | None], str | None]
+"""Why a target may not be dialled, or None. Asked before its name is looked up (without an address), and about each
+resolved address at the moment of connecting. OSError: of this address it cannot say."""
 
 Connected = Callable[[socket.socket], None]
 Failed = Callable[[str], None]
@@ -89,18 +90,23 @@ class _Attempt:
         self._reactor = dialer.reactor
         self._veto = dialer.veto
         self._closer = dialer.closer
-        self._port = target.port
+        self._target = target
         self._addresses: list[str] = []
         self._errors: dict[str, str] = {}
         self._denied = 0
         self._sockets: set[_Connecting] = set()
         self._next: Any = None
+        self._lookup: Deferred[None] | None = None
         self._deadline = self._reactor.callLater(seconds, self._timed_out, seconds)
         self.result: Deferred[socket.socket] = Deferred(lambda _: self._stop())
-        if ip_literal(target.host) is not None:
+        reason = self._veto(target, None)
+        if reason is not None:
+            self._fail(Result.DENIED, reason)
+        elif ip_literal(target.host) is not None:
             self._found([target.host])
         else:
-            dialer.lookups.addresses(target.host).addCallback(self._found)
+            self._lookup = dialer.lookups.addresses(target.host).addCallback(self._found)
+            self._lookup.addErrback(lambda failure: failure.trap(CancelledError))
 
     def _found(self, addresses: list[str]) -> None:
         if self.result.called:  # too late
@@ -117,7 +123,7 @@ class _Attempt:
         while self._addresses:
             address = self._addresses.pop(0)
             try:
-                reason = self._veto(address, self._port)
+                reason = self._veto(self._target, address)
             except OSError as error:
                 self._errors[address] = os.strerror(error.errno or errno.EIO)
                 continue
@@ -132,7 +138,7 @@ class _Attempt:
         if not self._sockets:
             self._fail(
                 Result.DENIED if self._denied == len(self._errors) else Result.CONNECT_FAILED,
-                "; ".join(_distinct(self._errors)),
+                "; ".join(_distinct(self._errors, self._target.host)),
             )
 
     def _begin(self, address: str) -> None:
@@ -153,7 +159,7 @@ class _Attempt:
             self._try_next()
             return
         self._sockets.add(connecting)
-        connecting.begin(self._port)
+        connecting.begin(self._target.port)
 
     def _timed_out(self, seconds: float) -> None:
         waiting = "no answer" if self._sockets else "the name was not resolved"
@@ -167,6 +173,8 @@ class _Attempt:
         self._cancel(self._deadline)
         self._cancel(self._next)
         self._addresses = []
+        if self._lookup is not None:
+            self._lookup.cancel()
         for connecting in self._sockets:
             connecting.give_up()
         self._sockets.clear()
@@ -226,8 +234,8 @@ def interleave(addresses: Iterable[str]) -> list[str]:
     return [address for pair in zip_longest(first, second) for address in pair if address is not None]
 
 
-def _distinct(errors: dict[str, str]) -> list[str]:
-    """One address: its error alone; several: each with its address."""
-    if len(errors) == 1:
+def _distinct(errors: dict[str, str], host: str) -> list[str]:
+    """Each with its address; one that the target is written with, its error alone."""
+    if list(errors) == [host]:
         return list(errors.values())
     return [f"{address}: {error}" for address, error in errors.items()]

@@ -53,6 +53,14 @@ def listen_at_once(endpoint: IStreamServerEndpoint, factory: IProtocolFactory, t
     return port[0]
 
 
+def own_port(sock: socket.socket | None) -> int | None:
+    """The port that a client's connection came to. None: there is no TCP socket."""
+    if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
+        return None
+    port: int = sock.getsockname()[1]
+    return port
+
+
 class NoSocket(Exception):
     """The endpoint gave a port that has no plain listening socket."""
 

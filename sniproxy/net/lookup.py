@@ -10,7 +10,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 MOST_THREADS = 32
-"""Lookups at once; further names wait."""
+"""Lookups at once; further names wait, as long as somebody waits for them."""
 
 
 class Lookups:
@@ -18,7 +18,7 @@ class Lookups:
 
     Twisted's own resolver uses the reactor's pool of ten threads: ten lookups of a name whose server is silent would
     keep every other name waiting, and the program from ending. Here one name has one thread at most, and no end waits
-    for it.
+    for it. Who no longer waits cancels: clients of a forward proxy choose the names, and could fill the queue.
     """
 
     def __init__(self, reactor: Any) -> None:
@@ -40,8 +40,12 @@ class Lookups:
 
     def _next(self) -> None:
         while self._queue and self._threads < MOST_THREADS:
+            host = self._queue.popleft()
+            if all(answer.called for answer in self._asked[host]):  # all of them cancelled
+                del self._asked[host]
+                continue
             self._threads += 1
-            threading.Thread(target=self._look_up, args=(self._queue.popleft(),), daemon=True).start()
+            threading.Thread(target=self._look_up, args=(host,), daemon=True).start()
 
     def _look_up(self, host: str) -> None:
         """In a thread."""

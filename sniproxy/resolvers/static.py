@@ -1,4 +1,7 @@
-"""The static resolver: the targets that the configuration names, for every name that a route leads here."""
+"""The static resolver: the targets that the configuration names, for every name that a route leads here.
+
+A target may have places that a connection fills (L{sniproxy.routing.templates}).
+"""
 
 from __future__ import annotations
 
@@ -7,24 +10,33 @@ from typing import Any
 
 from zope.interface import implementer
 
-from sniproxy.interfaces import BadOption, IServerNameResolver, Request, Resolution
+from sniproxy.interfaces import BadOption, IServerNameResolver, Refused, Request, Resolution
 from sniproxy.routing.targets import BadTarget, parse_target
+from sniproxy.routing.templates import parse_template
 
 
 @implementer(IServerNameResolver)
 class StaticResolver:
-    """Always gives the same targets. What ``target = ...`` in a route means."""
+    """Always gives the same targets, but for their places. What ``target = ...`` in a route means."""
 
     def __init__(self, targets: Sequence[str]) -> None:
         """@raise BadTarget: a target cannot be read."""
-        self._resolution = Resolution([parse_target(text) for text in targets], ttl=None)
+        self._templates = [parse_template(text) for text in targets]
+        self._same = None
+        if not any(template.places for template in self._templates):
+            self._same = Resolution([parse_target(text) for text in targets], ttl=None)
 
     def resolve(self, request: Request) -> Resolution:
-        return self._resolution
+        if self._same is not None:
+            return self._same
+        try:
+            return Resolution([template.fill(request) for template in self._templates], ttl=None)
+        except BadTarget as error:
+            raise Refused(f"no target comes of this name: {error}") from error
 
 
 def make(options: Mapping[str, Any], reactor: Any) -> StaticResolver:
-    """From ``target``: a text or a list of texts (see L{parse_target})."""
+    """From ``target``: a text or a list of texts (see L{parse_template})."""
     for key in options:
         if key != "target":
             raise BadOption(key, options[key], "the static resolver has one key: target")
@@ -34,7 +46,7 @@ def make(options: Mapping[str, Any], reactor: Any) -> StaticResolver:
         raise BadOption("target", value, 'write one target, "host:port", or a list of them')
     for text in targets:
         try:
-            parse_target(text)
+            parse_template(text)
         except BadTarget as error:
             raise BadOption("target", text, str(error)) from error
     return StaticResolver(targets)

@@ -1,16 +1,19 @@
 """The route table: which route has this server name?
 
-An exact name beats the longest wildcard beats the default. Among routes with the same pattern, one for this listener
-beats one for all. A match costs a dictionary look-up for each label of the name, however many routes there are.
+An exact name beats the longest wildcard beats the expressions in their order beats the default. Among routes with the
+same pattern, one for this listener beats one for all. A match costs a dictionary look-up for each label of the name,
+however many routes there are; expressions are tried one by one.
 """
 
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 from typing import Generic, Protocol, TypeVar
 
 from sniproxy.names import ip_literal
+from sniproxy.routing.patterns import expression, is_expression
 
 
 class HasPattern(Protocol):
@@ -42,10 +45,15 @@ class RouteTable(Generic[R]):
     def __init__(self, routes: Iterable[R]) -> None:
         self._exact: dict[tuple[str, str | None], R] = {}
         self._wildcards: dict[tuple[str, str | None], R] = {}
+        self._expressions: dict[str, tuple[re.Pattern[str], dict[tuple[str, str | None], R]]] = {}
         self._near: dict[str, list[str]] = {}
         self._hints: dict[str, str | None] = {}
         for route in routes:
             pattern = route.server_name
+            if is_expression(pattern):
+                _, found = self._expressions.setdefault(pattern, (expression(pattern), {}))
+                found[pattern, route.listener] = route
+                continue
             if pattern.startswith("*."):
                 self._wildcards[pattern[2:], route.listener] = route
             else:
@@ -58,12 +66,18 @@ class RouteTable(Generic[R]):
     def match(self, name: str, listener: str) -> R | None:
         """The route for a normalised server name on a listener, or None. An IP literal has only exact routes."""
         found = self._get(self._exact, name, listener)
-        if found is not None or not self._wildcards or ip_literal(name) is not None:
+        if found is not None or not (self._wildcards or self._expressions) or ip_literal(name) is not None:
             return found
-        rest = name
+        rest = name if self._wildcards else ""
         while found is None and "." in rest:
             rest = rest[rest.index(".") + 1 :]
             found = self._get(self._wildcards, rest, listener)
+        if found is None:
+            for pattern, (compiled, routes) in self._expressions.items():
+                if compiled.fullmatch(name):
+                    found = self._get(routes, pattern, listener)
+                    if found is not None:
+                        break
         return found
 
     def closest(self, name: str) -> str | None:

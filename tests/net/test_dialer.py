@@ -46,7 +46,7 @@ class DialerTests(SocketTestCase):
     """One connected socket, or the reason why there is none."""
 
     def dialer(self, clock: Any = reactor, **denied: str) -> Dialer:
-        return Dialer(clock, lambda host, port: denied.get(host.replace(".", "_")), Closer(clock))
+        return Dialer(clock, lambda target, host: denied.get((host or target.host).replace(".", "_")), Closer(clock))
 
     def dial(self, dialer: Dialer, *targets: Target, seconds: float = 10.0) -> Deferred[socket.socket]:
         self.tried: list[str] = []
@@ -123,6 +123,30 @@ class DialerTests(SocketTestCase):
         with await self.dial(dialer, Target("two", up.port)) as sock:
             self.assertEqual(up.port, sock.getpeername()[1])
 
+    async def test_denied_target(self) -> None:
+        """A target that may not be dialled, whatever its addresses are, is not looked up; nothing of it stays."""
+        clock = HandClock()
+        looked_up: list[str] = []
+        dialer = Dialer(clock, lambda target, host: f"not {target.host}" if host is None else None, Closer(clock))
+        self.patch(dialer.lookups, "addresses", looked_up.append)
+        error = await self.failure(self.dial(dialer, Target("one", 6651)))
+        self.assertEqual((Result.DENIED, "one:6651: not one"), (error.result, str(error)))
+        self.assertEqual(([], []), (looked_up, clock.getDelayedCalls()))
+
+    async def test_asked_about_each_address(self) -> None:
+        """The veto is asked about the target, then about each address as it is dialled; the reason names it."""
+        asked: list[tuple[Target, str | None]] = []
+
+        def veto(target: Target, host: str | None) -> str | None:
+            asked.append((target, host))
+            return host and "no"
+
+        target = Target("two", 6651, client_formed=True)
+        self.names(two=["127.0.0.1", "::1"])
+        error = await self.failure(self.dial(Dialer(reactor, veto, Closer(reactor)), target))
+        self.assertEqual([(target, None), (target, "127.0.0.1"), (target, "::1")], asked)
+        self.assertEqual("two:6651: 127.0.0.1: no; ::1: no", str(error))
+
     async def test_names(self) -> None:
         """A name's addresses are tried; a name without any is an error."""
         clock, up = HandClock(), self.server()
@@ -150,12 +174,15 @@ class DialerTests(SocketTestCase):
         error = await self.failure(dialling)
         self.assertEqual(Result.CONNECT_TIMEOUT, error.result)
         self.assertIn("the name was not resolved within 2 s", str(error))
+        self.assertTrue(late.called)  # cancelled: nobody waits for it
         late.callback(["127.0.0.1"])
 
     async def test_veto_that_cannot_say(self) -> None:
         """An address of which nobody can say whether it may be dialled is not; that is a fault that may pass."""
 
-        def veto(host: str, port: int) -> str | None:
+        def veto(target: Target, host: str | None) -> str | None:
+            if host is None:
+                return None
             raise OSError(errno.EMFILE, "Too many open files")
 
         error = await self.failure(self.dial(Dialer(reactor, veto, Closer(reactor)), Target("127.0.0.1", 6651)))

@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.protocol import Factory
 
-from sniproxy.net.listener import PAUSE, Acceptor, NoSocket
+from sniproxy.net.listener import PAUSE, Acceptor, NoSocket, own_port
 from tests.net.support import HandClock, SocketTestCase
 
 
@@ -35,6 +35,7 @@ class AcceptorTests(SocketTestCase):
             sock, address = await self.arrived
             self.assertEqual(f"127.0.0.1:{client.getsockname()[1]}", address)
             self.assertFalse(sock.getblocking())
+            self.assertEqual(acceptor.address[1], own_port(sock))
             self.assertEqual(1, sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
             sock.close()
 
@@ -58,7 +59,7 @@ class AcceptorTests(SocketTestCase):
         with socket.socket(socket.AF_UNIX) as client:
             client.connect(path)
             sock, address = await self.arrived
-            self.assertEqual("unix", address)
+            self.assertEqual(("unix", None, None), (address, own_port(sock), own_port(None)))
             sock.close()
 
     async def test_out_of_descriptors(self) -> None:

@@ -52,3 +52,25 @@ class LookupTests(SocketTestCase):
         answer.set()
         self.assertEqual([["192.0.2.7"]] * 49, await gatherResults(silent))
         self.assertEqual(1, asked.count("silent"))
+
+    async def test_nobody_waits(self) -> None:
+        """A name for which nobody waits any more is not looked up when its turn comes; another's turn comes then."""
+        answer = threading.Event()
+        asked = []
+
+        def getaddrinfo(host: str, port: int, **more: object) -> list[tuple[object, ...]]:
+            asked.append(host)
+            answer.wait(PATIENCE)
+            return [(None, None, None, "", ("192.0.2.7", port))]
+
+        self.patch(socket, "getaddrinfo", getaddrinfo)
+        self.patch(lookup, "MOST_THREADS", 1)
+        lookups = Lookups(reactor)
+        silent = lookups.addresses("silent")
+        given_up = [lookups.addresses(host) for host in ("a", "b", "b", "c")]
+        for waiting in [*given_up[:2], given_up[3]]:
+            waiting.addErrback(lambda _: None).cancel()
+        answer.set()
+        self.assertEqual([["192.0.2.7"]] * 2, await gatherResults([silent, given_up[2]]))
+        self.assertEqual(["192.0.2.7"], await lookups.addresses("a"))
+        self.assertEqual(["silent", "b", "a"], asked)

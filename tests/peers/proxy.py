@@ -30,17 +30,24 @@ class Proxy:
 
     `routes`: server name to targets (`127.0.0.1:6651`). `port` 0: any that is free. `more`: lines of its configuration;
     `event_log` is there when they ask for an inspect_log of that name, events.jsonl. Raises ChildError, with what it
-    printed, when it does not come up.
+    printed, when it does not come up. `inside`: a command that runs it, to which its own is added.
     """
 
-    def __init__(self, folder: Path, routes: Mapping[str, Sequence[str]], port: int = 0, more: str = "") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        routes: Mapping[str, Sequence[str]],
+        port: int = 0,
+        more: str = "",
+        inside: Sequence[str] = (),
+    ) -> None:
         self.event_log = folder / "events.jsonl"
         self.access_log = folder / "access.jsonl"
         self.access_log.touch()
         config = folder / "sniproxy.toml"
         config.write_text(configuration(routes, port, self.access_log) + more)
         twistd = Path(sys.executable).with_name("twistd")
-        command = [str(twistd), "-n", "--pidfile=", "sniproxy", "--config", str(config)]
+        command = [*inside, str(twistd), "-n", "--pidfile=", "sniproxy", "--config", str(config)]
         self._process = Child(command, cwd=folder)
         try:
             self.port: int = self._process.wait_for(_listening, "listening on 127.0.0.1")

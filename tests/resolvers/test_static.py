@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from sniproxy.interfaces import BadOption, IServerNameResolver, Request, Target
+from sniproxy.interfaces import BadOption, IServerNameResolver, Refused, Request, Target
 from sniproxy.resolvers.static import StaticResolver, make
 from sniproxy.routing.targets import BadTarget
 
@@ -23,6 +23,18 @@ class StaticResolverTests(SynchronousTestCase):
         for request in (REQUEST, NAMELESS):
             answer = resolver.resolve(request)
             self.assertEqual((answer.targets, answer.ttl), ((Target("b.test", 6651), Target("::1", 7)), None))
+
+    def test_places(self) -> None:
+        """A target's places are filled for each connection, and only a target with some is marked."""
+        resolver = StaticResolver(["{server_name}", "b.test:7"])
+        for name in ("a.test", "c.test"):
+            answer = resolver.resolve(Request(name, (), "192.0.2.7:1", "public"))
+            self.assertEqual(answer.targets, (Target(name, 6651, client_formed=True), Target("b.test", 7)))
+
+    def test_places_that_cannot_be_filled(self) -> None:
+        """A connection that has nothing for a place goes nowhere."""
+        error = self.assertRaises(Refused, StaticResolver(["{1}:7"]).resolve, REQUEST)
+        self.assertIn("nothing for {1}", error.reason)
 
     def test_bad_target(self) -> None:
         """A target that cannot be read is refused when the resolver is made."""
@@ -50,4 +62,5 @@ class MakeTests(SynchronousTestCase):
         self.assertEqual(self.refused({"target": 7}), ("target", 7))
         self.assertEqual(self.refused({"target": ["a", 7]}), ("target", ["a", 7]))
         self.assertEqual(self.refused({"target": ["a", "b:0"]}), ("target", "b:0"))
+        self.assertEqual(self.refused({"target": "{name}:1"}), ("target", "{name}:1"))
         self.assertEqual(self.refused({"target": "a", "targets": "b"}), ("targets", "b"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import attrs
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -83,6 +85,41 @@ class MatchTests(SynchronousTestCase):
         routes = RouteTable([Named("a.test"), Named("*.test", "inner"), Named("*.b.test")])
         self.assertEqual(self.matched(routes, "a.test", "inner"), "a.test")
         self.assertEqual(self.matched(routes, "x.b.test", "inner"), "*.b.test")
+
+    def test_expressions(self) -> None:
+        """An expression has the names that it matches whole, without regard to case, and no IP literal."""
+        routes = table(r"~broker-([0-9]+)\.TEST", "~.*1")
+        self.assertEqual(self.matched(routes, "broker-7.test"), r"~broker-([0-9]+)\.TEST")
+        for name in ("broker-7.test.x", "xbroker-7.test", "broker-.test", "127.0.0.1"):
+            self.assertIsNone(self.matched(routes, name))
+
+    def test_expressions_in_order(self) -> None:
+        """Exact names and wildcards go before expressions, which go in their order; one for this listener goes before
+        the same one for all, and one for another listener is not there."""
+        patterns = ["~.*", "~a.*", "*.w.test", "a.test"]
+        routes = table(*patterns)
+        self.assertEqual(["a.test", "*.w.test"], [self.matched(routes, name) for name in ("a.test", "a.w.test")])
+        self.assertEqual(["~.*", "~a.*"], [self.matched(table(*p), "ab.test") for p in (patterns[:2], patterns[1::-1])])
+        own, common, other = Named("~a.*", "inner"), Named("~a.*"), Named("~.*", "other")
+        routes = RouteTable([other, common, own])
+        self.assertIs(routes.match("a.test", "inner"), own)
+        self.assertIs(routes.match("a.test", "public"), common)
+        self.assertIs(routes.match("a.test", "other"), other)
+
+    def test_many(self) -> None:
+        """A match looks up the name and its parents, however many routes there are."""
+        looked_up = []
+
+        class Counting(dict[tuple[str, str | None], Named]):
+            def get(self, key: object, default: object = None) -> Any:
+                looked_up.append(key)
+                return super().get(key, default)  # type: ignore[call-overload]
+
+        routes = table(*(f"broker-{number}.pulsar.test" for number in range(1000)), "*.other.test")
+        routes._exact, routes._wildcards = Counting(routes._exact), Counting(routes._wildcards)
+        self.assertEqual(self.matched(routes, "broker-999.pulsar.test"), "broker-999.pulsar.test")
+        self.assertIsNone(self.matched(routes, "nobody.pulsar.test"))
+        self.assertEqual(8, len(looked_up))
 
     def test_empty(self) -> None:
         """An empty table has no route and no hint."""

@@ -1,0 +1,199 @@
+"""The destination policy: where a client may lead the proxy to, when what the client sent formed the target. Pure.
+
+Whoever may choose a name may choose where it points to. So it is the resolved address that counts, asked about at the
+moment of connecting: a name that answers differently the second time (DNS rebinding) gains nothing, nor does an alias.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Sequence
+
+import attrs
+
+from sniproxy.interfaces import Target
+from sniproxy.names import BadName
+from sniproxy.routing.patterns import route_pattern
+from sniproxy.routing.table import RouteTable
+from sniproxy.routing.targets import DEFAULT_PORT
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+SPECIAL = tuple(
+    (ipaddress.ip_network(network), what)
+    for network, what in (
+        ("0.0.0.0/8", "unspecified: this host or network"),
+        ("10.0.0.0/8", "private"),
+        ("100.64.0.0/10", "shared, of carriers"),
+        ("127.0.0.0/8", "loopback"),
+        ("169.254.0.0/16", "link-local"),
+        ("172.16.0.0/12", "private"),
+        ("192.0.0.0/24", "reserved for protocols"),
+        ("192.0.2.0/24", "for documentation"),
+        ("192.31.196.0/24", "of AS112"),
+        ("192.52.193.0/24", "of AMT"),
+        ("192.88.99.0/24", "of 6to4 relays"),
+        ("192.168.0.0/16", "private"),
+        ("192.175.48.0/24", "of AS112"),
+        ("198.18.0.0/15", "for benchmarks"),
+        ("198.51.100.0/24", "for documentation"),
+        ("203.0.113.0/24", "for documentation"),
+        ("224.0.0.0/4", "multicast"),
+        ("240.0.0.0/4", "reserved"),
+        ("::/128", "unspecified"),
+        ("::1/128", "loopback"),
+        ("64:ff9b:1::/48", "of a local NAT64"),
+        ("100::/64", "discarded"),
+        ("100:0:0:1::/64", "a dummy prefix"),
+        ("2001::/23", "reserved for protocols"),
+        ("2001:db8::/32", "for documentation"),
+        ("2620:4f:8000::/48", "of AS112"),
+        ("3fff::/20", "for documentation"),
+        ("5f00::/16", "of segment routing"),
+        ("fc00::/7", "private"),
+        ("fe80::/10", "link-local"),
+        ("fec0::/10", "site-local"),
+        ("ff00::/8", "multicast"),
+    )
+)
+"""IANA's special-purpose registries (RFC 6890, section 2.2), and multicast. NAT64 and 6to4 go by what is inside."""
+
+_SPECIAL_BY_VERSION = {
+    version: [(network, what) for network, what in SPECIAL if network.version == version] for version in (4, 6)
+}
+_GLOBAL = ipaddress.IPv6Network("2000::/3")
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+
+
+class BadPolicy(Exception):
+    """A key of the policy is wrong. @ivar key: which. @ivar value: what was found."""
+
+    def __init__(self, key: str, value: object, cure: str) -> None:
+        super().__init__(cure)
+        self.key = key
+        self.value = value
+
+
+@attrs.frozen
+class _Name:
+    server_name: str
+    listener: str | None = None
+
+
+def _table(names: Iterable[str] | None) -> RouteTable[_Name] | None:
+    return None if names is None else RouteTable(map(_Name, names))
+
+
+@attrs.frozen
+class Policy:
+    """What targets may be that a client's name formed (L{Target.client_formed}). Others it always allows.
+
+    @ivar allow_cidrs: addresses that are allowed beside the public ones.
+    @ivar allow_ports: the only ports that are allowed.
+    @ivar allow_names: patterns, as in a route, of the only hosts that are allowed. None: all that the routes form.
+    """
+
+    allow_cidrs: tuple[Network, ...] = ()
+    allow_ports: frozenset[int] = frozenset({DEFAULT_PORT})
+    allow_names: tuple[str, ...] | None = None
+    _names: RouteTable[_Name] | None = attrs.field(
+        init=False, eq=False, repr=False, default=attrs.Factory(lambda self: _table(self.allow_names), takes_self=True)
+    )
+
+    def refuses(self, target: Target, address: str | None) -> str | None:
+        """Why this target may not be dialled, or None: it may.
+
+        @param address: an address that its host was resolved to. None: it has not been resolved yet, and what can be
+            refused without that is.
+        """
+        if not target.client_formed:
+            return None
+        if target.port not in self.allow_ports:
+            ports = ", ".join(map(str, sorted(self.allow_ports)))
+            return f"port {target.port} is not in [policy] allow_ports ({ports})"
+        if not self.allows_name(target.host):
+            return "[policy] allow_names has no such host"
+        if address is None:
+            return None
+        special = self.special(address)
+        if special is None:
+            return None
+        return f"this address is {special}, and the client's name led there; allow it by [policy] allow_cidrs"
+
+    def allows_name(self, host: str) -> bool:
+        return self._names is None or self._names.match(host, "") is not None
+
+    def special(self, address: str) -> str | None:
+        """What an address is, and by which network, when it is neither public nor in C{allow_cidrs}; else None."""
+        return self._special(_plain(ipaddress.ip_address(address)))
+
+    def _special(self, address: Address) -> str | None:
+        if any(_within(address, network) for network in self.allow_cidrs):
+            return None
+        for network, what in _SPECIAL_BY_VERSION[address.version]:
+            if address in network:
+                return f"{what} ({network})"
+        if isinstance(address, ipaddress.IPv4Address):
+            return None
+        inner = _inner(address)
+        if inner is not None:
+            found = self._special(inner)
+            return None if found is None else f"{found}, as {inner} inside IPv6"
+        return None if address in _GLOBAL else "reserved (not in 2000::/3)"
+
+
+def make_policy(cidrs: Iterable[str], ports: Sequence[int] | None, names: Iterable[str] | None) -> Policy:
+    """From the keys of a configuration. @param ports: None: Pulsar's port for TLS.
+
+    @raise BadPolicy: one is wrong.
+    """
+    if ports is None:
+        ports = [DEFAULT_PORT]
+    if not ports:
+        raise BadPolicy("allow_ports", ports, f"then nothing is allowed; leave the key out for {DEFAULT_PORT}")
+    for port in ports:
+        if not 1 <= port <= 65535:
+            raise BadPolicy("allow_ports", port, "a port is a number from 1 to 65535")
+    patterns = None if names is None else tuple(map(_pattern, names))
+    if patterns == ():
+        raise BadPolicy("allow_names", [], "then nothing is allowed; leave the key out for all that the routes have")
+    return Policy(tuple(map(_network, cidrs)), frozenset(ports), patterns)
+
+
+def _network(text: str) -> Network:
+    try:
+        network = ipaddress.ip_network(text)
+    except ValueError as error:
+        cure = "a network is written 10.0.0.0/8 or fd00::/8"
+        try:
+            cure = f"it has bits beyond its length; write {ipaddress.ip_network(text, strict=False)}"
+        except ValueError:
+            pass
+        raise BadPolicy("allow_cidrs", text, cure) from error
+    if isinstance(network, ipaddress.IPv6Network) and network.network_address.ipv4_mapped is not None:
+        raise BadPolicy("allow_cidrs", text, "addresses of IPv4 inside IPv6 are compared as IPv4; write that network")
+    return network
+
+
+def _pattern(text: str) -> str:
+    try:
+        return route_pattern(text)
+    except BadName as error:
+        raise BadPolicy("allow_names", text, str(error)) from error
+
+
+def _within(address: Address, network: Network) -> bool:
+    return address.version == network.version and address in network
+
+
+def _plain(address: Address) -> Address:
+    """An IPv4 address in IPv6's clothes (``::ffff:10.0.0.7``) is that IPv4 address: the kernel connects to it."""
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def _inner(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
+    """The IPv4 address that a gateway would go on to: NAT64 (RFC 6052) or 6to4 (RFC 3056)."""
+    if address in _NAT64:
+        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.sixtofour

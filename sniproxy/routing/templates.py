@@ -1,0 +1,93 @@
+"""Targets with places that a connection fills, as in ``{1}.internal:6651``. Pure.
+
+``{server_name}``: the name in the hello, normalised. ``{1}`` to ``{9}``: what the route's star or an expression's
+groups took out of it. ``{port}``: the port of the listener that the client came to.
+"""
+
+from __future__ import annotations
+
+import re
+
+import attrs
+
+from sniproxy.interfaces import Request, Target
+from sniproxy.routing.targets import BadTarget, parse_target
+
+SERVER_NAME = "server_name"
+PORT = "port"
+
+_PLACE = re.compile(r"\{([^{}]*)\}")
+_KNOWN = re.compile(rf"{SERVER_NAME}|{PORT}|[1-9]")
+
+
+@attrs.frozen
+class Template:
+    """A target as an operator writes it.
+
+    @ivar text: as written.
+    @ivar places: the names in its braces; none: it is a plain target.
+    """
+
+    text: str
+    places: frozenset[str]
+
+    @property
+    def client_formed(self) -> bool:
+        """Whether what a client sends becomes part of the target."""
+        return bool(self.places - {PORT})
+
+    @property
+    def captures(self) -> int:
+        """How many parts of the name there must be."""
+        return max((int(place) for place in self.places if place.isdigit()), default=0)
+
+    def why_not(self, captures: int, named: bool) -> str | None:
+        """Why a route cannot fill it, or None.
+
+        @param captures: how many parts of a name the route's pattern takes out.
+        @param named: whether its connections have a server name.
+        """
+        if self.client_formed and not named:
+            return "its connections have no server name; here {port} alone can be filled"
+        if self.captures > captures:
+            cure = "{1} is what a star in server_name matched, {1} to {9} the groups of an expression (~)"
+            return f"server_name has nothing for {{{self.captures}}}; {cure}"
+        return None
+
+    def fill(self, request: Request) -> Target:
+        """The target for a connection.
+
+        @raise BadTarget: something is missing, or what comes out is no target.
+        """
+        values = dict(enumerate(request.captures, 1))
+
+        def value(place: re.Match[str]) -> str:
+            name = place[1]
+            found = values.get(int(name)) if name.isdigit() else request.server_name
+            if name == PORT:
+                found = None if request.port is None else str(request.port)
+            if found is None:
+                raise BadTarget(f"there is nothing for {place[0]} in {self.text}")
+            return f"[{found}]" if ":" in found else found
+
+        target = parse_target(_PLACE.sub(value, self.text))
+        return attrs.evolve(target, client_formed=True) if self.client_formed else target
+
+
+def parse_template(text: str) -> Template:
+    """Read a target, with or without places.
+
+    @raise BadTarget: a place is unknown, or whatever fills the places, it is no target.
+    """
+    places = frozenset(_PLACE.findall(text))
+    for place in sorted(places):
+        if not _KNOWN.fullmatch(place):
+            raise BadTarget(f"there is no {{{place}}}; known here: {{server_name}}, {{port}}, {{1}} to {{9}}")
+    rest = _PLACE.sub("", text)
+    if "{" in rest or "}" in rest:
+        raise BadTarget("a brace stands alone; write {server_name}, {port}, or {1} to {9}")
+    if places:
+        parse_target(_PLACE.sub(lambda place: "a" if place[1] == SERVER_NAME else "1", text))
+    else:
+        parse_target(text)
+    return Template(text, places)

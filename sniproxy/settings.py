@@ -1,0 +1,105 @@
+"""What a checked configuration is: values, as L{sniproxy.config} makes them of a file or of options. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from sniproxy.endpoints import Endpoint
+from sniproxy.policy import Policy
+from sniproxy.schema import Timeouts
+
+DEFAULT = "default"
+NO_SERVER_NAME = "no_server_name"
+PLAINTEXT = "plaintext"
+"""What the routes are called that no server name leads to."""
+
+
+@attrs.frozen
+class Listener:
+    """@ivar name: in the log, and for a route's ``listener``; unless given, the endpoint string as written.
+
+    @ivar plaintext: where its connections lead, for no hello names it. None: TLS, by the routes.
+    @ivar termination: None: TLS stays end to end.
+    @ivar inspect: Pulsar's commands are read as they pass.
+    """
+
+    name: str
+    endpoint: Endpoint
+    plaintext: Route | None = None
+    termination: Termination | None = None
+    inspect: bool = False
+
+
+@attrs.frozen
+class Termination:
+    """TLS that ends at the proxy: paths of PEM files.
+
+    @ivar certificates: what clients are shown: a file, or a folder of files. @ivar trust: for brokers' certificates.
+    @ivar certificate: what brokers are shown. None: nothing.
+    @ivar key: where it stands in the configuration.
+    """
+
+    certificates: str
+    trust: str
+    certificate: str | None
+    key: str
+
+
+@attrs.frozen
+class ResolverTable:
+    """@ivar kind: the plugin's name. @ivar options: for it. @ivar key: where it stands in the configuration."""
+
+    kind: str
+    options: Mapping[str, Any]
+    key: str
+
+
+@attrs.frozen
+class Route:
+    """@ivar server_name: the normalised pattern, or ``default`` or ``no_server_name``. @ivar listener: None: all."""
+
+    server_name: str
+    listener: str | None
+    resolver: ResolverTable
+
+
+@attrs.frozen
+class Admin:
+    """@ivar hosts: names by which it may be asked for, beside its addresses and ``localhost``."""
+
+    endpoint: Endpoint
+    hosts: tuple[str, ...]
+
+
+@attrs.frozen
+class InspectLog:
+    """@ivar path: for JSON lines; ``-``: standard output. @ivar reveal: principals and properties are shown, too."""
+
+    path: str
+    reveal: bool
+
+
+@attrs.frozen
+class Configuration:
+    """A whole configuration, checked. @ivar access_log: a path; ``-``: standard output; None: the program's own log.
+
+    @ivar admin: None: there is no admin endpoint.
+    @ivar policy: where targets may be that clients help to form.
+    @ivar inspect_log: None: what inspectors see goes to the program's own log.
+
+    @ivar filename: where it came from, for messages.
+    """
+
+    filename: str
+    listeners: tuple[Listener, ...]
+    routes: tuple[Route, ...]
+    default: Route | None
+    no_server_name: Route | None
+    timeouts: Timeouts
+    access_log: str | None
+    inspect_log: InspectLog | None = None
+    admin: Admin | None = None
+    policy: Policy = attrs.field(factory=Policy)

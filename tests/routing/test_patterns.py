@@ -1,0 +1,88 @@
+"""Tests for sniproxy.routing.patterns."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from sniproxy.names import BadName, pattern
+from sniproxy.routing.patterns import capture_count, captured, expression, nests_repeats, route_pattern
+
+BROKER = r"~broker-([0-9]+)\.(eu|us)?\.?example\.com"
+
+
+class RoutePatternTests(SynchronousTestCase):
+    """route_pattern: what a route's server_name may be."""
+
+    def refused(self, text: str) -> str:
+        return str(self.assertRaises(BadName, route_pattern, text))
+
+    def test_names(self) -> None:
+        """Names and wildcards are normalised as ever; an expression stays as it was written."""
+        for text in ("A.Test.", "*.W.test", "[::1]"):
+            self.assertEqual(pattern(text), route_pattern(text))
+        self.assertEqual(BROKER, route_pattern(BROKER))
+        self.assertRaises(BadName, route_pattern, "a b")
+
+    def test_bad_expression(self) -> None:
+        """What Python cannot compile, or has more groups than places, is refused."""
+        for text in ("~(", "~[z-a]", "~a**", "~(?P<x", "~a{99999999999999999999}", r"~\1"):
+            self.assertIn("no regular expression", self.refused(text))
+        self.assertIn("10 groups; at most 9", self.refused("~" + "(a)" * 10))
+        route_pattern("~" + "(a)" * 9 + "(?:b)")
+
+    @given(st.text(max_size=12))
+    def test_nothing_else_is_raised(self, text: str) -> None:
+        """Whatever is written after the tilde, it is an expression or a bad name."""
+        try:
+            route_pattern("~" + text)
+        except BadName:
+            return
+        expression("~" + text)
+
+
+class CapturedTests(SynchronousTestCase):
+    """captured: the parts of a name that a pattern takes out."""
+
+    def test_star(self) -> None:
+        """A star takes out all labels that it matched, as one part."""
+        self.assertEqual((1, ("a.b",)), (capture_count("*.w.test"), captured("*.w.test", "a.b.w.test")))
+
+    def test_groups(self) -> None:
+        """An expression takes out its groups; one that took no part is empty. Case does not matter."""
+        self.assertEqual(2, capture_count(BROKER))
+        self.assertEqual(("12", "eu"), captured(BROKER, "broker-12.eu.example.com"))
+        self.assertEqual(("7", ""), captured(BROKER, "broker-7.example.com"))
+        self.assertEqual(("a",), captured("~([A-Z]).TEST", "a.test"))
+
+    def test_none(self) -> None:
+        """A name written out takes nothing out, nor does a route without a name."""
+        for exact, name in (("a.test", "a.test"), ("default", "x.test"), ("no_server_name", None), (BROKER, None)):
+            self.assertEqual((), captured(exact, name))
+        self.assertEqual(0, capture_count("a.test"))
+
+
+class NestsRepeatsTests(SynchronousTestCase):
+    """nests_repeats: expressions that a made name can keep busy."""
+
+    def test_nested(self) -> None:
+        """A repeated group that repeats something is told, at any depth and however it is written."""
+        for text in ("(a+)+", "(?:a*)*b", "x(a+b?){2,}", "((a+)b)*", "([a-z0-9]+-?)*", r"(?:\w+\.)+test", "(a+?)+?"):
+            self.assertTrue(nests_repeats("~" + text), text)
+
+    def test_not_nested(self) -> None:
+        """Repeats beside each other, fixed groups, classes, escapes, possessive and atomic ones are not."""
+        for text in (
+            r"broker-([0-9]+)\.example\.com",
+            "(a+)b+",
+            "(ab)+",
+            "([+*]a)+",
+            r"(\+a)*",
+            "(a++b)+",
+            "(?>a+)+",
+            "(a+)++",
+            "[(a+)]+",
+            ")+",
+        ):
+            self.assertFalse(nests_repeats("~" + text), text)

@@ -1,0 +1,113 @@
+"""Tests for sniproxy.routing.templates."""
+
+from __future__ import annotations
+
+import string
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from sniproxy.interfaces import Request, Target
+from sniproxy.names import server_name
+from sniproxy.routing.targets import BadTarget, parse_target
+from sniproxy.routing.templates import parse_template
+
+REQUEST = Request("a.b.w.test", (), "192.0.2.7:1", "public", ("a.b", "7"), 4443)
+
+
+class ParseTemplateTests(SynchronousTestCase):
+    """parse_template: what is written."""
+
+    def refused(self, text: str) -> str:
+        return str(self.assertRaises(BadTarget, parse_template, text))
+
+    def test_plain(self) -> None:
+        """A plain target is a template without places."""
+        template = parse_template("pulsar+ssl://b.test:7")
+        self.assertEqual((frozenset(), False), (template.places, template.client_formed))
+        self.assertEqual(Target("b.test", 7), template.fill(REQUEST))
+
+    def test_unknown_places(self) -> None:
+        """A place that is not known, and a brace that stands alone, are refused with what is known."""
+        for text in ("{0}:1", "{10}:1", "{}:1", "{name}:1", "{SERVER_NAME}:1", "{1 }:1"):
+            self.assertIn("known here: {server_name}, {port}", self.refused(text))
+        for text in ("{server_name:1", "server_name}:1", "{{1}}:1", "a{:1"):
+            self.assertIn("brace", self.refused(text))
+
+    def test_no_target(self) -> None:
+        """What can be no target however it is filled is refused as a target is."""
+        for text, said in (
+            ("{server_name}:x", "bad port"),
+            ("a.test:{server_name}", "bad port"),
+            ("http://{1}:1", "pulsar+ssl://"),
+            ("{1}.a b:1", "bad host"),
+            ("{server_name}:1, b:2", "a list"),
+        ):
+            self.assertIn(said, self.refused(text))
+
+    def test_why_not(self) -> None:
+        """A route fills a template only when it has what the places need."""
+        self.assertIsNone(parse_template("{1}:1").why_not(1, True))
+        self.assertIsNone(parse_template("b.test:{port}").why_not(0, False))
+        self.assertIn("nothing for {2}", str(parse_template("{1}-{2}:1").why_not(1, True)))
+        self.assertIn("nothing for {1}", str(parse_template("{1}:1").why_not(0, True)))
+        for text in ("{server_name}:1", "{1}:1"):
+            self.assertIn("no server name", str(parse_template(text).why_not(1, False)))
+
+
+class FillTests(SynchronousTestCase):
+    """Template.fill: a connection's target."""
+
+    def test_places(self) -> None:
+        """Each place takes its value; without a port it is Pulsar's; a scheme may stand before."""
+        for text, host, port in (
+            ("{server_name}", "a.b.w.test", 6651),
+            ("{1}.internal:{port}", "a.b.internal", 4443),
+            ("pulsar+ssl://broker-{2}.internal:665{2}", "broker-7.internal", 6657),
+            ("{2}.{2}.test:1", "7.7.test", 1),
+        ):
+            self.assertEqual(Target(host, port, client_formed=True), parse_template(text).fill(REQUEST))
+
+    def test_client_formed(self) -> None:
+        """A target is marked when the name is in its host or its port; the listener's port is the operator's."""
+        self.assertTrue(parse_template("10.0.0.7:665{2}").fill(REQUEST).client_formed)
+        self.assertEqual(Target("b.test", 4443), parse_template("b.test:{port}").fill(REQUEST))
+
+    def test_ip_address(self) -> None:
+        """A server name that is an IPv6 address gets its brackets; a part may turn out to be an address."""
+        request = Request("2001:db8::7", (), "192.0.2.7:1", "public")
+        filled = parse_template("{server_name}:7").fill(request)
+        self.assertEqual(Target("2001:db8::7", 7, client_formed=True), filled)
+        request = Request("10.0.0.7.w.test", (), "192.0.2.7:1", "public", ("10.0.0.7",))
+        self.assertEqual(Target("10.0.0.7", 6651, client_formed=True), parse_template("{1}").fill(request))
+
+    def test_missing(self) -> None:
+        """Nothing to fill a place with, or a host that grew too long, is an error."""
+        bare = Request(None, (), "unix", "public")
+        for text in ("{server_name}:1", "{1}:1", "b:{port}"):
+            error = self.assertRaises(BadTarget, parse_template(text).fill, bare)
+            self.assertIn("there is nothing for {", str(error))
+        long = Request("a.w.test", (), "unix", "public", (".".join(["a" * 60] * 4),))
+        self.assertIn("253", str(self.assertRaises(BadTarget, parse_template("{1}.some.suffix").fill, long)))
+        self.assertRaises(BadTarget, parse_template("b:6{1}").fill, Request("a", (), "", "", ("5536",)))
+
+    @given(st.text(string.ascii_lowercase + string.digits + ".-_:[]/,@", max_size=30))
+    def test_only_the_name(self, part: str) -> None:
+        """Whatever a part is, the host ends as the operator wrote it, or there is no target."""
+        try:
+            target = parse_template("{1}.internal:6651").fill(Request("x", (), "", "", (part,)))
+        except BadTarget:
+            return
+        self.assertTrue(target.host.endswith(".internal"))
+        self.assertEqual((6651, True), (target.port, target.client_formed))
+
+    @given(st.from_regex(r"[a-z0-9_.-]{1,40}|[0-9.]{7,15}", fullmatch=True))
+    def test_any_server_name(self, text: str) -> None:
+        """For every server name, a route by {server_name} leads to what the name itself would as a target."""
+        try:
+            name = server_name(text)
+        except ValueError:
+            return
+        target = parse_template("{server_name}:7").fill(Request(name, (), "", ""))
+        self.assertEqual(parse_target(f"{name}:7").host, target.host)

@@ -1,0 +1,237 @@
+"""Forward proxying through running proxies: names, the policy, and proxies in a row."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Sequence
+from typing import Any
+
+from twisted.internet import reactor as global_reactor
+
+from sniproxy.demo.client import Connected, ReadBack, Step, Visitor
+from sniproxy.demo.cluster import StandInCluster
+from sniproxy.events import Result
+from sniproxy.wire.alerts import Alert
+from tests.hellos import hello
+from tests.net.support import in_thread, read_exactly, read_to_end
+from tests.proxies import LISTENER, Backend, Proxy
+from tests.test_conversation import ConversationCase
+
+reactor: Any = global_reactor
+
+ROUTE = '[[route]]\nserver_name = "*.pulsar.test"\ntarget = "{target}"\n'
+
+
+def forward(target: str, ports: Sequence[int] = (), cidrs: Sequence[str] = (), more: str = "") -> str:
+    """A configuration that leads all names below pulsar.test to one target, with a policy."""
+    policy = f"[policy]\nallow_cidrs = {json.dumps(list(cidrs))}\n"
+    if ports:
+        policy += f"allow_ports = {list(ports)}\n"
+    return ROUTE.replace("{target}", target) + policy + more
+
+
+class ForwardCase(ConversationCase):
+    """Helpers: names that mean what the test says, to the proxy's resolver."""
+
+    def names(self, **names: list[list[str]]) -> list[str]:
+        """What getaddrinfo says of ``broker_1`` and so on, below pulsar.test: one answer after the other, the last one
+        again and again. @return: whom it was asked about."""
+        asked: list[str] = []
+        real = socket.getaddrinfo
+
+        def getaddrinfo(host: str, port: Any, *args: Any, **more: Any) -> list[Any]:
+            label, _, domain = host.partition(".")
+            answers = names.get(label.replace("-", "_"))
+            if domain != "pulsar.test":
+                return list(real(host, port, *args, **more))
+            asked.append(host)
+            if not answers:
+                raise socket.gaierror(socket.EAI_NONAME, "unknown")
+            answer = answers.pop(0) if len(answers) > 1 else answers[0]
+            # As an alias (CNAME) comes: only the addresses count.
+            return [(socket.AF_INET, socket.SOCK_STREAM, 6, "alias.example", (address, port)) for address in answer]
+
+        self.patch(socket, "getaddrinfo", getaddrinfo)
+        return asked
+
+    async def passes(self, proxy: Proxy, backend: Backend, name: str) -> None:
+        """A connection with this name reaches the backend, its hello unchanged."""
+        number, data = len(proxy.records), hello(name=name)
+        with proxy.connect() as client:
+            client.sendall(data)
+            with await in_thread(backend.accept) as upstream:
+                self.assertEqual(data, await in_thread(read_exactly, upstream, len(data)))
+        self.assertEqual(Result.OK, (await proxy.ended(number)).result)
+
+    async def denied(self, proxy: Proxy, name: str, *said: str) -> None:
+        """A connection with this name is denied, with this in the reason."""
+        record = await self.refused(proxy, hello(name=name), Result.DENIED, Alert.ACCESS_DENIED)
+        for part in said:
+            self.assertIn(part, record.reason)
+
+
+class ForwardTests(ForwardCase):
+    """A name leads to the host that it names."""
+
+    async def test_server_name(self) -> None:
+        """The name in the hello is looked up and dialled, each name its own; the record shows where it led."""
+        backend = Backend(self)
+        asked = self.names(broker_1=[["127.0.0.1"]], broker_2=[["127.0.0.1"]])
+        proxy = Proxy(self, forward(f"{{server_name}}:{backend.port}", [backend.port], ["127.0.0.0/8"]))
+        for name in ("Broker-1.Pulsar.Test", "broker-2.pulsar.test"):
+            await self.passes(proxy, backend, name)
+        self.assertEqual(["broker-1.pulsar.test", "broker-2.pulsar.test"], asked)
+        self.assertEqual([f"{name}:{backend.port}" for name in asked], [record.target for record in proxy.records])
+
+    async def test_parts_of_a_name(self) -> None:
+        """What the star or a group took out makes host and port; the listener's own port is known."""
+        backend = Backend(self)
+        policy = f'[policy]\nallow_cidrs = ["127.0.0.1"]\nallow_ports = [{backend.port}]\n'
+        last = str(backend.port)[-1]
+        for pattern, target, name in (
+            ("*.ip.test", f"{{1}}:{backend.port}", "127.0.0.1.ip.test"),
+            ("~b-([0-9])[.]test", f"127.0.0.1:{backend.port // 10}{{1}}", f"b-{last}.test"),
+        ):
+            text = f'[[route]]\nserver_name = "{pattern}"\ntarget = "{target}"\n'
+            await self.passes(Proxy(self, text + policy), backend, name)
+        own = Proxy(self, '[[route]]\nserver_name = "*.test"\ntarget = "127.0.0.2:{port}"\n')
+        record = await self.refused(own, hello(name="a.test"), Result.CONNECT_FAILED, None)
+        self.assertEqual(f"127.0.0.2:{own.port}", record.target)
+
+    async def test_no_target_of_this_name(self) -> None:
+        """A name that makes no host name goes nowhere."""
+        proxy = Proxy(self, forward("{1}." + ("x" * 60 + ".") * 2 + "test"))
+        long = ".".join(["a" * 60] * 3) + ".a.pulsar.test"
+        record = await self.refused(proxy, hello(name=long), Result.NO_ROUTE, Alert.UNRECOGNIZED_NAME)
+        self.assertIn("no target comes of this name", record.reason)
+
+
+class PolicyTests(ForwardCase):
+    """Where names may lead."""
+
+    async def test_special_addresses(self) -> None:
+        """A name that means this machine or its networks is denied, and nobody is connected."""
+        backend = Backend(self)
+        addresses = [
+            "127.0.0.1",
+            "0.0.0.0",
+            "10.0.0.7",
+            "169.254.169.254",
+            "::1",
+            "::ffff:127.0.0.1",
+            "64:ff9b::7f00:1",
+        ]
+        self.names(broker_1=[[address] for address in addresses])
+        proxy = Proxy(self, forward(f"{{server_name}}:{backend.port}", [backend.port]))
+        for address in addresses:
+            await self.denied(proxy, "broker-1.pulsar.test", f"{address}: this address is ", "[policy] allow_cidrs")
+        backend.sock.setblocking(False)
+        self.assertRaises(BlockingIOError, backend.sock.accept)
+
+    async def test_address_as_a_name(self) -> None:
+        """An address that a client spells into its name is asked about like any other, however it is written."""
+        backend = Backend(self)
+        text = f'[[route]]\nserver_name = "*.ip.test"\ntarget = "{{1}}:{backend.port}"\n'
+        proxy = Proxy(self, f"{text}[policy]\nallow_ports = [{backend.port}]\n")
+        for spelled in ("127.0.0.1", "2130706433", "0x7f.1", "127.1", "localhost"):
+            await self.denied(proxy, f"{spelled}.ip.test", "loopback (127.0.0.0/8)")
+
+    async def test_rebinding(self) -> None:
+        """A name that answers differently the second time gains nothing: each connection dials what was asked about."""
+        backend = Backend(self)
+        inner = socket.socket()
+        self.addCleanup(inner.close)
+        inner.bind(("127.0.0.2", backend.port))
+        inner.listen(1)
+        asked = self.names(broker_1=[["127.0.0.1"], ["127.0.0.2"]])
+        proxy = Proxy(self, forward(f"{{server_name}}:{backend.port}", [backend.port], ["127.0.0.1"]))
+        await self.passes(proxy, backend, "broker-1.pulsar.test")
+        await self.denied(proxy, "broker-1.pulsar.test", "127.0.0.2: this address is loopback")
+        self.assertEqual(["broker-1.pulsar.test"] * 2, asked)
+        inner.setblocking(False)
+        self.assertRaises(BlockingIOError, inner.accept)
+
+    async def test_some_of_the_addresses(self) -> None:
+        """Of a name's addresses only those that are allowed are dialled."""
+        backend = Backend(self)
+        self.names(broker_1=[["127.0.0.2", "10.0.0.7", "127.0.0.1"]])
+        proxy = Proxy(self, forward(f"{{server_name}}:{backend.port}", [backend.port], ["127.0.0.1"]))
+        await self.passes(proxy, backend, "broker-1.pulsar.test")
+
+    async def test_not_looked_up(self) -> None:
+        """A port or a host that is not allowed is denied before anybody is asked about the name."""
+        asked = self.names(broker_1=[["127.0.0.1"]])
+        for target, more, said in (
+            ("{server_name}:22", "", "port 22 is not in [policy] allow_ports (6651)"),
+            ("{server_name}:6651", 'allow_names = ["broker-2.pulsar.test"]\n', "allow_names has no such host"),
+        ):
+            await self.denied(Proxy(self, forward(target, more=more)), "broker-1.pulsar.test", said)
+        self.assertEqual([], asked)
+
+    async def test_written_out(self) -> None:
+        """What the operator wrote is dialled wherever it is, beside a strict policy."""
+        backend = Backend(self)
+        self.names(broker_1=[["127.0.0.1"]])
+        for target in (backend.address, f"broker-1.pulsar.test:{backend.port}"):
+            await self.passes(Proxy(self, forward(target)), backend, "broker-9.pulsar.test")
+
+    async def test_loop(self) -> None:
+        """A name that leads back to the proxy is denied, whatever the policy allows."""
+        self.names(broker_1=[["127.0.0.1"]])
+        proxy = Proxy(self, forward("{server_name}:{port}", range(1024, 65536), ["127.0.0.0/8"]))
+        await self.denied(proxy, "broker-1.pulsar.test", "127.0.0.1: a listener of this proxy: a loop")
+
+
+class ChainTests(ForwardCase):
+    """A forward proxy whose target is another proxy."""
+
+    async def visit(self, targets: str, **policy: Any) -> tuple[Proxy, Proxy, list[Step]]:
+        """One message there and back, through two proxies in a row, to the stand-in cluster.
+
+        @param targets: the first proxy's; ``PORT`` is the second one's port.
+        """
+        cluster = StandInCluster(reactor, service_name="vip.pulsar.test")
+        cluster.start()
+        self.addCleanup(cluster.stop)
+        where = {name: f"{host}:{port}" for name, (host, port) in cluster.addresses.items()}
+        where[cluster.service_name] = next(iter(where.values()))
+        rows = "".join(f'[[route]]\nserver_name = "{name}"\ntarget = "{to}"\n' for name, to in where.items())
+        second = Proxy(self, LISTENER + rows)
+        text = forward(targets.replace("PORT", str(second.port)), [second.port], **policy)
+        first = Proxy(self, text)
+        steps: list[Step] = []
+        visitor = Visitor(reactor, ("127.0.0.1", first.port), cluster.authority_pem, steps.append)
+        topic = "persistent://public/default/chained"
+        await visitor.there_and_back(await visitor.look_up(cluster.service_name, topic), topic, b"through two")
+        for proxy in (first, second):
+            for number in range(2):
+                self.assertEqual(Result.OK, (await proxy.ended(number)).result)
+        return first, second, steps
+
+    def check(self, first: Proxy, second: Proxy, steps: list[Step]) -> None:
+        """Both phases, each by both proxies, and as many bytes by the one as by the other."""
+        seen = [{(r.server_name, r.bytes_up, r.bytes_down) for r in proxy.records} for proxy in (first, second)]
+        self.assertEqual(seen[0], seen[1])
+        self.assertEqual(2, len(seen[0]))
+        self.assertEqual(2, sum(isinstance(step, Connected) for step in steps))
+        self.assertEqual(ReadBack(b"through two"), steps[-1])
+
+    async def test_written_out(self) -> None:
+        """The next proxy is written out: no policy is asked, the names are the last one's affair."""
+        self.check(*await self.visit("127.0.0.1:PORT"))
+
+    async def test_by_name(self) -> None:
+        """The names themselves lead to the next proxy, as DNS has them at the clients' edge."""
+        self.names(vip=[["127.0.0.1"]], broker_1=[["127.0.0.1"]], broker_2=[["127.0.0.1"]])
+        self.check(*await self.visit("{server_name}:PORT", cidrs=["127.0.0.0/8"]))
+
+    async def test_refused_by_the_last(self) -> None:
+        """The alert of the last proxy reaches the client through the first."""
+        last = Proxy(self, "")
+        first = Proxy(self, forward(f"127.0.0.1:{last.port}"))
+        with first.connect() as client:
+            client.sendall(hello(name="broker-1.pulsar.test"))
+            self.assertEqual(b"\x15\x03\x03\x00\x02\x02\x70", await in_thread(read_to_end, client))
+        self.assertEqual((Result.OK, 7), ((await first.ended()).result, first.records[0].bytes_down))
+        self.assertEqual(Result.NO_ROUTE, (await last.ended()).result)
