@@ -24,6 +24,7 @@ PURE = (
     "sniproxy.endpoints",
     "sniproxy.config",
     "sniproxy.schema",
+    "sniproxy.serviceurl",
     "sniproxy.text",
     "sniproxy.check",
     "sniproxy.events",
