@@ -83,6 +83,15 @@ def parse_service_url(text: str, what: str = "service URL") -> ServiceURL:
     return ServiceURL(tls, tuple((host, port if own is None else own) for host, own in hosts))
 
 
+def host_and_port(text: str, what: str) -> tuple[str, int | None]:
+    """Read ``host[:port]``, an IPv6 address in brackets; the port is None where none is written.
+
+    @param what: what a message calls the text.
+    @raise BadServiceURL: it is something else.
+    """
+    return _host(text, f"{what} {bounded(text)!r}")
+
+
 def pip60(
     service_url: str, proxy_service_url: str | None = None, proxy_protocol: ProxyProtocol | str | None = None
 ) -> ProxySettings:

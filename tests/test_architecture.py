@@ -180,6 +180,10 @@ class RoomTests(SynchronousTestCase):
         )
         self.nobody_imports(self.outside("sniproxy.admin", "sniproxy.service", "sniproxy.siderooms"), "sniproxy.admin")
 
+    def test_client(self) -> None:
+        """The clients' side knows nothing of the proxy."""
+        self.only(self.room("sniproxy.client", "sniproxy.pem", "sniproxy.endpointparser"), ("sniproxy.pem", *PURE))
+
     def test_demo(self) -> None:
         """Nothing outside the demo imports the demo."""
         self.nobody_imports(self.outside("sniproxy.demo"), "sniproxy.demo")
