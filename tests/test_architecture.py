@@ -32,6 +32,10 @@ PURE = (
     "sniproxy.pulsar",
     "sniproxy.capture",
     "sniproxy.topictable",
+    "sniproxy.talk.failures",
+    "sniproxy.talk.logins",
+    "sniproxy.talk.redirects",
+    "sniproxy.talk.topics",
 )
 """Rooms without sockets, clock or Twisted."""
 
@@ -129,7 +133,8 @@ class RoomTests(SynchronousTestCase):
             for other in IMPORTS[name]:
                 top = other.partition(".")[0]
                 if top == "sniproxy":
-                    good = inside(other, *PURE) or (name == "sniproxy.check" and other in CHECK_MAY)
+                    ours = other == "sniproxy" or inside(other, *PURE)
+                    good = ours or (name == "sniproxy.check" and other in CHECK_MAY)
                 else:
                     good = top in foreign or (top in sys.stdlib_module_names and top not in IMPURE_STDLIB)
                 if not good:
@@ -181,8 +186,9 @@ class RoomTests(SynchronousTestCase):
         self.nobody_imports(self.outside("sniproxy.admin", "sniproxy.service", "sniproxy.siderooms"), "sniproxy.admin")
 
     def test_client(self) -> None:
-        """The clients' side knows nothing of the proxy."""
+        """The clients' side knows nothing of the proxy, and of each other only what is below."""
         self.only(self.room("sniproxy.client", "sniproxy.pem", "sniproxy.endpointparser"), ("sniproxy.pem", *PURE))
+        self.only(self.room("sniproxy.talk"), ("sniproxy.talk", "sniproxy.client", "sniproxy.pem", *PURE))
 
     def test_demo(self) -> None:
         """Nothing outside the demo imports the demo."""
@@ -201,6 +207,7 @@ class RoomTests(SynchronousTestCase):
             "sniproxy.topictable",
             "sniproxy.adminclient",
             "sniproxy.ctl",
+            "sniproxy.talk",
         )
         self.nobody_imports(self.outside(*readers), "sniproxy.pulsar")
 
