@@ -188,6 +188,8 @@ class RoomTests(SynchronousTestCase):
     def test_client(self) -> None:
         """The clients' side knows nothing of the proxy, and of each other only what is below."""
         self.only(self.room("sniproxy.client", "sniproxy.pem", "sniproxy.endpointparser"), ("sniproxy.pem", *PURE))
+        command = ("sniproxy.lookupcommand", "sniproxy.lookupreport", "sniproxy.lookupoptions")
+        self.only(self.room(*command), (*command, "sniproxy.talk", "sniproxy.pem", *PURE))
         self.only(self.room("sniproxy.talk"), ("sniproxy.talk", "sniproxy.client", "sniproxy.pem", *PURE))
 
     def test_demo(self) -> None:
@@ -219,7 +221,7 @@ class RoomTests(SynchronousTestCase):
     def test_reactor_comes_by_constructor(self) -> None:
         """The global reactor is imported by the programs' entrances alone, and never when a module is loaded."""
         reactor = "twisted.internet.reactor"
-        self.nobody_imports(self.outside("sniproxy.tap", "sniproxy.demo.tour"), reactor)
+        self.nobody_imports(self.outside("sniproxy.tap", "sniproxy.demo.tour", "sniproxy.lookupcommand"), reactor)
         for name, path in MODULES.items():
             body = ast.parse(path.read_text()).body
             at_loading = [node for node in body if isinstance(node, ast.Import | ast.ImportFrom)]
