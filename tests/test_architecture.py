@@ -27,6 +27,7 @@ PURE = (
     "sniproxy.config",
     "sniproxy.settings",
     "sniproxy.schema",
+    "sniproxy.serviceurl",
     "sniproxy.text",
     "sniproxy.check",
     "sniproxy.events",
@@ -34,6 +35,10 @@ PURE = (
     "sniproxy.pulsar",
     "sniproxy.capture",
     "sniproxy.topictable",
+    "sniproxy.talk.failures",
+    "sniproxy.talk.logins",
+    "sniproxy.talk.redirects",
+    "sniproxy.talk.topics",
 )
 """Rooms without sockets, clock or Twisted."""
 
@@ -131,7 +136,8 @@ class RoomTests(SynchronousTestCase):
             for other in IMPORTS[name]:
                 top = other.partition(".")[0]
                 if top == "sniproxy":
-                    good = inside(other, *PURE) or (name == "sniproxy.check" and other in CHECK_MAY)
+                    ours = other == "sniproxy" or inside(other, *PURE)
+                    good = ours or (name == "sniproxy.check" and other in CHECK_MAY)
                 else:
                     good = top in foreign or (top in sys.stdlib_module_names and top not in IMPURE_STDLIB)
                 if not good:
@@ -200,6 +206,13 @@ class RoomTests(SynchronousTestCase):
         )
         self.nobody_imports(self.outside("sniproxy.admin", "sniproxy.service", "sniproxy.siderooms"), "sniproxy.admin")
 
+    def test_client(self) -> None:
+        """The clients' side knows nothing of the proxy, and of each other only what is below."""
+        self.only(self.room("sniproxy.client", "sniproxy.pem", "sniproxy.endpointparser"), ("sniproxy.pem", *PURE))
+        command = ("sniproxy.lookupcommand", "sniproxy.lookupreport", "sniproxy.lookupoptions")
+        self.only(self.room(*command), (*command, "sniproxy.talk", "sniproxy.pem", *PURE))
+        self.only(self.room("sniproxy.talk"), ("sniproxy.talk", "sniproxy.client", "sniproxy.pem", *PURE))
+
     def test_demo(self) -> None:
         """Nothing outside the demo imports the demo."""
         self.nobody_imports(self.outside("sniproxy.demo"), "sniproxy.demo")
@@ -217,6 +230,7 @@ class RoomTests(SynchronousTestCase):
             "sniproxy.topictable",
             "sniproxy.adminclient",
             "sniproxy.ctl",
+            "sniproxy.talk",
         )
         self.nobody_imports(self.outside(*readers), "sniproxy.pulsar")
 
@@ -228,7 +242,7 @@ class RoomTests(SynchronousTestCase):
     def test_reactor_comes_by_constructor(self) -> None:
         """The global reactor is imported by the programs' entrances alone, and never when a module is loaded."""
         reactor = "twisted.internet.reactor"
-        self.nobody_imports(self.outside("sniproxy.tap", "sniproxy.demo.tour"), reactor)
+        self.nobody_imports(self.outside("sniproxy.tap", "sniproxy.demo.tour", "sniproxy.lookupcommand"), reactor)
         for name, path in MODULES.items():
             body = ast.parse(path.read_text()).body
             at_loading = [node for node in body if isinstance(node, ast.Import | ast.ImportFrom)]
