@@ -19,9 +19,10 @@ from twisted.logger import Logger
 from sniproxy.admin.sources import ListenerStatus, Status
 from sniproxy.build import build_endpoint, build_routing, build_terminator
 from sniproxy.check import warnings
-from sniproxy.conversation import Conversation, House
+from sniproxy.conversation import Conversation
 from sniproxy.events import Connection, Observer, Result
 from sniproxy.interfaces import Target
+from sniproxy.life import House
 from sniproxy.names import host_port, ip_literal
 from sniproxy.net import copying, splicing
 from sniproxy.net.dialer import Dialer
