@@ -6,21 +6,26 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
+from cryptography import x509
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IStreamServerEndpoint
 
+from sniproxy.bridge.spans import LiveSpan, make_trust
 from sniproxy.interfaces import BadOption, ServerNameResolver
 from sniproxy.resolvers import make_resolver
 from sniproxy.routing.choice import LiveRoute, Routing
 from sniproxy.routing.table import RouteTable
 from sniproxy.schema import ConfigError, shown
-from sniproxy.settings import Configuration, ResolverTable, Route, Termination
+from sniproxy.settings import Bridge, Configuration, ResolverTable, Route, Termination
 from sniproxy.terminating import Shown, Terminator
 from sniproxy.tls.contexts import BrokerTLS
-from sniproxy.tls.pem import certificates, certified
+from sniproxy.tls.pem import Certified, certificates, certified
 from sniproxy.tls.reloading import CannotRead, Reloaded, read
 
 T = TypeVar("T")
+
+Seconds = Callable[[], float]
+"""A clock: it is looked at before files are looked at again."""
 
 
 def build_endpoint(configuration: Configuration, key: str, text: str, reactor: Any) -> IStreamServerEndpoint:
@@ -34,9 +39,7 @@ def build_endpoint(configuration: Configuration, key: str, text: str, reactor: A
     return endpoint
 
 
-def build_terminator(
-    configuration: Configuration, termination: Termination, seconds: Callable[[], float]
-) -> Terminator:
+def build_terminator(configuration: Configuration, termination: Termination, seconds: Seconds) -> Terminator:
     """Read the certificates of a listener that ends TLS. @param seconds: a clock, for looking at the files again.
 
     @raise ConfigError: they cannot be used.
@@ -48,28 +51,58 @@ def build_terminator(
             raise CannotRead(f"{termination.certificates}: there is no certificate in it, with its key")
         return Shown(found, lambda: datetime.now(UTC))
 
-    def broker() -> BrokerTLS:
-        trust = [each for place, text in read(termination.trust) for each in certificates(place, text)]
-        if not trust:
-            raise CannotRead(f"{termination.trust}: there is no certificate in it")
-        if termination.certificate is None:
-            return BrokerTLS(trust)
-        own = certified(read(termination.certificate))
-        if len(own) != 1:
-            what = f"it has {len(own)} certificates with their keys; one is needed"
-            raise CannotRead(f"{termination.certificate}: {what}")
-        return BrokerTLS(trust, own[0])
-
-    def reloaded(name: str, paths: Sequence[str], make: Callable[[], T]) -> Reloaded[T]:
-        try:
-            return Reloaded(paths, make, seconds)
-        except CannotRead as error:
-            raise ConfigError(f"{configuration.filename}: {termination.key}.{name}: {error}") from error
-
-    towards = [termination.trust] + ([] if termination.certificate is None else [termination.certificate])
+    place = f"{configuration.filename}: {termination.key}"
     return Terminator(
-        reloaded("certificates", [termination.certificates], shown), reloaded("upstream_trust", towards, broker)
+        _reloaded(f"{place}.certificates", [termination.certificates], shown, seconds),
+        build_trust(f"{place}.upstream_trust", termination.trust, termination.certificate, BrokerTLS, seconds),
     )
+
+
+def build_trust(
+    place: str,
+    trust: str,
+    certificate: str | None,
+    make: Callable[[list[x509.Certificate], Certified | None], T],
+    seconds: Seconds,
+) -> Reloaded[T]:
+    """Something made of whom we trust and what we show, anew when the files change.
+
+    @param place: in the configuration. @param trust: a path of PEM.
+    @param certificate: another. None: nothing is shown.
+    @raise ConfigError: the files cannot be used.
+    """
+
+    def made() -> T:
+        trusted = [each for name, text in read(trust) for each in certificates(name, text)]
+        if not trusted:
+            raise CannotRead(f"{trust}: there is no certificate in it")
+        if certificate is None:
+            return make(trusted, None)
+        own = certified(read(certificate))
+        if len(own) != 1:
+            raise CannotRead(f"{certificate}: it has {len(own)} certificates with their keys; one is needed")
+        return make(trusted, own[0])
+
+    return _reloaded(place, [trust] + ([] if certificate is None else [certificate]), made, seconds)
+
+
+def build_spans(configuration: Configuration, seconds: Seconds) -> list[tuple[Bridge, LiveSpan]]:
+    """The bridges, which know each other. @raise ConfigError: files of theirs cannot be used."""
+    made = []
+    for bridge in configuration.bridges:
+        place = f"{configuration.filename}: {bridge.key}.trust"
+        trust = build_trust(place, bridge.trust, bridge.certificate, make_trust, seconds)
+        made.append((bridge, LiveSpan(bridge, trust, seconds, configuration.timeouts.connect)))
+    for _, span in made:
+        span.know([other for _, other in made])
+    return made
+
+
+def _reloaded(place: str, paths: Sequence[str], make: Callable[[], T], seconds: Seconds) -> Reloaded[T]:
+    try:
+        return Reloaded(paths, make, seconds)
+    except CannotRead as error:
+        raise ConfigError(f"{place}: {error}") from error
 
 
 def build_routing(configuration: Configuration, reactor: Any) -> Routing:

@@ -6,9 +6,9 @@ import os
 import resource
 import socket
 import time
-from collections.abc import Callable
 from typing import Any
 
+import attrs
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.error import CannotListenError
@@ -17,23 +17,26 @@ from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 
 from sniproxy.admin.sources import ListenerStatus, Status
-from sniproxy.build import build_endpoint, build_routing, build_terminator
+from sniproxy.bridge.crossing import Crossing
+from sniproxy.bridge.spans import LiveSpan
+from sniproxy.build import build_endpoint, build_routing, build_spans, build_terminator
 from sniproxy.check import warnings
 from sniproxy.conversation import Conversation
 from sniproxy.events import Connection, Observer, Result
+from sniproxy.inspector import Watch
 from sniproxy.interfaces import Target
-from sniproxy.life import House
+from sniproxy.life import House, Life
 from sniproxy.names import host_port, ip_literal
 from sniproxy.net import copying, splicing
 from sniproxy.net.dialer import Dialer
 from sniproxy.net.direction import Way
 from sniproxy.net.linger import Closer
-from sniproxy.net.listener import Acceptor, NoSocket, listen_at_once
+from sniproxy.net.listener import Accepted, Acceptor, NoSocket, listen_at_once
 from sniproxy.net.loopguard import LoopGuard
 from sniproxy.net.portholder import holder
 from sniproxy.net.relay import Ending
 from sniproxy.net.tapping import tapped
-from sniproxy.settings import Configuration, Listener
+from sniproxy.settings import Bridge, Configuration, Listener
 from sniproxy.siderooms import SideRooms
 from sniproxy.text import counted
 
@@ -96,13 +99,18 @@ class ProxyService(Service):
             for listener in configuration.listeners
             if listener.termination is not None
         }
+        self._bridges = [
+            (span, build_endpoint(configuration, f"{bridge.key}.endpoint", bridge.endpoint.text, reactor), bridge)
+            for bridge, span in build_spans(configuration, reactor.seconds)
+        ]
         admin = configuration.admin
         self._admin = build_endpoint(configuration, "admin.endpoint", admin.endpoint.text, reactor) if admin else None
         self._closer = Closer(reactor)
         self._guard = LoopGuard()
+        self._bridge_guard = LoopGuard()
         self._acceptors: list[Acceptor] = []
         self._descriptors = 0
-        self._live: dict[Conversation, None] = {}
+        self._live: dict[Life, None] = {}
         self._count = 0
         self._at_once = False
         self._drain_timer: Any = None
@@ -132,7 +140,14 @@ class ProxyService(Service):
         )
         try:
             for listener, endpoint in self._endpoints:
-                self._listen(listener, endpoint)
+                address = self._listen(listener, endpoint, self._accepting(listener))
+                if address is not None:
+                    self._guard.add(*address)
+            for span, endpoint, bridge in self._bridges:
+                span.address = self._listen(bridge, endpoint, self._crossing(bridge, span))
+                if span.address is not None:
+                    self._guard.add(*span.address)
+                    self._bridge_guard.add(*span.address)
             admin = self.configuration.admin
             if self._admin is not None and admin is not None:
                 self.admin_address = side.listen(self._admin, admin.endpoint.text)
@@ -186,20 +201,22 @@ class ProxyService(Service):
         if self._side is not None:
             self._side.reopen()
 
-    def _listen(self, listener: Listener, endpoint: IStreamServerEndpoint) -> None:
+    def _listen(
+        self, listener: Listener | Bridge, endpoint: IStreamServerEndpoint, accepted: Accepted
+    ) -> tuple[str, int] | None:
         port = listen_at_once(endpoint, _NoProtocol(), listener.endpoint.text)
         try:
-            acceptor = Acceptor(self._reactor, port, listener.name, self._accepting(listener), self._has_room)
+            acceptor = Acceptor(self._reactor, port, listener.name, accepted, self._has_room)
         except NoSocket as error:
             raise CannotListenError(listener.endpoint.text, None, error) from error
         self._acceptors.append(acceptor)
         address = acceptor.address
         if address is not None:
             self.addresses[listener.name] = address
-            self._guard.add(*address)
         log.info("listener {name}: listening on {where}", name=listener.name, where=_where(address, listener))
+        return address
 
-    def _accepting(self, listener: Listener) -> Callable[[socket.socket, str], None]:
+    def _accepting(self, listener: Listener) -> Accepted:
         plaintext = self._routing.plaintext.get(listener.name)
         terminator = self._terminators.get(listener.name)
         # splice moves bytes as they are: it cannot encrypt them.
@@ -209,23 +226,45 @@ class ProxyService(Service):
 
         def accepted(sock: socket.socket, client: str) -> None:
             assert self._house is not None
-            self._count += 1
-            record = Connection(f"{self._id_prefix}-{self._count}", time.time(), listener.name, client)
+            record = self._record(listener.name, client)
             watch = inspector.watch(record) if inspector is not None else None
-            conversation = Conversation(
-                self._house, sock, record, plaintext, terminator, way if watch is None else tapped(watch)
-            )
-            self._live[conversation] = None
-
-            def ended(conversation: Conversation) -> None:
-                if watch is not None:
-                    watch.end()
-                self._live.pop(conversation, None)
-                self._check_drained()
-
-            conversation.begin(ended)
+            tapping = way if watch is None else tapped(watch)
+            self._begin(Conversation(self._house, sock, record, plaintext, terminator, tapping), watch)
 
         return accepted
+
+    def _crossing(self, bridge: Bridge, span: LiveSpan) -> Accepted:
+        assert self._house is not None and self._side is not None
+        # It may lead to a listener of this very proxy; to a bridge, it would come back for ever.
+        dialer = Dialer(self._reactor, self._bridge_veto, self._closer)
+        house = attrs.evolve(self._house, dialer=dialer)
+        inspector = self._side.inspector if bridge.inspect else None
+
+        def accepted(sock: socket.socket, client: str) -> None:
+            record = self._record(bridge.name, client)
+            watch = inspector.watch(record) if inspector is not None else None
+            heard = None if inspector is None else inspector.aside(record)
+            self._begin(Crossing(house, sock, record, span, watch, heard), watch)
+
+        return accepted
+
+    def _record(self, listener: str, client: str) -> Connection:
+        self._count += 1
+        return Connection(f"{self._id_prefix}-{self._count}", time.time(), listener, client)
+
+    def _begin(self, life: Life, watch: Watch | None) -> None:
+        self._live[life] = None
+
+        def ended(life: Life) -> None:
+            if watch is not None:
+                watch.end()
+            self._live.pop(life, None)
+            self._check_drained()
+
+        life.begin(ended)
+
+    def _bridge_veto(self, target: Target, address: str | None) -> str | None:
+        return None if address is None else self._bridge_guard.denies(address, target.port)
 
     def _veto(self, target: Target, address: str | None) -> str | None:
         """Our own listeners always; then the policy, which has an opinion on what clients form."""
@@ -260,13 +299,13 @@ class ProxyService(Service):
         """The state of the proxy."""
         listeners = [
             ListenerStatus(listener.name, listener.endpoint.text, self.addresses.get(listener.name))
-            for listener in self.configuration.listeners
+            for listener in self.configuration.entrances
         ]
         lost = 0 if self._side is None else self._side.lost
         ready = bool(self.running) and self._drained is None
         return Status(ready, self._started, self.configuration.filename, self._started, listeners, lost, self._warnings)
 
-    def live(self) -> list[Conversation]:
+    def live(self) -> list[Life]:
         """The connections that have not ended, the oldest first."""
         return list(self._live)
 
@@ -296,7 +335,7 @@ def why_not_listening(error: CannotListenError) -> str:
     return message
 
 
-def _where(address: tuple[str, int] | None, listener: Listener) -> str:
+def _where(address: tuple[str, int] | None, listener: Listener | Bridge) -> str:
     if address is None:
         return listener.endpoint.text
     return host_port(*address)

@@ -53,7 +53,7 @@ class SideRooms:
         self._watchers: list[Callable[[Event], None]] = []
         self._site: AdminSite | None = None
         self._port: Any = None
-        if any(listener.inspect for listener in configuration.listeners):
+        if any(listener.inspect for listener in configuration.entrances):
             self._open_event_log(configuration, reactor, routed)
         if configuration.admin is not None:
             self._site = self._build_site(reactor, status, configuration.admin.hosts)

@@ -39,6 +39,10 @@ PURE = (
     "sniproxy.talk.logins",
     "sniproxy.talk.redirects",
     "sniproxy.talk.topics",
+    "sniproxy.bridge.allowing",
+    "sniproxy.bridge.answers",
+    "sniproxy.bridge.asked",
+    "sniproxy.bridge.stream",
 )
 """Rooms without sockets, clock or Twisted."""
 
@@ -52,6 +56,7 @@ PURE_FOREIGN = {
     "sniproxy.schema": {"msgspec"},
     "sniproxy.interfaces": {"attrs", "zope"},
     "sniproxy.pulsar.commands": {"google"},
+    "sniproxy.bridge.asked": {"attrs", "google"},
 }
 """Packages beyond the standard library and attrs that a pure module may import."""
 
@@ -178,7 +183,7 @@ class RoomTests(SynchronousTestCase):
             foreign = {other.partition(".")[0] for other in IMPORTS[name]} - set(sys.stdlib_module_names)
             self.assertLessEqual(foreign, {"attrs", "cryptography", "sniproxy"})
             self.assertFalse(IMPURE_STDLIB & IMPORTS[name])
-        self.nobody_imports(self.outside("sniproxy.terminating", "sniproxy.conversation", *TOP), "sniproxy.terminating")
+        self.nobody_imports(self.outside("sniproxy.conversation", "sniproxy.bridge", *TOP), "sniproxy.terminating")
 
     def test_side_rooms(self) -> None:
         """The access log is fed by events; it knows no connection."""
@@ -213,6 +218,14 @@ class RoomTests(SynchronousTestCase):
         self.only(self.room(*command), (*command, "sniproxy.talk", "sniproxy.pem", *PURE))
         self.only(self.room("sniproxy.talk"), ("sniproxy.talk", "sniproxy.client", "sniproxy.pem", *PURE))
 
+    def test_bridge(self) -> None:
+        """The bridge is a way of life beside the proxy's own; but for how it is written, only who builds knows it."""
+        self.nobody_imports(self.room("sniproxy.bridge"), "sniproxy.conversation", *TOP)
+        for name in MODULES:
+            if not inside(name, "sniproxy.bridge", *TOP):
+                bridges = {other for other in IMPORTS[name] if inside(other, "sniproxy.bridge")}
+                self.assertLessEqual(bridges, {"sniproxy.bridge.allowing"}, name)
+
     def test_demo(self) -> None:
         """Nothing outside the demo imports the demo."""
         self.nobody_imports(self.outside("sniproxy.demo"), "sniproxy.demo")
@@ -231,6 +244,7 @@ class RoomTests(SynchronousTestCase):
             "sniproxy.adminclient",
             "sniproxy.ctl",
             "sniproxy.talk",
+            "sniproxy.bridge",
         )
         self.nobody_imports(self.outside(*readers), "sniproxy.pulsar")
 

@@ -38,8 +38,7 @@ class Login:
         if proxy_to_broker_url:
             command.proxy_to_broker_url = proxy_to_broker_url
         if self.data:
-            tag = bytes([_AUTH_DATA << 3 | _LENGTH_DELIMITED])
-            command.MergeFromString(tag + _varint(len(self.data)) + self.data)
+            add_auth_data(command, self.data)
         return command
 
 
@@ -61,6 +60,12 @@ def by_token(text: str) -> Login:
     if not (token.isascii() and token.isprintable()) or " " in token:
         raise BadToken("the token has characters that no token has; it is one line of letters, digits and signs")
     return Login("token", token.encode())
+
+
+def add_auth_data(command: pb.CommandConnect, data: bytes) -> None:
+    """Give CONNECT credentials. Of those that it may have already, the last ones count (as of every field)."""
+    tag = bytes([_AUTH_DATA << 3 | _LENGTH_DELIMITED])
+    command.MergeFromString(tag + _varint(len(data)) + data)
 
 
 def _varint(number: int) -> bytes:
