@@ -9,8 +9,10 @@ from typing import Any
 
 import trustme
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IHostnameResolver
 from twisted.internet.protocol import ServerFactory
 from twisted.trial.unittest import TestCase
+from zope.interface import implementer
 
 from sniproxy.pem import client_certificate
 from sniproxy.serviceurl import SniProxy
@@ -27,6 +29,16 @@ NAME = "broker-1.pulsar.test"
 def broker() -> Scripted:
     """A broker that answers CONNECT."""
     return Scripted(polite(lambda name, fields: []))
+
+
+@implementer(IHostnameResolver)
+class NoNames:
+    """Knows no name, whatever the machine's DNS says."""
+
+    def resolveHostName(self, resolutionReceiver: Any, hostName: str, *args: Any, **keys: Any) -> Any:
+        resolutionReceiver.resolutionBegan(self)
+        resolutionReceiver.resolutionComplete()
+        return self
 
 
 class BrokersCase(TestCase):
@@ -143,7 +155,8 @@ class FailureTests(BrokersCase):
             unused.bind(("127.0.0.1", 0))
             link = self.brokers(unused.getsockname()).link(NAME, 6651)
             self.assertIn("refused", (await self.fails(link, Kind.UNREACHABLE)).reason)
-        await self.fails(self.brokers(("nobody.invalid", 4443)).link(NAME, 6651), Kind.NAME_NOT_RESOLVED)
+        self.addCleanup(reactor.installNameResolver, reactor.installNameResolver(NoNames()))
+        await self.fails(self.brokers(("nobody.test", 4443)).link(NAME, 6651), Kind.NAME_NOT_RESOLVED)
 
     async def test_certificates(self) -> None:
         """A certificate for another name, of another authority, or of the past: each is told by its kind."""
