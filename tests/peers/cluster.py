@@ -178,10 +178,13 @@ class Cluster:
         jvm.process.kill()
         jvm.stop()
 
-    def revive(self, broker: Broker) -> None:
-        """Starts a broker again that was killed. Raises ChildError."""
-        self._start((broker.name,), storage=False)
-        self._wait((broker.name,))
+    def revive(self) -> bool:
+        """Starts again what was killed; whether there was anything. Raises ChildError."""
+        dead = [names for names, jvm in self._jvms.items() if jvm.process.poll() is not None]
+        for names in dead:
+            self._start(names, storage=False)
+            self._wait(names)
+        return bool(dead)
 
     def jvm(self, broker: Broker) -> Child:
         """The JVM in which the broker is; its lines are the broker's log, and that of those beside it."""
@@ -291,10 +294,16 @@ class Cluster:
 
     def move_url(self, topic: str, to: Broker) -> str:
         """A URL: PUT there unloads the topic's bundle, and `to` becomes its owner."""
+        return f"http://127.0.0.1:{self.brokers[0].web}{self._move_path(topic, to)}"
+
+    def move(self, topic: str, to: Broker) -> None:
+        """Makes `to` the owner of the topic's bundle (`public/default/t`)."""
+        self.admin("PUT", self._move_path(topic, to))
+
+    def _move_path(self, topic: str, to: Broker) -> str:
         namespace, _, _ = topic.rpartition("/")
         bundle = self.admin("GET", f"/lookup/v2/topic/persistent/{topic}/bundle")
-        path = f"/admin/v2/namespaces/{namespace}/{bundle}/unload?destinationBroker={to.web_id}"
-        return f"http://127.0.0.1:{self.brokers[0].web}{path}"
+        return f"/admin/v2/namespaces/{namespace}/{bundle}/unload?destinationBroker={to.web_id}"
 
     def stop(self) -> None:
         """Ends the JVMs, the storage last; again is no harm."""
