@@ -19,8 +19,9 @@ from twisted.python import usage
 from sniproxy import check
 from sniproxy.config import from_options, parse
 from sniproxy.linewriter import STANDARD_OUTPUT, CannotOpen
+from sniproxy.listening import why_not_listening
 from sniproxy.schema import ConfigError
-from sniproxy.service import ProxyService, why_not_listening
+from sniproxy.service import ProxyService
 from sniproxy.settings import Configuration
 from sniproxy.text import counted
 

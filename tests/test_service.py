@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import resource
 import socket
 from pathlib import Path
-
-from twisted.internet.error import CannotListenError
 
 from sniproxy.events import Result
 from sniproxy.linewriter import CannotOpen
 from sniproxy.net.copying import CopyDirection
 from sniproxy.net.splicing import SpliceDirection
-from sniproxy.service import raise_descriptor_limit, why_not_listening
 from tests.hellos import hello
 from tests.net.support import HandClock, SocketTestCase, in_thread, read_exactly, read_to_end
 from tests.proxies import LISTENER, Backend, Proxy
@@ -33,41 +28,6 @@ class StartTests(SocketTestCase):
         self.assertEqual(["127.0.0.1", "::1"], [host for host, _ in proxy.service.addresses.values()])
         await proxy.service.stopService()
         self.assertEqual({}, proxy.service.addresses)
-
-    async def test_busy_port(self) -> None:
-        """A busy port is an error that says who holds it; nothing listens then."""
-        with socket.socket() as holder:
-            holder.bind(("127.0.0.1", 0))
-            holder.listen()
-            port = holder.getsockname()[1]
-            text = LISTENER + f'[[listener]]\nendpoint = "tcp:{port}:interface=127.0.0.1"\n' + route("127.0.0.1:9")
-            error = self.assertRaises(CannotListenError, Proxy, self, text)
-            message = why_not_listening(error)
-        self.assertIn(f"cannot listen on 127.0.0.1 port {port}: Address already in use", message)
-        self.assertIn(f"it is held by pid {os.getpid()}", message)
-        await in_thread(int)  # the first listener is closed in the reactor's next round
-
-    def test_not_a_socket(self) -> None:
-        """An endpoint that gives no listening socket is refused in words."""
-        error = CannotListenError("weird:1", None, ValueError("no socket"))
-        self.assertEqual("cannot listen on weird:1: no socket", why_not_listening(error))
-
-    def test_privileged_port(self) -> None:
-        """A port that one may not listen on, with the privilege that is missing."""
-        error = CannotListenError("127.0.0.1", 1, PermissionError(13, "Permission denied"))
-        self.assertEqual(
-            "cannot listen on 127.0.0.1 port 1: Permission denied; "
-            "ports below 1024 need a privilege: CAP_NET_BIND_SERVICE",
-            why_not_listening(error),
-        )
-
-    def test_descriptor_limit(self) -> None:
-        """The soft limit is raised to the hard one."""
-        before = resource.getrlimit(resource.RLIMIT_NOFILE)
-        self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, before)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (min(512, before[1]), before[1]))
-        self.assertEqual(before[1], raise_descriptor_limit())
-        self.assertEqual((before[1], before[1]), resource.getrlimit(resource.RLIMIT_NOFILE))
 
     async def test_both_ways(self) -> None:
         """Bytes can be moved by a copy where splice is not wanted."""
@@ -111,7 +71,6 @@ class AccessLogTests(SocketTestCase):
         proxy = Proxy(self, route("127.0.0.1:9") + f'[access_log]\npath = "{path.absolute()}"\n')
         proxy.connect().close()
         await proxy.ended()
-        assert proxy.service._side is not None
         self.assertEqual("1 closed without a byte", proxy.service._side.summary())
         await proxy.service.stopService()
         self.assertEqual("", path.read_text())

@@ -83,7 +83,7 @@ class Metrics(Collector):
     true only now is asked for when Prometheus asks.
 
     @param live: the connections that have not ended. @param access_log_lost: lines lost so far.
-    @param topics: topics in the inspector's ledger; None: nothing is inspected, and no metric speaks of Pulsar.
+    @ivar topics: topics in the inspector's ledger; None: nothing is inspected, and no metric speaks of Pulsar.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class Metrics(Collector):
     ) -> None:
         self._live = live
         self._access_log_lost = access_log_lost
-        self._topics = topics
+        self.topics = topics
         self._ended: Counts = Counter()
         self._refused: Counts = Counter()
         self._up: Counts = Counter()
@@ -182,8 +182,8 @@ class Metrics(Collector):
         yield CounterMetricFamily(
             "sniproxy_access_log_lines_lost", "Lines that could not be written.", self._access_log_lost()
         )
-        if self._topics is not None:
-            yield from self._collect_pulsar(self._topics())
+        if self.topics is not None:
+            yield from self._collect_pulsar(self.topics())
 
     def _collect_live(self) -> Iterator[Metric]:
         up, down = self._up.copy(), self._down.copy()
