@@ -127,7 +127,7 @@ class ProxyService(Service):
             routes = counted(len(self.configuration.routes), "route")
             log.info("reloaded: {file} is in force: {routes}", file=self.configuration.filename, routes=routes)
             for warning in built.warnings:
-                log.warn("warning: {warning}", warning=warning)
+                log.warn("warning: {text}", text=warning)
             return None
         self.reloads = self.reloads.refused(why, time.time())
         log.error("not reloaded, the configuration in force stays: {why}", why=why)

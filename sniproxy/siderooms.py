@@ -158,9 +158,7 @@ class SideRooms:
         if endpoint is None or text is None:
             port = None
         else:
-            site = site or AdminSite(
-                self._reactor, self._status, Metrics(self._status.live, lambda: self.lost), Refusals()
-            )
+            site = site or AdminSite(self._reactor, self._status, self._metrics(), Refusals())
             if text != self._admin or port is None:
                 port = listen_at_once(endpoint, site, text)
                 undo.callback(port.stopListening)
@@ -182,6 +180,9 @@ class SideRooms:
                 before.stopListening()
 
         return change
+
+    def _metrics(self) -> Metrics:
+        return Metrics(self._status.live, lambda: self.lost, reloads=lambda: self._status.status().reloads)
 
     def _open_site(self, site: AdminSite, admin: Admin | None) -> None:
         if self._site is None:
