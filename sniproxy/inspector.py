@@ -36,6 +36,7 @@ class EventLog:
 
     def __init__(self, reactor: Any, path: str | None) -> None:
         """@raise CannotOpen: the file cannot be opened."""
+        self.path = path
         self._writer = None if path is None else LineWriter(reactor, path)
         self._readable = self._writer is None or self._writer.on_terminal
 
@@ -62,7 +63,7 @@ class Inspector:
 
     @param write: told of each event.
     @param routed: whether some route of the running proxy has a host name.
-    @param reveal: principals and properties are shown, too.
+    @ivar reveal: principals and properties are shown, too; of tunnels that begin from now on.
     @ivar ledger: which broker owns which topic.
     """
 
@@ -70,19 +71,19 @@ class Inspector:
         self.ledger = Ledger()
         self._write = write
         self._routed = routed
-        self._reveal = reveal
+        self.reveal = reveal
         self._unrouted: set[str] = set()
 
     def watch(self, connection: Connection) -> Watch:
         """A tap for one tunnel."""
-        return Watch(self, connection, self._reveal)
+        return Watch(self, connection, self.reveal)
 
     def aside(self, connection: Connection) -> Callable[[str, bytes, bytes], None]:
         """Looks at what the bridge itself asks for a client, each question with its answer, by the broker's host."""
 
         def heard(host: str, question: bytes, answer: bytes) -> None:
             now = time.time()
-            inspection = Inspection(f"{connection.id}/{host}", reveal=self._reveal)
+            inspection = Inspection(f"{connection.id}/{host}", reveal=self.reveal)
             self.told([*inspection.client(question, now), *inspection.broker(answer, now)], host)
 
         return heard

@@ -25,11 +25,12 @@ class Listener:
 
     @ivar plaintext: where its connections lead, for no hello names it. None: TLS, by the routes.
     @ivar termination: None: TLS stays end to end.
-    @ivar inspect: Pulsar's commands are read as they pass.
+    @ivar inspect: Pulsar's commands are read as they pass. @ivar key: where it stands in the configuration.
     """
 
     name: str
     endpoint: Endpoint
+    key: str
     plaintext: Route | None = None
     termination: Termination | None = None
     inspect: bool = False
@@ -111,6 +112,7 @@ class Configuration:
 
     @ivar admin: None: there is no admin endpoint.
     @ivar policy: where targets may be that clients help to form.
+    @ivar reload_on_change: the file is read again when it changes, without a signal.
     @ivar bridges: there may be none, or nothing else.
     @ivar inspect_log: None: what inspectors see goes to the program's own log.
 
@@ -127,6 +129,7 @@ class Configuration:
     inspect_log: InspectLog | None = None
     admin: Admin | None = None
     policy: Policy = attrs.field(factory=Policy)
+    reload_on_change: bool = False
     bridges: tuple[Bridge, ...] = ()
 
     @property

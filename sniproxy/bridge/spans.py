@@ -66,13 +66,14 @@ class LiveSpan:
         self._service: ServiceURL = settings.service_url
         self._trust = trust
         self._seconds = seconds
-        self._patience = patience
+        self.patience = patience
         self._turn = 0
         self._others: Sequence[LiveSpan] = ()
         self._warned: Memory[str, float] = Memory(_MOST_WARNINGS)
 
-    def know(self, spans: Sequence[LiveSpan]) -> None:
-        """The bridges of this process, to whose clusters topics may migrate."""
+    def settle(self, address: tuple[str, int] | None, spans: Sequence[LiveSpan]) -> None:
+        """It is in force. @param spans: the bridges of this process, to whose clusters topics may migrate."""
+        self.address = address
         self._others = [span for span in spans if span is not self]
 
     def service(self) -> list[Broker]:
@@ -85,7 +86,7 @@ class LiveSpan:
 
     def access(self, login: Login) -> Access:
         trust = self._trust()
-        return Access(True, self.proxy, trust.root, trust.certificate, login, self._patience)
+        return Access(True, self.proxy, trust.root, trust.certificate, login, self.patience)
 
     def elsewhere(self, broker: Broker, here: str) -> str | None:
         for span in self._others:
