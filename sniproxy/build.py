@@ -7,9 +7,11 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import attrs
+from cryptography import x509
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IStreamServerEndpoint
 
+from sniproxy.bridge.spans import LiveSpan, make_trust
 from sniproxy.check import warnings
 from sniproxy.interfaces import BadOption, ServerNameResolver
 from sniproxy.listening import Wanted
@@ -17,20 +19,24 @@ from sniproxy.resolvers import make_resolver
 from sniproxy.routing.choice import LiveRoute, Routing
 from sniproxy.routing.table import RouteTable
 from sniproxy.schema import ConfigError, shown
-from sniproxy.settings import Configuration, ResolverTable, Route, Termination
+from sniproxy.settings import Bridge, Configuration, Listener, ResolverTable, Route, Termination
 from sniproxy.terminating import Shown, Terminator
 from sniproxy.tls.contexts import BrokerTLS
-from sniproxy.tls.pem import certificates, certified
+from sniproxy.tls.pem import Certified, certificates, certified
 from sniproxy.tls.reloading import CannotRead, Reloaded, read
 
 T = TypeVar("T")
+
+Seconds = Callable[[], float]
+"""A clock: it is looked at before files are looked at again."""
 
 
 @attrs.frozen
 class Built:
     """What a configuration is made into, before anything of it is opened.
 
-    @ivar terminators: by the name of a listener that ends TLS. @ivar admin: None: there is no admin endpoint.
+    @ivar listeners: and the bridges. @ivar terminators: by the name of a listener that ends TLS.
+    @ivar spans: by the name of a bridge. @ivar admin: None: there is no admin endpoint.
     @ivar warnings: what the operator should look at.
     """
 
@@ -38,9 +44,17 @@ class Built:
     routing: Routing
     listeners: Sequence[Wanted]
     terminators: Mapping[str, Terminator]
+    spans: Mapping[str, tuple[Bridge, LiveSpan]]
     admin: IStreamServerEndpoint | None
     resolvers: Resolvers
     warnings: Sequence[str]
+
+    def settle(self) -> None:
+        """It is in force now: let go of what was before; the bridges get to know each other."""
+        self.resolvers.settle()
+        spans = [span for _, span in self.spans.values()]
+        for span in spans:
+            span.know(spans)
 
 
 def build(configuration: Configuration, reactor: Any, before: Built | None = None) -> Built:
@@ -51,20 +65,23 @@ def build(configuration: Configuration, reactor: Any, before: Built | None = Non
     """
     resolvers = Resolvers(reactor, None if before is None else before.resolvers)
     admin = configuration.admin
+    entrances: list[tuple[str, Listener | Bridge]] = [
+        (f"listener[{number}]", listener) for number, listener in enumerate(configuration.listeners)
+    ]
+    entrances += [(bridge.key, bridge) for bridge in configuration.bridges]
     return Built(
         configuration,
         build_routing(configuration, reactor, resolvers),
         [
-            Wanted(
-                listener, build_endpoint(configuration, f"listener[{number}].endpoint", listener.endpoint.text, reactor)
-            )
-            for number, listener in enumerate(configuration.listeners)
+            Wanted(entrance, build_endpoint(configuration, f"{key}.endpoint", entrance.endpoint.text, reactor))
+            for key, entrance in entrances
         ],
         {
             listener.name: build_terminator(configuration, listener.termination, reactor.seconds)
             for listener in configuration.listeners
             if listener.termination is not None
         },
+        build_spans(configuration, reactor.seconds, {} if before is None else before.spans),
         build_endpoint(configuration, "admin.endpoint", admin.endpoint.text, reactor) if admin else None,
         resolvers,
         list(warnings(configuration)),
@@ -92,7 +109,7 @@ class Resolvers:
             found = self.made[table.key] = (table, resolver)
         return found[1]
 
-    def settled(self) -> None:
+    def settle(self) -> None:
         """These are in force now: let go of the ones before."""
         self._before = {}
 
@@ -115,9 +132,7 @@ def build_endpoint(configuration: Configuration, key: str, text: str, reactor: A
     return endpoint
 
 
-def build_terminator(
-    configuration: Configuration, termination: Termination, seconds: Callable[[], float]
-) -> Terminator:
+def build_terminator(configuration: Configuration, termination: Termination, seconds: Seconds) -> Terminator:
     """Read the certificates of a listener that ends TLS. @param seconds: a clock, for looking at the files again.
 
     @raise ConfigError: they cannot be used.
@@ -129,28 +144,65 @@ def build_terminator(
             raise CannotRead(f"{termination.certificates}: there is no certificate in it, with its key")
         return Shown(found, lambda: datetime.now(UTC))
 
-    def broker() -> BrokerTLS:
-        trust = [each for place, text in read(termination.trust) for each in certificates(place, text)]
-        if not trust:
-            raise CannotRead(f"{termination.trust}: there is no certificate in it")
-        if termination.certificate is None:
-            return BrokerTLS(trust)
-        own = certified(read(termination.certificate))
-        if len(own) != 1:
-            what = f"it has {len(own)} certificates with their keys; one is needed"
-            raise CannotRead(f"{termination.certificate}: {what}")
-        return BrokerTLS(trust, own[0])
-
-    def reloaded(name: str, paths: Sequence[str], make: Callable[[], T]) -> Reloaded[T]:
-        try:
-            return Reloaded(paths, make, seconds)
-        except CannotRead as error:
-            raise ConfigError(f"{configuration.filename}: {termination.key}.{name}: {error}") from error
-
-    towards = [termination.trust] + ([] if termination.certificate is None else [termination.certificate])
+    place = f"{configuration.filename}: {termination.key}"
     return Terminator(
-        reloaded("certificates", [termination.certificates], shown), reloaded("upstream_trust", towards, broker)
+        _reloaded(f"{place}.certificates", [termination.certificates], shown, seconds),
+        build_trust(f"{place}.upstream_trust", termination.trust, termination.certificate, BrokerTLS, seconds),
     )
+
+
+def build_trust(
+    place: str,
+    trust: str,
+    certificate: str | None,
+    make: Callable[[list[x509.Certificate], Certified | None], T],
+    seconds: Seconds,
+) -> Reloaded[T]:
+    """Something made of whom we trust and what we show, anew when the files change.
+
+    @param place: in the configuration. @param trust: a path of PEM.
+    @param certificate: another. None: nothing is shown.
+    @raise ConfigError: the files cannot be used.
+    """
+
+    def made() -> T:
+        trusted = [each for name, text in read(trust) for each in certificates(name, text)]
+        if not trusted:
+            raise CannotRead(f"{trust}: there is no certificate in it")
+        if certificate is None:
+            return make(trusted, None)
+        own = certified(read(certificate))
+        if len(own) != 1:
+            raise CannotRead(f"{certificate}: it has {len(own)} certificates with their keys; one is needed")
+        return make(trusted, own[0])
+
+    return _reloaded(place, [trust] + ([] if certificate is None else [certificate]), made, seconds)
+
+
+def build_spans(
+    configuration: Configuration, seconds: Seconds, before: Mapping[str, tuple[Bridge, LiveSpan]]
+) -> dict[str, tuple[Bridge, LiveSpan]]:
+    """The bridges. One whose table is as before is taken from there: it knows which brokers its clients may name.
+
+    @raise ConfigError: files of theirs cannot be used.
+    """
+    made = {}
+    for bridge in configuration.bridges:
+        old, span = before.get(bridge.name, (None, None))
+        if old is not None and span is not None and attrs.evolve(old, key=bridge.key, inspect=bridge.inspect) == bridge:
+            made[bridge.name] = (bridge, span)
+            continue
+        place = f"{configuration.filename}: {bridge.key}.trust"
+        trust = build_trust(place, bridge.trust, bridge.certificate, make_trust, seconds)
+        made[bridge.name] = (bridge, LiveSpan(bridge, trust, seconds, configuration.timeouts.connect))
+    return made
+
+
+def _reloaded(place: str, paths: Sequence[str], make: Callable[[], T], seconds: Seconds) -> Reloaded[T]:
+    try:
+        return Reloaded(paths, make, seconds)
+    except CannotRead as error:
+        raise ConfigError(f"{place}: {error}") from error
 
 
 def build_routing(configuration: Configuration, reactor: Any, resolvers: Resolvers | None = None) -> Routing:

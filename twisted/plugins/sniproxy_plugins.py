@@ -2,6 +2,7 @@
 
 from twisted.application.service import ServiceMaker
 
+from sniproxy.endpointparser import LazyEndpointParser
 from sniproxy.resolvers import LazyResolverMaker
 
 command = ServiceMaker(
@@ -15,3 +16,4 @@ static = LazyResolverMaker(
     "the targets that the configuration names",
     "sniproxy.resolvers.static.make",
 )
+client = LazyEndpointParser("sniproxy", "sniproxy.client.from_string")
