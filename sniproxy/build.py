@@ -19,7 +19,7 @@ from sniproxy.resolvers import make_resolver
 from sniproxy.routing.choice import LiveRoute, Routing
 from sniproxy.routing.table import RouteTable
 from sniproxy.schema import ConfigError, shown
-from sniproxy.settings import Bridge, Configuration, Listener, ResolverTable, Route, Termination
+from sniproxy.settings import Bridge, Configuration, ResolverTable, Route, Termination
 from sniproxy.terminating import Shown, Terminator
 from sniproxy.tls.contexts import BrokerTLS
 from sniproxy.tls.pem import Certified, certificates, certified
@@ -35,8 +35,8 @@ Seconds = Callable[[], float]
 class Built:
     """What a configuration is made into, before anything of it is opened.
 
-    @ivar listeners: and the bridges. @ivar terminators: by the name of a listener that ends TLS.
-    @ivar spans: by the name of a bridge. @ivar admin: None: there is no admin endpoint.
+    @ivar terminators: by the name of a listener that ends TLS. @ivar spans: by the name of a bridge.
+    @ivar admin: None: there is no admin endpoint.
     @ivar warnings: what the operator should look at.
     """
 
@@ -49,13 +49,6 @@ class Built:
     resolvers: Resolvers
     warnings: Sequence[str]
 
-    def settle(self) -> None:
-        """It is in force now: let go of what was before; the bridges get to know each other."""
-        self.resolvers.settle()
-        spans = [span for _, span in self.spans.values()]
-        for span in spans:
-            span.know(spans)
-
 
 def build(configuration: Configuration, reactor: Any, before: Built | None = None) -> Built:
     """Make all that a configuration asks for.
@@ -65,16 +58,12 @@ def build(configuration: Configuration, reactor: Any, before: Built | None = Non
     """
     resolvers = Resolvers(reactor, None if before is None else before.resolvers)
     admin = configuration.admin
-    entrances: list[tuple[str, Listener | Bridge]] = [
-        (f"listener[{number}]", listener) for number, listener in enumerate(configuration.listeners)
-    ]
-    entrances += [(bridge.key, bridge) for bridge in configuration.bridges]
     return Built(
         configuration,
         build_routing(configuration, reactor, resolvers),
         [
-            Wanted(entrance, build_endpoint(configuration, f"{key}.endpoint", entrance.endpoint.text, reactor))
-            for key, entrance in entrances
+            Wanted(one, build_endpoint(configuration, f"{one.key}.endpoint", one.endpoint.text, reactor))
+            for one in configuration.entrances
         ],
         {
             listener.name: build_terminator(configuration, listener.termination, reactor.seconds)
@@ -109,7 +98,7 @@ class Resolvers:
             found = self.made[table.key] = (table, resolver)
         return found[1]
 
-    def settle(self) -> None:
+    def settled(self) -> None:
         """These are in force now: let go of the ones before."""
         self._before = {}
 
@@ -181,20 +170,22 @@ def build_trust(
 
 def build_spans(
     configuration: Configuration, seconds: Seconds, before: Mapping[str, tuple[Bridge, LiveSpan]]
-) -> dict[str, tuple[Bridge, LiveSpan]]:
-    """The bridges. One whose table is as before is taken from there: it knows which brokers its clients may name.
+) -> Mapping[str, tuple[Bridge, LiveSpan]]:
+    """The bridges, which know each other.
 
+    @param before: those in force: one whose table has not changed is taken from there, with what it knows.
     @raise ConfigError: files of theirs cannot be used.
     """
+    patience = configuration.timeouts.connect
     made = {}
     for bridge in configuration.bridges:
         old, span = before.get(bridge.name, (None, None))
-        if old is not None and span is not None and attrs.evolve(old, key=bridge.key, inspect=bridge.inspect) == bridge:
-            made[bridge.name] = (bridge, span)
-            continue
-        place = f"{configuration.filename}: {bridge.key}.trust"
-        trust = build_trust(place, bridge.trust, bridge.certificate, make_trust, seconds)
-        made[bridge.name] = (bridge, LiveSpan(bridge, trust, seconds, configuration.timeouts.connect))
+        same = old is not None and attrs.evolve(old, key=bridge.key, inspect=bridge.inspect) == bridge
+        if span is None or not same or span.patience != patience:
+            place = f"{configuration.filename}: {bridge.key}.trust"
+            trust = build_trust(place, bridge.trust, bridge.certificate, make_trust, seconds)
+            span = LiveSpan(bridge, trust, seconds, patience)
+        made[bridge.name] = (bridge, span)
     return made
 
 

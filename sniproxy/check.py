@@ -83,9 +83,6 @@ def warnings(configuration: Configuration, descriptors: int | None = None) -> It
     for bridge in configuration.bridges:
         if not _is_loopback(bridge.endpoint.host):
             yield f"bridge {bridge.name}: plaintext beyond loopback: anybody on the way can read and change it"
-        for host, _ in bridge.service_url.hosts:
-            if "." not in host:
-                yield f"bridge {bridge.name}: service_url {host}: a name without a dot: write the full name"
     if configuration.admin is not None and not _is_loopback(configuration.admin.endpoint.host):
         yield "admin.endpoint: the admin endpoint beyond loopback: it asks nobody for a password"
     yield from _loops(configuration)

@@ -65,8 +65,8 @@ _Creator = IOpenSSLClientConnectionCreator
 class SniProxyEndpoint:
     """Connects to a broker, over TLS, through a proxy that routes by server name.
 
-    The certificate's check comes after the connection: a protocol that needs to know that it has passed provides
-    ``twisted.internet.interfaces.IHandshakeListener``. When it fails, ``connectionLost`` says why.
+    The certificate's check comes after the connection. What a protocol writes before waits for it; when it fails, not a
+    byte has passed either way, and ``connectionLost`` says why.
     """
 
     def __init__(

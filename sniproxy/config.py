@@ -112,8 +112,8 @@ def _checked(data: dict[str, Any], filename: str) -> Configuration:
         inspect_log,
         Admin(check.endpoint("admin.endpoint", file.admin.endpoint), tuple(file.admin.hosts)) if file.admin else None,
         check.policy(file.policy),
-        bridges=tuple(check.bridge(f"bridge[{number}]", table) for number, table in enumerate(file.bridge)),
-        reload_on_change=file.reload.on_change,
+        file.reload.on_change,
+        tuple(check.bridge(f"bridge[{number}]", table) for number, table in enumerate(file.bridge)),
     )
 
 
@@ -146,9 +146,10 @@ class _Check:
     def listeners(
         self, tables: Sequence[ListenerTable], resolvers: Mapping[str, ResolverTable]
     ) -> tuple[Listener, ...]:
+        keys = [f"listener[{number}]" for number in range(len(tables))]
         return tuple(
-            self.listener(f"listener[{number}]", Listener(*self.place(f"listener[{number}]", table)), table, resolvers)
-            for number, table in enumerate(tables)
+            self.listener(Listener(*self.place(key, table), key), table, resolvers)
+            for key, table in zip(keys, tables, strict=True)
         )
 
     def place(self, key: str, table: ListenerTable | BridgeTable) -> tuple[str, Endpoint]:
@@ -205,10 +206,9 @@ class _Check:
             raise self.error(key, path, "write the path of a PEM file")
         return str(PurePath(self.filename).parent / path)
 
-    def listener(
-        self, key: str, listener: Listener, table: ListenerTable, resolvers: Mapping[str, ResolverTable]
-    ) -> Listener:
+    def listener(self, listener: Listener, table: ListenerTable, resolvers: Mapping[str, ResolverTable]) -> Listener:
         """A listener with what its connections are: plaintext, TLS that ends here, or TLS that passes through."""
+        key = listener.key
         if table.inspect not in (None, PULSAR):
             raise self.error(f"{key}.inspect", table.inspect, 'there is one inspector: "pulsar"')
         inspect = table.inspect is not None

@@ -18,6 +18,7 @@ from twisted.logger import Logger
 
 from sniproxy.admin.sources import ListenerStatus, Reloads, Status
 from sniproxy.bridge.crossing import Crossing
+from sniproxy.bridge.spans import LiveSpan
 from sniproxy.build import Built, build
 from sniproxy.conversation import Conversation
 from sniproxy.events import Connection, Observer, Result
@@ -25,7 +26,7 @@ from sniproxy.inspector import Watch
 from sniproxy.interfaces import Target
 from sniproxy.life import House, Life
 from sniproxy.linewriter import CannotOpen
-from sniproxy.listening import Entrance, Listeners, raise_descriptor_limit, why_not_listening
+from sniproxy.listening import Listeners, raise_descriptor_limit, why_not_listening
 from sniproxy.names import ip_literal
 from sniproxy.net import copying, splicing
 from sniproxy.net.dialer import Dialer, Veto
@@ -66,8 +67,7 @@ class ProxyService(Service):
         self._way = way or (splicing.SpliceDirection if splicing.available else copying.CopyDirection)
         self._built = build(configuration, reactor)
         self._closer = Closer(reactor)
-        self._guard = LoopGuard()
-        self._bridge_guard = LoopGuard()
+        self._guard = self._bridge_guard = LoopGuard()
         self._listeners = Listeners(reactor, self._has_room)
         self._descriptors = 0
         self._live: dict[Life, None] = {}
@@ -192,24 +192,20 @@ class ProxyService(Service):
             change_listeners = self._listeners.prepare(built.listeners, undo)
             undo.pop_all()
         self._built = built
-        built.settle()
+        built.resolvers.settled()
         change_side()
         change_listeners(partial(self._accepting, house, built))
-        self._guard = LoopGuard(
-            [*self.addresses.values(), *([] if self.admin_address is None else [self.admin_address])]
-        )
-        self._bridge_guard = LoopGuard()
-        for bridge, span in built.spans.values():
-            span.address = self.addresses.get(bridge.name)
-            if span.address is not None:
-                self._bridge_guard.add(*span.address)
+        addresses = self.addresses
+        self._guard = LoopGuard([*addresses.values(), *([] if self.admin_address is None else [self.admin_address])])
+        spans = [span for _, span in built.spans.values()]
+        for span in spans:
+            span.settle(addresses.get(span.name), spans)
+        self._bridge_guard = LoopGuard(span.address for span in spans if span.address is not None)
 
-    def _accepting(self, house: House, built: Built, entrance: Entrance) -> Accepted:
+    def _accepting(self, house: House, built: Built, entrance: Listener | Bridge) -> Accepted:
         if isinstance(entrance, Bridge):
-            return self._crossing(house, built, entrance)
-        return self._conversing(house, built, entrance)
-
-    def _conversing(self, house: House, built: Built, listener: Listener) -> Accepted:
+            return self._crossing(house, entrance, built.spans[entrance.name][1])
+        listener = entrance
         plaintext = built.routing.plaintext.get(listener.name)
         terminator = built.terminators.get(listener.name)
         # splice moves bytes as they are: it cannot encrypt them.
@@ -224,11 +220,10 @@ class ProxyService(Service):
 
         return accepted
 
-    def _crossing(self, house: House, built: Built, bridge: Bridge) -> Accepted:
+    def _crossing(self, house: House, bridge: Bridge, span: LiveSpan) -> Accepted:
         # It may lead to a listener of this very proxy; to a bridge, it would come back for ever.
         house = attrs.evolve(house, dialer=Dialer(self._reactor, self._bridge_veto, self._closer))
         inspector = self._side.inspector if bridge.inspect else None
-        _, span = built.spans[bridge.name]
 
         def accepted(sock: socket.socket, client: str) -> None:
             record = self._record(bridge.name, client)

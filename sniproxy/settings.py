@@ -25,11 +25,12 @@ class Listener:
 
     @ivar plaintext: where its connections lead, for no hello names it. None: TLS, by the routes.
     @ivar termination: None: TLS stays end to end.
-    @ivar inspect: Pulsar's commands are read as they pass.
+    @ivar inspect: Pulsar's commands are read as they pass. @ivar key: where it stands in the configuration.
     """
 
     name: str
     endpoint: Endpoint
+    key: str
     plaintext: Route | None = None
     termination: Termination | None = None
     inspect: bool = False

@@ -225,7 +225,8 @@ class RoomTests(SynchronousTestCase):
 
     def test_client(self) -> None:
         """The clients' side knows nothing of the proxy, and of each other only what is below."""
-        self.only(self.room("sniproxy.client", "sniproxy.pem", "sniproxy.endpointparser"), ("sniproxy.pem", *PURE))
+        below = ("sniproxy.pem", "sniproxy.tls.pem", *PURE)
+        self.only(self.room("sniproxy.client", "sniproxy.pem", "sniproxy.endpointparser"), below)
         command = ("sniproxy.lookupcommand", "sniproxy.lookupreport", "sniproxy.lookupoptions")
         self.only(self.room(*command), (*command, "sniproxy.talk", "sniproxy.pem", *PURE))
         self.only(self.room("sniproxy.talk"), ("sniproxy.talk", "sniproxy.client", "sniproxy.pem", *PURE))

@@ -22,7 +22,7 @@ from sniproxy.life import House, Life
 from sniproxy.names import host_port
 from sniproxy.net.copying import CopyDirection
 from sniproxy.net.direction import Direction, Way
-from sniproxy.net.hello import ClientGone, HelloTimeout
+from sniproxy.net.firstbytes import ClientGone, TooLate
 from sniproxy.net.relay import Ending, Side
 from sniproxy.net.tapping import Tap, TappedDirection
 from sniproxy.net.tlssocket import TLSSocket
@@ -109,10 +109,10 @@ class Crossing(Life):
         assert self._sock is not None
         stage = FirstFrame(self._house.reactor, self._sock, self._house.timeouts.hello)
         try:
-            connect = await stage.connect()
+            connect = await stage.first()
         except ClientGone as error:
             raise Refusal(Result.CLIENT_GONE, str(error)) from error
-        except HelloTimeout as error:
+        except TooLate as error:
             raise Refusal(Result.HELLO_TIMEOUT, str(error)) from error
         except NotConnect as error:
             if error.speaks_pulsar:

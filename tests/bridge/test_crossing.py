@@ -317,6 +317,17 @@ class RefusalTests(BridgeCase):
         await in_thread(sock.recv, 1)
         self.assertEqual(["CONNECT"], crowd.heard(B1))
 
+    async def test_reload(self) -> None:
+        """A bridge whose table has not changed remembers over a reload which brokers answers have named."""
+        crowd = Crowd(self, {VIP: connects(B1), B1: lambda name, fields: []})
+        await self.client(crowd).owner(TOPIC)
+        service = crowd.bridge.service
+        self.assertIsNone(service.reload(lambda: service.configuration))
+        sock = self.raw(crowd)
+        sock.sendall(write(pb.CommandConnect(client_version="c", proxy_to_broker_url=f"{B1}:6651")))
+        await in_thread(sock.recv, 1)
+        self.assertEqual(["CONNECT"], crowd.heard(B1))
+
     async def test_down(self) -> None:
         """A broker that is down, or not who it should be, is a plain close; the record says why."""
         cases: list[tuple[dict[str, Script], dict[str, trustme.CA], Result, str]] = [

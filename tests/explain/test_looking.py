@@ -18,7 +18,7 @@ from sniproxy.resolvers import static
 from tests.net.support import SocketTestCase
 from tests.proxies import LISTENER
 from tests.tls.material import CA, folder, pem
-from tests.tlsservers import ServerTLS, listen, reactor, saying
+from tests.tlsservers import SayingFactory, ServerTLS, listen, reactor
 
 AUTHORITY = trustme.CA(key_type=trustme.KeyType.ECDSA)
 
@@ -36,7 +36,7 @@ class LookingCase(SocketTestCase):
         return report
 
     def server(self, *names: str, **options: Any) -> str:
-        host, port = listen(self, saying(ends=False), ServerTLS(AUTHORITY, *names, **options))
+        host, port = listen(self, SayingFactory(ends=False), ServerTLS(AUTHORITY, *names, **options))
         return f"{host}:{port}"
 
 
@@ -132,7 +132,7 @@ class ConnectTests(LookingCase):
         """A target that refuses, and one that speaks no TLS."""
         report = await self.explain(route("a.test", "127.0.0.1:1"), "a.test", connect=True)
         self.assertEqual((["127.0.0.1:1: Connection refused"], False), (report.problems, report.routed))
-        host, port = listen(self, saying(b"SSH-2.0-x\r\n"), None)
+        host, port = listen(self, SayingFactory(b"SSH-2.0-x\r\n"), None)
         report = await self.explain(route("a.test", f"{host}:{port}"), "a.test", connect=True)
         self.assertIn("the TLS handshake failed", report.problems[0])
 

@@ -44,10 +44,10 @@ class Proxy:
         self.event_log = folder / "events.jsonl"
         self.access_log = folder / "access.jsonl"
         self.access_log.touch()
-        config = folder / "sniproxy.toml"
-        config.write_text(configuration(routes, port, self.access_log) + more)
+        self.config = folder / "sniproxy.toml"
+        self.config.write_text(configuration(routes, port, self.access_log) + more)
         twistd = Path(sys.executable).with_name("twistd")
-        command = [*inside, str(twistd), "-n", "--pidfile=", "sniproxy", "--config", str(config)]
+        command = [*inside, str(twistd), "-n", "--pidfile=", "sniproxy", "--config", str(self.config)]
         self._process = Child(command, cwd=folder)
         try:
             self.port: int = self._process.wait_for(_listening, "listening on 127.0.0.1")
@@ -79,6 +79,11 @@ class Proxy:
         wanted = Counter(expected)
         logged = self.connections(lambda log: wanted <= Counter(line["server_name"] for line in log))
         return [line["server_name"] for line in logged]
+
+    def kill(self) -> None:
+        """Ends it without a word; what it had to log of its open connections is lost."""
+        self._process.process.kill()
+        self.stop()
 
     def stop(self) -> None:
         """Ends it; again is no harm."""

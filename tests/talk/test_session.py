@@ -117,10 +117,11 @@ class SessionTests(SynchronousTestCase):
         self.successResultOf(later)
 
     def test_cancelled(self) -> None:
-        """Who waits may be cancelled."""
+        """Who waits may be cancelled, and leaves nothing behind."""
         waiting = self.ask()
         waiting.cancel()
         self.failureResultOf(waiting, CancelledError)
+        self.assertEqual(self.session._requests, {})
         self.hear(ANSWER(request_id=1))
         self.assertEqual(self.clock.getDelayedCalls(), [])
 

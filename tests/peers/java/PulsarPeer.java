@@ -36,6 +36,7 @@ import org.apache.pulsar.common.naming.TopicName;
  * <li>token: a file with a token; cert, key: a client certificate, which logs in unless there is a token
  * <li>mode: roundtrip (default: subscribe, send n messages of size bytes, receive them) or lookup (asks for the owner only)
  * <li>unload: a URL that is PUT after a third of the messages, while the others are being sent
+ * <li>listener: the advertised listener that lookups by HTTP ask for (PIP-95)
  * <li>timeout: seconds that one operation may take
  * </ul>
  */
@@ -74,7 +75,7 @@ public class PulsarPeer {
         System.exit(failed ? 3 : 0);
     }
 
-    private static PulsarClient connect(Map<String, String> options) throws Exception {
+    static PulsarClient connect(Map<String, String> options) throws Exception {
         int timeout = seconds(options);
         ClientBuilder builder = PulsarClient.builder().serviceUrl(options.get("url"))
                 .operationTimeout(timeout, TimeUnit.SECONDS).lookupTimeout(timeout, TimeUnit.SECONDS)
@@ -83,6 +84,9 @@ public class PulsarPeer {
                 .enableTlsHostnameVerification(Boolean.parseBoolean(options.get("verify")));
         if (options.containsKey("proxy")) {
             builder.proxyServiceUrl(options.get("proxy"), ProxyProtocol.SNI);
+        }
+        if (options.containsKey("listener")) {
+            builder.listenerName(options.get("listener"));
         }
         if (options.containsKey("trust")) {
             builder.tlsTrustCertsFilePath(options.get("trust"));
