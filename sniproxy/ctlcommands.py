@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from typing import Any, BinaryIO, TextIO
 
 import attrs
 
+from sniproxy.adminclient import AdminError
+from sniproxy.admincommands import add_drain, add_status, run_drain, run_status
 from sniproxy.explain.options import add_explain
 from sniproxy.lookupoptions import add_lookup
 
@@ -26,6 +29,21 @@ def add_commands(commands: Any) -> None:
     lookup.set_defaults(run=_lookup, usage=lookup.error)
     explain = add_explain(commands)
     explain.set_defaults(run=_explain, usage=explain.error)
+    add_status(commands).set_defaults(run=_asked(run_status))
+    add_drain(commands).set_defaults(run=_asked(run_drain))
+
+
+def _asked(command: Callable[[argparse.Namespace, TextIO], int]) -> Callable[[argparse.Namespace, Streams], int]:
+    """A command that asks a running proxy, and tells in one line when that cannot be done."""
+
+    def run(options: argparse.Namespace, streams: Streams) -> int:
+        try:
+            return command(options, streams.out)
+        except AdminError as error:
+            print(f"sniproxyctl: {error}", file=streams.error)
+            return 1
+
+    return run
 
 
 def _lookup(options: argparse.Namespace, streams: Streams) -> int:

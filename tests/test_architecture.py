@@ -65,6 +65,7 @@ PURE_FOREIGN = {
 
 TOP = (
     "sniproxy.build",
+    "sniproxy.draining",
     "sniproxy.explain.looking",
     "sniproxy.explain.command",
     "sniproxy.listening",
@@ -221,7 +222,7 @@ class RoomTests(SynchronousTestCase):
             self.room("sniproxy.admin"),
             ("sniproxy.admin", "sniproxy.events", "sniproxy.text", "sniproxy.pulsar.events", "sniproxy.pulsar.ledger"),
         )
-        self.nobody_imports(self.outside("sniproxy.admin", "sniproxy.service", "sniproxy.siderooms"), "sniproxy.admin")
+        self.nobody_imports(self.outside("sniproxy.admin", *TOP), "sniproxy.admin")
 
     def test_client(self) -> None:
         """The clients' side knows nothing of the proxy, and of each other only what is below."""

@@ -16,7 +16,7 @@ class CommandTests(SynchronousTestCase):
     def test_there(self) -> None:
         """Each is in the help."""
         said = ctl.parser().format_help()
-        for command in ("lookup", "explain"):
+        for command in ("lookup", "explain", "status", "drain"):
             self.assertIn(f"\n    {command} ", said)
 
     def test_light(self) -> None:
