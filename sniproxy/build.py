@@ -179,8 +179,9 @@ def build_spans(
     patience = configuration.timeouts.connect
     made = {}
     for bridge in configuration.bridges:
-        same, span = before.get(bridge.name, (None, None))
-        if span is None or same != bridge or span.patience != patience:
+        old, span = before.get(bridge.name, (None, None))
+        same = old is not None and attrs.evolve(old, key=bridge.key, inspect=bridge.inspect) == bridge
+        if span is None or not same or span.patience != patience:
             place = f"{configuration.filename}: {bridge.key}.trust"
             trust = build_trust(place, bridge.trust, bridge.certificate, make_trust, seconds)
             span = LiveSpan(bridge, trust, seconds, patience)

@@ -16,11 +16,12 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
 
-from sniproxy.admin.sources import ListenerStatus, Reloads, Status
+from sniproxy.admin.sources import DrainStatus, ListenerStatus, Reloads, Status
 from sniproxy.bridge.crossing import Crossing
 from sniproxy.bridge.spans import LiveSpan
 from sniproxy.build import Built, build
 from sniproxy.conversation import Conversation
+from sniproxy.draining import Drains, find_goal
 from sniproxy.events import Connection, Observer, Result
 from sniproxy.inspector import Watch
 from sniproxy.interfaces import Target
@@ -36,6 +37,7 @@ from sniproxy.net.listener import Accepted
 from sniproxy.net.loopguard import LoopGuard
 from sniproxy.net.relay import Ending
 from sniproxy.net.tapping import tapped
+from sniproxy.routing.standing import Standing
 from sniproxy.schema import ConfigError
 from sniproxy.settings import Bridge, Configuration, Listener
 from sniproxy.siderooms import SideRooms
@@ -71,6 +73,8 @@ class ProxyService(Service):
         self._listeners = Listeners(reactor, self._has_room)
         self._descriptors = 0
         self._live: dict[Life, None] = {}
+        self._standing = Standing()
+        self._drains = Drains(reactor, self._standing, self.live, time.time)
         self._count = 0
         self._at_once = False
         self._drain_timer: Any = None
@@ -144,6 +148,7 @@ class ProxyService(Service):
         @return: fires when all is closed and logged.
         """
         Service.stopService(self)
+        self._drains.stop()
         self._drained = Deferred()
         stopped = DeferredList(self._listeners.stop())
         for conversation in list(self._live):
@@ -186,6 +191,7 @@ class ProxyService(Service):
             self._closer,
             self._way,
             self._side.ended,
+            self._standing,
         )
         with ExitStack() as undo:
             change_side = self._side.prepare(configuration, built.admin, undo)
@@ -298,11 +304,23 @@ class ProxyService(Service):
             self._side.lost,
             self._built.warnings,
             self.reloads,
+            self._drains.status(),
         )
 
     def live(self) -> list[Life]:
         """The connections that have not ended, the oldest first."""
         return list(self._live)
+
+    def drain(self, name: str, rate: float) -> DrainStatus:
+        """End the tunnels of a target or a route at this rate a second, and give it no new ones.
+
+        @raise NoSuchGoal: there is none of this name.
+        """
+        return self._drains.begin(find_goal(name, self.configuration, self._live), rate)
+
+    def undrain(self, name: str) -> DrainStatus:
+        """Give it new connections again. @raise NoSuchGoal: it is not being drained."""
+        return self._drains.undo(name)
 
     def _routed(self, host: str) -> bool:
         """Whether a TLS client that asks for this host would be let through; without TLS listeners nobody asks."""

@@ -35,6 +35,9 @@ PURE = (
     "sniproxy.pulsar",
     "sniproxy.capture",
     "sniproxy.topictable",
+    "sniproxy.explain.why",
+    "sniproxy.explain.report",
+    "sniproxy.explain.options",
     "sniproxy.talk.failures",
     "sniproxy.talk.logins",
     "sniproxy.talk.redirects",
@@ -62,6 +65,9 @@ PURE_FOREIGN = {
 
 TOP = (
     "sniproxy.build",
+    "sniproxy.draining",
+    "sniproxy.explain.looking",
+    "sniproxy.explain.command",
     "sniproxy.listening",
     "sniproxy.reloading",
     "sniproxy.siderooms",
@@ -216,7 +222,7 @@ class RoomTests(SynchronousTestCase):
             self.room("sniproxy.admin"),
             ("sniproxy.admin", "sniproxy.events", "sniproxy.text", "sniproxy.pulsar.events", "sniproxy.pulsar.ledger"),
         )
-        self.nobody_imports(self.outside("sniproxy.admin", "sniproxy.service", "sniproxy.siderooms"), "sniproxy.admin")
+        self.nobody_imports(self.outside("sniproxy.admin", *TOP), "sniproxy.admin")
 
     def test_client(self) -> None:
         """The clients' side knows nothing of the proxy, and of each other only what is below."""
@@ -264,7 +270,10 @@ class RoomTests(SynchronousTestCase):
     def test_reactor_comes_by_constructor(self) -> None:
         """The global reactor is imported by the programs' entrances alone, and never when a module is loaded."""
         reactor = "twisted.internet.reactor"
-        self.nobody_imports(self.outside("sniproxy.tap", "sniproxy.demo.tour", "sniproxy.lookupcommand"), reactor)
+        self.nobody_imports(
+            self.outside("sniproxy.tap", "sniproxy.demo.tour", "sniproxy.lookupcommand", "sniproxy.explain.command"),
+            reactor,
+        )
         for name, path in MODULES.items():
             body = ast.parse(path.read_text()).body
             at_loading = [node for node in body if isinstance(node, ast.Import | ast.ImportFrom)]

@@ -68,6 +68,21 @@ class BuildTests(TestCase):
         routing = build_routing(parse(text, "x.toml"), HandClock())
         self.assertEqual(["plain"], list(routing.plaintext))
 
+    def test_same_bridge(self) -> None:
+        """A bridge whose table is as before goes on with what it has learned of its brokers; another begins anew."""
+        files = folder(Path(self.mktemp()), ca_pem=CA.cert_pem.bytes())
+        text = (
+            '[[bridge]]\nname = "one"\nendpoint = "tcp:0:interface=127.0.0.1"\ntrust = "ca.pem"\n'
+            'service_url = "pulsar+ssl://vip.test"\n'
+        )
+        first = build(parse(text, str(files / "x.toml")), HandClock())
+        other = '[[bridge]]\nname = "new"\nendpoint = "tcp:0"\ntrust = "ca.pem"\nservice_url = "pulsar+ssl://b.test"\n'
+        second = build(parse(other + text + 'inspect = "pulsar"\n', str(files / "x.toml")), HandClock(), first)
+        self.assertIs(first.spans["one"][1], second.spans["one"][1])
+        self.assertTrue(second.spans["one"][0].inspect)
+        third = build(parse(text.replace("vip", "other"), str(files / "x.toml")), HandClock(), second)
+        self.assertIsNot(first.spans["one"][1], third.spans["one"][1])
+
     def test_terminator(self) -> None:
         """Files of a listener that ends TLS which cannot be used are an error of the configuration, with the key."""
         files = folder(
