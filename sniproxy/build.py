@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -78,11 +79,12 @@ def build_routing(configuration: Configuration, reactor: Any) -> Routing:
     @raise ConfigError: a resolver's table does not fit.
     """
     made: dict[str, ServerNameResolver] = {}
+    folder = os.path.dirname(configuration.filename)
 
     def resolver(table: ResolverTable) -> ServerNameResolver:
         if table.key not in made:
             try:
-                made[table.key] = make_resolver(table.kind, table.options, reactor)
+                made[table.key] = make_resolver(table.kind, table.options, reactor, folder)
             except BadOption as error:
                 place = f"{configuration.filename}: {table.key}.{error.key}"
                 raise ConfigError(f"{place} = {shown(error.value)}: {error.cure}") from error

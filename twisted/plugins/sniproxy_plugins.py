@@ -14,4 +14,5 @@ static = LazyResolverMaker(
     "static",
     "the targets that the configuration names",
     "sniproxy.resolvers.static.make",
+    "sniproxy.resolvers.static.OPTIONS",
 )
