@@ -18,6 +18,9 @@ ROOT = SOURCE.parent
 GENERATED = "_pb2.py"
 
 PURE = (
+    "sniproxy.asking.breaker",
+    "sniproxy.asking.memory",
+    "sniproxy.asking.outcomes",
     "sniproxy.names",
     "sniproxy.policy",
     "sniproxy.policycheck",
@@ -150,6 +153,11 @@ class RoomTests(SynchronousTestCase):
     def test_resolvers(self) -> None:
         """Resolvers import the interfaces, pure modules, each other, and Twisted: what a third party's can import."""
         self.only(self.room("sniproxy.resolvers"), ("sniproxy.resolvers", *PURE))
+
+    def test_asking(self) -> None:
+        """What stands around every resolver knows the words for plugins, no plugin; the top alone knows it."""
+        self.only(self.room("sniproxy.asking"), ("sniproxy.asking", *PURE))
+        self.nobody_imports(self.outside("sniproxy.asking", *TOP), "sniproxy.asking")
 
     def test_net(self) -> None:
         """The room with the sockets knows nothing of those above it."""
