@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
+import attrs
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IStreamServerEndpoint
 
+from sniproxy.check import warnings
 from sniproxy.interfaces import BadOption, ServerNameResolver
+from sniproxy.listening import Wanted
 from sniproxy.resolvers import make_resolver
 from sniproxy.routing.choice import LiveRoute, Routing
 from sniproxy.routing.table import RouteTable
@@ -22,6 +25,84 @@ from sniproxy.tls.pem import certificates, certified
 from sniproxy.tls.reloading import CannotRead, Reloaded, read
 
 T = TypeVar("T")
+
+
+@attrs.frozen
+class Built:
+    """What a configuration is made into, before anything of it is opened.
+
+    @ivar terminators: by the name of a listener that ends TLS. @ivar admin: None: there is no admin endpoint.
+    @ivar warnings: what the operator should look at.
+    """
+
+    configuration: Configuration
+    routing: Routing
+    listeners: Sequence[Wanted]
+    terminators: Mapping[str, Terminator]
+    admin: IStreamServerEndpoint | None
+    resolvers: Resolvers
+    warnings: Sequence[str]
+
+
+def build(configuration: Configuration, reactor: Any, before: Built | None = None) -> Built:
+    """Make all that a configuration asks for.
+
+    @param before: what is in force: a resolver whose table has not changed is taken from there, with what it knows.
+    @raise ConfigError: the configuration cannot be used.
+    """
+    resolvers = Resolvers(reactor, None if before is None else before.resolvers)
+    admin = configuration.admin
+    return Built(
+        configuration,
+        build_routing(configuration, reactor, resolvers),
+        [
+            Wanted(
+                listener, build_endpoint(configuration, f"listener[{number}].endpoint", listener.endpoint.text, reactor)
+            )
+            for number, listener in enumerate(configuration.listeners)
+        ],
+        {
+            listener.name: build_terminator(configuration, listener.termination, reactor.seconds)
+            for listener in configuration.listeners
+            if listener.termination is not None
+        },
+        build_endpoint(configuration, "admin.endpoint", admin.endpoint.text, reactor) if admin else None,
+        resolvers,
+        list(warnings(configuration)),
+    )
+
+
+class Resolvers:
+    """The resolvers of a configuration, each made once. @param before: those of the one in force; None: there is none.
+
+    A resolver is the same when its table has the same name, type and keys: it is then not made again.
+    """
+
+    def __init__(self, reactor: Any, before: Resolvers | None = None) -> None:
+        self._reactor = reactor
+        self._before: Mapping[str, tuple[ResolverTable, ServerNameResolver]] = {} if before is None else before.made
+        self.made: dict[str, tuple[ResolverTable, ServerNameResolver]] = {}
+
+    def resolver(self, table: ResolverTable, filename: str) -> ServerNameResolver:
+        """@raise ConfigError: the table does not fit."""
+        found = self.made.get(table.key)
+        if found is None:
+            same, resolver = self._before.get(table.key, (None, None))
+            if resolver is None or same != table:
+                resolver = self._make(table, filename)
+            found = self.made[table.key] = (table, resolver)
+        return found[1]
+
+    def settled(self) -> None:
+        """These are in force now: let go of the ones before."""
+        self._before = {}
+
+    def _make(self, table: ResolverTable, filename: str) -> ServerNameResolver:
+        try:
+            return make_resolver(table.kind, table.options, self._reactor, os.path.dirname(filename))
+        except BadOption as error:
+            place = f"{filename}: {table.key}.{error.key}"
+            raise ConfigError(f"{place} = {shown(error.value)}: {error.cure}") from error
 
 
 def build_endpoint(configuration: Configuration, key: str, text: str, reactor: Any) -> IStreamServerEndpoint:
@@ -73,33 +154,27 @@ def build_terminator(
     )
 
 
-def build_routing(configuration: Configuration, reactor: Any) -> Routing:
+def build_routing(configuration: Configuration, reactor: Any, resolvers: Resolvers | None = None) -> Routing:
     """Make the resolvers, and the table that leads to them.
 
+    @param resolvers: makes them, or has them already.
     @raise ConfigError: a resolver's table does not fit.
     """
-    made: dict[str, ServerNameResolver] = {}
-    folder = os.path.dirname(configuration.filename)
+    made = resolvers or Resolvers(reactor)
 
-    def resolver(table: ResolverTable) -> ServerNameResolver:
-        if table.key not in made:
-            try:
-                made[table.key] = make_resolver(table.kind, table.options, reactor, folder)
-            except BadOption as error:
-                place = f"{configuration.filename}: {table.key}.{error.key}"
-                raise ConfigError(f"{place} = {shown(error.value)}: {error.cure}") from error
-        return made[table.key]
+    def live(route: Route) -> LiveRoute:
+        return LiveRoute(route.server_name, route.listener, made.resolver(route.resolver, configuration.filename))
 
-    def live(route: Route | None) -> LiveRoute | None:
-        return None if route is None else LiveRoute(route.server_name, route.listener, resolver(route.resolver))
+    def goal(route: Route | None) -> LiveRoute | None:
+        return None if route is None else live(route)
 
     return Routing(
-        RouteTable([LiveRoute(r.server_name, r.listener, resolver(r.resolver)) for r in configuration.routes]),
-        live(configuration.default),
-        live(configuration.no_server_name),
+        RouteTable([live(route) for route in configuration.routes]),
+        goal(configuration.default),
+        goal(configuration.no_server_name),
         {
-            listener.name: LiveRoute(route.server_name, route.listener, resolver(route.resolver))
+            listener.name: live(listener.plaintext)
             for listener in configuration.listeners
-            if (route := listener.plaintext) is not None
+            if listener.plaintext is not None
         },
     )

@@ -96,6 +96,7 @@ def _checked(data: dict[str, Any], filename: str) -> Configuration:
         inspect_log,
         Admin(check.endpoint("admin.endpoint", file.admin.endpoint), tuple(file.admin.hosts)) if file.admin else None,
         check.policy(file.policy),
+        file.reload.on_change,
     )
 
 

@@ -36,6 +36,7 @@ class EventLog:
 
     def __init__(self, reactor: Any, path: str | None) -> None:
         """@raise CannotOpen: the file cannot be opened."""
+        self.path = path
         self._writer = None if path is None else LineWriter(reactor, path)
         self._readable = self._writer is None or self._writer.on_terminal
 
@@ -62,7 +63,7 @@ class Inspector:
 
     @param write: told of each event.
     @param routed: whether some route of the running proxy has a host name.
-    @param reveal: principals and properties are shown, too.
+    @ivar reveal: principals and properties are shown, too; of tunnels that begin from now on.
     @ivar ledger: which broker owns which topic.
     """
 
@@ -70,12 +71,12 @@ class Inspector:
         self.ledger = Ledger()
         self._write = write
         self._routed = routed
-        self._reveal = reveal
+        self.reveal = reveal
         self._unrouted: set[str] = set()
 
     def watch(self, connection: Connection) -> Watch:
         """A tap for one tunnel."""
-        return Watch(self, connection, self._reveal)
+        return Watch(self, connection, self.reveal)
 
     def told(self, events: list[Event], service: str | None = None) -> None:
         """Take events of a tunnel, and write them with what follows from them.

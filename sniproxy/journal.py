@@ -114,6 +114,7 @@ class AccessLog:
 
     def __init__(self, reactor: Any, path: str | None) -> None:
         """@raise CannotOpen: the file cannot be opened."""
+        self.path = path
         self._writer = None if path is None else LineWriter(reactor, path)
         self._readable: Readable | None = None
         if self._writer is None:

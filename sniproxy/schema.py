@@ -75,6 +75,10 @@ class PolicyTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     allow_names: list[str] | None = None
 
 
+class ReloadTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    on_change: bool = False
+
+
 class File(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     listener: list[ListenerTable]
     route: list[RouteTable] = []
@@ -86,6 +90,7 @@ class File(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     inspect_log: InspectLogTable | None = None
     admin: AdminTable | None = None
     policy: PolicyTable = PolicyTable()
+    reload: ReloadTable = ReloadTable()
 
 
 def convert(data: dict[str, Any], filename: str) -> File:
@@ -154,6 +159,7 @@ def _known_keys(key: str) -> list[str]:
         "inspect_log": InspectLogTable,
         "admin": AdminTable,
         "policy": PolicyTable,
+        "reload": ReloadTable,
     }
     return list(tables[re.sub(r"\[\d+\]$", "", key)].__struct_fields__)
 

@@ -3,35 +3,35 @@
 from __future__ import annotations
 
 import os
-import resource
 import socket
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IStreamServerEndpoint
-from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 
-from sniproxy.admin.sources import ListenerStatus, Status
-from sniproxy.build import build_endpoint, build_routing, build_terminator
-from sniproxy.check import warnings
+from sniproxy.admin.sources import ListenerStatus, Reloads, Status
+from sniproxy.build import Built, build
 from sniproxy.conversation import Conversation, House
 from sniproxy.events import Connection, Observer, Result
 from sniproxy.interfaces import Target
-from sniproxy.names import host_port, ip_literal
+from sniproxy.linewriter import CannotOpen
+from sniproxy.listening import Listeners, raise_descriptor_limit, why_not_listening
+from sniproxy.names import ip_literal
 from sniproxy.net import copying, splicing
-from sniproxy.net.dialer import Dialer
+from sniproxy.net.dialer import Dialer, Veto
 from sniproxy.net.direction import Way
 from sniproxy.net.linger import Closer
-from sniproxy.net.listener import Acceptor, NoSocket, listen_at_once
+from sniproxy.net.listener import Accepted
 from sniproxy.net.loopguard import LoopGuard
-from sniproxy.net.portholder import holder
 from sniproxy.net.relay import Ending
 from sniproxy.net.tapping import tapped
+from sniproxy.schema import ConfigError
 from sniproxy.settings import Configuration, Listener
 from sniproxy.siderooms import SideRooms
 from sniproxy.text import counted
@@ -45,72 +45,50 @@ RESERVE = 64
 _AT_ONCE = Ending(Result.SHUTDOWN, "the proxy was told to stop at once")
 
 
-class _NoProtocol(Factory):
-    """What an endpoint is given to listen with: nothing it accepted would come here (see L{Acceptor})."""
-
-    noisy = False
-
-    def logPrefix(self) -> str:
-        return "sniproxy"
-
-
-def raise_descriptor_limit() -> int:
-    """Raise the soft limit of descriptors to the hard one. @return: the limit now in force."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        except (OSError, ValueError):  # a container may forbid it
-            return soft
-    return hard
-
-
 class ProxyService(Service):
     """The proxy. L{startService} listens; L{stopService} stops listening and drains.
 
     @param observer: told of each ended connection, beside the access log.
     @param way: how bytes are moved; unless given, C{splice} where the system has it.
-    @ivar addresses: where each listener is bound, by its name; only TCP listeners, only while it runs.
-    @ivar admin_address: where the admin endpoint is bound; None: there is none, or it is not TCP.
+    @ivar reloads: how reloads went.
     """
 
     def __init__(
         self, configuration: Configuration, reactor: Any, observer: Observer | None = None, way: Way | None = None
     ) -> None:
         """@raise ConfigError: the configuration cannot be used."""
-        self.configuration = configuration
-        self.addresses: dict[str, tuple[str, int]] = {}
-        self.admin_address: tuple[str, int] | None = None
-        self._warnings = list(warnings(configuration))
+        self.reloads = Reloads()
         self._reactor = reactor
-        self._observer = observer
         self._way = way or (splicing.SpliceDirection if splicing.available else copying.CopyDirection)
-        self._routing = build_routing(configuration, reactor)
-        self._endpoints = [
-            (listener, build_endpoint(configuration, f"listener[{number}].endpoint", listener.endpoint.text, reactor))
-            for number, listener in enumerate(configuration.listeners)
-        ]
-        self._terminators = {
-            listener.name: build_terminator(configuration, listener.termination, reactor.seconds)
-            for listener in configuration.listeners
-            if listener.termination is not None
-        }
-        admin = configuration.admin
-        self._admin = build_endpoint(configuration, "admin.endpoint", admin.endpoint.text, reactor) if admin else None
+        self._built = build(configuration, reactor)
         self._closer = Closer(reactor)
         self._guard = LoopGuard()
-        self._acceptors: list[Acceptor] = []
+        self._listeners = Listeners(reactor, self._has_room)
         self._descriptors = 0
         self._live: dict[Conversation, None] = {}
         self._count = 0
         self._at_once = False
         self._drain_timer: Any = None
         self._drained: Deferred[None] | None = None
-        self._side: SideRooms | None = None
-        self._started = time.time()
+        self._side = SideRooms(reactor, self, self._routed, observer)
+        self._started = self._since = time.time()
         # Unique among restarts and processes that write to one log.
         self._id_prefix = os.urandom(4).hex()
-        self._house: House | None = None
+
+    @property
+    def configuration(self) -> Configuration:
+        """The configuration in force."""
+        return self._built.configuration
+
+    @property
+    def addresses(self) -> dict[str, tuple[str, int]]:
+        """Where each listener is bound, by its name; only TCP listeners, only while it runs."""
+        return self._listeners.addresses
+
+    @property
+    def admin_address(self) -> tuple[str, int] | None:
+        """Where the admin endpoint is bound; None: there is none, or it is not TCP."""
+        return self._side.admin_address
 
     def startService(self) -> None:
         """Open the access log and listen.
@@ -119,31 +97,41 @@ class ProxyService(Service):
         @raise CannotOpen: the access log cannot be opened.
         """
         self._descriptors = raise_descriptor_limit()
-        side = self._side = SideRooms(self.configuration, self._reactor, self, self._routed, self._observer)
-        self._house = House(
-            self._reactor,
-            self._routing,
-            self.configuration.timeouts,
-            Dialer(self._reactor, self._veto, self._closer),
-            self._closer,
-            self._way,
-            side.ended,
-        )
-        try:
-            for listener, endpoint in self._endpoints:
-                self._listen(listener, endpoint)
-            admin = self.configuration.admin
-            if self._admin is not None and admin is not None:
-                self.admin_address = side.listen(self._admin, admin.endpoint.text)
-                if self.admin_address is not None:
-                    self._guard.add(*self.admin_address)
-        except Exception:
-            for acceptor in self._acceptors:
-                acceptor.stop()
-            self._acceptors.clear()
-            side.close()
-            raise
+        self._put_into_force(self._built)
         Service.startService(self)
+
+    def reload(self, read: Callable[[], Configuration]) -> str | None:
+        """Put a configuration into force in place of the one that is, as a whole or not at all.
+
+        Connections that have been accepted go on by the configuration that they came under. A listener whose endpoint
+        is written as before keeps its socket.
+
+        @param read: gives the configuration, or raises C{ConfigError}.
+        @return: why it was refused, and nothing has changed; None: it is in force.
+        """
+        try:
+            if not self.running or self._drained is not None:
+                raise ConfigError("the proxy is stopping")
+            built = build(read(), self._reactor, self._built)
+            self._put_into_force(built)
+        except CannotListenError as error:
+            why = why_not_listening(error)
+        except (ConfigError, CannotOpen) as error:
+            why = str(error)
+        except Exception as error:  # a resolver plugin's own fault, as a rule
+            log.failure("A fault while the configuration was read again")
+            why = f"a fault while it was read: {type(error).__name__}: {error}"
+        else:
+            self._since = time.time()
+            self.reloads = self.reloads.good()
+            routes = counted(len(self.configuration.routes), "route")
+            log.info("reloaded: {file} is in force: {routes}", file=self.configuration.filename, routes=routes)
+            for warning in built.warnings:
+                log.warn("warning: {text}", text=warning)
+            return None
+        self.reloads = self.reloads.refused(why, time.time())
+        log.error("not reloaded, the configuration in force stays: {why}", why=why)
+        return why
 
     def stopService(self) -> Deferred[None]:
         """Stop accepting, give the tunnels C{timeouts.drain} seconds, then end the rest in order.
@@ -152,9 +140,7 @@ class ProxyService(Service):
         """
         Service.stopService(self)
         self._drained = Deferred()
-        stopped = DeferredList([d for d in (acceptor.stop() for acceptor in self._acceptors) if d is not None])
-        self._acceptors.clear()
-        self.addresses.clear()
+        stopped = DeferredList(self._listeners.stop())
         for conversation in list(self._live):
             if not conversation.tunnelling:
                 conversation.end(Ending(Result.SHUTDOWN, "the proxy is stopping"))
@@ -182,37 +168,44 @@ class ProxyService(Service):
 
     def reopen_logs(self) -> None:
         """After a log rotation: the logs, all of them."""
-        if self._side is not None:
-            self._side.reopen()
+        self._side.reopen()
 
-    def _listen(self, listener: Listener, endpoint: IStreamServerEndpoint) -> None:
-        port = listen_at_once(endpoint, _NoProtocol(), listener.endpoint.text)
-        try:
-            acceptor = Acceptor(self._reactor, port, listener.name, self._accepting(listener), self._has_room)
-        except NoSocket as error:
-            raise CannotListenError(listener.endpoint.text, None, error) from error
-        self._acceptors.append(acceptor)
-        address = acceptor.address
-        if address is not None:
-            self.addresses[listener.name] = address
-            self._guard.add(*address)
-        log.info("listener {name}: listening on {where}", name=listener.name, where=_where(address, listener))
+    def _put_into_force(self, built: Built) -> None:
+        """All of it, or, with an exception, nothing: what can fail comes first."""
+        configuration = built.configuration
+        house = House(
+            self._reactor,
+            built.routing,
+            configuration.timeouts,
+            Dialer(self._reactor, self._veto(configuration), self._closer),
+            self._closer,
+            self._way,
+            self._side.ended,
+        )
+        with ExitStack() as undo:
+            change_side = self._side.prepare(configuration, built.admin, undo)
+            change_listeners = self._listeners.prepare(built.listeners, undo)
+            undo.pop_all()
+        self._built = built
+        built.resolvers.settled()
+        change_side()
+        change_listeners(partial(self._accepting, house, built))
+        addresses = [*self.addresses.values(), *([] if self.admin_address is None else [self.admin_address])]
+        self._guard = LoopGuard(addresses)
 
-    def _accepting(self, listener: Listener) -> Callable[[socket.socket, str], None]:
-        plaintext = self._routing.plaintext.get(listener.name)
-        terminator = self._terminators.get(listener.name)
+    def _accepting(self, house: House, built: Built, listener: Listener) -> Accepted:
+        plaintext = built.routing.plaintext.get(listener.name)
+        terminator = built.terminators.get(listener.name)
         # splice moves bytes as they are: it cannot encrypt them.
         way = None if terminator is None else copying.CopyDirection
-        assert self._side is not None
         inspector = self._side.inspector if listener.inspect else None
 
         def accepted(sock: socket.socket, client: str) -> None:
-            assert self._house is not None
             self._count += 1
             record = Connection(f"{self._id_prefix}-{self._count}", time.time(), listener.name, client)
             watch = inspector.watch(record) if inspector is not None else None
             conversation = Conversation(
-                self._house, sock, record, plaintext, terminator, way if watch is None else tapped(watch)
+                house, sock, record, plaintext, terminator, way if watch is None else tapped(watch)
             )
             self._live[conversation] = None
 
@@ -226,10 +219,14 @@ class ProxyService(Service):
 
         return accepted
 
-    def _veto(self, target: Target, address: str | None) -> str | None:
+    def _veto(self, configuration: Configuration) -> Veto:
         """Our own listeners always; then the policy, which has an opinion on what clients form."""
-        loop = None if address is None else self._guard.denies(address, target.port)
-        return loop or self.configuration.policy.refuses(target, address)
+
+        def why_not(target: Target, address: str | None) -> str | None:
+            loop = None if address is None else self._guard.denies(address, target.port)
+            return loop or configuration.policy.refuses(target, address)
+
+        return why_not
 
     def _has_room(self) -> bool:
         """Whether the descriptors suffice for one more connection and its dial; pipes make do with what is left."""
@@ -248,7 +245,6 @@ class ProxyService(Service):
 
     def _stopped(self, _: object) -> Deferred[None]:
         splicing.close_spare_pipes()
-        assert self._side is not None
         closed = self._side.close()
         log.info("stopped: {summary}", summary=self._side.summary())
         return closed
@@ -257,13 +253,20 @@ class ProxyService(Service):
 
     def status(self) -> Status:
         """The state of the proxy."""
-        listeners = [
-            ListenerStatus(listener.name, listener.endpoint.text, self.addresses.get(listener.name))
-            for listener in self.configuration.listeners
-        ]
-        lost = 0 if self._side is None else self._side.lost
-        ready = bool(self.running) and self._drained is None
-        return Status(ready, self._started, self.configuration.filename, self._started, listeners, lost, self._warnings)
+        addresses = self.addresses
+        return Status(
+            bool(self.running) and self._drained is None,
+            self._started,
+            self.configuration.filename,
+            self._since,
+            [
+                ListenerStatus(listener.name, listener.endpoint.text, addresses.get(listener.name))
+                for listener in self.configuration.listeners
+            ],
+            self._side.lost,
+            self._built.warnings,
+            self.reloads,
+        )
 
     def live(self) -> list[Conversation]:
         """The connections that have not ended, the oldest first."""
@@ -271,31 +274,8 @@ class ProxyService(Service):
 
     def _routed(self, host: str) -> bool:
         """Whether a TLS client that asks for this host would be let through; without TLS listeners nobody asks."""
+        routing = self._built.routing
         asked = [listener.name for listener in self.configuration.listeners if listener.plaintext is None]
-        if not asked or (self._routing.default is not None and ip_literal(host) is None):
+        if not asked or (routing.default is not None and ip_literal(host) is None):
             return True
-        return any(self._routing.table.match(host, name) is not None for name in asked)
-
-
-def why_not_listening(error: CannotListenError) -> str:
-    """What stands in the way of a listener, who holds the port, and the cure."""
-    where = (
-        f"{error.interface or 'all addresses'} port {error.port}"
-        if isinstance(error.port, int)
-        else str(error.interface)
-    )
-    problem = error.socketError
-    message = f"cannot listen on {where}: {getattr(problem, 'strerror', None) or problem}"
-    if isinstance(error.port, int):
-        held_by = holder(error.port)
-        if held_by is not None:
-            message += f"; it is held by {held_by}"
-        elif isinstance(problem, PermissionError):
-            message += "; ports below 1024 need a privilege: CAP_NET_BIND_SERVICE"
-    return message
-
-
-def _where(address: tuple[str, int] | None, listener: Listener) -> str:
-    if address is None:
-        return listener.endpoint.text
-    return host_port(*address)
+        return any(routing.table.match(host, name) is not None for name in asked)

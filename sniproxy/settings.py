@@ -88,6 +88,7 @@ class Configuration:
 
     @ivar admin: None: there is no admin endpoint.
     @ivar policy: where targets may be that clients help to form.
+    @ivar reload_on_change: the file is read again when it changes, without a signal.
     @ivar inspect_log: None: what inspectors see goes to the program's own log.
 
     @ivar filename: where it came from, for messages.
@@ -103,3 +104,4 @@ class Configuration:
     inspect_log: InspectLog | None = None
     admin: Admin | None = None
     policy: Policy = attrs.field(factory=Policy)
+    reload_on_change: bool = False

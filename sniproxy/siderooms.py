@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -18,50 +19,75 @@ from sniproxy.admin.topics import Topics
 from sniproxy.events import Connection, Observer
 from sniproxy.inspector import EventLog, Inspector
 from sniproxy.journal import AccessLog, Journal
-from sniproxy.linewriter import CannotOpen
 from sniproxy.names import host_port
 from sniproxy.net.listener import listen_at_once
 from sniproxy.pulsar.events import Event
-from sniproxy.settings import Configuration
+from sniproxy.settings import Admin, Configuration
 from sniproxy.text import counted
 
 log = Logger()
 
+Change = Callable[[], None]
+"""Puts what was prepared into force. It does not fail."""
+
 
 class SideRooms:
-    """All of them, as the configuration asks for them.
+    """All of them, as the configuration in force asks for them. What has counted goes on counting after a reload.
 
     @param routed: whether some route of the proxy has a host name.
     @param observer: one more observer of ended connections.
-    @ivar inspector: for plaintext listeners that are inspected; None: there is none.
+    @ivar inspector: for plaintext listeners that are inspected; once there it stays. None: there is none.
+    @ivar admin_address: where the admin endpoint is bound; None: there is none, or it is not TCP.
     """
 
     def __init__(
         self,
-        configuration: Configuration,
         reactor: Any,
         status: StatusSource,
         routed: Callable[[str], bool],
         observer: Observer | None,
     ) -> None:
-        """Open the logs. @raise CannotOpen: one of them cannot be opened; none is open then."""
         self.inspector: Inspector | None = None
-        self._access_log = AccessLog(reactor, configuration.access_log)
+        self.admin_address: tuple[str, int] | None = None
+        self._reactor = reactor
+        self._status = status
+        self._routed = routed
+        self._access_log: AccessLog | None = None
         self._event_log: EventLog | None = None
-        self._journal = Journal(self._access_log)
+        self._lost_before = 0
+        self._journal = Journal(self._write_connection)
         self._observers: list[Observer] = [self._journal] + ([observer] if observer is not None else [])
-        self._watchers: list[Callable[[Event], None]] = []
+        self._watchers: list[Callable[[Event], None]] = [self._write_event]
         self._site: AdminSite | None = None
+        self._admin: str | None = None
         self._port: Any = None
-        if any(listener.inspect for listener in configuration.listeners):
-            self._open_event_log(configuration, reactor, routed)
-        if configuration.admin is not None:
-            self._site = self._build_site(reactor, status, configuration.admin.hosts)
+
+    def prepare(
+        self, configuration: Configuration, endpoint: IStreamServerEndpoint | None, undo: ExitStack
+    ) -> Callable[[], None]:
+        """Open what a configuration asks for and is not open yet: logs, the admin endpoint.
+
+        @param endpoint: for the admin endpoint; None: there shall be none.
+        @param undo: is given how to close again what was opened.
+        @return: makes the change.
+        @raise CannotOpen: a log cannot be opened. @raise CannotListenError: the admin endpoint cannot listen.
+        """
+        changes = [
+            self._prepare_access_log(configuration.access_log, undo),
+            self._prepare_inspector(configuration, undo),
+            self._prepare_admin(configuration.admin, endpoint, undo),
+        ]
+
+        def change() -> None:
+            for one in changes:
+                one()
+
+        return change
 
     @property
     def lost(self) -> int:
         """Lines of the access log that could not be written."""
-        return self._access_log.lost
+        return self._lost_before + (0 if self._access_log is None else self._access_log.lost)
 
     def ended(self, connection: Connection) -> None:
         """Tell everybody of a connection that has ended."""
@@ -71,29 +97,17 @@ class SideRooms:
             except Exception:
                 log.failure("An observer failed on connection {id}", id=connection.id)
 
-    def listen(self, endpoint: IStreamServerEndpoint, text: str) -> tuple[str, int] | None:
-        """Begin to answer as the admin endpoint. @param text: the endpoint, as written. @return: its address, if TCP.
-
-        @raise CannotListenError: it cannot be listened on.
-        """
-        assert self._site is not None
-        self._port = listen_at_once(endpoint, self._site, text)
-        bound = self._port.getHost()
-        address = (bound.host, bound.port) if isinstance(bound, IPv4Address | IPv6Address) else None
-        log.info("admin: listening on {where}", where=text if address is None else host_port(*address))
-        return address
-
     def reopen(self) -> None:
         """After a log rotation."""
-        self._access_log.reopen()
-        if self._event_log is not None:
-            self._event_log.reopen()
+        for one in (self._access_log, self._event_log):
+            if one is not None:
+                one.reopen()
 
     def close(self) -> Deferred[None]:
         """Stop answering, and close the logs. @return: fires when all is closed."""
-        self._access_log.close()
-        if self._event_log is not None:
-            self._event_log.close()
+        for one in (self._access_log, self._event_log):
+            if one is not None:
+                one.close()
         port, self._port = self._port, None
         return maybeDeferred(lambda: None if port is None else port.stopListening())
 
@@ -102,24 +116,97 @@ class SideRooms:
         lost = f"; {counted(self.lost, 'line')} of the access log lost" if self.lost else ""
         return self._journal.summary() + lost
 
-    def _open_event_log(self, configuration: Configuration, reactor: Any, routed: Callable[[str], bool]) -> None:
-        wanted = configuration.inspect_log
-        try:
-            self._event_log = EventLog(reactor, wanted.path if wanted else None)
-        except CannotOpen:
-            self._access_log.close()
-            raise
-        self._watchers.append(self._event_log)
-        self.inspector = Inspector(self._saw, routed, wanted.reveal if wanted else False)
+    def _prepare_access_log(self, path: str | None, undo: ExitStack) -> Change:
+        before = self._access_log
+        if before is not None and before.path == path:
+            return _nothing
+        opened = AccessLog(self._reactor, path)
+        undo.callback(opened.close)
 
-    def _build_site(self, reactor: Any, status: StatusSource, hosts: Collection[str]) -> AdminSite:
-        topics = None if self.inspector is None else Topics(self.inspector.ledger)
-        metrics = Metrics(status.live, lambda: self.lost, None if topics is None else topics.__len__)
-        refusals = Refusals()
-        self._observers += [metrics.ended, refusals]
-        self._watchers += [metrics.event] + ([topics.event] if topics is not None else [])
-        return AdminSite(reactor, status, metrics, refusals, topics, hosts)
+        def change() -> None:
+            if before is not None:
+                before.close()
+                self._lost_before += before.lost
+            self._access_log = opened
+
+        return change
+
+    def _prepare_inspector(self, configuration: Configuration, undo: ExitStack) -> Change:
+        wanted, before = configuration.inspect_log, self._event_log
+        path, reveal = (wanted.path, wanted.reveal) if wanted else (None, False)
+        opened = None
+        inspected = any(listener.inspect for listener in configuration.listeners)
+        if inspected and (before is None or before.path != path):
+            opened = EventLog(self._reactor, path)
+            undo.callback(opened.close)
+
+        def change() -> None:
+            if opened is not None:
+                if before is not None:
+                    before.close()
+                self._event_log = opened
+            if inspected and self.inspector is None:
+                self.inspector = Inspector(self._saw, self._routed)
+            if self.inspector is not None:
+                self.inspector.reveal = reveal
+
+        return change
+
+    def _prepare_admin(self, admin: Admin | None, endpoint: IStreamServerEndpoint | None, undo: ExitStack) -> Change:
+        site, port, before = self._site, self._port, self._port
+        text = None if admin is None else admin.endpoint.text
+        if endpoint is None or text is None:
+            port = None
+        else:
+            site = site or AdminSite(self._reactor, self._status, self._metrics(), Refusals())
+            if text != self._admin or port is None:
+                port = listen_at_once(endpoint, site, text)
+                undo.callback(port.stopListening)
+
+        def change() -> None:
+            if site is not None:
+                self._open_site(site, admin)
+            if port is before:
+                return
+            self._port, self._admin = port, text
+            self.admin_address = None
+            if port is not None:
+                bound = port.getHost()
+                if isinstance(bound, IPv4Address | IPv6Address):
+                    self.admin_address = bound.host, bound.port
+                where = text if self.admin_address is None else host_port(*self.admin_address)
+                log.info("admin: listening on {where}", where=where)
+            if before is not None:
+                before.stopListening()
+
+        return change
+
+    def _metrics(self) -> Metrics:
+        return Metrics(self._status.live, lambda: self.lost, reloads=lambda: self._status.status().reloads)
+
+    def _open_site(self, site: AdminSite, admin: Admin | None) -> None:
+        if self._site is None:
+            self._site = site
+            self._observers += [site.metrics.ended, site.refusals]
+            self._watchers.append(site.metrics.event)
+        if site.topics is None and self.inspector is not None:
+            topics = site.topics = Topics(self.inspector.ledger)
+            site.metrics.topics = topics.__len__
+            self._watchers.append(topics.event)
+        site.name_hosts(() if admin is None else admin.hosts)
+
+    def _write_connection(self, connection: Connection) -> None:
+        if self._access_log is not None:
+            self._access_log(connection)
+
+    def _write_event(self, event: Event) -> None:
+        if self._event_log is not None:
+            self._event_log(event)
 
     def _saw(self, event: Event) -> None:
         for watcher in self._watchers:
             watcher(event)
+
+
+def _nothing() -> None:
+    """The change of what stays as it is."""

@@ -19,8 +19,10 @@ from twisted.python import usage
 from sniproxy import check
 from sniproxy.config import from_options, parse
 from sniproxy.linewriter import STANDARD_OUTPUT, CannotOpen
+from sniproxy.listening import why_not_listening
+from sniproxy.reloading import Reloader
 from sniproxy.schema import ConfigError
-from sniproxy.service import ProxyService, why_not_listening
+from sniproxy.service import ProxyService
 from sniproxy.settings import Configuration
 from sniproxy.text import counted
 
@@ -34,7 +36,8 @@ class Options(usage.Options):
     longdesc = (
         "Routes TLS connections by the server name of their ClientHello, for Apache Pulsar's PIP-60; TLS stays end to "
         "end. Give a file (--config) or listeners and routes (--listen tcp:4443 --route NAME=HOST:PORT). "
-        "The signals TERM and INT drain, a second one ends at once; USR1 reopens the access log."
+        "The signals TERM and INT drain, a second one ends at once; HUP reads the file again, without harm to live "
+        "connections; USR1 reopens the access log."
     )
     optParameters = [
         ["config", "c", None, "The configuration file (TOML)."],
@@ -46,6 +49,7 @@ class Options(usage.Options):
     # With zsh and bash completion, files are offered for these.
     compData = usage.Completions(optActions={"config": usage.CompleteFiles(), "access-log": usage.CompleteFiles()})
 
+    path: str | None = None
     proxy: ProxyService
     warnings: list[str]
 
@@ -77,8 +81,11 @@ class Options(usage.Options):
         """Read the configuration, so that an error is told before anything is started."""
         from twisted.internet import reactor
 
+        if self["config"] is not None:
+            # twistd may change its folder before the file is read again.
+            self.path = os.path.abspath(self["config"])
         try:
-            configuration = _with_absolute_log(self._read())
+            configuration = self.read()
             self.proxy = ProxyService(configuration, reactor)
         except ConfigError as error:
             _fail(str(error))
@@ -90,6 +97,16 @@ class Options(usage.Options):
             with_warnings = f", with {counted(len(self.warnings), 'warning')}" if self.warnings else ""
             print(f"the configuration is good{with_warnings}")
             sys.exit(0)
+
+    def read(self) -> Configuration:
+        """The configuration as it is now. @raise ConfigError: it cannot be used."""
+        return _with_absolute_log(self._read())
+
+    def again(self) -> Configuration:
+        """The configuration as it is now, once it has been in force. @raise ConfigError: it cannot be used."""
+        if self.path is None:
+            raise ConfigError("the configuration came from the command line, and there is no file to read again")
+        return self.read()
 
     def _read(self) -> Configuration:
         path = self["config"]
@@ -123,6 +140,7 @@ class Command(Service):
         self._reactor = reactor
         self._proxy = options.proxy
         self._warnings = options.warnings
+        self._reloader = Reloader(reactor, options.proxy, options.again, options.path)
         self._previous: dict[int, Any] = {}
         self._told_to_stop = False
 
@@ -136,11 +154,15 @@ class Command(Service):
             _fail_logged(str(error))
         for warning in self._warnings:
             log.warn("warning: {warning}", warning=warning)
+        # Its default would end the process; from here on there is something to keep.
+        signal.signal(signal.SIGHUP, self._reload)
+        self._reloader.start()
         # When it runs, Twisted has put its own handlers there, which ours call.
         self._reactor.callWhenRunning(self._run)
 
     def stopService(self) -> Deferred[None]:
         """Drain."""
+        self._reloader.stop()
         return self._proxy.stopService()
 
     def _run(self) -> None:
@@ -163,6 +185,9 @@ class Command(Service):
         else:
             self._told_to_stop = True
             self._pass_on(number, frame)
+
+    def _reload(self, number: int, frame: FrameType | None) -> None:
+        self._reactor.callFromThread(self._reloader.reload)
 
     def _reopen(self, number: int, frame: FrameType | None) -> None:
         self._reactor.callFromThread(self._proxy.reopen_logs)

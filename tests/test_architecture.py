@@ -53,7 +53,14 @@ PURE_FOREIGN = {
 }
 """Packages beyond the standard library and attrs that a pure module may import."""
 
-TOP = ("sniproxy.build", "sniproxy.siderooms", "sniproxy.service", "sniproxy.tap")
+TOP = (
+    "sniproxy.build",
+    "sniproxy.listening",
+    "sniproxy.reloading",
+    "sniproxy.siderooms",
+    "sniproxy.service",
+    "sniproxy.tap",
+)
 """They build and wire; nobody else knows all."""
 
 # Asks for the limit of open files, and shares the loop's rule with the dialer, so that both say the same.

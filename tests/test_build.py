@@ -7,7 +7,7 @@ from pathlib import Path
 from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 
-from sniproxy.build import build_endpoint, build_routing, build_terminator
+from sniproxy.build import build, build_endpoint, build_routing, build_terminator
 from sniproxy.config import parse
 from sniproxy.schema import ConfigError
 from tests.net.support import HandClock
@@ -43,6 +43,24 @@ class BuildTests(TestCase):
         assert a is not None and b is not None
         self.assertIs(a.resolver, b.resolver)
         self.assertIsNot(a.turns, b.turns)
+
+    def test_same_resolver(self) -> None:
+        """A resolver whose table is as before is not made again; one whose table has changed is."""
+        text = (
+            f'{LISTENER}[[route]]\nserver_name = "a.test"\nresolver = "x"\n'
+            '[[route]]\nserver_name = "b.test"\nresolver = "y"\n'
+            '[resolver.x]\ntype = "static"\ntarget = "a"\n[resolver.y]\ntype = "static"\ntarget = "b"\n'
+        )
+        first = build(parse(text, "x.toml"), HandClock())
+        second = build(parse(text.replace('target = "b"', 'target = "c"'), "x.toml"), HandClock(), first)
+        found = []
+        for built in (first, second):
+            for name in ("a.test", "b.test"):
+                route = built.routing.table.match(name, "public")
+                assert route is not None
+                found.append(route.resolver)
+        self.assertIs(found[0], found[2])
+        self.assertIsNot(found[1], found[3])
 
     def test_plaintext_listeners(self) -> None:
         """A plaintext listener has a route of its own, by its name; a TLS listener has none."""

@@ -290,7 +290,7 @@ class RefusalTests(ConversationCase):
     async def test_loop(self) -> None:
         """Our own listener as a target is denied."""
         proxy = Proxy(self, route("127.0.0.1:1"))
-        proxy.service._routing.table.match(NAME, "public").resolver = static.StaticResolver(  # type: ignore[union-attr]
+        proxy.service._built.routing.table.match(NAME, "public").resolver = static.StaticResolver(  # type: ignore[union-attr]
             [f"127.0.0.1:{proxy.port}"]
         )
         record = await self.refused(proxy, hello(name=NAME), Result.DENIED, Alert.ACCESS_DENIED)
@@ -389,8 +389,7 @@ class FaultTests(ConversationCase):
     async def test_internal_error(self) -> None:
         """A fault of the proxy ends the connection plainly and is logged with its cause."""
         proxy = Proxy(self, route("127.0.0.1:9"))
-        assert proxy.service._house is not None
-        self.patch(proxy.service._house.routing.table, "match", None)
+        self.patch(proxy.service._built.routing.table, "match", None)
         record = await self.refused(proxy, hello(name=NAME), Result.INTERNAL_ERROR, None)
         self.assertEqual("a fault of the proxy: see its log", record.reason)
         self.assertEqual(1, len(self.flushLoggedErrors(TypeError)))
@@ -398,7 +397,6 @@ class FaultTests(ConversationCase):
     async def test_observer_that_fails(self) -> None:
         """An observer that fails is logged and harms nothing."""
         proxy = Proxy(self, route("127.0.0.1:9"))
-        assert proxy.service._side is not None
         proxy.service._side._observers.insert(0, lambda record: 1 / 0)  # type: ignore[arg-type]
         with proxy.connect() as client:
             client.sendall(hello(name="nobody.test"))

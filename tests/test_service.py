@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
-import resource
 import socket
 from pathlib import Path
 
-from twisted.internet.error import CannotListenError
+from twisted.logger import capturedLogs
 
+from sniproxy.config import parse
 from sniproxy.events import Result
 from sniproxy.linewriter import CannotOpen
 from sniproxy.net.copying import CopyDirection
 from sniproxy.net.splicing import SpliceDirection
-from sniproxy.service import raise_descriptor_limit, why_not_listening
+from sniproxy.resolvers import static
 from tests.hellos import hello
 from tests.net.support import HandClock, SocketTestCase, in_thread, read_exactly, read_to_end
 from tests.proxies import LISTENER, Backend, Proxy
@@ -33,41 +32,6 @@ class StartTests(SocketTestCase):
         self.assertEqual(["127.0.0.1", "::1"], [host for host, _ in proxy.service.addresses.values()])
         await proxy.service.stopService()
         self.assertEqual({}, proxy.service.addresses)
-
-    async def test_busy_port(self) -> None:
-        """A busy port is an error that says who holds it; nothing listens then."""
-        with socket.socket() as holder:
-            holder.bind(("127.0.0.1", 0))
-            holder.listen()
-            port = holder.getsockname()[1]
-            text = LISTENER + f'[[listener]]\nendpoint = "tcp:{port}:interface=127.0.0.1"\n' + route("127.0.0.1:9")
-            error = self.assertRaises(CannotListenError, Proxy, self, text)
-            message = why_not_listening(error)
-        self.assertIn(f"cannot listen on 127.0.0.1 port {port}: Address already in use", message)
-        self.assertIn(f"it is held by pid {os.getpid()}", message)
-        await in_thread(int)  # the first listener is closed in the reactor's next round
-
-    def test_not_a_socket(self) -> None:
-        """An endpoint that gives no listening socket is refused in words."""
-        error = CannotListenError("weird:1", None, ValueError("no socket"))
-        self.assertEqual("cannot listen on weird:1: no socket", why_not_listening(error))
-
-    def test_privileged_port(self) -> None:
-        """A port that one may not listen on, with the privilege that is missing."""
-        error = CannotListenError("127.0.0.1", 1, PermissionError(13, "Permission denied"))
-        self.assertEqual(
-            "cannot listen on 127.0.0.1 port 1: Permission denied; "
-            "ports below 1024 need a privilege: CAP_NET_BIND_SERVICE",
-            why_not_listening(error),
-        )
-
-    def test_descriptor_limit(self) -> None:
-        """The soft limit is raised to the hard one."""
-        before = resource.getrlimit(resource.RLIMIT_NOFILE)
-        self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, before)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (min(512, before[1]), before[1]))
-        self.assertEqual(before[1], raise_descriptor_limit())
-        self.assertEqual((before[1], before[1]), resource.getrlimit(resource.RLIMIT_NOFILE))
 
     async def test_both_ways(self) -> None:
         """Bytes can be moved by a copy where splice is not wanted."""
@@ -111,7 +75,6 @@ class AccessLogTests(SocketTestCase):
         proxy = Proxy(self, route("127.0.0.1:9") + f'[access_log]\npath = "{path.absolute()}"\n')
         proxy.connect().close()
         await proxy.ended()
-        assert proxy.service._side is not None
         self.assertEqual("1 closed without a byte", proxy.service._side.summary())
         await proxy.service.stopService()
         self.assertEqual("", path.read_text())
@@ -225,3 +188,152 @@ class DrainTests(SocketTestCase):
             await proxy.service.stopService()
             self.assertEqual(b"", await in_thread(read_to_end, client))
         self.assertEqual(Result.SHUTDOWN, proxy.records[0].result)
+
+
+class ReloadTests(SocketTestCase):
+    """Another configuration in place of the one in force."""
+
+    def reload(self, proxy: Proxy, text: str) -> str | None:
+        return proxy.service.reload(lambda: parse(LISTENER + text, "test.toml"))
+
+    async def tunnel(self, proxy: Proxy, backend: Backend) -> tuple[socket.socket, socket.socket]:
+        client = proxy.connect()
+        self.addCleanup(client.close)
+        client.sendall(hello(name=NAME))
+        upstream = await in_thread(backend.accept)
+        self.addCleanup(upstream.close)
+        await in_thread(read_exactly, upstream, len(hello(name=NAME)))
+        return client, upstream
+
+    async def test_tunnels_stay(self) -> None:
+        """A live tunnel goes on though its route is gone; the next connection goes by the new routes."""
+        backend, other = Backend(self), Backend(self)
+        proxy = Proxy(self, route(backend.address))
+        client, upstream = await self.tunnel(proxy, backend)
+        self.assertIsNone(self.reload(proxy, route(other.address)))
+        client.sendall(b"still")
+        self.assertEqual(b"still", await in_thread(read_exactly, upstream, 5))
+        await self.tunnel(proxy, other)
+        self.assertEqual(1, proxy.service.reloads.succeeded)
+
+    async def test_one_configuration_each(self) -> None:
+        """A connection whose hello comes after the reload goes by the configuration that it was accepted under."""
+        backend = Backend(self)
+        proxy = Proxy(self, route(backend.address))
+        with proxy.connect() as client:
+            while not proxy.service.live():
+                await in_thread(int)
+            self.assertIsNone(self.reload(proxy, ""))
+            client.sendall(hello(name=NAME))
+            (await in_thread(backend.accept)).close()
+
+    async def test_bad(self) -> None:
+        """A bad configuration changes nothing, and is told in the log, the status and the metrics."""
+        path = Path(self.mktemp()).absolute()
+        backend = Backend(self)
+        proxy = Proxy(self, route(backend.address) + f'[access_log]\npath = "{path}"\n')
+        before = proxy.service.configuration
+        for text, said in (
+            ("colour = 1", "test.toml: listener[0].colour = 1: there is no such key"),
+            ('[access_log]\npath = "/nonexistent/x"\n', "cannot be opened"),
+            ('[resolver.x]\ntype = "odd"\n[default]\nresolver = "x"\n', "no such resolver is installed"),
+            ('certificates = "none.pem"\nupstream_trust = "none.pem"\n', "none.pem: cannot be read"),
+            ('[admin]\nendpoint = "unix:/nonexistent/socket"\n', "cannot listen on unix:/nonexistent/socket"),
+        ):
+            with capturedLogs() as logged:
+                why = self.reload(proxy, text)
+            self.assertIn(said, str(why))
+            self.assertIn(str(why), "".join(map(str, (event.get("why") for event in logged))))
+            self.assertEqual(why, proxy.service.status().reloads.error)
+            self.assertIs(before, proxy.service.configuration)
+        self.assertEqual((0, 5), (proxy.service.reloads.succeeded, proxy.service.reloads.failed))
+        client, upstream = await self.tunnel(proxy, backend)
+        client.close()
+        upstream.close()
+        await proxy.ended()
+        await proxy.service.stopService()
+        self.assertEqual(1, len(path.read_text().splitlines()))
+
+    async def test_fault(self) -> None:
+        """What a plugin raises while it is made is logged with its cause, and changes nothing."""
+        proxy = Proxy(self, "")
+        self.patch(static, "make", lambda options, reactor: 1 / 0)
+        why = self.reload(proxy, route("127.0.0.1:9"))
+        self.assertEqual("a fault while it was read: ZeroDivisionError: division by zero", why)
+        self.assertEqual(1, len(self.flushLoggedErrors(ZeroDivisionError)))
+
+    async def test_everything_else(self) -> None:
+        """Logs, timeouts and the policy are the new ones; a log that is named as before is not opened again."""
+        first, second = Path(self.mktemp()).absolute(), Path(self.mktemp()).absolute()
+        proxy = Proxy(self, f'[access_log]\npath = "{first}"\n')
+        log = proxy.service._side._access_log
+        self.assertIsNone(self.reload(proxy, f'[access_log]\npath = "{first}"\n[timeouts]\nhello = 3\n'))
+        self.assertIs(log, proxy.service._side._access_log)
+        self.assertIsNone(
+            self.reload(proxy, f'[access_log]\npath = "{second}"\n[default]\ntarget = "{{server_name}}"\n')
+        )
+        with proxy.connect() as client:
+            client.sendall(hello(name="localhost"))
+            await in_thread(read_to_end, client)
+        self.assertEqual(Result.DENIED, (await proxy.ended()).result)
+        allowed = '[policy]\nallow_cidrs = ["127.0.0.0/8", "::1/128"]\nallow_ports = [9]\n'
+        self.assertIsNone(self.reload(proxy, f'[default]\ntarget = "{{server_name}}:9"\n{allowed}'))
+        with proxy.connect() as client:
+            client.sendall(hello(name="localhost"))
+            await in_thread(read_to_end, client)
+        self.assertEqual(Result.CONNECT_FAILED, (await proxy.ended(1)).result)
+        await proxy.service.stopService()
+        self.assertEqual(["", 1], [first.read_text(), len(second.read_text().splitlines())])
+
+    async def test_admin(self) -> None:
+        """The admin endpoint comes, moves and goes, and what it has counted stays; a loop to it is always seen."""
+        proxy = Proxy(self, "")
+        self.assertIsNone(proxy.service.admin_address)
+        self.assertIsNone(self.reload(proxy, '[admin]\nendpoint = "tcp:0:interface=127.0.0.1"\n'))
+        with proxy.connect() as client:
+            client.sendall(hello(name=NAME))
+            await in_thread(read_to_end, client)
+        await proxy.ended()
+        first = proxy.service.admin_address
+        assert first is not None
+        self.assertIsNone(self.reload(proxy, '[admin]\nendpoint = "tcp:0:interface=127.0.0.2"\n'))
+        second = proxy.service.admin_address
+        assert second is not None
+        await in_thread(int)
+        self.assertRaises(ConnectionRefusedError, socket.create_connection, first)
+        self.assertIsNotNone(proxy.service._guard.denies(*second))
+        self.assertIsNone(proxy.service._guard.denies(*first))
+        site = proxy.service._side._site
+        assert site is not None
+        self.assertEqual(1, site.metrics.totals()["refused"])
+        self.assertIsNone(self.reload(proxy, ""))
+        await in_thread(int)
+        self.assertRaises(ConnectionRefusedError, socket.create_connection, second)
+
+    async def test_inspector(self) -> None:
+        """An inspected listener that comes brings the inspector; what it knows stays when all is reloaded."""
+        path = Path(self.mktemp()).absolute()
+        plain = (
+            '[[listener]]\nendpoint = "tcp:0:interface=127.0.0.1"\nname = "plain"\nplaintext = true\n'
+            f'inspect = "pulsar"\ntarget = "127.0.0.1:9"\n[inspect_log]\npath = "{path}"\n'
+            '[admin]\nendpoint = "tcp:0:interface=127.0.0.1"\n'
+        )
+        proxy = Proxy(self, '[admin]\nendpoint = "tcp:0:interface=127.0.0.1"\n')
+        site = proxy.service._side._site
+        assert site is not None
+        self.assertIsNone(site.topics)
+        self.assertIsNone(self.reload(proxy, plain))
+        topics = site.topics
+        self.assertIsNotNone(topics)
+        self.assertIn(b"sniproxy_topics", site.metrics.text())
+        self.assertIsNone(self.reload(proxy, plain.replace("[admin]", "reveal = true\n[admin]")))
+        self.assertIs(topics, site.topics)
+        inspector = proxy.service._side.inspector
+        assert inspector is not None
+        self.assertTrue(inspector.reveal)
+
+    async def test_stopping(self) -> None:
+        """A proxy that stops is not reloaded."""
+        proxy = Proxy(self, "")
+        await proxy.service.stopService()
+        self.assertEqual("the proxy is stopping", self.reload(proxy, ""))

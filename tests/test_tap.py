@@ -187,6 +187,32 @@ class ProcessTests(TestCase):
         proxy.finish(signal.SIGTERM)
         self.assertEqual(["", "no_route"], [Path(f"{log}.1").read_text(), json.loads(log.read_text())["result"]])
 
+    def test_reload(self) -> None:
+        """SIGHUP reads the file again: a bad one changes nothing, a good one is in force; neither ends the program."""
+        file = Path(self.mktemp())
+        text = '[[listener]]\nendpoint = "tcp:0:interface=127.0.0.1"\n[access_log]\npath = "-"\n'
+        file.write_text(text)
+        proxy = Running(self, ("--config", str(file)))
+        for written, said in (
+            ("colour = 1\n" + text, f"{file}: colour = 1: there is no such key"),
+            (text + '[[route]]\nserver_name = "a.test"\ntarget = "127.0.0.1:9"\n', "is in force: 1 route"),
+        ):
+            file.write_text(written)
+            proxy.process.send_signal(signal.SIGHUP)
+            proxy.wait_for(said)
+        proxy.refused()
+        status, said = proxy.finish(signal.SIGTERM)
+        self.assertEqual(-signal.SIGTERM, status)
+        self.assertIn('"result": "no_route"', said)
+        self.assertNotIn("Traceback", proxy.said)
+
+    def test_reload_without_a_file(self) -> None:
+        """SIGHUP for a proxy without a file says so, and changes nothing."""
+        proxy = Running(self, ("-l", "tcp:0:interface=127.0.0.1"))
+        proxy.process.send_signal(signal.SIGHUP)
+        proxy.wait_for("not reloaded, the configuration in force stays: the configuration came from the command line")
+        self.assertEqual(-signal.SIGTERM, proxy.finish(signal.SIGTERM)[0])
+
     def test_busy_port(self) -> None:
         """A busy port is one line that says who holds it, status 1."""
         with socket.socket() as holder:

@@ -31,14 +31,23 @@ def status_document(
         "time": now,
         "started": status.started,
         "state": "ready" if status.ready else "draining",
-        "configuration": {"file": status.configuration, "since": status.since},
+        "configuration": {
+            "file": status.configuration,
+            "since": status.since,
+            "reloads": attrs.asdict(status.reloads),
+        },
         "listeners": [{"name": one.name, "endpoint": one.endpoint, "address": one.where} for one in status.listeners],
         "totals": {**totals, "access_log_lost": status.access_log_lost},
         "live": len(live),
         "tunnels": [_tunnel(one, now) for one in islice(reversed(live), most)],
         "refusals": [attrs.asdict(one) for one in refusals[:most]],
-        "warnings": list(status.warnings),
+        "warnings": [*_refused_reload(status), *status.warnings],
     }
+
+
+def _refused_reload(status: Status) -> list[str]:
+    why = status.reloads.error
+    return [] if why is None else [f"the configuration was read again and refused, the one before is in force: {why}"]
 
 
 def _tunnel(live: Live, now: float) -> dict[str, Any]:

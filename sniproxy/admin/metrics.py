@@ -17,7 +17,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from sniproxy import __version__
-from sniproxy.admin.sources import OPENING, Live
+from sniproxy.admin.sources import OPENING, Live, Reloads
 from sniproxy.events import Connection, Result
 from sniproxy.pulsar.events import Event
 
@@ -82,8 +82,9 @@ class Metrics(Collector):
     L{ended} is an observer of connections (C{sniproxy.events.Observer}); L{event} takes the inspector's events. What is
     true only now is asked for when Prometheus asks.
 
+    @param reloads: how the configuration was read again.
     @param live: the connections that have not ended. @param access_log_lost: lines lost so far.
-    @param topics: topics in the inspector's ledger; None: nothing is inspected, and no metric speaks of Pulsar.
+    @ivar topics: topics in the inspector's ledger; None: nothing is inspected, and no metric speaks of Pulsar.
     """
 
     def __init__(
@@ -91,10 +92,12 @@ class Metrics(Collector):
         live: Callable[[], Iterable[Live]] = tuple,
         access_log_lost: Callable[[], int] = int,
         topics: Callable[[], int] | None = None,
+        reloads: Callable[[], Reloads] = Reloads,
     ) -> None:
         self._live = live
         self._access_log_lost = access_log_lost
-        self._topics = topics
+        self.topics = topics
+        self._reloads = reloads
         self._ended: Counts = Counter()
         self._refused: Counts = Counter()
         self._up: Counts = Counter()
@@ -182,8 +185,16 @@ class Metrics(Collector):
         yield CounterMetricFamily(
             "sniproxy_access_log_lines_lost", "Lines that could not be written.", self._access_log_lost()
         )
-        if self._topics is not None:
-            yield from self._collect_pulsar(self._topics())
+        reloads = self._reloads()
+        counts: Counts = Counter({("succeeded",): reloads.succeeded, ("failed",): reloads.failed})
+        yield _counted("sniproxy_reloads", "How often the configuration was read again.", ("result",), counts)
+        yield GaugeMetricFamily(
+            "sniproxy_last_reload_successful",
+            "1, or 0 when what was read last was refused and the one before is in force.",
+            int(reloads.error is None),
+        )
+        if self.topics is not None:
+            yield from self._collect_pulsar(self.topics())
 
     def _collect_live(self) -> Iterator[Metric]:
         up, down = self._up.copy(), self._down.copy()

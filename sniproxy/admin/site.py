@@ -130,12 +130,17 @@ class AdminSite(Site):
     ) -> None:
         Site.__init__(self, _Root(self), AdminRequest, reactor=reactor)
         self.metrics = metrics
-        self.hosts = frozenset(host.lower() for host in hosts)
+        self.refusals = refusals
+        self.topics = topics
+        self.hosts: frozenset[str] = frozenset()
+        self.name_hosts(hosts)
         self._status = status
-        self._refusals = refusals
-        self._topics = topics
         self._now = now
         self._open: WeakSet[Any] = WeakSet()
+
+    def name_hosts(self, hosts: Collection[str]) -> None:
+        """From now on these are its names, beyond its addresses and C{localhost}."""
+        self.hosts = frozenset(host.lower() for host in hosts)
 
     def ready(self) -> bytes:
         """For load balancers. @raise _Answer: 503 while the proxy drains."""
@@ -147,13 +152,13 @@ class AdminSite(Site):
         """The JSON of C{/status}. @param most: entries of a list; None: L{MOST_LISTED}."""
         most = MOST_LISTED if most is None else most
         status, live = self._status.status(), self._status.live()
-        return status_document(status, live, self.metrics.totals(), self._refusals.latest(), self._now(), most)
+        return status_document(status, live, self.metrics.totals(), self.refusals.latest(), self._now(), most)
 
     def topics_document(self, fold: int | None, most: int | None) -> dict[str, Any]:
         """The JSON of C{/topics}. @param fold: 1: partitions are counted as their topic. @param most: None: all."""
-        if self._topics is None:
+        if self.topics is None:
             return nothing_inspected(self._now())
-        return self._topics.document(self._now(), bool(fold), most)
+        return self.topics.document(self._now(), bool(fold), most)
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
         channel = Site.buildProtocol(self, addr)

@@ -50,13 +50,36 @@ class ListenerStatus:
 
 
 @attrs.frozen
+class Reloads:
+    """How the configuration was read again since the start.
+
+    @ivar succeeded: how often. @ivar failed: how often one was refused, and changed nothing.
+    @ivar error: why the last one was refused. None: it was not, or there was none.
+    @ivar time: when the last one was refused, in seconds since 1970. None: as C{error}.
+    """
+
+    succeeded: int = 0
+    failed: int = 0
+    error: str | None = None
+    time: float | None = None
+
+    def good(self) -> Reloads:
+        """One more is in force."""
+        return Reloads(self.succeeded + 1, self.failed)
+
+    def refused(self, why: str, now: float) -> Reloads:
+        """One more was refused."""
+        return Reloads(self.succeeded, self.failed + 1, why, now)
+
+
+@attrs.frozen
 class Status:
     """The state of the proxy. Times are seconds since 1970.
 
     @ivar ready: it listens, and does not drain. @ivar started: when the process began to serve.
     @ivar configuration: the file in force, or where else it came from. @ivar since: when it came into force.
     @ivar access_log_lost: lines of the access log that could not be written.
-    @ivar warnings: what the operator should look at, a sentence each.
+    @ivar warnings: what the operator should look at, a sentence each. @ivar reloads: how reloads went.
     """
 
     ready: bool
@@ -66,6 +89,7 @@ class Status:
     listeners: Sequence[ListenerStatus]
     access_log_lost: int = 0
     warnings: Sequence[str] = ()
+    reloads: Reloads = attrs.field(factory=Reloads)
 
 
 class StatusSource(Protocol):

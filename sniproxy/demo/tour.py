@@ -23,7 +23,8 @@ from sniproxy.demo.client import Connected, Found, Published, ReadBack, Step, Vi
 from sniproxy.demo.cluster import TLS_PORT, StandInCluster
 from sniproxy.events import Connection
 from sniproxy.linewriter import DELAY
-from sniproxy.service import ProxyService, why_not_listening
+from sniproxy.listening import why_not_listening
+from sniproxy.service import ProxyService
 
 #: Owned by another broker than the one that the first lookup reaches, so that the answer says something.
 TOPIC = "persistent://public/default/my-topic"

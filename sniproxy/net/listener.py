@@ -70,9 +70,11 @@ class Acceptor(SocketDescriptor):
 
     The endpoint knows how to bind, reuse and clean up; what it accepts would come as a protocol behind a transport, so
     its reading is stopped and done here.
+
+    @ivar accepted: takes over each client; another configuration may put another one here.
     """
 
-    __slots__ = ("_accepted", "_paused", "_port", "_quiet_until", "_reactor", "_room", "name")
+    __slots__ = ("_paused", "_port", "_quiet_until", "_reactor", "_room", "accepted", "name")
 
     def __init__(
         self, reactor: Any, port: IListeningPort, name: str, accepted: Accepted, room: Callable[[], bool]
@@ -88,7 +90,7 @@ class Acceptor(SocketDescriptor):
         super().__init__(sock)
         stop_reading()
         self.name = name
-        self._accepted = accepted
+        self.accepted = accepted
         self._room = room
         self._paused: Any = None
         self._port = port
@@ -123,7 +125,7 @@ class Acceptor(SocketDescriptor):
                 tune(sock)
             except OSError:  # reset already: reading it will say so
                 pass
-            self._accepted(sock, _client(address))
+            self.accepted(sock, _client(address))
 
     def stop(self) -> Any:
         """Close the listening socket, after a last round of accepting: who waits in the backlog would get a reset.
@@ -131,6 +133,13 @@ class Acceptor(SocketDescriptor):
         @return: a Deferred or None, as L{IListeningPort.stopListening}.
         """
         self.doRead()
+        return self.close()
+
+    def close(self) -> Any:
+        """Close the listening socket at once; who waits in the backlog gets a reset.
+
+        @return: as L{stop}.
+        """
         if self._paused is not None and self._paused.active():
             self._paused.cancel()
         self._reactor.removeReader(self)

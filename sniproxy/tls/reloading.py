@@ -84,10 +84,10 @@ class Reloaded(Generic[T]):
             raise CannotRead(str(error)) from error
 
     def _look(self) -> list[object]:
-        return [_signature(path) for path in self._paths]
+        return [signature(path) for path in self._paths]
 
 
-def _signature(path: str) -> object:
+def signature(path: str) -> object:
     """What changes when a file, a folder's files or what a link leads to change."""
     try:
         if not os.path.isdir(path):

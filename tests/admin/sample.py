@@ -11,7 +11,7 @@ import attrs
 from sniproxy.admin.metrics import Metrics
 from sniproxy.admin.refusals import Refusals
 from sniproxy.admin.site import AdminSite
-from sniproxy.admin.sources import ListenerStatus, Status
+from sniproxy.admin.sources import ListenerStatus, Reloads, Status
 from sniproxy.admin.topics import Topics
 from sniproxy.events import Connection, Result
 from sniproxy.pulsar.events import Event
@@ -43,6 +43,7 @@ class SampleProxy:
     tunnels: list[SampleLive] = attrs.field(factory=list)
     warnings: list[str] = attrs.field(factory=list)
     access_log_lost: int = 0
+    reloads: Reloads = attrs.field(factory=Reloads)
 
     def status(self) -> Status:
         """Three listeners, one of them not on TCP."""
@@ -59,6 +60,7 @@ class SampleProxy:
             ],
             access_log_lost=self.access_log_lost,
             warnings=self.warnings,
+            reloads=self.reloads,
         )
 
     def live(self) -> list[SampleLive]:

@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from sniproxy import __version__
 from sniproxy.admin.documents import status_document
 from sniproxy.admin.refusals import Refusals
+from sniproxy.admin.sources import Reloads
 from tests.admin.sample import NOW, SampleLive, SampleProxy, connection, refused
 
 TOTALS = {"ended": 3, "refused": 1, "bytes_up": 10, "bytes_down": 20}
@@ -29,7 +30,9 @@ class StatusTests(SynchronousTestCase):
         """Version, state, configuration and listeners."""
         found = document(SampleProxy(warnings=["look here"], access_log_lost=4))
         self.assertEqual((__version__, "ready", NOW), (found["version"], found["state"], found["time"]))
-        self.assertEqual({"file": "/etc/sniproxy.toml", "since": NOW - 600}, found["configuration"])
+        reloads = {"succeeded": 0, "failed": 0, "error": None, "time": None}
+        configuration = {"file": "/etc/sniproxy.toml", "since": NOW - 600, "reloads": reloads}
+        self.assertEqual(configuration, found["configuration"])
         self.assertEqual(
             [("public", "tcp:4443", "0.0.0.0:4443"), ("inside", "tcp6:6650:interface=\\:\\:1", "[::1]:6650")],
             [(one["name"], one["endpoint"], one["address"]) for one in found["listeners"][:2]],
@@ -37,6 +40,17 @@ class StatusTests(SynchronousTestCase):
         self.assertIsNone(found["listeners"][2]["address"])
         self.assertEqual({**TOTALS, "access_log_lost": 4}, found["totals"])
         self.assertEqual(["look here"], found["warnings"])
+
+    def test_refused_reload(self) -> None:
+        """A refused reload is in the document, and is the first warning, until one succeeds."""
+        reloads = Reloads(1).refused("x.toml: bad", NOW - 3)
+        found = document(SampleProxy(warnings=["look here"], reloads=reloads))
+        said = {"succeeded": 1, "failed": 1, "error": "x.toml: bad", "time": NOW - 3}
+        self.assertEqual(said, found["configuration"]["reloads"])
+        self.assertIn("refused, the one before is in force: x.toml: bad", found["warnings"][0])
+        self.assertEqual(
+            ["look here"], document(SampleProxy(warnings=["look here"], reloads=reloads.good()))["warnings"]
+        )
 
     def test_draining(self) -> None:
         """While it drains it says so."""

@@ -7,6 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy import __version__
 from sniproxy.admin.metrics import BUCKETS, MOST_ERRORS, REFUSALS, Histogram, Metrics
+from sniproxy.admin.sources import Reloads
 from sniproxy.events import Result
 from sniproxy.pulsar.events import Event
 from tests.admin.sample import SampleLive, connection, lookup, refused
@@ -48,6 +49,17 @@ class EndedTests(SynchronousTestCase):
             },
             found,
         )
+
+    def test_reloads(self) -> None:
+        """Reloads by how they went, and whether the last one is in force."""
+        reloads = Reloads(2)
+        metrics = Metrics(reloads=lambda: reloads)
+        self.assertEqual(1, samples(metrics)[("sniproxy_last_reload_successful",)])
+        reloads = reloads.refused("bad", 1.0)
+        found = samples(metrics)
+        self.assertEqual(2, found["sniproxy_reloads_total", "succeeded"])
+        self.assertEqual(1, found["sniproxy_reloads_total", "failed"])
+        self.assertEqual(0, found[("sniproxy_last_reload_successful",)])
 
     def test_results(self) -> None:
         """Every result is either of a refusal or of what the peers or the operator ended."""

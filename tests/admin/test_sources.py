@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.admin.sources import ListenerStatus
+from sniproxy.admin.sources import ListenerStatus, Reloads
 
 
 class ListenerTests(SynchronousTestCase):
@@ -14,3 +14,13 @@ class ListenerTests(SynchronousTestCase):
         """An address is written as in a URL, and a listener that is not on TCP has none."""
         for address, where in ((("10.0.0.1", 4443), "10.0.0.1:4443"), (("::1", 4443), "[::1]:4443"), (None, None)):
             self.assertEqual(where, ListenerStatus("public", "tcp:4443", address).where)
+
+
+class ReloadTests(SynchronousTestCase):
+    """How reloads went."""
+
+    def test_last(self) -> None:
+        """A refused one is remembered until one succeeds; both are counted."""
+        reloads = Reloads().refused("first", 1.0).refused("second", 2.0)
+        self.assertEqual(Reloads(0, 2, "second", 2.0), reloads)
+        self.assertEqual(Reloads(1, 2), reloads.good())

@@ -1,0 +1,178 @@
+"""What the proxy listens on: opened at the start, changed by a reload, closed at the stop."""
+
+from __future__ import annotations
+
+import resource
+import socket
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import attrs
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IStreamServerEndpoint
+from twisted.internet.protocol import Factory
+from twisted.logger import Logger
+
+from sniproxy.names import host_port
+from sniproxy.net.listener import Accepted, Acceptor, NoSocket, listen_at_once
+from sniproxy.net.portholder import holder
+from sniproxy.settings import Listener
+
+log = Logger()
+
+
+class _NoProtocol(Factory):
+    """What an endpoint is given to listen with: nothing it accepted would come here (see L{Acceptor})."""
+
+    noisy = False
+
+    def logPrefix(self) -> str:
+        return "sniproxy"
+
+
+@attrs.frozen
+class Wanted:
+    """A listener that shall be there, and what opens it."""
+
+    listener: Listener
+    endpoint: IStreamServerEndpoint
+
+
+@attrs.frozen
+class _Open:
+    listener: Listener
+    acceptor: Acceptor
+
+
+class Listeners:
+    """All listening sockets. @param room: whether one more connection may be accepted."""
+
+    def __init__(self, reactor: Any, room: Callable[[], bool]) -> None:
+        self._reactor = reactor
+        self._room = room
+        self._open: list[_Open] = []
+
+    @property
+    def addresses(self) -> dict[str, tuple[str, int]]:
+        """Where each listener is bound, by its name; only those of TCP."""
+        found = ((one.listener.name, one.acceptor.address) for one in self._open)
+        return {name: address for name, address in found if address is not None}
+
+    def prepare(self, wanted: Sequence[Wanted], undo: ExitStack) -> Callable[[Callable[[Listener], Accepted]], None]:
+        """Open what is not open yet; an endpoint that is written as before keeps its socket, and who waits there.
+
+        Nothing is accepted by what is new before the reactor has its turn, and what is no longer wanted goes on.
+
+        @param undo: is given how to close again what was opened.
+        @return: makes the change, and does not fail; it wants what gives each listener what takes its connections.
+        @raise CannotListenError: an address cannot be listened on.
+        """
+        left = list(self._open)
+        kept: dict[str, Acceptor] = {}
+        for same in (_same_name, _same_endpoint):
+            for one in wanted:
+                if one.listener.name in kept:
+                    continue
+                found = next((old for old in left if same(old.listener, one.listener)), None)
+                if found is not None:
+                    left.remove(found)
+                    kept[one.listener.name] = found.acceptor
+        now = []
+        for one in wanted:
+            acceptor = kept.get(one.listener.name)
+            if acceptor is None:
+                acceptor = self._opened(one, left)
+                undo.callback(acceptor.close)
+            now.append(_Open(one.listener, acceptor))
+
+        def change(accepting: Callable[[Listener], Accepted]) -> None:
+            for old in left:
+                # Who waits in its backlog is still accepted, by the configuration that was in force.
+                old.acceptor.stop()
+                log.info("listener {name}: no longer listens", name=old.listener.name)
+            self._open = now
+            for one in now:
+                one.acceptor.name, one.acceptor.accepted = one.listener.name, accepting(one.listener)
+                if one.listener.name not in kept:
+                    where = _where(one.acceptor.address, one.listener)
+                    log.info("listener {name}: listening on {where}", name=one.listener.name, where=where)
+
+        return change
+
+    def stop(self) -> list[Any]:
+        """Close all of them. @return: Deferreds that fire when they are closed."""
+        stopped = [one.acceptor.stop() for one in self._open]
+        self._open = []
+        return [deferred for deferred in stopped if deferred is not None]
+
+    def _opened(self, wanted: Wanted, left: Sequence[_Open]) -> Acceptor:
+        listener = wanted.listener
+        try:
+            port = listen_at_once(wanted.endpoint, _NoProtocol(), listener.endpoint.text)
+        except CannotListenError as error:
+            for old in left:
+                if listener.endpoint.port and old.listener.endpoint.port == listener.endpoint.port:
+                    raise _NeedsRestart(listener, old.listener) from error
+            raise
+        try:
+            return Acceptor(self._reactor, port, listener.name, _nobody, self._room)
+        except NoSocket as error:
+            port.stopListening()
+            raise CannotListenError(listener.endpoint.text, None, error) from error
+
+
+class _NeedsRestart(CannotListenError):
+    """A new listener wants what an old one still has, which may only be let go of when the new one stands."""
+
+    def __init__(self, listener: Listener, old: Listener) -> None:
+        why = f"listener {old.name} has this port as {old.endpoint.text}; to change how it listens takes a restart"
+        CannotListenError.__init__(self, listener.endpoint.text, None, ValueError(why))
+
+
+def raise_descriptor_limit() -> int:
+    """Raise the soft limit of descriptors to the hard one. @return: the limit now in force."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        except (OSError, ValueError):  # a container may forbid it
+            return soft
+    return hard
+
+
+def why_not_listening(error: CannotListenError) -> str:
+    """What stands in the way of a listener, who holds the port, and the cure."""
+    where = (
+        f"{error.interface or 'all addresses'} port {error.port}"
+        if isinstance(error.port, int)
+        else str(error.interface)
+    )
+    problem = error.socketError
+    message = f"cannot listen on {where}: {getattr(problem, 'strerror', None) or problem}"
+    if isinstance(error.port, int):
+        held_by = holder(error.port)
+        if held_by is not None:
+            message += f"; it is held by {held_by}"
+        elif isinstance(problem, PermissionError):
+            message += "; ports below 1024 need a privilege: CAP_NET_BIND_SERVICE"
+    return message
+
+
+def _same_name(old: Listener, new: Listener) -> bool:
+    return old.name == new.name and _same_endpoint(old, new)
+
+
+def _same_endpoint(old: Listener, new: Listener) -> bool:
+    return old.endpoint == new.endpoint
+
+
+def _nobody(sock: socket.socket, client: str) -> None:
+    """Takes connections before it is said who does: there are none."""
+    sock.close()
+
+
+def _where(address: tuple[str, int] | None, listener: Listener) -> str:
+    if address is None:
+        return listener.endpoint.text
+    return host_port(*address)

@@ -1,0 +1,122 @@
+"""Tests for sniproxy.listening."""
+
+from __future__ import annotations
+
+import os
+import resource
+import socket
+from unittest import SkipTest
+
+from twisted.internet.error import CannotListenError
+
+from sniproxy.config import parse
+from sniproxy.events import Result
+from sniproxy.listening import raise_descriptor_limit, why_not_listening
+from tests.hellos import hello
+from tests.net.support import SocketTestCase, in_thread, read_to_end
+from tests.proxies import LISTENER, Proxy
+from tests.test_conversation import route
+
+
+class StartTests(SocketTestCase):
+    """What stands in the way of listening."""
+
+    async def test_busy_port(self) -> None:
+        """A busy port is an error that says who holds it; nothing listens then."""
+        with socket.socket() as holder:
+            holder.bind(("127.0.0.1", 0))
+            holder.listen()
+            port = holder.getsockname()[1]
+            text = LISTENER + f'[[listener]]\nendpoint = "tcp:{port}:interface=127.0.0.1"\n' + route("127.0.0.1:9")
+            error = self.assertRaises(CannotListenError, Proxy, self, text)
+            message = why_not_listening(error)
+        self.assertIn(f"cannot listen on 127.0.0.1 port {port}: Address already in use", message)
+        self.assertIn(f"it is held by pid {os.getpid()}", message)
+        await in_thread(int)  # the first listener is closed in the reactor's next round
+
+    def test_not_a_socket(self) -> None:
+        """An endpoint that gives no listening socket is refused in words."""
+        error = CannotListenError("weird:1", None, ValueError("no socket"))
+        self.assertEqual("cannot listen on weird:1: no socket", why_not_listening(error))
+
+    def test_privileged_port(self) -> None:
+        """A port that one may not listen on, with the privilege that is missing."""
+        error = CannotListenError("127.0.0.1", 1, PermissionError(13, "Permission denied"))
+        self.assertEqual(
+            "cannot listen on 127.0.0.1 port 1: Permission denied; "
+            "ports below 1024 need a privilege: CAP_NET_BIND_SERVICE",
+            why_not_listening(error),
+        )
+
+    def test_descriptor_limit(self) -> None:
+        """The soft limit is raised to the hard one."""
+        before = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, before)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(512, before[1]), before[1]))
+        self.assertEqual(before[1], raise_descriptor_limit())
+        self.assertEqual((before[1], before[1]), resource.getrlimit(resource.RLIMIT_NOFILE))
+
+
+class ChangeTests(SocketTestCase):
+    """Listeners that come, stay and go while the proxy runs."""
+
+    def reload(self, proxy: Proxy, text: str) -> str | None:
+        return proxy.service.reload(lambda: parse(text, "test.toml"))
+
+    async def test_kept(self) -> None:
+        """A listener that stays keeps its socket, and those who wait in its backlog; it may have another name."""
+        proxy = Proxy(self, LISTENER)
+        before = proxy.service.addresses["public"]
+        with proxy.connect() as client:
+            self.assertIsNone(self.reload(proxy, LISTENER.replace("public", "renamed") + route("127.0.0.1:9")))
+            self.assertEqual({"renamed": before}, proxy.service.addresses)
+            client.sendall(hello(name="nobody.test"))
+            await in_thread(read_to_end, client)
+        record = await proxy.ended()
+        self.assertEqual(("renamed", Result.NO_ROUTE), (record.listener, record.result))
+
+    async def test_new_and_gone(self) -> None:
+        """A new listener listens, one that is gone does not any more, and who had connected to it before is served."""
+        proxy = Proxy(self, LISTENER)
+        old = proxy.service.addresses["public"]
+        new = '[[listener]]\nendpoint = "tcp:0:interface=127.0.0.2"\nname = "new"\n'
+        with proxy.connect() as client:
+            self.assertIsNone(self.reload(proxy, new))
+            await in_thread(int)
+            self.assertRaises(ConnectionRefusedError, socket.create_connection, old)
+            client.sendall(hello(name="nobody.test"))
+            await in_thread(read_to_end, client)
+        self.assertEqual("public", (await proxy.ended()).listener)
+        with proxy.connect("new") as client:
+            client.sendall(hello(name="nobody.test"))
+            await in_thread(read_to_end, client)
+        self.assertEqual("new", (await proxy.ended(1)).listener)
+
+    async def test_busy(self) -> None:
+        """A new listener whose port is taken refuses the whole; what was opened for it is closed again."""
+        proxy = Proxy(self, LISTENER)
+        before = proxy.service.addresses
+        with socket.create_server(("127.0.0.1", 0)) as holder:
+            text = '[[listener]]\nendpoint = "tcp:0:interface=127.0.0.2"\n'
+            why = self.reload(proxy, text + f'[[listener]]\nendpoint = "tcp:{holder.getsockname()[1]}"\n')
+        assert why is not None
+        self.assertIn("Address already in use; it is held by pid", why)
+        self.assertEqual(before, proxy.service.addresses)
+        await in_thread(int)
+
+    async def test_needs_a_restart(self) -> None:
+        """A port that a listener of ours holds cannot be taken over by one that listens differently: it says so."""
+        proxy = Proxy(self, LISTENER)
+        port = proxy.port
+        fixed = f'[[listener]]\nendpoint = "tcp:{port + 1}:interface=127.0.0.1"\n'
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port + 1))
+            except OSError as error:
+                raise SkipTest("the port beside is taken") from error
+        self.assertIsNone(self.reload(proxy, fixed))
+        why = self.reload(proxy, f'[[listener]]\nendpoint = "tcp:{port + 1}"\n')
+        assert why is not None
+        self.assertIn(f"has this port as tcp:{port + 1}:interface=127.0.0.1:backlog=1024", why)
+        self.assertIn("takes a restart", why)
+        await in_thread(int)

@@ -1,0 +1,128 @@
+"""Tests for sniproxy.reloading."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import attrs
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from sniproxy.config import parse
+from sniproxy.reloading import Reloader
+from sniproxy.schema import ConfigError
+from sniproxy.settings import Configuration
+from sniproxy.tls.reloading import EVERY
+
+PLAIN = '[[listener]]\nendpoint = "tcp:0"\n'
+WATCHED = PLAIN + "[reload]\non_change = true\n"
+
+
+@attrs.define
+class Proxy:
+    """Takes every good configuration. @ivar seen: a word for each reload."""
+
+    configuration: Configuration
+    seen: list[str] = attrs.field(factory=list)
+
+    def reload(self, read: Callable[[], Configuration]) -> str | None:
+        try:
+            self.configuration = read()
+        except ConfigError as error:
+            self.seen.append("bad")
+            return str(error)
+        self.seen.append("good")
+        return None
+
+
+class ReloaderTests(SynchronousTestCase):
+    """By a word, and by a change."""
+
+    def setUp(self) -> None:
+        self.file = Path(self.mktemp())
+        self.clock = Clock()
+
+    def reloader(self, text: str) -> tuple[Proxy, Reloader]:
+        self.file.write_text(text)
+        proxy = Proxy(self.read())
+        reloader = Reloader(self.clock, proxy, self.read, str(self.file))
+        reloader.start()
+        return proxy, reloader
+
+    def read(self) -> Configuration:
+        try:
+            return parse(self.file.read_text(), "x.toml")
+        except OSError as error:
+            raise ConfigError(str(error)) from error
+
+    def look(self, times: int = 1) -> None:
+        for _ in range(times):
+            self.clock.advance(EVERY)
+
+    def test_told(self) -> None:
+        """It reloads when it is told to; without the key nothing is watched."""
+        proxy, reloader = self.reloader(PLAIN)
+        self.file.write_text(PLAIN + "# changed")
+        self.assertEqual([], self.clock.getDelayedCalls())
+        reloader.reload()
+        self.assertEqual(["good"], proxy.seen)
+
+    def test_change(self) -> None:
+        """A changed file is read once, when it has been found the same twice."""
+        proxy, reloader = self.reloader(WATCHED)
+        self.look(3)
+        self.assertEqual([], proxy.seen)
+        self.file.write_text(WATCHED + "# half")
+        self.look()
+        self.file.write_text(WATCHED + "# the whole")
+        self.look()
+        self.assertEqual([], proxy.seen)
+        self.look(3)
+        self.assertEqual(["good"], proxy.seen)
+        reloader.stop()
+        self.assertEqual([], self.clock.getDelayedCalls())
+
+    def test_bad_change(self) -> None:
+        """A bad file is told of once, and the next change is read again; so is one that replaces the file."""
+        proxy, reloader = self.reloader(WATCHED)
+        self.file.write_text("no TOML")
+        self.look(5)
+        self.assertEqual(["bad"], proxy.seen)
+        beside = Path(f"{self.file}.new")
+        beside.write_text(WATCHED)
+        beside.rename(self.file)
+        self.look(5)
+        self.assertEqual(["bad", "good"], proxy.seen)
+        reloader.stop()
+
+    def test_link(self) -> None:
+        """A link that leads elsewhere is a change: so ConfigMaps are mounted."""
+        folder = Path(self.mktemp())
+        for name in ("1", "2"):
+            (folder / name).mkdir(parents=True)
+            (folder / name / "x.toml").write_text(WATCHED)
+        (folder / "data").symlink_to("1")
+        proxy = Proxy(parse(WATCHED, "x.toml"))
+        path = folder / "data" / "x.toml"
+        reloader = Reloader(self.clock, proxy, lambda: parse(path.read_text(), "x.toml"), str(path))
+        reloader.start()
+        (folder / "new").symlink_to("2")
+        (folder / "new").rename(folder / "data")
+        self.look(3)
+        self.assertEqual(["good"], proxy.seen)
+        reloader.stop()
+
+    def test_switched(self) -> None:
+        """What a reload brings into force says whether the file is watched from then on."""
+        proxy, reloader = self.reloader(WATCHED)
+        self.file.write_text(PLAIN)
+        self.look(3)
+        self.assertEqual([], self.clock.getDelayedCalls())
+        self.file.write_text(WATCHED)
+        reloader.reload()
+        self.assertEqual(1, len(self.clock.getDelayedCalls()))
+        self.file.unlink()
+        self.look(3)
+        self.assertEqual(["good", "good", "bad"], proxy.seen)
+        reloader.stop()
