@@ -20,9 +20,11 @@ from sniproxy.routing.targets import BadTarget
 from sniproxy.routing.templates import parse_template
 from sniproxy.schema import ConfigError, GoalTable, ListenerTable, PolicyTable, RouteTable, Timeouts, convert, shown
 from sniproxy.settings import (
+    DEADLINE,
     DEFAULT,
     NO_SERVER_NAME,
     PLAINTEXT,
+    STALE,
     Admin,
     Configuration,
     InspectLog,
@@ -200,8 +202,13 @@ class _Check:
             kind = table.get("type")
             if not isinstance(kind, str):
                 raise self.error(f"resolver.{name}.type", kind, 'name the resolver\'s type, as in type = "static"')
-            options = {key: value for key, value in table.items() if key != "type"}
-            found[name] = ResolverTable(kind, options, f"resolver.{name}")
+            options = {key: value for key, value in table.items() if key not in ("type", "deadline", "stale")}
+            deadline, stale = table.get("deadline", DEADLINE), table.get("stale", STALE)
+            for key, value, least in (("deadline", deadline, "more than 0"), ("stale", stale, "0 or more")):
+                is_number = isinstance(value, int | float) and not isinstance(value, bool)
+                if not (is_number and (0 < value <= 1e9 or (value == 0 and key == "stale"))):
+                    raise self.error(f"resolver.{name}.{key}", value, f"it is a number of seconds, {least}")
+            found[name] = ResolverTable(kind, options, f"resolver.{name}", name, float(deadline), float(stale))
         return found
 
     def routes(
@@ -237,7 +244,7 @@ class _Check:
         self,
         key: str,
         target: str | list[str] | None,
-        resolver: str | None,
+        resolver: str | list[str] | None,
         resolvers: Mapping[str, ResolverTable],
         captures: int = 0,
         named: bool = False,
@@ -247,9 +254,7 @@ class _Check:
             both = "it has both" if target is not None else "it has neither"
             raise ConfigError(f'{self.filename}: {key}: {both}; write either target = "host:port" or resolver = "NAME"')
         if resolver is not None:
-            if resolver not in resolvers:
-                raise self.error(f"{key}.resolver", resolver, f"there is no table [resolver.{resolver}]")
-            return resolvers[resolver]
+            return self.resolver_or_list(f"{key}.resolver", resolver, resolvers)
         targets = [target] if isinstance(target, str) else list(target or ())
         if not targets:
             raise self.error(f"{key}.target", targets, 'name at least one target, as in "10.0.0.7:6651"')
@@ -261,6 +266,23 @@ class _Check:
             if why_not is not None:
                 raise self.error(f"{key}.target", text, why_not)
         return ResolverTable("static", {"target": targets}, key)
+
+    def resolver_or_list(
+        self, key: str, names: str | list[str], resolvers: Mapping[str, ResolverTable]
+    ) -> ResolverTable:
+        """The resolver of this name, or those of these names, in order."""
+        found = []
+        for name in [names] if isinstance(names, str) else names:
+            if name not in resolvers:
+                raise self.error(key, name, f"there is no table [resolver.{name}]")
+            if resolvers[name] in found:
+                raise self.error(key, names, f"{name} is there twice; once is enough")
+            found.append(resolvers[name])
+        if not found:
+            raise self.error(key, names, "name at least one resolver")
+        if isinstance(names, str) or len(found) == 1:
+            return found[0]
+        return ResolverTable("", {}, ", then ".join(table.key for table in found), inner=tuple(found))
 
     def policy(self, table: PolicyTable) -> Policy:
         try:

@@ -158,7 +158,7 @@ class IWatchingResolver(IServerNameResolver):
     def stop() -> Awaitable[None] | None:
         """End it, for ever: nothing is open, and no timer runs, when it has come to its end. It is called once.
 
-        It may be called without L{start}: a configuration that is only checked starts nothing.
+        A resolver that was not started is not stopped: making it opens nothing that must be closed.
         """
 
     def state() -> WatchState:

@@ -157,6 +157,7 @@ class ProxyService(Service):
         return (
             stopped.addCallback(lambda _: drained)
             .addCallback(lambda _: self._closer.settled())
+            .addCallback(lambda _: self._built.resolvers.stop())
             .addCallback(self._stopped)
         )
 
@@ -266,6 +267,7 @@ class ProxyService(Service):
             self._side.lost,
             self._built.warnings,
             self.reloads,
+            self._built.resolvers.status(),
         )
 
     def live(self) -> list[Conversation]:

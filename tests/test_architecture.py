@@ -213,7 +213,7 @@ class RoomTests(SynchronousTestCase):
             self.room("sniproxy.admin"),
             ("sniproxy.admin", "sniproxy.events", "sniproxy.text", "sniproxy.pulsar.events", "sniproxy.pulsar.ledger"),
         )
-        self.nobody_imports(self.outside("sniproxy.admin", "sniproxy.service", "sniproxy.siderooms"), "sniproxy.admin")
+        self.nobody_imports(self.outside("sniproxy.admin", *TOP), "sniproxy.admin")
 
     def test_demo(self) -> None:
         """Nothing outside the demo imports the demo."""

@@ -69,7 +69,7 @@ class ParseTests(SynchronousTestCase):
     def test_full(self) -> None:
         """Everything that can be written is read; names are normalised, paths start from the file's folder."""
         read = parse(FULL, "/etc/sniproxy/sniproxy.toml")
-        house = ResolverTable("static", {"target": "127.0.0.1"}, "resolver.house")
+        house = ResolverTable("static", {"target": "127.0.0.1"}, "resolver.house", "house")
         self.assertEqual(
             [(listener.name, listener.endpoint.host, listener.endpoint.port) for listener in read.listeners],
             [("public", "127.0.0.1", 4443), ("tcp6:4444", "::", 4444)],
@@ -306,6 +306,32 @@ class ErrorTests(configerrors.ErrorCase):
         """A resolver's table names its type."""
         self.refused("[resolver.x]\na = 1", "resolver.x.type = (absent)", 'type = "static"')
         self.refused("[resolver.x]\ntype = 1", "resolver.x.type = 1")
+
+    def test_resolver_seconds(self) -> None:
+        """What the proxy itself does around a resolver can be set in its table, and is not among its options."""
+        text = f'{LISTENER}[resolver.x]\ntype = "t"\nkey = 1\ndeadline = 2\nstale = 0\n[default]\nresolver = "x"\n'
+        default = parse(text, "f.toml").default
+        assert default is not None
+        self.assertEqual(default.resolver, ResolverTable("t", {"key": 1}, "resolver.x", "x", 2.0, 0.0))
+        for wrong in ("deadline = 0", "deadline = true", 'stale = "1"', "stale = -1", "stale = nan", "deadline = inf"):
+            self.refused(f'[resolver.x]\ntype = "t"\n{wrong}', f"resolver.x.{wrong}: it is a number of seconds")
+
+    def test_several_resolvers(self) -> None:
+        """A list of resolvers is asked in order; a list of one is that one."""
+        tables = '[resolver.a]\ntype = "t"\n[resolver.b]\ntype = "t"\n'
+        read = parse(f'{LISTENER}{tables}[default]\nresolver = ["b", "a"]\n', "f.toml").default
+        assert read is not None
+        a, b = (ResolverTable("t", {}, f"resolver.{name}", name) for name in "ab")
+        self.assertEqual((b, a), read.resolver.inner)
+        read = parse(f'{LISTENER}{tables}[default]\nresolver = ["b"]\n', "f.toml").default
+        assert read is not None
+        self.assertEqual(b, read.resolver)
+        for names, said in (
+            ('["a", "c"]', 'default.resolver = "c": there is no table [resolver.c]'),
+            ('["a", "a"]', "a is there twice"),
+            ("[]", "name at least one resolver"),
+        ):
+            self.refused(f"{tables}[default]\nresolver = {names}", said)
 
     def test_unknown_listener(self) -> None:
         """A route's listener exists; those that do are named."""

@@ -35,15 +35,10 @@ from sniproxy.interfaces import (
     WatchingResolver,
     WatchState,
 )
+from sniproxy.settings import DEADLINE, STALE
 from sniproxy.text import bounded
 
 log = Logger()
-
-DEADLINE = 5.0
-"""Seconds for an answer; half of what C{timeouts.connect} gives a resolver and all targets together."""
-
-STALE = 3600.0
-"""Seconds for which an answer may be used after its ttl, while the resolver fails."""
 
 PATIENCE = 1.0
 """Seconds that a connection waits for a new answer when there is an old one (RFC 8767, section 5: client response)."""
@@ -58,8 +53,8 @@ MOST_REFUSALS = 10_000
 QUIET = 60.0
 """Seconds before the failures of a resolver are logged again; the access log has each."""
 
-Question = tuple[str | None, str, int | None]
-"""Server name, listener, port: what an answer may depend on and be kept."""
+Question = tuple[str | None, str, int | None, tuple[str, ...]]
+"""Server name, listener, port, captures: what an answer may depend on and be kept."""
 
 
 @attrs.define
@@ -117,7 +112,7 @@ class Asked:
         self._generation = 0
         self._quiet_until = -math.inf
         self._told = False
-        self._started = False
+        self._started = self._stopped = False
 
     def start(self) -> None:
         """Let it watch, if it does. Once is enough."""
@@ -129,11 +124,15 @@ class Asked:
                 log.failure("Resolver {name} could not begin to watch", name=self.name)
 
     def stop(self) -> Deferred[None]:
-        """End its watch, and all questions. Again is no harm. @return: fires when it has ended; it never fails."""
+        """End its watch, and all questions; from now on it answers from memory. Again is no harm.
+
+        @return: fires when it has ended; it never fails.
+        """
+        self._stopped = True
         for flight in list(self._flights.values()):
-            self._answered(Failure(Unavailable("the proxy no longer asks this resolver")), flight)
+            self._answered(Failure(Unavailable(_STOPPED)), flight)
             flight.cancel()
-        watching, self._watching = self._watching, None
+        watching, self._watching = self._watching if self._started else None, None
 
         async def end() -> None:
             stopped = None if watching is None else watching.stop()
@@ -172,7 +171,7 @@ class Asked:
         @raise Refused: the name goes nowhere. @raise Unavailable: the resolver does not say.
         """
         now = self._reactor.seconds()
-        question = (request.server_name, request.listener, request.port)
+        question = (request.server_name, request.listener, request.port, request.captures)
         kept = self._answers.get(question)
         if kept is not None and now < kept.until:
             self.counts.hits += 1
@@ -186,6 +185,8 @@ class Asked:
             self.counts.hits += 1
             self.counts.refused += 1
             raise error
+        if self._stopped:  # connections from before a reload may still ask
+            return self._instead(Unavailable(_STOPPED), old)
         flight = None if self._single.get(question) else self._flights.get(question)
         if flight is not None:
             self.counts.shared += 1
@@ -318,6 +319,7 @@ class Asked:
             log.failure("What resolver {name} raised", Failure(answer), name=self.name)
 
 
+_STOPPED = "it is no longer asked: the configuration has changed, or the proxy stops"
 _ADVICE = f"more of its failures are not told for {QUIET:g} s, the access log has them"
 
 

@@ -11,7 +11,7 @@ import attrs
 from sniproxy.admin.metrics import Metrics
 from sniproxy.admin.refusals import Refusals
 from sniproxy.admin.site import AdminSite
-from sniproxy.admin.sources import ListenerStatus, Reloads, Status
+from sniproxy.admin.sources import ListenerStatus, Reloads, ResolverStatus, Status
 from sniproxy.admin.topics import Topics
 from sniproxy.events import Connection, Result
 from sniproxy.pulsar.events import Event
@@ -44,6 +44,7 @@ class SampleProxy:
     warnings: list[str] = attrs.field(factory=list)
     access_log_lost: int = 0
     reloads: Reloads = attrs.field(factory=Reloads)
+    resolvers: list[ResolverStatus] = attrs.field(factory=list)
 
     def status(self) -> Status:
         """Three listeners, one of them not on TCP."""
@@ -61,6 +62,7 @@ class SampleProxy:
             access_log_lost=self.access_log_lost,
             warnings=self.warnings,
             reloads=self.reloads,
+            resolvers=self.resolvers,
         )
 
     def live(self) -> list[SampleLive]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from zope.interface import implementer
 
-from sniproxy.interfaces import Request, Resolution, Target
+from sniproxy.interfaces import IWatchingResolver, Request, Resolution, Target, WatchState
 
 PUBLIC = "public"
 
@@ -46,3 +48,24 @@ class Scripted:
 
     def _cancelled(self, later: Deferred[Any]) -> None:
         self.cancelled += 1
+
+
+@implementer(IWatchingResolver)
+class Watching(Scripted):
+    """@ivar started: what tells that something has changed. @ivar ending: what its stop waits for."""
+
+    started: Callable[[], None] | None = None
+    stopped = 0
+    ending: Any = None
+    says = WatchState("3 brokers", "a\nb")
+
+    def start(self, changed: Callable[[], None]) -> None:
+        assert self.started is None
+        self.started = changed
+
+    def stop(self) -> Any:
+        self.stopped += 1
+        return self.ending
+
+    def state(self) -> WatchState:
+        return self.says

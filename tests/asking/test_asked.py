@@ -9,7 +9,6 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
-from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from sniproxy.asking import asked
@@ -17,14 +16,14 @@ from sniproxy.asking.asked import PATIENCE, PAUSE, QUIET, Asked
 from sniproxy.asking.breaker import TRIPS_AT, State
 from sniproxy.interfaces import (
     IServerNameResolver,
-    IWatchingResolver,
     Refused,
     Request,
     Resolution,
     Unavailable,
     WatchState,
 )
-from tests.asking.scripted import Scripted, answer, request
+from sniproxy.settings import DEADLINE
+from tests.asking.scripted import Scripted, Watching, answer, request
 
 
 class AskedCase(SynchronousTestCase):
@@ -131,7 +130,7 @@ class AnswerTests(AskedCase):
         self.make(resolver)
         resolver.resolve = lambda request: Deferred(lambda later: later.callback(answer()))  # type: ignore[method-assign]
         waiter = self.ask()
-        self.clock.advance(asked.DEADLINE)
+        self.clock.advance(DEADLINE)
         self.unavailable(waiter)
         self.unavailable(self.ask())
 
@@ -376,33 +375,14 @@ class BrokenTests(AskedCase):
         self.assertEqual([told, told, "resolver brokers answers again"], self.logged)
 
 
-@implementer(IWatchingResolver)
-class Watching(Scripted):
-    """@ivar does: what it does when it is started or stopped, or asked for its state."""
-
-    started: Callable[[], None] | None = None
-    stopped = 0
-    ending: Any = None
-    says = WatchState("3 brokers", "a\nb")
-
-    def start(self, changed: Callable[[], None]) -> None:
-        assert self.started is None
-        self.started = changed
-
-    def stop(self) -> Any:
-        self.stopped += 1
-        return self.ending
-
-    def state(self) -> WatchState:
-        return self.says
-
-
 class WatchTests(AskedCase):
     """Resolvers that watch."""
 
     def test_started_and_stopped(self) -> None:
         """It is started once and stopped once; its stop is waited for."""
         resolver = Watching()
+        self.successResultOf(self.make(resolver).stop())
+        self.assertEqual(0, resolver.stopped)  # never started
         asked = self.make(resolver)
         asked.start()
         asked.start()
@@ -467,10 +447,24 @@ class WatchTests(AskedCase):
         self.assertEqual(2, len(self.flushLoggedErrors(KeyError)))
         hanging = Watching()
         hanging.ending = Deferred()
-        stopping = self.make(hanging).stop()
+        asked = self.make(hanging)
+        asked.start()
+        stopping = asked.stop()
         self.clock.advance(5)
         self.successResultOf(stopping)
         self.assertEqual(1, len(self.flushLoggedErrors()))
+
+    def test_stopped(self) -> None:
+        """After its stop it is not asked, and what is remembered is answered."""
+        resolver = Scripted(answer("one.test", 10))
+        asked = self.make(resolver)
+        self.answered("one.test")
+        asked.stop()
+        self.answered("one.test")
+        self.clock.advance(10)
+        self.answered("one.test")
+        self.assertIn("no longer asked", self.unavailable(self.ask("c.test")))
+        self.assertEqual(1, len(resolver.asked))
 
     def test_stop_ends_questions(self) -> None:
         """Who waits when it stops is told so, and the resolver is cancelled."""
@@ -478,5 +472,5 @@ class WatchTests(AskedCase):
         asked = self.make(resolver)
         waiter = self.ask()
         self.successResultOf(asked.stop())
-        self.assertIn("no longer asks", self.unavailable(waiter))
+        self.assertIn("no longer asked", self.unavailable(waiter))
         self.assertEqual(1, resolver.cancelled)
