@@ -2,40 +2,40 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import attrs
-from twisted.internet.defer import Deferred, DeferredList
+from cryptography import x509
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IStreamServerEndpoint
 
-from sniproxy.admin.sources import ResolverStatus
-from sniproxy.asking.asked import Asked
-from sniproxy.asking.inorder import InOrder
+from sniproxy.bridge.spans import LiveSpan, make_trust
 from sniproxy.check import warnings
-from sniproxy.interfaces import BadOption, ServerNameResolver
 from sniproxy.listening import Wanted
-from sniproxy.resolvers import make_resolver
+from sniproxy.resolving import Resolvers
 from sniproxy.routing.choice import LiveRoute, Routing
 from sniproxy.routing.table import RouteTable
 from sniproxy.schema import ConfigError, shown
-from sniproxy.settings import Configuration, ResolverTable, Route, Termination
+from sniproxy.settings import Bridge, Configuration, Listener, Route, Termination
 from sniproxy.terminating import Shown, Terminator
 from sniproxy.tls.contexts import BrokerTLS
-from sniproxy.tls.pem import certificates, certified
+from sniproxy.tls.pem import Certified, certificates, certified
 from sniproxy.tls.reloading import CannotRead, Reloaded, read
 
 T = TypeVar("T")
+
+Seconds = Callable[[], float]
+"""A clock: it is looked at before files are looked at again."""
 
 
 @attrs.frozen
 class Built:
     """What a configuration is made into, before anything of it is opened.
 
-    @ivar terminators: by the name of a listener that ends TLS. @ivar admin: None: there is no admin endpoint.
+    @ivar listeners: and the bridges. @ivar terminators: by the name of a listener that ends TLS.
+    @ivar spans: by the name of a bridge. @ivar admin: None: there is no admin endpoint.
     @ivar warnings: what the operator should look at.
     """
 
@@ -43,9 +43,17 @@ class Built:
     routing: Routing
     listeners: Sequence[Wanted]
     terminators: Mapping[str, Terminator]
+    spans: Mapping[str, tuple[Bridge, LiveSpan]]
     admin: IStreamServerEndpoint | None
     resolvers: Resolvers
     warnings: Sequence[str]
+
+    def settle(self) -> None:
+        """It is in force now: let go of what was before; the bridges get to know each other."""
+        self.resolvers.settle()
+        spans = [span for _, span in self.spans.values()]
+        for span in spans:
+            span.know(spans)
 
 
 def build(configuration: Configuration, reactor: Any, before: Built | None = None) -> Built:
@@ -56,95 +64,26 @@ def build(configuration: Configuration, reactor: Any, before: Built | None = Non
     """
     resolvers = Resolvers(reactor, None if before is None else before.resolvers)
     admin = configuration.admin
+    entrances: list[tuple[str, Listener | Bridge]] = [
+        (f"listener[{number}]", listener) for number, listener in enumerate(configuration.listeners)
+    ]
+    entrances += [(bridge.key, bridge) for bridge in configuration.bridges]
     return Built(
         configuration,
         build_routing(configuration, reactor, resolvers),
         [
-            Wanted(
-                listener, build_endpoint(configuration, f"listener[{number}].endpoint", listener.endpoint.text, reactor)
-            )
-            for number, listener in enumerate(configuration.listeners)
+            Wanted(entrance, build_endpoint(configuration, f"{key}.endpoint", entrance.endpoint.text, reactor))
+            for key, entrance in entrances
         ],
         {
             listener.name: build_terminator(configuration, listener.termination, reactor.seconds)
             for listener in configuration.listeners
             if listener.termination is not None
         },
+        build_spans(configuration, reactor.seconds, {} if before is None else before.spans),
         build_endpoint(configuration, "admin.endpoint", admin.endpoint.text, reactor) if admin else None,
         resolvers,
         list(warnings(configuration)),
-    )
-
-
-class Resolvers:
-    """The resolvers of a configuration, each made once. @param before: those of the one in force; None: there is none.
-
-    A resolver is the same when its table has the same name, type and keys: it is then not made again.
-
-    @ivar asked: the ones with a table of their own, by its place in the configuration.
-    """
-
-    def __init__(self, reactor: Any, before: Resolvers | None = None) -> None:
-        self._reactor = reactor
-        self._before: Mapping[str, tuple[ResolverTable, Asked]] = {} if before is None else before.asked
-        self._stopping: list[Deferred[None]] = [] if before is None else before._stopping
-        self.asked: dict[str, tuple[ResolverTable, Asked]] = {}
-
-    def resolver(self, table: ResolverTable, filename: str) -> ServerNameResolver:
-        """@raise ConfigError: the table does not fit."""
-        if table.inner:
-            return InOrder([self._ask(inner, filename) for inner in table.inner])
-        # What a route's own targets mean is known at once: there is nothing to keep, and nothing that can fail.
-        return self._make(table, filename) if table.name is None else self._ask(table, filename)
-
-    def settled(self) -> None:
-        """These are in force now: they begin to watch, and those before that are no longer used end."""
-        kept = [asked for _, asked in self.asked.values()]
-        for _, asked in self._before.values():
-            if asked not in kept:
-                self._stopping.append(asked.stop())
-        self._stopping[:] = [stopping for stopping in self._stopping if not stopping.called]
-        self._before = {}
-        for asked in kept:
-            asked.start()
-
-    def stop(self) -> Deferred[None]:
-        """End all. @return: fires when they have ended."""
-        ending = [*self._stopping, *(asked.stop() for _, asked in self.asked.values())]
-        return DeferredList(ending).addCallback(lambda _: None)
-
-    def status(self) -> list[ResolverStatus]:
-        """How each does, in the configuration's order."""
-        return [_status(table, asked) for table, asked in self.asked.values()]
-
-    def _ask(self, table: ResolverTable, filename: str) -> Asked:
-        found = self.asked.get(table.key)
-        if found is None:
-            same, asked = self._before.get(table.key, (None, None))
-            if asked is None or same != table:
-                assert table.name is not None
-                made = self._make(table, filename)
-                asked = Asked(table.name, made, self._reactor, table.deadline, table.stale)
-            found = self.asked[table.key] = (table, asked)
-        return found[1]
-
-    def _make(self, table: ResolverTable, filename: str) -> ServerNameResolver:
-        try:
-            return make_resolver(table.kind, table.options, self._reactor, os.path.dirname(filename))
-        except BadOption as error:
-            place = f"{filename}: {table.key}.{error.key}"
-            raise ConfigError(f"{place} = {shown(error.value)}: {error.cure}") from error
-
-
-def _status(table: ResolverTable, asked: Asked) -> ResolverStatus:
-    watch = asked.watch_state()
-    return ResolverStatus(
-        asked.name,
-        table.kind,
-        attrs.asdict(asked.counts),
-        str(asked.breaker.state),
-        None if watch is None else watch.summary,
-        None if watch is None else watch.error,
     )
 
 
@@ -159,9 +98,7 @@ def build_endpoint(configuration: Configuration, key: str, text: str, reactor: A
     return endpoint
 
 
-def build_terminator(
-    configuration: Configuration, termination: Termination, seconds: Callable[[], float]
-) -> Terminator:
+def build_terminator(configuration: Configuration, termination: Termination, seconds: Seconds) -> Terminator:
     """Read the certificates of a listener that ends TLS. @param seconds: a clock, for looking at the files again.
 
     @raise ConfigError: they cannot be used.
@@ -173,28 +110,65 @@ def build_terminator(
             raise CannotRead(f"{termination.certificates}: there is no certificate in it, with its key")
         return Shown(found, lambda: datetime.now(UTC))
 
-    def broker() -> BrokerTLS:
-        trust = [each for place, text in read(termination.trust) for each in certificates(place, text)]
-        if not trust:
-            raise CannotRead(f"{termination.trust}: there is no certificate in it")
-        if termination.certificate is None:
-            return BrokerTLS(trust)
-        own = certified(read(termination.certificate))
-        if len(own) != 1:
-            what = f"it has {len(own)} certificates with their keys; one is needed"
-            raise CannotRead(f"{termination.certificate}: {what}")
-        return BrokerTLS(trust, own[0])
-
-    def reloaded(name: str, paths: Sequence[str], make: Callable[[], T]) -> Reloaded[T]:
-        try:
-            return Reloaded(paths, make, seconds)
-        except CannotRead as error:
-            raise ConfigError(f"{configuration.filename}: {termination.key}.{name}: {error}") from error
-
-    towards = [termination.trust] + ([] if termination.certificate is None else [termination.certificate])
+    place = f"{configuration.filename}: {termination.key}"
     return Terminator(
-        reloaded("certificates", [termination.certificates], shown), reloaded("upstream_trust", towards, broker)
+        _reloaded(f"{place}.certificates", [termination.certificates], shown, seconds),
+        build_trust(f"{place}.upstream_trust", termination.trust, termination.certificate, BrokerTLS, seconds),
     )
+
+
+def build_trust(
+    place: str,
+    trust: str,
+    certificate: str | None,
+    make: Callable[[list[x509.Certificate], Certified | None], T],
+    seconds: Seconds,
+) -> Reloaded[T]:
+    """Something made of whom we trust and what we show, anew when the files change.
+
+    @param place: in the configuration. @param trust: a path of PEM.
+    @param certificate: another. None: nothing is shown.
+    @raise ConfigError: the files cannot be used.
+    """
+
+    def made() -> T:
+        trusted = [each for name, text in read(trust) for each in certificates(name, text)]
+        if not trusted:
+            raise CannotRead(f"{trust}: there is no certificate in it")
+        if certificate is None:
+            return make(trusted, None)
+        own = certified(read(certificate))
+        if len(own) != 1:
+            raise CannotRead(f"{certificate}: it has {len(own)} certificates with their keys; one is needed")
+        return make(trusted, own[0])
+
+    return _reloaded(place, [trust] + ([] if certificate is None else [certificate]), made, seconds)
+
+
+def build_spans(
+    configuration: Configuration, seconds: Seconds, before: Mapping[str, tuple[Bridge, LiveSpan]]
+) -> dict[str, tuple[Bridge, LiveSpan]]:
+    """The bridges. One whose table is as before is taken from there: it knows which brokers its clients may name.
+
+    @raise ConfigError: files of theirs cannot be used.
+    """
+    made = {}
+    for bridge in configuration.bridges:
+        old, span = before.get(bridge.name, (None, None))
+        if old is not None and span is not None and attrs.evolve(old, key=bridge.key, inspect=bridge.inspect) == bridge:
+            made[bridge.name] = (bridge, span)
+            continue
+        place = f"{configuration.filename}: {bridge.key}.trust"
+        trust = build_trust(place, bridge.trust, bridge.certificate, make_trust, seconds)
+        made[bridge.name] = (bridge, LiveSpan(bridge, trust, seconds, configuration.timeouts.connect))
+    return made
+
+
+def _reloaded(place: str, paths: Sequence[str], make: Callable[[], T], seconds: Seconds) -> Reloaded[T]:
+    try:
+        return Reloaded(paths, make, seconds)
+    except CannotRead as error:
+        raise ConfigError(f"{place}: {error}") from error
 
 
 def build_routing(configuration: Configuration, reactor: Any, resolvers: Resolvers | None = None) -> Routing:

@@ -29,6 +29,10 @@ def describe(configuration: Configuration) -> str:
             goal = f"  ends TLS: shows {listener.termination.certificates}, trusts {listener.termination.trust}"
         inspected = "  (inspected)" if listener.inspect else ""
         lines.append(f"  {listener.name:<28} {listener.endpoint.text}{goal}{inspected}")
+    for bridge in configuration.bridges:
+        by = f"by the proxy {bridge.proxy}" if bridge.proxy else "directly"
+        inspected = "  (inspected)" if bridge.inspect else ""
+        lines.append(f"  {bridge.name:<28} {bridge.endpoint.text}  bridge -> {bridge.service_url} {by}{inspected}")
     lines += ["", "routes (an exact name beats the longest wildcard beats an expression beats the default)"]
     defaults = [route for route in (configuration.no_server_name, configuration.default) if route is not None]
     rows = [(_title(route), _goal(route)) for route in [*sorted(configuration.routes, key=_precedence), *defaults]]
@@ -76,6 +80,12 @@ def warnings(configuration: Configuration, descriptors: int | None = None) -> It
     for listener in configuration.listeners:
         if listener.plaintext is not None and not _is_loopback(listener.endpoint.host):
             yield f"listener {listener.name}: plaintext beyond loopback: anybody on the way can read and change it"
+    for bridge in configuration.bridges:
+        if not _is_loopback(bridge.endpoint.host):
+            yield f"bridge {bridge.name}: plaintext beyond loopback: anybody on the way can read and change it"
+        for host, _ in bridge.service_url.hosts:
+            if "." not in host:
+                yield f"bridge {bridge.name}: service_url {host}: a name without a dot: write the full name"
     if configuration.admin is not None and not _is_loopback(configuration.admin.endpoint.host):
         yield "admin.endpoint: the admin endpoint beyond loopback: it asks nobody for a password"
     yield from _loops(configuration)

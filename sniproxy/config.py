@@ -12,20 +12,32 @@ from typing import Any
 
 import attrs
 
+from sniproxy.bridge.allowing import Allowed, BadAllow, parse_allowed
 from sniproxy.endpoints import BadEndpoint, Endpoint, parse_endpoint
-from sniproxy.names import BadName
+from sniproxy.names import BadName, ip_literal
 from sniproxy.policy import BadPolicy, Policy, make_policy
+from sniproxy.resolvertables import in_order, resolver_tables
 from sniproxy.routing.patterns import capture_count, route_pattern
 from sniproxy.routing.targets import BadTarget
 from sniproxy.routing.templates import parse_template
-from sniproxy.schema import ConfigError, GoalTable, ListenerTable, PolicyTable, RouteTable, Timeouts, convert, shown
+from sniproxy.schema import (
+    BridgeTable,
+    ConfigError,
+    GoalTable,
+    ListenerTable,
+    PolicyTable,
+    RouteTable,
+    Timeouts,
+    convert,
+    shown,
+)
+from sniproxy.serviceurl import BadServiceURL, pip60
 from sniproxy.settings import (
-    DEADLINE,
     DEFAULT,
     NO_SERVER_NAME,
     PLAINTEXT,
-    STALE,
     Admin,
+    Bridge,
     Configuration,
     InspectLog,
     Listener,
@@ -80,7 +92,10 @@ def from_options(listen: Sequence[str], routes: Sequence[str], access_log: str |
 def _checked(data: dict[str, Any], filename: str) -> Configuration:
     file = convert(data, filename)
     check = _Check(filename)
-    resolvers = check.resolvers(file.resolver)
+    resolvers = resolver_tables(file.resolver, check.error)
+    if not file.listener and not file.bridge:
+        cure = 'write [[listener]] with endpoint = "tcp:4443" (on the command line: --listen tcp:4443), or a [[bridge]]'
+        raise ConfigError(f"{filename}: listener: there is none; {cure}")
     listeners = check.listeners(file.listener, resolvers)
     routes = check.routes(file.route, {listener.name for listener in listeners}, resolvers)
     access_log = check.path("access_log.path", file.access_log.path) if file.access_log else None
@@ -98,15 +113,18 @@ def _checked(data: dict[str, Any], filename: str) -> Configuration:
         inspect_log,
         Admin(check.endpoint("admin.endpoint", file.admin.endpoint), tuple(file.admin.hosts)) if file.admin else None,
         check.policy(file.policy),
-        file.reload.on_change,
+        bridges=tuple(check.bridge(f"bridge[{number}]", table) for number, table in enumerate(file.bridge)),
+        reload_on_change=file.reload.on_change,
     )
 
 
 @attrs.frozen
 class _Check:
-    """The checks that types cannot make."""
+    """The checks that types cannot make. @ivar names: of listeners so far. @ivar bound: their addresses."""
 
     filename: str
+    names: set[str] = attrs.field(factory=set)
+    bound: set[tuple[str | None, int | None]] = attrs.field(factory=set)
 
     def error(self, key: str, value: object, cure: str) -> ConfigError:
         if self.filename == COMMAND_LINE:
@@ -129,24 +147,64 @@ class _Check:
     def listeners(
         self, tables: Sequence[ListenerTable], resolvers: Mapping[str, ResolverTable]
     ) -> tuple[Listener, ...]:
-        if not tables:
-            cure = 'write [[listener]] with endpoint = "tcp:4443" (on the command line: --listen tcp:4443)'
-            raise ConfigError(f"{self.filename}: listener: there is none; {cure}")
-        listeners: dict[str, Listener] = {}
-        bound: set[tuple[str | None, int | None]] = set()
-        for number, table in enumerate(tables):
-            key = f"listener[{number}].endpoint"
-            endpoint = self.endpoint(key, table.endpoint)
-            name = table.endpoint if table.name is None else table.name
-            if not name.strip() or not name.isprintable():
-                raise self.error(f"listener[{number}].name", name, "give it a printable name, or leave the key out")
-            if name in listeners:
-                raise self.error(f"listener[{number}].name", name, "another listener has this name; give each its own")
-            if endpoint.port and (endpoint.host, endpoint.port) in bound:
-                raise self.error(key, table.endpoint, "another listener has this address; each needs its own")
-            bound.add((endpoint.host, endpoint.port))
-            listeners[name] = self.listener(f"listener[{number}]", Listener(name, endpoint), table, resolvers)
-        return tuple(listeners.values())
+        return tuple(
+            self.listener(f"listener[{number}]", Listener(*self.place(f"listener[{number}]", table)), table, resolvers)
+            for number, table in enumerate(tables)
+        )
+
+    def place(self, key: str, table: ListenerTable | BridgeTable) -> tuple[str, Endpoint]:
+        """The name and the endpoint of a listener or bridge; no two have the same."""
+        endpoint = self.endpoint(f"{key}.endpoint", table.endpoint)
+        name = table.endpoint if table.name is None else table.name
+        if not name.strip() or not name.isprintable():
+            raise self.error(f"{key}.name", name, "give it a printable name, or leave the key out")
+        if name in self.names:
+            raise self.error(f"{key}.name", name, "another listener has this name; give each its own")
+        if endpoint.port and (endpoint.host, endpoint.port) in self.bound:
+            raise self.error(f"{key}.endpoint", table.endpoint, "another listener has this address; each needs its own")
+        self.names.add(name)
+        self.bound.add((endpoint.host, endpoint.port))
+        return name, endpoint
+
+    def bridge(self, key: str, table: BridgeTable) -> Bridge:
+        """A bridge; paths start from the file's folder."""
+        name, endpoint = self.place(key, table)
+        if table.inspect not in (None, PULSAR):
+            raise self.error(f"{key}.inspect", table.inspect, 'there is one inspector: "pulsar"')
+        try:
+            settings = pip60(table.service_url, table.proxy_service_url, table.proxy_protocol)
+        except BadServiceURL as error:
+            raise ConfigError(f"{self.filename}: {key}: {error}") from error
+        if not settings.service_url.tls:
+            cure = "the bridge is there to speak TLS with brokers; write pulsar+ssl:// and their TLS port"
+            raise self.error(f"{key}.service_url", table.service_url, cure)
+        for host, _ in settings.service_url.hosts:
+            if ip_literal(host) is not None:
+                cure = "brokers are known by the server name that TLS carries, and an address is none; use a host name"
+                raise self.error(f"{key}.service_url", table.service_url, cure)
+        allow: list[Allowed] = []
+        for number, text in enumerate(table.allow or ()):
+            try:
+                allow.append(parse_allowed(text))
+            except BadAllow as error:
+                raise self.error(f"{key}.allow[{number}]", text, str(error)) from error
+        return Bridge(
+            name,
+            endpoint,
+            settings.service_url,
+            settings.proxy,
+            self.pem(f"{key}.trust", table.trust),
+            None if table.certificate is None else self.pem(f"{key}.certificate", table.certificate),
+            None if table.allow is None else tuple(allow),
+            table.inspect is not None,
+            key,
+        )
+
+    def pem(self, key: str, path: str) -> str:
+        """The path of PEM, from the file's folder."""
+        if not path or "\0" in path:
+            raise self.error(key, path, "write the path of a PEM file")
+        return str(PurePath(self.filename).parent / path)
 
     def listener(
         self, key: str, listener: Listener, table: ListenerTable, resolvers: Mapping[str, ResolverTable]
@@ -190,26 +248,8 @@ class _Check:
             if name not in given:
                 others = " and ".join(given)
                 raise ConfigError(f"{self.filename}: {key}.{name}: it is missing, beside {others}; {cure}")
-        for name, value in given.items():
-            if not value or "\0" in value:
-                raise self.error(f"{key}.{name}", value, "write the path of a PEM file")
-        paths = {name: str(PurePath(self.filename).parent / value) for name, value in given.items()}
+        paths = {name: self.pem(f"{key}.{name}", value) for name, value in given.items()}
         return Termination(paths["certificates"], paths["upstream_trust"], paths.get("upstream_certificate"), key)
-
-    def resolvers(self, tables: Mapping[str, Mapping[str, Any]]) -> dict[str, ResolverTable]:
-        found = {}
-        for name, table in tables.items():
-            kind = table.get("type")
-            if not isinstance(kind, str):
-                raise self.error(f"resolver.{name}.type", kind, 'name the resolver\'s type, as in type = "static"')
-            options = {key: value for key, value in table.items() if key not in ("type", "deadline", "stale")}
-            deadline, stale = table.get("deadline", DEADLINE), table.get("stale", STALE)
-            for key, value, least in (("deadline", deadline, "more than 0"), ("stale", stale, "0 or more")):
-                is_number = isinstance(value, int | float) and not isinstance(value, bool)
-                if not (is_number and (0 < value <= 1e9 or (value == 0 and key == "stale"))):
-                    raise self.error(f"resolver.{name}.{key}", value, f"it is a number of seconds, {least}")
-            found[name] = ResolverTable(kind, options, f"resolver.{name}", name, float(deadline), float(stale))
-        return found
 
     def routes(
         self, tables: Sequence[RouteTable], listeners: Iterable[str], resolvers: Mapping[str, ResolverTable]
@@ -254,7 +294,7 @@ class _Check:
             both = "it has both" if target is not None else "it has neither"
             raise ConfigError(f'{self.filename}: {key}: {both}; write either target = "host:port" or resolver = "NAME"')
         if resolver is not None:
-            return self.resolver_or_list(f"{key}.resolver", resolver, resolvers)
+            return in_order(f"{key}.resolver", resolver, resolvers, self.error)
         targets = [target] if isinstance(target, str) else list(target or ())
         if not targets:
             raise self.error(f"{key}.target", targets, 'name at least one target, as in "10.0.0.7:6651"')
@@ -266,23 +306,6 @@ class _Check:
             if why_not is not None:
                 raise self.error(f"{key}.target", text, why_not)
         return ResolverTable("static", {"target": targets}, key)
-
-    def resolver_or_list(
-        self, key: str, names: str | list[str], resolvers: Mapping[str, ResolverTable]
-    ) -> ResolverTable:
-        """The resolver of this name, or those of these names, in order."""
-        found = []
-        for name in [names] if isinstance(names, str) else names:
-            if name not in resolvers:
-                raise self.error(key, name, f"there is no table [resolver.{name}]")
-            if resolvers[name] in found:
-                raise self.error(key, names, f"{name} is there twice; once is enough")
-            found.append(resolvers[name])
-        if not found:
-            raise self.error(key, names, "name at least one resolver")
-        if isinstance(names, str) or len(found) == 1:
-            return found[0]
-        return ResolverTable("", {}, ", then ".join(table.key for table in found), inner=tuple(found))
 
     def policy(self, table: PolicyTable) -> Policy:
         try:

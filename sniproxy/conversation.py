@@ -1,40 +1,33 @@
-"""The life of one connection, told by one coroutine: hello, route, targets, dial, relay.
+"""The life of one connection, told by one coroutine (L{Conversation._pass}): hello, route, targets, dial, relay.
 
 A client that leaves while its target is being found or dialled is noticed when the relay begins: a few seconds at most,
 and nothing is held for it but its socket.
-
-Every stage answers or raises; one place turns what was raised into a result, a TLS alert or a plain close, and the
-record that the access log shows.
 """
 
 from __future__ import annotations
 
 import socket
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Awaitable, Mapping
 
-import attrs
 from OpenSSL import SSL
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.logger import Logger
 
-from sniproxy.events import Connection, Observer, Refusal, Result
+from sniproxy.events import Connection, Refusal, Result
 from sniproxy.interfaces import Refused, Request, Resolution, ServerNameResolver, Target, Unavailable
-from sniproxy.net.dialer import Dialer, DialError
+from sniproxy.life import House, Life
 from sniproxy.net.direction import Way
 from sniproxy.net.hello import ClientGone, HelloStage, HelloTimeout
-from sniproxy.net.linger import Closer
 from sniproxy.net.listener import own_port
-from sniproxy.net.relay import Ending, Relay
+from sniproxy.net.relay import Ending
 from sniproxy.net.tlssocket import TLSSocket
 from sniproxy.pulsar.commands import write
 from sniproxy.pulsar.commands_pb2 import CommandError, ServerError
-from sniproxy.routing.choice import LiveRoute, Routing
+from sniproxy.routing.choice import LiveRoute
 from sniproxy.routing.patterns import captured
-from sniproxy.schema import Timeouts
 from sniproxy.terminating import Terminator, to_broker, to_client
-from sniproxy.wire.alerts import Alert, fatal_alert
+from sniproxy.wire.alerts import Alert
 from sniproxy.wire.clienthello import ClientHello, HelloError, HelloTooLong, NotTLS
 from sniproxy.wire.foreign import PLAINTEXT_PULSAR
 
@@ -42,19 +35,6 @@ log = Logger()
 
 QUIET = 60.0
 """Seconds before a resolver's failure is logged with its traceback again; the access log has each."""
-
-
-@attrs.frozen
-class House:
-    """What conversations share. @ivar way: how relays move bytes. @ivar observer: told of each ended connection."""
-
-    reactor: Any
-    routing: Routing
-    timeouts: Timeouts
-    dialer: Dialer
-    closer: Closer
-    way: Way
-    observer: Observer
 
 
 _STAGE_RESULTS: Mapping[type[Exception], Result] = {
@@ -66,10 +46,9 @@ _STAGE_RESULTS: Mapping[type[Exception], Result] = {
 }
 
 
-class Conversation:
+class Conversation(Life):
     """One client connection, from accept to the end.
 
-    @ivar record: what is known of it so far.
     @param plaintext: where it leads without a hello; None: TLS, and the hello says.
     @param terminator: ends the client's TLS here; None: TLS stays end to end.
     @param way: how its bytes are moved; None: the house's way.
@@ -84,88 +63,26 @@ class Conversation:
         terminator: Terminator | None = None,
         way: Way | None = None,
     ) -> None:
-        self.record = record
+        super().__init__(house, sock, record)
         self._plaintext = plaintext
         self._terminator = terminator
         self._way = way or house.way
-        self._last_words = b""
-        self._waits_for = "hello"
-        self._house = house
-        self._sock: socket.socket | None = sock
-        self._started = house.reactor.seconds()
-        self._legacy_version = 0x0303
-        self._relay: Relay | None = None
-        self._life: Deferred[None] | None = None
-        self._ending: Ending | None = None
 
-    def begin(self, ended: Callable[[Conversation], None]) -> None:
-        """Live. @param ended: called when it is over."""
-        life = self._life = Deferred.fromCoroutine(self._live())
-        life.addErrback(lambda failure: log.failure("The end of connection {id} failed", failure, id=self.record.id))
-        life.addCallback(lambda _: ended(self))
-
-    def end(self, ending: Ending) -> None:
-        """End it from outside, in order, in whatever stage it is."""
-        self._ending = ending
-        if self._relay is not None:
-            self._relay.end(ending)
-        elif self._life is not None:
-            self._life.cancel()
-
-    @property
-    def state(self) -> str:
-        """It waits for: ``hello``, ``resolve``, ``connect``, ``handshake``; a tunnel: ``open``, ``half_closed``."""
-        if self._relay is None:
-            return self._waits_for
-        return "half_closed" if self._relay.half_closed else "open"
-
-    @property
-    def bytes_up(self) -> int:
-        """Bytes written to the target by now."""
-        return 0 if self._relay is None else self._relay.bytes_up
-
-    @property
-    def bytes_down(self) -> int:
-        """Bytes written to the client by now."""
-        return 0 if self._relay is None else self._relay.bytes_down
-
-    @property
-    def tunnelling(self) -> bool:
-        """Whether it has become a tunnel."""
-        return self._relay is not None
-
-    async def _live(self) -> None:
-        record = self.record
-        try:
-            received = b""
-            route = self._plaintext
-            if route is None:
-                hello, received = await self._hello()
-                route = self._house.routing.choose(hello, record.listener)
-                if self._terminator is not None:
-                    self._terminator.server_name(hello.server_name)
-            record.route = route.server_name
-            targets = await self._resolve(route)
-            self._unless_ended()
-            upstream = await self._dial(targets)
+    async def _pass(self) -> Ending:
+        received = b""
+        record, route = self.record, self._plaintext
+        if route is None:
+            hello, received = await self._hello()
+            route = self._house.routing.choose(hello, record.listener)
             if self._terminator is not None:
-                upstream, received = await self._end_tls(self._terminator, upstream, received), b""
-            ending = await self._tunnel(upstream, received)
-            record.result, record.reason = ending.result, ending.reason
-        except Refusal as refusal:
-            record.result, record.reason, record.alert = refusal.result, str(refusal), refusal.alert
-        except CancelledError:
-            ending = self._ending or Ending(Result.SHUTDOWN, "cancelled")
-            record.result, record.reason = ending.result, ending.reason
-        except Exception:
-            log.failure("Connection {id} failed: a fault of the proxy", id=record.id)
-            record.result, record.reason = Result.INTERNAL_ERROR, "a fault of the proxy: see its log"
-        self._finish()
-
-    def _unless_ended(self) -> None:
-        """A resolver may have swallowed the cancellation that was meant for us."""
-        if self._ending is not None:
-            raise CancelledError
+                self._terminator.server_name(hello.server_name)
+        record.route = route.server_name
+        targets = await self._resolve(route)
+        self._unless_ended()
+        upstream = await self._dial(targets)
+        if self._terminator is not None:
+            upstream, received = await self._end_tls(self._terminator, upstream, received), b""
+        return await self._tunnel(upstream, received, self._way)
 
     async def _hello(self) -> tuple[ClientHello, bytes]:
         assert self._sock is not None
@@ -215,24 +132,6 @@ class Conversation:
             raise Refusal(Result.RESOLVER_FAILED, "the resolver gave no target")
         return route.turns.order(resolution.targets)
 
-    async def _dial(self, targets: Sequence[Target]) -> socket.socket:
-        house, record = self._house, self.record
-
-        def trying(target: Target) -> None:
-            record.target = str(target)
-
-        began = house.reactor.seconds()
-        self._waits_for = "connect"
-        try:
-            # What the resolver left of the time that the client has patience for.
-            left = house.timeouts.connect - (record.resolve_s or 0.0)
-            return await house.dialer.dial(targets, left, trying)
-        except DialError as error:
-            alert = Alert.ACCESS_DENIED if error.result is Result.DENIED else None
-            raise Refusal(error.result, str(error), alert) from error
-        finally:
-            record.connect_s = house.reactor.seconds() - began
-
     async def _end_tls(self, terminator: Terminator, upstream: socket.socket, received: bytes) -> TLSSocket:
         """Shake hands with the target, then with the client. @return: the target's side."""
         house, record, client = self._house, self.record, self._sock
@@ -256,42 +155,6 @@ class Conversation:
             house.closer(upstream if broker is None else broker)
             raise
         return broker
-
-    async def _tunnel(self, upstream: socket.socket, received: bytes) -> Ending:
-        house, client = self._house, self._sock
-        assert client is not None
-        relay = self._relay = Relay(
-            house.reactor,
-            client,
-            upstream,
-            received,
-            way=self._way,
-            closer=house.closer,
-            idle=house.timeouts.idle,
-            half_closed=house.timeouts.half_closed,
-        )
-        self._sock = None  # the relay's now
-        try:
-            return await relay.run()
-        finally:
-            self.record.bytes_up, self.record.bytes_down = relay.bytes_up, relay.bytes_down
-
-    def _finish(self) -> None:
-        """Tell the observer, then the client."""
-        record = self.record
-        record.total_s = self._elapsed()
-        try:
-            self._house.observer(record)
-        except Exception:
-            log.failure("An observer failed on connection {id}", id=record.id)
-        if self._sock is not None:
-            if record.alert is not None:
-                self._last_words = fatal_alert(record.alert, self._legacy_version)
-            self._house.closer(self._sock, self._last_words)
-
-    def _elapsed(self) -> float:
-        seconds: float = self._house.reactor.seconds() - self._started
-        return seconds
 
 
 # What a plaintext Pulsar client is told on a TLS port. Of all errors that come before CONNECTED, the Java client shows

@@ -1,4 +1,4 @@
-"""The command line of ``sniproxyctl``: looks into captures of Pulsar's protocol."""
+"""The command line of ``sniproxyctl``: looks into captures of Pulsar's protocol, and topics up."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from sniproxy.adminclient import AdminError, topics
 from sniproxy.capture.choice import Choice
 from sniproxy.capture.files import CaptureError
 from sniproxy.capture.reading import CaptureEvents
+from sniproxy.lookupoptions import add_lookup
 from sniproxy.pulsar.events import Event
 from sniproxy.pulsar.lines import json_line, readable_line
 from sniproxy.text import amount, counted, printable
@@ -47,7 +48,9 @@ class Streams:
 def parser() -> argparse.ArgumentParser:
     """Commands, names and options."""
     top = argparse.ArgumentParser(
-        prog="sniproxyctl", description="Looks into captures of Apache Pulsar's protocol.", allow_abbrev=False
+        prog="sniproxyctl",
+        description="Looks into captures of Apache Pulsar's protocol, and looks topics up.",
+        allow_abbrev=False,
     )
     top.add_argument("--version", action="version", version=f"sniproxyctl {__version__}")
     commands = top.add_subparsers(metavar="COMMAND", required=True)
@@ -103,11 +106,15 @@ def parser() -> argparse.ArgumentParser:
     form.add_argument("--csv", action="store_true", help="CSV with a header")
     ledger.add_argument("--fold", action="store_true", help="one line for all partitions of a topic")
     ledger.set_defaults(run=_topics)
+
+    lookup = add_lookup(commands)
+    lookup.set_defaults(run=_lookup, usage=lookup.error)
     return top
 
 
 def main(arguments: Sequence[str] | None = None, streams: Streams | None = None) -> int:
-    """Run a command; return the exit status: 0, 1 with an error told in one line, 130 after Ctrl-C.
+    """Run a command; return the exit status: 0, 1 with an error told in one line, 130 after Ctrl-C; of a lookup that
+    fails, that of `sniproxy.talk.failures.Kind`.
 
     Wrong usage raises `SystemExit` with 2.
     """
@@ -184,6 +191,13 @@ def _topics(options: argparse.Namespace, streams: Streams) -> int:
             return f"{counted(len(entries), 'topic')}; "
 
         return _read(capture, file, options.file, streams, pass_over, write)
+
+
+def _lookup(options: argparse.Namespace, streams: Streams) -> int:
+    # Only here: captures need no Twisted and no TLS.
+    from sniproxy import lookupcommand
+
+    return lookupcommand.run(options, options.usage, streams.out, streams.error)
 
 
 def _read(

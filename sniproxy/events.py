@@ -20,6 +20,7 @@ class Result(StrEnum):
     DENIED = "denied"
     MALFORMED_HELLO = "malformed_hello"
     NOT_TLS = "not_tls"
+    NOT_PULSAR = "not_pulsar"
     HELLO_TIMEOUT = "hello_timeout"
     CLIENT_GONE = "client_gone"
     RESOLVER_FAILED = "resolver_failed"

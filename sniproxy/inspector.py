@@ -78,6 +78,16 @@ class Inspector:
         """A tap for one tunnel."""
         return Watch(self, connection, self.reveal)
 
+    def aside(self, connection: Connection) -> Callable[[str, bytes, bytes], None]:
+        """Looks at what the bridge itself asks for a client, each question with its answer, by the broker's host."""
+
+        def heard(host: str, question: bytes, answer: bytes) -> None:
+            now = time.time()
+            inspection = Inspection(f"{connection.id}/{host}", reveal=self.reveal)
+            self.told([*inspection.client(question, now), *inspection.broker(answer, now)], host)
+
+        return heard
+
     def told(self, events: list[Event], service: str | None = None) -> None:
         """Take events of a tunnel, and write them with what follows from them.
 

@@ -17,7 +17,10 @@ from twisted.logger import Logger
 from sniproxy.names import host_port
 from sniproxy.net.listener import Accepted, Acceptor, NoSocket, listen_at_once
 from sniproxy.net.portholder import holder
-from sniproxy.settings import Listener
+from sniproxy.settings import Bridge, Listener
+
+Entrance = Listener | Bridge
+"""What clients come in by."""
 
 log = Logger()
 
@@ -35,13 +38,13 @@ class _NoProtocol(Factory):
 class Wanted:
     """A listener that shall be there, and what opens it."""
 
-    listener: Listener
+    listener: Entrance
     endpoint: IStreamServerEndpoint
 
 
 @attrs.frozen
 class _Open:
-    listener: Listener
+    listener: Entrance
     acceptor: Acceptor
 
 
@@ -59,7 +62,7 @@ class Listeners:
         found = ((one.listener.name, one.acceptor.address) for one in self._open)
         return {name: address for name, address in found if address is not None}
 
-    def prepare(self, wanted: Sequence[Wanted], undo: ExitStack) -> Callable[[Callable[[Listener], Accepted]], None]:
+    def prepare(self, wanted: Sequence[Wanted], undo: ExitStack) -> Callable[[Callable[[Entrance], Accepted]], None]:
         """Open what is not open yet; an endpoint that is written as before keeps its socket, and who waits there.
 
         Nothing is accepted by what is new before the reactor has its turn, and what is no longer wanted goes on.
@@ -86,7 +89,7 @@ class Listeners:
                 undo.callback(acceptor.close)
             now.append(_Open(one.listener, acceptor))
 
-        def change(accepting: Callable[[Listener], Accepted]) -> None:
+        def change(accepting: Callable[[Entrance], Accepted]) -> None:
             for old in left:
                 # Who waits in its backlog is still accepted, by the configuration that was in force.
                 old.acceptor.stop()
@@ -125,7 +128,7 @@ class Listeners:
 class _NeedsRestart(CannotListenError):
     """A new listener wants what an old one still has, which may only be let go of when the new one stands."""
 
-    def __init__(self, listener: Listener, old: Listener) -> None:
+    def __init__(self, listener: Entrance, old: Entrance) -> None:
         why = f"listener {old.name} has this port as {old.endpoint.text}; to change how it listens takes a restart"
         CannotListenError.__init__(self, listener.endpoint.text, None, ValueError(why))
 
@@ -159,11 +162,11 @@ def why_not_listening(error: CannotListenError) -> str:
     return message
 
 
-def _same_name(old: Listener, new: Listener) -> bool:
+def _same_name(old: Entrance, new: Entrance) -> bool:
     return old.name == new.name and _same_endpoint(old, new)
 
 
-def _same_endpoint(old: Listener, new: Listener) -> bool:
+def _same_endpoint(old: Entrance, new: Entrance) -> bool:
     return old.endpoint == new.endpoint
 
 
@@ -172,7 +175,7 @@ def _nobody(sock: socket.socket, client: str) -> None:
     sock.close()
 
 
-def _where(address: tuple[str, int] | None, listener: Listener) -> str:
+def _where(address: tuple[str, int] | None, listener: Entrance) -> str:
     if address is None:
         return listener.endpoint.text
     return host_port(*address)

@@ -33,6 +33,18 @@ class ListenerTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     upstream_certificate: str | None = None
 
 
+class BridgeTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    endpoint: str
+    service_url: str
+    trust: str
+    name: str | None = None
+    proxy_service_url: str | None = None
+    proxy_protocol: str | None = None
+    certificate: str | None = None
+    allow: list[str] | None = None
+    inspect: str | None = None
+
+
 class GoalTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     target: str | list[str] | None = None
     resolver: str | list[str] | None = None
@@ -80,7 +92,8 @@ class ReloadTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
 
 class File(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    listener: list[ListenerTable]
+    listener: list[ListenerTable] = []
+    bridge: list[BridgeTable] = []
     route: list[RouteTable] = []
     default: GoalTable | None = None
     no_server_name: GoalTable | None = None
@@ -127,6 +140,8 @@ def _readable(error: msgspec.ValidationError, data: object, filename: str) -> Co
         example = {
             "listener": 'write [[listener]] with endpoint = "tcp:4443"',
             "endpoint": 'write endpoint = "tcp:4443"',
+            "service_url": 'write service_url = "pulsar+ssl://pulsar-vip.example.com:6651"',
+            "trust": 'write trust = "ca.pem", the authority that signs the brokers\' certificates',
             "server_name": 'write server_name = "broker-1.example.com"',
             "path": 'write path = "access.jsonl", or "-" for standard output',
         }.get(missing[1], "add it")
@@ -151,6 +166,7 @@ def _known_keys(key: str) -> list[str]:
     tables: dict[str, type[msgspec.Struct]] = {
         "": File,
         "listener": ListenerTable,
+        "bridge": BridgeTable,
         "route": RouteTable,
         "default": GoalTable,
         "no_server_name": GoalTable,

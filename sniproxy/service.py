@@ -10,18 +10,22 @@ from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
+import attrs
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
 
 from sniproxy.admin.sources import ListenerStatus, Reloads, Status
+from sniproxy.bridge.crossing import Crossing
 from sniproxy.build import Built, build
-from sniproxy.conversation import Conversation, House
+from sniproxy.conversation import Conversation
 from sniproxy.events import Connection, Observer, Result
+from sniproxy.inspector import Watch
 from sniproxy.interfaces import Target
+from sniproxy.life import House, Life
 from sniproxy.linewriter import CannotOpen
-from sniproxy.listening import Listeners, raise_descriptor_limit, why_not_listening
+from sniproxy.listening import Entrance, Listeners, raise_descriptor_limit, why_not_listening
 from sniproxy.names import ip_literal
 from sniproxy.net import copying, splicing
 from sniproxy.net.dialer import Dialer, Veto
@@ -32,7 +36,7 @@ from sniproxy.net.loopguard import LoopGuard
 from sniproxy.net.relay import Ending
 from sniproxy.net.tapping import tapped
 from sniproxy.schema import ConfigError
-from sniproxy.settings import Configuration, Listener
+from sniproxy.settings import Bridge, Configuration, Listener
 from sniproxy.siderooms import SideRooms
 from sniproxy.text import counted
 
@@ -63,9 +67,10 @@ class ProxyService(Service):
         self._built = build(configuration, reactor)
         self._closer = Closer(reactor)
         self._guard = LoopGuard()
+        self._bridge_guard = LoopGuard()
         self._listeners = Listeners(reactor, self._has_room)
         self._descriptors = 0
-        self._live: dict[Conversation, None] = {}
+        self._live: dict[Life, None] = {}
         self._count = 0
         self._at_once = False
         self._drain_timer: Any = None
@@ -188,13 +193,24 @@ class ProxyService(Service):
             change_listeners = self._listeners.prepare(built.listeners, undo)
             undo.pop_all()
         self._built = built
-        built.resolvers.settled()
+        built.settle()
         change_side()
         change_listeners(partial(self._accepting, house, built))
-        addresses = [*self.addresses.values(), *([] if self.admin_address is None else [self.admin_address])]
-        self._guard = LoopGuard(addresses)
+        self._guard = LoopGuard(
+            [*self.addresses.values(), *([] if self.admin_address is None else [self.admin_address])]
+        )
+        self._bridge_guard = LoopGuard()
+        for bridge, span in built.spans.values():
+            span.address = self.addresses.get(bridge.name)
+            if span.address is not None:
+                self._bridge_guard.add(*span.address)
 
-    def _accepting(self, house: House, built: Built, listener: Listener) -> Accepted:
+    def _accepting(self, house: House, built: Built, entrance: Entrance) -> Accepted:
+        if isinstance(entrance, Bridge):
+            return self._crossing(house, built, entrance)
+        return self._conversing(house, built, entrance)
+
+    def _conversing(self, house: House, built: Built, listener: Listener) -> Accepted:
         plaintext = built.routing.plaintext.get(listener.name)
         terminator = built.terminators.get(listener.name)
         # splice moves bytes as they are: it cannot encrypt them.
@@ -202,23 +218,44 @@ class ProxyService(Service):
         inspector = self._side.inspector if listener.inspect else None
 
         def accepted(sock: socket.socket, client: str) -> None:
-            self._count += 1
-            record = Connection(f"{self._id_prefix}-{self._count}", time.time(), listener.name, client)
+            record = self._record(listener.name, client)
             watch = inspector.watch(record) if inspector is not None else None
-            conversation = Conversation(
-                house, sock, record, plaintext, terminator, way if watch is None else tapped(watch)
-            )
-            self._live[conversation] = None
-
-            def ended(conversation: Conversation) -> None:
-                if watch is not None:
-                    watch.end()
-                self._live.pop(conversation, None)
-                self._check_drained()
-
-            conversation.begin(ended)
+            tapping = way if watch is None else tapped(watch)
+            self._begin(Conversation(house, sock, record, plaintext, terminator, tapping), watch)
 
         return accepted
+
+    def _crossing(self, house: House, built: Built, bridge: Bridge) -> Accepted:
+        # It may lead to a listener of this very proxy; to a bridge, it would come back for ever.
+        house = attrs.evolve(house, dialer=Dialer(self._reactor, self._bridge_veto, self._closer))
+        inspector = self._side.inspector if bridge.inspect else None
+        _, span = built.spans[bridge.name]
+
+        def accepted(sock: socket.socket, client: str) -> None:
+            record = self._record(bridge.name, client)
+            watch = inspector.watch(record) if inspector is not None else None
+            heard = None if inspector is None else inspector.aside(record)
+            self._begin(Crossing(house, sock, record, span, watch, heard), watch)
+
+        return accepted
+
+    def _record(self, listener: str, client: str) -> Connection:
+        self._count += 1
+        return Connection(f"{self._id_prefix}-{self._count}", time.time(), listener, client)
+
+    def _begin(self, life: Life, watch: Watch | None) -> None:
+        self._live[life] = None
+
+        def ended(life: Life) -> None:
+            if watch is not None:
+                watch.end()
+            self._live.pop(life, None)
+            self._check_drained()
+
+        life.begin(ended)
+
+    def _bridge_veto(self, target: Target, address: str | None) -> str | None:
+        return None if address is None else self._bridge_guard.denies(address, target.port)
 
     def _veto(self, configuration: Configuration) -> Veto:
         """Our own listeners always; then the policy, which has an opinion on what clients form."""
@@ -262,7 +299,7 @@ class ProxyService(Service):
             self._since,
             [
                 ListenerStatus(listener.name, listener.endpoint.text, addresses.get(listener.name))
-                for listener in self.configuration.listeners
+                for listener in self.configuration.entrances
             ],
             self._side.lost,
             self._built.warnings,
@@ -270,7 +307,7 @@ class ProxyService(Service):
             self._built.resolvers.status(),
         )
 
-    def live(self) -> list[Conversation]:
+    def live(self) -> list[Life]:
         """The connections that have not ended, the oldest first."""
         return list(self._live)
 

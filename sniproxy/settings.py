@@ -7,9 +7,11 @@ from typing import Any
 
 import attrs
 
+from sniproxy.bridge.allowing import Allowed
 from sniproxy.endpoints import Endpoint
 from sniproxy.policy import Policy
 from sniproxy.schema import Timeouts
+from sniproxy.serviceurl import ServiceURL, SniProxy
 
 DEFAULT = "default"
 NO_SERVER_NAME = "no_server_name"
@@ -53,6 +55,27 @@ DEADLINE = 5.0
 
 STALE = 3600.0
 """Seconds for which an answer may be used after its ttl, while the resolver fails."""
+
+
+@attrs.frozen
+class Bridge:
+    """A plaintext listener of the bridge, and the cluster that it leads to.
+
+    @ivar proxy: None: brokers are dialled by their own names. @ivar trust: a path of PEM.
+    @ivar certificate: a path of PEM. None: brokers are shown none.
+    @ivar allow: None: brokers that an answer through this bridge has named.
+    @ivar inspect: Pulsar's commands are read as they pass. @ivar key: where it stands in the configuration.
+    """
+
+    name: str
+    endpoint: Endpoint
+    service_url: ServiceURL
+    proxy: SniProxy | None
+    trust: str
+    certificate: str | None
+    allow: tuple[Allowed, ...] | None
+    inspect: bool
+    key: str
 
 
 @attrs.frozen
@@ -104,6 +127,7 @@ class Configuration:
     @ivar admin: None: there is no admin endpoint.
     @ivar policy: where targets may be that clients help to form.
     @ivar reload_on_change: the file is read again when it changes, without a signal.
+    @ivar bridges: there may be none, or nothing else.
     @ivar inspect_log: None: what inspectors see goes to the program's own log.
 
     @ivar filename: where it came from, for messages.
@@ -120,3 +144,9 @@ class Configuration:
     admin: Admin | None = None
     policy: Policy = attrs.field(factory=Policy)
     reload_on_change: bool = False
+    bridges: tuple[Bridge, ...] = ()
+
+    @property
+    def entrances(self) -> tuple[Listener | Bridge, ...]:
+        """All that clients come in by."""
+        return (*self.listeners, *self.bridges)

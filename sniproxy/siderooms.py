@@ -135,7 +135,7 @@ class SideRooms:
         wanted, before = configuration.inspect_log, self._event_log
         path, reveal = (wanted.path, wanted.reveal) if wanted else (None, False)
         opened = None
-        inspected = any(listener.inspect for listener in configuration.listeners)
+        inspected = any(listener.inspect for listener in configuration.entrances)
         if inspected and (before is None or before.path != path):
             opened = EventLog(self._reactor, path)
             undo.callback(opened.close)

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 
-from sniproxy import build as build_module
-from sniproxy.asking.inorder import InOrder
-from sniproxy.build import Resolvers, build, build_endpoint, build_routing, build_terminator
+from sniproxy.build import build, build_endpoint, build_routing, build_terminator
 from sniproxy.config import parse
 from sniproxy.schema import ConfigError
-from tests.asking.scripted import Watching, request
 from tests.net.support import HandClock
 from tests.proxies import LISTENER
 from tests.tls.material import CA, folder, pem
@@ -67,65 +62,26 @@ class BuildTests(TestCase):
         self.assertIs(found[0], found[2])
         self.assertIsNot(found[1], found[3])
 
-    def test_several_resolvers(self) -> None:
-        """A list of resolvers asks the same ones that other routes ask by their names."""
-        text = (
-            f'{LISTENER}[[route]]\nserver_name = "a.test"\nresolver = ["x", "y"]\n'
-            '[[route]]\nserver_name = "b.test"\nresolver = "y"\n'
-            '[resolver.x]\ntype = "static"\ntarget = "{1}"\n[resolver.y]\ntype = "static"\ntarget = "a"\n'
-        )
-        resolvers = Resolvers(HandClock())
-        table = build_routing(parse(text, "x.toml"), HandClock(), resolvers).table
-        route = table.match("a.test", "public")
-        assert route is not None and isinstance(route.resolver, InOrder)
-        found = self.successResultOf(Deferred.fromCoroutine(route.resolver.resolve(request("a.test"))))
-        self.assertEqual("a", found.targets[0].host)
-        self.assertEqual(["x", "y"], [status.name for status in resolvers.status()])
-        self.assertEqual([1, 0], [status.counts["refused"] for status in resolvers.status()])
-
-    def test_life_of_resolvers(self) -> None:
-        """What is in force watches; a reload keeps what has not changed, starts what is new, ends what is gone."""
-        made: dict[str, list[Watching]] = {}
-
-        def make(kind: str, options: Any, reactor: Any, folder: str) -> Watching:
-            made.setdefault(options["name"], []).append(Watching())
-            return made[options["name"]][-1]
-
-        self.patch(build_module, "make_resolver", make)
-
-        def resolvers(before: Resolvers | None, *tables: str) -> Resolvers:
-            text = LISTENER
-            for number, table in enumerate(tables):
-                name = table[0]
-                text += f'[[route]]\nserver_name = "{number}.test"\nresolver = "{name}"\n'
-                text += f'[resolver.{name}]\ntype = "t"\nname = "{table}"\n'
-            found = Resolvers(HandClock(), before)
-            build_routing(parse(text, "x.toml"), HandClock(), found)
-            return found
-
-        first = resolvers(None, "a1", "b1", "c1")
-        self.assertIsNone(made["a1"][0].started)
-        first.settled()
-        self.assertIsNotNone(made["a1"][0].started)
-        made["c1"][0].ending = Deferred()
-        second = resolvers(first, "a1", "b2")
-        resolvers(first, "a2").asked.clear()  # one that never comes into force
-        second.settled()
-        self.assertEqual(1, len(made["a1"]))
-        self.assertEqual([0, 1, 0, 1], [made[name][0].stopped for name in ("a1", "b1", "b2", "c1")])
-        self.assertIsNotNone(made["b2"][0].started)
-        self.assertIsNone(made["a2"][0].started)
-        stopping = second.stop()
-        self.assertEqual([1, 1], [made[name][0].stopped for name in ("a1", "b2")])
-        self.assertNoResult(stopping)
-        made["c1"][0].ending.callback(None)
-        self.successResultOf(stopping)
-
     def test_plaintext_listeners(self) -> None:
         """A plaintext listener has a route of its own, by its name; a TLS listener has none."""
         text = LISTENER + '[[listener]]\nendpoint = "tcp:0"\nname = "plain"\nplaintext = true\ntarget = "b"\n'
         routing = build_routing(parse(text, "x.toml"), HandClock())
         self.assertEqual(["plain"], list(routing.plaintext))
+
+    def test_same_bridge(self) -> None:
+        """A bridge whose table is as before goes on with what it has learned of its brokers; another begins anew."""
+        files = folder(Path(self.mktemp()), ca_pem=CA.cert_pem.bytes())
+        text = (
+            '[[bridge]]\nname = "one"\nendpoint = "tcp:0:interface=127.0.0.1"\ntrust = "ca.pem"\n'
+            'service_url = "pulsar+ssl://vip.test"\n'
+        )
+        first = build(parse(text, str(files / "x.toml")), HandClock())
+        other = '[[bridge]]\nname = "new"\nendpoint = "tcp:0"\ntrust = "ca.pem"\nservice_url = "pulsar+ssl://b.test"\n'
+        second = build(parse(other + text + 'inspect = "pulsar"\n', str(files / "x.toml")), HandClock(), first)
+        self.assertIs(first.spans["one"][1], second.spans["one"][1])
+        self.assertTrue(second.spans["one"][0].inspect)
+        third = build(parse(text.replace("vip", "other"), str(files / "x.toml")), HandClock(), second)
+        self.assertIsNot(first.spans["one"][1], third.spans["one"][1])
 
     def test_terminator(self) -> None:
         """Files of a listener that ends TLS which cannot be used are an error of the configuration, with the key."""

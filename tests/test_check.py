@@ -168,3 +168,20 @@ class WarningTests(SynchronousTestCase):
         )
         self.assertEqual(self.told("a.test=b.test", descriptors=4096), [])
         list(warnings(from_options(["tcp:1"], ["a.test=b.test"], None)))
+
+
+class BridgeTests(SynchronousTestCase):
+    """Bridges in describe and warnings."""
+
+    def test_bridge(self) -> None:
+        """A bridge is told with the way that it takes, and what may surprise."""
+        text = (
+            '[[bridge]]\nendpoint = "tcp:6650{}"\nname = "side"\nservice_url = "pulsar+ssl://{}"\ntrust = "ca.pem"\n'
+            'proxy_service_url = "pulsar+ssl://proxy.test:4443"\nproxy_protocol = "SNI"\n'
+        )
+        good = parse(text.format(":interface=127.0.0.1", "vip.test"), "f.toml")
+        self.assertIn("bridge -> pulsar+ssl://vip.test:6651 by the proxy proxy.test:4443", describe(good))
+        self.assertEqual([], list(warnings(good, 10_000)))
+        first, second = warnings(parse(text.format("", "vip"), "f.toml"), 10_000)
+        self.assertIn("bridge side: plaintext beyond loopback", first)
+        self.assertIn("a name without a dot", second)

@@ -217,6 +217,44 @@ class ErrorTests(configerrors.ErrorCase):
         ):
             self.refused(more, *said)
 
+    def test_bridge(self) -> None:
+        """A bridge may be all that there is; its paths start from the file's folder."""
+        text = (
+            '[[bridge]]\nendpoint = "tcp:6650:interface=127.0.0.1"\nservice_url = "pulsar+ssl://vip.test,b.test:1"\n'
+            'proxy_service_url = "pulsar+ssl://proxy.test:4443"\nproxy_protocol = "SNI"\ntrust = "ca.pem"\n'
+            'certificate = "own.pem"\nallow = ["*.test:6651"]\ninspect = "pulsar"\n'
+        )
+        configuration = parse(text, "dir/f.toml")
+        (bridge,) = configuration.bridges
+        self.assertEqual(((), (bridge,)), (configuration.listeners, configuration.entrances))
+        self.assertEqual((("vip.test", 6651), ("b.test", 1)), bridge.service_url.hosts)
+        self.assertEqual(
+            ("proxy.test:4443", "dir/ca.pem", "dir/own.pem"), (str(bridge.proxy), bridge.trust, bridge.certificate)
+        )
+        assert bridge.allow is not None
+        self.assertIn(("b.test", 6651), bridge.allow[0])
+        self.assertTrue(bridge.inspect)
+
+    def test_bad_bridge(self) -> None:
+        """Each key of a bridge that cannot be used is told."""
+        good = {"endpoint": "tcp:6650", "service_url": "pulsar+ssl://vip.test", "trust": "ca.pem"}
+        for key, value, *said in (
+            ("service_url", "pulsar://vip.test", 'bridge[0].service_url = "pulsar://vip.test": the bridge is there to'),
+            ("service_url", "pulsar+ssl://10.0.0.7", "use a host name"),
+            ("service_url", "http://vip.test", "bridge[0]: service_url"),
+            ("proxy_protocol", "SNI", "bridge[0]: proxy_protocol is given without proxy_service_url"),
+            ("trust", "", 'bridge[0].trust = "": write the path'),
+            ("certificate", "", 'bridge[0].certificate = "": write the path'),
+            ("inspect", "kafka", 'bridge[0].inspect = "kafka": there is one inspector'),
+            ("endpoint", "tls:1", 'bridge[0].endpoint = "tls:1"'),
+        ):
+            table = "".join(f'{name} = "{each}"\n' for name, each in {**good, key: value}.items())
+            self.refused_file(f"[[bridge]]\n{table}", *said)
+        table = "".join(f'{name} = "{each}"\n' for name, each in good.items())
+        self.refused_file(f'[[bridge]]\n{table}allow = ["a b"]', 'bridge[0].allow[0] = "a b"')
+        self.refused_file(f"[[bridge]]\n{table}[[bridge]]\n{table}", "another listener has this name")
+        self.refused_file('[[bridge]]\nendpoint = "tcp:1"', "bridge[0].service_url: it is missing", "pulsar+ssl://")
+
     def test_inspect_log(self) -> None:
         """The log of events has a path, relative to the file, and may reveal more."""
         wanted = parse(f'{LISTENER}[inspect_log]\npath = "e.jsonl"\nreveal = true', "dir/f.toml").inspect_log
@@ -306,32 +344,6 @@ class ErrorTests(configerrors.ErrorCase):
         """A resolver's table names its type."""
         self.refused("[resolver.x]\na = 1", "resolver.x.type = (absent)", 'type = "static"')
         self.refused("[resolver.x]\ntype = 1", "resolver.x.type = 1")
-
-    def test_resolver_seconds(self) -> None:
-        """What the proxy itself does around a resolver can be set in its table, and is not among its options."""
-        text = f'{LISTENER}[resolver.x]\ntype = "t"\nkey = 1\ndeadline = 2\nstale = 0\n[default]\nresolver = "x"\n'
-        default = parse(text, "f.toml").default
-        assert default is not None
-        self.assertEqual(default.resolver, ResolverTable("t", {"key": 1}, "resolver.x", "x", 2.0, 0.0))
-        for wrong in ("deadline = 0", "deadline = true", 'stale = "1"', "stale = -1", "stale = nan", "deadline = inf"):
-            self.refused(f'[resolver.x]\ntype = "t"\n{wrong}', f"resolver.x.{wrong}: it is a number of seconds")
-
-    def test_several_resolvers(self) -> None:
-        """A list of resolvers is asked in order; a list of one is that one."""
-        tables = '[resolver.a]\ntype = "t"\n[resolver.b]\ntype = "t"\n'
-        read = parse(f'{LISTENER}{tables}[default]\nresolver = ["b", "a"]\n', "f.toml").default
-        assert read is not None
-        a, b = (ResolverTable("t", {}, f"resolver.{name}", name) for name in "ab")
-        self.assertEqual((b, a), read.resolver.inner)
-        read = parse(f'{LISTENER}{tables}[default]\nresolver = ["b"]\n', "f.toml").default
-        assert read is not None
-        self.assertEqual(b, read.resolver)
-        for names, said in (
-            ('["a", "c"]', 'default.resolver = "c": there is no table [resolver.c]'),
-            ('["a", "a"]', "a is there twice"),
-            ("[]", "name at least one resolver"),
-        ):
-            self.refused(f"{tables}[default]\nresolver = {names}", said)
 
     def test_unknown_listener(self) -> None:
         """A route's listener exists; those that do are named."""

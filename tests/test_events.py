@@ -13,7 +13,7 @@ class ResultTests(SynchronousTestCase):
     def test_closed_set(self) -> None:
         """These are all; who reads access logs relies on it."""
         documented = (
-            "ok no_route no_server_name no_certificate denied malformed_hello not_tls hello_timeout "
+            "ok no_route no_server_name no_certificate denied malformed_hello not_tls not_pulsar hello_timeout "
             "client_gone resolver_failed connect_failed connect_timeout upstream_tls_failed tls_failed idle_timeout "
             "reset limit drained shutdown internal_error"
         )

@@ -38,6 +38,7 @@ REFUSALS = frozenset(
         Result.DENIED,
         Result.MALFORMED_HELLO,
         Result.NOT_TLS,
+        Result.NOT_PULSAR,
         Result.HELLO_TIMEOUT,
         Result.RESOLVER_FAILED,
         Result.CONNECT_FAILED,

@@ -12,19 +12,20 @@ from typing import Any, TextIO
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredQueue
 from twisted.internet.defer import TimeoutError as TookTooLong
-from twisted.internet.error import CannotListenError, ConnectError
+from twisted.internet.error import CannotListenError
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
 import sniproxy
 from sniproxy.config import parse
 from sniproxy.demo.broker import Seen
-from sniproxy.demo.client import Connected, Found, Published, ReadBack, Step, VisitFailed, Visitor
+from sniproxy.demo.client import Connected, Found, Published, ReadBack, Step, Visitor
 from sniproxy.demo.cluster import TLS_PORT, StandInCluster
 from sniproxy.events import Connection
 from sniproxy.linewriter import DELAY
 from sniproxy.listening import why_not_listening
 from sniproxy.service import ProxyService
+from sniproxy.talk.failures import TalkFailed
 
 #: Owned by another broker than the one that the first lookup reaches, so that the answer says something.
 TOPIC = "persistent://public/default/my-topic"
@@ -119,7 +120,7 @@ class Tour:
 
         page.heading(f"1. Lookup phase: who owns {TOPIC}?")
         page.line("client", f"dials {host}:{port}, SNI = {cluster.service_name}, which means: any broker")
-        url = await visitor.look_up(cluster.service_name, TOPIC)
+        url = await visitor.look_up(f"pulsar+ssl://{cluster.service_name}:{TLS_PORT}", TOPIC)
         await self._access_log(cluster.service_name)
 
         page.heading("2. Connect phase: to the owner, through the same proxy")
@@ -218,7 +219,7 @@ def run(reactor: Any, tour: Tour, page: Page, once: bool) -> int:
 
 
 def _why(failure: Failure) -> str:
-    if failure.check(VisitFailed, ConnectError):
+    if failure.check(TalkFailed):
         return failure.getErrorMessage()
     if failure.check(TookTooLong):
         return f"it took more than {SECONDS} s"

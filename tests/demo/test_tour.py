@@ -17,8 +17,8 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from sniproxy.demo.client import VisitFailed
 from sniproxy.demo.tour import MESSAGE, SECONDS, TOPIC, Page, main, run
+from sniproxy.talk.failures import Kind, TalkFailed
 
 reactor: Any = global_reactor
 
@@ -200,7 +200,7 @@ class RunTests(SynchronousTestCase):
         """One that failed ends with status 1 and one line that says why, whatever went wrong."""
 
         def fails() -> Deferred[None]:
-            raise VisitFailed("pulsar-vip.test: the connection ended")
+            raise TalkFailed(Kind.CLOSED, "pulsar-vip.test: the connection ended")
 
         def bug() -> Deferred[None]:
             raise AttributeError("no such thing")

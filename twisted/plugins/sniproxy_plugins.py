@@ -2,6 +2,7 @@
 
 from twisted.application.service import ServiceMaker
 
+from sniproxy.endpointparser import LazyEndpointParser
 from sniproxy.resolvers import LazyResolverMaker
 
 command = ServiceMaker(
@@ -16,3 +17,4 @@ static = LazyResolverMaker(
     "sniproxy.resolvers.static.make",
     "sniproxy.resolvers.static.OPTIONS",
 )
+client = LazyEndpointParser("sniproxy", "sniproxy.client.from_string")

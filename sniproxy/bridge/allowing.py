@@ -1,0 +1,74 @@
+"""Which brokers a client may be led to. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import attrs
+
+from sniproxy.names import BadName, pattern
+from sniproxy.pulsar.memory import Memory
+from sniproxy.serviceurl import TLS_PORT, BadServiceURL, host_and_port
+
+MOST_NAMED = 10_000
+"""Brokers that are remembered because an answer has named them."""
+
+Broker = tuple[str, int]
+"""A broker's host, normalised, and its port."""
+
+
+class BadAllow(ValueError):
+    """A text that allows nothing; the message says why and what to write."""
+
+
+@attrs.frozen
+class Allowed:
+    """Hosts and a port. @ivar pattern: a name, ``*.`` and a name, or an address, normalised."""
+
+    pattern: str
+    port: int
+
+    def __contains__(self, broker: Broker) -> bool:
+        host, port = broker
+        if port != self.port:
+            return False
+        return host.endswith(self.pattern[1:]) if self.pattern.startswith("*.") else host == self.pattern
+
+
+def parse_allowed(text: str) -> Allowed:
+    """Read ``*.pulsar.example.com:6651``: as a route's name, and a port, 6651 unless written.
+
+    @raise BadAllow: it is something else.
+    """
+    star = text.startswith("*.")
+    try:
+        host, port = host_and_port(text[2:] if star else text, "broker")
+        return Allowed(pattern(f"*.{host}" if star else host), TLS_PORT if port is None else port)
+    except (BadServiceURL, BadName) as error:
+        raise BadAllow(f"{error}; write a host and a port, as in *.pulsar.example.com:6651") from error
+
+
+class Allowing:
+    """All that one bridge allows.
+
+    @param allowed: what the operator wrote. None: the brokers that answers through this bridge have named.
+    """
+
+    def __init__(self, allowed: Sequence[Allowed] | None) -> None:
+        self._allowed = allowed
+        self._named: Memory[Broker, bool] = Memory(MOST_NAMED)
+
+    def named(self, broker: Broker) -> None:
+        """A broker, whose certificate was verified, has named this one."""
+        if self._allowed is None:
+            self._named.put(broker, True, 0.0)
+
+    def denies(self, broker: Broker) -> str | None:
+        """Why a client may not be led to a broker; None: it may."""
+        if self._allowed is not None:
+            if any(broker in allowed for allowed in self._allowed):
+                return None
+            return "the bridge's allow does not have it; add it, or correct what the brokers advertise"
+        if self._named.get(broker):
+            return None
+        return "no answer through this bridge has named it; look the topic up first, or write allow"

@@ -1,0 +1,177 @@
+"""What a broker says, as a client must hear it that knows only the bridge. Pure.
+
+Each of these rewrites is needed, as trials with real clients have shown:
+
+* A lookup's ``Connect`` names the owner by a plain URL, and says to come back through the service URL (fields 1 and 8).
+* A ``Redirect`` never reaches the client: Java and C++ clients would dial its URL, past the bridge.
+* An answer without a TLS URL cannot be served, and becomes ``Failed``.
+* CLOSE_PRODUCER and CLOSE_CONSUMER (PIP-307) name the new owner by a plain URL: the client comes back with its name.
+* TOPIC_MIGRATED (PIP-188) names another cluster, which has a bridge of its own, or none.
+* CONNECTED: features of Pulsar 5.0 that carry brokers' URLs in other commands are not offered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+
+from sniproxy.bridge.allowing import Allowing, Broker
+from sniproxy.bridge.asked import Asked
+from sniproxy.names import host_port
+from sniproxy.pulsar import commands_pb2 as pb
+from sniproxy.pulsar.commands import CommandError, fields_of, number_name, read, text, write
+from sniproxy.pulsar.frames import DEFAULT_LIMIT, FrameError
+from sniproxy.serviceurl import BadServiceURL, parse_service_url
+
+_Base = pb.BaseCommand
+Response = pb.CommandLookupTopicResponse
+
+TYPES = (
+    _Base.CONNECTED, _Base.LOOKUP_RESPONSE, _Base.CLOSE_PRODUCER, _Base.CLOSE_CONSUMER, _Base.TOPIC_MIGRATED,
+)  # fmt: skip
+"""Commands of a broker that are read."""
+
+ROOM = 10 * 1024
+"""Bytes that a frame may have beyond the largest message."""
+
+NO_TLS_URL = (
+    "names no TLS URL{listener}: the bridge reaches brokers by TLS only; give the broker a pulsar+ssl:// listener "
+    "(advertisedListeners, or brokerServicePortTls)"
+)
+
+
+def plain_url(broker: Broker) -> str:
+    """The URL that the client is told: it names the broker in CONNECT by it, and never dials it."""
+    return f"pulsar://{host_port(*broker)}"
+
+
+def tls_broker(message: Any, field: str) -> Broker | None:
+    """The broker of a TLS URL in a message; None: there is none that can be read."""
+    url = text(message, field, 1000)
+    if not url:
+        return None
+    try:
+        parsed = parse_service_url(url)
+    except BadServiceURL:
+        return None
+    return parsed.hosts[0] if parsed.tls else None
+
+
+def failed(request_id: int, message: str) -> bytes:
+    """A lookup's answer: no; clients try again, and show the text."""
+    return write(
+        Response(response=Response.Failed, request_id=request_id, error=pb.ServerError.ServiceNotReady, message=message)
+    )
+
+
+@attrs.frozen
+class Told:
+    """What answers need of others.
+
+    @ivar follow: takes a LOOKUP and a broker's Redirect for it; its final answer comes later.
+    @ivar elsewhere: the plain URL of the bridge of another cluster, by the broker of its service URL. None: none.
+    @ivar warn: tells the operator.
+    """
+
+    follow: Callable[[pb.CommandLookupTopic, Response], None]
+    elsewhere: Callable[[Broker], str | None]
+    warn: Callable[[str], None]
+
+
+class Answers:
+    """Rewrites what one broker says on one connection.
+
+    @param asked: the client's lookups. None: it is a connection to a broker of its choice, which has none.
+    @param names_owners: CLOSE_* name the new owner. False: they do not; the client looks its topic up again.
+    @ivar limit: the largest frame in bytes, by the broker's CONNECTED.
+    """
+
+    def __init__(self, allowing: Allowing, told: Told, asked: Asked | None, names_owners: bool) -> None:
+        self.limit = DEFAULT_LIMIT
+        self._allowing = allowing
+        self._told = told
+        self._asked = asked
+        self._names_owners = names_owners
+
+    def __call__(self, kind: int, frame: bytes) -> bytes:
+        """What passes in place of a whole frame of one of L{TYPES}.
+
+        @raise FrameError: it cannot be read; passed on, it could lead the client past the bridge.
+        """
+        try:
+            command = fields_of(read(frame[8:]))
+        except CommandError as error:
+            raise FrameError(f"the broker's {number_name(kind)} cannot be read: {error}") from error
+        match kind:
+            case _Base.CONNECTED:
+                return self._connected(command, frame)
+            case _Base.LOOKUP_RESPONSE:
+                return self._lookup(command, frame)
+            case _Base.TOPIC_MIGRATED:
+                return self._migrated(command)
+        return self._close(command, frame)
+
+    def final(self, answer: Response, lookup: pb.CommandLookupTopic | None) -> bytes:
+        """The frame for an answer that is no Redirect, to a lookup on whatever connection. None: it is not known."""
+        if answer.response != Response.Connect or not answer.HasField("response"):
+            return write(answer)
+        broker = tls_broker(answer, "brokerServiceUrlTls")
+        if broker is None:
+            listener = text(lookup, "advertised_listener_name") if lookup is not None else None
+            said = NO_TLS_URL.format(listener=f" for the listener {listener}" if listener else "")
+            return failed(answer.request_id, f"the broker's answer {said}")
+        self._allowing.named(broker)
+        why = self._allowing.denies(broker)
+        if why is not None:
+            self._told.warn(f"a lookup's answer names {host_port(*broker)}: {why}")
+            return failed(answer.request_id, f"the owner is {host_port(*broker)}, but {why}")
+        answer.brokerServiceUrl = plain_url(broker)
+        answer.proxy_through_service_url = True
+        return write(answer)
+
+    def _connected(self, connected: pb.CommandConnected, frame: bytes) -> bytes:
+        if connected.max_message_size > 0:
+            self.limit = connected.max_message_size + ROOM
+        flags = connected.feature_flags
+        if not (flags.supports_scalable_topics or flags.supports_tc_metadata_discovery):
+            return frame
+        flags.ClearField("supports_scalable_topics")
+        flags.ClearField("supports_tc_metadata_discovery")
+        return write(connected)
+
+    def _lookup(self, answer: Response, frame: bytes) -> bytes:
+        lookup = None if self._asked is None else self._asked.answered(answer.request_id)
+        if answer.HasField("response") and answer.response == Response.Failed:
+            return frame
+        if answer.response != Response.Redirect or not answer.HasField("response"):
+            return self.final(answer, lookup)
+        if lookup is None:
+            return failed(answer.request_id, "the broker redirects a lookup that the bridge has not seen; ask again")
+        self._told.follow(lookup, answer)
+        return b""
+
+    def _close(self, command: pb.CommandCloseProducer | pb.CommandCloseConsumer, frame: bytes) -> bytes:
+        broker = tls_broker(command, "assignedBrokerServiceUrlTls")
+        if broker is not None:
+            self._allowing.named(broker)
+        if broker is not None and self._names_owners and self._allowing.denies(broker) is None:
+            command.assignedBrokerServiceUrl = plain_url(broker)
+            return write(command)
+        if not (command.HasField("assignedBrokerServiceUrl") or command.HasField("assignedBrokerServiceUrlTls")):
+            return frame
+        command.ClearField("assignedBrokerServiceUrl")
+        command.ClearField("assignedBrokerServiceUrlTls")
+        return write(command)
+
+    def _migrated(self, command: pb.CommandTopicMigrated) -> bytes:
+        broker = tls_broker(command, "brokerServiceUrlTls")
+        where = None if broker is None else self._told.elsewhere(broker)
+        if where is None:
+            cluster = "a cluster without a TLS URL" if broker is None else f"the cluster at {host_port(*broker)}"
+            cure = "" if broker is None else f"; add a [[bridge]] with service_url = pulsar+ssl://{host_port(*broker)}"
+            self._told.warn(f"a topic has migrated to {cluster}, and no bridge leads there{cure}")
+            return b""
+        command.brokerServiceUrl = where
+        return write(command)

@@ -1,0 +1,241 @@
+"""One client's connection through the bridge, from accept to end."""
+
+from __future__ import annotations
+
+import socket
+from typing import Protocol
+
+import attrs
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from sniproxy.bridge.allowing import Allowing, Broker
+from sniproxy.bridge.answers import Answers, Response, Told, failed
+from sniproxy.bridge.asked import Asked
+from sniproxy.bridge.direction import RewrittenDirection
+from sniproxy.bridge.first import FirstFrame, NotConnect
+from sniproxy.bridge.following import Follower, Heard
+from sniproxy.events import Connection, Refusal, Result
+from sniproxy.interfaces import Target
+from sniproxy.life import House, Life
+from sniproxy.names import host_port
+from sniproxy.net.copying import CopyDirection
+from sniproxy.net.direction import Direction, Way
+from sniproxy.net.hello import ClientGone, HelloTimeout
+from sniproxy.net.relay import Ending, Side
+from sniproxy.net.tapping import Tap, TappedDirection
+from sniproxy.net.tlssocket import TLSSocket
+from sniproxy.pulsar import commands_pb2 as pb
+from sniproxy.pulsar.commands import text, write
+from sniproxy.serviceurl import TLS_PORT, BadServiceURL, SniProxy, host_and_port
+from sniproxy.talk.brokers import Access
+from sniproxy.talk.failures import TalkFailed
+from sniproxy.talk.logins import Login
+from sniproxy.terminating import to_broker
+from sniproxy.tls.contexts import BrokerTLS
+from sniproxy.wire.alerts import Alert
+
+log = Logger()
+
+ROUTE = "bridge"
+"""What the access log has for a route."""
+
+
+class Span(Protocol):
+    """How one bridge reaches its cluster.
+
+    @ivar name: in logs. @ivar proxy: None: brokers are dialled by their own names.
+    @ivar named_before: a topic's migration has sent clients here, whose Java clients must not skip the lookup.
+    """
+
+    name: str
+    proxy: SniProxy | None
+    allowing: Allowing
+    named_before: bool
+
+    def service(self) -> list[Broker]:
+        """The hosts of the service URL, each connection beginning with the next one."""
+
+    def tls(self) -> BrokerTLS:
+        """Whom the bridge trusts, and what it shows, now."""
+
+    def access(self, login: Login) -> Access:
+        """The same, for connections of the bridge's own."""
+
+    def elsewhere(self, broker: Broker, here: str) -> str | None:
+        """The plain URL of the bridge to another cluster, for a client that came by this address."""
+
+    def warn(self, message: str) -> None:
+        """Tell the operator, but not again and again."""
+
+
+class Crossing(Life):
+    """One client connection of a bridge.
+
+    @param tap: is shown the frames of both sides as they were sent. None: nobody looks.
+    @param heard: is shown what the bridge itself asks brokers. None: nobody looks.
+    """
+
+    def __init__(
+        self, house: House, sock: socket.socket, record: Connection, span: Span, tap: Tap | None, heard: Heard | None
+    ) -> None:
+        super().__init__(house, sock, record)
+        self._bridge = span
+        self._tap = tap
+        self._heard = heard
+        self._down: RewrittenDirection | None = None
+        self._follows: set[Deferred[None]] = set()
+        self._follower: Follower | None = None
+
+    async def _pass(self) -> Ending:
+        record = self.record
+        record.route = ROUTE
+        connect, received = await self._first()
+        named = text(connect, "proxy_to_broker_url", 300)
+        brokers = [self._wanted(named)] if named else self._bridge.service()
+        broker, upstream = await self._reach(brokers)
+        asked = None if named else Asked(connect)
+        self._answers = Answers(self._bridge.allowing, self._told(asked, broker), asked, not self._bridge.named_before)
+        try:
+            return await self._tunnel(upstream, received, self._directions(asked))
+        finally:
+            for follow in list(self._follows):
+                follow.cancel()
+            if self._follower is not None:
+                self._follower.close()
+
+    async def _first(self) -> tuple[pb.CommandConnect, bytes]:
+        assert self._sock is not None
+        stage = FirstFrame(self._house.reactor, self._sock, self._house.timeouts.hello)
+        try:
+            connect = await stage.connect()
+        except ClientGone as error:
+            raise Refusal(Result.CLIENT_GONE, str(error)) from error
+        except HelloTimeout as error:
+            raise Refusal(Result.HELLO_TIMEOUT, str(error)) from error
+        except NotConnect as error:
+            if error.speaks_pulsar:
+                self._last_words = _refusal(pb.ServerError.NotAllowedError, str(error))
+            raise Refusal(
+                Result.NOT_PULSAR, str(error), Alert.HANDSHAKE_FAILURE if error.speaks_tls else None
+            ) from error
+        finally:
+            self.record.received = len(stage.received)
+        self.record.hello_s = self._elapsed()
+        return connect, bytes(stage.received)
+
+    def _wanted(self, named: str) -> Broker:
+        """The broker that CONNECT names."""
+        try:
+            host, port = host_and_port(named, "proxy_to_broker_url")
+            broker = host, TLS_PORT if port is None else port
+            why = self._bridge.allowing.denies(broker)
+            shown = host_port(*broker)
+        except BadServiceURL as error:
+            why, shown = str(error), named
+        if why is not None:
+            message = f"the client asks for {shown}: {why}"
+            self._bridge.warn(message)
+            self._last_words = _refusal(pb.ServerError.ServiceNotReady, message)
+            raise Refusal(Result.DENIED, message)
+        return broker
+
+    async def _reach(self, brokers: list[Broker]) -> tuple[Broker, TLSSocket]:
+        """The first broker that can be reached; TLS stands, and its name is verified."""
+        for number, broker in enumerate(brokers):
+            try:
+                return broker, await self._secure(broker)
+            except Refusal as refusal:
+                self._bridge.warn(f"{host_port(*broker)} cannot be reached: {refusal}")
+                if number == len(brokers) - 1:
+                    # A plain close, without a word: clients then try again.
+                    raise Refusal(refusal.result, str(refusal)) from refusal
+        raise AssertionError("a service URL has a host")
+
+    async def _secure(self, broker: Broker) -> TLSSocket:
+        house, record, bridge = self._house, self.record, self._bridge
+        record.server_name = broker[0]
+        host, port = (bridge.proxy.host, bridge.proxy.port) if bridge.proxy else broker
+        sock = await self._dial([Target(host, port)])
+        began, self._waits_for = house.reactor.seconds(), "handshake"
+        upstream = TLSSocket(sock, bridge.tls().connection(broker[0]))
+        spent = record.connect_s or 0.0
+        try:
+            await to_broker(house.reactor, upstream, broker[0], max(house.timeouts.connect - spent, 0.0))
+        except BaseException:
+            house.closer(upstream)
+            raise
+        finally:
+            record.connect_s = spent + house.reactor.seconds() - began
+        return upstream
+
+    def _told(self, asked: Asked | None, broker: Broker) -> Told:
+        def follow(lookup: pb.CommandLookupTopic, answer: Response) -> None:
+            assert asked is not None
+            following = Deferred.fromCoroutine(self._follow(asked, broker, lookup, answer))
+            self._follows.add(following)
+            following.addErrback(_unless_cancelled)
+            following.addBoth(lambda _: self._follows.discard(following))
+
+        here = "" if self._sock is None else str(self._sock.getsockname()[0])
+        return Told(follow, lambda other: self._bridge.elsewhere(other, here), self._bridge.warn)
+
+    async def _follow(self, asked: Asked, broker: Broker, lookup: pb.CommandLookupTopic, answer: Response) -> None:
+        if self._follower is None:
+            self._follower = Follower(
+                self._house.reactor,
+                lambda: self._bridge.access(asked.login),
+                self._bridge.allowing,
+                self._heard or (lambda host, question, said: None),
+            )
+        number = lookup.request_id
+        try:
+            final = await self._follower.follow(broker, lookup, answer)
+            frame = self._answers.final(final, lookup)
+        except TalkFailed as failure:
+            self._bridge.warn(f"a redirect could not be followed: {failure}")
+            frame = failed(number, f"the bridge could not follow a redirect: {failure}")
+        if self._relay is not None and self._down is not None:
+            self._down.put(frame)
+            self._relay.pump(self._down)
+
+    def _directions(self, asked: Asked | None) -> Way:
+        def direction(source: Side, target: Side, head: bytes) -> Direction:
+            if source.name == "client":
+                if asked is None and self._tap is None:
+                    return CopyDirection(source, target, head)
+                return TappedDirection(source, target, head, _Both(asked, self._tap))
+            show = self._tap.target if self._tap is not None else (lambda data: None)
+            self._down = RewrittenDirection(source, target, head, self._answers, show)
+            return self._down
+
+        return direction
+
+
+@attrs.frozen
+class _Both:
+    """Shows a client's bytes to those who want them."""
+
+    asked: Asked | None
+    tap: Tap | None
+
+    def client(self, data: bytes) -> None:
+        """Bytes from the client."""
+        if self.asked is not None:
+            self.asked.client(data)
+        if self.tap is not None:
+            self.tap.client(data)
+
+    def target(self, data: bytes) -> None:
+        """The other direction shows its own."""
+
+
+def _unless_cancelled(failure: Failure) -> None:
+    if failure.check(CancelledError) is None:
+        log.failure("Following a redirect failed: a fault of the bridge", failure)
+
+
+def _refusal(error: pb.ServerError, message: str) -> bytes:
+    """The last frame of a connection: it is about the connection (request id 2^64 - 1)."""
+    return write(pb.CommandError(request_id=2**64 - 1, error=error, message=message))

@@ -1,0 +1,80 @@
+"""Following redirects in a client's place: the client never sees one.
+
+The bridge says the client's own CONNECT, and its LOOKUP again, on a connection of its own to each broker that an answer
+sends it to: one for each broker, kept as long as the client's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred, DeferredLock
+
+from sniproxy.bridge.allowing import Allowing
+from sniproxy.names import host_port
+from sniproxy.pulsar import commands_pb2 as pb
+from sniproxy.pulsar.commands import write
+from sniproxy.talk.brokers import Access, Brokers
+from sniproxy.talk.failures import Kind, TalkFailed
+from sniproxy.talk.redirects import Redirects
+
+Response = pb.CommandLookupTopicResponse
+
+Heard = Callable[[str, bytes, bytes], None]
+"""Is shown a question and its answer, as frames, with the broker's host."""
+
+
+class Follower:
+    """Follows the redirects of one client.
+
+    @param access: how brokers are reached now, and who the client is there.
+    """
+
+    def __init__(self, reactor: Any, access: Callable[[], Access], allowing: Allowing, heard: Heard) -> None:
+        self._access = access
+        self._brokers = Brokers(reactor, access())
+        self._locks: dict[tuple[str, int], DeferredLock] = {}
+        self._allowing = allowing
+        self._heard = heard
+
+    async def follow(self, service: tuple[str, int], lookup: pb.CommandLookupTopic, answer: Response) -> Response:
+        """From a broker's Redirect to an answer that is none.
+
+        @param service: the broker that gave it. @return: with the request id that the client gave.
+        @raise TalkFailed: there is none to be had: a broker that is not allowed or cannot be reached, a circle, more
+            than 20 redirects.
+        """
+        way = Redirects(*service, tls=True)
+        number = lookup.request_id
+        while answer.HasField("response") and answer.response == Response.Redirect:
+            way.answered(answer)
+            answer = await self._ask(way, lookup)
+        answer.request_id = number
+        return answer
+
+    def close(self) -> None:
+        """The client has gone."""
+        self._brokers.abort()
+
+    async def _ask(self, way: Redirects, lookup: pb.CommandLookupTopic) -> Response:
+        broker = way.question.host, way.question.port
+        self._allowing.named(broker)
+        why = self._allowing.denies(broker)
+        if why is not None:
+            raise TalkFailed(Kind.REDIRECTS, f"a redirect leads to {host_port(*broker)}", why)
+        again = pb.CommandLookupTopic()
+        again.CopyFrom(lookup)
+        again.authoritative = way.question.authoritative
+        # Lookups that are redirected to one broker at once shall share its connection.
+        lock = self._locks.setdefault(broker, DeferredLock())
+        held: Deferred[Any] = lock.acquire()
+        await held
+        try:
+            self._brokers.access = self._access()
+            session = await self._brokers.link(*broker).open()
+        finally:
+            lock.release()
+        answer: Response = await session.ask(again)
+        self._heard(broker[0], write(again), write(answer))
+        return answer

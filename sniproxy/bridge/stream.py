@@ -1,0 +1,118 @@
+"""Walk a broker's frames, and take out those few that are rewritten; everything else passes as it comes. Pure."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Collection
+
+from sniproxy.pulsar.frames import DEFAULT_LIMIT, FrameError
+
+MOST_TAKEN = 1 << 20
+"""Bytes of a frame that is taken out. Commands that are rewritten are small; a larger one is refused."""
+
+_HEAD = struct.Struct(">II")
+_SIZES = 8
+_TYPE = 0x08  # protobuf's tag of BaseCommand.type, which comes first
+
+Taken = Callable[[int, bytes], bytes]
+"""What passes in place of a whole frame of this type; empty: nothing, for now or for ever."""
+
+
+class BrokerStream:
+    """One direction of one connection.
+
+    @param types: of commands that are taken out. Only simple frames are: none of these has a payload.
+    @param taken: see L{Taken}.
+    @ivar limit: the largest frame in bytes, its first four included. It may be set at any time.
+    """
+
+    def __init__(self, types: Collection[int], taken: Taken, limit: int = DEFAULT_LIMIT) -> None:
+        self.limit = limit
+        self._types = frozenset(types)
+        self._taken = taken
+        self._held = bytearray()
+        self._wanted = 0  # bytes that must be held before anything can be said
+        self._skip = 0
+        self._waiting: list[bytes] = []
+
+    @property
+    def rest(self) -> bytes:
+        """The beginning of a frame that did not come whole."""
+        return bytes(self._held)
+
+    def feed(self, data: bytes) -> bytes:
+        """Take the next bytes; returns those that pass on now.
+
+        @raise FrameError: they are no Pulsar frames. What came before is lost: the connection is to be ended.
+        """
+        if self._held:
+            self._held += data
+            if len(self._held) < self._wanted:
+                return b""
+            data, self._held = bytes(self._held), bytearray()
+        passed: list[bytes] = []
+        at = begin = 0
+        while True:
+            step = min(self._skip, len(data) - at)
+            at += step
+            self._skip -= step
+            if self._skip:
+                break
+            if self._waiting:
+                passed += [data[begin:at], *self._waiting]
+                self._waiting, begin = [], at
+            if at == len(data):
+                break
+            kind, size = self._head(data, at)
+            if kind is None:
+                self._hold(data, at, size)
+                break
+            if kind not in self._types:
+                self._skip = size
+            elif at + size > len(data):
+                self._hold(data, at, size)
+                break
+            else:
+                passed += [data[begin:at], self._taken(kind, data[at : at + size])]
+                at = begin = at + size
+                continue
+        if not passed and begin == 0 and at == len(data):
+            return data
+        passed.append(data[begin:at])
+        return b"".join(passed)
+
+    def put(self, frame: bytes) -> bytes:
+        """Put a frame of our own into the stream: where the next frame begins.
+
+        @return: it, when that is now; empty: it comes with the bytes of a later L{feed}.
+        """
+        if not self._skip:
+            return frame
+        self._waiting.append(frame)
+        return b""
+
+    def _hold(self, data: bytes, at: int, size: int) -> None:
+        self._held = bytearray(data[at:])
+        self._wanted = size
+
+    def _head(self, data: bytes, at: int) -> tuple[int | None, int]:
+        """The type and the size of the frame at this offset; or None, and how many bytes are needed to tell.
+
+        A frame with a payload, or whose command does not begin with its type, has the type 0.
+        """
+        have = len(data) - at
+        if have < _SIZES:
+            return None, _SIZES
+        size, command = _HEAD.unpack_from(data, at)
+        if size + 4 > self.limit:
+            raise FrameError(f"a frame of {size + 4} bytes, over the limit of {self.limit}")
+        if command + 4 > size:
+            raise FrameError(f"a command of {command} bytes in a frame of {size + 4}")
+        if command < 2 or command + 4 != size:
+            return 0, size + 4
+        if have < _SIZES + 2:
+            return None, _SIZES + 2
+        kind = data[at + 9] if data[at + 8] == _TYPE else 0
+        if kind in self._types and size + 4 > MOST_TAKEN:
+            raise FrameError(f"a command of {size + 4} bytes, where at most {MOST_TAKEN} are taken")
+        return kind, size + 4

@@ -1,0 +1,176 @@
+"""What every connection's life has, whatever it is: a record, deadlines, a relay, and one place where it ends.
+
+Every stage answers or raises; one place turns what was raised into a result, a TLS alert or a plain close, and the
+record that the access log shows.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Sequence
+from typing import Any, Self
+
+import attrs
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import Logger
+
+from sniproxy.events import Connection, Observer, Refusal, Result
+from sniproxy.interfaces import Target
+from sniproxy.net.dialer import Dialer, DialError
+from sniproxy.net.direction import Way
+from sniproxy.net.linger import Closer
+from sniproxy.net.relay import Ending, Relay
+from sniproxy.routing.choice import Routing
+from sniproxy.schema import Timeouts
+from sniproxy.wire.alerts import Alert, fatal_alert
+
+log = Logger()
+
+
+@attrs.frozen
+class House:
+    """What conversations share. @ivar way: how relays move bytes. @ivar observer: told of each ended connection."""
+
+    reactor: Any
+    routing: Routing
+    timeouts: Timeouts
+    dialer: Dialer
+    closer: Closer
+    way: Way
+    observer: Observer
+
+
+class Life:
+    """One client connection, from accept to the end; what happens in between is for subclasses to say.
+
+    @ivar record: what is known of it so far.
+    """
+
+    def __init__(self, house: House, sock: socket.socket, record: Connection) -> None:
+        self.record = record
+        self._last_words = b""
+        self._waits_for = "hello"
+        self._house = house
+        self._sock: socket.socket | None = sock
+        self._started = house.reactor.seconds()
+        self._legacy_version = 0x0303
+        self._relay: Relay | None = None
+        self._life: Deferred[None] | None = None
+        self._ending: Ending | None = None
+
+    async def _pass(self) -> Ending:
+        """All of it up to the tunnel's end.
+
+        @raise Refusal: there is no tunnel. Sockets are closed by whoever has them, the client's by L{Life}.
+        """
+        raise NotImplementedError
+
+    def begin(self, ended: Callable[[Self], None]) -> None:
+        """Live. @param ended: called when it is over."""
+        life = self._life = Deferred.fromCoroutine(self._live())
+        life.addErrback(lambda failure: log.failure("The end of connection {id} failed", failure, id=self.record.id))
+        life.addCallback(lambda _: ended(self))
+
+    def end(self, ending: Ending) -> None:
+        """End it from outside, in order, in whatever stage it is."""
+        self._ending = ending
+        if self._relay is not None:
+            self._relay.end(ending)
+        elif self._life is not None:
+            self._life.cancel()
+
+    @property
+    def state(self) -> str:
+        """It waits for: ``hello``, ``resolve``, ``connect``, ``handshake``; a tunnel: ``open``, ``half_closed``."""
+        if self._relay is None:
+            return self._waits_for
+        return "half_closed" if self._relay.half_closed else "open"
+
+    @property
+    def bytes_up(self) -> int:
+        """Bytes written to the target by now."""
+        return 0 if self._relay is None else self._relay.bytes_up
+
+    @property
+    def bytes_down(self) -> int:
+        """Bytes written to the client by now."""
+        return 0 if self._relay is None else self._relay.bytes_down
+
+    @property
+    def tunnelling(self) -> bool:
+        """Whether it has become a tunnel."""
+        return self._relay is not None
+
+    async def _live(self) -> None:
+        record = self.record
+        try:
+            ending = await self._pass()
+            record.result, record.reason = ending.result, ending.reason
+        except Refusal as refusal:
+            record.result, record.reason, record.alert = refusal.result, str(refusal), refusal.alert
+        except CancelledError:
+            ending = self._ending or Ending(Result.SHUTDOWN, "cancelled")
+            record.result, record.reason = ending.result, ending.reason
+        except Exception:
+            log.failure("Connection {id} failed: a fault of the proxy", id=record.id)
+            record.result, record.reason = Result.INTERNAL_ERROR, "a fault of the proxy: see its log"
+        self._finish()
+
+    def _unless_ended(self) -> None:
+        """A resolver may have swallowed the cancellation that was meant for us."""
+        if self._ending is not None:
+            raise CancelledError
+
+    async def _dial(self, targets: Sequence[Target]) -> socket.socket:
+        house, record = self._house, self.record
+
+        def trying(target: Target) -> None:
+            record.target = str(target)
+
+        began = house.reactor.seconds()
+        self._waits_for = "connect"
+        try:
+            # What the resolver left of the time that the client has patience for.
+            left = house.timeouts.connect - (record.resolve_s or 0.0)
+            return await house.dialer.dial(targets, left, trying)
+        except DialError as error:
+            alert = Alert.ACCESS_DENIED if error.result is Result.DENIED else None
+            raise Refusal(error.result, str(error), alert) from error
+        finally:
+            record.connect_s = house.reactor.seconds() - began
+
+    async def _tunnel(self, upstream: socket.socket, received: bytes, way: Way) -> Ending:
+        house, client = self._house, self._sock
+        assert client is not None
+        relay = self._relay = Relay(
+            house.reactor,
+            client,
+            upstream,
+            received,
+            way=way,
+            closer=house.closer,
+            idle=house.timeouts.idle,
+            half_closed=house.timeouts.half_closed,
+        )
+        self._sock = None  # the relay's now
+        try:
+            return await relay.run()
+        finally:
+            self.record.bytes_up, self.record.bytes_down = relay.bytes_up, relay.bytes_down
+
+    def _finish(self) -> None:
+        """Tell the observer, then the client."""
+        record = self.record
+        record.total_s = self._elapsed()
+        try:
+            self._house.observer(record)
+        except Exception:
+            log.failure("An observer failed on connection {id}", id=record.id)
+        if self._sock is not None:
+            if record.alert is not None:
+                self._last_words = fatal_alert(record.alert, self._legacy_version)
+            self._house.closer(self._sock, self._last_words)
+
+    def _elapsed(self) -> float:
+        seconds: float = self._house.reactor.seconds() - self._started
+        return seconds

@@ -1,0 +1,178 @@
+"""``sniproxyctl lookup``: who owns a topic, hop by hop, as a PIP-60 client finds out; and if not, why not."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TextIO
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from sniproxy.lookupoptions import ENVIRONMENT
+from sniproxy.lookupreport import Outcome, hop_lines, write_end, write_json
+from sniproxy.pem import BadPem, client_certificate, trust_root
+from sniproxy.serviceurl import BadServiceURL, ProxySettings, pip60
+from sniproxy.talk.brokers import Access, Brokers
+from sniproxy.talk.failures import TalkFailed
+from sniproxy.talk.logins import CERTIFICATE, NOBODY, BadToken, Login, by_token
+from sniproxy.talk.lookups import Hop, Lookups
+from sniproxy.talk.redirects import Owner
+from sniproxy.talk.topics import BadTopic, full_name, partitions
+
+INTERRUPTED = 130
+
+_MOST_TOKEN = 1 << 20
+
+
+def run(options: argparse.Namespace, usage: Callable[[str], Any], out: TextIO, error: TextIO) -> int:
+    """Run it in a reactor of its own; return the exit status.
+
+    @param usage: is told what is wrong in the options, and raises.
+    """
+    try:
+        topic, settings, access = read(options)
+    except (BadServiceURL, BadPem, BadToken, BadTopic) as problem:
+        usage(str(problem))
+        raise
+    # Only here: importing a module must not choose the reactor.
+    from twisted.internet import reactor as global_reactor
+
+    reactor: Any = global_reactor
+    status = INTERRUPTED
+    unexpected: list[Failure] = []
+
+    def ended(result: Any) -> None:
+        nonlocal status
+        if isinstance(result, Failure):
+            unexpected.append(result)
+        else:
+            status = result
+        reactor.stop()
+
+    def begin() -> None:
+        looking = look_up(reactor, topic, settings, access, options.listener, options.json, out, error)
+        Deferred.fromCoroutine(looking).addBoth(ended)
+
+    reactor.callWhenRunning(begin)
+    reactor.run()
+    if unexpected:
+        unexpected[0].raiseException()
+    return status
+
+
+def read(options: argparse.Namespace) -> tuple[str, ProxySettings, Access]:
+    """What the options mean.
+
+    @raise BadServiceURL: the URLs or PIP-60's settings do not fit. @raise BadPem: nor do the certificates.
+    @raise BadToken: there is no token. @raise BadTopic: no topic.
+    """
+    topic = full_name(options.topic)
+    settings = pip60(options.service_url, options.proxy_service_url, options.proxy_protocol)
+    if options.key is not None and options.certificate is None:
+        raise BadPem("--key without --certificate; add the certificate's file, or leave it out")
+    certificate = None
+    if options.certificate is not None:
+        certificate = client_certificate(options.certificate, options.key, "--certificate", "--key")
+    access = Access(
+        tls=settings.service_url.tls,
+        proxy=settings.proxy,
+        trust=None if options.trust is None else trust_root(options.trust, "--trust"),
+        certificate=certificate,
+        login=_login(options.token, certified=certificate is not None),
+        patience=options.timeout,
+    )
+    return topic, settings, access
+
+
+async def look_up(
+    reactor: Any,
+    topic: str,
+    settings: ProxySettings,
+    access: Access,
+    listener: str,
+    as_json: bool,
+    out: TextIO,
+    error: TextIO,
+) -> int:
+    """Find the owners of a topic, and connect to each; write what was found; return the exit status."""
+    outcome = Outcome(topic, settings)
+
+    def told(hop: Hop) -> None:
+        outcome.hops.append(hop)
+        if not as_json:
+            if len(outcome.hops) == 1 or outcome.hops[-2].topic != hop.topic:
+                print(hop.topic, file=out)
+            print("\n".join(hop_lines(hop)), file=out, flush=True)
+
+    brokers = Brokers(reactor, access)
+    try:
+        await _find(Lookups(brokers, settings.service_url, listener, told), outcome)
+        await brokers.close()
+    except BaseException:
+        brokers.abort()
+        raise
+    if as_json:
+        write_json(outcome, out)
+    else:
+        write_end(outcome, out)
+    for failed, failure in outcome.failures.items():
+        print(f"sniproxyctl: {failed}: {failure}", file=error)
+    return 0 if outcome.failure is None else int(outcome.failure.kind)
+
+
+async def _find(lookups: Lookups, outcome: Outcome) -> None:
+    try:
+        outcome.partitions = await lookups.partitions(outcome.topic)
+    except TalkFailed as failure:
+        outcome.failures[outcome.topic] = failure
+        return
+    tried: dict[Owner, TalkFailed | None] = {}
+    for topic in partitions(outcome.topic, outcome.partitions):
+        outcome.owners[topic] = None
+        try:
+            owner = await lookups.owner(topic)
+            outcome.owners[topic] = owner.url
+            # One connection for all topics of a broker, and one try where it fails.
+            if owner not in tried:
+                tried[owner] = await _connect(lookups, topic, owner)
+            if (failure_there := tried[owner]) is not None:
+                raise failure_there
+        except TalkFailed as failure:
+            outcome.failures[topic] = failure
+            if outcome.hops[-1].phase == "lookup" and not outcome.hops[-1].link.opened:
+                # A broker that cannot be reached, or is gone: each further partition would wait for it again.
+                return
+
+
+async def _connect(lookups: Lookups, topic: str, owner: Owner) -> TalkFailed | None:
+    try:
+        await lookups.connect(topic, owner)
+    except TalkFailed as failure:
+        return failure
+    return None
+
+
+def _login(token: str | None, certified: bool) -> Login:
+    if token is None:
+        return CERTIFICATE if certified else NOBODY
+    # What was given may be the token itself, by mistake: it is not shown.
+    cure = f"name the file that the token is in, or {ENVIRONMENT}NAME; never the token itself"
+    if token.startswith(ENVIRONMENT):
+        name = token.removeprefix(ENVIRONMENT)
+        text = os.environ.get(name)
+        if text is None:
+            raise BadToken(f"--token: there is no such environment variable; {cure}")
+    else:
+        try:
+            with Path(token).open("rb") as file:
+                text = file.read(_MOST_TOKEN).decode("latin-1")
+        except (OSError, ValueError) as error:
+            why = error.strerror if isinstance(error, OSError) else "no path"
+            raise BadToken(f"--token: cannot be read: {why}; {cure}") from None
+    try:
+        return by_token(text)
+    except BadToken as error:
+        raise BadToken(f"--token: {error}; {cure}") from None

@@ -1,0 +1,147 @@
+"""What ``sniproxyctl lookup`` has found: hop by hop, and the owners, for people and as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any, TextIO
+
+import attrs
+
+from sniproxy.serviceurl import ProxySettings
+from sniproxy.talk.explaining import NO_DOT
+from sniproxy.talk.failures import TalkFailed
+from sniproxy.talk.lookups import Hop
+from sniproxy.text import bounded, counted
+
+_PHASE = 10
+_BESIDE = " " * (2 + _PHASE)
+
+
+@attrs.define
+class Outcome:
+    """What a lookup has found so far.
+
+    @ivar partitions: 0: the topic has none. None: nobody has said.
+    @ivar owners: the owner's URL by topic, or partition; None: not found.
+    @ivar failures: by topic, or partition, the first that has stood in its way.
+    """
+
+    topic: str
+    settings: ProxySettings
+    partitions: int | None = None
+    hops: list[Hop] = attrs.Factory(list)
+    owners: dict[str, str | None] = attrs.Factory(dict)
+    failures: dict[str, TalkFailed] = attrs.Factory(dict)
+
+    @property
+    def failure(self) -> TalkFailed | None:
+        """The first one; None: all owners were found, and connected to."""
+        return next(iter(self.failures.values()), None)
+
+    def warnings(self) -> list[str]:
+        """What worked here, and will not for every client, or every time."""
+        service = [host for host, _ in self.settings.service_url.hosts]
+        found: dict[str, None] = {}
+        for hop in self.hops:
+            target, names = hop.link.target, hop.link.certificate_names
+            if hop.failure is not None:
+                continue
+            if target.dotless:
+                found[f"{target.host}: {NO_DOT}"] = None
+            if target.proxied and names is not None:
+                for host in service:
+                    if not covered(host, names):
+                        found[
+                            f"{target.host}: its certificate lacks the service name {host}; "
+                            "a lookup that the proxy leads to this broker will fail"
+                        ] = None
+        return list(found)
+
+
+def covered(host: str, names: Sequence[str]) -> bool:
+    """Whether one of a certificate's names is the host's, by RFC 6125, section 6.4: a star is the leftmost label."""
+    beneath = host.partition(".")[2]
+    return any(name.lower() in (host, f"*.{beneath}" if beneath else host) for name in names)
+
+
+def hop_lines(hop: Hop) -> list[str]:
+    """One hop for people; the certificate is shown once for each connection."""
+    link = hop.link
+    name = link.target.server_name
+    who = f"SNI {name}" if name else f"no SNI ({link.host})"
+    said = {
+        "partitions": "not partitioned" if not hop.partitions else counted(hop.partitions, "partition"),
+        "redirect": f"redirect to {hop.url}",
+        "owner": f"owner is {hop.url}",
+        "connected": f"connected, {bounded(link.server_version or '')}",
+        None: f"FAILED ({hop.failure.kind.name.lower()})" if hop.failure else "",
+    }[hop.answer]
+    where = link.address or link.target.dialled
+    lines = [f"  {hop.phase:<{_PHASE}}{who}, dialled {where}: {said}, {hop.seconds * 1000:.0f} ms"]
+    if hop.fresh and link.certificate_names is not None:
+        lines.append(f"{_BESIDE}certificate: {', '.join(link.certificate_names) or 'no names'}")
+    return lines
+
+
+def write_end(outcome: Outcome, out: TextIO) -> None:
+    """The owners and the warnings, for people."""
+    width = max((len(topic) for topic in outcome.owners), default=0)
+    for topic, url in outcome.owners.items():
+        failure = outcome.failures.get(topic)
+        trouble = f"  FAILED ({failure.kind.name.lower()})" if failure else ""
+        print(f"{topic:<{width}}  {url or '-'}{trouble}", file=out)
+    for warning in outcome.warnings():
+        print(f"warning: {warning}", file=out)
+
+
+def write_json(outcome: Outcome, out: TextIO) -> None:
+    """All of it as one JSON object; names are stable, and what is not known is null."""
+    settings = outcome.settings
+    document = {
+        "topic": outcome.topic,
+        "service_url": str(settings.service_url),
+        "proxy": str(settings.proxy) if settings.proxy else None,
+        "partitions": outcome.partitions,
+        "hops": [_hop(hop) for hop in outcome.hops],
+        "owners": [
+            {"topic": topic, "url": url, "failure": _failure(outcome.failures.get(topic))}
+            for topic, url in outcome.owners.items()
+        ],
+        "warnings": outcome.warnings(),
+        "failure": _failure(outcome.failure),
+    }
+    print(json.dumps(document, indent=1), file=out)
+
+
+def _hop(hop: Hop) -> dict[str, Any]:
+    link = hop.link
+    return {
+        "topic": hop.topic,
+        "phase": hop.phase,
+        "host": link.host,
+        "server_name": link.target.server_name,
+        "address": link.address,
+        "certificate_names": None if link.certificate_names is None else list(link.certificate_names),
+        "broker_version": link.server_version,
+        "new_connection": hop.fresh,
+        "connect_s": _seconds(link.connect_seconds),
+        "tls_s": _seconds(link.tls_seconds),
+        "login_s": _seconds(link.login_seconds),
+        "total_s": _seconds(hop.seconds),
+        "answer": hop.answer,
+        "partitions": hop.partitions,
+        "url": hop.url,
+        "failure": _failure(hop.failure),
+    }
+
+
+def _failure(failure: TalkFailed | None) -> dict[str, Any] | None:
+    if failure is None:
+        return None
+    kind = failure.kind
+    return {"kind": kind.name.lower(), "status": int(kind), "reason": failure.reason, "cure": failure.cure}
+
+
+def _seconds(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 6)

@@ -1,0 +1,164 @@
+"""How a broker's commands are rewritten."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from sniproxy.bridge.allowing import Allowing, Broker, parse_allowed
+from sniproxy.bridge.answers import ROOM, Answers, Response, Told, failed
+from sniproxy.bridge.asked import Asked
+from sniproxy.pulsar import commands_pb2 as pb
+from sniproxy.pulsar.commands import fields_of, read, write
+from sniproxy.pulsar.frames import FrameError, encode
+
+B1, B2 = "pulsar+ssl://broker-1.pulsar.test:6651", "pulsar+ssl://broker-2.pulsar.test:6652"
+PLAIN1 = "pulsar://broker-1.pulsar.test:6651"
+TOPIC = "persistent://public/default/t"
+
+
+class AnswersTests(SynchronousTestCase):
+    """Answers: what passes in place of a frame."""
+
+    def setUp(self) -> None:
+        self.followed: list[tuple[pb.CommandLookupTopic, Response]] = []
+        self.warned: list[str] = []
+        self.bridges: dict[Broker, str] = {}
+        self.allowing = Allowing(None)
+        self.asked = Asked(pb.CommandConnect(client_version="c"))
+        self.answers = self.made()
+
+    def made(self, allowing: Allowing | None = None, names_owners: bool = True, service: bool = True) -> Answers:
+        told = Told(lambda lookup, answer: self.followed.append((lookup, answer)), self.bridges.get, self.warned.append)
+        return Answers(allowing or self.allowing, told, self.asked if service else None, names_owners)
+
+    def passed(self, command: Any, answers: Answers | None = None) -> Any:
+        """What passes for a command; None: nothing."""
+        frame = write(command)
+        out = (answers or self.answers)(read(frame[8:]).type, frame)
+        if not out:
+            return None
+        # Whatever passes is one whole frame.
+        self.assertEqual(len(out), int.from_bytes(out[:4], "big") + 4)
+        return fields_of(read(out[8:]))
+
+    def answer(self, kind: Any, **more: Any) -> Response:
+        return Response(request_id=5, response=kind, **more)
+
+    def ask(self, **more: Any) -> None:
+        self.asked.client(write(pb.CommandLookupTopic(topic=TOPIC, request_id=5, **more)))
+
+    def test_connect(self) -> None:
+        """The owner's plain URL is made of its TLS URL, whatever stood there; the client shall come back."""
+        for more in ({}, {"brokerServiceUrl": "pulsar://10.0.0.7:6650"}):
+            said = self.passed(self.answer(Response.Connect, brokerServiceUrlTls=B1, authoritative=True, **more))
+            self.assertEqual((PLAIN1, B1, 5), (said.brokerServiceUrl, said.brokerServiceUrlTls, said.request_id))
+            self.assertTrue(said.proxy_through_service_url and said.authoritative)
+        self.assertIsNone(self.allowing.denies(("broker-1.pulsar.test", 6651)))
+
+    def test_proxy_field_is_replaced(self) -> None:
+        """Brokers say explicitly that clients shall not come back: the field is there once."""
+        frame = write(self.answer(Response.Connect, brokerServiceUrlTls=B1, proxy_through_service_url=False))
+        out = self.answers(pb.BaseCommand.LOOKUP_RESPONSE, frame)
+        self.assertEqual(1, out.count(b"\x40\x01"))
+        self.assertNotIn(b"\x40\x00", out)
+
+    def test_no_tls_url(self) -> None:
+        """An answer without a TLS URL, or with one that is none, cannot be served: the text names the cause."""
+        self.ask(advertised_listener_name="internal")
+        said = self.passed(self.answer(Response.Connect, brokerServiceUrl="pulsar://127.0.0.1:6660"))
+        self.assertEqual((Response.Failed, pb.ServerError.ServiceNotReady), (said.response, said.error))
+        self.assertIn("names no TLS URL for the listener internal", said.message)
+        self.assertFalse(said.HasField("brokerServiceUrl"))
+        for bad in ("pulsar://b.test:6650", "pulsar+ssl://b c:1", "http://x"):
+            said = self.passed(self.answer(Response.Connect, brokerServiceUrlTls=bad))
+            self.assertEqual(Response.Failed, said.response)
+
+    def test_not_allowed(self) -> None:
+        """An owner that the bridge does not allow is a failure, told to the client and to the operator."""
+        answers = self.made(Allowing([parse_allowed("*.other.test")]))
+        said = self.passed(self.answer(Response.Connect, brokerServiceUrlTls=B1), answers)
+        self.assertEqual(Response.Failed, said.response)
+        self.assertIn("broker-1.pulsar.test:6651", said.message)
+        self.assertIn("allow does not have it", self.warned[0])
+
+    def test_failed(self) -> None:
+        """A failure passes byte for byte."""
+        frame = write(self.answer(Response.Failed, error=pb.ServerError.AuthorizationError, message="no"))
+        self.assertEqual(frame, self.answers(pb.BaseCommand.LOOKUP_RESPONSE, frame))
+
+    def test_redirect(self) -> None:
+        """A redirect does not pass: it is followed, with the lookup that it answers."""
+        self.ask()
+        self.assertIsNone(self.passed(self.answer(Response.Redirect, brokerServiceUrlTls=B2)))
+        ((lookup, answer),) = self.followed
+        self.assertEqual((TOPIC, B2), (lookup.topic, answer.brokerServiceUrlTls))
+
+    def test_redirect_of_an_unknown_lookup(self) -> None:
+        """A redirect for what the bridge has not seen is a failure; so it is on a broker's own connection."""
+        for answers in (self.answers, self.made(service=False)):
+            said = self.passed(self.answer(Response.Redirect, brokerServiceUrlTls=B2), answers)
+            self.assertEqual(Response.Failed, said.response)
+        self.assertEqual([], self.followed)
+
+    def test_close(self) -> None:
+        """CLOSE_* name the new owner by a plain URL; what else they name is taken away, what names nothing passes."""
+        producer = pb.CommandCloseProducer(producer_id=7, request_id=1)
+        consumer = pb.CommandCloseConsumer(consumer_id=7, request_id=1)
+        closes: tuple[Any, ...] = (producer, consumer)
+        for made in closes:
+            plain = write(made)
+            self.assertEqual(plain, self.answers(read(plain[8:]).type, plain))
+            made.assignedBrokerServiceUrlTls = B1
+            said = self.passed(made)
+            self.assertEqual(PLAIN1, said.assignedBrokerServiceUrl)
+            made.ClearField("assignedBrokerServiceUrlTls")
+            made.assignedBrokerServiceUrl = "pulsar://10.0.0.7:6650"
+            said = self.passed(made)
+            self.assertFalse(said.HasField("assignedBrokerServiceUrl"))
+
+    def test_close_that_may_not_name(self) -> None:
+        """Where topics have migrated to, or the owner is not allowed, CLOSE_* name nobody: clients look up again."""
+        made = pb.CommandCloseProducer(producer_id=7, request_id=1, assignedBrokerServiceUrlTls=B1)
+        for answers in (self.made(names_owners=False), self.made(Allowing([]))):
+            said = self.passed(made, answers)
+            self.assertFalse(said.HasField("assignedBrokerServiceUrl") or said.HasField("assignedBrokerServiceUrlTls"))
+
+    def test_migrated(self) -> None:
+        """A topic that migrates leads to the bridge of its new cluster; without one it is dropped, with the remedy."""
+        made = pb.CommandTopicMigrated(resource_id=1, resource_type=pb.CommandTopicMigrated.Producer)
+        made.brokerServiceUrlTls = B2
+        made.brokerServiceUrl = "pulsar://green:6650"
+        self.assertIsNone(self.passed(made))
+        self.assertIn("add a [[bridge]] with service_url = pulsar+ssl://broker-2.pulsar.test:6652", self.warned[0])
+        self.bridges["broker-2.pulsar.test", 6652] = "pulsar://127.0.0.1:6750"
+        self.assertEqual("pulsar://127.0.0.1:6750", self.passed(made).brokerServiceUrl)
+        made.ClearField("brokerServiceUrlTls")
+        self.assertIsNone(self.passed(made))
+
+    def test_connected(self) -> None:
+        """CONNECTED sets the limit, and passes byte for byte unless it offers features that name brokers elsewhere."""
+        frame = write(pb.CommandConnected(server_version="s", max_message_size=1000))
+        self.assertEqual(frame, self.answers(pb.BaseCommand.CONNECTED, frame))
+        self.assertEqual(1000 + ROOM, self.answers.limit)
+        flags = pb.FeatureFlags(
+            supports_topic_watchers=True, supports_scalable_topics=True, supports_tc_metadata_discovery=True
+        )
+        said = self.passed(pb.CommandConnected(server_version="s", feature_flags=flags))
+        self.assertTrue(said.feature_flags.supports_topic_watchers)
+        self.assertFalse(
+            said.feature_flags.supports_scalable_topics or said.feature_flags.supports_tc_metadata_discovery
+        )
+
+    def test_unreadable(self) -> None:
+        """What cannot be read does not pass: it could lead the client past the bridge."""
+        frame = encode(b"\x08\x18\xc2\x01\x00")  # LOOKUP_RESPONSE without its number
+        self.assertRaises(FrameError, self.answers, pb.BaseCommand.LOOKUP_RESPONSE, frame)
+
+    def test_final_failure(self) -> None:
+        """An answer of no known kind stays what it is; our own failure has the client's number."""
+        said = fields_of(read(self.answers.final(Response(request_id=3), None)[8:]))
+        self.assertFalse(said.HasField("brokerServiceUrl"))
+        said = fields_of(read(failed(9, "why")[8:]))
+        self.assertEqual((9, Response.Failed, "why"), (said.request_id, said.response, said.message))

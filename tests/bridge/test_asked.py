@@ -1,0 +1,69 @@
+"""What a client asked, and who it says it is."""
+
+from __future__ import annotations
+
+from google.protobuf.unknown_fields import UnknownFieldSet
+from twisted.trial.unittest import SynchronousTestCase
+
+from sniproxy.bridge.asked import Asked
+from sniproxy.pulsar import commands_pb2 as pb
+from sniproxy.pulsar.commands import fields_of, read, write
+from sniproxy.pulsar.frames import FrameReader
+from sniproxy.talk.logins import by_token
+
+TOPIC = "persistent://public/default/t"
+
+
+def secrets(command: pb.CommandConnect) -> list[object]:
+    """All that stands in CONNECT's field auth_data, in order."""
+    (frame,) = FrameReader().feed(write(command))
+    unknown = UnknownFieldSet(fields_of(read(frame.command)))
+    fields = [unknown[at] for at in range(len(unknown))]
+    return [field.data for field in fields if field.field_number == 3]
+
+
+class AskedTests(SynchronousTestCase):
+    """Asked."""
+
+    def setUp(self) -> None:
+        self.connect = by_token("first").connect("broker-1.pulsar.test:6651")
+        self.asked = Asked(self.connect)
+
+    def lookup(self, number: int, topic: str = TOPIC) -> bytes:
+        return write(pb.CommandLookupTopic(topic=topic, request_id=number))
+
+    def test_lookups(self) -> None:
+        """A lookup is known by its number until it is answered, however the bytes come."""
+        data = write(self.connect) + self.lookup(2**63) + write(pb.CommandPing()) + self.lookup(0, "other")
+        for at in range(len(data)):
+            self.asked.client(data[at : at + 1])
+        for number, topic in ((0, "other"), (2**63, TOPIC)):
+            found = self.asked.answered(number)
+            assert found is not None
+            self.assertEqual(topic, found.topic)
+            self.assertIsNone(self.asked.answered(number))
+
+    def test_login(self) -> None:
+        """CONNECT is said again as it was, credentials included, but for the broker that it named."""
+        again = self.asked.login.connect("broker-9.pulsar.test:6651")
+        self.assertEqual([b"first"], secrets(again))
+        self.assertFalse(again.HasField("proxy_to_broker_url"))
+        self.assertEqual((self.connect.client_version, "token"), (again.client_version, again.auth_method_name))
+        self.assertTrue(self.connect.HasField("proxy_to_broker_url"))
+
+    def test_renewed(self) -> None:
+        """After an AUTH_RESPONSE the newest credentials come last, which is what counts; nothing shows them."""
+        response = pb.CommandAuthResponse(client_version="c", response=pb.AuthData(auth_method_name="token"))
+        response.response.MergeFromString(b"\x12\x06second")
+        self.asked.client(write(self.connect) + write(response))
+        self.assertEqual(b"second", secrets(self.asked.login.connect())[-1])
+        self.assertNotIn("second", repr(self.asked.login))
+
+    def test_unreadable(self) -> None:
+        """What is no Pulsar is not looked at any more."""
+        for data in (b"HTTP/1.1 200 OK\r\n\r\n", b"\x00\x00\x00\x08\x00\x00\x00\x04\x08\x17xx"):
+            asked = Asked(self.connect)
+            asked.client(data)
+            asked.client(self.lookup(1))
+            self.assertFalse(asked.readable)
+            self.assertIsNone(asked.answered(1))

@@ -1,0 +1,102 @@
+"""Waiting for a client's first frame."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterable
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+
+from sniproxy.bridge.first import MOST_FIRST, FirstFrame, NotConnect
+from sniproxy.net.hello import ClientGone, HelloTimeout
+from sniproxy.pulsar import commands_pb2 as pb
+from sniproxy.pulsar.commands import write
+from sniproxy.pulsar.frames import encode
+from tests.hellos import hello
+from tests.net.support import HandClock, SocketTestCase, connected, in_thread, reset
+
+CONNECT = write(pb.CommandConnect(client_version="c", proxy_to_broker_url="b.test:6651"))
+PING = write(pb.CommandPing())
+
+
+class FirstFrameTests(SocketTestCase):
+    """FirstFrame."""
+
+    def stage(self, clock: Any = reactor) -> tuple[socket.socket, FirstFrame]:
+        far, ours = connected()
+        self.addCleanup(far.close)
+        self.addCleanup(ours.close)
+        return far, FirstFrame(clock, ours, 5.0)
+
+    async def refused(self, *pieces: bytes) -> NotConnect:
+        far, stage = self.stage()
+        await in_thread(self.send, far, pieces)
+        try:
+            await stage.connect()
+        except NotConnect as error:
+            self.assertNotIn(stage, reactor.getReaders())
+            return error
+        raise self.failureException("it was taken")
+
+    def send(self, far: socket.socket, pieces: Iterable[bytes]) -> None:
+        for piece in pieces:
+            far.sendall(piece)
+
+    async def test_connect(self) -> None:
+        """CONNECT, whole or byte by byte; what comes behind it in the same read is kept."""
+        for pieces in ([CONNECT + PING], [CONNECT[at : at + 1] for at in range(len(CONNECT))]):
+            far, stage = self.stage()
+            far.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sending = in_thread(self.send, far, pieces)
+            connect = await stage.connect()
+            await sending
+            self.assertEqual("b.test:6651", connect.proxy_to_broker_url)
+            self.assertTrue(b"".join(pieces).startswith(bytes(stage.received)))
+            self.assertIn(CONNECT, bytes(stage.received))
+
+    async def test_foreign(self) -> None:
+        """TLS, HTTP and what is no frame are told apart."""
+        error = await self.refused(hello())
+        self.assertIn("use a pulsar:// service URL", str(error))
+        self.assertTrue(error.speaks_tls)
+        self.assertIn("HTTP", str(await self.refused(b"GET / HTTP/1.1\r\n\r\n")))
+        self.assertIn("no Pulsar frame", str(await self.refused(b"SSH-2.0-x\r\n\r\n")))
+
+    async def test_another_frame(self) -> None:
+        """Another frame of Pulsar's, one that cannot be read, and one that is too long are refused."""
+        error = await self.refused(PING)
+        self.assertIn("the first frame is PING, not CONNECT", str(error))
+        self.assertTrue(error.speaks_pulsar)
+        self.assertTrue((await self.refused(encode(b"\x08\x02\x12\x00"))).speaks_pulsar)
+        self.assertIn("over the limit", str(await self.refused((MOST_FIRST + 1).to_bytes(4, "big") + bytes(4))))
+
+    async def test_gone(self) -> None:
+        """A client that leaves or resets is told so."""
+        for leave in (socket.socket.close, reset):
+            far, stage = self.stage()
+            far.sendall(CONNECT[:5])
+            leave(far)
+            await self.assertFailure(Deferred.fromCoroutine(_wait(stage)), ClientGone)
+
+    async def test_deadline(self) -> None:
+        """A client that is silent is given up in time."""
+        clock = HandClock()
+        _, stage = self.stage(clock)
+        waiting = Deferred.fromCoroutine(_wait(stage))
+        clock.advance(5)
+        await self.assertFailure(waiting, HelloTimeout)
+
+    async def test_cancel(self) -> None:
+        """Cancelled, it leaves the reactor."""
+        _, stage = self.stage()
+        waiting = stage.connect()
+        waiting.addErrback(lambda failure: None)
+        waiting.cancel()
+        await waiting
+        self.assertNotIn(stage, reactor.getReaders())
+
+
+async def _wait(stage: FirstFrame) -> object:
+    return await stage.connect()

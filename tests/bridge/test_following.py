@@ -1,0 +1,74 @@
+"""Following redirects; most of it is tested with the whole bridge (test_crossing)."""
+
+from __future__ import annotations
+
+import attrs
+import trustme
+from twisted.trial.unittest import TestCase
+
+from sniproxy.bridge.allowing import Allowing, parse_allowed
+from sniproxy.bridge.following import Follower
+from sniproxy.pulsar import commands_pb2 as pb
+from sniproxy.talk.brokers import Access
+from sniproxy.talk.failures import TalkFailed
+from sniproxy.talk.logins import by_token
+from tests.bridge.test_asked import secrets
+from tests.talk.scripted import Answer, Scripted, lookup_answer, polite
+from tests.tlsservers import ServerTLS, listen, reactor, trust
+
+NAME = "localhost"
+SERVICE = ("pulsar-vip.test", 6651)
+
+
+class FollowerTests(TestCase):
+    """Follower, at one broker without a proxy."""
+
+    timeout = 20
+
+    def setUp(self) -> None:
+        authority = trustme.CA()
+        self.broker = Scripted(
+            polite(lambda name, fields: [lookup_answer(fields, Answer.Connect, "pulsar+ssl://b.test:6651")])
+        )
+        _, self.port = listen(self, self.broker, ServerTLS(authority, NAME))
+        self.access = Access(True, None, trust(authority), login=by_token("one"))
+        self.heard: list[str] = []
+
+    def follower(self, allowing: Allowing) -> Follower:
+        follower = Follower(
+            reactor, lambda: self.access, allowing, lambda host, question, answer: self.heard.append(host)
+        )
+        self.addCleanup(follower.close)
+        return follower
+
+    async def follow(self, follower: Follower, number: int = 2**64 - 2) -> Answer:
+        lookup = pb.CommandLookupTopic(topic="t", request_id=number)
+        answer = lookup_answer(lookup, Answer.Redirect, f"pulsar+ssl://{NAME}:{self.port}")
+        return await follower.follow(SERVICE, lookup, answer)
+
+    async def test_number(self) -> None:
+        """The final answer has the number that the client gave, and whoever looks is shown it."""
+        answer = await self.follow(self.follower(Allowing(None)))
+        self.assertEqual((2**64 - 2, "pulsar+ssl://b.test:6651"), (answer.request_id, answer.brokerServiceUrlTls))
+        self.assertEqual([NAME], self.heard)
+
+    async def test_not_allowed(self) -> None:
+        """A redirect to a broker that is not allowed is not followed."""
+        try:
+            await self.follow(self.follower(Allowing([parse_allowed("*.pulsar.test")])))
+        except TalkFailed as failed:
+            self.assertIn("a redirect leads to localhost", str(failed))
+        else:
+            raise self.failureException("it was followed")
+        self.assertEqual([], self.broker.heard)
+
+    async def test_newest_credentials(self) -> None:
+        """A connection that is made later has the client's newest credentials."""
+        follower = self.follower(Allowing(None))
+        await self.follow(follower)
+        follower._brokers.abort()
+        self.access = attrs.evolve(self.access, login=by_token("two"))
+        await self.follow(follower)
+        self.assertEqual(
+            [[b"one"], [b"two"]], [secrets(fields) for name, fields in self.broker.heard if name == "CONNECT"]
+        )

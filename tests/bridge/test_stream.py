@@ -1,0 +1,139 @@
+"""Walking a broker's frames, some of which are taken out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from sniproxy.bridge.stream import MOST_TAKEN, BrokerStream
+from sniproxy.pulsar import commands_pb2 as pb
+from sniproxy.pulsar.commands import write
+from sniproxy.pulsar.frames import FrameError, encode, encode_section
+
+PING = write(pb.CommandPing())
+CLOSE = write(pb.CommandCloseProducer(producer_id=7, request_id=1))
+MESSAGE = encode(
+    pb.BaseCommand(
+        type=pb.BaseCommand.MESSAGE,
+        message=pb.CommandMessage(consumer_id=1, message_id=pb.MessageIdData(ledgerId=1, entryId=1)),
+    ).SerializeToString(),
+    encode_section(b"", bytes(100)),
+)
+TYPE_15_WITH_PAYLOAD = encode(CLOSE[8:], b"payload")
+SHORT = encode(b"")
+FRAMES = (PING, CLOSE, MESSAGE, TYPE_15_WITH_PAYLOAD, SHORT)
+
+
+class Rewriter:
+    """Takes CLOSE_PRODUCER out, and puts something else in its place."""
+
+    def __init__(self, instead: bytes = b"<closed>") -> None:
+        self.taken: list[bytes] = []
+        self.instead = instead
+        self.stream = BrokerStream([pb.BaseCommand.CLOSE_PRODUCER], self._take)
+
+    def _take(self, kind: int, frame: bytes) -> bytes:
+        self.taken.append(frame)
+        return self.instead
+
+    def feed(self, pieces: Sequence[bytes]) -> bytes:
+        return b"".join(map(self.stream.feed, pieces))
+
+
+def cut(data: bytes, size: int) -> list[bytes]:
+    return [data[at : at + size] for at in range(0, len(data), size)]
+
+
+class StreamTests(SynchronousTestCase):
+    """BrokerStream."""
+
+    def test_taken(self) -> None:
+        """A frame of the types is taken whole, and what is given passes in its place; all else passes unchanged."""
+        for size in (1, 3, 7, 64, 10_000):
+            rewriter = Rewriter()
+            passed = rewriter.feed(cut(MESSAGE + CLOSE + PING + SHORT + CLOSE + MESSAGE, size))
+            self.assertEqual(MESSAGE + b"<closed>" + PING + SHORT + b"<closed>" + MESSAGE, passed)
+            self.assertEqual([CLOSE, CLOSE], rewriter.taken)
+
+    def test_dropped(self) -> None:
+        """Empty bytes in its place: nothing passes."""
+        self.assertEqual(PING, Rewriter(b"").feed([CLOSE + PING + CLOSE]))
+
+    def test_not_held(self) -> None:
+        """A frame that is not taken passes as it comes, but for the few bytes that tell what it is."""
+        for frame, head in ((MESSAGE, 8), (PING, 10)):
+            stream = Rewriter().stream
+            self.assertEqual(b"", stream.feed(frame[: head - 1]))
+            self.assertEqual(frame[:head], stream.feed(frame[head - 1 : head]))
+            self.assertEqual(frame[head:], stream.feed(frame[head:]))
+
+    def test_not_copied(self) -> None:
+        """A read without anything to be taken passes as the same object."""
+        data = MESSAGE + PING
+        self.assertIs(data, Rewriter().stream.feed(data))
+
+    def test_payload_passes(self) -> None:
+        """A frame with a payload is not taken, whatever its type says."""
+        rewriter = Rewriter()
+        self.assertEqual(TYPE_15_WITH_PAYLOAD, rewriter.feed(cut(TYPE_15_WITH_PAYLOAD, 5)))
+        self.assertEqual([], rewriter.taken)
+
+    def test_put(self) -> None:
+        """A frame of our own goes between two frames: at once, or behind the one that passes."""
+        stream = Rewriter().stream
+        self.assertEqual(b"<own>", stream.put(b"<own>"))
+        self.assertEqual(MESSAGE[:60], stream.feed(MESSAGE[:60]))
+        self.assertEqual(b"", stream.put(b"<1>"))
+        self.assertEqual(b"", stream.put(b"<2>"))
+        self.assertEqual(MESSAGE[60:] + b"<1><2>" + PING, stream.feed(MESSAGE[60:] + PING))
+
+    def test_put_before_what_is_held(self) -> None:
+        """What is held has not passed: a frame of our own goes before it."""
+        stream = Rewriter().stream
+        self.assertEqual(b"", stream.feed(CLOSE[:-1]))
+        self.assertEqual(b"<own>", stream.put(b"<own>"))
+        self.assertEqual(b"<closed>", stream.feed(CLOSE[-1:]))
+
+    def test_rest(self) -> None:
+        """A frame that is cut off can be had."""
+        stream = Rewriter().stream
+        stream.feed(PING + CLOSE[:-1])
+        self.assertEqual(CLOSE[:-1], stream.rest)
+
+    def test_refused(self) -> None:
+        """Sizes that contradict each other, frames over the limit and commands that are too large to hold."""
+        large = encode(pb.BaseCommand(type=pb.BaseCommand.CLOSE_PRODUCER).SerializeToString() + bytes(MOST_TAKEN))
+        for data in (b"HTTP/1.1 400 Bad Request", b"\x00\x00\x00\x08\x00\x00\x00\x08xxxx", large[:20]):
+            self.assertRaises(FrameError, Rewriter().stream.feed, data)
+
+    def test_limit(self) -> None:
+        """The limit may be set, and holds from the next frame on."""
+        stream = Rewriter().stream
+        stream.limit = len(MESSAGE)
+        self.assertEqual(MESSAGE, stream.feed(MESSAGE))
+        stream.limit -= 1
+        self.assertRaises(FrameError, stream.feed, MESSAGE)
+
+    @given(st.lists(st.sampled_from(FRAMES), max_size=8), st.lists(st.integers(1, 200), max_size=20))
+    def test_any_cut(self, frames: list[bytes], sizes: list[int]) -> None:
+        """However the stream is cut, the same passes."""
+        data, pieces, at = b"".join(frames), [], 0
+        for size in sizes:
+            pieces.append(data[at : at + size])
+            at += size
+        pieces.append(data[at:])
+        expected = b"".join(b"<closed>" if frame == CLOSE else frame for frame in frames)
+        self.assertEqual(expected, Rewriter().feed(pieces))
+
+    @given(st.lists(st.binary(max_size=40), max_size=10))
+    def test_any_bytes(self, pieces: list[bytes]) -> None:
+        """Whatever comes: bytes, or the one exception; what is held is bounded."""
+        rewriter = Rewriter()
+        try:
+            rewriter.feed(pieces)
+        except FrameError:
+            pass
+        self.assertLessEqual(len(rewriter.stream.rest), MOST_TAKEN)

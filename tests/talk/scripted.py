@@ -1,0 +1,77 @@
+"""Brokers that say what a test has written for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from google.protobuf.message import Message
+from twisted.internet.protocol import Protocol, ServerFactory
+
+from sniproxy.pulsar import commands_pb2 as pb
+from sniproxy.pulsar.commands import fields_of, read, write
+from sniproxy.pulsar.frames import FrameReader
+
+Answer = pb.CommandLookupTopicResponse
+Partitions = pb.CommandPartitionedTopicMetadataResponse
+#: What a broker says to a command: its type's name in the protocol, and its fields.
+Script = Callable[[str, Any], Iterable[Message | bytes]]
+
+
+class _Broker(Protocol):
+    def __init__(self, factory: Scripted) -> None:
+        self._factory = factory
+        self._reader = FrameReader()
+
+    def dataReceived(self, data: bytes) -> None:
+        assert self.transport is not None
+        for frame in self._reader.feed(data):
+            command = read(frame.command)
+            name, fields = pb.BaseCommand.Type.Name(command.type), fields_of(command)
+            self._factory.heard.append((name, fields))
+            for answer in self._factory.script(name, fields):
+                if answer == b"":
+                    self.transport.loseConnection()
+                else:
+                    self.transport.write(answer if isinstance(answer, bytes) else write(answer))
+
+
+class Scripted(ServerFactory):
+    """Brokers with a script; empty bytes in an answer end the connection. @ivar heard: all that was said to them."""
+
+    noisy = False
+
+    def __init__(self, script: Script) -> None:
+        self.script = script
+        self.heard: list[tuple[str, Any]] = []
+
+    def buildProtocol(self, addr: object) -> Protocol:
+        return _Broker(self)
+
+
+def connected(version: str = "scripted") -> pb.CommandConnected:
+    """The answer to CONNECT."""
+    return pb.CommandConnected(server_version=version, protocol_version=20, max_message_size=5 << 20)
+
+
+def polite(script: Script) -> Script:
+    """CONNECT is answered, and the question for partitions, which are none; the rest by the script."""
+
+    def both(name: str, fields: Any) -> Iterable[Message | bytes]:
+        if name == "CONNECT":
+            return [connected()]
+        if name == "PARTITIONED_METADATA":
+            return [Partitions(request_id=fields.request_id, response=Partitions.Success, partitions=0)]
+        return script(name, fields)
+
+    return both
+
+
+def lookup_answer(fields: Any, kind: Any, url: str = "", **more: Any) -> Answer:
+    """``Connect``, ``Redirect`` or ``Failed``, with a URL by its scheme."""
+    answer = Answer(request_id=fields.request_id, response=kind, **more)
+    if url.startswith("pulsar+ssl:"):
+        answer.brokerServiceUrlTls = url
+    elif url:
+        answer.brokerServiceUrl = url
+    return answer

@@ -1,0 +1,197 @@
+"""Tests for sniproxy.talk.brokers, with real sockets."""
+
+from __future__ import annotations
+
+import socket
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import trustme
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.protocol import ServerFactory
+from twisted.trial.unittest import TestCase
+
+from sniproxy.pem import client_certificate
+from sniproxy.serviceurl import SniProxy
+from sniproxy.talk.brokers import Access, Brokers, Link
+from sniproxy.talk.failures import Kind, TalkFailed
+from sniproxy.talk.logins import by_token
+from tests.proxies import Proxy
+from tests.talk.scripted import Scripted, connected, polite
+from tests.tlsservers import ServerTLS, listen, reactor, saying, trust, write_pem
+
+NAME = "broker-1.pulsar.test"
+
+
+def broker() -> Scripted:
+    """A broker that answers CONNECT."""
+    return Scripted(polite(lambda name, fields: []))
+
+
+class BrokersCase(TestCase):
+    """Has an authority, servers and clients."""
+
+    timeout = 20
+
+    def setUp(self) -> None:
+        self.authority = trustme.CA()
+        self.tls = ServerTLS(self.authority, NAME, "pulsar-vip.test")
+
+    def brokers(self, proxy: tuple[str, int] | None = None, tls: bool = True, **keys: Any) -> Brokers:
+        keys.setdefault("trust", trust(self.authority))
+        brokers = Brokers(reactor, Access(tls, SniProxy(*proxy) if proxy else None, **keys))
+        self.addCleanup(brokers.abort)
+        return brokers
+
+    def listen(self, factory: ServerFactory, tls: ServerTLS | None) -> tuple[str, int]:
+        return listen(self, factory, tls)
+
+    async def fails(self, link: Link, kind: Kind) -> TalkFailed:
+        """The failure of an attempt, which is of this kind, names a cure and leaves nothing open."""
+        try:
+            await link.open()
+        except TalkFailed as failure:
+            self.assertEqual(failure.kind, kind, str(failure))
+            self.assertTrue(failure.cure)
+            self.assertFalse(link.opened)
+            return failure
+        self.fail("the link was opened")
+        raise AssertionError
+
+
+class LinkTests(BrokersCase):
+    """Link: a way to one broker."""
+
+    async def test_proxied(self) -> None:
+        """By way of a proxy, a link knows what was dialled, who answered, and how long each part took."""
+        where = self.listen(broker(), self.tls)
+        proxy = Proxy(self, f'[[route]]\nserver_name = "{NAME}"\ntarget = "127.0.0.1:{where[1]}"\n')
+        brokers = self.brokers(("localhost", proxy.port))
+        link = brokers.link(NAME, 6651)
+        self.assertEqual((link.opened, link.over, link.certificate_names, link.address), (False, False, None, None))
+        session = await link.open()
+        self.assertEqual(session.server_version, "scripted")
+        self.assertEqual((link.server_version, link.address), ("scripted", f"127.0.0.1:{proxy.port}"))
+        self.assertEqual(link.certificate_names, (NAME, "pulsar-vip.test"))
+        for seconds in (link.connect_seconds, link.tls_seconds, link.login_seconds):
+            assert seconds is not None
+            self.assertGreaterEqual(seconds, 0)
+        self.assertIs(await link.open(), session)
+        self.assertIs(brokers.link(NAME, 6651), link)
+        await brokers.close()
+        self.assertEqual((await proxy.ended()).server_name, NAME)
+        self.assertIsNot(brokers.link(NAME, 6651), link)
+
+    async def test_direct(self) -> None:
+        """Without a proxy the broker itself is dialled, with TLS or without; the login goes into CONNECT."""
+        factory = broker()
+        host, port = self.listen(factory, ServerTLS(self.authority, "localhost"))
+        link = self.brokers(login=by_token("secret")).link("localhost", port)
+        await link.open()
+        self.assertEqual((link.target.server_name, link.address), ("localhost", f"{host}:{port}"))
+        host, port = self.listen(factory, None)
+        link = self.brokers(tls=False).link(host, port, "b2.test:6651")
+        await link.open()
+        self.assertEqual((link.certificate_names, link.tls_seconds, link.target.server_name), (None, None, None))
+        said = [(name, fields.auth_method_name, fields.proxy_to_broker_url) for name, fields in factory.heard]
+        self.assertEqual(said, [("CONNECT", "token", ""), ("CONNECT", "none", "b2.test:6651")])
+
+    async def test_client_certificate(self) -> None:
+        """A broker that wants a certificate gets it; without one, the failure says so."""
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        issued = self.authority.issue_cert("client.test")
+        file = write_pem(folder, "client.pem", *issued.cert_chain_pems, issued.private_key_pem)
+        where = self.listen(broker(), ServerTLS(self.authority, NAME, certified=True))
+        await self.brokers(where, certificate=client_certificate(file)).link(NAME, 6651).open()
+        failure = await self.fails(self.brokers(where).link(NAME, 6651), Kind.TLS_REFUSED)
+        self.assertIn("may want a client certificate", failure.cure)
+
+    async def test_cancelled(self) -> None:
+        """An attempt that is cancelled leaves no connection behind."""
+        where = self.listen(saying(ends=False), None)
+        attempt = Deferred.fromCoroutine(self.brokers(where).link(NAME, 6651).open())
+        attempt.cancel()
+        with self.assertRaises(CancelledError):
+            await attempt
+
+
+class FailureTests(BrokersCase):
+    """What can go wrong on the way, with the sockets that do it."""
+
+    async def test_no_route(self) -> None:
+        """A proxy without a route is told by its alert."""
+        proxy = Proxy(self, '[[route]]\nserver_name = "other.test"\ntarget = "127.0.0.1:1"\n')
+        failure = await self.fails(self.brokers(("127.0.0.1", proxy.port)).link(NAME, 6651), Kind.NO_ROUTE)
+        self.assertIn(f"add a route for {NAME}", failure.cure)
+        failure = await self.fails(self.brokers(("127.0.0.1", proxy.port)).link("10.0.0.7", 6651), Kind.NO_ROUTE)
+        self.assertIn("10.0.0.7 is an IP address", failure.cure)
+
+    async def test_broker_down(self) -> None:
+        """A broker that is down behind the proxy is a plain close."""
+        with socket.socket() as unused:
+            unused.bind(("127.0.0.1", 0))
+            target = f"127.0.0.1:{unused.getsockname()[1]}"
+            proxy = Proxy(self, f'[[route]]\nserver_name = "{NAME}"\ntarget = "{target}"\n')
+            failure = await self.fails(self.brokers(("127.0.0.1", proxy.port)).link(NAME, 6651), Kind.CLOSED)
+        self.assertIn("the broker behind the proxy is down", failure.cure)
+
+    async def test_nobody_there(self) -> None:
+        """A proxy that is not there, and one whose name nobody knows, are told apart."""
+        with socket.socket() as unused:
+            unused.bind(("127.0.0.1", 0))
+            link = self.brokers(unused.getsockname()).link(NAME, 6651)
+            self.assertIn("refused", (await self.fails(link, Kind.UNREACHABLE)).reason)
+        await self.fails(self.brokers(("nobody.invalid", 4443)).link(NAME, 6651), Kind.NAME_NOT_RESOLVED)
+
+    async def test_certificates(self) -> None:
+        """A certificate for another name, of another authority, or of the past: each is told by its kind."""
+        past = datetime.now(UTC) - timedelta(days=3)
+        where = self.listen(broker(), self.tls)
+        link = self.brokers(where).link("broker-2.pulsar.test", 6651)
+        failure = await self.fails(link, Kind.CERTIFICATE_NAME)
+        self.assertIn(f"not good for broker-2.pulsar.test, only for {NAME}, pulsar-vip.test", failure.reason)
+        self.assertEqual(link.certificate_names, (NAME, "pulsar-vip.test"))
+        link = self.brokers(where, trust=trust(trustme.CA())).link(NAME, 6651)
+        self.assertIn("its issuer: ", (await self.fails(link, Kind.CERTIFICATE_UNTRUSTED)).reason)
+        where = self.listen(broker(), ServerTLS(self.authority, NAME, not_after=past))
+        failure = await self.fails(self.brokers(where).link(NAME, 6651), Kind.CERTIFICATE_EXPIRED)
+        self.assertIn(f"to {past:%Y-%m-%d}", failure.reason)
+
+    async def test_bad_name(self) -> None:
+        """A name for which there can be no certificate is not even dialled."""
+        link = self.brokers(("127.0.0.1", 1)).link("bro_ker.test", 6651)
+        failure = None
+        try:
+            await link.open()
+        except TalkFailed as error:
+            failure = error
+        assert failure is not None
+        self.assertEqual((failure.kind, link.address), (Kind.CERTIFICATE_NAME, None))
+
+    async def test_plaintext_port(self) -> None:
+        """TLS against a port that speaks something else, and the other way round, are told as that."""
+        where = self.listen(saying(b"HTTP/1.1 400 Bad Request\r\n\r\n"), None)
+        await self.fails(self.brokers(where).link(NAME, 6651), Kind.TLS_MISMATCH)
+        # A plaintext broker takes a hello for a frame that is too large, and closes.
+        where = self.listen(Scripted(lambda name, fields: [b""]), None)
+        failure = await self.fails(self.brokers().link(*where), Kind.CLOSED)
+        self.assertIn("a plaintext one", failure.cure)
+        self.flushLoggedErrors()
+        where = self.listen(saying(bytes.fromhex("15030300020250") + b"\0"), None)
+        await self.fails(self.brokers(tls=False).link(*where), Kind.TLS_MISMATCH)
+        proxy = Proxy(self, '[[route]]\nserver_name = "other.test"\ntarget = "127.0.0.1:1"\n')
+        failure = await self.fails(self.brokers(tls=False).link("127.0.0.1", proxy.port), Kind.TLS_MISMATCH)
+        self.assertIn("pulsar+ssl://", failure.cure)
+
+    async def test_closed_later(self) -> None:
+        """A broker that closes after the handshake, or in the middle of the talk, is told with that stage."""
+        where = self.listen(Scripted(lambda name, fields: [b""]), self.tls)
+        failure = await self.fails(self.brokers(where).link(NAME, 6651), Kind.CLOSED)
+        self.assertIn("before CONNECTED", failure.reason)
+        where = self.listen(Scripted(lambda name, fields: [connected(), b""]), self.tls)
+        session = await self.brokers(where).link(NAME, 6651).open()
+        await session.gone
+        assert session.failed is not None
+        self.assertIn("closed without a word after CONNECTED", session.failed.reason)

@@ -1,0 +1,195 @@
+"""Tests for sniproxy.talk.lookups, with real sockets."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping
+from typing import Any
+
+import trustme
+from twisted.trial.unittest import TestCase
+
+from sniproxy.pulsar import commands_pb2 as pb
+from sniproxy.serviceurl import ServiceURL, SniProxy, parse_service_url
+from sniproxy.talk.brokers import Access, Brokers
+from sniproxy.talk.failures import Kind, TalkFailed
+from sniproxy.talk.lookups import Hop, Lookups
+from sniproxy.talk.redirects import Owner
+from tests.proxies import Proxy
+from tests.talk.scripted import Answer, Partitions, Script, Scripted, lookup_answer, polite
+from tests.tlsservers import ServerTLS, listen, reactor, trust
+
+TOPIC = "persistent://public/default/t"
+VIP = "pulsar-vip.test"
+B1, B2 = "broker-1.pulsar.test", "broker-2.pulsar.test"
+
+
+def url(name: str) -> str:
+    return f"pulsar+ssl://{name}:6651"
+
+
+def owner(name: str) -> Owner:
+    return Owner(url(name), name, 6651)
+
+
+class LookupsTests(TestCase):
+    """Lookups, by way of a real proxy, at brokers with scripts."""
+
+    timeout = 20
+
+    def setUp(self) -> None:
+        self.authority = trustme.CA()
+        self.heard: dict[str, Scripted] = {}
+        self.hops: list[Hop] = []
+
+    def lookups(self, scripts: Mapping[str, Script], service: str = url(VIP), **keys: Any) -> Lookups:
+        """Lookups by way of a proxy with a route for each name to its broker."""
+        routes = ""
+        for name, script in scripts.items():
+            factory = self.heard[name] = Scripted(polite(script))
+            _, port = listen(self, factory, ServerTLS(self.authority, name))
+            routes += f'[[route]]\nserver_name = "{name}"\ntarget = "127.0.0.1:{port}"\n'
+        self.proxy = Proxy(self, routes)
+        proxy = SniProxy("127.0.0.1", self.proxy.port)
+        self.brokers = Brokers(reactor, Access(True, proxy, trust(self.authority)))
+        self.addCleanup(self.brokers.abort)
+        return Lookups(self.brokers, parse_service_url(service), told=self.hops.append, **keys)
+
+    def steps(self) -> list[tuple[str, str, str | None, bool]]:
+        return [(hop.phase, hop.link.host, hop.answer, hop.fresh) for hop in self.hops]
+
+    async def fails(self, waiting: Any, kind: Kind) -> TalkFailed:
+        try:
+            await waiting
+        except TalkFailed as failure:
+            self.assertEqual(failure.kind, kind, str(failure))
+            self.assertIs(self.hops[-1].failure, failure)
+            return failure
+        self.fail("it did not fail")
+        raise AssertionError
+
+    async def test_both_phases(self) -> None:
+        """Partitions, owner and connect phase are hops of their own; one connection serves a broker's questions."""
+        found = self.lookups(
+            {VIP: lambda name, fields: [lookup_answer(fields, Answer.Connect, url(B1))], B1: lambda name, fields: []}
+        )
+        self.assertEqual(await found.partitions(TOPIC), 0)
+        self.assertEqual(await found.owner(TOPIC), owner(B1))
+        link = await found.connect(TOPIC, owner(B1))
+        self.assertTrue(link.opened)
+        self.assertEqual(
+            self.steps(),
+            [
+                ("metadata", VIP, "partitions", True),
+                ("lookup", VIP, "owner", False),
+                ("connect", B1, "connected", True),
+            ],
+        )
+        self.assertEqual((self.hops[0].partitions, self.hops[1].url, self.hops[2].url), (0, url(B1), None))
+        await self.brokers.close()
+        ended = [(await self.proxy.ended(number)).server_name for number in range(2)]
+        self.assertEqual(sorted(str(name) for name in ended), [B1, VIP])
+
+    async def test_redirects(self) -> None:
+        """Each redirect is followed to its broker by a server name of its own, with the answer's authority."""
+        asked: list[tuple[str, bool, str]] = []
+
+        def at(name: str, kind: Any, to: str, authoritative: bool) -> Script:
+            def script(_: str, fields: Any) -> list[Answer]:
+                asked.append((name, fields.authoritative, fields.advertised_listener_name))
+                return [lookup_answer(fields, kind, url(to), authoritative=authoritative)]
+
+            return script
+
+        found = self.lookups(
+            {
+                VIP: at(VIP, Answer.Redirect, B1, False),
+                B1: at(B1, Answer.Redirect, B2, True),
+                B2: at(B2, Answer.Connect, B2, True),
+            },
+            listener="external",
+        )
+        self.assertEqual(await found.owner(TOPIC), owner(B2))
+        self.assertEqual(asked, [(VIP, False, "external"), (B1, False, "external"), (B2, True, "external")])
+        self.assertEqual([(hop.answer, hop.url) for hop in self.hops],
+            [("redirect", url(B1)), ("redirect", url(B2)), ("owner", url(B2))])  # fmt: skip
+        await self.brokers.close()
+        names = {(await self.proxy.ended(number)).server_name for number in range(3)}
+        self.assertEqual(names, {VIP, B1, B2})
+
+    async def test_circle(self) -> None:
+        """Brokers that redirect to each other are left."""
+        found = self.lookups(
+            {
+                VIP: lambda name, fields: [lookup_answer(fields, Answer.Redirect, url(B1))],
+                B1: lambda name, fields: [lookup_answer(fields, Answer.Redirect, url(VIP))],
+            }
+        )
+        await self.fails(found.owner(TOPIC), Kind.REDIRECTS)
+
+    async def test_failures(self) -> None:
+        """A broker's refusals, of either question, are the last hop's failure."""
+        found = self.lookups(
+            {VIP: lambda name, fields: [lookup_answer(fields, Answer.Failed, error=pb.ServiceNotReady, message="no")]}
+        )
+        failure = await self.fails(found.owner(TOPIC), Kind.NOT_READY)
+        self.assertEqual(failure.reason, f"{VIP}:6651 to the lookup: ServiceNotReady: no")
+
+    async def test_no_partitions(self) -> None:
+        """So is a question for partitions that fails."""
+        found = self.lookups({VIP: lambda name, fields: []})
+
+        def script(name: str, fields: Any) -> Any:
+            if name != "PARTITIONED_METADATA":
+                return polite(lambda *_: [])(name, fields)
+            failed = Partitions(request_id=fields.request_id, response=Partitions.Failed)
+            failed.error, failed.message = pb.TopicNotFound, "no such topic"
+            return [failed]
+
+        self.heard[VIP].script = script
+        failure = await self.fails(found.partitions(TOPIC), Kind.NOT_FOUND)
+        self.assertIn("to the question for partitions: TopicNotFound: no such topic", failure.reason)
+
+    async def test_no_route_to_owner(self) -> None:
+        """An owner that the proxy does not know fails the connect phase."""
+        found = self.lookups({VIP: lambda name, fields: [lookup_answer(fields, Answer.Connect, url(B1))]})
+        failure = await self.fails(found.connect(TOPIC, await found.owner(TOPIC)), Kind.NO_ROUTE)
+        self.assertIn(B1, failure.cure)
+
+    async def test_several_hosts(self) -> None:
+        """Of several hosts in the service URL, the next one is asked where one cannot be connected to."""
+        found = self.lookups(
+            {VIP: lambda name, fields: [lookup_answer(fields, Answer.Connect, url(B1))]},
+            f"pulsar+ssl://nowhere.test,{VIP}",
+        )
+        self.assertEqual(await found.owner(TOPIC), owner(B1))
+        self.assertEqual([hop.failure is None for hop in self.hops], [False, True])
+
+    async def test_answer_counts(self) -> None:
+        """A failure that is an answer is not asked for again."""
+        found = self.lookups(
+            {VIP: lambda name, fields: [lookup_answer(fields, Answer.Failed, error=pb.AuthorizationError)]},
+            f"pulsar+ssl://{VIP},nowhere.test",
+        )
+        await self.fails(found.owner(TOPIC), Kind.AUTHORIZATION)
+        self.assertEqual(len(self.hops), 1)
+
+    async def test_through_service_url(self) -> None:
+        """An owner behind a Pulsar Proxy is connected to at the service URL, by its name in CONNECT."""
+        found = self.lookups(
+            {VIP: lambda name, fields: [lookup_answer(fields, Answer.Connect, url(B1), proxy_through_service_url=True)]}
+        )
+        link = await found.connect(TOPIC, await found.owner(TOPIC))
+        self.assertEqual(link.host, VIP)
+        connects = [fields.proxy_to_broker_url for name, fields in self.heard[VIP].heard if name == "CONNECT"]
+        self.assertEqual(connects, ["", f"{B1}:6651"])
+
+    async def test_nobody(self) -> None:
+        """Without anybody to ask, the last host's failure counts."""
+        with socket.socket() as unused:
+            unused.bind(("127.0.0.1", 0))
+            address: tuple[str, int] = unused.getsockname()
+            brokers = Brokers(reactor, Access(tls=False))
+            found = Lookups(brokers, ServiceURL(False, (address, address)), told=self.hops.append)
+            await self.fails(found.partitions(TOPIC), Kind.UNREACHABLE)
+        self.assertEqual(len(self.hops), 2)

@@ -1,0 +1,152 @@
+"""Tests for sniproxy.talk.messages, with real sockets."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import Any
+
+from twisted.trial.unittest import TestCase
+
+from sniproxy.demo.cluster import StandInCluster
+from sniproxy.pulsar import commands_pb2 as pb
+from sniproxy.pulsar.commands import write
+from sniproxy.pulsar.frames import encode_section
+from sniproxy.talk.brokers import Access, Brokers
+from sniproxy.talk.failures import Kind, TalkFailed
+from sniproxy.talk.messages import produce, subscribe
+from sniproxy.talk.session import Session
+from tests.talk.scripted import Script, Scripted, polite
+from tests.tlsservers import listen, reactor
+
+TOPIC = "persistent://public/default/t"
+
+
+class MessagesCase(TestCase):
+    """Has sessions."""
+
+    timeout = 20
+
+    async def session(self, host: str, port: int, **keys: Any) -> Session:
+        brokers = Brokers(reactor, Access(tls=False, **keys))
+        self.addCleanup(brokers.abort)
+        return await brokers.link(host, port).open()
+
+    async def fails(self, waiting: Awaitable[Any], kind: Kind) -> TalkFailed:
+        try:
+            await waiting
+        except TalkFailed as failure:
+            self.assertEqual(failure.kind, kind, str(failure))
+            return failure
+        self.fail("it did not fail")
+        raise AssertionError
+
+
+class StandInTests(MessagesCase):
+    """Producers and consumers at a stand-in broker."""
+
+    async def test_there_and_back(self) -> None:
+        """What is sent is read in order, from the beginning or from now on; what is acknowledged is not read again."""
+        cluster = StandInCluster(reactor, names=["b1.test"], tls=False)
+        cluster.start()
+        self.addCleanup(cluster.stop)
+        session = await self.session(*cluster.addresses["b1.test"], patience=5)
+        producer = await produce(session, TOPIC)
+        sent = [await producer.send(payload) for payload in (b"one", b"two")]
+        consumer = await subscribe(session, TOPIC, "s", earliest=True)
+        late = await subscribe(session, TOPIC, "late")
+        got = [await consumer.receive(), await consumer.receive()]
+        self.assertEqual(got, sent)
+        self.assertNotIn("one", repr(got))
+        sent.append(await producer.send(b"three"))
+        self.assertEqual(await late.receive(), sent[2])
+        for message in got:
+            consumer.acknowledge(message)
+        await consumer.close()
+        again = await subscribe(session, TOPIC, "s")
+        self.assertEqual(await again.receive(), sent[2])
+        await self.fails(subscribe(session, TOPIC, "s"), Kind.REFUSED)
+        await again.unsubscribe()
+        anew = await subscribe(session, TOPIC, "s", earliest=True)
+        self.assertEqual(await anew.receive(), sent[0])
+        await producer.close()
+
+
+class ScriptedTests(MessagesCase):
+    """What brokers do otherwise."""
+
+    async def at(self, script: Script, **keys: Any) -> tuple[Session, Scripted]:
+        factory = Scripted(polite(script))
+        return await self.session(*listen(self, factory, None), **keys), factory
+
+    @staticmethod
+    def accepted(name: str, fields: Any) -> Any:
+        if name == "PRODUCER":
+            return [pb.CommandProducerSuccess(request_id=fields.request_id, producer_name="p")]
+        if name == "SUBSCRIBE":
+            return [pb.CommandSuccess(request_id=fields.request_id)]
+        return None
+
+    async def test_send_refused(self) -> None:
+        """A message that is refused, and a topic that moves away, are told."""
+
+        def script(name: str, fields: Any) -> Any:
+            if fields.producer_id and name == "SEND" and fields.sequence_id == 0:
+                failed = pb.CommandSendError(producer_id=fields.producer_id, sequence_id=0)
+                failed.error, failed.message = pb.ProducerBlockedQuotaExceededError, "full"
+                return [failed]
+            if name == "SEND":
+                return [pb.CommandCloseProducer(producer_id=fields.producer_id, request_id=1)]
+            return self.accepted(name, fields)
+
+        session, _ = await self.at(script)
+        producer = await produce(session, TOPIC)
+        self.assertIn("full", (await self.fails(producer.send(b"x"), Kind.REFUSED)).reason)
+        self.assertIn("has closed the producer", (await self.fails(producer.send(b"x"), Kind.CLOSED)).reason)
+
+    async def test_receive(self) -> None:
+        """A consumer that is closed, and messages that this client cannot read, are told; never wrong bytes."""
+        plain = pb.MessageMetadata(producer_name="p", sequence_id=1, publish_time=1)
+        batch = pb.MessageMetadata(producer_name="p", sequence_id=1, publish_time=1, num_messages_in_batch=1)
+        compressed = pb.MessageMetadata.FromString(plain.SerializeToString() + bytes([8 << 3, 1]))
+        uncompressed = pb.MessageMetadata.FromString(plain.SerializeToString() + bytes([8 << 3, 0]))
+        sections = [
+            encode_section(uncompressed.SerializeToString(), b"good"),
+            encode_section(batch.SerializeToString(), b"bad"),
+            encode_section(compressed.SerializeToString(), b"bad"),
+            b"\xff\xff\xff\xff",
+            encode_section(b"\xff", b"bad"),
+        ]
+        pending = list(sections)
+
+        def script(name: str, fields: Any) -> Any:
+            if name == "FLOW":
+                if not pending:
+                    return [pb.CommandCloseConsumer(consumer_id=fields.consumer_id, request_id=1)]
+                where = pb.MessageIdData(ledgerId=1, entryId=2)
+                return [write(pb.CommandMessage(consumer_id=fields.consumer_id, message_id=where), pending.pop(0))]
+            return self.accepted(name, fields)
+
+        session, _ = await self.at(script)
+        consumer = await subscribe(session, TOPIC, "s")
+        self.assertEqual((await consumer.receive()).payload, b"good")
+        for _ in sections[1:]:
+            await self.fails(consumer.receive(), Kind.NOT_PULSAR)
+        self.assertIn("has closed the consumer", (await self.fails(consumer.receive(), Kind.CLOSED)).reason)
+
+    async def test_one_permit(self) -> None:
+        """A wait in vain leaves its permit with the broker, and the next one needs none."""
+
+        def script(name: str, fields: Any) -> Any:
+            if name == "UNSUBSCRIBE":
+                return [pb.CommandSuccess(request_id=fields.request_id)]
+            return self.accepted(name, fields) or []
+
+        session, factory = await self.at(script)
+        consumer = await subscribe(session, TOPIC, "s")
+        patience, session.patience = session.patience, 0.01
+        for _ in range(2):
+            await self.fails(consumer.receive(), Kind.TIMEOUT)
+        session.patience = patience
+        await consumer.unsubscribe()
+        flows = [name for name, _ in factory.heard if name == "FLOW"]
+        self.assertEqual(flows, ["FLOW"])

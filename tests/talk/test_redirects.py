@@ -1,0 +1,99 @@
+"""Tests for sniproxy.talk.redirects."""
+
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from sniproxy.pulsar import commands_pb2 as pb
+from sniproxy.talk.failures import Kind, TalkFailed
+from sniproxy.talk.redirects import Owner, Question, Redirects, Response, refusal
+
+
+def said(kind: Any, url: str | None = None, tls: str | None = None, **more: Any) -> Response:
+    return Response(request_id=1, response=kind, brokerServiceUrl=url, brokerServiceUrlTls=tls, **more)
+
+
+class RedirectsTests(SynchronousTestCase):
+    """Redirects: one lookup's way."""
+
+    def setUp(self) -> None:
+        self.way = Redirects("vip.test", 6651, tls=True)
+
+    def fails(self, answer: Response, kind: Kind, way: Redirects | None = None) -> str:
+        failure = self.assertRaises(TalkFailed, (way or self.way).answered, answer)
+        self.assertEqual(failure.kind, kind)
+        self.assertTrue(failure.cure)
+        return str(failure.reason)
+
+    def test_owner(self) -> None:
+        """Connect names the owner."""
+        self.assertEqual(self.way.question, Question("vip.test", 6651, False))
+        answer = said(Response.Connect, "pulsar://b1.test:6650", "pulsar+ssl://b1.test:6651", authoritative=True)
+        self.assertEqual(self.way.answered(answer), Owner("pulsar+ssl://b1.test:6651", "b1.test", 6651))
+        plain = Redirects("vip.test", 6650, tls=False)
+        self.assertEqual(plain.answered(answer), Owner("pulsar://b1.test:6650", "b1.test", 6650))
+
+    def test_through_service_url(self) -> None:
+        """An owner that is reached through the service URL is marked."""
+        answer = said(Response.Connect, tls="pulsar+ssl://b1.test:1", proxy_through_service_url=True)
+        owner = self.way.answered(answer)
+        assert owner is not None
+        self.assertEqual((owner.through_service_url, str(owner)), (True, "b1.test:1"))
+
+    def test_redirects(self) -> None:
+        """Redirect names whom to ask next, and how; back to a broker that is asked with more authority is no circle."""
+        steps = (("b2.test", False), ("b1.test", False), ("b2.test", True))
+        for number, (host, authoritative) in enumerate(steps, 1):
+            url = f"pulsar+ssl://{host}:6651"
+            self.assertIsNone(self.way.answered(said(Response.Redirect, tls=url, authoritative=authoritative)))
+            self.assertEqual(self.way.question, Question(host, 6651, authoritative))
+            self.assertEqual(self.way.asked, number)
+
+    def test_circle(self) -> None:
+        """The same question a second time is a circle."""
+        for host in ("b1.test", "b2.test"):
+            self.way.answered(said(Response.Redirect, tls=f"pulsar+ssl://{host}"))
+        reason = self.fails(said(Response.Redirect, tls="pulsar+ssl://B1.test:6651"), Kind.REDIRECTS)
+        self.assertEqual(reason, "b2.test:6651 redirects to b1.test:6651, which has been asked already")
+
+    def test_limit(self) -> None:
+        """Twenty redirects are followed, not one more."""
+        for number in range(20):
+            self.way.answered(said(Response.Redirect, tls=f"pulsar+ssl://b{number}.test"))
+        self.assertIn("more than 20", self.fails(said(Response.Redirect, tls="pulsar+ssl://c.test"), Kind.REDIRECTS))
+
+    def test_no_url(self) -> None:
+        """An answer without a URL of the right scheme, or with one that is none, leads nowhere."""
+        reason = self.fails(said(Response.Connect, "pulsar://b1.test:6650"), Kind.NO_TLS_URL)
+        self.assertEqual(reason, "the answer of vip.test:6651 has no pulsar+ssl:// URL, only pulsar://b1.test:6650")
+        self.fails(said(Response.Connect), Kind.NO_TLS_URL)
+        self.fails(said(Response.Redirect, tls="pulsar://b1.test:6650"), Kind.NO_TLS_URL)
+        self.assertTrue(self.fails(said(Response.Connect, tls="\x1b[2J"), Kind.NO_TLS_URL).isprintable())
+        plain = Redirects("vip.test", 6650, tls=False)
+        self.fails(said(Response.Connect, tls="pulsar+ssl://b1.test:6651"), Kind.NO_TLS_URL, plain)
+
+    def test_failed(self) -> None:
+        """Failed, and a response that this release does not know, are failures."""
+        answer = said(Response.Failed, error=pb.ServiceNotReady, message="unloading\x00")
+        self.assertIn("ServiceNotReady: unloading\\x00", self.fails(answer, Kind.NOT_READY))
+        failure = self.assertRaises(TalkFailed, self.way.answered, Response(request_id=1))
+        self.assertEqual(failure.kind, Kind.REFUSED)
+
+
+class RefusalTests(SynchronousTestCase):
+    """refusal: a broker's errors by kind."""
+
+    def test_kinds(self) -> None:
+        """The code decides; a thing that is not there is known by the text, where the code says less."""
+        for error, message, kind in (
+            ("AuthenticationError", "Failed to authenticate", Kind.AUTHENTICATION),
+            ("AuthorizationError", "namespace does not exist", Kind.AUTHORIZATION),
+            ("TopicNotFound", None, Kind.NOT_FOUND),
+            ("MetadataError", "Policies not found for a/b namespace", Kind.NOT_FOUND),
+            ("MetadataError", "unloading", Kind.NOT_READY),
+            ("UnknownError", "", Kind.REFUSED),
+            (None, None, Kind.REFUSED),
+        ):
+            failure = refusal(error, message, "b1.test to LookupTopic")
+            self.assertEqual(failure.kind, kind, (error, message))
+            self.assertTrue(failure.reason.startswith("b1.test to LookupTopic: "))

@@ -1,0 +1,223 @@
+"""Tests for sniproxy.talk.session."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from typing import Any
+
+from google.protobuf.message import Message
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from sniproxy.pulsar import commands_pb2 as pb
+from sniproxy.pulsar.commands import read, write
+from sniproxy.pulsar.frames import FrameReader, encode_section
+from sniproxy.talk.failures import Kind, Stage, TalkFailed
+from sniproxy.talk.logins import NOBODY
+from sniproxy.talk.session import MOST_HELD, Session
+from tests.talk.scripted import connected
+
+METADATA = pb.CommandPartitionedTopicMetadata
+ANSWER = pb.CommandPartitionedTopicMetadataResponse
+ABOUT_ALL = 2**64 - 1
+
+
+def explain(error: BaseException, stage: Stage) -> TalkFailed:
+    return TalkFailed(Kind.CLOSED, f"{error} {stage.value}")
+
+
+class SessionTests(SynchronousTestCase):
+    """Session, on a transport that keeps what is written."""
+
+    def setUp(self, tls: bool = False) -> None:
+        self.clock = Clock()
+        self.transport = StringTransport()
+        self.session = Session(self.clock, "b1.test", 30, explain, tls)
+        self.session.makeConnection(self.transport)
+
+    def start(self, coroutine: Coroutine[Any, Any, Any]) -> Deferred[Any]:
+        return Deferred.fromCoroutine(coroutine)
+
+    def ask(self) -> Deferred[Any]:
+        return self.start(self.session.ask(METADATA(topic="t")))
+
+    def hear(self, *commands: Message, section: bytes = b"") -> None:
+        for command in commands:
+            self.session.dataReceived(write(command, section))
+
+    def said(self) -> list[pb.BaseCommand]:
+        """What the session has sent since the last time."""
+        frames = FrameReader().feed(self.transport.value())
+        self.transport.clear()
+        return [read(frame.command) for frame in frames]
+
+    def failure(self, waiting: Deferred[Any]) -> TalkFailed:
+        failed: Any = self.failureResultOf(waiting, TalkFailed).value
+        assert isinstance(failed, TalkFailed)
+        return failed
+
+    def test_log_in(self) -> None:
+        """CONNECT is sent; CONNECTED says who the broker is, and how large frames may be."""
+        logged_in = self.start(self.session.log_in(NOBODY.connect()))
+        self.assertEqual([command.type for command in self.said()], [pb.BaseCommand.CONNECT])
+        self.assertNoResult(logged_in)
+        answer = connected("v1")
+        answer.max_message_size = 100
+        self.hear(answer)
+        self.assertEqual(self.successResultOf(logged_in).server_version, "v1")
+        self.assertEqual((self.session.server_version, self.session.stage), ("v1", Stage.TALK))
+        waiting = self.ask()
+        self.session.dataReceived(bytes.fromhex("00010000 00000008"))
+        self.assertEqual(self.failure(waiting).kind, Kind.NOT_PULSAR)
+
+    def test_requests(self) -> None:
+        """Answers are told apart by their request ids, whatever their order and pieces."""
+        first, second = self.ask(), self.ask()
+        numbers = [command.partitionMetadata.request_id for command in self.said()]
+        self.assertEqual(len(set(numbers)), 2)
+        data = b"".join(write(ANSWER(request_id=number, partitions=number)) for number in reversed(numbers))
+        for at in range(len(data)):
+            self.session.dataReceived(data[at : at + 1])
+        results = [self.successResultOf(waiting).partitions for waiting in (first, second)]
+        self.assertEqual(results, numbers)
+
+    def test_refused(self) -> None:
+        """An ERROR is for the request that it names; without one it ends the session for all."""
+        first, second = self.ask(), self.ask()
+        self.hear(pb.CommandError(request_id=1, error=pb.TopicNotFound, message="no"))
+        failure = self.failure(first)
+        self.assertEqual(failure.kind, Kind.NOT_FOUND)
+        self.assertEqual(failure.reason, "b1.test to PartitionedTopicMetadata: TopicNotFound: no")
+        self.assertNoResult(second)
+        self.hear(pb.CommandError(request_id=ABOUT_ALL, error=pb.AuthenticationError, message="who?"))
+        self.assertEqual(self.failure(second).kind, Kind.AUTHENTICATION)
+        self.assertEqual(self.failure(self.ask()).kind, Kind.AUTHENTICATION)
+        self.assertTrue(self.transport.disconnected)
+
+    def test_ping(self) -> None:
+        """A PING is answered; PONG and what nobody has asked for pass."""
+        self.hear(pb.CommandPing(), pb.CommandPong(), ANSWER(request_id=9), connected())
+        self.assertEqual([command.type for command in self.said()], [pb.BaseCommand.PONG])
+        self.session.check()
+
+    def test_deadline(self) -> None:
+        """An answer that does not come in time is a failure of that request alone; coming late it is dropped."""
+        waiting = self.ask()
+        self.clock.advance(29)
+        later = self.ask()
+        self.assertNoResult(waiting)
+        self.clock.advance(1)
+        failure = self.failure(waiting)
+        self.assertEqual(failure.kind, Kind.TIMEOUT)
+        self.assertEqual(failure.reason, "b1.test: no answer to PartitionedTopicMetadata within 30 s")
+        self.hear(ANSWER(request_id=1), ANSWER(request_id=2))
+        self.successResultOf(later)
+
+    def test_cancelled(self) -> None:
+        """Who waits may be cancelled."""
+        waiting = self.ask()
+        waiting.cancel()
+        self.failureResultOf(waiting, CancelledError)
+        self.hear(ANSWER(request_id=1))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_handshake(self) -> None:
+        """TLS is waited for, with the same deadline; a plain session needs no wait."""
+        self.successResultOf(self.start(self.session.secured()))
+        self.setUp(tls=True)
+        waiting = self.start(self.session.secured())
+        self.assertNoResult(waiting)
+        self.session.handshakeCompleted()
+        self.successResultOf(waiting)
+        self.successResultOf(self.start(self.session.secured()))
+        self.setUp(tls=True)
+        waiting = self.start(self.session.secured())
+        self.clock.advance(30)
+        self.assertIn("no end of the TLS handshake within 30 s", self.failure(waiting).reason)
+
+    def test_lost(self) -> None:
+        """The end of the connection ends all waits, with the stage it was in."""
+        for tls, stage in ((True, "in the TLS handshake"), (False, "before CONNECTED")):
+            self.setUp(tls=tls)
+            waiting = [
+                self.start(self.session.secured()),
+                self.ask(),
+                self.start(self.session.log_in(NOBODY.connect())),
+            ]
+            self.session.connectionLost(Failure(ConnectionResetError("reset")))
+            for one in waiting[0 if tls else 1 :]:
+                self.assertEqual(self.failure(one).reason, f"reset {stage}")
+            self.assertEqual(self.failure(self.ask()).reason, f"reset {stage}")
+            self.successResultOf(self.session.gone)
+
+    def test_not_pulsar(self) -> None:
+        """What is no Pulsar ends the session; TLS in the answer is told by name, and so is sniproxy's own word."""
+        for data, kind, reason in (
+            (b"HTTP/1.1 400 Bad Request\r\n", Kind.NOT_PULSAR, "over the limit"),
+            (bytes.fromhex("00000006 00000002 ffff"), Kind.NOT_PULSAR, "no protobuf"),
+            (bytes.fromhex("15030300020250") + b"\x00", Kind.TLS_MISMATCH, "the answer is TLS"),
+            (
+                write(pb.CommandError(request_id=ABOUT_ALL, error=pb.NotAllowedError, message="this port speaks TLS")),
+                Kind.TLS_MISMATCH,
+                "this port speaks TLS",
+            ),
+        ):
+            self.setUp()
+            waiting = self.start(self.session.log_in(NOBODY.connect()))
+            self.session.dataReceived(data)
+            failure = self.failure(waiting)
+            self.assertEqual(failure.kind, kind)
+            self.assertIn(reason, failure.reason)
+            self.session.dataReceived(data)
+
+    def test_challenge(self) -> None:
+        """More steps of authentication than this client knows are a failure."""
+        waiting = self.start(self.session.log_in(NOBODY.connect()))
+        self.hear(pb.CommandAuthChallenge())
+        self.assertEqual(self.failure(waiting).kind, Kind.AUTHENTICATION)
+
+    def test_channels(self) -> None:
+        """What a broker says to a producer or consumer waits in order for it, sections too; the rest is dropped."""
+        where = pb.MessageIdData(ledgerId=1, entryId=2)
+        section = encode_section(b"", b"hello")
+        channel = self.session.channel("consumer", 1)
+        self.hear(pb.CommandMessage(consumer_id=2, message_id=where), section=section)
+        self.hear(pb.CommandMessage(consumer_id=1, message_id=where), section=section)
+        self.hear(pb.CommandCloseConsumer(consumer_id=1, request_id=1))
+        command, held = self.successResultOf(self.start(channel.take()))
+        self.assertEqual((command.message.consumer_id, held), (1, section))
+        self.assertEqual(self.successResultOf(self.start(channel.take()))[0].type, pb.BaseCommand.CLOSE_CONSUMER)
+        waiting = self.start(channel.take())
+        self.assertNoResult(waiting)
+        self.hear(pb.CommandMessage(consumer_id=1, message_id=where), section=section)
+        self.successResultOf(waiting)
+        self.session.connectionLost(Failure(ConnectionResetError("reset")))
+        self.assertEqual(self.failure(self.start(channel.take())).kind, Kind.CLOSED)
+
+    def test_flood(self) -> None:
+        """A broker that sends without end to somebody who does not listen is left."""
+        self.session.channel("consumer", 1)
+        message = pb.CommandMessage(consumer_id=1, message_id=pb.MessageIdData(ledgerId=1, entryId=2))
+        for _ in range(MOST_HELD):
+            self.hear(message, section=b"\0\0\0\0")
+        self.session.check()
+        self.hear(message, section=b"\0\0\0\0")
+        self.assertRaises(TalkFailed, self.session.check)
+
+    def test_close(self) -> None:
+        """Closed in order, it has ended when the peer says so, or is cut off after its patience."""
+        for answers in (True, False):
+            self.setUp()
+            gone = self.session.close()
+            self.assertTrue(self.transport.disconnecting)
+            self.assertNoResult(gone)
+            if answers:
+                self.session.connectionLost(Failure(ConnectionResetError()))
+                self.successResultOf(gone)
+                self.assertEqual(self.clock.getDelayedCalls(), [])
+            else:
+                self.clock.advance(30)
+                self.assertTrue(self.transport.disconnected)

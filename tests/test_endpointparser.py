@@ -1,0 +1,51 @@
+"""Tests for sniproxy.endpointparser."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+from twisted.internet.interfaces import IStreamClientEndpointStringParserWithReactor
+from twisted.plugin import IPlugin, getPlugins
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from sniproxy.endpointparser import LazyEndpointParser
+
+
+def parts(reactor: Any, host: str, port: str = "1") -> Any:
+    """A factory that gives what it gets."""
+    if host == "bad":
+        raise TypeError("its own")
+    return (reactor, host, port)
+
+
+class LazyEndpointParserTests(SynchronousTestCase):
+    """LazyEndpointParser."""
+
+    def setUp(self) -> None:
+        self.parser = LazyEndpointParser("test", "tests.test_endpointparser.parts")
+        self.reactor: Any = object()
+
+    def test_parts(self) -> None:
+        """The factory gets the reactor and the parts; parts that do not fit are a ValueError, its own errors pass."""
+        verifyObject(IStreamClientEndpointStringParserWithReactor, self.parser)
+        verifyObject(IPlugin, self.parser)
+        self.assertEqual(self.parser.parseStreamClient(self.reactor, "a", port="2"), (self.reactor, "a", "2"))
+        for args, keys in ((("a", "1", "2"), {}), (("a",), {"host": "b"}), ((), {})):
+            error = self.assertRaises(ValueError, self.parser.parseStreamClient, self.reactor, *args, **keys)
+            self.assertIn("test: ", str(error))
+        self.assertRaises(TypeError, self.parser.parseStreamClient, self.reactor, "bad")
+
+    def test_installed(self) -> None:
+        """Twisted finds ours, and that imports neither a reactor nor what TLS needs."""
+        prefixes = [parser.prefix for parser in getPlugins(IStreamClientEndpointStringParserWithReactor)]
+        self.assertIn("sniproxy", prefixes)
+        program = (
+            "import sys, twisted.plugins.sniproxy_plugins\n"
+            "bad = {'twisted.internet.reactor', 'sniproxy.client', 'OpenSSL', 'service_identity'}\n"
+            "print(sorted(bad & set(sys.modules)))"
+        )
+        ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+        self.assertEqual(ran.stdout, "[]\n", ran.stderr)

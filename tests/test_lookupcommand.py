@@ -1,0 +1,219 @@
+"""Tests for sniproxy.lookupcommand."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import trustme
+from twisted.internet.utils import getProcessOutputAndValue
+from twisted.trial.unittest import TestCase
+
+from sniproxy.demo.cluster import StandInCluster
+from sniproxy.lookupcommand import look_up, read
+from sniproxy.lookupoptions import add_lookup
+from sniproxy.pem import BadPem
+from sniproxy.serviceurl import BadServiceURL, SniProxy
+from sniproxy.talk.failures import Kind
+from sniproxy.talk.logins import CERTIFICATE, NOBODY, BadToken
+from sniproxy.talk.topics import BadTopic
+from tests.proxies import Proxy
+from tests.talk.scripted import Answer, Partitions, Scripted, connected, lookup_answer
+from tests.tlsservers import ServerTLS, listen, reactor, write_pem
+
+TOPIC = "persistent://public/default/my-topic"
+VIP = "pulsar-vip.test"
+B1, B2 = "broker-1.pulsar.test", "broker-2.pulsar.test"
+
+
+class LookupCase(TestCase):
+    """Has a folder, and parses options."""
+
+    timeout = 60
+
+    def setUp(self) -> None:
+        self.folder = Path(self.mktemp())
+        self.folder.mkdir()
+        self.authority = trustme.CA()
+        self.ca = write_pem(self.folder, "ca.pem", self.authority.cert_pem)
+
+    def options(self, *arguments: str) -> argparse.Namespace:
+        top = argparse.ArgumentParser()
+        add_lookup(top.add_subparsers())
+        return top.parse_args(["lookup", *arguments])
+
+
+class ReadTests(LookupCase):
+    """read: what the options mean."""
+
+    def read(self, *arguments: str) -> Any:
+        return read(self.options("my-topic", "--service-url", f"pulsar+ssl://{VIP}", *arguments))
+
+    def test_all(self) -> None:
+        """Each option comes where it belongs."""
+        issued = self.authority.issue_cert("client.test")
+        certificate = write_pem(self.folder, "client.pem", *issued.cert_chain_pems)
+        key = write_pem(self.folder, "client.key", issued.private_key_pem)
+        proxy = ("--proxy-service-url", "pulsar+ssl://proxy.test:4443", "--proxy-protocol", "SNI")
+        files = ("--trust", str(self.ca), "--certificate", str(certificate), "--key", str(key))
+        topic, settings, access = self.read(*proxy, *files, "--timeout", "3")
+        self.assertEqual((topic, settings.proxy), (TOPIC, SniProxy("proxy.test", 4443)))
+        self.assertEqual((access.proxy, access.tls, access.patience), (settings.proxy, True, 3.0))
+        self.assertIsNotNone(access.trust)
+        self.assertIsNotNone(access.certificate)
+        self.assertEqual(access.login, CERTIFICATE)
+        access = self.read()[2]
+        self.assertEqual((access.proxy, access.trust, access.certificate, access.login), (None, None, None, NOBODY))
+
+    def test_token(self) -> None:
+        """A token comes from a file or from the environment, and is in no text of what holds it."""
+        file = self.folder / "token"
+        file.write_text("geheim\n")
+        self.patch(os, "environ", {**os.environ, "THE_TOKEN": "geheim"})
+        for source in (str(file), "env:THE_TOKEN"):
+            access = self.read("--token", source)[2]
+            self.assertEqual((access.login.method, access.login.data), ("token", b"geheim"))
+            self.assertNotIn("geheim", repr(access))
+
+    def test_refused(self) -> None:
+        """What cannot be used is refused with the option's name, and a token that was given itself is not shown."""
+        empty = self.folder / "empty"
+        empty.touch()
+        for arguments, kind, reason in (
+            (("--proxy-protocol", "SNI"), BadServiceURL, "without proxy_service_url"),
+            (("--trust", "/absent"), BadPem, "--trust '/absent'"),
+            (("--certificate", "/absent"), BadPem, "--certificate '/absent'"),
+            (("--key", "/absent"), BadPem, "--key without --certificate"),
+            (("--token", "geheim"), BadToken, "--token: cannot be read: No such file"),
+            (("--token", "geheim\0"), BadToken, "--token: cannot be read: no path"),
+            (("--token", "env:geheim"), BadToken, "no such environment variable"),
+            (("--token", str(empty)), BadToken, "--token: the token is empty"),
+        ):
+            error = self.assertRaises(kind, self.read, *arguments)
+            self.assertIn(reason, str(error))
+            self.assertNotIn("geheim", str(error))
+        self.assertRaises(BadTopic, read, self.options("a/b", "--service-url", "pulsar://a"))
+
+
+class LookUpTests(LookupCase):
+    """look_up, by way of a real proxy."""
+
+    def proxy(self, routes: dict[str, tuple[str, int]]) -> Proxy:
+        text = "".join(
+            f'[[route]]\nserver_name = "{name}"\ntarget = "{host}:{port}"\n' for name, (host, port) in routes.items()
+        )
+        return Proxy(self, text)
+
+    def stand_in(self) -> StandInCluster:
+        cluster = StandInCluster(reactor, names=(B1, B2))
+        cluster.start()
+        self.addCleanup(cluster.stop)
+        self.ca.write_bytes(cluster.authority_pem)
+        return cluster
+
+    def settings(self, proxy: Proxy, *more: str) -> list[str]:
+        url = f"pulsar+ssl://127.0.0.1:{proxy.port}"
+        common = ["--proxy-service-url", url, "--proxy-protocol", "SNI", "--trust", str(self.ca)]
+        return ["my-topic", "--service-url", f"pulsar+ssl://{VIP}", *common, *more]
+
+    async def run_it(self, proxy: Proxy, *more: str) -> int:
+        self.out, self.error = StringIO(), StringIO()
+        options = self.options(*self.settings(proxy, *more))
+        return await look_up(reactor, *read(options), options.listener, options.json, self.out, self.error)
+
+    async def test_good(self) -> None:
+        """Hops, owner and certificates are shown; each connection is in the proxy's log as a good one."""
+        cluster = self.stand_in()
+        proxy = self.proxy({VIP: cluster.addresses[B1], **cluster.addresses})
+        self.assertEqual(await self.run_it(proxy), 0, self.error.getvalue())
+        lines = self.out.getvalue().splitlines()
+        self.assertEqual((lines[0], lines[-1]), (TOPIC, f"{TOPIC}  pulsar+ssl://{B2}:6651"))
+        self.assertEqual([line.split()[0] for line in lines if line.startswith("  ") and line[2] != " "],
+            ["metadata", "lookup", "connect"])  # fmt: skip
+        self.assertEqual(self.error.getvalue(), "")
+        ended = [await proxy.ended(number) for number in range(2)]
+        self.assertEqual({record.server_name for record in ended}, {VIP, B2})
+        self.assertEqual({str(record.result) for record in ended}, {"ok"})
+
+    async def test_owner_without_route(self) -> None:
+        """An owner that the proxy does not know is found and told as a failure; the exit status is its kind."""
+        cluster = self.stand_in()
+        self.assertEqual(await self.run_it(self.proxy({VIP: cluster.addresses[B1]}), "--json"), int(Kind.NO_ROUTE))
+        document = json.loads(self.out.getvalue())
+        self.assertEqual(document["owners"][0]["url"], f"pulsar+ssl://{B2}:6651")
+        self.assertEqual(document["failure"]["kind"], "no_route")
+        self.assertIn(f"add a route for {B2}", self.error.getvalue())
+
+    async def partitioned(self, *more: str) -> tuple[int, Scripted]:
+        """Look up a topic of four partitions, two on each broker; broker 2 is down, and the third lookup fails."""
+        said = 0
+
+        def script(name: str, fields: Any) -> Any:
+            nonlocal said
+            if name == "CONNECT":
+                return [connected()]
+            if name == "PARTITIONED_METADATA":
+                return [Partitions(request_id=fields.request_id, response=Partitions.Success, partitions=4)]
+            said += 1
+            if said == 3:
+                return [lookup_answer(fields, Answer.Failed, message="not now")]
+            return [lookup_answer(fields, Answer.Connect, f"pulsar+ssl://{(B1, B2)[said % 2]}:6651")]
+
+        broker = Scripted(script)
+        where = listen(self, broker, ServerTLS(self.authority, B1, VIP))
+        proxy = self.proxy({VIP: where, B1: where})
+        return await self.run_it(proxy, *more), broker
+
+    async def test_partitions(self) -> None:
+        """Each partition is looked up, whatever happens to the others; each owner is connected to once."""
+        status, broker = await self.partitioned()
+        self.assertEqual(status, int(Kind.NO_ROUTE))
+        self.assertEqual(
+            [line.removeprefix(f"{TOPIC}-partition-") for line in self.out.getvalue().splitlines()[-4:]],
+            [
+                f"0  pulsar+ssl://{B2}:6651  FAILED (no_route)",
+                f"1  pulsar+ssl://{B1}:6651",
+                "2  -  FAILED (refused)",
+                f"3  pulsar+ssl://{B1}:6651",
+            ],
+        )
+        self.assertEqual([name for name, _ in broker.heard].count("CONNECT"), 2)
+        self.assertEqual(len(self.error.getvalue().splitlines()), 2)
+
+    async def test_gone(self) -> None:
+        """A broker that has gone in the middle is not asked for each partition again."""
+
+        def script(name: str, fields: Any) -> Any:
+            if name == "PARTITIONED_METADATA":
+                return [Partitions(request_id=fields.request_id, response=Partitions.Success, partitions=100)]
+            return [connected()] if name == "CONNECT" else [b""]
+
+        where = listen(self, Scripted(script), ServerTLS(self.authority, VIP))
+        self.assertEqual(await self.run_it(self.proxy({VIP: where})), int(Kind.CLOSED))
+        self.assertEqual(len(self.error.getvalue().splitlines()), 1)
+
+    async def test_program(self) -> None:
+        """The program itself: a good lookup, a failure's status, wrong usage; a token is never printed."""
+        cluster = self.stand_in()
+        proxy = self.proxy({VIP: cluster.addresses[B1], **cluster.addresses})
+        token = self.folder / "token"
+        token.write_text("geheim")
+        program = Path(sys.executable).with_name("sniproxyctl")
+        for more, status, reason in (
+            (("--json",), 0, ""),
+            (("--token", str(token)), 0, ""),
+            (("--service-url", "pulsar+ssl://nobody.test"), int(Kind.NO_ROUTE), "add a route for nobody.test"),
+            (("--proxy-protocol", "x"), 2, "is not known; there is SNI"),
+            (("--token", "geheim"), 2, "never the token itself"),
+        ):
+            arguments = ["lookup", *self.settings(proxy, *more)]
+            out, error, code = await getProcessOutputAndValue(str(program), arguments, env=os.environ)
+            self.assertEqual(code, status, error.decode())
+            self.assertIn(reason, error.decode())
+            self.assertNotIn(b"geheim", out + error)
+            self.assertNotIn(b"Traceback", error)

@@ -1,0 +1,66 @@
+"""Tests for sniproxy.lookupoptions."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from io import StringIO
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from sniproxy.lookupoptions import add_lookup
+from sniproxy.talk.failures import Kind
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser()
+    add_lookup(top.add_subparsers())
+    return top
+
+
+class LookupOptionsTests(SynchronousTestCase):
+    """add_lookup: the command line."""
+
+    def parse(self, *arguments: str) -> Any:
+        return parser().parse_args(["lookup", *arguments])
+
+    def test_defaults(self) -> None:
+        """A topic and a service URL are all that is needed."""
+        options = self.parse("t", "--service-url", "u")
+        self.assertEqual((options.topic, options.service_url, options.timeout), ("t", "u", 10.0))
+        for name in ("proxy_service_url", "proxy_protocol", "trust", "certificate", "key", "token"):
+            self.assertIsNone(getattr(options, name))
+        self.assertEqual((options.listener, options.json), ("", False))
+
+    def test_refused(self) -> None:
+        """No service URL, and no number of seconds, are wrong usage; --token takes no abbreviation."""
+        said = StringIO()
+        self.patch(sys, "stderr", said)
+        for arguments in (
+            ["t"],
+            ["t", "--service-url", "u", "--timeout", "0"],
+            ["t", "--service-url", "u", "--timeout", "nan"],
+            ["t", "--service-url", "u", "--timeout", "x"],
+            ["t", "--service-url", "u", "--tok", "x"],
+        ):
+            self.assertEqual(self.assertRaises(SystemExit, self.parse, *arguments).code, 2, arguments)
+        self.assertIn("'x' is no number of seconds", said.getvalue())
+
+    def test_statuses(self) -> None:
+        """The help names the exit status of each kind of failure."""
+        said = StringIO()
+        self.patch(sys, "stdout", said)
+        self.assertRaises(SystemExit, self.parse, "--help")
+        for kind in Kind:
+            self.assertIn(f"  {int(kind)}  {kind.name.lower()}\n", said.getvalue())
+
+    def test_light(self) -> None:
+        """The other commands load neither Twisted's reactor nor TLS for it."""
+        program = (
+            "import sys, sniproxy.ctl\nbad = {'twisted.internet.reactor', 'OpenSSL', 'sniproxy.lookupcommand'}\n"
+            "print(sorted(bad & set(sys.modules)))"
+        )
+        ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+        self.assertEqual(ran.stdout, "[]\n", ran.stderr)

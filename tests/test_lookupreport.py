@@ -1,0 +1,146 @@
+"""Tests for sniproxy.lookupreport. What goes with real connections is tested with sniproxy.lookupcommand."""
+
+from __future__ import annotations
+
+import json
+from io import StringIO
+from typing import Any, cast
+
+import attrs
+from twisted.trial.unittest import SynchronousTestCase
+
+from sniproxy.lookupreport import Outcome, covered, hop_lines, write_end, write_json
+from sniproxy.serviceurl import pip60
+from sniproxy.talk.brokers import Link
+from sniproxy.talk.explaining import Target
+from sniproxy.talk.failures import Kind, TalkFailed
+from sniproxy.talk.lookups import Hop
+
+TOPIC = "persistent://public/default/t"
+SETTINGS = pip60("pulsar+ssl://vip.test", "pulsar+ssl://proxy.test:4443", "SNI")
+FAILURE = TalkFailed(Kind.NO_ROUTE, "refused", "add a route")
+
+
+@attrs.define
+class Known:
+    """What is known of a link."""
+
+    host: str = "b1.test"
+    address: str | None = "127.0.0.1:4443"
+    certificate_names: tuple[str, ...] | None = ("b1.test", "vip.test")
+    server_version: str | None = "v1"
+    connect_seconds: float | None = 0.001
+    tls_seconds: float | None = 0.002
+    login_seconds: float | None = None
+
+    @property
+    def target(self) -> Target:
+        return Target(self.host, "proxy.test:4443", True, True)
+
+
+def hop(phase: str = "lookup", known: Known | None = None, **more: Any) -> Hop:
+    fresh = more.pop("fresh", True)
+    return Hop(TOPIC, phase, cast(Link, known or Known()), fresh, 0.0123, **more)
+
+
+class LineTests(SynchronousTestCase):
+    """hop_lines: a hop for people."""
+
+    def test_answers(self) -> None:
+        """Each answer has its words; the certificate stands with the first hop of a connection."""
+        for more, said in (
+            ({"phase": "metadata", "answer": "partitions", "partitions": 0}, "not partitioned"),
+            ({"phase": "metadata", "answer": "partitions", "partitions": 3}, "3 partitions"),
+            ({"answer": "redirect", "url": "u"}, "redirect to u"),
+            ({"answer": "owner", "url": "u"}, "owner is u"),
+            ({"phase": "connect", "answer": "connected"}, "connected, v1"),
+            ({"failure": FAILURE}, "FAILED (no_route)"),
+        ):
+            first, second = hop_lines(hop(**more))
+            self.assertIn(f"SNI b1.test, dialled 127.0.0.1:4443: {said}, 12 ms", first)
+            self.assertEqual(second.strip(), "certificate: b1.test, vip.test")
+            self.assertEqual(len(hop_lines(hop(fresh=False, **more))), 1)
+
+    def test_unknown(self) -> None:
+        """What was not reached shows what was dialled; an address has no SNI."""
+        (line,) = hop_lines(hop(known=Known("10.0.0.7", None, None), failure=FAILURE))
+        self.assertIn("no SNI (10.0.0.7), dialled proxy.test:4443: FAILED", line)
+        self.assertIn("certificate: no names", hop_lines(hop(known=Known(certificate_names=()), failure=FAILURE))[1])
+
+
+class OutcomeTests(SynchronousTestCase):
+    """Outcome, and how it is written."""
+
+    def test_warnings(self) -> None:
+        """A name without a dot, and a certificate without the service name, are warned of once; failures are not."""
+        outcome = Outcome(TOPIC, SETTINGS)
+        self.assertEqual(outcome.warnings(), [])
+        outcome.hops = [
+            hop(answer="connected"),
+            hop(known=Known("b2.test", certificate_names=("b2.test",)), failure=FAILURE),
+        ]
+        self.assertEqual(outcome.warnings(), [])
+        outcome.hops += [hop(known=Known("b2", certificate_names=("b2",)), answer="connected")] * 2
+        dotless, lacks = outcome.warnings()
+        self.assertTrue(dotless.startswith("b2: Java clients send no server name"))
+        self.assertTrue(lacks.startswith("b2: its certificate lacks the service name vip.test"))
+
+    def test_covered(self) -> None:
+        """A star in a certificate stands for one label, the leftmost."""
+        for host, name, good in (
+            ("a.test", "A.test", True),
+            ("a.b.test", "*.b.test", True),
+            ("a.b.test", "*.test", False),
+            ("b.test", "*.b.test", False),
+            ("a", "*.", False),
+            ("a", "*", False),
+        ):
+            self.assertEqual(covered(host, [name]), good, (host, name))
+
+    def test_end(self) -> None:
+        """The owners stand at the end, what failed with its kind."""
+        outcome = Outcome(TOPIC, SETTINGS, 3)
+        outcome.owners = {"t-0": "u0", "t-1": "u1", "t-10": None}
+        outcome.failures = {"t-1": FAILURE, "t-10": TalkFailed(Kind.NOT_READY, "no")}
+        out = StringIO()
+        write_end(outcome, out)
+        self.assertEqual(
+            out.getvalue().splitlines(), ["t-0   u0", "t-1   u1  FAILED (no_route)", "t-10  -  FAILED (not_ready)"]
+        )
+        self.assertIs(outcome.failure, FAILURE)
+
+    def test_json(self) -> None:
+        """Names and nulls of the JSON form."""
+        outcome = Outcome(TOPIC, SETTINGS, 0, [hop(answer="owner", url="u"), hop(failure=FAILURE)], {TOPIC: "u"})
+        outcome.failures = {TOPIC: FAILURE}
+        out = StringIO()
+        write_json(outcome, out)
+        document = json.loads(out.getvalue())
+        failure = {"kind": "no_route", "status": 12, "reason": "refused", "cure": "add a route"}
+        self.assertEqual(document["failure"], failure)
+        self.assertEqual(document["owners"], [{"topic": TOPIC, "url": "u", "failure": failure}])
+        self.assertEqual((document["topic"], document["proxy"]), (TOPIC, "proxy.test:4443"))
+        self.assertEqual((document["service_url"], document["partitions"]), ("pulsar+ssl://vip.test:6651", 0))
+        first, second = document["hops"]
+        self.assertEqual(
+            first,
+            {
+                "topic": TOPIC,
+                "phase": "lookup",
+                "host": "b1.test",
+                "server_name": "b1.test",
+                "address": "127.0.0.1:4443",
+                "certificate_names": ["b1.test", "vip.test"],
+                "broker_version": "v1",
+                "new_connection": True,
+                "connect_s": 0.001,
+                "tls_s": 0.002,
+                "login_s": None,
+                "total_s": 0.0123,
+                "answer": "owner",
+                "partitions": None,
+                "url": "u",
+                "failure": None,
+            },
+        )
+        self.assertEqual((second["answer"], second["failure"]), (None, failure))

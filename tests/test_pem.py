@@ -1,0 +1,95 @@
+"""Tests for sniproxy.pem."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import trustme
+from cryptography import x509
+from twisted.trial.unittest import SynchronousTestCase
+
+from sniproxy.pem import BadPem, client_certificate, names, trust_root
+from tests.tlsservers import write_pem
+
+
+class PemCase(SynchronousTestCase):
+    """Has a folder."""
+
+    def setUp(self) -> None:
+        self.folder = Path(self.mktemp())
+        self.folder.mkdir()
+        self.authority = trustme.CA()
+
+    def nothing(self) -> Path:
+        file = self.folder / "empty.pem"
+        file.write_bytes(b"nothing\n")
+        return file
+
+
+class TrustRootTests(PemCase):
+    """trust_root: PEM files and folders of them. Whom it trusts is tested with sniproxy.client."""
+
+    def test_refused(self) -> None:
+        """A file or folder without a certificate, or that cannot be read, is refused with its name."""
+        broken = self.folder / "broken.pem"
+        broken.write_bytes(b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+        folder = self.folder / "folder"
+        folder.mkdir()
+        (folder / "ca.crt").write_bytes(self.authority.cert_pem.bytes())
+        for path, reason in (
+            (self.nothing(), "no PEM certificate in it"),
+            (self.folder / "absent.pem", "No such file or directory"),
+            (broken, "cannot be read; copy"),
+            (folder, "no *.pem file with a certificate"),
+        ):
+            error = self.assertRaises(BadPem, trust_root, path, "--trust")
+            self.assertIn(f"--trust {str(path)!r}: ", str(error))
+            self.assertIn(reason, str(error))
+
+
+class ClientCertificateTests(PemCase):
+    """client_certificate: a certificate, its chain and its key."""
+
+    def test_one_file(self) -> None:
+        """All in one file, whatever comes first; or the key in another."""
+        chained = self.authority.create_child_ca()
+        issued = chained.issue_cert("client.test", common_name="me")
+        chain = issued.cert_chain_pems
+        key = write_pem(self.folder, "key.pem", issued.private_key_pem)
+        for file, key_file in (
+            (write_pem(self.folder, "a.pem", *chain, issued.private_key_pem), None),
+            (write_pem(self.folder, "b.pem", issued.private_key_pem, *chain), None),
+            (write_pem(self.folder, "c.pem", *chain), key),
+        ):
+            read = client_certificate(file, key_file)
+            self.assertEqual(read.own.getSubject().commonName, b"me")
+            self.assertEqual(len(read.chain), 1)
+            self.assertNotIn("PRIVATE", repr(read))
+
+    def test_refused(self) -> None:
+        """A missing certificate or key, and one that is another's, are refused with the file's name."""
+        issued = self.authority.issue_cert("client.test")
+        only = write_pem(self.folder, "only.pem", *issued.cert_chain_pems)
+        foreign = write_pem(self.folder, "foreign.pem", self.authority.issue_cert("other.test").private_key_pem)
+        for file, key, reason in (
+            (self.nothing(), None, f"certificate {str(self.nothing())!r}: no PEM certificate"),
+            (only, None, f"certificate {str(only)!r}: no key in it that fits"),
+            (only, self.nothing(), f"key {str(self.nothing())!r}: no key in it that fits"),
+            (only, foreign, f"key {str(foreign)!r}: no key in it that fits"),
+            (only, self.folder / "absent", "No such file or directory"),
+        ):
+            self.assertIn(reason, str(self.assertRaises(BadPem, client_certificate, file, key)))
+
+
+class NamesTests(PemCase):
+    """names: what a certificate is good for."""
+
+    def test_names(self) -> None:
+        """Host names, wildcards and addresses, and none of an authority's."""
+
+        def of(blob: trustme.Blob) -> tuple[str, ...]:
+            return names(x509.load_pem_x509_certificate(blob.bytes()))
+
+        issued = self.authority.issue_cert("a.test", "*.b.test", "127.0.0.1", "::1")
+        self.assertEqual(of(issued.cert_chain_pems[0]), ("a.test", "*.b.test", "127.0.0.1", "::1"))
+        self.assertEqual(of(self.authority.cert_pem), ())

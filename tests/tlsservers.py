@@ -1,0 +1,118 @@
+"""TLS servers on loopback, with certificates by trustme, for the tests of TLS clients."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any, cast
+
+import trustme
+from OpenSSL import SSL
+from twisted.internet import reactor as global_reactor
+from twisted.internet import ssl
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IHandshakeListener, ITCPTransport
+from twisted.internet.protocol import Factory, Protocol, ServerFactory, connectionDone
+from twisted.internet.ssl import ContextFactory
+from twisted.python.failure import Failure
+from twisted.trial.unittest import TestCase
+from zope.interface import implementer
+
+reactor: Any = global_reactor
+
+
+class ServerTLS(ContextFactory):
+    """A server's side: its certificate, and whether clients must show one that this authority vouches for."""
+
+    def __init__(
+        self, authority: trustme.CA, *names: str, certified: bool = False, not_after: datetime | None = None
+    ) -> None:
+        self._context = SSL.Context(SSL.TLS_SERVER_METHOD)
+        issued = authority.issue_cert(*names, not_after=not_after)
+        issued.configure_cert(self._context)
+        if certified:
+            authority.configure_trust(self._context)
+            self._context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, lambda *_: bool(_[-1]))
+
+    def getContext(self) -> SSL.Context:
+        return self._context
+
+
+def listen(case: TestCase, factory: ServerFactory, tls: ContextFactory | None) -> tuple[str, int]:
+    """Listen on loopback until the test has ended; return where."""
+    if tls is None:
+        port = reactor.listenTCP(0, factory, interface="127.0.0.1")
+    else:
+        port = reactor.listenSSL(0, factory, tls, interface="127.0.0.1")
+    case.addCleanup(port.stopListening)
+    return ("127.0.0.1", port.getHost().port)
+
+
+class Saying(Protocol):
+    """Says something as soon as somebody is there, then ends, or waits for the end."""
+
+    def __init__(self, words: bytes = b"", ends: bool = True) -> None:
+        self.words = words
+        self.ends = ends
+
+    def connectionMade(self) -> None:
+        assert self.transport is not None
+        if self.words:
+            self.transport.write(self.words)
+        if self.ends:
+            self.transport.loseConnection()
+
+
+def saying(words: bytes = b"", ends: bool = True) -> ServerFactory:
+    """Servers that say something."""
+    factory = ServerFactory()
+    factory.noisy = False
+    factory.buildProtocol = lambda addr: Saying(words, ends)  # type: ignore[method-assign]
+    return factory
+
+
+@implementer(IHandshakeListener)
+class Guest(Protocol):
+    """A client that tells when TLS stands, and how the connection has ended."""
+
+    def __init__(self) -> None:
+        self.greeted: Deferred[None] = Deferred()
+        self.lost: Deferred[None] = Deferred()
+        self.reason: BaseException | None = None
+        self.heard = b""
+
+    def handshakeCompleted(self) -> None:
+        self.greeted.callback(None)
+
+    def dataReceived(self, data: bytes) -> None:
+        self.heard += data
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.reason = reason.value
+        self.lost.callback(None)
+
+    async def end(self) -> BaseException | None:
+        """Why the connection has ended, when it has."""
+        await self.lost
+        return self.reason
+
+    def leave(self) -> None:
+        """End the connection, if it has not ended."""
+        if self.reason is None:
+            cast(ITCPTransport, self.transport).abortConnection()
+
+
+GUESTS = Factory.forProtocol(Guest)
+GUESTS.noisy = False
+
+
+def trust(authority: trustme.CA) -> Any:
+    """Trust this authority alone."""
+    return ssl.trustRootFromCertificates([ssl.Certificate.loadPEM(authority.cert_pem.bytes())])
+
+
+def write_pem(folder: Path, name: str, *blobs: trustme.Blob) -> Path:
+    """A file of these."""
+    file = folder / name
+    file.write_bytes(b"".join(blob.bytes() for blob in blobs))
+    return file
