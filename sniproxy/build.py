@@ -13,6 +13,7 @@ from twisted.internet.interfaces import IStreamServerEndpoint
 
 from sniproxy.bridge.spans import LiveSpan, make_trust
 from sniproxy.check import warnings
+from sniproxy.files import CannotRead
 from sniproxy.listening import Wanted
 from sniproxy.resolving import Resolvers
 from sniproxy.routing.choice import LiveRoute, Routing
@@ -22,7 +23,7 @@ from sniproxy.settings import Bridge, Configuration, Listener, Route, Terminatio
 from sniproxy.terminating import Shown, Terminator
 from sniproxy.tls.contexts import BrokerTLS
 from sniproxy.tls.pem import Certified, certificates, certified
-from sniproxy.tls.reloading import CannotRead, Reloaded, read
+from sniproxy.tls.reloading import Reloaded, read
 
 T = TypeVar("T")
 

@@ -21,6 +21,7 @@ PURE = (
     "sniproxy.asking.breaker",
     "sniproxy.asking.memory",
     "sniproxy.asking.outcomes",
+    "sniproxy.resolvers.namefile",
     "sniproxy.names",
     "sniproxy.policy",
     "sniproxy.policycheck",
@@ -172,7 +173,7 @@ class RoomTests(SynchronousTestCase):
 
     def test_resolvers(self) -> None:
         """Resolvers import the interfaces, pure modules, each other, and Twisted: what a third party's can import."""
-        self.only(self.room("sniproxy.resolvers"), ("sniproxy.resolvers", *PURE))
+        self.only(self.room("sniproxy.resolvers"), ("sniproxy.resolvers", "sniproxy.files", *PURE))
 
     def test_asking(self) -> None:
         """What stands around every resolver knows the words for plugins, no plugin; the top alone knows it."""
@@ -195,7 +196,7 @@ class RoomTests(SynchronousTestCase):
     def test_tls(self) -> None:
         """What TLS is made of knows no sockets; two of its modules are pure."""
         pure = ("sniproxy.names", "sniproxy.text")
-        self.only(self.room("sniproxy.tls"), ("sniproxy.tls", *pure))
+        self.only(self.room("sniproxy.tls"), ("sniproxy.tls", "sniproxy.files", *pure))
         for name in ("sniproxy.tls.pem", "sniproxy.tls.choice"):
             foreign = {other.partition(".")[0] for other in IMPORTS[name]} - set(sys.stdlib_module_names)
             self.assertLessEqual(foreign, {"attrs", "cryptography", "sniproxy"})
