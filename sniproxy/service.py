@@ -167,6 +167,7 @@ class ProxyService(Service):
         return (
             stopped.addCallback(lambda _: drained)
             .addCallback(lambda _: self._closer.settled())
+            .addCallback(lambda _: self._built.resolvers.stop())
             .addCallback(self._stopped)
         )
 
@@ -198,7 +199,7 @@ class ProxyService(Service):
             change_listeners = self._listeners.prepare(built.listeners, undo)
             undo.pop_all()
         self._built = built
-        built.resolvers.settled()
+        built.resolvers.settle()
         change_side()
         change_listeners(partial(self._accepting, house, built))
         addresses = self.addresses
@@ -305,6 +306,7 @@ class ProxyService(Service):
             self._built.warnings,
             self.reloads,
             self._drains.status(),
+            self._built.resolvers.status(),
         )
 
     def live(self) -> list[Life]:

@@ -182,7 +182,13 @@ class SideRooms:
         return change
 
     def _metrics(self) -> Metrics:
-        return Metrics(self._status.live, lambda: self.lost, reloads=lambda: self._status.status().reloads)
+        status = self._status
+        return Metrics(
+            status.live,
+            lambda: self.lost,
+            reloads=lambda: status.status().reloads,
+            resolvers=lambda: status.status().resolvers,
+        )
 
     def _open_site(self, site: AdminSite, admin: Admin | None) -> None:
         if self._site is None:
