@@ -13,8 +13,10 @@ from twisted.internet.interfaces import IStreamServerEndpoint
 
 from sniproxy.bridge.spans import LiveSpan, make_trust
 from sniproxy.check import warnings
-from sniproxy.interfaces import BadOption, ServerNameResolver
+from sniproxy.health import Health
+from sniproxy.interfaces import BadOption, ServerNameResolver, Target
 from sniproxy.listening import Wanted
+from sniproxy.policycheck import written_targets
 from sniproxy.resolvers import make_resolver
 from sniproxy.routing.choice import LiveRoute, Routing
 from sniproxy.routing.table import RouteTable
@@ -37,6 +39,7 @@ class Built:
 
     @ivar terminators: by the name of a listener that ends TLS. @ivar spans: by the name of a bridge.
     @ivar admin: None: there is no admin endpoint.
+    @ivar written: the targets that are looked after from the start, with their brokers' names.
     @ivar warnings: what the operator should look at.
     """
 
@@ -47,6 +50,7 @@ class Built:
     spans: Mapping[str, tuple[Bridge, LiveSpan]]
     admin: IStreamServerEndpoint | None
     resolvers: Resolvers
+    written: Sequence[tuple[Target, str | None]]
     warnings: Sequence[str]
 
 
@@ -73,6 +77,7 @@ def build(configuration: Configuration, reactor: Any, before: Built | None = Non
         build_spans(configuration, reactor.seconds, {} if before is None else before.spans),
         build_endpoint(configuration, "admin.endpoint", admin.endpoint.text, reactor) if admin else None,
         resolvers,
+        list(written_targets(configuration)) if configuration.health != Health() else [],
         list(warnings(configuration)),
     )
 
@@ -205,7 +210,8 @@ def build_routing(configuration: Configuration, reactor: Any, resolvers: Resolve
     made = resolvers or Resolvers(reactor)
 
     def live(route: Route) -> LiveRoute:
-        return LiveRoute(route.server_name, route.listener, made.resolver(route.resolver, configuration.filename))
+        resolver = made.resolver(route.resolver, configuration.filename)
+        return LiveRoute(route.server_name, route.listener, resolver, route.least)
 
     def goal(route: Route | None) -> LiveRoute | None:
         return None if route is None else live(route)

@@ -182,7 +182,12 @@ class SideRooms:
         return change
 
     def _metrics(self) -> Metrics:
-        return Metrics(self._status.live, lambda: self.lost, reloads=lambda: self._status.status().reloads)
+        return Metrics(
+            self._status.live,
+            lambda: self.lost,
+            reloads=lambda: self._status.status().reloads,
+            targets=lambda: self._status.status().targets,
+        )
 
     def _open_site(self, site: AdminSite, admin: Admin | None) -> None:
         if self._site is None:

@@ -24,6 +24,7 @@ PURE = (
     "sniproxy.wire",
     "sniproxy.routing",
     "sniproxy.endpoints",
+    "sniproxy.health",
     "sniproxy.config",
     "sniproxy.settings",
     "sniproxy.schema",

@@ -97,6 +97,21 @@ class DrainStatus:
 
 
 @attrs.frozen
+class TargetStatus:
+    """A target that is looked after.
+
+    @ivar state: ``up``, ``down`` by the checks, or ``ejected`` for a time after connections failed.
+    @ivar connections: how many dial it, or have it.
+    @ivar why: why the last check or connection failed; empty: it did not.
+    """
+
+    target: str
+    state: str
+    connections: int
+    why: str
+
+
+@attrs.frozen
 class Status:
     """The state of the proxy. Times are seconds since 1970.
 
@@ -104,7 +119,7 @@ class Status:
     @ivar configuration: the file in force, or where else it came from. @ivar since: when it came into force.
     @ivar access_log_lost: lines of the access log that could not be written.
     @ivar warnings: what the operator should look at, a sentence each. @ivar reloads: how reloads went.
-    @ivar drains: what is being drained.
+    @ivar drains: what is being drained. @ivar targets: those that are looked after.
     """
 
     ready: bool
@@ -116,6 +131,7 @@ class Status:
     warnings: Sequence[str] = ()
     reloads: Reloads = attrs.field(factory=Reloads)
     drains: Sequence[DrainStatus] = ()
+    targets: Sequence[TargetStatus] = ()
 
 
 class StatusSource(Protocol):
