@@ -119,6 +119,9 @@ def lines(document: dict[str, Any]) -> Iterator[str]:
     newest = "" if shown == document["live"] else f" of the newest {shown}"
     for target, count in by_target.most_common():
         yield f"  {count:>6}{newest}  {printable(target)}"
+    for one in document["targets"]:
+        why = f": {bounded(one['why'])}" if one["why"] else ""
+        yield f"target {printable(one['target'])}: {one['state']}, {counted(one['connections'], 'connection')}{why}"
     for one in document["drains"]:
         yield f"draining {_goal(one)} at {one['rate']:g} a second: {one['closed']} closed, {one['left']} left"
     for warning in document["warnings"]:

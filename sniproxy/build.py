@@ -14,7 +14,10 @@ from twisted.internet.interfaces import IStreamServerEndpoint
 from sniproxy.bridge.spans import LiveSpan, make_trust
 from sniproxy.check import warnings
 from sniproxy.files import CannotRead
+from sniproxy.health import Health
+from sniproxy.interfaces import Target
 from sniproxy.listening import Wanted
+from sniproxy.policycheck import written_targets
 from sniproxy.resolving import Resolvers
 from sniproxy.routing.choice import LiveRoute, Routing
 from sniproxy.routing.table import RouteTable
@@ -37,6 +40,7 @@ class Built:
 
     @ivar terminators: by the name of a listener that ends TLS. @ivar spans: by the name of a bridge.
     @ivar admin: None: there is no admin endpoint.
+    @ivar written: the targets that are looked after from the start, with their brokers' names.
     @ivar warnings: what the operator should look at.
     """
 
@@ -47,6 +51,7 @@ class Built:
     spans: Mapping[str, tuple[Bridge, LiveSpan]]
     admin: IStreamServerEndpoint | None
     resolvers: Resolvers
+    written: Sequence[tuple[Target, str | None]]
     warnings: Sequence[str]
 
 
@@ -73,6 +78,7 @@ def build(configuration: Configuration, reactor: Any, before: Built | None = Non
         build_spans(configuration, reactor.seconds, {} if before is None else before.spans),
         build_endpoint(configuration, "admin.endpoint", admin.endpoint.text, reactor) if admin else None,
         resolvers,
+        list(written_targets(configuration)) if configuration.health != Health() else [],
         list(warnings(configuration)),
     )
 
@@ -172,7 +178,8 @@ def build_routing(configuration: Configuration, reactor: Any, resolvers: Resolve
     made = resolvers or Resolvers(reactor)
 
     def live(route: Route) -> LiveRoute:
-        return LiveRoute(route.server_name, route.listener, made.resolver(route.resolver, configuration.filename))
+        resolver = made.resolver(route.resolver, configuration.filename)
+        return LiveRoute(route.server_name, route.listener, resolver, route.least)
 
     def goal(route: Route | None) -> LiveRoute | None:
         return None if route is None else live(route)

@@ -131,7 +131,9 @@ class Conversation(Life):
             record.resolve_s = reactor.seconds() - began
         if not isinstance(resolution, Resolution) or not resolution.targets:
             raise Refusal(Result.RESOLVER_FAILED, "the resolver gave no target")
-        return route.turns.order(resolution.targets)
+        standing, now = self._house.standing, reactor.seconds()
+        standing.seen(resolution.targets, record.server_name, now)
+        return standing.order(route.turns.order(resolution.targets), route.least, now)
 
     async def _end_tls(self, terminator: Terminator, upstream: socket.socket, received: bytes) -> TLSSocket:
         """Shake hands with the target, then with the client. @return: the target's side."""

@@ -138,6 +138,13 @@ class Life:
             self.target = target
             house.standing.came(target)
 
+        def failed(target: Target, why: str) -> None:
+            if house.standing.failed(target, why, house.reactor.seconds()):
+                seconds = house.standing.health.eject
+                log.warn(
+                    "target {target}: avoided for {seconds:g} s: {why}", target=str(target), seconds=seconds, why=why
+                )
+
         usable = house.standing.usable(record.route, targets)
         if targets and not usable:
             # It will be undone: a plain close, after which all clients try again.
@@ -148,7 +155,10 @@ class Life:
         try:
             # What the resolver left of the time that the client has patience for.
             left = house.timeouts.connect - (record.resolve_s or 0.0)
-            return await house.dialer.dial(usable, left, trying)
+            upstream = await house.dialer.dial(usable, left, trying, failed)
+            if self.target is not None:
+                house.standing.reached(self.target)
+            return upstream
         except DialError as error:
             alert = Alert.ACCESS_DENIED if error.result is Result.DENIED else None
             raise Refusal(error.result, str(error), alert) from error

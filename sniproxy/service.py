@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
 
-from sniproxy.admin.sources import DrainStatus, ListenerStatus, Reloads, Status
+from sniproxy.admin.sources import DrainStatus, ListenerStatus, Reloads, Status, TargetStatus
 from sniproxy.bridge.crossing import Crossing
 from sniproxy.bridge.spans import LiveSpan
 from sniproxy.build import Built, build
@@ -30,6 +30,7 @@ from sniproxy.linewriter import CannotOpen
 from sniproxy.listening import Listeners, raise_descriptor_limit, why_not_listening
 from sniproxy.names import ip_literal
 from sniproxy.net import copying, splicing
+from sniproxy.net.checking import Checker
 from sniproxy.net.dialer import Dialer, Veto
 from sniproxy.net.direction import Way
 from sniproxy.net.linger import Closer
@@ -74,6 +75,7 @@ class ProxyService(Service):
         self._descriptors = 0
         self._live: dict[Life, None] = {}
         self._standing = Standing()
+        self._checker = Checker(reactor, self._standing, self._closer)
         self._drains = Drains(reactor, self._standing, self.live, time.time)
         self._count = 0
         self._at_once = False
@@ -149,6 +151,7 @@ class ProxyService(Service):
         """
         Service.stopService(self)
         self._drains.stop()
+        self._checker.stop()
         self._drained = Deferred()
         stopped = DeferredList(self._listeners.stop())
         for conversation in list(self._live):
@@ -199,14 +202,17 @@ class ProxyService(Service):
             change_listeners = self._listeners.prepare(built.listeners, undo)
             undo.pop_all()
         self._built = built
+        self._standing.change(configuration.health, built.written)
         built.resolvers.settle()
-        change_side()
+        # The listeners first: their addresses are the first that the log has, and people and scripts look for them.
         change_listeners(partial(self._accepting, house, built))
+        change_side()
         addresses = self.addresses
         self._guard = LoopGuard([*addresses.values(), *([] if self.admin_address is None else [self.admin_address])])
         spans = [span for _, span in built.spans.values()]
         for span in spans:
             span.settle(addresses.get(span.name), spans)
+        self._checker.change(house.dialer)
         self._bridge_guard = LoopGuard(span.address for span in spans if span.address is not None)
 
     def _accepting(self, house: House, built: Built, entrance: Listener | Bridge) -> Accepted:
@@ -217,9 +223,9 @@ class ProxyService(Service):
         terminator = built.terminators.get(listener.name)
         # splice moves bytes as they are: it cannot encrypt them.
         way = None if terminator is None else copying.CopyDirection
-        inspector = self._side.inspector if listener.inspect else None
 
         def accepted(sock: socket.socket, client: str) -> None:
+            inspector = self._side.inspector if listener.inspect else None
             record = self._record(listener.name, client)
             watch = inspector.watch(record) if inspector is not None else None
             tapping = way if watch is None else tapped(watch)
@@ -230,9 +236,9 @@ class ProxyService(Service):
     def _crossing(self, house: House, bridge: Bridge, span: LiveSpan) -> Accepted:
         # It may lead to a listener of this very proxy; to a bridge, it would come back for ever.
         house = attrs.evolve(house, dialer=Dialer(self._reactor, self._bridge_veto, self._closer))
-        inspector = self._side.inspector if bridge.inspect else None
 
         def accepted(sock: socket.socket, client: str) -> None:
+            inspector = self._side.inspector if bridge.inspect else None
             record = self._record(bridge.name, client)
             watch = inspector.watch(record) if inspector is not None else None
             heard = None if inspector is None else inspector.aside(record)
@@ -307,7 +313,15 @@ class ProxyService(Service):
             self.reloads,
             self._drains.status(),
             self._built.resolvers.status(),
+            self._targets(),
         )
+
+    def _targets(self) -> list[TargetStatus]:
+        now, standing = self._reactor.seconds(), self._standing
+        return [
+            TargetStatus(str(one.target), one.state(now), standing.connections(one.target), one.why)
+            for one in standing.known.values()
+        ]
 
     def live(self) -> list[Life]:
         """The connections that have not ended, the oldest first."""

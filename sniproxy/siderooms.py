@@ -188,6 +188,7 @@ class SideRooms:
             lambda: self.lost,
             reloads=lambda: status.status().reloads,
             resolvers=lambda: status.status().resolvers,
+            targets=lambda: status.status().targets,
         )
 
     def _open_site(self, site: AdminSite, admin: Admin | None) -> None:

@@ -28,6 +28,7 @@ PURE = (
     "sniproxy.wire",
     "sniproxy.routing",
     "sniproxy.endpoints",
+    "sniproxy.health",
     "sniproxy.config",
     "sniproxy.resolvertables",
     "sniproxy.settings",

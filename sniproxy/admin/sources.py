@@ -116,6 +116,21 @@ class ResolverStatus:
 
 
 @attrs.frozen
+class TargetStatus:
+    """A target that is looked after.
+
+    @ivar state: ``up``, ``down`` by the checks, or ``ejected`` for a time after connections failed.
+    @ivar connections: how many dial it, or have it.
+    @ivar why: why the last check or connection failed; empty: it did not.
+    """
+
+    target: str
+    state: str
+    connections: int
+    why: str
+
+
+@attrs.frozen
 class Status:
     """The state of the proxy. Times are seconds since 1970.
 
@@ -124,6 +139,7 @@ class Status:
     @ivar access_log_lost: lines of the access log that could not be written.
     @ivar warnings: what the operator should look at, a sentence each. @ivar reloads: how reloads went.
     @ivar drains: what is being drained. @ivar resolvers: those with a table of their own.
+    @ivar targets: those that are looked after.
     """
 
     ready: bool
@@ -136,6 +152,7 @@ class Status:
     reloads: Reloads = attrs.field(factory=Reloads)
     drains: Sequence[DrainStatus] = ()
     resolvers: Sequence[ResolverStatus] = ()
+    targets: Sequence[TargetStatus] = ()
 
 
 class StatusSource(Protocol):

@@ -103,6 +103,10 @@ class Program:
         logged = self.connections(lambda log: wanted <= Counter(line["server_name"] for line in log))
         return [line["server_name"] for line in logged]
 
+    def signal(self, number: int) -> None:
+        """Sends it a signal."""
+        self._process.process.send_signal(number)
+
     def kill(self) -> None:
         """Ends it without a word; what it had to log of its open connections is lost."""
         self._process.process.kill()
