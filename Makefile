@@ -50,12 +50,14 @@ fuzz: $(VENV)/.made-fuzz
 	for target in hello frames inspection commands reassembly segments; do \
 		$(BIN)/python -m fuzz.run $$target $(FUZZ_SECONDS) || exit 1; done
 
-# Minutes; writes its tables into docs. bench-quick prints some of less worth in half a minute.
+# Minutes; writes its tables into docs. bench-quick prints some of less worth in a minute.
 bench: dev
 	$(BIN)/python -m bench.inspector --write
+	$(BIN)/python -m bench.bridge --write
 
 bench-quick: dev
 	$(BIN)/python -m bench.inspector --quick
+	$(BIN)/python -m bench.bridge --quick
 
 dist: dev
 	rm -rf dist

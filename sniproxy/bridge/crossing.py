@@ -7,6 +7,7 @@ from typing import Protocol
 
 import attrs
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -183,6 +184,8 @@ class Crossing(Life):
         return Told(follow, lambda other: self._bridge.elsewhere(other, here), self._bridge.warn)
 
     async def _follow(self, asked: Asked, broker: Broker, lookup: pb.CommandLookupTopic, answer: Response) -> None:
+        # The Redirect is being read right now: what fails at once must not be put into a stream in the middle of that.
+        await deferLater(self._house.reactor, 0)
         if self._follower is None:
             self._follower = Follower(
                 self._house.reactor,

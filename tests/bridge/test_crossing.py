@@ -184,6 +184,30 @@ class LookupTests(BridgeCase):
         self.assertEqual(Kind.AUTHORIZATION, (await self.failure(client.owner(f"{TOPIC}-2"))).kind)
         self.assertEqual(B1, (await client.owner(f"{TOPIC}-3")).host)
 
+    async def test_redirect_to_nowhere(self) -> None:
+        """A Redirect that fails before anybody is asked, for its URL or for allow, does not reach the client."""
+        for to, why in (
+            ("pulsar://broker-1.pulsar.test:6650", "no pulsar+ssl:// URL"),
+            (url(B2), "allow does not have"),
+        ):
+
+            def script(name: str, fields: Any, to: str = to) -> Iterable[Message]:
+                return [lookup_answer(fields, Answer.Redirect, to)] if name == "LOOKUP" else []
+
+            crowd = Crowd(self, {VIP: script}, f'allow = ["{VIP}:6651"]\n')
+            sock = self.raw(crowd)
+            lookups = [pb.CommandLookupTopic(topic=TOPIC, request_id=number) for number in (1, 2)]
+            sock.sendall(write(pb.CommandConnect(client_version="c")) + b"".join(map(write, lookups)))
+            reader = FrameReader()
+            frames: list[Any] = []
+            while len(frames) < 3:
+                frames += reader.feed(await in_thread(sock.recv, 65536))
+            answers = [fields_of(read(frame.command)) for frame in frames[1:]]
+            self.assertEqual([1, 2], sorted(answer.request_id for answer in answers))
+            for answer in answers:
+                self.assertEqual(Answer.Failed, answer.response)
+                self.assertIn(why, answer.message)
+
     async def test_inspected(self) -> None:
         """The inspector sees what brokers said: each answer once, those that the bridge asked for, too."""
         path = Path(self.mktemp()).resolve()
