@@ -50,7 +50,8 @@ class Broker:
     def stop(self) -> None:
         """End its process."""
         self._sock.close()
-        self._process.terminate()
+        # Whoever forks from a reactor inherits its handlers: a gentler signal would not end it.
+        self._process.kill()
         self._process.join()
 
 
