@@ -103,7 +103,7 @@ class CloserTests(SocketTestCase):
         closer = Closer(reactor)
         far, ours = tls_pair(0, "client")
         closer(ours)
-        await self.assertFailure(in_thread(send_records, far, 20 * BYTES), ConnectionError)
+        await self.assertFailure(in_thread(send_records, far, 200 * BYTES), ConnectionError)
         far.close()
         await closer.settled()
 
