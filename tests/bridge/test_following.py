@@ -11,10 +11,12 @@ from twisted.trial.unittest import TestCase
 
 from sniproxy.bridge.allowing import Allowing, parse_allowed
 from sniproxy.bridge.following import Follower
+from sniproxy.bridge.spans import make_trust
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.talk.brokers import Access
 from sniproxy.talk.failures import TalkFailed
 from sniproxy.talk.logins import by_token
+from sniproxy.tls.pem import certificates
 from tests.bridge.test_asked import secrets
 from tests.net.support import in_thread
 from tests.talk.scripted import Answer, Scripted, lookup_answer, polite
@@ -54,6 +56,15 @@ class FollowerTests(TestCase):
         """The final answer has the number that the client gave, and whoever looks is shown it."""
         answer = await self.follow(self.follower(Allowing(None)))
         self.assertEqual((2**64 - 2, "pulsar+ssl://b.test:6651"), (answer.request_id, answer.brokerServiceUrlTls))
+        self.assertEqual([NAME], self.heard)
+
+    async def test_authority_that_is_no_root(self) -> None:
+        """What the operator trusts ends a chain here, too, whether or not it is a root."""
+        between = trustme.CA().create_child_ca()
+        _, self.port = listen(self, self.broker, ServerTLS(between, NAME))
+        trusted = make_trust(certificates("ca.pem", between.cert_pem.bytes()), None)
+        self.access = attrs.evolve(self.access, trust=trusted.root)
+        await self.follow(self.follower(Allowing(None)))
         self.assertEqual([NAME], self.heard)
 
     async def test_not_allowed(self) -> None:
