@@ -24,7 +24,7 @@ from sniproxy.routing.table import RouteTable
 from sniproxy.schema import ConfigError, shown
 from sniproxy.settings import Bridge, Configuration, Route, Termination
 from sniproxy.terminating import Shown, Terminator
-from sniproxy.tls.contexts import BrokerTLS
+from sniproxy.tls.contexts import BrokerTLS, check_usable
 from sniproxy.tls.pem import Certified, certificates, certified
 from sniproxy.tls.reloading import Reloaded, read
 
@@ -104,6 +104,7 @@ def build_terminator(configuration: Configuration, termination: Termination, sec
         found = certified(read(termination.certificates))
         if not found:
             raise CannotRead(f"{termination.certificates}: there is no certificate in it, with its key")
+        check_usable(found)
         return Shown(found, lambda: datetime.now(UTC))
 
     place = f"{configuration.filename}: {termination.key}"

@@ -77,7 +77,7 @@ class Bridge:
     certificate: str | None
     allow: tuple[Allowed, ...] | None
     inspect: bool
-    key: str
+    key: str = attrs.field(eq=False)
 
 
 @attrs.frozen

@@ -70,12 +70,12 @@ def failed(request_id: int, message: str) -> bytes:
 class Told:
     """What answers need of others.
 
-    @ivar follow: takes a LOOKUP and a broker's Redirect for it; its final answer comes later.
+    @ivar follow: takes a LOOKUP and a broker's Redirect for it; its final answer comes later. False: it takes no more.
     @ivar elsewhere: the plain URL of the bridge of another cluster, by the broker of its service URL. None: none.
     @ivar warn: tells the operator.
     """
 
-    follow: Callable[[pb.CommandLookupTopic, Response], None]
+    follow: Callable[[pb.CommandLookupTopic, Response], bool]
     elsewhere: Callable[[Broker], str | None]
     warn: Callable[[str], None]
 
@@ -152,7 +152,8 @@ class Answers:
             return self.final(answer, lookup)
         if lookup is None:
             return failed(answer.request_id, "the broker redirects a lookup that the bridge has not seen; ask again")
-        self._told.follow(lookup, answer)
+        if not self._told.follow(lookup, answer):
+            return failed(answer.request_id, "too many redirects are being followed for this client; ask again later")
         return b""
 
     def _close(self, command: pb.CommandCloseProducer | pb.CommandCloseConsumer, frame: bytes) -> bytes:

@@ -19,6 +19,9 @@ from sniproxy.talk.logins import Login, add_auth_data
 MOST_ASKED = 5000
 """Lookups without an answer that are remembered; as many as a Java client has under way by default."""
 
+MOST_LOOKUP = 8192
+"""Bytes of a LOOKUP that is remembered; for a longer one no redirect is followed."""
+
 _Base = pb.BaseCommand
 _AUTH_DATA = 2  # the number of AuthData's field auth_data
 
@@ -79,7 +82,8 @@ class Asked:
 
     def _hear(self, fields: object) -> None:
         if isinstance(fields, pb.CommandLookupTopic):
-            self._lookups.put(fields.request_id, fields, 0.0)
+            if fields.ByteSize() <= MOST_LOOKUP:
+                self._lookups.put(fields.request_id, fields, 0.0)
         elif isinstance(fields, pb.CommandAuthResponse):
             unknown = UnknownFieldSet(fields.response)
             for field in (unknown[at] for at in range(len(unknown))):

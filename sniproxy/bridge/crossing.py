@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 
 from sniproxy.bridge.allowing import Allowing, Broker
 from sniproxy.bridge.answers import Answers, Response, Told, failed
-from sniproxy.bridge.asked import Asked
+from sniproxy.bridge.asked import MOST_ASKED, Asked
 from sniproxy.bridge.direction import RewrittenDirection
 from sniproxy.bridge.first import FirstFrame, NotConnect
 from sniproxy.bridge.following import Follower, Heard
@@ -173,12 +173,15 @@ class Crossing(Life):
         return upstream
 
     def _told(self, asked: Asked | None, broker: Broker) -> Told:
-        def follow(lookup: pb.CommandLookupTopic, answer: Response) -> None:
+        def follow(lookup: pb.CommandLookupTopic, answer: Response) -> bool:
             assert asked is not None
+            if len(self._follows) >= MOST_ASKED:
+                return False
             following = Deferred.fromCoroutine(self._follow(asked, broker, lookup, answer))
             self._follows.add(following)
             following.addErrback(_unless_cancelled)
             following.addBoth(lambda _: self._follows.discard(following))
+            return True
 
         here = "" if self._sock is None else str(self._sock.getsockname()[0])
         return Told(follow, lambda other: self._bridge.elsewhere(other, here), self._bridge.warn)

@@ -10,7 +10,7 @@ from google.protobuf.message import Message
 from twisted.internet import protocol
 from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as TookTooLong
-from twisted.internet.interfaces import IHandshakeListener, IReactorTime, ITCPTransport
+from twisted.internet.interfaces import IConsumer, IHandshakeListener, IPushProducer, IReactorTime, ITCPTransport
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -102,7 +102,7 @@ class Channel:
         return self._held.popleft()
 
 
-@implementer(IHandshakeListener)
+@implementer(IHandshakeListener, IPushProducer)
 class Session(protocol.Protocol):
     """A connection with a broker, which begins with `secured` where it is TLS, and with `log_in`.
 
@@ -138,6 +138,20 @@ class Session(protocol.Protocol):
         self._channels: dict[tuple[str, int], Channel] = {}
 
     # What Twisted calls.
+
+    def connectionMade(self) -> None:
+        # As a producer we are told of a broker that asks and does not read: then its questions are not read either, for
+        # the answers would pile up here.
+        cast(IConsumer, self.transport).registerProducer(self, True)
+
+    def pauseProducing(self) -> None:
+        cast(IPushProducer, self.transport).pauseProducing()
+
+    def resumeProducing(self) -> None:
+        cast(IPushProducer, self.transport).resumeProducing()
+
+    def stopProducing(self) -> None:
+        """The connection is lost: there is nothing to be stopped."""
 
     def handshakeCompleted(self) -> None:
         self.stage = Stage.LOGIN
@@ -232,6 +246,7 @@ class Session(protocol.Protocol):
         self._end(TalkFailed(Kind.CLOSED, f"{self.peer}: closed by this client"))
         if self.gone.called:
             return self.gone
+        cast(IConsumer, self.transport).unregisterProducer()  # who produces is waited for
         self.transport.loseConnection()
         cut = self.clock.callLater(self.patience, self._cut)
 

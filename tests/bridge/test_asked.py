@@ -5,7 +5,7 @@ from __future__ import annotations
 from google.protobuf.unknown_fields import UnknownFieldSet
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.bridge.asked import Asked
+from sniproxy.bridge.asked import MOST_LOOKUP, Asked
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import fields_of, read, write
 from sniproxy.pulsar.frames import FrameReader, encode
@@ -43,6 +43,12 @@ class AskedTests(SynchronousTestCase):
             assert found is not None
             self.assertEqual(topic, found.topic)
             self.assertIsNone(self.asked.answered(number))
+
+    def test_long(self) -> None:
+        """A lookup that is longer than any topic's name makes it is not remembered."""
+        self.asked.client(write(self.connect) + self.lookup(1, "t" * MOST_LOOKUP) + self.lookup(2))
+        self.assertIsNone(self.asked.answered(1))
+        self.assertIsNotNone(self.asked.answered(2))
 
     def test_login(self) -> None:
         """CONNECT is said again as it was, credentials included, but for the broker that it named."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import attrs
 import trustme
 from google.protobuf.message import Message
 from twisted.internet.defer import Deferred, gatherResults
@@ -355,11 +356,13 @@ class RefusalTests(BridgeCase):
         self.assertEqual(["CONNECT"], crowd.heard(B1))
 
     async def test_reload(self) -> None:
-        """A bridge whose table has not changed remembers over a reload which brokers answers have named."""
+        """A bridge whose table has not changed, wherever it stands, remembers over a reload who was named."""
         crowd = Crowd(self, {VIP: connects(B1), B1: lambda name, fields: []})
         await self.client(crowd).owner(TOPIC)
         service = crowd.bridge.service
-        self.assertIsNone(service.reload(lambda: service.configuration))
+        before = service.configuration
+        moved = attrs.evolve(before, bridges=tuple(attrs.evolve(one, key="bridge[1]") for one in before.bridges))
+        self.assertIsNone(service.reload(lambda: moved))
         sock = self.raw(crowd)
         sock.sendall(write(pb.CommandConnect(client_version="c", proxy_to_broker_url=f"{B1}:6651")))
         await in_thread(sock.recv, 1)

@@ -112,6 +112,17 @@ class SessionTests(SynchronousTestCase):
         self.assertEqual([command.type for command in self.said()], [pb.BaseCommand.PONG])
         self.session.check()
 
+    def test_pings_without_reading(self) -> None:
+        """A broker that does not take the answers is not read either, until it does."""
+        producer = self.transport.producer
+        assert producer is not None
+        producer.pauseProducing()
+        self.assertEqual("paused", self.transport.producerState)
+        producer.resumeProducing()
+        self.assertEqual("producing", self.transport.producerState)
+        self.session.close()
+        self.assertIsNone(self.transport.producer)
+
     def test_deadline(self) -> None:
         """An answer that does not come in time is a failure of that request alone; coming late it is dropped."""
         waiting = self.ask()
