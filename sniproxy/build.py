@@ -13,19 +13,20 @@ from twisted.internet.interfaces import IStreamServerEndpoint
 
 from sniproxy.bridge.spans import LiveSpan, make_trust
 from sniproxy.check import warnings
+from sniproxy.files import CannotRead
 from sniproxy.health import Health
-from sniproxy.interfaces import BadOption, ServerNameResolver, Target
+from sniproxy.interfaces import Target
 from sniproxy.listening import Wanted
 from sniproxy.policycheck import written_targets
-from sniproxy.resolvers import make_resolver
+from sniproxy.resolving import Resolvers
 from sniproxy.routing.choice import LiveRoute, Routing
 from sniproxy.routing.table import RouteTable
 from sniproxy.schema import ConfigError, shown
-from sniproxy.settings import Bridge, Configuration, ResolverTable, Route, Termination
+from sniproxy.settings import Bridge, Configuration, Route, Termination
 from sniproxy.terminating import Shown, Terminator
 from sniproxy.tls.contexts import BrokerTLS
 from sniproxy.tls.pem import Certified, certificates, certified
-from sniproxy.tls.reloading import CannotRead, Reloaded, read
+from sniproxy.tls.reloading import Reloaded, read
 
 T = TypeVar("T")
 
@@ -80,39 +81,6 @@ def build(configuration: Configuration, reactor: Any, before: Built | None = Non
         list(written_targets(configuration)) if configuration.health != Health() else [],
         list(warnings(configuration)),
     )
-
-
-class Resolvers:
-    """The resolvers of a configuration, each made once. @param before: those of the one in force; None: there is none.
-
-    A resolver is the same when its table has the same name, type and keys: it is then not made again.
-    """
-
-    def __init__(self, reactor: Any, before: Resolvers | None = None) -> None:
-        self._reactor = reactor
-        self._before: Mapping[str, tuple[ResolverTable, ServerNameResolver]] = {} if before is None else before.made
-        self.made: dict[str, tuple[ResolverTable, ServerNameResolver]] = {}
-
-    def resolver(self, table: ResolverTable, filename: str) -> ServerNameResolver:
-        """@raise ConfigError: the table does not fit."""
-        found = self.made.get(table.key)
-        if found is None:
-            same, resolver = self._before.get(table.key, (None, None))
-            if resolver is None or same != table:
-                resolver = self._make(table, filename)
-            found = self.made[table.key] = (table, resolver)
-        return found[1]
-
-    def settled(self) -> None:
-        """These are in force now: let go of the ones before."""
-        self._before = {}
-
-    def _make(self, table: ResolverTable, filename: str) -> ServerNameResolver:
-        try:
-            return make_resolver(table.kind, table.options, self._reactor)
-        except BadOption as error:
-            place = f"{filename}: {table.key}.{error.key}"
-            raise ConfigError(f"{place} = {shown(error.value)}: {error.cure}") from error
 
 
 def build_endpoint(configuration: Configuration, key: str, text: str, reactor: Any) -> IStreamServerEndpoint:

@@ -137,7 +137,8 @@ def _is_loopback(host: str | None) -> bool:
 def _goal(route: Route) -> str:
     targets = [x.text if x.places else str(parse_target(x.text)) for x in templates(route)]
     if not targets:
-        return f"asks {route.resolver.key} (type {route.resolver.kind})"
+        tables = route.resolver.inner or (route.resolver,)
+        return "asks " + ", then ".join(f"{table.key} (type {table.kind})" for table in tables)
     return ", ".join(targets) + (" (in turn)" if len(targets) > 1 else "")
 
 

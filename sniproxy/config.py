@@ -17,6 +17,7 @@ from sniproxy.endpoints import BadEndpoint, Endpoint, parse_endpoint
 from sniproxy.health import BadHealth, Health, make_health, takes_least
 from sniproxy.names import BadName, ip_literal
 from sniproxy.policy import BadPolicy, Policy, make_policy
+from sniproxy.resolvertables import in_order, resolver_tables
 from sniproxy.routing.patterns import capture_count, route_pattern
 from sniproxy.routing.targets import BadTarget
 from sniproxy.routing.templates import parse_template
@@ -93,7 +94,7 @@ def from_options(listen: Sequence[str], routes: Sequence[str], access_log: str |
 def _checked(data: dict[str, Any], filename: str) -> Configuration:
     file = convert(data, filename)
     check = _Check(filename)
-    resolvers = check.resolvers(file.resolver)
+    resolvers = resolver_tables(file.resolver, check.error)
     if not file.listener and not file.bridge:
         cure = 'write [[listener]] with endpoint = "tcp:4443" (on the command line: --listen tcp:4443), or a [[bridge]]'
         raise ConfigError(f"{filename}: listener: there is none; {cure}")
@@ -253,16 +254,6 @@ class _Check:
         paths = {name: self.pem(f"{key}.{name}", value) for name, value in given.items()}
         return Termination(paths["certificates"], paths["upstream_trust"], paths.get("upstream_certificate"), key)
 
-    def resolvers(self, tables: Mapping[str, Mapping[str, Any]]) -> dict[str, ResolverTable]:
-        found = {}
-        for name, table in tables.items():
-            kind = table.get("type")
-            if not isinstance(kind, str):
-                raise self.error(f"resolver.{name}.type", kind, 'name the resolver\'s type, as in type = "static"')
-            options = {key: value for key, value in table.items() if key != "type"}
-            found[name] = ResolverTable(kind, options, f"resolver.{name}")
-        return found
-
     def routes(
         self, tables: Sequence[RouteTable], listeners: Iterable[str], resolvers: Mapping[str, ResolverTable]
     ) -> tuple[Route, ...]:
@@ -309,7 +300,7 @@ class _Check:
         self,
         key: str,
         target: str | list[str] | None,
-        resolver: str | None,
+        resolver: str | list[str] | None,
         resolvers: Mapping[str, ResolverTable],
         captures: int = 0,
         named: bool = False,
@@ -319,9 +310,7 @@ class _Check:
             both = "it has both" if target is not None else "it has neither"
             raise ConfigError(f'{self.filename}: {key}: {both}; write either target = "host:port" or resolver = "NAME"')
         if resolver is not None:
-            if resolver not in resolvers:
-                raise self.error(f"{key}.resolver", resolver, f"there is no table [resolver.{resolver}]")
-            return resolvers[resolver]
+            return in_order(f"{key}.resolver", resolver, resolvers, self.error)
         targets = [target] if isinstance(target, str) else list(target or ())
         if not targets:
             raise self.error(f"{key}.target", targets, 'name at least one target, as in "10.0.0.7:6651"')

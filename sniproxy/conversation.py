@@ -15,7 +15,7 @@ from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.logger import Logger
 
 from sniproxy.events import Connection, Refusal, Result
-from sniproxy.interfaces import Refused, Request, Resolution, ServerNameResolver, Target
+from sniproxy.interfaces import Refused, Request, Resolution, ServerNameResolver, Target, Unavailable
 from sniproxy.life import House, Life
 from sniproxy.net.direction import Way
 from sniproxy.net.firstbytes import ClientGone, TooLate
@@ -118,6 +118,8 @@ class Conversation(Life):
             raise Refusal(Result.NO_ROUTE, why, Alert.UNRECOGNIZED_NAME) from refused
         except DeferredTimeout as error:
             raise Refusal(Result.RESOLVER_FAILED, f"the resolver gave no answer within {seconds:g} s") from error
+        except Unavailable as error:
+            raise Refusal(Result.RESOLVER_FAILED, f"the resolver does not say: {error}") from error
         except Exception as error:
             if self._ending is not None:  # not the resolver: we are being ended
                 raise

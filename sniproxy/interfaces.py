@@ -8,7 +8,8 @@ Twisted has a DNS interface called ``IResolver`` already, hence the longer names
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from enum import StrEnum
 from typing import Any, Protocol
 
 import attrs
@@ -75,9 +76,12 @@ def _as_tuple(targets: Iterable[Target]) -> tuple[Target, ...]:
 class Resolution:
     """A resolver's answer: the targets, dialled in turn, the next one when a connect fails.
 
+    An answer is used again for other clients that come with the same server name to the same listener and port. One
+    that depends on the client's address or its ALPN must say so by a C{ttl} of 0.
+
     @ivar targets: at least one.
     @ivar ttl: for how many seconds the answer may be used again. 0: only for this connection. None: until the
-        configuration changes. This version keeps no answer: it asks for each connection.
+        configuration changes, or a watching resolver says that something has changed.
     """
 
     targets: Sequence[Target] = attrs.field(converter=_as_tuple)
@@ -87,13 +91,23 @@ class Resolution:
 class Refused(Exception):
     """The resolver knows that this name goes nowhere; the reason is shown to the operator.
 
-    The client gets the alert ``unrecognized_name``. For a fault that may pass (a server that does not answer), raise
-    anything else: the client's connection is then closed plainly, and Pulsar clients try again.
+    The client gets the alert ``unrecognized_name``. For a fault that may pass, raise L{Unavailable}.
+
+    @ivar ttl: for how many seconds it may be used again, as in L{Resolution}; 0 where it depends on the client.
     """
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, ttl: float = 5.0) -> None:
         super().__init__(reason)
         self.reason = reason
+        self.ttl = ttl
+
+
+class Unavailable(Exception):
+    """The resolver cannot know now, which may pass: a server is silent, or answers nonsense.
+
+    The client's connection is closed plainly, and Pulsar clients try again. Anything else that a resolver raises means
+    the same, and comes with a traceback in the program's log.
+    """
 
 
 class BadOption(Exception):
@@ -120,6 +134,68 @@ class IServerNameResolver(Interface):
         """
 
 
+@attrs.frozen
+class WatchState:
+    """What a watching resolver says of itself.
+
+    @ivar summary: what it knows now, in a few words, as in ``3 brokers``.
+    @ivar error: why its last look failed; None: it did not.
+    """
+
+    summary: str
+    error: str | None = None
+
+
+class IWatchingResolver(IServerNameResolver):
+    """A resolver that goes on looking while the proxy runs, and answers from what it has seen."""
+
+    def start(changed: Callable[[], None]) -> None:
+        """Begin to look. It is called once, before the first question.
+
+        @param changed: to be called when earlier answers may no longer be true; the proxy then forgets them.
+        """
+
+    def stop() -> Awaitable[None] | None:
+        """End it, for ever: nothing is open, and no timer runs, when it has come to its end. It is called once.
+
+        A resolver that was not started is not stopped: making it opens nothing that must be closed.
+        """
+
+    def state() -> WatchState:
+        """What it knows now, for people. It must not block."""
+
+
+class Kind(StrEnum):
+    """What a value in the configuration may be; the texts are for people."""
+
+    TEXT = "text"
+    TEXTS = "text or list of texts"
+    INTEGER = "whole number"
+    NUMBER = "number"
+    FLAG = "true or false"
+    PATH = "path"
+
+
+NEEDED = object()
+"""The default of an option that must be written."""
+
+
+@attrs.frozen
+class Option:
+    """One key of a resolver's table, as its maker describes it: for ``--help-resolver``, and for checking.
+
+    @ivar kind: a value of another kind is refused before the resolver is made. L{Kind.TEXTS} comes as a list always,
+        a L{Kind.PATH} starts from the folder of the configuration file, and a L{Kind.NUMBER} is a float.
+    @ivar help: one line.
+    @ivar default: what the resolver gets when the key is not there. None: it gets None. L{NEEDED}: it must be there.
+    """
+
+    name: str
+    kind: Kind
+    help: str
+    default: Any = NEEDED
+
+
 class IResolverMaker(Interface):
     """A plugin in ``twisted/plugins``: makes resolvers of one type. It provides ``twisted.plugin.IPlugin``, too."""
 
@@ -133,16 +209,34 @@ class IResolverMaker(Interface):
         """
 
 
+class IDescribedResolverMaker(IResolverMaker):
+    """A maker that says what it takes and needs. One that does not gets its table as it is, and checks it itself."""
+
+    options = Attribute("A sequence of L{Option}: all keys of its table. None: it describes none.")
+    extra = Attribute("What pip installs when C{needs} is not there, as in ``sniproxy[zookeeper]``; empty: nothing.")
+    needs = Attribute("The names of modules beyond its package's own, without which none can be made; mostly empty.")
+
+
 class ServerNameResolver(Protocol):
     """L{IServerNameResolver}, for type checkers."""
 
     def resolve(self, request: Request) -> Resolution | Awaitable[Resolution]: ...
 
 
+class WatchingResolver(ServerNameResolver, Protocol):
+    """L{IWatchingResolver}, for type checkers."""
+
+    def start(self, changed: Callable[[], None]) -> None: ...
+    def stop(self) -> Awaitable[None] | None: ...
+    def state(self) -> WatchState: ...
+
+
 class ResolverMaker(Protocol):
     """L{IResolverMaker}, for type checkers."""
 
-    name: str
-    help: str
+    @property
+    def name(self) -> str: ...
+    @property
+    def help(self) -> str: ...
 
     def make(self, options: Mapping[str, Any], reactor: Any) -> ServerNameResolver: ...

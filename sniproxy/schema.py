@@ -27,7 +27,7 @@ class ListenerTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     plaintext: bool = False
     inspect: str | None = None
     target: str | list[str] | None = None
-    resolver: str | None = None
+    resolver: str | list[str] | None = None
     certificates: str | None = None
     upstream_trust: str | None = None
     upstream_certificate: str | None = None
@@ -47,14 +47,14 @@ class BridgeTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
 class GoalTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     target: str | list[str] | None = None
-    resolver: str | None = None
+    resolver: str | list[str] | None = None
     balance: str | None = None
 
 
 class RouteTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     server_name: str
     target: str | list[str] | None = None
-    resolver: str | None = None
+    resolver: str | list[str] | None = None
     listener: str | None = None
     balance: str | None = None
 

@@ -170,6 +170,7 @@ class ProxyService(Service):
         return (
             stopped.addCallback(lambda _: drained)
             .addCallback(lambda _: self._closer.settled())
+            .addCallback(lambda _: self._built.resolvers.stop())
             .addCallback(self._stopped)
         )
 
@@ -202,7 +203,7 @@ class ProxyService(Service):
             undo.pop_all()
         self._built = built
         self._standing.change(configuration.health, built.written)
-        built.resolvers.settled()
+        built.resolvers.settle()
         # The listeners first: their addresses are the first that the log has, and people and scripts look for them.
         change_listeners(partial(self._accepting, house, built))
         change_side()
@@ -311,6 +312,7 @@ class ProxyService(Service):
             self._built.warnings,
             self.reloads,
             self._drains.status(),
+            self._built.resolvers.status(),
             self._targets(),
         )
 

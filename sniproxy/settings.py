@@ -52,6 +52,13 @@ class Termination:
     key: str
 
 
+DEADLINE = 5.0
+"""Seconds that a resolver has for an answer: half of what C{timeouts.connect} gives it and all targets together."""
+
+STALE = 3600.0
+"""Seconds for which an answer may be used after its ttl, while the resolver fails."""
+
+
 @attrs.frozen
 class Bridge:
     """A plaintext listener of the bridge, and the cluster that it leads to.
@@ -75,11 +82,19 @@ class Bridge:
 
 @attrs.frozen
 class ResolverTable:
-    """@ivar kind: the plugin's name. @ivar options: for it. @ivar key: where it stands in the configuration."""
+    """@ivar kind: the plugin's name. @ivar options: for it. @ivar key: where it stands in the configuration.
+
+    @ivar name: of a C{[resolver.NAME]}. None: the targets of a route, or a list of resolvers.
+    @ivar inner: the resolvers that are asked in order; empty: it is one itself.
+    """
 
     kind: str
     options: Mapping[str, Any]
     key: str
+    name: str | None = None
+    deadline: float = DEADLINE
+    stale: float = STALE
+    inner: tuple[ResolverTable, ...] = ()
 
 
 @attrs.frozen

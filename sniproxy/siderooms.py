@@ -182,11 +182,13 @@ class SideRooms:
         return change
 
     def _metrics(self) -> Metrics:
+        status = self._status
         return Metrics(
-            self._status.live,
+            status.live,
             lambda: self.lost,
-            reloads=lambda: self._status.status().reloads,
-            targets=lambda: self._status.status().targets,
+            reloads=lambda: status.status().reloads,
+            resolvers=lambda: status.status().resolvers,
+            targets=lambda: status.status().targets,
         )
 
     def _open_site(self, site: AdminSite, admin: Admin | None) -> None:

@@ -21,7 +21,9 @@ from sniproxy.config import from_options, parse
 from sniproxy.linewriter import STANDARD_OUTPUT, CannotOpen
 from sniproxy.listening import why_not_listening
 from sniproxy.reloading import Reloader
-from sniproxy.schema import ConfigError
+from sniproxy.resolvers import makers
+from sniproxy.resolvers.describing import describe_all, describe_one
+from sniproxy.schema import ConfigError, shown
 from sniproxy.service import ProxyService
 from sniproxy.settings import Configuration
 from sniproxy.text import counted
@@ -75,6 +77,19 @@ class Options(usage.Options):
         from sniproxy import __version__
 
         print(f"sniproxy {__version__}")
+        sys.exit(0)
+
+    def opt_help_resolvers(self) -> NoReturn:
+        """List the types of resolvers, one a line, and exit."""
+        print(describe_all(makers()))
+        sys.exit(0)
+
+    def opt_help_resolver(self, name: str) -> NoReturn:
+        """Print what a type of resolver takes, as in --help-resolver dns, and exit."""
+        known = {maker.name: maker for maker in makers()}
+        if name not in known:
+            _fail(f"--help-resolver: there is no type {shown(name)}; there are: {', '.join(sorted(known))}")
+        print(describe_one(known[name]))
         sys.exit(0)
 
     def postOptions(self) -> None:

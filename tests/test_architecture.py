@@ -18,6 +18,10 @@ ROOT = SOURCE.parent
 GENERATED = "_pb2.py"
 
 PURE = (
+    "sniproxy.asking.breaker",
+    "sniproxy.asking.memory",
+    "sniproxy.asking.outcomes",
+    "sniproxy.resolvers.namefile",
     "sniproxy.names",
     "sniproxy.policy",
     "sniproxy.policycheck",
@@ -26,6 +30,7 @@ PURE = (
     "sniproxy.endpoints",
     "sniproxy.health",
     "sniproxy.config",
+    "sniproxy.resolvertables",
     "sniproxy.settings",
     "sniproxy.schema",
     "sniproxy.serviceurl",
@@ -71,6 +76,7 @@ TOP = (
     "sniproxy.explain.command",
     "sniproxy.listening",
     "sniproxy.reloading",
+    "sniproxy.resolving",
     "sniproxy.siderooms",
     "sniproxy.service",
     "sniproxy.tap",
@@ -174,7 +180,12 @@ class RoomTests(SynchronousTestCase):
 
     def test_resolvers(self) -> None:
         """Resolvers import the interfaces, pure modules, each other, and Twisted: what a third party's can import."""
-        self.only(self.room("sniproxy.resolvers"), ("sniproxy.resolvers", *PURE))
+        self.only(self.room("sniproxy.resolvers"), ("sniproxy.resolvers", "sniproxy.files", *PURE))
+
+    def test_asking(self) -> None:
+        """What stands around every resolver knows the words for plugins, no plugin; the top alone knows it."""
+        self.only(self.room("sniproxy.asking"), ("sniproxy.asking", *PURE))
+        self.nobody_imports(self.outside("sniproxy.asking", *TOP), "sniproxy.asking")
 
     def test_net(self) -> None:
         """The room with the sockets knows nothing of those above it."""
@@ -192,7 +203,7 @@ class RoomTests(SynchronousTestCase):
     def test_tls(self) -> None:
         """What TLS is made of knows no sockets; two of its modules are pure."""
         pure = ("sniproxy.names", "sniproxy.text")
-        self.only(self.room("sniproxy.tls"), ("sniproxy.tls", *pure))
+        self.only(self.room("sniproxy.tls"), ("sniproxy.tls", "sniproxy.files", *pure))
         for name in ("sniproxy.tls.pem", "sniproxy.tls.choice"):
             foreign = {other.partition(".")[0] for other in IMPORTS[name]} - set(sys.stdlib_module_names)
             self.assertLessEqual(foreign, {"attrs", "cryptography", "sniproxy"})

@@ -25,8 +25,8 @@ class BuildTests(TestCase):
                 'type = "carrier-pigeon"',
                 'resolver.x.type = "carrier-pigeon": no such resolver is installed; there are: ',
             ),
-            ('type = "static"', "resolver.x.target = (absent): write one target"),
-            ('type = "static"\ntarget = "a"\nodd = 1', "resolver.x.odd = 1: the static resolver has one key: target"),
+            ('type = "static"', "resolver.x.target = (absent): it is needed"),
+            ('type = "static"\ntarget = "a"\nodd = 1', "resolver.x.odd = 1: there is no such option; known"),
         ):
             text = f'{LISTENER}[[route]]\nserver_name = "a.test"\nresolver = "x"\n[resolver.x]\n{table}\n'
             error = self.assertRaises(ConfigError, build_routing, parse(text, "x.toml"), HandClock())

@@ -58,6 +58,12 @@ class DescribeTests(SynchronousTestCase):
         self.assertEqual(sorted(marks, key=table.index), list(marks))
         self.assertLess(table.index("*.w.test"), table.index("*.test"))
 
+    def test_several_resolvers(self) -> None:
+        """Resolvers that are asked in order are named in order."""
+        text = '[default]\nresolver = ["house", "b"]\n[resolver.b]\ntype = "x"\n'
+        table = describe(parse(TABLES + text, "f.toml"))
+        self.assertIn("asks resolver.house (type our-own), then resolver.b (type x)", table)
+
     def test_refusals(self) -> None:
         """What is refused is said, with the alert; a table that is there takes its place."""
         table = describe(parse(TABLES, "f.toml"))

@@ -69,7 +69,7 @@ class ParseTests(SynchronousTestCase):
     def test_full(self) -> None:
         """Everything that can be written is read; names are normalised, paths start from the file's folder."""
         read = parse(FULL, "/etc/sniproxy/sniproxy.toml")
-        house = ResolverTable("static", {"target": "127.0.0.1"}, "resolver.house")
+        house = ResolverTable("static", {"target": "127.0.0.1"}, "resolver.house", "house")
         self.assertEqual(
             [(listener.name, listener.endpoint.host, listener.endpoint.port) for listener in read.listeners],
             [("public", "127.0.0.1", 4443), ("tcp6:4444", "::", 4444)],

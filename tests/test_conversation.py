@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from sniproxy.events import Connection, Result
-from sniproxy.interfaces import IServerNameResolver, Refused, Request, Resolution, Target
+from sniproxy.interfaces import IServerNameResolver, Refused, Request, Resolution, Target, Unavailable
 from sniproxy.pulsar.commands import read, type_name
 from sniproxy.pulsar.commands_pb2 import ServerError
 from sniproxy.pulsar.frames import FrameReader
@@ -364,6 +364,12 @@ class ResolverTests(ConversationCase):
             proxy, _ = self.proxy(nothing)
             record = await self.refused(proxy, hello(name=NAME), Result.RESOLVER_FAILED, None)
             self.assertEqual("the resolver gave no target", record.reason)
+
+    async def test_unavailable(self) -> None:
+        """A resolver that cannot know now: a plain close, and no traceback."""
+        proxy, _ = self.proxy(Unavailable("no server answers"))
+        record = await self.refused(proxy, hello(name=NAME), Result.RESOLVER_FAILED, None)
+        self.assertEqual("the resolver does not say: no server answers", record.reason)
 
     async def test_hangs(self) -> None:
         """A resolver that does not answer is given up after the connect time."""

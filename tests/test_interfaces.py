@@ -5,7 +5,17 @@ from __future__ import annotations
 import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.interfaces import BadOption, Refused, Request, Resolution, Target
+from sniproxy.interfaces import (
+    BadOption,
+    IServerNameResolver,
+    IWatchingResolver,
+    Refused,
+    Request,
+    Resolution,
+    Target,
+    Unavailable,
+    WatchState,
+)
 
 
 class ValueTests(SynchronousTestCase):
@@ -44,3 +54,9 @@ class ValueTests(SynchronousTestCase):
         self.assertEqual(
             (error.key, error.value, error.cure, str(error)), ("target", 7, "write a text", "write a text")
         )
+        self.assertEqual("silent", str(Unavailable("silent")))
+
+    def test_watch(self) -> None:
+        """A watching resolver is a resolver; its state has no error unless one is said."""
+        self.assertTrue(IWatchingResolver.extends(IServerNameResolver))
+        self.assertEqual((WatchState("3 brokers").summary, WatchState("3 brokers").error), ("3 brokers", None))

@@ -139,6 +139,18 @@ class CheckTests(TestCase):
         """--version says the version of sniproxy."""
         self.assertEqual((0, f"sniproxy {__version__}\n", ""), run("--version"))
 
+    def test_help_resolvers(self) -> None:
+        """--help-resolvers lists the types, --help-resolver shows one; a type that is not there is an error."""
+        status, out, _ = run("--help-resolvers")
+        self.assertEqual(0, status)
+        self.assertIn("static", [line.split()[0] for line in out.splitlines()])
+        status, out, _ = run("--help-resolver", "static")
+        self.assertEqual(0, status)
+        self.assertIn("target", out)
+        status, _, err = run("--help-resolver", "statik")
+        self.assertEqual(1, status)
+        self.assertIn('there is no type "statik"; there are: ', err)
+
     def test_help(self) -> None:
         """--help says what each option means."""
         status, out, _ = run("--help")

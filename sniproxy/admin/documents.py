@@ -43,6 +43,7 @@ def status_document(
         "live": len(live),
         "tunnels": [_tunnel(one, now) for one in islice(reversed(live), most)],
         "refusals": [attrs.asdict(one) for one in refusals[:most]],
+        "resolvers": [attrs.asdict(one) for one in status.resolvers],
         "warnings": [*_refused_reload(status), *status.warnings],
     }
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.exposition import generate_latest
@@ -17,7 +17,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from sniproxy import __version__
-from sniproxy.admin.sources import OPENING, Live, Reloads, TargetStatus
+from sniproxy.admin.sources import OPENING, Live, Reloads, ResolverStatus, TargetStatus
 from sniproxy.events import Connection, Result
 from sniproxy.pulsar.events import Event
 
@@ -84,7 +84,7 @@ class Metrics(Collector):
     true only now is asked for when Prometheus asks.
 
     @param targets: those that are looked after.
-    @param reloads: how the configuration was read again.
+    @param reloads: how the configuration was read again. @param resolvers: how they do.
     @param live: the connections that have not ended. @param access_log_lost: lines lost so far.
     @ivar topics: topics in the inspector's ledger; None: nothing is inspected, and no metric speaks of Pulsar.
     """
@@ -96,12 +96,14 @@ class Metrics(Collector):
         topics: Callable[[], int] | None = None,
         reloads: Callable[[], Reloads] = Reloads,
         targets: Callable[[], Iterable[TargetStatus]] = tuple,
+        resolvers: Callable[[], Iterable[ResolverStatus]] = tuple,
     ) -> None:
         self._live = live
         self._access_log_lost = access_log_lost
         self.topics = topics
         self._reloads = reloads
         self._targets = targets
+        self._resolvers = resolvers
         self._ended: Counts = Counter()
         self._refused: Counts = Counter()
         self._up: Counts = Counter()
@@ -203,6 +205,7 @@ class Metrics(Collector):
             "1, or 0 when what was read last was refused and the one before is in force.",
             int(reloads.error is None),
         )
+        yield from _resolver_metrics(list(self._resolvers()))
         if self.topics is not None:
             yield from self._collect_pulsar(self.topics())
 
@@ -243,6 +246,29 @@ class Metrics(Collector):
         yield self._lookup.family("sniproxy_lookup_seconds", "From a lookup to its response.")
         yield CounterMetricFamily("sniproxy_topic_moves", "Topics seen to move to another broker.", self._moves)
         yield GaugeMetricFamily("sniproxy_topics", "Topics whose broker is known.", topics)
+
+
+def _resolver_metrics(resolvers: Sequence[ResolverStatus]) -> Iterator[Metric]:
+    for name, count, what in (
+        ("questions", "questions", "Questions that resolvers were asked."),
+        ("failures", "failures", "Questions that a resolver did not answer: errors, and silence."),
+        ("refusals", "refused", "Answers that a name goes nowhere."),
+    ):
+        counts: Counts = Counter({(one.name,): one.counts[count] for one in resolvers})
+        yield _counted(f"sniproxy_resolver_{name}", what, ("resolver",), counts)
+    unasked: Counts = Counter(
+        {(one.name, name): one.counts[name] for one in resolvers for name in ("hits", "shared", "stale")}
+    )
+    yield _counted(
+        "sniproxy_resolver_unasked",
+        "Answered without a question: from memory (hits), with another connection (shared), by an old answer (stale).",
+        ("resolver", "how"),
+        unasked,
+    )
+    opened: Counts = Counter({(one.name,): int(one.breaker != "closed") for one in resolvers})
+    yield _gauged("sniproxy_resolver_open", "1 while it is left alone because it failed.", ("resolver",), opened)
+    failing: Counts = Counter({(one.name,): int(one.error is not None) for one in resolvers if one.watch is not None})
+    yield _gauged("sniproxy_resolver_watch_failing", "1 while its last look failed.", ("resolver",), failing)
 
 
 def _counted(name: str, help: str, labels: tuple[str, ...], counts: Counts) -> Metric:

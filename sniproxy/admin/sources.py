@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import attrs
@@ -112,6 +112,25 @@ class TargetStatus:
 
 
 @attrs.frozen
+class ResolverStatus:
+    """How a resolver does.
+
+    @ivar kind: its type. @ivar counts: since it was made, by name: C{questions} that it was asked, and of what
+        connections asked, C{hits} answered from memory, C{shared} by another one's question, C{stale} by an old answer
+        because it failed, C{refused}; C{failures} are questions without an answer.
+    @ivar breaker: ``closed``: it is asked; ``open``: left alone; ``half_open``: one question decides.
+    @ivar watch: what it knows, when it watches. @ivar error: why its last look failed. Both None: it does not watch.
+    """
+
+    name: str
+    kind: str
+    counts: Mapping[str, int]
+    breaker: str = "closed"
+    watch: str | None = None
+    error: str | None = None
+
+
+@attrs.frozen
 class Status:
     """The state of the proxy. Times are seconds since 1970.
 
@@ -119,7 +138,8 @@ class Status:
     @ivar configuration: the file in force, or where else it came from. @ivar since: when it came into force.
     @ivar access_log_lost: lines of the access log that could not be written.
     @ivar warnings: what the operator should look at, a sentence each. @ivar reloads: how reloads went.
-    @ivar drains: what is being drained. @ivar targets: those that are looked after.
+    @ivar drains: what is being drained. @ivar resolvers: those with a table of their own.
+    @ivar targets: those that are looked after.
     """
 
     ready: bool
@@ -131,6 +151,7 @@ class Status:
     warnings: Sequence[str] = ()
     reloads: Reloads = attrs.field(factory=Reloads)
     drains: Sequence[DrainStatus] = ()
+    resolvers: Sequence[ResolverStatus] = ()
     targets: Sequence[TargetStatus] = ()
 
 

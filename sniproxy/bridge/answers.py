@@ -21,7 +21,7 @@ from sniproxy.bridge.allowing import Allowing, Broker
 from sniproxy.bridge.asked import Asked
 from sniproxy.names import host_port
 from sniproxy.pulsar import commands_pb2 as pb
-from sniproxy.pulsar.commands import CommandError, fields_of, number_name, read, text, write
+from sniproxy.pulsar.commands import CommandError, fields_of, number_name, read, text, type_name, write
 from sniproxy.pulsar.frames import DEFAULT_LIMIT, FrameError
 from sniproxy.serviceurl import BadServiceURL, parse_service_url
 
@@ -101,9 +101,12 @@ class Answers:
         @raise FrameError: it cannot be read; passed on, it could lead the client past the bridge.
         """
         try:
-            command = fields_of(read(frame[8:]))
+            base = read(frame[8:])
+            if base.type != kind:
+                raise CommandError(f"it is {type_name(base)}, too")
         except CommandError as error:
             raise FrameError(f"the broker's {number_name(kind)} cannot be read: {error}") from error
+        command = fields_of(base)
         match kind:
             case _Base.CONNECTED:
                 return self._connected(command, frame)

@@ -68,7 +68,7 @@ class Asked:
         try:
             for frame in self._walker.feed(data):
                 if frame.complete:
-                    self._hear(frame.type, fields_of(read(frame.command)))
+                    self._hear(fields_of(read(frame.command)))
         except (FrameError, CommandError):  # whom it talks to will say so
             self.readable = False
 
@@ -77,11 +77,13 @@ class Asked:
         kept = self._lookups.pop(request_id)
         return None if kept is None else kept.value
 
-    def _hear(self, kind: int, fields: pb.CommandLookupTopic | pb.CommandAuthResponse) -> None:
+    def _hear(self, fields: object) -> None:
         if isinstance(fields, pb.CommandLookupTopic):
             self._lookups.put(fields.request_id, fields, 0.0)
-        else:
+        elif isinstance(fields, pb.CommandAuthResponse):
             unknown = UnknownFieldSet(fields.response)
             for field in (unknown[at] for at in range(len(unknown))):
                 if field.field_number == _AUTH_DATA and isinstance(field.data, bytes):
                     self._login = attrs.evolve(self._login, data=field.data)
+        else:
+            raise CommandError("a command with more than one type")

@@ -115,6 +115,7 @@ class Crossing(Life):
         except TooLate as error:
             raise Refusal(Result.HELLO_TIMEOUT, str(error)) from error
         except NotConnect as error:
+            self._bridge.warn(f"a client is refused: {error}")
             if error.speaks_pulsar:
                 self._last_words = _refusal(pb.ServerError.NotAllowedError, str(error))
             raise Refusal(

@@ -75,6 +75,6 @@ class Follower:
             session = await self._brokers.link(*broker).open()
         finally:
             lock.release()
-        answer: Response = await session.ask(again)
+        answer = await session.ask(again, Response)
         self._heard(broker[0], write(again), write(answer))
         return answer

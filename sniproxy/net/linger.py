@@ -119,7 +119,7 @@ class _Dropper(SocketDescriptor):
         except OSError:
             count = 0
         self._left -= count
-        if not count or not self._left:
+        if not count or self._left <= 0:  # the last record of TLS may be longer than what was left
             if self._waits():
                 self._reactor.removeReader(self)
             else:

@@ -10,9 +10,11 @@ from typing import Any
 
 from zope.interface import implementer
 
-from sniproxy.interfaces import BadOption, IServerNameResolver, Refused, Request, Resolution
+from sniproxy.interfaces import BadOption, IServerNameResolver, Kind, Option, Refused, Request, Resolution
 from sniproxy.routing.targets import BadTarget, parse_target
 from sniproxy.routing.templates import parse_template
+
+OPTIONS = (Option("target", Kind.TEXTS, 'one target, "host:port", or a list of them'),)
 
 
 @implementer(IServerNameResolver)

@@ -8,21 +8,15 @@ from typing import Generic, TypeVar
 
 from twisted.logger import Logger
 
+from sniproxy.files import EVERY, CannotRead, signature
 from sniproxy.tls.pem import BadPEM
 
 log = Logger()
 
 T = TypeVar("T")
 
-EVERY = 1.0
-"""Seconds between two looks at whether files have changed."""
-
 SUFFIXES = (".pem", ".crt", ".cer", ".key")
 """Of the files that are read in a folder."""
-
-
-class CannotRead(Exception):
-    """A file cannot be read or used; the message names it."""
 
 
 def read(path: str) -> list[tuple[str, bytes]]:
@@ -85,24 +79,6 @@ class Reloaded(Generic[T]):
 
     def _look(self) -> list[object]:
         return [signature(path) for path in self._paths]
-
-
-def signature(path: str) -> object:
-    """What changes when a file, a folder's files or what a link leads to change."""
-    try:
-        if not os.path.isdir(path):
-            return _status(path)
-        return sorted((name, _status(os.path.join(path, name))) for name in os.listdir(path))
-    except OSError as error:
-        return error.errno
-
-
-def _status(path: str) -> tuple[int, int, int]:
-    try:
-        status = os.stat(path)
-    except OSError:  # removed in between, or a link to nowhere
-        return (0, 0, 0)
-    return status.st_mtime_ns, status.st_size, status.st_ino
 
 
 def _content(path: str) -> bytes:

@@ -11,7 +11,7 @@ import attrs
 from sniproxy.admin.metrics import Metrics
 from sniproxy.admin.refusals import Refusals
 from sniproxy.admin.site import AdminSite
-from sniproxy.admin.sources import DrainStatus, ListenerStatus, NoSuchGoal, Reloads, Status
+from sniproxy.admin.sources import DrainStatus, ListenerStatus, NoSuchGoal, Reloads, ResolverStatus, Status
 from sniproxy.admin.topics import Topics
 from sniproxy.events import Connection, Result
 from sniproxy.pulsar.events import Event
@@ -45,6 +45,7 @@ class SampleProxy:
     access_log_lost: int = 0
     reloads: Reloads = attrs.field(factory=Reloads)
     drains: list[DrainStatus] = attrs.field(factory=list)
+    resolvers: list[ResolverStatus] = attrs.field(factory=list)
 
     def status(self) -> Status:
         """Three listeners, one of them not on TCP."""
@@ -63,6 +64,7 @@ class SampleProxy:
             warnings=self.warnings,
             reloads=self.reloads,
             drains=self.drains,
+            resolvers=self.resolvers,
         )
 
     def drain(self, name: str, rate: float) -> DrainStatus:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy import __version__
 from sniproxy.admin.documents import status_document
 from sniproxy.admin.refusals import Refusals
-from sniproxy.admin.sources import Reloads
+from sniproxy.admin.sources import Reloads, ResolverStatus
 from tests.admin.sample import NOW, SampleLive, SampleProxy, connection, refused
 
 TOTALS = {"ended": 3, "refused": 1, "bytes_up": 10, "bytes_down": 20}
@@ -51,6 +52,12 @@ class StatusTests(SynchronousTestCase):
         self.assertEqual(
             ["look here"], document(SampleProxy(warnings=["look here"], reloads=reloads.good()))["warnings"]
         )
+
+    def test_resolvers(self) -> None:
+        """The resolvers are there, with what they say of themselves."""
+        one = ResolverStatus("brokers", "dns", {"questions": 1}, "open", "3 brokers", "silent")
+        found = document(SampleProxy(resolvers=[one]))["resolvers"]
+        self.assertEqual([attrs.asdict(one)], found)
 
     def test_draining(self) -> None:
         """While it drains it says so."""

@@ -7,7 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy import __version__
 from sniproxy.admin.metrics import BUCKETS, MOST_ERRORS, REFUSALS, Histogram, Metrics
-from sniproxy.admin.sources import Reloads, TargetStatus
+from sniproxy.admin.sources import Reloads, ResolverStatus, TargetStatus
 from sniproxy.events import Result
 from sniproxy.pulsar.events import Event
 from tests.admin.sample import SampleLive, connection, lookup, refused
@@ -154,6 +154,24 @@ class LiveTests(SynchronousTestCase):
         self.assertEqual(7, found["sniproxy_access_log_lines_lost_total",])
         for name in ("resident_memory_bytes", "open_fds", "cpu_seconds_total", "start_time_seconds"):
             self.assertGreater(found[f"process_{name}",], 0)
+
+
+class ResolverTests(SynchronousTestCase):
+    """How resolvers do."""
+
+    def test_resolvers(self) -> None:
+        """Counts by resolver, and whether it is left alone; of one that watches, whether its last look failed."""
+        counts = {"questions": 1, "hits": 2, "shared": 3, "stale": 4, "refused": 5, "failures": 6}
+        none = dict.fromkeys(counts, 0)
+        resolvers = [ResolverStatus("b", "dns", counts, "open"), ResolverStatus("a", "file", none, watch="", error="x")]
+        found = samples(Metrics(resolvers=lambda: resolvers))
+        for name, value in (("questions", 1), ("refusals", 5), ("failures", 6)):
+            self.assertEqual(value, found[f"sniproxy_resolver_{name}_total", "b"])
+        for how, value in (("hits", 2), ("shared", 3), ("stale", 4)):
+            self.assertEqual(value, found["sniproxy_resolver_unasked_total", how, "b"])
+        self.assertEqual((1, 0), (found["sniproxy_resolver_open", "b"], found["sniproxy_resolver_open", "a"]))
+        self.assertEqual(1, found["sniproxy_resolver_watch_failing", "a"])
+        self.assertNotIn(("sniproxy_resolver_watch_failing", "b"), found)
 
 
 class PulsarTests(SynchronousTestCase):

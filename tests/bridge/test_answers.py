@@ -7,7 +7,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.bridge.allowing import Allowing, Broker, parse_allowed
-from sniproxy.bridge.answers import ROOM, Answers, Response, Told, failed
+from sniproxy.bridge.answers import ROOM, TYPES, Answers, Response, Told, failed
 from sniproxy.bridge.asked import Asked
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import fields_of, read, write
@@ -155,6 +155,9 @@ class AnswersTests(SynchronousTestCase):
         """What cannot be read does not pass: it could lead the client past the bridge."""
         frame = encode(b"\x08\x18\xc2\x01\x00")  # LOOKUP_RESPONSE without its number
         self.assertRaises(FrameError, self.answers, pb.BaseCommand.LOOKUP_RESPONSE, frame)
+        for kind in TYPES:  # and PING, which it says last
+            frame = encode(bytes([pb.BaseCommand.TYPE_FIELD_NUMBER << 3, kind]) + write(pb.CommandPing())[8:])
+            self.assertRaises(FrameError, self.answers, kind, frame)
 
     def test_final_failure(self) -> None:
         """An answer of no known kind stays what it is; our own failure has the client's number."""

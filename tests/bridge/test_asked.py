@@ -8,9 +8,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from sniproxy.bridge.asked import Asked
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import fields_of, read, write
-from sniproxy.pulsar.frames import FrameReader
+from sniproxy.pulsar.frames import FrameReader, encode
 from sniproxy.talk.logins import by_token
 
+_Base = pb.BaseCommand
 TOPIC = "persistent://public/default/t"
 
 
@@ -61,7 +62,8 @@ class AskedTests(SynchronousTestCase):
 
     def test_unreadable(self) -> None:
         """What is no Pulsar is not looked at any more."""
-        for data in (b"HTTP/1.1 200 OK\r\n\r\n", b"\x00\x00\x00\x08\x00\x00\x00\x04\x08\x17xx"):
+        two_types = encode(bytes([_Base.TYPE_FIELD_NUMBER << 3, _Base.LOOKUP]) + write(pb.CommandPing())[8:])
+        for data in (b"HTTP/1.1 200 OK\r\n\r\n", b"\x00\x00\x00\x08\x00\x00\x00\x04\x08\x17xx", two_types):
             asked = Asked(self.connect)
             asked.client(data)
             asked.client(self.lookup(1))

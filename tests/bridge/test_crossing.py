@@ -6,12 +6,14 @@ import json
 import socket
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import trustme
 from google.protobuf.message import Message
 from twisted.internet.defer import Deferred, gatherResults
 
+from sniproxy.bridge import spans
 from sniproxy.events import Result
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import fields_of, read, write
@@ -294,6 +296,17 @@ class RefusalTests(BridgeCase):
         self.assertEqual((Result.NOT_PULSAR, fatal_alert(Alert.HANDSHAKE_FAILURE)), (record.result, got))
         record, got = await self.refused(crowd, b"GET / HTTP/1.1\r\n\r\n")
         self.assertEqual((Result.NOT_PULSAR, b""), (record.result, got))
+
+    async def test_not_connect_is_logged(self) -> None:
+        """The bridge's own log says what is wrong with such a client, and the cure."""
+        said: list[str] = []
+        self.patch(spans, "log", SimpleNamespace(warn=lambda text, message, **more: said.append(message)))
+        crowd = Crowd(self, {})
+        await self.refused(crowd, hello())
+        (message,) = said
+        self.assertIn(
+            "a client is refused: the client speaks TLS; this port speaks plaintext: use a pulsar://", message
+        )
 
     async def test_not_allowed(self) -> None:
         """A broker that no answer has named, or that allow does not have, is not dialled; empty names the service."""

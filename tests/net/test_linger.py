@@ -97,3 +97,18 @@ class CloserTests(SocketTestCase):
             self.assertFalse(far.cut)
             far.close()
             await closer.settled()
+
+    async def test_tls_peer_that_goes_on_sending(self) -> None:
+        """A peer that sends TLS's records without end is closed after the bound, whatever the records' size."""
+        closer = Closer(reactor)
+        far, ours = tls_pair(0, "client")
+        closer(ours)
+        await self.assertFailure(in_thread(send_records, far, 200 * BYTES), ConnectionError)
+        far.close()
+        await closer.settled()
+
+
+def send_records(far: socket.socket, count: int) -> None:
+    """Send so many bytes in records of a size of which the bound is no multiple."""
+    for _ in range(0, count, 15_000):
+        far.sendall(bytes(15_000))

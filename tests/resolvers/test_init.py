@@ -12,8 +12,18 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from sniproxy import resolvers
-from sniproxy.interfaces import BadOption, IResolverMaker, IServerNameResolver, Request, Resolution, Target
-from sniproxy.resolvers import LazyResolverMaker, make_resolver, makers
+from sniproxy.interfaces import (
+    BadOption,
+    IDescribedResolverMaker,
+    IResolverMaker,
+    IServerNameResolver,
+    Kind,
+    Option,
+    Request,
+    Resolution,
+    Target,
+)
+from sniproxy.resolvers import LazyResolverMaker, make_resolver, makers, missing, options_of
 from sniproxy.resolvers.static import StaticResolver
 
 
@@ -25,6 +35,18 @@ class House:
 
     def resolve(self, request: Request) -> Resolution:
         return Resolution([Target("house.test", 1)])
+
+
+OPTIONS = (Option("port", Kind.INTEGER, "a port", 7), Option("file", Kind.PATH, "a file", None))
+
+
+class OldMaker:
+    """A plugin that knows nothing of descriptions."""
+
+    name, help = "old", "from before"
+
+    def make(self, options: Mapping[str, Any], reactor: Any) -> House:
+        return House(options, reactor)
 
 
 class MakerTests(SynchronousTestCase):
@@ -52,6 +74,35 @@ class MakerTests(SynchronousTestCase):
         made = make_resolver("house", options, reactor)
         assert isinstance(made, House)
         self.assertEqual((made.options, made.reactor), (options, reactor))
+
+    def test_described(self) -> None:
+        """All of ours describe themselves; options are checked against it, and paths start from the folder."""
+        for maker in makers():
+            self.assertTrue(verifyObject(IDescribedResolverMaker, maker))
+            self.assertTrue(options_of(maker))
+        house = LazyResolverMaker("house", "our own", f"{__name__}.House", f"{__name__}.OPTIONS")
+        self.patch(resolvers, "getPlugins", lambda interface, package: iter([house]))
+        made = make_resolver("house", {"file": "x"}, None, "/etc")
+        assert isinstance(made, House)
+        self.assertEqual({"port": 7, "file": "/etc/x"}, made.options)
+        self.assertRaises(BadOption, make_resolver, "house", {"port": "7"}, None)
+
+    def test_undescribed(self) -> None:
+        """A maker without a description is served as before: its table comes as it is."""
+        self.patch(resolvers, "getPlugins", lambda interface, package: iter([OldMaker()]))
+        self.assertEqual((None, None), (options_of(OldMaker()), missing(OldMaker())))
+        made = make_resolver("old", {"anything": 1}, None)
+        assert isinstance(made, House)
+        self.assertEqual({"anything": 1}, made.options)
+
+    def test_needs(self) -> None:
+        """A type whose modules are not installed is refused with the command that installs them."""
+        lacking = LazyResolverMaker("house", "", f"{__name__}.House", "", "sniproxy[house]", ("no_such_module",))
+        self.patch(resolvers, "getPlugins", lambda interface, package: iter([lacking]))
+        error = self.assertRaises(BadOption, make_resolver, "house", {}, None)
+        self.assertEqual("type", error.key)
+        self.assertIn("pip install 'sniproxy[house]'", error.cure)
+        self.assertIsNone(missing(LazyResolverMaker("house", "", "", "", "sniproxy[house]", ("attrs",))))
 
     def test_unknown_type(self) -> None:
         """A type that nobody makes is a bad option; the message names those that there are."""

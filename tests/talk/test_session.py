@@ -42,7 +42,7 @@ class SessionTests(SynchronousTestCase):
         return Deferred.fromCoroutine(coroutine)
 
     def ask(self) -> Deferred[Any]:
-        return self.start(self.session.ask(METADATA(topic="t")))
+        return self.start(self.session.ask(METADATA(topic="t"), ANSWER))
 
     def hear(self, *commands: Message, section: bytes = b"") -> None:
         for command in commands:
@@ -96,6 +96,15 @@ class SessionTests(SynchronousTestCase):
         self.assertEqual(self.failure(second).kind, Kind.AUTHENTICATION)
         self.assertEqual(self.failure(self.ask()).kind, Kind.AUTHENTICATION)
         self.assertTrue(self.transport.disconnected)
+
+    def test_another_answer(self) -> None:
+        """An answer of another kind than the request's is a failure of this request, whoever else waits."""
+        first, second = self.ask(), self.ask()
+        self.hear(pb.CommandSuccess(request_id=1), ANSWER(request_id=2, partitions=7))
+        self.assertEqual(
+            "b1.test: the answer is not Pulsar's: SUCCESS to PartitionedTopicMetadata", self.failure(first).reason
+        )
+        self.assertEqual(7, self.successResultOf(second).partitions)
 
     def test_ping(self) -> None:
         """A PING is answered; PONG and what nobody has asked for pass."""

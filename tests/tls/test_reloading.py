@@ -8,8 +8,9 @@ from pathlib import Path
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from sniproxy.files import EVERY, CannotRead
 from sniproxy.tls.pem import BadPEM
-from sniproxy.tls.reloading import EVERY, CannotRead, Reloaded, read
+from sniproxy.tls.reloading import Reloaded, read
 
 
 class ReadTests(SynchronousTestCase):

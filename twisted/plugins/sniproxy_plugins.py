@@ -15,5 +15,12 @@ static = LazyResolverMaker(
     "static",
     "the targets that the configuration names",
     "sniproxy.resolvers.static.make",
+    "sniproxy.resolvers.static.OPTIONS",
+)
+file = LazyResolverMaker(
+    "file",
+    "names and targets in a file, which is read again when it changes",
+    "sniproxy.resolvers.file.make",
+    "sniproxy.resolvers.file.OPTIONS",
 )
 client = LazyEndpointParser("sniproxy", "sniproxy.client.from_string")

@@ -1,0 +1,90 @@
+"""The resolvers of a configuration: made, asked through the core, and alive as long as it is in force."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+from twisted.internet.defer import Deferred, DeferredList
+
+from sniproxy.admin.sources import ResolverStatus
+from sniproxy.asking.asked import Asked
+from sniproxy.asking.inorder import InOrder
+from sniproxy.interfaces import BadOption, ServerNameResolver
+from sniproxy.resolvers import make_resolver
+from sniproxy.schema import ConfigError, shown
+from sniproxy.settings import ResolverTable
+
+
+class Resolvers:
+    """The resolvers of a configuration, each made once. @param before: those of the one in force; None: there is none.
+
+    A resolver is the same when its table has the same name, type and keys: it is then not made again.
+
+    @ivar asked: the ones with a table of their own, by its place in the configuration.
+    """
+
+    def __init__(self, reactor: Any, before: Resolvers | None = None) -> None:
+        self._reactor = reactor
+        self._before: Mapping[str, tuple[ResolverTable, Asked]] = {} if before is None else before.asked
+        self._stopping: list[Deferred[None]] = [] if before is None else before._stopping
+        self.asked: dict[str, tuple[ResolverTable, Asked]] = {}
+
+    def resolver(self, table: ResolverTable, filename: str) -> ServerNameResolver:
+        """@raise ConfigError: the table does not fit."""
+        if table.inner:
+            return InOrder([self._ask(inner, filename) for inner in table.inner])
+        # What a route's own targets mean is known at once: there is nothing to keep, and nothing that can fail.
+        return self._make(table, filename) if table.name is None else self._ask(table, filename)
+
+    def settle(self) -> None:
+        """These are in force now: they begin to watch, and those before that are no longer used end."""
+        kept = [asked for _, asked in self.asked.values()]
+        for _, asked in self._before.values():
+            if asked not in kept:
+                self._stopping.append(asked.stop())
+        self._stopping[:] = [stopping for stopping in self._stopping if not stopping.called]
+        self._before = {}
+        for asked in kept:
+            asked.start()
+
+    def stop(self) -> Deferred[None]:
+        """End all. @return: fires when they have ended."""
+        ending = [*self._stopping, *(asked.stop() for _, asked in self.asked.values())]
+        return DeferredList(ending).addCallback(lambda _: None)
+
+    def status(self) -> list[ResolverStatus]:
+        """How each does, in the configuration's order."""
+        return [_status(table, asked) for table, asked in self.asked.values()]
+
+    def _ask(self, table: ResolverTable, filename: str) -> Asked:
+        found = self.asked.get(table.key)
+        if found is None:
+            same, asked = self._before.get(table.key, (None, None))
+            if asked is None or same != table:
+                assert table.name is not None
+                made = self._make(table, filename)
+                asked = Asked(table.name, made, self._reactor, table.deadline, table.stale)
+            found = self.asked[table.key] = (table, asked)
+        return found[1]
+
+    def _make(self, table: ResolverTable, filename: str) -> ServerNameResolver:
+        try:
+            return make_resolver(table.kind, table.options, self._reactor, os.path.dirname(filename))
+        except BadOption as error:
+            place = f"{filename}: {table.key}.{error.key}"
+            raise ConfigError(f"{place} = {shown(error.value)}: {error.cure}") from error
+
+
+def _status(table: ResolverTable, asked: Asked) -> ResolverStatus:
+    watch = asked.watch_state()
+    return ResolverStatus(
+        asked.name,
+        table.kind,
+        attrs.asdict(asked.counts),
+        str(asked.breaker.state),
+        None if watch is None else watch.summary,
+        None if watch is None else watch.error,
+    )

@@ -1,0 +1,98 @@
+"""Tests for sniproxy.resolvers.namefile."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from sniproxy.interfaces import Target
+from sniproxy.resolvers.namefile import BadFile, Names, parse_map, parse_toml
+
+ONE, TWO, DEFAULT = (Target("10.0.0.1", 6651),), (Target("10.0.0.2", 1), Target("::1", 6651)), (Target("d.test", 6651),)
+
+TOML = """
+# Brokers
+"Broker-1.pulsar.test." = "10.0.0.1"
+"*.w.test" = ["10.0.0.2:1", "[::1]:6651"]
+localhost = "10.0.0.1:6651"
+default = "d.test"
+"""
+MAP = """
+# Brokers
+Broker-1.pulsar.test.\t10.0.0.1
+  *.w.test   10.0.0.2:1, [::1]:6651   # two
+
+localhost pulsar+ssl://10.0.0.1:6651
+default d.test
+"""
+NGINX = """
+hostnames;
+default 'd.test';
+"broker-1.pulsar.test" "10.0.0.1:6651";
+*.w.test 10.0.0.2:1,[::1]:6651;
+localhost    10.0.0.1:6651; # one
+"""
+
+
+class ParseTests(SynchronousTestCase):
+    """Files of all forms."""
+
+    def check(self, names: Names) -> None:
+        self.assertEqual(4, names.count)
+        for name, targets in (
+            ("broker-1.pulsar.test", ONE),
+            ("a.b.w.test", TWO),
+            ("localhost", ONE),
+            ("w.test", DEFAULT),
+            (None, DEFAULT),
+        ):
+            self.assertEqual(targets, names.targets(name))
+
+    def test_forms(self) -> None:
+        """TOML, HAProxy's map and nginx's map say the same."""
+        self.check(parse_toml(TOML))
+        self.check(parse_map(MAP))
+        self.check(parse_map(NGINX))
+
+    def test_no_default(self) -> None:
+        """Without a default other names have nothing; a file may be empty."""
+        names = parse_map("a.test b.test\n")
+        self.assertEqual((None, None), (names.targets("c.test"), names.targets(None)))
+        self.assertEqual((0, 0), (parse_toml("").count, parse_map("").count))
+
+    def refused(self, text: str, said: str, toml: bool = True) -> None:
+        message = str(self.assertRaises(BadFile, parse_toml if toml else parse_map, text))
+        self.assertIn(said, message)
+        self.assertTrue(message.isprintable())
+
+    def test_bad_toml(self) -> None:
+        """What is wrong is said with its key and the cure."""
+        self.refused("a = ", "this is not TOML: ")
+        self.refused('a.test = "b"', "a: it is a table; a name with dots stands in quotes")
+        self.refused('"a.test" = 7', "a.test = 7: write one target")
+        self.refused('"a.test" = []', "a.test = []: write one target")
+        self.refused('"a.test" = ["b", 7]', "write one target")
+        self.refused('"a b" = "b"', "a b: the character ' ' is not allowed")
+        self.refused('"*" = "b"', "'*' alone would match every name")
+        self.refused('"a.test" = "b:0"', "a.test = b:0: bad port '0'")
+        self.refused('"a.test" = "b"\n"A.test" = "c"', "A.test: the name is there already")
+
+    def test_bad_map(self) -> None:
+        """What is wrong is said with its line."""
+        self.refused("\na.test\n", "line 2: a.test: write two columns", False)
+        self.refused("a.test b;\na.test c;", "line 2: a.test: the name is there already", False)
+        self.refused("default b\ndefault c", "line 2: default: the name is there already", False)
+        self.refused("~a.* b", "line 1: ~a.*: ", False)
+        self.refused("a.test http://b", "line 1: http://b: the scheme 'http' does not fit", False)
+        self.refused("a.test b,", "bad host: the name is empty", False)
+        self.refused("a.test \x1b[1m" + "x" * 1000, "line 1: ", False)
+
+    @given(st.text(alphabet=st.sampled_from("ab*.:;,#\" =\n[]'~\x1b"), max_size=60))
+    def test_anything(self, text: str) -> None:
+        """Whatever stands in a file, it is read or refused."""
+        for parse in (parse_toml, parse_map):
+            try:
+                parse(text)
+            except BadFile as error:
+                self.assertTrue(str(error).isprintable())

@@ -1,0 +1,75 @@
+"""The resolvers of a configuration."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import TestCase
+
+from sniproxy import resolving
+from sniproxy.asking.inorder import InOrder
+from sniproxy.build import build_routing
+from sniproxy.config import parse
+from sniproxy.resolving import Resolvers
+from tests.asking.scripted import Watching, request
+from tests.net.support import HandClock
+from tests.proxies import LISTENER
+
+
+class ResolversTests(TestCase):
+    """How they are made, and how long they live."""
+
+    def test_several_resolvers(self) -> None:
+        """A list of resolvers asks the same ones that other routes ask by their names."""
+        text = (
+            f'{LISTENER}[[route]]\nserver_name = "a.test"\nresolver = ["x", "y"]\n'
+            '[[route]]\nserver_name = "b.test"\nresolver = "y"\n'
+            '[resolver.x]\ntype = "static"\ntarget = "{1}"\n[resolver.y]\ntype = "static"\ntarget = "a"\n'
+        )
+        resolvers = Resolvers(HandClock())
+        table = build_routing(parse(text, "x.toml"), HandClock(), resolvers).table
+        route = table.match("a.test", "public")
+        assert route is not None and isinstance(route.resolver, InOrder)
+        found = self.successResultOf(Deferred.fromCoroutine(route.resolver.resolve(request("a.test"))))
+        self.assertEqual("a", found.targets[0].host)
+        self.assertEqual(["x", "y"], [status.name for status in resolvers.status()])
+        self.assertEqual([1, 0], [status.counts["refused"] for status in resolvers.status()])
+
+    def test_life_of_resolvers(self) -> None:
+        """What is in force watches; a reload keeps what has not changed, starts what is new, ends what is gone."""
+        made: dict[str, list[Watching]] = {}
+
+        def make(kind: str, options: Any, reactor: Any, folder: str) -> Watching:
+            made.setdefault(options["name"], []).append(Watching())
+            return made[options["name"]][-1]
+
+        self.patch(resolving, "make_resolver", make)
+
+        def resolvers(before: Resolvers | None, *tables: str) -> Resolvers:
+            text = LISTENER
+            for number, table in enumerate(tables):
+                name = table[0]
+                text += f'[[route]]\nserver_name = "{number}.test"\nresolver = "{name}"\n'
+                text += f'[resolver.{name}]\ntype = "t"\nname = "{table}"\n'
+            found = Resolvers(HandClock(), before)
+            build_routing(parse(text, "x.toml"), HandClock(), found)
+            return found
+
+        first = resolvers(None, "a1", "b1", "c1")
+        self.assertIsNone(made["a1"][0].started)
+        first.settle()
+        self.assertIsNotNone(made["a1"][0].started)
+        made["c1"][0].ending = Deferred()
+        second = resolvers(first, "a1", "b2")
+        resolvers(first, "a2").asked.clear()  # one that never comes into force
+        second.settle()
+        self.assertEqual(1, len(made["a1"]))
+        self.assertEqual([0, 1, 0, 1], [made[name][0].stopped for name in ("a1", "b1", "b2", "c1")])
+        self.assertIsNotNone(made["b2"][0].started)
+        self.assertIsNone(made["a2"][0].started)
+        stopping = second.stop()
+        self.assertEqual([1, 1], [made[name][0].stopped for name in ("a1", "b2")])
+        self.assertNoResult(stopping)
+        made["c1"][0].ending.callback(None)
+        self.successResultOf(stopping)
