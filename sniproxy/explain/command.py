@@ -61,13 +61,18 @@ async def explain(options: argparse.Namespace, reactor: Any, out: TextIO) -> int
     wish = Wish(options.connect, [server_name(also) for also in options.also])
     configuration = parse(_text(options.config), options.config)
     listeners = _listeners(configuration, options.listener)
-    looker = Looker(build(configuration, reactor), reactor)
+    built = build(configuration, reactor)
+    looker = Looker(built, reactor)
     reports: list[Report] = []
-    for listener in listeners:
-        if options.all:
-            reports += await looker.all(listener, wish)
-        else:
-            reports.append(await looker.explain(name, listener, wish))
+    built.resolvers.settle()
+    try:
+        for listener in listeners:
+            if options.all:
+                reports += await looker.all(listener, wish)
+            else:
+                reports.append(await looker.explain(name, listener, wish))
+    finally:
+        await built.resolvers.stop()
     await looker.settled()
     bad = [report for report in reports if report.problems or not report.routed]
     if options.json:

@@ -213,7 +213,8 @@ class _Refused(Exception):
 
 
 def _asked(route: Route) -> str:
-    return f"{route.resolver.key} (type {route.resolver.kind})"
+    kind = f" (type {route.resolver.kind})" if route.resolver.kind else ""  # a list of resolvers has none
+    return f"{route.resolver.key}{kind}"
 
 
 def _formed(route: Route) -> bool:
