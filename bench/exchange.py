@@ -184,13 +184,15 @@ def _broker(listening: socket.socket, tls: ssl.SSLContext, traffic: Produce, mes
 
 def _serve(sock: ssl.SSLSocket, traffic: Produce, messages: bytes) -> None:
     reader, room = FrameReader(), bytearray(_AT_ONCE)
-    while not reader.feed(sock.recv(65_536)):  # CONNECT, which nothing follows before it is answered
-        pass
+    # CONNECT comes first, and nothing follows it before it is answered.
+    while not reader.feed(data := sock.recv(65_536)):
+        if not data:
+            return
     sock.sendall(_WELCOME)
     received = sent = 0
     receipts = memoryview(traffic.receipts)
     while taken := sock.recv_into(room, _AT_ONCE):
-        if not received and taken < 32:
+        if not received and taken < 32:  # no SEND is so small
             (frame,) = FrameReader().feed(bytes(room[:taken]))
             for _ in range(read(frame.command).flow.messagePermits):
                 sock.sendall(messages)

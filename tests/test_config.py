@@ -145,6 +145,14 @@ class ExampleTests(SynchronousTestCase):
             self.assertEqual(Policy(allow_names=read.policy.allow_names), read.policy)
             self.assertEqual([], list(warnings(read, 65536)))
 
+    def test_bridge(self) -> None:
+        """etc/bridge.toml has nothing but a bridge, and with its comments two; nothing in it is warned of."""
+        both = self.read("bridge.toml")
+        self.assertEqual([1, 2], [len(read.bridges) for read in both])
+        for read in both:
+            self.assertEqual((), read.listeners)
+            self.assertEqual([], list(warnings(read, 65536)))
+
 
 class ErrorTests(configerrors.ErrorCase):
     """Every error names the file, the key, the value and the cure, in one line."""
