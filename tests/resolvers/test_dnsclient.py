@@ -9,6 +9,7 @@ import dns.message
 import dns.rcode
 from twisted.internet import reactor as real_reactor
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import DatagramProtocol, Factory
 from twisted.internet.task import deferLater
 from twisted.protocols.basic import Int16StringReceiver
@@ -35,20 +36,27 @@ class Server(DatagramProtocol):
         self.asked = self.streams = 0
         self.heard: Deferred[None] = Deferred()
         self._udp = udp
-        self._port = reactor.listenUDP(0, self, interface=interface)
+        answers, server = tcp or silent, self
+
+        class Stream(Int16StringReceiver):
+            def stringReceived(self, string: bytes) -> None:
+                server.streams += 1
+                for data in answers(asked_for(string)[0]):
+                    self.sendString(data) if data else self.transport.loseConnection()  # type: ignore
+
+        # One number for both: TCP's, when it is free for UDP, too.
+        while True:
+            stream = reactor.listenTCP(0, Factory.forProtocol(Stream), interface=interface)
+            case.addCleanup(stream.stopListening)
+            self.address = (interface, stream.getHost().port)
+            try:
+                self._port = reactor.listenUDP(self.address[1], self, interface=interface)
+            except CannotListenError:
+                continue
+            break
         case.addCleanup(self._port.stopListening)
-        self.address = (interface, self._port.getHost().port)
-        if tcp is not None:
-            server, answers = self, tcp
-
-            class Stream(Int16StringReceiver):
-                def stringReceived(self, string: bytes) -> None:
-                    server.streams += 1
-                    for data in answers(asked_for(string)[0]):
-                        self.sendString(data) if data else self.transport.loseConnection()  # type: ignore
-
-            port = reactor.listenTCP(self.address[1], Factory.forProtocol(Stream), interface=interface)
-            case.addCleanup(port.stopListening)
+        if tcp is None:
+            stream.stopListening()
 
     def datagramReceived(self, datagram: bytes, addr: Any) -> None:
         self.asked += 1
