@@ -52,6 +52,7 @@ class Target:
     @ivar label: how logs call it; empty: ``host:port``.
     @ivar client_formed: whether what the client sent became part of host or port. If so, the destination policy is
         asked (C{[policy]} in the configuration): else a client could lead the proxy to whatever it can reach.
+    @ivar name: the name that the resolver has looked host up by, which C{allow_names} is asked about; empty: host.
     """
 
     host: str = attrs.field(validator=_is_host)
@@ -61,6 +62,7 @@ class Target:
     weight: int = attrs.field(default=1, validator=[attrs.validators.instance_of(int), attrs.validators.ge(0)])
     label: str = ""
     client_formed: bool = False
+    name: str = ""
 
     def __str__(self) -> str:
         if self.label:

@@ -112,7 +112,7 @@ class Policy:
         if target.port not in self.allow_ports:
             ports = ", ".join(map(str, sorted(self.allow_ports)))
             return f"port {target.port} is not in [policy] allow_ports ({ports})"
-        if not self.allows_name(target.host):
+        if not self.allows_name(target.name or target.host):
             return "[policy] allow_names has no such host"
         if address is None:
             return None

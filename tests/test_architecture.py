@@ -21,6 +21,7 @@ PURE = (
     "sniproxy.asking.breaker",
     "sniproxy.asking.memory",
     "sniproxy.asking.outcomes",
+    "sniproxy.resolvers.dnswire",
     "sniproxy.resolvers.namefile",
     "sniproxy.names",
     "sniproxy.policy",
@@ -62,6 +63,7 @@ IMPURE_STDLIB = {
 
 PURE_FOREIGN = {
     "sniproxy.capture.packets": {"attrs", "dpkt"},
+    "sniproxy.resolvers.dnswire": {"attrs", "dns"},
     "sniproxy.schema": {"msgspec"},
     "sniproxy.interfaces": {"attrs", "zope"},
     "sniproxy.pulsar.commands": {"google"},

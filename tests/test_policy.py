@@ -147,6 +147,16 @@ class TargetTests(SynchronousTestCase):
         for host in ("b.test", "w.test", "broker-x.test", "8.8.4.4", "a.test.b"):
             self.assertEqual("[policy] allow_names has no such host", policy.refuses(formed(host), None))
 
+    def test_looked_up_names(self) -> None:
+        """Of a target that a resolver has looked up, its name and its address are asked about."""
+        policy = make_policy([], None, ["*.good.test"])
+        self.assertIsNone(policy.refuses(Target("8.8.8.8", 6651, client_formed=True, name="a.good.test"), "8.8.8.8"))
+        for name in ("a.bad.test", ""):
+            refused = policy.refuses(Target("8.8.8.8", 6651, client_formed=True, name=name), None)
+            self.assertEqual("[policy] allow_names has no such host", refused)
+        target = Target("10.0.0.1", 6651, client_formed=True, name="a.good.test")
+        self.assertIn("private", str(policy.refuses(target, "10.0.0.1")))
+
     def test_equal(self) -> None:
         """Policies compare by what was written."""
         self.assertEqual(make_policy([], None, ["a"]), make_policy((), [6651], ("A.",)))

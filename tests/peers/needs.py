@@ -20,6 +20,8 @@ PACKAGES = {
     "go": "golang-go",
     "java": "default-jdk-headless",
     "javac": "default-jdk-headless",
+    "knotc": "knot",
+    "knotd": "knot",
     "mount": "mount",
     "mvn": "maven",
     "openssl": "openssl",

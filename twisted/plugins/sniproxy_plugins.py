@@ -23,4 +23,10 @@ file = LazyResolverMaker(
     "sniproxy.resolvers.file.make",
     "sniproxy.resolvers.file.OPTIONS",
 )
+dns = LazyResolverMaker(
+    "dns",
+    "addresses and services in DNS, for as long as DNS says",
+    "sniproxy.resolvers.dns.make",
+    "sniproxy.resolvers.dns.OPTIONS",
+)
 client = LazyEndpointParser("sniproxy", "sniproxy.client.from_string")

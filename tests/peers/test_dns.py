@@ -1,0 +1,160 @@
+"""The dns resolver, and the proxy with it, with a real name server: Knot DNS."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+from twisted.trial.unittest import TestCase
+
+from sniproxy.asking.asked import Asked
+from sniproxy.interfaces import Refused, Resolution, Unavailable
+from sniproxy.resolvers import make_resolver
+from tests.asking.scripted import request
+from tests.hellos import hello
+from tests.net.support import in_thread
+from tests.peers.children import Child
+from tests.peers.cluster import free_ports
+from tests.peers.needs import require
+from tests.proxies import Backend, Proxy
+
+ZONE = """
+$ORIGIN pulsar.test.
+$TTL 1
+@ SOA ns admin {serial} 3600 600 86400 2
+@ NS ns
+ns A 127.0.0.1
+broker-1 A {address}
+broker-1 AAAA 2001:db8::1
+alias 30 CNAME broker-1
+text TXT "no address"
+_pulsar._tcp 20 SRV 1 60 6651 broker-1
+_pulsar._tcp 20 SRV 1 40 6652 broker-1
+_pulsar._tcp 20 SRV 2 0 6653 ns
+{many}
+"""
+MANY = 200
+"""Addresses of one name: more than fit into a datagram."""
+
+
+class KnotTests(TestCase):
+    """A zone on a server of its own, and another port where nobody answers."""
+
+    timeout = 60
+
+    def setUp(self) -> None:
+        require("knotd", "knotc")
+        self.folder = Path(self.mktemp()).absolute()
+        (self.folder / "db").mkdir(parents=True)
+        self.port, self.closed = free_ports(2)
+        self.write("127.0.0.1", 1)
+        config = self.folder / "knot.conf"
+        config.write_text(
+            f"server:\n  listen: 127.0.0.1@{self.port}\n  rundir: {self.folder}\n  pidfile: {self.folder}/pid\n"
+            f"database:\n  storage: {self.folder}/db\n"
+            "log:\n  - target: stdout\n    any: info\n"
+            f"zone:\n  - domain: pulsar.test\n    file: {self.folder}/zone\n"
+        )
+        self.server = Child(["knotd", "-c", str(config)], cwd=self.folder)
+        self.addCleanup(self.server.stop)
+        self.server.wait_for(lambda lines: any("loaded, serial" in line for line in lines) or None, "the zone")
+
+    def write(self, address: str, serial: int) -> None:
+        """The zone's next version."""
+        many = "\n".join(f"many A 192.0.2.{number}" for number in range(1, MANY + 1))
+        (self.folder / "zone").write_text(ZONE.format(address=address, serial=serial, many=many))
+
+    def make(self, *servers: str, **options: Any) -> Any:
+        default = (f"127.0.0.1:{self.port}",)
+        return make_resolver("dns", {"servers": list(servers or default), **options}, reactor)
+
+    def ask(self, resolver: Any, name: str) -> Deferred[Resolution]:
+        return Deferred.fromCoroutine(resolver.resolve(request(name)))
+
+    async def test_addresses(self) -> None:
+        """Addresses of both families, aliases, and their times, as the zone has them."""
+        for name in ("broker-1.pulsar.test", "alias.pulsar.test"):
+            found = await self.ask(self.make(), name)
+            self.assertEqual(["2001:db8::1", "127.0.0.1"], [target.host for target in found.targets])
+            self.assertEqual(1.0, found.ttl)
+
+    async def test_services(self) -> None:
+        """SRV records by priority and weight."""
+        found = await self.ask(self.make(srv="_pulsar._tcp.pulsar.test", ipv6=False), "any.test")
+        self.assertEqual([(6651, 3), (6652, 2), (6653, 0)], [(target.port, target.weight) for target in found.targets])
+
+    async def test_refusals(self) -> None:
+        """A name that is not there, and one without addresses, for the time of the zone."""
+        for name, said in (("gone.pulsar.test", "does not exist"), ("text.pulsar.test", "has no address")):
+            error: Any = await self.assertFailure(self.ask(self.make(), name), Refused)
+            self.assertEqual((f"{name} {said}", 1.0), (error.reason, error.ttl))
+
+    async def test_truncation(self) -> None:
+        """What does not fit into a datagram comes by TCP."""
+        found = await self.ask(self.make(), "many.pulsar.test")
+        self.assertEqual(MANY, len(found.targets))
+
+    async def test_servers(self) -> None:
+        """A port where nobody listens is passed over; a zone that the server does not serve is not known."""
+        found = await self.ask(self.make(f"127.0.0.1:{self.closed}", f"127.0.0.1:{self.port}"), "ns.pulsar.test")
+        self.assertEqual(["127.0.0.1"], [target.host for target in found.targets])
+        error = await self.assertFailure(self.ask(self.make(), "a.elsewhere.test"), Unavailable)
+        self.assertIn("REFUSED", str(error))
+
+    async def test_silence(self) -> None:
+        """A server that is stopped in the middle is silent; what it said before is used meanwhile."""
+        asked = Asked("dns", self.make(ipv6=False), reactor, deadline=3)
+        self.addCleanup(asked.stop)
+        name = request("broker-1.pulsar.test")
+        self.assertEqual("127.0.0.1", (await asked.ask(name)).targets[0].host)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as mute:
+            mute.bind(("127.0.0.1", 0))
+            silent = self.make(f"127.0.0.1:{mute.getsockname()[1]}", ipv6=False)
+            asked._resolver = silent
+            asked.forget()
+            self.assertEqual("127.0.0.1", (await asked.ask(name)).targets[0].host)
+            self.assertEqual(1, asked.counts.stale)
+            error = await self.assertFailure(Deferred.fromCoroutine(asked.ask(request("x.test"))), Unavailable)
+            self.assertIn("silent for 1 s", str(error))
+
+    async def test_change(self) -> None:
+        """The proxy leads where the zone says; what the zone says next is found when the time of the first is over."""
+        backend = Backend(self)
+        proxy = Proxy(
+            self,
+            '[[route]]\nserver_name = "*.pulsar.test"\nresolver = "zone"\n[resolver.zone]\ntype = "dns"\nipv6 = false\n'
+            f'target = "broker-1.pulsar.test:{backend.port}"\nservers = "127.0.0.1:{self.port}"\n',
+        )
+        with proxy.connect() as client:
+            client.sendall(hello(name="vip.pulsar.test"))
+            (await in_thread(backend.accept)).close()
+        self.assertEqual(f"broker-1.pulsar.test:{backend.port} (127.0.0.1)", (await proxy.ended()).target)
+        asked = Asked("dns", self.make(ipv6=False), reactor)
+        self.addCleanup(asked.stop)
+        before = await asked.ask(request("broker-1.pulsar.test"))
+        self.write("127.0.0.2", 2)
+        await in_thread(self.control, "zone-reload", "pulsar.test")
+        await self.follow()
+        after = before
+        while after == before:  # for the second that it holds
+            after = await asked.ask(request("broker-1.pulsar.test"))
+            await deferLater(reactor, 0)
+        self.assertEqual("127.0.0.2", after.targets[0].host)
+
+    async def follow(self) -> Resolution:
+        """The zone's next answer: it is loaded beside the server's answers."""
+        resolver = self.make(ipv6=False)
+        while True:
+            found = await self.ask(resolver, "broker-1.pulsar.test")
+            if found.targets[0].host != "127.0.0.1":
+                return found
+
+    def control(self, *arguments: str) -> None:
+        """In a thread."""
+        command = ["knotc", "-s", str(self.folder / "knot.sock"), *arguments]
+        subprocess.run(command, check=True, capture_output=True, timeout=20)

@@ -1,0 +1,224 @@
+"""Tests for sniproxy.resolvers.dnsclient, with name servers on loopback."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import dns.message
+import dns.rcode
+from twisted.internet import reactor as real_reactor
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import CannotListenError
+from twisted.internet.protocol import DatagramProtocol, Factory
+from twisted.internet.task import deferLater
+from twisted.protocols.basic import Int16StringReceiver
+from twisted.trial.unittest import SynchronousTestCase
+
+from sniproxy.interfaces import Unavailable
+from sniproxy.resolvers.dnsclient import PATIENCE, NameServers, parse_server, system_servers
+from sniproxy.resolvers.dnswire import A, question
+from tests.net.support import HandClock, SocketTestCase
+from tests.resolvers.answers import asked_for, reply
+
+reactor: Any = real_reactor
+
+Answer = Callable[[dns.message.Message], list[bytes]]
+"""What a server says to a question, one message after another."""
+
+
+class Server(DatagramProtocol):
+    """A name server. @ivar asked: how often, by UDP. @ivar streams: how often, by TCP."""
+
+    noisy = False
+
+    def __init__(self, case: SocketTestCase, udp: Answer, tcp: Answer | None = None, interface: str = "127.0.0.1"):
+        self.asked = self.streams = 0
+        self.heard: Deferred[None] = Deferred()
+        self._udp = udp
+        answers, server = tcp or silent, self
+
+        class Stream(Int16StringReceiver):
+            def stringReceived(self, string: bytes) -> None:
+                server.streams += 1
+                for data in answers(asked_for(string)[0]):
+                    self.sendString(data) if data else self.transport.loseConnection()  # type: ignore
+
+        # One number for both: TCP's, when it is free for UDP, too.
+        while True:
+            stream = reactor.listenTCP(0, Factory.forProtocol(Stream), interface=interface)
+            case.addCleanup(stream.stopListening)
+            self.address = (interface, stream.getHost().port)
+            try:
+                self._port = reactor.listenUDP(self.address[1], self, interface=interface)
+            except CannotListenError:
+                continue
+            break
+        case.addCleanup(self._port.stopListening)
+        if tcp is None:
+            stream.stopListening()
+
+    def datagramReceived(self, datagram: bytes, addr: Any) -> None:
+        self.asked += 1
+        for data in self._udp(asked_for(datagram)[0]):
+            assert self.transport is not None
+            self.transport.write(data, addr)
+        if not self.heard.called:
+            self.heard.callback(None)
+
+
+def good(address: str) -> Answer:
+    return lambda asked: [reply(asked, ("a.test.", 7, "A", address))]
+
+
+def silent(asked: dns.message.Message) -> list[bytes]:
+    return []
+
+
+def fails(asked: dns.message.Message) -> list[bytes]:
+    return [reply(asked, rcode=dns.rcode.SERVFAIL)]
+
+
+class NameServersTests(SocketTestCase):
+    """Who is asked, and how."""
+
+    timeout = 10
+
+    async def setUp(self) -> None:  # type: ignore[override]  # trial awaits it
+        self.clock = HandClock()
+        await super().setUp()
+
+    async def _check_descriptors(self) -> None:
+        for _ in range(3):  # ports and connections are closed in rounds of the reactor
+            await deferLater(reactor, 0)
+        self.assertEqual([], self.clock.getDelayedCalls())
+        await super()._check_descriptors()
+
+    def ask(self, *servers: Server | tuple[str, int]) -> Deferred[list[str]]:
+        async def asked() -> list[str]:
+            addresses = [each.address if isinstance(each, Server) else each for each in servers]
+            found = await NameServers(self.clock, addresses).ask("a.test", A)
+            return [record.to_text() for record in found.records]
+
+        return Deferred.fromCoroutine(asked())
+
+    async def refused(self, asked: Deferred[list[str]]) -> str:
+        try:
+            await asked
+        except Unavailable as error:
+            return str(error)
+        raise AssertionError("it was answered")
+
+    async def test_udp(self) -> None:
+        """The first server's answer is taken, over IPv4 and IPv6."""
+        for interface in ("127.0.0.1", "::1"):
+            first = Server(self, good("192.0.2.1"), interface=interface)
+            second = Server(self, good("192.0.2.2"))
+            self.assertEqual(["192.0.2.1"], await self.ask(first, second))
+            self.assertEqual((1, 0), (first.asked, second.asked))
+
+    async def test_silence(self) -> None:
+        """A silent server is waited for, then the next one is asked."""
+        first, second = Server(self, silent), Server(self, good("192.0.2.2"))
+        asked = self.ask(first, second)
+        await first.heard
+        self.clock.advance(PATIENCE)
+        self.assertEqual(["192.0.2.2"], await asked)
+
+    async def test_all_silent(self) -> None:
+        """When all are silent they are asked once more; then nobody says."""
+        server = Server(self, silent)
+        asked = self.ask(server)
+        for count in (1, 2):
+            while server.asked < count:
+                await deferLater(reactor, 0)
+            self.clock.advance(PATIENCE)
+        why = await self.refused(asked)
+        self.assertIn(f"no name server says what A a.test has: 127.0.0.1:{server.address[1]}: silent for 1 s", why)
+        self.assertEqual(2, server.asked)
+
+    async def test_bad_servers(self) -> None:
+        """A server that fails, contradicts itself, or is not there is not waited for; their faults are told."""
+
+        def circle(asked: dns.message.Message) -> list[bytes]:
+            return [reply(asked, ("a.test.", 5, "CNAME", "b.test."), ("b.test.", 5, "CNAME", "a.test."))]
+
+        nobody = Server(self, silent)
+        await nobody._port.stopListening()
+        bad = [Server(self, fails), Server(self, circle), nobody]
+        self.assertEqual(["192.0.2.2"], await self.ask(*bad, Server(self, good("192.0.2.2"))))
+        why = await self.refused(self.ask(*bad))
+        for said in ("SERVFAIL", "nobody listens there", "TooLong"):
+            self.assertIn(said, why)
+        self.assertEqual(2, bad[0].asked)  # once for each question of ours
+
+    async def test_strangers(self) -> None:
+        """What does not answer the question is not heard, also from the right server."""
+
+        def noise(asked: dns.message.Message) -> list[bytes]:
+            other = question("a.test", A)
+            other.id = asked.id ^ 1
+            return [b"", b"x" * 50, reply(other, ("a.test.", 7, "A", "192.0.2.66")), *good("192.0.2.1")(asked)]
+
+        self.assertEqual(["192.0.2.1"], await self.ask(Server(self, noise)))
+
+    async def test_truncated(self) -> None:
+        """An answer that was cut short is fetched by TCP."""
+        server = Server(self, lambda asked: [reply(asked, truncated=True)], good("192.0.2.1"))
+        self.assertEqual(["192.0.2.1"], await self.ask(server))
+        self.assertEqual((1, 1), (server.asked, server.streams))
+
+    async def test_bad_tcp(self) -> None:
+        """A server whose TCP refuses, ends, answers something else or is silent is one that does not answer."""
+        cut = lambda asked: [reply(asked, truncated=True)]  # noqa: E731
+        last = Server(self, good("192.0.2.9"))
+        for tcp in (None, lambda asked: [b""], lambda asked: [b"nonsense"]):
+            self.assertEqual(["192.0.2.9"], await self.ask(Server(self, cut, tcp), last))
+        server = Server(self, cut, silent)
+        asked = self.ask(server, last)
+        while not server.streams:
+            await deferLater(reactor, 0)
+        self.clock.advance(PATIENCE)
+        self.assertEqual(["192.0.2.9"], await asked)
+
+    async def test_cancelled(self) -> None:
+        """Who no longer wants to know leaves nothing open, neither by UDP nor by TCP."""
+        cut = lambda asked: [reply(asked, truncated=True)]  # noqa: E731
+        for server in (Server(self, silent), Server(self, cut, silent)):
+            asked = self.ask(server)
+            await server.heard
+            while server._udp is cut and not server.streams:
+                await deferLater(reactor, 0)
+            asked.cancel()
+            try:
+                await asked
+            except CancelledError:
+                pass
+            else:
+                self.fail("it was answered")
+
+
+class ServerTests(SynchronousTestCase):
+    """How servers are written."""
+
+    def test_parse(self) -> None:
+        """Addresses, with and without a port."""
+        for text, server in (
+            ("192.0.2.53", ("192.0.2.53", 53)),
+            ("192.0.2.53:5353", ("192.0.2.53", 5353)),
+            ("2001:DB8::53", ("2001:db8::53", 53)),
+            ("[2001:db8::53]", ("2001:db8::53", 53)),
+            ("[2001:db8::53]:5353", ("2001:db8::53", 5353)),
+        ):
+            self.assertEqual(server, parse_server(text))
+
+    def test_bad(self) -> None:
+        """Everything else is none."""
+        for text in ("", "ns.test", "192.0.2.53:", "192.0.2.53:0", "192.0.2.53:70000", "[::1", "[::1]53", "1.2.3.4:a"):
+            self.assertRaises(ValueError, parse_server, text)
+
+    def test_system(self) -> None:
+        """The system's servers, as libc reads them."""
+        text = "# x\nsearch a.test\nnameserver 192.0.2.53\nnameserver ::1 # y\nnameserver fe80::1%eth0\nnameserver\n"
+        self.assertEqual([("192.0.2.53", 53), ("::1", 53)], [s for s in system_servers(text) if "%" not in s[0]])
+        self.assertEqual([("127.0.0.1", 53)], system_servers(""))
