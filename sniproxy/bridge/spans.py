@@ -9,6 +9,7 @@ from cryptography import x509
 from twisted.logger import Logger
 
 from sniproxy.bridge.allowing import Allowing, Broker
+from sniproxy.bridge.stream import MOST_TAKEN
 from sniproxy.names import host_port
 from sniproxy.pem import ClientCertificate, TrustRoot, showing, trusting
 from sniproxy.pulsar.memory import Memory
@@ -83,7 +84,7 @@ class LiveSpan:
 
     def access(self, login: Login) -> Access:
         trust = self._trust()
-        return Access(True, self.proxy, trust.root, trust.certificate, login, self.patience)
+        return Access(True, self.proxy, trust.root, trust.certificate, login, self.patience, MOST_TAKEN)
 
     def elsewhere(self, broker: Broker, here: str) -> str | None:
         for span in self._others:

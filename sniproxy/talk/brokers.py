@@ -35,6 +35,7 @@ class Access:
 
     @ivar proxy: None: brokers are dialled by their own names. @ivar trust: None: the platform's authorities.
     @ivar certificate: None: none is shown. @ivar patience: seconds for each of connection, handshake and answer.
+    @ivar largest: bytes of the largest frame that is taken. None: as the broker says.
     """
 
     tls: bool
@@ -43,6 +44,7 @@ class Access:
     certificate: ClientCertificate | None = None
     login: Login = NOBODY
     patience: float = PATIENCE
+    largest: int | None = None
 
 
 class Brokers:
@@ -161,7 +163,7 @@ class Link:
             return ended(error, self.target, self._watched.chain(), datetime.now(UTC), stage)
 
         def session() -> Session:
-            return Session(self._reactor, str(self.target), patience, explain, self._access.tls)
+            return Session(self._reactor, str(self.target), patience, explain, self._access.tls, self._access.largest)
 
         patience = self._access.patience
         factory = Factory.forProtocol(session)

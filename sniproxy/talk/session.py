@@ -108,6 +108,7 @@ class Session(protocol.Protocol):
 
     @param peer: how messages call the broker. @param patience: seconds for each wait.
     @param explain: from why and at which stage the connection was lost, to a failure. @param tls: whether it is TLS.
+    @param largest: bytes of the largest frame that is taken. None: as the broker says.
     @ivar stage: how far it has come.
     @ivar failed: why it has ended; None: it has not.
     """
@@ -119,6 +120,7 @@ class Session(protocol.Protocol):
         patience: float,
         explain: Callable[[BaseException, Stage], TalkFailed],
         tls: bool = True,
+        largest: int | None = None,
     ) -> None:
         self.clock = clock
         self.peer = peer
@@ -127,8 +129,8 @@ class Session(protocol.Protocol):
         self.server_version = ""
         self.gone: Deferred[None] = Deferred()
         self._explain = explain
-        self._reader = FrameReader()
-        self._limit = DEFAULT_LIMIT
+        self._reader = FrameReader(largest or DEFAULT_LIMIT)
+        self._largest = largest
         self._tls = tls
         self.stage = Stage.HANDSHAKE if tls else Stage.LOGIN
         self._handshake = Waiting(self, "end of the TLS handshake")
@@ -194,7 +196,7 @@ class Session(protocol.Protocol):
         connected: pb.CommandConnected = await waiting.take()
         self.stage = Stage.TALK
         self.server_version = text(connected, "server_version") or ""
-        if connected.max_message_size > 0:
+        if connected.max_message_size > 0 and self._largest is None:
             self._reader.limit = connected.max_message_size + _ROOM
         return connected
 

@@ -12,6 +12,7 @@ from twisted.trial.unittest import TestCase
 from sniproxy.bridge.allowing import Allowing, parse_allowed
 from sniproxy.bridge.following import Follower
 from sniproxy.bridge.spans import make_trust
+from sniproxy.bridge.stream import MOST_TAKEN
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.talk.brokers import Access
 from sniproxy.talk.failures import TalkFailed
@@ -19,7 +20,7 @@ from sniproxy.talk.logins import by_token
 from sniproxy.tls.pem import certificates
 from tests.bridge.test_asked import secrets
 from tests.net.support import in_thread
-from tests.talk.scripted import Answer, Scripted, lookup_answer, polite
+from tests.talk.scripted import Answer, Scripted, connected, lookup_answer, polite
 from tests.tlsservers import ServerTLS, listen, reactor, trust
 
 NAME = "localhost"
@@ -66,6 +67,20 @@ class FollowerTests(TestCase):
         self.access = attrs.evolve(self.access, trust=trusted.root)
         await self.follow(self.follower(Allowing(None)))
         self.assertEqual([NAME], self.heard)
+
+    async def test_large_frame(self) -> None:
+        """A broker that announces endless messages is not waited for to send one: answers to lookups are small."""
+        greeting = connected()
+        greeting.max_message_size = 2**31 - 1 - (1 << 20)
+        head = (1 << 30).to_bytes(4, "big") + (1 << 29).to_bytes(4, "big")
+        self.broker.script = lambda name, fields: [greeting] if name == "CONNECT" else [head]
+        self.access = attrs.evolve(self.access, largest=MOST_TAKEN)
+        try:
+            await self.follow(self.follower(Allowing(None)))
+        except TalkFailed as failed:
+            self.assertIn("over the limit of 1048576", str(failed))
+        else:
+            raise self.failureException("it was taken")
 
     async def test_not_allowed(self) -> None:
         """A redirect to a broker that is not allowed is not followed."""

@@ -115,6 +115,14 @@ class HandshakeTests(SocketTestCase):
         ours.close()
         self.assertEqual(b"", await in_thread(read_to_end, far))
 
+    async def test_deadline_in_words(self) -> None:
+        """What is left of a deadline is rounded: a text that is another one each time would be warned of each time."""
+        clock = HandClock()
+        _, ours, _ = self.server(clock)
+        shaken = Handshake(clock, ours, 4.99874).shaken()
+        clock.advance(5)
+        self.assertEqual("no TLS handshake within 5 s", await self.failed(shaken))
+
     async def test_cancel(self) -> None:
         """Cancelled, it leaves the reactor."""
         _, _, handshake = self.server()
