@@ -21,6 +21,9 @@ PURE = (
     "sniproxy.asking.breaker",
     "sniproxy.asking.memory",
     "sniproxy.asking.outcomes",
+    "sniproxy.resolvers.advertised",
+    "sniproxy.resolvers.brokerplaces",
+    "sniproxy.resolvers.livebrokers",
     "sniproxy.resolvers.namefile",
     "sniproxy.names",
     "sniproxy.policy",
@@ -173,7 +176,7 @@ class RoomTests(SynchronousTestCase):
 
     def test_resolvers(self) -> None:
         """Resolvers import the interfaces, pure modules, each other, and Twisted: what a third party's can import."""
-        self.only(self.room("sniproxy.resolvers"), ("sniproxy.resolvers", "sniproxy.files", *PURE))
+        self.only(self.room("sniproxy.resolvers"), ("sniproxy.resolvers", "sniproxy.files", "sniproxy.pem", *PURE))
 
     def test_asking(self) -> None:
         """What stands around every resolver knows the words for plugins, no plugin; the top alone knows it."""

@@ -23,4 +23,10 @@ file = LazyResolverMaker(
     "sniproxy.resolvers.file.make",
     "sniproxy.resolvers.file.OPTIONS",
 )
+pulsar = LazyResolverMaker(
+    "pulsar",
+    "the live brokers of a Pulsar cluster, as its admin API has them",
+    "sniproxy.resolvers.pulsar.make",
+    "sniproxy.resolvers.pulsar.OPTIONS",
+)
 client = LazyEndpointParser("sniproxy", "sniproxy.client.from_string")
