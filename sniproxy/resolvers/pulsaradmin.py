@@ -227,11 +227,9 @@ def _place(url: str) -> str:
 
 
 def _status(code: int, body: bytes) -> str:
-    cure = {
-        401: "401, it wants to know who asks: give token_file or certificate",
-        403: "403, the token or certificate has no right to this; it takes a super-user's",
-        404: "404, there is no such thing",
-    }
+    # Pulsar says 401 to a role without rights, too.
+    cure = {code: f"{code}, no right to this; token_file or certificate must be a super-user's" for code in (401, 403)}
+    cure[404] = "404, there is no such thing"
     said = f"; it says: {bounded(text, 100)}" if (text := body[:400].decode("utf-8", "replace").strip()) else ""
     return cure.get(code, str(code)) + said
 

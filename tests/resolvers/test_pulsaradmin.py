@@ -80,7 +80,7 @@ class AdminTests(TestCase):
         """Another status than 200 is a failure, with the cure where who we are is the reason."""
         server = AdminServer(self)
         for status, words in {
-            401: "give token_file",
+            401: "super-user's",
             403: "super-user's",
             404: "no such",
             500: "500; it says: a",
