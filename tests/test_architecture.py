@@ -22,6 +22,9 @@ PURE = (
     "sniproxy.asking.memory",
     "sniproxy.asking.outcomes",
     "sniproxy.resolvers.dnswire",
+    "sniproxy.resolvers.advertised",
+    "sniproxy.resolvers.brokerplaces",
+    "sniproxy.resolvers.livebrokers",
     "sniproxy.resolvers.namefile",
     "sniproxy.names",
     "sniproxy.policy",
@@ -182,7 +185,7 @@ class RoomTests(SynchronousTestCase):
 
     def test_resolvers(self) -> None:
         """Resolvers import the interfaces, pure modules, each other, and Twisted: what a third party's can import."""
-        self.only(self.room("sniproxy.resolvers"), ("sniproxy.resolvers", "sniproxy.files", *PURE))
+        self.only(self.room("sniproxy.resolvers"), ("sniproxy.resolvers", "sniproxy.files", "sniproxy.pem", *PURE))
 
     def test_asking(self) -> None:
         """What stands around every resolver knows the words for plugins, no plugin; the top alone knows it."""

@@ -29,4 +29,10 @@ dns = LazyResolverMaker(
     "sniproxy.resolvers.dns.make",
     "sniproxy.resolvers.dns.OPTIONS",
 )
+pulsar = LazyResolverMaker(
+    "pulsar",
+    "the live brokers of a Pulsar cluster, as its admin API has them",
+    "sniproxy.resolvers.pulsar.make",
+    "sniproxy.resolvers.pulsar.OPTIONS",
+)
 client = LazyEndpointParser("sniproxy", "sniproxy.client.from_string")

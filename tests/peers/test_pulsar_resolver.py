@@ -1,0 +1,135 @@
+"""The pulsar resolver and real brokers: it finds them by itself, and the real Java client through the proxy."""
+
+from __future__ import annotations
+
+import functools
+import json
+
+from tests.peers import lab
+from tests.peers.case import PulsarTestCase
+from tests.peers.cluster import Cluster, Site
+from tests.peers.material import SERVICE_NAME
+from tests.peers.proxy import Proxy
+
+ROUTES = f"""
+[[route]]
+server_name = "{SERVICE_NAME}"
+resolver = "brokers"
+[[route]]
+server_name = "*.pulsar.test"
+resolver = "brokers"
+"""
+
+
+def table(cluster: Cluster, **options: object) -> str:
+    """Both routes, and the resolver."""
+    known = {
+        "type": "pulsar",
+        "url": [f"http://127.0.0.1:{broker.web}" for broker in cluster.brokers],
+        "service_name": SERVICE_NAME,
+        "every": 1,
+        **options,
+    }
+    return ROUTES + "[resolver.brokers]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in known.items())
+
+
+@functools.cache
+def apart() -> Cluster:
+    """Two brokers, of which the second can be killed."""
+    (cluster,) = lab.shared().start([Site("apart", apart=True)], {})
+    return cluster
+
+
+class PulsarResolverTests(PulsarTestCase):
+    """Names that nobody wrote down."""
+
+    def assert_found(self, cluster: Cluster, proxy: Proxy, stem: str, **more: object) -> None:
+        """The Java client uses a topic of each broker, by both phases, and each name led to its broker."""
+        topics = list(cluster.topic_of_each(stem).values())
+        self.assert_all_came_back(self.java(proxy, topics, **more), topics)
+        names = [broker.name for broker in cluster.brokers]
+        logged = proxy.connections(lambda log: {SERVICE_NAME, *names} <= {line["server_name"] for line in log})
+        targets = {line["server_name"]: line["target"] for line in logged}
+        for broker in cluster.brokers:
+            self.assertEqual(f"localhost:{broker.tls}", targets[broker.name])
+
+    def test_java(self) -> None:
+        """The brokers' names, listeners and ports are found; the first listener with TLS is the clients'."""
+        cluster = self.lab.cluster
+        self.assert_found(cluster, self.proxy({}, more=table(cluster)), "public/default/found")
+
+    def test_refused(self) -> None:
+        """A name that no broker has is refused, and the log says which there are."""
+        cluster = self.lab.cluster
+        proxy = self.proxy({}, more=table(cluster))
+        url = "pulsar+ssl://broker-9.pulsar.test:6651"
+        self.failure(self.java(proxy, ["persistent://public/default/refused"], url=url, timeout=4))
+        line = proxy.connections()[0]
+        self.assertEqual(("no_route", "unrecognized_name"), (line["result"], line["alert"]))
+        for broker in cluster.brokers:
+            self.assertIn(broker.name, line["reason"])
+
+    def test_secured(self) -> None:
+        """With a super-user's token all is found where authorization is on, too."""
+        cluster, material = self.lab.secured, self.lab.material
+        cluster.create_namespace("public/resolved")
+        cluster.allow("public/resolved", "app")
+        proxy = self.proxy({}, more=table(cluster, token_file=str(material.tokens["admin"])))
+        client = {"cert": material.client.certificate, "key": material.client.key, "token": material.tokens["app"]}
+        self.assert_found(cluster, proxy, "public/resolved/found", **client)
+
+    def test_without_rights(self) -> None:
+        """A token without rights finds nothing; the client is closed plainly, and the log says what the token lacks."""
+        cluster, material = self.lab.secured, self.lab.material
+        proxy = self.proxy({}, more=table(cluster, token_file=str(material.tokens["app"])))
+        self.failure(self.java(proxy, ["persistent://public/default/t"], timeout=4))
+        line = proxy.connections()[0]
+        self.assertEqual(("resolver_failed", None), (line["result"], line["alert"]))
+        self.assertIn("401, no right to this; token_file or certificate must be a super-user's", line["reason"])
+
+    def test_https(self) -> None:
+        """Where the admin API wants TLS on both sides, certificates are verified, and ours is shown."""
+        cluster, material = self.lab.secured, self.lab.material
+        first = cluster.brokers[0]
+        own = self.lab.new_folder() / "own.pem"
+        own.write_text(material.client.certificate.read_text() + material.client.key.read_text())
+        files = {"trust": material.trust, "certificate": own, "token_file": material.tokens["admin"]}
+        options = {key: str(file) for key, file in files.items()}
+        url = f"https://localhost:{first.web_tls}"
+        static = {broker.name: [f"127.0.0.1:{broker.tls}"] for broker in cluster.brokers}
+        more = table(cluster, url=url, ask_brokers=False, port=first.tls, **options)
+        proxy = self.proxy(static, more=more.replace("*.pulsar.test", "localhost"))
+        cluster.create_namespace("public/https")
+        cluster.allow("public/https", "app")
+        client = {"cert": material.client.certificate, "key": material.client.key, "token": material.tokens["app"]}
+        topic = "persistent://public/https/t"
+        self.assert_all_came_back(self.java(proxy, [topic], **client), [topic])
+        logged = proxy.connections(lambda log: SERVICE_NAME in {line["server_name"] for line in log})
+        targets = {line["target"] for line in logged if line["server_name"] == SERVICE_NAME}
+        self.assertEqual({f"localhost:{first.tls}"}, targets)
+
+    def test_killed_and_revived(self) -> None:
+        """A broker that is killed is not healthy, then gone; its topics go on at the other; revived, it is found."""
+        cluster = apart()
+        _, second = cluster.brokers
+        proxy = self.proxy({}, more=table(cluster))
+        self.assert_found(cluster, proxy, "public/default/before")
+        said = told(proxy, second.name, "came")
+        cluster.kill(second)
+        said = told(proxy, second.name, "is not healthy", said)
+        said = told(proxy, second.name, "left", said)
+        topics = [f"persistent://public/default/between-{n}" for n in range(4)]
+        self.assert_all_came_back(self.java(proxy, topics), topics)
+        cluster.revive()
+        told(proxy, second.name, "came", said)
+        self.assert_found(cluster, proxy, "public/default/after")
+
+
+def told(proxy: Proxy, name: str, what: str, after: int = 0) -> int:
+    """Until the proxy's own log says this of a broker, after so many lines; how many there are then."""
+
+    def found(lines: list[str]) -> int | None:
+        numbers = range(after, len(lines))
+        return next((n + 1 for n in numbers if f"{name} (" in lines[n] and what in lines[n]), None)
+
+    return proxy._process.wait_for(found, f"{name} {what}", 60.0)
