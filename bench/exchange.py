@@ -50,7 +50,7 @@ class Broker:
     def stop(self) -> None:
         """End its process."""
         self._sock.close()
-        # Whoever forks from a reactor inherits its handlers: a gentler signal would not end it.
+        # Not by TERM: a fork of trial's process has the reactor's handler for it, which only notes that it came.
         self._process.kill()
         self._process.join()
 

@@ -124,6 +124,7 @@ class Answers:
         if broker is None:
             listener = text(lookup, "advertised_listener_name") if lookup is not None else None
             said = NO_TLS_URL.format(listener=f" for the listener {listener}" if listener else "")
+            self._told.warn(f"a lookup's answer {said}")
             return failed(answer.request_id, f"the broker's answer {said}")
         self._allowing.named(broker)
         why = self._allowing.denies(broker)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -25,6 +26,11 @@ class LoadTests(SynchronousTestCase):
             expected = self.traffic.frames_in(cycles), cycles * len(self.traffic.frames)
             self.assertEqual((sent.frames, sent.bytes), expected)
             self.assertGreater(sent.seconds, 0)
+
+    def test_stop(self) -> None:
+        """A broker ends even when this process has a handler for TERM, as it has after a test with a reactor."""
+        self.addCleanup(signal.signal, signal.SIGTERM, signal.signal(signal.SIGTERM, lambda *ignored: None))
+        Broker(self.traffic).stop()
 
     def test_no_answers(self) -> None:
         """Answers of other frames are too few: the run is no run."""

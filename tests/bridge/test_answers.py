@@ -77,6 +77,7 @@ class AnswersTests(SynchronousTestCase):
         said = self.passed(self.answer(Response.Connect, brokerServiceUrl="pulsar://127.0.0.1:6660"))
         self.assertEqual((Response.Failed, pb.ServerError.ServiceNotReady), (said.response, said.error))
         self.assertIn("names no TLS URL for the listener internal", said.message)
+        self.assertIn("names no TLS URL for the listener internal", self.warned[0])
         self.assertFalse(said.HasField("brokerServiceUrl"))
         for bad in ("pulsar://b.test:6650", "pulsar+ssl://b c:1", "http://x"):
             said = self.passed(self.answer(Response.Connect, brokerServiceUrlTls=bad))

@@ -11,10 +11,12 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPException
 from typing import Any
 
 import attrs
 import trustme
+from twisted.trial.unittest import SkipTest
 
 from tests.peers import clients, lab
 from tests.peers.case import PulsarTestCase
@@ -239,6 +241,26 @@ class RestartTests(BridgeTestCase):
             self.wait_until_sending(senders)
         self.finish(senders, topic)
 
+    def test_broker(self) -> None:
+        """A broker ends while messages are sent to its topics; its clients go on at the other one."""
+        if not LONG:
+            raise SkipTest("long, and has brokers of its own: PEERS_LONG=1")
+        cluster = self.lab._start(secured=False)
+        gone, left = cluster.brokers
+        topics = {}
+        for name in CLIENTS:
+            topics[name] = cluster.topic_of_each(f"public/default/bridged-broker-{name}")[gone.name]
+        bridge = self.bridge(self.span(self.proxy(lab.routes(cluster))))
+        senders = self.senders(bridge, topics.__getitem__)
+        try:
+            cluster.admin("POST", "/admin/v2/brokers/shutdown?maxConcurrentUnloadPerSec=0&forcedTerminateTopic=true")
+        except (OSError, HTTPException):
+            pass  # it may end before it has answered
+        self.wait_until_sending(senders)
+        self.finish(senders, topics.__getitem__)
+        logged = self.ended(bridge, 9)
+        self.assertIn(left.name, {line["server_name"] for line in logged})
+
     def test_one_of_two_bridges(self) -> None:
         """Of two bridges that the service URL names, one is killed while messages are sent: the other is there.
 
@@ -358,8 +380,9 @@ class FailureTests(BridgeTestCase):
     def test_no_tls_url(self) -> None:
         """A lookup that is answered without a TLS URL is told to the client with the cause."""
         bridge = self.span(self.proxy(lab.routes(self.lab.cluster)))
-        outcome = self.fails(bridge, result="ok", client=JAVA, listener="internal")
-        self.assertIn("names no TLS URL for the listener internal", self.failure(outcome)["root"])
+        said = "names no TLS URL for the listener internal"
+        outcome = self.fails(bridge, said, result="ok", client=JAVA, listener="internal")
+        self.assertIn(said, self.failure(outcome)["root"])
 
     def test_unreachable(self) -> None:
         """A name without a route, a broker that is down, and a proxy that is down are told apart."""
