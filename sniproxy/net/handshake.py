@@ -29,7 +29,7 @@ class Handshake(SocketDescriptor):
         self._reactor = reactor
         self._finished = False
         self._done: Deferred[None] = Deferred(lambda _: self._stop())
-        self._timer = reactor.callLater(seconds, self._fail, f"no TLS handshake within {seconds:g} s")
+        self._timer = reactor.callLater(seconds, self._fail, f"no TLS handshake within {seconds:.3g} s")
 
     def shaken(self) -> Deferred[None]:
         """Begin. @return: fires when it is done, and sent. @raise HandshakeError: it has failed."""

@@ -20,12 +20,14 @@ from tests.tls.material import CA, NAME, OTHER_CA, accepting, issued, trust
 class HandshakeTests(SocketTestCase):
     """Our side as server and as client, against the standard library's and our own."""
 
-    def server(self, clock: Any = reactor, received: bytes = b"") -> tuple[socket.socket, TLSSocket, Handshake]:
+    def server(
+        self, clock: Any = reactor, received: bytes = b"", seconds: float = 5.0
+    ) -> tuple[socket.socket, TLSSocket, Handshake]:
         far, sock = connected()
         ours = TLSSocket(sock, accepting(issued(NAME)), received)
         self.addCleanup(far.close)
         self.addCleanup(ours.close)
-        return far, ours, Handshake(clock, ours, 5.0)
+        return far, ours, Handshake(clock, ours, seconds)
 
     def client(self) -> tuple[socket.socket, TLSSocket, Handshake]:
         far, sock = connected()
@@ -114,6 +116,14 @@ class HandshakeTests(SocketTestCase):
         self.assertNotIn(handshake, reactor.getReaders())
         ours.close()
         self.assertEqual(b"", await in_thread(read_to_end, far))
+
+    async def test_deadline_in_words(self) -> None:
+        """What is left of a deadline is rounded: a text that is another one each time would be warned of each time."""
+        clock = HandClock()
+        _, _, handshake = self.server(clock, seconds=4.99874)
+        shaken = handshake.shaken()
+        clock.advance(5)
+        self.assertEqual("no TLS handshake within 5 s", await self.failed(shaken))
 
     async def test_cancel(self) -> None:
         """Cancelled, it leaves the reactor."""
