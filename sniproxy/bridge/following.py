@@ -1,7 +1,7 @@
 """Following redirects in a client's place: the client never sees one.
 
 The bridge says the client's own CONNECT, and its LOOKUP again, on a connection of its own to each broker that an answer
-sends it to: one for each broker, kept as long as the client's.
+sends it to: one for each broker, kept while there are redirects to follow and a little longer.
 """
 
 from __future__ import annotations
@@ -22,6 +22,10 @@ from sniproxy.talk.session import Session
 
 Response = pb.CommandLookupTopicResponse
 
+IDLE = 10.0
+"""Seconds after the last redirect for which connections are kept: a client's lookups come together, when it begins and
+when its topics move. Without an end, a thousand clients of fifty brokers would hold fifty thousand descriptors."""
+
 Heard = Callable[[str, bytes, bytes], None]
 """Is shown a question and its answer, as frames, with the broker's host."""
 
@@ -35,6 +39,8 @@ class Follower:
     def __init__(self, reactor: Any, access: Callable[[], Access], allowing: Allowing, heard: Heard) -> None:
         self._access = access
         self._brokers = Brokers(reactor, access())
+        self._following = 0
+        self._idle: Any = None
         self._opening: dict[Broker, list[Deferred[Session]]] = {}
         self._allowing = allowing
         self._heard = heard
@@ -48,15 +54,28 @@ class Follower:
         """
         way = Redirects(*service, tls=True)
         number = lookup.request_id
-        while answer.HasField("response") and answer.response == Response.Redirect:
-            way.answered(answer)
-            answer = await self._ask(way, lookup)
+        self._keep()
+        self._following += 1
+        try:
+            while answer.HasField("response") and answer.response == Response.Redirect:
+                way.answered(answer)
+                answer = await self._ask(way, lookup)
+        finally:
+            self._following -= 1
+            if not self._following:
+                self._idle = self._brokers.reactor.callLater(IDLE, self._brokers.abort)
         answer.request_id = number
         return answer
 
     def close(self) -> None:
         """The client has gone."""
+        self._keep()
         self._brokers.abort()
+
+    def _keep(self) -> None:
+        """Do not end the connections for want of redirects."""
+        if self._idle is not None and self._idle.active():
+            self._idle.cancel()
 
     async def _ask(self, way: Redirects, lookup: pb.CommandLookupTopic) -> Response:
         broker = way.question.host, way.question.port

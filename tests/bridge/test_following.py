@@ -9,6 +9,7 @@ import trustme
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import TestCase
 
+from sniproxy.bridge import following
 from sniproxy.bridge.allowing import Allowing, parse_allowed
 from sniproxy.bridge.following import Follower
 from sniproxy.bridge.spans import make_trust
@@ -120,11 +121,22 @@ class FollowerTests(TestCase):
         self.port = silent.getsockname()[1]
         follower = self.follower(Allowing(None))
         follows = [Deferred.fromCoroutine(self.follow(follower, number)) for number in range(5)]
-        await in_thread(lambda: silent.accept()[0].close())
+        dialled, _ = await in_thread(silent.accept)
+        self.addCleanup(dialled.close)
         for follow in follows:
             follow.cancel()
             self.failureResultOf(follow, CancelledError)
         self.assertEqual({}, follower._opening)
+
+    async def test_idle(self) -> None:
+        """Connections end when there is nothing to follow any more; a later redirect makes another one."""
+        self.patch(following, "IDLE", 0.0)
+        follower = self.follower(Allowing(None))
+        for number in (1, 2):
+            await self.follow(follower)
+            while follower._brokers._links:
+                await in_thread(int)
+            self.assertEqual(number, [name for name, _ in self.broker.heard].count("CONNECT"))
 
     async def test_newest_credentials(self) -> None:
         """A connection that is made later has the client's newest credentials."""

@@ -20,12 +20,14 @@ from tests.tls.material import CA, NAME, OTHER_CA, accepting, issued, trust
 class HandshakeTests(SocketTestCase):
     """Our side as server and as client, against the standard library's and our own."""
 
-    def server(self, clock: Any = reactor, received: bytes = b"") -> tuple[socket.socket, TLSSocket, Handshake]:
+    def server(
+        self, clock: Any = reactor, received: bytes = b"", seconds: float = 5.0
+    ) -> tuple[socket.socket, TLSSocket, Handshake]:
         far, sock = connected()
         ours = TLSSocket(sock, accepting(issued(NAME)), received)
         self.addCleanup(far.close)
         self.addCleanup(ours.close)
-        return far, ours, Handshake(clock, ours, 5.0)
+        return far, ours, Handshake(clock, ours, seconds)
 
     def client(self) -> tuple[socket.socket, TLSSocket, Handshake]:
         far, sock = connected()
