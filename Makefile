@@ -1,12 +1,13 @@
 # make run     the proxy with an embedded cluster, and a tour through it    (PORT=4443, ONCE=1: end after the tour)
 # make test    all tests that this machine can run
 # make peers   fetch the real peers for tests/peers: Pulsar, its Java, Python and Go clients
+# make geo-demo  two real Pulsar clusters that replicate to each other through the proxy (needs make peers; PORT, ONCE)
 PYTHON ?= python3
 PORT ?= 4443
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test peers lint proto fuzz bench bench-quick dist clean venv dev
+.PHONY: run test peers peers-long geo-demo lint proto fuzz bench bench-quick dist clean venv dev
 .DEFAULT_GOAL := run
 
 venv: $(VENV)/.made-test
@@ -28,6 +29,13 @@ test: venv
 peers: dev
 	@$(BIN)/python -m tests.peers.provide
 
+# The tests with real peers as long as they can be: some are trimmed in `make test`.
+peers-long: venv
+	PEERS_LONG=1 REQUIRE_PEERS=1 $(BIN)/trial tests.peers
+
+geo-demo: venv
+	@exec $(BIN)/python -u -m tests.peers.geo_demo --port $(PORT) $(if $(ONCE),--once)
+
 lint: dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -42,12 +50,14 @@ fuzz: $(VENV)/.made-fuzz
 	for target in hello frames inspection commands reassembly segments; do \
 		$(BIN)/python -m fuzz.run $$target $(FUZZ_SECONDS) || exit 1; done
 
-# Minutes; writes its tables into docs. bench-quick prints some of less worth in half a minute.
+# Minutes; writes its tables into docs. bench-quick prints some of less worth in a minute.
 bench: dev
 	$(BIN)/python -m bench.inspector --write
+	$(BIN)/python -m bench.bridge --write
 
 bench-quick: dev
 	$(BIN)/python -m bench.inspector --quick
+	$(BIN)/python -m bench.bridge --quick
 
 dist: dev
 	rm -rf dist

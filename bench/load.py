@@ -8,7 +8,6 @@ from __future__ import annotations
 import multiprocessing
 import socket
 import time
-from collections.abc import Callable
 from multiprocessing.connection import Connection
 from threading import Thread
 from typing import Any
@@ -19,7 +18,8 @@ from bench.traffic import Produce
 
 _AT_ONCE = 1 << 20
 _PATIENCE = 60.0
-_context = multiprocessing.get_context("fork")
+# Not by fork: who runs us may have threads, and signal handlers of a reactor's.
+_context = multiprocessing.get_context("spawn")
 
 
 class LoadError(Exception):
@@ -59,7 +59,7 @@ def send(traffic: Produce, cycles: int, port: int) -> Sent:
     Raises `LoadError` when answers are missing.
     """
     ours, theirs = _context.Pipe(duplex=False)
-    process = _context.Process(target=_tell, args=(theirs, lambda: _producer(traffic, cycles, port)), daemon=True)
+    process = _context.Process(target=_tell, args=(theirs, traffic, cycles, port), daemon=True)
     process.start()
     theirs.close()
     try:
@@ -75,9 +75,9 @@ def send(traffic: Produce, cycles: int, port: int) -> Sent:
     return told
 
 
-def _tell(pipe: Connection[Any, Any], work: Callable[[], Sent]) -> None:
+def _tell(pipe: Connection[Any, Any], traffic: Produce, cycles: int, port: int) -> None:
     try:
-        pipe.send(work())
+        pipe.send(_producer(traffic, cycles, port))
     except (OSError, LoadError) as error:
         pipe.send(f"the producer failed: {error}")
 

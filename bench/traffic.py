@@ -73,11 +73,28 @@ def produce(size: int, cycle: int = CYCLE) -> Produce:
 
 
 def _send(sequence: int, payload: bytes) -> bytes:
+    return write(pb.CommandSend(producer_id=1, sequence_id=sequence), _section(sequence, payload))
+
+
+def _section(sequence: int, payload: bytes) -> bytes:
     metadata = pb.MessageMetadata(
         producer_name="bench-1", sequence_id=sequence, publish_time=1_700_000_000_000 + sequence
     )
-    section = _CHECKSUM + encode_section(metadata.SerializeToString(), payload)
-    return write(pb.CommandSend(producer_id=1, sequence_id=sequence), section)
+    return _CHECKSUM + encode_section(metadata.SerializeToString(), payload)
+
+
+def messages(size: int, cycle: int = CYCLE) -> bytes:
+    """MESSAGEs as a consumer gets them, of ``size`` bytes in the middle, as those of `produce`."""
+    random = Random(size)
+    noise = random.randbytes(2 * size)
+    frames: list[bytes] = []
+    length = 0
+    while length < cycle:
+        message = pb.MessageIdData(ledgerId=4321, entryId=_FIRST_SEQUENCE + len(frames))
+        section = _section(_FIRST_SEQUENCE + len(frames), noise[: size // 2 + random.randrange(size)])
+        frames.append(write(pb.CommandMessage(consumer_id=1, message_id=message), section))
+        length += len(frames[-1])
+    return b"".join(frames)
 
 
 def lookups(count: int) -> list[tuple[bytes, bytes]]:

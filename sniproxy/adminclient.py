@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections import deque
 from typing import Any
@@ -37,11 +38,36 @@ def topics(url: str, fold: bool) -> list[TopicEntry]:
         raise AdminError(f"its answer is not one of this release's: {error!r}") from error
 
 
-def _document(url: str) -> dict[str, Any]:
+def status(url: str, tunnels: int | None = None) -> dict[str, Any]:
+    """The JSON of ``/status``.
+
+    @param tunnels: so many at most; None: as many as the proxy shows. @raise AdminError: there is no such answer.
+    """
+    return _document(f"{url.rstrip('/')}/status" + ("" if tunnels is None else f"?limit={tunnels}"))
+
+
+def drain(url: str, name: str, rate: float) -> dict[str, Any]:
+    """Drain a target or a route, at so many tunnels a second.
+
+    @return: how far it is. @raise AdminError: it is refused.
+    """
+    return _changed(url, "drain", {"name": name, "rate": f"{rate:g}"})
+
+
+def undrain(url: str, name: str) -> dict[str, Any]:
+    """Give it new connections again. @return: how far it was. @raise AdminError: it is refused."""
+    return _changed(url, "undrain", {"name": name})
+
+
+def _changed(url: str, path: str, query: dict[str, str]) -> dict[str, Any]:
+    return _document(f"{url.rstrip('/')}/{path}?{urllib.parse.urlencode(query)}", "POST")
+
+
+def _document(url: str, method: str = "GET") -> dict[str, Any]:
     # No proxy of the environment's is asked: the endpoint is on this machine, or near.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(url, timeout=PATIENCE) as answer:
+        with opener.open(urllib.request.Request(url, method=method), timeout=PATIENCE) as answer:
             document = json.load(answer)
     except urllib.error.HTTPError as error:
         with error:

@@ -14,14 +14,17 @@ from twisted.internet.interfaces import IStreamServerEndpoint
 from sniproxy.bridge.spans import LiveSpan, make_trust
 from sniproxy.check import warnings
 from sniproxy.files import CannotRead
+from sniproxy.health import Health
+from sniproxy.interfaces import Target
 from sniproxy.listening import Wanted
+from sniproxy.policycheck import written_targets
 from sniproxy.resolving import Resolvers
 from sniproxy.routing.choice import LiveRoute, Routing
 from sniproxy.routing.table import RouteTable
 from sniproxy.schema import ConfigError, shown
-from sniproxy.settings import Bridge, Configuration, Listener, Route, Termination
+from sniproxy.settings import Bridge, Configuration, Route, Termination
 from sniproxy.terminating import Shown, Terminator
-from sniproxy.tls.contexts import BrokerTLS
+from sniproxy.tls.contexts import BrokerTLS, check_usable
 from sniproxy.tls.pem import Certified, certificates, certified
 from sniproxy.tls.reloading import Reloaded, read
 
@@ -35,8 +38,9 @@ Seconds = Callable[[], float]
 class Built:
     """What a configuration is made into, before anything of it is opened.
 
-    @ivar listeners: and the bridges. @ivar terminators: by the name of a listener that ends TLS.
-    @ivar spans: by the name of a bridge. @ivar admin: None: there is no admin endpoint.
+    @ivar terminators: by the name of a listener that ends TLS. @ivar spans: by the name of a bridge.
+    @ivar admin: None: there is no admin endpoint.
+    @ivar written: the targets that are looked after from the start, with their brokers' names.
     @ivar warnings: what the operator should look at.
     """
 
@@ -47,14 +51,8 @@ class Built:
     spans: Mapping[str, tuple[Bridge, LiveSpan]]
     admin: IStreamServerEndpoint | None
     resolvers: Resolvers
+    written: Sequence[tuple[Target, str | None]]
     warnings: Sequence[str]
-
-    def settle(self) -> None:
-        """It is in force now: let go of what was before; the bridges get to know each other."""
-        self.resolvers.settle()
-        spans = [span for _, span in self.spans.values()]
-        for span in spans:
-            span.know(spans)
 
 
 def build(configuration: Configuration, reactor: Any, before: Built | None = None) -> Built:
@@ -65,16 +63,12 @@ def build(configuration: Configuration, reactor: Any, before: Built | None = Non
     """
     resolvers = Resolvers(reactor, None if before is None else before.resolvers)
     admin = configuration.admin
-    entrances: list[tuple[str, Listener | Bridge]] = [
-        (f"listener[{number}]", listener) for number, listener in enumerate(configuration.listeners)
-    ]
-    entrances += [(bridge.key, bridge) for bridge in configuration.bridges]
     return Built(
         configuration,
         build_routing(configuration, reactor, resolvers),
         [
-            Wanted(entrance, build_endpoint(configuration, f"{key}.endpoint", entrance.endpoint.text, reactor))
-            for key, entrance in entrances
+            Wanted(one, build_endpoint(configuration, f"{one.key}.endpoint", one.endpoint.text, reactor))
+            for one in configuration.entrances
         ],
         {
             listener.name: build_terminator(configuration, listener.termination, reactor.seconds)
@@ -84,6 +78,7 @@ def build(configuration: Configuration, reactor: Any, before: Built | None = Non
         build_spans(configuration, reactor.seconds, {} if before is None else before.spans),
         build_endpoint(configuration, "admin.endpoint", admin.endpoint.text, reactor) if admin else None,
         resolvers,
+        list(written_targets(configuration)) if configuration.health != Health() else [],
         list(warnings(configuration)),
     )
 
@@ -109,6 +104,7 @@ def build_terminator(configuration: Configuration, termination: Termination, sec
         found = certified(read(termination.certificates))
         if not found:
             raise CannotRead(f"{termination.certificates}: there is no certificate in it, with its key")
+        check_usable(found)
         return Shown(found, lambda: datetime.now(UTC))
 
     place = f"{configuration.filename}: {termination.key}"
@@ -148,20 +144,22 @@ def build_trust(
 
 def build_spans(
     configuration: Configuration, seconds: Seconds, before: Mapping[str, tuple[Bridge, LiveSpan]]
-) -> dict[str, tuple[Bridge, LiveSpan]]:
-    """The bridges. One whose table is as before is taken from there: it knows which brokers its clients may name.
+) -> Mapping[str, tuple[Bridge, LiveSpan]]:
+    """The bridges, which know each other.
 
+    @param before: those in force: one whose table has not changed is taken from there, with what it knows.
     @raise ConfigError: files of theirs cannot be used.
     """
+    patience = configuration.timeouts.connect
     made = {}
     for bridge in configuration.bridges:
         old, span = before.get(bridge.name, (None, None))
-        if old is not None and span is not None and attrs.evolve(old, key=bridge.key, inspect=bridge.inspect) == bridge:
-            made[bridge.name] = (bridge, span)
-            continue
-        place = f"{configuration.filename}: {bridge.key}.trust"
-        trust = build_trust(place, bridge.trust, bridge.certificate, make_trust, seconds)
-        made[bridge.name] = (bridge, LiveSpan(bridge, trust, seconds, configuration.timeouts.connect))
+        same = old is not None and attrs.evolve(old, key=bridge.key, inspect=bridge.inspect) == bridge
+        if span is None or not same or span.patience != patience:
+            place = f"{configuration.filename}: {bridge.key}.trust"
+            trust = build_trust(place, bridge.trust, bridge.certificate, make_trust, seconds)
+            span = LiveSpan(bridge, trust, seconds, patience)
+        made[bridge.name] = (bridge, span)
     return made
 
 
@@ -181,7 +179,8 @@ def build_routing(configuration: Configuration, reactor: Any, resolvers: Resolve
     made = resolvers or Resolvers(reactor)
 
     def live(route: Route) -> LiveRoute:
-        return LiveRoute(route.server_name, route.listener, made.resolver(route.resolver, configuration.filename))
+        resolver = made.resolver(route.resolver, configuration.filename)
+        return LiveRoute(route.server_name, route.listener, resolver, route.least)
 
     def goal(route: Route | None) -> LiveRoute | None:
         return None if route is None else live(route)

@@ -83,9 +83,6 @@ def warnings(configuration: Configuration, descriptors: int | None = None) -> It
     for bridge in configuration.bridges:
         if not _is_loopback(bridge.endpoint.host):
             yield f"bridge {bridge.name}: plaintext beyond loopback: anybody on the way can read and change it"
-        for host, _ in bridge.service_url.hosts:
-            if "." not in host:
-                yield f"bridge {bridge.name}: service_url {host}: a name without a dot: write the full name"
     if configuration.admin is not None and not _is_loopback(configuration.admin.endpoint.host):
         yield "admin.endpoint: the admin endpoint beyond loopback: it asks nobody for a password"
     yield from _loops(configuration)
@@ -112,14 +109,19 @@ def _shadowed(configuration: Configuration) -> Iterator[str]:
                 yield f"route {route.server_name}: shadowed: each listener has a route of its own with this name"
 
 
-def _loops(configuration: Configuration) -> Iterator[str]:
-    guard = LoopGuard(
+def loop_guard(configuration: Configuration) -> LoopGuard:
+    """Knows the addresses that the listeners will have, as far as they are written."""
+    return LoopGuard(
         (listener.endpoint.host, listener.endpoint.port)
         for listener in configuration.listeners
         if listener.endpoint.host is not None
         and listener.endpoint.port
         and ip_literal(listener.endpoint.host) is not None
     )
+
+
+def _loops(configuration: Configuration) -> Iterator[str]:
+    guard = loop_guard(configuration)
     for route in goals(configuration):
         for target in [parse_target(template.text) for template in templates(route) if not template.places]:
             host = {"localhost": "127.0.0.1"}.get(target.host, target.host)

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from OpenSSL import SSL, crypto
 from twisted.internet import ssl
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
@@ -65,8 +66,8 @@ _Creator = IOpenSSLClientConnectionCreator
 class SniProxyEndpoint:
     """Connects to a broker, over TLS, through a proxy that routes by server name.
 
-    The certificate's check comes after the connection: a protocol that needs to know that it has passed provides
-    ``twisted.internet.interfaces.IHandshakeListener``. When it fails, ``connectionLost`` says why.
+    The certificate's check comes after the connection. What a protocol writes before waits for it; when it fails, not a
+    byte has passed either way, and ``connectionLost`` says why.
     """
 
     def __init__(
@@ -83,7 +84,7 @@ class SniProxyEndpoint:
         @param host: the broker's name. It goes into SNI and is what the certificate must be good for. (An IP address
             goes into no SNI, by RFC 6066, section 3.) The proxy knows the port.
         @param proxy: host and port to dial; the broker's own where there is no proxy.
-        @param trust: whose signature counts. None: the platform's authorities.
+        @param trust: whose signature counts, also where they are no roots. None: the platform's authorities.
         @param certificate: what the broker is shown. None: nothing.
         @param timeout: seconds for the TCP connection.
         @param wrap: gets what makes the TLS connection, to watch it.
@@ -101,6 +102,8 @@ class SniProxyEndpoint:
             raise ValueError(
                 f"host {name!r}: no certificate can be good for this name ({error}); use letters, digits and hyphens"
             ) from error
+        if trust is not None:
+            creator = _Trusting(creator)
         if wrap is not None:
             creator = wrap(creator)
         # Not the broker's name: only the proxy's is ever resolved.
@@ -110,6 +113,21 @@ class SniProxyEndpoint:
         """Connect; the answer is the protocol that the factory has built. Cancelling it ends the attempt."""
         connected: Deferred[IProtocol] = self._endpoint.connect(protocolFactory)
         return connected
+
+
+@implementer(IOpenSSLClientConnectionCreator)
+class _Trusting:
+    """What is trusted by name ends a chain, whether or not it is a root; Twisted's trust roots cannot say so."""
+
+    def __init__(self, creator: _Creator) -> None:
+        self._creator = creator
+
+    def clientConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:
+        connection: SSL.Connection = self._creator.clientConnectionForTLS(tlsProtocol)
+        store = connection.get_context().get_cert_store()
+        assert store is not None
+        store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)
+        return connection
 
 
 def from_string(

@@ -14,6 +14,7 @@ import attrs
 
 from sniproxy.bridge.allowing import Allowed, BadAllow, parse_allowed
 from sniproxy.endpoints import BadEndpoint, Endpoint, parse_endpoint
+from sniproxy.health import BadHealth, Health, make_health, takes_least
 from sniproxy.names import BadName, ip_literal
 from sniproxy.policy import BadPolicy, Policy, make_policy
 from sniproxy.resolvertables import in_order, resolver_tables
@@ -24,6 +25,7 @@ from sniproxy.schema import (
     BridgeTable,
     ConfigError,
     GoalTable,
+    HealthTable,
     ListenerTable,
     PolicyTable,
     RouteTable,
@@ -113,8 +115,9 @@ def _checked(data: dict[str, Any], filename: str) -> Configuration:
         inspect_log,
         Admin(check.endpoint("admin.endpoint", file.admin.endpoint), tuple(file.admin.hosts)) if file.admin else None,
         check.policy(file.policy),
-        bridges=tuple(check.bridge(f"bridge[{number}]", table) for number, table in enumerate(file.bridge)),
-        reload_on_change=file.reload.on_change,
+        file.reload.on_change,
+        check.health(file.health),
+        tuple(check.bridge(f"bridge[{number}]", table) for number, table in enumerate(file.bridge)),
     )
 
 
@@ -147,9 +150,10 @@ class _Check:
     def listeners(
         self, tables: Sequence[ListenerTable], resolvers: Mapping[str, ResolverTable]
     ) -> tuple[Listener, ...]:
+        keys = [f"listener[{number}]" for number in range(len(tables))]
         return tuple(
-            self.listener(f"listener[{number}]", Listener(*self.place(f"listener[{number}]", table)), table, resolvers)
-            for number, table in enumerate(tables)
+            self.listener(Listener(*self.place(key, table), key), table, resolvers)
+            for key, table in zip(keys, tables, strict=True)
         )
 
     def place(self, key: str, table: ListenerTable | BridgeTable) -> tuple[str, Endpoint]:
@@ -206,10 +210,9 @@ class _Check:
             raise self.error(key, path, "write the path of a PEM file")
         return str(PurePath(self.filename).parent / path)
 
-    def listener(
-        self, key: str, listener: Listener, table: ListenerTable, resolvers: Mapping[str, ResolverTable]
-    ) -> Listener:
+    def listener(self, listener: Listener, table: ListenerTable, resolvers: Mapping[str, ResolverTable]) -> Listener:
         """A listener with what its connections are: plaintext, TLS that ends here, or TLS that passes through."""
+        key = listener.key
         if table.inspect not in (None, PULSAR):
             raise self.error(f"{key}.inspect", table.inspect, 'there is one inspector: "pulsar"')
         inspect = table.inspect is not None
@@ -271,14 +274,27 @@ class _Check:
                     "another route has this name already; put all its targets into one list",
                 )
             resolver = self.resolver(key, table.target, table.resolver, resolvers, capture_count(name), True)
-            routes[name, table.listener] = Route(name, table.listener, resolver)
+            routes[name, table.listener] = Route(name, table.listener, resolver, self.least(key, table.balance))
         return tuple(routes.values())
 
     def goal(self, table: GoalTable | None, name: str, resolvers: Mapping[str, ResolverTable]) -> Route | None:
         if table is None:
             return None
         named = name != NO_SERVER_NAME
-        return Route(name, None, self.resolver(name, table.target, table.resolver, resolvers, 0, named))
+        resolver = self.resolver(name, table.target, table.resolver, resolvers, 0, named)
+        return Route(name, None, resolver, self.least(name, table.balance))
+
+    def least(self, key: str, balance: str | None) -> bool:
+        try:
+            return takes_least(balance)
+        except BadHealth as error:
+            raise self.error(f"{key}.{error.key}", error.value, str(error)) from error
+
+    def health(self, table: HealthTable) -> Health:
+        try:
+            return make_health(table)
+        except BadHealth as error:
+            raise self.error(f"health.{error.key}", error.value, str(error)) from error
 
     def resolver(
         self,

@@ -18,7 +18,8 @@ from sniproxy.events import Connection, Refusal, Result
 from sniproxy.interfaces import Refused, Request, Resolution, ServerNameResolver, Target, Unavailable
 from sniproxy.life import House, Life
 from sniproxy.net.direction import Way
-from sniproxy.net.hello import ClientGone, HelloStage, HelloTimeout
+from sniproxy.net.firstbytes import ClientGone, TooLate
+from sniproxy.net.hello import HelloStage
 from sniproxy.net.listener import own_port
 from sniproxy.net.relay import Ending
 from sniproxy.net.tlssocket import TLSSocket
@@ -39,7 +40,7 @@ QUIET = 60.0
 
 _STAGE_RESULTS: Mapping[type[Exception], Result] = {
     ClientGone: Result.CLIENT_GONE,
-    HelloTimeout: Result.HELLO_TIMEOUT,
+    TooLate: Result.HELLO_TIMEOUT,
     NotTLS: Result.NOT_TLS,
     HelloTooLong: Result.LIMIT,
     HelloError: Result.MALFORMED_HELLO,
@@ -88,8 +89,8 @@ class Conversation(Life):
         assert self._sock is not None
         stage = HelloStage(self._house.reactor, self._sock, self._house.timeouts.hello)
         try:
-            hello = await stage.hello()
-        except (ClientGone, HelloTimeout, HelloError) as error:
+            hello = await stage.first()
+        except (ClientGone, TooLate, HelloError) as error:
             alert = None
             if isinstance(error, HelloError):
                 alert, self._legacy_version = error.alert, error.legacy_version
@@ -130,7 +131,9 @@ class Conversation(Life):
             record.resolve_s = reactor.seconds() - began
         if not isinstance(resolution, Resolution) or not resolution.targets:
             raise Refusal(Result.RESOLVER_FAILED, "the resolver gave no target")
-        return route.turns.order(resolution.targets)
+        standing, now = self._house.standing, reactor.seconds()
+        standing.seen(resolution.targets, record.server_name, now)
+        return standing.order(route.turns.order(resolution.targets), route.least, now)
 
     async def _end_tls(self, terminator: Terminator, upstream: socket.socket, received: bytes) -> TLSSocket:
         """Shake hands with the target, then with the client. @return: the target's side."""

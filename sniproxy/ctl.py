@@ -18,7 +18,8 @@ from sniproxy.adminclient import AdminError, topics
 from sniproxy.capture.choice import Choice
 from sniproxy.capture.files import CaptureError
 from sniproxy.capture.reading import CaptureEvents
-from sniproxy.lookupoptions import add_lookup
+from sniproxy.ctlcommands import Streams as Streams
+from sniproxy.ctlcommands import add_commands
 from sniproxy.pulsar.events import Event
 from sniproxy.pulsar.lines import json_line, readable_line
 from sniproxy.text import amount, counted, printable
@@ -34,15 +35,6 @@ _CLEAR = "\r\x1b[K"
 
 class Failed(Exception):
     """The program cannot go on; the message says why."""
-
-
-@attrs.frozen
-class Streams:
-    """Standard input, output and error."""
-
-    input: BinaryIO
-    out: TextIO
-    error: TextIO
 
 
 def parser() -> argparse.ArgumentParser:
@@ -107,8 +99,7 @@ def parser() -> argparse.ArgumentParser:
     ledger.add_argument("--fold", action="store_true", help="one line for all partitions of a topic")
     ledger.set_defaults(run=_topics)
 
-    lookup = add_lookup(commands)
-    lookup.set_defaults(run=_lookup, usage=lookup.error)
+    add_commands(commands)
     return top
 
 
@@ -191,13 +182,6 @@ def _topics(options: argparse.Namespace, streams: Streams) -> int:
             return f"{counted(len(entries), 'topic')}; "
 
         return _read(capture, file, options.file, streams, pass_over, write)
-
-
-def _lookup(options: argparse.Namespace, streams: Streams) -> int:
-    # Only here: captures need no Twisted and no TLS.
-    from sniproxy import lookupcommand
-
-    return lookupcommand.run(options, options.usage, streams.out, streams.error)
 
 
 def _read(

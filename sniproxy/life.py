@@ -21,6 +21,7 @@ from sniproxy.net.direction import Way
 from sniproxy.net.linger import Closer
 from sniproxy.net.relay import Ending, Relay
 from sniproxy.routing.choice import Routing
+from sniproxy.routing.standing import Standing
 from sniproxy.schema import Timeouts
 from sniproxy.wire.alerts import Alert, fatal_alert
 
@@ -29,7 +30,10 @@ log = Logger()
 
 @attrs.frozen
 class House:
-    """What conversations share. @ivar way: how relays move bytes. @ivar observer: told of each ended connection."""
+    """What conversations share. @ivar way: how relays move bytes. @ivar observer: told of each ended connection.
+
+    @ivar standing: how targets stand; the same in all houses.
+    """
 
     reactor: Any
     routing: Routing
@@ -38,16 +42,20 @@ class House:
     closer: Closer
     way: Way
     observer: Observer
+    standing: Standing = attrs.field(factory=Standing)
 
 
 class Life:
     """One client connection, from accept to the end; what happens in between is for subclasses to say.
 
-    @ivar record: what is known of it so far.
+    @ivar record: what is known of it so far. @ivar ended: it is over.
+    @ivar target: whom it dials, or has. None: nobody yet, or no more.
     """
 
     def __init__(self, house: House, sock: socket.socket, record: Connection) -> None:
         self.record = record
+        self.ended = False
+        self.target: Target | None = None
         self._last_words = b""
         self._waits_for = "hello"
         self._house = house
@@ -126,13 +134,31 @@ class Life:
 
         def trying(target: Target) -> None:
             record.target = str(target)
+            self._leave()
+            self.target = target
+            house.standing.came(target)
+
+        def failed(target: Target, why: str) -> None:
+            if house.standing.failed(target, why, house.reactor.seconds()):
+                seconds = house.standing.health.eject
+                log.warn(
+                    "target {target}: avoided for {seconds:g} s: {why}", target=str(target), seconds=seconds, why=why
+                )
+
+        usable = house.standing.usable(record.route, targets)
+        if targets and not usable:
+            # It will be undone: a plain close, after which all clients try again.
+            raise Refusal(Result.CONNECT_FAILED, f"drained: {', '.join(map(str, targets))}")
 
         began = house.reactor.seconds()
         self._waits_for = "connect"
         try:
             # What the resolver left of the time that the client has patience for.
             left = house.timeouts.connect - (record.resolve_s or 0.0)
-            return await house.dialer.dial(targets, left, trying)
+            upstream = await house.dialer.dial(usable, left, trying, failed)
+            if self.target is not None:
+                house.standing.reached(self.target)
+            return upstream
         except DialError as error:
             alert = Alert.ACCESS_DENIED if error.result is Result.DENIED else None
             raise Refusal(error.result, str(error), alert) from error
@@ -161,6 +187,8 @@ class Life:
     def _finish(self) -> None:
         """Tell the observer, then the client."""
         record = self.record
+        self.ended = True
+        self._leave()
         record.total_s = self._elapsed()
         try:
             self._house.observer(record)
@@ -170,6 +198,11 @@ class Life:
             if record.alert is not None:
                 self._last_words = fatal_alert(record.alert, self._legacy_version)
             self._house.closer(self._sock, self._last_words)
+
+    def _leave(self) -> None:
+        if self.target is not None:
+            self._house.standing.left(self.target)
+            self.target = None
 
     def _elapsed(self) -> float:
         seconds: float = self._house.reactor.seconds() - self._started

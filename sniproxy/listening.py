@@ -19,10 +19,9 @@ from sniproxy.net.listener import Accepted, Acceptor, NoSocket, listen_at_once
 from sniproxy.net.portholder import holder
 from sniproxy.settings import Bridge, Listener
 
-Entrance = Listener | Bridge
-"""What clients come in by."""
-
 log = Logger()
+
+Entrance = Listener | Bridge
 
 
 class _NoProtocol(Factory):

@@ -43,9 +43,12 @@ def run(options: argparse.Namespace, usage: Callable[[str], Any], out: TextIO, e
     reactor: Any = global_reactor
     status = INTERRUPTED
     unexpected: list[Failure] = []
+    stopping = False
 
     def ended(result: Any) -> None:
         nonlocal status
+        if stopping:
+            return
         if isinstance(result, Failure):
             unexpected.append(result)
         else:
@@ -53,8 +56,17 @@ def run(options: argparse.Namespace, usage: Callable[[str], Any], out: TextIO, e
         reactor.stop()
 
     def begin() -> None:
-        looking = look_up(reactor, topic, settings, access, options.listener, options.json, out, error)
-        Deferred.fromCoroutine(looking).addBoth(ended)
+        looking = Deferred.fromCoroutine(
+            look_up(reactor, topic, settings, access, options.listener, options.json, out, error)
+        )
+        looking.addBoth(ended)
+        reactor.addSystemEventTrigger("before", "shutdown", stop, looking)
+
+    def stop(looking: Deferred[None]) -> None:
+        """Of Ctrl-C: the lookup is given up, and its connections with it."""
+        nonlocal stopping
+        stopping = True
+        looking.cancel()
 
     reactor.callWhenRunning(begin)
     reactor.run()
@@ -119,7 +131,8 @@ async def look_up(
     else:
         write_end(outcome, out)
     for failed, failure in outcome.failures.items():
-        print(f"sniproxyctl: {failed}: {failure}", file=error)
+        cure = f"\n  cure: {failure.cure}" if failure.cure else ""
+        print(f"sniproxyctl: {failed}: {failure.reason}{cure}", file=error)
     return 0 if outcome.failure is None else int(outcome.failure.kind)
 
 

@@ -69,7 +69,7 @@ def hop_lines(hop: Hop) -> list[str]:
     """One hop for people; the certificate is shown once for each connection."""
     link = hop.link
     name = link.target.server_name
-    who = f"SNI {name}" if name else f"no SNI ({link.host})"
+    who = f"SNI {name}" if name else f"no SNI for {link.host}" if link.target.tls else f"{link.host} in clear"
     said = {
         "partitions": "not partitioned" if not hop.partitions else counted(hop.partitions, "partition"),
         "redirect": f"redirect to {hop.url}",

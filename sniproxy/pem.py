@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import attrs
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import crypto
 from twisted.internet import ssl
 
 from sniproxy.text import bounded
+from sniproxy.tls import pem
+from sniproxy.tls.pem import BadPEM, Certified, PrivateKey, keys
 
 TrustRoot = Any
 """What ``twisted.internet.ssl.trustRootFromCertificates`` makes; Twisted's own name for it is private."""
-
-_BEGIN = b"-----BEGIN CERTIFICATE-----"
 
 
 class BadPem(ValueError):
@@ -46,7 +47,7 @@ def trust_root(path: str | Path, what: str = "trust") -> TrustRoot:
     if not found:
         kind = "no *.pem file with a certificate" if path.is_dir() else "no PEM certificate"
         raise BadPem(f"{_shown(what, path)}: {kind} in it; name the authority's certificate, as in ca.pem")
-    return ssl.trustRootFromCertificates([ssl.Certificate(certificate) for certificate in found])
+    return trusting(found)
 
 
 def client_certificate(
@@ -58,45 +59,51 @@ def client_certificate(
     @raise BadPem: one of them is missing, or they do not belong together.
     """
     path = Path(path)
-    certificates = _certificates(path, what)
-    if not certificates:
+    chain = _certificates(path, what)
+    if not chain:
         raise BadPem(f"{_shown(what, path)}: no PEM certificate in it; name the client's certificate")
-    first, *chain = certificates
     place, file = (what, path) if key is None else (key_what, Path(key))
-    try:
-        pair = ssl.KeyPair.load(_read(file, place), crypto.FILETYPE_PEM)
-        own = ssl.PrivateCertificate.fromCertificateAndKeyPair(ssl.Certificate(first), pair)
-    except BadPem:
-        raise
-    except Exception as error:
-        # pyOpenSSL, cryptography and Twisted each have errors of their own for what is no key, and for another's key.
-        raise BadPem(
-            f"{_shown(place, file)}: no key in it that fits the certificate; "
-            "name a PEM file with the certificate's private key, without a password"
-        ) from error
-    return ClientCertificate(own, tuple(chain))
+    found: list[PrivateKey] = []
+    with suppress(BadPEM):
+        found = keys(place, _read(file, place))
+    for one in found:
+        if one.public_key() == chain[0].public_key():
+            return showing(Certified(tuple(chain), one, str(path)))
+    raise BadPem(
+        f"{_shown(place, file)}: no key in it that fits the certificate; "
+        "name a PEM file with the certificate's private key, without a password"
+    )
+
+
+def trusting(certificates: Iterable[x509.Certificate]) -> TrustRoot:
+    """Trust these and no others: of certificates that were read, what Twisted has for it."""
+    return ssl.trustRootFromCertificates([ssl.Certificate(_old(one)) for one in certificates])
+
+
+def showing(own: Certified) -> ClientCertificate:
+    """Of a certificate with its key, what Twisted has for it."""
+    first, *above = map(_old, own.chain)
+    pair = ssl.KeyPair(crypto.PKey.from_cryptography_key(own.key))
+    return ClientCertificate(
+        ssl.PrivateCertificate.fromCertificateAndKeyPair(ssl.Certificate(first), pair), tuple(above)
+    )
 
 
 def names(certificate: x509.Certificate) -> tuple[str, ...]:
-    """The host names and IP addresses that a certificate is good for (RFC 6125; the common name does not count)."""
-    try:
-        extension: Any = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
-    except (x509.ExtensionNotFound, ValueError):
-        return ()
-    hosts = extension.value.get_values_for_type(x509.DNSName)
-    addresses = extension.value.get_values_for_type(x509.IPAddress)
-    return tuple(bounded(str(name)) for name in (*hosts, *addresses))
+    """The host names and IP addresses that a certificate is good for, each bounded and printable."""
+    return tuple(map(bounded, pem.names(certificate)))
 
 
-def _certificates(file: Path, what: str) -> list[crypto.X509]:
-    text = _read(file, what)
-    if _BEGIN not in text:
-        return []
+def _certificates(file: Path, what: str) -> list[x509.Certificate]:
     try:
-        found = x509.load_pem_x509_certificates(text)
-    except ValueError as error:
-        raise BadPem(f"{_shown(what, file)}: a PEM certificate in it cannot be read; copy the file anew") from error
-    return [crypto.load_certificate(crypto.FILETYPE_PEM, one.public_bytes(Encoding.PEM)) for one in found]
+        return pem.certificates(_shown(what, file), _read(file, what))
+    except BadPEM as error:
+        raise BadPem(str(error)) from error
+
+
+def _old(certificate: x509.Certificate) -> crypto.X509:
+    """As Twisted's TLS has it."""
+    return crypto.X509.from_cryptography(certificate)
 
 
 def _read(file: Path, what: str) -> bytes:

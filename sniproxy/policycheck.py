@@ -5,10 +5,11 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterator
 
-from sniproxy.interfaces import Request
+from sniproxy.interfaces import Request, Target
+from sniproxy.names import ip_literal
 from sniproxy.policy import Network, Policy
 from sniproxy.routing.patterns import MOST_GROUPS, capture_count, is_expression, nests_repeats
-from sniproxy.routing.targets import BadTarget
+from sniproxy.routing.targets import BadTarget, parse_target
 from sniproxy.routing.templates import PORT, SERVER_NAME, Template, parse_template
 from sniproxy.settings import DEFAULT, NO_SERVER_NAME, Configuration, Route
 
@@ -36,6 +37,24 @@ def templates(route: Route) -> list[Template]:
         return [parse_template(text) for text in texts or ()]
     except (BadTarget, TypeError):  # said when the resolver is made
         return []
+
+
+def written_targets(configuration: Configuration) -> Iterator[tuple[Target, str | None]]:
+    """The targets that the configuration itself names, each with the name of its broker, as far as that is known.
+
+    It is that of an exact route that leads there alone, else of any exact route, else the target's own host name.
+    """
+    found: dict[Target, tuple[int, str | None]] = {}
+    for route in goals(configuration):
+        plain = [parse_target(template.text) for template in templates(route) if not template.places]
+        exact = "." in route.server_name and not is_expression(route.server_name) and "*" not in route.server_name
+        for target in plain:
+            own = None if ip_literal(target.host) is not None else target.host
+            rank = (1 if len(plain) > 1 else 0) if exact else 2
+            if rank < found.get(target, (3, None))[0]:
+                found[target] = (rank, route.server_name if exact else own)
+    for target, (_, name) in found.items():
+        yield target, name
 
 
 def describe_policy(configuration: Configuration) -> list[str]:

@@ -48,6 +48,7 @@ class BridgeTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 class GoalTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     target: str | list[str] | None = None
     resolver: str | list[str] | None = None
+    balance: str | None = None
 
 
 class RouteTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -55,6 +56,7 @@ class RouteTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     target: str | list[str] | None = None
     resolver: str | list[str] | None = None
     listener: str | None = None
+    balance: str | None = None
 
 
 class Timeouts(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -87,6 +89,16 @@ class PolicyTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     allow_names: list[str] | None = None
 
 
+class HealthTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """Seconds, and how often. None: off."""
+
+    check: str | None = None
+    interval: float = 5.0
+    rise: int = 2
+    fall: int = 3
+    eject: float = 0.0
+
+
 class ReloadTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     on_change: bool = False
 
@@ -104,6 +116,7 @@ class File(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     admin: AdminTable | None = None
     policy: PolicyTable = PolicyTable()
     reload: ReloadTable = ReloadTable()
+    health: HealthTable = HealthTable()
 
 
 def convert(data: dict[str, Any], filename: str) -> File:
@@ -176,6 +189,7 @@ def _known_keys(key: str) -> list[str]:
         "admin": AdminTable,
         "policy": PolicyTable,
         "reload": ReloadTable,
+        "health": HealthTable,
     }
     return list(tables[re.sub(r"\[\d+\]$", "", key)].__struct_fields__)
 

@@ -16,18 +16,21 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
 
-from sniproxy.admin.sources import ListenerStatus, Reloads, Status
+from sniproxy.admin.sources import DrainStatus, ListenerStatus, Reloads, Status, TargetStatus
 from sniproxy.bridge.crossing import Crossing
+from sniproxy.bridge.spans import LiveSpan
 from sniproxy.build import Built, build
 from sniproxy.conversation import Conversation
+from sniproxy.draining import Drains, find_goal
 from sniproxy.events import Connection, Observer, Result
 from sniproxy.inspector import Watch
 from sniproxy.interfaces import Target
 from sniproxy.life import House, Life
 from sniproxy.linewriter import CannotOpen
-from sniproxy.listening import Entrance, Listeners, raise_descriptor_limit, why_not_listening
+from sniproxy.listening import Listeners, raise_descriptor_limit, why_not_listening
 from sniproxy.names import ip_literal
 from sniproxy.net import copying, splicing
+from sniproxy.net.checking import Checker
 from sniproxy.net.dialer import Dialer, Veto
 from sniproxy.net.direction import Way
 from sniproxy.net.linger import Closer
@@ -35,6 +38,7 @@ from sniproxy.net.listener import Accepted
 from sniproxy.net.loopguard import LoopGuard
 from sniproxy.net.relay import Ending
 from sniproxy.net.tapping import tapped
+from sniproxy.routing.standing import Standing
 from sniproxy.schema import ConfigError
 from sniproxy.settings import Bridge, Configuration, Listener
 from sniproxy.siderooms import SideRooms
@@ -66,11 +70,13 @@ class ProxyService(Service):
         self._way = way or (splicing.SpliceDirection if splicing.available else copying.CopyDirection)
         self._built = build(configuration, reactor)
         self._closer = Closer(reactor)
-        self._guard = LoopGuard()
-        self._bridge_guard = LoopGuard()
+        self._guard = self._bridge_guard = LoopGuard()
         self._listeners = Listeners(reactor, self._has_room)
         self._descriptors = 0
         self._live: dict[Life, None] = {}
+        self._standing = Standing()
+        self._checker = Checker(reactor, self._standing, self._closer)
+        self._drains = Drains(reactor, self._standing, self.live, time.time)
         self._count = 0
         self._at_once = False
         self._drain_timer: Any = None
@@ -144,6 +150,8 @@ class ProxyService(Service):
         @return: fires when all is closed and logged.
         """
         Service.stopService(self)
+        self._drains.stop()
+        self._checker.stop()
         self._drained = Deferred()
         stopped = DeferredList(self._listeners.stop())
         for conversation in list(self._live):
@@ -187,37 +195,37 @@ class ProxyService(Service):
             self._closer,
             self._way,
             self._side.ended,
+            self._standing,
         )
         with ExitStack() as undo:
             change_side = self._side.prepare(configuration, built.admin, undo)
             change_listeners = self._listeners.prepare(built.listeners, undo)
             undo.pop_all()
         self._built = built
-        built.settle()
-        change_side()
+        self._standing.change(configuration.health, built.written)
+        built.resolvers.settle()
+        # The listeners first: their addresses are the first that the log has, and people and scripts look for them.
         change_listeners(partial(self._accepting, house, built))
-        self._guard = LoopGuard(
-            [*self.addresses.values(), *([] if self.admin_address is None else [self.admin_address])]
-        )
-        self._bridge_guard = LoopGuard()
-        for bridge, span in built.spans.values():
-            span.address = self.addresses.get(bridge.name)
-            if span.address is not None:
-                self._bridge_guard.add(*span.address)
+        change_side()
+        addresses = self.addresses
+        self._guard = LoopGuard([*addresses.values(), *([] if self.admin_address is None else [self.admin_address])])
+        spans = [span for _, span in built.spans.values()]
+        for span in spans:
+            span.settle(addresses.get(span.name), spans)
+        self._checker.change(house.dialer)
+        self._bridge_guard = LoopGuard(span.address for span in spans if span.address is not None)
 
-    def _accepting(self, house: House, built: Built, entrance: Entrance) -> Accepted:
+    def _accepting(self, house: House, built: Built, entrance: Listener | Bridge) -> Accepted:
         if isinstance(entrance, Bridge):
-            return self._crossing(house, built, entrance)
-        return self._conversing(house, built, entrance)
-
-    def _conversing(self, house: House, built: Built, listener: Listener) -> Accepted:
+            return self._crossing(house, entrance, built.spans[entrance.name][1])
+        listener = entrance
         plaintext = built.routing.plaintext.get(listener.name)
         terminator = built.terminators.get(listener.name)
         # splice moves bytes as they are: it cannot encrypt them.
         way = None if terminator is None else copying.CopyDirection
-        inspector = self._side.inspector if listener.inspect else None
 
         def accepted(sock: socket.socket, client: str) -> None:
+            inspector = self._side.inspector if listener.inspect else None
             record = self._record(listener.name, client)
             watch = inspector.watch(record) if inspector is not None else None
             tapping = way if watch is None else tapped(watch)
@@ -225,13 +233,12 @@ class ProxyService(Service):
 
         return accepted
 
-    def _crossing(self, house: House, built: Built, bridge: Bridge) -> Accepted:
+    def _crossing(self, house: House, bridge: Bridge, span: LiveSpan) -> Accepted:
         # It may lead to a listener of this very proxy; to a bridge, it would come back for ever.
         house = attrs.evolve(house, dialer=Dialer(self._reactor, self._bridge_veto, self._closer))
-        inspector = self._side.inspector if bridge.inspect else None
-        _, span = built.spans[bridge.name]
 
         def accepted(sock: socket.socket, client: str) -> None:
+            inspector = self._side.inspector if bridge.inspect else None
             record = self._record(bridge.name, client)
             watch = inspector.watch(record) if inspector is not None else None
             heard = None if inspector is None else inspector.aside(record)
@@ -304,12 +311,32 @@ class ProxyService(Service):
             self._side.lost,
             self._built.warnings,
             self.reloads,
+            self._drains.status(),
             self._built.resolvers.status(),
+            self._targets(),
         )
+
+    def _targets(self) -> list[TargetStatus]:
+        now, standing = self._reactor.seconds(), self._standing
+        return [
+            TargetStatus(str(one.target), one.state(now), standing.connections(one.target), one.why)
+            for one in standing.known.values()
+        ]
 
     def live(self) -> list[Life]:
         """The connections that have not ended, the oldest first."""
         return list(self._live)
+
+    def drain(self, name: str, rate: float) -> DrainStatus:
+        """End the tunnels of a target or a route at this rate a second, and give it no new ones.
+
+        @raise NoSuchGoal: there is none of this name.
+        """
+        return self._drains.begin(find_goal(name, self.configuration, self._live), rate)
+
+    def undrain(self, name: str) -> DrainStatus:
+        """Give it new connections again. @raise NoSuchGoal: it is not being drained."""
+        return self._drains.undo(name)
 
     def _routed(self, host: str) -> bool:
         """Whether a TLS client that asks for this host would be let through; without TLS listeners nobody asks."""

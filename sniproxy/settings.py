@@ -9,6 +9,7 @@ import attrs
 
 from sniproxy.bridge.allowing import Allowed
 from sniproxy.endpoints import Endpoint
+from sniproxy.health import Health
 from sniproxy.policy import Policy
 from sniproxy.schema import Timeouts
 from sniproxy.serviceurl import ServiceURL, SniProxy
@@ -25,11 +26,12 @@ class Listener:
 
     @ivar plaintext: where its connections lead, for no hello names it. None: TLS, by the routes.
     @ivar termination: None: TLS stays end to end.
-    @ivar inspect: Pulsar's commands are read as they pass.
+    @ivar inspect: Pulsar's commands are read as they pass. @ivar key: where it stands in the configuration.
     """
 
     name: str
     endpoint: Endpoint
+    key: str
     plaintext: Route | None = None
     termination: Termination | None = None
     inspect: bool = False
@@ -75,7 +77,7 @@ class Bridge:
     certificate: str | None
     allow: tuple[Allowed, ...] | None
     inspect: bool
-    key: str
+    key: str = attrs.field(eq=False)
 
 
 @attrs.frozen
@@ -97,11 +99,15 @@ class ResolverTable:
 
 @attrs.frozen
 class Route:
-    """@ivar server_name: the normalised pattern, or ``default`` or ``no_server_name``. @ivar listener: None: all."""
+    """@ivar server_name: the normalised pattern, or ``default`` or ``no_server_name``. @ivar listener: None: all.
+
+    @ivar least: the target with the fewest connections is next, not the one whose turn it is.
+    """
 
     server_name: str
     listener: str | None
     resolver: ResolverTable
+    least: bool = False
 
 
 @attrs.frozen
@@ -126,6 +132,7 @@ class Configuration:
 
     @ivar admin: None: there is no admin endpoint.
     @ivar policy: where targets may be that clients help to form.
+    @ivar health: how targets are looked after.
     @ivar reload_on_change: the file is read again when it changes, without a signal.
     @ivar bridges: there may be none, or nothing else.
     @ivar inspect_log: None: what inspectors see goes to the program's own log.
@@ -144,6 +151,7 @@ class Configuration:
     admin: Admin | None = None
     policy: Policy = attrs.field(factory=Policy)
     reload_on_change: bool = False
+    health: Health = attrs.field(factory=Health)
     bridges: tuple[Bridge, ...] = ()
 
     @property

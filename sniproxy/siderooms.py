@@ -135,7 +135,7 @@ class SideRooms:
         wanted, before = configuration.inspect_log, self._event_log
         path, reveal = (wanted.path, wanted.reveal) if wanted else (None, False)
         opened = None
-        inspected = any(listener.inspect for listener in configuration.entrances)
+        inspected = any(entrance.inspect for entrance in configuration.entrances)
         if inspected and (before is None or before.path != path):
             opened = EventLog(self._reactor, path)
             undo.callback(opened.close)
@@ -188,6 +188,7 @@ class SideRooms:
             lambda: self.lost,
             reloads=lambda: status.status().reloads,
             resolvers=lambda: status.status().resolvers,
+            targets=lambda: status.status().targets,
         )
 
     def _open_site(self, site: AdminSite, admin: Admin | None) -> None:

@@ -20,7 +20,7 @@ from sniproxy.net.tlssocket import TLSSocket
 from sniproxy.text import bounded
 from sniproxy.tls.choice import choose
 from sniproxy.tls.contexts import BadCertificate, BrokerTLS, faults, server_context, verify
-from sniproxy.tls.pem import Certified
+from sniproxy.tls.pem import Certified, names
 from sniproxy.wire.alerts import Alert
 
 
@@ -31,7 +31,11 @@ class Shown:
     """
 
     def __init__(self, certificates: Sequence[Certified], now: Callable[[], datetime]) -> None:
-        self._certificates = certificates
+        # By the names that they are for: there may be thousands, and each connection asks.
+        self._certificates: dict[str, list[Certified]] = {}
+        for each in certificates:
+            for pattern in names(each.chain[0]):
+                self._certificates.setdefault(pattern, []).append(each)
         self._now = now
         self._contexts: dict[int, SSL.Context] = {}
 
@@ -40,7 +44,9 @@ class Shown:
 
         @raise Refusal: C{no_certificate}.
         """
-        chosen = choose(self._certificates, name, self._now())
+        wildcard = f"*.{name.partition('.')[2]}"
+        found = [each for pattern in (name, wildcard) for each in self._certificates.get(pattern, ())]
+        chosen = choose(found, name, self._now())
         if chosen is None:
             cure = "add one to the folder that the listener's certificates names"
             raise Refusal(Result.NO_CERTIFICATE, f"no certificate is for this name; {cure}", Alert.UNRECOGNIZED_NAME)

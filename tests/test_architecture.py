@@ -29,6 +29,7 @@ PURE = (
     "sniproxy.wire",
     "sniproxy.routing",
     "sniproxy.endpoints",
+    "sniproxy.health",
     "sniproxy.config",
     "sniproxy.resolvertables",
     "sniproxy.settings",
@@ -41,6 +42,9 @@ PURE = (
     "sniproxy.pulsar",
     "sniproxy.capture",
     "sniproxy.topictable",
+    "sniproxy.explain.why",
+    "sniproxy.explain.report",
+    "sniproxy.explain.options",
     "sniproxy.talk.failures",
     "sniproxy.talk.logins",
     "sniproxy.talk.redirects",
@@ -69,6 +73,9 @@ PURE_FOREIGN = {
 
 TOP = (
     "sniproxy.build",
+    "sniproxy.draining",
+    "sniproxy.explain.looking",
+    "sniproxy.explain.command",
     "sniproxy.listening",
     "sniproxy.reloading",
     "sniproxy.resolving",
@@ -233,7 +240,8 @@ class RoomTests(SynchronousTestCase):
 
     def test_client(self) -> None:
         """The clients' side knows nothing of the proxy, and of each other only what is below."""
-        self.only(self.room("sniproxy.client", "sniproxy.pem", "sniproxy.endpointparser"), ("sniproxy.pem", *PURE))
+        below = ("sniproxy.pem", "sniproxy.tls.pem", *PURE)
+        self.only(self.room("sniproxy.client", "sniproxy.pem", "sniproxy.endpointparser"), below)
         command = ("sniproxy.lookupcommand", "sniproxy.lookupreport", "sniproxy.lookupoptions")
         self.only(self.room(*command), (*command, "sniproxy.talk", "sniproxy.pem", *PURE))
         self.only(self.room("sniproxy.talk"), ("sniproxy.talk", "sniproxy.client", "sniproxy.pem", *PURE))
@@ -276,7 +284,10 @@ class RoomTests(SynchronousTestCase):
     def test_reactor_comes_by_constructor(self) -> None:
         """The global reactor is imported by the programs' entrances alone, and never when a module is loaded."""
         reactor = "twisted.internet.reactor"
-        self.nobody_imports(self.outside("sniproxy.tap", "sniproxy.demo.tour", "sniproxy.lookupcommand"), reactor)
+        self.nobody_imports(
+            self.outside("sniproxy.tap", "sniproxy.demo.tour", "sniproxy.lookupcommand", "sniproxy.explain.command"),
+            reactor,
+        )
         for name, path in MODULES.items():
             body = ast.parse(path.read_text()).body
             at_loading = [node for node in body if isinstance(node, ast.Import | ast.ImportFrom)]

@@ -12,7 +12,7 @@ from sniproxy.config import parse
 from sniproxy.schema import ConfigError
 from tests.net.support import HandClock
 from tests.proxies import LISTENER
-from tests.tls.material import CA, folder, pem
+from tests.tls.material import CA, folder, pem, weak
 
 
 class BuildTests(TestCase):
@@ -90,12 +90,15 @@ class BuildTests(TestCase):
             shown_pem=pem("a.test"),
             both_pem=pem("b.test") + pem("c.test"),
             ca_pem=CA.cert_pem.bytes(),
-            empty_pem=b"",
+            empty_pem=b"nothing",
+            weak_pem=weak("a.test"),
         )
         folder(files / "two", a_pem=pem("a.test"), b_pem=pem("b.test"))
         for shown, trust, own, said in (
             ("nowhere", "ca.pem", None, "certificates: {}/nowhere: cannot be read: No such file"),
             ("empty.pem", "ca.pem", None, "certificates: {}/empty.pem: there is no certificate in it, with its key"),
+            ("weak.pem", "ca.pem", None, "certificates: {}/weak.pem: OpenSSL does not take its certificate"),
+            ("shown.pem", "ca.pem", "weak.pem", "upstream_trust: {}/weak.pem: OpenSSL does not take its certificate"),
             ("shown.pem", "empty.pem", None, "upstream_trust: {}/empty.pem: there is no certificate in it"),
             ("shown.pem", "ca.pem", "empty.pem", "upstream_trust: {}/empty.pem: it has 0 certificates"),
             ("shown.pem", "ca.pem", "two", "upstream_trust: {}/two: it has 2 certificates"),

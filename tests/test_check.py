@@ -182,6 +182,5 @@ class BridgeTests(SynchronousTestCase):
         good = parse(text.format(":interface=127.0.0.1", "vip.test"), "f.toml")
         self.assertIn("bridge -> pulsar+ssl://vip.test:6651 by the proxy proxy.test:4443", describe(good))
         self.assertEqual([], list(warnings(good, 10_000)))
-        first, second = warnings(parse(text.format("", "vip"), "f.toml"), 10_000)
-        self.assertIn("bridge side: plaintext beyond loopback", first)
-        self.assertIn("a name without a dot", second)
+        (warning,) = warnings(parse(text.format("", "vip"), "f.toml"), 10_000)
+        self.assertIn("bridge side: plaintext beyond loopback", warning)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +13,15 @@ from OpenSSL import SSL
 from service_identity import VerificationError
 from twisted.internet.endpoints import clientFromString
 from twisted.internet.interfaces import IHostnameResolver
+from twisted.internet.utils import getProcessOutputAndValue
 from twisted.trial.unittest import TestCase
 from zope.interface import implementer
 
+import sniproxy
 from sniproxy.client import SniProxyEndpoint, client_certificate, from_string, sends_server_name, trust_root
 from sniproxy.demo.cluster import StandInCluster
 from tests.proxies import Proxy
-from tests.tlsservers import GUESTS, Guest, ServerTLS, listen, reactor, saying, trust, write_pem
+from tests.tlsservers import GUESTS, Guest, SayingFactory, ServerTLS, listen, reactor, trust, write_pem
 
 BROKERS = ("broker-1.pulsar.test", "broker-2.pulsar.test")
 
@@ -95,21 +100,47 @@ class ThroughProxyTests(ClientCase):
         self.assertIn("certificate verify failed", str(await guest.end()))
 
 
+class ManualTests(ClientCase):
+    """docs/client.md."""
+
+    async def test_example(self) -> None:
+        """The manual's program does what the manual shows."""
+        cluster = StandInCluster(reactor, names=BROKERS)
+        cluster.start()
+        self.addCleanup(cluster.stop)
+        self.ca.write_bytes(cluster.authority_pem)
+        addresses = {"pulsar-vip.test": cluster.addresses[BROKERS[0]], **cluster.addresses}
+        proxy = Proxy(
+            self,
+            "".join(
+                f'[[route]]\nserver_name = "{name}"\ntarget = "{host}:{port}"\n'
+                for name, (host, port) in addresses.items()
+            ),
+        )
+        manual = (Path(sniproxy.__file__).parent.parent / "docs" / "client.md").read_text()
+        program, shown = re.findall(r"```python\n(import sys\n.*?)```.*?```\n\$ .*?\n(.*?)```", manual, re.DOTALL)[0]
+        file = self.folder / "example.py"
+        file.write_text(program.replace("127.0.0.1:4443", f"127.0.0.1:{proxy.port}"))
+        said = await getProcessOutputAndValue(sys.executable, [str(file), str(self.ca)], env=os.environ)
+        self.assertEqual(said, (shown.encode(), b"", 0))
+
+
 class VerificationTests(ClientCase):
     """What the endpoint makes of certificates."""
 
     def setUp(self) -> None:
         super().setUp()
-        self.address = listen(self, saying(b"hello", ends=False), ServerTLS(self.authority, "broker-1.test"))
+        self.server = SayingFactory(b"hello", ends=False)
+        self.address = listen(self, self.server, ServerTLS(self.authority, "broker-1.test"))
 
     async def refused(self, *args: Any, **keys: Any) -> BaseException | None:
         guest = await self.connect(*args, **keys)
         error = await guest.end()
-        self.assertEqual((guest.greeted.called, guest.heard), (False, b""))
+        self.assertEqual((guest.heard, self.server.heard), (b"", []))
         return error
 
     async def test_other_name(self) -> None:
-        """A certificate for another name ends the connection before a byte of it is heard."""
+        """A certificate for another name ends the connection before a byte is said or heard."""
         self.assertIsInstance(await self.refused(self.address, "broker-2.test"), VerificationError)
         self.assertIsInstance(await self.refused(self.address, "127.0.0.1"), VerificationError)
 
@@ -131,13 +162,13 @@ class VerificationTests(ClientCase):
 
     async def test_address(self) -> None:
         """A broker that is known by its address is verified for it."""
-        address = listen(self, saying(b"hello", ends=False), ServerTLS(self.authority, "127.0.0.1"))
+        address = listen(self, SayingFactory(b"hello", ends=False), ServerTLS(self.authority, "127.0.0.1"))
         await (await self.connect(address, "127.0.0.1")).greeted
         self.assertEqual([sends_server_name(host) for host in ("127.0.0.1", "::1", "a")], [False, False, True])
 
     async def test_client_certificate(self) -> None:
         """A broker that wants a certificate gets it, with its chain."""
-        address = listen(self, saying(b"welcome"), ServerTLS(self.authority, "broker-1.test", certified=True))
+        address = listen(self, SayingFactory(b"welcome"), ServerTLS(self.authority, "broker-1.test", certified=True))
         issued = self.authority.create_child_ca().issue_cert("client.test")
         file = write_pem(self.folder, "client.pem", *issued.cert_chain_pems, issued.private_key_pem)
         guest = await self.connect(address, certificate=client_certificate(file))

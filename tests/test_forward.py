@@ -203,7 +203,9 @@ class ChainTests(ForwardCase):
         steps: list[Step] = []
         visitor = Visitor(reactor, ("127.0.0.1", first.port), cluster.authority_pem, steps.append)
         topic = "persistent://public/default/chained"
-        await visitor.there_and_back(await visitor.look_up(cluster.service_name, topic), topic, b"through two")
+        await visitor.there_and_back(
+            await visitor.look_up(f"pulsar+ssl://{cluster.service_name}", topic), topic, b"through two"
+        )
         for proxy in (first, second):
             for number in range(2):
                 self.assertEqual(Result.OK, (await proxy.ended(number)).result)

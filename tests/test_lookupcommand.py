@@ -5,6 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
+import socket
+import subprocess
 import sys
 from io import StringIO
 from pathlib import Path
@@ -22,12 +25,14 @@ from sniproxy.serviceurl import BadServiceURL, SniProxy
 from sniproxy.talk.failures import Kind
 from sniproxy.talk.logins import CERTIFICATE, NOBODY, BadToken
 from sniproxy.talk.topics import BadTopic
+from tests.net.support import PATIENCE
 from tests.proxies import Proxy
 from tests.talk.scripted import Answer, Partitions, Scripted, connected, lookup_answer
 from tests.tlsservers import ServerTLS, listen, reactor, write_pem
 
 TOPIC = "persistent://public/default/my-topic"
 VIP = "pulsar-vip.test"
+PROGRAM = Path(sys.executable).with_name("sniproxyctl")
 B1, B2 = "broker-1.pulsar.test", "broker-2.pulsar.test"
 
 
@@ -183,7 +188,8 @@ class LookUpTests(LookupCase):
             ],
         )
         self.assertEqual([name for name, _ in broker.heard].count("CONNECT"), 2)
-        self.assertEqual(len(self.error.getvalue().splitlines()), 2)
+        self.assertEqual(self.out.getvalue().count("  connect "), 2)
+        self.assertEqual(self.error.getvalue().count("sniproxyctl: "), 2)
 
     async def test_gone(self) -> None:
         """A broker that has gone in the middle is not asked for each partition again."""
@@ -195,7 +201,24 @@ class LookUpTests(LookupCase):
 
         where = listen(self, Scripted(script), ServerTLS(self.authority, VIP))
         self.assertEqual(await self.run_it(self.proxy({VIP: where})), int(Kind.CLOSED))
-        self.assertEqual(len(self.error.getvalue().splitlines()), 1)
+        self.assertEqual(self.error.getvalue().count("sniproxyctl: "), 1)
+
+    def test_interrupted(self) -> None:
+        """Ctrl-C ends it at once, whatever it waits for, with the status that shells have for it."""
+        with socket.socket() as silent:
+            silent.bind(("127.0.0.1", 0))
+            silent.listen()
+            silent.settimeout(PATIENCE)
+            url = f"pulsar+ssl://127.0.0.1:{silent.getsockname()[1]}"
+            child = subprocess.Popen(
+                [str(PROGRAM), "lookup", "t", "--service-url", url], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            )
+            self.addCleanup(child.kill)
+            with silent.accept()[0] as client:
+                self.assertTrue(client.recv(1))
+                child.send_signal(signal.SIGINT)
+                self.assertEqual(child.communicate(timeout=PATIENCE), (b"", b""))
+        self.assertEqual(child.returncode, 130)
 
     async def test_program(self) -> None:
         """The program itself: a good lookup, a failure's status, wrong usage; a token is never printed."""
@@ -203,7 +226,6 @@ class LookUpTests(LookupCase):
         proxy = self.proxy({VIP: cluster.addresses[B1], **cluster.addresses})
         token = self.folder / "token"
         token.write_text("geheim")
-        program = Path(sys.executable).with_name("sniproxyctl")
         for more, status, reason in (
             (("--json",), 0, ""),
             (("--token", str(token)), 0, ""),
@@ -212,7 +234,7 @@ class LookUpTests(LookupCase):
             (("--token", "geheim"), 2, "never the token itself"),
         ):
             arguments = ["lookup", *self.settings(proxy, *more)]
-            out, error, code = await getProcessOutputAndValue(str(program), arguments, env=os.environ)
+            out, error, code = await getProcessOutputAndValue(str(PROGRAM), arguments, env=os.environ)
             self.assertEqual(code, status, error.decode())
             self.assertIn(reason, error.decode())
             self.assertNotIn(b"geheim", out + error)

@@ -64,7 +64,7 @@ class LineTests(SynchronousTestCase):
     def test_unknown(self) -> None:
         """What was not reached shows what was dialled; an address has no SNI."""
         (line,) = hop_lines(hop(known=Known("10.0.0.7", None, None), failure=FAILURE))
-        self.assertIn("no SNI (10.0.0.7), dialled proxy.test:4443: FAILED", line)
+        self.assertIn("no SNI for 10.0.0.7, dialled proxy.test:4443: FAILED", line)
         self.assertIn("certificate: no names", hop_lines(hop(known=Known(certificate_names=()), failure=FAILURE))[1])
 
 

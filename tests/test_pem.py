@@ -39,7 +39,7 @@ class TrustRootTests(PemCase):
         for path, reason in (
             (self.nothing(), "no PEM certificate in it"),
             (self.folder / "absent.pem", "No such file or directory"),
-            (broken, "cannot be read; copy"),
+            (broken, "cannot be read; export"),
             (folder, "no *.pem file with a certificate"),
         ):
             error = self.assertRaises(BadPem, trust_root, path, "--trust")

@@ -33,6 +33,13 @@ class StartTests(SocketTestCase):
         await proxy.service.stopService()
         self.assertEqual({}, proxy.service.addresses)
 
+    async def test_first_in_the_log(self) -> None:
+        """The first address in the log is a listener's, where scripts look for it, not the admin endpoint's."""
+        with capturedLogs() as logged:
+            Proxy(self, '[admin]\nendpoint = "tcp:0:interface=127.0.0.1"\n')
+        found = [event["log_format"] for event in logged if "listening on" in str(event.get("log_format"))]
+        self.assertEqual(["listener {name}: listening on {where}", "admin: listening on {where}"], found)
+
     async def test_both_ways(self) -> None:
         """Bytes can be moved by a copy where splice is not wanted."""
         for way in (CopyDirection, SpliceDirection):

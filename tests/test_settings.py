@@ -14,7 +14,7 @@ class SettingsTests(SynchronousTestCase):
 
     def test_least(self) -> None:
         """What need not be said: TLS passes through, nobody looks, and there is no admin endpoint."""
-        listener = Listener("public", parse_endpoint("tcp:4443"))
+        listener = Listener("public", parse_endpoint("tcp:4443"), "listener[0]")
         self.assertEqual((None, None, False), (listener.plaintext, listener.termination, listener.inspect))
         configuration = Configuration("f.toml", (listener,), (), None, None, Timeouts(), None)
         self.assertEqual((None, None), (configuration.admin, configuration.inspect_log))

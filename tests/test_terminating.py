@@ -5,20 +5,24 @@ from __future__ import annotations
 import json
 import socket
 import ssl
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import attrs
 import trustme
+from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.events import Connection, Result
+from sniproxy.events import Connection, Refusal, Result
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import write
+from sniproxy.terminating import Shown
 from sniproxy.wire.alerts import Alert, fatal_alert
 from tests.hellos import hello
 from tests.net.support import HandClock, SocketTestCase, in_thread, read_exactly, read_to_end
 from tests.proxies import Backend, Proxy
-from tests.tls.material import CA, NAME, OTHER_CA, folder, pem
+from tests.tls.material import CA, NAME, OTHER_CA, folder, issued, pem
 
 
 class TerminatingCase(SocketTestCase):
@@ -57,6 +61,23 @@ class TerminatingCase(SocketTestCase):
         context = ssl.create_default_context()
         ca.configure_trust(context)
         return context.wrap_socket(proxy.connect(), server_hostname=name)
+
+
+class ShownTests(SynchronousTestCase):
+    """Which certificate is shown, and what it is made into."""
+
+    def test_names(self) -> None:
+        """Each is found by all its names, the star for one label; a context is made once."""
+        shown = Shown(
+            [attrs.evolve(issued(*names), place=names[0]) for names in (("a.test", "*.b.test"), ("x.b.test",))],
+            lambda: datetime.now(UTC),
+        )
+        for name, place in (("a.test", "a.test"), ("y.b.test", "a.test"), ("x.b.test", "x.b.test")):
+            context, found = shown.context(name)
+            self.assertEqual(place, found)
+            self.assertIs(context, shown.context(name)[0])
+        for name in ("b.test", "x.y.b.test", "test"):
+            self.assertRaises(Refusal, shown.context, name)
 
 
 class TunnelTests(TerminatingCase):

@@ -21,6 +21,10 @@ from zope.interface import implementer
 reactor: Any = global_reactor
 
 
+SECRET = b"for the right broker only"
+"""What a `Guest` says when it is connected, and when TLS stands."""
+
+
 class ServerTLS(ContextFactory):
     """A server's side: its certificate, and whether clients must show one that this authority vouches for."""
 
@@ -51,9 +55,10 @@ def listen(case: TestCase, factory: ServerFactory, tls: ContextFactory | None) -
 class Saying(Protocol):
     """Says something as soon as somebody is there, then ends, or waits for the end."""
 
-    def __init__(self, words: bytes = b"", ends: bool = True) -> None:
+    def __init__(self, words: bytes, ends: bool, heard: list[bytes]) -> None:
         self.words = words
         self.ends = ends
+        self.heard = heard
 
     def connectionMade(self) -> None:
         assert self.transport is not None
@@ -62,13 +67,22 @@ class Saying(Protocol):
         if self.ends:
             self.transport.loseConnection()
 
+    def dataReceived(self, data: bytes) -> None:
+        self.heard.append(data)
 
-def saying(words: bytes = b"", ends: bool = True) -> ServerFactory:
-    """Servers that say something."""
-    factory = ServerFactory()
-    factory.noisy = False
-    factory.buildProtocol = lambda addr: Saying(words, ends)  # type: ignore[method-assign]
-    return factory
+
+class SayingFactory(ServerFactory):
+    """Servers that say something. @ivar heard: what they were told."""
+
+    noisy = False
+
+    def __init__(self, words: bytes = b"", ends: bool = True) -> None:
+        self.heard: list[bytes] = []
+        self._words = words
+        self._ends = ends
+
+    def buildProtocol(self, addr: object) -> Saying:
+        return Saying(self._words, self._ends, self.heard)
 
 
 @implementer(IHandshakeListener)
@@ -81,7 +95,13 @@ class Guest(Protocol):
         self.reason: BaseException | None = None
         self.heard = b""
 
+    def connectionMade(self) -> None:
+        assert self.transport is not None
+        self.transport.write(SECRET)
+
     def handshakeCompleted(self) -> None:
+        assert self.transport is not None
+        self.transport.write(SECRET)
         self.greeted.callback(None)
 
     def dataReceived(self, data: bytes) -> None:

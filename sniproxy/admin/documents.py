@@ -38,6 +38,8 @@ def status_document(
         },
         "listeners": [{"name": one.name, "endpoint": one.endpoint, "address": one.where} for one in status.listeners],
         "totals": {**totals, "access_log_lost": status.access_log_lost},
+        "targets": [attrs.asdict(one) for one in status.targets],
+        "drains": [attrs.asdict(one) for one in status.drains],
         "live": len(live),
         "tunnels": [_tunnel(one, now) for one in islice(reversed(live), most)],
         "refusals": [attrs.asdict(one) for one in refusals[:most]],

@@ -48,6 +48,19 @@ def why_not(
     return None
 
 
+def why_not_change(hosts: Sequence[bytes], client: str | None) -> str | None:
+    """Why a request that changes something is refused, beyond L{why_not}; None: it is not.
+
+    Nobody is asked for a password, so it must come from this machine, and name whom it means.
+
+    @param client: the IP address that it came from; None: a unix socket.
+    """
+    address = _ip(client)
+    if client is not None and (address is None or not address.is_loopback):
+        return "what changes something is taken from this machine alone: ask from there"
+    return None if hosts else "without a Host"
+
+
 def _ours(host: str, address: str | None, names: Collection[str]) -> bool:
     """Whether a Host header (RFC 9110, section 7.2) names this endpoint; on whatever port, for the sake of tunnels."""
     parts = _AUTHORITY.fullmatch(host)

@@ -17,7 +17,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from sniproxy import __version__
-from sniproxy.admin.sources import OPENING, Live, Reloads, ResolverStatus
+from sniproxy.admin.sources import OPENING, Live, Reloads, ResolverStatus, TargetStatus
 from sniproxy.events import Connection, Result
 from sniproxy.pulsar.events import Event
 
@@ -83,6 +83,7 @@ class Metrics(Collector):
     L{ended} is an observer of connections (C{sniproxy.events.Observer}); L{event} takes the inspector's events. What is
     true only now is asked for when Prometheus asks.
 
+    @param targets: those that are looked after.
     @param reloads: how the configuration was read again. @param resolvers: how they do.
     @param live: the connections that have not ended. @param access_log_lost: lines lost so far.
     @ivar topics: topics in the inspector's ledger; None: nothing is inspected, and no metric speaks of Pulsar.
@@ -95,12 +96,14 @@ class Metrics(Collector):
         topics: Callable[[], int] | None = None,
         reloads: Callable[[], Reloads] = Reloads,
         resolvers: Callable[[], Iterable[ResolverStatus]] = tuple,
+        targets: Callable[[], Iterable[TargetStatus]] = tuple,
     ) -> None:
         self._live = live
         self._access_log_lost = access_log_lost
         self.topics = topics
         self._reloads = reloads
         self._resolvers = resolvers
+        self._targets = targets
         self._ended: Counts = Counter()
         self._refused: Counts = Counter()
         self._up: Counts = Counter()
@@ -188,6 +191,12 @@ class Metrics(Collector):
         yield CounterMetricFamily(
             "sniproxy_access_log_lines_lost", "Lines that could not be written.", self._access_log_lost()
         )
+        targets = list(self._targets())
+        up: Counts = Counter({(one.target,): int(one.state == "up") for one in targets})
+        connections: Counts = Counter({(one.target,): one.connections for one in targets})
+        yield _gauged("sniproxy_target_up", "1, or 0: down, or avoided for a time.", ("target",), up)
+        about = "Connections that dial a target, or have it, of those that are looked after."
+        yield _gauged("sniproxy_target_connections", about, ("target",), connections)
         reloads = self._reloads()
         counts: Counts = Counter({("succeeded",): reloads.succeeded, ("failed",): reloads.failed})
         yield _counted("sniproxy_reloads", "How often the configuration was read again.", ("result",), counts)

@@ -1,4 +1,4 @@
-"""The admin endpoint's HTTP server. It only shows: every request but GET and HEAD is refused."""
+"""The admin endpoint's HTTP server. It shows, by GET and HEAD; what changes something is a POST from this machine."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from io import BytesIO
 from typing import Any, cast
 from weakref import WeakSet
 
+import attrs
 from twisted.internet.interfaces import IAddress
 from twisted.web.http import HTTPChannel
 from twisted.web.http import Request as BaseRequest
@@ -17,10 +18,10 @@ from twisted.web.resource import Resource
 from twisted.web.server import Request, Site
 
 from sniproxy.admin.documents import status_document
-from sniproxy.admin.guard import HEADERS, why_not
+from sniproxy.admin.guard import HEADERS, why_not, why_not_change
 from sniproxy.admin.metrics import CONTENT_TYPE, Metrics
 from sniproxy.admin.refusals import Refusals
-from sniproxy.admin.sources import StatusSource
+from sniproxy.admin.sources import NoSuchGoal, StatusSource
 from sniproxy.admin.topics import Topics, nothing_inspected
 
 PAGE = {
@@ -34,6 +35,13 @@ PAGE = {
 
 MOST_LISTED = 1000
 """Entries of a list in C{/status}, unless C{?limit=} asks for another number; there may be very many tunnels."""
+
+ACTIONS = ("/drain", "/undrain")
+"""The paths that change something."""
+
+LEAST_RATE, MOST_RATE = 0.001, 10_000.0
+MOST_TEXT = 300
+"""Bytes of a text in a query."""
 
 _JSON = "application/json"
 _TEXT = "text/plain; charset=utf-8"
@@ -88,10 +96,14 @@ class _Root(Resource):
         )
         if why is not None:
             raise _Answer(403, why)
-        if request.method not in (b"GET", b"HEAD"):
-            request.setHeader(b"Allow", b"GET, HEAD")
-            raise _Answer(405, "this endpoint only shows: GET or HEAD")
         path = request.path.decode("latin-1")
+        allowed = (b"POST",) if path in ACTIONS else (b"GET", b"HEAD")
+        if request.method not in allowed:
+            request.setHeader(b"Allow", b", ".join(allowed))
+            does = "changes something: POST" if path in ACTIONS else "only shows: GET or HEAD"
+            raise _Answer(405, f"this path {does}")
+        if path in ACTIONS:
+            return self._act(request, path)
         if path in PAGE:
             name, kind = PAGE[path]
             return kind, files("sniproxy.admin").joinpath("static", name).read_bytes()
@@ -103,7 +115,20 @@ class _Root(Resource):
             return _JSON, _dumped(self._site.status_document(_number(request, b"limit")))
         if path == "/topics":
             return _JSON, _dumped(self._site.topics_document(_number(request, b"fold"), _number(request, b"limit")))
-        raise _Answer(404, "there are /, /status, /topics, /ready and /metrics")
+        raise _Answer(404, "there are /, /status, /topics, /ready and /metrics, and for POST /drain and /undrain")
+
+    def _act(self, request: Request, path: str) -> tuple[str, bytes]:
+        client = getattr(request.getClientAddress(), "host", None)
+        why = why_not_change(request.requestHeaders.getRawHeaders(b"host", []), client)
+        if why is not None:
+            raise _Answer(403, why)
+        name = _text(request, b"name")
+        try:
+            if path == "/drain":
+                return _JSON, _dumped(attrs.asdict(self._site.proxy.drain(name, _rate(request))))
+            return _JSON, _dumped(attrs.asdict(self._site.proxy.undrain(name)))
+        except NoSuchGoal as error:
+            raise _Answer(404, str(error)) from error
 
 
 class AdminSite(Site):
@@ -134,7 +159,7 @@ class AdminSite(Site):
         self.topics = topics
         self.hosts: frozenset[str] = frozenset()
         self.name_hosts(hosts)
-        self._status = status
+        self.proxy = status
         self._now = now
         self._open: WeakSet[Any] = WeakSet()
 
@@ -144,14 +169,14 @@ class AdminSite(Site):
 
     def ready(self) -> bytes:
         """For load balancers. @raise _Answer: 503 while the proxy drains."""
-        if not self._status.status().ready:
+        if not self.proxy.status().ready:
             raise _Answer(503, "draining")
         return b"ready\n"
 
     def status_document(self, most: int | None) -> dict[str, Any]:
         """The JSON of C{/status}. @param most: entries of a list; None: L{MOST_LISTED}."""
         most = MOST_LISTED if most is None else most
-        status, live = self._status.status(), self._status.live()
+        status, live = self.proxy.status(), self.proxy.live()
         return status_document(status, live, self.metrics.totals(), self.refusals.latest(), self._now(), most)
 
     def topics_document(self, fold: int | None, most: int | None) -> dict[str, Any]:
@@ -187,6 +212,26 @@ def _number(request: Request, name: bytes) -> int | None:
     if not values[-1].isdigit() or len(values[-1]) > 9:
         raise _Answer(400, f"{name.decode()} is a number")
     return int(values[-1])
+
+
+def _text(request: Request, name: bytes) -> str:
+    """A text of the query. @raise _Answer: 400: it is not there, or too long."""
+    values: list[bytes] = (request.args or {}).get(name, [])
+    if not values or len(values[-1]) > MOST_TEXT:
+        raise _Answer(400, f"{name.decode()} is missing, or too long")
+    return values[-1].decode("utf-8", "backslashreplace")
+
+
+def _rate(request: Request) -> float:
+    """C{rate} of the query, in tunnels a second; unless given, 10. @raise _Answer: 400: it is no rate."""
+    values: list[bytes] = (request.args or {}).get(b"rate", [b"10"])
+    try:
+        rate = float(values[-1])
+    except ValueError:
+        rate = 0.0
+    if not LEAST_RATE <= rate <= MOST_RATE:
+        raise _Answer(400, f"rate is a number of tunnels a second, from {LEAST_RATE:g} to {MOST_RATE:g}")
+    return rate
 
 
 def _dumped(document: dict[str, Any]) -> bytes:

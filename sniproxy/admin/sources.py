@@ -72,6 +72,30 @@ class Reloads:
         return Reloads(self.succeeded, self.failed + 1, why, now)
 
 
+class NoSuchGoal(Exception):
+    """What shall be drained is not there; the message says why."""
+
+
+@attrs.frozen
+class DrainStatus:
+    """A target or route whose tunnels are ended one by one, and which gets no new ones.
+
+    @ivar kind: ``target`` or ``route``. @ivar since: when it began, in seconds since 1970.
+    @ivar rate: tunnels a second. @ivar closed: tunnels ended so far.
+    @ivar refused: new connections that it did not get. @ivar left: connections that it still has.
+    @ivar clients: some of these, by address.
+    """
+
+    kind: str
+    name: str
+    since: float
+    rate: float
+    closed: int
+    refused: int
+    left: int
+    clients: Sequence[str]
+
+
 @attrs.frozen
 class ResolverStatus:
     """How a resolver does.
@@ -92,6 +116,21 @@ class ResolverStatus:
 
 
 @attrs.frozen
+class TargetStatus:
+    """A target that is looked after.
+
+    @ivar state: ``up``, ``down`` by the checks, or ``ejected`` for a time after connections failed.
+    @ivar connections: how many dial it, or have it.
+    @ivar why: why the last check or connection failed; empty: it did not.
+    """
+
+    target: str
+    state: str
+    connections: int
+    why: str
+
+
+@attrs.frozen
 class Status:
     """The state of the proxy. Times are seconds since 1970.
 
@@ -99,7 +138,8 @@ class Status:
     @ivar configuration: the file in force, or where else it came from. @ivar since: when it came into force.
     @ivar access_log_lost: lines of the access log that could not be written.
     @ivar warnings: what the operator should look at, a sentence each. @ivar reloads: how reloads went.
-    @ivar resolvers: those with a table of their own.
+    @ivar drains: what is being drained. @ivar resolvers: those with a table of their own.
+    @ivar targets: those that are looked after.
     """
 
     ready: bool
@@ -110,7 +150,9 @@ class Status:
     access_log_lost: int = 0
     warnings: Sequence[str] = ()
     reloads: Reloads = attrs.field(factory=Reloads)
+    drains: Sequence[DrainStatus] = ()
     resolvers: Sequence[ResolverStatus] = ()
+    targets: Sequence[TargetStatus] = ()
 
 
 class StatusSource(Protocol):
@@ -120,4 +162,15 @@ class StatusSource(Protocol):
 
     def live(self) -> Sequence[Live]:
         """All connections that have not ended, the oldest first."""
+        ...
+
+    def drain(self, name: str, rate: float) -> DrainStatus:
+        """End the tunnels of a target or a route at this rate a second, and give it no new ones.
+
+        @raise NoSuchGoal: there is none of this name.
+        """
+        ...
+
+    def undrain(self, name: str) -> DrainStatus:
+        """Give it new connections again. @raise NoSuchGoal: it is not being drained."""
         ...

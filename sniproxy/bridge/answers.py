@@ -21,7 +21,7 @@ from sniproxy.bridge.allowing import Allowing, Broker
 from sniproxy.bridge.asked import Asked
 from sniproxy.names import host_port
 from sniproxy.pulsar import commands_pb2 as pb
-from sniproxy.pulsar.commands import CommandError, fields_of, number_name, read, text, write
+from sniproxy.pulsar.commands import CommandError, fields_of, number_name, read, text, type_name, write
 from sniproxy.pulsar.frames import DEFAULT_LIMIT, FrameError
 from sniproxy.serviceurl import BadServiceURL, parse_service_url
 
@@ -70,12 +70,12 @@ def failed(request_id: int, message: str) -> bytes:
 class Told:
     """What answers need of others.
 
-    @ivar follow: takes a LOOKUP and a broker's Redirect for it; its final answer comes later.
+    @ivar follow: takes a LOOKUP and a broker's Redirect for it; its final answer comes later. False: it takes no more.
     @ivar elsewhere: the plain URL of the bridge of another cluster, by the broker of its service URL. None: none.
     @ivar warn: tells the operator.
     """
 
-    follow: Callable[[pb.CommandLookupTopic, Response], None]
+    follow: Callable[[pb.CommandLookupTopic, Response], bool]
     elsewhere: Callable[[Broker], str | None]
     warn: Callable[[str], None]
 
@@ -101,9 +101,12 @@ class Answers:
         @raise FrameError: it cannot be read; passed on, it could lead the client past the bridge.
         """
         try:
-            command = fields_of(read(frame[8:]))
+            base = read(frame[8:])
+            if base.type != kind:
+                raise CommandError(f"it is {type_name(base)}, too")
         except CommandError as error:
             raise FrameError(f"the broker's {number_name(kind)} cannot be read: {error}") from error
+        command = fields_of(base)
         match kind:
             case _Base.CONNECTED:
                 return self._connected(command, frame)
@@ -149,7 +152,8 @@ class Answers:
             return self.final(answer, lookup)
         if lookup is None:
             return failed(answer.request_id, "the broker redirects a lookup that the bridge has not seen; ask again")
-        self._told.follow(lookup, answer)
+        if not self._told.follow(lookup, answer):
+            return failed(answer.request_id, "too many redirects are being followed for this client; ask again later")
         return b""
 
     def _close(self, command: pb.CommandCloseProducer | pb.CommandCloseConsumer, frame: bytes) -> bytes:

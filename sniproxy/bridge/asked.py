@@ -19,6 +19,9 @@ from sniproxy.talk.logins import Login, add_auth_data
 MOST_ASKED = 5000
 """Lookups without an answer that are remembered; as many as a Java client has under way by default."""
 
+MOST_LOOKUP = 8192
+"""Bytes of a LOOKUP that is remembered; for a longer one no redirect is followed."""
+
 _Base = pb.BaseCommand
 _AUTH_DATA = 2  # the number of AuthData's field auth_data
 
@@ -68,7 +71,7 @@ class Asked:
         try:
             for frame in self._walker.feed(data):
                 if frame.complete:
-                    self._hear(frame.type, fields_of(read(frame.command)))
+                    self._hear(fields_of(read(frame.command)))
         except (FrameError, CommandError):  # whom it talks to will say so
             self.readable = False
 
@@ -77,11 +80,14 @@ class Asked:
         kept = self._lookups.pop(request_id)
         return None if kept is None else kept.value
 
-    def _hear(self, kind: int, fields: pb.CommandLookupTopic | pb.CommandAuthResponse) -> None:
+    def _hear(self, fields: object) -> None:
         if isinstance(fields, pb.CommandLookupTopic):
-            self._lookups.put(fields.request_id, fields, 0.0)
-        else:
+            if fields.ByteSize() <= MOST_LOOKUP:
+                self._lookups.put(fields.request_id, fields, 0.0)
+        elif isinstance(fields, pb.CommandAuthResponse):
             unknown = UnknownFieldSet(fields.response)
             for field in (unknown[at] for at in range(len(unknown))):
                 if field.field_number == _AUTH_DATA and isinstance(field.data, bytes):
                     self._login = attrs.evolve(self._login, data=field.data)
+        else:
+            raise CommandError("a command with more than one type")

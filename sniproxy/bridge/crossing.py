@@ -7,12 +7,13 @@ from typing import Protocol
 
 import attrs
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from sniproxy.bridge.allowing import Allowing, Broker
 from sniproxy.bridge.answers import Answers, Response, Told, failed
-from sniproxy.bridge.asked import Asked
+from sniproxy.bridge.asked import MOST_ASKED, Asked
 from sniproxy.bridge.direction import RewrittenDirection
 from sniproxy.bridge.first import FirstFrame, NotConnect
 from sniproxy.bridge.following import Follower, Heard
@@ -22,7 +23,7 @@ from sniproxy.life import House, Life
 from sniproxy.names import host_port
 from sniproxy.net.copying import CopyDirection
 from sniproxy.net.direction import Direction, Way
-from sniproxy.net.hello import ClientGone, HelloTimeout
+from sniproxy.net.firstbytes import ClientGone, TooLate
 from sniproxy.net.relay import Ending, Side
 from sniproxy.net.tapping import Tap, TappedDirection
 from sniproxy.net.tlssocket import TLSSocket
@@ -109,12 +110,13 @@ class Crossing(Life):
         assert self._sock is not None
         stage = FirstFrame(self._house.reactor, self._sock, self._house.timeouts.hello)
         try:
-            connect = await stage.connect()
+            connect = await stage.first()
         except ClientGone as error:
             raise Refusal(Result.CLIENT_GONE, str(error)) from error
-        except HelloTimeout as error:
+        except TooLate as error:
             raise Refusal(Result.HELLO_TIMEOUT, str(error)) from error
         except NotConnect as error:
+            self._bridge.warn(f"a client is refused: {error}")
             if error.speaks_pulsar:
                 self._last_words = _refusal(pb.ServerError.NotAllowedError, str(error))
             raise Refusal(
@@ -171,17 +173,22 @@ class Crossing(Life):
         return upstream
 
     def _told(self, asked: Asked | None, broker: Broker) -> Told:
-        def follow(lookup: pb.CommandLookupTopic, answer: Response) -> None:
+        def follow(lookup: pb.CommandLookupTopic, answer: Response) -> bool:
             assert asked is not None
+            if len(self._follows) >= MOST_ASKED:
+                return False
             following = Deferred.fromCoroutine(self._follow(asked, broker, lookup, answer))
             self._follows.add(following)
             following.addErrback(_unless_cancelled)
             following.addBoth(lambda _: self._follows.discard(following))
+            return True
 
         here = "" if self._sock is None else str(self._sock.getsockname()[0])
         return Told(follow, lambda other: self._bridge.elsewhere(other, here), self._bridge.warn)
 
     async def _follow(self, asked: Asked, broker: Broker, lookup: pb.CommandLookupTopic, answer: Response) -> None:
+        # The Redirect is being read right now: what fails at once must not be put into a stream in the middle of that.
+        await deferLater(self._house.reactor, 0)
         if self._follower is None:
             self._follower = Follower(
                 self._house.reactor,

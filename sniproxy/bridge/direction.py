@@ -39,8 +39,8 @@ class RewrittenDirection(CopyDirection):
             self._head = b""
             raise OSError(errno.EPROTO, f"it does not speak Pulsar: {error}") from error
         self._stream.limit = self._answers.limit
-        if not count:
-            self._head = self._stream.rest  # it was cut in a frame; the client shall see as much
+        if self.eof or not count:  # it was cut in a frame; the client shall see as much
+            self._head = bytes(self._head) + self._stream.rest
         return count
 
     def flush(self) -> int:

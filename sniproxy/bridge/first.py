@@ -5,11 +5,7 @@ from __future__ import annotations
 import socket
 from typing import Any
 
-from twisted.internet.defer import Deferred
-from twisted.python.failure import Failure
-
-from sniproxy.net.descriptor import SocketDescriptor, pending_error
-from sniproxy.net.hello import ClientGone, HelloTimeout
+from sniproxy.net.firstbytes import FirstBytes
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import CommandError, read, type_name
 from sniproxy.pulsar.frames import FrameError, FrameReader
@@ -17,7 +13,6 @@ from sniproxy.pulsar.frames import FrameError, FrameReader
 MOST_FIRST = 256 * 1024
 """Bytes of a CONNECT; credentials may be long, but not without end."""
 
-_READ = 65_536
 _TLS = (b"\x16\x03", b"\x80")  # a handshake's record; SSLv2's hello, as some old stacks begin
 _HTTP = (b"GET ", b"POST", b"PUT ", b"HEAD", b"OPTI")
 
@@ -34,58 +29,16 @@ class NotConnect(Exception):
         self.speaks_pulsar = speaks_pulsar
 
 
-class FirstFrame(SocketDescriptor):
-    """Reads a client's socket until its first frame is whole. The socket stays its owner's.
+class FirstFrame(FirstBytes[pb.CommandConnect]):
+    """Reads a client's socket until its first frame is whole, or raises L{NotConnect}. @param seconds: the deadline."""
 
-    @ivar received: all bytes that have come, as they came: the frame, and what came behind it in the same read.
-    @param seconds: the frame's deadline, counted from now.
-    """
-
-    __slots__ = ("_done", "_reactor", "_reader", "_timer", "received")
+    __slots__ = ("_reader",)
 
     def __init__(self, reactor: Any, sock: socket.socket, seconds: float) -> None:
-        super().__init__(sock)
-        self.received = bytearray()
-        self._reactor = reactor
+        super().__init__(reactor, sock, seconds, "CONNECT")
         self._reader = FrameReader(MOST_FIRST)
-        self._done: Deferred[pb.CommandConnect] = Deferred(lambda _: self._stop())
-        late = HelloTimeout(f"no whole CONNECT within {seconds:g} s")
-        self._timer = reactor.callLater(seconds, self._fail, late)
-        reactor.addReader(self)
 
-    def connect(self) -> Deferred[pb.CommandConnect]:
-        """Fires with the command.
-
-        @raise NotConnect: it is another one. @raise HelloTimeout: it did not come in time.
-        @raise ClientGone: the client left.
-        """
-        return self._done
-
-    def doRead(self) -> None:
-        try:
-            data = self.sock.recv(_READ)
-        except BlockingIOError:
-            return
-        except OSError as error:
-            self._fail(ClientGone(error.strerror))
-            return
-        if not data:
-            self._fail(ClientGone("it ended the connection"))
-            return
-        self.received += data
-        try:
-            command = self._first(data)
-        except NotConnect as error:
-            self._fail(error)
-            return
-        if command is not None:
-            self._stop()
-            self._done.callback(command)
-
-    def connectionLost(self, reason: Failure) -> None:
-        self._fail(ClientGone(pending_error(self.sock).strerror))
-
-    def _first(self, data: bytes) -> pb.CommandConnect | None:
+    def taken(self, data: bytes) -> pb.CommandConnect | None:
         if self.received.startswith(_TLS):
             cure = "this port speaks plaintext: use a pulsar:// service URL; the bridge has the TLS"
             raise NotConnect(f"the client speaks TLS; {cure}", speaks_tls=True)
@@ -104,13 +57,3 @@ class FirstFrame(SocketDescriptor):
         if command.type != pb.BaseCommand.CONNECT:
             raise NotConnect(f"the first frame is {type_name(command)}, not CONNECT", speaks_pulsar=True)
         return command.connect
-
-    def _fail(self, error: Exception) -> None:
-        self._stop()
-        if not self._done.called:
-            self._done.errback(error)
-
-    def _stop(self) -> None:
-        self._reactor.removeReader(self)
-        if self._timer.active():
-            self._timer.cancel()

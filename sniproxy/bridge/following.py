@@ -9,15 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.defer import Deferred
 
-from sniproxy.bridge.allowing import Allowing
+from sniproxy.bridge.allowing import Allowing, Broker
 from sniproxy.names import host_port
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import write
 from sniproxy.talk.brokers import Access, Brokers
 from sniproxy.talk.failures import Kind, TalkFailed
 from sniproxy.talk.redirects import Redirects
+from sniproxy.talk.session import Session
 
 Response = pb.CommandLookupTopicResponse
 
@@ -34,7 +35,7 @@ class Follower:
     def __init__(self, reactor: Any, access: Callable[[], Access], allowing: Allowing, heard: Heard) -> None:
         self._access = access
         self._brokers = Brokers(reactor, access())
-        self._locks: dict[tuple[str, int], DeferredLock] = {}
+        self._opening: dict[Broker, list[Deferred[Session]]] = {}
         self._allowing = allowing
         self._heard = heard
 
@@ -66,15 +67,34 @@ class Follower:
         again = pb.CommandLookupTopic()
         again.CopyFrom(lookup)
         again.authoritative = way.question.authoritative
-        # Lookups that are redirected to one broker at once shall share its connection.
-        lock = self._locks.setdefault(broker, DeferredLock())
-        held: Deferred[Any] = lock.acquire()
-        await held
+        session = await self._session(broker)
+        answer = await session.ask(again, Response)
+        self._heard(broker[0], write(again), write(answer))
+        return answer
+
+    async def _session(self, broker: Broker) -> Session:
+        """The session with a broker.
+
+        Lookups that are redirected there at once share it, and share a failure to have it, too: behind a broker that
+        does not answer each would else wait for all before it.
+        """
+        others = self._opening.get(broker)
+        if others is not None:
+            mine: Deferred[Session] = Deferred()
+            others.append(mine)
+            return await mine
+        others = self._opening[broker] = []
         try:
             self._brokers.access = self._access()
             session = await self._brokers.link(*broker).open()
-        finally:
-            lock.release()
-        answer: Response = await session.ask(again)
-        self._heard(broker[0], write(again), write(answer))
-        return answer
+        except BaseException as error:
+            del self._opening[broker]
+            for one in others:
+                if not one.called:
+                    one.errback(error)
+            raise
+        del self._opening[broker]
+        for one in others:
+            if not one.called:
+                one.callback(session)
+        return session

@@ -6,13 +6,11 @@ from collections.abc import Callable, Sequence
 
 import attrs
 from cryptography import x509
-from OpenSSL import crypto
-from twisted.internet import ssl
 from twisted.logger import Logger
 
 from sniproxy.bridge.allowing import Allowing, Broker
 from sniproxy.names import host_port
-from sniproxy.pem import ClientCertificate, TrustRoot
+from sniproxy.pem import ClientCertificate, TrustRoot, showing, trusting
 from sniproxy.pulsar.memory import Memory
 from sniproxy.serviceurl import ServiceURL, SniProxy
 from sniproxy.settings import Bridge
@@ -43,8 +41,7 @@ class Trust:
 
 def make_trust(trusted: Sequence[x509.Certificate], own: Certified | None) -> Trust:
     """Of certificates that were read."""
-    root = ssl.trustRootFromCertificates([ssl.Certificate(_old(each)) for each in trusted])
-    return Trust(BrokerTLS(trusted, own), root, None if own is None else _shown(own))
+    return Trust(BrokerTLS(trusted, own), trusting(trusted), None if own is None else showing(own))
 
 
 class LiveSpan:
@@ -66,13 +63,14 @@ class LiveSpan:
         self._service: ServiceURL = settings.service_url
         self._trust = trust
         self._seconds = seconds
-        self._patience = patience
+        self.patience = patience
         self._turn = 0
         self._others: Sequence[LiveSpan] = ()
         self._warned: Memory[str, float] = Memory(_MOST_WARNINGS)
 
-    def know(self, spans: Sequence[LiveSpan]) -> None:
-        """The bridges of this process, to whose clusters topics may migrate."""
+    def settle(self, address: tuple[str, int] | None, spans: Sequence[LiveSpan]) -> None:
+        """It is in force. @param spans: the bridges of this process, to whose clusters topics may migrate."""
+        self.address = address
         self._others = [span for span in spans if span is not self]
 
     def service(self) -> list[Broker]:
@@ -85,7 +83,7 @@ class LiveSpan:
 
     def access(self, login: Login) -> Access:
         trust = self._trust()
-        return Access(True, self.proxy, trust.root, trust.certificate, login, self._patience)
+        return Access(True, self.proxy, trust.root, trust.certificate, login, self.patience)
 
     def elsewhere(self, broker: Broker, here: str) -> str | None:
         for span in self._others:
@@ -101,15 +99,3 @@ class LiveSpan:
         if last is None or now - last >= QUIET:
             self._warned.put(message, now, now)
             log.warn("bridge {name}: {message}", name=self.name, message=message)
-
-
-def _old(certificate: x509.Certificate) -> crypto.X509:
-    """As Twisted's TLS has it."""
-    return crypto.X509.from_cryptography(certificate)
-
-
-def _shown(own: Certified) -> ClientCertificate:
-    pair = ssl.KeyPair(crypto.PKey.from_cryptography_key(own.key))
-    first, *above = [_old(each) for each in own.chain]
-    private = ssl.PrivateCertificate.fromCertificateAndKeyPair(ssl.Certificate(first), pair)
-    return ClientCertificate(private, tuple(above))

@@ -61,7 +61,9 @@ class BrokerStream:
             if self._waiting:
                 passed += [data[begin:at], *self._waiting]
                 self._waiting, begin = [], at
-            if at == len(data):
+            at = self._pass_over(data, at)
+            if at >= len(data):
+                self._skip, at = at - len(data), len(data)
                 break
             kind, size = self._head(data, at)
             if kind is None:
@@ -90,6 +92,16 @@ class BrokerStream:
             return frame
         self._waiting.append(frame)
         return b""
+
+    def _pass_over(self, data: bytes, at: int) -> int:
+        """The offset behind all frames from this one on that pass for sure: a read may have a thousand small ones."""
+        most, last, types, unpack = self.limit - 4, len(data) - _SIZES - 2, self._types, _HEAD.unpack_from
+        while at <= last:
+            size, command = unpack(data, at)
+            if size > most or command > size - 4 or (data[at + 9] in types and data[at + 8] == _TYPE):
+                break
+            at += size + 4
+        return at
 
     def _hold(self, data: bytes, at: int, size: int) -> None:
         self._held = bytearray(data[at:])

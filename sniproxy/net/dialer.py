@@ -55,11 +55,18 @@ class Dialer:
         self.closer = closer
         self.lookups = Lookups(reactor)
 
-    async def dial(self, targets: Sequence[Target], seconds: float, trying: Callable[[Target], None]) -> socket.socket:
+    async def dial(
+        self,
+        targets: Sequence[Target],
+        seconds: float,
+        trying: Callable[[Target], None],
+        failed: Callable[[Target, str], None] | None = None,
+    ) -> socket.socket:
         """Connect to the first target that can be connected.
 
         @param seconds: for all of them together: each may take an equal share of what is left.
-        @param trying: told of each target before it is dialled.
+        @param trying: told of each target before it is dialled. @param failed: of each that could not be connected
+            though it may be, and why.
         @return: a connected, non-blocking socket.
         @raise DialError: none can be connected.
         """
@@ -73,6 +80,8 @@ class Dialer:
                 return await self._dial_one(target, max(share, 0.0))
             except DialError as error:
                 errors.append(f"{target}: {error}")
+                if failed is not None and error.result is not Result.DENIED:
+                    failed(target, str(error))
                 results.add(error.result)
         for result in (Result.CONNECT_FAILED, Result.CONNECT_TIMEOUT, Result.DENIED):
             if result in results:

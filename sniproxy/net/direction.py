@@ -14,16 +14,18 @@ class Direction:
 
     @ivar moved: bytes written to the destination.
     @ivar eof: the source has ended.
-    @ivar ended: the destination has been told so, behind all bytes.
+    @ivar told: the destination was told so, behind all bytes; what TLS says of it may still wait for room.
+    @ivar ended: it has been told, and nothing waits.
     @ivar blocked: the source is not read because the destination takes no more.
     """
 
-    __slots__ = ("_head", "blocked", "ended", "eof", "moved", "source", "target")
+    __slots__ = ("_head", "blocked", "ended", "eof", "moved", "source", "target", "told")
 
     def __init__(self, source: Side, target: Side, head: bytes) -> None:
         self.source = source
         self.target = target
         self.moved = 0
+        self.told = False
         self.ended = False
         self.eof = False
         self.blocked = False

@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from sniproxy.net.descriptor import SocketDescriptor
+from sniproxy.net.tlssocket import TLSSocket
 from sniproxy.net.tuning import reset_on_close
 
 SECONDS = 1.0
@@ -107,6 +108,8 @@ class _Dropper(SocketDescriptor):
         self._reactor = reactor
         self._timer = reactor.callLater(SECONDS, self._time_is_up)
         reactor.addReader(self)
+        if self._waits():
+            reactor.addWriter(self)
 
     def doRead(self) -> None:
         try:
@@ -116,8 +119,26 @@ class _Dropper(SocketDescriptor):
         except OSError:
             count = 0
         self._left -= count
-        if not count or not self._left:
+        if not count or self._left <= 0:  # the last record of TLS may be longer than what was left
+            if self._waits():
+                self._reactor.removeReader(self)
+            else:
+                self.close()
+
+    def doWrite(self) -> None:
+        """What TLS has encrypted already goes first, then its end."""
+        try:
+            self.sock.send(b"")
+        except BlockingIOError:
+            return
+        except OSError:
             self.close()
+            return
+        self._reactor.removeWriter(self)
+        self._reactor.addReader(self)  # the peer may have ended before
+
+    def _waits(self) -> bool:
+        return isinstance(self.sock, TLSSocket) and self.sock.waiting > 0
 
     def connectionLost(self, reason: Failure) -> None:
         self.close()
@@ -129,4 +150,5 @@ class _Dropper(SocketDescriptor):
 
     def _time_is_up(self) -> None:
         self._reactor.removeReader(self)
+        self._reactor.removeWriter(self)
         self._dropped(self)

@@ -241,14 +241,19 @@ class Relay:
             return
 
     def _end_direction(self, direction: Direction) -> None:
+        self._reactor.removeReader(direction.source)
+        if not direction.told:
+            direction.told = True
+            try:
+                direction.finish()
+            except OSError:  # reset in between: reading from it says so, unless it had ended before and all is said
+                pass
+            if direction.holds():  # TLS's last word found no room: the next flush has it, and the end behind it
+                self._reactor.addWriter(direction.target)
+                return
         direction.ended = True
         direction.release()
-        self._reactor.removeReader(direction.source)
         self._reactor.removeWriter(direction.target)
-        try:
-            direction.finish()
-        except OSError:  # reset in between: reading from it says so, unless it had ended before and all is said
-            pass
         if self._up.ended and self._down.ended:
             if self._stop():
                 self._closer.close(self._client.sock)

@@ -31,6 +31,7 @@ class TLSSocket(socket.socket):
         self.over = False
         self.cut = False
         self._out = bytearray()
+        self._ends: int | None = None  # how the socket is shut down once all of that has gone
         self._unread = True  # TLS may hold what came together with the end of the handshake
         if received:
             tls.bio_write(received)
@@ -110,14 +111,20 @@ class TLSSocket(socket.socket):
         return len(data)
 
     def shutdown(self, how: int, /) -> None:
-        """As a socket's; an end of our side begins with TLS's close_notify (RFC 8446, section 6.1)."""
+        """As a socket's; an end of our side begins with TLS's close_notify (RFC 8446, section 6.1).
+
+        While bytes wait, it comes behind them: with the send that has room for the last one.
+        """
         if how != socket.SHUT_RD:
             try:
                 self.tls.shutdown()
             except SSL.Error:  # in a handshake there is nothing to end
                 pass
             self._collect()
-        super().shutdown(how)
+        if self._out:
+            self._ends = how
+        else:
+            super().shutdown(how)
 
     def end_cut(self) -> None:
         """End our side without close_notify, as somebody did whose bytes these were: a cut must stay visible."""
@@ -158,3 +165,5 @@ class TLSSocket(socket.socket):
         if self._out:
             count = super().send(self._out)
             del self._out[:count]
+            if not self._out and self._ends is not None:
+                super().shutdown(self._ends)

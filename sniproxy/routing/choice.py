@@ -19,6 +19,7 @@ from sniproxy.wire.clienthello import ClientHello
 class LiveRoute:
     """A route with its resolver made.
 
+    @ivar least: the target with the fewest connections is next, not the one whose turn it is.
     @ivar turns: whose turn it is among the targets.
     @ivar quiet_until: the reactor's time before which a failure of the resolver is not logged again.
     """
@@ -26,6 +27,7 @@ class LiveRoute:
     server_name: str
     listener: str | None
     resolver: ServerNameResolver
+    least: bool = False
     turns: Turns = attrs.field(factory=Turns)
     quiet_until: float = 0.0
 

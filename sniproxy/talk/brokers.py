@@ -122,7 +122,7 @@ class Link:
         return pem.names(chain[0]) if chain else None
 
     async def open(self) -> Session:
-        """The session, CONNECT answered; the one that is there, where it is open.
+        """The session, CONNECT answered; the one that is there, where it is open. One caller at a time.
 
         @raise TalkFailed: it cannot be had.
         """

@@ -54,17 +54,19 @@ class Target:
 def not_connected(error: BaseException, target: Target, seconds: float) -> TalkFailed:
     """Why there is no TCP connection, of what Twisted's endpoints raise. @param seconds: that were waited."""
     what = f"the proxy {target.dialled}" if target.proxied else target.dialled
-    whose = "the proxy's URL" if target.proxied else "the service URL, or PIP-60's proxy is needed"
+    whose = "the proxy's URL" if target.proxied else "the service URL"
+    # Brokers behind a proxy are mostly not there for who dials them.
+    more = "" if target.proxied else "; for brokers behind an SNI proxy, give PIP-60's two settings too"
     if isinstance(error, net.DNSLookupError):
         return TalkFailed(
             Kind.NAME_NOT_RESOLVED,
             f"{what} cannot be dialled: its host has no address",
-            f"check the host in {whose}, and this machine's DNS",
+            f"check the host in {whose}, and this machine's DNS{more}",
         )
-    cure = f"check {whose}, that something listens there, and firewalls in between"
+    cure = f"check {whose}, that something listens there, and firewalls in between{more}"
     if isinstance(error, net.TimeoutError | TookTooLong):
         return TalkFailed(Kind.UNREACHABLE, f"{what} has not taken the connection within {seconds:g} s", cure)
-    said = bounded(str(error) or type(error).__name__)
+    said = bounded(str(error) or type(error).__name__).rstrip(".")
     return TalkFailed(Kind.UNREACHABLE, f"{what} does not take the connection: {said}", cure)
 
 

@@ -63,7 +63,7 @@ class Lookups:
 
         async def ask(link: Link) -> tuple[int, _Said]:
             session = await link.open()
-            answer: _Partitions = await session.ask(pb.CommandPartitionedTopicMetadata(topic=topic))
+            answer = await session.ask(pb.CommandPartitionedTopicMetadata(topic=topic), _Partitions)
             if not answer.HasField("response") or answer.response == _Partitions.Failed:
                 what = f"{link.target} to the question for partitions"
                 raise refusal(error_name(answer), text(answer, "message"), what)
@@ -83,7 +83,7 @@ class Lookups:
             request = pb.CommandLookupTopic(topic=topic, authoritative=way.question.authoritative)
             if self._listener:
                 request.advertised_listener_name = self._listener
-            answer: pb.CommandLookupTopicResponse = await session.ask(request)
+            answer = await session.ask(request, pb.CommandLookupTopicResponse)
             owner = way.answered(answer)
             url = text(answer, "brokerServiceUrlTls" if tls else "brokerServiceUrl")
             return owner, {"answer": "owner" if owner else "redirect", "url": url}

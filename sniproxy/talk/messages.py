@@ -60,7 +60,7 @@ class Producer:
     async def close(self) -> None:
         """End it. Raises `TalkFailed`."""
         self._session.forget("producer", self._number)
-        await self._session.ask(pb.CommandCloseProducer(producer_id=self._number))
+        await self._session.ask(pb.CommandCloseProducer(producer_id=self._number), pb.CommandSuccess)
 
 
 class Consumer:
@@ -110,19 +110,19 @@ class Consumer:
 
     async def unsubscribe(self) -> None:
         """End the subscription: its place in the topic is forgotten. Raises `TalkFailed`."""
-        await self._session.ask(pb.CommandUnsubscribe(consumer_id=self._number))
+        await self._session.ask(pb.CommandUnsubscribe(consumer_id=self._number), pb.CommandSuccess)
         self._session.forget("consumer", self._number)
 
     async def close(self) -> None:
         """End it; the subscription keeps its place. Raises `TalkFailed`."""
         self._session.forget("consumer", self._number)
-        await self._session.ask(pb.CommandCloseConsumer(consumer_id=self._number))
+        await self._session.ask(pb.CommandCloseConsumer(consumer_id=self._number), pb.CommandSuccess)
 
 
 async def produce(session: Session, topic: str) -> Producer:
     """A producer for a topic (one partition, where it has some), on the session with its owner. Raises `TalkFailed`."""
     number = next(_numbers)
-    answer: pb.CommandProducerSuccess = await session.ask(pb.CommandProducer(topic=topic, producer_id=number))
+    answer = await session.ask(pb.CommandProducer(topic=topic, producer_id=number), pb.CommandProducerSuccess)
     return Producer(session, number, answer.producer_name)
 
 
@@ -143,7 +143,8 @@ async def subscribe(session: Session, topic: str, subscription: str, earliest: b
                 subType=pb.CommandSubscribe.Exclusive,
                 consumer_id=number,
                 initialPosition=where,
-            )
+            ),
+            pb.CommandSuccess,
         )
     except BaseException:
         session.forget("consumer", number)

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from google.protobuf.message import Message
 from twisted.internet import protocol
 from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as TookTooLong
-from twisted.internet.interfaces import IHandshakeListener, IReactorTime, ITCPTransport
+from twisted.internet.interfaces import IConsumer, IHandshakeListener, IPushProducer, IReactorTime, ITCPTransport
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from sniproxy.pulsar import commands_pb2 as pb
-from sniproxy.pulsar.commands import CommandError, error_name, fields_of, read, text, write
+from sniproxy.pulsar.commands import CommandError, error_name, fields_of, read, text, type_name, write
 from sniproxy.pulsar.frames import DEFAULT_LIMIT, Frame, FrameError, FrameReader
 from sniproxy.talk.failures import Kind, Stage, TalkFailed
 from sniproxy.talk.redirects import refusal
+
+M = TypeVar("M", bound=Message)
 
 MOST_HELD = 1000
 """Commands for one producer or consumer that nobody has taken yet; a broker sends no more than was permitted."""
@@ -100,7 +102,7 @@ class Channel:
         return self._held.popleft()
 
 
-@implementer(IHandshakeListener)
+@implementer(IHandshakeListener, IPushProducer)
 class Session(protocol.Protocol):
     """A connection with a broker, which begins with `secured` where it is TLS, and with `log_in`.
 
@@ -136,6 +138,20 @@ class Session(protocol.Protocol):
         self._channels: dict[tuple[str, int], Channel] = {}
 
     # What Twisted calls.
+
+    def connectionMade(self) -> None:
+        # As a producer we are told of a broker that asks and does not read: then its questions are not read either, for
+        # the answers would pile up here.
+        cast(IConsumer, self.transport).registerProducer(self, True)
+
+    def pauseProducing(self) -> None:
+        cast(IPushProducer, self.transport).pauseProducing()
+
+    def resumeProducing(self) -> None:
+        cast(IPushProducer, self.transport).resumeProducing()
+
+    def stopProducing(self) -> None:
+        """The connection is lost: there is nothing to be stopped."""
 
     def handshakeCompleted(self) -> None:
         self.stage = Stage.LOGIN
@@ -182,10 +198,11 @@ class Session(protocol.Protocol):
             self._reader.limit = connected.max_message_size + _ROOM
         return connected
 
-    async def ask(self, request: Message) -> Any:
+    async def ask(self, request: Message, wanted: type[M]) -> M:
         """Send a command that has a request id, which is filled in, and wait for the fields of its answer.
 
-        @raise TalkFailed: it is an error, does not come in time, or the connection has ended.
+        @param wanted: the command that answers this one.
+        @raise TalkFailed: it is an error, another command, does not come in time, or the connection has ended.
         """
         self.check()
         self._last_request += 1
@@ -201,6 +218,8 @@ class Session(protocol.Protocol):
         answer = fields_of(command)
         if command.type == _Base.ERROR:
             raise refusal(error_name(answer), text(answer, "message"), f"{self.peer} to {name}")
+        if not isinstance(answer, wanted):
+            raise self._not_pulsar(CommandError(f"{type_name(command)} to {name}"))
         return answer
 
     def tell(self, command: Message, section: bytes = b"") -> None:
@@ -227,6 +246,7 @@ class Session(protocol.Protocol):
         self._end(TalkFailed(Kind.CLOSED, f"{self.peer}: closed by this client"))
         if self.gone.called:
             return self.gone
+        cast(IConsumer, self.transport).unregisterProducer()  # who produces is waited for
         self.transport.loseConnection()
         cut = self.clock.callLater(self.patience, self._cut)
 

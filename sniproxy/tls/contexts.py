@@ -5,7 +5,7 @@ Contexts are pyOpenSSL's, and none changes after its first connection.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from cryptography import x509
@@ -15,7 +15,7 @@ from service_identity.pyopenssl import verify_hostname, verify_ip_address
 
 from sniproxy.names import ip_literal
 from sniproxy.text import bounded
-from sniproxy.tls.pem import Certified, names
+from sniproxy.tls.pem import BadPEM, Certified, names
 
 MOST_NAMES = 5
 """Names of a certificate that a message shows."""
@@ -36,8 +36,18 @@ class BadCertificate(Exception):
     """The peer's certificate does not stand; the message says why."""
 
 
+def check_usable(certificates: Iterable[Certified]) -> None:
+    """@raise BadPEM: OpenSSL does not take one of them: its key is too short for today's TLS, as a rule."""
+    context = SSL.Context(SSL.TLS_SERVER_METHOD)
+    for shown in certificates:
+        _use(context, shown)
+
+
 def server_context(shown: Certified) -> SSL.Context:
-    """Our side towards clients, with one certificate: TLS 1.2 and 1.3, no renegotiation, no ALPN."""
+    """Our side towards clients, with one certificate: TLS 1.2 and 1.3, no renegotiation, no ALPN.
+
+    @raise BadPEM: see L{check_usable}.
+    """
     context = SSL.Context(SSL.TLS_SERVER_METHOD)
     _harden(context)
     _show(context, shown)
@@ -49,6 +59,7 @@ class BrokerTLS:
 
     @param trust: the certificates that are trusted: authorities, or brokers' own.
     @param shown: our own certificate, for brokers that want one. None: there is none.
+    @raise BadPEM: see L{check_usable}.
     """
 
     def __init__(self, trust: Sequence[x509.Certificate], shown: Certified | None = None) -> None:
@@ -93,7 +104,7 @@ def verify(connection: SSL.Connection, name: str) -> None:
             verify_hostname(connection, name)
         else:
             verify_ip_address(connection, name)
-    except (VerificationError, CertificateError) as error:
+    except (VerificationError, CertificateError, x509.UnsupportedGeneralNameType, ValueError) as error:
         raise BadCertificate(f"its certificate is not for {name}; {described(connection)}") from error
 
 
@@ -128,7 +139,14 @@ def _harden(context: SSL.Context) -> None:
 
 
 def _show(context: SSL.Context, shown: Certified) -> None:
-    context.use_certificate(shown.chain[0])
+    _use(context, shown)
     for above in shown.chain[1:]:
         context.add_extra_chain_cert(above)
-    context.use_privatekey(shown.key)
+
+
+def _use(context: SSL.Context, shown: Certified) -> None:
+    try:
+        context.use_certificate(shown.chain[0])
+        context.use_privatekey(shown.key)
+    except SSL.Error as error:
+        raise BadPEM(f"{shown.place}: OpenSSL does not take its certificate: {why(error)}; issue it anew") from error

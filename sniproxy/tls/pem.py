@@ -13,6 +13,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 
 _BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----.*?-----END \1-----", re.DOTALL)
 
+# What cryptography says of an extension that is not there, or is not as it should be.
+_UNREADABLE = (x509.ExtensionNotFound, x509.DuplicateExtension, x509.UnsupportedGeneralNameType, ValueError)
+
 PrivateKey: TypeAlias = (
     rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey
 )
@@ -42,7 +45,7 @@ def certificates(place: str, text: bytes) -> list[x509.Certificate]:
     @raise BadPEM: one cannot be read.
     """
     found = []
-    for match in _BLOCK.finditer(text):
+    for match in _blocks(place, text):
         if match[1] in (b"CERTIFICATE", b"X509 CERTIFICATE", b"TRUSTED CERTIFICATE"):
             try:
                 found.append(x509.load_pem_x509_certificate(match[0]))
@@ -54,11 +57,13 @@ def certificates(place: str, text: bytes) -> list[x509.Certificate]:
 def keys(place: str, text: bytes) -> list[PrivateKey]:
     """All private keys in a file's text. @raise BadPEM: one cannot be read, or is encrypted."""
     found = []
-    for match in _BLOCK.finditer(text):
+    for match in _blocks(place, text):
         if not match[1].endswith(b"PRIVATE KEY"):
             continue
         try:
-            key = load_pem_private_key(match[0], None)
+            # Of an RSA key the validation takes 50 ms, in which a proxy that reads a folder again does nothing else.
+            # It guards against keys of others; these are the operator's.
+            key = load_pem_private_key(match[0], None, unsafe_skip_rsa_key_validation=True)
         except TypeError as error:
             cure = "nobody is there to be asked for the passphrase; decrypt it, as with: openssl pkey -in FILE"
             raise BadPEM(f"{place}: a key in it is encrypted; {cure}") from error
@@ -101,10 +106,20 @@ def names(certificate: x509.Certificate) -> tuple[str, ...]:
     """
     try:
         alternatives = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (x509.ExtensionNotFound, ValueError):
+    except _UNREADABLE:
         return ()
     hosts = [name.lower().removesuffix(".") for name in alternatives.get_values_for_type(x509.DNSName)]
     return (*hosts, *map(str, alternatives.get_values_for_type(x509.IPAddress)))
+
+
+def _blocks(place: str, text: bytes) -> list[re.Match[bytes]]:
+    """@raise BadPEM: there is no text, or a block without its end: the file is still being written, as a rule."""
+    if not text.strip():
+        raise BadPEM(f"{place}: it is empty; write it beside, and rename it when it is whole")
+    found = list(_BLOCK.finditer(text))
+    if len(found) != text.count(b"-----BEGIN "):
+        raise BadPEM(f"{place}: a block in it has no end; write it beside, and rename it when it is whole")
+    return found
 
 
 def _public(key: object) -> bytes:
@@ -115,5 +130,5 @@ def _public(key: object) -> bytes:
 def _is_authority(certificate: x509.Certificate) -> bool:
     try:
         return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    except (x509.ExtensionNotFound, ValueError):
+    except _UNREADABLE:
         return False

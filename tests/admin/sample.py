@@ -11,7 +11,7 @@ import attrs
 from sniproxy.admin.metrics import Metrics
 from sniproxy.admin.refusals import Refusals
 from sniproxy.admin.site import AdminSite
-from sniproxy.admin.sources import ListenerStatus, Reloads, ResolverStatus, Status
+from sniproxy.admin.sources import DrainStatus, ListenerStatus, NoSuchGoal, Reloads, ResolverStatus, Status
 from sniproxy.admin.topics import Topics
 from sniproxy.events import Connection, Result
 from sniproxy.pulsar.events import Event
@@ -44,6 +44,7 @@ class SampleProxy:
     warnings: list[str] = attrs.field(factory=list)
     access_log_lost: int = 0
     reloads: Reloads = attrs.field(factory=Reloads)
+    drains: list[DrainStatus] = attrs.field(factory=list)
     resolvers: list[ResolverStatus] = attrs.field(factory=list)
 
     def status(self) -> Status:
@@ -62,8 +63,20 @@ class SampleProxy:
             access_log_lost=self.access_log_lost,
             warnings=self.warnings,
             reloads=self.reloads,
+            drains=self.drains,
             resolvers=self.resolvers,
         )
+
+    def drain(self, name: str, rate: float) -> DrainStatus:
+        """Drains whatever it is told to, but for ``nobody``."""
+        if name == "nobody":
+            raise NoSuchGoal("there is no nobody")
+        self.drains.append(DrainStatus("target", name, NOW, rate, 0, 0, 3, ["192.0.2.1:5"]))
+        return self.drains[-1]
+
+    def undrain(self, name: str) -> DrainStatus:
+        """The last one."""
+        return self.drains.pop()
 
     def live(self) -> list[SampleLive]:
         """As a test filled it."""

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.admin.guard import HEADERS, why_not
+from sniproxy.admin.guard import HEADERS, why_not, why_not_change
 
 NAMES = frozenset({"proxy-1.example.com"})
 
@@ -60,6 +60,14 @@ class GuardTests(SynchronousTestCase):
             self.assertFalse(self.answered([b"localhost:9090"], [origin]), origin)
         self.assertFalse(self.answered([b"localhost"], [b"ftp://localhost"]))
         self.assertFalse(self.answered([], [b"http://"]))
+
+    def test_changes(self) -> None:
+        """What changes something must come from this machine, and say whom it means."""
+        for client in (None, "127.0.0.1", "127.3.2.1", "::1", "::ffff:127.0.0.1"):
+            self.assertIsNone(why_not_change([b"localhost"], client), client)
+        for client in ("192.0.2.1", "::ffff:192.0.2.1", "2001:db8::1", ""):
+            self.assertIn("from this machine alone", str(why_not_change([b"localhost"], client)), client)
+        self.assertEqual("without a Host", why_not_change([], "127.0.0.1"))
 
     @given(st.binary(max_size=40), st.none() | st.binary(max_size=40))
     def test_any_bytes(self, host: bytes, origin: bytes | None) -> None:

@@ -7,7 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy import __version__
 from sniproxy.admin.metrics import BUCKETS, MOST_ERRORS, REFUSALS, Histogram, Metrics
-from sniproxy.admin.sources import Reloads, ResolverStatus
+from sniproxy.admin.sources import Reloads, ResolverStatus, TargetStatus
 from sniproxy.events import Result
 from sniproxy.pulsar.events import Event
 from tests.admin.sample import SampleLive, connection, lookup, refused
@@ -60,6 +60,13 @@ class EndedTests(SynchronousTestCase):
         self.assertEqual(2, found["sniproxy_reloads_total", "succeeded"])
         self.assertEqual(1, found["sniproxy_reloads_total", "failed"])
         self.assertEqual(0, found[("sniproxy_last_reload_successful",)])
+
+    def test_targets(self) -> None:
+        """Targets that are looked after, whether they are up, and their connections."""
+        targets = [TargetStatus("a:1", "up", 3, ""), TargetStatus("b:1", "ejected", 0, "refused")]
+        found = samples(Metrics(targets=lambda: targets))
+        self.assertEqual((1, 0), (found["sniproxy_target_up", "a:1"], found["sniproxy_target_up", "b:1"]))
+        self.assertEqual(3, found["sniproxy_target_connections", "a:1"])
 
     def test_results(self) -> None:
         """Every result is either of a refusal or of what the peers or the operator ended."""

@@ -138,6 +138,35 @@ class GuardTests(SiteTestCase):
             answer = await self.ask("/status", method)
             self.assertEqual((405, "GET, HEAD"), (answer.code, answer.headers["Allow"]), method)
 
+    async def test_drain(self) -> None:
+        """POST to /drain and /undrain, with a name and a rate; by GET nothing happens, and what is wrong is said."""
+        sample = self.serve()
+        for path in ("/drain", "/undrain"):
+            answer = await self.ask(f"{path}?name=a.test")
+            self.assertEqual((405, "POST"), (answer.code, answer.headers["Allow"]))
+        self.assertEqual([], sample.proxy.drains)
+        answer = await self.ask("/drain?name=10.0.0.1:6651&rate=2.5", "POST")
+        self.assertEqual(200, answer.code)
+        said = json.loads(answer.body)
+        self.assertEqual(("10.0.0.1:6651", 2.5, 3), (said["name"], said["rate"], said["left"]))
+        self.assertEqual([said], json.loads((await self.ask("/status")).body)["drains"])
+        for query, code in (("", 400), ("name=a&rate=x", 400), ("name=a&rate=0", 400), ("name=a&rate=nan", 400)):
+            self.assertEqual(code, (await self.ask(f"/drain?{query}", "POST")).code, query)
+        self.assertEqual(400, (await self.ask(f"/drain?name={'x' * 500}", "POST")).code)
+        answer = await self.ask("/drain?name=nobody", "POST")
+        self.assertEqual((404, b"there is no nobody\n"), (answer.code, answer.body))
+        self.assertEqual(200, (await self.ask("/undrain?name=a", "POST")).code)
+        self.assertEqual([], sample.proxy.drains)
+
+    async def test_drain_foreign(self) -> None:
+        """A page elsewhere changes nothing, nor does a request without a Host."""
+        sample = self.serve()
+        for headers in ({"Host": "evil.test"}, {"Origin": "http://evil.test"}, {"Origin": "null"}):
+            self.assertEqual(403, (await self.ask("/drain?name=a", "POST", headers)).code)
+        said = await self.exchange(b"POST /drain?name=a HTTP/1.0\r\n\r\n")
+        self.assertTrue(said.startswith(b"HTTP/1.0 403"), said[:100])
+        self.assertEqual([], sample.proxy.drains)
+
     async def test_head(self) -> None:
         """HEAD has the headers of GET, and no body."""
         self.serve()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from bench.traffic import lookups, produce
+from bench.traffic import lookups, messages, produce
+from sniproxy.pulsar.frames import FrameReader
 from sniproxy.pulsar.inspection import Inspection
 
 
@@ -37,6 +38,17 @@ class ProduceTests(SynchronousTestCase):
         for received, due in ((0, 0), (first - 1, 0), (first, receipt), (whole - 1, traffic.receipt_ends[-2])):
             self.assertEqual(traffic.receipt_bytes(received), due)
             self.assertEqual(traffic.receipt_bytes(3 * whole + received), 3 * receipts + due)
+
+
+class MessageTests(SynchronousTestCase):
+    """What a consumer gets."""
+
+    def test_read(self) -> None:
+        """The inspector reads all of it, frames of about the size that was asked for."""
+        inspection = Inspection("c")
+        inspection.broker(messages(1_000, cycle=50_000), 1.0)
+        self.assertFalse(inspection.lost)
+        self.assertTrue(40 < len(FrameReader().feed(messages(1_000, cycle=50_000))) < 60)
 
 
 class LookupTests(SynchronousTestCase):

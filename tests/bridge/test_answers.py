@@ -7,7 +7,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.bridge.allowing import Allowing, Broker, parse_allowed
-from sniproxy.bridge.answers import ROOM, Answers, Response, Told, failed
+from sniproxy.bridge.answers import ROOM, TYPES, Answers, Response, Told, failed
 from sniproxy.bridge.asked import Asked
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import fields_of, read, write
@@ -23,6 +23,7 @@ class AnswersTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.followed: list[tuple[pb.CommandLookupTopic, Response]] = []
+        self.most_followed = 1
         self.warned: list[str] = []
         self.bridges: dict[Broker, str] = {}
         self.allowing = Allowing(None)
@@ -30,8 +31,14 @@ class AnswersTests(SynchronousTestCase):
         self.answers = self.made()
 
     def made(self, allowing: Allowing | None = None, names_owners: bool = True, service: bool = True) -> Answers:
-        told = Told(lambda lookup, answer: self.followed.append((lookup, answer)), self.bridges.get, self.warned.append)
+        told = Told(self.follow, self.bridges.get, self.warned.append)
         return Answers(allowing or self.allowing, told, self.asked if service else None, names_owners)
+
+    def follow(self, lookup: pb.CommandLookupTopic, answer: Response) -> bool:
+        if len(self.followed) == self.most_followed:
+            return False
+        self.followed.append((lookup, answer))
+        return True
 
     def passed(self, command: Any, answers: Answers | None = None) -> Any:
         """What passes for a command; None: nothing."""
@@ -95,6 +102,13 @@ class AnswersTests(SynchronousTestCase):
         ((lookup, answer),) = self.followed
         self.assertEqual((TOPIC, B2), (lookup.topic, answer.brokerServiceUrlTls))
 
+    def test_too_many_redirects(self) -> None:
+        """A redirect that is one too many at once is a failure at once."""
+        self.most_followed = 0
+        self.ask()
+        said = self.passed(self.answer(Response.Redirect, brokerServiceUrlTls=B2))
+        self.assertEqual((Response.Failed, 5), (said.response, said.request_id))
+
     def test_redirect_of_an_unknown_lookup(self) -> None:
         """A redirect for what the bridge has not seen is a failure; so it is on a broker's own connection."""
         for answers in (self.answers, self.made(service=False)):
@@ -155,6 +169,9 @@ class AnswersTests(SynchronousTestCase):
         """What cannot be read does not pass: it could lead the client past the bridge."""
         frame = encode(b"\x08\x18\xc2\x01\x00")  # LOOKUP_RESPONSE without its number
         self.assertRaises(FrameError, self.answers, pb.BaseCommand.LOOKUP_RESPONSE, frame)
+        for kind in TYPES:  # and PING, which it says last
+            frame = encode(bytes([pb.BaseCommand.TYPE_FIELD_NUMBER << 3, kind]) + write(pb.CommandPing())[8:])
+            self.assertRaises(FrameError, self.answers, kind, frame)
 
     def test_final_failure(self) -> None:
         """An answer of no known kind stays what it is; our own failure has the client's number."""

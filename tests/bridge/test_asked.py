@@ -5,12 +5,13 @@ from __future__ import annotations
 from google.protobuf.unknown_fields import UnknownFieldSet
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.bridge.asked import Asked
+from sniproxy.bridge.asked import MOST_LOOKUP, Asked
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import fields_of, read, write
-from sniproxy.pulsar.frames import FrameReader
+from sniproxy.pulsar.frames import FrameReader, encode
 from sniproxy.talk.logins import by_token
 
+_Base = pb.BaseCommand
 TOPIC = "persistent://public/default/t"
 
 
@@ -43,6 +44,12 @@ class AskedTests(SynchronousTestCase):
             self.assertEqual(topic, found.topic)
             self.assertIsNone(self.asked.answered(number))
 
+    def test_long(self) -> None:
+        """A lookup that is longer than any topic's name makes it is not remembered."""
+        self.asked.client(write(self.connect) + self.lookup(1, "t" * MOST_LOOKUP) + self.lookup(2))
+        self.assertIsNone(self.asked.answered(1))
+        self.assertIsNotNone(self.asked.answered(2))
+
     def test_login(self) -> None:
         """CONNECT is said again as it was, credentials included, but for the broker that it named."""
         again = self.asked.login.connect("broker-9.pulsar.test:6651")
@@ -61,7 +68,8 @@ class AskedTests(SynchronousTestCase):
 
     def test_unreadable(self) -> None:
         """What is no Pulsar is not looked at any more."""
-        for data in (b"HTTP/1.1 200 OK\r\n\r\n", b"\x00\x00\x00\x08\x00\x00\x00\x04\x08\x17xx"):
+        two_types = encode(bytes([_Base.TYPE_FIELD_NUMBER << 3, _Base.LOOKUP]) + write(pb.CommandPing())[8:])
+        for data in (b"HTTP/1.1 200 OK\r\n\r\n", b"\x00\x00\x00\x08\x00\x00\x00\x04\x08\x17xx", two_types):
             asked = Asked(self.connect)
             asked.client(data)
             asked.client(self.lookup(1))

@@ -6,12 +6,15 @@ import json
 import socket
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import attrs
 import trustme
 from google.protobuf.message import Message
 from twisted.internet.defer import Deferred, gatherResults
 
+from sniproxy.bridge import spans
 from sniproxy.events import Result
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import fields_of, read, write
@@ -182,6 +185,30 @@ class LookupTests(BridgeCase):
         self.assertEqual(Kind.AUTHORIZATION, (await self.failure(client.owner(f"{TOPIC}-2"))).kind)
         self.assertEqual(B1, (await client.owner(f"{TOPIC}-3")).host)
 
+    async def test_redirect_to_nowhere(self) -> None:
+        """A Redirect that fails before anybody is asked, for its URL or for allow, does not reach the client."""
+        for to, why in (
+            ("pulsar://broker-1.pulsar.test:6650", "no pulsar+ssl:// URL"),
+            (url(B2), "allow does not have"),
+        ):
+
+            def script(name: str, fields: Any, to: str = to) -> Iterable[Message]:
+                return [lookup_answer(fields, Answer.Redirect, to)] if name == "LOOKUP" else []
+
+            crowd = Crowd(self, {VIP: script}, f'allow = ["{VIP}:6651"]\n')
+            sock = self.raw(crowd)
+            lookups = [pb.CommandLookupTopic(topic=TOPIC, request_id=number) for number in (1, 2)]
+            sock.sendall(write(pb.CommandConnect(client_version="c")) + b"".join(map(write, lookups)))
+            reader = FrameReader()
+            frames: list[Any] = []
+            while len(frames) < 3:
+                frames += reader.feed(await in_thread(sock.recv, 65536))
+            answers = [fields_of(read(frame.command)) for frame in frames[1:]]
+            self.assertEqual([1, 2], sorted(answer.request_id for answer in answers))
+            for answer in answers:
+                self.assertEqual(Answer.Failed, answer.response)
+                self.assertIn(why, answer.message)
+
     async def test_inspected(self) -> None:
         """The inspector sees what brokers said: each answer once, those that the bridge asked for, too."""
         path = Path(self.mktemp()).resolve()
@@ -295,6 +322,17 @@ class RefusalTests(BridgeCase):
         record, got = await self.refused(crowd, b"GET / HTTP/1.1\r\n\r\n")
         self.assertEqual((Result.NOT_PULSAR, b""), (record.result, got))
 
+    async def test_not_connect_is_logged(self) -> None:
+        """The bridge's own log says what is wrong with such a client, and the cure."""
+        said: list[str] = []
+        self.patch(spans, "log", SimpleNamespace(warn=lambda text, message, **more: said.append(message)))
+        crowd = Crowd(self, {})
+        await self.refused(crowd, hello())
+        (message,) = said
+        self.assertIn(
+            "a client is refused: the client speaks TLS; this port speaks plaintext: use a pulsar://", message
+        )
+
     async def test_not_allowed(self) -> None:
         """A broker that no answer has named, or that allow does not have, is not dialled; empty names the service."""
         crowd = Crowd(self, {VIP: connects(B1), B1: lambda name, fields: []})
@@ -312,6 +350,19 @@ class RefusalTests(BridgeCase):
     async def test_allow(self) -> None:
         """What allow has may be asked for without a lookup."""
         crowd = Crowd(self, {VIP: connects(B1), B1: lambda name, fields: []}, 'allow = ["*.pulsar.test:6651"]\n')
+        sock = self.raw(crowd)
+        sock.sendall(write(pb.CommandConnect(client_version="c", proxy_to_broker_url=f"{B1}:6651")))
+        await in_thread(sock.recv, 1)
+        self.assertEqual(["CONNECT"], crowd.heard(B1))
+
+    async def test_reload(self) -> None:
+        """A bridge whose table has not changed, wherever it stands, remembers over a reload who was named."""
+        crowd = Crowd(self, {VIP: connects(B1), B1: lambda name, fields: []})
+        await self.client(crowd).owner(TOPIC)
+        service = crowd.bridge.service
+        before = service.configuration
+        moved = attrs.evolve(before, bridges=tuple(attrs.evolve(one, key="bridge[1]") for one in before.bridges))
+        self.assertIsNone(service.reload(lambda: moved))
         sock = self.raw(crowd)
         sock.sendall(write(pb.CommandConnect(client_version="c", proxy_to_broker_url=f"{B1}:6651")))
         await in_thread(sock.recv, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 
 from twisted.internet import reactor
@@ -17,6 +18,7 @@ from sniproxy.net.relay import Ending, Relay, Side
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import write
 from tests.net.support import SocketTestCase, connected, in_thread, read_exactly, read_to_end
+from tests.tls.material import tls_pair
 
 PING = write(pb.CommandPing())
 CLOSE = write(pb.CommandCloseProducer(producer_id=7, request_id=1, assignedBrokerServiceUrl="pulsar://10.0.0.7:6650"))
@@ -31,7 +33,7 @@ class RewrittenTests(SocketTestCase):
         self.shown = b""
         self.client, ours = connected()
         self.broker, upstream = connected()
-        told = Told(lambda lookup, answer: None, lambda broker: None, lambda message: None)
+        told = Told(lambda lookup, answer: True, lambda broker: None, lambda message: None)
         answers = Answers(Allowing(None), told, None, True)
 
         def way(source: Side, target: Side, head: bytes) -> Direction:
@@ -77,6 +79,28 @@ class RewrittenTests(SocketTestCase):
         self.assertEqual(PING + CLOSE[:-3], await in_thread(read_to_end, self.client))
         self.client.close()
         self.assertEqual(Ending(Result.OK), await self.done)
+
+    async def test_cut_at_once(self) -> None:
+        """So it does when the end came together with the frame's beginning, as TLS may hand them out."""
+        client, ours = connected()
+        far, upstream = tls_pair(0, "target")
+        answers = Answers(Allowing(None), Told(lambda *_: True, lambda _: None, lambda _: None), None, True)
+
+        def way(source: Side, target: Side, head: bytes) -> Direction:
+            if source.name == "client":
+                return CopyDirection(source, target, head)
+            return RewrittenDirection(source, target, head, answers, self.show)
+
+        relay = Relay(reactor, ours, upstream, b"", way=way, closer=Closer(reactor), idle=300.0, half_closed=60.0)
+        far.sendall(PING + CLOSE[:-3])
+        far.shutdown(socket.SHUT_WR)
+        done = relay.run()
+        self.assertEqual(PING + CLOSE[:-3], await in_thread(read_to_end, client))
+        client.close()
+        await done
+        far.close()
+        self.close()
+        await self.done
 
     async def test_not_pulsar(self) -> None:
         """What is no Pulsar ends the tunnel."""

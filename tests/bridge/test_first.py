@@ -10,7 +10,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 
 from sniproxy.bridge.first import MOST_FIRST, FirstFrame, NotConnect
-from sniproxy.net.hello import ClientGone, HelloTimeout
+from sniproxy.net.firstbytes import ClientGone, TooLate
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import write
 from sniproxy.pulsar.frames import encode
@@ -34,7 +34,7 @@ class FirstFrameTests(SocketTestCase):
         far, stage = self.stage()
         await in_thread(self.send, far, pieces)
         try:
-            await stage.connect()
+            await stage.first()
         except NotConnect as error:
             self.assertNotIn(stage, reactor.getReaders())
             return error
@@ -50,7 +50,7 @@ class FirstFrameTests(SocketTestCase):
             far, stage = self.stage()
             far.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sending = in_thread(self.send, far, pieces)
-            connect = await stage.connect()
+            connect = await stage.first()
             await sending
             self.assertEqual("b.test:6651", connect.proxy_to_broker_url)
             self.assertTrue(b"".join(pieces).startswith(bytes(stage.received)))
@@ -86,12 +86,12 @@ class FirstFrameTests(SocketTestCase):
         _, stage = self.stage(clock)
         waiting = Deferred.fromCoroutine(_wait(stage))
         clock.advance(5)
-        await self.assertFailure(waiting, HelloTimeout)
+        await self.assertFailure(waiting, TooLate)
 
     async def test_cancel(self) -> None:
         """Cancelled, it leaves the reactor."""
         _, stage = self.stage()
-        waiting = stage.connect()
+        waiting = stage.first()
         waiting.addErrback(lambda failure: None)
         waiting.cancel()
         await waiting
@@ -99,4 +99,4 @@ class FirstFrameTests(SocketTestCase):
 
 
 async def _wait(stage: FirstFrame) -> object:
-    return await stage.connect()
+    return await stage.first()

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import socket
+
 import attrs
 import trustme
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import TestCase
 
 from sniproxy.bridge.allowing import Allowing, parse_allowed
 from sniproxy.bridge.following import Follower
+from sniproxy.bridge.spans import make_trust
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.talk.brokers import Access
 from sniproxy.talk.failures import TalkFailed
 from sniproxy.talk.logins import by_token
+from sniproxy.tls.pem import certificates
 from tests.bridge.test_asked import secrets
+from tests.net.support import in_thread
 from tests.talk.scripted import Answer, Scripted, lookup_answer, polite
 from tests.tlsservers import ServerTLS, listen, reactor, trust
 
@@ -52,6 +58,15 @@ class FollowerTests(TestCase):
         self.assertEqual((2**64 - 2, "pulsar+ssl://b.test:6651"), (answer.request_id, answer.brokerServiceUrlTls))
         self.assertEqual([NAME], self.heard)
 
+    async def test_authority_that_is_no_root(self) -> None:
+        """What the operator trusts ends a chain here, too, whether or not it is a root."""
+        between = trustme.CA().create_child_ca()
+        _, self.port = listen(self, self.broker, ServerTLS(between, NAME))
+        trusted = make_trust(certificates("ca.pem", between.cert_pem.bytes()), None)
+        self.access = attrs.evolve(self.access, trust=trusted.root)
+        await self.follow(self.follower(Allowing(None)))
+        self.assertEqual([NAME], self.heard)
+
     async def test_not_allowed(self) -> None:
         """A redirect to a broker that is not allowed is not followed."""
         try:
@@ -61,6 +76,40 @@ class FollowerTests(TestCase):
         else:
             raise self.failureException("it was followed")
         self.assertEqual([], self.broker.heard)
+
+    async def test_together(self) -> None:
+        """Lookups that wait for one broker share the failure to reach it; one that is left ends only itself."""
+        silent = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(silent.close)
+        self.port = silent.getsockname()[1]
+        self.access = attrs.evolve(self.access, patience=0.2)
+        follower = self.follower(Allowing(None))
+        follows = [Deferred.fromCoroutine(self.follow(follower, number)) for number in range(5)]
+        follows[3].cancel()
+        self.failureResultOf(follows.pop(3), CancelledError)
+        reasons = set()
+        for follow in follows:
+            try:
+                await follow
+            except TalkFailed as failed:
+                reasons.add(failed)
+        self.assertEqual(1, len(reasons))
+        silent.setblocking(False)
+        silent.accept()[0].close()
+        self.assertRaises(BlockingIOError, silent.accept)
+
+    async def test_left(self) -> None:
+        """When all are left at once, nobody dials any more."""
+        silent = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(silent.close)
+        self.port = silent.getsockname()[1]
+        follower = self.follower(Allowing(None))
+        follows = [Deferred.fromCoroutine(self.follow(follower, number)) for number in range(5)]
+        await in_thread(lambda: silent.accept()[0].close())
+        for follow in follows:
+            follow.cancel()
+            self.failureResultOf(follow, CancelledError)
+        self.assertEqual({}, follower._opening)
 
     async def test_newest_credentials(self) -> None:
         """A connection that is made later has the client's newest credentials."""

@@ -30,7 +30,7 @@ class SpanTests(SynchronousTestCase):
         configuration = parse(text, str(Path("f.toml")))
         self.blue, self.green = (LiveSpan(bridge, trust, self.clock.seconds, 10.0) for bridge in configuration.bridges)
         for span in (self.blue, self.green):
-            span.know([self.blue, self.green])
+            span.settle(None, [self.blue, self.green])
 
     def test_service(self) -> None:
         """Connections begin with the next host, and then take the others in order."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError
 
-from sniproxy.net.hello import ClientGone, HelloStage, HelloTimeout
+from sniproxy.net.firstbytes import ClientGone, TooLate
+from sniproxy.net.hello import HelloStage
 from sniproxy.wire.clienthello import NotTLS
 from tests.hellos import hello
 from tests.net.support import HandClock, SocketTestCase, connected, in_thread, reset
@@ -22,7 +23,7 @@ class HelloStageTests(SocketTestCase):
         theirs.sendall(data[:3])
         await in_thread(int)
         theirs.sendall(data[3:])
-        self.assertEqual("broker-1.pulsar.test", (await stage.hello()).server_name)
+        self.assertEqual("broker-1.pulsar.test", (await stage.first()).server_name)
         self.assertEqual(data, bytes(stage.received))
         theirs.close()
         ours.close()
@@ -31,7 +32,7 @@ class HelloStageTests(SocketTestCase):
         """What cannot be read is an error at once."""
         theirs, ours = connected()
         theirs.sendall(b"GET / HTTP/1.0\r\n")
-        await self.assertFailure(HelloStage(reactor, ours, 5.0).hello(), NotTLS)
+        await self.assertFailure(HelloStage(reactor, ours, 5.0).first(), NotTLS)
         theirs.close()
         ours.close()
 
@@ -42,9 +43,9 @@ class HelloStageTests(SocketTestCase):
         stage = HelloStage(clock, ours, 5.0)
         theirs.sendall(b"\x16\x03\x01")
         clock.advance(4.9)
-        self.assertFalse(stage.hello().called)
+        self.assertFalse(stage.first().called)
         clock.advance(0.1)
-        error = await self.assertFailure(stage.hello(), HelloTimeout)
+        error = await self.assertFailure(stage.first(), TooLate)
         self.assertEqual("no whole hello within 5 s", str(error))
         theirs.close()
         ours.close()
@@ -55,15 +56,15 @@ class HelloStageTests(SocketTestCase):
             theirs, ours = connected()
             stage = HelloStage(reactor, ours, 5.0)
             leave(theirs)
-            await self.assertFailure(stage.hello(), ClientGone)
+            await self.assertFailure(stage.first(), ClientGone)
             ours.close()
 
     async def test_cancel(self) -> None:
         """Cancelled, it leaves the socket alone."""
         theirs, ours = connected()
         stage = HelloStage(reactor, ours, 5.0)
-        stage.hello().cancel()
-        await self.assertFailure(stage.hello(), CancelledError)
+        stage.first().cancel()
+        await self.assertFailure(stage.first(), CancelledError)
         ours.send(b"still open")
         theirs.close()
         ours.close()

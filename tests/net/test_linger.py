@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import socket
+
 from twisted.internet import reactor
 
 from sniproxy.net.linger import BYTES, SECONDS, Closer
+from sniproxy.net.tlssocket import TLSSocket
 from tests.net.support import HandClock, SocketTestCase, connected, in_thread, read_to_end, reset
+from tests.tls.material import FarTLS, tls_pair
 
 
 class CloserTests(SocketTestCase):
@@ -75,3 +79,36 @@ class CloserTests(SocketTestCase):
         await closer.settled()
         for theirs, _ in pairs:
             theirs.close()
+
+    async def test_what_tls_has_encrypted(self) -> None:
+        """What TLS has encrypted and the socket had no room for goes first; the peer may have ended before."""
+        for peer_ends in (False, True):
+            closer = Closer(reactor)
+            far, ours = tls_pair(65536, "target")
+            assert isinstance(ours, TLSSocket)
+            sent = 0
+            while not ours.waiting:
+                sent += ours.send(bytes(65536))
+            if peer_ends:
+                far.shutdown(socket.SHUT_WR)
+            closer(ours)
+            self.assertEqual(sent, len(await in_thread(read_to_end, far)))
+            assert isinstance(far, FarTLS)
+            self.assertFalse(far.cut)
+            far.close()
+            await closer.settled()
+
+    async def test_tls_peer_that_goes_on_sending(self) -> None:
+        """A peer that sends TLS's records without end is closed after the bound, whatever the records' size."""
+        closer = Closer(reactor)
+        far, ours = tls_pair(0, "client")
+        closer(ours)
+        await self.assertFailure(in_thread(send_records, far, 200 * BYTES), ConnectionError)
+        far.close()
+        await closer.settled()
+
+
+def send_records(far: socket.socket, count: int) -> None:
+    """Send so many bytes in records of a size of which the bound is no multiple."""
+    for _ in range(0, count, 15_000):
+        far.sendall(bytes(15_000))

@@ -5,13 +5,32 @@ from __future__ import annotations
 import errno
 import socket
 
+from twisted.internet import reactor
+
 from sniproxy.events import Result
 from sniproxy.net.copying import CopyDirection
-from sniproxy.net.relay import Ending
+from sniproxy.net.linger import Closer
+from sniproxy.net.relay import Ending, Relay
 from sniproxy.net.tlssocket import TLSSocket
 from tests.net import relaycontract
 from tests.net.support import SocketTestCase, connected, in_thread, read_to_end
 from tests.tls.material import NAME, FarTLS, accepting, issued, shake_hands, tls_pair, trust
+
+
+class FullAtTheEnd(TLSSocket):
+    """Has no room at the moment when it is shut down."""
+
+    full = False
+
+    def shutdown(self, how: int, /) -> None:
+        self.full = True
+        super().shutdown(how)
+        self.full = False
+
+    def _push(self) -> None:
+        if self.full:
+            raise BlockingIOError(errno.EAGAIN, "no room")
+        super()._push()
 
 
 class TLSContractTests(relaycontract.RelayContract):
@@ -35,6 +54,23 @@ class TLSContractTests(relaycontract.RelayContract):
             self.assertEqual(cut, tunnel.upstream.cut)
             tunnel.close()
             self.assertEqual(Ending(Result.OK), await tunnel.done)
+
+    async def test_no_room_for_the_end(self) -> None:
+        """An end that finds no room in the socket comes when there is some."""
+        client, ours = tls_pair(0, "client")
+        ours.__class__ = FullAtTheEnd
+        far, upstream = tls_pair(0, "target")
+        relay = Relay(reactor, ours, upstream, b"", way=self.way, closer=Closer(reactor), idle=300.0, half_closed=60.0)
+        done = relay.run()
+        far.sendall(b"last")
+        far.shutdown(socket.SHUT_WR)
+        self.assertEqual(b"last", await in_thread(read_to_end, client))
+        assert isinstance(client, FarTLS)
+        self.assertFalse(client.cut)
+        self.assertTrue(relay.half_closed)
+        client.close()
+        self.assertEqual(Ending(Result.OK), await done)
+        far.close()
 
     async def test_no_tls_any_more(self) -> None:
         """Bytes that are no TLS end the tunnel; the record says so in TLS's words."""

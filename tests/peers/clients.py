@@ -11,6 +11,7 @@ from typing import Any
 from attrs import frozen
 
 from tests.peers import provide
+from tests.peers.children import Child
 from tests.peers.cluster import java_command
 
 #: Seconds that a client may run; each has shorter limits of its own.
@@ -63,11 +64,39 @@ def run(command: Sequence[str]) -> Outcome:
         ["setpriv", "--pdeathsig", "KILL", *command],
         stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=LONGEST,
     )  # fmt: skip
-    lines = done.stdout.splitlines()
+    return _outcome(done.stdout.splitlines(), done.returncode, done.stderr)
+
+
+class Sender:
+    """An endless client (the option of that name), which sends until it is told to finish."""
+
+    def __init__(self, command: Sequence[str]) -> None:
+        self._child = Child(command)
+
+    def wait_until_sending(self) -> None:
+        """At least 50 messages more have been confirmed. Raises ChildError."""
+        enough = self._said(self._child.lines) + 2
+        self._child.wait_for(lambda lines: self._said(lines) >= enough, "sending", LONGEST)
+
+    def _said(self, lines: Sequence[str]) -> int:
+        return sum(line.startswith('{"sending"') for line in lines)
+
+    def finish(self) -> Outcome:
+        """It sends its last messages, and receives all; its errors are in the log, too."""
+        self._child.write("\n")
+        status = self._child.wait(LONGEST)
+        return _outcome(self._child.lines, status, "")
+
+    def stop(self) -> None:
+        """Ends it; again is no harm."""
+        self._child.stop()
+
+
+def _outcome(lines: Sequence[str], status: int, errors: str) -> Outcome:
     return Outcome(
         reports=[json.loads(line) for line in lines if line.startswith('{"topic"')],
-        status=done.returncode,
-        log="\n".join([line for line in lines if not line.startswith('{"topic"')] + [done.stderr]),
+        status=status,
+        log="\n".join([line for line in lines if not line.startswith('{"topic"')] + [errors]),
     )
 
 

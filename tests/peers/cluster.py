@@ -1,4 +1,4 @@
-"""A real Pulsar cluster of two brokers in one JVM, on ports that were free a moment ago."""
+"""A real Pulsar cluster, on ports that were free a moment ago: two brokers in one JVM, or what a `Site` says."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import json
 import random
 import socket
 import urllib.parse
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from attrs import frozen
+from attrs import field, frozen
 
 from tests.peers import provide
 from tests.peers.children import Child, ChildError
@@ -66,12 +66,32 @@ def free_ports(count: int) -> list[int]:
 
 
 @frozen
+class Site:
+    """What tells one cluster from another.
+
+    `name` is the cluster's, `service_name` the host at which its topics are looked up, `brokers` the brokers' names.
+    `apart`: every broker but the first has a JVM of its own, and can be killed. `hosts`: the only hosts file that the
+    JVMs know; the brokers' web addresses then carry the brokers' names, otherwise `localhost`.
+    """
+
+    name: str = "lab"
+    service_name: str = SERVICE_NAME
+    brokers: tuple[str, ...] = BROKER_NAMES
+    apart: bool = False
+    hosts: Path | None = None
+
+
+LAB = Site()
+
+
+@frozen
 class Broker:
     """One broker: its name, and its ports on 127.0.0.1.
 
     A lookup that comes in by `tls` is answered with the broker's name and this very port (clients with a proxy option
     ignore the port); one that comes by `dns`, with the broker's name and the port of the proxy (DNS mode); one that
     comes by `behind_tap`, in plaintext, with 127.0.0.1 and `tap`: where a plaintext listener of the proxy shall be.
+    `web` and `web_tls` are the admin API's, at the host `web_host`.
     """
 
     name: str
@@ -81,19 +101,21 @@ class Broker:
     dns: int
     behind_tap: int
     tap: int
+    web_tls: int = 0
+    web_host: str = field(default="localhost", kw_only=True)
 
     @property
     def web_id(self) -> str:
         """What brokers call each other in the admin API."""
-        return f"localhost:{self.web}"
+        return f"{self.web_host}:{self.web}"
 
 
 class Cluster:
-    """Two brokers, `brokers`, with the tenant `public` and its namespace `default`; serves when it has been made.
+    """Brokers, `brokers`, with the tenant `public` and its namespace `default`, as soon as `serve` has returned.
 
     `dns_port` is the port where clients in DNS mode find the proxy. `settings` are lines of broker.conf for all
     brokers. `admin_token` is a file with a super-user's token, absent where nobody is asked for one.
-    Raises ChildError, with what it printed, when it does not serve within 90 s.
+    That it is made and served in two steps lets several clusters start at the same time.
     """
 
     def __init__(
@@ -102,28 +124,73 @@ class Cluster:
         material: Material,
         settings: Mapping[str, str] | None = None,
         admin_token: Path | None = None,
+        site: Site = LAB,
     ) -> None:
         self._token = admin_token.read_text() if admin_token else None
-        zookeeper, self.dns_port, *ports = free_ports(2 + 6 * len(BROKER_NAMES))
-        self.brokers = [Broker(name, *ports[6 * i : 6 * i + 6]) for i, name in enumerate(BROKER_NAMES)]
-        files = []
+        self.name, self.service_name = site.name, site.service_name
+        self._folder, self._hosts = folder, site.hosts
+        self._zookeeper, self.dns_port, *ports = free_ports(2 + 7 * len(site.brokers))
+        self.brokers = [
+            Broker(name, *ports[7 * i : 7 * i + 7], web_host=name if site.hosts else "localhost")
+            for i, name in enumerate(site.brokers)
+        ]
+        self._files = {}
         for broker in self.brokers:
-            lines = self._settings(broker, zookeeper, material) | dict(settings or {})
+            lines = self._settings(broker, material) | dict(settings or {})
             file = folder / f"{broker.name}.conf"
             file.touch(mode=0o600)
             own = "".join(f"{name}={value}\n" for name, value in lines.items())
             file.write_text((CONF / "broker.conf").read_text() + own)
-            files.append(str(file))
-        command = [*java_command("PulsarCluster", "384m", "warn"), str(folder), str(zookeeper), *files]
-        self._jvm = Child([*command[:1], "-XX:MaxDirectMemorySize=384m", *command[1:]], cwd=folder)
+            self._files[broker.name] = str(file)
+        # By the names of the brokers in them; the first holds ZooKeeper and the bookie too.
+        self._jvms: dict[tuple[str, ...], Child] = {}
+        self._groups = [(name,) for name in site.brokers] if site.apart else [site.brokers]
+        self._start(self._groups[0], storage=True)
+
+    def serve(self) -> None:
+        """Waits for the brokers. Raises ChildError, with what a JVM printed, when it does not serve within 90 s."""
         try:
-            self._jvm.wait_for(_ready, "CLUSTER READY", 90.0)
+            first, *others = self._groups
+            self._wait(first)
+            for names in others:
+                self._start(names, storage=False)
+                self._wait(names)
             self._populate()
         except BaseException:
             self.stop()
             raise
 
-    def _settings(self, broker: Broker, zookeeper: int, material: Material) -> dict[str, str]:
+    def _start(self, names: tuple[str, ...], storage: bool) -> None:
+        flags = ["-XX:MaxDirectMemorySize=384m"]
+        if self._hosts is not None:
+            flags.append(f"-Djdk.net.hosts.file={self._hosts}")
+        java, *rest = java_command("PulsarCluster", "384m", "warn")
+        place = str(self._folder) if storage else "-"
+        command = [java, *flags, *rest, place, str(self._zookeeper), *(self._files[name] for name in names)]
+        self._jvms[names] = Child(command, cwd=self._folder)
+
+    def _wait(self, names: tuple[str, ...]) -> None:
+        self._jvms[names].wait_for(_ready, "CLUSTER READY", 90.0)
+
+    def kill(self, broker: Broker) -> None:
+        """Kills a broker that has a JVM of its own; its cluster finds out when its session has timed out."""
+        jvm = self._jvms[(broker.name,)]
+        jvm.process.kill()
+        jvm.stop()
+
+    def revive(self) -> bool:
+        """Starts again what was killed; whether there was anything. Raises ChildError."""
+        dead = [names for names, jvm in self._jvms.items() if jvm.process.poll() is not None]
+        for names in dead:
+            self._start(names, storage=False)
+            self._wait(names)
+        return bool(dead)
+
+    def jvm(self, broker: Broker) -> Child:
+        """The JVM in which the broker is; its lines are the broker's log, and that of those beside it."""
+        return next(jvm for names, jvm in self._jvms.items() if broker.name in names)
+
+    def _settings(self, broker: Broker, material: Material) -> dict[str, str]:
         pair = material.brokers[broker.name]
         # PIP-95: what a lookup is answered depends on the listener that it came in by. The brokers' own clients use
         # the plaintext one, and so need no resolver that knows the brokers' names.
@@ -137,11 +204,13 @@ class Cluster:
         bind = [f"{name}:pulsar+ssl://127.0.0.1:{port}" for name, port in bound.items()]
         bind.append(f"tap:pulsar://127.0.0.1:{broker.behind_tap}")
         return {
-            "clusterName": "lab",
-            "metadataStoreUrl": f"zk:127.0.0.1:{zookeeper}",
-            "configurationMetadataStoreUrl": f"zk:127.0.0.1:{zookeeper}",
+            "clusterName": self.name,
+            "metadataStoreUrl": f"zk:127.0.0.1:{self._zookeeper}",
+            "configurationMetadataStoreUrl": f"zk:127.0.0.1:{self._zookeeper}",
+            "advertisedAddress": broker.web_host,
             "brokerServicePort": str(broker.plain),
             "webServicePort": str(broker.web),
+            "webServicePortTls": str(broker.web_tls),
             "bindAddresses": ",".join(bind),
             "advertisedListeners": ",".join(f"{name}:{url}" for name, url in listeners.items()),
             "internalListenerName": "internal",
@@ -155,15 +224,18 @@ class Cluster:
         urls = {
             "serviceUrl": f"http://127.0.0.1:{first.web}",
             "brokerServiceUrl": f"pulsar://127.0.0.1:{first.plain}",
-            "brokerServiceUrlTls": f"pulsar+ssl://{SERVICE_NAME}:{first.tls}",
+            "brokerServiceUrlTls": f"pulsar+ssl://{self.service_name}:{first.tls}",
         }
-        self.admin("PUT", "/admin/v2/clusters/lab", urls)
-        self.admin("PUT", "/admin/v2/tenants/public", {"allowedClusters": ["lab"], "adminRoles": []})
+        self.admin("PUT", f"/admin/v2/clusters/{self.name}", urls)
+        self.admin("PUT", "/admin/v2/tenants/public", {"allowedClusters": [self.name], "adminRoles": []})
         self.create_namespace("public/default")
 
-    def create_namespace(self, name: str) -> None:
-        """A namespace whose topics nobody owns yet; roles other than super-users may use it when allowed to."""
-        self.admin("PUT", f"/admin/v2/namespaces/{name}", {"replication_clusters": ["lab"]})
+    def create_namespace(self, name: str, others: Iterable[str] = ()) -> None:
+        """A namespace whose topics nobody owns yet; roles other than super-users may use it when allowed to.
+
+        It is replicated to the `others`, clusters that this one knows.
+        """
+        self.admin("PUT", f"/admin/v2/namespaces/{name}", {"replication_clusters": [self.name, *others]})
 
     def allow(self, namespace: str, role: str = CLIENT_ROLE) -> None:
         """Lets the role send to and read from the namespace."""
@@ -180,7 +252,8 @@ class Cluster:
         url = f"http://127.0.0.1:{self.brokers[0].web}{path}"
         for _ in range(5):
             parts = urllib.parse.urlsplit(url)
-            connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=30)
+            # A redirect may name a host that only brokers know; all of them are here.
+            connection = http.client.HTTPConnection("127.0.0.1", parts.port, timeout=30)
             try:
                 target = f"{parts.path}?{parts.query}" if parts.query else parts.path
                 connection.request(method, target, None if body is None else json.dumps(body), headers)
@@ -221,14 +294,21 @@ class Cluster:
 
     def move_url(self, topic: str, to: Broker) -> str:
         """A URL: PUT there unloads the topic's bundle, and `to` becomes its owner."""
+        return f"http://127.0.0.1:{self.brokers[0].web}{self._move_path(topic, to)}"
+
+    def move(self, topic: str, to: Broker) -> None:
+        """Makes `to` the owner of the topic's bundle (`public/default/t`)."""
+        self.admin("PUT", self._move_path(topic, to))
+
+    def _move_path(self, topic: str, to: Broker) -> str:
         namespace, _, _ = topic.rpartition("/")
         bundle = self.admin("GET", f"/lookup/v2/topic/persistent/{topic}/bundle")
-        path = f"/admin/v2/namespaces/{namespace}/{bundle}/unload?destinationBroker={to.web_id}"
-        return f"http://127.0.0.1:{self.brokers[0].web}{path}"
+        return f"/admin/v2/namespaces/{namespace}/{bundle}/unload?destinationBroker={to.web_id}"
 
     def stop(self) -> None:
-        """Ends the JVM; again is no harm."""
-        self._jvm.stop()
+        """Ends the JVMs, the storage last; again is no harm."""
+        for jvm in reversed(self._jvms.values()):
+            jvm.stop()
 
 
 def _ready(lines: list[str]) -> bool:

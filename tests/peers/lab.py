@@ -9,12 +9,12 @@ import atexit
 import functools
 import shutil
 import tempfile
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
 from tests.peers import material, provide
-from tests.peers.cluster import Cluster
-from tests.peers.material import SERVICE_NAME
+from tests.peers.cluster import LAB, Cluster, Site
 from tests.peers.proxy import Proxy
 
 
@@ -48,21 +48,32 @@ class Lab:
         return self._start(secured=True)
 
     def _start(self, secured: bool) -> Cluster:
+        settings = secured_settings(self.material) if secured else {}
+        (cluster,) = self.start([LAB], settings, self.material.tokens["admin"] if secured else None)
+        return cluster
+
+    def start(
+        self, sites: Iterable[Site], settings: Mapping[str, str], admin_token: Path | None = None
+    ) -> list[Cluster]:
+        """Clusters that end with the lab. Raises what `Cluster` raises, and the same at every later call."""
         if self._failure is not None:
             raise self._failure
         if not self._locked:
             self._stack.enter_context(provide.locked(Path("/tmp/sniproxy-lab.lock")))
             self._locked = True
-        settings = secured_settings(self.material) if secured else {}
-        token = self.material.tokens["admin"] if secured else None
+        clusters = []
         try:
-            cluster = Cluster(self.new_folder(), self.material, settings, token)
+            for site in sites:
+                cluster = Cluster(self.new_folder(), self.material, settings, admin_token, site)
+                self._stack.callback(cluster.stop)
+                clusters.append(cluster)
+            for cluster in clusters:
+                cluster.serve()
         except Exception as failure:
             # Not tried again by every test: each try may take a minute and a half.
             self._failure = failure
             raise
-        self._stack.callback(cluster.stop)
-        return cluster
+        return clusters
 
     def proxy(self, routes: dict[str, list[str]], port: int = 0, more: str = "") -> Proxy:
         """A proxy of the caller's own, who stops it."""
@@ -85,7 +96,7 @@ def routes(cluster: Cluster, dns: bool = False) -> dict[str, list[str]]:
     """What a proxy in front of the cluster needs; `dns`: for clients without a proxy option."""
     ports = {broker.name: broker.dns if dns else broker.tls for broker in cluster.brokers}
     targets = {name: [f"127.0.0.1:{port}"] for name, port in ports.items()}
-    return {SERVICE_NAME: [target for own in targets.values() for target in own], **targets}
+    return {cluster.service_name: [target for own in targets.values() for target in own], **targets}
 
 
 def secured_settings(material: material.Material) -> dict[str, str]:

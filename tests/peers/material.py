@@ -24,6 +24,9 @@ SERVICE_NAME = "pulsar-vip.test"
 #: A name that leads to the brokers too, but is in none of their certificates.
 UNCERTIFIED_NAME = "other-vip.test"
 BROKER_NAMES = ("broker-1.pulsar.test", "broker-2.pulsar.test")
+#: The same of the other cluster of geo-replication.
+OTHER_SERVICE_NAME = "pulsar-west.test"
+OTHER_BROKER_NAMES = ("broker-1.west.pulsar.test",)
 #: The common name of the client's certificate: the role that a broker sees.
 CLIENT_ROLE = "certified-client"
 #: Who has a token; `admin` is a super-user of the secured cluster.
@@ -78,8 +81,9 @@ def make(folder: Path) -> Material:
         folder=folder,
         trust=trust,
         brokers={
-            name: issue(name.partition(".")[0], (name, SERVICE_NAME, "127.0.0.1", "localhost"), name)
-            for name in BROKER_NAMES
+            name: issue(name, (name, service_name, "127.0.0.1", "localhost"), name)
+            for service_name, names in ((SERVICE_NAME, BROKER_NAMES), (OTHER_SERVICE_NAME, OTHER_BROKER_NAMES))
+            for name in names
         },
         client=issue("client", ("client.test",), CLIENT_ROLE),
         token_secret=_private(folder / "token.secret", secret),

@@ -1,4 +1,4 @@
-"""The proxy under test: `twistd -n sniproxy` in a process of its own."""
+"""The proxy and the bridge under test: `twistd -n sniproxy` in processes of their own."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from attrs import frozen
 
 from tests.peers.children import Child
 
@@ -25,32 +27,49 @@ def configuration(routes: Mapping[str, Sequence[str]], port: int, access_log: Pa
     return "\n".join(lines) + "\n"
 
 
-class Proxy:
-    """A proxy that listens on `port` of 127.0.0.1, and writes `access_log`, when it has been made.
+def bridges(spans: Sequence[Span], access_log: Path) -> str:
+    """A bridge's TOML: nothing but bridges, and the access log."""
+    lines = []
+    for number, span in enumerate(spans):
+        lines += ["[[bridge]]", f'endpoint = "tcp:{span.port}:interface=127.0.0.1"', f'name = "bridge-{number}"']
+        lines += [f'service_url = "pulsar+ssl://{span.service}"', f'proxy_service_url = "{span.proxy}"']
+        lines += ['proxy_protocol = "SNI"', f'trust = "{span.trust}"', span.more]
+    lines += ["[access_log]", f"path = {json.dumps(str(access_log))}"]
+    return "\n".join(lines) + "\n"
 
-    `routes`: server name to targets (`127.0.0.1:6651`). `port` 0: any that is free. `more`: lines of its configuration;
-    `event_log` is there when they ask for an inspect_log of that name, events.jsonl. Raises ChildError, with what it
-    printed, when it does not come up. `inside`: a command that runs it, to which its own is added.
+
+@frozen
+class Span:
+    """A `[[bridge]]`: the service's `host:port`, the proxy's URL, whom it trusts. `port` 0: any that is free."""
+
+    service: str
+    proxy: str
+    trust: Path
+    port: int = 0
+    #: More lines of its table.
+    more: str = ""
+
+
+class Program:
+    """`twistd -n sniproxy`; `ports` are those of its listeners on 127.0.0.1, in the configuration's order.
+
+    `access_log` is the file in the folder that `text`, the configuration, has to name: access.jsonl. `event_log` is
+    there when it asks for an inspect_log of that name, events.jsonl. Raises ChildError, with what it printed, when it
+    does not come up. `inside`: a command that runs it, to which its own is added.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        routes: Mapping[str, Sequence[str]],
-        port: int = 0,
-        more: str = "",
-        inside: Sequence[str] = (),
-    ) -> None:
+    def __init__(self, folder: Path, text: str, inside: Sequence[str] = ()) -> None:
         self.event_log = folder / "events.jsonl"
         self.access_log = folder / "access.jsonl"
         self.access_log.touch()
-        config = folder / "sniproxy.toml"
-        config.write_text(configuration(routes, port, self.access_log) + more)
+        self.config = folder / "sniproxy.toml"
+        self.config.write_text(text)
         twistd = Path(sys.executable).with_name("twistd")
-        command = [*inside, str(twistd), "-n", "--pidfile=", "sniproxy", "--config", str(config)]
+        command = [*inside, str(twistd), "-n", "--pidfile=", "sniproxy", "--config", str(self.config)]
+        count = sum(text.count(table) for table in ("[[listener]]\n", "[[bridge]]\n"))
         self._process = Child(command, cwd=folder)
         try:
-            self.port: int = self._process.wait_for(_listening, "listening on 127.0.0.1")
+            self.ports = self._process.wait_for(lambda lines: _listening(lines, count), "listening on 127.0.0.1")
             # tail tells us about new lines without our asking again and again.
             self._log = Child(["tail", "-n", "+1", "-F", str(self.access_log)])
         except BaseException:
@@ -58,9 +77,13 @@ class Proxy:
             raise
 
     @property
-    def url(self) -> str:
-        """What a client with a proxy option is given."""
-        return f"pulsar+ssl://127.0.0.1:{self.port}"
+    def port(self) -> int:
+        """Of the first listener."""
+        return self.ports[0]
+
+    def wait_for_text(self, text: str) -> str:
+        """The first line of its own log that has the text in it. Raises ChildError after 20 s."""
+        return self._process.wait_for_text(text)
 
     def connections(self, enough: Callable[[list[Connection]], bool] = bool) -> list[Connection]:
         """The access log, as soon as it is `enough` (default: one line). Raises ChildError after 20 s."""
@@ -80,15 +103,55 @@ class Proxy:
         logged = self.connections(lambda log: wanted <= Counter(line["server_name"] for line in log))
         return [line["server_name"] for line in logged]
 
+    def signal(self, number: int) -> None:
+        """Sends it a signal."""
+        self._process.process.send_signal(number)
+
+    def kill(self) -> None:
+        """Ends it without a word; what it had to log of its open connections is lost."""
+        self._process.process.kill()
+        self.stop()
+
     def stop(self) -> None:
         """Ends it; again is no harm."""
         self._process.stop()
         self._log.stop()
 
 
-def _listening(lines: list[str]) -> int | None:
-    for line in lines:
-        match = re.search(r"listening on \S*127\.0\.0\.1\S*?:(\d+)", line)
-        if match:
-            return int(match[1])
-    return None
+class Proxy(Program):
+    """A proxy that listens on `port` of 127.0.0.1.
+
+    `routes`: server name to targets (`127.0.0.1:6651`). `port` 0: any that is free. `more`: lines of its configuration.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        routes: Mapping[str, Sequence[str]],
+        port: int = 0,
+        more: str = "",
+        inside: Sequence[str] = (),
+    ) -> None:
+        super().__init__(folder, configuration(routes, port, folder / "access.jsonl") + more, inside)
+
+    @property
+    def url(self) -> str:
+        """What a client with a proxy option is given."""
+        return f"pulsar+ssl://127.0.0.1:{self.port}"
+
+
+class Bridge(Program):
+    """Bridges in a process of their own. `more`: lines of its configuration."""
+
+    def __init__(self, folder: Path, spans: Sequence[Span], more: str = "") -> None:
+        super().__init__(folder, bridges(spans, folder / "access.jsonl") + more)
+
+    @property
+    def url(self) -> str:
+        """What a client is given: all of them, any of which it may use."""
+        return "pulsar://" + ",".join(f"127.0.0.1:{port}" for port in self.ports)
+
+
+def _listening(lines: list[str], count: int) -> list[int] | None:
+    found = [match for line in lines if (match := re.search(r"listening on \S*127\.0\.0\.1\S*?:(\d+)", line))]
+    return [int(match[1]) for match in found] if len(found) >= count else None

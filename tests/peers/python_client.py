@@ -11,7 +11,10 @@ from __future__ import annotations
 import argparse
 import ctypes
 import json
+import re
 import sys
+import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,21 +65,45 @@ class ProxiedClient(pulsar.Client):  # type: ignore[misc]
             _pulsar.Client = make
 
 
-def round_trip(client: Any, topic: str, n: int, timeout: int) -> dict[str, object]:
-    """Sends n messages and receives them."""
-    partitions = len(client.get_topic_partitions(topic))
-    consumer = client.subscribe(topic, "python", initial_position=pulsar.InitialPosition.Earliest)
-    producer = client.create_producer(topic)
-    for i in range(n):
-        producer.send(b"%08d" % i)
-    received = set()
-    for _ in range(n):
-        message = consumer.receive(timeout * 1000)
+def round_trip(client: Any, topics: Sequence[str], options: argparse.Namespace) -> dict[str, object]:
+    """Sends messages to the topics and receives them, by a consumer of the one topic or of the pattern."""
+    partitions = len(client.get_topic_partitions(topics[0]))
+    read = re.compile(options.pattern) if options.pattern else topics[0]
+    consumer = client.subscribe(read, "python", initial_position=pulsar.InitialPosition.Earliest)
+    producers = [client.create_producer(topic, send_timeout_millis=options.timeout * 1000) for topic in topics]
+    sent: set[bytes] = set()
+
+    def send(count: int) -> None:
+        for _ in range(count):
+            for producer in producers:
+                message = (b"%08d" % len(sent)).ljust(options.size, b"x")
+                producer.send(message)
+                sent.add(message)
+
+    send(options.n)
+    if options.endless == "true":
+        told = threading.Event()
+
+        def listen() -> None:
+            sys.stdin.readline()
+            told.set()
+
+        threading.Thread(target=listen, daemon=True).start()
+        while not told.wait(0.005):
+            if len(sent) % 50 == 0:
+                print(json.dumps({"sending": topics[0]}), flush=True)
+            send(1)
+        send(options.n)
+    received: set[bytes] = set()
+    # A set: what was not yet acknowledged when a topic moved comes again.
+    while received != sent:
+        message = consumer.receive(options.timeout * 1000)
         consumer.acknowledge(message)
         received.add(message.data())
-    producer.close()
+    for producer in producers:
+        producer.close()
     consumer.close()
-    return {"partitions": partitions, "sent": n, "received": len(received)}
+    return {"partitions": partitions, "sent": len(sent), "received": len(received)}
 
 
 def main() -> int:
@@ -84,28 +111,35 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--url", required=True)
     parser.add_argument("--proxy")
-    parser.add_argument("--trust", required=True)
+    parser.add_argument("--trust", default="")
     parser.add_argument("--verify", choices=["true", "false"], default="true", help="verify the host name")
+    parser.add_argument("--token", type=Path, help="a file with a token")
     parser.add_argument("--timeout", type=int, default=15, help="seconds of one operation")
-    parser.add_argument("-n", type=int, default=5, help="messages a topic")
+    parser.add_argument("-n", "--n", type=int, default=5, help="messages a topic")
+    parser.add_argument("--size", type=int, default=0, help="bytes of a message, at least")
+    parser.add_argument("--pattern", default="", help="read all topics by one consumer of this pattern")
+    parser.add_argument(
+        "--endless", choices=["true", "false"], default="false", help="send until told by standard input"
+    )
     parser.add_argument("topics", nargs="+")
     options = parser.parse_args()
     client = ProxiedClient(
         options.url,
         options.proxy,
+        authentication=pulsar.AuthenticationToken(options.token.read_text()) if options.token else None,
         tls_trust_certs_file_path=options.trust,
         tls_validate_hostname=options.verify == "true",
         operation_timeout_seconds=options.timeout,
         logger=pulsar.ConsoleLogger(pulsar.LoggerLevel.Error),
     )
     status = 0
-    for topic in options.topics:
+    for topics in [options.topics] if options.pattern else [[topic] for topic in options.topics]:
         try:
-            report = round_trip(client, topic, options.n, options.timeout)
+            report = round_trip(client, topics, options)
         except Exception as failure:
             report = {"error": type(failure).__name__, "root": str(failure)}
             status = 3
-        print(json.dumps({"topic": topic, **report}), flush=True)
+        print(json.dumps({"topic": options.pattern or topics[0], **report}), flush=True)
     client.close()
     return status
 

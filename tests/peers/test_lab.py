@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.peers import lab
 from tests.peers.children import ChildError
-from tests.peers.cluster import Broker
+from tests.peers.cluster import LAB, Broker
 from tests.peers.material import SERVICE_NAME
 
 
@@ -28,6 +28,9 @@ class LabTests(SynchronousTestCase):
 
             def __init__(self, *arguments: Any) -> None:
                 events.append("start")
+
+            def serve(self) -> None:
+                events.append("serve")
                 if self.failure is not None:
                     raise self.failure
 
@@ -40,9 +43,9 @@ class LabTests(SynchronousTestCase):
     def test_once(self) -> None:
         """A cluster is started when it is first asked for, and ends with the lab, whose folder goes."""
         self.assertIs(self.lab.cluster, self.lab.cluster)
-        self.assertEqual(self.events, ["start"])
+        self.assertEqual(self.events, ["start", "serve"])
         self.lab.close()
-        self.assertEqual(self.events, ["start", "stop"])
+        self.assertEqual(self.events, ["start", "serve", "stop"])
         self.assertFalse(self.lab.folder.exists())
 
     def test_failure_is_kept(self) -> None:
@@ -51,7 +54,12 @@ class LabTests(SynchronousTestCase):
         for _ in range(2):
             self.assertRaises(ChildError, lambda: self.lab.cluster)
             self.assertRaises(ChildError, lambda: self.lab.secured)
-        self.assertEqual(self.events, ["start"])
+        self.assertEqual(self.events, ["start", "serve"])
+
+    def test_several(self) -> None:
+        """Clusters that are started together all start before the first is waited for."""
+        self.lab.start([LAB, LAB], {})
+        self.assertEqual(self.events, ["start", "start", "serve", "serve"])
 
 
 class RouteTests(SynchronousTestCase):
@@ -61,6 +69,7 @@ class RouteTests(SynchronousTestCase):
         """The service name leads to all brokers, a broker's name to that one; DNS mode has listeners of its own."""
 
         class StandIn:
+            service_name = SERVICE_NAME
             brokers = [Broker("a.test", 1, 2, 3, 4, 0, 0), Broker("b.test", 5, 6, 7, 8, 0, 0)]
 
         cluster: Any = StandIn()

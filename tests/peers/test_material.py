@@ -13,7 +13,14 @@ from cryptography.x509.oid import NameOID
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.peers import material
-from tests.peers.material import BROKER_NAMES, CLIENT_ROLE, SERVICE_NAME, UNCERTIFIED_NAME
+from tests.peers.material import (
+    BROKER_NAMES,
+    CLIENT_ROLE,
+    OTHER_BROKER_NAMES,
+    OTHER_SERVICE_NAME,
+    SERVICE_NAME,
+    UNCERTIFIED_NAME,
+)
 
 
 class MaterialTests(SynchronousTestCase):
@@ -27,10 +34,15 @@ class MaterialTests(SynchronousTestCase):
 
     def test_brokers_names(self) -> None:
         """A broker's certificate carries its own name, the service's, and the proxy's address, and no other."""
-        for name in BROKER_NAMES:
+        services = {
+            **dict.fromkeys(BROKER_NAMES, SERVICE_NAME),
+            **dict.fromkeys(OTHER_BROKER_NAMES, OTHER_SERVICE_NAME),
+        }
+        self.assertEqual(set(services), set(self.material.brokers))
+        for name, service_name in services.items():
             pem = self.material.brokers[name].certificate.read_bytes()
             names = x509.load_pem_x509_certificate(pem).extensions.get_extension_for_class(x509.SubjectAlternativeName)
-            self.assertEqual(set(names.value.get_values_for_type(x509.DNSName)), {name, SERVICE_NAME, "localhost"})
+            self.assertEqual(set(names.value.get_values_for_type(x509.DNSName)), {name, service_name, "localhost"})
             self.assertEqual([str(ip) for ip in names.value.get_values_for_type(x509.IPAddress)], ["127.0.0.1"])
             self.assertNotIn(UNCERTIFIED_NAME.encode(), pem)
 

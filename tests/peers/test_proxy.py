@@ -25,8 +25,32 @@ class ProxyTests(SynchronousTestCase):
             },
         )
 
+    def test_bridges(self) -> None:
+        """A bridge's is TOML with bridges and the log, and no listener."""
+        span = proxy.Span("vip.test:6651", "pulsar+ssl://127.0.0.1:1", Path("/tmp/ca"), more='inspect = "pulsar"')
+        self.assertEqual(
+            tomllib.loads(proxy.bridges([span], Path("/tmp/a log"))),
+            {
+                "bridge": [
+                    {
+                        "endpoint": "tcp:0:interface=127.0.0.1",
+                        "name": "bridge-0",
+                        "service_url": "pulsar+ssl://vip.test:6651",
+                        "proxy_service_url": "pulsar+ssl://127.0.0.1:1",
+                        "proxy_protocol": "SNI",
+                        "trust": "/tmp/ca",
+                        "inspect": "pulsar",
+                    }
+                ],
+                "access_log": {"path": "/tmp/a log"},
+            },
+        )
+
     def test_listening(self) -> None:
-        """The port is the one that the proxy says it got."""
-        line = "2026-01-01T00:00:00+0000 [sniproxy.service#info] listener public: listening on 127.0.0.1:43211"
-        self.assertEqual(proxy._listening(["starting up", line]), 43211)
-        self.assertIsNone(proxy._listening(["starting up"]))
+        """The ports are those that the proxy says it got, as soon as all are there."""
+        line = "2026-01-01T00:00:00+0000 [sniproxy.service#info] listener {}: listening on 127.0.0.1:{}"
+        lines = ["starting up", line.format("public", 43211)]
+        self.assertEqual(proxy._listening(lines, 1), [43211])
+        self.assertIsNone(proxy._listening(lines, 2))
+        self.assertEqual(proxy._listening([*lines, line.format("other", 1)], 2), [43211, 1])
+        self.assertIsNone(proxy._listening(["starting up"], 1))

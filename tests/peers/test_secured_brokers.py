@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from tests.peers import lab
+from tests.peers import clients, lab
 from tests.peers.case import PulsarTestCase
 from tests.peers.clients import Outcome
+from tests.peers.cluster import free_ports
 from tests.peers.material import CLIENT_ROLE
 
 
@@ -49,3 +50,26 @@ class SecuredBrokerTests(PulsarTestCase):
         """A token that somebody else signed is refused by the broker, in Pulsar's own words."""
         outcome, _ = self.attempt("forged", "app", token=self.lab.material.bad_token)
         self.assertIn("Authentication", self.failure(outcome)["root"])
+
+    def test_tls_that_ends_at_the_proxy(self) -> None:
+        """The brokers want a certificate and get the proxy's; the client's token passes, and gives the role."""
+        cluster, material = self.lab.secured, self.lab.material
+        cluster.create_namespace("public/ended")
+        cluster.allow("public/ended", "app")
+        own = self.lab.new_folder() / "own.pem"
+        own.touch(mode=0o600)
+        own.write_bytes(material.client.certificate.read_bytes() + material.client.key.read_bytes())
+        (port,) = free_ports(1)
+        lines = [
+            "[[listener]]",
+            f'endpoint = "tcp:{port}:interface=127.0.0.1"',
+            'name = "ends"',
+            f'certificates = "{material.folder}"',
+            f'upstream_trust = "{material.trust}"',
+            f'upstream_certificate = "{own}"',
+        ]
+        proxy = self.proxy(lab.routes(cluster), more="\n".join(lines) + "\n")
+        topic = "persistent://public/ended/t"
+        options = {**self.options(proxy), "proxy": f"pulsar+ssl://127.0.0.1:{port}", "token": material.tokens["app"]}
+        self.assert_all_came_back(clients.run(clients.java_client(options, [topic])), [topic])
+        self.assertEqual({("ends", "ok")}, {(line["listener"], line["result"]) for line in proxy.connections()})

@@ -9,8 +9,10 @@ from typing import Any
 
 import trustme
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IHostnameResolver
 from twisted.internet.protocol import ServerFactory
 from twisted.trial.unittest import TestCase
+from zope.interface import implementer
 
 from sniproxy.pem import client_certificate
 from sniproxy.serviceurl import SniProxy
@@ -19,7 +21,7 @@ from sniproxy.talk.failures import Kind, TalkFailed
 from sniproxy.talk.logins import by_token
 from tests.proxies import Proxy
 from tests.talk.scripted import Scripted, connected, polite
-from tests.tlsservers import ServerTLS, listen, reactor, saying, trust, write_pem
+from tests.tlsservers import SayingFactory, ServerTLS, listen, reactor, trust, write_pem
 
 NAME = "broker-1.pulsar.test"
 
@@ -27,6 +29,16 @@ NAME = "broker-1.pulsar.test"
 def broker() -> Scripted:
     """A broker that answers CONNECT."""
     return Scripted(polite(lambda name, fields: []))
+
+
+@implementer(IHostnameResolver)
+class NoNames:
+    """Knows no name, whatever the machine's DNS says."""
+
+    def resolveHostName(self, resolutionReceiver: Any, hostName: str, *args: Any, **keys: Any) -> Any:
+        resolutionReceiver.resolutionBegan(self)
+        resolutionReceiver.resolutionComplete()
+        return self
 
 
 class BrokersCase(TestCase):
@@ -110,7 +122,7 @@ class LinkTests(BrokersCase):
 
     async def test_cancelled(self) -> None:
         """An attempt that is cancelled leaves no connection behind."""
-        where = self.listen(saying(ends=False), None)
+        where = self.listen(SayingFactory(ends=False), None)
         attempt = Deferred.fromCoroutine(self.brokers(where).link(NAME, 6651).open())
         attempt.cancel()
         with self.assertRaises(CancelledError):
@@ -143,7 +155,8 @@ class FailureTests(BrokersCase):
             unused.bind(("127.0.0.1", 0))
             link = self.brokers(unused.getsockname()).link(NAME, 6651)
             self.assertIn("refused", (await self.fails(link, Kind.UNREACHABLE)).reason)
-        await self.fails(self.brokers(("nobody.invalid", 4443)).link(NAME, 6651), Kind.NAME_NOT_RESOLVED)
+        self.addCleanup(reactor.installNameResolver, reactor.installNameResolver(NoNames()))
+        await self.fails(self.brokers(("nobody.test", 4443)).link(NAME, 6651), Kind.NAME_NOT_RESOLVED)
 
     async def test_certificates(self) -> None:
         """A certificate for another name, of another authority, or of the past: each is told by its kind."""
@@ -172,14 +185,14 @@ class FailureTests(BrokersCase):
 
     async def test_plaintext_port(self) -> None:
         """TLS against a port that speaks something else, and the other way round, are told as that."""
-        where = self.listen(saying(b"HTTP/1.1 400 Bad Request\r\n\r\n"), None)
+        where = self.listen(SayingFactory(b"HTTP/1.1 400 Bad Request\r\n\r\n"), None)
         await self.fails(self.brokers(where).link(NAME, 6651), Kind.TLS_MISMATCH)
         # A plaintext broker takes a hello for a frame that is too large, and closes.
         where = self.listen(Scripted(lambda name, fields: [b""]), None)
         failure = await self.fails(self.brokers().link(*where), Kind.CLOSED)
         self.assertIn("a plaintext one", failure.cure)
         self.flushLoggedErrors()
-        where = self.listen(saying(bytes.fromhex("15030300020250") + b"\0"), None)
+        where = self.listen(SayingFactory(bytes.fromhex("15030300020250") + b"\0"), None)
         await self.fails(self.brokers(tls=False).link(*where), Kind.TLS_MISMATCH)
         proxy = Proxy(self, '[[route]]\nserver_name = "other.test"\ntarget = "127.0.0.1:1"\n')
         failure = await self.fails(self.brokers(tls=False).link("127.0.0.1", proxy.port), Kind.TLS_MISMATCH)

@@ -48,7 +48,7 @@ class NotConnectedTests(SynchronousTestCase):
                 self.assertEqual(failure.kind, kind)
                 self.assertIn(reason, failure.reason)
                 self.assertIn(target.dialled, failure.reason)
-                self.assertIn("the proxy's URL" if target.proxied else "PIP-60's proxy is needed", failure.cure)
+                self.assertIn("the proxy's URL" if target.proxied else "PIP-60's two settings", failure.cure)
 
 
 class EndedTests(SynchronousTestCase):

@@ -150,6 +150,35 @@ class LookupsTests(TestCase):
         failure = await self.fails(found.partitions(TOPIC), Kind.NOT_FOUND)
         self.assertIn("to the question for partitions: TopicNotFound: no such topic", failure.reason)
 
+    async def test_brokers_errors(self) -> None:
+        """Each error that a broker may have for a client has its kind, on the way in as in the answer."""
+
+        def login_refused(name: str, fields: Any) -> list[Any]:
+            return [pb.CommandError(request_id=2**64 - 1, error=pb.AuthenticationError, message="who?")]
+
+        def answers(*answer: Any, **more: Any) -> Script:
+            return polite(lambda name, fields: [lookup_answer(fields, *answer, **more)])
+
+        for script, kind in (
+            (login_refused, Kind.AUTHENTICATION),
+            (lambda name, fields: [b"HTTP/1.1 400 Bad Request\r\n\r\n"], Kind.NOT_PULSAR),
+            (answers(Answer.Connect, "pulsar://b1.test:6650"), Kind.NO_TLS_URL),
+            (answers(Answer.Failed, error=pb.TooManyRequests), Kind.NOT_READY),
+            (answers(Answer.Failed, error=pb.TopicNotFound), Kind.NOT_FOUND),
+            (answers(Answer.Failed, error=pb.UnknownError), Kind.REFUSED),
+        ):
+            found = self.lookups({VIP: lambda name, fields: []})
+            self.heard[VIP].script = script
+            await self.fails(found.owner(TOPIC), kind)
+
+    async def test_silence(self) -> None:
+        """A lookup that stays without an answer is given up after the patience."""
+        found = self.lookups({VIP: lambda name, fields: []})
+        session = await self.brokers.link(VIP, 6651).open()
+        session.patience = 0.01
+        failure = await self.fails(found.owner(TOPIC), Kind.TIMEOUT)
+        self.assertIn("no answer to LookupTopic within 0.01 s", failure.reason)
+
     async def test_no_route_to_owner(self) -> None:
         """An owner that the proxy does not know fails the connect phase."""
         found = self.lookups({VIP: lambda name, fields: [lookup_answer(fields, Answer.Connect, url(B1))]})

@@ -42,7 +42,7 @@ class SessionTests(SynchronousTestCase):
         return Deferred.fromCoroutine(coroutine)
 
     def ask(self) -> Deferred[Any]:
-        return self.start(self.session.ask(METADATA(topic="t")))
+        return self.start(self.session.ask(METADATA(topic="t"), ANSWER))
 
     def hear(self, *commands: Message, section: bytes = b"") -> None:
         for command in commands:
@@ -97,11 +97,31 @@ class SessionTests(SynchronousTestCase):
         self.assertEqual(self.failure(self.ask()).kind, Kind.AUTHENTICATION)
         self.assertTrue(self.transport.disconnected)
 
+    def test_another_answer(self) -> None:
+        """An answer of another kind than the request's is a failure of this request, whoever else waits."""
+        first, second = self.ask(), self.ask()
+        self.hear(pb.CommandSuccess(request_id=1), ANSWER(request_id=2, partitions=7))
+        self.assertEqual(
+            "b1.test: the answer is not Pulsar's: SUCCESS to PartitionedTopicMetadata", self.failure(first).reason
+        )
+        self.assertEqual(7, self.successResultOf(second).partitions)
+
     def test_ping(self) -> None:
         """A PING is answered; PONG and what nobody has asked for pass."""
         self.hear(pb.CommandPing(), pb.CommandPong(), ANSWER(request_id=9), connected())
         self.assertEqual([command.type for command in self.said()], [pb.BaseCommand.PONG])
         self.session.check()
+
+    def test_pings_without_reading(self) -> None:
+        """A broker that does not take the answers is not read either, until it does."""
+        producer = self.transport.producer
+        assert producer is not None
+        producer.pauseProducing()
+        self.assertEqual("paused", self.transport.producerState)
+        producer.resumeProducing()
+        self.assertEqual("producing", self.transport.producerState)
+        self.session.close()
+        self.assertIsNone(self.transport.producer)
 
     def test_deadline(self) -> None:
         """An answer that does not come in time is a failure of that request alone; coming late it is dropped."""
@@ -117,10 +137,11 @@ class SessionTests(SynchronousTestCase):
         self.successResultOf(later)
 
     def test_cancelled(self) -> None:
-        """Who waits may be cancelled."""
+        """Who waits may be cancelled, and leaves nothing behind."""
         waiting = self.ask()
         waiting.cancel()
         self.failureResultOf(waiting, CancelledError)
+        self.assertEqual(self.session._requests, {})
         self.hear(ANSWER(request_id=1))
         self.assertEqual(self.clock.getDelayedCalls(), [])
 

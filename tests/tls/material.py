@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import socket
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 from OpenSSL import SSL
 
 from sniproxy.net.tlssocket import TLSSocket
@@ -141,3 +147,27 @@ def tls_pair(buffers: int, side: str) -> tuple[socket.socket, socket.socket]:
     if side == "client":
         return FarTLS(far, client), TLSSocket(ours, server)
     return FarTLS(far, server), TLSSocket(ours, client)
+
+
+def self_made(key: Any, extension: x509.ExtensionType) -> x509.Certificate:
+    """A self-signed certificate with this extension."""
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "self-made")])
+    now = datetime.now(UTC)
+    return (
+        x509.CertificateBuilder(subject, subject, key.public_key(), 1, now - timedelta(days=1), now + timedelta(days=1))
+        .add_extension(extension, False)
+        .sign(key, hashes.SHA256())
+    )
+
+
+def unreadable_names() -> x509.Certificate:
+    """A certificate whose one alternative name is an x400Address (RFC 5280, section 4.2.1.6)."""
+    san = x509.UnrecognizedExtension(x509.SubjectAlternativeName.oid, bytes.fromhex("3006a30430023000"))
+    return self_made(ec.generate_private_key(ec.SECP256R1()), san)
+
+
+def weak(name: str) -> bytes:
+    """A certificate, with its key, that OpenSSL holds for too weak."""
+    key = rsa.generate_private_key(65537, 1024)
+    made = self_made(key, x509.SubjectAlternativeName([x509.DNSName(name)]))
+    return made.public_bytes(Encoding.PEM) + key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())

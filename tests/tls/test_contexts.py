@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from unittest import mock
 
-from OpenSSL import SSL
+from OpenSSL import SSL, crypto
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.tls.contexts import BadCertificate, BrokerTLS, described, faults, verify, why
-from sniproxy.tls.pem import Certified, certificates
-from tests.tls.material import CA, NAME, OTHER_CA, accepting, issued, shake_hands, trust
+from sniproxy.tls.contexts import BadCertificate, BrokerTLS, check_usable, described, faults, verify, why
+from sniproxy.tls.pem import BadPEM, Certified, certificates, certified
+from tests.tls.material import CA, NAME, OTHER_CA, accepting, issued, shake_hands, trust, unreadable_names, weak
 
 
 class BrokerTests(SynchronousTestCase):
@@ -83,6 +84,20 @@ class BrokerTests(SynchronousTestCase):
         self.assertEqual("it names no host", described(client))
         shake_hands(client, accepting(issued(*(f"{n}.test" for n in range(7)))))
         self.assertIn("and 2 more", described(client))
+
+    def test_unreadable_names(self) -> None:
+        """A broker's certificate with names that nobody can read is one for other names."""
+        client = trust().connection(NAME)
+        shown = crypto.X509.from_cryptography(unreadable_names())
+        with mock.patch.object(client, "get_peer_certificate", lambda *_, **__: shown):
+            error = self.assertRaises(BadCertificate, verify, client, NAME)
+        self.assertIn("it names no host", str(error))
+
+    def test_weak(self) -> None:
+        """What OpenSSL does not take is told when it is read, by its file, not when it is shown."""
+        (shown,) = certified([("weak.pem", weak(NAME))])
+        for use in (lambda: check_usable([issued(NAME), shown]), lambda: BrokerTLS([], shown)):
+            self.assertIn("weak.pem: OpenSSL does not take", str(self.assertRaises(BadPEM, use)))
 
     def test_why(self) -> None:
         """OpenSSL's reasons, once each; an error without one has words, too."""

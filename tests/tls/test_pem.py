@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unittest import mock
+
 import trustme
 from cryptography.hazmat.primitives.asymmetric import dsa
 from cryptography.hazmat.primitives.serialization import (
@@ -15,8 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from sniproxy.tls import pem as pem_room
 from sniproxy.tls.pem import BadPEM, certificates, certified, keys, names
-from tests.tls.material import CA, NAME, issued, pem
+from tests.tls.material import CA, NAME, issued, pem, unreadable_names
 
 
 def apart(*hosts: str) -> tuple[bytes, bytes]:
@@ -82,6 +85,22 @@ class CertifiedTests(SynchronousTestCase):
             text = b"-----BEGIN " + label + b"-----\nAAAA\n-----END " + label + b"-----\n"
             self.assertIn("a.pem: ", str(self.assertRaises(BadPEM, reader, "a.pem", text)))
 
+    def test_half_written(self) -> None:
+        """A file that is still being written, empty at first, is told: the rest of a folder shall not do without it."""
+        text = pem(NAME)
+        end = text.index(b"-----END EC PRIVATE KEY")
+        for content in (b"", b"\n", text[: end // 2], text[:end], text[:-30], text + text[:-30]):
+            error = self.assertRaises(BadPEM, certified, [("a.pem", pem("a.test")), ("b.pem", content)])
+            self.assertIn("b.pem: ", str(error))
+            self.assertIn("rename it when it is whole", str(error))
+
+    def test_many(self) -> None:
+        """RSA keys are taken as they are: their validation would take a second for twenty of them."""
+        text = CA.issue_cert(NAME, key_type=trustme.KeyType.RSA).private_key_pem.bytes()
+        with mock.patch.object(pem_room, "load_pem_private_key", wraps=load_pem_private_key) as load:
+            keys("a.pem", text)
+        self.assertTrue(load.call_args.kwargs["unsafe_skip_rsa_key_validation"])
+
     def test_key_does_not_show(self) -> None:
         """What is printed of a certified one has no key."""
         self.assertNotIn("key=", repr(issued(NAME)))
@@ -109,3 +128,7 @@ class NamesTests(SynchronousTestCase):
         """A certificate without alternative names is for nobody."""
         (ca,) = certificates("ca.pem", CA.cert_pem.bytes())
         self.assertEqual((), names(ca))
+
+    def test_unreadable(self) -> None:
+        """Alternative names that cannot be read are none, and no fault."""
+        self.assertEqual((), names(unreadable_names()))

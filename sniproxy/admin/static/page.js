@@ -80,6 +80,8 @@ function show({ status, topics, rates: now }) {
     item.title = one.endpoint;
   });
   const warnings = [...status.warnings];
+  warnings.push(...status.targets.filter((one) => one.state !== "up").map((one) => `Target ${one.target} is ${one.state}: ${one.why}`));
+  warnings.push(...status.drains.map((one) => `Draining ${one.kind} ${one.name}: ${one.closed} closed, ${one.left} left`));
   const lost = status.totals.access_log_lost;
   if (lost) warnings.push(`The access log has lost ${lost} lines: is its disk full?`);
   warnings.push(...topics.unrouted.slice(0, MOST_WARNINGS).map((one) => one.message));

@@ -16,14 +16,18 @@ import org.apache.zookeeper.server.ZooKeeperServer;
 /**
  * A real Pulsar cluster in one JVM: ZooKeeper, one bookie, and a broker for each configuration file.
  *
- * <p>Arguments: data folder, ZooKeeper's port, broker configuration files. Says {@code CLUSTER READY} when all brokers
+ * <p>Arguments: data folder, or {@code -} for brokers that join the ZooKeeper and the bookie of another JVM;
+ * ZooKeeper's port; broker configuration files. Says {@code CLUSTER READY} when all brokers
  * serve, or {@code CLUSTER FAILED} and why. It ends when its standard input does, so that it never outlives its parent.
  */
 public class PulsarCluster {
     public static void main(String[] args) {
         try {
             endWithStandardInput();
-            start(Path.of(args[0]), Integer.parseInt(args[1]), args);
+            if (!args[0].equals("-")) {
+                startStorage(Path.of(args[0]), Integer.parseInt(args[1]));
+            }
+            startBrokers(args);
             System.out.println("CLUSTER READY");
             Thread.currentThread().join();
         } catch (Throwable failure) {
@@ -33,9 +37,12 @@ public class PulsarCluster {
         }
     }
 
-    private static void start(Path data, int zookeeperPort, String[] args) throws Exception {
+    private static void startStorage(Path data, int zookeeperPort) throws Exception {
         startZooKeeper(data.resolve("zookeeper"), zookeeperPort);
         startBookie(data.resolve("bookie"), "zk:127.0.0.1:" + zookeeperPort);
+    }
+
+    private static void startBrokers(String[] args) throws Exception {
         for (int i = 2; i < args.length; i++) {
             Properties settings = new Properties();
             try (InputStream in = Files.newInputStream(Path.of(args[i]))) {

@@ -1,0 +1,204 @@
+"""A client and a broker that speak TLS, or do not, each in a process of its own: what they send is made beforehand."""
+
+from __future__ import annotations
+
+import multiprocessing
+import select
+import socket
+import ssl
+import time
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+
+from bench.load import LoadError
+from bench.traffic import Produce
+from sniproxy.pulsar import commands_pb2 as pb
+from sniproxy.pulsar.commands import read, write
+from sniproxy.pulsar.frames import FrameReader
+
+NAME = "localhost"
+"""The broker's: its certificate has it, and it resolves everywhere."""
+
+_AT_ONCE = 256 * 1024
+_PATIENCE = 60.0
+_context = multiprocessing.get_context("fork")
+
+
+@frozen
+class Way:
+    """How the client comes to the broker. ``trust``: for TLS with it; None: the client speaks none."""
+
+    port: int
+    trust: Path | None
+
+
+class Broker:
+    """Takes connections one after the other: answers each SEND by a SEND_RECEIPT, and a FLOW by cycles of MESSAGEs."""
+
+    def __init__(self, certificate: Path, traffic: Produce, messages: bytes) -> None:
+        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        tls.load_cert_chain(certificate)
+        self._sock = socket.create_server(("127.0.0.1", 0), backlog=8)
+        self.port: int = self._sock.getsockname()[1]
+        work = self._sock, tls, traffic, messages
+        self._process = _context.Process(target=_broker, args=work, daemon=True)
+        self._process.start()
+
+    def stop(self) -> None:
+        """End its process."""
+        self._sock.close()
+        # Whoever forks from a reactor inherits its handlers: a gentler signal would not end it.
+        self._process.kill()
+        self._process.join()
+
+
+def produce(way: Way, broker: int, traffic: Produce, cycles: int) -> float:
+    """Bytes of SENDs a second, from the first one to the last receipt. Raises `LoadError`."""
+
+    def work() -> float:
+        with _connected(way, broker) as sock:
+            began = time.monotonic()
+            _exchange(sock, traffic.frames, cycles, cycles * len(traffic.receipts))
+            return cycles * len(traffic.frames) / (time.monotonic() - began)
+
+    return _apart(work)
+
+
+def consume(way: Way, broker: int, messages: bytes, cycles: int) -> float:
+    """Bytes of MESSAGEs a second, from the FLOW that asks for them to the last. Raises `LoadError`."""
+
+    def work() -> float:
+        with _connected(way, broker) as sock:
+            began = time.monotonic()
+            _exchange(sock, write(pb.CommandFlow(consumer_id=1, messagePermits=cycles)), 1, cycles * len(messages))
+            return cycles * len(messages) / (time.monotonic() - began)
+
+    return _apart(work)
+
+
+def round_trip(way: Way, broker: int, traffic: Produce, count: int) -> float:
+    """Seconds from a SEND to its receipt, the mean of ``count``, one after the other. Raises `LoadError`."""
+    frame, receipt = traffic.frames[: traffic.ends[0]], traffic.receipt_ends[0]
+
+    def work() -> float:
+        with _connected(way, broker) as sock:
+            began = time.monotonic()
+            for _ in range(count):
+                sock.sendall(frame)
+                _take(sock, receipt)
+            return (time.monotonic() - began) / count
+
+    # Each of these is the cycle's first frame to a broker that counts, so it has to have a cycle of one.
+    if len(traffic.ends) != 1:
+        raise ValueError("for one SEND at a time the cycle must be one SEND")
+    return _apart(work)
+
+
+def _apart(work: Any) -> float:
+    ours, theirs = _context.Pipe(duplex=False)
+    process = _context.Process(target=_tell, args=(theirs, work), daemon=True)
+    process.start()
+    theirs.close()
+    try:
+        told = ours.recv()
+    except EOFError:
+        raise LoadError("the client ended without a word") from None
+    finally:
+        process.join()
+        ours.close()
+    if not isinstance(told, float):
+        raise LoadError(str(told))
+    return told
+
+
+def _tell(pipe: Connection[Any, Any], work: Any) -> None:
+    try:
+        pipe.send(work())
+    except (OSError, LoadError) as error:
+        pipe.send(f"the client failed: {error}")
+
+
+def _connected(way: Way, broker: int) -> socket.socket:
+    sock = socket.create_connection(("127.0.0.1", way.port), timeout=_PATIENCE)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if way.trust is not None:
+        sock = ssl.create_default_context(cafile=way.trust).wrap_socket(sock, server_hostname=NAME)
+    # A bridge knows by it that this connection is for a broker, on which nothing is looked up.
+    named = f"{NAME}:{broker}" if way.trust is None else ""
+    sock.sendall(write(pb.CommandConnect(client_version="bench", protocol_version=21, proxy_to_broker_url=named)))
+    _take(sock, len(_WELCOME))
+    return sock
+
+
+_WELCOME = write(pb.CommandConnected(server_version="bench", protocol_version=21, max_message_size=5 * 1024 * 1024))
+
+
+def _take(sock: socket.socket, count: int) -> None:
+    room = bytearray(min(count, _AT_ONCE))
+    while count:
+        taken = sock.recv_into(room, min(count, len(room)))
+        if not taken:
+            raise LoadError(f"the connection ended {count} bytes too early")
+        count -= taken
+
+
+def _exchange(sock: socket.socket, cycle: bytes, cycles: int, expected: int) -> None:
+    """Send cycles and take so many bytes at the same time. One thread: TLS's state is not for two."""
+    sock.setblocking(False)
+    frames, room, at = memoryview(cycle), bytearray(_AT_ONCE), 0
+    while cycles or expected:
+        moved = 0
+        try:
+            if cycles:
+                moved = sock.send(frames[at : at + _AT_ONCE])
+                at += moved
+                if at == len(frames):
+                    cycles, at = cycles - 1, 0
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            pass
+        try:
+            if expected:
+                taken = sock.recv_into(room, min(expected, _AT_ONCE))
+                if not taken:
+                    raise LoadError(f"the connection ended {expected} bytes too early")
+                expected, moved = expected - taken, moved + taken
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            pass
+        if not moved and not any(select.select([sock], [sock] if cycles else [], [], _PATIENCE)):
+            raise LoadError(f"nothing moves, {expected} bytes from the end")
+
+
+def _broker(listening: socket.socket, tls: ssl.SSLContext, traffic: Produce, messages: bytes) -> None:
+    while True:
+        plain, _ = listening.accept()
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        try:
+            with tls.wrap_socket(plain, server_side=True) as sock:
+                _serve(sock, traffic, messages)
+        except OSError:  # the client says so
+            plain.close()
+
+
+def _serve(sock: ssl.SSLSocket, traffic: Produce, messages: bytes) -> None:
+    reader, room = FrameReader(), bytearray(_AT_ONCE)
+    while not reader.feed(sock.recv(65_536)):  # CONNECT, which nothing follows before it is answered
+        pass
+    sock.sendall(_WELCOME)
+    received = sent = 0
+    receipts = memoryview(traffic.receipts)
+    while taken := sock.recv_into(room, _AT_ONCE):
+        if not received and taken < 32:
+            (frame,) = FrameReader().feed(bytes(room[:taken]))
+            for _ in range(read(frame.command).flow.messagePermits):
+                sock.sendall(messages)
+            continue
+        received += taken
+        due = traffic.receipt_bytes(received)
+        while sent < due:
+            at = sent % len(receipts)
+            part = receipts[at : at + due - sent]
+            sock.sendall(part)
+            sent += len(part)

@@ -1,0 +1,162 @@
+"""Draining of a target or a route: its tunnels are ended one after the other, and it gets no new ones.
+
+Each end makes a client come back at once. At a rate, with jitter, its brokers and the proxy see a trickle; all at once
+would be a storm.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import attrs
+from twisted.logger import Logger
+
+from sniproxy.admin.sources import DrainStatus, NoSuchGoal
+from sniproxy.events import Result
+from sniproxy.life import Life
+from sniproxy.net.relay import Ending
+from sniproxy.policycheck import goals
+from sniproxy.routing.standing import Goal, Standing, address
+from sniproxy.routing.targets import DEFAULT_PORT, BadTarget, parse_target
+from sniproxy.settings import Configuration
+from sniproxy.text import bounded, counted
+
+log = Logger()
+
+IDLE = 1.0
+"""Seconds between two looks when nobody is left: a connection that was on its way may have become a tunnel."""
+
+MOST_NAMED = 20
+"""Clients that are still there and are named."""
+
+SHORTEST = 0.02
+"""Seconds between two rounds; a faster rate ends several in a round."""
+
+
+@attrs.define
+class _Drain:
+    goal: Goal
+    rate: float
+    since: float
+    closed: int = 0
+    timer: Any = None
+    waiting: list[Life] = attrs.field(factory=list)
+
+
+def find_goal(name: str, configuration: Configuration, live: Iterable[Life]) -> Goal:
+    """What an operator means: a route, by its C{server_name}, a target, by its address, or by its label.
+
+    @raise NoSuchGoal: there is no such route, and it is no address.
+    """
+    if any(name == route.server_name for route in goals(configuration)):
+        return Goal("route", name)
+    for life in live:
+        if name and life.target is not None and name == life.target.label:
+            return Goal("target", name)
+    try:
+        if ":" in name:
+            return Goal("target", address(parse_target(name)))
+    except BadTarget as error:
+        raise NoSuchGoal(f"{bounded(name)}: {error}") from error
+    raise NoSuchGoal(f"no route is named {bounded(name)}; write it as in server_name, or a target as host:port")
+
+
+class Drains:
+    """All that are in force, until they are undone or the program ends.
+
+    @param live: the connections that have not ended. @param now: seconds since 1970.
+    @param dice: for jitter, and for whose turn it is.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        standing: Standing,
+        live: Callable[[], Iterable[Life]],
+        now: Callable[[], float],
+        dice: random.Random | None = None,
+    ) -> None:
+        self._reactor = reactor
+        self._standing = standing
+        self._live = live
+        self._now = now
+        self._dice = dice or random.Random()
+        self._drains: dict[Goal, _Drain] = {}
+
+    def begin(self, goal: Goal, rate: float) -> DrainStatus:
+        """Drain it; one that is drained already goes on at the new rate. @param rate: tunnels a second."""
+        drain = self._drains.get(goal)
+        if drain is None:
+            drain = self._drains[goal] = _Drain(goal, rate, self._now())
+            self._standing.drain(goal)
+        drain.rate = rate
+        self._later(drain, self._pause(drain))
+        tunnels = counted(len(self._left(goal)), "connection")
+        log.info("draining {goal} at {rate:g} a second: {tunnels}", goal=str(goal), rate=rate, tunnels=tunnels)
+        return self._status(drain)
+
+    def undo(self, name: str) -> DrainStatus:
+        """It gets new connections again. @return: how far it had come. @raise NoSuchGoal: it is not drained."""
+        goal = next((goal for goal in self._drains if name in _spellings(goal)), None)
+        if goal is None:
+            drained = ", ".join(map(str, self._drains)) or "nothing"
+            raise NoSuchGoal(f"{bounded(name)} is not being drained; what is: {drained}")
+        drain = self._drains.pop(goal)
+        self._cancel(drain)
+        status = self._status(drain)
+        self._standing.undrain(goal)
+        log.info("no longer draining {goal}: {closed} closed", goal=str(goal), closed=drain.closed)
+        return status
+
+    def stop(self) -> None:
+        """End no more: the proxy is stopping, and ends all of them itself."""
+        for drain in self._drains.values():
+            self._cancel(drain)
+
+    def status(self) -> list[DrainStatus]:
+        """All of them, in the order in which they began."""
+        return [self._status(drain) for drain in self._drains.values()]
+
+    def _left(self, goal: Goal) -> list[Life]:
+        return [life for life in self._live() if goal.has(life.record.route, life.target)]
+
+    def _status(self, drain: _Drain) -> DrainStatus:
+        left = self._left(drain.goal)
+        clients = [life.record.client for life in left[:MOST_NAMED]]
+        goal = drain.goal
+        refused = self._standing.refused(goal)
+        return DrainStatus(goal.kind, goal.name, drain.since, drain.rate, drain.closed, refused, len(left), clients)
+
+    def _step(self, drain: _Drain) -> None:
+        drain.timer = None
+        if not drain.waiting:
+            drain.waiting = [life for life in self._left(drain.goal) if life.tunnelling]
+            self._dice.shuffle(drain.waiting)
+        wanted = max(1, round(drain.rate * SHORTEST))
+        ending = Ending(Result.DRAINED, f"{drain.goal} is being drained")
+        while drain.waiting and wanted:
+            life = drain.waiting.pop()
+            if not life.ended:
+                life.end(ending)
+                drain.closed += 1
+                wanted -= 1
+        self._later(drain, self._pause(drain) if drain.waiting else max(IDLE, self._pause(drain)))
+
+    def _pause(self, drain: _Drain) -> float:
+        return max(1 / drain.rate, SHORTEST) * self._dice.uniform(0.5, 1.5)
+
+    def _later(self, drain: _Drain, seconds: float) -> None:
+        self._cancel(drain)
+        drain.timer = self._reactor.callLater(seconds, self._step, drain)
+
+    def _cancel(self, drain: _Drain) -> None:
+        if drain.timer is not None and drain.timer.active():
+            drain.timer.cancel()
+        drain.timer = None
+
+
+def _spellings(goal: Goal) -> tuple[str, ...]:
+    """How an operator may write what is drained already."""
+    return (goal.name, goal.name.removesuffix(f":{DEFAULT_PORT}")) if goal.kind == "target" else (goal.name,)

@@ -1,0 +1,99 @@
+"""Runs ``sniproxyctl explain`` in a reactor of its own."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TextIO
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from sniproxy.build import build
+from sniproxy.config import parse
+from sniproxy.explain.looking import Looker, Wish
+from sniproxy.explain.report import Report, document, lines, summary
+from sniproxy.names import BadName, server_name
+from sniproxy.schema import ConfigError, shown
+from sniproxy.settings import Configuration, Listener
+from sniproxy.text import counted
+
+INTERRUPTED = 130
+
+
+def run(options: argparse.Namespace, usage: Callable[[str], Any], out: TextIO) -> int:
+    """Run it to its end. @param usage: is told what is wrong, and raises. @return: the exit status."""
+    # Only here: importing a module must not choose the reactor.
+    from twisted.internet import reactor as global_reactor
+
+    reactor: Any = global_reactor
+    ended: list[int | Failure] = []
+
+    def end(result: int | Failure) -> None:
+        ended.append(result)
+        reactor.stop()
+
+    def begin() -> None:
+        Deferred.fromCoroutine(explain(options, reactor, out)).addBoth(end)
+
+    reactor.callWhenRunning(begin)
+    reactor.run()
+    if not ended:
+        return INTERRUPTED
+    result = ended[0]
+    if isinstance(result, Failure):
+        if result.check(ConfigError, BadName):
+            usage(str(result.value))
+        result.raiseException()
+    return result
+
+
+async def explain(options: argparse.Namespace, reactor: Any, out: TextIO) -> int:
+    """Look, and write what was found. @return: the exit status.
+
+    @raise ConfigError: the configuration cannot be used, or the options do not fit it. @raise BadName: NAME is none.
+    """
+    if (options.name is None) != options.all:
+        raise ConfigError("give a NAME, or --all")
+    name = server_name(options.name) if options.name else None
+    wish = Wish(options.connect, [server_name(also) for also in options.also])
+    configuration = parse(_text(options.config), options.config)
+    listeners = _listeners(configuration, options.listener)
+    looker = Looker(build(configuration, reactor), reactor)
+    reports: list[Report] = []
+    for listener in listeners:
+        if options.all:
+            reports += await looker.all(listener, wish)
+        else:
+            reports.append(await looker.explain(name, listener, wish))
+    await looker.settled()
+    bad = [report for report in reports if report.problems or not report.routed]
+    if options.json:
+        print(json.dumps([document(report) for report in reports], indent=2), file=out)
+    elif options.all:
+        for report in reports:
+            print("\n".join(summary(report)), file=out)
+        print(f"{counted(len(reports), 'route')}, {len(bad)} with problems", file=out)
+    else:
+        print("\n\n".join("\n".join(lines(report)) for report in reports), file=out)
+    if options.all:
+        return int(bool(bad))
+    return int(not any(report not in bad for report in reports))
+
+
+def _listeners(configuration: Configuration, wanted: str | None) -> list[Listener]:
+    found = [listener for listener in configuration.listeners if wanted in (None, listener.name)]
+    if not found:
+        known = ", ".join(listener.name for listener in configuration.listeners) or "none"
+        raise ConfigError(f"--listener {shown(wanted)}: there is no such listener; there are: {known}")
+    return found
+
+
+def _text(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise ConfigError(f"{path}: cannot be read: {why}") from error

@@ -1,0 +1,240 @@
+"""Asks resolvers and the policy, and dials targets, by the proxy's own parts, but lets nobody in."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import attrs
+from OpenSSL import SSL
+from twisted.internet.defer import Deferred
+from twisted.internet.defer import TimeoutError as DeferredTimeout
+
+from sniproxy.build import Built
+from sniproxy.check import loop_guard
+from sniproxy.events import Refusal
+from sniproxy.explain.report import Dialled, Goal, Report, Shown
+from sniproxy.explain.why import Choice, Choices, client_notes, shared_names, title
+from sniproxy.interfaces import Refused, Request, Resolution, Target
+from sniproxy.names import host_port, ip_literal
+from sniproxy.net.dialer import Dialer, DialError
+from sniproxy.net.handshake import Handshake, HandshakeError
+from sniproxy.net.linger import Closer
+from sniproxy.net.lookup import Lookups
+from sniproxy.net.tlssocket import TLSSocket
+from sniproxy.routing.patterns import captured, is_expression
+from sniproxy.settings import DEFAULT, NO_SERVER_NAME, Listener, Route
+from sniproxy.terminating import Terminator, to_broker
+from sniproxy.text import bounded
+from sniproxy.tls.choice import covers
+from sniproxy.tls.pem import names
+
+PEER = "192.0.2.1:0"
+"""Whom resolvers are told that the client is (an address for documentation, RFC 5737)."""
+
+
+@attrs.frozen
+class Wish:
+    """@ivar connect: targets are dialled. @ivar also: further names that certificates must cover."""
+
+    connect: bool = False
+    also: Sequence[str] = ()
+
+
+class Looker:
+    """Looks at what a configuration has been built to; nothing of it listens.
+
+    @param now: the time of day, with a time zone.
+    """
+
+    def __init__(self, built: Built, reactor: Any, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._built = built
+        self._configuration = built.configuration
+        self._reactor = reactor
+        self._now = now
+        self._choices = Choices(self._configuration)
+        self._guard = loop_guard(self._configuration)
+        self._closer = Closer(reactor)
+        self._dialer = Dialer(reactor, self._veto, self._closer)
+        self._lookups = Lookups(reactor)
+
+    async def explain(self, name: str | None, listener: Listener, wish: Wish) -> Report:
+        """What becomes of a name. @param name: normalised; None: a hello without one."""
+        choice = self._choices.choose(name, listener)
+        notes = () if name is None else tuple(client_notes(self._configuration, name, choice.route))
+        report = await self._look(name, listener, choice, wish)
+        return attrs.evolve(report, others=choice.others, notes=notes)
+
+    async def all(self, listener: Listener, wish: Wish) -> list[Report]:
+        """What becomes of each route, on a listener. Wildcards and expressions are asked without a name of their own:
+        of those that need one it is said so.
+        """
+        return [await self._whole(name, route, listener, wish) for name, route in self._routes(listener)]
+
+    async def settled(self) -> None:
+        """Everything is closed."""
+        await self._closer.settled()
+
+    def _routes(self, listener: Listener) -> Iterator[tuple[str | None, Route]]:
+        configuration = self._configuration
+        if listener.plaintext is not None:
+            yield None, listener.plaintext
+            return
+        for route in configuration.routes:
+            if route.listener in (None, listener.name):
+                plain = not is_expression(route.server_name) and "*" not in route.server_name
+                yield route.server_name if plain else None, route
+        for goal in (configuration.default, configuration.no_server_name):
+            if goal is not None:
+                yield None, goal
+
+    async def _whole(self, name: str | None, route: Route, listener: Listener, wish: Wish) -> Report:
+        why = "it is asked for itself"
+        if name is not None:
+            choice = self._choices.choose(name, listener, others=False)
+            if choice.route is not route:
+                taken = "none" if choice.route is None else title(choice.route)
+                shadow = f"shadowed: {taken} is taken for its name here"
+                return Report(name, listener.name, title(route), why, refused=shadow)
+        return await self._look(name, listener, Choice(route, why), wish)
+
+    async def _look(self, name: str | None, listener: Listener, choice: Choice, wish: Wish) -> Report:
+        route = choice.route
+        if route is None:
+            return Report(name, listener.name, None, choice.why, refused=choice.why)
+        report = Report(name, listener.name, title(route), choice.why, resolver=_asked(route))
+        terminator = self._built.terminators.get(listener.name)
+        try:
+            if terminator is not None and (name is not None or route.server_name == NO_SERVER_NAME):
+                terminator.server_name(name)
+            resolution = await self._resolve(name, listener, route)
+        except Refusal as refusal:
+            return attrs.evolve(report, refused=str(refusal))
+        except _NeedsName:
+            why = f"{choice.why}; where it leads depends on the name: ask for one"
+            goal = Goal("(depends on the name)", 1, None, {"(not looked up)": None})
+            return attrs.evolve(report, why=why, goals=(goal,))
+        except _Refused as refused:
+            return attrs.evolve(report, refused=str(refused))
+        goals = [await self._goal(name, target, terminator, wish) for target in resolution.targets]
+        return attrs.evolve(report, ttl=resolution.ttl, goals=goals)
+
+    async def _resolve(self, name: str | None, listener: Listener, route: Route) -> Resolution:
+        if name is None and _formed(route):
+            raise _NeedsName
+        seconds = self._configuration.timeouts.connect
+        request = Request(
+            name, (), PEER, listener.name, captured(route.server_name, name), listener.endpoint.port or None
+        )
+        resolver = self._built.resolvers.resolver(route.resolver, self._configuration.filename)
+        try:
+            asking: Deferred[object] = Deferred.fromCoroutine(_ask(resolver, request))
+            resolution = await asking.addTimeout(seconds, self._reactor)
+        except Refused as refused:
+            raise _Refused(f"the resolver refuses it: {refused.reason}") from refused
+        except DeferredTimeout as error:
+            raise _Refused(f"the resolver gave no answer within {seconds:g} s") from error
+        except Exception as error:  # whatever a plugin raises
+            raise _Refused(f"the resolver failed: {type(error).__name__}: {bounded(str(error))}") from error
+        if not isinstance(resolution, Resolution) or not resolution.targets:
+            raise _Refused("the resolver gave no target")
+        return resolution
+
+    async def _goal(self, name: str | None, target: Target, terminator: Terminator | None, wish: Wish) -> Goal:
+        denied = self._veto(target, None)
+        addresses: dict[str, str | None] = {}
+        if denied is None:
+            found = [target.host] if ip_literal(target.host) is not None else await self._addresses(target.host)
+            addresses = {address: self._veto(target, address) for address in found}
+        goal = Goal(str(target), target.weight, denied, addresses)
+        if not wish.connect or not goal.allowed:
+            return goal
+        wanted = () if name is None else (name,)
+        shared = shared_names(self._configuration, name, str(target)) if name is not None else ()
+        asked = tuple(dict.fromkeys((*wanted, *shared, *wish.also)))
+        return attrs.evolve(goal, dialled=await self._dial(name, target, terminator, asked))
+
+    async def _addresses(self, host: str) -> list[str]:
+        looking = self._lookups.addresses(host)
+        try:
+            return await looking.addTimeout(self._configuration.timeouts.connect, self._reactor)
+        except DeferredTimeout:
+            return []
+
+    async def _dial(
+        self, name: str | None, target: Target, terminator: Terminator | None, asked: Sequence[str]
+    ) -> Dialled:
+        seconds, began = self._configuration.timeouts.connect, self._reactor.seconds()
+        try:
+            plain = await self._dialer.dial([target], seconds, lambda target: None)
+        except DialError as error:
+            return Dialled(error=str(error).removeprefix(f"{target}: "))
+        took = self._reactor.seconds() - began
+        host, port = plain.getpeername()[:2]
+        done = Dialled(host_port(host, port), took)
+        verified = terminator is not None and name is not None
+        tls = terminator.broker().connection(name) if terminator and name else _connection(name)
+        sock = TLSSocket(plain, tls)
+        try:
+            if verified:
+                await to_broker(self._reactor, sock, name or "", seconds)
+            else:
+                await Handshake(self._reactor, sock, seconds).shaken()
+        except (HandshakeError, Refusal) as error:
+            why = str(error) if verified else f"the TLS handshake failed: {bounded(str(error))}"
+            return attrs.evolve(done, error=why)
+        finally:
+            self._closer(sock)
+        return attrs.evolve(done, tls=tls.get_protocol_version_name(), certificate=self._shown(tls, asked))
+
+    def _shown(self, tls: SSL.Connection, asked: Sequence[str]) -> Shown | None:
+        found = tls.get_peer_certificate()
+        if found is None:
+            return None
+        certificate = found.to_cryptography()
+        own = tuple(bounded(name) for name in names(certificate))
+        expires = certificate.not_valid_after_utc
+        days = (expires - self._now()).total_seconds() / 86_400
+        good = {name: any(covers(pattern, name) for pattern in own) for name in asked}
+        return Shown(own, expires.date().isoformat(), round(days, 2), good)
+
+    def _veto(self, target: Target, address: str | None) -> str | None:
+        loop = None if address is None else self._guard.denies(address, target.port)
+        return loop or self._configuration.policy.refuses(target, address)
+
+
+class _NeedsName(Exception):
+    """Where a route leads depends on a name that there is none of."""
+
+
+class _Refused(Exception):
+    """The resolver's answer is no, or none."""
+
+
+def _asked(route: Route) -> str:
+    return f"{route.resolver.key} (type {route.resolver.kind})"
+
+
+def _formed(route: Route) -> bool:
+    """Whether a route without a name of its own cannot be asked: a resolver wants the name, and so do places."""
+    if route.server_name == NO_SERVER_NAME:
+        return False
+    if route.resolver.kind != "static":
+        return route.server_name == DEFAULT or not route.resolver.key.startswith("listener[")
+    targets = route.resolver.options.get("target")
+    return any("{" in text for text in ([targets] if isinstance(targets, str) else targets or ()))
+
+
+async def _ask(resolver: Any, request: Request) -> object:
+    answer = resolver.resolve(request)
+    return await answer if isinstance(answer, Awaitable) else answer
+
+
+def _connection(name: str | None) -> SSL.Connection:
+    """A client's half that believes every certificate: it is only looked at."""
+    connection = SSL.Connection(SSL.Context(SSL.TLS_CLIENT_METHOD), None)
+    if name is not None and ip_literal(name) is None:
+        connection.set_tlsext_host_name(name.encode("ascii"))
+    connection.set_connect_state()
+    return connection

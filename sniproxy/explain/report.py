@@ -1,0 +1,185 @@
+"""What ``sniproxyctl explain`` has found: values, lines for people, JSON with stable names. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from sniproxy.text import bounded, printable
+
+MOST_NAMES = 8
+"""Names of a certificate that are shown."""
+
+
+@attrs.frozen
+class Shown:
+    """A target's certificate.
+
+    @ivar expires: as a date. @ivar days: from now until then; negative: it has expired.
+    @ivar covers: the names that it must cover, and whether it does.
+    """
+
+    names: tuple[str, ...]
+    expires: str
+    days: float
+    covers: Mapping[str, bool]
+
+
+@attrs.frozen
+class Dialled:
+    """How a connection with a target went.
+
+    @ivar address: whom it was with. None: nobody answered. @ivar connect_s: seconds until it stood.
+    @ivar tls: the version, as in ``TLSv1.3``. None: there was no handshake.
+    @ivar error: what went wrong. None: nothing.
+    """
+
+    address: str | None = None
+    connect_s: float | None = None
+    tls: str | None = None
+    certificate: Shown | None = None
+    error: str | None = None
+
+
+@attrs.frozen
+class Goal:
+    """A target.
+
+    @ivar weight: as in C{sniproxy.interfaces.Target}. @ivar denied: why it may not be dialled at all. None: it may.
+    @ivar addresses: what it resolves to, each with why it may not be dialled, or None.
+    @ivar dialled: None: nobody was asked to.
+    """
+
+    target: str
+    weight: int
+    denied: str | None
+    addresses: Mapping[str, str | None]
+    dialled: Dialled | None = None
+
+    @property
+    def allowed(self) -> bool:
+        """Whether there is an address that may be dialled."""
+        return self.denied is None and any(why is None for why in self.addresses.values())
+
+    def problems(self) -> Iterator[str]:
+        """What is wrong with it, a sentence each."""
+        if self.denied is not None:
+            yield f"{self.target}: denied: {self.denied}"
+        elif not self.addresses:
+            yield f"{self.target}: the name has no address"
+        elif not self.allowed:
+            address, why = next(iter(self.addresses.items()))
+            yield f"{self.target}: all its addresses are denied: {address}: {why}"
+        if self.dialled is None:
+            return
+        if self.dialled.error is not None:
+            yield f"{self.target}: {self.dialled.error}"
+        shown = self.dialled.certificate
+        if shown is not None:
+            if shown.days < 0:
+                yield f"{self.target}: its certificate has expired"
+            missing = [name for name, covered in shown.covers.items() if not covered]
+            if missing:
+                yield f"{self.target}: its certificate is not for {', '.join(missing)}"
+
+
+@attrs.frozen
+class Report:
+    """What becomes of a name on a listener.
+
+    @ivar name: None: a hello without one; or, of ``--all``, a route that has no name of its own.
+    @ivar route: None: there is none. @ivar why: this route, or none. @ivar others: others, and why not.
+    @ivar resolver: who was asked. @ivar ttl: seconds that its answer holds. None: until the configuration changes.
+    @ivar refused: why the connection is refused before anybody is dialled. None: it is not.
+    """
+
+    name: str | None
+    listener: str
+    route: str | None
+    why: str
+    others: Sequence[tuple[str, str]] = ()
+    resolver: str | None = None
+    ttl: float | None = None
+    goals: Sequence[Goal] = ()
+    refused: str | None = None
+    notes: Sequence[str] = ()
+
+    @property
+    def problems(self) -> list[str]:
+        """All that is wrong, a sentence each."""
+        found = [] if self.refused is None else [self.refused]
+        return found + [problem for goal in self.goals for problem in goal.problems()]
+
+    @property
+    def routed(self) -> bool:
+        """Whether a connection would become a tunnel, as far as was looked."""
+        return self.refused is None and any(
+            goal.allowed and (goal.dialled is None or goal.dialled.error is None) for goal in self.goals
+        )
+
+
+def document(report: Report) -> dict[str, Any]:
+    """For JSON."""
+    return {
+        "name": report.name,
+        "listener": report.listener,
+        "routed": report.routed,
+        "route": report.route,
+        "why": report.why,
+        "others": [{"route": route, "why_not": why} for route, why in report.others],
+        "resolver": report.resolver,
+        "ttl": report.ttl,
+        "targets": [attrs.asdict(goal) for goal in report.goals],
+        "refused": report.refused,
+        "problems": report.problems,
+        "notes": list(report.notes),
+    }
+
+
+def lines(report: Report) -> Iterator[str]:
+    """For people."""
+    yield f"{report.name or '(no server name)'} on listener {report.listener}"
+    yield f"  route      {report.route or 'none'}: {report.why}"
+    for route, why in report.others:
+        yield f"  not        {route}: {why}"
+    if report.resolver is not None:
+        holds = "until the configuration changes" if report.ttl is None else f"for {report.ttl:g} s"
+        yield f"  answer     {len(report.goals)} of {report.resolver}, good {holds}"
+    for goal in report.goals:
+        yield from _goal_lines(goal)
+    for note in report.notes:
+        yield f"  note       {note}"
+    for problem in report.problems:
+        yield f"  PROBLEM    {printable(problem)}"
+    yield f"  {'would be routed' if report.routed else 'REFUSED'}"
+
+
+def summary(report: Report) -> Iterator[str]:
+    """One line for people, and its problems."""
+    verdict = "PROBLEM" if report.problems else "ok"
+    goals = ", ".join(goal.target for goal in report.goals) or "nobody"
+    yield f"{verdict:<8} {report.route or report.name or '(no server name)'} on {report.listener} -> {goals}"
+    for problem in report.problems:
+        yield f"         {printable(problem)}"
+
+
+def _goal_lines(goal: Goal) -> Iterator[str]:
+    weight = "" if goal.weight == 1 else f" (weight {goal.weight})"
+    yield f"  target     {goal.target}{weight}"
+    for address, why in goal.addresses.items():
+        yield f"    address    {address}: {'allowed' if why is None else f'denied: {why}'}"
+    done = goal.dialled
+    if done is None or done.address is None:
+        return
+    assert done.connect_s is not None
+    tls = "" if done.tls is None else f", {done.tls}"
+    yield f"    connected  to {done.address} in {done.connect_s * 1000:.1f} ms{tls}"
+    shown = done.certificate
+    if shown is not None:
+        more = f" and {len(shown.names) - MOST_NAMES} more" if len(shown.names) > MOST_NAMES else ""
+        yield f"    certificate for {bounded(', '.join(shown.names[:MOST_NAMES]) or 'no host')}{more}"
+        yield f"    expires    {shown.expires} ({shown.days:.0f} days from now)"
+        for name, covered in shown.covers.items():
+            yield f"    covers     {name}: {'yes' if covered else 'NO'}"

@@ -1,0 +1,147 @@
+"""Which route a server name takes on a listener, and why not the others; what clients make of a name. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import attrs
+
+from sniproxy.names import ip_literal
+from sniproxy.policycheck import templates
+from sniproxy.routing.patterns import expression, is_expression
+from sniproxy.routing.table import RouteTable
+from sniproxy.routing.targets import parse_target
+from sniproxy.settings import DEFAULT, NO_SERVER_NAME, Configuration, Listener, Route
+
+MOST_OTHERS = 10
+"""Routes of which it is said why they are not taken."""
+
+
+@attrs.frozen
+class Choice:
+    """@ivar route: None: there is none. @ivar why: this one, or none.
+
+    @ivar others: titles of routes that come close or match, too, and why each is not taken.
+    """
+
+    route: Route | None
+    why: str
+    others: tuple[tuple[str, str], ...] = ()
+
+
+class Choices:
+    """Chooses as the proxy does."""
+
+    def __init__(self, configuration: Configuration) -> None:
+        self._configuration = configuration
+        self._table = RouteTable(configuration.routes)
+
+    def choose(self, name: str | None, listener: Listener, others: bool = True) -> Choice:
+        """@param name: normalised; None: the hello has none. @param others: whether to say why not the others."""
+        configuration = self._configuration
+        if listener.plaintext is not None:
+            return Choice(listener.plaintext, "the listener is plaintext: all its connections lead to its own target")
+        if name is None:
+            if configuration.no_server_name is None:
+                return Choice(None, "there is no [no_server_name], which is for hellos without a server name")
+            return Choice(configuration.no_server_name, "the hello has no server name")
+        route = self._table.match(name, listener.name)
+        if route is None and ip_literal(name) is None:
+            route = configuration.default
+        why = self._none(name) if route is None else _why(route)
+        found = self._others(name, route, listener) if others else iter(())
+        return Choice(route, why, tuple(pair for pair, _ in zip(found, range(MOST_OTHERS), strict=False)))
+
+    def _none(self, name: str) -> str:
+        if ip_literal(name) is not None:
+            return "an IP address has only a route of exactly this address, never a wildcard or [default]"
+        closest = self._table.closest(name)
+        if closest in (None, name, f"*.{name}"):
+            return "no route has this name, and there is no [default]"
+        return f"no route has this name, and there is no [default]; the closest is {closest}"
+
+    def _others(self, name: str, taken: Route | None, listener: Listener) -> Iterator[tuple[str, str]]:
+        for route in self._configuration.routes:
+            if route is taken:
+                continue
+            if route.server_name == f"*.{name}":
+                yield title(route), f"a wildcard has the names below {name}, not {name} itself"
+            elif _matches(route.server_name, name):
+                yield title(route), self._why_not(name, route, taken, listener)
+        if self._configuration.default is not None and taken is not self._configuration.default:
+            why = "it is for names that no route has" if taken is not None else "it is never for IP addresses"
+            yield f"[{DEFAULT}]", why
+
+    @staticmethod
+    def _why_not(name: str, route: Route, taken: Route | None, listener: Listener) -> str:
+        if route.listener not in (None, listener.name):
+            return f"it is for listener {route.listener} alone"
+        if taken is None:  # only an address is matched by what it does not take
+            return "an IP address has only a route of exactly this address"
+        if route.server_name == taken.server_name:
+            return f"shadowed: listener {listener.name} has a route of its own with this name"
+        if taken.server_name == name:
+            return "a route with exactly this name goes before it"
+        if is_expression(taken.server_name):
+            return "an expression that stands before it in the file matches, too"
+        if is_expression(route.server_name):
+            return "wildcards go before expressions"
+        return "a longer wildcard goes before it"
+
+
+def _matches(pattern: str, name: str) -> bool:
+    if is_expression(pattern):
+        return expression(pattern).fullmatch(name) is not None
+    return pattern == name or (pattern.startswith("*.") and name.endswith(pattern[1:]))
+
+
+def _why(route: Route) -> str:
+    if route.server_name == DEFAULT:
+        return "no route has this name"
+    if is_expression(route.server_name):
+        return "no exact name and no wildcard has it, and this is the first expression that matches"
+    if route.server_name.startswith("*."):
+        return "no exact name is the same, and this is the longest wildcard above it"
+    return "it has exactly this name"
+
+
+def title(route: Route) -> str:
+    """How a route is called, with its listener where it is for one alone."""
+    name = f"[{route.server_name}]" if route.server_name in (DEFAULT, NO_SERVER_NAME) else route.server_name
+    return name if route.listener is None else f"{name} (on {route.listener})"
+
+
+def written_targets(route: Route) -> frozenset[str]:
+    """The targets that a route names itself, without those that have places."""
+    return frozenset(str(parse_target(template.text)) for template in templates(route) if not template.places)
+
+
+def shared_names(configuration: Configuration, name: str | None, target: str) -> tuple[str, ...]:
+    """Other exact names that lead to this target, too: its broker's certificate must cover all of them."""
+    found = (
+        route.server_name
+        for route in configuration.routes
+        if not is_expression(route.server_name) and "*" not in route.server_name and target in written_targets(route)
+    )
+    return tuple(dict.fromkeys(other for other in found if other != name))
+
+
+def client_notes(configuration: Configuration, name: str, route: Route | None) -> Iterator[str]:
+    """What Pulsar's clients make of a name, as it was measured with real ones (README.md)."""
+    nameless = "refused" if configuration.no_server_name is None else "led where [no_server_name] says"
+    if ip_literal(name) is not None:
+        yield f"Java and Go send no server name for an IP address: such connections are {nameless}"
+    elif "." not in name:
+        yield f"Java sends no server name for a name without a dot: its connections are {nameless}"
+    if "_" in name:
+        yield "the Java client refuses a service URL with '_' in its host"
+    if route is None or ip_literal(name) is not None:
+        return
+    own = written_targets(route)
+    several = [r.server_name for r in configuration.routes if r is not route and own and own < written_targets(r)]
+    if len(own) == 1 and several:
+        yield (
+            f"Go with TLSValidateHostname = true sends the service URL's host (perhaps {several[0]}) on every "
+            "connection, and never comes here by this name; leave it false"
+        )
+    yield "C++ in proxy mode, with validateHostName, wants the host of the proxy's URL in the certificate (--also HOST)"

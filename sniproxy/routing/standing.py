@@ -1,0 +1,198 @@
+"""How the targets of a running proxy stand: their connections, which are drained, which are down. Pure.
+
+It outlives a reload: it is about the targets, not about the configuration that names them. What clients form is not
+looked after: they could form any number of targets, and have the proxy knock at any door.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+import attrs
+
+from sniproxy.health import Health
+from sniproxy.interfaces import Target
+from sniproxy.names import host_port
+
+MOST_KNOWN = 10_000
+"""Targets that are looked after; resolvers may answer with ever new ones."""
+
+FORGET = 600.0
+"""Seconds after which a target is forgotten that no resolver has answered with."""
+
+
+def address(target: Target) -> str:
+    """What tells targets apart: host and port, whatever their label."""
+    return host_port(target.host, target.port)
+
+
+@attrs.frozen
+class Goal:
+    """What is drained. @ivar kind: ``route`` or ``target``. @ivar name: a route's, a target's address or its label."""
+
+    kind: str
+    name: str
+
+    def has(self, route: str | None, target: Target | None) -> bool:
+        """Whether a connection by this route to this target is meant. None: it has none yet."""
+        if self.kind == "route":
+            return self.name == route
+        return target is not None and self.name in (address(target), target.label)
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}"
+
+
+@attrs.define
+class Known:
+    """A target that is looked after.
+
+    @ivar server_name: what a TLS check asks for. None: nothing.
+    @ivar seen: when a resolver last answered with it, by the reactor's clock. None: the configuration names it.
+    @ivar up: by the checks. @ivar streak: checks in a row that said otherwise.
+    @ivar failures: connections in a row that could not be made. @ivar until: it is avoided until then.
+    @ivar why: why the last check or connection failed; empty: it did not.
+    """
+
+    target: Target
+    server_name: str | None
+    seen: float | None
+    up: bool = True
+    streak: int = 0
+    failures: int = 0
+    until: float = 0.0
+    why: str = ""
+
+    def state(self, now: float) -> str:
+        """``up``, ``down`` by the checks, or ``ejected`` for a time after connections failed."""
+        return "down" if not self.up else "ejected" if now < self.until else "up"
+
+
+class Standing:
+    """What is known of targets. @ivar health: how they are looked after. @ivar known: by address."""
+
+    def __init__(self) -> None:
+        self.health = Health()
+        self.known: dict[str, Known] = {}
+        self._connections: Counter[str] = Counter()
+        self._drained: dict[Goal, int] = {}
+
+    def came(self, target: Target) -> None:
+        """One more connection dials this target, or has it."""
+        self._connections[address(target)] += 1
+
+    def left(self, target: Target) -> None:
+        """It has it no longer."""
+        key = address(target)
+        self._connections[key] -= 1
+        if self._connections[key] <= 0:
+            del self._connections[key]
+
+    def connections(self, target: Target) -> int:
+        """How many dial this target, or have it."""
+        return self._connections[address(target)]
+
+    def drain(self, goal: Goal) -> None:
+        """From now on it gets no new connection."""
+        self._drained.setdefault(goal, 0)
+
+    def undrain(self, goal: Goal) -> None:
+        """It gets new connections again."""
+        self._drained.pop(goal, None)
+
+    def refused(self, goal: Goal) -> int:
+        """How many new connections it did not get, though it had been its turn."""
+        return self._drained.get(goal, 0)
+
+    def usable(self, route: str | None, targets: Sequence[Target]) -> list[Target]:
+        """The targets that a new connection may be led to: none, when its route is drained, or all of them are."""
+        if not self._drained:
+            return list(targets)
+        found = []
+        for number, target in enumerate(targets):
+            goal = next((goal for goal in self._drained if goal.has(route, target)), None)
+            if goal is None:
+                found.append(target)
+            elif number == 0:  # its turn
+                self._drained[goal] += 1
+        return found
+
+    def change(self, health: Health, written: Iterable[tuple[Target, str | None]]) -> None:
+        """Another configuration is in force.
+
+        @param written: the targets that it names, with what TLS checks ask for.
+        """
+        self.health = health
+        named = {address(target): Known(target, name, None) for target, name in written}
+        kept = {key: known for key, known in self.known.items() if key in named or known.seen is not None}
+        self.known = {**named, **kept}
+        for key, known in self.known.items():
+            if key in named:
+                known.server_name, known.seen = named[key].server_name, None
+            if health.check is None:  # nobody would ever say that it is up again
+                known.up, known.streak = True, 0
+
+    def seen(self, targets: Iterable[Target], server_name: str | None, now: float) -> None:
+        """A resolver has answered with these, for this name."""
+        if self.health.check is None and not self.health.eject:
+            return
+        for target in targets:
+            known = self.known.get(address(target))
+            if known is not None:
+                known.seen = None if known.seen is None else now
+            elif not target.client_formed and len(self.known) < MOST_KNOWN:
+                self.known[address(target)] = Known(target, server_name, now)
+
+    def forget(self, now: float) -> None:
+        """Let go of those that no resolver has answered with for long."""
+        old = [key for key, known in self.known.items() if known.seen is not None and now - known.seen > FORGET]
+        for key in old:
+            del self.known[key]
+
+    def order(self, targets: Sequence[Target], least: bool, now: float) -> list[Target]:
+        """The order to dial them in. One that is down comes last, but it comes: when all are down, the checks may err.
+
+        @param targets: in turn. @param least: the one with the fewest connections for its weight comes first.
+        """
+        found = list(targets)
+        if len(found) > 1:
+            if least:
+                found.sort(key=lambda one: self.connections(one) / one.weight if one.weight > 0 else float("inf"))
+            if self.known:
+                found.sort(key=lambda one: self.state(one, now) != "up")
+        return found
+
+    def state(self, target: Target, now: float) -> str:
+        """As L{Known.state}; what is not looked after is up."""
+        known = self.known.get(address(target))
+        return "up" if known is None else known.state(now)
+
+    def reached(self, target: Target) -> None:
+        """A connection has been made."""
+        known = self.known.get(address(target))
+        if known is not None:
+            known.failures, known.until = 0, 0.0
+
+    def failed(self, target: Target, why: str, now: float) -> bool:
+        """A connection could not be made. @return: for that it is avoided from now on."""
+        known = self.known.get(address(target))
+        if known is None or not self.health.eject:
+            return False
+        known.failures, known.why = known.failures + 1, why
+        if known.failures < self.health.fall or now < known.until:
+            return False
+        known.until = now + self.health.eject
+        return True
+
+    def checked(self, known: Known, why: str) -> bool:
+        """A check is done. @param why: it has failed; empty: it has not. @return: the target has gone up or down."""
+        known.why = why
+        good = not why
+        known.streak = 0 if good == known.up else known.streak + 1
+        if known.streak < (self.health.rise if good else self.health.fall):
+            return False
+        known.up, known.streak = good, 0
+        if good:
+            known.failures, known.until = 0, 0.0
+        return True

@@ -1,0 +1,100 @@
+"""Tests for sniproxy.explain.command."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.utils import getProcessOutputAndValue
+
+from sniproxy.explain.command import explain
+from sniproxy.explain.options import add_explain
+from sniproxy.names import BadName
+from sniproxy.schema import ConfigError
+from tests.net.support import SocketTestCase
+from tests.tlsservers import reactor
+
+TEXT = (
+    '[[listener]]\nname = "one"\nendpoint = "tcp:5"\n[[listener]]\nname = "two"\nendpoint = "tcp:6"\n'
+    '[[route]]\nserver_name = "a.test"\ntarget = "127.0.0.1:1"\nlistener = "one"\n'
+)
+
+
+class CommandTests(SocketTestCase):
+    """What it writes, and its status."""
+
+    async def setUp(self) -> None:  # type: ignore[override]  # trial awaits it
+        await super().setUp()
+        self.file = Path(self.mktemp())
+        self.file.write_text(TEXT)
+
+    async def run_it(self, *arguments: str) -> tuple[int, str]:
+        top = argparse.ArgumentParser()
+        add_explain(top.add_subparsers())
+        out = StringIO()
+        options = top.parse_args(["explain", "--config", str(self.file), *arguments])
+        return await explain(options, reactor, out), out.getvalue()
+
+    async def test_name(self) -> None:
+        """A name on each listener: 0 where one routes it, 1 where none does or something is wrong."""
+        status, out = await self.run_it("A.test.")
+        self.assertEqual(0, status)
+        self.assertIn("a.test on listener one", out)
+        self.assertIn("a.test on listener two", out)
+        self.assertIn("it is for listener one alone", out)
+        for arguments in (("a.test", "--listener", "two"), ("b.test",), ("",), ("a.test", "--connect")):
+            status, out = await self.run_it(*arguments)
+            self.assertEqual(1, status, out)
+
+    async def test_all(self) -> None:
+        """All routes, a line each, and the count of those with problems."""
+        self.assertEqual(
+            (0, "ok       a.test (on one) on one -> 127.0.0.1:1\n1 route, 0 with problems\n"),
+            await self.run_it("--all"),
+        )
+        status, out = await self.run_it("--all", "--connect")
+        self.assertEqual(1, status)
+        self.assertIn("127.0.0.1:1: Connection refused", out)
+
+    async def test_json(self) -> None:
+        """JSON has an object for each listener."""
+        _, out = await self.run_it("a.test", "--json")
+        self.assertEqual([("one", True), ("two", False)], [(one["listener"], one["routed"]) for one in json.loads(out)])
+
+    async def test_usage(self) -> None:
+        """Wrong usage and a bad configuration are told apart from a refusal."""
+        for arguments, error, said in (
+            ((), ConfigError, "give a NAME, or --all"),
+            (("a.test", "--all"), ConfigError, "give a NAME, or --all"),
+            (("a b",), BadName, "is not allowed in a server name"),
+            (("a.test", "--also", "a b"), BadName, "is not allowed in a server name"),
+            (("a.test", "--listener", "x"), ConfigError, "there is no such listener; there are: one, two"),
+            (("a.test", "--config", "/nonexistent"), ConfigError, "cannot be read: No such file"),
+        ):
+            told: Any = None
+            try:
+                await self.run_it(*arguments)
+            except error as problem:
+                told = problem
+            self.assertIn(said, str(told))
+
+    async def test_program(self) -> None:
+        """The program itself: its statuses, and no traceback."""
+        program = Path(sys.executable).with_name("sniproxyctl")
+        bad = Path(self.mktemp())
+        bad.write_text("colour = 1")
+        for arguments, status, said in (
+            (("a.test", "--config", str(self.file)), 0, "would be routed"),
+            (("b.test", "--config", str(self.file)), 1, "REFUSED"),
+            (("a.test", "--config", str(bad)), 2, "colour = 1: there is no such key"),
+            (("a.test",), 2, "--config"),
+        ):
+            out, error, code = await getProcessOutputAndValue(str(program), ["explain", *arguments], env=os.environ)
+            self.assertEqual(status, code, error.decode())
+            self.assertIn(said, (out + error).decode())
+            self.assertNotIn(b"Traceback", error)

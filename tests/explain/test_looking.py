@@ -1,0 +1,147 @@
+"""Tests for sniproxy.explain.looking: real sockets, nobody let in."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import trustme
+from twisted.internet.defer import Deferred
+
+from sniproxy.build import build
+from sniproxy.config import parse
+from sniproxy.explain.looking import Looker, Wish
+from sniproxy.explain.report import Report
+from sniproxy.interfaces import Refused, Request
+from sniproxy.resolvers import static
+from tests.net.support import SocketTestCase
+from tests.proxies import LISTENER
+from tests.tls.material import CA, folder, pem
+from tests.tlsservers import SayingFactory, ServerTLS, listen, reactor
+
+AUTHORITY = trustme.CA(key_type=trustme.KeyType.ECDSA)
+
+
+class LookingCase(SocketTestCase):
+    """Looks at a configuration."""
+
+    def looker(self, text: str, path: str = "x.toml") -> Looker:
+        return Looker(build(parse(text if "[[listener]]" in text else LISTENER + text, path), reactor), reactor)
+
+    async def explain(self, text: str, name: str | None, path: str = "x.toml", **wish: Any) -> Report:
+        looker = self.looker(text, path)
+        report = await looker.explain(name, looker._configuration.listeners[0], Wish(**wish))
+        await looker.settled()
+        return report
+
+    def server(self, *names: str, **options: Any) -> str:
+        host, port = listen(self, SayingFactory(ends=False), ServerTLS(AUTHORITY, *names, **options))
+        return f"{host}:{port}"
+
+
+def route(name: str, *targets: str) -> str:
+    return f'[[route]]\nserver_name = "{name}"\ntarget = {list(targets)!r}\n'
+
+
+class AnswerTests(LookingCase):
+    """The resolver and the policy."""
+
+    async def test_targets(self) -> None:
+        """Targets with their addresses and the policy's verdict on each; nobody is dialled."""
+        report = await self.explain(route("*.test", "127.0.0.1:9", "{1}:6651"), "localhost.test")
+        written, formed = report.goals
+        self.assertEqual({"127.0.0.1": None}, written.addresses)
+        self.assertIn("this address is loopback", str(formed.addresses["127.0.0.1"]))
+        self.assertEqual((True, None), (report.routed, written.dialled))
+        report = await self.explain(route("*.test", "{1}:1"), "localhost.test")
+        self.assertIn("is not in [policy] allow_ports", report.problems[0])
+
+    async def test_loop(self) -> None:
+        """A listener of the proxy's own is denied, though nothing listens."""
+        text = '[[listener]]\nendpoint = "tcp:4443:interface=127.0.0.1"\n' + route("a.test", "127.0.0.1:4443")
+        report = await self.explain(text, "a.test")
+        self.assertIn("a loop", report.problems[0])
+
+    async def test_no_answer(self) -> None:
+        """A resolver that refuses, fails, is silent or says nothing: the connection would be refused, and why."""
+
+        def refuse(request: Request) -> object:
+            raise Refused("not here")
+
+        def fail(request: Request) -> object:
+            raise ZeroDivisionError("oh")
+
+        for resolve, said in (
+            (refuse, "the resolver refuses it: not here"),
+            (fail, "the resolver failed: ZeroDivisionError: oh"),
+            (lambda request: Deferred(), "the resolver gave no answer within 0.01 s"),
+            (lambda request: None, "the resolver gave no target"),
+        ):
+            self.patch(static.StaticResolver, "resolve", lambda self, request, resolve=resolve: resolve(request))
+            report = await self.explain(route("a.test", "x") + "[timeouts]\nconnect = 0.01\n", "a.test")
+            self.assertEqual([said], report.problems)
+
+    async def test_all(self) -> None:
+        """Every route of a listener is asked; one that needs a name says so, and one that is shadowed is a problem."""
+        text = (
+            LISTENER
+            + route("a.test", "127.0.0.1:9")
+            + route("a.test", "127.0.0.1:8")
+            + 'listener = "public"\n'
+            + route("*.test", "{1}")
+            + route("*.eu.test", "127.0.0.1:9")
+            + '[default]\ntarget = "127.0.0.1:7"\n[no_server_name]\ntarget = "127.0.0.1:6"\n'
+        )
+        looker = self.looker(text)
+        reports = await looker.all(looker._configuration.listeners[0], Wish())
+        self.assertEqual(
+            ["a.test", "a.test (on public)", "*.test", "*.eu.test", "[default]", "[no_server_name]"],
+            [report.route for report in reports],
+        )
+        self.assertEqual(["shadowed: a.test (on public) is taken for its name here"], reports[0].problems)
+        self.assertIn("depends on the name", reports[2].why)
+        self.assertTrue(all(report.routed and not report.problems for report in reports[1:]))
+        plain = '[[listener]]\nendpoint = "tcp:0"\nplaintext = true\ntarget = "127.0.0.1:5"\n'
+        looker = self.looker(plain)
+        (report,) = await looker.all(looker._configuration.listeners[0], Wish())
+        self.assertEqual(["127.0.0.1:5"], [goal.target for goal in report.goals])
+
+
+class ConnectTests(LookingCase):
+    """With connect."""
+
+    async def test_certificate(self) -> None:
+        """Version, names, expiry, and whether it covers this name, the service's, and others that are asked for."""
+        soon = datetime.now(UTC) + timedelta(days=10)
+        address = self.server("b-1.test", "*.vip.test", not_after=soon)
+        text = route("b-1.test", address) + route("vip.test", address, "127.0.0.1:9")
+        report = await self.explain(text, "b-1.test", connect=True, also=("x.vip.test",))
+        (goal,) = report.goals
+        assert goal.dialled is not None and goal.dialled.certificate is not None
+        self.assertEqual((address, None), (goal.dialled.address, goal.dialled.error))
+        self.assertRegex(str(goal.dialled.tls), r"TLSv1\.[23]")
+        shown = goal.dialled.certificate
+        self.assertEqual(("b-1.test", "*.vip.test"), shown.names)
+        self.assertEqual({"b-1.test": True, "vip.test": False, "x.vip.test": True}, shown.covers)
+        self.assertEqual(soon.date().isoformat(), shown.expires)
+        self.assertTrue(9 < shown.days <= 10)
+        self.assertEqual([f"{address}: its certificate is not for vip.test"], report.problems)
+
+    async def test_down(self) -> None:
+        """A target that refuses, and one that speaks no TLS."""
+        report = await self.explain(route("a.test", "127.0.0.1:1"), "a.test", connect=True)
+        self.assertEqual((["127.0.0.1:1: Connection refused"], False), (report.problems, report.routed))
+        host, port = listen(self, SayingFactory(b"SSH-2.0-x\r\n"), None)
+        report = await self.explain(route("a.test", f"{host}:{port}"), "a.test", connect=True)
+        self.assertIn("the TLS handshake failed", report.problems[0])
+
+    async def test_terminated(self) -> None:
+        """Where TLS ends at the proxy, the target is verified as the proxy does, and ours must be for the name."""
+        files = folder(Path(self.mktemp()), shown_pem=pem("a.test", "b.test"), ca_pem=CA.cert_pem.bytes())
+        listener = f'{LISTENER}certificates = "shown.pem"\nupstream_trust = "ca.pem"\n'
+        text = listener + "".join(route(name, self.server(name)) for name in ("a.test", "c.test"))
+        report = await self.explain(text, "a.test", str(files / "x.toml"), connect=True)
+        self.assertIn("its certificate is not trusted", report.problems[0])
+        report = await self.explain(text, "c.test", str(files / "x.toml"))
+        self.assertIn("no certificate is for this name", report.problems[0])

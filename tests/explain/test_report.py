@@ -1,0 +1,109 @@
+"""Tests for sniproxy.explain.report."""
+
+from __future__ import annotations
+
+import json
+
+import attrs
+from twisted.trial.unittest import SynchronousTestCase
+
+from sniproxy.explain.report import Dialled, Goal, Report, Shown, document, lines, summary
+
+SHOWN = Shown(("b-1.test", "vip.test"), "2027-01-01", 30.0, {"b-1.test": True, "proxy.test": False})
+GOAL = Goal("b-1:6651", 2, None, {"10.0.0.1": None, "10.0.0.2": "private"})
+DIALLED = attrs.evolve(GOAL, dialled=Dialled("10.0.0.1:6651", 0.0012, "TLSv1.3", SHOWN))
+REPORT = Report(
+    *("b-1.test", "public", "b-1.test", "it has exactly this name"),
+    others=(("*.test", "no"),),
+    resolver="route[0] (type static)",
+    goals=(DIALLED,),
+    notes=("look",),
+)
+
+
+class ReportTests(SynchronousTestCase):
+    """Verdicts, lines, JSON."""
+
+    def test_lines(self) -> None:
+        """All that was found is there for people."""
+        self.assertEqual(
+            [
+                "b-1.test on listener public",
+                "  route      b-1.test: it has exactly this name",
+                "  not        *.test: no",
+                "  answer     1 of route[0] (type static), good until the configuration changes",
+                "  target     b-1:6651 (weight 2)",
+                "    address    10.0.0.1: allowed",
+                "    address    10.0.0.2: denied: private",
+                "    connected  to 10.0.0.1:6651 in 1.2 ms, TLSv1.3",
+                "    certificate for b-1.test, vip.test",
+                "    expires    2027-01-01 (30 days from now)",
+                "    covers     b-1.test: yes",
+                "    covers     proxy.test: NO",
+                "  note       look",
+                "  PROBLEM    b-1:6651: its certificate is not for proxy.test",
+                "  would be routed",
+            ],
+            list(lines(REPORT)),
+        )
+
+    def test_ttl(self) -> None:
+        """For how long an answer holds."""
+        self.assertIn("good for 30 s", "\n".join(lines(attrs.evolve(REPORT, ttl=30.0))))
+
+    def test_summary(self) -> None:
+        """One line, and the problems."""
+        self.assertEqual(
+            [
+                "PROBLEM  b-1.test on public -> b-1:6651",
+                "         b-1:6651: its certificate is not for proxy.test",
+            ],
+            list(summary(REPORT)),
+        )
+        good = attrs.evolve(REPORT, goals=(GOAL,))
+        self.assertEqual(["ok       b-1.test on public -> b-1:6651"], list(summary(good)))
+
+    def test_json(self) -> None:
+        """The same for programs, with stable names."""
+        found = json.loads(json.dumps(document(REPORT)))
+        self.assertEqual(
+            [
+                "name",
+                "listener",
+                "routed",
+                "route",
+                "why",
+                "others",
+                "resolver",
+                "ttl",
+                "targets",
+                "refused",
+                "problems",
+                "notes",
+            ],
+            list(found),
+        )
+        self.assertEqual((True, None), (found["routed"], found["ttl"]))
+        (target,) = found["targets"]
+        self.assertEqual(["target", "weight", "denied", "addresses", "dialled"], list(target))
+        self.assertEqual({"b-1.test": True, "proxy.test": False}, target["dialled"]["certificate"]["covers"])
+
+    def test_verdict(self) -> None:
+        """What is refused, denied, without address, not connected or expired is a problem; most of it is not routed."""
+        for goal, said, routed in (
+            (attrs.evolve(GOAL, denied="port"), "denied: port", False),
+            (attrs.evolve(GOAL, addresses={}), "the name has no address", False),
+            (attrs.evolve(GOAL, addresses={"::1": "loop"}), "all its addresses are denied: ::1: loop", False),
+            (attrs.evolve(GOAL, dialled=Dialled(error="Connection refused")), "Connection refused", False),
+            (
+                attrs.evolve(GOAL, dialled=Dialled("a", 0.1, "TLSv1.3", attrs.evolve(SHOWN, covers={}, days=-1.0))),
+                "its certificate has expired",
+                True,
+            ),
+        ):
+            report = attrs.evolve(REPORT, goals=(goal,))
+            self.assertEqual(([f"b-1:6651: {said}"], routed), (report.problems, report.routed))
+        refused = attrs.evolve(REPORT, goals=(), refused="no route")
+        self.assertEqual((["no route"], False), (refused.problems, refused.routed))
+        several = attrs.evolve(REPORT, goals=(GOAL, attrs.evolve(GOAL, denied="port")))
+        self.assertTrue(several.routed)

@@ -1,0 +1,150 @@
+"""Tests for sniproxy.explain.why."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from sniproxy.config import parse
+from sniproxy.explain.why import MOST_OTHERS, Choice, Choices, client_notes, shared_names
+from sniproxy.settings import Configuration
+
+LISTENERS = (
+    '[[listener]]\nname = "one"\nendpoint = "tcp:1"\n[[listener]]\nname = "two"\nendpoint = "tcp:2"\n'
+    '[[listener]]\nname = "plain"\nendpoint = "tcp:3:interface=127.0.0.1"\nplaintext = true\ntarget = "t"\n'
+)
+
+
+def configuration(*names: str, more: str = "") -> Configuration:
+    """Routes of these names; ``name@listener`` is for one listener."""
+    text = LISTENERS
+    for number, name in enumerate(names):
+        pattern, at, listener = name.partition("@")
+        text += f"[[route]]\nserver_name = '{pattern}'\ntarget = \"10.0.0.{number}\"\n"
+        text += f'listener = "{listener}"\n' if at else ""
+    return parse(text + more, "x.toml")
+
+
+DEFAULTS = '[default]\ntarget = "d"\n[no_server_name]\ntarget = "n"\n'
+
+
+class ChoiceTests(SynchronousTestCase):
+    """Which route, and why not the others."""
+
+    def choose(self, given: Configuration, name: str | None, listener: str = "one") -> Choice:
+        (found,) = (each for each in given.listeners if each.name == listener)
+        return Choices(given).choose(name, found)
+
+    def test_taken(self) -> None:
+        """Each kind of route says why it is the one."""
+        given = configuration("a.test", "*.test", "*.b.test", "~.*[.]c", "~d.*", more=DEFAULTS)
+        for name, route, why in (
+            ("a.test", "a.test", "it has exactly this name"),
+            ("x.b.test", "*.b.test", "this is the longest wildcard above it"),
+            ("d.c", "~.*[.]c", "this is the first expression that matches"),
+            ("other", "default", "no route has this name"),
+            (None, "no_server_name", "the hello has no server name"),
+        ):
+            choice = self.choose(given, name)
+            assert choice.route is not None
+            self.assertEqual(route, choice.route.server_name)
+            self.assertIn(why, choice.why)
+
+    def test_not_taken(self) -> None:
+        """Of each other route that matches, or nearly does, it is said why it is not the one."""
+        given = configuration(
+            *("a.b.test", "*.b.test", "*.test", "*.a.b.test", "~a[.]b[.]test", "~.*", "z.test", "a.b.test@two"),
+            more=DEFAULTS,
+        )
+        others = dict(self.choose(given, "a.b.test").others)
+        exact = "a route with exactly this name goes before it"
+        self.assertEqual(
+            {
+                "*.b.test": exact,
+                "*.test": exact,
+                "*.a.b.test": "a wildcard has the names below a.b.test, not a.b.test itself",
+                "~a[.]b[.]test": exact,
+                "~.*": exact,
+                "a.b.test (on two)": "it is for listener two alone",
+                "[default]": "it is for names that no route has",
+            },
+            others,
+        )
+        others = dict(self.choose(given, "c.b.test").others)
+        self.assertEqual("a longer wildcard goes before it", others["*.test"])
+        self.assertEqual("wildcards go before expressions", others["~.*"])
+        self.assertEqual(
+            "shadowed: listener two has a route of its own with this name",
+            dict(self.choose(given, "a.b.test", "two").others)["a.b.test"],
+        )
+        given = configuration("~a.*", "~.*a")
+        self.assertEqual(
+            "an expression that stands before it in the file matches, too",
+            dict(self.choose(given, "aa").others)["~.*a"],
+        )
+
+    def test_none(self) -> None:
+        """No route: the reason, and the closest name; the apex of a wildcard is told by its wildcard."""
+        given = configuration("broker-1.eu.test", "*.us.test", "10.0.0.9")
+        choice = self.choose(given, "broker-l.eu.test")
+        self.assertIsNone(choice.route)
+        self.assertIn("the closest is broker-1.eu.test", choice.why)
+        choice = self.choose(given, "us.test")
+        self.assertEqual((("*.us.test", "a wildcard has the names below us.test, not us.test itself"),), choice.others)
+        self.assertIn("no [no_server_name]", self.choose(given, None).why)
+        self.assertIn("no route has this name", self.choose(configuration("a.test@two"), "a.test").why)
+
+    def test_address(self) -> None:
+        """An address takes a route of exactly this address, and no other."""
+        given = configuration("10.0.0.9", "~.*", more=DEFAULTS)
+        self.assertEqual("it has exactly this name", self.choose(given, "10.0.0.9").why)
+        choice = self.choose(given, "10.0.0.8")
+        self.assertIsNone(choice.route)
+        self.assertEqual(
+            {
+                "~.*": "an IP address has only a route of exactly this address",
+                "[default]": "it is never for IP addresses",
+            },
+            dict(choice.others),
+        )
+
+    def test_plaintext(self) -> None:
+        """A plaintext listener has one target for all."""
+        choice = self.choose(configuration("a.test"), "a.test", "plain")
+        assert choice.route is not None
+        self.assertEqual("plaintext", choice.route.server_name)
+
+    def test_bounded(self) -> None:
+        """Of very many routes, some are shown."""
+        given = configuration("a.test", *(f"~a[.](test|{number})" for number in range(MOST_OTHERS + 5)))
+        self.assertEqual(MOST_OTHERS, len(self.choose(given, "a.test").others))
+
+
+class NoteTests(SynchronousTestCase):
+    """What clients make of names."""
+
+    def notes(self, given: Configuration, name: str, listener: int = 0) -> str:
+        route = Choices(given).choose(name, given.listeners[listener]).route
+        return "\n".join(client_notes(given, name, route))
+
+    def test_java(self) -> None:
+        """Java sends no server name without a dot, nor an address; where that leads is said, too."""
+        self.assertIn("Java sends no server name for a name without a dot", self.notes(configuration("b1"), "b1"))
+        self.assertIn("its connections are refused", self.notes(configuration("b1"), "b1"))
+        nameless = configuration("b1", more=DEFAULTS)
+        self.assertIn("led where [no_server_name] says", self.notes(nameless, "b1"))
+        self.assertIn("for an IP address", self.notes(configuration("b1"), "10.0.0.1"))
+        self.assertIn("refuses a service URL with '_'", self.notes(configuration("b_1.test"), "b_1.test"))
+
+    def test_others(self) -> None:
+        """C++ wants the proxy's name in the certificate; Go may pin the service's name, where a route tells it."""
+        text = LISTENERS + (
+            '[[route]]\nserver_name = "vip.test"\ntarget = ["10.0.0.1", "10.0.0.2"]\n'
+            '[[route]]\nserver_name = "b-1.test"\ntarget = "10.0.0.1"\n'
+        )
+        given = parse(text, "x.toml")
+        self.assertIn("perhaps vip.test", self.notes(given, "b-1.test"))
+        self.assertIn("C++ in proxy mode", self.notes(given, "b-1.test"))
+        self.assertNotIn("Go with", self.notes(given, "vip.test"))
+        self.assertEqual("", self.notes(configuration(), "nobody.test"))
+        self.assertEqual(("vip.test",), shared_names(given, "b-1.test", "10.0.0.1:6651"))
+        self.assertEqual((), shared_names(given, "vip.test", "10.0.0.2:6651"))

@@ -1,0 +1,112 @@
+"""Tests for sniproxy.net.checking: real sockets, a clock turned by hand, through a running proxy."""
+
+from __future__ import annotations
+
+import socket
+
+import trustme
+from twisted.internet.defer import Deferred
+
+from sniproxy.events import Result
+from sniproxy.routing.standing import Known
+from tests.hellos import hello
+from tests.net.support import HandClock, SocketTestCase, in_thread, read_exactly
+from tests.proxies import Backend, Proxy
+from tests.test_conversation import NAME
+from tests.tlsservers import SayingFactory, ServerTLS, listen
+
+AUTHORITY = trustme.CA(key_type=trustme.KeyType.ECDSA)
+
+
+class CheckTests(SocketTestCase):
+    """Targets go down and come up again."""
+
+    def start(self, target: str, *others: str, check: str = "tcp", more: str = "") -> Proxy:
+        self.clock = HandClock()
+        targets = [target, *others]
+        text = f'[[route]]\nserver_name = "{NAME}"\ntarget = {targets}\n'
+        text += f'[health]\ncheck = "{check}"\ninterval = 1\nrise = 2\nfall = 2\n{more}'
+        return Proxy(self, text, self.clock)
+
+    async def checked(self, proxy: Proxy) -> None:
+        """One more round of checks is done."""
+        checker = proxy.service._checker
+        for seconds in (0, 1.2):  # those of before are done first: their time must not run out
+            self.clock.advance(seconds)
+            while checker._running:
+                await in_thread(int)
+
+    def states(self, proxy: Proxy) -> list[str]:
+        return [one.state for one in proxy.service.status().targets]
+
+    async def test_down_and_up(self) -> None:
+        """A target is down after `fall` bad checks, up again after `rise` good ones; its why is shown."""
+        accepts = "{}:{}".format(*listen(self, SayingFactory(ends=False), None))
+        other = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(other.close)
+        host, port = other.getsockname()
+        proxy = self.start(f"{host}:{port}", accepts)
+        await self.checked(proxy)
+        self.assertEqual(["up", "up"], self.states(proxy))
+        other.close()
+        await self.checked(proxy)
+        self.assertEqual(["up", "up"], self.states(proxy))
+        await self.checked(proxy)
+        self.assertEqual(["down", "up"], self.states(proxy))
+        self.assertEqual("Connection refused", proxy.service.status().targets[0].why)
+        for number in range(2):  # the other has both turns, without a try
+            with proxy.connect() as client:
+                client.sendall(hello(name=NAME))
+                while [life.state for life in proxy.service.live()] != ["open"]:
+                    await in_thread(int)
+            self.assertEqual(accepts, (await proxy.ended(number)).target)
+        with socket.create_server((host, port)):
+            await self.checked(proxy)
+            self.assertEqual(["down", "up"], self.states(proxy))
+            await self.checked(proxy)
+        self.assertEqual(["up", "up"], self.states(proxy))
+
+    async def test_all_down(self) -> None:
+        """When all are down they are tried all the same: the checks may err."""
+        proxy = self.start("127.0.0.1:1")
+        for _ in range(3):
+            await self.checked(proxy)
+        self.assertEqual(["down"], self.states(proxy))
+        with proxy.connect() as client:
+            client.sendall(hello(name=NAME))
+            self.assertEqual(b"", await in_thread(read_exactly, client, 1))
+        self.assertEqual(Result.CONNECT_FAILED, (await proxy.ended()).result)
+
+    async def test_tls(self) -> None:
+        """A TLS check shakes hands; who accepts connections and speaks no TLS is down."""
+        host, port = listen(self, SayingFactory(ends=False), ServerTLS(AUTHORITY, NAME))
+        plain_host, plain_port = listen(self, SayingFactory(b"SSH-2.0-x\r\n"), None)
+        proxy = self.start(f"{host}:{port}", f"{plain_host}:{plain_port}", check="tls")
+        for _ in range(3):
+            await self.checked(proxy)
+        self.assertEqual(["up", "down"], self.states(proxy))
+        self.assertIn("the TLS handshake failed", proxy.service.status().targets[1].why)
+
+    async def test_stop(self) -> None:
+        """A check that is under way when the proxy stops is given up, and nothing is left."""
+        silent = Backend(self)
+        proxy = self.start(silent.address, check="tls")
+        self.clock.advance(0.1)
+        while not proxy.service._checker._running:
+            await in_thread(int)
+        stopped: Deferred[None] = proxy.service.stopService()
+        self.clock.advance(1)
+        await stopped
+        self.assertEqual({}, proxy.service._checker._running)
+
+    async def test_broker_name(self) -> None:
+        """A TLS check asks for the broker's own name, not for the service's, which leads to all brokers."""
+        text = (
+            '[[route]]\nserver_name = "vip.test"\ntarget = ["127.0.0.1:1", "127.0.0.1:2"]\n'
+            '[[route]]\nserver_name = "b-1.test"\ntarget = "127.0.0.1:1"\n'
+            '[[route]]\nserver_name = "*.x"\ntarget = "h"\n'
+            "[health]\neject = 1\n"
+        )
+        proxy = Proxy(self, text)
+        known: list[Known] = list(proxy.service._standing.known.values())
+        self.assertEqual(["b-1.test", "vip.test", "h"], [one.server_name for one in known])

@@ -1,0 +1,206 @@
+"""Geo-replication: two real clusters, each reached by the other through `twistd sniproxy` (PIP-60)."""
+
+from __future__ import annotations
+
+import functools
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from attrs import frozen
+
+from tests.peers import lab
+from tests.peers.children import Child, ChildError
+from tests.peers.cluster import Broker, Cluster, Site, free_ports, java_command
+from tests.peers.lab import Lab
+from tests.peers.material import BROKER_NAMES, OTHER_BROKER_NAMES, OTHER_SERVICE_NAME, SERVICE_NAME
+from tests.peers.proxy import Proxy
+
+#: Replicated both ways.
+NAMESPACE = "public/geo"
+#: A dead broker's topics go to another after 4 s, the least that our ZooKeeper grants; the lab's usual 30 s are for
+#: machines that were stopped.
+SETTINGS = {
+    "tlsHostnameVerificationEnabled": "true",
+    "metadataStoreSessionTimeoutMillis": "4000",
+    "zooKeeperSessionTimeoutMillis": "4000",
+}
+
+
+@frozen
+class Door:
+    """Where a cluster is to be found from outside: ports of the proxy, on 127.0.0.1.
+
+    `admin` is for HTTPS, which knows no proxy: there the brokers' names resolve to it (DNS mode).
+    """
+
+    port: int
+    admin: int
+
+
+class Geo:
+    """Two clusters that replicate `NAMESPACE` to each other, as soon as a proxy is there.
+
+    `east` has two brokers, each in a JVM of its own, `west` has one. Each knows of the other what `cluster_data` says.
+    `doors`: by the cluster's name. `door`: one for both; absent, each has its own. `hosts`: the hosts file that is all
+    that the JVMs know; it makes DNS mode of their HTTPS. Raises ChildError.
+    """
+
+    def __init__(self, shared: Lab, door: Door | None = None) -> None:
+        self.lab = shared
+        self.hosts = shared.new_folder() / "hosts"
+        names = [SERVICE_NAME, *BROKER_NAMES, OTHER_SERVICE_NAME, *OTHER_BROKER_NAMES]
+        self.hosts.write_text(f"127.0.0.1 localhost {socket.gethostname()} {' '.join(names)}\n")
+        sites = [
+            Site("east", SERVICE_NAME, BROKER_NAMES, apart=True, hosts=self.hosts),
+            Site("west", OTHER_SERVICE_NAME, OTHER_BROKER_NAMES, hosts=self.hosts),
+        ]
+        self.east, self.west = self.clusters = shared.start(sites, SETTINGS)
+        # After the brokers have bound theirs.
+        ports = free_ports(4)
+        self.doors = {one.name: door or Door(*ports[2 * i : 2 * i + 2]) for i, one in enumerate(self.clusters)}
+        for here, there in (self.clusters, self.clusters[::-1]):
+            here.admin("PUT", f"/admin/v2/clusters/{there.name}", self.cluster_data(there))
+            allowed = {"allowedClusters": [here.name, there.name], "adminRoles": []}
+            here.admin("POST", "/admin/v2/tenants/public", allowed)
+            here.create_namespace(NAMESPACE, [there.name])
+
+    def cluster_data(self, cluster: Cluster) -> dict[str, object]:
+        """What the other cluster has to know of this one: Pulsar's ClusterData, as the admin API takes it."""
+        door = self.doors[cluster.name]
+        return {
+            "serviceUrlTls": f"https://{cluster.service_name}:{door.admin}",
+            # SNI carries no port: that of this URL is never used.
+            "brokerServiceUrlTls": f"pulsar+ssl://{cluster.service_name}:6651",
+            "proxyServiceUrl": f"pulsar+ssl://127.0.0.1:{door.port}",
+            "proxyProtocol": "SNI",
+            "brokerClientTlsEnabled": True,
+            "brokerClientTrustCertsFilePath": str(self.lab.material.trust),
+        }
+
+    def mend(self) -> None:
+        """Starts again the broker that was killed, and spreads the topics over both. Raises ChildError."""
+        if self.east.revive():
+            self.east.admin("PUT", f"/admin/v2/namespaces/{NAMESPACE}/unload")
+
+    def topics(self, stem: str) -> list[str]:
+        """A replicated topic for each broker of east, which owns it; their names begin with the stem."""
+        return list(self.east.topic_of_each(f"{NAMESPACE}/{stem}").values())
+
+    def proxy(self, *clusters: Cluster) -> Proxy:
+        """A proxy at the doors of the clusters, for the caller to stop."""
+        doors: dict[Door, list[Cluster]] = {}
+        for cluster in clusters:
+            doors.setdefault(self.doors[cluster.name], []).append(cluster)
+        # A stop shall be a stop.
+        lines = ["[timeouts]", "drain = 0"]
+        for number, (door, behind) in enumerate(doors.items()):
+            suffix = f"-{number + 1}" if number else ""
+            if number:
+                lines += _listener(f"public{suffix}", door.port)
+            lines += _listener(f"admin{suffix}", door.admin)
+            for cluster in behind:
+                lines += _admin_routes(f"admin{suffix}", cluster)
+        routes = {name: targets for cluster in clusters for name, targets in lab.routes(cluster).items()}
+        return self.lab.proxy(routes, next(iter(doors)).port, "\n".join(lines) + "\n")
+
+
+@functools.cache
+def shared() -> Geo:
+    """This run's two clusters."""
+    return Geo(lab.shared())
+
+
+def wait_until(true: Callable[[], bool], what: str, seconds: float = 20.0) -> None:
+    """Asks again and again, where nobody tells. Raises ChildError, naming `what`, when it does not become true."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        if time.monotonic() > deadline:
+            raise ChildError(f"{what}: not within {seconds:.0f} s")
+        threading.Event().wait(0.1)
+
+
+def _listener(name: str, port: int) -> list[str]:
+    return ["[[listener]]", f'name = "{name}"', f'endpoint = "tcp:{port}:interface=127.0.0.1"']
+
+
+def _admin_routes(listener: str, cluster: Cluster) -> list[str]:
+    lines: list[str] = []
+
+    def route(name: str, brokers: Iterable[Broker]) -> None:
+        targets = [f"127.0.0.1:{broker.web_tls}" for broker in brokers]
+        lines.extend(
+            ["[[route]]", f'listener = "{listener}"', f'server_name = "{name}"', f"target = {json.dumps(targets)}"]
+        )
+
+    route(cluster.service_name, cluster.brokers)
+    for broker in cluster.brokers:
+        route(broker.name, [broker])
+    return lines
+
+
+class Traffic:
+    """Java clients of both clusters; they send to and read from the topics, as java/PulsarTraffic.java tells.
+
+    They reach the clusters through `proxy`, which has routes for both. Messages of east are those "from a".
+    """
+
+    def __init__(self, geo: Geo, topics: Sequence[str], proxy: Proxy) -> None:
+        options = {"trust": geo.lab.material.trust, "topics": ",".join(topics)}
+        for site, cluster in zip("ab", geo.clusters, strict=True):
+            options[f"{site}.url"] = f"pulsar+ssl://{cluster.service_name}:6651"
+            options[f"{site}.proxy"] = proxy.url
+        arguments = [f"{name}={value}" for name, value in options.items()]
+        self._child = Child([*java_command("PulsarTraffic", "160m", "warn"), *arguments])
+        try:
+            self._child.wait_for_text("READY", 60.0)
+        except BaseException:
+            self._child.stop()
+            raise
+
+    def go(self) -> None:
+        """Begins to send numbered messages."""
+        self._child.write("go\n")
+
+    def say(self, sender: str, text: str) -> None:
+        """Sends a text from `a` or `b`, and waits until it is read in the other cluster. Raises ChildError."""
+        self._child.write(f"say {sender} {text}\n")
+        self._child.wait_for(
+            lambda lines: any(told["text"] == text for told in _told(lines, "text")), f"{text!r} to arrive", 60.0
+        )
+
+    def progress(self) -> dict[str, dict[str, int]]:
+        """By sender and topic the numbers of messages `sent` and `crossed`, as told next. Raises ChildError."""
+        before = len(self._child.lines)
+        return self._child.wait_for(lambda lines: next(iter(_told(lines[before:], "crossed")), None), "progress")
+
+    def wait_until_crossing(self, count: int = 200) -> None:
+        """Waits until, of the messages that are sent from now on, `count` of each sender and topic have crossed.
+
+        Raises ChildError after a minute.
+        """
+        wanted = {stream: number + count for stream, number in self.progress()["sent"].items()}
+
+        def found(lines: list[str]) -> bool:
+            told = _told(lines, "crossed")
+            return bool(told) and all(told[-1]["crossed"][stream] >= wanted[stream] for stream in wanted)
+
+        self._child.wait_for(found, f"{count} more messages of each", 60.0)
+
+    def finish(self) -> dict[str, Any]:
+        """Sends no more, and tells how it went: `sent`, `crossed`, `missing`, `misordered`, `duplicates`."""
+        self._child.write("stop\n")
+        report = self._child.wait_for(lambda lines: next(iter(_told(lines, "report")), None), "the report", 120.0)
+        return dict(report["report"])
+
+    def stop(self) -> None:
+        """Ends the clients; again is no harm."""
+        self._child.stop()
+
+
+def _told(lines: Sequence[str], key: str) -> list[dict[str, Any]]:
+    """Of the lines, the JSON objects that have this key."""
+    return [json.loads(line) for line in lines if line.startswith('{"') and f'"{key}":' in line]

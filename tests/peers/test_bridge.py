@@ -1,0 +1,378 @@
+"""The bridge: unmodified clients with nothing but a plain service URL, to real brokers behind the proxy.
+
+Brokers' names resolve nowhere, so a client that left the bridge would fail. With PEERS_LONG=1 in the environment
+(`make peers-long`) more is restarted, under more messages.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import attrs
+import trustme
+
+from tests.peers import clients, lab
+from tests.peers.case import PulsarTestCase
+from tests.peers.clients import Outcome, Sender
+from tests.peers.cluster import Broker, Cluster, free_ports
+from tests.peers.material import BROKER_NAMES, CLIENT_ROLE, SERVICE_NAME, UNCERTIFIED_NAME
+from tests.peers.needs import require
+from tests.peers.proxy import Bridge, Connection, Program, Proxy, Span
+
+LONG = os.environ.get("PEERS_LONG") == "1"
+
+Command = Callable[[Mapping[str, object], Sequence[str]], list[str]]
+PYTHON, GO, JAVA = clients.python_client, clients.go_client, clients.java_client
+CLIENTS: dict[str, Command] = {"python": PYTHON, "go": GO, "java": JAVA}
+
+
+class BridgeTestCase(PulsarTestCase):
+    """A test with three clients at once, a bridge and a proxy."""
+
+    def setUp(self) -> None:
+        """Skips where a client is missing."""
+        require(parts=["python", "go"])
+        super().setUp()
+
+    def span(self, proxy: Proxy, service: str = SERVICE_NAME, **more: Any) -> Span:
+        """A bridge to the cluster behind the proxy."""
+        return Span(**{"service": f"{service}:6651", "proxy": proxy.url, "trust": self.lab.material.trust, **more})
+
+    def bridge(self, *spans: Span, more: str = "") -> Bridge:
+        """A running bridge that ends with the test."""
+        bridge = Bridge(self.lab.new_folder(), spans, more)
+        self.addCleanup(bridge.stop)
+        return bridge
+
+    def run_all(self, bridge: Bridge, topics: Callable[[str], Iterable[str]], **options: object) -> dict[str, Outcome]:
+        """What the three clients do at the same time, each with topics of its own."""
+        with ThreadPoolExecutor(len(CLIENTS)) as pool:
+            running = {
+                name: pool.submit(clients.run, command(_options(name, bridge, options), list(topics(name))))
+                for name, command in CLIENTS.items()
+            }
+            return {name: outcome.result() for name, outcome in running.items()}
+
+    def check_all(self, bridge: Bridge, topics: Callable[[str], Iterable[str]], **options: object) -> None:
+        """The three clients receive what they send."""
+        for name, outcome in self.run_all(bridge, topics, **options).items():
+            self.assert_all_came_back(outcome, topics(name))
+
+    def senders(
+        self, bridge: Bridge, topic: Callable[[str], str], who: Iterable[str] = CLIENTS, **options: object
+    ) -> dict[str, Sender]:
+        """The three clients, or some of them, each sending to a topic of its own by now."""
+        senders = {}
+        for name in who:
+            command = CLIENTS[name]
+            words = _options(name, bridge, {"endless": True, "timeout": 60, **options})
+            senders[name] = Sender(command(words, [topic(name)]))
+            self.addCleanup(senders[name].stop)
+        self.wait_until_sending(senders)
+        return senders
+
+    def wait_until_sending(self, senders: Mapping[str, Sender]) -> None:
+        """All of them go on sending."""
+        for sender in senders.values():
+            sender.wait_until_sending()
+
+    def finish(self, senders: Mapping[str, Sender], topic: Callable[[str], str]) -> None:
+        """Nothing of what they sent is lost."""
+        with ThreadPoolExecutor(len(senders)) as pool:
+            ends = {name: pool.submit(sender.finish) for name, sender in senders.items()}
+        for name, end in ends.items():
+            self.assert_all_came_back(end.result(), [topic(name)])
+
+    def ended(self, program: Program, count: int = 0) -> list[Connection]:
+        """All of its connections, at least this many, when it has been stopped."""
+        program.connections(lambda log: len(log) >= count)
+        program.stop()
+        return [json.loads(line) for line in program.access_log.read_text().splitlines()]
+
+    def names(self, program: Program, count: int) -> Counter[str]:
+        """How many connections, at least this many, there were of each server name; all were tunnels."""
+        logged = self.ended(program, count)
+        # Some clients leave with bytes unread, which is a reset.
+        self.assertLessEqual({line["result"] for line in logged}, {"ok", "reset"}, logged)
+        self.assertTrue(all(line["bytes_down"] for line in logged), logged)
+        return Counter(line["server_name"] for line in logged)
+
+
+def _options(client: str, bridge: Bridge, options: Mapping[str, object]) -> dict[str, object]:
+    words = dict(options)
+    if client == "go" and "timeout" in words:
+        words["timeout"] = f"{words['timeout']}s"
+    return {"url": bridge.url, **words}
+
+
+def other(cluster: Cluster, broker: Broker) -> Broker:
+    """Of the two brokers."""
+    return next(each for each in cluster.brokers if each is not broker)
+
+
+class BridgeTests(BridgeTestCase):
+    """What clients do all day."""
+
+    def test_topics(self) -> None:
+        """Topics of both brokers and a partitioned one; the proxy is asked for the names that the bridge dials."""
+        cluster = self.lab.cluster
+        topics = {}
+        for name in CLIENTS:
+            parts = f"public/default/bridged-{name}-parts"
+            cluster.admin("PUT", f"/admin/v2/persistent/{parts}/partitions", 4)
+            for i in range(4):
+                cluster.owner(f"{parts}-partition-{i}")
+            owned = cluster.topic_of_each(f"public/default/bridged-{name}").values()
+            topics[name] = [*owned, f"persistent://{parts}"]
+        proxy = self.proxy(lab.routes(cluster))
+        bridge = self.bridge(self.span(proxy))
+        self.check_all(bridge, topics.__getitem__, n=12)
+        names = self.names(bridge, 9)
+        self.assertEqual({SERVICE_NAME, *BROKER_NAMES}, set(names))
+        # All owners are known: no redirect, so all of the proxy's connections are of the bridge's clients.
+        self.assertEqual(names, self.names(proxy, names.total()))
+
+    def test_large_messages(self) -> None:
+        """Messages of 300 kB pass whole, both ways."""
+        bridge = self.bridge(self.span(self.proxy(lab.routes(self.lab.cluster))))
+        self.check_all(bridge, lambda name: [f"persistent://public/default/bridged-large-{name}"], n=5, size=300_000)
+        logged = bridge.connections(lambda log: len(log) >= 6)
+        for count in ("bytes_up", "bytes_down"):
+            self.assertGreater(sum(line[count] for line in logged), 3 * 5 * 300_000)
+
+    def test_pattern(self) -> None:
+        """One consumer of a pattern reads topics of both brokers."""
+        cluster = self.lab.cluster
+
+        def topics(name: str) -> list[str]:
+            return [f"persistent://public/bridged-pattern-{name}/t-{i}" for i in range(4)]
+
+        for name in CLIENTS:
+            cluster.create_namespace(f"public/bridged-pattern-{name}")
+            for topic in topics(name):
+                cluster.admin("PUT", f"/admin/v2/{topic.replace('://', '/')}")
+        bridge = self.bridge(self.span(self.proxy(lab.routes(cluster))))
+        with ThreadPoolExecutor(len(CLIENTS)) as pool:
+            running = {}
+            for name, command in CLIENTS.items():
+                pattern = f"persistent://public/bridged-pattern-{name}/.*"
+                running[pattern] = pool.submit(
+                    clients.run, command({"url": bridge.url, "pattern": pattern}, topics(name))
+                )
+        for pattern, outcome in running.items():
+            self.assert_all_came_back(outcome.result(), [pattern])
+
+    def test_redirects(self) -> None:
+        """Who asks the broker that does not decide is redirected: the bridge goes there, clients stay."""
+        cluster = self.lab.cluster
+        leader = cluster.leader()
+        topics = {}
+        for name in CLIENTS:
+            cluster.create_namespace(f"public/bridged-redirect-{name}")
+            topics[name] = [f"persistent://public/bridged-redirect-{name}/t-{i}" for i in range(4)]
+        routes = {**lab.routes(cluster), SERVICE_NAME: [f"127.0.0.1:{other(cluster, leader).tls}"]}
+        proxy = self.proxy(routes)
+        bridge = self.bridge(self.span(proxy, more='inspect = "pulsar"'), more='[inspect_log]\npath = "events.jsonl"\n')
+        self.check_all(bridge, topics.__getitem__)
+        seen = self.names(bridge, 6)
+        # The bridge's own connections beside them, in the place of clients that were redirected.
+        more = self.names(proxy, seen.total() + 1) - seen
+        self.assertIn(leader.name, more)
+        self.assertNotIn(SERVICE_NAME, more)
+        events = [json.loads(line) for line in bridge.event_log.read_text().splitlines()]
+        lookups = [event for event in events if event["event"] == "lookup"]
+        self.assertIn(
+            ("redirect", leader.name),
+            {(event["response"], event["broker_url_tls"].split("/")[2].split(":")[0]) for event in lookups},
+        )
+        told = {event["topic"]: event["broker_url_tls"] for event in lookups if event["response"] == "connect"}
+        owners = {topic: self.owner_url(cluster, topic) for name in CLIENTS for topic in topics[name]}
+        self.assertEqual(owners, told)
+        self.assertFalse([event for event in events if event["event"] in ("lost", "gap", "unrouted")])
+
+    def owner_url(self, cluster: Cluster, topic: str) -> str:
+        """Where the admin API says that the topic is, for clients that come by TLS."""
+        answer = cluster.admin("GET", f"/lookup/v2/topic/{topic.replace('://', '/')}?listenerName=external")
+        return str(answer["brokerUrlTls"])
+
+    def test_unload(self) -> None:
+        """A topic that moves to the other broker and back while messages are sent takes its clients with it."""
+        cluster = self.lab.cluster
+        topics = {name: f"public/default/bridged-moving-{name}" for name in CLIENTS}
+        bridge = self.bridge(self.span(self.proxy(lab.routes(cluster))))
+        senders = self.senders(bridge, lambda name: f"persistent://{topics[name]}")
+        for topic in topics.values():
+            there = other(cluster, cluster.owner(topic))
+            cluster.admin("PUT", cluster.move_url(topic, there).partition(f":{cluster.brokers[0].web}")[2])
+        cluster.admin("PUT", "/admin/v2/namespaces/public/default/unload")
+        self.finish(senders, lambda name: f"persistent://{topics[name]}")
+        self.assertEqual({SERVICE_NAME, *BROKER_NAMES}, set(self.names(bridge, 9)))
+
+
+class RestartTests(BridgeTestCase):
+    """What comes back is used again, and nothing is lost."""
+
+    def test_bridge_and_proxy(self) -> None:
+        """The bridge, then the proxy, is killed and started again, while messages are sent."""
+        cluster = self.lab.cluster
+        door, gate = free_ports(2)
+        routes = lab.routes(cluster)
+        proxy = self.proxy(routes, gate)
+        span = self.span(proxy, port=door)
+        bridge = self.bridge(span)
+
+        def topic(name: str) -> str:
+            return f"persistent://public/default/bridged-restart-{name}"
+
+        senders = self.senders(bridge, topic)
+        for _ in range(3 if LONG else 1):
+            bridge.kill()
+            bridge = self.bridge(span)
+            self.wait_until_sending(senders)
+            proxy.kill()
+            proxy = self.proxy(routes, gate)
+            self.wait_until_sending(senders)
+        self.finish(senders, topic)
+
+    def test_one_of_two_bridges(self) -> None:
+        """Of two bridges that the service URL names, one is killed while messages are sent: the other is there.
+
+        They allow what they know, because Go asks either of them for a broker that the other's answer has named. When
+        one is gone, Go (0.19.0) tries the wrong one of two again and again.
+        """
+        cluster = self.lab.cluster
+        proxy = self.proxy(lab.routes(cluster))
+        known = [f"{broker.name}:{broker.tls}" for broker in cluster.brokers]
+        both = [self.bridge(self.span(proxy, more=f"allow = {json.dumps(known)}")) for _ in range(2)]
+        url = ",".join([both[0].url, both[1].url.removeprefix("pulsar://")])
+
+        def topic(name: str) -> str:
+            return f"persistent://public/default/bridged-two-{name}"
+
+        go = clients.run(GO({"url": url}, [topic("go")]))
+        self.assert_all_came_back(go, [topic("go")])
+        senders = self.senders(both[0], topic, ["python", "java"], url=url)
+        both[0].kill()
+        self.wait_until_sending(senders)
+        self.finish(senders, topic)
+        self.assertLessEqual({SERVICE_NAME}, set(self.names(both[1], 2)))
+
+
+class AuthenticationTests(BridgeTestCase):
+    """Brokers that want a client certificate in TLS, which is the bridge's, and to know who is there."""
+
+    def secured(self, name: str, role: str) -> tuple[Proxy, Bridge]:
+        """The namespace is new, the role has its rights there, and who looks up topics in it is redirected."""
+        cluster = self.lab.secured
+        cluster.create_namespace(f"public/{name}")
+        cluster.allow(f"public/{name}", role)
+        asked = other(cluster, cluster.leader())
+        proxy = self.proxy({**lab.routes(cluster), SERVICE_NAME: [f"127.0.0.1:{asked.tls}"]})
+        return proxy, self.bridge(self.span(proxy, more=self.certificate()))
+
+    def certificate(self) -> str:
+        """What the bridge shows."""
+        client = self.lab.material.client
+        own = self.lab.new_folder() / "own.pem"
+        own.write_text(client.certificate.read_text() + client.key.read_text())
+        return f'certificate = "{own}"'
+
+    def test_token(self) -> None:
+        """A client's token passes, and where the bridge follows a redirect, it goes with it."""
+        proxy, bridge = self.secured("bridged-token", "app")
+
+        def topics(name: str) -> list[str]:
+            return [f"persistent://public/bridged-token/{name}-{i}" for i in range(3)]
+
+        token = self.lab.material.tokens["app"]
+        self.check_all(bridge, topics, token=token)
+        seen = self.names(bridge, 6)
+        self.assertIn(self.lab.secured.leader().name, self.names(proxy, seen.total() + 1) - seen)
+        for file in (*bridge.config.parent.iterdir(), *proxy.config.parent.iterdir()):
+            self.assertNotIn(token.read_text(), file.read_text())
+
+    def test_bad_token(self) -> None:
+        """A token that somebody else has signed lets nobody in."""
+        _, bridge = self.secured("bridged-bad-token", "app")
+        for outcome in self.run_all(
+            bridge,
+            lambda name: [f"persistent://public/bridged-bad-token/{name}"],
+            token=self.lab.material.bad_token,
+            timeout=3,
+        ).values():
+            self.failure(outcome)
+
+    def test_certificate(self) -> None:
+        """To brokers that take the role from TLS every client is who the bridge is, whatever it has of its own."""
+        _, bridge = self.secured("bridged-certificate", CLIENT_ROLE)
+        foreign = self.lab.material.brokers[BROKER_NAMES[0]]
+        topic = "persistent://public/bridged-certificate/t"
+        options = {"url": bridge.url, "cert": foreign.certificate, "key": foreign.key}
+        self.assert_all_came_back(clients.run(JAVA(options, [topic])), [topic])
+
+    def test_two_clusters(self) -> None:
+        """A process with a bridge to each of two clusters keeps them apart."""
+        topic = "persistent://public/default/bridged-clusters"
+        self.lab.secured.allow("public/default", "app")
+        spans = [
+            self.span(self.proxy(lab.routes(self.lab.cluster))),
+            self.span(self.proxy(lab.routes(self.lab.secured)), more=self.certificate()),
+        ]
+        bridge = self.bridge(*spans)
+        for port, options in zip(bridge.ports, ({}, {"token": self.lab.material.tokens["app"]}), strict=True):
+            outcome = clients.run(PYTHON({"url": f"pulsar://127.0.0.1:{port}", **options}, [topic]))
+            self.assert_all_came_back(outcome, [topic])
+        logged = self.ended(bridge, 4)
+        self.assertEqual({"bridge-0", "bridge-1"}, {line["listener"] for line in logged})
+
+
+class FailureTests(BridgeTestCase):
+    """What does not work says why, in the bridge's own log."""
+
+    def fails(self, span: Span, *said: str, result: str, client: Command = PYTHON, **options: object) -> Outcome:
+        """A client does not get through, and the bridge says this."""
+        bridge = self.bridge(span)
+        outcome = clients.run(client({"url": bridge.url, "timeout": 2, **options}, ["persistent://public/default/t"]))
+        self.failure(outcome)
+        for text in said:
+            bridge.wait_for_text(text)
+        logged = bridge.connections()
+        self.assertEqual({result}, {line["result"] for line in logged}, logged)
+        return outcome
+
+    def test_certificate(self) -> None:
+        """A broker whose certificate is not trusted, or for another name, is not talked to."""
+        routes = lab.routes(self.lab.cluster)
+        proxy = self.proxy({**routes, UNCERTIFIED_NAME: routes[SERVICE_NAME]})
+        nobody = self.lab.new_folder() / "nobody.pem"
+        trustme.CA().cert_pem.write_to_path(nobody)
+        refused = "upstream_tls_failed"
+        self.fails(self.span(proxy, trust=nobody), "its certificate is not trusted", result=refused)
+        self.fails(self.span(proxy, UNCERTIFIED_NAME), f"its certificate is not for {UNCERTIFIED_NAME}", result=refused)
+
+    def test_no_tls_url(self) -> None:
+        """A lookup that is answered without a TLS URL is told to the client with the cause."""
+        bridge = self.span(self.proxy(lab.routes(self.lab.cluster)))
+        outcome = self.fails(bridge, result="ok", client=JAVA, listener="internal")
+        self.assertIn("names no TLS URL for the listener internal", self.failure(outcome)["root"])
+
+    def test_unreachable(self) -> None:
+        """A name without a route, a broker that is down, and a proxy that is down are told apart."""
+        (down,) = free_ports(1)
+        self.fails(self.span(self.proxy({})), "unrecognized name", result="upstream_tls_failed")
+        broker = self.proxy({SERVICE_NAME: [f"127.0.0.1:{down}"]})
+        self.fails(self.span(broker), "it ended the connection in the TLS handshake", result="upstream_tls_failed")
+        absent = attrs.evolve(self.span(broker), proxy=f"pulsar+ssl://127.0.0.1:{down}")
+        self.fails(absent, "Connection refused", result="connect_failed")
+
+    def test_tls(self) -> None:
+        """A client that speaks TLS with the bridge is told to do without."""
+        (port,) = free_ports(1)
+        span = self.span(self.proxy({}), port=port)
+        url = f"pulsar+ssl://127.0.0.1:{port}"
+        self.fails(span, "the client speaks TLS", result="not_pulsar", url=url, trust=self.lab.material.trust)

@@ -1,0 +1,122 @@
+"""The real Java client produces while its proxy is reloaded, and while its broker is drained: nothing is lost."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import signal
+import subprocess
+import sys
+import threading
+import urllib.request
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.peers import lab
+from tests.peers.case import PulsarTestCase
+from tests.peers.cluster import free_ports
+from tests.peers.proxy import Proxy, configuration
+
+
+class SurvivingTests(PulsarTestCase):
+    """A third into its messages the client asks a URL; what a test does then, it does while the client goes on."""
+
+    def meanwhile(self, act: Callable[[], None]) -> str:
+        """A URL: PUT there does this, and is answered when it is done."""
+        failed: list[BaseException] = []
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_PUT(self) -> None:
+                try:
+                    act()
+                except BaseException as error:
+                    failed.append(error)
+                self.send_response(500 if failed else 204)
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                """Nothing."""
+
+        server = http.server.HTTPServer(("127.0.0.1", 0), Handler)
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+
+        def stop() -> None:
+            server.shutdown()
+            thread.join()
+            server.server_close()
+            self.assertEqual([], failed)
+
+        self.addCleanup(stop)
+        return f"http://127.0.0.1:{server.server_port}/"
+
+    def with_admin(self, routes: Mapping[str, Sequence[str]]) -> tuple[Proxy, str]:
+        """A proxy and its admin endpoint's URL."""
+        port, admin = free_ports(2)
+        more = f'[admin]\nendpoint = "tcp:{admin}:interface=127.0.0.1"\n'
+        return self.proxy({name: list(targets) for name, targets in routes.items()}, port, more), (
+            f"http://127.0.0.1:{admin}"
+        )
+
+    def status(self, url: str) -> dict[str, Any]:
+        with urllib.request.urlopen(f"{url}/status", timeout=20) as answer:
+            document: dict[str, Any] = json.load(answer)
+        return document
+
+    def test_reload(self) -> None:
+        """Good and bad configurations come in turn while a client produces: its connections stay, and all arrives."""
+        cluster = self.lab.cluster
+        home = cluster.brokers[0]
+        topic = cluster.topic_of_each("public/default/reloaded")[home.name]
+        routes = lab.routes(cluster)
+        proxy, url = self.with_admin(routes)
+        more = proxy.config.read_text().partition("[admin]")[2]
+        before: list[set[str]] = []
+
+        def reload() -> None:
+            before.append({tunnel["id"] for tunnel in self.status(url)["tunnels"]})
+            for number in range(10):
+                changed = {**routes, f"new-{number}.pulsar.test": ["127.0.0.1:9"]}
+                text = configuration(changed, proxy.port, proxy.access_log) + f"[admin]{more}"
+                for written, count in ((text, "succeeded"), ("colour = 1\n", "failed")):
+                    proxy.config.write_text(written)
+                    proxy.signal(signal.SIGHUP)
+                    while self.status(url)["configuration"]["reloads"][count] <= number:
+                        pass
+            self.assertLessEqual(before[0], {tunnel["id"] for tunnel in self.status(url)["tunnels"]})
+
+        outcome = self.java(proxy, [topic], n=3000, unload=self.meanwhile(reload))
+        self.assert_all_came_back(outcome, [topic])
+        self.assertEqual(204, outcome.reports[0]["unload_status"])
+        self.assertTrue(before[0])
+        reloads = self.status(url)["configuration"]["reloads"]
+        self.assertEqual((10, 10), (reloads["succeeded"], reloads["failed"]))
+        logged = proxy.connections(lambda log: len(log) >= 2)
+        self.assertEqual({"ok"}, {line["result"] for line in logged})
+
+    def test_drain(self) -> None:
+        """A broker is drained while a client produces to it: the client goes to the other one, and all arrives."""
+        cluster = self.lab.cluster
+        home, away = cluster.brokers
+        topic = cluster.topic_of_each("public/default/drained")[home.name]
+        proxy, url = self.with_admin(lab.routes(cluster))
+        target = f"127.0.0.1:{home.tls}"
+        move = cluster.move_url(topic.removeprefix("persistent://"), away)
+
+        def drain() -> None:
+            program = str(Path(sys.executable).with_name("sniproxyctl"))
+            urllib.request.urlopen(urllib.request.Request(move, method="PUT"), timeout=30).close()
+            command = [program, "drain", target, "--admin", url, "--rate", "20/s"]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+            self.assertEqual(0, done.returncode, done.stdout + done.stderr)
+            self.assertIn("0 left", done.stdout)
+
+        outcome = self.java(proxy, [topic], n=3000, unload=self.meanwhile(drain))
+        self.assert_all_came_back(outcome, [topic])
+        self.assertEqual(204, outcome.reports[0]["unload_status"])
+        logged = proxy.connections(lambda log: any(line["target"] == f"127.0.0.1:{away.tls}" for line in log))
+        drained = [line for line in logged if line["result"] == "drained"]
+        self.assertEqual({target}, {line["target"] for line in drained})
+        (status,) = self.status(url)["drains"]
+        self.assertEqual((0, len(drained)), (status["left"], status["closed"]))

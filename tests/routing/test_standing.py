@@ -1,0 +1,123 @@
+"""Tests for sniproxy.routing.standing."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from sniproxy.health import Health
+from sniproxy.interfaces import Target
+from sniproxy.routing.standing import FORGET, Goal, Standing, address
+
+ONE, TWO = Target("10.0.0.1", 6651), Target("10.0.0.2", 6651, label="broker-2")
+
+
+class StandingTests(SynchronousTestCase):
+    """What is known of targets."""
+
+    def test_connections(self) -> None:
+        """Connections are counted by host and port, whatever the label."""
+        standing = Standing()
+        standing.came(TWO)
+        standing.came(Target("10.0.0.2", 6651))
+        self.assertEqual((0, 2), (standing.connections(ONE), standing.connections(TWO)))
+        standing.left(TWO)
+        standing.left(TWO)
+        self.assertEqual(0, standing.connections(TWO))
+        self.assertEqual({}, dict(standing._connections))
+
+    def test_drained(self) -> None:
+        """A drained target, by address or label, is not used until that is undone; its lost turns are counted."""
+        for name in (address(TWO), "broker-2"):
+            standing = Standing()
+            goal = Goal("target", name)
+            standing.drain(goal)
+            standing.drain(goal)
+            self.assertEqual([ONE], standing.usable("r", [ONE, TWO]))
+            self.assertEqual([], standing.usable("r", [TWO]))
+            self.assertEqual(1, standing.refused(goal))
+            standing.undrain(goal)
+            self.assertEqual([ONE, TWO], standing.usable("r", [ONE, TWO]))
+            self.assertEqual(0, standing.refused(goal))
+
+    def test_drained_route(self) -> None:
+        """A drained route has no target; another route with the same ones has them all."""
+        standing = Standing()
+        goal = Goal("route", "a.test")
+        standing.drain(goal)
+        self.assertEqual([], standing.usable("a.test", [ONE, TWO]))
+        self.assertEqual([ONE, TWO], standing.usable("b.test", [ONE, TWO]))
+        self.assertEqual(1, standing.refused(goal))
+
+    def test_goal(self) -> None:
+        """A goal has connections by their route, or by their target; one without either is not meant."""
+        self.assertTrue(Goal("route", "a.test").has("a.test", None))
+        self.assertFalse(Goal("route", "a.test").has(None, ONE))
+        self.assertTrue(Goal("target", "10.0.0.1:6651").has(None, ONE))
+        self.assertFalse(Goal("target", "").has(None, None))
+        self.assertEqual("target 10.0.0.1:6651", str(Goal("target", "10.0.0.1:6651")))
+
+
+class HealthTests(SynchronousTestCase):
+    """Which target comes first."""
+
+    def standing(self, health: Health) -> Standing:
+        standing = Standing()
+        standing.change(health, [(ONE, "one.test"), (TWO, None)])
+        return standing
+
+    def test_least(self) -> None:
+        """The target with the fewest connections for its weight comes first; spare ones come last; ties take turns."""
+        standing = Standing()
+        heavy, spare = Target("10.0.0.3", 1, weight=3), Target("10.0.0.4", 1, weight=0)
+        self.assertEqual([TWO, ONE], standing.order([TWO, ONE], True, 0.0))
+        for _ in range(2):
+            standing.came(heavy)
+        standing.came(ONE)
+        self.assertEqual([TWO, heavy, ONE, spare], standing.order([spare, ONE, heavy, TWO], True, 0.0))
+        self.assertEqual([spare, ONE, heavy, TWO], standing.order([spare, ONE, heavy, TWO], False, 0.0))
+
+    def test_ejected(self) -> None:
+        """After `fall` failures in a row a target comes last for `eject` seconds; one more failure avoids it again."""
+        standing = self.standing(Health(fall=2, eject=30.0))
+        self.assertFalse(standing.failed(ONE, "refused", 0.0))
+        standing.reached(ONE)
+        self.assertFalse(standing.failed(ONE, "refused", 0.0))
+        self.assertTrue(standing.failed(ONE, "refused", 0.0))
+        self.assertEqual([TWO, ONE], standing.order([ONE, TWO], False, 29.0))
+        self.assertFalse(standing.failed(ONE, "refused", 29.0))
+        self.assertEqual("ejected", standing.state(ONE, 29.0))
+        self.assertEqual([ONE, TWO], standing.order([ONE, TWO], False, 30.0))
+        self.assertTrue(standing.failed(ONE, "refused", 31.0))
+        standing.reached(ONE)
+        self.assertEqual("up", standing.state(ONE, 32.0))
+
+    def test_off(self) -> None:
+        """Unless it is asked for, nothing is remembered."""
+        standing = Standing()
+        standing.seen([ONE], "a.test", 0.0)
+        for _ in range(9):
+            self.assertFalse(standing.failed(ONE, "refused", 0.0))
+        self.assertEqual(({}, "up"), (standing.known, standing.state(ONE, 0.0)))
+
+    def test_known(self) -> None:
+        """Targets of resolvers are looked after from their first answer until long after the last; clients' never."""
+        standing = self.standing(Health(check="tcp"))
+        three, formed = Target("10.0.0.3", 1), Target("10.0.0.4", 1, client_formed=True)
+        standing.seen([ONE, three, formed], "c.test", 5.0)
+        self.assertEqual([address(ONE), address(TWO), address(three)], list(standing.known))
+        self.assertEqual("c.test", standing.known[address(three)].server_name)
+        standing.forget(5.0 + FORGET)
+        self.assertIn(address(three), standing.known)
+        standing.forget(6.0 + FORGET)
+        self.assertEqual([address(ONE), address(TWO)], list(standing.known))
+
+    def test_change(self) -> None:
+        """Another configuration keeps what is known of targets that it names, too; without checks all are up."""
+        standing = self.standing(Health(check="tcp", fall=1))
+        self.assertTrue(standing.checked(standing.known[address(ONE)], "refused"))
+        standing.change(Health(check="tcp"), [(ONE, "other.test")])
+        known = standing.known[address(ONE)]
+        self.assertEqual((False, "other.test"), (known.up, known.server_name))
+        self.assertNotIn(address(TWO), standing.known)
+        standing.change(Health(eject=1.0), [(ONE, None)])
+        self.assertTrue(standing.known[address(ONE)].up)

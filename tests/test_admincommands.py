@@ -1,0 +1,142 @@
+"""Tests for sniproxy.admincommands, against a running proxy."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import sys
+from collections.abc import Callable
+
+from twisted.internet.threads import blockingCallFromThread
+
+from sniproxy import ctl
+from sniproxy.adminclient import AdminError, drain
+from sniproxy.admincommands import INTERRUPTED, add_drain, run_drain
+from tests.hellos import hello
+from tests.net.support import SocketTestCase, in_thread, read_exactly
+from tests.proxies import Backend, Proxy
+from tests.test_conversation import NAME, route
+from tests.test_siderooms import ADMIN
+from tests.tlsservers import reactor
+
+
+class CommandCase(SocketTestCase):
+    """A proxy with a tunnel, and the commands."""
+
+    async def tunnel(self) -> None:
+        self.backend = Backend(self)
+        self.proxy = Proxy(self, route(self.backend.address) + ADMIN)
+        client = self.proxy.connect()
+        self.addCleanup(client.close)
+        client.sendall(hello(name=NAME))
+        upstream = await in_thread(self.backend.accept)
+        self.addCleanup(upstream.close)
+        await in_thread(read_exactly, upstream, len(hello(name=NAME)))
+        address = self.proxy.service.admin_address
+        assert address is not None
+        self.url = "http://{}:{}".format(*address)
+
+    async def ctl(self, *arguments: str) -> tuple[int, str, str]:
+        out, error = io.StringIO(), io.StringIO()
+        status = await in_thread(ctl.main, list(arguments), ctl.Streams(io.BytesIO(), out, error))
+        return status, out.getvalue(), error.getvalue()
+
+
+class StatusTests(CommandCase):
+    """sniproxyctl status."""
+
+    async def test_status(self) -> None:
+        """The state, the configuration, tunnels by target, drains and warnings."""
+        await self.tunnel()
+        self.proxy.service.drain(NAME, 0.01)
+        self.proxy.service.reload(lambda: 1 / 0)  # type: ignore[arg-type, return-value]
+        self.flushLoggedErrors(ZeroDivisionError)
+        status, out, _ = await self.ctl("status", self.url)
+        self.assertEqual(0, status)
+        for said in (
+            "ready, started",
+            "configuration test.toml, in force for",
+            "reloads: 0 taken, 1 refused",
+            "listener public: 127.0.0.1:",
+            "1 connection now; since the start 0 ended, 0 refused",
+            f"       1  {self.backend.address}",
+            f"draining route {NAME} at 0.01 a second: 0 closed, 1 left",
+            "warning: the configuration was read again and refused",
+        ):
+            self.assertIn(said, out)
+        status, out, _ = await self.ctl("status", self.url, "--json")
+        self.assertEqual(1, json.loads(out)["live"])
+
+    async def test_nobody(self) -> None:
+        """Where nobody answers it says so in one line, status 1."""
+        status, out, error = await self.ctl("status", "http://127.0.0.1:1")
+        self.assertEqual((1, ""), (status, out))
+        self.assertIn("is this the address of [admin] endpoint?", error)
+
+
+class DrainTests(CommandCase):
+    """sniproxyctl drain."""
+
+    def options(self, *arguments: str) -> argparse.Namespace:
+        top = argparse.ArgumentParser()
+        add_drain(top.add_subparsers())
+        return top.parse_args(["drain", *arguments])
+
+    async def drained(self, wait: Callable[[float], object], *arguments: str) -> tuple[int, str]:
+        out = io.StringIO()
+        options = self.options(*arguments, "--admin", self.url)
+        return await in_thread(run_drain, options, out, wait), out.getvalue()
+
+    async def test_drain(self) -> None:
+        """It shows who is left until nobody is; undone, it says how many were closed."""
+        await self.tunnel()
+
+        def wait(seconds: float) -> None:
+            blockingCallFromThread(reactor, lambda: self.proxy.ended())  # type: ignore[arg-type]
+
+        status, out = await self.drained(wait, self.backend.address, "--rate", "1000/s")
+        goal = f"target {self.backend.address}"
+        first, second = out.splitlines()
+        self.assertEqual(0, status)
+        self.assertTrue(first.startswith(f"{goal}: 0 closed, 0 refused, 1 left: 127.0.0.1:"), first)
+        self.assertEqual(f"{goal}: 1 closed, 0 refused, 0 left", second)
+        status, out = await self.drained(wait, self.backend.address, "--undo")
+        self.assertEqual((0, f"{goal} gets new connections again; 1 were closed\n"), (status, out))
+
+    async def test_watching_ends(self) -> None:
+        """Ctrl-C ends the showing alone, and says how to undo it; so does it end when somebody else undoes it."""
+        await self.tunnel()
+
+        def interrupted(seconds: float) -> None:
+            raise KeyboardInterrupt
+
+        status, out = await self.drained(interrupted, NAME, "--rate", "1/m")
+        self.assertEqual(INTERRUPTED, status)
+        self.assertIn(f"undo it by: sniproxyctl drain {NAME} --admin {self.url} --undo", out)
+        self.assertEqual(1, len(self.proxy.service.status().drains))
+
+        def undone(seconds: float) -> None:
+            blockingCallFromThread(reactor, self.proxy.service.undrain, NAME)
+
+        status, out = await self.drained(undone, NAME, "--rate", "0.01")
+        self.assertEqual(1, status)
+        self.assertTrue(out.endswith("somebody has undone it\n"))
+
+    async def test_refused(self) -> None:
+        """What is not there, and what is not drained, is told in one line."""
+        await self.tunnel()
+        status, _, error = await self.ctl("drain", "nobody.test", "--admin", self.url)
+        self.assertEqual(1, status)
+        self.assertIn("it says 404: no route is named nobody.test", error)
+        status, _, error = await self.ctl("drain", NAME, "--admin", self.url, "--undo")
+        self.assertIn(f"it says 404: {NAME} is not being drained; what is: nothing", error)
+        await self.assertFailure(in_thread(drain, self.url, NAME, 1e9), AdminError)
+
+    def test_rate(self) -> None:
+        """A rate is a number a second or a minute."""
+        for text, rate in (("10/s", 10.0), ("30/m", 0.5), ("2.5", 2.5)):
+            self.assertEqual(rate, self.options("x", "--admin", "u", "--rate", text).rate)
+        self.patch(sys, "stderr", io.StringIO())
+        for text in ("0", "x", "10/h", "-1", "1e9", "99999"):
+            self.assertRaises(SystemExit, self.options, "x", "--admin", "u", "--rate", text)

@@ -1,0 +1,195 @@
+"""Tests for sniproxy.draining: a rate with jitter, and real tunnels."""
+
+from __future__ import annotations
+
+import random
+import socket
+from typing import Any, cast
+
+import attrs
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from sniproxy.admin.sources import NoSuchGoal
+from sniproxy.config import parse
+from sniproxy.draining import IDLE, MOST_NAMED, Drains, find_goal
+from sniproxy.events import Connection, Result
+from sniproxy.interfaces import Target
+from sniproxy.life import Life
+from sniproxy.net.relay import Ending
+from sniproxy.routing.standing import Goal, Standing
+from tests.hellos import hello
+from tests.net.support import SocketTestCase, in_thread, read_exactly, read_to_end
+from tests.proxies import LISTENER, Backend, Proxy
+from tests.test_conversation import NAME, route
+
+TARGET = Target("10.0.0.1", 6651)
+GOAL = Goal("target", "10.0.0.1:6651")
+
+
+@attrs.define
+class Tunnel:
+    """A life, as far as a drain sees it."""
+
+    number: int
+    house: list[Tunnel]
+    tunnelling: bool = True
+    ended: bool = False
+    target: Target = TARGET
+    record: Connection = attrs.field(
+        default=attrs.Factory(lambda self: Connection("", 0.0, "", f"192.0.2.1:{self.number}"), takes_self=True)
+    )
+
+    def end(self, ending: Ending) -> None:
+        assert ending.result is Result.DRAINED
+        self.ended = True
+        self.house.remove(self)
+
+
+class RateTests(SynchronousTestCase):
+    """At a rate."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.live: list[Tunnel] = []
+        self.live.extend(Tunnel(number, self.live) for number in range(100))
+        self.standing = Standing()
+        self.drains = Drains(
+            self.clock, self.standing, lambda: cast(list[Life], list(self.live)), lambda: 7.0, random.Random(1)
+        )
+
+    def advance(self, seconds: float) -> None:
+        self.clock.pump([0.01] * round(seconds * 100))
+
+    def test_rate(self) -> None:
+        """So many a second, not at once, not at even distances, and in no order of age."""
+        status = self.drains.begin(GOAL, 10)
+        self.assertEqual((7.0, 10, 0, 100, MOST_NAMED), (*attrs.astuple(status)[2:5], status.left, len(status.clients)))
+        self.assertEqual(100, len(self.live))
+        self.advance(5)
+        self.assertTrue(35 <= 100 - len(self.live) <= 65, len(self.live))
+        self.assertNotEqual(list(range(len(self.live))), [one.number for one in self.live])
+        self.advance(10)
+        self.assertEqual([], self.live)
+        (status,) = self.drains.status()
+        self.assertEqual((100, 0), (status.closed, status.left))
+
+    def test_fast(self) -> None:
+        """A rate of very many a second ends several in a round."""
+        self.drains.begin(GOAL, 1000)
+        self.advance(0.3)
+        self.assertEqual([], self.live)
+
+    def test_late(self) -> None:
+        """What becomes a tunnel later is ended, too; what is none yet, or ended by itself, is not counted."""
+        self.live[1:] = []
+        self.live[0].tunnelling = False
+        self.drains.begin(GOAL, 10)
+        self.advance(2)
+        self.assertEqual(1, len(self.live))
+        self.live[0].tunnelling = True
+        self.advance(2 * IDLE)
+        self.assertEqual([], self.live)
+        self.assertEqual(1, self.drains.status()[0].closed)
+
+    def test_undo(self) -> None:
+        """Undone, by any spelling, nothing more is ended, and it gets new connections."""
+        self.drains.begin(GOAL, 10)
+        self.assertEqual([], self.standing.usable(None, [TARGET]))
+        status = self.drains.undo("10.0.0.1")
+        self.assertEqual(100, status.left)
+        self.assertEqual([TARGET], self.standing.usable(None, [TARGET]))
+        self.assertEqual([], self.clock.getDelayedCalls())
+        error = self.assertRaises(NoSuchGoal, self.drains.undo, "10.0.0.1")
+        self.assertEqual("10.0.0.1 is not being drained; what is: nothing", str(error))
+
+    def test_again(self) -> None:
+        """Told again, it goes on at the new rate; a stop of the proxy ends it."""
+        self.drains.begin(GOAL, 0.001)
+        self.drains.begin(GOAL, 1000)
+        self.advance(0.3)
+        self.assertEqual([], self.live)
+        self.assertEqual(1, len(self.drains.status()))
+        self.drains.stop()
+        self.assertEqual([], self.clock.getDelayedCalls())
+
+    def test_goals(self) -> None:
+        """A route by its name, a target by its address however written, or by its label; else it says what to write."""
+        configuration = parse(LISTENER + route("10.0.0.1", "a.test"), "x.toml")
+        self.live[0].target = Target("10.0.0.9", 1, label="broker-9")
+        live: Any = self.live
+        for name, goal in (
+            ("a.test", Goal("route", "a.test")),
+            ("10.0.0.1:6651", GOAL),
+            ("pulsar+ssl://10.0.0.1:6651/", GOAL),
+            ("[2001:db8::7]:1", Goal("target", "[2001:db8::7]:1")),
+            ("broker-9", Goal("target", "broker-9")),
+        ):
+            self.assertEqual(goal, find_goal(name, configuration, live), name)
+        for name, said in (("b.test", "no route is named b.test"), ("b:x", "bad port"), ("", "no route is named")):
+            self.assertIn(said, str(self.assertRaises(NoSuchGoal, find_goal, name, configuration, live)))
+
+
+class TunnelTests(SocketTestCase):
+    """Of a running proxy."""
+
+    async def tunnel(self, proxy: Proxy, backend: Backend) -> tuple[socket.socket, socket.socket]:
+        client = proxy.connect()
+        self.addCleanup(client.close)
+        client.sendall(hello(name=NAME))
+        upstream = await in_thread(backend.accept)
+        self.addCleanup(upstream.close)
+        await in_thread(read_exactly, upstream, len(hello(name=NAME)))
+        return client, upstream
+
+    async def test_target(self) -> None:
+        """A drained target's tunnel gets a FIN, the next connection the other target; undone, it has its turn again."""
+        one, two = Backend(self), Backend(self)
+        proxy = Proxy(self, f'[[route]]\nserver_name = "{NAME}"\ntarget = ["{one.address}", "{two.address}"]\n')
+        client, upstream = await self.tunnel(proxy, one)
+        self.assertEqual(1, proxy.service.drain(one.address, 1000).left)
+        self.assertEqual(b"", await in_thread(read_to_end, client))
+        self.assertEqual(b"", await in_thread(read_to_end, upstream))
+        record = await proxy.ended()
+        self.assertEqual((Result.DRAINED, f"target {one.address} is being drained"), (record.result, record.reason))
+        for _ in range(3):
+            await self.tunnel(proxy, two)
+        (status,) = proxy.service.status().drains
+        self.assertEqual((1, 0, 1), (status.closed, status.left, status.refused))
+        proxy.service.undrain(one.address)
+        await self.tunnel(proxy, one)
+
+    async def test_nobody_else(self) -> None:
+        """When a route has no other target its new connections are closed plainly, and the reason is told."""
+        backend = Backend(self)
+        proxy = Proxy(self, route(backend.address))
+        proxy.service.drain(NAME, 10)
+        with proxy.connect() as client:
+            client.sendall(hello(name=NAME))
+            self.assertEqual(b"", await in_thread(read_to_end, client))
+        record = await proxy.ended()
+        self.assertEqual((Result.CONNECT_FAILED, None), (record.result, record.alert))
+        self.assertEqual(f"drained: {backend.address}", record.reason)
+
+    async def test_reload(self) -> None:
+        """A drain outlives a reload."""
+        backend = Backend(self)
+        proxy = Proxy(self, route(backend.address))
+        proxy.service.drain(backend.address, 10)
+        self.assertIsNone(proxy.service.reload(lambda: parse(LISTENER + route(backend.address), "test.toml")))
+        with proxy.connect() as client:
+            client.sendall(hello(name=NAME))
+            self.assertEqual(b"", await in_thread(read_to_end, client))
+        self.assertIn("drained", (await proxy.ended()).reason)
+
+    async def test_failed_target_is_left(self) -> None:
+        """A target that could not be connected has no connection when the next one has."""
+        backend = Backend(self)
+        proxy = Proxy(self, f'[[route]]\nserver_name = "{NAME}"\ntarget = ["127.0.0.1:1", "{backend.address}"]\n')
+        client, upstream = await self.tunnel(proxy, backend)
+        standing = proxy.service._standing
+        self.assertEqual({backend.address: 1}, dict(standing._connections))
+        client.close()
+        upstream.close()
+        await proxy.ended()
+        self.assertEqual({}, dict(standing._connections))
