@@ -190,7 +190,8 @@ class RoomTests(SynchronousTestCase):
     def test_asking(self) -> None:
         """What stands around every resolver knows the words for plugins, no plugin; the top alone knows it."""
         self.only(self.room("sniproxy.asking"), ("sniproxy.asking", *PURE))
-        self.nobody_imports(self.outside("sniproxy.asking", *TOP), "sniproxy.asking")
+        self.nobody_imports(self.outside("sniproxy.asking", "sniproxy.testing", *TOP), "sniproxy.asking")
+        self.nobody_imports(self.outside(), "sniproxy.testing")
 
     def test_net(self) -> None:
         """The room with the sockets knows nothing of those above it."""
@@ -288,7 +289,13 @@ class RoomTests(SynchronousTestCase):
         """The global reactor is imported by the programs' entrances alone, and never when a module is loaded."""
         reactor = "twisted.internet.reactor"
         self.nobody_imports(
-            self.outside("sniproxy.tap", "sniproxy.demo.tour", "sniproxy.lookupcommand", "sniproxy.explain.command"),
+            self.outside(
+                "sniproxy.tap",
+                "sniproxy.demo.tour",
+                "sniproxy.lookupcommand",
+                "sniproxy.explain.command",
+                "sniproxy.testing",
+            ),
             reactor,
         )
         for name, path in MODULES.items():

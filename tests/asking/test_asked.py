@@ -305,6 +305,19 @@ class StaleTests(AskedCase):
         resolver.pending[0].callback(answer("two.test", 10))
         self.answered("two.test")
 
+    def test_refresh_goes_on(self) -> None:
+        """When all leave who wait for a new answer, the question goes on, and its answer is kept."""
+        resolver = Scripted(answer("one.test", 10))
+        self.make(resolver)
+        self.answered("one.test")
+        self.clock.advance(10)
+        waiter = self.ask()
+        waiter.cancel()
+        self.failureResultOf(waiter, CancelledError)
+        self.assertEqual(0, resolver.cancelled)
+        resolver.pending[0].callback(answer("two.test", 10))
+        self.answered("two.test")
+
     def test_later_failure(self) -> None:
         """A failure that comes before patience ends gives the old answer at once."""
         resolver = Scripted(answer("one.test", 10))

@@ -125,7 +125,7 @@ class FollowerTests(TestCase):
         self.addCleanup(dialled.close)
         for follow in follows:
             follow.cancel()
-            self.failureResultOf(follow, CancelledError)
+            self.failureResultOf(follow, CancelledError, TalkFailed)
         self.assertEqual({}, follower._opening)
 
     async def test_idle(self) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from twisted.trial.unittest import TestCase
 from sniproxy.asking.asked import Asked
 from sniproxy.interfaces import Refused, Resolution, Unavailable
 from sniproxy.resolvers import make_resolver
+from sniproxy.testing import ResolverContract, question
 from tests.asking.scripted import request
 from tests.hellos import hello
 from tests.net.support import in_thread
@@ -42,15 +45,17 @@ MANY = 200
 """Addresses of one name: more than fit into a datagram."""
 
 
-class KnotTests(TestCase):
+class KnotCase(TestCase):
     """A zone on a server of its own, and another port where nobody answers."""
 
     timeout = 60
 
     def setUp(self) -> None:
         require("knotd", "knotc")
-        self.folder = Path(self.mktemp()).absolute()
-        (self.folder / "db").mkdir(parents=True)
+        # A short path: the server ends when that of its control socket has more than 107 characters.
+        self.folder = Path(tempfile.mkdtemp())
+        self.addCleanup(shutil.rmtree, self.folder)
+        (self.folder / "db").mkdir()
         self.port, self.closed = free_ports(2)
         self.write("127.0.0.1", 1)
         config = self.folder / "knot.conf"
@@ -62,59 +67,84 @@ class KnotTests(TestCase):
         )
         self.server = Child(["knotd", "-c", str(config)], cwd=self.folder)
         self.addCleanup(self.server.stop)
-        self.server.wait_for(lambda lines: any("loaded, serial" in line for line in lines) or None, "the zone")
+        self.server.wait_for(_serves, "the zone")
 
     def write(self, address: str, serial: int) -> None:
         """The zone's next version."""
         many = "\n".join(f"many A 192.0.2.{number}" for number in range(1, MANY + 1))
         (self.folder / "zone").write_text(ZONE.format(address=address, serial=serial, many=many))
 
-    def make(self, *servers: str, **options: Any) -> Any:
+    def resolver(self, *servers: str, **options: Any) -> Any:
         default = (f"127.0.0.1:{self.port}",)
         return make_resolver("dns", {"servers": list(servers or default), **options}, reactor)
 
     def ask(self, resolver: Any, name: str) -> Deferred[Resolution]:
         return Deferred.fromCoroutine(resolver.resolve(request(name)))
 
+    def control(self, *arguments: str) -> None:
+        """In a thread."""
+        command = ["knotc", "-s", str(self.folder / "knot.sock"), *arguments]
+        subprocess.run(command, check=True, capture_output=True, timeout=20)
+
+
+class ContractTests(ResolverContract, KnotCase):
+    """The contract of all resolvers."""
+
+    known = question("broker-1.pulsar.test")
+    unknown = question("gone.pulsar.test")
+
+    def make(self) -> Any:
+        return self.resolver()
+
+    def silence(self) -> Any:
+        mute = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.addCleanup(mute.close)
+        mute.bind(("127.0.0.1", 0))
+        return self.resolver(f"127.0.0.1:{mute.getsockname()[1]}")
+
+
+class KnotTests(KnotCase):
+    """What the zone says."""
+
     async def test_addresses(self) -> None:
         """Addresses of both families, aliases, and their times, as the zone has them."""
         for name in ("broker-1.pulsar.test", "alias.pulsar.test"):
-            found = await self.ask(self.make(), name)
+            found = await self.ask(self.resolver(), name)
             self.assertEqual(["2001:db8::1", "127.0.0.1"], [target.host for target in found.targets])
             self.assertEqual(1.0, found.ttl)
 
     async def test_services(self) -> None:
         """SRV records by priority and weight."""
-        found = await self.ask(self.make(srv="_pulsar._tcp.pulsar.test", ipv6=False), "any.test")
+        found = await self.ask(self.resolver(srv="_pulsar._tcp.pulsar.test", ipv6=False), "any.test")
         self.assertEqual([(6651, 3), (6652, 2), (6653, 0)], [(target.port, target.weight) for target in found.targets])
 
     async def test_refusals(self) -> None:
         """A name that is not there, and one without addresses, for the time of the zone."""
         for name, said in (("gone.pulsar.test", "does not exist"), ("text.pulsar.test", "has no address")):
-            error: Any = await self.assertFailure(self.ask(self.make(), name), Refused)
+            error: Any = await self.assertFailure(self.ask(self.resolver(), name), Refused)
             self.assertEqual((f"{name} {said}", 1.0), (error.reason, error.ttl))
 
     async def test_truncation(self) -> None:
         """What does not fit into a datagram comes by TCP."""
-        found = await self.ask(self.make(), "many.pulsar.test")
+        found = await self.ask(self.resolver(), "many.pulsar.test")
         self.assertEqual(MANY, len(found.targets))
 
     async def test_servers(self) -> None:
         """A port where nobody listens is passed over; a zone that the server does not serve is not known."""
-        found = await self.ask(self.make(f"127.0.0.1:{self.closed}", f"127.0.0.1:{self.port}"), "ns.pulsar.test")
+        found = await self.ask(self.resolver(f"127.0.0.1:{self.closed}", f"127.0.0.1:{self.port}"), "ns.pulsar.test")
         self.assertEqual(["127.0.0.1"], [target.host for target in found.targets])
-        error = await self.assertFailure(self.ask(self.make(), "a.elsewhere.test"), Unavailable)
+        error = await self.assertFailure(self.ask(self.resolver(), "a.elsewhere.test"), Unavailable)
         self.assertIn("REFUSED", str(error))
 
     async def test_silence(self) -> None:
         """A server that is stopped in the middle is silent; what it said before is used meanwhile."""
-        asked = Asked("dns", self.make(ipv6=False), reactor, deadline=3)
+        asked = Asked("dns", self.resolver(ipv6=False), reactor, deadline=3)
         self.addCleanup(asked.stop)
         name = request("broker-1.pulsar.test")
         self.assertEqual("127.0.0.1", (await asked.ask(name)).targets[0].host)
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as mute:
             mute.bind(("127.0.0.1", 0))
-            silent = self.make(f"127.0.0.1:{mute.getsockname()[1]}", ipv6=False)
+            silent = self.resolver(f"127.0.0.1:{mute.getsockname()[1]}", ipv6=False)
             asked._resolver = silent
             asked.forget()
             self.assertEqual("127.0.0.1", (await asked.ask(name)).targets[0].host)
@@ -134,7 +164,7 @@ class KnotTests(TestCase):
             client.sendall(hello(name="vip.pulsar.test"))
             (await in_thread(backend.accept)).close()
         self.assertEqual(f"broker-1.pulsar.test:{backend.port} (127.0.0.1)", (await proxy.ended()).target)
-        asked = Asked("dns", self.make(ipv6=False), reactor)
+        asked = Asked("dns", self.resolver(ipv6=False), reactor)
         self.addCleanup(asked.stop)
         before = await asked.ask(request("broker-1.pulsar.test"))
         self.write("127.0.0.2", 2)
@@ -148,13 +178,13 @@ class KnotTests(TestCase):
 
     async def follow(self) -> Resolution:
         """The zone's next answer: it is loaded beside the server's answers."""
-        resolver = self.make(ipv6=False)
+        resolver = self.resolver(ipv6=False)
         while True:
             found = await self.ask(resolver, "broker-1.pulsar.test")
             if found.targets[0].host != "127.0.0.1":
                 return found
 
-    def control(self, *arguments: str) -> None:
-        """In a thread."""
-        command = ["knotc", "-s", str(self.folder / "knot.sock"), *arguments]
-        subprocess.run(command, check=True, capture_output=True, timeout=20)
+
+def _serves(lines: list[str]) -> bool | None:
+    """The zone is loaded, and the server answers."""
+    return all(any(said in line for line in lines) for said in ("loaded, serial", "server started")) or None

@@ -1,0 +1,223 @@
+"""For tests of resolver plugins: what every resolver owes the proxy, as a mixin.
+
+::
+
+    class PodsTests(ResolverContract, TestCase):
+        def make(self):
+            return make_resolver("pods", {"domain": "broker.test"}, reactor)
+
+        known = question("broker-3.example.com")
+        unknown = question("nobody.example.com")
+
+It is run by trial. What your resolver asks of a server, a server of your test's has to answer.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet import defer
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import deferLater
+
+from sniproxy.asking.asked import Asked
+from sniproxy.interfaces import (
+    IServerNameResolver,
+    IWatchingResolver,
+    Refused,
+    Request,
+    Resolution,
+    Unavailable,
+    WatchState,
+)
+
+MANY = 50
+"""Questions at once."""
+
+ROUNDS = 200
+"""Rounds of the reactor in which what was closed has to be gone."""
+
+_BLOCKING = (
+    (time, "sleep"),
+    (socket, "getaddrinfo"),
+    (socket, "gethostbyname"),
+    (socket, "create_connection"),
+    (subprocess, "Popen"),
+)
+
+
+def question(name: str | None, peer: str = "192.0.2.7:50123", listener: str = "public") -> Request:
+    """What a connection asks that came with this server name."""
+    return Request(name, (), peer, listener, (), 4443)
+
+
+class ResolverContract:
+    """Mix it into a C{twisted.trial.unittest.TestCase}.
+
+    @cvar known: a question that has an answer. @cvar unknown: one that is refused. None: the resolver refuses none.
+    @cvar seconds: what a question may take, before a test gives up.
+    """
+
+    known: Request
+    unknown: Request | None = None
+    seconds = 10.0
+
+    def make(self) -> Any:
+        """A new resolver, with the real reactor."""
+        raise NotImplementedError
+
+    def silence(self) -> Any:
+        """A new resolver whose source does not answer. None: it has no source that could be silent."""
+        return None
+
+    async def test_contract_answers(self) -> None:
+        """A known name has targets, and a ttl that is one; at once or later; two resolvers say the same."""
+        first, second = self._asked(), self._asked()
+        answer = await first.ask(self.known)
+        self._case.assertEqual(set(answer.targets), set((await second.ask(self.known)).targets))
+        self._case.assertTrue(answer.targets)
+        self._case.assertEqual(0, first.counts.failures)
+
+    async def test_contract_refuses(self) -> None:
+        """An unknown name is refused by Refused, with a reason; not by another error, and not by silence."""
+        if self.unknown is None:
+            return
+        asked = self._asked()
+        try:
+            await asked.ask(self.unknown)
+        except Refused as error:
+            self._case.assertTrue(error.reason.strip(), "the reason is empty")
+        else:
+            self._case.fail("the unknown name was answered")
+
+    async def test_contract_many(self) -> None:
+        """Questions at once, put past the proxy's sharing, are all answered."""
+        resolver = self._started(self.make())
+        asked = [Deferred.fromCoroutine(_ask(resolver, self.known)) for _ in range(MANY)]
+        answers = await defer.gatherResults(asked, consumeErrors=True)
+        self._case.assertEqual(MANY, sum(isinstance(answer, Resolution) for answer in answers))
+
+    async def test_contract_does_not_block(self) -> None:
+        """While it is made, watches, and is asked, nothing that blocks is called where the reactor runs."""
+        reactor_thread = threading.get_ident()
+
+        def guarded(name: str, original: Callable[..., Any]) -> Callable[..., Any]:
+            def call(*args: Any, **kw: Any) -> Any:
+                if threading.get_ident() == reactor_thread:
+                    blocked.append(name)
+                return original(*args, **kw)
+
+            return call
+
+        blocked: list[str] = []
+        for module, name in _BLOCKING:
+            self._case.patch(module, name, guarded(f"{module.__name__}.{name}", getattr(module, name)))
+        await self._asked().ask(self.known)
+        self._case.assertEqual([], blocked)
+
+    async def test_contract_watch(self) -> None:
+        """One that watches says what it knows, before and after its start, and ends; others have nothing of that."""
+        resolver = self.make()
+        if not IWatchingResolver.providedBy(resolver):
+            self._case.assertFalse(hasattr(resolver, "start"), "declare it: @implementer(IWatchingResolver)")
+            return
+        self._case.assertTrue(IServerNameResolver.providedBy(resolver))
+        self._case.assertIsInstance(resolver.state(), WatchState)
+        resolver.start(lambda: None)
+        self._case.assertIsInstance(resolver.state(), WatchState)
+        stopping = resolver.stop()
+        if stopping is not None:
+            await stopping
+
+    async def test_contract_leaves_nothing(self) -> None:
+        """What was asked, answered, cancelled and stopped leaves no descriptor open and no timer running."""
+        await deferLater(self._reactor, 0)
+        await self._use()  # what is opened once for all, is open now
+        before = await self._settled(None)
+        for _ in range(3):
+            await self._use()
+        self._case.assertEqual(before, await self._settled(before))
+
+    async def test_contract_silence(self) -> None:
+        """When its source is silent, the deadline ends the question, and a cancelled question ends, too."""
+        resolver = self.silence()
+        if resolver is None:
+            return
+        await deferLater(self._reactor, 0)
+        before = await self._settled(None)
+        asked = Asked("contract", resolver, self._reactor, deadline=0.1)
+        asked.start()
+        try:
+            await asked.ask(self.known)
+        except Unavailable:
+            pass
+        else:
+            self._case.fail("it was answered")
+        given_up = Deferred.fromCoroutine(_ask(resolver, self.known))
+        await deferLater(self._reactor, 0)
+        given_up.cancel()
+        try:
+            await given_up
+        except (CancelledError, Unavailable):
+            pass
+        await asked.stop()
+        self._case.assertEqual(before, await self._settled(before))
+
+    @property
+    def _case(self) -> Any:
+        """This, as the test case that it is mixed into."""
+        return self
+
+    @property
+    def _reactor(self) -> Any:
+        from twisted.internet import reactor  # not when this is loaded: a test chooses its reactor
+
+        return reactor
+
+    def _asked(self) -> Asked:
+        asked = Asked("contract", self.make(), self._reactor, deadline=self.seconds)
+        asked.start()
+        self._case.addCleanup(asked.stop)
+        return asked
+
+    def _started(self, resolver: Any) -> Any:
+        if IWatchingResolver.providedBy(resolver):
+            resolver.start(lambda: None)
+            self._case.addCleanup(resolver.stop)
+        return resolver
+
+    async def _use(self) -> None:
+        asked = Asked("contract", self.make(), self._reactor, deadline=self.seconds)
+        asked.start()
+        await asked.ask(self.known)
+        asked.forget()
+        left = Deferred.fromCoroutine(asked.ask(self.known))
+        left.addErrback(lambda failure: failure.trap(CancelledError))
+        left.cancel()
+        await asked.stop()
+
+    async def _settled(self, wanted: object) -> object:
+        """Descriptors and timers, when they are as wanted, or do not come to it."""
+        found: object = None
+        for _ in range(ROUNDS):
+            await deferLater(self._reactor, 0)
+            found = _left_over(self._reactor)
+            if wanted is None or found == wanted:
+                break
+        return found
+
+
+def _left_over(reactor: Any) -> tuple[int, int]:
+    """How many descriptors are open, and how many timers run; the test's own deadline is one of them."""
+    return len(os.listdir("/proc/self/fd")), len(reactor.getDelayedCalls())
+
+
+async def _ask(resolver: Any, request: Request) -> object:
+    answer = resolver.resolve(request)
+    return answer if isinstance(answer, Resolution) else await answer

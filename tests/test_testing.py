@@ -1,0 +1,169 @@
+"""The contract for plugins: good ones pass it, and each fault is found."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.task import LoopingCall, deferLater
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+from zope.interface import implementer
+
+from sniproxy.interfaces import IWatchingResolver, Refused, Request, Resolution, Target, WatchState
+from sniproxy.resolvers import make_resolver
+from sniproxy.testing import ResolverContract, question
+
+ANSWER = Resolution([Target("b.test", 1)], 1)
+
+
+class StaticTests(ResolverContract, TestCase):
+    """The static resolver."""
+
+    known = question("a.test")
+    unknown = None
+
+    def make(self) -> Any:
+        return make_resolver("static", {"target": "{server_name}:1"}, reactor)
+
+
+class FileTests(ResolverContract, TestCase):
+    """The file resolver."""
+
+    known = question("a.test")
+    unknown = question("c.test")
+
+    def make(self) -> Any:
+        path = Path(self.mktemp())
+        path.write_text("a.test b.test\n")
+        return make_resolver("file", {"path": str(path)}, reactor)
+
+
+class Good:
+    """A resolver without faults, that does something."""
+
+    def resolve(self, request: Request) -> Resolution | Awaitable[Resolution]:
+        if request.server_name == "gone.test":
+            raise Refused("it is gone")
+        return deferLater(reactor, 0, lambda: ANSWER)
+
+
+class GoodTests(ResolverContract, TestCase):
+    """A good resolver, whose source can be silent."""
+
+    known = question("a.test")
+    unknown = question("gone.test")
+
+    def make(self) -> Any:
+        return Good()
+
+    def silence(self) -> Any:
+        class Silent:
+            def resolve(self, request: Request) -> Deferred[Resolution]:
+                return Deferred()
+
+        return Silent()
+
+
+class Bad(ResolverContract):
+    """A resolver with a fault; not run by itself."""
+
+    known = question("a.test")
+    unknown = question("gone.test")
+    maker: Callable[[], Any]
+
+    def make(self) -> Any:
+        return type(self).maker()
+
+
+class FaultTests(TestCase):
+    """Each fault makes the test red that is there for it."""
+
+    async def check(self, test: str, maker: Callable[[], Any]) -> None:
+        """With this resolver, this test and no other kind of end: a failure."""
+        case = type("Case", (Bad, TestCase), {"maker": staticmethod(maker)})(test)
+        try:
+            await getattr(case, test)()
+        except Exception:
+            red = True
+        else:
+            red = False
+        finally:
+            await maybeDeferred(case.doCleanups)
+        self.assertTrue(red, f"{test} found nothing in {maker}")
+        self.flushLoggedErrors()
+
+    async def test_faults(self) -> None:
+        """No answer, a wrong error, a call that blocks, a socket and a timer left behind, a watch not declared."""
+        opened: list[socket.socket] = []
+        self.addCleanup(lambda: list(map(socket.socket.close, opened)))
+
+        class NoTargets(Good):
+            def resolve(self, request: Request) -> Any:
+                return Resolution([])
+
+        class WrongError(Good):
+            def resolve(self, request: Request) -> Any:
+                if request.server_name == "gone.test":
+                    raise KeyError(request.server_name)
+                return ANSWER
+
+        class Answers(Good):
+            def resolve(self, request: Request) -> Any:
+                return ANSWER
+
+        class Blocks(Good):
+            def resolve(self, request: Request) -> Any:
+                socket.gethostbyname("127.0.0.1")
+                return ANSWER
+
+        class Leaks(Good):
+            def resolve(self, request: Request) -> Any:
+                opened.append(socket.socket())
+                return ANSWER
+
+        class Undeclared(Good):
+            def start(self, changed: Any) -> None:
+                """As if it watched."""
+
+        for test, maker in (
+            ("test_contract_answers", NoTargets),
+            ("test_contract_refuses", WrongError),
+            ("test_contract_refuses", Answers),
+            ("test_contract_does_not_block", Blocks),
+            ("test_contract_leaves_nothing", Leaks),
+            ("test_contract_watch", Undeclared),
+        ):
+            await self.check(test, maker)
+
+    async def test_timers(self) -> None:
+        """A watch whose stop ends no timer is found."""
+        loops: list[LoopingCall] = []
+        self.addCleanup(lambda: list(map(LoopingCall.stop, loops)))
+
+        @implementer(IWatchingResolver)
+        class Ticks(Good):
+            def start(self, changed: Any) -> None:
+                loop = LoopingCall(lambda: None)
+                loop.start(1000, now=False)
+                loops.append(loop)
+
+            def stop(self) -> None:
+                """It forgets its timer."""
+
+            def state(self) -> WatchState:
+                return WatchState("")
+
+        await self.check("test_contract_leaves_nothing", Ticks)
+
+
+class QuestionTests(SynchronousTestCase):
+    """What a test asks."""
+
+    def test_question(self) -> None:
+        """It is what a connection would ask."""
+        asked = question("a.test", "192.0.2.9:1", "inner")
+        self.assertEqual(("a.test", "192.0.2.9:1", "inner"), (asked.server_name, asked.peer, asked.listener))
