@@ -120,8 +120,8 @@ class HandshakeTests(SocketTestCase):
     async def test_deadline_in_words(self) -> None:
         """What is left of a deadline is rounded: a text that is another one each time would be warned of each time."""
         clock = HandClock()
-        _, ours, _ = self.server(clock)
-        shaken = Handshake(clock, ours, 4.99874).shaken()
+        _, _, handshake = self.server(clock, seconds=4.99874)
+        shaken = handshake.shaken()
         clock.advance(5)
         self.assertEqual("no TLS handshake within 5 s", await self.failed(shaken))
 

@@ -11,14 +11,12 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from http.client import HTTPException
 from typing import Any
 
 import attrs
 import trustme
-from twisted.trial.unittest import SkipTest
 
-from tests.peers import clients, lab
+from tests.peers import clients, geo, lab
 from tests.peers.case import PulsarTestCase
 from tests.peers.clients import Outcome, Sender
 from tests.peers.cluster import Broker, Cluster, free_ports
@@ -242,21 +240,20 @@ class RestartTests(BridgeTestCase):
         self.finish(senders, topic)
 
     def test_broker(self) -> None:
-        """A broker ends while messages are sent to its topics; its clients go on at the other one."""
-        if not LONG:
-            raise SkipTest("long, and has brokers of its own: PEERS_LONG=1")
-        cluster = self.lab._start(secured=False)
-        gone, left = cluster.brokers
+        """A broker is killed while messages are sent to its topics: clients go on at the other, and it comes back."""
+        both = geo.shared()
+        both.mend()
+        cluster, _ = both.clusters
+        left, gone = cluster.brokers
         topics = {}
         for name in CLIENTS:
             topics[name] = cluster.topic_of_each(f"public/default/bridged-broker-{name}")[gone.name]
         bridge = self.bridge(self.span(self.proxy(lab.routes(cluster))))
         senders = self.senders(bridge, topics.__getitem__)
-        try:
-            cluster.admin("POST", "/admin/v2/brokers/shutdown?maxConcurrentUnloadPerSec=0&forcedTerminateTopic=true")
-        except (OSError, HTTPException):
-            pass  # it may end before it has answered
+        cluster.kill(gone)
+        self.addCleanup(cluster.revive)
         self.wait_until_sending(senders)
+        cluster.revive()
         self.finish(senders, topics.__getitem__)
         logged = self.ended(bridge, 9)
         self.assertIn(left.name, {line["server_name"] for line in logged})
