@@ -7,13 +7,12 @@ import select
 import socket
 import ssl
 import time
-from multiprocessing.connection import Connection
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from attrs import frozen
 
-from bench.load import LoadError
+from bench.load import LoadError, apart
 from bench.traffic import Produce
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import read, write
@@ -97,28 +96,10 @@ def round_trip(way: Way, broker: int, traffic: Produce, count: int) -> float:
     return _apart(work)
 
 
-def _apart(work: Any) -> float:
-    ours, theirs = _context.Pipe(duplex=False)
-    process = _context.Process(target=_tell, args=(theirs, work), daemon=True)
-    process.start()
-    theirs.close()
-    try:
-        told = ours.recv()
-    except EOFError:
-        raise LoadError("the client ended without a word") from None
-    finally:
-        process.join()
-        ours.close()
-    if not isinstance(told, float):
-        raise LoadError(str(told))
+def _apart(work: Callable[[], float]) -> float:
+    told = apart(_context, "client", work)
+    assert isinstance(told, float)
     return told
-
-
-def _tell(pipe: Connection[Any, Any], work: Any) -> None:
-    try:
-        pipe.send(work())
-    except (OSError, LoadError) as error:
-        pipe.send(f"the client failed: {error}")
 
 
 def _connected(way: Way, broker: int) -> socket.socket:

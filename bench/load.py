@@ -8,7 +8,10 @@ from __future__ import annotations
 import multiprocessing
 import socket
 import time
+from collections.abc import Callable
+from functools import partial
 from multiprocessing.connection import Connection
+from multiprocessing.context import BaseContext
 from threading import Thread
 from typing import Any
 
@@ -49,8 +52,7 @@ class Broker:
     def stop(self) -> None:
         """End its process."""
         self._sock.close()
-        # Not by TERM: a fork of trial's process has the reactor's handler for it, which only notes that it came.
-        self._process.kill()
+        self._process.terminate()
         self._process.join()
 
 
@@ -59,28 +61,34 @@ def send(traffic: Produce, cycles: int, port: int) -> Sent:
 
     Raises `LoadError` when answers are missing.
     """
-    ours, theirs = _context.Pipe(duplex=False)
-    process = _context.Process(target=_tell, args=(theirs, traffic, cycles, port), daemon=True)
+    sent = apart(_context, "producer", partial(_producer, traffic, cycles, port))
+    assert isinstance(sent, Sent)
+    return sent
+
+
+def apart(context: BaseContext, who: str, work: Callable[[], object]) -> object:
+    """What some work comes to, in a process of its own. ``who``: its name in messages. Raises `LoadError`."""
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=_tell, args=(theirs, who, work), daemon=True)  # type: ignore[attr-defined]
     process.start()
     theirs.close()
     try:
         told = ours.recv()
     except EOFError:
-        raise LoadError("the producer ended without a word") from None
+        raise LoadError(f"the {who} ended without a word") from None
     finally:
         process.join()
         ours.close()
     if isinstance(told, str):
         raise LoadError(told)
-    assert isinstance(told, Sent)
     return told
 
 
-def _tell(pipe: Connection[Any, Any], traffic: Produce, cycles: int, port: int) -> None:
+def _tell(pipe: Connection[Any, Any], who: str, work: Callable[[], object]) -> None:
     try:
-        pipe.send(_producer(traffic, cycles, port))
+        pipe.send(work())
     except (OSError, LoadError) as error:
-        pipe.send(f"the producer failed: {error}")
+        pipe.send(f"the {who} failed: {error}")
 
 
 def _producer(traffic: Produce, cycles: int, port: int) -> Sent:

@@ -7,7 +7,7 @@ and nothing is held for it but its socket.
 from __future__ import annotations
 
 import socket
-from collections.abc import Awaitable, Mapping
+from collections.abc import Mapping
 
 from OpenSSL import SSL
 from twisted.internet.defer import Deferred
@@ -15,7 +15,7 @@ from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.logger import Logger
 
 from sniproxy.events import Connection, Refusal, Result
-from sniproxy.interfaces import Refused, Request, Resolution, ServerNameResolver, Target, Unavailable
+from sniproxy.interfaces import Refused, Request, Resolution, Target, Unavailable, ask
 from sniproxy.life import House, Life
 from sniproxy.net.direction import Way
 from sniproxy.net.firstbytes import ClientGone, TooLate
@@ -112,7 +112,7 @@ class Conversation(Life):
         began = reactor.seconds()
         self._waits_for = "resolve"
         try:
-            resolution = await Deferred.fromCoroutine(_ask(route.resolver, request)).addTimeout(seconds, reactor)
+            resolution = await Deferred.fromCoroutine(ask(route.resolver, request)).addTimeout(seconds, reactor)
         except Refused as refused:
             why = f"the resolver refused: {refused.reason}"
             raise Refusal(Result.NO_ROUTE, why, Alert.UNRECOGNIZED_NAME) from refused
@@ -142,7 +142,8 @@ class Conversation(Life):
         began, self._waits_for = house.reactor.seconds(), "handshake"
         broker: TLSSocket | None = None
         try:
-            name = terminator.server_name(record.server_name)
+            name = record.server_name
+            assert name is not None  # L{Terminator.server_name} has seen to it
             broker = TLSSocket(upstream, terminator.broker().connection(name))
             left = house.timeouts.connect - (record.resolve_s or 0.0) - (record.connect_s or 0.0)
             try:
@@ -169,9 +170,3 @@ THIS_PORT_SPEAKS_TLS = write(
         message="this port speaks TLS: use a pulsar+ssl:// service URL",
     )
 )
-
-
-async def _ask(resolver: ServerNameResolver, request: Request) -> object:
-    """A resolver answers at once or later; its type is a promise that is checked by who asks."""
-    answer = resolver.resolve(request)
-    return await answer if isinstance(answer, Awaitable) else answer

@@ -242,3 +242,9 @@ class ResolverMaker(Protocol):
     def help(self) -> str: ...
 
     def make(self, options: Mapping[str, Any], reactor: Any) -> ServerNameResolver: ...
+
+
+async def ask(resolver: ServerNameResolver, request: Request) -> object:
+    """A resolver's answer, whether it comes at once or later; its type is a promise that is checked by who asks."""
+    answer = resolver.resolve(request)
+    return await answer if isinstance(answer, Awaitable) else answer

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,7 +16,7 @@ from sniproxy.check import loop_guard
 from sniproxy.events import Refusal
 from sniproxy.explain.report import Dialled, Goal, Report, Shown
 from sniproxy.explain.why import Choice, Choices, client_notes, shared_names, title
-from sniproxy.interfaces import Refused, Request, Resolution, Target
+from sniproxy.interfaces import Refused, Request, Resolution, Target, ask
 from sniproxy.names import host_port, ip_literal
 from sniproxy.net.dialer import Dialer, DialError
 from sniproxy.net.handshake import Handshake, HandshakeError
@@ -28,6 +28,7 @@ from sniproxy.settings import DEFAULT, NO_SERVER_NAME, Listener, Route
 from sniproxy.terminating import Terminator, to_broker
 from sniproxy.text import bounded
 from sniproxy.tls.choice import covers
+from sniproxy.tls.contexts import unverified
 from sniproxy.tls.pem import names
 
 PEER = "192.0.2.1:0"
@@ -129,7 +130,7 @@ class Looker:
         )
         resolver = self._built.resolvers.resolver(route.resolver, self._configuration.filename)
         try:
-            asking: Deferred[object] = Deferred.fromCoroutine(_ask(resolver, request))
+            asking: Deferred[object] = Deferred.fromCoroutine(ask(resolver, request))
             resolution = await asking.addTimeout(seconds, self._reactor)
         except Refused as refused:
             raise _Refused(f"the resolver refuses it: {refused.reason}") from refused
@@ -174,7 +175,7 @@ class Looker:
         host, port = plain.getpeername()[:2]
         done = Dialled(host_port(host, port), took)
         verified = terminator is not None and name is not None
-        tls = terminator.broker().connection(name) if terminator and name else _connection(name)
+        tls = terminator.broker().connection(name) if terminator and name else unverified(name)
         sock = TLSSocket(plain, tls)
         try:
             if verified:
@@ -225,17 +226,3 @@ def _formed(route: Route) -> bool:
         return route.server_name == DEFAULT or not route.resolver.key.startswith("listener[")
     targets = route.resolver.options.get("target")
     return any("{" in text for text in ([targets] if isinstance(targets, str) else targets or ()))
-
-
-async def _ask(resolver: Any, request: Request) -> object:
-    answer = resolver.resolve(request)
-    return await answer if isinstance(answer, Awaitable) else answer
-
-
-def _connection(name: str | None) -> SSL.Connection:
-    """A client's half that believes every certificate: it is only looked at."""
-    connection = SSL.Connection(SSL.Context(SSL.TLS_CLIENT_METHOD), None)
-    if name is not None and ip_literal(name) is None:
-        connection.set_tlsext_host_name(name.encode("ascii"))
-    connection.set_connect_state()
-    return connection

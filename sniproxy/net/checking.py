@@ -5,17 +5,16 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from OpenSSL import SSL
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
-from sniproxy.names import ip_literal
 from sniproxy.net.dialer import Dialer, DialError
 from sniproxy.net.handshake import Handshake, HandshakeError
 from sniproxy.net.linger import Closer
 from sniproxy.net.tlssocket import TLSSocket
 from sniproxy.routing.standing import Known, Standing
 from sniproxy.text import bounded
+from sniproxy.tls.contexts import unverified
 
 log = Logger()
 
@@ -100,7 +99,7 @@ class Checker:
         if health.check != "tls":
             self._closer(sock)
             return ""
-        tls = TLSSocket(sock, _connection(known.server_name))
+        tls = TLSSocket(sock, unverified(known.server_name))
         try:
             left = health.interval - (self._reactor.seconds() - began)
             await Handshake(self._reactor, tls, max(left, 0.0)).shaken()
@@ -109,11 +108,3 @@ class Checker:
         finally:
             self._closer(tls)
         return ""
-
-
-def _connection(name: str | None) -> SSL.Connection:
-    connection = SSL.Connection(SSL.Context(SSL.TLS_CLIENT_METHOD), None)
-    if name is not None and ip_literal(name) is None:
-        connection.set_tlsext_host_name(name.encode("ascii"))
-    connection.set_connect_state()
-    return connection

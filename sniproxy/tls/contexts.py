@@ -80,12 +80,17 @@ class BrokerTLS:
 
         Once its handshake is done, L{verify} must be asked before anything is sent.
         """
-        connection = SSL.Connection(self._context, None)
+        connection = _client_half(self._context, name)
         connection.set_app_data([])
-        if ip_literal(name) is None:  # RFC 6066, section 3: literals are not sent
-            connection.set_tlsext_host_name(name.encode("ascii"))
-        connection.set_connect_state()
         return connection
+
+
+def unverified(name: str | None) -> SSL.Connection:
+    """A client's half that believes every certificate: for looking at a target, never for anything that is sent to it.
+
+    @param name: the server name that it asks for. None: none.
+    """
+    return _client_half(SSL.Context(SSL.TLS_CLIENT_METHOD), name)
 
 
 def faults(connection: SSL.Connection) -> str | None:
@@ -123,6 +128,14 @@ def why(error: SSL.Error) -> str:
     queue = error.args[0] if error.args and isinstance(error.args[0], list) else []
     reasons = [entry[-1] for entry in queue if entry and entry[-1]]
     return ", ".join(dict.fromkeys(reasons)) or "the TLS connection failed"
+
+
+def _client_half(context: SSL.Context, name: str | None) -> SSL.Connection:
+    connection = SSL.Connection(context, None)
+    if name is not None and ip_literal(name) is None:  # RFC 6066, section 3: literals are not sent
+        connection.set_tlsext_host_name(name.encode("ascii"))
+    connection.set_connect_state()
+    return connection
 
 
 def _note_fault(connection: SSL.Connection, certificate: Any, number: int, depth: int, good: int) -> bool:

@@ -8,7 +8,7 @@ from unittest import mock
 from OpenSSL import SSL, crypto
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.tls.contexts import BadCertificate, BrokerTLS, check_usable, described, faults, verify, why
+from sniproxy.tls.contexts import BadCertificate, BrokerTLS, check_usable, described, faults, unverified, verify, why
 from sniproxy.tls.pem import BadPEM, Certified, certificates, certified
 from tests.tls.material import CA, NAME, OTHER_CA, accepting, issued, shake_hands, trust, unreadable_names, weak
 
@@ -111,3 +111,10 @@ class BrokerTests(SynchronousTestCase):
         client = SSL.Connection(context, None)
         client.set_connect_state()
         self.assertRaises(SSL.Error, shake_hands, client, accepting(issued(NAME)))
+
+    def test_unverified(self) -> None:
+        """To look at a target every certificate will do; it is asked for a name, not for an address, or for none."""
+        for name, sent in ((NAME, NAME.encode()), ("127.0.0.1", None), (None, None)):
+            client, server = unverified(name), accepting(issued("other.test", ca=OTHER_CA))
+            shake_hands(client, server)
+            self.assertEqual(sent, server.get_servername())
