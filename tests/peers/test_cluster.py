@@ -1,4 +1,4 @@
-"""The parts of a cluster that need no JVM."""
+"""The parts of a cluster, and how topics lie in one."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import socket
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.peers import cluster
+from tests.peers.case import PulsarTestCase
 from tests.peers.children import ChildError
 
 
@@ -42,3 +43,20 @@ class ReadyTests(SynchronousTestCase):
         lines = ["java.net.BindException: Address already in use", "CLUSTER FAILED it"]
         failure = self.assertRaises(ChildError, cluster._ready, lines)
         self.assertIn("BindException", str(failure))
+
+
+class TopicTests(PulsarTestCase):
+    """Topics by their owners."""
+
+    def test_one_broker_has_all(self) -> None:
+        """A broker that has lost all bundles of a namespace to the other one gets a topic all the same."""
+        brokers = self.lab.cluster
+        full, empty = brokers.brokers
+        brokers.create_namespace("public/lopsided")
+        for i in range(40):
+            if brokers.owner(f"public/lopsided/t-{i}") != full:
+                brokers.move(f"public/lopsided/t-{i}", full)
+        found = brokers.topic_of_each("public/lopsided/t")
+        self.assertEqual({full.name, empty.name}, set(found))
+        for broker in (full, empty):
+            self.assertEqual(broker, brokers.owner(found[broker.name].removeprefix("persistent://")))
