@@ -82,11 +82,11 @@ class Program:
         return self.ports[0]
 
     def wait_for_text(self, text: str) -> str:
-        """The first line of its own log that has the text in it. Raises ChildError after 20 s."""
+        """The first line of its own log that has the text in it. Raises ChildError when it is not there in time."""
         return self._process.wait_for_text(text)
 
     def connections(self, enough: Callable[[list[Connection]], bool] = bool) -> list[Connection]:
-        """The access log, as soon as it is `enough` (default: one line). Raises ChildError after 20 s."""
+        """The access log when it is `enough` (default: one line). Raises ChildError when it is not in time."""
 
         def found(lines: list[str]) -> list[Connection] | None:
             logged = [json.loads(line) for line in lines if line.startswith("{")]
