@@ -7,7 +7,7 @@ PORT ?= 4443
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test peers peers-long geo-demo lint proto fuzz bench bench-quick dist clean venv dev
+.PHONY: run test peers peers-long geo-demo lint proto fuzz bench bench-quick soak dist clean venv dev
 .DEFAULT_GOAL := run
 
 venv: $(VENV)/.made-test
@@ -58,6 +58,10 @@ bench: dev
 bench-quick: dev
 	$(BIN)/python -m bench.inspector --quick
 	$(BIN)/python -m bench.bridge --quick
+
+# Half an hour of mixed traffic, kills and reloads; fails when a byte is lost. SOAK='--minutes 5 --relay kernel'.
+soak: dev
+	$(BIN)/python -m bench.soak $(SOAK)
 
 dist: dev
 	rm -rf dist

@@ -1,0 +1,65 @@
+"""The soak: its judgement, and the whole of it for seconds."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from bench.soak import compare, grown
+from bench.soakload import Tunnel
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def line(port: int, result: str, up: int, down: int) -> str:
+    """One of the access log."""
+    entry = {"client": f"127.0.0.1:{port}", "server_name": "x", "result": result, "bytes_up": up, "bytes_down": down}
+    return json.dumps(entry)
+
+
+class CompareTests(SynchronousTestCase):
+    """The clients' counts beside the access log's."""
+
+    def test_same(self) -> None:
+        """Equal counts are right, a port's second tunnel too; a tunnel that was cut is not asked about."""
+        tunnels = [Tunnel(1, 10, 20, True, 1.0), Tunnel(1, 30, 40, True, 2.0), Tunnel(2, 1, 1, False, 3.0)]
+        self.assertEqual(compare(tunnels, [line(1, "ok", 10, 20), line(1, "ok", 30, 40)], []), [])
+
+    def test_other(self) -> None:
+        """Other counts, another result, and no line are told."""
+        for lines in ([line(1, "ok", 10, 19)], [line(1, "reset", 10, 20)], []):
+            self.assertEqual(len(compare([Tunnel(1, 10, 20, True, 1.0)], lines, [0.5])), 1, lines)
+
+    def test_killed(self) -> None:
+        """What was on its way to a backend that was killed may be missing."""
+        self.assertEqual(compare([Tunnel(1, 10, 20, True, 1.0)], [line(1, "reset", 5, 20)], [0.5, 1.5]), [])
+
+
+class GrownTests(SynchronousTestCase):
+    """Memory over time."""
+
+    def test_flat(self) -> None:
+        """It may rise at first, and by a little."""
+        self.assertIsNone(grown([20.0] * 25 + [50.0] * 25 + [51.0] * 50))
+        self.assertIsNone(grown([1.0]))
+
+    def test_grown(self) -> None:
+        """It may not go on rising."""
+        self.assertIn("from 50.0 to 60.0", grown([50.0] * 50 + [60.0] * 50) or "")
+
+
+class SoakTests(SynchronousTestCase):
+    """The command."""
+
+    def test_seconds(self) -> None:
+        """Two seconds of it go well, kills and reloads among them."""
+        command = [sys.executable, "-m", "bench.soak", "--minutes", "0.03", "--clients", "6"]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100)
+        self.assertEqual((done.returncode, done.stderr), (0, ""), done.stdout)
+        self.assertTrue(re.search(r"^100% .* 0 wrong", done.stdout, re.MULTILINE), done.stdout)
+        self.assertTrue(done.stdout.endswith("all is well\n"))
