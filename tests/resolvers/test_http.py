@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import tomllib
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,14 +15,22 @@ from twisted.internet.task import deferLater
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface.verify import verifyObject
 
+from sniproxy.config import parse
 from sniproxy.interfaces import BadOption, IServerNameResolver, Refused, Request, Resolution, Target, Unavailable
-from sniproxy.resolvers import make_resolver
+from sniproxy.resolvers import make_resolver, makers, options_of
 from sniproxy.resolvers.http import AT_ONCE, HTTPResolver
+from sniproxy.resolvers.options import checked
 from sniproxy.testing import ResolverContract, question
+from tests.proxies import LISTENER
 from tests.resolvers.adminserver import AdminServer
+from tests.resolvers.recipes import blocks, recipe
+from tests.resolvers.test_httpanswer import CONSUL, SLICES
 from tests.tlsservers import ServerTLS, write_pem
 
 A = "/names/a.test"
+
+ROUTE = '[[route]]\nserver_name = "*.test"\nresolver = "NAME"\n'
+"""For a table of the manual that stands alone."""
 
 
 class HTTPTestCase(TestCase):
@@ -239,3 +249,60 @@ class MakeTests(SynchronousTestCase):
             self.assertEqual(key, found)
             self.assertIn(words, text)
             self.assertNotIn("hunter2", text)
+
+
+class RecipeTests(HTTPTestCase):
+    """The recipes of the manual: etcd's, and the one for files, are run against real servers in tests.peers."""
+
+    def recipe(self, name: str) -> HTTPResolver:
+        """A resolver of the manual, which asks our server, and whose files are there."""
+        table = tomllib.loads(recipe(name))
+        self.assertEqual("http", table.pop("type"))
+        table["url"] = re.sub(r"^https?://[^/]+", self.server.url, table["url"])
+        table.pop("trust", None)
+        if "token_file" in table:
+            table["token_file"] = self.file("token", "a.token")
+        return cast(HTTPResolver, make_resolver("http", table, reactor))
+
+    def test_read(self) -> None:
+        """All configurations of the manual are good ones; the recipes are what we take them for."""
+        for block in blocks():
+            configuration = parse(LISTENER + _with_route(block), "manual.toml")
+            for route in configuration.routes:
+                (maker,) = (maker for maker in makers() if maker.name == route.resolver.kind)
+                self.assertTrue(checked(route.resolver.options, options_of(maker) or (), "/etc"))
+
+    async def test_consul(self) -> None:
+        """The healthy instances of the service, with their weights; no instance is no name."""
+        resolver = self.recipe("consul")
+        self.server.header = "x-consul-token"
+        path = "/v1/health/service/broker-1"
+        self.says(path, CONSUL)
+        answer = await self.answer(resolver, "broker-1.pulsar.example.com", "broker-1")
+        self.assertEqual((Target("10.1.10.1", 6651, 10), Target("10.1.20.2", 6661)), answer.targets)
+        self.assertEqual(([f"{path}?passing=true"], ["a.token"]), (self.server.uris, self.server.tokens))
+        self.says(path, [])
+        with self.assertRaises(Refused):
+            await self.answer(resolver, "broker-1.pulsar.example.com", "broker-1")
+
+    async def test_kubernetes(self) -> None:
+        """The ready endpoints for the service, and the pod for its name, ready or not."""
+        path = "/apis/discovery.k8s.io/v1/namespaces/pulsar/endpointslices"
+        self.says(path, SLICES)
+        answer = await self.answer(self.recipe("ready"), "pulsar.example.com")
+        self.assertEqual((Target("10.1.2.3", 6651), Target("10.1.2.5", 6651)), answer.targets)
+        pod = self.recipe("pod")
+        answer = await self.answer(pod, "broker-1.pulsar.example.com", "broker-1")
+        self.assertEqual((Target("10.1.2.4", 6651),), answer.targets)
+        with self.assertRaises(Refused):
+            await self.answer(pod, "broker-7.pulsar.example.com", "broker-7")
+        self.assertEqual({f"{path}?labelSelector=kubernetes.io/service-name%3Dbroker"}, set(self.server.uris))
+        self.assertEqual({"Bearer a.token"}, set(self.server.tokens))
+
+
+def _with_route(block: str) -> str:
+    """A resolver that stands alone in the manual has a route here."""
+    if "[[route]]" in block:
+        return block
+    (name,) = re.findall(r"^\[resolver\.(.*)\]$", block, re.MULTILINE)
+    return ROUTE.replace("NAME", name) + block
