@@ -8,7 +8,7 @@ from pathlib import Path
 
 import sniproxy
 
-assert Path(sys.prefix) in Path(sniproxy.__file__).parents, f"not the installed package: {sniproxy.__file__}"
+TWISTD = Path(sys.executable).parent / "twistd"
 
 
 def hello(name: str) -> bytes:
@@ -22,40 +22,43 @@ def hello(name: str) -> bytes:
     return outgoing.read()
 
 
-backend = socket.create_server(("127.0.0.1", 0))
-target = f"127.0.0.1:{backend.getsockname()[1]}"
-proxy = subprocess.Popen(
-    [
-        *(Path(sys.executable).parent / "twistd", "--pidfile=", "-n", "sniproxy", "--access-log", "-"),
-        *("--listen", "tcp:0:interface=127.0.0.1", "--route", f"broker-1.pulsar.test={target}"),
-    ],
-    stdout=subprocess.PIPE,
-    text=True,
-)
-assert proxy.stdout is not None
-try:
-    port = 0
-    for line in proxy.stdout:
-        print(line, end="")
-        if "listening on" in line:
-            port = int(line.rpartition(":")[2])
-        if "ready:" in line:
-            break
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
-        sent = hello("broker-1.pulsar.test")
-        client.sendall(sent)
-        upstream, _ = backend.accept()
-        with upstream:
-            upstream.settimeout(10)
-            got = b""
-            while len(got) < len(sent):
-                got += upstream.recv(65536)
-            assert got == sent
-            upstream.sendall(b"answer")
-            assert client.recv(6) == b"answer"
-finally:
-    proxy.terminate()
-    rest = proxy.stdout.read()
-    print(rest, end="")
-assert '"result": "ok"' in rest
-print("smoke: one connection through the installed package")
+def through(backend: socket.socket, name: str, *arguments: str) -> None:
+    """A client comes with this name to a proxy with these arguments, and is led to the backend."""
+    assert Path(sys.prefix) in Path(sniproxy.__file__).parents, f"not the installed package: {sniproxy.__file__}"
+    proxy = subprocess.Popen(
+        [TWISTD, "--pidfile=", "-n", "sniproxy", "--access-log", "-", *arguments], stdout=subprocess.PIPE, text=True
+    )
+    assert proxy.stdout is not None
+    try:
+        port = 0
+        for line in proxy.stdout:
+            print(line, end="")
+            if "listening on" in line:
+                port = int(line.rpartition(":")[2])
+            if "ready:" in line:
+                break
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+            sent = hello(name)
+            client.sendall(sent)
+            backend.settimeout(10)
+            upstream, _ = backend.accept()
+            with upstream:
+                upstream.settimeout(10)
+                got = b""
+                while len(got) < len(sent):
+                    got += upstream.recv(65536)
+                assert got == sent
+                upstream.sendall(b"answer")
+                assert client.recv(6) == b"answer"
+    finally:
+        proxy.terminate()
+        rest = proxy.stdout.read()
+        print(rest, end="")
+    assert '"result": "ok"' in rest
+
+
+if __name__ == "__main__":
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        route = f"broker-1.pulsar.test=127.0.0.1:{server.getsockname()[1]}"
+        through(server, "broker-1.pulsar.test", "--listen", "tcp:0:interface=127.0.0.1", "--route", route)
+    print("smoke: one connection through the installed package")

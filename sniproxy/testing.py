@@ -40,7 +40,7 @@ from sniproxy.interfaces import (
 MANY = 50
 """Questions at once."""
 
-ROUNDS = 200
+ROUNDS = 1000
 """Rounds of the reactor in which what was closed has to be gone."""
 
 _BLOCKING = (
@@ -139,10 +139,10 @@ class ResolverContract:
         """What was asked, answered, cancelled and stopped leaves no descriptor open and no timer running."""
         await deferLater(self._reactor, 0)
         await self._use()  # what is opened once for all, is open now
-        before = await self._settled(None)
+        before = _left_over(self._reactor)
         for _ in range(3):
             await self._use()
-        self._case.assertEqual(before, await self._settled(before))
+        await self._assert_no_more(before)
 
     async def test_contract_silence(self) -> None:
         """When its source is silent, the deadline ends the question, and a cancelled question ends, too."""
@@ -150,7 +150,7 @@ class ResolverContract:
         if resolver is None:
             return
         await deferLater(self._reactor, 0)
-        before = await self._settled(None)
+        before = _left_over(self._reactor)
         asked = Asked("contract", resolver, self._reactor, deadline=0.1)
         asked.start()
         try:
@@ -167,7 +167,7 @@ class ResolverContract:
         except (CancelledError, Unavailable):
             pass
         await asked.stop()
-        self._case.assertEqual(before, await self._settled(before))
+        await self._assert_no_more(before)
 
     @property
     def _case(self) -> Any:
@@ -202,15 +202,16 @@ class ResolverContract:
         left.cancel()
         await asked.stop()
 
-    async def _settled(self, wanted: object) -> object:
-        """Descriptors and timers, when they are as wanted, or do not come to it."""
-        found: object = None
+    async def _assert_no_more(self, before: tuple[int, int]) -> None:
+        """There are no more descriptors and timers than before, when what was closed has gone. Fewer are no fault:
+        what a server of the test's had open then may be closed now.
+        """
         for _ in range(ROUNDS):
             await deferLater(self._reactor, 0)
             found = _left_over(self._reactor)
-            if wanted is None or found == wanted:
-                break
-        return found
+            if found[0] <= before[0] and found[1] <= before[1]:
+                return
+        self._case.fail(f"descriptors, timers: {before} before, {found} now")
 
 
 def _left_over(reactor: Any) -> tuple[int, int]:

@@ -24,6 +24,8 @@ PURE = (
     "sniproxy.resolvers.dnswire",
     "sniproxy.resolvers.advertised",
     "sniproxy.resolvers.brokerplaces",
+    "sniproxy.resolvers.httpanswer",
+    "sniproxy.resolvers.httpquestion",
     "sniproxy.resolvers.livebrokers",
     "sniproxy.resolvers.namefile",
     "sniproxy.names",

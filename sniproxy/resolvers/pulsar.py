@@ -37,8 +37,9 @@ from sniproxy.resolvers.advertised import (
     web_address,
 )
 from sniproxy.resolvers.brokerplaces import PLACES, check_port, read_choice, read_service_names
+from sniproxy.resolvers.httpclient import Credentials
 from sniproxy.resolvers.livebrokers import Broker, LiveBrokers
-from sniproxy.resolvers.pulsaradmin import Admin, AdminFailure, Credentials
+from sniproxy.resolvers.pulsaradmin import Admin, AdminFailure
 
 log = Logger()
 

@@ -11,7 +11,15 @@ import attrs
 from sniproxy.admin.metrics import Metrics
 from sniproxy.admin.refusals import Refusals
 from sniproxy.admin.site import AdminSite
-from sniproxy.admin.sources import DrainStatus, ListenerStatus, NoSuchGoal, Reloads, ResolverStatus, Status
+from sniproxy.admin.sources import (
+    DrainStatus,
+    ListenerStatus,
+    NoSuchGoal,
+    Reloads,
+    ResolverStatus,
+    Status,
+    TargetStatus,
+)
 from sniproxy.admin.topics import Topics
 from sniproxy.events import Connection, Result
 from sniproxy.pulsar.events import Event
@@ -46,6 +54,7 @@ class SampleProxy:
     reloads: Reloads = attrs.field(factory=Reloads)
     drains: list[DrainStatus] = attrs.field(factory=list)
     resolvers: list[ResolverStatus] = attrs.field(factory=list)
+    targets: list[TargetStatus] = attrs.field(factory=list)
 
     def status(self) -> Status:
         """Three listeners, one of them not on TCP."""
@@ -65,6 +74,7 @@ class SampleProxy:
             reloads=self.reloads,
             drains=self.drains,
             resolvers=self.resolvers,
+            targets=self.targets,
         )
 
     def drain(self, name: str, rate: float) -> DrainStatus:

@@ -17,6 +17,7 @@ from tests.peers import provide
 PACKAGES = {
     "chromium": "chromium",
     "curl": "curl",
+    "etcd": "etcd-server",
     "go": "golang-go",
     "java": "default-jdk-headless",
     "javac": "default-jdk-headless",
@@ -24,6 +25,7 @@ PACKAGES = {
     "knotd": "knot",
     "mount": "mount",
     "mvn": "maven",
+    "nginx": "nginx",
     "openssl": "openssl",
     "setpriv": "util-linux",
     "tail": "coreutils",

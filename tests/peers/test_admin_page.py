@@ -13,7 +13,8 @@ from typing import Any, cast
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 
-from tests.admin.sample import HOSTILE, SampleSite
+from sniproxy.admin.sources import DrainStatus, TargetStatus
+from tests.admin.sample import HOSTILE, NOW, SampleSite
 from tests.net.support import SocketTestCase, in_thread
 from tests.peers.needs import require
 
@@ -154,6 +155,15 @@ class PageTests(BrowserTestCase):
         """While the proxy drains, the page says that."""
         self.serve().proxy.ready = False
         self.assertEqual(["draining"], (await self.page()).texts["state"])
+
+    async def test_targets(self) -> None:
+        """A target that is down, and what is being drained, stand where an operator looks; those that are up do not."""
+        proxy = self.serve().proxy
+        why = "10.0.0.12:6651: Connection refused"
+        proxy.targets += [TargetStatus("10.0.0.11:6651", "up", 4, ""), TargetStatus("10.0.0.12:6651", "down", 0, why)]
+        proxy.drains.append(DrainStatus("target", "10.0.0.13:6651", NOW, 10.0, 5, 1, 3, ["192.0.2.1:5"]))
+        wanted = [f"Target 10.0.0.12:6651 is down: {why}", "Draining target 10.0.0.13:6651: 5 closed, 3 left"]
+        self.assertEqual(wanted, (await self.page()).texts["warnings"])
 
     async def test_no_answer(self) -> None:
         """When the proxy no longer answers, what it said last stays, marked as old."""

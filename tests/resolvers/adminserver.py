@@ -41,7 +41,11 @@ CONFIGURATION = "/admin/v2/brokers/configuration/runtime"
 class AdminServer(Resource):
     """One broker's admin API. @ivar answers: by path, a status and a body; a path that is not there is silent.
 
-    @ivar asked: every path so far. @ivar tokens: what each was asked with. @ivar locations: by path, where 307 leads.
+    Other resolvers that ask by HTTP are tested with it, too.
+
+    @ivar asked: every path so far. @ivar uris: with their queries. @ivar tokens: what each was asked with.
+    @ivar bodies: what was posted, and as what. @ivar locations: by path, where 307 leads.
+    @ivar header: the one that the token comes in.
     """
 
     isLeaf = True
@@ -50,7 +54,10 @@ class AdminServer(Resource):
         super().__init__()
         self.case = case
         self.asked: list[str] = []
+        self.uris: list[str] = []
         self.tokens: list[str | None] = []
+        self.bodies: list[tuple[bytes, str | None]] = []
+        self.header = "authorization"
         self.answers: dict[str, tuple[int, bytes]] = {}
         self.locations: dict[str, str] = {}
         self.heard: list[tuple[str, Deferred[None]]] = []
@@ -120,10 +127,16 @@ class AdminServer(Resource):
         self.heard.append((path, heard))
         return heard
 
+    def render_POST(self, request: Request) -> bytes | int:
+        assert request.content is not None
+        self.bodies.append((request.content.read(), request.getHeader("content-type")))
+        return self.render_GET(request)
+
     def render_GET(self, request: Request) -> bytes | int:
         path = request.path.decode()
         self.asked.append(path)
-        self.tokens.append(request.getHeader("authorization"))
+        self.uris.append(request.uri.decode())
+        self.tokens.append(request.getHeader(self.header))
         for wanted, heard in list(self.heard):
             if wanted == path:
                 self.heard.remove((wanted, heard))

@@ -35,4 +35,10 @@ pulsar = LazyResolverMaker(
     "sniproxy.resolvers.pulsar.make",
     "sniproxy.resolvers.pulsar.OPTIONS",
 )
+http = LazyResolverMaker(
+    "http",
+    "a URL that is asked about each name, and answers in JSON",
+    "sniproxy.resolvers.http.make",
+    "sniproxy.resolvers.http.OPTIONS",
+)
 client = LazyEndpointParser("sniproxy", "sniproxy.client.from_string")

@@ -1,0 +1,1 @@
+"""Run by ``trial sniproxy_numbered``."""

@@ -1,0 +1,226 @@
+"""What an answer to the http resolver means: our own form of JSON, or targets picked out of somebody else's. Pure."""
+
+from __future__ import annotations
+
+import json
+import math
+from base64 import b64decode
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NoReturn
+
+import attrs
+
+from sniproxy.interfaces import Target
+from sniproxy.names import BadName, server_name
+from sniproxy.routing.targets import DEFAULT_PORT, BadTarget, parse_target
+from sniproxy.text import bounded
+
+MOST_TARGETS = 1000
+"""Of an answer."""
+
+Path = tuple[str, ...]
+"""Keys, one inside the other. Lists on the way are gone through."""
+
+Condition = tuple[Path, str]
+"""Where, and how one of the values there has to be written: a text as it is, anything else as in JSON."""
+
+MOST_SECONDS = 86400.0
+"""For which an answer is used again, whatever it says."""
+
+
+class Unreadable(Exception):
+    """An answer that means nothing here; the message says why, bounded and printable."""
+
+
+@attrs.frozen
+class Found:
+    """@ivar targets: none: the name is refused. @ivar ttl: seconds. None: the answer does not say.
+
+    @ivar reason: why there are none, as the answer says it; empty: it does not.
+    """
+
+    targets: tuple[Target, ...] = ()
+    ttl: float | None = None
+    reason: str = ""
+
+
+@attrs.frozen
+class Places:
+    """Where targets stand in JSON that is not ours.
+
+    @ivar items: an item for each target; empty: the whole answer, or each of its list.
+    @ivar hosts: in an item, of which the first one that has a text counts. @ivar port: where, or which.
+        None: the host's text has it, or it is 6651.
+    @ivar weight: None: 1. @ivar in_base64: whether the host's text is.
+    """
+
+    hosts: tuple[Path, ...]
+    items: Path = ()
+    port: Path | int | None = None
+    weight: Path | None = None
+    in_base64: bool = False
+
+
+def parse_path(text: str) -> Path:
+    """Read keys with dots between them. @raise ValueError: a key is empty."""
+    path = tuple(text.split("."))
+    if "" in path:
+        raise ValueError("write keys with dots between them, as in Service.Address")
+    return path
+
+
+def parse(body: bytes) -> Any:
+    """@raise Unreadable: it is no JSON object or list."""
+    try:
+        document = json.loads(body, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise Unreadable("its answer is not JSON") from error
+    if not isinstance(document, dict | list):
+        raise Unreadable("its answer is no JSON object or list")
+    return document
+
+
+def own(document: Any) -> Found:
+    """An answer in our own form: C{{"targets": ["host:port", {"host":, "port":, "weight":}], "ttl":, "reason":}}.
+
+    @raise Unreadable: it is not.
+    """
+    targets = document.get("targets") if isinstance(document, dict) else None
+    if not isinstance(targets, list):
+        raise Unreadable('its answer has no list "targets"')
+    _check_number(targets)
+    return Found(_unique(_own_target(one) for one in targets), _ttl(document), _reason(document))
+
+
+def refusal(body: bytes) -> Found:
+    """What is said of a name that is not there, if it is said in our form."""
+    try:
+        document = parse(body)
+        return Found((), _ttl(document), _reason(document)) if isinstance(document, dict) else Found()
+    except Unreadable:
+        return Found()
+
+
+def picked(document: Any, places: Places, wanted: Iterable[Condition]) -> Found:
+    """Targets out of another form. @param wanted: an item counts when all of these hold.
+
+    @raise Unreadable: an item that counts has a host, port or weight that is none; or none of them has a host.
+    """
+    wanted = list(wanted)
+    try:
+        items = [item for item in _at(document, places.items) if _counts(item, wanted)]
+        _check_number(items)
+        found = [_picked_target(item, places) for item in items]
+    except RecursionError:
+        raise Unreadable("its answer is nested too deeply") from None
+    targets = _unique(target for target in found if target is not None)
+    if items and not targets:
+        raise Unreadable(f"there is no host at {' or '.join('.'.join(path) for path in places.hosts)}")
+    return Found(targets)
+
+
+def _at(value: Any, path: Path) -> Iterator[Any]:
+    """All that stands at a path, but for null."""
+    if isinstance(value, list):
+        for one in value:
+            yield from _at(one, path)
+    elif not path:
+        if value is not None:
+            yield value
+    elif isinstance(value, dict) and path[0] in value:
+        yield from _at(value[path[0]], path[1:])
+
+
+def _counts(item: Any, wanted: Iterable[Condition]) -> bool:
+    return all(any(_written(value) == text for value in _at(item, path)) for path, text in wanted)
+
+
+def _written(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _picked_target(item: Any, places: Places) -> Target | None:
+    """None: the item has no host."""
+    texts = (value for path in places.hosts for value in _at(item, path) if value != "")
+    host = next(texts, None)
+    if host is None:
+        return None
+    if places.in_base64:
+        host = _decoded(host)
+    port = places.port if isinstance(places.port, int) else _number(item, places.port)
+    if port is None and places.port is not None:
+        raise Unreadable(f"{_shown(host)} has no port where it should be")
+    weight = _number(item, places.weight)
+    return _target(host, port, 1 if weight is None else weight)
+
+
+def _number(item: Any, path: Path | None) -> Any:
+    """The first value there, or None; a number may be written as a text."""
+    found = None if path is None else next(_at(item, path), None)
+    return int(found) if isinstance(found, str) and found.isascii() and found.isdigit() and len(found) < 10 else found
+
+
+def _own_target(value: Any) -> Target:
+    if isinstance(value, dict):
+        return _target(value.get("host"), value.get("port", DEFAULT_PORT), value.get("weight", 1))
+    return _target(value, None, 1)
+
+
+def _target(host: Any, port: Any, weight: Any) -> Target:
+    """@param port: None: the host's text has it, or it is 6651."""
+    if not isinstance(host, str):
+        raise Unreadable(f"a target's host is no text: {_shown(host)}")
+    for number in (port, weight):
+        if isinstance(number, bool):
+            raise Unreadable(f"a target's port and weight are numbers, not {_shown(number)}")
+    try:
+        if port is None:
+            return attrs.evolve(parse_target(host), weight=weight)
+        return Target(server_name(host), port, weight)
+    except (BadTarget, BadName) as error:
+        raise Unreadable(f"{_shown(host)} is no target: {bounded(str(error), 150)}") from error
+    except (ValueError, TypeError) as error:
+        cure = "a port is from 1 to 65535, a weight 0 or more"
+        raise Unreadable(
+            f"{_shown(host)} is no target with port {_shown(port)}, weight {_shown(weight)}: {cure}"
+        ) from error
+
+
+def _decoded(host: Any) -> str:
+    try:
+        return b64decode(host, validate=True).decode().strip()
+    except (ValueError, TypeError) as error:
+        raise Unreadable(f"{_shown(host)} is no text in base64") from error
+
+
+def _ttl(document: Mapping[str, Any]) -> float | None:
+    ttl = document.get("ttl")
+    if ttl is None:
+        return None
+    if isinstance(ttl, bool) or not isinstance(ttl, int | float) or not 0 <= ttl < math.inf:
+        raise Unreadable(f'its "ttl" is no number of seconds: {_shown(ttl)}')
+    return float(min(ttl, MOST_SECONDS))
+
+
+def _reason(document: Mapping[str, Any]) -> str:
+    reason = document.get("reason")
+    return bounded(reason.strip(), 200) if isinstance(reason, str) else ""
+
+
+def _check_number(targets: Sequence[object]) -> None:
+    if len(targets) > MOST_TARGETS:
+        raise Unreadable(f"its answer has {len(targets)} targets, more than {MOST_TARGETS}")
+
+
+def _unique(targets: Iterator[Target]) -> tuple[Target, ...]:
+    return tuple(dict.fromkeys(targets))
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict | list):
+        return "an object" if isinstance(value, dict) else "a list"
+    return bounded(json.dumps(value), 60)
+
+
+def _no_constant(text: str) -> NoReturn:
+    raise ValueError(text)
