@@ -80,6 +80,7 @@ TOP = (
     "sniproxy.explain.looking",
     "sniproxy.explain.command",
     "sniproxy.listening",
+    "sniproxy.lives",
     "sniproxy.reloading",
     "sniproxy.resolving",
     "sniproxy.siderooms",
