@@ -15,6 +15,7 @@ import attrs
 from sniproxy.bridge.allowing import Allowed, BadAllow, parse_allowed
 from sniproxy.endpoints import BadEndpoint, Endpoint, parse_endpoint
 from sniproxy.health import BadHealth, make_health, takes_least
+from sniproxy.limits import BadLimit, at_most, make_limits
 from sniproxy.names import BadName, ip_literal
 from sniproxy.policy import BadPolicy, make_policy
 from sniproxy.resolvertables import in_order, resolver_tables
@@ -119,6 +120,7 @@ def _checked(data: dict[str, Any], filename: str) -> Configuration:
         file.reload.on_change,
         check.made("health", lambda: make_health(file.health)),
         tuple(check.bridge(f"bridge[{number}]", table) for number, table in enumerate(file.bridge)),
+        check.made("limits", lambda: make_limits(file.limits)),
     )
 
 
@@ -275,7 +277,7 @@ class _Check:
                     "another route has this name already; put all its targets into one list",
                 )
             resolver = self.resolver(key, table.target, table.resolver, resolvers, capture_count(name), True)
-            routes[name, table.listener] = Route(name, table.listener, resolver, self.least(key, table.balance))
+            routes[name, table.listener] = Route(name, table.listener, resolver, *self.dealing(key, table))
         return tuple(routes.values())
 
     def goal(self, table: GoalTable | None, name: str, resolvers: Mapping[str, ResolverTable]) -> Route | None:
@@ -283,16 +285,18 @@ class _Check:
             return None
         named = name != NO_SERVER_NAME
         resolver = self.resolver(name, table.target, table.resolver, resolvers, 0, named)
-        return Route(name, None, resolver, self.least(name, table.balance))
+        return Route(name, None, resolver, *self.dealing(name, table))
 
-    def least(self, key: str, balance: str | None) -> bool:
-        return self.made(key, lambda: takes_least(balance))
+    def dealing(self, key: str, table: RouteTable | GoalTable) -> tuple[bool, int | None]:
+        """How a route's connections are dealt out, and how many it may have."""
+        most = self.made(key, lambda: at_most("max_connections", table.max_connections))
+        return self.made(key, lambda: takes_least(table.balance)), most
 
     def made(self, key: str, make: Callable[[], T]) -> T:
         """What a table is made into, by a module that says which of its keys is wrong."""
         try:
             return make()
-        except (BadHealth, BadPolicy) as error:
+        except (BadHealth, BadLimit, BadPolicy) as error:
             raise self.error(f"{key}.{error.key}", error.value, str(error)) from error
 
     def resolver(

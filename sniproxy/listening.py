@@ -48,11 +48,11 @@ class _Open:
 
 
 class Listeners:
-    """All listening sockets. @param room: whether one more connection may be accepted."""
+    """All listening sockets. @param must_wait: why no connection may be accepted now; None: one may."""
 
-    def __init__(self, reactor: Any, room: Callable[[], bool]) -> None:
+    def __init__(self, reactor: Any, must_wait: Callable[[], str | None]) -> None:
         self._reactor = reactor
-        self._room = room
+        self._must_wait = must_wait
         self._open: list[_Open] = []
 
     @property
@@ -118,7 +118,7 @@ class Listeners:
                     raise _NeedsRestart(listener, old.listener) from error
             raise
         try:
-            return Acceptor(self._reactor, port, listener.name, _nobody, self._room)
+            return Acceptor(self._reactor, port, listener.name, _nobody, self._must_wait)
         except NoSocket as error:
             port.stopListening()
             raise CannotListenError(listener.endpoint.text, None, error) from error

@@ -60,9 +60,9 @@ class ProxyService(Service):
         self._built = build(configuration, reactor)
         self._closer = Closer(reactor)
         self._guard = self._bridge_guard = LoopGuard()
-        self._lives = Lives(self._closer, lambda: self._side.inspector, self._check_drained)
+        self._lives = Lives(reactor, self._closer, lambda: self._side.inspector, self._check_drained)
         self._live = self._lives.live
-        self._listeners = Listeners(reactor, self._lives.room)
+        self._listeners = Listeners(reactor, self._lives.must_wait)
         self._standing = Standing()
         self._checker = Checker(reactor, self._standing, self._closer)
         self._drains = Drains(reactor, self._standing, self.live, time.time)
@@ -93,7 +93,7 @@ class ProxyService(Service):
         @raise CannotListenError: an address cannot be listened on; nothing listens then.
         @raise CannotOpen: the access log cannot be opened.
         """
-        self._lives.descriptors = raise_descriptor_limit()
+        self._lives.may_have(raise_descriptor_limit())
         self._put_into_force(self._built)
         Service.startService(self)
 
@@ -190,6 +190,7 @@ class ProxyService(Service):
         self._built = built
         self._standing.change(configuration.health, built.written)
         built.resolvers.settle()
+        self._lives.admission.change(configuration.limits)
         # The listeners first: their addresses are the first that the log has, and people and scripts look for them.
         # A bridge may lead to a listener of this very proxy; to a bridge, it would come back for ever.
         bridge_house = attrs.evolve(house, dialer=Dialer(self._reactor, self._bridge_veto, self._closer))
@@ -227,6 +228,7 @@ class ProxyService(Service):
 
     def _stopped(self, _: object) -> Deferred[None]:
         splicing.close_spare_pipes()
+        self._lives.close()
         closed = self._side.close()
         log.info("stopped: {summary}", summary=self._side.summary())
         return closed

@@ -33,6 +33,8 @@ PURE = (
     "sniproxy.routing",
     "sniproxy.endpoints",
     "sniproxy.health",
+    "sniproxy.limits",
+    "sniproxy.admission",
     "sniproxy.config",
     "sniproxy.resolvertables",
     "sniproxy.settings",

@@ -124,7 +124,7 @@ class Crossing(Life):
             ) from error
         finally:
             self.record.received = len(stage.received)
-        self.record.hello_s = self._elapsed()
+        self._hello_came()
         return connect, bytes(stage.received)
 
     def _wanted(self, named: str) -> Broker:
