@@ -93,3 +93,17 @@ def at_most(key: str, value: int | None) -> int | None:
     if value is not None and not 1 <= value <= MOST:
         raise BadLimit(key, value, f"it is a number from 1 to {MOST}; leave the key out for no limit of your own")
     return value
+
+
+def describe_limits(limits: Limits) -> str:
+    """The limits that are written, in one line."""
+    said = [
+        f"{key} {value}"
+        for key in ("max_connections", "max_hellos", "max_connections_per_client", "max_hellos_per_client")
+        if (value := getattr(limits, key)) is not None
+    ]
+    if limits.rate_per_client is not None:
+        said.append(f"rate_per_client {limits.rate_per_client:g} (burst {limits.burst_per_client})")
+    if limits.exempt:
+        said.append(f"exempt {', '.join(map(str, limits.exempt))}")
+    return ", ".join(said) or "what the open files suffice for"

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from sniproxy.admin.sources import LimitsStatus
 from sniproxy.admission import Admission, Guest
 from sniproxy.bridge.crossing import Crossing
 from sniproxy.bridge.spans import LiveSpan
@@ -65,6 +66,11 @@ class Lives:
         """So many descriptors the process may have."""
         self._usable = descriptors - min(RESERVE, descriptors // 4)
         self.admission.affordable = self._usable // DESCRIPTORS
+
+    def limits_status(self) -> LimitsStatus:
+        """What the admin endpoint says of limits."""
+        ours = self.admission
+        return LimitsStatus(ours.max_connections, ours.max_hellos, dict(ours.refusals), dict(ours.waits))
 
     def close(self) -> None:
         """Write the sums of refusals that wait."""

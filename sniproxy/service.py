@@ -253,6 +253,7 @@ class ProxyService(Service):
             self._drains.status(),
             self._built.resolvers.status(),
             self._targets(),
+            self._lives.limits_status(),
         )
 
     def _targets(self) -> list[TargetStatus]:

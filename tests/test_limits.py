@@ -7,7 +7,7 @@ from ipaddress import ip_network
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.config import parse
-from sniproxy.limits import Limits
+from sniproxy.limits import Limits, describe_limits
 from sniproxy.schema import ConfigError
 from tests.proxies import LISTENER
 
@@ -71,6 +71,13 @@ class LimitsTests(SynchronousTestCase):
         limits = self.limits('max_connections_per_client = 1\nexempt_cidrs = ["10.0.0.0/8", "2001:db8::/128"]')
         self.assertEqual((None, None), (limits.client("10.1.2.3"), limits.client("[2001:db8::]")))
         self.assertEqual(("11.1.2.3", "2001:db8::/64"), (limits.client("11.1.2.3"), limits.client("[2001:db8::1]")))
+
+    def test_describe(self) -> None:
+        """What is written is told in one line."""
+        self.assertEqual("what the open files suffice for", describe_limits(Limits()))
+        text = 'max_connections = 9\nrate_per_client = 2.5\nexempt_cidrs = ["10.0.0.0/8"]'
+        said = "max_connections 9, rate_per_client 2.5 (burst 3), exempt 10.0.0.0/8"
+        self.assertEqual(said, describe_limits(self.limits(text)))
 
     def test_bad(self) -> None:
         """A bad value is an error with its place and the cure."""

@@ -93,6 +93,7 @@ class LimitTests(SocketTestCase):
         said = [formatEvent(event) for event in logs]
         self.assertIn("a connection of 127.0.0.1 is refused: [limits] max_connections_per_client", said)
         self.assertEqual([], proxy.records)
+        self.assertEqual({"max_connections_per_client": 1}, proxy.service.status().limits.refused)
         for end in ends:
             end.close()
         self.assertEqual(Result.OK, (await proxy.ended()).result)
