@@ -9,14 +9,12 @@ from __future__ import annotations
 from collections import Counter, OrderedDict
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any
 
 from sniproxy.events import Refusal, Result
 from sniproxy.limits import Limits
 from sniproxy.routing.choice import LiveRoute
 from sniproxy.text import counted
-
-K = TypeVar("K")
 
 MOST_RATES = 65_536
 """Clients whose rate is remembered; beyond, the one that came longest ago is forgotten, and with it what it owes."""
@@ -59,12 +57,23 @@ class Rates:
         return True
 
 
+class Client:
+    """Who connections come from, as long as there are any. @ivar hellos: of them, how many wait for their hello."""
+
+    __slots__ = ("connections", "hellos", "name")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.connections = 0
+        self.hellos = 0
+
+
 class Guest:
     """One connection that was let in; it is told what becomes of it, and counts until L{leave}."""
 
     __slots__ = ("_admission", "_client", "_life", "_route", "_since")
 
-    def __init__(self, admission: Admission, client: str | None, since: float) -> None:
+    def __init__(self, admission: Admission, client: Client | None, since: float) -> None:
         self._admission = admission
         self._client = client
         self._since = since
@@ -74,13 +83,17 @@ class Guest:
     def waits_as(self, life: Any) -> None:
         """It waits for its hello. @param life: what is ended when it takes too long."""
         self._life = life
-        self._admission.hello_begins(self, self._client)
+        self._admission.hellos[self] = None
+        if self._client is not None:
+            self._client.hellos += 1
 
     def heard(self) -> None:
         """Its hello has come."""
         if self._life is not None:
             self._life = None
-            self._admission.hello_ends(self, self._client)
+            del self._admission.hellos[self]
+            if self._client is not None:
+                self._client.hellos -= 1
 
     def takes(self, route: LiveRoute) -> None:
         """It goes by this route. @raise Refusal: the route has all that it may have."""
@@ -88,7 +101,8 @@ class Guest:
 
     def leave(self) -> None:
         """It has ended."""
-        self.heard()
+        if self._life is not None:
+            self.heard()
         self._admission.left(self._client, self._route)
 
     def too_slow(self, now: float) -> bool:
@@ -110,7 +124,8 @@ class Admission:
     @param end: ends a connection that was let in, and is told why.
     @ivar refusals: how many connections were refused, by limit.
     @ivar waits: how often accepting had to wait, by limit.
-    @ivar affordable: how many connections the descriptors suffice for.
+    @ivar max_connections: how many there may be at once. @ivar max_hellos: of these, how many may wait for their hello.
+    @ivar hellos: those that wait for their hello, the oldest first.
     """
 
     def __init__(
@@ -118,47 +133,40 @@ class Admission:
     ) -> None:
         self.refusals: Counter[str] = Counter()
         self.waits: Counter[str] = Counter()
-        self.affordable = 0
+        self.max_connections = self.max_hellos = 0
+        self.hellos: OrderedDict[Guest, None] = OrderedDict()
         self._seconds = seconds
         self._refused = refused
         self._end = end
         self._connections = 0
-        self._clients: dict[str, int] = {}
+        self._clients: dict[str, Client] = {}
         self._routes: dict[tuple[str, str | None], int] = {}
-        self._hellos: OrderedDict[Guest, None] = OrderedDict()
-        self._clients_hellos: dict[str, int] = {}
         self._rates = Rates()
-        self._limits = Limits()
-        self._client: Callable[[str], str | None] = self._limits.client
+        self.change(Limits(), 0)
 
-    def change(self, limits: Limits) -> None:
-        """Other limits hold from now on. Nobody who is there is touched."""
+    def change(self, limits: Limits, affordable: int) -> None:
+        """Other limits hold from now on. Nobody who is there is touched.
+
+        @param affordable: how many connections the descriptors suffice for.
+        """
         self._limits = limits
+        self._by_client = limits.by_client
         # Asking for an address costs some microseconds, most of them for IPv6.
-        self._client = lru_cache(_REMEMBERED)(limits.client)
-
-    @property
-    def max_connections(self) -> int:
-        """How many there may be at once."""
-        most = self._limits.max_connections
-        return self.affordable if most is None else most
-
-    @property
-    def max_hellos(self) -> int:
-        """How many of them may wait for their hello."""
-        most = self._limits.max_hellos
-        return max(self.max_connections // 2, LEAST_HELLOS) if most is None else most
+        self._name: Callable[[str], str | None] = lru_cache(_REMEMBERED)(limits.client)
+        self.max_connections = affordable if limits.max_connections is None else limits.max_connections
+        share = max(self.max_connections // 2, LEAST_HELLOS)
+        self.max_hellos = share if limits.max_hellos is None else limits.max_hellos
 
     def full(self) -> str | None:
         """Which limit keeps new connections waiting. None: one may be accepted."""
         if self._connections >= self.max_connections:
             return "max_connections"
-        return "max_hellos" if len(self._hellos) >= self.max_hellos else None
+        return "max_hellos" if len(self.hellos) >= self.max_hellos else None
 
     def make_room(self) -> bool:
         """End the connection that has waited longest for its hello, if it had its time. @return: one was ended."""
         now = self._seconds()
-        guest = next(iter(self._hellos), None)
+        guest = next(iter(self.hellos), None)
         if guest is None or not guest.too_slow(now):
             return False
         self.refusals["max_hellos"] += 1
@@ -170,46 +178,39 @@ class Admission:
 
         @return: None: it is refused, and whoever wants to know has been told.
         """
-        now, limits = self._seconds(), self._limits
-        client = self._client(address.rpartition(":")[0])
-        if client is not None:
-            if limits.by_client:
-                limit = self._refusing(client, now)
+        now = self._seconds()
+        name = self._name(address.rpartition(":")[0])
+        client = None
+        if name is not None:
+            client = self._clients.get(name)
+            if self._by_client:
+                limit = self._refusing(name, client, now)
                 if limit is not None:
                     self.refusals[limit] += 1
-                    self._refused(limit, client)
+                    self._refused(limit, name)
                     return None
-            self._clients[client] = self._clients.get(client, 0) + 1
+            if client is None:
+                client = self._clients[name] = Client(name)
+            client.connections += 1
         self._connections += 1
         return Guest(self, client, now)
 
-    def _refusing(self, client: str, now: float) -> str | None:
+    def _refusing(self, name: str, client: Client | None, now: float) -> str | None:
         """The limit that a client has reached."""
         limits = self._limits
-        most = limits.max_connections_per_client
-        if most is not None and self._clients.get(client, 0) >= most:
-            return "max_connections_per_client"
-        most = limits.max_hellos_per_client
-        if most is not None and self._clients_hellos.get(client, 0) >= most:
-            return "max_hellos_per_client"
+        if client is not None:
+            most = limits.max_connections_per_client
+            if most is not None and client.connections >= most:
+                return "max_connections_per_client"
+            most = limits.max_hellos_per_client
+            if most is not None and client.hellos >= most:
+                return "max_hellos_per_client"
         rate = limits.rate_per_client
-        if rate is not None and not self._rates.take(client, now, rate, limits.burst_per_client):
+        if rate is not None and not self._rates.take(name, now, rate, limits.burst_per_client):
             return "rate_per_client"
         return None
 
     # What guests tell
-
-    def hello_begins(self, guest: Guest, client: str | None) -> None:
-        """A guest waits for its hello."""
-        self._hellos[guest] = None
-        if client is not None:
-            self._clients_hellos[client] = self._clients_hellos.get(client, 0) + 1
-
-    def hello_ends(self, guest: Guest, client: str | None) -> None:
-        """It does so no more."""
-        del self._hellos[guest]
-        if client is not None:
-            _less(self._clients_hellos, client)
 
     def enter_route(self, route: LiveRoute) -> tuple[str, str | None]:
         """One more goes by a route. @return: for L{left}. @raise Refusal: it has all that it may have."""
@@ -222,18 +223,16 @@ class Admission:
         self._routes[key] = count + 1
         return key
 
-    def left(self, client: str | None, route: tuple[str, str | None] | None) -> None:
-        """A guest has gone."""
+    def left(self, client: Client | None, route: tuple[str, str | None] | None) -> None:
+        """A guest has gone. Nothing is kept of a client or a route that has no other."""
         self._connections -= 1
         if client is not None:
-            _less(self._clients, client)
+            client.connections -= 1
+            if not client.connections:
+                del self._clients[client.name]
         if route is not None:
-            _less(self._routes, route)
-
-
-def _less(counts: dict[K, int], key: K) -> None:
-    """One less; nothing is kept of what has none."""
-    if counts[key] == 1:
-        del counts[key]
-    else:
-        counts[key] -= 1
+            count = self._routes[route]
+            if count == 1:
+                del self._routes[route]
+            else:
+                self._routes[route] = count - 1

@@ -61,12 +61,16 @@ class Limits:
         """
         if not host:
             return None
-        address = ipaddress.ip_address(host.strip("[]").partition("%")[0])
-        if isinstance(address, ipaddress.IPv6Address):
+        if ":" in host:
+            address = ipaddress.IPv6Address(host.strip("[]").partition("%")[0])
             if any(one.version == 6 and address in one for one in self.exempt):
                 return None
             return str(ipaddress.IPv6Network((address, PREFIX), strict=False))
-        return None if any(one.version == 4 and address in one for one in self.exempt) else str(address)
+        if self.exempt:
+            plain = ipaddress.IPv4Address(host)
+            if any(one.version == 4 and plain in one for one in self.exempt):
+                return None
+        return host
 
 
 def make_limits(table: LimitsTable) -> Limits:

@@ -17,6 +17,7 @@ from sniproxy.conversation import Conversation
 from sniproxy.events import Connection, Result
 from sniproxy.inspector import Inspector, Watch
 from sniproxy.life import House, Life
+from sniproxy.limits import Limits
 from sniproxy.net import copying
 from sniproxy.net.linger import Closer
 from sniproxy.net.listener import Accepted
@@ -62,10 +63,10 @@ class Lives:
         # Unique among restarts and processes that write to one log.
         self._id_prefix = os.urandom(4).hex()
 
-    def may_have(self, descriptors: int) -> None:
-        """So many descriptors the process may have."""
+    def change(self, limits: Limits, descriptors: int) -> None:
+        """Other limits hold. @param descriptors: how many the process may have."""
         self._usable = descriptors - min(RESERVE, descriptors // 4)
-        self.admission.affordable = self._usable // DESCRIPTORS
+        self.admission.change(limits, self._usable // DESCRIPTORS)
 
     def limits_status(self) -> LimitsStatus:
         """What the admin endpoint says of limits."""

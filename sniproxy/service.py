@@ -62,6 +62,7 @@ class ProxyService(Service):
         self._guard = self._bridge_guard = LoopGuard()
         self._lives = Lives(reactor, self._closer, lambda: self._side.inspector, self._check_drained)
         self._live = self._lives.live
+        self._descriptors = 0
         self._listeners = Listeners(reactor, self._lives.must_wait)
         self._standing = Standing()
         self._checker = Checker(reactor, self._standing, self._closer)
@@ -93,7 +94,7 @@ class ProxyService(Service):
         @raise CannotListenError: an address cannot be listened on; nothing listens then.
         @raise CannotOpen: the access log cannot be opened.
         """
-        self._lives.may_have(raise_descriptor_limit())
+        self._descriptors = raise_descriptor_limit()
         self._put_into_force(self._built)
         Service.startService(self)
 
@@ -190,7 +191,7 @@ class ProxyService(Service):
         self._built = built
         self._standing.change(configuration.health, built.written)
         built.resolvers.settle()
-        self._lives.admission.change(configuration.limits)
+        self._lives.change(configuration.limits, self._descriptors)
         # The listeners first: their addresses are the first that the log has, and people and scripts look for them.
         # A bridge may lead to a listener of this very proxy; to a bridge, it would come back for ever.
         bridge_house = attrs.evolve(house, dialer=Dialer(self._reactor, self._bridge_veto, self._closer))

@@ -80,8 +80,7 @@ class AdmissionCase(SynchronousTestCase):
             lambda limit, client: self.told.append((limit, client)),
             lambda life, why: self.ended.append((life, why)),
         )
-        made.affordable = affordable
-        made.change(make_limits(LimitsTable(**keys)))  # type: ignore[arg-type]
+        made.change(make_limits(LimitsTable(**keys)), affordable)  # type: ignore[arg-type]
         return made
 
     def admit(self, admission: Admission, address: str = "192.0.2.7:1", life: object = None) -> Guest:
@@ -207,13 +206,13 @@ class ClientTests(AdmissionCase):
         """Other limits hold at once; who is there stays, and counts, whoever was exempt goes as it came."""
         admission = self.admission()
         guests = [self.admit(admission) for _ in range(3)]
-        admission.change(Limits(max_connections_per_client=2))
+        admission.change(Limits(max_connections_per_client=2), 100)
         self.assertIsNone(admission.admit("192.0.2.7:9"))
-        admission.change(make_limits(LimitsTable(max_connections_per_client=1, exempt_cidrs=["192.0.2.0/24"])))
+        admission.change(make_limits(LimitsTable(max_connections_per_client=1, exempt_cidrs=["192.0.2.0/24"])), 100)
         exempt = self.admit(admission)
         for guest in (*guests, exempt):
             guest.leave()
-        admission.change(Limits(max_connections_per_client=1))
+        admission.change(Limits(max_connections_per_client=1), 100)
         self.admit(admission)
 
     @given(st.lists(st.tuples(st.sampled_from(["192.0.2.7:1", "[2001:db8::1]:1", "unix"]), st.integers(0, 3))))
@@ -234,9 +233,9 @@ class ClientTests(AdmissionCase):
                 guest.takes(LiveRoute("a.test", None, StaticResolver(["a:1"])))
         for guest in guests:
             guest.leave()
-        kept = (admission._connections, admission._clients, admission._routes, admission._clients_hellos)
-        self.assertEqual((0, {}, {}, {}), kept)
-        self.assertEqual(0, len(admission._hellos))
+        kept = (admission._connections, admission._clients, admission._routes)
+        self.assertEqual((0, {}, {}), kept)
+        self.assertEqual(0, len(admission.hellos))
 
 
 class RouteTests(AdmissionCase):

@@ -9,6 +9,7 @@ from twisted.logger import capturedLogs, formatEvent
 from sniproxy.admission import SLOW
 from sniproxy.config import parse
 from sniproxy.events import Result
+from sniproxy.limits import Limits
 from tests.hellos import hello
 from tests.net.support import HandClock, SocketTestCase, in_thread, read_exactly, read_to_end
 from tests.proxies import LISTENER, Backend, Proxy
@@ -22,7 +23,7 @@ class RoomTests(SocketTestCase):
         """When the descriptors would not suffice for a dial, new connections wait until another one has ended."""
         backend = Backend(self)
         proxy = Proxy(self, route(backend.address))
-        proxy.service._lives.may_have(4)  # one is kept in reserve: one connection and its dial
+        proxy.service._lives.change(Limits(), 4)  # one is kept in reserve: one connection and its dial
         with proxy.connect() as first, proxy.connect() as second:
             first.sendall(hello(name=NAME))
             second.sendall(hello(name=NAME))
