@@ -99,6 +99,10 @@ class Guest:
         """It goes by this route. @raise Refusal: the route has all that it may have."""
         self._route = self._admission.enter_route(route)
 
+    def holds_more(self, count: int) -> None:
+        """It has so many descriptors more than its two; negative: fewer."""
+        self._admission.aside += count
+
     def leave(self) -> None:
         """It has ended."""
         if self._life is not None:
@@ -126,6 +130,7 @@ class Admission:
     @ivar waits: how often accepting had to wait, by limit.
     @ivar max_connections: how many there may be at once. @ivar max_hellos: of these, how many may wait for their hello.
     @ivar hellos: those that wait for their hello, the oldest first.
+    @ivar aside: descriptors that connections have beside their two: a bridge's own connections.
     """
 
     def __init__(
@@ -134,6 +139,7 @@ class Admission:
         self.refusals: Counter[str] = Counter()
         self.waits: Counter[str] = Counter()
         self.max_connections = self.max_hellos = 0
+        self.aside = 0
         self.hellos: OrderedDict[Guest, None] = OrderedDict()
         self._seconds = seconds
         self._refused = refused

@@ -113,7 +113,7 @@ class Lives:
 
     def _full(self) -> str | None:
         """Whether the descriptors suffice for one more connection and its dial; pipes make do with what is left."""
-        if DESCRIPTORS * (len(self.live) + 1) + len(self._closer) > self._usable:
+        if DESCRIPTORS * (len(self.live) + 1) + len(self._closer) + self.admission.aside > self._usable:
             return "descriptors"
         return self.admission.full()
 
