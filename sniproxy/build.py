@@ -180,7 +180,7 @@ def build_routing(configuration: Configuration, reactor: Any, resolvers: Resolve
 
     def live(route: Route) -> LiveRoute:
         resolver = made.resolver(route.resolver, configuration.filename)
-        return LiveRoute(route.server_name, route.listener, resolver, route.least)
+        return LiveRoute(route.server_name, route.listener, resolver, route.least, route.max_connections)
 
     def goal(route: Route | None) -> LiveRoute | None:
         return None if route is None else live(route)

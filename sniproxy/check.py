@@ -6,6 +6,7 @@ import ipaddress
 import resource
 from collections.abc import Iterator
 
+from sniproxy.limits import describe_limits
 from sniproxy.names import ip_literal
 from sniproxy.net.loopguard import LoopGuard
 from sniproxy.policycheck import describe_policy, goals, policy_warnings, templates
@@ -50,6 +51,7 @@ def describe(configuration: Configuration) -> str:
         "",
         f"timeouts (seconds)  hello {times.hello:g}, connect {times.connect:g}, idle {times.idle:g}, "
         f"half_closed {times.half_closed:g}, drain {times.drain:g}",
+        f"limits              {describe_limits(configuration.limits)}",
         f"admin               {configuration.admin.endpoint.text if configuration.admin else '(none)'}",
         f"access log          {configuration.access_log or '(the program log)'}",
     ]
@@ -92,7 +94,13 @@ def warnings(configuration: Configuration, descriptors: int | None = None) -> It
         yield f"timeouts.idle = {idle:g}: Pulsar is silent for up to 30 s; below {LEAST_IDLE:g} s live tunnels are cut"
     if descriptors is None:
         descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    if descriptors < FEW_DESCRIPTORS:
+    most = configuration.limits.max_connections
+    if most is not None and most * DESCRIPTORS_OF_A_TUNNEL > descriptors:
+        yield (
+            f"limits.max_connections = {most}: the limit of open files is {descriptors}: enough for about "
+            f"{descriptors // DESCRIPTORS_OF_A_TUNNEL} tunnels; raise it (ulimit -n, LimitNOFILE=)"
+        )
+    elif descriptors < FEW_DESCRIPTORS:
         yield (
             f"the limit of open files is {descriptors}: enough for about {descriptors // DESCRIPTORS_OF_A_TUNNEL} "
             "tunnels; raise it (ulimit -n, LimitNOFILE=)"

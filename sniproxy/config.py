@@ -6,17 +6,18 @@ Every error names the file, the key, the value and the cure, and nothing is take
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import PurePath
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 
 from sniproxy.bridge.allowing import Allowed, BadAllow, parse_allowed
 from sniproxy.endpoints import BadEndpoint, Endpoint, parse_endpoint
-from sniproxy.health import BadHealth, Health, make_health, takes_least
+from sniproxy.health import BadHealth, make_health, takes_least
+from sniproxy.limits import BadLimit, at_most, make_limits
 from sniproxy.names import BadName, ip_literal
-from sniproxy.policy import BadPolicy, Policy, make_policy
+from sniproxy.policy import BadPolicy, make_policy
 from sniproxy.resolvertables import in_order, resolver_tables
 from sniproxy.routing.patterns import capture_count, route_pattern
 from sniproxy.routing.targets import BadTarget
@@ -25,9 +26,7 @@ from sniproxy.schema import (
     BridgeTable,
     ConfigError,
     GoalTable,
-    HealthTable,
     ListenerTable,
-    PolicyTable,
     RouteTable,
     Timeouts,
     convert,
@@ -47,6 +46,8 @@ from sniproxy.settings import (
     Route,
     Termination,
 )
+
+T = TypeVar("T")
 
 PULSAR = "pulsar"
 COMMAND_LINE = "command line"
@@ -100,6 +101,7 @@ def _checked(data: dict[str, Any], filename: str) -> Configuration:
         raise ConfigError(f"{filename}: listener: there is none; {cure}")
     listeners = check.listeners(file.listener, resolvers)
     routes = check.routes(file.route, {listener.name for listener in listeners}, resolvers)
+    allowed = file.policy
     access_log = check.path("access_log.path", file.access_log.path) if file.access_log else None
     inspect_log = None
     if file.inspect_log:
@@ -114,10 +116,11 @@ def _checked(data: dict[str, Any], filename: str) -> Configuration:
         access_log,
         inspect_log,
         Admin(check.endpoint("admin.endpoint", file.admin.endpoint), tuple(file.admin.hosts)) if file.admin else None,
-        check.policy(file.policy),
+        check.made("policy", lambda: make_policy(allowed.allow_cidrs, allowed.allow_ports, allowed.allow_names)),
         file.reload.on_change,
-        check.health(file.health),
+        check.made("health", lambda: make_health(file.health)),
         tuple(check.bridge(f"bridge[{number}]", table) for number, table in enumerate(file.bridge)),
+        check.made("limits", lambda: make_limits(file.limits)),
     )
 
 
@@ -274,7 +277,7 @@ class _Check:
                     "another route has this name already; put all its targets into one list",
                 )
             resolver = self.resolver(key, table.target, table.resolver, resolvers, capture_count(name), True)
-            routes[name, table.listener] = Route(name, table.listener, resolver, self.least(key, table.balance))
+            routes[name, table.listener] = Route(name, table.listener, resolver, *self.dealing(key, table))
         return tuple(routes.values())
 
     def goal(self, table: GoalTable | None, name: str, resolvers: Mapping[str, ResolverTable]) -> Route | None:
@@ -282,19 +285,19 @@ class _Check:
             return None
         named = name != NO_SERVER_NAME
         resolver = self.resolver(name, table.target, table.resolver, resolvers, 0, named)
-        return Route(name, None, resolver, self.least(name, table.balance))
+        return Route(name, None, resolver, *self.dealing(name, table))
 
-    def least(self, key: str, balance: str | None) -> bool:
+    def dealing(self, key: str, table: RouteTable | GoalTable) -> tuple[bool, int | None]:
+        """How a route's connections are dealt out, and how many it may have."""
+        most = self.made(key, lambda: at_most("max_connections", table.max_connections))
+        return self.made(key, lambda: takes_least(table.balance)), most
+
+    def made(self, key: str, make: Callable[[], T]) -> T:
+        """What a table is made into, by a module that says which of its keys is wrong."""
         try:
-            return takes_least(balance)
-        except BadHealth as error:
+            return make()
+        except (BadHealth, BadLimit, BadPolicy) as error:
             raise self.error(f"{key}.{error.key}", error.value, str(error)) from error
-
-    def health(self, table: HealthTable) -> Health:
-        try:
-            return make_health(table)
-        except BadHealth as error:
-            raise self.error(f"health.{error.key}", error.value, str(error)) from error
 
     def resolver(
         self,
@@ -322,12 +325,6 @@ class _Check:
             if why_not is not None:
                 raise self.error(f"{key}.target", text, why_not)
         return ResolverTable("static", {"target": targets}, key)
-
-    def policy(self, table: PolicyTable) -> Policy:
-        try:
-            return make_policy(table.allow_cidrs, table.allow_ports, table.allow_names)
-        except BadPolicy as error:
-            raise self.error(f"policy.{error.key}", error.value, str(error)) from error
 
     def timeouts(self, timeouts: Timeouts) -> Timeouts:
         for key in Timeouts.__struct_fields__:

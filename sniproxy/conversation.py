@@ -78,6 +78,8 @@ class Conversation(Life):
             if self._terminator is not None:
                 self._terminator.server_name(hello.server_name)
         record.route = route.server_name
+        if self.guest is not None:
+            self.guest.takes(route)
         targets = await self._resolve(route)
         self._unless_ended()
         upstream = await self._dial(targets)
@@ -99,7 +101,7 @@ class Conversation(Life):
             raise Refusal(_STAGE_RESULTS[type(error)], str(error), alert) from error
         finally:
             self.record.received = len(stage.received)
-        self.record.hello_s = self._elapsed()
+        self._hello_came()
         self.record.server_name = hello.server_name
         self.record.alpn = hello.alpn
         self._legacy_version = hello.legacy_version

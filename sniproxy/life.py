@@ -14,6 +14,7 @@ import attrs
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
+from sniproxy.admission import Guest
 from sniproxy.events import Connection, Observer, Refusal, Result
 from sniproxy.interfaces import Target
 from sniproxy.net.dialer import Dialer, DialError
@@ -50,12 +51,14 @@ class Life:
 
     @ivar record: what is known of it so far. @ivar ended: it is over.
     @ivar target: whom it dials, or has. None: nobody yet, or no more.
+    @ivar guest: what it counts as for the limits. None: it counts for none.
     """
 
     def __init__(self, house: House, sock: socket.socket, record: Connection) -> None:
         self.record = record
         self.ended = False
         self.target: Target | None = None
+        self.guest: Guest | None = None
         self._last_words = b""
         self._waits_for = "hello"
         self._house = house
@@ -128,6 +131,12 @@ class Life:
         """A resolver may have swallowed the cancellation that was meant for us."""
         if self._ending is not None:
             raise CancelledError
+
+    def _hello_came(self) -> None:
+        """The client has said whole what it has to say first."""
+        self.record.hello_s = self._elapsed()
+        if self.guest is not None:
+            self.guest.heard()
 
     async def _dial(self, targets: Sequence[Target]) -> socket.socket:
         house, record = self._house, self.record

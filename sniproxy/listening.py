@@ -15,6 +15,7 @@ from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 
 from sniproxy.names import host_port
+from sniproxy.net import poller
 from sniproxy.net.listener import Accepted, Acceptor, NoSocket, listen_at_once
 from sniproxy.net.portholder import holder
 from sniproxy.settings import Bridge, Listener
@@ -48,11 +49,11 @@ class _Open:
 
 
 class Listeners:
-    """All listening sockets. @param room: whether one more connection may be accepted."""
+    """All listening sockets. @param must_wait: why no connection may be accepted now; None: one may."""
 
-    def __init__(self, reactor: Any, room: Callable[[], bool]) -> None:
+    def __init__(self, reactor: Any, must_wait: Callable[[], str | None]) -> None:
         self._reactor = reactor
-        self._room = room
+        self._must_wait = must_wait
         self._open: list[_Open] = []
 
     @property
@@ -93,6 +94,8 @@ class Listeners:
                 # Who waits in its backlog is still accepted, by the configuration that was in force.
                 old.acceptor.stop()
                 log.info("listener {name}: no longer listens", name=old.listener.name)
+            if not self._open:
+                poller.hold(self._reactor)
             self._open = now
             for one in now:
                 one.acceptor.name, one.acceptor.accepted = one.listener.name, accepting(one.listener)
@@ -105,6 +108,8 @@ class Listeners:
     def stop(self) -> list[Any]:
         """Close all of them. @return: Deferreds that fire when they are closed."""
         stopped = [one.acceptor.stop() for one in self._open]
+        if self._open:
+            poller.let_go(self._reactor)
         self._open = []
         return [deferred for deferred in stopped if deferred is not None]
 
@@ -118,7 +123,7 @@ class Listeners:
                     raise _NeedsRestart(listener, old.listener) from error
             raise
         try:
-            return Acceptor(self._reactor, port, listener.name, _nobody, self._room)
+            return Acceptor(self._reactor, port, listener.name, _nobody, self._must_wait)
         except NoSocket as error:
             port.stopListening()
             raise CannotListenError(listener.endpoint.text, None, error) from error

@@ -158,22 +158,23 @@ def make_policy(cidrs: Iterable[str], ports: Sequence[int] | None, names: Iterab
     patterns = None if names is None else tuple(map(_pattern, names))
     if patterns == ():
         raise BadPolicy("allow_names", [], "then nothing is allowed; leave the key out for all that the routes have")
-    return Policy(tuple(map(_network, cidrs)), frozenset(ports), patterns)
+    return Policy(tuple(map(network, cidrs)), frozenset(ports), patterns)
 
 
-def _network(text: str) -> Network:
+def network(text: str, key: str = "allow_cidrs") -> Network:
+    """One network of a list. @param key: the list's. @raise BadPolicy: it is none."""
     try:
-        network = ipaddress.ip_network(text)
+        found = ipaddress.ip_network(text)
     except ValueError as error:
         cure = "a network is written 10.0.0.0/8 or fd00::/8"
         try:
             cure = f"it has bits beyond its length; write {ipaddress.ip_network(text, strict=False)}"
         except ValueError:
             pass
-        raise BadPolicy("allow_cidrs", text, cure) from error
-    if isinstance(network, ipaddress.IPv6Network) and network.network_address.ipv4_mapped is not None:
-        raise BadPolicy("allow_cidrs", text, "addresses of IPv4 inside IPv6 are compared as IPv4; write that network")
-    return network
+        raise BadPolicy(key, text, cure) from error
+    if isinstance(found, ipaddress.IPv6Network) and found.network_address.ipv4_mapped is not None:
+        raise BadPolicy(key, text, "addresses of IPv4 inside IPv6 are compared as IPv4; write that network")
+    return found
 
 
 def _pattern(text: str) -> str:

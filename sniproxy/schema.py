@@ -49,6 +49,7 @@ class GoalTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     target: str | list[str] | None = None
     resolver: str | list[str] | None = None
     balance: str | None = None
+    max_connections: int | None = None
 
 
 class RouteTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -57,6 +58,7 @@ class RouteTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     resolver: str | list[str] | None = None
     listener: str | None = None
     balance: str | None = None
+    max_connections: int | None = None
 
 
 class Timeouts(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -99,6 +101,16 @@ class HealthTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     eject: float = 0.0
 
 
+class LimitsTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    max_connections: int | None = None
+    max_connections_per_client: int | None = None
+    max_hellos: int | None = None
+    max_hellos_per_client: int | None = None
+    rate_per_client: float | None = None
+    burst_per_client: int | None = None
+    exempt_cidrs: list[str] = []
+
+
 class ReloadTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     on_change: bool = False
 
@@ -117,6 +129,7 @@ class File(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     policy: PolicyTable = PolicyTable()
     reload: ReloadTable = ReloadTable()
     health: HealthTable = HealthTable()
+    limits: LimitsTable = LimitsTable()
 
 
 def convert(data: dict[str, Any], filename: str) -> File:
@@ -190,6 +203,7 @@ def _known_keys(key: str) -> list[str]:
         "policy": PolicyTable,
         "reload": ReloadTable,
         "health": HealthTable,
+        "limits": LimitsTable,
     }
     return list(tables[re.sub(r"\[\d+\]$", "", key)].__struct_fields__)
 

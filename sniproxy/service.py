@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import socket
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -17,38 +15,29 @@ from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
 
 from sniproxy.admin.sources import DrainStatus, ListenerStatus, Reloads, Status, TargetStatus
-from sniproxy.bridge.crossing import Crossing
-from sniproxy.bridge.spans import LiveSpan
 from sniproxy.build import Built, build
-from sniproxy.conversation import Conversation
 from sniproxy.draining import Drains, find_goal
-from sniproxy.events import Connection, Observer, Result
-from sniproxy.inspector import Watch
+from sniproxy.events import Observer, Result
 from sniproxy.interfaces import Target
 from sniproxy.life import House, Life
 from sniproxy.linewriter import CannotOpen
 from sniproxy.listening import Listeners, raise_descriptor_limit, why_not_listening
+from sniproxy.lives import Lives
 from sniproxy.names import ip_literal
 from sniproxy.net import copying, splicing
 from sniproxy.net.checking import Checker
 from sniproxy.net.dialer import Dialer, Veto
 from sniproxy.net.direction import Way
 from sniproxy.net.linger import Closer
-from sniproxy.net.listener import Accepted
 from sniproxy.net.loopguard import LoopGuard
 from sniproxy.net.relay import Ending
-from sniproxy.net.tapping import tapped
 from sniproxy.routing.standing import Standing
 from sniproxy.schema import ConfigError
-from sniproxy.settings import Bridge, Configuration, Listener
+from sniproxy.settings import Configuration
 from sniproxy.siderooms import SideRooms
 from sniproxy.text import counted
 
 log = Logger()
-
-
-RESERVE = 64
-"""Descriptors that connections leave to the reactor, the log and the pipes between sockets."""
 
 _AT_ONCE = Ending(Result.SHUTDOWN, "the proxy was told to stop at once")
 
@@ -71,20 +60,18 @@ class ProxyService(Service):
         self._built = build(configuration, reactor)
         self._closer = Closer(reactor)
         self._guard = self._bridge_guard = LoopGuard()
-        self._listeners = Listeners(reactor, self._has_room)
+        self._lives = Lives(reactor, self._closer, lambda: self._side.inspector, self._check_drained)
+        self._live = self._lives.live
         self._descriptors = 0
-        self._live: dict[Life, None] = {}
+        self._listeners = Listeners(reactor, self._lives.must_wait)
         self._standing = Standing()
         self._checker = Checker(reactor, self._standing, self._closer)
         self._drains = Drains(reactor, self._standing, self.live, time.time)
-        self._count = 0
         self._at_once = False
         self._drain_timer: Any = None
         self._drained: Deferred[None] | None = None
         self._side = SideRooms(reactor, self, self._routed, observer)
         self._started = self._since = time.time()
-        # Unique among restarts and processes that write to one log.
-        self._id_prefix = os.urandom(4).hex()
 
     @property
     def configuration(self) -> Configuration:
@@ -204,8 +191,11 @@ class ProxyService(Service):
         self._built = built
         self._standing.change(configuration.health, built.written)
         built.resolvers.settle()
+        self._lives.change(configuration.limits, self._descriptors)
         # The listeners first: their addresses are the first that the log has, and people and scripts look for them.
-        change_listeners(partial(self._accepting, house, built))
+        # A bridge may lead to a listener of this very proxy; to a bridge, it would come back for ever.
+        bridge_house = attrs.evolve(house, dialer=Dialer(self._reactor, self._bridge_veto, self._closer))
+        change_listeners(partial(self._lives.accepting, house, bridge_house, built))
         change_side()
         addresses = self.addresses
         self._guard = LoopGuard([*addresses.values(), *([] if self.admin_address is None else [self.admin_address])])
@@ -214,52 +204,6 @@ class ProxyService(Service):
             span.settle(addresses.get(span.name), spans)
         self._checker.change(house.dialer)
         self._bridge_guard = LoopGuard(span.address for span in spans if span.address is not None)
-
-    def _accepting(self, house: House, built: Built, entrance: Listener | Bridge) -> Accepted:
-        if isinstance(entrance, Bridge):
-            return self._crossing(house, entrance, built.spans[entrance.name][1])
-        listener = entrance
-        plaintext = built.routing.plaintext.get(listener.name)
-        terminator = built.terminators.get(listener.name)
-        # splice moves bytes as they are: it cannot encrypt them.
-        way = None if terminator is None else copying.CopyDirection
-
-        def accepted(sock: socket.socket, client: str) -> None:
-            inspector = self._side.inspector if listener.inspect else None
-            record = self._record(listener.name, client)
-            watch = inspector.watch(record) if inspector is not None else None
-            tapping = way if watch is None else tapped(watch)
-            self._begin(Conversation(house, sock, record, plaintext, terminator, tapping), watch)
-
-        return accepted
-
-    def _crossing(self, house: House, bridge: Bridge, span: LiveSpan) -> Accepted:
-        # It may lead to a listener of this very proxy; to a bridge, it would come back for ever.
-        house = attrs.evolve(house, dialer=Dialer(self._reactor, self._bridge_veto, self._closer))
-
-        def accepted(sock: socket.socket, client: str) -> None:
-            inspector = self._side.inspector if bridge.inspect else None
-            record = self._record(bridge.name, client)
-            watch = inspector.watch(record) if inspector is not None else None
-            heard = None if inspector is None else inspector.aside(record)
-            self._begin(Crossing(house, sock, record, span, watch, heard), watch)
-
-        return accepted
-
-    def _record(self, listener: str, client: str) -> Connection:
-        self._count += 1
-        return Connection(f"{self._id_prefix}-{self._count}", time.time(), listener, client)
-
-    def _begin(self, life: Life, watch: Watch | None) -> None:
-        self._live[life] = None
-
-        def ended(life: Life) -> None:
-            if watch is not None:
-                watch.end()
-            self._live.pop(life, None)
-            self._check_drained()
-
-        life.begin(ended)
 
     def _bridge_veto(self, target: Target, address: str | None) -> str | None:
         return None if address is None else self._bridge_guard.denies(address, target.port)
@@ -273,11 +217,6 @@ class ProxyService(Service):
 
         return why_not
 
-    def _has_room(self) -> bool:
-        """Whether the descriptors suffice for one more connection and its dial; pipes make do with what is left."""
-        reserve = min(RESERVE, self._descriptors // 4)
-        return 2 * (len(self._live) + 1) + len(self._closer) <= self._descriptors - reserve
-
     def _check_drained(self) -> None:
         if self._drained is not None and not self._live and not self._drained.called:
             if self._drain_timer is not None and self._drain_timer.active():
@@ -290,6 +229,7 @@ class ProxyService(Service):
 
     def _stopped(self, _: object) -> Deferred[None]:
         splicing.close_spare_pipes()
+        self._lives.close()
         closed = self._side.close()
         log.info("stopped: {summary}", summary=self._side.summary())
         return closed
@@ -314,6 +254,7 @@ class ProxyService(Service):
             self._drains.status(),
             self._built.resolvers.status(),
             self._targets(),
+            self._lives.limits_status(),
         )
 
     def _targets(self) -> list[TargetStatus]:

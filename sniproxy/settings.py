@@ -10,6 +10,7 @@ import attrs
 from sniproxy.bridge.allowing import Allowed
 from sniproxy.endpoints import Endpoint
 from sniproxy.health import Health
+from sniproxy.limits import Limits
 from sniproxy.policy import Policy
 from sniproxy.schema import Timeouts
 from sniproxy.serviceurl import ServiceURL, SniProxy
@@ -102,12 +103,14 @@ class Route:
     """@ivar server_name: the normalised pattern, or ``default`` or ``no_server_name``. @ivar listener: None: all.
 
     @ivar least: the target with the fewest connections is next, not the one whose turn it is.
+    @ivar max_connections: at once. None: no limit.
     """
 
     server_name: str
     listener: str | None
     resolver: ResolverTable
     least: bool = False
+    max_connections: int | None = None
 
 
 @attrs.frozen
@@ -135,6 +138,7 @@ class Configuration:
     @ivar health: how targets are looked after.
     @ivar reload_on_change: the file is read again when it changes, without a signal.
     @ivar bridges: there may be none, or nothing else.
+    @ivar limits: how many connections there may be.
     @ivar inspect_log: None: what inspectors see goes to the program's own log.
 
     @ivar filename: where it came from, for messages.
@@ -153,6 +157,7 @@ class Configuration:
     reload_on_change: bool = False
     health: Health = attrs.field(factory=Health)
     bridges: tuple[Bridge, ...] = ()
+    limits: Limits = attrs.field(factory=Limits)
 
     @property
     def entrances(self) -> tuple[Listener | Bridge, ...]:

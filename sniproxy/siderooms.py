@@ -189,6 +189,7 @@ class SideRooms:
             reloads=lambda: status.status().reloads,
             resolvers=lambda: status.status().resolvers,
             targets=lambda: status.status().targets,
+            limits=lambda: status.status().limits,
         )
 
     def _open_site(self, site: AdminSite, admin: Admin | None) -> None:

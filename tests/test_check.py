@@ -161,6 +161,13 @@ class WarningTests(SynchronousTestCase):
             told = list(warnings(parse(text + idle, "f"), PLENTY))
             self.assertEqual([line.startswith(f"timeouts.idle = {idle}") for line in told], [True] * warned)
 
+    def test_limit_above_the_descriptors(self) -> None:
+        """A limit of all connections that the descriptors do not suffice for is warned of, and nothing twice."""
+        text = '[[listener]]\nendpoint = "tcp:4443"\n[default]\ntarget = "a"\n[limits]\nmax_connections = 513'
+        (warning,) = warnings(parse(text, "f.toml"), descriptors=1024)
+        self.assertIn("limits.max_connections = 513: the limit of open files is 1024: enough for about 512", warning)
+        self.assertEqual([], list(warnings(parse(text, "f.toml"), descriptors=4096)))
+
     def test_descriptors(self) -> None:
         """A low limit of open files is told with the number of tunnels it is enough for; unless given, it is asked."""
         self.assertIn(

@@ -87,24 +87,8 @@ class AccessLogTests(SocketTestCase):
         self.assertEqual("", path.read_text())
 
 
-class DescriptorTests(SocketTestCase):
-    """Near the limit of open files."""
-
-    async def test_connections_wait(self) -> None:
-        """When the descriptors would not suffice for a dial, new connections wait until another one has ended."""
-        backend = Backend(self)
-        proxy = Proxy(self, route(backend.address))
-        self.patch(proxy.service, "_descriptors", 4)  # one is kept in reserve: one connection and its dial
-        with proxy.connect() as first, proxy.connect() as second:
-            first.sendall(hello(name=NAME))
-            second.sendall(hello(name=NAME))
-            with await in_thread(backend.accept) as upstream:
-                await in_thread(read_exactly, upstream, len(hello(name=NAME)))
-                self.assertEqual(1, len(proxy.service._live))
-                first.close()
-            with await in_thread(backend.accept) as upstream:
-                await in_thread(read_exactly, upstream, len(hello(name=NAME)))
-        self.assertEqual(Result.OK, (await proxy.ended(1)).result)
+class AtOnceTests(SocketTestCase):
+    """Stopping at once."""
 
     async def test_told_before(self) -> None:
         """Told to end at once before it was told to stop, it does not drain."""

@@ -40,6 +40,7 @@ def status_document(
         "totals": {**totals, "access_log_lost": status.access_log_lost},
         "targets": [attrs.asdict(one) for one in status.targets],
         "drains": [attrs.asdict(one) for one in status.drains],
+        "limits": attrs.asdict(status.limits),
         "live": len(live),
         "tunnels": [_tunnel(one, now) for one in islice(reversed(live), most)],
         "refusals": [attrs.asdict(one) for one in refusals[:most]],

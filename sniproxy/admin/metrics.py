@@ -17,7 +17,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from sniproxy import __version__
-from sniproxy.admin.sources import OPENING, Live, Reloads, ResolverStatus, TargetStatus
+from sniproxy.admin.sources import OPENING, LimitsStatus, Live, Reloads, ResolverStatus, TargetStatus
 from sniproxy.events import Connection, Result
 from sniproxy.pulsar.events import Event
 
@@ -83,7 +83,7 @@ class Metrics(Collector):
     L{ended} is an observer of connections (C{sniproxy.events.Observer}); L{event} takes the inspector's events. What is
     true only now is asked for when Prometheus asks.
 
-    @param targets: those that are looked after.
+    @param targets: those that are looked after. @param limits: of connections.
     @param reloads: how the configuration was read again. @param resolvers: how they do.
     @param live: the connections that have not ended. @param access_log_lost: lines lost so far.
     @ivar topics: topics in the inspector's ledger; None: nothing is inspected, and no metric speaks of Pulsar.
@@ -97,6 +97,7 @@ class Metrics(Collector):
         reloads: Callable[[], Reloads] = Reloads,
         resolvers: Callable[[], Iterable[ResolverStatus]] = tuple,
         targets: Callable[[], Iterable[TargetStatus]] = tuple,
+        limits: Callable[[], LimitsStatus] = LimitsStatus,
     ) -> None:
         self._live = live
         self._access_log_lost = access_log_lost
@@ -104,6 +105,7 @@ class Metrics(Collector):
         self._reloads = reloads
         self._resolvers = resolvers
         self._targets = targets
+        self._limits = limits
         self._ended: Counts = Counter()
         self._refused: Counts = Counter()
         self._up: Counts = Counter()
@@ -197,6 +199,7 @@ class Metrics(Collector):
         yield _gauged("sniproxy_target_up", "1, or 0: down, or avoided for a time.", ("target",), up)
         about = "Connections that dial a target, or have it, of those that are looked after."
         yield _gauged("sniproxy_target_connections", about, ("target",), connections)
+        yield from _limit_metrics(self._limits())
         reloads = self._reloads()
         counts: Counts = Counter({("succeeded",): reloads.succeeded, ("failed",): reloads.failed})
         yield _counted("sniproxy_reloads", "How often the configuration was read again.", ("result",), counts)
@@ -246,6 +249,16 @@ class Metrics(Collector):
         yield self._lookup.family("sniproxy_lookup_seconds", "From a lookup to its response.")
         yield CounterMetricFamily("sniproxy_topic_moves", "Topics seen to move to another broker.", self._moves)
         yield GaugeMetricFamily("sniproxy_topics", "Topics whose broker is known.", topics)
+
+
+def _limit_metrics(limits: LimitsStatus) -> Iterator[Metric]:
+    about = "How many connections there may be at once."
+    yield GaugeMetricFamily("sniproxy_max_connections", about, limits.max_connections)
+    for name, counts, about in (
+        ("sniproxy_limited", limits.refused, "Connections refused by a limit, those without a record too."),
+        ("sniproxy_limit_waits", limits.waited, "How often accepting paused because a limit of all was reached."),
+    ):
+        yield _counted(name, about, ("limit",), Counter({(limit,): count for limit, count in counts.items()}))
 
 
 def _resolver_metrics(resolvers: Sequence[ResolverStatus]) -> Iterator[Metric]:

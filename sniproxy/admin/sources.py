@@ -131,6 +131,20 @@ class TargetStatus:
 
 
 @attrs.frozen
+class LimitsStatus:
+    """How many connections there may be at once, and how often that mattered since the start.
+
+    @ivar max_hellos: of these, how many whose hello has not come.
+    @ivar refused: connections, by limit. @ivar waited: how often accepting had to wait, by limit.
+    """
+
+    max_connections: int = 0
+    max_hellos: int = 0
+    refused: Mapping[str, int] = attrs.field(factory=dict)
+    waited: Mapping[str, int] = attrs.field(factory=dict)
+
+
+@attrs.frozen
 class Status:
     """The state of the proxy. Times are seconds since 1970.
 
@@ -139,7 +153,7 @@ class Status:
     @ivar access_log_lost: lines of the access log that could not be written.
     @ivar warnings: what the operator should look at, a sentence each. @ivar reloads: how reloads went.
     @ivar drains: what is being drained. @ivar resolvers: those with a table of their own.
-    @ivar targets: those that are looked after.
+    @ivar targets: those that are looked after. @ivar limits: of connections.
     """
 
     ready: bool
@@ -153,6 +167,7 @@ class Status:
     drains: Sequence[DrainStatus] = ()
     resolvers: Sequence[ResolverStatus] = ()
     targets: Sequence[TargetStatus] = ()
+    limits: LimitsStatus = attrs.field(factory=LimitsStatus)
 
 
 class StatusSource(Protocol):

@@ -124,7 +124,7 @@ class Crossing(Life):
             ) from error
         finally:
             self.record.received = len(stage.received)
-        self.record.hello_s = self._elapsed()
+        self._hello_came()
         return connect, bytes(stage.received)
 
     def _wanted(self, named: str) -> Broker:
@@ -195,6 +195,7 @@ class Crossing(Life):
                 lambda: self._bridge.access(asked.login),
                 self._bridge.allowing,
                 self._heard or (lambda host, question, said: None),
+                self._holds_more,
             )
         number = lookup.request_id
         try:
@@ -206,6 +207,10 @@ class Crossing(Life):
         if self._relay is not None and self._down is not None:
             self._down.put(frame)
             self._relay.pump(self._down)
+
+    def _holds_more(self, count: int) -> None:
+        if self.guest is not None:
+            self.guest.holds_more(count)
 
     def _directions(self, asked: Asked | None) -> Way:
         def direction(source: Side, target: Side, head: bytes) -> Direction:

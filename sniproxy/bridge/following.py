@@ -29,14 +29,20 @@ when its topics move. Without an end, a thousand clients of fifty brokers would 
 Heard = Callable[[str, bytes, bytes], None]
 """Is shown a question and its answer, as frames, with the broker's host."""
 
+Held = Callable[[int], None]
+"""Is told how many connections there are more; negative: fewer."""
+
 
 class Follower:
     """Follows the redirects of one client.
 
     @param access: how brokers are reached now, and who the client is there.
+    @param held: counts the connections; one that its broker has ended counts until all are ended here.
     """
 
-    def __init__(self, reactor: Any, access: Callable[[], Access], allowing: Allowing, heard: Heard) -> None:
+    def __init__(
+        self, reactor: Any, access: Callable[[], Access], allowing: Allowing, heard: Heard, held: Held
+    ) -> None:
         self._access = access
         self._brokers = Brokers(reactor, access())
         self._following = 0
@@ -44,6 +50,8 @@ class Follower:
         self._opening: dict[Broker, list[Deferred[Session]]] = {}
         self._allowing = allowing
         self._heard = heard
+        self._held = held
+        self._counted: set[Broker] = set()
 
     async def follow(self, service: tuple[str, int], lookup: pb.CommandLookupTopic, answer: Response) -> Response:
         """From a broker's Redirect to an answer that is none.
@@ -63,14 +71,19 @@ class Follower:
         finally:
             self._following -= 1
             if not self._following:
-                self._idle = self._brokers.reactor.callLater(IDLE, self._brokers.abort)
+                self._idle = self._brokers.reactor.callLater(IDLE, self._end_all)
         answer.request_id = number
         return answer
 
     def close(self) -> None:
         """The client has gone."""
         self._keep()
+        self._end_all()
+
+    def _end_all(self) -> None:
         self._brokers.abort()
+        self._held(-len(self._counted))
+        self._counted.clear()
 
     def _keep(self) -> None:
         """Do not end the connections for want of redirects."""
@@ -103,6 +116,9 @@ class Follower:
             others.append(mine)
             return await mine
         others = self._opening[broker] = []
+        if broker not in self._counted:
+            self._counted.add(broker)
+            self._held(1)
         try:
             self._brokers.access = self._access()
             session = await self._brokers.link(*broker).open()

@@ -74,12 +74,12 @@ class Acceptor(SocketDescriptor):
     @ivar accepted: takes over each client; another configuration may put another one here.
     """
 
-    __slots__ = ("_paused", "_port", "_quiet_until", "_reactor", "_room", "accepted", "name")
+    __slots__ = ("_must_wait", "_paused", "_port", "_quiet_until", "_reactor", "accepted", "name")
 
     def __init__(
-        self, reactor: Any, port: IListeningPort, name: str, accepted: Accepted, room: Callable[[], bool]
+        self, reactor: Any, port: IListeningPort, name: str, accepted: Accepted, must_wait: Callable[[], str | None]
     ) -> None:
-        """@param room: whether one more connection may be accepted.
+        """@param must_wait: why no connection may be accepted now. None: one may.
 
         @raise NoSocket: the port is not of the kind that listens on a socket.
         """
@@ -91,7 +91,7 @@ class Acceptor(SocketDescriptor):
         stop_reading()
         self.name = name
         self.accepted = accepted
-        self._room = room
+        self._must_wait = must_wait
         self._paused: Any = None
         self._port = port
         self._quiet_until = 0.0
@@ -108,8 +108,9 @@ class Acceptor(SocketDescriptor):
 
     def doRead(self) -> None:
         for _ in range(BATCH):
-            if not self._room():
-                self._pause("the limit of open files is near")
+            why = self._must_wait()
+            if why is not None:
+                self._pause(why)
                 return
             try:
                 sock, address = self.sock.accept()
@@ -140,9 +141,8 @@ class Acceptor(SocketDescriptor):
 
         @return: as L{stop}.
         """
-        if self._paused is not None and self._paused.active():
-            self._paused.cancel()
         self._reactor.removeReader(self)
+        self._unpause()
         return self._port.stopListening()
 
     def _pause(self, why: str) -> None:
@@ -150,7 +150,12 @@ class Acceptor(SocketDescriptor):
             self._quiet_until = self._reactor.seconds() + QUIET
             log.warn("listener {name}: new connections wait: {why}; live ones go on", name=self.name, why=why)
         self._reactor.removeReader(self)
+        self._unpause()  # it is paused already when it stops
         self._paused = self._reactor.callLater(PAUSE, self._reactor.addReader, self)
+
+    def _unpause(self) -> None:
+        if self._paused is not None and self._paused.active():
+            self._paused.cancel()
 
     def connectionLost(self, reason: Failure) -> None:
         """The port closes its own socket."""

@@ -20,6 +20,7 @@ class LiveRoute:
     """A route with its resolver made.
 
     @ivar least: the target with the fewest connections is next, not the one whose turn it is.
+    @ivar max_connections: at once. None: no limit.
     @ivar turns: whose turn it is among the targets.
     @ivar quiet_until: the reactor's time before which a failure of the resolver is not logged again.
     """
@@ -28,6 +29,7 @@ class LiveRoute:
     listener: str | None
     resolver: ServerNameResolver
     least: bool = False
+    max_connections: int | None = None
     turns: Turns = attrs.field(factory=Turns)
     quiet_until: float = 0.0
 

@@ -19,6 +19,12 @@ from sniproxy.wire.foreign import LONGEST, diagnose
 MAX_HANDSHAKE = 65_536
 """Bytes of a handshake message that are read, its 4-byte header counted. Post-quantum hellos have 1.5 to 8 kB."""
 
+MAX_RECORDS = 128
+"""Records that a hello may come in: 64 KiB in records of 512 bytes, the least that RFC 6066 (section 4) knows.
+
+Clients send one or a few. Without a bound, 64 KiB in records of one byte cost a tenth of a second of CPU time.
+"""
+
 _HANDSHAKE, _CLIENT_HELLO = 22, 1
 _RECORD_TYPES = {20: "change_cipher_spec", 21: "alert", 22: "handshake", 23: "application_data", 24: "heartbeat"}
 _MAX_FRAGMENT = 1 << 14
@@ -61,7 +67,7 @@ class NotTLS(HelloError):
 
 
 class HelloTooLong(HelloError):
-    """The hello is longer than the reader's limit."""
+    """The hello is longer than the reader's limit, or comes in too many records."""
 
 
 class ClientHelloReader:
@@ -142,6 +148,8 @@ class ClientHelloReader:
             raise HelloError(
                 f"a TLS record has {length} bytes; at most {_MAX_FRAGMENT} are allowed", Alert.RECORD_OVERFLOW
             )
+        if self._records == MAX_RECORDS:
+            raise HelloTooLong(f"the hello comes in more than {MAX_RECORDS} records")
         self._left = length
         self._records += 1
         header.clear()

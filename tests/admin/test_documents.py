@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from sniproxy import __version__
 from sniproxy.admin.documents import status_document
 from sniproxy.admin.refusals import Refusals
-from sniproxy.admin.sources import Reloads, ResolverStatus
+from sniproxy.admin.sources import LimitsStatus, Reloads, ResolverStatus
 from tests.admin.sample import NOW, SampleLive, SampleProxy, connection, refused
 
 TOTALS = {"ended": 3, "refused": 1, "bytes_up": 10, "bytes_down": 20}
@@ -58,6 +58,14 @@ class StatusTests(SynchronousTestCase):
         one = ResolverStatus("brokers", "dns", {"questions": 1}, "open", "3 brokers", "silent")
         found = document(SampleProxy(resolvers=[one]))["resolvers"]
         self.assertEqual([attrs.asdict(one)], found)
+
+    def test_limits(self) -> None:
+        """The limits are there, with what they refused."""
+        status = attrs.evolve(SampleProxy().status(), limits=LimitsStatus(9, 5, {"rate_per_client": 3}, {}))
+        found = status_document(status, [], TOTALS, [], NOW, 10)["limits"]
+        self.assertEqual(
+            {"max_connections": 9, "max_hellos": 5, "refused": {"rate_per_client": 3}, "waited": {}}, found
+        )
 
     def test_draining(self) -> None:
         """While it drains it says so."""

@@ -7,7 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy import __version__
 from sniproxy.admin.metrics import BUCKETS, MOST_ERRORS, REFUSALS, Histogram, Metrics
-from sniproxy.admin.sources import Reloads, ResolverStatus, TargetStatus
+from sniproxy.admin.sources import LimitsStatus, Reloads, ResolverStatus, TargetStatus
 from sniproxy.events import Result
 from sniproxy.pulsar.events import Event
 from tests.admin.sample import SampleLive, connection, lookup, refused
@@ -67,6 +67,13 @@ class EndedTests(SynchronousTestCase):
         found = samples(Metrics(targets=lambda: targets))
         self.assertEqual((1, 0), (found["sniproxy_target_up", "a:1"], found["sniproxy_target_up", "b:1"]))
         self.assertEqual(3, found["sniproxy_target_connections", "a:1"])
+
+    def test_limits(self) -> None:
+        """What limits there are, how many they refused, and how often accepting had to wait."""
+        found = samples(Metrics(limits=lambda: LimitsStatus(9, 5, {"rate_per_client": 3}, {"max_connections": 2})))
+        self.assertEqual(9, found[("sniproxy_max_connections",)])
+        self.assertEqual(3, found["sniproxy_limited_total", "rate_per_client"])
+        self.assertEqual(2, found["sniproxy_limit_waits_total", "max_connections"])
 
     def test_results(self) -> None:
         """Every result is either of a refusal or of what the peers or the operator ended."""

@@ -41,10 +41,15 @@ class FollowerTests(TestCase):
         _, self.port = listen(self, self.broker, ServerTLS(authority, NAME))
         self.access = Access(True, None, trust(authority), login=by_token("one"))
         self.heard: list[str] = []
+        self.held: list[int] = []
 
     def follower(self, allowing: Allowing) -> Follower:
         follower = Follower(
-            reactor, lambda: self.access, allowing, lambda host, question, answer: self.heard.append(host)
+            reactor,
+            lambda: self.access,
+            allowing,
+            lambda host, question, answer: self.heard.append(host),
+            self.held.append,
         )
         self.addCleanup(follower.close)
         return follower
@@ -59,6 +64,15 @@ class FollowerTests(TestCase):
         answer = await self.follow(self.follower(Allowing(None)))
         self.assertEqual((2**64 - 2, "pulsar+ssl://b.test:6651"), (answer.request_id, answer.brokerServiceUrlTls))
         self.assertEqual([NAME], self.heard)
+
+    async def test_counted(self) -> None:
+        """A connection counts once, however often it is used, until it is ended."""
+        follower = self.follower(Allowing(None))
+        for _ in range(2):
+            await self.follow(follower)
+        self.assertEqual([1], self.held)
+        follower.close()
+        self.assertEqual([1, -1], self.held)
 
     async def test_authority_that_is_no_root(self) -> None:
         """What the operator trusts ends a chain here, too, whether or not it is a root."""

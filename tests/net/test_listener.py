@@ -23,9 +23,12 @@ class AcceptorTests(SocketTestCase):
         self.room = True
         port = await serverFromString(reactor, endpoint).listen(Factory())
         self.arrived: Deferred[tuple[socket.socket, str]] = Deferred()
-        acceptor = Acceptor(clock, port, "public", lambda *args: self.arrived.callback(args), lambda: self.room)
+        acceptor = Acceptor(clock, port, "public", lambda *args: self.arrived.callback(args), self.must_wait)
         self.addCleanup(lambda: maybeDeferred(acceptor.stop))
         return acceptor
+
+    def must_wait(self) -> str | None:
+        return None if self.room else "there is no room"
 
     async def test_accept(self) -> None:
         """A connection arrives as a plain socket that does not block, with the client's address."""
@@ -95,7 +98,7 @@ class AcceptorTests(SocketTestCase):
         """A connection that waits when the listener stops is accepted: it would get a reset."""
         port = await serverFromString(reactor, "tcp:0:interface=127.0.0.1").listen(Factory())
         arrived: list[socket.socket] = []
-        acceptor = Acceptor(reactor, port, "public", lambda sock, address: arrived.append(sock), lambda: True)
+        acceptor = Acceptor(reactor, port, "public", lambda sock, address: arrived.append(sock), lambda: None)
         assert acceptor.address is not None
         with socket.create_connection(acceptor.address):
             await maybeDeferred(acceptor.stop)

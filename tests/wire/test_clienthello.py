@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from sniproxy.wire import clienthello
@@ -135,7 +135,15 @@ class FragmentTests(ReadingTests):
 
     def test_records_of_one_byte(self) -> None:
         """Every byte of the hello may have a record of its own."""
-        self.assertEqual(self.readable(hello(record_size=1)), PLAIN)
+        handshake = message(session_id=b"", extensions=())
+        self.assertEqual(ClientHello(NAME, (), 0x0303, False), self.readable(records(handshake, (1,))))
+
+    def test_most_records(self) -> None:
+        """A hello may come in 128 records; the header of one more is a limit, without an alert."""
+        self.assertEqual(128, clienthello.MAX_RECORDS)
+        handshake = message()
+        self.assertEqual(PLAIN, self.readable(records(handshake, (1,) * 127 + (16_384,))))
+        self.refused(records(handshake, (1,))[: 128 * 6 + 5], None, HelloTooLong)
 
     def test_largest_record(self) -> None:
         """A record of 2^14 bytes is allowed, one of a byte more is a record_overflow."""
@@ -311,6 +319,7 @@ class AnyBytesTests(ReadingTests):
     def test_any_cuts(self, handshake: bytes, sizes: list[int], cuts: list[int]) -> None:
         """A hello in records of any sizes, in TCP pieces of any sizes, gives one answer."""
         stream = records(handshake, sizes)
+        assume(len(stream) - len(handshake) <= 5 * clienthello.MAX_RECORDS)
         edges = [0, *sorted(min(cut, len(stream)) for cut in cuts), len(stream)]
         pieces = [stream[start:end] for start, end in pairwise(edges)]
         expected = read([record(handshake)])

@@ -1,0 +1,113 @@
+"""How many connections there may be and how fast they may come, as the configuration says it. Pure.
+
+L{sniproxy.admission} keeps to it.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+
+import attrs
+
+from sniproxy.policy import Network, network
+from sniproxy.schema import LimitsTable
+
+MOST = 100_000_000
+"""The largest number of connections that can be written: more than any machine has."""
+
+PREFIX = 64
+"""Bits of an IPv6 address that tell clients apart: a host has at least such a network for itself (RFC 6177)."""
+
+
+class BadLimit(Exception):
+    """A key is wrong. @ivar key: which. @ivar value: what was found."""
+
+    def __init__(self, key: str, value: object, cure: str) -> None:
+        super().__init__(cure)
+        self.key = key
+        self.value = value
+
+
+@attrs.frozen
+class Limits:
+    """None: no limit of this kind, unless said otherwise. A client is an IPv4 address or an IPv6 network of 64 bits.
+
+    @ivar max_connections: of the whole proxy at once. None: as many as the descriptors suffice for.
+    @ivar max_connections_per_client: at once.
+    @ivar max_hellos: connections at once whose hello has not come. None: half of all, and 64 at least.
+    @ivar max_hellos_per_client: as C{max_hellos}, of one client.
+    @ivar rate_per_client: new connections a second. @ivar burst_per_client: how many may come at once after a pause.
+    @ivar exempt: addresses that no limit by client is for.
+    """
+
+    max_connections: int | None = None
+    max_connections_per_client: int | None = None
+    max_hellos: int | None = None
+    max_hellos_per_client: int | None = None
+    rate_per_client: float | None = None
+    burst_per_client: int = 1
+    exempt: tuple[Network, ...] = ()
+
+    @property
+    def by_client(self) -> bool:
+        """Whether there is a limit by client."""
+        return not (self.max_connections_per_client is self.max_hellos_per_client is self.rate_per_client is None)
+
+    def client(self, host: str) -> str | None:
+        """Who an address counts as. None: no limit by client is for it.
+
+        @param host: an IP address, perhaps in brackets; empty: a unix socket, whose clients have none.
+        """
+        if not host:
+            return None
+        if ":" in host:
+            address = ipaddress.IPv6Address(host.strip("[]").partition("%")[0])
+            if any(one.version == 6 and address in one for one in self.exempt):
+                return None
+            return str(ipaddress.IPv6Network((address, PREFIX), strict=False))
+        if self.exempt:
+            plain = ipaddress.IPv4Address(host)
+            if any(one.version == 4 and plain in one for one in self.exempt):
+                return None
+        return host
+
+
+def make_limits(table: LimitsTable) -> Limits:
+    """@raise BadLimit: a key is wrong. @raise BadPolicy: a network is."""
+    rate, burst = table.rate_per_client, table.burst_per_client
+    if rate is not None and not 0.001 <= rate <= 1e6:
+        cure = "it is a number of connections a second, from 0.001 to 1000000; leave the key out for no limit"
+        raise BadLimit("rate_per_client", rate, cure)
+    if burst is not None and rate is None:
+        raise BadLimit("burst_per_client", burst, "it goes together with rate_per_client; write both")
+    return Limits(
+        at_most("max_connections", table.max_connections),
+        at_most("max_connections_per_client", table.max_connections_per_client),
+        at_most("max_hellos", table.max_hellos),
+        at_most("max_hellos_per_client", table.max_hellos_per_client),
+        rate,
+        at_most("burst_per_client", burst) or math.ceil(rate or 1),
+        tuple(network(text, "exempt_cidrs") for text in table.exempt_cidrs),
+    )
+
+
+def at_most(key: str, value: int | None) -> int | None:
+    """A number of connections. @raise BadLimit: it is none."""
+    if value is not None and not 1 <= value <= MOST:
+        raise BadLimit(key, value, f"it is a number from 1 to {MOST}; leave the key out for no limit of your own")
+    return value
+
+
+def describe_limits(limits: Limits) -> str:
+    """The limits that are written, in one line."""
+    said = [
+        f"{key} {value}"
+        for key in ("max_connections", "max_hellos", "max_connections_per_client", "max_hellos_per_client")
+        if (value := getattr(limits, key)) is not None
+    ]
+    if limits.rate_per_client is not None:
+        said.append(f"rate_per_client {limits.rate_per_client:g} (burst {limits.burst_per_client})")
+    if limits.exempt:
+        said.append(f"exempt {', '.join(map(str, limits.exempt))}")
+    return ", ".join(said) or "what the open files suffice for"

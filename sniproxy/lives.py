@@ -1,0 +1,165 @@
+"""The connections that have not ended: each begins here, if the limits allow it, as its entrance says."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Callable
+from typing import Any
+
+from sniproxy.admin.sources import LimitsStatus
+from sniproxy.admission import Admission, Guest
+from sniproxy.bridge.crossing import Crossing
+from sniproxy.bridge.spans import LiveSpan
+from sniproxy.build import Built
+from sniproxy.conversation import Conversation
+from sniproxy.events import Connection, Result
+from sniproxy.inspector import Inspector, Watch
+from sniproxy.life import House, Life
+from sniproxy.limits import Limits
+from sniproxy.net import copying
+from sniproxy.net.linger import Closer
+from sniproxy.net.listener import Accepted
+from sniproxy.net.relay import Ending
+from sniproxy.net.tapping import tapped
+from sniproxy.net.tuning import reset_on_close
+from sniproxy.refusallog import RefusalLog
+from sniproxy.settings import Bridge, Listener
+
+RESERVE = 64
+"""Descriptors that connections leave to the reactor, the log and the pipes between sockets."""
+
+DESCRIPTORS = 2
+"""Those of a connection: the client's and the target's."""
+
+_WHY = {
+    "descriptors": "the limit of open files is near",
+    "max_connections": "there are as many connections as [limits] max_connections allows",
+    "max_hellos": "as many wait for their hello as [limits] max_hellos allows",
+}
+
+
+class Lives:
+    """Begins them, and knows them until they have ended.
+
+    @param closer: what it has not closed yet counts as open.
+    @param inspector: gives the one that there is now, if any. @param ended: called when one has ended.
+    @ivar live: those that have not ended, the oldest first.
+    @ivar admission: which of those that come are let in.
+    """
+
+    def __init__(
+        self, reactor: Any, closer: Closer, inspector: Callable[[], Inspector | None], ended: Callable[[], None]
+    ) -> None:
+        self.live: dict[Life, None] = {}
+        self._log = RefusalLog(reactor)
+        self.admission = Admission(reactor.seconds, self._log.refused, _end)
+        self._usable = 0
+        self._closer = closer
+        self._inspector = inspector
+        self._ended = ended
+        self._count = 0
+        # Unique among restarts and processes that write to one log.
+        self._id_prefix = os.urandom(4).hex()
+
+    def change(self, limits: Limits, descriptors: int) -> None:
+        """Other limits hold. @param descriptors: how many the process may have."""
+        self._usable = descriptors - min(RESERVE, descriptors // 4)
+        self.admission.change(limits, self._usable // DESCRIPTORS)
+
+    def limits_status(self) -> LimitsStatus:
+        """What the admin endpoint says of limits."""
+        ours = self.admission
+        return LimitsStatus(ours.max_connections, ours.max_hellos, dict(ours.refusals), dict(ours.waits))
+
+    def close(self) -> None:
+        """Write the sums of refusals that wait."""
+        self._log.close()
+
+    def accepting(self, house: House, bridge_house: House, built: Built, entrance: Listener | Bridge) -> Accepted:
+        """What takes the connections of a listener or bridge."""
+        if isinstance(entrance, Bridge):
+            return self._crossing(bridge_house, entrance, built.spans[entrance.name][1])
+        listener = entrance
+        plaintext = built.routing.plaintext.get(listener.name)
+        terminator = built.terminators.get(listener.name)
+        # splice moves bytes as they are: it cannot encrypt them.
+        way = None if terminator is None else copying.CopyDirection
+
+        def accepted(sock: socket.socket, client: str) -> None:
+            guest = self.admission.admit(client)
+            if guest is None:
+                refuse(sock)
+                return
+            inspector = self._inspector() if listener.inspect else None
+            record = self._record(listener.name, client)
+            watch = inspector.watch(record) if inspector is not None else None
+            tapping = way if watch is None else tapped(watch)
+            life = Conversation(house, sock, record, plaintext, terminator, tapping)
+            if plaintext is None:
+                guest.waits_as(life)
+            self._begin(life, guest, watch)
+
+        return accepted
+
+    def must_wait(self) -> str | None:
+        """Why no connection may be accepted now. None: one may; whoever was slow with the hello may have made room."""
+        while (limit := self._full()) is not None:
+            if not self.admission.make_room():
+                self.admission.waits[limit] += 1
+                return _WHY[limit]
+        return None
+
+    def _full(self) -> str | None:
+        """Whether the descriptors suffice for one more connection and its dial; pipes make do with what is left."""
+        if DESCRIPTORS * (len(self.live) + 1) + len(self._closer) + self.admission.aside > self._usable:
+            return "descriptors"
+        return self.admission.full()
+
+    def _crossing(self, house: House, bridge: Bridge, span: LiveSpan) -> Accepted:
+        def accepted(sock: socket.socket, client: str) -> None:
+            guest = self.admission.admit(client)
+            if guest is None:
+                refuse(sock)
+                return
+            inspector = self._inspector() if bridge.inspect else None
+            record = self._record(bridge.name, client)
+            watch = inspector.watch(record) if inspector is not None else None
+            heard = None if inspector is None else inspector.aside(record)
+            life = Crossing(house, sock, record, span, watch, heard)
+            guest.waits_as(life)
+            self._begin(life, guest, watch)
+
+        return accepted
+
+    def _record(self, listener: str, client: str) -> Connection:
+        self._count += 1
+        return Connection(f"{self._id_prefix}-{self._count}", time.time(), listener, client)
+
+    def _begin(self, life: Life, guest: Guest, watch: Watch | None) -> None:
+        self.live[life] = None
+        life.guest = guest
+
+        def ended(life: Life) -> None:
+            if watch is not None:
+                watch.end()
+            self.live.pop(life, None)
+            guest.leave()
+            self._ended()
+
+        life.begin(ended)
+
+
+def refuse(sock: socket.socket) -> None:
+    """Close the socket of a client that is not let in, at once and with a reset.
+
+    Its hello is on the way or here already, so that a plain close would become a reset as well, only later; this one
+    leaves nothing in the kernel that would have to wait for the client. The reactor has never heard of the socket.
+    """
+    reset_on_close(sock)
+    sock.close()
+
+
+def _end(life: Life, why: str) -> None:
+    life.end(Ending(Result.LIMIT, why))

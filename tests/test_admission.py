@@ -1,0 +1,256 @@
+"""Tests for sniproxy.admission."""
+
+from __future__ import annotations
+
+from unittest.mock import patch
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from sniproxy import admission
+from sniproxy.admission import SLOW, Admission, Guest, Rates
+from sniproxy.events import Refusal, Result
+from sniproxy.limits import Limits, make_limits
+from sniproxy.resolvers.static import StaticResolver
+from sniproxy.routing.choice import LiveRoute
+from sniproxy.schema import LimitsTable
+
+
+class RatesTests(SynchronousTestCase):
+    """Token buckets."""
+
+    def test_burst_then_rate(self) -> None:
+        """A full bucket gives its tokens at once, then as many a second as the rate says."""
+        rates = Rates()
+        self.assertEqual([True, True, True, False], [rates.take("a", 5.0, 2, 3) for _ in range(4)])
+        self.assertFalse(rates.take("a", 5.4, 2, 3))
+        self.assertEqual([True, False], [rates.take("a", 5.5, 2, 3) for _ in range(2)])
+        self.assertEqual([True] * 3 + [False], [rates.take("a", 100.0, 2, 3) for _ in range(4)])
+
+    def test_each(self) -> None:
+        """Each client has a bucket of its own."""
+        rates = Rates()
+        self.assertEqual([True, True, False], [rates.take(client, 0.0, 1, 1) for client in "aba"])
+
+    def test_forgotten(self) -> None:
+        """Buckets that are full again are forgotten as others come."""
+        rates = Rates()
+        for number in range(1000):
+            rates.take(str(number), float(number), 1, 5)
+        self.assertLessEqual(len(rates), 3)
+
+    def test_bounded(self) -> None:
+        """Only so many are remembered: the one that came longest ago goes."""
+        rates = Rates()
+        with patch.object(admission, "MOST_RATES", 10):
+            for number in range(50):
+                rates.take(str(number), 0.0, 1, 1)
+                self.assertLessEqual(len(rates), 10)
+            self.assertEqual([False, True], [rates.take(client, 0.0, 1, 1) for client in ("49", "0")])
+
+    @given(
+        st.floats(0.01, 1000),
+        st.integers(1, 50),
+        st.lists(st.floats(0, 10), max_size=100),
+    )
+    def test_as_counted(self, rate: float, burst: int, gaps: list[float]) -> None:
+        """One number says what a bucket of counted tokens says, but for rounding."""
+        rates, tokens, now = Rates(), float(burst), 1000.0
+        for gap in gaps:
+            now += gap
+            tokens = min(tokens + gap * rate, burst)
+            near = abs(tokens - 1) < 1e-3
+            took = rates.take("a", now, rate, burst)
+            if not near:
+                self.assertEqual(tokens >= 1, took)
+            if took:
+                tokens -= 1
+
+
+class AdmissionCase(SynchronousTestCase):
+    """Helpers."""
+
+    def admission(self, affordable: int = 100, **keys: object) -> Admission:
+        self.now = 0.0
+        self.told: list[tuple[str, str]] = []
+        self.ended: list[tuple[object, str]] = []
+        made = Admission(
+            lambda: self.now,
+            lambda limit, client: self.told.append((limit, client)),
+            lambda life, why: self.ended.append((life, why)),
+        )
+        made.change(make_limits(LimitsTable(**keys)), affordable)  # type: ignore[arg-type]
+        return made
+
+    def admit(self, admission: Admission, address: str = "192.0.2.7:1", life: object = None) -> Guest:
+        guest = admission.admit(address)
+        assert guest is not None
+        if life is not None:
+            guest.waits_as(life)
+        return guest
+
+
+class TotalTests(AdmissionCase):
+    """All connections together."""
+
+    def test_affordable(self) -> None:
+        """Without a limit as many as the descriptors carry, half (and 64) waiting for their hello."""
+        for affordable, hellos in ((1000, 500), (10, 64)):
+            admission = self.admission(affordable)
+            self.assertEqual((affordable, hellos), (admission.max_connections, admission.max_hellos))
+
+    def test_full(self) -> None:
+        """At the limit new connections wait until one has left."""
+        admission = self.admission(max_connections=2)
+        guests = [self.admit(admission) for _ in range(2)]
+        self.assertEqual("max_connections", admission.full())
+        self.assertFalse(admission.make_room())
+        guests[0].leave()
+        self.assertIsNone(admission.full())
+
+    def test_hellos(self) -> None:
+        """The share of those who wait for their hello is full until one has said it, or left."""
+        admission = self.admission(max_hellos=2)
+        first, second = (self.admit(admission, life=life) for life in "ab")
+        self.assertEqual("max_hellos", admission.full())
+        first.heard()
+        self.assertIsNone(admission.full())
+        self.admit(admission, life="c")
+        self.assertEqual("max_hellos", admission.full())
+        second.leave()
+        self.assertIsNone(admission.full())
+
+    def test_slowest_goes(self) -> None:
+        """Who has waited longest for the hello is ended for others, but never before its time."""
+        admission = self.admission(max_hellos=2)
+        first = self.admit(admission, life="first")
+        self.now = 0.5
+        self.admit(admission, life="second")
+        self.assertFalse(admission.make_room())
+        self.now = SLOW
+        self.assertTrue(admission.make_room())
+        ((life, why),) = self.ended
+        self.assertEqual("first", life)
+        self.assertIn("within 1 s", why)
+        self.assertFalse(admission.make_room())
+        self.assertIsNone(admission.full())
+        first.leave()
+        self.assertEqual(1, admission.refusals["max_hellos"])
+
+    def test_slow_beside_tunnels(self) -> None:
+        """When tunnels take up all, a slow hello makes room, too."""
+        admission = self.admission(max_connections=2)
+        self.admit(admission)
+        self.admit(admission, life="slow")
+        self.now = SLOW
+        self.assertEqual("max_connections", admission.full())
+        self.assertTrue(admission.make_room())
+
+
+class ClientTests(AdmissionCase):
+    """Limits by client."""
+
+    def test_connections(self) -> None:
+        """A client that has all its connections is refused until one has ended; others are let in."""
+        admission = self.admission(max_connections_per_client=2)
+        first, _ = self.admit(admission), self.admit(admission, "192.0.2.7:2")
+        self.assertIsNone(admission.admit("192.0.2.7:3"))
+        self.assertEqual([("max_connections_per_client", "192.0.2.7")], self.told)
+        self.assertEqual({"max_connections_per_client": 1}, admission.refusals)
+        self.admit(admission, "192.0.2.8:1")
+        first.leave()
+        self.admit(admission)
+
+    def test_ipv6(self) -> None:
+        """Addresses of one IPv6 network of 64 bits are one client."""
+        admission = self.admission(max_connections_per_client=1)
+        self.admit(admission, "[2001:db8::1]:1")
+        self.assertIsNone(admission.admit("[2001:db8::ffff:1]:1"))
+        self.admit(admission, "[2001:db8:0:1::1]:1")
+
+    def test_hellos(self) -> None:
+        """A client with as many hellos outstanding as it may have is refused until one has come."""
+        admission = self.admission(max_hellos_per_client=1)
+        guest = self.admit(admission, life="a")
+        self.assertIsNone(admission.admit("192.0.2.7:2"))
+        self.assertEqual("max_hellos_per_client", self.told[0][0])
+        guest.heard()
+        self.admit(admission)
+
+    def test_rate(self) -> None:
+        """A client that comes faster than it may is refused, which costs it no token."""
+        admission = self.admission(rate_per_client=1, burst_per_client=2)
+        for _ in range(2):
+            self.admit(admission)
+        for _ in range(5):
+            self.assertIsNone(admission.admit("192.0.2.7:2"))
+        self.now = 1.0
+        self.admit(admission)
+        self.assertEqual({"rate_per_client": 5}, admission.refusals)
+
+    def test_exempt(self) -> None:
+        """Exempt addresses and unix sockets have no limit by client, and count towards the others."""
+        admission = self.admission(
+            max_connections=4,
+            max_connections_per_client=1,
+            max_hellos_per_client=1,
+            rate_per_client=1,
+            exempt_cidrs=["192.0.2.0/24"],
+        )
+        for address in ("192.0.2.7:1", "192.0.2.7:2", "unix", "unix"):
+            self.admit(admission, address, address)
+        self.assertEqual("max_connections", admission.full())
+
+    def test_change(self) -> None:
+        """Other limits hold at once; who is there stays, and counts, whoever was exempt goes as it came."""
+        admission = self.admission()
+        guests = [self.admit(admission) for _ in range(3)]
+        admission.change(Limits(max_connections_per_client=2), 100)
+        self.assertIsNone(admission.admit("192.0.2.7:9"))
+        admission.change(make_limits(LimitsTable(max_connections_per_client=1, exempt_cidrs=["192.0.2.0/24"])), 100)
+        exempt = self.admit(admission)
+        for guest in (*guests, exempt):
+            guest.leave()
+        admission.change(Limits(max_connections_per_client=1), 100)
+        self.admit(admission)
+
+    @given(st.lists(st.tuples(st.sampled_from(["192.0.2.7:1", "[2001:db8::1]:1", "unix"]), st.integers(0, 3))))
+    def test_nothing_stays(self, steps: list[tuple[str, int]]) -> None:
+        """However far they came, nothing is kept of those who have left."""
+        admission = self.admission(max_connections_per_client=3)
+        guests = []
+        for address, far in steps:
+            guest = admission.admit(address)
+            if guest is None:
+                continue
+            guests.append(guest)
+            if far > 0:
+                guest.waits_as(object())
+            if far > 1:
+                guest.heard()
+            if far > 2:
+                guest.takes(LiveRoute("a.test", None, StaticResolver(["a:1"])))
+        for guest in guests:
+            guest.leave()
+        kept = (admission._connections, admission._clients, admission._routes)
+        self.assertEqual((0, {}, {}), kept)
+        self.assertEqual(0, len(admission.hellos))
+
+
+class RouteTests(AdmissionCase):
+    """Limits by route."""
+
+    def test_route(self) -> None:
+        """A route with all its connections refuses without an alert; one by another listener is another route."""
+        admission = self.admission()
+        route = LiveRoute("a.test", None, StaticResolver(["a:1"]), max_connections=1)
+        first = self.admit(admission)
+        first.takes(route)
+        refused = self.assertRaises(Refusal, self.admit(admission).takes, route)
+        self.assertEqual((Result.LIMIT, None), (refused.result, refused.alert))
+        self.assertEqual("route a.test has its 1 connection", str(refused))
+        self.assertEqual({"max_connections_per_route": 1}, admission.refusals)
+        self.admit(admission).takes(LiveRoute("a.test", "public", route.resolver, max_connections=1))
+        first.leave()
+        self.admit(admission).takes(route)

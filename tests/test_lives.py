@@ -1,0 +1,159 @@
+"""The connections that have not ended."""
+
+from __future__ import annotations
+
+import socket
+
+from twisted.logger import capturedLogs, formatEvent
+
+from sniproxy.admission import SLOW
+from sniproxy.config import parse
+from sniproxy.events import Result
+from sniproxy.limits import Limits
+from tests.hellos import hello
+from tests.net.support import HandClock, SocketTestCase, in_thread, read_exactly, read_to_end
+from tests.proxies import LISTENER, Backend, Proxy
+from tests.test_conversation import NAME, route
+
+
+class RoomTests(SocketTestCase):
+    """Near the limit of open files."""
+
+    async def test_connections_wait(self) -> None:
+        """When the descriptors would not suffice for a dial, new connections wait until another one has ended."""
+        backend = Backend(self)
+        proxy = Proxy(self, route(backend.address))
+        proxy.service._lives.change(Limits(), 4)  # one is kept in reserve: one connection and its dial
+        with proxy.connect() as first, proxy.connect() as second:
+            first.sendall(hello(name=NAME))
+            second.sendall(hello(name=NAME))
+            with await in_thread(backend.accept) as upstream:
+                await in_thread(read_exactly, upstream, len(hello(name=NAME)))
+                self.assertEqual(1, len(proxy.service._live))
+                first.close()
+            with await in_thread(backend.accept) as upstream:
+                await in_thread(read_exactly, upstream, len(hello(name=NAME)))
+        self.assertEqual(Result.OK, (await proxy.ended(1)).result)
+
+    async def test_aside(self) -> None:
+        """What connections have open beside their two descriptors leaves less room for others."""
+        proxy = Proxy(self, route("127.0.0.1:9"))
+        lives = proxy.service._lives
+        lives.change(Limits(), 8)  # two are kept in reserve
+        self.assertIsNone(lives.must_wait())
+        guest = lives.admission.admit("unix")
+        assert guest is not None
+        guest.holds_more(5)
+        self.assertEqual("the limit of open files is near", lives.must_wait())
+        guest.holds_more(-5)
+        self.assertIsNone(lives.must_wait())
+
+    async def test_ids(self) -> None:
+        """Each connection has an id of its own, and those of another proxy are others."""
+        proxies = [Proxy(self, route("127.0.0.1:9")) for _ in range(2)]
+        for proxy in proxies:
+            for number in range(2):
+                proxy.connect().close()
+                await proxy.ended(number)
+        ids = [record.id for proxy in proxies for record in proxy.records]
+        self.assertEqual(4, len(set(ids)), ids)
+
+
+class LimitTests(SocketTestCase):
+    """The limits, as clients meet them."""
+
+    async def tunnel(self, proxy: Proxy, backend: Backend) -> tuple[socket.socket, socket.socket]:
+        """Both ends of a tunnel: the client, and the target that it has reached."""
+        client = proxy.connect()
+        self.addCleanup(client.close)
+        client.sendall(hello(name=NAME))
+        upstream = await in_thread(backend.accept)
+        self.addCleanup(upstream.close)
+        await in_thread(read_exactly, upstream, len(hello(name=NAME)))
+        return client, upstream
+
+    async def refused(self, proxy: Proxy) -> None:
+        """A client that comes now is reset."""
+        with proxy.connect() as client:
+            try:
+                client.sendall(hello(name=NAME))
+                await in_thread(client.recv, 1)
+            except (ConnectionResetError, BrokenPipeError):
+                return
+        self.fail("it was let in")
+
+    async def test_total(self) -> None:
+        """Beyond the total a client waits, is accepted when another one has ended, and nobody is refused."""
+        backend = Backend(self)
+        proxy = Proxy(self, route(backend.address) + "[limits]\nmax_connections = 1")
+        ends = await self.tunnel(proxy, backend)
+        with proxy.connect() as second:
+            second.sendall(hello(name=NAME))
+            while not proxy.service._lives.admission.waits["max_connections"]:
+                await in_thread(int)
+            for end in ends:
+                end.close()
+            with await in_thread(backend.accept) as upstream:
+                await in_thread(read_exactly, upstream, len(hello(name=NAME)))
+        self.assertEqual(Result.OK, (await proxy.ended(1)).result)
+
+    async def test_by_client(self) -> None:
+        """A client beyond its limit is reset and has no line in the access log; its tunnel goes on."""
+        backend = Backend(self)
+        proxy = Proxy(self, route(backend.address) + "[limits]\nmax_connections_per_client = 1")
+        with capturedLogs() as logs:
+            ends = await self.tunnel(proxy, backend)
+            await self.refused(proxy)
+        said = [formatEvent(event) for event in logs]
+        self.assertIn("a connection of 127.0.0.1 is refused: [limits] max_connections_per_client", said)
+        self.assertEqual([], proxy.records)
+        self.assertEqual({"max_connections_per_client": 1}, proxy.service.status().limits.refused)
+        for end in ends:
+            end.close()
+        self.assertEqual(Result.OK, (await proxy.ended()).result)
+        await self.tunnel(proxy, backend)
+
+    async def test_by_route(self) -> None:
+        """Beyond a route's limit the client gets a plain close, and the access log says why."""
+        backend = Backend(self)
+        proxy = Proxy(self, route(backend.address, more="max_connections = 1\n"))
+        await self.tunnel(proxy, backend)
+        with proxy.connect() as client:
+            client.sendall(hello(name=NAME))
+            self.assertEqual(b"", await in_thread(read_to_end, client))
+        record = await proxy.ended()
+        self.assertEqual((Result.LIMIT, None, NAME), (record.result, record.alert, record.route))
+        self.assertEqual(f"route {NAME} has its 1 connection", record.reason)
+
+    async def test_slow_hello(self) -> None:
+        """Who does not say its hello makes room for others after its second, and a tunnel is not touched."""
+        backend, clock = Backend(self), HandClock()
+        proxy = Proxy(self, route(backend.address) + "[limits]\nmax_connections = 2", clock)
+        await self.tunnel(proxy, backend)
+        with proxy.connect() as silent:
+            while len(proxy.service._live) < 2:
+                await in_thread(int)
+            with proxy.connect() as client:
+                client.sendall(hello(name=NAME))
+                while not proxy.service._lives.admission.waits["max_connections"]:
+                    await in_thread(int)
+                clock.advance(SLOW)
+                self.assertEqual(b"", await in_thread(read_to_end, silent))
+                with await in_thread(backend.accept) as upstream:
+                    await in_thread(read_exactly, upstream, len(hello(name=NAME)))
+        record = proxy.records[0]
+        self.assertEqual(Result.LIMIT, record.result)
+        self.assertIn("others wait", record.reason)
+
+    async def test_reload(self) -> None:
+        """After a reload the new limits hold, for those who were there before, too."""
+        backend = Backend(self)
+        text = route(backend.address)
+        proxy = Proxy(self, text)
+        await self.tunnel(proxy, backend)
+        limited = parse(LISTENER + text + "[limits]\nmax_connections_per_client = 1", "test.toml")
+        self.assertIsNone(proxy.service.reload(lambda: limited))
+        await self.refused(proxy)
+        self.assertIsNone(proxy.service.reload(lambda: parse(LISTENER + text, "test.toml")))
+        await self.tunnel(proxy, backend)
+        self.assertEqual([], proxy.records)
