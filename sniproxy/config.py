@@ -47,6 +47,7 @@ from sniproxy.settings import (
     Route,
     Termination,
 )
+from sniproxy.workers.plan import with_workers
 
 PULSAR = "pulsar"
 COMMAND_LINE = "command line"
@@ -104,7 +105,7 @@ def _checked(data: dict[str, Any], filename: str) -> Configuration:
     inspect_log = None
     if file.inspect_log:
         inspect_log = InspectLog(check.path("inspect_log.path", file.inspect_log.path), file.inspect_log.reveal)
-    return Configuration(
+    configuration = Configuration(
         filename,
         listeners,
         routes,
@@ -119,6 +120,7 @@ def _checked(data: dict[str, Any], filename: str) -> Configuration:
         check.health(file.health),
         tuple(check.bridge(f"bridge[{number}]", table) for number, table in enumerate(file.bridge)),
     )
+    return with_workers(configuration, file.workers, file.reuse_port, check.error)
 
 
 @attrs.frozen

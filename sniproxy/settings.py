@@ -112,10 +112,14 @@ class Route:
 
 @attrs.frozen
 class Admin:
-    """@ivar hosts: names by which it may be asked for, beside its addresses and ``localhost``."""
+    """@ivar hosts: names by which it may be asked for, beside its addresses and ``localhost``.
+
+    @ivar instance: which of several workers it tells of, from 0. None: there is one process.
+    """
 
     endpoint: Endpoint
     hosts: tuple[str, ...]
+    instance: int | None = None
 
 
 @attrs.frozen
@@ -136,6 +140,7 @@ class Configuration:
     @ivar reload_on_change: the file is read again when it changes, without a signal.
     @ivar bridges: there may be none, or nothing else.
     @ivar inspect_log: None: what inspectors see goes to the program's own log.
+    @ivar workers: processes that serve it side by side.
 
     @ivar filename: where it came from, for messages.
     """
@@ -153,6 +158,7 @@ class Configuration:
     reload_on_change: bool = False
     health: Health = attrs.field(factory=Health)
     bridges: tuple[Bridge, ...] = ()
+    workers: int = 1
 
     @property
     def entrances(self) -> tuple[Listener | Bridge, ...]:

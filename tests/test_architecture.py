@@ -56,6 +56,7 @@ PURE = (
     "sniproxy.bridge.answers",
     "sniproxy.bridge.asked",
     "sniproxy.bridge.stream",
+    "sniproxy.workers.plan",
 )
 """Rooms without sockets, clock or Twisted."""
 
@@ -85,6 +86,7 @@ TOP = (
     "sniproxy.siderooms",
     "sniproxy.service",
     "sniproxy.tap",
+    "sniproxy.workers",
 )
 """They build and wire; nobody else knows all."""
 
@@ -222,6 +224,13 @@ class RoomTests(SynchronousTestCase):
             self.room("sniproxy.journal", "sniproxy.linewriter"),
             ("sniproxy.events", "sniproxy.text", "sniproxy.linewriter"),
         )
+
+    def test_workers(self) -> None:
+        """Workers and their supervisor are the command line's affair; but for what they serve, nobody else knows."""
+        for name in MODULES:
+            if not inside(name, "sniproxy.workers", "sniproxy.tap"):
+                known = {other for other in IMPORTS[name] if inside(other, "sniproxy.workers")}
+                self.assertLessEqual(known, {"sniproxy.workers.plan"}, name)
 
     def test_top(self) -> None:
         """Nobody imports tap; the service is tap's, and the demo's, which embeds it."""
