@@ -7,11 +7,15 @@ import json
 import re
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
-from typing import Any, TextIO
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TextIO, TypeVar
 
-from sniproxy.adminclient import AdminError, drain, status, undrain
+from sniproxy.adminclient import AdminError, drain, status, topics, undrain
+from sniproxy.merging import merged_drains, merged_status, merged_topics
+from sniproxy.pulsar.ledger import TopicEntry, fold
 from sniproxy.text import amount, bounded, counted, printable
+
+T = TypeVar("T")
 
 EVERY = 1.0
 """Seconds between two looks at who is left."""
@@ -30,8 +34,13 @@ def add_status(commands: Any) -> argparse.ArgumentParser:
         description="Shows what a running proxy does, by its admin endpoint: the configuration in force, reloads, "
         "listeners, tunnels by target, what is being drained, warnings.",
     )
-    parser.add_argument("url", metavar="URL", help="the admin endpoint, as http://127.0.0.1:9090")
-    parser.add_argument("--json", action="store_true", help="the JSON of /status as it is")
+    parser.add_argument(
+        "urls",
+        nargs="+",
+        metavar="URL",
+        help="the admin endpoint, as http://127.0.0.1:9090; of several instances, all of them: they are added up",
+    )
+    parser.add_argument("--json", action="store_true", help="the JSON of /status as it is; of several, a list")
     return parser
 
 
@@ -47,35 +56,51 @@ def add_drain(commands: Any) -> argparse.ArgumentParser:
         "reloads too, but not over a restart.",
     )
     parser.add_argument("name", metavar="TARGET|ROUTE", help="host:port, or a route's server_name")
-    parser.add_argument("--admin", metavar="URL", required=True, help="the admin endpoint, as http://127.0.0.1:9090")
     parser.add_argument(
-        "--rate", type=_rate, default=10.0, metavar="N/s", help="tunnels a second, or N/m a minute (10/s)"
+        "--admin",
+        metavar="URL",
+        required=True,
+        action="append",
+        help="the admin endpoint, as http://127.0.0.1:9090; repeats: of several instances, all of them",
+    )
+    parser.add_argument(
+        "--rate",
+        type=_rate,
+        default=10.0,
+        metavar="N/s",
+        help="tunnels a second, or N/m a minute (10/s); of several instances, all of them together",
     )
     parser.add_argument("--undo", action="store_true", help="give it new connections again")
     return parser
 
 
 def run_status(options: argparse.Namespace, out: TextIO) -> int:
-    """@raise AdminError: the proxy cannot be asked."""
-    document = status(options.url)
+    """@raise AdminError: the proxy cannot be asked; of several, one: the others have been shown."""
+    found, errors = ask_all(options.urls, status)
     if options.json:
-        print(json.dumps(document, indent=2), file=out)
+        documents = list(found.values())
+        print(json.dumps(documents if len(options.urls) > 1 else documents[0], indent=2), file=out)
     else:
         try:
-            print("\n".join(lines(document)), file=out)
+            print("\n".join(lines(found)), file=out)
         except (KeyError, TypeError, AttributeError) as error:
             raise AdminError(f"its answer is not one of this release's: {error!r}") from error
+    _raise_all(errors)
     return 0
 
 
 def run_drain(options: argparse.Namespace, out: TextIO, wait: Callable[[float], object] | None = None) -> int:
     """@param wait: waits so many seconds. @raise AdminError: the proxy cannot be asked, or has no such target."""
     wait = wait or threading.Event().wait
+    urls = options.admin
     if options.undo:
-        done = undrain(options.admin, options.name)
+        undone, errors = ask_all(urls, lambda url: undrain(url, options.name))
+        done = merged_drains(undone.values())[0]
         print(f"{_goal(done)} gets new connections again; {done['closed']} were closed", file=out)
+        _raise_all(errors)
         return 0
-    found: dict[str, Any] | None = drain(options.admin, options.name, options.rate)
+    begun, errors = ask_all(urls, lambda url: drain(url, options.name, options.rate / len(urls)))
+    found: dict[str, Any] | None = merged_drains(begun.values())[0]
     said = None
     try:
         while found is not None:
@@ -85,29 +110,69 @@ def run_drain(options: argparse.Namespace, out: TextIO, wait: Callable[[float], 
                 print(f"{line}{f': {clients}' if clients else ''}", file=out, flush=True)
                 said = line
             if not found["left"]:
+                _raise_all(errors)
                 return 0
             wait(EVERY)
             key = (found["kind"], found["name"])
-            drains = status(options.admin, tunnels=0)["drains"]
+            answers, _ = ask_all(list(begun), lambda url: status(url, tunnels=0))
+            drains = merged_drains(one for answer in answers.values() for one in answer["drains"])
             found = next((one for one in drains if (one["kind"], one["name"]) == key), None)
         print("somebody has undone it", file=out)
         return 1
     except KeyboardInterrupt:
-        print(f"it goes on; undo it by: sniproxyctl drain {options.name} --admin {options.admin} --undo", file=out)
+        admin = " ".join(f"--admin {url}" for url in urls)
+        print(f"it goes on; undo it by: sniproxyctl drain {options.name} {admin} --undo", file=out)
         return INTERRUPTED
 
 
-def lines(document: dict[str, Any]) -> Iterator[str]:
-    """The JSON of ``/status`` for people."""
-    configuration, totals = document["configuration"], document["totals"]
-    reloads = configuration["reloads"]
-    age = _span(document["time"] - document["started"])
-    yield f"sniproxy {printable(document['version'])}, {document['state']}, started {age} ago"
-    yield (
-        f"configuration {printable(configuration['file'])}, in force for "
-        f"{_span(document['time'] - configuration['since'])}; reloads: {reloads['succeeded']} taken, "
-        f"{reloads['failed']} refused"
-    )
+def running_topics(urls: Sequence[str], folded: bool) -> list[TopicEntry]:
+    """The ledgers of running proxies as one. @param folded: partitions count as their topic.
+
+    @raise AdminError: one of them cannot be asked.
+    """
+    found, errors = ask_all(urls, lambda url: topics(url, fold=False))
+    _raise_all(errors)
+    entries = merged_topics(found.values())
+    return fold(entries) if folded else entries
+
+
+def ask_all(urls: Sequence[str], ask: Callable[[str], T]) -> tuple[dict[str, T], list[AdminError]]:
+    """Ask several instances, each once. @return: the answers, by URL, and what could not be asked, of which some could.
+
+    @raise AdminError: none could.
+    """
+    answers: dict[str, T] = {}
+    errors = []
+    for url in dict.fromkeys(urls):
+        try:
+            answers[url] = ask(url)
+        except AdminError as error:
+            errors.append(AdminError(f"{printable(url)}: {error}") if len(urls) > 1 else error)
+    if not answers:
+        _raise_all(errors)
+    return answers, errors
+
+
+def _raise_all(errors: Sequence[AdminError]) -> None:
+    if errors:
+        raise AdminError("; ".join(map(str, errors)))
+
+
+def lines(documents: Mapping[str, dict[str, Any]]) -> Iterator[str]:
+    """The JSON of ``/status``, of one instance or, by their URLs, of several, for people."""
+    for url, one in documents.items():
+        age = _span(one["time"] - one["started"])
+        which = f"{printable(url)}: " if len(documents) > 1 else ""
+        yield f"{which}sniproxy {printable(one['version'])}, {one['state']}, started {age} ago"
+        configuration = one["configuration"]
+        reloads = configuration["reloads"]
+        yield (
+            f"{which}configuration {printable(configuration['file'])}, in force for "
+            f"{_span(one['time'] - configuration['since'])}; reloads: {reloads['succeeded']} taken, "
+            f"{reloads['failed']} refused"
+        )
+    document = merged_status(list(documents.values()))
+    totals = document["totals"]
     for listener in document["listeners"]:
         yield f"listener {printable(listener['name'])}: {listener['address'] or printable(listener['endpoint'])}"
     yield (

@@ -13,10 +13,12 @@ from twisted.internet.interfaces import IStreamServerEndpoint
 
 from sniproxy.bridge.spans import LiveSpan, make_trust
 from sniproxy.check import warnings
+from sniproxy.endpoints import Endpoint
 from sniproxy.files import CannotRead
 from sniproxy.health import Health
 from sniproxy.interfaces import Target
 from sniproxy.listening import Wanted
+from sniproxy.net.shared import SharedEndpoint
 from sniproxy.policycheck import written_targets
 from sniproxy.resolving import Resolvers
 from sniproxy.routing.choice import LiveRoute, Routing
@@ -67,7 +69,7 @@ def build(configuration: Configuration, reactor: Any, before: Built | None = Non
         configuration,
         build_routing(configuration, reactor, resolvers),
         [
-            Wanted(one, build_endpoint(configuration, f"{one.key}.endpoint", one.endpoint.text, reactor))
+            Wanted(one, build_entrance(configuration, f"{one.key}.endpoint", one.endpoint, reactor))
             for one in configuration.entrances
         ],
         {
@@ -81,6 +83,13 @@ def build(configuration: Configuration, reactor: Any, before: Built | None = Non
         list(written_targets(configuration)) if configuration.health != Health() else [],
         list(warnings(configuration)),
     )
+
+
+def build_entrance(configuration: Configuration, key: str, endpoint: Endpoint, reactor: Any) -> IStreamServerEndpoint:
+    """What clients come in by. @raise ConfigError: as L{build_endpoint}."""
+    if endpoint.shared:
+        return SharedEndpoint(reactor, endpoint)
+    return build_endpoint(configuration, key, endpoint.text, reactor)
 
 
 def build_endpoint(configuration: Configuration, key: str, text: str, reactor: Any) -> IStreamServerEndpoint:

@@ -55,6 +55,10 @@ def describe(configuration: Configuration) -> str:
         f"admin               {configuration.admin.endpoint.text if configuration.admin else '(none)'}",
         f"access log          {configuration.access_log or '(the program log)'}",
     ]
+    if configuration.workers > 1:
+        lines.append(f"workers             {configuration.workers}, which share the ports of the listeners")
+    elif any(one.endpoint.shared for one in configuration.entrances):
+        lines.append("reuse_port          other processes of this user may listen on the same ports")
     return "\n".join(lines)
 
 

@@ -46,6 +46,7 @@ from sniproxy.settings import (
     Route,
     Termination,
 )
+from sniproxy.workers.plan import with_workers
 
 T = TypeVar("T")
 
@@ -106,7 +107,7 @@ def _checked(data: dict[str, Any], filename: str) -> Configuration:
     inspect_log = None
     if file.inspect_log:
         inspect_log = InspectLog(check.path("inspect_log.path", file.inspect_log.path), file.inspect_log.reveal)
-    return Configuration(
+    configuration = Configuration(
         filename,
         listeners,
         routes,
@@ -122,6 +123,7 @@ def _checked(data: dict[str, Any], filename: str) -> Configuration:
         tuple(check.bridge(f"bridge[{number}]", table) for number, table in enumerate(file.bridge)),
         check.made("limits", lambda: make_limits(file.limits)),
     )
+    return with_workers(configuration, file.workers, file.reuse_port, check.error)
 
 
 @attrs.frozen

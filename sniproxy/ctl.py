@@ -14,7 +14,8 @@ from typing import BinaryIO, TextIO
 import attrs
 
 from sniproxy import __version__
-from sniproxy.adminclient import AdminError, topics
+from sniproxy.adminclient import AdminError
+from sniproxy.admincommands import running_topics
 from sniproxy.capture.choice import Choice
 from sniproxy.capture.files import CaptureError
 from sniproxy.capture.reading import CaptureEvents
@@ -96,6 +97,7 @@ def parser() -> argparse.ArgumentParser:
     form = ledger.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="a JSON array")
     form.add_argument("--csv", action="store_true", help="CSV with a header")
+    ledger.add_argument("others", metavar="URL", nargs="*", help="the admin endpoints of other instances, added to it")
     ledger.add_argument("--fold", action="store_true", help="one line for all partitions of a topic")
     ledger.set_defaults(run=_topics)
 
@@ -164,12 +166,14 @@ def _topics(options: argparse.Namespace, streams: Streams) -> int:
     form = write_json if options.json else write_csv if options.csv else write_table
     if options.file.startswith(("http://", "https://")):
         try:
-            running = topics(options.file, options.fold)
+            running = running_topics([options.file, *options.others], options.fold)
         except AdminError as error:
-            raise Failed(f"{_shown(options.file)}: {error}") from error
+            raise Failed(str(error) if options.others else f"{_shown(options.file)}: {error}") from error
         form(sorted(running, key=lambda entry: entry.topic), streams.out)
         print(counted(len(running), "topic"), file=streams.error)
         return 0
+    if options.others:
+        parser().error("there is one capture; of admin endpoints (http://...) there may be several")
     with _opened(options.file, streams) as file:
         capture = CaptureEvents(file, options.port)
 

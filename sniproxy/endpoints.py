@@ -33,12 +33,40 @@ class Endpoint:
     @ivar kind: ``tcp``, ``tcp6``, ``unix``, ...
     @ivar host: where a TCP endpoint listens; all addresses: ``0.0.0.0`` or ``::``. None: not TCP.
     @ivar port: 0: a free one is chosen. None: not TCP.
+    @ivar backlog: connections that wait in the kernel; only of TCP.
+    @ivar shared: other processes may listen there, too (C{SO_REUSEPORT}); only of TCP.
     """
 
     text: str
     kind: str
     host: str | None
     port: int | None
+    backlog: int = BACKLOG
+    shared: bool = False
+
+    def for_instance(self, index: int) -> Endpoint | None:
+        """The one that stands beside this one for another process: the port plus its index, or C{PATH.INDEX}.
+
+        A port 0 stays: each process gets a free one.
+
+        @return: None: there is no such endpoint: this kind has neither port nor path, or there is no such port.
+        """
+        parts = _SEPARATOR.split(self.text)
+        keys = [part.partition("=")[0] if "=" in part else "" for part in parts]
+        keys[0] = self.kind
+        if self.port is not None:
+            port = self.port + index if self.port else 0
+            if port > 65535:
+                return None
+            if "port" in keys:
+                parts[keys.index("port")] = f"port={port}"
+            else:
+                parts[keys.index("")] = str(port)
+            return attrs.evolve(self, text=":".join(parts), port=port)
+        if self.kind != "unix":
+            return None
+        parts[keys.index("address" if "address" in keys else "")] += f".{index}"
+        return attrs.evolve(self, text=":".join(parts))
 
 
 def parse_endpoint(text: str) -> Endpoint:
@@ -75,7 +103,7 @@ def parse_endpoint(text: str) -> Endpoint:
     interface = keys.get("interface", positional[1] if len(positional) > 1 else "").replace("\\", "")
     if not interface:
         interface = "::" if kind == "tcp6" else "0.0.0.0"
-    return Endpoint(whole, kind, interface, int(port))
+    return Endpoint(whole, kind, interface, int(port), int(backlog))
 
 
 def _is_number(text: str) -> bool:

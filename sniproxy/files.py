@@ -35,7 +35,7 @@ class Watch:
     @param changed: called when the file is another one than when L{note} was called last, at each look until then.
     """
 
-    def __init__(self, reactor: Any, path: str, changed: Callable[[], None]) -> None:
+    def __init__(self, reactor: Any, path: str, changed: Callable[[], object]) -> None:
         self._path = path
         self._changed = changed
         self._looking = LoopingCall(self._look)

@@ -18,7 +18,7 @@ DELAY = 0.1
 MOST_WAITING = 4 << 20
 """Bytes that wait while the file takes none (a full disk, a stalled pipe); lines beyond are lost, and counted."""
 
-_PIPE_BUF = 4096  # a write of so much to a pipe that polls as writable does not block
+_PIPE_BUF = 4096  # a write of so much to a pipe that polls as writable does not block, and is not mixed with others
 _RETRY = 1.0
 STANDARD_OUTPUT = "-"
 
@@ -120,8 +120,7 @@ class LineWriter:
             while at < len(data):
                 if self._may_block and self._stalled():
                     raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
-                end = at + _PIPE_BUF if self._may_block else len(data)
-                at += os.write(self._fd, data[at:end])
+                at += os.write(self._fd, data[at : self._end(data, at)])
         except OSError as error:
             if not self._troubled:
                 log.error(
@@ -141,6 +140,12 @@ class LineWriter:
             if at:
                 self._torn = at < len(data) and data[at - 1 : at] != b"\n"
             self._size = len(data) - at
+
+    def _end(self, data: bytes, at: int) -> int:
+        """How far the next write goes. Other processes may write to the same pipe, and a line is whole in one write."""
+        if not self._may_block:
+            return len(data)
+        return data.rfind(b"\n", at, at + _PIPE_BUF) + 1 or at + _PIPE_BUF
 
     def _stalled(self) -> bool:
         # poll, not select: after a log rotation under load the descriptor may be above 1023.

@@ -43,12 +43,13 @@ class Reloader:
         if self._watch is not None:
             self._watch.stop()
 
-    def reload(self) -> None:
-        """Read the configuration again; how that went is the proxy's to tell."""
+    def reload(self) -> str | None:
+        """Read the configuration again; how that went is the proxy's to tell. @return: as the proxy's own."""
         if self._watch is not None:
             self._watch.note()
-        self._proxy.reload(self._read)
+        why = self._proxy.reload(self._read)
         self._turn()
+        return why
 
     def _turn(self) -> None:
         if self._watch is None:

@@ -116,6 +116,8 @@ class ReloadTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
 
 class File(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    workers: int = 1
+    reuse_port: bool = False
     listener: list[ListenerTable] = []
     bridge: list[BridgeTable] = []
     route: list[RouteTable] = []

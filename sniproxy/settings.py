@@ -115,10 +115,14 @@ class Route:
 
 @attrs.frozen
 class Admin:
-    """@ivar hosts: names by which it may be asked for, beside its addresses and ``localhost``."""
+    """@ivar hosts: names by which it may be asked for, beside its addresses and ``localhost``.
+
+    @ivar instance: which of several workers it tells of, from 0. None: there is one process.
+    """
 
     endpoint: Endpoint
     hosts: tuple[str, ...]
+    instance: int | None = None
 
 
 @attrs.frozen
@@ -140,6 +144,7 @@ class Configuration:
     @ivar bridges: there may be none, or nothing else.
     @ivar limits: how many connections there may be.
     @ivar inspect_log: None: what inspectors see goes to the program's own log.
+    @ivar workers: processes that serve it side by side.
 
     @ivar filename: where it came from, for messages.
     """
@@ -158,6 +163,7 @@ class Configuration:
     health: Health = attrs.field(factory=Health)
     bridges: tuple[Bridge, ...] = ()
     limits: Limits = attrs.field(factory=Limits)
+    workers: int = 1
 
     @property
     def entrances(self) -> tuple[Listener | Bridge, ...]:

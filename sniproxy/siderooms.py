@@ -155,10 +155,11 @@ class SideRooms:
     def _prepare_admin(self, admin: Admin | None, endpoint: IStreamServerEndpoint | None, undo: ExitStack) -> Change:
         site, port, before = self._site, self._port, self._port
         text = None if admin is None else admin.endpoint.text
-        if endpoint is None or text is None:
+        if endpoint is None or text is None or admin is None:
             port = None
         else:
-            site = site or AdminSite(self._reactor, self._status, self._metrics(), Refusals())
+            metrics = self._metrics(admin.instance)
+            site = site or AdminSite(self._reactor, self._status, metrics, Refusals(), instance=admin.instance)
             if text != self._admin or port is None:
                 port = listen_at_once(endpoint, site, text)
                 undo.callback(port.stopListening)
@@ -181,7 +182,7 @@ class SideRooms:
 
         return change
 
-    def _metrics(self) -> Metrics:
+    def _metrics(self, instance: int | None) -> Metrics:
         status = self._status
         return Metrics(
             status.live,
@@ -190,6 +191,7 @@ class SideRooms:
             resolvers=lambda: status.status().resolvers,
             targets=lambda: status.status().targets,
             limits=lambda: status.status().limits,
+            instance=instance,
         )
 
     def _open_site(self, site: AdminSite, admin: Admin | None) -> None:

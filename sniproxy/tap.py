@@ -6,6 +6,7 @@ import os
 import resource
 import signal
 import sys
+from functools import partial
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -27,6 +28,9 @@ from sniproxy.schema import ConfigError, shown
 from sniproxy.service import ProxyService
 from sniproxy.settings import Configuration
 from sniproxy.text import counted
+from sniproxy.workers import post
+from sniproxy.workers.plan import for_worker
+from sniproxy.workers.supervisor import CannotStart, Supervisor
 
 log = Logger()
 
@@ -39,7 +43,8 @@ class Options(usage.Options):
         "Routes TLS connections by the server name of their ClientHello, for Apache Pulsar's PIP-60; TLS stays end to "
         "end. Give a file (--config) or listeners and routes (--listen tcp:4443 --route NAME=HOST:PORT). "
         "The signals TERM and INT drain, a second one ends at once; HUP reads the file again, without harm to live "
-        "connections; USR1 reopens the access log."
+        "connections; USR1 reopens the access log. With workers = N in the file, N processes serve it, and this one "
+        "passes the signals on to them."
     )
     optParameters = [
         ["config", "c", None, "The configuration file (TOML)."],
@@ -52,7 +57,9 @@ class Options(usage.Options):
     compData = usage.Completions(optActions={"config": usage.CompleteFiles(), "access-log": usage.CompleteFiles()})
 
     path: str | None = None
-    proxy: ProxyService
+    text: str = ""
+    proxy: ProxyService | Supervisor
+    post: post.Post | None
     warnings: list[str]
 
     def __init__(self) -> None:
@@ -96,15 +103,20 @@ class Options(usage.Options):
         """Read the configuration, so that an error is told before anything is started."""
         from twisted.internet import reactor
 
-        if self["config"] is not None:
+        self.post = post.from_environment()
+        if self["config"] is not None and self.post is None:
             # twistd may change its folder before the file is read again.
             self.path = os.path.abspath(self["config"])
         try:
             configuration = self.read()
-            self.proxy = ProxyService(configuration, reactor)
+            if configuration.workers > 1 and self.post is None:
+                self._check_twistd()
+                self.proxy = Supervisor(configuration, reactor, lambda: self.text, self._for_workers())
+            else:
+                self.proxy = ProxyService(configuration, reactor)
         except ConfigError as error:
             _fail(str(error))
-        self.warnings = list(check.warnings(configuration))
+        self.warnings = list(check.warnings(configuration)) if self.post is None else []
         if self["check"]:
             print(check.describe(configuration))
             for warning in self.warnings:
@@ -114,17 +126,25 @@ class Options(usage.Options):
             sys.exit(0)
 
     def read(self) -> Configuration:
-        """The configuration as it is now. @raise ConfigError: it cannot be used."""
-        return _with_absolute_log(self._read())
+        """The configuration as it is now; of a worker, its own. @raise ConfigError: it cannot be used."""
+        configuration = _with_absolute_log(self._read())
+        return configuration if self.post is None else for_worker(configuration, self.post.index)
 
     def again(self) -> Configuration:
         """The configuration as it is now, once it has been in force. @raise ConfigError: it cannot be used."""
-        if self.path is None:
+        if self["config"] is None:
             raise ConfigError("the configuration came from the command line, and there is no file to read again")
-        return self.read()
+        configuration = self.read()
+        if configuration.workers != self.proxy.configuration.workers:
+            before = self.proxy.configuration.workers
+            cure = f"there are {before} since the start; to change it takes a restart"
+            raise ConfigError(f"{configuration.filename}: workers = {configuration.workers}: {cure}")
+        return configuration
 
     def _read(self) -> Configuration:
         path = self["config"]
+        if self.post is not None:
+            return parse(self.post.text, path, access_log=self["access-log"])
         if path is None:
             if not self._listen:
                 raise ConfigError("nothing to do: give --config FILE, or --listen ENDPOINT and --route NAME=HOST:PORT")
@@ -137,7 +157,27 @@ class Options(usage.Options):
         except (OSError, UnicodeDecodeError) as error:
             why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
             raise ConfigError(f"{path}: cannot be read: {why}") from error
+        self.text = text
         return parse(text, path, access_log=self["access-log"])
+
+    def _for_workers(self) -> list[str]:
+        """What twistd is told that runs a worker."""
+        arguments = ["-n", "--pidfile=", "--logger", "sniproxy.workers.lines.observer", "sniproxy"]
+        arguments += ["--config", str(self.path)]
+        access_log = self["access-log"]
+        if access_log is not None:
+            arguments += ["--access-log", access_log if access_log == STANDARD_OUTPUT else os.path.abspath(access_log)]
+        return arguments
+
+    def _check_twistd(self) -> None:
+        """@raise ConfigError: twistd has an option that does not go together with workers."""
+        for name in ("uid", "gid", "chroot"):
+            if self.parent is not None and self.parent.get(name) is not None:
+                raise ConfigError(
+                    f"twistd --{name} and workers do not go together: a worker that takes another's place would come "
+                    "too late for it; start it so, as by User= of a systemd unit, with CAP_NET_BIND_SERVICE for ports "
+                    "below 1024"
+                )
 
 
 def _with_absolute_log(configuration: Configuration) -> Configuration:
@@ -148,12 +188,18 @@ def _with_absolute_log(configuration: Configuration) -> Configuration:
     return attrs.evolve(configuration, access_log=os.path.abspath(path))
 
 
+class NotStarted(Exception):
+    """The program cannot do what it is there for; the message says why."""
+
+
 class Command(Service):
     """The proxy as a program: its faults at start are one line, and it listens to signals."""
 
     def __init__(self, options: Options, reactor: Any) -> None:
         self._reactor = reactor
         self._proxy = options.proxy
+        self._post = options.post
+        self._daemon = options.parent is not None and not options.parent["nodaemon"]
         self._warnings = options.warnings
         self._reloader = Reloader(reactor, options.proxy, options.again, options.path)
         self._previous: dict[int, Any] = {}
@@ -164,9 +210,9 @@ class Command(Service):
         try:
             self._proxy.startService()
         except CannotListenError as error:
-            _fail_logged(why_not_listening(error))
-        except CannotOpen as error:
-            _fail_logged(str(error))
+            self._fail(why_not_listening(error))
+        except (CannotOpen, CannotStart) as error:
+            self._fail(str(error))
         for warning in self._warnings:
             log.warn("warning: {warning}", warning=warning)
         # Its default would end the process; from here on there is something to keep.
@@ -180,6 +226,14 @@ class Command(Service):
         self._reloader.stop()
         return self._proxy.stopService()
 
+    def _fail(self, message: str) -> NoReturn:
+        """After logging began."""
+        log.critical("{message}", message=message)
+        if self._daemon:
+            # twistd's first process waits to be told, and would wait for ever for one that only exits.
+            raise NotStarted(message)
+        _fail(message)
+
     def _run(self) -> None:
         for number, handler in (
             (signal.SIGTERM, self._stop),
@@ -192,11 +246,15 @@ class Command(Service):
             routes=counted(len(self._proxy.configuration.routes), "route"),
             descriptors=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
         )
+        if self._post is not None:
+            self._post.begin(self._reactor, self._obey)
+            self._post.report(post.READY)
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
-        """The first signal drains, as Twisted stops; the next one ends at once."""
+        """The first signal drains, as Twisted stops; the next one ends at once. A worker's supervisor says when."""
         if self._told_to_stop:
-            self._reactor.callFromThread(self._proxy.end_now)
+            if self._post is None:
+                self._reactor.callFromThread(self._proxy.end_now)
         else:
             self._told_to_stop = True
             self._pass_on(number, frame)
@@ -207,6 +265,23 @@ class Command(Service):
     def _reopen(self, number: int, frame: FrameType | None) -> None:
         self._reactor.callFromThread(self._proxy.reopen_logs)
         self._pass_on(number, frame)  # twistd rotates its own log by this signal
+
+    def _obey(self, what: str, text: str) -> None:
+        """What the supervisor tells its workers."""
+        assert self._post is not None
+        if what == post.RELOAD:
+            self._post.text = text
+            self._post.report(post.RELOADED if self._reloader.reload() is None else post.REFUSED)
+        elif what == post.REFUSED:
+            self._proxy.reload(partial(_raise, text))
+        elif what == post.REOPEN:
+            self._proxy.reopen_logs()
+        else:
+            if what == post.END:
+                self._proxy.end_now()
+            if not self._told_to_stop:
+                self._told_to_stop = True
+                self._reactor.stop()
 
     def _pass_on(self, number: int, frame: FrameType | None) -> None:
         previous = self._previous.get(number)
@@ -221,10 +296,8 @@ def makeService(options: Options) -> IService:
     return Command(options, reactor)
 
 
-def _fail_logged(message: str) -> NoReturn:
-    """For a fault after logging began: a daemon has no standard error."""
-    log.critical("{message}", message=message)
-    _fail(message)
+def _raise(why: str) -> NoReturn:
+    raise ConfigError(why)
 
 
 def _fail(message: str) -> NoReturn:

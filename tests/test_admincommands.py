@@ -75,6 +75,60 @@ class StatusTests(CommandCase):
         self.assertIn("is this the address of [admin] endpoint?", error)
 
 
+class SeveralTests(CommandCase):
+    """Several instances, asked at once."""
+
+    async def two(self) -> tuple[str, str]:
+        """The admin endpoints of two proxies, the first of which has a tunnel."""
+        await self.tunnel()
+        address = Proxy(self, route(self.backend.address) + ADMIN).service.admin_address
+        assert address is not None
+        return self.url, "http://{}:{}".format(*address)
+
+    async def test_status(self) -> None:
+        """All are named, and their counts are added up; with --json they are a list."""
+        urls = await self.two()
+        status, out, error = await self.ctl("status", *urls)
+        self.assertEqual((0, ""), (status, error))
+        for url in urls:
+            self.assertIn(f"{url}: sniproxy ", out)
+        self.assertEqual(1, out.count("1 connection now"))
+        self.assertEqual(1, out.count(f"       1  {self.backend.address}"))
+        status, out, _ = await self.ctl("status", "--json", *urls)
+        self.assertEqual([1, 0], [one["live"] for one in json.loads(out)])
+
+    async def test_one_is_silent(self) -> None:
+        """Those that answer are shown, and who does not is named, status 1."""
+        await self.tunnel()
+        status, out, error = await self.ctl("status", "http://127.0.0.1:1", self.url)
+        self.assertEqual(1, status)
+        self.assertIn("1 connection now", out)
+        self.assertIn("sniproxyctl: http://127.0.0.1:1: ", error)
+        status, _, error = await self.ctl("topics", self.url, "http://127.0.0.1:1")
+        self.assertEqual(1, status)
+        self.assertIn(f"{self.url}: this proxy inspects nothing", error)
+
+    async def test_drain(self) -> None:
+        """A target is drained in all of them, each at its part of the rate, and undone in all."""
+        first, second = await self.two()
+        both = ("--admin", first, "--admin", second)
+
+        def ended(seconds: float) -> None:
+            blockingCallFromThread(reactor, lambda: self.proxy.ended())  # type: ignore[arg-type]
+
+        out = io.StringIO()
+        top = argparse.ArgumentParser()
+        add_drain(top.add_subparsers())
+        options = top.parse_args(["drain", self.backend.address, "--rate", "2000/s", *both])
+        self.assertEqual(0, await in_thread(run_drain, options, out, ended))
+        goal = f"target {self.backend.address}"
+        self.assertIn(f"{goal}: 1 closed, 0 refused, 0 left", out.getvalue())
+        _, said, _ = await self.ctl("status", first, second)
+        self.assertIn(f"draining {goal} at 2000 a second", said)
+        status, said, _ = await self.ctl("drain", self.backend.address, "--undo", *both)
+        self.assertEqual((0, f"{goal} gets new connections again; 1 were closed\n"), (status, said))
+
+
 class DrainTests(CommandCase):
     """sniproxyctl drain."""
 

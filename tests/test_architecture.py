@@ -49,6 +49,7 @@ PURE = (
     "sniproxy.pulsar",
     "sniproxy.capture",
     "sniproxy.topictable",
+    "sniproxy.merging",
     "sniproxy.explain.why",
     "sniproxy.explain.report",
     "sniproxy.explain.options",
@@ -60,6 +61,7 @@ PURE = (
     "sniproxy.bridge.answers",
     "sniproxy.bridge.asked",
     "sniproxy.bridge.stream",
+    "sniproxy.workers.plan",
 )
 """Rooms without sockets, clock or Twisted."""
 
@@ -90,6 +92,7 @@ TOP = (
     "sniproxy.siderooms",
     "sniproxy.service",
     "sniproxy.tap",
+    "sniproxy.workers",
 )
 """They build and wire; nobody else knows all."""
 
@@ -228,6 +231,13 @@ class RoomTests(SynchronousTestCase):
             ("sniproxy.events", "sniproxy.text", "sniproxy.linewriter"),
         )
 
+    def test_workers(self) -> None:
+        """Workers and their supervisor are the command line's affair; but for what they serve, nobody else knows."""
+        for name in MODULES:
+            if not inside(name, "sniproxy.workers", "sniproxy.tap"):
+                known = {other for other in IMPORTS[name] if inside(other, "sniproxy.workers")}
+                self.assertLessEqual(known, {"sniproxy.workers.plan"}, name)
+
     def test_top(self) -> None:
         """Nobody imports tap; the service is tap's, and the demo's, which embeds it."""
         self.nobody_imports(self.outside(), "sniproxy.tap")
@@ -279,6 +289,8 @@ class RoomTests(SynchronousTestCase):
             "sniproxy.capture",
             "sniproxy.topictable",
             "sniproxy.adminclient",
+            "sniproxy.admincommands",
+            "sniproxy.merging",
             "sniproxy.ctl",
             "sniproxy.talk",
             "sniproxy.bridge",

@@ -265,6 +265,7 @@ class UsageTests(CtlCase):
             (("inspect", JAVA, "--commands", "LOKUP"), "there is no command LOKUP; there are LOOKUP"),
             (("inspect", JAVA, "--port", "http"), "'http' is no list of ports"),
             (("topics", JAVA, "--port", "65536"), "from 1 to 65535"),
+            (("topics", JAVA, "http://127.0.0.1:9"), "there is one capture"),
             (("look", JAVA), "invalid choice"),
         ):
             self.assertIn(why, self.usage(*arguments))

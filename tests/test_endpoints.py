@@ -9,6 +9,30 @@ from twisted.trial.unittest import SynchronousTestCase
 from sniproxy.endpoints import BadEndpoint, Endpoint, parse_endpoint
 
 
+class ForInstanceTests(SynchronousTestCase):
+    """Endpoint.for_instance: one for each of several processes."""
+
+    def test_texts(self) -> None:
+        """A port is moved, by name or by place, and a path has the index behind it; the rest stays."""
+        for text, third in (
+            ("tcp:9090", "tcp:9092:backlog=1024"),
+            (r"tcp6:port=9090:interface=\:\:1", r"tcp6:port=9092:interface=\:\:1:backlog=1024"),
+            ("tcp:interface=127.0.0.1:9090:backlog=7", "tcp:interface=127.0.0.1:9092:backlog=7"),
+            ("tcp:0", "tcp:0:backlog=1024"),
+            ("unix:/run/admin:mode=660", "unix:/run/admin.2:mode=660:backlog=1024"),
+            ("unix:mode=660:address=/run/admin", "unix:mode=660:address=/run/admin.2:backlog=1024"),
+        ):
+            moved = parse_endpoint(text).for_instance(2)
+            assert moved is not None
+            self.assertEqual(third, moved.text)
+            self.assertEqual(parse_endpoint(third), moved)
+
+    def test_none(self) -> None:
+        """There is none above the last port, and none of a kind that has neither port nor path."""
+        self.assertIsNone(parse_endpoint("tcp:65535").for_instance(1))
+        self.assertIsNone(parse_endpoint("systemd:domain=INET:index=0").for_instance(0))
+
+
 class ParseEndpointTests(SynchronousTestCase):
     """parse_endpoint: endpoint strings looked into."""
 

@@ -285,6 +285,23 @@ class PipeTests(WriterCase):
         self.clock.advance(DELAY)
         self.assertEqual(os.read(reader, 100), b"x\n")
 
+    def test_whole_lines(self) -> None:
+        """Each write holds whole lines, for others may write to the same pipe; but for a line that is too long."""
+        self.reader()
+        writer = self.writer()
+        written: list[bytes] = []
+        write = os.write
+
+        def kept(fd: int, data: bytes) -> int:
+            written.append(data)
+            return write(fd, data)
+
+        self.patch(os, "write", kept)
+        for line in ("x" * 3000, "y" * 3000, "z", "long" * 1500, "last"):
+            writer.write(line)
+        self.clock.advance(DELAY)
+        self.assertEqual([3001, 3003, PIPE_BUF, 6001 - PIPE_BUF + 5], [len(data) for data in written])
+
     def test_linear_catching_up(self) -> None:
         """A large backlog is not copied anew for each piece of it that the pipe takes."""
         reader = self.reader()

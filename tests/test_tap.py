@@ -114,6 +114,7 @@ class CheckTests(TestCase):
     def test_errors(self) -> None:
         """Every error is one line on standard error, status 1, no traceback."""
         bad = self.write('[[listener]]\nendpoint = "tcp:4443"\ncolour = "red"\n')
+        workers = self.write('workers = 0\n[[listener]]\nendpoint = "tcp:4443"\n')
         binary = Path(self.mktemp())
         binary.write_bytes(b"\xff")
         for arguments, expected in (
@@ -122,6 +123,7 @@ class CheckTests(TestCase):
             (("--config", "/nonexistent"), "/nonexistent: cannot be read: No such file or directory"),
             (("--config", str(binary)), f"{binary}: cannot be read: it is not UTF-8"),
             (("--config", bad, "--listen", "tcp:1"), "--config and --listen or --route do not go together"),
+            (("--config", workers, "--check"), "workers = 0: it is a number of processes, from 1 to 128"),
             ((), "nothing to do: give --config FILE"),
             (("--listen", "foo:1", "--check"), "Twisted cannot use this endpoint"),
             (("--listen", "systemd:domain=INET:index=0"), "a descriptor that systemd did not pass"),
@@ -234,6 +236,34 @@ class ProcessTests(TestCase):
         self.assertEqual(1, status)
         self.assertIn(f"Address already in use; it is held by pid {os.getpid()}", err)
         self.assertNotIn("Traceback", out + err)
+
+    def test_busy_port_of_a_daemon(self) -> None:
+        """A daemon that cannot listen says so, too, with status 1; whoever started it does not wait for ever."""
+        log = Path(self.mktemp())
+        with socket.create_server(("127.0.0.1", 0)) as holder:
+            endpoint = f"tcp:{holder.getsockname()[1]}:interface=127.0.0.1"
+            daemon = [*TWISTD[:-2], "-l", str(log), "sniproxy", "--listen", endpoint]
+            done = subprocess.run(
+                daemon, capture_output=True, text=True, timeout=PATIENCE, env=ENVIRONMENT, check=False
+            )
+        self.assertEqual(1, done.returncode)
+        self.assertIn("NotStarted: cannot listen on 127.0.0.1 port", done.stderr)
+        self.assertIn("Address already in use; it is held by pid", log.read_text())
+
+    def test_workers_and_twistd(self) -> None:
+        """Options of twistd that do not go together with workers are refused in one line."""
+        file = Path(self.mktemp())
+        file.write_text('workers = 2\n[[listener]]\nendpoint = "tcp:4443"\n')
+        done = subprocess.run(
+            [*TWISTD[:-1], "--uid", "0", "sniproxy", "--config", str(file)],
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            env=ENVIRONMENT,
+            check=False,
+        )
+        self.assertEqual((1, ""), (done.returncode, done.stdout))
+        self.assertIn("sniproxy: twistd --uid and workers do not go together", done.stderr)
 
     def test_two_signals_at_once(self) -> None:
         """Two signals in one round of the reactor: the second one is not lost."""

@@ -20,14 +20,17 @@ def status_document(
     refusals: Sequence[Refusal],
     now: float,
     most: int,
+    instance: int | None = None,
 ) -> dict[str, Any]:
     """What the proxy is and does.
 
     @param live: the oldest first. @param refusals: the newest first.
+    @param instance: which of several workers this is. None: there is one process.
     @param most: entries of C{tunnels} and C{refusals}; the newest are shown, and C{live} says how many there are.
     """
     return {
         "version": __version__,
+        "instance": instance,
         "time": now,
         "started": status.started,
         "state": "ready" if status.ready else "draining",

@@ -85,6 +85,7 @@ class Metrics(Collector):
 
     @param targets: those that are looked after. @param limits: of connections.
     @param reloads: how the configuration was read again. @param resolvers: how they do.
+    @param instance: which of several workers this is. None: there is one process.
     @param live: the connections that have not ended. @param access_log_lost: lines lost so far.
     @ivar topics: topics in the inspector's ledger; None: nothing is inspected, and no metric speaks of Pulsar.
     """
@@ -98,6 +99,7 @@ class Metrics(Collector):
         resolvers: Callable[[], Iterable[ResolverStatus]] = tuple,
         targets: Callable[[], Iterable[TargetStatus]] = tuple,
         limits: Callable[[], LimitsStatus] = LimitsStatus,
+        instance: int | None = None,
     ) -> None:
         self._live = live
         self._access_log_lost = access_log_lost
@@ -106,6 +108,7 @@ class Metrics(Collector):
         self._resolvers = resolvers
         self._targets = targets
         self._limits = limits
+        self._instance = instance
         self._ended: Counts = Counter()
         self._refused: Counts = Counter()
         self._up: Counts = Counter()
@@ -171,8 +174,12 @@ class Metrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """What the registry asks for."""
-        info = GaugeMetricFamily("sniproxy_info", "Always 1; the label is the version that runs.", labels=["version"])
-        info.add_metric([__version__], 1)
+        labels = {"version": __version__}
+        if self._instance is not None:
+            labels["instance"] = str(self._instance)
+        about = "Always 1; the labels are the version that runs, and which of several workers this is."
+        info = GaugeMetricFamily("sniproxy_info", about, labels=list(labels))
+        info.add_metric(list(labels.values()), 1)
         yield info
         yield _counted(
             "sniproxy_connections",

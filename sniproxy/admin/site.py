@@ -138,6 +138,7 @@ class AdminSite(Site):
     @param topics: the inspector's ledger; None: nothing is inspected.
     @param hosts: names in Host headers that are this endpoint's, beyond its addresses and C{localhost}.
     @param now: seconds since 1970.
+    @param instance: which of several workers this is. None: there is one process.
     """
 
     noisy = False
@@ -152,6 +153,7 @@ class AdminSite(Site):
         topics: Topics | None = None,
         hosts: Collection[str] = (),
         now: Callable[[], float] = time.time,
+        instance: int | None = None,
     ) -> None:
         Site.__init__(self, _Root(self), AdminRequest, reactor=reactor)
         self.metrics = metrics
@@ -161,6 +163,7 @@ class AdminSite(Site):
         self.name_hosts(hosts)
         self.proxy = status
         self._now = now
+        self._instance = instance
         self._open: WeakSet[Any] = WeakSet()
 
     def name_hosts(self, hosts: Collection[str]) -> None:
@@ -177,7 +180,8 @@ class AdminSite(Site):
         """The JSON of C{/status}. @param most: entries of a list; None: L{MOST_LISTED}."""
         most = MOST_LISTED if most is None else most
         status, live = self.proxy.status(), self.proxy.live()
-        return status_document(status, live, self.metrics.totals(), self.refusals.latest(), self._now(), most)
+        totals, refusals = self.metrics.totals(), self.refusals.latest()
+        return status_document(status, live, totals, refusals, self._now(), most, self._instance)
 
     def topics_document(self, fold: int | None, most: int | None) -> dict[str, Any]:
         """The JSON of C{/topics}. @param fold: 1: partitions are counted as their topic. @param most: None: all."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
+from collections.abc import Iterable
 
 from attrs import Factory, define, frozen
 
@@ -123,13 +124,7 @@ class Ledger:
 
     def topics(self, fold_partitions: bool = False) -> list[TopicEntry]:
         """All topics, those heard of last at the end; with ``fold_partitions``, one entry for all of a topic's."""
-        if not fold_partitions:
-            return list(self._topics.values())
-        folded: dict[str, list[TopicEntry]] = {}
-        for entry in self._topics.values():
-            match = _PARTITION.fullmatch(entry.topic)
-            folded.setdefault(match[1] if match else entry.topic, []).append(entry)
-        return [_fold(topic, entries) for topic, entries in folded.items()]
+        return fold(self._topics.values()) if fold_partitions else list(self._topics.values())
 
     def namespaces(self) -> list[NamespaceEntry]:
         """Counts of each namespace, those heard of last at the end."""
@@ -260,6 +255,15 @@ def _scalable(fields: Fields) -> list[tuple[Value, Fields]]:
     urls = {"broker_url": fields["controller_broker_url"], "broker_url_tls": fields["controller_broker_url_tls"]}
     segments = _tables(fields["segments"])
     return [(topic, urls), *((at["topic"] or f"{topic}#{at['segment_id']}", at) for at in segments)]
+
+
+def fold(entries: Iterable[TopicEntry]) -> list[TopicEntry]:
+    """One entry for all partitions of a topic."""
+    folded: dict[str, list[TopicEntry]] = {}
+    for entry in entries:
+        match = _PARTITION.fullmatch(entry.topic)
+        folded.setdefault(match[1] if match else entry.topic, []).append(entry)
+    return [_fold(topic, partitions) for topic, partitions in folded.items()]
 
 
 def _fold(topic: str, entries: list[TopicEntry]) -> TopicEntry:

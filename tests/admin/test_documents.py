@@ -27,6 +27,13 @@ def document(proxy: SampleProxy, most: int = 10, refusals: Refusals | None = Non
 class StatusTests(SynchronousTestCase):
     """The JSON of /status."""
 
+    def test_instance(self) -> None:
+        """One of several workers says which it is."""
+        proxy = SampleProxy()
+        for instance in (None, 0, 3):
+            made = status_document(proxy.status(), (), TOTALS, (), NOW, 10, instance)
+            self.assertEqual(instance, made["instance"])
+
     def test_proxy(self) -> None:
         """Version, state, configuration and listeners."""
         found = document(SampleProxy(warnings=["look here"], access_log_lost=4))

@@ -154,6 +154,11 @@ class LiveTests(SynchronousTestCase):
         metrics.ended(connection(bytes_up=1))
         self.assertEqual(0, samples(metrics)["sniproxy_tunnels", "public", "*.pulsar.test"])
 
+    def test_instance(self) -> None:
+        """One of several workers says which it is."""
+        self.assertIn(b'sniproxy_info{instance="3",version="', Metrics(instance=3).text())
+        self.assertNotIn(b"instance", Metrics().text().replace(b"instances", b""))
+
     def test_process(self) -> None:
         """The version, the lost lines of the access log, and the process's own figures."""
         found = samples(Metrics(access_log_lost=lambda: 7))

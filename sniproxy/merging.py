@@ -1,0 +1,101 @@
+"""What several instances of the proxy say of themselves, put together for people. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import attrs
+
+from sniproxy.pulsar.ledger import MOST_MOVES, TopicEntry
+
+
+def merged_status(documents: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The JSON of several C{/status} as that of one: tunnels of all, counts added up.
+
+    What only one instance can say, as its start and its configuration, is the first one's.
+    """
+    first = documents[0]
+    return {
+        **first,
+        "listeners": _unique([one for document in documents for one in document["listeners"]]),
+        "live": sum(document["live"] for document in documents),
+        "totals": {name: sum(document["totals"][name] for document in documents) for name in first["totals"]},
+        "tunnels": [tunnel for document in documents for tunnel in document["tunnels"]],
+        "targets": _targets(documents),
+        "drains": merged_drains([one for document in documents for one in document["drains"]]),
+        "warnings": _unique([one for document in documents for one in document["warnings"]]),
+    }
+
+
+def merged_drains(drains: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Drains of several instances: one for each target or route, its counts and rates added up."""
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for drain in drains:
+        key = drain["kind"], drain["name"]
+        before = found.get(key)
+        if before is None:
+            found[key] = dict(drain)
+            continue
+        for name in ("rate", "closed", "refused", "left"):
+            before[name] += drain[name]
+        before["clients"] = [*before["clients"], *drain["clients"]]
+        before["since"] = min(before["since"], drain["since"])
+    return list(found.values())
+
+
+def merged_topics(ledgers: Iterable[Iterable[TopicEntry]]) -> list[TopicEntry]:
+    """Ledgers of several instances as one: whoever heard of a topic last knows its broker; counts are added up.
+
+    A move that one instance saw from its first lookup on may be one that another saw, too: they are not told apart.
+    """
+    found: dict[str, TopicEntry] = {}
+    for ledger in ledgers:
+        for entry in ledger:
+            before = found.get(entry.topic)
+            found[entry.topic] = entry if before is None else _one(before, entry)
+    return list(found.values())
+
+
+def _one(one: TopicEntry, other: TopicEntry) -> TopicEntry:
+    older, newer = sorted((one, other), key=lambda entry: entry.last_seen)
+    merged = attrs.evolve(
+        newer,
+        first_seen=min(older.first_seen, newer.first_seen),
+        lookups=older.lookups + newer.lookups,
+        redirects=older.redirects + newer.redirects,
+        failures=older.failures + newer.failures,
+        last_error=newer.last_error or older.last_error,
+        moves_total=older.moves_total + newer.moves_total,
+    )
+    moves = sorted([*older.moves, *newer.moves], key=lambda move: move.time)
+    merged.moves = type(newer.moves)(moves, maxlen=MOST_MOVES)
+    return merged
+
+
+def _targets(documents: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    found: dict[str, list[dict[str, Any]]] = {}
+    for document in documents:
+        for one in document["targets"]:
+            found.setdefault(one["target"], []).append(one)
+    return [
+        {
+            "target": target,
+            "state": _state([one["state"] for one in seen]),
+            "connections": sum(one["connections"] for one in seen),
+            "why": next((one["why"] for one in seen if one["why"]), ""),
+        }
+        for target, seen in found.items()
+    ]
+
+
+def _state(states: Sequence[str]) -> str:
+    counts = Counter(states)
+    if len(counts) == 1:
+        return states[0]
+    return ", ".join(f"{state} in {count} of {len(states)}" for state, count in counts.most_common())
+
+
+def _unique(values: Sequence[Any]) -> list[Any]:
+    return [value for number, value in enumerate(values) if value not in values[:number]]

@@ -1,0 +1,48 @@
+"""Listening on a port that other processes listen on, too: each connection goes to one of them."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+from twisted.internet.defer import Deferred, execute
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
+from zope.interface import implementer
+
+from sniproxy.endpoints import Endpoint
+
+
+@implementer(IStreamServerEndpoint)
+class SharedEndpoint:
+    """A TCP endpoint with ``SO_REUSEPORT`` (socket(7)): Linux shares connections out among all that listen.
+
+    All of them must have set it, and belong to one user.
+
+    @param endpoint: of TCP.
+    """
+
+    def __init__(self, reactor: Any, endpoint: Endpoint) -> None:
+        self._reactor = reactor
+        self._endpoint = endpoint
+
+    def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
+        """@return: it has fired; as every endpoint's, with C{CannotListenError} when it cannot be done."""
+        return execute(self._listen, protocolFactory)
+
+    def _listen(self, factory: IProtocolFactory) -> IListeningPort:
+        host, port = self._endpoint.host, self._endpoint.port
+        assert host is not None and port is not None
+        family = socket.AF_INET6 if ":" in host or self._endpoint.kind == "tcp6" else socket.AF_INET
+        try:
+            with socket.socket(family, socket.SOCK_STREAM) as sock:
+                sock.setblocking(False)
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+                sock.bind(socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)[0][4])
+                sock.listen(self._endpoint.backlog)
+                # It is duplicated there.
+                adopted: IListeningPort = self._reactor.adoptStreamPort(sock.fileno(), family, factory)
+                return adopted
+        except OSError as error:
+            raise CannotListenError(host, port, error) from error

@@ -1,0 +1,13 @@
+"""Several processes that serve one configuration, and the one that starts, replaces and stops them.
+
+==============  ==========================================================================================
+``plan``        pure: what each worker serves; what cannot be shared; how long the pause before another one is
+``supervisor``  starts N workers, replaces one that dies, passes on what it is told: reload, reopen, stop
+``process``     one worker as its supervisor sees it: pipes, what it says, its end
+``entrance``    where a worker's process begins
+``post``        a worker's own end of the pipes: which one it is, its configuration, what it is told
+``lines``       the log of a worker, an event a line, from its process to its supervisor's log
+==============  ==========================================================================================
+
+Workers share the ports that clients come in by (``SO_REUSEPORT``), or sockets that systemd passed, and nothing else.
+"""

@@ -1,0 +1,26 @@
+"""Where the process of a worker begins: ``python -m sniproxy.workers.entrance``, with the arguments of twistd."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import MutableMapping
+
+
+def prepare(environment: MutableMapping[str, str], pid: int) -> None:
+    """Make sockets that systemd passed to the supervisor this process's own, too (sd_listen_fds(3)).
+
+    Before Twisted is imported, which looks for them then.
+    """
+    if "LISTEN_FDS" in environment:
+        environment["LISTEN_PID"] = str(pid)
+
+
+if __name__ == "__main__":
+    # A Ctrl-C on the terminal is for the supervisor, which tells its workers what to do.
+    os.setsid()
+    prepare(os.environ, os.getpid())
+    from twisted.scripts.twistd import run
+
+    sys.argv[0] = "twistd"
+    run()

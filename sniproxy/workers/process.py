@@ -1,0 +1,162 @@
+"""One worker as its supervisor sees it: a process, what it says, and its end."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from twisted.internet.error import ProcessDone, ProcessTerminated
+from twisted.internet.protocol import ProcessProtocol
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from sniproxy.workers.lines import MOST, STANDARD_ERROR, Lines, relay
+from sniproxy.workers.post import READY, order, place
+
+log = Logger()
+
+_FIRST_PASSED = 3  # sd_listen_fds(3)
+
+
+class Worker(ProcessProtocol):
+    """A worker's process.
+
+    @param reported: told of what it reports. @param ended: told of its end.
+    @ivar ready: it listens. @ivar error: what it said it ends for; empty: it said nothing.
+    @ivar pid: its process's number, also when it has ended. @ivar since: the reactor's time when it was started.
+    @ivar pause: seconds that were waited before.
+    """
+
+    transport: Any
+
+    def __init__(
+        self,
+        index: int,
+        since: float,
+        pause: float,
+        reported: Callable[[Worker, str], None],
+        ended: Callable[[Worker, str], None],
+    ) -> None:
+        self.index = index
+        self.since = since
+        self.pause = pause
+        self.ready = False
+        self.error = ""
+        self._reported = reported
+        self._ended = ended
+        self._log = Lines(self._said, MOST)
+        self._reports = Lines(self._report)
+        self._orders = -1
+        self.pid = 0
+
+    def connectionMade(self) -> None:
+        self.pid = self.transport.pid
+
+    def start(self, reactor: Any, arguments: Sequence[str], text: str, passed: int) -> None:
+        """Start the process.
+
+        @param arguments: for twistd. @param text: the configuration.
+        @param passed: sockets that systemd passed to this process, and that it gets, too.
+        @raise OSError: it cannot be started.
+        """
+        sockets = range(_FIRST_PASSED, _FIRST_PASSED + passed)
+        place_of_text = _FIRST_PASSED + passed
+        self._orders, reports = place_of_text + 1, place_of_text + 2
+        environment = {
+            **os.environ,
+            # It finds what this process finds, plugins too, wherever that was started.
+            "PYTHONPATH": os.pathsep.join(part or os.getcwd() for part in sys.path),
+            **place(self.index, place_of_text, self._orders, reports),
+            **({"LISTEN_FDS": str(passed)} if passed else {}),
+        }
+        with tempfile.TemporaryFile() as file:
+            file.write(text.encode())
+            file.flush()
+            reactor.spawnProcess(
+                self,
+                sys.executable,
+                [sys.executable, "-P", "-m", "sniproxy.workers.entrance", *arguments],
+                environment,
+                childFDs={
+                    0: 0,
+                    1: 1,
+                    STANDARD_ERROR: "r",
+                    **{number: number for number in sockets},
+                    place_of_text: file.fileno(),
+                    self._orders: "w",
+                    reports: "r",
+                },
+            )
+
+    def tell(self, what: str, text: str = "") -> None:
+        """Give it an order."""
+        self.transport.writeToChild(self._orders, order(what, text))
+
+    def kill(self) -> None:
+        """End it at once, and wait until it has ended. Only while the reactor does not run."""
+        try:
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+        except (ProcessLookupError, ChildProcessError):  # it has ended, and Twisted has seen it
+            pass
+
+    def childDataReceived(self, childFD: int, data: bytes) -> None:
+        (self._log if childFD == STANDARD_ERROR else self._reports).feed(data)
+
+    def processEnded(self, reason: Failure) -> None:
+        self._log.end()
+        self._ended(self, how(reason.value))
+
+    def _said(self, line: bytes) -> None:
+        error = relay(self.index, line)
+        if error is not None:
+            self.error = error
+
+    def _report(self, line: bytes) -> None:
+        what = line.decode("ascii", "replace")
+        if what == READY:
+            self.ready = True
+        self._reported(self, what)
+
+
+def wait_until_ready(workers: Sequence[Worker], patience: float) -> Worker | None:
+    """Wait, before the reactor runs, until all are ready or one has ended, and log what they say.
+
+    @param patience: seconds of silence that are too long.
+    @return: one that did not become ready; None: all are.
+    """
+    poll = select.poll()
+    readers = {}
+    for worker in workers:
+        for pipe in worker.transport.pipes.values():
+            if hasattr(pipe, "doRead") and pipe.fileno() >= 0:
+                readers[pipe.fileno()] = worker, pipe
+                poll.register(pipe.fileno(), select.POLLIN)
+    while not all(worker.ready for worker in workers):
+        found = poll.poll(patience * 1000)
+        if not found:
+            return next(worker for worker in workers if not worker.ready)
+        for number, _ in found:
+            worker, pipe = readers[number]
+            if pipe.doRead() is not None:
+                poll.unregister(number)
+                del readers[number]
+                if not any(other is worker for other, _ in readers.values()):
+                    return worker
+    return None
+
+
+def how(reason: BaseException | None) -> str:
+    """How a process ended."""
+    if isinstance(reason, ProcessDone):
+        return "ended"
+    if isinstance(reason, ProcessTerminated):
+        if reason.signal is not None:
+            return f"was ended by {signal.Signals(reason.signal).name}"
+        return f"ended with status {reason.exitCode}"
+    return f"ended: {reason}"

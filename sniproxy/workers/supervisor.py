@@ -1,0 +1,179 @@
+"""Starts the workers, puts another one in the place of one that dies, and passes on what the program is told."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, succeed
+from twisted.logger import Logger
+
+from sniproxy.build import build
+from sniproxy.schema import ConfigError
+from sniproxy.settings import Configuration
+from sniproxy.text import counted
+from sniproxy.workers.plan import for_worker, pause
+from sniproxy.workers.post import END, REFUSED, RELOAD, RELOADED, REOPEN, STOP
+from sniproxy.workers.process import Worker, wait_until_ready
+
+log = Logger()
+
+PATIENCE = 60.0
+"""Seconds of silence after which a worker will not become ready."""
+
+
+class CannotStart(Exception):
+    """A worker did not become ready; the message says why."""
+
+
+class Supervisor(Service):
+    """Stands where C{sniproxy.service.ProxyService} stands when there is one process.
+
+    @param text: gives the text that the configuration was read from last.
+    @param arguments: for the workers' twistd.
+    @ivar configuration: the one in force.
+    """
+
+    def __init__(
+        self, configuration: Configuration, reactor: Any, text: Callable[[], str], arguments: Sequence[str]
+    ) -> None:
+        """@raise ConfigError: the configuration cannot be used."""
+        self.configuration = configuration
+        self._reactor = reactor
+        self._text = text
+        self._arguments = arguments
+        self._workers: dict[int, Worker] = {}
+        self._pauses: dict[int, Any] = {}
+        self._in_force = ""
+        self._before: tuple[Configuration, str] | None = None
+        self._refused: set[int] = set()
+        self._passed = 0
+        self._stopped: Deferred[None] | None = None
+        self._at_once = False
+        self._check(configuration)
+
+    def startService(self) -> None:
+        """Start the workers, and wait until all of them listen. Before the reactor runs.
+
+        @raise CannotStart: one of them cannot; none is left.
+        """
+        self._in_force = self._text()
+        if any(one.endpoint.kind == "systemd" for one in self.configuration.entrances):
+            self._passed = len(os.environ.get("LISTEN_FDNAMES", "").split(":"))
+        try:
+            for index in range(self.configuration.workers):
+                self._start(index, 0.0)
+            failed = wait_until_ready(list(self._workers.values()), PATIENCE)
+        except OSError as error:
+            self._kill()
+            raise CannotStart(f"a worker cannot be started: {error.strerror}") from error
+        if failed is not None:
+            self._kill()
+            raise CannotStart(failed.error or f"worker {failed.index} did not become ready; the log has what it said")
+        Service.startService(self)
+        log.info("{workers}: all listen", workers=counted(len(self._workers), "worker"))
+
+    def reload(self, read: Callable[[], Configuration]) -> str | None:
+        """Check a configuration once, and hand it to all workers.
+
+        @param read: gives it, or raises C{ConfigError}.
+        @return: why it was refused, and no worker has it; None: it was handed over.
+        """
+        try:
+            if self._stopped is not None:
+                raise ConfigError("the proxy is stopping")
+            configuration = read()
+            self._check(configuration)
+        except ConfigError as error:
+            why = str(error)
+        except Exception as error:  # a resolver plugin's own fault, as a rule
+            log.failure("A fault while the configuration was read again")
+            why = f"a fault while it was read: {type(error).__name__}: {error}"
+        else:
+            self._before = (self.configuration, self._in_force)
+            self._refused = set()
+            self.configuration, self._in_force = configuration, self._text()
+            self._tell(RELOAD, self._in_force)
+            return None
+        log.error("not reloaded, the configuration in force stays: {why}", why=why)
+        # Their metrics and their pages say so.
+        self._tell(REFUSED, why)
+        return why
+
+    def stopService(self) -> Deferred[None]:
+        """Let all workers drain. @return: fires when they have ended."""
+        Service.stopService(self)
+        for waiting in self._pauses.values():
+            waiting.cancel()
+        self._pauses = {}
+        self._stopped = Deferred()
+        self._tell(END if self._at_once else STOP)
+        return self._stopped if self._workers else succeed(None)
+
+    def end_now(self) -> None:
+        """End all tunnels at once: while it drains, or when it will be told to drain."""
+        self._at_once = True
+        if self._stopped is not None:
+            self._tell(END)
+
+    def reopen_logs(self) -> None:
+        """After a log rotation: those of all workers."""
+        self._tell(REOPEN)
+
+    def _check(self, configuration: Configuration) -> None:
+        build(for_worker(configuration, 0), self._reactor)
+
+    def _tell(self, what: str, text: str = "") -> None:
+        for worker in self._workers.values():
+            worker.tell(what, text)
+
+    def _start(self, index: int, waited: float) -> None:
+        self._pauses.pop(index, None)
+        worker = Worker(index, self._reactor.seconds(), waited, self._reported, self._ended)
+        worker.start(self._reactor, self._arguments, self._in_force, self._passed)
+        self._workers[index] = worker
+
+    def _start_again(self, index: int, waited: float) -> None:
+        try:
+            self._start(index, waited)
+        except OSError as error:  # no memory, no process, no descriptor
+            log.error("worker {index} cannot be started: {why}", index=index, why=error.strerror)
+            self._later(index, pause(0.0, waited))
+
+    def _reported(self, worker: Worker, what: str) -> None:
+        if what == RELOADED:
+            self._before = None
+        elif what == REFUSED and self._before is not None:
+            self._refused.add(worker.index)
+            if self._refused >= self._workers.keys():
+                # What all of them have is what they had.
+                (self.configuration, self._in_force), self._before = self._before, None
+
+    def _ended(self, worker: Worker, how: str) -> None:
+        if self._workers.get(worker.index) is worker:
+            del self._workers[worker.index]
+        if self._stopped is not None:
+            if not self._workers and not self._stopped.called:
+                self._stopped.callback(None)
+            return
+        wait = pause(self._reactor.seconds() - worker.since, worker.pause)
+        log.error(
+            "worker {index} (pid {pid}) {how}{why}; another one takes its place {when}",
+            index=worker.index,
+            pid=worker.pid,
+            how=how,
+            why=f": {worker.error}" if worker.error else "",
+            when=f"in {wait:g} s" if wait else "at once",
+        )
+        self._later(worker.index, wait)
+
+    def _later(self, index: int, wait: float) -> None:
+        self._pauses[index] = self._reactor.callLater(wait, self._start_again, index, wait)
+
+    def _kill(self) -> None:
+        workers, self._workers = self._workers, {}
+        self._stopped = Deferred()
+        for worker in workers.values():
+            worker.kill()

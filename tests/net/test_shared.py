@@ -1,0 +1,40 @@
+"""Tests for sniproxy.net.shared."""
+
+from __future__ import annotations
+
+import socket
+
+from twisted.internet import reactor
+from twisted.internet.defer import maybeDeferred
+from twisted.internet.error import CannotListenError
+from twisted.internet.protocol import Factory
+
+from sniproxy.endpoints import parse_endpoint
+from sniproxy.net.listener import listen_at_once
+from sniproxy.net.shared import SharedEndpoint
+from tests.net.support import SocketTestCase
+
+
+class SharedEndpointTests(SocketTestCase):
+    """SharedEndpoint: a port that several listen on."""
+
+    async def test_two(self) -> None:
+        """Two listen on one port, by IPv4 and by IPv6, with the backlog that was asked for."""
+        for text in ("tcp:0:interface=127.0.0.1", r"tcp6:0:interface=\:\:1"):
+            first = listen_at_once(SharedEndpoint(reactor, parse_endpoint(text)), Factory(), text)
+            port = first.getHost().port
+            again = text.replace(":0:", f":{port}:")
+            second = listen_at_once(SharedEndpoint(reactor, parse_endpoint(again)), Factory(), again)
+            self.assertEqual(first.getHost(), second.getHost())
+            for one in (first, second):
+                await maybeDeferred(one.stopListening)
+
+    async def test_not_shared(self) -> None:
+        """A port of somebody who does not share it is an error that names it, as every endpoint's."""
+        with socket.create_server(("127.0.0.1", 0)) as other:
+            port = other.getsockname()[1]
+            text = f"tcp:{port}:interface=127.0.0.1"
+            error = self.assertRaises(
+                CannotListenError, listen_at_once, SharedEndpoint(reactor, parse_endpoint(text)), Factory(), text
+            )
+        self.assertEqual(("127.0.0.1", port), (error.interface, error.port))

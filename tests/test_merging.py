@@ -1,0 +1,88 @@
+"""Tests for sniproxy.merging."""
+
+from __future__ import annotations
+
+import copy
+from collections import deque
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from sniproxy.merging import merged_drains, merged_status, merged_topics
+from sniproxy.pulsar.ledger import MOST_MOVES, Move, TopicEntry
+
+DRAIN: dict[str, Any] = {
+    "kind": "target", "name": "10.0.0.7:6651", "since": 20.0, "rate": 5.0, "closed": 1, "refused": 2, "left": 3,
+    "clients": ["192.0.2.7:1"],
+}  # fmt: skip
+STATUS: dict[str, Any] = {
+    "version": "1",
+    "listeners": [{"name": "public", "endpoint": "tcp:4443", "address": "0.0.0.0:4443"}],
+    "live": 2,
+    "totals": {"ended": 3, "refused": 0},
+    "tunnels": [{"target": "10.0.0.7:6651"}],
+    "targets": [{"target": "10.0.0.7:6651", "state": "up", "connections": 2, "why": ""}],
+    "drains": [DRAIN],
+    "warnings": ["look here"],
+}
+
+
+class StatusTests(SynchronousTestCase):
+    """merged_status: several as one."""
+
+    def test_one(self) -> None:
+        """One alone is as it was."""
+        self.assertEqual(STATUS, merged_status([STATUS]))
+
+    def test_two(self) -> None:
+        """Counts are added up, what is the same is there once, and targets that differ say so; nothing is changed."""
+        other = copy.deepcopy(STATUS)
+        other["targets"][0] |= {"state": "down", "why": "no"}
+        other["targets"].append({"target": "10.0.0.8:6651", "state": "up", "connections": 1, "why": ""})
+        other["warnings"] = ["look here", "and here"]
+        before = copy.deepcopy((STATUS, other))
+        found = merged_status([STATUS, other])
+        self.assertEqual(before, (STATUS, other))
+        self.assertEqual((4, {"ended": 6, "refused": 0}, 2), (found["live"], found["totals"], len(found["tunnels"])))
+        self.assertEqual((STATUS["listeners"], ["look here", "and here"]), (found["listeners"], found["warnings"]))
+        self.assertEqual(
+            [
+                {
+                    "target": "10.0.0.7:6651",
+                    "state": "up in 1 of 2, down in 1 of 2",
+                    "connections": 4,
+                    "why": "no",
+                },
+                {"target": "10.0.0.8:6651", "state": "up", "connections": 1, "why": ""},
+            ],
+            found["targets"],
+        )
+
+    def test_drains(self) -> None:
+        """A drain of several is one, with the sum of its rates."""
+        later = DRAIN | {"since": 21.0, "clients": ["192.0.2.8:1"]}
+        (found,) = merged_drains([later, DRAIN])
+        self.assertEqual((10.0, 2, 4, 6), tuple(found[name] for name in ("rate", "closed", "refused", "left")))
+        self.assertEqual((20.0, ["192.0.2.8:1", "192.0.2.7:1"]), (found["since"], found["clients"]))
+        self.assertEqual(2, len(merged_drains([DRAIN, DRAIN | {"kind": "route"}])))
+
+
+class TopicsTests(SynchronousTestCase):
+    """merged_topics: several ledgers as one."""
+
+    def test_newest(self) -> None:
+        """Whoever heard last knows the broker; counts are added up, moves are in order and bounded."""
+        moves = [Move(float(number), "a", None, "b", None, "lookup") for number in range(MOST_MOVES)]
+        old = TopicEntry("t", "pulsar://a", lookups=2, failures=1, last_error="busy", first_seen=1.0, last_seen=5.0)
+        new = TopicEntry("t", "pulsar://b", lookups=3, redirects=1, first_seen=2.0, last_seen=6.0)
+        old.moves, new.moves = deque(moves[::2]), deque([*moves[1::2], Move(99.0, "b", None, "c", None, "close")])
+        for ledgers in (([old], [new, TopicEntry("u")]), ([new, TopicEntry("u")], [old])):
+            found = {entry.topic: entry for entry in merged_topics(ledgers)}
+            self.assertEqual({"t", "u"}, found.keys())
+            entry = found["t"]
+            self.assertEqual(
+                ("pulsar://b", 1.0, 6.0, "busy"),
+                (entry.broker_url, entry.first_seen, entry.last_seen, entry.last_error),
+            )
+            self.assertEqual((5, 1, 1), (entry.lookups, entry.redirects, entry.failures))
+            self.assertEqual([*(move.time for move in moves[1:]), 99.0], [move.time for move in entry.moves])

@@ -1,0 +1,20 @@
+"""Tests for sniproxy.workers.entrance."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from sniproxy.workers.entrance import prepare
+
+
+class PrepareTests(SynchronousTestCase):
+    """prepare: sockets that systemd passed."""
+
+    def test_passed(self) -> None:
+        """They become this process's own, and where there are none nothing is said of them."""
+        environment = {"LISTEN_FDS": "2", "LISTEN_FDNAMES": "a:b"}
+        prepare(environment, 4711)
+        self.assertEqual({"LISTEN_FDS": "2", "LISTEN_FDNAMES": "a:b", "LISTEN_PID": "4711"}, environment)
+        environment = {}
+        prepare(environment, 4711)
+        self.assertEqual({}, environment)

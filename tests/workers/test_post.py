@@ -1,0 +1,53 @@
+"""Tests for sniproxy.workers.post."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+
+from sniproxy.workers.post import READY, RELOAD, STOP, from_environment, order, place
+from tests.net.support import SocketTestCase
+
+
+class PostTests(SocketTestCase):
+    """A worker's end of the pipes."""
+
+    def test_nobody(self) -> None:
+        """Without a supervisor there is none."""
+        self.assertIsNone(from_environment({}))
+
+    async def test_whole(self) -> None:
+        """It knows its index and its text, is told once, obeys, reports, and stops when its supervisor is gone."""
+        text = "workers = 2\n" + "# \xe4\n" * 100_000
+        orders, told = os.pipe()
+        heard, reports = os.pipe()
+        with tempfile.TemporaryFile() as file:
+            file.write(text.encode())
+            file.flush()
+            environment = {"HOME": "/", **place(7, os.dup(file.fileno()), orders, reports)}
+        post = from_environment(environment)
+        assert post is not None
+        self.assertEqual(({"HOME": "/"}, 7, text), (environment, post.index, post.text))
+        stopped: Deferred[None] = Deferred()
+        obeyed = []
+
+        def obey(what: str, text: str) -> None:
+            obeyed.append((what, text))
+            if what == STOP:
+                stopped.callback(None)
+
+        post.begin(reactor, obey)
+        post.report(READY)
+        self.assertEqual(b"ready\n", os.read(heard, 100))
+        os.close(heard)
+        post.report(READY)  # nobody listens any longer
+        for byte in order(RELOAD, "a\nb"):
+            os.write(told, bytes([byte]))
+        os.close(told)
+        await stopped
+        self.assertEqual([(RELOAD, "a\nb"), (STOP, "")], obeyed)
+        os.close(orders)
+        os.close(reports)

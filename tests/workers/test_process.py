@@ -1,0 +1,60 @@
+"""Tests for sniproxy.workers.process."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ProcessDone, ProcessTerminated
+
+from sniproxy.workers.post import READY
+from sniproxy.workers.process import Worker, how, wait_until_ready
+from tests.net.support import PATIENCE, SocketTestCase
+from tests.workers.running import configuration
+
+
+class HowTests(SocketTestCase):
+    """how: how a process ended."""
+
+    def test_texts(self) -> None:
+        """By itself, with a status, by a signal."""
+        for reason, text in (
+            (ProcessDone(0), "ended"),
+            (ProcessTerminated(3), "ended with status 3"),
+            (ProcessTerminated(signal=signal.SIGKILL), "was ended by SIGKILL"),
+        ):
+            self.assertEqual(text, how(reason))
+
+
+class WorkerTests(SocketTestCase):
+    """A process, started before the reactor runs."""
+
+    def arguments(self, path: Path) -> list[str]:
+        logger = ["-n", "--pidfile=", "--logger", "sniproxy.workers.lines.observer"]
+        return [*logger, "sniproxy", "--config", str(path)]
+
+    async def test_not_ready(self) -> None:
+        """One that cannot use its configuration is found, with its error."""
+        ended: Deferred[str] = Deferred()
+        worker = Worker(0, 0.0, 0.0, lambda worker, what: None, lambda worker, how: ended.callback(how))
+        worker.start(reactor, self.arguments(Path("x.toml")), "colour = 1\n", 0)
+        self.assertIs(worker, wait_until_ready([worker], PATIENCE))
+        self.assertIn("x.toml: colour = 1: there is no such key", worker.error)
+        self.assertEqual("ended with status 1", await ended)
+
+    async def test_ready_and_killed(self) -> None:
+        """One that listens is ready; killed, it is waited for until it has ended."""
+        path = configuration(self)
+        ended: Deferred[str] = Deferred()
+        reported: list[str] = []
+        worker = Worker(
+            0, 0.0, 0.0, lambda worker, what: reported.append(what), lambda worker, how: ended.callback(how)
+        )
+        worker.start(reactor, self.arguments(path), path.read_text(), 0)
+        self.assertIsNone(wait_until_ready([worker], PATIENCE))
+        self.assertEqual([READY], reported)
+        worker.kill()
+        self.assertEqual("was ended by SIGKILL", await ended)
+        worker.kill()  # again is no harm

@@ -1,0 +1,223 @@
+"""Tests for sniproxy.workers.supervisor: real processes on a real command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+from pathlib import Path
+
+from twisted.trial.unittest import TestCase
+
+from tests.hellos import hello
+from tests.net.support import PATIENCE, read_exactly, read_to_end
+from tests.proxies import Backend
+from tests.test_tap import ENVIRONMENT
+from tests.workers.running import TWISTD, Running, configuration, exists
+
+NAME = "a.test"
+
+
+def route(backend: Backend) -> str:
+    return f'[[route]]\nserver_name = "{NAME}"\ntarget = "{backend.address}"\n'
+
+
+class WorkersTests(TestCase):
+    """Two workers and their supervisor."""
+
+    timeout = 120
+
+    def tunnel(self, running: Running, backend: Backend) -> tuple[socket.socket, socket.socket]:
+        """Both ends of a tunnel."""
+        client = socket.create_connection(("127.0.0.1", running.port), timeout=PATIENCE)
+        self.addCleanup(client.close)
+        client.sendall(hello(name=NAME))
+        upstream = backend.accept()
+        self.addCleanup(upstream.close)
+        read_exactly(upstream, len(hello(name=NAME)))
+        return client, upstream
+
+    def tunnels(self, running: Running, backend: Backend) -> dict[int, tuple[socket.socket, socket.socket]]:
+        """A tunnel through each worker, by its index."""
+        found: dict[int, tuple[socket.socket, socket.socket]] = {}
+        while len(found) < 2:
+            client, upstream = self.tunnel(running, backend)
+            name = "{}:{}".format(*client.getsockname())
+            for index in (0, 1):
+                if any(one["client"] == name for one in running.status(index)["tunnels"]):
+                    found.setdefault(index, (client, upstream))
+        return found
+
+    def kill(self, pid: int) -> None:
+        """End what a failed test has left."""
+        if exists(pid):
+            os.kill(pid, signal.SIGKILL)
+
+    def test_one_dies(self) -> None:
+        """A worker that is killed loses its own tunnels only, and another one takes its place; TERM ends all."""
+        backend = Backend(self)
+        running = Running(self, configuration(self, route(backend) + "[timeouts]\ndrain = 0\n"))
+        pids = running.pids
+        self.assertEqual([0, 1], sorted(pids))
+        tunnels = self.tunnels(running, backend)
+        os.kill(pids[1], signal.SIGKILL)
+        for end in tunnels[1]:
+            try:
+                self.assertEqual(b"", read_to_end(end))
+            except ConnectionResetError:  # bytes may have been under way
+                pass
+        client, upstream = tunnels[0]
+        client.sendall(b"still here")
+        self.assertEqual(b"still here", read_exactly(upstream, 10))
+        running.wait_for(f"worker 1 (pid {pids[1]}) was ended by SIGKILL; another one takes its place")
+        running.wait_for("worker 1: ready:")
+        running.look()
+        self.assertEqual(pids[0], running.pids[0])
+        self.assertNotEqual(pids[1], running.pids[1])
+        self.tunnels(running, backend)
+        upstream.sendall(b"and here")
+        self.assertEqual(b"and here", read_exactly(client, 8))
+        status, said = running.finish(signal.SIGTERM)
+        self.assertEqual(-signal.SIGTERM, status)
+        self.assertNotIn("Traceback", said)
+        self.assertEqual([], [pid for pid in running.pids.values() if exists(pid)])
+
+    def test_drain_and_second_signal(self) -> None:
+        """The first signal lets all workers drain, the second one ends them at once; a worker's own only drains."""
+        backend = Backend(self)
+        running = Running(self, configuration(self, route(backend)))
+        self.tunnels(running, backend)
+        running.process.send_signal(signal.SIGTERM)
+        for index in (0, 1):
+            running.wait_for("draining for at most 30 s")
+            # systemd may send its signals to every process of a unit.
+            os.kill(running.pids[index], signal.SIGTERM)
+        status, said = running.finish(signal.SIGINT)
+        self.assertEqual(-signal.SIGTERM, status)
+        self.assertNotIn("Traceback", said)
+        self.assertEqual(2, said.count("stopped: "))
+        self.assertIn("shutdown", said)
+
+    def test_reload(self) -> None:
+        """A bad file changes nothing anywhere, and another worker does not read it; a good one is served by all."""
+        backend = Backend(self)
+        path = configuration(self, route(backend))
+        good = path.read_text()
+        running = Running(self, path)
+        for bad, why in (("colour = 1\n", "there is no such key"), ("workers = 3\n", "to change it takes a restart")):
+            path.write_text(bad + good.replace("workers = 2", "") if "workers" in bad else bad + good)
+            running.process.send_signal(signal.SIGHUP)
+            for _ in range(3):
+                running.wait_for(why)
+        os.kill(running.pids[0], signal.SIGKILL)
+        running.wait_for("worker 0: ready:")
+        running.look()
+        self.assertEqual(1, running.status(0)["live"] + 1)
+        reloads = [running.status(index)["configuration"]["reloads"] for index in (0, 1)]
+        self.assertEqual([0, 2], [one["failed"] for one in reloads])
+        path.write_text(good + '[[route]]\nserver_name = "b.test"\ntarget = "127.0.0.1:9"\n')
+        running.process.send_signal(signal.SIGHUP)
+        for _ in range(2):
+            running.wait_for("is in force: 2 routes")
+        os.kill(running.pids[0], signal.SIGKILL)
+        running.wait_for("worker 0: ready: 2 routes")
+        self.assertNotIn("Traceback", running.finish(signal.SIGTERM)[1])
+
+    def test_cannot_start(self) -> None:
+        """What a worker cannot do ends the program with that error, status 1, and leaves no process."""
+        with socket.create_server(("127.0.0.1", 0)) as other:
+            port = other.getsockname()[1]
+            path = Path(self.mktemp())
+            path.write_text(f'workers = 2\n[[listener]]\nendpoint = "tcp:{port}:interface=127.0.0.1"\n')
+            done = subprocess.run(
+                [*TWISTD, "--pidfile=", "-n", "sniproxy", "--config", str(path)],
+                capture_output=True,
+                text=True,
+                timeout=PATIENCE,
+                env=ENVIRONMENT,
+                check=False,
+            )
+        said = (
+            f"sniproxy: cannot listen on 127.0.0.1 port {port}: Address already in use; it is held by pid {os.getpid()}"
+        )
+        self.assertIn(said, done.stderr)
+        self.assertEqual(1, done.returncode)
+        self.assertNotIn("another one takes its place", done.stdout)
+        self.assertNotIn("Traceback", done.stdout + done.stderr)
+
+    def test_supervisor_is_killed(self) -> None:
+        """Workers whose supervisor is gone drain and end."""
+        backend = Backend(self)
+        running = Running(self, configuration(self, route(backend) + "[timeouts]\ndrain = 0\n"))
+        tunnels = self.tunnels(running, backend)
+        running.process.kill()
+        for client, upstream in tunnels.values():
+            self.assertEqual((b"", b""), (read_to_end(client), read_to_end(upstream)))
+
+    def test_daemon(self) -> None:
+        """As a daemon it writes its own pid and all logs into one file, and ends on a signal."""
+        pid, logged, lines = Path(self.mktemp()), Path(self.mktemp()), Path(self.mktemp())
+        path = configuration(self, f'[access_log]\npath = "{lines.absolute()}"\n')
+        done = subprocess.run(
+            [*TWISTD, "--pidfile", str(pid), "-l", str(logged), "sniproxy", "--config", str(path)],
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            env=ENVIRONMENT,
+            check=False,
+        )
+        self.assertEqual((0, ""), (done.returncode, done.stderr))
+        number = int(pid.read_text())
+        watched = os.pidfd_open(number)
+        self.addCleanup(os.close, watched)
+        self.addCleanup(self.kill, number)
+        port = int(path.read_text().partition("tcp:")[2].partition(":")[0])
+        for _ in range(20):
+            with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as client:
+                client.sendall(hello(name="nobody.test"))
+                read_to_end(client)
+        os.kill(number, signal.SIGTERM)
+        poll = select.poll()
+        poll.register(watched)
+        self.assertTrue(poll.poll(PATIENCE * 1000))
+        said = logged.read_text()
+        for text in ("worker 0: ready", "worker 1: ready", "2 workers: all listen"):
+            self.assertIn(text, said)
+        self.assertEqual(["no_route"] * 20, [json.loads(line)["result"] for line in lines.read_text().splitlines()])
+        self.assertFalse(pid.exists())
+
+
+class SystemdTests(TestCase):
+    """Sockets that systemd has passed."""
+
+    timeout = 60
+
+    def test_passed(self) -> None:
+        """One process listens on it, and so do several workers, who share it."""
+        for workers in (1, 2):
+            backend = Backend(self)
+            path = Path(self.mktemp())
+            path.write_text(
+                f'workers = {workers}\n[[listener]]\nname = "public"\nendpoint = "systemd:domain=INET:name=front"\n'
+                f"[timeouts]\ndrain = 0\n{route(backend)}"
+            )
+            with socket.create_server(("127.0.0.1", 0)) as listening:
+                program = (
+                    "import os, sys\n"
+                    "os.dup2(int(sys.argv[1]), 3)\n"
+                    "os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='1', LISTEN_FDNAMES='front')\n"
+                    "os.execv(sys.argv[2], sys.argv[2:])\n"
+                )
+                before = (TWISTD[0], "-c", program, str(listening.fileno()))
+                running = Running(self, path, before, (listening.fileno(),))
+                self.assertEqual(workers if workers > 1 else 0, len(running.pids))
+                with socket.create_connection(listening.getsockname(), timeout=PATIENCE) as client:
+                    client.sendall(hello(name=NAME))
+                    with backend.accept() as upstream:
+                        self.assertEqual(hello(name=NAME), read_exactly(upstream, len(hello(name=NAME))))
+                status, said = running.finish(signal.SIGTERM)
+            self.assertEqual(-signal.SIGTERM, status)
+            self.assertNotIn("Traceback", said)
