@@ -138,6 +138,13 @@ def _names(grounds: Grounds, peer: Peer | None, lengths: Lengths) -> Sample:
     return found
 
 
+def _choice(grounds: Grounds, peer: Peer | None, lengths: Lengths) -> Sample:
+    # Imported here: the clients' processes need none of it.
+    from bench.choice import costs
+
+    return costs(lengths.names, int(20_000 * lengths.seconds))
+
+
 def _workers(grounds: Grounds, peer: Peer | None, lengths: Lengths) -> Sample:
     found = {}
     for count in (1, 2):
@@ -175,6 +182,7 @@ CASES: dict[str, Case] = {
         Case("scale", "Cost by the number of tunnels", _scale, "1,000: KiB each", False),
         Case("start", "From the start to listening", _start, "10,000 names: s", False),
         Case("names", "New tunnels by the number of names", _names, "10 names: proxy CPU, µs", False),
+        Case("choice", "Choice of a route, in process", _choice, "10 names: exact, µs", False, ("ours",)),
         Case("workers", "1 and 2 workers", _workers, "2: tunnels/s", True, _SERVERS),
     )
 }
