@@ -7,7 +7,8 @@
 the proxy that is measured. ``exchange`` is what ``load`` is, where the broker speaks TLS.
 
 ``datapath`` puts us beside other proxies: ``peers`` has their configurations, ``running`` starts them, ``clients`` and
-``targets`` are on both sides of them, ``cases`` says what is done, ``results`` keeps what that came to.
+``targets`` are on both sides of them, ``cases`` says what is done, ``results`` keeps what that came to. ``choice`` is
+what can be told without sockets. ``report`` makes docs/performance.md of it, with ``goals`` and ``plots``.
 """
 
 from pathlib import Path

@@ -17,8 +17,8 @@ from bench.cases import CASES, FULL, QUICK, Case, Grounds, Lengths
 from bench.clients import raise_limit
 from bench.measure import environment
 from bench.peers import DIRECT, PEERS, Peer
+from bench.report import table
 from bench.results import Result, Runs
-from bench.table import markdown
 
 
 def measure(case: Case, names: Sequence[str], lengths: Lengths, rounds: int) -> Result:
@@ -35,28 +35,6 @@ def measure(case: Case, names: Sequence[str], lengths: Lengths, rounds: int) -> 
                     except LoadError as error:
                         runs.failed = str(error)
     return result
-
-
-def table(case: Case, result: Result) -> str:
-    """A row for each peer, and its ratio to the best one of the others that are no ways of ours."""
-    figures = result.figures()
-    best = result.best(case.best, case.more, _others(result))
-    heads = (case.title, *(figures or ["outcome"]), f"{case.best} / {best}'s" if best else "")
-    rows = []
-    for name, runs in result.peers.items():
-        ratio = result.ratio(case.best, name, best) if best else None
-        cells = [str(runs.spread(figure) or "") for figure in figures]
-        if runs.failed is not None:
-            cells = ["fails", *cells[1:]]
-        elif not figures:
-            cells = ["passes"]
-        rows.append((name, *cells, str(ratio or "")))
-    notes = [f"{name} fails: {runs.failed}\n" for name, runs in result.peers.items() if runs.failed is not None]
-    return "\n".join((markdown(heads, rows), *notes))
-
-
-def _others(result: Result) -> tuple[str, ...]:
-    return tuple(name for name in result.peers if name != DIRECT and not name.startswith("ours"))
 
 
 def _version(peer: Peer) -> str:

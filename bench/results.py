@@ -42,16 +42,17 @@ class Result:
 
     def best(self, figure: str, more: bool, of: tuple[str, ...]) -> str | None:
         """The peer of these with the best median of a figure. None: none of them has it."""
-        found = {name: spread.median for name in of if (spread := self._spread(name, figure))}
-        return (max if more else min)(found, key=found.__getitem__) if found else None
+        medians = {name: found.median for name in of if (found := self.spread(name, figure))}
+        return (max if more else min)(medians, key=medians.__getitem__) if medians else None
 
     def ratio(self, figure: str, name: str, yardstick: str) -> Spread | None:
         """A peer's figure to another's of the same round. None: one of them has none."""
-        if not (self._spread(name, figure) and self._spread(yardstick, figure)):
+        if not (self.spread(name, figure) and self.spread(yardstick, figure)):
             return None
         return ratios(self.peers[name].figures[figure], self.peers[yardstick].figures[figure])
 
-    def _spread(self, name: str, figure: str) -> Spread | None:
+    def spread(self, name: str, figure: str) -> Spread | None:
+        """A peer's, or None where it has none."""
         return self.peers[name].spread(figure) if name in self.peers else None
 
 
