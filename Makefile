@@ -7,7 +7,7 @@ PORT ?= 4443
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test peers peers-long geo-demo lint proto fuzz bench bench-quick soak dist clean venv dev
+.PHONY: run test peers peers-long geo-demo lint proto fuzz bench bench-pulsar bench-quick soak dist clean venv dev
 .DEFAULT_GOAL := run
 
 venv: $(VENV)/.made-test
@@ -50,14 +50,22 @@ fuzz: $(VENV)/.made-fuzz
 	for target in hello frames inspection commands reassembly segments; do \
 		$(BIN)/python -m fuzz.run $$target $(FUZZ_SECONDS) || exit 1; done
 
-# Minutes; writes its tables into docs. bench-quick prints some of less worth in a minute.
+# Half an hour on an idle machine; writes its tables and plots into docs. bench-pulsar: with real brokers and clients.
+# bench-quick: all of it in short, to see that it runs.
 bench: dev
 	$(BIN)/python -m bench.inspector --write
 	$(BIN)/python -m bench.bridge --write
+	$(BIN)/python -m bench.datapath --write docs/performance.json
+	$(BIN)/python -m bench.report
+
+bench-pulsar: dev
+	$(BIN)/python -m bench.pulsar --write docs/performance.json
+	$(BIN)/python -m bench.report
 
 bench-quick: dev
 	$(BIN)/python -m bench.inspector --quick
 	$(BIN)/python -m bench.bridge --quick
+	$(BIN)/python -m bench.datapath --quick
 
 # Half an hour of mixed traffic, kills and reloads; fails when a byte is lost. SOAK='--minutes 5 --relay kernel'.
 soak: dev

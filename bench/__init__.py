@@ -1,6 +1,17 @@
 """How fast it is: ``make bench``. Nothing imports this, and no test asserts a speed.
 
-``measure`` reads CPU time and says what repeated runs came to, ``table`` writes the tables of the documents.
-``traffic`` makes the bytes, ``load`` sends and takes them, ``proxy`` is the proxy that is measured, in a process of its
-own. ``exchange`` is what ``load`` is, where the broker speaks TLS. Each bench is a file: ``inspector``, ``bridge``.
+``measure`` reads CPU time and memory, and says what repeated runs came to; ``table`` writes tables into documents;
+``apart`` does a piece of work in a process of its own.
+
+``inspector`` and ``bridge`` are a bench each: ``traffic`` makes the bytes, ``load`` sends and takes them, ``proxy`` is
+the proxy that is measured. ``exchange`` is what ``load`` is, where the broker speaks TLS.
+
+``datapath`` puts us beside other proxies: ``peers`` has their configurations, ``running`` starts them, ``clients`` and
+``targets`` are on both sides of them, ``cases`` says what is done, ``results`` keeps what that came to. ``choice`` is
+what can be told without sockets. ``report`` makes docs/performance.md of it, with ``goals`` and ``plots``.
 """
+
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+"""The checkout."""

@@ -16,9 +16,10 @@ from pathlib import Path
 
 import trustme
 
+from bench import ROOT
 from bench.exchange import NAME, Broker, Way, consume, produce, round_trip
 from bench.measure import environment, ratios, spread
-from bench.proxy import ROOT, Proxy
+from bench.proxy import Proxy
 from bench.table import markdown, write_into
 from bench.traffic import messages
 from bench.traffic import produce as made

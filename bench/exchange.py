@@ -12,7 +12,7 @@ from pathlib import Path
 
 from attrs import frozen
 
-from bench.load import LoadError, apart
+from bench.apart import LoadError, apart
 from bench.traffic import Produce
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import read, write

@@ -13,9 +13,10 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+from bench import ROOT
 from bench.load import Broker, send
 from bench.measure import Spread, environment, ratios, spread
-from bench.proxy import ROOT, Proxy
+from bench.proxy import Proxy
 from bench.table import markdown, write_into
 from bench.traffic import Produce, lookups, produce
 from sniproxy.pulsar.inspection import Inspection

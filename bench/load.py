@@ -8,25 +8,18 @@ from __future__ import annotations
 import multiprocessing
 import socket
 import time
-from collections.abc import Callable
 from functools import partial
-from multiprocessing.connection import Connection
-from multiprocessing.context import BaseContext
 from threading import Thread
-from typing import Any
 
 from attrs import frozen
 
+from bench.apart import LoadError, apart
 from bench.traffic import Produce
 
 _AT_ONCE = 1 << 20
 _PATIENCE = 60.0
 # Not by fork: who runs us may have threads, and signal handlers of a reactor's.
 _context = multiprocessing.get_context("spawn")
-
-
-class LoadError(Exception):
-    """A run that went wrong, and how."""
 
 
 @frozen
@@ -64,31 +57,6 @@ def send(traffic: Produce, cycles: int, port: int) -> Sent:
     sent = apart(_context, "producer", partial(_producer, traffic, cycles, port))
     assert isinstance(sent, Sent)
     return sent
-
-
-def apart(context: BaseContext, who: str, work: Callable[[], object]) -> object:
-    """What some work comes to, in a process of its own. ``who``: its name in messages. Raises `LoadError`."""
-    ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_tell, args=(theirs, who, work), daemon=True)  # type: ignore[attr-defined]
-    process.start()
-    theirs.close()
-    try:
-        told = ours.recv()
-    except EOFError:
-        raise LoadError(f"the {who} ended without a word") from None
-    finally:
-        process.join()
-        ours.close()
-    if isinstance(told, str):
-        raise LoadError(told)
-    return told
-
-
-def _tell(pipe: Connection[Any, Any], who: str, work: Callable[[], object]) -> None:
-    try:
-        pipe.send(work())
-    except (OSError, LoadError) as error:
-        pipe.send(f"the {who} failed: {error}")
 
 
 def _producer(traffic: Produce, cycles: int, port: int) -> Sent:

@@ -1,4 +1,7 @@
-"""The proxy that is measured: ``python -m bench.proxy WAY``, its configuration on stdin; its ports go to stdout."""
+"""The proxy that is measured: ``python -m bench.proxy WAY [FILE]``, its ports go to stdout.
+
+Its configuration is in the file, else on stdin.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from bench import ROOT
 from bench.measure import cpu_seconds
 from sniproxy.config import parse
 from sniproxy.net.copying import CopyDirection
@@ -15,7 +19,6 @@ from sniproxy.net.splicing import SpliceDirection
 from sniproxy.service import ProxyService
 
 WAYS: dict[str, Way] = {"copy": CopyDirection, "splice": SpliceDirection}
-ROOT = Path(__file__).parent.parent
 
 
 class Proxy:
@@ -49,7 +52,8 @@ def main() -> None:
     """Run until a signal comes."""
     from twisted.internet import reactor
 
-    service = ProxyService(parse(sys.stdin.read(), "the bench's own"), reactor, way=WAYS[sys.argv[1]])
+    text = Path(sys.argv[2]).read_text() if sys.argv[2:] else sys.stdin.read()
+    service = ProxyService(parse(text, "the bench's own"), reactor, way=WAYS[sys.argv[1]])
     service.startService()
     print(json.dumps({name: port for name, (_, port) in service.addresses.items()}), flush=True)
     reactor.run()

@@ -8,8 +8,8 @@ from pathlib import Path
 import trustme
 from twisted.trial.unittest import SynchronousTestCase
 
+from bench.apart import LoadError
 from bench.exchange import NAME, Broker, Way, consume, produce, round_trip
-from bench.load import LoadError
 from bench.traffic import messages
 from bench.traffic import produce as made
 

@@ -7,7 +7,8 @@ import socket
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from bench.load import Broker, LoadError, send
+from bench.apart import LoadError
+from bench.load import Broker, send
 from bench.traffic import produce
 
 

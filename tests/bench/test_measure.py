@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import time
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from bench.measure import Spread, cpu_seconds, environment, ratios, spread
+from bench.measure import (
+    Meter,
+    Spread,
+    cpu_seconds,
+    environment,
+    family,
+    proportional,
+    ratios,
+    spread,
+    system_cpu_seconds,
+)
 
 
 class SpreadTests(SynchronousTestCase):
@@ -42,6 +55,42 @@ class SystemTests(SynchronousTestCase):
         sum(range(5_000_000))
         self.assertGreater(cpu_seconds(os.getpid()), before)
         self.assertRaises(OSError, cpu_seconds, 1 << 30)
+
+    def test_family(self) -> None:
+        """A process comes first, then its children and theirs."""
+        command = ["sh", "-c", "sh -c 'echo; read line; exit' & read line <&0; exit"]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None and process.stdin is not None
+            process.stdout.readline()
+            pids = family(process.pid)
+            process.stdin.close()
+        self.assertEqual((len(pids), pids[0]), (2, process.pid))
+        self.assertRaises(OSError, family, 1 << 30)
+
+    def test_memory(self) -> None:
+        """Memory that is touched counts, of all processes together."""
+        found = []
+        for count in (1, 30_000_000):
+            command = [sys.executable, "-c", f"held = b'x' * {count}; print(flush=True); input()"]
+            with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+                assert process.stdout is not None and process.stdin is not None
+                process.stdout.readline()
+                found.append(proportional([process.pid]))
+                found.append(proportional([process.pid, process.pid]))
+                process.stdin.write(b"\n")
+        self.assertGreater(found[2], found[0] + 25_000_000)
+        self.assertGreater(found[3], found[1] + 50_000_000)
+        self.assertRaises(OSError, proportional, [1 << 30])
+
+    def test_meter(self) -> None:
+        """A meter has what passed between its begin and its end, of the processes and of the machine."""
+        before = system_cpu_seconds()
+        with Meter([os.getpid()]) as meter:
+            sum(range(3_000_000))
+        self.assertGreater(meter.seconds, 0)
+        self.assertGreater(meter.cpu, 0)
+        self.assertLessEqual(meter.cpu, time.process_time())
+        self.assertLessEqual(meter.system, system_cpu_seconds() - before)
 
     def test_environment(self) -> None:
         """Python, the kernel and the number of CPUs are named, in one line."""

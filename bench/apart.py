@@ -1,0 +1,37 @@
+"""A piece of work in a process of its own, and how it went."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from multiprocessing.context import BaseContext
+from typing import Any
+
+
+class LoadError(Exception):
+    """A run that went wrong, and how."""
+
+
+def apart(context: BaseContext, who: str, work: Callable[[], object]) -> object:
+    """What some work comes to, in a process of its own. ``who``: its name in messages. Raises `LoadError`."""
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=_tell, args=(theirs, who, work), daemon=True)  # type: ignore[attr-defined]
+    process.start()
+    theirs.close()
+    try:
+        told = ours.recv()
+    except EOFError:
+        raise LoadError(f"the {who} ended without a word") from None
+    finally:
+        process.join()
+        ours.close()
+    if isinstance(told, str):
+        raise LoadError(told)
+    return told
+
+
+def _tell(pipe: Connection[Any, Any], who: str, work: Callable[[], object]) -> None:
+    try:
+        pipe.send(work())
+    except (OSError, LoadError) as error:
+        pipe.send(f"the {who} failed: {error}")

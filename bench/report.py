@@ -1,0 +1,85 @@
+"""The page of the data path, from results: ``python -m bench.report``. The same results give the same page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from bench import ROOT, plots, results
+from bench.cases import CASES, Case
+from bench.goals import HEADS, rows
+from bench.peers import OTHERS
+from bench.results import Result
+from bench.table import markdown, replaced
+
+DOCUMENT = ROOT / "docs" / "performance.md"
+RESULTS = ROOT / "docs" / "performance.json"
+PLOTS: dict[str, Callable[[Mapping[str, Result], Path], None]] = {
+    "performance.svg": plots.bars,
+    "performance-scale.svg": plots.lines,
+}
+
+
+def table(case: Case, result: Result) -> str:
+    """A row for each peer, and its ratio to the best one of the others.
+
+    Where figures are the same for several numbers, a table for each figure. Who fails is named below, with the reason.
+    """
+    figures = result.figures()
+    if figures and all(": " in figure for figure in figures):
+        parts = [_by_number(case, result, what, numbers) for what, numbers in plots.grouped(figures).items()]
+    else:
+        parts = [_by_figure(case, result, figures)]
+    parts += [f"{name} fails: {runs.failed}\n" for name, runs in result.peers.items() if runs.failed is not None]
+    return "\n".join(parts)
+
+
+def _by_number(case: Case, result: Result, what: str, numbers: list[str]) -> str:
+    found = [(name, *(_cell(result, name, f"{number}: {what}") for number in numbers)) for name in result.peers]
+    return markdown((what, *numbers), found)
+
+
+def _by_figure(case: Case, result: Result, figures: list[str]) -> str:
+    best = result.best(case.best, case.more, tuple(name for name in OTHERS if name in result.peers))
+    found = []
+    for name in result.peers:
+        cells = [_cell(result, name, figure) for figure in figures or [""]]
+        ratio = result.ratio(case.best, name, best) if best else None
+        found.append((name, *cells, *([str(ratio or "")] if best else [])))
+    ratios = [f"{case.best} / {best}'s"] if best else []
+    return markdown((case.title, *(figures or ["outcome"]), *ratios), found)
+
+
+def _cell(result: Result, name: str, figure: str) -> str:
+    if result.peers[name].failed is not None:
+        return "fails"
+    return str(result.spread(name, figure) or "") if figure else "passes"
+
+
+def page(document: str, found: Mapping[str, Result]) -> str:
+    """A document with the goals and the tables of all cases in their places.
+
+    Raises `ValueError` where it has no place.
+    """
+    document = replaced(document, "goals", markdown(HEADS, rows(found)))
+    for name, result in found.items():
+        case = CASES.get(name) or Case(name, name, _nothing, "messages/s", True)
+        said = f"{table(case, result)}\n{result.how}, on {result.environment}.\n"
+        document = replaced(document, name, said)
+    return document
+
+
+def _nothing(*ignored: object) -> dict[str, float]:
+    return {}
+
+
+def main(document: Path = DOCUMENT, file: Path = RESULTS) -> None:
+    """Write the page, and the plots beside it."""
+    found = results.read(file)
+    document.write_text(page(document.read_text(), found))
+    for name, draw in PLOTS.items():
+        draw(found, document.parent / name)
+
+
+if __name__ == "__main__":
+    main()

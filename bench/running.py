@@ -1,0 +1,96 @@
+"""A proxy that is measured while it runs, in processes of its own, whoever wrote it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from bench.apart import LoadError
+from bench.measure import cpu_seconds, family, proportional
+from bench.peers import Peer, Plan
+
+_PATIENCE = 120.0
+_LOOK = 0.002
+
+
+class Running:
+    """A peer that listens, started in the folder ``root``.
+
+    ``seconds``: from its start until a connection to it was taken. Raises `LoadError` when it does not come to that.
+    """
+
+    def __init__(
+        self, peer: Peer, routes: Mapping[str, int], root: Path, more: Sequence[str] = (), workers: int = 1
+    ) -> None:
+        program = peer.program()
+        if program is None:
+            raise LoadError(f"not here: {peer.needs} has it")
+        self._folder = tempfile.TemporaryDirectory()
+        folder = Path(self._folder.name)
+        folder.chmod(0o755)  # for a worker of another user
+        self.port = _free_port()
+        command = peer.start(program, Plan(folder, self.port, routes, more, workers))
+        self._said = (folder / "said").open("w+b")
+        began = time.perf_counter()
+        self._process = subprocess.Popen(command, cwd=root, stdout=self._said, stderr=self._said)
+        try:
+            self._wait(peer.name)
+        except LoadError:
+            self.stop()
+            raise
+        self.seconds = time.perf_counter() - began
+        self.pids = family(self._process.pid)
+
+    def _wait(self, name: str) -> None:
+        until = time.perf_counter() + _PATIENCE
+        while time.perf_counter() < until:
+            if self._process.poll() is not None:
+                self._said.seek(0)
+                last = self._said.read().decode(errors="replace").strip().rpartition("\n")[2]
+                raise LoadError(f"{name} ended with status {self._process.returncode}: {last}")
+            try:
+                socket.create_connection(("127.0.0.1", self.port)).close()
+                return
+            except OSError:
+                time.sleep(_LOOK)
+        raise LoadError(f"{name} does not listen after {_PATIENCE:.0f} s")
+
+    @property
+    def cpu(self) -> float:
+        """CPU seconds of its processes."""
+        return sum(map(cpu_seconds, self.pids))
+
+    @property
+    def memory(self) -> int:
+        """Bytes of its processes (PSS)."""
+        return proportional(self.pids)
+
+    def stop(self) -> None:
+        """End it, whatever it does at the moment."""
+        if self._process.poll() is None:
+            children = family(self._process.pid)[1:]
+            self._process.terminate()
+            try:
+                self._process.wait(5)
+            except subprocess.TimeoutExpired:
+                for pid in children:
+                    with suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+                self._process.kill()
+                self._process.wait()
+        self._said.close()
+        self._folder.cleanup()
+
+
+def _free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port

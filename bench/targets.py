@@ -1,0 +1,139 @@
+"""The servers behind the proxies, each kind in a process of its own: none of them speaks TLS.
+
+Each drops the hello of a connection. Then ``echo`` sends back what comes. ``sink`` drops what comes, and answers its
+end by how many bytes it was. ``first`` answers the hello by one byte, and an end by an end. ``digest`` answers an end
+by the SHA-256 of what came, and more bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import multiprocessing
+import resource
+import select
+import socket
+import ssl
+from collections.abc import Callable
+from random import Random
+
+_AT_ONCE = 1 << 18
+_room = bytearray(_AT_ONCE)
+_context = multiprocessing.get_context("spawn")
+
+COUNT = 8
+"""Bytes of `sink`'s answer."""
+
+AFTERWARDS = Random(7).randbytes(4_000_000)
+"""What `digest` sends behind the digest: more than a socket's buffers hold."""
+
+
+def client_hello(name: str) -> bytes:
+    """The first bytes of a TLS client that asks for this name: this Python's OpenSSL has written them."""
+    taken, given = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = ssl.create_default_context().wrap_bio(taken, given, server_hostname=name)
+    try:
+        client.do_handshake()
+    except ssl.SSLWantReadError:
+        pass
+    return given.read()
+
+
+class Target:
+    """One of `KINDS`, which hears hellos of ``hello`` bytes."""
+
+    def __init__(self, kind: str, hello: int) -> None:
+        self._sock = socket.create_server(("127.0.0.1", 0), backlog=4096)
+        self.port: int = self._sock.getsockname()[1]
+        self._process = _context.Process(target=_serve, args=(self._sock, KINDS[kind], hello), daemon=True)
+        self._process.start()
+
+    def stop(self) -> None:
+        """End its process."""
+        self._sock.close()
+        self._process.kill()
+        self._process.join()
+
+
+class _Served:
+    """One connection. ``missing``: bytes of the hello that have not come."""
+
+    __slots__ = ("hashed", "missing", "received", "sock")
+
+    def __init__(self, sock: socket.socket, hello: int) -> None:
+        self.sock = sock
+        self.missing = hello
+        self.received = 0
+        self.hashed = hashlib.sha256()
+
+
+def _echo(served: _Served) -> bool:
+    taken = served.sock.recv_into(_room)
+    # No one has more than one small message on the way: the socket's buffer always takes it.
+    return bool(taken) and served.sock.send(memoryview(_room)[:taken]) == taken
+
+
+def _sink(served: _Served) -> bool:
+    # MSG_TRUNC: TCP drops them without a copy.
+    taken = served.sock.recv_into(_room, _AT_ONCE, socket.MSG_TRUNC)
+    served.received += taken
+    if not taken:
+        served.sock.send(served.received.to_bytes(COUNT, "big"))
+    return bool(taken)
+
+
+def _first(served: _Served) -> bool:
+    return bool(served.sock.recv_into(_room))
+
+
+def _digest(served: _Served) -> bool:
+    if taken := served.sock.recv_into(_room):
+        served.hashed.update(memoryview(_room)[:taken])
+        return True
+    served.sock.setblocking(True)
+    served.sock.sendall(served.hashed.digest() + AFTERWARDS)
+    return False
+
+
+KINDS: dict[str, Callable[[_Served], bool]] = {"echo": _echo, "sink": _sink, "first": _first, "digest": _digest}
+
+
+def _serve(listening: socket.socket, serve: Callable[[_Served], bool], hello: int) -> None:
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    listening.setblocking(False)
+    events = select.epoll()
+    events.register(listening, select.EPOLLIN)
+    served: dict[int, _Served] = {}
+    while True:
+        for fd, _ in events.poll():
+            one = served.get(fd)
+            if one is None:
+                _accept(listening, events, served, hello)
+                continue
+            try:
+                goes_on = _hear(one, greets=serve is _first) if one.missing else serve(one)
+            except OSError:  # the client says what it missed
+                goes_on = False
+            if not goes_on:
+                del served[fd]
+                one.sock.close()
+
+
+def _accept(listening: socket.socket, events: select.epoll, served: dict[int, _Served], hello: int) -> None:
+    try:
+        while True:
+            sock, _ = listening.accept()
+            sock.setblocking(False)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            served[sock.fileno()] = _Served(sock, hello)
+            events.register(sock, select.EPOLLIN)
+    except BlockingIOError:
+        pass
+
+
+def _hear(served: _Served, greets: bool) -> bool:
+    taken = served.sock.recv_into(_room, served.missing)
+    served.missing -= taken
+    if greets and not served.missing:
+        served.sock.send(b"!")
+    return bool(taken)

@@ -1,0 +1,38 @@
+"""Work in a process of its own."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from functools import partial
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from bench.apart import LoadError, apart
+
+_spawn = multiprocessing.get_context("spawn")
+
+
+def _fails(error: Exception) -> object:
+    raise error
+
+
+class ApartTests(SynchronousTestCase):
+    """What comes back from it."""
+
+    def test_result(self) -> None:
+        """The result comes back, from another process."""
+        pid = apart(_spawn, "work", os.getpid)
+        self.assertIsInstance(pid, int)
+        self.assertNotEqual(pid, os.getpid())
+
+    def test_errors(self) -> None:
+        """What the network does, and a run that went wrong, say who it was and what."""
+        for error in (OSError("no room"), LoadError("no room")):
+            told = self.assertRaises(LoadError, apart, _spawn, "producer", partial(_fails, error))
+            self.assertEqual(str(told), "the producer failed: no room")
+
+    def test_dies(self) -> None:
+        """A process that ends without a word is told of."""
+        told = self.assertRaises(LoadError, apart, _spawn, "producer", partial(os._exit, 3))
+        self.assertEqual(str(told), "the producer ended without a word")

@@ -1,0 +1,40 @@
+"""The cases of the data path."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+from attrs import evolve
+from twisted.trial.unittest import SynchronousTestCase
+
+from bench.cases import CASES, QUICK, Grounds
+from bench.peers import DIRECT, PEERS
+
+SHORT = evolve(QUICK, seconds=0.05, check=100_000, idle=20, scale=(10,), starts=(10,), names=(10,))
+
+
+class CaseTests(SynchronousTestCase):
+    """Each case."""
+
+    def test_direct(self) -> None:
+        """Each case with a direct line comes to figures there, and the one that tells who is best is among them."""
+        with ExitStack() as stack:
+            grounds = Grounds(stack)
+            for case in CASES.values():
+                if DIRECT in case.peers:
+                    self.assertIn(case.best, case.run(grounds, None, SHORT))
+
+    def test_ours(self) -> None:
+        """A case that starts a proxy names its figures by what it was started with."""
+        with ExitStack() as stack:
+            grounds = Grounds(stack)
+            self.assertEqual(
+                sorted(CASES["start"].run(grounds, PEERS["ours"], SHORT)), ["10 names: MiB", "10 names: s"]
+            )
+            self.assertEqual(CASES["check"].run(grounds, PEERS["ours"], SHORT), {})
+
+    def test_peers(self) -> None:
+        """Their peers are known, and ours is the first."""
+        for case in CASES.values():
+            self.assertEqual(case.peers[0], "ours")
+            self.assertLessEqual(set(case.peers), {*PEERS, DIRECT})

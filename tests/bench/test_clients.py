@@ -1,0 +1,132 @@
+"""The clients of the data path's bench, on the direct line."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from functools import partial
+from threading import Thread
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from bench.apart import LoadError
+from bench.clients import Place, Sample, bulk, checked, echo, echoes, idle, tunnels
+from bench.measure import family
+from bench.targets import KINDS, Target
+
+HELLO = b"hello"
+SHORT = 0.05
+
+
+class ClientTests(SynchronousTestCase):
+    """What they do, and what they notice."""
+
+    def place(self, kind: str) -> Place:
+        """The way to a target of a kind."""
+        target = Target(kind, len(HELLO))
+        self.addCleanup(target.stop)
+        return Place(target.port, HELLO, ())
+
+    def bad(self, serve: Callable[[socket.socket], None]) -> Place:
+        """The way to a server that does this with its one connection."""
+        listening = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(listening.close)
+
+        def run() -> None:
+            sock, _ = listening.accept()
+            with sock:
+                serve(sock)
+
+        thread = Thread(target=run)
+        thread.start()
+        self.addCleanup(thread.join)
+        return Place(listening.getsockname()[1], HELLO, ())
+
+    def figures(self, sample: Sample, *names: str) -> None:
+        """These are its figures, and none is negative."""
+        self.assertEqual(sorted(sample), sorted(names))
+        self.assertGreaterEqual(min(sample.values()), 0)
+
+    def test_bulk(self) -> None:
+        """Bulk has a rate and its cost, from one stream and from several."""
+        place = self.place("sink")
+        for streams in (1, 4):
+            sample = bulk(place, SHORT, streams)
+            self.figures(sample, "MB/s", "system CPU, s/GB")
+            self.assertGreater(sample["MB/s"], 0)
+
+    def test_echo(self) -> None:
+        """An echo has its time, in the middle and late."""
+        sample = echo(self.place("echo"), SHORT)
+        self.figures(sample, "p50, µs", "p99, µs", "system CPU, µs")
+        self.assertLessEqual(sample["p50, µs"], sample["p99, µs"])
+
+    def test_echoes(self) -> None:
+        """Several connections have their messages a second."""
+        sample = echoes(self.place("echo"), SHORT, 4)
+        self.figures(sample, "messages/s", "system CPU, µs")
+        self.assertGreater(sample["messages/s"], 0)
+
+    def test_tunnels(self) -> None:
+        """Tunnels have their rate."""
+        sample = tunnels(self.place("first"), SHORT, 4)
+        self.figures(sample, "tunnels/s", "system CPU, µs")
+        self.assertGreater(sample["tunnels/s"], 0)
+
+    def test_idle(self) -> None:
+        """Idle tunnels have their memory in a process that counts; a talker beside them has its echo."""
+        target, talked_to = Target("first", len(HELLO)), self.place("echo")
+        self.addCleanup(target.stop)
+        pids = family(target._process.pid or 0)
+        sample = idle(Place(target.port, HELLO, pids), SHORT, 200, talked_to)
+        self.assertLessEqual({"KiB each", "idle CPU, ms/s", "p50, µs"}, set(sample))
+        self.assertNotIn("p50, µs", idle(Place(target.port, HELLO, pids), SHORT, 2))
+
+    def test_proxy(self) -> None:
+        """Processes of a proxy count apart."""
+        target = Target("echo", len(HELLO))
+        self.addCleanup(target.stop)
+        sample = echo(Place(target.port, HELLO, family(target._process.pid or 0)), SHORT)
+        self.assertGreater(sample["proxy CPU, µs"], 0)
+
+    def test_checked(self) -> None:
+        """All that arrives is all: no figure, no error."""
+        self.assertEqual(checked(self.place("digest"), 1_000_000), {})
+
+    def test_lost(self) -> None:
+        """An end in place of an answer behind the client's end is told."""
+
+        def cut(sock: socket.socket) -> None:
+            while sock.recv(65_536):
+                pass
+
+        for run in (partial(checked, size=10), partial(bulk, seconds=SHORT, streams=1)):
+            error = self.assertRaises(LoadError, run, self.bad(cut))
+            self.assertIn("never came", str(error))
+
+    def test_changed(self) -> None:
+        """Another digest is told; so are bytes that were lost on the way."""
+
+        def answer(sock: socket.socket) -> None:
+            while sock.recv(65_536):
+                pass
+            sock.sendall(bytes(32))
+            sock.sendall(bytes(4_000_000))
+
+        def lose(sock: socket.socket) -> None:
+            while sock.recv(65_536):
+                pass
+            sock.sendall((7).to_bytes(8, "big"))
+
+        self.assertIn("other bytes", str(self.assertRaises(LoadError, checked, self.bad(answer), 10)))
+        self.assertIn("were lost", str(self.assertRaises(LoadError, bulk, self.bad(lose), SHORT, 1)))
+
+    def test_ends(self) -> None:
+        """A tunnel that ends without its byte, and an echo that ends, are told."""
+        for run in (partial(tunnels, at_once=1), echo):
+            error = self.assertRaises(LoadError, run, self.bad(lambda sock: None), SHORT)
+            self.assertRegex(str(error), "ended|reset|pipe")
+
+    def test_kinds(self) -> None:
+        """There is a client for each kind of target here."""
+        self.assertEqual(len(KINDS), 4)

@@ -1,0 +1,58 @@
+"""The data path's bench, from its command line."""
+
+from __future__ import annotations
+
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
+from pathlib import Path
+
+from attrs import evolve
+from twisted.trial.unittest import SynchronousTestCase
+
+from bench import results
+from bench.apart import LoadError
+from bench.cases import CASES, Grounds, Lengths
+from bench.clients import Sample
+from bench.datapath import main, measure
+from bench.peers import Peer
+from bench.results import Result, Runs
+
+
+class DatapathTests(SynchronousTestCase):
+    """Measured, printed, kept."""
+
+    def test_main(self) -> None:
+        """A case is measured with the peers that were asked for, printed and kept beside what was there."""
+        path = Path(self.mktemp())
+        results.write(path, {"older": Result("here", "", {})})
+        words = ["--quick", "--seconds", "0.05", "--cases", "echo1", "--peers", "direct", "--write", str(path)]
+        with redirect_stdout(out := StringIO()):
+            main(words)
+        self.assertIn("| direct ", out.getvalue())
+        found = results.read(path)
+        self.assertEqual(list(found), ["older", "echo1"])
+        self.assertEqual(list(found["echo1"].peers), ["direct"])
+
+    def test_unknown(self) -> None:
+        """An unknown case or peer is refused, with those that there are."""
+        for words in (["--cases", "x"], ["--peers", "ours,x"]):
+            with redirect_stderr(err := StringIO()):
+                self.assertRaises(SystemExit, main, words)
+            self.assertIn("x: there is none of that name", err.getvalue())
+
+    def test_failing(self) -> None:
+        """Who fails is not asked again, and has the reason; the others go on in turn."""
+        asked = []
+
+        def run(grounds: Grounds, peer: Peer | None, lengths: Lengths) -> Sample:
+            name = "direct" if peer is None else peer.name
+            asked.append(name)
+            if name == "nginx":
+                raise LoadError("it lost 3 bytes")
+            return {"MB/s": 2.0 if name == "ours" else 1.0}
+
+        case = evolve(CASES["bulk1"], run=run)
+        found = measure(case, ("ours", "haproxy", "nginx", "direct"), Lengths(0, 0, 0, (), (), ()), 2)
+        self.assertEqual(asked, ["ours", "haproxy", "nginx", "direct", "ours", "haproxy", "direct"])
+        self.assertEqual(found.peers["nginx"], Runs({}, "it lost 3 bytes"))
+        self.assertEqual(found.peers["ours"], Runs({"MB/s": [2.0, 2.0]}))

@@ -1,0 +1,94 @@
+"""How the proxies are configured."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from bench.peers import OTHERS, PEERS, Peer, Plan, dlundquist, envoy, haproxy, nginx, ours, ours_by_way
+
+
+class PeerTests(SynchronousTestCase):
+    """Their files and commands."""
+
+    def configured(self, start: Callable[[str, Plan], list[str]], workers: int = 1) -> tuple[list[str], str, Path]:
+        """A peer's command, its main file, and the folder."""
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        plan = Plan(folder, 4443, {"echo.bench.test": 4000, "sink.bench.test": 4001}, ["more.bench.test"], workers)
+        command = start("/program", plan)
+        return (
+            command,
+            Path(command[-1] if "-c" not in command else command[command.index("-c") + 1]).read_text(),
+            folder,
+        )
+
+    def test_names(self) -> None:
+        """More names lead to the first target."""
+        plan = Plan(Path("x"), 1, {"a.test": 4000, "b.test": 4001}, ["c.test"])
+        self.assertEqual(plan.names, {"a.test": 4000, "b.test": 4001, "c.test": 4000})
+
+    def test_haproxy(self) -> None:
+        """HAProxy splices, reads the name, and has it in a map."""
+        command, text, folder = self.configured(haproxy, 2)
+        self.assertEqual(command[:3], ["/program", "-db", "-f"])
+        for part in ("option splice-auto", "nbthread 2", "mode tcp", "req_ssl_sni", "bind 127.0.0.1:4443 "):
+            self.assertIn(part, text)
+        names = (folder / "names.map").read_text().split()
+        self.assertEqual(names[names.index("more.bench.test") + 1], names[names.index("echo.bench.test") + 1])
+        self.assertIn(f"backend {names[names.index('sink.bench.test') + 1]}\n  server one 127.0.0.1:4001", text)
+
+    def test_nginx(self) -> None:
+        """Nginx reads the name, has a large buffer, and keeps half-open connections; its workers share a port."""
+        _, text, _ = self.configured(nginx)
+        for part in (
+            "ssl_preread on;",
+            "proxy_buffer_size 64k;",
+            "proxy_half_close on;",
+            "worker_processes 1;",
+            "more.bench.test 127.0.0.1:4000;",
+            "listen 127.0.0.1:4443 backlog=4096;",
+        ):
+            self.assertIn(part, text)
+        self.assertIn(" reuseport;", self.configured(nginx, 2)[1])
+
+    def test_envoy(self) -> None:
+        """Envoy has a filter chain for each target, with all of its names, and as many threads as asked for."""
+        command, text, _ = self.configured(envoy)
+        self.assertEqual(command[command.index("--concurrency") + 1], "1")
+        (listener,) = json.loads(text)["static_resources"]["listeners"]
+        self.assertEqual(
+            [chain["filter_chain_match"]["server_names"] for chain in listener["filter_chains"]],
+            [["more.bench.test", "echo.bench.test"], ["sink.bench.test"]],
+        )
+
+    def test_dlundquist(self) -> None:
+        """The names are whole expressions there; it stays in the foreground."""
+        command, text, _ = self.configured(dlundquist)
+        self.assertIn("-f", command)
+        self.assertIn(r"  ^echo\.bench\.test$ 127.0.0.1:4000", text)
+
+    def test_ours(self) -> None:
+        """Ours is what users run; workers and relay are written when they are not the default."""
+        command, text, _ = self.configured(ours)
+        self.assertEqual(command[1:3], ["-n", "--pidfile="])
+        found = tomllib.loads(text)
+        self.assertEqual(found["listener"][0]["endpoint"], "tcp:4443:interface=127.0.0.1")
+        self.assertEqual(
+            {route["server_name"]: route["target"] for route in found["route"]}["sink.bench.test"], "127.0.0.1:4001"
+        )
+        self.assertEqual(tomllib.loads(self.configured(ours, 2)[1])["workers"], 2)
+        self.assertEqual(tomllib.loads(self.configured(partial(ours, relay="kernel"))[1])["relay"], "kernel")
+        self.assertIn("copy", self.configured(partial(ours_by_way, way="copy"))[0])
+
+    def test_known(self) -> None:
+        """All others are known by name, ours come from here; who is not there is told with its package."""
+        self.assertLessEqual(set(OTHERS), set(PEERS))
+        self.assertIn("sniproxy ", PEERS["ours"].said_version())
+        absent = Peer("x", "Debian's package x", lambda: None, haproxy)
+        self.assertIn("Debian's package x", str(self.assertRaises(FileNotFoundError, absent.said_version)))

@@ -1,0 +1,76 @@
+"""The page of the data path."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from bench.cases import CASES
+from bench.goals import GOALS
+from bench.report import DOCUMENT, PLOTS, RESULTS, main, page, table
+from bench.results import Result, Runs, read, write
+
+BULK = Result(
+    "2 CPUs",
+    "2 runs",
+    {
+        "ours": Runs({"MB/s": [2.0, 2.0], "proxy CPU, s/GB": [0.5, 0.5]}),
+        "haproxy": Runs({"MB/s": [1.0, 1.0], "proxy CPU, s/GB": [1.0, 1.0]}),
+        "nginx": Runs({}, "it lost 3 bytes"),
+        "direct": Runs({"MB/s": [9.0, 9.0]}),
+    },
+)
+SCALE = Result("2 CPUs", "1 run", {"ours": Runs({"100: KiB each": [1.0], "1,000: KiB each": [2.0]})})
+
+
+class TableTests(SynchronousTestCase):
+    """A table for a case."""
+
+    def test_figures(self) -> None:
+        """A row for each peer, with its ratio to the best of the others; who fails is named with the reason."""
+        text = table(CASES["bulk1"], BULK)
+        self.assertRegex(text, r"\| MB/s / haproxy's \|\n")
+        self.assertRegex(text, r"\| ours .*\| 2\.00 \(2\.00-2\.00\) \|\n")
+        self.assertRegex(text, r"\| nginx +\| +fails \|")
+        self.assertIn("\nnginx fails: it lost 3 bytes\n", text)
+
+    def test_numbers(self) -> None:
+        """Figures that are the same for several numbers have a column for each number."""
+        self.assertRegex(table(CASES["scale"], SCALE), r"\| KiB each \| +100 \| +1,000 \|\n")
+
+    def test_passes(self) -> None:
+        """A case without figures passes or fails."""
+        text = table(CASES["check"], Result("", "", {"ours": Runs(), "nginx": Runs({}, "lost")}))
+        self.assertRegex(text, r"ours +\| +passes")
+        self.assertRegex(text, r"nginx +\| +fails")
+
+
+class PageTests(SynchronousTestCase):
+    """The document and its plots."""
+
+    def test_places(self) -> None:
+        """The document has a place for each case and for all that has a goal."""
+        text = DOCUMENT.read_text()
+        for name in ("goals", *CASES, *(goal.case for goal in GOALS)):
+            self.assertIn(f"<!-- bench:{name} -->\n", text)
+
+    def test_kept(self) -> None:
+        """The document in the repository is what its results come to."""
+        self.assertEqual(page(DOCUMENT.read_text(), read(RESULTS)), DOCUMENT.read_text())
+
+    def test_same(self) -> None:
+        """The same results give the same files, which can be read without a background of their own."""
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        write(folder / "x.json", {"bulk1": BULK, "scale": SCALE})
+        (folder / "x.md").write_text(DOCUMENT.read_text())
+        written = []
+        for _ in range(2):
+            main(folder / "x.md", folder / "x.json")
+            written.append([(folder / name).read_bytes() for name in ("x.md", *PLOTS)])
+        self.assertEqual(*written)
+        self.assertIn(b"| haproxy | 2.00 (2.00-2.00) | met", written[0][0].replace(b"  ", b""))
+        for plot in written[0][1:]:
+            self.assertIn(b"<text", plot)
+            self.assertNotIn(b"<dc:date>", plot)

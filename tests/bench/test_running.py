@@ -1,0 +1,51 @@
+"""Proxies of all kinds, in processes of their own."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from bench import ROOT
+from bench.apart import LoadError
+from bench.clients import Place, echo
+from bench.measure import cpu_seconds
+from bench.peers import PEERS, Peer
+from bench.running import Running
+from bench.targets import Target, client_hello
+
+NAME = "echo.bench.test"
+
+
+class RunningTests(SynchronousTestCase):
+    """Started, used, ended."""
+
+    def test_each(self) -> None:
+        """Each proxy that is on this machine takes a name to its target, and is gone afterwards with all processes."""
+        hello = client_hello(NAME)
+        target = Target("echo", len(hello))
+        self.addCleanup(target.stop)
+        for peer in PEERS.values():
+            if peer.program() is None:
+                continue
+            running = Running(peer, {NAME: target.port}, ROOT, ["more.bench.test"])
+            try:
+                sample = echo(Place(running.port, hello, running.pids), 0.05)
+                self.assertGreater(sample["proxy CPU, µs"], 0, peer.name)
+                self.assertGreater(running.seconds, 0)
+                self.assertGreater(running.memory, 100_000)
+            finally:
+                running.stop()
+            for pid in running.pids:
+                self.assertRaises(OSError, cpu_seconds, pid)
+
+    def test_absent(self) -> None:
+        """Who is not here is told with its package."""
+        peer = Peer("x", "Debian's package x", lambda: None, lambda *ignored: [])
+        self.assertIn("Debian's package x", str(self.assertRaises(LoadError, Running, peer, {}, ROOT)))
+
+    def test_ends(self) -> None:
+        """A proxy that ends in place of listening says why."""
+        peer = Peer(
+            "x", "it", lambda: "/bin/sh", lambda program, plan: [program, "-c", "echo 'no such option' >&2; exit 3"]
+        )
+        error = self.assertRaises(LoadError, Running, peer, {}, ROOT)
+        self.assertEqual(str(error), "x ended with status 3: no such option")
