@@ -35,4 +35,12 @@ pulsar = LazyResolverMaker(
     "sniproxy.resolvers.pulsar.make",
     "sniproxy.resolvers.pulsar.OPTIONS",
 )
+zookeeper = LazyResolverMaker(
+    "zookeeper",
+    "the live brokers of a Pulsar cluster, as its metadata in ZooKeeper have them",
+    "sniproxy.resolvers.zookeeper.make",
+    "sniproxy.resolvers.zookeeper.OPTIONS",
+    "sniproxy[zookeeper]",
+    ("kazoo",),
+)
 client = LazyEndpointParser("sniproxy", "sniproxy.client.from_string")
