@@ -177,6 +177,8 @@ class ZooKeeperResolver:
                 brokers.append(from_node(web_id, body, self._choice))
             except BadAnswer as error:
                 faults.append(f"{bounded(web_id, 100)}: {error}")
+        if not self._stands:  # answers from before it was lost; the next session begins with reading
+            return
         if faults and faults != self._faults:
             log.error("Pulsar's brokers: {faults}", faults=_few(faults))
         self._faults = faults

@@ -226,6 +226,19 @@ class ZooKeeperTests(SynchronousTestCase):
             self.session.brokers(two="broker-2.test")
             self.assertEqual([("two.internal", 6651)], self.answer("broker-2.test"))
 
+    def test_late_answer(self) -> None:
+        """What was answered before the session was lost, and comes after that, does not make it stand."""
+        self.start(one="broker-1.test")
+        self.session.changed()
+        self.session.went("gone")
+        self.session.brokers(one="broker-1.test")
+        self.assertEqual("gone", self.resolver.state().error)
+        self.clock.advance(60.0)
+        self.fails(Unavailable, "broker-1.test")
+        self.session.came()
+        self.session.brokers(one="broker-1.test")
+        self.assertEqual(WatchState("1 broker"), self.resolver.state())
+
     def test_stop(self) -> None:
         """It ends with its session: nothing is put off any more, nothing is told, nobody waits."""
         self.start(one="broker-1.test")
