@@ -173,6 +173,12 @@ class SessionTests(ZooKeeperCase):
         stranger = await self.begin()
         self.assertIn("NoAuthError", str(self.assertRaises(Unavailable, stranger.resolve, request("vip.test"))))
 
+    async def test_path(self) -> None:
+        """Of a cluster whose metadata are below a path of their own, the nodes there count, and no others."""
+        own = await self.zookeeper.broker("broker-2.test", 6661, below="/pulsar")
+        self.addCleanup(self.zookeeper.forget, own)
+        self.assertEqual([6661], self.ports(await self.begin(f"{self.zookeeper.servers}/pulsar")))
+
     async def test_nobody_there(self) -> None:
         """Where no ZooKeeper is, that is told, and it ends at once; no thread of the session is left."""
         (port,) = free_ports(1)

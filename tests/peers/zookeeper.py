@@ -69,9 +69,9 @@ class ZooKeeper:
         self._client.close()
         self._child.stop()
 
-    async def broker(self, name: str, port: int, acl: Any = None) -> str:
-        """A node such as a broker writes. @return: its path."""
-        path = f"{NODES}/{name.partition('.')[0]}.internal:8080"
+    async def broker(self, name: str, port: int, acl: Any = None, below: str = "") -> str:
+        """A node such as a broker writes, below a path. @return: its own."""
+        path = f"{below}{NODES}/{name.partition('.')[0]}.internal:8080"
         url = f"pulsar+ssl://{name}:{port}"
         body = json.dumps({"advertisedListeners": {"external": {"brokerServiceUrlTls": url}}}).encode()
         await deferToThread(self._client.retry, self._client.create, path, body, acl=acl, makepath=True)
