@@ -152,7 +152,9 @@ class ResolverContract:
         await deferLater(self._reactor, 0)
         before = _left_over(self._reactor)
         asked = Asked("contract", resolver, self._reactor, deadline=0.1)
-        asked.start()
+        watches = IWatchingResolver.providedBy(resolver)
+        if watches:  # not by asked, which would give its end the same short deadline
+            resolver.start(asked.forget)
         try:
             await asked.ask(self.known)
         except Unavailable:
@@ -167,6 +169,9 @@ class ResolverContract:
         except (CancelledError, Unavailable):
             pass
         await asked.stop()
+        stopping = resolver.stop() if watches else None
+        if stopping is not None:
+            await stopping
         await self._assert_no_more(before)
 
     @property

@@ -29,7 +29,8 @@ class BadAnswer(Exception):
 class Choice:
     """What the operator says of brokers' places.
 
-    @ivar listener: the advertised listener that clients use (PIP-95). None: the first one with TLS.
+    @ivar listener: the advertised listener that clients use (PIP-95). None: the first one with TLS, and where they
+        come in no order, the only one.
     @ivar port: where brokers are dialled. None: what they say.
     @ivar hosts: hosts that are dialled by another address, by their normalised names.
     @ivar name: what a broker is called that does not say it; ``{host}`` is its web host, ``{label}`` the first label.
@@ -119,6 +120,11 @@ def from_node(web_id: str, body: bytes, choice: Choice) -> Broker:
         if not url:
             raise BadAnswer(f"broker {web_id} listens without TLS only")
         found.append(("", *_url(url)[:2]))
+    places = {(name, port if choice.port is None else choice.port) for _, name, port in found}
+    if choice.listener is None and len(places) > 1:
+        # The order of an object's keys means nothing, and Pulsar's are those of a hash map.
+        there = bounded(", ".join(sorted(one[0] for one in found)))
+        raise BadAnswer(f"broker {web_id} has several TLS listeners, {there}: say by listener which one clients use")
     _, name, port = _chosen(web_id, found, choice)
     return _broker(web_id, name, web, port, choice)
 

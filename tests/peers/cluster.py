@@ -70,14 +70,16 @@ class Site:
     """What tells one cluster from another.
 
     `name` is the cluster's, `service_name` the host at which its topics are looked up, `brokers` the brokers' names.
-    `apart`: every broker but the first has a JVM of its own, and can be killed. `hosts`: the only hosts file that the
-    JVMs know; the brokers' web addresses then carry the brokers' names, otherwise `localhost`.
+    `apart`: every broker but the first has a JVM of its own, and can be killed; with `storage_apart` the first, too,
+    as ZooKeeper and the bookie then have one. `hosts`: the only hosts file that the JVMs know; the brokers' web
+    addresses then carry the brokers' names, otherwise `localhost`.
     """
 
     name: str = "lab"
     service_name: str = SERVICE_NAME
     brokers: tuple[str, ...] = BROKER_NAMES
     apart: bool = False
+    storage_apart: bool = False
     hosts: Path | None = None
 
 
@@ -113,8 +115,9 @@ class Broker:
 class Cluster:
     """Brokers, `brokers`, with the tenant `public` and its namespace `default`, as soon as `serve` has returned.
 
-    `dns_port` is the port where clients in DNS mode find the proxy. `settings` are lines of broker.conf for all
-    brokers. `admin_token` is a file with a super-user's token, absent where nobody is asked for one.
+    `dns_port` is the port where clients in DNS mode find the proxy, `zookeeper` that of its ZooKeeper. `settings` are
+    lines of broker.conf for all brokers. `admin_token` is a file with a super-user's token, absent where nobody is
+    asked for one.
     That it is made and served in two steps lets several clusters start at the same time.
     """
 
@@ -129,7 +132,7 @@ class Cluster:
         self._token = admin_token.read_text() if admin_token else None
         self.name, self.service_name = site.name, site.service_name
         self._folder, self._hosts = folder, site.hosts
-        self._zookeeper, self.dns_port, *ports = free_ports(2 + 7 * len(site.brokers))
+        self.zookeeper, self.dns_port, *ports = free_ports(2 + 7 * len(site.brokers))
         self.brokers = [
             Broker(name, *ports[7 * i : 7 * i + 7], web_host=name if site.hosts else "localhost")
             for i, name in enumerate(site.brokers)
@@ -142,9 +145,11 @@ class Cluster:
             own = "".join(f"{name}={value}\n" for name, value in lines.items())
             file.write_text((CONF / "broker.conf").read_text() + own)
             self._files[broker.name] = str(file)
-        # By the names of the brokers in them; the first holds ZooKeeper and the bookie too.
+        # By the names of the brokers in them, if any; the first holds ZooKeeper and the bookie too.
         self._jvms: dict[tuple[str, ...], Child] = {}
-        self._groups = [(name,) for name in site.brokers] if site.apart else [site.brokers]
+        self._groups: list[tuple[str, ...]] = [(name,) for name in site.brokers] if site.apart else [site.brokers]
+        if site.storage_apart:
+            self._groups.insert(0, ())
         self._start(self._groups[0], storage=True)
 
     def serve(self) -> None:
@@ -166,7 +171,7 @@ class Cluster:
             flags.append(f"-Djdk.net.hosts.file={self._hosts}")
         java, *rest = java_command("PulsarCluster", "384m", "warn")
         place = str(self._folder) if storage else "-"
-        command = [java, *flags, *rest, place, str(self._zookeeper), *(self._files[name] for name in names)]
+        command = [java, *flags, *rest, place, str(self.zookeeper), *(self._files[name] for name in names)]
         self._jvms[names] = Child(command, cwd=self._folder)
 
     def _wait(self, names: tuple[str, ...]) -> None:
@@ -205,8 +210,8 @@ class Cluster:
         bind.append(f"tap:pulsar://127.0.0.1:{broker.behind_tap}")
         return {
             "clusterName": self.name,
-            "metadataStoreUrl": f"zk:127.0.0.1:{self._zookeeper}",
-            "configurationMetadataStoreUrl": f"zk:127.0.0.1:{self._zookeeper}",
+            "metadataStoreUrl": f"zk:127.0.0.1:{self.zookeeper}",
+            "configurationMetadataStoreUrl": f"zk:127.0.0.1:{self.zookeeper}",
             "advertisedAddress": broker.web_host,
             "brokerServicePort": str(broker.plain),
             "webServicePort": str(broker.web),

@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from attrs import frozen
@@ -142,16 +143,21 @@ def _admin_routes(listener: str, cluster: Cluster) -> list[str]:
     return lines
 
 
-class Traffic:
-    """Java clients of both clusters; they send to and read from the topics, as java/PulsarTraffic.java tells.
+def ways(geo: Geo, proxy: Proxy) -> list[tuple[str, Proxy]]:
+    """For `Traffic`: into each of the clusters, by one proxy, which has routes for both. East is `a`."""
+    return [(cluster.service_name, proxy) for cluster in geo.clusters]
 
-    They reach the clusters through `proxy`, which has routes for both. Messages of east are those "from a".
+
+class Traffic:
+    """Two Java clients; they send to and read from the topics, as java/PulsarTraffic.java tells.
+
+    `ways`: for each its service name and the proxy that it goes by. `trust`: whom both trust. Raises ChildError.
     """
 
-    def __init__(self, geo: Geo, topics: Sequence[str], proxy: Proxy) -> None:
-        options = {"trust": geo.lab.material.trust, "topics": ",".join(topics)}
-        for site, cluster in zip("ab", geo.clusters, strict=True):
-            options[f"{site}.url"] = f"pulsar+ssl://{cluster.service_name}:6651"
+    def __init__(self, trust: Path, topics: Sequence[str], ways: Sequence[tuple[str, Proxy]]) -> None:
+        options = {"trust": str(trust), "topics": ",".join(topics)}
+        for site, (service_name, proxy) in zip("ab", ways, strict=True):
+            options[f"{site}.url"] = f"pulsar+ssl://{service_name}:6651"
             options[f"{site}.proxy"] = proxy.url
         arguments = [f"{name}={value}" for name, value in options.items()]
         self._child = Child([*java_command("PulsarTraffic", "160m", "warn"), *arguments])
@@ -166,7 +172,7 @@ class Traffic:
         self._child.write("go\n")
 
     def say(self, sender: str, text: str) -> None:
-        """Sends a text from `a` or `b`, and waits until it is read in the other cluster. Raises ChildError."""
+        """Sends a text from `a` or `b`, and waits until the other has read it. Raises ChildError."""
         self._child.write(f"say {sender} {text}\n")
         self._child.wait_for(
             lambda lines: any(told["text"] == text for told in _told(lines, "text")), f"{text!r} to arrive", 60.0

@@ -14,7 +14,7 @@ from sniproxy.demo.tour import Page
 from tests.peers import lab, provide
 from tests.peers.children import ChildError
 from tests.peers.cluster import Cluster, free_ports
-from tests.peers.geo import NAMESPACE, Door, Geo, Traffic
+from tests.peers.geo import NAMESPACE, Door, Geo, Traffic, ways
 from tests.peers.needs import apt_line, missing
 from tests.peers.proxy import Connection, Proxy
 
@@ -53,7 +53,7 @@ class Demo:
             page.line(here.name, command(there, geo.cluster_data(there)))
 
         page.heading(f"2. Messages cross both ways, in {self._topic}")
-        self._traffic = Traffic(geo, [self._topic], self._clients)
+        self._traffic = Traffic(geo.lab.material.trust, [self._topic], ways(geo, self._clients))
         page.line("clients", "one in each cluster: sends there, and reads what comes from the other")
         self._cross("there is no plain port open between us")
 

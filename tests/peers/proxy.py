@@ -81,6 +81,11 @@ class Program:
         """Of the first listener."""
         return self.ports[0]
 
+    @property
+    def said(self) -> list[str]:
+        """The lines of its own log so far."""
+        return self._process.lines
+
     def wait_for_text(self, text: str) -> str:
         """The first line of its own log that has the text in it. Raises ChildError when it is not there in time."""
         return self._process.wait_for_text(text)

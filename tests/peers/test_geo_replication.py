@@ -16,7 +16,7 @@ from tests.peers import clients, geo, lab
 from tests.peers.case import PulsarTestCase
 from tests.peers.children import ChildError
 from tests.peers.cluster import Broker, Cluster
-from tests.peers.geo import NAMESPACE, Geo, Traffic, wait_until
+from tests.peers.geo import NAMESPACE, Geo, Traffic, wait_until, ways
 from tests.peers.material import BROKER_NAMES, OTHER_BROKER_NAMES, OTHER_SERVICE_NAME, SERVICE_NAME, UNCERTIFIED_NAME
 from tests.peers.needs import require
 from tests.peers.proxy import Connection, Proxy
@@ -48,7 +48,7 @@ class GeoTestCase(PulsarTestCase):
     def traffic(self, topics: Sequence[str]) -> Traffic:
         """Clients of both clusters, by a proxy of their own: what else is asked for, the replicators ask for."""
         routes = {name: targets for one in self.geo.clusters for name, targets in lab.routes(one).items()}
-        traffic = Traffic(self.geo, topics, self.proxy(routes))
+        traffic = Traffic(self.lab.material.trust, topics, ways(self.geo, self.proxy(routes)))
         self.addCleanup(traffic.stop)
         return traffic
 

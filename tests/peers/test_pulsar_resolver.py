@@ -1,13 +1,14 @@
-"""The pulsar resolver and real brokers: it finds them by itself, and the real Java client through the proxy."""
+"""The pulsar resolver and real brokers: it finds them by itself, and the real Java client through the proxy.
+
+Brokers that come and go: tests.peers.test_churn.
+"""
 
 from __future__ import annotations
 
-import functools
 import json
 
-from tests.peers import lab
 from tests.peers.case import PulsarTestCase
-from tests.peers.cluster import Cluster, Site
+from tests.peers.cluster import Cluster
 from tests.peers.material import SERVICE_NAME
 from tests.peers.proxy import Proxy
 
@@ -31,13 +32,6 @@ def table(cluster: Cluster, **options: object) -> str:
         **options,
     }
     return ROUTES + "[resolver.brokers]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in known.items())
-
-
-@functools.cache
-def apart() -> Cluster:
-    """Two brokers, of which the second can be killed."""
-    (cluster,) = lab.shared().start([Site("apart", apart=True)], {})
-    return cluster
 
 
 class PulsarResolverTests(PulsarTestCase):
@@ -107,29 +101,3 @@ class PulsarResolverTests(PulsarTestCase):
         logged = proxy.connections(lambda log: SERVICE_NAME in {line["server_name"] for line in log})
         targets = {line["target"] for line in logged if line["server_name"] == SERVICE_NAME}
         self.assertEqual({f"localhost:{first.tls}"}, targets)
-
-    def test_killed_and_revived(self) -> None:
-        """A broker that is killed is not healthy, then gone; its topics go on at the other; revived, it is found."""
-        cluster = apart()
-        _, second = cluster.brokers
-        proxy = self.proxy({}, more=table(cluster))
-        self.assert_found(cluster, proxy, "public/default/before")
-        said = told(proxy, second.name, "came")
-        cluster.kill(second)
-        said = told(proxy, second.name, "is not healthy", said)
-        said = told(proxy, second.name, "left", said)
-        topics = [f"persistent://public/default/between-{n}" for n in range(4)]
-        self.assert_all_came_back(self.java(proxy, topics), topics)
-        cluster.revive()
-        told(proxy, second.name, "came", said)
-        self.assert_found(cluster, proxy, "public/default/after")
-
-
-def told(proxy: Proxy, name: str, what: str, after: int = 0) -> int:
-    """Until the proxy's own log says this of a broker, after so many lines; how many there are then."""
-
-    def found(lines: list[str]) -> int | None:
-        numbers = range(after, len(lines))
-        return next((n + 1 for n in numbers if f"{name} (" in lines[n] and what in lines[n]), None)
-
-    return proxy._process.wait_for(found, f"{name} {what}", 60.0)

@@ -144,11 +144,22 @@ class NodeTests(SynchronousTestCase):
     """A broker's node in ZooKeeper."""
 
     def test_listeners(self) -> None:
-        """The first listener with TLS, or the chosen one; the port is the advertised one."""
-        self.assertEqual(Broker(ID, "broker-1.pulsar.test", "one.internal", 443), node())
+        """The chosen listener; the port is the advertised one, unless the operator says another."""
+        self.assertEqual(Broker(ID, "broker-1.pulsar.test", "one.internal", 443), node(Choice("external")))
         self.assertEqual("broker-1.dns.test", node(Choice("dns")).name)
-        self.assertEqual(6651, node(Choice(port=6651)).port)
+        self.assertEqual(6651, node(Choice("external", port=6651)).port)
         self.assertRaises(BadAnswer, node, Choice("internal"))
+
+    def test_several_listeners(self) -> None:
+        """Unless one is chosen, those with TLS must mean one place: their order in the node means nothing."""
+        error = self.assertRaises(BadAnswer, node)
+        self.assertIn("several TLS listeners, dns, external: say by listener", str(error))
+        urls = ["pulsar+ssl://broker-1.test:443", "pulsar+ssl://broker-1.test:6651"]
+        same = {f"l-{n}": {"brokerServiceUrlTls": url} for n, url in enumerate(urls)}
+        self.assertRaises(BadAnswer, node, advertisedListeners=same)
+        self.assertEqual("broker-1.test", node(Choice(port=6651), advertisedListeners=same).name)
+        del same["l-1"]
+        self.assertEqual(443, node(advertisedListeners=same).port)
 
     def test_without_listeners(self) -> None:
         """One without listeners has its service's URL."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, cast
 
+from twisted.internet import reactor as global_reactor
 from twisted.internet.defer import Deferred
 from twisted.logger import ILogObserver, globalLogPublisher
 from twisted.trial.unittest import TestCase
@@ -14,6 +15,7 @@ from zope.interface.verify import verifyObject
 from sniproxy.interfaces import BadOption, IWatchingResolver, Refused, Resolution, Unavailable, WatchState
 from sniproxy.resolvers import make_resolver
 from sniproxy.resolvers.pulsar import GAP, PulsarResolver
+from sniproxy.testing import ResolverContract, question
 from tests.asking.scripted import request
 from tests.resolvers.adminserver import CONFIGURATION, HEALTH, LIST, AdminServer, NetClock
 
@@ -338,3 +340,22 @@ class MakeTests(PulsarTestCase):
         """A certificate that would never be shown is refused."""
         error = self.assertRaises(BadOption, self.make, certificate="/nowhere.pem")
         self.assertIn("https", error.cure)
+
+
+class ContractTests(ResolverContract, TestCase):
+    """What every resolver owes the proxy; the cluster is a broker that lists itself."""
+
+    known = question("broker-1.test")
+    unknown = question("broker-9.test")
+
+    def setUp(self) -> None:
+        self.broker = AdminServer(self)
+        self.broker.broker("broker-1.test")
+        self.broker.brokers(self.broker.id)
+        self.silent = AdminServer(self)
+
+    def make(self) -> Any:
+        return make_resolver("pulsar", {"url": self.broker.url}, global_reactor)
+
+    def silence(self) -> Any:
+        return make_resolver("pulsar", {"url": self.silent.url}, global_reactor)

@@ -41,4 +41,12 @@ http = LazyResolverMaker(
     "sniproxy.resolvers.http.make",
     "sniproxy.resolvers.http.OPTIONS",
 )
+zookeeper = LazyResolverMaker(
+    "zookeeper",
+    "the live brokers of a Pulsar cluster, as its metadata in ZooKeeper have them",
+    "sniproxy.resolvers.zookeeper.make",
+    "sniproxy.resolvers.zookeeper.OPTIONS",
+    "sniproxy[zookeeper]",
+    ("kazoo",),
+)
 client = LazyEndpointParser("sniproxy", "sniproxy.client.from_string")

@@ -18,20 +18,21 @@ import org.apache.pulsar.client.api.PulsarClient;
 import org.apache.pulsar.client.api.SubscriptionInitialPosition;
 
 /**
- * Two clusters, a and b, that replicate topics: in each of them a client sends to every topic and reads all of it.
+ * Two clients, a and b, that send to every topic and read all of it: of two clusters that replicate the topics to each
+ * other, or of one, each by a way of its own.
  *
  * <p>Arguments are key=value: topics (comma separated), trust; for each of a and b its url and proxy as a.url and so on.
  * It prints {@code READY} and then obeys its standard input, a command a line:
  *
  * <ul>
- * <li>go: sends numbered messages with ten keys to every topic in both clusters, 100 a second and producer, until stop
+ * <li>go: sends numbered messages with ten keys to every topic from both, 100 a second and producer, until stop
  * <li>say a TEXT: one message from a (or b); {@code {"from":"a","to":"b","text":TEXT}} when the other side has it
  * <li>stop: sends no more, waits until all has arrived everywhere, for at most 60 seconds, and ends with the report
  * </ul>
  *
  * <p>While it sends it tells now and then {@code {"sent":{...},"crossed":{...}}}: by sender and topic
- * ({@code a persistent://...}) how many messages the brokers have confirmed, and how many different ones have arrived in
- * the other cluster. The report has sent, crossed, missing, misordered (came before an earlier one of its key) and
+ * ({@code a persistent://...}) how many messages the brokers have confirmed, and how many different ones the other
+ * has read. The report has sent, crossed, missing, misordered (came before an earlier one of its key) and
  * duplicates.
  */
 public class PulsarTraffic {
@@ -180,7 +181,7 @@ public class PulsarTraffic {
         Reader(String site, PulsarClient client, String topic) throws Exception {
             this.site = site;
             this.topic = topic;
-            client.newConsumer().topic(topic).subscriptionName("traffic")
+            client.newConsumer().topic(topic).subscriptionName("traffic-" + site)
                     .subscriptionInitialPosition(SubscriptionInitialPosition.Earliest)
                     .messageListener(this::received).subscribe();
         }

@@ -1,0 +1,79 @@
+"""How a session with ZooKeeper shows who it is, and knows whom it talks to: TLS and the scheme digest, from files."""
+
+from __future__ import annotations
+
+import ssl
+
+import attrs
+
+from sniproxy.text import bounded
+
+LOGIN_BYTES = 4096
+"""Of a file with a login."""
+
+
+class BadAccess(Exception):
+    """A file cannot be used; the text says which and why. @ivar key: the option that names it."""
+
+    def __init__(self, key: str, text: str) -> None:
+        super().__init__(text)
+        self.key = key
+
+
+@attrs.frozen
+class Access:
+    """Paths of files. They are read for each connection: a new certificate or password counts from the next one on.
+
+    @ivar trust: PEM of the authorities of TLS, and no others. None: the system's.
+    @ivar certificate: PEM of a client's certificate with its key, for TLS. None: none is shown.
+    @ivar digest: a file with C{user:password}. None: the session is not authenticated.
+    """
+
+    tls: bool = False
+    trust: str | None = None
+    certificate: str | None = None
+    digest: str | None = None
+
+    def context(self) -> ssl.SSLContext | None:
+        """What TLS goes by, host names verified; None: it is plain TCP. @raise BadAccess: a file cannot be used."""
+        if not self.tls:
+            return None
+        try:
+            context = ssl.create_default_context(cafile=self.trust)
+        except OSError as error:
+            raise BadAccess("trust", f"trust {_shown(self.trust)}: {_why(error)}; name a PEM of authorities") from error
+        if self.certificate is not None:
+            try:
+                # A password for the key is not asked for at the terminal, where a daemon would hang.
+                context.load_cert_chain(self.certificate, password="")
+            except OSError as error:
+                cure = "name a PEM with a certificate and its key, without a password"
+                raise BadAccess(
+                    "certificate", f"certificate {_shown(self.certificate)}: {_why(error)}; {cure}"
+                ) from error
+        return context
+
+    def login(self) -> str | None:
+        """``user:password``; None: there is none. @raise BadAccess: the file cannot be used."""
+        if self.digest is None:
+            return None
+        try:
+            with open(self.digest, "rb") as file:
+                text = file.read(LOGIN_BYTES).decode().strip()
+        except OSError as error:
+            raise BadAccess("digest_file", f"digest_file {_shown(self.digest)}: {_why(error)}") from error
+        except UnicodeDecodeError:
+            text = ""  # not chained: the error holds what was read
+        user, colon, password = text.partition(":")
+        if not (user and colon and password and text.isprintable()):
+            cure = "it holds no login: one line, user:password"
+            raise BadAccess("digest_file", f"digest_file {_shown(self.digest)}: {cure}")
+        return text
+
+
+def _shown(path: str | None) -> str:
+    return repr(bounded(path or ""))
+
+
+def _why(error: OSError) -> str:
+    return bounded(error.strerror or str(error) or type(error).__name__, 120)

@@ -1,0 +1,93 @@
+"""A ZooKeeper alone, of the brokers' jars: a second after it is asked for, where brokers are not needed."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+from kazoo.client import KazooClient
+from twisted.internet.threads import deferToThread
+
+from sniproxy.resolvers.zookeeper import NODES
+from tests.peers.children import Child
+from tests.peers.cluster import free_ports, java_command
+from tests.peers.material import BROKER_NAMES, Material
+
+CONFIGURATION = """\
+dataDir={folder}/data
+tickTime=1000
+clientPort={port}
+clientPortAddress=127.0.0.1
+secureClientPort={tls}
+secureClientPortAddress=127.0.0.1
+admin.enableServer=false
+serverCnxnFactory=org.apache.zookeeper.server.NettyServerCnxnFactory
+ssl.keyStore.location={folder}/own.pem
+ssl.keyStore.type=PEM
+ssl.trustStore.location={trust}
+ssl.trustStore.type=PEM
+"""
+
+
+class ZooKeeper:
+    """One that serves, and can be killed; what it holds outlives it. Its port `tls` wants a client's certificate."""
+
+    def __init__(self, folder: Path, material: Material) -> None:
+        self.port, self.tls = free_ports(2)
+        pair = material.brokers[BROKER_NAMES[0]]
+        (folder / "own.pem").write_bytes(pair.key.read_bytes() + pair.certificate.read_bytes())
+        self._folder = folder
+        text = CONFIGURATION.format(folder=folder, port=self.port, tls=self.tls, trust=material.trust)
+        (folder / "zoo.cfg").write_text(text)
+        silent = logging.Logger("silent")
+        silent.addHandler(logging.NullHandler())
+        retry = {"max_tries": -1, "max_delay": 0.5}
+        self._client = KazooClient(self.servers, connection_retry=retry, command_retry=retry, logger=silent)
+        self.start()
+        self._client.start(60)
+
+    @property
+    def servers(self) -> str:
+        """As clients are told."""
+        return f"127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Run, again after it was killed."""
+        main = java_command("org.apache.zookeeper.server.ZooKeeperServerMain", "64m", "warn")
+        self._child = Child([*main, str(self._folder / "zoo.cfg")], cwd=self._folder)
+
+    def kill(self) -> None:
+        """At once; its sessions are not ended by that."""
+        self._child.process.kill()
+        self._child.stop()
+
+    def stop(self) -> None:
+        """For ever."""
+        self._client.stop()
+        self._client.close()
+        self._child.stop()
+
+    async def broker(self, name: str, port: int, acl: Any = None, below: str = "") -> str:
+        """A node such as a broker writes, below a path. @return: its own."""
+        path = f"{below}{NODES}/{name.partition('.')[0]}.internal:8080"
+        url = f"pulsar+ssl://{name}:{port}"
+        body = json.dumps({"advertisedListeners": {"external": {"brokerServiceUrlTls": url}}}).encode()
+        await deferToThread(self._client.retry, self._client.create, path, body, acl=acl, makepath=True)
+        return path
+
+    async def forget(self, path: str) -> None:
+        """The node goes, as a broker's does whose session ends."""
+        await deferToThread(self._client.retry, self._client.delete, path)
+
+    async def expire(self, client_id: Any) -> None:
+        """End somebody's session: go on with it in their place, and close it."""
+
+        def end() -> None:
+            other = KazooClient(self.servers, client_id=client_id)
+            other.start()
+            other.stop()
+            other.close()
+
+        await deferToThread(end)
