@@ -35,6 +35,7 @@ PURE = (
     "sniproxy.health",
     "sniproxy.limits",
     "sniproxy.admission",
+    "sniproxy.buffered",
     "sniproxy.config",
     "sniproxy.resolvertables",
     "sniproxy.settings",

@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
+from sniproxy.buffered import Share
 from sniproxy.net.descriptor import SocketDescriptor, pending_error
 
 T = TypeVar("T")
@@ -30,11 +31,12 @@ class FirstBytes(SocketDescriptor, Generic[T]):
     @param seconds: the deadline, counted from now. @param what: what is waited for, in words.
     """
 
-    __slots__ = ("_done", "_reactor", "_timer", "received")
+    __slots__ = ("_done", "_reactor", "_timer", "_waiting", "received")
 
     def __init__(self, reactor: Any, sock: socket.socket, seconds: float, what: str) -> None:
         super().__init__(sock)
         self.received = bytearray()
+        self._waiting = Share()
         self._reactor = reactor
         self._done: Deferred[T] = Deferred(lambda _: self._stop())
         self._timer = reactor.callLater(seconds, self._fail, TooLate(f"no whole {what} within {seconds:g} s"))
@@ -63,6 +65,7 @@ class FirstBytes(SocketDescriptor, Generic[T]):
             self._fail(ClientGone("it ended the connection"))
             return
         self.received += data
+        self._waiting.holds(len(self.received))
         try:
             found = self.taken(data)
         except Exception as error:
@@ -81,6 +84,7 @@ class FirstBytes(SocketDescriptor, Generic[T]):
             self._done.errback(error)
 
     def _stop(self) -> None:
+        self._waiting.holds(0)
         self._reactor.removeReader(self)
         if self._timer.active():
             self._timer.cancel()

@@ -244,6 +244,7 @@ class Relay:
             return False
         if direction.blocked:
             direction.blocked = False
+            direction.uncount()
             self._poller.has_room(direction.target)
             if not direction.eof:
                 self._poller.resume(direction.source)
@@ -251,6 +252,7 @@ class Relay:
 
     def _block(self, direction: Direction) -> None:
         direction.blocked = True
+        direction.count()
         direction.dry = False  # what comes meanwhile is told, but not read
         if self._look is None and not self._poller.tells_all:
             self._look = self._wheel.after(LOOK, self._look_at_blocked)
