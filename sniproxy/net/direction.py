@@ -50,14 +50,16 @@ class Direction:
         """Bytes were read that are not written yet."""
         return bool(self._head)
 
-    def count(self) -> None:
-        """What is held in memory waits for the destination; it counts as it is now, until L{uncount}."""
+    def block(self) -> None:
+        """The destination takes no more. What is held in memory counts as it is now, until L{unblock}."""
+        self.blocked = True
         if self._waiting is None:
             self._waiting = Share()
         self._waiting.holds(len(self._head))
 
-    def uncount(self) -> None:
-        """It has gone on, or never will."""
+    def unblock(self) -> None:
+        """What was held has gone on, or never will."""
+        self.blocked = False
         if self._waiting is not None:
             self._waiting.holds(0)
 
@@ -67,7 +69,7 @@ class Direction:
 
     def release(self) -> None:
         """Give back what the direction holds of the system's: it will not be used again."""
-        self.uncount()
+        self.unblock()
 
 
 class Way(Protocol):

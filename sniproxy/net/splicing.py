@@ -113,7 +113,7 @@ class SpliceDirection(CopyDirection):
         try:
             return _take_pipe()
         except OSError as error:
-            if error.errno in (errno.EMFILE, errno.ENFILE):
+            if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
                 return None
             raise
 
