@@ -6,11 +6,13 @@ and one number for each client's rate.
 
 from __future__ import annotations
 
+import sys
 from collections import Counter, OrderedDict
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
+from sniproxy.buffered import TOTAL
 from sniproxy.events import Refusal, Result
 from sniproxy.limits import Limits
 from sniproxy.routing.choice import LiveRoute
@@ -160,6 +162,7 @@ class Admission:
         # Asking for an address costs some microseconds, most of them for IPv6.
         self._name: Callable[[str], str | None] = lru_cache(_REMEMBERED)(limits.client)
         self.max_connections = affordable if limits.max_connections is None else limits.max_connections
+        self._max_buffered = sys.maxsize if limits.max_buffered is None else limits.max_buffered
         share = max(self.max_connections // 2, LEAST_HELLOS)
         self.max_hellos = share if limits.max_hellos is None else limits.max_hellos
 
@@ -167,7 +170,9 @@ class Admission:
         """Which limit keeps new connections waiting. None: one may be accepted."""
         if self._connections >= self.max_connections:
             return "max_connections"
-        return "max_hellos" if len(self.hellos) >= self.max_hellos else None
+        if len(self.hellos) >= self.max_hellos:
+            return "max_hellos"
+        return "max_buffered" if TOTAL.bytes >= self._max_buffered else None
 
     def make_room(self) -> bool:
         """End the connection that has waited longest for its hello, if it had its time. @return: one was ended."""

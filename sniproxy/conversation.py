@@ -101,7 +101,7 @@ class Conversation(Life):
             raise Refusal(_STAGE_RESULTS[type(error)], str(error), alert) from error
         finally:
             self.record.received = len(stage.received)
-        self._hello_came()
+        self._hello_came(len(stage.received))
         self.record.server_name = hello.server_name
         self.record.alpn = hello.alpn
         self._legacy_version = hello.legacy_version

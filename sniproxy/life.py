@@ -15,6 +15,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
 from sniproxy.admission import Guest
+from sniproxy.buffered import Share
 from sniproxy.events import Connection, Observer, Refusal, Result
 from sniproxy.interfaces import Target
 from sniproxy.net.dialer import Dialer, DialError
@@ -59,6 +60,7 @@ class Life:
         self.ended = False
         self.target: Target | None = None
         self.guest: Guest | None = None
+        self._received = Share()
         self._last_words = b""
         self._waits_for = "hello"
         self._house = house
@@ -132,8 +134,9 @@ class Life:
         if self._ending is not None:
             raise CancelledError
 
-    def _hello_came(self) -> None:
-        """The client has said whole what it has to say first."""
+    def _hello_came(self, received: int) -> None:
+        """The client has said whole what it has to say first. @param received: bytes, which wait for the tunnel."""
+        self._received.holds(received)
         self.record.hello_s = self._elapsed()
         if self.guest is not None:
             self.guest.heard()
@@ -187,7 +190,8 @@ class Life:
             idle=house.timeouts.idle,
             half_closed=house.timeouts.half_closed,
         )
-        self._sock = None  # the relay's now
+        self._sock = None  # the relay's now, and what was received with it
+        self._received.holds(0)
         try:
             return await relay.run()
         finally:
@@ -197,6 +201,7 @@ class Life:
         """Tell the observer, then the client."""
         record = self.record
         self.ended = True
+        self._received.holds(0)
         self._leave()
         record.total_s = self._elapsed()
         try:

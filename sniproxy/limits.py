@@ -16,6 +16,9 @@ from sniproxy.schema import LimitsTable
 MOST = 100_000_000
 """The largest number of connections that can be written: more than any machine has."""
 
+LEAST_BUFFERED = 1 << 20
+"""Bytes: a few hellos of the largest size must have room."""
+
 PREFIX = 64
 """Bits of an IPv6 address that tell clients apart: a host has at least such a network for itself (RFC 6177)."""
 
@@ -38,6 +41,7 @@ class Limits:
     @ivar max_hellos: connections at once whose hello has not come. None: half of all, and 64 at least.
     @ivar max_hellos_per_client: as C{max_hellos}, of one client.
     @ivar rate_per_client: new connections a second. @ivar burst_per_client: how many may come at once after a pause.
+    @ivar max_buffered: bytes that may wait in the process's memory before new connections have to.
     @ivar exempt: addresses that no limit by client is for.
     """
 
@@ -47,6 +51,7 @@ class Limits:
     max_hellos_per_client: int | None = None
     rate_per_client: float | None = None
     burst_per_client: int = 1
+    max_buffered: int | None = None
     exempt: tuple[Network, ...] = ()
 
     @property
@@ -81,6 +86,10 @@ def make_limits(table: LimitsTable) -> Limits:
         raise BadLimit("rate_per_client", rate, cure)
     if burst is not None and rate is None:
         raise BadLimit("burst_per_client", burst, "it goes together with rate_per_client; write both")
+    buffered = table.max_buffered
+    if buffered is not None and not LEAST_BUFFERED <= buffered <= 1 << 50:
+        cure = f"it is a number of bytes, {LEAST_BUFFERED} or more; leave the key out for no limit"
+        raise BadLimit("max_buffered", buffered, cure)
     return Limits(
         at_most("max_connections", table.max_connections),
         at_most("max_connections_per_client", table.max_connections_per_client),
@@ -88,6 +97,7 @@ def make_limits(table: LimitsTable) -> Limits:
         at_most("max_hellos_per_client", table.max_hellos_per_client),
         rate,
         at_most("burst_per_client", burst) or math.ceil(rate or 1),
+        buffered,
         tuple(network(text, "exempt_cidrs") for text in table.exempt_cidrs),
     )
 
@@ -108,6 +118,8 @@ def describe_limits(limits: Limits) -> str:
     ]
     if limits.rate_per_client is not None:
         said.append(f"rate_per_client {limits.rate_per_client:g} (burst {limits.burst_per_client})")
+    if limits.max_buffered is not None:
+        said.append(f"max_buffered {limits.max_buffered}")
     if limits.exempt:
         said.append(f"exempt {', '.join(map(str, limits.exempt))}")
     return ", ".join(said) or "what the open files suffice for"

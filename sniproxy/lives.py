@@ -36,6 +36,7 @@ DESCRIPTORS = 2
 _WHY = {
     "descriptors": "the limit of open files is near",
     "max_connections": "there are as many connections as [limits] max_connections allows",
+    "max_buffered": "as many bytes wait for slow readers as [limits] max_buffered allows",
     "max_hellos": "as many wait for their hello as [limits] max_hellos allows",
 }
 

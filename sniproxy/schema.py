@@ -108,6 +108,7 @@ class LimitsTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     max_hellos_per_client: int | None = None
     rate_per_client: float | None = None
     burst_per_client: int | None = None
+    max_buffered: int | None = None
     exempt_cidrs: list[str] = []
 
 

@@ -37,6 +37,7 @@ PURE = (
     "sniproxy.health",
     "sniproxy.limits",
     "sniproxy.admission",
+    "sniproxy.buffered",
     "sniproxy.config",
     "sniproxy.resolvertables",
     "sniproxy.settings",

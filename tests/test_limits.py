@@ -21,7 +21,7 @@ class LimitsTests(SynchronousTestCase):
     def test_default(self) -> None:
         """Without the table there is no limit but what the descriptors suffice for."""
         configuration = parse(LISTENER + '[default]\ntarget = "a"\n', "x.toml")
-        self.assertEqual(Limits(None, None, None, None, None, 1, ()), configuration.limits)
+        self.assertEqual(Limits(None, None, None, None, None, 1, None, ()), configuration.limits)
         self.assertFalse(configuration.limits.by_client)
         assert configuration.default is not None
         self.assertIsNone(configuration.default.max_connections)
@@ -30,9 +30,12 @@ class LimitsTests(SynchronousTestCase):
         """Each key comes where it belongs."""
         limits = self.limits(
             "max_connections = 1\nmax_connections_per_client = 2\nmax_hellos = 3\nmax_hellos_per_client = 4\n"
-            'rate_per_client = 0.5\nburst_per_client = 6\nexempt_cidrs = ["10.0.0.0/8", "fd00::/8"]'
+            "rate_per_client = 0.5\nburst_per_client = 6\nmax_buffered = 1048576\n"
+            'exempt_cidrs = ["10.0.0.0/8", "fd00::/8"]'
         )
-        self.assertEqual(Limits(1, 2, 3, 4, 0.5, 6, (ip_network("10.0.0.0/8"), ip_network("fd00::/8"))), limits)
+        self.assertEqual(
+            Limits(1, 2, 3, 4, 0.5, 6, 1 << 20, (ip_network("10.0.0.0/8"), ip_network("fd00::/8"))), limits
+        )
 
     def test_routes(self) -> None:
         """Routes and defaults have a number of connections of their own."""
@@ -75,8 +78,8 @@ class LimitsTests(SynchronousTestCase):
     def test_describe(self) -> None:
         """What is written is told in one line."""
         self.assertEqual("what the open files suffice for", describe_limits(Limits()))
-        text = 'max_connections = 9\nrate_per_client = 2.5\nexempt_cidrs = ["10.0.0.0/8"]'
-        said = "max_connections 9, rate_per_client 2.5 (burst 3), exempt 10.0.0.0/8"
+        text = 'max_buffered = 2000000\nmax_connections = 9\nrate_per_client = 2.5\nexempt_cidrs = ["10.0.0.0/8"]'
+        said = "max_connections 9, rate_per_client 2.5 (burst 3), max_buffered 2000000, exempt 10.0.0.0/8"
         self.assertEqual(said, describe_limits(self.limits(text)))
 
     def test_bad(self) -> None:
@@ -90,6 +93,7 @@ class LimitsTests(SynchronousTestCase):
             ("[limits]\nrate_per_client = nan", "limits.rate_per_client = nan"),
             ("[limits]\nburst_per_client = 3", "limits.burst_per_client = 3: it goes together with rate_per_client"),
             ("[limits]\nrate_per_client = 1\nburst_per_client = 0", "limits.burst_per_client = 0: it is a number"),
+            ("[limits]\nmax_buffered = 65536", "limits.max_buffered = 65536: it is a number of bytes, 1048576 or more"),
             ('[limits]\nexempt_cidrs = ["10.0.0.7/8"]', 'limits.exempt_cidrs = "10.0.0.7/8": it has bits'),
             ("[limits]\nmax_connection = 1", "did you mean max_connections?"),
             ('[default]\ntarget = "a"\nmax_connections = 0', "default.max_connections = 0: it is a number from 1"),

@@ -124,7 +124,7 @@ class Crossing(Life):
             ) from error
         finally:
             self.record.received = len(stage.received)
-        self._hello_came()
+        self._hello_came(len(stage.received))
         return connect, bytes(stage.received)
 
     def _wanted(self, named: str) -> Broker:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING, Protocol
 
+from sniproxy.buffered import Share
+
 if TYPE_CHECKING:
     from sniproxy.net.relay import Side
 
@@ -20,7 +22,7 @@ class Direction:
     @ivar dry: the last read has taken all that the source had: the next one would only say so.
     """
 
-    __slots__ = ("_head", "blocked", "dry", "ended", "eof", "moved", "source", "target", "told")
+    __slots__ = ("_head", "_waiting", "blocked", "dry", "ended", "eof", "moved", "source", "target", "told")
 
     def __init__(self, source: Side, target: Side, head: bytes) -> None:
         self.source = source
@@ -32,6 +34,7 @@ class Direction:
         self.blocked = False
         self.dry = False
         self._head: bytes | memoryview = head  # sent before anything else
+        self._waiting: Share | None = None
 
     def fill(self) -> int:
         """Read once from the source and hold it. @return: bytes; 0: the source has ended. @raise OSError: its error."""
@@ -47,12 +50,26 @@ class Direction:
         """Bytes were read that are not written yet."""
         return bool(self._head)
 
+    def block(self) -> None:
+        """The destination takes no more. What is held in memory counts as it is now, until L{unblock}."""
+        self.blocked = True
+        if self._waiting is None:
+            self._waiting = Share()
+        self._waiting.holds(len(self._head))
+
+    def unblock(self) -> None:
+        """What was held has gone on, or never will."""
+        self.blocked = False
+        if self._waiting is not None:
+            self._waiting.holds(0)
+
     def finish(self) -> None:
         """Tell the destination that the source has ended. @raise OSError: it has been reset."""
         self.target.sock.shutdown(socket.SHUT_WR)
 
     def release(self) -> None:
         """Give back what the direction holds of the system's: it will not be used again."""
+        self.unblock()
 
 
 class Way(Protocol):

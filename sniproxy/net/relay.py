@@ -165,9 +165,10 @@ class Relay:
         done = self._done = Deferred(lambda _: self.end(Ending(Result.SHUTDOWN, "cancelled")))
         self._poller.watch(self._client)
         self._poller.watch(self._upstream)
-        self.pump(self._up)
-        if self._upstream.tls is not None:  # which may hold bytes already
-            self.pump(self._down)
+        for direction in (self._up, self._down):
+            direction.dry = direction.source.tls is None  # TLS may hold bytes already; of others the poller tells
+            if direction.holds() or not direction.dry:
+                self.pump(direction)
         if self._idle and self._done is not None:
             self._check_idle()
         return done
@@ -243,14 +244,14 @@ class Relay:
                 self._block(direction)
             return False
         if direction.blocked:
-            direction.blocked = False
+            direction.unblock()
             self._poller.has_room(direction.target)
             if not direction.eof:
                 self._poller.resume(direction.source)
         return True
 
     def _block(self, direction: Direction) -> None:
-        direction.blocked = True
+        direction.block()
         direction.dry = False  # what comes meanwhile is told, but not read
         if self._look is None and not self._poller.tells_all:
             self._look = self._wheel.after(LOOK, self._look_at_blocked)
@@ -280,10 +281,11 @@ class Relay:
         self._poller.pause(direction.source)
         if not direction.told:
             direction.told = True
-            try:
-                direction.finish()
-            except OSError:  # reset in between: reading from it says so, unless it had ended before and all is said
-                pass
+            if direction.target.tls is not None or not direction.target.inbound.ended:  # else the close says so
+                try:
+                    direction.finish()
+                except OSError:  # reset in between: reading from it says so, unless all is said already
+                    pass
             if direction.holds():  # TLS's last word found no room: the next flush has it, and the end behind it
                 direction.blocked = True
                 self._poller.want_room(direction.target)

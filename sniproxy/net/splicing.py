@@ -100,6 +100,7 @@ class SpliceDirection(CopyDirection):
         return bool(self._inside or self._head)
 
     def release(self) -> None:
+        super().release()
         if self._pipe is not None and self._inside:
             for end in self._pipe:
                 os.close(end)
@@ -112,7 +113,7 @@ class SpliceDirection(CopyDirection):
         try:
             return _take_pipe()
         except OSError as error:
-            if error.errno in (errno.EMFILE, errno.ENFILE):
+            if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
                 return None
             raise
 
