@@ -22,6 +22,7 @@ The map of the house, in the order in which a connection meets it (docs/architec
 ``build``           from a configuration to resolvers, routes, endpoints
 ``service``         starts and drains it all; what other Twisted programs embed
 ``tap``             the command line of ``twistd sniproxy``
+``workers``         several processes that serve one configuration, and their supervisor
 ``pulsar``          pure: Pulsar's frames and commands, what they say, who owns which topic
 ``capture``         pure: packet captures: files, packets, TCP streams
 ``ctl``             the command line of ``sniproxyctl``; ``topictable`` and ``adminclient`` are its

@@ -31,6 +31,8 @@ class HowTests(SocketTestCase):
 class WorkerTests(SocketTestCase):
     """A process, started before the reactor runs."""
 
+    timeout = 180
+
     def arguments(self, path: Path) -> list[str]:
         logger = ["-n", "--pidfile=", "--logger", "sniproxy.workers.lines.observer"]
         return [*logger, "sniproxy", "--config", str(path)]
@@ -40,7 +42,7 @@ class WorkerTests(SocketTestCase):
         ended: Deferred[str] = Deferred()
         worker = Worker(0, 0.0, 0.0, lambda worker, what: None, lambda worker, how: ended.callback(how))
         worker.start(reactor, self.arguments(Path("x.toml")), "colour = 1\n", 0)
-        self.assertIs(worker, wait_until_ready([worker], PATIENCE))
+        self.assertIs(worker, wait_until_ready([worker], 4 * PATIENCE))
         self.assertIn("x.toml: colour = 1: there is no such key", worker.error)
         self.assertEqual("ended with status 1", await ended)
 
@@ -53,7 +55,7 @@ class WorkerTests(SocketTestCase):
             0, 0.0, 0.0, lambda worker, what: reported.append(what), lambda worker, how: ended.callback(how)
         )
         worker.start(reactor, self.arguments(path), path.read_text(), 0)
-        self.assertIsNone(wait_until_ready([worker], PATIENCE))
+        self.assertIsNone(wait_until_ready([worker], 4 * PATIENCE))
         self.assertEqual([READY], reported)
         worker.kill()
         self.assertEqual("was ended by SIGKILL", await ended)

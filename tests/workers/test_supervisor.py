@@ -136,7 +136,7 @@ class WorkersTests(TestCase):
                 [*TWISTD, "--pidfile=", "-n", "sniproxy", "--config", str(path)],
                 capture_output=True,
                 text=True,
-                timeout=PATIENCE,
+                timeout=4 * PATIENCE,
                 env=ENVIRONMENT,
                 check=False,
             )
@@ -165,7 +165,7 @@ class WorkersTests(TestCase):
             [*TWISTD, "--pidfile", str(pid), "-l", str(logged), "sniproxy", "--config", str(path)],
             capture_output=True,
             text=True,
-            timeout=PATIENCE,
+            timeout=4 * PATIENCE,
             env=ENVIRONMENT,
             check=False,
         )
