@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
 from importlib.util import find_spec
 from typing import Any
 
@@ -21,9 +20,6 @@ from sniproxy.interfaces import (
     ServerNameResolver,
 )
 from sniproxy.resolvers.options import checked
-
-_named = lru_cache(maxsize=64)(namedAny)
-
 
 @implementer(IPlugin, IDescribedResolverMaker)
 @attrs.frozen
@@ -47,11 +43,11 @@ class LazyResolverMaker:
         """What the resolver's table may have."""
         if not self.described:
             return None
-        options: Sequence[Option] = _named(self.described)
+        options: Sequence[Option] = namedAny(self.described)
         return options
 
     def make(self, options: Mapping[str, Any], reactor: Any) -> ServerNameResolver:
-        resolver: ServerNameResolver = _named(self.factory)(options, reactor)
+        resolver: ServerNameResolver = namedAny(self.factory)(options, reactor)
         return resolver
 
 
