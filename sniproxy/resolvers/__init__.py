@@ -21,6 +21,7 @@ from sniproxy.interfaces import (
 )
 from sniproxy.resolvers.options import checked
 
+
 @implementer(IPlugin, IDescribedResolverMaker)
 @attrs.frozen
 class LazyResolverMaker:
