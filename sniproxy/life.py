@@ -179,6 +179,7 @@ class Life:
             half_closed=house.timeouts.half_closed,
         )
         self._sock = None  # the relay's now
+        del client, upstream, received  # this frame lives as long as the tunnel
         try:
             return await relay.run()
         finally:
