@@ -192,6 +192,7 @@ class Life:
         )
         self._sock = None  # the relay's now, and what was received with it
         self._received.holds(0)
+        del client, upstream, received  # this frame lives as long as the tunnel
         try:
             return await relay.run()
         finally:
