@@ -53,6 +53,8 @@ def describe(configuration: Configuration) -> str:
         f"admin               {configuration.admin.endpoint.text if configuration.admin else '(none)'}",
         f"access log          {configuration.access_log or '(the program log)'}",
     ]
+    if configuration.kernel_relay:
+        lines.append("relay               kernel, where it can")
     return "\n".join(lines)
 
 

@@ -48,6 +48,7 @@ from sniproxy.settings import (
     Termination,
 )
 
+KERNEL = "kernel"
 PULSAR = "pulsar"
 COMMAND_LINE = "command line"
 """The filename of a configuration that came as options."""
@@ -118,6 +119,7 @@ def _checked(data: dict[str, Any], filename: str) -> Configuration:
         file.reload.on_change,
         check.health(file.health),
         tuple(check.bridge(f"bridge[{number}]", table) for number, table in enumerate(file.bridge)),
+        check.kernel_relay(file.relay),
     )
 
 
@@ -322,6 +324,11 @@ class _Check:
             if why_not is not None:
                 raise self.error(f"{key}.target", text, why_not)
         return ResolverTable("static", {"target": targets}, key)
+
+    def kernel_relay(self, relay: str) -> bool:
+        if relay not in ("auto", KERNEL):
+            raise self.error("relay", relay, 'write "auto", or "kernel" where the kernel shall forward tunnels')
+        return relay == KERNEL
 
     def policy(self, table: PolicyTable) -> Policy:
         try:

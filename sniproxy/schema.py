@@ -117,6 +117,7 @@ class File(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     policy: PolicyTable = PolicyTable()
     reload: ReloadTable = ReloadTable()
     health: HealthTable = HealthTable()
+    relay: str = "auto"
 
 
 def convert(data: dict[str, Any], filename: str) -> File:

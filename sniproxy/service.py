@@ -25,6 +25,7 @@ from sniproxy.draining import Drains, find_goal
 from sniproxy.events import Connection, Observer, Result
 from sniproxy.inspector import Watch
 from sniproxy.interfaces import Target
+from sniproxy.kernel.opening import KernelWay
 from sniproxy.life import House, Life
 from sniproxy.linewriter import CannotOpen
 from sniproxy.listening import Listeners, raise_descriptor_limit, why_not_listening
@@ -46,7 +47,6 @@ from sniproxy.text import counted
 
 log = Logger()
 
-
 RESERVE = 64
 """Descriptors that connections leave to the reactor, the log and the pipes between sockets."""
 
@@ -58,7 +58,7 @@ class ProxyService(Service):
 
     @param observer: told of each ended connection, beside the access log.
     @param way: how bytes are moved; unless given, C{splice} where the system has it.
-    @ivar reloads: how reloads went.
+    @ivar reloads: how reloads went. @ivar kernel_way: the kernel's, where a configuration asks for it.
     """
 
     def __init__(
@@ -70,6 +70,7 @@ class ProxyService(Service):
         self._way = way or (splicing.SpliceDirection if splicing.available else copying.CopyDirection)
         self._built = build(configuration, reactor)
         self._closer = Closer(reactor)
+        self.kernel_way = KernelWay(reactor)
         self._guard = self._bridge_guard = LoopGuard()
         self._listeners = Listeners(reactor, self._has_room)
         self._descriptors = 0
@@ -77,8 +78,7 @@ class ProxyService(Service):
         self._standing = Standing()
         self._checker = Checker(reactor, self._standing, self._closer)
         self._drains = Drains(reactor, self._standing, self.live, time.time)
-        self._count = 0
-        self._at_once = False
+        self._count, self._at_once = 0, False
         self._drain_timer: Any = None
         self._drained: Deferred[None] | None = None
         self._side = SideRooms(reactor, self, self._routed, observer)
@@ -196,6 +196,7 @@ class ProxyService(Service):
             self._way,
             self._side.ended,
             self._standing,
+            self.kernel_way.forwarding(configuration.kernel_relay),
         )
         with ExitStack() as undo:
             change_side = self._side.prepare(configuration, built.admin, undo)
@@ -290,6 +291,7 @@ class ProxyService(Service):
 
     def _stopped(self, _: object) -> Deferred[None]:
         splicing.close_spare_pipes()
+        self.kernel_way.close()
         closed = self._side.close()
         log.info("stopped: {summary}", summary=self._side.summary())
         return closed

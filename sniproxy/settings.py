@@ -135,6 +135,7 @@ class Configuration:
     @ivar health: how targets are looked after.
     @ivar reload_on_change: the file is read again when it changes, without a signal.
     @ivar bridges: there may be none, or nothing else.
+    @ivar kernel_relay: the kernel forwards tunnels, where it can.
     @ivar inspect_log: None: what inspectors see goes to the program's own log.
 
     @ivar filename: where it came from, for messages.
@@ -153,6 +154,7 @@ class Configuration:
     reload_on_change: bool = False
     health: Health = attrs.field(factory=Health)
     bridges: tuple[Bridge, ...] = ()
+    kernel_relay: bool = False
 
     @property
     def entrances(self) -> tuple[Listener | Bridge, ...]:

@@ -154,6 +154,7 @@ class Command(Service):
     def __init__(self, options: Options, reactor: Any) -> None:
         self._reactor = reactor
         self._proxy = options.proxy
+        self._proxy.kernel_way.keep = False  # this program is all ours
         self._warnings = options.warnings
         self._reloader = Reloader(reactor, options.proxy, options.again, options.path)
         self._previous: dict[int, Any] = {}

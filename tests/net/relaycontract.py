@@ -49,12 +49,13 @@ class Tunnel:
         head: bytes = b"",
         buffers: int = 0,
         pair: Pair = plain_pair,
+        make: Callable[..., Any] = Relay,
         **times: float,
     ) -> None:
         self.client, ours_client = pair(buffers, "client")
         self.upstream, ours_upstream = pair(buffers, "target")
         self.closer = Closer(clock)
-        self.relay = Relay(
+        self.relay = make(
             clock,
             ours_client,
             ours_upstream,
@@ -76,9 +77,10 @@ class RelayContract(SocketTestCase):
 
     way: ClassVar[Callable[..., Direction]]
     pair: ClassVar[Callable[..., tuple[socket.socket, socket.socket]]] = staticmethod(plain_pair)
+    make: ClassVar[Callable[..., Any]] = Relay
 
     def tunnel(self, **options: Any) -> Tunnel:
-        tunnel = Tunnel(self.way, pair=self.pair, **options)
+        tunnel = Tunnel(self.way, pair=self.pair, make=self.make, **options)
         self.addCleanup(tunnel.close)
         return tunnel
 
@@ -129,7 +131,7 @@ class RelayContract(SocketTestCase):
         client.close()
         upstream.close()
         closer = Closer(reactor)
-        relay = Relay(
+        relay = self.make(
             reactor, ours_client, ours_upstream, b"", way=self.way, closer=closer, idle=300.0, half_closed=60.0
         )
         self.assertEqual(Ending(Result.OK), await relay.run())
