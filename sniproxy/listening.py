@@ -15,6 +15,7 @@ from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 
 from sniproxy.names import host_port
+from sniproxy.net import poller
 from sniproxy.net.listener import Accepted, Acceptor, NoSocket, listen_at_once
 from sniproxy.net.portholder import holder
 from sniproxy.settings import Bridge, Listener
@@ -93,6 +94,8 @@ class Listeners:
                 # Who waits in its backlog is still accepted, by the configuration that was in force.
                 old.acceptor.stop()
                 log.info("listener {name}: no longer listens", name=old.listener.name)
+            if not self._open:
+                poller.hold(self._reactor)
             self._open = now
             for one in now:
                 one.acceptor.name, one.acceptor.accepted = one.listener.name, accepting(one.listener)
@@ -105,6 +108,8 @@ class Listeners:
     def stop(self) -> list[Any]:
         """Close all of them. @return: Deferreds that fire when they are closed."""
         stopped = [one.acceptor.stop() for one in self._open]
+        if self._open:
+            poller.let_go(self._reactor)
         self._open = []
         return [deferred for deferred in stopped if deferred is not None]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from functools import lru_cache
 
 MAX_NAME = 253
 """Characters in a server name, the trailing dot not counted (RFC 1035, section 2.3.4: 255 octets on the wire)."""
@@ -57,6 +58,7 @@ def pattern(text: str) -> str:
     return f"*.{rest}"
 
 
+@lru_cache(maxsize=1024)
 def ip_literal(text: str) -> str | None:
     """The shortest form of an IPv4 or IPv6 address, or None when the text is not one. A zone (``%eth0``) is not one."""
     # Most names fail here without the cost of an exception: an address ends in a digit or has a colon.

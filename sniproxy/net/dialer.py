@@ -19,6 +19,7 @@ from sniproxy.net.descriptor import SocketDescriptor
 from sniproxy.net.linger import Closer
 from sniproxy.net.lookup import Lookups
 from sniproxy.net.tuning import tune
+from sniproxy.net.wheel import Deadline, wheel_of
 
 ATTEMPT_DELAY = 0.25
 """Seconds before the next address of a target is tried beside the first (RFC 8305, section 5)."""
@@ -106,7 +107,8 @@ class _Attempt:
         self._sockets: set[_Connecting] = set()
         self._next: Any = None
         self._lookup: Deferred[None] | None = None
-        self._deadline = self._reactor.callLater(seconds, self._timed_out, seconds)
+        self._seconds = seconds
+        self._deadline: Deadline | None = None
         self.result: Deferred[socket.socket] = Deferred(lambda _: self._stop())
         reason = self._veto(target, None)
         if reason is not None:
@@ -116,6 +118,8 @@ class _Attempt:
         else:
             self._lookup = dialer.lookups.addresses(target.host).addCallback(self._found)
             self._lookup.addErrback(lambda failure: failure.trap(CancelledError))
+        if not self.result.called:  # a neighbour is often connected at once
+            self._deadline = wheel_of(self._reactor).after(seconds, self._timed_out)
 
     def _found(self, addresses: list[str]) -> None:
         if self.result.called:  # too late
@@ -170,16 +174,17 @@ class _Attempt:
         self._sockets.add(connecting)
         connecting.begin(self._target.port)
 
-    def _timed_out(self, seconds: float) -> None:
+    def _timed_out(self) -> None:
         waiting = "no answer" if self._sockets else "the name was not resolved"
-        self._fail(Result.CONNECT_TIMEOUT, f"{waiting} within {seconds:.3g} s")
+        self._fail(Result.CONNECT_TIMEOUT, f"{waiting} within {self._seconds:.3g} s")
 
     def _fail(self, result: Result, reason: str) -> None:
         self._stop()
         self.result.errback(DialError(result, reason))
 
     def _stop(self) -> None:
-        self._cancel(self._deadline)
+        if self._deadline is not None:
+            self._deadline.cancel()
         self._cancel(self._next)
         self._addresses = []
         if self._lookup is not None:
@@ -200,7 +205,8 @@ class _Connecting(SocketDescriptor):
     __slots__ = ("_address", "_closer", "_connected", "_failed", "_reactor")
 
     def __init__(self, reactor: Any, closer: Closer, address: str, connected: Connected, failed: Failed) -> None:
-        super().__init__(socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM))
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        super().__init__(socket.socket(family, socket.SOCK_STREAM | getattr(socket, "SOCK_NONBLOCK", 0)))
         self._reactor = reactor
         self._closer = closer
         self._address = address
@@ -208,13 +214,16 @@ class _Connecting(SocketDescriptor):
         self._failed = failed
 
     def begin(self, port: int) -> None:
-        self.sock.setblocking(False)
+        if self.sock.gettimeout() != 0:
+            self.sock.setblocking(False)
         tune(self.sock)
         number = self.sock.connect_ex((self._address, port))
-        if number == errno.EINPROGRESS:
+        if number == errno.EINPROGRESS:  # as it always says; on this machine it mostly is done all the same
+            number = self.sock.connect_ex((self._address, port))
+        if number in (errno.EINPROGRESS, errno.EALREADY):
             self._reactor.addWriter(self)
         else:
-            self._settle(number)
+            self._settle(0 if number == errno.EISCONN else number)
 
     def doWrite(self) -> None:
         self._reactor.removeWriter(self)

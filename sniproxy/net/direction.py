@@ -17,9 +17,10 @@ class Direction:
     @ivar told: the destination was told so, behind all bytes; what TLS says of it may still wait for room.
     @ivar ended: it has been told, and nothing waits.
     @ivar blocked: the source is not read because the destination takes no more.
+    @ivar dry: the last read has taken all that the source had: the next one would only say so.
     """
 
-    __slots__ = ("_head", "blocked", "ended", "eof", "moved", "source", "target", "told")
+    __slots__ = ("_head", "blocked", "dry", "ended", "eof", "moved", "source", "target", "told")
 
     def __init__(self, source: Side, target: Side, head: bytes) -> None:
         self.source = source
@@ -29,6 +30,7 @@ class Direction:
         self.ended = False
         self.eof = False
         self.blocked = False
+        self.dry = False
         self._head: bytes | memoryview = head  # sent before anything else
 
     def fill(self) -> int:

@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from sniproxy.net.descriptor import SocketDescriptor, pending_error
+from sniproxy.net.wheel import Deadline, wheel_of
 
 T = TypeVar("T")
 
@@ -27,24 +28,29 @@ class FirstBytes(SocketDescriptor, Generic[T]):
     """Reads a client's socket until L{taken} has what it wants. The socket stays its owner's.
 
     @ivar received: all bytes that have come, as they came: what was wanted, and what came behind it in the same read.
-    @param seconds: the deadline, counted from now. @param what: what is waited for, in words.
+    @param seconds: the deadline, counted from L{first}. @param what: what is waited for, in words.
     """
 
-    __slots__ = ("_done", "_reactor", "_timer", "received")
+    __slots__ = ("_deadline", "_done", "_reactor", "_seconds", "_what", "received")
 
     def __init__(self, reactor: Any, sock: socket.socket, seconds: float, what: str) -> None:
         super().__init__(sock)
         self.received = bytearray()
         self._reactor = reactor
         self._done: Deferred[T] = Deferred(lambda _: self._stop())
-        self._timer = reactor.callLater(seconds, self._fail, TooLate(f"no whole {what} within {seconds:g} s"))
-        reactor.addReader(self)
+        self._seconds = seconds
+        self._what = what
+        self._deadline: Deadline | None = None
 
     def first(self) -> Deferred[T]:
-        """Fires with it.
+        """Wait. @return: fires with it; at once, when it is there already, which costs the reactor nothing.
 
         @raise TooLate: it did not come in time. @raise ClientGone: the client left. Others are of L{taken}.
         """
+        self.doRead()
+        if not self._done.called:
+            self._deadline = wheel_of(self._reactor).after(self._seconds, self._too_late)
+            self._reactor.addReader(self)
         return self._done
 
     def taken(self, data: bytes) -> T | None:
@@ -75,12 +81,15 @@ class FirstBytes(SocketDescriptor, Generic[T]):
     def connectionLost(self, reason: Failure) -> None:
         self._fail(ClientGone(pending_error(self.sock).strerror))
 
+    def _too_late(self) -> None:
+        self._fail(TooLate(f"no whole {self._what} within {self._seconds:g} s"))
+
     def _fail(self, error: Exception) -> None:
         self._stop()
         if not self._done.called:
             self._done.errback(error)
 
     def _stop(self) -> None:
-        self._reactor.removeReader(self)
-        if self._timer.active():
-            self._timer.cancel()
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._reactor.removeReader(self)

@@ -89,6 +89,10 @@ class Acceptor(SocketDescriptor):
             raise NoSocket("this kind of endpoint has no listening socket of its own")
         super().__init__(sock)
         stop_reading()
+        try:
+            tune(sock)  # what it accepts has these options from it (tcp(7), socket(7))
+        except OSError:  # a kind of socket that has none
+            pass
         self.name = name
         self.accepted = accepted
         self._room = room
@@ -121,10 +125,6 @@ class Acceptor(SocketDescriptor):
                     continue
                 return
             sock.setblocking(False)
-            try:
-                tune(sock)
-            except OSError:  # reset already: reading it will say so
-                pass
             self.accepted(sock, _client(address))
 
     def stop(self) -> Any:

@@ -6,6 +6,7 @@ import errno
 import ipaddress
 import socket
 from collections.abc import Iterable
+from functools import lru_cache
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -38,6 +39,7 @@ class LoopGuard:
         return None
 
 
+@lru_cache(maxsize=1024)
 def _plain(host: str) -> IPAddress:
     address = ipaddress.ip_address(host)
     return getattr(address, "ipv4_mapped", None) or address

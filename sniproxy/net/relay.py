@@ -25,14 +25,19 @@ from sniproxy.events import Result
 from sniproxy.net.descriptor import WAIT, SocketDescriptor, pending_error
 from sniproxy.net.direction import Direction, Way
 from sniproxy.net.linger import Closer
+from sniproxy.net.poller import BROKEN, ENDS, IN, OUT, Poller, poller_of
 from sniproxy.net.tlssocket import TLSSocket
 from sniproxy.net.tuning import is_over
+from sniproxy.net.wheel import TICK, Deadline, wheel_of
 
 ROUNDS = 4
 """Reads of one direction before the reactor serves others."""
 
 LOOK = 15.0
-"""Seconds between looks at the connections of a pair of which a direction stands still."""
+"""Seconds between looks at the connections of a pair of which a direction stands still, where nobody tells of them."""
+
+LOOKS = 8
+"""How often within a time limit it is looked whether bytes have moved: it may be exceeded by such a part."""
 
 
 @attrs.frozen
@@ -44,9 +49,13 @@ class Ending:
 
 
 class Side(SocketDescriptor):
-    """One of the two sockets, as the reactor sees it. @ivar tls: the same socket, when its peer speaks TLS with us."""
+    """One of the two sockets, as the reactor or the poller sees it.
 
-    __slots__ = ("inbound", "name", "outbound", "relay", "tls")
+    @ivar tls: the same socket, when its peer speaks TLS with us.
+    @ivar ends: the poller has told that the peer has ended its side, and will not tell again.
+    """
+
+    __slots__ = ("ends", "inbound", "name", "outbound", "relay", "tls")
 
     inbound: Direction
     outbound: Direction
@@ -56,6 +65,18 @@ class Side(SocketDescriptor):
         self.name = name
         self.relay = relay
         self.tls = sock if isinstance(sock, TLSSocket) else None
+        self.ends = False
+
+    def ready(self, events: int) -> None:
+        if events & ENDS:
+            self.ends = True
+            if events & BROKEN and self.inbound.blocked and is_over(self.sock):
+                self.relay.lost(self, pending_error(self.sock))
+                return
+        if events & (IN | ENDS) and not self.inbound.blocked:
+            self.relay.pump(self.inbound)
+        if events & OUT and self.outbound.blocked:
+            self.relay.pump(self.outbound)
 
     def doRead(self) -> None:
         self.relay.pump(self.inbound)
@@ -74,6 +95,7 @@ class Relay:
     @param closer: closes sockets in order.
     @param idle: seconds; 0: for ever.
     @param half_closed: seconds.
+    @param poller: unless given, the best for this system.
     """
 
     __slots__ = (
@@ -84,11 +106,14 @@ class Relay:
         "_half_closed",
         "_idle",
         "_look",
+        "_moved",
+        "_moved_at",
+        "_poller",
         "_reactor",
         "_timer",
-        "_touched",
         "_up",
         "_upstream",
+        "_wheel",
     )
 
     def __init__(
@@ -102,8 +127,11 @@ class Relay:
         closer: Closer,
         idle: float,
         half_closed: float,
+        poller: Poller | None = None,
     ) -> None:
         self._reactor = reactor
+        self._poller = poller or poller_of(reactor)
+        self._wheel = wheel_of(reactor)
         self._client = Side(client, "client", self)
         self._upstream = Side(upstream, "target", self)
         self._up = self._client.inbound = self._upstream.outbound = way(self._client, self._upstream, head)
@@ -111,9 +139,10 @@ class Relay:
         self._closer = closer
         self._idle = idle
         self._half_closed = half_closed
-        self._touched = 0.0
-        self._timer: Any = None
-        self._look: Any = None
+        self._moved = -1
+        self._moved_at = 0.0
+        self._timer: Deadline | None = None
+        self._look: Deadline | None = None
         self._done: Deferred[Ending] | None = None
 
     @property
@@ -134,14 +163,14 @@ class Relay:
     def run(self) -> Deferred[Ending]:
         """Move bytes. @return: fires when both sockets are closed or being closed in order."""
         done = self._done = Deferred(lambda _: self.end(Ending(Result.SHUTDOWN, "cancelled")))
-        self._touched = self._reactor.seconds()
-        if self._idle:
-            self._timer = self._reactor.callLater(self._idle, self._check_idle)
-        self._reactor.addReader(self._client)
-        self._reactor.addReader(self._upstream)
-        self.pump(self._up)
-        if self._upstream.tls is not None:  # which may hold bytes already
-            self.pump(self._down)
+        self._poller.watch(self._client)
+        self._poller.watch(self._upstream)
+        for direction in (self._up, self._down):
+            direction.dry = direction.source.tls is None  # TLS may hold bytes already; of others the poller tells
+            if direction.holds() or not direction.dry:
+                self.pump(direction)
+        if self._idle and self._done is not None:
+            self._check_idle()
         return done
 
     def end(self, ending: Ending) -> None:
@@ -155,10 +184,9 @@ class Relay:
             self._finish(ending)
 
     def pump(self, direction: Direction) -> None:
-        """Move what can be moved now: the reactor says that the source has bytes or the destination has room."""
+        """Move what can be moved now: its source has bytes, or its destination has room."""
         if self._done is None or direction.ended:
             return
-        self._touched = self._reactor.seconds()
         for _ in range(ROUNDS):
             if not direction.holds():
                 if not direction.eof and not self._read(direction):
@@ -167,7 +195,11 @@ class Relay:
                     break
             if not self._write(direction):
                 return
-        if direction.eof and not direction.holds():
+            if direction.dry and not direction.eof and not direction.source.ends:
+                return
+        if not direction.eof:
+            self._poller.again(direction.source)
+        elif not direction.holds():
             self._end_direction(direction)
 
     def lost(self, side: Side, error: OSError) -> None:
@@ -200,26 +232,31 @@ class Relay:
     def _write(self, direction: Direction) -> bool:
         """@return: all that was held is written, and the source may be read on."""
         try:
-            direction.moved += direction.flush()
+            while True:  # until the system says that there is no room: only then does it tell when there is
+                direction.moved += direction.flush()
+                if not direction.holds():
+                    break
         except OSError as error:
             if error.errno not in WAIT:
                 self._pass_last_bytes(direction.target.inbound)
                 self.lost(direction.target, error)
-                return False
-        if direction.holds():
-            if not direction.blocked:
-                direction.blocked = True
-                if self._look is None:
-                    self._look = self._reactor.callLater(LOOK, self._look_at_blocked)
-                self._reactor.removeReader(direction.source)
-                self._reactor.addWriter(direction.target)
+            elif not direction.blocked:
+                self._block(direction)
             return False
         if direction.blocked:
             direction.blocked = False
-            self._reactor.removeWriter(direction.target)
+            self._poller.has_room(direction.target)
             if not direction.eof:
-                self._reactor.addReader(direction.source)
+                self._poller.resume(direction.source)
         return True
+
+    def _block(self, direction: Direction) -> None:
+        direction.blocked = True
+        direction.dry = False  # what comes meanwhile is told, but not read
+        if self._look is None and not self._poller.tells_all:
+            self._look = self._wheel.after(LOOK, self._look_at_blocked)
+        self._poller.pause(direction.source)
+        self._poller.want_room(direction.target)
 
     @staticmethod
     def _flush_once(direction: Direction) -> None:
@@ -241,26 +278,28 @@ class Relay:
             return
 
     def _end_direction(self, direction: Direction) -> None:
-        self._reactor.removeReader(direction.source)
+        self._poller.pause(direction.source)
         if not direction.told:
             direction.told = True
-            try:
-                direction.finish()
-            except OSError:  # reset in between: reading from it says so, unless it had ended before and all is said
-                pass
+            if direction.target.tls is not None or not direction.target.inbound.ended:  # else the close says so
+                try:
+                    direction.finish()
+                except OSError:  # reset in between: reading from it says so, unless all is said already
+                    pass
             if direction.holds():  # TLS's last word found no room: the next flush has it, and the end behind it
-                self._reactor.addWriter(direction.target)
+                direction.blocked = True
+                self._poller.want_room(direction.target)
                 return
         direction.ended = True
         direction.release()
-        self._reactor.removeWriter(direction.target)
+        self._poller.has_room(direction.target)
         if self._up.ended and self._down.ended:
             if self._stop():
                 self._closer.close(self._client.sock)
                 self._closer.close(self._upstream.sock)
                 self._finish(Ending(Result.OK))
         elif not self._idle or self._half_closed < self._idle:
-            self._set_timer(self._half_closed)
+            self._check_idle()
 
     def _look_at_blocked(self) -> None:
         """A side that is not read while the other takes nothing is out of the reactor, which so misses its reset."""
@@ -271,14 +310,19 @@ class Relay:
             if is_over(side.sock):
                 self.lost(side, pending_error(side.sock))
                 return
-        self._look = self._reactor.callLater(LOOK, self._look_at_blocked)
+        self._look = self._wheel.after(LOOK, self._look_at_blocked)
 
     def _check_idle(self) -> None:
-        half = self.half_closed
+        """Look whether bytes have moved since the last look: so a message costs nothing for its tunnel's time limit."""
+        half, now, moved = self.half_closed, self._reactor.seconds(), self._up.moved + self._down.moved
         allowed = min(self._half_closed, self._idle or self._half_closed) if half else self._idle
-        left = self._touched + allowed - self._reactor.seconds()
+        if moved != self._moved:
+            self._moved, self._moved_at = moved, now
+        left = self._moved_at + allowed - now
         if left > 0:
-            self._set_timer(left)
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = self._wheel.after(min(left, max(allowed / LOOKS, TICK)), self._check_idle)
             return
         what = f"no byte for {allowed:g} s"
         if half:
@@ -286,21 +330,15 @@ class Relay:
             what += f" after the {ended.name} had ended its side"
         self.end(Ending(Result.IDLE_TIMEOUT, what))
 
-    def _set_timer(self, seconds: float) -> None:
-        if self._timer is not None and self._timer.active():
-            self._timer.cancel()
-        self._timer = self._reactor.callLater(seconds, self._check_idle)
-
     def _stop(self) -> bool:
         """Take everything out of the reactor. @return: it was not done before."""
         if self._done is None:
             return False
-        for timer in (self._timer, self._look):
-            if timer is not None and timer.active():
-                timer.cancel()
-        for side in (self._client, self._upstream):
-            self._reactor.removeReader(side)
-            self._reactor.removeWriter(side)
+        for deadline in (self._timer, self._look):
+            if deadline is not None:
+                deadline.cancel()
+        self._poller.unwatch(self._client)
+        self._poller.unwatch(self._upstream)
         self._up.release()
         self._down.release()
         return True

@@ -1,4 +1,4 @@
-"""A relay's direction by C{splice}: bytes move between the sockets inside the Linux kernel, through a pipe.
+"""A relay's direction by C{splice}: bulky bytes move between the sockets inside the Linux kernel, through a pipe.
 
 A pipe is held only while bytes are in it, so an idle tunnel has none. Pipes that are given back empty are kept for the
 next direction that needs one.
@@ -10,13 +10,17 @@ import errno
 import fcntl
 import os
 
-from sniproxy.net.direction import Direction
+from sniproxy.net.copying import ROOM, CopyDirection
 from sniproxy.net.relay import Side
 
 PIPE = 1 << 18
 """Bytes a pipe shall hold. More moves no faster, and what waits in a pipe for a slow reader is charged to no socket."""
 
+BULKY = 1 << 14
+"""Bytes that one read must bring for the next to be spliced."""
+
 _KEPT = 16
+_ROOM = ROOM[:BULKY]
 _FLAGS = getattr(os, "SPLICE_F_MOVE", 1) | getattr(os, "SPLICE_F_NONBLOCK", 2)
 
 available = hasattr(os, "splice")
@@ -44,30 +48,45 @@ def close_spare_pipes() -> None:
             os.close(end)
 
 
-class SpliceDirection(Direction):
-    """splice, after the head has been sent."""
+class SpliceDirection(CopyDirection):
+    """recv and send for small reads; splice while much comes at a time.
 
-    __slots__ = ("_inside", "_pipe")
+    splice takes two system calls more, and a small message is copied faster than that.
+
+    @ivar spliced: bytes taken by splice so far.
+    """
+
+    __slots__ = ("_bulky", "_inside", "_pipe", "spliced")
 
     def __init__(self, source: Side, target: Side, head: bytes) -> None:
         super().__init__(source, target, head)
+        self._bulky = False
         self._pipe: Pipe | None = None
         self._inside = 0
+        self.spliced = 0
 
     def fill(self) -> int:
-        self._pipe = self._new_pipe()
-        if self._pipe is None:
-            # Out of descriptors: this tunnel lives on with a copy.
-            self._head = self.source.sock.recv(1 << 14)
-            return len(self._head)
+        """See L{CopyDirection.fill}."""
+        if self._bulky:
+            self._pipe = self._new_pipe()
+        if self._pipe is None:  # it is not bulky, or we are out of descriptors: then it lives on with a copy
+            count = self.source.sock.recv_into(_ROOM)
+            self._head = _ROOM[:count]
+            self._bulky = count == BULKY
+            self.dry = not self._bulky
+            return count
         try:
             self._inside = os.splice(self.source.fd, self._pipe[1], PIPE, flags=_FLAGS)
         finally:
             if not self._inside:
                 self._return_pipe()
+        self.spliced += self._inside
+        self._bulky = self._inside >= BULKY
+        self.dry = False  # a pipe may be full of a few bytes, when they came in as many packets
         return self._inside
 
     def flush(self) -> int:
+        """See L{CopyDirection.flush}."""
         if self._head:
             return super().flush()
         assert self._pipe is not None

@@ -34,8 +34,7 @@ class TappedDirection(CopyDirection):
 
     def fill(self) -> int:
         count = CopyDirection.fill(self)
-        assert isinstance(self._head, bytes)
-        self._unseen = self._head
+        self._head = self._unseen = bytes(self._head)
         return count
 
     def flush(self) -> int:

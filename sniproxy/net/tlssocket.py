@@ -78,17 +78,19 @@ class TLSSocket(socket.socket):
                 return data
         if self.over:
             return b""
-        data = super().recv(size)
-        if not data:
-            self.over = self.cut = True
-            return b""
-        self.tls.bio_write(data)
-        data = self._plaintext()
-        if len(self._out) > _MOST_UNASKED:
-            raise OSError(errno.ENOBUFS, "it asks TLS for answers and reads none")
-        if not data and not self.over:
-            raise BlockingIOError(errno.EAGAIN, "no whole record")
-        return data
+        while True:
+            came = super().recv(size)
+            if not came:
+                self.over = self.cut = True
+                return b""
+            self.tls.bio_write(came)
+            data = self._plaintext()
+            if len(self._out) > _MOST_UNASKED:
+                raise OSError(errno.ENOBUFS, "it asks TLS for answers and reads none")
+            if data or self.over:
+                return data
+            if len(came) < size:  # who waits for an edge of the socket must have read all
+                raise BlockingIOError(errno.EAGAIN, "no whole record")
 
     def send(self, data: Any, flags: int = 0, /) -> int:
         """Encrypt and send. What the socket has no room for waits here (L{waiting}), and nothing more is taken then.

@@ -16,7 +16,8 @@ from twisted.internet.defer import Deferred, gatherResults
 from sniproxy.events import Result
 from sniproxy.net.direction import Direction, Way
 from sniproxy.net.linger import Closer
-from sniproxy.net.relay import LOOK, Ending, Relay
+from sniproxy.net.poller import Poller, poller_of
+from sniproxy.net.relay import LOOK, LOOKS, Ending, Relay
 from tests.net.support import (
     HandClock,
     SocketTestCase,
@@ -49,13 +50,14 @@ class Tunnel:
         head: bytes = b"",
         buffers: int = 0,
         pair: Pair = plain_pair,
+        poller: Callable[[Any], Poller] = poller_of,
         make: Callable[..., Any] = Relay,
         **times: float,
     ) -> None:
         self.client, ours_client = pair(buffers, "client")
         self.upstream, ours_upstream = pair(buffers, "target")
         self.closer = Closer(clock)
-        self.relay = make(
+        self.relay: Relay = make(
             clock,
             ours_client,
             ours_upstream,
@@ -64,6 +66,7 @@ class Tunnel:
             closer=self.closer,
             idle=times.get("idle", 300.0),
             half_closed=times.get("half_closed", 60.0),
+            poller=poller(clock),
         )
         self.done: Deferred[Ending] = self.relay.run()
 
@@ -77,10 +80,11 @@ class RelayContract(SocketTestCase):
 
     way: ClassVar[Callable[..., Direction]]
     pair: ClassVar[Callable[..., tuple[socket.socket, socket.socket]]] = staticmethod(plain_pair)
+    poller: ClassVar[Callable[..., Poller]] = staticmethod(poller_of)
     make: ClassVar[Callable[..., Any]] = Relay
 
     def tunnel(self, **options: Any) -> Tunnel:
-        tunnel = Tunnel(self.way, pair=self.pair, make=self.make, **options)
+        tunnel = Tunnel(self.way, pair=self.pair, poller=self.poller, make=self.make, **options)
         self.addCleanup(tunnel.close)
         return tunnel
 
@@ -265,12 +269,12 @@ class RelayContract(SocketTestCase):
         """Without a byte in either direction for the idle time both sides are ended in order; bytes put it off."""
         clock = HandClock()
         tunnel = self.tunnel(clock=clock, idle=10.0)
-        clock.advance(9)
+        clock.pump([0.25] * 36)
         tunnel.client.sendall(b"x")
         await in_thread(read_exactly, tunnel.upstream, 1)
-        clock.advance(9)
+        clock.pump([0.25] * 36)
         self.assertFalse(tunnel.done.called)
-        clock.advance(1)
+        clock.pump([0.25] * 4 + [10.0 / LOOKS])
         self.assertEqual(Ending(Result.IDLE_TIMEOUT, "no byte for 10 s"), await tunnel.done)
         self.assertEqual((b"", b""), (tunnel.client.recv(1), tunnel.upstream.recv(1)))
         clock.advance(1)
@@ -291,12 +295,12 @@ class RelayContract(SocketTestCase):
             tunnel = self.tunnel(clock=clock, idle=idle, half_closed=5.0)
             tunnel.client.shutdown(socket.SHUT_WR)
             self.assertEqual(b"", await in_thread(read_to_end, tunnel.upstream))
-            clock.advance(4)
+            clock.pump([0.25] * 16)
             tunnel.upstream.sendall(b"x")
             await in_thread(read_exactly, tunnel.client, 1)
-            clock.advance(4)
+            clock.pump([0.25] * 16)
             self.assertFalse(tunnel.done.called)
-            clock.advance(1)
+            clock.pump([0.25] * 4 + [5.0 / LOOKS])
             reason = "no byte for 5 s after the client had ended its side"
             self.assertEqual(Ending(Result.IDLE_TIMEOUT, reason), await tunnel.done)
             clock.advance(1)

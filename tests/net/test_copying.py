@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from sniproxy.net.copying import READ, CopyDirection
+from sniproxy.net.copying import READ, ROOM, CopyDirection
+from sniproxy.net.relay import Side
 from tests.net import relaycontract
-from tests.net.support import in_thread, read_exactly
+from tests.net.support import connected, in_thread
 
 
 class CopyTests(relaycontract.RelayContract):
@@ -14,12 +15,26 @@ class CopyTests(relaycontract.RelayContract):
 
     async def test_holds_no_more_than_a_read(self) -> None:
         """One call reads at most so many bytes."""
-        tunnel = self.tunnel(buffers=4 * READ)
-        direction = CopyDirection(tunnel.relay._client, tunnel.relay._upstream, b"")
-        tunnel.relay._reactor.removeReader(tunnel.relay._client)
-        await in_thread(tunnel.client.sendall, bytes(2 * READ))
+        far, ours = connected(4 * READ)
+        other, target = connected()
+        direction = CopyDirection(Side(ours, "client", None), Side(target, "target", None), b"")  # type: ignore[arg-type]
+        await in_thread(far.sendall, bytes(2 * READ))
         self.assertTrue(0 < direction.fill() <= READ)
-        direction.flush()
-        tunnel.close()
-        await tunnel.done
-        self.assertEqual(b"", await in_thread(read_exactly, tunnel.client, 0))
+        for sock in (far, ours, other, target):
+            sock.close()
+
+    async def test_shared_room(self) -> None:
+        """What found no room is a copy: reads of other directions do not change it."""
+        far, ours = connected()
+        other, target = connected()
+        direction = CopyDirection(Side(ours, "client", None), Side(target, "target", None), b"")  # type: ignore[arg-type]
+        with self.assertRaises(BlockingIOError):
+            while True:
+                target.send(bytes(READ))
+        await in_thread(far.sendall, b"first")
+        direction.fill()
+        self.assertRaises(BlockingIOError, direction.flush)
+        ROOM[:5] = b"other"
+        self.assertEqual(b"first", bytes(direction._head))
+        for sock in (far, ours, other, target):
+            sock.close()

@@ -7,7 +7,7 @@ import socket
 from twisted.internet import reactor
 
 from sniproxy.net.firstbytes import FirstBytes
-from tests.net.support import SocketTestCase, connected
+from tests.net.support import SocketTestCase, connected, in_thread
 
 
 class Line(FirstBytes[bytes]):
@@ -35,6 +35,15 @@ class FirstBytesTests(SocketTestCase):
         self.assertEqual(b"one\ntwo", await line.first())
         self.assertNotIn(line, reactor.getReaders())
 
+    async def test_at_once(self) -> None:
+        """What is there already needs neither the reactor nor a deadline."""
+        far, line = self.pair()
+        await in_thread(far.sendall, b"one\n")
+        first = line.first()
+        self.assertTrue(first.called)
+        self.assertEqual(b"one\n", await first)
+        self.assertEqual((None, False), (line._deadline, line in reactor.getReaders()))
+
     async def test_wrong(self) -> None:
         """What is raised ends the waiting."""
         far, line = self.pair()
@@ -47,7 +56,8 @@ class FirstBytesTests(SocketTestCase):
         far, ours = connected()
         waiting = FirstBytes[bytes](reactor, ours, 5.0, "line")
         self.assertRaises(NotImplementedError, waiting.taken, b"")
-        waiting.first().addErrback(lambda failure: None)
-        waiting.first().cancel()
+        first = waiting.first()
+        first.addErrback(lambda failure: None)
+        first.cancel()
         far.close()
         ours.close()

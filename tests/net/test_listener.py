@@ -13,6 +13,7 @@ from twisted.internet.endpoints import serverFromString
 from twisted.internet.protocol import Factory
 
 from sniproxy.net.listener import PAUSE, Acceptor, NoSocket, own_port
+from sniproxy.net.tuning import KEEPALIVE_IDLE
 from tests.net.support import HandClock, SocketTestCase
 
 
@@ -36,7 +37,10 @@ class AcceptorTests(SocketTestCase):
             self.assertEqual(f"127.0.0.1:{client.getsockname()[1]}", address)
             self.assertFalse(sock.getblocking())
             self.assertEqual(acceptor.address[1], own_port(sock))
+            # All from the listening socket: no system call for each connection.
             self.assertEqual(1, sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            self.assertEqual(1, sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE))
+            self.assertEqual(KEEPALIVE_IDLE, sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE))
             sock.close()
 
     async def test_ipv6(self) -> None:

@@ -6,11 +6,31 @@ from twisted.internet import reactor
 from twisted.trial.unittest import TestCase
 
 from sniproxy.events import Result
+from sniproxy.net import splicing
 from sniproxy.net.copying import CopyDirection
 from sniproxy.net.linger import Closer
+from sniproxy.net.poller import ReactorPoller
 from sniproxy.net.relay import Ending, Relay
+from sniproxy.net.splicing import SpliceDirection
+from tests.net import relaycontract
 from tests.net.relaycontract import Tunnel
 from tests.net.support import connected
+
+
+class PlainPollerTests(relaycontract.RelayContract):
+    """The relay's contract where the reactor alone tells of sockets, by copying."""
+
+    way = CopyDirection
+    poller = staticmethod(ReactorPoller)
+
+
+class PlainSpliceTests(relaycontract.RelayContract):
+    """The same, by splice."""
+
+    way = SpliceDirection
+    poller = staticmethod(ReactorPoller)
+    if not splicing.available:
+        skip = "this system has no os.splice (Linux, Python 3.10)"
 
 
 class RelayTests(TestCase):

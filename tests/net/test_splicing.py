@@ -19,12 +19,18 @@ class SpliceTests(relaycontract.RelayContract):
         skip = "this system has no os.splice (Linux, Python 3.10)"
 
     async def test_idle_tunnels_hold_no_pipe(self) -> None:
-        """After bytes have crossed, the pipes are back among the spare ones, and are used again."""
-        splicing.close_spare_pipes()
+        """After bytes have crossed, the pipe is back among the spare ones; small messages need none."""
         for _ in range(3):
+            splicing.close_spare_pipes()
             tunnel = self.tunnel()
             tunnel.client.sendall(b"x")
             await in_thread(read_exactly, tunnel.upstream, 1)
+            self.assertEqual(0, len(splicing._spare))  # a small message needs none
+            for _ in range(2):
+                sending = in_thread(tunnel.client.sendall, bytes(4 * relaycontract.MEBI))
+                await in_thread(read_exactly, tunnel.upstream, 4 * relaycontract.MEBI)
+                await sending
+            self.assertTrue(tunnel.relay._up.spliced)  # type: ignore[attr-defined]
             self.assertEqual(1, len(splicing._spare))
             tunnel.close()
             await tunnel.done

@@ -1,0 +1,109 @@
+"""Deadlines, many and cheap: most are called off before they come, and none needs to be kept to the millisecond.
+
+A reactor's own C{callLater} costs an object, a heap's order and a look by each round. Here deadlines of the same eighth
+of a second share one of them, and setting or calling off one is a dictionary's work.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from twisted.logger import Logger
+
+log = Logger()
+
+TICK = 0.125
+"""Seconds. A deadline comes at the next multiple of it: never early, and late by less than this."""
+
+
+class Deadline:
+    """One call that will be made, unless it is called off."""
+
+    __slots__ = ("_call", "_slot", "_wheel")
+
+    def __init__(self, wheel: Wheel, slot: int, call: Callable[[], object]) -> None:
+        self._wheel = wheel
+        self._slot = slot
+        self._call: Callable[[], object] | None = call
+
+    def cancel(self) -> None:
+        """Call it off. One that was made, or called off before, stays so."""
+        if self._call is not None:
+            self._call = None
+            self._wheel._forget(self, self._slot)
+
+    def _come(self) -> None:
+        call, self._call = self._call, None
+        if call is not None:
+            try:
+                call()
+            except Exception:
+                log.failure("What was to be done at a deadline failed: a fault of the proxy")
+
+
+class Wheel:
+    """All deadlines of one reactor; L{wheel_of} has it."""
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self._slots: dict[int, dict[Deadline, None]] = {}  # by the number of the tick at which they come
+        self._next = 0
+        self._timer: Any = None
+
+    def after(self, seconds: float, call: Callable[[], object]) -> Deadline:
+        """Make a call when so many seconds have passed. @return: what can be called off."""
+        slot = math.ceil((self._reactor.seconds() + seconds) / TICK - 1e-6)
+        deadline = Deadline(self, slot, call)
+        slots = self._slots.get(slot)
+        if slots is None:
+            self._slots[slot] = {deadline: None}
+            if self._timer is None or slot < self._next:
+                self._wait_for(slot)
+        else:
+            slots[deadline] = None
+        return deadline
+
+    def _forget(self, deadline: Deadline, slot: int) -> None:
+        deadlines = self._slots.get(slot)
+        if deadlines is None:  # it is the one whose time has come
+            return
+        deadlines.pop(deadline, None)
+        if not deadlines:
+            del self._slots[slot]
+            if not self._slots:
+                self._stop()
+
+    def _wait_for(self, slot: int) -> None:
+        self._stop()
+        self._next = slot
+        self._timer = self._reactor.callLater(max(slot * TICK - self._reactor.seconds(), 0.0), self._turn)
+
+    def _stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _turn(self) -> None:
+        self._timer = None
+        now = math.floor(self._reactor.seconds() / TICK + 1e-6)
+        for slot in sorted(slot for slot in self._slots if slot <= now):
+            for deadline in self._slots.pop(slot, ()):
+                deadline._come()
+        if self._slots:
+            first = min(self._slots)
+            if self._timer is None or first < self._next:
+                self._wait_for(first)
+
+
+_wheels: WeakKeyDictionary[Any, Wheel] = WeakKeyDictionary()
+
+
+def wheel_of(reactor: Any) -> Wheel:
+    """The one wheel of a reactor, or of a clock."""
+    wheel = _wheels.get(reactor)
+    if wheel is None:
+        wheel = _wheels[reactor] = Wheel(reactor)
+    return wheel

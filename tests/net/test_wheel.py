@@ -1,0 +1,86 @@
+"""Deadlines that share a timer."""
+
+from __future__ import annotations
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from sniproxy.net.wheel import TICK, Wheel, wheel_of
+
+
+class WheelTests(SynchronousTestCase):
+    """When calls are made, and when not."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.wheel = Wheel(self.clock)
+        self.made: list[str] = []
+
+    def after(self, seconds: float, name: str) -> object:
+        return self.wheel.after(seconds, lambda: self.made.append(name))
+
+    def test_order(self) -> None:
+        """Each is made in its time, whichever was set first: never before it, and less than a tick behind."""
+        for seconds in (5.0, 0.3, 1.0, 0.31):
+            self.after(seconds, str(seconds))
+        self.clock.advance(0.299)
+        self.assertEqual([], self.made)
+        self.clock.advance(0.01 + TICK)
+        self.assertEqual(["0.3", "0.31"], self.made)
+        self.clock.pump([TICK] * 40)
+        self.assertEqual(["0.3", "0.31", "1.0", "5.0"], self.made)
+        self.assertEqual([], self.clock.getDelayedCalls())
+
+    def test_one_timer(self) -> None:
+        """However many there are, the reactor has one call to make."""
+        for number in range(1000):
+            self.after(10 + number / 100, str(number))
+        self.assertEqual(1, len(self.clock.getDelayedCalls()))
+
+    def test_cancelled(self) -> None:
+        """What was called off is not made; when nothing is left, the reactor has nothing to do."""
+        first, second = self.wheel.after(1, self.fail), self.wheel.after(2, self.fail)
+        first.cancel()
+        first.cancel()
+        second.cancel()
+        self.assertEqual([], self.clock.getDelayedCalls())
+        self.clock.advance(3)
+
+    def test_cancelled_by_each_other(self) -> None:
+        """Of two in the same tick the first may call off the second, and set a new one."""
+        second = None
+
+        def first() -> None:
+            assert second is not None
+            second.cancel()
+            self.after(1, "third")
+
+        self.wheel.after(1, first)
+        second = self.wheel.after(1, self.fail)
+        self.clock.advance(1)
+        self.clock.advance(1)
+        self.assertEqual(["third"], self.made)
+
+    def test_failing(self) -> None:
+        """One that fails is logged and keeps nobody else from being made."""
+
+        def failing() -> None:
+            raise KeyError("a fault")
+
+        self.wheel.after(1, failing)
+        self.after(1, "other")
+        self.clock.advance(1)
+        self.assertEqual(["other"], self.made)
+        self.assertEqual(1, len(self.flushLoggedErrors(KeyError)))
+
+    def test_at_once(self) -> None:
+        """No time at all: the next time that the reactor has its turn."""
+        self.after(0, "now")
+        self.assertEqual([], self.made)
+        self.clock.advance(TICK)
+        self.assertEqual(["now"], self.made)
+
+    def test_one_wheel(self) -> None:
+        """A reactor has one, another one another."""
+        self.assertIs(wheel_of(self.clock), wheel_of(self.clock))
+        self.assertIsNot(wheel_of(self.clock), wheel_of(Clock()))
