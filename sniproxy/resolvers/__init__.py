@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from importlib.util import find_spec
 from typing import Any
 
@@ -20,6 +21,8 @@ from sniproxy.interfaces import (
     ServerNameResolver,
 )
 from sniproxy.resolvers.options import checked
+
+_named = lru_cache(maxsize=64)(namedAny)
 
 
 @implementer(IPlugin, IDescribedResolverMaker)
@@ -44,11 +47,11 @@ class LazyResolverMaker:
         """What the resolver's table may have."""
         if not self.described:
             return None
-        options: Sequence[Option] = namedAny(self.described)
+        options: Sequence[Option] = _named(self.described)
         return options
 
     def make(self, options: Mapping[str, Any], reactor: Any) -> ServerNameResolver:
-        resolver: ServerNameResolver = namedAny(self.factory)(options, reactor)
+        resolver: ServerNameResolver = _named(self.factory)(options, reactor)
         return resolver
 
 
@@ -72,13 +75,25 @@ def missing(maker: ResolverMaker) -> str | None:
     return f"pip install '{getattr(maker, 'extra', '')}'"
 
 
-def make_resolver(kind: str, options: Mapping[str, Any], reactor: Any, folder: str = "") -> ServerNameResolver:
+def makers_by_name() -> dict[str, ResolverMaker]:
+    """All installed resolver types. Looking for them takes milliseconds: who makes many looks once."""
+    return {maker.name: maker for maker in makers()}
+
+
+def make_resolver(
+    kind: str,
+    options: Mapping[str, Any],
+    reactor: Any,
+    folder: str = "",
+    known: Mapping[str, ResolverMaker] | None = None,
+) -> ServerNameResolver:
     """The resolver that a configuration asks for.
 
-    @param folder: where paths among its options start from.
+    @param folder: where paths among its options start from. @param known: the installed types. None: looks for them.
     @raise BadOption: there is no such type, an option does not fit, or something must be installed first.
     """
-    known = {maker.name: maker for maker in makers()}
+    if known is None:
+        known = makers_by_name()
     if kind not in known:
         there_are = ", ".join(f"{name} ({known[name].help})" for name in sorted(known))
         raise BadOption("type", kind, f"no such resolver is installed; there are: {there_are}")
