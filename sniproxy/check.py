@@ -59,6 +59,8 @@ def describe(configuration: Configuration) -> str:
         lines.append(f"workers             {configuration.workers}, which share the ports of the listeners")
     elif any(one.endpoint.shared for one in configuration.entrances):
         lines.append("reuse_port          other processes of this user may listen on the same ports")
+    if configuration.kernel_relay:
+        lines.append("relay               kernel, where it can")
     return "\n".join(lines)
 
 
