@@ -304,6 +304,35 @@ class RelayContract(SocketTestCase):
             clock.advance(1)
             await tunnel.closer.settled()
 
+    async def test_half_closed_after_a_silence(self) -> None:
+        """The other side of a pair that was silent for long has the whole time to answer an end."""
+        clock = HandClock()
+        tunnel = self.tunnel(clock=clock, idle=300.0, half_closed=5.0)
+        clock.pump([0.25] * 240)
+        tunnel.client.shutdown(socket.SHUT_WR)
+        self.assertEqual(b"", await in_thread(read_to_end, tunnel.upstream))
+        clock.pump([0.25] * 16)
+        self.assertFalse(tunnel.done.called)
+        tunnel.upstream.sendall(b"bye")
+        tunnel.upstream.close()
+        self.assertEqual(b"bye", await in_thread(read_to_end, tunnel.client))
+        self.assertEqual(Ending(Result.OK), await tunnel.done)
+
+    async def test_reset_after_half_an_end(self) -> None:
+        """A client that ends its side and then resets is seen at once, where the system tells: nobody waits for it."""
+        tunnel = self.tunnel(idle=0.0)
+        if not tunnel.relay._poller.tells_all:
+            tunnel.close()
+            await tunnel.done
+            return
+        tunnel.client.shutdown(socket.SHUT_WR)
+        self.assertEqual(b"", await in_thread(read_to_end, tunnel.upstream))
+        reset(tunnel.client)
+        self.assertEqual(Ending(Result.RESET, "the client's connection was reset"), await tunnel.done)
+        self.assertEqual(b"", tunnel.upstream.recv(1))
+        tunnel.upstream.close()
+        await tunnel.closer.settled()
+
     async def test_end(self) -> None:
         """Ended from outside, both sides get a FIN behind what was written to them."""
         tunnel = self.tunnel(head=b"abc")
