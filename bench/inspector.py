@@ -18,7 +18,7 @@ from bench.load import Broker, send
 from bench.measure import Spread, environment, ratios, spread
 from bench.proxy import Proxy
 from bench.table import markdown, write_into
-from bench.traffic import Produce, lookups, produce
+from bench.traffic import CYCLE, Produce, lookups, produce
 from sniproxy.pulsar.inspection import Inspection
 
 DOCUMENT = ROOT / "docs" / "inspector.md"
@@ -30,10 +30,10 @@ Work = Callable[[], tuple[int, int]]
 """Something to be timed; it says how many frames and bytes it was."""
 
 
-def alone(rounds: int, enough: float) -> str:
+def alone(rounds: int, enough: float, cycle: int = CYCLE) -> str:
     """The table of the inspector alone, each number from ``rounds`` runs of about ``enough`` seconds."""
-    works = [(f"SEND, {label}", _reading(produce(size))) for label, size in SIZES]
-    works.append(("SEND_RECEIPT", _reading_receipts(produce(1_000))))
+    works = [(f"SEND, {label}", _reading(produce(size, cycle))) for label, size in SIZES]
+    works.append(("SEND_RECEIPT", _reading_receipts(produce(1_000, cycle))))
     works.append(("lookups and answers, one a read", _looking_up(20_000)))
     rows = []
     for label, work in works:
@@ -107,11 +107,11 @@ INSPECTED = 'inspect = "pulsar"\n[inspect_log]\npath = "/dev/null"\n'
 WAYS = (("copy", "copy", ""), ("inspected", "copy", INSPECTED), ("splice", "splice", ""))
 
 
-def live(rounds: int, total: int) -> str:
+def live(rounds: int, total: int, cycle: int = CYCLE) -> str:
     """The table of a live proxy, each number from ``rounds`` runs of ``total`` bytes."""
     rows = []
     for label, size in SIZES:
-        found = _live(produce(size), rounds, total)
+        found = _live(produce(size, cycle), rounds, total)
         copy, inspected, splice = (found[name] for name, _, _ in WAYS)
         ratio = ratios(inspected, copy)
         cells: Sequence[Spread] = (spread(copy), spread(inspected), ratio, spread(splice))
@@ -148,12 +148,12 @@ def _say(text: str) -> None:
 def main(arguments: Sequence[str]) -> None:
     """Print the tables, and write them into the manual when asked to."""
     quick, write = "--quick" in arguments, "--write" in arguments
-    rounds, total, enough = (3, 200_000_000, 0.3) if quick else (7, 1_000_000_000, 1.0)
+    rounds, total, enough, cycle = (1, 50_000_000, 0.1, 2_000_000) if quick else (7, 1_000_000_000, 1.0, CYCLE)
     began = time.monotonic()
     said = (
         f"Measured by `make bench` on {environment()};\nthe median of {rounds} runs (lowest-highest).\n\n"
-        f"{live(rounds, total)}\n"
-        f"The inspector alone, without sockets:\n\n{alone(rounds, enough)}"
+        f"{live(rounds, total, cycle)}\n"
+        f"The inspector alone, without sockets:\n\n{alone(rounds, enough, cycle)}"
     )
     print(said)
     _say(f"in {time.monotonic() - began:.0f} s")

@@ -59,6 +59,8 @@ def describe(configuration: Configuration) -> str:
         lines.append(f"workers             {configuration.workers}, which share the ports of the listeners")
     elif any(one.endpoint.shared for one in configuration.entrances):
         lines.append("reuse_port          other processes of this user may listen on the same ports")
+    if configuration.kernel_relay:
+        lines.append("relay               kernel, where it can")
     return "\n".join(lines)
 
 
@@ -114,11 +116,13 @@ def warnings(configuration: Configuration, descriptors: int | None = None) -> It
 def _shadowed(configuration: Configuration) -> Iterator[str]:
     """A route for all listeners is never asked when each listener has its own with the same pattern."""
     names = {listener.name for listener in configuration.listeners}
+    own: dict[str, set[str]] = {}
     for route in configuration.routes:
-        if route.listener is None:
-            own = {r.listener for r in configuration.routes if r.server_name == route.server_name} - {None}
-            if own == names:
-                yield f"route {route.server_name}: shadowed: each listener has a route of its own with this name"
+        if route.listener is not None:
+            own.setdefault(route.server_name, set()).add(route.listener)
+    for route in configuration.routes:
+        if route.listener is None and own.get(route.server_name, set()) == names:
+            yield f"route {route.server_name}: shadowed: each listener has a route of its own with this name"
 
 
 def loop_guard(configuration: Configuration) -> LoopGuard:

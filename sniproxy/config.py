@@ -50,6 +50,7 @@ from sniproxy.workers.plan import with_workers
 
 T = TypeVar("T")
 
+KERNEL = "kernel"
 PULSAR = "pulsar"
 COMMAND_LINE = "command line"
 """The filename of a configuration that came as options."""
@@ -122,8 +123,15 @@ def _checked(data: dict[str, Any], filename: str) -> Configuration:
         check.made("health", lambda: make_health(file.health)),
         tuple(check.bridge(f"bridge[{number}]", table) for number, table in enumerate(file.bridge)),
         check.made("limits", lambda: make_limits(file.limits)),
+        kernel_relay=_kernel_relay(file.relay, check),
     )
     return with_workers(configuration, file.workers, file.reuse_port, check.error)
+
+
+def _kernel_relay(relay: str, check: _Check) -> bool:
+    if relay not in ("auto", KERNEL):
+        raise check.error("relay", relay, 'write "auto", or "kernel" where the kernel shall forward tunnels')
+    return relay == KERNEL
 
 
 @attrs.frozen

@@ -70,7 +70,7 @@ class Conversation(Life):
         self._way = way or house.way
 
     async def _pass(self) -> Ending:
-        received = b""
+        hello, received = None, b""
         record, route = self.record, self._plaintext
         if route is None:
             hello, received = await self._hello()
@@ -85,7 +85,9 @@ class Conversation(Life):
         upstream = await self._dial(targets)
         if self._terminator is not None:
             upstream, received = await self._end_tls(self._terminator, upstream, received), b""
-        return await self._tunnel(upstream, received, self._way)
+        tunnel = self._tunnel(upstream, received, self._way)
+        del hello, received, targets  # this frame lives as long as the tunnel: it keeps nothing that is done with
+        return await tunnel
 
     async def _hello(self) -> tuple[ClientHello, bytes]:
         assert self._sock is not None

@@ -18,6 +18,8 @@ from sniproxy.admission import Guest
 from sniproxy.buffered import Share
 from sniproxy.events import Connection, Observer, Refusal, Result
 from sniproxy.interfaces import Target
+from sniproxy.kernel.forwarding import Forwarding
+from sniproxy.kernel.relay import KernelRelay
 from sniproxy.net.dialer import Dialer, DialError
 from sniproxy.net.direction import Way
 from sniproxy.net.linger import Closer
@@ -35,6 +37,7 @@ class House:
     """What conversations share. @ivar way: how relays move bytes. @ivar observer: told of each ended connection.
 
     @ivar standing: how targets stand; the same in all houses.
+    @ivar forwarding: tunnels that go the house's way may be the kernel's. None: they may not.
     """
 
     reactor: Any
@@ -45,6 +48,7 @@ class House:
     way: Way
     observer: Observer
     standing: Standing = attrs.field(factory=Standing)
+    forwarding: Forwarding | None = None
 
 
 class Life:
@@ -67,7 +71,7 @@ class Life:
         self._sock: socket.socket | None = sock
         self._started = house.reactor.seconds()
         self._legacy_version = 0x0303
-        self._relay: Relay | None = None
+        self._relay: Relay | KernelRelay | None = None
         self._life: Deferred[None] | None = None
         self._ending: Ending | None = None
 
@@ -180,18 +184,27 @@ class Life:
     async def _tunnel(self, upstream: socket.socket, received: bytes, way: Way) -> Ending:
         house, client = self._house, self._sock
         assert client is not None
-        relay = self._relay = Relay(
-            house.reactor,
-            client,
-            upstream,
-            received,
-            way=way,
-            closer=house.closer,
-            idle=house.timeouts.idle,
-            half_closed=house.timeouts.half_closed,
-        )
-        self._sock = None  # the relay's now, and what was received with it
+        idle, half_closed = house.timeouts.idle, house.timeouts.half_closed
+        relay: Relay | KernelRelay | None = None
+        if house.forwarding is not None and way is house.way:
+            relay = house.forwarding.relay(
+                client, upstream, received, closer=house.closer, idle=idle, half_closed=half_closed
+            )
+        if relay is None:
+            relay = Relay(
+                house.reactor,
+                client,
+                upstream,
+                received,
+                way=way,
+                closer=house.closer,
+                idle=idle,
+                half_closed=half_closed,
+            )
+        self._relay = relay
+        self._sock = None  # the relay's now
         self._received.holds(0)
+        del client, upstream, received  # this frame lives as long as the tunnel
         try:
             return await relay.run()
         finally:

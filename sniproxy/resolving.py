@@ -12,8 +12,8 @@ from twisted.internet.defer import Deferred, DeferredList
 from sniproxy.admin.sources import ResolverStatus
 from sniproxy.asking.asked import Asked
 from sniproxy.asking.inorder import InOrder
-from sniproxy.interfaces import BadOption, ServerNameResolver
-from sniproxy.resolvers import make_resolver
+from sniproxy.interfaces import BadOption, ResolverMaker, ServerNameResolver
+from sniproxy.resolvers import make_resolver, makers_by_name
 from sniproxy.schema import ConfigError, shown
 from sniproxy.settings import ResolverTable
 
@@ -28,6 +28,7 @@ class Resolvers:
 
     def __init__(self, reactor: Any, before: Resolvers | None = None) -> None:
         self._reactor = reactor
+        self._known: dict[str, ResolverMaker] = {}
         self._before: Mapping[str, tuple[ResolverTable, Asked]] = {} if before is None else before.asked
         self._stopping: list[Deferred[None]] = [] if before is None else before._stopping
         self.asked: dict[str, tuple[ResolverTable, Asked]] = {}
@@ -71,8 +72,9 @@ class Resolvers:
         return found[1]
 
     def _make(self, table: ResolverTable, filename: str) -> ServerNameResolver:
+        self._known = self._known or makers_by_name()  # once for all routes
         try:
-            return make_resolver(table.kind, table.options, self._reactor, os.path.dirname(filename))
+            return make_resolver(table.kind, table.options, self._reactor, os.path.dirname(filename), self._known)
         except BadOption as error:
             place = f"{filename}: {table.key}.{error.key}"
             raise ConfigError(f"{place} = {shown(error.value)}: {error.cure}") from error

@@ -133,6 +133,7 @@ class File(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     reload: ReloadTable = ReloadTable()
     health: HealthTable = HealthTable()
     limits: LimitsTable = LimitsTable()
+    relay: str = "auto"
 
 
 def convert(data: dict[str, Any], filename: str) -> File:

@@ -19,6 +19,7 @@ from sniproxy.build import Built, build
 from sniproxy.draining import Drains, find_goal
 from sniproxy.events import Observer, Result
 from sniproxy.interfaces import Target
+from sniproxy.kernel.opening import KernelWay
 from sniproxy.life import House, Life
 from sniproxy.linewriter import CannotOpen
 from sniproxy.listening import Listeners, raise_descriptor_limit, why_not_listening
@@ -47,7 +48,7 @@ class ProxyService(Service):
 
     @param observer: told of each ended connection, beside the access log.
     @param way: how bytes are moved; unless given, C{splice} where the system has it.
-    @ivar reloads: how reloads went.
+    @ivar reloads: how reloads went. @ivar kernel_way: the kernel's, where a configuration asks for it.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class ProxyService(Service):
         self._way = way or (splicing.SpliceDirection if splicing.available else copying.CopyDirection)
         self._built = build(configuration, reactor)
         self._closer = Closer(reactor)
+        self.kernel_way = KernelWay(reactor)
         self._guard = self._bridge_guard = LoopGuard()
         self._lives = Lives(reactor, self._closer, lambda: self._side.inspector, self._check_drained)
         self._live = self._lives.live
@@ -183,6 +185,7 @@ class ProxyService(Service):
             self._way,
             self._side.ended,
             self._standing,
+            self.kernel_way.forwarding(configuration.kernel_relay),
         )
         with ExitStack() as undo:
             change_side = self._side.prepare(configuration, built.admin, undo)
@@ -230,6 +233,7 @@ class ProxyService(Service):
     def _stopped(self, _: object) -> Deferred[None]:
         splicing.close_spare_pipes()
         self._lives.close()
+        self.kernel_way.close()
         closed = self._side.close()
         log.info("stopped: {summary}", summary=self._side.summary())
         return closed

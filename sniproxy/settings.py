@@ -143,6 +143,7 @@ class Configuration:
     @ivar reload_on_change: the file is read again when it changes, without a signal.
     @ivar bridges: there may be none, or nothing else.
     @ivar limits: how many connections there may be.
+    @ivar kernel_relay: the kernel forwards tunnels, where it can.
     @ivar inspect_log: None: what inspectors see goes to the program's own log.
     @ivar workers: processes that serve it side by side.
 
@@ -164,6 +165,7 @@ class Configuration:
     bridges: tuple[Bridge, ...] = ()
     limits: Limits = attrs.field(factory=Limits)
     workers: int = 1
+    kernel_relay: bool = False
 
     @property
     def entrances(self) -> tuple[Listener | Bridge, ...]:

@@ -200,6 +200,8 @@ class Command(Service):
         self._proxy = options.proxy
         self._post = options.post
         self._daemon = options.parent is not None and not options.parent["nodaemon"]
+        if isinstance(self._proxy, ProxyService):
+            self._proxy.kernel_way.keep = False  # this program is all ours
         self._warnings = options.warnings
         self._reloader = Reloader(reactor, options.proxy, options.again, options.path)
         self._previous: dict[int, Any] = {}

@@ -58,6 +58,8 @@ PURE = (
     "sniproxy.talk.logins",
     "sniproxy.talk.redirects",
     "sniproxy.talk.topics",
+    "sniproxy.kernel.assembly",
+    "sniproxy.kernel.program",
     "sniproxy.bridge.allowing",
     "sniproxy.bridge.answers",
     "sniproxy.bridge.asked",
@@ -214,6 +216,11 @@ class RoomTests(SynchronousTestCase):
         }
         pure = tuple(set(PURE) - above)
         self.only(self.room("sniproxy.net"), ("sniproxy.net", "sniproxy.tls", *pure))
+
+    def test_kernel(self) -> None:
+        """The kernel relay knows sockets and nothing above them; a tunnel's life and the service alone know it."""
+        self.only(self.room("sniproxy.kernel"), ("sniproxy.kernel", "sniproxy.net", "sniproxy.events"))
+        self.nobody_imports(self.outside("sniproxy.kernel", "sniproxy.life", "sniproxy.service"), "sniproxy.kernel")
 
     def test_tls(self) -> None:
         """What TLS is made of knows no sockets; two of its modules are pure."""

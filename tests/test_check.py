@@ -90,6 +90,13 @@ class DescribeTests(SynchronousTestCase):
             self.assertIn(said, table)
         self.assertIn("(the program log)", describe(parse(TABLES, "f.toml")))
 
+    def test_relay(self) -> None:
+        """The kernel relay is told where it is asked for, and nowhere else."""
+        for relay in ("auto", "kernel"):
+            table = describe(parse(f'relay = "{relay}"\n{TABLES}', "f.toml"))
+            self.assertEqual(relay == "kernel", "relay               kernel" in table)
+        self.assertNotIn("kernel", describe(parse(TABLES, "f.toml")))
+
 
 class WarningTests(SynchronousTestCase):
     """warnings: allowed, but probably not meant."""

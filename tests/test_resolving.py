@@ -11,6 +11,7 @@ from sniproxy import resolving
 from sniproxy.asking.inorder import InOrder
 from sniproxy.build import build_routing
 from sniproxy.config import parse
+from sniproxy.resolvers import makers_by_name
 from sniproxy.resolving import Resolvers
 from tests.asking.scripted import Watching, request
 from tests.net.support import HandClock
@@ -36,11 +37,24 @@ class ResolversTests(TestCase):
         self.assertEqual(["x", "y"], [status.name for status in resolvers.status()])
         self.assertEqual([1, 0], [status.counts["refused"] for status in resolvers.status()])
 
+    def test_types_are_looked_for_once(self) -> None:
+        """However many routes there are, the installed types are looked for once."""
+        looked: list[str] = []
+
+        def look() -> dict[str, Any]:
+            looked.append("again")
+            return makers_by_name()
+
+        self.patch(resolving, "makers_by_name", look)
+        text = "".join(f'[[route]]\nserver_name = "{number}.test"\ntarget = "a.test:1"\n' for number in range(9))
+        build_routing(parse(LISTENER + text, "x.toml"), HandClock(), Resolvers(HandClock()))
+        self.assertEqual(["again"], looked)
+
     def test_life_of_resolvers(self) -> None:
         """What is in force watches; a reload keeps what has not changed, starts what is new, ends what is gone."""
         made: dict[str, list[Watching]] = {}
 
-        def make(kind: str, options: Any, reactor: Any, folder: str) -> Watching:
+        def make(kind: str, options: Any, reactor: Any, folder: str, known: Any) -> Watching:
             made.setdefault(options["name"], []).append(Watching())
             return made[options["name"]][-1]
 

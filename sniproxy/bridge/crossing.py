@@ -24,7 +24,7 @@ from sniproxy.names import host_port
 from sniproxy.net.copying import CopyDirection
 from sniproxy.net.direction import Direction, Way
 from sniproxy.net.firstbytes import ClientGone, TooLate
-from sniproxy.net.relay import Ending, Side
+from sniproxy.net.relay import Ending, Relay, Side
 from sniproxy.net.tapping import Tap, TappedDirection
 from sniproxy.net.tlssocket import TLSSocket
 from sniproxy.pulsar import commands_pb2 as pb
@@ -204,7 +204,7 @@ class Crossing(Life):
         except TalkFailed as failure:
             self._bridge.warn(f"a redirect could not be followed: {failure}")
             frame = failed(number, f"the bridge could not follow a redirect: {failure}")
-        if self._relay is not None and self._down is not None:
+        if isinstance(self._relay, Relay) and self._down is not None:
             self._down.put(frame)
             self._relay.pump(self._down)
 

@@ -119,6 +119,9 @@ class _Dropper(SocketDescriptor):
         except OSError:
             count = 0
         self._left -= count
+        if count and self._left <= 0:
+            # Linux would reset it for the bytes unread, but not where they wait at the kernel relay's program.
+            reset_on_close(self.sock)
         if not count or self._left <= 0:  # the last record of TLS may be longer than what was left
             if self._waits():
                 self._reactor.removeReader(self)

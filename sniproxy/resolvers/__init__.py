@@ -72,13 +72,25 @@ def missing(maker: ResolverMaker) -> str | None:
     return f"pip install '{getattr(maker, 'extra', '')}'"
 
 
-def make_resolver(kind: str, options: Mapping[str, Any], reactor: Any, folder: str = "") -> ServerNameResolver:
+def makers_by_name() -> dict[str, ResolverMaker]:
+    """All installed resolver types. Looking for them takes milliseconds: who makes many looks once."""
+    return {maker.name: maker for maker in makers()}
+
+
+def make_resolver(
+    kind: str,
+    options: Mapping[str, Any],
+    reactor: Any,
+    folder: str = "",
+    known: Mapping[str, ResolverMaker] | None = None,
+) -> ServerNameResolver:
     """The resolver that a configuration asks for.
 
-    @param folder: where paths among its options start from.
+    @param folder: where paths among its options start from. @param known: the installed types. None: looks for them.
     @raise BadOption: there is no such type, an option does not fit, or something must be installed first.
     """
-    known = {maker.name: maker for maker in makers()}
+    if known is None:
+        known = makers_by_name()
     if kind not in known:
         there_are = ", ".join(f"{name} ({known[name].help})" for name in sorted(known))
         raise BadOption("type", kind, f"no such resolver is installed; there are: {there_are}")

@@ -7,6 +7,7 @@ groups took out of it. ``{port}``: the port of the listener that the client came
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 import attrs
 
@@ -74,6 +75,7 @@ class Template:
         return attrs.evolve(target, client_formed=True) if self.client_formed else target
 
 
+@lru_cache(maxsize=16_384)  # a configuration's targets are read by who checks it, who looks for loops, and who builds
 def parse_template(text: str) -> Template:
     """Read a target, with or without places.
 

@@ -13,7 +13,7 @@ class InspectorBenchTests(SynchronousTestCase):
 
     def test_alone(self) -> None:
         """Each stream has a row."""
-        table = alone(1, 0.0).splitlines()
+        table = alone(1, 0.0, 200_000).splitlines()
         self.assertEqual(len(table), 2 + 5)
         self.assertIn("SEND_RECEIPT", table[5])
 

@@ -51,12 +51,13 @@ class Tunnel:
         buffers: int = 0,
         pair: Pair = plain_pair,
         poller: Callable[[Any], Poller] = poller_of,
+        make: Callable[..., Any] = Relay,
         **times: float,
     ) -> None:
         self.client, ours_client = pair(buffers, "client")
         self.upstream, ours_upstream = pair(buffers, "target")
         self.closer = Closer(clock)
-        self.relay = Relay(
+        self.relay: Relay = make(
             clock,
             ours_client,
             ours_upstream,
@@ -80,9 +81,10 @@ class RelayContract(SocketTestCase):
     way: ClassVar[Callable[..., Direction]]
     pair: ClassVar[Callable[..., tuple[socket.socket, socket.socket]]] = staticmethod(plain_pair)
     poller: ClassVar[Callable[..., Poller]] = staticmethod(poller_of)
+    make: ClassVar[Callable[..., Any]] = Relay
 
     def tunnel(self, **options: Any) -> Tunnel:
-        tunnel = Tunnel(self.way, pair=self.pair, poller=self.poller, **options)
+        tunnel = Tunnel(self.way, pair=self.pair, poller=self.poller, make=self.make, **options)
         self.addCleanup(tunnel.close)
         return tunnel
 
@@ -133,7 +135,7 @@ class RelayContract(SocketTestCase):
         client.close()
         upstream.close()
         closer = Closer(reactor)
-        relay = Relay(
+        relay = self.make(
             reactor, ours_client, ours_upstream, b"", way=self.way, closer=closer, idle=300.0, half_closed=60.0
         )
         self.assertEqual(Ending(Result.OK), await relay.run())

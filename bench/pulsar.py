@@ -1,0 +1,136 @@
+"""Real Pulsar, through us, through HAProxy, and direct: ``python -m bench.pulsar [--quick] [--write FILE]``.
+
+The Java client produces to real brokers, with TLS and ``proxyServiceUrl``. What it needs, ``make peers`` fetches. The
+topic is non-persistent: a bookie that waits for this machine's disk is in no figure.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Any
+
+from twisted.trial.unittest import FailTest, SkipTest
+
+from bench import ROOT, results
+from bench.apart import LoadError
+from bench.clients import Sample
+from bench.measure import environment
+from bench.peers import DIRECT, PEERS
+from bench.report import case_of, table
+from bench.results import Result, Runs
+from bench.running import Running
+from tests.peers import clients, lab
+from tests.peers.cluster import Cluster, java_command
+from tests.peers.needs import require, require_private_hosts
+
+SIZES: Mapping[str, tuple[int, int]] = {"1 kB": (1_000, 1_000), "100 kB": (100_000, 100)}
+"""Bytes of a message, and messages a second while latency is measured."""
+
+NAMES = ("ours", "haproxy", DIRECT)
+_TOPIC = "non-persistent://public/default/load"
+
+
+class Brokers:
+    """Real brokers, until the program ends, and the client that produces to them."""
+
+    def __init__(self) -> None:
+        shared = lab.shared()
+        self.cluster: Cluster = shared.cluster
+        self._trust = shared.material.trust
+        self._hosts = shared.new_folder() / "hosts"
+        names = [broker.name for broker in self.cluster.brokers]
+        clients.write_hosts(self._hosts, [self.cluster.service_name, *names])
+        self.routes = {broker.name: broker.tls for broker in self.cluster.brokers}
+        self.routes[self.cluster.service_name] = self.cluster.brokers[0].tls
+
+    def produce(self, proxy: int | None, size: int, pace: int, seconds: float) -> Mapping[str, Any]:
+        """What the client says of a run through a proxy's port; None: direct. Raises `LoadError`."""
+        options: dict[str, object] = {
+            "url": f"pulsar+ssl://{self.cluster.service_name}:{self.cluster.brokers[0].tls}",
+            "trust": self._trust,
+            "verify": "true",
+            "topics": _TOPIC,
+            "size": size,
+            "pace": pace,
+            "seconds": seconds,
+        }
+        before: list[str] = []
+        if proxy is not None:
+            options["proxy"] = f"pulsar+ssl://127.0.0.1:{proxy}"
+        else:
+            # Without a proxy the client looks the brokers' names up itself, in /etc/hosts, too.
+            try:
+                before = [*require_private_hosts(), str(self._hosts)]
+            except SkipTest as reason:
+                raise LoadError(str(reason))
+        words = [f"{name}={value}" for name, value in options.items()]
+        outcome = clients.run([*before, *java_command("PulsarLoad", "512m", "warn"), *words])
+        if outcome.status or not outcome.reports:
+            why = next((line for line in outcome.log.splitlines() if "Exception" in line), "it does not say why")
+            raise LoadError(f"the client ended with status {outcome.status}: {why[:200]}")
+        return outcome.reports[0]
+
+
+def run(brokers: Brokers, name: str, size: str, seconds: float) -> Sample:
+    """A run by a way: messages a second, latency, and CPU time of the proxy."""
+    bytes_, pace = SIZES[size]
+    if name == DIRECT:
+        return _figures(brokers.produce(None, bytes_, pace, seconds))
+    running = Running(PEERS[name], brokers.routes, ROOT)
+    try:
+        before = running.cpu
+        said = brokers.produce(running.port, bytes_, pace, seconds)
+        return {**_figures(said), "proxy CPU, µs/message": 1e6 * (running.cpu - before) / said["sent"]}
+    finally:
+        running.stop()
+
+
+def _figures(said: Mapping[str, Any]) -> Sample:
+    return {figure: float(said[figure]) for figure in ("messages/s", "p50, ms", "p99, ms")}
+
+
+def measure(brokers: Brokers, size: str, rounds: int, seconds: float) -> Result:
+    """Ways in turn, round by round. Who fails is not asked again."""
+    how = f"{rounds} runs, {seconds:g} s at full rate and {seconds:g} s at {SIZES[size][1]:,} messages/s"
+    result = Result(environment(), how, {name: Runs() for name in NAMES})
+    for _ in range(rounds):
+        for name, runs in result.peers.items():
+            if runs.failed is None:
+                try:
+                    runs.add(run(brokers, name, size, seconds))
+                except LoadError as error:
+                    runs.failed = str(error)
+    return result
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Measure, print, and write when asked to."""
+    parser = argparse.ArgumentParser("python -m bench.pulsar", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="one short run of each, to see that it works")
+    parser.add_argument("--write", type=Path, help="put what is measured into this file of results")
+    chosen = parser.parse_args(arguments)
+    try:
+        require("java", "setpriv", parts=["jars", "classes"])
+    except (SkipTest, FailTest) as reason:
+        raise SystemExit(str(reason))
+    rounds, seconds = (1, 1.0) if chosen.quick else (5, 5.0)
+    with ExitStack() as stack:
+        stack.callback(lab.shared().close)
+        brokers = Brokers()
+        for size in SIZES:
+            # Brokers that were just started learn from the first messages, and it is nobody's fault who sends them.
+            with suppress(LoadError):
+                run(brokers, "ours", size, seconds)
+            name = f"pulsar {size}"
+            result = measure(brokers, size, rounds, seconds)
+            print(f"{table(case_of(name), result)}({result.how})\n", flush=True)
+            if chosen.write:
+                results.write(chosen.write, {**results.read(chosen.write), name: result})
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

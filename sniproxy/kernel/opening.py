@@ -1,0 +1,46 @@
+"""Opens the kernel's way when it is asked for, or says in one line why not: then tunnels go the next best way."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.logger import Logger
+
+from sniproxy.kernel.capabilities import give_up_what_loading_needs
+from sniproxy.kernel.forwarding import CannotForward, Forwarding
+from sniproxy.kernel.selftest import prove
+
+log = Logger()
+
+
+class KernelWay:
+    """The kernel's way of a proxy: opened at most once, when a configuration first asks for it.
+
+    @ivar keep: the program embeds the proxy, and its capabilities are its own affair.
+    """
+
+    def __init__(self, reactor: Any, keep: bool = True) -> None:
+        self.keep = keep
+        self._reactor = reactor
+        self._forwarding: Forwarding | None = None
+
+    def forwarding(self, wanted: bool) -> Forwarding | None:
+        """@return: None: it is not wanted, or it cannot be; then the log says why, and the cure."""
+        if wanted and self._forwarding is None:
+            try:
+                prove()
+                self._forwarding = Forwarding(self._reactor)
+            except CannotForward as error:
+                log.warn('relay = "kernel" cannot be: {why}; tunnels go the ordinary way', why=str(error))
+                return None
+            pairs = self._forwarding.gate.pairs
+            log.info("relay: the kernel forwards, {pairs} tunnels at most; its self-test is good", pairs=pairs)
+            if not self.keep:
+                give_up_what_loading_needs()
+        return self._forwarding if wanted else None
+
+    def close(self) -> None:
+        """No tunnel is left."""
+        if self._forwarding is not None:
+            self._forwarding.close()
+            self._forwarding = None

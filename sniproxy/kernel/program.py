@@ -1,0 +1,115 @@
+"""The program that runs in the kernel for each segment that arrives on a socket of a tunnel. Pure.
+
+Its answer is always "pass"; whom to is what it decides: the segment goes either straight into the other socket of the
+tunnel (it is I{redirected}, and no process is asked), or up to our own process (it is I{passed}), which reads it with
+C{recv} as ever. The rules, by which no byte is lost, comes twice or overtakes another:
+
+* A segment is redirected only while our process has sent on all that was passed to it: C{passed == forwarded}.
+* It is redirected only while the direction's window has room: C{spent + cost <= limit}. Our process sets the limit by
+  the room in the other socket's send buffer, so what is redirected never waits outside of it for long.
+* Whatever is unknown or has no other end is passed.
+
+Each direction has a row of counters. The kernel alone writes the first three, our process alone writes the other two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sniproxy.kernel.assembly import (
+    DOUBLE,
+    FRAME,
+    R0,
+    R1,
+    R2,
+    R3,
+    R4,
+    R6,
+    R7,
+    R8,
+    R9,
+    WORD,
+    Instruction,
+    add,
+    add_constant,
+    call,
+    jump_if_constant,
+    jump_if_more,
+    jump_unless,
+    jump_unless_constant,
+    leave,
+    load,
+    load_map,
+    move,
+    move_constant,
+    named,
+    store,
+    xor_constant,
+)
+
+REDIRECTED, PASSED, SPENT, LIMIT, FORWARDED = range(5)
+"""The columns of a row, 8 bytes each: bytes, bytes, cost; and what our process writes: cost, bytes."""
+
+COLUMNS = 8
+"""Of a row, so that a row is a cache line."""
+
+COST = 2048
+"""What a segment costs beside its bytes: the kernel's own records of it, which small ones have many of. Generous."""
+
+_LOOKUP, _COOKIE, _REDIRECT = 1, 46, 52  # enum bpf_func_id of linux/bpf.h
+_PASS = 1  # enum sk_action
+_LENGTH = 0  # of struct __sk_buff
+
+
+def instructions(slots: int, rows: int, sockets: int) -> Iterator[Instruction]:
+    """The program.
+
+    @param slots: descriptor of the map from a socket's cookie to its slot. @param rows: of the counters by slot.
+    @param sockets: of the sockets by slot; two sockets of a tunnel have an even slot and the odd one after it.
+    """
+    yield move(R6, R1)  # keep the segment: calls take R1
+    yield load(WORD, R9, R6, _LENGTH)  # its bytes
+    yield jump_if_constant(R9, 0, "pass")  # a bare FIN: nothing to send, and the kernel takes no empty one for good
+    yield call(_COOKIE)  # whose is it? R1 is the segment still; a cookie is a socket's number for life
+    yield store(DOUBLE, FRAME, -8, R0)  # keys of maps are in memory
+    yield from load_map(R1, slots)
+    yield move(R2, FRAME)
+    yield add_constant(R2, -8)
+    yield call(_LOOKUP)
+    yield jump_if_constant(R0, 0, "pass")  # no tunnel's any more
+    yield load(WORD, R7, R0, 0)  # the slot
+    yield store(WORD, FRAME, -16, R7)
+    yield from load_map(R1, rows)
+    yield move(R2, FRAME)
+    yield add_constant(R2, -16)
+    yield call(_LOOKUP)
+    yield jump_if_constant(R0, 0, "pass")  # cannot be; the verifier wants it asked
+    yield move(R8, R0)  # the counters
+    yield load(DOUBLE, R1, R8, 8 * PASSED)
+    yield load(DOUBLE, R2, R8, 8 * FORWARDED)
+    yield jump_unless(R1, R2, "count")  # something is on its way through our process: behind it
+    yield load(DOUBLE, R1, R8, 8 * SPENT)
+    yield add(R1, R9)
+    yield add_constant(R1, COST)
+    yield load(DOUBLE, R2, R8, 8 * LIMIT)
+    yield jump_if_more(R1, R2, "count")  # the window has no room for it
+    yield store(DOUBLE, FRAME, -8, R1)  # what will have been spent
+    yield move(R1, R6)
+    yield from load_map(R2, sockets)
+    yield move(R3, R7)
+    yield xor_constant(R3, 1)  # the other one's slot
+    yield move_constant(R4, 0)  # into its send side
+    yield call(_REDIRECT)
+    yield jump_unless_constant(R0, _PASS, "count")  # there is no other one
+    yield load(DOUBLE, R1, FRAME, -8)
+    yield store(DOUBLE, R8, 8 * SPENT, R1)
+    yield load(DOUBLE, R1, R8, 8 * REDIRECTED)
+    yield add(R1, R9)
+    yield store(DOUBLE, R8, 8 * REDIRECTED, R1)
+    yield move_constant(R0, _PASS)
+    yield leave()
+    yield named("count", load(DOUBLE, R1, R8, 8 * PASSED))
+    yield add(R1, R9)
+    yield store(DOUBLE, R8, 8 * PASSED, R1)
+    yield named("pass", move_constant(R0, _PASS))
+    yield leave()

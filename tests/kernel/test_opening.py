@@ -1,0 +1,89 @@
+"""The kernel's way of a proxy, and a proxy that goes it."""
+
+from __future__ import annotations
+
+from twisted.internet import reactor
+from twisted.logger import capturedLogs
+
+from sniproxy.events import Result
+from sniproxy.kernel import opening
+from sniproxy.kernel.forwarding import CannotForward
+from sniproxy.kernel.opening import KernelWay
+from tests.hellos import hello
+from tests.kernel.support import gate
+from tests.net.support import SocketTestCase, in_thread, read_exactly, read_to_end
+from tests.proxies import LISTENER, Backend, Proxy
+from tests.test_conversation import NAME, route
+
+KERNEL = f'relay = "kernel"\n{LISTENER}'
+
+
+def cannot() -> None:
+    raise CannotForward("a reason, and its cure")
+
+
+class WayTests(SocketTestCase):
+    """KernelWay."""
+
+    def test_not_wanted(self) -> None:
+        """Nothing is opened, nor tried, unless it is asked for."""
+        self.patch(opening, "prove", cannot)
+        way = KernelWay(reactor)
+        with capturedLogs() as logged:
+            self.assertIsNone(way.forwarding(wanted=False))
+        self.assertEqual([], logged)
+        way.close()
+
+    def test_once(self) -> None:
+        """It is opened once, and told; capabilities are given up where the program is ours, and there only."""
+        gate()
+        given: list[bool] = []
+        self.patch(opening, "give_up_what_loading_needs", lambda: given.append(True))
+        for keep in (True, False):
+            way = KernelWay(reactor, keep)
+            with capturedLogs() as logged:
+                first = way.forwarding(wanted=True)
+                self.assertIsNotNone(first)
+                self.assertIs(first, way.forwarding(wanted=True))
+                self.assertIsNone(way.forwarding(wanted=False))
+            self.assertEqual(1, len(logged))
+            self.assertEqual([] if keep else [True], given)
+            way.close()
+            way.close()
+
+
+class ProxyTests(SocketTestCase):
+    """A proxy with relay = "kernel"."""
+
+    async def passes(self, proxy: Proxy, backend: Backend) -> None:
+        with proxy.connect() as client:
+            client.sendall(hello(name=NAME))
+            with await in_thread(backend.accept) as upstream:
+                size = len(hello(name=NAME))
+                await in_thread(read_exactly, upstream, size)
+                client.sendall(b"question")
+                self.assertEqual(b"question", await in_thread(read_exactly, upstream, 8))
+                upstream.sendall(b"answer")
+                self.assertEqual(b"answer", await in_thread(read_exactly, client, 6))
+                client.close()
+                self.assertEqual(b"", await in_thread(read_to_end, upstream))
+        record = await proxy.ended()
+        self.assertEqual((Result.OK, size + 8, 6), (record.result, record.bytes_up, record.bytes_down))
+
+    async def test_passes(self) -> None:
+        """Its tunnels carry bytes and ends, and its records count them."""
+        gate()
+        backend = Backend(self)
+        proxy = Proxy(self, KERNEL + route(backend.address))
+        await self.passes(proxy, backend)
+        self.assertIsNotNone(proxy.service.kernel_way.forwarding(wanted=True))
+
+    async def test_cannot(self) -> None:
+        """Where the kernel does not do it, one line says so, and tunnels go the ordinary way."""
+        self.patch(opening, "prove", cannot)
+        backend = Backend(self)
+        with capturedLogs() as logged:
+            proxy = Proxy(self, KERNEL + route(backend.address))
+        said = [event for event in logged if "cannot be" in str(event.get("log_format"))]
+        self.assertEqual(["a reason, and its cure"], [event["why"] for event in said])
+        await self.passes(proxy, backend)

@@ -1,0 +1,163 @@
+"""The program, run by a machine of the test's own: what it decides for a segment, and what it counts."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from sniproxy.kernel.assembly import assemble
+from sniproxy.kernel.program import COST, FORWARDED, LIMIT, PASSED, REDIRECTED, SPENT, instructions
+
+SLOTS, ROWS, SOCKETS = 11, 12, 13
+COOKIE, SLOT = 77, 6
+_MASK = 2**64 - 1
+
+
+class Machine:
+    """Runs the program's bytes for a segment of the socket with the cookie. @ivar redirected_to: a slot, or none."""
+
+    def __init__(self, row: Mapping[int, int], slots: Mapping[int, int], sockets: set[int]) -> None:
+        self.row = [row.get(column, 0) for column in range(5)]
+        self.redirected_to: int | None = None
+        self._slots, self._sockets = slots, sockets
+
+    def run(self, length: int) -> int:
+        code = assemble(instructions(SLOTS, ROWS, SOCKETS))
+        registers: list[object] = [0] * 10 + ["stack"]
+        registers[1] = "segment"
+        stack: dict[int, int] = {}
+        at = 0
+        while True:
+            opcode, both, offset, constant = struct.unpack_from("<BBhi", code, at * 8)
+            to, of = both & 15, both >> 4
+            value, other = registers[to], registers[of]
+            at += 1
+            if opcode == 0x95:
+                answer = registers[0]
+                assert isinstance(answer, int)
+                return answer
+            if opcode == 0xBF:
+                registers[to] = other
+            elif opcode == 0xB7:
+                registers[to] = constant
+            elif opcode in (0x0F, 0x07, 0xA7) and isinstance(value, int):
+                more = other if opcode == 0x0F else constant
+                assert isinstance(more, int)
+                registers[to] = (value ^ more if opcode == 0xA7 else value + more) & _MASK
+            elif opcode == 0x07:
+                registers[to] = (value, constant)
+            elif opcode == 0x18:
+                registers[to] = ("map", constant)
+                at += 1
+            elif opcode in (0x61, 0x79):
+                assert other != "segment" or (opcode, offset) == (0x61, 0)
+                found: dict[object, object] = {"segment": length, "slot": SLOT, "stack": stack.get(offset)}
+                registers[to] = self.row[offset // 8] if other == "row" else found[other]
+            elif opcode in (0x63, 0x7B):
+                assert isinstance(other, int)
+                if value == "row":
+                    self.row[offset // 8] = other
+                else:
+                    stack[offset] = other
+            elif opcode == 0x85:
+                registers[0] = self._call(constant, registers, stack)
+                registers[1:6] = [None] * 5
+            elif opcode in (0x15, 0x55, 0x5D, 0x2D):
+                right = constant if opcode in (0x15, 0x55) else other
+                jump = {0x15: value == right, 0x55: value != right, 0x5D: value != right}.get(opcode)
+                if jump is None:
+                    assert isinstance(value, int)
+                    assert isinstance(right, int)
+                    jump = value > right
+                at += offset if jump else 0
+            else:
+                raise AssertionError(hex(opcode))
+
+    def _call(self, helper: int, registers: list[object], stack: dict[int, int]) -> object:
+        if helper == 46:
+            assert registers[1] == "segment"
+            return COOKIE
+        if helper == 52:
+            assert registers[1:3] == ["segment", ("map", SOCKETS)]
+            assert registers[4] == 0
+            slot = registers[3]
+            assert isinstance(slot, int)
+            if slot not in self._sockets:
+                return 0
+            self.redirected_to = slot
+            return 1
+        assert helper == 1
+        place = registers[2]
+        assert isinstance(place, tuple)
+        key = stack[place[1]]
+        if registers[1] == ("map", SLOTS):
+            return "slot" if key in self._slots else 0
+        assert registers[1] == ("map", ROWS)
+        assert key == SLOT
+        return "row"
+
+
+def machine(**row: int) -> Machine:
+    columns = {"redirected": REDIRECTED, "passed": PASSED, "spent": SPENT, "limit": LIMIT, "forwarded": FORWARDED}
+    return Machine({columns[name]: value for name, value in row.items()}, {COOKIE: SLOT}, {SLOT, SLOT + 1})
+
+
+class ProgramTests(SynchronousTestCase):
+    """What becomes of one segment."""
+
+    def test_redirected(self) -> None:
+        """In an open window a segment goes to the other socket, and is counted with its cost."""
+        run = machine(limit=10_000, redirected=5)
+        self.assertEqual(1, run.run(100))
+        self.assertEqual(SLOT + 1, run.redirected_to)
+        self.assertEqual([105, 0, 100 + COST, 10_000, 0], run.row)
+
+    def test_the_window_is_used_up(self) -> None:
+        """The last that fits is redirected; with one byte more it is passed."""
+        for length, to in ((100, SLOT + 1), (101, None)):
+            run = machine(limit=COST + 100)
+            run.run(length)
+            self.assertEqual(to, run.redirected_to)
+        self.assertEqual([0, 101, 0, COST + 100, 0], run.row)
+
+    def test_something_is_passed(self) -> None:
+        """While our process has something to send on, what comes goes behind it."""
+        run = machine(limit=10_000, passed=7, forwarded=6)
+        self.assertEqual(1, run.run(100))
+        self.assertIsNone(run.redirected_to)
+        self.assertEqual(107, run.row[PASSED])
+
+    def test_no_other_end(self) -> None:
+        """Without the other socket a segment is passed, not dropped."""
+        run = Machine({LIMIT: 10_000}, {COOKIE: SLOT}, {SLOT})
+        self.assertEqual(1, run.run(100))
+        self.assertEqual([0, 100, 0, 10_000, 0], run.row)
+
+    def test_no_tunnel(self) -> None:
+        """A segment of a socket that belongs to no tunnel any more is passed, and not counted."""
+        run = Machine({LIMIT: 10_000}, {}, {SLOT, SLOT + 1})
+        self.assertEqual(1, run.run(100))
+        self.assertEqual(([0, 0, 0, 10_000, 0], None), (run.row, run.redirected_to))
+
+    def test_bare_end(self) -> None:
+        """A segment without bytes is passed, and not counted."""
+        run = machine(limit=10_000)
+        self.assertEqual(1, run.run(0))
+        self.assertEqual(([0, 0, 0, 10_000, 0], None), (run.row, run.redirected_to))
+
+    @given(st.lists(st.integers(1, 100_000)), st.integers(0, 1 << 20))
+    def test_any_segments(self, lengths: list[int], limit: int) -> None:
+        """Every byte is redirected or passed, all passed ones behind all redirected ones, and the limit holds."""
+        run = machine(limit=limit)
+        passing = False
+        for length in lengths:
+            run.redirected_to = None
+            run.run(length)
+            passing = passing or run.redirected_to is None
+            self.assertEqual(passing, run.redirected_to is None)
+        self.assertEqual(sum(lengths), run.row[REDIRECTED] + run.row[PASSED])
+        self.assertLessEqual(run.row[SPENT], limit)

@@ -1,0 +1,139 @@
+"""The relay's contract where the kernel forwards, and what is the kernel relay's own."""
+
+from __future__ import annotations
+
+import random
+import socket
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from twisted.internet import reactor as real_reactor
+from twisted.internet.interfaces import IDelayedCall
+
+from sniproxy.events import Result
+from sniproxy.kernel.gate import Pair
+from sniproxy.kernel.relay import KernelRelay
+from sniproxy.net.copying import CopyDirection
+from sniproxy.net.relay import Ending, Relay
+from tests.kernel.support import gate, hangups
+from tests.net import relaycontract
+from tests.net.support import HandClock, in_thread, read_exactly, read_to_end
+
+
+class KernelClock(HandClock):
+    """Waiting for the kernel takes real time."""
+
+    def callLater(self, delay: float, callable: Callable[..., object], *args: object, **kw: object) -> IDelayedCall:
+        if delay < 0.1:
+            return real_reactor.callLater(delay, callable, *args, **kw)
+        return super().callLater(delay, callable, *args, **kw)
+
+
+def kernel_relay(
+    clock: Any,
+    client: socket.socket,
+    upstream: socket.socket,
+    head: bytes,
+    *,
+    way: object,
+    poller: object = None,
+    **options: Any,
+) -> Any:
+    """As L{sniproxy.net.relay.Relay} is made."""
+    if isinstance(clock, HandClock):
+        clock.__class__ = KernelClock
+    pair = gate().join(client, upstream)
+    if pair is None:  # both have ended already
+        return Relay(clock, client, upstream, head, way=CopyDirection, **options)
+    return KernelRelay(clock, gate(), hangups(), pair, client, upstream, head, **options)
+
+
+def pair_of(relay: object) -> Pair:
+    """The gate's, of a kernel relay."""
+    assert isinstance(relay, KernelRelay)
+    return relay.pair
+
+
+class KernelTests(relaycontract.RelayContract):
+    """The relay's contract by the kernel."""
+
+    way = CopyDirection  # nobody asks for it
+    make: ClassVar[Callable[..., Any]] = staticmethod(kernel_relay)
+
+    async def setUp(self) -> None:  # type: ignore[override]  # trial awaits it
+        gate()
+        hangups()
+        await super().setUp()
+
+    async def test_the_kernel_does_it(self) -> None:
+        """Messages to and fro are redirected, and our process reads none of them."""
+        tunnel = self.tunnel(head=b"hello")
+        await in_thread(read_exactly, tunnel.upstream, 5)
+
+        def talk() -> None:
+            for _ in range(20):
+                tunnel.client.sendall(b"question")
+                read_exactly(tunnel.upstream, 8)
+                tunnel.upstream.sendall(b"answer")
+                read_exactly(tunnel.client, 6)
+
+        await in_thread(talk)
+        pair = pair_of(tunnel.relay)
+        rows = pair.client, pair.target
+        self.assertEqual([(160, 0), (120, 0)], [(row.redirected, row.passed) for row in rows])
+        tunnel.close()
+        self.assertEqual(Ending(Result.OK), await tunnel.done)
+        self.assertEqual((165, 120), (tunnel.relay.bytes_up, tunnel.relay.bytes_down))
+
+    async def test_a_stalled_direction_holds_up_nothing(self) -> None:
+        """While one side takes nothing, more than any window flows the other way, through our process and back."""
+        tunnel = self.tunnel(buffers=65536)
+        sending = in_thread(tunnel.client.sendall, bytes(4 << 20))
+        while not tunnel.relay._up.blocked:
+            await in_thread(int)
+        answer = random.Random(1).randbytes(4 << 20)
+        answering = in_thread(tunnel.upstream.sendall, answer)
+        self.assertTrue(await in_thread(read_exactly, tunnel.client, len(answer)) == answer)
+        await answering
+        await in_thread(read_exactly, tunnel.upstream, 4 << 20)
+        await sending
+        tunnel.close()
+        self.assertEqual(Ending(Result.OK), await tunnel.done)
+
+    async def test_both_end_behind_passed_bytes(self) -> None:
+        """A client that ends while its last bytes are on their way through us loses none, though both have ended."""
+        for _ in range(20):
+            tunnel = self.tunnel(buffers=65536)
+            tunnel.upstream.shutdown(socket.SHUT_WR)
+            self.assertEqual(b"", await in_thread(read_to_end, tunnel.client))
+            last = random.Random(2).randbytes(300_000)
+            reading = in_thread(read_to_end, tunnel.upstream)
+            await in_thread(tunnel.client.sendall, last)
+            tunnel.client.close()
+            self.assertTrue(await reading == last)
+            tunnel.upstream.close()
+            self.assertEqual(Ending(Result.OK), await tunnel.done)
+            self.assertEqual((300_000, 0), (tunnel.relay.bytes_up, tunnel.relay.bytes_down))
+
+    async def test_ended_while_the_kernel_has_bytes(self) -> None:
+        """What the kernel has redirected is written before the end, and counted; if it cannot be, it is not waited for
+        for ever."""
+        tunnel = self.tunnel(head=b"hello")
+        await in_thread(read_exactly, tunnel.upstream, 5)
+        row = pair_of(tunnel.relay).client
+        row._cells[row.slot * 8] = 3  # as if the kernel were at it
+        tunnel.relay.end(Ending(Result.DRAINED))
+        self.assertFalse(tunnel.done.called)
+        self.assertEqual(Ending(Result.DRAINED), await tunnel.done)
+        self.assertEqual(5, tunnel.relay.bytes_up)
+        tunnel.close()
+        await tunnel.closer.settled()
+
+    async def test_cancel(self) -> None:
+        """Cancelling ends both sides at once."""
+        tunnel = self.tunnel()
+        tunnel.done.cancel()
+        self.assertEqual(Ending(Result.SHUTDOWN, "cancelled"), await tunnel.done)
+        self.assertEqual((b"", b""), (tunnel.client.recv(1), tunnel.upstream.recv(1)))
+        tunnel.close()
+        await tunnel.closer.settled()

@@ -1,0 +1,78 @@
+"""The self-test: it is good where the kernel is, and each fault that it is there for makes it fail."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterator
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from sniproxy.kernel import gate as gates
+from sniproxy.kernel import program, selftest
+from sniproxy.kernel.assembly import R1, Instruction, move
+from sniproxy.kernel.flow import Flow
+from sniproxy.kernel.forwarding import CannotForward
+from sniproxy.kernel.relay import KernelRelay
+from tests.kernel.support import gate
+from tests.net.support import links
+
+
+def ungated(slots: int, rows: int, sockets: int) -> Iterator[Instruction]:
+    """The program without its first rule: it redirects while something is on its way through our process."""
+    for each in program.instructions(slots, rows, sockets):
+        yield each if each.opcode != 0x5D else move(R1, R1)
+
+
+class ProveTests(SynchronousTestCase):
+    """prove."""
+
+    def test_good(self) -> None:
+        """On a kernel that forwards it is silent, and leaves nothing behind."""
+        gate()
+        before = links()
+        selftest.prove()
+        self.assertEqual(before, links())
+
+    def test_old_kernel(self) -> None:
+        """A kernel before 6.6, or another system, is not even tried."""
+        for release in ("6.5.13-generic", "5.15.0", "what"):
+            self.patch(platform, "release", lambda release=release: release)
+            error = self.assertRaises(CannotForward, selftest.prove)
+            self.assertIn(release, str(error))
+
+    def fails(self, step: str) -> None:
+        before = links()
+        error = self.assertRaises(CannotForward, selftest.prove)
+        self.assertIn(f"its self-test failed in {step}: ", str(error))
+        self.assertEqual(before, links())
+
+    def test_nothing_forwarded(self) -> None:
+        """A kernel that passes everything would be no faster than we are."""
+        gate()
+        self.patch(gates.Row, "open", lambda row, budget: None)
+        self.fails("order")
+
+    def test_overtaken(self) -> None:
+        """Bytes that overtake others are found."""
+        gate()
+        self.patch(Flow, "settle", lambda flow: True)
+        self.patch(gates, "instructions", ungated)
+        self.fails("order")
+
+    def test_an_end_is_lost(self) -> None:
+        """An end that never comes out is found."""
+        gate()
+        self.patch(selftest, "SECONDS", 3.0)
+        self.patch(KernelRelay, "_end_flow", lambda relay, flow: None)
+        self.fails("ends")
+
+    def test_a_reset_becomes_an_end(self) -> None:
+        """A reset that comes out as an end is found."""
+        gate()
+
+        def gentle(relay: Any, side: Any, ending: Any) -> None:
+            relay._close(ending)
+
+        self.patch(KernelRelay, "_abort", gentle)
+        self.fails("reset")
