@@ -322,11 +322,9 @@ class RelayContract(SocketTestCase):
 
     async def test_reset_after_half_an_end(self) -> None:
         """A client that ends its side and then resets is seen at once, where the system tells: nobody waits for it."""
-        tunnel = self.tunnel(idle=0.0)
-        if not tunnel.relay._poller.tells_all:
-            tunnel.close()
-            await tunnel.done
+        if not self.poller(reactor).tells_all:
             return
+        tunnel = self.tunnel(idle=0.0)
         tunnel.client.shutdown(socket.SHUT_WR)
         self.assertEqual(b"", await in_thread(read_to_end, tunnel.upstream))
         reset(tunnel.client)
