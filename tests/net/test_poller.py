@@ -93,11 +93,11 @@ class EdgePollerTests(SocketTestCase):
         """However often the set is looked at, one more look at most is put off to the reactor's next round."""
         told = self.told()
         told.doRead = lambda: self.poller.again(told)  # type: ignore[method-assign]
-        before = len(reactor.getDelayedCalls())  # type: ignore[attr-defined]
+        before = len(reactor.getDelayedCalls())
         self.poller.again(told)
         for _ in range(3):
             self.poller.doRead()
-        self.assertEqual(before + 1, len(reactor.getDelayedCalls()))  # type: ignore[attr-defined]
+        self.assertEqual(before + 1, len(reactor.getDelayedCalls()))
         del told.doRead
         while self.poller._again:
             await deferLater(reactor, 0)
@@ -112,7 +112,7 @@ class EdgePollerTests(SocketTestCase):
     async def test_fault_at_the_end(self) -> None:
         """A fault even in how one is ended reaches neither the others nor the reactor."""
         told = self.told(fails=True)
-        told.connectionLost = lambda reason: [][0]  # type: ignore[method-assign,misc]
+        told.connectionLost = lambda reason: [][0]  # type: ignore[method-assign]
         far, ours = connected()
         other = Told(ours)
         self.poller.watch(other)
