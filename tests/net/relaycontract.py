@@ -30,6 +30,9 @@ from tests.net.support import (
 
 MEBI = 1 << 20
 
+CLOSE = 7
+"""Of tcp_info's states (Linux, tcp_states.h): the system has nothing more to do for the connection."""
+
 
 Pair = Callable[[int, str], tuple[socket.socket, socket.socket]]
 """Makes the far end and our end of one side, by the size of the kernel's buffers and the side's name."""
@@ -359,6 +362,27 @@ class RelayContract(SocketTestCase):
         clock.advance(LOOK)
         self.assertEqual(Ending(Result.RESET, "the client's connection was reset"), await tunnel.done)
         self.assertEqual([], clock.getDelayedCalls())
+
+    async def test_both_end_before_a_slow_reader(self) -> None:
+        """What an upstream sent before it ended reaches a client that reads it late: both ends are no reset."""
+        clock = HandClock()
+        tunnel = self.tunnel(clock=clock, buffers=65536, idle=0.0)
+        tunnel.client.shutdown(socket.SHUT_WR)
+        self.assertEqual(b"", await in_thread(read_to_end, tunnel.upstream))
+        sent = 0
+        while not tunnel.relay._down.blocked:
+            tunnel.upstream.sendall(bytes(4096))
+            sent += 4096
+            await in_thread(int)
+        tunnel.upstream.close()
+        ours = tunnel.relay._upstream.sock
+        while ours.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] != CLOSE:
+            await in_thread(int)
+        await in_thread(int)
+        clock.advance(LOOK)
+        self.assertFalse(tunnel.done.called)
+        self.assertEqual(sent, len(await in_thread(read_to_end, tunnel.client)))
+        self.assertEqual(Ending(Result.OK), await tunnel.done)
 
     async def test_looking_ends(self) -> None:
         """When nothing stands still any more, nobody looks."""
