@@ -45,7 +45,10 @@ class Rates:
     def take(self, client: str, now: float, rate: float, burst: int) -> bool:
         """Take a token. @param rate: tokens a second. @param burst: the bucket's size. @return: there was one."""
         full_at = self._full_at
-        missing = max(full_at.get(client, now) - now, 0.0) * rate
+        full = full_at.get(client, now)
+        if full - now > burst / rate:  # emptied at another rate, or the clock was set back
+            full = full_at[client] = now + burst / rate
+        missing = max(full - now, 0.0) * rate
         # Rounding must not cost a token.
         if missing > burst - 1 + 1e-6:
             return False

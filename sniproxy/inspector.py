@@ -135,7 +135,7 @@ class Watch:
         """The tunnel has ended."""
         inspection, self._inspection = self._inspection, None
         if inspection is not None:
-            self._inspector.told(inspection.end(time.time()), self._connection.server_name)
+            self._look(lambda data, now: inspection.end(now), b"")
 
     def _look(self, look: Callable[[bytes, float], list[Event]], data: bytes) -> None:
         try:

@@ -107,7 +107,8 @@ class Lives:
     def must_wait(self) -> str | None:
         """Why no connection may be accepted now. None: one may; whoever was slow with the hello may have made room."""
         while (limit := self._full()) is not None:
-            if not self.admission.make_room():
+            # Bytes wait for readers: hellos in time are not to blame.
+            if limit == "max_buffered" or not self.admission.make_room():
                 self.admission.waits[limit] += 1
                 return _WHY[limit]
         return None
@@ -143,10 +144,10 @@ class Lives:
         life.guest = guest
 
         def ended(life: Life) -> None:
-            if watch is not None:
-                watch.end()
             self.live.pop(life, None)
             guest.leave()
+            if watch is not None:
+                watch.end()
             self._ended()
 
         life.begin(ended)

@@ -33,6 +33,13 @@ class RatesTests(SynchronousTestCase):
         rates = Rates()
         self.assertEqual([True, True, False], [rates.take(client, 0.0, 1, 1) for client in "aba"])
 
+    def test_another_rate(self) -> None:
+        """No bucket owes more than what fills it, though it was emptied at a slower rate or the clock was set back."""
+        rates = Rates()
+        self.assertEqual([True, False], [rates.take("a", 5000.0, 0.001, 1) for _ in range(2)])
+        self.assertEqual([False, True], [rates.take("a", now, 2, 1) for now in (5000.0, 5000.5)])
+        self.assertEqual([False, False, True], [rates.take("a", now, 2, 1) for now in (100.0, 100.4, 100.5)])
+
     def test_forgotten(self) -> None:
         """Buckets that are full again are forgotten as others come."""
         rates = Rates()

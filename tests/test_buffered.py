@@ -9,9 +9,11 @@ from sniproxy.buffered import TOTAL, Share
 from sniproxy.limits import Limits
 from sniproxy.net.copying import CopyDirection
 from tests.hellos import hello
+from tests.net.relaycontract import Tunnel
 from tests.net.support import SocketTestCase, in_thread, read_exactly
 from tests.proxies import Backend, Proxy
 from tests.test_conversation import NAME, route
+from tests.tls.material import tls_pair
 
 
 class ShareTests(SocketTestCase):
@@ -78,6 +80,20 @@ class ProxyTests(SocketTestCase):
                         await self.until(False)
             await proxy.ended(0 if ends_by_reading else 1)
             self.assertEqual(self.before, TOTAL.bytes)
+
+    async def test_slow_reader_behind_tls(self) -> None:
+        """What is encrypted already, and finds no room in a client's socket, counts as well."""
+        before = TOTAL.bytes
+        tunnel = Tunnel(CopyDirection, pair=tls_pair, buffers=65_536)
+        sending = in_thread(tunnel.upstream.sendall, bytes(4 << 20))
+        while not tunnel.relay._down.blocked:
+            await in_thread(int)
+        self.assertGreater(TOTAL.bytes, before)
+        await in_thread(read_exactly, tunnel.client, 4 << 20)
+        await sending
+        tunnel.close()
+        await tunnel.done
+        self.assertEqual(before, TOTAL.bytes)
 
     async def fill(self, target: socket.socket) -> int:
         """Send until the proxy holds bytes. @return: how many were sent."""

@@ -106,6 +106,14 @@ class InspectorTests(SynchronousTestCase):
         watch.target(answer("broker-1.test"))
         self.assertEqual(1, len(self.flushLoggedErrors(ZeroDivisionError)))
 
+    def test_fault_at_the_end(self) -> None:
+        """So is one at a tunnel's end: whoever ends it goes on."""
+        watch = self.inspector.watch(connection())
+        watch.client(ASK)
+        self.inspector.told = self.fail_with  # type: ignore[method-assign]
+        watch.end()
+        self.assertEqual(1, len(self.flushLoggedErrors(ZeroDivisionError)))
+
     def fail_with(self, events: object, service: object = None) -> None:
         raise ZeroDivisionError
 

@@ -7,6 +7,7 @@ import socket
 from twisted.logger import capturedLogs, formatEvent
 
 from sniproxy.admission import SLOW
+from sniproxy.buffered import Share
 from sniproxy.config import parse
 from sniproxy.events import Result
 from sniproxy.limits import Limits
@@ -144,6 +145,23 @@ class LimitTests(SocketTestCase):
         record = proxy.records[0]
         self.assertEqual(Result.LIMIT, record.result)
         self.assertIn("others wait", record.reason)
+
+    async def test_slow_hello_beside_slow_readers(self) -> None:
+        """While bytes wait for slow readers, no slow hello is ended: that would free nothing."""
+        clock, share = HandClock(), Share()
+        self.addCleanup(share.holds, 0)
+        proxy = Proxy(self, route("127.0.0.1:9") + "[limits]\nmax_buffered = 1048576", clock)
+        lives = proxy.service._lives
+        with proxy.connect():
+            while not lives.live:
+                await in_thread(int)
+            clock.advance(SLOW)
+            self.assertIsNone(lives.must_wait())
+            share.holds(1 << 20)
+            self.assertIn("max_buffered", lives.must_wait() or "")
+            self.assertEqual(1, len(lives.live))
+            share.holds(0)
+        await proxy.ended()
 
     async def test_reload(self) -> None:
         """After a reload the new limits hold, for those who were there before, too."""

@@ -144,17 +144,20 @@ class _Attempt:
                 self._denied += 1
                 self._errors[address] = reason
                 continue
-            if self._addresses:
-                self._next = self._reactor.callLater(ATTEMPT_DELAY, self._try_next)
-            self._begin(address)
-            return
+            if self._begin(address):
+                if self._addresses:
+                    self._next = self._reactor.callLater(ATTEMPT_DELAY, self._try_next)
+                return
         if not self._sockets:
             self._fail(
                 Result.DENIED if self._denied == len(self._errors) else Result.CONNECT_FAILED,
                 "; ".join(_distinct(self._errors, self._target.host)),
             )
 
-    def _begin(self, address: str) -> None:
+    def _begin(self, address: str) -> bool:
+        """@return: it is connected, or under way. A name may have many addresses that fail at once."""
+        begun = False
+
         def connected(sock: socket.socket) -> None:
             self._sockets.discard(connecting)
             self._stop()
@@ -163,16 +166,18 @@ class _Attempt:
         def failed(why: str) -> None:
             self._sockets.discard(connecting)
             self._errors[address] = why
-            self._try_next()
+            if begun:
+                self._try_next()
 
         try:
             connecting = _Connecting(self._reactor, self._closer, address, connected, failed)
         except OSError as error:  # out of descriptors, or no such address family here
             self._errors[address] = os.strerror(error.errno or errno.EIO)
-            self._try_next()
-            return
+            return False
         self._sockets.add(connecting)
         connecting.begin(self._target.port)
+        begun = True
+        return connecting in self._sockets or self.result.called
 
     def _timed_out(self) -> None:
         waiting = "no answer" if self._sockets else "the name was not resolved"

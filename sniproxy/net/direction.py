@@ -55,7 +55,7 @@ class Direction:
         self.blocked = True
         if self._waiting is None:
             self._waiting = Share()
-        self._waiting.holds(len(self._head))
+        self._waiting.holds(len(self._head) + (0 if self.target.tls is None else self.target.tls.waiting))
 
     def unblock(self) -> None:
         """What was held has gone on, or never will."""

@@ -126,7 +126,11 @@ class Acceptor(SocketDescriptor):
                     continue
                 return
             sock.setblocking(False)
-            self.accepted(sock, _client(address))
+            try:
+                self.accepted(sock, _client(address))
+            except Exception:  # the reactor would give the listener up for it
+                log.failure("listener {name}: a connection was lost: a fault of the proxy", name=self.name)
+                sock.close()
 
     def stop(self) -> Any:
         """Close the listening socket, after a last round of accepting: who waits in the backlog would get a reset.

@@ -118,6 +118,8 @@ class EdgePoller:
         self._roomy: set[int] = set()  # those that are told of room
         self._again: dict[Ready, None] = {}
         self._holds = 0
+        self._looking = False
+        self._comes_back = False
 
     def hold(self) -> None:
         """Keep the set open. @raise OSError: out of descriptors."""
@@ -164,6 +166,8 @@ class EdgePoller:
     def again(self, side: Ready) -> None:
         """See L{Poller}."""
         self._again[side] = None
+        if not self._looking:
+            self._come_back()
 
     # What the reactor wants
 
@@ -174,38 +178,59 @@ class EdgePoller:
         return "relays"
 
     def doRead(self) -> None:
-        sides = self._sides
-        for _ in range(ROUNDS):
-            if self._set is None:
-                return
-            events = self._set.poll(0, AT_ONCE)
-            if not events and not self._again:
-                return
-            again, self._again = self._again, {}
-            for fd, what in events:
-                side = sides.get(fd)
-                if side is not None:
-                    try:
-                        side.ready(what)
-                    except Exception:
-                        self._failed(side)
-            for side in again:
-                if sides.get(side.fd) is side:
-                    try:
-                        side.doRead()
-                    except Exception:
-                        self._failed(side)
+        self._looking = True
+        try:
+            for _ in range(ROUNDS):
+                if not self._look():
+                    break
+        finally:
+            self._looking = False
         if self._again:  # the set itself will not say so
-            self._reactor.callLater(0, self.doRead)
+            self._come_back()
 
     def connectionLost(self, reason: Failure) -> None:
         for side in list(self._sides.values()):
             side.connectionLost(reason)
 
+    def _look(self) -> bool:
+        """Let those that are ready have one turn each. @return: there may be more."""
+        if self._set is None:
+            return False
+        events = self._set.poll(0, AT_ONCE)
+        again, self._again = self._again, {}
+        sides = self._sides
+        for fd, what in events:
+            side = sides.get(fd)
+            if side is not None:
+                try:
+                    side.ready(what)
+                except Exception:
+                    self._failed(side)
+        for side in again:
+            if sides.get(side.fd) is side:
+                try:
+                    side.doRead()
+                except Exception:
+                    self._failed(side)
+        return bool(events or again)
+
+    def _come_back(self) -> None:
+        """One look more, in the reactor's next round: however many ask for it, they share it."""
+        if not self._comes_back:
+            self._comes_back = True
+            self._reactor.callLater(0, self._look_again)
+
+    def _look_again(self) -> None:
+        self._comes_back = False
+        self.doRead()
+
     @staticmethod
     def _failed(side: Ready) -> None:
         log.failure("A relay failed: a fault of the proxy")
-        side.connectionLost(Failure())
+        try:
+            side.connectionLost(Failure())
+        except Exception:  # the others must not pay for it
+            log.failure("A relay failed at its end, too: a fault of the proxy")
 
     def _open(self) -> None:
         if self._set is None:

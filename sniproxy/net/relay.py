@@ -70,7 +70,7 @@ class Side(SocketDescriptor):
     def ready(self, events: int) -> None:
         if events & ENDS:
             self.ends = True
-            if events & BROKEN and self.inbound.blocked and is_over(self.sock):
+            if events & BROKEN and (self.inbound.blocked or self.inbound.ended) and is_over(self.sock):
                 self.relay.lost(self, pending_error(self.sock))
                 return
         if events & (IN | ENDS) and not self.inbound.blocked:
@@ -299,6 +299,7 @@ class Relay:
                 self._closer.close(self._upstream.sock)
                 self._finish(Ending(Result.OK))
         elif not self._idle or self._half_closed < self._idle:
+            self._moved = -1  # an end is news as bytes are: the time for the answer begins now
             self._check_idle()
 
     def _look_at_blocked(self) -> None:
@@ -326,8 +327,7 @@ class Relay:
             return
         what = f"no byte for {allowed:g} s"
         if half:
-            ended = self._client if self._up.ended else self._upstream
-            what += f" after the {ended.name} had ended its side"
+            what += f" after the {'client' if self._up.ended else 'target'} had ended its side"
         self.end(Ending(Result.IDLE_TIMEOUT, what))
 
     def _stop(self) -> bool:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import struct
 
 KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, KEEPALIVE_COUNT = 60, 15, 4
 """Seconds of silence before the kernel asks whether a peer lives, seconds between questions, questions unanswered."""
 
-_TCP_CLOSE = 7  # in tcp_info's first byte (Linux, tcp_states.h)
 _ABORT = struct.pack("ii", 1, 0)
 
 
@@ -24,10 +24,13 @@ def tune(sock: socket.socket) -> None:
 
 
 def is_over(sock: socket.socket) -> bool:
-    """Whether a TCP connection has been reset or given up; for sockets that are not read at the moment."""
-    if sock.family == socket.AF_UNIX:
-        return False
-    return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _TCP_CLOSE
+    """Whether a connection has been reset or given up; for sockets that are not read at the moment.
+
+    One of which both ends have ended in order is not: what was sent before the end may still wait to be read.
+    """
+    poll = select.poll()
+    poll.register(sock, 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 def reset_on_close(sock: socket.socket) -> None:

@@ -94,8 +94,9 @@ class Worker(ProcessProtocol):
             )
 
     def tell(self, what: str, text: str = "") -> None:
-        """Give it an order."""
-        self.transport.writeToChild(self._orders, order(what, text))
+        """Give it an order. One that is ending has closed its pipe, and needs none."""
+        if self._orders in self.transport.pipes:
+            self.transport.writeToChild(self._orders, order(what, text))
 
     def kill(self) -> None:
         """End it at once, and wait until it has ended. Only while the reactor does not run."""

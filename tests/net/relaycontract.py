@@ -30,6 +30,9 @@ from tests.net.support import (
 
 MEBI = 1 << 20
 
+CLOSE = 7
+"""Of tcp_info's states (Linux, tcp_states.h): the system has nothing more to do for the connection."""
+
 
 Pair = Callable[[int, str], tuple[socket.socket, socket.socket]]
 """Makes the far end and our end of one side, by the size of the kernel's buffers and the side's name."""
@@ -306,6 +309,33 @@ class RelayContract(SocketTestCase):
             clock.advance(1)
             await tunnel.closer.settled()
 
+    async def test_half_closed_after_a_silence(self) -> None:
+        """The other side of a pair that was silent for long has the whole time to answer an end."""
+        clock = HandClock()
+        tunnel = self.tunnel(clock=clock, idle=300.0, half_closed=5.0)
+        clock.pump([0.25] * 240)
+        tunnel.client.shutdown(socket.SHUT_WR)
+        self.assertEqual(b"", await in_thread(read_to_end, tunnel.upstream))
+        clock.pump([0.25] * 16)
+        self.assertFalse(tunnel.done.called)
+        tunnel.upstream.sendall(b"bye")
+        tunnel.upstream.close()
+        self.assertEqual(b"bye", await in_thread(read_to_end, tunnel.client))
+        self.assertEqual(Ending(Result.OK), await tunnel.done)
+
+    async def test_reset_after_half_an_end(self) -> None:
+        """A client that ends its side and then resets is seen at once, where the system tells: nobody waits for it."""
+        if not self.poller(reactor).tells_all:
+            return
+        tunnel = self.tunnel(idle=0.0)
+        tunnel.client.shutdown(socket.SHUT_WR)
+        self.assertEqual(b"", await in_thread(read_to_end, tunnel.upstream))
+        reset(tunnel.client)
+        self.assertEqual(Ending(Result.RESET, "the client's connection was reset"), await tunnel.done)
+        self.assertEqual(b"", tunnel.upstream.recv(1))
+        tunnel.upstream.close()
+        await tunnel.closer.settled()
+
     async def test_end(self) -> None:
         """Ended from outside, both sides get a FIN behind what was written to them."""
         tunnel = self.tunnel(head=b"abc")
@@ -332,6 +362,27 @@ class RelayContract(SocketTestCase):
         clock.advance(LOOK)
         self.assertEqual(Ending(Result.RESET, "the client's connection was reset"), await tunnel.done)
         self.assertEqual([], clock.getDelayedCalls())
+
+    async def test_both_end_before_a_slow_reader(self) -> None:
+        """What an upstream sent before it ended reaches a client that reads it late: both ends are no reset."""
+        clock = HandClock()
+        tunnel = self.tunnel(clock=clock, buffers=65536, idle=0.0)
+        tunnel.client.shutdown(socket.SHUT_WR)
+        self.assertEqual(b"", await in_thread(read_to_end, tunnel.upstream))
+        sent = 0
+        while not tunnel.relay._down.blocked:
+            tunnel.upstream.sendall(bytes(4096))
+            sent += 4096
+            await in_thread(int)
+        tunnel.upstream.close()
+        ours = tunnel.relay._upstream.sock
+        while ours.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] != CLOSE:
+            await in_thread(int)
+        await in_thread(int)
+        clock.advance(LOOK)
+        self.assertFalse(tunnel.done.called)
+        self.assertEqual(sent, len(await in_thread(read_to_end, tunnel.client)))
+        self.assertEqual(Ending(Result.OK), await tunnel.done)
 
     async def test_looking_ends(self) -> None:
         """When nothing stands still any more, nobody looks."""

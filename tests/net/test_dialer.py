@@ -216,6 +216,13 @@ class DialerTests(SocketTestCase):
         why = "127.0.0.1: Connection refused; 127.0.0.2: Connection refused"
         self.assertEqual(f"two:{port}: {why}", str(error))
 
+    async def test_many_addresses(self) -> None:
+        """A name may have hundreds of addresses that fail at once."""
+        port = self.server().close().port
+        self.names(many=[f"127.0.{number // 250}.{number % 250 + 1}" for number in range(1000)])
+        error = await self.failure(self.dial(self.dialer(), Target("many", port)))
+        self.assertEqual(Result.CONNECT_FAILED, error.result)
+
     async def test_out_of_descriptors(self) -> None:
         """Without a descriptor the dial fails, no more."""
 

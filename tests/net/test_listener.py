@@ -14,7 +14,7 @@ from twisted.internet.protocol import Factory
 
 from sniproxy.net.listener import PAUSE, Acceptor, NoSocket, own_port
 from sniproxy.net.tuning import KEEPALIVE_IDLE
-from tests.net.support import HandClock, SocketTestCase
+from tests.net.support import PATIENCE, HandClock, SocketTestCase, in_thread
 
 
 class AcceptorTests(SocketTestCase):
@@ -44,6 +44,20 @@ class AcceptorTests(SocketTestCase):
             self.assertEqual(1, sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
             self.assertEqual(1, sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE))
             self.assertEqual(KEEPALIVE_IDLE, sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE))
+            sock.close()
+
+    async def test_fault(self) -> None:
+        """A fault while a connection is taken over costs that connection; the listener goes on."""
+        acceptor = await self.accept("tcp:0:interface=127.0.0.1")
+        good, acceptor.accepted = acceptor.accepted, lambda sock, client: [][0]
+        assert acceptor.address is not None
+        with socket.create_connection(acceptor.address) as client:
+            client.settimeout(PATIENCE)
+            self.assertEqual(b"", await in_thread(client.recv, 1))
+        self.assertEqual(1, len(self.flushLoggedErrors(IndexError)))
+        acceptor.accepted = good
+        with socket.create_connection(acceptor.address):
+            sock, _ = await self.arrived
             sock.close()
 
     async def test_ipv6(self) -> None:

@@ -89,6 +89,42 @@ class EdgePollerTests(SocketTestCase):
         while told.pumped < 2:
             await deferLater(reactor, 0)
 
+    async def test_turns_do_not_pile_up(self) -> None:
+        """However often the set is looked at, one more look at most is put off to the reactor's next round."""
+        told = self.told()
+        told.doRead = lambda: self.poller.again(told)  # type: ignore[method-assign]
+        before = len(reactor.getDelayedCalls())
+        self.poller.again(told)
+        for _ in range(3):
+            self.poller.doRead()
+        self.assertEqual(before + 1, len(reactor.getDelayedCalls()))
+        del told.doRead
+        while self.poller._again:
+            await deferLater(reactor, 0)
+
+    async def test_again_from_outside(self) -> None:
+        """Who asks for another turn while the set is not being looked at gets it, though nothing happens in the set."""
+        told = self.told()
+        self.poller.again(told)
+        while not told.pumped:
+            await deferLater(reactor, 0)
+
+    async def test_fault_at_the_end(self) -> None:
+        """A fault even in how one is ended reaches neither the others nor the reactor."""
+        told = self.told(fails=True)
+        told.connectionLost = lambda reason: [][0]  # type: ignore[method-assign]
+        far, ours = connected()
+        other = Told(ours)
+        self.poller.watch(other)
+        far.send(b"x")
+        self.far.send(b"x")
+        self.poller.doRead()
+        self.assertTrue(other.events & poller.IN)
+        self.assertEqual([KeyError, IndexError], [each.type for each in self.flushLoggedErrors()])
+        self.poller.unwatch(other)
+        far.close()
+        ours.close()
+
     async def test_unwatched(self) -> None:
         """Who is not watched any more is told nothing."""
         told = self.told()

@@ -38,12 +38,19 @@ class TuningTests(TestCase):
         reset_on_close(ours)
 
     def test_is_over(self) -> None:
-        """A connection that was reset is over, read or not; a unix socket is never asked."""
+        """A connection that was reset is over, read or not; one that both sides have ended in order is not."""
         theirs, ours = connected()
         with ours:
             self.assertFalse(is_over(ours))
             reset(theirs)
             self.assertTrue(is_over(ours))
+        theirs, ours = connected()
+        with ours:
+            theirs.send(b"last")
+            ours.shutdown(socket.SHUT_WR)
+            theirs.recv(1)
+            theirs.close()
+            self.assertFalse(is_over(ours))
         a, b = socket.socketpair()
         with a, b:
             self.assertFalse(is_over(a))

@@ -9,7 +9,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ProcessDone, ProcessTerminated
 
-from sniproxy.workers.post import READY
+from sniproxy.workers.post import READY, STOP
 from sniproxy.workers.process import Worker, how, wait_until_ready
 from tests.net.support import PATIENCE, SocketTestCase
 from tests.workers.running import configuration
@@ -45,6 +45,14 @@ class WorkerTests(SocketTestCase):
         self.assertIs(worker, wait_until_ready([worker], 4 * PATIENCE))
         self.assertIn("x.toml: colour = 1: there is no such key", worker.error)
         self.assertEqual("ended with status 1", await ended)
+
+    async def test_told_when_it_is_gone(self) -> None:
+        """What is told to one whose pipe is closed, for it is ending, is lost, and harms nobody."""
+        ended: Deferred[str] = Deferred()
+        worker = Worker(0, 0.0, 0.0, lambda worker, what: None, lambda worker, how: ended.callback(how))
+        worker.start(reactor, self.arguments(Path("x.toml")), "colour = 1\n", 0)
+        await ended
+        worker.tell(STOP)
 
     async def test_ready_and_killed(self) -> None:
         """One that listens is ready; killed, it is waited for until it has ended."""
