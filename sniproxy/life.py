@@ -75,18 +75,17 @@ class Life:
         self._life: Deferred[None] | None = None
         self._ending: Ending | None = None
 
-    async def _pass(self) -> Ending:
+    async def _pass(self) -> Ending | Deferred[Ending]:
         """All of it up to the tunnel's end.
 
+        @return: how it ended, or the tunnel, that no frame but L{_live}'s lives as long as it does.
         @raise Refusal: there is no tunnel. Sockets are closed by whoever has them, the client's by L{Life}.
         """
         raise NotImplementedError
 
     def begin(self, ended: Callable[[Self], None]) -> None:
         """Live. @param ended: called when it is over."""
-        life = self._life = Deferred.fromCoroutine(self._live())
-        life.addErrback(lambda failure: log.failure("The end of connection {id} failed", failure, id=self.record.id))
-        life.addCallback(lambda _: ended(self))
+        self._life = Deferred.fromCoroutine(self._live(ended))
 
     def end(self, ending: Ending) -> None:
         """End it from outside, in order, in whatever stage it is."""
@@ -118,10 +117,12 @@ class Life:
         """Whether it has become a tunnel."""
         return self._relay is not None
 
-    async def _live(self) -> None:
+    async def _live(self, ended: Callable[[Self], None]) -> None:
         record = self.record
         try:
             ending = await self._pass()
+            if isinstance(ending, Deferred):
+                ending = await ending
             record.result, record.reason = ending.result, ending.reason
         except Refusal as refusal:
             record.result, record.reason, record.alert = refusal.result, str(refusal), refusal.alert
@@ -131,7 +132,11 @@ class Life:
         except Exception:
             log.failure("Connection {id} failed: a fault of the proxy", id=record.id)
             record.result, record.reason = Result.INTERNAL_ERROR, "a fault of the proxy: see its log"
-        self._finish()
+        try:
+            self._finish()
+        except Exception:
+            log.failure("The end of connection {id} failed", id=record.id)
+        ended(self)
 
     def _unless_ended(self) -> None:
         """A resolver may have swallowed the cancellation that was meant for us."""
@@ -181,7 +186,8 @@ class Life:
         finally:
             record.connect_s = house.reactor.seconds() - began
 
-    async def _tunnel(self, upstream: socket.socket, received: bytes, way: Way) -> Ending:
+    def _tunnel(self, upstream: socket.socket, received: bytes, way: Way) -> Deferred[Ending]:
+        """Move bytes. @return: fires at the tunnel's end."""
         house, client = self._house, self._sock
         assert client is not None
         idle, half_closed = house.timeouts.idle, house.timeouts.half_closed
@@ -204,11 +210,7 @@ class Life:
         self._relay = relay
         self._sock = None  # the relay's now
         self._received.holds(0)
-        del client, upstream, received  # this frame lives as long as the tunnel
-        try:
-            return await relay.run()
-        finally:
-            self.record.bytes_up, self.record.bytes_down = relay.bytes_up, relay.bytes_down
+        return relay.run()
 
     def _finish(self) -> None:
         """Tell the observer, then the client."""
@@ -216,6 +218,7 @@ class Life:
         self.ended = True
         self._received.holds(0)
         self._leave()
+        record.bytes_up, record.bytes_down = self.bytes_up, self.bytes_down
         record.total_s = self._elapsed()
         try:
             self._house.observer(record)
