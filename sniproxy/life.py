@@ -13,6 +13,7 @@ from typing import Any, Self
 import attrs
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from sniproxy.admission import Guest
 from sniproxy.buffered import Share
@@ -72,20 +73,24 @@ class Life:
         self._started = house.reactor.seconds()
         self._legacy_version = 0x0303
         self._relay: Relay | KernelRelay | None = None
-        self._life: Deferred[None] | None = None
+        self._life: Deferred[None] | None = None  # before it is a tunnel
+        self._when_over: Callable[[Any], None] | None = None
         self._ending: Ending | None = None
 
     async def _pass(self) -> Ending | Deferred[Ending]:
         """All of it up to the tunnel's end.
 
-        @return: how it ended, or the tunnel, that no frame but L{_live}'s lives as long as it does.
+        @return: how it ended, or what fires when the tunnel does: then nothing waits in a frame as long as it lives.
         @raise Refusal: there is no tunnel. Sockets are closed by whoever has them, the client's by L{Life}.
         """
         raise NotImplementedError
 
     def begin(self, ended: Callable[[Self], None]) -> None:
         """Live. @param ended: called when it is over."""
-        self._life = Deferred.fromCoroutine(self._live(ended))
+        self._when_over = ended
+        life = Deferred.fromCoroutine(self._live())
+        if not life.called:
+            self._life = life
 
     def end(self, ending: Ending) -> None:
         """End it from outside, in order, in whatever stage it is."""
@@ -117,26 +122,39 @@ class Life:
         """Whether it has become a tunnel."""
         return self._relay is not None
 
-    async def _live(self, ended: Callable[[Self], None]) -> None:
-        record = self.record
+    async def _live(self) -> None:
         try:
             ending = await self._pass()
-            if isinstance(ending, Deferred):
-                ending = await ending
-            record.result, record.reason = ending.result, ending.reason
-        except Refusal as refusal:
-            record.result, record.reason, record.alert = refusal.result, str(refusal), refusal.alert
-        except CancelledError:
-            ending = self._ending or Ending(Result.SHUTDOWN, "cancelled")
-            record.result, record.reason = ending.result, ending.reason
         except Exception:
-            log.failure("Connection {id} failed: a fault of the proxy", id=record.id)
-            record.result, record.reason = Result.INTERNAL_ERROR, "a fault of the proxy: see its log"
+            self._over(Failure())
+            return
+        if isinstance(ending, Deferred):
+            self._life = None
+            ending.addBoth(self._over)
+        else:
+            self._over(ending)
+
+    def _over(self, ending: Ending | Failure) -> None:
+        record = self.record
+        if isinstance(ending, Failure):
+            ending = self._ending_of(ending)
+        record.result, record.reason = ending.result, ending.reason
         try:
             self._finish()
         except Exception:
             log.failure("The end of connection {id} failed", id=record.id)
-        ended(self)
+        if self._when_over is not None:
+            self._when_over(self)
+
+    def _ending_of(self, failure: Failure) -> Ending:
+        error = failure.value
+        if isinstance(error, Refusal):
+            self.record.alert = error.alert
+            return Ending(error.result, str(error))
+        if isinstance(error, CancelledError):
+            return self._ending or Ending(Result.SHUTDOWN, "cancelled")
+        log.failure("Connection {id} failed: a fault of the proxy", failure, id=self.record.id)
+        return Ending(Result.INTERNAL_ERROR, "a fault of the proxy: see its log")
 
     def _unless_ended(self) -> None:
         """A resolver may have swallowed the cancellation that was meant for us."""

@@ -141,15 +141,21 @@ class Lives:
     def _begin(self, life: Life, guest: Guest, watch: Watch | None) -> None:
         self.live[life] = None
         life.guest = guest
+        if watch is None:
+            life.begin(self._over)
+            return
 
-        def ended(life: Life) -> None:
-            if watch is not None:
-                watch.end()
-            self.live.pop(life, None)
-            guest.leave()
-            self._ended()
+        def over(life: Life) -> None:
+            watch.end()
+            self._over(life)
 
-        life.begin(ended)
+        life.begin(over)
+
+    def _over(self, life: Life) -> None:
+        self.live.pop(life, None)
+        if life.guest is not None:
+            life.guest.leave()
+        self._ended()
 
 
 def refuse(sock: socket.socket) -> None:
