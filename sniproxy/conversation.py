@@ -1,4 +1,4 @@
-"""The life of one connection, told by one coroutine (L{Conversation._pass}): hello, route, targets, dial, relay.
+"""The life of one connection, told by one coroutine (L{Conversation._pass}): hello, route, targets, dial, tunnel.
 
 A client that leaves while its target is being found or dialled is noticed when the relay begins: a few seconds at most,
 and nothing is held for it but its socket.

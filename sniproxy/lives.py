@@ -56,6 +56,7 @@ class Lives:
         self.live: dict[Life, None] = {}
         self._log = RefusalLog(reactor)
         self.admission = Admission(reactor.seconds, self._log.refused, _end)
+        self._when_over = self._over  # one object for all of them
         self._usable = 0
         self._closer = closer
         self._inspector = inspector
@@ -142,7 +143,7 @@ class Lives:
         self.live[life] = None
         life.guest = guest
         if watch is None:
-            life.begin(self._over)
+            life.begin(self._when_over)
             return
 
         def over(life: Life) -> None:
