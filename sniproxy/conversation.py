@@ -1,4 +1,4 @@
-"""The life of one connection, told by one coroutine (L{Conversation._pass}): hello, route, targets, dial, relay.
+"""The life of one connection, told by one coroutine (L{Conversation._pass}): hello, route, targets, dial, tunnel.
 
 A client that leaves while its target is being found or dialled is noticed when the relay begins: a few seconds at most,
 and nothing is held for it but its socket.
@@ -7,7 +7,7 @@ and nothing is held for it but its socket.
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 
 from OpenSSL import SSL
 from twisted.internet.defer import Deferred
@@ -15,7 +15,7 @@ from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.logger import Logger
 
 from sniproxy.events import Connection, Refusal, Result
-from sniproxy.interfaces import Refused, Request, Resolution, Target, Unavailable, ask
+from sniproxy.interfaces import Refused, Request, Resolution, Target, Unavailable, come
 from sniproxy.life import House, Life
 from sniproxy.net.direction import Way
 from sniproxy.net.firstbytes import ClientGone, TooLate
@@ -69,7 +69,7 @@ class Conversation(Life):
         self._terminator = terminator
         self._way = way or house.way
 
-    async def _pass(self) -> Ending:
+    async def _pass(self) -> Deferred[Ending]:
         hello, received = None, b""
         record, route = self.record, self._plaintext
         if route is None:
@@ -85,15 +85,15 @@ class Conversation(Life):
         upstream = await self._dial(targets)
         if self._terminator is not None:
             upstream, received = await self._end_tls(self._terminator, upstream, received), b""
-        tunnel = self._tunnel(upstream, received, self._way)
-        del hello, received, targets  # this frame lives as long as the tunnel: it keeps nothing that is done with
-        return await tunnel
+        return self._tunnel(upstream, received, self._way)
 
     async def _hello(self) -> tuple[ClientHello, bytes]:
         assert self._sock is not None
         stage = HelloStage(self._house.reactor, self._sock, self._house.timeouts.hello)
         try:
-            hello = await stage.first()
+            hello = stage.at_once()
+            if hello is None:
+                hello = await stage.first()
         except (ClientGone, TooLate, HelloError) as error:
             alert = None
             if isinstance(error, HelloError):
@@ -116,7 +116,10 @@ class Conversation(Life):
         began = reactor.seconds()
         self._waits_for = "resolve"
         try:
-            resolution = await Deferred.fromCoroutine(ask(route.resolver, request)).addTimeout(seconds, reactor)
+            resolution: object = route.resolver.resolve(request)
+            if not isinstance(resolution, Resolution) and isinstance(resolution, Awaitable):
+                # Most answer at once: then nothing is made that would wait.
+                resolution = await Deferred.fromCoroutine(come(resolution)).addTimeout(seconds, reactor)
         except Refused as refused:
             why = f"the resolver refused: {refused.reason}"
             raise Refusal(Result.NO_ROUTE, why, Alert.UNRECOGNIZED_NAME) from refused

@@ -13,6 +13,7 @@ from typing import Any, Self
 import attrs
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from sniproxy.admission import Guest
 from sniproxy.buffered import Share
@@ -72,21 +73,24 @@ class Life:
         self._started = house.reactor.seconds()
         self._legacy_version = 0x0303
         self._relay: Relay | KernelRelay | None = None
-        self._life: Deferred[None] | None = None
+        self._life: Deferred[None] | None = None  # before it is a tunnel
+        self._when_over: Callable[[Any], None] | None = None
         self._ending: Ending | None = None
 
-    async def _pass(self) -> Ending:
+    async def _pass(self) -> Ending | Deferred[Ending]:
         """All of it up to the tunnel's end.
 
+        @return: how it ended, or what fires when the tunnel does: then nothing waits in a frame as long as it lives.
         @raise Refusal: there is no tunnel. Sockets are closed by whoever has them, the client's by L{Life}.
         """
         raise NotImplementedError
 
     def begin(self, ended: Callable[[Self], None]) -> None:
         """Live. @param ended: called when it is over."""
-        life = self._life = Deferred.fromCoroutine(self._live())
-        life.addErrback(lambda failure: log.failure("The end of connection {id} failed", failure, id=self.record.id))
-        life.addCallback(lambda _: ended(self))
+        self._when_over = ended
+        life = Deferred.fromCoroutine(self._live())
+        if not life.called:
+            self._life = life
 
     def end(self, ending: Ending) -> None:
         """End it from outside, in order, in whatever stage it is."""
@@ -119,19 +123,38 @@ class Life:
         return self._relay is not None
 
     async def _live(self) -> None:
-        record = self.record
         try:
             ending = await self._pass()
-            record.result, record.reason = ending.result, ending.reason
-        except Refusal as refusal:
-            record.result, record.reason, record.alert = refusal.result, str(refusal), refusal.alert
-        except CancelledError:
-            ending = self._ending or Ending(Result.SHUTDOWN, "cancelled")
-            record.result, record.reason = ending.result, ending.reason
         except Exception:
-            log.failure("Connection {id} failed: a fault of the proxy", id=record.id)
-            record.result, record.reason = Result.INTERNAL_ERROR, "a fault of the proxy: see its log"
-        self._finish()
+            self._over(Failure())
+            return
+        if isinstance(ending, Deferred):
+            self._life = None
+            ending.addBoth(self._over)
+        else:
+            self._over(ending)
+
+    def _over(self, ending: Ending | Failure) -> None:
+        record = self.record
+        if isinstance(ending, Failure):
+            ending = self._ending_of(ending)
+        record.result, record.reason = ending.result, ending.reason
+        try:
+            self._finish()
+        except Exception:
+            log.failure("The end of connection {id} failed", id=record.id)
+        if self._when_over is not None:
+            self._when_over(self)
+
+    def _ending_of(self, failure: Failure) -> Ending:
+        error = failure.value
+        if isinstance(error, Refusal):
+            self.record.alert = error.alert
+            return Ending(error.result, str(error))
+        if isinstance(error, CancelledError):
+            return self._ending or Ending(Result.SHUTDOWN, "cancelled")
+        log.failure("Connection {id} failed: a fault of the proxy", failure, id=self.record.id)
+        return Ending(Result.INTERNAL_ERROR, "a fault of the proxy: see its log")
 
     def _unless_ended(self) -> None:
         """A resolver may have swallowed the cancellation that was meant for us."""
@@ -181,7 +204,8 @@ class Life:
         finally:
             record.connect_s = house.reactor.seconds() - began
 
-    async def _tunnel(self, upstream: socket.socket, received: bytes, way: Way) -> Ending:
+    def _tunnel(self, upstream: socket.socket, received: bytes, way: Way) -> Deferred[Ending]:
+        """Move bytes. @return: fires at the tunnel's end."""
         house, client = self._house, self._sock
         assert client is not None
         idle, half_closed = house.timeouts.idle, house.timeouts.half_closed
@@ -204,11 +228,7 @@ class Life:
         self._relay = relay
         self._sock = None  # the relay's now
         self._received.holds(0)
-        del client, upstream, received  # this frame lives as long as the tunnel
-        try:
-            return await relay.run()
-        finally:
-            self.record.bytes_up, self.record.bytes_down = relay.bytes_up, relay.bytes_down
+        return relay.run()
 
     def _finish(self) -> None:
         """Tell the observer, then the client."""
@@ -216,6 +236,7 @@ class Life:
         self.ended = True
         self._received.holds(0)
         self._leave()
+        record.bytes_up, record.bytes_down = self.bytes_up, self.bytes_down
         record.total_s = self._elapsed()
         try:
             self._house.observer(record)

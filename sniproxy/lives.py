@@ -56,6 +56,7 @@ class Lives:
         self.live: dict[Life, None] = {}
         self._log = RefusalLog(reactor)
         self.admission = Admission(reactor.seconds, self._log.refused, _end)
+        self._when_over = self._over  # one object for all of them
         self._usable = 0
         self._closer = closer
         self._inspector = inspector
@@ -142,15 +143,23 @@ class Lives:
     def _begin(self, life: Life, guest: Guest, watch: Watch | None) -> None:
         self.live[life] = None
         life.guest = guest
+        if watch is None:
+            life.begin(self._when_over)
+            return
 
-        def ended(life: Life) -> None:
-            self.live.pop(life, None)
-            guest.leave()
-            if watch is not None:
+        def over(life: Life) -> None:
+            try:
                 watch.end()
-            self._ended()
+            finally:
+                self._over(life)
 
-        life.begin(ended)
+        life.begin(over)
+
+    def _over(self, life: Life) -> None:
+        self.live.pop(life, None)
+        if life.guest is not None:
+            life.guest.leave()
+        self._ended()
 
 
 def refuse(sock: socket.socket) -> None:

@@ -34,6 +34,7 @@ from sniproxy.interfaces import (
     Unavailable,
     WatchingResolver,
     WatchState,
+    come,
 )
 from sniproxy.settings import DEADLINE, STALE
 from sniproxy.text import bounded
@@ -214,7 +215,7 @@ class Asked:
         self._flights[key] = flight
         flight.timer = self._reactor.callLater(self._deadline, self._too_late, flight)
         waiter = flight.asker = self._wait(flight, request, old)
-        flight.answer = Deferred.fromCoroutine(_awaited(answer))
+        flight.answer = Deferred.fromCoroutine(come(answer))
         flight.answer.addBoth(self._answered, flight)
         return waiter
 
@@ -321,7 +322,3 @@ class Asked:
 
 _STOPPED = "it is no longer asked: the configuration has changed, or the proxy stops"
 _ADVICE = f"more of its failures are not told for {QUIET:g} s, the access log has them"
-
-
-async def _awaited(answer: Awaitable[object]) -> object:
-    return await answer

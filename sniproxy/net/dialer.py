@@ -18,11 +18,13 @@ from sniproxy.names import ip_literal
 from sniproxy.net.descriptor import SocketDescriptor
 from sniproxy.net.linger import Closer
 from sniproxy.net.lookup import Lookups
-from sniproxy.net.tuning import tune
+from sniproxy.net.tuning import tune_tcp
 from sniproxy.net.wheel import Deadline, wheel_of
 
 ATTEMPT_DELAY = 0.25
 """Seconds before the next address of a target is tried beside the first (RFC 8305, section 5)."""
+
+_NONBLOCK: int = getattr(socket, "SOCK_NONBLOCK", 0)
 
 Veto = Callable[[Target, str | None], str | None]
 """Why a target may not be dialled, or None. Asked before its name is looked up (without an address), and about each
@@ -78,7 +80,10 @@ class Dialer:
             trying(target)
             share = (deadline - self.reactor.seconds()) / (len(targets) - number)
             try:
-                return await self._dial_one(target, max(share, 0.0))
+                begun = self._begin(target)
+                if begun is not None and not begun[1]:
+                    return begun[0]
+                return await _Attempt(self, target, max(share, 0.0), begun).result
             except DialError as error:
                 errors.append(f"{target}: {error}")
                 if failed is not None and error.result is not Result.DENIED:
@@ -89,14 +94,44 @@ class Dialer:
                 raise DialError(result, "; ".join(errors))
         raise DialError(Result.CONNECT_FAILED, "there is no target")
 
-    def _dial_one(self, target: Target, seconds: float) -> Deferred[socket.socket]:
-        return _Attempt(self, target, seconds).result
+    def _begin(self, target: Target) -> _Begun | None:
+        """Begin with a target that is an address: a neighbour is often connected at once, and needs no more.
+
+        @return: None: it is none, or may not be dialled.
+        """
+        host = target.host
+        if ip_literal(host) is None or self.veto(target, None) is not None:
+            return None
+        try:
+            return None if self.veto(target, host) is not None else _begin(host, target.port)
+        except OSError:  # the attempt finds it, too, and says it
+            return None
+
+
+_Begun = tuple[socket.socket, int]
+"""A socket, and an errno: 0 when it is connected, EINPROGRESS or EALREADY while it connects."""
+
+
+def _begin(address: str, port: int) -> _Begun:
+    """Begin to connect. @raise OSError: out of descriptors, or no such address family here."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM | _NONBLOCK)
+    if not _NONBLOCK:
+        sock.setblocking(False)
+    tune_tcp(sock)
+    number = sock.connect_ex((address, port))
+    if number == errno.EINPROGRESS:  # as it always says; on this machine it mostly is done all the same
+        number = sock.connect_ex((address, port))
+    return sock, 0 if number == errno.EISCONN else number
 
 
 class _Attempt:
-    """One target: its addresses are found, then tried a quarter of a second apart until one answers."""
+    """One target: its addresses are found, then tried a quarter of a second apart until one answers.
 
-    def __init__(self, dialer: Dialer, target: Target, seconds: float) -> None:
+    @param begun: the target is an address, which may be dialled and is dialled already.
+    """
+
+    def __init__(self, dialer: Dialer, target: Target, seconds: float, begun: _Begun | None) -> None:
         self._reactor = dialer.reactor
         self._veto = dialer.veto
         self._closer = dialer.closer
@@ -110,8 +145,11 @@ class _Attempt:
         self._seconds = seconds
         self._deadline: Deadline | None = None
         self.result: Deferred[socket.socket] = Deferred(lambda _: self._stop())
-        reason = self._veto(target, None)
-        if reason is not None:
+        reason = self._veto(target, None) if begun is None else None
+        if begun is not None:
+            if not self._begin(target.host, begun):
+                self._try_next()
+        elif reason is not None:
             self._fail(Result.DENIED, reason)
         elif ip_literal(target.host) is not None:
             self._found([target.host])
@@ -154,9 +192,9 @@ class _Attempt:
                 "; ".join(_distinct(self._errors, self._target.host)),
             )
 
-    def _begin(self, address: str) -> bool:
+    def _begin(self, address: str, begun: _Begun | None = None) -> bool:
         """@return: it is connected, or under way. A name may have many addresses that fail at once."""
-        begun = False
+        waits = False
 
         def connected(sock: socket.socket) -> None:
             self._sockets.discard(connecting)
@@ -166,17 +204,18 @@ class _Attempt:
         def failed(why: str) -> None:
             self._sockets.discard(connecting)
             self._errors[address] = why
-            if begun:
+            if waits:
                 self._try_next()
 
         try:
-            connecting = _Connecting(self._reactor, self._closer, address, connected, failed)
+            sock, number = begun or _begin(address, self._target.port)
         except OSError as error:  # out of descriptors, or no such address family here
             self._errors[address] = os.strerror(error.errno or errno.EIO)
             return False
+        connecting = _Connecting(self._reactor, self._closer, sock, connected, failed)
         self._sockets.add(connecting)
-        connecting.begin(self._target.port)
-        begun = True
+        connecting.begin(number)
+        waits = True
         return connecting in self._sockets or self.result.called
 
     def _timed_out(self) -> None:
@@ -207,28 +246,21 @@ class _Attempt:
 class _Connecting(SocketDescriptor):
     """A socket whose connect is under way."""
 
-    __slots__ = ("_address", "_closer", "_connected", "_failed", "_reactor")
+    __slots__ = ("_closer", "_connected", "_failed", "_reactor")
 
-    def __init__(self, reactor: Any, closer: Closer, address: str, connected: Connected, failed: Failed) -> None:
-        family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        super().__init__(socket.socket(family, socket.SOCK_STREAM | getattr(socket, "SOCK_NONBLOCK", 0)))
+    def __init__(self, reactor: Any, closer: Closer, sock: socket.socket, connected: Connected, failed: Failed) -> None:
+        super().__init__(sock)
         self._reactor = reactor
         self._closer = closer
-        self._address = address
         self._connected = connected
         self._failed = failed
 
-    def begin(self, port: int) -> None:
-        if self.sock.gettimeout() != 0:
-            self.sock.setblocking(False)
-        tune(self.sock)
-        number = self.sock.connect_ex((self._address, port))
-        if number == errno.EINPROGRESS:  # as it always says; on this machine it mostly is done all the same
-            number = self.sock.connect_ex((self._address, port))
+    def begin(self, number: int) -> None:
+        """@param number: see L{_Begun}."""
         if number in (errno.EINPROGRESS, errno.EALREADY):
             self._reactor.addWriter(self)
         else:
-            self._settle(0 if number == errno.EISCONN else number)
+            self._settle(number)
 
     def doWrite(self) -> None:
         self._reactor.removeWriter(self)

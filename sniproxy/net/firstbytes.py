@@ -39,21 +39,43 @@ class FirstBytes(SocketDescriptor, Generic[T]):
         self.received = bytearray()
         self._waiting = Share()
         self._reactor = reactor
-        self._done: Deferred[T] = Deferred(lambda _: self._stop())
+        self._done: Deferred[T] | None = None
         self._seconds = seconds
         self._what = what
         self._deadline: Deadline | None = None
+
+    def at_once(self) -> T | None:
+        """What is there already: no reactor, deadline or Deferred is needed for it. @return: None: it is not whole yet.
+
+        @raise ClientGone: the client left. Others are of L{taken}.
+        """
+        try:
+            data = self.sock.recv(_READ)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            raise ClientGone(error.strerror) from error
+        if not data:
+            raise ClientGone("it ended the connection")
+        self.received += data
+        found = self.taken(data)
+        if found is None:
+            self._waiting.holds(len(self.received))
+        return found
 
     def first(self) -> Deferred[T]:
         """Wait. @return: fires with it; at once, when it is there already, which costs the reactor nothing.
 
         @raise TooLate: it did not come in time. @raise ClientGone: the client left. Others are of L{taken}.
         """
+        done = self._done
+        if done is None:
+            done = self._done = Deferred(lambda _: self._stop())
         self.doRead()
-        if not self._done.called:
+        if not done.called:
             self._deadline = wheel_of(self._reactor).after(self._seconds, self._too_late)
             self._reactor.addReader(self)
-        return self._done
+        return done
 
     def taken(self, data: bytes) -> T | None:
         """Take the next bytes. @return: what was wanted; None: it is not whole. What is raised ends the waiting."""
@@ -61,25 +83,14 @@ class FirstBytes(SocketDescriptor, Generic[T]):
 
     def doRead(self) -> None:
         try:
-            data = self.sock.recv(_READ)
-        except BlockingIOError:
-            return
-        except OSError as error:
-            self._fail(ClientGone(error.strerror))
-            return
-        if not data:
-            self._fail(ClientGone("it ended the connection"))
-            return
-        self.received += data
-        self._waiting.holds(len(self.received))
-        try:
-            found = self.taken(data)
+            found = self.at_once()
         except Exception as error:
             self._fail(error)
             return
         if found is not None:
             self._stop()
-            self._done.callback(found)
+            if self._done is not None:
+                self._done.callback(found)
 
     def connectionLost(self, reason: Failure) -> None:
         self._fail(ClientGone(pending_error(self.sock).strerror))
@@ -89,7 +100,7 @@ class FirstBytes(SocketDescriptor, Generic[T]):
 
     def _fail(self, error: Exception) -> None:
         self._stop()
-        if not self._done.called:
+        if self._done is not None and not self._done.called:
             self._done.errback(error)
 
     def _stop(self) -> None:

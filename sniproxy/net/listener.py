@@ -55,10 +55,8 @@ def listen_at_once(endpoint: IStreamServerEndpoint, factory: IProtocolFactory, t
 
 def own_port(sock: socket.socket | None) -> int | None:
     """The port that a client's connection came to. None: there is no TCP socket."""
-    if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
-        return None
-    port: int = sock.getsockname()[1]
-    return port
+    name = None if sock is None else sock.getsockname()
+    return name[1] if isinstance(name, tuple) else None  # a unix socket's is a text
 
 
 class NoSocket(Exception):

@@ -14,8 +14,12 @@ _ABORT = struct.pack("ii", 1, 0)
 
 def tune(sock: socket.socket) -> None:
     """Small writes go out at once; a peer that vanished without a word is found after two minutes."""
-    if sock.family == socket.AF_UNIX:
-        return
+    if sock.family != socket.AF_UNIX:
+        tune_tcp(sock)
+
+
+def tune_tcp(sock: socket.socket) -> None:
+    """As L{tune}, for a socket that is known to be of TCP."""
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_IDLE)

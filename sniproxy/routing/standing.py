@@ -170,6 +170,8 @@ class Standing:
 
     def reached(self, target: Target) -> None:
         """A connection has been made."""
+        if not self.known:  # the rule: nothing is looked after
+            return
         known = self.known.get(address(target))
         if known is not None:
             known.failures, known.until = 0, 0.0

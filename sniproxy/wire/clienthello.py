@@ -10,6 +10,8 @@ or extension is refused for what it says.
 
 from __future__ import annotations
 
+import struct
+
 import attrs
 
 from sniproxy.names import BadName, server_name
@@ -30,6 +32,7 @@ _RECORD_TYPES = {20: "change_cipher_spec", 21: "alert", 22: "handshake", 23: "ap
 _MAX_FRAGMENT = 1 << 14
 _SERVER_NAME, _ALPN, _SUPPORTED_VERSIONS = 0, 16, 43
 _TLS13 = 0x0304
+_two_numbers = struct.Struct(">HH").unpack_from
 
 
 @attrs.frozen
@@ -99,6 +102,10 @@ class ClientHelloReader:
         @raise HelloError: it cannot be read; the reader is not to be fed again.
         """
         if not self._records:
+            if not self._head:
+                whole = _in_one_record(data, self._limit)
+                if whole is not None:
+                    return _parse(whole)
             self._head += data[: LONGEST - len(self._head)]
             if self._head and self._head[0] not in _RECORD_TYPES:
                 what = diagnose(bytes(self._head))
@@ -172,6 +179,20 @@ class ClientHelloReader:
         return len(handshake) == self._whole
 
 
+def _in_one_record(data: bytes, limit: int) -> bytes | None:
+    """The hello that stands whole in the first record, as nearly all do: it needs no reader's care.
+
+    @return: None: it does not, or something is wrong, and the reader says what.
+    """
+    if len(data) < 9 or data[0] != _HANDSHAKE or data[1] != 3 or data[5] != _CLIENT_HELLO:
+        return None
+    length = data[3] << 8 | data[4]
+    whole = 4 + int.from_bytes(data[6:9], "big")
+    if length != whole or length > _MAX_FRAGMENT or length > limit or len(data) < 5 + length:
+        return None
+    return data[5 : 5 + length]
+
+
 def _parse(message: bytes) -> ClientHello:
     """A whole ClientHello message, its 4-byte header included."""
     legacy_version = 0x0303
@@ -217,9 +238,9 @@ def _extensions(message: bytes, at: int, end: int, legacy_version: int) -> Clien
     while at < end:
         if at + 4 > end:
             raise _lie("list of extensions")
-        kind = message[at] << 8 | message[at + 1]
+        kind, length = _two_numbers(message, at)
         start = at + 4
-        at = start + (message[at + 2] << 8 | message[at + 3])
+        at = start + length
         if at > end:
             raise _lie(f"extension {kind}")
         if kind in seen:

@@ -311,6 +311,18 @@ class AnyBytesTests(ReadingTests):
         self.assertIsNotNone(read([hello(block=vector(block, 2))]))
 
     @settings(deadline=None)
+    @given(st.binary(max_size=200), st.binary(max_size=9), st.sampled_from([0, 1, 0xFFFF]), st.binary(max_size=20))
+    def test_one_piece(self, block: bytes, head: bytes, more: int, tail: bytes) -> None:
+        """A hello that comes whole in one record reads as it does byte by byte, whatever is wrong with it."""
+        whole = hello(block=vector(block, 2))
+        for data in (
+            whole + tail,
+            head + whole[len(head) :] + tail,
+            whole[:6] + (len(whole) - 9 ^ more).to_bytes(3, "big") + whole[9:] + tail,
+        ):
+            self.assertEqual(read(byte_by_byte(data)), read([data]))
+
+    @settings(deadline=None)
     @given(
         st.sampled_from([message(), message(None), message("a.b", block=None), hellos.hello_of_size(1500)]),
         st.lists(st.integers(1, 700), min_size=1, max_size=12),
