@@ -253,6 +253,7 @@ PEERS: dict[str, Peer] = {
             Peer(f"ours-{way}", _HERE, _ours, partial(ours_by_way, way=way), ("sniproxy", "--version"))
             for way in ("splice", "copy")
         ),
+        Peer("ours-kernel", _HERE, _ours, partial(ours, relay="kernel"), ("sniproxy", "--version")),
     )
 }
 """By name; ours first. ``dlundquist`` is dlundquist/sniproxy."""

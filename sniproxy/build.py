@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
-from cryptography import x509
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IStreamServerEndpoint
 
-from sniproxy.bridge.spans import LiveSpan, make_trust
 from sniproxy.check import warnings
 from sniproxy.endpoints import Endpoint
 from sniproxy.files import CannotRead
@@ -25,10 +23,15 @@ from sniproxy.routing.choice import LiveRoute, Routing
 from sniproxy.routing.table import RouteTable
 from sniproxy.schema import ConfigError, shown
 from sniproxy.settings import Bridge, Configuration, Route, Termination
-from sniproxy.terminating import Shown, Terminator
-from sniproxy.tls.contexts import BrokerTLS, check_usable
-from sniproxy.tls.pem import Certified, certificates, certified
-from sniproxy.tls.reloading import Reloaded, read
+
+# What TLS and the bridge are made of is imported where it is made: most configurations have neither, and start faster.
+if TYPE_CHECKING:
+    from cryptography import x509
+
+    from sniproxy.bridge.spans import LiveSpan
+    from sniproxy.terminating import Shown, Terminator
+    from sniproxy.tls.pem import Certified
+    from sniproxy.tls.reloading import Reloaded
 
 T = TypeVar("T")
 
@@ -108,6 +111,10 @@ def build_terminator(configuration: Configuration, termination: Termination, sec
 
     @raise ConfigError: they cannot be used.
     """
+    from sniproxy.terminating import Shown, Terminator
+    from sniproxy.tls.contexts import BrokerTLS, check_usable
+    from sniproxy.tls.pem import certified
+    from sniproxy.tls.reloading import read
 
     def shown() -> Shown:
         found = certified(read(termination.certificates))
@@ -136,6 +143,8 @@ def build_trust(
     @param certificate: another. None: nothing is shown.
     @raise ConfigError: the files cannot be used.
     """
+    from sniproxy.tls.pem import certificates, certified
+    from sniproxy.tls.reloading import read
 
     def made() -> T:
         trusted = [each for name, text in read(trust) for each in certificates(name, text)]
@@ -159,6 +168,10 @@ def build_spans(
     @param before: those in force: one whose table has not changed is taken from there, with what it knows.
     @raise ConfigError: files of theirs cannot be used.
     """
+    if not configuration.bridges:
+        return {}
+    from sniproxy.bridge.spans import LiveSpan, make_trust
+
     patience = configuration.timeouts.connect
     made = {}
     for bridge in configuration.bridges:
@@ -173,6 +186,8 @@ def build_spans(
 
 
 def _reloaded(place: str, paths: Sequence[str], make: Callable[[], T], seconds: Seconds) -> Reloaded[T]:
+    from sniproxy.tls.reloading import Reloaded
+
     try:
         return Reloaded(paths, make, seconds)
     except CannotRead as error:

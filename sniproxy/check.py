@@ -9,9 +9,8 @@ from collections.abc import Iterator
 from sniproxy.limits import describe_limits
 from sniproxy.names import ip_literal
 from sniproxy.net.loopguard import LoopGuard
-from sniproxy.policycheck import describe_policy, goals, policy_warnings, templates
+from sniproxy.policycheck import describe_policy, goals, plain_targets, policy_warnings, templates
 from sniproxy.routing.patterns import is_expression
-from sniproxy.routing.targets import parse_target
 from sniproxy.settings import DEFAULT, NO_SERVER_NAME, Configuration, Route
 
 LEAST_IDLE = 60.0
@@ -139,7 +138,7 @@ def loop_guard(configuration: Configuration) -> LoopGuard:
 def _loops(configuration: Configuration) -> Iterator[str]:
     guard = loop_guard(configuration)
     for route in goals(configuration):
-        for target in [parse_target(template.text) for template in templates(route) if not template.places]:
+        for target in plain_targets(route):
             host = {"localhost": "127.0.0.1"}.get(target.host, target.host)
             if ip_literal(host) is not None and guard.denies(host, target.port):
                 yield f"route {route.server_name}: target {target} is a listener of this proxy: a loop, it is denied"
@@ -151,7 +150,7 @@ def _is_loopback(host: str | None) -> bool:
 
 
 def _goal(route: Route) -> str:
-    targets = [x.text if x.places else str(parse_target(x.text)) for x in templates(route)]
+    targets = [x.text if x.target is None else str(x.target) for x in templates(route)]
     if not targets:
         tables = route.resolver.inner or (route.resolver,)
         return "asks " + ", then ".join(f"{table.key} (type {table.kind})" for table in tables)

@@ -5,12 +5,12 @@ Every error names the file, the key, the value and the cure, and nothing is take
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any, TypeVar
 
 import attrs
+import tomli
 
 from sniproxy.bridge.allowing import Allowed, BadAllow, parse_allowed
 from sniproxy.endpoints import BadEndpoint, Endpoint, parse_endpoint
@@ -67,7 +67,7 @@ def parse(text: str, filename: str, access_log: str | None = None) -> Configurat
     @raise ConfigError: it cannot be used.
     """
     try:
-        data = tomllib.loads(text)
+        data = tomli.loads(text)
     except (ValueError, RecursionError) as error:  # also for a number or a nesting without end
         raise ConfigError(f"{filename}: this is not TOML: {error}") from error
     configuration = _checked(data, filename)
@@ -327,14 +327,17 @@ class _Check:
         targets = [target] if isinstance(target, str) else list(target or ())
         if not targets:
             raise self.error(f"{key}.target", targets, 'name at least one target, as in "10.0.0.7:6651"')
+        templates = []
         for text in targets:
             try:
-                why_not = parse_template(text).why_not(captures, named)
+                template = parse_template(text)
             except BadTarget as error:
                 raise self.error(f"{key}.target", text, str(error)) from error
+            why_not = template.why_not(captures, named)
             if why_not is not None:
                 raise self.error(f"{key}.target", text, why_not)
-        return ResolverTable("static", {"target": targets}, key)
+            templates.append(template)
+        return ResolverTable("static", {"target": targets}, key, templates=tuple(templates))
 
     def timeouts(self, timeouts: Timeouts) -> Timeouts:
         for key in Timeouts.__struct_fields__:

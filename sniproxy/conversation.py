@@ -23,8 +23,6 @@ from sniproxy.net.hello import HelloStage
 from sniproxy.net.listener import own_port
 from sniproxy.net.relay import Ending
 from sniproxy.net.tlssocket import TLSSocket
-from sniproxy.pulsar.commands import write
-from sniproxy.pulsar.commands_pb2 import CommandError, ServerError
 from sniproxy.routing.choice import LiveRoute
 from sniproxy.routing.patterns import captured
 from sniproxy.terminating import Terminator, to_broker, to_client
@@ -99,7 +97,7 @@ class Conversation(Life):
             if isinstance(error, HelloError):
                 alert, self._legacy_version = error.alert, error.legacy_version
                 if str(error) == PLAINTEXT_PULSAR:
-                    self._last_words = THIS_PORT_SPEAKS_TLS
+                    self._last_words = this_port_speaks_tls()
             raise Refusal(_STAGE_RESULTS[type(error)], str(error), alert) from error
         finally:
             self.record.received = len(stage.received)
@@ -168,12 +166,13 @@ class Conversation(Life):
         return broker
 
 
-# What a plaintext Pulsar client is told on a TLS port. Of all errors that come before CONNECTED, the Java client shows
-# this one's text to its user; 2^64 - 1: it is about the connection.
-THIS_PORT_SPEAKS_TLS = write(
-    CommandError(
-        request_id=2**64 - 1,
-        error=ServerError.NotAllowedError,
-        message="this port speaks TLS: use a pulsar+ssl:// service URL",
-    )
-)
+def this_port_speaks_tls() -> bytes:
+    """What a plaintext Pulsar client is told on a TLS port."""
+    # Imported here: few proxies ever say it.
+    from sniproxy.pulsar.commands import write
+    from sniproxy.pulsar.commands_pb2 import CommandError, ServerError
+
+    # Of all errors that come before CONNECTED, the Java client shows this one's text to its user; 2^64 - 1: it is about
+    # the connection.
+    said = "this port speaks TLS: use a pulsar+ssl:// service URL"
+    return write(CommandError(request_id=2**64 - 1, error=ServerError.NotAllowedError, message=said))

@@ -42,6 +42,21 @@ def _is_host(target: object, attribute: object, host: str) -> None:
     server_name(host)
 
 
+def _is_port(target: object, attribute: object, port: int) -> None:
+    # One function for several of attrs' own: a configuration may have very many targets.
+    if not isinstance(port, int):
+        raise TypeError(f"a port is a number, not {port!r}")
+    if not 1 <= port <= 65535:
+        raise ValueError(f"a port is a number from 1 to 65535, not {port}")
+
+
+def _is_weight(target: object, attribute: object, weight: int) -> None:
+    if not isinstance(weight, int):
+        raise TypeError(f"a weight is a number, not {weight!r}")
+    if weight < 0:
+        raise ValueError(f"a weight is 0 or more, not {weight}")
+
+
 @attrs.frozen
 class Target:
     """One place to dial. Made with something else than its fields say, it raises ValueError or TypeError.
@@ -56,10 +71,8 @@ class Target:
     """
 
     host: str = attrs.field(validator=_is_host)
-    port: int = attrs.field(
-        validator=[attrs.validators.instance_of(int), attrs.validators.ge(1), attrs.validators.le(65535)]
-    )
-    weight: int = attrs.field(default=1, validator=[attrs.validators.instance_of(int), attrs.validators.ge(0)])
+    port: int = attrs.field(validator=_is_port)
+    weight: int = attrs.field(default=1, validator=_is_weight)
     label: str = ""
     client_formed: bool = False
     name: str = ""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Sequence
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import attrs
 from twisted.internet.defer import CancelledError, Deferred
@@ -19,8 +19,6 @@ from sniproxy.admission import Guest
 from sniproxy.buffered import Share
 from sniproxy.events import Connection, Observer, Refusal, Result
 from sniproxy.interfaces import Target
-from sniproxy.kernel.forwarding import Forwarding
-from sniproxy.kernel.relay import KernelRelay
 from sniproxy.net.dialer import Dialer, DialError
 from sniproxy.net.direction import Way
 from sniproxy.net.linger import Closer
@@ -29,6 +27,10 @@ from sniproxy.routing.choice import Routing
 from sniproxy.routing.standing import Standing
 from sniproxy.schema import Timeouts
 from sniproxy.wire.alerts import Alert, fatal_alert
+
+if TYPE_CHECKING:
+    from sniproxy.kernel.forwarding import Forwarding
+    from sniproxy.kernel.relay import KernelRelay
 
 log = Logger()
 

@@ -6,26 +6,27 @@ import os
 import socket
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sniproxy.admin.sources import LimitsStatus
 from sniproxy.admission import Admission, Guest
-from sniproxy.bridge.crossing import Crossing
-from sniproxy.bridge.spans import LiveSpan
 from sniproxy.build import Built
 from sniproxy.conversation import Conversation
 from sniproxy.events import Connection, Result
-from sniproxy.inspector import Inspector, Watch
 from sniproxy.life import House, Life
 from sniproxy.limits import Limits
 from sniproxy.net import copying
 from sniproxy.net.linger import Closer
 from sniproxy.net.listener import Accepted
 from sniproxy.net.relay import Ending
-from sniproxy.net.tapping import tapped
 from sniproxy.net.tuning import reset_on_close
 from sniproxy.refusallog import RefusalLog
 from sniproxy.settings import Bridge, Listener
+
+# What reads Pulsar is imported with what is inspected, or with a bridge.
+if TYPE_CHECKING:
+    from sniproxy.bridge.spans import LiveSpan
+    from sniproxy.inspector import Inspector, Watch
 
 RESERVE = 64
 """Descriptors that connections leave to the reactor, the log and the pipes between sockets."""
@@ -88,6 +89,7 @@ class Lives:
         terminator = built.terminators.get(listener.name)
         # splice moves bytes as they are: it cannot encrypt them.
         way = None if terminator is None else copying.CopyDirection
+        from sniproxy.net.tapping import tapped
 
         def accepted(sock: socket.socket, client: str) -> None:
             guest = self.admission.admit(client)
@@ -121,6 +123,8 @@ class Lives:
         return self.admission.full()
 
     def _crossing(self, house: House, bridge: Bridge, span: LiveSpan) -> Accepted:
+        from sniproxy.bridge.crossing import Crossing
+
         def accepted(sock: socket.socket, client: str) -> None:
             guest = self.admission.admit(client)
             if guest is None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from sniproxy.interfaces import Request, Target
 from sniproxy.names import ip_literal
 from sniproxy.policy import Network, Policy
 from sniproxy.routing.patterns import MOST_GROUPS, capture_count, is_expression, nests_repeats
-from sniproxy.routing.targets import BadTarget, parse_target
+from sniproxy.routing.targets import BadTarget
 from sniproxy.routing.templates import PORT, SERVER_NAME, Template, parse_template
 from sniproxy.settings import DEFAULT, NO_SERVER_NAME, Configuration, Route
 
@@ -29,14 +29,21 @@ def goals(configuration: Configuration) -> list[Route]:
     return [*configuration.routes, *(goal for goal in more if goal is not None)]
 
 
-def templates(route: Route) -> list[Template]:
+def templates(route: Route) -> Sequence[Template]:
     """The targets that the configuration itself names; none: they come from a plugin, or cannot be read."""
+    if route.resolver.templates:
+        return route.resolver.templates
     value = route.resolver.options.get("target") if route.resolver.kind == "static" else None
     texts = [value] if isinstance(value, str) else value
     try:
         return [parse_template(text) for text in texts or ()]
     except (BadTarget, TypeError):  # said when the resolver is made
         return []
+
+
+def plain_targets(route: Route) -> list[Target]:
+    """Those of L{templates} that no connection fills."""
+    return [template.target for template in templates(route) if template.target is not None]
 
 
 def written_targets(configuration: Configuration) -> Iterator[tuple[Target, str | None]]:
@@ -46,7 +53,7 @@ def written_targets(configuration: Configuration) -> Iterator[tuple[Target, str 
     """
     found: dict[Target, tuple[int, str | None]] = {}
     for route in goals(configuration):
-        plain = [parse_target(template.text) for template in templates(route) if not template.places]
+        plain = plain_targets(route)
         exact = "." in route.server_name and not is_expression(route.server_name) and "*" not in route.server_name
         for target in plain:
             own = None if ip_literal(target.host) is not None else target.host
@@ -84,8 +91,11 @@ def policy_warnings(configuration: Configuration) -> Iterator[str]:
             )
     formed = False
     for route in goals(configuration):
+        filled = [template for template in templates(route) if template.places]
+        if not filled:
+            continue
         named = route.server_name != NO_SERVER_NAME and not any(route is x.plaintext for x in configuration.listeners)
-        for template in templates(route):
+        for template in filled:
             place = f"route {route.server_name}: target {template.text}"
             why_not = template.why_not(capture_count(route.server_name), named)
             if why_not is not None:

@@ -13,7 +13,7 @@ from sniproxy.admin.sources import ResolverStatus
 from sniproxy.asking.asked import Asked
 from sniproxy.asking.inorder import InOrder
 from sniproxy.interfaces import BadOption, ResolverMaker, ServerNameResolver
-from sniproxy.resolvers import make_resolver, makers_by_name
+from sniproxy.resolvers import make_resolver, makers_by_name, static
 from sniproxy.schema import ConfigError, shown
 from sniproxy.settings import ResolverTable
 
@@ -37,7 +37,10 @@ class Resolvers:
         """@raise ConfigError: the table does not fit."""
         if table.inner:
             return InOrder([self._ask(inner, filename) for inner in table.inner])
-        # What a route's own targets mean is known at once: there is nothing to keep, and nothing that can fail.
+        # What a route's own targets mean is known at once: there is nothing to keep, and nothing that can fail. There
+        # may be very many, and the configuration has read them: no plugin is looked for.
+        if table.templates:
+            return static.make({"target": table.templates}, self._reactor)
         return self._make(table, filename) if table.name is None else self._ask(table, filename)
 
     def settle(self) -> None:

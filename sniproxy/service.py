@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 from typing import Any
@@ -79,6 +79,11 @@ class ProxyService(Service):
     def configuration(self) -> Configuration:
         """The configuration in force."""
         return self._built.configuration
+
+    @property
+    def warnings(self) -> Sequence[str]:
+        """What the operator should look at in that configuration."""
+        return self._built.warnings
 
     @property
     def addresses(self) -> dict[str, tuple[str, int]]:

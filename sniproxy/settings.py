@@ -12,6 +12,7 @@ from sniproxy.endpoints import Endpoint
 from sniproxy.health import Health
 from sniproxy.limits import Limits
 from sniproxy.policy import Policy
+from sniproxy.routing.templates import Template
 from sniproxy.schema import Timeouts
 from sniproxy.serviceurl import ServiceURL, SniProxy
 
@@ -87,6 +88,7 @@ class ResolverTable:
 
     @ivar name: of a C{[resolver.NAME]}. None: the targets of a route, or a list of resolvers.
     @ivar inner: the resolvers that are asked in order; empty: it is one itself.
+    @ivar templates: the targets of a route, read: there may be very many routes, and each target is read once.
     """
 
     kind: str
@@ -96,6 +98,7 @@ class ResolverTable:
     deadline: float = DEADLINE
     stale: float = STALE
     inner: tuple[ResolverTable, ...] = ()
+    templates: tuple[Template, ...] = attrs.field(default=(), eq=False)
 
 
 @attrs.frozen

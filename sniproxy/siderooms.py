@@ -4,26 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.logger import Logger
 
-from sniproxy.admin.metrics import Metrics
-from sniproxy.admin.refusals import Refusals
-from sniproxy.admin.site import AdminSite
 from sniproxy.admin.sources import StatusSource
-from sniproxy.admin.topics import Topics
 from sniproxy.events import Connection, Observer
-from sniproxy.inspector import EventLog, Inspector
 from sniproxy.journal import AccessLog, Journal
 from sniproxy.names import host_port
 from sniproxy.net.listener import listen_at_once
-from sniproxy.pulsar.events import Event
 from sniproxy.settings import Admin, Configuration
 from sniproxy.text import counted
+
+# The rooms are imported where they are opened: a web server and all of Pulsar's commands take their time.
+if TYPE_CHECKING:
+    from sniproxy.admin.metrics import Metrics
+    from sniproxy.admin.site import AdminSite
+    from sniproxy.inspector import EventLog, Inspector
+    from sniproxy.pulsar.events import Event
 
 log = Logger()
 
@@ -136,6 +137,8 @@ class SideRooms:
         path, reveal = (wanted.path, wanted.reveal) if wanted else (None, False)
         opened = None
         inspected = any(entrance.inspect for entrance in configuration.entrances)
+        if inspected:
+            from sniproxy.inspector import EventLog, Inspector
         if inspected and (before is None or before.path != path):
             opened = EventLog(self._reactor, path)
             undo.callback(opened.close)
@@ -158,6 +161,9 @@ class SideRooms:
         if endpoint is None or text is None or admin is None:
             port = None
         else:
+            from sniproxy.admin.refusals import Refusals
+            from sniproxy.admin.site import AdminSite
+
             metrics = self._metrics(admin.instance)
             site = site or AdminSite(self._reactor, self._status, metrics, Refusals(), instance=admin.instance)
             if text != self._admin or port is None:
@@ -183,6 +189,8 @@ class SideRooms:
         return change
 
     def _metrics(self, instance: int | None) -> Metrics:
+        from sniproxy.admin.metrics import Metrics
+
         status = self._status
         return Metrics(
             status.live,
@@ -200,6 +208,8 @@ class SideRooms:
             self._observers += [site.metrics.ended, site.refusals]
             self._watchers.append(site.metrics.event)
         if site.topics is None and self.inspector is not None:
+            from sniproxy.admin.topics import Topics
+
             topics = site.topics = Topics(self.inspector.ledger)
             site.metrics.topics = topics.__len__
             self._watchers.append(topics.event)

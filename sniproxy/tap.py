@@ -8,7 +8,7 @@ import signal
 import sys
 from functools import partial
 from types import FrameType
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import attrs
 from twisted.application.service import IService, Service
@@ -23,14 +23,15 @@ from sniproxy.linewriter import STANDARD_OUTPUT, CannotOpen
 from sniproxy.listening import why_not_listening
 from sniproxy.reloading import Reloader
 from sniproxy.resolvers import makers
-from sniproxy.resolvers.describing import describe_all, describe_one
 from sniproxy.schema import ConfigError, shown
 from sniproxy.service import ProxyService
 from sniproxy.settings import Configuration
 from sniproxy.text import counted
 from sniproxy.workers import post
-from sniproxy.workers.plan import for_worker
-from sniproxy.workers.supervisor import CannotStart, Supervisor
+from sniproxy.workers.plan import CannotStart, for_worker
+
+if TYPE_CHECKING:
+    from sniproxy.workers.supervisor import Supervisor
 
 log = Logger()
 
@@ -88,11 +89,15 @@ class Options(usage.Options):
 
     def opt_help_resolvers(self) -> NoReturn:
         """List the types of resolvers, one a line, and exit."""
+        from sniproxy.resolvers.describing import describe_all
+
         print(describe_all(makers()))
         sys.exit(0)
 
     def opt_help_resolver(self, name: str) -> NoReturn:
         """Print what a type of resolver takes, as in --help-resolver dns, and exit."""
+        from sniproxy.resolvers.describing import describe_one
+
         known = {maker.name: maker for maker in makers()}
         if name not in known:
             _fail(f"--help-resolver: there is no type {shown(name)}; there are: {', '.join(sorted(known))}")
@@ -110,13 +115,16 @@ class Options(usage.Options):
         try:
             configuration = self.read()
             if configuration.workers > 1 and self.post is None:
+                # Imported here: one process needs none of it.
+                from sniproxy.workers.supervisor import Supervisor
+
                 self._check_twistd()
                 self.proxy = Supervisor(configuration, reactor, lambda: self.text, self._for_workers())
             else:
                 self.proxy = ProxyService(configuration, reactor)
         except ConfigError as error:
             _fail(str(error))
-        self.warnings = list(check.warnings(configuration)) if self.post is None else []
+        self.warnings = list(self.proxy.warnings) if self.post is None else []
         if self["check"]:
             print(check.describe(configuration))
             for warning in self.warnings:

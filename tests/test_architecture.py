@@ -76,6 +76,8 @@ IMPURE_STDLIB = {
 PURE_FOREIGN = {
     "sniproxy.capture.packets": {"attrs", "dpkt"},
     "sniproxy.resolvers.dnswire": {"attrs", "dns"},
+    "sniproxy.config": {"attrs", "tomli"},
+    "sniproxy.resolvers.namefile": {"attrs", "tomli"},
     "sniproxy.schema": {"msgspec"},
     "sniproxy.interfaces": {"attrs", "zope"},
     "sniproxy.pulsar.commands": {"google"},
@@ -337,6 +339,23 @@ class RoomTests(SynchronousTestCase):
         )
         ran = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
         self.assertEqual((ran.stdout, ran.returncode), ("[]\n", 0), ran.stderr)
+
+    def test_plain_configuration(self) -> None:
+        """A proxy that has neither admin endpoint, inspector, bridge nor plugins loads nothing that only they need."""
+        program = (
+            "import sys\n"
+            "from twisted.internet import reactor\n"
+            "from sniproxy.tap import Options\n"
+            "options = Options()\n"
+            "options.parseOptions(['--listen', 'tcp:0:interface=127.0.0.1', '--route', 'a.test=127.0.0.1:1'])\n"
+            "options.proxy.startService()\n"
+            "bad = {'twisted.web', 'twisted.conch', 'google.protobuf', 'prometheus_client', 'dns', 'kazoo', 'dpkt',\n"
+            "       'sniproxy.admin.site', 'sniproxy.inspector', 'sniproxy.bridge.spans', 'sniproxy.bridge.crossing',\n"
+            "       'sniproxy.kernel.relay', 'sniproxy.workers.supervisor'}\n"
+            "print(sorted(bad & set(sys.modules)), list(options.proxy.addresses))"
+        )
+        ran = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+        self.assertEqual(("[] ['tcp:0:interface=127.0.0.1']\n", 0), (ran.stdout, ran.returncode), ran.stderr)
 
 
 class FileTests(SynchronousTestCase):

@@ -38,7 +38,7 @@ class ResolversTests(TestCase):
         self.assertEqual([1, 0], [status.counts["refused"] for status in resolvers.status()])
 
     def test_types_are_looked_for_once(self) -> None:
-        """However many routes there are, the installed types are looked for once."""
+        """However many resolvers there are, the installed types are looked for once; targets alone need none."""
         looked: list[str] = []
 
         def look() -> dict[str, Any]:
@@ -47,6 +47,10 @@ class ResolversTests(TestCase):
 
         self.patch(resolving, "makers_by_name", look)
         text = "".join(f'[[route]]\nserver_name = "{number}.test"\ntarget = "a.test:1"\n' for number in range(9))
+        build_routing(parse(LISTENER + text, "x.toml"), HandClock(), Resolvers(HandClock()))
+        self.assertEqual([], looked)
+        text = "".join(f'[resolver.r{number}]\ntype = "static"\ntarget = "a.test:1"\n' for number in range(9))
+        text += "".join(f'[[route]]\nserver_name = "{number}.test"\nresolver = "r{number}"\n' for number in range(9))
         build_routing(parse(LISTENER + text, "x.toml"), HandClock(), Resolvers(HandClock()))
         self.assertEqual(["again"], looked)
 

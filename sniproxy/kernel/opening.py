@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.logger import Logger
 
 from sniproxy.kernel.capabilities import give_up_what_loading_needs
-from sniproxy.kernel.forwarding import CannotForward, Forwarding
-from sniproxy.kernel.selftest import prove
+
+if TYPE_CHECKING:
+    from sniproxy.kernel.forwarding import Forwarding
 
 log = Logger()
 
@@ -27,8 +28,12 @@ class KernelWay:
     def forwarding(self, wanted: bool) -> Forwarding | None:
         """@return: None: it is not wanted, or it cannot be; then the log says why, and the cure."""
         if wanted and self._forwarding is None:
+            # Imported here: few ask for it.
+            from sniproxy.kernel import selftest
+            from sniproxy.kernel.forwarding import CannotForward, Forwarding
+
             try:
-                prove()
+                selftest.prove()
                 self._forwarding = Forwarding(self._reactor)
             except CannotForward as error:
                 log.warn('relay = "kernel" cannot be: {why}; tunnels go the ordinary way', why=str(error))

@@ -7,10 +7,10 @@ a name gets. A target is what a route's C{target} may be, without places.
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterable, Iterator, Sequence
 
 import attrs
+import tomli
 
 from sniproxy.interfaces import Target
 from sniproxy.names import BadName, pattern
@@ -60,7 +60,7 @@ def parse_toml(text: str) -> Names:
     @raise BadFile: it cannot be used.
     """
     try:
-        data = tomllib.loads(text)
+        data = tomli.loads(text)
     except (ValueError, RecursionError) as error:
         raise BadFile(f"this is not TOML: {bounded(str(error))}") from error
     return _names((f"{name} = ", name, _texts(name, value)) for name, value in data.items())

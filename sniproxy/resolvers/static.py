@@ -11,8 +11,8 @@ from typing import Any
 from zope.interface import implementer
 
 from sniproxy.interfaces import BadOption, IServerNameResolver, Kind, Option, Refused, Request, Resolution
-from sniproxy.routing.targets import BadTarget, parse_target
-from sniproxy.routing.templates import parse_template
+from sniproxy.routing.targets import BadTarget
+from sniproxy.routing.templates import Template, parse_template
 
 OPTIONS = (Option("target", Kind.TEXTS, 'one target, "host:port", or a list of them'),)
 
@@ -21,12 +21,13 @@ OPTIONS = (Option("target", Kind.TEXTS, 'one target, "host:port", or a list of t
 class StaticResolver:
     """Always gives the same targets, but for their places. What ``target = ...`` in a route means."""
 
-    def __init__(self, targets: Sequence[str]) -> None:
-        """@raise BadTarget: a target cannot be read."""
-        self._templates = [parse_template(text) for text in targets]
-        self._same = None
-        if not any(template.places for template in self._templates):
-            self._same = Resolution([parse_target(text) for text in targets], ttl=None)
+    __slots__ = ("_same", "_templates")
+
+    def __init__(self, targets: Sequence[str | Template]) -> None:
+        """@param targets: as they are written, or read already. @raise BadTarget: a target cannot be read."""
+        self._templates = [parse_template(each) if isinstance(each, str) else each for each in targets]
+        plain = [template.target for template in self._templates if template.target is not None]
+        self._same = Resolution(plain, ttl=None) if len(plain) == len(self._templates) else None
 
     def resolve(self, request: Request) -> Resolution:
         if self._same is not None:
@@ -38,12 +39,14 @@ class StaticResolver:
 
 
 def make(options: Mapping[str, Any], reactor: Any) -> StaticResolver:
-    """From ``target``: a text or a list of texts (see L{parse_template})."""
+    """From ``target``: a text or a list of texts (see L{parse_template}), or a tuple of what they were read as."""
     for key in options:
         if key != "target":
             raise BadOption(key, options[key], "the static resolver has one key: target")
     value = options.get("target")
     targets = [value] if isinstance(value, str) else value
+    if isinstance(targets, tuple) and targets and all(isinstance(each, Template) for each in targets):
+        return StaticResolver(targets)
     if not isinstance(targets, list | tuple) or not targets or not all(isinstance(text, str) for text in targets):
         raise BadOption("target", value, 'write one target, "host:port", or a list of them')
     for text in targets:

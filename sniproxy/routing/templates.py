@@ -7,7 +7,6 @@ groups took out of it. ``{port}``: the port of the listener that the client came
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 
 import attrs
 
@@ -18,6 +17,7 @@ SERVER_NAME = "server_name"
 PORT = "port"
 
 _PLACE = re.compile(r"\{([^{}]*)\}")
+_NO_PLACES: frozenset[str] = frozenset()
 _KNOWN = re.compile(rf"{SERVER_NAME}|{PORT}|[1-9]")
 
 
@@ -27,10 +27,12 @@ class Template:
 
     @ivar text: as written.
     @ivar places: the names in its braces; none: it is a plain target.
+    @ivar target: the plain target. None: a connection fills it.
     """
 
     text: str
     places: frozenset[str]
+    target: Target | None
 
     @property
     def client_formed(self) -> bool:
@@ -48,6 +50,8 @@ class Template:
         @param captures: how many parts of a name the route's pattern takes out.
         @param named: whether its connections have a server name.
         """
+        if not self.places:
+            return None
         if self.client_formed and not named:
             return "its connections have no server name; here {port} alone can be filled"
         if self.captures > captures:
@@ -75,12 +79,13 @@ class Template:
         return attrs.evolve(target, client_formed=True) if self.client_formed else target
 
 
-@lru_cache(maxsize=16_384)  # a configuration's targets are read by who checks it, who looks for loops, and who builds
 def parse_template(text: str) -> Template:
     """Read a target, with or without places.
 
     @raise BadTarget: a place is unknown, or whatever fills the places, it is no target.
     """
+    if "{" not in text and "}" not in text:
+        return Template(text, _NO_PLACES, parse_target(text))
     places = frozenset(_PLACE.findall(text))
     for place in sorted(places):
         if not _KNOWN.fullmatch(place):
@@ -88,8 +93,5 @@ def parse_template(text: str) -> Template:
     rest = _PLACE.sub("", text)
     if "{" in rest or "}" in rest:
         raise BadTarget("a brace stands alone; write {server_name}, {port}, or {1} to {9}")
-    if places:
-        parse_target(_PLACE.sub(lambda place: "a" if place[1] == SERVER_NAME else "1", text))
-    else:
-        parse_target(text)
-    return Template(text, places)
+    parse_target(_PLACE.sub(lambda place: "a" if place[1] == SERVER_NAME else "1", text))
+    return Template(text, places, None)

@@ -24,6 +24,10 @@ Error = Callable[[str, object, str], ConfigError]
 """Makes an error of a key, its value and the cure."""
 
 
+class CannotStart(Exception):
+    """A worker did not become ready; the message says why."""
+
+
 def with_workers(configuration: Configuration, workers: int, reuse_port: bool, error: Error) -> Configuration:
     """The configuration with its workers, and with listeners that share their ports when they have to, or may.
 

@@ -14,7 +14,7 @@ from sniproxy.build import build
 from sniproxy.schema import ConfigError
 from sniproxy.settings import Configuration
 from sniproxy.text import counted
-from sniproxy.workers.plan import for_worker, pause
+from sniproxy.workers.plan import CannotStart, for_worker, pause
 from sniproxy.workers.post import END, REFUSED, RELOAD, RELOADED, REOPEN, STOP
 from sniproxy.workers.process import Worker, wait_until_ready
 
@@ -24,16 +24,12 @@ PATIENCE = 60.0
 """Seconds of silence after which a worker will not become ready."""
 
 
-class CannotStart(Exception):
-    """A worker did not become ready; the message says why."""
-
-
 class Supervisor(Service):
     """Stands where C{sniproxy.service.ProxyService} stands when there is one process.
 
     @param text: gives the text that the configuration was read from last.
     @param arguments: for the workers' twistd.
-    @ivar configuration: the one in force.
+    @ivar configuration: the one in force. @ivar warnings: what the operator should look at in the one read last.
     """
 
     def __init__(
@@ -123,7 +119,7 @@ class Supervisor(Service):
         self._tell(REOPEN)
 
     def _check(self, configuration: Configuration) -> None:
-        build(for_worker(configuration, 0), self._reactor)
+        self.warnings = build(for_worker(configuration, 0), self._reactor).warnings
 
     def _tell(self, what: str, text: str = "") -> None:
         for worker in self._workers.values():

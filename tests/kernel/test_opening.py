@@ -6,7 +6,7 @@ from twisted.internet import reactor
 from twisted.logger import capturedLogs
 
 from sniproxy.events import Result
-from sniproxy.kernel import opening
+from sniproxy.kernel import opening, selftest
 from sniproxy.kernel.forwarding import CannotForward
 from sniproxy.kernel.opening import KernelWay
 from tests.hellos import hello
@@ -27,7 +27,7 @@ class WayTests(SocketTestCase):
 
     def test_not_wanted(self) -> None:
         """Nothing is opened, nor tried, unless it is asked for."""
-        self.patch(opening, "prove", cannot)
+        self.patch(selftest, "prove", cannot)
         way = KernelWay(reactor)
         with capturedLogs() as logged:
             self.assertIsNone(way.forwarding(wanted=False))
@@ -80,7 +80,7 @@ class ProxyTests(SocketTestCase):
 
     async def test_cannot(self) -> None:
         """Where the kernel does not do it, one line says so, and tunnels go the ordinary way."""
-        self.patch(opening, "prove", cannot)
+        self.patch(selftest, "prove", cannot)
         backend = Backend(self)
         with capturedLogs() as logged:
             proxy = Proxy(self, KERNEL + route(backend.address))
