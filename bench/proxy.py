@@ -13,6 +13,7 @@ from pathlib import Path
 from bench import ROOT
 from bench.measure import cpu_seconds
 from sniproxy.config import parse
+from sniproxy.net import poller
 from sniproxy.net.copying import CopyDirection
 from sniproxy.net.direction import Way
 from sniproxy.net.splicing import SpliceDirection
@@ -22,7 +23,7 @@ WAYS: dict[str, Way] = {"copy": CopyDirection, "splice": SpliceDirection}
 
 
 class Proxy:
-    """A proxy in a process of its own, with Twisted's own choice of a reactor.
+    """A proxy in a process of its own, with the reactor that ``twistd sniproxy`` takes.
 
     ``way``: how its relays move bytes, a key of `WAYS`. ``ports``: those of its listeners, by their names.
     """
@@ -50,6 +51,10 @@ class Proxy:
 
 def main() -> None:
     """Run until a signal comes."""
+    if poller.available:
+        from sniproxy.net import relayreactor
+
+        relayreactor.install()
     from twisted.internet import reactor
 
     text = Path(sys.argv[2]).read_text() if sys.argv[2:] else sys.stdin.read()

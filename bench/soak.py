@@ -277,7 +277,7 @@ def soak(folder: Path, seconds: float, clients: int, relay: str | None, seed: in
         load.start(clients)
         _go_on(seconds, proxy, backend, record, memory)
         load.stop()
-        wait_until(lambda: proxy.descriptors <= first)
+        wait_until(lambda: proxy.descriptors <= first + MOST_KEPT)
         last = proxy.descriptors
         leaving = [Thread(target=load.one, args=(Plan("idle", i, 200, 128),)) for i in range(8)]
         for thread in leaving:

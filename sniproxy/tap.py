@@ -21,6 +21,7 @@ from sniproxy import check
 from sniproxy.config import from_options, parse
 from sniproxy.linewriter import STANDARD_OUTPUT, CannotOpen
 from sniproxy.listening import why_not_listening
+from sniproxy.net import poller
 from sniproxy.reloading import Reloader
 from sniproxy.resolvers import makers
 from sniproxy.schema import ConfigError, shown
@@ -106,6 +107,10 @@ class Options(usage.Options):
 
     def postOptions(self) -> None:
         """Read the configuration, so that an error is told before anything is started."""
+        if poller.available:
+            from sniproxy.net import relayreactor
+
+            relayreactor.install()
         from twisted.internet import reactor
 
         self.post = post.from_environment()

@@ -46,6 +46,32 @@ class Direction:
         self._head = self._head[count:] if count == len(self._head) else memoryview(self._head)[count:]
         return count
 
+    def hand_on(self) -> bool:
+        """Read once, and write that once, if nothing waits: in few steps all that a small message needs.
+
+        @return: that was all. Else what is left, or all, is to be done by C{fill} and C{flush}.
+        @raise OSError: an error of C{flush} when bytes are held, else of C{fill}.
+        """
+        return False
+
+    def flush_once(self) -> None:
+        """Write what is held as far as that goes at once: it is over."""
+        try:
+            if self.holds():
+                self.moved += self.flush()
+        except OSError:
+            return
+
+    def pass_last_bytes(self, reads: int) -> None:
+        """The source is known to be broken; what it sent before, a TLS alert often, still waits in our socket."""
+        try:
+            for _ in range(reads):
+                if self.eof or not (self.holds() or self.fill()):
+                    return
+                self.moved += self.flush()
+        except OSError:
+            return
+
     def holds(self) -> bool:
         """Bytes were read that are not written yet."""
         return bool(self._head)

@@ -22,11 +22,11 @@ from zope.interface import implementer
 
 log = Logger()
 
-AT_ONCE = 512
+AT_ONCE = 128
 """Events taken from the set with one call."""
 
 ROUNDS = 8
-"""Looks at the set before the reactor serves others."""
+"""Turns of those that have not read to the end before the reactor serves others."""
 
 available = hasattr(select, "epoll")
 """Whether this system has epoll."""
@@ -181,24 +181,23 @@ class EdgePoller:
         self._looking = True
         try:
             for _ in range(ROUNDS):
-                if not self._look():
-                    break
+                if self._set is None:
+                    return
+                self._serve(self._set.poll(0, AT_ONCE))
+                if not self._again:  # the reactor says when there is more
+                    return
         finally:
             self._looking = False
-        if self._again:  # the set itself will not say so
-            self._come_back()
+        self._come_back()  # the set itself will not say so
 
     def connectionLost(self, reason: Failure) -> None:
         for side in list(self._sides.values()):
             side.connectionLost(reason)
 
-    def _look(self) -> bool:
-        """Let those that are ready have one turn each. @return: there may be more."""
-        if self._set is None:
-            return False
-        events = self._set.poll(0, AT_ONCE)
+    def _serve(self, events: list[tuple[int, int]], inner: int = -1) -> bool:
+        """Tell those that are ready, then those that read on. @return: C{inner}, which is none of them, was ready."""
+        sides, others = self._sides, False
         again, self._again = self._again, {}
-        sides = self._sides
         for fd, what in events:
             side = sides.get(fd)
             if side is not None:
@@ -206,13 +205,15 @@ class EdgePoller:
                     side.ready(what)
                 except Exception:
                     self._failed(side)
+            elif fd == inner:
+                others = True
         for side in again:
             if sides.get(side.fd) is side:
                 try:
                     side.doRead()
                 except Exception:
                     self._failed(side)
-        return bool(events or again)
+        return others
 
     def _come_back(self) -> None:
         """One look more, in the reactor's next round: however many ask for it, they share it."""
@@ -235,13 +236,21 @@ class EdgePoller:
     def _open(self) -> None:
         if self._set is None:
             self._set = select.epoll()
-            self._reactor.addReader(self)
+            self._enter()
 
     def _close_if_idle(self) -> None:
         if self._set is not None and not self._holds and not self._sides:
-            self._reactor.removeReader(self)
+            self._leave()
             self._set.close()
             self._set = None
+
+    def _enter(self) -> None:
+        """The set is open: have the reactor wait for it."""
+        self._reactor.addReader(self)
+
+    def _leave(self) -> None:
+        """It closes."""
+        self._reactor.removeReader(self)
 
 
 _pollers: WeakKeyDictionary[Any, EdgePoller] = WeakKeyDictionary()
@@ -253,6 +262,11 @@ def edge_poller_of(reactor: Any) -> EdgePoller:
     if poller is None:
         poller = _pollers[reactor] = EdgePoller(reactor)
     return poller
+
+
+def use(reactor: Any, poller: EdgePoller) -> None:
+    """This is the one set of a reactor, which has made it itself."""
+    _pollers[reactor] = poller
 
 
 def poller_of(reactor: Any) -> Poller:

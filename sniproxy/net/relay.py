@@ -68,6 +68,9 @@ class Side(SocketDescriptor):
         self.ends = False
 
     def ready(self, events: int) -> None:
+        if events == IN and not self.inbound.blocked and not self.ends:  # what mostly comes
+            self.relay.pass_on(self.inbound)
+            return
         if events & ENDS:
             self.ends = True
             if events & BROKEN and (self.inbound.blocked or self.inbound.ended) and is_over(self.sock):
@@ -177,7 +180,7 @@ class Relay:
         """End both sides in order: each gets a FIN behind what was written to it."""
         if self._done is not None:
             for direction in (self._up, self._down):
-                self._flush_once(direction)
+                direction.flush_once()
         if self._stop():
             for side in (self._client, self._upstream):
                 self._closer(side.sock)
@@ -202,6 +205,14 @@ class Relay:
         elif not direction.holds():
             self._end_direction(direction)
 
+    def pass_on(self, direction: Direction) -> None:
+        """L{pump}, for what mostly comes: a message for which there is room. What it leaves is for pump."""
+        try:
+            if self._done is not None and not direction.hand_on():
+                self.pump(direction)
+        except OSError as error:  # of hand_on: pump raises none
+            (self._not_written if direction.holds() else self._not_read)(direction, error)
+
     def lost(self, side: Side, error: OSError) -> None:
         """One side's connection is broken."""
         other = self._upstream if side is self._client else self._client
@@ -222,8 +233,7 @@ class Relay:
         try:
             count = direction.fill()
         except OSError as error:
-            if error.errno not in WAIT:
-                self.lost(direction.source, error)
+            self._not_read(direction, error)
             return False
         if not count:
             direction.eof = True
@@ -237,11 +247,7 @@ class Relay:
                 if not direction.holds():
                     break
         except OSError as error:
-            if error.errno not in WAIT:
-                self._pass_last_bytes(direction.target.inbound)
-                self.lost(direction.target, error)
-            elif not direction.blocked:
-                self._block(direction)
+            self._not_written(direction, error)
             return False
         if direction.blocked:
             direction.unblock()
@@ -250,6 +256,17 @@ class Relay:
                 self._poller.resume(direction.source)
         return True
 
+    def _not_read(self, direction: Direction, error: OSError) -> None:
+        if error.errno not in WAIT:
+            self.lost(direction.source, error)
+
+    def _not_written(self, direction: Direction, error: OSError) -> None:
+        if error.errno not in WAIT:
+            direction.target.inbound.pass_last_bytes(ROUNDS)
+            self.lost(direction.target, error)
+        elif not direction.blocked:
+            self._block(direction)
+
     def _block(self, direction: Direction) -> None:
         direction.block()
         direction.dry = False  # what comes meanwhile is told, but not read
@@ -257,25 +274,6 @@ class Relay:
             self._look = self._wheel.after(LOOK, self._look_at_blocked)
         self._poller.pause(direction.source)
         self._poller.want_room(direction.target)
-
-    @staticmethod
-    def _flush_once(direction: Direction) -> None:
-        try:
-            if direction.holds():
-                direction.moved += direction.flush()
-        except OSError:
-            return
-
-    @staticmethod
-    def _pass_last_bytes(direction: Direction) -> None:
-        """The source is known to be broken; what it sent before, a TLS alert often, still waits in our socket."""
-        try:
-            for _ in range(ROUNDS):
-                if direction.eof or not (direction.holds() or direction.fill()):
-                    return
-                direction.moved += direction.flush()
-        except OSError:
-            return
 
     def _end_direction(self, direction: Direction) -> None:
         self._poller.pause(direction.source)

@@ -6,9 +6,11 @@ import errno
 import os
 
 from sniproxy.net import splicing
+from sniproxy.net.copying import ROOM
+from sniproxy.net.relay import Side
 from sniproxy.net.splicing import SpliceDirection
 from tests.net import relaycontract
-from tests.net.support import in_thread, links, read_exactly
+from tests.net.support import connected, in_thread, links, read_exactly, reset
 
 
 class SpliceTests(relaycontract.RelayContract):
@@ -48,6 +50,45 @@ class SpliceTests(relaycontract.RelayContract):
         self.assertEqual(bytes(100_000), await in_thread(read_exactly, tunnel.upstream, 100_000))
         tunnel.close()
         await tunnel.done
+
+    async def test_short_way(self) -> None:
+        """A small message takes one read and one write; an end, much at once and what finds no room are left over."""
+        far, ours = connected()
+        other, target = connected()
+        for sock in (far, ours, other, target):
+            self.addCleanup(sock.close)
+        direction = SpliceDirection(Side(ours, "client", None), Side(target, "target", None), b"")  # type: ignore[arg-type]
+        far.sendall(b"small")
+        self.assertTrue(direction.hand_on())
+        self.assertEqual((b"small", 5, True), (other.recv(9), direction.moved, direction.dry))
+        self.assertRaises(BlockingIOError, direction.hand_on)
+        self.assertFalse(direction.holds())  # so it was the read
+        with self.assertRaises(BlockingIOError):
+            while True:
+                target.send(bytes(splicing.BULKY))
+        far.sendall(b"first")
+        self.assertRaises(BlockingIOError, direction.hand_on)
+        ROOM[:5] = b"other"
+        self.assertEqual(b"first", bytes(direction._head))
+        self.assertFalse(direction.hand_on())
+        direction._head = b""
+        far.close()
+        self.assertFalse(direction.hand_on())
+        self.assertTrue(direction.eof)
+
+    async def test_short_way_resets(self) -> None:
+        """A reset that the short way meets, reading or writing, is told as the reset of that side."""
+        for side in ("client", "target"):
+            tunnel = self.tunnel()
+            tunnel.client.sendall(b"x")
+            await in_thread(read_exactly, tunnel.upstream, 1)
+            reset(tunnel.client if side == "client" else tunnel.upstream)
+            if side == "target":
+                tunnel.client.sendall(b"x")
+            tunnel.relay.pass_on(tunnel.relay._up)
+            ending = await tunnel.done
+            self.assertEqual(f"the {side}'s connection was reset", ending.reason)
+            tunnel.close()
 
     async def test_few_spare_pipes(self) -> None:
         """No more pipes are kept than a bound, and closing them closes all."""
