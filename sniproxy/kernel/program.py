@@ -1,13 +1,16 @@
 """The program that runs in the kernel for each segment that arrives on a socket of a tunnel. Pure.
 
-Its answer is always "pass"; whom to is what it decides: the segment goes either straight into the other socket of the
-tunnel (it is I{redirected}, and no process is asked), or up to our own process (it is I{passed}), which reads it with
-C{recv} as ever. The rules, by which no byte is lost, comes twice or overtakes another:
+It decides whom a segment goes to: either straight into the other socket of the tunnel (it is I{redirected}, and no
+process is asked), or up to our own process (it is I{passed}), which reads it with C{recv} as ever. The rules, by which
+no byte is lost, comes twice or overtakes another:
 
 * A segment is redirected only while our process has sent on all that was passed to it: C{passed == forwarded}.
 * It is redirected only while the direction's window has room: C{spent + cost <= limit}. Our process sets the limit by
   the room in the other socket's send buffer, so what is redirected never waits outside of it for long.
 * Whatever is unknown or has no other end is passed.
+* A segment without bytes, which is a bare FIN, is dropped. TCP has seen to it before the program runs, and C{recv}
+  tells the end all the same. Passed, it may have to queue behind what is being redirected into its own socket; and when
+  the kernel then finds it empty, it takes that for a failed send and breaks the socket, with EPIPE.
 
 Each direction has a row of counters. The kernel alone writes the first three, our process alone writes the other two.
 """
@@ -57,7 +60,7 @@ COST = 2048
 """What a segment costs beside its bytes: the kernel's own records of it, which small ones have many of. Generous."""
 
 _LOOKUP, _COOKIE, _REDIRECT = 1, 46, 52  # enum bpf_func_id of linux/bpf.h
-_PASS = 1  # enum sk_action
+_DROP, _PASS = 0, 1  # enum sk_action
 _LENGTH = 0  # of struct __sk_buff
 
 
@@ -69,7 +72,7 @@ def instructions(slots: int, rows: int, sockets: int) -> Iterator[Instruction]:
     """
     yield move(R6, R1)  # keep the segment: calls take R1
     yield load(WORD, R9, R6, _LENGTH)  # its bytes
-    yield jump_if_constant(R9, 0, "pass")  # a bare FIN: nothing to send, and the kernel takes no empty one for good
+    yield jump_if_constant(R9, 0, "drop")  # a bare FIN
     yield call(_COOKIE)  # whose is it? R1 is the segment still; a cookie is a socket's number for life
     yield store(DOUBLE, FRAME, -8, R0)  # keys of maps are in memory
     yield from load_map(R1, slots)
@@ -112,4 +115,6 @@ def instructions(slots: int, rows: int, sockets: int) -> Iterator[Instruction]:
     yield add(R1, R9)
     yield store(DOUBLE, R8, 8 * PASSED, R1)
     yield named("pass", move_constant(R0, _PASS))
+    yield leave()
+    yield named("drop", move_constant(R0, _DROP))
     yield leave()

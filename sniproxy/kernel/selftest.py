@@ -1,7 +1,8 @@
 """Whether this kernel forwards as we need it, shown on real sockets before any tunnel is trusted to it.
 
 Tunnels on loopback, by the same code as all: order (with windows that are used up in the middle), an end of either side
-while the other one goes on, the bound of what waits for a slow reader, and a reset. It takes a fraction of a second.
+while the other one goes on, an end of a side that bytes wait for, the bound of what waits for a slow reader, and a
+reset. It takes a fraction of a second.
 """
 
 from __future__ import annotations
@@ -94,6 +95,22 @@ def _ends(tunnel: Tunnel) -> None:
         raise OSError(f"both have ended, and it says {tunnel.ending}")
 
 
+def _waiting(tunnel: Tunnel) -> None:
+    """The client ends while bytes wait for it in the kernel: its end passes on, and it gets them all."""
+    tunnel.begin(b"")
+    tunnel.pair.target.open(1 << 24)  # more than fits into any buffer, so that they do wait
+    answer, got = random.Random(5).randbytes(1 << 20), bytearray()
+    tunnel.send(tunnel.target, answer)
+    tunnel.client.shutdown(socket.SHUT_WR)
+    tunnel.receive(tunnel.target, bytearray(), None)
+    tunnel.receive(tunnel.client, got, len(answer))
+    _same(answer, got)
+    tunnel.target.shutdown(socket.SHUT_WR)
+    tunnel.until(lambda: tunnel.ending is not None, "the end of both")
+    if tunnel.ending != Ending(Result.OK):
+        raise OSError(f"both have ended, and it says {tunnel.ending}")
+
+
 def _bound(tunnel: Tunnel) -> None:
     """A reader that does not read stops the other side within a bound, and gets all in the end."""
     tunnel.begin(b"")
@@ -137,7 +154,7 @@ def _same(sent: bytes | bytearray, got: bytearray) -> None:
         raise OSError(f"{len(sent)} bytes sent, {len(got)} received, the same up to byte {place}")
 
 
-STEPS = (_order, _ends, _bound, _reset)
+STEPS = (_order, _ends, _waiting, _bound, _reset)
 
 
 class Tunnel:

@@ -144,9 +144,9 @@ class ProgramTests(SynchronousTestCase):
         self.assertEqual(([0, 0, 0, 10_000, 0], None), (run.row, run.redirected_to))
 
     def test_bare_end(self) -> None:
-        """A segment without bytes is passed, and not counted."""
+        """A segment without bytes is dropped, and not counted."""
         run = machine(limit=10_000)
-        self.assertEqual(1, run.run(0))
+        self.assertEqual(0, run.run(0))
         self.assertEqual(([0, 0, 0, 10_000, 0], None), (run.row, run.redirected_to))
 
     @given(st.lists(st.integers(1, 100_000)), st.integers(0, 1 << 20))

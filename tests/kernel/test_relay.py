@@ -115,6 +115,24 @@ class KernelTests(relaycontract.RelayContract):
             self.assertEqual(Ending(Result.OK), await tunnel.done)
             self.assertEqual((300_000, 0), (tunnel.relay.bytes_up, tunnel.relay.bytes_down))
 
+    async def test_a_bare_end_while_bytes_wait(self) -> None:
+        """A client that ends its side while redirected bytes still wait for it gets them all, and its end passes on."""
+        tunnel = self.tunnel(buffers=65536)
+        tunnel.upstream.sendall(b"greeting")
+        self.assertEqual(b"greeting", await in_thread(read_exactly, tunnel.client, 8))
+        row, answer = pair_of(tunnel.relay).target, random.Random(4).randbytes(1 << 20)
+        row.open(1 << 24)  # more than fits: so bytes wait in the kernel for certain
+        await in_thread(tunnel.upstream.sendall, answer)
+        while row.redirected + row.passed < 8 + len(answer):
+            await in_thread(int)
+        self.assertEqual(0, row.passed)
+        tunnel.client.shutdown(socket.SHUT_WR)
+        self.assertEqual(b"", await in_thread(read_to_end, tunnel.upstream))
+        self.assertTrue(await in_thread(read_exactly, tunnel.client, len(answer)) == answer)
+        tunnel.upstream.close()
+        self.assertEqual(Ending(Result.OK), await tunnel.done)
+        self.assertEqual((0, 8 + len(answer)), (tunnel.relay.bytes_up, tunnel.relay.bytes_down))
+
     async def test_ended_while_the_kernel_has_bytes(self) -> None:
         """What the kernel has redirected is written before the end, and counted; if it cannot be, it is not waited for
         for ever."""

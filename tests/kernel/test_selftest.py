@@ -6,6 +6,7 @@ import platform
 from collections.abc import Iterator
 from typing import Any
 
+import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.kernel import gate as gates
@@ -22,6 +23,12 @@ def ungated(slots: int, rows: int, sockets: int) -> Iterator[Instruction]:
     """The program without its first rule: it redirects while something is on its way through our process."""
     for each in program.instructions(slots, rows, sockets):
         yield each if each.opcode != 0x5D else move(R1, R1)
+
+
+def passing_ends(slots: int, rows: int, sockets: int) -> Iterator[Instruction]:
+    """The program, but it passes a bare end."""
+    for each in program.instructions(slots, rows, sockets):
+        yield attrs.evolve(each, constant=1) if each.name == "drop" else each
 
 
 class ProveTests(SynchronousTestCase):
@@ -66,6 +73,12 @@ class ProveTests(SynchronousTestCase):
         self.patch(selftest, "SECONDS", 3.0)
         self.patch(KernelRelay, "_end_flow", lambda relay, flow: None)
         self.fails("ends")
+
+    def test_a_bare_end_breaks_its_socket(self) -> None:
+        """A kernel that breaks a socket at an end behind which bytes wait is found."""
+        gate()
+        self.patch(gates, "instructions", passing_ends)
+        self.fails("waiting")
 
     def test_a_reset_becomes_an_end(self) -> None:
         """A reset that comes out as an end is found."""
