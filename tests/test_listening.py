@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import resource
 import socket
-from unittest import SkipTest
 
 from twisted.internet.error import CannotListenError
 
@@ -107,16 +106,11 @@ class ChangeTests(SocketTestCase):
     async def test_needs_a_restart(self) -> None:
         """A port that a listener of ours holds cannot be taken over by one that listens differently: it says so."""
         proxy = Proxy(self, LISTENER)
-        port = proxy.port
-        fixed = f'[[listener]]\nendpoint = "tcp:{port + 1}:interface=127.0.0.1"\n'
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port + 1))
-            except OSError as error:
-                raise SkipTest("the port beside is taken") from error
-        self.assertIsNone(self.reload(proxy, fixed))
-        why = self.reload(proxy, f'[[listener]]\nendpoint = "tcp:{port + 1}"\n')
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            port = probe.getsockname()[1]
+        self.assertIsNone(self.reload(proxy, f'[[listener]]\nendpoint = "tcp:{port}:interface=127.0.0.1"\n'))
+        why = self.reload(proxy, f'[[listener]]\nendpoint = "tcp:{port}"\n')
         assert why is not None
-        self.assertIn(f"has this port as tcp:{port + 1}:interface=127.0.0.1:backlog=1024", why)
+        self.assertIn(f"has this port as tcp:{port}:interface=127.0.0.1:backlog=1024", why)
         self.assertIn("takes a restart", why)
         await in_thread(int)

@@ -38,9 +38,11 @@ class Running:
     """The program, listening."""
 
     def __init__(self, case: TestCase, arguments: Sequence[str]) -> None:
+        # A shell has its background jobs ignore SIGINT, and so would all that a test run there starts.
         self.process = subprocess.Popen(
-            [*TWISTD, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=ENVIRONMENT
-        )
+            [*TWISTD, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=ENVIRONMENT,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        )  # fmt: skip
         case.addCleanup(self._kill)
         self.said = ""
         self.wait_for("ready:")

@@ -14,8 +14,6 @@ socket has I{written} all that was redirected, sends what was passed, and opens 
 
 from __future__ import annotations
 
-import errno
-import os
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -26,7 +24,7 @@ from sniproxy.events import Result
 from sniproxy.kernel.flow import Flow, Side
 from sniproxy.kernel.gate import Gate, Pair
 from sniproxy.kernel.hangups import Hangups
-from sniproxy.net.descriptor import WAIT
+from sniproxy.net.descriptor import WAIT, how_broken
 from sniproxy.net.linger import Closer
 from sniproxy.net.relay import Ending
 
@@ -137,9 +135,7 @@ class KernelRelay:
         if self._done is None or self._closing:
             return
         self._retire()
-        what = "reset" if error.errno in (errno.ECONNRESET, errno.EPIPE) else "lost"
-        why = "" if what == "reset" else f": {error.strerror or os.strerror(error.errno or errno.EIO)}"
-        ending = Ending(Result.RESET, f"the {side.name}'s connection was {what}{why}")
+        ending = Ending(Result.RESET, how_broken(side.name, error))
         self._calm((side.inbound,), 0, lambda: self._abort(side, ending))
 
     def _read(self, flow: Flow) -> bool:

@@ -50,3 +50,10 @@ def pending_error(sock: socket.socket) -> OSError:
         return error
     number = number or errno.ECONNRESET
     return OSError(number, os.strerror(number))
+
+
+def how_broken(name: str, error: OSError) -> str:
+    """What became of a connection, for people. @param name: whose it was. @param error: its error."""
+    if error.errno in (errno.ECONNRESET, errno.EPIPE):
+        return f"the {name}'s connection was reset"
+    return f"the {name}'s connection was lost: {error.strerror or os.strerror(error.errno or errno.EIO)}"

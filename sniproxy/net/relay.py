@@ -12,8 +12,6 @@ The contract, whichever way the bytes are moved (``copying``, ``splicing``; one 
 
 from __future__ import annotations
 
-import errno
-import os
 import socket
 from typing import Any
 
@@ -22,7 +20,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from sniproxy.events import Result
-from sniproxy.net.descriptor import WAIT, SocketDescriptor, pending_error
+from sniproxy.net.descriptor import WAIT, SocketDescriptor, how_broken, pending_error
 from sniproxy.net.direction import Direction, Way
 from sniproxy.net.linger import Closer
 from sniproxy.net.poller import BROKEN, ENDS, IN, OUT, Poller, poller_of
@@ -224,9 +222,7 @@ class Relay:
             self._closer(other.sock)
         else:
             self._closer.abort(other.sock)
-        what = "reset" if error.errno in (errno.ECONNRESET, errno.EPIPE) else "lost"
-        why = "" if what == "reset" else f": {error.strerror or os.strerror(error.errno or errno.EIO)}"
-        self._finish(Ending(Result.RESET, f"the {side.name}'s connection was {what}{why}"))
+        self._finish(Ending(Result.RESET, how_broken(side.name, error)))
 
     def _read(self, direction: Direction) -> bool:
         """@return: something was read, or the end."""

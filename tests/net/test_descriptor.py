@@ -9,7 +9,7 @@ from twisted.internet.interfaces import IReadWriteDescriptor
 from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
-from sniproxy.net.descriptor import SocketDescriptor, pending_error
+from sniproxy.net.descriptor import SocketDescriptor, how_broken, pending_error
 from tests.net.support import connected, reset
 
 
@@ -38,3 +38,13 @@ class DescriptorTests(TestCase):
             reset(theirs)
             self.assertEqual(errno.ECONNRESET, pending_error(ours).errno)
         self.assertEqual(errno.EBADF, pending_error(ours).errno)
+
+    def test_how_broken(self) -> None:
+        """A reset is called one, whichever call found it; another error is told in words."""
+        for number in (errno.ECONNRESET, errno.EPIPE):
+            self.assertEqual("the client's connection was reset", how_broken("client", OSError(number, "x")))
+        lost = "the target's connection was lost: "
+        self.assertEqual(
+            lost + "Connection timed out", how_broken("target", OSError(errno.ETIMEDOUT, "Connection timed out"))
+        )
+        self.assertEqual(lost + "Input/output error", how_broken("target", OSError()))
