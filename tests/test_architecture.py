@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from configparser import ConfigParser
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -375,6 +376,14 @@ class FileTests(SynchronousTestCase):
             if self.holds_code(path) and not test.exists():
                 missing.append(str(test.relative_to(tests.parent)))
         self.assertEqual(missing, [])
+
+    def test_packages(self) -> None:
+        """Every folder of code is on the list of what is installed."""
+        setup = ConfigParser()
+        setup.read(ROOT / "setup.cfg")
+        listed = setup["options"]["packages"].split()
+        folders = {file.parent.relative_to(ROOT) for file in SOURCE.rglob("__init__.py")}
+        self.assertLessEqual({".".join(folder.parts) for folder in folders}, set(listed))
 
     def test_docstrings(self) -> None:
         """Every module says what it is for."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
 import struct
@@ -98,6 +99,7 @@ class SocketTestCase(TestCase):
     async def setUp(self) -> None:  # type: ignore[override]  # trial awaits it
         await in_thread(int)  # from here the reactor runs, and has opened what it needs itself
         close_spare_pipes()
+        gc.collect()  # what other tests have left to it could go in the middle of this one
         self._before = links()
         self.addCleanup(self._check_descriptors)
 
