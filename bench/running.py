@@ -8,7 +8,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -41,26 +41,39 @@ class Running:
         began = time.perf_counter()
         self._process = subprocess.Popen(command, cwd=root, stdout=self._said, stderr=self._said)
         try:
-            self._wait(peer.name)
+            self._wait(peer.name, "listen", self._listens)
+            self.seconds = time.perf_counter() - began
+            # A master listens before its workers are there; their CPU time is what is asked for.
+            self._wait(peer.name, "have its processes", lambda: self._has(peer.processes(workers)))
         except LoadError:
             self.stop()
             raise
-        self.seconds = time.perf_counter() - began
         self.pids = family(self._process.pid)
 
-    def _wait(self, name: str) -> None:
+    def _wait(self, name: str, what: str, done: Callable[[], bool]) -> None:
         until = time.perf_counter() + _PATIENCE
         while time.perf_counter() < until:
             if self._process.poll() is not None:
                 self._said.seek(0)
                 last = self._said.read().decode(errors="replace").strip().rpartition("\n")[2]
                 raise LoadError(f"{name} ended with status {self._process.returncode}: {last}")
-            try:
-                socket.create_connection(("127.0.0.1", self.port)).close()
+            if done():
                 return
-            except OSError:
-                time.sleep(_LOOK)
-        raise LoadError(f"{name} does not listen after {_PATIENCE:.0f} s")
+            time.sleep(_LOOK)
+        raise LoadError(f"{name} does not {what} after {_PATIENCE:.0f} s")
+
+    def _listens(self) -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", self.port)).close()
+        except OSError:
+            return False
+        return True
+
+    def _has(self, count: int) -> bool:
+        try:
+            return len(family(self._process.pid)) >= count
+        except OSError:  # one of them came and went meanwhile
+            return False
 
     @property
     def cpu(self) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from bench import ROOT
@@ -36,6 +38,36 @@ class RunningTests(SynchronousTestCase):
                 running.stop()
             for pid in running.pids:
                 self.assertRaises(OSError, cpu_seconds, pid)
+
+    def test_workers(self) -> None:
+        """Who listens before its workers are there is waited for: what they use is what is measured."""
+        for name in ("ours", "nginx"):
+            peer = PEERS[name]
+            if peer.program() is None:
+                continue
+            running = Running(peer, {NAME: 1}, ROOT, workers=2)
+            self.addCleanup(running.stop)
+            self.assertGreaterEqual(len(running.pids), 3, name)
+
+    def test_few(self) -> None:
+        """A worker that comes late is among the processes."""
+        late = """
+import os, socket, sys, time
+listening = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+time.sleep(0.2)
+os.fork()
+time.sleep(60)
+"""
+        peer = Peer(
+            "x",
+            "it",
+            lambda: sys.executable,
+            lambda program, plan: [program, "-c", late, str(plan.port)],
+            processes=lambda workers: 1 + workers,
+        )
+        running = Running(peer, {}, ROOT)
+        self.addCleanup(running.stop)
+        self.assertEqual(len(running.pids), 2)
 
     def test_absent(self) -> None:
         """Who is not here is told with its package."""
