@@ -8,9 +8,10 @@ import signal
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
-from twisted.internet.error import ProcessDone, ProcessTerminated
+from twisted.internet.error import ProcessDone, ProcessExitedAlready, ProcessTerminated
 from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -52,6 +53,7 @@ class Worker(ProcessProtocol):
         self._log = Lines(self._said, MOST)
         self._reports = Lines(self._report)
         self._orders = -1
+        self._limit: Any = None
         self.pid = 0
 
     def connectionMade(self) -> None:
@@ -106,10 +108,37 @@ class Worker(ProcessProtocol):
         except (ProcessLookupError, ChildProcessError):  # it has ended, and Twisted has seen it
             pass
 
+    def limit(self, reactor: Any, seconds: float, what: str) -> None:
+        """Kill it in so many seconds, unless it has ended, or L{unlimit} was called; in place of an earlier limit.
+
+        @param what: what it does not do, for the log.
+        """
+        self.unlimit()
+        self._limit = reactor.callLater(seconds, self._give_up, seconds, what)
+
+    def unlimit(self) -> None:
+        """It has done what it was to do."""
+        if self._limit is not None:
+            self._limit.cancel()
+            self._limit = None
+
+    def _give_up(self, seconds: float, what: str) -> None:
+        self._limit = None
+        log.error(
+            "worker {index} (pid {pid}) does not {what} within {seconds:g} s: it is killed",
+            index=self.index,
+            pid=self.pid,
+            what=what,
+            seconds=seconds,
+        )
+        with suppress(ProcessExitedAlready):
+            self.transport.signalProcess("KILL")
+
     def childDataReceived(self, childFD: int, data: bytes) -> None:
         (self._log if childFD == STANDARD_ERROR else self._reports).feed(data)
 
     def processEnded(self, reason: Failure) -> None:
+        self.unlimit()
         self._log.end()
         self._ended(self, how(reason.value))
 

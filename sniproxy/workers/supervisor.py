@@ -15,13 +15,16 @@ from sniproxy.schema import ConfigError
 from sniproxy.settings import Configuration
 from sniproxy.text import counted
 from sniproxy.workers.plan import CannotStart, for_worker, pause
-from sniproxy.workers.post import END, REFUSED, RELOAD, RELOADED, REOPEN, STOP
+from sniproxy.workers.post import END, READY, REFUSED, RELOAD, RELOADED, REOPEN, STOP
 from sniproxy.workers.process import Worker, wait_until_ready
 
 log = Logger()
 
 PATIENCE = 60.0
-"""Seconds of silence after which a worker will not become ready."""
+"""Seconds of silence after which a worker will not become ready; one that takes another's place has as many in all."""
+
+GRACE = 10.0
+"""Seconds that a worker has to end when its tunnels have been ended."""
 
 
 class Supervisor(Service):
@@ -105,14 +108,14 @@ class Supervisor(Service):
             waiting.cancel()
         self._pauses = {}
         self._stopped = Deferred()
-        self._tell(END if self._at_once else STOP)
+        self._end_workers(END if self._at_once else STOP)
         return self._stopped if self._workers else succeed(None)
 
     def end_now(self) -> None:
         """End all tunnels at once: while it drains, or when it will be told to drain."""
         self._at_once = True
         if self._stopped is not None:
-            self._tell(END)
+            self._end_workers(END)
 
     def reopen_logs(self) -> None:
         """After a log rotation: those of all workers."""
@@ -125,6 +128,12 @@ class Supervisor(Service):
         for worker in self._workers.values():
             worker.tell(what, text)
 
+    def _end_workers(self, what: str) -> None:
+        drain = self.configuration.timeouts.drain if what == STOP else 0.0
+        for worker in self._workers.values():
+            worker.limit(self._reactor, drain + GRACE, "end")
+        self._tell(what)
+
     def _start(self, index: int, waited: float) -> None:
         self._pauses.pop(index, None)
         worker = Worker(index, self._reactor.seconds(), waited, self._reported, self._ended)
@@ -134,12 +143,15 @@ class Supervisor(Service):
     def _start_again(self, index: int, waited: float) -> None:
         try:
             self._start(index, waited)
+            self._workers[index].limit(self._reactor, PATIENCE, "become ready")
         except OSError as error:  # no memory, no process, no descriptor
             log.error("worker {index} cannot be started: {why}", index=index, why=error.strerror)
             self._later(index, pause(0.0, waited))
 
     def _reported(self, worker: Worker, what: str) -> None:
-        if what == RELOADED:
+        if what == READY and self._stopped is None:
+            worker.unlimit()
+        elif what == RELOADED:
             self._before = None
         elif what == REFUSED and self._before is not None:
             self._refused.add(worker.index)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from pathlib import Path
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ProcessDone, ProcessTerminated
+from twisted.logger import capturedLogs, formatEvent
 
 from sniproxy.workers.post import READY, STOP
 from sniproxy.workers.process import Worker, how, wait_until_ready
-from tests.net.support import PATIENCE, SocketTestCase
+from tests.net.support import PATIENCE, HandClock, SocketTestCase
 from tests.workers.running import configuration
 
 
@@ -68,3 +70,38 @@ class WorkerTests(SocketTestCase):
         worker.kill()
         self.assertEqual("was ended by SIGKILL", await ended)
         worker.kill()  # again is no harm
+
+    async def test_limit(self) -> None:
+        """One that does not end in its time is killed; one that has done what it was to do is not."""
+        path = configuration(self)
+        clock = HandClock()
+        ended: Deferred[str] = Deferred()
+        worker = Worker(0, 0.0, 0.0, lambda worker, what: None, lambda worker, how: ended.callback(how))
+        worker.start(reactor, self.arguments(path), path.read_text(), 0)
+        self.assertIsNone(wait_until_ready([worker], 4 * PATIENCE))
+        os.kill(worker.pid, signal.SIGSTOP)  # it hears nothing any more
+        worker.limit(clock, 5.0, "become ready")
+        worker.unlimit()
+        clock.advance(6)
+        worker.limit(clock, 5.0, "become ready")
+        worker.limit(clock, 10.0, "end")
+        worker.tell(STOP)
+        clock.advance(9)
+        self.assertFalse(ended.called)
+        with capturedLogs() as logs:
+            clock.advance(2)
+        self.assertEqual(
+            [f"worker 0 (pid {worker.pid}) does not end within 10 s: it is killed"],
+            [formatEvent(event) for event in logs],
+        )
+        self.assertEqual("was ended by SIGKILL", await ended)
+
+    async def test_ended_in_time(self) -> None:
+        """The limit of one that has ended is gone with it."""
+        clock = HandClock()
+        ended: Deferred[str] = Deferred()
+        worker = Worker(0, 0.0, 0.0, lambda worker, what: None, lambda worker, how: ended.callback(how))
+        worker.start(reactor, self.arguments(Path("x.toml")), "colour = 1\n", 0)
+        worker.limit(clock, 5.0, "become ready")
+        self.assertEqual("ended with status 1", await ended)
+        self.assertEqual([], clock.getDelayedCalls())

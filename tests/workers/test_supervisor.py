@@ -9,9 +9,15 @@ import signal
 import socket
 import subprocess
 from pathlib import Path
+from typing import Any
 
-from twisted.trial.unittest import TestCase
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 
+from sniproxy.config import parse
+from sniproxy.workers import supervisor
+from sniproxy.workers.post import READY
+from sniproxy.workers.process import Worker
 from tests.hellos import hello
 from tests.net.support import PATIENCE, read_exactly, read_to_end
 from tests.proxies import Backend
@@ -126,6 +132,16 @@ class WorkersTests(TestCase):
         running.wait_for("worker 0: ready: 2 routes")
         self.assertNotIn("Traceback", running.finish(signal.SIGTERM)[1])
 
+    def test_hangs(self) -> None:
+        """A worker that does not answer any more does not keep the program from its end."""
+        running = Running(self, configuration(self, "[timeouts]\ndrain = 0\n"))
+        hung = running.pids[1]
+        os.kill(hung, signal.SIGSTOP)
+        status, said = running.finish(signal.SIGTERM)
+        self.assertEqual(-signal.SIGTERM, status)
+        self.assertIn(f"worker 1 (pid {hung}) does not end within 10 s: it is killed", said)
+        self.assertFalse(exists(hung))
+
     def test_cannot_start(self) -> None:
         """What a worker cannot do ends the program with that error, status 1, and leaves no process."""
         with socket.create_server(("127.0.0.1", 0)) as other:
@@ -188,6 +204,43 @@ class WorkersTests(TestCase):
             self.assertIn(text, said)
         self.assertEqual(["no_route"] * 20, [json.loads(line)["result"] for line in lines.read_text().splitlines()])
         self.assertFalse(pid.exists())
+
+
+class _Fake(Worker):
+    """A worker without a process: what it is given is kept."""
+
+    def start(self, *ignored: object) -> None:
+        pass
+
+    def limit(self, reactor: Any, seconds: float, what: str) -> None:
+        self.limits = [*getattr(self, "limits", []), (seconds, what)]
+
+    def unlimit(self) -> None:
+        self.limits = []
+
+    def tell(self, what: str, text: str = "") -> None:
+        pass
+
+
+class LimitTests(SynchronousTestCase):
+    """How long a worker may take."""
+
+    def test_replacement(self) -> None:
+        """One that takes another's place has a minute to become ready; told to end, it must not be late either."""
+        self.patch(supervisor, "Worker", _Fake)
+        text = 'workers = 2\n[[listener]]\nendpoint = "tcp:4443"\n'
+        one = supervisor.Supervisor(parse(text, "x.toml"), Clock(), lambda: text, [])
+        one._start_again(0, 0.5)
+        worker = one._workers[0]
+        assert isinstance(worker, _Fake)
+        self.assertEqual([(60.0, "become ready")], worker.limits)
+        one._reported(worker, READY)
+        self.assertEqual([], worker.limits)
+        one.stopService()
+        one._reported(worker, READY)  # it was on its way
+        self.assertEqual([(40.0, "end")], worker.limits)
+        one.end_now()
+        self.assertEqual((10.0, "end"), worker.limits[-1])
 
 
 class SystemdTests(TestCase):
