@@ -52,11 +52,11 @@ class RunningTests(SynchronousTestCase):
     def test_few(self) -> None:
         """A worker that comes late is among the processes."""
         late = """
-import os, socket, sys, time
+import os, signal, socket, sys
 listening = socket.create_server(("127.0.0.1", int(sys.argv[1])))
-time.sleep(0.2)
+listening.accept()
 os.fork()
-time.sleep(60)
+signal.pause()
 """
         peer = Peer(
             "x",

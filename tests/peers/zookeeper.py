@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,9 @@ ssl.trustStore.location={trust}
 ssl.trustStore.type=PEM
 """
 
+_SILENT = logging.Logger("silent")
+_SILENT.addHandler(logging.NullHandler())
+
 
 class ZooKeeper:
     """One that serves, and can be killed; what it holds outlives it. Its port `tls` wants a client's certificate."""
@@ -41,12 +46,9 @@ class ZooKeeper:
         self._folder = folder
         text = CONFIGURATION.format(folder=folder, port=self.port, tls=self.tls, trust=material.trust)
         (folder / "zoo.cfg").write_text(text)
-        silent = logging.Logger("silent")
-        silent.addHandler(logging.NullHandler())
-        retry = {"max_tries": -1, "max_delay": 0.5}
-        self._client = KazooClient(self.servers, connection_retry=retry, command_retry=retry, logger=silent)
         self.start()
-        self._client.start(60)
+        with self._client():
+            """It serves."""
 
     @property
     def servers(self) -> str:
@@ -65,8 +67,6 @@ class ZooKeeper:
 
     def stop(self) -> None:
         """For ever."""
-        self._client.stop()
-        self._client.close()
         self._child.stop()
 
     async def broker(self, name: str, port: int, acl: Any = None, below: str = "") -> str:
@@ -74,20 +74,37 @@ class ZooKeeper:
         path = f"{below}{NODES}/{name.partition('.')[0]}.internal:8080"
         url = f"pulsar+ssl://{name}:{port}"
         body = json.dumps({"advertisedListeners": {"external": {"brokerServiceUrlTls": url}}}).encode()
-        await deferToThread(self._client.retry, self._client.create, path, body, acl=acl, makepath=True)
+        await self._ask(lambda client: client.create(path, body, acl=acl, makepath=True))
         return path
 
     async def forget(self, path: str) -> None:
         """The node goes, as a broker's does whose session ends."""
-        await deferToThread(self._client.retry, self._client.delete, path)
+        await self._ask(lambda client: client.delete(path))
 
     async def expire(self, client_id: Any) -> None:
         """End somebody's session: go on with it in their place, and close it."""
 
         def end() -> None:
-            other = KazooClient(self.servers, client_id=client_id)
-            other.start()
-            other.stop()
-            other.close()
+            with self._client(client_id=client_id):
+                """Nothing is asked."""
 
         await deferToThread(end)
+
+    async def _ask(self, question: Callable[[KazooClient], object]) -> None:
+        def ask() -> None:
+            with self._client() as client:
+                client.retry(question, client)
+
+        await deferToThread(ask)
+
+    @contextmanager
+    def _client(self, **options: Any) -> Iterator[KazooClient]:
+        """Connected, for one question: a client that stays has threads, which open descriptors in others' tests."""
+        retry = {"max_tries": -1, "max_delay": 0.5}
+        client = KazooClient(self.servers, connection_retry=retry, command_retry=retry, logger=_SILENT, **options)
+        client.start(60)
+        try:
+            yield client
+        finally:
+            client.stop()
+            client.close()
