@@ -7,10 +7,9 @@ from collections.abc import Iterator
 import attrs
 
 from sniproxy.names import ip_literal
-from sniproxy.policycheck import templates
+from sniproxy.policycheck import plain_targets
 from sniproxy.routing.patterns import expression, is_expression
 from sniproxy.routing.table import RouteTable
-from sniproxy.routing.targets import parse_target
 from sniproxy.settings import DEFAULT, NO_SERVER_NAME, Configuration, Listener, Route
 
 MOST_OTHERS = 10
@@ -113,7 +112,7 @@ def title(route: Route) -> str:
 
 def written_targets(route: Route) -> frozenset[str]:
     """The targets that a route names itself, without those that have places."""
-    return frozenset(str(parse_target(template.text)) for template in templates(route) if not template.places)
+    return frozenset(str(target) for target in plain_targets(route))
 
 
 def shared_names(configuration: Configuration, name: str | None, target: str) -> tuple[str, ...]:
