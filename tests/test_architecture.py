@@ -89,6 +89,7 @@ PURE_FOREIGN = {
 TOP = (
     "sniproxy.build",
     "sniproxy.draining",
+    "sniproxy.explain.asking",
     "sniproxy.explain.looking",
     "sniproxy.explain.command",
     "sniproxy.listening",

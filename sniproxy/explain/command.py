@@ -80,6 +80,8 @@ async def explain(options: argparse.Namespace, reactor: Any, out: TextIO) -> int
     elif options.all:
         for report in reports:
             print("\n".join(summary(report)), file=out)
+        for watch in dict.fromkeys(watch for report in reports for watch in report.watches):
+            print(f"knows    {watch}", file=out)
         print(f"{counted(len(reports), 'route')}, {len(bad)} with problems", file=out)
     else:
         print("\n\n".join("\n".join(lines(report)) for report in reports), file=out)

@@ -86,12 +86,27 @@ class Goal:
 
 
 @attrs.frozen
+class Watch:
+    """What a resolver that watches says of itself. @ivar error: why its last look failed. None: it did not."""
+
+    resolver: str
+    knows: str
+    error: str | None
+
+    def __str__(self) -> str:
+        failed = "" if self.error is None else f"; its last look failed: {self.error}"
+        return printable(f"{self.resolver}: {self.knows or 'nothing'}{failed}")
+
+
+@attrs.frozen
 class Report:
     """What becomes of a name on a listener.
 
     @ivar name: None: a hello without one; or, of ``--all``, a route that has no name of its own.
     @ivar route: None: there is none. @ivar why: this route, or none. @ivar others: others, and why not.
-    @ivar resolver: who was asked. @ivar ttl: seconds that its answer holds. None: until the configuration changes.
+    @ivar resolver: who was asked. None: nobody. @ivar answered: who of them answered. None: nobody.
+    @ivar passed: why those before it did not. @ivar watches: what those know that watch.
+    @ivar ttl: seconds that its answer holds. None: until the configuration changes.
     @ivar refused: why the connection is refused before anybody is dialled. None: it is not.
     """
 
@@ -105,6 +120,9 @@ class Report:
     goals: Sequence[Goal] = ()
     refused: str | None = None
     notes: Sequence[str] = ()
+    answered: str | None = None
+    passed: Sequence[str] = ()
+    watches: Sequence[Watch] = ()
 
     @property
     def problems(self) -> list[str]:
@@ -130,6 +148,9 @@ def document(report: Report) -> dict[str, Any]:
         "why": report.why,
         "others": [{"route": route, "why_not": why} for route, why in report.others],
         "resolver": report.resolver,
+        "answered": report.answered,
+        "passed": list(report.passed),
+        "watches": [attrs.asdict(watch) for watch in report.watches],
         "ttl": report.ttl,
         "targets": [attrs.asdict(goal) for goal in report.goals],
         "refused": report.refused,
@@ -144,9 +165,15 @@ def lines(report: Report) -> Iterator[str]:
     yield f"  route      {report.route or 'none'}: {report.why}"
     for route, why in report.others:
         yield f"  not        {route}: {why}"
-    if report.resolver is not None:
+    for why in report.passed:
+        yield f"  passed     {printable(why)}"
+    if report.answered is not None:
         holds = "until the configuration changes" if report.ttl is None else f"for {report.ttl:g} s"
-        yield f"  answer     {len(report.goals)} of {report.resolver}, good {holds}"
+        yield f"  answer     {len(report.goals)} of {report.answered}, good {holds}"
+    elif report.resolver is not None:
+        yield f"  asked      {report.resolver}"
+    for watch in report.watches:
+        yield f"  knows      {watch}"
     for goal in report.goals:
         yield from _goal_lines(goal)
     for note in report.notes:

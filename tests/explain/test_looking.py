@@ -13,8 +13,9 @@ from sniproxy.build import build
 from sniproxy.config import parse
 from sniproxy.explain.looking import Looker, Wish
 from sniproxy.explain.report import Report
-from sniproxy.interfaces import Refused, Request
+from sniproxy.interfaces import Refused, Request, WatchState
 from sniproxy.resolvers import static
+from tests.explain.test_asking import Scripted, answers, fails, refuses, script, tables
 from tests.net.support import SocketTestCase
 from tests.proxies import LISTENER
 from tests.tls.material import CA, folder, pem
@@ -81,6 +82,36 @@ class AnswerTests(LookingCase):
             self.patch(static.StaticResolver, "resolve", lambda self, request, resolve=resolve: resolve(request))
             report = await self.explain(route("a.test", "x") + "[timeouts]\nconnect = 0.01\n", "a.test")
             self.assertEqual([said], report.problems)
+
+    async def test_resolvers(self) -> None:
+        """Who answered of several, why the others did not, and what those know that watch: answered or not."""
+        script(
+            self,
+            f=Scripted(refuses, WatchState("2 names")),
+            p=Scripted(answers("127.0.0.1"), WatchState("1 broker")),
+            z=Scripted(fails, WatchState("no brokers known", "refused")),
+        )
+        report = await self.explain(tables("f", "p"), "a.z.test")
+        self.assertEqual("resolver.f (type scripted), then resolver.p (type scripted)", report.resolver)
+        self.assertEqual("resolver.p (type scripted)", report.answered)
+        self.assertEqual(("f: refused: not here",), report.passed)
+        self.assertEqual(["2 names", "1 broker"], [watch.knows for watch in report.watches])
+        self.assertEqual((30, True), (report.ttl, report.routed))
+        report = await self.explain(tables("z"), "a.z.test")
+        self.assertEqual((None, ["refused"]), (report.answered, [watch.error for watch in report.watches]))
+        self.assertEqual(["the resolver failed: Unavailable: ZooKeeper is silent"], report.problems)
+
+    async def test_plaintext(self) -> None:
+        """What a plaintext listener leads to needs no name: its resolver is asked, and its port is known."""
+        script(self, p=Scripted(answers("127.0.0.1"), WatchState("1 broker")))
+        plain = '[[listener]]\nendpoint = "tcp:7"\nplaintext = true\n'
+        for text, target in (
+            (plain + 'resolver = "p"\n' + tables("p"), "127.0.0.1:6651"),
+            (plain + 'target = "127.0.0.1:{port}"\n', "127.0.0.1:7"),
+        ):
+            looker = self.looker(text)
+            (report,) = await looker.all(looker._configuration.listeners[0], Wish())
+            self.assertEqual([target], [goal.target for goal in report.goals])
 
     async def test_all(self) -> None:
         """Every route of a listener is asked; one that needs a name says so, and one that is shadowed is a problem."""

@@ -7,7 +7,7 @@ import json
 import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.explain.report import Dialled, Goal, Report, Shown, document, lines, summary
+from sniproxy.explain.report import Dialled, Goal, Report, Shown, Watch, document, lines, summary
 
 SHOWN = Shown(("b-1.test", "vip.test"), "2027-01-01", 30.0, {"b-1.test": True, "proxy.test": False})
 GOAL = Goal("b-1:6651", 2, None, {"10.0.0.1": None, "10.0.0.2": "private"})
@@ -16,6 +16,7 @@ REPORT = Report(
     *("b-1.test", "public", "b-1.test", "it has exactly this name"),
     others=(("*.test", "no"),),
     resolver="route[0] (type static)",
+    answered="route[0] (type static)",
     goals=(DIALLED,),
     notes=("look",),
 )
@@ -51,6 +52,31 @@ class ReportTests(SynchronousTestCase):
         """For how long an answer holds."""
         self.assertIn("good for 30 s", "\n".join(lines(attrs.evolve(REPORT, ttl=30.0))))
 
+    def test_resolvers(self) -> None:
+        """Who answered, why those before it did not, and what those know that watch; or that nobody answered."""
+        report = attrs.evolve(
+            REPORT,
+            resolver="resolver.f (type file), then resolver.p (type pulsar)",
+            answered="resolver.p (type pulsar)",
+            passed=("f: refused: no",),
+            watches=(Watch("f", "7 names", None), Watch("p", "", "no\nhost")),
+        )
+        said = list(lines(report))[3:7]
+        self.assertEqual(
+            [
+                "  passed     f: refused: no",
+                "  answer     1 of resolver.p (type pulsar), good until the configuration changes",
+                "  knows      f: 7 names",
+                "  knows      p: nothing; its last look failed: no\\nhost",
+            ],
+            said,
+        )
+        said = list(lines(attrs.evolve(report, answered=None, passed=(), watches=(), goals=(), refused="it failed")))
+        self.assertEqual("  asked      resolver.f (type file), then resolver.p (type pulsar)", said[3])
+        self.assertNotIn("good", "\n".join(said))
+        (watch, _) = json.loads(json.dumps(document(report)))["watches"]
+        self.assertEqual({"resolver": "f", "knows": "7 names", "error": None}, watch)
+
     def test_summary(self) -> None:
         """One line, and the problems."""
         self.assertEqual(
@@ -75,6 +101,9 @@ class ReportTests(SynchronousTestCase):
                 "why",
                 "others",
                 "resolver",
+                "answered",
+                "passed",
+                "watches",
                 "ttl",
                 "targets",
                 "refused",
