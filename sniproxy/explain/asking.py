@@ -12,12 +12,16 @@ from sniproxy.asking.inorder import Answered, InOrder
 from sniproxy.build import Built
 from sniproxy.explain.report import Watch
 from sniproxy.interfaces import Refused, Request, Resolution, ask
-from sniproxy.routing.patterns import captured
+from sniproxy.routing.patterns import capture_count, captured
 from sniproxy.settings import Listener, ResolverTable, Route
 from sniproxy.text import bounded
 
 PEER = "192.0.2.1:0"
 """Whom resolvers are told that the client is (an address for documentation, RFC 5737)."""
+
+
+MADE_UP = "sniproxy-explain"
+"""A label that no broker has: of names that are asked for to see whether a resolver says anything at all."""
 
 
 class NoAnswer(Exception):
@@ -39,8 +43,7 @@ class Asking:
         """Where a route's resolver says that a name lives. @raise NoAnswer: it does not."""
         configuration = self.built.configuration
         seconds = configuration.timeouts.connect
-        captures = captured(route.server_name, name)
-        request = Request(name, (), PEER, listener.name, captures, listener.endpoint.port or None)
+        request = Request(name, (), PEER, listener.name, _captures(route, name), listener.endpoint.port or None)
         resolver = self.built.resolvers.resolver(route.resolver, configuration.filename)
         coming = resolver.first(request) if isinstance(resolver, InOrder) else ask(resolver, request)
         try:
@@ -59,6 +62,19 @@ class Asking:
             raise NoAnswer("the resolver gave no target")
         return Answered(answer, route.resolver.title)
 
+    async def probe(self, listener: Listener, route: Route) -> None:
+        """Ask a route's resolver for a name that nobody has: a refusal is as good as an answer.
+
+        @raise NoAnswer: it says neither; the text has the name.
+        """
+        pattern = route.server_name
+        name = f"{MADE_UP}{pattern[1:]}" if pattern.startswith("*.") else f"{MADE_UP}.invalid"  # RFC 2606
+        try:
+            await self.ask(name, listener, route)
+        except NoAnswer as no:
+            if not no.refused:
+                raise NoAnswer(f"asked for {name}, to see whether it answers: {no}") from no
+
     def watches(self, table: ResolverTable) -> tuple[Watch, ...]:
         """What those of a route's resolvers say of themselves that watch."""
         found = []
@@ -68,3 +84,10 @@ class Asking:
             if state is not None:
                 found.append(Watch(each.title, state.summary, state.error))
         return tuple(found)
+
+
+def _captures(route: Route, name: str | None) -> tuple[str, ...]:
+    """What the route takes out of a name; of one that its expression does not match, what might have been."""
+    found = captured(route.server_name, name)
+    missing = 0 if name is None else capture_count(route.server_name) - len(found)
+    return found + (MADE_UP,) * missing

@@ -67,8 +67,8 @@ class Looker:
         return attrs.evolve(report, others=choice.others, notes=notes)
 
     async def all(self, listener: Listener, wish: Wish) -> list[Report]:
-        """What becomes of each route, on a listener. Wildcards and expressions are asked without a name of their own:
-        of those that need one it is said so.
+        """What becomes of each route, on a listener. Wildcards and expressions have no name of their own: of those that
+        need one it is said so, and only whether their resolvers say anything is looked at.
         """
         return [await self._whole(name, route, listener, wish) for name, route in self._routes(listener)]
 
@@ -111,9 +111,7 @@ class Looker:
         except Refusal as refusal:
             return attrs.evolve(report, refused=str(refusal))
         if name is None and _formed(route):
-            why = f"{choice.why}; where it leads depends on the name: ask for one"
-            goal = Goal("(depends on the name)", 1, None, {"(not looked up)": None})
-            return attrs.evolve(report, why=why, goals=(goal,))
+            return await self._unnamed(report, listener, route)
         report = attrs.evolve(report, resolver=route.resolver.title)
         try:
             answer = await self._asking.ask(name, listener, route)
@@ -128,6 +126,18 @@ class Looker:
             ttl=answer.resolution.ttl,
             goals=goals,
         )
+
+    async def _unnamed(self, report: Report, listener: Listener, route: Route) -> Report:
+        """Of a route whose targets depend on the name: whether its resolver says anything."""
+        report = attrs.evolve(report, unchecked="depends on the name")
+        if route.resolver.kind == "static":
+            return report
+        report = attrs.evolve(report, resolver=route.resolver.title)
+        try:
+            await self._asking.probe(listener, route)
+        except NoAnswer as no:
+            report = attrs.evolve(report, refused=str(no))
+        return attrs.evolve(report, watches=self._asking.watches(route.resolver))
 
     async def _goal(self, name: str | None, target: Target, terminator: Terminator | None, wish: Wish) -> Goal:
         denied = self._veto(target, None)

@@ -108,6 +108,7 @@ class Report:
     @ivar passed: why those before it did not. @ivar watches: what those know that watch.
     @ivar ttl: seconds that its answer holds. None: until the configuration changes.
     @ivar refused: why the connection is refused before anybody is dialled. None: it is not.
+    @ivar unchecked: why nothing is known of its targets. None: they were looked at.
     """
 
     name: str | None
@@ -123,6 +124,7 @@ class Report:
     answered: str | None = None
     passed: Sequence[str] = ()
     watches: Sequence[Watch] = ()
+    unchecked: str | None = None
 
     @property
     def problems(self) -> list[str]:
@@ -131,8 +133,10 @@ class Report:
         return found + [problem for goal in self.goals for problem in goal.problems()]
 
     @property
-    def routed(self) -> bool:
-        """Whether a connection would become a tunnel, as far as was looked."""
+    def routed(self) -> bool | None:
+        """Whether a connection would become a tunnel, as far as was looked. None: nobody has looked."""
+        if self.unchecked is not None and self.refused is None:
+            return None
         return self.refused is None and any(
             goal.allowed and (goal.dialled is None or goal.dialled.error is None) for goal in self.goals
         )
@@ -154,6 +158,7 @@ def document(report: Report) -> dict[str, Any]:
         "ttl": report.ttl,
         "targets": [attrs.asdict(goal) for goal in report.goals],
         "refused": report.refused,
+        "unchecked": report.unchecked,
         "problems": report.problems,
         "notes": list(report.notes),
     }
@@ -185,11 +190,11 @@ def lines(report: Report) -> Iterator[str]:
 
 def summary(report: Report) -> Iterator[str]:
     """One line for people, and its problems."""
-    verdict = "PROBLEM" if report.problems else "ok"
-    goals = ", ".join(goal.target for goal in report.goals) or "nobody"
-    yield f"{verdict:<8} {report.route or report.name or '(no server name)'} on {report.listener} -> {goals}"
+    verdict = "PROBLEM" if report.problems else "not checked" if report.routed is None else "ok"
+    goals = ", ".join(goal.target for goal in report.goals) or report.unchecked or "nobody"
+    yield f"{verdict:<11} {report.route or report.name or '(no server name)'} on {report.listener} -> {goals}"
     for problem in report.problems:
-        yield f"         {printable(problem)}"
+        yield f"            {printable(problem)}"
 
 
 def _goal_lines(goal: Goal) -> Iterator[str]:

@@ -89,7 +89,9 @@ class AskingTests(SocketTestCase):
 
     async def no(self, asking: Asking, name: str | None) -> NoAnswer:
         configuration = asking.built.configuration
-        asked: Deferred[Any] = Deferred.fromCoroutine(asking.ask(name, configuration.listeners[0], configuration.routes[0]))
+        asked: Deferred[Any] = Deferred.fromCoroutine(
+            asking.ask(name, configuration.listeners[0], configuration.routes[0])
+        )
         error: NoAnswer = await self.assertFailure(asked, NoAnswer)
         return error
 

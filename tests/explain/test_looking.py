@@ -131,12 +131,39 @@ class AnswerTests(LookingCase):
             [report.route for report in reports],
         )
         self.assertEqual(["shadowed: a.test (on public) is taken for its name here"], reports[0].problems)
-        self.assertIn("depends on the name", reports[2].why)
-        self.assertTrue(all(report.routed and not report.problems for report in reports[1:]))
+        self.assertEqual("depends on the name", reports[2].unchecked)
+        self.assertEqual([True, None, True, True, True], [report.routed for report in reports[1:]])
+        self.assertFalse(any(report.problems for report in reports[1:]))
         plain = '[[listener]]\nendpoint = "tcp:0"\nplaintext = true\ntarget = "127.0.0.1:5"\n'
         looker = self.looker(plain)
         (report,) = await looker.all(looker._configuration.listeners[0], Wish())
         self.assertEqual(["127.0.0.1:5"], [goal.target for goal in report.goals])
+
+    async def test_all_asks(self) -> None:
+        """Of a route without a name of its own the resolver is asked, for a name that nobody has: it must say
+        something, be it a refusal; what it answers is not looked at.
+        """
+        good = Scripted(answers("127.0.0.1"), WatchState("1 broker"))
+        no = Scripted(refuses, WatchState("1 broker"))
+        dead = Scripted(fails, WatchState("no brokers known", "refused"))
+        for resolver, pattern, name, captures, problems in (
+            (good, "*.z.test", "sniproxy-explain.z.test", ("sniproxy-explain",), 0),
+            (no, "*.z.test", "sniproxy-explain.z.test", ("sniproxy-explain",), 0),
+            (no, "~(a+)-(b+)", "sniproxy-explain.invalid", ("sniproxy-explain",) * 2, 0),
+            (dead, "*.z.test", "sniproxy-explain.z.test", ("sniproxy-explain",), 1),
+        ):
+            script(self, p=resolver)
+            looker = self.looker(tables("p", server_name=pattern))
+            (report,) = await looker.all(looker._configuration.listeners[0], Wish(connect=True))
+            self.assertEqual((name, captures), (resolver.asked[-1].server_name, resolver.asked[-1].captures))
+            self.assertEqual((problems, ()), (len(report.problems), tuple(report.goals)))
+            self.assertEqual(False if problems else None, report.routed)
+            self.assertEqual(resolver.known.error, report.watches[0].error)
+        self.assertIn("asked for sniproxy-explain.z.test, to see whether it answers", report.problems[0])
+        self.assertIn("ZooKeeper is silent", report.problems[0])
+        looker = self.looker(tables("p", server_name="a.z.test") + '[default]\nresolver = "p"\n')
+        _, default = await looker.all(looker._configuration.listeners[0], Wish())
+        self.assertIn("asked for sniproxy-explain.invalid", default.problems[0])
 
 
 class ConnectTests(LookingCase):

@@ -81,13 +81,25 @@ class ReportTests(SynchronousTestCase):
         """One line, and the problems."""
         self.assertEqual(
             [
-                "PROBLEM  b-1.test on public -> b-1:6651",
-                "         b-1:6651: its certificate is not for proxy.test",
+                "PROBLEM     b-1.test on public -> b-1:6651",
+                "            b-1:6651: its certificate is not for proxy.test",
             ],
             list(summary(REPORT)),
         )
         good = attrs.evolve(REPORT, goals=(GOAL,))
-        self.assertEqual(["ok       b-1.test on public -> b-1:6651"], list(summary(good)))
+        self.assertEqual(["ok          b-1.test on public -> b-1:6651"], list(summary(good)))
+
+    def test_unchecked(self) -> None:
+        """Of what nobody looked at nothing is promised, unless something is known to be wrong."""
+        report = attrs.evolve(REPORT, route="*.test", goals=(), unchecked="depends on the name")
+        self.assertEqual(["not checked *.test on public -> depends on the name"], list(summary(report)))
+        self.assertIsNone(document(report)["routed"])
+        self.assertEqual("depends on the name", document(report)["unchecked"])
+        bad = attrs.evolve(report, refused="it is silent")
+        self.assertEqual(
+            ["PROBLEM     *.test on public -> depends on the name", "            it is silent"], list(summary(bad))
+        )
+        self.assertIs(False, bad.routed)
 
     def test_json(self) -> None:
         """The same for programs, with stable names."""
@@ -107,6 +119,7 @@ class ReportTests(SynchronousTestCase):
                 "ttl",
                 "targets",
                 "refused",
+                "unchecked",
                 "problems",
                 "notes",
             ],
