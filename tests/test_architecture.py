@@ -90,6 +90,7 @@ TOP = (
     "sniproxy.build",
     "sniproxy.draining",
     "sniproxy.explain.asking",
+    "sniproxy.explain.leading",
     "sniproxy.explain.looking",
     "sniproxy.explain.command",
     "sniproxy.listening",

@@ -14,6 +14,7 @@ from sniproxy.build import Built
 from sniproxy.check import loop_guard
 from sniproxy.events import Refusal
 from sniproxy.explain.asking import Asking, NoAnswer
+from sniproxy.explain.leading import Leading, place
 from sniproxy.explain.report import Dialled, Goal, Report, Shown
 from sniproxy.explain.why import Choice, Choices, client_notes, shared_names, title
 from sniproxy.interfaces import Target
@@ -54,6 +55,7 @@ class Looker:
         self._now = now
         self._choices = Choices(self._configuration)
         self._asking = Asking(built, reactor)
+        self._leading = Leading(self._asking, self._choices)
         self._guard = loop_guard(self._configuration)
         self._closer = Closer(reactor)
         self._dialer = Dialer(reactor, self._veto, self._closer)
@@ -62,8 +64,13 @@ class Looker:
     async def explain(self, name: str | None, listener: Listener, wish: Wish) -> Report:
         """What becomes of a name. @param name: normalised; None: a hello without one."""
         choice = self._choices.choose(name, listener)
-        notes = () if name is None else tuple(client_notes(self._configuration, name, choice.route))
         report = await self._look(name, listener, choice, wish)
+        notes: tuple[str, ...] = ()
+        if name is not None and listener.plaintext is None:
+            own = frozenset(goal.place for goal in report.goals)
+            shown = any(goal.dialled is not None and goal.dialled.certificate is not None for goal in report.goals)
+            led = await self._leading.led(listener)
+            notes = tuple(client_notes(self._configuration, name, led, own, shown and not wish.also))
         return attrs.evolve(report, others=choice.others, notes=notes)
 
     async def all(self, listener: Listener, wish: Wish) -> list[Report]:
@@ -117,7 +124,7 @@ class Looker:
             answer = await self._asking.ask(name, listener, route)
         except NoAnswer as no:
             return attrs.evolve(report, refused=str(no), watches=self._asking.watches(route.resolver))
-        goals = [await self._goal(name, target, terminator, wish) for target in answer.resolution.targets]
+        goals = [await self._goal(name, listener, target, terminator, wish) for target in answer.resolution.targets]
         return attrs.evolve(
             report,
             answered=answer.by,
@@ -139,17 +146,19 @@ class Looker:
             report = attrs.evolve(report, refused=str(no))
         return attrs.evolve(report, watches=self._asking.watches(route.resolver))
 
-    async def _goal(self, name: str | None, target: Target, terminator: Terminator | None, wish: Wish) -> Goal:
+    async def _goal(
+        self, name: str | None, listener: Listener, target: Target, terminator: Terminator | None, wish: Wish
+    ) -> Goal:
         denied = self._veto(target, None)
         addresses: dict[str, str | None] = {}
         if denied is None:
             found = [target.host] if ip_literal(target.host) is not None else await self._addresses(target.host)
             addresses = {address: self._veto(target, address) for address in found}
-        goal = Goal(str(target), target.weight, denied, addresses)
+        goal = Goal(str(target), target.weight, denied, addresses, place=place(target))
         if not wish.connect or not goal.allowed:
             return goal
         wanted = () if name is None else (name,)
-        shared = shared_names(self._configuration, name, str(target)) if name is not None else ()
+        shared = () if name is None else shared_names(await self._leading.led(listener), name, goal.place)
         asked = tuple(dict.fromkeys((*wanted, *shared, *wish.also)))
         return attrs.evolve(goal, dialled=await self._dial(name, target, terminator, asked))
 

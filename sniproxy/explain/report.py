@@ -50,6 +50,7 @@ class Goal:
     @ivar weight: as in C{sniproxy.interfaces.Target}. @ivar denied: why it may not be dialled at all. None: it may.
     @ivar addresses: what it resolves to, each with why it may not be dialled, or None.
     @ivar dialled: None: nobody was asked to.
+    @ivar place: the broker's host, before it was resolved, and port.
     """
 
     target: str
@@ -57,6 +58,7 @@ class Goal:
     denied: str | None
     addresses: Mapping[str, str | None]
     dialled: Dialled | None = None
+    place: str = ""
 
     @property
     def allowed(self) -> bool:
@@ -185,7 +187,15 @@ def lines(report: Report) -> Iterator[str]:
         yield f"  note       {note}"
     for problem in report.problems:
         yield f"  PROBLEM    {printable(problem)}"
-    yield f"  {'would be routed' if report.routed else 'REFUSED'}"
+    yield f"  {_verdict(report)}"
+
+
+def _verdict(report: Report) -> str:
+    if report.routed is None:
+        return f"NOT CHECKED: {report.unchecked}"
+    if not report.routed:
+        return "REFUSED"
+    return "would be routed, with problems" if report.problems else "would be routed"
 
 
 def summary(report: Report) -> Iterator[str]:

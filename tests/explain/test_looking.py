@@ -13,7 +13,7 @@ from sniproxy.build import build
 from sniproxy.config import parse
 from sniproxy.explain.looking import Looker, Wish
 from sniproxy.explain.report import Report
-from sniproxy.interfaces import Refused, Request, WatchState
+from sniproxy.interfaces import Refused, Request, Resolution, Target, WatchState
 from sniproxy.resolvers import static
 from tests.explain.test_asking import Scripted, answers, fails, refuses, script, tables
 from tests.net.support import SocketTestCase
@@ -185,6 +185,35 @@ class ConnectTests(LookingCase):
         self.assertEqual(soon.date().isoformat(), shown.expires)
         self.assertTrue(9 < shown.days <= 10)
         self.assertEqual([f"{address}: its certificate is not for vip.test"], report.problems)
+
+    async def test_service_name(self) -> None:
+        """A broker that a resolver knows must be for the service name in the resolver's table, too; Go may pin that."""
+        address = self.server("b-1.z.test")
+        host, port = address.split(":")
+
+        def cluster(request: Request) -> Resolution:
+            both = [Target(host, int(port)), Target("127.0.0.2", 1)]
+            return Resolution(both if request.server_name == "vip.z.test" else both[:1])
+
+        script(self, p=Scripted(cluster, WatchState("2 brokers")))
+        text = tables("p") + 'service_name = "vip.z.test"\n'
+        report = await self.explain(text, "b-1.z.test", connect=True)
+        self.assertEqual([f"{address}: its certificate is not for vip.z.test"], report.problems)
+        self.assertIn("perhaps vip.z.test", report.notes[0])
+        report = await self.explain(text, "b-1.z.test")
+        self.assertEqual((1, []), (len(report.notes), report.problems))
+
+    async def test_notes(self) -> None:
+        """C++'s note stands where certificates were looked at, and no other name was given; none at a plaintext
+        listener, whose clients send no name.
+        """
+        text = route("b-1.test", self.server("b-1.test"))
+        for wish, said in (({}, False), ({"connect": True}, True), ({"connect": True, "also": ("b-1.test",)}, False)):
+            report = await self.explain(text, "b-1.test", **wish)
+            self.assertEqual(said, any("C++" in note for note in report.notes))
+        plain = '[[listener]]\nendpoint = "tcp:0:interface=127.0.0.1"\nplaintext = true\ntarget = "127.0.0.1:1"\n'
+        report = await self.explain(plain + route("b.test", "127.0.0.1:1", "127.0.0.1:2"), "b", connect=True)
+        self.assertEqual((), report.notes)
 
     async def test_down(self) -> None:
         """A target that refuses, and one that speaks no TLS."""

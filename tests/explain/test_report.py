@@ -43,10 +43,21 @@ class ReportTests(SynchronousTestCase):
                 "    covers     proxy.test: NO",
                 "  note       look",
                 "  PROBLEM    b-1:6651: its certificate is not for proxy.test",
-                "  would be routed",
+                "  would be routed, with problems",
             ],
             list(lines(REPORT)),
         )
+
+    def test_last_line(self) -> None:
+        """The last line says what comes of it; a problem is not left to the status alone."""
+        good = attrs.evolve(REPORT, goals=(GOAL,))
+        for report, said in (
+            (good, "  would be routed"),
+            (REPORT, "  would be routed, with problems"),
+            (attrs.evolve(good, refused="no"), "  REFUSED"),
+            (attrs.evolve(REPORT, goals=(), unchecked="depends on the name"), "  NOT CHECKED: depends on the name"),
+        ):
+            self.assertEqual(said, list(lines(report))[-1])
 
     def test_ttl(self) -> None:
         """For how long an answer holds."""
@@ -127,7 +138,7 @@ class ReportTests(SynchronousTestCase):
         )
         self.assertEqual((True, None), (found["routed"], found["ttl"]))
         (target,) = found["targets"]
-        self.assertEqual(["target", "weight", "denied", "addresses", "dialled"], list(target))
+        self.assertEqual(["target", "weight", "denied", "addresses", "dialled", "place"], list(target))
         self.assertEqual({"b-1.test": True, "proxy.test": False}, target["dialled"]["certificate"]["covers"])
 
     def test_verdict(self) -> None:
