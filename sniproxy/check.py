@@ -150,10 +150,9 @@ def _is_loopback(host: str | None) -> bool:
 
 
 def _goal(route: Route) -> str:
-    targets = [x.text if x.target is None else str(x.target) for x in templates(route)]
+    targets = [str(template) for template in templates(route)]
     if not targets:
-        tables = route.resolver.inner or (route.resolver,)
-        return "asks " + ", then ".join(f"{table.key} (type {table.kind})" for table in tables)
+        return f"asks {route.resolver.title}"
     return ", ".join(targets) + (" (in turn)" if len(targets) > 1 else "")
 
 

@@ -26,7 +26,8 @@ class Health:
 
     @ivar check: ``tcp`` or ``tls``. None: they are not checked.
     @ivar interval: seconds between two checks of a target, and that one may take.
-    @ivar rise: so many good checks in a row, and it is up. @ivar fall: so many bad ones, and it is down.
+    @ivar rise: so many good checks in a row, and it is up. @ivar fall: so many bad ones, and it is down;
+        the first check of all decides alone.
     @ivar eject: for so many seconds a target is avoided that C{fall} connections in a row could not reach. 0: never.
     """
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterator, Sequence
 
+import attrs
+
 from sniproxy.interfaces import Request, Target
 from sniproxy.names import ip_literal
 from sniproxy.policy import Network, Policy
@@ -58,6 +60,7 @@ def written_targets(configuration: Configuration) -> Iterator[tuple[Target, str 
         for target in plain:
             own = None if ip_literal(target.host) is not None else target.host
             rank = (1 if len(plain) > 1 else 0) if exact else 2
+            target = attrs.evolve(target, weight=1)  # what tells targets apart is where they are
             if rank < found.get(target, (3, None))[0]:
                 found[target] = (rank, route.server_name if exact else own)
     for target, (_, name) in found.items():

@@ -100,6 +100,11 @@ class ResolverTable:
     inner: tuple[ResolverTable, ...] = ()
     templates: tuple[Template, ...] = attrs.field(default=(), eq=False)
 
+    @property
+    def title(self) -> str:
+        """For people: ``resolver.brokers (type dns), then resolver.file (type file)``."""
+        return ", then ".join(f"{table.key} (type {table.kind})" for table in self.inner or (self,))
+
 
 @attrs.frozen
 class Route:

@@ -75,7 +75,8 @@ class Options(usage.Options):
 
     def opt_route(self, route: str) -> None:
         """NAME=HOST:PORT[,HOST:PORT...]: send a server name to these targets, in turn. NAME may begin with '*.'
-        or be a regular expression after '~'; a target may have {server_name}, {1} and {port}. Repeats."""
+        or be a regular expression after '~'; a target may have {server_name}, {1} and {port}, and a weight behind it,
+        as in 'HOST:PORT weight=2'. Repeats."""
         self._routes.append(route)
 
     opt_l = opt_listen

@@ -8,6 +8,7 @@
 
         known = question("broker-3.example.com")
         unknown = question("nobody.example.com")
+        answers_at_once = True
 
 It is run by trial. What your resolver asks of a server, a server of your test's has to answer.
 """
@@ -19,7 +20,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from twisted.internet import defer
@@ -43,6 +44,8 @@ MANY = 50
 ROUNDS = 1000
 """Rounds of the reactor in which what was closed has to be gone."""
 
+_NO_SILENCE = "write silence(), a resolver whose source does not answer, or declare answers_at_once = True"
+
 _BLOCKING = (
     (time, "sleep"),
     (socket, "getaddrinfo"),
@@ -61,11 +64,13 @@ class ResolverContract:
     """Mix it into a C{twisted.trial.unittest.TestCase}.
 
     @cvar known: a question that has an answer. @cvar unknown: one that is refused. None: the resolver refuses none.
+    @cvar answers_at_once: it knows all by itself, and never lets a question wait. One that does has a L{silence}.
     @cvar seconds: what a question may take, before a test gives up.
     """
 
     known: Request
     unknown: Request | None = None
+    answers_at_once = False
     seconds = 10.0
 
     def make(self) -> Any:
@@ -73,8 +78,8 @@ class ResolverContract:
         raise NotImplementedError
 
     def silence(self) -> Any:
-        """A new resolver whose source does not answer. None: it has no source that could be silent."""
-        return None
+        """A new resolver whose source does not answer; needed unless L{answers_at_once}."""
+        raise NotImplementedError(_NO_SILENCE)
 
     async def test_contract_answers(self) -> None:
         """A known name has targets, and a ttl that is one; at once or later; two resolvers say the same."""
@@ -145,10 +150,14 @@ class ResolverContract:
         await self._assert_no_more(before)
 
     async def test_contract_silence(self) -> None:
-        """When its source is silent, the deadline ends the question, and a cancelled question ends, too."""
-        resolver = self.silence()
-        if resolver is None:
+        """When its source is silent, the deadline ends the question, and a cancelled question ends, too. One that
+        answers at once has no such source, and does as it is said to.
+        """
+        if self.answers_at_once:
+            self._assert_at_once()
             return
+        resolver = self.silence()
+        self._case.assertIsNotNone(resolver, _NO_SILENCE)
         await deferLater(self._reactor, 0)
         before = _left_over(self._reactor)
         asked = Asked("contract", resolver, self._reactor, deadline=0.1)
@@ -173,6 +182,44 @@ class ResolverContract:
         if stopping is not None:
             await stopping
         await self._assert_no_more(before)
+
+    async def test_contract_reload(self) -> None:
+        """As at a reload: one is made and dropped, because something else in the file was bad. Another takes the old
+        one's place while that has a question open: it answers, and the old one tells nothing any more and is gone.
+        """
+        await deferLater(self._reactor, 0)
+        await self._use()
+        before = _left_over(self._reactor)
+        self.make()
+        ended = False
+        told: list[bool] = []
+        old = self.make()
+        watches = IWatchingResolver.providedBy(old)
+        if watches:
+            old.start(lambda: told.append(ended))
+        left = Deferred.fromCoroutine(_ask(old, self.known))
+        new = Asked("contract", self.make(), self._reactor, deadline=self.seconds)
+        left.addErrback(lambda failure: failure.trap(CancelledError, Unavailable))
+        left.cancel()
+        stopping = old.stop() if watches else None
+        ended = True
+        new.start()
+        if stopping is not None:
+            await stopping
+        self._case.assertTrue((await new.ask(self.known)).targets)
+        self._case.assertEqual(0, new.counts.failures)
+        await new.stop()
+        await self._assert_no_more(before)
+        self._case.assertNotIn(True, told, "it has told of a change after its end")
+
+    def _assert_at_once(self) -> None:
+        resolver = self._started(self.make())
+        for request in (self.known, self.unknown):
+            try:
+                answer = None if request is None else resolver.resolve(request)
+            except Refused:
+                continue
+            self._case.assertFalse(isinstance(answer, Awaitable), f"it does not answer at once; {_NO_SILENCE}")
 
     @property
     def _case(self) -> Any:

@@ -89,6 +89,8 @@ PURE_FOREIGN = {
 TOP = (
     "sniproxy.build",
     "sniproxy.draining",
+    "sniproxy.explain.asking",
+    "sniproxy.explain.leading",
     "sniproxy.explain.looking",
     "sniproxy.explain.command",
     "sniproxy.listening",

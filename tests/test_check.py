@@ -58,6 +58,11 @@ class DescribeTests(SynchronousTestCase):
         self.assertEqual(sorted(marks, key=table.index), list(marks))
         self.assertLess(table.index("*.w.test"), table.index("*.test"))
 
+    def test_weights(self) -> None:
+        """A target's weight is told where it has one."""
+        table = describe(from_options(["tcp:1"], ["a.test=b.test weight=2,c.test"], None))
+        self.assertRegex(table, r"a\.test +b\.test:6651 weight=2, c\.test:6651 \(in turn\)\n")
+
     def test_several_resolvers(self) -> None:
         """Resolvers that are asked in order are named in order."""
         text = '[default]\nresolver = ["house", "b"]\n[resolver.b]\ntype = "x"\n'

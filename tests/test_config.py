@@ -337,6 +337,8 @@ class ErrorTests(configerrors.ErrorCase):
         """A bad target is named alone, in a route, [default] and [no_server_name]; an empty list is refused."""
         self.refused(self.route("a", '["b:1", "c:0"]'), 'route[0].target = "c:0"', "1 to 65535")
         self.refused(self.route("a", '"http://b"'), 'route[0].target = "http://b"', "pulsar+ssl://")
+        self.refused(self.route("a", '["b:1", "c:1 weight=x"]'), 'route[0].target = "c:1 weight=x"', "0 to 65535")
+        self.refused('[default]\ntarget = "c weight=-1"', 'default.target = "c weight=-1"', "bad weight '-1'")
         self.refused(self.route("a", "[]"), "route[0].target = []", "at least one target")
         self.refused('[default]\ntarget = "b c"', 'default.target = "b c"')
         self.refused('[no_server_name]\ntarget = ""', 'no_server_name.target = ""')
@@ -390,6 +392,8 @@ class FromOptionsTests(SynchronousTestCase):
         self.assertEqual([route.server_name for route in read.routes], ["a.test", "*.eu.test"])
         self.assertEqual(read.routes[1].resolver.options["target"], ["10.0.0.7:6651", " [::1]:6651"])
         self.assertEqual((read.access_log, read.filename, read.timeouts), ("x/a.jsonl", "command line", Timeouts()))
+        (route,) = self.read("a.test=10.0.0.7:6651 weight=2,10.0.0.8").routes
+        self.assertEqual([2, 1], [template.weight for template in route.resolver.templates])
         self.assertEqual(self.read(access_log="-").access_log, "-")
         self.assertEqual(len(from_options(["tcp:1", "tcp:2"], [], None).listeners), 2)
 

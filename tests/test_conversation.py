@@ -110,6 +110,23 @@ class TunnelTests(ConversationCase):
             seen.append((await proxy.ended(number)).target)
         self.assertEqual([backends[0].address, *[backends[1].address] * 3], seen)
 
+    async def test_weights(self) -> None:
+        """A target's turn comes as often as the weight says that is written behind it; with 0 only as a spare."""
+        backends = [Backend(self), Backend(self), Backend(self)]
+        targets = ", ".join(
+            f'"{backend.address} weight={weight}"' for backend, weight in zip(backends, (2, 1, 0), strict=True)
+        )
+        proxy = Proxy(self, f'[[route]]\nserver_name = "{NAME}"\ntarget = [{targets}]')
+        for number, turn in enumerate((0, 0, 1, 0, 0, 1, 2)):
+            if turn == 2:
+                backends[0].sock.close()
+                backends[1].sock.close()
+            with proxy.connect() as client:
+                client.sendall(hello(name=NAME))
+                with await in_thread(backends[turn].accept) as upstream:
+                    await in_thread(upstream.recv, 1)
+            self.assertEqual(backends[turn].address, (await proxy.ended(number)).target)
+
     async def test_which_route(self) -> None:
         """A listener's own route beats the general one; the default takes other names, but no IP literal."""
         own, general, default, nameless = (Backend(self) for _ in range(4))

@@ -6,6 +6,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.check import describe, warnings
 from sniproxy.config import parse
+from sniproxy.interfaces import Target
+from sniproxy.policycheck import written_targets
 from tests.configerrors import LISTENER
 
 FORWARD = '[[route]]\nserver_name = "*.pulsar.test"\ntarget = "{server_name}:6651"\n'
@@ -35,6 +37,19 @@ class DescribeTests(SynchronousTestCase):
         text = "".join(f'[[route]]\nserver_name = "{name}"\ntarget = "10.0.0.7"\n' for name in names)
         table = describe(parse(LISTENER + text, "f.toml"))
         self.assertEqual(["z.test", "*.w.test", "~b.*", "~a.*"], sorted(names, key=table.index))
+
+
+class WrittenTests(SynchronousTestCase):
+    """The targets that the configuration names, with their brokers' names."""
+
+    def test_weights(self) -> None:
+        """A target is one, with whatever weights it is written; its broker is the route's that leads there alone."""
+        text = (
+            '[[route]]\nserver_name = "vip.test"\ntarget = ["10.0.0.7 weight=2", "10.0.0.8"]\n'
+            '[[route]]\nserver_name = "b-1.test"\ntarget = "10.0.0.7"\n'
+        )
+        found = list(written_targets(parse(LISTENER + text, "f.toml")))
+        self.assertEqual([(Target("10.0.0.7", 6651), "b-1.test"), (Target("10.0.0.8", 6651), "vip.test")], found)
 
 
 class WarningTests(SynchronousTestCase):

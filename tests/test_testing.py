@@ -25,6 +25,7 @@ class StaticTests(ResolverContract, TestCase):
 
     known = question("a.test")
     unknown = None
+    answers_at_once = True
 
     def make(self) -> Any:
         return make_resolver("static", {"target": "{server_name}:1"}, reactor)
@@ -35,6 +36,7 @@ class FileTests(ResolverContract, TestCase):
 
     known = question("a.test")
     unknown = question("c.test")
+    answers_at_once = True
 
     def make(self) -> Any:
         path = Path(self.mktemp())
@@ -69,22 +71,26 @@ class GoodTests(ResolverContract, TestCase):
 
 
 class Bad(ResolverContract):
-    """A resolver with a fault; not run by itself."""
+    """A resolver with a fault; not run by itself. @cvar silent: makes one whose source does not answer."""
 
     known = question("a.test")
     unknown = question("gone.test")
     maker: Callable[[], Any]
+    silent: Callable[[], Any] = lambda: None
 
     def make(self) -> Any:
         return type(self).maker()
+
+    def silence(self) -> Any:
+        return type(self).silent()
 
 
 class FaultTests(TestCase):
     """Each fault makes the test red that is there for it."""
 
-    async def check(self, test: str, maker: Callable[[], Any]) -> None:
+    async def check(self, test: str, maker: Callable[[], Any], **declared: Any) -> None:
         """With this resolver, this test and no other kind of end: a failure."""
-        case = type("Case", (Bad, TestCase), {"maker": staticmethod(maker)})(test)
+        case = type("Case", (Bad, TestCase), {"maker": staticmethod(maker), **declared})(test)
         try:
             await getattr(case, test)()
         except Exception:
@@ -158,6 +164,78 @@ class FaultTests(TestCase):
                 return WatchState("")
 
         await self.check("test_contract_leaves_nothing", Ticks)
+
+    async def test_silence(self) -> None:
+        """It must be said what is silent, or that nothing is; and that must be true. One that hears no deadline, and
+        goes on when nobody waits, is found.
+        """
+        await self.check("test_contract_silence", Good)
+        await self.check("test_contract_silence", Good, answers_at_once=True)
+        case = type("Bare", (ResolverContract, TestCase), {"known": question("a.test"), "make": lambda self: Good()})
+        asked = Deferred.fromCoroutine(case("test_contract_silence").test_contract_silence())
+        error = await self.assertFailure(asked, NotImplementedError)
+        self.assertIn("answers_at_once = True", str(error))
+
+        class Answers(Good):
+            def resolve(self, request: Request) -> Any:
+                return ANSWER
+
+        await self.check("test_contract_silence", Good, silent=staticmethod(Answers))
+        timers: list[Any] = []
+        self.addCleanup(lambda: [timer.cancel() for timer in timers])
+
+        class GoesOn(Good):
+            def resolve(self, request: Request) -> Any:
+                timers.append(reactor.callLater(1000, lambda: None))
+                return Deferred()
+
+        await self.check("test_contract_silence", Good, silent=staticmethod(GoesOn))
+
+    async def test_reload(self) -> None:
+        """What is opened when one is made and not by its start, one that takes the next one's source with it, and one
+        that tells of changes after its end, are found.
+        """
+        opened: list[socket.socket] = []
+        self.addCleanup(lambda: list(map(socket.socket.close, opened)))
+
+        @implementer(IWatchingResolver)
+        class Watches(Good):
+            ended = 0
+
+            def start(self, changed: Callable[[], None]) -> None:
+                self.changed = changed
+
+            def stop(self) -> None:
+                Watches.ended += 1
+
+            def state(self) -> WatchState:
+                return WatchState("")
+
+        class Opens(Watches):
+            def __init__(self) -> None:
+                self.sock = socket.socket()
+                opened.append(self.sock)
+
+            def stop(self) -> None:
+                self.sock.close()
+
+        class Shared(Watches):
+            def __init__(self) -> None:
+                self.before = Watches.ended
+
+            def resolve(self, request: Request) -> Any:
+                if Watches.ended > self.before:
+                    raise Refused("the source is closed")
+                return ANSWER
+
+        class Tells(Watches):
+            def stop(self) -> None:
+                reactor.callLater(0, self.changed)
+
+        for maker in (Opens, Shared, Tells):
+            await self.check("test_contract_reload", maker)
+        case = type("Case", (Bad, TestCase), {"maker": staticmethod(Watches)})("test_contract_reload")
+        await case.test_contract_reload()
 
 
 class QuestionTests(SynchronousTestCase):

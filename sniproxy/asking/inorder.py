@@ -4,10 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import attrs
 from zope.interface import implementer
 
 from sniproxy.asking.asked import Asked
 from sniproxy.interfaces import IServerNameResolver, Refused, Request, Resolution, Unavailable
+
+
+@attrs.frozen
+class Answered:
+    """An answer.
+
+    @ivar by: the name of the resolver that gave it. @ivar passed: why those before it did not, a sentence each.
+    """
+
+    resolution: Resolution
+    by: str
+    passed: tuple[str, ...] = ()
 
 
 @implementer(IServerNameResolver)
@@ -23,10 +36,15 @@ class InOrder:
 
     async def resolve(self, request: Request) -> Resolution:
         """@raise Refused: all have refused. @raise Unavailable: none has answered, and one at least has failed."""
-        reasons, failed = [], False
+        return (await self.first(request)).resolution
+
+    async def first(self, request: Request) -> Answered:
+        """L{resolve}, for who wants to know which one answered."""
+        reasons: list[str] = []
+        failed = False
         for resolver in self._resolvers:
             try:
-                return await resolver.ask(request)
+                return Answered(await resolver.ask(request), resolver.name, tuple(reasons))
             except Refused as error:
                 reasons.append(f"{resolver.name}: refused: {error.reason}")
             except Unavailable as error:

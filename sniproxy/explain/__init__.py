@@ -3,7 +3,9 @@
 =============  ====================================================================================
 ``why``        which route a name takes, and why not the others; what clients make of a name. Pure
 ``report``     what was found, as values, as text, as JSON. Pure
-``looking``    asks the resolver and the policy, and dials, by the proxy's own parts
+``asking``     asks the resolvers: who answered, and what those know that watch
+``leading``    which names lead to the same broker, for a broker's certificate must have all of them
+``looking``    asks these and the policy, and dials, by the proxy's own parts
 ``options``    the command's options
 ``command``    runs it
 =============  ====================================================================================

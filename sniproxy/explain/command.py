@@ -74,13 +74,17 @@ async def explain(options: argparse.Namespace, reactor: Any, out: TextIO) -> int
     finally:
         await built.resolvers.stop()
     await looker.settled()
-    bad = [report for report in reports if report.problems or not report.routed]
+    bad = [report for report in reports if report.problems or report.routed is False]
     if options.json:
         print(json.dumps([document(report) for report in reports], indent=2), file=out)
     elif options.all:
         for report in reports:
             print("\n".join(summary(report)), file=out)
-        print(f"{counted(len(reports), 'route')}, {len(bad)} with problems", file=out)
+        for watch in dict.fromkeys(watch for report in reports for watch in report.watches):
+            print(f"knows       {watch}", file=out)
+        unchecked = sum(report.routed is None for report in reports)
+        and_more = f", {unchecked} not checked" if unchecked else ""
+        print(f"{counted(len(reports), 'route')}, {len(bad)} with problems{and_more}", file=out)
     else:
         print("\n\n".join("\n".join(lines(report)) for report in reports), file=out)
     if options.all:

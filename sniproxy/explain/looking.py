@@ -8,31 +8,30 @@ from typing import Any
 
 import attrs
 from OpenSSL import SSL
-from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 
 from sniproxy.build import Built
 from sniproxy.check import loop_guard
 from sniproxy.events import Refusal
+from sniproxy.explain.asking import Asking, NoAnswer
+from sniproxy.explain.leading import Leading, place
 from sniproxy.explain.report import Dialled, Goal, Report, Shown
 from sniproxy.explain.why import Choice, Choices, client_notes, shared_names, title
-from sniproxy.interfaces import Refused, Request, Resolution, Target, ask
+from sniproxy.interfaces import Target
 from sniproxy.names import host_port, ip_literal
 from sniproxy.net.dialer import Dialer, DialError
 from sniproxy.net.handshake import Handshake, HandshakeError
 from sniproxy.net.linger import Closer
 from sniproxy.net.lookup import Lookups
 from sniproxy.net.tlssocket import TLSSocket
-from sniproxy.routing.patterns import captured, is_expression
-from sniproxy.settings import DEFAULT, NO_SERVER_NAME, Listener, Route
+from sniproxy.policycheck import templates
+from sniproxy.routing.patterns import is_expression
+from sniproxy.settings import NO_SERVER_NAME, PLAINTEXT, Listener, Route
 from sniproxy.terminating import Terminator, to_broker
 from sniproxy.text import bounded
 from sniproxy.tls.choice import covers
 from sniproxy.tls.contexts import unverified
 from sniproxy.tls.pem import names
-
-PEER = "192.0.2.1:0"
-"""Whom resolvers are told that the client is (an address for documentation, RFC 5737)."""
 
 
 @attrs.frozen
@@ -55,6 +54,8 @@ class Looker:
         self._reactor = reactor
         self._now = now
         self._choices = Choices(self._configuration)
+        self._asking = Asking(built, reactor)
+        self._leading = Leading(self._asking, self._choices)
         self._guard = loop_guard(self._configuration)
         self._closer = Closer(reactor)
         self._dialer = Dialer(reactor, self._veto, self._closer)
@@ -63,13 +64,18 @@ class Looker:
     async def explain(self, name: str | None, listener: Listener, wish: Wish) -> Report:
         """What becomes of a name. @param name: normalised; None: a hello without one."""
         choice = self._choices.choose(name, listener)
-        notes = () if name is None else tuple(client_notes(self._configuration, name, choice.route))
         report = await self._look(name, listener, choice, wish)
+        notes: tuple[str, ...] = ()
+        if name is not None and listener.plaintext is None:
+            own = frozenset(goal.place for goal in report.goals)
+            shown = any(goal.dialled is not None and goal.dialled.certificate is not None for goal in report.goals)
+            led = await self._leading.led(listener)
+            notes = tuple(client_notes(self._configuration, name, led, own, shown and not wish.also))
         return attrs.evolve(report, others=choice.others, notes=notes)
 
     async def all(self, listener: Listener, wish: Wish) -> list[Report]:
-        """What becomes of each route, on a listener. Wildcards and expressions are asked without a name of their own:
-        of those that need one it is said so.
+        """What becomes of each route, on a listener. Wildcards and expressions have no name of their own: of those that
+        need one it is said so, and only whether their resolvers say anything is looked at.
         """
         return [await self._whole(name, route, listener, wish) for name, route in self._routes(listener)]
 
@@ -104,55 +110,55 @@ class Looker:
         route = choice.route
         if route is None:
             return Report(name, listener.name, None, choice.why, refused=choice.why)
-        report = Report(name, listener.name, title(route), choice.why, resolver=_asked(route))
+        report = Report(name, listener.name, title(route), choice.why)
         terminator = self._built.terminators.get(listener.name)
         try:
             if terminator is not None and (name is not None or route.server_name == NO_SERVER_NAME):
                 terminator.server_name(name)
-            resolution = await self._resolve(name, listener, route)
         except Refusal as refusal:
             return attrs.evolve(report, refused=str(refusal))
-        except _NeedsName:
-            why = f"{choice.why}; where it leads depends on the name: ask for one"
-            goal = Goal("(depends on the name)", 1, None, {"(not looked up)": None})
-            return attrs.evolve(report, why=why, goals=(goal,))
-        except _Refused as refused:
-            return attrs.evolve(report, refused=str(refused))
-        goals = [await self._goal(name, target, terminator, wish) for target in resolution.targets]
-        return attrs.evolve(report, ttl=resolution.ttl, goals=goals)
-
-    async def _resolve(self, name: str | None, listener: Listener, route: Route) -> Resolution:
         if name is None and _formed(route):
-            raise _NeedsName
-        seconds = self._configuration.timeouts.connect
-        request = Request(
-            name, (), PEER, listener.name, captured(route.server_name, name), listener.endpoint.port or None
-        )
-        resolver = self._built.resolvers.resolver(route.resolver, self._configuration.filename)
+            return await self._unnamed(report, listener, route)
+        report = attrs.evolve(report, resolver=route.resolver.title)
         try:
-            asking: Deferred[object] = Deferred.fromCoroutine(ask(resolver, request))
-            resolution = await asking.addTimeout(seconds, self._reactor)
-        except Refused as refused:
-            raise _Refused(f"the resolver refuses it: {refused.reason}") from refused
-        except DeferredTimeout as error:
-            raise _Refused(f"the resolver gave no answer within {seconds:g} s") from error
-        except Exception as error:  # whatever a plugin raises
-            raise _Refused(f"the resolver failed: {type(error).__name__}: {bounded(str(error))}") from error
-        if not isinstance(resolution, Resolution) or not resolution.targets:
-            raise _Refused("the resolver gave no target")
-        return resolution
+            answer = await self._asking.ask(name, listener, route)
+        except NoAnswer as no:
+            return attrs.evolve(report, refused=str(no), watches=self._asking.watches(route.resolver))
+        goals = [await self._goal(name, listener, target, terminator, wish) for target in answer.resolution.targets]
+        return attrs.evolve(
+            report,
+            answered=answer.by,
+            passed=answer.passed,
+            watches=self._asking.watches(route.resolver),
+            ttl=answer.resolution.ttl,
+            goals=goals,
+        )
 
-    async def _goal(self, name: str | None, target: Target, terminator: Terminator | None, wish: Wish) -> Goal:
+    async def _unnamed(self, report: Report, listener: Listener, route: Route) -> Report:
+        """Of a route whose targets depend on the name: whether its resolver says anything."""
+        report = attrs.evolve(report, unchecked="depends on the name")
+        if route.resolver.kind == "static":
+            return report
+        report = attrs.evolve(report, resolver=route.resolver.title)
+        try:
+            await self._asking.probe(listener, route)
+        except NoAnswer as no:
+            report = attrs.evolve(report, refused=str(no))
+        return attrs.evolve(report, watches=self._asking.watches(route.resolver))
+
+    async def _goal(
+        self, name: str | None, listener: Listener, target: Target, terminator: Terminator | None, wish: Wish
+    ) -> Goal:
         denied = self._veto(target, None)
         addresses: dict[str, str | None] = {}
         if denied is None:
             found = [target.host] if ip_literal(target.host) is not None else await self._addresses(target.host)
             addresses = {address: self._veto(target, address) for address in found}
-        goal = Goal(str(target), target.weight, denied, addresses)
+        goal = Goal(str(target), target.weight, denied, addresses, place=place(target))
         if not wish.connect or not goal.allowed:
             return goal
         wanted = () if name is None else (name,)
-        shared = shared_names(self._configuration, name, str(target)) if name is not None else ()
+        shared = () if name is None else shared_names(await self._leading.led(listener), name, goal.place)
         asked = tuple(dict.fromkeys((*wanted, *shared, *wish.also)))
         return attrs.evolve(goal, dialled=await self._dial(name, target, terminator, asked))
 
@@ -205,24 +211,8 @@ class Looker:
         return loop or self._configuration.policy.refuses(target, address)
 
 
-class _NeedsName(Exception):
-    """Where a route leads depends on a name that there is none of."""
-
-
-class _Refused(Exception):
-    """The resolver's answer is no, or none."""
-
-
-def _asked(route: Route) -> str:
-    kind = f" (type {route.resolver.kind})" if route.resolver.kind else ""  # a list of resolvers has none
-    return f"{route.resolver.key}{kind}"
-
-
 def _formed(route: Route) -> bool:
     """Whether a route without a name of its own cannot be asked: a resolver wants the name, and so do places."""
-    if route.server_name == NO_SERVER_NAME:
+    if route.server_name in (NO_SERVER_NAME, PLAINTEXT):
         return False
-    if route.resolver.kind != "static":
-        return route.server_name == DEFAULT or not route.resolver.key.startswith("listener[")
-    targets = route.resolver.options.get("target")
-    return any("{" in text for text in ([targets] if isinstance(targets, str) else targets or ()))
+    return route.resolver.kind != "static" or any(template.client_formed for template in templates(route))

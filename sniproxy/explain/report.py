@@ -50,6 +50,7 @@ class Goal:
     @ivar weight: as in C{sniproxy.interfaces.Target}. @ivar denied: why it may not be dialled at all. None: it may.
     @ivar addresses: what it resolves to, each with why it may not be dialled, or None.
     @ivar dialled: None: nobody was asked to.
+    @ivar place: the broker's host, before it was resolved, and port.
     """
 
     target: str
@@ -57,6 +58,7 @@ class Goal:
     denied: str | None
     addresses: Mapping[str, str | None]
     dialled: Dialled | None = None
+    place: str = ""
 
     @property
     def allowed(self) -> bool:
@@ -86,13 +88,29 @@ class Goal:
 
 
 @attrs.frozen
+class Watch:
+    """What a resolver that watches says of itself. @ivar error: why its last look failed. None: it did not."""
+
+    resolver: str
+    knows: str
+    error: str | None
+
+    def __str__(self) -> str:
+        failed = "" if self.error is None else f"; its last look failed: {self.error}"
+        return printable(f"{self.resolver}: {self.knows or 'nothing'}{failed}")
+
+
+@attrs.frozen
 class Report:
     """What becomes of a name on a listener.
 
     @ivar name: None: a hello without one; or, of ``--all``, a route that has no name of its own.
     @ivar route: None: there is none. @ivar why: this route, or none. @ivar others: others, and why not.
-    @ivar resolver: who was asked. @ivar ttl: seconds that its answer holds. None: until the configuration changes.
+    @ivar resolver: who was asked. None: nobody. @ivar answered: who of them answered. None: nobody.
+    @ivar passed: why those before it did not. @ivar watches: what those know that watch.
+    @ivar ttl: seconds that its answer holds. None: until the configuration changes.
     @ivar refused: why the connection is refused before anybody is dialled. None: it is not.
+    @ivar unchecked: why nothing is known of its targets. None: they were looked at.
     """
 
     name: str | None
@@ -105,6 +123,10 @@ class Report:
     goals: Sequence[Goal] = ()
     refused: str | None = None
     notes: Sequence[str] = ()
+    answered: str | None = None
+    passed: Sequence[str] = ()
+    watches: Sequence[Watch] = ()
+    unchecked: str | None = None
 
     @property
     def problems(self) -> list[str]:
@@ -113,8 +135,10 @@ class Report:
         return found + [problem for goal in self.goals for problem in goal.problems()]
 
     @property
-    def routed(self) -> bool:
-        """Whether a connection would become a tunnel, as far as was looked."""
+    def routed(self) -> bool | None:
+        """Whether a connection would become a tunnel, as far as was looked. None: nobody has looked."""
+        if self.unchecked is not None and self.refused is None:
+            return None
         return self.refused is None and any(
             goal.allowed and (goal.dialled is None or goal.dialled.error is None) for goal in self.goals
         )
@@ -130,9 +154,13 @@ def document(report: Report) -> dict[str, Any]:
         "why": report.why,
         "others": [{"route": route, "why_not": why} for route, why in report.others],
         "resolver": report.resolver,
+        "answered": report.answered,
+        "passed": list(report.passed),
+        "watches": [attrs.asdict(watch) for watch in report.watches],
         "ttl": report.ttl,
         "targets": [attrs.asdict(goal) for goal in report.goals],
         "refused": report.refused,
+        "unchecked": report.unchecked,
         "problems": report.problems,
         "notes": list(report.notes),
     }
@@ -144,25 +172,39 @@ def lines(report: Report) -> Iterator[str]:
     yield f"  route      {report.route or 'none'}: {report.why}"
     for route, why in report.others:
         yield f"  not        {route}: {why}"
-    if report.resolver is not None:
+    for why in report.passed:
+        yield f"  passed     {printable(why)}"
+    if report.answered is not None:
         holds = "until the configuration changes" if report.ttl is None else f"for {report.ttl:g} s"
-        yield f"  answer     {len(report.goals)} of {report.resolver}, good {holds}"
+        yield f"  answer     {len(report.goals)} of {report.answered}, good {holds}"
+    elif report.resolver is not None:
+        yield f"  asked      {report.resolver}"
+    for watch in report.watches:
+        yield f"  knows      {watch}"
     for goal in report.goals:
         yield from _goal_lines(goal)
     for note in report.notes:
         yield f"  note       {note}"
     for problem in report.problems:
         yield f"  PROBLEM    {printable(problem)}"
-    yield f"  {'would be routed' if report.routed else 'REFUSED'}"
+    yield f"  {_verdict(report)}"
+
+
+def _verdict(report: Report) -> str:
+    if report.routed is None:
+        return f"NOT CHECKED: {report.unchecked}"
+    if not report.routed:
+        return "REFUSED"
+    return "would be routed, with problems" if report.problems else "would be routed"
 
 
 def summary(report: Report) -> Iterator[str]:
     """One line for people, and its problems."""
-    verdict = "PROBLEM" if report.problems else "ok"
-    goals = ", ".join(goal.target for goal in report.goals) or "nobody"
-    yield f"{verdict:<8} {report.route or report.name or '(no server name)'} on {report.listener} -> {goals}"
+    verdict = "PROBLEM" if report.problems else "not checked" if report.routed is None else "ok"
+    goals = ", ".join(goal.target for goal in report.goals) or report.unchecked or "nobody"
+    yield f"{verdict:<11} {report.route or report.name or '(no server name)'} on {report.listener} -> {goals}"
     for problem in report.problems:
-        yield f"         {printable(problem)}"
+        yield f"            {printable(problem)}"
 
 
 def _goal_lines(goal: Goal) -> Iterator[str]:

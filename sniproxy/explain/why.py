@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import attrs
 
 from sniproxy.names import ip_literal
-from sniproxy.policycheck import templates
 from sniproxy.routing.patterns import expression, is_expression
 from sniproxy.routing.table import RouteTable
-from sniproxy.routing.targets import parse_target
 from sniproxy.settings import DEFAULT, NO_SERVER_NAME, Configuration, Listener, Route
 
 MOST_OTHERS = 10
@@ -111,23 +109,22 @@ def title(route: Route) -> str:
     return name if route.listener is None else f"{name} (on {route.listener})"
 
 
-def written_targets(route: Route) -> frozenset[str]:
-    """The targets that a route names itself, without those that have places."""
-    return frozenset(str(parse_target(template.text)) for template in templates(route) if not template.places)
+def shared_names(led: Mapping[str, frozenset[str]], name: str | None, place: str) -> tuple[str, ...]:
+    """Other names that lead to this place, too: its broker's certificate must cover all of them.
+
+    @param led: by name, where it leads.
+    """
+    return tuple(other for other, places in led.items() if place in places and other != name)
 
 
-def shared_names(configuration: Configuration, name: str | None, target: str) -> tuple[str, ...]:
-    """Other exact names that lead to this target, too: its broker's certificate must cover all of them."""
-    found = (
-        route.server_name
-        for route in configuration.routes
-        if not is_expression(route.server_name) and "*" not in route.server_name and target in written_targets(route)
-    )
-    return tuple(dict.fromkeys(other for other in found if other != name))
+def client_notes(
+    configuration: Configuration, name: str, led: Mapping[str, frozenset[str]], own: frozenset[str], certificates: bool
+) -> Iterator[str]:
+    """What Pulsar's clients make of a name at a TLS listener, as it was measured with real ones (README.md).
 
-
-def client_notes(configuration: Configuration, name: str, route: Route | None) -> Iterator[str]:
-    """What Pulsar's clients make of a name, as it was measured with real ones (README.md)."""
+    @param led: by name, where it leads. @param own: where this one leads; empty: nowhere.
+    @param certificates: those of its targets were looked at, for no names but those that lead there.
+    """
     nameless = "refused" if configuration.no_server_name is None else "led where [no_server_name] says"
     if ip_literal(name) is not None:
         yield f"Java and Go send no server name for an IP address: such connections are {nameless}"
@@ -135,13 +132,16 @@ def client_notes(configuration: Configuration, name: str, route: Route | None) -
         yield f"Java sends no server name for a name without a dot: its connections are {nameless}"
     if "_" in name:
         yield "the Java client refuses a service URL with '_' in its host"
-    if route is None or ip_literal(name) is not None:
+    if ip_literal(name) is not None:
         return
-    own = written_targets(route)
-    several = [r.server_name for r in configuration.routes if r is not route and own and own < written_targets(r)]
+    several = [other for other, places in led.items() if own < places]
     if len(own) == 1 and several:
         yield (
             f"Go with TLSValidateHostname = true sends the service URL's host (perhaps {several[0]}) on every "
             "connection, and never comes here by this name; leave it false"
         )
-    yield "C++ in proxy mode, with validateHostName, wants the host of the proxy's URL in the certificate (--also HOST)"
+    if certificates:
+        yield (
+            "C++ in proxy mode, with validateHostName, wants the host of the proxy's URL in the certificate: "
+            "say it by --also HOST"
+        )

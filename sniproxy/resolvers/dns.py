@@ -116,6 +116,8 @@ def make(options: Mapping[str, Any], reactor: Any) -> DNSResolver:
         template = parse_template(text)
     except BadTarget as error:
         raise BadOption(key, text, str(error)) from error
+    if template.weight != 1:
+        raise BadOption(key, text, "the addresses of a name take equal turns, and SRV records have their own weights")
     if srv is not None and (":" in text.replace("{", "").replace("}", "") or PORT in template.places):
         raise BadOption("srv", srv, "SRV records have the port; write a name alone")
     kinds = [kind for kind, wanted in ((AAAA, options["ipv6"]), (A, options["ipv4"])) if wanted]

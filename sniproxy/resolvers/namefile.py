@@ -1,7 +1,8 @@
 """Files of names and their targets: TOML, and the two columns that HAProxy's and nginx's maps have. Pure.
 
 A name is exact, or C{*.} and a name, as in a route. C{default} is what no other name has, and what a connection without
-a name gets. A target is what a route's C{target} may be, without places.
+a name gets. A target is what a route's C{target} may be, with or
+without a weight, but without places.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import tomli
 from sniproxy.interfaces import Target
 from sniproxy.names import BadName, pattern
 from sniproxy.routing.table import RouteTable
-from sniproxy.routing.targets import BadTarget, parse_target
+from sniproxy.routing.targets import BadTarget, parse_weighted
 from sniproxy.text import bounded
 
 DEFAULT = "default"
@@ -107,7 +108,7 @@ def _names(rows: Iterable[tuple[str, str, list[str]]]) -> Names:
         place = bounded(place, 90)
         try:
             name = written if written == DEFAULT else pattern(written)
-            entry = Entry(name, tuple(parse_target(text) for text in texts))
+            entry = Entry(name, tuple(parse_weighted(text) for text in texts))
         except BadTarget as error:
             raise BadFile(f"{place}{bounded(', '.join(texts), 80)}: {error}") from error
         except BadName as error:

@@ -14,7 +14,7 @@ from sniproxy.interfaces import BadOption, IServerNameResolver, Kind, Option, Re
 from sniproxy.routing.targets import BadTarget
 from sniproxy.routing.templates import Template, parse_template
 
-OPTIONS = (Option("target", Kind.TEXTS, 'one target, "host:port", or a list of them'),)
+OPTIONS = (Option("target", Kind.TEXTS, 'one target, "host:port" or "host:port weight=2", or a list of them'),)
 
 
 @implementer(IServerNameResolver)

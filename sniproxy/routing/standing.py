@@ -51,6 +51,7 @@ class Known:
     @ivar server_name: what a TLS check asks for. None: nothing.
     @ivar seen: when a resolver last answered with it, by the reactor's clock. None: the configuration names it.
     @ivar up: by the checks. @ivar streak: checks in a row that said otherwise.
+    @ivar checked: at least once; before that nothing speaks for C{up}, and the first check decides alone.
     @ivar failures: connections in a row that could not be made. @ivar until: it is avoided until then.
     @ivar why: why the last check or connection failed; empty: it did not.
     """
@@ -63,6 +64,7 @@ class Known:
     failures: int = 0
     until: float = 0.0
     why: str = ""
+    checked: bool = False
 
     def state(self, now: float) -> str:
         """``up``, ``down`` by the checks, or ``ejected`` for a time after connections failed."""
@@ -131,7 +133,7 @@ class Standing:
             if key in named:
                 known.server_name, known.seen = named[key].server_name, None
             if health.check is None:  # nobody would ever say that it is up again
-                known.up, known.streak = True, 0
+                known.up, known.streak, known.checked = True, 0, False
 
     def seen(self, targets: Iterable[Target], server_name: str | None, now: float) -> None:
         """A resolver has answered with these, for this name."""
@@ -191,8 +193,10 @@ class Standing:
         """A check is done. @param why: it has failed; empty: it has not. @return: the target has gone up or down."""
         known.why = why
         good = not why
+        needed = 1 if not known.checked else self.health.rise if good else self.health.fall
+        known.checked = True
         known.streak = 0 if good == known.up else known.streak + 1
-        if known.streak < (self.health.rise if good else self.health.fall):
+        if known.streak < needed:
             return False
         known.up, known.streak = good, 0
         if good:

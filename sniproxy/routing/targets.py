@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+
+import attrs
 
 from sniproxy.interfaces import Target
 from sniproxy.names import BadName, server_name
@@ -10,7 +13,11 @@ from sniproxy.names import BadName, server_name
 DEFAULT_PORT = 6651
 """Pulsar's port for TLS (``brokerServicePortTls``)."""
 
+MOST_WEIGHT = 65535
+
 _SCHEME = "pulsar+ssl://"
+_WEIGHT = re.compile(r"\s+weight=")
+_A_LIST = 'several targets are a list: target = ["a:6651", "b:6651"]'
 
 
 class BadTarget(ValueError):
@@ -31,7 +38,7 @@ def parse_target(text: str) -> Target:
             )
         rest = rest[len(_SCHEME) :].removesuffix("/")
     if "," in rest:
-        raise BadTarget('several targets are a list: target = ["a:6651", "b:6651"]')
+        raise BadTarget(_A_LIST)
     host, port = _split(rest)
     try:
         host = server_name(host)
@@ -42,6 +49,32 @@ def parse_target(text: str) -> Target:
     if not (port.isascii() and port.isdigit() and len(port) <= 5 and 1 <= int(port) <= 65535):
         raise BadTarget(f"bad port {port!r}: it is a number from 1 to 65535")
     return Target(host, int(port))
+
+
+def parse_weighted(text: str) -> Target:
+    """A target as L{parse_target} reads it, with a weight behind it or none. @raise BadTarget: it is none."""
+    place, weight = split_weight(text)
+    target = parse_target(place)
+    return target if weight == 1 else attrs.evolve(target, weight=weight)
+
+
+def split_weight(text: str) -> tuple[str, int]:
+    """What stands before C{weight=2}, and the weight; without one it is 1, and 0 means: only when all others fail.
+
+    @raise BadTarget: it is no weight.
+    """
+    if "weight=" not in text:  # the rule, and there may be very many targets
+        return text, 1
+    place, *weights = _WEIGHT.split(text, maxsplit=1)
+    if not weights:
+        return text, 1
+    weight = weights[0].strip()
+    if "," in weight:
+        raise BadTarget(_A_LIST)
+    if not (weight.isascii() and weight.isdigit() and len(weight) <= 5 and int(weight) <= MOST_WEIGHT):
+        cure = f"it is a whole number from 0 to {MOST_WEIGHT}, as in 10.0.0.7:6651 weight=2"
+        raise BadTarget(f"bad weight {weight!r}: {cure}")
+    return place, int(weight)
 
 
 def _split(text: str) -> tuple[str, str | None]:

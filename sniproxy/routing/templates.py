@@ -1,4 +1,4 @@
-"""Targets with places that a connection fills, as in ``{1}.internal:6651``. Pure.
+"""Targets with places that a connection fills, as in ``{1}.internal:6651``, and weights. Pure.
 
 ``{server_name}``: the name in the hello, normalised. ``{1}`` to ``{9}``: what the route's star or an expression's
 groups took out of it. ``{port}``: the port of the listener that the client came to.
@@ -11,7 +11,7 @@ import re
 import attrs
 
 from sniproxy.interfaces import Request, Target
-from sniproxy.routing.targets import BadTarget, parse_target
+from sniproxy.routing.targets import BadTarget, parse_target, split_weight
 
 SERVER_NAME = "server_name"
 PORT = "port"
@@ -25,14 +25,20 @@ _KNOWN = re.compile(rf"{SERVER_NAME}|{PORT}|[1-9]")
 class Template:
     """A target as an operator writes it.
 
-    @ivar text: as written.
+    @ivar text: as written, without its weight.
     @ivar places: the names in its braces; none: it is a plain target.
     @ivar target: the plain target. None: a connection fills it.
+    @ivar weight: as in L{Target}.
     """
 
     text: str
     places: frozenset[str]
     target: Target | None
+    weight: int = 1
+
+    def __str__(self) -> str:
+        text = self.text if self.target is None else str(self.target)
+        return text if self.weight == 1 else f"{text} weight={self.weight}"
 
     @property
     def client_formed(self) -> bool:
@@ -76,16 +82,20 @@ class Template:
             return f"[{found}]" if ":" in found else found
 
         target = parse_target(_PLACE.sub(value, self.text))
-        return attrs.evolve(target, client_formed=True) if self.client_formed else target
+        if self.weight == 1 and not self.client_formed:
+            return target
+        return attrs.evolve(target, weight=self.weight, client_formed=self.client_formed)
 
 
 def parse_template(text: str) -> Template:
-    """Read a target, with or without places.
+    """Read a target, with or without places, and with C{weight=2} behind it or not.
 
     @raise BadTarget: a place is unknown, or whatever fills the places, it is no target.
     """
+    text, weight = split_weight(text)
     if "{" not in text and "}" not in text:
-        return Template(text, _NO_PLACES, parse_target(text))
+        target = parse_target(text)
+        return Template(text, _NO_PLACES, target if weight == 1 else attrs.evolve(target, weight=weight), weight)
     places = frozenset(_PLACE.findall(text))
     for place in sorted(places):
         if not _KNOWN.fullmatch(place):
@@ -94,4 +104,4 @@ def parse_template(text: str) -> Template:
     if "{" in rest or "}" in rest:
         raise BadTarget("a brace stands alone; write {server_name}, {port}, or {1} to {9}")
     parse_target(_PLACE.sub(lambda place: "a" if place[1] == SERVER_NAME else "1", text))
-    return Template(text, places, None)
+    return Template(text, places, None, weight)

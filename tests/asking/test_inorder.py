@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from sniproxy.asking.asked import Asked
-from sniproxy.asking.inorder import InOrder
+from sniproxy.asking.inorder import Answered, InOrder
 from sniproxy.interfaces import IServerNameResolver, Refused, Resolution, Unavailable
 from tests.asking.scripted import Scripted, answer, request
 
@@ -39,6 +39,12 @@ class InOrderTests(SynchronousTestCase):
             waiter = self.ask(before, answer("two.test"))
             self.clock.advance(5)
             self.assertEqual("two.test", self.successResultOf(waiter).targets[0].host)
+
+    def test_who(self) -> None:
+        """Who wants to know is told which one answered, and why those before it did not."""
+        asked = [Asked("a", Scripted(Refused("no")), Clock()), Asked("b", Scripted(answer("two.test")), Clock())]
+        found = self.successResultOf(Deferred.fromCoroutine(InOrder(asked).first(request())))
+        self.assertEqual(Answered(answer("two.test"), "b", ("a: refused: no",)), found)
 
     def test_none(self) -> None:
         """When all refuse, the name goes nowhere; when one failed, it is not known. The reasons of all are said."""

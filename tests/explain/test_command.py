@@ -54,12 +54,32 @@ class CommandTests(SocketTestCase):
     async def test_all(self) -> None:
         """All routes, a line each, and the count of those with problems."""
         self.assertEqual(
-            (0, "ok       a.test (on one) on one -> 127.0.0.1:1\n1 route, 0 with problems\n"),
+            (0, "ok          a.test (on one) on one -> 127.0.0.1:1\n1 route, 0 with problems\n"),
             await self.run_it("--all"),
         )
         status, out = await self.run_it("--all", "--connect")
         self.assertEqual(1, status)
         self.assertIn("127.0.0.1:1: Connection refused", out)
+
+    async def test_all_unchecked(self) -> None:
+        """Routes that nobody can check without a name are counted apart; what resolvers know is told once."""
+        names = Path(self.mktemp())
+        names.write_text("a.test 127.0.0.1:1\n")
+        self.file.write_text(
+            '[[listener]]\nname = "one"\nendpoint = "tcp:5"\n'
+            '[[route]]\nserver_name = "*.test"\nresolver = "f"\n[[route]]\nserver_name = "a.test"\nresolver = "f"\n'
+            f'[resolver.f]\ntype = "file"\npath = "{names.absolute()}"\n'
+        )
+        self.assertEqual(
+            (
+                0,
+                "not checked *.test on one -> depends on the name\n"
+                "ok          a.test on one -> 127.0.0.1:1\n"
+                "knows       resolver.f (type file): 1 name\n"
+                "2 routes, 0 with problems, 1 not checked\n",
+            ),
+            await self.run_it("--all"),
+        )
 
     async def test_json(self) -> None:
         """JSON has an object for each listener."""

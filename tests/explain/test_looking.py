@@ -13,8 +13,9 @@ from sniproxy.build import build
 from sniproxy.config import parse
 from sniproxy.explain.looking import Looker, Wish
 from sniproxy.explain.report import Report
-from sniproxy.interfaces import Refused, Request
+from sniproxy.interfaces import Refused, Request, Resolution, Target, WatchState
 from sniproxy.resolvers import static
+from tests.explain.test_asking import Scripted, answers, fails, refuses, script, tables
 from tests.net.support import SocketTestCase
 from tests.proxies import LISTENER
 from tests.tls.material import CA, folder, pem
@@ -82,6 +83,36 @@ class AnswerTests(LookingCase):
             report = await self.explain(route("a.test", "x") + "[timeouts]\nconnect = 0.01\n", "a.test")
             self.assertEqual([said], report.problems)
 
+    async def test_resolvers(self) -> None:
+        """Who answered of several, why the others did not, and what those know that watch: answered or not."""
+        script(
+            self,
+            f=Scripted(refuses, WatchState("2 names")),
+            p=Scripted(answers("127.0.0.1"), WatchState("1 broker")),
+            z=Scripted(fails, WatchState("no brokers known", "refused")),
+        )
+        report = await self.explain(tables("f", "p"), "a.z.test")
+        self.assertEqual("resolver.f (type scripted), then resolver.p (type scripted)", report.resolver)
+        self.assertEqual("resolver.p (type scripted)", report.answered)
+        self.assertEqual(("f: refused: not here",), report.passed)
+        self.assertEqual(["2 names", "1 broker"], [watch.knows for watch in report.watches])
+        self.assertEqual((30, True), (report.ttl, report.routed))
+        report = await self.explain(tables("z"), "a.z.test")
+        self.assertEqual((None, ["refused"]), (report.answered, [watch.error for watch in report.watches]))
+        self.assertEqual(["the resolver failed: Unavailable: ZooKeeper is silent"], report.problems)
+
+    async def test_plaintext(self) -> None:
+        """What a plaintext listener leads to needs no name: its resolver is asked, and its port is known."""
+        script(self, p=Scripted(answers("127.0.0.1"), WatchState("1 broker")))
+        plain = '[[listener]]\nendpoint = "tcp:7"\nplaintext = true\n'
+        for text, target in (
+            (plain + 'resolver = "p"\n' + tables("p"), "127.0.0.1:6651"),
+            (plain + 'target = "127.0.0.1:{port}"\n', "127.0.0.1:7"),
+        ):
+            looker = self.looker(text)
+            (report,) = await looker.all(looker._configuration.listeners[0], Wish())
+            self.assertEqual([target], [goal.target for goal in report.goals])
+
     async def test_all(self) -> None:
         """Every route of a listener is asked; one that needs a name says so, and one that is shadowed is a problem."""
         text = (
@@ -100,12 +131,39 @@ class AnswerTests(LookingCase):
             [report.route for report in reports],
         )
         self.assertEqual(["shadowed: a.test (on public) is taken for its name here"], reports[0].problems)
-        self.assertIn("depends on the name", reports[2].why)
-        self.assertTrue(all(report.routed and not report.problems for report in reports[1:]))
+        self.assertEqual("depends on the name", reports[2].unchecked)
+        self.assertEqual([True, None, True, True, True], [report.routed for report in reports[1:]])
+        self.assertFalse(any(report.problems for report in reports[1:]))
         plain = '[[listener]]\nendpoint = "tcp:0"\nplaintext = true\ntarget = "127.0.0.1:5"\n'
         looker = self.looker(plain)
         (report,) = await looker.all(looker._configuration.listeners[0], Wish())
         self.assertEqual(["127.0.0.1:5"], [goal.target for goal in report.goals])
+
+    async def test_all_asks(self) -> None:
+        """Of a route without a name of its own the resolver is asked, for a name that nobody has: it must say
+        something, be it a refusal; what it answers is not looked at.
+        """
+        good = Scripted(answers("127.0.0.1"), WatchState("1 broker"))
+        no = Scripted(refuses, WatchState("1 broker"))
+        dead = Scripted(fails, WatchState("no brokers known", "refused"))
+        for resolver, pattern, name, captures, problems in (
+            (good, "*.z.test", "sniproxy-explain.z.test", ("sniproxy-explain",), 0),
+            (no, "*.z.test", "sniproxy-explain.z.test", ("sniproxy-explain",), 0),
+            (no, "~(a+)-(b+)", "sniproxy-explain.invalid", ("sniproxy-explain",) * 2, 0),
+            (dead, "*.z.test", "sniproxy-explain.z.test", ("sniproxy-explain",), 1),
+        ):
+            script(self, p=resolver)
+            looker = self.looker(tables("p", server_name=pattern))
+            (report,) = await looker.all(looker._configuration.listeners[0], Wish(connect=True))
+            self.assertEqual((name, captures), (resolver.asked[-1].server_name, resolver.asked[-1].captures))
+            self.assertEqual((problems, ()), (len(report.problems), tuple(report.goals)))
+            self.assertEqual(False if problems else None, report.routed)
+            self.assertEqual(resolver.known.error, report.watches[0].error)
+        self.assertIn("asked for sniproxy-explain.z.test, to see whether it answers", report.problems[0])
+        self.assertIn("ZooKeeper is silent", report.problems[0])
+        looker = self.looker(tables("p", server_name="a.z.test") + '[default]\nresolver = "p"\n')
+        _, default = await looker.all(looker._configuration.listeners[0], Wish())
+        self.assertIn("asked for sniproxy-explain.invalid", default.problems[0])
 
 
 class ConnectTests(LookingCase):
@@ -127,6 +185,35 @@ class ConnectTests(LookingCase):
         self.assertEqual(soon.date().isoformat(), shown.expires)
         self.assertTrue(9 < shown.days <= 10)
         self.assertEqual([f"{address}: its certificate is not for vip.test"], report.problems)
+
+    async def test_service_name(self) -> None:
+        """A broker that a resolver knows must be for the service name in the resolver's table, too; Go may pin that."""
+        address = self.server("b-1.z.test")
+        host, port = address.split(":")
+
+        def cluster(request: Request) -> Resolution:
+            both = [Target(host, int(port)), Target("127.0.0.2", 1)]
+            return Resolution(both if request.server_name == "vip.z.test" else both[:1])
+
+        script(self, p=Scripted(cluster, WatchState("2 brokers")))
+        text = tables("p") + 'service_name = "vip.z.test"\n'
+        report = await self.explain(text, "b-1.z.test", connect=True)
+        self.assertEqual([f"{address}: its certificate is not for vip.z.test"], report.problems)
+        self.assertIn("perhaps vip.z.test", report.notes[0])
+        report = await self.explain(text, "b-1.z.test")
+        self.assertEqual((1, []), (len(report.notes), report.problems))
+
+    async def test_notes(self) -> None:
+        """C++'s note stands where certificates were looked at, and no other name was given; none at a plaintext
+        listener, whose clients send no name.
+        """
+        text = route("b-1.test", self.server("b-1.test"))
+        for wish, said in (({}, False), ({"connect": True}, True), ({"connect": True, "also": ("b-1.test",)}, False)):
+            report = await self.explain(text, "b-1.test", **wish)
+            self.assertEqual(said, any("C++" in note for note in report.notes))
+        plain = '[[listener]]\nendpoint = "tcp:0:interface=127.0.0.1"\nplaintext = true\ntarget = "127.0.0.1:1"\n'
+        report = await self.explain(plain + route("b.test", "127.0.0.1:1", "127.0.0.1:2"), "b", connect=True)
+        self.assertEqual((), report.notes)
 
     async def test_down(self) -> None:
         """A target that refuses, and one that speaks no TLS."""

@@ -7,7 +7,7 @@ import json
 import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.explain.report import Dialled, Goal, Report, Shown, document, lines, summary
+from sniproxy.explain.report import Dialled, Goal, Report, Shown, Watch, document, lines, summary
 
 SHOWN = Shown(("b-1.test", "vip.test"), "2027-01-01", 30.0, {"b-1.test": True, "proxy.test": False})
 GOAL = Goal("b-1:6651", 2, None, {"10.0.0.1": None, "10.0.0.2": "private"})
@@ -16,6 +16,7 @@ REPORT = Report(
     *("b-1.test", "public", "b-1.test", "it has exactly this name"),
     others=(("*.test", "no"),),
     resolver="route[0] (type static)",
+    answered="route[0] (type static)",
     goals=(DIALLED,),
     notes=("look",),
 )
@@ -42,26 +43,74 @@ class ReportTests(SynchronousTestCase):
                 "    covers     proxy.test: NO",
                 "  note       look",
                 "  PROBLEM    b-1:6651: its certificate is not for proxy.test",
-                "  would be routed",
+                "  would be routed, with problems",
             ],
             list(lines(REPORT)),
         )
+
+    def test_last_line(self) -> None:
+        """The last line says what comes of it; a problem is not left to the status alone."""
+        good = attrs.evolve(REPORT, goals=(GOAL,))
+        for report, said in (
+            (good, "  would be routed"),
+            (REPORT, "  would be routed, with problems"),
+            (attrs.evolve(good, refused="no"), "  REFUSED"),
+            (attrs.evolve(REPORT, goals=(), unchecked="depends on the name"), "  NOT CHECKED: depends on the name"),
+        ):
+            self.assertEqual(said, list(lines(report))[-1])
 
     def test_ttl(self) -> None:
         """For how long an answer holds."""
         self.assertIn("good for 30 s", "\n".join(lines(attrs.evolve(REPORT, ttl=30.0))))
 
+    def test_resolvers(self) -> None:
+        """Who answered, why those before it did not, and what those know that watch; or that nobody answered."""
+        report = attrs.evolve(
+            REPORT,
+            resolver="resolver.f (type file), then resolver.p (type pulsar)",
+            answered="resolver.p (type pulsar)",
+            passed=("f: refused: no",),
+            watches=(Watch("f", "7 names", None), Watch("p", "", "no\nhost")),
+        )
+        said = list(lines(report))[3:7]
+        self.assertEqual(
+            [
+                "  passed     f: refused: no",
+                "  answer     1 of resolver.p (type pulsar), good until the configuration changes",
+                "  knows      f: 7 names",
+                "  knows      p: nothing; its last look failed: no\\nhost",
+            ],
+            said,
+        )
+        said = list(lines(attrs.evolve(report, answered=None, passed=(), watches=(), goals=(), refused="it failed")))
+        self.assertEqual("  asked      resolver.f (type file), then resolver.p (type pulsar)", said[3])
+        self.assertNotIn("good", "\n".join(said))
+        (watch, _) = json.loads(json.dumps(document(report)))["watches"]
+        self.assertEqual({"resolver": "f", "knows": "7 names", "error": None}, watch)
+
     def test_summary(self) -> None:
         """One line, and the problems."""
         self.assertEqual(
             [
-                "PROBLEM  b-1.test on public -> b-1:6651",
-                "         b-1:6651: its certificate is not for proxy.test",
+                "PROBLEM     b-1.test on public -> b-1:6651",
+                "            b-1:6651: its certificate is not for proxy.test",
             ],
             list(summary(REPORT)),
         )
         good = attrs.evolve(REPORT, goals=(GOAL,))
-        self.assertEqual(["ok       b-1.test on public -> b-1:6651"], list(summary(good)))
+        self.assertEqual(["ok          b-1.test on public -> b-1:6651"], list(summary(good)))
+
+    def test_unchecked(self) -> None:
+        """Of what nobody looked at nothing is promised, unless something is known to be wrong."""
+        report = attrs.evolve(REPORT, route="*.test", goals=(), unchecked="depends on the name")
+        self.assertEqual(["not checked *.test on public -> depends on the name"], list(summary(report)))
+        self.assertIsNone(document(report)["routed"])
+        self.assertEqual("depends on the name", document(report)["unchecked"])
+        bad = attrs.evolve(report, refused="it is silent")
+        self.assertEqual(
+            ["PROBLEM     *.test on public -> depends on the name", "            it is silent"], list(summary(bad))
+        )
+        self.assertIs(False, bad.routed)
 
     def test_json(self) -> None:
         """The same for programs, with stable names."""
@@ -75,9 +124,13 @@ class ReportTests(SynchronousTestCase):
                 "why",
                 "others",
                 "resolver",
+                "answered",
+                "passed",
+                "watches",
                 "ttl",
                 "targets",
                 "refused",
+                "unchecked",
                 "problems",
                 "notes",
             ],
@@ -85,7 +138,7 @@ class ReportTests(SynchronousTestCase):
         )
         self.assertEqual((True, None), (found["routed"], found["ttl"]))
         (target,) = found["targets"]
-        self.assertEqual(["target", "weight", "denied", "addresses", "dialled"], list(target))
+        self.assertEqual(["target", "weight", "denied", "addresses", "dialled", "place"], list(target))
         self.assertEqual({"b-1.test": True, "proxy.test": False}, target["dialled"]["certificate"]["covers"])
 
     def test_verdict(self) -> None:

@@ -122,29 +122,33 @@ class ChoiceTests(SynchronousTestCase):
 class NoteTests(SynchronousTestCase):
     """What clients make of names."""
 
-    def notes(self, given: Configuration, name: str, listener: int = 0) -> str:
-        route = Choices(given).choose(name, given.listeners[listener]).route
-        return "\n".join(client_notes(given, name, route))
+    def notes(self, name: str, *own: str, more: str = "", certificates: bool = False) -> str:
+        led = {"vip.test": frozenset({"a:1", "b:1"}), "b.test": frozenset({"a:1"})}
+        return "\n".join(client_notes(configuration(more=more), name, led, frozenset(own), certificates))
 
     def test_java(self) -> None:
         """Java sends no server name without a dot, nor an address; where that leads is said, too."""
-        self.assertIn("Java sends no server name for a name without a dot", self.notes(configuration("b1"), "b1"))
-        self.assertIn("its connections are refused", self.notes(configuration("b1"), "b1"))
-        nameless = configuration("b1", more=DEFAULTS)
-        self.assertIn("led where [no_server_name] says", self.notes(nameless, "b1"))
-        self.assertIn("for an IP address", self.notes(configuration("b1"), "10.0.0.1"))
-        self.assertIn("refuses a service URL with '_'", self.notes(configuration("b_1.test"), "b_1.test"))
+        self.assertIn("Java sends no server name for a name without a dot", self.notes("b1"))
+        self.assertIn("its connections are refused", self.notes("b1"))
+        self.assertIn("led where [no_server_name] says", self.notes("b1", more=DEFAULTS))
+        self.assertIn("for an IP address", self.notes("10.0.0.1"))
+        self.assertIn("refuses a service URL with '_'", self.notes("b_1.test"))
 
-    def test_others(self) -> None:
-        """C++ wants the proxy's name in the certificate; Go may pin the service's name, where a route tells it."""
-        text = LISTENERS + (
-            '[[route]]\nserver_name = "vip.test"\ntarget = ["10.0.0.1", "10.0.0.2"]\n'
-            '[[route]]\nserver_name = "b-1.test"\ntarget = "10.0.0.1"\n'
-        )
-        given = parse(text, "x.toml")
-        self.assertIn("perhaps vip.test", self.notes(given, "b-1.test"))
-        self.assertIn("C++ in proxy mode", self.notes(given, "b-1.test"))
-        self.assertNotIn("Go with", self.notes(given, "vip.test"))
-        self.assertEqual("", self.notes(configuration(), "nobody.test"))
-        self.assertEqual(("vip.test",), shared_names(given, "b-1.test", "10.0.0.1:6651"))
-        self.assertEqual((), shared_names(given, "vip.test", "10.0.0.2:6651"))
+    def test_go(self) -> None:
+        """Go may pin the service's name, where another name leads to this broker and to others."""
+        self.assertIn("perhaps vip.test", self.notes("b.test", "a:1"))
+        for name, *own in (("vip.test", "a:1", "b:1"), ("c.test", "c:1"), ("nobody.test",), ("10.0.0.1", "a:1")):
+            self.assertNotIn("Go with", self.notes(name, *own))
+
+    def test_cpp(self) -> None:
+        """C++ wants the proxy's name in the certificate: said where certificates were looked at, and nowhere else."""
+        self.assertIn("C++ in proxy mode", self.notes("b.test", "a:1", certificates=True))
+        self.assertNotIn("C++", self.notes("b.test", "a:1"))
+        self.assertNotIn("C++", self.notes("10.0.0.1", "a:1", certificates=True))
+
+    def test_shared_names(self) -> None:
+        """The other names that lead to a place."""
+        led = {"vip.test": frozenset({"a:1", "b:1"}), "a.test": frozenset({"a:1"}), "c.test": frozenset[str]()}
+        self.assertEqual(("vip.test",), shared_names(led, "a.test", "a:1"))
+        self.assertEqual(("a.test",), shared_names(led, "vip.test", "a:1"))
+        self.assertEqual((), shared_names(led, "vip.test", "b:1"))

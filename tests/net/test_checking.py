@@ -21,11 +21,11 @@ AUTHORITY = trustme.CA(key_type=trustme.KeyType.ECDSA)
 class CheckTests(SocketTestCase):
     """Targets go down and come up again."""
 
-    def start(self, target: str, *others: str, check: str = "tcp", more: str = "") -> Proxy:
+    def start(self, target: str, *others: str, check: str = "tcp", fall: int = 2) -> Proxy:
         self.clock = HandClock()
         targets = [target, *others]
         text = f'[[route]]\nserver_name = "{NAME}"\ntarget = {targets}\n'
-        text += f'[health]\ncheck = "{check}"\ninterval = 1\nrise = 2\nfall = 2\n{more}'
+        text += f'[health]\ncheck = "{check}"\ninterval = 1\nrise = 2\nfall = {fall}\n'
         return Proxy(self, text, self.clock)
 
     async def checked(self, proxy: Proxy) -> None:
@@ -65,6 +65,12 @@ class CheckTests(SocketTestCase):
             self.assertEqual(["down", "up"], self.states(proxy))
             await self.checked(proxy)
         self.assertEqual(["up", "up"], self.states(proxy))
+
+    async def test_first(self) -> None:
+        """A target that refuses the first check is down from then on, not only after `fall` of them."""
+        proxy = self.start("127.0.0.1:1", fall=9)
+        await self.checked(proxy)
+        self.assertEqual(["down"], self.states(proxy))
 
     async def test_all_down(self) -> None:
         """When all are down they are tried all the same: the checks may err."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -55,19 +56,35 @@ class KnotCase(TestCase):
         # A short path: the server ends when that of its control socket has more than 107 characters.
         self.folder = Path(tempfile.mkdtemp())
         self.addCleanup(shutil.rmtree, self.folder)
-        (self.folder / "db").mkdir()
-        self.port, self.closed = free_ports(2)
+        self.closed = free_ports(1)[0]
         self.write("127.0.0.1", 1)
-        config = self.folder / "knot.conf"
+        self.port = self.start("knot")
+
+    def start(self, name: str, zone: str | None = None) -> int:
+        """A server of its own. @param zone: what stands in its zone's file. None: that is C{self.write}'s.
+
+        @return: its port.
+        """
+        folder = self.folder / name
+        (folder / "db").mkdir(parents=True)
+        file = self.folder / "zone"
+        if zone is not None:
+            file = folder / "zone"
+            file.write_text(zone)
+        port = free_ports(1)[0]
+        config = folder / "knot.conf"
         config.write_text(
-            f"server:\n  listen: 127.0.0.1@{self.port}\n  rundir: {self.folder}\n  pidfile: {self.folder}/pid\n"
-            f"database:\n  storage: {self.folder}/db\n"
+            f"server:\n  listen: 127.0.0.1@{port}\n  rundir: {folder}\n  pidfile: {folder}/pid\n"
+            f"database:\n  storage: {folder}/db\n"
             "log:\n  - target: stdout\n    any: info\n"
-            f"zone:\n  - domain: pulsar.test\n    file: {self.folder}/zone\n"
+            f"zone:\n  - domain: pulsar.test\n    file: {file}\n"
         )
-        self.server = Child(["knotd", "-c", str(config)], cwd=self.folder)
-        self.addCleanup(self.server.stop)
-        self.server.wait_for(_serves, "the zone")
+        server = Child(["knotd", "-c", str(config)], cwd=folder)
+        self.addCleanup(server.stop)
+        server.wait_for(_serves if zone is None else _started, "the zone")
+        if zone is None:
+            self.server = server
+        return port
 
     def write(self, address: str, serial: int) -> None:
         """The zone's next version."""
@@ -83,7 +100,7 @@ class KnotCase(TestCase):
 
     def control(self, *arguments: str) -> None:
         """In a thread."""
-        command = ["knotc", "-s", str(self.folder / "knot.sock"), *arguments]
+        command = ["knotc", "-s", str(self.folder / "knot" / "knot.sock"), *arguments]
         subprocess.run(command, check=True, capture_output=True, timeout=20)
 
 
@@ -136,21 +153,58 @@ class KnotTests(KnotCase):
         error = await self.assertFailure(self.ask(self.resolver(), "a.elsewhere.test"), Unavailable)
         self.assertIn("REFUSED", str(error))
 
+    async def test_servfail(self) -> None:
+        """A server that fails, for its zone is broken, says nothing: what it said before is used meanwhile, and what it
+        says again when the zone is mended.
+        """
+        asked = Asked("dns", self.resolver(ipv6=False), reactor, deadline=5)
+        self.addCleanup(asked.stop)
+        name = request("broker-1.pulsar.test")
+        self.assertEqual("127.0.0.1", (await asked.ask(name)).targets[0].host)
+        await in_thread(self.control, "-f", "zone-purge", "+expire", "pulsar.test")
+        await self.until_fails()
+        asked.forget()
+        self.assertEqual("127.0.0.1", (await asked.ask(name)).targets[0].host)
+        self.assertEqual((1, 1), (asked.counts.stale, asked.counts.failures))
+        error = await self.assertFailure(Deferred.fromCoroutine(asked.ask(request("ns.pulsar.test"))), Unavailable)
+        self.assertIn(f"127.0.0.1:{self.port}: SERVFAIL", str(error))
+        self.write("127.0.0.2", 2)
+        await in_thread(self.control, "reload")
+        await self.follow()
+        asked.forget()
+        self.assertEqual("127.0.0.2", (await asked.ask(name)).targets[0].host)
+
+    async def test_servfail_by_the_first(self) -> None:
+        """Of several servers, one that fails is passed over."""
+        broken = self.start("broken", 'this is "no zone')
+        self.assertNotEqual(self.port, broken)
+        error = await self.assertFailure(
+            self.ask(self.resolver(f"127.0.0.1:{broken}"), "broker-1.pulsar.test"), Unavailable
+        )
+        self.assertIn("SERVFAIL", str(error))
+        both = self.resolver(f"127.0.0.1:{broken}", f"127.0.0.1:{self.port}", ipv6=False)
+        found = await self.ask(both, "broker-1.pulsar.test")
+        self.assertEqual(["127.0.0.1"], [target.host for target in found.targets])
+
     async def test_silence(self) -> None:
-        """A server that is stopped in the middle is silent; what it said before is used meanwhile."""
+        """A server that is stopped in the middle is silent; what it said before is used meanwhile, and when it goes on
+        it is asked again.
+        """
         asked = Asked("dns", self.resolver(ipv6=False), reactor, deadline=3)
         self.addCleanup(asked.stop)
         name = request("broker-1.pulsar.test")
         self.assertEqual("127.0.0.1", (await asked.ask(name)).targets[0].host)
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as mute:
-            mute.bind(("127.0.0.1", 0))
-            silent = self.resolver(f"127.0.0.1:{mute.getsockname()[1]}", ipv6=False)
-            asked._resolver = silent
-            asked.forget()
-            self.assertEqual("127.0.0.1", (await asked.ask(name)).targets[0].host)
-            self.assertEqual(1, asked.counts.stale)
-            error = await self.assertFailure(Deferred.fromCoroutine(asked.ask(request("x.test"))), Unavailable)
-            self.assertIn("silent for 1 s", str(error))
+        self.server.process.send_signal(signal.SIGSTOP)
+        self.addCleanup(self.server.process.send_signal, signal.SIGCONT)  # else it would not hear that it shall end
+        asked.forget()
+        self.assertEqual("127.0.0.1", (await asked.ask(name)).targets[0].host)
+        self.assertEqual(1, asked.counts.stale)
+        error = await self.assertFailure(Deferred.fromCoroutine(asked.ask(request("x.pulsar.test"))), Unavailable)
+        self.assertIn("silent for 1 s", str(error))
+        self.server.process.send_signal(signal.SIGCONT)
+        asked.forget()
+        self.assertEqual("127.0.0.1", (await asked.ask(request("ns.pulsar.test"))).targets[0].host)
+        self.assertEqual(1, asked.counts.stale)
 
     async def test_change(self) -> None:
         """The proxy leads where the zone says; what the zone says next is found when the time of the first is over."""
@@ -176,11 +230,23 @@ class KnotTests(KnotCase):
             await deferLater(reactor, 0)
         self.assertEqual("127.0.0.2", after.targets[0].host)
 
+    async def until_fails(self) -> None:
+        """The zone goes beside the server's answers."""
+        resolver = self.resolver(ipv6=False)
+        while True:
+            try:
+                await self.ask(resolver, "broker-1.pulsar.test")
+            except Unavailable:
+                return
+
     async def follow(self) -> Resolution:
         """The zone's next answer: it is loaded beside the server's answers."""
         resolver = self.resolver(ipv6=False)
         while True:
-            found = await self.ask(resolver, "broker-1.pulsar.test")
+            try:
+                found = await self.ask(resolver, "broker-1.pulsar.test")
+            except Unavailable:
+                continue
             if found.targets[0].host != "127.0.0.1":
                 return found
 
@@ -188,3 +254,8 @@ class KnotTests(KnotCase):
 def _serves(lines: list[str]) -> bool | None:
     """The zone is loaded, and the server answers."""
     return all(any(said in line for line in lines) for said in ("loaded, serial", "server started")) or None
+
+
+def _started(lines: list[str]) -> bool | None:
+    """The server answers, whatever has become of the zone."""
+    return any("server started" in line for line in lines) or None

@@ -162,6 +162,8 @@ class MakeTests(SynchronousTestCase):
         self.assertEqual(("srv", "b"), self.refused(target="a", srv="b"))
         self.assertEqual(("srv", "_p._tcp.test:1"), self.refused(srv="_p._tcp.test:1"))
         self.assertEqual(("target", "{x}"), self.refused(target="{x}"))
+        self.assertEqual(("target", "a weight=2"), self.refused(target="a weight=2"))
+        self.assertEqual(("srv", "a weight=2"), self.refused(srv="a weight=2"))
         self.assertEqual(("servers", "ns.test"), self.refused(servers="ns.test"))
         self.assertEqual(("servers", []), self.refused(servers=[]))
         self.assertEqual(("ipv4", False), self.refused(ipv4=False, ipv6=False))

@@ -55,6 +55,15 @@ class ParseTests(SynchronousTestCase):
         self.check(parse_map(MAP))
         self.check(parse_map(NGINX))
 
+    def test_weights(self) -> None:
+        """A weight stands behind a target, in all forms."""
+        for names in (
+            parse_toml('"a.test" = ["b.test:1 weight=2", "c.test"]\n'),
+            parse_map("a.test b.test:1 weight=2, c.test # the second is small\n"),
+            parse_map("a.test 'b.test:1\tweight=2,c.test';\n"),
+        ):
+            self.assertEqual((Target("b.test", 1, 2), Target("c.test", 6651)), names.targets("a.test"))
+
     def test_no_default(self) -> None:
         """Without a default other names have nothing; a file may be empty."""
         names = parse_map("a.test b.test\n")
@@ -76,6 +85,7 @@ class ParseTests(SynchronousTestCase):
         self.refused('"a b" = "b"', "a b: the character ' ' is not allowed")
         self.refused('"*" = "b"', "'*' alone would match every name")
         self.refused('"a.test" = "b:0"', "a.test = b:0: bad port '0'")
+        self.refused('"a.test" = "b weight=x"', "a.test = b weight=x: bad weight 'x'")
         self.refused('"a.test" = "b"\n"A.test" = "c"', "A.test: the name is there already")
 
     def test_bad_map(self) -> None:
@@ -85,6 +95,7 @@ class ParseTests(SynchronousTestCase):
         self.refused("default b\ndefault c", "line 2: default: the name is there already", False)
         self.refused("~a.* b", "line 1: ~a.*: ", False)
         self.refused("a.test http://b", "line 1: http://b: the scheme 'http' does not fit", False)
+        self.refused("a.test b weight=-1", "line 1: b weight=-1: bad weight '-1'", False)
         self.refused("a.test b,", "bad host: the name is empty", False)
         self.refused("a.test \x1b[1m" + "x" * 1000, "line 1: ", False)
 

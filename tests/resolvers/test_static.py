@@ -24,6 +24,12 @@ class StaticResolverTests(SynchronousTestCase):
             answer = resolver.resolve(request)
             self.assertEqual((answer.targets, answer.ttl), ((Target("b.test", 6651), Target("::1", 7)), None))
 
+    def test_weights(self) -> None:
+        """Each target has the weight that is written behind it."""
+        answer = StaticResolver(["b.test weight=3", "{server_name}:7 weight=0"]).resolve(REQUEST)
+        targets = (Target("b.test", 6651, 3), Target("a.test", 7, 0, client_formed=True))
+        self.assertEqual(targets, answer.targets)
+
     def test_places(self) -> None:
         """A target's places are filled for each connection, and only a target with some is marked."""
         resolver = StaticResolver(["{server_name}", "b.test:7"])
@@ -62,5 +68,6 @@ class MakeTests(SynchronousTestCase):
         self.assertEqual(self.refused({"target": 7}), ("target", 7))
         self.assertEqual(self.refused({"target": ["a", 7]}), ("target", ["a", 7]))
         self.assertEqual(self.refused({"target": ["a", "b:0"]}), ("target", "b:0"))
+        self.assertEqual(self.refused({"target": "a weight=x"}), ("target", "a weight=x"))
         self.assertEqual(self.refused({"target": "{name}:1"}), ("target", "{name}:1"))
         self.assertEqual(self.refused({"target": "a", "targets": "b"}), ("targets", "b"))

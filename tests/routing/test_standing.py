@@ -111,6 +111,19 @@ class HealthTests(SynchronousTestCase):
         standing.forget(6.0 + FORGET)
         self.assertEqual([address(ONE), address(TWO)], list(standing.known))
 
+    def test_first_check(self) -> None:
+        """The first check of a target decides alone: nothing has said before that it is up; later ones are counted."""
+        standing = self.standing(Health(check="tcp", rise=2, fall=2))
+        one, two = standing.known[address(ONE)], standing.known[address(TWO)]
+        self.assertEqual((True, False), (standing.checked(one, "refused"), standing.checked(two, "")))
+        self.assertEqual([TWO, ONE], standing.order([ONE, TWO], False, 0.0))
+        self.assertEqual([False, True], [standing.checked(two, "refused") for _ in range(2)])
+        self.assertEqual([False, True], [standing.checked(one, "") for _ in range(2)])
+        self.assertEqual(["up", "down"], [standing.state(target, 0.0) for target in (ONE, TWO)])
+        standing.change(Health(eject=1.0), [(ONE, None)])
+        standing.change(Health(check="tcp", fall=2), [(ONE, None)])
+        self.assertTrue(standing.checked(one, "refused"), "it was not checked meanwhile")
+
     def test_change(self) -> None:
         """Another configuration keeps what is known of targets that it names, too; without checks all are up."""
         standing = self.standing(Health(check="tcp", fall=1))

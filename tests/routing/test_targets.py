@@ -7,7 +7,7 @@ from collections import Counter
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.interfaces import Target
-from sniproxy.routing.targets import BadTarget, Turns, parse_target
+from sniproxy.routing.targets import BadTarget, Turns, parse_target, parse_weighted
 
 
 class ParseTargetTests(SynchronousTestCase):
@@ -77,6 +77,33 @@ class ParseTargetTests(SynchronousTestCase):
         """Brackets around an IPv6 address are closed, and only a port follows them."""
         for text in ("[::1", "[::1]6651", "[::1]/"):
             self.assertIn("[2001:db8::7]:6651", self.refused(text))
+
+
+class ParseWeightedTests(SynchronousTestCase):
+    """parse_weighted: a target and how often its turn comes."""
+
+    def test_forms(self) -> None:
+        """A weight stands behind any form of target, after white space; without one it is 1."""
+        for text, target in (
+            ("a.test:1 weight=2", Target("a.test", 1, 2)),
+            ("a.test\t weight=0", Target("a.test", 6651, 0)),
+            (" pulsar+ssl://[::1]:7/ weight=65535 ", Target("::1", 7, 65535)),
+            ("weight.test:1", Target("weight.test", 1)),
+            ("a.test:1", Target("a.test", 1)),
+        ):
+            self.assertEqual(target, parse_weighted(text), text)
+
+    def test_bad_weights(self) -> None:
+        """A weight is a whole number that is not too large, once; what stands before it is a target."""
+        for weight in ("", "x", "-1", "1.5", "65536", "1 weight=2", "\u0661", "9" * 5000):
+            self.assertIn("bad weight", str(self.assertRaises(BadTarget, parse_weighted, f"a.test:1 weight={weight}")))
+        self.assertIn("a list", str(self.assertRaises(BadTarget, parse_weighted, "a weight=2, b")))
+        for text in ("weight=2", " weight=2", "a.test weight 2", "a.testweight=2", "a b weight=2"):
+            self.assertRaises(BadTarget, parse_weighted, text)
+
+    def test_plain(self) -> None:
+        """What has no turns takes no weight."""
+        self.assertRaises(BadTarget, parse_target, "a.test:1 weight=2")
 
 
 A, B, C = Target("a", 1), Target("b", 1), Target("c", 1)

@@ -28,6 +28,20 @@ class ParseTemplateTests(SynchronousTestCase):
         self.assertEqual((frozenset(), False), (template.places, template.client_formed))
         self.assertEqual(Target("b.test", 7), template.fill(REQUEST))
 
+    def test_weight(self) -> None:
+        """A weight stands behind the target, with places or without, and is no part of its text."""
+        for text, target in (
+            ("b.test:7 weight=2", Target("b.test", 7, 2)),
+            ("b.test:{port} weight=0", Target("b.test", 4443, 0)),
+            ("{1}.test:7 weight=3", Target("a.b.test", 7, 3, client_formed=True)),
+        ):
+            template = parse_template(text)
+            self.assertEqual((target, text), (template.fill(REQUEST), str(template)))
+            self.assertNotIn("weight", template.text)
+        self.assertEqual(("b.test:6651", "{1}"), (str(parse_template("b.test")), str(parse_template("{1} weight=1"))))
+        self.assertIn("bad weight 'x'", self.refused("{1} weight=x"))
+        self.assertIn("bad weight '{port}'", self.refused("b weight={port}"))
+
     def test_unknown_places(self) -> None:
         """A place that is not known, and a brace that stands alone, are refused with what is known."""
         for text in ("{0}:1", "{10}:1", "{}:1", "{name}:1", "{SERVER_NAME}:1", "{1 }:1"):

@@ -20,6 +20,7 @@ class ContractTests(ResolverContract, TestCase):
 
     known = question("broker-3.pulsar.example.com")
     unknown = question("broker-4.pulsar.example.com")
+    answers_at_once = True
 
     def make(self) -> Any:
         """By its type, as the proxy makes it: so the plugin is found, too."""
