@@ -88,6 +88,7 @@ PURE_FOREIGN = {
 
 TOP = (
     "sniproxy.build",
+    "sniproxy.crosscheck",
     "sniproxy.draining",
     "sniproxy.explain.looking",
     "sniproxy.explain.command",
