@@ -191,6 +191,9 @@ def lines(documents: Mapping[str, dict[str, Any]]) -> Iterator[str]:
         yield f"draining {_goal(one)} at {one['rate']:g} a second: {one['closed']} closed, {one['left']} left"
     for warning in document["warnings"]:
         yield f"warning: {bounded(warning)}"
+    unsaid = document["warning_count"] - len(document["warnings"])
+    if unsaid:
+        yield f"and {counted(unsaid, 'more warning')}, in the program's log"
 
 
 def _goal(found: dict[str, Any]) -> str:

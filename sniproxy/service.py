@@ -260,7 +260,7 @@ class ProxyService(Service):
                 for listener in self.configuration.entrances
             ],
             self._side.lost,
-            self._built.warnings,
+            [*self._cross_check.warnings, *self._built.warnings],
             self.reloads,
             self._drains.status(),
             self._built.resolvers.status(),

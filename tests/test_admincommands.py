@@ -12,7 +12,7 @@ from twisted.internet.threads import blockingCallFromThread
 
 from sniproxy import ctl
 from sniproxy.adminclient import AdminError, drain
-from sniproxy.admincommands import INTERRUPTED, add_drain, run_drain
+from sniproxy.admincommands import INTERRUPTED, add_drain, lines, run_drain
 from tests.hellos import hello
 from tests.net.support import SocketTestCase, in_thread, read_exactly
 from tests.proxies import Backend, Proxy
@@ -66,7 +66,10 @@ class StatusTests(CommandCase):
         ):
             self.assertIn(said, out)
         status, out, _ = await self.ctl("status", self.url, "--json")
-        self.assertEqual(1, json.loads(out)["live"])
+        document = json.loads(out)
+        self.assertEqual(1, document["live"])
+        document["warning_count"] += 5
+        self.assertEqual("and 5 more warnings, in the program's log", list(lines({self.url: document}))[-1])
 
     async def test_nobody(self) -> None:
         """Where nobody answers it says so in one line, status 1."""

@@ -216,14 +216,17 @@ class ServiceTests(SocketTestCase):
             self.assertEqual(unrouted, len([e for e in self.told(path) if e["event"] == "unrouted"]))
 
     async def test_unrouted_after_reload(self) -> None:
-        """A reload forgets what was told: what is still without a route is told again."""
+        """A reload forgets what was told: what is still without a route is told again. /status has what was told."""
         backend = Backend(self)
         tls = '[[listener]]\nendpoint = "tcp:0:interface=127.0.0.1"\nname = "tls"\n'
         proxy, path = self.proxy(backend, tls)
         pieces = [(ASK, answer("broker-7.test"))] * 2
         with proxy.connect("plain") as client, await in_thread(backend.accept) as broker:
             await self.pass_on(client, broker, pieces)
+            (warning,) = set(proxy.service.status().warnings) - set(proxy.service.warnings)
+            self.assertIn("broker-7.test is advertised", warning)
             self.assertIsNone(proxy.service.reload(lambda: proxy.service.configuration))
+            self.assertEqual(list(proxy.service.warnings), proxy.service.status().warnings)
             await self.pass_on(client, broker, pieces)
         await proxy.ended()
         await proxy.service.stopService()
