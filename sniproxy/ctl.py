@@ -7,7 +7,7 @@ import os
 import signal
 import stat
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import BinaryIO, TextIO
 
@@ -38,8 +38,8 @@ class Failed(Exception):
     """The program cannot go on; the message says why."""
 
 
-def parser() -> argparse.ArgumentParser:
-    """Commands, names and options."""
+def parser() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentParser]]:
+    """Commands, names and options. @return: the parser of all, and that of each command."""
     top = argparse.ArgumentParser(
         prog="sniproxyctl",
         description="Looks into captures of Apache Pulsar's protocol, and looks topics up.",
@@ -84,7 +84,7 @@ def parser() -> argparse.ArgumentParser:
     )
     inspect.add_argument("--json", action="store_true", help="one JSON object a line")
     inspect.add_argument("--reveal", action="store_true", help="show principals as well; never credentials")
-    inspect.set_defaults(run=_inspect)
+    inspect.set_defaults(run=_inspect, usage=inspect.error)
 
     ledger = commands.add_parser(
         "topics",
@@ -99,10 +99,24 @@ def parser() -> argparse.ArgumentParser:
     form.add_argument("--csv", action="store_true", help="CSV with a header")
     ledger.add_argument("others", metavar="URL", nargs="*", help="the admin endpoints of other instances, added to it")
     ledger.add_argument("--fold", action="store_true", help="one line for all partitions of a topic")
-    ledger.set_defaults(run=_topics)
+    ledger.set_defaults(run=_topics, usage=ledger.error)
 
     add_commands(commands)
-    return top
+    return top, commands.choices
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """Options may stand anywhere: before the command, before its names, between and behind them.
+
+    Wrong usage raises `SystemExit` with 2.
+    """
+    top, commands = parser()
+    at = next((at for at, word in enumerate(arguments) if word in commands), None)
+    if at is None or "--version" in arguments[:at] or (at and not arguments[0].startswith("-")):
+        return top.parse_args(arguments)
+    command, words = commands[arguments[at]], [*arguments[:at], *arguments[at + 1 :]]
+    # What stands behind "--" is no option; argparse knows that only where nothing is mixed.
+    return command.parse_args(words) if "--" in words else command.parse_intermixed_args(words)
 
 
 def main(arguments: Sequence[str] | None = None, streams: Streams | None = None) -> int:
@@ -112,8 +126,7 @@ def main(arguments: Sequence[str] | None = None, streams: Streams | None = None)
     Wrong usage raises `SystemExit` with 2.
     """
     streams = streams or Streams(sys.stdin.buffer, sys.stdout, sys.stderr)
-    top = parser()
-    options = top.parse_args(arguments)
+    options = parse(sys.argv[1:] if arguments is None else arguments)
     run: Callable[[argparse.Namespace, Streams], int] = options.run
     try:
         status = run(options, streams)
@@ -147,7 +160,7 @@ def _inspect(options: argparse.Namespace, streams: Streams) -> int:
     try:
         choice = Choice(options.follow, options.commands)
     except ValueError as error:
-        parser().error(str(error))
+        options.usage(str(error))
     with _opened(options.file, streams) as file:
         capture = CaptureEvents(file, options.port, reveal=options.reveal, commands=choice.asked_for)
         page = _Page(streams.out, as_json=options.json, at_once=not _regular_size(file))
@@ -173,7 +186,7 @@ def _topics(options: argparse.Namespace, streams: Streams) -> int:
         print(counted(len(running), "topic"), file=streams.error)
         return 0
     if options.others:
-        parser().error("there is one capture; of admin endpoints (http://...) there may be several")
+        options.usage("there is one capture; of admin endpoints (http://...) there may be several")
     with _opened(options.file, streams) as file:
         capture = CaptureEvents(file, options.port)
 

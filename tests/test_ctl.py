@@ -108,10 +108,12 @@ class InspectTests(CtlCase):
         self.assertEqual(events[0]["connection"], "127.0.0.1:43716->127.0.0.1:6650")
 
     def test_options_anywhere(self) -> None:
-        """Options may stand before and behind the name of the file."""
+        """Options may stand before the command, and before, between and behind the names; behind "--" are names."""
         wanted = self.lines("inspect", "--json", "--commands", "LOOKUP", JAVA)
         self.assertEqual(self.lines("inspect", JAVA, "--commands", "LOOKUP", "--json"), wanted)
         self.assertEqual(self.lines("inspect", "--commands=lookup", JAVA, "--json"), wanted)
+        self.assertEqual(self.lines("--json", "--commands", "LOOKUP", "inspect", JAVA), wanted)
+        self.assertEqual(self.lines("--json", "inspect", "--commands", "LOOKUP", "--", JAVA), wanted)
         self.assertEqual(len(wanted), 3)
 
     def test_choice(self) -> None:
@@ -267,15 +269,24 @@ class UsageTests(CtlCase):
             (("topics", JAVA, "--port", "65536"), "from 1 to 65535"),
             (("topics", JAVA, "http://127.0.0.1:9"), "there is one capture"),
             (("look", JAVA), "invalid choice"),
+            (("look", "inspect", JAVA), "invalid choice: 'look'"),
+            (("--json",), "COMMAND"),
+            (("--reveal", "topics", JAVA), "unrecognized arguments: --reveal"),
         ):
             self.assertIn(why, self.usage(*arguments))
 
     def test_version(self) -> None:
         """--version tells ours."""
-        said = StringIO()
-        self.patch(sys, "stdout", said)
-        self.assertRaises(SystemExit, self.run_it, "--version")
-        self.assertEqual(said.getvalue(), f"sniproxyctl {__version__}\n")
+        for arguments in (("--version",), ("--version", "inspect")):
+            said = StringIO()
+            self.patch(sys, "stdout", said)
+            self.assertRaises(SystemExit, self.run_it, *arguments)
+            self.assertEqual(said.getvalue(), f"sniproxyctl {__version__}\n")
+
+    def test_names_and_options_mixed(self) -> None:
+        """Options may stand between names."""
+        options = ctl.parse(["topics", "http://a", "--json", "http://b"])
+        self.assertEqual(("http://a", ["http://b"], True), (options.file, options.others, options.json))
 
 
 class ProcessTests(TestCase):

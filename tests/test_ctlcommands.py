@@ -15,7 +15,7 @@ class CommandTests(SynchronousTestCase):
 
     def test_there(self) -> None:
         """Each is in the help."""
-        said = ctl.parser().format_help()
+        said = ctl.parser()[0].format_help()
         for command in ("lookup", "explain", "status", "drain"):
             self.assertIn(f"\n    {command} ", said)
 
