@@ -19,6 +19,7 @@ from sniproxy.admincommands import running_topics
 from sniproxy.capture.choice import Choice
 from sniproxy.capture.files import CaptureError
 from sniproxy.capture.reading import CaptureEvents
+from sniproxy.captureoptions import add_inspect, add_topics
 from sniproxy.ctlcommands import Streams as Streams
 from sniproxy.ctlcommands import add_commands
 from sniproxy.pulsar.events import Event
@@ -48,59 +49,10 @@ def parser() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentPar
     top.add_argument("--version", action="version", version=f"sniproxyctl {__version__}")
     commands = top.add_subparsers(metavar="COMMAND", required=True)
 
-    capture = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    capture.add_argument("file", metavar="FILE", help="a capture, pcap or pcapng; '-': standard input")
-    capture.add_argument(
-        "--port",
-        type=_ports,
-        action="extend",
-        default=[],
-        metavar="N[,N...]",
-        help="the plaintext ports of brokers; without it, connections are known by their first bytes. Repeats",
-    )
-
-    inspect = commands.add_parser(
-        "inspect",
-        parents=[capture],
-        allow_abbrev=False,
-        help="what Pulsar's clients and brokers say in a capture",
-        description="Shows what Pulsar's clients and brokers say in a capture, one line an event. Live: "
-        "tcpdump -i any -U -w - tcp port 6650 | sniproxyctl inspect -",
-    )
-    inspect.add_argument(
-        "--follow",
-        action="append",
-        default=[],
-        metavar="PATTERN",
-        help="only topics that match, as in a shell: 'persistent://a/b/*', 'orders*'. Repeats",
-    )
-    inspect.add_argument(
-        "--commands",
-        type=_names,
-        action="extend",
-        default=[],
-        metavar="NAME[,NAME...]",
-        help="only these commands, such as LOOKUP,PRODUCER; some, as SEND, are shown only when named. Repeats",
-    )
-    inspect.add_argument("--json", action="store_true", help="one JSON object a line")
-    inspect.add_argument("--reveal", action="store_true", help="show principals as well; never credentials")
+    inspect = add_inspect(commands)
     inspect.set_defaults(run=_inspect, usage=inspect.error)
-
-    ledger = commands.add_parser(
-        "topics",
-        parents=[capture],
-        allow_abbrev=False,
-        help="which broker owns which topic, by the lookups in a capture or of a running proxy",
-        description="Shows which broker owns which topic, by all that a capture's brokers said, or, with the URL of a "
-        "running proxy's admin endpoint (http://127.0.0.1:9090) in place of FILE, those that it inspects.",
-    )
-    form = ledger.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="a JSON array")
-    form.add_argument("--csv", action="store_true", help="CSV with a header")
-    ledger.add_argument("others", metavar="URL", nargs="*", help="the admin endpoints of other instances, added to it")
-    ledger.add_argument("--fold", action="store_true", help="one line for all partitions of a topic")
-    ledger.set_defaults(run=_topics, usage=ledger.error)
-
+    topics = add_topics(commands)
+    topics.set_defaults(run=_topics, usage=topics.error)
     add_commands(commands)
     return top, commands.choices
 
@@ -140,20 +92,6 @@ def main(arguments: Sequence[str] | None = None, streams: Streams | None = None)
         # Who read our output has seen enough; the interpreter is not to complain about what it could not write.
         os.dup2(os.open(os.devnull, os.O_WRONLY), streams.out.fileno())
         return 128 + signal.SIGPIPE
-
-
-def _ports(text: str) -> list[int]:
-    try:
-        ports = [int(port) for port in text.split(",")]
-    except ValueError:
-        ports = [0]
-    if not all(0 < port < 65_536 for port in ports):
-        raise argparse.ArgumentTypeError(f"{text!r} is no list of ports, from 1 to 65535")
-    return ports
-
-
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def _inspect(options: argparse.Namespace, streams: Streams) -> int:

@@ -264,7 +264,7 @@ class UsageTests(CtlCase):
             ((), "COMMAND"),
             (("inspect",), "FILE"),
             (("inspect", JAVA, "--jso"), "unrecognized"),
-            (("inspect", JAVA, "--commands", "LOKUP"), "there is no command LOKUP; there are LOOKUP"),
+            (("inspect", JAVA, "--commands", "LOKUP"), "there is no command LOKUP; perhaps LOOKUP"),
             (("inspect", JAVA, "--port", "http"), "'http' is no list of ports"),
             (("topics", JAVA, "--port", "65536"), "from 1 to 65535"),
             (("topics", JAVA, "http://127.0.0.1:9"), "there is one capture"),
@@ -274,6 +274,11 @@ class UsageTests(CtlCase):
             (("--reveal", "topics", JAVA), "unrecognized arguments: --reveal"),
         ):
             self.assertIn(why, self.usage(*arguments))
+
+    def test_usage_of_the_command(self) -> None:
+        """What is wrong with a command's options is told with that command's usage."""
+        for arguments in (("inspect", JAVA, "--commands", "NOPE"), ("topics", JAVA, "http://127.0.0.1:9")):
+            self.assertTrue(self.usage(*arguments).startswith(f"usage: sniproxyctl {arguments[0]} "))
 
     def test_version(self) -> None:
         """--version tells ours."""
