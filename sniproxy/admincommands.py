@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TextIO, TypeVar
 
-from sniproxy.adminclient import AdminError, drain, status, topics, undrain
+from sniproxy.adminclient import AdminError, as_url, drain, status, topics, undrain
 from sniproxy.merging import merged_drains, merged_status, merged_topics
 from sniproxy.pulsar.ledger import TopicEntry, fold
 from sniproxy.text import amount, bounded, counted, printable
@@ -37,6 +37,7 @@ def add_status(commands: Any) -> argparse.ArgumentParser:
     parser.add_argument(
         "urls",
         nargs="+",
+        type=as_url,
         metavar="URL",
         help="the admin endpoint, as http://127.0.0.1:9090; of several instances, all of them: they are added up",
     )
@@ -58,6 +59,7 @@ def add_drain(commands: Any) -> argparse.ArgumentParser:
     parser.add_argument("name", metavar="TARGET|ROUTE", help="host:port, or a route's server_name")
     parser.add_argument(
         "--admin",
+        type=as_url,
         metavar="URL",
         required=True,
         action="append",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from sniproxy.adminclient import as_url
 from sniproxy.capture.choice import NAMES
 
 
@@ -52,7 +53,9 @@ def add_topics(commands: Any) -> argparse.ArgumentParser:
     form = ledger.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="a JSON array")
     form.add_argument("--csv", action="store_true", help="CSV with a header")
-    ledger.add_argument("others", metavar="URL", nargs="*", help="the admin endpoints of other instances, added to it")
+    ledger.add_argument(
+        "others", type=as_url, metavar="URL", nargs="*", help="the admin endpoints of other instances, added to it"
+    )
     ledger.add_argument("--fold", action="store_true", help="one line for all partitions of a topic")
     return ledger
 

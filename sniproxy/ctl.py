@@ -14,7 +14,7 @@ from typing import BinaryIO, TextIO
 import attrs
 
 from sniproxy import __version__
-from sniproxy.adminclient import AdminError
+from sniproxy.adminclient import AdminError, as_url
 from sniproxy.admincommands import running_topics
 from sniproxy.capture.choice import Choice
 from sniproxy.capture.files import CaptureError
@@ -115,11 +115,12 @@ def _inspect(options: argparse.Namespace, streams: Streams) -> int:
 
 def _topics(options: argparse.Namespace, streams: Streams) -> int:
     form = write_json if options.json else write_csv if options.csv else write_table
-    if options.file.startswith(("http://", "https://")):
+    url = options.file if os.path.exists(options.file) else as_url(options.file)
+    if url.startswith(("http://", "https://")):
         try:
-            running = running_topics([options.file, *options.others], options.fold)
+            running = running_topics([url, *options.others], options.fold)
         except AdminError as error:
-            raise Failed(str(error) if options.others else f"{_shown(options.file)}: {error}") from error
+            raise Failed(str(error) if options.others else f"{_shown(url)}: {error}") from error
         form(sorted(running, key=lambda entry: entry.topic), streams.out)
         print(counted(len(running), "topic"), file=streams.error)
         return 0

@@ -71,6 +71,15 @@ class StatusTests(CommandCase):
         document["warning_count"] += 5
         self.assertEqual("and 5 more warnings, in the program's log", list(lines({self.url: document}))[-1])
 
+    async def test_bare_address(self) -> None:
+        """A host and port without http:// are enough, and are the same endpoint as with it."""
+        await self.tunnel()
+        address = self.url.removeprefix("http://")
+        status, out, _ = await self.ctl("status", address, self.url)
+        self.assertEqual((0, 1), (status, out.count("in force for")))
+        _, _, error = await self.ctl("drain", NAME, "--undo", "--admin", address)
+        self.assertIn("it says 404", error)
+
     async def test_nobody(self) -> None:
         """Where nobody answers it says so in one line, status 1."""
         status, out, error = await self.ctl("status", "http://127.0.0.1:1")
