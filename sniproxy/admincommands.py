@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import shlex
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -112,6 +113,9 @@ def run_drain(options: argparse.Namespace, out: TextIO, wait: Callable[[float], 
                 print(f"{line}{f': {clients}' if clients else ''}", file=out, flush=True)
                 said = line
             if not found["left"]:
+                route = found["kind"] == "route"
+                stays = "its clients are refused" if route else "a route that leads only there refuses its clients"
+                print(f"{stays}, until it is undone by: {_undo(options)}", file=out)
                 _raise_all(errors)
                 return 0
             wait(EVERY)
@@ -122,9 +126,13 @@ def run_drain(options: argparse.Namespace, out: TextIO, wait: Callable[[float], 
         print("somebody has undone it", file=out)
         return 1
     except KeyboardInterrupt:
-        admin = " ".join(f"--admin {url}" for url in urls)
-        print(f"it goes on; undo it by: sniproxyctl drain {options.name} {admin} --undo", file=out)
+        print(f"it goes on; undo it by: {_undo(options)}", file=out)
         return INTERRUPTED
+
+
+def _undo(options: argparse.Namespace) -> str:
+    words = ("sniproxyctl", "drain", options.name, *(word for url in options.admin for word in ("--admin", url)))
+    return f"{shlex.join(words)} --undo"
 
 
 def running_topics(urls: Sequence[str], folded: bool) -> list[TopicEntry]:
