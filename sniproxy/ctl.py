@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import stat
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,6 +19,7 @@ from sniproxy.capture.choice import Choice
 from sniproxy.capture.files import CaptureError
 from sniproxy.capture.reading import CaptureEvents
 from sniproxy.captureoptions import add_inspect, add_topics
+from sniproxy.closedpipe import quiet_end
 from sniproxy.ctlcommands import Streams as Streams
 from sniproxy.ctlcommands import add_commands
 from sniproxy.pulsar.events import Event
@@ -75,23 +75,18 @@ def main(arguments: Sequence[str] | None = None, streams: Streams | None = None)
     """Run a command; return the exit status: 0, 1 with an error told in one line, 130 after Ctrl-C; of a lookup that
     fails, that of `sniproxy.talk.failures.Kind`.
 
-    Wrong usage raises `SystemExit` with 2.
+    Wrong usage raises `SystemExit` with 2, and when nobody reads the output any more, with 141.
     """
     streams = streams or Streams(sys.stdin.buffer, sys.stdout, sys.stderr)
-    options = parse(sys.argv[1:] if arguments is None else arguments)
-    run: Callable[[argparse.Namespace, Streams], int] = options.run
-    try:
-        status = run(options, streams)
-        streams.out.flush()
-        return status
-    except Failed as error:
-        streams.out.flush()
-        print(f"sniproxyctl: {error}", file=streams.error)
-        return 1
-    except BrokenPipeError:
-        # Who read our output has seen enough; the interpreter is not to complain about what it could not write.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), streams.out.fileno())
-        return 128 + signal.SIGPIPE
+    with quiet_end(streams.out, streams.error):
+        options = parse(sys.argv[1:] if arguments is None else arguments)
+        run: Callable[[argparse.Namespace, Streams], int] = options.run
+        try:
+            return run(options, streams)
+        except Failed as error:
+            streams.out.flush()
+            print(f"sniproxyctl: {error}", file=streams.error)
+            return 1
 
 
 def _inspect(options: argparse.Namespace, streams: Streams) -> int:

@@ -321,9 +321,10 @@ class ProcessTests(TestCase):
 
     def test_reader_gone(self) -> None:
         """When who reads the output goes away, it ends without a word."""
-        child = self.start("inspect", JAVA)
-        assert child.stdout is not None
-        child.stdout.close()
-        child.stdout = None
-        _, error = child.communicate(timeout=60)
-        self.assertEqual((child.returncode, error), (141, b""))
+        for arguments in (("inspect", JAVA), ("topics", JAVA), ("--help",), ("inspect", "--help"), ("--version",)):
+            child = self.start(*arguments)
+            assert child.stdout is not None
+            child.stdout.close()
+            child.stdout = None
+            _, error = child.communicate(timeout=60)
+            self.assertEqual((child.returncode, error), (141, b""), arguments)
