@@ -1,4 +1,4 @@
-"""The command line of ``sniproxyctl``: looks into captures of Pulsar's protocol, and topics up."""
+"""The command line of ``sniproxyctl``: captures of Pulsar's protocol, topics, configurations and running proxies."""
 
 from __future__ import annotations
 
@@ -43,7 +43,9 @@ def parser() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentPar
     """Commands, names and options. @return: the parser of all, and that of each command."""
     top = argparse.ArgumentParser(
         prog="sniproxyctl",
-        description="Looks into captures of Apache Pulsar's protocol, and looks topics up.",
+        description="For twistd sniproxy, the SNI proxy for Apache Pulsar: looks into captures of Pulsar's protocol, "
+        "looks topics up through a proxy, explains what a configuration does with a name, and shows and drains running "
+        "proxies.",
         allow_abbrev=False,
     )
     top.add_argument("--version", action="version", version=f"sniproxyctl {__version__}")
