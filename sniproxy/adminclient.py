@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -17,8 +18,16 @@ PATIENCE = 10.0
 """Seconds that an answer may take."""
 
 
+_ADDRESS = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}/?")
+
+
 class AdminError(Exception):
     """The endpoint cannot be asked, or answers something else; the message says what to look at."""
+
+
+def as_url(text: str) -> str:
+    """An endpoint's URL; a bare host and port, such as ``127.0.0.1:9090``, are of HTTP. Anything else is left as is."""
+    return f"http://{text}" if _ADDRESS.fullmatch(text) else text
 
 
 def topics(url: str, fold: bool) -> list[TopicEntry]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import shlex
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TextIO, TypeVar
 
-from sniproxy.adminclient import AdminError, drain, status, topics, undrain
+from sniproxy.adminclient import AdminError, as_url, drain, status, topics, undrain
 from sniproxy.merging import merged_drains, merged_status, merged_topics
 from sniproxy.pulsar.ledger import TopicEntry, fold
 from sniproxy.text import amount, bounded, counted, printable
@@ -37,6 +38,7 @@ def add_status(commands: Any) -> argparse.ArgumentParser:
     parser.add_argument(
         "urls",
         nargs="+",
+        type=as_url,
         metavar="URL",
         help="the admin endpoint, as http://127.0.0.1:9090; of several instances, all of them: they are added up",
     )
@@ -58,6 +60,7 @@ def add_drain(commands: Any) -> argparse.ArgumentParser:
     parser.add_argument("name", metavar="TARGET|ROUTE", help="host:port, or a route's server_name")
     parser.add_argument(
         "--admin",
+        type=as_url,
         metavar="URL",
         required=True,
         action="append",
@@ -110,6 +113,9 @@ def run_drain(options: argparse.Namespace, out: TextIO, wait: Callable[[float], 
                 print(f"{line}{f': {clients}' if clients else ''}", file=out, flush=True)
                 said = line
             if not found["left"]:
+                route = found["kind"] == "route"
+                stays = "its clients are refused" if route else "a route that leads only there refuses its clients"
+                print(f"{stays}, until it is undone by: {_undo(options)}", file=out)
                 _raise_all(errors)
                 return 0
             wait(EVERY)
@@ -120,9 +126,13 @@ def run_drain(options: argparse.Namespace, out: TextIO, wait: Callable[[float], 
         print("somebody has undone it", file=out)
         return 1
     except KeyboardInterrupt:
-        admin = " ".join(f"--admin {url}" for url in urls)
-        print(f"it goes on; undo it by: sniproxyctl drain {options.name} {admin} --undo", file=out)
+        print(f"it goes on; undo it by: {_undo(options)}", file=out)
         return INTERRUPTED
+
+
+def _undo(options: argparse.Namespace) -> str:
+    words = ("sniproxyctl", "drain", options.name, *(word for url in options.admin for word in ("--admin", url)))
+    return f"{shlex.join(words)} --undo"
 
 
 def running_topics(urls: Sequence[str], folded: bool) -> list[TopicEntry]:
@@ -191,6 +201,9 @@ def lines(documents: Mapping[str, dict[str, Any]]) -> Iterator[str]:
         yield f"draining {_goal(one)} at {one['rate']:g} a second: {one['closed']} closed, {one['left']} left"
     for warning in document["warnings"]:
         yield f"warning: {bounded(warning)}"
+    unsaid = document["warning_count"] - len(document["warnings"])
+    if unsaid:
+        yield f"and {counted(unsaid, 'more warning')}, in the program's log"
 
 
 def _goal(found: dict[str, Any]) -> str:

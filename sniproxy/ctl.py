@@ -1,24 +1,25 @@
-"""The command line of ``sniproxyctl``: looks into captures of Pulsar's protocol, and topics up."""
+"""The command line of ``sniproxyctl``: captures of Pulsar's protocol, topics, configurations and running proxies."""
 
 from __future__ import annotations
 
 import argparse
 import os
-import signal
 import stat
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import BinaryIO, TextIO
 
 import attrs
 
 from sniproxy import __version__
-from sniproxy.adminclient import AdminError
+from sniproxy.adminclient import AdminError, as_url
 from sniproxy.admincommands import running_topics
 from sniproxy.capture.choice import Choice
 from sniproxy.capture.files import CaptureError
 from sniproxy.capture.reading import CaptureEvents
+from sniproxy.captureoptions import add_inspect, add_topics
+from sniproxy.closedpipe import quiet_end
 from sniproxy.ctlcommands import Streams as Streams
 from sniproxy.ctlcommands import add_commands
 from sniproxy.pulsar.events import Event
@@ -38,116 +39,63 @@ class Failed(Exception):
     """The program cannot go on; the message says why."""
 
 
-def parser() -> argparse.ArgumentParser:
-    """Commands, names and options."""
+def parser() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentParser]]:
+    """Commands, names and options. @return: the parser of all, and that of each command."""
     top = argparse.ArgumentParser(
         prog="sniproxyctl",
-        description="Looks into captures of Apache Pulsar's protocol, and looks topics up.",
+        description="For twistd sniproxy, the SNI proxy for Apache Pulsar: looks into captures of Pulsar's protocol, "
+        "looks topics up through a proxy, explains what a configuration does with a name, and shows and drains running "
+        "proxies.",
         allow_abbrev=False,
     )
     top.add_argument("--version", action="version", version=f"sniproxyctl {__version__}")
     commands = top.add_subparsers(metavar="COMMAND", required=True)
 
-    capture = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    capture.add_argument("file", metavar="FILE", help="a capture, pcap or pcapng; '-': standard input")
-    capture.add_argument(
-        "--port",
-        type=_ports,
-        action="extend",
-        default=[],
-        metavar="N[,N...]",
-        help="the plaintext ports of brokers; without it, connections are known by their first bytes. Repeats",
-    )
-
-    inspect = commands.add_parser(
-        "inspect",
-        parents=[capture],
-        allow_abbrev=False,
-        help="what Pulsar's clients and brokers say in a capture",
-        description="Shows what Pulsar's clients and brokers say in a capture, one line an event. Live: "
-        "tcpdump -i any -U -w - tcp port 6650 | sniproxyctl inspect -",
-    )
-    inspect.add_argument(
-        "--follow",
-        action="append",
-        default=[],
-        metavar="PATTERN",
-        help="only topics that match, as in a shell: 'persistent://a/b/*', 'orders*'. Repeats",
-    )
-    inspect.add_argument(
-        "--commands",
-        type=_names,
-        action="extend",
-        default=[],
-        metavar="NAME[,NAME...]",
-        help="only these commands, such as LOOKUP,PRODUCER; some, as SEND, are shown only when named. Repeats",
-    )
-    inspect.add_argument("--json", action="store_true", help="one JSON object a line")
-    inspect.add_argument("--reveal", action="store_true", help="show principals as well; never credentials")
-    inspect.set_defaults(run=_inspect)
-
-    ledger = commands.add_parser(
-        "topics",
-        parents=[capture],
-        allow_abbrev=False,
-        help="which broker owns which topic, by the lookups in a capture or of a running proxy",
-        description="Shows which broker owns which topic, by all that a capture's brokers said, or, with the URL of a "
-        "running proxy's admin endpoint (http://127.0.0.1:9090) in place of FILE, those that it inspects.",
-    )
-    form = ledger.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="a JSON array")
-    form.add_argument("--csv", action="store_true", help="CSV with a header")
-    ledger.add_argument("others", metavar="URL", nargs="*", help="the admin endpoints of other instances, added to it")
-    ledger.add_argument("--fold", action="store_true", help="one line for all partitions of a topic")
-    ledger.set_defaults(run=_topics)
-
+    inspect = add_inspect(commands)
+    inspect.set_defaults(run=_inspect, usage=inspect.error)
+    topics = add_topics(commands)
+    topics.set_defaults(run=_topics, usage=topics.error)
     add_commands(commands)
-    return top
+    return top, commands.choices
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """Options may stand anywhere: before the command, before its names, between and behind them.
+
+    Wrong usage raises `SystemExit` with 2.
+    """
+    top, commands = parser()
+    at = next((at for at, word in enumerate(arguments) if word in commands), None)
+    if at is None or "--version" in arguments[:at] or (at and not arguments[0].startswith("-")):
+        return top.parse_args(arguments)
+    command, words = commands[arguments[at]], [*arguments[:at], *arguments[at + 1 :]]
+    # What stands behind "--" is no option; argparse knows that only where nothing is mixed.
+    return command.parse_args(words) if "--" in words else command.parse_intermixed_args(words)
 
 
 def main(arguments: Sequence[str] | None = None, streams: Streams | None = None) -> int:
     """Run a command; return the exit status: 0, 1 with an error told in one line, 130 after Ctrl-C; of a lookup that
     fails, that of `sniproxy.talk.failures.Kind`.
 
-    Wrong usage raises `SystemExit` with 2.
+    Wrong usage raises `SystemExit` with 2, and when nobody reads the output any more, with 141.
     """
     streams = streams or Streams(sys.stdin.buffer, sys.stdout, sys.stderr)
-    top = parser()
-    options = top.parse_args(arguments)
-    run: Callable[[argparse.Namespace, Streams], int] = options.run
-    try:
-        status = run(options, streams)
-        streams.out.flush()
-        return status
-    except Failed as error:
-        streams.out.flush()
-        print(f"sniproxyctl: {error}", file=streams.error)
-        return 1
-    except BrokenPipeError:
-        # Who read our output has seen enough; the interpreter is not to complain about what it could not write.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), streams.out.fileno())
-        return 128 + signal.SIGPIPE
-
-
-def _ports(text: str) -> list[int]:
-    try:
-        ports = [int(port) for port in text.split(",")]
-    except ValueError:
-        ports = [0]
-    if not all(0 < port < 65_536 for port in ports):
-        raise argparse.ArgumentTypeError(f"{text!r} is no list of ports, from 1 to 65535")
-    return ports
-
-
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
+    with quiet_end(streams.out, streams.error):
+        options = parse(sys.argv[1:] if arguments is None else arguments)
+        run: Callable[[argparse.Namespace, Streams], int] = options.run
+        try:
+            return run(options, streams)
+        except Failed as error:
+            streams.out.flush()
+            print(f"sniproxyctl: {error}", file=streams.error)
+            return 1
 
 
 def _inspect(options: argparse.Namespace, streams: Streams) -> int:
     try:
         choice = Choice(options.follow, options.commands)
     except ValueError as error:
-        parser().error(str(error))
+        options.usage(str(error))
     with _opened(options.file, streams) as file:
         capture = CaptureEvents(file, options.port, reveal=options.reveal, commands=choice.asked_for)
         page = _Page(streams.out, as_json=options.json, at_once=not _regular_size(file))
@@ -164,16 +112,17 @@ def _inspect(options: argparse.Namespace, streams: Streams) -> int:
 
 def _topics(options: argparse.Namespace, streams: Streams) -> int:
     form = write_json if options.json else write_csv if options.csv else write_table
-    if options.file.startswith(("http://", "https://")):
+    url = options.file if os.path.exists(options.file) else as_url(options.file)
+    if url.startswith(("http://", "https://")):
         try:
-            running = running_topics([options.file, *options.others], options.fold)
+            running = running_topics([url, *options.others], options.fold)
         except AdminError as error:
-            raise Failed(str(error) if options.others else f"{_shown(options.file)}: {error}") from error
+            raise Failed(str(error) if options.others else f"{_shown(url)}: {error}") from error
         form(sorted(running, key=lambda entry: entry.topic), streams.out)
         print(counted(len(running), "topic"), file=streams.error)
         return 0
     if options.others:
-        parser().error("there is one capture; of admin endpoints (http://...) there may be several")
+        options.usage("there is one capture; of admin endpoints (http://...) there may be several")
     with _opened(options.file, streams) as file:
         capture = CaptureEvents(file, options.port)
 

@@ -22,8 +22,8 @@ from sniproxy.pulsar.lines import json_line, readable_line
 
 log = Logger()
 
-MOST_UNROUTED = 1000
-"""Advertised hosts without a route that are remembered, so that each is told once."""
+Unrouted = Callable[[str, str], str | None]
+"""Why TLS clients that are sent to a host will be refused, None unless that is news; by host and listener or bridge."""
 
 Write = Callable[[Event], None]
 
@@ -62,17 +62,16 @@ class Inspector:
     """Makes a tap for each inspected tunnel, keeps the ledger, and holds what brokers advertise against the routes.
 
     @param write: told of each event.
-    @param routed: whether some route of the running proxy has a host name.
+    @param unrouted: asked about each host that is advertised to TLS clients.
     @ivar reveal: principals and properties are shown, too; of tunnels that begin from now on.
     @ivar ledger: which broker owns which topic.
     """
 
-    def __init__(self, write: Write, routed: Callable[[str], bool], reveal: bool = False) -> None:
+    def __init__(self, write: Write, unrouted: Unrouted, reveal: bool = False) -> None:
         self.ledger = Ledger()
         self._write = write
-        self._routed = routed
+        self._unrouted = unrouted
         self.reveal = reveal
-        self._unrouted: set[str] = set()
 
     def watch(self, connection: Connection) -> Watch:
         """A tap for one tunnel."""
@@ -84,32 +83,30 @@ class Inspector:
         def heard(host: str, question: bytes, answer: bytes) -> None:
             now = time.time()
             inspection = Inspection(f"{connection.id}/{host}", reveal=self.reveal)
-            self.told([*inspection.client(question, now), *inspection.broker(answer, now)], host)
+            self.told([*inspection.client(question, now), *inspection.broker(answer, now)], host, connection.listener)
 
         return heard
 
-    def told(self, events: list[Event], service: str | None = None) -> None:
+    def told(self, events: list[Event], service: str | None = None, listener: str = "") -> None:
         """Take events of a tunnel, and write them with what follows from them.
 
         @param service: the server name that the tunnel's client asked for. None: it asked for none.
+        @param listener: the listener or bridge that the client came by.
         """
         for event in events:
             self._write(event)
-            for more in (*self.ledger.learn(event, service), *self._cross_check(event)):
+            for more in (*self.ledger.learn(event, service), *self._cross_check(event, listener)):
                 self._write(more)
 
-    def _cross_check(self, event: Event) -> list[Event]:
+    def _cross_check(self, event: Event, listener: str) -> list[Event]:
         """What a TLS client would dial next must have a route: say so before the first one fails."""
         found = []
         for url in _tls_urls(event.fields):
             host = _host(url)
-            if host is None or host in self._unrouted or self._routed(host):
-                continue
-            if len(self._unrouted) < MOST_UNROUTED:
-                self._unrouted.add(host)
-            why = f"{host} is advertised, but no route has it: TLS clients will be refused"
-            log.warn("inspector: {why}", why=why)
-            found.append(Event("unrouted", event.time, event.connection, {"broker_url_tls": url, "message": why}))
+            why = None if host is None else self._unrouted(host, listener)
+            if why is not None:
+                log.warn("inspector: {why}", why=why)
+                found.append(Event("unrouted", event.time, event.connection, {"broker_url_tls": url, "message": why}))
         return found
 
 
@@ -141,7 +138,7 @@ class Watch:
         try:
             events = look(data, time.time())
             if events:
-                self._inspector.told(events, self._connection.server_name)
+                self._inspector.told(events, self._connection.server_name, self._connection.listener)
         except Exception:
             self._inspection = None
             log.failure("The inspector failed; it lets go of this tunnel, which goes on")

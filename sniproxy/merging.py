@@ -17,6 +17,7 @@ def merged_status(documents: Sequence[dict[str, Any]]) -> dict[str, Any]:
     What only one instance can say, as its start and its configuration, is the first one's.
     """
     first = documents[0]
+    warnings = _unique([one for document in documents for one in document["warnings"]])
     return {
         **first,
         "listeners": _unique([one for document in documents for one in document["listeners"]]),
@@ -25,7 +26,8 @@ def merged_status(documents: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "tunnels": [tunnel for document in documents for tunnel in document["tunnels"]],
         "targets": _targets(documents),
         "drains": merged_drains([one for document in documents for one in document["drains"]]),
-        "warnings": _unique([one for document in documents for one in document["warnings"]]),
+        "warning_count": max(len(warnings), *(document["warning_count"] for document in documents)),
+        "warnings": warnings,
     }
 
 

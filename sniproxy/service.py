@@ -16,6 +16,7 @@ from twisted.logger import Logger
 
 from sniproxy.admin.sources import DrainStatus, ListenerStatus, Reloads, Status, TargetStatus
 from sniproxy.build import Built, build
+from sniproxy.crosscheck import CrossCheck
 from sniproxy.draining import Drains, find_goal
 from sniproxy.events import Observer, Result
 from sniproxy.interfaces import Target
@@ -24,7 +25,6 @@ from sniproxy.life import House, Life
 from sniproxy.linewriter import CannotOpen
 from sniproxy.listening import Listeners, raise_descriptor_limit, why_not_listening
 from sniproxy.lives import Lives
-from sniproxy.names import ip_literal
 from sniproxy.net import copying, splicing
 from sniproxy.net.checking import Checker
 from sniproxy.net.dialer import Dialer, Veto
@@ -68,11 +68,12 @@ class ProxyService(Service):
         self._listeners = Listeners(reactor, self._lives.must_wait)
         self._standing = Standing()
         self._checker = Checker(reactor, self._standing, self._closer)
+        self._cross_check = CrossCheck(configuration, self._built.routing, {})
         self._drains = Drains(reactor, self._standing, self.live, time.time)
         self._at_once = False
         self._drain_timer: Any = None
         self._drained: Deferred[None] | None = None
-        self._side = SideRooms(reactor, self, self._routed, observer)
+        self._side = SideRooms(reactor, self, lambda *heard: self._cross_check.unrouted(*heard), observer)
         self._started = self._since = time.time()
 
     @property
@@ -206,6 +207,7 @@ class ProxyService(Service):
         change_listeners(partial(self._lives.accepting, house, bridge_house, built))
         change_side()
         addresses = self.addresses
+        self._cross_check = CrossCheck(configuration, built.routing, addresses)
         self._guard = LoopGuard([*addresses.values(), *([] if self.admin_address is None else [self.admin_address])])
         spans = [span for _, span in built.spans.values()]
         for span in spans:
@@ -258,7 +260,7 @@ class ProxyService(Service):
                 for listener in self.configuration.entrances
             ],
             self._side.lost,
-            self._built.warnings,
+            [*self._cross_check.warnings, *self._built.warnings],
             self.reloads,
             self._drains.status(),
             self._built.resolvers.status(),
@@ -287,11 +289,3 @@ class ProxyService(Service):
     def undrain(self, name: str) -> DrainStatus:
         """Give it new connections again. @raise NoSuchGoal: it is not being drained."""
         return self._drains.undo(name)
-
-    def _routed(self, host: str) -> bool:
-        """Whether a TLS client that asks for this host would be let through; without TLS listeners nobody asks."""
-        routing = self._built.routing
-        asked = [listener.name for listener in self.configuration.listeners if listener.plaintext is None]
-        if not asked or (routing.default is not None and ip_literal(host) is None):
-            return True
-        return any(routing.table.match(host, name) is not None for name in asked)

@@ -35,7 +35,7 @@ Change = Callable[[], None]
 class SideRooms:
     """All of them, as the configuration in force asks for them. What has counted goes on counting after a reload.
 
-    @param routed: whether some route of the proxy has a host name.
+    @param unrouted: asked by the inspector about each host that is advertised to TLS clients.
     @param observer: one more observer of ended connections.
     @ivar inspector: for plaintext listeners that are inspected; once there it stays. None: there is none.
     @ivar admin_address: where the admin endpoint is bound; None: there is none, or it is not TCP.
@@ -45,14 +45,14 @@ class SideRooms:
         self,
         reactor: Any,
         status: StatusSource,
-        routed: Callable[[str], bool],
+        unrouted: Callable[[str, str], str | None],
         observer: Observer | None,
     ) -> None:
         self.inspector: Inspector | None = None
         self.admin_address: tuple[str, int] | None = None
         self._reactor = reactor
         self._status = status
-        self._routed = routed
+        self._unrouted = unrouted
         self._access_log: AccessLog | None = None
         self._event_log: EventLog | None = None
         self._lost_before = 0
@@ -149,7 +149,7 @@ class SideRooms:
                     before.close()
                 self._event_log = opened
             if inspected and self.inspector is None:
-                self.inspector = Inspector(self._saw, self._routed)
+                self.inspector = Inspector(self._saw, self._unrouted)
             if self.inspector is not None:
                 self.inspector.reveal = reveal
 

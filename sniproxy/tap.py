@@ -18,6 +18,7 @@ from twisted.logger import Logger
 from twisted.python import usage
 
 from sniproxy import check
+from sniproxy.closedpipe import quiet_end
 from sniproxy.config import from_options, parse
 from sniproxy.linewriter import STANDARD_OUTPUT, CannotOpen
 from sniproxy.listening import why_not_listening
@@ -82,19 +83,21 @@ class Options(usage.Options):
     opt_l = opt_listen
     opt_r = opt_route
 
+    def opt_help(self) -> NoReturn:
+        """Display this help and exit."""
+        _say(str(self))
+
     def opt_version(self) -> NoReturn:
         """Print the version and exit."""
         from sniproxy import __version__
 
-        print(f"sniproxy {__version__}")
-        sys.exit(0)
+        _say(f"sniproxy {__version__}")
 
     def opt_help_resolvers(self) -> NoReturn:
         """List the types of resolvers, one a line, and exit."""
         from sniproxy.resolvers.describing import describe_all
 
-        print(describe_all(makers()))
-        sys.exit(0)
+        _say(describe_all(makers()))
 
     def opt_help_resolver(self, name: str) -> NoReturn:
         """Print what a type of resolver takes, as in --help-resolver dns, and exit."""
@@ -103,8 +106,7 @@ class Options(usage.Options):
         known = {maker.name: maker for maker in makers()}
         if name not in known:
             _fail(f"--help-resolver: there is no type {shown(name)}; there are: {', '.join(sorted(known))}")
-        print(describe_one(known[name]))
-        sys.exit(0)
+        _say(describe_one(known[name]))
 
     def postOptions(self) -> None:
         """Read the configuration, so that an error is told before anything is started."""
@@ -132,12 +134,9 @@ class Options(usage.Options):
             _fail(str(error))
         self.warnings = list(self.proxy.warnings) if self.post is None else []
         if self["check"]:
-            print(check.describe(configuration))
-            for warning in self.warnings:
-                print(f"warning: {warning}")
+            lines = [check.describe(configuration), *(f"warning: {warning}" for warning in self.warnings)]
             with_warnings = f", with {counted(len(self.warnings), 'warning')}" if self.warnings else ""
-            print(f"the configuration is good{with_warnings}")
-            sys.exit(0)
+            _say("\n".join([*lines, f"the configuration is good{with_warnings}"]))
 
     def read(self) -> Configuration:
         """The configuration as it is now; of a worker, its own. @raise ConfigError: it cannot be used."""
@@ -316,6 +315,13 @@ def _raise(why: str) -> NoReturn:
     raise ConfigError(why)
 
 
+def _say(text: str) -> NoReturn:
+    with quiet_end(sys.stdout):
+        print(text)
+    sys.exit(0)
+
+
 def _fail(message: str) -> NoReturn:
-    print(f"sniproxy: {message}", file=sys.__stderr__, flush=True)
+    with quiet_end(*(() if sys.__stderr__ is None else (sys.__stderr__,))):
+        print(f"sniproxy: {message}", file=sys.__stderr__)
     sys.exit(1)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import io
 import socket
+from pathlib import Path
 
 from sniproxy import ctl
-from sniproxy.adminclient import AdminError, topics
+from sniproxy.adminclient import AdminError, as_url, topics
 from tests.net.support import SocketTestCase, in_thread, read_exactly
 from tests.proxies import Backend, Proxy
 from tests.test_conversation import route
@@ -55,6 +56,26 @@ class TopicsTests(SocketTestCase):
         self.assertEqual(0, await in_thread(ctl.main, ["topics", url, "--fold"], streams))
         self.assertIn(f"{TOPIC}  pulsar+ssl://broker-2.test:6651", out.getvalue())
         self.assertEqual("1 topic\n", error.getvalue())
+
+    async def test_bare_address(self) -> None:
+        """So it does a host and port, as [admin] has them, unless there is a file of this name."""
+        url = await self.inspected()
+        out, error = io.StringIO(), io.StringIO()
+        streams = ctl.Streams(io.BytesIO(), out, error)
+        address = url.removeprefix("http://")
+        self.assertEqual(0, await in_thread(ctl.main, ["topics", address, address], streams))
+        self.assertEqual("1 topic\n", error.getvalue())
+        Path(address).touch()
+        self.addCleanup(Path(address).unlink)
+        self.assertEqual(1, await in_thread(ctl.main, ["topics", address], streams))
+        self.assertIn("it is empty", error.getvalue())
+
+    def test_url(self) -> None:
+        """A host and port become a URL; all else stays as it is, and is told when it is asked."""
+        for text in ("127.0.0.1:9090", "[::1]:9090", "proxy-1.example.com:9090", "localhost:9090/"):
+            self.assertEqual(f"http://{text}", as_url(text))
+        for text in ("http://127.0.0.1:9090", "https://a:1", "orders.pcap", "-", "a:b", "/tmp/x:1", "a:123456", ""):
+            self.assertEqual(text, as_url(text))
 
     async def test_nothing_inspected(self) -> None:
         """A proxy that inspects nothing says how it would."""

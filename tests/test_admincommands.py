@@ -12,7 +12,7 @@ from twisted.internet.threads import blockingCallFromThread
 
 from sniproxy import ctl
 from sniproxy.adminclient import AdminError, drain
-from sniproxy.admincommands import INTERRUPTED, add_drain, run_drain
+from sniproxy.admincommands import INTERRUPTED, add_drain, lines, run_drain
 from tests.hellos import hello
 from tests.net.support import SocketTestCase, in_thread, read_exactly
 from tests.proxies import Backend, Proxy
@@ -66,7 +66,19 @@ class StatusTests(CommandCase):
         ):
             self.assertIn(said, out)
         status, out, _ = await self.ctl("status", self.url, "--json")
-        self.assertEqual(1, json.loads(out)["live"])
+        document = json.loads(out)
+        self.assertEqual(1, document["live"])
+        document["warning_count"] += 5
+        self.assertEqual("and 5 more warnings, in the program's log", list(lines({self.url: document}))[-1])
+
+    async def test_bare_address(self) -> None:
+        """A host and port without http:// are enough, and are the same endpoint as with it."""
+        await self.tunnel()
+        address = self.url.removeprefix("http://")
+        status, out, _ = await self.ctl("status", address, self.url)
+        self.assertEqual((0, 1), (status, out.count("in force for")))
+        _, _, error = await self.ctl("drain", NAME, "--undo", "--admin", address)
+        self.assertIn("it says 404", error)
 
     async def test_nobody(self) -> None:
         """Where nobody answers it says so in one line, status 1."""
@@ -151,12 +163,23 @@ class DrainTests(CommandCase):
 
         status, out = await self.drained(wait, self.backend.address, "--rate", "1000/s")
         goal = f"target {self.backend.address}"
-        first, second = out.splitlines()
+        first, second, last = out.splitlines()
         self.assertEqual(0, status)
         self.assertTrue(first.startswith(f"{goal}: 0 closed, 0 refused, 1 left: 127.0.0.1:"), first)
         self.assertEqual(f"{goal}: 1 closed, 0 refused, 0 left", second)
+        undo = f"until it is undone by: sniproxyctl drain {self.backend.address} --admin {self.url} --undo"
+        self.assertEqual(f"a route that leads only there refuses its clients, {undo}", last)
         status, out = await self.drained(wait, self.backend.address, "--undo")
         self.assertEqual((0, f"{goal} gets new connections again; 1 were closed\n"), (status, out))
+
+    async def test_route(self) -> None:
+        """Of a route that nobody is left on, it says that it goes on refusing; wildcards are written as for a shell."""
+        self.backend = Backend(self)
+        self.proxy = Proxy(self, route(self.backend.address, "*.pulsar.test") + ADMIN)
+        self.url = "http://{}:{}".format(*(self.proxy.service.admin_address or ()))
+        status, out = await self.drained(lambda seconds: self.fail("nobody is there"), "*.pulsar.test")
+        said = f"its clients are refused, until it is undone by: sniproxyctl drain '*.pulsar.test' --admin {self.url} "
+        self.assertEqual((0, f"{said}--undo"), (status, out.splitlines()[1]))
 
     async def test_watching_ends(self) -> None:
         """Ctrl-C ends the showing alone, and says how to undo it; so does it end when somebody else undoes it."""

@@ -88,6 +88,7 @@ PURE_FOREIGN = {
 
 TOP = (
     "sniproxy.build",
+    "sniproxy.crosscheck",
     "sniproxy.draining",
     "sniproxy.explain.asking",
     "sniproxy.explain.leading",
@@ -312,7 +313,9 @@ class RoomTests(SynchronousTestCase):
 
     def test_capture(self) -> None:
         """Captures are the command line's affair, and nobody imports that."""
-        self.nobody_imports(self.outside("sniproxy.capture", "sniproxy.ctl"), "sniproxy.capture")
+        self.nobody_imports(
+            self.outside("sniproxy.capture", "sniproxy.captureoptions", "sniproxy.ctl"), "sniproxy.capture"
+        )
         self.nobody_imports(self.outside(), "sniproxy.ctl")
 
     def test_reactor_comes_by_constructor(self) -> None:

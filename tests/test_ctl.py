@@ -108,10 +108,12 @@ class InspectTests(CtlCase):
         self.assertEqual(events[0]["connection"], "127.0.0.1:43716->127.0.0.1:6650")
 
     def test_options_anywhere(self) -> None:
-        """Options may stand before and behind the name of the file."""
+        """Options may stand before the command, and before, between and behind the names; behind "--" are names."""
         wanted = self.lines("inspect", "--json", "--commands", "LOOKUP", JAVA)
         self.assertEqual(self.lines("inspect", JAVA, "--commands", "LOOKUP", "--json"), wanted)
         self.assertEqual(self.lines("inspect", "--commands=lookup", JAVA, "--json"), wanted)
+        self.assertEqual(self.lines("--json", "--commands", "LOOKUP", "inspect", JAVA), wanted)
+        self.assertEqual(self.lines("--json", "inspect", "--commands", "LOOKUP", "--", JAVA), wanted)
         self.assertEqual(len(wanted), 3)
 
     def test_choice(self) -> None:
@@ -262,20 +264,34 @@ class UsageTests(CtlCase):
             ((), "COMMAND"),
             (("inspect",), "FILE"),
             (("inspect", JAVA, "--jso"), "unrecognized"),
-            (("inspect", JAVA, "--commands", "LOKUP"), "there is no command LOKUP; there are LOOKUP"),
+            (("inspect", JAVA, "--commands", "LOKUP"), "there is no command LOKUP; perhaps LOOKUP"),
             (("inspect", JAVA, "--port", "http"), "'http' is no list of ports"),
             (("topics", JAVA, "--port", "65536"), "from 1 to 65535"),
             (("topics", JAVA, "http://127.0.0.1:9"), "there is one capture"),
             (("look", JAVA), "invalid choice"),
+            (("look", "inspect", JAVA), "invalid choice: 'look'"),
+            (("--json",), "COMMAND"),
+            (("--reveal", "topics", JAVA), "unrecognized arguments: --reveal"),
         ):
             self.assertIn(why, self.usage(*arguments))
 
+    def test_usage_of_the_command(self) -> None:
+        """What is wrong with a command's options is told with that command's usage."""
+        for arguments in (("inspect", JAVA, "--commands", "NOPE"), ("topics", JAVA, "http://127.0.0.1:9")):
+            self.assertTrue(self.usage(*arguments).startswith(f"usage: sniproxyctl {arguments[0]} "))
+
     def test_version(self) -> None:
         """--version tells ours."""
-        said = StringIO()
-        self.patch(sys, "stdout", said)
-        self.assertRaises(SystemExit, self.run_it, "--version")
-        self.assertEqual(said.getvalue(), f"sniproxyctl {__version__}\n")
+        for arguments in (("--version",), ("--version", "inspect")):
+            said = StringIO()
+            self.patch(sys, "stdout", said)
+            self.assertRaises(SystemExit, self.run_it, *arguments)
+            self.assertEqual(said.getvalue(), f"sniproxyctl {__version__}\n")
+
+    def test_names_and_options_mixed(self) -> None:
+        """Options may stand between names."""
+        options = ctl.parse(["topics", "http://a", "--json", "http://b"])
+        self.assertEqual(("http://a", ["http://b"], True), (options.file, options.others, options.json))
 
 
 class ProcessTests(TestCase):
@@ -305,9 +321,10 @@ class ProcessTests(TestCase):
 
     def test_reader_gone(self) -> None:
         """When who reads the output goes away, it ends without a word."""
-        child = self.start("inspect", JAVA)
-        assert child.stdout is not None
-        child.stdout.close()
-        child.stdout = None
-        _, error = child.communicate(timeout=60)
-        self.assertEqual((child.returncode, error), (141, b""))
+        for arguments in (("inspect", JAVA), ("topics", JAVA), ("--help",), ("inspect", "--help"), ("--version",)):
+            child = self.start(*arguments)
+            assert child.stdout is not None
+            child.stdout.close()
+            child.stdout = None
+            _, error = child.communicate(timeout=60)
+            self.assertEqual((child.returncode, error), (141, b""), arguments)

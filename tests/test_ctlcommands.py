@@ -14,8 +14,11 @@ class CommandTests(SynchronousTestCase):
     """The commands beside captures."""
 
     def test_there(self) -> None:
-        """Each is in the help."""
-        said = ctl.parser().format_help()
+        """Each is in the help, and what they are for is in its first lines."""
+        said = ctl.parser()[0].format_help()
+        summary = " ".join(said.split("\n\n")[1].split())
+        for what in ("captures", "looks topics up", "explains what a configuration does", "drains running proxies"):
+            self.assertIn(what, summary)
         for command in ("lookup", "explain", "status", "drain"):
             self.assertIn(f"\n    {command} ", said)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,12 @@ class InspectorTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.events: list[Event] = []
-        self.inspector = Inspector(self.events.append, {"broker-1.test"}.__contains__)
+        self.heard: list[tuple[str, str]] = []
+        self.inspector = Inspector(self.events.append, self.unrouted)
+
+    def unrouted(self, host: str, listener: str) -> str | None:
+        self.heard.append((host, listener))
+        return None if host == "broker-1.test" else f"no way to {host}"
 
     def names(self) -> list[str]:
         return [event.name for event in self.events]
@@ -63,16 +69,22 @@ class InspectorTests(SynchronousTestCase):
         self.assertEqual(TOPIC, entry.topic)
 
     def test_unrouted(self) -> None:
-        """A broker that is advertised but has no route is told, once."""
+        """A broker that is advertised but has no route is told, with the listener that heard of it."""
         watch = self.inspector.watch(connection())
         with capturedLogs() as logged:
-            for _ in range(2):
-                for broker in ("broker-1.test", "broker-7.test"):
-                    watch.client(ASK)
-                    watch.target(answer(broker))
+            for broker in ("broker-1.test", "broker-7.test"):
+                watch.client(ASK)
+                watch.target(answer(broker))
         (event,) = [event for event in self.events if event.name == "unrouted"]
-        self.assertIn("broker-7.test is advertised, but no route has it", str(event.fields["message"]))
-        self.assertEqual(1, len([e for e in logged if "broker-7.test" in str(e.get("why"))]))
+        self.assertEqual("no way to broker-7.test", event.fields["message"])
+        self.assertEqual([("broker-1.test", "plain"), ("broker-7.test", "plain")], self.heard)
+        self.assertEqual(1, len([e for e in logged if e.get("why") == "no way to broker-7.test"]))
+
+    def test_unrouted_aside(self) -> None:
+        """So is one that the bridge itself is told of."""
+        self.inspector.aside(connection())("broker-1.test", ASK, answer("broker-7.test"))
+        self.assertEqual(1, self.names().count("unrouted"))
+        self.assertEqual([("broker-7.test", "plain")], self.heard)
 
     def test_unrouted_segments(self) -> None:
         """The URLs of segments and controllers are held against the routes, too."""
@@ -114,7 +126,7 @@ class InspectorTests(SynchronousTestCase):
         watch.end()
         self.assertEqual(1, len(self.flushLoggedErrors(ZeroDivisionError)))
 
-    def fail_with(self, events: object, service: object = None) -> None:
+    def fail_with(self, events: object, service: object = None, listener: object = None) -> None:
         raise ZeroDivisionError
 
 
@@ -165,13 +177,16 @@ class ServiceTests(SocketTestCase):
     async def talk(self, backend: Backend, proxy: Proxy, pieces: list[tuple[bytes, bytes]]) -> None:
         """Send questions and answers through the proxy, which must not change a byte."""
         with proxy.connect("plain") as client, await in_thread(backend.accept) as broker:
-            for question, reply in pieces:
-                client.sendall(question)
-                self.assertEqual(question, await in_thread(read_exactly, broker, len(question)))
-                broker.sendall(reply)
-                self.assertEqual(reply, await in_thread(read_exactly, client, len(reply)))
+            await self.pass_on(client, broker, pieces)
         await proxy.ended()
         await proxy.service.stopService()
+
+    async def pass_on(self, client: socket.socket, broker: socket.socket, pieces: list[tuple[bytes, bytes]]) -> None:
+        for question, reply in pieces:
+            client.sendall(question)
+            self.assertEqual(question, await in_thread(read_exactly, broker, len(question)))
+            broker.sendall(reply)
+            self.assertEqual(reply, await in_thread(read_exactly, client, len(reply)))
 
     def told(self, path: Path) -> list[dict[str, Any]]:
         return [json.loads(line) for line in path.read_text().splitlines()]
@@ -199,6 +214,23 @@ class ServiceTests(SocketTestCase):
             proxy, path = self.proxy(backend, more)
             await self.talk(backend, proxy, [(ASK, answer("broker-1.test")), (ASK, answer("broker-7.test"))])
             self.assertEqual(unrouted, len([e for e in self.told(path) if e["event"] == "unrouted"]))
+
+    async def test_unrouted_after_reload(self) -> None:
+        """A reload forgets what was told: what is still without a route is told again. /status has what was told."""
+        backend = Backend(self)
+        tls = '[[listener]]\nendpoint = "tcp:0:interface=127.0.0.1"\nname = "tls"\n'
+        proxy, path = self.proxy(backend, tls)
+        pieces = [(ASK, answer("broker-7.test"))] * 2
+        with proxy.connect("plain") as client, await in_thread(backend.accept) as broker:
+            await self.pass_on(client, broker, pieces)
+            (warning,) = set(proxy.service.status().warnings) - set(proxy.service.warnings)
+            self.assertIn("broker-7.test is advertised", warning)
+            self.assertIsNone(proxy.service.reload(lambda: proxy.service.configuration))
+            self.assertEqual(list(proxy.service.warnings), proxy.service.status().warnings)
+            await self.pass_on(client, broker, pieces)
+        await proxy.ended()
+        await proxy.service.stopService()
+        self.assertEqual(2, len([e for e in self.told(path) if e["event"] == "unrouted"]))
 
     async def test_not_pulsar(self) -> None:
         """Bytes that are no Pulsar pass unchanged."""

@@ -23,6 +23,7 @@ STATUS: dict[str, Any] = {
     "tunnels": [{"target": "10.0.0.7:6651"}],
     "targets": [{"target": "10.0.0.7:6651", "state": "up", "connections": 2, "why": ""}],
     "drains": [DRAIN],
+    "warning_count": 1,
     "warnings": ["look here"],
 }
 
@@ -45,6 +46,8 @@ class StatusTests(SynchronousTestCase):
         self.assertEqual(before, (STATUS, other))
         self.assertEqual((4, {"ended": 6, "refused": 0}, 2), (found["live"], found["totals"], len(found["tunnels"])))
         self.assertEqual((STATUS["listeners"], ["look here", "and here"]), (found["listeners"], found["warnings"]))
+        self.assertEqual(2, found["warning_count"])
+        self.assertEqual(7, merged_status([STATUS, {**other, "warning_count": 7}])["warning_count"])
         self.assertEqual(
             [
                 {

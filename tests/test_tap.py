@@ -34,6 +34,20 @@ def run(*arguments: str) -> tuple[int, str, str]:
     return done.returncode, done.stdout, done.stderr
 
 
+def run_unread(*arguments: str) -> tuple[int, str]:
+    """Run it while nobody reads its standard output. @return: exit status, standard error."""
+    out, back = os.pipe()
+    os.close(out)
+    # As a user's shell has it: what is not flushed waits.
+    environment = {name: value for name, value in ENVIRONMENT.items() if name != "PYTHONUNBUFFERED"}
+    done = subprocess.run(
+        [*TWISTD, *arguments], stdout=back, stderr=subprocess.PIPE, text=True, timeout=PATIENCE, env=environment,
+        check=False,
+    )  # fmt: skip
+    os.close(back)
+    return done.returncode, done.stderr
+
+
 class Running:
     """The program, listening."""
 
@@ -112,6 +126,17 @@ class CheckTests(TestCase):
         self.assertEqual(0, status)
         for text in ("tcp:4443", "tcp:4444", "a.test", "10.0.0.8:6651, 10.0.0.9:1 (in turn)", "access log          -"):
             self.assertIn(text, out)
+
+    def test_nobody_reads(self) -> None:
+        """What is said to a pipe that nobody reads ends the program without a word, as SIGPIPE would."""
+        for arguments in (
+            ("--help",),
+            ("--version",),
+            ("--help-resolvers",),
+            ("--help-resolver", "dns"),
+            ("--listen", "tcp:4443", "--route", "a.test=10.0.0.7:6651", "--check"),
+        ):
+            self.assertEqual((128 + signal.SIGPIPE, ""), run_unread(*arguments), arguments)
 
     def test_errors(self) -> None:
         """Every error is one line on standard error, status 1, no traceback."""

@@ -26,8 +26,10 @@ def status_document(
 
     @param live: the oldest first. @param refusals: the newest first.
     @param instance: which of several workers this is. None: there is one process.
-    @param most: entries of C{tunnels} and C{refusals}; the newest are shown, and C{live} says how many there are.
+    @param most: entries of C{tunnels} and C{refusals}, of which the newest are shown, and of C{warnings}; C{live} and
+        C{warning_count} say how many there are.
     """
+    warnings = [*_refused_reload(status), *status.warnings]
     return {
         "version": __version__,
         "instance": instance,
@@ -48,7 +50,8 @@ def status_document(
         "tunnels": [_tunnel(one, now) for one in islice(reversed(live), most)],
         "refusals": [attrs.asdict(one) for one in refusals[:most]],
         "resolvers": [attrs.asdict(one) for one in status.resolvers],
-        "warnings": [*_refused_reload(status), *status.warnings],
+        "warning_count": len(warnings),
+        "warnings": warnings[:most],
     }
 
 

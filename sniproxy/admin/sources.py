@@ -151,7 +151,8 @@ class Status:
     @ivar ready: it listens, and does not drain. @ivar started: when the process began to serve.
     @ivar configuration: the file in force, or where else it came from. @ivar since: when it came into force.
     @ivar access_log_lost: lines of the access log that could not be written.
-    @ivar warnings: what the operator should look at, a sentence each. @ivar reloads: how reloads went.
+    @ivar warnings: what the operator should look at, a sentence each: brokers without a route, then what the
+        configuration has. @ivar reloads: how reloads went.
     @ivar drains: what is being drained. @ivar resolvers: those with a table of their own.
     @ivar targets: those that are looked after. @ivar limits: of connections.
     """

@@ -14,6 +14,9 @@ from sniproxy.text import bounded
 ALWAYS = frozenset({"lost", "tls"})
 """Events that are always wanted: they say that what is wanted may be there, but cannot be seen."""
 
+NAMES: Collection[str] = sorted(BaseCommand.Type.keys())
+"""All types of commands."""
+
 _PARTITION = re.compile(r"-partition-\d+\Z")
 
 
@@ -33,10 +36,10 @@ class Choice:
     def __init__(self, patterns: Collection[str] = (), commands: Collection[str] = ()) -> None:
         self._patterns = tuple(patterns)
         self._commands = frozenset(command.upper() for command in commands)
-        known = BaseCommand.Type.keys()
-        for command in sorted(self._commands.difference(known)):
-            near = get_close_matches(command, known, 3) or ("LOOKUP", "PRODUCER", "SEND")
-            raise ValueError(f"there is no command {bounded(command)}; there are {', '.join(near)} and others")
+        for command in sorted(self._commands.difference(NAMES)):
+            near = get_close_matches(command, NAMES, 3)
+            others = f"perhaps {' or '.join(near)}; --help has all" if near else f"there are: {', '.join(NAMES)}"
+            raise ValueError(f"there is no command {bounded(command)}; {others}")
         self.asked_for = self._commands.difference(*COMMANDS.values())
 
     def wants(self, event: Event) -> bool:

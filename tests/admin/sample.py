@@ -167,6 +167,7 @@ class SampleSite:
         self._fill_ledger(dice)
         self.proxy.warnings.append("listener inside: plaintext beyond loopback: whoever can reach it can read it")
         why = "broker-7.pulsar.test is advertised, but no route has it: TLS clients will be refused"
+        self.proxy.warnings.append(why)
         fields: dict[str, Any] = {"broker_url_tls": "pulsar+ssl://broker-7.pulsar.test:6651", "message": why}
         self.event(Event("unrouted", NOW - 20, "ab12cd34-3", fields))
 

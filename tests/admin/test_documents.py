@@ -60,6 +60,11 @@ class StatusTests(SynchronousTestCase):
             ["look here"], document(SampleProxy(warnings=["look here"], reloads=reloads.good()))["warnings"]
         )
 
+    def test_many_warnings(self) -> None:
+        """Of very many routes each may have a warning: the first are there, and how many there are."""
+        found = document(SampleProxy(warnings=[f"look at {number}" for number in range(100)]), 2)
+        self.assertEqual((100, ["look at 0", "look at 1"]), (found["warning_count"], found["warnings"]))
+
     def test_resolvers(self) -> None:
         """The resolvers are there, with what they say of themselves."""
         one = ResolverStatus("brokers", "dns", {"questions": 1}, "open", "3 brokers", "silent")

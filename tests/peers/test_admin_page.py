@@ -111,7 +111,7 @@ class PageTests(BrowserTestCase):
         self.assertEqual(f"{len(sample.ledger)}", texts["tile-topics"][0])
         self.assertRegex(texts["tile-traffic"][0], r"^[0-9.]+ MB/s$")
         self.assertRegex(texts["tile-lookups"][0], r"^[0-9]\.[0-9]$")
-        self.assertEqual(sample.proxy.warnings, texts["warnings"][:1])
+        self.assertEqual(sample.proxy.warnings, texts["warnings"])
         self.assertIn("broker-7.pulsar.test is advertised", texts["warnings"][1])
         self.assertEqual(["public 0.0.0.0:4443", "inside [::1]:6650", "unix:/run/s"], texts["listeners"])
         brokers = [text for text in texts["map"] if text.startswith("broker-")]
@@ -164,6 +164,13 @@ class PageTests(BrowserTestCase):
         proxy.drains.append(DrainStatus("target", "10.0.0.13:6651", NOW, 10.0, 5, 1, 3, ["192.0.2.1:5"]))
         wanted = [f"Target 10.0.0.12:6651 is down: {why}", "Draining target 10.0.0.13:6651: 5 closed, 3 left"]
         self.assertEqual(wanted, (await self.page()).texts["warnings"])
+
+    async def test_many_warnings(self) -> None:
+        """Of very many warnings the first are shown, and how many there are."""
+        self.serve().proxy.warnings += [f"warning {number}" for number in range(300)]
+        texts = (await self.page()).texts["warnings"]
+        self.assertEqual(("warning 0", "warning 19"), (texts[0], texts[19]))
+        self.assertEqual(["and 280 more warnings: see /status"], texts[20:])
 
     async def test_no_answer(self) -> None:
         """When the proxy no longer answers, what it said last stays, marked as old."""

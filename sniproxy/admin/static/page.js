@@ -8,7 +8,7 @@ const MOVED_S = 300; // a topic that moved is outlined for so long
 const MOST_CELLS = 40; // topics drawn in one broker's box; the others are one cell together
 const MOST_TUNNELS = 200;
 const MOST_TOPICS = 500;
-const MOST_WARNINGS = 5;
+const MOST_WARNINGS = 20; // of those in /status
 
 const $ = (id) => document.getElementById(id);
 const curves = { tunnels: [], traffic: [], lookups: [] };
@@ -79,13 +79,13 @@ function show({ status, topics, rates: now }) {
     put(item, one.name === one.endpoint ? where : `${one.name} ${where}`);
     item.title = one.endpoint;
   });
-  const warnings = [...status.warnings];
+  const warnings = status.warnings.slice(0, MOST_WARNINGS);
+  const unsaid = status.warning_count - warnings.length;
+  if (unsaid) warnings.push(`and ${plural(unsaid, "more warning")}: see /status`);
   warnings.push(...status.targets.filter((one) => one.state !== "up").map((one) => `Target ${one.target} is ${one.state}: ${one.why}`));
   warnings.push(...status.drains.map((one) => `Draining ${one.kind} ${one.name}: ${one.closed} closed, ${one.left} left`));
   const lost = status.totals.access_log_lost;
   if (lost) warnings.push(`The access log has lost ${lost} lines: is its disk full?`);
-  warnings.push(...topics.unrouted.slice(0, MOST_WARNINGS).map((one) => one.message));
-  if (topics.unrouted.length > MOST_WARNINGS) warnings.push(`and ${topics.unrouted.length - MOST_WARNINGS} more such brokers`);
   if (topics.lost.length) {
     const [newest] = topics.lost;
     const many = plural(topics.lost.length, "connection");

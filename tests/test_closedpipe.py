@@ -1,0 +1,45 @@
+"""Tests for sniproxy.closedpipe."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TextIO
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from sniproxy.closedpipe import STATUS, quiet_end
+
+
+class QuietEndTests(SynchronousTestCase):
+    """What is written to a pipe that nobody reads, or somebody does."""
+
+    def pipe(self, read: bool) -> tuple[int, TextIO]:
+        """A pipe. @param read: whether its other end is open. @return: that end, and the one to write to."""
+        out, back = os.pipe()
+        stream = open(back, "w")  # noqa: SIM115  # closed below
+        self.addCleanup(stream.close)
+        if read:
+            self.addCleanup(os.close, out)
+        else:
+            os.close(out)
+        return out, stream
+
+    def test_nobody_reads(self) -> None:
+        """It ends as by SIGPIPE, whatever else would have ended it; nothing is left that could not be written."""
+        for end in (lambda: None, lambda: 1 / 0, sys.exit):
+            _, good = self.pipe(read=True)
+            _, stream = self.pipe(read=False)
+            with self.assertRaises(SystemExit) as raised, quiet_end(good, stream):
+                print("said", file=stream)
+                end()
+            self.assertEqual(STATUS, raised.exception.code)
+            stream.flush()
+
+    def test_somebody_reads(self) -> None:
+        """What waits is written, and what was raised stays."""
+        out, stream = self.pipe(read=True)
+        with self.assertRaises(ZeroDivisionError), quiet_end(stream):
+            print("said", file=stream)
+            raise ZeroDivisionError
+        self.assertEqual(b"said\n", os.read(out, 10))
