@@ -12,7 +12,7 @@ from typing import Any
 
 import attrs
 
-from sniproxy.pulsar.ledger import Move, TopicEntry
+from sniproxy.pulsar.entries import Move, TopicEntry
 
 PATIENCE = 10.0
 """Seconds that an answer may take."""

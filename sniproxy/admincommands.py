@@ -13,7 +13,7 @@ from typing import Any, TextIO, TypeVar
 
 from sniproxy.adminclient import AdminError, as_url, drain, status, topics, undrain
 from sniproxy.merging import merged_drains, merged_status, merged_topics
-from sniproxy.pulsar.ledger import TopicEntry, fold
+from sniproxy.pulsar.entries import TopicEntry, fold
 from sniproxy.text import amount, bounded, counted, printable
 
 T = TypeVar("T")

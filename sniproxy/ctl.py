@@ -118,7 +118,7 @@ def _topics(options: argparse.Namespace, streams: Streams) -> int:
             running = running_topics([url, *options.others], options.fold)
         except AdminError as error:
             raise Failed(str(error) if options.others else f"{_shown(url)}: {error}") from error
-        form(sorted(running, key=lambda entry: entry.topic), streams.out)
+        form(sorted(running, key=lambda entry: (entry.topic, entry.cluster)), streams.out)
         print(counted(len(running), "topic"), file=streams.error)
         return 0
     if options.others:
@@ -130,7 +130,7 @@ def _topics(options: argparse.Namespace, streams: Streams) -> int:
             pass
 
         def write() -> str:
-            entries = sorted(capture.ledger.topics(options.fold), key=lambda entry: entry.topic)
+            entries = sorted(capture.ledger.topics(options.fold), key=lambda entry: (entry.topic, entry.cluster))
             form(entries, streams.out)
             return f"{counted(len(entries), 'topic')}; "
 

@@ -73,9 +73,12 @@ class Inspector:
         self._unrouted = unrouted
         self.reveal = reveal
 
-    def watch(self, connection: Connection) -> Watch:
-        """A tap for one tunnel."""
-        return Watch(self, connection, self.reveal)
+    def watch(self, connection: Connection, place: str | None = None) -> Watch:
+        """A tap for one tunnel.
+
+        @param place: what it was made to, by which the ledger tells clusters apart. None: the server name.
+        """
+        return Watch(self, connection, place, self.reveal)
 
     def aside(self, connection: Connection) -> Callable[[str, bytes, bytes], None]:
         """Looks at what the bridge itself asks for a client, each question with its answer, by the broker's host."""
@@ -83,19 +86,21 @@ class Inspector:
         def heard(host: str, question: bytes, answer: bytes) -> None:
             now = time.time()
             inspection = Inspection(f"{connection.id}/{host}", reveal=self.reveal)
-            self.told([*inspection.client(question, now), *inspection.broker(answer, now)], host, connection.listener)
+            events = [*inspection.client(question, now), *inspection.broker(answer, now)]
+            self.told(events, connection.listener, connection.listener, host)
 
         return heard
 
-    def told(self, events: list[Event], service: str | None = None, listener: str = "") -> None:
+    def told(self, events: list[Event], place: str, listener: str, service: str | None = None) -> None:
         """Take events of a tunnel, and write them with what follows from them.
 
-        @param service: the server name that the tunnel's client asked for. None: it asked for none.
+        @param place: what the tunnel was made to.
         @param listener: the listener or bridge that the client came by.
+        @param service: the server name that the tunnel's client asked for. None: it asked for none.
         """
         for event in events:
             self._write(event)
-            for more in (*self.ledger.learn(event, service), *self._cross_check(event, listener)):
+            for more in (*self.ledger.learn(event, place, service), *self._cross_check(event, listener)):
                 self._write(more)
 
     def _cross_check(self, event: Event, listener: str) -> list[Event]:
@@ -113,9 +118,10 @@ class Inspector:
 class Watch:
     """One tunnel's tap."""
 
-    def __init__(self, inspector: Inspector, connection: Connection, reveal: bool) -> None:
+    def __init__(self, inspector: Inspector, connection: Connection, place: str | None, reveal: bool) -> None:
         self._inspector = inspector
         self._connection = connection
+        self._place = place
         self._inspection: Inspection | None = Inspection(connection.id, reveal=reveal)
 
     def client(self, data: bytes) -> None:
@@ -138,7 +144,8 @@ class Watch:
         try:
             events = look(data, time.time())
             if events:
-                self._inspector.told(events, self._connection.server_name, self._connection.listener)
+                name, listener = self._connection.server_name, self._connection.listener
+                self._inspector.told(events, self._place or name or listener, listener, name)
         except Exception:
             self._inspection = None
             log.failure("The inspector failed; it lets go of this tunnel, which goes on")

@@ -15,6 +15,7 @@ from sniproxy.conversation import Conversation
 from sniproxy.events import Connection, Result
 from sniproxy.life import House, Life
 from sniproxy.limits import Limits
+from sniproxy.names import host_port
 from sniproxy.net import copying
 from sniproxy.net.linger import Closer
 from sniproxy.net.listener import Accepted
@@ -98,7 +99,8 @@ class Lives:
                 return
             inspector = self._inspector() if listener.inspect else None
             record = self._record(listener.name, client)
-            watch = inspector.watch(record) if inspector is not None else None
+            # Who dials a plaintext listener names nobody; brokers advertise where it listens.
+            watch = inspector.watch(record, _bound(sock) if plaintext else None) if inspector is not None else None
             tapping = way if watch is None else tapped(watch)
             life = Conversation(house, sock, record, plaintext, terminator, tapping)
             if plaintext is None:
@@ -132,7 +134,8 @@ class Lives:
                 return
             inspector = self._inspector() if bridge.inspect else None
             record = self._record(bridge.name, client)
-            watch = inspector.watch(record) if inspector is not None else None
+            # A bridge leads to one cluster, whatever the names of its brokers.
+            watch = inspector.watch(record, bridge.name) if inspector is not None else None
             heard = None if inspector is None else inspector.aside(record)
             life = Crossing(house, sock, record, span, watch, heard)
             guest.waits_as(life)
@@ -174,6 +177,12 @@ def refuse(sock: socket.socket) -> None:
     """
     reset_on_close(sock)
     sock.close()
+
+
+def _bound(sock: socket.socket) -> str | None:
+    """What the client has dialled, ``host:port``; None: nothing of TCP."""
+    name = sock.getsockname()
+    return host_port(name[0], name[1]) if isinstance(name, tuple) else None
 
 
 def _end(life: Life, why: str) -> None:

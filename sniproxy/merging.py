@@ -8,7 +8,8 @@ from typing import Any
 
 import attrs
 
-from sniproxy.pulsar.ledger import MOST_MOVES, TopicEntry
+from sniproxy.pulsar.clusters import Clusters
+from sniproxy.pulsar.entries import TopicEntry, merged
 
 
 def merged_status(documents: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -50,30 +51,23 @@ def merged_drains(drains: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
 def merged_topics(ledgers: Iterable[Iterable[TopicEntry]]) -> list[TopicEntry]:
     """Ledgers of several instances as one: whoever heard of a topic last knows its broker; counts are added up.
 
-    A move that one instance saw from its first lookup on may be one that another saw, too: they are not told apart.
+    A cluster of one instance is that of another when they name the same broker. A move that one instance saw from its
+    first lookup on may be one that another saw, too: they are not told apart.
     """
-    found: dict[str, TopicEntry] = {}
-    for ledger in ledgers:
+    clusters, said = Clusters(), [[*ledger] for ledger in ledgers]
+    for number, ledger in enumerate(said):
         for entry in ledger:
-            before = found.get(entry.topic)
-            found[entry.topic] = entry if before is None else _one(before, entry)
+            # A name such as 127.0.0.1:6650 may mean another cluster elsewhere.
+            cluster = clusters.at(f"{number} {entry.cluster}")
+            clusters.named(cluster, {"broker_url": entry.broker_url, "broker_url_tls": entry.broker_url_tls})
+    found: dict[tuple[str, str], TopicEntry] = {}
+    for number, ledger in enumerate(said):
+        for entry in ledger:
+            cluster = clusters.at(f"{number} {entry.cluster}")
+            before = found.get((cluster, entry.topic))
+            both = entry if before is None else merged(before, entry)
+            found[cluster, entry.topic] = attrs.evolve(both, cluster=cluster.partition(" ")[2])
     return list(found.values())
-
-
-def _one(one: TopicEntry, other: TopicEntry) -> TopicEntry:
-    older, newer = sorted((one, other), key=lambda entry: entry.last_seen)
-    merged = attrs.evolve(
-        newer,
-        first_seen=min(older.first_seen, newer.first_seen),
-        lookups=older.lookups + newer.lookups,
-        redirects=older.redirects + newer.redirects,
-        failures=older.failures + newer.failures,
-        last_error=newer.last_error or older.last_error,
-        moves_total=older.moves_total + newer.moves_total,
-    )
-    moves = sorted([*older.moves, *newer.moves], key=lambda move: move.time)
-    merged.moves = type(newer.moves)(moves, maxlen=MOST_MOVES)
-    return merged
 
 
 def _targets(documents: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -211,7 +211,7 @@ class SideRooms:
             from sniproxy.admin.topics import Topics
 
             topics = site.topics = Topics(self.inspector.ledger)
-            site.metrics.topics = topics.__len__
+            site.metrics.topics = topics.by_cluster
             self._watchers.append(topics.event)
         site.name_hosts(() if admin is None else admin.hosts)
 

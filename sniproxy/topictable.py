@@ -10,32 +10,37 @@ from typing import TextIO
 
 import attrs
 
-from sniproxy.pulsar.ledger import TopicEntry
+from sniproxy.pulsar.entries import TopicEntry
 from sniproxy.text import counted
 
 
 def write_table(entries: Sequence[TopicEntry], out: TextIO) -> None:
-    """Topics as a table for people; nothing when there are none."""
-    rows = [("TOPIC", "BROKER", "LOOKUPS", "LAST SEEN (UTC)", "MOVES")]
+    """Topics as a table for people, with their clusters where there is more than one; nothing when there are none."""
+    clusters = len({entry.cluster for entry in entries}) > 1
+    rows = [("CLUSTER", "TOPIC", "BROKER", "LOOKUPS", "LAST SEEN (UTC)", "MOVES")]
     for entry in entries:
         topic = f"{entry.topic} ({counted(entry.partitions, 'partition')})" if entry.partitions else entry.topic
         seen = _moment(entry.last_seen, " ") or "-"
-        rows.append((topic, broker_of(entry), str(entry.lookups), seen, str(entry.moves_total)))
+        rows.append((entry.cluster, topic, broker_of(entry), str(entry.lookups), seen, str(entry.moves_total)))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows if entries else []:
-        topic, broker, lookups, seen, moves = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        numbers = (lookups.strip().rjust(widths[2]), seen, moves.strip().rjust(widths[4]))
-        print("  ".join((topic, broker, *numbers)), file=out)
+        cluster, topic, broker, lookups, seen, moves = (
+            cell.rjust(width) if name in ("LOOKUPS", "MOVES") else cell.ljust(width)
+            for cell, width, name in zip(row, widths, rows[0], strict=True)
+        )
+        print("  ".join((*((cluster,) if clusters else ()), topic, broker, lookups, seen, moves)), file=out)
 
 
 def write_csv(entries: Sequence[TopicEntry], out: TextIO) -> None:
     """Topics as CSV (RFC 4180) with a header; times in UTC."""
     rows = csv.writer(out, lineterminator="\n")
-    rows.writerow(("topic", "broker_url", "broker_url_tls", "lookups", "failures", "last_seen", "moves", "partitions"))
+    counts = ("lookups", "failures", "last_seen", "moves", "partitions")
+    rows.writerow(("topic", "broker_url", "broker_url_tls", *counts, "cluster"))
     for entry in entries:
         urls = (entry.broker_url, entry.broker_url_tls)
         seen = _moment(entry.last_seen, "T", "Z")
-        rows.writerow((entry.topic, *urls, entry.lookups, entry.failures, seen, entry.moves_total, entry.partitions))
+        row = (entry.topic, *urls, entry.lookups, entry.failures, seen, entry.moves_total, entry.partitions)
+        rows.writerow((*row, entry.cluster))
 
 
 def write_json(entries: Sequence[TopicEntry], out: TextIO) -> None:

@@ -267,7 +267,10 @@ class RoomTests(SynchronousTestCase):
         """The admin endpoint is fed by events and asks through protocols; only who wires it knows it."""
         self.only(
             self.room("sniproxy.admin"),
-            ("sniproxy.admin", "sniproxy.events", "sniproxy.text", "sniproxy.pulsar.events", "sniproxy.pulsar.ledger"),
+            (
+                *("sniproxy.admin", "sniproxy.events", "sniproxy.text"),
+                *("sniproxy.pulsar.events", "sniproxy.pulsar.entries", "sniproxy.pulsar.ledger"),
+            ),
         )
         self.nobody_imports(self.outside("sniproxy.admin", *TOP), "sniproxy.admin")
 

@@ -68,6 +68,23 @@ class InspectorTests(SynchronousTestCase):
         (entry,) = self.inspector.ledger.topics()
         self.assertEqual(TOPIC, entry.topic)
 
+    def test_clusters(self) -> None:
+        """The same topic of two clusters is two entries, by what their clients dialled or named, and no move."""
+        east, west = connection(), connection()
+        east.server_name, west.server_name = "east.test", "west.test"
+        taps = {
+            "broker-1.test": self.inspector.watch(east),
+            "broker-2.test": self.inspector.watch(west),
+            "broker-3.test": self.inspector.watch(connection(), "127.0.0.1:6650"),
+        }
+        for broker in (*taps, *taps):
+            taps[broker].client(ASK)
+            taps[broker].target(answer(broker))
+        self.assertNotIn("moved", self.names())
+        found = {entry.cluster: entry.broker_url for entry in self.inspector.ledger.topics()}
+        wanted = zip(("east.test", "west.test", "127.0.0.1:6650"), taps, strict=True)
+        self.assertEqual({place: f"pulsar://{broker}:6650" for place, broker in wanted}, found)
+
     def test_unrouted(self) -> None:
         """A broker that is advertised but has no route is told, with the listener that heard of it."""
         watch = self.inspector.watch(connection())
@@ -95,7 +112,7 @@ class InspectorTests(SynchronousTestCase):
             ],
             "controller_broker_url_tls": "pulsar+ssl://broker-9.test:6651",
         }
-        self.inspector.told([Event("any", 1.0, "ab12-1", fields)])
+        self.inspector.told([Event("any", 1.0, "ab12-1", fields)], "plain", "plain")
         urls = [event.fields["broker_url_tls"] for event in self.events if event.name == "unrouted"]
         self.assertEqual(["pulsar+ssl://broker-8.test:6651", "pulsar+ssl://broker-9.test:6651"], urls)
 
@@ -126,7 +143,7 @@ class InspectorTests(SynchronousTestCase):
         watch.end()
         self.assertEqual(1, len(self.flushLoggedErrors(ZeroDivisionError)))
 
-    def fail_with(self, events: object, service: object = None, listener: object = None) -> None:
+    def fail_with(self, events: object, place: object, listener: object, service: object = None) -> None:
         raise ZeroDivisionError
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import copy
-from collections import deque
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.merging import merged_drains, merged_status, merged_topics
-from sniproxy.pulsar.ledger import MOST_MOVES, Move, TopicEntry
+from sniproxy.pulsar.entries import TopicEntry
 
 DRAIN: dict[str, Any] = {
     "kind": "target", "name": "10.0.0.7:6651", "since": 20.0, "rate": 5.0, "closed": 1, "refused": 2, "left": 3,
@@ -73,19 +72,24 @@ class StatusTests(SynchronousTestCase):
 class TopicsTests(SynchronousTestCase):
     """merged_topics: several ledgers as one."""
 
-    def test_newest(self) -> None:
-        """Whoever heard last knows the broker; counts are added up, moves are in order and bounded."""
-        moves = [Move(float(number), "a", None, "b", None, "lookup") for number in range(MOST_MOVES)]
-        old = TopicEntry("t", "pulsar://a", lookups=2, failures=1, last_error="busy", first_seen=1.0, last_seen=5.0)
-        new = TopicEntry("t", "pulsar://b", lookups=3, redirects=1, first_seen=2.0, last_seen=6.0)
-        old.moves, new.moves = deque(moves[::2]), deque([*moves[1::2], Move(99.0, "b", None, "c", None, "close")])
-        for ledgers in (([old], [new, TopicEntry("u")]), ([new, TopicEntry("u")], [old])):
-            found = {entry.topic: entry for entry in merged_topics(ledgers)}
+    def test_one_cluster(self) -> None:
+        """A topic of a cluster is there once, whatever the instances call the cluster; its counts are added up."""
+        ledgers = [
+            [TopicEntry("t", "pulsar://a:6650", lookups=2, last_seen=5.0, cluster="vip.test")],
+            [
+                TopicEntry("t", "pulsar://b:6650", lookups=3, last_seen=6.0, cluster="a:6650"),
+                TopicEntry("u", "pulsar://a:6650", cluster="a:6650"),
+            ],
+        ]
+        for number, order in enumerate((ledgers, ledgers[::-1])):
+            found = {entry.topic: entry for entry in merged_topics(order)}
             self.assertEqual({"t", "u"}, found.keys())
-            entry = found["t"]
-            self.assertEqual(
-                ("pulsar://b", 1.0, 6.0, "busy"),
-                (entry.broker_url, entry.first_seen, entry.last_seen, entry.last_error),
-            )
-            self.assertEqual((5, 1, 1), (entry.lookups, entry.redirects, entry.failures))
-            self.assertEqual([*(move.time for move in moves[1:]), 99.0], [move.time for move in entry.moves])
+            self.assertEqual(("pulsar://b:6650", 5), (found["t"].broker_url, found["t"].lookups))
+            self.assertEqual({("vip.test", "a:6650")[number]}, {entry.cluster for entry in found.values()})
+
+    def test_clusters(self) -> None:
+        """Clusters that name no broker in common stay apart, also when two instances have the same name for them."""
+        ledgers = [[TopicEntry("t", f"pulsar://{name}:6650", cluster="127.0.0.1:6650")] for name in ("east", "west")]
+        found = merged_topics(ledgers)
+        self.assertEqual(["pulsar://east:6650", "pulsar://west:6650"], [entry.broker_url for entry in found])
+        self.assertEqual({"127.0.0.1:6650"}, {entry.cluster for entry in found})

@@ -9,7 +9,7 @@ from io import StringIO
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.pulsar.ledger import Move, TopicEntry
+from sniproxy.pulsar.entries import Move, TopicEntry
 from sniproxy.topictable import write_csv, write_json, write_table
 
 TLS = "pulsar+ssl://broker-2.pulsar.test:6661"
@@ -41,6 +41,18 @@ class TableTests(SynchronousTestCase):
             ],
         )
 
+    def test_clusters(self) -> None:
+        """Where there are several clusters each line begins with its own; in CSV and JSON it always stands."""
+        entries = [TopicEntry("t", "pulsar://b:6650", cluster=name) for name in ("east.test", "west.test")]
+        out = StringIO()
+        write_table(entries, out)
+        heads = [line.split()[:2] for line in out.getvalue().splitlines()]
+        self.assertEqual([["CLUSTER", "TOPIC"], ["east.test", "t"], ["west.test", "t"]], heads)
+        for write in (write_csv, write_json):
+            out = StringIO()
+            write(entries[:1], out)
+            self.assertIn("east.test", out.getvalue())
+
     def test_no_topics(self) -> None:
         """Of nothing there is no table, but CSV has its header and JSON its array."""
         for write, said in ((write_table, ""), (write_json, "[]\n")):
@@ -68,6 +80,7 @@ class TableTests(SynchronousTestCase):
                 "last_seen": "2023-11-14T22:13:20Z",
                 "moves": "0",
                 "partitions": "0",
+                "cluster": "",
             },
         )
         self.assertEqual([(row["broker_url_tls"], row["moves"], row["last_seen"][-1:]) for row in rows[1:]],

@@ -2,7 +2,7 @@
 
 Counting is plain integers in dictionaries, because it happens once a connection; the texts are made when somebody asks.
 Label values are bounded: listeners and routes come from the configuration, results and alerts are closed sets, and no
-label has a name that a client has sent.
+label but that of clusters, of which there are few, has a name that a client has sent.
 """
 
 from __future__ import annotations
@@ -29,6 +29,9 @@ BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.
 
 MOST_ERRORS = 64
 """Names of brokers' errors that are told apart; the protocol has fewer, and a newer broker's others are ``other``."""
+
+MOST_CLUSTERS = 64
+"""Clusters of the ledger that are told apart; all further ones are ``other``."""
 
 REFUSALS = frozenset(
     {
@@ -87,14 +90,15 @@ class Metrics(Collector):
     @param reloads: how the configuration was read again. @param resolvers: how they do.
     @param instance: which of several workers this is. None: there is one process.
     @param live: the connections that have not ended. @param access_log_lost: lines lost so far.
-    @ivar topics: topics in the inspector's ledger; None: nothing is inspected, and no metric speaks of Pulsar.
+    @ivar topics: topics in the inspector's ledger, by cluster; None: nothing is inspected, and no metric speaks of
+        Pulsar.
     """
 
     def __init__(
         self,
         live: Callable[[], Iterable[Live]] = tuple,
         access_log_lost: Callable[[], int] = int,
-        topics: Callable[[], int] | None = None,
+        topics: Callable[[], Counter[str]] | None = None,
         reloads: Callable[[], Reloads] = Reloads,
         resolvers: Callable[[], Iterable[ResolverStatus]] = tuple,
         targets: Callable[[], Iterable[TargetStatus]] = tuple,
@@ -116,7 +120,8 @@ class Metrics(Collector):
         self._hello, self._resolve, self._connect, self._lookup = Histogram(), Histogram(), Histogram(), Histogram()
         self._lookups: Counter[str] = Counter()
         self._errors: Counter[str] = Counter()
-        self._moves = 0
+        self._moves: Counter[str] = Counter()
+        self._clusters: set[str] = set()
         self._registry = CollectorRegistry()
         self._registry.register(self)
         ProcessCollector(registry=self._registry)
@@ -152,7 +157,13 @@ class Metrics(Collector):
                 known = error in self._errors or len(self._errors) < MOST_ERRORS
                 self._errors[error if known else "other"] += 1
         elif event.name == "moved":
-            self._moves += 1
+            self._moves[self._cluster(str(fields["cluster"]))] += 1
+
+    def _cluster(self, name: str) -> str:
+        """The label of a cluster."""
+        if len(self._clusters) < MOST_CLUSTERS:
+            self._clusters.add(name)
+        return name if name in self._clusters else "other"
 
     def totals(self) -> dict[str, int]:
         """Since the start: connections ended and refused, bytes both ways, those of live tunnels too."""
@@ -248,14 +259,18 @@ class Metrics(Collector):
             passed,
         )
 
-    def _collect_pulsar(self, topics: int) -> Iterator[Metric]:
+    def _collect_pulsar(self, topics: Counter[str]) -> Iterator[Metric]:
+        moves: Counts = Counter({(cluster,): count for cluster, count in self._moves.items()})
+        known: Counts = Counter()
+        for cluster, count in topics.items():
+            known[self._cluster(cluster),] += count
         lookups: Counts = Counter({(response,): count for response, count in self._lookups.items()})
         errors: Counts = Counter({(error,): count for error, count in self._errors.items()})
         yield _counted("sniproxy_lookups", "Topic lookups seen, by their response.", ("response",), lookups)
         yield _counted("sniproxy_lookup_failures", "Topic lookups that failed, by error.", ("error",), errors)
         yield self._lookup.family("sniproxy_lookup_seconds", "From a lookup to its response.")
-        yield CounterMetricFamily("sniproxy_topic_moves", "Topics seen to move to another broker.", self._moves)
-        yield GaugeMetricFamily("sniproxy_topics", "Topics whose broker is known.", topics)
+        yield _counted("sniproxy_topic_moves", "Topics seen to move to another broker.", ("cluster",), moves)
+        yield _gauged("sniproxy_topics", "Topics whose broker is known.", ("cluster",), known)
 
 
 def _limit_metrics(limits: LimitsStatus) -> Iterator[Metric]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from typing import Any
 
 import attrs
 
+from sniproxy.pulsar.entries import TopicEntry
 from sniproxy.pulsar.events import Event
-from sniproxy.pulsar.ledger import Ledger, TopicEntry
+from sniproxy.pulsar.ledger import Ledger
 
 MOST_RECENT = 100
 """Events that are remembered, of each kind that L{Topics.document} lists."""
@@ -28,9 +29,9 @@ class Topics:
             name: deque(maxlen=MOST_RECENT) for name in ("moved", "unrouted", "lost")
         }
 
-    def __len__(self) -> int:
-        """Topics in the ledger."""
-        return len(self._ledger)
+    def by_cluster(self) -> Counter[str]:
+        """Topics in the ledger, of each cluster."""
+        return Counter(entry.cluster for entry in self._ledger.topics())
 
     def event(self, event: Event) -> None:
         """Count a lookup; remember C{moved}, C{unrouted} and C{lost}; let all others pass."""
@@ -44,22 +45,28 @@ class Topics:
         """The JSON of C{/topics}. In each list the newest is first, or what has the most lookups.
 
         @param now: seconds since 1970. @param fold_partitions: a topic's partitions are one entry.
-        @param most: entries in C{topics} and C{namespaces}; None: all. C{count} and C{brokers} are of all topics.
+        @param most: entries in C{topics} and C{namespaces}; None: all. C{count}, C{clusters} and
+            C{brokers} are of all topics.
         """
         entries = sorted(self._ledger.topics(fold_partitions), key=lambda entry: (-entry.lookups, entry.topic))
         namespaces = sorted(self._ledger.namespaces(), key=lambda entry: (-entry.lookups, entry.namespace))
-        brokers: dict[str, dict[str, Any]] = {}
+        brokers: dict[tuple[str, str], dict[str, Any]] = {}
+        clusters: dict[str, dict[str, Any]] = {}
         for entry in entries:
-            name = broker_of(entry)
-            broker = brokers.setdefault(name, {"broker": name, "topics": 0, "lookups": 0})
-            broker["topics"] += 1
-            broker["lookups"] += entry.lookups
+            cluster, name = entry.cluster, broker_of(entry)
+            counts = {"topics": 0, "lookups": 0}
+            broker = brokers.setdefault((cluster, name), {"cluster": cluster, "broker": name, **counts})
+            for one in (broker, clusters.setdefault(cluster, {"cluster": cluster, **counts, "moves": 0})):
+                one["topics"] += 1
+                one["lookups"] += entry.lookups
+            clusters[cluster]["moves"] += entry.moves_total
         return {
             "time": now,
             "inspecting": True,
             "count": len(entries),
             "lookups": self._lookups,
             "failed": self._failed,
+            "clusters": [cluster for _, cluster in sorted(clusters.items())],
             "brokers": [broker for _, broker in sorted(brokers.items())],
             "topics": [_topic(entry) for entry in entries[:most]],
             "namespaces": [attrs.asdict(entry) for entry in namespaces[:most]],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import BinaryIO
 
@@ -72,7 +73,7 @@ class CaptureEvents:
                 if event.name == "ended" and isinstance(piece, Ended):
                     event = attrs.evolve(event, fields={**event.fields, "how": piece.how})
                 yield event
-                yield from self.ledger.learn(event)
+                yield from self.ledger.learn(event, _server(event.connection))
 
     def summary(self) -> str:
         """What was read, and what is missing in it."""
@@ -92,3 +93,8 @@ class CaptureEvents:
         if self._reassembly.connections and not talks.pulsar and not talks.tls:
             said.append("name the brokers' ports with --port if Pulsar should be among them")
         return "; ".join(said)
+
+
+def _server(connection: str) -> str:
+    """Where a connection was made to, by its name in events."""
+    return re.sub(r"#\d+\Z", "", connection.rpartition("->")[2])

@@ -13,6 +13,8 @@
 ``placement``    the parts of events that carry brokers' URLs
 ``memory``       a dictionary that cannot grow without bound
 ``ledger``       events in: which broker has which topic, and how that changed
+``entries``      what the ledger knows of a topic
+``clusters``     which places are of one cluster, by the brokers that are named there
 ``lines``        events as lines, for programs and for people
 ===============  ===================================================================================================
 """

@@ -86,8 +86,9 @@ class Dialogue:
     def _ask_plainly(self, number: int, asked: Any) -> None:
         self._ask(number, asked.request_id, text(asked, "topic", MOST_TOPIC) if hasattr(asked, "topic") else None)
 
-    def _ask_topic(self, number: int, asked: pb.CommandLookupTopic | pb.CommandPartitionedTopicMetadata) -> None:
-        self._ask(number, asked.request_id, text(asked, "topic", MOST_TOPIC))
+    def _ask_lookup(self, number: int, asked: pb.CommandLookupTopic) -> None:
+        about: Fields = {"advertised_listener": text(asked, "advertised_listener_name")}
+        self._ask(number, asked.request_id, text(asked, "topic", MOST_TOPIC), about)
 
     def _plain_answer(self, number: int, answer: Any) -> None:
         request, error, message = PLAIN[number]
@@ -167,6 +168,7 @@ class Dialogue:
             **broker_urls(answer, "brokerServiceUrl", "brokerServiceUrlTls"),
             authoritative=answer.authoritative,
             proxy_through_service_url=answer.proxy_through_service_url,
+            advertised_listener=asked.about.get("advertised_listener"),
             latency_s=latency,
             error=error_name(answer),
             message=text(answer, "message"),
@@ -303,8 +305,8 @@ CLIENT: dict[int, Deed] = {
     **{request: Dialogue._ask_plainly for request, _, _ in PLAIN.values()},
     T.CONNECT: Dialogue._connect,
     T.AUTH_RESPONSE: Dialogue._auth,
-    T.PARTITIONED_METADATA: Dialogue._ask_topic,
-    T.LOOKUP: Dialogue._ask_topic,
+    T.PARTITIONED_METADATA: Dialogue._ask_plainly,
+    T.LOOKUP: Dialogue._ask_lookup,
     T.PRODUCER: Dialogue._produce,
     T.SUBSCRIBE: Dialogue._subscribe,
     T.UNSUBSCRIBE: Dialogue._unsubscribe,

@@ -21,7 +21,8 @@ event              when, and its fields
 ``lookup``         exactly one for each LOOKUP_RESPONSE. ``topic`` as asked, None when the LOOKUP was not seen;
                    ``response``: ``connect``, ``redirect`` (ask that broker) or ``failed``; ``broker_url``,
                    ``broker_url_tls``; ``authoritative``, ``proxy_through_service_url``: true or false;
-                   ``latency_s``, ``error``, ``message``
+                   ``advertised_listener`` (the broker's listener that the client asked for, PIP-95; None: that of
+                   its port), ``latency_s``, ``error``, ``message``
 ``partitions``     PARTITIONED_METADATA_RESPONSE. ``topic``, ``status``: ``success`` or ``failed``; ``partitions``
                    (0: not a partitioned topic), ``latency_s``, ``error``, ``message``
 ``producer``       the answer to a PRODUCER. ``topic``, ``status``: ``ready``, ``queued`` (it waits for its turn, and a
@@ -64,7 +65,7 @@ event              when, and its fields
                    or ``capture``, the end of the file.)
 ``moved``          of the ledger, not of a connection: a topic is at another broker than before. ``topic``,
                    ``from_url``, ``from_url_tls``, ``to_url``, ``to_url_tls``; ``source``: the event that told,
-                   such as ``lookup``
+                   such as ``lookup``; ``cluster``: whose topic it is, by the place where it was first asked
 ``unrouted``       of the proxy: a TLS URL is advertised whose host no route has. ``broker_url_tls``, ``message``
 =================  ====================================================================================================
 """

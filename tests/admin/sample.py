@@ -122,6 +122,7 @@ def lookup(
         "broker_url_tls": f"pulsar+ssl://broker-{broker}.pulsar.test:6651",
         "authoritative": True,
         "proxy_through_service_url": False,
+        "advertised_listener": None,
         "latency_s": 0.004,
         "error": error,
         "message": None,
@@ -140,10 +141,10 @@ class SampleSite:
         self.metrics = Metrics(
             self.proxy.live,
             lambda: self.proxy.access_log_lost,
-            (lambda: len(self.ledger)) if inspecting else None,
         )
         self.refusals = Refusals()
         self.topics = Topics(self.ledger) if inspecting else None
+        self.metrics.topics = None if self.topics is None else self.topics.by_cluster
         self.site = AdminSite(
             reactor, self.proxy, self.metrics, self.refusals, self.topics, hosts, lambda: self.proxy.now
         )

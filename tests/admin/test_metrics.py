@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from prometheus_client.parser import text_string_to_metric_families
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy import __version__
-from sniproxy.admin.metrics import BUCKETS, MOST_ERRORS, REFUSALS, Histogram, Metrics
+from sniproxy.admin.metrics import BUCKETS, MOST_CLUSTERS, MOST_ERRORS, REFUSALS, Histogram, Metrics
 from sniproxy.admin.sources import LimitsStatus, Reloads, ResolverStatus, TargetStatus
 from sniproxy.events import Result
 from sniproxy.pulsar.events import Event
@@ -191,22 +193,32 @@ class PulsarTests(SynchronousTestCase):
 
     def test_lookups(self) -> None:
         """Lookups by response, failures by error, their seconds, moves, and the size of the ledger."""
-        metrics = Metrics(topics=lambda: 12)
+        metrics = Metrics(topics=lambda: Counter({"east.test": 12, "west.test": 3}))
         for event in (lookup(), lookup("redirect"), lookup("failed", "ServiceNotReady", latency_s=None)):
             metrics.event(event)
-        metrics.event(Event("moved", 0.0, "1", {"topic": "persistent://a/b/c"}))
+        metrics.event(Event("moved", 0.0, "1", {"topic": "persistent://a/b/c", "cluster": "east.test"}))
         metrics.event(Event("connected", 0.0, "1", {"latency_s": 0.5}))
         found = samples(metrics)
         self.assertEqual(1, found["sniproxy_lookups_total", "connect"])
         self.assertEqual(1, found["sniproxy_lookups_total", "redirect"])
         self.assertEqual(1, found["sniproxy_lookup_failures_total", "ServiceNotReady"])
         self.assertEqual(2, found["sniproxy_lookup_seconds_count",])
-        self.assertEqual(1, found["sniproxy_topic_moves_total",])
-        self.assertEqual(12, found["sniproxy_topics",])
+        self.assertEqual(1, found["sniproxy_topic_moves_total", "east.test"])
+        self.assertEqual((12, 3), (found["sniproxy_topics", "east.test"], found["sniproxy_topics", "west.test"]))
+
+    def test_clusters_bounded(self) -> None:
+        """Clients that make up names make no more series than there can be."""
+        names = [f"x{number}.test" for number in range(MOST_CLUSTERS + 5)]
+        metrics = Metrics(topics=lambda: Counter(names))
+        for name in names:
+            metrics.event(Event("moved", 0.0, "1", {"topic": "t", "cluster": name}))
+        for metric in ("sniproxy_topic_moves_total", "sniproxy_topics"):
+            found = {name: value for name, value in samples(metrics).items() if name[0] == metric}
+            self.assertEqual((MOST_CLUSTERS + 1, 5), (len(found), found[metric, "other"]))
 
     def test_errors_bounded(self) -> None:
         """A broker that makes up errors makes no more series than there can be."""
-        metrics = Metrics(topics=int)
+        metrics = Metrics(topics=Counter)
         for number in range(1_000):
             metrics.event(lookup("failed", f"ServerError {number}"))
         found = {name: value for name, value in samples(metrics).items() if name[0] == "sniproxy_lookup_failures_total"}

@@ -9,8 +9,9 @@ import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.admin.topics import MOST_RECENT, Topics, nothing_inspected
+from sniproxy.pulsar.entries import TopicEntry
 from sniproxy.pulsar.events import Event
-from sniproxy.pulsar.ledger import Ledger, TopicEntry
+from sniproxy.pulsar.ledger import Ledger
 from tests.admin.sample import NOW, lookup
 
 ONE, TWO = "pulsar+ssl://broker-1.pulsar.test:6651", "pulsar://broker-2:6650"
@@ -23,9 +24,9 @@ class TopicsTestCase(SynchronousTestCase):
         self.ledger = Ledger()
         self.topics = Topics(self.ledger)
 
-    def tell(self, *events: Event) -> None:
+    def tell(self, *events: Event, place: str = "") -> None:
         for event in events:
-            for each in (event, *self.ledger.learn(event)):
+            for each in (event, *self.ledger.learn(event, place)):
                 self.topics.event(each)
 
     def document(self, fold_partitions: bool = False, most: int | None = None) -> dict[str, Any]:
@@ -59,9 +60,30 @@ class LedgerTests(TopicsTestCase):
         self.tell(lookup(topic="a"), lookup(topic="b"), lookup(topic="b"))
         self.tell(lookup(topic="c", broker=2, broker_url_tls=None))
         self.assertEqual(
-            [{"broker": ONE, "topics": 2, "lookups": 3}, {"broker": TWO, "topics": 1, "lookups": 1}],
+            [
+                {"cluster": "", "broker": ONE, "topics": 2, "lookups": 3},
+                {"cluster": "", "broker": TWO, "topics": 1, "lookups": 1},
+            ],
             self.document(most=1)["brokers"],
         )
+
+    def test_clusters(self) -> None:
+        """Clusters are told apart: in topics, brokers, moves, failures, and in sums of their own."""
+        self.tell(lookup(), lookup(broker=2), lookup("failed", "TopicNotFound", topic="x"), place="east.test")
+        self.tell(lookup(broker=3), place="west.test")
+        document = self.document()
+        self.assertEqual(
+            [
+                {"cluster": "east.test", "topics": 1, "lookups": 2, "moves": 1},
+                {"cluster": "west.test", "topics": 1, "lookups": 1, "moves": 0},
+            ],
+            document["clusters"],
+        )
+        for name in ("topics", "brokers"):
+            self.assertEqual(["east.test", "west.test"], [one["cluster"] for one in document[name]], name)
+        for name in ("moved", "failures"):
+            self.assertEqual(["east.test"], [one["cluster"] for one in document[name]], name)
+        self.assertEqual({"east.test": 1, "west.test": 1}, self.topics.by_cluster())
 
     def test_fold(self) -> None:
         """Partitions are entries of their own, or one together."""
@@ -112,6 +134,7 @@ class EventTests(TopicsTestCase):
                 "to_url": TWO,
                 "to_url_tls": "pulsar+ssl://broker-2.pulsar.test:6651",
                 "source": "lookup",
+                "cluster": "",
             },
             document["moved"][0],
         )

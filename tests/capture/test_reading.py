@@ -171,6 +171,15 @@ class CaptureTests(SynchronousTestCase):
         self.assertEqual([event.name for event in events][:4], ["connect", "lookup", "lookup", "moved"])
         self.assertEqual(events[3].fields["to_url"], "pulsar://b:1")
 
+    def test_clusters(self) -> None:
+        """A capture of two clusters that replicate to each other has the topic twice, and no move."""
+        events, capture = reading(recorded("geo-replication"))
+        self.assertNotIn("moved", [event.name for event in events])
+        self.assertEqual(
+            {"127.0.0.1:6650": "pulsar://127.0.0.1:6650", "127.0.0.1:6670": "pulsar://127.0.0.1:6670"},
+            {entry.cluster: entry.broker_url for entry in capture.ledger.topics()},
+        )
+
     def test_watched(self) -> None:
         """A watcher is called as reading goes on."""
         calls: list[None] = []

@@ -134,11 +134,18 @@ class LookupTests(DialogueCase):
             "broker_url_tls": "pulsar+ssl://b1:6651",
             "authoritative": True,
             "proxy_through_service_url": False,
+            "advertised_listener": None,
             "latency_s": 0.25,
             "error": None,
             "message": None,
         }
         self.assertEqual(self.broker(answer, "lookup"), expected)
+
+    def test_advertised_listener(self) -> None:
+        """Which of the broker's listeners the client asked for."""
+        self.client(pb.CommandLookupTopic(topic=ORDERS, request_id=1, advertised_listener_name="external"))
+        answer = LookupAnswer(**B1, response=LookupAnswer.Connect, request_id=1)
+        self.holds(self.broker(answer, "lookup"), advertised_listener="external")
 
     def test_redirect(self) -> None:
         """A redirect is an event of its own, and so is the answer to the LOOKUP that follows."""

@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from sniproxy.pulsar.entries import MOST_MOVES, TopicEntry
 from sniproxy.pulsar.events import Event, Value
-from sniproxy.pulsar.ledger import MOST_FAILURES, MOST_MOVES, MOST_NAMESPACES, Ledger, TopicEntry, namespace_of
+from sniproxy.pulsar.ledger import MOST_FAILURES, MOST_NAMESPACES, Ledger, namespace_of
 from tests.pulsar import streams
 from tests.pulsar.test_inspection import inspect
 
@@ -28,6 +29,7 @@ def lookup(broker: int | None = 1, topic: str | None = ORDERS, time: float = 1.0
         **urls(broker),
         "authoritative": True,
         "proxy_through_service_url": False,
+        "advertised_listener": None,
         "latency_s": 0.25,
         "error": None,
         "message": None,
@@ -73,6 +75,7 @@ class LedgerTests(SynchronousTestCase):
             "to_url": "pulsar://b2:6650",
             "to_url_tls": "pulsar+ssl://b2:6651",
             "source": "lookup",
+            "cluster": "",
         }
         self.assertEqual(event.fields, expected)
         entry = self.entry()
@@ -227,6 +230,106 @@ class LedgerTests(SynchronousTestCase):
         away = dict.fromkeys(("c1", "m2", "m4", "m6", "py10", "part4-partition-0", "part4-partition-2"), second)
         self.assertEqual(owners, {**there, **away})
         self.assertEqual(len(self.ledger.failures), 2)
+
+
+class ClusterTests(SynchronousTestCase):
+    """Ledger: topics of several clusters."""
+
+    def setUp(self) -> None:
+        self.ledger = Ledger()
+        self.moves: list[Event] = []
+
+    def learn(self, place: str, *events: Event) -> None:
+        for event in events:
+            self.moves += self.ledger.learn(event, place)
+
+    def places(self) -> dict[str, str | None]:
+        """Where each cluster has the topic."""
+        return {entry.cluster: entry.broker_url for entry in self.ledger.topics() if entry.topic == ORDERS}
+
+    def test_two(self) -> None:
+        """The same topic of two clusters is two entries; what happens in one is nothing to the other."""
+        for _ in range(2):
+            self.learn("east.test", lookup(1))
+            self.learn("west.test", lookup(8))
+        self.assertEqual(self.moves, [])
+        self.learn("west.test", lookup(9), lookup(None, response="failed", error="ServiceNotReady"))
+        self.assertEqual([event.fields["cluster"] for event in self.moves], ["west.test"])
+        self.assertEqual(self.places(), {"east.test": "pulsar://b1:6650", "west.test": "pulsar://b9:6650"})
+        self.assertEqual([failure.cluster for failure in self.ledger.failures], ["west.test"])
+        counts = {one.cluster: (one.lookups, one.failures, one.moves) for one in self.ledger.namespaces()}
+        self.assertEqual(counts, {"east.test": (2, 0, 0), "west.test": (4, 1, 1)})
+        folded = {entry.cluster for entry in self.ledger.topics(fold_partitions=True)}
+        self.assertEqual(folded, {"east.test", "west.test"})
+
+    def test_brokers_of_one(self) -> None:
+        """Lookups by way of several brokers of one cluster are of one entry, and a move among them is a move."""
+        self.learn("vip.test", lookup(1), lookup(2, topic="other"))
+        self.learn("b2", lookup(1))  # by its name
+        self.learn("10.0.0.1:6650", lookup(2, topic="other"))  # by an address that nobody advertises
+        self.learn("10.0.0.1:6650", lookup(2, time=9.0))
+        self.assertEqual(self.places(), {"vip.test": "pulsar://b2:6650"})
+        self.assertEqual([(event.fields["from_url"], event.fields["cluster"]) for event in self.moves],
+                         [("pulsar://b1:6650", "vip.test")])  # fmt: skip
+
+    def test_redirect(self) -> None:
+        """Who is redirected, and asks the broker that was picked, has asked one cluster."""
+        self.learn("vip.test", lookup(2, response="redirect"))
+        self.learn("10.0.0.2:6650", lookup(2, response="connect"))
+        self.assertEqual((self.places(), self.moves), ({"vip.test": "pulsar://b2:6650"}, []))
+        self.assertEqual([entry.lookups for entry in self.ledger.topics()], [2])
+
+    def test_redirect_to_another_cluster(self) -> None:
+        """A redirect to the service URL of another cluster makes no one of the two."""
+        self.learn("east.test", lookup(1))
+        there: dict[str, Any] = {"broker_url": None, "broker_url_tls": "pulsar+ssl://west.test:6651"}
+        self.learn("east.test", lookup(None, topic="away", response="redirect", **there))
+        self.learn("west.test", lookup(8))
+        self.learn("west.test", lookup(8, topic="away"))
+        self.assertEqual(self.places(), {"east.test": "pulsar://b1:6650", "west.test": "pulsar://b8:6650"})
+        self.assertEqual(self.moves, [])
+
+    def test_known_late(self) -> None:
+        """What turns out to be one cluster is put together: counts, failures, and a move that nobody saw yet."""
+        failed = lookup(None, response="failed", error="ServiceNotReady", topic="x")
+        self.learn("10.0.0.1:6650", lookup(1), failed)
+        self.learn("10.0.0.2:6650", lookup(2, time=5.0), failed)
+        self.assertEqual((len(self.places()), self.moves), (2, []))
+        self.learn("10.0.0.1:6650", lookup(2, topic="other", time=6.0))
+        self.assertEqual(self.places(), {"10.0.0.1:6650": "pulsar://b2:6650"})
+        self.assertEqual([(event.name, event.fields["to_url"]) for event in self.moves],
+                         [("moved", "pulsar://b2:6650")])  # fmt: skip
+        [orders] = [entry for entry in self.ledger.topics() if entry.topic == ORDERS]
+        self.assertEqual((orders.lookups, orders.moves_total), (2, 1))
+        self.assertEqual({failure.cluster for failure in self.ledger.failures}, {"10.0.0.1:6650"})
+        counts = {one.namespace: (one.lookups, one.failures, one.moves) for one in self.ledger.namespaces()}
+        self.assertEqual(counts, {"public/default": (5, 2, 1)})
+
+    def test_close_elsewhere(self) -> None:
+        """A broker that closes a producer is of the cluster that has the topic, when there is only one such."""
+        self.learn("vip.test", lookup(1))
+        self.learn("10.0.0.1:6650", closed(2))
+        self.assertEqual((self.places(), len(self.moves)), ({"vip.test": "pulsar://b2:6650"}, 1))
+        self.learn("west.test", lookup(8))
+        self.learn("10.0.0.7:6650", closed(None))
+        self.assertEqual([entry.unsettled for entry in self.ledger.topics()], [False, False])
+
+    def test_migrated(self) -> None:
+        """A topic that migrates moves; its new broker is of the other cluster all the same."""
+        self.learn("blue.test", lookup(1))
+        self.learn("green.test", lookup(8, topic="other"))
+        self.learn("blue.test", Event("migrated", 3.0, "c", {"kind": "producer", "id": 1, "topic": ORDERS, **urls(8)}))
+        self.assertEqual((self.places(), len(self.moves)), ({"blue.test": "pulsar://b8:6650"}, 1))
+        self.learn("green.test", lookup(8))
+        self.assertEqual(self.places(), dict.fromkeys(("blue.test", "green.test"), "pulsar://b8:6650"))
+
+    def test_listeners(self) -> None:
+        """A broker that has other URLs for another listener of its has not lost its topics (PIP-95)."""
+        outside: dict[str, Any] = {"broker_url": None, "broker_url_tls": "pulsar+ssl://one.example.com:6651"}
+        for _ in range(2):
+            self.learn("vip.test", lookup(1), lookup(None, advertised_listener="external", **outside))
+        self.assertEqual(self.moves, [])
+        self.assertEqual(set(self.places()), {"vip.test", "vip.test (external)"})
 
 
 class NamespaceTests(SynchronousTestCase):

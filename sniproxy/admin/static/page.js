@@ -14,6 +14,7 @@ const $ = (id) => document.getElementById(id);
 const curves = { tunnels: [], traffic: [], lookups: [] };
 let last = null; // the answers before
 let latest = null;
+let several = false; // clusters: then it is said which
 
 async function ask(path) {
   const response = await fetch(path, { cache: "no-store" });
@@ -70,6 +71,7 @@ function push(curve, value) {
 
 function show({ status, topics, rates: now }) {
   document.body.classList.toggle("uninspected", !topics.inspecting);
+  several = topics.clusters.length > 1;
   document.title = `${status.live} tunnel${status.live === 1 ? "" : "s"} · sniproxy`;
   put($("version"), status.version);
   pill(status.state, status.state);
@@ -108,7 +110,7 @@ function tiles(status, topics, now) {
   put($("tile-lookups"), !topics.inspecting || now.lookups === null ? "–" : now.lookups.toFixed(1));
   put($("note-lookups"), topics.inspecting ? `${count(topics.lookups)} in all, ${count(topics.failed)} failed` : "no listener inspects");
   put($("tile-topics"), topics.inspecting ? count(topics.count) : "–");
-  put($("note-topics"), topics.inspecting ? `on ${topics.brokers.length} broker${topics.brokers.length === 1 ? "" : "s"}` : "");
+  put($("note-topics"), topics.inspecting ? `on ${plural(topics.brokers.length, "broker")}${several ? ` of ${topics.clusters.length} clusters` : ""}` : "");
   put($("tile-refused"), count(totals.refused));
   const newest = status.refusals[0];
   put($("note-refused"), newest ? `last ${ago(status.time - newest.time)}` : "");
@@ -124,7 +126,7 @@ function map(topics, filter) {
   const all = Math.max(1, topics.brokers.reduce((sum, broker) => sum + broker.lookups, 0));
   const most = Math.max(1, ...topics.topics.map((topic) => topic.lookups));
   const of = byBroker(topics.topics);
-  rows($("map"), "article", topics.brokers, (broker) => broker.broker, (box, broker) => {
+  rows($("map"), "article", topics.brokers, brokerKey, (box, broker) => {
     if (!box.firstChild) {
       box.className = "broker";
       const share = element("div", "share");
@@ -133,10 +135,10 @@ function map(topics, filter) {
     }
     const [share, name, note, cells] = box.children;
     share.firstChild.style.width = `${(100 * broker.lookups) / all}%`;
-    put(name, host(broker.broker));
+    put(name, host(broker.broker) + cluster(broker));
     name.title = broker.broker;
     put(note, `${plural(broker.topics, "topic")}, ${plural(broker.lookups, "lookup")} (${Math.round((100 * broker.lookups) / all)} %)`);
-    drawCells(cells, broker, of.get(broker.broker) ?? [], { most, filter, now: topics.time });
+    drawCells(cells, broker, of.get(brokerKey(broker)) ?? [], { most, filter, now: topics.time });
   });
 }
 
@@ -196,13 +198,13 @@ function tables(status, topics, now, filter) {
     { text: one.listener, kind: "dim" }, { text: count(one.count), kind: "number" }, { text: one.reason, kind: "wide" },
   ]);
   table("moves", topics.moved, (one) => `${one.time} ${one.topic}`, (one) => [
-    ago(time - one.time), { text: short(one.topic), kind: "wide" }, host(one.from_url_tls ?? one.from_url), host(one.to_url_tls ?? one.to_url),
+    ago(time - one.time), { text: short(one.topic) + cluster(one), kind: "wide" }, host(one.from_url_tls ?? one.from_url), host(one.to_url_tls ?? one.to_url),
   ]);
   table("failures", topics.failures, (one) => `${one.time} ${one.connection} ${one.topic}`, (one) => [
-    ago(time - one.time), { text: short(one.topic), kind: "wide" }, { tag: "refused", text: one.error ?? "failed" }, { text: one.message ?? "", kind: "wide" },
+    ago(time - one.time), { text: short(one.topic) + cluster(one), kind: "wide" }, { tag: "refused", text: one.error ?? "failed" }, { text: one.message ?? "", kind: "wide" },
   ]);
-  table("topics", topics.topics.filter((one) => matches(filter, one.topic, one.broker)), (one) => one.topic, (one) => [
-    { text: one.topic, kind: "wide" }, host(one.broker) + (one.unsettled ? " (given away)" : ""), { text: count(one.lookups), kind: "number" }, { text: count(one.moves_total), kind: "number" },
+  table("topics", topics.topics.filter((one) => matches(filter, one.topic, one.broker, one.cluster)), (one) => `${one.cluster} ${one.topic}`, (one) => [
+    { text: one.topic, kind: "wide" }, host(one.broker) + cluster(one) + (one.unsettled ? " (given away)" : ""), { text: count(one.lookups), kind: "number" }, { text: count(one.moves_total), kind: "number" },
     ago(time - one.last_seen),
   ]);
   put($("topics-note"), topics.count > topics.topics.length ? `the ${topics.topics.length} most looked up of ${topics.count}` : "");
@@ -278,8 +280,8 @@ function spark(svg, curve) {
 function byBroker(topics) {
   const groups = new Map();
   for (const topic of topics) {
-    if (!groups.has(topic.broker)) groups.set(topic.broker, []);
-    groups.get(topic.broker).push(topic);
+    if (!groups.has(brokerKey(topic))) groups.set(brokerKey(topic), []);
+    groups.get(brokerKey(topic)).push(topic);
   }
   return groups;
 }
@@ -293,6 +295,8 @@ function parts(topic) {
   return at < 0 ? ["", path] : [path.slice(0, at), path.slice(at + 1)];
 }
 
+const brokerKey = (one) => `${one.cluster} ${one.broker}`;
+const cluster = (one) => (several ? ` (${one.cluster})` : "");
 const short = (topic) => (topic ?? "–").replace(/^persistent:\/\//, "");
 const host = (url) => (url ? url.replace(/^[a-z+]+:\/\//, "") : "–");
 const count = (number) => number.toLocaleString("en");

@@ -1,0 +1,154 @@
+"""What the ledger knows of a topic and of a namespace, and several entries as one."""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Iterable
+
+import attrs
+from attrs import Factory, define, frozen
+
+MOST_MOVES = 20
+"""Moves that are remembered of a topic."""
+
+_PARTITION = re.compile(r"(.+)-partition-\d+", re.DOTALL)
+
+
+@frozen
+class Move:
+    """A topic went from one broker to another. ``source``: the event that told, such as ``lookup``."""
+
+    time: float
+    from_url: str | None
+    from_url_tls: str | None
+    to_url: str | None
+    to_url_tls: str | None
+    source: str
+
+
+@frozen
+class Failure:
+    """A lookup that failed. ``error``: the ServerError's name, None when the broker gave none. ``cluster``: whose."""
+
+    time: float
+    connection: str
+    topic: str | None
+    error: str | None
+    message: str | None
+    cluster: str = ""
+
+
+@define
+class TopicEntry:
+    """What is known of one topic. It changes as the ledger learns: read it at once, and do not change it.
+
+    ``broker_url``, ``broker_url_tls``: of its broker, None when never told. ``source``: the event that told so last:
+    ``lookup``, ``redirect`` (a lookup's, to the broker that was picked), ``close``, ``migrated``, ``scalable_topic``
+    or ``coordinators``. ``authoritative``, ``proxy_through_service_url``, ``latency_s``: of the last lookup, None
+    when there was none (or its request was not seen). ``connection``: where that was heard; ``service``: the name that
+    this connection was made to, None when not known.
+
+    Times are seconds since 1970: ``first_seen``, ``last_seen``, and ``since``: how long it is known at this broker.
+    ``lookups`` counts answers, of which ``redirects`` and ``failures`` gave no owner; ``last_error`` is of the last
+    one that failed. ``unsettled``: the broker gave the topic away, and did not say to whom. ``moves``: the last 20 of
+    ``moves_total``, oldest first.
+
+    ``cluster``: where it was asked for, or what is known to be the same cluster (`Clusters`).
+
+    ``partitions``: of a folded topic, how many of its partitions are known, else 0. Then counts are sums, and the
+    rest is of the partition heard of last; ``brokers`` lists the URLs (TLS where there is one) of all.
+    """
+
+    topic: str
+    broker_url: str | None = None
+    broker_url_tls: str | None = None
+    source: str = ""
+    authoritative: bool | None = None
+    proxy_through_service_url: bool | None = None
+    latency_s: float | None = None
+    connection: str = ""
+    service: str | None = None
+    first_seen: float = 0.0
+    last_seen: float = 0.0
+    since: float = 0.0
+    lookups: int = 0
+    redirects: int = 0
+    failures: int = 0
+    last_error: str | None = None
+    unsettled: bool = False
+    moves: deque[Move] = Factory(lambda: deque(maxlen=MOST_MOVES))
+    moves_total: int = 0
+    partitions: int = 0
+    brokers: tuple[str, ...] = ()
+    cluster: str = ""
+
+
+@define
+class NamespaceEntry:
+    """Counts of a cluster's namespace since the ledger began: its churn is ``moves``. ``failures``: of ``lookups``."""
+
+    namespace: str
+    lookups: int = 0
+    failures: int = 0
+    moves: int = 0
+    last_seen: float = 0.0
+    cluster: str = ""
+
+
+def merged(one: TopicEntry, other: TopicEntry) -> TopicEntry:
+    """Two entries of a topic as one: whoever heard of it last knows its broker; counts are added up."""
+    older, newer = sorted((one, other), key=lambda entry: entry.last_seen)
+    both = attrs.evolve(
+        newer,
+        first_seen=min(older.first_seen, newer.first_seen),
+        lookups=older.lookups + newer.lookups,
+        redirects=older.redirects + newer.redirects,
+        failures=older.failures + newer.failures,
+        last_error=newer.last_error or older.last_error,
+        moves_total=older.moves_total + newer.moves_total,
+    )
+    moves = sorted([*older.moves, *newer.moves], key=lambda move: move.time)
+    both.moves = deque(moves, maxlen=MOST_MOVES)
+    return both
+
+
+def fold(entries: Iterable[TopicEntry]) -> list[TopicEntry]:
+    """One entry for all partitions of a topic in a cluster."""
+    folded: dict[tuple[str, str], list[TopicEntry]] = {}
+    for entry in entries:
+        match = _PARTITION.fullmatch(entry.topic)
+        folded.setdefault((entry.cluster, match[1] if match else entry.topic), []).append(entry)
+    return [_fold(topic, partitions) for (_, topic), partitions in folded.items()]
+
+
+def _fold(topic: str, entries: list[TopicEntry]) -> TopicEntry:
+    """One entry for a topic and its partitions."""
+    if len(entries) == 1 and entries[0].topic == topic:
+        return entries[0]
+    last = max(entries, key=lambda entry: entry.last_seen)
+    moves = sorted((move for entry in entries for move in entry.moves), key=lambda move: move.time)
+    return TopicEntry(
+        topic,
+        last.broker_url,
+        last.broker_url_tls,
+        last.source,
+        last.authoritative,
+        last.proxy_through_service_url,
+        last.latency_s,
+        last.connection,
+        last.service,
+        first_seen=min(entry.first_seen for entry in entries),
+        last_seen=last.last_seen,
+        since=last.since,
+        lookups=sum(entry.lookups for entry in entries),
+        redirects=sum(entry.redirects for entry in entries),
+        failures=sum(entry.failures for entry in entries),
+        last_error=next((entry.last_error for entry in reversed(entries) if entry.last_error), None),
+        unsettled=any(entry.unsettled for entry in entries),
+        moves=deque(moves, maxlen=MOST_MOVES),
+        moves_total=sum(entry.moves_total for entry in entries),
+        partitions=sum(entry.topic != topic for entry in entries),
+        cluster=last.cluster,
+        brokers=tuple(sorted({url for entry in entries if (url := entry.broker_url_tls or entry.broker_url)})),
+    )
