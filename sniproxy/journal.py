@@ -15,6 +15,7 @@ from twisted.logger import Logger
 
 from sniproxy.events import Connection, Observer, Result
 from sniproxy.linewriter import LineWriter
+from sniproxy.ownlog import write_line
 from sniproxy.text import amount, bounded
 
 log = Logger()
@@ -174,7 +175,7 @@ class Journal:
 
 def own_log(line: str) -> None:
     """Write a line to the program's own log."""
-    log.info("{line}", line=line)
+    write_line(log, line)
 
 
 def _seconds(value: float | None) -> float | None:
