@@ -21,7 +21,6 @@ from sniproxy.net.direction import Way
 from sniproxy.net.firstbytes import ClientGone, TooLate
 from sniproxy.net.hello import HelloStage
 from sniproxy.net.listener import own_port
-from sniproxy.net.relay import Ending
 from sniproxy.net.tlssocket import TLSSocket
 from sniproxy.routing.choice import LiveRoute
 from sniproxy.routing.patterns import captured
@@ -67,7 +66,7 @@ class Conversation(Life):
         self._terminator = terminator
         self._way = way or house.way
 
-    async def _pass(self) -> Deferred[Ending]:
+    async def _pass(self) -> None:
         hello, received = None, b""
         record, route = self.record, self._plaintext
         if route is None:
@@ -83,7 +82,7 @@ class Conversation(Life):
         upstream = await self._dial(targets)
         if self._terminator is not None:
             upstream, received = await self._end_tls(self._terminator, upstream, received), b""
-        return self._tunnel(upstream, received, self._way)
+        self._tunnel(upstream, received, self._way)
 
     async def _hello(self) -> tuple[ClientHello, bytes]:
         assert self._sock is not None

@@ -13,6 +13,7 @@ The contract, whichever way the bytes are moved (``copying``, ``splicing``; one 
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from typing import Any
 
 import attrs
@@ -144,7 +145,7 @@ class Relay:
         self._moved_at = 0.0
         self._timer: Deadline | None = None
         self._look: Deadline | None = None
-        self._done: Deferred[Ending] | None = None
+        self._done: Callable[[Ending], object] | None = None
 
     @property
     def bytes_up(self) -> int:
@@ -162,8 +163,14 @@ class Relay:
         return self._up.ended or self._down.ended
 
     def run(self) -> Deferred[Ending]:
-        """Move bytes. @return: fires when both sockets are closed or being closed in order."""
-        done = self._done = Deferred(lambda _: self.end(Ending(Result.SHUTDOWN, "cancelled")))
+        """L{start}. @return: fires when both sockets are closed or being closed in order."""
+        done: Deferred[Ending] = Deferred(lambda _: self.end(Ending(Result.SHUTDOWN, "cancelled")))
+        self.start(done.callback)
+        return done
+
+    def start(self, done: Callable[[Ending], object]) -> None:
+        """Move bytes. @param done: called once, when both sockets are closed or being closed in order."""
+        self._done = done
         self._poller.watch(self._client)
         self._poller.watch(self._upstream)
         for direction in (self._up, self._down):
@@ -172,7 +179,6 @@ class Relay:
                 self.pump(direction)
         if self._idle and self._done is not None:
             self._check_idle()
-        return done
 
     def end(self, ending: Ending) -> None:
         """End both sides in order: each gets a FIN behind what was written to it."""
@@ -340,4 +346,4 @@ class Relay:
     def _finish(self, ending: Ending) -> None:
         done, self._done = self._done, None
         if done is not None:
-            done.callback(ending)
+            done(ending)
