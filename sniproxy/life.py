@@ -179,7 +179,8 @@ class Life:
 
         def trying(target: Target) -> None:
             record.target = str(target)
-            self._leave()
+            if self.target is not None:
+                self._leave()
             self.target = target
             house.standing.came(target)
 
@@ -244,9 +245,12 @@ class Life:
         """Tell the observer, then the client."""
         record = self.record
         self.ended = True
-        self._received.holds(0)
+        if self._received.bytes:
+            self._received.holds(0)
         self._leave()
-        record.bytes_up, record.bytes_down = self.bytes_up, self.bytes_down
+        relay = self._relay
+        if relay is not None:
+            record.bytes_up, record.bytes_down = relay.bytes_up, relay.bytes_down
         record.total_s = self._elapsed()
         try:
             self._house.observer(record)

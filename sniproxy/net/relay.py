@@ -60,7 +60,7 @@ class Side(SocketDescriptor):
     outbound: Direction
 
     def __init__(self, sock: socket.socket, name: str, relay: Relay) -> None:
-        super().__init__(sock)
+        self.sock, self.fd = sock, sock.fileno()
         self.name = name
         self.relay = relay
         self.tls = sock if isinstance(sock, TLSSocket) else None
@@ -141,8 +141,7 @@ class Relay:
         self._closer = closer
         self._idle = idle
         self._half_closed = half_closed
-        self._moved = -1
-        self._moved_at = 0.0
+        self._moved, self._moved_at = -1, 0.0
         self._timer: Deadline | None = None
         self._look: Deadline | None = None
         self._done: Callable[[Ending], object] | None = None
@@ -286,7 +285,7 @@ class Relay:
                     direction.finish()
                 except OSError:  # reset in between: reading from it says so, unless all is said already
                     pass
-            if direction.holds():  # TLS's last word found no room: the next flush has it, and the end behind it
+            if direction.target.tls is not None and direction.holds():  # its last word: the next flush has it
                 direction.blocked = True
                 self._poller.want_room(direction.target)
                 return
@@ -339,8 +338,9 @@ class Relay:
                 deadline.cancel()
         self._poller.unwatch(self._client)
         self._poller.unwatch(self._upstream)
-        self._up.release()
-        self._down.release()
+        for direction in (self._up, self._down):
+            if not direction.ended:  # else it is released
+                direction.release()
         return True
 
     def _finish(self, ending: Ending) -> None:
