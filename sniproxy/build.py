@@ -18,6 +18,7 @@ from sniproxy.interfaces import Target
 from sniproxy.listening import Wanted
 from sniproxy.net.shared import SharedEndpoint
 from sniproxy.policycheck import written_targets
+from sniproxy.resolvers.static import StaticResolver
 from sniproxy.resolving import Resolvers
 from sniproxy.routing.choice import LiveRoute, Routing
 from sniproxy.routing.table import RouteTable
@@ -204,7 +205,8 @@ def build_routing(configuration: Configuration, reactor: Any, resolvers: Resolve
 
     def live(route: Route) -> LiveRoute:
         resolver = made.resolver(route.resolver, configuration.filename)
-        return LiveRoute(route.server_name, route.listener, resolver, route.least, route.max_connections)
+        fixed = resolver.fixed if isinstance(resolver, StaticResolver) else None
+        return LiveRoute(route.server_name, route.listener, resolver, route.least, route.max_connections, fixed)
 
     def goal(route: Route | None) -> LiveRoute | None:
         return None if route is None else live(route)

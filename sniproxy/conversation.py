@@ -21,7 +21,6 @@ from sniproxy.net.direction import Way
 from sniproxy.net.firstbytes import ClientGone, TooLate
 from sniproxy.net.hello import HelloStage
 from sniproxy.net.listener import own_port
-from sniproxy.net.relay import Ending
 from sniproxy.net.tlssocket import TLSSocket
 from sniproxy.routing.choice import LiveRoute
 from sniproxy.routing.patterns import captured
@@ -67,7 +66,7 @@ class Conversation(Life):
         self._terminator = terminator
         self._way = way or house.way
 
-    async def _pass(self) -> Deferred[Ending]:
+    async def _pass(self) -> None:
         hello, received = None, b""
         record, route = self.record, self._plaintext
         if route is None:
@@ -78,12 +77,16 @@ class Conversation(Life):
         record.route = route.server_name
         if self.guest is not None:
             self.guest.takes(route)
-        targets = await self._resolve(route)
-        self._unless_ended()
+        if route.fixed is not None:
+            record.resolve_s = 0.0
+            targets = self._in_turn(route, route.fixed)
+        else:
+            targets = await self._resolve(route)
+            self._unless_ended()
         upstream = await self._dial(targets)
         if self._terminator is not None:
             upstream, received = await self._end_tls(self._terminator, upstream, received), b""
-        return self._tunnel(upstream, received, self._way)
+        self._tunnel(upstream, received, self._way)
 
     async def _hello(self) -> tuple[ClientHello, bytes]:
         assert self._sock is not None
@@ -136,8 +139,12 @@ class Conversation(Life):
             record.resolve_s = reactor.seconds() - began
         if not isinstance(resolution, Resolution) or not resolution.targets:
             raise Refusal(Result.RESOLVER_FAILED, "the resolver gave no target")
-        standing, now = self._house.standing, reactor.seconds()
-        standing.seen(resolution.targets, record.server_name, now)
+        return self._in_turn(route, resolution)
+
+    def _in_turn(self, route: LiveRoute, resolution: Resolution) -> list[Target]:
+        """An answer's targets, in the order to dial them."""
+        standing, now = self._house.standing, self._house.reactor.seconds()
+        standing.seen(resolution.targets, self.record.server_name, now)
         return standing.order(route.turns.order(resolution.targets), route.least, now)
 
     async def _end_tls(self, terminator: Terminator, upstream: socket.socket, received: bytes) -> TLSSocket:

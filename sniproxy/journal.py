@@ -6,15 +6,18 @@ when no access log is configured, a line that a person reads, repeated refusals 
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import lru_cache
+from json.encoder import encode_basestring_ascii
 from typing import Any
 
 from twisted.logger import Logger
 
 from sniproxy.events import Connection, Observer, Result
 from sniproxy.linewriter import LineWriter
+from sniproxy.ownlog import write_line
 from sniproxy.text import amount, bounded
 
 log = Logger()
@@ -28,26 +31,18 @@ _ENDED_WELL = (Result.OK, Result.DRAINED, Result.IDLE_TIMEOUT)
 
 def json_line(connection: Connection) -> str:
     """The connection as one line of JSON, ASCII only."""
-    return json.dumps(
-        {
-            "time": _rfc3339(connection.time + connection.total_s),
-            "id": connection.id,
-            "listener": connection.listener,
-            "client": connection.client,
-            "server_name": connection.server_name,
-            "alpn": [bounded(protocol) for protocol in connection.alpn[:16]],
-            "route": connection.route,
-            "target": connection.target,
-            "result": connection.result,
-            "alert": connection.alert.title if connection.alert is not None else None,
-            "bytes_up": connection.bytes_up,
-            "bytes_down": connection.bytes_down,
-            "hello_s": _seconds(connection.hello_s),
-            "resolve_s": _seconds(connection.resolve_s),
-            "connect_s": _seconds(connection.connect_s),
-            "total_s": _seconds(connection.total_s),
-            "reason": bounded(connection.reason),
-        }
+    # By hand, as json.dumps would write it: a line is written for each tunnel, and takes half the time so.
+    one, quote = connection, encode_basestring_ascii
+    alert = None if one.alert is None else one.alert.title
+    offered = ", ".join([quote(bounded(protocol)) for protocol in one.alpn[:16]])
+    return (
+        f'{{"time": "{_rfc3339(one.time + one.total_s)}", "id": {quote(one.id)}, "listener": {quote(one.listener)}, '
+        f'"client": {quote(one.client)}, "server_name": {_text(one.server_name)}, "alpn": [{offered}], '
+        f'"route": {_text(one.route)}, "target": {_text(one.target)}, "result": "{one.result}", '
+        f'"alert": {_text(alert)}, "bytes_up": {one.bytes_up}, "bytes_down": {one.bytes_down}, '
+        f'"hello_s": {_seconds(one.hello_s)}, "resolve_s": {_seconds(one.resolve_s)}, '
+        f'"connect_s": {_seconds(one.connect_s)}, "total_s": {_seconds(one.total_s)}, '
+        f'"reason": {quote(bounded(one.reason))}}}'
     )
 
 
@@ -174,12 +169,23 @@ class Journal:
 
 def own_log(line: str) -> None:
     """Write a line to the program's own log."""
-    log.info("{line}", line=line)
+    write_line(log, line)
 
 
-def _seconds(value: float | None) -> float | None:
-    return None if value is None else round(value, 6)
+def _text(value: str | None) -> str:
+    return "null" if value is None else encode_basestring_ascii(value)
+
+
+def _seconds(value: float | None) -> str:
+    return "null" if value is None else repr(round(value, 6))
 
 
 def _rfc3339(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    part, whole = math.modf(seconds)
+    more, micros = divmod(round(part * 1e6), 1_000_000)
+    return f"{_second(int(whole) + more)}.{micros // 1000:03}Z"
+
+
+@lru_cache(maxsize=8)
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")

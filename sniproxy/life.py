@@ -7,7 +7,8 @@ record that the access log shows.
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Generator, Sequence
+from types import coroutine
 from typing import TYPE_CHECKING, Any, Self
 
 import attrs
@@ -79,10 +80,10 @@ class Life:
         self._when_over: Callable[[Any], None] | None = None
         self._ending: Ending | None = None
 
-    async def _pass(self) -> Ending | Deferred[Ending]:
+    async def _pass(self) -> Ending | None:
         """All of it up to the tunnel's end.
 
-        @return: how it ended, or what fires when the tunnel does: then nothing waits in a frame as long as it lives.
+        @return: how it ended. None: the tunnel will say (L{_tunnel}): nothing waits in a frame as long as it lives.
         @raise Refusal: there is no tunnel. Sockets are closed by whoever has them, the client's by L{Life}.
         """
         raise NotImplementedError
@@ -90,9 +91,12 @@ class Life:
     def begin(self, ended: Callable[[Self], None]) -> None:
         """Live. @param ended: called when it is over."""
         self._when_over = ended
-        life = Deferred.fromCoroutine(self._live())
-        if not life.called:
-            self._life = life
+        life = self._live()
+        try:
+            waits_for = life.send(None)
+        except StopIteration:  # as mostly: nothing had to be waited for, and so nothing is made that could
+            return
+        self._life = Deferred.fromCoroutine(_rest(life, waits_for))
 
     def end(self, ending: Ending) -> None:
         """End it from outside, in order, in whatever stage it is."""
@@ -130,10 +134,8 @@ class Life:
         except Exception:
             self._over(Failure())
             return
-        if isinstance(ending, Deferred):
-            self._life = None
-            ending.addBoth(self._over)
-        else:
+        self._life = None
+        if ending is not None:
             self._over(ending)
 
     def _over(self, ending: Ending | Failure) -> None:
@@ -142,11 +144,13 @@ class Life:
             ending = self._ending_of(ending)
         record.result, record.reason = ending.result, ending.reason
         try:
-            self._finish()
+            try:
+                self._finish()
+            finally:
+                if self._when_over is not None:
+                    self._when_over(self)
         except Exception:
             log.failure("The end of connection {id} failed", id=record.id)
-        if self._when_over is not None:
-            self._when_over(self)
 
     def _ending_of(self, failure: Failure) -> Ending:
         error = failure.value
@@ -175,7 +179,8 @@ class Life:
 
         def trying(target: Target) -> None:
             record.target = str(target)
-            self._leave()
+            if self.target is not None:
+                self._leave()
             self.target = target
             house.standing.came(target)
 
@@ -206,8 +211,12 @@ class Life:
         finally:
             record.connect_s = house.reactor.seconds() - began
 
-    def _tunnel(self, upstream: socket.socket, received: bytes, way: Way) -> Deferred[Ending]:
-        """Move bytes. @return: fires at the tunnel's end."""
+    def _tunnel(self, upstream: socket.socket, received: bytes, way: Way) -> None:
+        """Move bytes; at the tunnel's end it is all over."""
+        self._relay_for(upstream, received, way).start(self._over)
+
+    def _relay_for(self, upstream: socket.socket, received: bytes, way: Way) -> Relay | KernelRelay:
+        """What moves the bytes, not started yet; it has both sockets."""
         house, client = self._house, self._sock
         assert client is not None
         idle, half_closed = house.timeouts.idle, house.timeouts.half_closed
@@ -230,15 +239,18 @@ class Life:
         self._relay = relay
         self._sock = None  # the relay's now
         self._received.holds(0)
-        return relay.run()
+        return relay
 
     def _finish(self) -> None:
         """Tell the observer, then the client."""
         record = self.record
         self.ended = True
-        self._received.holds(0)
+        if self._received.bytes:
+            self._received.holds(0)
         self._leave()
-        record.bytes_up, record.bytes_down = self.bytes_up, self.bytes_down
+        relay = self._relay
+        if relay is not None:
+            record.bytes_up, record.bytes_down = relay.bytes_up, relay.bytes_down
         record.total_s = self._elapsed()
         try:
             self._house.observer(record)
@@ -257,3 +269,18 @@ class Life:
     def _elapsed(self) -> float:
         seconds: float = self._house.reactor.seconds() - self._started
         return seconds
+
+
+@coroutine
+def _rest(begun: Coroutine[Any, Any, None], waits_for: Any) -> Generator[Any, Any, None]:
+    """Go on with a coroutine that was begun by hand. @param waits_for: what it awaits."""
+    try:
+        while True:
+            try:
+                came = yield waits_for
+            except Exception as error:
+                waits_for = begun.throw(error)
+            else:
+                waits_for = begun.send(came)
+    except StopIteration:
+        return

@@ -17,7 +17,7 @@ from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
 from twisted.python import usage
 
-from sniproxy import check
+from sniproxy import check, ownlog
 from sniproxy.closedpipe import quiet_end
 from sniproxy.config import from_options, parse
 from sniproxy.linewriter import STANDARD_OUTPUT, CannotOpen
@@ -116,6 +116,8 @@ class Options(usage.Options):
             relayreactor.install()
         from twisted.internet import reactor
 
+        if self.parent is not None:
+            ownlog.use(self.parent)
         self.post = post.from_environment()
         if self["config"] is not None and self.post is None:
             # twistd may change its folder before the file is read again.

@@ -241,8 +241,8 @@ class RoomTests(SynchronousTestCase):
     def test_side_rooms(self) -> None:
         """The access log is fed by events; it knows no connection."""
         self.only(
-            self.room("sniproxy.journal", "sniproxy.linewriter"),
-            ("sniproxy.events", "sniproxy.text", "sniproxy.linewriter"),
+            self.room("sniproxy.journal", "sniproxy.linewriter", "sniproxy.ownlog"),
+            ("sniproxy.events", "sniproxy.text", "sniproxy.linewriter", "sniproxy.ownlog"),
         )
 
     def test_workers(self) -> None:

@@ -44,6 +44,21 @@ class BuildTests(TestCase):
         self.assertIs(a.resolver, b.resolver)
         self.assertIsNot(a.turns, b.turns)
 
+    def test_fixed(self) -> None:
+        """A route with targets of its own has its answer beforehand, unless a connection fills their places."""
+        text = (
+            f'{LISTENER}[[route]]\nserver_name = "a.test"\ntarget = ["a", "b"]\n'
+            '[[route]]\nserver_name = "*.b.test"\ntarget = "{1}.internal"\n'
+            '[[route]]\nserver_name = "c.test"\nresolver = "x"\n[resolver.x]\ntype = "static"\ntarget = "a"\n'
+        )
+        table = build_routing(parse(text, "x.toml"), HandClock()).table
+        fixed = []
+        for name in ("a.test", "a.b.test", "c.test"):
+            route = table.match(name, "public")
+            assert route is not None
+            fixed.append(route.fixed and [str(target) for target in route.fixed.targets])
+        self.assertEqual([["a:6651", "b:6651"], None, None], fixed)
+
     def test_same_resolver(self) -> None:
         """A resolver whose table is as before is not made again; one whose table has changed is."""
         text = (

@@ -307,9 +307,9 @@ class RefusalTests(ConversationCase):
     async def test_loop(self) -> None:
         """Our own listener as a target is denied."""
         proxy = Proxy(self, route("127.0.0.1:1"))
-        proxy.service._built.routing.table.match(NAME, "public").resolver = static.StaticResolver(  # type: ignore[union-attr]
-            [f"127.0.0.1:{proxy.port}"]
-        )
+        live = proxy.service._built.routing.table.match(NAME, "public")
+        assert live is not None
+        live.fixed = static.StaticResolver([f"127.0.0.1:{proxy.port}"]).fixed
         record = await self.refused(proxy, hello(name=NAME), Result.DENIED, Alert.ACCESS_DENIED)
         self.assertIn("a loop", record.reason)
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
+import attrs
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
@@ -65,6 +67,26 @@ class JsonLineTests(SynchronousTestCase):
             "reason": "",
         }
         self.assertEqual(list(json.loads(line).items()), list(expected.items()))
+
+    def test_as_json_writes(self) -> None:
+        """A line is what json.dumps makes of its fields, whatever texts and numbers they have."""
+        texts = ('a "quoted" \\ path', "\x1b[2J\n", "caf\u00e9 \U0001f600", "", "~^a\\.b$")
+        for number, text in enumerate(texts):
+            seconds = (0.0, 1e-7, 3.3e-05, 0.9999995, 86400.25)[number]
+            for one in (FULL, REFUSED):
+                line = json_line(
+                    attrs.evolve(
+                        one, listener=text, route=text, target=text, alpn=(text, text), reason=text, total_s=seconds
+                    )
+                )
+                self.assertEqual(json.dumps(json.loads(line)), line)
+
+    def test_time(self) -> None:
+        """The time has milliseconds, as datetime cuts them, at the edges of a second too."""
+        for seconds in (0.0, 0.0009999, 0.9989996, 0.9994, 0.9999994, 0.9999996, 1.0, 59.9999999):
+            moment = 1_700_000_000.0 + seconds
+            expected = datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+            self.assertEqual(expected, json.loads(json_line(attrs.evolve(FULL, time=moment, total_s=0.0)))["time"])
 
     def test_not_reached(self) -> None:
         """Stages that were not reached are null; the alert has the RFC's name."""

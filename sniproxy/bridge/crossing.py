@@ -99,7 +99,7 @@ class Crossing(Life):
         asked = None if named else Asked(connect)
         self._answers = Answers(self._bridge.allowing, self._told(asked, broker), asked, not self._bridge.named_before)
         try:
-            return await self._tunnel(upstream, received, self._directions(asked))
+            return await self._relay_for(upstream, received, self._directions(asked)).run()
         finally:
             for follow in list(self._follows):
                 follow.cancel()

@@ -83,7 +83,7 @@ class KernelRelay:
         self._seen = 0
         self._timer: Any = None
         self._closing = False
-        self._done: Deferred[Ending] | None = None
+        self._done: Callable[[Ending], object] | None = None
 
     @property
     def bytes_up(self) -> int:
@@ -101,8 +101,14 @@ class KernelRelay:
         return self._up.ended or self._down.ended
 
     def run(self) -> Deferred[Ending]:
-        """Move bytes. @return: fires when both sockets are closed or being closed in order."""
-        done = self._done = Deferred(lambda _: self._end(Ending(Result.SHUTDOWN, "cancelled"), len(DELAYS)))
+        """L{start}. @return: fires when both sockets are closed or being closed in order."""
+        done: Deferred[Ending] = Deferred(lambda _: self._end(Ending(Result.SHUTDOWN, "cancelled"), len(DELAYS)))
+        self.start(done.callback)
+        return done
+
+    def start(self, done: Callable[[Ending], object]) -> None:
+        """Move bytes. @param done: called once, when both sockets are closed or being closed in order."""
+        self._done = done
         self._touched = self._reactor.seconds()
         if self._idle:
             self._set_timer(self._idle / LOOKS)
@@ -110,7 +116,6 @@ class KernelRelay:
             self._watch(flow)
         for flow in (self._up, self._down):
             self.pump(flow)
-        return done
 
     def end(self, ending: Ending) -> None:
         """End both sides in order: each gets a FIN behind what was written to it. It may take 0.1 s."""
@@ -308,4 +313,4 @@ class KernelRelay:
         self._gate.leave(self.pair)
         done, self._done = self._done, None
         if done is not None:
-            done.callback(ending)
+            done(ending)

@@ -25,6 +25,7 @@ ATTEMPT_DELAY = 0.25
 """Seconds before the next address of a target is tried beside the first (RFC 8305, section 5)."""
 
 _NONBLOCK: int = getattr(socket, "SOCK_NONBLOCK", 0)
+_INET, _INET6, _STREAM = int(socket.AF_INET), int(socket.AF_INET6), socket.SOCK_STREAM | _NONBLOCK
 
 Veto = Callable[[Target, str | None], str | None]
 """Why a target may not be dialled, or None. Asked before its name is looked up (without an address), and about each
@@ -78,11 +79,11 @@ class Dialer:
         results: set[Result] = set()
         for number, target in enumerate(targets):
             trying(target)
-            share = (deadline - self.reactor.seconds()) / (len(targets) - number)
             try:
                 begun = self._begin(target)
                 if begun is not None and not begun[1]:
                     return begun[0]
+                share = (deadline - self.reactor.seconds()) / (len(targets) - number)
                 return await _Attempt(self, target, max(share, 0.0), begun).result
             except DialError as error:
                 errors.append(f"{target}: {error}")
@@ -114,8 +115,7 @@ _Begun = tuple[socket.socket, int]
 
 def _begin(address: str, port: int) -> _Begun:
     """Begin to connect. @raise OSError: out of descriptors, or no such address family here."""
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM | _NONBLOCK)
+    sock = socket.socket(_INET6 if ":" in address else _INET, _STREAM)
     if not _NONBLOCK:
         sock.setblocking(False)
     tune_tcp(sock)

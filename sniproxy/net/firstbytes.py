@@ -36,8 +36,8 @@ class FirstBytes(SocketDescriptor, Generic[T]):
 
     def __init__(self, reactor: Any, sock: socket.socket, seconds: float, what: str) -> None:
         super().__init__(sock)
-        self.received = bytearray()
-        self._waiting = Share()
+        self.received: bytes | bytearray = b""
+        self._waiting: Share | None = None
         self._reactor = reactor
         self._done: Deferred[T] | None = None
         self._seconds = seconds
@@ -57,9 +57,14 @@ class FirstBytes(SocketDescriptor, Generic[T]):
             raise ClientGone(error.strerror) from error
         if not data:
             raise ClientGone("it ended the connection")
-        self.received += data
+        if not self.received:
+            self.received = data  # as it mostly stays
+        else:
+            self.received = self.received if isinstance(self.received, bytearray) else bytearray(self.received)
+            self.received += data
         found = self.taken(data)
         if found is None:
+            self._waiting = self._waiting or Share()
             self._waiting.holds(len(self.received))
         return found
 
@@ -104,7 +109,8 @@ class FirstBytes(SocketDescriptor, Generic[T]):
             self._done.errback(error)
 
     def _stop(self) -> None:
-        self._waiting.holds(0)
+        if self._waiting is not None:
+            self._waiting.holds(0)
         if self._deadline is not None:
             self._deadline.cancel()
             self._reactor.removeReader(self)

@@ -72,7 +72,7 @@ class Acceptor(SocketDescriptor):
     @ivar accepted: takes over each client; another configuration may put another one here.
     """
 
-    __slots__ = ("_must_wait", "_paused", "_port", "_quiet_until", "_reactor", "accepted", "name")
+    __slots__ = ("_kind", "_must_wait", "_paused", "_port", "_quiet_until", "_reactor", "accepted", "name")
 
     def __init__(
         self, reactor: Any, port: IListeningPort, name: str, accepted: Accepted, must_wait: Callable[[], str | None]
@@ -91,6 +91,8 @@ class Acceptor(SocketDescriptor):
             tune(sock)  # what it accepts has these options from it (tcp(7), socket(7))
         except OSError:  # a kind of socket that has none
             pass
+        # As numbers: socket.accept makes enums of them for each connection, which takes longer than accepting does.
+        self._kind = int(sock.family), int(sock.type), sock.proto
         self.name = name
         self.accepted = accepted
         self._must_wait = must_wait
@@ -115,7 +117,8 @@ class Acceptor(SocketDescriptor):
                 self._pause(why)
                 return
             try:
-                sock, address = self.sock.accept()
+                fd, address = self.sock._accept()  # type: ignore[attr-defined]
+                sock = socket.socket(*self._kind, fileno=fd)
             except OSError as error:
                 if error.errno in _EXHAUSTED:
                     self._pause(os.strerror(error.errno))

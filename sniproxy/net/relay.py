@@ -13,6 +13,7 @@ The contract, whichever way the bytes are moved (``copying``, ``splicing``; one 
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from typing import Any
 
 import attrs
@@ -59,7 +60,7 @@ class Side(SocketDescriptor):
     outbound: Direction
 
     def __init__(self, sock: socket.socket, name: str, relay: Relay) -> None:
-        super().__init__(sock)
+        self.sock, self.fd = sock, sock.fileno()
         self.name = name
         self.relay = relay
         self.tls = sock if isinstance(sock, TLSSocket) else None
@@ -140,11 +141,10 @@ class Relay:
         self._closer = closer
         self._idle = idle
         self._half_closed = half_closed
-        self._moved = -1
-        self._moved_at = 0.0
+        self._moved, self._moved_at = -1, 0.0
         self._timer: Deadline | None = None
         self._look: Deadline | None = None
-        self._done: Deferred[Ending] | None = None
+        self._done: Callable[[Ending], object] | None = None
 
     @property
     def bytes_up(self) -> int:
@@ -162,8 +162,14 @@ class Relay:
         return self._up.ended or self._down.ended
 
     def run(self) -> Deferred[Ending]:
-        """Move bytes. @return: fires when both sockets are closed or being closed in order."""
-        done = self._done = Deferred(lambda _: self.end(Ending(Result.SHUTDOWN, "cancelled")))
+        """L{start}. @return: fires when both sockets are closed or being closed in order."""
+        done: Deferred[Ending] = Deferred(lambda _: self.end(Ending(Result.SHUTDOWN, "cancelled")))
+        self.start(done.callback)
+        return done
+
+    def start(self, done: Callable[[Ending], object]) -> None:
+        """Move bytes. @param done: called once, when both sockets are closed or being closed in order."""
+        self._done = done
         self._poller.watch(self._client)
         self._poller.watch(self._upstream)
         for direction in (self._up, self._down):
@@ -172,7 +178,6 @@ class Relay:
                 self.pump(direction)
         if self._idle and self._done is not None:
             self._check_idle()
-        return done
 
     def end(self, ending: Ending) -> None:
         """End both sides in order: each gets a FIN behind what was written to it."""
@@ -280,7 +285,7 @@ class Relay:
                     direction.finish()
                 except OSError:  # reset in between: reading from it says so, unless all is said already
                     pass
-            if direction.holds():  # TLS's last word found no room: the next flush has it, and the end behind it
+            if direction.target.tls is not None and direction.holds():  # its last word: the next flush has it
                 direction.blocked = True
                 self._poller.want_room(direction.target)
                 return
@@ -333,11 +338,12 @@ class Relay:
                 deadline.cancel()
         self._poller.unwatch(self._client)
         self._poller.unwatch(self._upstream)
-        self._up.release()
-        self._down.release()
+        for direction in (self._up, self._down):
+            if not direction.ended:  # else it is released
+                direction.release()
         return True
 
     def _finish(self, ending: Ending) -> None:
         done, self._done = self._done, None
         if done is not None:
-            done.callback(ending)
+            done(ending)

@@ -123,7 +123,9 @@ class SpliceDirection(CopyDirection):
 
     def release(self) -> None:
         super().release()
-        if self._pipe is not None and self._inside:
+        if self._pipe is None:
+            return
+        if self._inside:
             for end in self._pipe:
                 os.close(end)
             self._pipe = None

@@ -19,19 +19,22 @@ OPTIONS = (Option("target", Kind.TEXTS, 'one target, "host:port" or "host:port w
 
 @implementer(IServerNameResolver)
 class StaticResolver:
-    """Always gives the same targets, but for their places. What ``target = ...`` in a route means."""
+    """Always gives the same targets, but for their places. What ``target = ...`` in a route means.
 
-    __slots__ = ("_same", "_templates")
+    @ivar fixed: the answer, whatever is asked. None: it has places.
+    """
+
+    __slots__ = ("_templates", "fixed")
 
     def __init__(self, targets: Sequence[str | Template]) -> None:
         """@param targets: as they are written, or read already. @raise BadTarget: a target cannot be read."""
         self._templates = [parse_template(each) if isinstance(each, str) else each for each in targets]
         plain = [template.target for template in self._templates if template.target is not None]
-        self._same = Resolution(plain, ttl=None) if len(plain) == len(self._templates) else None
+        self.fixed = Resolution(plain, ttl=None) if len(plain) == len(self._templates) else None
 
     def resolve(self, request: Request) -> Resolution:
-        if self._same is not None:
-            return self._same
+        if self.fixed is not None:
+            return self.fixed
         try:
             return Resolution([template.fill(request) for template in self._templates], ttl=None)
         except BadTarget as error:

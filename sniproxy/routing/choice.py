@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import attrs
 
 from sniproxy.events import Refusal, Result
-from sniproxy.interfaces import ServerNameResolver
+from sniproxy.interfaces import Resolution, ServerNameResolver
 from sniproxy.names import ip_literal
 from sniproxy.routing.table import RouteTable
 from sniproxy.routing.targets import Turns
@@ -21,6 +21,7 @@ class LiveRoute:
 
     @ivar least: the target with the fewest connections is next, not the one whose turn it is.
     @ivar max_connections: at once. None: no limit.
+    @ivar fixed: the resolver's answer, whatever it is asked: then it need not be. None: it depends.
     @ivar turns: whose turn it is among the targets.
     @ivar quiet_until: the reactor's time before which a failure of the resolver is not logged again.
     """
@@ -30,6 +31,7 @@ class LiveRoute:
     resolver: ServerNameResolver
     least: bool = False
     max_connections: int | None = None
+    fixed: Resolution | None = None
     turns: Turns = attrs.field(factory=Turns)
     quiet_until: float = 0.0
 

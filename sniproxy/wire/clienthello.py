@@ -11,6 +11,7 @@ or extension is refused for what it says.
 from __future__ import annotations
 
 import struct
+from functools import lru_cache
 
 import attrs
 
@@ -31,6 +32,7 @@ _HANDSHAKE, _CLIENT_HELLO = 22, 1
 _RECORD_TYPES = {20: "change_cipher_spec", 21: "alert", 22: "handshake", 23: "application_data", 24: "heartbeat"}
 _MAX_FRAGMENT = 1 << 14
 _SERVER_NAME, _ALPN, _SUPPORTED_VERSIONS = 0, 16, 43
+_READ = frozenset((_SERVER_NAME, _ALPN, _SUPPORTED_VERSIONS))
 _TLS13 = 0x0304
 _two_numbers = struct.Struct(">HH").unpack_from
 
@@ -239,19 +241,20 @@ def _extensions(message: bytes, at: int, end: int, legacy_version: int) -> Clien
         if at + 4 > end:
             raise _lie("list of extensions")
         kind, length = _two_numbers(message, at)
-        start = at + 4
-        at = start + length
+        at += 4 + length
         if at > end:
             raise _lie(f"extension {kind}")
         if kind in seen:
             raise HelloError(f"extension {kind} comes twice", Alert.ILLEGAL_PARAMETER)
         seen.add(kind)
-        if kind == _SERVER_NAME:
-            name = _server_name(message[start:at])
-        elif kind == _ALPN:
-            alpn = _alpn(message[start:at])
-        elif kind == _SUPPORTED_VERSIONS:
-            offers_tls13 = _supported_versions(message[start:at])
+        if kind in _READ:
+            body = message[at - length : at]
+            if kind == _SERVER_NAME:
+                name = (_known_name if length <= _REMEMBERED else _server_name)(body)
+            elif kind == _ALPN:
+                alpn = _alpn(body)
+            else:
+                offers_tls13 = (_known_versions if length <= _REMEMBERED else _supported_versions)(body)
     return ClientHello(name, alpn, legacy_version, offers_tls13)
 
 
@@ -306,6 +309,12 @@ def _supported_versions(body: bytes) -> bool:
     if len(body) < 3 or 1 + body[0] != len(body) or body[0] & 1:
         raise _lie("supported_versions extension")
     return any(body[at] << 8 | body[at + 1] == _TLS13 for at in range(1, len(body), 2))
+
+
+# Names come again, and clients of one kind offer the same: what was read is remembered, where it is short.
+_REMEMBERED = 300
+_known_name = lru_cache(maxsize=1024)(_server_name)
+_known_versions = lru_cache(maxsize=64)(_supported_versions)
 
 
 def _lie(what: str) -> HelloError:

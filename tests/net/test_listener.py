@@ -142,6 +142,6 @@ class Exhausted:
     def __init__(self, *numbers: int) -> None:
         self.numbers = list(numbers or (errno.EMFILE,))
 
-    def accept(self) -> None:
+    def _accept(self) -> None:
         number = self.numbers.pop(0)
         raise OSError(number, os.strerror(number))

@@ -1,0 +1,72 @@
+"""Tests for sniproxy.ownlog."""
+
+from __future__ import annotations
+
+import signal
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from twisted.logger import FileLogObserver, LogEvent, Logger, textFileLogObserver
+from twisted.python.failure import Failure
+from twisted.python.reflect import namedAny
+from twisted.trial.unittest import SynchronousTestCase
+
+from sniproxy import ownlog
+from sniproxy.ownlog import Format, write_line
+
+
+class OwnLogTests(SynchronousTestCase):
+    """The lines of connections, and all else, as Twisted would write them."""
+
+    def test_same_event(self) -> None:
+        """A line is the same event as Logger.info makes of it, but for the time."""
+        events: list[LogEvent] = []
+        keep: Any = events.append
+        log = Logger("somebody", observer=keep)
+        log.info("{line}", line="a {b}")
+        write_line(log, "a {b}")
+        first, second = ({**event, "log_time": None} for event in events)
+        self.assertEqual(first, second)
+
+    def test_same_text(self) -> None:
+        """Each event becomes the text that Twisted makes of it, in whatever second it is."""
+        twisted, ours = StringIO(), StringIO()
+        observer = textFileLogObserver(ours)
+        observer.formatEvent = Format(observer.formatEvent)
+        events: list[LogEvent] = []
+        keep: Any = events.append
+        log = Logger("somebody", observer=keep)
+        for line in ("plain", "with {braces}", "two\nlines", "", "\u2028"):
+            write_line(log, line)
+        write_line(Logger(namespace="s", source=self, observer=keep), "from an object")
+        log.warn("{line}", line="a warning")
+        log.info("{line} and {more}", line="a", more="b")
+        log.info("{line}", line="of a system", log_system="system")
+        log.failure("{line}", Failure(ValueError("why")), line="broken")
+        log.info("no line")
+        for number, event in enumerate(events * 2):
+            event = {**event, "log_time": 1_700_000_000.25 + number / 3}
+            textFileLogObserver(twisted)(event)
+            observer(event)
+        self.assertIn("[somebody#info] two\n\tlines\n", ours.getvalue())
+        self.assertEqual(twisted.getvalue(), ours.getvalue())
+
+    def test_observer(self) -> None:
+        """twistd is given its name; it writes to the file that twistd is told, and formats by our hand."""
+        path = Path(self.mktemp())
+        options = {"logfile": str(path), "nodaemon": True, "logger": None}
+        ownlog.use(options)
+        self.addCleanup(signal.signal, signal.SIGUSR1, signal.getsignal(signal.SIGUSR1))
+        made = namedAny(options["logger"])()
+        self.addCleanup(made._outFile.close)
+        self.assertIsInstance(made, FileLogObserver)
+        self.assertIsInstance(made.formatEvent, Format)
+        write_line(Logger("somebody", observer=made), "a line")
+        self.assertTrue(path.read_text().endswith(" [somebody#info] a line\n"))
+
+    def test_chosen(self) -> None:
+        """An observer that somebody has chosen stays."""
+        options = {"logger": "sniproxy.workers.lines.observer"}
+        ownlog.use(options)
+        self.assertEqual("sniproxy.workers.lines.observer", options["logger"])
