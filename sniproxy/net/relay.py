@@ -170,8 +170,12 @@ class Relay:
     def start(self, done: Callable[[Ending], object]) -> None:
         """Move bytes. @param done: called once, when both sockets are closed or being closed in order."""
         self._done = done
-        self._poller.watch(self._client)
-        self._poller.watch(self._upstream)
+        try:
+            for side in (self._client, self._upstream):
+                self._poller.watch(side)
+        except OSError as error:  # no memory, or too many are watched (epoll_ctl(2))
+            self.end(Ending(Result.LIMIT, f"its sockets cannot be watched: {error.strerror}"))
+            return
         for direction in (self._up, self._down):
             direction.dry = direction.source.tls is None  # TLS may hold bytes already; of others the poller tells
             if direction.holds() or not direction.dry:
@@ -222,11 +226,8 @@ class Relay:
         if not self._stop():
             return
         self._closer.abort(side.sock)
-        if side.inbound.ended:
-            # All that this side sent, its end too, has been passed on: a reset could take the rest of it back.
-            self._closer(other.sock)
-        else:
-            self._closer.abort(other.sock)
+        # If all that this side sent, its end too, has been passed on, a reset could take the rest of it back.
+        (self._closer if side.inbound.ended else self._closer.abort)(other.sock)
         self._finish(Ending(Result.RESET, how_broken(side.name, error)))
 
     def _read(self, direction: Direction) -> bool:
@@ -236,8 +237,7 @@ class Relay:
         except OSError as error:
             self._not_read(direction, error)
             return False
-        if not count:
-            direction.eof = True
+        direction.eof = not count
         return True
 
     def _write(self, direction: Direction) -> bool:
