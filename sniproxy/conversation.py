@@ -78,8 +78,9 @@ class Conversation(Life):
         if self.guest is not None:
             self.guest.takes(route)
         if route.fixed is not None:
-            record.resolve_s = 0.0
+            began = self._house.reactor.seconds()
             targets = self._in_turn(route, route.fixed)
+            record.resolve_s = self._house.reactor.seconds() - began
         else:
             targets = await self._resolve(route)
             self._unless_ended()

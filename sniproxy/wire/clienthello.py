@@ -254,7 +254,7 @@ def _extensions(message: bytes, at: int, end: int, legacy_version: int) -> Clien
             elif kind == _ALPN:
                 alpn = _alpn(body)
             else:
-                offers_tls13 = (_known_versions if length <= _REMEMBERED else _supported_versions)(body)
+                offers_tls13 = _known_versions(body)
     return ClientHello(name, alpn, legacy_version, offers_tls13)
 
 

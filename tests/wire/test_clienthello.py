@@ -123,6 +123,23 @@ class ReadableTests(ReadingTests):
         ):
             self.assertEqual(self.readable(hellos.recorded(client)), ClientHello(name, (), 0x0303, True), client)
 
+    def test_again(self) -> None:
+        """What was read before is read the same again; a name that is refused is refused each time."""
+        for _ in range(2):
+            for name in ("a.test", "b.test"):
+                found = self.readable(hello(name))
+                self.assertEqual((name, True), (found.server_name, found.offers_tls13))
+            self.assertFalse(self.readable(hello("a.test", extensions=())).offers_tls13)
+            self.refused(hello("a..test"), Alert.ILLEGAL_PARAMETER)
+
+    def test_remembered(self) -> None:
+        """Nothing long is remembered: a list whose other entries fill 16 kB is read, and let go."""
+        kept = clienthello._known_name.cache_info().currsize
+        body = vector(b"\x01" + vector(bytes(16_000), 2) + b"\x00" + vector(b"long.test", 2), 2)
+        found = self.readable(hello(None, extensions=(extension(0, body), *TLS13)))
+        self.assertEqual("long.test", found.server_name)
+        self.assertEqual(kept, clienthello._known_name.cache_info().currsize)
+
 
 class FragmentTests(ReadingTests):
     """A hello in several records, whose boundaries may be anywhere."""
