@@ -6,12 +6,14 @@ import ipaddress
 import resource
 from collections.abc import Iterator
 
+from sniproxy.health import describe_health
 from sniproxy.limits import describe_limits
 from sniproxy.names import ip_literal
 from sniproxy.net.loopguard import LoopGuard
 from sniproxy.policycheck import describe_policy, goals, plain_targets, policy_warnings, templates
 from sniproxy.routing.patterns import is_expression
-from sniproxy.settings import DEFAULT, NO_SERVER_NAME, Configuration, Route
+from sniproxy.settings import DEFAULT, NO_SERVER_NAME, Configuration, ResolverTable, Route
+from sniproxy.text import printable
 
 LEAST_IDLE = 60.0
 """Seconds. Pulsar's two sides PING each other every 30 s; one lost PING must not end a tunnel."""
@@ -30,20 +32,10 @@ def describe(configuration: Configuration) -> str:
         inspected = "  (inspected)" if listener.inspect else ""
         lines.append(f"  {listener.name:<28} {listener.endpoint.text}{goal}{inspected}")
     for bridge in configuration.bridges:
-        by = f"by the proxy {bridge.proxy}" if bridge.proxy else "directly"
         inspected = "  (inspected)" if bridge.inspect else ""
-        lines.append(f"  {bridge.name:<28} {bridge.endpoint.text}  bridge -> {bridge.service_url} {by}{inspected}")
-    lines += ["", "routes (an exact name beats the longest wildcard beats an expression beats the default)"]
-    defaults = [route for route in (configuration.no_server_name, configuration.default) if route is not None]
-    rows = [(_title(route), _goal(route)) for route in [*sorted(configuration.routes, key=_precedence), *defaults]]
-    for route, name, alert in (
-        (configuration.no_server_name, "(no server name)", "missing_extension or handshake_failure"),
-        (configuration.default, "(any other name)", "unrecognized_name"),
-    ):
-        if route is None:
-            rows.append((name, f"refused: alert {alert}"))
-    width = min(max(len(name) for name, _ in rows), 60)
-    lines += [f"  {name:<{width}}  {goal}" for name, goal in rows]
+        lines.append(f"  {bridge.name:<28} {bridge.endpoint.text}  bridge -> {bridge.way}{inspected}")
+    lines += _routes(configuration)
+    lines += _resolvers(configuration)
     lines += describe_policy(configuration)
     times = configuration.timeouts
     lines += [
@@ -51,9 +43,17 @@ def describe(configuration: Configuration) -> str:
         f"timeouts (seconds)  hello {times.hello:g}, connect {times.connect:g}, idle {times.idle:g}, "
         f"half_closed {times.half_closed:g}, drain {times.drain:g}",
         f"limits              {describe_limits(configuration.limits)}",
+        f"health              {describe_health(configuration.health)}",
         f"admin               {configuration.admin.endpoint.text if configuration.admin else '(none)'}",
         f"access log          {configuration.access_log or '(the program log)'}",
     ]
+    log = configuration.inspect_log
+    if log is not None:
+        lines.append(f"inspect log         {log.path}{', with principals' if log.reveal else ''}")
+    elif any(one.inspect for one in configuration.entrances):
+        lines.append("inspect log         (the program log)")
+    if configuration.reload_on_change:
+        lines.append("reload              when the file changes, and at HUP")
     if configuration.workers > 1:
         lines.append(f"workers             {configuration.workers}, which share the ports of the listeners")
     elif any(one.endpoint.shared for one in configuration.entrances):
@@ -61,6 +61,42 @@ def describe(configuration: Configuration) -> str:
     if configuration.kernel_relay:
         lines.append("relay               kernel, where it can")
     return "\n".join(lines)
+
+
+def _routes(configuration: Configuration) -> list[str]:
+    """In order of precedence. Where nobody sends a server name, nothing is said of names that nobody has."""
+    defaults = [route for route in (configuration.no_server_name, configuration.default) if route is not None]
+    rows = [(_title(route), _goal(route)) for route in [*sorted(configuration.routes, key=_precedence), *defaults]]
+    named = any(listener.plaintext is None for listener in configuration.listeners)
+    for route, name, alert in (
+        (configuration.no_server_name, "(no server name)", "missing_extension or handshake_failure"),
+        (configuration.default, "(any other name)", "unrecognized_name"),
+    ):
+        if named and route is None:
+            rows.append((name, f"refused: alert {alert}"))
+    if not rows:
+        return []
+    width = min(max(len(name) for name, _ in rows), 60)
+    return [
+        "",
+        "routes (an exact name beats the longest wildcard beats an expression beats the default)",
+        *(f"  {name:<{width}}  {goal}" for name, goal in rows),
+    ]
+
+
+def _resolvers(configuration: Configuration) -> list[str]:
+    """Those that are asked, with what their tables have. Texts are named and not shown: a plugin's may be secret."""
+    asked = [table for route in goals(configuration) for table in route.resolver.inner or (route.resolver,)]
+    tables = {table.key: table for table in asked if table.name is not None}
+    return ["", "resolvers", *map(_resolver, tables.values())] if tables else []
+
+
+def _resolver(table: ResolverTable) -> str:
+    shown = [f"{key} = {value:g}" for key, value in (("deadline", table.deadline), ("stale", table.stale))]
+    for key, value in table.options.items():
+        plain = isinstance(value, bool | int | float)
+        shown.append(f"{key} = {str(value).lower()}" if plain else printable(key))
+    return f"  {table.title}: {', '.join(shown)}"
 
 
 def warnings(configuration: Configuration, descriptors: int | None = None) -> Iterator[str]:
@@ -152,8 +188,12 @@ def _is_loopback(host: str | None) -> bool:
 def _goal(route: Route) -> str:
     targets = [str(template) for template in templates(route)]
     if not targets:
-        return f"asks {route.resolver.title}"
-    return ", ".join(targets) + (" (in turn)" if len(targets) > 1 else "")
+        return f"asks {route.resolver.title}{_dealt(route) if route.least else ''}"
+    return ", ".join(targets) + (_dealt(route) if len(targets) > 1 else "")
+
+
+def _dealt(route: Route) -> str:
+    return " (the one with the fewest connections first)" if route.least else " (in turn)"
 
 
 def _title(route: Route) -> str:

@@ -57,3 +57,12 @@ def takes_least(balance: str | None) -> bool:
     if balance not in (None, *BALANCES):
         raise BadHealth("balance", balance, f"write {' or '.join(BALANCES)}")
     return balance == BALANCES[1]
+
+
+def describe_health(health: Health) -> str:
+    """For people, in one line."""
+    eject = f"eject {health.eject:g} s after {health.fall} failed connections" if health.eject else ""
+    if health.check is None:
+        return eject or "(nobody is checked)"
+    check = f"{health.check} every {health.interval:g} s, rise {health.rise}, fall {health.fall}"
+    return f"{check}, {eject}" if eject else check

@@ -81,6 +81,11 @@ class Bridge:
     inspect: bool
     key: str = attrs.field(eq=False)
 
+    @property
+    def way(self) -> str:
+        """For people: where it leads all its clients, and how."""
+        return f"{self.service_url} {f'by the proxy {self.proxy}' if self.proxy else 'directly'}"
+
 
 @attrs.frozen
 class ResolverTable:

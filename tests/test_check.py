@@ -95,6 +95,50 @@ class DescribeTests(SynchronousTestCase):
             self.assertIn(said, table)
         self.assertIn("(the program log)", describe(parse(TABLES, "f.toml")))
 
+    def test_balance(self) -> None:
+        """With least_connections nobody's turn it is, be the targets written or a resolver's."""
+        text = '[[listener]]\nendpoint = "tcp:1"\n[default]\nbalance = "least_connections"\n'
+        table = describe(parse(text + 'target = ["a", "b"]\n', "f.toml"))
+        self.assertIn("a:6651, b:6651 (the one with the fewest connections first)", table)
+        table = describe(parse(text + 'resolver = "x"\n[resolver.x]\ntype = "dns"\n', "f.toml"))
+        self.assertIn("asks resolver.x (type dns) (the one with the fewest connections first)", table)
+        self.assertNotIn("in turn", table)
+
+    def test_resolvers(self) -> None:
+        """Resolvers that are asked are told with what their tables have, but no text: it may be a secret."""
+        text = (
+            '[[listener]]\nendpoint = "tcp:1"\n[default]\nresolver = ["x", "y"]\n[no_server_name]\nresolver = "x"\n'
+            '[resolver.x]\ntype = "dns"\nipv6 = false\nmost = 7\npassword = "secret"\nservers = ["secret"]\n'
+            "stale = 9.5\n"
+            '[resolver.y]\ntype = "file"\ndeadline = 1\n[resolver.unused]\ntype = "file"\n'
+        )
+        table = describe(parse(text, "f.toml"))
+        self.assertIn(
+            "\nresolvers\n"
+            "  resolver.x (type dns): deadline = 5, stale = 9.5, ipv6 = false, most = 7, password, servers\n"
+            "  resolver.y (type file): deadline = 1, stale = 3600\n\n",
+            table,
+        )
+        self.assertNotIn("secret", table)
+        self.assertNotIn("resolvers", describe(from_options(["tcp:1"], ["a.test=b"], None)))
+
+    def test_looking_after(self) -> None:
+        """Health, the log of what is inspected, and reloads are told as they are written."""
+        plain = describe(parse(TABLES, "f.toml"))
+        self.assertIn("health              (nobody is checked)\n", plain)
+        for word in ("inspect log", "reload"):
+            self.assertNotIn(word, plain)
+        text = '[health]\ncheck = "tls"\n[reload]\non_change = true\n[inspect_log]\npath = "i.jsonl"\nreveal = true\n'
+        table = describe(parse(TABLES + text, "f.toml"))
+        for line in (
+            "health              tls every 5 s, rise 2, fall 3\n",
+            "inspect log         i.jsonl, with principals\n",
+            "reload              when the file changes, and at HUP",
+        ):
+            self.assertIn(line, table)
+        plaintext = '[[listener]]\nendpoint = "tcp:1"\nplaintext = true\ntarget = "a"\ninspect = "pulsar"\n'
+        self.assertIn("inspect log         (the program log)", describe(parse(plaintext, "f.toml")))
+
     def test_relay(self) -> None:
         """The kernel relay is told where it is asked for, and nowhere else."""
         for relay in ("auto", "kernel"):
@@ -200,6 +244,8 @@ class BridgeTests(SynchronousTestCase):
         )
         good = parse(text.format(":interface=127.0.0.1", "vip.test"), "f.toml")
         self.assertIn("bridge -> pulsar+ssl://vip.test:6651 by the proxy proxy.test:4443", describe(good))
+        for word in ("routes", "(no server name)", "refused"):  # nobody sends one
+            self.assertNotIn(word, describe(good))
         self.assertEqual([], list(warnings(good, 10_000)))
         (warning,) = warnings(parse(text.format("", "vip"), "f.toml"), 10_000)
         self.assertIn("bridge side: plaintext beyond loopback", warning)

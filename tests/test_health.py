@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.config import parse
-from sniproxy.health import Health
+from sniproxy.health import Health, describe_health
 from sniproxy.schema import ConfigError
 from tests.proxies import LISTENER
 
@@ -50,3 +50,16 @@ class HealthTests(SynchronousTestCase):
         ):
             error = self.assertRaises(ConfigError, parse, LISTENER + text, "x.toml")
             self.assertIn(f"x.toml: {said}", str(error))
+
+    def test_described(self) -> None:
+        """What is looked after is told in one line."""
+        for health, said in (
+            (Health(), "(nobody is checked)"),
+            (Health("tcp"), "tcp every 5 s, rise 2, fall 3"),
+            (Health(eject=30.0, fall=4), "eject 30 s after 4 failed connections"),
+            (
+                Health("tls", 0.5, 1, 1, 1.5),
+                "tls every 0.5 s, rise 1, fall 1, eject 1.5 s after 1 failed connections",
+            ),
+        ):
+            self.assertEqual(said, describe_health(health))

@@ -17,7 +17,7 @@ from sniproxy.explain.looking import Looker, Wish
 from sniproxy.explain.report import Report, document, lines, summary
 from sniproxy.names import BadName, server_name
 from sniproxy.schema import ConfigError, shown
-from sniproxy.settings import Configuration, Listener
+from sniproxy.settings import Bridge, Configuration, Listener
 from sniproxy.text import counted
 
 INTERRUPTED = 130
@@ -60,7 +60,7 @@ async def explain(options: argparse.Namespace, reactor: Any, out: TextIO) -> int
     name = server_name(options.name) if options.name else None
     wish = Wish(options.connect, [server_name(also) for also in options.also])
     configuration = parse(_text(options.config), options.config)
-    listeners = _listeners(configuration, options.listener)
+    listeners, bridges = _chosen(configuration, options.listener, options.all)
     built = build(configuration, reactor)
     looker = Looker(built, reactor)
     reports: list[Report] = []
@@ -74,6 +74,7 @@ async def explain(options: argparse.Namespace, reactor: Any, out: TextIO) -> int
     finally:
         await built.resolvers.stop()
     await looker.settled()
+    reports += map(_bridge, bridges)
     bad = [report for report in reports if report.problems or report.routed is False]
     if options.json:
         print(json.dumps([document(report) for report in reports], indent=2), file=out)
@@ -84,7 +85,9 @@ async def explain(options: argparse.Namespace, reactor: Any, out: TextIO) -> int
             print(f"knows       {watch}", file=out)
         unchecked = sum(report.routed is None for report in reports)
         and_more = f", {unchecked} not checked" if unchecked else ""
-        print(f"{counted(len(reports), 'route')}, {len(bad)} with problems{and_more}", file=out)
+        routes = len(reports) - len(bridges)
+        parts = [counted(number, what) for number, what in ((routes, "route"), (len(bridges), "bridge")) if number]
+        print(f"{', '.join(parts or ['0 routes'])}, {len(bad)} with problems{and_more}", file=out)
     else:
         print("\n\n".join("\n".join(lines(report)) for report in reports), file=out)
     if options.all:
@@ -92,12 +95,24 @@ async def explain(options: argparse.Namespace, reactor: Any, out: TextIO) -> int
     return int(not any(report not in bad for report in reports))
 
 
-def _listeners(configuration: Configuration, wanted: str | None) -> list[Listener]:
-    found = [listener for listener in configuration.listeners if wanted in (None, listener.name)]
-    if not found:
-        known = ", ".join(listener.name for listener in configuration.listeners) or "none"
+def _chosen(configuration: Configuration, wanted: str | None, bridges: bool) -> tuple[list[Listener], list[Bridge]]:
+    """The listeners of this name, or all, and the bridges. @param bridges: they are looked at, too."""
+    listeners = [one for one in configuration.listeners if wanted in (None, one.name)]
+    spans = [one for one in configuration.bridges if wanted in (None, one.name)]
+    if not listeners and not spans:
+        known = ", ".join(one.name for one in configuration.entrances)
         raise ConfigError(f"--listener {shown(wanted)}: there is no such listener; there are: {known}")
-    return found
+    if not listeners and not bridges:
+        ways = "; ".join(f"{bridge.name} -> {bridge.way}" for bridge in spans)
+        raise ConfigError(f"a bridge looks at no server name, but leads all its clients one way: {ways}; {_TRY_BRIDGE}")
+    return listeners, spans if bridges else []
+
+
+_TRY_BRIDGE = "sniproxyctl lookup tries it"
+
+
+def _bridge(bridge: Bridge) -> Report:
+    return Report(None, bridge.name, "bridge", "all its clients", unchecked=f"{bridge.way}; {_TRY_BRIDGE}")
 
 
 def _text(path: str) -> str:

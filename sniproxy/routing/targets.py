@@ -53,9 +53,10 @@ def parse_target(text: str) -> Target:
 
 def parse_weighted(text: str) -> Target:
     """A target as L{parse_target} reads it, with a weight behind it or none. @raise BadTarget: it is none."""
+    if "weight=" not in text:  # the rule, and there may be very many targets
+        return parse_target(text)
     place, weight = split_weight(text)
-    target = parse_target(place)
-    return target if weight == 1 else attrs.evolve(target, weight=weight)
+    return attrs.evolve(parse_target(place), weight=weight)
 
 
 def split_weight(text: str) -> tuple[str, int]:
@@ -63,8 +64,6 @@ def split_weight(text: str) -> tuple[str, int]:
 
     @raise BadTarget: it is no weight.
     """
-    if "weight=" not in text:  # the rule, and there may be very many targets
-        return text, 1
     place, *weights = _WEIGHT.split(text, maxsplit=1)
     if not weights:
         return text, 1

@@ -92,10 +92,14 @@ def parse_template(text: str) -> Template:
 
     @raise BadTarget: a place is unknown, or whatever fills the places, it is no target.
     """
-    text, weight = split_weight(text)
+    weight = 1
+    if "weight=" in text:  # seldom, and there may be very many targets
+        text, weight = split_weight(text)
     if "{" not in text and "}" not in text:
         target = parse_target(text)
-        return Template(text, _NO_PLACES, target if weight == 1 else attrs.evolve(target, weight=weight), weight)
+        if weight == 1:
+            return Template(text, _NO_PLACES, target)
+        return Template(text, _NO_PLACES, attrs.evolve(target, weight=weight), weight)
     places = frozenset(_PLACE.findall(text))
     for place in sorted(places):
         if not _KNOWN.fullmatch(place):

@@ -10,6 +10,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.internet.utils import getProcessOutputAndValue
 
 from sniproxy.explain.command import explain
@@ -17,6 +18,7 @@ from sniproxy.explain.options import add_explain
 from sniproxy.names import BadName
 from sniproxy.schema import ConfigError
 from tests.net.support import SocketTestCase
+from tests.tls.material import CA
 from tests.tlsservers import reactor
 
 TEXT = (
@@ -85,6 +87,35 @@ class CommandTests(SocketTestCase):
         """JSON has an object for each listener."""
         _, out = await self.run_it("a.test", "--json")
         self.assertEqual([("one", True), ("two", False)], [(one["listener"], one["routed"]) for one in json.loads(out)])
+
+    async def test_bridges(self) -> None:
+        """With --all a bridge is told with its way, not checked; a NAME is nothing to a bridge, and that is said."""
+        both = Path(self.mktemp())
+        ca = Path(self.mktemp())
+        ca.write_bytes(CA.cert_pem.bytes())
+        text = (
+            '[[bridge]]\nendpoint = "tcp:6650:interface=127.0.0.1"\nname = "side"\n'
+            f'service_url = "pulsar+ssl://vip.test"\ntrust = "{ca.absolute()}"\n'
+            'proxy_service_url = "pulsar+ssl://proxy.test:4443"\nproxy_protocol = "SNI"\n'
+        )
+        way = "pulsar+ssl://vip.test:6651 by the proxy proxy.test:4443"
+        line = f"not checked bridge on side -> {way}; sniproxyctl lookup tries it\n"
+        self.file.write_text(text)
+        self.assertEqual((0, f"{line}1 bridge, 0 with problems, 1 not checked\n"), await self.run_it("--all"))
+        for arguments in (("a.test",), ("", "--listener", "side")):
+            asked: Deferred[Any] = Deferred.fromCoroutine(self.run_it(*arguments))
+            error = await self.assertFailure(asked, ConfigError)
+            self.assertIn(
+                f"a bridge looks at no server name, but leads all its clients one way: side -> {way}", str(error)
+            )
+        both.write_text(TEXT + text)
+        self.file = both
+        status, out = await self.run_it("--all")
+        self.assertEqual(0, status)
+        self.assertIn("ok          a.test (on one) on one -> 127.0.0.1:1\n" + line, out)
+        self.assertIn("1 route, 1 bridge, 0 with problems, 1 not checked", out)
+        status, out = await self.run_it("a.test")
+        self.assertNotIn("side", out)
 
     async def test_usage(self) -> None:
         """Wrong usage and a bad configuration are told apart from a refusal."""
