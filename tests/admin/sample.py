@@ -77,6 +77,10 @@ class SampleProxy:
             targets=self.targets,
         )
 
+    def in_force(self, most: int) -> dict[str, Any]:
+        """Only what was asked for."""
+        return {"most": most}
+
     def drain(self, name: str, rate: float) -> DrainStatus:
         """Drains whatever it is told to, but for ``nobody``."""
         if name == "nobody":
