@@ -176,7 +176,8 @@ def lines(documents: Mapping[str, dict[str, Any]]) -> Iterator[str]:
     for url, one in documents.items():
         age = _span(one["time"] - one["started"])
         which = f"{printable(url)}: " if len(documents) > 1 else ""
-        yield f"{which}sniproxy {printable(one['version'])}, {one['state']}, started {age} ago"
+        worker = "" if one["instance"] is None else f", worker {one['instance']}"
+        yield f"{which}sniproxy {printable(one['version'])}{worker}, {one['state']}, started {age} ago"
         configuration = one["configuration"]
         reloads = configuration["reloads"]
         yield (

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import attrs
 from twisted.internet.threads import blockingCallFromThread
 
-from sniproxy import ctl
+from sniproxy import __version__, ctl
 from sniproxy.admin.documents import status_document
 from sniproxy.admin.sources import ListenerStatus, Status
 from sniproxy.adminclient import AdminError, drain
@@ -89,7 +89,8 @@ class StatusTests(CommandCase):
         ]
         status = Status(True, 1.0, "test.toml", 2.0, listeners)
         totals = {"ended": 0, "refused": 0, "bytes_up": 0, "bytes_down": 0}
-        document = status_document(status, (), totals, (), 3.0, 1000, None, in_force(configuration, 1000))
+        document = status_document(status, (), totals, (), 3.0, 1000, 3, in_force(configuration, 1000))
+        self.assertEqual(f"sniproxy {__version__}, worker 3, ready, started 2 s ago", next(lines({"": document})))
         self.assertEqual(
             [
                 "listener public: 192.0.2.1:1",

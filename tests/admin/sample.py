@@ -138,7 +138,9 @@ def lookup(
 class SampleSite:
     """A site over a made-up proxy, and all that feeds it."""
 
-    def __init__(self, reactor: Any, inspecting: bool = True, hosts: Sequence[str] = ()) -> None:
+    def __init__(
+        self, reactor: Any, inspecting: bool = True, hosts: Sequence[str] = (), instance: int | None = None
+    ) -> None:
         self.proxy = SampleProxy()
         self.ledger = Ledger()
         self.metrics = Metrics(
@@ -149,7 +151,7 @@ class SampleSite:
         self.refusals = Refusals()
         self.topics = Topics(self.ledger) if inspecting else None
         self.site = AdminSite(
-            reactor, self.proxy, self.metrics, self.refusals, self.topics, hosts, lambda: self.proxy.now
+            reactor, self.proxy, self.metrics, self.refusals, self.topics, hosts, lambda: self.proxy.now, instance
         )
 
     def ended(self, record: Connection) -> None:
