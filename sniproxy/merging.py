@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from sniproxy.pulsar.ledger import MOST_MOVES, TopicEntry
+from sniproxy.pulsar.ledger import MOST_MOVES, Move, TopicEntry
 
 
 def merged_status(documents: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -50,7 +50,8 @@ def merged_drains(drains: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
 def merged_topics(ledgers: Iterable[Iterable[TopicEntry]]) -> list[TopicEntry]:
     """Ledgers of several instances as one: whoever heard of a topic last knows its broker; counts are added up.
 
-    A move that one instance saw from its first lookup on may be one that another saw, too: they are not told apart.
+    A move that several saw, each by its own next lookup, is one: a topic does not move to where it is. Moves that a
+    ledger has forgotten are counted by each.
     """
     found: dict[str, TopicEntry] = {}
     for ledger in ledgers:
@@ -62,6 +63,11 @@ def merged_topics(ledgers: Iterable[Iterable[TopicEntry]]) -> list[TopicEntry]:
 
 def _one(one: TopicEntry, other: TopicEntry) -> TopicEntry:
     older, newer = sorted((one, other), key=lambda entry: entry.last_seen)
+    moves: list[Move] = []
+    for move in sorted([*older.moves, *newer.moves], key=lambda move: move.time):
+        if not moves or _goal(moves[-1]) != _goal(move):
+            moves.append(move)
+    seen_twice = len(older.moves) + len(newer.moves) - len(moves)
     merged = attrs.evolve(
         newer,
         first_seen=min(older.first_seen, newer.first_seen),
@@ -69,11 +75,14 @@ def _one(one: TopicEntry, other: TopicEntry) -> TopicEntry:
         redirects=older.redirects + newer.redirects,
         failures=older.failures + newer.failures,
         last_error=newer.last_error or older.last_error,
-        moves_total=older.moves_total + newer.moves_total,
+        moves_total=older.moves_total + newer.moves_total - seen_twice,
     )
-    moves = sorted([*older.moves, *newer.moves], key=lambda move: move.time)
     merged.moves = type(newer.moves)(moves, maxlen=MOST_MOVES)
     return merged
+
+
+def _goal(move: Move) -> str | None:
+    return move.to_url_tls or move.to_url
 
 
 def _targets(documents: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -75,7 +75,9 @@ class TopicsTests(SynchronousTestCase):
 
     def test_newest(self) -> None:
         """Whoever heard last knows the broker; counts are added up, moves are in order and bounded."""
-        moves = [Move(float(number), "a", None, "b", None, "lookup") for number in range(MOST_MOVES)]
+        moves = [
+            Move(float(number), f"{number}", None, f"{number + 1}", None, "lookup") for number in range(MOST_MOVES)
+        ]
         old = TopicEntry("t", "pulsar://a", lookups=2, failures=1, last_error="busy", first_seen=1.0, last_seen=5.0)
         new = TopicEntry("t", "pulsar://b", lookups=3, redirects=1, first_seen=2.0, last_seen=6.0)
         old.moves, new.moves = deque(moves[::2]), deque([*moves[1::2], Move(99.0, "b", None, "c", None, "close")])
@@ -89,3 +91,23 @@ class TopicsTests(SynchronousTestCase):
             )
             self.assertEqual((5, 1, 1), (entry.lookups, entry.redirects, entry.failures))
             self.assertEqual([*(move.time for move in moves[1:]), 99.0], [move.time for move in entry.moves])
+
+    def test_moves_seen_twice(self) -> None:
+        """A move that several saw, each when it looked, is one; there and back again is two."""
+        moves = {
+            "first": [(1.0, "a", "b"), (5.0, "b", "a"), (8.0, "a", "c")],
+            "second": [(2.0, "a", "b"), (6.0, "b", "a"), (7.0, "a", "b"), (9.0, "b", "c")],
+            "third": [(3.0, "a", "b")],
+        }
+        entries = []
+        for seen in moves.values():
+            entry = TopicEntry("t", last_seen=seen[-1][0], moves_total=len(seen))
+            entry.moves = deque(
+                Move(time, None, f"pulsar+ssl://{source}", None, f"pulsar+ssl://{goal}", "lookup")
+                for time, source, goal in seen
+            )
+            entries.append([entry])
+        for ledgers in (entries, entries[::-1]):
+            (found,) = merged_topics(ledgers)
+            self.assertEqual([1.0, 5.0, 7.0, 8.0], [move.time for move in found.moves])
+            self.assertEqual(4, found.moves_total)
