@@ -23,6 +23,9 @@ EVERY = 1.0
 
 INTERRUPTED = 130
 
+MOST_ROUTES = 10
+"""Routes that C{status} shows for people."""
+
 _UNITS = {"s": 1.0, "m": 60.0}
 
 
@@ -173,7 +176,8 @@ def lines(documents: Mapping[str, dict[str, Any]]) -> Iterator[str]:
     for url, one in documents.items():
         age = _span(one["time"] - one["started"])
         which = f"{printable(url)}: " if len(documents) > 1 else ""
-        yield f"{which}sniproxy {printable(one['version'])}, {one['state']}, started {age} ago"
+        worker = "" if one["instance"] is None else f", worker {one['instance']}"
+        yield f"{which}sniproxy {printable(one['version'])}{worker}, {one['state']}, started {age} ago"
         configuration = one["configuration"]
         reloads = configuration["reloads"]
         yield (
@@ -183,8 +187,7 @@ def lines(documents: Mapping[str, dict[str, Any]]) -> Iterator[str]:
         )
     document = merged_status(list(documents.values()))
     totals = document["totals"]
-    for listener in document["listeners"]:
-        yield f"listener {printable(listener['name'])}: {listener['address'] or printable(listener['endpoint'])}"
+    yield from _in_force(document)
     yield (
         f"{counted(document['live'], 'connection')} now; since the start {totals['ended']} ended, "
         f"{totals['refused']} refused, {amount(totals['bytes_up'])} up, {amount(totals['bytes_down'])} down"
@@ -204,6 +207,57 @@ def lines(documents: Mapping[str, dict[str, Any]]) -> Iterator[str]:
     unsaid = document["warning_count"] - len(document["warnings"])
     if unsaid:
         yield f"and {counted(unsaid, 'more warning')}, in the program's log"
+
+
+def _in_force(document: dict[str, Any]) -> Iterator[str]:
+    """What the configuration in force means, in short; of very many routes the first."""
+    configuration = document["configuration"]
+    ways = {one["name"]: _way(one) for one in configuration["listeners"]}
+    for one in document["listeners"]:
+        where = one["address"] or printable(one["endpoint"])
+        yield f"listener {printable(one['name'])}: {where}{ways.get(one['name'], '')}"
+    routes = configuration["routes"][:MOST_ROUTES]
+    for route in routes:
+        listener = "" if route["listener"] is None else f" (on {printable(route['listener'])})"
+        yield f"route {printable(route['server_name'])}{listener}: {_leads(route)}"
+    if configuration["route_count"] > len(routes):
+        yield f"and {counted(configuration['route_count'] - len(routes), 'more route')}"
+    for name, what in (("default", "any other name"), ("no_server_name", "no server name")):
+        if configuration[name] is not None:
+            yield f"{what}: {_leads(configuration[name])}"
+    health, limits = configuration["health"], configuration["limits"]
+    yield f"timeouts: {_values(configuration['timeouts'])}"
+    if limits["rate_per_client"] is None:
+        limits = {**limits, "burst_per_client": None}
+    if said := _values(limits):
+        yield f"limits: {said}"
+    if health["check"] or health["eject"]:
+        yield f"health: {_values(health)}"
+    yield f"policy: {_values(configuration['policy'])}"
+
+
+def _way(one: dict[str, Any]) -> str:
+    inspected = ", inspected" if one["inspect"] else ""
+    if one["mode"] == "plaintext":
+        return f", plaintext to {_leads(one)}{inspected}"
+    if one["mode"] == "bridge":
+        by = f" by {printable(one['proxy'])}" if one["proxy"] else ""
+        return f", a bridge to {printable(one['service_url'])}{by}{inspected}"
+    return f", ends TLS{inspected}" if one["mode"] == "ends_tls" else ""
+
+
+def _leads(route: dict[str, Any]) -> str:
+    targets = ", ".join(map(printable, route["targets"]))
+    asked = ", then ".join(f"resolver {printable(name)}" for name in route["resolvers"])
+    least = route["balance"] == "least_connections"
+    balance = " (least connections)" if least else " (in turn)" if len(route["targets"]) > 1 else ""
+    return f"{asked or targets}{balance}"
+
+
+def _values(table: dict[str, Any]) -> str:
+    """What is set, in one line."""
+    said = {key: ", ".join(map(str, value)) if isinstance(value, list) else value for key, value in table.items()}
+    return ", ".join(f"{key} {printable(f'{value}')}" for key, value in said.items() if value not in (None, ""))
 
 
 def _goal(found: dict[str, Any]) -> str:

@@ -60,6 +60,7 @@ class Lives:
         self.admission = Admission(reactor.seconds, self._log.refused, _end)
         self._when_over = self._over  # one object for all of them
         self._usable = 0
+        self._waits_for: str | None = None
         self._closer = closer
         self._inspector = inspector
         self._ended = ended
@@ -114,8 +115,11 @@ class Lives:
         while (limit := self._full()) is not None:
             # Bytes wait for readers: hellos in time are not to blame.
             if limit == "max_buffered" or not self.admission.make_room():
-                self.admission.waits[limit] += 1
+                if limit != self._waits_for:  # who waits looks again and again, and so does each listener
+                    self._waits_for = limit
+                    self.admission.waits[limit] += 1
                 return _WHY[limit]
+        self._waits_for = None
         return None
 
     def _full(self) -> str | None:

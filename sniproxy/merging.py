@@ -51,8 +51,8 @@ def merged_drains(drains: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
 def merged_topics(ledgers: Iterable[Iterable[TopicEntry]]) -> list[TopicEntry]:
     """Ledgers of several instances as one: whoever heard of a topic last knows its broker; counts are added up.
 
-    A cluster of one instance is that of another when they name the same broker. A move that one instance saw from its
-    first lookup on may be one that another saw, too: they are not told apart.
+    A cluster of one instance is that of another when they name the same broker. A move that several saw is one, but
+    those that a ledger has forgotten are counted by each.
     """
     clusters, said = Clusters(), [[*ledger] for ledger in ledgers]
     for number, ledger in enumerate(said):

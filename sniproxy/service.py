@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from typing import Any
@@ -19,6 +19,7 @@ from sniproxy.build import Built, build
 from sniproxy.crosscheck import CrossCheck
 from sniproxy.draining import Drains, find_goal
 from sniproxy.events import Observer, Result
+from sniproxy.inforce import in_force
 from sniproxy.interfaces import Target
 from sniproxy.kernel.opening import KernelWay
 from sniproxy.life import House, Life
@@ -267,6 +268,10 @@ class ProxyService(Service):
             self._targets(),
             self._lives.limits_status(),
         )
+
+    def in_force(self, most: int) -> Mapping[str, Any]:
+        """The configuration in force, as JSON has it. @param most: entries of each list."""
+        return in_force(self.configuration, most)
 
     def _targets(self) -> list[TargetStatus]:
         now, standing = self._reactor.seconds(), self._standing

@@ -8,15 +8,21 @@ import json
 import sys
 from collections.abc import Callable
 
+import attrs
 from twisted.internet.threads import blockingCallFromThread
 
-from sniproxy import ctl
+from sniproxy import __version__, ctl
+from sniproxy.admin.documents import status_document
+from sniproxy.admin.sources import ListenerStatus, Status
 from sniproxy.adminclient import AdminError, drain
 from sniproxy.admincommands import INTERRUPTED, add_drain, lines, run_drain
+from sniproxy.config import parse
+from sniproxy.inforce import in_force
 from tests.hellos import hello
 from tests.net.support import SocketTestCase, in_thread, read_exactly
 from tests.proxies import Backend, Proxy
 from tests.test_conversation import NAME, route
+from tests.test_inforce import TEXT
 from tests.test_siderooms import ADMIN
 from tests.tlsservers import reactor
 
@@ -59,6 +65,8 @@ class StatusTests(CommandCase):
             "configuration test.toml, in force for",
             "reloads: 0 taken, 1 refused",
             "listener public: 127.0.0.1:",
+            f"\nroute {NAME}: {self.backend.address}\n",
+            "\ntimeouts: hello 5.0, connect 10.0, idle 300.0, half_closed 60.0, drain 30.0\n",
             "1 connection now; since the start 0 ended, 0 refused",
             f"       1  {self.backend.address}",
             f"draining route {NAME} at 0.01 a second: 0 closed, 1 left",
@@ -70,6 +78,42 @@ class StatusTests(CommandCase):
         self.assertEqual(1, document["live"])
         document["warning_count"] += 5
         self.assertEqual("and 5 more warnings, in the program's log", list(lines({self.url: document}))[-1])
+
+    def test_configuration(self) -> None:
+        """The configuration in force, in short: of very many routes the first."""
+        configuration = parse(TEXT, "test.toml")
+        configuration = attrs.evolve(configuration, routes=configuration.routes * 100)
+        listeners = [
+            ListenerStatus(one.name, one.endpoint.text, ("192.0.2.1", at))
+            for at, one in enumerate(configuration.entrances, 1)
+        ]
+        status = Status(True, 1.0, "test.toml", 2.0, listeners)
+        totals = {"ended": 0, "refused": 0, "bytes_up": 0, "bytes_down": 0}
+        document = status_document(status, (), totals, (), 3.0, 1000, 3, in_force(configuration, 1000))
+        self.assertEqual(f"sniproxy {__version__}, worker 3, ready, started 2 s ago", next(lines({"": document})))
+        self.assertEqual(
+            [
+                "listener public: 192.0.2.1:1",
+                "listener ends: 192.0.2.1:2, ends TLS, inspected",
+                "listener tap: 192.0.2.1:3, plaintext to 127.0.0.1:6640",
+                "listener bridge: 192.0.2.1:4, a bridge to pulsar+ssl://vip.test:6651 by proxy.test:4443",
+                "route a.test (on public): 10.0.0.7:6651, 10.0.0.8:6651 (least connections)",
+                "route *.b.test: {1}.inside.test:6651",
+                "route c.test: resolver one, then resolver two",
+            ],
+            list(lines({"": document}))[2:9],
+        )
+        self.assertEqual(
+            [
+                "and 290 more routes",
+                "any other name: resolver one",
+                "timeouts: hello 3.0, connect 10.0, idle 300.0, half_closed 60.0, drain 30.0",
+                "limits: rate_per_client 5.0, burst_per_client 5, exempt 10.1.0.0/16",
+                "health: check tcp, interval 5.0, rise 2, fall 3, eject 0.0",
+                "policy: allow_cidrs 10.0.0.0/8, allow_ports 6651, 6652",
+            ],
+            list(lines({"": document}))[16:22],
+        )
 
     async def test_bare_address(self) -> None:
         """A host and port without http:// are enough, and are the same endpoint as with it."""

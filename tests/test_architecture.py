@@ -36,6 +36,7 @@ PURE = (
     "sniproxy.routing",
     "sniproxy.endpoints",
     "sniproxy.health",
+    "sniproxy.inforce",
     "sniproxy.limits",
     "sniproxy.admission",
     "sniproxy.buffered",

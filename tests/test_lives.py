@@ -37,17 +37,20 @@ class RoomTests(SocketTestCase):
         self.assertEqual(Result.OK, (await proxy.ended(1)).result)
 
     async def test_aside(self) -> None:
-        """What connections have open beside their two descriptors leaves less room for others."""
+        """What connections have open beside their two descriptors leaves less room; a wait is counted once."""
         proxy = Proxy(self, route("127.0.0.1:9"))
         lives = proxy.service._lives
         lives.change(Limits(), 8)  # two are kept in reserve
         self.assertIsNone(lives.must_wait())
         guest = lives.admission.admit("unix")
         assert guest is not None
-        guest.holds_more(5)
-        self.assertEqual("the limit of open files is near", lives.must_wait())
-        guest.holds_more(-5)
-        self.assertIsNone(lives.must_wait())
+        for waits in (1, 2):
+            guest.holds_more(5)
+            for _ in range(3):
+                self.assertEqual("the limit of open files is near", lives.must_wait())
+            self.assertEqual({"descriptors": waits}, proxy.service.status().limits.waited)
+            guest.holds_more(-5)
+            self.assertIsNone(lives.must_wait())
 
     async def test_ids(self) -> None:
         """Each connection has an id of its own, and those of another proxy are others."""

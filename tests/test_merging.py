@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
+from collections import deque
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.merging import merged_drains, merged_status, merged_topics
-from sniproxy.pulsar.entries import TopicEntry
+from sniproxy.pulsar.entries import Move, TopicEntry
 
 DRAIN: dict[str, Any] = {
     "kind": "target", "name": "10.0.0.7:6651", "since": 20.0, "rate": 5.0, "closed": 1, "refused": 2, "left": 3,
@@ -93,3 +94,23 @@ class TopicsTests(SynchronousTestCase):
         found = merged_topics(ledgers)
         self.assertEqual(["pulsar://east:6650", "pulsar://west:6650"], [entry.broker_url for entry in found])
         self.assertEqual({"127.0.0.1:6650"}, {entry.cluster for entry in found})
+
+    def test_moves_seen_twice(self) -> None:
+        """A move that several saw, each when it looked, is one; there and back again is two."""
+        moves = {
+            "first": [(1.0, "a", "b"), (5.0, "b", "a"), (8.0, "a", "c")],
+            "second": [(2.0, "a", "b"), (6.0, "b", "a"), (7.0, "a", "b"), (9.0, "b", "c")],
+            "third": [(3.0, "a", "b")],
+        }
+        entries = []
+        for seen in moves.values():
+            entry = TopicEntry("t", "pulsar://a", last_seen=seen[-1][0], moves_total=len(seen))
+            entry.moves = deque(
+                Move(time, None, f"pulsar+ssl://{source}", None, f"pulsar+ssl://{goal}", "lookup")
+                for time, source, goal in seen
+            )
+            entries.append([entry])
+        for ledgers in (entries, entries[::-1]):
+            (found,) = merged_topics(ledgers)
+            self.assertEqual([1.0, 5.0, 7.0, 8.0], [move.time for move in found.moves])
+            self.assertEqual(4, found.moves_total)

@@ -21,11 +21,13 @@ def status_document(
     now: float,
     most: int,
     instance: int | None = None,
+    in_force: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """What the proxy is and does.
 
     @param live: the oldest first. @param refusals: the newest first.
     @param instance: which of several workers this is. None: there is one process.
+    @param in_force: the configuration, as L{sniproxy.inforce} has it.
     @param most: entries of C{tunnels} and C{refusals}, of which the newest are shown, and of C{warnings}; C{live} and
         C{warning_count} say how many there are.
     """
@@ -40,6 +42,7 @@ def status_document(
             "file": status.configuration,
             "since": status.since,
             "reloads": attrs.asdict(status.reloads),
+            **(in_force or {}),
         },
         "listeners": [{"name": one.name, "endpoint": one.endpoint, "address": one.where} for one in status.listeners],
         "totals": {**totals, "access_log_lost": status.access_log_lost},

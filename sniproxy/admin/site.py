@@ -181,7 +181,8 @@ class AdminSite(Site):
         most = MOST_LISTED if most is None else most
         status, live = self.proxy.status(), self.proxy.live()
         totals, refusals = self.metrics.totals(), self.refusals.latest()
-        return status_document(status, live, totals, refusals, self._now(), most, self._instance)
+        in_force = self.proxy.in_force(most)
+        return status_document(status, live, totals, refusals, self._now(), most, self._instance, in_force)
 
     def topics_document(self, fold: int | None, most: int | None) -> dict[str, Any]:
         """The JSON of C{/topics}. @param fold: 1: partitions are counted as their topic. @param most: None: all."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import attrs
 
@@ -175,6 +175,10 @@ class StatusSource(Protocol):
     """C{sniproxy.service.ProxyService} is one."""
 
     def status(self) -> Status: ...
+
+    def in_force(self, most: int) -> Mapping[str, Any]:
+        """The configuration in force, as JSON has it. @param most: entries of each list."""
+        ...
 
     def live(self) -> Sequence[Live]:
         """All connections that have not ended, the oldest first."""

@@ -97,8 +97,16 @@ class NamespaceEntry:
 
 
 def merged(one: TopicEntry, other: TopicEntry) -> TopicEntry:
-    """Two entries of a topic as one: whoever heard of it last knows its broker; counts are added up."""
+    """Two entries of a topic as one: whoever heard of it last knows its broker; counts are added up.
+
+    A move that both saw, each by its own next lookup, is one: a topic does not move to where it is.
+    """
     older, newer = sorted((one, other), key=lambda entry: entry.last_seen)
+    moves: list[Move] = []
+    for move in sorted([*older.moves, *newer.moves], key=lambda move: move.time):
+        if not moves or _goal(moves[-1]) != _goal(move):
+            moves.append(move)
+    seen_twice = len(older.moves) + len(newer.moves) - len(moves)
     both = attrs.evolve(
         newer,
         first_seen=min(older.first_seen, newer.first_seen),
@@ -106,11 +114,14 @@ def merged(one: TopicEntry, other: TopicEntry) -> TopicEntry:
         redirects=older.redirects + newer.redirects,
         failures=older.failures + newer.failures,
         last_error=newer.last_error or older.last_error,
-        moves_total=older.moves_total + newer.moves_total,
+        moves_total=older.moves_total + newer.moves_total - seen_twice,
     )
-    moves = sorted([*older.moves, *newer.moves], key=lambda move: move.time)
     both.moves = deque(moves, maxlen=MOST_MOVES)
     return both
+
+
+def _goal(move: Move) -> str | None:
+    return move.to_url_tls or move.to_url
 
 
 def fold(entries: Iterable[TopicEntry]) -> list[TopicEntry]:

@@ -77,6 +77,10 @@ class SampleProxy:
             targets=self.targets,
         )
 
+    def in_force(self, most: int) -> dict[str, Any]:
+        """Only what was asked for."""
+        return {"most": most}
+
     def drain(self, name: str, rate: float) -> DrainStatus:
         """Drains whatever it is told to, but for ``nobody``."""
         if name == "nobody":
@@ -135,7 +139,9 @@ def lookup(
 class SampleSite:
     """A site over a made-up proxy, and all that feeds it."""
 
-    def __init__(self, reactor: Any, inspecting: bool = True, hosts: Sequence[str] = ()) -> None:
+    def __init__(
+        self, reactor: Any, inspecting: bool = True, hosts: Sequence[str] = (), instance: int | None = None
+    ) -> None:
         self.proxy = SampleProxy()
         self.ledger = Ledger()
         self.metrics = Metrics(
@@ -146,7 +152,7 @@ class SampleSite:
         self.topics = Topics(self.ledger) if inspecting else None
         self.metrics.topics = None if self.topics is None else self.topics.by_cluster
         self.site = AdminSite(
-            reactor, self.proxy, self.metrics, self.refusals, self.topics, hosts, lambda: self.proxy.now
+            reactor, self.proxy, self.metrics, self.refusals, self.topics, hosts, lambda: self.proxy.now, instance
         )
 
     def ended(self, record: Connection) -> None:

@@ -49,6 +49,12 @@ class StatusTests(SynchronousTestCase):
         self.assertEqual({**TOTALS, "access_log_lost": 4}, found["totals"])
         self.assertEqual(["look here"], found["warnings"])
 
+    def test_in_force(self) -> None:
+        """What is in force stands beside where it came from."""
+        status = SampleProxy().status()
+        found = status_document(status, (), TOTALS, (), NOW, 10, in_force={"routes": [1]})["configuration"]
+        self.assertEqual(("/etc/sniproxy.toml", [1]), (found["file"], found["routes"]))
+
     def test_refused_reload(self) -> None:
         """A refused reload is in the document, and is the first warning, until one succeeds."""
         reloads = Reloads(1).refused("x.toml: bad", NOW - 3)

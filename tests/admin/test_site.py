@@ -84,7 +84,7 @@ class PathTests(SiteTestCase):
         self.assertEqual((1, 3), (document["totals"]["ended"], document["totals"]["bytes_up"]))
         for limit in (0, 7):
             document = json.loads((await self.ask(f"/status?limit={limit}")).body)
-            self.assertEqual(limit, len(document["tunnels"]))
+            self.assertEqual((limit, limit), (len(document["tunnels"]), document["configuration"]["most"]))
 
     async def test_topics(self) -> None:
         """/topics is JSON of all topics, of fewer with a limit, and of folded ones."""

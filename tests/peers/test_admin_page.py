@@ -13,6 +13,7 @@ from typing import Any, cast
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 
+from sniproxy import __version__
 from sniproxy.admin.sources import DrainStatus, TargetStatus
 from tests.admin.sample import HOSTILE, NOW, SampleSite
 from tests.net.support import SocketTestCase, in_thread
@@ -149,7 +150,13 @@ class PageTests(BrowserTestCase):
         page = await self.page()
         self.assertEqual(["0"], page.texts["tile-tunnels"])
         self.assertEqual(['Nothing is inspected: no listener has inspect = "pulsar".'], page.texts["no-topics"])
+        self.assertEqual([__version__], page.texts["version"])
         self.assertIn("uninspected", next(found["class"] for tag, found in page.elements if tag == "body"))
+
+    async def test_worker(self) -> None:
+        """The page of one of several workers says of which, also of the first."""
+        self.serve(instance=0)
+        self.assertEqual([f"{__version__}, worker 0"], (await self.page()).texts["version"])
 
     async def test_draining(self) -> None:
         """While the proxy drains, the page says that."""

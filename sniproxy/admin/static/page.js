@@ -73,7 +73,7 @@ function show({ status, topics, rates: now }) {
   document.body.classList.toggle("uninspected", !topics.inspecting);
   several = topics.clusters.length > 1;
   document.title = `${status.live} tunnel${status.live === 1 ? "" : "s"} · sniproxy`;
-  put($("version"), status.version);
+  put($("version"), status.version + (status.instance === null ? "" : `, worker ${status.instance}`));
   pill(status.state, status.state);
   put($("configuration"), `${status.configuration.file}, in force for ${span(status.time - status.configuration.since)}`);
   rows($("listeners"), "li", status.listeners, (one) => one.name, (item, one) => {
