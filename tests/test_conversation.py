@@ -8,12 +8,13 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
+from sniproxy import resolving
 from sniproxy.events import Connection, Result
 from sniproxy.interfaces import IServerNameResolver, Refused, Request, Resolution, Target, Unavailable
 from sniproxy.pulsar.commands import read, type_name
 from sniproxy.pulsar.commands_pb2 import ServerError
 from sniproxy.pulsar.frames import FrameReader
-from sniproxy.resolvers import static
+from sniproxy.resolvers.static import StaticResolver
 from sniproxy.wire.alerts import Alert, fatal_alert
 from sniproxy.wire.foreign import PLAINTEXT_PULSAR
 from tests.hellos import hello, supported_versions
@@ -290,7 +291,7 @@ class RefusalTests(ConversationCase):
     async def test_loop(self) -> None:
         """Our own listener as a target is denied."""
         proxy = Proxy(self, route("127.0.0.1:1"))
-        proxy.service._built.routing.table.match(NAME, "public").resolver = static.StaticResolver(  # type: ignore[union-attr]
+        proxy.service._built.routing.table.match(NAME, "public").resolver = StaticResolver(  # type: ignore[union-attr]
             [f"127.0.0.1:{proxy.port}"]
         )
         record = await self.refused(proxy, hello(name=NAME), Result.DENIED, Alert.ACCESS_DENIED)
@@ -322,7 +323,7 @@ class ResolverTests(ConversationCase):
 
     def proxy(self, answer: Any, clock: Any = None) -> tuple[Proxy, Scripted]:
         resolver = Scripted(answer)
-        self.patch(static, "make", lambda options, reactor: resolver)
+        self.patch(resolving, "StaticResolver", lambda targets: resolver)
         arguments = () if clock is None else (clock,)
         return Proxy(self, route("127.0.0.1:9"), *arguments), resolver
 
