@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import compileall
 import sys
 import time
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from attrs import evolve
 
-from bench import results
+from bench import ROOT, results
 from bench.apart import LoadError
 from bench.cases import CASES, FULL, QUICK, Case, Grounds, Lengths
 from bench.clients import raise_limit
@@ -68,6 +69,9 @@ def main(arguments: Sequence[str]) -> None:
     lengths = evolve(lengths, seconds=chosen.seconds or lengths.seconds)
     rounds = chosen.repeat or (1 if chosen.quick else 5)
     raise_limit()
+    # As pip does with what it installs. In a checkout Python does it, unless PYTHONDONTWRITEBYTECODE forbids that: then
+    # every start would compile all that it loads.
+    compileall.compile_dir(ROOT / "sniproxy", quiet=1)
     print(environment())
     cases = [CASES[name] for name in chosen.cases]
     for name in dict.fromkeys(name for case in cases for name in chosen.peers or case.peers):

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
+from msgspec.structs import replace
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IStreamServerEndpoint
 
@@ -177,7 +178,7 @@ def build_spans(
     made = {}
     for bridge in configuration.bridges:
         old, span = before.get(bridge.name, (None, None))
-        same = old is not None and attrs.evolve(old, key=bridge.key, inspect=bridge.inspect) == bridge
+        same = old is not None and replace(old, key=bridge.key, inspect=bridge.inspect) == bridge
         if span is None or not same or span.patience != patience:
             place = f"{configuration.filename}: {bridge.key}.trust"
             trust = build_trust(place, bridge.trust, bridge.certificate, make_trust, seconds)

@@ -175,6 +175,8 @@ def _loops(configuration: Configuration) -> Iterator[str]:
     guard = loop_guard(configuration)
     for route in goals(configuration):
         for target in plain_targets(route):
+            if target.port not in guard.ports:
+                continue
             host = {"localhost": "127.0.0.1"}.get(target.host, target.host)
             if ip_literal(host) is not None and guard.denies(host, target.port):
                 yield f"route {route.server_name}: target {target} is a listener of this proxy: a loop, it is denied"

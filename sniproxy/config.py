@@ -11,17 +11,17 @@ from typing import Any, TypeVar
 
 import attrs
 import tomli
+from msgspec.structs import replace
 
-from sniproxy.bridge.allowing import Allowed, BadAllow, parse_allowed
 from sniproxy.endpoints import BadEndpoint, Endpoint, parse_endpoint
 from sniproxy.health import BadHealth, make_health, takes_least
 from sniproxy.limits import BadLimit, at_most, make_limits
-from sniproxy.names import BadName, ip_literal
+from sniproxy.names import BadName
 from sniproxy.policy import BadPolicy, make_policy
 from sniproxy.resolvertables import in_order, resolver_tables
 from sniproxy.routing.patterns import capture_count, route_pattern
 from sniproxy.routing.targets import BadTarget
-from sniproxy.routing.templates import parse_template
+from sniproxy.routing.templates import Template, parse_template
 from sniproxy.schema import (
     BridgeTable,
     ConfigError,
@@ -32,11 +32,11 @@ from sniproxy.schema import (
     convert,
     shown,
 )
-from sniproxy.serviceurl import BadServiceURL, pip60
 from sniproxy.settings import (
     DEFAULT,
     NO_SERVER_NAME,
     PLAINTEXT,
+    PULSAR,
     Admin,
     Bridge,
     Configuration,
@@ -51,7 +51,6 @@ from sniproxy.workers.plan import with_workers
 T = TypeVar("T")
 
 KERNEL = "kernel"
-PULSAR = "pulsar"
 COMMAND_LINE = "command line"
 """The filename of a configuration that came as options."""
 
@@ -73,7 +72,7 @@ def parse(text: str, filename: str, access_log: str | None = None) -> Configurat
     configuration = _checked(data, filename)
     if access_log == "":
         raise ConfigError(f'--access-log = "": {_NO_PATH}')
-    return configuration if access_log is None else attrs.evolve(configuration, access_log=access_log)
+    return configuration if access_log is None else replace(configuration, access_log=access_log)
 
 
 def from_options(listen: Sequence[str], routes: Sequence[str], access_log: str | None) -> Configuration:
@@ -96,7 +95,7 @@ def from_options(listen: Sequence[str], routes: Sequence[str], access_log: str |
 
 def _checked(data: dict[str, Any], filename: str) -> Configuration:
     file = convert(data, filename)
-    check = _Check(filename)
+    check = Check(filename)
     resolvers = resolver_tables(file.resolver, check.error)
     if not file.listener and not file.bridge:
         cure = 'write [[listener]] with endpoint = "tcp:4443" (on the command line: --listen tcp:4443), or a [[bridge]]'
@@ -121,26 +120,30 @@ def _checked(data: dict[str, Any], filename: str) -> Configuration:
         check.made("policy", lambda: make_policy(allowed.allow_cidrs, allowed.allow_ports, allowed.allow_names)),
         file.reload.on_change,
         check.made("health", lambda: make_health(file.health)),
-        tuple(check.bridge(f"bridge[{number}]", table) for number, table in enumerate(file.bridge)),
+        check.bridges(file.bridge),
         check.made("limits", lambda: make_limits(file.limits)),
         kernel_relay=_kernel_relay(file.relay, check),
     )
     return with_workers(configuration, file.workers, file.reuse_port, check.error)
 
 
-def _kernel_relay(relay: str, check: _Check) -> bool:
+def _kernel_relay(relay: str, check: Check) -> bool:
     if relay not in ("auto", KERNEL):
         raise check.error("relay", relay, 'write "auto", or "kernel" where the kernel shall forward tunnels')
     return relay == KERNEL
 
 
 @attrs.frozen
-class _Check:
-    """The checks that types cannot make. @ivar names: of listeners so far. @ivar bound: their addresses."""
+class Check:
+    """The checks that types cannot make.
+
+    @ivar names: of listeners so far. @ivar bound: their addresses. @ivar targets: those read so far, by their texts.
+    """
 
     filename: str
     names: set[str] = attrs.field(factory=set)
     bound: set[tuple[str | None, int | None]] = attrs.field(factory=set)
+    targets: dict[str, Template] = attrs.field(factory=dict)
 
     def error(self, key: str, value: object, cure: str) -> ConfigError:
         if self.filename == COMMAND_LINE:
@@ -183,39 +186,14 @@ class _Check:
         self.bound.add((endpoint.host, endpoint.port))
         return name, endpoint
 
-    def bridge(self, key: str, table: BridgeTable) -> Bridge:
-        """A bridge; paths start from the file's folder."""
-        name, endpoint = self.place(key, table)
-        if table.inspect not in (None, PULSAR):
-            raise self.error(f"{key}.inspect", table.inspect, 'there is one inspector: "pulsar"')
-        try:
-            settings = pip60(table.service_url, table.proxy_service_url, table.proxy_protocol)
-        except BadServiceURL as error:
-            raise ConfigError(f"{self.filename}: {key}: {error}") from error
-        if not settings.service_url.tls:
-            cure = "the bridge is there to speak TLS with brokers; write pulsar+ssl:// and their TLS port"
-            raise self.error(f"{key}.service_url", table.service_url, cure)
-        for host, _ in settings.service_url.hosts:
-            if ip_literal(host) is not None:
-                cure = "brokers are known by the server name that TLS carries, and an address is none; use a host name"
-                raise self.error(f"{key}.service_url", table.service_url, cure)
-        allow: list[Allowed] = []
-        for number, text in enumerate(table.allow or ()):
-            try:
-                allow.append(parse_allowed(text))
-            except BadAllow as error:
-                raise self.error(f"{key}.allow[{number}]", text, str(error)) from error
-        return Bridge(
-            name,
-            endpoint,
-            settings.service_url,
-            settings.proxy,
-            self.pem(f"{key}.trust", table.trust),
-            None if table.certificate is None else self.pem(f"{key}.certificate", table.certificate),
-            None if table.allow is None else tuple(allow),
-            table.inspect is not None,
-            key,
-        )
+    def bridges(self, tables: Sequence[BridgeTable]) -> tuple[Bridge, ...]:
+        if not tables:
+            return ()
+        # Imported here: most configurations have none, and start faster.
+        from sniproxy.bridgetables import make_bridge
+
+        keys = [f"bridge[{number}]" for number in range(len(tables))]
+        return tuple(make_bridge(self, key, table) for key, table in zip(keys, tables, strict=True))
 
     def pem(self, key: str, path: str) -> str:
         """The path of PEM, from the file's folder."""
@@ -235,7 +213,7 @@ class _Check:
                 cure = "a plaintext listener has no TLS to end; leave out one of plaintext and certificates"
                 raise self.error(f"{key}.certificates", table.certificates, cure)
             route = Route(PLAINTEXT, table.name, self.resolver(key, table.target, table.resolver, resolvers))
-            return attrs.evolve(listener, plaintext=route, inspect=inspect)
+            return replace(listener, plaintext=route, inspect=inspect)
         for name, value in (("target", table.target), ("resolver", table.resolver)):
             if value is not None:
                 cure = "a TLS listener leads where the routes say; write [[route]], or plaintext = true for a test"
@@ -246,7 +224,7 @@ class _Check:
                 "plaintext = true makes a plaintext listener"
             )
             raise self.error(f"{key}.inspect", table.inspect, cure)
-        return attrs.evolve(listener, termination=termination, inspect=inspect)
+        return replace(listener, termination=termination, inspect=inspect)
 
     def termination(self, key: str, table: ListenerTable) -> Termination | None:
         """How TLS ends at a listener, if it does; paths start from the file's folder."""
@@ -286,7 +264,7 @@ class _Check:
                     table.server_name,
                     "another route has this name already; put all its targets into one list",
                 )
-            resolver = self.resolver(key, table.target, table.resolver, resolvers, capture_count(name), True)
+            resolver = self.resolver(key, table.target, table.resolver, resolvers, name, True)
             routes[name, table.listener] = Route(name, table.listener, resolver, *self.dealing(key, table))
         return tuple(routes.values())
 
@@ -294,11 +272,13 @@ class _Check:
         if table is None:
             return None
         named = name != NO_SERVER_NAME
-        resolver = self.resolver(name, table.target, table.resolver, resolvers, 0, named)
+        resolver = self.resolver(name, table.target, table.resolver, resolvers, "", named)
         return Route(name, None, resolver, *self.dealing(name, table))
 
     def dealing(self, key: str, table: RouteTable | GoalTable) -> tuple[bool, int | None]:
         """How a route's connections are dealt out, and how many it may have."""
+        if table.max_connections is None and table.balance is None:
+            return False, None  # as in most of very many tables
         most = self.made(key, lambda: at_most("max_connections", table.max_connections))
         return self.made(key, lambda: takes_least(table.balance)), most
 
@@ -315,10 +295,10 @@ class _Check:
         target: str | list[str] | None,
         resolver: str | list[str] | None,
         resolvers: Mapping[str, ResolverTable],
-        captures: int = 0,
+        pattern: str = "",
         named: bool = False,
     ) -> ResolverTable:
-        """@param captures: how many parts of a name the route takes out. @param named: whether there is a name."""
+        """@param pattern: may take parts of a name out; empty: it takes none. @param named: whether there is a name."""
         if (target is None) == (resolver is None):
             both = "it has both" if target is not None else "it has neither"
             raise ConfigError(f'{self.filename}: {key}: {both}; write either target = "host:port" or resolver = "NAME"')
@@ -329,11 +309,13 @@ class _Check:
             raise self.error(f"{key}.target", targets, 'name at least one target, as in "10.0.0.7:6651"')
         templates = []
         for text in targets:
-            try:
-                template = parse_template(text)
-            except BadTarget as error:
-                raise self.error(f"{key}.target", text, str(error)) from error
-            why_not = template.why_not(captures, named)
+            template = self.targets.get(text)
+            if template is None:
+                try:
+                    template = self.targets[text] = parse_template(text)
+                except BadTarget as error:
+                    raise self.error(f"{key}.target", text, str(error)) from error
+            why_not = template.why_not(capture_count(pattern), named) if template.places else None
             if why_not is not None:
                 raise self.error(f"{key}.target", text, why_not)
             templates.append(template)

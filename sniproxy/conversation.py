@@ -77,9 +77,10 @@ class Conversation(Life):
         record.route = route.server_name
         if self.guest is not None:
             self.guest.takes(route)
-        if route.fixed is not None:
+        fixed = None if route.fixed is None else route.fixed()
+        if fixed is not None:
             began = self._house.reactor.seconds()
-            targets = self._in_turn(route, route.fixed)
+            targets = self._in_turn(route, fixed)
             record.resolve_s = self._house.reactor.seconds() - began
         else:
             targets = await self._resolve(route)

@@ -9,6 +9,7 @@ from itertools import islice
 from typing import Any
 
 import attrs
+from msgspec.structs import asdict
 
 from sniproxy.health import BALANCES
 from sniproxy.policycheck import templates
@@ -39,7 +40,7 @@ def in_force(configuration: Configuration, most: int) -> dict[str, Any]:
         "limits": {**attrs.asdict(limits), "exempt": [str(network) for network in limits.exempt[:most]]},
         "health": attrs.asdict(configuration.health),
         "access_log": configuration.access_log,
-        "inspect_log": None if inspect_log is None else attrs.asdict(inspect_log),
+        "inspect_log": None if inspect_log is None else asdict(inspect_log),
         "admin": None if admin is None else admin.endpoint.text,
         "reload_on_change": configuration.reload_on_change,
         "workers": configuration.workers,

@@ -13,7 +13,10 @@ from functools import lru_cache
 MAX_NAME = 253
 """Characters in a server name, the trailing dot not counted (RFC 1035, section 2.3.4: 255 octets on the wire)."""
 
-_NAME = re.compile(r"(?:[a-z0-9_-]{1,63}\.)*[a-z0-9_-]{1,63}")
+NORMAL = r"(?:[a-z0-9_-]{1,63}\.)*[a-z0-9_-]{1,63}"
+"""A name as it is kept, as a regular expression that does not ask for its length. An IPv4 address fits, too."""
+
+_NAME = re.compile(NORMAL)
 _ALLOWED = re.compile(r"[A-Za-z0-9_.-]")
 
 
@@ -29,6 +32,8 @@ def server_name(text: str) -> str:
 
     @raise BadName: the text is neither.
     """
+    if len(text) <= MAX_NAME and _NAME.fullmatch(text):
+        return text  # as most are written; there may be very many
     # Some characters outside ASCII have a lower case inside it (the Kelvin sign): they stay what they are, and bad.
     name = text.lower() if text.isascii() else text
     if name.endswith("."):
@@ -58,12 +63,14 @@ def pattern(text: str) -> str:
     return f"*.{rest}"
 
 
-@lru_cache(maxsize=1024)
 def ip_literal(text: str) -> str | None:
     """The shortest form of an IPv4 or IPv6 address, or None when the text is not one. A zone (``%eth0``) is not one."""
-    # Most names fail here without the cost of an exception: an address ends in a digit or has a colon.
-    if ":" not in text and not text[-1:].isdigit():
-        return None
+    # Most names fail here, and do not crowd the addresses out: an address ends in a digit or has a colon.
+    return _ip_literal(text) if ":" in text or text[-1:].isdigit() else None
+
+
+@lru_cache(maxsize=1024)
+def _ip_literal(text: str) -> str | None:
     if "%" in text:
         return None
     try:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 from twisted.internet.defer import Deferred, DeferredList
 
 from sniproxy.admin.sources import ResolverStatus
-from sniproxy.asking.asked import Asked
-from sniproxy.asking.inorder import InOrder
 from sniproxy.interfaces import BadOption, ResolverMaker, ServerNameResolver
-from sniproxy.resolvers import make_resolver, makers_by_name, static
+from sniproxy.resolvers import make_resolver, makers_by_name
+from sniproxy.resolvers.static import StaticResolver
 from sniproxy.schema import ConfigError, shown
 from sniproxy.settings import ResolverTable
+
+# What asks is imported where somebody is asked: with the targets of routes alone nobody is, and the start is faster.
+if TYPE_CHECKING:
+    from sniproxy.asking.asked import Asked
 
 
 class Resolvers:
@@ -36,11 +39,13 @@ class Resolvers:
     def resolver(self, table: ResolverTable, filename: str) -> ServerNameResolver:
         """@raise ConfigError: the table does not fit."""
         if table.inner:
+            from sniproxy.asking.inorder import InOrder
+
             return InOrder([self._ask(inner, filename) for inner in table.inner])
         # What a route's own targets mean is known at once: there is nothing to keep, and nothing that can fail. There
         # may be very many, and the configuration has read them: no plugin is looked for.
         if table.templates:
-            return static.make({"target": table.templates}, self._reactor)
+            return StaticResolver(table.templates)
         return self._make(table, filename) if table.name is None else self._ask(table, filename)
 
     def settle(self) -> None:
@@ -68,6 +73,8 @@ class Resolvers:
         if found is None:
             same, asked = self._before.get(table.key, (None, None))
             if asked is None or same != table:
+                from sniproxy.asking.asked import Asked
+
                 assert table.name is not None
                 made = self._make(table, filename)
                 asked = Asked(table.name, made, self._reactor, table.deadline, table.stale)

@@ -16,6 +16,7 @@ from twisted.logger import Logger
 
 from sniproxy.admin.sources import DrainStatus, ListenerStatus, Reloads, Status, TargetStatus
 from sniproxy.build import Built, build
+from sniproxy.collecting import uncollected
 from sniproxy.crosscheck import CrossCheck
 from sniproxy.draining import Drains, find_goal
 from sniproxy.events import Observer, Result
@@ -119,7 +120,8 @@ class ProxyService(Service):
         try:
             if not self.running or self._drained is not None:
                 raise ConfigError("the proxy is stopping")
-            built = build(read(), self._reactor, self._built)
+            with uncollected():
+                built = build(read(), self._reactor, self._built)
             self._put_into_force(built)
         except CannotListenError as error:
             why = why_not_listening(error)

@@ -1,20 +1,28 @@
-"""What a checked configuration is: values, as L{sniproxy.config} makes them of a file or of options. Pure."""
+"""What a checked configuration is: values, as L{sniproxy.config} makes them of a file or of options. Pure.
+
+They are msgspec's: there may be very many, and both they and their classes are made faster than those of attrs.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import attrs
+import msgspec
 
-from sniproxy.bridge.allowing import Allowed
 from sniproxy.endpoints import Endpoint
 from sniproxy.health import Health
 from sniproxy.limits import Limits
 from sniproxy.policy import Policy
 from sniproxy.routing.templates import Template
 from sniproxy.schema import Timeouts
-from sniproxy.serviceurl import ServiceURL, SniProxy
+
+if TYPE_CHECKING:
+    from sniproxy.bridge.allowing import Allowed
+    from sniproxy.serviceurl import ServiceURL, SniProxy
+
+PULSAR = "pulsar"
+"""The one inspector."""
 
 DEFAULT = "default"
 NO_SERVER_NAME = "no_server_name"
@@ -22,8 +30,7 @@ PLAINTEXT = "plaintext"
 """What the routes are called that no server name leads to."""
 
 
-@attrs.frozen
-class Listener:
+class Listener(msgspec.Struct, frozen=True):
     """@ivar name: in the log, and for a route's ``listener``; unless given, the endpoint string as written.
 
     @ivar plaintext: where its connections lead, for no hello names it. None: TLS, by the routes.
@@ -39,8 +46,7 @@ class Listener:
     inspect: bool = False
 
 
-@attrs.frozen
-class Termination:
+class Termination(msgspec.Struct, frozen=True):
     """TLS that ends at the proxy: paths of PEM files.
 
     @ivar certificates: what clients are shown: a file, or a folder of files. @ivar trust: for brokers' certificates.
@@ -61,8 +67,7 @@ STALE = 3600.0
 """Seconds for which an answer may be used after its ttl, while the resolver fails."""
 
 
-@attrs.frozen
-class Bridge:
+class Bridge(msgspec.Struct, frozen=True):
     """A plaintext listener of the bridge, and the cluster that it leads to.
 
     @ivar proxy: None: brokers are dialled by their own names. @ivar trust: a path of PEM.
@@ -79,7 +84,7 @@ class Bridge:
     certificate: str | None
     allow: tuple[Allowed, ...] | None
     inspect: bool
-    key: str = attrs.field(eq=False)
+    key: str
 
     @property
     def way(self) -> str:
@@ -87,8 +92,7 @@ class Bridge:
         return f"{self.service_url} {f'by the proxy {self.proxy}' if self.proxy else 'directly'}"
 
 
-@attrs.frozen
-class ResolverTable:
+class ResolverTable(msgspec.Struct, frozen=True):
     """@ivar kind: the plugin's name. @ivar options: for it. @ivar key: where it stands in the configuration.
 
     @ivar name: of a C{[resolver.NAME]}. None: the targets of a route, or a list of resolvers.
@@ -103,7 +107,7 @@ class ResolverTable:
     deadline: float = DEADLINE
     stale: float = STALE
     inner: tuple[ResolverTable, ...] = ()
-    templates: tuple[Template, ...] = attrs.field(default=(), eq=False)
+    templates: tuple[Template, ...] = ()
 
     @property
     def title(self) -> str:
@@ -111,8 +115,7 @@ class ResolverTable:
         return ", then ".join(f"{table.key} (type {table.kind})" for table in self.inner or (self,))
 
 
-@attrs.frozen
-class Route:
+class Route(msgspec.Struct, frozen=True):
     """@ivar server_name: the normalised pattern, or ``default`` or ``no_server_name``. @ivar listener: None: all.
 
     @ivar least: the target with the fewest connections is next, not the one whose turn it is.
@@ -126,8 +129,7 @@ class Route:
     max_connections: int | None = None
 
 
-@attrs.frozen
-class Admin:
+class Admin(msgspec.Struct, frozen=True):
     """@ivar hosts: names by which it may be asked for, beside its addresses and ``localhost``.
 
     @ivar instance: which of several workers it tells of, from 0. None: there is one process.
@@ -138,16 +140,14 @@ class Admin:
     instance: int | None = None
 
 
-@attrs.frozen
-class InspectLog:
+class InspectLog(msgspec.Struct, frozen=True):
     """@ivar path: for JSON lines; ``-``: standard output. @ivar reveal: principals and properties are shown, too."""
 
     path: str
     reveal: bool
 
 
-@attrs.frozen
-class Configuration:
+class Configuration(msgspec.Struct, frozen=True):
     """A whole configuration, checked. @ivar access_log: a path; ``-``: standard output; None: the program's own log.
 
     @ivar admin: None: there is no admin endpoint.
@@ -172,11 +172,11 @@ class Configuration:
     access_log: str | None
     inspect_log: InspectLog | None = None
     admin: Admin | None = None
-    policy: Policy = attrs.field(factory=Policy)
+    policy: Policy = msgspec.field(default_factory=Policy)
     reload_on_change: bool = False
-    health: Health = attrs.field(factory=Health)
+    health: Health = msgspec.field(default_factory=Health)
     bridges: tuple[Bridge, ...] = ()
-    limits: Limits = attrs.field(factory=Limits)
+    limits: Limits = msgspec.field(default_factory=Limits)
     workers: int = 1
     kernel_relay: bool = False
 

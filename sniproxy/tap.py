@@ -10,7 +10,7 @@ from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
-import attrs
+from msgspec.structs import replace
 from twisted.application.service import IService, Service
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
@@ -19,6 +19,7 @@ from twisted.python import usage
 
 from sniproxy import check, ownlog
 from sniproxy.closedpipe import quiet_end
+from sniproxy.collecting import look_again, uncollected
 from sniproxy.config import from_options, parse
 from sniproxy.linewriter import STANDARD_OUTPUT, CannotOpen
 from sniproxy.listening import why_not_listening
@@ -123,15 +124,9 @@ class Options(usage.Options):
             # twistd may change its folder before the file is read again.
             self.path = os.path.abspath(self["config"])
         try:
-            configuration = self.read()
-            if configuration.workers > 1 and self.post is None:
-                # Imported here: one process needs none of it.
-                from sniproxy.workers.supervisor import Supervisor
-
-                self._check_twistd()
-                self.proxy = Supervisor(configuration, reactor, lambda: self.text, self._for_workers())
-            else:
-                self.proxy = ProxyService(configuration, reactor)
+            with uncollected(keep=self.parent is not None):  # there is a parent where this is the program, twistd
+                configuration = self.read()
+                self.proxy = self._made(configuration, reactor)
         except ConfigError as error:
             _fail(str(error))
         self.warnings = list(self.proxy.warnings) if self.post is None else []
@@ -139,6 +134,15 @@ class Options(usage.Options):
             lines = [check.describe(configuration), *(f"warning: {warning}" for warning in self.warnings)]
             with_warnings = f", with {counted(len(self.warnings), 'warning')}" if self.warnings else ""
             _say("\n".join([*lines, f"the configuration is good{with_warnings}"]))
+
+    def _made(self, configuration: Configuration, reactor: Any) -> ProxyService | Supervisor:
+        if configuration.workers == 1 or self.post is not None:
+            return ProxyService(configuration, reactor)
+        # Imported here: one process needs none of it.
+        from sniproxy.workers.supervisor import Supervisor
+
+        self._check_twistd()
+        return Supervisor(configuration, reactor, lambda: self.text, self._for_workers())
 
     def read(self) -> Configuration:
         """The configuration as it is now; of a worker, its own. @raise ConfigError: it cannot be used."""
@@ -149,6 +153,7 @@ class Options(usage.Options):
         """The configuration as it is now, once it has been in force. @raise ConfigError: it cannot be used."""
         if self["config"] is None:
             raise ConfigError("the configuration came from the command line, and there is no file to read again")
+        look_again()
         configuration = self.read()
         if configuration.workers != self.proxy.configuration.workers:
             before = self.proxy.configuration.workers
@@ -200,7 +205,7 @@ def _with_absolute_log(configuration: Configuration) -> Configuration:
     path = configuration.access_log
     if path is None or path == STANDARD_OUTPUT:
         return configuration
-    return attrs.evolve(configuration, access_log=os.path.abspath(path))
+    return replace(configuration, access_log=os.path.abspath(path))
 
 
 class NotStarted(Exception):

@@ -8,7 +8,7 @@ import json
 import sys
 from collections.abc import Callable
 
-import attrs
+from msgspec.structs import replace
 from twisted.internet.threads import blockingCallFromThread
 
 from sniproxy import __version__, ctl
@@ -82,7 +82,7 @@ class StatusTests(CommandCase):
     def test_configuration(self) -> None:
         """The configuration in force, in short: of very many routes the first."""
         configuration = parse(TEXT, "test.toml")
-        configuration = attrs.evolve(configuration, routes=configuration.routes * 100)
+        configuration = replace(configuration, routes=configuration.routes * 100)
         listeners = [
             ListenerStatus(one.name, one.endpoint.text, ("192.0.2.1", at))
             for at, one in enumerate(configuration.entrances, 1)

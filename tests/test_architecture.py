@@ -40,6 +40,7 @@ PURE = (
     "sniproxy.limits",
     "sniproxy.admission",
     "sniproxy.buffered",
+    "sniproxy.bridgetables",
     "sniproxy.config",
     "sniproxy.resolvertables",
     "sniproxy.settings",
@@ -78,7 +79,10 @@ IMPURE_STDLIB = {
 PURE_FOREIGN = {
     "sniproxy.capture.packets": {"attrs", "dpkt"},
     "sniproxy.resolvers.dnswire": {"attrs", "dns"},
-    "sniproxy.config": {"attrs", "tomli"},
+    "sniproxy.config": {"attrs", "msgspec", "tomli"},
+    "sniproxy.routing.templates": {"attrs", "msgspec"},
+    "sniproxy.settings": {"msgspec"},
+    "sniproxy.workers.plan": {"attrs", "msgspec"},
     "sniproxy.resolvers.namefile": {"attrs", "tomli"},
     "sniproxy.schema": {"msgspec"},
     "sniproxy.interfaces": {"attrs", "zope"},
@@ -361,7 +365,8 @@ class RoomTests(SynchronousTestCase):
             "options.proxy.startService()\n"
             "bad = {'twisted.web', 'twisted.conch', 'google.protobuf', 'prometheus_client', 'dns', 'kazoo', 'dpkt',\n"
             "       'sniproxy.admin.site', 'sniproxy.inspector', 'sniproxy.bridge.spans', 'sniproxy.bridge.crossing',\n"
-            "       'sniproxy.kernel.relay', 'sniproxy.workers.supervisor'}\n"
+            "       'sniproxy.kernel.relay', 'sniproxy.workers.supervisor', 'sniproxy.bridgetables',\n"
+            "       'sniproxy.bridge.allowing', 'sniproxy.asking.asked'}\n"
             "print(sorted(bad & set(sys.modules)), list(options.proxy.addresses))"
         )
         ran = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)

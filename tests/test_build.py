@@ -56,7 +56,8 @@ class BuildTests(TestCase):
         for name in ("a.test", "a.b.test", "c.test"):
             route = table.match(name, "public")
             assert route is not None
-            fixed.append(route.fixed and [str(target) for target in route.fixed.targets])
+            answer = route.fixed and route.fixed()
+            fixed.append(answer and [str(target) for target in answer.targets])
         self.assertEqual([["a:6651", "b:6651"], None, None], fixed)
 
     def test_same_resolver(self) -> None:

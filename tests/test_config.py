@@ -10,6 +10,7 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 from sniproxy.check import warnings
 from sniproxy.config import from_options, parse
 from sniproxy.policy import Policy, make_policy
+from sniproxy.routing.templates import parse_template
 from sniproxy.schema import ConfigError, Timeouts
 from sniproxy.settings import Configuration, InspectLog, ResolverTable, Route, Termination
 from tests import configerrors
@@ -60,7 +61,7 @@ path = "log/access.jsonl"
 
 def static(key: str, *targets: str) -> ResolverTable:
     """What a route's own targets become."""
-    return ResolverTable("static", {"target": list(targets)}, key)
+    return ResolverTable("static", {"target": list(targets)}, key, templates=tuple(map(parse_template, targets)))
 
 
 class ParseTests(SynchronousTestCase):
@@ -224,44 +225,6 @@ class ErrorTests(configerrors.ErrorCase):
             ),
         ):
             self.refused(more, *said)
-
-    def test_bridge(self) -> None:
-        """A bridge may be all that there is; its paths start from the file's folder."""
-        text = (
-            '[[bridge]]\nendpoint = "tcp:6650:interface=127.0.0.1"\nservice_url = "pulsar+ssl://vip.test,b.test:1"\n'
-            'proxy_service_url = "pulsar+ssl://proxy.test:4443"\nproxy_protocol = "SNI"\ntrust = "ca.pem"\n'
-            'certificate = "own.pem"\nallow = ["*.test:6651"]\ninspect = "pulsar"\n'
-        )
-        configuration = parse(text, "dir/f.toml")
-        (bridge,) = configuration.bridges
-        self.assertEqual(((), (bridge,)), (configuration.listeners, configuration.entrances))
-        self.assertEqual((("vip.test", 6651), ("b.test", 1)), bridge.service_url.hosts)
-        self.assertEqual(
-            ("proxy.test:4443", "dir/ca.pem", "dir/own.pem"), (str(bridge.proxy), bridge.trust, bridge.certificate)
-        )
-        assert bridge.allow is not None
-        self.assertIn(("b.test", 6651), bridge.allow[0])
-        self.assertTrue(bridge.inspect)
-
-    def test_bad_bridge(self) -> None:
-        """Each key of a bridge that cannot be used is told."""
-        good = {"endpoint": "tcp:6650", "service_url": "pulsar+ssl://vip.test", "trust": "ca.pem"}
-        for key, value, *said in (
-            ("service_url", "pulsar://vip.test", 'bridge[0].service_url = "pulsar://vip.test": the bridge is there to'),
-            ("service_url", "pulsar+ssl://10.0.0.7", "use a host name"),
-            ("service_url", "http://vip.test", "bridge[0]: service_url"),
-            ("proxy_protocol", "SNI", "bridge[0]: proxy_protocol is given without proxy_service_url"),
-            ("trust", "", 'bridge[0].trust = "": write the path'),
-            ("certificate", "", 'bridge[0].certificate = "": write the path'),
-            ("inspect", "kafka", 'bridge[0].inspect = "kafka": there is one inspector'),
-            ("endpoint", "tls:1", 'bridge[0].endpoint = "tls:1"'),
-        ):
-            table = "".join(f'{name} = "{each}"\n' for name, each in {**good, key: value}.items())
-            self.refused_file(f"[[bridge]]\n{table}", *said)
-        table = "".join(f'{name} = "{each}"\n' for name, each in good.items())
-        self.refused_file(f'[[bridge]]\n{table}allow = ["a b"]', 'bridge[0].allow[0] = "a b"')
-        self.refused_file(f"[[bridge]]\n{table}[[bridge]]\n{table}", "another listener has this name")
-        self.refused_file('[[bridge]]\nendpoint = "tcp:1"', "bridge[0].service_url: it is missing", "pulsar+ssl://")
 
     def test_inspect_log(self) -> None:
         """The log of events has a path, relative to the file, and may reveal more."""

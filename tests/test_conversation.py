@@ -8,12 +8,13 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
+from sniproxy import resolving
 from sniproxy.events import Connection, Result
 from sniproxy.interfaces import IServerNameResolver, Refused, Request, Resolution, Target, Unavailable
 from sniproxy.pulsar.commands import read, type_name
 from sniproxy.pulsar.commands_pb2 import ServerError
 from sniproxy.pulsar.frames import FrameReader
-from sniproxy.resolvers import static
+from sniproxy.resolvers.static import StaticResolver
 from sniproxy.wire.alerts import Alert, fatal_alert
 from sniproxy.wire.foreign import PLAINTEXT_PULSAR
 from tests.hellos import hello, supported_versions
@@ -309,7 +310,7 @@ class RefusalTests(ConversationCase):
         proxy = Proxy(self, route("127.0.0.1:1"))
         live = proxy.service._built.routing.table.match(NAME, "public")
         assert live is not None
-        live.fixed = static.StaticResolver([f"127.0.0.1:{proxy.port}"]).fixed
+        live.fixed = StaticResolver([f"127.0.0.1:{proxy.port}"]).fixed
         record = await self.refused(proxy, hello(name=NAME), Result.DENIED, Alert.ACCESS_DENIED)
         self.assertIn("a loop", record.reason)
 
@@ -339,7 +340,7 @@ class ResolverTests(ConversationCase):
 
     def proxy(self, answer: Any, clock: Any = None) -> tuple[Proxy, Scripted]:
         resolver = Scripted(answer)
-        self.patch(static, "make", lambda options, reactor: resolver)
+        self.patch(resolving, "StaticResolver", lambda targets: resolver)
         arguments = () if clock is None else (clock,)
         return Proxy(self, route("127.0.0.1:9"), *arguments), resolver
 

@@ -7,6 +7,7 @@ import socket
 from typing import Any, cast
 
 import attrs
+from msgspec.structs import astuple
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -64,7 +65,7 @@ class RateTests(SynchronousTestCase):
     def test_rate(self) -> None:
         """So many a second, not at once, not at even distances, and in no order of age."""
         status = self.drains.begin(GOAL, 10)
-        self.assertEqual((7.0, 10, 0, 100, MOST_NAMED), (*attrs.astuple(status)[2:5], status.left, len(status.clients)))
+        self.assertEqual((7.0, 10, 0, 100, MOST_NAMED), (*astuple(status)[2:5], status.left, len(status.clients)))
         self.assertEqual(100, len(self.live))
         self.advance(5)
         self.assertTrue(35 <= 100 - len(self.live) <= 65, len(self.live))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import attrs
+from msgspec.structs import replace
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.config import parse
@@ -159,7 +159,7 @@ class InForceTests(SynchronousTestCase):
     def test_bounded(self) -> None:
         """Of very many routes, listeners and targets the first are there."""
         configuration = parse(TEXT, "test.toml")
-        many = attrs.evolve(configuration, routes=configuration.routes * 40_000)
+        many = replace(configuration, routes=configuration.routes * 40_000)
         found = in_force(many, 1)
         self.assertEqual((120_000, 1, 1), (found["route_count"], len(found["routes"]), len(found["listeners"])))
         self.assertEqual(["10.0.0.7:6651"], found["routes"][0]["targets"])

@@ -38,6 +38,16 @@ class ServerNameTests(SynchronousTestCase):
         ):
             self.assertEqual(server_name(text), name)
 
+    @given(st.from_regex(r"[a-z0-9_.-]{0,70}\n?|([a-z]{60,64}\.){3,4}a", fullmatch=True))
+    def test_as_it_is_kept(self, text: str) -> None:
+        """A name that is written as it is kept takes a short way; a capital before it always takes the long one."""
+        try:
+            wanted = server_name(f"A{text}")[1:]
+        except BadName as error:
+            self.assertEqual(str(error), self.refused(f"a{text}"))
+        else:
+            self.assertEqual(wanted, server_name(f"a{text}")[1:])
+
     def test_lengths(self) -> None:
         """253 characters, and labels of 63, are the most."""
         longest = ".".join(["a" * 63] * 3 + ["b" * 61])

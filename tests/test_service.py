@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import socket
+from functools import partial
 from pathlib import Path
 
 from twisted.logger import capturedLogs
 
+from sniproxy import resolving
 from sniproxy.config import parse
 from sniproxy.events import Result
 from sniproxy.linewriter import CannotOpen
 from sniproxy.net.copying import CopyDirection
 from sniproxy.net.splicing import SpliceDirection
-from sniproxy.resolvers import static
+from sniproxy.settings import Configuration
 from tests.hellos import hello
 from tests.net.support import HandClock, SocketTestCase, in_thread, read_exactly, read_to_end
 from tests.proxies import LISTENER, Backend, Proxy
@@ -184,6 +187,20 @@ class DrainTests(SocketTestCase):
 class ReloadTests(SocketTestCase):
     """Another configuration in place of the one in force."""
 
+    def test_uncollected(self) -> None:
+        """No cycles are looked for while it is read and built; afterwards they are, after an error too."""
+        proxy = Proxy(self, LISTENER)
+        seen = []
+
+        def read(text: str) -> Configuration:
+            seen.append(gc.isenabled())
+            return parse(text, "test.toml")
+
+        for text in (LISTENER, "bad"):
+            proxy.service.reload(partial(read, text))
+            seen.append(gc.isenabled())
+        self.assertEqual([False, True] * 2, seen)
+
     def reload(self, proxy: Proxy, text: str) -> str | None:
         return proxy.service.reload(lambda: parse(LISTENER + text, "test.toml"))
 
@@ -248,7 +265,7 @@ class ReloadTests(SocketTestCase):
     async def test_fault(self) -> None:
         """What a plugin raises while it is made is logged with its cause, and changes nothing."""
         proxy = Proxy(self, "")
-        self.patch(static, "make", lambda options, reactor: 1 / 0)
+        self.patch(resolving, "StaticResolver", lambda targets: 1 / 0)
         why = self.reload(proxy, route("127.0.0.1:9"))
         self.assertEqual("a fault while it was read: ZeroDivisionError: division by zero", why)
         self.assertEqual(1, len(self.flushLoggedErrors(ZeroDivisionError)))

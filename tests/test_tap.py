@@ -92,6 +92,31 @@ class Running:
         self.process.communicate()
 
 
+class CollectingTests(TestCase):
+    """Python's garbage collector, which would go through many routes again and again."""
+
+    def test_start(self) -> None:
+        """The program's configuration is not looked at after the start, until it is read again; others' stay alone."""
+        path = Path(self.mktemp())
+        path.write_text('[[listener]]\nendpoint = "tcp:0"\n[default]\ntarget = "127.0.0.1:1"\n')
+        program = (
+            "import gc, sys\n"
+            "from twisted.internet import reactor\n"
+            "from sniproxy.tap import Options\n"
+            "for parent in (None, {}):\n"
+            "    options = Options()\n"
+            "    options.parent = parent\n"
+            "    options.parseOptions(['--config', sys.argv[1]])\n"
+            "    print(gc.isenabled(), gc.get_freeze_count() > 0)\n"
+            "options.again()\n"
+            "print(gc.get_freeze_count())"
+        )
+        ran = subprocess.run(
+            [sys.executable, "-c", program, str(path)], capture_output=True, text=True, env=ENVIRONMENT, check=False
+        )
+        self.assertEqual(("True False\nTrue True\n0\n", ""), (ran.stdout, ran.stderr))
+
+
 class CheckTests(TestCase):
     """--check, --help and errors."""
 

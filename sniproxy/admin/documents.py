@@ -7,6 +7,7 @@ from itertools import islice
 from typing import Any
 
 import attrs
+from msgspec.structs import asdict
 
 from sniproxy import __version__
 from sniproxy.admin.refusals import Refusal
@@ -41,18 +42,18 @@ def status_document(
         "configuration": {
             "file": status.configuration,
             "since": status.since,
-            "reloads": attrs.asdict(status.reloads),
+            "reloads": asdict(status.reloads),
             **(in_force or {}),
         },
         "listeners": [{"name": one.name, "endpoint": one.endpoint, "address": one.where} for one in status.listeners],
         "totals": {**totals, "access_log_lost": status.access_log_lost},
-        "targets": [attrs.asdict(one) for one in status.targets],
-        "drains": [attrs.asdict(one) for one in status.drains],
-        "limits": attrs.asdict(status.limits),
+        "targets": [asdict(one) for one in status.targets],
+        "drains": [asdict(one) for one in status.drains],
+        "limits": asdict(status.limits),
         "live": len(live),
         "tunnels": [_tunnel(one, now) for one in islice(reversed(live), most)],
         "refusals": [attrs.asdict(one) for one in refusals[:most]],
-        "resolvers": [attrs.asdict(one) for one in status.resolvers],
+        "resolvers": [asdict(one) for one in status.resolvers],
         "warning_count": len(warnings),
         "warnings": warnings[:most],
     }

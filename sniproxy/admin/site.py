@@ -10,7 +10,7 @@ from io import BytesIO
 from typing import Any, cast
 from weakref import WeakSet
 
-import attrs
+from msgspec.structs import asdict
 from twisted.internet.interfaces import IAddress
 from twisted.web.http import HTTPChannel
 from twisted.web.http import Request as BaseRequest
@@ -125,8 +125,8 @@ class _Root(Resource):
         name = _text(request, b"name")
         try:
             if path == "/drain":
-                return _JSON, _dumped(attrs.asdict(self._site.proxy.drain(name, _rate(request))))
-            return _JSON, _dumped(attrs.asdict(self._site.proxy.undrain(name)))
+                return _JSON, _dumped(asdict(self._site.proxy.drain(name, _rate(request))))
+            return _JSON, _dumped(asdict(self._site.proxy.undrain(name)))
         except NoSuchGoal as error:
             raise _Answer(404, str(error)) from error
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-import attrs
+import msgspec
 
 from sniproxy.events import Connection
 
@@ -32,8 +32,7 @@ OPENING = ("hello", "resolve", "connect", "handshake")
 """The states of a connection that is not a tunnel yet: what it waits for."""
 
 
-@attrs.frozen
-class ListenerStatus:
+class ListenerStatus(msgspec.Struct, frozen=True):
     """@ivar endpoint: as configured. @ivar address: host and port it is bound to; None: not TCP, or not bound."""
 
     name: str
@@ -49,8 +48,7 @@ class ListenerStatus:
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-@attrs.frozen
-class Reloads:
+class Reloads(msgspec.Struct, frozen=True):
     """How the configuration was read again since the start.
 
     @ivar succeeded: how often. @ivar failed: how often one was refused, and changed nothing.
@@ -76,8 +74,7 @@ class NoSuchGoal(Exception):
     """What shall be drained is not there; the message says why."""
 
 
-@attrs.frozen
-class DrainStatus:
+class DrainStatus(msgspec.Struct, frozen=True):
     """A target or route whose tunnels are ended one by one, and which gets no new ones.
 
     @ivar kind: ``target`` or ``route``. @ivar since: when it began, in seconds since 1970.
@@ -96,8 +93,7 @@ class DrainStatus:
     clients: Sequence[str]
 
 
-@attrs.frozen
-class ResolverStatus:
+class ResolverStatus(msgspec.Struct, frozen=True):
     """How a resolver does.
 
     @ivar kind: its type. @ivar counts: since it was made, by name: C{questions} that it was asked, and of what
@@ -115,8 +111,7 @@ class ResolverStatus:
     error: str | None = None
 
 
-@attrs.frozen
-class TargetStatus:
+class TargetStatus(msgspec.Struct, frozen=True):
     """A target that is looked after.
 
     @ivar state: ``up``, ``down`` by the checks, or ``ejected`` for a time after connections failed.
@@ -130,8 +125,7 @@ class TargetStatus:
     why: str
 
 
-@attrs.frozen
-class LimitsStatus:
+class LimitsStatus(msgspec.Struct, frozen=True):
     """How many connections there may be at once, and how often that mattered since the start.
 
     @ivar max_hellos: of these, how many whose hello has not come.
@@ -140,12 +134,11 @@ class LimitsStatus:
 
     max_connections: int = 0
     max_hellos: int = 0
-    refused: Mapping[str, int] = attrs.field(factory=dict)
-    waited: Mapping[str, int] = attrs.field(factory=dict)
+    refused: Mapping[str, int] = msgspec.field(default_factory=dict)
+    waited: Mapping[str, int] = msgspec.field(default_factory=dict)
 
 
-@attrs.frozen
-class Status:
+class Status(msgspec.Struct, frozen=True):
     """The state of the proxy. Times are seconds since 1970.
 
     @ivar ready: it listens, and does not drain. @ivar started: when the process began to serve.
@@ -164,11 +157,11 @@ class Status:
     listeners: Sequence[ListenerStatus]
     access_log_lost: int = 0
     warnings: Sequence[str] = ()
-    reloads: Reloads = attrs.field(factory=Reloads)
+    reloads: Reloads = msgspec.field(default_factory=Reloads)
     drains: Sequence[DrainStatus] = ()
     resolvers: Sequence[ResolverStatus] = ()
     targets: Sequence[TargetStatus] = ()
-    limits: LimitsStatus = attrs.field(factory=LimitsStatus)
+    limits: LimitsStatus = msgspec.field(default_factory=LimitsStatus)
 
 
 class StatusSource(Protocol):

@@ -12,15 +12,20 @@ IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 class LoopGuard:
-    """Knows the addresses that the proxy listens on, and recognises them among resolved targets."""
+    """Knows the addresses that the proxy listens on, and recognises them among resolved targets.
+
+    @ivar ports: of these addresses; with any other nothing is denied.
+    """
 
     def __init__(self, listeners: Iterable[tuple[str, int]] = ()) -> None:
+        self.ports: set[int] = set()
         self._listeners: list[tuple[IPAddress, int]] = []
         for host, port in listeners:
             self.add(host, port)
 
     def add(self, host: str, port: int) -> None:
         """@param host: an IP address; ``0.0.0.0`` or ``::`` for all."""
+        self.ports.add(port)
         self._listeners.append((_plain(host), port))
 
     def denies(self, host: str, port: int) -> str | None:

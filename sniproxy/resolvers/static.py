@@ -19,22 +19,27 @@ OPTIONS = (Option("target", Kind.TEXTS, 'one target, "host:port" or "host:port w
 
 @implementer(IServerNameResolver)
 class StaticResolver:
-    """Always gives the same targets, but for their places. What ``target = ...`` in a route means.
+    """Always gives the same targets, but for their places. What ``target = ...`` in a route means."""
 
-    @ivar fixed: the answer, whatever is asked. None: it has places.
-    """
-
-    __slots__ = ("_templates", "fixed")
+    __slots__ = ("_fixed", "_templates")
 
     def __init__(self, targets: Sequence[str | Template]) -> None:
         """@param targets: as they are written, or read already. @raise BadTarget: a target cannot be read."""
         self._templates = [parse_template(each) if isinstance(each, str) else each for each in targets]
-        plain = [template.target for template in self._templates if template.target is not None]
-        self.fixed = Resolution(plain, ttl=None) if len(plain) == len(self._templates) else None
+        self._fixed: Resolution | None = None
+
+    def fixed(self) -> Resolution | None:
+        """The answer, whatever is asked. None: it has places."""
+        if self._fixed is None:  # made at the first question: there may be very many of us
+            plain = [template.target for template in self._templates if template.target is not None]
+            if len(plain) == len(self._templates):
+                self._fixed = Resolution(plain, ttl=None)
+        return self._fixed
 
     def resolve(self, request: Request) -> Resolution:
-        if self.fixed is not None:
-            return self.fixed
+        fixed = self.fixed()
+        if fixed is not None:
+            return fixed
         try:
             return Resolution([template.fill(request) for template in self._templates], ttl=None)
         except BadTarget as error:
@@ -42,14 +47,12 @@ class StaticResolver:
 
 
 def make(options: Mapping[str, Any], reactor: Any) -> StaticResolver:
-    """From ``target``: a text or a list of texts (see L{parse_template}), or a tuple of what they were read as."""
+    """From ``target``: a text or a list of texts (see L{parse_template})."""
     for key in options:
         if key != "target":
             raise BadOption(key, options[key], "the static resolver has one key: target")
     value = options.get("target")
     targets = [value] if isinstance(value, str) else value
-    if isinstance(targets, tuple) and targets and all(isinstance(each, Template) for each in targets):
-        return StaticResolver(targets)
     if not isinstance(targets, list | tuple) or not targets or not all(isinstance(text, str) for text in targets):
         raise BadOption("target", value, 'write one target, "host:port", or a list of them')
     for text in targets:

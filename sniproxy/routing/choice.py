@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import attrs
 
@@ -21,7 +21,8 @@ class LiveRoute:
 
     @ivar least: the target with the fewest connections is next, not the one whose turn it is.
     @ivar max_connections: at once. None: no limit.
-    @ivar fixed: the resolver's answer, whatever it is asked: then it need not be. None: it depends.
+    @ivar fixed: gives the resolver's answer, whatever it is asked: then it need not be. None, or it gives None: it
+        depends.
     @ivar turns: whose turn it is among the targets.
     @ivar quiet_until: the reactor's time before which a failure of the resolver is not logged again.
     """
@@ -31,7 +32,7 @@ class LiveRoute:
     resolver: ServerNameResolver
     least: bool = False
     max_connections: int | None = None
-    fixed: Resolution | None = None
+    fixed: Callable[[], Resolution | None] | None = None
     turns: Turns = attrs.field(factory=Turns)
     quiet_until: float = 0.0
 

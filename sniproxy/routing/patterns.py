@@ -42,9 +42,9 @@ def expression(pattern: str) -> re.Pattern[str]:
 
 def capture_count(pattern: str) -> int:
     """How many parts of a name a pattern takes out: what the star matched, or an expression's groups."""
-    if is_expression(pattern):
-        return expression(pattern).groups
-    return int(pattern.startswith("*."))
+    if pattern.startswith("*."):
+        return 1
+    return expression(pattern).groups if is_expression(pattern) else 0
 
 
 def captured(pattern: str, name: str | None) -> tuple[str, ...]:

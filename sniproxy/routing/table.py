@@ -59,8 +59,10 @@ class RouteTable(Generic[R]):
             else:
                 self._exact[pattern, route.listener] = route
             for key in _neighbourhood(pattern):
-                candidates = self._near.setdefault(key, [])
-                if len(candidates) < _MOST_CANDIDATES:
+                candidates = self._near.get(key)
+                if candidates is None:
+                    self._near[key] = [pattern]
+                elif len(candidates) < _MOST_CANDIDATES:
                     candidates.append(pattern)
 
     def match(self, name: str, listener: str) -> R | None:

@@ -8,16 +8,19 @@ from collections.abc import Sequence
 import attrs
 
 from sniproxy.interfaces import Target
-from sniproxy.names import BadName, server_name
+from sniproxy.names import MAX_NAME, NORMAL, BadName, server_name
 
 DEFAULT_PORT = 6651
 """Pulsar's port for TLS (``brokerServicePortTls``)."""
 
+MAX_PORT = 65535
 MOST_WEIGHT = 65535
 
 _SCHEME = "pulsar+ssl://"
 _WEIGHT = re.compile(r"\s+weight=")
 _A_LIST = 'several targets are a list: target = ["a:6651", "b:6651"]'
+_PLAIN = re.compile(rf"({NORMAL}):([1-9][0-9]{{0,4}})")
+"""``host:port`` as most are written; what does not fit may be a target all the same."""
 
 
 class BadTarget(ValueError):
@@ -29,6 +32,9 @@ def parse_target(text: str) -> Target:
 
     @raise BadTarget: it is none of these.
     """
+    plain = _PLAIN.fullmatch(text)
+    if plain is not None and len(plain[1]) <= MAX_NAME and int(plain[2]) <= MAX_PORT:
+        return Target(plain[1], int(plain[2]))  # there may be very many
     rest = text.strip()
     if "://" in rest:
         if not rest.lower().startswith(_SCHEME):
@@ -46,8 +52,8 @@ def parse_target(text: str) -> Target:
         raise BadTarget(f"bad host: {error}") from error
     if port is None:
         return Target(host, DEFAULT_PORT)
-    if not (port.isascii() and port.isdigit() and len(port) <= 5 and 1 <= int(port) <= 65535):
-        raise BadTarget(f"bad port {port!r}: it is a number from 1 to 65535")
+    if not (port.isascii() and port.isdigit() and len(port) <= 5 and 1 <= int(port) <= MAX_PORT):
+        raise BadTarget(f"bad port {port!r}: it is a number from 1 to {MAX_PORT}")
     return Target(host, int(port))
 
 

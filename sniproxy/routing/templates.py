@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 import attrs
+import msgspec
 
 from sniproxy.interfaces import Request, Target
 from sniproxy.routing.targets import BadTarget, parse_target, split_weight
@@ -21,8 +22,7 @@ _NO_PLACES: frozenset[str] = frozenset()
 _KNOWN = re.compile(rf"{SERVER_NAME}|{PORT}|[1-9]")
 
 
-@attrs.frozen
-class Template:
+class Template(msgspec.Struct, frozen=True):
     """A target as an operator writes it.
 
     @ivar text: as written, without its weight.

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import attrs
+from msgspec.structs import replace
 
 from sniproxy.schema import ConfigError
 from sniproxy.settings import Bridge, Configuration, Listener
@@ -40,7 +41,7 @@ def with_workers(configuration: Configuration, workers: int, reuse_port: bool, e
         _check_admin(configuration, workers, error)
     if not reuse_port and workers == 1:
         return configuration
-    return attrs.evolve(
+    return replace(
         configuration,
         listeners=tuple(map(_shared, configuration.listeners)),
         bridges=tuple(map(_shared, configuration.bridges)),
@@ -54,8 +55,8 @@ def for_worker(configuration: Configuration, index: int) -> Configuration:
     if admin is not None:
         endpoint = admin.endpoint.for_instance(index)
         assert endpoint is not None, "it has been checked"
-        admin = attrs.evolve(admin, endpoint=endpoint, instance=index)
-    return attrs.evolve(configuration, admin=admin, reload_on_change=False)
+        admin = replace(admin, endpoint=endpoint, instance=index)
+    return replace(configuration, admin=admin, reload_on_change=False)
 
 
 def pause(lived: float, before: float) -> float:
@@ -71,7 +72,7 @@ def pause(lived: float, before: float) -> float:
 def _shared(entrance: Entrance) -> Entrance:
     if entrance.endpoint.port is None:
         return entrance
-    return attrs.evolve(entrance, endpoint=attrs.evolve(entrance.endpoint, shared=True))
+    return replace(entrance, endpoint=attrs.evolve(entrance.endpoint, shared=True))
 
 
 def _check_entrances(configuration: Configuration, error: Error) -> None:

@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
 from sniproxy.build import build
+from sniproxy.collecting import uncollected
 from sniproxy.schema import ConfigError
 from sniproxy.settings import Configuration
 from sniproxy.text import counted
@@ -83,8 +84,9 @@ class Supervisor(Service):
         try:
             if self._stopped is not None:
                 raise ConfigError("the proxy is stopping")
-            configuration = read()
-            self._check(configuration)
+            with uncollected():
+                configuration = read()
+                self._check(configuration)
         except ConfigError as error:
             why = str(error)
         except Exception as error:  # a resolver plugin's own fault, as a rule

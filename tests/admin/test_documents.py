@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import attrs
+from msgspec.structs import asdict, replace
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy import __version__
@@ -75,11 +75,11 @@ class StatusTests(SynchronousTestCase):
         """The resolvers are there, with what they say of themselves."""
         one = ResolverStatus("brokers", "dns", {"questions": 1}, "open", "3 brokers", "silent")
         found = document(SampleProxy(resolvers=[one]))["resolvers"]
-        self.assertEqual([attrs.asdict(one)], found)
+        self.assertEqual([asdict(one)], found)
 
     def test_limits(self) -> None:
         """The limits are there, with what they refused."""
-        status = attrs.evolve(SampleProxy().status(), limits=LimitsStatus(9, 5, {"rate_per_client": 3}, {}))
+        status = replace(SampleProxy().status(), limits=LimitsStatus(9, 5, {"rate_per_client": 3}, {}))
         found = status_document(status, [], TOTALS, [], NOW, 10)["limits"]
         self.assertEqual(
             {"max_connections": 9, "max_hellos": 5, "refused": {"rate_per_client": 3}, "waited": {}}, found

@@ -9,9 +9,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import attrs
 import trustme
 from google.protobuf.message import Message
+from msgspec.structs import replace
 from twisted.internet.defer import Deferred, gatherResults
 
 from sniproxy.bridge import spans
@@ -362,7 +362,7 @@ class RefusalTests(BridgeCase):
         await self.client(crowd).owner(TOPIC)
         service = crowd.bridge.service
         before = service.configuration
-        moved = attrs.evolve(before, bridges=tuple(attrs.evolve(one, key="bridge[1]") for one in before.bridges))
+        moved = replace(before, bridges=tuple(replace(one, key="bridge[1]") for one in before.bridges))
         self.assertIsNone(service.reload(lambda: moved))
         sock = self.raw(crowd)
         sock.sendall(write(pb.CommandConnect(client_version="c", proxy_to_broker_url=f"{B1}:6651")))

@@ -8,6 +8,7 @@ from zope.interface.verify import verifyObject
 from sniproxy.interfaces import BadOption, IServerNameResolver, Refused, Request, Target
 from sniproxy.resolvers.static import StaticResolver, make
 from sniproxy.routing.targets import BadTarget
+from sniproxy.routing.templates import parse_template
 
 REQUEST = Request("a.test", (), "192.0.2.7:1", "public")
 NAMELESS = Request(None, ("h2",), "192.0.2.8:1", "inner")
@@ -29,6 +30,12 @@ class StaticResolverTests(SynchronousTestCase):
         answer = StaticResolver(["b.test weight=3", "{server_name}:7 weight=0"]).resolve(REQUEST)
         targets = (Target("b.test", 6651, 3), Target("a.test", 7, 0, client_formed=True))
         self.assertEqual(targets, answer.targets)
+
+    def test_read_already(self) -> None:
+        """Targets may be read already, as those of routes are; the answer is made once."""
+        resolver = StaticResolver([parse_template("b.test:7")])
+        self.assertEqual((Target("b.test", 7),), resolver.resolve(REQUEST).targets)
+        self.assertIs(resolver.resolve(REQUEST), resolver.resolve(NAMELESS))
 
     def test_places(self) -> None:
         """A target's places are filled for each connection, and only a target with some is marked."""

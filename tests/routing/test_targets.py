@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
+from hypothesis import example, given
+from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.interfaces import Target
@@ -32,6 +34,22 @@ class ParseTargetTests(SynchronousTestCase):
             ("localhost:6652", "localhost", 6652),
         ):
             self.assertEqual(parse_target(text), Target(host, port), text)
+
+    @given(st.from_regex(r"[a-z0-9_.-]{1,70}:[0-9]{1,6}\n?", fullmatch=True) | st.text("a.:0165,/[] ", max_size=12))
+    @example("a" * 64 + ":1")
+    @example(("a" * 62 + ".") * 4 + "a:1")
+    @example(("a" * 62 + ".") * 4 + "aa:1")
+    def test_as_most_are_written(self, text: str) -> None:
+        """The short way for a plain host and port reads what the long one reads, and nothing else.
+
+        A blank in front is always the long way, and means nothing.
+        """
+        try:
+            wanted = parse_target(f" {text}")
+        except BadTarget as error:
+            self.assertEqual(str(error), self.refused(text))
+        else:
+            self.assertEqual(wanted, parse_target(text))
 
     def test_default_port(self) -> None:
         """Without a port it is 6651, Pulsar's port for TLS."""

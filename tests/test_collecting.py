@@ -1,0 +1,45 @@
+"""Tests for sniproxy.collecting."""
+
+from __future__ import annotations
+
+import gc
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from sniproxy.collecting import look_again, uncollected
+
+
+class CollectingTests(SynchronousTestCase):
+    """The collector is off for a while, and then as it was."""
+
+    def setUp(self) -> None:
+        self.addCleanup(gc.enable if gc.isenabled() else gc.disable)
+        self.addCleanup(gc.unfreeze)
+        gc.enable()
+
+    def test_off(self) -> None:
+        """It is off inside, and on afterwards, after an error too."""
+        with uncollected():
+            self.assertFalse(gc.isenabled())
+        self.assertTrue(gc.isenabled())
+        with self.assertRaises(SystemExit), uncollected(keep=True):
+            raise SystemExit
+        self.assertEqual((True, 0), (gc.isenabled(), gc.get_freeze_count()))
+
+    def test_was_off(self) -> None:
+        """Where it was off it stays off."""
+        gc.disable()
+        with uncollected():
+            pass
+        self.assertFalse(gc.isenabled())
+
+    def test_keep(self) -> None:
+        """What is kept is not looked at, and later it is again; else nothing is kept."""
+        with uncollected():
+            pass
+        self.assertEqual(0, gc.get_freeze_count())
+        with uncollected(keep=True):
+            pass
+        self.assertGreater(gc.get_freeze_count(), 0)
+        look_again()
+        self.assertEqual(0, gc.get_freeze_count())
