@@ -7,7 +7,8 @@
 ``gate``            the maps: which sockets, and what the kernel counts
 ``flow``            one direction: what the kernel did, and what is ours to do
 ``relay``           one tunnel, under the contract of L{sniproxy.net.relay}
-``hangups``         hears of connections that break while nobody reads them
+``ring``            by which the program names sockets that have something for us
+``watch``           waits for the ring, and for what our process still has to do with sockets
 ``forwarding``      all of it for those who begin tunnels
 ``selftest``        shows on real sockets that this kernel does it right, by a ``loop`` of its own
 ``capabilities``    gives up what only loading needed

@@ -21,6 +21,7 @@ WORD, DOUBLE = 0x00, 0x18
 """Sizes in memory: 4 and 8 bytes."""
 
 _MAP_BY_DESCRIPTOR = 1
+_ADD_AND_FETCH = 0x00 | 0x01
 
 
 @attrs.frozen
@@ -69,6 +70,11 @@ def load(size: int, destination: int, base: int, offset: int) -> Instruction:
 def store(size: int, base: int, offset: int, source: int) -> Instruction:
     """memory[base + offset] = source"""
     return Instruction(0x63 | size, base, source, offset)
+
+
+def fetch_and_add(base: int, offset: int, register: int) -> Instruction:
+    """memory[base + offset] += register, of 8 bytes; register = what was there before. It is a full memory barrier."""
+    return Instruction(0xDB, base, register, offset, _ADD_AND_FETCH)
 
 
 def load_map(destination: int, descriptor: int) -> tuple[Instruction, Instruction]:

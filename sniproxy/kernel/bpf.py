@@ -11,7 +11,7 @@ _NUMBERS = {"x86_64": 321, "aarch64": 280, "riscv64": 280}
 """The call's number, by machine; there is no function for it in libc."""
 
 _CREATE, _LOOKUP, _UPDATE, _DELETE, _LOAD, _ATTACH = 0, 1, 2, 3, 5, 8  # enum bpf_cmd of linux/bpf.h
-HASH, ARRAY, SOCKETS = 1, 2, 15  # enum bpf_map_type
+HASH, ARRAY, SOCKETS, RING = 1, 2, 15, 27  # enum bpf_map_type
 _SK_SKB = 14  # enum bpf_prog_type: a program on the segments of sockets in a map
 _VERDICT = 38  # enum bpf_attach_type: BPF_SK_SKB_VERDICT
 GROWING, MAPPED = 1 << 0, 1 << 10  # BPF_F_NO_PREALLOC, BPF_F_MMAPABLE

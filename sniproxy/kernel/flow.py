@@ -54,9 +54,12 @@ class Relaying(Protocol):
 
 
 class Side(SocketDescriptor):
-    """One of the two sockets, as the reactor sees it."""
+    """One of the two sockets.
 
-    __slots__ = ("inbound", "name", "outbound", "relay")
+    @ivar wants: what it is waited for, in epoll's terms (L{sniproxy.kernel.watch}).
+    """
+
+    __slots__ = ("inbound", "name", "outbound", "relay", "wants")
 
     inbound: Flow
     outbound: Flow
@@ -65,6 +68,7 @@ class Side(SocketDescriptor):
         super().__init__(sock)
         self.name = name
         self.relay = relay
+        self.wants = 0
 
     def doRead(self) -> None:
         self.relay.pump(self.inbound)
@@ -150,11 +154,17 @@ class Flow:
         if self.sent > self._first:
             self.row.forwarded(self.sent - self._first)
 
-    def open(self) -> None:
+    def open(self) -> bool:
         """Let the kernel redirect as much as the destination has room for. Half of it: the kernel's own ways to count
-        differ, and what did not fit would stand in the way of the other direction."""
+        differ, and what did not fit would stand in the way of the other direction.
+
+        @return: it is open, and rings when it has to.
+        """
+        if not self.settle():  # what the destination has not written yet takes room; the old window goes on
+            return self.row.inside
         budget = min(WINDOW, room(self.target.sock) // 2)
         self.row.open(budget if budget >= LEAST else 0)
+        return self.row.inside and budget >= LEAST
 
     def count(self) -> None:
         """It is over: C{moved} is from now on what the destination has written, exactly."""

@@ -7,8 +7,8 @@ import socket
 from typing import Any
 
 from sniproxy.kernel.gate import PAIRS, Gate
-from sniproxy.kernel.hangups import Hangups
 from sniproxy.kernel.relay import KernelRelay
+from sniproxy.kernel.watch import Watch
 from sniproxy.net.linger import Closer
 
 
@@ -25,7 +25,7 @@ class Forwarding:
             self.gate = Gate(pairs)
         except OSError as error:
             raise CannotForward(_why(error)) from error
-        self._hangups = Hangups(reactor)
+        self._watch = Watch(reactor, self.gate.ring)
 
     def relay(
         self,
@@ -44,7 +44,7 @@ class Forwarding:
         return KernelRelay(
             self._reactor,
             self.gate,
-            self._hangups,
+            self._watch,
             pair,
             client,
             upstream,
@@ -56,7 +56,7 @@ class Forwarding:
 
     def close(self) -> None:
         """No tunnel is left."""
-        self._hangups.close()
+        self._watch.close()
         self.gate.close()
 
 

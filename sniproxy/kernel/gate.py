@@ -1,8 +1,9 @@
-"""The gate: what the kernel knows of our tunnels. Three maps, and the program that runs for their sockets.
+"""The gate: what the kernel knows of our tunnels. Four maps, and the program that runs for their sockets.
 
 ``sockets``  by slot: the sockets themselves; closing one takes it out
 ``slots``    by a socket's cookie, which is its number for life: its slot
 ``rows``     by slot: the counters of what comes from that socket (L{sniproxy.kernel.program}), in shared memory
+``ring``     slots of sockets that have something for us (L{sniproxy.kernel.ring})
 """
 
 from __future__ import annotations
@@ -23,10 +24,21 @@ import attrs
 
 from sniproxy.kernel import bpf
 from sniproxy.kernel.assembly import assemble
-from sniproxy.kernel.program import COLUMNS, FORWARDED, LIMIT, PASSED, REDIRECTED, SPENT, instructions
+from sniproxy.kernel.program import (
+    COLUMNS,
+    FORWARDED,
+    HEARD,
+    LIMIT,
+    PASSED,
+    REDIRECTED,
+    RUNG,
+    SPENT,
+    instructions,
+)
+from sniproxy.kernel.ring import Ring, size_for
 
 PAIRS = 16_384
-"""Tunnels that the kernel may carry at once. More are carried by us. It is 2.5 MiB of the kernel's memory."""
+"""Tunnels that the kernel may carry at once. More are carried by us. It is 3.5 MiB of the kernel's memory."""
 
 REST = 2.0
 """Seconds before a slot is used again. A processor that has just looked the old one up is long done with it then."""
@@ -36,10 +48,14 @@ _SO_COOKIE = 57
 
 @attrs.frozen
 class Row:
-    """The counters of what comes from one socket. @ivar slot: the socket's."""
+    """The counters of what comes from one socket.
+
+    @ivar slot: the socket's. @ivar inside: the program runs for it. Otherwise nothing is counted, and nothing rings.
+    """
 
     slot: int
     _cells: memoryview
+    inside: bool = True
 
     @property
     def redirected(self) -> int:
@@ -64,6 +80,10 @@ class Row:
         """So many of the passed bytes have been sent on."""
         self._cells[self.slot * COLUMNS + FORWARDED] = total
 
+    def hear(self) -> None:
+        """From now on ring again."""
+        self._cells[self.slot * COLUMNS + HEARD] = self._cells[self.slot * COLUMNS + RUNG]
+
     def clear(self) -> None:
         """All is 0: nothing is redirected."""
         for column in range(COLUMNS):
@@ -82,7 +102,7 @@ class Pair:
 class Gate:
     """Loads the program, and lets sockets in.
 
-    @ivar pairs: tunnels at once, at most.
+    @ivar pairs: tunnels at once, at most. @ivar ring: names the slots that have something for us.
     @param seconds: a clock.
     @raise OSError: the kernel does not let us, or cannot.
     """
@@ -96,11 +116,14 @@ class Gate:
             self._sockets = self._map(bpf.SOCKETS, 4, 4, 2 * pairs)
             self._slots = self._map(bpf.HASH, 8, 4, 2 * pairs, bpf.GROWING)
             rows = self._map(bpf.ARRAY, 4, 8 * COLUMNS, 2 * pairs, bpf.MAPPED)
-            program = bpf.load_program(assemble(instructions(self._slots, rows, self._sockets)))
+            length = size_for(2 * pairs)
+            ring = self._map(bpf.RING, 0, 0, length)
+            program = bpf.load_program(assemble(instructions(self._slots, rows, self._sockets, ring)))
             self._descriptors.append(program)
             bpf.attach(self._sockets, program)
             size = -(-2 * pairs * 8 * COLUMNS // mmap.PAGESIZE) * mmap.PAGESIZE
             self._memory = mmap.mmap(rows, size)
+            self.ring = Ring(ring, length)
         except BaseException:
             self._close_descriptors()
             raise
@@ -133,7 +156,7 @@ class Gate:
         except OSError:
             # It has ended before, say. What comes from the target passes then, for there is no other one, and the
             # client is read as ever. The target stays in: taken out, it would lose bytes that wait in it.
-            pass
+            return attrs.evolve(pair, client=attrs.evolve(pair.client, inside=False))
         return pair
 
     def leave(self, pair: Pair) -> None:
@@ -149,6 +172,7 @@ class Gate:
         """Give all back; no tunnel is left."""
         self._cells.release()
         self._memory.close()
+        self.ring.close()
         self._close_descriptors()
 
     def _map(self, kind: int, key: int, value: int, entries: int, flags: int = 0) -> int:

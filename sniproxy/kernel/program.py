@@ -12,7 +12,14 @@ no byte is lost, comes twice or overtakes another:
   tells the end all the same. Passed, it may have to queue behind what is being redirected into its own socket; and when
   the kernel then finds it empty, it takes that for a failed send and breaks the socket, with EPIPE.
 
-Each direction has a row of counters. The kernel alone writes the first three, our process alone writes the other two.
+Our process does not wait for the sockets whose bytes are redirected: else it would be woken for each of them. The
+program I{rings} instead when it has passed a segment: it names the socket in a ring that our process waits for. It
+rings once, and not again before our process has I{heard} that: C{rung == heard}. Our process writes so when it begins
+to rest, and looks at C{passed} after that; the program adds to C{passed} before it looks at C{heard}. Between the two
+steps of either is a memory barrier, so one of both sees what the other did, and nothing is passed to a sleeper.
+
+Each direction has a row of counters. Our process alone writes C{limit}, C{forwarded} and C{heard}, the kernel alone the
+others.
 """
 
 from __future__ import annotations
@@ -36,6 +43,7 @@ from sniproxy.kernel.assembly import (
     add,
     add_constant,
     call,
+    fetch_and_add,
     jump_if_constant,
     jump_if_more,
     jump_unless,
@@ -50,8 +58,8 @@ from sniproxy.kernel.assembly import (
     xor_constant,
 )
 
-REDIRECTED, PASSED, SPENT, LIMIT, FORWARDED = range(5)
-"""The columns of a row, 8 bytes each: bytes, bytes, cost; and what our process writes: cost, bytes."""
+REDIRECTED, PASSED, SPENT, LIMIT, FORWARDED, RUNG, HEARD = range(7)
+"""The columns of a row, 8 bytes each: bytes, bytes, cost, cost, bytes, and how often."""
 
 COLUMNS = 8
 """Of a row, so that a row is a cache line."""
@@ -59,16 +67,17 @@ COLUMNS = 8
 COST = 2048
 """What a segment costs beside its bytes: the kernel's own records of it, which small ones have many of. Generous."""
 
-_LOOKUP, _COOKIE, _REDIRECT = 1, 46, 52  # enum bpf_func_id of linux/bpf.h
+_LOOKUP, _COOKIE, _REDIRECT, _OUTPUT = 1, 46, 52, 130  # enum bpf_func_id of linux/bpf.h
 _DROP, _PASS = 0, 1  # enum sk_action
 _LENGTH = 0  # of struct __sk_buff
 
 
-def instructions(slots: int, rows: int, sockets: int) -> Iterator[Instruction]:
+def instructions(slots: int, rows: int, sockets: int, ring: int) -> Iterator[Instruction]:
     """The program.
 
     @param slots: descriptor of the map from a socket's cookie to its slot. @param rows: of the counters by slot.
     @param sockets: of the sockets by slot; two sockets of a tunnel have an even slot and the odd one after it.
+    @param ring: in which slots are named.
     """
     yield move(R6, R1)  # keep the segment: calls take R1
     yield load(WORD, R9, R6, _LENGTH)  # its bytes
@@ -111,9 +120,18 @@ def instructions(slots: int, rows: int, sockets: int) -> Iterator[Instruction]:
     yield store(DOUBLE, R8, 8 * REDIRECTED, R1)
     yield move_constant(R0, _PASS)
     yield leave()
-    yield named("count", load(DOUBLE, R1, R8, 8 * PASSED))
-    yield add(R1, R9)
-    yield store(DOUBLE, R8, 8 * PASSED, R1)
+    yield named("count", fetch_and_add(R8, 8 * PASSED, R9))  # a barrier: what is loaded next is not older
+    yield load(DOUBLE, R1, R8, 8 * RUNG)
+    yield load(DOUBLE, R2, R8, 8 * HEARD)
+    yield jump_unless(R1, R2, "pass")  # our process has been told, and has not rested since
+    yield add_constant(R1, 1)
+    yield store(DOUBLE, R8, 8 * RUNG, R1)  # before it is in the ring: who has read that finds it written
+    yield from load_map(R1, ring)
+    yield move(R2, FRAME)
+    yield add_constant(R2, -16)  # the slot
+    yield move_constant(R3, 4)  # bytes
+    yield move_constant(R4, 0)  # wake who waits for the ring, unless it has more to read already
+    yield call(_OUTPUT)
     yield named("pass", move_constant(R0, _PASS))
     yield leave()
     yield named("drop", move_constant(R0, _DROP))

@@ -1,8 +1,8 @@
 """The relay whose bytes the kernel forwards by itself, from one socket of a tunnel into the other.
 
-The contract is that of L{sniproxy.net.relay}, and the same tests run over it. Our process hears of a direction only
-when its window is used up, when the kernel had to pass something, and when a side ends. It then waits until the other
-socket has I{written} all that was redirected, sends what was passed, and opens the next window:
+The contract is that of L{sniproxy.net.relay}, and the same tests run over it. Our process is woken for a direction only
+when its window is used up, when the kernel had to pass something, and when a side ends. It then waits until the
+other socket has I{written} all that was redirected, sends what was passed, and opens the next window:
 
 * Order: while anything that was passed is not sent on, the kernel redirects nothing; and we send nothing before the
   socket has written what was redirected. What a socket has written is what TCP says: acknowledged, plus what waits.
@@ -23,7 +23,7 @@ from twisted.internet.defer import Deferred
 from sniproxy.events import Result
 from sniproxy.kernel.flow import Flow, Side
 from sniproxy.kernel.gate import Gate, Pair
-from sniproxy.kernel.hangups import Hangups
+from sniproxy.kernel.watch import Watch
 from sniproxy.net.descriptor import WAIT, how_broken
 from sniproxy.net.linger import Closer
 from sniproxy.net.relay import Ending
@@ -46,15 +46,15 @@ class KernelRelay:
     """
 
     __slots__ = (
-        "_client", "_closer", "_closing", "_done", "_down", "_gate", "_half_closed", "_hangups", "_idle",
-        "_reactor", "_seen", "_timer", "_touched", "_up", "_upstream", "pair",
+        "_client", "_closer", "_closing", "_done", "_down", "_gate", "_half_closed", "_idle", "_reactor", "_seen",
+        "_timer", "_touched", "_up", "_upstream", "_watch", "pair",
     )  # fmt: skip
 
     def __init__(
         self,
         reactor: Any,
         gate: Gate,
-        hangups: Hangups,
+        watch: Watch,
         pair: Pair,
         client: socket.socket,
         upstream: socket.socket,
@@ -66,7 +66,7 @@ class KernelRelay:
     ) -> None:
         self._reactor = reactor
         self._gate = gate
-        self._hangups = hangups
+        self._watch = watch
         self.pair = pair
         self._client = Side(client, "client", self)
         self._upstream = Side(upstream, "target", self)
@@ -112,8 +112,8 @@ class KernelRelay:
         self._touched = self._reactor.seconds()
         if self._idle:
             self._set_timer(self._idle / LOOKS)
-        for flow in (self._up, self._down):
-            self._watch(flow)
+        for side in (self._client, self._upstream):
+            self._watch.add(side)
         for flow in (self._up, self._down):
             self.pump(flow)
 
@@ -134,6 +134,7 @@ class KernelRelay:
             if flow.eof:
                 self._end_flow(flow)
                 return
+        self._tell(flow)  # there may be more
 
     def lost(self, side: Side, error: OSError) -> None:
         """One side's connection is broken."""
@@ -150,8 +151,10 @@ class KernelRelay:
         except OSError as error:
             if error.errno not in WAIT:
                 self.lost(flow.source, error)
+            elif flow.open() and not flow.missing:
+                self._rest(flow)
             else:
-                flow.open()
+                self._tell(flow)
             return False
         if not count:
             if flow.missing:
@@ -176,32 +179,31 @@ class KernelRelay:
         blocked = bool(flow.held)
         if flow.blocked is not blocked:
             flow.blocked = blocked
-            self._watch(flow)
+            self._tell(flow)
         return not blocked
 
     def _wait(self, flow: Flow) -> None:
         """For the kernel, which is at it."""
         flow.timer = self._reactor.callLater(DELAYS[min(flow.waits, len(DELAYS) - 1)], self._again, flow)
         flow.waits += 1
-        self._watch(flow)
+        self._tell(flow)
 
     def _again(self, flow: Flow) -> None:
         flow.timer = None
-        self._watch(flow)
+        self._tell(flow)
         self.pump(flow)
 
-    def _watch(self, flow: Flow) -> None:
-        """Tell the reactor what this direction waits for."""
-        if flow.eof or flow.blocked or flow.timer is not None:
-            self._reactor.removeReader(flow.source)
-            self._hangups.add(flow.source)
-        else:
-            self._hangups.remove(flow.source)
-            self._reactor.addReader(flow.source)
-        if flow.blocked and flow.timer is None:
-            self._reactor.addWriter(flow.target)
-        else:
-            self._reactor.removeWriter(flow.target)
+    def _tell(self, flow: Flow) -> None:
+        """Say what this direction waits for."""
+        self._watch.reads(flow.source, not (flow.eof or flow.blocked or flow.timer is not None))
+        self._watch.writes(flow.target, flow.blocked and flow.timer is None)
+
+    def _rest(self, flow: Flow) -> None:
+        """All is read, and the kernel forwards: wait for its ring, and for the end."""
+        flow.row.hear()
+        self._watch.rest(flow.source)
+        if flow.missing:  # passed just before, when we had heard nothing yet: it does not ring again for that
+            self._tell(flow)
 
     def _end_flow(self, flow: Flow) -> None:
         flow.count()
@@ -210,7 +212,7 @@ class KernelRelay:
         except OSError:  # reset in between: reading from it says so, unless it had ended before and all is said
             pass
         flow.ended = True
-        self._watch(flow)
+        self._tell(flow)
         if self._up.ended and self._down.ended:
             self._retire()
             for side in (self._client, self._upstream):
@@ -295,15 +297,13 @@ class KernelRelay:
         self._timer = self._reactor.callLater(seconds, self._check_idle)
 
     def _retire(self) -> None:
-        """Take everything out of the reactor, and let the kernel redirect nothing more."""
+        """Wait for nothing more, and let the kernel redirect nothing more."""
         self._closing = True
         for timer in (self._timer, self._up.timer, self._down.timer):
             if timer is not None and timer.active():
                 timer.cancel()
         for side in (self._client, self._upstream):
-            self._reactor.removeReader(side)
-            self._reactor.removeWriter(side)
-            self._hangups.remove(side)
+            self._watch.remove(side)
         for flow in (self._up, self._down):
             flow.row.open(0)
 

@@ -6,10 +6,10 @@ from twisted.internet import reactor
 from twisted.trial.unittest import SkipTest
 
 from sniproxy.kernel.gate import Gate
-from sniproxy.kernel.hangups import Hangups
+from sniproxy.kernel.watch import Watch
 
 _gates: list[Gate] = []
-_hangups: list[Hangups] = []
+_watches: list[Watch] = []
 
 
 def gate() -> Gate:
@@ -22,8 +22,8 @@ def gate() -> Gate:
     return _gates[0]
 
 
-def hangups() -> Hangups:
+def watch() -> Watch:
     """The one beside it."""
-    if not _hangups:
-        _hangups.append(Hangups(reactor))
-    return _hangups[0]
+    if not _watches:
+        _watches.append(Watch(reactor, gate().ring))
+    return _watches[0]

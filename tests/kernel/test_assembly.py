@@ -15,6 +15,7 @@ from sniproxy.kernel.assembly import (
     add_constant,
     assemble,
     call,
+    fetch_and_add,
     jump_if_constant,
     jump_if_more,
     jump_unless,
@@ -45,6 +46,7 @@ class AssembleTests(SynchronousTestCase):
             (load(DOUBLE, R0, R1, 8), "7910080000000000"),
             (store(WORD, FRAME, -16, R1), "631af0ff00000000"),
             (store(DOUBLE, FRAME, -8, R0), "7b0af8ff00000000"),
+            (fetch_and_add(R1, 8, R0), "db01080001000000"),
             (call(46), "850000002e000000"),
             (leave(), "9500000000000000"),
         ):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 
+import attrs
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
@@ -134,9 +135,30 @@ class FlowTests(SocketTestCase):
                 await self.soon()
         self.assertEqual(b"mine", bytes(flow.held))
 
+    def test_the_old_window_goes_on(self) -> None:
+        """Until the destination has written what was redirected, nobody knows what there is room for."""
+        flow = self.flow
+        flow.flush()
+        self.assertTrue(flow.open())
+        cells, first = flow.row._cells, flow.row.slot * 8
+        before = cells[first + 3]
+        cells[first], cells[first + 2] = 3, 2051  # the kernel says that it is writing these
+        self.assertTrue(flow.open())
+        self.assertEqual(before, cells[first + 3])
+        cells[first] = 0
+        self.assertTrue(flow.open())
+        self.assertEqual(before + 2051, cells[first + 3])
+
+    def test_outside(self) -> None:
+        """For a socket that the kernel has not let in nothing rings: its flow is never left to the kernel."""
+        flow = self.flow
+        flow.flush()
+        flow.row = attrs.evolve(flow.row, inside=False)
+        self.assertFalse(flow.open())
+
     def test_no_room_no_window(self) -> None:
         """Without room at the destination nothing is redirected."""
         flow = self.flow
         flow.target.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
-        flow.open()
+        self.assertFalse(flow.open())
         self.assertEqual(0, flow.row._cells[flow.row.slot * 8 + 3])

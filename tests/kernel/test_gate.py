@@ -78,7 +78,7 @@ class GateTests(SynchronousTestCase):
         self.patch(bpf, "update", refuse)
         pair, (_, _, far, near) = self.joined()
         assert pair is not None
-        self.assertEqual(0, pair.client.slot)
+        self.assertEqual((0, False, True), (pair.client.slot, pair.client.inside, pair.target.inside))
         pair.target.open(1 << 20)
         far.sendall(b"answer")
         near.setblocking(True)

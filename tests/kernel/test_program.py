@@ -10,23 +10,37 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.kernel.assembly import assemble
-from sniproxy.kernel.program import COST, FORWARDED, LIMIT, PASSED, REDIRECTED, SPENT, instructions
+from sniproxy.kernel.program import (
+    COST,
+    FORWARDED,
+    HEARD,
+    LIMIT,
+    PASSED,
+    REDIRECTED,
+    RUNG,
+    SPENT,
+    instructions,
+)
 
-SLOTS, ROWS, SOCKETS = 11, 12, 13
+SLOTS, ROWS, SOCKETS, RING = 11, 12, 13, 14
 COOKIE, SLOT = 77, 6
 _MASK = 2**64 - 1
 
 
 class Machine:
-    """Runs the program's bytes for a segment of the socket with the cookie. @ivar redirected_to: a slot, or none."""
+    """Runs the program's bytes for a segment of the socket with the cookie.
+
+    @ivar redirected_to: a slot, or none. @ivar rings: how often it has rung.
+    """
 
     def __init__(self, row: Mapping[int, int], slots: Mapping[int, int], sockets: set[int]) -> None:
-        self.row = [row.get(column, 0) for column in range(5)]
+        self.row = [row.get(column, 0) for column in range(7)]
+        self.rings = 0
         self.redirected_to: int | None = None
         self._slots, self._sockets = slots, sockets
 
     def run(self, length: int) -> int:
-        code = assemble(instructions(SLOTS, ROWS, SOCKETS))
+        code = assemble(instructions(SLOTS, ROWS, SOCKETS, RING))
         registers: list[object] = [0] * 10 + ["stack"]
         registers[1] = "segment"
         stack: dict[int, int] = {}
@@ -63,6 +77,11 @@ class Machine:
                     self.row[offset // 8] = other
                 else:
                     stack[offset] = other
+            elif opcode == 0xDB:
+                assert (value, constant) == ("row", 1)
+                assert isinstance(other, int)
+                registers[of] = self.row[offset // 8]
+                self.row[offset // 8] += other
             elif opcode == 0x85:
                 registers[0] = self._call(constant, registers, stack)
                 registers[1:6] = [None] * 5
@@ -90,6 +109,14 @@ class Machine:
                 return 0
             self.redirected_to = slot
             return 1
+        if helper == 130:
+            assert registers[1] == ("map", RING)
+            assert registers[3:5] == [4, 0]
+            record = registers[2]
+            assert isinstance(record, tuple)
+            assert stack[record[1]] == SLOT
+            self.rings += 1
+            return 0
         assert helper == 1
         place = registers[2]
         assert isinstance(place, tuple)
@@ -111,10 +138,10 @@ class ProgramTests(SynchronousTestCase):
 
     def test_redirected(self) -> None:
         """In an open window a segment goes to the other socket, and is counted with its cost."""
-        run = machine(limit=10_000, redirected=5)
+        run = machine(limit=20_000, redirected=5)
         self.assertEqual(1, run.run(100))
         self.assertEqual(SLOT + 1, run.redirected_to)
-        self.assertEqual([105, 0, 100 + COST, 10_000, 0], run.row)
+        self.assertEqual(([105, 0, 100 + COST, 20_000, 0, 0, 0], 0), (run.row, run.rings))
 
     def test_the_window_is_used_up(self) -> None:
         """The last that fits is redirected; with one byte more it is passed."""
@@ -122,7 +149,7 @@ class ProgramTests(SynchronousTestCase):
             run = machine(limit=COST + 100)
             run.run(length)
             self.assertEqual(to, run.redirected_to)
-        self.assertEqual([0, 101, 0, COST + 100, 0], run.row)
+        self.assertEqual([0, 101, 0, COST + 100, 0, 1, 0], run.row)
 
     def test_something_is_passed(self) -> None:
         """While our process has something to send on, what comes goes behind it."""
@@ -131,23 +158,34 @@ class ProgramTests(SynchronousTestCase):
         self.assertIsNone(run.redirected_to)
         self.assertEqual(107, run.row[PASSED])
 
+    def test_rings_once(self) -> None:
+        """What is passed rings, and rings again only when that has been heard."""
+        run = machine()
+        for _ in range(3):
+            run.run(100)
+        self.assertEqual((1, 1), (run.rings, run.row[RUNG]))
+        run.row[HEARD] = run.row[RUNG]
+        for _ in range(3):
+            run.run(100)
+        self.assertEqual(([0, 600, 0, 0, 0, 2, 1], 2), (run.row, run.rings))
+
     def test_no_other_end(self) -> None:
         """Without the other socket a segment is passed, not dropped."""
         run = Machine({LIMIT: 10_000}, {COOKIE: SLOT}, {SLOT})
         self.assertEqual(1, run.run(100))
-        self.assertEqual([0, 100, 0, 10_000, 0], run.row)
+        self.assertEqual(([0, 100, 0, 10_000, 0, 1, 0], 1), (run.row, run.rings))
 
     def test_no_tunnel(self) -> None:
         """A segment of a socket that belongs to no tunnel any more is passed, and not counted."""
         run = Machine({LIMIT: 10_000}, {}, {SLOT, SLOT + 1})
         self.assertEqual(1, run.run(100))
-        self.assertEqual(([0, 0, 0, 10_000, 0], None), (run.row, run.redirected_to))
+        self.assertEqual(([0, 0, 0, 10_000, 0, 0, 0], None), (run.row, run.redirected_to))
 
     def test_bare_end(self) -> None:
         """A segment without bytes is dropped, and not counted."""
         run = machine(limit=10_000)
         self.assertEqual(0, run.run(0))
-        self.assertEqual(([0, 0, 0, 10_000, 0], None), (run.row, run.redirected_to))
+        self.assertEqual(([0, 0, 0, 10_000, 0, 0, 0], None), (run.row, run.redirected_to))
 
     @given(st.lists(st.integers(1, 100_000)), st.integers(0, 1 << 20))
     def test_any_segments(self, lengths: list[int], limit: int) -> None:

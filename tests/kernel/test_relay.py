@@ -11,11 +11,15 @@ from twisted.internet import reactor as real_reactor
 from twisted.internet.interfaces import IDelayedCall
 
 from sniproxy.events import Result
+from sniproxy.kernel.flow import Side
 from sniproxy.kernel.gate import Pair
+from sniproxy.kernel.program import HEARD
 from sniproxy.kernel.relay import KernelRelay
+from sniproxy.kernel.watch import Watch
 from sniproxy.net.copying import CopyDirection
+from sniproxy.net.poller import IN
 from sniproxy.net.relay import Ending, Relay
-from tests.kernel.support import gate, hangups
+from tests.kernel.support import gate, watch
 from tests.net import relaycontract
 from tests.net.support import HandClock, in_thread, read_exactly, read_to_end
 
@@ -45,7 +49,7 @@ def kernel_relay(
     pair = gate().join(client, upstream)
     if pair is None:  # both have ended already
         return Relay(clock, client, upstream, head, way=CopyDirection, **options)
-    return KernelRelay(clock, gate(), hangups(), pair, client, upstream, head, **options)
+    return KernelRelay(clock, gate(), watch(), pair, client, upstream, head, **options)
 
 
 def pair_of(relay: object) -> Pair:
@@ -62,7 +66,7 @@ class KernelTests(relaycontract.RelayContract):
 
     async def setUp(self) -> None:  # type: ignore[override]  # trial awaits it
         gate()
-        hangups()
+        watch()
         await super().setUp()
 
     async def test_the_kernel_does_it(self) -> None:
@@ -81,9 +85,50 @@ class KernelTests(relaycontract.RelayContract):
         pair = pair_of(tunnel.relay)
         rows = pair.client, pair.target
         self.assertEqual([(160, 0), (120, 0)], [(row.redirected, row.passed) for row in rows])
+        relay: Any = tunnel.relay
+        for side in (relay._client, relay._upstream):  # nor is it woken for them
+            self.assertFalse(side.wants & IN)
         tunnel.close()
         self.assertEqual(Ending(Result.OK), await tunnel.done)
         self.assertEqual((165, 120), (tunnel.relay.bytes_up, tunnel.relay.bytes_down))
+
+    async def test_windows_follow_each_other(self) -> None:
+        """More messages than fit into any window come out in order, whoever moves them."""
+        tunnel = self.tunnel(buffers=65536)
+
+        def talk() -> None:
+            for number in range(600):
+                tunnel.client.sendall(b"%04d" % number)
+                self.assertEqual(b"%04d" % number, read_exactly(tunnel.upstream, 4))
+
+        await in_thread(talk)
+        tunnel.close()
+        self.assertEqual(Ending(Result.OK), await tunnel.done)
+        self.assertEqual((2400, 0), (tunnel.relay.bytes_up, tunnel.relay.bytes_down))
+
+    async def test_passed_while_it_goes_to_rest(self) -> None:
+        """What is passed between the last read and the rest, without a ring, is read."""
+        tunnel = self.tunnel()
+        relay, pair, rest = tunnel.relay, pair_of(tunnel.relay), Watch.rest
+        tunnel.client.sendall(b"first")
+        self.assertEqual(b"first", await in_thread(read_exactly, tunnel.upstream, 5))
+
+        def late(watch: Watch, side: Side) -> None:
+            self.patch(Watch, "rest", rest)
+            pair.client.open(0)
+            cells, heard = pair.client._cells, pair.client.slot * 8 + HEARD
+            cells[heard] += 1  # the program has seen that the last ring was not heard yet
+            tunnel.client.sendall(b"late")
+            while not pair.client.passed:
+                pass
+            cells[heard] -= 1
+            watch.rest(side)
+
+        self.patch(Watch, "rest", late)
+        relay.pump(relay._up)
+        self.assertEqual(b"late", await in_thread(read_exactly, tunnel.upstream, 4))
+        tunnel.close()
+        self.assertEqual(Ending(Result.OK), await tunnel.done)
 
     async def test_a_stalled_direction_holds_up_nothing(self) -> None:
         """While one side takes nothing, more than any window flows the other way, through our process and back."""

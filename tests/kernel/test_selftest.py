@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.kernel import gate as gates
 from sniproxy.kernel import program, selftest
-from sniproxy.kernel.assembly import R1, Instruction, move
+from sniproxy.kernel.assembly import R0, R1, Instruction, move, move_constant
 from sniproxy.kernel.flow import Flow
 from sniproxy.kernel.forwarding import CannotForward
 from sniproxy.kernel.relay import KernelRelay
@@ -19,15 +19,21 @@ from tests.kernel.support import gate
 from tests.net.support import links, opened_since
 
 
-def ungated(slots: int, rows: int, sockets: int) -> Iterator[Instruction]:
+def ungated(slots: int, rows: int, sockets: int, ring: int) -> Iterator[Instruction]:
     """The program without its first rule: it redirects while something is on its way through our process."""
-    for each in program.instructions(slots, rows, sockets):
-        yield each if each.opcode != 0x5D else move(R1, R1)
+    for each in program.instructions(slots, rows, sockets, ring):
+        yield each if (each.opcode, each.label) != (0x5D, "count") else move(R1, R1)
 
 
-def passing_ends(slots: int, rows: int, sockets: int) -> Iterator[Instruction]:
+def silent(slots: int, rows: int, sockets: int, ring: int) -> Iterator[Instruction]:
+    """The program, but it does not ring."""
+    for each in program.instructions(slots, rows, sockets, ring):
+        yield each if (each.opcode, each.constant) != (0x85, 130) else move_constant(R0, 0)
+
+
+def passing_ends(slots: int, rows: int, sockets: int, ring: int) -> Iterator[Instruction]:
     """The program, but it passes a bare end."""
-    for each in program.instructions(slots, rows, sockets):
+    for each in program.instructions(slots, rows, sockets, ring):
         yield attrs.evolve(each, constant=1) if each.name == "drop" else each
 
 
@@ -65,6 +71,16 @@ class ProveTests(SynchronousTestCase):
         gate()
         self.patch(Flow, "settle", lambda flow: True)
         self.patch(gates, "instructions", ungated)
+        self.fails("order")
+
+    def test_nobody_rings(self) -> None:
+        """A kernel that does not tell what it has passed is found, and one that tells it only once."""
+        gate()
+        self.patch(selftest, "SECONDS", 1.0)
+        patched = self.patch(gates, "instructions", silent)
+        self.fails("order")
+        patched.restore()
+        self.patch(gates.Row, "hear", lambda row: None)
         self.fails("order")
 
     def test_an_end_is_lost(self) -> None:
