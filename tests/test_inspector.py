@@ -14,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from sniproxy.events import Connection
 from sniproxy.inspector import EventLog, Inspector
 from sniproxy.linewriter import DELAY, CannotOpen
+from sniproxy.names import host_port
 from sniproxy.pulsar.commands import write
 from sniproxy.pulsar.commands_pb2 import CommandLookupTopic, CommandLookupTopicResponse
 from sniproxy.pulsar.events import Event, Fields
@@ -26,12 +27,17 @@ ASK = write(CommandLookupTopic(topic=TOPIC, request_id=7))
 
 def answer(broker: str) -> bytes:
     """A LOOKUP_RESPONSE that names a broker."""
+    return plain_answer(f"pulsar://{broker}:6650", f"pulsar+ssl://{broker}:6651")
+
+
+def plain_answer(url: str, tls: str | None = None) -> bytes:
+    """One with these URLs."""
     return write(
         CommandLookupTopicResponse(
             request_id=7,
             response=CommandLookupTopicResponse.LookupType.Connect,
-            brokerServiceUrl=f"pulsar://{broker}:6650",
-            brokerServiceUrlTls=f"pulsar+ssl://{broker}:6651",
+            brokerServiceUrl=url,
+            brokerServiceUrlTls=tls,
             authoritative=True,
         )
     )
@@ -221,6 +227,24 @@ class ServiceTests(SocketTestCase):
         self.assertEqual(proxy.records[0].id, lookup["connection"])
         # No listener for TLS: nobody would be refused.
         self.assertEqual([], [event for event in self.told(path) if event["event"] == "unrouted"])
+
+    async def test_one_cluster(self) -> None:
+        """A lookup by way of another plaintext listener, which a broker has advertised, is one of the same cluster."""
+        backend = Backend(self)
+        more = '[[listener]]\nendpoint = "tcp:0:interface=127.0.0.1"\nname = "other"\nplaintext = true\n'
+        proxy, path = self.proxy(backend, f'{more}inspect = "pulsar"\ntarget = "{backend.address}"\n')
+        there = host_port(*proxy.service.addresses["other"])
+        for number, (listener, broker) in enumerate((("plain", there), ("other", "10.0.0.7:6650"))):
+            with proxy.connect(listener) as client, await in_thread(backend.accept) as target:
+                client.sendall(ASK)
+                await in_thread(read_exactly, target, len(ASK))
+                said = plain_answer(f"pulsar://{broker}")
+                target.sendall(said)
+                await in_thread(read_exactly, client, len(said))
+            await proxy.ended(number)
+        await proxy.service.stopService()
+        (moved,) = [event for event in self.told(path) if event["event"] == "moved"]
+        self.assertEqual((f"pulsar://{there}", "pulsar://10.0.0.7:6650"), (moved["from_url"], moved["to_url"]))
 
     async def test_unrouted(self) -> None:
         """Beside a TLS listener, a broker without a route is told; one with a route, or a default, is not."""
