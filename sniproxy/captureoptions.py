@@ -36,7 +36,7 @@ def add_inspect(commands: Any) -> argparse.ArgumentParser:
         help="only these commands, such as LOOKUP,PRODUCER; some, as SEND, are shown only when named. Repeats",
     )
     inspect.add_argument("--json", action="store_true", help="one JSON object a line")
-    inspect.add_argument("--reveal", action="store_true", help="show principals as well; never credentials")
+    inspect.add_argument("--reveal", action="store_true", help="show principals and properties, too; never credentials")
     return inspect
 
 
