@@ -56,7 +56,10 @@ def add_topics(commands: Any) -> argparse.ArgumentParser:
     ledger.add_argument(
         "others", type=as_url, metavar="URL", nargs="*", help="the admin endpoints of other instances, added to it"
     )
-    ledger.add_argument("--fold", action="store_true", help="one line for all partitions of a topic")
+    what = ledger.add_mutually_exclusive_group()
+    what.add_argument("--namespaces", action="store_true", help="namespaces, not topics: lookups, failures, moves")
+    what.add_argument("--failures", action="store_true", help="not topics, but the last lookups that failed")
+    what.add_argument("--fold", action="store_true", help="one line for all partitions of a topic")
     return ledger
 
 
