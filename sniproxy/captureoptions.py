@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from sniproxy.adminclient import as_url
-from sniproxy.capture.choice import NAMES
+from sniproxy.pulsar.choice import NAMES
 
 
 def add_inspect(commands: Any) -> argparse.ArgumentParser:

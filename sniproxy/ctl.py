@@ -15,13 +15,13 @@ import attrs
 from sniproxy import __version__
 from sniproxy.adminclient import AdminError, as_url
 from sniproxy.admincommands import running_ledgers
-from sniproxy.capture.choice import Choice
 from sniproxy.capture.files import CaptureError
 from sniproxy.capture.reading import CaptureEvents
 from sniproxy.captureoptions import add_inspect, add_topics
 from sniproxy.closedpipe import quiet_end
 from sniproxy.ctlcommands import Streams as Streams
 from sniproxy.ctlcommands import add_commands
+from sniproxy.pulsar.choice import Choice
 from sniproxy.pulsar.entries import Known, fold
 from sniproxy.pulsar.events import Event
 from sniproxy.pulsar.lines import json_line, readable_line

@@ -10,6 +10,7 @@ import attrs
 from sniproxy.bridge.allowing import Allowed
 from sniproxy.endpoints import Endpoint
 from sniproxy.health import Health
+from sniproxy.inspectlog import InspectLog
 from sniproxy.limits import Limits
 from sniproxy.policy import Policy
 from sniproxy.routing.templates import Template
@@ -131,14 +132,6 @@ class Admin:
     endpoint: Endpoint
     hosts: tuple[str, ...]
     instance: int | None = None
-
-
-@attrs.frozen
-class InspectLog:
-    """@ivar path: for JSON lines; ``-``: standard output. @ivar reveal: principals and properties are shown, too."""
-
-    path: str
-    reveal: bool
 
 
 @attrs.frozen

@@ -36,6 +36,7 @@ PURE = (
     "sniproxy.routing",
     "sniproxy.endpoints",
     "sniproxy.health",
+    "sniproxy.inspectlog",
     "sniproxy.limits",
     "sniproxy.admission",
     "sniproxy.buffered",
@@ -299,6 +300,8 @@ class RoomTests(SynchronousTestCase):
         readers = (
             "sniproxy.conversation",
             "sniproxy.inspector",
+            "sniproxy.inspectlog",
+            "sniproxy.captureoptions",
             "sniproxy.siderooms",
             "sniproxy.demo",
             "sniproxy.pulsar",
@@ -316,9 +319,7 @@ class RoomTests(SynchronousTestCase):
 
     def test_capture(self) -> None:
         """Captures are the command line's affair, and nobody imports that."""
-        self.nobody_imports(
-            self.outside("sniproxy.capture", "sniproxy.captureoptions", "sniproxy.ctl"), "sniproxy.capture"
-        )
+        self.nobody_imports(self.outside("sniproxy.capture", "sniproxy.ctl"), "sniproxy.capture")
         self.nobody_imports(self.outside(), "sniproxy.ctl")
 
     def test_reactor_comes_by_constructor(self) -> None:

@@ -15,8 +15,9 @@ from sniproxy.events import Connection
 from sniproxy.inspector import EventLog, Inspector
 from sniproxy.linewriter import DELAY, CannotOpen
 from sniproxy.names import host_port
+from sniproxy.pulsar.choice import Choice
 from sniproxy.pulsar.commands import write
-from sniproxy.pulsar.commands_pb2 import CommandLookupTopic, CommandLookupTopicResponse
+from sniproxy.pulsar.commands_pb2 import CommandLookupTopic, CommandLookupTopicResponse, CommandPing, CommandPong
 from sniproxy.pulsar.events import Event, Fields
 from tests.net.support import SocketTestCase, in_thread, read_exactly
 from tests.proxies import Backend, Proxy
@@ -172,6 +173,17 @@ class EventLogTests(SynchronousTestCase):
             told = json.loads(file.read_text())
             self.assertEqual(("unrouted", "ab12-1", "why"), (told["event"], told["connection"], told["message"]))
 
+    def test_choice(self) -> None:
+        """What nobody has chosen is not written."""
+        path = Path(self.mktemp())
+        log = EventLog(Clock(), str(path))
+        log.choice = Choice(["orders"], ["LOOKUP"])
+        for topic, name in (("a/b/orders", "lookup"), ("a/b/others", "lookup"), ("a/b/orders", "producer")):
+            log(Event(name, 1.0, "c", {"topic": topic}))
+        log.close()
+        (line,) = path.read_text().splitlines()
+        self.assertIn('"lookup"', line)
+
     def test_own_log(self) -> None:
         """Without a file, a readable line in the program's own log."""
         with capturedLogs() as logged:
@@ -227,6 +239,17 @@ class ServiceTests(SocketTestCase):
         self.assertEqual(proxy.records[0].id, lookup["connection"])
         # No listener for TLS: nobody would be refused.
         self.assertEqual([], [event for event in self.told(path) if event["event"] == "unrouted"])
+
+    async def test_choice(self) -> None:
+        """Events are written as chosen, each command of a type that is named too; the ledger has all."""
+        backend = Backend(self)
+        proxy, path = self.proxy(backend, 'commands = ["PING"]\n')
+        await self.talk(backend, proxy, [(ASK, answer("broker-1.test")), (write(CommandPing()), write(CommandPong()))])
+        (event,) = self.told(path)
+        self.assertEqual(("command", "PING", "client"), (event["event"], event["command"], event["side"]))
+        inspector = proxy.service._side.inspector
+        assert inspector is not None
+        self.assertEqual(1, len(inspector.ledger))
 
     async def test_one_cluster(self) -> None:
         """A lookup by way of another plaintext listener, which a broker has advertised, is one of the same cluster."""

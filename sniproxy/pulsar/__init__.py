@@ -16,6 +16,7 @@
 ``ledger``       events in: which broker has which topic, and how that changed
 ``entries``      what the ledger knows of a topic
 ``clusters``     which places are of one cluster, by the brokers that are named there
+``choice``       which events somebody wants to see, by topic and command
 ``lines``        events as lines, for programs and for people
 ===============  ===================================================================================================
 """
