@@ -134,6 +134,7 @@ class Watch:
         self._connection = connection
         self._place = place
         self._inspection: Inspection | None = inspector.inspection(connection.id)
+        self._heard = False
 
     def client(self, data: bytes) -> None:
         """Bytes from the client."""
@@ -148,10 +149,11 @@ class Watch:
     def end(self) -> None:
         """The tunnel has ended."""
         inspection, self._inspection = self._inspection, None
-        if inspection is not None:
+        if inspection is not None and self._heard:  # who was refused has not said a word of Pulsar's
             self._look(lambda data, now: inspection.end(now), b"")
 
     def _look(self, look: Callable[[bytes, float], list[Event]], data: bytes) -> None:
+        self._heard = True
         try:
             events = look(data, time.time())
             if events:

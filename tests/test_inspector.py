@@ -123,6 +123,11 @@ class InspectorTests(SynchronousTestCase):
         urls = [event.fields["broker_url_tls"] for event in self.events if event.name == "unrouted"]
         self.assertEqual(["pulsar+ssl://broker-8.test:6651", "pulsar+ssl://broker-9.test:6651"], urls)
 
+    def test_nothing_said(self) -> None:
+        """A connection that ends before a byte of either side, as one that is refused, is no event."""
+        self.inspector.watch(connection()).end()
+        self.assertEqual([], self.events)
+
     def test_bytes_that_are_no_pulsar(self) -> None:
         """What cannot be decoded is said a few times at most, and is looked at no more; nothing is raised."""
         watch = self.inspector.watch(connection())

@@ -60,8 +60,9 @@ event              when, and its fields
 ``resumed``        it was found. ``side``, ``skipped`` (bytes that came, but could not be read)
 ``lost``           a stream cannot be read as Pulsar's; both sides of it are let go. ``side``, ``reason``, ``offset``
                    (bytes that came before, at least)
-``ended``          the connection ended. ``client_frames``, ``broker_frames``, ``client_bytes``, ``broker_bytes``,
-                   ``client_payload``, ``broker_payload`` (bytes of messages), ``commands``: how many of each type
+``ended``          a connection on which something was said ended. ``client_frames``, ``broker_frames``,
+                   ``client_bytes``, ``broker_bytes``, ``client_payload``, ``broker_payload`` (bytes of messages),
+                   ``commands``: how many of each type
 ``tls``            of captures: a connection is TLS and cannot be read. ``server_name``, ``alpn`` of its hello,
                    ``message``. (``ended`` of captures also has ``how``: ``fin``, ``rst``, ``reused``, ``forgotten``
                    or ``capture``, the end of the file.)
