@@ -8,11 +8,13 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections import deque
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 
-from sniproxy.pulsar.entries import Move, TopicEntry
+from sniproxy.pulsar.entries import Failure, Known, Move, NamespaceEntry, TopicEntry
+
+T = TypeVar("T", TopicEntry, NamespaceEntry, Failure)
 
 PATIENCE = 10.0
 """Seconds that an answer may take."""
@@ -30,19 +32,22 @@ def as_url(text: str) -> str:
     return f"http://{text}" if _ADDRESS.fullmatch(text) else text
 
 
-def topics(url: str, fold: bool) -> list[TopicEntry]:
+def known(url: str) -> Known:
     """The ledger of a running proxy.
 
-    @param url: the endpoint, such as ``http://127.0.0.1:9090``. @param fold: partitions count as their topic.
-    @raise AdminError: there is no such answer.
+    @param url: the endpoint, such as ``http://127.0.0.1:9090``. @raise AdminError: there is no such answer.
     """
-    document = _document(f"{url.rstrip('/')}/topics?fold={int(fold)}")
+    document = _document(f"{url.rstrip('/')}/topics")
     if not document.get("inspecting"):
         raise AdminError(
             'this proxy inspects nothing: a plaintext listener with inspect = "pulsar" would (docs/inspector.md)'
         )
     try:
-        return [_entry(entry) for entry in document["topics"]]
+        return Known(
+            [_entry(entry) for entry in document["topics"]],
+            [_made(NamespaceEntry, said) for said in document["namespaces"]],
+            [_made(Failure, said) for said in reversed(document["failures"])],
+        )
     except (KeyError, TypeError) as error:
         raise AdminError(f"its answer is not one of this release's: {error!r}") from error
 
@@ -91,8 +96,13 @@ def _document(url: str, method: str = "GET") -> dict[str, Any]:
 
 
 def _entry(said: dict[str, Any]) -> TopicEntry:
-    known = {field.name for field in attrs.fields(TopicEntry)}
-    entry = TopicEntry(**{name: value for name, value in said.items() if name in known})
+    entry = _made(TopicEntry, said)
     entry.moves = deque(Move(**move) for move in said["moves"])
     entry.brokers = tuple(said["brokers"])
     return entry
+
+
+def _made(kind: type[T], said: dict[str, Any]) -> T:
+    """An object of what an endpoint says of it, and may say of more."""
+    fields = {field.name for field in attrs.fields(kind)}
+    return kind(**{name: value for name, value in said.items() if name in fields})

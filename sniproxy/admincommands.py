@@ -11,9 +11,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TextIO, TypeVar
 
-from sniproxy.adminclient import AdminError, as_url, drain, status, topics, undrain
-from sniproxy.merging import merged_drains, merged_status, merged_topics
-from sniproxy.pulsar.entries import TopicEntry, fold
+from sniproxy.adminclient import AdminError, as_url, drain, known, status, undrain
+from sniproxy.merging import merged_drains, merged_ledgers, merged_status
+from sniproxy.pulsar.entries import Known
 from sniproxy.text import amount, bounded, counted, printable
 
 T = TypeVar("T")
@@ -138,15 +138,11 @@ def _undo(options: argparse.Namespace) -> str:
     return f"{shlex.join(words)} --undo"
 
 
-def running_topics(urls: Sequence[str], folded: bool) -> list[TopicEntry]:
-    """The ledgers of running proxies as one. @param folded: partitions count as their topic.
-
-    @raise AdminError: one of them cannot be asked.
-    """
-    found, errors = ask_all(urls, lambda url: topics(url, fold=False))
+def running_ledgers(urls: Sequence[str]) -> Known:
+    """The ledgers of running proxies as one. @raise AdminError: one of them cannot be asked."""
+    found, errors = ask_all(urls, known)
     _raise_all(errors)
-    entries = merged_topics(found.values())
-    return fold(entries) if folded else entries
+    return merged_ledgers(found.values())
 
 
 def ask_all(urls: Sequence[str], ask: Callable[[str], T]) -> tuple[dict[str, T], list[AdminError]]:

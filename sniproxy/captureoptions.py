@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from sniproxy.adminclient import as_url
-from sniproxy.capture.choice import NAMES
+from sniproxy.pulsar.choice import NAMES
 
 
 def add_inspect(commands: Any) -> argparse.ArgumentParser:
@@ -36,7 +36,7 @@ def add_inspect(commands: Any) -> argparse.ArgumentParser:
         help="only these commands, such as LOOKUP,PRODUCER; some, as SEND, are shown only when named. Repeats",
     )
     inspect.add_argument("--json", action="store_true", help="one JSON object a line")
-    inspect.add_argument("--reveal", action="store_true", help="show principals as well; never credentials")
+    inspect.add_argument("--reveal", action="store_true", help="show principals and properties, too; never credentials")
     return inspect
 
 
@@ -56,7 +56,10 @@ def add_topics(commands: Any) -> argparse.ArgumentParser:
     ledger.add_argument(
         "others", type=as_url, metavar="URL", nargs="*", help="the admin endpoints of other instances, added to it"
     )
-    ledger.add_argument("--fold", action="store_true", help="one line for all partitions of a topic")
+    what = ledger.add_mutually_exclusive_group()
+    what.add_argument("--namespaces", action="store_true", help="namespaces, not topics: lookups, failures, moves")
+    what.add_argument("--failures", action="store_true", help="not topics, but the last lookups that failed")
+    what.add_argument("--fold", action="store_true", help="one line for all partitions of a topic")
     return ledger
 
 

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from sniproxy.endpoints import BadEndpoint, Endpoint, parse_endpoint
 from sniproxy.health import BadHealth, make_health, takes_least
+from sniproxy.inspectlog import BadInspectLog, make_inspect_log
 from sniproxy.limits import BadLimit, at_most, make_limits
 from sniproxy.names import BadName
 from sniproxy.policy import BadPolicy, make_policy
@@ -40,7 +41,6 @@ from sniproxy.settings import (
     Admin,
     Bridge,
     Configuration,
-    InspectLog,
     Listener,
     ResolverTable,
     Route,
@@ -104,9 +104,8 @@ def _checked(data: dict[str, Any], filename: str) -> Configuration:
     routes = check.routes(file.route, {listener.name for listener in listeners}, resolvers)
     allowed = file.policy
     access_log = check.path("access_log.path", file.access_log.path) if file.access_log else None
-    inspect_log = None
-    if file.inspect_log:
-        inspect_log = InspectLog(check.path("inspect_log.path", file.inspect_log.path), file.inspect_log.reveal)
+    events = file.inspect_log
+    events_path = check.path("inspect_log.path", events.path) if events else ""
     configuration = Configuration(
         filename,
         listeners,
@@ -115,7 +114,7 @@ def _checked(data: dict[str, Any], filename: str) -> Configuration:
         check.goal(file.no_server_name, NO_SERVER_NAME, resolvers),
         check.timeouts(file.timeouts),
         access_log,
-        inspect_log,
+        check.made("inspect_log", lambda: make_inspect_log(events, events_path)) if events else None,
         Admin(check.endpoint("admin.endpoint", file.admin.endpoint), tuple(file.admin.hosts)) if file.admin else None,
         check.made("policy", lambda: make_policy(allowed.allow_cidrs, allowed.allow_ports, allowed.allow_names)),
         file.reload.on_change,
@@ -286,7 +285,7 @@ class Check:
         """What a table is made into, by a module that says which of its keys is wrong."""
         try:
             return make()
-        except (BadHealth, BadLimit, BadPolicy) as error:
+        except (BadHealth, BadInspectLog, BadLimit, BadPolicy) as error:
             raise self.error(f"{key}.{error.key}", error.value, str(error)) from error
 
     def resolver(

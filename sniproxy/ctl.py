@@ -14,18 +14,19 @@ import attrs
 
 from sniproxy import __version__
 from sniproxy.adminclient import AdminError, as_url
-from sniproxy.admincommands import running_topics
-from sniproxy.capture.choice import Choice
+from sniproxy.admincommands import running_ledgers
 from sniproxy.capture.files import CaptureError
 from sniproxy.capture.reading import CaptureEvents
 from sniproxy.captureoptions import add_inspect, add_topics
 from sniproxy.closedpipe import quiet_end
 from sniproxy.ctlcommands import Streams as Streams
 from sniproxy.ctlcommands import add_commands
+from sniproxy.pulsar.choice import Choice
+from sniproxy.pulsar.entries import Known, fold
 from sniproxy.pulsar.events import Event
 from sniproxy.pulsar.lines import json_line, readable_line
 from sniproxy.text import amount, counted, printable
-from sniproxy.topictable import write_csv, write_json, write_table
+from sniproxy.topictable import FAILURES, NAMESPACES, TOPICS, write_csv, write_json, write_table
 
 LARGE = 4 << 20
 """Bytes of a file from which on its reading is shown as a bar, where standard error is a terminal."""
@@ -111,15 +112,13 @@ def _inspect(options: argparse.Namespace, streams: Streams) -> int:
 
 
 def _topics(options: argparse.Namespace, streams: Streams) -> int:
-    form = write_json if options.json else write_csv if options.csv else write_table
     url = options.file if os.path.exists(options.file) else as_url(options.file)
     if url.startswith(("http://", "https://")):
         try:
-            running = running_topics([url, *options.others], options.fold)
+            running = running_ledgers([url, *options.others])
         except AdminError as error:
             raise Failed(str(error) if options.others else f"{_shown(url)}: {error}") from error
-        form(sorted(running, key=lambda entry: (entry.topic, entry.cluster)), streams.out)
-        print(counted(len(running), "topic"), file=streams.error)
+        print(_list(running, options, streams.out), file=streams.error)
         return 0
     if options.others:
         options.usage("there is one capture; of admin endpoints (http://...) there may be several")
@@ -130,11 +129,27 @@ def _topics(options: argparse.Namespace, streams: Streams) -> int:
             pass
 
         def write() -> str:
-            entries = sorted(capture.ledger.topics(options.fold), key=lambda entry: (entry.topic, entry.cluster))
-            form(entries, streams.out)
-            return f"{counted(len(entries), 'topic')}; "
+            return f"{_list(capture.ledger.known(), options, streams.out)}; "
 
         return _read(capture, file, options.file, streams, pass_over, write)
+
+
+def _list(known: Known, options: argparse.Namespace, out: TextIO) -> str:
+    """Write what is asked for; returns a summary."""
+    form = write_json if options.json else write_csv if options.csv else write_table
+    topics = sorted(
+        fold(known.topics) if options.fold else known.topics, key=lambda entry: (entry.topic, entry.cluster)
+    )
+    if options.failures:
+        form(FAILURES, known.failures, out)
+    elif options.namespaces:
+        namespaces = sorted(known.namespaces, key=lambda entry: (entry.namespace, entry.cluster))
+        form(NAMESPACES, namespaces, out)
+    else:
+        form(TOPICS, topics, out)
+    failed = counted(len(known.failures), "failed lookup")
+    hint = "" if options.failures else " (--failures)"
+    return counted(len(topics), "topic") + (f", {failed}{hint}" if known.failures else "")
 
 
 def _read(

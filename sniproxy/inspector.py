@@ -15,6 +15,7 @@ from twisted.logger import Logger
 
 from sniproxy.events import Connection
 from sniproxy.linewriter import LineWriter
+from sniproxy.pulsar.choice import Choice
 from sniproxy.pulsar.events import Event, Value
 from sniproxy.pulsar.inspection import Inspection
 from sniproxy.pulsar.ledger import Ledger
@@ -32,15 +33,19 @@ class EventLog:
     """Where events go.
 
     @param path: a file or C{-}, for lines of JSON, readable ones on a terminal; None: the program's own log.
+    @ivar choice: which events; of the others nothing is written.
     """
 
     def __init__(self, reactor: Any, path: str | None) -> None:
         """@raise CannotOpen: the file cannot be opened."""
         self.path = path
+        self.choice = Choice()
         self._writer = None if path is None else LineWriter(reactor, path)
         self._readable = self._writer is None or self._writer.on_terminal
 
     def __call__(self, event: Event) -> None:
+        if not self.choice.wants(event):
+            return
         line = readable_line(event, colour=self._writer is not None) if self._readable else json_line(event)
         if self._writer is None:
             log.info("{line}", line=line)
@@ -64,6 +69,7 @@ class Inspector:
     @param write: told of each event.
     @param unrouted: asked about each host that is advertised to TLS clients.
     @ivar reveal: principals and properties are shown, too; of tunnels that begin from now on.
+    @ivar commands: types of which each command is an event; likewise.
     @ivar ledger: which broker owns which topic.
     """
 
@@ -72,24 +78,29 @@ class Inspector:
         self._write = write
         self._unrouted = unrouted
         self.reveal = reveal
+        self.commands: frozenset[str] = frozenset()
 
     def watch(self, connection: Connection, place: str | None = None) -> Watch:
         """A tap for one tunnel.
 
         @param place: what it was made to, by which the ledger tells clusters apart. None: the server name.
         """
-        return Watch(self, connection, place, self.reveal)
+        return Watch(self, connection, place)
 
     def aside(self, connection: Connection) -> Callable[[str, bytes, bytes], None]:
         """Looks at what the bridge itself asks for a client, each question with its answer, by the broker's host."""
 
         def heard(host: str, question: bytes, answer: bytes) -> None:
             now = time.time()
-            inspection = Inspection(f"{connection.id}/{host}", reveal=self.reveal)
+            inspection = self.inspection(f"{connection.id}/{host}")
             events = [*inspection.client(question, now), *inspection.broker(answer, now)]
             self.told(events, connection.listener, connection.listener, host)
 
         return heard
+
+    def inspection(self, connection: str) -> Inspection:
+        """Looks at one connection, of this name."""
+        return Inspection(connection, reveal=self.reveal, commands=self.commands)
 
     def told(self, events: list[Event], place: str, listener: str, service: str | None = None) -> None:
         """Take events of a tunnel, and write them with what follows from them.
@@ -118,11 +129,12 @@ class Inspector:
 class Watch:
     """One tunnel's tap."""
 
-    def __init__(self, inspector: Inspector, connection: Connection, place: str | None, reveal: bool) -> None:
+    def __init__(self, inspector: Inspector, connection: Connection, place: str | None) -> None:
         self._inspector = inspector
         self._connection = connection
         self._place = place
-        self._inspection: Inspection | None = Inspection(connection.id, reveal=reveal)
+        self._inspection: Inspection | None = inspector.inspection(connection.id)
+        self._heard = False
 
     def client(self, data: bytes) -> None:
         """Bytes from the client."""
@@ -137,10 +149,11 @@ class Watch:
     def end(self) -> None:
         """The tunnel has ended."""
         inspection, self._inspection = self._inspection, None
-        if inspection is not None:
+        if inspection is not None and self._heard:  # who was refused has not said a word of Pulsar's
             self._look(lambda data, now: inspection.end(now), b"")
 
     def _look(self, look: Callable[[bytes, float], list[Event]], data: bytes) -> None:
+        self._heard = True
         try:
             events = look(data, time.time())
             if events:

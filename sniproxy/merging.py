@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 
 from sniproxy.pulsar.clusters import Clusters
-from sniproxy.pulsar.entries import TopicEntry, merged
+from sniproxy.pulsar.entries import Failure, Known, NamespaceEntry, TopicEntry, merged
 
 
 def merged_status(documents: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -48,26 +48,42 @@ def merged_drains(drains: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     return list(found.values())
 
 
-def merged_topics(ledgers: Iterable[Iterable[TopicEntry]]) -> list[TopicEntry]:
+def merged_ledgers(ledgers: Iterable[Known]) -> Known:
     """Ledgers of several instances as one: whoever heard of a topic last knows its broker; counts are added up.
 
     A cluster of one instance is that of another when they name the same broker. A move that several saw is one, but
     those that a ledger has forgotten are counted by each.
     """
-    clusters, said = Clusters(), [[*ledger] for ledger in ledgers]
-    for number, ledger in enumerate(said):
-        for entry in ledger:
+    clusters, numbered = Clusters(), [*enumerate(ledgers)]
+    for number, ledger in numbered:
+        for entry in ledger.topics:
             # A name such as 127.0.0.1:6650 may mean another cluster elsewhere.
             cluster = clusters.at(f"{number} {entry.cluster}")
             clusters.named(cluster, {"broker_url": entry.broker_url, "broker_url_tls": entry.broker_url_tls})
-    found: dict[tuple[str, str], TopicEntry] = {}
-    for number, ledger in enumerate(said):
-        for entry in ledger:
-            cluster = clusters.at(f"{number} {entry.cluster}")
-            before = found.get((cluster, entry.topic))
+    topics: dict[tuple[str, str], TopicEntry] = {}
+    namespaces: dict[tuple[str, str], NamespaceEntry] = {}
+    failures: list[Failure] = []
+    for number, ledger in numbered:
+        for entry in ledger.topics:
+            name, cluster = _common(clusters, number, entry.cluster)
+            before = topics.get((name, entry.topic))
             both = entry if before is None else merged(before, entry)
-            found[cluster, entry.topic] = attrs.evolve(both, cluster=cluster.partition(" ")[2])
-    return list(found.values())
+            topics[name, entry.topic] = attrs.evolve(both, cluster=cluster)
+        for one in ledger.namespaces:
+            name, cluster = _common(clusters, number, one.cluster)
+            sums = namespaces.setdefault((name, one.namespace), NamespaceEntry(one.namespace, cluster=cluster))
+            sums.lookups += one.lookups
+            sums.failures += one.failures
+            sums.moves += one.moves
+            sums.last_seen = max(sums.last_seen, one.last_seen)
+        failures += [attrs.evolve(one, cluster=_common(clusters, number, one.cluster)[1]) for one in ledger.failures]
+    return Known([*topics.values()], [*namespaces.values()], sorted(failures, key=lambda failure: failure.time))
+
+
+def _common(clusters: Clusters, number: int, cluster: str) -> tuple[str, str]:
+    """What a cluster of an instance is known by among all instances, and to people."""
+    name = clusters.at(f"{number} {cluster}")
+    return name, name.partition(" ")[2]
 
 
 def _targets(documents: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -78,6 +78,8 @@ class AccessLogTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 class InspectLogTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     path: str
     reveal: bool = False
+    follow: list[str] = []
+    commands: list[str] = []
 
 
 class AdminTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):

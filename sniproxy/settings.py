@@ -12,6 +12,7 @@ import msgspec
 
 from sniproxy.endpoints import Endpoint
 from sniproxy.health import Health
+from sniproxy.inspectlog import InspectLog
 from sniproxy.limits import Limits
 from sniproxy.policy import Policy
 from sniproxy.routing.templates import Template
@@ -138,13 +139,6 @@ class Admin(msgspec.Struct, frozen=True):
     endpoint: Endpoint
     hosts: tuple[str, ...]
     instance: int | None = None
-
-
-class InspectLog(msgspec.Struct, frozen=True):
-    """@ivar path: for JSON lines; ``-``: standard output. @ivar reveal: principals and properties are shown, too."""
-
-    path: str
-    reveal: bool
 
 
 class Configuration(msgspec.Struct, frozen=True):

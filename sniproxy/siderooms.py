@@ -13,6 +13,7 @@ from twisted.logger import Logger
 
 from sniproxy.admin.sources import StatusSource
 from sniproxy.events import Connection, Observer
+from sniproxy.inspectlog import InspectLog
 from sniproxy.journal import AccessLog, Journal
 from sniproxy.names import host_port
 from sniproxy.net.listener import listen_at_once
@@ -134,7 +135,7 @@ class SideRooms:
 
     def _prepare_inspector(self, configuration: Configuration, undo: ExitStack) -> Change:
         wanted, before = configuration.inspect_log, self._event_log
-        path, reveal = (wanted.path, wanted.reveal) if wanted else (None, False)
+        path = wanted.path if wanted else None
         opened = None
         inspected = any(entrance.inspect for entrance in configuration.entrances)
         if inspected:
@@ -150,8 +151,8 @@ class SideRooms:
                 self._event_log = opened
             if inspected and self.inspector is None:
                 self.inspector = Inspector(self._saw, self._unrouted)
-            if self.inspector is not None:
-                self.inspector.reveal = reveal
+            if self.inspector is not None and self._event_log is not None:
+                _choose(wanted or InspectLog(""), self.inspector, self._event_log)
 
         return change
 
@@ -226,6 +227,15 @@ class SideRooms:
     def _saw(self, event: Event) -> None:
         for watcher in self._watchers:
             watcher(event)
+
+
+def _choose(wanted: InspectLog, inspector: Inspector, event_log: EventLog) -> None:
+    """Which events are written from now on."""
+    from sniproxy.pulsar.choice import Choice
+
+    event_log.choice = Choice(wanted.follow, wanted.commands)
+    inspector.commands = event_log.choice.asked_for
+    inspector.reveal = wanted.reveal
 
 
 def _nothing() -> None:

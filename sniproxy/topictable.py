@@ -1,54 +1,61 @@
-"""The ledger's topics as a table: for people, as CSV, as JSON. Pure."""
+"""What the ledger knows as a table: for people, as CSV, as JSON. Pure."""
 
 from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TextIO
+from typing import Any, TextIO, TypeAlias
 
 import attrs
 
-from sniproxy.pulsar.entries import TopicEntry
+from sniproxy.pulsar.entries import Failure, NamespaceEntry, TopicEntry
 from sniproxy.text import counted
 
+Entry: TypeAlias = TopicEntry | NamespaceEntry | Failure
+"""What a line is about."""
 
-def write_table(entries: Sequence[TopicEntry], out: TextIO) -> None:
-    """Topics as a table for people, with their clusters where there is more than one; nothing when there are none."""
-    clusters = len({entry.cluster for entry in entries}) > 1
-    rows = [("CLUSTER", "TOPIC", "BROKER", "LOOKUPS", "LAST SEEN (UTC)", "MOVES")]
-    for entry in entries:
-        topic = f"{entry.topic} ({counted(entry.partitions, 'partition')})" if entry.partitions else entry.topic
-        seen = _moment(entry.last_seen, " ") or "-"
-        rows.append((entry.cluster, topic, broker_of(entry), str(entry.lookups), seen, str(entry.moves_total)))
+
+@attrs.frozen
+class Listing:
+    """What is listed: its columns for people and in CSV, each with what stands in it.
+
+    ``people`` begins with the cluster, which is shown where there is more than one.
+    """
+
+    people: Mapping[str, Callable[[Any], str]]
+    csv: Mapping[str, Callable[[Any], object]]
+
+
+def write_table(listing: Listing, entries: Sequence[Entry], out: TextIO) -> None:
+    """A table for people; nothing when there are no entries."""
+    names = [*listing.people][len({entry.cluster for entry in entries}) < 2 :]
+    rows = [names, *([listing.people[name](entry) for name in names] for entry in entries)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows if entries else []:
-        cluster, topic, broker, lookups, seen, moves = (
-            cell.rjust(width) if name in ("LOOKUPS", "MOVES") else cell.ljust(width)
-            for cell, width, name in zip(row, widths, rows[0], strict=True)
+        cells = (
+            cell.rjust(width) if name in _NUMBERS else cell.ljust(width)
+            for cell, width, name in zip(row, widths, names, strict=True)
         )
-        print("  ".join((*((cluster,) if clusters else ()), topic, broker, lookups, seen, moves)), file=out)
+        print("  ".join(cells).rstrip(), file=out)
 
 
-def write_csv(entries: Sequence[TopicEntry], out: TextIO) -> None:
-    """Topics as CSV (RFC 4180) with a header; times in UTC."""
+def write_csv(listing: Listing, entries: Sequence[Entry], out: TextIO) -> None:
+    """CSV (RFC 4180) with a header; times in UTC."""
     rows = csv.writer(out, lineterminator="\n")
-    counts = ("lookups", "failures", "last_seen", "moves", "partitions")
-    rows.writerow(("topic", "broker_url", "broker_url_tls", *counts, "cluster"))
-    for entry in entries:
-        urls = (entry.broker_url, entry.broker_url_tls)
-        seen = _moment(entry.last_seen, "T", "Z")
-        row = (entry.topic, *urls, entry.lookups, entry.failures, seen, entry.moves_total, entry.partitions)
-        rows.writerow((*row, entry.cluster))
+    rows.writerow(listing.csv)
+    rows.writerows([cell(entry) for cell in listing.csv.values()] for entry in entries)
 
 
-def write_json(entries: Sequence[TopicEntry], out: TextIO) -> None:
-    """Topics as a JSON array, one a line, with the fields of `TopicEntry`."""
-    lines = [
-        json.dumps({**attrs.asdict(entry), "moves": [attrs.asdict(move) for move in entry.moves]}) for entry in entries
-    ]
-    print("[" + ",\n ".join(lines) + "]", file=out)
+def write_json(listing: Listing, entries: Sequence[Entry], out: TextIO) -> None:
+    """A JSON array, an entry a line, with the entry's own fields."""
+    print("[" + ",\n ".join(json.dumps(_fields(entry)) for entry in entries) + "]", file=out)
+
+
+def _fields(entry: Entry) -> dict[str, Any]:
+    moves = {"moves": [attrs.asdict(move) for move in entry.moves]} if isinstance(entry, TopicEntry) else {}
+    return {**attrs.asdict(entry), **moves}
 
 
 def broker_of(entry: TopicEntry) -> str:
@@ -64,3 +71,76 @@ def _moment(time: float, between: str, behind: str = "") -> str:
         return datetime.fromtimestamp(time, UTC).strftime(f"%Y-%m-%d{between}%H:%M:%S{behind}")
     except (ValueError, OverflowError, OSError):
         return ""
+
+
+def _seen(time: float) -> str:
+    return _moment(time, " ") or "-"
+
+
+def _topic(entry: TopicEntry) -> str:
+    return f"{entry.topic} ({counted(entry.partitions, 'partition')})" if entry.partitions else entry.topic
+
+
+def _value(name: str) -> Callable[[Any], object]:
+    return lambda entry: getattr(entry, name)
+
+
+def _count(name: str) -> Callable[[Any], str]:
+    return lambda entry: str(getattr(entry, name))
+
+
+def _text(name: str) -> Callable[[Any], str]:
+    return lambda entry: getattr(entry, name) or "-"
+
+
+TOPICS = Listing(
+    {
+        "CLUSTER": _text("cluster"),
+        "TOPIC": _topic,
+        "BROKER": broker_of,
+        "LOOKUPS": _count("lookups"),
+        "LAST SEEN (UTC)": lambda entry: _seen(entry.last_seen),
+        "MOVES": _count("moves_total"),
+    },
+    {
+        **{name: _value(name) for name in ("topic", "broker_url", "broker_url_tls", "lookups", "failures")},
+        "last_seen": lambda entry: _moment(entry.last_seen, "T", "Z"),
+        "moves": _value("moves_total"),
+        **{name: _value(name) for name in ("partitions", "cluster")},
+    },
+)
+"""Of `TopicEntry`."""
+
+NAMESPACES = Listing(
+    {
+        "CLUSTER": _text("cluster"),
+        "NAMESPACE": _text("namespace"),
+        "LOOKUPS": _count("lookups"),
+        "FAILED": _count("failures"),
+        "LAST SEEN (UTC)": lambda entry: _seen(entry.last_seen),
+        "MOVES": _count("moves"),
+    },
+    {
+        **{name: _value(name) for name in ("namespace", "lookups", "failures")},
+        "last_seen": lambda entry: _moment(entry.last_seen, "T", "Z"),
+        **{name: _value(name) for name in ("moves", "cluster")},
+    },
+)
+"""Of `NamespaceEntry`: the churn."""
+
+FAILURES = Listing(
+    {
+        "CLUSTER": _text("cluster"),
+        "TIME (UTC)": lambda entry: _seen(entry.time),
+        "TOPIC": _text("topic"),
+        "ERROR": _text("error"),
+        "MESSAGE": _text("message"),
+    },
+    {
+        "time": lambda entry: _moment(entry.time, "T", "Z"),
+        **{name: _value(name) for name in ("connection", "topic", "error", "message", "cluster")},
+    },
+)
+"""Of `Failure`: lookups that failed."""
+
+_NUMBERS = ("LOOKUPS", "FAILED", "MOVES")

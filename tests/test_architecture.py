@@ -37,6 +37,7 @@ PURE = (
     "sniproxy.endpoints",
     "sniproxy.health",
     "sniproxy.inforce",
+    "sniproxy.inspectlog",
     "sniproxy.limits",
     "sniproxy.admission",
     "sniproxy.buffered",
@@ -81,6 +82,8 @@ PURE_FOREIGN = {
     "sniproxy.resolvers.dnswire": {"attrs", "dns"},
     "sniproxy.config": {"attrs", "msgspec", "tomli"},
     "sniproxy.routing.templates": {"attrs", "msgspec"},
+    "sniproxy.inforce": {"attrs", "msgspec"},
+    "sniproxy.inspectlog": {"msgspec"},
     "sniproxy.settings": {"msgspec"},
     "sniproxy.workers.plan": {"attrs", "msgspec"},
     "sniproxy.resolvers.namefile": {"attrs", "tomli"},
@@ -304,6 +307,8 @@ class RoomTests(SynchronousTestCase):
         readers = (
             "sniproxy.conversation",
             "sniproxy.inspector",
+            "sniproxy.inspectlog",
+            "sniproxy.captureoptions",
             "sniproxy.siderooms",
             "sniproxy.demo",
             "sniproxy.pulsar",
@@ -321,9 +326,7 @@ class RoomTests(SynchronousTestCase):
 
     def test_capture(self) -> None:
         """Captures are the command line's affair, and nobody imports that."""
-        self.nobody_imports(
-            self.outside("sniproxy.capture", "sniproxy.captureoptions", "sniproxy.ctl"), "sniproxy.capture"
-        )
+        self.nobody_imports(self.outside("sniproxy.capture", "sniproxy.ctl"), "sniproxy.capture")
         self.nobody_imports(self.outside(), "sniproxy.ctl")
 
     def test_reactor_comes_by_constructor(self) -> None:

@@ -9,10 +9,11 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from sniproxy.check import warnings
 from sniproxy.config import from_options, parse
+from sniproxy.inspectlog import InspectLog
 from sniproxy.policy import Policy, make_policy
 from sniproxy.routing.templates import parse_template
 from sniproxy.schema import ConfigError, Timeouts
-from sniproxy.settings import Configuration, InspectLog, ResolverTable, Route, Termination
+from sniproxy.settings import Configuration, ResolverTable, Route, Termination
 from tests import configerrors
 from tests.configerrors import LISTENER
 
@@ -230,6 +231,11 @@ class ErrorTests(configerrors.ErrorCase):
         """The log of events has a path, relative to the file, and may reveal more."""
         wanted = parse(f'{LISTENER}[inspect_log]\npath = "e.jsonl"\nreveal = true', "dir/f.toml").inspect_log
         self.assertEqual(InspectLog("dir/e.jsonl", True), wanted)
+        table = '[inspect_log]\npath = "-"\nfollow = ["a/*"]\ncommands = ["lookup", "SEND"]'
+        wanted = parse(LISTENER + table, "f.toml").inspect_log
+        self.assertEqual(InspectLog("-", False, ("a/*",), ("lookup", "SEND")), wanted)
+        table = '[inspect_log]\npath = "-"\ncommands = ["LOKUP"]'
+        self.refused(table, "inspect_log.commands", "there is no command LOKUP; perhaps LOOKUP")
 
     def test_admin(self) -> None:
         """The admin endpoint is an endpoint like a listener's."""

@@ -237,7 +237,10 @@ class TopicsTests(CtlCase):
             [line.split()[0].rpartition("/")[2] for line in lines[1:]], ["np2", "fresh-1", "m1", "m2", "m3"]
         )
         self.assertEqual(len(set(map(len, lines))), 1)
-        self.assertEqual(self.error.getvalue(), "5 topics; 24 packets, 1 connection (1 Pulsar, 0 TLS)\n")
+        self.assertEqual(
+            self.error.getvalue(),
+            "5 topics, 2 failed lookups (--failures); 24 packets, 1 connection (1 Pulsar, 0 TLS)\n",
+        )
 
     def test_fold(self) -> None:
         """--fold shows one line for the partitions of a topic."""
@@ -245,6 +248,19 @@ class TopicsTests(CtlCase):
         partitions = [line for line in self.lines("topics", name) if "-partition-" in line]
         folded = [line for line in self.lines("topics", "--fold", name) if "(4 partitions)" in line]
         self.assertEqual((len(partitions), len(folded)), (4, 1))
+
+    def test_failures(self) -> None:
+        """Lookups that failed, and namespaces with what happened in them, are shown in place of topics."""
+        failed = json.loads("\n".join(self.lines("topics", "--json", "--failures", LOOKUPS)))
+        self.assertEqual({"TopicNotFound"}, {failure["error"] for failure in failed})
+        topics = ["persistent://public/nosuchns/t1", "persistent://nosuchtenant/ns/t"]
+        self.assertEqual(topics, [failure["topic"] for failure in failed])
+        rows = [line.split()[:3] for line in self.lines("topics", "--namespaces", LOOKUPS)]
+        self.assertEqual(["NAMESPACE", "LOOKUPS", "FAILED"], rows[0])
+        self.assertEqual(
+            [["nosuchtenant/ns", "1", "1"], ["public/default", "5", "0"], ["public/nosuchns", "1", "1"]], rows[1:]
+        )
+        self.assertIn("not allowed with", self.usage("topics", "--failures", "--namespaces", LOOKUPS))
 
     def test_forms(self) -> None:
         """--json and --csv tell the same topics, and exclude each other."""

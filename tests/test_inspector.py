@@ -14,8 +14,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from sniproxy.events import Connection
 from sniproxy.inspector import EventLog, Inspector
 from sniproxy.linewriter import DELAY, CannotOpen
+from sniproxy.names import host_port
+from sniproxy.pulsar.choice import Choice
 from sniproxy.pulsar.commands import write
-from sniproxy.pulsar.commands_pb2 import CommandLookupTopic, CommandLookupTopicResponse
+from sniproxy.pulsar.commands_pb2 import CommandLookupTopic, CommandLookupTopicResponse, CommandPing, CommandPong
 from sniproxy.pulsar.events import Event, Fields
 from tests.net.support import SocketTestCase, in_thread, read_exactly
 from tests.proxies import Backend, Proxy
@@ -26,12 +28,17 @@ ASK = write(CommandLookupTopic(topic=TOPIC, request_id=7))
 
 def answer(broker: str) -> bytes:
     """A LOOKUP_RESPONSE that names a broker."""
+    return plain_answer(f"pulsar://{broker}:6650", f"pulsar+ssl://{broker}:6651")
+
+
+def plain_answer(url: str, tls: str | None = None) -> bytes:
+    """One with these URLs."""
     return write(
         CommandLookupTopicResponse(
             request_id=7,
             response=CommandLookupTopicResponse.LookupType.Connect,
-            brokerServiceUrl=f"pulsar://{broker}:6650",
-            brokerServiceUrlTls=f"pulsar+ssl://{broker}:6651",
+            brokerServiceUrl=url,
+            brokerServiceUrlTls=tls,
             authoritative=True,
         )
     )
@@ -116,6 +123,11 @@ class InspectorTests(SynchronousTestCase):
         urls = [event.fields["broker_url_tls"] for event in self.events if event.name == "unrouted"]
         self.assertEqual(["pulsar+ssl://broker-8.test:6651", "pulsar+ssl://broker-9.test:6651"], urls)
 
+    def test_nothing_said(self) -> None:
+        """A connection that ends before a byte of either side, as one that is refused, is no event."""
+        self.inspector.watch(connection()).end()
+        self.assertEqual([], self.events)
+
     def test_bytes_that_are_no_pulsar(self) -> None:
         """What cannot be decoded is said a few times at most, and is looked at no more; nothing is raised."""
         watch = self.inspector.watch(connection())
@@ -165,6 +177,17 @@ class EventLogTests(SynchronousTestCase):
         for file in (path, Path(f"{path}.1")):
             told = json.loads(file.read_text())
             self.assertEqual(("unrouted", "ab12-1", "why"), (told["event"], told["connection"], told["message"]))
+
+    def test_choice(self) -> None:
+        """What nobody has chosen is not written."""
+        path = Path(self.mktemp())
+        log = EventLog(Clock(), str(path))
+        log.choice = Choice(["orders"], ["LOOKUP"])
+        for topic, name in (("a/b/orders", "lookup"), ("a/b/others", "lookup"), ("a/b/orders", "producer")):
+            log(Event(name, 1.0, "c", {"topic": topic}))
+        log.close()
+        (line,) = path.read_text().splitlines()
+        self.assertIn('"lookup"', line)
 
     def test_own_log(self) -> None:
         """Without a file, a readable line in the program's own log."""
@@ -221,6 +244,35 @@ class ServiceTests(SocketTestCase):
         self.assertEqual(proxy.records[0].id, lookup["connection"])
         # No listener for TLS: nobody would be refused.
         self.assertEqual([], [event for event in self.told(path) if event["event"] == "unrouted"])
+
+    async def test_choice(self) -> None:
+        """Events are written as chosen, each command of a type that is named too; the ledger has all."""
+        backend = Backend(self)
+        proxy, path = self.proxy(backend, 'commands = ["PING"]\n')
+        await self.talk(backend, proxy, [(ASK, answer("broker-1.test")), (write(CommandPing()), write(CommandPong()))])
+        (event,) = self.told(path)
+        self.assertEqual(("command", "PING", "client"), (event["event"], event["command"], event["side"]))
+        inspector = proxy.service._side.inspector
+        assert inspector is not None
+        self.assertEqual(1, len(inspector.ledger))
+
+    async def test_one_cluster(self) -> None:
+        """A lookup by way of another plaintext listener, which a broker has advertised, is one of the same cluster."""
+        backend = Backend(self)
+        more = '[[listener]]\nendpoint = "tcp:0:interface=127.0.0.1"\nname = "other"\nplaintext = true\n'
+        proxy, path = self.proxy(backend, f'{more}inspect = "pulsar"\ntarget = "{backend.address}"\n')
+        there = host_port(*proxy.service.addresses["other"])
+        for number, (listener, broker) in enumerate((("plain", there), ("other", "10.0.0.7:6650"))):
+            with proxy.connect(listener) as client, await in_thread(backend.accept) as target:
+                client.sendall(ASK)
+                await in_thread(read_exactly, target, len(ASK))
+                said = plain_answer(f"pulsar://{broker}")
+                target.sendall(said)
+                await in_thread(read_exactly, client, len(said))
+            await proxy.ended(number)
+        await proxy.service.stopService()
+        (moved,) = [event for event in self.told(path) if event["event"] == "moved"]
+        self.assertEqual((f"pulsar://{there}", "pulsar://10.0.0.7:6650"), (moved["from_url"], moved["to_url"]))
 
     async def test_unrouted(self) -> None:
         """Beside a TLS listener, a broker without a route is told; one with a route, or a default, is not."""

@@ -8,8 +8,8 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.merging import merged_drains, merged_status, merged_topics
-from sniproxy.pulsar.entries import Move, TopicEntry
+from sniproxy.merging import merged_drains, merged_ledgers, merged_status
+from sniproxy.pulsar.entries import Failure, Known, Move, NamespaceEntry, TopicEntry
 
 DRAIN: dict[str, Any] = {
     "kind": "target", "name": "10.0.0.7:6651", "since": 20.0, "rate": 5.0, "closed": 1, "refused": 2, "left": 3,
@@ -70,8 +70,12 @@ class StatusTests(SynchronousTestCase):
         self.assertEqual(2, len(merged_drains([DRAIN, DRAIN | {"kind": "route"}])))
 
 
+def merged(*topics: list[TopicEntry]) -> list[TopicEntry]:
+    return merged_ledgers(Known(each, [], []) for each in topics).topics
+
+
 class TopicsTests(SynchronousTestCase):
-    """merged_topics: several ledgers as one."""
+    """merged_ledgers: several ledgers as one."""
 
     def test_one_cluster(self) -> None:
         """A topic of a cluster is there once, whatever the instances call the cluster; its counts are added up."""
@@ -83,7 +87,7 @@ class TopicsTests(SynchronousTestCase):
             ],
         ]
         for number, order in enumerate((ledgers, ledgers[::-1])):
-            found = {entry.topic: entry for entry in merged_topics(order)}
+            found = {entry.topic: entry for entry in merged(*order)}
             self.assertEqual({"t", "u"}, found.keys())
             self.assertEqual(("pulsar://b:6650", 5), (found["t"].broker_url, found["t"].lookups))
             self.assertEqual({("vip.test", "a:6650")[number]}, {entry.cluster for entry in found.values()})
@@ -91,7 +95,7 @@ class TopicsTests(SynchronousTestCase):
     def test_clusters(self) -> None:
         """Clusters that name no broker in common stay apart, also when two instances have the same name for them."""
         ledgers = [[TopicEntry("t", f"pulsar://{name}:6650", cluster="127.0.0.1:6650")] for name in ("east", "west")]
-        found = merged_topics(ledgers)
+        found = merged(*ledgers)
         self.assertEqual(["pulsar://east:6650", "pulsar://west:6650"], [entry.broker_url for entry in found])
         self.assertEqual({"127.0.0.1:6650"}, {entry.cluster for entry in found})
 
@@ -111,6 +115,23 @@ class TopicsTests(SynchronousTestCase):
             )
             entries.append([entry])
         for ledgers in (entries, entries[::-1]):
-            (found,) = merged_topics(ledgers)
+            (found,) = merged(*ledgers)
             self.assertEqual([1.0, 5.0, 7.0, 8.0], [move.time for move in found.moves])
             self.assertEqual(4, found.moves_total)
+
+    def test_others(self) -> None:
+        """Counts of a namespace are added up, failures are in order; both by the name of the cluster."""
+        ledgers = [
+            Known(
+                [TopicEntry("a/b/t", "pulsar://a:6650", cluster=cluster)],
+                [NamespaceEntry("a/b", 5, 1, 2, time, cluster), NamespaceEntry("a/c", 1, cluster=cluster)],
+                [Failure(time, "c", "a/b/t", "busy", None, cluster)],
+            )
+            for time, cluster in ((6.0, "vip.test"), (4.0, "a:6650"))
+        ]
+        found = merged_ledgers(ledgers)
+        self.assertEqual(
+            [NamespaceEntry("a/b", 10, 2, 4, 6.0, "vip.test"), NamespaceEntry("a/c", 2, cluster="vip.test")],
+            found.namespaces,
+        )
+        self.assertEqual([(4.0, "vip.test"), (6.0, "vip.test")], [(one.time, one.cluster) for one in found.failures])

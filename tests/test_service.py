@@ -339,6 +339,8 @@ class ReloadTests(SocketTestCase):
         inspector = proxy.service._side.inspector
         assert inspector is not None
         self.assertTrue(inspector.reveal)
+        self.assertIsNone(self.reload(proxy, plain.replace("[admin]", 'commands = ["SEND"]\n[admin]')))
+        self.assertEqual((False, {"SEND"}), (inspector.reveal, inspector.commands))
 
     async def test_stopping(self) -> None:
         """A proxy that stops is not reloaded."""

@@ -9,8 +9,8 @@ from io import StringIO
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.pulsar.entries import Move, TopicEntry
-from sniproxy.topictable import write_csv, write_json, write_table
+from sniproxy.pulsar.entries import Failure, Move, NamespaceEntry, TopicEntry
+from sniproxy.topictable import FAILURES, NAMESPACES, TOPICS, write_csv, write_json, write_table
 
 TLS = "pulsar+ssl://broker-2.pulsar.test:6661"
 MOVE = Move(2.0, "pulsar://a:6650", None, "pulsar://b:6650", None, "lookup")
@@ -27,7 +27,7 @@ class TableTests(SynchronousTestCase):
     def test_table(self) -> None:
         """Columns are aligned, numbers to the right; the TLS URL is shown, of a folded topic those of all brokers."""
         out = StringIO()
-        write_table(ENTRIES, out)
+        write_table(TOPICS, ENTRIES, out)
         both = f"{TLS}, pulsar://c:1"
         away = "pulsar://b:6650 (given away)"
         width = len(both)
@@ -45,28 +45,28 @@ class TableTests(SynchronousTestCase):
         """Where there are several clusters each line begins with its own; in CSV and JSON it always stands."""
         entries = [TopicEntry("t", "pulsar://b:6650", cluster=name) for name in ("east.test", "west.test")]
         out = StringIO()
-        write_table(entries, out)
+        write_table(TOPICS, entries, out)
         heads = [line.split()[:2] for line in out.getvalue().splitlines()]
         self.assertEqual([["CLUSTER", "TOPIC"], ["east.test", "t"], ["west.test", "t"]], heads)
         for write in (write_csv, write_json):
             out = StringIO()
-            write(entries[:1], out)
+            write(TOPICS, entries[:1], out)
             self.assertIn("east.test", out.getvalue())
 
     def test_no_topics(self) -> None:
         """Of nothing there is no table, but CSV has its header and JSON its array."""
         for write, said in ((write_table, ""), (write_json, "[]\n")):
             out = StringIO()
-            write([], out)
+            write(TOPICS, [], out)
             self.assertEqual(out.getvalue(), said)
         out = StringIO()
-        write_csv([], out)
+        write_csv(TOPICS, [], out)
         self.assertEqual(len(out.getvalue().splitlines()), 1)
 
     def test_csv(self) -> None:
         """Each topic is a row under the header's names."""
         out = StringIO()
-        write_csv(ENTRIES, out)
+        write_csv(TOPICS, ENTRIES, out)
         rows = list(csv.DictReader(StringIO(out.getvalue())))
         self.assertEqual([row["topic"] for row in rows], ["persistent://a/b/c", "t", "p"])
         self.assertEqual(
@@ -89,8 +89,42 @@ class TableTests(SynchronousTestCase):
     def test_json(self) -> None:
         """An array of objects with the entry's fields, one a line."""
         out = StringIO()
-        write_json(ENTRIES[:2], out)
+        write_json(TOPICS, ENTRIES[:2], out)
         first, second = json.loads(out.getvalue())
         self.assertEqual((first["topic"], first["broker_url_tls"], first["lookups"]), ("persistent://a/b/c", TLS, 12))
         self.assertEqual([move["to_url"] for move in second["moves"]], ["pulsar://b:6650"])
         self.assertEqual(len(out.getvalue().splitlines()), 2)
+
+
+class OthersTests(SynchronousTestCase):
+    """Namespaces and failures."""
+
+    NAMESPACE = NamespaceEntry("a/b", 7, 2, 3, 1_700_000_000.9, "east.test")
+    FAILED = Failure(1_700_000_000.9, "c1", None, "TopicNotFound", None, "east.test")
+
+    def test_table(self) -> None:
+        """A line each; what is not known is a dash."""
+        out = StringIO()
+        write_table(NAMESPACES, [self.NAMESPACE], out)
+        write_table(FAILURES, [self.FAILED], out)
+        self.assertEqual(
+            out.getvalue().splitlines(),
+            [
+                "NAMESPACE  LOOKUPS  FAILED  LAST SEEN (UTC)      MOVES",
+                "a/b              7       2  2023-11-14 22:13:20      3",
+                "TIME (UTC)           TOPIC  ERROR          MESSAGE",
+                "2023-11-14 22:13:20  -      TopicNotFound  -",
+            ],
+        )
+
+    def test_csv_and_json(self) -> None:
+        """All that is known, under the names of the entries' fields."""
+        for listing, entry, name in ((NAMESPACES, self.NAMESPACE, "namespace"), (FAILURES, self.FAILED, "error")):
+            out = StringIO()
+            write_csv(listing, [entry], out)
+            [row] = csv.DictReader(StringIO(out.getvalue()))
+            out = StringIO()
+            write_json(listing, [entry], out)
+            [told] = json.loads(out.getvalue())
+            self.assertEqual(set(told), set(row))
+            self.assertEqual((told[name], told["cluster"]), (row[name], row["cluster"]))

@@ -2,5 +2,5 @@
 
 ``files`` takes a capture file apart, ``packets`` finds TCP segments in what was captured, ``streams`` puts the
 segments in order (``direction`` is one way of a stream), ``sniff`` says what a stream is, and ``conversations`` hands
-the Pulsar ones to the inspector; ``reading`` does all of it in one go. ``choice`` picks events by topic and command.
+the Pulsar ones to the inspector; ``reading`` does all of it in one go.
 """

@@ -10,11 +10,13 @@
 ``inspection``   the bytes of one connection in, events out; above ``walker``, ``resync`` and ``dialogue``
 ``dialogue``     commands in, events out: what a client and a broker say to each other
 ``pending``      requests that wait for their answers
+``revealing``    the parts that are shown only when they are asked for
 ``placement``    the parts of events that carry brokers' URLs
 ``memory``       a dictionary that cannot grow without bound
 ``ledger``       events in: which broker has which topic, and how that changed
 ``entries``      what the ledger knows of a topic
 ``clusters``     which places are of one cluster, by the brokers that are named there
+``choice``       which events somebody wants to see, by topic and command
 ``lines``        events as lines, for programs and for people
 ===============  ===================================================================================================
 """

@@ -15,6 +15,7 @@ from sniproxy.pulsar.events import Event, Fields, Value
 from sniproxy.pulsar.memory import Memory
 from sniproxy.pulsar.pending import PLAIN, TO_ERROR, TO_SUCCESS, Asked, Pending
 from sniproxy.pulsar.placement import MOST_TOPIC, broker_urls, coordinators, scalable_topic
+from sniproxy.pulsar.revealing import Revealing
 
 MOST_KEPT = 10_000
 """Producers, consumers, watchers and sessions that are remembered, of each."""
@@ -32,12 +33,12 @@ _CONNECTION = 2**64 - 1
 class Dialogue:
     """What is known of one connection.
 
-    ``reveal``: whether events name principals.
+    ``reveal``: whether events name principals and properties.
     """
 
     def __init__(self, connection: str, *, reveal: bool = False) -> None:
         self._connection = connection
-        self._reveal = reveal
+        self._revealing = Revealing(reveal)
         self._time = 0.0
         self._events: list[Event] = []
         self._pending = Pending(connection)
@@ -87,7 +88,8 @@ class Dialogue:
         self._ask(number, asked.request_id, text(asked, "topic", MOST_TOPIC) if hasattr(asked, "topic") else None)
 
     def _ask_lookup(self, number: int, asked: pb.CommandLookupTopic) -> None:
-        about: Fields = {"advertised_listener": text(asked, "advertised_listener_name")}
+        properties = self._revealing.properties(asked.properties)
+        about: Fields = {"advertised_listener": text(asked, "advertised_listener_name"), "properties": properties}
         self._ask(number, asked.request_id, text(asked, "topic", MOST_TOPIC), about)
 
     def _plain_answer(self, number: int, answer: Any) -> None:
@@ -128,17 +130,7 @@ class Dialogue:
 
     def _connect(self, number: int, connect: pb.CommandConnect) -> None:
         self._ask(number, 0)
-        self._tell(
-            "connect",
-            client_version=text(connect, "client_version"),
-            protocol_version=connect.protocol_version,
-            auth_method=text(connect, "auth_method_name"),
-            proxy_to_broker_url=text(connect, "proxy_to_broker_url"),
-            proxy_version=text(connect, "proxy_version"),
-            feature_flags=[*feature_names(connect.feature_flags)],
-            original_principal=text(connect, "original_principal") if self._reveal else None,
-            original_auth_method=text(connect, "original_auth_method") if self._reveal else None,
-        )
+        self._tell("connect", **self._revealing.connect(connect))
 
     def _connected(self, number: int, connected: pb.CommandConnected) -> None:
         _, _, latency = self._answered((T.CONNECT,), 0)
@@ -169,6 +161,7 @@ class Dialogue:
             authoritative=answer.authoritative,
             proxy_through_service_url=answer.proxy_through_service_url,
             advertised_listener=asked.about.get("advertised_listener"),
+            properties=asked.about.get("properties"),
             latency_s=latency,
             error=error_name(answer),
             message=text(answer, "message"),
@@ -188,10 +181,12 @@ class Dialogue:
         )
 
     def _ask_topics(self, number: int, asked: pb.CommandGetTopicsOfNamespace | pb.CommandWatchTopicList) -> None:
-        namespace = text(asked, "namespace", MOST_TOPIC)
-        self._ask(number, asked.request_id, None, {"namespace": namespace})
+        about: Fields = {"namespace": (namespace := text(asked, "namespace", MOST_TOPIC))}
         if isinstance(asked, pb.CommandWatchTopicList):
             self._watchers.put(asked.watcher_id, namespace, self._time)
+        else:
+            about["properties"] = self._revealing.properties(asked.properties)
+        self._ask(number, asked.request_id, None, about)
 
     def _topics(
         self, number: int, answer: pb.CommandGetTopicsOfNamespaceResponse | pb.CommandWatchTopicListSuccess
@@ -199,8 +194,8 @@ class Dialogue:
         # The answer's type is behind that of its request.
         _, asked, latency = self._answered((number - 1,), answer.request_id)
         count = len(answer.topic if isinstance(answer, pb.CommandWatchTopicListSuccess) else answer.topics)
-        namespace = asked.about.get("namespace")
-        self._tell("topics", request=number_name(number - 1), namespace=namespace, topics=count, latency_s=latency)
+        about: Fields = {name: asked.about.get(name) for name in ("namespace", "properties")}
+        self._tell("topics", request=number_name(number - 1), **about, topics=count, latency_s=latency)
 
     def _topics_changed(self, number: int, update: pb.CommandWatchTopicUpdate) -> None:
         namespace = self._watchers.get(update.watcher_id)
@@ -217,12 +212,20 @@ class Dialogue:
     def _produce(self, number: int, asked: pb.CommandProducer) -> None:
         topic = text(asked, "topic", MOST_TOPIC)
         self._producers.put(asked.producer_id, topic, self._time)
-        about: Fields = {"producer_id": asked.producer_id, "producer_name": text(asked, "producer_name")}
+        about: Fields = {
+            "producer_id": asked.producer_id,
+            "producer_name": text(asked, "producer_name"),
+            "properties": self._revealing.properties(asked.metadata),
+        }
         self._ask(number, asked.request_id, topic, about)
 
     def _produced(self, number: int, answer: pb.CommandProducerSuccess) -> None:
         request, asked, latency = self._answered((T.PRODUCER,), answer.request_id)
-        about: Fields = {"producer_id": asked.about.get("producer_id"), "producer_name": text(answer, "producer_name")}
+        about: Fields = {
+            "producer_id": asked.about.get("producer_id"),
+            "producer_name": text(answer, "producer_name"),
+            "properties": asked.about.get("properties"),
+        }
         if not answer.producer_ready and request is not None:
             # It waits for the exclusive producer before it: the second answer has the same number.
             self._ask(request, answer.request_id, asked.topic, asked.about)
@@ -232,14 +235,7 @@ class Dialogue:
     def _subscribe(self, number: int, asked: pb.CommandSubscribe) -> None:
         topic = text(asked, "topic", MOST_TOPIC)
         self._consumers.put(asked.consumer_id, topic, self._time)
-        kind = asked.SubType.Name(asked.subType) if asked.HasField("subType") else None
-        about: Fields = {
-            "subscription": text(asked, "subscription"),
-            "subscription_type": kind,
-            "consumer_id": asked.consumer_id,
-            "consumer_name": text(asked, "consumer_name"),
-        }
-        self._ask(number, asked.request_id, topic, about)
+        self._ask(number, asked.request_id, topic, self._revealing.subscribe(asked))
 
     def _unsubscribe(self, number: int, asked: pb.CommandUnsubscribe) -> None:
         topic = self._consumers.get(asked.consumer_id)

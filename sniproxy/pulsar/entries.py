@@ -96,6 +96,15 @@ class NamespaceEntry:
     cluster: str = ""
 
 
+@frozen
+class Known:
+    """All that a ledger knows. Of topics and namespaces those heard of last are at the end; failures: the last ones."""
+
+    topics: list[TopicEntry]
+    namespaces: list[NamespaceEntry]
+    failures: list[Failure]
+
+
 def merged(one: TopicEntry, other: TopicEntry) -> TopicEntry:
     """Two entries of a topic as one: whoever heard of it last knows its broker; counts are added up.
 

@@ -6,7 +6,8 @@ name). A field is there in every event of its name, and None when the peers did 
 and in printable ASCII, everything else as backslash escapes. Fields in ``_s`` are seconds; latencies count from the
 request to its answer, and are None when the request was not seen. ``error`` is a ServerError by its name
 (``ServiceNotReady``), or ``ServerError 26`` for one that this release does not know. URLs are as on the wire, None
-when absent.
+when absent. ``properties`` are those that a client gave the request, 64 at most, by name; they and principals are None
+unless they are asked for.
 
 =================  ====================================================================================================
 event              when, and its fields
@@ -14,7 +15,7 @@ event              when, and its fields
 ``connect``        CONNECT. ``client_version``, ``protocol_version``, ``auth_method`` (its name, never its data),
                    ``proxy_to_broker_url`` (``host:port``; what Pulsar's proxy is asked to connect to),
                    ``proxy_version``, ``feature_flags`` (names of those that are on), ``original_principal`` and
-                   ``original_auth_method`` (None unless principals are asked for)
+                   ``original_auth_method`` (None unless they are asked for)
 ``connected``      CONNECTED. ``server_version``, ``protocol_version``, ``max_message_size`` (bytes),
                    ``feature_flags``, ``latency_s``
 ``auth``           AUTH_CHALLENGE, AUTH_RESPONSE. ``step``: ``challenge`` or ``response``; ``method``
@@ -22,20 +23,21 @@ event              when, and its fields
                    ``response``: ``connect``, ``redirect`` (ask that broker) or ``failed``; ``broker_url``,
                    ``broker_url_tls``; ``authoritative``, ``proxy_through_service_url``: true or false;
                    ``advertised_listener`` (the broker's listener that the client asked for, PIP-95; None: that of
-                   its port), ``latency_s``, ``error``, ``message``
+                   its port), ``properties``, ``latency_s``, ``error``, ``message``
 ``partitions``     PARTITIONED_METADATA_RESPONSE. ``topic``, ``status``: ``success`` or ``failed``; ``partitions``
                    (0: not a partitioned topic), ``latency_s``, ``error``, ``message``
 ``producer``       the answer to a PRODUCER. ``topic``, ``status``: ``ready``, ``queued`` (it waits for its turn, and a
-                   second answer comes) or ``failed``; ``producer_id``, ``producer_name``, ``latency_s``, ``error``,
-                   ``message``
+                   second answer comes) or ``failed``; ``producer_id``, ``producer_name``, ``properties``,
+                   ``latency_s``, ``error``, ``message``
 ``subscribe``      the answer to a SUBSCRIBE. ``topic``, ``status``: ``ready`` or ``failed``; ``subscription``,
-                   ``subscription_type``, ``consumer_id``, ``consumer_name``, ``latency_s``, ``error``, ``message``
+                   ``subscription_type``, ``consumer_id``, ``consumer_name``, ``properties``,
+                   ``subscription_properties``, ``latency_s``, ``error``, ``message``
 ``unsubscribe``    UNSUBSCRIBE. ``topic``, ``consumer_id``
 ``close``          CLOSE_PRODUCER, CLOSE_CONSUMER. ``by``: ``client`` or ``broker``; ``kind``: ``producer`` or
                    ``consumer``; ``id``, ``topic``; ``broker_url``, ``broker_url_tls``: where the topic went (PIP-307)
 ``migrated``       TOPIC_MIGRATED (PIP-188). ``kind``, ``id``, ``topic``, ``broker_url``, ``broker_url_tls``
 ``topics``         the answer to GET_TOPICS_OF_NAMESPACE or WATCH_TOPIC_LIST. ``request`` (which of them),
-                   ``namespace``, ``topics`` (how many), ``latency_s``
+                   ``namespace``, ``properties``, ``topics`` (how many), ``latency_s``
 ``topics_changed`` WATCH_TOPIC_UPDATE. ``namespace``, ``added``, ``removed`` (how many)
 ``scalable_topic`` SCALABLE_TOPIC_UPDATE (Pulsar 5.0). ``topic``, ``resolved_topic``, ``status``: ``success`` or
                    ``failed``; ``epoch``, ``segments``: the first 256 of ``segments_total``, each with ``segment_id``,
@@ -58,8 +60,9 @@ event              when, and its fields
 ``resumed``        it was found. ``side``, ``skipped`` (bytes that came, but could not be read)
 ``lost``           a stream cannot be read as Pulsar's; both sides of it are let go. ``side``, ``reason``, ``offset``
                    (bytes that came before, at least)
-``ended``          the connection ended. ``client_frames``, ``broker_frames``, ``client_bytes``, ``broker_bytes``,
-                   ``client_payload``, ``broker_payload`` (bytes of messages), ``commands``: how many of each type
+``ended``          a connection on which something was said ended. ``client_frames``, ``broker_frames``,
+                   ``client_bytes``, ``broker_bytes``, ``client_payload``, ``broker_payload`` (bytes of messages),
+                   ``commands``: how many of each type
 ``tls``            of captures: a connection is TLS and cannot be read. ``server_name``, ``alpn`` of its hello,
                    ``message``. (``ended`` of captures also has ``how``: ``fin``, ``rst``, ``reused``, ``forgotten``
                    or ``capture``, the end of the file.)

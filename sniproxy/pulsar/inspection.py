@@ -48,8 +48,8 @@ class _Stream:
 class Inspection:
     """Watches one connection. It never raises, whatever bytes come, and what it holds is bounded.
 
-    ``connection``: its name in events. ``reveal``: whether events name principals. ``commands``: types of commands,
-    such as ``SEND``, of which each one is an event of its own (``command``); all others are counted.
+    ``connection``: its name in events. ``reveal``: whether events name principals and properties. ``commands``: types
+    of commands, such as ``SEND``, of which each one is an event of its own (``command``); all others are counted.
 
     ``lost``: the bytes cannot be read as Pulsar's; one event said so, and nothing is looked at any more.
 

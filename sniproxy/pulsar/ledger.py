@@ -10,7 +10,7 @@ from collections import deque
 import attrs
 
 from sniproxy.pulsar.clusters import Clusters
-from sniproxy.pulsar.entries import Failure, Move, NamespaceEntry, TopicEntry, fold, merged
+from sniproxy.pulsar.entries import Failure, Known, Move, NamespaceEntry, TopicEntry, fold, merged
 from sniproxy.pulsar.events import Event, Fields, Value
 
 MOST_TOPICS = 10_000
@@ -50,6 +50,10 @@ class Ledger:
     def namespaces(self) -> list[NamespaceEntry]:
         """Counts of each cluster's namespaces, those heard of last at the end."""
         return list(self._namespaces.values())
+
+    def known(self) -> Known:
+        """All of it."""
+        return Known(self.topics(), self.namespaces(), self.failures)
 
     def learn(self, event: Event, place: str = "", service: str | None = None) -> list[Event]:
         """Take an event; returns the ledger's own: ``moved``.

@@ -84,12 +84,20 @@ def _said_plainly(fields: Fields) -> str:
     return " ".join(f"{key}={value}" for key, value in fields.items() if value is not None)
 
 
+def _properties(fields: Fields) -> str | None:
+    """Properties, which are there only when they are asked for."""
+    found = [fields.get(name) for name in ("properties", "subscription_properties")]
+    return " ".join(f"{key}={value}" for each in found if isinstance(each, dict) for key, value in each.items()) or None
+
+
 def _connect(fields: Fields) -> str:
     target, method = fields.get("proxy_to_broker_url"), fields.get("auth_method")
+    principal = fields.get("original_principal")
     return f"{fields.get('client_version')}" + _aside(
         f"protocol {fields.get('protocol_version')}",
         f"auth {method}" if method else None,
         f"through a proxy to {target}" if target else None,
+        f"for {principal}" if principal else None,
     )
 
 
@@ -107,6 +115,7 @@ def _lookup(fields: Fields) -> str:
     return f"{_topic(fields)} -> {redirect}{_urls(fields)}" + _aside(
         "authoritative" if fields.get("authoritative") else None,
         "through the service URL" if fields.get("proxy_through_service_url") else None,
+        _properties(fields),
         took,
     )
 
@@ -126,7 +135,7 @@ def _opened(fields: Fields) -> str:
     if fields.get("subscription") is not None:
         said += f" as {fields['subscription']}"
     status = _failure(fields) if fields.get("status") == "failed" else str(fields.get("status"))
-    return f"{said} -> {status}" + _aside(_took(fields.get("latency_s")))
+    return f"{said} -> {status}" + _aside(_properties(fields), _took(fields.get("latency_s")))
 
 
 def _close(fields: Fields) -> str:

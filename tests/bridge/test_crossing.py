@@ -227,6 +227,10 @@ class LookupTests(BridgeCase):
         events = [json.loads(line) for line in path.read_text().splitlines()]
         lookups = [(e["response"], e["broker_url_tls"], e["topic"]) for e in events if e["event"] == "lookup"]
         self.assertEqual([("redirect", url(B1), TOPIC), ("connect", url(B1), TOPIC)], lookups)
+        inspector = crowd.bridge.service._side.inspector
+        assert inspector is not None
+        # What is known is the bridge's cluster's, whatever its brokers are called.
+        self.assertEqual(["bridge"], [entry.cluster for entry in inspector.ledger.topics()])
 
 
 class StreamTests(BridgeCase):

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import subprocess
+import sys
 import urllib.parse
+import urllib.request
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from tests.peers import clients, lab
@@ -30,13 +36,56 @@ def taps(cluster: Cluster) -> str:
     return "\n".join(lines) + "\n"
 
 
+def admin(port: int) -> str:
+    """An admin endpoint."""
+    return f'[admin]\nendpoint = "tcp:{port}:interface=127.0.0.1"\n'
+
+
 def without_time(topic: str) -> str:
     """`persistent://public/default/t` as the admin API's path has it."""
     return topic.replace("://", "/")
 
 
 class InspectorTestCase(PulsarTestCase):
-    """A test that reads events."""
+    """A test that reads events, and the ledger of a running proxy."""
+
+    def setUp(self) -> None:
+        """Skips where there are no brokers."""
+        super().setUp()
+        (self.admin_port,) = free_ports(1)
+
+    def ledger(self) -> dict[str, dict[str, Any]]:
+        """What the proxy knows of each topic: /topics and `sniproxyctl topics URL` say the same."""
+        url = f"http://127.0.0.1:{self.admin_port}"
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(f"{url}/topics", timeout=10) as answer:
+            topics = {entry["topic"]: entry for entry in json.load(answer)["topics"]}
+        command = [str(Path(sys.executable).with_name("sniproxyctl")), "topics", url, "--json"]
+        told = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+        self.assertEqual(
+            {topic: (entry["broker_url"], entry["broker_url_tls"]) for topic, entry in topics.items()},
+            {entry["topic"]: (entry["broker_url"], entry["broker_url_tls"]) for entry in json.loads(told)},
+        )
+        return topics
+
+    def check_ledger(self, key: str, owners: Mapping[str, str], moves: int = 0) -> dict[str, dict[str, Any]]:
+        """Each topic is at its owner, and has moved so often; it is there once, for there is one cluster."""
+        ledger = self.ledger()
+        found = {topic: (ledger[topic][key], ledger[topic]["moves_total"]) for topic in owners}
+        self.assertEqual({topic: (owner, moves) for topic, owner in owners.items()}, found)
+        self.assertEqual(1, len({entry["cluster"] for entry in ledger.values()}))
+        return ledger
+
+    def check_unload(
+        self, cluster: Cluster, topic: str, key: str, owner: Callable[[str], str], again: Callable[[], Outcome]
+    ) -> None:
+        """The topic goes to the other broker, and is used there: then that is its owner in the ledger."""
+        name = topic.removeprefix("persistent://")
+        here = cluster.owner(name)
+        cluster.move(name, next(broker for broker in cluster.brokers if broker is not here))
+        self.assert_all_came_back(again(), [topic])
+        self.assertIsNot(here, cluster.owner(name))
+        self.check_ledger(key, {topic: owner(topic)}, moves=1)
 
     def events(self, proxy: Proxy) -> list[dict[str, Any]]:
         """All events, when the proxy has ended."""
@@ -49,7 +98,7 @@ class PlaintextTests(InspectorTestCase):
 
     def start(self) -> tuple[Cluster, Proxy]:
         cluster = self.lab.cluster
-        return cluster, self.proxy(lab.routes(cluster), more=taps(cluster))
+        return cluster, self.proxy(lab.routes(cluster), more=taps(cluster) + admin(self.admin_port))
 
     def owner_url(self, cluster: Cluster, topic: str) -> str:
         """Where the admin API says that the topic is, for clients of the listener `tap`."""
@@ -57,12 +106,21 @@ class PlaintextTests(InspectorTestCase):
         return str(answer["brokerUrl"])
 
     def check(self, outcome: Outcome, cluster: Cluster, proxy: Proxy, topics: list[str]) -> None:
+        """What the ledger says and, when the proxy has ended, what events said."""
+        owners = self.check_live(outcome, cluster, topics)
+        self.check_events(owners, cluster, proxy)
+
+    def check_live(self, outcome: Outcome, cluster: Cluster, topics: list[str]) -> dict[str, str]:
         self.assert_all_came_back(outcome, topics)
         owners = {topic: self.owner_url(cluster, topic) for topic in topics}
         self.assertEqual(len(cluster.brokers), len(set(owners.values())))
+        self.check_ledger("broker_url", owners)
+        return owners
+
+    def check_events(self, owners: dict[str, str], cluster: Cluster, proxy: Proxy) -> None:
         events = self.events(proxy)
-        told = {e["topic"]: e["broker_url"] for e in events if e["event"] == "lookup" and e["response"] == "connect"}
-        self.assertEqual(owners, told)
+        told = [(e["topic"], e["broker_url"]) for e in events if e["event"] == "lookup" and e["response"] == "connect"]
+        self.assertEqual(owners, dict(reversed(told)))
         # Each broker was used through its own tap.
         names = {broker.name for broker in cluster.brokers}
         self.assertEqual(names, {line["listener"] for line in proxy.connections()})
@@ -75,17 +133,20 @@ class PlaintextTests(InspectorTestCase):
         self.check(clients.run(clients.java_client({"url": url}, topics)), cluster, proxy, topics)
 
     def test_python(self) -> None:
-        """The Python client's lookups, topics on both brokers."""
+        """The Python client's lookups, topics on both brokers, before and after one is unloaded."""
         require(parts=["python"])
         cluster, proxy = self.start()
         topics = list(cluster.topic_of_each("public/default/tapped-python").values())
-        url = f"pulsar://127.0.0.1:{cluster.brokers[1].tap}"
-        self.check(
-            clients.run(clients.python_client({"url": url, "trust": self.lab.material.trust}, topics)),
-            cluster,
-            proxy,
-            topics,
-        )
+        options = {"url": f"pulsar://127.0.0.1:{cluster.brokers[1].tap}", "trust": self.lab.material.trust}
+
+        def run(topics: list[str]) -> Outcome:
+            return clients.run(clients.python_client(options, topics))
+
+        owners = self.check_live(run(topics), cluster, topics)
+        moved = topics[0]
+        owner = functools.partial(self.owner_url, cluster)
+        self.check_unload(cluster, moved, "broker_url", owner, lambda: run([moved]))
+        self.check_events(owners, cluster, proxy)
 
     def test_move(self) -> None:
         """A topic moves while messages are sent: the ledger says from where to where, as the admin API does."""
@@ -102,6 +163,9 @@ class PlaintextTests(InspectorTestCase):
         self.assert_all_came_back(outcome, [f"persistent://{topic}"])
         url = self.owner_url(cluster, f"persistent://{topic}")
         self.assertEqual(after.tap, urllib.parse.urlsplit(url).port)
+        ledger = self.check_ledger("broker_url", {f"persistent://{topic}": url}, moves=1)
+        (move,) = ledger[f"persistent://{topic}"]["moves"]
+        self.assertEqual((f"pulsar://127.0.0.1:{before.tap}", url), (move["from_url"], move["to_url"]))
         moved = [event for event in self.events(proxy) if event["event"] == "moved"]
         self.assertEqual(
             [(f"persistent://{topic}", f"pulsar://127.0.0.1:{before.tap}", url)],
@@ -128,7 +192,7 @@ class TerminatedTests(InspectorTestCase):
         ]
         return (
             cluster,
-            self.proxy(lab.routes(cluster), more="\n".join(lines) + f"\n{more}"),
+            self.proxy(lab.routes(cluster), more="\n".join(lines) + f"\n{admin(self.admin_port)}{more}"),
             f"pulsar+ssl://127.0.0.1:{port}",
         )
 
@@ -141,19 +205,28 @@ class TerminatedTests(InspectorTestCase):
         answer = cluster.admin("GET", f"/lookup/v2/topic/{without_time(topic)}?listenerName=external")
         return str(answer["brokerUrlTls"])
 
-    def check(self, outcome: Outcome, cluster: Cluster, proxy: Proxy, topics: list[str]) -> None:
+    def check(
+        self,
+        outcome: Outcome,
+        cluster: Cluster,
+        proxy: Proxy,
+        topics: list[str],
+        then: Callable[[], None] | None = None,
+    ) -> None:
+        """What the ledger says and, when something more was done and the proxy has ended, what log and events said."""
         self.assert_all_came_back(outcome, topics)
         owners = {topic: self.owner_url(cluster, topic) for topic in topics}
+        self.check_ledger("broker_url_tls", owners)
+        if then is not None:
+            then()
         logged = proxy.connections(lambda log: len(log) >= 3)
         names = {broker.name for broker in cluster.brokers} | {SERVICE_NAME}
         self.assertEqual(
             {("ends", "ok", name) for name in names}, {(c["listener"], c["result"], c["server_name"]) for c in logged}
         )
         events = self.events(proxy)
-        told = {
-            e["topic"]: e["broker_url_tls"] for e in events if e["event"] == "lookup" and e["response"] == "connect"
-        }
-        self.assertEqual(owners, told)
+        lookups = [event for event in events if event["event"] == "lookup" and event["response"] == "connect"]
+        self.assertEqual(owners, {event["topic"]: event["broker_url_tls"] for event in reversed(lookups)})
         self.assertFalse([event for event in events if event["event"] in ("lost", "gap", "unrouted")])
 
     def test_java(self) -> None:
@@ -163,12 +236,20 @@ class TerminatedTests(InspectorTestCase):
         self.check(self.run_java(proxy, url, topics), cluster, proxy, topics)
 
     def test_python(self) -> None:
-        """The Python client."""
+        """The Python client, before and after a topic is unloaded."""
         require(parts=["python"])
         cluster, proxy, url = self.start()
         topics = list(cluster.topic_of_each("public/default/ended-python").values())
-        outcome = clients.run(clients.python_client(self.options(proxy) | {"proxy": url}, topics))
-        self.check(outcome, cluster, proxy, topics)
+
+        def run(topics: list[str]) -> Outcome:
+            return clients.run(clients.python_client(self.options(proxy) | {"proxy": url}, topics))
+
+        def unload() -> None:
+            topic = topics[0]
+            owner = functools.partial(self.owner_url, cluster)
+            self.check_unload(cluster, topic, "broker_url_tls", owner, lambda: run([topic]))
+
+        self.check(run(topics), cluster, proxy, topics, unload)
 
     def test_move(self) -> None:
         """A topic moves while messages are sent: events say what the admin API says, before and after."""
@@ -179,6 +260,10 @@ class TerminatedTests(InspectorTestCase):
         after = next(broker for broker in cluster.brokers if broker is not before)
         outcome = self.run_java(proxy, url, [f"persistent://{topic}"], n=100, unload=cluster.move_url(topic, after))
         self.assert_all_came_back(outcome, [f"persistent://{topic}"])
+        after_url = self.owner_url(cluster, f"persistent://{topic}")
+        ledger = self.check_ledger("broker_url_tls", {f"persistent://{topic}": after_url}, moves=1)
+        (move,) = ledger[f"persistent://{topic}"]["moves"]
+        self.assertEqual((first, after_url), (move["from_url_tls"], move["to_url_tls"]))
         moved = [(e["from_url_tls"], e["to_url_tls"]) for e in self.events(proxy) if e["event"] == "moved"]
         self.assertEqual([(first, self.owner_url(cluster, f"persistent://{topic}"))], moved)
         self.assertNotEqual(*moved[0])

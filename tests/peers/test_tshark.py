@@ -28,6 +28,7 @@ from tests.capture.building import BROKER, CLIENT, RAW, Captured, frame, pcap, p
 from tests.capture.test_reading import CAPTURES, packets, reading
 from tests.peers.needs import unavailable
 from tests.pulsar import streams
+from tests.pulsar.test_inspection import inspect
 
 LOOKUP_RESPONSE = 24
 
@@ -146,6 +147,53 @@ def dissect(commands: list[bytes], path: Path) -> list[Values]:
     return [Counter(dissected(dict(dict(dict(packet)["_source"])["layers"])["protobuf"])) for packet in packets]
 
 
+TOLD = {
+    "connect": ("client_version", "auth_method"),
+    "lookup": ("topic", "broker_url", "broker_url_tls", "error", "message"),
+    "partitions": ("topic", "partitions", "message"),
+    "producer": ("topic", "producer_name"),
+    "error": ("topic", "error", "message"),
+}
+"""Fields of events that are held against tshark's."""
+
+
+class Said(dict[str, str]):
+    """The fields of a command by their names, as tshark says them."""
+
+    def __init__(self, values: Values) -> None:
+        super().__init__({name.rpartition(".")[2]: value for name, value in values})
+        self.command = next((name.split(".")[2] for name, _ in values if ".Command" in name), "")
+
+    def failure(self, error: str = "error", message: str = "message") -> tuple[str | None, str | None]:
+        """The name of the ServerError in a field, and the message."""
+        name = commands_pb2.ServerError.Name(int(self[error])) if error in self else None
+        return name, self.get(message)
+
+
+def told_by(client: list[Said], broker: list[Said]) -> Iterator[tuple[object, ...]]:
+    """What events should say."""
+    # Some clients count lookups apart from other requests.
+    topics = {(said.command, said.get("request_id")): said.get("topic") for said in client}
+    for said in client:
+        if said.command == "CommandConnect":
+            yield "connect", said["client_version"], said.get("auth_method_name")
+    for said in broker:
+        question = said.command.removesuffix("Response").replace("ProducerSuccess", "Producer")
+        topic = topics.get((question, said.get("request_id")))
+        match said.command:
+            case "CommandLookupTopicResponse":
+                yield "lookup", topic, said.get("brokerServiceUrl"), said.get("brokerServiceUrlTls"), *said.failure()
+            case "CommandPartitionedTopicMetadataResponse":
+                partitions = int(said.get("partitions", "0")) if said["response"] == "0" else None
+                yield "partitions", topic, partitions, said.get("message")
+            case "CommandProducerSuccess":
+                yield "producer", topic, said["producer_name"]
+            case "CommandError":
+                yield "error", topic, *said.failure()
+            case "CommandGetSchemaResponse" if "error_code" in said:
+                yield "error", topic, *said.failure("error_code", "error_message")
+
+
 class TsharkTests(SynchronousTestCase):
     """Our reading of captures against tshark's."""
 
@@ -194,6 +242,20 @@ class TsharkTests(SynchronousTestCase):
         for command, said in zip(commands, theirs, strict=True):
             self.assertEqual(Counter(values(read(command))), said)
         self.assertGreater(len({read(command).type for command in commands}), 20)
+
+    def test_events(self) -> None:
+        """The events of all recorded connections say what tshark reads in their commands, in its order."""
+        commands = {
+            (name, side): [frame.command for frame in FrameReader().feed(streams.side_of(name, side))]
+            for name in streams.NAMES
+            for side in ("client", "broker")
+        }
+        said = iter(dissect([command for each in commands.values() for command in each], Path(self.mktemp())))
+        theirs = {key: [Said(next(said)) for _ in each] for key, each in commands.items()}
+        for name in streams.NAMES:
+            events = [event for event in inspect(name) if event.name in TOLD]
+            found = Counter((event.name, *(event.fields[key] for key in TOLD[event.name])) for event in events)
+            self.assertEqual(Counter(told_by(theirs[name, "client"], theirs[name, "broker"])), found, name)
 
     def test_all_fields(self) -> None:
         """One command of each type with all fields that we know of has the same values in all of them."""

@@ -109,17 +109,6 @@ class ConnectionTests(DialogueCase):
         self.assertEqual(step, {"step": "response", "method": "sasl"})
 
 
-class RevealingTests(DialogueCase):
-    """With reveal."""
-
-    reveal = True
-
-    def test_principals(self) -> None:
-        """Principals are named when they are asked for."""
-        fields = self.client(ConnectionTests.CONNECT, "connect")
-        self.holds(fields, original_principal="alice", original_auth_method="tls")
-
-
 class LookupTests(DialogueCase):
     """LOOKUP and PARTITIONED_METADATA."""
 
@@ -135,6 +124,7 @@ class LookupTests(DialogueCase):
             "authoritative": True,
             "proxy_through_service_url": False,
             "advertised_listener": None,
+            "properties": None,
             "latency_s": 0.25,
             "error": None,
             "message": None,
@@ -189,7 +179,7 @@ class LookupTests(DialogueCase):
         self.client(pb.CommandGetTopicsOfNamespace(request_id=4, namespace="public/default"))
         answer = pb.CommandGetTopicsOfNamespaceResponse(request_id=4, topics=["a", "b"])
         expected = {"request": "GET_TOPICS_OF_NAMESPACE", "namespace": "public/default", "topics": 2, "latency_s": 0.25}
-        self.assertEqual(self.broker(answer, "topics"), expected)
+        self.assertEqual(self.broker(answer, "topics"), {**expected, "properties": None})
         self.client(pb.CommandWatchTopicList(request_id=4, watcher_id=9, namespace="n", topics_pattern=".*"))
         watched = pb.CommandWatchTopicListSuccess(request_id=4, watcher_id=9, topic=["a"])
         self.holds(self.broker(watched, "topics"), request="WATCH_TOPIC_LIST", namespace="n", topics=1)
@@ -210,7 +200,9 @@ class ProducerTests(DialogueCase):
         self.produce()
         answer = pb.CommandProducerSuccess(request_id=1, producer_name="p", producer_ready=False)
         expected = {"topic": ORDERS, "status": "queued", "producer_id": 7, "producer_name": "p", "latency_s": 0.25}
-        self.assertEqual(self.broker(answer, "producer"), {**expected, "error": None, "message": None})
+        self.assertEqual(
+            self.broker(answer, "producer"), {**expected, "properties": None, "error": None, "message": None}
+        )
         answer.producer_ready = True
         self.holds(self.broker(answer, "producer"), topic=ORDERS, status="ready", producer_id=7)
         error = pb.CommandSendError(producer_id=7, sequence_id=3, error=pb.PersistenceError, message="disk")
@@ -242,6 +234,8 @@ class ProducerTests(DialogueCase):
             "subscription_type": "Shared",
             "consumer_id": 5,
             "consumer_name": "me",
+            "properties": None,
+            "subscription_properties": None,
             "latency_s": 0.25,
             "error": None,
             "message": None,

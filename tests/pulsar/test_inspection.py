@@ -66,17 +66,17 @@ class RealStreamTests(SynchronousTestCase):
             asked = {each.fields[2]: each.fields[1] for each in self.seen(name, "client", 23)}
             expected = []
             for answer in self.seen(name, "broker", 24):
-                found: list[Any] = [asked[answer.fields[4]], answer.fields.get(1), answer.fields.get(2)]
+                found: list[Any] = [asked[answer.fields[4]], *(answer.fields.get(number) for number in (1, 2, 7))]
                 texts = [None if value is None else value.decode() for value in found]
                 expected.append((*texts, responses[int(answer.fields[3])], bool(answer.fields.get(5, 0))))
             events = [event.fields for event in inspect(name) if event.name == "lookup"]
-            keys = ("topic", "broker_url", "broker_url_tls", "response", "authoritative")
+            keys = ("topic", "broker_url", "broker_url_tls", "message", "response", "authoritative")
             self.assertEqual([tuple(fields[key] for key in keys) for fields in events], expected, name)
             for fields in events:
                 assert isinstance(fields["latency_s"], float)
                 self.assertTrue(0 < fields["latency_s"] < 1)
             total += len(events)
-        self.assertEqual(total, 2 + 1 + 10 + 1 + 8 + 12 + 7 + 2 + 1)
+        self.assertEqual(total, 58)
 
     def seen(self, name: str, side: str, number: int) -> list[streams.Seen]:
         return [each for each in streams.frames(streams.side_of(name, side)) if each.type == number]
@@ -99,6 +99,19 @@ class RealStreamTests(SynchronousTestCase):
         """A connection that was caught at a frame's boundary is read from there."""
         [event] = inspect("java-mid-connection")
         self.assertEqual(event.fields["commands"], {"PING": 2, "PONG": 2})
+
+    def test_failures(self) -> None:
+        """What a broker refused: a bad token, a listener that it does not have, a namespace that is not there."""
+        for name, event, error, message in (
+            ("java-token-bad", "error", "AuthenticationError", "Failed to authenticate"),
+            ("java-listener-unknown", "lookup", "ServiceNotReady", "the broker do not have nosuch listener"),
+            ("java-fail", "partitions", "TopicNotFound", "Namespace not found"),
+        ):
+            [fields] = [each.fields for each in inspect(name) if each.fields.get("error")]
+            self.assertEqual((fields["error"], fields["message"]), (error, message), name)
+            self.assertIn(event, names(inspect(name)))
+        [lookup] = [each.fields for each in inspect("java-listener-unknown") if each.name == "lookup"]
+        self.assertEqual(lookup["advertised_listener"], "nosuch")
 
     def test_lines(self) -> None:
         """Every event can be written, in one line of printable characters."""
@@ -326,6 +339,22 @@ class SecretTests(SynchronousTestCase):
         self.assertIn("abc", told)
         self.assertIn('"auth_method": "token"', told)
         self.assertNotIn("secret", told)
+
+    def test_real_tokens(self) -> None:
+        """The tokens of real CONNECTs, good and bad, are in no event."""
+        for name in ("java-token-1", "java-token-2", "java-token-bad"):
+            [connect] = [each for each in streams.frames(streams.side_of(name, "client")) if each.type == 2]
+            token = connect.fields[3]
+            assert isinstance(token, bytes)
+            self.assertTrue(token.startswith(b"eyJ"))
+            inspection, events = Inspection(name, reveal=True, commands={"CONNECT"}), []
+            for segment in streams.segments(name):
+                feed = inspection.client if segment.side == "client" else inspection.broker
+                events += feed(segment.data, segment.time)
+            told = "".join(json_line(event) + readable_line(event) + repr(event) for event in events)
+            self.assertIn("auth token", told)
+            for part in token.decode().split("."):
+                self.assertNotIn(part, told)
 
     def test_texts(self) -> None:
         """Texts of peers are bounded and escaped, also those that are no UTF-8."""

@@ -219,17 +219,19 @@ class LedgerTests(SynchronousTestCase):
         self.assertEqual(sum(entry.moves_total for entry in ledger.topics()), moves)
 
     def test_real_streams(self) -> None:
-        """Two real brokers' answers to Java and Python clients agree on where each topic is."""
+        """Two real brokers' answers to Java and Python clients agree on where each topic is, with tokens or without."""
         events = [event for name in streams.NAMES for event in inspect(name)]
         for event in sorted(events, key=lambda event: event.time):
             if "geo" not in event.connection and "proxied" not in event.connection:
                 self.assertEqual(self.ledger.learn(event), [])
         owners = {entry.topic.rpartition("/")[2]: entry.broker_url_tls for entry in self.ledger.topics()}
         first, second = "pulsar+ssl://broker-1.pulsar.test:6651", "pulsar+ssl://broker-2.pulsar.test:6661"
-        there = dict.fromkeys(("m1", "m3", "m5", "fresh-1", "np2", "part4-partition-1", "part4-partition-3"), first)
-        away = dict.fromkeys(("c1", "m2", "m4", "m6", "py10", "part4-partition-0", "part4-partition-2"), second)
+        there = dict.fromkeys(
+            ("ka", "tok1", "m1", "m3", "m5", "fresh-1", "np2", "part4-partition-1", "part4-partition-3"), first
+        )
+        away = dict.fromkeys(("tok2", "c1", "m2", "m4", "m6", "py10", "part4-partition-0", "part4-partition-2"), second)
         self.assertEqual(owners, {**there, **away})
-        self.assertEqual(len(self.ledger.failures), 2)
+        self.assertEqual(len(self.ledger.failures), 3)
 
 
 class ClusterTests(SynchronousTestCase):

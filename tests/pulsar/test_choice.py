@@ -1,10 +1,10 @@
-"""Tests for sniproxy.capture.choice."""
+"""Tests for sniproxy.pulsar.choice."""
 
 from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.capture.choice import NAMES, Choice, matches
+from sniproxy.pulsar.choice import NAMES, Choice, matches
 from sniproxy.pulsar.events import Event, Value
 
 TOPIC = "persistent://acme/shop/orders-partition-3"
