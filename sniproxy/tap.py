@@ -262,7 +262,8 @@ class Command(Service):
             (signal.SIGINT, self._stop),
             (signal.SIGUSR1, self._reopen),
         ):
-            self._previous[number] = signal.signal(number, handler)
+            self._previous[number] = signal.getsignal(number)  # first: it may come at once, and must be passed on
+            signal.signal(number, handler)
         log.info(
             "ready: {routes}, {descriptors} descriptors",
             routes=counted(len(self._proxy.configuration.routes), "route"),

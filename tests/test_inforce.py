@@ -147,7 +147,10 @@ class InForceTests(SynchronousTestCase):
             tuple(limits[key] for key in ("rate_per_client", "burst_per_client", "exempt", "max_connections")),
         )
         self.assertEqual({"check": "tcp", "interval": 5, "rise": 2, "fall": 3, "eject": 0}, found["health"])
-        self.assertEqual(("-", {"path": "-", "reveal": True, "follow": [], "commands": []}), (found["access_log"], found["inspect_log"]))
+        self.assertEqual(
+            ("-", {"path": "-", "reveal": True, "follow": [], "commands": []}),
+            (found["access_log"], found["inspect_log"]),
+        )
         self.assertEqual("tcp:9090:interface=127.0.0.1:backlog=1024", found["admin"])
         self.assertEqual((True, 1, False), tuple(found[key] for key in ("reload_on_change", "workers", "kernel_relay")))
 

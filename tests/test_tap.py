@@ -117,6 +117,34 @@ class CollectingTests(TestCase):
         self.assertEqual(("True False\nTrue True\n0\n", ""), (ran.stdout, ran.stderr))
 
 
+class SignalTests(TestCase):
+    """Signals in the very moment in which it begins to listen to them."""
+
+    def test_at_once(self) -> None:
+        """One that comes while its handler is being set is passed on, as one that comes later."""
+        path = Path(self.mktemp())
+        path.write_text('[[listener]]\nendpoint = "tcp:0"\n[default]\ntarget = "127.0.0.1:1"\n')
+        program = (
+            "import signal, sys\n"
+            "from twisted.internet import reactor\n"
+            "from sniproxy.tap import Options, makeService\n"
+            "signal.signal(signal.SIGTERM, lambda number, frame: print('passed on'))\n"
+            "options = Options()\n"
+            "options.parseOptions(['--config', sys.argv[1]])\n"
+            "service, really = makeService(options), signal.signal\n"
+            "def at_once(number, handler):\n"
+            "    before = really(number, handler)\n"
+            "    if number == signal.SIGTERM: signal.raise_signal(number)\n"
+            "    return before\n"
+            "signal.signal = at_once\n"
+            "service._run()\n"
+        )
+        ran = subprocess.run(
+            [sys.executable, "-c", program, str(path)], capture_output=True, text=True, env=ENVIRONMENT, check=False
+        )
+        self.assertEqual(("passed on\n", ""), (ran.stdout, ran.stderr))
+
+
 class CheckTests(TestCase):
     """--check, --help and errors."""
 
