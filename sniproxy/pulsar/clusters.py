@@ -6,6 +6,7 @@ of one cluster, and no command says it, so it is told by the brokers that are na
 
 from __future__ import annotations
 
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from sniproxy.names import host_port, ip_literal
@@ -85,14 +86,19 @@ class Clusters:
 
 def brokers_of(urls: Fields) -> set[str]:
     """How the broker is known that has these URLs, ``broker_url`` and ``broker_url_tls``; either may be None."""
-    found = set()
-    for url in (urls["broker_url"], urls["broker_url_tls"]):
-        try:
-            parts = urlsplit(url if isinstance(url, str) else "")
-            host, port = parts.hostname, parts.port
-        except ValueError:  # a peer may write anything
-            continue
-        if host:
-            by_name = parts.scheme == "pulsar+ssl" and ip_literal(host) is None
-            found.add(host if by_name else host_port(host, port or 0))
-    return found
+    found = (_broker(url) for url in (urls["broker_url"], urls["broker_url_tls"]) if isinstance(url, str))
+    return {broker for broker in found if broker is not None}
+
+
+@lru_cache(maxsize=1024)
+def _broker(url: str) -> str | None:
+    """The same by one URL; None: a peer may write anything."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        return None
+    if not host:
+        return None
+    by_name = parts.scheme == "pulsar+ssl" and ip_literal(host) is None
+    return host if by_name else host_port(host, port or 0)

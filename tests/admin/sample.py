@@ -160,9 +160,9 @@ class SampleSite:
         self.metrics.ended(record)
         self.refusals(record)
 
-    def event(self, event: Event) -> None:
-        """The inspector saw something; what follows from it is told after it."""
-        for each in (event, *self.ledger.learn(event)):
+    def event(self, event: Event, place: str = "") -> None:
+        """The inspector saw something, on a connection to this place; what follows from it is told after it."""
+        for each in (event, *self.ledger.learn(event, place)):
             self.metrics.event(each)
             if self.topics is not None:
                 self.topics.event(each)

@@ -11,8 +11,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from sniproxy import __version__
 from sniproxy.admin.documents import status_document
 from sniproxy.admin.refusals import Refusals
-from sniproxy.admin.sources import LimitsStatus, Reloads, ResolverStatus
+from sniproxy.admin.sources import LimitsStatus, Reloads, ResolverStatus, TargetStatus
 from tests.admin.sample import NOW, SampleLive, SampleProxy, connection, refused
+from tests.reference import keys, rows, words
 
 TOTALS = {"ended": 3, "refused": 1, "bytes_up": 10, "bytes_down": 20}
 
@@ -143,3 +144,22 @@ class StatusTests(SynchronousTestCase):
             },
             document(SampleProxy(), refusals=refusals)["refusals"][0],
         )
+
+
+class ReferenceTests(SynchronousTestCase):
+    """docs/reference.md."""
+
+    def test_all(self) -> None:
+        """Each key of the document is there."""
+        proxy = SampleProxy(tunnels=[SampleLive(connection())])
+        proxy.drain("10.0.0.7:6651", 1.0)
+        proxy.resolvers.append(ResolverStatus("r", "http", {"questions": 1}))
+        proxy.targets.append(TargetStatus("t", "up", 1, ""))
+        refusals = Refusals()
+        refusals(refused())
+        found = document(proxy, refusals=refusals)
+        self.assertEqual(set(found), set(rows("/status")))
+        for name in ("tunnels", "drains", "resolvers", "targets", "refusals"):
+            self.assertTrue(found[name], name)
+        # What is in force has the names of docs/configuration.md.
+        self.assertEqual(set(), set(keys({**found, "configuration": None})) - words("/status"))

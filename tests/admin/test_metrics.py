@@ -13,6 +13,7 @@ from sniproxy.admin.sources import LimitsStatus, Reloads, ResolverStatus, Target
 from sniproxy.events import Result
 from sniproxy.pulsar.events import Event
 from tests.admin.sample import SampleLive, connection, lookup, refused
+from tests.reference import names, rows
 
 
 def samples(metrics: Metrics) -> dict[tuple[str, ...], float]:
@@ -228,6 +229,33 @@ class PulsarTests(SynchronousTestCase):
     def test_nothing_inspected(self) -> None:
         """Without inspection no metric speaks of Pulsar."""
         self.assertEqual([], [name for name in samples(Metrics()) if "lookup" in name[0] or "topic" in name[0]])
+
+
+class ReferenceTests(SynchronousTestCase):
+    """docs/reference.md."""
+
+    def test_all(self) -> None:
+        """Each metric is there with its labels, and no other."""
+        metrics = Metrics(
+            lambda: [SampleLive(connection(), state="hello"), SampleLive(connection(2))],
+            topics=lambda: Counter({"east.test": 12}),
+            resolvers=lambda: [ResolverStatus("b", "x", Counter(), watch="w")],
+            targets=lambda: [TargetStatus("t", "up", 1, "")],
+            limits=lambda: LimitsStatus(1, 1, {"max_hellos": 1}, {"max_hellos": 1}),
+            instance=1,
+        )
+        metrics.ended(refused(3, bytes_up=1, hello_s=0.1))
+        for event in (lookup(), lookup("failed", "ServiceNotReady"), Event("moved", 0.0, "1", {"cluster": "c"})):
+            metrics.event(event)
+        found: dict[str, set[str]] = {}
+        for family in metrics.collect():
+            name = f"{family.name}_total" if family.type == "counter" else family.name
+            found[name] = {label for sample in family.samples for label in sample.labels} - {"le"}
+            self.assertTrue(family.samples, name)
+        table = rows("Metrics")
+        self.assertEqual(set(found), set(table))
+        for name, labels in found.items():
+            self.assertEqual(labels, set(names(table[name].partition("|")[0])), name)
 
 
 class HistogramTests(SynchronousTestCase):

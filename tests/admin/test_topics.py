@@ -13,6 +13,7 @@ from sniproxy.pulsar.entries import TopicEntry
 from sniproxy.pulsar.events import Event
 from sniproxy.pulsar.ledger import Ledger
 from tests.admin.sample import NOW, lookup
+from tests.reference import keys, rows, words
 
 ONE, TWO = "pulsar+ssl://broker-1.pulsar.test:6651", "pulsar://broker-2:6650"
 
@@ -103,6 +104,21 @@ class LedgerTests(TopicsTestCase):
         document = nothing_inspected(NOW)
         self.assertEqual(set(self.document()), set(document))
         self.assertEqual((False, []), (document["inspecting"], document["topics"]))
+
+
+class ReferenceTests(TopicsTestCase):
+    """docs/reference.md."""
+
+    def test_all(self) -> None:
+        """Each key of the document is there; the fields of events are in their own table."""
+        self.tell(lookup(), lookup(broker=2), lookup("failed", "TopicNotFound"))
+        self.tell(Event("unrouted", 8.0, "c", {}), Event("lost", 9.0, "c", {}))
+        document = self.document()
+        events = document.pop("moved") + document.pop("unrouted") + document.pop("lost")
+        self.assertEqual(3, len(events))
+        self.assertEqual(set(), set(keys(document)) - words("/topics"))
+        self.assertEqual(set(document) | {"moved", "unrouted", "lost"} | set(document["topics"][0]),
+                         set(rows("/topics")))  # fmt: skip
 
 
 class EventTests(TopicsTestCase):

@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred
 
 from sniproxy import __version__
 from sniproxy.admin.sources import DrainStatus, TargetStatus
-from tests.admin.sample import HOSTILE, NOW, SampleSite
+from tests.admin.sample import HOSTILE, NOW, SampleSite, lookup
 from tests.net.support import SocketTestCase, in_thread
 from tests.peers.needs import require
 
@@ -122,6 +122,22 @@ class PageTests(BrowserTestCase):
         self.assertEqual(6, len([text for text in texts["moves"] if text.startswith("shop/")]))
         self.assertIn("ServiceNotReady", texts["failures"])
         self.assertIn("broker-33.pulsar.test", texts["refusals"])
+
+    async def test_clusters(self) -> None:
+        """The same topic of two clusters is two cells and two lines, and it is said which is whose."""
+        sample = self.serve()
+        for place, brokers in (("east.test", (1, 2)), ("west.test", (3,))):
+            for broker in brokers:
+                sample.event(lookup(broker=broker), place)
+            sample.event(lookup("failed", "TopicNotFound", topic="persistent://a/b/c"), place)
+        texts = (await self.page()).texts
+        places = ["broker-2.pulsar.test:6651 (east.test)", "broker-3.pulsar.test:6651 (west.test)"]
+        self.assertEqual(places, [text for text in texts["map"] if text.startswith("broker-")])
+        self.assertEqual(places, sorted(text for text in texts["topics"] if text.startswith("broker-")))
+        self.assertEqual(["public/default/orders (east.test)"], [t for t in texts["moves"] if t.startswith("public/")])
+        self.assertEqual(["a/b/c (east.test)", "a/b/c (west.test)"],
+                         sorted(text for text in texts["failures"] if text.startswith("a/b/")))  # fmt: skip
+        self.assertEqual(["on 2 brokers of 2 clusters"], texts["note-topics"])
 
     async def test_map(self) -> None:
         """In the map each topic is a cell, larger and stronger with its lookups, and marked when it has moved."""

@@ -197,10 +197,10 @@ function tables(status, topics, now, filter) {
     ago(time - one.time), { tag: "refused", text: one.result }, one.server_name ?? "–", one.client,
     { text: one.listener, kind: "dim" }, { text: count(one.count), kind: "number" }, { text: one.reason, kind: "wide" },
   ]);
-  table("moves", topics.moved, (one) => `${one.time} ${one.topic}`, (one) => [
+  table("moves", topics.moved, (one) => `${one.time} ${one.cluster} ${one.topic}`, (one) => [
     ago(time - one.time), { text: short(one.topic) + cluster(one), kind: "wide" }, host(one.from_url_tls ?? one.from_url), host(one.to_url_tls ?? one.to_url),
   ]);
-  table("failures", topics.failures, (one) => `${one.time} ${one.connection} ${one.topic}`, (one) => [
+  table("failures", topics.failures, (one) => `${one.time} ${one.connection} ${one.cluster} ${one.topic}`, (one) => [
     ago(time - one.time), { text: short(one.topic) + cluster(one), kind: "wide" }, { tag: "refused", text: one.error ?? "failed" }, { text: one.message ?? "", kind: "wide" },
   ]);
   table("topics", topics.topics.filter((one) => matches(filter, one.topic, one.broker, one.cluster)), (one) => `${one.cluster} ${one.topic}`, (one) => [
@@ -245,6 +245,7 @@ function rows(parent, tag, items, key, fill) {
   children.forEach((child, index) => {
     if (parent.children[index] !== child) parent.insertBefore(child, parent.children[index] ?? null);
   });
+  while (parent.children.length > items.length) parent.lastElementChild.remove(); // of items with the same key
   children.forEach((child, index) => fill(child, items[index])); // in the document now: it has a size
 }
 

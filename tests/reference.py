@@ -1,0 +1,45 @@
+"""What docs/reference.md says: the tests hold it against what the code tells."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+_TEXT = (Path(__file__).parent.parent / "docs" / "reference.md").read_text()
+
+
+def rows(title: str) -> dict[str, str]:
+    """The rows of a section's tables, without their beginnings, by each of the names that these have."""
+    found: dict[str, str] = {}
+    for line in _lines(title):
+        first, _, rest = line[2:].partition(" | ")
+        found |= dict.fromkeys(names(first), rest)
+    return found
+
+
+def words(title: str) -> set[str]:
+    """All names in a section's tables."""
+    return {word for line in _lines(title) for word in names(line)}
+
+
+def names(text: str) -> list[str]:
+    """What stands as a name in it."""
+    return re.findall(r"`(\w+)`", text)
+
+
+def _lines(title: str) -> list[str]:
+    section = _TEXT.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+    return [line for line in section.splitlines() if line.startswith("| `")]
+
+
+def keys(value: Any) -> Iterator[str]:
+    """The names of fields in a JSON document, those of objects in it too."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield name
+            yield from keys(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from keys(inner)
