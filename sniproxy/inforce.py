@@ -75,7 +75,7 @@ def _dealing(route: Route, most: int) -> dict[str, Any]:
     """Where it leads: to C{targets}, or to where the first of C{resolvers} says that has an answer."""
     table = route.resolver
     return {
-        "targets": [one.text if one.target is None else str(one.target) for one in templates(route)[:most]],
+        "targets": [str(one) for one in templates(route)[:most]],
         "resolvers": [each.name for each in (table.inner or (table,))[:most] if each.name is not None],
         "balance": BALANCES[route.least],
         "max_connections": route.max_connections,

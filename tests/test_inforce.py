@@ -38,7 +38,7 @@ allow = ["*.pulsar.test"]
 [[route]]
 server_name = "a.test"
 listener = "public"
-target = ["10.0.0.7:6651", "10.0.0.8"]
+target = ["10.0.0.7:6651", "10.0.0.8 weight=2"]
 balance = "least_connections"
 max_connections = 9
 [[route]]
@@ -107,7 +107,7 @@ class InForceTests(SynchronousTestCase):
                 {
                     "server_name": "a.test",
                     "listener": "public",
-                    "targets": ["10.0.0.7:6651", "10.0.0.8:6651"],
+                    "targets": ["10.0.0.7:6651", "10.0.0.8:6651 weight=2"],
                     "resolvers": [],
                     "balance": "least_connections",
                     "max_connections": 9,
