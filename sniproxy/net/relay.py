@@ -237,7 +237,7 @@ class Relay:
         except OSError as error:
             self._not_read(direction, error)
             return False
-        direction.eof = not count
+        direction.eof |= not count  # it may have said so itself
         return True
 
     def _write(self, direction: Direction) -> bool:
