@@ -97,7 +97,7 @@ class StatusTests(CommandCase):
                 "listener ends: 192.0.2.1:2, ends TLS, inspected",
                 "listener tap: 192.0.2.1:3, plaintext to 127.0.0.1:6640",
                 "listener bridge: 192.0.2.1:4, a bridge to pulsar+ssl://vip.test:6651 by proxy.test:4443",
-                "route a.test (on public): 10.0.0.7:6651, 10.0.0.8:6651 (least connections)",
+                "route a.test (on public): 10.0.0.7:6651, 10.0.0.8:6651 weight=2 (least connections)",
                 "route *.b.test: {1}.inside.test:6651",
                 "route c.test: resolver one, then resolver two",
             ],

@@ -159,6 +159,6 @@ class Bridge(Program):
 
 def _listening(lines: list[str], count: int) -> list[int] | None:
     found = [
-        match for line in lines if (match := re.search(r"(?<!admin: )listening on \S*127\.0\.0\.1\S*?:(\d+)", line))
+        match for line in lines if (match := re.search(r"(?<!\] admin: )listening on \S*127\.0\.0\.1\S*?:(\d+)", line))
     ]
     return [int(match[1]) for match in found] if len(found) >= count else None
