@@ -31,7 +31,8 @@ class RunningTests(SynchronousTestCase):
             running = Running(peer, {NAME: target.port}, ROOT, ["more.bench.test"])
             try:
                 sample = echo(Place(running.port, hello, running.pids), 0.05)
-                self.assertGreater(sample["proxy CPU, µs"], 0, peer.name)
+                if peer.name != "ours-kernel":  # which the kernel leaves asleep
+                    self.assertGreater(sample["proxy CPU, µs"], 0, peer.name)
                 self.assertGreater(running.seconds, 0)
                 self.assertGreater(running.memory, 100_000)
             finally:
