@@ -92,13 +92,20 @@ class Running:
         self.process.communicate()
 
 
+def run_with_file(case: TestCase, program: str) -> subprocess.CompletedProcess[str]:
+    """Run a program in Python, whose one argument is a configuration."""
+    path = Path(case.mktemp())
+    path.write_text('[[listener]]\nendpoint = "tcp:0"\n[default]\ntarget = "127.0.0.1:1"\n')
+    return subprocess.run(
+        [sys.executable, "-c", program, str(path)], capture_output=True, text=True, env=ENVIRONMENT, check=False
+    )
+
+
 class CollectingTests(TestCase):
     """Python's garbage collector, which would go through many routes again and again."""
 
     def test_start(self) -> None:
         """The program's configuration is not looked at after the start, until it is read again; others' stay alone."""
-        path = Path(self.mktemp())
-        path.write_text('[[listener]]\nendpoint = "tcp:0"\n[default]\ntarget = "127.0.0.1:1"\n')
         program = (
             "import gc, sys\n"
             "from twisted.internet import reactor\n"
@@ -111,9 +118,7 @@ class CollectingTests(TestCase):
             "options.again()\n"
             "print(gc.get_freeze_count())"
         )
-        ran = subprocess.run(
-            [sys.executable, "-c", program, str(path)], capture_output=True, text=True, env=ENVIRONMENT, check=False
-        )
+        ran = run_with_file(self, program)
         self.assertEqual(("True False\nTrue True\n0\n", ""), (ran.stdout, ran.stderr))
 
 
@@ -122,8 +127,6 @@ class SignalTests(TestCase):
 
     def test_at_once(self) -> None:
         """One that comes while its handler is being set is passed on, as one that comes later."""
-        path = Path(self.mktemp())
-        path.write_text('[[listener]]\nendpoint = "tcp:0"\n[default]\ntarget = "127.0.0.1:1"\n')
         program = (
             "import signal, sys\n"
             "from twisted.internet import reactor\n"
@@ -139,9 +142,7 @@ class SignalTests(TestCase):
             "signal.signal = at_once\n"
             "service._run()\n"
         )
-        ran = subprocess.run(
-            [sys.executable, "-c", program, str(path)], capture_output=True, text=True, env=ENVIRONMENT, check=False
-        )
+        ran = run_with_file(self, program)
         self.assertEqual(("passed on\n", ""), (ran.stdout, ran.stderr))
 
 

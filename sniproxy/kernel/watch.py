@@ -14,15 +14,12 @@ from functools import partial
 from typing import Any
 
 from twisted.internet.interfaces import IReadDescriptor
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from sniproxy.kernel.flow import Side
 from sniproxy.kernel.ring import Ring
-from sniproxy.net.poller import AT_ONCE, ENDS, IN, OUT
-
-log = Logger()
+from sniproxy.net.poller import AT_ONCE, ENDS, IN, OUT, failed
 
 _ERROR: int = getattr(select, "EPOLLERR", 8)
 _EDGE: int = getattr(select, "EPOLLET", 1 << 31)
@@ -125,8 +122,4 @@ class Watch:
         try:
             how()
         except Exception:  # the others must not pay for it
-            log.failure("A relay failed: a fault of the proxy")
-            try:
-                side.connectionLost(Failure())
-            except Exception:
-                log.failure("A relay failed at its end, too: a fault of the proxy")
+            failed(side.connectionLost)

@@ -12,6 +12,7 @@ is no more, or ask to be told L{EdgePoller.again}.
 from __future__ import annotations
 
 import select
+from collections.abc import Callable
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
@@ -204,7 +205,7 @@ class EdgePoller:
                 try:
                     side.ready(what)
                 except Exception:
-                    self._failed(side)
+                    failed(side.connectionLost)
             elif fd == inner:
                 others = True
         for side in again:
@@ -212,7 +213,7 @@ class EdgePoller:
                 try:
                     side.doRead()
                 except Exception:
-                    self._failed(side)
+                    failed(side.connectionLost)
         return others
 
     def _come_back(self) -> None:
@@ -224,14 +225,6 @@ class EdgePoller:
     def _look_again(self) -> None:
         self._comes_back = False
         self.doRead()
-
-    @staticmethod
-    def _failed(side: Ready) -> None:
-        log.failure("A relay failed: a fault of the proxy")
-        try:
-            side.connectionLost(Failure())
-        except Exception:  # the others must not pay for it
-            log.failure("A relay failed at its end, too: a fault of the proxy")
 
     def _open(self) -> None:
         if self._set is None:
@@ -251,6 +244,15 @@ class EdgePoller:
     def _leave(self) -> None:
         """It closes."""
         self._reactor.removeReader(self)
+
+
+def failed(lost: Callable[[Failure], object]) -> None:
+    """Where an exception of a side is handled: it is logged, and the side is ended. @param lost: ends it."""
+    log.failure("A relay failed: a fault of the proxy")
+    try:
+        lost(Failure())
+    except Exception:  # the others must not pay for it
+        log.failure("A relay failed at its end, too: a fault of the proxy")
 
 
 _pollers: WeakKeyDictionary[Any, EdgePoller] = WeakKeyDictionary()

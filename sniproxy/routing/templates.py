@@ -97,9 +97,7 @@ def parse_template(text: str) -> Template:
         text, weight = split_weight(text)
     if "{" not in text and "}" not in text:
         target = parse_target(text)
-        if weight == 1:
-            return Template(text, _NO_PLACES, target)
-        return Template(text, _NO_PLACES, attrs.evolve(target, weight=weight), weight)
+        return Template(text, _NO_PLACES, target if weight == 1 else attrs.evolve(target, weight=weight), weight)
     places = frozenset(_PLACE.findall(text))
     for place in sorted(places):
         if not _KNOWN.fullmatch(place):
