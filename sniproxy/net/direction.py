@@ -47,7 +47,7 @@ class Direction:
         return count
 
     def hand_on(self) -> bool:
-        """Read once, and write that once, if nothing waits: in few steps all that a small message needs.
+        """Read once, and write that once, if it is C{dry}: in few steps all that a small message needs.
 
         @return: that was all. Else what is left, or all, is to be done by C{fill} and C{flush}.
         @raise OSError: an error of C{flush} when bytes are held, else of C{fill}.

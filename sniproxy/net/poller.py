@@ -44,8 +44,8 @@ class Ready(Protocol):
 
     fd: int
 
-    def ready(self, events: int) -> None:
-        """Something has changed, in epoll's terms."""
+    def ready(self, events: int) -> bool:
+        """Something has changed, in epoll's terms. @return: a message was passed on, and nothing else was done."""
 
     def doRead(self) -> None:
         """Read on."""
@@ -195,26 +195,30 @@ class EdgePoller:
         for side in list(self._sides.values()):
             side.connectionLost(reason)
 
-    def _serve(self, events: list[tuple[int, int]], inner: int = -1) -> bool:
-        """Tell those that are ready, then those that read on. @return: C{inner}, which is none of them, was ready."""
-        sides, others = self._sides, False
-        again, self._again = self._again, {}
+    def _serve(self, events: list[tuple[int, int]]) -> bool:
+        """Tell those that are ready, then those that read on. @return: all that was done is messages passed on."""
+        sides, only_messages = self._sides, True
         for fd, what in events:
             side = sides.get(fd)
-            if side is not None:
-                try:
-                    side.ready(what)
-                except Exception:
-                    failed(side.connectionLost)
-            elif fd == inner:
-                others = True
+            if side is None:
+                only_messages = False
+                continue
+            try:
+                if not side.ready(what):
+                    only_messages = False
+            except Exception:
+                only_messages = False
+                failed(side.connectionLost)
+        if not self._again:
+            return only_messages
+        again, self._again = self._again, {}
         for side in again:
             if sides.get(side.fd) is side:
                 try:
                     side.doRead()
                 except Exception:
                     failed(side.connectionLost)
-        return others
+        return False
 
     def _come_back(self) -> None:
         """One look more, in the reactor's next round: however many ask for it, they share it."""

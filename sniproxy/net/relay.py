@@ -66,19 +66,25 @@ class Side(SocketDescriptor):
         self.tls = sock if isinstance(sock, TLSSocket) else None
         self.ends = False
 
-    def ready(self, events: int) -> None:
-        if events == IN and not self.inbound.blocked and not self.ends:  # what mostly comes
-            self.relay.pass_on(self.inbound)
-            return
-        if events & ENDS:
+    def ready(self, events: int) -> bool:
+        inbound = self.inbound
+        if events == IN and not self.ends:  # what mostly comes
+            try:
+                if inbound.hand_on():
+                    return True
+            except OSError as error:
+                (self.relay._not_written if inbound.holds() else self.relay._not_read)(inbound, error)
+                return False
+        elif events & ENDS:
             self.ends = True
-            if events & BROKEN and (self.inbound.blocked or self.inbound.ended) and is_over(self.sock):
+            if events & BROKEN and (inbound.blocked or inbound.ended) and is_over(self.sock):
                 self.relay.lost(self, pending_error(self.sock))
-                return
-        if events & (IN | ENDS) and not self.inbound.blocked:
-            self.relay.pump(self.inbound)
+                return False
+        if events & (IN | ENDS) and not inbound.blocked:
+            self.relay.pump(inbound)
         if events & OUT and self.outbound.blocked:
             self.relay.pump(self.outbound)
+        return False
 
     def doRead(self) -> None:
         self.relay.pump(self.inbound)
@@ -211,14 +217,6 @@ class Relay:
             self._poller.again(direction.source)
         elif not direction.holds():
             self._end_direction(direction)
-
-    def pass_on(self, direction: Direction) -> None:
-        """L{pump}, for what mostly comes: a message for which there is room. What it leaves is for pump."""
-        try:
-            if self._done is not None and not direction.hand_on():
-                self.pump(direction)
-        except OSError as error:  # of hand_on: pump raises none
-            (self._not_written if direction.holds() else self._not_read)(direction, error)
 
     def lost(self, side: Side, error: OSError) -> None:
         """One side's connection is broken."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import select
 import sys
+from time import monotonic
 from typing import Any
 
 from twisted.internet.epollreactor import EPollReactor
@@ -31,9 +32,20 @@ class OuterSet(EdgePoller):
         return self._set is not None
 
     def wait(self, seconds: float | None) -> bool:
-        """Wait for at most so long (None: for ever), and serve relays. @return: the reactor's own set is ready."""
-        events = self._set.poll(0 if self._again else seconds, AT_ONCE)
-        return self._serve(events, self._inner)
+        """Wait for at most so long (None: for ever), and serve relays. @return: the reactor's own set is ready.
+
+        A message that was passed on has given the reactor nothing to do, so the next one is waited for at once: the
+        reactor's round is as long as all that a relay does for a message.
+        """
+        until = None if seconds is None else monotonic() + seconds
+        while True:
+            events = self._set.poll(0 if self._again else seconds, AT_ONCE)
+            if not self._serve(events):
+                return any(fd == self._inner for fd, _ in events)
+            if until is not None:
+                seconds = until - monotonic()
+                if seconds <= 0:
+                    return False
 
     def _enter(self) -> None:
         self._set.register(self._inner, poller.IN)

@@ -98,7 +98,7 @@ class SpliceDirection(CopyDirection):
 
     def hand_on(self) -> bool:
         """See L{Direction.hand_on}. It is fill and flush of a small read in one: each call costs as much as it does."""
-        if self._head or self._inside or self._bulky or self.eof:
+        if not self.dry or self.eof:  # where it is dry, nothing is held
             return False
         count = self.source.sock.recv_into(_ROOM)
         head = _ROOM[:count]
@@ -108,7 +108,6 @@ class SpliceDirection(CopyDirection):
             self._bulky = count == BULKY
             self.dry = False
             return False
-        self.dry = True
         sent = 0
         try:
             sent = self.target.sock.send(head)

@@ -26,13 +26,15 @@ class Told:
         self.sock = sock
         self.events = 0
         self.pumped = 0
+        self.passes_on = False
         self.fails = fails
         self.lost: list[Failure] = []
 
-    def ready(self, events: int) -> None:
+    def ready(self, events: int) -> bool:
         self.events |= events
         if self.fails:
             raise KeyError("a fault")
+        return self.passes_on
 
     def doRead(self) -> None:
         self.pumped += 1
@@ -88,6 +90,20 @@ class EdgePollerTests(SocketTestCase):
         del told.doRead
         while told.pumped < 2:
             await deferLater(reactor, 0)
+
+    async def test_only_messages(self) -> None:
+        """Whether all that was done is messages passed on is known: others have something to do by all else."""
+        told = self.told()
+        message = [(told.fd, poller.IN)]
+        self.assertFalse(self.poller._serve(message))
+        told.passes_on = True
+        self.assertTrue(self.poller._serve(message))
+        self.assertFalse(self.poller._serve([*message, (-1, poller.IN)]))  # of somebody who is not here
+        self.poller.again(told)
+        self.assertFalse(self.poller._serve(message))
+        told.fails = True
+        self.assertFalse(self.poller._serve(message))
+        self.assertEqual([KeyError], [each.type for each in self.flushLoggedErrors()])
 
     async def test_turns_do_not_pile_up(self) -> None:
         """However often the set is looked at, one more look at most is put off to the reactor's next round."""

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import select
+import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from twisted.internet import reactor
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from sniproxy.net import poller
 from sniproxy.net.poller import Poller, edge_poller_of
+from sniproxy.net.relayreactor import OuterSet
 from sniproxy.net.splicing import SpliceDirection
 from tests.net import relaycontract
-from tests.net.support import in_thread
+from tests.net.support import connected, in_thread
 
 ROOT = Path(__file__).parent.parent.parent
 INSTALL = "from sniproxy.net.relayreactor import install; install(); "
@@ -55,6 +60,73 @@ class ReactorTests(TestCase):
     async def test_others(self) -> None:
         """All else in the reactor goes on: hellos, dials, lookups in threads, closes in order, time limits."""
         await self.passes("tests.test_service.DrainTests", "tests.net.test_linger", "tests.net.test_dialer")
+
+
+class Echoing:
+    """Stands where a relay's side does: each message that it passes on brings the next one."""
+
+    def __init__(self, messages: int) -> None:
+        self.far, self.sock = connected()
+        self.fd = self.sock.fileno()
+        self.left = messages
+        self.also: Callable[[], object] = lambda: None
+        self.far.send(b"x")
+
+    def ready(self, events: int) -> bool:
+        self.sock.recv(1)
+        self.left -= 1
+        self.far.send(b"x")
+        self.also()
+        return self.left > 0
+
+    def doRead(self) -> None:
+        raise AssertionError("nobody has asked for it")
+
+    def connectionLost(self, reason: Failure) -> None:
+        reason.raiseException()
+
+
+class WaitTests(SynchronousTestCase):
+    """How long the set of the relays waits."""
+
+    if not poller.available:
+        skip = "this system has no epoll"
+
+    def setUp(self) -> None:
+        inner = select.epoll()
+        self.addCleanup(inner.close)
+        self.others, self.far = socket.socketpair()
+        self.addCleanup(self.others.close)
+        self.addCleanup(self.far.close)
+        inner.register(self.others, select.EPOLLIN)
+        self.set = OuterSet(None, inner)
+
+    def echoing(self, messages: int) -> Echoing:
+        side = Echoing(messages)
+        self.addCleanup(side.far.close)
+        self.addCleanup(side.sock.close)
+        self.set.watch(side)
+        self.addCleanup(self.set.unwatch, side)
+        return side
+
+    def test_stays(self) -> None:
+        """Messages are passed on in one wait, until something else than that was done."""
+        side = self.echoing(3)
+        self.assertFalse(self.set.wait(None))
+        self.assertEqual(0, side.left)
+
+    def test_time(self) -> None:
+        """However many messages come, it waits no longer than it was to."""
+        side = self.echoing(1 << 30)
+        self.assertFalse(self.set.wait(0))
+        self.assertEqual((1 << 30) - 1, side.left)
+        self.assertFalse(self.set.wait(0.01))
+
+    def test_others(self) -> None:
+        """However many messages come, what is ready in the reactor's own set is not kept waiting."""
+        side = self.echoing(1 << 30)
+        side.also = lambda: self.far.send(b"x") if side.left == (1 << 30) - 2 else None
+        self.assertTrue(self.set.wait(None))
 
 
 class InstallTests(SynchronousTestCase):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 
-from sniproxy.net import splicing
+from sniproxy.net import poller, splicing
 from sniproxy.net.copying import ROOM
 from sniproxy.net.relay import Side
 from sniproxy.net.splicing import SpliceDirection
@@ -59,6 +59,8 @@ class SpliceTests(relaycontract.RelayContract):
             self.addCleanup(sock.close)
         direction = SpliceDirection(Side(ours, "client", None), Side(target, "target", None), b"")  # type: ignore[arg-type]
         far.sendall(b"small")
+        self.assertFalse(direction.hand_on())  # it is not known to be dry
+        direction.dry = True
         self.assertTrue(direction.hand_on())
         self.assertEqual((b"small", 5, True), (other.recv(9), direction.moved, direction.dry))
         self.assertRaises(BlockingIOError, direction.hand_on)
@@ -70,7 +72,6 @@ class SpliceTests(relaycontract.RelayContract):
         self.assertRaises(BlockingIOError, direction.hand_on)
         ROOM[:5] = b"other"
         self.assertEqual(b"first", bytes(direction._head))
-        self.assertFalse(direction.hand_on())
         direction._head = b""
         far.close()
         self.assertFalse(direction.hand_on())
@@ -85,7 +86,7 @@ class SpliceTests(relaycontract.RelayContract):
             reset(tunnel.client if side == "client" else tunnel.upstream)
             if side == "target":
                 tunnel.client.sendall(b"x")
-            tunnel.relay.pass_on(tunnel.relay._up)
+            tunnel.relay._client.ready(poller.IN)
             ending = await tunnel.done
             self.assertEqual(f"the {side}'s connection was reset", ending.reason)
             tunnel.close()
