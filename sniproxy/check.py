@@ -30,7 +30,8 @@ def describe(configuration: Configuration) -> str:
         if listener.termination is not None:
             goal = f"  ends TLS: shows {listener.termination.certificates}, trusts {listener.termination.trust}"
         inspected = "  (inspected)" if listener.inspect else ""
-        lines.append(f"  {listener.name:<28} {listener.endpoint.text}{goal}{inspected}")
+        deferred = "  (deferred accept)" if listener.deferred_accept else ""
+        lines.append(f"  {listener.name:<28} {listener.endpoint.text}{goal}{inspected}{deferred}")
     for bridge in configuration.bridges:
         inspected = "  (inspected)" if bridge.inspect else ""
         lines.append(f"  {bridge.name:<28} {bridge.endpoint.text}  bridge -> {bridge.way}{inspected}")

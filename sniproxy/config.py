@@ -5,6 +5,7 @@ Every error names the file, the key, the value and the cure, and nothing is take
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any, TypeVar
@@ -206,6 +207,10 @@ class Check:
         if table.inspect not in (None, PULSAR):
             raise self.error(f"{key}.inspect", table.inspect, 'there is one inspector: "pulsar"')
         inspect = table.inspect is not None
+        if table.deferred_accept:
+            if sys.platform != "linux" or listener.endpoint.kind == "unix":
+                raise self.error(f"{key}.deferred_accept", True, "only Linux has it, and only for TCP; leave it out")
+            listener = replace(listener, deferred_accept=True)
         termination = self.termination(key, table)
         if table.plaintext:
             if termination is not None:

@@ -55,6 +55,7 @@ def _entrance(one: Listener | Bridge, most: int) -> dict[str, Any]:
         allow = None if one.allow is None else [f"{each.pattern}:{each.port}" for each in one.allow[:most]]
         proxy = None if one.proxy is None else str(one.proxy)
         return {**found, "mode": "bridge", "service_url": str(one.service_url), "proxy": proxy, "allow": allow}
+    found["deferred_accept"] = one.deferred_accept
     if one.plaintext is not None:
         return {**found, "mode": "plaintext", **_dealing(one.plaintext, most)}
     if one.termination is None:

@@ -99,6 +99,7 @@ class Listeners:
             self._open = now
             for one in now:
                 one.acceptor.name, one.acceptor.accepted = one.listener.name, accepting(one.listener)
+                one.acceptor.defer(isinstance(one.listener, Listener) and one.listener.deferred_accept)
                 if one.listener.name not in kept:
                     where = _where(one.acceptor.address, one.listener)
                     log.info("listener {name}: listening on {where}", name=one.listener.name, where=where)

@@ -26,6 +26,7 @@ class ListenerTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     name: str | None = None
     plaintext: bool = False
     inspect: str | None = None
+    deferred_accept: bool = False
     target: str | list[str] | None = None
     resolver: str | list[str] | None = None
     certificates: str | None = None

@@ -37,6 +37,7 @@ class Listener(msgspec.Struct, frozen=True):
     @ivar plaintext: where its connections lead, for no hello names it. None: TLS, by the routes.
     @ivar termination: None: TLS stays end to end.
     @ivar inspect: Pulsar's commands are read as they pass. @ivar key: where it stands in the configuration.
+    @ivar deferred_accept: the kernel keeps a client back until it has said something.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Listener(msgspec.Struct, frozen=True):
     plaintext: Route | None = None
     termination: Termination | None = None
     inspect: bool = False
+    deferred_accept: bool = False
 
 
 class Termination(msgspec.Struct, frozen=True):

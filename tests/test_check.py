@@ -139,6 +139,12 @@ class DescribeTests(SynchronousTestCase):
         plaintext = '[[listener]]\nendpoint = "tcp:1"\nplaintext = true\ntarget = "a"\ninspect = "pulsar"\n'
         self.assertIn("inspect log         (the program log)", describe(parse(plaintext, "f.toml")))
 
+    def test_deferred_accept(self) -> None:
+        """It is told of the listener that has it."""
+        text = '[[listener]]\nendpoint = "tcp:1"\ndeferred_accept = true\n[[listener]]\nendpoint = "tcp:2"\n'
+        lines = [line for line in describe(parse(text, "f.toml")).splitlines() if "backlog" in line]
+        self.assertEqual([True, False], ["(deferred accept)" in line for line in lines])
+
     def test_relay(self) -> None:
         """The kernel relay is told where it is asked for, and nowhere else."""
         for relay in ("auto", "kernel"):

@@ -205,6 +205,16 @@ class ErrorTests(configerrors.ErrorCase):
         ):
             self.refused_file(start + text, said)
 
+    def test_deferred_accept(self) -> None:
+        """It is a listener's of TCP, on Linux, plaintext or not; off unless it is wanted."""
+        (listener,) = parse(LISTENER, "f.toml").listeners
+        self.assertFalse(listener.deferred_accept)
+        for more in ("", 'plaintext = true\ntarget = "b"\n'):
+            (listener,) = parse(f"{LISTENER}{more}deferred_accept = true", "f.toml").listeners
+            self.assertTrue(listener.deferred_accept)
+        unix = '[[listener]]\nendpoint = "unix:/run/s.sock"\ndeferred_accept = true'
+        self.refused_file(unix, "listener[0].deferred_accept = true: only Linux has it, and only for TCP")
+
     def test_termination(self) -> None:
         """A listener that ends TLS has its paths from the file's folder; both sides' files are needed."""
         text = 'certificates = "certs"\nupstream_trust = "/etc/ca.pem"\ninspect = "pulsar"\nname = "t"\n'

@@ -89,7 +89,14 @@ class InForceTests(SynchronousTestCase):
         """Each with what its connections are, and where those lead that no route does."""
         public, ends, tap, bridge = self.document()["listeners"]
         self.assertEqual(
-            {"name": "public", "endpoint": "tcp:4443:backlog=1024", "inspect": False, "mode": "tls"}, public
+            {
+                "name": "public",
+                "endpoint": "tcp:4443:backlog=1024",
+                "inspect": False,
+                "mode": "tls",
+                "deferred_accept": False,
+            },
+            public,
         )
         trusted = ("ends_tls", True, "certs", "ca.pem")
         self.assertEqual(trusted, tuple(ends[key] for key in ("mode", "inspect", "certificates", "upstream_trust")))

@@ -11,6 +11,7 @@ from twisted.internet.error import CannotListenError
 from sniproxy.config import parse
 from sniproxy.events import Result
 from sniproxy.listening import raise_descriptor_limit, why_not_listening
+from sniproxy.net.listener import can_defer
 from tests.hellos import hello
 from tests.net.support import SocketTestCase, in_thread, read_to_end
 from tests.proxies import LISTENER, Proxy
@@ -73,6 +74,23 @@ class ChangeTests(SocketTestCase):
             await in_thread(read_to_end, client)
         record = await proxy.ended()
         self.assertEqual(("renamed", Result.NO_ROUTE), (record.listener, record.result))
+
+    async def test_deferred_accept(self) -> None:
+        """It can be switched on, and off again, of a listener that stays."""
+        proxy = Proxy(self, LISTENER)
+        [one] = proxy.service._listeners._open
+
+        def deferred() -> int:
+            return one.acceptor.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT)
+
+        self.assertFalse(deferred())
+        self.assertIsNone(self.reload(proxy, LISTENER.replace("[[listener]]", "[[listener]]\ndeferred_accept = true")))
+        self.assertTrue(deferred())
+        self.assertIsNone(self.reload(proxy, LISTENER))
+        self.assertFalse(deferred())
+
+    if not can_defer:
+        test_deferred_accept.skip = "this system has no TCP_DEFER_ACCEPT"  # type: ignore[attr-defined]
 
     async def test_new_and_gone(self) -> None:
         """A new listener listens, one that is gone does not any more, and who had connected to it before is served."""

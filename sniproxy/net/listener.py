@@ -28,6 +28,12 @@ PAUSE = 0.25
 QUIET = 10.0
 """Seconds before the same warning is given again."""
 
+DEFERRED = 1
+"""Seconds for which the kernel keeps back a client that says nothing."""
+
+can_defer = hasattr(socket, "TCP_DEFER_ACCEPT")
+"""Whether this system can."""
+
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 Accepted = Callable[[socket.socket, str], None]
@@ -109,6 +115,14 @@ class Acceptor(SocketDescriptor):
             return None
         host, port = self.sock.getsockname()[:2]
         return host, port
+
+    def defer(self, wanted: bool) -> None:
+        """Whether the kernel keeps back who has connected and says nothing, for at most L{DEFERRED} seconds (tcp(7)).
+
+        A client that speaks at once, as those of TLS do, is then accepted together with its hello.
+        """
+        if can_defer and self.address is not None:
+            self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, DEFERRED if wanted else 0)
 
     def doRead(self) -> None:
         for _ in range(BATCH):

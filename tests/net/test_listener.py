@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.protocol import Factory
 
-from sniproxy.net.listener import PAUSE, Acceptor, NoSocket, own_port
+from sniproxy.net.listener import PAUSE, Acceptor, NoSocket, can_defer, own_port
 from sniproxy.net.tuning import KEEPALIVE_IDLE
 from tests.net.support import PATIENCE, HandClock, SocketTestCase, in_thread
 
@@ -45,6 +45,30 @@ class AcceptorTests(SocketTestCase):
             self.assertEqual(1, sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE))
             self.assertEqual(KEEPALIVE_IDLE, sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE))
             sock.close()
+
+    async def test_deferred(self) -> None:
+        """Who has connected and says nothing is kept back, behind one who came later and speaks; as long as wanted."""
+        acceptor = await self.accept("tcp:0:interface=127.0.0.1")
+        acceptor.defer(True)
+        assert acceptor.address is not None
+        with socket.create_connection(acceptor.address), socket.create_connection(acceptor.address) as speaks:
+            speaks.sendall(b"x")
+            sock, address = await self.arrived
+            self.assertEqual(f"127.0.0.1:{speaks.getsockname()[1]}", address)
+            self.assertEqual(b"x", sock.recv(9))
+            sock.close()
+        self.arrived = Deferred()
+        acceptor.defer(False)
+        with socket.create_connection(acceptor.address) as silent:
+            while True:
+                sock, address = await self.arrived
+                self.arrived = Deferred()
+                sock.close()
+                if address == f"127.0.0.1:{silent.getsockname()[1]}":
+                    break
+
+    if not can_defer:
+        test_deferred.skip = "this system has no TCP_DEFER_ACCEPT"  # type: ignore[attr-defined]
 
     async def test_fault(self) -> None:
         """A fault while a connection is taken over costs that connection; the listener goes on."""
