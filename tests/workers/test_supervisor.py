@@ -140,6 +140,20 @@ class WorkersTests(TestCase):
         running.wait_for("worker 0: ready: 2 routes")
         self.assertNotIn("Traceback", running.finish(signal.SIGTERM)[1])
 
+    def test_reopen(self) -> None:
+        """After a log rotation and USR1 both workers write to the new access log."""
+        backend, lines, old = Backend(self), Path(self.mktemp()).absolute(), Path(self.mktemp())
+        log = f'[timeouts]\ndrain = 0\n[access_log]\npath = "{lines}"\n'
+        running = Running(self, configuration(self, route(backend) + log))
+        lines.rename(old)
+        running.process.send_signal(signal.SIGUSR1)
+        for _ in running.pids:
+            running.wait_for(f"access log {lines}: reopened")
+        clients = {"{}:{}".format(*client.getsockname()) for client, _ in self.tunnels(running, backend).values()}
+        running.finish(signal.SIGTERM)
+        written = {json.loads(line)["client"] for line in lines.read_text().splitlines()}
+        self.assertEqual((clients, ""), (clients & written, old.read_text()))
+
     def test_hangs(self) -> None:
         """A worker that does not answer any more does not keep the program from its end."""
         running = Running(self, configuration(self, "[timeouts]\ndrain = 0\n"))
