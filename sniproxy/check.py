@@ -39,11 +39,12 @@ def describe(configuration: Configuration) -> str:
     lines += _resolvers(configuration)
     lines += describe_policy(configuration)
     times = configuration.timeouts
+    of_each = f"of each of {configuration.workers} workers: " if configuration.workers > 1 else ""
     lines += [
         "",
         f"timeouts (seconds)  hello {times.hello:g}, connect {times.connect:g}, idle {times.idle:g}, "
         f"half_closed {times.half_closed:g}, drain {times.drain:g}",
-        f"limits              {describe_limits(configuration.limits)}",
+        f"limits              {of_each}{describe_limits(configuration.limits)}",
         f"health              {describe_health(configuration.health)}",
         f"admin               {configuration.admin.endpoint.text if configuration.admin else '(none)'}",
         f"access log          {configuration.access_log or '(the program log)'}",

@@ -36,7 +36,9 @@ class BadLimit(Exception):
 class Limits:
     """None: no limit of this kind, unless said otherwise. A client is an IPv4 address or an IPv6 network of 64 bits.
 
-    @ivar max_connections: of the whole proxy at once. None: as many as the descriptors suffice for.
+    All are of one process: each of several workers counts its own connections.
+
+    @ivar max_connections: at once. None: as many as the descriptors suffice for.
     @ivar max_connections_per_client: at once.
     @ivar max_hellos: connections at once whose hello has not come. None: half of all, and 64 at least.
     @ivar max_hellos_per_client: as C{max_hellos}, of one client.

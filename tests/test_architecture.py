@@ -339,6 +339,7 @@ class RoomTests(SynchronousTestCase):
                 "sniproxy.lookupcommand",
                 "sniproxy.explain.command",
                 "sniproxy.testing",
+                "sniproxy.workers.lines",  # twistd calls its observer without arguments
             ),
             reactor,
         )

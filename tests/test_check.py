@@ -95,6 +95,13 @@ class DescribeTests(SynchronousTestCase):
             self.assertIn(said, table)
         self.assertIn("(the program log)", describe(parse(TABLES, "f.toml")))
 
+    def test_limits(self) -> None:
+        """The limits are told, and that each of several workers has them for itself."""
+        text = TABLES + "[limits]\nmax_connections = 9\n"
+        self.assertIn("\nlimits              max_connections 9\n", describe(parse(text, "f.toml")))
+        said = describe(parse(f"workers = 4\n{text}", "f.toml"))
+        self.assertIn("\nlimits              of each of 4 workers: max_connections 9\n", said)
+
     def test_balance(self) -> None:
         """With least_connections nobody's turn it is, be the targets written or a resolver's."""
         text = '[[listener]]\nendpoint = "tcp:1"\n[default]\nbalance = "least_connections"\n'

@@ -6,6 +6,7 @@ import errno
 import os
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from twisted.internet.error import CannotListenError
@@ -35,6 +36,8 @@ can_defer = hasattr(socket, "TCP_DEFER_ACCEPT")
 """Whether this system can."""
 
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+_NO_MEMORY = os.strerror(errno.ENOMEM)
 
 Accepted = Callable[[socket.socket, str], None]
 """Takes over a client's socket. The text is its address."""
@@ -125,14 +128,17 @@ class Acceptor(SocketDescriptor):
             self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, DEFERRED if wanted else 0)
 
     def doRead(self) -> None:
+        # What is raised here would make the reactor give the listener up for good.
         for _ in range(BATCH):
-            why = self._must_wait()
-            if why is not None:
-                self._pause(why)
-                return
             try:
-                fd, address = self.sock._accept()  # type: ignore[attr-defined]
-                sock = socket.socket(*self._kind, fileno=fd)
+                why = self._must_wait()
+                if why is not None:
+                    self._pause(why)
+                    return
+                sock, address = self._accept()
+            except MemoryError:
+                self._pause(_NO_MEMORY)
+                return
             except OSError as error:
                 if error.errno in _EXHAUSTED:
                     self._pause(os.strerror(error.errno))
@@ -140,12 +146,25 @@ class Acceptor(SocketDescriptor):
                 elif error.errno not in WAIT:
                     continue
                 return
-            sock.setblocking(False)
             try:
+                sock.setblocking(False)
                 self.accepted(sock, _client(address))
-            except Exception:  # the reactor would give the listener up for it
-                log.failure("listener {name}: a connection was lost: a fault of the proxy", name=self.name)
-                sock.close()
+            except Exception as error:
+                sock.close()  # before the log: it takes memory
+                with suppress(MemoryError):
+                    log.failure("listener {name}: a connection was lost: a fault of the proxy", name=self.name)
+                if isinstance(error, MemoryError):
+                    self._pause(_NO_MEMORY)
+                    return
+
+    def _accept(self) -> tuple[socket.socket, Any]:
+        """@return: a client's socket, and its address as the system gives it."""
+        fd, address = self.sock._accept()  # type: ignore[attr-defined]
+        try:
+            return socket.socket(*self._kind, fileno=fd), address
+        except BaseException:  # nobody has the number yet
+            os.close(fd)
+            raise
 
     def stop(self) -> Any:
         """Close the listening socket, after a last round of accepting: who waits in the backlog would get a reset.
@@ -165,12 +184,14 @@ class Acceptor(SocketDescriptor):
         return self._port.stopListening()
 
     def _pause(self, why: str) -> None:
-        if self._reactor.seconds() >= self._quiet_until:
-            self._quiet_until = self._reactor.seconds() + QUIET
-            log.warn("listener {name}: new connections wait: {why}; live ones go on", name=self.name, why=why)
-        self._reactor.removeReader(self)
-        self._unpause()  # it is paused already when it stops
-        self._paused = self._reactor.callLater(PAUSE, self._reactor.addReader, self)
+        # Without memory for the pause itself the reactor comes back at once: either it still reads, or the call is set.
+        with suppress(MemoryError):
+            self._unpause()  # it is paused already when it stops
+            self._paused = self._reactor.callLater(PAUSE, self._reactor.addReader, self)
+            self._reactor.removeReader(self)
+            if self._reactor.seconds() >= self._quiet_until:
+                self._quiet_until = self._reactor.seconds() + QUIET
+                log.warn("listener {name}: new connections wait: {why}; live ones go on", name=self.name, why=why)
 
     def _unpause(self) -> None:
         if self._paused is not None and self._paused.active():

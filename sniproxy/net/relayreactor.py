@@ -3,7 +3,7 @@
 L{sniproxy.net.poller.EdgePoller} stands in any reactor as one reader; then a message takes Twisted's work for a reader,
 and a system call for each of two sets. Here it is the other way round: the reactor waits for the set of the relays, in
 which its own set is one more descriptor, so that a message takes one system call and none of that work. All else in the
-reactor, and all that uses it, is as it was.
+reactor, and all that uses it, is as it was, but for its clock.
 """
 
 from __future__ import annotations
@@ -58,7 +58,13 @@ class OuterSet(EdgePoller):
 
 
 class RelayReactor(EPollReactor):
-    """Twisted's for epoll, which waits for relays and for all else at once."""
+    """Twisted's for epoll, which waits for relays and for all else at once.
+
+    Its clock is one that nobody sets: by Twisted's, the time of day, deadlines would not come for an hour when that is
+    set back by one, and would all come at once when it is set forward.
+    """
+
+    seconds = staticmethod(monotonic)
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]

@@ -5,16 +5,23 @@ What a worker's process writes otherwise, as an interpreter that ends does, come
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
+import select
+from collections import deque
 from collections.abc import Callable
+from threading import RLock
+from time import monotonic
 from typing import Any
 
 import attrs
+from twisted.internet.interfaces import IWriteDescriptor
 from twisted.logger import ILogObserver, LogEvent, Logger, LogLevel, eventAsText
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from sniproxy.text import bounded
+from sniproxy.text import bounded, counted
 
 STANDARD_ERROR = 2
 """The descriptor that a worker's log goes to."""
@@ -22,16 +29,40 @@ STANDARD_ERROR = 2
 MOST = 1 << 20
 """Bytes without a newline that are kept together."""
 
+MOST_WAITING = 4 << 20
+"""Bytes that wait while the supervisor reads none; lines beyond are lost, and counted."""
+
+LAST_PATIENCE = 2.0
+"""Seconds that a process which ends waits in all for the supervisor to read what is left."""
+
+_PIPE_BUF = 4096  # a write of so much to a pipe that polls as writable does not block
+
 ERROR = "sniproxy: "
 """What an error begins with that a process ends for."""
 
 
-@implementer(ILogObserver)
+@implementer(ILogObserver, IWriteDescriptor)
 class Observer:
-    """Writes events. @param descriptor: to this pipe."""
+    """Writes events, and waits for nobody: a supervisor that stands still must not stop a worker's tunnels.
 
-    def __init__(self, descriptor: int = STANDARD_ERROR) -> None:
+    The pipe itself stays one that blocks: what a process that ends for an error says must not be lost. Any thread may
+    log, and so may an object that is collected while one does.
+
+    @param reactor: wakes it when the pipe takes something again. @param descriptor: to this pipe.
+    @ivar lost: lines that could not be written, since that was last said.
+    """
+
+    def __init__(self, reactor: Any, descriptor: int = STANDARD_ERROR) -> None:
+        self.lost = 0
+        self._reactor = reactor
         self._descriptor = descriptor
+        self._poll = select.poll()
+        self._poll.register(descriptor, select.POLLOUT)
+        self._lock = RLock()
+        self._waiting: deque[bytes] = deque()
+        self._size = 0
+        self._writing = False
+        self._watched = False
 
     def __call__(self, event: LogEvent) -> None:
         namespace = str(event.get("log_namespace", "-"))
@@ -40,13 +71,84 @@ class Observer:
         level = event.get("log_level", LogLevel.info)
         text = eventAsText(event, includeTimestamp=False, includeSystem=False)
         if text:
-            said = {"level": level.name, "namespace": namespace, "text": text}
-            _write(self._descriptor, json.dumps(said).encode() + b"\n")
+            with self._lock:
+                self._take(_line(level, namespace, text))
+                self._go_on()
+
+    def finish(self) -> None:
+        """Write what waits, as far as the pipe takes it within L{LAST_PATIENCE} seconds."""
+        with self._lock:
+            self._write(monotonic() + LAST_PATIENCE)
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def logPrefix(self) -> str:
+        return "log"
+
+    def doWrite(self) -> None:
+        """The pipe takes something again."""
+        with self._lock:
+            self._reactor.removeWriter(self)
+            self._watched = False
+            self._go_on()
+
+    def connectionLost(self, reason: Failure) -> None:
+        """The reactor ends while lines wait, or the supervisor has."""
+        self.finish()
+
+    def _take(self, line: bytes) -> None:
+        if self._waiting and self._size + len(line) > MOST_WAITING:
+            self.lost += 1
+            return
+        if self.lost:  # its place is between the lines before and after
+            self._say_lost()
+        self._waiting.append(line)
+        self._size += len(line)
+
+    def _say_lost(self) -> None:
+        said = f"{counted(self.lost, 'line')} of this log could not be written and were lost: nobody read them"
+        self.lost = 0
+        line = _line(LogLevel.warn, __name__, said)
+        self._waiting.append(line)
+        self._size += len(line)
+
+    def _go_on(self) -> None:
+        self._write()
+        if self._waiting and not self._watched:
+            self._watched = True
+            self._reactor.callFromThread(self._reactor.addWriter, self)
+
+    def _write(self, until: float = 0.0) -> None:
+        """Write what waits, while the pipe takes it. @param until: a time up to which this may block."""
+        if self._writing:  # who logs in the midst of it; its line has its place behind the others
+            return
+        self._writing = True
+        try:
+            while self._waiting and self._poll.poll(max(until - monotonic(), 0.0) * 1000 if until else 0):
+                line = self._waiting[0]
+                written = os.write(self._descriptor, line[:_PIPE_BUF])
+                self._size -= written
+                if written < len(line):
+                    self._waiting[0] = line[written:]
+                    continue
+                self._waiting.popleft()
+                if not self._waiting and self.lost:
+                    self._say_lost()
+        except OSError:  # the supervisor is gone, and nobody will read it
+            self._waiting.clear()
+            self._size = self.lost = 0
+        finally:
+            self._writing = False
 
 
 def observer() -> Observer:
     """For twistd's ``--logger``."""
-    return Observer()
+    from twisted.internet import reactor  # which has been chosen by the time twistd calls this
+
+    made = Observer(reactor)
+    atexit.register(made.finish)
+    return made
 
 
 @attrs.define
@@ -98,6 +200,5 @@ def relay(index: int, line: bytes) -> str | None:
     return None
 
 
-def _write(descriptor: int, data: bytes) -> None:
-    while data:
-        data = data[os.write(descriptor, data) :]
+def _line(level: Any, namespace: str, text: str) -> bytes:
+    return json.dumps({"level": level.name, "namespace": namespace, "text": text}).encode() + b"\n"

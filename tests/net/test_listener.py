@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import errno
-import os
 import socket
+from types import SimpleNamespace
 from typing import Any
 
 from twisted.internet import reactor
@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.protocol import Factory
 
+from sniproxy.net import listener
 from sniproxy.net.listener import PAUSE, Acceptor, NoSocket, can_defer, own_port
 from sniproxy.net.tuning import KEEPALIVE_IDLE
 from tests.net.support import PATIENCE, HandClock, SocketTestCase, in_thread
@@ -107,17 +108,71 @@ class AcceptorTests(SocketTestCase):
             self.assertEqual(("unix", None, None), (address, own_port(sock), own_port(None)))
             sock.close()
 
-    async def test_out_of_descriptors(self) -> None:
-        """Without a descriptor accepting pauses; the client waits and is accepted later."""
-        clock = HandClock()
-        acceptor = await self.accept("tcp:0:interface=127.0.0.1", clock)
+    async def accepted_later(self, acceptor: Acceptor, clock: HandClock) -> None:
+        """A client waits through a pause, and is accepted after it."""
         assert acceptor.address is not None
-        real, acceptor.sock = acceptor.sock, Exhausted()  # type: ignore[assignment]
-        acceptor.doRead()
-        acceptor.sock = real
         with socket.create_connection(acceptor.address):
             self.assertNotIn(acceptor, reactor.getReaders())
             clock.advance(PAUSE)
+            sock, _ = await self.arrived
+            sock.close()
+
+    async def test_out_of_descriptors(self) -> None:
+        """Without a descriptor, or memory of the kernel's or our own, accepting pauses; who comes is accepted later."""
+        for error in (OSError(errno.EMFILE, ""), OSError(errno.ENOMEM, ""), MemoryError()):
+            clock = HandClock()
+            acceptor = await self.accept("tcp:0:interface=127.0.0.1", clock)
+            real, acceptor.sock = acceptor.sock, Exhausted(error)  # type: ignore[assignment]
+            acceptor.doRead()
+            acceptor.sock = real
+            await self.accepted_later(acceptor, clock)
+
+    async def test_no_memory_for_a_question(self) -> None:
+        """Without memory to find out whether one may be accepted, accepting pauses."""
+        clock = HandClock()
+        acceptor = await self.accept("tcp:0:interface=127.0.0.1", clock)
+        self.patch(acceptor, "_must_wait", no_memory)
+        acceptor.doRead()
+        acceptor._must_wait = self.must_wait
+        await self.accepted_later(acceptor, clock)
+
+    async def test_no_memory_for_a_socket(self) -> None:
+        """A connection for whose socket there is no memory is closed; accepting pauses."""
+        clock = HandClock()
+        acceptor = await self.accept("tcp:0:interface=127.0.0.1", clock)
+        assert acceptor.address is not None
+        stand_in = self.patch(listener, "socket", SimpleNamespace(**{**vars(socket), "socket": no_memory}))
+        with socket.create_connection(acceptor.address, PATIENCE) as client:
+            acceptor.doRead()
+            self.assertEqual(b"", await in_thread(client.recv, 1))
+        stand_in.restore()
+        await self.accepted_later(acceptor, clock)
+
+    async def test_no_memory_to_take_over(self) -> None:
+        """Without memory to take a connection over it is closed, and the log says so; accepting pauses."""
+        clock = HandClock()
+        acceptor = await self.accept("tcp:0:interface=127.0.0.1", clock)
+        assert acceptor.address is not None
+        good, acceptor.accepted = acceptor.accepted, no_memory
+        with socket.create_connection(acceptor.address, PATIENCE) as client:
+            acceptor.doRead()
+            self.assertEqual(b"", await in_thread(client.recv, 1))
+        self.assertEqual(1, len(self.flushLoggedErrors(MemoryError)))
+        acceptor.accepted = good
+        await self.accepted_later(acceptor, clock)
+
+    async def test_no_memory_to_pause(self) -> None:
+        """Without memory even for the pause the listener stays with the reactor, which comes back to it."""
+        clock = HandClock()
+        acceptor = await self.accept("tcp:0:interface=127.0.0.1", clock)
+        assert acceptor.address is not None
+        stand_in = self.patch(clock, "callLater", no_memory)
+        self.room = False
+        acceptor.doRead()
+        stand_in.restore()
+        self.assertIn(acceptor, reactor.getReaders())
+        self.room = True
+        with socket.create_connection(acceptor.address):
             sock, _ = await self.arrived
             sock.close()
 
@@ -150,7 +205,7 @@ class AcceptorTests(SocketTestCase):
         """An error of one connection does not keep the next ones waiting."""
         acceptor = await self.accept("tcp:0:interface=127.0.0.1")
         sock = acceptor.sock
-        acceptor.sock = Exhausted(errno.ECONNABORTED, errno.EAGAIN)  # type: ignore[assignment]
+        acceptor.sock = Exhausted(OSError(errno.ECONNABORTED, ""), OSError(errno.EAGAIN, ""))  # type: ignore[assignment]
         acceptor.doRead()
         acceptor.sock = sock
         self.assertIn(acceptor, reactor.getReaders())
@@ -163,9 +218,13 @@ class AcceptorTests(SocketTestCase):
 class Exhausted:
     """A listening socket whose accept fails with these errors in turn."""
 
-    def __init__(self, *numbers: int) -> None:
-        self.numbers = list(numbers or (errno.EMFILE,))
+    def __init__(self, *errors: Exception) -> None:
+        self.errors = list(errors)
 
     def _accept(self) -> None:
-        number = self.numbers.pop(0)
-        raise OSError(number, os.strerror(number))
+        raise self.errors.pop(0)
+
+
+def no_memory(*ignored: object, **also: object) -> Any:
+    """There is none."""
+    raise MemoryError

@@ -19,7 +19,7 @@ from sniproxy.net.poller import Poller, edge_poller_of
 from sniproxy.net.relayreactor import OuterSet
 from sniproxy.net.splicing import SpliceDirection
 from tests.net import relaycontract
-from tests.net.support import connected, in_thread
+from tests.net.support import PATIENCE, connected, in_thread
 
 ROOT = Path(__file__).parent.parent.parent
 INSTALL = "from sniproxy.net.relayreactor import install; install(); "
@@ -127,6 +127,35 @@ class WaitTests(SynchronousTestCase):
         side = self.echoing(1 << 30)
         side.also = lambda: self.far.send(b"x") if side.left == (1 << 30) - 2 else None
         self.assertTrue(self.set.wait(None))
+
+
+class ClockTests(SynchronousTestCase):
+    """Its clock."""
+
+    if not poller.available:
+        skip = "this system has no epoll"
+
+    def test_time_of_day_is_set(self) -> None:
+        """Whoever sets the time of day, back or forward, what is due comes, and what is not yet due does not."""
+        for change in (-3600, 3600):
+            program = (
+                "import time\n"
+                "really, change = time.time, 0\n"
+                "time.time = lambda: really() + change\n"
+                f"{INSTALL}from twisted.internet import reactor\n"
+                "def begin():\n"
+                "    global change\n"
+                "    reactor.callLater(1800, print, 'too soon')\n"
+                "    reactor.callLater(0.01, reactor.callLater, 0.01, reactor.stop)\n"
+                f"    change = {change}\n"
+                "reactor.callWhenRunning(begin)\n"
+                "reactor.run()\n"
+                "print('ended')\n"
+            )
+            ran = subprocess.run(
+                [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=False
+            )
+            self.assertEqual(("ended\n", 0), (ran.stdout, ran.returncode), ran.stderr)
 
 
 class InstallTests(SynchronousTestCase):

@@ -8,6 +8,7 @@ import re
 import socket
 import subprocess
 import sys
+import threading
 import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
@@ -83,12 +84,17 @@ class Running:
             return json.load(answer)
 
     def wait_for(self, text: str) -> None:
-        """Read what it says up to a line with this text."""
+        """Read what it says up to a line with this text; one that does not say it is killed, and the test fails."""
         assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self.said += line
-            if text in line:
-                return
+        watch = threading.Timer(4 * PATIENCE, self.process.kill)
+        watch.start()
+        try:
+            for line in self.process.stdout:
+                self.said += line
+                if text in line:
+                    return
+        finally:
+            watch.cancel()
         raise AssertionError(f"it ended without saying {text!r}: {self.said}")
 
     def finish(self, number: int) -> tuple[int, str]:

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
+import select
+import threading
+from collections.abc import Callable
+from types import SimpleNamespace
 
+from twisted.internet import reactor
 from twisted.logger import Logger, LogLevel, capturedLogs
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.workers.lines import Lines, Observer, observer, relay
+from sniproxy.workers import lines
+from sniproxy.workers.lines import MOST_WAITING, Lines, Observer, observer, relay
+from tests.net.support import PATIENCE, SocketTestCase, in_thread
 
 
 class LinesTests(SynchronousTestCase):
@@ -42,7 +51,7 @@ class RelayTests(SynchronousTestCase):
         """What a worker's observer writes of an event."""
         reading, writing = os.pipe()
         try:
-            Logger(namespace=namespace, observer=Observer(writing)).emit(level, "{text}", text=text)
+            Logger(namespace=namespace, observer=Observer(None, writing)).emit(level, "{text}", text=text)
             os.set_blocking(reading, False)
             try:
                 return os.read(reading, 65536)
@@ -78,3 +87,130 @@ class RelayTests(SynchronousTestCase):
     def test_observer(self) -> None:
         """The observer of a worker writes to standard error."""
         self.assertEqual(2, observer()._descriptor)
+
+
+class StandingTests(SocketTestCase):
+    """A worker's log while its supervisor reads nothing, through a real pipe."""
+
+    async def setUp(self) -> None:  # type: ignore[override]  # trial awaits it
+        await super().setUp()
+        self.reading, self.writing = os.pipe()
+        self.addCleanup(os.close, self.writing)
+        self.addCleanup(os.close, self.reading)
+        self.patch(os, "write", self.checked)
+        self.observer = Observer(reactor, self.writing)
+        self.addCleanup(self.leave)
+        self.log = Logger(namespace="sniproxy.net", observer=self.observer)
+        self.found: list[str] = []
+        self.lines = Lines(lambda line: self.found.append(json.loads(line)["text"]))
+
+    async def leave(self) -> None:
+        await in_thread(int)  # what it has asked of the reactor has been done
+        reactor.removeWriter(self.observer)
+
+    def checked(self, fd: int, data: bytes, write: Callable[[int, bytes], int] = os.write) -> int:
+        if fd == self.writing:
+            self.assertTrue(len(data) <= select.PIPE_BUF and select.select([], [fd], [], 0)[1], "this may block")
+        return write(fd, data)
+
+    async def read_until(self, text: str) -> None:
+        """Read what it says, as a supervisor does, up to a line with this text."""
+        while not any(text in line for line in self.found):
+            self.assertTrue(await in_thread(lambda: select.select([self.reading], [], [], PATIENCE)[0]), text)
+            self.lines.feed(os.read(self.reading, 1 << 16))
+
+    async def test_goes_on(self) -> None:
+        """Lines wait, and all come in their order when the supervisor reads again, without another one's coming."""
+        said = [f"{number} {'x' * 9_999}" for number in range(100)]
+        for text in said:
+            self.log.info("{text}", text=text)
+        await self.read_until("99 ")
+        self.assertEqual(said, self.found)
+        self.assertEqual(0, self.observer.lost)
+        self.assertNotIn(self.observer, reactor.getWriters())
+
+    async def test_lost(self) -> None:
+        """Only so much waits; lines beyond are lost, and at their place it is said how many."""
+        size = 1 << 16
+        fits = MOST_WAITING // size
+        for number in range(2 * fits):
+            self.log.info("{text}", text=f"{number} {'x' * size}")
+        lost = self.observer.lost
+        self.assertTrue(fits - 1 <= lost <= fits + 1, lost)
+        await self.read_until(" were lost")
+        self.assertEqual(2 * fits - lost + 1, len(self.found))
+        self.assertEqual(
+            f"{lost} lines of this log could not be written and were lost: nobody read them", self.found[-1]
+        )
+        self.log.info("on")
+        await self.read_until("on")
+        self.assertEqual((0, "on"), (self.observer.lost, self.found[-1]))
+
+    async def test_lost_between(self) -> None:
+        """A line that comes before all that waits is written stands behind the word of those that were lost."""
+        self.patch(lines, "MOST_WAITING", 1 << 17)
+        for number in range(4):
+            self.log.info("{text}", text=f"{number} {'x' * 65_000}")
+        self.assertEqual(1, self.observer.lost)
+        self.patch(lines, "MOST_WAITING", 1 << 18)
+        self.log.info("after")
+        await self.read_until("after")
+        self.assertEqual(["0", "1", "2", "1", "after"], [line.partition(" ")[0] for line in self.found])
+
+    async def test_ends(self) -> None:
+        """What waits when the process ends, its reactor too, is written while the supervisor reads it."""
+        self.patch(self.observer, "_reactor", SimpleNamespace(callFromThread=lambda *ignored: None, addWriter=None))
+        for number in range(100):
+            self.log.info("{text}", text=f"{number} {'x' * 9_999}")
+        ends = in_thread(self.observer.connectionLost, Failure(ConnectionError()))
+        await self.read_until("99 ")
+        await ends
+        self.assertEqual(100, len(self.found))
+
+    async def test_ends_unread(self) -> None:
+        """A process that ends does not wait for a supervisor that reads nothing."""
+        self.patch(lines, "LAST_PATIENCE", 0.01)
+        for number in range(100):
+            self.log.info("{text}", text=f"{number} {'x' * 9_999}")
+        self.observer.finish()
+        self.assertFalse(select.select([], [self.writing], [], 0)[1], "the pipe has what it takes")
+
+    async def test_gone(self) -> None:
+        """When the supervisor is gone nothing is kept, and nothing raised."""
+        for number in range(100):
+            self.log.info("{text}", text=f"{number} {'x' * 9_999}")
+        os.dup2(0, self.reading)
+        self.log.info("one more")
+        self.assertFalse(self.observer._waiting)
+
+    async def test_threads(self) -> None:
+        """Threads that log at once tear no line."""
+
+        def logs() -> None:
+            for _ in range(50):
+                self.log.info("{text}", text="x" * 5_000)
+
+        threads = [threading.Thread(target=logs) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        while len(self.found) < 200:
+            await self.read_until("x")
+            self.assertTrue(await in_thread(lambda: select.select([self.reading], [], [], PATIENCE)[0]))
+            self.lines.feed(os.read(self.reading, 1 << 16))
+        for thread in threads:
+            thread.join()
+        self.assertEqual({"x" * 5_000}, set(self.found))
+
+    async def test_collected(self) -> None:
+        """An object that logs while it is collected, in the midst of a write, does not disturb it."""
+        write, log = os.write, self.log
+
+        def collects(fd: int, data: bytes) -> int:
+            if fd == self.writing and b"first" in data:
+                log.info("second")
+            return write(fd, data)
+
+        self.patch(os, "write", collects)
+        self.log.info("first")
+        await self.read_until("second")
+        self.assertEqual(["first", "second"], self.found)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import re
 import select
 import signal
 import socket
@@ -56,6 +58,12 @@ class WorkersTests(TestCase):
                 if any(one["client"] == name for one in running.status(index)["tunnels"]):
                     found.setdefault(index, (client, upstream))
         return found
+
+    def refused(self, port: int, name: str = "nobody.test") -> None:
+        """One connection that is refused."""
+        with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as client:
+            client.sendall(hello(name=name))
+            read_to_end(client)
 
     def kill(self, pid: int) -> None:
         """End what a failed test has left."""
@@ -132,6 +140,20 @@ class WorkersTests(TestCase):
         running.wait_for("worker 0: ready: 2 routes")
         self.assertNotIn("Traceback", running.finish(signal.SIGTERM)[1])
 
+    def test_reopen(self) -> None:
+        """After a log rotation and USR1 both workers write to the new access log."""
+        backend, lines, old = Backend(self), Path(self.mktemp()).absolute(), Path(self.mktemp())
+        log = f'[timeouts]\ndrain = 0\n[access_log]\npath = "{lines}"\n'
+        running = Running(self, configuration(self, route(backend) + log))
+        lines.rename(old)
+        running.process.send_signal(signal.SIGUSR1)
+        for _ in running.pids:
+            running.wait_for(f"access log {lines}: reopened")
+        clients = {"{}:{}".format(*client.getsockname()) for client, _ in self.tunnels(running, backend).values()}
+        running.finish(signal.SIGTERM)
+        written = {json.loads(line)["client"] for line in lines.read_text().splitlines()}
+        self.assertEqual((clients, ""), (clients & written, old.read_text()))
+
     def test_hangs(self) -> None:
         """A worker that does not answer any more does not keep the program from its end."""
         running = Running(self, configuration(self, "[timeouts]\ndrain = 0\n"))
@@ -141,6 +163,22 @@ class WorkersTests(TestCase):
         self.assertEqual(-signal.SIGTERM, status)
         self.assertIn(f"worker 1 (pid {hung}) does not end within 10 s: it is killed", said)
         self.assertFalse(exists(hung))
+
+    def test_supervisor_stands_still(self) -> None:
+        """A supervisor that reads nothing holds up no worker; when it goes on, it gets all that they have said."""
+        running = Running(self, configuration(self, "[timeouts]\ndrain = 0\n"))
+        for pid in running.pids.values():
+            with open(f"/proc/{pid}/fd/2", "wb") as its_log:
+                fcntl.fcntl(its_log, fcntl.F_SETPIPE_SZ, 4096)
+        running.process.send_signal(signal.SIGSTOP)
+        self.addCleanup(running.process.send_signal, signal.SIGCONT)
+        count = 100
+        for number in range(count):
+            self.refused(running.port, f"n{number}.test")  # whose lines are not summed
+        running.process.send_signal(signal.SIGCONT)
+        _, said = running.finish(signal.SIGTERM)
+        self.assertEqual(count, len(set(re.findall(r"no_route .* (n\d+[.]test)", said))), said)
+        self.assertNotIn(" lost", said)
 
     def test_cannot_start(self) -> None:
         """What a worker cannot do ends the program with that error, status 1, and leaves no process."""
@@ -195,9 +233,7 @@ class WorkersTests(TestCase):
         # Workers serve before the supervisor is ready, and hears of a signal.
         while count < 20 or "#info] ready: " not in logged.read_text():
             count += 1
-            with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as client:
-                client.sendall(hello(name="nobody.test"))
-                read_to_end(client)
+            self.refused(port)
         os.kill(number, signal.SIGTERM)
         poll = select.poll()
         poll.register(watched)
