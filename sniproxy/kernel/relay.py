@@ -110,10 +110,14 @@ class KernelRelay:
         """Move bytes. @param done: called once, when both sockets are closed or being closed in order."""
         self._done = done
         self._touched = self._reactor.seconds()
+        try:
+            for side in (self._client, self._upstream):
+                self._watch.add(side)
+        except OSError as error:  # no memory, or too many are watched (epoll_ctl(2))
+            self.end(Ending(Result.LIMIT, f"its sockets cannot be watched: {error.strerror}"))
+            return
         if self._idle:
             self._set_timer(self._idle / LOOKS)
-        for side in (self._client, self._upstream):
-            self._watch.add(side)
         for flow in (self._up, self._down):
             self.pump(flow)
 

@@ -69,6 +69,9 @@ class KernelTests(relaycontract.RelayContract):
         watch()
         await super().setUp()
 
+    def leave_no_room(self) -> None:
+        self.patch(watch(), "add", relaycontract.full_for_the_target(watch().add))
+
     async def test_the_kernel_does_it(self) -> None:
         """Messages to and fro are redirected, and our process reads none of them."""
         tunnel = self.tunnel(head=b"hello")
