@@ -43,11 +43,12 @@ def prove() -> None:
         for step in STEPS:
             tunnel = Tunnel(loop, forwarding)
             try:
-                step(tunnel)
+                try:
+                    step(tunnel)
+                finally:
+                    tunnel.close()  # which fails, too, where the relay does not end
             except OSError as error:
                 raise CannotForward(f"its self-test failed in {step.__name__[1:]}: {error}") from error
-            finally:
-                tunnel.close()
     finally:
         forwarding.close()
 
@@ -217,9 +218,11 @@ class Tunnel:
                 sock.close()
             return
         self._relay.end(Ending(Result.SHUTDOWN))
-        self.until(lambda: self.ending is not None, "the end of the relay")
-        self._closer.close_now()
-        self.loop.advance(0)
+        try:
+            self.until(lambda: self.ending is not None, "the end of the relay")
+        finally:
+            self._closer.close_now()
+            self.loop.advance(0)
 
 
 def _take(sock: socket.socket, got: bytearray, count: int) -> bool:

@@ -90,6 +90,13 @@ class ProveTests(SynchronousTestCase):
         self.patch(KernelRelay, "_end_flow", lambda relay, flow: None)
         self.fails("ends")
 
+    def test_it_never_ends(self) -> None:
+        """A relay that does not even end when it is told to is found as other faults are."""
+        gate()
+        self.patch(selftest, "SECONDS", 0.5)
+        self.patch(KernelRelay, "_finish", lambda relay, ending: None)
+        self.fails("order")
+
     def test_a_bare_end_breaks_its_socket(self) -> None:
         """A kernel that breaks a socket at an end behind which bytes wait is found."""
         gate()
