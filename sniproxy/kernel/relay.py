@@ -129,7 +129,6 @@ class KernelRelay:
         """Move what is ours to move now: what was passed, or an end."""
         if self._done is None or self._closing or flow.ended or flow.timer is not None:
             return
-        self._touched = self._reactor.seconds()
         for _ in range(ROUNDS):
             if not flow.held and not flow.eof and not self._read(flow):
                 return
@@ -216,6 +215,7 @@ class KernelRelay:
         except OSError:  # reset in between: reading from it says so, unless it had ended before and all is said
             pass
         flow.ended = True
+        self._touched = self._reactor.seconds()  # an end is news as bytes are: the time for the answer begins now
         self._tell(flow)
         if self._up.ended and self._down.ended:
             self._retire()

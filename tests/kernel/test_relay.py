@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import socket
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from twisted.internet import reactor as real_reactor
 from twisted.internet.interfaces import IDelayedCall
@@ -13,7 +13,7 @@ from twisted.internet.interfaces import IDelayedCall
 from sniproxy.events import Result
 from sniproxy.kernel.flow import Side
 from sniproxy.kernel.gate import Pair
-from sniproxy.kernel.program import HEARD
+from sniproxy.kernel.program import COLUMNS, HEARD, REDIRECTED
 from sniproxy.kernel.relay import KernelRelay
 from sniproxy.kernel.watch import Watch
 from sniproxy.net.copying import CopyDirection
@@ -119,7 +119,7 @@ class KernelTests(relaycontract.RelayContract):
         def late(watch: Watch, side: Side) -> None:
             self.patch(Watch, "rest", rest)
             pair.client.open(0)
-            cells, heard = pair.client._cells, pair.client.slot * 8 + HEARD
+            cells, heard = pair.client._cells, pair.client.slot * COLUMNS + HEARD
             cells[heard] += 1  # the program has seen that the last ring was not heard yet
             tunnel.client.sendall(b"late")
             while not pair.client.passed:
@@ -187,12 +187,32 @@ class KernelTests(relaycontract.RelayContract):
         tunnel = self.tunnel(head=b"hello")
         await in_thread(read_exactly, tunnel.upstream, 5)
         row = pair_of(tunnel.relay).client
-        row._cells[row.slot * 8] = 3  # as if the kernel were at it
+        row._cells[row.slot * COLUMNS + REDIRECTED] = 3  # as if the kernel were at it
         tunnel.relay.end(Ending(Result.DRAINED))
         self.assertFalse(tunnel.done.called)
         self.assertEqual(Ending(Result.DRAINED), await tunnel.done)
         self.assertEqual(5, tunnel.relay.bytes_up)
         tunnel.close()
+        await tunnel.closer.settled()
+
+    async def test_idle_while_the_kernel_has_bytes(self) -> None:
+        """An end that cannot be passed on, for the kernel never writes what it has, is no byte: the idle time ends it,
+        however often we look."""
+        clock = HandClock()
+        tunnel = self.tunnel(clock=clock, head=b"hello", idle=10.0)
+        await in_thread(read_exactly, tunnel.upstream, 5)
+        row, flow = pair_of(tunnel.relay).client, cast(KernelRelay, tunnel.relay)._up
+        row._cells[row.slot * COLUMNS + REDIRECTED] = 3  # as if the kernel were at it
+        tunnel.client.shutdown(socket.SHUT_WR)
+        while clock.seconds() < 10:
+            looks = flow.waits
+            while flow.waits == looks:
+                await in_thread(int)
+            clock.advance(1)
+        clock.pump([0.25] * 8)
+        self.assertEqual(Ending(Result.IDLE_TIMEOUT, "no byte for 10 s"), await tunnel.done)
+        tunnel.close()
+        clock.advance(1)
         await tunnel.closer.settled()
 
     async def test_cancel(self) -> None:
