@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 
 from sniproxy.events import Result
+from sniproxy.kernel.bpf import MACHINE
 from sniproxy.kernel.forwarding import CannotForward, Forwarding
 from sniproxy.kernel.loop import Loop
 from sniproxy.net.linger import Closer
@@ -37,6 +38,8 @@ def prove() -> None:
     release = re.match(r"(\d+)\.(\d+)", platform.release())
     if platform.system() != "Linux" or release is None or (int(release[1]), int(release[2])) < OLDEST:
         raise CannotForward(f"this is {platform.system()} {platform.release()}: it needs Linux 6.6 or newer")
+    if platform.machine() != MACHINE:
+        raise CannotForward(f"this machine is {platform.machine()}: it has been tried on x86-64 only")
     loop = Loop()
     forwarding = Forwarding(loop, 8)
     try:

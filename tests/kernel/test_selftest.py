@@ -54,6 +54,14 @@ class ProveTests(SynchronousTestCase):
             error = self.assertRaises(CannotForward, selftest.prove)
             self.assertIn(release, str(error))
 
+    def test_other_machine(self) -> None:
+        """A machine on which it was never tried is not even tried, though its kernel has all that it takes."""
+        self.patch(platform, "release", lambda: "6.18.0")
+        for machine in ("aarch64", "riscv64"):
+            self.patch(platform, "machine", lambda machine=machine: machine)
+            error = self.assertRaises(CannotForward, selftest.prove)
+            self.assertEqual(f"this machine is {machine}: it has been tried on x86-64 only", str(error))
+
     def fails(self, step: str) -> None:
         before = links()
         error = self.assertRaises(CannotForward, selftest.prove)
