@@ -8,8 +8,8 @@ import platform
 import struct
 
 MACHINE = "x86_64"
-"""The only one on which the program is used. We read in memory what the kernel writes, without a barrier, for Python has
-none: elsewhere reads may come in another order than they are written down (see L{sniproxy.kernel.ring})."""
+"""The only one on which the program is used. We read in memory what the kernel writes, without a barrier: Python has
+none. Elsewhere reads may come in another order than they are written down (see L{sniproxy.kernel.ring})."""
 
 _NUMBER = 321
 """The call's, on that machine; there is no function for it in libc."""
