@@ -14,7 +14,7 @@ from sniproxy.events import Result
 from sniproxy.kernel.flow import Side
 from sniproxy.kernel.gate import Pair
 from sniproxy.kernel.program import COLUMNS, HEARD, REDIRECTED
-from sniproxy.kernel.relay import KernelRelay
+from sniproxy.kernel.relay import DELAYS, KernelRelay
 from sniproxy.kernel.watch import Watch
 from sniproxy.net.copying import CopyDirection
 from sniproxy.net.linger import Closer
@@ -29,7 +29,7 @@ class KernelClock(HandClock):
     """Waiting for the kernel takes real time."""
 
     def callLater(self, delay: float, callable: Callable[..., object], *args: object, **kw: object) -> IDelayedCall:
-        if delay < 0.1:
+        if delay in DELAYS:
             return reactor.callLater(delay, callable, *args, **kw)
         return super().callLater(delay, callable, *args, **kw)
 

@@ -315,6 +315,16 @@ class RelayContract(SocketTestCase):
         clock.advance(1)
         await tunnel.closer.settled()
 
+    async def test_deadlines_are_shared(self) -> None:
+        """However many tunnels begin at once, their time limits are one call to the reactor."""
+        clock = HandClock()
+        tunnels = [self.tunnel(clock=clock) for _ in range(3)]
+        self.assertEqual(1, len(clock.getDelayedCalls()))
+        for tunnel in tunnels:
+            tunnel.close()
+            await tunnel.done
+        self.assertEqual([], clock.getDelayedCalls())
+
     async def test_idle_zero(self) -> None:
         """Idle time 0: a tunnel may be silent for ever."""
         clock = HandClock()
