@@ -7,8 +7,12 @@ import os
 import platform
 import struct
 
-_NUMBERS = {"x86_64": 321, "aarch64": 280, "riscv64": 280}
-"""The call's number, by machine; there is no function for it in libc."""
+MACHINE = "x86_64"
+"""The only one on which the program is used. We read in memory what the kernel writes, without a barrier: Python has
+none. Elsewhere reads may come in another order than they are written down (see L{sniproxy.kernel.ring})."""
+
+_NUMBER = 321
+"""The call's, on that machine; there is no function for it in libc."""
 
 _CREATE, _LOOKUP, _UPDATE, _DELETE, _LOAD, _ATTACH = 0, 1, 2, 3, 5, 8  # enum bpf_cmd of linux/bpf.h
 HASH, ARRAY, SOCKETS, RING = 1, 2, 15, 27  # enum bpf_map_type
@@ -21,11 +25,10 @@ _LOG = 1 << 16
 
 def _call(command: int, attribute: bytes) -> int:
     """@raise OSError: the kernel's."""
-    number = _NUMBERS.get(platform.machine())
-    if number is None or platform.system() != "Linux":
+    if platform.machine() != MACHINE or platform.system() != "Linux":
         raise OSError(f"bpf(2) is not known for {platform.system()} on {platform.machine()}")
     block = ctypes.create_string_buffer(attribute, _ATTRIBUTE)
-    result: int = _libc().syscall(number, command, block, _ATTRIBUTE)
+    result: int = _libc().syscall(_NUMBER, command, block, _ATTRIBUTE)
     if result < 0:
         error = ctypes.get_errno()
         raise OSError(error, os.strerror(error))

@@ -17,6 +17,8 @@ log = Logger()
 class KernelWay:
     """The kernel's way of a proxy: opened at most once, when a configuration first asks for it.
 
+    Nor is it tried twice: a step of the self-test that hangs would stop living tunnels at each reload.
+
     @ivar keep: the program embeds the proxy, and its capabilities are its own affair.
     """
 
@@ -24,25 +26,34 @@ class KernelWay:
         self.keep = keep
         self._reactor = reactor
         self._forwarding: Forwarding | None = None
+        self._refusal = ""
 
     def forwarding(self, wanted: bool) -> Forwarding | None:
         """@return: None: it is not wanted, or it cannot be; then the log says why, and the cure."""
-        if wanted and self._forwarding is None:
-            # Imported here: few ask for it.
-            from sniproxy.kernel import selftest
-            from sniproxy.kernel.forwarding import CannotForward, Forwarding
+        if not wanted:
+            return None
+        if self._forwarding is None:
+            if not self._refusal:
+                self._open()
+            if self._refusal:
+                log.warn('relay = "kernel" cannot be: {why}; tunnels go the ordinary way', why=self._refusal)
+        return self._forwarding
 
-            try:
-                selftest.prove()
-                self._forwarding = Forwarding(self._reactor)
-            except CannotForward as error:
-                log.warn('relay = "kernel" cannot be: {why}; tunnels go the ordinary way', why=str(error))
-                return None
+    def _open(self) -> None:
+        # Imported here: few ask for it.
+        from sniproxy.kernel import selftest
+        from sniproxy.kernel.forwarding import CannotForward, Forwarding
+
+        try:
+            selftest.prove()
+            self._forwarding = Forwarding(self._reactor)
+        except CannotForward as error:
+            self._refusal = str(error)
+        else:
             pairs = self._forwarding.gate.pairs
             log.info("relay: the kernel forwards, {pairs} tunnels at most; its self-test is good", pairs=pairs)
-            if not self.keep:
-                give_up_what_loading_needs()
-        return self._forwarding if wanted else None
+        if not self.keep:  # nor are they of use where it cannot be, for it is not tried again
+            give_up_what_loading_needs()
 
     def close(self) -> None:
         """No tunnel is left."""

@@ -27,6 +27,7 @@ from sniproxy.kernel.watch import Watch
 from sniproxy.net.descriptor import WAIT, how_broken
 from sniproxy.net.linger import Closer
 from sniproxy.net.relay import Ending
+from sniproxy.net.wheel import Deadline, wheel_of
 
 ROUNDS = 4
 """Reads of one direction before the reactor serves others."""
@@ -47,7 +48,7 @@ class KernelRelay:
 
     __slots__ = (
         "_client", "_closer", "_closing", "_done", "_down", "_gate", "_half_closed", "_idle", "_reactor", "_seen",
-        "_timer", "_touched", "_up", "_upstream", "_watch", "pair",
+        "_timer", "_touched", "_up", "_upstream", "_watch", "_wheel", "pair",
     )  # fmt: skip
 
     def __init__(
@@ -65,6 +66,7 @@ class KernelRelay:
         half_closed: float,
     ) -> None:
         self._reactor = reactor
+        self._wheel = wheel_of(reactor)
         self._gate = gate
         self._watch = watch
         self.pair = pair
@@ -81,7 +83,7 @@ class KernelRelay:
         self._half_closed = half_closed
         self._touched = 0.0
         self._seen = 0
-        self._timer: Any = None
+        self._timer: Deadline | None = None
         self._closing = False
         self._done: Callable[[Ending], object] | None = None
 
@@ -110,10 +112,14 @@ class KernelRelay:
         """Move bytes. @param done: called once, when both sockets are closed or being closed in order."""
         self._done = done
         self._touched = self._reactor.seconds()
+        try:
+            for side in (self._client, self._upstream):
+                self._watch.add(side)
+        except OSError as error:  # no memory, or too many are watched (epoll_ctl(2))
+            self.end(Ending(Result.LIMIT, f"its sockets cannot be watched: {error.strerror}"))
+            return
         if self._idle:
             self._set_timer(self._idle / LOOKS)
-        for side in (self._client, self._upstream):
-            self._watch.add(side)
         for flow in (self._up, self._down):
             self.pump(flow)
 
@@ -125,7 +131,6 @@ class KernelRelay:
         """Move what is ours to move now: what was passed, or an end."""
         if self._done is None or self._closing or flow.ended or flow.timer is not None:
             return
-        self._touched = self._reactor.seconds()
         for _ in range(ROUNDS):
             if not flow.held and not flow.eof and not self._read(flow):
                 return
@@ -212,6 +217,7 @@ class KernelRelay:
         except OSError:  # reset in between: reading from it says so, unless it had ended before and all is said
             pass
         flow.ended = True
+        self._touched = self._reactor.seconds()  # an end is news as bytes are: the time for the answer begins now
         self._tell(flow)
         if self._up.ended and self._down.ended:
             self._retire()
@@ -239,7 +245,7 @@ class KernelRelay:
         if calm or tries >= len(DELAYS):
             then()
         else:
-            self._timer = self._reactor.callLater(DELAYS[tries], self._calm, flows, tries + 1, then)
+            self._reactor.callLater(DELAYS[tries], self._calm, flows, tries + 1, then)
 
     def _close(self, ending: Ending) -> None:
         for flow in (self._up, self._down):
@@ -292,16 +298,18 @@ class KernelRelay:
         self.end(Ending(Result.IDLE_TIMEOUT, what))
 
     def _set_timer(self, seconds: float) -> None:
-        if self._timer is not None and self._timer.active():
+        if self._timer is not None:
             self._timer.cancel()
-        self._timer = self._reactor.callLater(seconds, self._check_idle)
+        self._timer = self._wheel.after(seconds, self._check_idle)
 
     def _retire(self) -> None:
         """Wait for nothing more, and let the kernel redirect nothing more."""
         self._closing = True
-        for timer in (self._timer, self._up.timer, self._down.timer):
-            if timer is not None and timer.active():
-                timer.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
+        for flow in (self._up, self._down):
+            if flow.timer is not None and flow.timer.active():
+                flow.timer.cancel()
         for side in (self._client, self._upstream):
             self._watch.remove(side)
         for flow in (self._up, self._down):

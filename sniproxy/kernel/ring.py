@@ -3,6 +3,9 @@
 It is memory that both share: a page with how far we have read, a page with how far the program has written, and the
 records, which are mapped twice in a row so that none is ever in two pieces. A record has a header of 8 bytes, and is
 filled up to a multiple of 8 (Documentation/bpf/ringbuf.rst of Linux).
+
+How far it has written is read before the records, and a header before what is behind it: by plain loads, where others
+have barriers (C{smp_load_acquire}). On x86-64 loads stay in order; no other machine is let in (C{bpf.MACHINE}).
 """
 
 from __future__ import annotations

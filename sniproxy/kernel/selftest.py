@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 
 from sniproxy.events import Result
+from sniproxy.kernel.bpf import MACHINE
 from sniproxy.kernel.forwarding import CannotForward, Forwarding
 from sniproxy.kernel.loop import Loop
 from sniproxy.net.linger import Closer
@@ -37,17 +38,20 @@ def prove() -> None:
     release = re.match(r"(\d+)\.(\d+)", platform.release())
     if platform.system() != "Linux" or release is None or (int(release[1]), int(release[2])) < OLDEST:
         raise CannotForward(f"this is {platform.system()} {platform.release()}: it needs Linux 6.6 or newer")
+    if platform.machine() != MACHINE:
+        raise CannotForward(f"this machine is {platform.machine()}: it has been tried on x86-64 only")
     loop = Loop()
     forwarding = Forwarding(loop, 8)
     try:
         for step in STEPS:
             tunnel = Tunnel(loop, forwarding)
             try:
-                step(tunnel)
+                try:
+                    step(tunnel)
+                finally:
+                    tunnel.close()  # which fails, too, where the relay does not end
             except OSError as error:
                 raise CannotForward(f"its self-test failed in {step.__name__[1:]}: {error}") from error
-            finally:
-                tunnel.close()
     finally:
         forwarding.close()
 
@@ -217,9 +221,11 @@ class Tunnel:
                 sock.close()
             return
         self._relay.end(Ending(Result.SHUTDOWN))
-        self.until(lambda: self.ending is not None, "the end of the relay")
-        self._closer.close_now()
-        self.loop.advance(0)
+        try:
+            self.until(lambda: self.ending is not None, "the end of the relay")
+        finally:
+            self._closer.close_now()
+            self.loop.advance(0)
 
 
 def _take(sock: socket.socket, got: bytearray, count: int) -> bool:

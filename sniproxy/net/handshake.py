@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -9,6 +10,7 @@ from twisted.python.failure import Failure
 
 from sniproxy.net.descriptor import WAIT, SocketDescriptor, pending_error
 from sniproxy.net.tlssocket import TLSSocket
+from sniproxy.net.wheel import wheel_of
 
 
 class HandshakeError(Exception):
@@ -18,7 +20,7 @@ class HandshakeError(Exception):
 class Handshake(SocketDescriptor):
     """Drives one socket's handshake. The socket stays its owner's.
 
-    @param seconds: the handshake's deadline, counted from now.
+    @param seconds: the handshake's deadline, counted from now, to the wheel's next tick (L{sniproxy.net.wheel}).
     """
 
     __slots__ = ("_done", "_finished", "_reactor", "_timer", "_tls")
@@ -29,7 +31,8 @@ class Handshake(SocketDescriptor):
         self._reactor = reactor
         self._finished = False
         self._done: Deferred[None] = Deferred(lambda _: self._stop())
-        self._timer = reactor.callLater(seconds, self._fail, f"no TLS handshake within {seconds:.3g} s")
+        late = f"no TLS handshake within {seconds:.3g} s"
+        self._timer = wheel_of(reactor).after(seconds, partial(self._fail, late))
 
     def shaken(self) -> Deferred[None]:
         """Begin. @return: fires when it is done, and sent. @raise HandshakeError: it has failed."""
@@ -88,5 +91,4 @@ class Handshake(SocketDescriptor):
     def _stop(self) -> None:
         self._reactor.removeReader(self)
         self._reactor.removeWriter(self)
-        if self._timer.active():
-            self._timer.cancel()
+        self._timer.cancel()

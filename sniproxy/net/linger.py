@@ -16,9 +16,10 @@ from twisted.python.failure import Failure
 from sniproxy.net.descriptor import SocketDescriptor
 from sniproxy.net.tlssocket import TLSSocket
 from sniproxy.net.tuning import reset_on_close
+from sniproxy.net.wheel import Deadline, wheel_of
 
 SECONDS = 1.0
-"""How long bytes are read and dropped."""
+"""How long bytes are read and dropped, to the wheel's next tick (L{sniproxy.net.wheel})."""
 
 BYTES = 65_536
 """How many bytes are read and dropped."""
@@ -38,7 +39,7 @@ class Closer:
         self._waiting: list[Deferred[None]] = []
 
     def __call__(self, sock: socket.socket, last_words: bytes = b"") -> None:
-        """Take a connected socket over and close it in order, within a second.
+        """Take a connected socket over and close it in order, within little more than a second.
 
         @param last_words: sent first, as far as the socket takes them at once.
         """
@@ -74,7 +75,7 @@ class Closer:
             dropper.close()
 
     def settled(self) -> Deferred[None]:
-        """Fires when all that was handed over so far is closed: within a second."""
+        """Fires when all that was handed over so far is closed: within little more than a second."""
         settled: Deferred[None] = Deferred()
         if len(self):
             self._waiting.append(settled)
@@ -106,7 +107,7 @@ class _Dropper(SocketDescriptor):
         self._dropped = dropped
         self._left = BYTES
         self._reactor = reactor
-        self._timer = reactor.callLater(SECONDS, self._time_is_up)
+        self._timer: Deadline | None = wheel_of(reactor).after(SECONDS, self._time_is_up)
         reactor.addReader(self)
         if self._waits():
             reactor.addWriter(self)
@@ -147,11 +148,12 @@ class _Dropper(SocketDescriptor):
         self.close()
 
     def close(self) -> None:
-        if self._timer.active():
+        if self._timer is not None:
             self._timer.cancel()
             self._time_is_up()
 
     def _time_is_up(self) -> None:
+        self._timer = None
         self._reactor.removeReader(self)
         self._reactor.removeWriter(self)
         self._dropped(self)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from twisted.internet import reactor
 from twisted.logger import capturedLogs
+from twisted.trial.unittest import SkipTest
 
 from sniproxy.events import Result
 from sniproxy.kernel import opening, selftest
@@ -22,7 +23,18 @@ def cannot() -> None:
     raise CannotForward("a reason, and its cure")
 
 
-class WayTests(SocketTestCase):
+class KernelTestCase(SocketTestCase):
+    """The tests' own gate, which stays, is open before descriptors are counted."""
+
+    async def setUp(self) -> None:  # type: ignore[override]  # trial awaits it
+        try:
+            gate()
+        except SkipTest:  # some tests need none
+            pass
+        await super().setUp()
+
+
+class WayTests(KernelTestCase):
     """KernelWay."""
 
     def test_not_wanted(self) -> None:
@@ -51,8 +63,30 @@ class WayTests(SocketTestCase):
             way.close()
             way.close()
 
+    def test_cannot_be(self) -> None:
+        """What cannot be is tried once, and told each time it is wanted; capabilities are given up all the same."""
+        tried: list[bool] = []
+        given: list[bool] = []
 
-class ProxyTests(SocketTestCase):
+        def cannot_be() -> None:
+            tried.append(True)
+            cannot()
+
+        self.patch(selftest, "prove", cannot_be)
+        self.patch(opening, "give_up_what_loading_needs", lambda: given.append(True))
+        for keep in (True, False):
+            tried.clear()
+            way = KernelWay(reactor, keep)
+            with capturedLogs() as logged:
+                for wanted in (True, False, True):
+                    self.assertIsNone(way.forwarding(wanted))
+            self.assertEqual(["a reason, and its cure"] * 2, [event["why"] for event in logged])
+            self.assertEqual([True], tried)
+            self.assertEqual([] if keep else [True], given)
+            way.close()
+
+
+class ProxyTests(KernelTestCase):
     """A proxy with relay = "kernel"."""
 
     async def passes(self, proxy: Proxy, backend: Backend) -> None:

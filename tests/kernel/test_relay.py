@@ -5,31 +5,32 @@ from __future__ import annotations
 import random
 import socket
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
-from twisted.internet import reactor as real_reactor
+from twisted.internet import reactor
 from twisted.internet.interfaces import IDelayedCall
 
 from sniproxy.events import Result
 from sniproxy.kernel.flow import Side
 from sniproxy.kernel.gate import Pair
-from sniproxy.kernel.program import HEARD
-from sniproxy.kernel.relay import KernelRelay
+from sniproxy.kernel.program import COLUMNS, HEARD, REDIRECTED
+from sniproxy.kernel.relay import DELAYS, KernelRelay
 from sniproxy.kernel.watch import Watch
 from sniproxy.net.copying import CopyDirection
+from sniproxy.net.linger import Closer
 from sniproxy.net.poller import IN
-from sniproxy.net.relay import Ending, Relay
+from sniproxy.net.relay import Ending
 from tests.kernel.support import gate, watch
 from tests.net import relaycontract
-from tests.net.support import HandClock, in_thread, read_exactly, read_to_end
+from tests.net.support import HandClock, connected, in_thread, read_exactly, read_to_end
 
 
 class KernelClock(HandClock):
     """Waiting for the kernel takes real time."""
 
     def callLater(self, delay: float, callable: Callable[..., object], *args: object, **kw: object) -> IDelayedCall:
-        if delay < 0.1:
-            return real_reactor.callLater(delay, callable, *args, **kw)
+        if delay in DELAYS:
+            return reactor.callLater(delay, callable, *args, **kw)
         return super().callLater(delay, callable, *args, **kw)
 
 
@@ -42,13 +43,12 @@ def kernel_relay(
     way: object,
     poller: object = None,
     **options: Any,
-) -> Any:
-    """As L{sniproxy.net.relay.Relay} is made."""
+) -> KernelRelay:
+    """As L{sniproxy.net.relay.Relay} is made. The gate must let the sockets in: else a test would try another relay."""
     if isinstance(clock, HandClock):
         clock.__class__ = KernelClock
     pair = gate().join(client, upstream)
-    if pair is None:  # both have ended already
-        return Relay(clock, client, upstream, head, way=CopyDirection, **options)
+    assert pair is not None, "the gate does not take the sockets"
     return KernelRelay(clock, gate(), watch(), pair, client, upstream, head, **options)
 
 
@@ -68,6 +68,30 @@ class KernelTests(relaycontract.RelayContract):
         gate()
         watch()
         await super().setUp()
+
+    def leave_no_room(self) -> None:
+        self.patch(watch(), "add", relaycontract.full_for_the_target(watch().add))
+
+    async def test_both_end_at_once(self) -> None:
+        """Both sides may have ended before the relay begins: the gate takes no such sockets, but they end behind it."""
+        (client, ours_client), (upstream, ours_upstream) = connected(), connected()
+        pair = gate().join(ours_client, ours_upstream)
+        assert pair is not None
+        client.close()
+        upstream.close()
+        relay = KernelRelay(
+            reactor,
+            gate(),
+            watch(),
+            pair,
+            ours_client,
+            ours_upstream,
+            b"",
+            closer=Closer(reactor),
+            idle=300.0,
+            half_closed=60.0,
+        )
+        self.assertEqual(Ending(Result.OK), await relay.run())
 
     async def test_the_kernel_does_it(self) -> None:
         """Messages to and fro are redirected, and our process reads none of them."""
@@ -116,7 +140,7 @@ class KernelTests(relaycontract.RelayContract):
         def late(watch: Watch, side: Side) -> None:
             self.patch(Watch, "rest", rest)
             pair.client.open(0)
-            cells, heard = pair.client._cells, pair.client.slot * 8 + HEARD
+            cells, heard = pair.client._cells, pair.client.slot * COLUMNS + HEARD
             cells[heard] += 1  # the program has seen that the last ring was not heard yet
             tunnel.client.sendall(b"late")
             while not pair.client.passed:
@@ -184,12 +208,32 @@ class KernelTests(relaycontract.RelayContract):
         tunnel = self.tunnel(head=b"hello")
         await in_thread(read_exactly, tunnel.upstream, 5)
         row = pair_of(tunnel.relay).client
-        row._cells[row.slot * 8] = 3  # as if the kernel were at it
+        row._cells[row.slot * COLUMNS + REDIRECTED] = 3  # as if the kernel were at it
         tunnel.relay.end(Ending(Result.DRAINED))
         self.assertFalse(tunnel.done.called)
         self.assertEqual(Ending(Result.DRAINED), await tunnel.done)
         self.assertEqual(5, tunnel.relay.bytes_up)
         tunnel.close()
+        await tunnel.closer.settled()
+
+    async def test_idle_while_the_kernel_has_bytes(self) -> None:
+        """An end that cannot be passed on, for the kernel never writes what it has, is no byte: the idle time ends it,
+        however often we look."""
+        clock = HandClock()
+        tunnel = self.tunnel(clock=clock, head=b"hello", idle=10.0)
+        await in_thread(read_exactly, tunnel.upstream, 5)
+        row, flow = pair_of(tunnel.relay).client, cast(KernelRelay, tunnel.relay)._up
+        row._cells[row.slot * COLUMNS + REDIRECTED] = 3  # as if the kernel were at it
+        tunnel.client.shutdown(socket.SHUT_WR)
+        while clock.seconds() < 10:
+            looks = flow.waits
+            while flow.waits == looks:
+                await in_thread(int)
+            clock.advance(1)
+        clock.pump([0.25] * 8)
+        self.assertEqual(Ending(Result.IDLE_TIMEOUT, "no byte for 10 s"), await tunnel.done)
+        tunnel.close()
+        clock.advance(1)
         await tunnel.closer.settled()
 
     async def test_cancel(self) -> None:

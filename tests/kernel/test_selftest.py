@@ -54,6 +54,14 @@ class ProveTests(SynchronousTestCase):
             error = self.assertRaises(CannotForward, selftest.prove)
             self.assertIn(release, str(error))
 
+    def test_other_machine(self) -> None:
+        """A machine on which it was never tried is not even tried, though its kernel has all that it takes."""
+        self.patch(platform, "release", lambda: "6.18.0")
+        for machine in ("aarch64", "riscv64"):
+            self.patch(platform, "machine", lambda machine=machine: machine)
+            error = self.assertRaises(CannotForward, selftest.prove)
+            self.assertEqual(f"this machine is {machine}: it has been tried on x86-64 only", str(error))
+
     def fails(self, step: str) -> None:
         before = links()
         error = self.assertRaises(CannotForward, selftest.prove)
@@ -89,6 +97,13 @@ class ProveTests(SynchronousTestCase):
         self.patch(selftest, "SECONDS", 3.0)
         self.patch(KernelRelay, "_end_flow", lambda relay, flow: None)
         self.fails("ends")
+
+    def test_it_never_ends(self) -> None:
+        """A relay that does not even end when it is told to is found as other faults are."""
+        gate()
+        self.patch(selftest, "SECONDS", 0.5)
+        self.patch(KernelRelay, "_finish", lambda relay, ending: None)
+        self.fails("order")
 
     def test_a_bare_end_breaks_its_socket(self) -> None:
         """A kernel that breaks a socket at an end behind which bytes wait is found."""

@@ -4,7 +4,9 @@ In a module of its own, for trial runs each test class that it finds in a ``test
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 import random
 import socket
 from collections.abc import Callable
@@ -41,6 +43,17 @@ Pair = Callable[[int, str], tuple[socket.socket, socket.socket]]
 def plain_pair(buffers: int, side: str) -> tuple[socket.socket, socket.socket]:
     """Connected TCP sockets."""
     return connected(buffers)
+
+
+def full_for_the_target(watch: Callable[[Any], None]) -> Callable[[Any], None]:
+    """Something that watches sides, but not the target's."""
+
+    def watch_or_refuse(side: Any) -> None:
+        if side.name == "target":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        watch(side)
+
+    return watch_or_refuse
 
 
 class Tunnel:
@@ -90,6 +103,12 @@ class RelayContract(SocketTestCase):
         tunnel = Tunnel(self.way, pair=self.pair, poller=self.poller, make=self.make, **options)
         self.addCleanup(tunnel.close)
         return tunnel
+
+    def leave_no_room(self) -> None:
+        """The system has no room in its set for the second socket of a tunnel."""
+        poller = self.poller(reactor)
+        self.patch(poller, "watch", full_for_the_target(poller.watch))
+        self.patch(self, "poller", lambda clock: poller)
 
     async def test_bytes_both_ways(self) -> None:
         """Bytes cross unchanged in both directions, those read before the relay first, and are counted."""
@@ -268,6 +287,19 @@ class RelayContract(SocketTestCase):
         self.assertEqual(b"alert", await in_thread(read_exactly, tunnel.client, 5))
         self.assertEqual(Result.RESET, (await tunnel.done).result)
 
+    async def test_not_watched(self) -> None:
+        """Sockets for which the system has no room in its set are ended in order, it is said why, and that is all."""
+        self.leave_no_room()
+        clock = HandClock()
+        tunnel = self.tunnel(clock=clock, head=b"read before")
+        why = "its sockets cannot be watched: No space left on device"
+        self.assertEqual(Ending(Result.LIMIT, why), await tunnel.done)
+        self.assertEqual(b"", await in_thread(read_to_end, tunnel.client))
+        self.assertEqual(b"read before", await in_thread(read_to_end, tunnel.upstream))
+        tunnel.close()
+        await tunnel.closer.settled()
+        self.assertEqual([], clock.getDelayedCalls())
+
     async def test_idle(self) -> None:
         """Without a byte in either direction for the idle time both sides are ended in order; bytes put it off."""
         clock = HandClock()
@@ -282,6 +314,16 @@ class RelayContract(SocketTestCase):
         self.assertEqual((b"", b""), (tunnel.client.recv(1), tunnel.upstream.recv(1)))
         clock.advance(1)
         await tunnel.closer.settled()
+
+    async def test_deadlines_are_shared(self) -> None:
+        """However many tunnels begin at once, their time limits are one call to the reactor."""
+        clock = HandClock()
+        tunnels = [self.tunnel(clock=clock) for _ in range(3)]
+        self.assertEqual(1, len(clock.getDelayedCalls()))
+        for tunnel in tunnels:
+            tunnel.close()
+            await tunnel.done
+        self.assertEqual([], clock.getDelayedCalls())
 
     async def test_idle_zero(self) -> None:
         """Idle time 0: a tunnel may be silent for ever."""

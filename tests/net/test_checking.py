@@ -8,6 +8,8 @@ import trustme
 from twisted.internet.defer import Deferred
 
 from sniproxy.events import Result
+from sniproxy.net.linger import SECONDS
+from sniproxy.net.wheel import TICK
 from sniproxy.routing.standing import Known
 from tests.hellos import hello
 from tests.net.support import HandClock, SocketTestCase, in_thread, read_exactly
@@ -101,7 +103,7 @@ class CheckTests(SocketTestCase):
         while not proxy.service._checker._running:
             await in_thread(int)
         stopped: Deferred[None] = proxy.service.stopService()
-        self.clock.advance(1)
+        self.clock.advance(SECONDS + TICK)
         await stopped
         self.assertEqual({}, proxy.service._checker._running)
 

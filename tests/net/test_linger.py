@@ -26,17 +26,20 @@ class CloserTests(SocketTestCase):
         await closer.settled()
 
     async def test_peer_that_stays(self) -> None:
-        """A peer that does not end its side is closed after a second."""
+        """A peer that does not end its side is closed after a second; all of one second are one call to the reactor."""
         clock = HandClock()
         closer = Closer(clock)
-        theirs, ours = connected()
+        (theirs, ours), (other, ours_too) = connected(), connected()
         closer(ours)
+        closer(ours_too)
+        self.assertEqual(1, len(clock.getDelayedCalls()))
         settled = closer.settled()
         clock.advance(SECONDS - 0.01)
         self.assertFalse(settled.called)
         clock.advance(0.01)
         await settled
         theirs.close()
+        other.close()
 
     async def test_peer_that_goes_on_sending(self) -> None:
         """A peer that sends without end is closed after a bound of bytes."""

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import os
-from typing import Any
-
 from twisted.internet import reactor
 from twisted.trial.unittest import TestCase
 
@@ -46,28 +42,6 @@ class RelayTests(TestCase):
         self.addCleanup(tunnel.close)
         tunnel.done.cancel()
         self.assertEqual(Ending(Result.SHUTDOWN, "cancelled"), await tunnel.done)
-        self.assertEqual((b"", b""), (tunnel.client.recv(1), tunnel.upstream.recv(1)))
-        tunnel.close()
-        await tunnel.closer.settled()
-
-    async def test_not_watched(self) -> None:
-        """Sockets for which the system has no room in its set are ended in order, and it is said why."""
-
-        class Full(ReactorPoller):
-            def __init__(self, reactor: Any) -> None:
-                super().__init__(reactor)
-                self.watched = 0
-                self.watch = self._watch
-
-            def _watch(self, side: Any) -> None:
-                self.watched += 1
-                if self.watched == 2:
-                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-        tunnel = Tunnel(CopyDirection, poller=Full)
-        self.addCleanup(tunnel.close)
-        why = "its sockets cannot be watched: No space left on device"
-        self.assertEqual(Ending(Result.LIMIT, why), await tunnel.done)
         self.assertEqual((b"", b""), (tunnel.client.recv(1), tunnel.upstream.recv(1)))
         tunnel.close()
         await tunnel.closer.settled()
