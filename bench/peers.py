@@ -19,6 +19,10 @@ from attrs import field, frozen
 TUNNELS = 9_400
 """With two descriptors each they fit into 20,000 of a process."""
 
+KERNEL_FORWARDS = "relay: the kernel forwards"
+"""What the log of ours has when the kernel's relay is in force: `sniproxy.kernel.opening` says it before it listens."""
+
+_KERNEL_CANNOT = 'relay = "kernel" cannot be: '
 _NGINX_MODULES = Path("/usr/lib/nginx/modules")
 
 
@@ -62,6 +66,8 @@ class Peer:
     """The arguments that make it say its version."""
     processes: Callable[[int], int] = lambda workers: 1
     """How many processes do its work, of a number of workers. Some listen before they have all of them."""
+    lacks: Callable[[Path], str | None] = lambda folder: None
+    """Of its folder, once it listens: why it is not what was asked for, and its figures would be another's, or None."""
 
     def said_version(self) -> str:
         """The first line that it says of itself, or of its standard error. Raises `OSError`, `FileNotFoundError`."""
@@ -217,6 +223,18 @@ def ours_by_way(program: str, plan: Plan, way: str) -> list[str]:
     return [sys.executable, "-m", "bench.proxy", way, str(plan.write("sniproxy.toml", routes(plan)))]
 
 
+def not_by_kernel(log: str) -> str | None:
+    """Why a proxy with ``relay = "kernel"``, whose log this is, forwards the ordinary way. None: the kernel does."""
+    if KERNEL_FORWARDS in log:
+        return None
+    reasons = (line[line.index(_KERNEL_CANNOT) :] for line in log.splitlines() if _KERNEL_CANNOT in line)
+    return next(reasons, "its log does not say that the kernel forwards")
+
+
+def _ours_not_by_kernel(folder: Path) -> str | None:
+    return not_by_kernel((folder / "log").read_text(errors="replace"))
+
+
 def routes(plan: Plan) -> str:
     """A listener and a route for each name, as TOML."""
     found = (f'[[route]]\nserver_name = "{name}"\ntarget = "127.0.0.1:{port}"\n' for name, port in plan.names.items())
@@ -261,7 +279,14 @@ PEERS: dict[str, Peer] = {
             Peer(f"ours-{way}", _HERE, _ours, partial(ours_by_way, way=way), ("sniproxy", "--version"))
             for way in ("splice", "copy")
         ),
-        Peer("ours-kernel", _HERE, _ours, partial(ours, relay="kernel"), ("sniproxy", "--version")),
+        Peer(
+            "ours-kernel",
+            _HERE,
+            _ours,
+            partial(ours, relay="kernel"),
+            ("sniproxy", "--version"),
+            lacks=_ours_not_by_kernel,
+        ),
     )
 }
 """By name; ours first. ``dlundquist`` is dlundquist/sniproxy."""

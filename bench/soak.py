@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import random
-import signal
 import socket
 import subprocess
 import sys
@@ -26,12 +24,10 @@ from threading import Event, Lock, Thread
 from attrs import define, evolve, field
 
 from bench.soakload import Cut, Lost, Plan, Tunnel, client_hello, run_client
+from bench.soakproxy import PATIENCE, Proxy
 
 ROOT = Path(__file__).parent.parent
 NAME = "broker-1.pulsar.test"
-PATIENCE = 120.0
-"""Seconds for what has to come to its end."""
-
 MOST_GROWTH = 1.1, 2.0
 """Memory in the last quarter may be that many times the second quarter's, or that many MB above it."""
 
@@ -88,89 +84,6 @@ class Backend:
 
     def stop(self) -> None:
         """End its process."""
-        self._process.kill()
-        self._process.wait()
-
-
-class Proxy:
-    """``twistd sniproxy`` in a process of its own, with a configuration file and an access log."""
-
-    def __init__(self, folder: Path, backend: int, relay: str | None) -> None:
-        self._file = folder / "sniproxy.toml"
-        self._backend = backend
-        self._relay = relay
-        self._idle = 600
-        self.log = folder / "access.jsonl"
-        self.said = folder / "proxy.log"
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port: int = free.getsockname()[1]
-        self._write()
-        twistd = Path(sys.executable).with_name("twistd")
-        with self.said.open("w") as out:
-            self._process = subprocess.Popen(
-                [twistd, "-n", "--pidfile=", "sniproxy", "--config", self._file],
-                cwd=folder, stdout=out, stderr=subprocess.STDOUT,
-            )  # fmt: skip
-        deadline = time.monotonic() + PATIENCE
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", self.port)).close()
-                return
-            except ConnectionRefusedError:
-                if self._process.poll() is not None or time.monotonic() > deadline:
-                    raise SystemExit(f"the proxy does not start:\n{self.said.read_text()}") from None
-                Event().wait(0.05)
-
-    def _write(self) -> None:
-        relay = f"relay = {json.dumps(self._relay)}\n" if self._relay else ""
-        text = f"""{relay}
-[[listener]]
-name = "soak"
-endpoint = "tcp:{self.port}:interface=127.0.0.1"
-
-[[route]]
-server_name = "{NAME}"
-target = "127.0.0.1:{self._backend}"
-
-[timeouts]
-idle = {self._idle}
-
-[access_log]
-path = "access.jsonl"
-"""
-        fresh = self._file.with_suffix(".new")
-        fresh.write_text(text)
-        fresh.replace(self._file)
-
-    def reload(self) -> None:
-        """Another configuration comes in force."""
-        self._idle += 1
-        self._write()
-        self._process.send_signal(signal.SIGHUP)
-
-    @property
-    def descriptors(self) -> int:
-        """Open files."""
-        return len(os.listdir(f"/proc/{self._process.pid}/fd"))
-
-    @property
-    def memory(self) -> float:
-        """MB, as PSS."""
-        for line in Path(f"/proc/{self._process.pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                return int(line.split()[1]) / 1024
-        raise SystemExit("the kernel tells no Pss")
-
-    def terminate(self) -> None:
-        """It takes no new ones, and ends after its last tunnel."""
-        self._process.terminate()
-
-    def wait(self) -> None:
-        """Until it has ended."""
-        self._process.wait(PATIENCE)
-
-    def stop(self) -> None:
-        """End it at once."""
         self._process.kill()
         self._process.wait()
 
@@ -266,7 +179,11 @@ def soak(folder: Path, seconds: float, clients: int, relay: str | None, seed: in
     record = Record()
     hello = client_hello(NAME)
     backend = Backend(len(hello), record.lost.append)
-    proxy = Proxy(folder, backend.port, relay)
+    try:
+        proxy = Proxy(folder, {NAME: backend.port}, relay)
+    except SystemExit:
+        backend.stop()
+        raise
     load = Load(proxy, backend, hello, record, seed)
     try:
         for kind in ("both", "reply"):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from bench.soak import compare, grown
 from bench.soakload import Tunnel
@@ -63,3 +65,13 @@ class SoakTests(SynchronousTestCase):
         self.assertEqual((done.returncode, done.stderr), (0, ""), done.stdout)
         self.assertTrue(re.search(r"^100% .* 0 wrong", done.stdout, re.MULTILINE), done.stdout)
         self.assertTrue(done.stdout.endswith("all is well\n"))
+
+    def test_not_by_kernel(self) -> None:
+        """Who asks for the kernel's relay, and may not load programs, is told so, and nothing is well."""
+        powerless = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"] if os.getuid() == 0 else []
+        if powerless and shutil.which("setpriv") is None:
+            raise SkipTest("setpriv is not here")
+        command = [*powerless, sys.executable, "-m", "bench.soak", "--minutes", "0.01", "--relay", "kernel"]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100)
+        self.assertEqual((done.returncode, done.stdout), (1, ""))
+        self.assertTrue(done.stderr.startswith('relay = "kernel" cannot be: '), done.stderr)
