@@ -9,7 +9,8 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -290,6 +291,16 @@ PEERS: dict[str, Peer] = {
     )
 }
 """By name; ours first. ``dlundquist`` is dlundquist/sniproxy."""
+
+
+def said_versions(names: Iterable[str]) -> dict[str, str]:
+    """What each says of itself. Who is not here, or no program (`DIRECT`), is not among them."""
+    found = {}
+    for name in names:
+        with suppress(OSError, KeyError):
+            found[name] = PEERS[name].said_version()
+    return found
+
 
 OTHERS = ("haproxy", "nginx", "envoy", "dlundquist")
 DIRECT = "direct"

@@ -7,10 +7,13 @@ import tomllib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from unittest.mock import patch
 
+from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from bench.peers import (
+    DIRECT,
     KERNEL_FORWARDS,
     OTHERS,
     PEERS,
@@ -23,6 +26,7 @@ from bench.peers import (
     not_by_kernel,
     ours,
     ours_by_way,
+    said_versions,
 )
 from sniproxy.kernel import opening
 
@@ -109,6 +113,13 @@ class PeerTests(SynchronousTestCase):
         words = Path(opening.__file__).read_text()
         for text in (KERNEL_FORWARDS, 'relay = "kernel" cannot be: '):
             self.assertIn(text, words)
+
+    def test_versions(self) -> None:
+        """Who is here says its version; a direct line has none, nor has who is not here."""
+        with patch.dict(PEERS, nginx=evolve(PEERS["nginx"], program=lambda: None)):
+            found = said_versions(("ours", "nginx", DIRECT))
+        self.assertEqual(list(found), ["ours"])
+        self.assertIn("sniproxy ", found["ours"])
 
     def test_known(self) -> None:
         """All others are known by name, ours come from here; who is not there is told with its package."""
