@@ -1,6 +1,7 @@
 """The proxies that are compared: how each is configured, by its own documentation, at its best for this work.
 
-Each has as many workers as it is asked for, no log of connections, and room for `TUNNELS`.
+Each has as many workers as it is asked for, and room for `TUNNELS`. The others write no log of connections; ours writes
+a line for each tunnel to its log, as it does when it is installed.
 """
 
 from __future__ import annotations
