@@ -212,11 +212,11 @@ table names {{
     return [program, "-f", "-n", "20000", "-c", str(plan.write("sniproxy.conf", text))]
 
 
-def ours(program: str, plan: Plan, relay: str | None = None) -> list[str]:
-    """``twistd sniproxy``, with a route for each name."""
+def ours(program: str, plan: Plan, relay: str | None = None, more: str = "") -> list[str]:
+    """``twistd sniproxy``, with a route for each name. ``more``: tables behind all else."""
     head = f"workers = {plan.workers}\n" if plan.workers > 1 else ""
     head += f'relay = "{relay}"\n' if relay else ""
-    path = plan.write("sniproxy.toml", head + routes(plan))
+    path = plan.write("sniproxy.toml", head + routes(plan) + more)
     return [program, "-n", "--pidfile=", f"--logfile={plan.folder / 'log'}", "sniproxy", "--config", str(path)]
 
 
