@@ -45,7 +45,8 @@ class CaseTests(SynchronousTestCase):
             )
             self.assertGreater(min(found.values()), 0)
             for other in (None, PEERS["haproxy"]):
-                self.assertRaises(LoadError, CASES["refusals"].run, grounds, other, SHORT)
+                error = self.assertRaises(LoadError, CASES["refusals"].run, grounds, other, SHORT)
+                self.assertIn("for ours alone", str(error))
 
     def test_peers(self) -> None:
         """Their peers are known, and ours is the first."""
