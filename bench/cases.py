@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from bench import ROOT
-from bench.clients import Place, Sample, bulk, checked, echo, echoes, idle, tunnels
-from bench.peers import DIRECT, OTHERS, Peer
+from bench.apart import LoadError
+from bench.clients import Place, Sample, bulk, checked, echo, echoes, idle, refused, tunnels
+from bench.peers import DIRECT, OTHERS, Peer, ours
 from bench.running import Running
 from bench.targets import KINDS, Target, client_hello
 
@@ -157,6 +158,22 @@ def _workers(grounds: Grounds, peer: Peer | None, lengths: Lengths) -> Sample:
     return found
 
 
+def _refusals(grounds: Grounds, peer: Peer | None, lengths: Lengths) -> Sample:
+    if peer is None or peer.name != "ours":
+        raise LoadError("what it refuses is configured for ours alone")
+    found = {}
+    for what, name, more in (("at accept", "first.bench.test", _ONE), ("no route", "nobody.bench.test", "")):
+        with grounds.running(evolve(peer, start=partial(ours, more=more))) as running:
+            assert running is not None
+            place = Place(running.port, client_hello(name), running.pids)
+            sample = refused(place, lengths.seconds, _AT_ONCE)
+            found.update({f"{what}: {figure}": sample[figure] for figure in ("proxy CPU, µs", "refusals/s")})
+    return found
+
+
+_ONE = "[limits]\nrate_per_client = 0.001\nburst_per_client = 1\n"
+"""Who looks whether the proxy listens is the only client that it takes."""
+
 _AT_ONCE = 16
 _LINE = ("ours", *OTHERS, DIRECT)
 
@@ -183,6 +200,7 @@ CASES: dict[str, Case] = {
         Case("start", "From the start to listening", _start, "10,000 names: s", False),
         Case("names", "New tunnels by the number of names", _names, "10 names: proxy CPU, µs", False),
         Case("choice", "Choice of a route, in process", _choice, "10 names: exact, µs", False, ("ours",)),
+        Case("refusals", "Refused clients", _refusals, "at accept: proxy CPU, µs", False, ("ours",)),
         Case("workers", "1 and 2 workers", _workers, "2: tunnels/s", True, _SERVERS),
     )
 }

@@ -12,7 +12,7 @@ import select
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from random import Random
 from statistics import quantiles
@@ -32,6 +32,7 @@ _BATCH = 64
 _context = multiprocessing.get_context("spawn")
 _MESSAGE = Random(1).randbytes(64)
 _GB = 1e9
+_ALERT = 21  # the type of TLS's records that say why
 
 
 @frozen
@@ -68,6 +69,11 @@ def echoes(place: Place, seconds: float, connections: int) -> Sample:
 def tunnels(place: Place, seconds: float, at_once: int) -> Sample:
     """Connect, hello, first byte, both ways closed: tunnels a second, CPU µs each."""
     return _apart(partial(_tunnels, place, seconds, at_once))
+
+
+def refused(place: Place, seconds: float, at_once: int) -> Sample:
+    """Connect, hello, and a refusal: refusals a second, CPU µs each. Raises `LoadError`, too when one is served."""
+    return _apart(partial(_refused, place, seconds, at_once))
 
 
 def idle(place: Place, seconds: float, count: int, talker: Place | None = None) -> Sample:
@@ -241,6 +247,31 @@ def _tunnels(place: Place, seconds: float, at_once: int) -> Sample:
         with Meter(place.pids) as meter:
             count = live(seconds)
     return {"tunnels/s": count / meter.seconds, **_shares(meter, place, count / 1e6, "µs")}
+
+
+def _refused(place: Place, seconds: float, at_once: int) -> Sample:
+    def ask() -> socket.socket | None:
+        try:
+            return place.connect()
+        except (ConnectionResetError, BrokenPipeError):  # refused already
+            return None
+
+    def live(seconds: float) -> int:
+        until, count = time.perf_counter() + seconds, 0
+        while time.perf_counter() < until:
+            for sock in [ask() for _ in range(at_once)]:
+                if sock is not None:
+                    with sock, suppress(ConnectionResetError):
+                        while said := sock.recv(64):
+                            if said[0] != _ALERT:
+                                raise LoadError("a client was served that should be refused")
+                count += 1
+        return count
+
+    live(0.1 * seconds)
+    with Meter(place.pids) as meter:
+        count = live(seconds)
+    return {"refusals/s": count / meter.seconds, **_shares(meter, place, count / 1e6, "µs")}
 
 
 def _idle(place: Place, seconds: float, count: int, talker: Place | None) -> Sample:

@@ -17,7 +17,7 @@ from bench.apart import LoadError
 from bench.cases import CASES, FULL, QUICK, Case, Grounds, Lengths
 from bench.clients import raise_limit
 from bench.measure import environment
-from bench.peers import DIRECT, PEERS, Peer
+from bench.peers import DIRECT, PEERS, said_versions
 from bench.report import table
 from bench.results import Result, Runs
 
@@ -36,13 +36,6 @@ def measure(case: Case, names: Sequence[str], lengths: Lengths, rounds: int) -> 
                     except LoadError as error:
                         runs.failed = str(error)
     return result
-
-
-def _version(peer: Peer) -> str:
-    try:
-        return peer.said_version()
-    except OSError as error:
-        return str(error)
 
 
 def _arguments(arguments: Sequence[str]) -> argparse.Namespace:
@@ -74,12 +67,14 @@ def main(arguments: Sequence[str]) -> None:
     compileall.compile_dir(ROOT / "sniproxy", quiet=1)
     print(environment())
     cases = [CASES[name] for name in chosen.cases]
-    for name in dict.fromkeys(name for case in cases for name in chosen.peers or case.peers):
-        if name != DIRECT:
-            print(f"{name}: {_version(PEERS[name])}")
+    names = dict.fromkeys(name for case in cases for name in chosen.peers or case.peers if name != DIRECT)
+    versions = said_versions(names)
+    for name in names:
+        print(f"{name}: {versions.get(name) or f'not here; {PEERS[name].needs} has it'}")
     for case in cases:
         began = time.monotonic()
         result = measure(case, chosen.peers or case.peers, lengths, rounds)
+        result.versions = {name: versions[name] for name in result.peers if name in versions}
         print(f"\n{table(case, result)}({case.name}: {result.how}; in {time.monotonic() - began:.0f} s)", flush=True)
         if chosen.write:
             results.write(chosen.write, {**results.read(chosen.write), case.name: result})

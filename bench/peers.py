@@ -1,6 +1,7 @@
 """The proxies that are compared: how each is configured, by its own documentation, at its best for this work.
 
-Each has as many workers as it is asked for, no log of connections, and room for `TUNNELS`.
+Each has as many workers as it is asked for, and room for `TUNNELS`. The others write no log of connections; ours writes
+a line for each tunnel to its log, as it does when it is installed.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -19,6 +21,10 @@ from attrs import field, frozen
 TUNNELS = 9_400
 """With two descriptors each they fit into 20,000 of a process."""
 
+KERNEL_FORWARDS = "relay: the kernel forwards"
+"""What the log of ours has when the kernel's relay is in force: `sniproxy.kernel.opening` says it before it listens."""
+
+_KERNEL_CANNOT = 'relay = "kernel" cannot be: '
 _NGINX_MODULES = Path("/usr/lib/nginx/modules")
 
 
@@ -62,6 +68,8 @@ class Peer:
     """The arguments that make it say its version."""
     processes: Callable[[int], int] = lambda workers: 1
     """How many processes do its work, of a number of workers. Some listen before they have all of them."""
+    lacks: Callable[[Path], str | None] = lambda folder: None
+    """Of its folder, once it listens: why it is not what was asked for, and its figures would be another's, or None."""
 
     def said_version(self) -> str:
         """The first line that it says of itself, or of its standard error. Raises `OSError`, `FileNotFoundError`."""
@@ -204,17 +212,29 @@ table names {{
     return [program, "-f", "-n", "20000", "-c", str(plan.write("sniproxy.conf", text))]
 
 
-def ours(program: str, plan: Plan, relay: str | None = None) -> list[str]:
-    """``twistd sniproxy``, with a route for each name."""
+def ours(program: str, plan: Plan, relay: str | None = None, more: str = "") -> list[str]:
+    """``twistd sniproxy``, with a route for each name. ``more``: tables behind all else."""
     head = f"workers = {plan.workers}\n" if plan.workers > 1 else ""
     head += f'relay = "{relay}"\n' if relay else ""
-    path = plan.write("sniproxy.toml", head + routes(plan))
+    path = plan.write("sniproxy.toml", head + routes(plan) + more)
     return [program, "-n", "--pidfile=", f"--logfile={plan.folder / 'log'}", "sniproxy", "--config", str(path)]
 
 
 def ours_by_way(program: str, plan: Plan, way: str) -> list[str]:
     """The same proxy without ``twistd``, its relays by one way only: a key of `bench.proxy.WAYS`."""
     return [sys.executable, "-m", "bench.proxy", way, str(plan.write("sniproxy.toml", routes(plan)))]
+
+
+def not_by_kernel(log: str) -> str | None:
+    """Why a proxy with ``relay = "kernel"``, whose log this is, forwards the ordinary way. None: the kernel does."""
+    if KERNEL_FORWARDS in log:
+        return None
+    reasons = (line[line.index(_KERNEL_CANNOT) :] for line in log.splitlines() if _KERNEL_CANNOT in line)
+    return next(reasons, "its log does not say that the kernel forwards")
+
+
+def _ours_not_by_kernel(folder: Path) -> str | None:
+    return not_by_kernel((folder / "log").read_text(errors="replace"))
 
 
 def routes(plan: Plan) -> str:
@@ -261,10 +281,27 @@ PEERS: dict[str, Peer] = {
             Peer(f"ours-{way}", _HERE, _ours, partial(ours_by_way, way=way), ("sniproxy", "--version"))
             for way in ("splice", "copy")
         ),
-        Peer("ours-kernel", _HERE, _ours, partial(ours, relay="kernel"), ("sniproxy", "--version")),
+        Peer(
+            "ours-kernel",
+            _HERE,
+            _ours,
+            partial(ours, relay="kernel"),
+            ("sniproxy", "--version"),
+            lacks=_ours_not_by_kernel,
+        ),
     )
 }
 """By name; ours first. ``dlundquist`` is dlundquist/sniproxy."""
+
+
+def said_versions(names: Iterable[str]) -> dict[str, str]:
+    """What each says of itself. Who is not here, or no program (`DIRECT`), is not among them."""
+    found = {}
+    for name in names:
+        with suppress(OSError, KeyError):
+            found[name] = PEERS[name].said_version()
+    return found
+
 
 OTHERS = ("haproxy", "nginx", "envoy", "dlundquist")
 DIRECT = "direct"

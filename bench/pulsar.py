@@ -19,7 +19,7 @@ from bench import ROOT, results
 from bench.apart import LoadError
 from bench.clients import Sample
 from bench.measure import environment
-from bench.peers import DIRECT, PEERS
+from bench.peers import DIRECT, PEERS, said_versions
 from bench.report import case_of, table
 from bench.results import Result, Runs
 from bench.running import Running
@@ -96,7 +96,7 @@ def _figures(said: Mapping[str, Any]) -> Sample:
 def measure(brokers: Brokers, size: str, rounds: int, seconds: float) -> Result:
     """Ways in turn, round by round. Who fails is not asked again."""
     how = f"{rounds} runs, {seconds:g} s at full rate and {seconds:g} s at {SIZES[size][1]:,} messages/s"
-    result = Result(environment(), how, {name: Runs() for name in NAMES})
+    result = Result(environment(), how, {name: Runs() for name in NAMES}, said_versions(NAMES))
     for _ in range(rounds):
         for name, runs in result.peers.items():
             if runs.failed is None:

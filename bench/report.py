@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from bench import ROOT, plots, results
+from bench import ROOT, goals, plots, results
 from bench.cases import CASES, Case
-from bench.goals import HEADS, rows
 from bench.peers import OTHERS
 from bench.results import Result
 from bench.table import markdown, replaced
 
 DOCUMENT = ROOT / "docs" / "performance.md"
 RESULTS = ROOT / "docs" / "performance.json"
+_VERSIONS = "peer", "what it says of itself", "in"
 PLOTS: dict[str, Callable[[Mapping[str, Result], Path], None]] = {
     "performance.svg": plots.bars,
     "performance-scale.svg": plots.lines,
@@ -57,15 +57,30 @@ def _cell(result: Result, name: str, figure: str) -> str:
 
 
 def page(document: str, found: Mapping[str, Result]) -> str:
-    """A document with the goals and the tables of all cases in their places.
+    """A document with the goals, the versions of the peers and the tables of all cases in their places.
 
     Raises `ValueError` where it has no place.
     """
-    document = replaced(document, "goals", markdown(HEADS, rows(found)))
+    document = replaced(document, "goals", markdown(goals.HEADS, goals.rows(found)))
+    document = replaced(document, "versions", versions(found))
     for name, result in found.items():
         said = f"{table(case_of(name), result)}\n{result.how}, on {result.environment}.\n"
         document = replaced(document, name, said)
     return document
+
+
+def versions(found: Mapping[str, Result]) -> str:
+    """A row for each version of a peer, with the cases in which it said so. Nobody did: nothing."""
+    cases: dict[tuple[str, str], list[str]] = {}
+    for case, result in found.items():
+        for name, version in result.versions.items():
+            cases.setdefault((name, version), []).append(case)
+    rows = [(*key, "all" if len(names) == _count(found, key[0]) else ", ".join(names)) for key, names in cases.items()]
+    return markdown(_VERSIONS, rows) if rows else ""
+
+
+def _count(found: Mapping[str, Result], name: str) -> int:
+    return sum(name in result.peers for result in found.values())
 
 
 def case_of(name: str) -> Case:

@@ -30,11 +30,15 @@ class Runs:
 
 @define
 class Result:
-    """A case: where it was measured, how, and each peer's runs, which were taken in turn."""
+    """A case: where it was measured, how, and each peer's runs, which were taken in turn.
+
+    ``versions``: what peers said of themselves; empty, where it was measured before that was kept.
+    """
 
     environment: str
     how: str
     peers: dict[str, Runs] = Factory(dict)
+    versions: dict[str, str] = Factory(dict)
 
     def figures(self) -> list[str]:
         """All that one of its peers has."""
@@ -61,7 +65,12 @@ def read(path: Path) -> dict[str, Result]:
     if not path.exists():
         return {}
     return {
-        case: Result(found["environment"], found["how"], {name: Runs(**runs) for name, runs in found["peers"].items()})
+        case: Result(
+            found["environment"],
+            found["how"],
+            {name: Runs(**runs) for name, runs in found["peers"].items()},
+            found.get("versions", {}),
+        )
         for case, found in json.loads(path.read_text()).items()
     }
 

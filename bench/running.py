@@ -23,7 +23,8 @@ _LOOK = 0.002
 class Running:
     """A peer that listens, started in the folder ``root``.
 
-    ``seconds``: from its start until a connection to it was taken. Raises `LoadError` when it does not come to that.
+    ``seconds``: from its start until a connection to it was taken. Raises `LoadError` when it does not come to that,
+    or is not what was asked for.
     """
 
     def __init__(
@@ -45,6 +46,8 @@ class Running:
             self.seconds = time.perf_counter() - began
             # A master listens before its workers are there; their CPU time is what is asked for.
             self._wait(peer.name, "have its processes", lambda: self._has(peer.processes(workers)))
+            if why := peer.lacks(folder):
+                raise LoadError(why)
         except LoadError:
             self.stop()
             raise

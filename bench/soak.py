@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import random
-import signal
 import socket
 import subprocess
 import sys
@@ -19,24 +17,28 @@ import time
 from bisect import bisect
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
 from threading import Event, Lock, Thread
 
 from attrs import define, evolve, field
 
+from bench.clients import raise_limit
 from bench.soakload import Cut, Lost, Plan, Tunnel, client_hello, run_client
+from bench.soakopen import Opened
+from bench.soakproxy import PATIENCE, Proxy
 
 ROOT = Path(__file__).parent.parent
-NAME = "broker-1.pulsar.test"
-PATIENCE = 120.0
-"""Seconds for what has to come to its end."""
-
+NAME, OPEN_NAME = "broker-1.pulsar.test", "open.pulsar.test"
 MOST_GROWTH = 1.1, 2.0
 """Memory in the last quarter may be that many times the second quarter's, or that many MB above it."""
 
 MOST_KEPT = 16
 """Descriptors that may be open at the end and were not at the beginning: pipes are kept for later."""
+
+_FOR_ALL_ELSE = 256
+"""Open files of the proxy that are no sockets of these tunnels, with room."""
 
 ON_THEIR_WAY = 5.0
 """Seconds after which no byte of a client that is done is still inside the proxy."""
@@ -52,9 +54,13 @@ class Record:
 
 
 class Backend:
-    """The broker's place: a process that can be killed; its socket stays, so that who comes meanwhile waits."""
+    """The broker's place: a process that can be killed; its socket stays, so that who comes meanwhile waits.
 
-    def __init__(self, hello: int, told: Callable[[str], None]) -> None:
+    ``program``: the module that is run, its words are the socket and the hello's bytes; ``told``: hears its lines.
+    """
+
+    def __init__(self, program: str, hello: int, told: Callable[[str], None]) -> None:
+        self._program = program
         self._listening = socket.create_server(("127.0.0.1", 0), backlog=1024)
         self._hello = hello
         self._told = told
@@ -66,7 +72,7 @@ class Backend:
     def _start(self) -> subprocess.Popen[str]:
         number = self._listening.fileno()
         process = subprocess.Popen(
-            [sys.executable, "-m", "bench.soakload", str(number), str(self._hello)],
+            [sys.executable, "-m", self._program, str(number), str(self._hello)],
             cwd=ROOT, pass_fds=[number], stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
         Thread(target=self._read, args=(process,), daemon=True).start()
@@ -88,89 +94,6 @@ class Backend:
 
     def stop(self) -> None:
         """End its process."""
-        self._process.kill()
-        self._process.wait()
-
-
-class Proxy:
-    """``twistd sniproxy`` in a process of its own, with a configuration file and an access log."""
-
-    def __init__(self, folder: Path, backend: int, relay: str | None) -> None:
-        self._file = folder / "sniproxy.toml"
-        self._backend = backend
-        self._relay = relay
-        self._idle = 600
-        self.log = folder / "access.jsonl"
-        self.said = folder / "proxy.log"
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port: int = free.getsockname()[1]
-        self._write()
-        twistd = Path(sys.executable).with_name("twistd")
-        with self.said.open("w") as out:
-            self._process = subprocess.Popen(
-                [twistd, "-n", "--pidfile=", "sniproxy", "--config", self._file],
-                cwd=folder, stdout=out, stderr=subprocess.STDOUT,
-            )  # fmt: skip
-        deadline = time.monotonic() + PATIENCE
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", self.port)).close()
-                return
-            except ConnectionRefusedError:
-                if self._process.poll() is not None or time.monotonic() > deadline:
-                    raise SystemExit(f"the proxy does not start:\n{self.said.read_text()}") from None
-                Event().wait(0.05)
-
-    def _write(self) -> None:
-        relay = f"relay = {json.dumps(self._relay)}\n" if self._relay else ""
-        text = f"""{relay}
-[[listener]]
-name = "soak"
-endpoint = "tcp:{self.port}:interface=127.0.0.1"
-
-[[route]]
-server_name = "{NAME}"
-target = "127.0.0.1:{self._backend}"
-
-[timeouts]
-idle = {self._idle}
-
-[access_log]
-path = "access.jsonl"
-"""
-        fresh = self._file.with_suffix(".new")
-        fresh.write_text(text)
-        fresh.replace(self._file)
-
-    def reload(self) -> None:
-        """Another configuration comes in force."""
-        self._idle += 1
-        self._write()
-        self._process.send_signal(signal.SIGHUP)
-
-    @property
-    def descriptors(self) -> int:
-        """Open files."""
-        return len(os.listdir(f"/proc/{self._process.pid}/fd"))
-
-    @property
-    def memory(self) -> float:
-        """MB, as PSS."""
-        for line in Path(f"/proc/{self._process.pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                return int(line.split()[1]) / 1024
-        raise SystemExit("the kernel tells no Pss")
-
-    def terminate(self) -> None:
-        """It takes no new ones, and ends after its last tunnel."""
-        self._process.terminate()
-
-    def wait(self) -> None:
-        """Until it has ended."""
-        self._process.wait(PATIENCE)
-
-    def stop(self) -> None:
-        """End it at once."""
         self._process.kill()
         self._process.wait()
 
@@ -261,22 +184,30 @@ def grown(memory: Sequence[float]) -> str | None:
     return None
 
 
-def soak(folder: Path, seconds: float, clients: int, relay: str | None, seed: int) -> list[str]:
-    """What went wrong: nothing, when all is well. ``clients``: tunnels at once."""
+def soak(folder: Path, seconds: float, clients: int, relay: str | None, seed: int, stay: int = 0) -> list[str]:
+    """What went wrong: nothing, when all is well. ``clients``: tunnels at once; ``stay``: more that stay open."""
     record = Record()
-    hello = client_hello(NAME)
-    backend = Backend(len(hello), record.lost.append)
-    proxy = Proxy(folder, backend.port, relay)
-    load = Load(proxy, backend, hello, record, seed)
-    try:
+    hello, hello_open = client_hello(NAME), client_hello(OPEN_NAME)
+    with ExitStack() as stack:
+        backend = Backend("bench.soakload", len(hello), record.lost.append)
+        stack.callback(backend.stop)
+        echoing = Backend("bench.soakopen", len(hello_open), record.lost.append)
+        stack.callback(echoing.stop)
+        proxy = Proxy(folder, {NAME: backend.port, OPEN_NAME: echoing.port}, relay)
+        stack.callback(proxy.stop)
+        load = Load(proxy, backend, hello, record, seed)
+        opened = Opened(proxy.port, hello_open, stay, echoing, record.lost.append)
         for kind in ("both", "reply"):
             load.one(Plan(kind, 1, 1 << 20, 1 << 20))
         wait_until(lambda: len(proxy.log.read_text().splitlines()) >= 2)
         first = proxy.descriptors
         memory: list[float] = []
+        opened.start()
+        wait_until(lambda: opened.alive == stay)
         load.start(clients)
-        _go_on(seconds, proxy, backend, record, memory)
+        _go_on(seconds, proxy, backend, echoing, opened, record, memory)
         load.stop()
+        stayed = opened.stop()
         wait_until(lambda: proxy.descriptors <= first + MOST_KEPT)
         last = proxy.descriptors
         leaving = [Thread(target=load.one, args=(Plan("idle", i, 200, 128),)) for i in range(8)]
@@ -287,40 +218,61 @@ def soak(folder: Path, seconds: float, clients: int, relay: str | None, seed: in
         for thread in leaving:
             thread.join()
         proxy.wait()
-    finally:
-        proxy.stop()
-        backend.stop()
     wrong = list(record.lost)
     with proxy.log.open() as lines:
-        wrong += compare(record.tunnels, list(lines), backend.kills)
+        logged = list(lines)
+    wrong += compare(record.tunnels, logged, backend.kills) + compare(stayed, logged, echoing.kills)
+    if len(stayed) != stay:
+        wrong.append(f"{len(stayed)} of {stay} tunnels were open to the end")
     if last > first + MOST_KEPT:
         wrong.append(f"{last} descriptors are open, {first} were before")
     if more := grown(memory):
         wrong.append(more)
     if "Traceback" in (said := proxy.said.read_text()):
         wrong.append(f"the proxy's log has a traceback:\n{said[said.index('Traceback') :][:4000]}")
-    print(_so_far(record), f"descriptors {first} -> {last}, memory {memory[0]:.1f} -> {memory[-1]:.1f} MB")
+    print(
+        _so_far(record) + _open(len(stayed), opened),
+        f"descriptors {first} -> {last}, memory {memory[0]:.1f} -> {memory[-1]:.1f} MB",
+    )
     return wrong
 
 
-def _go_on(seconds: float, proxy: Proxy, backend: Backend, record: Record, memory: list[float]) -> None:
-    """The time in 90 parts: memory is looked at in each, reloads and kills take turns in each third one."""
+def _go_on(
+    seconds: float,
+    proxy: Proxy,
+    backend: Backend,
+    echoing: Backend,
+    opened: Opened,
+    record: Record,
+    memory: list[float],
+) -> None:
+    """The time in 90 parts: memory is looked at in each, reloads and kills take turns in each third one.
+
+    The tunnels that stay open are cut in each fifteenth: they shall have a long life.
+    """
     began = time.monotonic()
     for part in range(90):
         left = began + (part + 1) * seconds / 90 - time.monotonic()
         Event().wait(max(0.0, left))
         memory.append(proxy.memory)
+        if opened.count and part % 15 == 7:
+            echoing.kill_and_start()
         if part % 3 == 1:
             proxy.reload()
         elif part % 3 == 2:
             backend.kill_and_start()
             now = f"{proxy.descriptors} descriptors, {memory[-1]:.1f} MB"
-            print(f"{(part + 1) / 90:4.0%}  {_so_far(record)}, {now}", flush=True)
+            print(f"{(part + 1) / 90:4.0%}  {_so_far(record)}{_open(opened.alive, opened)}, {now}", flush=True)
 
 
 def _so_far(record: Record) -> str:
     size = sum(tunnel.up + tunnel.down for tunnel in record.tunnels) / 1e9
     return f"{len(record.tunnels):,} tunnels, {size:.1f} GB, {record.killed} cut by kills, {len(record.lost)} wrong"
+
+
+def _open(count: int, opened: Opened) -> str:
+    """What a line says of those that stay open: nothing, where none were asked for."""
+    return f", {count:,} stay open ({opened.cut:,} cut by kills)" if opened.count else ""
 
 
 def wait_until(true: Callable[[], bool], seconds: float = PATIENCE) -> None:
@@ -337,9 +289,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--clients", type=int, default=24, help="tunnels at once")
     parser.add_argument("--relay", help="the configuration's `relay`; default: its default")
     parser.add_argument("--seed", type=int, default=60, help="of sizes and kinds")
+    parser.add_argument(
+        "--open", type=int, default=0, help="tunnels beside them that stay open, with a byte now and then"
+    )
     options = parser.parse_args(argv)
+    if (most := raise_limit()) < (needed := 2 * (options.open + options.clients) + _FOR_ALL_ELSE):
+        parser.error(f"--open {options.open} takes {needed} open files, this machine allows {most} (ulimit -Hn)")
     with tempfile.TemporaryDirectory(prefix="sniproxy-soak-") as folder:
-        wrong = soak(Path(folder), options.minutes * 60, options.clients, options.relay, options.seed)
+        wrong = soak(Path(folder), options.minutes * 60, options.clients, options.relay, options.seed, options.open)
     for text in wrong[:20]:
         print(f"wrong: {text}")
     print(f"{options.minutes:g} minutes: {f'{len(wrong)} things went wrong' if wrong else 'all is well'}")

@@ -108,9 +108,21 @@ class _Source:
 
     def check(self, data: memoryview) -> None:
         """Raises `Lost` when the next bytes are others."""
-        where = self.count
-        if self.take(len(data)) != data:
-            raise Lost(f"bytes {where} to {self.count} are not those that were sent")
+        where, at = self.count, self._at
+        right = self.take(len(data))
+        if right != data:
+            first = next(i for i in range(len(data)) if data[i] != right[i])
+            said = _whence(bytes(data[first : first + 16]), at + first)
+            raise Lost(f"bytes {where} to {self.count} are not those that were sent: from {where + first} on {said}")
+
+
+def _whence(data: bytes, at: int) -> str:
+    """Where bytes belong that came in place of those at an offset: so one knows what was lost, or came twice."""
+    found = (_BLOCK + _BLOCK[: len(data)]).find(data)
+    if found < 0:
+        return f"they are {data.hex()}, which nobody sends"
+    later = (found - at) % PERIOD
+    return f"they are those that belong {later} bytes behind, or {PERIOD - later} before"
 
 
 class _End:

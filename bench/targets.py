@@ -44,7 +44,7 @@ class Target:
     def __init__(self, kind: str, hello: int) -> None:
         self._sock = socket.create_server(("127.0.0.1", 0), backlog=4096)
         self.port: int = self._sock.getsockname()[1]
-        self._process = _context.Process(target=_serve, args=(self._sock, KINDS[kind], hello), daemon=True)
+        self._process = _context.Process(target=serve, args=(self._sock, kind, hello), daemon=True)
         self._process.start()
 
     def stop(self) -> None:
@@ -97,7 +97,9 @@ def _digest(served: _Served) -> bool:
 KINDS: dict[str, Callable[[_Served], bool]] = {"echo": _echo, "sink": _sink, "first": _first, "digest": _digest}
 
 
-def _serve(listening: socket.socket, serve: Callable[[_Served], bool], hello: int) -> None:
+def serve(listening: socket.socket, kind: str, hello: int) -> None:
+    """Take connections for ever; ``kind``: of `KINDS`. Opens as many files as this machine lets it."""
+    work = KINDS[kind]
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     listening.setblocking(False)
@@ -111,7 +113,7 @@ def _serve(listening: socket.socket, serve: Callable[[_Served], bool], hello: in
                 _accept(listening, events, served, hello)
                 continue
             try:
-                goes_on = _hear(one, greets=serve is _first) if one.missing else serve(one)
+                goes_on = _hear(one, greets=work is _first) if one.missing else work(one)
             except OSError:  # the client says what it missed
                 goes_on = False
             if not goes_on:

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
+from bench.apart import LoadError
 from bench.cases import CASES, QUICK, Grounds
 from bench.peers import DIRECT, PEERS
 
@@ -32,6 +33,20 @@ class CaseTests(SynchronousTestCase):
                 sorted(CASES["start"].run(grounds, PEERS["ours"], SHORT)), ["10 names: MiB", "10 names: s"]
             )
             self.assertEqual(CASES["check"].run(grounds, PEERS["ours"], SHORT), {})
+
+    def test_refusals(self) -> None:
+        """Refusals cost something in both ways; nobody else's are taken for them."""
+        with ExitStack() as stack:
+            grounds = Grounds(stack)
+            found = CASES["refusals"].run(grounds, PEERS["ours"], SHORT)
+            self.assertEqual(
+                sorted(found),
+                [f"{way}: {figure}" for way in ("at accept", "no route") for figure in ("proxy CPU, µs", "refusals/s")],
+            )
+            self.assertGreater(min(found.values()), 0)
+            for other in (None, PEERS["haproxy"]):
+                error = self.assertRaises(LoadError, CASES["refusals"].run, grounds, other, SHORT)
+                self.assertIn("for ours alone", str(error))
 
     def test_peers(self) -> None:
         """Their peers are known, and ours is the first."""

@@ -10,7 +10,7 @@ from threading import Thread
 from twisted.trial.unittest import SynchronousTestCase
 
 from bench.apart import LoadError
-from bench.clients import Place, Sample, bulk, checked, echo, echoes, idle, tunnels
+from bench.clients import Place, Sample, bulk, checked, echo, echoes, idle, refused, tunnels
 from bench.measure import family
 from bench.targets import KINDS, Target
 
@@ -72,6 +72,11 @@ class ClientTests(SynchronousTestCase):
         sample = tunnels(self.place("first"), SHORT, 4)
         self.figures(sample, "tunnels/s", "system CPU, µs")
         self.assertGreater(sample["tunnels/s"], 0)
+
+    def test_refused(self) -> None:
+        """Clients that are not refused are told."""
+        error = self.assertRaises(LoadError, refused, self.place("first"), SHORT, 2)
+        self.assertIn("was served", str(error))
 
     def test_idle(self) -> None:
         """Idle tunnels have their memory in a process that counts; a talker beside them has its echo."""

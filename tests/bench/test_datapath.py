@@ -14,7 +14,7 @@ from bench.apart import LoadError
 from bench.cases import CASES, Grounds, Lengths
 from bench.clients import Sample
 from bench.datapath import main, measure
-from bench.peers import Peer
+from bench.peers import PEERS, Peer
 from bench.results import Result, Runs
 
 
@@ -32,6 +32,16 @@ class DatapathTests(SynchronousTestCase):
         found = results.read(path)
         self.assertEqual(list(found), ["older", "echo1"])
         self.assertEqual(list(found["echo1"].peers), ["direct"])
+        self.assertEqual(found["echo1"].versions, {})
+
+    def test_versions(self) -> None:
+        """Peers' versions are printed, and kept with what was measured."""
+        path = Path(self.mktemp())
+        with redirect_stdout(out := StringIO()):
+            main(["--quick", "--seconds", "0.05", "--cases", "check", "--peers", "ours", "--write", str(path)])
+        version = PEERS["ours"].said_version()
+        self.assertIn(f"ours: {version}\n", out.getvalue())
+        self.assertEqual(results.read(path)["check"].versions, {"ours": version})
 
     def test_unknown(self) -> None:
         """An unknown case or peer is refused, with those that there are."""

@@ -7,10 +7,28 @@ import tomllib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from unittest.mock import patch
 
+from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
-from bench.peers import OTHERS, PEERS, Peer, Plan, dlundquist, envoy, haproxy, nginx, ours, ours_by_way
+from bench.peers import (
+    DIRECT,
+    KERNEL_FORWARDS,
+    OTHERS,
+    PEERS,
+    Peer,
+    Plan,
+    dlundquist,
+    envoy,
+    haproxy,
+    nginx,
+    not_by_kernel,
+    ours,
+    ours_by_way,
+    said_versions,
+)
+from sniproxy.kernel import opening
 
 
 class PeerTests(SynchronousTestCase):
@@ -85,6 +103,23 @@ class PeerTests(SynchronousTestCase):
         self.assertEqual(tomllib.loads(self.configured(ours, 2)[1])["workers"], 2)
         self.assertEqual(tomllib.loads(self.configured(partial(ours, relay="kernel"))[1])["relay"], "kernel")
         self.assertIn("copy", self.configured(partial(ours_by_way, way="copy"))[0])
+
+    def test_not_by_kernel(self) -> None:
+        """One line alone shows that the kernel forwards; else the reason is told, or that there is none."""
+        self.assertIsNone(not_by_kernel(f"12:00 {KERNEL_FORWARDS}, 8 tunnels at most"))
+        cannot = 'relay = "kernel" cannot be: no permission; tunnels go the ordinary way'
+        self.assertEqual(not_by_kernel(f"12:00 a line\n12:00 {cannot}\n"), cannot)
+        self.assertIn("does not say", not_by_kernel("12:00 a line\n") or "")
+        words = Path(opening.__file__).read_text()
+        for text in (KERNEL_FORWARDS, 'relay = "kernel" cannot be: '):
+            self.assertIn(text, words)
+
+    def test_versions(self) -> None:
+        """Who is here says its version; a direct line has none, nor has who is not here."""
+        with patch.dict(PEERS, nginx=evolve(PEERS["nginx"], program=lambda: None)):
+            found = said_versions(("ours", "nginx", DIRECT))
+        self.assertEqual(list(found), ["ours"])
+        self.assertIn("sniproxy ", found["ours"])
 
     def test_known(self) -> None:
         """All others are known by name, ours come from here; who is not there is told with its package."""

@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from bench.cases import CASES
 from bench.goals import GOALS
-from bench.report import DOCUMENT, PLOTS, RESULTS, main, page, table
+from bench.report import DOCUMENT, PLOTS, RESULTS, main, page, table, versions
 from bench.results import Result, Runs, read, write
 
 BULK = Result(
@@ -46,13 +46,34 @@ class TableTests(SynchronousTestCase):
         self.assertRegex(text, r"nginx +\| +fails")
 
 
+class VersionTests(SynchronousTestCase):
+    """Whom the ratios are against."""
+
+    def test_versions(self) -> None:
+        """Each version of a peer is named with the cases that it was measured in: all of them, or which."""
+        found = {
+            "check": Result("", "", {"ours": Runs(), "nginx": Runs()}, {"ours": "sniproxy 1", "nginx": "nginx/1"}),
+            "bulk1": Result("", "", {"ours": Runs(), "nginx": Runs()}, {"ours": "sniproxy 1", "nginx": "nginx/2"}),
+            "choice": Result("", "", {"ours": Runs()}, {"ours": "sniproxy 1"}),
+        }
+        rows = [[cell.strip() for cell in row.split("|")[1:4]] for row in versions(found).splitlines()[2:]]
+        self.assertEqual(
+            rows, [["ours", "sniproxy 1", "all"], ["nginx", "nginx/1", "check"], ["nginx", "nginx/2", "bulk1"]]
+        )
+        self.assertIn(versions(found), page(DOCUMENT.read_text(), found))
+
+    def test_older(self) -> None:
+        """Results that were written before versions were kept have none."""
+        self.assertEqual(versions({"bulk1": BULK}), "")
+
+
 class PageTests(SynchronousTestCase):
     """The document and its plots."""
 
     def test_places(self) -> None:
         """The document has a place for each case and for all that has a goal."""
         text = DOCUMENT.read_text()
-        for name in ("goals", *CASES, *(goal.case for goal in GOALS)):
+        for name in ("goals", "versions", *CASES, *(goal.case for goal in GOALS)):
             self.assertIn(f"<!-- bench:{name} -->\n", text)
 
     def test_kept(self) -> None:

@@ -21,6 +21,7 @@ def result() -> Result:
             "b": Runs({"MB/s": [3.0, 3.0, 3.0]}),
             "c": Runs({"MB/s": [99.0]}, "it lost 3 bytes"),
         },
+        {"a": "a 1.2"},
     )
 
 
@@ -60,3 +61,9 @@ class ResultTests(SynchronousTestCase):
         self.assertEqual(read(path), {"bulk1": result()})
         write(path, {"x": Result("here", "1 run", {"a": Runs({"s": [1.23456789]})})})
         self.assertEqual(read(path)["x"].peers["a"].figures, {"s": [1.2346]})
+
+    def test_older(self) -> None:
+        """A file that was written before versions were kept can be read."""
+        path = Path(self.mktemp())
+        path.write_text('{"x": {"environment": "here", "how": "1 run", "peers": {"a": {"figures": {"s": [1.0]}}}}}')
+        self.assertEqual(read(path), {"x": Result("here", "1 run", {"a": Runs({"s": [1.0]})}, {})})

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 
+from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from bench import ROOT
 from bench.apart import LoadError
 from bench.clients import Place, echo
 from bench.measure import cpu_seconds
-from bench.peers import PEERS, Peer
+from bench.peers import PEERS, Peer, ours
 from bench.running import Running
 from bench.targets import Target, client_hello
 
@@ -28,7 +29,13 @@ class RunningTests(SynchronousTestCase):
         for peer in PEERS.values():
             if peer.program() is None:
                 continue
-            running = Running(peer, {NAME: target.port}, ROOT, ["more.bench.test"])
+            try:
+                running = Running(peer, {NAME: target.port}, ROOT, ["more.bench.test"])
+            except LoadError as error:
+                # Who may not load programs into the kernel: never figures of another relay under this name.
+                self.assertEqual(peer.name, "ours-kernel")
+                self.assertIn('relay = "kernel" cannot be: ', str(error))
+                continue
             try:
                 sample = echo(Place(running.port, hello, running.pids), 0.05)
                 if peer.name != "ours-kernel":  # which the kernel leaves asleep
@@ -39,6 +46,11 @@ class RunningTests(SynchronousTestCase):
                 running.stop()
             for pid in running.pids:
                 self.assertRaises(OSError, cpu_seconds, pid)
+
+    def test_another(self) -> None:
+        """A proxy that should let the kernel forward, and does not, is not measured."""
+        error = self.assertRaises(LoadError, Running, evolve(PEERS["ours-kernel"], start=ours), {NAME: 1}, ROOT)
+        self.assertIn("its log does not say that the kernel forwards", str(error))
 
     def test_workers(self) -> None:
         """Who listens before its workers are there is waited for: what they use is what is measured."""

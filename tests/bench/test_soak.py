@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from bench.soak import compare, grown
 from bench.soakload import Tunnel
@@ -63,3 +65,27 @@ class SoakTests(SynchronousTestCase):
         self.assertEqual((done.returncode, done.stderr), (0, ""), done.stdout)
         self.assertTrue(re.search(r"^100% .* 0 wrong", done.stdout, re.MULTILINE), done.stdout)
         self.assertTrue(done.stdout.endswith("all is well\n"))
+
+    def test_open(self) -> None:
+        """Tunnels that stay open are cut by kills, come back, and are there at the end."""
+        command = [sys.executable, "-m", "bench.soak", "--minutes", "0.03", "--clients", "2", "--open", "10"]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100)
+        self.assertEqual((done.returncode, done.stderr), (0, ""), done.stdout)
+        self.assertTrue(re.search(r"^\d.* 0 wrong, 10 stay open \([1-9]\d* cut by kills\)", done.stdout, re.MULTILINE))
+
+    def test_files(self) -> None:
+        """More open files than this machine allows are refused at once."""
+        command = [sys.executable, "-m", "bench.soak", "--open", "900000000"]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100)
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("--open 900000000 takes 1800000304 open files", done.stderr)
+
+    def test_not_by_kernel(self) -> None:
+        """Who asks for the kernel's relay, and may not load programs, is told so, and nothing is well."""
+        powerless = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"] if os.getuid() == 0 else []
+        if powerless and shutil.which("setpriv") is None:
+            raise SkipTest("setpriv is not here")
+        command = [*powerless, sys.executable, "-m", "bench.soak", "--minutes", "0.01", "--relay", "kernel"]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100)
+        self.assertEqual((done.returncode, done.stdout), (1, ""))
+        self.assertTrue(done.stderr.startswith('relay = "kernel" cannot be: '), done.stderr)

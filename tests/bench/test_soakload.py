@@ -86,7 +86,14 @@ class TunnelTests(SynchronousTestCase):
         """One byte that is another one is told, with where it is."""
         change = lambda data: data[:500] + bytes([data[500] ^ 1]) + data[501:]  # noqa: E731
         error = self.assertRaises(Lost, Pair(self).run, Plan("reply", 3, 10, 1000), change)
-        self.assertIn("are not those that were sent", str(error))
+        self.assertRegex(str(error), "are not those that were sent: from 500 on they are .* which nobody sends")
+
+    def test_skipped(self) -> None:
+        """Bytes that are missing in the middle are told with how many they are."""
+        error = self.assertRaises(
+            Lost, Pair(self).run, Plan("reply", 3, 10, 1000), lambda data: data[:500] + data[507:]
+        )
+        self.assertIn("from 500 on they are those that belong 7 bytes behind, or 1048566 before", str(error))
 
     def test_missing(self) -> None:
         """A byte that is missing in the middle, at the end, or one too many, is told."""

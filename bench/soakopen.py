@@ -1,0 +1,208 @@
+"""Tunnels of a soak that stay open, thousands of them: each says a byte now and then, and gets it back.
+
+They have a backend of their own, which may be killed: then all are cut, and opened again.
+"""
+
+from __future__ import annotations
+
+import random
+import select
+import socket
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+from threading import Event, Thread
+from typing import Protocol
+
+from attrs import define
+
+from bench.soakload import PATIENCE, Tunnel
+from bench.targets import serve
+
+PAUSE = 10.0
+"""Seconds from one byte of a tunnel to its next: 2,000 tunnels say 200 a second, which two cores hardly feel."""
+
+_TICK = 0.1
+_AT_ONCE = 20
+"""How many are opened in a tick: after a kill all of them come back, and other tunnels have to live meanwhile."""
+
+
+class Killed(Protocol):
+    """A backend that may be killed. ``generation``: odd from before a kill until another process is there."""
+
+    generation: int
+
+
+@define(eq=False)
+class _Open:
+    """One tunnel. ``generation``: of its backend at the last sign of life; ``waiting``: said, and not yet back."""
+
+    sock: socket.socket
+    port: int
+    generation: int
+    waiting: bytes = b""
+    said: tuple[float, int] = (0.0, 0)
+    """When, and in which generation, ``waiting`` was said."""
+    due: float = 0.0
+    sent: int = 0
+    received: int = 0
+
+
+class Opened:
+    """So many tunnels to a port, until `stop`. ``told``: hears what went wrong; ``pause``: seconds, as `PAUSE`.
+
+    ``count``: without those that could not be opened; ``cut``: how many a kill has ended.
+    """
+
+    def __init__(
+        self, port: int, hello: bytes, count: int, backend: Killed, told: Callable[[str], None], pause: float = PAUSE
+    ) -> None:
+        self._port, self._hello, self.count = port, hello, count
+        self._backend, self._told, self._pause = backend, told, pause
+        self._chance = random.Random(61)
+        self._by_fd: dict[int, _Open] = {}
+        self._queue: deque[_Open] = deque()
+        self._events = select.epoll()
+        self._next = 0.0
+        self._stop = Event()
+        self._whole: list[Tunnel] = []
+        self._thread = Thread(target=self._run, daemon=True)
+        self.cut = 0
+
+    @property
+    def alive(self) -> int:
+        """How many are open, and have had a byte back."""
+        return sum(1 for one in list(self._by_fd.values()) if one.received)
+
+    def start(self) -> None:
+        """They are opened bit by bit."""
+        self._thread.start()
+
+    def stop(self) -> list[Tunnel]:
+        """All are opened that are not, each has a byte back once more, and ends: those that came to that end."""
+        self._stop.set()
+        self._thread.join()
+        return self._whole
+
+    def _run(self) -> None:
+        last = float("inf")
+        while not (self._stop.is_set() and len(self._by_fd) == self.count) and time.monotonic() < last:
+            self._tick()
+            if self._stop.is_set():
+                last = min(last, time.monotonic() + PATIENCE)
+        for one in list(self._by_fd.values()):
+            self._end(one)
+        self._events.close()
+
+    def _tick(self) -> None:
+        now = time.monotonic()
+        if now >= self._next:
+            self._next = now + _TICK
+            for _ in range(min(_AT_ONCE, self.count - len(self._by_fd))):
+                self._open()
+        while self._queue and self._queue[0].due <= now:
+            one = self._queue.popleft()
+            if one.sock.fileno() < 0:
+                continue
+            if not one.waiting:
+                self._say(one)
+            elif one.said[0] + PATIENCE < now:
+                self._wrong(one, "a byte did not come back")
+                continue
+            self._again(one)
+        for fd, _ in self._events.poll(max(0.0, self._next - time.monotonic())):
+            if (found := self._by_fd.get(fd)) is not None:
+                self._hear(found)
+
+    def _again(self, one: _Open) -> None:
+        one.due = time.monotonic() + self._pause
+        self._queue.append(one)
+
+    def _open(self) -> None:
+        generation = self._backend.generation
+        try:
+            sock = socket.create_connection(("127.0.0.1", self._port), timeout=PATIENCE)
+            sock.sendall(self._hello)
+        except OSError as error:
+            self._told(f"open: a tunnel cannot be opened: {error}")
+            self.count -= 1
+            return
+        sock.setblocking(False)
+        one = _Open(sock, sock.getsockname()[1], generation)
+        self._by_fd[sock.fileno()] = one
+        self._events.register(sock, select.EPOLLIN)
+        self._say(one)
+        self._again(one)
+
+    def _say(self, one: _Open) -> None:
+        one.said = time.monotonic(), self._backend.generation
+        one.waiting = self._chance.randbytes(1)
+        try:
+            one.sent += one.sock.send(one.waiting)
+        except OSError as error:
+            self._cut(one, str(error))
+
+    def _hear(self, one: _Open) -> None:
+        try:
+            back = one.sock.recv(64)
+        except OSError as error:
+            self._cut(one, str(error))
+            return
+        if not back:
+            self._cut(one, "it ended")
+        elif back != one.waiting:
+            self._wrong(one, f"{back!r} came back in place of {one.waiting!r}")
+        else:
+            one.received += len(back)
+            one.waiting = b""
+            one.generation = one.said[1]
+
+    def _cut(self, one: _Open, why: str) -> None:
+        """Of a tunnel whose backend was killed since it last gave a sign of life, nothing else can be expected."""
+        if self._backend.generation == one.generation and not one.generation % 2:
+            self._wrong(one, why)
+        else:
+            self._forget(one)
+            self.cut += 1
+
+    def _wrong(self, one: _Open, why: str) -> None:
+        self._told(f"open: port {one.port}, {one.sent} bytes sent, {one.received} back: {why}")
+        self._forget(one)
+
+    def _forget(self, one: _Open) -> None:
+        del self._by_fd[one.sock.fileno()]
+        one.sock.close()  # it leaves the set, too
+
+    def _end(self, one: _Open) -> None:
+        """One byte more to and fro, an end, and the other's end."""
+        one.sock.settimeout(PATIENCE)
+        if one.waiting:
+            self._hear(one)
+        if one.sock.fileno() >= 0:
+            self._say(one)
+        if one.sock.fileno() >= 0:
+            self._hear(one)
+        if one.sock.fileno() < 0:
+            return
+        try:
+            one.sock.shutdown(socket.SHUT_WR)
+            more = one.sock.recv(64)
+        except OSError as error:
+            self._cut(one, str(error))
+            return
+        if more:
+            self._wrong(one, f"{more!r} came behind the last byte")
+            return
+        self._forget(one)
+        up = len(self._hello) + one.sent
+        self._whole.append(Tunnel(one.port, up, one.received, True, time.monotonic()))
+
+
+def main() -> None:
+    """``python -m bench.soakopen FD HELLO``: echo on a listening socket that was inherited."""
+    serve(socket.socket(fileno=int(sys.argv[1])), "echo", int(sys.argv[2]))
+
+
+if __name__ == "__main__":
+    main()

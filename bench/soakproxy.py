@@ -1,0 +1,116 @@
+"""The proxy of a soak: it is looked at from outside, reloaded, and ended, and it is the one that was asked for."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from threading import Event
+
+from bench.peers import not_by_kernel
+
+PATIENCE = 120.0
+"""Seconds for what has to come to its end."""
+
+
+class Proxy:
+    """``twistd sniproxy`` in a process of its own, with a configuration file and an access log.
+
+    ``routes``: names, and the ports that they lead to. ``relay``: as in the configuration; None: its default. Raises
+    `SystemExit` when it does not start, or the kernel does not forward as it was asked to.
+    """
+
+    def __init__(self, folder: Path, routes: Mapping[str, int], relay: str | None) -> None:
+        self._file = folder / "sniproxy.toml"
+        self._routes = routes
+        self._relay = relay
+        self._idle = 600
+        self.log = folder / "access.jsonl"
+        self.said = folder / "proxy.log"
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port: int = free.getsockname()[1]
+        self._write()
+        twistd = Path(sys.executable).with_name("twistd")
+        with self.said.open("w") as out:
+            self._process = subprocess.Popen(
+                [twistd, "-n", "--pidfile=", "sniproxy", "--config", self._file],
+                cwd=folder, stdout=out, stderr=subprocess.STDOUT,
+            )  # fmt: skip
+        try:
+            self._wait()
+            # It would go on with its ordinary relay, and all would be well with another one than was to be proven.
+            if relay == "kernel" and (why := not_by_kernel(self.said.read_text())):
+                raise SystemExit(why)
+        except SystemExit:
+            self.stop()
+            raise
+
+    def _wait(self) -> None:
+        """Until it listens."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", self.port)).close()
+                return
+            except ConnectionRefusedError:
+                if self._process.poll() is not None or time.monotonic() > deadline:
+                    raise SystemExit(f"the proxy does not start:\n{self.said.read_text()}") from None
+                Event().wait(0.05)
+
+    def _write(self) -> None:
+        relay = f"relay = {json.dumps(self._relay)}\n" if self._relay else ""
+        routes = "".join(
+            f'[[route]]\nserver_name = "{name}"\ntarget = "127.0.0.1:{port}"\n\n' for name, port in self._routes.items()
+        )
+        text = f"""{relay}
+[[listener]]
+name = "soak"
+endpoint = "tcp:{self.port}:interface=127.0.0.1"
+
+{routes}[timeouts]
+idle = {self._idle}
+
+[access_log]
+path = "access.jsonl"
+"""
+        fresh = self._file.with_suffix(".new")
+        fresh.write_text(text)
+        fresh.replace(self._file)
+
+    def reload(self) -> None:
+        """Another configuration comes in force."""
+        self._idle += 1
+        self._write()
+        self._process.send_signal(signal.SIGHUP)
+
+    @property
+    def descriptors(self) -> int:
+        """Open files."""
+        return len(os.listdir(f"/proc/{self._process.pid}/fd"))
+
+    @property
+    def memory(self) -> float:
+        """MB, as PSS."""
+        for line in Path(f"/proc/{self._process.pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1]) / 1024
+        raise SystemExit("the kernel tells no Pss")
+
+    def terminate(self) -> None:
+        """It takes no new ones, and ends after its last tunnel."""
+        self._process.terminate()
+
+    def wait(self) -> None:
+        """Until it has ended."""
+        self._process.wait(PATIENCE)
+
+    def stop(self) -> None:
+        """End it at once."""
+        self._process.kill()
+        self._process.wait()

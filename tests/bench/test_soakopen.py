@@ -1,0 +1,156 @@
+"""Tunnels that stay open: what they say comes back, and what else happens to them is told."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Callable
+from threading import Event, Thread
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from bench.soakopen import Opened
+from bench.targets import Target
+
+HELLO = b"a hello"
+
+
+class Kills:
+    """A backend that says it was killed, or not."""
+
+    def __init__(self, generation: int = 0) -> None:
+        self.generation = generation
+
+
+class OpenedTests(SynchronousTestCase):
+    """Opened, without a proxy."""
+
+    def setUp(self) -> None:
+        self.told: list[str] = []
+        self.heard = Event()
+        self.again = Event()
+        self.kills = Kills()
+
+    def tell(self, text: str) -> None:
+        self.told.append(text)
+        self.heard.set()
+
+    def opened(self, port: int, count: int = 1) -> Opened:
+        """Started; it says a byte as soon as the one before has come back."""
+        opened = Opened(port, HELLO, count, self.kills, self.tell, 0.0)
+        opened.start()
+        return opened
+
+    def server(self, *works: Callable[[socket.socket], object]) -> int:
+        """A port whose first connections get what these do behind the hello, the next ones an echo."""
+        listening = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(listening.close)
+
+        def serve() -> None:
+            for work in (*works, self.echo):
+                sock, _ = listening.accept()
+                with sock:
+                    sock.settimeout(60)
+                    got = b""
+                    while len(got) < len(HELLO):
+                        got += sock.recv(len(HELLO) - len(got))
+                    work(sock)
+
+        thread = Thread(target=serve, daemon=True)
+        thread.start()
+        self.addCleanup(thread.join)
+        return int(listening.getsockname()[1])
+
+    def echo(self, sock: socket.socket) -> None:
+        """Until the end."""
+        self.again.set()
+        while data := sock.recv(64):
+            sock.sendall(data)
+
+    def test_whole(self) -> None:
+        """All are opened, each has all its bytes back, and they end together when they are told to."""
+        target = Target("echo", len(HELLO))
+        self.addCleanup(target.stop)
+        opened = self.opened(target.port, 30)
+        tunnels = opened.stop()
+        self.assertEqual(self.told, [])
+        self.assertEqual((len(tunnels), len({tunnel.port for tunnel in tunnels}), opened.cut), (30, 30, 0))
+        for tunnel in tunnels:
+            self.assertTrue(tunnel.whole)
+            self.assertGreaterEqual(tunnel.down, 2)
+            self.assertEqual(tunnel.up, len(HELLO) + tunnel.down)
+
+    def fails(self, work: Callable[[socket.socket], object]) -> str:
+        """What is told of a first tunnel; another one in its place does well."""
+        opened = self.opened(self.server(work))
+        self.assertTrue(self.heard.wait(60))
+        self.assertEqual(len(opened.stop()), 1)
+        self.assertEqual((len(self.told), opened.cut), (1, 0))
+        return self.told[0]
+
+    def test_other(self) -> None:
+        """Another byte than was said is told, with what it was."""
+        self.assertIn("came back in place of", self.fails(other))
+
+    def test_more(self) -> None:
+        """So is a byte that comes twice."""
+        self.assertIn("came back in place of", self.fails(twice))
+
+    def test_ended(self) -> None:
+        """An end that no kill explains is told."""
+        self.assertIn("it ended", self.fails(lambda sock: sock.recv(1)))
+
+    def test_reset(self) -> None:
+        """So is a reset."""
+        self.assertIn("reset", self.fails(reset))
+
+    def test_killed(self) -> None:
+        """What a kill explains is counted, and opened again."""
+
+        def kill(sock: socket.socket) -> None:
+            sock.sendall(sock.recv(1))
+            self.kills.generation += 1
+            reset(sock)
+            self.kills.generation += 1
+
+        opened = self.opened(self.server(kill))
+        self.assertTrue(self.again.wait(60))
+        self.assertEqual((len(opened.stop()), opened.cut, self.told), (1, 1, []))
+
+    def test_once_killed(self) -> None:
+        """A tunnel that has had a byte back from the next process is not excused by the kill before."""
+
+        def live(sock: socket.socket) -> None:
+            self.kills.generation = 2
+            for _ in range(3):
+                sock.sendall(sock.recv(1))
+
+        self.kills.generation = 1
+        self.assertRegex(self.fails(live), "it ended|reset")
+
+    def test_refused(self) -> None:
+        """One that cannot be opened is told, and not tried for ever."""
+        with socket.create_server(("127.0.0.1", 0)) as closed:
+            port = closed.getsockname()[1]
+        opened = self.opened(port)
+        self.assertEqual(opened.stop(), [])
+        self.assertEqual((len(self.told), opened.count), (1, 0))
+        self.assertIn("cannot be opened", self.told[0])
+
+
+def other(sock: socket.socket) -> None:
+    """A byte that is wrong."""
+    sock.sendall(bytes([sock.recv(1)[0] ^ 1]))
+    sock.recv(1)
+
+
+def twice(sock: socket.socket) -> None:
+    """A byte too many."""
+    sock.sendall(2 * sock.recv(1))
+    sock.recv(1)
+
+
+def reset(sock: socket.socket) -> None:
+    """Away, without a word."""
+    sock.recv(1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -1,0 +1,51 @@
+"""The proxy of a soak."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from bench import soakproxy
+from bench.soakproxy import Proxy
+from bench.targets import Target, client_hello
+
+NAME = "first.bench.test"
+
+
+class ProxyTests(SynchronousTestCase):
+    """Started, looked at, ended."""
+
+    def folder(self) -> Path:
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        return folder.absolute()
+
+    def test_routes(self) -> None:
+        """Names lead to their ports; the access log has the tunnel; it ends when it is told to."""
+        hello = client_hello(NAME)
+        target = Target("first", len(hello))
+        self.addCleanup(target.stop)
+        proxy = Proxy(self.folder(), {"other.bench.test": 1, NAME: target.port}, None)
+        self.addCleanup(proxy.stop)
+        with socket.create_connection(("127.0.0.1", proxy.port), timeout=60) as sock:
+            sock.sendall(hello)
+            self.assertEqual(sock.recv(9), b"!")
+        self.assertGreater(proxy.descriptors, 3)
+        self.assertGreater(proxy.memory, 1)
+        proxy.terminate()
+        proxy.wait()
+        self.assertIn(NAME, proxy.log.read_text())
+
+    def test_does_not_start(self) -> None:
+        """Why it does not start is told."""
+        error = self.assertRaises(SystemExit, Proxy, self.folder(), {}, "no relay")
+        self.assertIn("the proxy does not start:\n", str(error))
+        self.assertIn("no relay", str(error))
+
+    def test_not_by_kernel(self) -> None:
+        """Without the kernel's relay, which it was asked for, it is no proxy; with another one nobody asks."""
+        self.patch(soakproxy, "not_by_kernel", lambda log: "a reason")
+        self.assertEqual(str(self.assertRaises(SystemExit, Proxy, self.folder(), {NAME: 1}, "kernel")), "a reason")
+        Proxy(self.folder(), {NAME: 1}, "auto").stop()
