@@ -62,6 +62,21 @@ def xor_constant(destination: int, constant: int) -> Instruction:
     return Instruction(0xA7, destination, constant=constant)
 
 
+def subtract(destination: int, source: int) -> Instruction:
+    """destination -= source"""
+    return Instruction(0x1F, destination, source)
+
+
+def add_words(destination: int, source: int) -> Instruction:
+    """destination += source, of their lower 4 bytes; the upper ones are 0 then."""
+    return Instruction(0x0C, destination, source)
+
+
+def subtract_words(destination: int, source: int) -> Instruction:
+    """destination -= source, of their lower 4 bytes; the upper ones are 0 then."""
+    return Instruction(0x1C, destination, source)
+
+
 def load(size: int, destination: int, base: int, offset: int) -> Instruction:
     """destination = memory[base + offset]"""
     return Instruction(0x61 | size, destination, base, offset)
@@ -110,6 +125,16 @@ def jump_unless(left: int, right: int, label: str) -> Instruction:
 def jump_if_more(left: int, right: int, label: str) -> Instruction:
     """if left > right, unsigned: goto label"""
     return Instruction(0x2D, left, right, label=label)
+
+
+def jump_if_more_than(left: int, constant: int, label: str) -> Instruction:
+    """if left > constant, unsigned: goto label"""
+    return Instruction(0x25, left, constant=constant, label=label)
+
+
+def jump_unless_more_than(left: int, constant: int, label: str) -> Instruction:
+    """if left <= constant, unsigned: goto label"""
+    return Instruction(0xB5, left, constant=constant, label=label)
 
 
 def named(name: str, instruction: Instruction) -> Instruction:

@@ -20,7 +20,7 @@ _SK_SKB = 14  # enum bpf_prog_type: a program on the segments of sockets in a ma
 _VERDICT = 38  # enum bpf_attach_type: BPF_SK_SKB_VERDICT
 GROWING, MAPPED = 1 << 0, 1 << 10  # BPF_F_NO_PREALLOC, BPF_F_MMAPABLE
 _ATTRIBUTE = 120
-_LOG = 1 << 16
+_LOG = 1 << 20  # bytes for what the verifier says: it does not take a program of which it cannot say all
 
 
 def _call(command: int, attribute: bytes) -> int:

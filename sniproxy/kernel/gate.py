@@ -29,6 +29,7 @@ from sniproxy.kernel.program import (
     FORWARDED,
     HEARD,
     LIMIT,
+    NEXT,
     PASSED,
     REDIRECTED,
     RUNG,
@@ -71,6 +72,12 @@ class Row:
     def spent(self) -> int:
         """What the kernel has used of the windows so far."""
         return self._cells[self.slot * COLUMNS + SPENT]
+
+    @property
+    def next(self) -> int | None:
+        """The sequence number that comes next, as TCP counts. None: nothing has come yet."""
+        cell = self._cells[self.slot * COLUMNS + NEXT]
+        return cell & 0xFFFFFFFF if cell >> 32 else None
 
     def open(self, budget: int) -> None:
         """Let so much more be spent; 0: nothing, from now on."""

@@ -7,6 +7,9 @@ no byte is lost, comes twice or overtakes another:
 * A segment is redirected only while our process has sent on all that was passed to it: C{passed == forwarded}.
 * It is redirected only while the direction's window has room: C{spent + cost <= limit}. Our process sets the limit by
   the room in the other socket's send buffer, so what is redirected never waits outside of it for long.
+* What has been there before is cut off. TCP queues a segment whole of which it has the first part already (it was sent
+  again, together with more), and leaves it to who reads to skip that part; who gets segments here is not told. So the
+  program keeps the sequence number that comes next, and cuts off what lies before it.
 * Whatever is unknown or has no other end is passed.
 * A segment without bytes, which is a bare FIN, is dropped. TCP has seen to it before the program runs, and C{recv}
   tells the end all the same. Passed, it may have to queue behind what is being redirected into its own socket; and when
@@ -42,12 +45,15 @@ from sniproxy.kernel.assembly import (
     Instruction,
     add,
     add_constant,
+    add_words,
     call,
     fetch_and_add,
     jump_if_constant,
     jump_if_more,
+    jump_if_more_than,
     jump_unless,
     jump_unless_constant,
+    jump_unless_more_than,
     leave,
     load,
     load_map,
@@ -55,11 +61,14 @@ from sniproxy.kernel.assembly import (
     move_constant,
     named,
     store,
+    subtract,
+    subtract_words,
     xor_constant,
 )
 
-REDIRECTED, PASSED, SPENT, LIMIT, FORWARDED, RUNG, HEARD = range(7)
-"""The columns of a row, 8 bytes each: bytes, bytes, cost, cost, bytes, and how often."""
+REDIRECTED, PASSED, SPENT, LIMIT, FORWARDED, RUNG, HEARD, NEXT = range(8)
+"""The columns of a row, 8 bytes each: bytes, bytes, cost, cost, bytes, how often, how often; and the sequence number
+that comes next, in the lower half, with 1 in the upper half once it is known."""
 
 COLUMNS = 8
 """Of a row, so that a row is a cache line."""
@@ -67,9 +76,15 @@ COLUMNS = 8
 COST = 2048
 """What a segment costs beside its bytes: the kernel's own records of it, which small ones have many of. Generous."""
 
-_LOOKUP, _COOKIE, _REDIRECT, _OUTPUT = 1, 46, 52, 130  # enum bpf_func_id of linux/bpf.h
+_LOOKUP, _COOKIE, _ADJUST, _REDIRECT, _OUTPUT = 1, 46, 50, 52, 130  # enum bpf_func_id of linux/bpf.h
 _DROP, _PASS = 0, 1  # enum sk_action
-_LENGTH = 0  # of struct __sk_buff
+_LENGTH, _SEQUENCE = 0, 48  # of struct __sk_buff: len, and cb[0], where TCP has the sequence number (struct tcp_skb_cb)
+
+AT_ONCE = 0xFFF
+"""Bytes that the helper cuts off in one call, at most."""
+
+CUTS = 129
+"""Calls of it, at most: for 512 KiB, the largest segment that Linux makes."""
 
 
 def instructions(slots: int, rows: int, sockets: int, ring: int) -> Iterator[Instruction]:
@@ -97,7 +112,8 @@ def instructions(slots: int, rows: int, sockets: int, ring: int) -> Iterator[Ins
     yield call(_LOOKUP)
     yield jump_if_constant(R0, 0, "pass")  # cannot be; the verifier wants it asked
     yield move(R8, R0)  # the counters
-    yield load(DOUBLE, R1, R8, 8 * PASSED)
+    yield from _once("pass on")
+    yield named("pass on", load(DOUBLE, R1, R8, 8 * PASSED))
     yield load(DOUBLE, R2, R8, 8 * FORWARDED)
     yield jump_unless(R1, R2, "count")  # something is on its way through our process: behind it
     yield load(DOUBLE, R1, R8, 8 * SPENT)
@@ -135,4 +151,55 @@ def instructions(slots: int, rows: int, sockets: int, ring: int) -> Iterator[Ins
     yield named("pass", move_constant(R0, _PASS))
     yield leave()
     yield named("drop", move_constant(R0, _DROP))
+    yield leave()
+
+
+def _once(then: str) -> Iterator[Instruction]:
+    """Cut off what has been there before. R6: the segment. R8: its counters. R9: its bytes; then: without these.
+
+    @param then: where to go on. When the kernel has no memory for it, the bytes are counted as passed and dropped: our
+        process waits for them, and ends the tunnel when its time is up; nobody gets wrong ones.
+    """
+    yield move_constant(R0, 0)
+    yield store(DOUBLE, FRAME, -24, R0)  # bytes to cut off
+    yield load(WORD, R1, R6, _SEQUENCE)
+    yield load(WORD, R2, R8, 8 * NEXT)
+    yield load(WORD, R3, R8, 8 * NEXT + 4)
+    yield jump_if_constant(R3, 0, "new")  # the first one
+    yield subtract_words(R2, R1)  # how many of its bytes have been there
+    yield jump_if_constant(R2, 0, "new")  # none, as mostly
+    yield jump_if_more_than(R2, 0x7FFFFFFF, "new")  # it is further on: our process has read what lies between
+    yield jump_if_more(R9, R2, "in part")
+    yield move_constant(R0, _DROP)  # all of them
+    yield leave()
+    yield named("in part", store(DOUBLE, FRAME, -24, R2))
+    yield add_words(R1, R2)
+    yield subtract(R9, R2)
+    yield named("new", add_words(R1, R9))
+    yield store(WORD, R8, 8 * NEXT, R1)
+    yield move_constant(R1, 1)
+    yield store(WORD, R8, 8 * NEXT + 4, R1)
+    for _ in range(CUTS):
+        yield load(DOUBLE, R1, FRAME, -24)
+        yield jump_unless_more_than(R1, AT_ONCE, "rest")
+        yield add_constant(R1, -AT_ONCE)
+        yield store(DOUBLE, FRAME, -24, R1)
+        yield move(R1, R6)
+        yield move_constant(R2, -AT_ONCE)  # less, off its head
+        yield move_constant(R3, 0)  # mode
+        yield move_constant(R4, 0)  # flags
+        yield call(_ADJUST)
+        yield jump_unless_constant(R0, 0, "broken")
+    yield jump_if_constant(R0, 0, "broken")  # it is: this is more than any segment has
+    yield named("rest", load(DOUBLE, R1, FRAME, -24))
+    yield jump_if_constant(R1, 0, then)
+    yield move_constant(R2, 0)
+    yield subtract(R2, R1)
+    yield move(R1, R6)
+    yield move_constant(R3, 0)
+    yield move_constant(R4, 0)
+    yield call(_ADJUST)
+    yield jump_if_constant(R0, 0, then)
+    yield named("broken", fetch_and_add(R8, 8 * PASSED, R9))
+    yield move_constant(R0, _DROP)
     yield leave()

@@ -1,8 +1,8 @@
 """Whether this kernel forwards as we need it, shown on real sockets before any tunnel is trusted to it.
 
-Tunnels on loopback, by the same code as all: order (with windows that are used up in the middle), an end of either side
-while the other one goes on, an end of a side that bytes wait for, the bound of what waits for a slow reader, and a
-reset. It takes a fraction of a second.
+Tunnels on loopback, by the same code as all: whether the program finds TCP's sequence numbers where it looks for them;
+order (with windows that are used up in the middle), an end of either side while the other one goes on, an end of a side
+that bytes wait for, the bound of what waits for a slow reader, and a reset. It takes a fraction of a second.
 """
 
 from __future__ import annotations
@@ -54,6 +54,19 @@ def prove() -> None:
                 raise CannotForward(f"its self-test failed in {step.__name__[1:]}: {error}") from error
     finally:
         forwarding.close()
+
+
+def _sequence(tunnel: Tunnel) -> None:
+    """What comes next is as far on as bytes have come: else what comes twice would not be seen."""
+    tunnel.begin(b"")
+    tunnel.send(tunnel.client, b"first")
+    tunnel.receive(tunnel.target, bytearray(), 5)
+    first = tunnel.pair.client.next
+    tunnel.send(tunnel.client, bytes(10_000))
+    tunnel.receive(tunnel.target, bytearray(), 10_000)
+    then = tunnel.pair.client.next
+    if first is None or then is None or (then - first) % 2**32 != 10_000:
+        raise OSError(f"the program finds no sequence numbers: behind {first} and 10,000 bytes more comes {then}")
 
 
 def _order(tunnel: Tunnel) -> None:
@@ -158,7 +171,7 @@ def _same(sent: bytes | bytearray, got: bytearray) -> None:
         raise OSError(f"{len(sent)} bytes sent, {len(got)} received, the same up to byte {place}")
 
 
-STEPS = (_order, _ends, _waiting, _bound, _reset)
+STEPS = (_sequence, _order, _ends, _waiting, _bound, _reset)
 
 
 class Tunnel:

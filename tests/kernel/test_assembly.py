@@ -13,13 +13,16 @@ from sniproxy.kernel.assembly import (
     WORD,
     add,
     add_constant,
+    add_words,
     assemble,
     call,
     fetch_and_add,
     jump_if_constant,
     jump_if_more,
+    jump_if_more_than,
     jump_unless,
     jump_unless_constant,
+    jump_unless_more_than,
     leave,
     load,
     load_map,
@@ -27,6 +30,8 @@ from sniproxy.kernel.assembly import (
     move_constant,
     named,
     store,
+    subtract,
+    subtract_words,
     xor_constant,
 )
 
@@ -41,6 +46,9 @@ class AssembleTests(SynchronousTestCase):
             (move_constant(R0, 1), "b700000001000000"),
             (add(R1, R2), "0f21000000000000"),
             (add_constant(R2, -8), "07020000f8ffffff"),
+            (subtract(R1, R2), "1f21000000000000"),
+            (add_words(R1, R2), "0c21000000000000"),
+            (subtract_words(R1, R2), "1c21000000000000"),
             (xor_constant(R1, 1), "a701000001000000"),
             (load(WORD, R0, R1, 4), "6110040000000000"),
             (load(DOUBLE, R0, R1, 8), "7910080000000000"),
@@ -61,10 +69,13 @@ class AssembleTests(SynchronousTestCase):
                 jump_unless_constant(R0, 1, "end"),
                 jump_unless(R1, R2, "top"),
                 jump_if_more(R1, R2, "end"),
+                jump_if_more_than(R1, 5, "end"),
+                jump_unless_more_than(R1, 5, "end"),
                 named("end", leave()),
             ]
         )
-        expected = "150003000000000055000200010000005d21fdff000000002d210000000000009500000000000000"
+        expected = "150005000000000055000400010000005d21fdff000000002d21020000000000"
+        expected += "2501010005000000b5010000050000009500000000000000"
         self.assertEqual(expected, code.hex())
 
     def test_unknown_place(self) -> None:

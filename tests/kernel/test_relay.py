@@ -13,16 +13,17 @@ from twisted.internet.interfaces import IDelayedCall
 from sniproxy.events import Result
 from sniproxy.kernel.flow import Side
 from sniproxy.kernel.gate import Pair
-from sniproxy.kernel.program import COLUMNS, HEARD, REDIRECTED
+from sniproxy.kernel.program import AT_ONCE, COLUMNS, HEARD, REDIRECTED
 from sniproxy.kernel.relay import DELAYS, KernelRelay
 from sniproxy.kernel.watch import Watch
 from sniproxy.net.copying import CopyDirection
 from sniproxy.net.linger import Closer
 from sniproxy.net.poller import IN
 from sniproxy.net.relay import Ending
+from tests.kernel.segments import Segments
 from tests.kernel.support import gate, watch
 from tests.net import relaycontract
-from tests.net.support import HandClock, connected, in_thread, read_exactly, read_to_end
+from tests.net.support import HandClock, connected, in_thread, read_exactly, read_to_end, reset
 
 
 class KernelClock(HandClock):
@@ -92,6 +93,36 @@ class KernelTests(relaycontract.RelayContract):
             half_closed=60.0,
         )
         self.assertEqual(Ending(Result.OK), await relay.run())
+
+    async def test_sent_again_with_more(self) -> None:
+        """Of a segment that begins with bytes which have come before, the rest alone arrives: forwarded, and passed."""
+        with Segments() as segments:
+            tunnel = self.tunnel()
+            data = random.Random(1).randbytes(100_000)
+            at = said = 0
+            for redirects, before, more in (
+                (True, 5, 1),
+                (True, AT_ONCE, 100),
+                (True, 60_000, 5_000),
+                (False, 5, 1),
+                (False, AT_ONCE + 1, 100),
+                (False, 20_000, 9_000),
+            ):
+                row = pair_of(tunnel.relay).client
+                if not redirects:
+                    row.open(0)
+                count = row.redirected
+                if at < before:  # of what it says itself, what was sent in its name has come before, too
+                    tunnel.client.sendall(data[said:before])
+                    said = before
+                    self.assertEqual(data[at:before], await in_thread(read_exactly, tunnel.upstream, before - at))
+                    at = before
+                segments.send(tunnel.client, at - before, data[at - before : at + more])
+                self.assertEqual(data[at : at + more], await in_thread(read_exactly, tunnel.upstream, more))
+                at += more
+                self.assertEqual(redirects, row.redirected >= count + more)
+            reset(tunnel.upstream)
+            await tunnel.done
 
     async def test_the_kernel_does_it(self) -> None:
         """Messages to and fro are redirected, and our process reads none of them."""

@@ -103,7 +103,13 @@ class ProveTests(SynchronousTestCase):
         gate()
         self.patch(selftest, "SECONDS", 0.5)
         self.patch(KernelRelay, "_finish", lambda relay, ending: None)
-        self.fails("order")
+        self.fails("sequence")
+
+    def test_no_sequence_numbers(self) -> None:
+        """A kernel that has them elsewhere is found: the program would not see what comes twice."""
+        gate()
+        self.patch(program, "_SEQUENCE", 52)
+        self.fails("sequence")
 
     def test_a_bare_end_breaks_its_socket(self) -> None:
         """A kernel that breaks a socket at an end behind which bytes wait is found."""
