@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import socket
 from collections.abc import Callable
+from functools import partial
 from typing import Any, ClassVar, cast
 
 from twisted.internet import reactor
@@ -23,7 +24,7 @@ from sniproxy.net.relay import Ending
 from tests.kernel.segments import Segments
 from tests.kernel.support import gate, watch
 from tests.net import relaycontract
-from tests.net.support import HandClock, connected, in_thread, read_exactly, read_to_end, reset
+from tests.net.support import PATIENCE, HandClock, connected, in_thread, read_exactly, read_to_end, reset
 
 
 class KernelClock(HandClock):
@@ -117,12 +118,27 @@ class KernelTests(relaycontract.RelayContract):
                     said = before
                     self.assertEqual(data[at:before], await in_thread(read_exactly, tunnel.upstream, before - at))
                     at = before
-                segments.send(tunnel.client, at - before, data[at - before : at + more])
-                self.assertEqual(data[at : at + more], await in_thread(read_exactly, tunnel.upstream, more))
+                again = partial(segments.send, tunnel.client, at - before, data[at - before : at + more])
+                self.assertEqual(data[at : at + more], await in_thread(self.asked_for, again, tunnel.upstream, more))
                 at += more
                 self.assertEqual(redirects, row.redirected >= count + more)
             reset(tunnel.upstream)
             await tunnel.done
+
+    def asked_for(self, ask: Callable[[], None], sock: socket.socket, count: int) -> bytes:
+        """So many bytes. @param ask: makes them come; again and again, for nobody else does when they are dropped."""
+        data = b""
+        sock.settimeout(1)
+        for _ in range(int(PATIENCE)):
+            ask()
+            try:
+                while len(data) < count:
+                    data += sock.recv(count - len(data))
+            except TimeoutError:
+                continue
+            break
+        sock.settimeout(PATIENCE)
+        return data
 
     async def test_the_kernel_does_it(self) -> None:
         """Messages to and fro are redirected, and our process reads none of them."""
