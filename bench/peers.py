@@ -77,7 +77,8 @@ class Peer:
         if program is None:
             raise FileNotFoundError(f"{self.name} is not here; {self.needs} has it")
         done = subprocess.run([program, *self.version], capture_output=True, text=True, timeout=60, check=False)
-        return next((line.strip() for line in (done.stdout + done.stderr).splitlines() if line.strip()), "unknown")
+        said = (done.stdout + done.stderr).replace(program, Path(program).name)  # one tells where it is
+        return next((line.strip() for line in said.splitlines() if line.strip()), "unknown")
 
 
 def haproxy(program: str, plan: Plan) -> list[str]:

@@ -121,6 +121,14 @@ class PeerTests(SynchronousTestCase):
         self.assertEqual(list(found), ["ours"])
         self.assertIn("sniproxy ", found["ours"])
 
+    def test_version_without_its_place(self) -> None:
+        """One that tells where it is does so in no document."""
+        program = Path(self.mktemp())
+        program.write_text('#!/bin/sh\necho "$0 1.2"\n')
+        program.chmod(0o755)
+        peer = Peer("x", "nobody", lambda: str(program.absolute()), haproxy)
+        self.assertEqual(f"{program.name} 1.2", peer.said_version())
+
     def test_known(self) -> None:
         """All others are known by name, ours come from here; who is not there is told with its package."""
         self.assertLessEqual(set(OTHERS), set(PEERS))
