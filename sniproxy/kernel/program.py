@@ -112,8 +112,8 @@ def instructions(slots: int, rows: int, sockets: int, ring: int) -> Iterator[Ins
     yield call(_LOOKUP)
     yield jump_if_constant(R0, 0, "pass")  # cannot be; the verifier wants it asked
     yield move(R8, R0)  # the counters
-    yield from _once("pass on")
-    yield named("pass on", load(DOUBLE, R1, R8, 8 * PASSED))
+    yield from _once()
+    yield named("once", load(DOUBLE, R1, R8, 8 * PASSED))
     yield load(DOUBLE, R2, R8, 8 * FORWARDED)
     yield jump_unless(R1, R2, "count")  # something is on its way through our process: behind it
     yield load(DOUBLE, R1, R8, 8 * SPENT)
@@ -154,11 +154,12 @@ def instructions(slots: int, rows: int, sockets: int, ring: int) -> Iterator[Ins
     yield leave()
 
 
-def _once(then: str) -> Iterator[Instruction]:
-    """Cut off what has been there before. R6: the segment. R8: its counters. R9: its bytes; then: without these.
+def _once() -> Iterator[Instruction]:
+    """Cut off what has been there before, and go on at C{once}. R6: the segment. R8: its counters. R9: its bytes; then:
+    without these.
 
-    @param then: where to go on. When the kernel has no memory for it, the bytes are counted as passed and dropped: our
-        process waits for them, and ends the tunnel when its time is up; nobody gets wrong ones.
+    When the kernel has no memory for it, the bytes are counted as passed and dropped: our process waits for them, and
+    ends the tunnel when its time is up; nobody gets wrong ones.
     """
     yield move_constant(R0, 0)
     yield store(DOUBLE, FRAME, -24, R0)  # bytes to cut off
@@ -184,22 +185,24 @@ def _once(then: str) -> Iterator[Instruction]:
         yield jump_unless_more_than(R1, AT_ONCE, "rest")
         yield add_constant(R1, -AT_ONCE)
         yield store(DOUBLE, FRAME, -24, R1)
-        yield move(R1, R6)
-        yield move_constant(R2, -AT_ONCE)  # less, off its head
-        yield move_constant(R3, 0)  # mode
-        yield move_constant(R4, 0)  # flags
-        yield call(_ADJUST)
+        yield move_constant(R2, -AT_ONCE)
+        yield from _adjusted()
         yield jump_unless_constant(R0, 0, "broken")
     yield jump_if_constant(R0, 0, "broken")  # it is: this is more than any segment has
     yield named("rest", load(DOUBLE, R1, FRAME, -24))
-    yield jump_if_constant(R1, 0, then)
+    yield jump_if_constant(R1, 0, "once")
     yield move_constant(R2, 0)
     yield subtract(R2, R1)
-    yield move(R1, R6)
-    yield move_constant(R3, 0)
-    yield move_constant(R4, 0)
-    yield call(_ADJUST)
-    yield jump_if_constant(R0, 0, then)
+    yield from _adjusted()
+    yield jump_if_constant(R0, 0, "once")
     yield named("broken", fetch_and_add(R8, 8 * PASSED, R9))
     yield move_constant(R0, _DROP)
     yield leave()
+
+
+def _adjusted() -> Iterator[Instruction]:
+    """The segment gets R2 bytes more at its head; fewer, when it is negative. R0: 0, or an error."""
+    yield move(R1, R6)
+    yield move_constant(R3, 0)  # mode
+    yield move_constant(R4, 0)  # flags
+    yield call(_ADJUST)
