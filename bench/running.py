@@ -40,7 +40,9 @@ class Running:
         command = peer.start(program, Plan(folder, self.port, routes, more, workers))
         self._said = (folder / "said").open("w+b")
         began = time.perf_counter()
-        self._process = subprocess.Popen(command, cwd=root, stdout=self._said, stderr=self._said)
+        self._process = subprocess.Popen(
+            command, cwd=root, stdout=self._said, stderr=self._said, start_new_session=True
+        )
         try:
             self._wait(peer.name, "listen", self._listens)
             self.seconds = time.perf_counter() - began
@@ -89,18 +91,15 @@ class Running:
         return proportional(self.pids)
 
     def stop(self) -> None:
-        """End it, whatever it does at the moment."""
+        """End it with all its processes, also those that outlive their parent."""
         if self._process.poll() is None:
-            children = family(self._process.pid)[1:]
             self._process.terminate()
-            try:
+            with suppress(subprocess.TimeoutExpired):
                 self._process.wait(5)
-            except subprocess.TimeoutExpired:
-                for pid in children:
-                    with suppress(ProcessLookupError):
-                        os.kill(pid, signal.SIGKILL)
-                self._process.kill()
-                self._process.wait()
+        # The process leads a group of its own (`start_new_session`).
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
         self._said.close()
         self._folder.cleanup()
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from unittest import skipIf
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from bench.plots import bars, grouped, lines
 from bench.results import Result, Runs
+from tests.support.packages import missing
 
 
 class PlotTests(SynchronousTestCase):
     """Bars and lines."""
 
+    @skipIf(*missing("matplotlib"))
     def test_drawn(self) -> None:
         """Peers and titles stand in the files as text."""
         results = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from unittest import skipIf
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -10,6 +11,7 @@ from bench.cases import CASES
 from bench.goals import GOALS
 from bench.report import DOCUMENT, PLOTS, RESULTS, main, page, table, versions
 from bench.results import Result, Runs, read, write
+from tests.support.packages import missing
 
 BULK = Result(
     "2 CPUs",
@@ -80,6 +82,7 @@ class PageTests(SynchronousTestCase):
         """The document in the repository is what its results come to."""
         self.assertEqual(page(DOCUMENT.read_text(), read(RESULTS)), DOCUMENT.read_text())
 
+    @skipIf(*missing("matplotlib"))
     def test_same(self) -> None:
         """The same results give the same files, which can be read without a background of their own."""
         folder = Path(self.mktemp())

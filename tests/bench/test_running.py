@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import select
 import sys
 
 from attrs import evolve
@@ -63,24 +65,35 @@ class RunningTests(SynchronousTestCase):
             self.assertGreaterEqual(len(running.pids), 3, name)
 
     def test_few(self) -> None:
-        """A worker that comes late is among the processes."""
+        """A worker that comes late is among the processes, and a stop ends it even if its master does not."""
         late = """
 import os, signal, socket, sys
+os.open(sys.argv[2], os.O_WRONLY)
 listening = socket.create_server(("127.0.0.1", int(sys.argv[1])))
 listening.accept()
 os.fork()
 signal.pause()
 """
+        fifo = self.mktemp()
+        os.mkfifo(fifo)
+        # The write side of the FIFO ends with the last process that has it.
+        reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+        self.addCleanup(os.close, reader)
         peer = Peer(
             "x",
             "it",
             lambda: sys.executable,
-            lambda program, plan: [program, "-c", late, str(plan.port)],
+            lambda program, plan: [program, "-c", late, str(plan.port), os.path.abspath(fifo)],
             processes=lambda workers: 1 + workers,
         )
         running = Running(peer, {}, ROOT)
-        self.addCleanup(running.stop)
-        self.assertEqual(len(running.pids), 2)
+        try:
+            self.assertEqual(len(running.pids), 2)
+        finally:
+            running.stop()
+        ended, _, _ = select.select([reader], [], [], 10)
+        self.assertEqual(ended, [reader], "a process is left")
+        self.assertEqual(os.read(reader, 1), b"")
 
     def test_absent(self) -> None:
         """Who is not here is told with its package."""
