@@ -13,14 +13,18 @@ BIN := $(VENV)/bin
 venv: $(VENV)/.made-test
 dev: $(VENV)/.made-dev
 
-# One venv, made again when the package's needs change. Downloads are tried again when the network falters.
-$(VENV)/.made-%: setup.cfg pyproject.toml
+# One venv, updated when setup.cfg changes. pip shows its progress and retries failed downloads.
+# LOCK=FILE installs exactly the versions of that file and verifies their hashes.
+PIP := $(BIN)/python -m pip --disable-pip-version-check --retries 5 --no-input
+$(VENV)/.made-%: setup.cfg pyproject.toml $(LOCK)
 	@test -x $(BIN)/python || { echo "making $(VENV) ..."; $(PYTHON) -m venv $(VENV); }
-	@echo "installing sniproxy[$*] into $(VENV) ..."
-	@$(BIN)/python -m pip install -q --disable-pip-version-check --retries 5 -e '.[$*]'
+	@echo "installing sniproxy$(if $(filter-out run,$*),[$*]) and the packages it needs into $(VENV) ..."
+	@$(if $(LOCK),$(PIP) install --require-hashes -r $(LOCK) && \
+	$(PIP) install --no-deps --no-build-isolation -e .,$(PIP) install -e '.$(if $(filter-out run,$*),[$*])')
 	@touch $@
 
-run: venv
+# The demo needs the package alone; a venv that has more will do.
+run: $(firstword $(wildcard $(VENV)/.made-dev $(VENV)/.made-test) $(VENV)/.made-run)
 	@exec $(BIN)/python -u -m sniproxy.demo --port $(PORT) $(if $(ONCE),--once)
 
 test: venv
