@@ -82,6 +82,7 @@ class DNSResolver:
     """@param template: of the name that is asked for. @param is_service: by its SRV records.
 
     @param kinds: A, AAAA or both, in the order of the addresses. @param conf: has the search list.
+    @param absolute: whether the search list is not used, as for a name that ends in a dot.
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class DNSResolver:
         template: Template,
         is_service: bool,
         kinds: Sequence[Any],
+        absolute: bool = False,
     ) -> None:
         self._reactor = reactor
         self._servers = servers
@@ -99,6 +101,7 @@ class DNSResolver:
         self._template = template
         self._is_service = is_service
         self._kinds = kinds
+        self._absolute = absolute
         self._formed: Counter[str] = Counter()
 
     async def resolve(self, request: Request) -> Resolution:
@@ -185,7 +188,7 @@ class DNSResolver:
         @raise Refused: none has. @raise Unavailable: one is not known.
         """
         candidates = self._conf().candidates(name)
-        names = [name] if formed or absolute else candidates or [name]
+        names = [name] if formed or absolute or self._absolute else candidates or [name]
         failed: Unavailable | None = None
         empty: list[Found] = []
         for full in names:
@@ -276,7 +279,9 @@ def make(options: Mapping[str, Any], reactor: Any) -> DNSResolver:
     if not kinds:
         raise BadOption("ipv4", False, "one of ipv4 and ipv6 must be true")
     conf = _conf(reactor, options["servers"])
-    return DNSResolver(reactor, NameServers(reactor, conf), conf, template, srv is not None, kinds)
+    # What is filled in has lost its last dot.
+    absolute = text.partition(":")[0].endswith(".")
+    return DNSResolver(reactor, NameServers(reactor, conf), conf, template, srv is not None, kinds, absolute)
 
 
 def _conf(reactor: Any, texts: Sequence[str] | None) -> Callable[[], ResolvConf]:

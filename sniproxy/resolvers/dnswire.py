@@ -87,10 +87,19 @@ def truncated(answer: dns.message.Message) -> bool:
 def why_unusable(answer: dns.message.Message) -> str | None:
     """None: it says what there is, or that there is nothing. Else why another server should be asked."""
     rcode = answer.rcode()
+    if rcode == dns.rcode.NOERROR and _is_referral(answer):
+        return "it is not recursive: it only names other servers"
     if rcode in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
         return None
     text = dns.rcode.to_text(rcode)
     return f"{_IN_WORDS[rcode]} ({text})" if rcode in _IN_WORDS else text
+
+
+def _is_referral(answer: dns.message.Message) -> bool:
+    """Whether it only names the servers of a zone below (RFC 2308, section 2.1): then libc, too, asks the next one."""
+    kinds = {one.rdtype for one in answer.authority}
+    known = answer.answer or answer.flags & (dns.flags.AA | dns.flags.RA)
+    return not known and dns.rdatatype.NS in kinds and dns.rdatatype.SOA not in kinds
 
 
 def found(answer: dns.message.Message) -> Found:

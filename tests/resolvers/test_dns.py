@@ -290,6 +290,13 @@ class SystemTests(SynchronousTestCase):
         reason = self.failureResultOf(self.ask(resolver), Refused).value.reason
         self.assertEqual("b does not exist (nor does any of b.ns.test)", reason)
 
+    def test_absolute(self) -> None:
+        """A name that ends in a dot is not searched."""
+        for text in ("b.", "b.:7"):
+            resolver = self.make("search test\n", target=text, ipv6=False)
+            reason = self.failureResultOf(self.ask(resolver), Refused).value.reason
+            self.assertEqual("b does not exist", reason)
+
     def test_search_after_failure(self) -> None:
         """A server that fails for one domain does not end the search, no answer does; neither is a refusal."""
         resolver = self.make("search ns.test test\n", target="b", ipv6=False)

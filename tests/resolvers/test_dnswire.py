@@ -80,6 +80,18 @@ class QuestionTests(SynchronousTestCase):
             assert answer is not None
             self.assertEqual((cut, why), (truncated(answer), why_unusable(answer)))
 
+    def test_referral(self) -> None:
+        """A server that only names other servers says nothing about the name."""
+        ns = ("test.", 60, "NS", "ns.test.")
+        for message, usable in (
+            (reply(ASKED, authority=(ns,)), False),
+            (reply(ASKED, authority=(SOA,)), True),
+            (reply(ASKED, ("a.test.", 7, "A", "192.0.2.1"), authority=(ns,)), True),
+        ):
+            answer = read(ASKED, message)
+            assert answer is not None
+            self.assertEqual(usable, why_unusable(answer) is None)
+
     def test_edns(self) -> None:
         """FORMERR, NOTIMP and BADVERS may be about the OPT record, if there was one (RFC 6891, section 6.2.2)."""
         plain = question("a.test", A, edns=False)
