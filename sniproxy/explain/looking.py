@@ -152,8 +152,7 @@ class Looker:
         denied = self._veto(target, None)
         addresses: dict[str, str | None] = {}
         if denied is None:
-            known = target.addresses or ([target.host] if ip_literal(target.host) is not None else [])
-            found = known or await self._addresses(target.host)
+            found = [target.host] if ip_literal(target.host) is not None else await self._addresses(target.host)
             addresses = {address: self._veto(target, address) for address in found}
         goal = Goal(str(target), target.weight, denied, addresses, place=place(target))
         if not wish.connect or not goal.allowed:
