@@ -84,6 +84,21 @@ def host_port(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+def client_of(peer: str) -> str:
+    """Which client a peer's address and port belong to: an IPv4 address, or the /64 network of an IPv6 address.
+
+    One host has a whole /64, so that its addresses are no different clients (RFC 4291, section 2.5.4).
+    """
+    host = peer.rpartition(":")[0].strip("[]")
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return peer
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is None:
+        return str(ipaddress.IPv6Network((int(address) >> 64 << 64, 64)))
+    return str(getattr(address, "ipv4_mapped", None) or address)
+
+
 def _fault(name: str) -> str:
     if not name:
         return "the name is empty"

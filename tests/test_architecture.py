@@ -23,6 +23,7 @@ PURE = (
     "sniproxy.asking.memory",
     "sniproxy.asking.outcomes",
     "sniproxy.resolvers.dnswire",
+    "sniproxy.resolvers.dnsconf",
     "sniproxy.resolvers.advertised",
     "sniproxy.resolvers.brokerplaces",
     "sniproxy.resolvers.httpanswer",

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.names import MAX_NAME, BadName, host_port, ip_literal, pattern, server_name
+from sniproxy.names import MAX_NAME, BadName, client_of, host_port, ip_literal, pattern, server_name
 
 
 class ServerNameTests(SynchronousTestCase):
@@ -161,3 +161,19 @@ class HostPortTests(SynchronousTestCase):
             ("2001:db8::7", "[2001:db8::7]:1"),
         ):
             self.assertEqual(expected, host_port(host, 1))
+
+
+class ClientTests(SynchronousTestCase):
+    """client_of: which client a peer belongs to."""
+
+    def test_networks(self) -> None:
+        """The addresses of one /64 are one client; an IPv4 address is one, however it is written."""
+        for peer, client in (
+            ("192.0.2.7:50123", "192.0.2.7"),
+            ("[::ffff:192.0.2.7]:1", "192.0.2.7"),
+            ("[2001:db8::7]:1", "2001:db8::/64"),
+            ("[2001:db8::1:0:0:9]:2", "2001:db8::/64"),
+            ("[2001:db8:0:1::7]:1", "2001:db8:0:1::/64"),
+            ("somewhere", "somewhere"),
+        ):
+            self.assertEqual(client, client_of(peer))

@@ -99,7 +99,7 @@ class ResolverStatus(msgspec.Struct, frozen=True):
     @ivar kind: its type. @ivar counts: since it was made, by name: C{questions} that it was asked, and of what
         connections asked, C{hits} answered from memory, C{shared} by another one's question, C{stale} by an old answer
         because it failed, C{refused}; C{failures} are questions without an answer.
-    @ivar breaker: ``closed``: it is asked; ``open``: left alone; ``half_open``: one question decides.
+    @ivar breaker: ``closed``: it is asked; ``open``: a few questions a second pass.
     @ivar watch: what it knows, when it watches. @ivar error: why its last look failed. Both None: it does not watch.
     """
 

@@ -4,7 +4,7 @@
 * Of several connections with the same question one asks, and all get the answer. Each may leave without harm to others.
 * Answers are kept for their C{ttl}, refusals for theirs. When asking again fails, an answer is given for a while longer
   (as RFC 8767 does for DNS), and after L{PATIENCE} without waiting for the failure.
-* A name that failed is not asked again for L{PAUSE}; a resolver that fails for many names is left alone (L{Breaker}).
+* A name that failed is not asked again for L{PAUSE}; one that answers no client gets few questions (L{Breaker}).
 * Memory is bounded: clients choose the names.
 """
 
@@ -20,7 +20,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from sniproxy.asking.breaker import Breaker
+from sniproxy.asking.breaker import PASSES, Breaker
 from sniproxy.asking.flight import Flight, Waiter
 from sniproxy.asking.memory import Memory
 from sniproxy.asking.outcomes import again, described, outcome
@@ -36,6 +36,7 @@ from sniproxy.interfaces import (
     WatchState,
     come,
 )
+from sniproxy.names import client_of
 from sniproxy.settings import DEADLINE, STALE
 from sniproxy.text import bounded
 
@@ -192,8 +193,8 @@ class Asked:
         if flight is not None:
             self.counts.shared += 1
             return self._wait(flight, request, old)
-        if not self.breaker.lets(now):
-            why = f"not asked: it failed for many names, and has a rest of {self.breaker.rest(now):.1f} s"
+        if not self.breaker.lets(client_of(request.peer), now):
+            why = f"circuit breaker open: no answer to {self.breaker.clients} clients; {PASSES} questions a second pass"
             return self._instead(Unavailable(why), old)
         return self._ask(question, request, old)
 
@@ -205,7 +206,7 @@ class Asked:
     def _ask(self, question: Question, request: Request, old: _Kept | None) -> Resolution | Waiter:
         self.counts.questions += 1
         key: Hashable = object() if self._single.get(question) else question
-        flight = Flight(key, question, self._generation, old is not None)
+        flight = Flight(key, question, self._generation, old is not None, request.peer)
         try:
             answer = self._resolver.resolve(request)
         except Exception as error:
@@ -254,7 +255,6 @@ class Asked:
         if not flight.waiting() and not flight.refreshes and self._flights.get(flight.key) is flight:
             del self._flights[flight.key]
             flight.cancel()
-            self.breaker.given_up(self._reactor.seconds())
 
     def _too_late(self, flight: Flight) -> None:
         self._answered(Failure(Unavailable(f"no answer within {self._deadline:g} s")), flight)
@@ -285,11 +285,11 @@ class Asked:
         came = outcome(answer)
         if isinstance(came, Unavailable):
             self.counts.failures += 1
-            self.breaker.failed(question, now)
+            self.breaker.failed(client_of(flight.peer), question, now)
             self._noes.put(question, (came, now + PAUSE))
             self._tell(came, answer, now)
             return came
-        self.breaker.succeeded()
+        self.breaker.succeeded(now)
         if self._told:
             self._told = False
             log.info("resolver {name} answers again", name=self.name)

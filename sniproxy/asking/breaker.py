@@ -1,4 +1,8 @@
-"""A circuit breaker: a resolver that fails for one name after another is left alone for a while. Pure."""
+"""A circuit breaker: a resolver that answers no client is asked only a few questions a second. Pure.
+
+It is about the server behind a resolver, not about names: strangers choose names, and some have a name server of their
+own that fails. So it counts clients, each once, and any answer to any name shows that the server works.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +10,18 @@ from collections.abc import Hashable
 from enum import StrEnum
 
 TRIPS_AT = 5
-"""Names that fail, one after another and none in between that does not, until it opens. One bad name never opens it."""
+"""Clients, and names, whose questions fail without an answer to any name in between, until it opens. One client never
+opens it, and neither does one name."""
 
-FIRST_REST = 1.0
-LONGEST_REST = 30.0
-"""Seconds of rest: each that ends in another failure is twice as long as the one before."""
+CALM = 5.0
+"""Seconds after an answer in which it does not open: a server that has just answered works."""
+
+PASSES = 3
+"""Questions a second that pass while it is open, of clients whose questions failed; and as many of other clients, so
+that those that fail cannot take the places of all. Each client has one a second."""
+
+MAX_COUNTED = 1000
+"""Clients, and names, that are remembered: more make no difference."""
 
 
 class State(StrEnum):
@@ -18,49 +29,52 @@ class State(StrEnum):
 
     CLOSED = "closed"
     OPEN = "open"
-    HALF_OPEN = "half_open"
 
 
 class Breaker:
-    """Closed: all questions pass. Open: none. After its rest one passes, half open, whose end decides."""
+    """Closed: all questions pass. Open: a few a second; the first answer closes it."""
 
     def __init__(self) -> None:
         self.state = State.CLOSED
-        self._failing: set[Hashable] = set()
-        self._rest = FIRST_REST
-        self._until = 0.0
+        self._clients: set[Hashable] = set()
+        self._names: set[Hashable] = set()
+        self._answered: float | None = None
+        self._second = 0.0
+        self._passed: set[Hashable] = set()
+        self._passes = {True: 0, False: 0}
 
-    def lets(self, now: float) -> bool:
-        """Whether a question may be asked now; when it is half open, only the first one may."""
-        if self.state is State.OPEN and now >= self._until:
-            self.state = State.HALF_OPEN
+    @property
+    def clients(self) -> int:
+        """Clients whose questions failed since the last answer, up to L{MAX_COUNTED}."""
+        return len(self._clients)
+
+    def lets(self, client: Hashable, now: float) -> bool:
+        """Whether a question of this client may be asked now."""
+        if self.state is State.CLOSED:
             return True
-        return self.state is State.CLOSED
+        if now >= self._second + 1.0:
+            self._second = now
+            self._passed.clear()
+            self._passes = {True: 0, False: 0}
+        failed_before = client in self._clients
+        if client in self._passed or self._passes[failed_before] >= PASSES:
+            return False
+        self._passed.add(client)
+        self._passes[failed_before] += 1
+        return True
 
-    def rest(self, now: float) -> float:
-        """Seconds until a question may pass again."""
-        return max(0.0, self._until - now)
-
-    def succeeded(self) -> None:
+    def succeeded(self, now: float) -> None:
         """A question was answered, if only by a refusal."""
         self.state = State.CLOSED
-        self._failing.clear()
-        self._rest = FIRST_REST
+        self._answered = now
+        self._clients.clear()
+        self._names.clear()
 
-    def failed(self, name: Hashable, now: float) -> None:
-        """A question about this name was not answered."""
-        if self.state is State.OPEN:  # asked before it opened
-            return
-        if self.state is State.CLOSED:
-            self._failing.add(name)
-            if len(self._failing) < TRIPS_AT:
-                return
-        self.state = State.OPEN
-        self._failing.clear()
-        self._until = now + self._rest
-        self._rest = min(2 * self._rest, LONGEST_REST)
-
-    def given_up(self, now: float) -> None:
-        """The question ended without an answer because nobody waits for it any more: another one decides."""
-        if self.state is State.HALF_OPEN:
-            self.state, self._until = State.OPEN, now
+    def failed(self, client: Hashable, name: Hashable, now: float) -> None:
+        """A question of this client about this name was not answered."""
+        for value, known in ((client, self._clients), (name, self._names)):
+            if len(known) < MAX_COUNTED:
+                known.add(value)
+        calm = self._answered is not None and now < self._answered + CALM
+        if not calm and min(len(self._clients), len(self._names)) >= TRIPS_AT:
+            self.state = State.OPEN

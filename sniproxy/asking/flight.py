@@ -19,6 +19,7 @@ class Flight:
 
     @ivar generation: of what was known when it was asked.
     @ivar refreshes: there is an old answer; the question goes on when nobody waits any more.
+    @ivar peer: address and port of the client that asked.
     @ivar asker: whose request it was. @ivar answer: the resolver's. @ivar timer: its deadline.
     """
 
@@ -26,6 +27,7 @@ class Flight:
     question: Hashable
     generation: int
     refreshes: bool
+    peer: str = ""
     asker: Waiter | None = None
     answer: Deferred[Any] | None = None
     timer: Any = None

@@ -151,6 +151,8 @@ class _Attempt:
                 self._try_next()
         elif reason is not None:
             self._fail(Result.DENIED, reason)
+        elif target.addresses:
+            self._found(list(target.addresses))
         elif ip_literal(target.host) is not None:
             self._found([target.host])
         else:

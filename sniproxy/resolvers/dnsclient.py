@@ -1,4 +1,4 @@
-"""Asks name servers: by UDP, by TCP when the answer does not fit, the next one when one does not answer.
+"""Asks name servers: by UDP, by TCP when the answer does not fit, the next one when one is late or fails.
 
 Each question has a port of its own, takes answers from the server alone that was asked (the kernel sees to it), and
 compares id and question: an answer is not easily made up by somebody else (RFC 5452).
@@ -6,159 +6,308 @@ compares id and question: an answer is not easily made up by somebody else (RFC 
 
 from __future__ import annotations
 
+import errno
 import ipaddress
-from collections.abc import Sequence
-from typing import Any, TypeVar, cast
+import os
+from collections.abc import Callable
+from typing import Any, cast
 
 import dns.message
 import dns.rdatatype
-from twisted.internet.defer import Deferred
-from twisted.internet.defer import TimeoutError as DeferredTimeout
-from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint, connectProtocol
-from twisted.internet.error import ConnectError
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint
 from twisted.internet.interfaces import ITCPTransport
-from twisted.internet.protocol import DatagramProtocol, connectionDone
+from twisted.internet.protocol import Factory, connectionDone
 from twisted.protocols.basic import Int16StringReceiver
 from twisted.python.failure import Failure
 
 from sniproxy.interfaces import Unavailable
 from sniproxy.names import host_port
-from sniproxy.resolvers.dnswire import BadAnswer, Found, found, question, read, truncated, why_unusable
+from sniproxy.resolvers.dnsconf import ResolvConf, Server
+from sniproxy.resolvers.dnssocket import DatagramSocket
+from sniproxy.resolvers.dnswire import (
+    LEAST_TTL,
+    QUERY_REFUSED,
+    SERVER_FAILED,
+    BadAnswer,
+    Found,
+    dislikes_edns,
+    found,
+    question,
+    read,
+    truncated,
+    why_unusable,
+)
 
-PATIENCE = 1.0
-"""Seconds for one server's answer by UDP, then again by TCP, before the next one is asked."""
+NEXT_AFTER = 0.3
+"""Seconds without an answer before the next server is asked, too; twice as long in each further round."""
 
-ROUNDS = 2
-"""How often a silent server is asked: a datagram may be lost."""
+PATIENCE = 4.0
+"""Seconds for a question at most, however many servers there are: less than a resolver's deadline, so that the cause
+is said."""
 
-T = TypeVar("T")
-
-Server = tuple[str, int]
-"""Address and port."""
+TOO_MANY_FILES = "too many open files"
+NO_ANSWER = "no answer"
 
 
-class _NoAnswer(Exception):
-    """This server does not answer; the message says why."""
+class LookupFailed(Unavailable):
+    """No name server gives an answer; the message has the cause and what each server did.
+
+    @ivar cause: L{TOO_MANY_FILES}, C{server failed}, C{query refused} or L{NO_ANSWER}.
+    """
+
+    def __init__(self, cause: str, reason: str) -> None:
+        super().__init__(reason)
+        self.cause = cause
 
 
 class NameServers:
-    """@param servers: asked in this order."""
+    """@param conf: gives the servers, their order and the number of attempts, for each question anew."""
 
-    def __init__(self, reactor: Any, servers: Sequence[Server]) -> None:
+    def __init__(self, reactor: Any, conf: Callable[[], ResolvConf]) -> None:
         self._reactor = reactor
-        self._servers = servers
+        self._conf = conf
+        self._turn = 0
 
     async def ask(self, name: str, kind: dns.rdatatype.RdataType) -> Found:
-        """What there is of this kind for a name.
+        """What there is of this kind for a full name; the search list is not used here.
 
-        @raise Unavailable: no server says.
+        @raise LookupFailed: no server gives an answer.
         """
-        problems: dict[Server, str] = {}
-        silent = list(self._servers)
-        for _ in range(ROUNDS):
-            for server in list(silent):
+        conf = self._conf()
+        servers = list(conf.servers)
+        if conf.rotate:
+            first = self._turn % len(servers)
+            self._turn += 1
+            servers = servers[first:] + servers[:first]
+        return await _Race(self._reactor, conf, servers, name, kind).answer
+
+
+class _Race:
+    """One question. The next server is asked when one is late or fails; a late answer counts until the end."""
+
+    def __init__(
+        self, reactor: Any, conf: ResolvConf, servers: list[Server], name: str, kind: dns.rdatatype.RdataType
+    ) -> None:
+        self._reactor = reactor
+        self._name = name
+        self._kind = kind
+        self._timeout = conf.timeout
+        self._queue = [(server, number) for number in range(conf.attempts) for server in servers]
+        self._attempts = conf.attempts
+        self._talks: dict[Server, _Talk] = {}
+        self._problems: dict[Server, str] = {}
+        self._partial: Found | None = None
+        self._ended = False
+        self._next_timer: Any = None
+        self._begun = reactor.seconds()
+        self._end_timer = reactor.callLater(PATIENCE, self._fail)
+        self.answer: Deferred[Found] = Deferred(lambda _: self._stop())
+        self._next()
+
+    def _next(self) -> None:
+        """Send the next query."""
+        _cancel(self._next_timer)
+        while self._queue:
+            server, number = self._queue.pop(0)
+            if server in self._problems:
+                continue
+            # A server that is silent may be one that drops what it does not know (RFC 6891): last without OPT.
+            last = number and number == self._attempts - 1
+            try:
+                self._talk(server).send(edns=not last)
+            except OSError as error:
+                self._gave_up(server, _in_words(error))
+                continue
+            if self._queue:
+                self._next_timer = self._reactor.callLater(NEXT_AFTER * 2**number, self._next)
+            else:
+                left = self._begun + PATIENCE - self._reactor.seconds()
+                self._end_timer.reset(max(0.0, min(self._timeout, left)))
+            return
+        if not self._talks:
+            self._fail()
+
+    def _talk(self, server: Server) -> _Talk:
+        if server not in self._talks:
+
+            def said(answer: dns.message.Message | str) -> None:
+                if not self._ended and server in self._talks:
+                    self._said(server, answer)
+
+            self._talks[server] = _Talk(self._reactor, server, self._name, self._kind, said)
+        return self._talks[server]
+
+    def _said(self, server: Server, answer: dns.message.Message | str) -> None:
+        why = answer if isinstance(answer, str) else why_unusable(answer)
+        if why is None:
+            try:
+                came = found(cast(dns.message.Message, answer))
+            except BadAnswer as error:
+                why = str(error)
+            else:
+                self._stop()
+                self.answer.callback(came)
+                return
+        self._gave_up(server, why)
+        self._next()
+
+    def _gave_up(self, server: Server, why: str) -> None:
+        self._problems[server] = why
+        talk = self._talks.pop(server, None)
+        if talk is not None:
+            talk.close()
+            self._partial = self._partial or talk.partial()
+
+    def _fail(self) -> None:
+        for server, talk in self._talks.items():
+            self._partial = self._partial or talk.partial()
+            seconds = self._reactor.seconds() - self._begun
+            self._problems[server] = f"{NO_ANSWER} in {seconds:.2g} s" + (" by TCP" if talk.by_tcp else "")
+        self._stop()
+        if self._partial is not None:
+            self.answer.callback(self._partial)
+            return
+        cause = next((one for one in _CAUSES if any(one in why for why in self._problems.values())), NO_ANSWER)
+        told = ", ".join(f"{host_port(*server)}: {why}" for server, why in self._problems.items())
+        kind = dns.rdatatype.to_text(self._kind)
+        self.answer.errback(LookupFailed(cause, f"{self._name} ({kind}): {cause}: {told}"))
+
+    def _stop(self) -> None:
+        self._ended = True
+        _cancel(self._next_timer)
+        _cancel(self._end_timer)
+        talks, self._talks = self._talks, {}
+        for talk in talks.values():
+            talk.close()
+
+
+_CAUSES = (TOO_MANY_FILES, SERVER_FAILED, QUERY_REFUSED)
+
+
+class _Talk:
+    """One question to one server, which may be sent more than once.
+
+    @param said: called with the answer, or with why there will be none.
+    @ivar by_tcp: whether the answer is being fetched by TCP.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        server: Server,
+        name: str,
+        kind: dns.rdatatype.RdataType,
+        said: Callable[[dns.message.Message | str], None],
+    ) -> None:
+        self._reactor = reactor
+        self._server = server
+        self._name = name
+        self._kind = kind
+        self._said = said
+        self._asked: list[dns.message.QueryMessage] = []
+        self._cut: dns.message.Message | None = None
+        self._stream: _Stream | None = None
+        self._connecting: Deferred[Any] | None = None
+        self.by_tcp = False
+        self._socket = DatagramSocket(reactor, *server, self._received, self._lost)
+
+    def send(self, edns: bool) -> None:
+        """Send the question, unless the answer is being fetched by TCP. @raise OSError: it cannot be sent."""
+        if not self.by_tcp:
+            asked = question(self._name, self._kind, edns)
+            self._asked.append(asked)
+            self._socket.send(asked.to_wire())
+
+    def partial(self) -> Found | None:
+        """The records of an answer that was cut short, for when TCP fails; for the shortest time."""
+        if self._cut is None:
+            return None
+        try:
+            came = found(self._cut)
+        except BadAnswer:
+            return None
+        return Found(came.records, LEAST_TTL) if came.records else None
+
+    def close(self) -> None:
+        self._socket.close()
+        if self._connecting is not None:
+            self._connecting.cancel()
+        if self._stream is not None and self._stream.transport is not None:
+            cast(ITCPTransport, self._stream.transport).abortConnection()
+
+    def _received(self, data: bytes) -> None:
+        for asked in self._asked:
+            answer = read(asked, data)
+            if answer is None:
+                continue
+            if dislikes_edns(asked, answer):
+                self._asked.remove(asked)
                 try:
-                    answer = await self._ask(server, question(name, kind))
-                except _NoAnswer as error:
-                    problems[server] = str(error)
-                    continue
-                silent.remove(server)
-                why = why_unusable(answer)
-                if why is None:
-                    try:
-                        return found(answer)
-                    except BadAnswer as error:
-                        why = str(error)
-                problems[server] = why
-        kind_text = dns.rdatatype.to_text(kind)
-        told = ", ".join(f"{host_port(*server)}: {why}" for server, why in problems.items())
-        raise Unavailable(f"no name server says what {kind_text} {name} has: {told}")
+                    self.send(edns=False)
+                except OSError as error:
+                    self._lost(error)
+            elif truncated(answer) and why_unusable(answer) is None:
+                self._cut = answer
+                if not self.by_tcp:
+                    self._ask_by_tcp(asked)
+            else:
+                self._said(answer)
+            return
 
-    async def _ask(self, server: Server, asked: dns.message.QueryMessage) -> dns.message.Message:
-        datagram = _Datagram(asked, server)
-        is_v6 = ":" in server[0]
-        port = self._reactor.listenUDP(0, datagram, interface="::" if is_v6 else "")
-        try:
-            answer = await self._in_time(datagram.answer)
-        finally:
-            port.stopListening()
-        if not truncated(answer):
-            return answer
-        endpoint = (TCP6ClientEndpoint if is_v6 else TCP4ClientEndpoint)(self._reactor, *server, timeout=30)
-        stream = _Stream(asked)
-        try:
-            await self._in_time(connectProtocol(endpoint, stream))
-            return await self._in_time(stream.answer)
-        finally:
-            if stream.transport is not None:
-                cast(ITCPTransport, stream.transport).abortConnection()
+    def _lost(self, error: OSError) -> None:
+        if not self.by_tcp:
+            self._said(_in_words(error))
+        else:
+            self._socket.close()
 
-    async def _in_time(self, waiting: Deferred[T]) -> T:
-        try:
-            return await waiting.addTimeout(PATIENCE, self._reactor)
-        except DeferredTimeout as error:
-            raise _NoAnswer(f"silent for {PATIENCE:g} s") from error
-        except _NoAnswer:
-            raise
-        except (ConnectError, OSError) as error:
-            raise _NoAnswer(f"no connection by TCP: {error}") from error
+    def _ask_by_tcp(self, asked: dns.message.QueryMessage) -> None:
+        self.by_tcp = True
+        endpoint = (TCP6ClientEndpoint if ":" in self._server[0] else TCP4ClientEndpoint)(self._reactor, *self._server)
+        stream = self._stream = _Stream(asked, self._said)
+        self._connecting = endpoint.connect(_Streams.forProtocol(lambda: stream))
+        self._connecting.addErrback(self._no_tcp)
+
+    def _no_tcp(self, failure: Failure) -> None:
+        if not failure.check(CancelledError):
+            self._said(f"no connection by TCP: {failure.getErrorMessage()}")
 
 
-class _Datagram(DatagramProtocol):
-    """One question by UDP."""
+class _Streams(Factory):
+    """Logs nothing when it starts and stops, unlike the factory of connectProtocol()."""
 
     noisy = False
-
-    def __init__(self, asked: dns.message.QueryMessage, server: Server) -> None:
-        self.answer: Deferred[dns.message.Message] = Deferred()
-        self._asked = asked
-        self._server = server
-
-    def startProtocol(self) -> None:
-        assert self.transport is not None
-        self.transport.connect(*self._server)
-        try:
-            self.transport.write(self._asked.to_wire())  # type: ignore[call-arg]  # it is connected
-        except OSError as error:  # no way there
-            self._fail(f"cannot be reached: {error.strerror}")
-
-    def datagramReceived(self, datagram: bytes, addr: Any) -> None:
-        answer = read(self._asked, datagram)
-        if answer is not None and not self.answer.called:
-            self.answer.callback(answer)
-
-    def connectionRefused(self) -> None:
-        self._fail("nobody listens there")
-
-    def stopProtocol(self) -> None:
-        self.connectionRefused()  # as epoll's reactor tells of it
-
-    def _fail(self, why: str) -> None:
-        if not self.answer.called:
-            self.answer.errback(_NoAnswer(why))
 
 
 class _Stream(Int16StringReceiver):
     """One question by TCP (RFC 7766)."""
 
-    def __init__(self, asked: dns.message.QueryMessage) -> None:
-        self.answer: Deferred[dns.message.Message] = Deferred()
+    def __init__(self, asked: dns.message.QueryMessage, said: Callable[[dns.message.Message | str], None]) -> None:
         self._asked = asked
+        self._said = said
 
     def connectionMade(self) -> None:
         self.sendString(self._asked.to_wire())  # type: ignore[no-untyped-call]
 
     def stringReceived(self, string: bytes) -> None:
         answer = read(self._asked, string)
-        if not self.answer.called:
-            if answer is None:
-                self.answer.errback(_NoAnswer("by TCP it answers something else"))
-            else:
-                self.answer.callback(answer)
+        self._said("by TCP it answers something else" if answer is None else answer)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        if not self.answer.called:
-            self.answer.errback(_NoAnswer("by TCP it ends without an answer"))
+        self._said("by TCP it ends without an answer")
+
+
+def _in_words(error: OSError) -> str:
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return TOO_MANY_FILES
+    if error.errno == errno.ECONNREFUSED:
+        return "nobody listens there"
+    return f"cannot be reached: {error.strerror or os.strerror(error.errno or errno.EIO)}"
+
+
+def _cancel(timer: Any) -> None:
+    if timer is not None and timer.active():
+        timer.cancel()
 
 
 def parse_server(text: str) -> Server:
@@ -177,19 +326,3 @@ def parse_server(text: str) -> Server:
     if not (port.isascii() and port.isdigit() and len(port) <= 5 and 1 <= int(port) <= 65535):
         raise ValueError(text)
     return str(ipaddress.ip_address(host)), int(port)
-
-
-def system_servers(text: str) -> list[Server]:
-    """Those of a resolv.conf; the one of this machine when it names none (resolv.conf(5)).
-
-    @param text: the file's.
-    """
-    servers = []
-    for line in text.splitlines():
-        words = line.split()
-        if len(words) >= 2 and words[0] == "nameserver":
-            try:
-                servers.append((str(ipaddress.ip_address(words[1])), 53))
-            except ValueError:  # libc lets it pass, too
-                pass
-    return servers or [("127.0.0.1", 53)]

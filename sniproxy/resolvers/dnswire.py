@@ -28,6 +28,11 @@ MOST_NEGATIVE_TTL = 300.0
 A, AAAA, SRV = dns.rdatatype.A, dns.rdatatype.AAAA, dns.rdatatype.SRV
 
 
+SERVER_FAILED, QUERY_REFUSED = "server failed", "query refused"
+
+_IN_WORDS = {dns.rcode.SERVFAIL: SERVER_FAILED, dns.rcode.REFUSED: QUERY_REFUSED}
+
+
 class BadAnswer(Exception):
     """The answer is none that can be used; the message says why."""
 
@@ -53,9 +58,16 @@ class Service:
     weight: int
 
 
-def question(name: str, kind: dns.rdatatype.RdataType) -> dns.message.QueryMessage:
-    """A question with an id that cannot be guessed."""
+def question(name: str, kind: dns.rdatatype.RdataType, edns: bool = True) -> dns.message.QueryMessage:
+    """A question with an id that cannot be guessed. @param edns: with an OPT record (RFC 6891)."""
+    if not edns:
+        return dns.message.make_query(dns.name.from_text(name + "."), kind, use_edns=False)
     return dns.message.make_query(dns.name.from_text(name + "."), kind, use_edns=0, payload=PAYLOAD)
+
+
+def dislikes_edns(asked: dns.message.QueryMessage, answer: dns.message.Message) -> bool:
+    """Whether the server may know no OPT record, and is asked again without one (RFC 6891, section 6.2.2)."""
+    return asked.edns >= 0 and answer.rcode() in (dns.rcode.FORMERR, dns.rcode.NOTIMP, dns.rcode.BADVERS)
 
 
 def read(asked: dns.message.QueryMessage, data: bytes) -> dns.message.Message | None:
@@ -75,7 +87,19 @@ def truncated(answer: dns.message.Message) -> bool:
 def why_unusable(answer: dns.message.Message) -> str | None:
     """None: it says what there is, or that there is nothing. Else why another server should be asked."""
     rcode = answer.rcode()
-    return None if rcode in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN) else dns.rcode.to_text(rcode)
+    if rcode == dns.rcode.NOERROR and _is_referral(answer):
+        return "it is not recursive: it only names other servers"
+    if rcode in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
+        return None
+    text = dns.rcode.to_text(rcode)
+    return f"{_IN_WORDS[rcode]} ({text})" if rcode in _IN_WORDS else text
+
+
+def _is_referral(answer: dns.message.Message) -> bool:
+    """Whether it only names the servers of a zone below (RFC 2308, section 2.1): then libc, too, asks the next one."""
+    kinds = {one.rdtype for one in answer.authority}
+    known = answer.answer or answer.flags & (dns.flags.AA | dns.flags.RA)
+    return not known and dns.rdatatype.NS in kinds and dns.rdatatype.SOA not in kinds
 
 
 def found(answer: dns.message.Message) -> Found:

@@ -142,7 +142,8 @@ class Standing:
         for target in targets:
             known = self.known.get(address(target))
             if known is not None:
-                known.seen = None if known.seen is None else now
+                if known.seen is not None:
+                    known.seen, known.target = now, target  # its addresses may be others now
             elif not target.client_formed and len(self.known) < MOST_KNOWN:
                 self.known[address(target)] = Known(target, server_name, now)
 

@@ -343,35 +343,33 @@ class BrokenTests(AskedCase):
         self.answered("b.test")
 
     def test_breaker(self) -> None:
-        """A resolver that fails for many names is left alone; old answers stand in; one good answer ends it."""
+        """A resolver that answers no client gets few questions; old answers stand in; one good answer ends it."""
         resolver = Scripted(
-            answer("one.test", 10), *[Unavailable("silent")] * TRIPS_AT, answer("two.test", 10), answer()
+            answer("one.test", 10), *[Unavailable("silent")] * (TRIPS_AT + 1), answer("two.test", 10), answer()
         )
         asked = self.make(resolver)
         self.answered("one.test")
         self.clock.advance(10)
         for number in range(TRIPS_AT):
-            self.unavailable(self.ask(f"{number}.test"))
+            self.unavailable(self.ask(f"{number}.test", peer=f"192.0.2.{number}:1"))
         self.assertIs(State.OPEN, asked.breaker.state)
-        self.assertIn("not asked: it failed for many names", self.unavailable(self.ask("c.test")))
-        self.answered("one.test")
-        self.assertEqual(1 + TRIPS_AT, len(resolver.asked))
+        self.unavailable(self.ask("c.test", peer="192.0.2.77:1"))
+        self.assertEqual(2 + TRIPS_AT, len(resolver.asked))
+        why = self.unavailable(self.ask("d.test", peer="192.0.2.77:2"))
+        self.assertIn("circuit breaker open: no answer to 6 clients", why)
+        self.successResultOf(self.ask(peer="192.0.2.77:3"))
+        self.assertEqual(2 + TRIPS_AT, len(resolver.asked))
         self.clock.advance(1)
         self.answered("two.test")
+        self.assertIs(State.CLOSED, asked.breaker.state)
         self.successResultOf(self.ask("c.test"))
 
-    def test_abandoned_trial(self) -> None:
-        """When nobody waits for the question that shall decide, the next one decides."""
-        resolver = Scripted(*[Unavailable("silent")] * TRIPS_AT)
-        self.make(resolver)
-        for number in range(TRIPS_AT):
-            self.unavailable(self.ask(f"{number}.test"))
-        self.clock.advance(1)
-        trial = self.ask("x.test")
-        self.unavailable(self.ask("y.test"))
-        trial.cancel()
-        self.failureResultOf(trial, CancelledError)
-        self.assertNoResult(self.ask("z.test").addErrback(lambda failure: failure.trap(Unavailable)))
+    def test_one_client(self) -> None:
+        """One client whose names all fail does not keep names of others, nor its own, from being asked."""
+        self.make(Scripted(*[Unavailable("silent")] * 50, answer()))
+        for number in range(50):
+            self.assertEqual("silent", self.unavailable(self.ask(f"{number}.test", peer=f"192.0.2.1:{number}")))
+        self.answered("b.test")
 
     def test_logged_once(self) -> None:
         """Failures are logged at once, then once in a while; that it answers again, too."""

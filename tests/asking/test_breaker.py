@@ -4,81 +4,73 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.asking.breaker import FIRST_REST, LONGEST_REST, TRIPS_AT, Breaker, State
+from sniproxy.asking.breaker import CALM, MAX_COUNTED, PASSES, TRIPS_AT, Breaker, State
 
 
 class BreakerTests(SynchronousTestCase):
-    """When a resolver is left alone."""
+    """When a resolver is asked only a few questions a second."""
 
     def opened(self) -> Breaker:
         breaker = Breaker()
-        for name in range(TRIPS_AT):
-            self.assertTrue(breaker.lets(0.0))
-            breaker.failed(name, 0.0)
+        for number in range(TRIPS_AT):
+            self.assertTrue(breaker.lets(number, 0.0))
+            breaker.failed(number, f"{number}.test", 0.0)
         self.assertIs(State.OPEN, breaker.state)
         return breaker
 
     def test_one_bad_name(self) -> None:
-        """One name may fail as often as it will: the others are asked about."""
+        """One name may fail for all clients: other names are asked about."""
         breaker = Breaker()
-        for _ in range(100):
-            breaker.failed("bad", 0.0)
-        self.assertTrue(breaker.lets(0.0))
+        for client in range(100):
+            breaker.failed(client, "bad", 0.0)
+        self.assertTrue(breaker.lets("c", 0.0))
+        self.assertIs(State.CLOSED, breaker.state)
+
+    def test_one_bad_client(self) -> None:
+        """One client's names may all fail: it counts once."""
+        breaker = Breaker()
+        for name in range(100):
+            breaker.failed("c", name, 0.0)
         self.assertIs(State.CLOSED, breaker.state)
 
     def test_success_between(self) -> None:
-        """A name that is answered forgives all failures before."""
+        """An answer to any name clears all failures before, and keeps it closed for a moment."""
         breaker = Breaker()
-        for name in range(10 * TRIPS_AT):
-            breaker.failed(name, 0.0)
-            if name % (TRIPS_AT - 1) == 0:
-                breaker.succeeded()
+        for number in range(10 * TRIPS_AT):
+            breaker.failed(number, number, 0.0)
+            if number % (TRIPS_AT - 1) == 0:
+                breaker.succeeded(0.0)
         self.assertIs(State.CLOSED, breaker.state)
+        for number in range(10 * TRIPS_AT):
+            breaker.failed(number, number, CALM - 0.1)
+        self.assertIs(State.CLOSED, breaker.state)
+        self.assertEqual(10 * TRIPS_AT, breaker.clients)
+        breaker.failed(0, 0, CALM)
+        self.assertIs(State.OPEN, breaker.state)
 
-    def test_opens(self) -> None:
-        """After failures of many names it lets nothing through until its rest is over, then one question."""
+    def test_passes(self) -> None:
+        """While it is open a few questions a second pass, one for each client; those that fail leave places free."""
         breaker = self.opened()
-        self.assertFalse(breaker.lets(FIRST_REST / 2))
-        self.assertEqual(FIRST_REST / 2, breaker.rest(FIRST_REST / 2))
-        self.assertTrue(breaker.lets(FIRST_REST))
-        self.assertIs(State.HALF_OPEN, breaker.state)
-        self.assertFalse(breaker.lets(FIRST_REST))
+        for now in (10.0, 11.0):
+            failing = [breaker.lets(client, now) for client in range(TRIPS_AT)]
+            self.assertEqual([True] * PASSES + [False] * (TRIPS_AT - PASSES), failing)
+            self.assertTrue(breaker.lets("other", now))
+            self.assertFalse(breaker.lets("other", now + 0.9))
+            others = [breaker.lets(f"other {number}", now) for number in range(PASSES)]
+            self.assertEqual([True] * (PASSES - 1) + [False], others)
 
     def test_closes(self) -> None:
-        """The one question's answer closes it."""
+        """One answer closes it; failures keep it open."""
         breaker = self.opened()
-        breaker.lets(FIRST_REST)
-        breaker.succeeded()
-        self.assertTrue(breaker.lets(FIRST_REST))
-        self.assertIs(State.CLOSED, breaker.state)
+        breaker.failed("x", "x", 1.0)
+        self.assertIs(State.OPEN, breaker.state)
+        breaker.succeeded(2.0)
+        self.assertEqual([True] * 20, [breaker.lets("x", 2.0) for _ in range(20)])
+        self.assertEqual(0, breaker.clients)
 
-    def test_longer_rests(self) -> None:
-        """Each failure of the one question doubles the rest, up to a bound; an answer makes it short again."""
-        breaker, now, rests = self.opened(), 0.0, []
-        for _ in range(8):
-            rests.append(breaker.rest(now))
-            now += breaker.rest(now)
-            self.assertTrue(breaker.lets(now))
-            breaker.failed("x", now)
-        self.assertEqual([1.0, 2.0, 4.0, 8.0, 16.0, LONGEST_REST, LONGEST_REST, LONGEST_REST], rests)
-        breaker.succeeded()
-        for name in range(TRIPS_AT):
-            breaker.failed(name, now)
-        self.assertEqual(FIRST_REST, breaker.rest(now))
-
-    def test_late_failures(self) -> None:
-        """Questions that were asked before it opened, and fail after, lengthen nothing."""
-        breaker = self.opened()
-        for name in range(100):
-            breaker.failed(name, 0.5)
-        self.assertEqual(FIRST_REST, breaker.rest(0.0))
-
-    def test_given_up(self) -> None:
-        """When nobody waits for the one question any more, the next one decides."""
-        breaker = self.opened()
-        breaker.lets(FIRST_REST)
-        breaker.given_up(FIRST_REST)
-        self.assertTrue(breaker.lets(FIRST_REST))
-        breaker.succeeded()
-        breaker.given_up(FIRST_REST)
-        self.assertIs(State.CLOSED, breaker.state)
+    def test_bounded(self) -> None:
+        """Clients choose the names, and may have many addresses: no more than a bound are kept."""
+        breaker = Breaker()
+        for number in range(2 * MAX_COUNTED):
+            breaker.failed(number, number, 0.0)
+        self.assertEqual(MAX_COUNTED, breaker.clients)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from typing import Any
 
@@ -12,11 +13,13 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import DatagramProtocol, Factory
 from twisted.internet.task import deferLater
+from twisted.logger import globalLogPublisher
 from twisted.protocols.basic import Int16StringReceiver
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.interfaces import Unavailable
-from sniproxy.resolvers.dnsclient import PATIENCE, NameServers, parse_server, system_servers
+from sniproxy.resolvers import dnsclient
+from sniproxy.resolvers.dnsclient import NEXT_AFTER, PATIENCE, LookupFailed, NameServers, parse_server
+from sniproxy.resolvers.dnsconf import ResolvConf
 from sniproxy.resolvers.dnswire import A, question
 from tests.net.support import HandClock, SocketTestCase
 from tests.resolvers.answers import asked_for, reply
@@ -96,18 +99,21 @@ class NameServersTests(SocketTestCase):
 
     def ask(self, *servers: Server | tuple[str, int]) -> Deferred[list[str]]:
         async def asked() -> list[str]:
-            addresses = [each.address if isinstance(each, Server) else each for each in servers]
-            found = await NameServers(self.clock, addresses).ask("a.test", A)
+            addresses = tuple(each.address if isinstance(each, Server) else each for each in servers)
+            found = await NameServers(self.clock, lambda: ResolvConf(addresses)).ask("a.test", A)
             return [record.to_text() for record in found.records]
 
         return Deferred.fromCoroutine(asked())
 
-    async def refused(self, asked: Deferred[list[str]]) -> str:
+    async def failed(self, asked: Deferred[list[str]]) -> LookupFailed:
         try:
             await asked
-        except Unavailable as error:
-            return str(error)
+        except LookupFailed as error:
+            return error
         raise AssertionError("it was answered")
+
+    async def refused(self, asked: Deferred[list[str]]) -> str:
+        return str(await self.failed(asked))
 
     async def test_udp(self) -> None:
         """The first server's answer is taken, over IPv4 and IPv6."""
@@ -118,24 +124,115 @@ class NameServersTests(SocketTestCase):
             self.assertEqual((1, 0), (first.asked, second.asked))
 
     async def test_silence(self) -> None:
-        """A silent server is waited for, then the next one is asked."""
+        """A silent server is waited for a moment, then the next one is asked, too."""
         first, second = Server(self, silent), Server(self, good("192.0.2.2"))
         asked = self.ask(first, second)
         await first.heard
-        self.clock.advance(PATIENCE)
+        self.assertEqual(0, second.asked)
+        self.clock.advance(NEXT_AFTER)
         self.assertEqual(["192.0.2.2"], await asked)
 
+    async def test_late(self) -> None:
+        """A server that is slow may answer after the next one was asked."""
+        held: list[tuple[dns.message.Message, Any]] = []
+
+        class Slow(Server):
+            def datagramReceived(self, datagram: bytes, addr: Any) -> None:
+                held.append((asked_for(datagram)[0], addr))
+                super().datagramReceived(datagram, addr)
+
+        first, second = Slow(self, silent), Server(self, silent)
+        asked = self.ask(first, second)
+        await first.heard
+        self.clock.advance(NEXT_AFTER)
+        await second.heard
+        assert first.transport is not None
+        first.transport.write(good("192.0.2.1")(held[0][0])[0], held[0][1])
+        self.assertEqual(["192.0.2.1"], await asked)
+
+    async def test_lost(self) -> None:
+        """A datagram that is lost is sent again, without EDNS the last time."""
+        payloads: list[int] = []
+
+        def second(asked: dns.message.Message) -> list[bytes]:
+            payloads.append(asked.edns)
+            return good("192.0.2.1")(asked) if len(payloads) > 1 else []
+
+        server = Server(self, second)
+        asked = self.ask(server)
+        await server.heard
+        self.clock.advance(NEXT_AFTER)
+        self.assertEqual(["192.0.2.1"], await asked)
+        self.assertEqual([0, -1], payloads)
+
+    async def test_no_edns(self) -> None:
+        """FORMERR and NOTIMP to EDNS: the same server is asked again without it, at once (RFC 6891, 6.2.2)."""
+        for rcode in (dns.rcode.FORMERR, dns.rcode.NOTIMP):
+            for bare in (False, True):
+
+                def old(asked: dns.message.Message, rcode: Any = rcode, bare: bool = bare) -> list[bytes]:
+                    if asked.edns < 0:
+                        return good("192.0.2.1")(asked)
+                    answer = reply(asked, rcode=rcode)
+                    return [answer[:4] + bytes(8) if bare else answer]
+
+                server = Server(self, old)
+                self.assertEqual(["192.0.2.1"], await self.ask(server))
+                self.assertEqual(2, server.asked)
+
+    async def test_rotate(self) -> None:
+        """With C{rotate} each question begins with the next server."""
+        first, second = Server(self, good("192.0.2.1")), Server(self, good("192.0.2.2"))
+        conf = ResolvConf((first.address, second.address), rotate=True)
+        servers = NameServers(self.clock, lambda: conf)
+        for _ in range(4):
+            await servers.ask("a.test", A)
+        self.assertEqual((2, 2), (first.asked, second.asked))
+
+    async def test_descriptors(self) -> None:
+        """Too many open files is a cause of its own."""
+
+        def none(*_: Any) -> Any:
+            raise OSError(errno.EMFILE, "Too many open files")
+
+        self.patch(dnsclient, "DatagramSocket", none)
+        error = await self.failed(self.ask(("127.0.0.1", 1), ("127.0.0.2", 1)))
+        self.assertEqual("too many open files", error.cause)
+
+    async def test_causes(self) -> None:
+        """A server that fails, one that refuses, and silence are told apart."""
+
+        def refuses(asked: dns.message.Message) -> list[bytes]:
+            return [reply(asked, rcode=dns.rcode.REFUSED)]
+
+        for answers, cause in ((fails, "server failed"), (refuses, "query refused")):
+            error = await self.failed(self.ask(Server(self, answers)))
+            self.assertEqual(cause, error.cause)
+            self.assertIn(f"a.test (A): {cause}: 127.0.0.1:", str(error))
+
+    async def test_quiet(self) -> None:
+        """No question leaves a line in the program's log, neither by UDP nor by TCP."""
+        lines: list[Any] = []
+        observer: Any = lines.append
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+        server = Server(self, lambda asked: [reply(asked, truncated=True)], good("192.0.2.1"))
+        del lines[:]
+        await self.ask(server)
+        self.assertEqual([], [line for line in lines if "Server" not in str(line.get("log_text", line))])
+
     async def test_all_silent(self) -> None:
-        """When all are silent they are asked once more; then nobody says."""
+        """When all are silent they are asked once more; then the question ends, and each is named."""
         server = Server(self, silent)
         asked = self.ask(server)
-        for count in (1, 2):
-            while server.asked < count:
-                await deferLater(reactor, 0)
-            self.clock.advance(PATIENCE)
-        why = await self.refused(asked)
-        self.assertIn(f"no name server says what A a.test has: 127.0.0.1:{server.address[1]}: silent for 1 s", why)
-        self.assertEqual(2, server.asked)
+        await server.heard
+        self.clock.advance(NEXT_AFTER)
+        while server.asked < 2:
+            await deferLater(reactor, 0)
+        self.clock.advance(PATIENCE - NEXT_AFTER)
+        error = await self.failed(asked)
+        said = f"a.test (A): no answer: 127.0.0.1:{server.address[1]}: no answer in 4 s"
+        self.assertEqual((said, "no answer", 2), (str(error), error.cause, server.asked))
 
     async def test_bad_servers(self) -> None:
         """A server that fails, contradicts itself, or is not there is not waited for; their faults are told."""
@@ -178,8 +275,24 @@ class NameServersTests(SocketTestCase):
         asked = self.ask(server, last)
         while not server.streams:
             await deferLater(reactor, 0)
-        self.clock.advance(PATIENCE)
+        self.clock.advance(NEXT_AFTER)
         self.assertEqual(["192.0.2.9"], await asked)
+
+    async def test_part(self) -> None:
+        """When TCP fails everywhere, the addresses that came with the answer that was cut short are used."""
+
+        def part(asked: dns.message.Message) -> list[bytes]:
+            return [reply(asked, ("a.test.", 7, "A", "192.0.2.1"), truncated=True)]
+
+        for tcp in (None, lambda asked: [b""]):
+            self.assertEqual(["192.0.2.1"], await self.ask(Server(self, part, tcp)))
+        server = Server(self, part, silent)
+        asked = self.ask(server)
+        while not server.streams:
+            await deferLater(reactor, 0)
+        self.clock.advance(NEXT_AFTER)
+        self.clock.advance(PATIENCE)
+        self.assertEqual(["192.0.2.1"], await asked)
 
     async def test_cancelled(self) -> None:
         """Who no longer wants to know leaves nothing open, neither by UDP nor by TCP."""
@@ -216,9 +329,3 @@ class ServerTests(SynchronousTestCase):
         """Everything else is none."""
         for text in ("", "ns.test", "192.0.2.53:", "192.0.2.53:0", "192.0.2.53:70000", "[::1", "[::1]53", "1.2.3.4:a"):
             self.assertRaises(ValueError, parse_server, text)
-
-    def test_system(self) -> None:
-        """The system's servers, as libc reads them."""
-        text = "# x\nsearch a.test\nnameserver 192.0.2.53\nnameserver ::1 # y\nnameserver fe80::1%eth0\nnameserver\n"
-        self.assertEqual([("192.0.2.53", 53), ("::1", 53)], [s for s in system_servers(text) if "%" not in s[0]])
-        self.assertEqual([("127.0.0.1", 53)], system_servers(""))

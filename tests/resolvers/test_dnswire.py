@@ -18,6 +18,7 @@ from sniproxy.resolvers.dnswire import (
     BadAnswer,
     Found,
     Service,
+    dislikes_edns,
     found,
     question,
     read,
@@ -71,12 +72,34 @@ class QuestionTests(SynchronousTestCase):
         for message, cut, why in (
             (reply(ASKED, truncated=True), True, None),
             (reply(ASKED, rcode=dns.rcode.NXDOMAIN), False, None),
-            (reply(ASKED, rcode=dns.rcode.SERVFAIL), False, "SERVFAIL"),
-            (reply(ASKED, rcode=dns.rcode.REFUSED), False, "REFUSED"),
+            (reply(ASKED, rcode=dns.rcode.SERVFAIL), False, "server failed (SERVFAIL)"),
+            (reply(ASKED, rcode=dns.rcode.REFUSED), False, "query refused (REFUSED)"),
+            (reply(ASKED, rcode=dns.rcode.YXDOMAIN), False, "YXDOMAIN"),
         ):
             answer = read(ASKED, message)
             assert answer is not None
             self.assertEqual((cut, why), (truncated(answer), why_unusable(answer)))
+
+    def test_referral(self) -> None:
+        """A server that only names other servers says nothing about the name."""
+        ns = ("test.", 60, "NS", "ns.test.")
+        for message, usable in (
+            (reply(ASKED, authority=(ns,)), False),
+            (reply(ASKED, authority=(SOA,)), True),
+            (reply(ASKED, ("a.test.", 7, "A", "192.0.2.1"), authority=(ns,)), True),
+        ):
+            answer = read(ASKED, message)
+            assert answer is not None
+            self.assertEqual(usable, why_unusable(answer) is None)
+
+    def test_edns(self) -> None:
+        """FORMERR, NOTIMP and BADVERS may be about the OPT record, if there was one (RFC 6891, section 6.2.2)."""
+        plain = question("a.test", A, edns=False)
+        self.assertEqual(-1, asked_for(plain.to_wire())[0].edns)
+        for rcode, dislikes in ((dns.rcode.FORMERR, True), (dns.rcode.NOTIMP, True), (dns.rcode.SERVFAIL, False)):
+            answer = read(ASKED, reply(ASKED, rcode=rcode))
+            assert answer is not None
+            self.assertEqual((dislikes, False), (dislikes_edns(ASKED, answer), dislikes_edns(plain, answer)))
 
 
 class FoundTests(SynchronousTestCase):

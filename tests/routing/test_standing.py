@@ -65,6 +65,14 @@ class HealthTests(SynchronousTestCase):
         standing.change(health, [(ONE, "one.test"), (TWO, None)])
         return standing
 
+    def test_new_addresses(self) -> None:
+        """A resolver's target is checked at the addresses that it was last seen with."""
+        standing = Standing()
+        standing.change(Health(check="connect"), [])
+        for found in ("10.0.0.1", "10.0.0.2"):
+            standing.seen([Target("a.test", 6651, addresses=(found,))], "a.test", 0.0)
+            self.assertEqual((found,), standing.known["a.test:6651"].target.addresses)
+
     def test_least(self) -> None:
         """The target with the fewest connections for its weight comes first; spare ones come last; ties take turns."""
         standing = Standing()

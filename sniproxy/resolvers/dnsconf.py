@@ -1,0 +1,98 @@
+"""resolv.conf(5): which name servers are asked, how long, and which search list short names use. Pure."""
+
+from __future__ import annotations
+
+import ipaddress
+
+import attrs
+
+from sniproxy.names import BadName, ip_literal, server_name
+
+Server = tuple[str, int]
+"""Address and port."""
+
+MAX_SERVERS = 3
+"""Name servers that libc takes from resolv.conf."""
+
+MAX_NDOTS, MAX_TIMEOUT, MAX_ATTEMPTS = 15, 30, 5
+"""The caps of libc (resolv.conf(5))."""
+
+LOCAL: tuple[Server, ...] = (("127.0.0.1", 53),)
+"""The name server of a resolv.conf that names none."""
+
+
+@attrs.frozen
+class ResolvConf:
+    """How names are looked up.
+
+    @ivar servers: asked in this order.
+    @ivar search: domains, without the trailing dot, that short names are tried in. The empty text is the root.
+    @ivar ndots: a name with at least this many dots is tried as it is first.
+    @ivar timeout: seconds to wait for answers after the last query is sent.
+    @ivar attempts: queries to each server.
+    @ivar rotate: whether each question begins with the next server.
+    """
+
+    servers: tuple[Server, ...] = LOCAL
+    search: tuple[str, ...] = ()
+    ndots: int = 1
+    timeout: float = 5.0
+    attempts: int = 2
+    rotate: bool = False
+
+    def candidates(self, name: str) -> list[str]:
+        """The full names that a name may mean, in the order in which libc tries them; each once."""
+        if ip_literal(name) is not None:
+            return [name]
+        searched = [f"{name}.{domain}" if domain else name for domain in self.search]
+        as_it_is_first = name.count(".") >= self.ndots
+        ordered = [name, *searched] if as_it_is_first else [*searched, name]
+        return [full for full in dict.fromkeys(ordered) if _is_name(full)]
+
+
+def parse_resolv_conf(text: str, host_name: str = "") -> ResolvConf:
+    """Read a resolv.conf as libc does: it ignores what it cannot read.
+
+    @param text: the file's. @param host_name: of this machine; its domain is the search list when the file has none.
+    """
+    servers: list[Server] = []
+    domain = host_name.partition(".")[2]
+    search = [domain] if domain else []
+    options: dict[str, str] = {}
+    for line in text.splitlines():
+        if line.startswith(("#", ";")):
+            continue
+        keyword, *words = line.split() or [""]
+        if keyword == "nameserver" and words:
+            try:
+                servers.append((str(ipaddress.ip_address(words[0])), 53))
+            except ValueError:
+                pass
+        elif keyword == "domain" and words:
+            search = words[:1]
+        elif keyword == "search":
+            search = words
+        elif keyword == "options":
+            options |= {name: value for name, _, value in (word.partition(":") for word in words)}
+    return ResolvConf(
+        tuple(servers[:MAX_SERVERS]) or LOCAL,
+        tuple(one.rstrip(".").lower() for one in search),
+        _number(options.get("ndots"), 1, 0, MAX_NDOTS),
+        float(_number(options.get("timeout"), 5, 1, MAX_TIMEOUT)),
+        _number(options.get("attempts"), 2, 1, MAX_ATTEMPTS),
+        "rotate" in options,
+    )
+
+
+def _number(text: str | None, default: int, least: int, most: int) -> int:
+    if text is None or not (text.isascii() and text.isdigit()):
+        return default
+    return min(max(int(text[:9]), least), most)
+
+
+def _is_name(name: str) -> bool:
+    try:
+        server_name(name)
+    except BadName:  # too long with this domain
+        return False
+    return True
