@@ -238,11 +238,13 @@ class RefusalTests(TerminatingCase):
                 broker.shutdown(socket.SHUT_WR)
                 read_to_end(broker)
 
-        for data, why in ((b"HTTP/1.1 400 Bad Request\r\n\r\n", "wrong version number"), (b"", "ended the connection")):
+        # OpenSSL 3.2 says "packet length too long", others "wrong version number".
+        no_tls = "wrong version number|packet length too long"
+        for data, why in ((b"HTTP/1.1 400 Bad Request\r\n\r\n", no_tls), (b"", "ended the connection")):
             answering = in_thread(answer, data)
             record = await self.refused(proxy, hello(), None)
             self.assertEqual(Result.UPSTREAM_TLS_FAILED, record.result)
-            self.assertIn(why, record.reason)
+            self.assertRegex(record.reason, why)
             await answering
 
     async def test_client_does_not_trust_us(self) -> None:
