@@ -124,6 +124,10 @@ class AdminTests(SocketTestCase):
         proxy = Proxy(self, f'{LISTENER}[admin]\nendpoint = "unix:{path}"\n')
         self.assertIsNone(proxy.service.admin_address)
         self.assertTrue(path.is_socket())
+        self.assertEqual(0o600, path.stat().st_mode & 0o777)
+        open_to_group = Path(self.mktemp()).absolute()
+        Proxy(self, f'{LISTENER}[admin]\nendpoint = "unix:{open_to_group}:mode=660"\n')
+        self.assertEqual(0o660, open_to_group.stat().st_mode & 0o777)
         text = f'{LISTENER}[admin]\nendpoint = "unix:/nonexistent/socket"\n'
         error = self.assertRaises(CannotListenError, Proxy, self, text)
         self.assertIn("cannot listen on unix:/nonexistent/socket", why_not_listening(error))
