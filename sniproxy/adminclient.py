@@ -103,10 +103,15 @@ class _UnixHandler(urllib.request.HTTPHandler):
 
     def __init__(self, path: str) -> None:
         urllib.request.HTTPHandler.__init__(self)
-        self._connection = type("_Connection", (_UnixConnection,), {"path": path})
+        self._path = path
 
     def http_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
         return self.do_open(self._connection, request)
+
+    def _connection(self, host: str, /, **options: Any) -> _UnixConnection:
+        connection = _UnixConnection(host, **options)
+        connection.path = self._path
+        return connection
 
 
 def _document(url: str, path: str, method: str = "GET", token: str | None = None) -> dict[str, Any]:

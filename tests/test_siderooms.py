@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import urllib.error
 import urllib.request
@@ -109,6 +110,32 @@ class AdminTests(SocketTestCase):
         """A page elsewhere that names this address as its own host learns nothing."""
         proxy = Proxy(self, route("127.0.0.1:9") + ADMIN)
         self.assertEqual(403, (await self.get(proxy, "/status", Host="evil.example"))[0])
+
+    async def test_prometheus_example(self) -> None:
+        """The configuration in docs/scaling.md answers what Prometheus, configured as that page says, asks for."""
+        page = (Path(__file__).parent.parent / "docs" / "scaling.md").read_text()
+        (scrape,) = re.findall(r"targets: \[(.*)\]", page)
+        (text,) = (one for one in re.findall(r"```toml\n(.*?)```", page, re.DOTALL) if "hosts = " in one)
+        text = text.replace("workers = 4\n", "").replace("tcp:9090:", "tcp:0:")
+        proxy = Proxy(self, text.replace("tcp:4443:", "tcp:0:interface=127.0.0.1:"))
+        for target in scrape.split(", "):
+            code, body = await self.get(proxy, "/metrics", Host=target)
+            self.assertEqual(200, code, body)
+            self.assertIn("sniproxy_tunnels", body)
+
+    async def test_descriptors(self) -> None:
+        """Connections of the admin endpoint count in the limit of open files, and no longer when they have ended."""
+        proxy = Proxy(self, route("127.0.0.1:9") + ADMIN)
+        assert proxy.service.admin_address is not None
+        admission = proxy.service._lives.admission
+        with socket.create_connection(proxy.service.admin_address, timeout=PATIENCE) as client:
+            client.sendall(b"GET /ready HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            await in_thread(client.recv, 1)
+            self.assertEqual(1, admission.aside)
+            client.sendall(b"GET /ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            await in_thread(read_to_end, client)
+        await self.get(proxy, "/ready")
+        self.assertLessEqual(admission.aside, 1)
 
     async def test_busy_port(self) -> None:
         """A busy admin port is an error like a listener's; nothing listens then."""

@@ -231,6 +231,9 @@ class Metrics(Collector):
         yield CounterMetricFamily(
             "sniproxy_access_log_lines_lost", "Lines that could not be written.", self._access_log_lost()
         )
+        about = "Requests and connections that the admin endpoint refused, by cause."
+        causes: Counts = Counter({(cause,): count for cause, count in self._admin_refused().items()})
+        yield _counted("sniproxy_admin_refused", about, ("cause",), causes)
         targets = list(self._targets())
         up: Counts = Counter({(one.target,): int(one.state == "up") for one in targets})
         connections: Counts = Counter({(one.target,): one.connections for one in targets})

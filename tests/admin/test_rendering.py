@@ -9,6 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.admin.rendering import BATCH, counted, gauged, parts
+from sniproxy.admin.tally import Counts
 
 
 class PartsTests(SynchronousTestCase):
@@ -16,7 +17,7 @@ class PartsTests(SynchronousTestCase):
 
     def test_many(self) -> None:
         """Many samples come in parts, with one header, and all of them."""
-        counts = Counter({(f"t{number}",): number + 1 for number in range(2 * BATCH + 1)})
+        counts: Counts = Counter({(f"t{number}",): number + 1 for number in range(2 * BATCH + 1)})
         for metric, name in (
             (counted("n", "Help.", ("target",), counts), "n_total"),
             (gauged("n", "", ("target",), counts), "n"),

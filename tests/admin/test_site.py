@@ -96,6 +96,26 @@ class PathTests(SiteTestCase):
         self.assertEqual(1, len(json.loads((await self.ask("/topics?limit=1")).body)["topics"]))
         self.assertEqual(1, len(json.loads((await self.ask("/topics?fold=1")).body)["topics"]))
 
+    async def test_topics_bounded(self) -> None:
+        """Without a limit the topics most looked up are listed, and how many are left out is said."""
+        sample = self.serve()
+        for number in range(MOST_LISTED + 7):
+            sample.event(lookup(topic=f"persistent://a/b/t{number}"))
+        sample.event(lookup(topic=f"persistent://a/b/t{MOST_LISTED + 6}"))
+        document = json.loads((await self.ask("/topics")).body)
+        self.assertEqual((MOST_LISTED + 7, MOST_LISTED), (document["count"], len(document["topics"])))
+        self.assertEqual({"topics": 7, "namespaces": 0}, document["left_out"])
+        self.assertEqual(f"persistent://a/b/t{MOST_LISTED + 6}", document["topics"][0]["topic"])
+        document = json.loads((await self.ask("/topics?limit=999999999")).body)
+        self.assertEqual((MOST_LISTED + 7, 0), (len(document["topics"]), document["left_out"]["topics"]))
+
+    async def test_status_bounded(self) -> None:
+        """No limit lists more than the default."""
+        sample = self.serve()
+        sample.proxy.tunnels.extend(SampleLive(connection(number)) for number in range(MOST_LISTED + 5))
+        document = json.loads((await self.ask("/status?limit=999999999")).body)
+        self.assertEqual((MOST_LISTED, MOST_LISTED), (len(document["tunnels"]), document["configuration"]["most"]))
+
     async def test_nothing_inspected(self) -> None:
         """Without an inspector /topics says so."""
         self.serve(inspecting=False)

@@ -53,6 +53,7 @@ class SlicesTests(SynchronousTestCase):
         self.clock.round()
         self.assertEqual(["a0", "b0", "a1"], self.done)
         self.clock.round()
+        self.clock.round()
         self.assertEqual(["a", "b"], [self.successResultOf(one) for one in both])
 
     def test_fault(self) -> None:
