@@ -26,7 +26,7 @@ class StandingTests(SynchronousTestCase):
         self.assertEqual({}, dict(standing._connections))
 
     def test_answered(self) -> None:
-        """What resolvers answered with is remembered without health checks too; beyond a bound the oldest is forgotten."""
+        """What resolvers answered with is remembered without health checks too, up to a bound."""
         standing = Standing()
         standing.seen([ONE, TWO], None, 0.0)
         standing.seen([ONE], None, 1.0)
