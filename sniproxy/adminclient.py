@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import re
+import socket
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -27,6 +29,13 @@ class AdminError(Exception):
     """The endpoint cannot be asked, or answers something else; the message says what to look at."""
 
 
+UNIX = "unix:"
+"""What an endpoint on a unix socket begins with; the rest is its path."""
+
+MOST_TOPICS = 10_000
+"""Topics that an endpoint is asked for: as many as it remembers."""
+
+
 def as_url(text: str) -> str:
     """An endpoint's URL; a bare host and port, such as ``127.0.0.1:9090``, are of HTTP. Anything else is left as is."""
     return f"http://{text}" if _ADDRESS.fullmatch(text) else text
@@ -37,7 +46,7 @@ def known(url: str) -> Known:
 
     @param url: the endpoint, such as ``http://127.0.0.1:9090``. @raise AdminError: there is no such answer.
     """
-    document = _document(f"{url.rstrip('/')}/topics")
+    document = _document(url, f"topics?limit={MOST_TOPICS}")
     if not document.get("inspecting"):
         raise AdminError(
             'this proxy inspects nothing: a plaintext listener with inspect = "pulsar" would (docs/inspector.md)'
@@ -57,31 +66,65 @@ def status(url: str, tunnels: int | None = None) -> dict[str, Any]:
 
     @param tunnels: so many at most; None: as many as the proxy shows. @raise AdminError: there is no such answer.
     """
-    return _document(f"{url.rstrip('/')}/status" + ("" if tunnels is None else f"?limit={tunnels}"))
+    return _document(url, "status" + ("" if tunnels is None else f"?limit={tunnels}"))
 
 
-def drain(url: str, name: str, rate: float) -> dict[str, Any]:
+def drain(url: str, name: str, rate: float, token: str | None = None) -> dict[str, Any]:
     """Drain a target or a route, at so many tunnels a second.
 
+    @param token: the one of C{[admin] token_file}. None: the endpoint is a unix socket, and needs none.
     @return: how far it is. @raise AdminError: it is refused.
     """
-    return _changed(url, "drain", {"name": name, "rate": f"{rate:g}"})
+    return _changed(url, "drain", {"name": name, "rate": f"{rate:g}"}, token)
 
 
-def undrain(url: str, name: str) -> dict[str, Any]:
+def undrain(url: str, name: str, token: str | None = None) -> dict[str, Any]:
     """Give it new connections again. @return: how far it was. @raise AdminError: it is refused."""
-    return _changed(url, "undrain", {"name": name})
+    return _changed(url, "undrain", {"name": name}, token)
 
 
-def _changed(url: str, path: str, query: dict[str, str]) -> dict[str, Any]:
-    return _document(f"{url.rstrip('/')}/{path}?{urllib.parse.urlencode(query)}", "POST")
+def _changed(url: str, path: str, query: dict[str, str], token: str | None) -> dict[str, Any]:
+    return _document(url, f"{path}?{urllib.parse.urlencode(query)}", "POST", token)
 
 
-def _document(url: str, method: str = "GET") -> dict[str, Any]:
+class _UnixConnection(http.client.HTTPConnection):
+    """HTTP by a unix socket. @ivar path: of the socket."""
+
+    path = ""
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self.path)
+
+
+class _UnixHandler(urllib.request.HTTPHandler):
+    """Opens URLs of HTTP by a unix socket. @param path: of the socket."""
+
+    def __init__(self, path: str) -> None:
+        urllib.request.HTTPHandler.__init__(self)
+        self._path = path
+
+    def http_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
+        return self.do_open(self._connection, request)
+
+    def _connection(self, host: str, /, **options: Any) -> _UnixConnection:
+        connection = _UnixConnection(host, **options)
+        connection.path = self._path
+        return connection
+
+
+def _document(url: str, path: str, method: str = "GET", token: str | None = None) -> dict[str, Any]:
     # No proxy of the environment's is asked: the endpoint is on this machine, or near.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]
+    if url.startswith(UNIX):
+        handlers.append(_UnixHandler(url.removeprefix(UNIX)))
+        url = "http://localhost"
+    opener = urllib.request.build_opener(*handlers)
+    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
     try:
-        with opener.open(urllib.request.Request(url, method=method), timeout=PATIENCE) as answer:
+        request = urllib.request.Request(f"{url.rstrip('/')}/{path}", method=method, headers=headers)
+        with opener.open(request, timeout=PATIENCE) as answer:
             document = json.load(answer)
     except urllib.error.HTTPError as error:
         with error:

@@ -23,6 +23,9 @@ EVERY = 1.0
 
 INTERRUPTED = 130
 
+MOST_TOKEN = 4096
+"""Characters of a token."""
+
 MOST_ROUTES = 10
 """Routes that C{status} shows for people."""
 
@@ -43,7 +46,8 @@ def add_status(commands: Any) -> argparse.ArgumentParser:
         nargs="+",
         type=as_url,
         metavar="URL",
-        help="the admin endpoint, as http://127.0.0.1:9090; of several instances, all of them: they are added up",
+        help="the admin endpoint, as http://127.0.0.1:9090 or unix:/run/sniproxy/admin.sock; of several instances, all "
+        "of them: they are added up",
     )
     parser.add_argument("--json", action="store_true", help="the JSON of /status as it is; of several, a list")
     return parser
@@ -67,7 +71,8 @@ def add_drain(commands: Any) -> argparse.ArgumentParser:
         metavar="URL",
         required=True,
         action="append",
-        help="the admin endpoint, as http://127.0.0.1:9090; repeats: of several instances, all of them",
+        help="the admin endpoint, as http://127.0.0.1:9090 or unix:/run/sniproxy/admin.sock; repeats: of several "
+        "instances, all of them",
     )
     parser.add_argument(
         "--rate",
@@ -77,6 +82,11 @@ def add_drain(commands: Any) -> argparse.ArgumentParser:
         help="tunnels a second, or N/m a minute (10/s); of several instances, all of them together",
     )
     parser.add_argument("--undo", action="store_true", help="give it new connections again")
+    parser.add_argument(
+        "--token-file",
+        metavar="FILE",
+        help="a file with the token of [admin] token_file: needed by http://, not by unix:",
+    )
     return parser
 
 
@@ -98,14 +108,14 @@ def run_status(options: argparse.Namespace, out: TextIO) -> int:
 def run_drain(options: argparse.Namespace, out: TextIO, wait: Callable[[float], object] | None = None) -> int:
     """@param wait: waits so many seconds. @raise AdminError: the proxy cannot be asked, or has no such target."""
     wait = wait or threading.Event().wait
-    urls = options.admin
+    urls, token = options.admin, _token(options.token_file)
     if options.undo:
-        undone, errors = ask_all(urls, lambda url: undrain(url, options.name))
+        undone, errors = ask_all(urls, lambda url: undrain(url, options.name, token))
         done = merged_drains(undone.values())[0]
         print(f"{_goal(done)} gets new connections again; {done['closed']} were closed", file=out)
         _raise_all(errors)
         return 0
-    begun, errors = ask_all(urls, lambda url: drain(url, options.name, options.rate / len(urls)))
+    begun, errors = ask_all(urls, lambda url: drain(url, options.name, options.rate / len(urls), token))
     found: dict[str, Any] | None = merged_drains(begun.values())[0]
     said = None
     try:
@@ -133,8 +143,25 @@ def run_drain(options: argparse.Namespace, out: TextIO, wait: Callable[[float], 
         return INTERRUPTED
 
 
+def _token(path: str | None) -> str | None:
+    """The token in a file. @raise AdminError: it cannot be read, or holds none."""
+    if path is None:
+        return None
+    try:
+        with open(path, encoding="ascii") as file:
+            token = file.read(MOST_TOKEN + 1).strip()
+    except (OSError, UnicodeError) as error:
+        why = getattr(error, "strerror", None) or "it is not ASCII"
+        raise AdminError(f"--token-file {printable(path)}: {why}") from error
+    if not token.isprintable() or not 0 < len(token) <= MOST_TOKEN:
+        raise AdminError(f"--token-file {printable(path)}: it does not hold one line with a token")
+    return token
+
+
 def _undo(options: argparse.Namespace) -> str:
-    words = ("sniproxyctl", "drain", options.name, *(word for url in options.admin for word in ("--admin", url)))
+    words = ["sniproxyctl", "drain", options.name, *(word for url in options.admin for word in ("--admin", url))]
+    if options.token_file is not None:
+        words += ["--token-file", options.token_file]
     return f"{shlex.join(words)} --undo"
 
 

@@ -135,7 +135,8 @@ class Admission:
     @ivar waits: how often accepting had to wait, by limit.
     @ivar max_connections: how many there may be at once. @ivar max_hellos: of these, how many may wait for their hello.
     @ivar hellos: those that wait for their hello, the oldest first.
-    @ivar aside: descriptors that connections have beside their two: a bridge's own connections.
+    @ivar aside: descriptors that connections have beside their two: a bridge's own connections; and those of the admin
+        endpoint's connections.
     """
 
     def __init__(

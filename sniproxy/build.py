@@ -48,7 +48,7 @@ class Built:
     @ivar terminators: by the name of a listener that ends TLS. @ivar spans: by the name of a bridge.
     @ivar admin: None: there is no admin endpoint.
     @ivar written: the targets that are looked after from the start, with their brokers' names.
-    @ivar warnings: what the operator should look at.
+    @ivar warnings: what the operator should look at. @ivar token: for changing requests to the admin endpoint.
     """
 
     configuration: Configuration
@@ -60,6 +60,7 @@ class Built:
     resolvers: Resolvers
     written: Sequence[tuple[Target, str | None]]
     warnings: Sequence[str]
+    token: bytes | None = attrs.field(default=None, repr=False)
 
 
 def build(configuration: Configuration, reactor: Any, before: Built | None = None) -> Built:
@@ -87,7 +88,21 @@ def build(configuration: Configuration, reactor: Any, before: Built | None = Non
         resolvers,
         list(written_targets(configuration)) if configuration.health != Health() else [],
         list(warnings(configuration)),
+        build_token(configuration),
     )
+
+
+def build_token(configuration: Configuration) -> bytes | None:
+    """Read the token of the admin endpoint. @return: None: there is none. @raise ConfigError: it cannot be used."""
+    path = None if configuration.admin is None else configuration.admin.token_file
+    if path is None:
+        return None
+    from sniproxy.admin.token import BadToken, read_token
+
+    try:
+        return read_token(path)
+    except BadToken as error:
+        raise ConfigError(f"{configuration.filename}: admin.token_file = {shown(path)}: {error}") from error
 
 
 def build_entrance(configuration: Configuration, key: str, endpoint: Endpoint, reactor: Any) -> IStreamServerEndpoint:

@@ -25,6 +25,7 @@ from sniproxy.routing.patterns import capture_count, route_pattern
 from sniproxy.routing.targets import BadTarget
 from sniproxy.routing.templates import Template, parse_template
 from sniproxy.schema import (
+    AdminTable,
     BridgeTable,
     ConfigError,
     GoalTable,
@@ -116,7 +117,7 @@ def _checked(data: dict[str, Any], filename: str) -> Configuration:
         check.timeouts(file.timeouts),
         access_log,
         check.made("inspect_log", lambda: make_inspect_log(events, events_path)) if events else None,
-        Admin(check.endpoint("admin.endpoint", file.admin.endpoint), tuple(file.admin.hosts)) if file.admin else None,
+        check.admin(file.admin) if file.admin else None,
         check.made("policy", lambda: make_policy(allowed.allow_cidrs, allowed.allow_ports, allowed.allow_names)),
         file.reload.on_change,
         check.made("health", lambda: make_health(file.health)),
@@ -162,6 +163,15 @@ class Check:
             return parse_endpoint(text)
         except BadEndpoint as error:
             raise self.error(key, text, str(error)) from error
+
+    def admin(self, table: AdminTable) -> Admin:
+        """The admin endpoint."""
+        endpoint, path = self.endpoint("admin.endpoint", table.endpoint).private(), table.token_file
+        if path is not None:
+            if not path or "\0" in path:
+                raise self.error("admin.token_file", path, "write the path of a file that holds the token")
+            path = str(PurePath(self.filename).parent / path)
+        return Admin(endpoint, tuple(table.hosts), token_file=path)
 
     def listeners(
         self, tables: Sequence[ListenerTable], resolvers: Mapping[str, ResolverTable]

@@ -113,7 +113,7 @@ def _inspect(options: argparse.Namespace, streams: Streams) -> int:
 
 def _topics(options: argparse.Namespace, streams: Streams) -> int:
     url = options.file if os.path.exists(options.file) else as_url(options.file)
-    if url.startswith(("http://", "https://")):
+    if url.startswith(("http://", "https://", "unix:")):
         try:
             running = running_ledgers([url, *options.others])
         except AdminError as error:

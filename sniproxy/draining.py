@@ -17,9 +17,9 @@ from sniproxy.admin.sources import DrainStatus, NoSuchGoal
 from sniproxy.events import Result
 from sniproxy.life import Life
 from sniproxy.net.relay import Ending
-from sniproxy.policycheck import goals
+from sniproxy.policycheck import goals, templates, written_targets
 from sniproxy.routing.standing import Goal, Standing, address
-from sniproxy.routing.targets import DEFAULT_PORT, BadTarget, parse_target
+from sniproxy.routing.targets import BadTarget, parse_target
 from sniproxy.settings import Configuration
 from sniproxy.text import bounded, counted
 
@@ -30,6 +30,12 @@ IDLE = 1.0
 
 MOST_NAMED = 20
 """Clients that are still there and are named."""
+
+MOST_ROUTES, MOST_TARGETS = 10, 5
+"""Routes, and targets of a route, that an error names."""
+
+FEW, FRESH = 200, 1.0
+"""Seconds that a count of more connections than C{FEW} is used for."""
 
 SHORTEST = 0.02
 """Seconds between two rounds; a faster rate ends several in a round."""
@@ -43,24 +49,62 @@ class _Drain:
     closed: int = 0
     timer: Any = None
     waiting: list[Life] = attrs.field(factory=list)
+    looked: tuple[float, int, list[str]] | None = None
 
 
-def find_goal(name: str, configuration: Configuration, live: Iterable[Life]) -> Goal:
+def find_goal(name: str, configuration: Configuration, live: Iterable[Life], seen: Iterable[str] = ()) -> Goal:
     """What an operator means: a route, by its C{server_name}, a target, by its address, or by its label.
 
-    @raise NoSuchGoal: there is no such route, and it is no address.
+    Case, brackets around an IPv6 address, and the default port do not matter.
+
+    @param seen: addresses of targets that resolvers have answered with.
+    @raise NoSuchGoal: there is no such route, and no route leads to such a target; the message says where routes lead.
     """
-    if any(name == route.server_name for route in goals(configuration)):
-        return Goal("route", name)
-    for life in live:
-        if name and life.target is not None and name == life.target.label:
-            return Goal("target", name)
-    try:
-        if ":" in name:
-            return Goal("target", address(parse_target(name)))
-    except BadTarget as error:
-        raise NoSuchGoal(f"{bounded(name)}: {error}") from error
-    raise NoSuchGoal(f"no route is named {bounded(name)}; write it as in server_name, or a target as host:port")
+    routes = goals(configuration)
+    for wanted in (name, _lower(name)):
+        if any(wanted == route.server_name for route in routes):
+            return Goal("route", wanted)
+    at = {life.target for life in live if life.target is not None}
+    if name and any(name == target.label for target in at):
+        return Goal("target", name)
+    key = _address(name)
+    if key:
+        known = {address(target) for target, _ in written_targets(configuration)}
+        known.update(seen, map(address, at))
+        if key in known or _may_lead(configuration, key):
+            return Goal("target", key)
+    elif ":" in name:
+        try:
+            parse_target(name)
+        except BadTarget as error:
+            raise NoSuchGoal(f"{bounded(name)}: {error}") from error
+    raise NoSuchGoal(_what_there_is(name, configuration))
+
+
+def _lower(name: str) -> str:
+    """A server name as routes have it: in lower case, without a dot at its end."""
+    return name.strip().lower().removesuffix(".")
+
+
+def _may_lead(configuration: Configuration, key: str) -> bool:
+    """Whether a connection can fill a route's template so that it leads to this address."""
+    return any(
+        template.places and template.may_give(key) for route in goals(configuration) for template in templates(route)
+    )
+
+
+def _what_there_is(name: str, configuration: Configuration) -> str:
+    """Why there is nothing to drain, and the first routes with their targets."""
+    routes = goals(configuration)
+    said = []
+    for route in routes[:MOST_ROUTES]:
+        texts = [str(template) for template in templates(route)]
+        where = ", ".join(texts[:MOST_TARGETS]) + (", ..." if len(texts) > MOST_TARGETS else "")
+        said.append(f"route {route.server_name} leads to {where or route.resolver.title}")
+    if len(routes) > MOST_ROUTES:
+        said.append(f"and {counted(len(routes) - MOST_ROUTES, 'more route')}")
+    why = "no route has this name, and no route leads to such a target"
+    return f"{bounded(name)}: {why}; {'; '.join(said) or 'there is no route'}"
 
 
 class Drains:
@@ -99,7 +143,8 @@ class Drains:
 
     def undo(self, name: str) -> DrainStatus:
         """It gets new connections again. @return: how far it had come. @raise NoSuchGoal: it is not drained."""
-        goal = next((goal for goal in self._drains if name in _spellings(goal)), None)
+        names = {name, _lower(name), _address(name)}
+        goal = next((goal for goal in self._drains if goal.name in names), None)
         if goal is None:
             drained = ", ".join(map(str, self._drains)) or "nothing"
             raise NoSuchGoal(f"{bounded(name)} is not being drained; what is: {drained}")
@@ -119,15 +164,25 @@ class Drains:
         """All of them, in the order in which they began."""
         return [self._status(drain) for drain in self._drains.values()]
 
+    def _look(self, drain: _Drain) -> tuple[int, list[str]]:
+        """How many connections are left, and the clients of some; with many connections at most one second old."""
+        now = self._reactor.seconds()
+        if drain.looked is None or now - drain.looked[0] >= FRESH:
+            left = self._left(drain.goal)
+            seen = drain.looked = now, len(left), [life.record.client for life in left[:MOST_NAMED]]
+            if len(left) <= FEW:
+                drain.looked = None
+            return seen[1:]
+        return drain.looked[1:]
+
     def _left(self, goal: Goal) -> list[Life]:
         return [life for life in self._live() if goal.has(life.record.route, life.target)]
 
     def _status(self, drain: _Drain) -> DrainStatus:
-        left = self._left(drain.goal)
-        clients = [life.record.client for life in left[:MOST_NAMED]]
+        left, clients = self._look(drain)
         goal = drain.goal
         refused = self._standing.refused(goal)
-        return DrainStatus(goal.kind, goal.name, drain.since, drain.rate, drain.closed, refused, len(left), clients)
+        return DrainStatus(goal.kind, goal.name, drain.since, drain.rate, drain.closed, refused, left, clients)
 
     def _step(self, drain: _Drain) -> None:
         drain.timer = None
@@ -157,6 +212,9 @@ class Drains:
         drain.timer = None
 
 
-def _spellings(goal: Goal) -> tuple[str, ...]:
-    """How an operator may write what is drained already."""
-    return (goal.name, goal.name.removesuffix(f":{DEFAULT_PORT}")) if goal.kind == "target" else (goal.name,)
+def _address(name: str) -> str:
+    """A target's address, however it is written; empty: it is none."""
+    try:
+        return address(parse_target(name))
+    except BadTarget:
+        return ""

@@ -68,6 +68,15 @@ class Endpoint:
         parts[keys.index("address" if "address" in keys else "")] += f".{index}"
         return attrs.evolve(self, text=":".join(parts))
 
+    def private(self) -> Endpoint:
+        """This one, for its owner alone: a unix socket has mode 0600 unless a mode is written."""
+        parts = _SEPARATOR.split(self.text)[1:]
+        positional = [part for part in parts if "=" not in part]
+        named = any(part.startswith("mode=") for part in parts)
+        if self.kind != "unix" or named or len(positional) > 1:
+            return self
+        return attrs.evolve(self, text=f"{self.text}:mode=600")
+
 
 def parse_endpoint(text: str) -> Endpoint:
     """Check a server endpoint string.

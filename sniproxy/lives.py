@@ -73,6 +73,10 @@ class Lives:
         self._usable = descriptors - min(RESERVE, descriptors // 4)
         self.admission.change(limits, self._usable // DESCRIPTORS)
 
+    def takes(self, descriptors: int) -> None:
+        """Others take this many descriptors more; negative: fewer."""
+        self.admission.aside += descriptors
+
     def limits_status(self) -> LimitsStatus:
         """What the admin endpoint says of limits."""
         ours = self.admission

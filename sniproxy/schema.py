@@ -86,6 +86,7 @@ class InspectLogTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 class AdminTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     endpoint: str
     hosts: list[str] = []
+    token_file: str | None = None
 
 
 class PolicyTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):

@@ -14,7 +14,15 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
 
-from sniproxy.admin.sources import DrainStatus, ListenerStatus, Reloads, Status, TargetStatus
+from sniproxy.admin.sources import (
+    DrainStatus,
+    LimitsStatus,
+    ListenerStatus,
+    Reloads,
+    ResolverStatus,
+    Status,
+    TargetStatus,
+)
 from sniproxy.build import Built, build
 from sniproxy.collecting import uncollected
 from sniproxy.crosscheck import CrossCheck
@@ -75,7 +83,9 @@ class ProxyService(Service):
         self._at_once = False
         self._drain_timer: Any = None
         self._drained: Deferred[None] | None = None
-        self._side = SideRooms(reactor, self, lambda *heard: self._cross_check.unrouted(*heard), observer)
+        self._side = SideRooms(
+            reactor, self, lambda *heard: self._cross_check.unrouted(*heard), observer, self._lives.takes
+        )
         self._started = self._since = time.time()
 
     @property
@@ -197,7 +207,7 @@ class ProxyService(Service):
             self.kernel_way.forwarding(configuration.kernel_relay),
         )
         with ExitStack() as undo:
-            change_side = self._side.prepare(configuration, built.admin, undo)
+            change_side = self._side.prepare(configuration, built.admin, undo, built.token)
             change_listeners = self._listeners.prepare(built.listeners, undo)
             undo.pop_all()
         self._built = built
@@ -254,7 +264,7 @@ class ProxyService(Service):
         """The state of the proxy."""
         addresses = self.addresses
         return Status(
-            bool(self.running) and self._drained is None,
+            self.ready,
             self._started,
             self.configuration.filename,
             self._since,
@@ -266,16 +276,30 @@ class ProxyService(Service):
             [*self._cross_check.warnings, *self._built.warnings],
             self.reloads,
             self._drains.status(),
-            self._built.resolvers.status(),
-            self._targets(),
-            self._lives.limits_status(),
+            self.resolvers_status(),
+            self.targets_status(),
+            self.limits_status(),
         )
+
+    @property
+    def ready(self) -> bool:
+        """It listens, and does not drain."""
+        return bool(self.running) and self._drained is None
 
     def in_force(self, most: int) -> Mapping[str, Any]:
         """The configuration in force, as JSON has it. @param most: entries of each list."""
         return in_force(self.configuration, most)
 
-    def _targets(self) -> list[TargetStatus]:
+    def resolvers_status(self) -> Sequence[ResolverStatus]:
+        """The resolvers with a table of their own."""
+        return self._built.resolvers.status()
+
+    def limits_status(self) -> LimitsStatus:
+        """The limits of connections."""
+        return self._lives.limits_status()
+
+    def targets_status(self) -> list[TargetStatus]:
+        """Those that are looked after."""
         now, standing = self._reactor.seconds(), self._standing
         return [
             TargetStatus(str(one.target), one.state(now), standing.connections(one.target), one.why)
@@ -291,7 +315,7 @@ class ProxyService(Service):
 
         @raise NoSuchGoal: there is none of this name.
         """
-        return self._drains.begin(find_goal(name, self.configuration, self._live), rate)
+        return self._drains.begin(find_goal(name, self.configuration, self._live, self._standing.answered), rate)
 
     def undrain(self, name: str) -> DrainStatus:
         """Give it new connections again. @raise NoSuchGoal: it is not being drained."""

@@ -136,11 +136,13 @@ class Admin(msgspec.Struct, frozen=True):
     """@ivar hosts: names by which it may be asked for, beside its addresses and ``localhost``.
 
     @ivar instance: which of several workers it tells of, from 0. None: there is one process.
+    @ivar token_file: a file with the token of changing requests. None: only a unix socket takes these.
     """
 
     endpoint: Endpoint
     hosts: tuple[str, ...]
     instance: int | None = None
+    token_file: str | None = None
 
 
 class Configuration(msgspec.Struct, frozen=True):

@@ -22,7 +22,6 @@ from sniproxy.text import counted
 
 # The rooms are imported where they are opened: a web server and all of Pulsar's commands take their time.
 if TYPE_CHECKING:
-    from sniproxy.admin.metrics import Metrics
     from sniproxy.admin.site import AdminSite
     from sniproxy.inspector import EventLog, Inspector
     from sniproxy.pulsar.events import Event
@@ -38,6 +37,7 @@ class SideRooms:
 
     @param unrouted: asked by the inspector about each host that is advertised to TLS clients.
     @param observer: one more observer of ended connections.
+    @param holds: called with the change in the number of descriptors that admin connections take.
     @ivar inspector: for plaintext listeners that are inspected; once there it stays. None: there is none.
     @ivar admin_address: where the admin endpoint is bound; None: there is none, or it is not TCP.
     """
@@ -48,6 +48,7 @@ class SideRooms:
         status: StatusSource,
         unrouted: Callable[[str, str], str | None],
         observer: Observer | None,
+        holds: Callable[[int], None] = lambda _: None,
     ) -> None:
         self.inspector: Inspector | None = None
         self.admin_address: tuple[str, int] | None = None
@@ -58,6 +59,7 @@ class SideRooms:
         self._event_log: EventLog | None = None
         self._lost_before = 0
         self._journal = Journal(self._write_connection)
+        self._holds = holds
         self._observers: list[Observer] = [self._journal] + ([observer] if observer is not None else [])
         self._watchers: list[Callable[[Event], None]] = [self._write_event]
         self._site: AdminSite | None = None
@@ -65,11 +67,16 @@ class SideRooms:
         self._port: Any = None
 
     def prepare(
-        self, configuration: Configuration, endpoint: IStreamServerEndpoint | None, undo: ExitStack
+        self,
+        configuration: Configuration,
+        endpoint: IStreamServerEndpoint | None,
+        undo: ExitStack,
+        token: bytes | None = None,
     ) -> Callable[[], None]:
         """Open what a configuration asks for and is not open yet: logs, the admin endpoint.
 
         @param endpoint: for the admin endpoint; None: there shall be none.
+        @param token: what changing requests to the admin endpoint need over TCP. None: these are refused.
         @param undo: is given how to close again what was opened.
         @return: makes the change.
         @raise CannotOpen: a log cannot be opened. @raise CannotListenError: the admin endpoint cannot listen.
@@ -77,7 +84,7 @@ class SideRooms:
         changes = [
             self._prepare_access_log(configuration.access_log, undo),
             self._prepare_inspector(configuration, undo),
-            self._prepare_admin(configuration.admin, endpoint, undo),
+            self._prepare_admin(configuration.admin, endpoint, undo, token),
         ]
 
         def change() -> None:
@@ -156,17 +163,15 @@ class SideRooms:
 
         return change
 
-    def _prepare_admin(self, admin: Admin | None, endpoint: IStreamServerEndpoint | None, undo: ExitStack) -> Change:
+    def _prepare_admin(
+        self, admin: Admin | None, endpoint: IStreamServerEndpoint | None, undo: ExitStack, token: bytes | None
+    ) -> Change:
         site, port, before = self._site, self._port, self._port
         text = None if admin is None else admin.endpoint.text
         if endpoint is None or text is None or admin is None:
             port = None
         else:
-            from sniproxy.admin.refusals import Refusals
-            from sniproxy.admin.site import AdminSite
-
-            metrics = self._metrics(admin.instance)
-            site = site or AdminSite(self._reactor, self._status, metrics, Refusals(), instance=admin.instance)
+            site = site or self._new_site(admin.instance)
             if text != self._admin or port is None:
                 port = listen_at_once(endpoint, site, text)
                 undo.callback(port.stopListening)
@@ -174,6 +179,7 @@ class SideRooms:
         def change() -> None:
             if site is not None:
                 self._open_site(site, admin)
+                site.token = token
             if port is before:
                 return
             self._port, self._admin = port, text
@@ -189,18 +195,25 @@ class SideRooms:
 
         return change
 
-    def _metrics(self, instance: int | None) -> Metrics:
+    def _new_site(self, instance: int | None) -> AdminSite:
         from sniproxy.admin.metrics import Metrics
+        from sniproxy.admin.refusals import Refusals
+        from sniproxy.admin.refusedlog import RefusedLog
+        from sniproxy.admin.site import AdminSite
 
-        status = self._status
-        return Metrics(
+        status, refused = self._status, RefusedLog(self._reactor.seconds)
+        metrics = Metrics(
             status.live,
             lambda: self.lost,
-            reloads=lambda: status.status().reloads,
-            resolvers=lambda: status.status().resolvers,
-            targets=lambda: status.status().targets,
-            limits=lambda: status.status().limits,
+            reloads=lambda: status.reloads,
+            resolvers=status.resolvers_status,
+            targets=status.targets_status,
+            limits=status.limits_status,
             instance=instance,
+            admin_refused=lambda: refused.counts,
+        )
+        return AdminSite(
+            self._reactor, status, metrics, Refusals(), instance=instance, holds=self._holds, refused=refused
         )
 
     def _open_site(self, site: AdminSite, admin: Admin | None) -> None:

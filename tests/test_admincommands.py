@@ -7,6 +7,7 @@ import io
 import json
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from msgspec.structs import replace
 from twisted.internet.threads import blockingCallFromThread
@@ -18,21 +19,29 @@ from sniproxy.adminclient import AdminError, drain
 from sniproxy.admincommands import INTERRUPTED, add_drain, lines, run_drain
 from sniproxy.config import parse
 from sniproxy.inforce import in_force
+from tests.admin.token import TOKEN, admin_with_token, token_file
 from tests.hellos import hello
 from tests.net.support import SocketTestCase, in_thread, read_exactly
 from tests.proxies import Backend, Proxy
 from tests.test_conversation import NAME, route
 from tests.test_inforce import TEXT
-from tests.test_siderooms import ADMIN
 from tests.tlsservers import reactor
 
 
 class CommandCase(SocketTestCase):
     """A proxy with a tunnel, and the commands."""
 
+    token: Path
+
+    @property
+    def secret(self) -> str:
+        """What a command that undoes a drain ends with."""
+        return f"--token-file {self.token}"
+
     async def tunnel(self) -> None:
         self.backend = Backend(self)
-        self.proxy = Proxy(self, route(self.backend.address) + ADMIN)
+        self.token = token_file(self)
+        self.proxy = Proxy(self, route(self.backend.address) + admin_with_token(self.token))
         client = self.proxy.connect()
         self.addCleanup(client.close)
         client.sendall(hello(name=NAME))
@@ -121,7 +130,7 @@ class StatusTests(CommandCase):
         address = self.url.removeprefix("http://")
         status, out, _ = await self.ctl("status", address, self.url)
         self.assertEqual((0, 1), (status, out.count("in force for")))
-        _, _, error = await self.ctl("drain", NAME, "--undo", "--admin", address)
+        _, _, error = await self.ctl("drain", NAME, "--undo", "--admin", address, "--token-file", str(self.token))
         self.assertIn("it says 404", error)
 
     async def test_nobody(self) -> None:
@@ -137,7 +146,7 @@ class SeveralTests(CommandCase):
     async def two(self) -> tuple[str, str]:
         """The admin endpoints of two proxies, the first of which has a tunnel."""
         await self.tunnel()
-        address = Proxy(self, route(self.backend.address) + ADMIN).service.admin_address
+        address = Proxy(self, route(self.backend.address) + admin_with_token(self.token)).service.admin_address
         assert address is not None
         return self.url, "http://{}:{}".format(*address)
 
@@ -167,7 +176,7 @@ class SeveralTests(CommandCase):
     async def test_drain(self) -> None:
         """A target is drained in all of them, each at its part of the rate, and undone in all."""
         first, second = await self.two()
-        both = ("--admin", first, "--admin", second)
+        both = ("--admin", first, "--admin", second, "--token-file", str(self.token))
 
         def ended(seconds: float) -> None:
             blockingCallFromThread(reactor, lambda: self.proxy.ended())  # type: ignore[arg-type]
@@ -195,7 +204,7 @@ class DrainTests(CommandCase):
 
     async def drained(self, wait: Callable[[float], object], *arguments: str) -> tuple[int, str]:
         out = io.StringIO()
-        options = self.options(*arguments, "--admin", self.url)
+        options = self.options(*arguments, "--admin", self.url, "--token-file", str(self.token))
         return await in_thread(run_drain, options, out, wait), out.getvalue()
 
     async def test_drain(self) -> None:
@@ -211,19 +220,21 @@ class DrainTests(CommandCase):
         self.assertEqual(0, status)
         self.assertTrue(first.startswith(f"{goal}: 0 closed, 0 refused, 1 left: 127.0.0.1:"), first)
         self.assertEqual(f"{goal}: 1 closed, 0 refused, 0 left", second)
-        undo = f"until it is undone by: sniproxyctl drain {self.backend.address} --admin {self.url} --undo"
+        undo = (
+            f"until it is undone by: sniproxyctl drain {self.backend.address} --admin {self.url} {self.secret} --undo"
+        )
         self.assertEqual(f"a route that leads only there refuses its clients, {undo}", last)
         status, out = await self.drained(wait, self.backend.address, "--undo")
         self.assertEqual((0, f"{goal} gets new connections again; 1 were closed\n"), (status, out))
 
     async def test_route(self) -> None:
         """Of a route that nobody is left on, it says that it goes on refusing; wildcards are written as for a shell."""
-        self.backend = Backend(self)
-        self.proxy = Proxy(self, route(self.backend.address, "*.pulsar.test") + ADMIN)
+        self.backend, self.token = Backend(self), token_file(self)
+        self.proxy = Proxy(self, route(self.backend.address, "*.pulsar.test") + admin_with_token(self.token))
         self.url = "http://{}:{}".format(*(self.proxy.service.admin_address or ()))
         status, out = await self.drained(lambda seconds: self.fail("nobody is there"), "*.pulsar.test")
         said = f"its clients are refused, until it is undone by: sniproxyctl drain '*.pulsar.test' --admin {self.url} "
-        self.assertEqual((0, f"{said}--undo"), (status, out.splitlines()[1]))
+        self.assertEqual((0, f"{said}{self.secret} --undo"), (status, out.splitlines()[1]))
 
     async def test_watching_ends(self) -> None:
         """Ctrl-C ends the showing alone, and says how to undo it; so does it end when somebody else undoes it."""
@@ -234,7 +245,7 @@ class DrainTests(CommandCase):
 
         status, out = await self.drained(interrupted, NAME, "--rate", "1/m")
         self.assertEqual(INTERRUPTED, status)
-        self.assertIn(f"undo it by: sniproxyctl drain {NAME} --admin {self.url} --undo", out)
+        self.assertIn(f"undo it by: sniproxyctl drain {NAME} --admin {self.url} {self.secret} --undo", out)
         self.assertEqual(1, len(self.proxy.service.status().drains))
 
         def undone(seconds: float) -> None:
@@ -247,12 +258,40 @@ class DrainTests(CommandCase):
     async def test_refused(self) -> None:
         """What is not there, and what is not drained, is told in one line."""
         await self.tunnel()
-        status, _, error = await self.ctl("drain", "nobody.test", "--admin", self.url)
+        status, _, error = await self.ctl("drain", "nobody.test", "--admin", self.url, "--token-file", str(self.token))
         self.assertEqual(1, status)
-        self.assertIn("it says 404: no route is named nobody.test", error)
-        status, _, error = await self.ctl("drain", NAME, "--admin", self.url, "--undo")
+        self.assertIn(
+            f"it says 404: nobody.test: no route has this name, and no route leads to such a target; route {NAME}",
+            error,
+        )
+        status, _, error = await self.ctl("drain", NAME, "--admin", self.url, "--undo", "--token-file", str(self.token))
         self.assertIn(f"it says 404: {NAME} is not being drained; what is: nothing", error)
-        await self.assertFailure(in_thread(drain, self.url, NAME, 1e9), AdminError)
+        await self.assertFailure(in_thread(drain, self.url, NAME, 1e9, TOKEN), AdminError)
+
+    async def test_without_token(self) -> None:
+        """Over TCP a drain needs the token; an unusable file, and another token, are told in one line."""
+        await self.tunnel()
+        status, _, error = await self.ctl("drain", NAME, "--admin", self.url)
+        self.assertEqual(1, status)
+        self.assertIn("it says 403: the token is missing or wrong", error)
+        for text, said in (("another-token-that-is-long\n", "it says 403"), ("", "it does not hold one line")):
+            path = str(token_file(self, text))
+            status, _, error = await self.ctl("drain", NAME, "--admin", self.url, "--token-file", path)
+            self.assertEqual((1, 1), (status, error.count("\n")))
+            self.assertIn(said, error)
+        status, _, error = await self.ctl("drain", NAME, "--admin", self.url, "--token-file", "/nonexistent")
+        self.assertIn("--token-file /nonexistent: No such file", error)
+        self.assertEqual([], self.proxy.service.status().drains)
+
+    async def test_unix(self) -> None:
+        """By a unix socket a drain needs no token; status takes its path, too."""
+        backend, path = Backend(self), Path(self.mktemp()).absolute()
+        proxy = Proxy(self, f'{route(backend.address)}[admin]\nendpoint = "unix:{path}"\n')
+        status, out, error = await self.ctl("drain", NAME, "--admin", f"unix:{path}")
+        self.assertEqual((0, ""), (status, error))
+        self.assertEqual([NAME], [one.name for one in proxy.service.status().drains])
+        status, out, _ = await self.ctl("status", f"unix:{path}")
+        self.assertIn(f"draining route {NAME}", out)
 
     def test_rate(self) -> None:
         """A rate is a number a second or a minute."""

@@ -254,6 +254,15 @@ class ErrorTests(configerrors.ErrorCase):
         self.assertEqual(("127.0.0.1", 9090, ()), (admin.endpoint.host, admin.endpoint.port, admin.hosts))
         self.refused('[admin]\nendpoint = "tls:9090"', 'admin.endpoint = "tls:9090"', "write tcp:")
 
+    def test_admin_token(self) -> None:
+        """The token's file is sought from the configuration's folder; the unix socket is private."""
+        admin = parse(f'{LISTENER}[admin]\nendpoint = "unix:/run/s"\ntoken_file = "token"', "/etc/x/f.toml").admin
+        assert admin is not None
+        self.assertEqual("/etc/x/token", admin.token_file)
+        self.assertTrue(admin.endpoint.text.endswith(":mode=600"))
+        table = '[admin]\nendpoint = "tcp:9090:interface=127.0.0.1"\n'
+        self.refused(f'{table}token_file = ""', "admin.token_file", "write the path of a file that holds the token")
+
     def test_same_address(self) -> None:
         """Two listeners cannot have one address; two free ports are no trouble."""
         self.refused('[[listener]]\nendpoint = "tcp:4443"\nname = "b"', "listener[1].endpoint", "has this address")

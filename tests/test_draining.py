@@ -119,16 +119,63 @@ class RateTests(SynchronousTestCase):
         configuration = parse(LISTENER + route("10.0.0.1", "a.test"), "x.toml")
         self.live[0].target = Target("10.0.0.9", 1, label="broker-9")
         live: Any = self.live
+        seen = ["[2001:db8::7]:1"]
         for name, goal in (
             ("a.test", Goal("route", "a.test")),
             ("10.0.0.1:6651", GOAL),
             ("pulsar+ssl://10.0.0.1:6651/", GOAL),
             ("[2001:db8::7]:1", Goal("target", "[2001:db8::7]:1")),
             ("broker-9", Goal("target", "broker-9")),
+            ("A.Test.", Goal("route", "a.test")),
+            ("10.0.0.1", GOAL),
+            ("[2001:DB8:0::7]:1", Goal("target", "[2001:db8::7]:1")),
+            ("10.0.0.9:1", Goal("target", "10.0.0.9:1")),
         ):
-            self.assertEqual(goal, find_goal(name, configuration, live), name)
-        for name, said in (("b.test", "no route is named b.test"), ("b:x", "bad port"), ("", "no route is named")):
+            self.assertEqual(goal, find_goal(name, configuration, live, seen), name)
+        for name, said in (
+            ("b.test", "b.test: no route has this name"),
+            ("b:x", "bad port"),
+            ("", "no route has this"),
+        ):
             self.assertIn(said, str(self.assertRaises(NoSuchGoal, find_goal, name, configuration, live)))
+
+    def test_nothing_leads_there(self) -> None:
+        """A target that no route leads to is refused, with where routes lead."""
+        configuration = parse(LISTENER + route("10.0.0.1", "a.test"), "x.toml")
+        for name in ("10.0.0.1:6652", "10.0.0.2", "a.test:6651", "[2001:db8::7]:1"):
+            error = self.assertRaises(NoSuchGoal, find_goal, name, configuration, ())
+            self.assertTrue(str(error).endswith("; route a.test leads to 10.0.0.1:6651"), str(error))
+
+    def test_many_routes(self) -> None:
+        """The error names the first routes, and how many more there are."""
+        text = LISTENER + "".join(route(f"10.0.0.{number}", f"r{number}.test") for number in range(1, 40))
+        error = str(self.assertRaises(NoSuchGoal, find_goal, "b.test", parse(text, "x.toml"), ()))
+        self.assertTrue(error.endswith("; route r10.test leads to 10.0.0.10:6651; and 29 more routes"), error)
+
+    def test_template(self) -> None:
+        """A target that a client's name can form is taken, and no other."""
+        text = LISTENER + '[[route]]\nserver_name = "*.a.test"\ntarget = "{1}.Internal.test"\n'
+        configuration = parse(text, "x.toml")
+        for name in ("broker-1.internal.test", "BROKER-1.internal.test:6651"):
+            goal = find_goal(name, configuration, ())
+            self.assertEqual(Goal("target", "broker-1.internal.test:6651"), goal)
+        for name in ("broker-1.internal.test:6650", "broker-1.other.test"):
+            self.assertRaises(NoSuchGoal, find_goal, name, configuration, ())
+
+    def test_undo_spelling(self) -> None:
+        """What is undone may be written otherwise than it was drained."""
+        for goal, name in ((GOAL, "pulsar+ssl://10.0.0.1/"), (Goal("route", "a.test"), "A.test.")):
+            self.drains.begin(goal, 1)
+            self.assertEqual(goal.name, self.drains.undo(name).name)
+
+    def test_looked_at_seldom(self) -> None:
+        """With many connections a drain's count of those that are left is made once a second at most."""
+        self.live.extend(Tunnel(number, self.live) for number in range(300))
+        self.drains.begin(GOAL, 0.001)
+        del self.live[10:]
+        self.assertEqual(400, self.drains.status()[0].left)
+        self.clock.advance(1)
+        self.assertEqual(10, self.drains.status()[0].left)
 
 
 class TunnelTests(SocketTestCase):

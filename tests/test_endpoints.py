@@ -123,3 +123,21 @@ class ParseEndpointTests(SynchronousTestCase):
             self.assertEqual(theirs._port, ours.port)
             self.assertIn(theirs._interface, (ours.host, ""))
             self.assertIn(theirs._backlog, (7, 1024))
+
+    def test_private(self) -> None:
+        """A unix socket is its owner's alone unless a mode is written; so is that of each worker."""
+        for text, theirs in (
+            ("unix:/run/s", 0o600),
+            ("unix:address=/run/s", 0o600),
+            ("unix:/run/s:mode=660", 0o660),
+            ("unix:/run/s:660", 0o660),
+            ("unix:/run/s:lockfile=0", 0o600),
+        ):
+            ours = parse_endpoint(text).private()
+            worker = ours.for_instance(2)
+            assert worker is not None
+            for one, path in ((ours, "/run/s"), (worker, "/run/s.2")):
+                endpoint = serverFromString(MemoryReactor(), one.text)
+                self.assertEqual((path, theirs), (endpoint._address, endpoint._mode), text)
+        tcp = parse_endpoint("tcp:9090")
+        self.assertIs(tcp, tcp.private())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import urllib.error
 import urllib.request
@@ -110,6 +111,32 @@ class AdminTests(SocketTestCase):
         proxy = Proxy(self, route("127.0.0.1:9") + ADMIN)
         self.assertEqual(403, (await self.get(proxy, "/status", Host="evil.example"))[0])
 
+    async def test_prometheus_example(self) -> None:
+        """The configuration in docs/scaling.md answers what Prometheus, configured as that page says, asks for."""
+        page = (Path(__file__).parent.parent / "docs" / "scaling.md").read_text()
+        (scrape,) = re.findall(r"targets: \[(.*)\]", page)
+        (text,) = (one for one in re.findall(r"```toml\n(.*?)```", page, re.DOTALL) if "hosts = " in one)
+        text = text.replace("workers = 4\n", "").replace("tcp:9090:", "tcp:0:")
+        proxy = Proxy(self, text.replace("tcp:4443:", "tcp:0:interface=127.0.0.1:"))
+        for target in scrape.split(", "):
+            code, body = await self.get(proxy, "/metrics", Host=target)
+            self.assertEqual(200, code, body)
+            self.assertIn("sniproxy_tunnels", body)
+
+    async def test_descriptors(self) -> None:
+        """Connections of the admin endpoint count in the limit of open files, and no longer when they have ended."""
+        proxy = Proxy(self, route("127.0.0.1:9") + ADMIN)
+        assert proxy.service.admin_address is not None
+        admission = proxy.service._lives.admission
+        with socket.create_connection(proxy.service.admin_address, timeout=PATIENCE) as client:
+            client.sendall(b"GET /ready HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            await in_thread(client.recv, 1)
+            self.assertEqual(1, admission.aside)
+            client.sendall(b"GET /ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            await in_thread(read_to_end, client)
+        await self.get(proxy, "/ready")
+        self.assertLessEqual(admission.aside, 1)
+
     async def test_busy_port(self) -> None:
         """A busy admin port is an error like a listener's; nothing listens then."""
         with socket.create_server(("127.0.0.1", 0)) as holder:
@@ -124,6 +151,10 @@ class AdminTests(SocketTestCase):
         proxy = Proxy(self, f'{LISTENER}[admin]\nendpoint = "unix:{path}"\n')
         self.assertIsNone(proxy.service.admin_address)
         self.assertTrue(path.is_socket())
+        self.assertEqual(0o600, path.stat().st_mode & 0o777)
+        open_to_group = Path(self.mktemp()).absolute()
+        Proxy(self, f'{LISTENER}[admin]\nendpoint = "unix:{open_to_group}:mode=660"\n')
+        self.assertEqual(0o660, open_to_group.stat().st_mode & 0o777)
         text = f'{LISTENER}[admin]\nendpoint = "unix:/nonexistent/socket"\n'
         error = self.assertRaises(CannotListenError, Proxy, self, text)
         self.assertIn("cannot listen on unix:/nonexistent/socket", why_not_listening(error))

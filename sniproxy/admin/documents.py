@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -12,6 +13,9 @@ from msgspec.structs import asdict
 from sniproxy import __version__
 from sniproxy.admin.refusals import Refusal
 from sniproxy.admin.sources import Live, Status
+
+BATCH = 20
+"""Entries of a list that are made in one step."""
 
 
 def status_document(
@@ -47,11 +51,11 @@ def status_document(
         },
         "listeners": [{"name": one.name, "endpoint": one.endpoint, "address": one.where} for one in status.listeners],
         "totals": {**totals, "access_log_lost": status.access_log_lost},
-        "targets": [asdict(one) for one in status.targets],
+        "targets": [asdict(one) for one in islice(status.targets, most)],
         "drains": [asdict(one) for one in status.drains],
         "limits": asdict(status.limits),
         "live": len(live),
-        "tunnels": [_tunnel(one, now) for one in islice(reversed(live), most)],
+        "tunnels": list(tunnels(live, now, most)),
         "refusals": [attrs.asdict(one) for one in refusals[:most]],
         "resolvers": [asdict(one) for one in status.resolvers],
         "warning_count": len(warnings),
@@ -62,6 +66,35 @@ def status_document(
 def _refused_reload(status: Status) -> list[str]:
     why = status.reloads.error
     return [] if why is None else [f"the configuration was read again and refused, the one before is in force: {why}"]
+
+
+def tunnels(live: Sequence[Live], now: float, most: int) -> Iterator[dict[str, Any]]:
+    """The newest connections first, as C{/status} has them. @param most: how many."""
+    return (_tunnel(one, now) for one in islice(reversed(live), most))
+
+
+def dumped(document: Mapping[str, Any]) -> Iterator[bytes]:
+    """The JSON of a document, in pieces of L{BATCH} entries of a list at most; an iterator's entries are a list."""
+    yield b"{"
+    for number, (key, value) in enumerate(document.items()):
+        yield (", " if number else "").encode() + json.dumps(key).encode() + b": "
+        yield from _piece(value)
+    yield b"}"
+
+
+def _piece(value: Any) -> Iterator[bytes]:
+    if isinstance(value, dict):
+        yield from dumped(value)
+    elif isinstance(value, Iterator | list):
+        entries = iter(value)
+        yield b"["
+        before = b""
+        while some := list(islice(entries, BATCH)):
+            yield before + json.dumps(some)[1:-1].encode()
+            before = b", "
+        yield b"]"
+    else:
+        yield json.dumps(value).encode()
 
 
 def _tunnel(live: Live, now: float) -> dict[str, Any]:

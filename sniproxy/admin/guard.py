@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
+from hmac import compare_digest
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 HEADERS = {
@@ -36,29 +37,60 @@ def why_not(
     @param names: the names of this endpoint beyond C{localhost}, in lower case.
     @return: the reason, for the answer's body; None: it is not refused.
     """
-    if len(hosts) > 1 or len(origins) > 1:
-        return "more than one Host or Origin"
+    why = why_not_host(hosts, address, names)
+    return why if why is not None else why_not_origin(hosts, origins)
+
+
+def why_not_host(hosts: Sequence[bytes], address: str | None, names: Collection[str]) -> str | None:
+    """As L{why_not}, of the Host headers."""
+    if len(hosts) > 1:
+        return "more than one Host"
     host = hosts[0].decode("latin-1") if hosts else None
     if host is not None and not _ours(host, address, names):
         return "Host is not a name of this endpoint: use its address or localhost, or add the name to admin.hosts"
+    return None
+
+
+def why_not_origin(hosts: Sequence[bytes], origins: Sequence[bytes]) -> str | None:
+    """As L{why_not}, of the Origin headers."""
+    if len(origins) > 1:
+        return "more than one Origin"
     if origins:
         scheme, _, authority = origins[0].decode("latin-1").partition("://")
+        host = hosts[0].decode("latin-1") if hosts else None
         if host is None or scheme not in ("http", "https") or authority.lower() != host.lower():
             return "Origin is another site"
     return None
 
 
-def why_not_change(hosts: Sequence[bytes], client: str | None) -> str | None:
+def why_not_change(
+    hosts: Sequence[bytes], unix: bool, authorization: Sequence[bytes], token: bytes | None
+) -> str | None:
     """Why a request that changes something is refused, beyond L{why_not}; None: it is not.
 
-    Nobody is asked for a password, so it must come from this machine, and name whom it means.
+    The mode of a unix socket says who may change something. Over TCP a request needs the token as a bearer token
+    (RFC 6750, section 2.1), from this machine too: every user of the machine reaches loopback.
 
-    @param client: the IP address that it came from; None: a unix socket.
+    @param unix: the request came by a unix socket. @param authorization: its Authorization headers.
+    @param token: the secret; None: there is none.
     """
-    address = _ip(client)
-    if client is not None and (address is None or not address.is_loopback):
-        return "what changes something is taken from this machine alone: ask from there"
-    return None if hosts else "without a Host"
+    if unix:
+        return None if hosts else "without a Host"
+    if token is None:
+        return (
+            "a request that changes something needs a token, or the unix socket: "
+            'set token_file in [admin], or endpoint = "unix:..."'
+        )
+    if not hosts:
+        return "without a Host"
+    if len(authorization) == 1:
+        scheme, _, said = authorization[0].partition(b" ")
+        if scheme.lower() == b"bearer" and compare_digest(said.strip(), token):
+            return None
+    return (
+        "the token is missing or wrong: send Authorization: Bearer with the content of [admin] token_file "
+        "(sniproxyctl --token-file)"
+    )
 
 
 def _ours(host: str, address: str | None, names: Collection[str]) -> bool:

@@ -7,17 +7,23 @@ label but that of clusters, of which there are few, has a name that a client has
 
 from __future__ import annotations
 
+import time
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-from prometheus_client import CollectorRegistry, ProcessCollector
-from prometheus_client.exposition import generate_latest
+from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from sniproxy import __version__
-from sniproxy.admin.sources import OPENING, LimitsStatus, Live, Reloads, ResolverStatus, TargetStatus
+from sniproxy.admin.process import ProcessMetrics
+from sniproxy.admin.rendering import counted as _counted
+from sniproxy.admin.rendering import gauged as _gauged
+from sniproxy.admin.rendering import parts
+from sniproxy.admin.slices import Steps, finish
+from sniproxy.admin.sources import LimitsStatus, Live, Reloads, ResolverStatus, TargetStatus
+from sniproxy.admin.tally import Counts, Tallies
 from sniproxy.events import Connection, Result
 from sniproxy.pulsar.events import Event
 
@@ -56,10 +62,6 @@ REFUSALS = frozenset(
 _NONE = ""  # Prometheus takes an empty label for an absent one; a route cannot be named so
 
 
-Counts = Counter[tuple[str, ...]]
-"""How often, by label values."""
-
-
 class Histogram:
     """Seconds, counted by L{BUCKETS}."""
 
@@ -87,9 +89,11 @@ class Metrics(Collector):
     true only now is asked for when Prometheus asks.
 
     @param targets: those that are looked after. @param limits: of connections.
+    @param admin_refused: what the admin endpoint refused, by cause.
     @param reloads: how the configuration was read again. @param resolvers: how they do.
     @param instance: which of several workers this is. None: there is one process.
     @param live: the connections that have not ended. @param access_log_lost: lines lost so far.
+    @param seconds: a monotonic clock: with many connections they are counted once a second at most.
     @ivar topics: topics in the inspector's ledger, by cluster; None: nothing is inspected, and no metric speaks of
         Pulsar.
     """
@@ -104,19 +108,20 @@ class Metrics(Collector):
         targets: Callable[[], Iterable[TargetStatus]] = tuple,
         limits: Callable[[], LimitsStatus] = LimitsStatus,
         instance: int | None = None,
+        seconds: Callable[[], float] = time.monotonic,
+        admin_refused: Callable[[], Mapping[str, int]] = dict,
     ) -> None:
-        self._live = live
         self._access_log_lost = access_log_lost
         self.topics = topics
         self._reloads = reloads
         self._resolvers = resolvers
         self._targets = targets
         self._limits = limits
+        self._admin_refused = admin_refused
         self._instance = instance
         self._ended: Counts = Counter()
         self._refused: Counts = Counter()
-        self._up: Counts = Counter()
-        self._down: Counts = Counter()
+        self._tallies = Tallies(live, seconds)
         self._hello, self._resolve, self._connect, self._lookup = Histogram(), Histogram(), Histogram(), Histogram()
         self._lookups: Counter[str] = Counter()
         self._errors: Counter[str] = Counter()
@@ -124,7 +129,7 @@ class Metrics(Collector):
         self._clusters: set[str] = set()
         self._registry = CollectorRegistry()
         self._registry.register(self)
-        ProcessCollector(registry=self._registry)
+        self._registry.register(ProcessMetrics())
 
     def ended(self, connection: Connection) -> None:
         """Count a connection that has ended."""
@@ -135,8 +140,7 @@ class Metrics(Collector):
             alert = connection.alert
             self._refused[result, _NONE if alert is None else alert.title] += 1
         if connection.bytes_up or connection.bytes_down:
-            self._up[listener, route] += connection.bytes_up
-            self._down[listener, route] += connection.bytes_down
+            self._tallies.ended(connection)
         if connection.hello_s is not None:
             self._hello.observe(connection.hello_s)
         if connection.resolve_s is not None:
@@ -167,17 +171,32 @@ class Metrics(Collector):
 
     def totals(self) -> dict[str, int]:
         """Since the start: connections ended and refused, bytes both ways, those of live tunnels too."""
-        live = list(self._live())
+        finish(self.counted())
+        tally = self._tallies.latest
         return {
             "ended": self._ended.total(),
             "refused": self._refused.total(),
-            "bytes_up": self._up.total() + sum(one.bytes_up for one in live),
-            "bytes_down": self._down.total() + sum(one.bytes_down for one in live),
+            "bytes_up": tally.up.total(),
+            "bytes_down": tally.down.total(),
         }
+
+    def counted(self) -> Steps[None]:
+        """Count the open tunnels and their bytes, unless that was done within the last second."""
+        return self._tallies.count()
 
     def text(self) -> bytes:
         """All metrics in Prometheus's text format, L{CONTENT_TYPE}."""
-        return generate_latest(self._registry)
+        return finish(self.text_steps())
+
+    def text_steps(self) -> Steps[bytes]:
+        """Make the L{text} in steps."""
+        yield from self.counted()
+        made = []
+        for family in self._registry.collect():
+            for part in parts(family):
+                made.append(part)
+                yield
+        return b"".join(made)
 
     def describe(self) -> Iterable[Metric]:
         """Nothing: the registry would else collect once when this object is made, before its callbacks can answer."""
@@ -185,6 +204,7 @@ class Metrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """What the registry asks for."""
+        finish(self.counted())  # it is fresh already where L{text_steps} asks
         labels = {"version": __version__}
         if self._instance is not None:
             labels["instance"] = str(self._instance)
@@ -211,6 +231,9 @@ class Metrics(Collector):
         yield CounterMetricFamily(
             "sniproxy_access_log_lines_lost", "Lines that could not be written.", self._access_log_lost()
         )
+        about = "Requests and connections that the admin endpoint refused, by cause."
+        causes: Counts = Counter({(cause,): count for cause, count in self._admin_refused().items()})
+        yield _counted("sniproxy_admin_refused", about, ("cause",), causes)
         targets = list(self._targets())
         up: Counts = Counter({(one.target,): int(one.state == "up") for one in targets})
         connections: Counts = Counter({(one.target,): one.connections for one in targets})
@@ -231,27 +254,16 @@ class Metrics(Collector):
             yield from self._collect_pulsar(self.topics())
 
     def _collect_live(self) -> Iterator[Metric]:
-        up, down = self._up.copy(), self._down.copy()
-        tunnels: Counts = Counter(dict.fromkeys(up, 0))
-        opening: Counts = Counter()
-        for one in self._live():
-            key = one.record.listener, one.record.route or _NONE
-            if one.state in OPENING:
-                opening[one.record.listener, one.state] += 1
-            else:
-                tunnels[key] += 1
-                # Pulsar's tunnels live for days: bytes that count only at the end would give no rate.
-                up[key] += one.bytes_up
-                down[key] += one.bytes_down
-        yield _gauged("sniproxy_tunnels", "Tunnels open now.", ("listener", "route"), tunnels)
+        tally = self._tallies.latest
+        yield _gauged("sniproxy_tunnels", "Tunnels open now.", ("listener", "route"), tally.tunnels)
         yield _gauged(
             "sniproxy_opening",
             "Connections that are no tunnels yet, by what they wait for: hello, resolve, connect.",
             ("listener", "state"),
-            opening,
+            tally.opening,
         )
-        passed: Counts = Counter({(*key, "up"): count for key, count in up.items()})
-        passed.update({(*key, "down"): count for key, count in down.items()})
+        passed: Counts = Counter({(*key, "up"): count for key, count in tally.up.items()})
+        passed.update({(*key, "down"): count for key, count in tally.down.items()})
         yield _counted(
             "sniproxy_bytes",
             "Bytes passed to targets (up) and to clients (down), those of open tunnels too.",
@@ -304,17 +316,3 @@ def _resolver_metrics(resolvers: Sequence[ResolverStatus]) -> Iterator[Metric]:
     yield _gauged("sniproxy_resolver_open", "1 while it is left alone because it failed.", ("resolver",), opened)
     failing: Counts = Counter({(one.name,): int(one.error is not None) for one in resolvers if one.watch is not None})
     yield _gauged("sniproxy_resolver_watch_failing", "1 while its last look failed.", ("resolver",), failing)
-
-
-def _counted(name: str, help: str, labels: tuple[str, ...], counts: Counts) -> Metric:
-    family = CounterMetricFamily(name, help, labels=labels)
-    for values, count in sorted(counts.items()):
-        family.add_metric(values, count)
-    return family
-
-
-def _gauged(name: str, help: str, labels: tuple[str, ...], counts: Counts) -> Metric:
-    family = GaugeMetricFamily(name, help, labels=labels)
-    for values, count in sorted(counts.items()):
-        family.add_metric(values, count)
-    return family

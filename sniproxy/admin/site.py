@@ -1,28 +1,36 @@
-"""The admin endpoint's HTTP server. It shows, by GET and HEAD; what changes something is a POST from this machine."""
+"""The admin endpoint's HTTP server. It shows, by GET and HEAD; what changes something is a POST with a token."""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
+from functools import cache
 from importlib.resources import files
 from io import BytesIO
 from typing import Any, cast
-from weakref import WeakSet
 
 from msgspec.structs import asdict
+from twisted.internet.address import UNIXAddress
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IAddress
-from twisted.web.http import HTTPChannel
+from twisted.logger import Logger
+from twisted.python.failure import Failure
 from twisted.web.http import Request as BaseRequest
 from twisted.web.resource import Resource
-from twisted.web.server import Request, Site
+from twisted.web.server import NOT_DONE_YET, Request, Site
 
-from sniproxy.admin.documents import status_document
-from sniproxy.admin.guard import HEADERS, why_not, why_not_change
+from sniproxy.admin.channels import AdminChannel, Channels
+from sniproxy.admin.documents import dumped, status_document, tunnels
+from sniproxy.admin.guard import HEADERS, why_not_change, why_not_host, why_not_origin
 from sniproxy.admin.metrics import CONTENT_TYPE, Metrics
 from sniproxy.admin.refusals import Refusals
+from sniproxy.admin.refusedlog import RefusedLog
+from sniproxy.admin.slices import Slices, Steps
 from sniproxy.admin.sources import NoSuchGoal, StatusSource
 from sniproxy.admin.topics import Topics, nothing_inspected
+
+log = Logger()
 
 PAGE = {
     "/": ("index.html", "text/html; charset=utf-8"),
@@ -34,7 +42,10 @@ PAGE = {
 """The page's files in C{static}, by path."""
 
 MOST_LISTED = 1000
-"""Entries of a list in C{/status}, unless C{?limit=} asks for another number; there may be very many tunnels."""
+"""Entries of a list in C{/status}, unless C{?limit=} asks for fewer, and of one in C{/topics} unless it says so."""
+
+MOST_TOPICS = 10_000
+"""Entries of a list in C{/topics} at most: as many as the ledger remembers."""
 
 ACTIONS = ("/drain", "/undrain")
 """The paths that change something."""
@@ -74,7 +85,7 @@ class _Root(Resource):
         Resource.__init__(self)
         self._site = site
 
-    def render(self, request: Request) -> bytes:
+    def render(self, request: Request) -> Any:
         for name, value in HEADERS.items():
             request.setHeader(name, value)
         try:
@@ -83,19 +94,19 @@ class _Root(Resource):
             request.setResponseCode(answer.code)
             kind, body = _TEXT, f"{answer.text}\n".encode()
         request.setHeader(b"Content-Type", kind.encode())
-        request.setHeader(b"Content-Length", b"%d" % len(body))
-        return b"" if request.method == b"HEAD" else body
+        if isinstance(body, bytes):
+            return _sized(request, body)
+        made: Deferred[bytes] = self._site.slices.run(body)
+        request.notifyFinish().addErrback(lambda _: made.cancel())
+        made.addCallbacks(lambda whole: request.write(_sized(request, whole)), _failed, errbackArgs=(request,))
+        made.addCallback(lambda _: None if request.finished or request.channel is None else request.finish())
+        return NOT_DONE_YET
 
-    def _answer(self, request: Request) -> tuple[str, bytes]:
-        headers = request.requestHeaders
-        why = why_not(
-            headers.getRawHeaders(b"host", []),
-            headers.getRawHeaders(b"origin", []),
-            getattr(request.getHost(), "host", None),
-            self._site.hosts,
-        )
-        if why is not None:
-            raise _Answer(403, why)
+    def _answer(self, request: Request) -> tuple[str, bytes | Steps[bytes]]:
+        site, headers = self._site, request.requestHeaders
+        hosts, origins = headers.getRawHeaders(b"host", []), headers.getRawHeaders(b"origin", [])
+        self._refuse(request, "host", why_not_host(hosts, getattr(request.getHost(), "host", None), site.hosts), hosts)
+        self._refuse(request, "origin", why_not_origin(hosts, origins), origins)
         path = request.path.decode("latin-1")
         allowed = (b"POST",) if path in ACTIONS else (b"GET", b"HEAD")
         if request.method not in allowed:
@@ -105,23 +116,29 @@ class _Root(Resource):
         if path in ACTIONS:
             return self._act(request, path)
         if path in PAGE:
-            name, kind = PAGE[path]
-            return kind, files("sniproxy.admin").joinpath("static", name).read_bytes()
+            return PAGE[path][1], _page(path)
         if path == "/ready":
-            return _TEXT, self._site.ready()
+            return _TEXT, site.ready()
         if path == "/metrics":
-            return CONTENT_TYPE, self._site.metrics.text()
+            return CONTENT_TYPE, site.metrics.text_steps()
         if path == "/status":
-            return _JSON, _dumped(self._site.status_document(_number(request, b"limit")))
+            return _JSON, site.status_steps(_number(request, b"limit"))
         if path == "/topics":
-            return _JSON, _dumped(self._site.topics_document(_number(request, b"fold"), _number(request, b"limit")))
+            return _JSON, site.topics_steps(_number(request, b"fold"), _number(request, b"limit"))
         raise _Answer(404, "there are /, /status, /topics, /ready and /metrics, and for POST /drain and /undrain")
 
+    def _refuse(self, request: Request, cause: str, why: str | None, sent: Sequence[bytes] = ()) -> None:
+        """@raise _Answer: 403: there is a reason."""
+        if why is None:
+            return
+        client = getattr(request.getClientAddress(), "host", None) or "unix"
+        self._site.refused.refused(cause, " ".join([client, *(one.decode("latin-1") for one in sent)]))
+        raise _Answer(403, why)
+
     def _act(self, request: Request, path: str) -> tuple[str, bytes]:
-        client = getattr(request.getClientAddress(), "host", None)
-        why = why_not_change(request.requestHeaders.getRawHeaders(b"host", []), client)
-        if why is not None:
-            raise _Answer(403, why)
+        headers, unix = request.requestHeaders, isinstance(request.getHost(), UNIXAddress)
+        hosts, authorization = (headers.getRawHeaders(name, []) for name in (b"host", b"authorization"))
+        self._refuse(request, "change", why_not_change(hosts, unix, authorization, self._site.token))
         name = _text(request, b"name")
         try:
             if path == "/drain":
@@ -139,10 +156,13 @@ class AdminSite(Site):
     @param hosts: names in Host headers that are this endpoint's, beyond its addresses and C{localhost}.
     @param now: seconds since 1970.
     @param instance: which of several workers this is. None: there is one process.
+    @param holds: called with the change in the number of descriptors that its connections take.
+    @ivar token: the secret of requests over TCP that change something. None: there is none, and all are refused.
+    @ivar refused: what it refused.
     """
 
     noisy = False
-    protocol = cast(Any, HTTPChannel)  # what Site would choose negotiates HTTP/2 first, and hides its transport
+    protocol = cast(Any, AdminChannel)  # what Site would choose negotiates HTTP/2 first, and hides its transport
 
     def __init__(
         self,
@@ -154,6 +174,8 @@ class AdminSite(Site):
         hosts: Collection[str] = (),
         now: Callable[[], float] = time.time,
         instance: int | None = None,
+        holds: Callable[[int], None] = lambda _: None,
+        refused: RefusedLog | None = None,
     ) -> None:
         Site.__init__(self, _Root(self), AdminRequest, reactor=reactor)
         self.metrics = metrics
@@ -161,10 +183,13 @@ class AdminSite(Site):
         self.topics = topics
         self.hosts: frozenset[str] = frozenset()
         self.name_hosts(hosts)
+        self.token: bytes | None = None
         self.proxy = status
+        self.slices = Slices(reactor)
+        self.refused = refused or RefusedLog(reactor.seconds)
+        self.channels = Channels(reactor, holds, self.refused.refused)
         self._now = now
         self._instance = instance
-        self._open: WeakSet[Any] = WeakSet()
 
     def name_hosts(self, hosts: Collection[str]) -> None:
         """From now on these are its names, beyond its addresses and C{localhost}."""
@@ -172,34 +197,46 @@ class AdminSite(Site):
 
     def ready(self) -> bytes:
         """For load balancers. @raise _Answer: 503 while the proxy drains."""
-        if not self.proxy.status().ready:
+        if not self.proxy.ready:
             raise _Answer(503, "draining")
         return b"ready\n"
 
-    def status_document(self, most: int | None) -> dict[str, Any]:
-        """The JSON of C{/status}. @param most: entries of a list; None: L{MOST_LISTED}."""
-        most = MOST_LISTED if most is None else most
-        status, live = self.proxy.status(), self.proxy.live()
-        totals, refusals = self.metrics.totals(), self.refusals.latest()
+    def status_steps(self, most: int | None) -> Steps[bytes]:
+        """Make the JSON of C{/status}. @param most: entries of a list; None, and at most: L{MOST_LISTED}."""
+        most = MOST_LISTED if most is None else min(most, MOST_LISTED)
+        yield from self.metrics.counted()
         in_force = self.proxy.in_force(most)
-        return status_document(status, live, totals, refusals, self._now(), most, self._instance, in_force)
+        yield
+        status, live, now = self.proxy.status(), self.proxy.live(), self._now()
+        totals, refusals = self.metrics.totals(), self.refusals.latest()
+        yield
+        document = status_document(status, (), totals, refusals, now, most, self._instance, in_force)
+        return (yield from _joined({**document, "live": len(live), "tunnels": tunnels(live, now, most)}))
 
-    def topics_document(self, fold: int | None, most: int | None) -> dict[str, Any]:
-        """The JSON of C{/topics}. @param fold: 1: partitions are counted as their topic. @param most: None: all."""
+    def topics_steps(self, fold: int | None, most: int | None) -> Steps[bytes]:
+        """Make the JSON of C{/topics}.
+
+        @param fold: 1: partitions are counted as their topic.
+        @param most: entries of a list; None: L{MOST_LISTED}; at most L{MOST_TOPICS}.
+        """
+        most = MOST_LISTED if most is None else min(most, MOST_TOPICS)
         if self.topics is None:
-            return nothing_inspected(self._now())
-        return self.topics.document(self._now(), bool(fold), most)
+            return (yield from _joined(nothing_inspected(self._now())))
+        document = yield from self.topics.document_steps(self._now(), bool(fold), most)
+        return (yield from _joined(document))
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
+        """A connection. @return: None: there are too many."""
+        if not self.channels.make_room():
+            return None
         channel = Site.buildProtocol(self, addr)
-        self._open.add(channel)
+        channel.channels = self.channels
         return channel
 
     def stopFactory(self) -> None:
         super().stopFactory()
-        for channel in list(self._open):
-            if channel.transport is not None:
-                channel.transport.abortConnection()
+        self.slices.stop()
+        self.channels.stop()
 
     def logPrefix(self) -> str:
         """What Twisted calls it in the log."""
@@ -237,6 +274,37 @@ def _rate(request: Request) -> float:
     if not LEAST_RATE <= rate <= MOST_RATE:
         raise _Answer(400, f"rate is a number of tunnels a second, from {LEAST_RATE:g} to {MOST_RATE:g}")
     return rate
+
+
+@cache
+def _page(path: str) -> bytes:
+    """A file of the page."""
+    return files("sniproxy.admin").joinpath("static", PAGE[path][0]).read_bytes()
+
+
+def _sized(request: Request, body: bytes) -> bytes:
+    """What is written: nothing for HEAD."""
+    request.setHeader(b"Content-Length", b"%d" % len(body))
+    return b"" if request.method == b"HEAD" else body
+
+
+def _failed(failure: Failure, request: Request) -> None:
+    """An answer could not be made: 500, without the story; nothing when the client has gone."""
+    if failure.check(CancelledError):
+        return
+    log.failure("admin: no answer to {path}", failure, path=request.path.decode("latin-1"))
+    request.setResponseCode(500)
+    request.setHeader(b"Content-Type", _TEXT.encode())
+    request.write(_sized(request, b"a fault of the proxy: see its log\n"))
+
+
+def _joined(document: dict[str, Any]) -> Steps[bytes]:
+    """The JSON of a document, an entry or a few in a step."""
+    pieces = []
+    for piece in dumped(document):
+        pieces.append(piece)
+        yield
+    return b"".join([*pieces, b"\n"])
 
 
 def _dumped(document: dict[str, Any]) -> bytes:

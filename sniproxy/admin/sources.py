@@ -165,7 +165,29 @@ class Status(msgspec.Struct, frozen=True):
 
 
 class StatusSource(Protocol):
-    """C{sniproxy.service.ProxyService} is one."""
+    """C{sniproxy.service.ProxyService} is one; each call costs no more than what it returns."""
+
+    @property
+    def ready(self) -> bool:
+        """It listens, and does not drain."""
+        ...
+
+    @property
+    def reloads(self) -> Reloads:
+        """How reloads went."""
+        ...
+
+    def targets_status(self) -> Sequence[TargetStatus]:
+        """Those that are looked after."""
+        ...
+
+    def resolvers_status(self) -> Sequence[ResolverStatus]:
+        """The resolvers with a table of their own."""
+        ...
+
+    def limits_status(self) -> LimitsStatus:
+        """The limits of connections."""
+        ...
 
     def status(self) -> Status: ...
 

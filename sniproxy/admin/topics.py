@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter, deque
+from collections.abc import Iterator
+from heapq import heappop, heappush, nsmallest
 from typing import Any
 
 import attrs
 
-from sniproxy.pulsar.entries import TopicEntry
+from sniproxy.admin.slices import Steps, finish
+from sniproxy.pulsar.entries import TopicEntry, folding
 from sniproxy.pulsar.events import Event
 from sniproxy.pulsar.ledger import Ledger
 
 MOST_RECENT = 100
 """Events that are remembered, of each kind that L{Topics.document} lists."""
+
+STEP = 50
+"""Topics that are looked at in one step."""
 
 
 class Topics:
@@ -46,13 +52,30 @@ class Topics:
 
         @param now: seconds since 1970. @param fold_partitions: a topic's partitions are one entry.
         @param most: entries in C{topics} and C{namespaces}; None: all. C{count}, C{clusters} and
-            C{brokers} are of all topics.
+            C{brokers} are of all topics; C{left_out} says how many topics and namespaces are not listed.
         """
-        entries = sorted(self._ledger.topics(fold_partitions), key=lambda entry: (-entry.lookups, entry.topic))
-        namespaces = sorted(self._ledger.namespaces(), key=lambda entry: (-entry.lookups, entry.namespace))
+        found = finish(self.document_steps(now, fold_partitions, most))
+        return {key: list(value) if isinstance(value, Iterator) else value for key, value in found.items()}
+
+    def document_steps(
+        self, now: float, fold_partitions: bool = False, most: int | None = None
+    ) -> Steps[dict[str, Any]]:
+        """Make the L{document} in steps. Its long lists are iterators, whose entries are made as they are taken."""
+        heard = self._ledger.topics()
+        folded: Iterator[TopicEntry | None] = folding(heard) if fold_partitions else iter(heard)
         brokers: dict[tuple[str, str], dict[str, Any]] = {}
         clusters: dict[str, dict[str, Any]] = {}
-        for entry in entries:
+        first: list[tuple[int, str, int, TopicEntry]] = []
+        total = 0
+        for number, entry in enumerate(folded, 1):
+            if not number % STEP:
+                yield
+            if entry is None:
+                continue
+            total += 1
+            heappush(first, (-entry.lookups, entry.topic, number, entry))
+            if most is not None and len(first) >= most + STEP:
+                first = nsmallest(most, first)
             cluster, name = entry.cluster, broker_of(entry)
             counts = {"topics": 0, "lookups": 0}
             broker = brokers.setdefault((cluster, name), {"cluster": cluster, "broker": name, **counts})
@@ -60,16 +83,20 @@ class Topics:
                 one["topics"] += 1
                 one["lookups"] += entry.lookups
             clusters[cluster]["moves"] += entry.moves_total
+        yield
+        namespaces = sorted(self._ledger.namespaces(), key=lambda entry: (-entry.lookups, entry.namespace))
+        shown = total if most is None else min(most, total)
         return {
             "time": now,
             "inspecting": True,
-            "count": len(entries),
+            "count": total,
+            "left_out": {"topics": total - shown, "namespaces": len(namespaces) - len(namespaces[:most])},
             "lookups": self._lookups,
             "failed": self._failed,
             "clusters": [cluster for _, cluster in sorted(clusters.items())],
             "brokers": [broker for _, broker in sorted(brokers.items())],
-            "topics": [_topic(entry) for entry in entries[:most]],
-            "namespaces": [attrs.asdict(entry) for entry in namespaces[:most]],
+            "topics": (_topic(heappop(first)[-1]) for _ in range(shown)),
+            "namespaces": map(attrs.asdict, namespaces[:most]),
             "failures": [attrs.asdict(failure) for failure in reversed(self._ledger.failures[-MOST_RECENT:])],
             **{
                 name: [{"time": event.time, "connection": event.connection, **event.fields} for event in reversed(kept)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import attrs
 from attrs import Factory, define, frozen
@@ -135,11 +135,18 @@ def _goal(move: Move) -> str | None:
 
 def fold(entries: Iterable[TopicEntry]) -> list[TopicEntry]:
     """One entry for all partitions of a topic in a cluster."""
+    return [entry for entry in folding(entries) if entry is not None]
+
+
+def folding(entries: Iterable[TopicEntry]) -> Iterator[TopicEntry | None]:
+    """As L{fold}, an entry at a time; first None for each entry that it takes."""
     folded: dict[tuple[str, str], list[TopicEntry]] = {}
     for entry in entries:
         match = _PARTITION.fullmatch(entry.topic)
         folded.setdefault((entry.cluster, match[1] if match else entry.topic), []).append(entry)
-    return [_fold(topic, partitions) for (_, topic), partitions in folded.items()]
+        yield None
+    for (_, topic), partitions in folded.items():
+        yield _fold(topic, partitions)
 
 
 def _fold(topic: str, entries: list[TopicEntry]) -> TopicEntry:

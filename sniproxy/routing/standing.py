@@ -72,11 +72,15 @@ class Known:
 
 
 class Standing:
-    """What is known of targets. @ivar health: how they are looked after. @ivar known: by address."""
+    """What is known of targets. @ivar health: how they are looked after. @ivar known: by address.
+
+    @ivar answered: addresses that resolvers have answered with, the last one at the end.
+    """
 
     def __init__(self) -> None:
         self.health = Health()
         self.known: dict[str, Known] = {}
+        self.answered: dict[str, None] = {}
         self._connections: Counter[str] = Counter()
         self._drained: dict[Goal, int] = {}
 
@@ -135,8 +139,14 @@ class Standing:
             if health.check is None:  # nobody would ever say that it is up again
                 known.up, known.streak, known.checked = True, 0, False
 
-    def seen(self, targets: Iterable[Target], server_name: str | None, now: float) -> None:
+    def seen(self, targets: Sequence[Target], server_name: str | None, now: float) -> None:
         """A resolver has answered with these, for this name."""
+        for target in targets:
+            key = address(target)
+            self.answered.pop(key, None)
+            self.answered[key] = None
+            if len(self.answered) > MOST_KNOWN:
+                del self.answered[next(iter(self.answered))]
         if self.health.check is None and not self.health.eject:
             return
         for target in targets:

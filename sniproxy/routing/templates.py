@@ -12,7 +12,7 @@ import attrs
 import msgspec
 
 from sniproxy.interfaces import Request, Target
-from sniproxy.routing.targets import BadTarget, parse_target, split_weight
+from sniproxy.routing.targets import DEFAULT_PORT, BadTarget, parse_target, split_weight
 
 SERVER_NAME = "server_name"
 PORT = "port"
@@ -64,6 +64,12 @@ class Template(msgspec.Struct, frozen=True):
             cure = "{1} is what a star in server_name matched, {1} to {9} the groups of an expression (~)"
             return f"server_name has nothing for {{{self.captures}}}; {cure}"
         return None
+
+    def may_give(self, key: str) -> bool:
+        """Whether some connection can fill it so that it becomes this target. @param key: C{host:port}, normalised."""
+        text = self.text.strip().removeprefix("pulsar+ssl://").removesuffix("/").lower()
+        fixed = "".join(".+" if number % 2 else re.escape(part) for number, part in enumerate(_PLACE.split(text)))
+        return bool(re.fullmatch(rf"{fixed}(?::{DEFAULT_PORT})?", key))
 
     def fill(self, request: Request) -> Target:
         """The target for a connection.

@@ -13,6 +13,7 @@ from sniproxy.admin.refusals import Refusals
 from sniproxy.admin.site import AdminSite
 from sniproxy.admin.sources import (
     DrainStatus,
+    LimitsStatus,
     ListenerStatus,
     NoSuchGoal,
     Reloads,
@@ -76,6 +77,18 @@ class SampleProxy:
             resolvers=self.resolvers,
             targets=self.targets,
         )
+
+    def targets_status(self) -> list[TargetStatus]:
+        """As a test filled it."""
+        return self.targets
+
+    def resolvers_status(self) -> list[ResolverStatus]:
+        """As a test filled it."""
+        return self.resolvers
+
+    def limits_status(self) -> LimitsStatus:
+        """None."""
+        return LimitsStatus()
 
     def in_force(self, most: int) -> dict[str, Any]:
         """Only what was asked for."""

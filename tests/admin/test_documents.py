@@ -9,7 +9,7 @@ from msgspec.structs import asdict, replace
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy import __version__
-from sniproxy.admin.documents import status_document
+from sniproxy.admin.documents import BATCH, dumped, status_document
 from sniproxy.admin.refusals import Refusals
 from sniproxy.admin.sources import LimitsStatus, Reloads, ResolverStatus, TargetStatus
 from tests.admin.sample import NOW, SampleLive, SampleProxy, connection, refused
@@ -163,3 +163,15 @@ class ReferenceTests(SynchronousTestCase):
             self.assertTrue(found[name], name)
         # What is in force has the names of docs/configuration.md.
         self.assertEqual(set(), set(keys({**found, "configuration": None})) - words("/status"))
+
+
+class DumpedTests(SynchronousTestCase):
+    """JSON in pieces."""
+
+    def test_pieces(self) -> None:
+        """Lists and iterators come a few entries at a time; together it is the document."""
+        many = [{"n": number, "l": [number]} for number in range(2 * BATCH + 1)]
+        document = {"a": 1, "b": {"c": None, "d": many}, "e": [], "f": "x\n", "g": {}}
+        pieces = list(dumped({**document, "h": iter(many)}))
+        self.assertEqual({**document, "h": many}, json.loads(b"".join(pieces)))
+        self.assertTrue(all(piece.count(b'"n"') <= BATCH for piece in pieces))

@@ -62,12 +62,19 @@ class GuardTests(SynchronousTestCase):
         self.assertFalse(self.answered([], [b"http://"]))
 
     def test_changes(self) -> None:
-        """What changes something must come from this machine, and say whom it means."""
-        for client in (None, "127.0.0.1", "127.3.2.1", "::1", "::ffff:127.0.0.1"):
-            self.assertIsNone(why_not_change([b"localhost"], client), client)
-        for client in ("192.0.2.1", "::ffff:192.0.2.1", "2001:db8::1", ""):
-            self.assertIn("from this machine alone", str(why_not_change([b"localhost"], client)), client)
-        self.assertEqual("without a Host", why_not_change([], "127.0.0.1"))
+        """What changes something must come by the unix socket, or with the token; and say whom it means."""
+        host, token = [b"localhost"], b"0123456789abcdef"
+        self.assertIsNone(why_not_change(host, True, [], None))
+        self.assertIsNone(why_not_change(host, True, [], token))
+        self.assertIn("needs a token, or the unix socket", str(why_not_change(host, False, [], None)))
+        for good in (b"Bearer 0123456789abcdef", b"bearer  0123456789abcdef "):
+            self.assertIsNone(why_not_change(host, False, [good], token), good)
+            self.assertIn("needs a token", str(why_not_change(host, False, [good], None)))
+            self.assertIn("missing or wrong", str(why_not_change(host, False, [good, good], token)))
+        for bad in (b"", b"Bearer", b"Bearer ", b"Bearer 0123456789abcdeF", b"Basic 0123456789abcdef", token, b"\xff"):
+            self.assertIn("missing or wrong", str(why_not_change(host, False, [bad], token)), bad)
+        for unix in (True, False):
+            self.assertEqual("without a Host", why_not_change([], unix, [b"Bearer 0123456789abcdef"], token))
 
     @given(st.binary(max_size=40), st.none() | st.binary(max_size=40))
     def test_any_bytes(self, host: bytes, origin: bytes | None) -> None:

@@ -243,6 +243,7 @@ class ReferenceTests(SynchronousTestCase):
             targets=lambda: [TargetStatus("t", "up", 1, "")],
             limits=lambda: LimitsStatus(1, 1, {"max_hellos": 1}, {"max_hellos": 1}),
             instance=1,
+            admin_refused=lambda: {"host": 1},
         )
         metrics.ended(refused(3, bytes_up=1, hello_s=0.1))
         for event in (lookup(), lookup("failed", "ServiceNotReady"), Event("moved", 0.0, "1", {"cluster": "c"})):

@@ -19,6 +19,7 @@ import sniproxy.admin
 from sniproxy.admin.guard import HEADERS
 from sniproxy.admin.site import MOST_LISTED, PAGE, AdminRequest
 from tests.admin.sample import SampleLive, SampleSite, connection, lookup
+from tests.admin.token import TOKEN
 from tests.net.support import PATIENCE, SocketTestCase, in_thread, read_to_end
 
 
@@ -95,6 +96,26 @@ class PathTests(SiteTestCase):
         self.assertEqual(1, len(json.loads((await self.ask("/topics?limit=1")).body)["topics"]))
         self.assertEqual(1, len(json.loads((await self.ask("/topics?fold=1")).body)["topics"]))
 
+    async def test_topics_bounded(self) -> None:
+        """Without a limit the topics most looked up are listed, and how many are left out is said."""
+        sample = self.serve()
+        for number in range(MOST_LISTED + 7):
+            sample.event(lookup(topic=f"persistent://a/b/t{number}"))
+        sample.event(lookup(topic=f"persistent://a/b/t{MOST_LISTED + 6}"))
+        document = json.loads((await self.ask("/topics")).body)
+        self.assertEqual((MOST_LISTED + 7, MOST_LISTED), (document["count"], len(document["topics"])))
+        self.assertEqual({"topics": 7, "namespaces": 0}, document["left_out"])
+        self.assertEqual(f"persistent://a/b/t{MOST_LISTED + 6}", document["topics"][0]["topic"])
+        document = json.loads((await self.ask("/topics?limit=999999999")).body)
+        self.assertEqual((MOST_LISTED + 7, 0), (len(document["topics"]), document["left_out"]["topics"]))
+
+    async def test_status_bounded(self) -> None:
+        """No limit lists more than the default."""
+        sample = self.serve()
+        sample.proxy.tunnels.extend(SampleLive(connection(number)) for number in range(MOST_LISTED + 5))
+        document = json.loads((await self.ask("/status?limit=999999999")).body)
+        self.assertEqual((MOST_LISTED, MOST_LISTED), (len(document["tunnels"]), document["configuration"]["most"]))
+
     async def test_nothing_inspected(self) -> None:
         """Without an inspector /topics says so."""
         self.serve(inspecting=False)
@@ -141,31 +162,50 @@ class GuardTests(SiteTestCase):
     async def test_drain(self) -> None:
         """POST to /drain and /undrain, with a name and a rate; by GET nothing happens, and what is wrong is said."""
         sample = self.serve()
+        sample.site.token = TOKEN.encode()
         for path in ("/drain", "/undrain"):
             answer = await self.ask(f"{path}?name=a.test")
             self.assertEqual((405, "POST"), (answer.code, answer.headers["Allow"]))
         self.assertEqual([], sample.proxy.drains)
-        answer = await self.ask("/drain?name=10.0.0.1:6651&rate=2.5", "POST")
+        secret = {"Authorization": f"Bearer {TOKEN}"}
+        answer = await self.ask("/drain?name=10.0.0.1:6651&rate=2.5", "POST", secret)
         self.assertEqual(200, answer.code)
         said = json.loads(answer.body)
         self.assertEqual(("10.0.0.1:6651", 2.5, 3), (said["name"], said["rate"], said["left"]))
         self.assertEqual([said], json.loads((await self.ask("/status")).body)["drains"])
         for query, code in (("", 400), ("name=a&rate=x", 400), ("name=a&rate=0", 400), ("name=a&rate=nan", 400)):
-            self.assertEqual(code, (await self.ask(f"/drain?{query}", "POST")).code, query)
-        self.assertEqual(400, (await self.ask(f"/drain?name={'x' * 500}", "POST")).code)
-        answer = await self.ask("/drain?name=nobody", "POST")
+            self.assertEqual(code, (await self.ask(f"/drain?{query}", "POST", secret)).code, query)
+        self.assertEqual(400, (await self.ask(f"/drain?name={'x' * 500}", "POST", secret)).code)
+        answer = await self.ask("/drain?name=nobody", "POST", secret)
         self.assertEqual((404, b"there is no nobody\n"), (answer.code, answer.body))
-        self.assertEqual(200, (await self.ask("/undrain?name=a", "POST")).code)
+        self.assertEqual(200, (await self.ask("/undrain?name=a", "POST", secret)).code)
         self.assertEqual([], sample.proxy.drains)
 
     async def test_drain_foreign(self) -> None:
-        """A page elsewhere changes nothing, nor does a request without a Host."""
+        """A page elsewhere changes nothing, nor does a request without a Host, whatever the token."""
         sample = self.serve()
+        sample.site.token = TOKEN.encode()
+        secret = {"Authorization": f"Bearer {TOKEN}"}
         for headers in ({"Host": "evil.test"}, {"Origin": "http://evil.test"}, {"Origin": "null"}):
-            self.assertEqual(403, (await self.ask("/drain?name=a", "POST", headers)).code)
-        said = await self.exchange(b"POST /drain?name=a HTTP/1.0\r\n\r\n")
+            self.assertEqual(403, (await self.ask("/drain?name=a", "POST", {**headers, **secret})).code)
+        said = await self.exchange(f"POST /drain?name=a HTTP/1.0\r\nAuthorization: Bearer {TOKEN}\r\n\r\n".encode())
         self.assertTrue(said.startswith(b"HTTP/1.0 403"), said[:100])
         self.assertEqual([], sample.proxy.drains)
+
+    async def test_drain_without_token(self) -> None:
+        """From this machine, too, a change over TCP needs the token; refusals say the cure, and are logged once."""
+        sample = self.serve()
+        with capturedLogs() as logged:
+            answers = [await self.ask(f"/{path}?name=a", "POST") for path in ("drain", "undrain", "drain")]
+            sample.site.token = TOKEN.encode()
+            answers.append(await self.ask("/drain?name=a", "POST", {"Authorization": "Bearer no-such-token"}))
+        self.assertEqual([403] * 4, [answer.code for answer in answers])
+        self.assertIn(b"token_file in [admin]", answers[0].body)
+        self.assertIn(b"--token-file", answers[3].body)
+        self.assertEqual([], sample.proxy.drains)
+        self.assertEqual({"change": 4}, dict(sample.site.refused.counts))
+        self.assertEqual(1, len(logged))
+        self.assertNotIn("no-such-token", str(logged))
 
     async def test_head(self) -> None:
         """HEAD has the headers of GET, and no body."""

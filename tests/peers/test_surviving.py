@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tests.admin.token import token_file
 from tests.peers import lab
 from tests.peers.case import PulsarTestCase
 from tests.peers.cluster import free_ports
@@ -54,7 +55,8 @@ class SurvivingTests(PulsarTestCase):
     def with_admin(self, routes: Mapping[str, Sequence[str]]) -> tuple[Proxy, str]:
         """A proxy and its admin endpoint's URL."""
         port, admin = free_ports(2)
-        more = f'[admin]\nendpoint = "tcp:{admin}:interface=127.0.0.1"\n'
+        self.token = token_file(self)
+        more = f'[admin]\nendpoint = "tcp:{admin}:interface=127.0.0.1"\ntoken_file = "{self.token}"\n'
         return self.proxy({name: list(targets) for name, targets in routes.items()}, port, more), (
             f"http://127.0.0.1:{admin}"
         )
@@ -107,7 +109,7 @@ class SurvivingTests(PulsarTestCase):
         def drain() -> None:
             program = str(Path(sys.executable).with_name("sniproxyctl"))
             urllib.request.urlopen(urllib.request.Request(move, method="PUT"), timeout=30).close()
-            command = [program, "drain", target, "--admin", url, "--rate", "20/s"]
+            command = [program, "drain", target, "--admin", url, "--rate", "20/s", "--token-file", str(self.token)]
             done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
             self.assertEqual(0, done.returncode, done.stdout + done.stderr)
             self.assertIn("0 left", done.stdout)

@@ -6,7 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.health import Health
 from sniproxy.interfaces import Target
-from sniproxy.routing.standing import FORGET, Goal, Standing, address
+from sniproxy.routing.standing import FORGET, MOST_KNOWN, Goal, Standing, address
 
 ONE, TWO = Target("10.0.0.1", 6651), Target("10.0.0.2", 6651, label="broker-2")
 
@@ -24,6 +24,17 @@ class StandingTests(SynchronousTestCase):
         standing.left(TWO)
         self.assertEqual(0, standing.connections(TWO))
         self.assertEqual({}, dict(standing._connections))
+
+    def test_answered(self) -> None:
+        """What resolvers answered with is remembered without health checks too, up to a bound."""
+        standing = Standing()
+        standing.seen([ONE, TWO], None, 0.0)
+        standing.seen([ONE], None, 1.0)
+        self.assertEqual([address(TWO), address(ONE)], list(standing.answered))
+        for number in range(MOST_KNOWN - 1):
+            standing.seen([Target("10.1.0.1", number + 1)], None, 2.0)
+        self.assertEqual((MOST_KNOWN, False), (len(standing.answered), address(TWO) in standing.answered))
+        self.assertEqual({}, standing.known)
 
     def test_drained(self) -> None:
         """A drained target, by address or label, is not used until that is undone; its lost turns are counted."""

@@ -125,3 +125,16 @@ class FillTests(SynchronousTestCase):
             return
         target = parse_template("{server_name}:7").fill(Request(name, (), "", ""))
         self.assertEqual(parse_target(f"{name}:7").host, target.host)
+
+    def test_may_give(self) -> None:
+        """Which targets a template can become."""
+        for text, key, may in (
+            ("{1}.internal", "a.internal:6651", True),
+            ("{1}.internal", "a.internal:6650", False),
+            ("pulsar+ssl://{1}.Internal:7/", "a.b.internal:7", True),
+            ("{1}.internal:7", ".internal:7", False),
+            ("{1}.internal:7", "axinternal:7", False),
+            ("a.internal:{port}", "a.internal:4443", True),
+            ("{server_name}", "[2001:db8::7]:6651", True),
+        ):
+            self.assertEqual(may, parse_template(text).may_give(key), (text, key))

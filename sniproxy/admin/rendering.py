@@ -1,0 +1,75 @@
+"""Prometheus's text format, made a few samples at a time. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, cast
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import generate_latest
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+
+from sniproxy.admin.tally import Counts
+
+BATCH = 50
+"""Samples made in one step."""
+
+
+class Bulk(Metric):
+    """A metric whose samples are made when they are asked for, because there may be many."""
+
+    def __init__(self, empty: CounterMetricFamily | GaugeMetricFamily, counts: Counts) -> None:
+        Metric.__init__(self, empty.name, empty.documentation, empty.type)
+        self._empty = empty
+        self._counts = counts
+
+    def batches(self) -> Iterator[list[Any]]:
+        """The samples, L{BATCH} at a time."""
+        for number, (values, count) in enumerate(sorted(self._counts.items()), 1):
+            self._empty.add_metric(values, count)
+            if not number % BATCH:
+                yield self._taken()
+        yield self._taken()
+
+    @property
+    def samples(self) -> list[Any]:
+        """All samples."""
+        return [sample for batch in self.batches() for sample in batch]
+
+    @samples.setter
+    def samples(self, empty: list[Any]) -> None:
+        """What C{Metric} begins with."""
+
+    def _taken(self) -> list[Any]:
+        taken, self._empty.samples = self._empty.samples, []
+        return taken
+
+
+class _One:
+    """A registry with one metric."""
+
+    def __init__(self, metric: Metric) -> None:
+        self._metric = metric
+
+    def collect(self) -> Iterator[Metric]:
+        yield self._metric
+
+
+def parts(family: Metric) -> Iterator[bytes]:
+    """The text of a metric, L{BATCH} samples at a time."""
+    batches: Iterable[list[Any]] = family.batches() if isinstance(family, Bulk) else (family.samples,)
+    for number, samples in enumerate(batches):
+        batch = Metric(family.name, family.documentation, family.type)
+        batch.samples = samples
+        text = generate_latest(cast(CollectorRegistry, _One(batch)))
+        yield text.split(b"\n", 2)[2] if number else text  # HELP and TYPE come once
+
+
+def counted(name: str, help: str, labels: tuple[str, ...], counts: Counts) -> Metric:
+    """A counter."""
+    return Bulk(CounterMetricFamily(name, help, labels=labels), counts)
+
+
+def gauged(name: str, help: str, labels: tuple[str, ...], counts: Counts) -> Metric:
+    """A gauge."""
+    return Bulk(GaugeMetricFamily(name, help, labels=labels), counts)

@@ -1,0 +1,81 @@
+"""Long answers are made in slices between the reactor's rounds, so that tunnels wait at most for one slice."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Generator
+from typing import Any, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+T = TypeVar("T")
+
+Steps = Generator[None, None, T]
+"""Work that yields after each step, of about 0.1 ms at most, and returns its result."""
+
+SLICE = 0.0005
+"""Seconds of work in one round of the reactor, whatever the number of answers that are being made."""
+
+
+class Slices:
+    """Runs steps in turn. @param reactor: for the delay between slices. @param seconds: a clock for the slice."""
+
+    def __init__(self, reactor: Any, seconds: Callable[[], float] = time.perf_counter) -> None:
+        self._reactor = reactor
+        self._seconds = seconds
+        self._waiting: deque[tuple[Steps[Any], Deferred[Any]]] = deque()
+        self._timer: Any = None
+
+    def run(self, steps: Steps[T]) -> Deferred[T]:
+        """Run these steps. @return: their result, or the exception that they raise. Cancel it to drop the work."""
+        done: Deferred[T] = Deferred(lambda cancelled: self._drop(cancelled))
+        self._waiting.append((steps, done))
+        self._schedule()
+        return done
+
+    def stop(self) -> None:
+        """Cancel all work."""
+        for _, done in list(self._waiting):
+            done.addErrback(lambda _: None)
+            done.cancel()
+
+    def _schedule(self) -> None:
+        if self._timer is None and self._waiting:
+            self._timer = self._reactor.callLater(0, self._round)
+
+    def _round(self) -> None:
+        self._timer = None
+        until = self._seconds() + SLICE
+        while self._waiting:
+            steps, done = self._waiting.popleft()
+            try:
+                next(steps)
+            except StopIteration as stop:
+                done.callback(stop.value)
+            except Exception:
+                done.errback(Failure())
+            else:
+                self._waiting.append((steps, done))
+            if self._seconds() >= until:
+                break
+        self._schedule()
+
+    def _drop(self, cancelled: Deferred[Any]) -> None:
+        for one in [one for one in self._waiting if one[1] is cancelled]:
+            self._waiting.remove(one)
+            one[0].close()
+        if not self._waiting and self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+def finish(steps: Steps[T]) -> T:
+    """Run all steps at once. @return: their result."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as stop:
+            result: T = stop.value
+            return result

@@ -1,0 +1,34 @@
+"""The secret of requests that change something, in a file."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+MOST_BYTES = 4096
+
+LEAST_CHARACTERS = 16
+
+
+class BadToken(ValueError):
+    """The file has no usable token; the message says why, with the cure, and nothing of what is in it."""
+
+
+def read_token(path: str) -> bytes:
+    """Read a token file: one line of printable ASCII; white space around it is left out.
+
+    @raise BadToken: it cannot be read, other users may read it, or it holds no token.
+    """
+    try:
+        with open(path, "rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            token = file.read(MOST_BYTES + 1).strip()
+    except OSError as error:
+        raise BadToken(f"it cannot be read: {error.strerror}") from error
+    if mode & (stat.S_IROTH | stat.S_IWOTH):
+        raise BadToken("other users can read or write it; chmod 600 it (Kubernetes: defaultMode: 0440)")
+    if len(token) < LEAST_CHARACTERS:
+        raise BadToken(f"its token is shorter than {LEAST_CHARACTERS} characters; make one with openssl rand -hex 32")
+    if len(token) > MOST_BYTES or not all(0x21 <= byte <= 0x7E for byte in token):
+        raise BadToken("it is not one line of printable ASCII without spaces; make one with openssl rand -hex 32")
+    return token

@@ -1,0 +1,137 @@
+"""Tests for sniproxy.admin.channels, with a clock and transports of Twisted's."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from twisted.internet.address import IPv4Address
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.trial.unittest import SynchronousTestCase
+
+from sniproxy.admin.channels import MOST_CHANNELS, PATIENCE, AdminChannel
+from sniproxy.admin.metrics import Metrics
+from sniproxy.admin.refusals import Refusals
+from sniproxy.admin.site import AdminSite
+from tests.admin.sample import SampleProxy
+
+READY = b"GET /ready HTTP/1.1\r\nHost: localhost\r\n\r\n"
+METRICS = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+class Transport(StringTransport):
+    """One whose connection ends at once when it is aborted."""
+
+    protocol: AdminChannel
+
+    def abortConnection(self) -> None:
+        if not self.disconnected:
+            self.disconnected = True
+            self.protocol.connectionLost()
+
+
+class ChannelTests(SynchronousTestCase):
+    """Connections of a site."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.held = 0
+        self.site = AdminSite(self.clock, SampleProxy(), Metrics(), Refusals(), holds=self.hold)
+
+    def hold(self, change: int) -> None:
+        self.held += change
+
+    def connect(self) -> Transport | None:
+        """One more connection. @return: None: it is refused."""
+        channel = self.site.buildProtocol(IPv4Address("TCP", "127.0.0.1", 5))
+        if channel is None:
+            return None
+        transport = Transport(hostAddress=IPv4Address("TCP", "127.0.0.1", 9090))
+        transport.protocol = channel
+        transport.disconnected = False
+        channel.makeConnection(transport)
+        return transport
+
+    def connected(self) -> Transport:
+        transport = self.connect()
+        assert transport is not None
+        return transport
+
+    def refused(self) -> Counter[str]:
+        return self.site.refused.counts
+
+    def test_no_request(self) -> None:
+        """Without a whole request it ends after ten seconds, however slowly the request comes."""
+        for sent in (
+            b"",
+            b"GET /ready HTTP/1.1\r\n",
+            b"POST /ready HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n",
+        ):
+            transport = self.connected()
+            transport.protocol.dataReceived(sent)
+            for _ in range(9):
+                self.clock.advance(PATIENCE / 10)
+                transport.protocol.dataReceived(b"X: y\r\n" if sent else b"")
+            self.assertFalse(transport.disconnected)
+            self.clock.advance(PATIENCE / 10)
+            self.assertTrue(transport.disconnected)
+        self.assertEqual({"slow": 3}, dict(self.refused()))
+        self.assertEqual(0, self.held)
+        self.assertEqual([], self.clock.getDelayedCalls())
+
+    def test_keep_alive(self) -> None:
+        """After an answer it has ten seconds for the next request."""
+        transport = self.connected()
+        for _ in range(3):
+            self.clock.advance(PATIENCE - 1)
+            transport.protocol.dataReceived(READY)
+        self.assertEqual(3, transport.value().count(b"200 OK"))
+        self.clock.advance(PATIENCE)
+        self.assertTrue(transport.disconnected)
+
+    def test_counted(self) -> None:
+        """Each is a descriptor that tunnels lack."""
+        transports = [self.connected() for _ in range(3)]
+        self.assertEqual(3, self.held)
+        for transport in transports:
+            transport.abortConnection()
+        self.assertEqual(0, self.held)
+
+    def test_crowded(self) -> None:
+        """One more than may be there ends the one that has waited longest, so that an operator gets an answer."""
+        idle = [self.connected() for _ in range(MOST_CHANNELS)]
+        idle[0].protocol.dataReceived(READY)  # it has not waited longest any more
+        operator = self.connected()
+        self.assertEqual([1], [number for number, one in enumerate(idle) if one.disconnected])
+        operator.protocol.dataReceived(READY)
+        self.assertIn(b"200 OK", operator.value())
+        self.assertEqual(MOST_CHANNELS, self.held)
+        self.assertEqual({"crowded": 1}, dict(self.refused()))
+
+    def test_all_in_work(self) -> None:
+        """While all are being answered, a new one is refused."""
+        busy = [self.connected() for _ in range(MOST_CHANNELS)]
+        for transport in busy:
+            transport.protocol.dataReceived(METRICS)
+        self.assertIsNone(self.connect())
+        self.clock.pump([0] * 10_000)
+        self.assertIn(b"sniproxy_info", busy[-1].value())
+        self.connected()
+
+    def test_gone_while_in_work(self) -> None:
+        """The answer to a client that has gone is not made."""
+        transport = self.connected()
+        transport.protocol.dataReceived(METRICS)
+        transport.abortConnection()
+        self.clock.advance(0)
+        self.assertEqual([], self.clock.getDelayedCalls())
+        self.assertEqual(b"", transport.value())
+
+    def test_stop(self) -> None:
+        """A site that no longer listens ends all, those that are being answered too."""
+        transports = [self.connected() for _ in range(3)]
+        transports[0].protocol.dataReceived(METRICS)
+        self.site.doStart()
+        self.site.doStop()
+        self.assertEqual([True] * 3, [one.disconnected for one in transports])
+        self.assertEqual(0, self.held)

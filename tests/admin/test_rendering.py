@@ -1,0 +1,39 @@
+"""Tests for sniproxy.admin.rendering."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from prometheus_client.metrics_core import GaugeMetricFamily
+from prometheus_client.parser import text_string_to_metric_families
+from twisted.trial.unittest import SynchronousTestCase
+
+from sniproxy.admin.rendering import BATCH, counted, gauged, parts
+from sniproxy.admin.tally import Counts
+
+
+class PartsTests(SynchronousTestCase):
+    """The text of a metric in parts."""
+
+    def test_many(self) -> None:
+        """Many samples come in parts, with one header, and all of them."""
+        counts: Counts = Counter({(f"t{number}",): number + 1 for number in range(2 * BATCH + 1)})
+        for metric, name in (
+            (counted("n", "Help.", ("target",), counts), "n_total"),
+            (gauged("n", "", ("target",), counts), "n"),
+        ):
+            made = list(parts(metric))
+            self.assertEqual(3, len(made))
+            text = b"".join(made).decode()
+            self.assertEqual(1, text.count("# TYPE"))
+            (family,) = text_string_to_metric_families(text)
+            found = {sample.labels["target"]: sample.value for sample in family.samples if sample.name == name}
+            self.assertEqual({key: value for (key,), value in counts.items()}, found)
+            self.assertEqual(len(counts), len(metric.samples))
+
+    def test_few(self) -> None:
+        """No sample, and a metric of the library, are one part."""
+        (text,) = parts(gauged("n", "Help.", ("target",), Counter()))
+        self.assertEqual(b"# HELP n Help.\n# TYPE n gauge\n", text)
+        (text,) = parts(GaugeMetricFamily("n", "Help.", 3))
+        self.assertEqual(b"# HELP n Help.\n# TYPE n gauge\nn 3.0\n", text)

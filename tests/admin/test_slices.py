@@ -1,0 +1,84 @@
+"""Tests for sniproxy.admin.slices."""
+
+from __future__ import annotations
+
+from twisted.internet.defer import CancelledError
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from sniproxy.admin.slices import SLICE, Slices, Steps, finish
+
+
+class Rounds(Clock):
+    """A clock as a reactor is: what a call schedules waits for the next round."""
+
+    def round(self) -> None:
+        """Run what waits now."""
+        calls, self.calls = self.calls, []
+        for call in calls:
+            call.called = True
+            call.func(*call.args, **call.kw)
+
+
+class SlicesTests(SynchronousTestCase):
+    """Work between rounds."""
+
+    def setUp(self) -> None:
+        self.clock = Rounds()
+        self.now = 0.0
+        self.done: list[str] = []
+        self.slices = Slices(self.clock, lambda: self.now)
+
+    def work(self, name: str, count: int) -> Steps[str]:
+        """Steps of a third of a slice."""
+        for number in range(count):
+            self.now += SLICE / 3
+            self.done.append(f"{name}{number}")
+            yield
+        return name
+
+    def test_slice(self) -> None:
+        """A round of the reactor does one slice of work; the result comes in the end."""
+        result = self.slices.run(self.work("a", 7))
+        self.assertEqual([], self.done)
+        for wanted in (3, 6, 7):
+            self.clock.round()
+            self.assertEqual(wanted, len(self.done))
+        self.assertEqual("a", self.successResultOf(result))
+        self.assertEqual([], self.clock.getDelayedCalls())
+
+    def test_turns(self) -> None:
+        """Two answers share the slice."""
+        both = [self.slices.run(self.work(name, 3)) for name in "ab"]
+        self.clock.round()
+        self.assertEqual(["a0", "b0", "a1"], self.done)
+        self.clock.round()
+        self.clock.round()
+        self.assertEqual(["a", "b"], [self.successResultOf(one) for one in both])
+
+    def test_fault(self) -> None:
+        """An exception is the result, and others go on."""
+
+        def fault() -> Steps[str]:
+            yield
+            raise ZeroDivisionError
+
+        bad, good = self.slices.run(fault()), self.slices.run(self.work("a", 1))
+        self.clock.round()
+        self.failureResultOf(bad, ZeroDivisionError)
+        self.assertEqual("a", self.successResultOf(good))
+
+    def test_cancel(self) -> None:
+        """Cancelled work is dropped, and a stop drops all."""
+        first = self.slices.run(self.work("a", 9))
+        self.clock.round()
+        first.cancel()
+        self.failureResultOf(first, CancelledError)
+        self.slices.run(self.work("b", 9))
+        self.slices.stop()
+        self.assertEqual([], self.clock.getDelayedCalls())
+        self.assertEqual(3, len(self.done))
+
+    def test_finish(self) -> None:
+        """All steps at once."""
+        self.assertEqual("a", finish(self.work("a", 9)))

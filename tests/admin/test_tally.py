@@ -1,0 +1,90 @@
+"""Tests for sniproxy.admin.tally."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from sniproxy.admin.slices import finish
+from sniproxy.admin.tally import ABANDONED, FEW, FRESH, STEP, Tallies
+from tests.admin.sample import SampleLive, connection
+
+KEY = ("public", "*.pulsar.test")
+MANY = FEW + 100
+
+
+class TallyTests(SynchronousTestCase):
+    """Counts of open and ended connections."""
+
+    def setUp(self) -> None:
+        self.now = 0.0
+        self.live = [SampleLive(connection(number), 2, 3) for number in range(MANY)]
+        self.looks = 0
+        self.tallies = Tallies(self.look, lambda: self.now)
+
+    def look(self) -> list[SampleLive]:
+        self.looks += 1
+        return self.live
+
+    def end(self, live: SampleLive) -> None:
+        self.live.remove(live)
+        live.record.bytes_up, live.record.bytes_down = live.bytes_up, live.bytes_down
+        self.tallies.ended(live.record)
+
+    def test_count(self) -> None:
+        """Tunnels and bytes by listener and route; what is no tunnel yet, by its state."""
+        self.live[0].state = "hello"
+        self.end(self.live[1])
+        finish(self.tallies.count())
+        latest = self.tallies.latest
+        self.assertEqual({KEY: MANY - 2}, dict(latest.tunnels))
+        self.assertEqual({("public", "hello"): 1}, dict(latest.opening))
+        self.assertEqual((2 * MANY - 2, 3 * MANY - 3), (latest.up[KEY], latest.down[KEY]))
+
+    def test_steps(self) -> None:
+        """Few connections are looked at in a step."""
+        self.assertEqual(MANY // STEP + 1, len(list(self.tallies.count())))
+
+    def test_fresh(self) -> None:
+        """One count of many serves a second; few are counted for each answer."""
+        for _ in range(3):
+            finish(self.tallies.count())
+        self.assertEqual(1, self.looks)
+        self.now += FRESH
+        del self.live[FEW:]
+        for _ in range(3):
+            finish(self.tallies.count())
+        self.assertEqual(4, self.looks)
+
+    def test_together(self) -> None:
+        """Two who ask at the same time advance one count; either may leave."""
+        first, second = self.tallies.count(), self.tallies.count()
+        next(first)
+        next(second)
+        first.close()
+        finish(second)
+        self.assertEqual(1, self.looks)
+        self.assertEqual(MANY, self.tallies.latest.tunnels[KEY])
+
+    def test_abandoned(self) -> None:
+        """A count that every client has left is begun again later."""
+        first = self.tallies.count()
+        next(first)
+        first.close()
+        self.now += ABANDONED + 1
+        self.live.clear()
+        finish(self.tallies.count())
+        self.assertEqual(0, self.tallies.latest.tunnels[KEY])
+
+    def test_never_less(self) -> None:
+        """What ends while it is counted counts once: bytes never go down, nor are they counted twice."""
+        counting = self.tallies.count()
+        next(counting)
+        for live in (self.live[0], self.live[-1]):  # looked at already, and not yet
+            live.bytes_up = 10
+            self.end(live)
+        finish(counting)
+        before = self.tallies.latest.up[KEY]
+        self.assertEqual(2 * MANY + 8, before)
+        self.now += FRESH
+        finish(self.tallies.count())
+        self.assertEqual(2 * MANY + 16, self.tallies.latest.up[KEY])

@@ -1,0 +1,46 @@
+"""Tests for sniproxy.admin.token."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from sniproxy.admin.token import BadToken, read_token
+from sniproxy.build import build_token
+from sniproxy.config import parse
+from sniproxy.schema import ConfigError
+from tests.admin.token import TOKEN, admin_with_token, token_file
+from tests.proxies import LISTENER
+
+
+class TokenTests(SynchronousTestCase):
+    """A file with a secret."""
+
+    def test_good(self) -> None:
+        """One line, for the owner and perhaps the group."""
+        for mode in (0o600, 0o640, 0o400):
+            self.assertEqual(TOKEN.encode(), read_token(str(token_file(self, f" {TOKEN}\r\n", mode))))
+
+    def test_bad(self) -> None:
+        """What others may read, what is short, long or not ASCII, and no file are refused, without the secret."""
+        for text, mode, said in (
+            (TOKEN, 0o644, "chmod 600"),
+            (TOKEN, 0o602, "chmod 600"),
+            ("", 0o600, "shorter than 16"),
+            ("a-secret-one", 0o600, "shorter than 16"),
+            ("two words of a long text", 0o600, "without spaces"),
+            ("\xe9" * 30, 0o600, "printable ASCII"),
+            ("x" * 5000, 0o600, "one line"),
+        ):
+            error = str(self.assertRaises(BadToken, read_token, str(token_file(self, text, mode))))
+            self.assertIn(said, error)
+            self.assertNotIn(text or TOKEN, error)
+        self.assertIn("No such file", str(self.assertRaises(BadToken, read_token, "/nonexistent")))
+
+    def test_configuration(self) -> None:
+        """A configuration with a token that cannot be used is refused, with the key; without one there is none."""
+        good = parse(LISTENER + admin_with_token(token_file(self)), "x.toml")
+        self.assertEqual(TOKEN.encode(), build_token(good))
+        bad = parse(LISTENER + admin_with_token(token_file(self, mode=0o644)), "x.toml")
+        error = self.assertRaises(ConfigError, build_token, bad)
+        self.assertIn("x.toml: admin.token_file = ", str(error))
+        self.assertIsNone(build_token(parse(LISTENER, "x.toml")))
