@@ -69,6 +69,13 @@ PURE = (
     "sniproxy.bridge.asked",
     "sniproxy.bridge.stream",
     "sniproxy.workers.plan",
+    "sniproxy.configtables",
+    "sniproxy.diagnostics.collecting",
+    "sniproxy.diagnostics.cures",
+    "sniproxy.diagnostics.lines",
+    "sniproxy.diagnostics.repair",
+    "sniproxy.diagnostics.syntax",
+    "sniproxy.diagnostics.units",
 )
 """Rooms without sockets, clock or Twisted."""
 
@@ -91,6 +98,9 @@ PURE_FOREIGN = {
     "sniproxy.interfaces": {"attrs", "zope"},
     "sniproxy.pulsar.commands": {"google"},
     "sniproxy.bridge.asked": {"attrs", "google"},
+    "sniproxy.configtables.listeners": {"msgspec"},
+    "sniproxy.diagnostics.lines": {"tomli"},
+    "sniproxy.diagnostics.syntax": {"attrs", "tomli"},
 }
 """Packages beyond the standard library and attrs that a pure module may import."""
 
