@@ -19,7 +19,7 @@ from sniproxy.health import Health
 from sniproxy.interfaces import Target
 from sniproxy.listening import Wanted
 from sniproxy.net.shared import SharedEndpoint
-from sniproxy.policycheck import goals, written_targets
+from sniproxy.policycheck import goals, no_service_route, written_targets
 from sniproxy.resolvers.static import StaticResolver
 from sniproxy.resolving import Resolvers
 from sniproxy.routing.choice import LiveRoute, Routing
@@ -106,7 +106,7 @@ def _build(configuration: Configuration, reactor: Any, before: Built | None) -> 
         build_endpoint(configuration, "admin.endpoint", admin.endpoint.text, reactor) if admin else None,
         resolvers,
         list(written_targets(configuration)) if configuration.health != Health() else [],
-        [*warnings(configuration), *file_warnings(configuration)],
+        [*warnings(configuration), *no_service_route(configuration), *file_warnings(configuration)],
     )
 
 

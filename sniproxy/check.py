@@ -10,7 +10,7 @@ from sniproxy.health import describe_health
 from sniproxy.limits import describe_limits
 from sniproxy.names import ip_literal
 from sniproxy.net.loopguard import LoopGuard
-from sniproxy.policycheck import describe_policy, goals, no_service_route, plain_targets, policy_warnings, templates
+from sniproxy.policycheck import describe_policy, goals, plain_targets, policy_warnings, templates
 from sniproxy.routing.patterns import is_expression
 from sniproxy.settings import DEFAULT, NO_SERVER_NAME, Configuration, ResolverTable, Route
 from sniproxy.text import counted, printable
@@ -151,10 +151,7 @@ def warnings(configuration: Configuration, descriptors: int | None = None) -> It
             "add interface=127.0.0.1, or use unix:"
         )
     yield from _loops(configuration)
-    of_policy = list(policy_warnings(configuration))
-    yield from of_policy
-    if not any("every connection is" in warning for warning in of_policy):
-        yield from no_service_route(configuration)
+    yield from policy_warnings(configuration)
     idle = configuration.timeouts.idle
     if 0 < idle < LEAST_IDLE:
         yield f"timeouts.idle = {idle:g}: Pulsar is silent for up to 30 s; below {LEAST_IDLE:g} s live tunnels are cut"
