@@ -70,11 +70,12 @@ class ExampleTests(TestCase):
         from twisted.internet import reactor
 
         folder = Path(self.mktemp())
-        for name in re.findall(r'"([\w/.-]+(?:\.pem|-token|/))"', text):
+        text = text.replace('"/var/run/secrets/', '"secrets/')
+        for name in re.findall(r'"(\w[\w/.-]*(?:\.pem|\.crt|-token|/token|/))"', text):
             path = folder / name
             path = path / "own.pem" if name.endswith("/") else path
             path.parent.mkdir(parents=True, exist_ok=True)
-            if name.endswith("-token"):
+            if name.endswith("token"):
                 path.write_text("secret")
             else:
                 path.write_bytes(CA.cert_pem.bytes() if path.stem == "ca" else pem("a.test"))
