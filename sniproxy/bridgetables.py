@@ -28,7 +28,7 @@ def make_bridge(check: Check, key: str, table: BridgeTable) -> Bridge:
     try:
         settings = pip60(table.service_url, table.proxy_service_url, table.proxy_protocol)
     except BadServiceURL as error:
-        raise ConfigError(f"{check.filename}: {key}: {error}") from error
+        raise ConfigError(f"{check.filename}: {key}: {error}", key) from error
     if not settings.service_url.tls:
         cure = "the bridge is there to speak TLS with brokers; write pulsar+ssl:// and their TLS port"
         raise check.error(f"{key}.service_url", table.service_url, cure)

@@ -12,18 +12,19 @@ from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IStreamServerEndpoint
 
 from sniproxy.check import warnings
+from sniproxy.diagnostics.permissions import file_warnings
 from sniproxy.endpoints import Endpoint
 from sniproxy.files import CannotRead
 from sniproxy.health import Health
 from sniproxy.interfaces import Target
 from sniproxy.listening import Wanted
 from sniproxy.net.shared import SharedEndpoint
-from sniproxy.policycheck import written_targets
+from sniproxy.policycheck import goals, no_service_route, written_targets
 from sniproxy.resolvers.static import StaticResolver
 from sniproxy.resolving import Resolvers
 from sniproxy.routing.choice import LiveRoute, Routing
 from sniproxy.routing.table import RouteTable
-from sniproxy.schema import ConfigError, shown
+from sniproxy.schema import ConfigError, Faults, shown
 from sniproxy.settings import Bridge, Configuration, Route, Termination
 
 # What TLS and the bridge are made of is imported where it is made: most configurations have neither, and start faster.
@@ -67,10 +68,29 @@ def build(configuration: Configuration, reactor: Any, before: Built | None = Non
     """Make all that a configuration asks for.
 
     @param before: what is in force: a resolver whose table has not changed is taken from there, with what it knows.
-    @raise ConfigError: the configuration cannot be used.
+    @raise ConfigError: the configuration cannot be used. All errors of its resolvers are reported, with their lines.
     """
+    try:
+        return _build(configuration, reactor, before)
+    except ConfigError as error:
+        if not configuration.text:
+            raise
+        # Imported here: most configurations have no error, and start faster.
+        from sniproxy.diagnostics.collecting import located
+
+        raise located(error, configuration.text, configuration.filename) from error
+
+
+def _build(configuration: Configuration, reactor: Any, before: Built | None) -> Built:
     resolvers = Resolvers(reactor, None if before is None else before.resolvers)
     admin = configuration.admin
+    faults = Faults()
+    for route in goals(configuration):
+        for table in route.resolver.inner or (route.resolver,):
+            if table.name is not None:
+                with faults:
+                    resolvers.resolver(table, configuration.filename)
+    faults.check()
     return Built(
         configuration,
         build_routing(configuration, reactor, resolvers),
@@ -87,7 +107,7 @@ def build(configuration: Configuration, reactor: Any, before: Built | None = Non
         build_endpoint(configuration, "admin.endpoint", admin.endpoint.text, reactor) if admin else None,
         resolvers,
         list(written_targets(configuration)) if configuration.health != Health() else [],
-        list(warnings(configuration)),
+        [*warnings(configuration), *no_service_route(configuration), *file_warnings(configuration)],
         build_token(configuration),
     )
 

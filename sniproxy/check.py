@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import resource
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from sniproxy.health import describe_health
 from sniproxy.limits import describe_limits
@@ -13,7 +13,7 @@ from sniproxy.net.loopguard import LoopGuard
 from sniproxy.policycheck import describe_policy, goals, plain_targets, policy_warnings, templates
 from sniproxy.routing.patterns import is_expression
 from sniproxy.settings import DEFAULT, NO_SERVER_NAME, Configuration, ResolverTable, Route
-from sniproxy.text import printable
+from sniproxy.text import counted, printable
 
 LEAST_IDLE = 60.0
 """Seconds. Pulsar's two sides PING each other every 30 s; one lost PING must not end a tunnel."""
@@ -65,6 +65,21 @@ def describe(configuration: Configuration) -> str:
     return "\n".join(lines)
 
 
+def report(configuration: Configuration, warned: Sequence[str], is_file: bool) -> str:
+    """All that C{--check} prints. @param is_file: the configuration is a file, and other commands can read it."""
+    with_warnings = f", with {counted(len(warned), 'warning')}" if warned else ""
+    lines = [describe(configuration), *(f"warning: {warning}" for warning in warned)]
+    return "\n".join([*lines, f"the configuration is good{with_warnings}{untried(configuration) if is_file else ''}"])
+
+
+def untried(configuration: Configuration) -> str:
+    """What the end of C{--check} says of host names and resolvers: which command tries them; or nothing."""
+    hosts = any(ip_literal(target.host) is None for route in goals(configuration) for target in plain_targets(route))
+    if not hosts and not any(route.resolver.kind != "static" for route in goals(configuration)):
+        return ""
+    return f"; names are not looked up here: sniproxyctl explain --all --connect --config {configuration.filename}"
+
+
 def _routes(configuration: Configuration) -> list[str]:
     """In order of precedence. Where nobody sends a server name, nothing is said of names that nobody has."""
     defaults = [route for route in (configuration.no_server_name, configuration.default) if route is not None]
@@ -109,6 +124,7 @@ def warnings(configuration: Configuration, descriptors: int | None = None) -> It
     tls = any(listener.plaintext is None for listener in configuration.listeners)
     if tls and not configuration.routes and configuration.default is None:
         yield "there is no route and no [default]: every server name is refused"
+    yield from configuration.notes
     yield from _shadowed(configuration)
     for route in configuration.routes:
         if ip_literal(route.server_name) is not None:
@@ -128,8 +144,12 @@ def warnings(configuration: Configuration, descriptors: int | None = None) -> It
     for bridge in configuration.bridges:
         if not _is_loopback(bridge.endpoint.host):
             yield f"bridge {bridge.name}: plaintext beyond loopback: anybody on the way can read and change it"
-    if configuration.admin is not None and not _is_loopback(configuration.admin.endpoint.host):
-        yield "admin.endpoint: the admin endpoint beyond loopback: it asks nobody for a password"
+    admin = configuration.admin
+    if admin is not None and not _is_loopback(admin.endpoint.host) and not getattr(admin, "token_file", None):
+        yield (
+            "admin.endpoint: the admin endpoint beyond loopback: it asks nobody for a password; "
+            "add interface=127.0.0.1, or use unix:"
+        )
     yield from _loops(configuration)
     yield from policy_warnings(configuration)
     idle = configuration.timeouts.idle

@@ -5,8 +5,7 @@ Every error names the file, the key, the value and the cure, and nothing is take
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any, TypeVar
 
@@ -14,6 +13,7 @@ import attrs
 import tomli
 from msgspec.structs import replace
 
+from sniproxy.configtables.listeners import make_listener
 from sniproxy.endpoints import BadEndpoint, Endpoint, parse_endpoint
 from sniproxy.health import BadHealth, make_health, takes_least
 from sniproxy.inspectlog import BadInspectLog, make_inspect_log
@@ -28,6 +28,8 @@ from sniproxy.schema import (
     AdminTable,
     BridgeTable,
     ConfigError,
+    Faults,
+    File,
     GoalTable,
     ListenerTable,
     RouteTable,
@@ -38,15 +40,12 @@ from sniproxy.schema import (
 from sniproxy.settings import (
     DEFAULT,
     NO_SERVER_NAME,
-    PLAINTEXT,
-    PULSAR,
     Admin,
     Bridge,
     Configuration,
     Listener,
     ResolverTable,
     Route,
-    Termination,
 )
 from sniproxy.workers.plan import with_workers
 
@@ -57,6 +56,9 @@ COMMAND_LINE = "command line"
 """The filename of a configuration that came as options."""
 
 _OPTIONS = {"listener": "--listen", "route": "--route", "access_log.path": "--access-log"}
+MOST_FAULTS = 20
+"""Of routes: with so many, the others are looked at once these are mended."""
+
 _NO_PATH = "write a file's path, or '-' for standard output"
 
 
@@ -68,10 +70,12 @@ def parse(text: str, filename: str, access_log: str | None = None) -> Configurat
     @raise ConfigError: it cannot be used.
     """
     try:
-        data = tomli.loads(text)
-    except (ValueError, RecursionError) as error:  # also for a number or a nesting without end
-        raise ConfigError(f"{filename}: this is not TOML: {error}") from error
-    configuration = _checked(data, filename)
+        configuration = replace(_checked(tomli.loads(text), filename), text=text)
+    except (ConfigError, ValueError, RecursionError) as error:  # also for a number or a nesting without end
+        # Imported here: most configurations have no error, and start faster.
+        from sniproxy.diagnostics.collecting import all_errors
+
+        raise all_errors(text, filename, lambda data: _checked(data, filename)) from error
     if access_log == "":
         raise ConfigError(f'--access-log = "": {_NO_PATH}')
     return configuration if access_log is None else replace(configuration, access_log=access_log)
@@ -101,7 +105,7 @@ def _checked(data: dict[str, Any], filename: str) -> Configuration:
     resolvers = resolver_tables(file.resolver, check.error)
     if not file.listener and not file.bridge:
         cure = 'write [[listener]] with endpoint = "tcp:4443" (on the command line: --listen tcp:4443), or a [[bridge]]'
-        raise ConfigError(f"{filename}: listener: there is none; {cure}")
+        raise ConfigError(f"{filename}: listener: there is none; {cure}", "listener")
     listeners = check.listeners(file.listener, resolvers)
     routes = check.routes(file.route, {listener.name for listener in listeners}, resolvers)
     allowed = file.policy
@@ -124,8 +128,18 @@ def _checked(data: dict[str, Any], filename: str) -> Configuration:
         check.bridges(file.bridge),
         check.made("limits", lambda: make_limits(file.limits)),
         kernel_relay=_kernel_relay(file.relay, check),
+        notes=tuple(_notes(data, file)),
     )
     return with_workers(configuration, file.workers, file.reuse_port, check.error)
+
+
+def _notes(data: Mapping[str, Any], file: File) -> Iterator[str]:
+    health = data.get("health")
+    if health is not None and file.health.check is None:
+        idle = sorted(health.keys() - ({"eject", "fall"} if file.health.eject else ()))
+        has_no_effect = f"; {', '.join(idle)} alone {'has' if len(idle) == 1 else 'have'} no effect" if idle else ""
+        if idle or not health:
+            yield f'[health] checks nothing: check is missing{has_no_effect}; write check = "tcp" or check = "tls"'
 
 
 def _kernel_relay(relay: str, check: Check) -> bool:
@@ -149,7 +163,12 @@ class Check:
     def error(self, key: str, value: object, cure: str) -> ConfigError:
         if self.filename == COMMAND_LINE:
             key = _OPTIONS[key.partition("[")[0]]
-        return ConfigError(f"{self.filename}: {key} = {shown(value)}: {cure}")
+        if isinstance(value, str) and cure.startswith("it is a number"):
+            from sniproxy.diagnostics.units import number
+
+            amount = number(value, key.rpartition(".")[2])
+            cure += "" if amount is None else f": {amount}"
+        return ConfigError(f"{self.filename}: {key} = {shown(value)}: {cure}", key, value)
 
     def path(self, key: str, path: str) -> str:
         """The path of a log; in a file it starts from the file's folder."""
@@ -178,7 +197,7 @@ class Check:
     ) -> tuple[Listener, ...]:
         keys = [f"listener[{number}]" for number in range(len(tables))]
         return tuple(
-            self.listener(Listener(*self.place(key, table), key), table, resolvers)
+            make_listener(self, Listener(*self.place(key, table), key), table, resolvers)
             for key, table in zip(keys, tables, strict=True)
         )
 
@@ -188,10 +207,10 @@ class Check:
         name = table.endpoint if table.name is None else table.name
         if not name.strip() or not name.isprintable():
             raise self.error(f"{key}.name", name, "give it a printable name, or leave the key out")
-        if name in self.names:
-            raise self.error(f"{key}.name", name, "another listener has this name; give each its own")
         if endpoint.port and (endpoint.host, endpoint.port) in self.bound:
             raise self.error(f"{key}.endpoint", table.endpoint, "another listener has this address; each needs its own")
+        if name in self.names:
+            raise self.error(f"{key}.name", name, "another listener has this name; give each its own")
         self.names.add(name)
         self.bound.add((endpoint.host, endpoint.port))
         return name, endpoint
@@ -211,76 +230,50 @@ class Check:
             raise self.error(key, path, "write the path of a PEM file")
         return str(PurePath(self.filename).parent / path)
 
-    def listener(self, listener: Listener, table: ListenerTable, resolvers: Mapping[str, ResolverTable]) -> Listener:
-        """A listener with what its connections are: plaintext, TLS that ends here, or TLS that passes through."""
-        key = listener.key
-        if table.inspect not in (None, PULSAR):
-            raise self.error(f"{key}.inspect", table.inspect, 'there is one inspector: "pulsar"')
-        inspect = table.inspect is not None
-        if table.deferred_accept:
-            if sys.platform != "linux" or listener.endpoint.kind == "unix":
-                raise self.error(f"{key}.deferred_accept", True, "only Linux has it, and only for TCP; leave it out")
-            listener = replace(listener, deferred_accept=True)
-        termination = self.termination(key, table)
-        if table.plaintext:
-            if termination is not None:
-                cure = "a plaintext listener has no TLS to end; leave out one of plaintext and certificates"
-                raise self.error(f"{key}.certificates", table.certificates, cure)
-            route = Route(PLAINTEXT, table.name, self.resolver(key, table.target, table.resolver, resolvers))
-            return replace(listener, plaintext=route, inspect=inspect)
-        for name, value in (("target", table.target), ("resolver", table.resolver)):
-            if value is not None:
-                cure = "a TLS listener leads where the routes say; write [[route]], or plaintext = true for a test"
-                raise self.error(f"{key}.{name}", value, cure)
-        if inspect and termination is None:
-            cure = (
-                "what passes is TLS from end to end and cannot be read; certificates and upstream_trust end it here, "
-                "plaintext = true makes a plaintext listener"
-            )
-            raise self.error(f"{key}.inspect", table.inspect, cure)
-        return replace(listener, termination=termination, inspect=inspect)
-
-    def termination(self, key: str, table: ListenerTable) -> Termination | None:
-        """How TLS ends at a listener, if it does; paths start from the file's folder."""
-        given = {
-            name: value
-            for name in ("certificates", "upstream_trust", "upstream_certificate")
-            if (value := getattr(table, name)) is not None
-        }
-        if not given:
-            return None
-        for name, cure in (
-            ("certificates", "name the PEM files that clients are shown, or their folder"),
-            ("upstream_trust", "name the PEM file of the authority that signs the brokers' certificates"),
-        ):
-            if name not in given:
-                others = " and ".join(given)
-                raise ConfigError(f"{self.filename}: {key}.{name}: it is missing, beside {others}; {cure}")
-        paths = {name: self.pem(f"{key}.{name}", value) for name, value in given.items()}
-        return Termination(paths["certificates"], paths["upstream_trust"], paths.get("upstream_certificate"), key)
-
     def routes(
         self, tables: Sequence[RouteTable], listeners: Iterable[str], resolvers: Mapping[str, ResolverTable]
     ) -> tuple[Route, ...]:
         routes: dict[tuple[str, str | None], Route] = {}
+        faults = Faults()
         for number, table in enumerate(tables):
-            key = f"route[{number}]"
             try:
-                name = route_pattern(table.server_name)
-            except BadName as error:
-                raise self.error(f"{key}.server_name", table.server_name, str(error)) from error
-            if table.listener is not None and table.listener not in listeners:
-                known = ", ".join(sorted(listeners))
-                raise self.error(f"{key}.listener", table.listener, f"no listener has this name; there are: {known}")
-            if (name, table.listener) in routes:
-                raise self.error(
-                    f"{key}.server_name",
-                    table.server_name,
-                    "another route has this name already; put all its targets into one list",
-                )
-            resolver = self.resolver(key, table.target, table.resolver, resolvers, name, True)
-            routes[name, table.listener] = Route(name, table.listener, resolver, *self.dealing(key, table))
+                route = self.route(f"route[{number}]", table, listeners, resolvers, routes)
+            except ConfigError as error:
+                faults.errors.append(error)
+                if len(faults.errors) > MOST_FAULTS:
+                    break
+            else:
+                routes[route.server_name, route.listener] = route
+        faults.check()
         return tuple(routes.values())
+
+    def route(
+        self,
+        key: str,
+        table: RouteTable,
+        listeners: Iterable[str],
+        resolvers: Mapping[str, ResolverTable],
+        others: Mapping[tuple[str, str | None], Route],
+    ) -> Route:
+        """@param others: the routes before it."""
+        try:
+            name = route_pattern(table.server_name)
+        except BadName as error:
+            from sniproxy.diagnostics.cures import name_cure
+
+            cure = f"{error}{name_cure(table.server_name)}"
+            raise self.error(f"{key}.server_name", table.server_name, cure) from error
+        if table.listener is not None and table.listener not in listeners:
+            known = ", ".join(sorted(listeners))
+            raise self.error(f"{key}.listener", table.listener, f"no listener has this name; there are: {known}")
+        if (name, table.listener) in others:
+            raise self.error(
+                f"{key}.server_name",
+                table.server_name,
+                "another route has this name already; put all its targets into one list",
+            )
+        resolver = self.resolver(key, table.target, table.resolver, resolvers, name, True)
+        return Route(name, table.listener, resolver, *self.dealing(key, table))
 
     def goal(self, table: GoalTable | None, name: str, resolvers: Mapping[str, ResolverTable]) -> Route | None:
         if table is None:
@@ -315,7 +308,8 @@ class Check:
         """@param pattern: may take parts of a name out; empty: it takes none. @param named: whether there is a name."""
         if (target is None) == (resolver is None):
             both = "it has both" if target is not None else "it has neither"
-            raise ConfigError(f'{self.filename}: {key}: {both}; write either target = "host:port" or resolver = "NAME"')
+            cure = f'{both}; write either target = "host:port" or resolver = "NAME"'
+            raise ConfigError(f"{self.filename}: {key}: {cure}", f"{key}.target")
         if resolver is not None:
             return in_order(f"{key}.resolver", resolver, resolvers, self.error)
         targets = [target] if isinstance(target, str) else list(target or ())

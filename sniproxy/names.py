@@ -106,7 +106,15 @@ def _fault(name: str) -> str:
         return f"the name has {len(name)} characters; at most {MAX_NAME} are allowed"
     for character in name:
         if not _ALLOWED.fullmatch(character):
-            return f"the character {character!a} is not allowed in a server name"
+            return f"the character {character!a} is not allowed in a server name{_in_ascii(name)}"
     if "" in name.split("."):
         return "a label of the name is empty"
     return "a label of the name has more than 63 characters"
+
+
+def _in_ascii(name: str) -> str:
+    """What to write for an internationalised name (RFC 5890, section 2.3.2.1), or nothing."""
+    try:
+        return "" if name.isascii() else f"; write it as {name.encode('idna').decode()}"
+    except UnicodeError:
+        return ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterator, Sequence
 
 import attrs
@@ -65,6 +66,44 @@ def written_targets(configuration: Configuration) -> Iterator[tuple[Target, str 
                 found[target] = (rank, route.server_name if exact else own)
     for target, (_, name) in found.items():
         yield target, name
+
+
+_SERVICE_WORDS = ("pulsar", "vip", "service", "svc", "lookup", "proxy", "cluster", "lb", "bootstrap", "any")
+"""In the first label of a name that no digit numbers: it may be a service name."""
+
+
+def no_service_route(configuration: Configuration) -> Iterator[str]:
+    """A note when each route seems to lead to one broker, so that the lookup phase of PIP-60 has none.
+
+    A guess from names and targets: a service name usually leads to several brokers, or beside a broker's own name.
+    """
+    tls = any(listener.plaintext is None for listener in configuration.listeners)
+    if not tls or not configuration.routes or configuration.default is not None:
+        return
+    exact = [route for route in configuration.routes if _is_exact(route)]
+    if len(configuration.routes) == len(exact) == 1 or any(map(_may_be_service, configuration.routes)):
+        return
+    found = [target for route in exact for target in set(plain_targets(route))]
+    if len(found) == len(set(found)):
+        yield (
+            "no route seems to take the service name: clients look topics up by the host of their service URL first; "
+            "unless a route above is for it, add a [[route]] with that name and all brokers as targets"
+        )
+
+
+def _is_exact(route: Route) -> bool:
+    return not is_expression(route.server_name) and not route.server_name.startswith("*")
+
+
+def _may_be_service(route: Route) -> bool:
+    """Whether one route by itself may take a service name."""
+    targets = templates(route)
+    if not targets or len(targets) > 1:
+        return True
+    if not _is_exact(route):
+        return not targets[0].captures
+    label = route.server_name.partition(".")[0]
+    return not any(map(str.isdigit, label)) and any(word in re.split("[-_]", label) for word in _SERVICE_WORDS)
 
 
 def describe_policy(configuration: Configuration) -> list[str]:

@@ -86,8 +86,8 @@ class Resolvers:
         try:
             return make_resolver(table.kind, table.options, self._reactor, os.path.dirname(filename), self._known)
         except BadOption as error:
-            place = f"{filename}: {table.key}.{error.key}"
-            raise ConfigError(f"{place} = {shown(error.value)}: {error.cure}") from error
+            key = f"{table.key}.{error.key}"
+            raise ConfigError(f"{filename}: {key} = {shown(error.value)}: {error.cure}", key, error.value) from error
 
 
 def _status(table: ResolverTable, asked: Asked) -> ResolverStatus:

@@ -5,8 +5,8 @@ What a table means, and whether its values fit each other, is for L{sniproxy.con
 
 from __future__ import annotations
 
-import difflib
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -15,10 +15,53 @@ from sniproxy.text import bounded, printable
 
 
 class ConfigError(Exception):
-    """The configuration cannot be used. The message names the place and the cure, in one line of printable ASCII."""
+    """The configuration cannot be used. The message names the place and the cure, in one line of printable ASCII.
 
-    def __init__(self, message: str) -> None:
+    @ivar key: the key that is wrong, as in ``route[3].target``; empty: the message alone has it.
+    @ivar value: what was found there, or one item of the list there.
+    """
+
+    def __init__(self, message: str, key: str = "", value: object = None) -> None:
         super().__init__(printable(message))
+        self.key = key
+        self.value = value
+
+
+class ConfigErrors(ConfigError):
+    """Several errors of one file: a line of the message for each. @ivar errors: their messages, or the errors."""
+
+    def __init__(self, errors: Sequence[ConfigError | str]) -> None:
+        super().__init__("")
+        self.errors = [ConfigError(one) if isinstance(one, str) else one for one in errors]
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.errors))
+
+
+def each_error(error: ConfigError) -> Sequence[ConfigError]:
+    """The errors that one error has in it: several, or itself."""
+    return error.errors if isinstance(error, ConfigErrors) else [error]
+
+
+class Faults:
+    """Collects errors: C{with faults:} notes one and goes on behind the block. @ivar errors: those so far."""
+
+    def __init__(self) -> None:
+        self.errors: list[ConfigError] = []
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, where: object) -> bool:
+        if not isinstance(error, ConfigError):
+            return False
+        self.errors += each_error(error)
+        return True
+
+    def check(self) -> None:
+        """@raise ConfigError: there are errors."""
+        if self.errors:
+            raise self.errors[0] if len(self.errors) == 1 else ConfigErrors(self.errors)
 
 
 class ListenerTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -140,6 +183,13 @@ class File(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     relay: str = "auto"
 
 
+SINGLE_TABLES = (
+    *("default", "no_server_name", "timeouts", "access_log", "inspect_log", "admin", "policy", "reload", "health"),
+    "limits",
+)
+"""Tables that are written once, in single brackets."""
+
+
 def convert(data: dict[str, Any], filename: str) -> File:
     """TOML's tables as ours.
 
@@ -153,6 +203,9 @@ def convert(data: dict[str, Any], filename: str) -> File:
 
 def _readable(error: msgspec.ValidationError, data: object, filename: str) -> ConfigError:
     """What msgspec says, with the place and the value in the file's own terms."""
+    # Imported here: most configurations have no error, and start faster.
+    from sniproxy.diagnostics.cures import unknown_key, wrong_type
+
     message, _, path = str(error).partition(" - at `")
     key = re.sub(r"^(\$|key in \$)\.?", "", path.removesuffix("`"))
     if key.endswith("[...]"):  # one table of several by name; msgspec does not say which
@@ -165,10 +218,8 @@ def _readable(error: msgspec.ValidationError, data: object, filename: str) -> Co
         table = _at(data, key)
         place = f"{key}.{unknown[1]}" if key else unknown[1]
         value = table.get(unknown[1]) if isinstance(table, dict) else None
-        known = _known_keys(key)
-        close = difflib.get_close_matches(unknown[1], known, n=1)
-        cure = f"did you mean {close[0]}?" if close else f"known here: {', '.join(known)}"
-        return ConfigError(f"{filename}: {place} = {shown(value)}: there is no such key; {cure}")
+        cure = unknown_key(unknown[1], re.sub(r"\[\d+\]$", "", key), _known_keys(key), _all_keys())
+        return ConfigError(f"{filename}: {place} = {shown(value)}: there is no such key; {cure}", place)
     if missing:
         place = f"{key}.{missing[1]}" if key else missing[1]
         example = {
@@ -179,11 +230,21 @@ def _readable(error: msgspec.ValidationError, data: object, filename: str) -> Co
             "server_name": 'write server_name = "broker-1.example.com"',
             "path": 'write path = "access.jsonl", or "-" for standard output',
         }.get(missing[1], "add it")
-        return ConfigError(f"{filename}: {place}: it is missing; {example}")
+        return ConfigError(f"{filename}: {place}: it is missing; {example}", place)
     wanted, _, got = message.replace("`", "").removeprefix("Expected ").partition(", got ")
+    value = _at(data, key)
+    more = wrong_type(re.split(r"[.\[]", re.sub(r"\[\d+\]$", "", key))[-1], value, wanted)
+    if got == "float":
+        got = "a number with a fraction"
+    if key in SINGLE_TABLES:
+        more = f": [{key}]"
+    elif key in ("listener", "bridge", "route"):
+        more = f" of tables: [[{key}]], with two brackets"
+    elif key.startswith("resolver."):
+        more = f": [{key}]"
     wanted = " or ".join(_TOML_WORDS.get(word, word) for word in wanted.split(" | ") if word != "null")
     got = _TOML_WORDS.get(got, got)
-    return ConfigError(f"{filename}: {key} = {shown(_at(data, key))}: it is {got}; write {wanted}")
+    return ConfigError(f"{filename}: {key} = {shown(value)}: it is {got}; write {wanted}{more}", key)
 
 
 _TOML_WORDS = {
@@ -197,6 +258,11 @@ _TOML_WORDS = {
 
 
 def _known_keys(key: str) -> list[str]:
+    return _all_keys()[re.sub(r"\[\d+\]$", "", key)]
+
+
+def _all_keys() -> dict[str, list[str]]:
+    """The keys of each table; those of the top under an empty name."""
     tables: dict[str, type[msgspec.Struct]] = {
         "": File,
         "listener": ListenerTable,
@@ -213,7 +279,7 @@ def _known_keys(key: str) -> list[str]:
         "health": HealthTable,
         "limits": LimitsTable,
     }
-    return list(tables[re.sub(r"\[\d+\]$", "", key)].__struct_fields__)
+    return {name: list(table.__struct_fields__) for name, table in tables.items()}
 
 
 def _at(data: Any, key: str) -> Any:

@@ -157,6 +157,8 @@ class Configuration(msgspec.Struct, frozen=True):
     @ivar kernel_relay: the kernel forwards tunnels, where it can.
     @ivar inspect_log: None: what inspectors see goes to the program's own log.
     @ivar workers: processes that serve it side by side.
+    @ivar notes: warnings about what the file has and the values no longer show.
+    @ivar text: of the file, for the lines of errors. Empty: it came as options.
 
     @ivar filename: where it came from, for messages.
     """
@@ -177,6 +179,8 @@ class Configuration(msgspec.Struct, frozen=True):
     limits: Limits = msgspec.field(default_factory=Limits)
     workers: int = 1
     kernel_relay: bool = False
+    text: str = ""
+    notes: tuple[str, ...] = ()
 
     @property
     def entrances(self) -> tuple[Listener | Bridge, ...]:

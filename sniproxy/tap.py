@@ -6,6 +6,7 @@ import os
 import resource
 import signal
 import sys
+from collections.abc import Sequence
 from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -21,6 +22,7 @@ from sniproxy import check, ownlog
 from sniproxy.closedpipe import quiet_end
 from sniproxy.collecting import look_again, uncollected
 from sniproxy.config import from_options, parse
+from sniproxy.diagnostics.permissions import root_warning
 from sniproxy.linewriter import STANDARD_OUTPUT, CannotOpen
 from sniproxy.listening import why_not_listening
 from sniproxy.net import poller
@@ -29,7 +31,7 @@ from sniproxy.resolvers import makers
 from sniproxy.schema import ConfigError, shown
 from sniproxy.service import ProxyService
 from sniproxy.settings import Configuration
-from sniproxy.text import counted
+from sniproxy.text import counted, printable
 from sniproxy.workers import post
 from sniproxy.workers.plan import CannotStart, for_worker
 
@@ -109,6 +111,19 @@ class Options(usage.Options):
             _fail(f"--help-resolver: there is no type {shown(name)}; there are: {', '.join(sorted(known))}")
         _say(describe_one(known[name]))
 
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        """Read the options; wrong usage is one line, not twistd's whole help."""
+        try:
+            usage.Options.parseOptions(self, options)
+        except usage.UsageError as error:
+            _fail(f"{error}; twistd sniproxy --help lists the options")
+
+    def parseArgs(self, *arguments: str) -> None:
+        """Refuse what is no option."""
+        if arguments:
+            path = printable(arguments[0])
+            _fail(f"{path}: sniproxy takes options alone; for a configuration file write --config {path}")
+
     def postOptions(self) -> None:
         """Read the configuration, so that an error is told before anything is started."""
         if poller.available:
@@ -129,11 +144,9 @@ class Options(usage.Options):
                 self.proxy = self._made(configuration, reactor)
         except ConfigError as error:
             _fail(str(error))
-        self.warnings = list(self.proxy.warnings) if self.post is None else []
+        self.warnings = [*self.proxy.warnings, *root_warning(self.parent)] if self.post is None else []
         if self["check"]:
-            lines = [check.describe(configuration), *(f"warning: {warning}" for warning in self.warnings)]
-            with_warnings = f", with {counted(len(self.warnings), 'warning')}" if self.warnings else ""
-            _say("\n".join([*lines, f"the configuration is good{with_warnings}"]))
+            _say(check.report(configuration, self.warnings, self.path is not None))
 
     def _made(self, configuration: Configuration, reactor: Any) -> ProxyService | Supervisor:
         if configuration.workers == 1 or self.post is not None:
@@ -331,5 +344,6 @@ def _say(text: str) -> NoReturn:
 
 def _fail(message: str) -> NoReturn:
     with quiet_end(*(() if sys.__stderr__ is None else (sys.__stderr__,))):
-        print(f"sniproxy: {message}", file=sys.__stderr__)
+        for line in message.split("\n"):
+            print(f"sniproxy: {line}", file=sys.__stderr__)
     sys.exit(1)

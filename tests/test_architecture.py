@@ -70,6 +70,13 @@ PURE = (
     "sniproxy.bridge.asked",
     "sniproxy.bridge.stream",
     "sniproxy.workers.plan",
+    "sniproxy.configtables",
+    "sniproxy.diagnostics.collecting",
+    "sniproxy.diagnostics.cures",
+    "sniproxy.diagnostics.lines",
+    "sniproxy.diagnostics.repair",
+    "sniproxy.diagnostics.syntax",
+    "sniproxy.diagnostics.units",
 )
 """Rooms without sockets, clock or Twisted."""
 
@@ -92,6 +99,9 @@ PURE_FOREIGN = {
     "sniproxy.interfaces": {"attrs", "zope"},
     "sniproxy.pulsar.commands": {"google"},
     "sniproxy.bridge.asked": {"attrs", "google"},
+    "sniproxy.configtables.listeners": {"msgspec"},
+    "sniproxy.diagnostics.lines": {"tomli"},
+    "sniproxy.diagnostics.syntax": {"attrs", "tomli"},
 }
 """Packages beyond the standard library and attrs that a pure module may import."""
 

@@ -44,5 +44,5 @@ class BridgeTableTests(ErrorCase):
             self.refused_file(f"[[bridge]]\n{table}", *said)
         table = "".join(f'{name} = "{each}"\n' for name, each in good.items())
         self.refused_file(f'[[bridge]]\n{table}allow = ["a b"]', 'bridge[0].allow[0] = "a b"')
-        self.refused_file(f"[[bridge]]\n{table}[[bridge]]\n{table}", "another listener has this name")
+        self.refused_file(f"[[bridge]]\n{table}[[bridge]]\n{table}", "another listener has this address")
         self.refused_file('[[bridge]]\nendpoint = "tcp:1"', "bridge[0].service_url: it is missing", "pulsar+ssl://")

@@ -271,7 +271,7 @@ class ErrorTests(configerrors.ErrorCase):
     def test_listener_names(self) -> None:
         """Listeners have names of their own, given or not."""
         self.refused('name = "x"\n[[listener]]\nendpoint = "tcp:2"\nname = "x"', 'listener[1].name = "x"', "its own")
-        self.refused('[[listener]]\nendpoint = "tcp:4443"', 'listener[1].name = "tcp:4443"', "another listener")
+        self.refused('[[listener]]\nendpoint = "tcp:4443"', 'listener[1].endpoint = "tcp:4443"', "has this address")
         self.refused('name = " "', 'listener[0].name = " "', "leave the key out")
 
     def test_server_names(self) -> None:

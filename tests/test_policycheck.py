@@ -7,7 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from sniproxy.check import describe, warnings
 from sniproxy.config import parse
 from sniproxy.interfaces import Target
-from sniproxy.policycheck import written_targets
+from sniproxy.policycheck import no_service_route, written_targets
 from tests.configerrors import LISTENER
 
 FORWARD = '[[route]]\nserver_name = "*.pulsar.test"\ntarget = "{server_name}:6651"\n'
@@ -130,3 +130,29 @@ class WarningTests(SynchronousTestCase):
         self.one(text.format("(a+)+x"), "route ~(a+)+x: a repeat within a repeat")
         self.one(FORWARD + '[policy]\nallow_names = ["~(a+)+"]\n', "policy.allow_names: ~(a+)+: a repeat within")
         self.assertEqual([], self.told(text.format("broker_([0-9]+)")))
+
+
+class ServiceNameTests(SynchronousTestCase):
+    """no_service_route: the lookup phase needs a route for the service name."""
+
+    def noted(self, *routes: tuple[str, str], more: str = "") -> bool:
+        tables = "".join(f'[[route]]\nserver_name = "{name}"\ntarget = {target}\n' for name, target in routes)
+        return bool(list(no_service_route(parse(f"{LISTENER}{tables}{more}", "f.toml"))))
+
+    def test_missing(self) -> None:
+        """Exact names with a broker each, and wildcards that make one broker of each name."""
+        self.assertTrue(self.noted(("broker-1.test", '"b:1"'), ("broker-2.test", '"c:1"')))
+        self.assertTrue(self.noted(("a.test", '"b:1"'), ("b.test", '"c:1"')))
+        self.assertTrue(self.noted(("*.test", '"{1}.internal"')))
+        self.assertTrue(self.noted(("*.test", '"{1}.internal"'), ("broker-1.test", '"b:1"')))
+
+    def test_there(self) -> None:
+        """Several targets, a broker with two names, a word for a service, [default], a resolver, a forward proxy."""
+        brokers = (("broker-1.test", '"b:1"'), ("broker-2.test", '"c:1"'))
+        self.assertFalse(self.noted(*brokers, ("x.test", '["b:1", "c:1"]')))
+        self.assertFalse(self.noted(*brokers, ("x.test", '"b:1"')))
+        self.assertFalse(self.noted(*brokers, ("pulsar-vip.test", '"lb:1"')))
+        self.assertFalse(self.noted(*brokers, ("*.x.test", '"b:2"')))
+        self.assertFalse(self.noted(*brokers, more='[default]\ntarget = "b:1"\n'))
+        self.assertFalse(self.noted(("*.test", '"{server_name}"')))
+        self.assertFalse(self.noted(("broker-1.test", '"b:1"')))

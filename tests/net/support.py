@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-import twisted
 from twisted.internet import reactor as real_reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
@@ -18,6 +17,7 @@ from twisted.internet.task import Clock, deferLater
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
+import twisted
 from sniproxy.net.splicing import close_spare_pipes
 
 T = TypeVar("T")

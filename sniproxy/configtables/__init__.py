@@ -1,0 +1,1 @@
+"""Tables of a configuration file, each kind with its checks. Pure."""

@@ -1,0 +1,156 @@
+"""Every shipped example, and every sample of the documentation that needs no outside peer, does what it says."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+from twisted.trial.unittest import SkipTest, TestCase
+
+from sniproxy.build import build
+from sniproxy.config import parse
+from sniproxy.resolvers.namefile import parse_toml
+from tests.configerrors import LISTENER
+from tests.tls.material import CA, pem
+
+ROOT = Path(__file__).parent.parent
+# A uid is named, so that the warning about root is not printed.
+TWISTD = (
+    sys.executable, "-c", "from twisted.scripts.twistd import run; run()",
+    "--pidfile=", f"--uid={os.getuid()}", "-n", "sniproxy",
+)  # fmt: skip
+MAX_EXPOSURE = 2.0
+
+
+def pages() -> list[Path]:
+    found = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    if not all(path.exists() for path in found) or len(found) == 1:
+        raise SkipTest("docs/ is not here: the tests run apart from the sources")
+    return found
+
+
+def blocks(language: str) -> Iterator[tuple[str, str]]:
+    """The code blocks of all pages in a language; empty: without one. Each with its page and line."""
+    for page in pages():
+        text = page.read_text()
+        for match in re.finditer(r"^```(\w*)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
+            if match[1] == language:
+                yield f"{page.name}:{text.count(chr(10), 0, match.start()) + 1}", match[2]
+
+
+def manifests() -> Iterator[tuple[str, str]]:
+    """The configurations in YAML manifests."""
+    for place, text in blocks("yaml"):
+        for match in re.finditer(r"^( *)\S+\.toml: \|\n((?:\1 +.*\n|\n)+)", text, re.MULTILINE):
+            yield place, textwrap.dedent(match[2])
+
+
+def run(*arguments: str, cwd: Path = ROOT) -> tuple[int, str]:
+    """twistd sniproxy, to its end. @return: exit status, and all that it printed."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([p or os.getcwd() for p in sys.path])}
+    ran = subprocess.run(
+        [*TWISTD, *arguments], cwd=cwd, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        timeout=60, check=False,
+    )  # fmt: skip
+    return ran.returncode, ran.stdout
+
+
+class ExampleTests(TestCase):
+    """etc/, and the samples of README and docs/."""
+
+    def build(self, place: str, text: str) -> list[str]:
+        """What a sample's warnings are; the files that it names are there."""
+        from twisted.internet import reactor
+
+        folder = Path(self.mktemp())
+        text = text.replace('"/var/run/secrets/', '"secrets/')
+        for name in re.findall(r'"(\w[\w/.-]*(?:\.pem|\.crt|-token|/token|/))"', text):
+            path = folder / name
+            path = path / "own.pem" if name.endswith("/") else path
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if name.endswith("token"):
+                path.write_text("secret")
+            else:
+                path.write_bytes(CA.cert_pem.bytes() if path.stem == "ca" else pem("a.test"))
+        configuration = parse(text, str(folder / f"{place}.toml"))
+        return list(build(configuration, reactor).warnings)
+
+    def test_etc(self) -> None:
+        """Each configuration in etc/ is good as it is shipped."""
+        paths = sorted((ROOT / "etc").glob("*.toml"))
+        if not paths:
+            raise SkipTest("etc/ is not here: the tests run apart from the sources")
+        for path in paths:
+            status, out = run("--config", str(path.relative_to(ROOT)), "--check")
+            self.assertEqual(0, status, out)
+            self.assertIn("the configuration is good", out)
+
+    def test_toml(self) -> None:
+        """Each TOML sample is a configuration, or with a listener it is; or it is a file of names."""
+        found = list(blocks("toml"))
+        self.assertGreater(len(found), 10)
+        for place, text in found:
+            if re.match(r'"[^"]+" = ', text):
+                parse_toml(text)
+                continue
+            whole = text if "[[listener]]" in text or "[[bridge]]" in text else LISTENER + text
+            if 'type = "pods"' in text:  # the sample of a plugin, which is not installed
+                parse(whole, place)
+            else:
+                self.build(place, whole)
+
+    def test_manifests(self) -> None:
+        """Each configuration in a manifest is good, and has a route for the service name."""
+        found = list(manifests())
+        self.assertTrue(found)
+        for place, text in found:
+            warned = [one for one in self.build(place, text) if "no route seems" in one]
+            self.assertEqual([], warned, place)
+
+    def test_commands(self) -> None:
+        """Each command line of twistd without a file, or with one of etc/, is good."""
+        found = []
+        for place, text in blocks(""):
+            for line in text.replace("\\\n", " ").splitlines():
+                words = shlex.split(line.removeprefix("$ "), comments=True) if "twistd -n sniproxy" in line else []
+                files = [word for word in words if word.endswith(".toml")]
+                if words[:3] == ["twistd", "-n", "sniproxy"] and all((ROOT / file).exists() for file in files):
+                    found.append(place)
+                    status, out = run(*words[3:], *([] if "--check" in words or "--help" in words else ["--check"]))
+                    self.assertEqual(0, status, f"{place}: {out}")
+        self.assertGreater(len(found), 2)
+
+    def test_check_sample(self) -> None:
+        """What the manual shows of --check is what it prints."""
+        samples = [text for _, text in blocks("") if text.startswith("$ twistd -n sniproxy --check")]
+        self.assertEqual(1, len(samples))
+        command, _, shown = samples[0].replace("\\\n", " ").partition("\n")
+        _, out = run(*shlex.split(command)[4:])
+        self.assertEqual(shown, out)
+
+
+class UnitTests(TestCase):
+    """etc/sniproxy.service."""
+
+    def test_exposure(self) -> None:
+        """systemd finds the service's exposure low."""
+        if shutil.which("systemd-analyze") is None:
+            raise SkipTest("systemd-analyze is not here; apt-get install systemd provides it")
+        unit = ROOT / "etc" / "sniproxy.service"
+        if not unit.exists():
+            raise SkipTest("etc/ is not here: the tests run apart from the sources")
+        ran = subprocess.run(
+            ["systemd-analyze", "security", "--offline=true", "--no-pager", str(unit)],
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        level = re.search(r"Overall exposure level for sniproxy.service: ([0-9.]+)", ran.stdout)
+        if level is None:
+            raise SkipTest(f"systemd-analyze cannot say it offline: {(ran.stderr or ran.stdout)[:200]}")
+        self.assertLessEqual(float(level[1]), MAX_EXPOSURE)
