@@ -206,7 +206,7 @@ class RefusalTests(ConversationCase):
             ("elsewhere.example", "no route has this name"),
             (
                 "127.0.0.1",
-                "the server name is an IP literal and has no exact route; use a service URL with a host name",
+                "the server name 127.0.0.1 is an IP literal and has no exact route; use a service URL with a host name",
             ),
         ):
             record = await self.refused(proxy, hello(name=name), Result.NO_ROUTE, Alert.UNRECOGNIZED_NAME)

@@ -16,6 +16,7 @@ from functools import lru_cache
 import attrs
 
 from sniproxy.names import BadName, server_name
+from sniproxy.text import quoted
 from sniproxy.wire.alerts import Alert
 from sniproxy.wire.foreign import LONGEST, diagnose
 
@@ -301,15 +302,16 @@ def _server_name(body: bytes) -> str | None:
             raise _lie("server name")
         if kind != 0:
             continue
+        # latin-1 maps every byte to a character of its own, so that the error can name it.
+        said = body[start:at].decode("latin-1")
         if name is not None:
-            raise HelloError("the hello has two host names", Alert.ILLEGAL_PARAMETER)
+            raise HelloError(f"the hello has two host names: {name} and {quoted(said)}", Alert.ILLEGAL_PARAMETER)
         if at == start:
             raise HelloError("the server name is empty", Alert.DECODE_ERROR)
         try:
-            # latin-1 maps every byte to a character of its own, so that the error can name it.
-            name = server_name(body[start:at].decode("latin-1"))
+            name = server_name(said)
         except BadName as error:
-            raise HelloError(f"bad server name: {error}", Alert.ILLEGAL_PARAMETER) from error
+            raise HelloError(f"bad server name {quoted(said)}: {error}", Alert.ILLEGAL_PARAMETER) from error
     return name
 
 
