@@ -36,7 +36,7 @@ Sockets = tuple[socket.socket, ...]
 
 
 def bound_silence(sock: socket.socket) -> None:
-    """Set ``TCP_USER_TIMEOUT`` while the peer does not answer, else clear it. Does nothing to sockets of other kinds."""
+    """Set ``TCP_USER_TIMEOUT`` while the peer does not answer, else clear it. Other kinds of sockets stay unchanged."""
     if sock.family == socket.AF_UNIX or sock.fileno() < 0:
         return
     with suppress(OSError):  # the connection has ended
