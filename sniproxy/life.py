@@ -61,6 +61,7 @@ class Life:
     @ivar record: what is known of it so far. @ivar ended: it is over.
     @ivar target: whom it dials, or has. None: nobody yet, or no more.
     @ivar guest: what it counts as for the limits. None: it counts for none.
+    @ivar sockets: a tunnel's: the client's and the target's. Empty: it is no tunnel yet.
     """
 
     def __init__(self, house: House, sock: socket.socket, record: Connection) -> None:
@@ -68,6 +69,7 @@ class Life:
         self.ended = False
         self.target: Target | None = None
         self.guest: Guest | None = None
+        self.sockets: tuple[socket.socket, ...] = ()
         self._received = Share()
         self._last_words = b""
         self._waits_for = "hello"
@@ -237,6 +239,7 @@ class Life:
                 half_closed=half_closed,
             )
         self._relay = relay
+        self.sockets = (client, upstream)
         self._sock = None  # the relay's now
         self._received.holds(0)
         return relay

@@ -21,6 +21,7 @@ from sniproxy.net.linger import Closer
 from sniproxy.net.listener import Accepted
 from sniproxy.net.relay import Ending
 from sniproxy.net.tuning import reset_on_close
+from sniproxy.net.vanished import VanishedPeers
 from sniproxy.refusallog import RefusalLog
 from sniproxy.settings import Bridge, Listener
 
@@ -65,6 +66,7 @@ class Lives:
         self._inspector = inspector
         self._ended = ended
         self._count = 0
+        self._vanished = VanishedPeers(reactor, lambda: [life.sockets for life in self.live if life.sockets])
         # Unique among restarts and processes that write to one log.
         self._id_prefix = os.urandom(4).hex()
 
@@ -157,6 +159,7 @@ class Lives:
 
     def _begin(self, life: Life, guest: Guest, watch: Watch | None) -> None:
         self.live[life] = None
+        self._vanished.start()
         life.guest = guest
         if watch is None:
             life.begin(self._when_over)
@@ -172,6 +175,8 @@ class Lives:
 
     def _over(self, life: Life) -> None:
         self.live.pop(life, None)
+        if not self.live:
+            self._vanished.stop()
         if life.guest is not None:
             life.guest.leave()
         self._ended()

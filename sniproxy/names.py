@@ -104,6 +104,9 @@ def _fault(name: str) -> str:
         return "the name is empty"
     if len(name) > MAX_NAME:
         return f"the name has {len(name)} characters; at most {MAX_NAME} are allowed"
+    host, _, port = name.rpartition(":")
+    if port.isdigit() and host and ":" not in host:
+        return "the character ':' is not allowed in a server name, which has no port"
     for character in name:
         if not _ALLOWED.fullmatch(character):
             return f"the character {character!a} is not allowed in a server name{_in_ascii(name)}"

@@ -11,7 +11,7 @@ import attrs
 from sniproxy.interfaces import Request, Target
 from sniproxy.names import ip_literal
 from sniproxy.policy import Network, Policy
-from sniproxy.routing.patterns import MOST_GROUPS, capture_count, is_expression, nests_repeats
+from sniproxy.routing.patterns import MOST_GROUPS, capture_count, is_expression
 from sniproxy.routing.targets import BadTarget
 from sniproxy.routing.templates import PORT, SERVER_NAME, Template, parse_template
 from sniproxy.settings import DEFAULT, NO_SERVER_NAME, Configuration, Route
@@ -124,13 +124,6 @@ def describe_policy(configuration: Configuration) -> list[str]:
 def policy_warnings(configuration: Configuration) -> Iterator[str]:
     """What is allowed but probably not meant."""
     policy = configuration.policy
-    patterns = [("route", route.server_name) for route in configuration.routes]
-    for key, pattern in [*patterns, *(("policy.allow_names:", name) for name in policy.allow_names or ())]:
-        if is_expression(pattern) and nests_repeats(pattern):
-            yield (
-                f"{key} {pattern}: a repeat within a repeat: a name can be made that takes for ever to "
-                "compare, and all wait; write the inner one possessive (++ or *+)"
-            )
     formed = False
     for route in goals(configuration):
         filled = [template for template in templates(route) if template.places]

@@ -34,6 +34,7 @@ from sniproxy.settings import Configuration
 from sniproxy.text import counted, printable
 from sniproxy.workers import post
 from sniproxy.workers.plan import CannotStart, for_worker
+from sniproxy.workers.stall import StallWatch
 
 if TYPE_CHECKING:
     from sniproxy.workers.supervisor import Supervisor
@@ -233,8 +234,10 @@ class Command(Service):
         self._proxy = options.proxy
         self._post = options.post
         self._daemon = options.parent is not None and not options.parent["nodaemon"]
+        self._stalls: StallWatch | None = None
         if isinstance(self._proxy, ProxyService):
             self._proxy.kernel_way.keep = False  # this program is all ours
+            self._stalls = StallWatch(reactor)
         self._warnings = options.warnings
         self._reloader = Reloader(reactor, options.proxy, options.again, options.path)
         self._previous: dict[int, Any] = {}
@@ -259,6 +262,8 @@ class Command(Service):
     def stopService(self) -> Deferred[None]:
         """Drain."""
         self._reloader.stop()
+        if self._stalls is not None:
+            self._stalls.stop()
         return self._proxy.stopService()
 
     def _fail(self, message: str) -> NoReturn:
@@ -277,6 +282,8 @@ class Command(Service):
         ):
             self._previous[number] = signal.getsignal(number)  # first: it may come at once, and must be passed on
             signal.signal(number, handler)
+        if self._stalls is not None:
+            self._stalls.start()
         log.info(
             "ready: {routes}, {descriptors} descriptors",
             routes=counted(len(self._proxy.configuration.routes), "route"),
@@ -305,7 +312,9 @@ class Command(Service):
     def _obey(self, what: str, text: str) -> None:
         """What the supervisor tells its workers."""
         assert self._post is not None
-        if what == post.RELOAD:
+        if what == post.BEAT:
+            self._post.report(post.BEAT)
+        elif what == post.RELOAD:
             self._post.text = text
             self._post.report(post.RELOADED if self._reloader.reload() is None else post.REFUSED)
         elif what == post.REFUSED:

@@ -5,6 +5,9 @@ from __future__ import annotations
 MOST_TEXT = 300
 """Characters of a text in the log that a peer may have had a part in."""
 
+MOST_QUOTED = 160
+"""Characters that are quoted of a name that a peer has sent: a bounded text has room for them and for what is wrong."""
+
 
 def printable(text: str) -> str:
     """In one line of printable ASCII; everything else as backslash escapes."""
@@ -17,6 +20,17 @@ def bounded(text: str, most: int = MOST_TEXT) -> str:
     """Printable, and at most so many characters."""
     text = printable(text[: most + 1])
     return text if len(text) <= most else text[: most - 3] + "..."
+
+
+def quoted(text: str, most: int = MOST_QUOTED) -> str:
+    """In quotes and printable ASCII, backslashes and quotes escaped too; ``...`` behind the quotes: the text is longer.
+
+    @param most: characters between the quotes, escapes counted as they are written.
+    """
+    cut = text[:most]
+    while len(shown := ascii(cut)) > most + 2:
+        cut = cut[: len(cut) * most // len(shown)]
+    return shown + ("..." if len(text) > len(cut) else "")
 
 
 def counted(count: int, what: str) -> str:

@@ -116,9 +116,15 @@ def hello(
 
 
 def hello_of_size(size: int, name: str = NAME) -> bytes:
-    """A ClientHello message of so many bytes, the 4-byte header included: at least 200, at most 65 000 and some."""
-    short = message(name)
-    return message(name, extensions=(*TLS13, padding(size - len(short))))
+    """A ClientHello message of so many bytes, the 4-byte header included: at least 200, at most 131 400.
+
+    The list of extensions has at most 65 535 bytes: a longer hello has more cipher suites and compression methods.
+    """
+    if size <= 65_600:
+        return message(name, extensions=(*TLS13, padding(size - len(message(name)))))
+    ciphers, compressions = b"\x13\x01" * min((size - 60_000) // 2, 32_767), bytes(255)
+    short = len(message(name, ciphers=ciphers, compressions=compressions))
+    return message(name, ciphers=ciphers, compressions=compressions, extensions=(*TLS13, padding(size - short)))
 
 
 def recorded(client: str) -> bytes:

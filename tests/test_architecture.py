@@ -211,8 +211,8 @@ class RoomTests(SynchronousTestCase):
         self.assertEqual(bad, [])
 
     def test_wire(self) -> None:
-        """The parsers know names and nothing else of ours; names know nothing."""
-        self.only(self.room("sniproxy.wire"), ("sniproxy.names", "sniproxy.wire"))
+        """The parsers know names, how texts are quoted, and nothing else of ours; names know nothing."""
+        self.only(self.room("sniproxy.wire"), ("sniproxy.names", "sniproxy.text", "sniproxy.wire"))
         self.only(self.room("sniproxy.names", "sniproxy.pulsar.frames", "sniproxy.endpoints"), ())
 
     def test_interfaces(self) -> None:

@@ -206,7 +206,7 @@ class RefusalTests(ConversationCase):
             ("elsewhere.example", "no route has this name"),
             (
                 "127.0.0.1",
-                "the server name is an IP literal and has no exact route; use a service URL with a host name",
+                "the server name 127.0.0.1 is an IP literal and has no exact route; use a service URL with a host name",
             ),
         ):
             record = await self.refused(proxy, hello(name=name), Result.NO_ROUTE, Alert.UNRECOGNIZED_NAME)
@@ -271,9 +271,10 @@ class RefusalTests(ConversationCase):
         self.assertEqual((Result.NOT_TLS, None, PLAINTEXT_PULSAR), (record.result, record.alert, record.reason))
 
     async def test_limit(self) -> None:
-        """A hello over 64 KiB gets a plain close."""
+        """A hello over 131,400 bytes gets an illegal_parameter."""
         proxy = Proxy(self, route("127.0.0.1:9"))
-        await self.refused(proxy, b"\x16\x03\x01\x00\x04\x01\x01\x00\x00", Result.LIMIT, None)
+        data = b"\x16\x03\x01\x00\x04\x01\x02\x01\x45"
+        await self.refused(proxy, data, Result.LIMIT, Alert.ILLEGAL_PARAMETER)
 
     async def test_hello_timeout(self) -> None:
         """A hello that is not whole in time gets a plain close."""

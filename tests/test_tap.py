@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -300,6 +301,16 @@ class ProcessTests(TestCase):
         self.assertEqual(-signal.SIGTERM, status)
         self.assertIn('"result": "no_route"', said)
         self.assertNotIn("Traceback", proxy.said)
+
+    def test_blocked(self) -> None:
+        """An event loop that was blocked for over a second is logged."""
+        proxy = Running(self, ("-l", "tcp:0:interface=127.0.0.1"))
+        proxy.process.send_signal(signal.SIGSTOP)
+        timer = threading.Timer(2.0, proxy.process.send_signal, (signal.SIGCONT,))
+        timer.start()
+        self.addCleanup(timer.join)
+        proxy.wait_for("event loop blocked for")
+        proxy.finish(signal.SIGTERM)
 
     def test_reload_without_a_file(self) -> None:
         """SIGHUP for a proxy without a file says so, and changes nothing."""

@@ -65,7 +65,7 @@ class FirstBytes(SocketDescriptor, Generic[T]):
         found = self.taken(data)
         if found is None:
             self._waiting = self._waiting or Share()
-            self._waiting.holds(len(self.received))
+            self._waiting.holds(self.kept())
         return found
 
     def first(self) -> Deferred[T]:
@@ -85,6 +85,10 @@ class FirstBytes(SocketDescriptor, Generic[T]):
     def taken(self, data: bytes) -> T | None:
         """Take the next bytes. @return: what was wanted; None: it is not whole. What is raised ends the waiting."""
         raise NotImplementedError
+
+    def kept(self) -> int:
+        """Bytes in memory while it waits, for ``max_buffered``."""
+        return len(self.received)
 
     def doRead(self) -> None:
         try:

@@ -20,3 +20,6 @@ class HelloStage(FirstBytes[ClientHello]):
 
     def taken(self, data: bytes) -> ClientHello | None:
         return self._reader.feed(data)
+
+    def kept(self) -> int:
+        return super().kept() + self._reader.kept

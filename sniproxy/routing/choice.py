@@ -66,7 +66,7 @@ class Routing:
 
     def _why_none(self, name: str, listener: str) -> str:
         if ip_literal(name) is not None:
-            return "the server name is an IP literal and has no exact route; use a service URL with a host name"
+            return f"the server name {name} is an IP literal and has no exact route; use a service URL with a host name"
         closest = self.table.closest(name)
         if closest is None:
             return "no route has this name"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 
 from sniproxy.names import BadName, pattern
+from sniproxy.routing.backtracking import why_unbounded
 
 MOST_GROUPS = 9
 """Groups of an expression, so that each has a place of one digit in a target: ``{1}`` to ``{9}``."""
@@ -15,7 +16,7 @@ MOST_GROUPS = 9
 
 def route_pattern(text: str) -> str:
     """The normalised form of what a route's ``server_name`` may be; what it can be, see L{pattern}, or ``~`` and a
-    regular expression (Python's ``re``), which must match the whole name.
+    regular expression (Python's ``re``), which must match the whole name and cannot backtrack without bound.
 
     @raise BadName: it is none of these.
     """
@@ -28,6 +29,8 @@ def route_pattern(text: str) -> str:
     if groups > MOST_GROUPS:
         cure = "write (?:...) where nothing is taken out"
         raise BadName(f"the expression has {groups} groups; at most {MOST_GROUPS} are allowed: {cure}")
+    if why := why_unbounded(text[1:]):
+        raise BadName(why)
     return text
 
 
@@ -60,28 +63,3 @@ def captured(pattern: str, name: str | None) -> tuple[str, ...]:
     if pattern.startswith("*."):
         return (name[: 1 - len(pattern)],)
     return ()
-
-
-_TOKEN = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\(\?>|[()]|(?:[*+]|\{\d*,?\d*\})[+?]?")
-
-
-def nests_repeats(pattern: str) -> bool:
-    """Whether an expression repeats a group that itself repeats something, as ``(a+)+`` does: with a name made for it,
-    such a comparison may take longer than anybody waits. Possessive repeats (``++``) and atomic groups do not count.
-    """
-    text = pattern[1:]
-    groups = [(False, False)]  # the open ones: is it atomic? does it hold a repeat?
-    closed_at, held = -1, False  # the group that was closed last
-    for token in _TOKEN.finditer(text):
-        mark = token[0]
-        if mark in ("(", "(?>"):
-            groups.append((mark == "(?>", False))
-        elif mark == ")" and len(groups) > 1:
-            atomic, repeats = groups.pop()
-            closed_at, held = token.end(), repeats and not atomic
-            groups[-1] = (groups[-1][0], groups[-1][1] or held)
-        elif mark[0] in "*+{" and not mark[1:].endswith("+"):
-            if held and token.start() == closed_at:
-                return True
-            groups[-1] = (groups[-1][0], True)
-    return False

@@ -16,6 +16,7 @@ _PREFIXES: tuple[tuple[bytes, str], ...] = (
 PLAINTEXT_PULSAR = "plaintext Pulsar came; this port speaks TLS: use a pulsar+ssl:// service URL"
 """What L{diagnose} says of a client that forgot TLS."""
 
+_SSLV2 = "an SSLv2 hello came, which has no server name: the client must begin with a TLS hello that has one"
 _UNKNOWN = "the first bytes are not TLS"
 LONGEST = 12
 """So many first bytes settle what a stream is."""
@@ -55,4 +56,4 @@ def _sslv2(head: bytes) -> str | None:
         return ""
     if len(head) < 3:
         return None
-    return "an SSLv2 hello came; this client is too old for server names" if head[2] == 1 else ""
+    return _SSLV2 if head[2] == 1 else ""

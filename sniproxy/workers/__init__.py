@@ -3,6 +3,8 @@
 ==============  ==========================================================================================
 ``plan``        pure: what each worker serves; what cannot be shared; how long the pause before another one is
 ``supervisor``  starts N workers, replaces one that dies, passes on what it is told: reload, reopen, stop
+``beat``        asks each worker whether its event loop turns, and replaces one that does not answer
+``stall``       says in the log that this process's event loop was blocked, and where
 ``process``     one worker as its supervisor sees it: pipes, what it says, its end
 ``entrance``    where a worker's process begins
 ``post``        a worker's own end of the pipes: which one it is, its configuration, what it is told

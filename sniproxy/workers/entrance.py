@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
+import signal
 import sys
 from collections.abc import MutableMapping
+
+STACK_SIGNAL = signal.SIGUSR2
+"""A worker writes the stacks of its threads to its log at this signal, also while its event loop is blocked."""
 
 
 def prepare(environment: MutableMapping[str, str], pid: int) -> None:
@@ -19,6 +24,7 @@ def prepare(environment: MutableMapping[str, str], pid: int) -> None:
 if __name__ == "__main__":
     # A Ctrl-C on the terminal is for the supervisor, which tells its workers what to do.
     os.setsid()
+    faulthandler.register(STACK_SIGNAL)
     prepare(os.environ, os.getpid())
     from twisted.scripts.twistd import run
 

@@ -23,6 +23,9 @@ VARIABLE = "SNIPROXY_WORKER"
 RELOAD, REFUSED, REOPEN, STOP, END = "reload", "refused", "reopen", "stop", "end"
 """What a worker is told: serve this text; a new one was refused, and why; open the logs anew; drain; end at once."""
 
+BEAT = "beat"
+"""The supervisor's question whether the event loop turns; the worker reports the same word."""
+
 READY, RELOADED = "ready", "reloaded"
 """What it reports, beside L{REFUSED}."""
 

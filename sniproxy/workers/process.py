@@ -16,10 +16,14 @@ from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from sniproxy.workers.entrance import STACK_SIGNAL
 from sniproxy.workers.lines import MOST, STANDARD_ERROR, Lines, relay
-from sniproxy.workers.post import READY, order, place
+from sniproxy.workers.post import READY, REFUSED, RELOAD, RELOADED, order, place
 
 log = Logger()
+
+STACK_S = 1.0
+"""Seconds that a worker has to write its stack before it is killed."""
 
 _FIRST_PASSED = 3  # sd_listen_fds(3)
 
@@ -28,6 +32,7 @@ class Worker(ProcessProtocol):
     """A worker's process.
 
     @param reported: told of what it reports. @param ended: told of its end.
+    @ivar reloading: it was given another configuration, and has not reported.
     @ivar ready: it listens. @ivar error: what it said it ends for; empty: it said nothing.
     @ivar pid: its process's number, also when it has ended. @ivar since: the reactor's time when it was started.
     @ivar pause: seconds that were waited before.
@@ -46,7 +51,7 @@ class Worker(ProcessProtocol):
         self.index = index
         self.since = since
         self.pause = pause
-        self.ready = False
+        self.ready = self.reloading = False
         self.error = ""
         self._reported = reported
         self._ended = ended
@@ -97,8 +102,16 @@ class Worker(ProcessProtocol):
 
     def tell(self, what: str, text: str = "") -> None:
         """Give it an order. One that is ending has closed its pipe, and needs none."""
+        if what == RELOAD:
+            self.reloading = True
         if self._orders in self.transport.pipes:
             self.transport.writeToChild(self._orders, order(what, text))
+
+    def dump_and_kill(self, reactor: Any) -> None:
+        """Let it write its stack to its log (L{STACK_SIGNAL}), then kill it."""
+        with suppress(ProcessExitedAlready):
+            self.transport.signalProcess(STACK_SIGNAL)
+        self.limit(reactor, STACK_S, "end after it wrote its stack")
 
     def kill(self) -> None:
         """End it at once, and wait until it has ended. Only while the reactor does not run."""
@@ -151,6 +164,8 @@ class Worker(ProcessProtocol):
         what = line.decode("ascii", "replace")
         if what == READY:
             self.ready = True
+        elif what in (RELOADED, REFUSED):
+            self.reloading = False
         self._reported(self, what)
 
 

@@ -15,8 +15,9 @@ from sniproxy.collecting import uncollected
 from sniproxy.schema import ConfigError
 from sniproxy.settings import Configuration
 from sniproxy.text import counted
+from sniproxy.workers.beat import Beats
 from sniproxy.workers.plan import CannotStart, for_worker, pause
-from sniproxy.workers.post import END, READY, REFUSED, RELOAD, RELOADED, REOPEN, STOP
+from sniproxy.workers.post import BEAT, END, READY, REFUSED, RELOAD, RELOADED, REOPEN, STOP
 from sniproxy.workers.process import Worker, wait_until_ready
 
 log = Logger()
@@ -52,6 +53,7 @@ class Supervisor(Service):
         self._passed = 0
         self._stopped: Deferred[None] | None = None
         self._at_once = False
+        self._beats = Beats(reactor, self._workers.values)
         self._check(configuration)
 
     def startService(self) -> None:
@@ -73,6 +75,7 @@ class Supervisor(Service):
             self._kill()
             raise CannotStart(failed.error or f"worker {failed.index} did not become ready; the log has what it said")
         Service.startService(self)
+        self._beats.start()
         log.info("{workers}: all listen", workers=counted(len(self._workers), "worker"))
 
     def reload(self, read: Callable[[], Configuration]) -> str | None:
@@ -106,6 +109,7 @@ class Supervisor(Service):
     def stopService(self) -> Deferred[None]:
         """Let all workers drain. @return: fires when they have ended."""
         Service.stopService(self)
+        self._beats.stop()
         for waiting in self._pauses.values():
             waiting.cancel()
         self._pauses = {}
@@ -153,6 +157,8 @@ class Supervisor(Service):
     def _reported(self, worker: Worker, what: str) -> None:
         if what == READY and self._stopped is None:
             worker.unlimit()
+        elif what == BEAT:
+            self._beats.answered(worker)
         elif what == RELOADED:
             self._before = None
         elif what == REFUSED and self._before is not None:

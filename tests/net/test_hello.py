@@ -5,6 +5,7 @@ from __future__ import annotations
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError
 
+from sniproxy.buffered import TOTAL
 from sniproxy.net.firstbytes import ClientGone, TooLate
 from sniproxy.net.hello import HelloStage
 from sniproxy.wire.clienthello import NotTLS
@@ -26,6 +27,20 @@ class HelloStageTests(SocketTestCase):
         self.assertEqual("broker-1.pulsar.test", (await stage.first()).server_name)
         self.assertEqual(data, bytes(stage.received))
         theirs.close()
+        ours.close()
+
+    async def test_counted(self) -> None:
+        """What waits for the rest of a hello is counted: the bytes as they came, and the reader's."""
+        theirs, ours = connected()
+        stage = HelloStage(reactor, ours, 5.0)
+        before = TOTAL.bytes
+        theirs.sendall(hello(name="broker-1.pulsar.test")[:105])
+        await in_thread(int)
+        first = stage.first()
+        self.assertEqual(before + 105 + 100, TOTAL.bytes)
+        theirs.close()
+        await self.assertFailure(first, ClientGone)
+        self.assertEqual(before, TOTAL.bytes)
         ours.close()
 
     async def test_unreadable(self) -> None:

@@ -155,12 +155,20 @@ class FragmentTests(ReadingTests):
         handshake = message(session_id=b"", extensions=())
         self.assertEqual(ClientHello(NAME, (), 0x0303, False), self.readable(records(handshake, (1,))))
 
+    def test_many_small_records(self) -> None:
+        """Hellos of usual sizes may have a record for each byte, the longest one records of nine bytes."""
+        for size, cut in ((250, 1), (1_500, 1), (8_000, 1), (65_536, 5), (MAX_HANDSHAKE, 9), (MAX_HANDSHAKE, 512)):
+            stream = records(hellos.hello_of_size(size), (cut,))
+            self.assertEqual(PLAIN, read([stream]), (size, cut))
+            self.assertEqual(PLAIN, read(stream[at : at + 1460] for at in range(0, len(stream), 1460)), (size, cut))
+
     def test_most_records(self) -> None:
-        """A hello may come in 128 records; the header of one more is a limit, without an alert."""
-        self.assertEqual(128, clienthello.MAX_RECORDS)
+        """The header of a record beyond the bound is an illegal_parameter."""
+        self.assertEqual(16_384, clienthello.MAX_RECORDS)
+        self.patch(clienthello, "MAX_RECORDS", 128)
         handshake = message()
         self.assertEqual(PLAIN, self.readable(records(handshake, (1,) * 127 + (16_384,))))
-        self.refused(records(handshake, (1,))[: 128 * 6 + 5], None, HelloTooLong)
+        self.refused(records(handshake, (1,))[: 128 * 6 + 5], Alert.ILLEGAL_PARAMETER, HelloTooLong)
 
     def test_largest_record(self) -> None:
         """A record of 2^14 bytes is allowed, one of a byte more is a record_overflow."""
@@ -170,13 +178,13 @@ class FragmentTests(ReadingTests):
         self.refused(records(handshake, (1_000, 19_000))[: 5 + 1_000 + 5], Alert.RECORD_OVERFLOW)
 
     def test_limit(self) -> None:
-        """A handshake of 65536 bytes is read; one byte more is a limit, without an alert, told by the first 4 bytes."""
-        self.assertEqual(MAX_HANDSHAKE, 65_536)
-        handshake = hellos.hello_of_size(65_536)
-        self.assertEqual(len(handshake), 65_536)
+        """A handshake of 131400 bytes is read; a byte more is an illegal_parameter, known by 4 bytes."""
+        self.assertEqual(MAX_HANDSHAKE, 131_400)
+        handshake = hellos.hello_of_size(131_400)
+        self.assertEqual(len(handshake), 131_400)
         self.assertEqual(read([records(handshake)]), PLAIN)
         self.assertEqual(read(byte_by_byte(records(handshake))), PLAIN)
-        self.refused(records(hellos.hello_of_size(65_537))[: 5 + 4], None, HelloTooLong)
+        self.refused(record(b"\x01" + (131_401 - 4).to_bytes(3, "big")), Alert.ILLEGAL_PARAMETER, HelloTooLong)
 
     def test_own_limit(self) -> None:
         """The limit is a parameter."""

@@ -10,7 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from sniproxy.names import server_name
-from sniproxy.wire.clienthello import ClientHello
+from sniproxy.wire.clienthello import MAX_HANDSHAKE, ClientHello
 from tests import hellos
 from tests.hellos import TLS13, extension, hello, message, record, records, vector
 from tests.wire.reading import ReadingTests, read
@@ -171,6 +171,12 @@ class AgainstOpenSSLTests(ReadingTests):
         for size in (1, 3, 100, 16_384):
             self.assertEqual(self.compare(hello("a.test", record_size=size)), "a.test")
         self.assertEqual(self.compare(records(hellos.hello_of_size(40_000))), hellos.NAME)
+
+    def test_longest(self) -> None:
+        """Both read a hello of the longest length."""
+        data = records(hellos.hello_of_size(MAX_HANDSHAKE))
+        self.assertEqual(self.compare(data), hellos.NAME)
+        self.assertIsInstance(read([data]), ClientHello)
 
     def test_other_name_types(self) -> None:
         """Another name type, which ours skips, OpenSSL refuses: it never reads another name."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sniproxy.text import bounded
 from sniproxy.wire.alerts import Alert
 from tests import hellos
 from tests.hellos import NAME, extension, hello, message, names, record, server_name, vector
@@ -152,6 +153,26 @@ class ServerNameTests(ReadingTests):
         for character in "\0 /\t\n*:@[%\\\"'\x7f\x80\xe9\xff\xb2\xaa":
             for name in (f"a{character}b.test", f"a.test{character}", f"{character}a.test"):
                 self.assertIn(ascii(character), self.refused(hello(name), Alert.ILLEGAL_PARAMETER))
+
+    def test_bad_name_shown(self) -> None:
+        """The reason quotes the bad name: 160 characters at most, in printable ASCII of one line."""
+        for name, shown in (
+            ("broker-1.test:6651", "'broker-1.test:6651': the character ':'"),
+            ("[::1]", "'[::1]': "),
+            ("br\xf6ker.test", r"'br\xf6ker.test': "),
+            (b"br\xc3\xb6ker.test", r"'br\xc3\xb6ker.test': "),
+            ("a\r\n\x1b[1m\x00\x9b", r"'a\r\n\x1b[1m\x00\x9b': "),
+            ("a\\n'\"", r"""'a\\n\'"': """),
+            ("a..b", "'a..b': a label"),
+            ("x" * 64, "'" + "x" * 64 + "': a label"),
+            ("\xff" * 16_000, "'" + r"\xff" * 39 + "'...: the name has 16000 characters"),
+        ):
+            reason = self.refused(hello(name), Alert.ILLEGAL_PARAMETER)
+            self.assertTrue(reason.startswith(f"bad server name {shown}"), reason)
+            self.assertTrue(reason.isascii() and reason.isprintable())
+            self.assertEqual(reason, bounded(reason))
+        two = self.refused(with_extensions(names((0, b"a.test"), (0, b"b\n"))), Alert.ILLEGAL_PARAMETER)
+        self.assertEqual(r"the hello has two host names: a.test and 'b\n'", two)
 
     def test_upper_case_outside_ascii(self) -> None:
         """The reason shows the character that came, not its lower case."""

@@ -11,9 +11,9 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import ProcessDone, ProcessTerminated
 from twisted.logger import capturedLogs, formatEvent
 
-from sniproxy.workers.post import READY, STOP
+from sniproxy.workers.post import BEAT, READY, STOP
 from sniproxy.workers.process import Worker, how, wait_until_ready
-from tests.net.support import PATIENCE, HandClock, SocketTestCase
+from tests.net.support import PATIENCE, HandClock, SocketTestCase, in_thread
 from tests.workers.running import configuration
 
 
@@ -95,6 +95,31 @@ class WorkerTests(SocketTestCase):
             [formatEvent(event) for event in logs],
         )
         self.assertEqual("was ended by SIGKILL", await ended)
+
+    async def test_answers_and_dumps(self) -> None:
+        """It answers its supervisor; at the signal it writes its stacks to the log, and is killed a second later."""
+        path = configuration(self)
+        clock = HandClock()
+        answered: Deferred[None] = Deferred()
+        ended: Deferred[str] = Deferred()
+
+        def reported(worker: Worker, what: str) -> None:
+            if what == BEAT:
+                answered.callback(None)
+
+        worker = Worker(0, 0.0, 0.0, reported, lambda worker, how: ended.callback(how))
+        worker.start(reactor, self.arguments(path), path.read_text(), 0)
+        self.assertIsNone(wait_until_ready([worker], 4 * PATIENCE))
+        worker.tell(BEAT)
+        await answered
+        with capturedLogs() as logs:
+            worker.dump_and_kill(clock)
+            while not any("most recent call first" in str(formatEvent(event)) for event in logs):
+                await in_thread(int)
+            self.assertFalse(ended.called)
+            clock.advance(2)
+            self.assertEqual("was ended by SIGKILL", await ended)
+        self.assertTrue(any("worker 0:   File" in str(formatEvent(event)) for event in logs))
 
     async def test_ended_in_time(self) -> None:
         """The limit of one that has ended is gone with it."""

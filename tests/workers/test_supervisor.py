@@ -164,6 +164,24 @@ class WorkersTests(TestCase):
         self.assertIn(f"worker 1 (pid {hung}) does not end within 10 s: it is killed", said)
         self.assertFalse(exists(hung))
 
+    def test_stopped(self) -> None:
+        """A worker that does not answer for 10 s is replaced; one that answers again after 2 s is not."""
+        running = Running(self, configuration(self))
+        pids = running.pids
+        for pid in pids.values():
+            os.kill(pid, signal.SIGSTOP)
+        for index in (0, 1):
+            running.wait_for(f"worker {index} (pid {pids[index]}) does not answer for 2")
+        os.kill(pids[0], signal.SIGCONT)
+        running.wait_for(f"worker 0 (pid {pids[0]}) answers again")
+        running.wait_for(f"worker 1 (pid {pids[1]}) does not answer for 10 s: it writes its stack and is killed")
+        running.wait_for(f"worker 1 (pid {pids[1]}) was ended by SIGKILL; another one takes its place at once")
+        running.wait_for("worker 1: ready:")
+        running.look()
+        self.assertEqual(pids[0], running.pids[0])
+        self.assertNotEqual(pids[1], running.pids[1])
+        running.finish(signal.SIGTERM)
+
     def test_supervisor_stands_still(self) -> None:
         """A supervisor that reads nothing holds up no worker; when it goes on, it gets all that they have said."""
         running = Running(self, configuration(self, "[timeouts]\ndrain = 0\n"))

@@ -1,0 +1,84 @@
+"""Peers that vanish while data waits for their acknowledgement. TCP keep-alive does not find these: it pauses then.
+
+Linux gives up a connection after ``TCP_USER_TIMEOUT`` without an acknowledgement (tcp(7)). It also counts the time in
+which a peer announces a window of zero, and would end a tunnel whose reader only pauses (measured with Linux 6.18: a
+reader that answered each window probe was lost after the timeout). So the option is off on every socket. The watch sets
+it on a socket whose peer leaves retransmissions or several window probes unanswered, and clears it at the next look
+when the peer has answered. The kernel does the rest: the relay gets ETIMEDOUT.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from itertools import islice
+from typing import Any
+
+from sniproxy.net.tuning import KEEPALIVE_COUNT, KEEPALIVE_IDLE, KEEPALIVE_INTERVAL
+from sniproxy.net.wheel import TICK, Deadline, wheel_of
+
+USER_TIMEOUT_MS = 1000 * (KEEPALIVE_IDLE + KEEPALIVE_COUNT * KEEPALIVE_INTERVAL)
+"""Milliseconds without an acknowledgement: as long as keep-alive takes for a silent peer."""
+
+INTERVAL_S = 10.0
+"""Seconds between the end of one pass over all tunnels and the next pass."""
+
+BATCH = 256
+"""Tunnels that are looked at before the reactor serves others: about a millisecond."""
+
+PROBES = 4
+"""Window probes without an answer. Their intervals double from 0.2 s to 120 s, so a few lost packets are no reason."""
+
+_RETRANSMITS, _PROBES, _INFO_SIZE = 2, 3, 8  # of struct tcp_info in linux/tcp.h
+
+Sockets = tuple[socket.socket, ...]
+
+
+def bound_silence(sock: socket.socket) -> None:
+    """Set ``TCP_USER_TIMEOUT`` while the peer does not answer, else clear it. Other kinds of sockets stay unchanged."""
+    if sock.family == socket.AF_UNIX or sock.fileno() < 0:
+        return
+    with suppress(OSError):  # the connection has ended
+        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO_SIZE)
+        wanted = USER_TIMEOUT_MS if info[_RETRANSMITS] or info[_PROBES] >= PROBES else 0
+        if sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) != wanted:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, wanted)
+
+
+class VanishedPeers:
+    """Looks at the sockets of all tunnels again and again, a batch at a time.
+
+    @param tunnels: gives both sockets of each tunnel that there is now.
+    """
+
+    def __init__(self, reactor: Any, tunnels: Callable[[], Iterable[Sockets]]) -> None:
+        self._reactor = reactor
+        self._tunnels = tunnels
+        self._timer: Deadline | None = None
+
+    def start(self) -> None:
+        """Begin, unless it has begun."""
+        if self._timer is None:
+            self._timer = wheel_of(self._reactor).after(INTERVAL_S, self._look)
+
+    def stop(self) -> None:
+        """There is nothing to look at; L{start} may follow."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _look(self) -> None:
+        self._batch(iter(list(self._tunnels())))
+
+    def _batch(self, left: Any) -> None:
+        count = 0
+        for sockets in islice(left, BATCH):
+            count += 1
+            for sock in sockets:
+                bound_silence(sock)
+        wheel = wheel_of(self._reactor)
+        if count == BATCH:
+            self._timer = wheel.after(TICK, lambda: self._batch(left))
+        else:
+            self._timer = wheel.after(INTERVAL_S, self._look)

@@ -1,0 +1,132 @@
+"""How far a route's expression can backtrack, from its structure alone: nothing is matched. Pure.
+
+At each choice (repeat or leave, take an option, an alternative) the next character decides in a good expression. Where
+it does not, both ways have to be tried. A choice counts as the logarithm of its ways; a repeat multiplies its content.
+"""
+
+from __future__ import annotations
+
+import re
+from itertools import combinations
+from math import log2
+from typing import Any
+
+from sniproxy.names import MAX_NAME
+
+MAX_BITS = 18.0
+"""Two repeats that may end anywhere in a name, and two choices more: some milliseconds for the worst name."""
+
+_ALL = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-_.")
+_END = frozenset(("",))
+_NEVER: frozenset[str] = frozenset()
+
+Chars = frozenset[str]
+_Found = tuple[float, Chars, bool]  # bits, the characters that it can begin with, whether it can be empty
+
+
+def why_unbounded(text: str) -> str | None:
+    """Why an expression can take too long with a name made for it, and the cure. None: it cannot.
+
+    @param text: a valid expression, without the tilde.
+    """
+    parse: Any = re._parser.parse  # type: ignore[attr-defined]
+    try:
+        bits = _sequence(parse(text, re.ASCII | re.IGNORECASE), _END)[0]
+    except _Unbounded as error:
+        return str(error)
+    if bits > MAX_BITS:
+        return (
+            "it can backtrack without bound: several repeats or choices match the same characters; "
+            "let each stop at its separator, as [^.-]+ does where .* stood"
+        )
+    return None
+
+
+class _Unbounded(Exception):
+    pass
+
+
+def _sequence(items: Any, after: Chars) -> _Found:
+    bits, empty, then = 0.0, True, after
+    first = _NEVER
+    for op, argument in reversed(list(items)):
+        more, begins, may_be_empty = _item(str(op), argument, then)
+        bits += more
+        first = begins | first if may_be_empty else begins
+        then = begins | then if may_be_empty else begins
+        empty = empty and may_be_empty
+    return bits, first, empty
+
+
+def _item(op: str, argument: Any, after: Chars) -> _Found:
+    if op in ("LITERAL", "NOT_LITERAL", "ANY", "IN"):
+        return 0.0, frozenset(char for char in _ALL if _takes(op, argument, char)), False
+    if op == "AT":
+        return 0.0, _NEVER, True
+    if op == "SUBPATTERN":
+        return _sequence(argument[3], after)
+    if op == "BRANCH":
+        return _branch(argument[1], after)
+    if op in ("MAX_REPEAT", "MIN_REPEAT"):
+        least, most, body = argument
+        return _repeat(least, most, body, after)
+    if op == "POSSESSIVE_REPEAT":
+        least, _, body = argument
+        bits, first, empty = _sequence(body, _NEVER)
+        return bits, first, empty or not least
+    if op == "ATOMIC_GROUP":
+        return _sequence(argument, _NEVER)
+    if op in ("ASSERT", "ASSERT_NOT"):
+        return _sequence(argument[1], _NEVER)[0], _NEVER, True
+    return log2(MAX_NAME), _ALL, True  # what an earlier group has matched
+
+
+def _repeat(least: int, most: int, body: Any, after: Chars) -> _Found:
+    least, most = min(least, MAX_NAME), min(int(most), MAX_NAME)
+    _, first, empty = _sequence(body, after)
+    inner, _, _ = _sequence(body, after | first if most > 1 else after)
+    bits = inner * most
+    if first & after or empty:
+        bits += log2(most - least + 1)
+    if inner and bits > MAX_BITS:
+        raise _Unbounded(
+            "it can backtrack without bound: a repeat holds alternatives, an option or a repeat that match the same "
+            "characters; write one class, as [a-z0-9-]+, or a possessive repeat, as (?:...)++"
+        )
+    return bits, first, empty or not least
+
+
+def _branch(alternatives: Any, after: Chars) -> _Found:
+    found = [_sequence(each, after) for each in alternatives]
+    begins = [first | after if empty else first for _, first, empty in found]
+    # An empty one is what the parser leaves where one alternative begins another, as in (?:a|ab).
+    same = any(empty for _, _, empty in found) or any(one & other for one, other in combinations(begins, 2))
+    bits = max(bits for bits, _, _ in found) + (log2(len(found)) if same else 0.0)
+    return bits, _NEVER.union(*(first for _, first, _ in found)), any(empty for _, _, empty in found)
+
+
+def _takes(op: str, argument: Any, char: str) -> bool:
+    """Whether an item of one character matches it, in lower or upper case."""
+    if op == "ANY":
+        return True
+    codes = (ord(char), ord(char.upper()))
+    if op == "LITERAL":
+        return argument in codes
+    if op == "NOT_LITERAL":
+        return argument not in codes
+    negated = str(argument[0][0]) == "NEGATE"
+    return negated is not any(_in_class(str(kind), value, char, codes) for kind, value in argument)
+
+
+def _in_class(kind: str, value: Any, char: str, codes: tuple[int, int]) -> bool:
+    if kind == "LITERAL":
+        return value in codes
+    if kind == "RANGE":
+        return any(value[0] <= code <= value[1] for code in codes)
+    if kind == "CATEGORY":
+        name = str(value)
+        digit, word = char.isdigit(), char.isalnum() or char == "_"
+        return {"DIGIT": digit, "WORD": word, "SPACE": False, "NOT_DIGIT": not digit, "NOT_WORD": not word}.get(
+            name.removeprefix("CATEGORY_"), True
+        )
+    return False

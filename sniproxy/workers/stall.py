@@ -1,0 +1,102 @@
+"""Says in the log that the event loop of this process was blocked, for how long, and where it was.
+
+The stack comes from C{faulthandler}, whose own thread needs no GIL: it also shows code that holds the GIL, as a regular
+expression does while it matches.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import re
+import tempfile
+import threading
+from typing import IO, Any
+
+from twisted.logger import Logger
+
+log = Logger()
+
+INTERVAL_S = 0.5
+"""Seconds between the loop's signs of life."""
+
+STALL_S = 1.0
+"""Seconds beyond its interval after which a sign of life is late enough for the log."""
+
+MAX_FRAMES = 8
+"""Frames of the stack in the log, the innermost first."""
+
+_FRAME = re.compile(r'  File "(?:[^"]*/)?([^/"]+/[^/"]+)", line (\d+) in (\S+)')
+
+
+class StallWatch:
+    """One for a process: C{faulthandler} has one timer. Start it in the thread that the reactor runs in."""
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self._last = 0.0
+        self._timer: Any = None
+        self._stacks: IO[bytes] | None = None
+        self._thread = 0
+
+    def start(self) -> None:
+        """Watch from now on."""
+        self._thread = threading.get_ident()
+        try:
+            self._stacks = tempfile.TemporaryFile()  # noqa: SIM115  # until stop
+        except OSError:  # no folder for it: the log shows no stack then
+            self._stacks = None
+        self._last = self._reactor.seconds()
+        self._wait()
+
+    def stop(self) -> None:
+        """Watch no more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._stacks is not None:
+            faulthandler.cancel_dump_traceback_later()
+            self._stacks.close()
+            self._stacks = None
+
+    def _wait(self) -> None:
+        if self._stacks is not None:
+            faulthandler.dump_traceback_later(INTERVAL_S + STALL_S, file=self._stacks)
+        self._timer = self._reactor.callLater(INTERVAL_S, self._beat)
+
+    def _beat(self) -> None:
+        now = self._reactor.seconds()
+        blocked, self._last = now - self._last - INTERVAL_S, now
+        if blocked >= STALL_S:
+            where = where_was(self._written(), self._thread)
+            log.warn(
+                "event loop blocked for {seconds:.1f} s{where}",
+                seconds=blocked,
+                where=f", in {where}" if where else "",
+            )
+        self._wait()
+
+    def _written(self) -> str:
+        """The stacks that were written since the last call."""
+        if self._stacks is None:
+            return ""
+        faulthandler.cancel_dump_traceback_later()
+        self._stacks.seek(0)
+        text = self._stacks.read().decode("utf-8", "replace")
+        self._stacks.seek(0)
+        self._stacks.truncate()
+        return text
+
+
+def where_was(stacks: str, thread: int) -> str:
+    """A thread's innermost frames out of what C{faulthandler} wrote: ``table.py:88 match < choice.py:55 choose``.
+
+    @param thread: its identifier. @return: empty: there is no such thread.
+    """
+    for block in re.split(r"\n\n", stacks):
+        head, _, frames = block.partition("\n")
+        if head.startswith("Timeout"):
+            head, _, frames = frames.partition("\n")
+        if re.search(rf"0x0*{thread:x}\b", head):
+            found = _FRAME.findall(frames)[:MAX_FRAMES]
+            return " < ".join(f"{file}:{line} {function}" for file, line, function in found)
+    return ""

@@ -1,0 +1,101 @@
+"""Tests for sniproxy.workers.beat."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.task import Clock
+from twisted.logger import capturedLogs, formatEvent
+from twisted.trial.unittest import SynchronousTestCase
+
+from sniproxy.workers.beat import INTERVAL_S, LOST_S, RELOAD_S, Beats
+from sniproxy.workers.post import BEAT
+
+
+class FakeWorker:
+    """A worker that answers when a test says so."""
+
+    def __init__(self, index: int) -> None:
+        self.index, self.pid = index, 100 + index
+        self.ready, self.reloading = True, False
+        self.told: list[str] = []
+        self.killed = False
+
+    def tell(self, what: str, text: str = "") -> None:
+        self.told.append(what)
+
+    def dump_and_kill(self, reactor: Any) -> None:
+        self.killed = True
+
+
+class BeatsTests(SynchronousTestCase):
+    """Beats: which worker answers."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.workers: list[Any] = [FakeWorker(0), FakeWorker(1)]
+        self.beats = Beats(self.clock, lambda: self.workers)
+        self.beats.start()
+        self.addCleanup(self.beats.stop)
+
+    def lived(self, seconds: float, *answering: int) -> list[str]:
+        """Time passes, and these workers answer. @return: what is logged."""
+        with capturedLogs() as logs:
+            for _ in range(int(seconds / INTERVAL_S)):
+                self.clock.advance(INTERVAL_S)
+                for index in answering:
+                    self.beats.answered(self.workers[index])
+        return [str(formatEvent(event)) for event in logs]
+
+    def test_answers(self) -> None:
+        """Workers that answer are asked again and again, and nothing is said."""
+        self.assertEqual([], self.lived(60, 0, 1))
+        self.assertEqual([BEAT] * 120, self.workers[0].told)
+
+    def test_late(self) -> None:
+        """One without an answer for 2 s is logged once, and when it answers again; it is asked once."""
+        self.assertEqual([], self.lived(2, 0))
+        self.assertEqual(["worker 1 (pid 101) does not answer for 2.0 s"], self.lived(1, 0))
+        self.assertEqual([], self.lived(2, 0))
+        self.assertEqual(1, len(self.workers[1].told))
+        self.assertEqual(["worker 1 (pid 101) answers again after 5.0 s"], self.lived(0.5, 0, 1))
+        self.assertFalse(self.workers[1].killed)
+
+    def test_lost(self) -> None:
+        """One without an answer for 10 s is killed, once."""
+        said = self.lived(LOST_S + 2 * INTERVAL_S, 0)
+        self.assertEqual("worker 1 (pid 101) does not answer for 10 s: it writes its stack and is killed", said[-1])
+        self.assertEqual([False, True], [worker.killed for worker in self.workers])
+        self.workers[1].killed = False
+        self.assertEqual([], self.lived(60, 0))
+        self.beats.answered(self.workers[1])
+        self.assertFalse(self.workers[1].killed)
+
+    def test_reloading(self) -> None:
+        """One that reads a configuration has more time."""
+        self.workers[1].reloading = True
+        said = self.lived(RELOAD_S - 1, 0)
+        self.assertEqual(["worker 1 (pid 101) does not answer for 2.0 s: it reads the configuration"], said)
+        self.lived(3, 0)
+        self.assertTrue(self.workers[1].killed)
+
+    def test_not_ready(self) -> None:
+        """One that does not listen yet is not asked."""
+        self.workers[1].ready = False
+        self.assertEqual([], self.lived(60, 0))
+        self.assertEqual([], self.workers[1].told)
+
+    def test_replaced(self) -> None:
+        """A new worker in the place of another begins anew."""
+        self.lived(9, 0)
+        self.workers[1] = FakeWorker(1)
+        self.assertEqual([], self.lived(9, 0, 1))
+
+    def test_supervisor_was_stopped(self) -> None:
+        """When the supervisor itself was stopped, the workers have time to answer."""
+        self.lived(1)
+        with capturedLogs() as logs:
+            self.clock.advance(60)
+        self.assertEqual([], logs)
+        self.assertEqual([], self.lived(1, 0, 1))
+        self.assertEqual([False, False], [worker.killed for worker in self.workers])
