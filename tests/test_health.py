@@ -49,7 +49,7 @@ class HealthTests(SynchronousTestCase):
             ),
         ):
             error = self.assertRaises(ConfigError, parse, LISTENER + text, "x.toml")
-            self.assertIn(f"x.toml: {said}", str(error))
+            self.assertIn(said, str(error))
 
     def test_described(self) -> None:
         """What is looked after is told in one line."""

@@ -200,13 +200,15 @@ class CheckTests(TestCase):
         binary = Path(self.mktemp())
         binary.write_bytes(b"\xff")
         for arguments, expected in (
-            (("--config", bad, "--check"), f'{bad}: listener[0].colour = "red": there is no such key'),
-            (("--config", bad), f'{bad}: listener[0].colour = "red": there is no such key'),
+            (("--config", bad, "--check"), f'{bad}:3: listener[0].colour = "red": there is no such key'),
+            (("--config", bad), f'{bad}:3: listener[0].colour = "red": there is no such key'),
             (("--config", "/nonexistent"), "/nonexistent: cannot be read: No such file or directory"),
             (("--config", str(binary)), f"{binary}: cannot be read: it is not UTF-8"),
             (("--config", bad, "--listen", "tcp:1"), "--config and --listen or --route do not go together"),
             (("--config", workers, "--check"), "workers = 0: it is a number of processes, from 1 to 128"),
             ((), "nothing to do: give --config FILE"),
+            (("x.toml",), "x.toml: sniproxy takes options alone; for a configuration file write --config x.toml"),
+            (("--confog", "x.toml"), "option --confog not recognized; twistd sniproxy --help lists the options"),
             (("--listen", "foo:1", "--check"), "Twisted cannot use this endpoint"),
             (("--listen", "systemd:domain=INET:index=0"), "a descriptor that systemd did not pass"),
             (("--listen", "unix:/nonexistent/socket"), "cannot listen on unix:/nonexistent/socket"),
@@ -290,7 +292,8 @@ class ProcessTests(TestCase):
         file.write_text(text)
         proxy = Running(self, ("--config", str(file)))
         for written, said in (
-            ("colour = 1\n" + text, f"{file}: colour = 1: there is no such key"),
+            ("colour = 1\n" + text, f"{file}:1: colour = 1: there is no such key"),
+            (f"{text}[timeouts]\nodd = 1\neven = 2\n", f"{file}:7: timeouts.even = 2: there is no such key"),
             (text + '[[route]]\nserver_name = "a.test"\ntarget = "127.0.0.1:9"\n', "is in force: 1 route"),
         ):
             file.write_text(written)
