@@ -1,13 +1,16 @@
 """The life of one connection, told by one coroutine (L{Conversation._pass}): hello, route, targets, dial, tunnel.
 
-A client that leaves while its target is being found or dialled is noticed when the relay begins: a few seconds at most,
-and nothing is held for it but its socket.
+A client that leaves while its target is resolved, dialled or in a handshake ends its life at once: the step is
+cancelled, and its sockets and places are free. A FIN before the tunnel is open counts as leaving, because a client
+cannot complete a TLS handshake after it. On a plaintext listener a FIN behind bytes that the target has not received is
+a legal half-close (C{printf ... | nc}): the dial continues, and only a reset ends it.
 """
 
 from __future__ import annotations
 
 import socket
 from collections.abc import Awaitable, Mapping
+from typing import Any
 
 from OpenSSL import SSL
 from twisted.internet.defer import Deferred
@@ -65,6 +68,7 @@ class Conversation(Life):
         self._plaintext = plaintext
         self._terminator = terminator
         self._way = way or house.way
+        self._may_half_close = plaintext is not None
 
     async def _pass(self) -> None:
         hello, received = None, b""
@@ -122,7 +126,7 @@ class Conversation(Life):
             resolution: object = route.resolver.resolve(request)
             if not isinstance(resolution, Resolution) and isinstance(resolution, Awaitable):
                 # Most answer at once: then nothing is made that would wait.
-                resolution = await Deferred.fromCoroutine(come(resolution)).addTimeout(seconds, reactor)
+                resolution = await self._while_present(_answer(resolution, seconds, reactor))
         except Refused as refused:
             why = f"the resolver refused: {refused.reason}"
             raise Refusal(Result.NO_ROUTE, why, Alert.UNRECOGNIZED_NAME) from refused
@@ -161,7 +165,7 @@ class Conversation(Life):
             broker = TLSSocket(upstream, terminator.broker().connection(name))
             left = house.timeouts.connect - (record.resolve_s or 0.0) - (record.connect_s or 0.0)
             try:
-                await to_broker(house.reactor, broker, name, max(left, 0.0))
+                await self._while_present(to_broker(house.reactor, broker, name, max(left, 0.0)))
             finally:
                 record.connect_s = (record.connect_s or 0.0) + house.reactor.seconds() - began
             context, place = terminator.shown().context(name)
@@ -173,6 +177,11 @@ class Conversation(Life):
             house.closer(upstream if broker is None else broker)
             raise
         return broker
+
+
+async def _answer(resolution: Awaitable[Resolution], seconds: float, reactor: Any) -> object:
+    """A resolver's answer. @raise DeferredTimeout: it did not come within C{seconds}."""
+    return await Deferred.fromCoroutine(come(resolution)).addTimeout(seconds, reactor)
 
 
 def this_port_speaks_tls() -> bytes:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Coroutine, Generator, Sequence
 from types import coroutine
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import attrs
 from twisted.internet.defer import CancelledError, Deferred
@@ -22,6 +22,7 @@ from sniproxy.events import Connection, Observer, Refusal, Result
 from sniproxy.interfaces import Target
 from sniproxy.net.dialer import Dialer, DialError
 from sniproxy.net.direction import Way
+from sniproxy.net.leaving import Leaving
 from sniproxy.net.linger import Closer
 from sniproxy.net.relay import Ending, Relay
 from sniproxy.routing.choice import Routing
@@ -34,6 +35,14 @@ if TYPE_CHECKING:
     from sniproxy.kernel.relay import KernelRelay
 
 log = Logger()
+
+T = TypeVar("T")
+
+_MEANWHILE = {
+    "resolve": "while its target was resolved",
+    "connect": "while its target was dialled",
+    "handshake": "during the TLS handshake with its target",
+}
 
 
 @attrs.frozen
@@ -75,6 +84,7 @@ class Life:
         self._sock: socket.socket | None = sock
         self._started = house.reactor.seconds()
         self._legacy_version = 0x0303
+        self._may_half_close = False
         self._relay: Relay | KernelRelay | None = None
         self._life: Deferred[None] | None = None  # before it is a tunnel
         self._when_over: Callable[[Any], None] | None = None
@@ -162,6 +172,27 @@ class Life:
         log.failure("Connection {id} failed: a fault of the proxy", failure, id=self.record.id)
         return Ending(Result.INTERNAL_ERROR, "a fault of the proxy: see its log")
 
+    @coroutine
+    def _while_present(self, step: Coroutine[Any, Any, T]) -> Generator[Any, Any, T]:
+        """Run a step towards the tunnel. If the client leaves while the step waits, the step is cancelled.
+
+        A step that does not wait costs no system call.
+        """
+        try:
+            waits_for = step.send(None)
+        except StopIteration as done:
+            value: T = done.value
+            return value
+        assert self._sock is not None
+        leaving = Leaving(self._house.reactor, self._sock, self._may_half_close, self._left)
+        try:
+            return (yield from _resumed(step, waits_for))
+        finally:
+            leaving.stop()
+
+    def _left(self, why: str) -> None:
+        self.end(Ending(Result.CLIENT_GONE, f"{why} {_MEANWHILE[self._waits_for]}"))
+
     def _unless_ended(self) -> None:
         """A resolver may have swallowed the cancellation that was meant for us."""
         if self._ending is not None:
@@ -201,7 +232,7 @@ class Life:
         try:
             # What the resolver left of the time that the client has patience for.
             left = house.timeouts.connect - (record.resolve_s or 0.0)
-            upstream = await house.dialer.dial(usable, left, trying, failed)
+            upstream = await self._while_present(house.dialer.dial(usable, left, trying, failed))
             if self.target is not None:
                 house.standing.reached(self.target)
             return upstream
@@ -274,6 +305,11 @@ class Life:
 @coroutine
 def _rest(begun: Coroutine[Any, Any, None], waits_for: Any) -> Generator[Any, Any, None]:
     """Go on with a coroutine that was begun by hand. @param waits_for: what it awaits."""
+    yield from _resumed(begun, waits_for)
+
+
+def _resumed(begun: Coroutine[Any, Any, T], waits_for: Any) -> Generator[Any, Any, T]:
+    """The steps of L{_rest}. @return: the coroutine's result."""
     try:
         while True:
             try:
@@ -282,5 +318,6 @@ def _rest(begun: Coroutine[Any, Any, None], waits_for: Any) -> Generator[Any, An
                 waits_for = begun.throw(error)
             else:
                 waits_for = begun.send(came)
-    except StopIteration:
-        return
+    except StopIteration as done:
+        value: T = done.value
+        return value

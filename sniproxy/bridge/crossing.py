@@ -164,7 +164,8 @@ class Crossing(Life):
         upstream = TLSSocket(sock, bridge.tls().connection(broker[0]))
         spent = record.connect_s or 0.0
         try:
-            await to_broker(house.reactor, upstream, broker[0], max(house.timeouts.connect - spent, 0.0))
+            left = max(house.timeouts.connect - spent, 0.0)
+            await self._while_present(to_broker(house.reactor, upstream, broker[0], left))
         except BaseException:
             house.closer(upstream)
             raise

@@ -14,7 +14,11 @@ from sniproxy.net.wheel import wheel_of
 
 
 class HandshakeError(Exception):
-    """The handshake has failed; the message says why."""
+    """The handshake has failed; the message says why. @ivar gone: the peer ended or lost the connection."""
+
+    def __init__(self, reason: str, gone: bool = False) -> None:
+        super().__init__(reason)
+        self.gone = gone
 
 
 class Handshake(SocketDescriptor):
@@ -45,12 +49,12 @@ class Handshake(SocketDescriptor):
             more = self._tls.feed()
         except OSError as error:
             if error.errno not in WAIT:
-                self._fail(error.strerror)
+                self._fail(error.strerror, gone=True)
             return
         if more:
             self._step()
         else:
-            self._fail("it ended the connection in the TLS handshake")
+            self._fail("it ended the connection in the TLS handshake", gone=True)
 
     def doWrite(self) -> None:
         try:
@@ -58,14 +62,14 @@ class Handshake(SocketDescriptor):
         except BlockingIOError:
             return
         except OSError as error:
-            self._fail(error.strerror)
+            self._fail(error.strerror, gone=True)
             return
         self._reactor.removeWriter(self)
         if self._finished:
             self._succeed()
 
     def connectionLost(self, reason: Failure) -> None:
-        self._fail(pending_error(self.sock).strerror)
+        self._fail(pending_error(self.sock).strerror, gone=True)
 
     def _step(self) -> None:
         try:
@@ -83,10 +87,10 @@ class Handshake(SocketDescriptor):
         if not self._done.called:
             self._done.callback(None)
 
-    def _fail(self, reason: str | None) -> None:
+    def _fail(self, reason: str | None, gone: bool = False) -> None:
         self._stop()
         if not self._done.called:
-            self._done.errback(HandshakeError(reason or "the connection is broken"))
+            self._done.errback(HandshakeError(reason or "the connection is broken", gone))
 
     def _stop(self) -> None:
         self._reactor.removeReader(self)
