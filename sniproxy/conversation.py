@@ -69,6 +69,7 @@ class Conversation(Life):
         self._terminator = terminator
         self._way = way or house.way
         self._may_half_close = plaintext is not None
+        self._random: bytes | None = None
 
     async def _pass(self) -> None:
         hello, received = None, b""
@@ -89,6 +90,8 @@ class Conversation(Life):
         else:
             targets = await self._resolve(route)
             self._unless_ended()
+            if hello is not None and any(target.client_formed for target in targets):
+                self._deny_loop(hello, route)
         upstream = await self._dial(targets)
         if self._terminator is not None:
             upstream, received = await self._end_tls(self._terminator, upstream, received), b""
@@ -146,6 +149,29 @@ class Conversation(Life):
         if not isinstance(resolution, Resolution) or not resolution.targets:
             raise Refusal(Result.RESOLVER_FAILED, "the resolver gave no target")
         return self._in_turn(route, resolution)
+
+    def _deny_loop(self, hello: ClientHello, route: LiveRoute) -> None:
+        """@raise Refusal: a connection with the same hello is alive here: its name leads back to this proxy."""
+        house, record = self._house, self.record
+        if house.randoms.enter(hello.random):
+            self._random = hello.random
+            return
+        if house.reactor.seconds() >= house.randoms.quiet_until:
+            house.randoms.quiet_until = house.reactor.seconds() + QUIET
+            log.warn(
+                "listener {listener}: loop denied: the name {name} (route {route}) leads through another proxy back to "
+                "this one; list the names that may be formed in [policy] allow_names",
+                listener=record.listener, name=record.server_name, route=route.server_name,
+            )  # fmt: skip
+        why = (
+            "a loop: the same hello is alive here, so its name leads back to this proxy; restrict [policy] allow_names"
+        )
+        raise Refusal(Result.DENIED, why, Alert.ACCESS_DENIED)
+
+    def _finish(self) -> None:
+        if self._random is not None:
+            self._house.randoms.leave(self._random)
+        super()._finish()
 
     def _in_turn(self, route: LiveRoute, resolution: Resolution) -> list[Target]:
         """An answer's targets, in the order to dial them."""

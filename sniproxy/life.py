@@ -26,6 +26,7 @@ from sniproxy.net.leaving import Leaving
 from sniproxy.net.linger import Closer
 from sniproxy.net.relay import Ending, Relay
 from sniproxy.routing.choice import Routing
+from sniproxy.routing.randoms import LiveRandoms
 from sniproxy.routing.standing import Standing
 from sniproxy.schema import Timeouts
 from sniproxy.wire.alerts import Alert, fatal_alert
@@ -51,6 +52,7 @@ class House:
 
     @ivar standing: how targets stand; the same in all houses.
     @ivar forwarding: tunnels that go the house's way may be the kernel's. None: they may not.
+    @ivar randoms: by which loops through other proxies are found; the same in all houses.
     """
 
     reactor: Any
@@ -62,6 +64,7 @@ class House:
     observer: Observer
     standing: Standing = attrs.field(factory=Standing)
     forwarding: Forwarding | None = None
+    randoms: LiveRandoms = attrs.field(factory=LiveRandoms)
 
 
 class Life:
@@ -268,6 +271,8 @@ class Life:
                 half_closed=half_closed,
             )
         self._relay = relay
+        if self.guest is not None:
+            self.guest.tunnels()
         self._sock = None  # the relay's now
         self._received.holds(0)
         return relay

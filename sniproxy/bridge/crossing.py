@@ -95,6 +95,8 @@ class Crossing(Life):
         connect, received = await self._first()
         named = text(connect, "proxy_to_broker_url", 300)
         brokers = [self._wanted(named)] if named else self._bridge.service()
+        if self.guest is not None:
+            self.guest.connects(ROUTE, record.listener)
         broker, upstream = await self._reach(brokers)
         asked = None if named else Asked(connect)
         self._answers = Answers(self._bridge.allowing, self._told(asked, broker), asked, not self._bridge.named_before)
