@@ -76,7 +76,7 @@ class Client:
 class Guest:
     """One connection that was let in; it is told what becomes of it, and counts until L{leave}."""
 
-    __slots__ = ("_admission", "_client", "_life", "_route", "_since")
+    __slots__ = ("_admission", "_client", "_connecting", "_life", "_route", "_since")
 
     def __init__(self, admission: Admission, client: Client | None, since: float) -> None:
         self._admission = admission
@@ -84,6 +84,7 @@ class Guest:
         self._since = since
         self._life: Any = None
         self._route: tuple[str, str | None] | None = None
+        self._connecting: tuple[str, str | None] | None = None
 
     def waits_as(self, life: Any) -> None:
         """It waits for its hello. @param life: what is ended when it takes too long."""
@@ -103,6 +104,17 @@ class Guest:
     def takes(self, route: LiveRoute) -> None:
         """It goes by this route. @raise Refusal: the route has all that it may have."""
         self._route = self._admission.enter_route(route)
+        self.connects(*self._route)
+
+    def connects(self, name: str, listener: str | None) -> None:
+        """It begins to look for its target, by a route or bridge. @raise Refusal: too many do."""
+        self._connecting = self._admission.enter_connecting(name, listener)
+
+    def tunnels(self) -> None:
+        """It has become a tunnel."""
+        if self._connecting is not None:
+            self._admission.left_connecting(self._connecting)
+            self._connecting = None
 
     def holds_more(self, count: int) -> None:
         """It has so many descriptors more than its two; negative: fewer."""
@@ -112,6 +124,7 @@ class Guest:
         """It has ended."""
         if self._life is not None:
             self.heard()
+        self.tunnels()
         self._admission.left(self._client, self._route)
 
     def too_slow(self, now: float) -> bool:
@@ -134,6 +147,8 @@ class Admission:
     @ivar refusals: how many connections were refused, by limit.
     @ivar waits: how often accepting had to wait, by limit.
     @ivar max_connections: how many there may be at once. @ivar max_hellos: of these, how many may wait for their hello.
+    @ivar max_connecting: of these, how many whose hello has come may have no tunnel yet.
+    @ivar connecting: how many of these there are.
     @ivar hellos: those that wait for their hello, the oldest first.
     @ivar aside: descriptors that connections have beside their two: a bridge's own connections; and those of the admin
         endpoint's connections.
@@ -144,7 +159,7 @@ class Admission:
     ) -> None:
         self.refusals: Counter[str] = Counter()
         self.waits: Counter[str] = Counter()
-        self.max_connections = self.max_hellos = 0
+        self.max_connections = self.max_hellos = self.max_connecting = self.connecting = 0
         self.aside = 0
         self.hellos: OrderedDict[Guest, None] = OrderedDict()
         self._seconds = seconds
@@ -153,6 +168,7 @@ class Admission:
         self._connections = 0
         self._clients: dict[str, Client] = {}
         self._routes: dict[tuple[str, str | None], int] = {}
+        self._connecting: dict[tuple[str, str | None], int] = {}
         self._rates = Rates()
         self.change(Limits(), 0)
 
@@ -169,6 +185,8 @@ class Admission:
         self._max_buffered = sys.maxsize if limits.max_buffered is None else limits.max_buffered
         share = max(self.max_connections // 2, LEAST_HELLOS)
         self.max_hellos = share if limits.max_hellos is None else limits.max_hellos
+        self.max_connecting = share if limits.max_connecting is None else limits.max_connecting
+        self._affordable = affordable
 
     def full(self) -> str | None:
         """Which limit keeps new connections waiting. None: one may be accepted."""
@@ -237,6 +255,43 @@ class Admission:
             raise Refusal(Result.LIMIT, f"route {route.server_name} has its {counted(most, 'connection')}")
         self._routes[key] = count + 1
         return key
+
+    def enter_connecting(self, name: str, listener: str | None) -> tuple[str, str | None]:
+        """One more of a route (or bridge) begins to look for its target. @return: for L{left_connecting}.
+
+        Unless it is written, a route's share is as many as there is room for beside them: so each route leaves room
+        for the others, and the first one of a route comes in while C{max_connecting} is not reached.
+
+        @raise Refusal: C{max_connecting} or the route's share is reached.
+        """
+        key, limits = (name, listener), self._limits
+        count, share = self._connecting.get(key, 0), limits.max_connecting_per_route
+        if share is None:
+            room = min(self.max_connections, self._affordable - self.aside // 2) - (self._connections - 1)
+            share = max(min(room, self.max_connecting - self.connecting), 1)
+        if self.connecting >= self.max_connecting:
+            limit, why = (
+                "max_connecting",
+                f"all routes together have {counted(self.connecting, 'connection')} without a tunnel",
+            )
+        elif count >= share:
+            limit, why = "max_connecting_per_route", f"it has {counted(count, 'connection')} without a tunnel"
+        else:
+            self._connecting[key] = count + 1
+            self.connecting += 1
+            return key
+        self.refusals[limit] += 1
+        # No alert: it will pass.
+        raise Refusal(Result.LIMIT, f"route {name}: {why} ([limits] {limit})")
+
+    def left_connecting(self, key: tuple[str, str | None]) -> None:
+        """One of a route has its tunnel, or has ended."""
+        self.connecting -= 1
+        count = self._connecting[key]
+        if count == 1:
+            del self._connecting[key]
+        else:
+            self._connecting[key] = count - 1
 
     def left(self, client: Client | None, route: tuple[str, str | None] | None) -> None:
         """A guest has gone. Nothing is kept of a client or a route that has no other."""

@@ -1,13 +1,16 @@
 """The life of one connection, told by one coroutine (L{Conversation._pass}): hello, route, targets, dial, tunnel.
 
-A client that leaves while its target is being found or dialled is noticed when the relay begins: a few seconds at most,
-and nothing is held for it but its socket.
+A client that leaves while its target is resolved, dialled or in a handshake ends its life at once: the step is
+cancelled, and its sockets and places are free. A FIN before the tunnel is open counts as leaving, because a client
+cannot complete a TLS handshake after it. On a plaintext listener a FIN behind bytes that the target has not received is
+a legal half-close (C{printf ... | nc}): the dial continues, and only a reset ends it.
 """
 
 from __future__ import annotations
 
 import socket
 from collections.abc import Awaitable, Mapping
+from typing import Any
 
 from OpenSSL import SSL
 from twisted.internet.defer import Deferred
@@ -65,6 +68,8 @@ class Conversation(Life):
         self._plaintext = plaintext
         self._terminator = terminator
         self._way = way or house.way
+        self._may_half_close = plaintext is not None
+        self._random: bytes | None = None
 
     async def _pass(self) -> None:
         hello, received = None, b""
@@ -85,6 +90,8 @@ class Conversation(Life):
         else:
             targets = await self._resolve(route)
             self._unless_ended()
+            if hello is not None and any(target.client_formed for target in targets):
+                self._deny_loop(hello, route)
         upstream = await self._dial(targets)
         if self._terminator is not None:
             upstream, received = await self._end_tls(self._terminator, upstream, received), b""
@@ -122,7 +129,7 @@ class Conversation(Life):
             resolution: object = route.resolver.resolve(request)
             if not isinstance(resolution, Resolution) and isinstance(resolution, Awaitable):
                 # Most answer at once: then nothing is made that would wait.
-                resolution = await Deferred.fromCoroutine(come(resolution)).addTimeout(seconds, reactor)
+                resolution = await self._while_present(_answer(resolution, seconds, reactor))
         except Refused as refused:
             why = f"the resolver refused: {refused.reason}"
             raise Refusal(Result.NO_ROUTE, why, Alert.UNRECOGNIZED_NAME) from refused
@@ -143,6 +150,29 @@ class Conversation(Life):
             raise Refusal(Result.RESOLVER_FAILED, "the resolver gave no target")
         return self._in_turn(route, resolution)
 
+    def _deny_loop(self, hello: ClientHello, route: LiveRoute) -> None:
+        """@raise Refusal: a connection with the same hello is alive here: its name leads back to this proxy."""
+        house, record = self._house, self.record
+        if house.randoms.enter(hello.random):
+            self._random = hello.random
+            return
+        if house.reactor.seconds() >= house.randoms.quiet_until:
+            house.randoms.quiet_until = house.reactor.seconds() + QUIET
+            log.warn(
+                "listener {listener}: loop denied: the name {name} (route {route}) leads through another proxy back to "
+                "this one; list the names that may be formed in [policy] allow_names",
+                listener=record.listener, name=record.server_name, route=route.server_name,
+            )  # fmt: skip
+        why = (
+            "a loop: the same hello is alive here, so its name leads back to this proxy; restrict [policy] allow_names"
+        )
+        raise Refusal(Result.DENIED, why, Alert.ACCESS_DENIED)
+
+    def _finish(self) -> None:
+        if self._random is not None:
+            self._house.randoms.leave(self._random)
+        super()._finish()
+
     def _in_turn(self, route: LiveRoute, resolution: Resolution) -> list[Target]:
         """An answer's targets, in the order to dial them."""
         standing, now = self._house.standing, self._house.reactor.seconds()
@@ -161,7 +191,7 @@ class Conversation(Life):
             broker = TLSSocket(upstream, terminator.broker().connection(name))
             left = house.timeouts.connect - (record.resolve_s or 0.0) - (record.connect_s or 0.0)
             try:
-                await to_broker(house.reactor, broker, name, max(left, 0.0))
+                await self._while_present(to_broker(house.reactor, broker, name, max(left, 0.0)))
             finally:
                 record.connect_s = (record.connect_s or 0.0) + house.reactor.seconds() - began
             context, place = terminator.shown().context(name)
@@ -173,6 +203,11 @@ class Conversation(Life):
             house.closer(upstream if broker is None else broker)
             raise
         return broker
+
+
+async def _answer(resolution: Awaitable[Resolution], seconds: float, reactor: Any) -> object:
+    """A resolver's answer. @raise DeferredTimeout: it did not come within C{seconds}."""
+    return await Deferred.fromCoroutine(come(resolution)).addTimeout(seconds, reactor)
 
 
 def this_port_speaks_tls() -> bytes:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Coroutine, Generator, Sequence
 from types import coroutine
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import attrs
 from twisted.internet.defer import CancelledError, Deferred
@@ -22,9 +22,11 @@ from sniproxy.events import Connection, Observer, Refusal, Result
 from sniproxy.interfaces import Target
 from sniproxy.net.dialer import Dialer, DialError
 from sniproxy.net.direction import Way
+from sniproxy.net.leaving import Leaving
 from sniproxy.net.linger import Closer
 from sniproxy.net.relay import Ending, Relay
 from sniproxy.routing.choice import Routing
+from sniproxy.routing.randoms import LiveRandoms
 from sniproxy.routing.standing import Standing
 from sniproxy.schema import Timeouts
 from sniproxy.wire.alerts import Alert, fatal_alert
@@ -35,6 +37,14 @@ if TYPE_CHECKING:
 
 log = Logger()
 
+T = TypeVar("T")
+
+_MEANWHILE = {
+    "resolve": "while its target was resolved",
+    "connect": "while its target was dialled",
+    "handshake": "during the TLS handshake with its target",
+}
+
 
 @attrs.frozen
 class House:
@@ -42,6 +52,7 @@ class House:
 
     @ivar standing: how targets stand; the same in all houses.
     @ivar forwarding: tunnels that go the house's way may be the kernel's. None: they may not.
+    @ivar randoms: by which loops through other proxies are found; the same in all houses.
     """
 
     reactor: Any
@@ -53,6 +64,7 @@ class House:
     observer: Observer
     standing: Standing = attrs.field(factory=Standing)
     forwarding: Forwarding | None = None
+    randoms: LiveRandoms = attrs.field(factory=LiveRandoms)
 
 
 class Life:
@@ -77,6 +89,7 @@ class Life:
         self._sock: socket.socket | None = sock
         self._started = house.reactor.seconds()
         self._legacy_version = 0x0303
+        self._may_half_close = False
         self._relay: Relay | KernelRelay | None = None
         self._life: Deferred[None] | None = None  # before it is a tunnel
         self._when_over: Callable[[Any], None] | None = None
@@ -164,6 +177,27 @@ class Life:
         log.failure("Connection {id} failed: a fault of the proxy", failure, id=self.record.id)
         return Ending(Result.INTERNAL_ERROR, "a fault of the proxy: see its log")
 
+    @coroutine
+    def _while_present(self, step: Coroutine[Any, Any, T]) -> Generator[Any, Any, T]:
+        """Run a step towards the tunnel. If the client leaves while the step waits, the step is cancelled.
+
+        A step that does not wait costs no system call.
+        """
+        try:
+            waits_for = step.send(None)
+        except StopIteration as done:
+            value: T = done.value
+            return value
+        assert self._sock is not None
+        leaving = Leaving(self._house.reactor, self._sock, self._may_half_close, self._left)
+        try:
+            return (yield from _resumed(step, waits_for))
+        finally:
+            leaving.stop()
+
+    def _left(self, why: str) -> None:
+        self.end(Ending(Result.CLIENT_GONE, f"{why} {_MEANWHILE[self._waits_for]}"))
+
     def _unless_ended(self) -> None:
         """A resolver may have swallowed the cancellation that was meant for us."""
         if self._ending is not None:
@@ -203,7 +237,7 @@ class Life:
         try:
             # What the resolver left of the time that the client has patience for.
             left = house.timeouts.connect - (record.resolve_s or 0.0)
-            upstream = await house.dialer.dial(usable, left, trying, failed)
+            upstream = await self._while_present(house.dialer.dial(usable, left, trying, failed))
             if self.target is not None:
                 house.standing.reached(self.target)
             return upstream
@@ -240,6 +274,8 @@ class Life:
             )
         self._relay = relay
         self.sockets = (client, upstream)
+        if self.guest is not None:
+            self.guest.tunnels()
         self._sock = None  # the relay's now
         self._received.holds(0)
         return relay
@@ -277,6 +313,11 @@ class Life:
 @coroutine
 def _rest(begun: Coroutine[Any, Any, None], waits_for: Any) -> Generator[Any, Any, None]:
     """Go on with a coroutine that was begun by hand. @param waits_for: what it awaits."""
+    yield from _resumed(begun, waits_for)
+
+
+def _resumed(begun: Coroutine[Any, Any, T], waits_for: Any) -> Generator[Any, Any, T]:
+    """The steps of L{_rest}. @return: the coroutine's result."""
     try:
         while True:
             try:
@@ -285,5 +326,6 @@ def _rest(begun: Coroutine[Any, Any, None], waits_for: Any) -> Generator[Any, An
                 waits_for = begun.throw(error)
             else:
                 waits_for = begun.send(came)
-    except StopIteration:
-        return
+    except StopIteration as done:
+        value: T = done.value
+        return value

@@ -45,6 +45,9 @@ class Limits:
     @ivar rate_per_client: new connections a second. @ivar burst_per_client: how many may come at once after a pause.
     @ivar max_buffered: bytes that may wait in the process's memory before new connections have to.
     @ivar exempt: addresses that no limit by client is for.
+    @ivar max_connecting: connections at once whose hello has come and that have no tunnel yet. None: half of all, and
+        64 at least.
+    @ivar max_connecting_per_route: of one route. None: as many as there is room for beside them.
     """
 
     max_connections: int | None = None
@@ -55,6 +58,8 @@ class Limits:
     burst_per_client: int = 1
     max_buffered: int | None = None
     exempt: tuple[Network, ...] = ()
+    max_connecting: int | None = None
+    max_connecting_per_route: int | None = None
 
     @property
     def by_client(self) -> bool:
@@ -101,6 +106,8 @@ def make_limits(table: LimitsTable) -> Limits:
         at_most("burst_per_client", burst) or math.ceil(rate or 1),
         buffered,
         tuple(network(text, "exempt_cidrs") for text in table.exempt_cidrs),
+        at_most("max_connecting", table.max_connecting),
+        at_most("max_connecting_per_route", table.max_connecting_per_route),
     )
 
 
@@ -115,7 +122,14 @@ def describe_limits(limits: Limits) -> str:
     """The limits that are written, in one line."""
     said = [
         f"{key} {value}"
-        for key in ("max_connections", "max_hellos", "max_connections_per_client", "max_hellos_per_client")
+        for key in (
+            "max_connections",
+            "max_hellos",
+            "max_connections_per_client",
+            "max_hellos_per_client",
+            "max_connecting",
+            "max_connecting_per_route",
+        )
         if (value := getattr(limits, key)) is not None
     ]
     if limits.rate_per_client is not None:

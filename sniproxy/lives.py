@@ -23,6 +23,7 @@ from sniproxy.net.relay import Ending
 from sniproxy.net.tuning import reset_on_close
 from sniproxy.net.vanished import VanishedPeers
 from sniproxy.refusallog import RefusalLog
+from sniproxy.routing.randoms import LiveRandoms
 from sniproxy.settings import Bridge, Listener
 
 # What reads Pulsar is imported with what is inspected, or with a bridge.
@@ -50,13 +51,14 @@ class Lives:
     @param closer: what it has not closed yet counts as open.
     @param inspector: gives the one that there is now, if any. @param ended: called when one has ended.
     @ivar live: those that have not ended, the oldest first.
-    @ivar admission: which of those that come are let in.
+    @ivar admission: which of those that come are let in. @ivar randoms: finds loops through other proxies.
     """
 
     def __init__(
         self, reactor: Any, closer: Closer, inspector: Callable[[], Inspector | None], ended: Callable[[], None]
     ) -> None:
         self.live: dict[Life, None] = {}
+        self.randoms = LiveRandoms()
         self._log = RefusalLog(reactor)
         self.admission = Admission(reactor.seconds, self._log.refused, _end)
         self._when_over = self._over  # one object for all of them
@@ -82,7 +84,15 @@ class Lives:
     def limits_status(self) -> LimitsStatus:
         """What the admin endpoint says of limits."""
         ours = self.admission
-        return LimitsStatus(ours.max_connections, ours.max_hellos, dict(ours.refusals), dict(ours.waits))
+        return LimitsStatus(
+            ours.max_connections,
+            ours.max_hellos,
+            dict(ours.refusals),
+            dict(ours.waits),
+            ours.max_connecting,
+            ours.connecting,
+            self.randoms.loops,
+        )
 
     def close(self) -> None:
         """Write the sums of refusals that wait."""

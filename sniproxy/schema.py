@@ -157,6 +157,8 @@ class LimitsTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     burst_per_client: int | None = None
     max_buffered: int | None = None
     exempt_cidrs: list[str] = []
+    max_connecting: int | None = None
+    max_connecting_per_route: int | None = None
 
 
 class ReloadTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):

@@ -205,6 +205,7 @@ class ProxyService(Service):
             self._side.ended,
             self._standing,
             self.kernel_way.forwarding(configuration.kernel_relay),
+            self._lives.randoms,
         )
         with ExitStack() as undo:
             change_side = self._side.prepare(configuration, built.admin, undo, built.token)

@@ -99,10 +99,10 @@ async def to_broker(reactor: Any, sock: TLSSocket, name: str, seconds: float) ->
 async def to_client(reactor: Any, sock: TLSSocket, place: str, seconds: float) -> None:
     """Our handshake with a client. @param place: where the certificate stands that it is shown.
 
-    @raise Refusal: C{tls_failed}; TLS itself has told the client.
+    @raise Refusal: C{tls_failed}; TLS itself has told the client. C{client_gone}: it ended or lost the connection.
     """
     try:
         await Handshake(reactor, sock, seconds).shaken()
     except HandshakeError as error:
         why = f"the TLS handshake with the client failed: {bounded(str(error))} (it was shown {place})"
-        raise Refusal(Result.TLS_FAILED, why) from error
+        raise Refusal(Result.CLIENT_GONE if error.gone else Result.TLS_FAILED, why) from error

@@ -35,6 +35,26 @@ class Backend:
         return sock
 
 
+class SilentTarget:
+    """A listening loopback socket whose backlog is full: a connection to it is never answered.
+
+    @ivar address: C{host:port}.
+    """
+
+    def __init__(self, case: TestCase) -> None:
+        listening = socket.socket()
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(0)
+        case.addCleanup(listening.close)
+        host, port = listening.getsockname()
+        self.address = f"{host}:{port}"
+        for _ in range(3):
+            filling = socket.socket()
+            filling.setblocking(False)
+            filling.connect_ex((host, port))
+            case.addCleanup(filling.close)
+
+
 class Proxy:
     """A running L{ProxyService}, stopped when the test ends.
 

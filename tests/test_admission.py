@@ -242,6 +242,7 @@ class ClientTests(AdmissionCase):
             guest.leave()
         kept = (admission._connections, admission._clients, admission._routes)
         self.assertEqual((0, {}, {}), kept)
+        self.assertEqual((0, {}), (admission.connecting, admission._connecting))
         self.assertEqual(0, len(admission.hellos))
 
 
@@ -261,3 +262,52 @@ class RouteTests(AdmissionCase):
         self.admit(admission).takes(LiveRoute("a.test", "public", route.resolver, max_connections=1))
         first.leave()
         self.admit(admission).takes(route)
+
+    def fill(self, admission: Admission, name: str) -> tuple[list[Guest], Refusal]:
+        """Connections by a route that wait for a target, until one is refused."""
+        route = LiveRoute(name, None, StaticResolver(["a:1"]))
+        guests: list[Guest] = []
+        while True:
+            guest = self.admit(admission)
+            try:
+                guest.takes(route)
+            except Refusal as refusal:
+                guest.leave()
+                return guests, refusal
+            guests.append(guest)
+
+    def test_share(self) -> None:
+        """A route whose targets are dead takes half of the room, the next one half of what is left, and none takes all.
+
+        The room is C{max_connecting}, or less where tunnels or the descriptors leave less.
+        """
+        for keys, affordable, shares in (
+            ({"max_connecting": 80}, 1000, [40, 20, 10]),
+            ({}, 400, [100, 50, 25]),
+            ({"max_connections": 80}, 1000, [32, 16, 8]),
+            ({"max_connecting": 1000}, 80, [40, 20, 10]),
+            ({"max_connecting": 80, "max_connecting_per_route": 30}, 1000, [30, 30, 20]),
+        ):
+            admission = self.admission(affordable, **keys)
+            found = [len(self.fill(admission, name)[0]) for name in ("a.test", "b.test", "c.test")]
+            self.assertEqual(shares, found, keys)
+            self.assertIsNone(admission.full())
+            self.assertEqual(sum(shares), admission.connecting)
+
+    def test_share_refused(self) -> None:
+        """The refusal is without an alert and names the key and the route; tunnels make room for others."""
+        admission = self.admission(max_connecting=2)
+        (guest,), refusal = self.fill(admission, "a.test")
+        self.assertEqual((Result.LIMIT, None), (refusal.result, refusal.alert))
+        self.assertEqual(
+            "route a.test: it has 1 connection without a tunnel ([limits] max_connecting_per_route)", str(refusal)
+        )
+        (other,), _ = self.fill(admission, "b.test")
+        _, refusal = self.fill(admission, "c.test")
+        self.assertIn("([limits] max_connecting)", str(refusal))
+        self.assertEqual({"max_connecting_per_route": 1, "max_connecting": 2}, admission.refusals)
+        guest.tunnels()
+        guest.tunnels()
+        self.admit(admission).connects("bridge", "public")
+        other.leave()
+        self.assertEqual(1, admission.connecting)

@@ -19,7 +19,7 @@ from sniproxy.wire.alerts import Alert, fatal_alert
 from sniproxy.wire.foreign import PLAINTEXT_PULSAR
 from tests.hellos import hello, supported_versions
 from tests.net.support import HandClock, SocketTestCase, in_thread, read_exactly, read_to_end, reset
-from tests.proxies import Backend, Proxy
+from tests.proxies import LISTENER, Backend, Proxy, SilentTarget
 
 NAME = "broker-1.pulsar.test"
 
@@ -406,6 +406,90 @@ class ResolverTests(ConversationCase):
         self.assertEqual(Result.RESOLVER_FAILED, record.result)
         self.assertEqual("the resolver gave no answer within 10 s", record.reason)
         clock.advance(1)
+
+
+PLAIN = '[[listener]]\nendpoint = "tcp:0:interface=127.0.0.1"\nname = "plain"\nplaintext = true\n'
+
+
+class GoneTests(ConversationCase):
+    """Clients that leave while their target is resolved or dialled: by a FIN or a reset, with early data or without."""
+
+    async def gone(self, proxy: Proxy, state: str, data: bytes, listener: str = "public") -> None:
+        """For each way to leave: the record says so at once, and nothing is left open but the listener."""
+        fins = [data, data + b"early data"] if listener == "public" else [b""]
+        ways = [(each, socket.socket.close) for each in fins] + [(data, reset), (data + b"early data", reset)]
+        for number, (sent, leave) in enumerate(ways, len(proxy.records)):
+            client = proxy.connect(listener)
+            client.sendall(sent)
+            while not (live := list(proxy.service._live)) or live[0].state != state:
+                await in_thread(int)
+            leave(client)
+            record = await proxy.ended(number)
+            self.assertEqual((Result.CLIENT_GONE, None), (record.result, record.alert), record)
+            how = "it ended the connection" if leave is socket.socket.close else "Connection reset by peer"
+            doing = {"resolve": "resolved", "connect": "dialled"}[state]
+            self.assertEqual(f"{how} while its target was {doing}", record.reason)
+            while proxy.service._live or len(proxy.service._closer):
+                await in_thread(int)
+
+    async def test_dialled(self) -> None:
+        """While the target does not answer: its socket is closed, and the target counts no failure."""
+        silent = SilentTarget(self)
+        proxy = Proxy(self, route(silent.address))
+        await self.gone(proxy, "connect", hello(name=NAME))
+        self.assertEqual([], [one for one in proxy.service.status().targets if one.why or one.connections])
+
+    async def test_resolved(self) -> None:
+        """While the resolver does not answer: its question is cancelled."""
+        cancelled: list[Any] = []
+        resolver = Scripted(lambda: Deferred(cancelled.append))
+        self.patch(resolving, "StaticResolver", lambda targets: resolver)
+        proxy = Proxy(self, route("127.0.0.1:9"))
+        await self.gone(proxy, "resolve", hello(name=NAME))
+        self.assertEqual(4, len(cancelled))
+
+    async def test_plaintext(self) -> None:
+        """On a plaintext listener: a reset, or an end with no byte unread."""
+        silent = SilentTarget(self)
+        proxy = Proxy(self, LISTENER + PLAIN + f'target = "{silent.address}"\n' + route("127.0.0.1:9"))
+        await self.gone(proxy, "connect", b"a request", "plain")
+
+    async def test_plaintext_half_close(self) -> None:
+        """On a plaintext listener a request and a FIN wait for the target together: the answer comes back."""
+        backend = Backend(self)
+        answers: list[Deferred[Resolution]] = []
+
+        def later() -> Deferred[Resolution]:
+            answers.append(Deferred())
+            return answers[0]
+
+        self.patch(resolving, "StaticResolver", lambda targets: Scripted(later))
+        proxy = Proxy(self, LISTENER + PLAIN + f'target = "{backend.address}"\n' + route("127.0.0.1:9"))
+        with proxy.connect("plain") as client:
+            client.sendall(b"a request")
+            client.shutdown(socket.SHUT_WR)
+            while not answers:
+                await in_thread(int)
+            for _ in range(5):
+                await in_thread(int)
+            answers[0].callback(Resolution([Target("127.0.0.1", backend.port)]))
+            with await in_thread(backend.accept) as upstream:
+                self.assertEqual(b"a request", await in_thread(read_to_end, upstream))
+                upstream.sendall(b"an answer")
+            self.assertEqual(b"an answer", await in_thread(read_to_end, client))
+        self.assertEqual(Result.OK, (await proxy.ended()).result)
+
+    async def test_at_once(self) -> None:
+        """A target that connects at once costs no watch: a client that ended behind its hello has its tunnel."""
+        backend = Backend(self)
+        proxy = Proxy(self, route(backend.address))
+        data = hello(name=NAME)
+        with proxy.connect() as client:
+            client.sendall(data)
+            client.shutdown(socket.SHUT_WR)
+            with await in_thread(backend.accept) as upstream:
+                self.assertEqual(data, await in_thread(read_to_end, upstream))
+        self.assertEqual(Result.OK, (await proxy.ended()).result)
 
 
 class FaultTests(ConversationCase):

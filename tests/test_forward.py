@@ -8,11 +8,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from twisted.internet import reactor as global_reactor
+from twisted.logger import capturedLogs, formatEvent
 
+from sniproxy.config import parse
 from sniproxy.demo.client import Connected, ReadBack, Step, Visitor
 from sniproxy.demo.cluster import StandInCluster
 from sniproxy.events import Result
-from sniproxy.wire.alerts import Alert
+from sniproxy.wire.alerts import Alert, fatal_alert
 from tests.hellos import hello
 from tests.net.support import in_thread, read_exactly, read_to_end
 from tests.proxies import LISTENER, Backend, Proxy
@@ -105,6 +107,47 @@ class ForwardTests(ForwardCase):
         long = ".".join(["a" * 60] * 3) + ".a.pulsar.test"
         record = await self.refused(proxy, hello(name=long), Result.NO_ROUTE, Alert.UNRECOGNIZED_NAME)
         self.assertIn("no target comes of this name", record.reason)
+
+
+class LoopTests(ForwardCase):
+    """A name that leads through another proxy back to this one."""
+
+    async def test_two_proxies(self) -> None:
+        """The second visit is denied, and with it the whole chain; it is counted and logged once, with the cure."""
+        self.names(broker_1=[["127.0.0.1"]])
+        first = Proxy(self, forward("{server_name}:1"))
+
+        def lead(port: int) -> str:
+            return forward(f"{{server_name}}:{port}", [port], ["127.0.0.0/8"])
+
+        second = Proxy(self, lead(first.port))
+        text = LISTENER + lead(second.port)
+        self.assertIsNone(first.service.reload(lambda: parse(text, "test.toml")))
+        with capturedLogs() as events:
+            for loops in (1, 2):
+                with first.connect() as client:
+                    client.sendall(hello(name="broker-1.pulsar.test"))
+                    alert = fatal_alert(Alert.ACCESS_DENIED)
+                    self.assertEqual(alert, await in_thread(read_exactly, client, len(alert)))
+                records = [await first.ended(2 * loops - 2), await first.ended(2 * loops - 1)]
+                self.assertEqual({Result.DENIED, Result.OK}, {record.result for record in records})
+                self.assertEqual(loops, first.service.status().limits.loops)
+                while first.service._live:
+                    await in_thread(int)
+                self.assertEqual(0, len(first.service._lives.randoms))
+        said = [formatEvent(event) for event in events if "loop denied" in formatEvent(event)]
+        self.assertEqual(1, len(said))
+        self.assertIn("[policy] allow_names", said[0])
+
+    async def test_not_formed(self) -> None:
+        """The same hello twice by a route with a target of its own is none of this."""
+        backend = Backend(self)
+        proxy = Proxy(self, forward(backend.address))
+        with proxy.connect() as one, proxy.connect() as other:
+            for client in (one, other):
+                client.sendall(hello(name="broker-1.pulsar.test"))
+                self.addCleanup((await in_thread(backend.accept)).close)
+        self.assertEqual(0, proxy.service.status().limits.loops)
 
 
 class PolicyTests(ForwardCase):

@@ -31,11 +31,12 @@ class LimitsTests(SynchronousTestCase):
         limits = self.limits(
             "max_connections = 1\nmax_connections_per_client = 2\nmax_hellos = 3\nmax_hellos_per_client = 4\n"
             "rate_per_client = 0.5\nburst_per_client = 6\nmax_buffered = 1048576\n"
-            'exempt_cidrs = ["10.0.0.0/8", "fd00::/8"]'
+            'exempt_cidrs = ["10.0.0.0/8", "fd00::/8"]\nmax_connecting = 8\nmax_connecting_per_route = 9'
         )
         self.assertEqual(
-            Limits(1, 2, 3, 4, 0.5, 6, 1 << 20, (ip_network("10.0.0.0/8"), ip_network("fd00::/8"))), limits
+            Limits(1, 2, 3, 4, 0.5, 6, 1 << 20, (ip_network("10.0.0.0/8"), ip_network("fd00::/8")), 8, 9), limits
         )
+        self.assertIn("max_connecting 8, max_connecting_per_route 9", describe_limits(limits))
 
     def test_routes(self) -> None:
         """Routes and defaults have a number of connections of their own."""
@@ -89,6 +90,8 @@ class LimitsTests(SynchronousTestCase):
             ("[limits]\nmax_connections_per_client = -1", "limits.max_connections_per_client = -1"),
             ("[limits]\nmax_hellos = 100000001", "limits.max_hellos = 100000001"),
             ("[limits]\nmax_hellos_per_client = 0", "limits.max_hellos_per_client = 0"),
+            ("[limits]\nmax_connecting = 0", "limits.max_connecting = 0"),
+            ("[limits]\nmax_connecting_per_route = 0", "limits.max_connecting_per_route = 0"),
             ("[limits]\nrate_per_client = 0", "limits.rate_per_client = 0.0: it is a number of connections a second"),
             ("[limits]\nrate_per_client = nan", "limits.rate_per_client = nan"),
             ("[limits]\nburst_per_client = 3", "limits.burst_per_client = 3: it goes together with rate_per_client"),

@@ -20,7 +20,7 @@ from sniproxy.pulsar.commands import write
 from sniproxy.terminating import Shown
 from sniproxy.wire.alerts import Alert, fatal_alert
 from tests.hellos import hello
-from tests.net.support import HandClock, SocketTestCase, in_thread, read_exactly, read_to_end
+from tests.net.support import HandClock, SocketTestCase, in_thread, read_exactly, read_to_end, reset
 from tests.proxies import Backend, Proxy
 from tests.tls.material import CA, NAME, OTHER_CA, folder, issued, pem
 
@@ -276,6 +276,31 @@ class RefusalTests(TerminatingCase):
         record = await proxy.ended()
         self.assertEqual(Result.TLS_FAILED, record.result)
         self.assertIn("no TLS handshake within 5 s", record.reason)
+
+    async def test_client_gone(self) -> None:
+        """A client that leaves in either handshake is seen at once, by a FIN or a reset; the broker is left, too."""
+        for leave in (socket.socket.close, reset):
+            proxy = self.start()
+            client = proxy.connect()
+            client.sendall(hello())
+            with await in_thread(self.backend.accept) as broker:
+                await in_thread(broker.recv, 1)  # the proxy's hello: it waits for the broker's
+                leave(client)
+                record = await proxy.ended()
+                self.assertEqual(Result.CLIENT_GONE, record.result)
+                self.assertIn("during the TLS handshake with its target", record.reason)
+                await in_thread(read_to_end, broker)
+            accepting = in_thread(self.accept)
+            client = proxy.connect()
+            client.sendall(hello())
+            broker = await accepting
+            await in_thread(client.recv, 65536)  # our side of the handshake: it waits for the client's
+            leave(client)
+            record = await proxy.ended(1)
+            self.assertEqual(Result.CLIENT_GONE, record.result)
+            self.assertIn("the TLS handshake with the client failed", record.reason)
+            await in_thread(broker.recv, 1)
+            broker.close()
 
     async def test_stopped(self) -> None:
         """Stopped in a handshake, both sides are closed."""

@@ -288,6 +288,9 @@ class Metrics(Collector):
 def _limit_metrics(limits: LimitsStatus) -> Iterator[Metric]:
     about = "How many connections there may be at once."
     yield GaugeMetricFamily("sniproxy_max_connections", about, limits.max_connections)
+    about = "How many connections whose hello has come may have no tunnel yet."
+    yield GaugeMetricFamily("sniproxy_max_connecting", about, limits.max_connecting)
+    yield _counted("sniproxy_loops", "Hellos that came back through another proxy.", (), Counter({(): limits.loops}))
     for name, counts, about in (
         ("sniproxy_limited", limits.refused, "Connections refused by a limit, those without a record too."),
         ("sniproxy_limit_waits", limits.waited, "How often accepting paused because a limit of all was reached."),

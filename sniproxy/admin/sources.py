@@ -130,12 +130,17 @@ class LimitsStatus(msgspec.Struct, frozen=True):
 
     @ivar max_hellos: of these, how many whose hello has not come.
     @ivar refused: connections, by limit. @ivar waited: how often accepting had to wait, by limit.
+    @ivar max_connecting: connections whose hello has come and that have no tunnel yet. @ivar connecting: those now.
+    @ivar loops: hellos that came back to this proxy through another one, and were denied.
     """
 
     max_connections: int = 0
     max_hellos: int = 0
     refused: Mapping[str, int] = msgspec.field(default_factory=dict)
     waited: Mapping[str, int] = msgspec.field(default_factory=dict)
+    max_connecting: int = 0
+    connecting: int = 0
+    loops: int = 0
 
 
 class Status(msgspec.Struct, frozen=True):

@@ -95,6 +95,8 @@ class Crossing(Life):
         connect, received = await self._first()
         named = text(connect, "proxy_to_broker_url", 300)
         brokers = [self._wanted(named)] if named else self._bridge.service()
+        if self.guest is not None:
+            self.guest.connects(ROUTE, record.listener)
         broker, upstream = await self._reach(brokers)
         asked = None if named else Asked(connect)
         self._answers = Answers(self._bridge.allowing, self._told(asked, broker), asked, not self._bridge.named_before)
@@ -164,7 +166,8 @@ class Crossing(Life):
         upstream = TLSSocket(sock, bridge.tls().connection(broker[0]))
         spent = record.connect_s or 0.0
         try:
-            await to_broker(house.reactor, upstream, broker[0], max(house.timeouts.connect - spent, 0.0))
+            left = max(house.timeouts.connect - spent, 0.0)
+            await self._while_present(to_broker(house.reactor, upstream, broker[0], left))
         except BaseException:
             house.closer(upstream)
             raise

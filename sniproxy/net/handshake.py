@@ -8,28 +8,40 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
+from sniproxy.buffered import Share
 from sniproxy.net.descriptor import WAIT, SocketDescriptor, pending_error
 from sniproxy.net.tlssocket import TLSSocket
 from sniproxy.net.wheel import wheel_of
 
+MAX_RECEIVED = 524_288
+"""Bytes that a peer may send before its handshake is complete: several times a large certificate chain."""
+
 
 class HandshakeError(Exception):
-    """The handshake has failed; the message says why."""
+    """The handshake has failed; the message says why. @ivar gone: the peer ended or lost the connection."""
+
+    def __init__(self, reason: str, gone: bool = False) -> None:
+        super().__init__(reason)
+        self.gone = gone
 
 
 class Handshake(SocketDescriptor):
     """Drives one socket's handshake. The socket stays its owner's.
 
+    The bytes that the peer has sent count as waiting in memory (L{sniproxy.buffered}) until the handshake has ended;
+    more than L{MAX_RECEIVED} fail it.
+
     @param seconds: the handshake's deadline, counted from now, to the wheel's next tick (L{sniproxy.net.wheel}).
     """
 
-    __slots__ = ("_done", "_finished", "_reactor", "_timer", "_tls")
+    __slots__ = ("_done", "_finished", "_reactor", "_received", "_timer", "_tls")
 
     def __init__(self, reactor: Any, sock: TLSSocket, seconds: float) -> None:
         super().__init__(sock)
         self._tls = sock
         self._reactor = reactor
         self._finished = False
+        self._received = Share()
         self._done: Deferred[None] = Deferred(lambda _: self._stop())
         late = f"no TLS handshake within {seconds:.3g} s"
         self._timer = wheel_of(reactor).after(seconds, partial(self._fail, late))
@@ -42,15 +54,19 @@ class Handshake(SocketDescriptor):
 
     def doRead(self) -> None:
         try:
-            more = self._tls.feed()
+            count = self._tls.feed()
         except OSError as error:
             if error.errno not in WAIT:
-                self._fail(error.strerror)
+                self._fail(error.strerror, gone=True)
             return
-        if more:
-            self._step()
+        if count:
+            self._received.holds(self._received.bytes + count)
+            if self._received.bytes > MAX_RECEIVED:
+                self._fail(f"it sent more than {MAX_RECEIVED} bytes in the TLS handshake")
+            else:
+                self._step()
         else:
-            self._fail("it ended the connection in the TLS handshake")
+            self._fail("it ended the connection in the TLS handshake", gone=True)
 
     def doWrite(self) -> None:
         try:
@@ -58,14 +74,14 @@ class Handshake(SocketDescriptor):
         except BlockingIOError:
             return
         except OSError as error:
-            self._fail(error.strerror)
+            self._fail(error.strerror, gone=True)
             return
         self._reactor.removeWriter(self)
         if self._finished:
             self._succeed()
 
     def connectionLost(self, reason: Failure) -> None:
-        self._fail(pending_error(self.sock).strerror)
+        self._fail(pending_error(self.sock).strerror, gone=True)
 
     def _step(self) -> None:
         try:
@@ -75,6 +91,8 @@ class Handshake(SocketDescriptor):
             return
         if self._tls.waiting:
             self._reactor.addWriter(self)
+            if self._finished:  # what the peer sends next waits in the kernel
+                self._reactor.removeReader(self)
         elif self._finished:
             self._succeed()
 
@@ -83,12 +101,13 @@ class Handshake(SocketDescriptor):
         if not self._done.called:
             self._done.callback(None)
 
-    def _fail(self, reason: str | None) -> None:
+    def _fail(self, reason: str | None, gone: bool = False) -> None:
         self._stop()
         if not self._done.called:
-            self._done.errback(HandshakeError(reason or "the connection is broken"))
+            self._done.errback(HandshakeError(reason or "the connection is broken", gone))
 
     def _stop(self) -> None:
         self._reactor.removeReader(self)
         self._reactor.removeWriter(self)
         self._timer.cancel()
+        self._received.holds(0)

@@ -23,6 +23,9 @@ log = Logger()
 BATCH = 64
 """Connections accepted before the reactor serves others."""
 
+LAST_ROUNDS = 64
+"""Batches accepted before the socket is closed: a backlog of 4096 (net.core.somaxconn) fits in them."""
+
 PAUSE = 0.25
 """Seconds without accepting after the system had no descriptor or memory left; clients wait in the backlog."""
 
@@ -128,24 +131,28 @@ class Acceptor(SocketDescriptor):
             self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, DEFERRED if wanted else 0)
 
     def doRead(self) -> None:
+        self._round()
+
+    def _round(self) -> bool:
+        """Accept up to L{BATCH} connections. @return: there were as many, and more may wait."""
         # What is raised here would make the reactor give the listener up for good.
         for _ in range(BATCH):
             try:
                 why = self._must_wait()
                 if why is not None:
                     self._pause(why)
-                    return
+                    return False
                 sock, address = self._accept()
             except MemoryError:
                 self._pause(_NO_MEMORY)
-                return
+                return False
             except OSError as error:
                 if error.errno in _EXHAUSTED:
                     self._pause(os.strerror(error.errno))
                 # Anything else concerns a connection that was gone before it was accepted (accept(2)).
                 elif error.errno not in WAIT:
                     continue
-                return
+                return False
             try:
                 sock.setblocking(False)
                 self.accepted(sock, _client(address))
@@ -155,7 +162,8 @@ class Acceptor(SocketDescriptor):
                     log.failure("listener {name}: a connection was lost: a fault of the proxy", name=self.name)
                 if isinstance(error, MemoryError):
                     self._pause(_NO_MEMORY)
-                    return
+                    return False
+        return True
 
     def _accept(self) -> tuple[socket.socket, Any]:
         """@return: a client's socket, and its address as the system gives it."""
@@ -167,11 +175,13 @@ class Acceptor(SocketDescriptor):
             raise
 
     def stop(self) -> Any:
-        """Close the listening socket, after a last round of accepting: who waits in the backlog would get a reset.
+        """Close the listening socket, after accepting all that wait in the backlog: they would get a reset.
 
         @return: a Deferred or None, as L{IListeningPort.stopListening}.
         """
-        self.doRead()
+        for _ in range(LAST_ROUNDS):
+            if not self._round():
+                break
         return self.close()
 
     def close(self) -> Any:

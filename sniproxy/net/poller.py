@@ -37,6 +37,7 @@ OUT: int = getattr(select, "EPOLLOUT", 4)
 BROKEN: int = getattr(select, "EPOLLERR", 8) | getattr(select, "EPOLLHUP", 16)
 ENDS: int = BROKEN | getattr(select, "EPOLLRDHUP", 8192)
 _READING: int = IN | getattr(select, "EPOLLRDHUP", 8192) | getattr(select, "EPOLLET", 1 << 31)
+_ENDING: int = getattr(select, "EPOLLRDHUP", 8192) | getattr(select, "EPOLLET", 1 << 31)
 
 
 class Ready(Protocol):
@@ -83,6 +84,12 @@ class Poller(Protocol):
     def again(self, side: Ready) -> None:
         """It has not read to the end: let it read on when others have had their turn."""
 
+    def watch_end(self, side: Ready) -> None:
+        """Report only the end or the loss of its connection. Without C{tells_all}, also what it can read."""
+
+    def release(self, side: Ready) -> None:
+        """Undo L{watch_end}: the socket may be watched again."""
+
 
 class ReactorPoller:
     """The reactor itself, where there is no epoll."""
@@ -90,8 +97,8 @@ class ReactorPoller:
     tells_all = False
 
     def __init__(self, reactor: Any) -> None:
-        self.watch = self.resume = reactor.addReader
-        self.pause = reactor.removeReader
+        self.watch = self.resume = self.watch_end = reactor.addReader
+        self.pause = self.release = reactor.removeReader
         self.want_room, self.has_room = reactor.addWriter, reactor.removeWriter
 
     def unwatch(self, side: Ready) -> None:
@@ -169,6 +176,22 @@ class EdgePoller:
         self._again[side] = None
         if not self._looking:
             self._come_back()
+
+    def watch_end(self, side: Ready) -> None:
+        """See L{Poller}. @raise OSError: the system has no room for it."""
+        self._open()
+        try:
+            self._set.register(side.fd, _ENDING)
+        except OSError:
+            self._close_if_idle()
+            raise
+        self._sides[side.fd] = side
+
+    def release(self, side: Ready) -> None:
+        """See L{Poller}."""
+        if self._sides.get(side.fd) is side:
+            self._set.unregister(side.fd)
+            self.unwatch(side)
 
     # What the reactor wants
 

@@ -58,12 +58,12 @@ class TLSSocket(socket.socket):
         self._collect()
         return done
 
-    def feed(self) -> bool:
-        """Read once from the socket for the handshake. @return: False: the peer has ended its side. @raise OSError."""
+    def feed(self) -> int:
+        """Read once from the socket for the handshake. @return: bytes; 0: the peer has ended. @raise OSError."""
         data = super().recv(_READ)
         if data:
             self.tls.bio_write(data)
-        return bool(data)
+        return len(data)
 
     def recv(self, size: int, flags: int = 0, /) -> bytes:
         """All plaintext of one read from the socket: at most so many bytes and one record (2^14).

@@ -53,12 +53,14 @@ class ClientHello:
     @ivar alpn: the protocols offered, in order; bytes outside ASCII as backslash escapes.
     @ivar legacy_version: 0x0303 for TLS 1.2 and 1.3.
     @ivar offers_tls13: ``supported_versions`` has TLS 1.3.
+    @ivar random: 32 bytes, which differ in each hello (RFC 8446, section 4.1.2). Not compared.
     """
 
     server_name: str | None
     alpn: tuple[str, ...]
     legacy_version: int
     offers_tls13: bool
+    random: bytes = attrs.field(default=b"", eq=False, repr=False)
 
 
 class HelloError(Exception):
@@ -249,7 +251,7 @@ def _parse(message: bytes) -> ClientHello:
         if at > end:
             raise _lie("list of compression methods")
         if at == end:  # TLS 1.2 and older: no extensions at all
-            return ClientHello(None, (), legacy_version, False)
+            return ClientHello(None, (), legacy_version, False, message[6:38])
         if at + 2 > end or at + 2 + (message[at] << 8 | message[at + 1]) != end:
             raise _lie("list of extensions")
         return _extensions(message, at + 2, end, legacy_version)
@@ -281,7 +283,7 @@ def _extensions(message: bytes, at: int, end: int, legacy_version: int) -> Clien
                 alpn = _alpn(body)
             else:
                 offers_tls13 = _known_versions(body)
-    return ClientHello(name, alpn, legacy_version, offers_tls13)
+    return ClientHello(name, alpn, legacy_version, offers_tls13, message[6:38])
 
 
 def _server_name(body: bytes) -> str | None:

@@ -80,10 +80,19 @@ class StatusTests(SynchronousTestCase):
 
     def test_limits(self) -> None:
         """The limits are there, with what they refused."""
-        status = replace(SampleProxy().status(), limits=LimitsStatus(9, 5, {"rate_per_client": 3}, {}))
+        status = replace(SampleProxy().status(), limits=LimitsStatus(9, 5, {"rate_per_client": 3}, {}, 7, 1, 2))
         found = status_document(status, [], TOTALS, [], NOW, 10)["limits"]
         self.assertEqual(
-            {"max_connections": 9, "max_hellos": 5, "refused": {"rate_per_client": 3}, "waited": {}}, found
+            {
+                "max_connections": 9,
+                "max_hellos": 5,
+                "refused": {"rate_per_client": 3},
+                "waited": {},
+                "max_connecting": 7,
+                "connecting": 1,
+                "loops": 2,
+            },
+            found,
         )
 
     def test_draining(self) -> None:

@@ -73,7 +73,10 @@ class EndedTests(SynchronousTestCase):
 
     def test_limits(self) -> None:
         """What limits there are, how many they refused, and how often accepting had to wait."""
-        found = samples(Metrics(limits=lambda: LimitsStatus(9, 5, {"rate_per_client": 3}, {"max_connections": 2})))
+        status = LimitsStatus(9, 5, {"rate_per_client": 3}, {"max_connections": 2}, 7, 1, 4)
+        found = samples(Metrics(limits=lambda: status))
+        self.assertEqual(7, found[("sniproxy_max_connecting",)])
+        self.assertEqual(4, found[("sniproxy_loops_total",)])
         self.assertEqual(9, found[("sniproxy_max_connections",)])
         self.assertEqual(3, found["sniproxy_limited_total", "rate_per_client"])
         self.assertEqual(2, found["sniproxy_limit_waits_total", "max_connections"])

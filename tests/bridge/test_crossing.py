@@ -28,7 +28,7 @@ from sniproxy.wire.alerts import Alert, fatal_alert
 from tests.bridge.test_asked import secrets
 from tests.hellos import hello
 from tests.net.support import HandClock, SocketTestCase, in_thread, read_to_end
-from tests.proxies import Proxy
+from tests.proxies import Backend, Proxy, SilentTarget
 from tests.talk.scripted import Answer, Script, Scripted, connected, lookup_answer, polite
 from tests.tls.material import CA, OTHER_CA, folder
 from tests.tlsservers import ServerTLS, listen, reactor
@@ -408,3 +408,25 @@ class RefusalTests(BridgeCase):
         self.assertEqual(Result.HELLO_TIMEOUT, record.result)
         self.assertEqual(b"", await in_thread(read_to_end, sock))
         clock.advance(1)
+
+    async def test_gone(self) -> None:
+        """A client that leaves while its broker is dialled, or in the handshake with it, is seen at once."""
+        files = folder(Path(self.mktemp()), ca_pem=CA.cert_pem.bytes()).resolve()
+        backend = Backend(self)  # it takes connections, and says nothing
+        for address, reason in (
+            (SilentTarget(self).address, "it ended the connection while its target was dialled"),
+            (backend.address, "it ended the connection during the TLS handshake with its target"),
+        ):
+            bridge = Proxy(
+                self,
+                '[[bridge]]\nendpoint = "tcp:0:interface=127.0.0.1"\n# [[listener]]\n'
+                f'service_url = "{url(VIP)}"\nproxy_service_url = "pulsar+ssl://{address}"\nproxy_protocol = "SNI"\n'
+                f'trust = "{files}/ca.pem"\n',
+            )
+            sock = socket.create_connection(("127.0.0.1", bridge.port), timeout=20)
+            sock.sendall(write(pb.CommandConnect(client_version="test")) + b"more")
+            while not (live := list(bridge.service._live)) or live[0].state == "hello":
+                await in_thread(int)
+            sock.close()
+            record = await bridge.ended()
+            self.assertEqual((Result.CLIENT_GONE, reason), (record.result, record.reason))

@@ -9,7 +9,10 @@ from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
 
+from sniproxy.buffered import TOTAL
+from sniproxy.net import handshake as handshake_module
 from sniproxy.net.handshake import Handshake, HandshakeError
 from sniproxy.net.tlssocket import TLSSocket
 from sniproxy.tls.contexts import faults
@@ -62,6 +65,19 @@ class HandshakeTests(SocketTestCase):
             self.addCleanup(tls.close)
             self.assertEqual(b"at once", ours.recv(65536))
             self.assertEqual(version.name, (tls.version() or "").replace(".", "_"))
+
+    async def test_counted(self) -> None:
+        """What a peer sends counts as waiting until the handshake has ended, and is bounded."""
+        before = TOTAL.bytes
+        far, _, handshake = self.server()
+        shaken = handshake.shaken()
+        far.sendall(b"\x16\x03\x01\x40\x00")  # a record of 16 KiB begins
+        while TOTAL.bytes != before + 5:
+            await deferLater(reactor, 0)
+        self.patch(handshake_module, "MAX_RECEIVED", 8)
+        far.sendall(b"\x01\x00\x3f\xfc")
+        self.assertEqual("it sent more than 8 bytes in the TLS handshake", await self.failed(shaken))
+        self.assertEqual(before, TOTAL.bytes)
 
     async def test_as_client(self) -> None:
         """The server is asked for the name, and its certificate stands."""

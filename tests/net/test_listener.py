@@ -191,6 +191,18 @@ class AcceptorTests(SocketTestCase):
             sock, _ = await self.arrived
             sock.close()
 
+    async def test_long_backlog_at_the_stop(self) -> None:
+        """All that wait are accepted, however many batches they are."""
+        acceptor = await self.accept("tcp:0:backlog=200:interface=127.0.0.1")
+        arrived: list[socket.socket] = []
+        acceptor.accepted = lambda sock, client: arrived.append(sock)
+        assert acceptor.address is not None
+        clients = [socket.create_connection(acceptor.address) for _ in range(2 * listener.BATCH + 1)]
+        await maybeDeferred(acceptor.stop)
+        self.assertEqual(len(clients), len(arrived))
+        for sock in (*clients, *arrived):
+            sock.close()
+
     async def test_backlog_at_the_stop(self) -> None:
         """A connection that waits when the listener stops is accepted: it would get a reset."""
         port = await serverFromString(reactor, "tcp:0:interface=127.0.0.1").listen(Factory())

@@ -30,6 +30,13 @@ class ReadableTests(ReadingTests):
         """Names compare without case; one trailing dot is dropped."""
         self.assertEqual(self.readable(hello("Broker-1.PULSAR.Test.")).server_name, NAME)
 
+    def test_random(self) -> None:
+        """The random, with extensions and without."""
+        for data in (hello(), hello(extensions=[])):
+            found = ClientHelloReader().feed(data)
+            assert found is not None
+            self.assertEqual(data[11:43], found.random)
+
     def test_no_server_name(self) -> None:
         """A hello with extensions but without a server name is readable and has none."""
         self.assertEqual(self.readable(hello(None)), ClientHello(None, (), 0x0303, True))
