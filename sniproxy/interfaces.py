@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import attrs
 from zope.interface import Attribute, Interface
 
-from sniproxy.names import host_port, server_name
+from sniproxy.names import host_port, ip_literal, server_name
 
 
 @attrs.frozen
@@ -57,6 +57,12 @@ def _is_weight(target: object, attribute: object, weight: int) -> None:
         raise ValueError(f"a weight is 0 or more, not {weight}")
 
 
+def _are_addresses(target: object, attribute: object, addresses: tuple[str, ...]) -> None:
+    for address in addresses:
+        if ip_literal(address) is None:
+            raise ValueError(f"{address!r} is not an IP address")
+
+
 @attrs.frozen
 class Target:
     """One place to dial. Made with something else than its fields say, it raises ValueError or TypeError.
@@ -68,6 +74,8 @@ class Target:
     @ivar client_formed: whether what the client sent became part of host or port. If so, the destination policy is
         asked (C{[policy]} in the configuration): else a client could lead the proxy to whatever it can reach.
     @ivar name: the name that the resolver has looked host up by, which C{allow_names} is asked about; empty: host.
+    @ivar addresses: IP addresses that the resolver has already found for host. The dialer dials these by happy
+        eyeballs (RFC 8305) and looks nothing up; the destination policy judges each. Empty: the dialer looks host up.
     """
 
     host: str = attrs.field(validator=_is_host)
@@ -76,6 +84,7 @@ class Target:
     label: str = ""
     client_formed: bool = False
     name: str = ""
+    addresses: tuple[str, ...] = attrs.field(default=(), validator=_are_addresses)
 
     def __str__(self) -> str:
         if self.label:

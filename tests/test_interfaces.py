@@ -41,6 +41,12 @@ class ValueTests(SynchronousTestCase):
         for wrong in (("a", "6651"), ("a", 1, "2")):
             self.assertRaises(TypeError, Target, *wrong)
 
+    def test_addresses(self) -> None:
+        """A target may have the addresses of its host; by default it has none, and a host name is no address."""
+        self.assertEqual((), Target("a", 1).addresses)
+        self.assertEqual(("192.0.2.1", "::1"), Target("a", 1, addresses=("192.0.2.1", "::1")).addresses)
+        self.assertRaises(ValueError, Target, "a", 1, addresses=("b.test",))
+
     def test_targets_of_a_resolution(self) -> None:
         """Any iterable of targets becomes a tuple; the answer holds until the configuration changes."""
         answer = Resolution(Target(host, 1) for host in "ab")
