@@ -201,7 +201,9 @@ class Life:
         try:
             # What the resolver left of the time that the client has patience for.
             left = house.timeouts.connect - (record.resolve_s or 0.0)
-            upstream = await house.dialer.dial(usable, left, trying, failed)
+            upstream = await house.dialer.dial(
+                usable, left, trying, failed, None if self.guest is None else self.guest.client
+            )
             if self.target is not None:
                 house.standing.reached(self.target)
             return upstream
