@@ -11,12 +11,13 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.logger import Logger
 
-from sniproxy.admin.sources import StatusSource
+from sniproxy.admin.sources import Resolutions, StatusSource
 from sniproxy.events import Connection, Observer
 from sniproxy.inspectlog import InspectLog
 from sniproxy.journal import AccessLog, Journal
 from sniproxy.names import host_port
 from sniproxy.net.listener import listen_at_once
+from sniproxy.net.lookup import lookups_of
 from sniproxy.settings import Admin, Configuration
 from sniproxy.text import counted
 
@@ -201,7 +202,12 @@ class SideRooms:
             targets=lambda: status.status().targets,
             limits=lambda: status.status().limits,
             instance=instance,
+            resolutions=self._resolutions,
         )
+
+    def _resolutions(self) -> Resolutions:
+        counts = lookups_of(self._reactor).counts()
+        return Resolutions(counts.running, counts.waiting, {"found": 0, **counts.results}, counts.limited, counts.stale)
 
     def _open_site(self, site: AdminSite, admin: Admin | None) -> None:
         if self._site is None:

@@ -17,7 +17,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from sniproxy import __version__
-from sniproxy.admin.sources import OPENING, LimitsStatus, Live, Reloads, ResolverStatus, TargetStatus
+from sniproxy.admin.sources import OPENING, LimitsStatus, Live, Reloads, Resolutions, ResolverStatus, TargetStatus
 from sniproxy.events import Connection, Result
 from sniproxy.pulsar.events import Event
 
@@ -89,6 +89,7 @@ class Metrics(Collector):
     @param targets: those that are looked after. @param limits: of connections.
     @param reloads: how the configuration was read again. @param resolvers: how they do.
     @param instance: which of several workers this is. None: there is one process.
+    @param resolutions: of host names.
     @param live: the connections that have not ended. @param access_log_lost: lines lost so far.
     @ivar topics: topics in the inspector's ledger, by cluster; None: nothing is inspected, and no metric speaks of
         Pulsar.
@@ -104,6 +105,7 @@ class Metrics(Collector):
         targets: Callable[[], Iterable[TargetStatus]] = tuple,
         limits: Callable[[], LimitsStatus] = LimitsStatus,
         instance: int | None = None,
+        resolutions: Callable[[], Resolutions] = Resolutions,
     ) -> None:
         self._live = live
         self._access_log_lost = access_log_lost
@@ -113,6 +115,7 @@ class Metrics(Collector):
         self._targets = targets
         self._limits = limits
         self._instance = instance
+        self._resolutions = resolutions
         self._ended: Counts = Counter()
         self._refused: Counts = Counter()
         self._up: Counts = Counter()
@@ -218,6 +221,7 @@ class Metrics(Collector):
         about = "Connections that dial a target, or have it, of those that are looked after."
         yield _gauged("sniproxy_target_connections", about, ("target",), connections)
         yield from _limit_metrics(self._limits())
+        yield from _resolution_metrics(self._resolutions())
         reloads = self._reloads()
         counts: Counts = Counter({("succeeded",): reloads.succeeded, ("failed",): reloads.failed})
         yield _counted("sniproxy_reloads", "How often the configuration was read again.", ("result",), counts)
@@ -281,6 +285,16 @@ def _limit_metrics(limits: LimitsStatus) -> Iterator[Metric]:
         ("sniproxy_limit_waits", limits.waited, "How often accepting paused because a limit of all was reached."),
     ):
         yield _counted(name, about, ("limit",), Counter({(limit,): count for limit, count in counts.items()}))
+
+
+def _resolution_metrics(names: Resolutions) -> Iterator[Metric]:
+    for name, label, by in (("running", "kind", names.running), ("waiting", "kind", names.waiting)):
+        now: Counts = Counter({(value,): count for value, count in by.items()})
+        yield _gauged(f"sniproxy_names_{name}", f"Host names: {name} resolutions.", (label,), now)
+    for name, label, by in (("resolved", "result", names.results), ("limited", "limit", names.limited)):
+        since: Counts = Counter({(value,): count for value, count in by.items()})
+        yield _counted(f"sniproxy_names_{name}", f"Host names: {name} since the start.", (label,), since)
+    yield CounterMetricFamily("sniproxy_names_stale", "Host names: uses of the last good answer.", names.stale)
 
 
 def _resolver_metrics(resolvers: Sequence[ResolverStatus]) -> Iterator[Metric]:
