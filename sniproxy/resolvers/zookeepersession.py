@@ -28,7 +28,10 @@ PATIENCE = 10.0
 """Seconds without a word after which ZooKeeper ends the session, and kazoo tries the next server."""
 
 STOP_SECONDS = 2.0
-"""Seconds that an end is waited for."""
+"""How long a stop waits for kazoo to close a session."""
+
+CUT_SECONDS = 0.25
+"""As L{STOP_SECONDS}, without a session: kazoo may wait for a lookup that its daemon thread has under way."""
 
 LONGEST_PAUSE = 5.0
 """Seconds between two tries to connect, at most."""
@@ -80,14 +83,14 @@ class Session:
     def stop(self) -> Deferred[None]:
         """End it, and its threads. Nothing is called from now on.
 
-        @return: fires when it has ended, or after L{STOP_SECONDS}: kazoo waits for a lookup or a connection that its
-            daemon threads have under way.
+        @return: fires when it has ended, or after L{STOP_SECONDS} or L{CUT_SECONDS}.
         """
+        seconds = STOP_SECONDS if self._client.connected else CUT_SECONDS
         self._ended = True
         ended: Deferred[None] = Deferred()
         ending = in_daemon_thread(self._reactor, self._end)
         ending.chainDeferred(ended)
-        return ended.addTimeout(STOP_SECONDS, self._reactor, lambda result, seconds: _given_up(result, ending))
+        return ended.addTimeout(seconds, self._reactor, lambda result, seconds: _given_up(result, ending))
 
     def children(self, path: str) -> Deferred[list[str]]:
         """The names of a node's children, from now on watched. It fails with L{Lost}."""
