@@ -86,6 +86,11 @@ class Guest:
         self._route: tuple[str, str | None] | None = None
         self._connecting: tuple[str, str | None] | None = None
 
+    @property
+    def client(self) -> str | None:
+        """The client that it counts as. None: no limit by client is for it."""
+        return None if self._client is None else self._client.name
+
     def waits_as(self, life: Any) -> None:
         """It waits for its hello. @param life: what is ended when it takes too long."""
         self._life = life

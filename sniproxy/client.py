@@ -17,7 +17,7 @@ from typing import Any
 from OpenSSL import SSL, crypto
 from twisted.internet import ssl
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+from twisted.internet.endpoints import wrapClientTLS
 from twisted.internet.interfaces import (
     IOpenSSLClientConnectionCreator,
     IProtocol,
@@ -27,6 +27,7 @@ from twisted.internet.interfaces import (
 from zope.interface import implementer
 
 from sniproxy.names import BadName, ip_literal, server_name
+from sniproxy.net.hostendpoint import HostEndpoint
 from sniproxy.pem import BadPem, ClientCertificate, TrustRoot, client_certificate, trust_root
 from sniproxy.serviceurl import (
     BadServiceURL,
@@ -107,7 +108,7 @@ class SniProxyEndpoint:
         if wrap is not None:
             creator = wrap(creator)
         # Not the broker's name: only the proxy's is ever resolved.
-        self._endpoint = wrapClientTLS(creator, HostnameEndpoint(reactor, *proxy, timeout=timeout))
+        self._endpoint = wrapClientTLS(creator, HostEndpoint(reactor, *proxy, timeout))
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
         """Connect; the answer is the protocol that the factory has built. Cancelling it ends the attempt."""

@@ -237,7 +237,8 @@ class Life:
         try:
             # What the resolver left of the time that the client has patience for.
             left = house.timeouts.connect - (record.resolve_s or 0.0)
-            upstream = await self._while_present(house.dialer.dial(usable, left, trying, failed))
+            client = None if self.guest is None else self.guest.client
+            upstream = await self._while_present(house.dialer.dial(usable, left, trying, failed, client))
             if self.target is not None:
                 house.standing.reached(self.target)
             return upstream

@@ -11,12 +11,13 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.logger import Logger
 
-from sniproxy.admin.sources import StatusSource
+from sniproxy.admin.sources import Resolutions, StatusSource
 from sniproxy.events import Connection, Observer
 from sniproxy.inspectlog import InspectLog
 from sniproxy.journal import AccessLog, Journal
 from sniproxy.names import host_port
 from sniproxy.net.listener import listen_at_once
+from sniproxy.net.lookup import lookups_of
 from sniproxy.settings import Admin, Configuration
 from sniproxy.text import counted
 
@@ -211,10 +212,15 @@ class SideRooms:
             limits=status.limits_status,
             instance=instance,
             admin_refused=lambda: refused.counts,
+            resolutions=self._resolutions,
         )
         return AdminSite(
             self._reactor, status, metrics, Refusals(), instance=instance, holds=self._holds, refused=refused
         )
+
+    def _resolutions(self) -> Resolutions:
+        counts = lookups_of(self._reactor).counts()
+        return Resolutions(counts.running, counts.waiting, {"found": 0, **counts.results}, counts.limited, counts.stale)
 
     def _open_site(self, site: AdminSite, admin: Admin | None) -> None:
         if self._site is None:

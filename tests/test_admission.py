@@ -169,6 +169,13 @@ class ClientTests(AdmissionCase):
         first.leave()
         self.admit(admission)
 
+    def test_name(self) -> None:
+        """A guest says which client it counts as; without one, no limit by client is for it."""
+        admission = self.admission(exempt_cidrs=["192.0.2.8/32"])
+        self.assertEqual("192.0.2.7", self.admit(admission).client)
+        self.assertEqual("2001:db8::/64", self.admit(admission, "[2001:db8::1]:1").client)
+        self.assertIsNone(self.admit(admission, "192.0.2.8:1").client)
+
     def test_ipv6(self) -> None:
         """Addresses of one IPv6 network of 64 bits are one client."""
         admission = self.admission(max_connections_per_client=1)

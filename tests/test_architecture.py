@@ -124,6 +124,10 @@ TOP = (
 )
 """They build and wire; nobody else knows all."""
 
+HOST_ENDPOINT = "sniproxy.net.hostendpoint"
+LOOKUPS = (HOST_ENDPOINT, "sniproxy.net.daemonthread")
+"""What looks names up, without Twisted's threads: for resolvers and clients, too."""
+
 # Asks for the limit of open files, and shares the loop's rule with the dialer, so that both say the same.
 CHECK_MAY = {"sniproxy.net.loopguard"}
 
@@ -221,7 +225,9 @@ class RoomTests(SynchronousTestCase):
 
     def test_resolvers(self) -> None:
         """Resolvers import the interfaces, pure modules, each other, and Twisted: what a third party's can import."""
-        self.only(self.room("sniproxy.resolvers"), ("sniproxy.resolvers", "sniproxy.files", "sniproxy.pem", *PURE))
+        self.only(
+            self.room("sniproxy.resolvers"), ("sniproxy.resolvers", "sniproxy.files", "sniproxy.pem", *LOOKUPS, *PURE)
+        )
 
     def test_asking(self) -> None:
         """What stands around every resolver knows the words for plugins, no plugin; the top alone knows it."""
@@ -295,11 +301,13 @@ class RoomTests(SynchronousTestCase):
 
     def test_client(self) -> None:
         """The clients' side knows nothing of the proxy, and of each other only what is below."""
-        below = ("sniproxy.pem", "sniproxy.tls.pem", *PURE)
+        below = ("sniproxy.pem", "sniproxy.tls.pem", HOST_ENDPOINT, *PURE)
         self.only(self.room("sniproxy.client", "sniproxy.pem", "sniproxy.endpointparser"), below)
         command = ("sniproxy.lookupcommand", "sniproxy.lookupreport", "sniproxy.lookupoptions")
         self.only(self.room(*command), (*command, "sniproxy.talk", "sniproxy.pem", *PURE))
-        self.only(self.room("sniproxy.talk"), ("sniproxy.talk", "sniproxy.client", "sniproxy.pem", *PURE))
+        self.only(
+            self.room("sniproxy.talk"), ("sniproxy.talk", "sniproxy.client", "sniproxy.pem", HOST_ENDPOINT, *PURE)
+        )
 
     def test_bridge(self) -> None:
         """The bridge is a way of life beside the proxy's own; but for how it is written, only who builds knows it."""

@@ -22,7 +22,7 @@ from sniproxy.admin.rendering import counted as _counted
 from sniproxy.admin.rendering import gauged as _gauged
 from sniproxy.admin.rendering import parts
 from sniproxy.admin.slices import Steps, finish
-from sniproxy.admin.sources import LimitsStatus, Live, Reloads, ResolverStatus, TargetStatus
+from sniproxy.admin.sources import OPENING, LimitsStatus, Live, Reloads, Resolutions, ResolverStatus, TargetStatus
 from sniproxy.admin.tally import Counts, Tallies
 from sniproxy.events import Connection, Result
 from sniproxy.pulsar.events import Event
@@ -92,6 +92,7 @@ class Metrics(Collector):
     @param admin_refused: what the admin endpoint refused, by cause.
     @param reloads: how the configuration was read again. @param resolvers: how they do.
     @param instance: which of several workers this is. None: there is one process.
+    @param resolutions: of host names.
     @param live: the connections that have not ended. @param access_log_lost: lines lost so far.
     @param seconds: a monotonic clock: with many connections they are counted once a second at most.
     @ivar topics: topics in the inspector's ledger, by cluster; None: nothing is inspected, and no metric speaks of
@@ -110,6 +111,7 @@ class Metrics(Collector):
         instance: int | None = None,
         seconds: Callable[[], float] = time.monotonic,
         admin_refused: Callable[[], Mapping[str, int]] = dict,
+        resolutions: Callable[[], Resolutions] = Resolutions,
     ) -> None:
         self._access_log_lost = access_log_lost
         self.topics = topics
@@ -119,6 +121,7 @@ class Metrics(Collector):
         self._limits = limits
         self._admin_refused = admin_refused
         self._instance = instance
+        self._resolutions = resolutions
         self._ended: Counts = Counter()
         self._refused: Counts = Counter()
         self._tallies = Tallies(live, seconds)
@@ -241,6 +244,7 @@ class Metrics(Collector):
         about = "Connections that dial a target, or have it, of those that are looked after."
         yield _gauged("sniproxy_target_connections", about, ("target",), connections)
         yield from _limit_metrics(self._limits())
+        yield from _resolution_metrics(self._resolutions())
         reloads = self._reloads()
         counts: Counts = Counter({("succeeded",): reloads.succeeded, ("failed",): reloads.failed})
         yield _counted("sniproxy_reloads", "How often the configuration was read again.", ("result",), counts)
@@ -296,6 +300,16 @@ def _limit_metrics(limits: LimitsStatus) -> Iterator[Metric]:
         ("sniproxy_limit_waits", limits.waited, "How often accepting paused because a limit of all was reached."),
     ):
         yield _counted(name, about, ("limit",), Counter({(limit,): count for limit, count in counts.items()}))
+
+
+def _resolution_metrics(names: Resolutions) -> Iterator[Metric]:
+    for name, label, by in (("running", "kind", names.running), ("waiting", "kind", names.waiting)):
+        now: Counts = Counter({(value,): count for value, count in by.items()})
+        yield _gauged(f"sniproxy_names_{name}", f"Host names: {name} resolutions.", (label,), now)
+    for name, label, by in (("resolved", "result", names.results), ("limited", "limit", names.limited)):
+        since: Counts = Counter({(value,): count for value, count in by.items()})
+        yield _counted(f"sniproxy_names_{name}", f"Host names: {name} since the start.", (label,), since)
+    yield CounterMetricFamily("sniproxy_names_stale", "Host names: uses of the last good answer.", names.stale)
 
 
 def _resolver_metrics(resolvers: Sequence[ResolverStatus]) -> Iterator[Metric]:

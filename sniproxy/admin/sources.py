@@ -143,6 +143,21 @@ class LimitsStatus(msgspec.Struct, frozen=True):
     loops: int = 0
 
 
+class Resolutions(msgspec.Struct, frozen=True):
+    """Host names that the proxy resolves by the system's resolver; C{sniproxy.net.lookup.LookupCounts} fits.
+
+    @ivar running: threads, by kind of name. @ivar waiting: names that wait for a thread, by kind.
+    @ivar results: since the start, by result. @ivar limited: refused ones since the start, by limit.
+    @ivar stale: since the start, how often the last good answer was used.
+    """
+
+    running: Mapping[str, int] = msgspec.field(default_factory=lambda: {"written": 0, "client_formed": 0})
+    waiting: Mapping[str, int] = msgspec.field(default_factory=lambda: {"written": 0, "client_formed": 0})
+    results: Mapping[str, int] = msgspec.field(default_factory=lambda: {"found": 0})
+    limited: Mapping[str, int] = msgspec.field(default_factory=lambda: {"per_client": 0, "queue": 0, "time": 0})
+    stale: int = 0
+
+
 class Status(msgspec.Struct, frozen=True):
     """The state of the proxy. Times are seconds since 1970.
 

@@ -20,9 +20,9 @@ from sniproxy.explain.why import Choice, Choices, client_notes, shared_names, ti
 from sniproxy.interfaces import Target
 from sniproxy.names import host_port, ip_literal
 from sniproxy.net.dialer import Dialer, DialError
+from sniproxy.net.getaddrinfo import Cause, LookupFailed, no_answer
 from sniproxy.net.handshake import Handshake, HandshakeError
 from sniproxy.net.linger import Closer
-from sniproxy.net.lookup import Lookups
 from sniproxy.net.tlssocket import TLSSocket
 from sniproxy.policycheck import templates
 from sniproxy.routing.patterns import is_expression
@@ -59,7 +59,6 @@ class Looker:
         self._guard = loop_guard(self._configuration)
         self._closer = Closer(reactor)
         self._dialer = Dialer(reactor, self._veto, self._closer)
-        self._lookups = Lookups(reactor)
 
     async def explain(self, name: str | None, listener: Listener, wish: Wish) -> Report:
         """What becomes of a name. @param name: normalised; None: a hello without one."""
@@ -151,10 +150,14 @@ class Looker:
     ) -> Goal:
         denied = self._veto(target, None)
         addresses: dict[str, str | None] = {}
+        unresolved = ""
         if denied is None:
-            found = [target.host] if ip_literal(target.host) is not None else await self._addresses(target.host)
-            addresses = {address: self._veto(target, address) for address in found}
-        goal = Goal(str(target), target.weight, denied, addresses, place=place(target))
+            try:
+                found = await self._addresses(target)
+                addresses = {address: self._veto(target, address) for address in found}
+            except LookupFailed as error:
+                unresolved = str(error)
+        goal = Goal(str(target), target.weight, denied, addresses, place=place(target), unresolved=unresolved)
         if not wish.connect or not goal.allowed:
             return goal
         wanted = () if name is None else (name,)
@@ -162,12 +165,16 @@ class Looker:
         asked = tuple(dict.fromkeys((*wanted, *shared, *wish.also)))
         return attrs.evolve(goal, dialled=await self._dial(name, target, terminator, asked))
 
-    async def _addresses(self, host: str) -> list[str]:
-        looking = self._lookups.addresses(host)
+    async def _addresses(self, target: Target) -> Sequence[str]:
+        """@raise LookupFailed: there are none."""
+        if target.addresses or ip_literal(target.host) is not None:
+            return target.addresses or [target.host]
+        lookups, seconds = self._dialer.lookups, self._configuration.timeouts.connect
+        looking = lookups.formed(target.host, None) if target.client_formed else lookups.addresses(target.host)
         try:
-            return await looking.addTimeout(self._configuration.timeouts.connect, self._reactor)
-        except DeferredTimeout:
-            return []
+            return await looking.addTimeout(seconds, self._reactor)
+        except DeferredTimeout as error:
+            raise LookupFailed(Cause.NO_ANSWER, no_answer(seconds)) from error
 
     async def _dial(
         self, name: str | None, target: Target, terminator: Terminator | None, asked: Sequence[str]

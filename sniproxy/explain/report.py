@@ -51,6 +51,7 @@ class Goal:
     @ivar addresses: what it resolves to, each with why it may not be dialled, or None.
     @ivar dialled: None: nobody was asked to.
     @ivar place: the broker's host, before it was resolved, and port.
+    @ivar unresolved: why it has no addresses.
     """
 
     target: str
@@ -59,6 +60,7 @@ class Goal:
     addresses: Mapping[str, str | None]
     dialled: Dialled | None = None
     place: str = ""
+    unresolved: str = "the name has no address"
 
     @property
     def allowed(self) -> bool:
@@ -70,7 +72,7 @@ class Goal:
         if self.denied is not None:
             yield f"{self.target}: denied: {self.denied}"
         elif not self.addresses:
-            yield f"{self.target}: the name has no address"
+            yield f"{self.target}: {self.unresolved}"
         elif not self.allowed:
             address, why = next(iter(self.addresses.items()))
             yield f"{self.target}: all its addresses are denied: {address}: {why}"

@@ -1,4 +1,4 @@
-"""Dialling a connection's targets, one after the other, each by happy eyeballs (RFC 8305)."""
+"""Dialling a connection's targets in their order, each by happy eyeballs (RFC 8305)."""
 
 from __future__ import annotations
 
@@ -16,13 +16,18 @@ from sniproxy.events import Result
 from sniproxy.interfaces import Target
 from sniproxy.names import ip_literal
 from sniproxy.net.descriptor import SocketDescriptor
+from sniproxy.net.getaddrinfo import Cause, LookupFailed
 from sniproxy.net.linger import Closer
-from sniproxy.net.lookup import Lookups
+from sniproxy.net.lookup import lookups_of
+from sniproxy.net.overlapping import Overlapping
 from sniproxy.net.tuning import tune_tcp
 from sniproxy.net.wheel import Deadline, wheel_of
 
 ATTEMPT_DELAY = 0.25
 """Seconds before the next address of a target is tried beside the first (RFC 8305, section 5)."""
+
+LEAST_DELAY = 0.05
+"""As L{ATTEMPT_DELAY}, of a target that has too many addresses for the time."""
 
 _NONBLOCK: int = getattr(socket, "SOCK_NONBLOCK", 0)
 _INET, _INET6, _STREAM = int(socket.AF_INET), int(socket.AF_INET6), socket.SOCK_STREAM | _NONBLOCK
@@ -57,7 +62,7 @@ class Dialer:
         self.reactor = reactor
         self.veto = veto
         self.closer = closer
-        self.lookups = Lookups(reactor)
+        self.lookups = lookups_of(reactor)
 
     async def dial(
         self,
@@ -65,42 +70,71 @@ class Dialer:
         seconds: float,
         trying: Callable[[Target], None],
         failed: Callable[[Target, str], None] | None = None,
+        client: str | None = None,
     ) -> socket.socket:
         """Connect to the first target that can be connected.
 
-        @param seconds: for all of them together: each may take an equal share of what is left.
-        @param trying: told of each target before it is dialled. @param failed: of each that could not be connected
-            though it may be, and why.
+        Cancelling it gives up all sockets and lookups at once.
+
+        @param seconds: for all of them together, lookups included. Each may take an equal share of what is left; where
+            that is less than a second, attempts overlap (L{Overlapping}).
+        @param trying: told of each target before it is dialled, and again of the one that is connected when others
+            were tried since. @param failed: of each that could not be connected though it may be, and why.
+        @param client: who formed the name of a target that is C{client_formed}, as admission counts clients. None: no
+            bound by client holds for its lookups.
         @return: a connected, non-blocking socket.
         @raise DialError: none can be connected.
         """
-        deadline = self.reactor.seconds() + seconds
+        if not targets:
+            raise DialError(Result.CONNECT_FAILED, "there is no target")
+        tried = targets[0]
+        trying(tried)
+        first = self._begin(tried)
+        if first is not None and not first[1]:  # a neighbour, often connected at once
+            return first[0]
         errors: list[str] = []
         results: set[Result] = set()
-        for number, target in enumerate(targets):
-            trying(target)
-            try:
-                begun = self._begin(target)
-                if begun is not None and not begun[1]:
-                    return begun[0]
-                share = (deadline - self.reactor.seconds()) / (len(targets) - number)
-                return await _Attempt(self, target, max(share, 0.0), begun).result
-            except DialError as error:
-                errors.append(f"{target}: {error}")
-                if failed is not None and error.result is not Result.DENIED:
-                    failed(target, str(error))
-                results.add(error.result)
+
+        def begin(target: Target, length: float) -> Deferred[socket.socket]:
+            nonlocal first, tried
+            begun, first = first, None
+            if target is not tried:
+                trying(target)
+                tried, begun = target, self._begin(target)
+            return _Attempt(self, target, length, begun, client).result
+
+        def lost(target: Target, failure: Failure) -> None:
+            error: Any = failure.value
+            if not isinstance(error, DialError):
+                failure.raiseException()
+            errors.append(f"{target}: {error}")
+            if failed is not None and error.result is not Result.DENIED:
+                failed(target, str(error))
+            results.add(error.result)
+
+        dialling: Overlapping[socket.socket] = Overlapping(self.reactor, targets, seconds, begin, lost)
+        connected = await dialling.result
+        if connected is not None:
+            target, sock = connected
+            if target is not tried:
+                trying(target)
+            return sock
+        if dialling.untried:
+            errors.append(f"the time was up before {dialling.untried} more of {len(targets)} targets could be tried")
+            results.add(Result.CONNECT_TIMEOUT)
         for result in (Result.CONNECT_FAILED, Result.CONNECT_TIMEOUT, Result.DENIED):
             if result in results:
                 raise DialError(result, "; ".join(errors))
-        raise DialError(Result.CONNECT_FAILED, "there is no target")
+        raise AssertionError("a dial that fails has a result")
 
     def _begin(self, target: Target) -> _Begun | None:
         """Begin with a target that is an address: a neighbour is often connected at once, and needs no more.
 
         @return: None: it is none, or may not be dialled.
         """
-        host = target.host
+        if len(target.addresses) > 1:
+            return None
+        host = target.addresses[0] if target.addresses else target.host
         if ip_literal(host) is None or self.veto(target, None) is not None:
             return None
         try:
@@ -129,9 +163,12 @@ class _Attempt:
     """One target: its addresses are found, then tried a quarter of a second apart until one answers.
 
     @param begun: the target is an address, which may be dialled and is dialled already.
+    @param client: see L{Dialer.dial}.
     """
 
-    def __init__(self, dialer: Dialer, target: Target, seconds: float, begun: _Begun | None) -> None:
+    def __init__(
+        self, dialer: Dialer, target: Target, seconds: float, begun: _Begun | None, client: str | None
+    ) -> None:
         self._reactor = dialer.reactor
         self._veto = dialer.veto
         self._closer = dialer.closer
@@ -143,11 +180,12 @@ class _Attempt:
         self._next: Any = None
         self._lookup: Deferred[None] | None = None
         self._seconds = seconds
+        self._delay = ATTEMPT_DELAY
         self._deadline: Deadline | None = None
         self.result: Deferred[socket.socket] = Deferred(lambda _: self._stop())
         reason = self._veto(target, None) if begun is None else None
         if begun is not None:
-            if not self._begin(target.host, begun):
+            if not self._begin(target.addresses[0] if target.addresses else target.host, begun):
                 self._try_next()
         elif reason is not None:
             self._fail(Result.DENIED, reason)
@@ -156,19 +194,25 @@ class _Attempt:
         elif ip_literal(target.host) is not None:
             self._found([target.host])
         else:
-            self._lookup = dialer.lookups.addresses(target.host).addCallback(self._found)
-            self._lookup.addErrback(lambda failure: failure.trap(CancelledError))
+            lookups = dialer.lookups
+            asked = lookups.formed(target.host, client) if target.client_formed else lookups.addresses(target.host)
+            self._lookup = asked.addCallbacks(self._found, self._not_found)
         if not self.result.called:  # a neighbour is often connected at once
             self._deadline = wheel_of(self._reactor).after(seconds, self._timed_out)
 
     def _found(self, addresses: list[str]) -> None:
         if self.result.called:  # too late
             return
-        if not addresses:
-            self._fail(Result.CONNECT_FAILED, "the name has no address")
-            return
         self._addresses = interleave(addresses)
+        self._delay = min(ATTEMPT_DELAY, max(self._seconds / (2 * len(addresses)), LEAST_DELAY))
         self._try_next()
+
+    def _not_found(self, failure: Failure) -> None:
+        error = failure.value
+        if isinstance(error, CancelledError):  # by L{_stop}
+            return
+        timeout = isinstance(error, LookupFailed) and error.cause is Cause.NO_ANSWER
+        self._fail(Result.CONNECT_TIMEOUT if timeout else Result.CONNECT_FAILED, str(error))
 
     def _try_next(self) -> None:
         """Begin with the next address; when it takes its time, with the one after it, too."""
@@ -186,7 +230,7 @@ class _Attempt:
                 continue
             if self._begin(address):
                 if self._addresses:
-                    self._next = self._reactor.callLater(ATTEMPT_DELAY, self._try_next)
+                    self._next = self._reactor.callLater(self._delay, self._try_next)
                 return
         if not self._sockets:
             self._fail(
@@ -221,8 +265,10 @@ class _Attempt:
         return connecting in self._sockets or self.result.called
 
     def _timed_out(self) -> None:
-        waiting = "no answer" if self._sockets else "the name was not resolved"
-        self._fail(Result.CONNECT_TIMEOUT, f"{waiting} within {self._seconds:.3g} s")
+        why = f"no answer within {self._seconds:.3g} s"
+        if not self._sockets:
+            why = f"the name was not resolved within {self._seconds:.3g} s: no name server has answered"
+        self._fail(Result.CONNECT_TIMEOUT, why)
 
     def _fail(self, result: Result, reason: str) -> None:
         self._stop()

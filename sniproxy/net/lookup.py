@@ -1,64 +1,330 @@
-"""Host names to addresses, by the system's resolver (getaddrinfo), which blocks and so runs in threads."""
+"""Host names to addresses, by the system's resolver (getaddrinfo), which blocks and so runs in daemon threads.
+
+This is the only way of the project to look a host name up. The threads are not Twisted's: a program that ends does not
+wait for them.
+
+Names that the operator wrote and names that a client's hello formed have separate threads, so that clients cannot delay
+the operator's. A written name also keeps its last good answer, and falls back on it when name servers are slow or fail
+(RFC 8767, which calls it serve-stale).
+"""
 
 from __future__ import annotations
 
-import socket
 import threading
-from collections import deque
+from collections import Counter, OrderedDict
 from typing import Any
+from weakref import WeakKeyDictionary
 
+import attrs
 from twisted.internet.defer import Deferred
 
+from sniproxy.net.getaddrinfo import Cause, LookupFailed, no_answer, system_addresses
+from sniproxy.net.wheel import Deadline, wheel_of
+
 MOST_THREADS = 32
-"""Lookups at once; further names wait, as long as somebody waits for them."""
+"""Lookups at once of written names, and as many of client-formed ones. Further names wait in a queue."""
+
+OVERDUE_SECONDS = 5.0
+"""A lookup that runs longer gives its place to the next name, while its thread waits for the system's resolver."""
+
+MOST_OVERDUE = 64
+"""Threads beyond their time, of each kind. When there are as many, no lookup gives its place away."""
+
+CLIENT_THREADS = 8
+"""Client-formed lookups that run at once for one client, those beyond their time too."""
+
+CLIENT_QUEUE = 32
+"""Client-formed names that wait for a thread, for one client. Further ones are refused."""
+
+FORMED_QUEUE = 256
+"""Client-formed names that wait for a thread, for all clients together. Further ones are refused."""
+
+FORMED_SECONDS = 5.0
+"""A client waits this long for the lookup of a name that it formed, the time in the queue included."""
+
+STALE_AFTER = 0.5
+"""Seconds after which the last good answer of a written name is used in place of a fresh one."""
+
+STALE_SECONDS = 3600.0
+"""The last good answer of a written name is kept this long."""
+
+RECHECK_SECONDS = 30.0
+"""After a lookup that failed or was slow, the last good answer is used at once for this long (RFC 8767, section 5)."""
+
+MOST_KEPT = 4096
+"""Written names whose last good answer is kept; the least recently used one is dropped first."""
+
+_FINAL = frozenset({Cause.NO_NAME, Cause.NO_ADDRESS})
+"""A name server has answered: the last good answer is no longer true."""
+
+
+@attrs.frozen
+class LookupCounts:
+    """Lookups of this process.
+
+    @ivar running: threads, by kind: C{written}, C{client_formed}. @ivar waiting: names in the queues, by kind.
+    @ivar results: since the start, by result: C{found}, or the value of a L{Cause}.
+    @ivar limited: refused client-formed lookups since the start, by limit: C{per_client}, C{queue}, C{time}.
+    @ivar stale: answers since the start that were the last good one.
+    """
+
+    running: dict[str, int]
+    waiting: dict[str, int]
+    results: dict[str, int]
+    limited: dict[str, int]
+    stale: int
+
+
+class _Look:
+    """One name that is looked up or waits for a thread. @ivar client: charged with it; None: no client is."""
+
+    def __init__(self, host: str, client: str | None) -> None:
+        self.host = host
+        self.client = client
+        self.waiters: list[Deferred[list[str]]] = []
+        self.began = 0.0
+
+
+class _Pool:
+    """The threads and the queue of one kind of names."""
+
+    def __init__(self) -> None:
+        self.looks: dict[str, _Look] = {}
+        self.queue: dict[str, _Look] = {}
+        self.running: set[_Look] = set()
+        self.timer: Deadline | None = None
+
+    def full(self, now: float) -> bool:
+        overdue = sum(now - look.began >= OVERDUE_SECONDS for look in self.running)
+        return len(self.running) - min(overdue, MOST_OVERDUE) >= MOST_THREADS
+
+
+@attrs.define
+class _Kept:
+    """The last good answer of a written name. @ivar at_once_until: it is used without waiting until then."""
+
+    addresses: list[str]
+    expires: float
+    at_once_until: float = float("-inf")
 
 
 class Lookups:
-    """Looks host names up; who asks for a name that is being looked up gets the same answer.
+    """Looks host names up. Callers that ask for the same name at the same time share one lookup.
 
-    Twisted's own resolver uses the reactor's pool of ten threads: ten lookups of a name whose server is silent would
-    keep every other name waiting, and the program from ending. Here one name has one thread at most, and no end waits
-    for it. Who no longer waits cancels: clients of a forward proxy choose the names, and could fill the queue.
+    L{lookups_of} has the one of a reactor: its bounds are the process's. Cancelling an answer gives the lookup up; a
+    name that no caller waits for leaves the queue.
     """
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
-        self._asked: dict[str, list[Deferred[list[str]]]] = {}
-        self._queue: deque[str] = deque()
-        self._threads = 0
+        self._written = _Pool()
+        self._formed = _Pool()
+        self._kept: OrderedDict[str, _Kept] = OrderedDict()
+        self._by_client: Counter[str] = Counter()
+        self._results: Counter[str] = Counter()
+        self._limited: Counter[str] = Counter(per_client=0, queue=0, time=0)
+        self._stale = 0
 
     def addresses(self, host: str) -> Deferred[list[str]]:
-        """The host's addresses in the system's order (RFC 6724), each once; empty: none was found."""
-        answer: Deferred[list[str]] = Deferred()
-        if host in self._asked:
-            self._asked[host].append(answer)
-            return answer
-        self._asked[host] = [answer]
-        self._queue.append(host)
-        self._next()
+        """The addresses of a name that the operator wrote, in the system's order (RFC 6724), each once.
+
+        It fails with L{LookupFailed}. When a fresh answer takes longer than L{STALE_AFTER}, or fails for a cause that
+        may pass, the last good one is the answer.
+        """
+        fresh = self._ask(self._written, host, None)
+        kept, now = self._kept.get(host), self._reactor.seconds()
+        if kept is None or kept.expires <= now:
+            return fresh
+        if now < kept.at_once_until:
+            fresh.addErrback(lambda _: None)  # it refreshes what is kept
+            return self._use(kept)
+        return self._fall_back(fresh, kept)
+
+    def formed(self, host: str, client: str | None) -> Deferred[list[str]]:
+        """As L{addresses}, of a name that a client formed, within bounds and without the last good answer.
+
+        @param client: charged with the lookup, as admission counts clients. None: only the bounds of all hold.
+        """
+        pool = self._formed
+        look = pool.looks.get(host)
+        if look is None:
+            limit, text = self._limit(client)
+            if limit:
+                self._limited[limit] += 1
+                self._results[Cause.LIMIT.value] += 1
+                refused: Deferred[list[str]] = Deferred()
+                refused.errback(LookupFailed(Cause.LIMIT, text))
+                return refused
+        elif host in pool.queue and client is not None and self._by_client[client] < CLIENT_THREADS:
+            look.client = client  # who asked first has all its threads
+        answer = self._ask(pool, host, client)
+        return answer if answer.called else self._within_time(answer)
+
+    def counts(self) -> LookupCounts:
+        """What metrics show."""
+        pools = {"written": self._written, "client_formed": self._formed}
+        return LookupCounts(
+            {kind: len(pool.running) for kind, pool in pools.items()},
+            {kind: len(pool.queue) for kind, pool in pools.items()},
+            dict(self._results),
+            dict(self._limited),
+            self._stale,
+        )
+
+    def _limit(self, client: str | None) -> tuple[str, str]:
+        """The bound that a further client-formed name would exceed, and a text; empty: none."""
+        queue = self._formed.queue
+        if client is not None and sum(look.client == client for look in queue.values()) >= CLIENT_QUEUE:
+            return "per_client", f"{CLIENT_QUEUE} host names of this client wait to be looked up"
+        if len(queue) >= FORMED_QUEUE:
+            return "queue", f"{FORMED_QUEUE} host names that clients formed wait to be looked up"
+        return "", ""
+
+    def _within_time(self, answer: Deferred[list[str]]) -> Deferred[list[str]]:
+        def late() -> None:
+            if not within.called:
+                self._limited["time"] += 1
+                within.errback(LookupFailed(Cause.NO_ANSWER, no_answer(FORMED_SECONDS)))
+                answer.addErrback(lambda _: None).cancel()
+
+        def over(result: Any) -> None:
+            timer.cancel()
+            if not within.called:
+                within.callback(result)
+
+        within: Deferred[list[str]] = Deferred(lambda _: _cancel(timer, answer))
+        timer = wheel_of(self._reactor).after(FORMED_SECONDS, late)
+        answer.addBoth(over)
+        return within
+
+    def _fall_back(self, fresh: Deferred[list[str]], kept: _Kept) -> Deferred[list[str]]:
+        def slow() -> None:
+            kept.at_once_until = self._reactor.seconds() + RECHECK_SECONDS
+            if not answer.called:
+                self._use(kept, answer)
+
+        def over(result: Any) -> None:
+            timer.cancel()
+            if answer.called:
+                return
+            error = getattr(result, "value", None)
+            if isinstance(error, LookupFailed) and error.cause not in _FINAL:
+                self._use(kept, answer)
+            else:
+                answer.callback(result)
+
+        answer: Deferred[list[str]] = Deferred(lambda _: _cancel(timer, fresh))
+        timer = wheel_of(self._reactor).after(STALE_AFTER, slow)
+        fresh.addBoth(over)
         return answer
 
-    def _next(self) -> None:
-        while self._queue and self._threads < MOST_THREADS:
-            host = self._queue.popleft()
-            if all(answer.called for answer in self._asked[host]):  # all of them cancelled
-                del self._asked[host]
-                continue
-            self._threads += 1
-            threading.Thread(target=self._look_up, args=(host,), daemon=True).start()
+    def _use(self, kept: _Kept, answer: Deferred[list[str]] | None = None) -> Deferred[list[str]]:
+        self._stale += 1
+        answer = Deferred() if answer is None else answer
+        answer.callback(list(kept.addresses))
+        return answer
 
-    def _look_up(self, host: str) -> None:
-        """In a thread."""
+    def _ask(self, pool: _Pool, host: str, client: str | None) -> Deferred[list[str]]:
+        answer: Deferred[list[str]] = Deferred(lambda answer: self._gave_up(pool, look, answer))
+        look = pool.looks.get(host) or _Look(host, client)
+        look.waiters.append(answer)
+        if host not in pool.looks:
+            pool.looks[host] = pool.queue[host] = look
+            self._next(pool)
+        return answer
+
+    def _gave_up(self, pool: _Pool, look: _Look, answer: Deferred[list[str]]) -> None:
+        """A caller cancels. A lookup that runs goes on: a thread cannot be stopped."""
+        look.waiters.remove(answer)
+        if not look.waiters and pool.queue.get(look.host) is look:
+            del pool.queue[look.host], pool.looks[look.host]
+            self._wait(pool)
+
+    def _next(self, pool: _Pool) -> None:
+        """Begin with the names whose turn it is."""
+        now = self._reactor.seconds()
+        for look in list(pool.queue.values()):
+            if pool.full(now):
+                break
+            waits = pool.queue.get(look.host) is look
+            if waits and (look.client is None or self._by_client[look.client] < CLIENT_THREADS):
+                self._start(pool, look)
+        self._wait(pool)
+
+    def _wait(self, pool: _Pool) -> None:
+        """Wait for a place that a lookup gives away, if a name needs one: a timer that is not needed costs."""
+        if pool.timer is not None:
+            pool.timer.cancel()
+            pool.timer = None
+        now = self._reactor.seconds()
+        left = [one for look in pool.running if (one := look.began + OVERDUE_SECONDS - now) > 0]
+        if pool.queue and left:
+            pool.timer = wheel_of(self._reactor).after(min(left), lambda: self._next(pool))
+
+    def _start(self, pool: _Pool, look: _Look) -> None:
+        del pool.queue[look.host]
+        pool.running.add(look)
+        look.began = self._reactor.seconds()
+        if look.client is not None:
+            self._by_client[look.client] += 1
         try:
-            found = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)
-        except (OSError, UnicodeError):
-            found = []
-        addresses = list(dict.fromkeys(str(address[0]) for *_, address in found))
-        self._reactor.callFromThread(self._answer, host, addresses)
+            threading.Thread(target=self._look_up, args=(pool, look), daemon=True).start()
+        except RuntimeError:
+            error = LookupFailed(Cause.NO_THREAD, "the system could not start a thread for the lookup")
+            self._answer(pool, look, error)
 
-    def _answer(self, host: str, addresses: list[str]) -> None:
-        self._threads -= 1
-        for answer in self._asked.pop(host):
-            if not answer.called:  # cancelled meanwhile
-                answer.callback(list(addresses))
-        self._next()
+    def _look_up(self, pool: _Pool, look: _Look) -> None:
+        """In a thread."""
+        found: list[str] | LookupFailed
+        try:
+            found = system_addresses(look.host)
+        except Exception as error:
+            found = LookupFailed(Cause.SYSTEM, f"the lookup failed: {type(error).__name__}: {error}")
+        self._reactor.callFromThread(self._answer, pool, look, found)
+
+    def _answer(self, pool: _Pool, look: _Look, found: list[str] | LookupFailed) -> None:
+        pool.running.discard(look)
+        if look.client is not None:
+            self._by_client[look.client] -= 1
+            if not self._by_client[look.client]:
+                del self._by_client[look.client]
+        del pool.looks[look.host]
+        self._results[found.cause.value if isinstance(found, LookupFailed) else "found"] += 1
+        if pool is self._written:
+            self._keep(look.host, found)
+        for waiter in list(look.waiters):
+            if waiter.called:  # cancelled by the one before it
+                continue
+            if isinstance(found, LookupFailed):
+                waiter.errback(LookupFailed(found.cause, str(found)))
+            else:
+                waiter.callback(list(found))
+        self._next(pool)
+
+    def _keep(self, host: str, found: list[str] | LookupFailed) -> None:
+        now = self._reactor.seconds()
+        if not isinstance(found, LookupFailed):
+            self._kept[host] = _Kept(found, now + STALE_SECONDS)
+            self._kept.move_to_end(host)
+            if len(self._kept) > MOST_KEPT:
+                self._kept.popitem(last=False)
+        elif found.cause in _FINAL:
+            self._kept.pop(host, None)
+        elif host in self._kept:
+            self._kept[host].at_once_until = now + RECHECK_SECONDS
+
+
+def _cancel(timer: Deadline, answer: Deferred[list[str]]) -> None:
+    timer.cancel()
+    answer.addErrback(lambda _: None).cancel()
+
+
+_lookups: WeakKeyDictionary[Any, Lookups] = WeakKeyDictionary()
+
+
+def lookups_of(reactor: Any) -> Lookups:
+    """The lookups of a reactor, or of a clock."""
+    lookups = _lookups.get(reactor)
+    if lookups is None:
+        lookups = _lookups[reactor] = Lookups(reactor)
+    return lookups

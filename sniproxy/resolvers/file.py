@@ -11,12 +11,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from zope.interface import implementer
 
 from sniproxy.files import CannotRead, Watch
 from sniproxy.interfaces import BadOption, IWatchingResolver, Kind, Option, Refused, Request, Resolution, WatchState
+from sniproxy.net.daemonthread import in_daemon_thread
 from sniproxy.resolvers.namefile import BadFile, Names, parse_map, parse_toml
 from sniproxy.text import counted
 
@@ -71,7 +71,7 @@ class FileResolver:
         if self._reading is not None:
             return
         self._watch.note()
-        reading = deferToThreadPool(self._reactor, self._reactor.getThreadPool(), self._read)
+        reading = in_daemon_thread(self._reactor, self._read)
         self._reading = reading.addCallbacks(self._replace, self._keep).addBoth(self._ended)
 
     def _replace(self, names: Names) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 from twisted.internet import ssl
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
-from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+from twisted.internet.endpoints import wrapClientTLS
 from twisted.internet.error import ConnectError, ConnectingCancelledError, DNSLookupError
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import Protocol, connectionDone
@@ -22,6 +22,7 @@ from zope.interface import implementer
 from sniproxy import __version__
 from sniproxy.files import signature
 from sniproxy.names import server_name
+from sniproxy.net.hostendpoint import HostEndpoint
 from sniproxy.pem import BadPem, ClientCertificate, TrustRoot, client_certificate, trust_root
 from sniproxy.text import bounded
 
@@ -154,7 +155,7 @@ class _Endpoints:
 
     def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
         host = server_name(uri.host.decode("ascii").strip("[]"))
-        endpoint = HostnameEndpoint(self.reactor, self.address(host), uri.port, timeout=self.timeout)
+        endpoint = HostEndpoint(self.reactor, self.address(host), uri.port, self.timeout)
         if uri.scheme != b"https":
             return endpoint
         more: Mapping[str, Any] = {} if self.shown is None else {"extraCertChain": list(self.shown.chain)}
@@ -213,7 +214,7 @@ def _inner(error: Exception) -> Exception:
 
 def _why(error: Exception) -> str:
     if isinstance(error, DNSLookupError):
-        return "its host name cannot be looked up"
+        return f"its host name cannot be looked up: {error.args[0] if error.args else 'no address'}"
     if isinstance(error, ConnectError):
         return f"cannot connect: {bounded(str(error) or type(error).__name__, 120)}"
     if isinstance(error, _TooLong):

@@ -16,15 +16,22 @@ from kazoo.client import KazooClient
 from kazoo.exceptions import NoNodeError
 from kazoo.handlers.threading import SequentialThreadingHandler
 from kazoo.protocol.states import EventType, KazooState
-from twisted.internet.defer import Deferred
-from twisted.internet.threads import deferToThreadPool
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.python.failure import Failure
 
 from sniproxy.names import host_port
+from sniproxy.net.daemonthread import in_daemon_thread
 from sniproxy.resolvers.zookeeperaccess import Access, BadAccess
 from sniproxy.text import bounded
 
 PATIENCE = 10.0
 """Seconds without a word after which ZooKeeper ends the session, and kazoo tries the next server."""
+
+STOP_SECONDS = 2.0
+"""How long a stop waits for kazoo to close a session."""
+
+CUT_SECONDS = 0.25
+"""As L{STOP_SECONDS}, without a session: kazoo may wait for a lookup that its daemon thread has under way."""
 
 LONGEST_PAUSE = 5.0
 """Seconds between two tries to connect, at most."""
@@ -74,9 +81,16 @@ class Session:
         self._client.start_async()
 
     def stop(self) -> Deferred[None]:
-        """End it, and its threads. Nothing is called from now on. @return: fires when it has ended."""
+        """End it, and its threads. Nothing is called from now on.
+
+        @return: fires when it has ended, or after L{STOP_SECONDS} or L{CUT_SECONDS}.
+        """
+        seconds = STOP_SECONDS if self._client.connected else CUT_SECONDS
         self._ended = True
-        return deferToThreadPool(self._reactor, self._reactor.getThreadPool(), self._end)
+        ended: Deferred[None] = Deferred()
+        ending = in_daemon_thread(self._reactor, self._end)
+        ending.chainDeferred(ended)
+        return ended.addTimeout(seconds, self._reactor, lambda result, seconds: _given_up(result, ending))
 
     def children(self, path: str) -> Deferred[list[str]]:
         """The names of a node's children, from now on watched. It fails with L{Lost}."""
@@ -183,6 +197,14 @@ class Handler(SequentialThreadingHandler):  # type: ignore[misc]
         opened, self._socket = self._socket, None
         if opened is not None:
             opened.close()
+
+
+def _given_up(result: Any, ending: Deferred[None]) -> Any:
+    """Of an end that took too long."""
+    if isinstance(result, Failure) and result.check(CancelledError):
+        ending.addErrback(lambda _: None)
+        return None
+    return result
 
 
 def _fire(found: Deferred[Any], result: Any) -> None:

@@ -10,7 +10,6 @@ from cryptography import x509
 from OpenSSL import SSL
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
-from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 from zope.interface import implementer
@@ -18,6 +17,7 @@ from zope.interface import implementer
 from sniproxy import pem
 from sniproxy.client import SniProxyEndpoint
 from sniproxy.names import host_port
+from sniproxy.net.hostendpoint import HostEndpoint
 from sniproxy.pem import ClientCertificate, TrustRoot
 from sniproxy.serviceurl import SniProxy
 from sniproxy.talk.explaining import Target, ended, not_connected
@@ -186,7 +186,7 @@ class Link:
     def _endpoint(self) -> IStreamClientEndpoint:
         access = self._access
         if not access.tls:
-            return HostnameEndpoint(self._reactor, *self._where, timeout=access.patience)
+            return HostEndpoint(self._reactor, *self._where, access.patience)
         try:
             return SniProxyEndpoint(
                 self._reactor,

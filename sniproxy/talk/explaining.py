@@ -60,7 +60,7 @@ def not_connected(error: BaseException, target: Target, seconds: float) -> TalkF
     if isinstance(error, net.DNSLookupError):
         return TalkFailed(
             Kind.NAME_NOT_RESOLVED,
-            f"{what} cannot be dialled: its host has no address",
+            f"{what} cannot be dialled: its host has no address: {error.args[0] if error.args else 'unknown'}",
             f"check the host in {whose}, and this machine's DNS{more}",
         )
     cure = f"check {whose}, that something listens there, and firewalls in between{more}"

@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy import __version__
 from sniproxy.admin.metrics import BUCKETS, MOST_CLUSTERS, MOST_ERRORS, REFUSALS, Histogram, Metrics
-from sniproxy.admin.sources import LimitsStatus, Reloads, ResolverStatus, TargetStatus
+from sniproxy.admin.sources import LimitsStatus, Reloads, Resolutions, ResolverStatus, TargetStatus
 from sniproxy.events import Result
 from sniproxy.pulsar.events import Event
 from tests.admin.sample import SampleLive, connection, lookup, refused
@@ -80,6 +80,21 @@ class EndedTests(SynchronousTestCase):
         self.assertEqual(9, found[("sniproxy_max_connections",)])
         self.assertEqual(3, found["sniproxy_limited_total", "rate_per_client"])
         self.assertEqual(2, found["sniproxy_limit_waits_total", "max_connections"])
+
+    def test_resolutions(self) -> None:
+        """Host names that are looked up, by kind, result and limit."""
+        counts = Resolutions({"written": 1}, {"client_formed": 2}, {"no_name": 3}, {"queue": 4}, 5)
+        found = {
+            name: value for name, value in samples(Metrics(resolutions=lambda: counts)).items() if "names" in name[0]
+        }
+        expected = {
+            ("sniproxy_names_running", "written"): 1,
+            ("sniproxy_names_waiting", "client_formed"): 2,
+            ("sniproxy_names_resolved_total", "no_name"): 3,
+            ("sniproxy_names_limited_total", "queue"): 4,
+            ("sniproxy_names_stale_total",): 5,
+        }
+        self.assertEqual(expected, {name: value for name, value in found.items() if "_names_" in name[0]})
 
     def test_results(self) -> None:
         """Every result is either of a refusal or of what the peers or the operator ended."""

@@ -138,7 +138,7 @@ class ReportTests(SynchronousTestCase):
         )
         self.assertEqual((True, None), (found["routed"], found["ttl"]))
         (target,) = found["targets"]
-        self.assertEqual(["target", "weight", "denied", "addresses", "dialled", "place"], list(target))
+        self.assertEqual(["target", "weight", "denied", "addresses", "dialled", "place", "unresolved"], list(target))
         self.assertEqual({"b-1.test": True, "proxy.test": False}, target["dialled"]["certificate"]["covers"])
 
     def test_verdict(self) -> None:

@@ -7,11 +7,12 @@ import socket
 from typing import Any, cast
 
 from twisted.internet import reactor
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 
 from sniproxy.events import Result
 from sniproxy.interfaces import Target
 from sniproxy.net.dialer import ATTEMPT_DELAY, Dialer, DialError, interleave
+from sniproxy.net.getaddrinfo import Cause, LookupFailed
 from sniproxy.net.linger import Closer
 from tests.net.support import HandClock, SocketTestCase, in_thread
 
@@ -176,6 +177,90 @@ class DialerTests(SocketTestCase):
         self.assertIn("the name was not resolved within 2 s", str(error))
         self.assertTrue(late.called)  # cancelled: nobody waits for it
         late.callback(["127.0.0.1"])
+
+    async def test_cause_of_a_failed_lookup(self) -> None:
+        """The reason says why a name has no addresses; silence of name servers is a timeout."""
+        for cause, result in ((Cause.NO_NAME, Result.CONNECT_FAILED), (Cause.NO_ANSWER, Result.CONNECT_TIMEOUT)):
+            clock = HandClock()
+            dialer = self.dialer(clock)
+            error = LookupFailed(cause, "because of this")
+            self.patch(dialer.lookups, "addresses", lambda host, error=error: fail(error))
+            failure = await self.failure(self.dial(dialer, Target("a.test", 6651)))
+            self.assertEqual((result, "a.test:6651: because of this"), (failure.result, str(failure)))
+            self.assertEqual([], clock.getDelayedCalls())
+
+    async def test_client_formed(self) -> None:
+        """The lookup of a name that a client formed is charged to the client."""
+        up, dialer = self.server(), self.dialer()
+        asked: list[tuple[str, str | None]] = []
+
+        def formed(host: str, client: str | None) -> Deferred[list[str]]:
+            asked.append((host, client))
+            return succeed(["127.0.0.1"])
+
+        self.patch(dialer.lookups, "formed", formed)
+        target = Target("a.test", up.port, client_formed=True)
+        with await Deferred.fromCoroutine(dialer.dial([target], 9.0, lambda target: None, client="192.0.2.7")):
+            self.assertEqual([("a.test", "192.0.2.7")], asked)
+
+    async def test_addresses_of_a_target(self) -> None:
+        """A target's own addresses are dialled by happy eyeballs, if the veto allows it; nothing is looked up."""
+        clock, silent = HandClock(), self.server(backlog=0)
+        silent.fill()
+        up = socket.socket(socket.AF_INET6)
+        self.addCleanup(up.close)
+        up.bind(("::1", silent.port))
+        up.listen(1)
+        dialer = self.dialer(clock, **{"127_0_0_2": "no"})
+        self.patch(dialer.lookups, "addresses", None)
+        target = Target("a.test", silent.port, addresses=("127.0.0.2", "127.0.0.1", "::1"))
+        dialling = self.dial(dialer, target)
+        clock.advance(ATTEMPT_DELAY)
+        with await dialling as sock:
+            self.assertEqual("::1", sock.getpeername()[0])
+        self.assertEqual([], clock.getDelayedCalls())
+        down = Target("a.test", self.server().close().port, addresses=("127.0.0.2", "127.0.0.1"))
+        error = await self.failure(self.dial(dialer, down))
+        self.assertEqual(f"a.test:{down.port}: 127.0.0.2: no; 127.0.0.1: Connection refused", str(error))
+
+    async def test_one_address_of_a_target(self) -> None:
+        """A target's only address is dialled, if the veto allows it."""
+        up = self.server()
+        target = Target("a.test", up.port, addresses=("127.0.0.1",))
+        with await self.dial(self.dialer(), target) as sock:
+            self.assertEqual(up.port, sock.getpeername()[1])
+        error = await self.failure(self.dial(self.dialer(**{"127_0_0_1": "no"}), target))
+        self.assertEqual((Result.DENIED, f"a.test:{up.port}: 127.0.0.1: no"), (error.result, str(error)))
+
+    async def test_many_targets(self) -> None:
+        """Where the time is short for many targets they overlap; who connects is the last that is tried."""
+        clock = HandClock()
+        silent = [self.server(backlog=0) for _ in range(3)]
+        targets = [server.fill() for server in silent]
+        dialling = self.dial(self.dialer(clock), *targets, seconds=1.5)
+        self.assertEqual([str(targets[0])], self.tried)
+        clock.advance(0.25)
+        clock.advance(0.25)
+        self.assertEqual([str(target) for target in targets], self.tried)
+        dialling.cancel()
+        await self.assertFailure(dialling, CancelledError)
+        self.assertEqual([], clock.getDelayedCalls())
+
+    async def test_earlier_target_connects(self) -> None:
+        """A target that connects after others were tried is the one that the caller hears of last."""
+        clock, up = HandClock(), self.server()
+        dialer = self.dialer(clock)
+        late: Deferred[list[str]] = Deferred()
+        self.patch(dialer.lookups, "addresses", lambda host: late)
+        slow, silent = Target("slow.test", up.port), self.server(backlog=0).fill()
+        dialling = self.dial(dialer, slow, silent, seconds=1.5)
+        clock.advance(0.5)
+        self.assertEqual([str(slow), str(silent)], self.tried)
+        late.callback(["127.0.0.1"])
+        with await dialling as sock:
+            self.assertEqual(up.port, sock.getpeername()[1])
+        self.assertEqual([str(slow), str(silent), str(slow)], self.tried)
+        self.assertEqual([], clock.getDelayedCalls())
 
     async def test_veto_that_cannot_say(self) -> None:
         """An address of which nobody can say whether it may be dialled is not; that is a fault that may pass."""

@@ -4,73 +4,245 @@ from __future__ import annotations
 
 import socket
 import threading
+from collections.abc import Callable
+from typing import Any, cast
 
 from twisted.internet import reactor
-from twisted.internet.defer import gatherResults
+from twisted.internet.defer import CancelledError, Deferred, gatherResults
 
 from sniproxy.net import lookup
-from sniproxy.net.lookup import Lookups
-from tests.net.support import PATIENCE, SocketTestCase
+from sniproxy.net.getaddrinfo import Cause, LookupFailed
+from sniproxy.net.lookup import Lookups, lookups_of
+from tests.net.support import PATIENCE, HandClock, SocketTestCase, in_thread
+
+ADDRESSES = ["192.0.2.7"]
 
 
-class LookupTests(SocketTestCase):
+class LookupCase(SocketTestCase):
+    """Has a system's resolver whose answers wait until a test gives them."""
+
+    async def setUp(self) -> None:  # type: ignore[override]
+        await super().setUp()
+        self.asked: list[str] = []
+        self.silent: Callable[[str], bool] = lambda host: False
+        self.error: int | None = None
+        self.answer = threading.Event()
+        self.addCleanup(self.answer.set)
+        self.patch(socket, "getaddrinfo", self.getaddrinfo)
+        self.clock = HandClock()
+        self.lookups = Lookups(self.clock)
+
+    def getaddrinfo(self, host: str, port: int, **more: object) -> list[tuple[object, ...]]:
+        self.asked.append(host)
+        if self.silent(host):
+            self.answer.wait(PATIENCE)
+        if self.error is not None:
+            raise socket.gaierror(self.error, "it failed")
+        return [(None, None, None, "", (address, port)) for address in ADDRESSES * 2]
+
+    async def failure(self, looking: Deferred[list[str]]) -> LookupFailed:
+        return cast(LookupFailed, await self.assertFailure(looking, LookupFailed))
+
+    async def asked_for(self, host: str) -> None:
+        """Return when a thread looks the name up."""
+        while host not in self.asked:
+            await in_thread(int)
+
+    async def nothing_runs(self) -> None:
+        """Let all threads end."""
+        self.answer.set()
+        while any(self.lookups.counts().running.values()):
+            await in_thread(int)
+
+
+class LookupTests(LookupCase):
     """The system's resolver, in threads."""
 
     async def test_localhost(self) -> None:
         """A name that the system knows."""
+        self.patch(socket, "getaddrinfo", lambda host, port, **more: [(2, 1, 6, "", ("127.0.0.1", 0))])
         self.assertIn("127.0.0.1", await Lookups(reactor).addresses("localhost"))
 
-    async def test_unknown(self) -> None:
-        """A name that nobody knows, or that is none, has no addresses."""
-
-        def fail(*args: object, **more: object) -> None:
-            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
-
-        self.patch(socket, "getaddrinfo", fail)
-        self.assertEqual([], await Lookups(reactor).addresses("unknown.invalid"))
-        self.patch(socket, "getaddrinfo", lambda *args, **more: ("x" * 70).encode("idna"))
-        self.assertEqual([], await Lookups(reactor).addresses("bad"))
+    async def test_failure(self) -> None:
+        """Each caller gets the cause, which is counted."""
+        self.error = socket.EAI_NONAME
+        both = [self.lookups.addresses("unknown.invalid") for _ in range(2)]
+        for looking in both:
+            self.assertIs(Cause.NO_NAME, (await self.failure(looking)).cause)
+        self.assertEqual({"no_name": 1}, self.lookups.counts().results)
 
     async def test_shared(self) -> None:
         """Who asks for a name that is being looked up gets the same answer; a silent name keeps no other waiting."""
-        answer = threading.Event()
-        asked = []
-
-        def getaddrinfo(host: str, port: int, **more: object) -> list[tuple[object, ...]]:
-            asked.append(host)
-            if host == "silent":
-                answer.wait(PATIENCE)
-            return [(None, None, None, "", ("192.0.2.7", port)), (None, None, None, "", ("192.0.2.7", port))]
-
-        self.patch(socket, "getaddrinfo", getaddrinfo)
+        self.silent = lambda host: host == "silent"
         self.patch(lookup, "MOST_THREADS", 2)
-        lookups = Lookups(reactor)
-        silent = [lookups.addresses("silent") for _ in range(50)]
+        silent = [self.lookups.addresses("silent") for _ in range(50)]
         for host in ("a", "b", "c"):
-            self.assertEqual(["192.0.2.7"], await lookups.addresses(host))
+            self.assertEqual(ADDRESSES, await self.lookups.addresses(host))
         silent.pop().addErrback(lambda _: None).cancel()
-        answer.set()
-        self.assertEqual([["192.0.2.7"]] * 49, await gatherResults(silent))
-        self.assertEqual(1, asked.count("silent"))
+        self.answer.set()
+        self.assertEqual([ADDRESSES] * 49, await gatherResults(silent))
+        self.assertEqual(1, self.asked.count("silent"))
+        self.assertEqual([], self.clock.getDelayedCalls())
 
     async def test_nobody_waits(self) -> None:
-        """A name for which nobody waits any more is not looked up when its turn comes; another's turn comes then."""
-        answer = threading.Event()
-        asked = []
-
-        def getaddrinfo(host: str, port: int, **more: object) -> list[tuple[object, ...]]:
-            asked.append(host)
-            answer.wait(PATIENCE)
-            return [(None, None, None, "", ("192.0.2.7", port))]
-
-        self.patch(socket, "getaddrinfo", getaddrinfo)
+        """A name for which no caller waits any more is not looked up when its turn comes; another's turn comes then."""
+        self.silent = lambda host: True
         self.patch(lookup, "MOST_THREADS", 1)
-        lookups = Lookups(reactor)
-        silent = lookups.addresses("silent")
-        given_up = [lookups.addresses(host) for host in ("a", "b", "b", "c")]
+        silent = self.lookups.addresses("silent")
+        given_up = [self.lookups.addresses(host) for host in ("a", "b", "b", "c")]
         for waiting in [*given_up[:2], given_up[3]]:
             waiting.addErrback(lambda _: None).cancel()
-        answer.set()
-        self.assertEqual([["192.0.2.7"]] * 2, await gatherResults([silent, given_up[2]]))
-        self.assertEqual(["192.0.2.7"], await lookups.addresses("a"))
-        self.assertEqual(["silent", "b", "a"], asked)
+        self.assertEqual({"written": 1, "client_formed": 0}, self.lookups.counts().waiting)
+        self.answer.set()
+        self.assertEqual([ADDRESSES] * 2, await gatherResults([silent, given_up[2]]))
+        self.assertEqual(ADDRESSES, await self.lookups.addresses("a"))
+        self.assertEqual(["silent", "b", "a"], self.asked)
+
+    async def test_no_thread(self) -> None:
+        """When the system can start no thread, that is the cause."""
+
+        def none_left(*args: object, **more: object) -> None:
+            raise RuntimeError("can't start new thread")
+
+        self.patch(threading.Thread, "start", none_left)
+        error = await self.failure(self.lookups.addresses("a"))
+        self.assertEqual((Cause.NO_THREAD, 0), (error.cause, self.lookups.counts().running["written"]))
+
+    async def test_overdue(self) -> None:
+        """A lookup that takes too long gives its place away, and its late answer is used all the same."""
+        self.silent = lambda host: host == "silent"
+        self.patch(lookup, "MOST_THREADS", 1)
+        silent, waiting = self.lookups.addresses("silent"), self.lookups.addresses("a")
+        self.clock.advance(lookup.OVERDUE_SECONDS)
+        self.assertEqual(ADDRESSES, await waiting)
+        self.assertFalse(silent.called)
+        self.answer.set()
+        self.assertEqual(ADDRESSES, await silent)
+        self.assertEqual(ADDRESSES, await self.lookups.addresses("b"))
+
+    def test_one_of_a_reactor(self) -> None:
+        """All parts of a process share the bounds."""
+        self.assertIs(lookups_of(self.clock), lookups_of(self.clock))
+        self.assertIsNot(lookups_of(self.clock), lookups_of(HandClock()))
+
+
+class StaleTests(LookupCase):
+    """The last good answer of a written name."""
+
+    async def test_slow(self) -> None:
+        """When a fresh answer takes its time, the last good one is used; for a while, at once."""
+        await self.lookups.addresses("a")
+        self.silent = lambda host: True
+        looking = self.lookups.addresses("a")
+        self.clock.advance(lookup.STALE_AFTER - 0.1)
+        self.assertFalse(looking.called)
+        self.clock.advance(0.1)
+        self.assertEqual(ADDRESSES, self.successResultOf(looking))
+        self.assertEqual(ADDRESSES, self.successResultOf(self.lookups.addresses("a")))
+        self.assertEqual(2, self.lookups.counts().stale)
+        await self.nothing_runs()
+        self.assertFalse(self.lookups.addresses("a").called)  # name servers are quick again
+        await self.nothing_runs()
+
+    async def test_failed(self) -> None:
+        """When a fresh lookup fails for a cause that may pass, the last good answer is used."""
+        await self.lookups.addresses("a")
+        self.error = socket.EAI_AGAIN
+        self.assertEqual(ADDRESSES, await self.lookups.addresses("a"))
+        self.assertEqual(ADDRESSES, self.successResultOf(self.lookups.addresses("a")))
+        await self.nothing_runs()
+        await self.failure(self.lookups.addresses("other"))
+
+    async def test_no_longer_there(self) -> None:
+        """A name that name servers no longer know has no last good answer."""
+        await self.lookups.addresses("a")
+        for error, cause in ((socket.EAI_NONAME, Cause.NO_NAME), (socket.EAI_AGAIN, Cause.SERVER_FAILED)):
+            self.error = error
+            self.assertIs(cause, (await self.failure(self.lookups.addresses("a"))).cause)
+
+    async def test_too_old(self) -> None:
+        """The last good answer is kept for a time."""
+        await self.lookups.addresses("a")
+        self.clock.advance(lookup.STALE_SECONDS)
+        self.error = socket.EAI_AGAIN
+        await self.failure(self.lookups.addresses("a"))
+
+    async def test_bounded(self) -> None:
+        """The answers of the last names only are kept."""
+        self.patch(lookup, "MOST_KEPT", 1)
+        for host in ("a", "b"):
+            await self.lookups.addresses(host)
+        self.error = socket.EAI_AGAIN
+        self.assertEqual(ADDRESSES, await self.lookups.addresses("b"))
+        await self.failure(self.lookups.addresses("a"))
+
+    async def test_cancelled(self) -> None:
+        """Cancelling leaves no timer."""
+        await self.lookups.addresses("a")
+        self.silent = lambda host: True
+        looking = self.lookups.addresses("a")
+        looking.cancel()
+        await self.assertFailure(looking, CancelledError)
+        await self.nothing_runs()
+        self.assertEqual([], self.clock.getDelayedCalls())
+
+
+class FormedTests(LookupCase):
+    """Names that clients form."""
+
+    def ask(self, count: int, client: str | None, prefix: str = "n") -> list[Deferred[list[str]]]:
+        asked = [self.lookups.formed(f"{prefix}{number}", client) for number in range(count)]
+        for one in asked:
+            one.addErrback(lambda failure: failure.value)
+        return asked
+
+    async def test_written_are_apart(self) -> None:
+        """However many names clients form, a written name is looked up at once."""
+        self.silent = lambda host: host != "written"
+        for client in range(20):
+            self.ask(20, f"192.0.2.{client}", f"c{client}-")
+        self.assertEqual(ADDRESSES, await self.lookups.addresses("written"))
+        self.assertEqual(lookup.MOST_THREADS, self.lookups.counts().running["client_formed"])
+        await self.nothing_runs()
+
+    async def test_each_client(self) -> None:
+        """One client has some of the threads, those of clients that have left too; others still get theirs."""
+        self.silent = lambda host: host.startswith("n")
+        for one in self.ask(40, "192.0.2.1"):
+            one.cancel()
+        self.ask(100, "192.0.2.1")
+        counts = self.lookups.counts()
+        self.assertEqual(lookup.CLIENT_THREADS, counts.running["client_formed"])
+        self.assertEqual(lookup.CLIENT_QUEUE, counts.waiting["client_formed"])
+        self.assertEqual(100 - lookup.CLIENT_THREADS - lookup.CLIENT_QUEUE, counts.limited["per_client"])
+        self.assertEqual(ADDRESSES, await self.lookups.formed("a", "192.0.2.2"))
+        # A name that waits for the first client's threads is looked up for the second one.
+        waiting = self.lookups.formed("n30", "192.0.2.2")
+        await self.nothing_runs()
+        self.assertEqual(ADDRESSES, self.successResultOf(waiting))
+
+    async def test_queue(self) -> None:
+        """All clients together have a bound, which is a cause of its own."""
+        self.silent = lambda host: True
+        asked = self.ask(lookup.MOST_THREADS + lookup.FORMED_QUEUE + 1, None)
+        refused = cast(Any, self.successResultOf(asked[-1]))
+        self.assertIs(Cause.LIMIT, refused.cause)
+        self.assertEqual(1, self.lookups.counts().limited["queue"])
+        await self.nothing_runs()
+
+    async def test_time(self) -> None:
+        """A client waits for a bounded time; its queue does not outlive it."""
+        self.silent = lambda host: True
+        asked = self.ask(20, "192.0.2.1")
+        self.clock.advance(lookup.FORMED_SECONDS)
+        self.assertEqual({Cause.NO_ANSWER}, {cast(Any, self.successResultOf(one)).cause for one in asked})
+        counts = self.lookups.counts()
+        self.assertEqual((20, 0), (counts.limited["time"], counts.waiting["client_formed"]))
+        await self.nothing_runs()
+
+    async def test_nothing_stays(self) -> None:
+        """A client whose lookups have ended is not remembered, nor is its answer."""
+        self.assertEqual([ADDRESSES] * 3, await gatherResults(self.ask(3, "192.0.2.1")))
+        self.assertEqual(({}, []), (self.lookups._by_client, self.clock.getDelayedCalls()))
+        self.error = socket.EAI_AGAIN
+        await self.failure(self.lookups.formed("n0", "192.0.2.1"))

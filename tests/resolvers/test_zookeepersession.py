@@ -18,6 +18,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
+from sniproxy.resolvers import zookeepersession
 from sniproxy.resolvers.zookeeperaccess import Access
 from sniproxy.resolvers.zookeepersession import Handler, Lost, Session
 
@@ -154,6 +155,16 @@ class SessionTests(TestCase):
         self.assertEqual([("start", True), ("stop", False), ("close", False)], self.client.said)
         await self.round()
         self.assertEqual([], self.told)
+
+    async def test_stop_waits_for_no_lookup(self) -> None:
+        """A stop does not wait for a lookup that keeps kazoo's thread from ending."""
+        looked_up = threading.Event()
+        self.addCleanup(looked_up.set)
+        self.patch(zookeepersession, "CUT_SECONDS", 0.01)
+        self.patch(self.client, "connected", False)
+        self.patch(self.client, "stop", lambda: looked_up.wait(60))
+        await self.session.stop()
+        self.assertFalse(looked_up.is_set())
 
     async def test_stop_unconnected(self) -> None:
         """What waits for an answer of a server is not waited for."""

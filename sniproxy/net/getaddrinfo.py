@@ -1,0 +1,82 @@
+"""The system's resolver (getaddrinfo, RFC 3493 section 6.1), with the causes of its failures kept apart."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import time
+from collections.abc import Callable
+from enum import Enum
+
+_QUICK = 1.0
+"""Seconds. The system's resolver waits at least this long for a name server that does not answer (resolv.conf(5))."""
+
+
+class Cause(Enum):
+    """Why a name has no addresses. The value is the metric's label."""
+
+    NO_NAME = "no_name"
+    NO_ADDRESS = "no_address"
+    SERVER_FAILED = "server_failed"
+    NO_ANSWER = "no_answer"
+    NO_FILES = "no_files"
+    NO_THREAD = "no_thread"
+    LIMIT = "limit"
+    SYSTEM = "system"
+
+
+class LookupFailed(Exception):
+    """A name has no addresses; the text says why. @ivar cause: see L{Cause}."""
+
+    def __init__(self, cause: Cause, text: str) -> None:
+        super().__init__(text)
+        self.cause = cause
+
+
+def system_addresses(host: str, clock: Callable[[], float] = time.monotonic) -> list[str] | LookupFailed:
+    """What getaddrinfo says, in the calling thread, which it blocks. @param clock: gives seconds."""
+    began = clock()
+    try:
+        found = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)
+    except socket.gaierror as error:
+        return _why(error.errno or 0, clock() - began)
+    except OSError as error:
+        return _system(error)
+    except UnicodeError:
+        return LookupFailed(Cause.NO_NAME, "no such host name: it cannot be written in the DNS")
+    addresses = list(dict.fromkeys(str(address[0]) for *_, address in found))
+    return addresses or LookupFailed(Cause.NO_ADDRESS, "the name has no address")
+
+
+def no_answer(seconds: float) -> str:
+    """The text for silence."""
+    return f"no name server has answered within {seconds:.3g} s"
+
+
+def _why(number: int, took: float) -> LookupFailed:
+    """@param number: an EAI error. @param took: seconds until the system's resolver gave it."""
+    # Without a descriptor the system's resolver reads no file and asks no server, and then calls the name unknown.
+    try:
+        socket.socket().close()
+    except OSError as error:
+        return _system(error)
+    if number == socket.EAI_NONAME:
+        return LookupFailed(Cause.NO_NAME, "no such host name")
+    if number in (getattr(socket, "EAI_NODATA", None), getattr(socket, "EAI_ADDRFAMILY", None)):
+        return LookupFailed(Cause.NO_ADDRESS, "the name has no address of IPv4 or IPv6")
+    if number == socket.EAI_AGAIN and took >= _QUICK:
+        return LookupFailed(Cause.NO_ANSWER, no_answer(took))
+    if number == socket.EAI_AGAIN:
+        return LookupFailed(Cause.SERVER_FAILED, "the name servers failed, or refused the question")
+    if number == socket.EAI_FAIL:
+        return LookupFailed(Cause.SERVER_FAILED, "the name servers refused the question")
+    if number == socket.EAI_MEMORY:
+        return LookupFailed(Cause.SYSTEM, "the system's resolver is out of memory")
+    return LookupFailed(Cause.SYSTEM, f"the system's resolver failed (getaddrinfo error {number})")
+
+
+def _system(error: OSError) -> LookupFailed:
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return LookupFailed(Cause.NO_FILES, "too many open files: the name cannot be looked up")
+    return LookupFailed(Cause.SYSTEM, f"the name cannot be looked up: {os.strerror(error.errno or errno.EIO)}")

@@ -1,0 +1,127 @@
+"""When each of several targets is dialled: one after the other, or overlapping when their time would be too short."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, TypeVar
+
+from twisted.internet.defer import CancelledError, Deferred, fail
+from twisted.python.failure import Failure
+
+from sniproxy.interfaces import Target
+
+LEAST_SECONDS = 1.0
+"""Each target gets this long at least, or all the time that there is: a lost SYN is sent again after one second
+(RFC 6298, section 2)."""
+
+LEAST_PAUSE = 0.05
+"""Seconds between the starts of two overlapping attempts, at least."""
+
+T = TypeVar("T")
+
+
+def times(left: float, count: int) -> tuple[float, float]:
+    """How long the next target may take, and when the one after it begins, in seconds.
+
+    @param left: seconds for all. @param count: of targets that have not begun.
+    """
+    share = left / count
+    if share >= LEAST_SECONDS or count == 1:
+        return share, share
+    length = min(LEAST_SECONDS, left)
+    return length, max((left - length) / (count - 1), LEAST_PAUSE)
+
+
+class Overlapping(Generic[T]):
+    """Begins attempts at targets, in their order, until one succeeds; then it cancels the others.
+
+    The next target begins when the one before has failed or had its time.
+
+    @param seconds: for all targets together.
+    @param begin: begins an attempt, which may take this many seconds.
+    @param failed: called with each attempt that fails. What it raises ends all, and is the result.
+    @ivar result: the first target that succeeds, with what its attempt gave. None: all failed, or the time is up.
+        Cancelling it cancels all attempts.
+    @ivar untried: how many targets have not begun.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        targets: Sequence[Target],
+        seconds: float,
+        begin: Callable[[Target, float], Deferred[T]],
+        failed: Callable[[Target, Failure], None],
+    ) -> None:
+        self._reactor = reactor
+        self._waiting = deque(targets)
+        self._until = reactor.seconds() + seconds
+        self._begin = begin
+        self._failed = failed
+        self._running: set[Deferred[T]] = set()
+        self._timer: Any = None
+        self._beginning = False
+        self.result: Deferred[tuple[Target, T] | None] = Deferred(lambda _: self._stop())
+        self._next(first=True)
+
+    @property
+    def untried(self) -> int:
+        return len(self._waiting)
+
+    def _next(self, first: bool = False) -> None:
+        """Begin with the next target, and with further ones as long as they fail at once."""
+        self._stop_timer()
+        while self._waiting and not self.result.called:
+            left = self._until - self._reactor.seconds()
+            if left <= 0 and not first:
+                break
+            length, pause = times(max(left, 0.0), len(self._waiting))
+            first = False
+            attempt = self._attempt(self._waiting.popleft(), length)
+            if attempt in self._running:
+                if self._waiting and pause < length:
+                    self._timer = self._reactor.callLater(pause, self._next)
+                return
+        if not self._running and not self.result.called:
+            self.result.callback(None)
+
+    def _attempt(self, target: Target, length: float) -> Deferred[T]:
+        def succeeded(made: T) -> None:
+            self._running.discard(attempt)
+            self._stop()
+            self.result.callback((target, made))
+
+        def failed(failure: Failure) -> None:
+            self._running.discard(attempt)
+            if failure.check(CancelledError):
+                return
+            try:
+                self._failed(target, failure)
+            except Exception:
+                self._stop()
+                self.result.errback()
+            if not self._beginning:
+                self._next()
+
+        self._beginning = True
+        try:
+            attempt = self._begin(target, length)
+        except Exception:
+            attempt = fail()
+        self._running.add(attempt)
+        attempt.addCallbacks(succeeded, failed)
+        self._beginning = False
+        return attempt
+
+    def _stop(self) -> None:
+        self._stop_timer()
+        self._waiting.clear()
+        running, self._running = self._running, set()
+        for attempt in running:
+            attempt.cancel()
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        self._timer = None

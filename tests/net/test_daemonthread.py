@@ -1,0 +1,50 @@
+"""Work in daemon threads."""
+
+from __future__ import annotations
+
+import threading
+
+from twisted.internet import reactor
+from twisted.internet.defer import CancelledError
+from twisted.trial.unittest import TestCase
+
+from sniproxy.net.daemonthread import in_daemon_thread
+from tests.net.support import PATIENCE, in_thread
+
+
+class DaemonThreadTests(TestCase):
+    """in_daemon_thread."""
+
+    timeout = 20
+
+    async def test_result(self) -> None:
+        """What the work returns is the answer; the thread is a daemon, and none of the pool's."""
+        thread = await in_daemon_thread(reactor, threading.current_thread)
+        self.assertTrue(thread.daemon)
+        self.assertNotIn(thread, reactor.getThreadPool().threads)  # type: ignore[attr-defined]
+
+    async def test_failure(self) -> None:
+        """What the work raises is the answer, too."""
+
+        def work() -> None:
+            raise ValueError("no")
+
+        await self.assertFailure(in_daemon_thread(reactor, work), ValueError)
+
+    async def test_cancelled(self) -> None:
+        """Cancelling does not wait for the thread, whose late result is dropped."""
+        done = threading.Event()
+        working = in_daemon_thread(reactor, lambda: done.wait(PATIENCE))
+        working.cancel()
+        await self.assertFailure(working, CancelledError)
+        done.set()
+        await in_thread(int)
+
+    async def test_no_thread(self) -> None:
+        """When no thread can be started, it fails."""
+
+        def none_left(*args: object) -> None:
+            raise RuntimeError("can't start new thread")
+
+        self.patch(threading.Thread, "start", none_left)
+        await self.assertFailure(in_daemon_thread(reactor, int), RuntimeError)

@@ -1,0 +1,75 @@
+"""The system's resolver, and the causes of its failures."""
+
+from __future__ import annotations
+
+import errno
+import socket
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from sniproxy.net.getaddrinfo import Cause, LookupFailed, system_addresses
+
+AGAIN = socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+
+
+class SystemAddressesTests(SynchronousTestCase):
+    """Addresses, or why there are none."""
+
+    def fails(self, error: Exception, took: float = 0.0) -> LookupFailed:
+        def fail(*args: object, **more: object) -> None:
+            raise error
+
+        self.patch(socket, "getaddrinfo", fail)
+        times = iter((0.0, took))
+        found = system_addresses("a.test", lambda: next(times))
+        assert isinstance(found, LookupFailed)
+        return found
+
+    def test_addresses(self) -> None:
+        """Each address once, in the system's order."""
+        found = [(None, None, None, "", (address, 0)) for address in ("::1", "192.0.2.7", "::1")]
+        self.patch(socket, "getaddrinfo", lambda *args, **more: found)
+        self.assertEqual(["::1", "192.0.2.7"], system_addresses("a.test"))
+        found.clear()
+        empty = system_addresses("a.test")
+        assert isinstance(empty, LookupFailed)
+        self.assertIs(Cause.NO_ADDRESS, empty.cause)
+
+    def test_causes(self) -> None:
+        """Each cause has its own text."""
+        expected = {
+            (socket.EAI_NONAME, 0.0): (Cause.NO_NAME, "no such host name"),
+            (socket.EAI_NODATA, 0.0): (Cause.NO_ADDRESS, "the name has no address of IPv4 or IPv6"),
+            (socket.EAI_ADDRFAMILY, 0.0): (Cause.NO_ADDRESS, "the name has no address of IPv4 or IPv6"),
+            (socket.EAI_AGAIN, 0.1): (Cause.SERVER_FAILED, "the name servers failed, or refused the question"),
+            (socket.EAI_AGAIN, 10.01): (Cause.NO_ANSWER, "no name server has answered within 10 s"),
+            (socket.EAI_FAIL, 0.0): (Cause.SERVER_FAILED, "the name servers refused the question"),
+            (socket.EAI_MEMORY, 0.0): (Cause.SYSTEM, "the system's resolver is out of memory"),
+            (socket.EAI_SERVICE, 0.0): (Cause.SYSTEM, "the system's resolver failed (getaddrinfo error -8)"),
+        }
+        for (number, took), (cause, text) in expected.items():
+            error = self.fails(socket.gaierror(number, "it failed"), took)
+            self.assertEqual((cause, text), (error.cause, str(error)))
+
+    def test_system_errors(self) -> None:
+        """What the system itself says is the cause."""
+        error = self.fails(OSError(errno.EMFILE, "Too many open files"))
+        self.assertEqual(
+            (Cause.NO_FILES, "too many open files: the name cannot be looked up"), (error.cause, str(error))
+        )
+        error = self.fails(OSError(errno.EACCES, "Permission denied"))
+        self.assertEqual((Cause.SYSTEM, "the name cannot be looked up: Permission denied"), (error.cause, str(error)))
+
+    def test_out_of_descriptors(self) -> None:
+        """A name is not called unknown because no descriptor was left to ask for it."""
+
+        def none_left(*args: object) -> socket.socket:
+            raise OSError(errno.EMFILE, "Too many open files")
+
+        self.patch(socket, "socket", none_left)
+        for number in (socket.EAI_NONAME, socket.EAI_AGAIN):
+            self.assertIs(Cause.NO_FILES, self.fails(socket.gaierror(number, "it failed")).cause)
+
+    def test_no_name(self) -> None:
+        """What cannot be written in the DNS is no such name."""
+        self.assertIs(Cause.NO_NAME, self.fails(UnicodeError("label too long")).cause)
