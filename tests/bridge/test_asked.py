@@ -68,8 +68,8 @@ class AskedTests(SynchronousTestCase):
 
     def test_unreadable(self) -> None:
         """What is no Pulsar is not looked at any more."""
-        two_types = encode(bytes([_Base.TYPE_FIELD_NUMBER << 3, _Base.LOOKUP]) + write(pb.CommandPing())[8:])
-        for data in (b"HTTP/1.1 200 OK\r\n\r\n", b"\x00\x00\x00\x08\x00\x00\x00\x04\x08\x17xx", two_types):
+        no_command = encode(bytes([_Base.TYPE_FIELD_NUMBER << 3, _Base.LOOKUP]) + write(pb.CommandPing())[8:-1])
+        for data in (b"HTTP/1.1 200 OK\r\n\r\n", b"\x00\x00\x00\x08\x00\x00\x00\x04\x08\x17xx", no_command):
             asked = Asked(self.connect)
             asked.client(data)
             asked.client(self.lookup(1))

@@ -250,8 +250,23 @@ class CommandTests(SynchronousTestCase):
     def test_unknown(self) -> None:
         """Commands of other releases pass, and are counted by their number."""
         inspection = Inspection("c")
-        self.assertEqual(inspection.client(PING + encode(b"\x08\x52\x92\x05\x00") + encode(b"\x08\x80\x01"), 1.0), [])
-        self.assertEqual(inspection.commands, {"PING": 1, "TYPE_82": 1, "TYPE_0": 1})
+        self.assertEqual(inspection.client(PING + encode(b"\x08\x52\x92\x05\x00"), 1.0), [])
+        self.assertEqual(inspection.commands, {"PING": 1, "TYPE_82": 1})
+
+    def test_no_command(self) -> None:
+        """What has no command that can be read is no Pulsar frame: the connection is lost."""
+        for bad in (b"", b"\x08", b"\x08\x80\x01", LOOKUP[8:-1]):
+            inspection = Inspection("c")
+            [lost] = inspection.client(PING + encode(bad) + LOOKUP, 1.0)
+            self.assertEqual((lost.name, inspection.lost), ("lost", True))
+
+    def test_hidden_lookup(self) -> None:
+        """A lookup that begins as another command is heard as the lookup that the broker reads."""
+        for hidden in (b"\x08\x06" + LOOKUP[8:], LOOKUP[10:] + b"\x08\x17", b"\xf8\x3f\x01" + LOOKUP[8:]):
+            inspection = Inspection("c")
+            self.assertEqual(inspection.client(PING + encode(hidden), 1.0), [])
+            [lookup] = inspection.broker(PING + ANSWER, 2.0)
+            self.assertIsNotNone(lookup.fields["topic"])
 
     def test_asked_for(self) -> None:
         """Commands that were asked for are an event each."""
