@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 from typing import Protocol
 
-import attrs
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -24,8 +23,9 @@ from sniproxy.names import host_port
 from sniproxy.net.copying import CopyDirection
 from sniproxy.net.direction import Direction, Way
 from sniproxy.net.firstbytes import ClientGone, TooLate
+from sniproxy.net.pacing import Paced, pace_of
 from sniproxy.net.relay import Ending, Relay, Side
-from sniproxy.net.tapping import Tap, TappedDirection
+from sniproxy.net.tapping import TappedDirection
 from sniproxy.net.tlssocket import TLSSocket
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import text, write
@@ -74,12 +74,12 @@ class Span(Protocol):
 class Crossing(Life):
     """One client connection of a bridge.
 
-    @param tap: is shown the frames of both sides as they were sent. None: nobody looks.
+    @param tap: is shown the frames of both sides as they were sent. None: there is no tap.
     @param heard: is shown what the bridge itself asks brokers. None: nobody looks.
     """
 
     def __init__(
-        self, house: House, sock: socket.socket, record: Connection, span: Span, tap: Tap | None, heard: Heard | None
+        self, house: House, sock: socket.socket, record: Connection, span: Span, tap: Paced | None, heard: Heard | None
     ) -> None:
         super().__init__(house, sock, record)
         self._bridge = span
@@ -213,34 +213,18 @@ class Crossing(Life):
             self.guest.holds_more(count)
 
     def _directions(self, asked: Asked | None) -> Way:
+        paced = self._tap or Paced(pace_of(self._house.reactor), None)
+        paced.first = None if asked is None else asked.client
+
         def direction(source: Side, target: Side, head: bytes) -> Direction:
             if source.name == "client":
                 if asked is None and self._tap is None:
                     return CopyDirection(source, target, head)
-                return TappedDirection(source, target, head, _Both(asked, self._tap))
-            show = self._tap.target if self._tap is not None else (lambda data: None)
-            self._down = RewrittenDirection(source, target, head, self._answers, show)
+                return TappedDirection(source, target, head, paced)
+            self._down = RewrittenDirection(source, target, head, self._answers, paced)
             return self._down
 
         return direction
-
-
-@attrs.frozen
-class _Both:
-    """Shows a client's bytes to those who want them."""
-
-    asked: Asked | None
-    tap: Tap | None
-
-    def client(self, data: bytes) -> None:
-        """Bytes from the client."""
-        if self.asked is not None:
-            self.asked.client(data)
-        if self.tap is not None:
-            self.tap.client(data)
-
-    def target(self, data: bytes) -> None:
-        """The other direction shows its own."""
 
 
 def _unless_cancelled(failure: Failure) -> None:
