@@ -40,8 +40,13 @@ class EventLog:
         """@raise CannotOpen: the file cannot be opened."""
         self.path = path
         self.choice = Choice()
-        self._writer = None if path is None else LineWriter(reactor, path)
+        self._writer = None if path is None else LineWriter(reactor, path, "event log")
         self._readable = self._writer is None or self._writer.on_terminal
+
+    @property
+    def lost(self) -> int:
+        """Lines that could not be written."""
+        return 0 if self._writer is None else self._writer.lost
 
     def __call__(self, event: Event) -> None:
         if not self.choice.wants(event):

@@ -269,6 +269,7 @@ class ProxyService(Service):
             self._built.resolvers.status(),
             self._targets(),
             self._lives.limits_status(),
+            self._side.events_lost,
         )
 
     def in_force(self, most: int) -> Mapping[str, Any]:

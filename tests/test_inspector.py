@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet.task import Clock
-from twisted.logger import capturedLogs
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.events import Connection
 from sniproxy.inspector import EventLog, Inspector
-from sniproxy.linewriter import DELAY, CannotOpen
+from sniproxy.linewriter import DELAY, MOST_WAITING, CannotOpen
 from sniproxy.names import host_port
 from sniproxy.pulsar.choice import Choice
 from sniproxy.pulsar.commands import write
@@ -199,8 +199,22 @@ class EventLogTests(SynchronousTestCase):
         self.assertIn("why", str(logged[0].get("line")))
 
     def test_cannot_be_opened(self) -> None:
-        """A file that cannot be opened is an error."""
-        self.assertRaises(CannotOpen, EventLog, Clock(), "/nonexistent/x")
+        """A file that cannot be opened is an error, which names the log."""
+        with self.assertRaisesRegex(CannotOpen, "event log /nonexistent/x"):
+            EventLog(Clock(), "/nonexistent/x")
+
+    def test_lost(self) -> None:
+        """Lines that find no room are counted, and the program's log names this log."""
+        clock = Clock()
+        with capturedLogs() as logged:
+            log = EventLog(clock, "/dev/full")
+            for _ in range(10):
+                log(Event("unrouted", 1.0, "c", {"message": "m" * (MOST_WAITING // 8)}))
+            clock.advance(DELAY)
+            self.assertGreater(log.lost, 0)
+            log.close()
+        self.assertEqual(10, log.lost)
+        self.assertIn("event log", formatEvent(logged[0]))
 
 
 class ServiceTests(SocketTestCase):

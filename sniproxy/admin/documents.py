@@ -46,7 +46,7 @@ def status_document(
             **(in_force or {}),
         },
         "listeners": [{"name": one.name, "endpoint": one.endpoint, "address": one.where} for one in status.listeners],
-        "totals": {**totals, "access_log_lost": status.access_log_lost},
+        "totals": {**totals, "access_log_lost": status.access_log_lost, "event_log_lost": status.event_log_lost},
         "targets": [asdict(one) for one in status.targets],
         "drains": [asdict(one) for one in status.drains],
         "limits": asdict(status.limits),

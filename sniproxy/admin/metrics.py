@@ -19,7 +19,7 @@ from prometheus_client.registry import Collector
 from sniproxy import __version__
 from sniproxy.admin.sources import OPENING, LimitsStatus, Live, Reloads, ResolverStatus, TargetStatus
 from sniproxy.events import Connection, Result
-from sniproxy.pulsar.events import Event
+from sniproxy.pulsar.events import Event, Fields
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 """The media type of L{Metrics.text} (Prometheus, "Exposition formats")."""
@@ -90,6 +90,7 @@ class Metrics(Collector):
     @param reloads: how the configuration was read again. @param resolvers: how they do.
     @param instance: which of several workers this is. None: there is one process.
     @param live: the connections that have not ended. @param access_log_lost: lines lost so far.
+    @param event_log_lost: the same, of the inspector's log.
     @ivar topics: topics in the inspector's ledger, by cluster; None: nothing is inspected, and no metric speaks of
         Pulsar.
     """
@@ -104,9 +105,11 @@ class Metrics(Collector):
         targets: Callable[[], Iterable[TargetStatus]] = tuple,
         limits: Callable[[], LimitsStatus] = LimitsStatus,
         instance: int | None = None,
+        event_log_lost: Callable[[], int] = int,
     ) -> None:
         self._live = live
         self._access_log_lost = access_log_lost
+        self._event_log_lost = event_log_lost
         self.topics = topics
         self._reloads = reloads
         self._resolvers = resolvers
@@ -119,7 +122,7 @@ class Metrics(Collector):
         self._down: Counts = Counter()
         self._hello, self._resolve, self._connect, self._lookup = Histogram(), Histogram(), Histogram(), Histogram()
         self._lookups: Counter[str] = Counter()
-        self._errors: Counter[str] = Counter()
+        self._errors: Counts = Counter()
         self._moves: Counter[str] = Counter()
         self._clusters: set[str] = set()
         self._registry = CollectorRegistry()
@@ -145,7 +148,7 @@ class Metrics(Collector):
             self._connect.observe(connection.connect_s)
 
     def event(self, event: Event) -> None:
-        """Count what the inspector saw: ``lookup`` and ``moved``; all other events are let pass."""
+        """Count what the inspector saw: ``lookup``, failed ``partitions`` and ``moved``; no other event."""
         fields = event.fields
         if event.name == "lookup":
             self._lookups[str(fields["response"])] += 1
@@ -153,11 +156,17 @@ class Metrics(Collector):
             if isinstance(latency, float):
                 self._lookup.observe(latency)
             if fields["response"] == "failed":
-                error = str(fields["error"])
-                known = error in self._errors or len(self._errors) < MOST_ERRORS
-                self._errors[error if known else "other"] += 1
+                self._fail("lookup", fields)
+        elif event.name == "partitions" and fields["status"] == "failed":
+            self._lookups["failed"] += 1
+            self._fail("partitioned_metadata", fields)
         elif event.name == "moved":
             self._moves[self._cluster(str(fields["cluster"]))] += 1
+
+    def _fail(self, step: str, fields: Fields) -> None:
+        error = str(fields["error"])
+        known = (step, error) in self._errors or len(self._errors) < MOST_ERRORS
+        self._errors[step, error if known else "other"] += 1
 
     def _cluster(self, name: str) -> str:
         """The label of a cluster."""
@@ -210,6 +219,11 @@ class Metrics(Collector):
         yield self._connect.family("sniproxy_connect_seconds", "From then until the target was connected, or not.")
         yield CounterMetricFamily(
             "sniproxy_access_log_lines_lost", "Lines that could not be written.", self._access_log_lost()
+        )
+        yield CounterMetricFamily(
+            "sniproxy_event_log_lines_lost",
+            "Lines of the inspector's log that could not be written.",
+            self._event_log_lost(),
         )
         targets = list(self._targets())
         up: Counts = Counter({(one.target,): int(one.state == "up") for one in targets})
@@ -265,9 +279,10 @@ class Metrics(Collector):
         for cluster, count in topics.items():
             known[self._cluster(cluster),] += count
         lookups: Counts = Counter({(response,): count for response, count in self._lookups.items()})
-        errors: Counts = Counter({(error,): count for error, count in self._errors.items()})
         yield _counted("sniproxy_lookups", "Topic lookups seen, by their response.", ("response",), lookups)
-        yield _counted("sniproxy_lookup_failures", "Topic lookups that failed, by error.", ("error",), errors)
+        yield _counted(
+            "sniproxy_lookup_failures", "Topic lookups that failed, by step and error.", ("step", "error"), self._errors
+        )
         yield self._lookup.family("sniproxy_lookup_seconds", "From a lookup to its response.")
         yield _counted("sniproxy_topic_moves", "Topics seen to move to another broker.", ("cluster",), moves)
         yield _gauged("sniproxy_topics", "Topics whose broker is known.", ("cluster",), known)
