@@ -11,6 +11,7 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
+from sniproxy.buffered import TOTAL
 from sniproxy.events import Connection
 from sniproxy.inspector import EventLog, Inspector
 from sniproxy.linewriter import DELAY, MOST_WAITING, CannotOpen
@@ -137,6 +138,18 @@ class InspectorTests(SynchronousTestCase):
         watch.end()
         self.assertIn(self.names()[0], ("gap", "lost"))
         self.assertTrue(len(self.events) < 6, self.names())
+
+    def test_held(self) -> None:
+        """What a tap remembers, and the frame that does not end, count as buffered until the tunnel ends."""
+        before = TOTAL.bytes
+        watch = self.inspector.watch(Connection("c-1", 0.0, "plain", "192.0.2.1:1"))
+        watch.client(b"".join(write(CommandLookupTopic(topic="t", request_id=number)) for number in range(50)))
+        self.assertGreaterEqual(TOTAL.bytes - before, 50 * 500)
+        asked = TOTAL.bytes
+        watch.client(write(CommandLookupTopic(topic="t" * 100_000, request_id=99))[:-1])
+        self.assertGreaterEqual(TOTAL.bytes - asked, 100_000)
+        watch.end()
+        self.assertEqual(before, TOTAL.bytes)
 
     def test_fault(self) -> None:
         """A fault of the inspector is logged, and the tunnel is not looked at any more."""

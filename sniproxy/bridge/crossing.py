@@ -12,10 +12,11 @@ from twisted.python.failure import Failure
 
 from sniproxy.bridge.allowing import Allowing, Broker
 from sniproxy.bridge.answers import Answers, Response, Told, failed
-from sniproxy.bridge.asked import MOST_ASKED, Asked
+from sniproxy.bridge.asked import MOST_ASKED, MOST_BYTES, Asked
 from sniproxy.bridge.direction import RewrittenDirection
 from sniproxy.bridge.first import FirstFrame, NotConnect
 from sniproxy.bridge.following import Follower, Heard
+from sniproxy.buffered import Share
 from sniproxy.events import Connection, Refusal, Result
 from sniproxy.interfaces import Target
 from sniproxy.life import House, Life
@@ -87,6 +88,7 @@ class Crossing(Life):
         self._heard = heard
         self._down: RewrittenDirection | None = None
         self._follows: set[Deferred[None]] = set()
+        self._followed = Share()  # lookups whose redirects are followed, and these
         self._follower: Follower | None = None
 
     async def _pass(self) -> Ending:
@@ -101,6 +103,8 @@ class Crossing(Life):
         try:
             return await self._relay_for(upstream, received, self._directions(asked)).run()
         finally:
+            if asked is not None:
+                asked.end()
             for follow in list(self._follows):
                 follow.cancel()
             if self._follower is not None:
@@ -175,12 +179,15 @@ class Crossing(Life):
     def _told(self, asked: Asked | None, broker: Broker) -> Told:
         def follow(lookup: pb.CommandLookupTopic, answer: Response) -> bool:
             assert asked is not None
-            if len(self._follows) >= MOST_ASKED:
+            size = lookup.ByteSize() + answer.ByteSize()
+            if len(self._follows) >= MOST_ASKED or self._followed.bytes + size > MOST_BYTES:
                 return False
+            self._followed.holds(self._followed.bytes + size)
             following = Deferred.fromCoroutine(self._follow(asked, broker, lookup, answer))
             self._follows.add(following)
             following.addErrback(_unless_cancelled)
             following.addBoth(lambda _: self._follows.discard(following))
+            following.addBoth(lambda _: self._followed.holds(self._followed.bytes - size))
             return True
 
         here = "" if self._sock is None else str(self._sock.getsockname()[0])

@@ -6,6 +6,7 @@ import errno
 
 from sniproxy.bridge.answers import TYPES, Answers
 from sniproxy.bridge.stream import BrokerStream
+from sniproxy.buffered import Share
 from sniproxy.net.copying import CopyDirection
 from sniproxy.net.pacing import ROUND_S, Paced
 from sniproxy.net.relay import Side
@@ -23,7 +24,7 @@ class RewrittenDirection(PacedDirection):
     @param paced: its tap is shown what came from the broker, once what follows from it has been sent.
     """
 
-    __slots__ = ("_answers", "_size", "_stream", "_unseen")
+    __slots__ = ("_answers", "_share", "_size", "_stream", "_unseen")
 
     def __init__(self, source: Side, target: Side, head: bytes, answers: Answers, paced: Paced) -> None:
         super().__init__(source, target, head, paced)
@@ -31,6 +32,11 @@ class RewrittenDirection(PacedDirection):
         self._stream = BrokerStream(TYPES, answers)
         self._size = MOST_READ
         self._unseen = b""
+        self._share = Share()
+
+    def release(self) -> None:
+        self._share.holds(0)
+        super().release()
 
     def fill(self) -> int:
         data = self._unseen = self.take(self._size)
@@ -45,6 +51,7 @@ class RewrittenDirection(PacedDirection):
         pace.charge(took)
         self._size = LEAST_READ if took > ROUND_S else min(2 * self._size, MOST_READ)
         self._stream.limit = self._answers.limit
+        self._share.holds(self._stream.held)
         if self.eof or not data:  # it was cut in a frame; the client shall see as much
             self._head = bytes(self._head) + self._stream.rest
         return len(data)

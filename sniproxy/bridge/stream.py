@@ -41,6 +41,11 @@ class BrokerStream:
         """The beginning of a frame that did not come whole."""
         return bytes(self._held)
 
+    @property
+    def held(self) -> int:
+        """Bytes of that."""
+        return len(self._held)
+
     def feed(self, data: bytes) -> bytes:
         """Take the next bytes; returns those that pass on now.
 

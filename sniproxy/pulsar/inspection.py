@@ -23,6 +23,9 @@ LARGEST = 128 * 1024 * 1024
 MOST_SEARCHED = LARGEST
 """Bytes in which the beginning of a frame must be found: any frame that was cut is at its end by then."""
 
+REMEMBERED = 1024
+"""Bytes that one remembered request, producer, consumer or session takes, about: a topic's name is most of it."""
+
 NOT_READ = f"a command over {MOST_HEAD >> 20} MiB is not read"
 """The message of an ``oversized`` event."""
 
@@ -104,6 +107,13 @@ class Inspection:
             fields[f"{stream.side}_payload"] = stream.walker.payload
         fields["commands"] = self.commands
         return [*events, *self._dialogue.end(time), Event("ended", time, self.connection, fields)]
+
+    @property
+    def held(self) -> int:
+        """Bytes that it holds, about: beginnings of frames, and what it remembers of the peers' commands."""
+        streams = self._client, self._broker
+        heads = sum(stream.walker.held + len(stream.first or b"") for stream in streams)
+        return heads + REMEMBERED * self._dialogue.remembered
 
     @property
     def commands(self) -> dict[str, Value]:

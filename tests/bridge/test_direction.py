@@ -10,6 +10,7 @@ from twisted.internet import reactor
 from sniproxy.bridge.allowing import Allowing
 from sniproxy.bridge.answers import Answers, Told
 from sniproxy.bridge.direction import RewrittenDirection
+from sniproxy.buffered import TOTAL
 from sniproxy.events import Result
 from sniproxy.net.copying import CopyDirection
 from sniproxy.net.direction import Direction
@@ -70,6 +71,16 @@ class RewrittenTests(SocketTestCase):
         self.assertEqual(b"<own>", await in_thread(read_exactly, self.client, 5))
         self.close()
         await self.done
+
+    async def test_held(self) -> None:
+        """A frame that is held until it is whole counts as buffered."""
+        before = TOTAL.bytes
+        self.broker.sendall(PING + CLOSE[:-3])
+        await in_thread(read_exactly, self.client, len(PING))
+        self.assertEqual(len(CLOSE) - 3, TOTAL.bytes - before)
+        self.close()
+        await self.done
+        self.assertEqual(before, TOTAL.bytes)
 
     async def test_cut(self) -> None:
         """A broker that ends in a frame: the client gets as much as there is, and the end."""
