@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from twisted.logger import Logger
 
+from sniproxy.buffered import Share
 from sniproxy.events import Connection
 from sniproxy.linewriter import LineWriter
 from sniproxy.pulsar.choice import Choice
@@ -40,8 +41,13 @@ class EventLog:
         """@raise CannotOpen: the file cannot be opened."""
         self.path = path
         self.choice = Choice()
-        self._writer = None if path is None else LineWriter(reactor, path)
+        self._writer = None if path is None else LineWriter(reactor, path, "event log")
         self._readable = self._writer is None or self._writer.on_terminal
+
+    @property
+    def lost(self) -> int:
+        """Lines that could not be written."""
+        return 0 if self._writer is None else self._writer.lost
 
     def __call__(self, event: Event) -> None:
         if not self.choice.wants(event):
@@ -135,6 +141,7 @@ class Watch:
         self._place = place
         self._inspection: Inspection | None = inspector.inspection(connection.id)
         self._heard = False
+        self._share = Share()
 
     def client(self, data: bytes) -> None:
         """Bytes from the client."""
@@ -149,6 +156,7 @@ class Watch:
     def end(self) -> None:
         """The tunnel has ended."""
         inspection, self._inspection = self._inspection, None
+        self._share.holds(0)
         if inspection is not None and self._heard:  # who was refused has not said a word of Pulsar's
             self._look(lambda data, now: inspection.end(now), b"")
 
@@ -165,6 +173,8 @@ class Watch:
         else:
             if self._inspection is not None and self._inspection.lost:
                 self._inspection = None
+        # What is remembered of hostile peers counts with what waits for slow readers: max_buffered bounds both.
+        self._share.holds(0 if self._inspection is None else self._inspection.held)
 
 
 def _tls_urls(value: Value, key: str = "") -> Iterator[str]:

@@ -41,14 +41,16 @@ class LineWriter:
     """Appends lines to a file.
 
     @param path: the file, made when it is not there; ``-``: standard output.
+    @param name: what log lines and errors call it.
     @ivar lost: lines that could not be written.
     """
 
-    def __init__(self, reactor: Any, path: str) -> None:
+    def __init__(self, reactor: Any, path: str, name: str = "access log") -> None:
         """@raise CannotOpen: the file cannot be opened."""
         self.lost = 0
         self._reactor = reactor
         self._path = path
+        self._name = name
         self._waiting: list[bytes] = []
         self._size = 0
         self._timer: Any = None
@@ -57,7 +59,7 @@ class LineWriter:
         try:
             self._fd = self._open()
         except OSError as error:
-            raise CannotOpen(f"access log {path}: cannot be opened: {error.strerror}") from error
+            raise CannotOpen(f"{name} {path}: cannot be opened: {error.strerror}") from error
 
     @property
     def on_terminal(self) -> bool:
@@ -87,11 +89,13 @@ class LineWriter:
         try:
             fd = self._open()
         except OSError as error:
-            log.error("access log {path}: the old file is kept, not reopened: {why}", path=self._path, why=error)
+            log.error(
+                "{name} {path}: the old file is kept, not reopened: {why}", name=self._name, path=self._path, why=error
+            )
             return
         os.close(self._fd)
         self._fd = fd
-        log.info("access log {path}: reopened", path=self._path)
+        log.info("{name} {path}: reopened", name=self._name, path=self._path)
 
     def close(self) -> None:
         """Write what waits, and close."""
@@ -124,7 +128,8 @@ class LineWriter:
         except OSError as error:
             if not self._troubled:
                 log.error(
-                    "access log {path}: {why}; lines wait up to {most} MiB, then they are lost and counted",
+                    "{name} {path}: {why}; lines wait up to {most} MiB, then they are lost and counted",
+                    name=self._name,
                     path=self._path,
                     why=os.strerror(error.errno or 0),
                     most=MOST_WAITING >> 20,
@@ -133,7 +138,12 @@ class LineWriter:
         else:
             if self._troubled and at == len(data):
                 self._troubled = False
-                log.info("access log {path}: writes again; {lost} lines lost so far", path=self._path, lost=self.lost)
+                log.info(
+                    "{name} {path}: writes again; {lost} lines lost so far",
+                    name=self._name,
+                    path=self._path,
+                    lost=self.lost,
+                )
         finally:
             # What is left begins where the last write ended, so that no line is torn.
             self._waiting = [data[at:]] if at < len(data) else []

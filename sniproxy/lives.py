@@ -29,7 +29,8 @@ from sniproxy.settings import Bridge, Listener
 # What reads Pulsar is imported with what is inspected, or with a bridge.
 if TYPE_CHECKING:
     from sniproxy.bridge.spans import LiveSpan
-    from sniproxy.inspector import Inspector, Watch
+    from sniproxy.inspector import Inspector
+    from sniproxy.net.pacing import Paced
 
 RESERVE = 64
 """Descriptors that connections leave to the reactor, the log and the pipes between sockets."""
@@ -107,6 +108,7 @@ class Lives:
         terminator = built.terminators.get(listener.name)
         # splice moves bytes as they are: it cannot encrypt them.
         way = None if terminator is None else copying.CopyDirection
+        from sniproxy.net.pacing import Paced, pace_of
         from sniproxy.net.tapping import tapped
 
         def accepted(sock: socket.socket, client: str) -> None:
@@ -117,7 +119,8 @@ class Lives:
             inspector = self._inspector() if listener.inspect else None
             record = self._record(listener.name, client)
             # Who dials a plaintext listener names nobody; brokers advertise where it listens.
-            watch = inspector.watch(record, _bound(sock) if plaintext else None) if inspector is not None else None
+            place = _bound(sock) if plaintext else None
+            watch = None if inspector is None else Paced(pace_of(house.reactor), inspector.watch(record, place))
             tapping = way if watch is None else tapped(watch)
             life = Conversation(house, sock, record, plaintext, terminator, tapping)
             if plaintext is None:
@@ -146,6 +149,7 @@ class Lives:
 
     def _crossing(self, house: House, bridge: Bridge, span: LiveSpan) -> Accepted:
         from sniproxy.bridge.crossing import Crossing
+        from sniproxy.net.pacing import Paced, pace_of
 
         def accepted(sock: socket.socket, client: str) -> None:
             guest = self.admission.admit(client)
@@ -155,7 +159,7 @@ class Lives:
             inspector = self._inspector() if bridge.inspect else None
             record = self._record(bridge.name, client)
             # A bridge leads to one cluster, whatever the names of its brokers.
-            watch = inspector.watch(record, bridge.name) if inspector is not None else None
+            watch = None if inspector is None else Paced(pace_of(house.reactor), inspector.watch(record, bridge.name))
             heard = None if inspector is None else inspector.aside(record)
             life = Crossing(house, sock, record, span, watch, heard)
             guest.waits_as(life)
@@ -167,7 +171,7 @@ class Lives:
         self._count += 1
         return Connection(f"{self._id_prefix}-{self._count}", time.time(), listener, client)
 
-    def _begin(self, life: Life, guest: Guest, watch: Watch | None) -> None:
+    def _begin(self, life: Life, guest: Guest, watch: Paced | None) -> None:
         self.live[life] = None
         self._vanished.start()
         life.guest = guest

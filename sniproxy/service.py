@@ -280,6 +280,7 @@ class ProxyService(Service):
             self.resolvers_status(),
             self.targets_status(),
             self.limits_status(),
+            self._side.events_lost,
         )
 
     @property

@@ -59,6 +59,7 @@ class SideRooms:
         self._access_log: AccessLog | None = None
         self._event_log: EventLog | None = None
         self._lost_before = 0
+        self._events_lost_before = 0
         self._journal = Journal(self._write_connection)
         self._holds = holds
         self._observers: list[Observer] = [self._journal] + ([observer] if observer is not None else [])
@@ -99,6 +100,11 @@ class SideRooms:
         """Lines of the access log that could not be written."""
         return self._lost_before + (0 if self._access_log is None else self._access_log.lost)
 
+    @property
+    def events_lost(self) -> int:
+        """Lines of the event log that could not be written."""
+        return self._events_lost_before + (0 if self._event_log is None else self._event_log.lost)
+
     def ended(self, connection: Connection) -> None:
         """Tell everybody of a connection that has ended."""
         for observer in self._observers:
@@ -124,6 +130,8 @@ class SideRooms:
     def summary(self) -> str:
         """What ended, in one line."""
         lost = f"; {counted(self.lost, 'line')} of the access log lost" if self.lost else ""
+        if self.events_lost:
+            lost += f"; {counted(self.events_lost, 'line')} of the event log lost"
         return self._journal.summary() + lost
 
     def _prepare_access_log(self, path: str | None, undo: ExitStack) -> Change:
@@ -156,6 +164,7 @@ class SideRooms:
             if opened is not None:
                 if before is not None:
                     before.close()
+                    self._events_lost_before += before.lost
                 self._event_log = opened
             if inspected and self.inspector is None:
                 self.inspector = Inspector(self._saw, self._unrouted)
@@ -213,6 +222,7 @@ class SideRooms:
             instance=instance,
             admin_refused=lambda: refused.counts,
             resolutions=self._resolutions,
+            event_log_lost=lambda: self.events_lost,
         )
         return AdminSite(
             self._reactor, status, metrics, Refusals(), instance=instance, holds=self._holds, refused=refused

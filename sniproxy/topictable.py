@@ -132,13 +132,14 @@ FAILURES = Listing(
     {
         "CLUSTER": _text("cluster"),
         "TIME (UTC)": lambda entry: _seen(entry.time),
+        "STEP": _text("step"),
         "TOPIC": _text("topic"),
         "ERROR": _text("error"),
         "MESSAGE": _text("message"),
     },
     {
         "time": lambda entry: _moment(entry.time, "T", "Z"),
-        **{name: _value(name) for name in ("connection", "topic", "error", "message", "cluster")},
+        **{name: _value(name) for name in ("connection", "topic", "error", "message", "cluster", "step")},
     },
 )
 """Of `Failure`: lookups that failed."""

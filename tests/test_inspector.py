@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet.task import Clock
-from twisted.logger import capturedLogs
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
+from sniproxy.buffered import TOTAL
 from sniproxy.events import Connection
 from sniproxy.inspector import EventLog, Inspector
-from sniproxy.linewriter import DELAY, CannotOpen
+from sniproxy.linewriter import DELAY, MOST_WAITING, CannotOpen
 from sniproxy.names import host_port
 from sniproxy.pulsar.choice import Choice
 from sniproxy.pulsar.commands import write
@@ -138,6 +139,18 @@ class InspectorTests(SynchronousTestCase):
         self.assertIn(self.names()[0], ("gap", "lost"))
         self.assertTrue(len(self.events) < 6, self.names())
 
+    def test_held(self) -> None:
+        """What a tap remembers, and the frame that does not end, count as buffered until the tunnel ends."""
+        before = TOTAL.bytes
+        watch = self.inspector.watch(Connection("c-1", 0.0, "plain", "192.0.2.1:1"))
+        watch.client(b"".join(write(CommandLookupTopic(topic="t", request_id=number)) for number in range(50)))
+        self.assertGreaterEqual(TOTAL.bytes - before, 50 * 500)
+        asked = TOTAL.bytes
+        watch.client(write(CommandLookupTopic(topic="t" * 100_000, request_id=99))[:-1])
+        self.assertGreaterEqual(TOTAL.bytes - asked, 100_000)
+        watch.end()
+        self.assertEqual(before, TOTAL.bytes)
+
     def test_fault(self) -> None:
         """A fault of the inspector is logged, and the tunnel is not looked at any more."""
         self.inspector.told = self.fail_with  # type: ignore[method-assign]
@@ -199,8 +212,22 @@ class EventLogTests(SynchronousTestCase):
         self.assertIn("why", str(logged[0].get("line")))
 
     def test_cannot_be_opened(self) -> None:
-        """A file that cannot be opened is an error."""
-        self.assertRaises(CannotOpen, EventLog, Clock(), "/nonexistent/x")
+        """A file that cannot be opened is an error, which names the log."""
+        with self.assertRaisesRegex(CannotOpen, "event log /nonexistent/x"):
+            EventLog(Clock(), "/nonexistent/x")
+
+    def test_lost(self) -> None:
+        """Lines that find no room are counted, and the program's log names this log."""
+        clock = Clock()
+        with capturedLogs() as logged:
+            log = EventLog(clock, "/dev/full")
+            for _ in range(10):
+                log(Event("unrouted", 1.0, "c", {"message": "m" * (MOST_WAITING // 8)}))
+            clock.advance(DELAY)
+            self.assertGreater(log.lost, 0)
+            log.close()
+        self.assertEqual(10, log.lost)
+        self.assertIn("event log", formatEvent(logged[0]))
 
 
 class ServiceTests(SocketTestCase):

@@ -112,8 +112,8 @@ class OthersTests(SynchronousTestCase):
             [
                 "NAMESPACE  LOOKUPS  FAILED  LAST SEEN (UTC)      MOVES",
                 "a/b              7       2  2023-11-14 22:13:20      3",
-                "TIME (UTC)           TOPIC  ERROR          MESSAGE",
-                "2023-11-14 22:13:20  -      TopicNotFound  -",
+                "TIME (UTC)           STEP    TOPIC  ERROR          MESSAGE",
+                "2023-11-14 22:13:20  lookup  -      TopicNotFound  -",
             ],
         )
 

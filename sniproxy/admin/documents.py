@@ -50,7 +50,7 @@ def status_document(
             **(in_force or {}),
         },
         "listeners": [{"name": one.name, "endpoint": one.endpoint, "address": one.where} for one in status.listeners],
-        "totals": {**totals, "access_log_lost": status.access_log_lost},
+        "totals": {**totals, "access_log_lost": status.access_log_lost, "event_log_lost": status.event_log_lost},
         "targets": [asdict(one) for one in islice(status.targets, most)],
         "drains": [asdict(one) for one in status.drains],
         "limits": asdict(status.limits),

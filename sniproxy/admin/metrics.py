@@ -25,7 +25,7 @@ from sniproxy.admin.slices import Steps, finish
 from sniproxy.admin.sources import OPENING, LimitsStatus, Live, Reloads, Resolutions, ResolverStatus, TargetStatus
 from sniproxy.admin.tally import Counts, Tallies
 from sniproxy.events import Connection, Result
-from sniproxy.pulsar.events import Event
+from sniproxy.pulsar.events import Event, Fields
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 """The media type of L{Metrics.text} (Prometheus, "Exposition formats")."""
@@ -95,6 +95,7 @@ class Metrics(Collector):
     @param resolutions: of host names.
     @param live: the connections that have not ended. @param access_log_lost: lines lost so far.
     @param seconds: a monotonic clock: with many connections they are counted once a second at most.
+    @param event_log_lost: the same, of the inspector's log.
     @ivar topics: topics in the inspector's ledger, by cluster; None: nothing is inspected, and no metric speaks of
         Pulsar.
     """
@@ -112,8 +113,10 @@ class Metrics(Collector):
         seconds: Callable[[], float] = time.monotonic,
         admin_refused: Callable[[], Mapping[str, int]] = dict,
         resolutions: Callable[[], Resolutions] = Resolutions,
+        event_log_lost: Callable[[], int] = int,
     ) -> None:
         self._access_log_lost = access_log_lost
+        self._event_log_lost = event_log_lost
         self.topics = topics
         self._reloads = reloads
         self._resolvers = resolvers
@@ -127,7 +130,7 @@ class Metrics(Collector):
         self._tallies = Tallies(live, seconds)
         self._hello, self._resolve, self._connect, self._lookup = Histogram(), Histogram(), Histogram(), Histogram()
         self._lookups: Counter[str] = Counter()
-        self._errors: Counter[str] = Counter()
+        self._errors: Counts = Counter()
         self._moves: Counter[str] = Counter()
         self._clusters: set[str] = set()
         self._registry = CollectorRegistry()
@@ -152,7 +155,7 @@ class Metrics(Collector):
             self._connect.observe(connection.connect_s)
 
     def event(self, event: Event) -> None:
-        """Count what the inspector saw: ``lookup`` and ``moved``; all other events are let pass."""
+        """Count what the inspector saw: ``lookup``, failed ``partitions`` and ``moved``; no other event."""
         fields = event.fields
         if event.name == "lookup":
             self._lookups[str(fields["response"])] += 1
@@ -160,11 +163,17 @@ class Metrics(Collector):
             if isinstance(latency, float):
                 self._lookup.observe(latency)
             if fields["response"] == "failed":
-                error = str(fields["error"])
-                known = error in self._errors or len(self._errors) < MOST_ERRORS
-                self._errors[error if known else "other"] += 1
+                self._fail("lookup", fields)
+        elif event.name == "partitions" and fields["status"] == "failed":
+            self._lookups["failed"] += 1
+            self._fail("partitioned_metadata", fields)
         elif event.name == "moved":
             self._moves[self._cluster(str(fields["cluster"]))] += 1
+
+    def _fail(self, step: str, fields: Fields) -> None:
+        error = str(fields["error"])
+        known = (step, error) in self._errors or len(self._errors) < MOST_ERRORS
+        self._errors[step, error if known else "other"] += 1
 
     def _cluster(self, name: str) -> str:
         """The label of a cluster."""
@@ -237,6 +246,11 @@ class Metrics(Collector):
         about = "Requests and connections that the admin endpoint refused, by cause."
         causes: Counts = Counter({(cause,): count for cause, count in self._admin_refused().items()})
         yield _counted("sniproxy_admin_refused", about, ("cause",), causes)
+        yield CounterMetricFamily(
+            "sniproxy_event_log_lines_lost",
+            "Lines of the inspector's log that could not be written.",
+            self._event_log_lost(),
+        )
         targets = list(self._targets())
         up: Counts = Counter({(one.target,): int(one.state == "up") for one in targets})
         connections: Counts = Counter({(one.target,): one.connections for one in targets})
@@ -281,9 +295,10 @@ class Metrics(Collector):
         for cluster, count in topics.items():
             known[self._cluster(cluster),] += count
         lookups: Counts = Counter({(response,): count for response, count in self._lookups.items()})
-        errors: Counts = Counter({(error,): count for error, count in self._errors.items()})
         yield _counted("sniproxy_lookups", "Topic lookups seen, by their response.", ("response",), lookups)
-        yield _counted("sniproxy_lookup_failures", "Topic lookups that failed, by error.", ("error",), errors)
+        yield _counted(
+            "sniproxy_lookup_failures", "Topic lookups that failed, by step and error.", ("step", "error"), self._errors
+        )
         yield self._lookup.family("sniproxy_lookup_seconds", "From a lookup to its response.")
         yield _counted("sniproxy_topic_moves", "Topics seen to move to another broker.", ("cluster",), moves)
         yield _gauged("sniproxy_topics", "Topics whose broker is known.", ("cluster",), known)

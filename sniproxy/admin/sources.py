@@ -168,6 +168,7 @@ class Status(msgspec.Struct, frozen=True):
         configuration has. @ivar reloads: how reloads went.
     @ivar drains: what is being drained. @ivar resolvers: those with a table of their own.
     @ivar targets: those that are looked after. @ivar limits: of connections.
+    @ivar event_log_lost: lines of the inspector's log that could not be written.
     """
 
     ready: bool
@@ -182,6 +183,7 @@ class Status(msgspec.Struct, frozen=True):
     resolvers: Sequence[ResolverStatus] = ()
     targets: Sequence[TargetStatus] = ()
     limits: LimitsStatus = msgspec.field(default_factory=LimitsStatus)
+    event_log_lost: int = 0
 
 
 class StatusSource(Protocol):

@@ -40,10 +40,14 @@ class Topics:
         return Counter(entry.cluster for entry in self._ledger.topics())
 
     def event(self, event: Event) -> None:
-        """Count a lookup; remember C{moved}, C{unrouted} and C{lost}; let all others pass."""
+        """Count a lookup, or its first step when that failed; remember C{moved}, C{unrouted} and C{lost}."""
         if event.name == "lookup":
             self._lookups += 1
             self._failed += event.fields["response"] == "failed"
+        elif event.name == "partitions":
+            failed = event.fields["status"] == "failed"
+            self._lookups += failed
+            self._failed += failed
         elif event.name in self._recent:
             self._recent[event.name].append(event)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import attrs
 from google.protobuf.unknown_fields import UnknownFieldSet
 
+from sniproxy.buffered import Share
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import CommandError, fields_of, read
 from sniproxy.pulsar.frames import FrameError
@@ -21,6 +22,9 @@ MOST_ASKED = 5000
 
 MOST_LOOKUP = 8192
 """Bytes of a LOOKUP that is remembered; for a longer one no redirect is followed."""
+
+MOST_BYTES = 1 << 20
+"""Bytes of all lookups of one client that are remembered; more push out the oldest."""
 
 _Base = pb.BaseCommand
 _AUTH_DATA = 2  # the number of AuthData's field auth_data
@@ -58,6 +62,8 @@ class Asked:
         self._login = Replayed(connect.auth_method_name, command=command)
         self._walker = FrameWalker(heard=(_Base.LOOKUP, _Base.AUTH_RESPONSE))
         self._lookups: Memory[int, pb.CommandLookupTopic] = Memory(MOST_ASKED)
+        self._bytes = 0
+        self._share = Share()
 
     @property
     def login(self) -> Login:
@@ -74,16 +80,35 @@ class Asked:
                     self._hear(fields_of(read(frame.command)))
         except (FrameError, CommandError):  # whom it talks to will say so
             self.readable = False
+        self._share.holds(self._bytes + self._walker.held)
 
     def answered(self, request_id: int) -> pb.CommandLookupTopic | None:
         """The LOOKUP that has this number, which is then forgotten; None: it is not known."""
+        kept = self._forget(request_id)
+        self._share.holds(self._bytes + self._walker.held)
+        return kept
+
+    def end(self) -> None:
+        """The client has gone: nothing is held any more."""
+        self._share.holds(0)
+
+    def _forget(self, request_id: int) -> pb.CommandLookupTopic | None:
         kept = self._lookups.pop(request_id)
-        return None if kept is None else kept.value
+        if kept is None:
+            return None
+        self._bytes -= kept.value.ByteSize()
+        return kept.value
 
     def _hear(self, fields: object) -> None:
         if isinstance(fields, pb.CommandLookupTopic):
             if fields.ByteSize() <= MOST_LOOKUP:
-                self._lookups.put(fields.request_id, fields, 0.0)
+                self._forget(fields.request_id)
+                self._bytes += fields.ByteSize()
+                pushed_out = self._lookups.put(fields.request_id, fields, 0.0)
+                if pushed_out is not None:
+                    self._bytes -= pushed_out.value.ByteSize()
+                while self._bytes > MOST_BYTES:
+                    self._forget(next(iter(self._lookups)))
         elif isinstance(fields, pb.CommandAuthResponse):
             unknown = UnknownFieldSet(fields.response)
             for field in (unknown[at] for at in range(len(unknown))):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 from typing import Protocol
 
-import attrs
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -13,10 +12,11 @@ from twisted.python.failure import Failure
 
 from sniproxy.bridge.allowing import Allowing, Broker
 from sniproxy.bridge.answers import Answers, Response, Told, failed
-from sniproxy.bridge.asked import MOST_ASKED, Asked
+from sniproxy.bridge.asked import MOST_ASKED, MOST_BYTES, Asked
 from sniproxy.bridge.direction import RewrittenDirection
 from sniproxy.bridge.first import FirstFrame, NotConnect
 from sniproxy.bridge.following import Follower, Heard
+from sniproxy.buffered import Share
 from sniproxy.events import Connection, Refusal, Result
 from sniproxy.interfaces import Target
 from sniproxy.life import House, Life
@@ -24,8 +24,9 @@ from sniproxy.names import host_port
 from sniproxy.net.copying import CopyDirection
 from sniproxy.net.direction import Direction, Way
 from sniproxy.net.firstbytes import ClientGone, TooLate
+from sniproxy.net.pacing import Paced, pace_of
 from sniproxy.net.relay import Ending, Relay, Side
-from sniproxy.net.tapping import Tap, TappedDirection
+from sniproxy.net.tapping import TappedDirection
 from sniproxy.net.tlssocket import TLSSocket
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import text, write
@@ -74,12 +75,12 @@ class Span(Protocol):
 class Crossing(Life):
     """One client connection of a bridge.
 
-    @param tap: is shown the frames of both sides as they were sent. None: nobody looks.
+    @param tap: is shown the frames of both sides as they were sent. None: there is no tap.
     @param heard: is shown what the bridge itself asks brokers. None: nobody looks.
     """
 
     def __init__(
-        self, house: House, sock: socket.socket, record: Connection, span: Span, tap: Tap | None, heard: Heard | None
+        self, house: House, sock: socket.socket, record: Connection, span: Span, tap: Paced | None, heard: Heard | None
     ) -> None:
         super().__init__(house, sock, record)
         self._bridge = span
@@ -87,6 +88,7 @@ class Crossing(Life):
         self._heard = heard
         self._down: RewrittenDirection | None = None
         self._follows: set[Deferred[None]] = set()
+        self._followed = Share()  # lookups whose redirects are followed, and these
         self._follower: Follower | None = None
 
     async def _pass(self) -> Ending:
@@ -103,6 +105,8 @@ class Crossing(Life):
         try:
             return await self._relay_for(upstream, received, self._directions(asked)).run()
         finally:
+            if asked is not None:
+                asked.end()
             for follow in list(self._follows):
                 follow.cancel()
             if self._follower is not None:
@@ -178,12 +182,15 @@ class Crossing(Life):
     def _told(self, asked: Asked | None, broker: Broker) -> Told:
         def follow(lookup: pb.CommandLookupTopic, answer: Response) -> bool:
             assert asked is not None
-            if len(self._follows) >= MOST_ASKED:
+            size = lookup.ByteSize() + answer.ByteSize()
+            if len(self._follows) >= MOST_ASKED or self._followed.bytes + size > MOST_BYTES:
                 return False
+            self._followed.holds(self._followed.bytes + size)
             following = Deferred.fromCoroutine(self._follow(asked, broker, lookup, answer))
             self._follows.add(following)
             following.addErrback(_unless_cancelled)
             following.addBoth(lambda _: self._follows.discard(following))
+            following.addBoth(lambda _: self._followed.holds(self._followed.bytes - size))
             return True
 
         here = "" if self._sock is None else str(self._sock.getsockname()[0])
@@ -216,34 +223,18 @@ class Crossing(Life):
             self.guest.holds_more(count)
 
     def _directions(self, asked: Asked | None) -> Way:
+        paced = self._tap or Paced(pace_of(self._house.reactor), None)
+        paced.first = None if asked is None else asked.client
+
         def direction(source: Side, target: Side, head: bytes) -> Direction:
             if source.name == "client":
                 if asked is None and self._tap is None:
                     return CopyDirection(source, target, head)
-                return TappedDirection(source, target, head, _Both(asked, self._tap))
-            show = self._tap.target if self._tap is not None else (lambda data: None)
-            self._down = RewrittenDirection(source, target, head, self._answers, show)
+                return TappedDirection(source, target, head, paced)
+            self._down = RewrittenDirection(source, target, head, self._answers, paced)
             return self._down
 
         return direction
-
-
-@attrs.frozen
-class _Both:
-    """Shows a client's bytes to those who want them."""
-
-    asked: Asked | None
-    tap: Tap | None
-
-    def client(self, data: bytes) -> None:
-        """Bytes from the client."""
-        if self.asked is not None:
-            self.asked.client(data)
-        if self.tap is not None:
-            self.tap.client(data)
-
-    def target(self, data: bytes) -> None:
-        """The other direction shows its own."""
 
 
 def _unless_cancelled(failure: Failure) -> None:

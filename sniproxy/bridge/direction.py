@@ -3,45 +3,58 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
 
 from sniproxy.bridge.answers import TYPES, Answers
 from sniproxy.bridge.stream import BrokerStream
+from sniproxy.buffered import Share
 from sniproxy.net.copying import CopyDirection
+from sniproxy.net.pacing import ROUND_S, Paced
 from sniproxy.net.relay import Side
+from sniproxy.net.tapping import PacedDirection
 from sniproxy.pulsar.frames import FrameError
 
-Show = Callable[[bytes], None]
+LEAST_READ = 1 << 12
+MOST_READ = 1 << 16
+"""Bytes of one read: the more, the less work the frames of the reads before have made."""
 
 
-class RewrittenDirection(CopyDirection):
+class RewrittenDirection(PacedDirection):
     """From a broker to a client: what L{Answers} are about is held until it is whole; all else streams through.
 
-    @param show: is shown what came from the broker, once what follows from it has been sent.
+    @param paced: its tap is shown what came from the broker, once what follows from it has been sent.
     """
 
-    __slots__ = ("_answers", "_show", "_stream", "_unseen")
+    __slots__ = ("_answers", "_share", "_size", "_stream", "_unseen")
 
-    def __init__(self, source: Side, target: Side, head: bytes, answers: Answers, show: Show) -> None:
-        super().__init__(source, target, head)
+    def __init__(self, source: Side, target: Side, head: bytes, answers: Answers, paced: Paced) -> None:
+        super().__init__(source, target, head, paced)
         self._answers = answers
         self._stream = BrokerStream(TYPES, answers)
-        self._show = show
+        self._size = MOST_READ
         self._unseen = b""
+        self._share = Share()
+
+    def release(self) -> None:
+        self._share.holds(0)
+        super().release()
 
     def fill(self) -> int:
-        count = CopyDirection.fill(self)
-        data = bytes(self._head)
-        self._unseen = data
+        data = self._unseen = self.take(self._size)
+        pace = self._paced.pace
+        began = pace.clock()
         try:
             self._head = self._stream.feed(data)
         except FrameError as error:
             self._head = b""
             raise OSError(errno.EPROTO, f"it does not speak Pulsar: {error}") from error
+        took = pace.clock() - began
+        pace.charge(took)
+        self._size = LEAST_READ if took > ROUND_S else min(2 * self._size, MOST_READ)
         self._stream.limit = self._answers.limit
-        if self.eof or not count:  # it was cut in a frame; the client shall see as much
+        self._share.holds(self._stream.held)
+        if self.eof or not data:  # it was cut in a frame; the client shall see as much
             self._head = bytes(self._head) + self._stream.rest
-        return count
+        return len(data)
 
     def flush(self) -> int:
         try:
@@ -49,7 +62,7 @@ class RewrittenDirection(CopyDirection):
         finally:
             if self._unseen:
                 data, self._unseen = self._unseen, b""
-                self._show(data)
+                self._paced.target(data)
 
     def put(self, frame: bytes) -> None:
         """Put a frame of our own into the stream, to be sent when the relay next pumps this direction."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Collection
 
+from sniproxy.pulsar.commands import CommandError, number_name, opening, type_of
 from sniproxy.pulsar.frames import DEFAULT_LIMIT, FrameError
 
 MOST_TAKEN = 1 << 20
@@ -12,7 +13,7 @@ MOST_TAKEN = 1 << 20
 
 _HEAD = struct.Struct(">II")
 _SIZES = 8
-_TYPE = 0x08  # protobuf's tag of BaseCommand.type, which comes first
+_TYPE = 0x08  # protobuf's tag of BaseCommand.type, which every broker writes first
 
 Taken = Callable[[int, bytes], bytes]
 """What passes in place of a whole frame of this type; empty: nothing, for now or for ever."""
@@ -39,6 +40,11 @@ class BrokerStream:
     def rest(self) -> bytes:
         """The beginning of a frame that did not come whole."""
         return bytes(self._held)
+
+    @property
+    def held(self) -> int:
+        """Bytes of that."""
+        return len(self._held)
 
     def feed(self, data: bytes) -> bytes:
         """Take the next bytes; returns those that pass on now.
@@ -98,7 +104,11 @@ class BrokerStream:
         most, last, types, unpack = self.limit - 4, len(data) - _SIZES - 2, self._types, _HEAD.unpack_from
         while at <= last:
             size, command = unpack(data, at)
-            if size > most or command > size - 4 or (data[at + 9] in types and data[at + 8] == _TYPE):
+            kind = data[at + 9]
+            if size > most or command > size - 4 or kind in types:
+                break
+            known = opening(kind, command)
+            if known is None or not data.startswith(known, at + _SIZES):
                 break
             at += size + 4
         return at
@@ -110,7 +120,7 @@ class BrokerStream:
     def _head(self, data: bytes, at: int) -> tuple[int | None, int]:
         """The type and the size of the frame at this offset; or None, and how many bytes are needed to tell.
 
-        A frame with a payload, or whose command does not begin with its type, has the type 0.
+        @raise FrameError: it is no frame, or its type is not the one that its first bytes say to every reader.
         """
         have = len(data) - at
         if have < _SIZES:
@@ -120,11 +130,34 @@ class BrokerStream:
             raise FrameError(f"a frame of {size + 4} bytes, over the limit of {self.limit}")
         if command + 4 > size:
             raise FrameError(f"a command of {command} bytes in a frame of {size + 4}")
-        if command < 2 or command + 4 != size:
-            return 0, size + 4
+        if command < 2:
+            raise FrameError("a command without a type")
         if have < _SIZES + 2:
             return None, _SIZES + 2
-        kind = data[at + 9] if data[at + 8] == _TYPE else 0
-        if kind in self._types and size + 4 > MOST_TAKEN:
-            raise FrameError(f"a command of {size + 4} bytes, where at most {MOST_TAKEN} are taken")
+        start = at + _SIZES
+        kind = data[start + 1] if data[start] == _TYPE else 0
+        known = opening(kind, command)
+        if known is None or not known.startswith(data[start : start + len(known)]):
+            if command > MOST_TAKEN:
+                raise FrameError(f"a command of {command} bytes that does not begin with its type and one field")
+            if have < _SIZES + command:
+                return None, _SIZES + command
+            _check_type(kind, data[start : start + command])
+        elif have < _SIZES + len(known):
+            return None, _SIZES + len(known)
+        if kind in self._types:
+            if size + 4 > MOST_TAKEN:
+                raise FrameError(f"a command of {size + 4} bytes, where at most {MOST_TAKEN} are taken")
+            if command + 4 != size:
+                raise FrameError(f"{size - 4 - command} bytes behind a {number_name(kind)}, which has no payload")
         return kind, size + 4
+
+
+def _check_type(quick: int, command: bytes) -> None:
+    """@raise FrameError: protobuf reads another type than the first bytes say, or none."""
+    try:
+        kind = type_of(command)
+    except CommandError as error:
+        raise FrameError(str(error)) from error
+    if kind != quick:
+        raise FrameError(f"a {number_name(kind)} that does not begin with its type")

@@ -1,41 +1,68 @@
-"""A relay's direction by copying, with somebody who looks at the bytes as they pass.
+"""A relay's direction by copying whose bytes are shown to a tap as they pass.
 
-Bytes are sent first and shown then: whoever looks delays nothing, changes nothing and, when it fails, ends nothing.
+Bytes are sent first and shown then: a tap delays no byte that was read, changes nothing and, when it fails, ends
+nothing. A direction whose tap has not seen all that was read reads no more (L{sniproxy.net.pacing}).
 """
 
 from __future__ import annotations
 
-from typing import Protocol
+import errno
+import os
 
-from sniproxy.net.copying import CopyDirection
+from sniproxy.net.copying import ROOM, CopyDirection
 from sniproxy.net.direction import Direction, Way
+from sniproxy.net.pacing import Paced
 from sniproxy.net.relay import Side
 
+READ = 1 << 16
+"""Bytes of one read."""
 
-class Tap(Protocol):
-    """Looks at one tunnel. What it raises is its own affair: it is not shown more."""
-
-    def client(self, data: bytes) -> None:
-        """Bytes from the client."""
-
-    def target(self, data: bytes) -> None:
-        """Bytes from the target."""
+FIRST_READ = 1 << 14
+"""The same, where the bytes are shown at once (L{Paced.first}): one read is all that a round can be exceeded by."""
 
 
-class TappedDirection(CopyDirection):
+class PacedDirection(CopyDirection):
+    """Reads no more than the budget allows."""
+
+    __slots__ = ("_paced",)
+
+    def __init__(self, source: Side, target: Side, head: bytes, paced: Paced) -> None:
+        super().__init__(source, target, head)
+        self._paced = paced
+
+    def take(self, most: int) -> bytes:
+        """Read once, at most so many bytes; empty: the source has ended.
+
+        @raise OSError: the source's error. C{EAGAIN}: it may not read now either; the relay then pumps it in its turn.
+        """
+        if not self._paced.may_read(self):
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        tls = self.source.tls
+        if tls is None:
+            count = self.source.sock.recv_into(ROOM, most)
+            self.dry = count < most
+            data = bytes(ROOM[:count])
+        else:
+            data = self.source.sock.recv(most)
+            # No event of the socket will tell of an end that came together with the last bytes.
+            self.eof = tls.over
+        self._paced.pace.charge(count=len(data))
+        return data
+
+
+class TappedDirection(PacedDirection):
     """recv, send, and show."""
 
     __slots__ = ("_show", "_unseen")
 
-    def __init__(self, source: Side, target: Side, head: bytes, tap: Tap) -> None:
-        super().__init__(source, target, head)
-        self._show = tap.client if source.name == "client" else tap.target
+    def __init__(self, source: Side, target: Side, head: bytes, paced: Paced) -> None:
+        super().__init__(source, target, head, paced)
+        self._show = paced.client if source.name == "client" else paced.target
         self._unseen = head
 
     def fill(self) -> int:
-        count = CopyDirection.fill(self)
-        self._head = self._unseen = bytes(self._head)
-        return count
+        self._head = self._unseen = self.take(READ if self._paced.first is None else FIRST_READ)
+        return len(self._unseen)
 
     def flush(self) -> int:
         try:
@@ -46,10 +73,10 @@ class TappedDirection(CopyDirection):
                 self._show(data)
 
 
-def tapped(tap: Tap) -> Way:
+def tapped(paced: Paced) -> Way:
     """A way of moving bytes for one tunnel."""
 
     def way(source: Side, target: Side, head: bytes) -> Direction:
-        return TappedDirection(source, target, head, tap)
+        return TappedDirection(source, target, head, paced)
 
     return way

@@ -1,5 +1,6 @@
 """Read and write the command of a frame: protobuf's BaseCommand, as declared in ``commands.proto``."""
 
+from functools import lru_cache
 from typing import Any
 
 from google.protobuf.message import DecodeError, Message
@@ -16,9 +17,60 @@ _NUMBERS = {
     if field.message_type is not None
 }
 
+_TYPE_TAG = 0x08  # of BaseCommand.type
+_LOWEST_TYPE = 2  # CONNECT
+
 
 class CommandError(Exception):
     """The bytes are no command that this version knows."""
+
+
+@lru_cache(4096)
+def opening(kind: int, size: int) -> bytes | None:
+    """How a command of this type and this size in bytes begins, as every Pulsar library writes it.
+
+    The type comes first; then one field follows, whose number is the type and which ends where the command ends (or no
+    field, in 2 bytes). Every reader takes such a command for this type. None: no command of this type has that size.
+    """
+    head = bytes((_TYPE_TAG, kind))
+    if not _LOWEST_TYPE <= kind < 128 or size < len(head):
+        return None
+    if size == len(head):
+        return head
+    head += _varint(kind << 3 | 2)
+    for width in range(1, 6):
+        length = size - len(head) - width
+        if length >= 0 and len(number := _varint(length)) == width:
+            return head + number
+    return None
+
+
+def type_of(command: bytes) -> int:
+    """The type that protobuf reads in a command: the last one that it knows, wherever it lies.
+
+    Raises `CommandError` where it reads none.
+    """
+    if len(command) > 1:
+        begin = opening(command[1], len(command))
+        if begin is not None and command.startswith(begin):
+            return command[1]
+    base = pb.BaseCommand()
+    try:
+        base.ParseFromString(command)
+    except (DecodeError, UnicodeDecodeError):
+        raise CommandError("the command is no protobuf message") from None
+    if not base.HasField("type"):
+        raise CommandError("the command has no type, or one that is not known")
+    return base.type
+
+
+def _varint(number: int) -> bytes:
+    """A number as protobuf writes it."""
+    encoded = bytearray()
+    while number > 0x7F:
+        encoded.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes((*encoded, number))
 
 
 def read(command: bytes) -> pb.BaseCommand:

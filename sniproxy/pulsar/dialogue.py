@@ -13,6 +13,7 @@ from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import error_name, feature_names, number_name, text
 from sniproxy.pulsar.events import Event, Fields, Value
 from sniproxy.pulsar.memory import Memory
+from sniproxy.pulsar.oversized import settle
 from sniproxy.pulsar.pending import PLAIN, TO_ERROR, TO_SUCCESS, Asked, Pending
 from sniproxy.pulsar.placement import MOST_TOPIC, broker_urls, coordinators, scalable_topic
 from sniproxy.pulsar.revealing import Revealing
@@ -59,6 +60,10 @@ class Dialogue:
         (CLIENT if by_client else BROKER)[number](self, number, command)
         events, self._events = self._events, []
         return events
+
+    def oversized(self, number: int, beginning: bytes, time: float) -> tuple[int | None, str | None, float | None]:
+        """See `settle`."""
+        return settle(self._pending, number, beginning, time)
 
     @property
     def waits(self) -> bool:

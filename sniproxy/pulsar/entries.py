@@ -29,7 +29,10 @@ class Move:
 
 @frozen
 class Failure:
-    """A lookup that failed. ``error``: the ServerError's name, None when the broker gave none. ``cluster``: whose."""
+    """A lookup that failed. ``error``: the ServerError's name, None when the broker gave none. ``cluster``: whose.
+
+    ``step``: ``lookup``, or ``partitioned_metadata``, which clients ask for before they look a topic up.
+    """
 
     time: float
     connection: str
@@ -37,6 +40,7 @@ class Failure:
     error: str | None
     message: str | None
     cluster: str = ""
+    step: str = "lookup"
 
 
 @define

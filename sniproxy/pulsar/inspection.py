@@ -10,15 +10,24 @@ from sniproxy.pulsar.dialogue import BROKER, CLIENT, Dialogue
 from sniproxy.pulsar.events import Event, Fields, Value
 from sniproxy.pulsar.frames import DEFAULT_LIMIT
 from sniproxy.pulsar.resync import Search, begins
-from sniproxy.pulsar.walker import TYPES, FrameWalker, Walked, WalkError
+from sniproxy.pulsar.walker import MOST_HEAD, TYPES, FrameWalker, Walked, WalkError
 
 Side: TypeAlias = Literal["client", "broker"]
 
 ROOM = 10 * 1024
 """Bytes that a frame may have beyond the largest message, for all that is around it."""
 
-MOST_SEARCHED = 2 * DEFAULT_LIMIT
+LARGEST = 128 * 1024 * 1024
+"""Bytes of a frame where no CONNECTED was seen that says how large messages are, in a stream begun in the middle."""
+
+MOST_SEARCHED = LARGEST
 """Bytes in which the beginning of a frame must be found: any frame that was cut is at its end by then."""
+
+REMEMBERED = 1024
+"""Bytes that one remembered request, producer, consumer or session takes, about: a topic's name is most of it."""
+
+NOT_READ = f"a command over {MOST_HEAD >> 20} MiB is not read"
+"""The message of an ``oversized`` event."""
 
 _FOREIGN = (
     (b"\x16\x03", "this is TLS, not plaintext Pulsar"),
@@ -31,6 +40,8 @@ _FOREIGN = (
     (b"\r\n\r\n\x00\r\nQUI", "a PROXY protocol header comes first"),
 )
 _CONNECTED = 3
+_FIRST = {"client": (2,), "broker": (_CONNECTED, 14, 36)}
+"""Types of the first command of each side: CONNECT; CONNECTED, ERROR, AUTH_CHALLENGE."""
 
 
 class _Stream:
@@ -63,6 +74,7 @@ class Inspection:
         self._wanted = frozenset(wanted)
         self._dialogue = Dialogue(connection, reveal=reveal)
         self._waits = False
+        self._limit_known = False
         self._client = _Stream("client", CLIENT.keys() | self._wanted)
         self._broker = _Stream("broker", BROKER.keys() | self._wanted)
 
@@ -97,6 +109,13 @@ class Inspection:
         return [*events, *self._dialogue.end(time), Event("ended", time, self.connection, fields)]
 
     @property
+    def held(self) -> int:
+        """Bytes that it holds, about: beginnings of frames, and what it remembers of the peers' commands."""
+        streams = self._client, self._broker
+        heads = sum(stream.walker.held + len(stream.first or b"") for stream in streams)
+        return heads + REMEMBERED * self._dialogue.remembered
+
+    @property
     def commands(self) -> dict[str, Value]:
         """How many commands of each type went by, in both directions; ``TYPE_0``: without a type that can be."""
         both = enumerate(map(sum, zip(self._client.walker.seen, self._broker.walker.seen, strict=True)))
@@ -112,7 +131,7 @@ class Inspection:
             self._waits = self._dialogue.waits
         if stream.first is not None:
             data = stream.first + data
-            good = begins(data, stream.walker.limit)
+            good = begins(data, LARGEST)
             stream.first = data if good is None else None
             if good is None:
                 return events
@@ -121,6 +140,8 @@ class Inspection:
                 if foreign:
                     return events + self._lose(stream, foreign[0], time)
                 events += self._seek(stream, time)
+            elif data[9] not in _FIRST[stream.side]:
+                self._expect_large()
         if stream.search is not None:
             found = stream.search.feed(data)
             if found is None:
@@ -153,13 +174,40 @@ class Inspection:
                 events.append(Event("command", time, self.connection, fields))
             if number in deeds and frame.complete:
                 command = fields_of(read(frame.command))
-                if number == _CONNECTED and command.max_message_size > 0:
-                    self._client.walker.limit = self._broker.walker.limit = command.max_message_size + ROOM
+                if number == _CONNECTED:
+                    most = command.max_message_size + ROOM if command.max_message_size > 0 else DEFAULT_LIMIT
+                    self._client.walker.limit = self._broker.walker.limit = most
+                    self._limit_known = True
                 events += self._dialogue.hear(by_client, number, command, time)
                 self._waits = self._dialogue.waits
+            elif number in deeds:
+                events.append(self._oversized(by_client, frame, time))
+
+    def _oversized(self, by_client: bool, frame: Walked, time: float) -> Event:
+        """A command too long to be held went by: the request that it answers is settled."""
+        number = frame.type
+        settled = (None, None, None) if by_client else self._dialogue.oversized(number, frame.command, time)
+        request, topic, latency = settled
+        self._waits = self._dialogue.waits
+        fields: Fields = {
+            "side": "client" if by_client else "broker",
+            "command": number_name(number),
+            "size": frame.size,
+            "request": None if request is None else number_name(request),
+            "topic": topic,
+            "latency_s": latency,
+            "message": NOT_READ,
+        }
+        return Event("oversized", time, self.connection, fields)
+
+    def _expect_large(self) -> None:
+        """A stream does not begin with its first command: CONNECTED, which says how large messages are, was missed."""
+        if not self._limit_known:
+            self._client.walker.limit = self._broker.walker.limit = LARGEST
 
     def _seek(self, stream: _Stream, time: float) -> list[Event]:
         """Search this stream for the next frame."""
+        self._expect_large()
         silent = stream.search is not None
         skipped = stream.search.skipped if stream.search is not None else 0
         stream.walker.reset()

@@ -65,6 +65,8 @@ class Ledger:
         match event.name:
             case "lookup":
                 return self._lookup(event, place, service)
+            case "partitions" if fields["status"] == "failed":
+                self._failed_metadata(event, place)
             case "close" if fields["by"] == "broker":
                 topic = str(fields["topic"])
                 self._find(place, topic)
@@ -98,6 +100,31 @@ class Ledger:
             if len(having) == 1:
                 self._clusters.put(place, having[0])
 
+    def _failed_metadata(self, event: Event, place: str) -> None:
+        """The first step of a lookup failed: it counts as a lookup that failed."""
+        cluster, topic = self._clusters.at(place), event.fields["topic"]
+        self._fail(event, cluster, "partitioned_metadata")
+        if isinstance(topic, str):
+            self._count(event, cluster, topic, failed=True, redirect=False)
+
+    def _fail(self, event: Event, cluster: str, step: str) -> None:
+        topic, error, message = (_text(event.fields[key]) for key in ("topic", "error", "message"))
+        self._failures.append(Failure(event.time, event.connection, topic, error, message, cluster, step))
+
+    def _count(self, event: Event, cluster: str, topic: str, failed: bool, redirect: bool) -> None:
+        """Count an answer in the topic's namespace, and in its entry if there is one."""
+        namespace = self._namespace(cluster, namespace_of(topic), event.time)
+        namespace.lookups += 1
+        namespace.failures += failed
+        entry = self._topics.get((cluster, topic))
+        if entry is not None:
+            entry.lookups += 1
+            entry.redirects += redirect
+            entry.failures += failed
+            entry.last_seen = event.time
+            if failed:
+                entry.last_error = _text(event.fields["error"])
+
     def _lookup(self, event: Event, place: str, service: str | None) -> list[Event]:
         fields, topic = event.fields, event.fields["topic"]
         failed = fields["response"] == "failed"
@@ -106,34 +133,26 @@ class Ledger:
         # The same broker has other URLs for each of its listeners (PIP-95).
         cluster = self._clusters.at(f"{place} ({listener})" if listener else place)
         if failed:
-            name, error, message = (_text(fields[key]) for key in ("topic", "error", "message"))
-            self._failures.append(Failure(event.time, event.connection, name, error, message, cluster))
+            self._fail(event, cluster, "lookup")
         if not isinstance(topic, str):
             return []
         events: list[Event] = []
         if not failed:
             cluster, events = self._named(event, cluster, fields, redirect and bool(fields["authoritative"]))
-        namespace = self._namespace(cluster, namespace_of(topic), event.time)
-        namespace.lookups += 1
-        namespace.failures += failed
         entry = self._topics.get((cluster, topic))
         # A redirect without authority leads to whom to ask. One with it may lead to another cluster, which picks a
-        # broker: it tells the broker only of a topic of which nothing better is known.
+        # broker: it tells the broker only of a topic of which nothing better is known. An answer without a URL, as a
+        # broker gives that is just starting, places the topic nowhere.
         picked = redirect and fields["authoritative"] and (entry is None or entry.source == "redirect")
-        if picked or not (failed or redirect):
+        named = fields["broker_url"] or fields["broker_url_tls"]
+        if named and (picked or not (failed or redirect)):
             events += self._place(event, cluster, topic, fields, "redirect" if redirect else "lookup", service)
             entry = self._topics[cluster, topic]
             latency = fields["latency_s"]
             entry.latency_s = latency if isinstance(latency, int | float) else None
             entry.authoritative = bool(fields["authoritative"])
             entry.proxy_through_service_url = bool(fields["proxy_through_service_url"])
-        if entry is not None:
-            entry.lookups += 1
-            entry.redirects += redirect
-            entry.failures += failed
-            entry.last_seen = event.time
-            if failed:
-                entry.last_error = _text(fields["error"])
+        self._count(event, cluster, topic, failed, redirect)
         return events
 
     def _named(self, event: Event, cluster: str, urls: Fields, redirect: bool = False) -> tuple[str, list[Event]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Generic, NamedTuple, TypeVar
 
 K = TypeVar("K")
@@ -26,6 +27,10 @@ class Memory(Generic[K, V]):
 
     def __len__(self) -> int:
         return len(self._kept)
+
+    def __iter__(self) -> Iterator[K]:
+        """The keys, oldest first."""
+        return iter(self._kept)
 
     def put(self, key: K, value: V, time: float) -> Kept[K, V] | None:
         """Remember a value, as the newest; returns what had to go for it: the oldest, or nothing."""

@@ -87,6 +87,11 @@ class Pending:
                 return number, kept.value, round(max(0.0, time - kept.since), 6)
         return None, Asked(None, {}), None
 
+    def oldest(self, numbers: Iterable[int]) -> int | None:
+        """The number of the oldest request of these types that waits; None: none does."""
+        wanted = frozenset(numbers)
+        return next((request_id for number, request_id in self._asked if number in wanted), None)
+
     def tick(self, time: float) -> list[Event]:
         """Give up on those that were not answered in time."""
         return [self._unanswered(kept, time) for kept in self._asked.older(time - PATIENCE)]

@@ -10,8 +10,8 @@ HIGHEST_TYPE = 81
 """The highest type of a command that is looked for: Pulsar 5.0's WATCH_TC_ASSIGNMENTS_CLOSE."""
 
 _PAYLOAD_TYPES = (6, 9)
-# Two sizes under 16 MiB, then the command's type. A lookahead, so that candidates may overlap.
-_CANDIDATE = re.compile(rb"(?s)(?=\x00...\x00...\x08[\x02-\x51])")
+# Two sizes, under 128 and 16 MiB, then the command's type. A lookahead, so that candidates may overlap.
+_CANDIDATE = re.compile(rb"(?s)(?=[\x00-\x07]...\x00...\x08[\x02-\x51])")
 _LONGEST = 10
 """Bytes that a candidate is recognised by."""
 

@@ -10,31 +10,31 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Collection
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from sniproxy.pulsar.commands import CommandError, opening, type_of
 from sniproxy.pulsar.frames import DEFAULT_LIMIT, FrameError, locate, read_sizes
 
 MOST_HEAD = 1024 * 1024
-"""Bytes of one frame, its two sizes included, that are looked at. Of a longer head only the type is read."""
+"""Bytes of one frame, its two sizes included, that are looked at. Of a longer head only the beginning is read."""
 
 TYPES = 128
-"""A command's type is under it; 0 stands for a command that does not begin with its type."""
+"""A command's type is under it."""
 
 _SIZES = 8
 _BEGINNING = struct.Struct(">IIH")
 _LEAST = _BEGINNING.size
 _CHECKED = 0x0E01
-_TYPE_FIELD = 0x08
-_FIRST_TAG = _TYPE_FIELD << 8
+_FIRST_TAG = 0x0800
 _SEND, _MESSAGE = 6, 9
-_ENOUGH = 16
-"""Bytes of a command that is too long to be held."""
+_ENOUGH = 1024
+"""Bytes that are read of a command that is too long to be held."""
 
 
 class Walked(NamedTuple):
     """One whole frame that went by.
 
-    ``type``: the value of the command's type; 0 when the command does not begin with a type under 128.
+    ``type``: the value of the command's type, the one that protobuf reads.
     ``command``: the command, serialized; only its beginning when ``complete`` is False.
     ``size``: bytes on the wire, the first four included. ``payload``: bytes that were stepped over.
     ``metadata``, ``entry`` (broker entry metadata): serialized, None where there is none, or where the head is longer
@@ -183,12 +183,15 @@ class FrameWalker:
         while at + _LEAST <= length:
             size, command_size, tag = _BEGINNING.unpack_from(data, at)
             kind, first, step = tag - _FIRST_TAG, at, size + 4
-            if not 0 <= kind < TYPES or not 6 <= command_size + 4 <= size < most - 3:
+            if not 0 < kind < TYPES or not 6 <= command_size + 4 <= size < most - 3:
+                return at
+            known = opening(kind, command_size)
+            if known is None or not data.startswith(known, at + _SIZES):
                 return at
             if command_size + 4 < size:
                 if kind in self._heard or (kind != _SEND and kind != _MESSAGE):
                     return at
-                at = self._sweep_messages(data, at, command_size, tag, most)
+                at = self._sweep_messages(data, at, kind, command_size, most)
                 if at == first:
                     return at
             elif kind in self._heard:
@@ -199,7 +202,7 @@ class FrameWalker:
                 walked.append(Walked(kind, data[first + _SIZES : at], step))
             else:
                 # Of receipts and the like, one is as long as the one before.
-                head = data[at : at + _LEAST]
+                head = data[at : at + _SIZES + len(known)]
                 while data.startswith(head, at):
                     at += step
                 self._seen[kind] += (at - first) // step
@@ -207,25 +210,25 @@ class FrameWalker:
                     return self._cut(kind, 0, at, length)
         return at
 
-    def _sweep_messages(self, data: bytes, at: int, command_size: int, tag: int, most: int) -> int:
+    def _sweep_messages(self, data: bytes, at: int, kind: int, command_size: int, most: int) -> int:
         """Count messages in a row that have a checksum, and commands of the same type and size."""
-        unpack, around = _message(command_size)
+        unpack, known, around = _message(kind, command_size)
         length, first = len(data), at
         last = length - around
         count = behind = size = metadata = 0
         while at <= last:
-            size, other_size, other_tag, magic, metadata = unpack(data, at)
-            if other_size != command_size or other_tag != tag or magic != _CHECKED:
+            size, other_size, begin, magic, metadata = unpack(data, at)
+            if other_size != command_size or begin != known or magic != _CHECKED:
                 break
             if not around + metadata <= size + 4 <= most:
                 break
             at += size + 4
             count += 1
             behind += metadata
-        self._seen[tag - _FIRST_TAG] += count
+        self._seen[kind] += count
         self._payload += at - first - count * around - behind
         if at > length:
-            return self._cut(tag - _FIRST_TAG, size + 4 - around - metadata, at, length)
+            return self._cut(kind, size + 4 - around - metadata, at, length)
         return at
 
     def _head(self, data: bytes | bytearray, at: int, have: int) -> Walked | int:
@@ -234,16 +237,25 @@ class FrameWalker:
         if start > have:
             return start
         size, command_size = read_sizes(data, at, self.limit)
+        if not command_size:
+            raise FrameError("an empty command")
         stop, end = start + command_size, at + 4 + size
         room = at + MOST_HEAD
         if stop > room:
             enough = start + _ENOUGH
             if enough > have:
                 return enough
-            return Walked(_type(data, start, stop), bytes(data[start:enough]), 4 + size, complete=False)
+            beginning = bytes(data[start:enough])
+            return Walked(_type(beginning, command_size), beginning, 4 + size, complete=False)
         if stop > have:
             return stop
-        kind = _type(data, start, stop)
+        known = opening(data[start + 1], command_size) if command_size > 1 else None
+        if known is not None and data.startswith(known, start):
+            kind = data[start + 1]
+        elif stop == end:
+            kind = _type(bytes(data[start:stop]), command_size)
+        else:
+            raise FrameError("something behind a command that does not begin with its type and one field of that type")
         # What a command of another release carries behind it is its own affair.
         layout = locate(data, stop, end, min(have, room)) if stop < end and kind in (_SEND, _MESSAGE) else room + 1
         if isinstance(layout, int) and layout <= room:
@@ -257,13 +269,25 @@ class FrameWalker:
         return Walked(kind, command, 4 + size, end - behind, bytes(data[first:behind]), entry, layout.checksum)
 
 
-def _type(data: bytes | bytearray, start: int, stop: int) -> int:
-    """The type of a command by its first two bytes: all writers put it there, and all types are under 128."""
-    return data[start + 1] if stop - start > 1 and data[start] == _TYPE_FIELD and data[start + 1] < 128 else 0
+def _type(command: bytes, size: int) -> int:
+    """The type of a command of this size, of which the beginning is here, or all."""
+    if len(command) < size:
+        known = opening(command[1], size)
+        if known is None or not command.startswith(known):
+            raise FrameError(f"a command of {size} bytes that does not begin with its type and one field of that type")
+        return command[1]
+    try:
+        return type_of(command)
+    except CommandError as error:
+        raise FrameError(str(error)) from None
 
 
 @lru_cache(256)
-def _message(command_size: int) -> tuple[Callable[[bytes, int], tuple[int, ...]], int]:
-    """How to read a message up to its metadata, and the size of that: two sizes, type, magic, metadata's size."""
-    shape = struct.Struct(f">IIH{command_size - 2}xH4xI")
-    return shape.unpack_from, shape.size
+def _message(kind: int, command_size: int) -> tuple[Callable[[bytes, int], tuple[Any, ...]], bytes, int]:
+    """How to read a message up to its metadata, how its command begins, and the size of all that.
+
+    What is read: two sizes, the command's beginning, the checksum's magic, the metadata's size.
+    """
+    known = opening(kind, command_size) or b""
+    shape = struct.Struct(f">II{len(known)}s{command_size - len(known)}xH4xI")
+    return shape.unpack_from, known, shape.size

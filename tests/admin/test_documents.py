@@ -47,7 +47,7 @@ class StatusTests(SynchronousTestCase):
             [(one["name"], one["endpoint"], one["address"]) for one in found["listeners"][:2]],
         )
         self.assertIsNone(found["listeners"][2]["address"])
-        self.assertEqual({**TOTALS, "access_log_lost": 4}, found["totals"])
+        self.assertEqual({**TOTALS, "access_log_lost": 4, "event_log_lost": 0}, found["totals"])
         self.assertEqual(["look here"], found["warnings"])
 
     def test_in_force(self) -> None:

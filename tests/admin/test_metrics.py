@@ -181,10 +181,11 @@ class LiveTests(SynchronousTestCase):
         self.assertNotIn(b"instance", Metrics().text().replace(b"instances", b""))
 
     def test_process(self) -> None:
-        """The version, the lost lines of the access log, and the process's own figures."""
-        found = samples(Metrics(access_log_lost=lambda: 7))
+        """The version, the lost lines of both logs, and the process's own figures."""
+        found = samples(Metrics(access_log_lost=lambda: 7, event_log_lost=lambda: 8))
         self.assertEqual(1, found["sniproxy_info", __version__])
         self.assertEqual(7, found["sniproxy_access_log_lines_lost_total",])
+        self.assertEqual(8, found["sniproxy_event_log_lines_lost_total",])
         for name in ("resident_memory_bytes", "open_fds", "cpu_seconds_total", "start_time_seconds"):
             self.assertGreater(found[f"process_{name}",], 0)
 
@@ -220,10 +221,19 @@ class PulsarTests(SynchronousTestCase):
         found = samples(metrics)
         self.assertEqual(1, found["sniproxy_lookups_total", "connect"])
         self.assertEqual(1, found["sniproxy_lookups_total", "redirect"])
-        self.assertEqual(1, found["sniproxy_lookup_failures_total", "ServiceNotReady"])
+        self.assertEqual(1, found["sniproxy_lookup_failures_total", "ServiceNotReady", "lookup"])
         self.assertEqual(2, found["sniproxy_lookup_seconds_count",])
         self.assertEqual(1, found["sniproxy_topic_moves_total", "east.test"])
         self.assertEqual((12, 3), (found["sniproxy_topics", "east.test"], found["sniproxy_topics", "west.test"]))
+
+    def test_partitions(self) -> None:
+        """A failed PARTITIONED_METADATA is a failed lookup, of a step of its own; one that succeeds is none."""
+        metrics = Metrics(topics=Counter)
+        metrics.event(Event("partitions", 0.0, "1", {"topic": "t", "status": "failed", "error": "TopicNotFound"}))
+        metrics.event(Event("partitions", 0.0, "1", {"topic": "t", "status": "success", "error": None}))
+        found = samples(metrics)
+        self.assertEqual(1, found["sniproxy_lookups_total", "failed"])
+        self.assertEqual(1, found["sniproxy_lookup_failures_total", "TopicNotFound", "partitioned_metadata"])
 
     def test_clusters_bounded(self) -> None:
         """Clients that make up names make no more series than there can be."""
@@ -242,7 +252,7 @@ class PulsarTests(SynchronousTestCase):
             metrics.event(lookup("failed", f"ServerError {number}"))
         found = {name: value for name, value in samples(metrics).items() if name[0] == "sniproxy_lookup_failures_total"}
         self.assertEqual(MOST_ERRORS + 1, len(found))
-        self.assertEqual(1_000 - MOST_ERRORS, found["sniproxy_lookup_failures_total", "other"])
+        self.assertEqual(1_000 - MOST_ERRORS, found["sniproxy_lookup_failures_total", "other", "lookup"])
 
     def test_nothing_inspected(self) -> None:
         """Without inspection no metric speaks of Pulsar."""

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.admin.topics import MOST_RECENT, Topics, nothing_inspected
 from sniproxy.pulsar.entries import TopicEntry
-from sniproxy.pulsar.events import Event
+from sniproxy.pulsar.events import Event, Fields
 from sniproxy.pulsar.ledger import Ledger
 from tests.admin.sample import NOW, lookup
 from tests.reference import keys, rows, words
@@ -132,6 +132,13 @@ class EventTests(TopicsTestCase):
         document = self.document()
         self.assertEqual((3, 2), (document["lookups"], document["failed"]))
         self.assertEqual(["ServiceNotReady", "TopicNotFound"], [one["error"] for one in document["failures"]])
+        fields: Fields = {"topic": "t", "status": "failed", "error": "TopicNotFound", "message": None}
+        self.tell(
+            Event("partitions", 7.0, "c1", fields), Event("partitions", 7.0, "c1", {**fields, "status": "success"})
+        )
+        document = self.document()
+        self.assertEqual((4, 3), (document["lookups"], document["failed"]))
+        self.assertEqual("partitioned_metadata", document["failures"][0]["step"])
 
     def test_remembered(self) -> None:
         """Moves, brokers without a route, and connections that could not be read."""

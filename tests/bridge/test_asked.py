@@ -5,7 +5,8 @@ from __future__ import annotations
 from google.protobuf.unknown_fields import UnknownFieldSet
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.bridge.asked import MOST_LOOKUP, Asked
+from sniproxy.bridge.asked import MOST_BYTES, MOST_LOOKUP, Asked
+from sniproxy.buffered import TOTAL
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import fields_of, read, write
 from sniproxy.pulsar.frames import FrameReader, encode
@@ -66,10 +67,21 @@ class AskedTests(SynchronousTestCase):
         self.assertEqual(b"second", secrets(self.asked.login.connect())[-1])
         self.assertNotIn("second", repr(self.asked.login))
 
+    def test_bytes(self) -> None:
+        """Long lookups are remembered up to a bound in bytes, the newest of them, and count as buffered."""
+        before = TOTAL.bytes
+        for number in range(300):
+            self.asked.client(write(pb.CommandLookupTopic(topic="t" * 8000, request_id=number)))
+        self.assertIsNone(self.asked.answered(0))
+        self.assertIsNotNone(self.asked.answered(299))
+        self.assertTrue(MOST_BYTES - 20_000 < TOTAL.bytes - before <= MOST_BYTES)
+        self.asked.end()
+        self.assertEqual(before, TOTAL.bytes)
+
     def test_unreadable(self) -> None:
         """What is no Pulsar is not looked at any more."""
-        two_types = encode(bytes([_Base.TYPE_FIELD_NUMBER << 3, _Base.LOOKUP]) + write(pb.CommandPing())[8:])
-        for data in (b"HTTP/1.1 200 OK\r\n\r\n", b"\x00\x00\x00\x08\x00\x00\x00\x04\x08\x17xx", two_types):
+        no_command = encode(bytes([_Base.TYPE_FIELD_NUMBER << 3, _Base.LOOKUP]) + write(pb.CommandPing())[8:-1])
+        for data in (b"HTTP/1.1 200 OK\r\n\r\n", b"\x00\x00\x00\x08\x00\x00\x00\x04\x08\x17xx", no_command):
             asked = Asked(self.connect)
             asked.client(data)
             asked.client(self.lookup(1))

@@ -10,14 +10,17 @@ from twisted.internet import reactor
 from sniproxy.bridge.allowing import Allowing
 from sniproxy.bridge.answers import Answers, Told
 from sniproxy.bridge.direction import RewrittenDirection
+from sniproxy.buffered import TOTAL
 from sniproxy.events import Result
 from sniproxy.net.copying import CopyDirection
 from sniproxy.net.direction import Direction
 from sniproxy.net.linger import Closer
+from sniproxy.net.pacing import Paced, pace_of
 from sniproxy.net.relay import Ending, Relay, Side
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import write
 from tests.net.support import SocketTestCase, connected, in_thread, read_exactly, read_to_end
+from tests.net.taps import Recorder
 from tests.tls.material import tls_pair
 
 PING = write(pb.CommandPing())
@@ -30,7 +33,7 @@ class RewrittenTests(SocketTestCase):
 
     async def setUp(self) -> None:  # type: ignore[override]  # trial awaits it
         await super().setUp()
-        self.shown = b""
+        self.tap = Recorder()
         self.client, ours = connected()
         self.broker, upstream = connected()
         told = Told(lambda lookup, answer: True, lambda broker: None, lambda message: None)
@@ -39,15 +42,12 @@ class RewrittenTests(SocketTestCase):
         def way(source: Side, target: Side, head: bytes) -> Direction:
             if source.name == "client":
                 return CopyDirection(source, target, head)
-            self.down = RewrittenDirection(source, target, head, answers, self.show)
+            self.down = RewrittenDirection(source, target, head, answers, Paced(pace_of(reactor), self.tap))
             return self.down
 
         self.relay = Relay(reactor, ours, upstream, b"", way=way, closer=Closer(reactor), idle=300.0, half_closed=60.0)
         self.done: Any = self.relay.run()
         self.addCleanup(self.close)
-
-    def show(self, data: bytes) -> None:
-        self.shown += data
 
     def close(self) -> None:
         self.client.close()
@@ -60,7 +60,7 @@ class RewrittenTests(SocketTestCase):
         self.assertEqual(expected, await in_thread(read_exactly, self.client, len(expected)))
         self.close()
         self.assertEqual(Ending(Result.OK), await self.done)
-        self.assertEqual((PING + CLOSE, len(expected)), (self.shown, self.relay.bytes_down))
+        self.assertEqual((PING + CLOSE, len(expected)), (self.tap.from_target, self.relay.bytes_down))
 
     async def test_put(self) -> None:
         """A frame of our own is written when the relay is told to pump, behind a frame that passes."""
@@ -71,6 +71,16 @@ class RewrittenTests(SocketTestCase):
         self.assertEqual(b"<own>", await in_thread(read_exactly, self.client, 5))
         self.close()
         await self.done
+
+    async def test_held(self) -> None:
+        """A frame that is held until it is whole counts as buffered."""
+        before = TOTAL.bytes
+        self.broker.sendall(PING + CLOSE[:-3])
+        await in_thread(read_exactly, self.client, len(PING))
+        self.assertEqual(len(CLOSE) - 3, TOTAL.bytes - before)
+        self.close()
+        await self.done
+        self.assertEqual(before, TOTAL.bytes)
 
     async def test_cut(self) -> None:
         """A broker that ends in a frame: the client gets as much as there is, and the end."""
@@ -89,7 +99,7 @@ class RewrittenTests(SocketTestCase):
         def way(source: Side, target: Side, head: bytes) -> Direction:
             if source.name == "client":
                 return CopyDirection(source, target, head)
-            return RewrittenDirection(source, target, head, answers, self.show)
+            return RewrittenDirection(source, target, head, answers, Paced(pace_of(reactor), self.tap))
 
         relay = Relay(reactor, ours, upstream, b"", way=way, closer=Closer(reactor), idle=300.0, half_closed=60.0)
         far.sendall(PING + CLOSE[:-3])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from google.protobuf.message import DecodeError
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -22,9 +23,8 @@ MESSAGE = encode(
     ).SerializeToString(),
     encode_section(b"", bytes(100)),
 )
-TYPE_15_WITH_PAYLOAD = encode(CLOSE[8:], b"payload")
-SHORT = encode(b"")
-FRAMES = (PING, CLOSE, MESSAGE, TYPE_15_WITH_PAYLOAD, SHORT)
+SHORT = encode(b"\x08\x12")
+FRAMES = (PING, CLOSE, MESSAGE, SHORT)
 
 
 class Rewriter:
@@ -64,7 +64,7 @@ class StreamTests(SynchronousTestCase):
 
     def test_not_held(self) -> None:
         """A frame that is not taken passes as it comes, but for the few bytes that tell what it is."""
-        for frame, head in ((MESSAGE, 8), (PING, 10)):
+        for frame, head in ((MESSAGE, 12), (PING, 13)):
             stream = Rewriter().stream
             self.assertEqual(b"", stream.feed(frame[: head - 1]))
             self.assertEqual(frame[:head], stream.feed(frame[head - 1 : head]))
@@ -75,11 +75,44 @@ class StreamTests(SynchronousTestCase):
         data = MESSAGE + PING
         self.assertIs(data, Rewriter().stream.feed(data))
 
-    def test_payload_passes(self) -> None:
-        """A frame with a payload is not taken, whatever its type says."""
+    def test_hidden(self) -> None:
+        """A command that clients read as one of the types, and that does not begin as one, is refused."""
+        body = CLOSE[8:]
+        for size in (1, 5, 1000):
+            for hidden in (
+                encode(body, b"payload"),
+                encode(b"\x08\x12" + body),
+                encode(body[2:] + body[:2]),
+                encode(b"\xf8\x3f\x01" + body),
+                encode(b"\x08\x8f\x80\x00" + body[2:]),
+                encode(b"\x08\x8f" + b"\x80" * 8 + b"\x00" + body[2:]),
+                encode(b"\x08\x12" + body, b"payload"),
+                encode(b""),
+            ):
+                rewriter = Rewriter()
+                with self.assertRaises(FrameError):
+                    rewriter.feed(cut(PING + hidden + PING, size))
+                self.assertEqual([], rewriter.taken)
+
+    @given(st.data())
+    def test_one_reading(self, data: st.DataObject) -> None:
+        """What passes is no command that a client reads as one of the types."""
+        parts = st.sampled_from((CLOSE[8:], PING[8:], CLOSE[10:], b"\x08\x0f", b"\x08\x12", b"\xf8\x3f\x01", b"\x08"))
+        body = bytearray(b"".join(data.draw(st.lists(parts | st.binary(max_size=4), min_size=1, max_size=4))))
+        if data.draw(st.booleans()):
+            body[:1] = bytes((data.draw(st.integers(0, 255)),))
+        frame = encode(bytes(body), data.draw(st.sampled_from((b"", b"\x00" * 9))))
         rewriter = Rewriter()
-        self.assertEqual(TYPE_15_WITH_PAYLOAD, rewriter.feed(cut(TYPE_15_WITH_PAYLOAD, 5)))
-        self.assertEqual([], rewriter.taken)
+        try:
+            passed = rewriter.feed([frame])
+        except FrameError:
+            return
+        base = pb.BaseCommand()
+        try:
+            base.ParseFromString(bytes(body))
+        except DecodeError:
+            return
+        self.assertEqual(b"<closed>" if base.type == base.CLOSE_PRODUCER else frame, passed)
 
     def test_put(self) -> None:
         """A frame of our own goes between two frames: at once, or behind the one that passes."""

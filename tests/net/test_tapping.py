@@ -2,33 +2,23 @@
 
 from __future__ import annotations
 
+import random
+
 from twisted.internet import reactor
 
 from sniproxy.events import Result
 from sniproxy.net.linger import Closer
+from sniproxy.net.pacing import ROUND_S, SLICE, Pace, Paced, pace_of
 from sniproxy.net.relay import Ending, Relay
 from sniproxy.net.tapping import TappedDirection, tapped
 from tests.net import relaycontract
 from tests.net.support import SocketTestCase, connected, in_thread, read_exactly
-
-
-class Recorder:
-    """A tap that keeps what it is shown."""
-
-    def __init__(self) -> None:
-        self.from_client = b""
-        self.from_target = b""
-
-    def client(self, data: bytes) -> None:
-        self.from_client += data
-
-    def target(self, data: bytes) -> None:
-        self.from_target += data
+from tests.net.taps import Recorder
 
 
 def recorded(*arguments: object) -> TappedDirection:
     """A direction for the contract, which has its own tap."""
-    return TappedDirection(*arguments, Recorder())  # type: ignore[arg-type, call-arg]
+    return TappedDirection(*arguments, Paced(pace_of(reactor), Recorder()))  # type: ignore[arg-type, call-arg]
 
 
 class TappedContractTests(relaycontract.RelayContract):
@@ -50,7 +40,7 @@ class TapTests(SocketTestCase):
             ours_client,
             ours_upstream,
             b"head ",
-            way=tapped(tap),
+            way=tapped(Paced(pace_of(reactor), tap)),
             closer=Closer(reactor),
             idle=300.0,
             half_closed=60.0,
@@ -64,3 +54,36 @@ class TapTests(SocketTestCase):
         upstream.close()
         self.assertEqual(Ending(Result.OK), await done)
         self.assertEqual((b"head question", b"answer"), (tap.from_client, tap.from_target))
+
+    async def test_much(self) -> None:
+        """More than a round's budget passes whole and is shown whole, though the tap needs its time."""
+        client, ours_client = connected()
+        upstream, ours_upstream = connected()
+        now = [0.0]
+
+        class Slow(Recorder):
+            def client(self, data: bytes) -> None:
+                super().client(data)
+                now[0] += ROUND_S / 3
+
+        paced = Paced(Pace(reactor, lambda: now[0]), tap := Slow())
+        relay = Relay(
+            reactor,
+            ours_client,
+            ours_upstream,
+            b"",
+            way=tapped(paced),
+            closer=Closer(reactor),
+            idle=300.0,
+            half_closed=60.0,
+        )
+        done = relay.run()
+        data = random.Random(1).randbytes(500_000)
+        sending = in_thread(client.sendall, data)
+        self.assertEqual(data, await in_thread(read_exactly, upstream, len(data)))
+        await sending
+        client.close()
+        upstream.close()
+        self.assertEqual(Ending(Result.OK), await done)
+        self.assertEqual(data, tap.from_client)
+        self.assertLessEqual(max(tap.shown), SLICE)

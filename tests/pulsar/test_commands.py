@@ -19,9 +19,11 @@ from sniproxy.pulsar.commands import (
     feature_names,
     fields_of,
     number_name,
+    opening,
     read,
     text,
     type_name,
+    type_of,
     write,
 )
 from sniproxy.pulsar.frames import FrameReader, encode, read_section
@@ -149,6 +151,29 @@ class CommandTests(SynchronousTestCase):
     def test_fields_of(self) -> None:
         """The one sub-message that a command has."""
         self.assertEqual(fields_of(command(CONNECTED)).server_version, "fake")
+
+    def test_opening(self) -> None:
+        """How a command begins, whatever its type and size: as protobuf writes it."""
+        for field in pb.BaseCommand.DESCRIPTOR.fields:
+            if field.message_type is not None:
+                base = pb.BaseCommand(type=pb.BaseCommand.Type.Name(field.number))
+                getattr(base, field.name).SetInParent()
+                command = base.SerializePartialToString()
+                self.assertEqual(command, opening(field.number, len(command)))
+        for length in (1, 127, 128, 16383, 16384, 1 << 20, 1 << 22):
+            command = write(pb.CommandError(request_id=1, error=pb.UnknownError, message="e" * length))[8:]
+            begin = opening(pb.BaseCommand.ERROR, len(command))
+            self.assertTrue(begin is not None and command.startswith(begin) and len(begin) > 3)
+        for kind, size in ((0, 2), (1, 2), (128, 2), (6, 1), (6, 3), (6, 132)):
+            self.assertIsNone(opening(kind, size))
+
+    def test_type_of(self) -> None:
+        """The type that protobuf reads: of several the last one that it knows."""
+        ping = write(pb.CommandPing())[8:]
+        for command in (ping, b"\x08\x06" + ping, ping[2:] + ping[:2], ping + b"\x08\x7f", b"\x08\x92\x00"):
+            self.assertEqual(pb.BaseCommand.PING, type_of(command))
+        for command in (b"", b"\x08", ping[2:], ping[:-1], b"\x08\x80\x01", b"\x0b"):
+            self.assertRaises(CommandError, type_of, command)
 
     def test_number_name(self) -> None:
         """Types by their numbers, known and not."""

@@ -9,6 +9,7 @@ from sniproxy.pulsar.commands import write
 from sniproxy.pulsar.events import COMMANDS, Event
 from sniproxy.pulsar.inspection import Inspection
 from sniproxy.pulsar.ledger import Ledger
+from sniproxy.pulsar.walker import MOST_HEAD
 from tests.capture.test_reading import reading, recorded
 from tests.pulsar import streams
 from tests.pulsar.test_inspection import inspect
@@ -46,6 +47,8 @@ def all_events() -> list[Event]:
             fill(message)
             found += side(write(message), 1.0)
     found += inspection.gap("client", 2.0) + inspection.client(write(pb.CommandPing()), 2.0)
+    long = pb.CommandGetTopicsOfNamespaceResponse(request_id=1, topics=["t" * MOST_HEAD])
+    found += Inspection("e").broker(write(long), 2.0)
     found += inspection.end(4.0) + Inspection("d").client(b"GET / HTTP/1.1\r\n", 5.0)
     ledger = Ledger()
     for broker in ("pulsar://a:1", "pulsar://b:1"):

@@ -206,7 +206,7 @@ class LimitTests(SynchronousTestCase):
         """Without a CONNECTED, frames of Pulsar's default size pass, and larger ones do not."""
         for more in (0, 1):
             inspection = Inspection("c")
-            inspection.client(PING, 1.0)
+            inspection.client(write(pb.CommandConnect(client_version="x")), 1.0)
             section = encode_section(b"", bytes(DEFAULT_LIMIT - 14 + more))
             inspection.client(encode(b"\x08\x06", section), 1.0)
             self.assertEqual(inspection.lost, bool(more))
@@ -231,8 +231,55 @@ class LimitTests(SynchronousTestCase):
         """A command that is too long to be held is counted, and the next one is read."""
         inspection = Inspection("c")
         topics = pb.CommandGetTopicsOfNamespaceResponse(request_id=1, topics=["t" * 1000] * (MOST_HEAD // 1000))
-        self.assertEqual(names(inspection.broker(write(topics) + ANSWER, 1.0)), ["lookup"])
+        self.assertEqual(names(inspection.broker(write(topics) + ANSWER, 1.0)), ["oversized", "lookup"])
         self.assertEqual(inspection.commands["GET_TOPICS_OF_NAMESPACE_RESPONSE"], 1)
+
+    def test_long_answer(self) -> None:
+        """A long answer settles its request with a note, whichever field comes first; nothing is unanswered."""
+        filler = "m" * MOST_HEAD
+        get_topics = pb.CommandGetTopicsOfNamespace(request_id=7, namespace="a/b")
+        for request, answer in (
+            (get_topics, pb.CommandGetTopicsOfNamespaceResponse(request_id=7, topics=[filler])),
+            (pb.CommandLookupTopic(topic="t", request_id=7), self.lookup_answer(filler, "")),
+            (pb.CommandLookupTopic(topic="t", request_id=7), self.lookup_answer("", filler)),
+            (
+                pb.CommandProducer(topic="t", producer_id=1, request_id=7),
+                pb.CommandError(request_id=7, error=pb.UnknownError, message=filler),
+            ),
+        ):
+            inspection = Inspection("c")
+            inspection.client(write(request), 1.0)
+            [note] = inspection.broker(write(answer), 2.0)
+            self.assertEqual((note.name, note.fields["latency_s"]), ("oversized", 1.0))
+            self.assertIn("not read", str(note.fields["message"]))
+            self.assertEqual(names(inspection.end(3.0)), ["ended"])
+
+    def lookup_answer(self, message: str, url: str) -> pb.CommandLookupTopicResponse:
+        failed = pb.CommandLookupTopicResponse.Failed
+        return pb.CommandLookupTopicResponse(request_id=7, response=failed, message=message, brokerServiceUrl=url)
+
+    def test_long_request(self) -> None:
+        """A long request is noted, and waits for nothing."""
+        inspection = Inspection("c")
+        [note] = inspection.client(write(pb.CommandLookupTopic(topic="t" * MOST_HEAD, request_id=1)), 1.0)
+        self.assertEqual((note.name, note.fields["side"], note.fields["command"]), ("oversized", "client", "LOOKUP"))
+        self.assertEqual(names(inspection.end(3.0)), ["ended"])
+
+    def test_large_in_the_middle(self) -> None:
+        """Where CONNECTED was missed, frames far over the default limit pass, also the one that is found first."""
+        large = encode(b"\x08\x06\x32\x04\x08\x01\x10\x01", encode_section(b"", bytes(20 << 20)))
+        for before in (PING, PING[3:], large[-(12 << 20) :]):
+            inspection = Inspection("c")
+            events = inspection.client(before + large + LOOKUP, 1.0)
+            self.assertFalse(inspection.lost)
+            self.assertEqual(set(names(events)) - {"gap", "resumed"}, set())
+            self.assertEqual(inspection.commands["LOOKUP"], 1)
+            self.assertEqual(inspection.commands["SEND"], 1)
+        inspection = Inspection("c")
+        inspection.client(PING, 1.0)
+        inspection.gap("client", 1.0)
+        inspection.client(large[100:] + large + LOOKUP, 1.0)
+        self.assertEqual((inspection.lost, inspection.commands["LOOKUP"]), (False, 1))
 
     def test_memory(self) -> None:
         """However many requests stay unanswered, those that are told and those that are held are all there are."""
@@ -250,8 +297,23 @@ class CommandTests(SynchronousTestCase):
     def test_unknown(self) -> None:
         """Commands of other releases pass, and are counted by their number."""
         inspection = Inspection("c")
-        self.assertEqual(inspection.client(PING + encode(b"\x08\x52\x92\x05\x00") + encode(b"\x08\x80\x01"), 1.0), [])
-        self.assertEqual(inspection.commands, {"PING": 1, "TYPE_82": 1, "TYPE_0": 1})
+        self.assertEqual(inspection.client(PING + encode(b"\x08\x52\x92\x05\x00"), 1.0), [])
+        self.assertEqual(inspection.commands, {"PING": 1, "TYPE_82": 1})
+
+    def test_no_command(self) -> None:
+        """What has no command that can be read is no Pulsar frame: the connection is lost."""
+        for bad in (b"", b"\x08", b"\x08\x80\x01", LOOKUP[8:-1]):
+            inspection = Inspection("c")
+            [lost] = inspection.client(PING + encode(bad) + LOOKUP, 1.0)
+            self.assertEqual((lost.name, inspection.lost), ("lost", True))
+
+    def test_hidden_lookup(self) -> None:
+        """A lookup that begins as another command is heard as the lookup that the broker reads."""
+        for hidden in (b"\x08\x06" + LOOKUP[8:], LOOKUP[10:] + b"\x08\x17", b"\xf8\x3f\x01" + LOOKUP[8:]):
+            inspection = Inspection("c")
+            self.assertEqual(inspection.client(PING + encode(hidden), 1.0), [])
+            [lookup] = inspection.broker(PING + ANSWER, 2.0)
+            self.assertIsNotNone(lookup.fields["topic"])
 
     def test_asked_for(self) -> None:
         """Commands that were asked for are an event each."""

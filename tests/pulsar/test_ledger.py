@@ -152,6 +152,35 @@ class LedgerTests(SynchronousTestCase):
         entry = self.entry()
         self.assertEqual((entry.broker_url, entry.lookups, entry.redirects), ("pulsar://b2:6650", 3, 2))
 
+    def test_no_url(self) -> None:
+        """An answer without a URL is no placement: the broker that is known stays, and a later move is told."""
+        nowhere: dict[str, Any] = {"broker_url": None, "broker_url_tls": None}
+        for response in ("connect", "redirect"):
+            self.assertEqual(self.ledger.learn(lookup(None, response=response, **nowhere)), [])
+        self.assertEqual(len(self.ledger), 0)
+        self.ledger.learn(lookup(1))
+        for response in ("connect", "redirect"):
+            self.assertEqual(self.ledger.learn(lookup(None, response=response, **nowhere)), [])
+            self.assertEqual(self.entry().broker_url, "pulsar://b1:6650")
+        [moved] = self.ledger.learn(lookup(2))
+        self.assertEqual((moved.fields["from_url"], self.entry().lookups), ("pulsar://b1:6650", 4))
+
+    def test_failed_metadata(self) -> None:
+        """A failed PARTITIONED_METADATA is a failed lookup, whose step is said; one that succeeds counts nothing."""
+        fields: dict[str, Value] = {"topic": ORDERS, "status": "failed", "error": "TopicNotFound", "message": "m"}
+        failed = Event("partitions", 1.0, "c1", fields)
+        self.ledger.learn(failed)
+        self.assertEqual(len(self.ledger), 0)
+        self.ledger.learn(lookup(1))
+        self.ledger.learn(failed)
+        self.ledger.learn(Event("partitions", 1.0, "c1", {**fields, "status": "success"}))
+        entry, [namespace] = self.entry(), self.ledger.namespaces()
+        self.assertEqual((entry.lookups, entry.failures, entry.last_error), (2, 1, "TopicNotFound"))
+        self.assertEqual((namespace.lookups, namespace.failures), (3, 2))
+        self.assertEqual(
+            [(one.step, one.topic) for one in self.ledger.failures], [("partitioned_metadata", ORDERS)] * 2
+        )
+
     def test_failures(self) -> None:
         """Failed lookups are remembered with their error; they put no topic into the ledger, and harm none in it."""
         failed = lookup(None, response="failed", error="ServiceNotReady", message="m")
@@ -231,7 +260,8 @@ class LedgerTests(SynchronousTestCase):
         )
         away = dict.fromkeys(("tok2", "c1", "m2", "m4", "m6", "py10", "part4-partition-0", "part4-partition-2"), second)
         self.assertEqual(owners, {**there, **away})
-        self.assertEqual(len(self.ledger.failures), 3)
+        steps = [failure.step for failure in self.ledger.failures]
+        self.assertEqual((steps.count("lookup"), steps.count("partitioned_metadata")), (3, 2))
 
 
 class ClusterTests(SynchronousTestCase):

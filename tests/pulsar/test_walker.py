@@ -3,10 +3,13 @@
 import struct
 import tracemalloc
 
+from google.protobuf.message import DecodeError
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from sniproxy.pulsar import commands_pb2 as pb
+from sniproxy.pulsar.commands import opening, write
 from sniproxy.pulsar.frames import DEFAULT_LIMIT, FrameReader, encode, encode_section, read_section
 from sniproxy.pulsar.walker import MOST_HEAD, TYPES, FrameWalker, Walked, WalkError
 from tests.pulsar import streams
@@ -15,9 +18,15 @@ from tests.pulsar.test_frames import CONNECTED, SEND_HELLO
 HELLO = Walked(6, SEND_HELLO[8:16], 46, 5, SEND_HELLO[26:41], None, 0x0830A93B)
 WELCOME = Walked(3, CONNECTED[8:], 25)
 
-COMMANDS = st.binary(max_size=30).flatmap(
-    lambda body: st.sampled_from((3, 6, 9, 23, 90)).map(lambda kind: bytes((8, kind)) + body)
-)
+
+def command(kind: int, size: int) -> bytes:
+    """A command of this type and size: its type, and one field with zeros in it."""
+    begin = opening(kind, size)
+    assert begin is not None
+    return begin + bytes(size - len(begin))
+
+
+COMMANDS = st.builds(command, st.sampled_from((3, 6, 9)), st.just(2) | st.integers(4, 40))
 SECTIONS = st.builds(
     lambda entry, checksum, metadata, payload: entry + checksum + encode_section(metadata, payload),
     st.just(b"") | st.binary(max_size=20).map(lambda entry: b"\x0e\x02" + len(entry).to_bytes(4, "big") + entry),
@@ -25,6 +34,25 @@ SECTIONS = st.builds(
     st.binary(max_size=30),
     st.binary(max_size=50),
 )
+
+
+PONG = write(pb.CommandPong())[8:]
+PARTS = st.sampled_from(
+    [
+        write(message)[8:]
+        for message in (pb.CommandLookupTopic(topic="t", request_id=7), pb.CommandPing(), pb.CommandPong())
+    ]
+    + [b"\x08\x17", b"\x08\x06", b"\x08\x98\x00", b"\x08\x97" + b"\x80" * 8 + b"\x01", b"\xf8\x3f\x01", b"\x0b\x0c"]
+)
+
+
+@st.composite
+def mutated_commands(draw: st.DrawFn) -> bytes:
+    """Commands of several parts in any order, some with a byte changed or cut off."""
+    body = bytearray(b"".join(draw(st.lists(PARTS | st.binary(max_size=6), min_size=1, max_size=4))))
+    if body and draw(st.booleans()):
+        body[draw(st.integers(0, len(body) - 1))] = draw(st.integers(0, 255))
+    return bytes(body[: draw(st.integers(0, len(body)))] if draw(st.booleans()) else body)
 
 
 @st.composite
@@ -87,9 +115,54 @@ class WalkerTests(SynchronousTestCase):
             self.threeWays(encode(b"\x08\x5a", section), [Walked(90, b"\x08\x5a", 10 + size, size)])
 
     def test_no_type(self) -> None:
-        """A command that does not begin with a type has the type 0."""
-        for command in (b"", b"\x08", b"\x10\x02\x08\x03", b"\x08\x80\x01"):
-            self.threeWays(encode(command), [Walked(0, command, 8 + len(command))])
+        """A command without a type that can be read is no frame: an empty one, one byte, an unknown type, a cut one."""
+        for bad in (b"", b"\x08", b"\x08\x80\x01", b"\x10\x02", b"\x08\x17\xba\x01", b"\x08\x17\x0b"):
+            for heard in ((), range(TYPES)):
+                for behind in (CONNECTED, b""):
+                    walker = FrameWalker(heard=heard)
+                    self.assertRaises(WalkError, walker.feed, CONNECTED + encode(bad) + behind)
+                    self.assertEqual(sum(walker.seen), 1)
+
+    def test_unusual_type(self) -> None:
+        """The type is the one that protobuf reads, wherever it lies and however it is written."""
+        lookup = pb.CommandLookupTopic(topic="t", request_id=1)
+        tail = write(lookup)[10:]
+        for begin, end in (
+            (b"\x08\x06\x08\x17", b""),
+            (b"\x08\x97\x80\x00", b""),
+            (b"\x08\x97\x80\x80\x80\x80\x80\x80\x80\x80\x00", b""),
+            (b"", b"\x08\x17"),
+            (b"\xf8\x3f\x01\x08\x17", b""),
+            (b"\x08\x17", b"\x08\x7f"),
+        ):
+            whole = begin + tail + end
+            self.threeWays(encode(whole), [Walked(23, whole, 8 + len(whole))])
+            walker = FrameWalker(heard=(23,))
+            self.assertEqual([each.type for each in walker.feed(encode(whole) * 2)], [23, 23])
+        self.assertEqual([each.type for each in FrameWalker(heard=(6, 18)).feed(encode(b"\x08\x06" + PONG + PONG))], [])
+
+    def test_unusual_with_payload(self) -> None:
+        """A command whose type is not where every writer puts it, with something behind it, is refused."""
+        hidden = b"\x08\x06" + write(pb.CommandLookupTopic(topic="t", request_id=1))[8:]
+        for heard in ((), range(TYPES)):
+            self.assertRaises(WalkError, FrameWalker(heard=heard).feed, encode(hidden, SEND_HELLO[16:]))
+
+    @given(mutated_commands())
+    def test_one_reading(self, body: bytes) -> None:
+        """For any command, the type is protobuf's, or the frame is refused."""
+        try:
+            [walked] = FrameWalker().feed(encode(body))
+        except WalkError:
+            return
+        base = pb.BaseCommand()
+        try:
+            base.ParseFromString(body)
+        except DecodeError:
+            # Nothing hears such a command: its first bytes say one type only.
+            begin = opening(walked.type, len(body))
+            self.assertTrue(begin is not None and body.startswith(begin))
+            return
+        self.assertEqual(walked.type, base.type if base.HasField("type") else body[1])
 
     def test_real_streams(self) -> None:
         """Every frame of real streams is walked to its last byte, and two other readers see the same frames."""
@@ -169,8 +242,8 @@ class WalkerTests(SynchronousTestCase):
 
     def test_long_command(self) -> None:
         """Of a command that is too long to be held, the type and the beginning come out, however it is cut."""
-        frame = encode(b"\x08\x21" + bytes(MOST_HEAD))
-        expected = [Walked(33, b"\x08\x21" + bytes(14), len(frame), complete=False), WELCOME]
+        frame = encode(command(33, MOST_HEAD))
+        expected = [Walked(33, frame[8 : 8 + 1024], len(frame), complete=False), WELCOME]
         for step in (len(frame) + 100, 4096):
             stream = frame + CONNECTED
             self.assertEqual(walk([stream[at : at + step] for at in range(0, len(stream), step)]), (expected, None))
@@ -196,7 +269,7 @@ class WalkerTests(SynchronousTestCase):
 
     def test_head_byte_by_byte(self) -> None:
         """A head that comes a byte at a time is not copied for each of them."""
-        frame = encode(b"\x08\x06" + bytes(500_000), encode_section(bytes(100), b""))
+        frame = encode(command(6, 500_000), encode_section(bytes(100), b""))
         walker = FrameWalker()
         walker.feed(frame[:-100])
         tracemalloc.start()
@@ -271,9 +344,9 @@ class CountingTests(SynchronousTestCase):
         """What looks like the frame before, but has another type, command size or section, is counted as what it is."""
         start, section = SEND_HELLO[8:16], SEND_HELLO[16:]
         for other, payload in (
-            (encode(b"\x08\x09" + start[2:], section), 5),
+            (encode(command(9, len(start)), section), 5),
             (encode(start, encode_section(bytes(10), bytes(20))), 20),
-            (encode(start + b"\x0e\x01abcd\x00\x00\x00\x00", section), 5),
+            (encode(command(6, 18)[:4] + start[4:] + b"\x0e\x01abcd\x00\x00\x00\x00", section), 5),
             (encode(start, b"\x0e\x02\x00\x00\x00\x00" + section), 5),
         ):
             walker = FrameWalker(heard=())
@@ -286,12 +359,12 @@ class CountingTests(SynchronousTestCase):
         walker = FrameWalker(heard=())
         with self.assertRaises(WalkError):
             walker.feed(encode(b"\x08") + b"\x05" * 12)
-        self.assertEqual(counted([Walked(0, b"\x08", 9)]), (walker.seen, walker.payload))
+        self.assertEqual(counted([]), (walker.seen, walker.payload))
 
     def test_limit(self) -> None:
         """In a row of frames, one of exactly the limit passes, and one byte more is refused."""
-        for kind, around in ((b"\x08\x06", b"\x0e\x01abcd\x00\x00\x00\x00"), (b"\x08\x07", b"")):
-            short, long = encode(kind, around), encode(kind + bytes(90), around)
+        for kind, around in ((6, b"\x0e\x01abcd\x00\x00\x00\x00"), (7, b"")):
+            short, long = encode(command(kind, 2), around), encode(command(kind, 92), around)
             for frames in ([long, long, short, long], [short, long], [long]):
                 walker = FrameWalker(len(long), heard=())
                 walker.feed(b"".join(frames))

@@ -88,6 +88,8 @@ function show({ status, topics, rates: now }) {
   warnings.push(...status.drains.map((one) => `Draining ${one.kind} ${one.name}: ${one.closed} closed, ${one.left} left`));
   const lost = status.totals.access_log_lost;
   if (lost) warnings.push(`The access log has lost ${lost} lines: is its disk full?`);
+  const events = status.totals.event_log_lost;
+  if (events) warnings.push(`The event log has lost ${events} lines: is its disk full?`);
   if (topics.lost.length) {
     const [newest] = topics.lost;
     const many = plural(topics.lost.length, "connection");
@@ -201,7 +203,7 @@ function tables(status, topics, now, filter) {
     ago(time - one.time), { text: short(one.topic) + cluster(one), kind: "wide" }, host(one.from_url_tls ?? one.from_url), host(one.to_url_tls ?? one.to_url),
   ]);
   table("failures", topics.failures, (one) => `${one.time} ${one.connection} ${one.cluster} ${one.topic}`, (one) => [
-    ago(time - one.time), { text: short(one.topic) + cluster(one), kind: "wide" }, { tag: "refused", text: one.error ?? "failed" }, { text: one.message ?? "", kind: "wide" },
+    ago(time - one.time), { text: one.step, kind: "dim" }, { text: short(one.topic) + cluster(one), kind: "wide" }, { tag: "refused", text: one.error ?? "failed" }, { text: one.message ?? "", kind: "wide" },
   ]);
   table("topics", topics.topics.filter((one) => matches(filter, one.topic, one.broker, one.cluster)), (one) => `${one.cluster} ${one.topic}`, (one) => [
     { text: one.topic, kind: "wide" }, host(one.broker) + cluster(one) + (one.unsettled ? " (given away)" : ""), { text: count(one.lookups), kind: "number" }, { text: count(one.moves_total), kind: "number" },
