@@ -30,7 +30,7 @@ from sniproxy.schema import ConfigError, shown
 from sniproxy.service import ProxyService
 from sniproxy.settings import Configuration
 from sniproxy.text import counted
-from sniproxy.workers import post
+from sniproxy.workers import post, twistdoptions
 from sniproxy.workers.plan import CannotStart, for_worker
 
 if TYPE_CHECKING:
@@ -119,6 +119,9 @@ class Options(usage.Options):
 
         if self.parent is not None:
             ownlog.use(self.parent)
+            twistdoptions.settle_pid_file(self.parent, sys.argv)
+            if not twistdoptions.set_steady_clock(reactor):
+                _fail(f"--reactor: {type(reactor).__name__} {twistdoptions.NO_STEADY_CLOCK}")
         self.post = post.from_environment()
         if self["config"] is not None and self.post is None:
             # twistd may change its folder before the file is read again.
@@ -130,6 +133,8 @@ class Options(usage.Options):
         except ConfigError as error:
             _fail(str(error))
         self.warnings = list(self.proxy.warnings) if self.post is None else []
+        if self.parent is not None and self.post is None:
+            self.warnings += twistdoptions.warn_of_logs(self.parent, configuration)
         if self["check"]:
             lines = [check.describe(configuration), *(f"warning: {warning}" for warning in self.warnings)]
             with_warnings = f", with {counted(len(self.warnings), 'warning')}" if self.warnings else ""
@@ -219,6 +224,7 @@ class Command(Service):
         self._reactor = reactor
         self._proxy = options.proxy
         self._post = options.post
+        self._parent = options.parent
         self._daemon = options.parent is not None and not options.parent["nodaemon"]
         if isinstance(self._proxy, ProxyService):
             self._proxy.kernel_way.keep = False  # this program is all ours
@@ -235,6 +241,8 @@ class Command(Service):
             self._fail(why_not_listening(error))
         except (CannotOpen, CannotStart) as error:
             self._fail(str(error))
+        if self._parent is not None:
+            twistdoptions.hand_over(self._parent, self._proxy.configuration)
         for warning in self._warnings:
             log.warn("warning: {warning}", warning=warning)
         # Its default would end the process; from here on there is something to keep.
