@@ -8,6 +8,15 @@ from typing import Any
 from sniproxy.adminclient import as_url
 from sniproxy.pulsar.choice import NAMES
 
+INCOMPLETE = 3
+"""Exit status: the capture was read, but for packets that the summary names with the cure."""
+
+_STATUS = (
+    "Exit status: 0: all of the capture was read; 1: it is no capture, or broken; 2: wrong usage; 3: some packets were "
+    "left out (encapsulated, cut, in fragments) or are in the wrong order, and standard error says which and the cure; "
+    "130: interrupted."
+)
+
 
 def add_inspect(commands: Any) -> argparse.ArgumentParser:
     """Add the command to a parser's commands. @return: its own parser."""
@@ -18,7 +27,7 @@ def add_inspect(commands: Any) -> argparse.ArgumentParser:
         help="what Pulsar's clients and brokers say in a capture",
         description="Shows what Pulsar's clients and brokers say in a capture, one line an event. Live: "
         "tcpdump -i any -U -w - tcp port 6650 | sniproxyctl inspect -",
-        epilog=f"Commands: {', '.join(NAMES)}.",
+        epilog=f"Commands: {', '.join(NAMES)}. {_STATUS}",
     )
     inspect.add_argument(
         "--follow",
@@ -49,6 +58,7 @@ def add_topics(commands: Any) -> argparse.ArgumentParser:
         help="which broker owns which topic, by the lookups in a capture or of a running proxy",
         description="Shows which broker owns which topic, by all that a capture's brokers said, or, with the URL of a "
         "running proxy's admin endpoint (http://127.0.0.1:9090) in place of FILE, those that it inspects.",
+        epilog=_STATUS,
     )
     form = ledger.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="a JSON array")

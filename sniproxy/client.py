@@ -14,8 +14,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from OpenSSL import SSL, crypto
-from twisted.internet import ssl
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import wrapClientTLS
 from twisted.internet.interfaces import (
@@ -28,7 +26,7 @@ from zope.interface import implementer
 
 from sniproxy.names import BadName, ip_literal, server_name
 from sniproxy.net.hostendpoint import HostEndpoint
-from sniproxy.pem import BadPem, ClientCertificate, TrustRoot, client_certificate, trust_root
+from sniproxy.pem import BadPem, ClientCertificate, TrustRoot, client_certificate, client_tls, trust_root
 from sniproxy.serviceurl import (
     BadServiceURL,
     ProxyProtocol,
@@ -92,19 +90,12 @@ class SniProxyEndpoint:
         @raise ValueError: no certificate can be good for this host.
         """
         name = _checked_host(host)
-        more: dict[str, Any] = {}
-        own = None
-        if certificate is not None:
-            own = certificate.own
-            more["extraCertChain"] = list(certificate.chain)
         try:
-            creator = ssl.optionsForClientTLS(name, trust, own, extraCertificateOptions=more)
+            creator = client_tls(name, trust, certificate)
         except UnicodeError as error:
             raise ValueError(
                 f"host {name!r}: no certificate can be good for this name ({error}); use letters, digits and hyphens"
             ) from error
-        if trust is not None:
-            creator = _Trusting(creator)
         if wrap is not None:
             creator = wrap(creator)
         # Not the broker's name: only the proxy's is ever resolved.
@@ -114,21 +105,6 @@ class SniProxyEndpoint:
         """Connect; the answer is the protocol that the factory has built. Cancelling it ends the attempt."""
         connected: Deferred[IProtocol] = self._endpoint.connect(protocolFactory)
         return connected
-
-
-@implementer(IOpenSSLClientConnectionCreator)
-class _Trusting:
-    """What is trusted by name ends a chain, whether or not it is a root; Twisted's trust roots cannot say so."""
-
-    def __init__(self, creator: _Creator) -> None:
-        self._creator = creator
-
-    def clientConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:
-        connection: SSL.Connection = self._creator.clientConnectionForTLS(tlsProtocol)
-        store = connection.get_context().get_cert_store()
-        assert store is not None
-        store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)
-        return connection
 
 
 def from_string(

@@ -176,7 +176,7 @@ class Conversation(Life):
     def _in_turn(self, route: LiveRoute, resolution: Resolution) -> list[Target]:
         """An answer's targets, in the order to dial them."""
         standing, now = self._house.standing, self._house.reactor.seconds()
-        standing.seen(resolution.targets, self.record.server_name, now)
+        standing.seen(resolution.targets, self.record.server_name, now, plaintext=self._plaintext is not None)
         return standing.order(route.turns.order(resolution.targets), route.least, now)
 
     async def _end_tls(self, terminator: Terminator, upstream: socket.socket, received: bytes) -> TLSSocket:

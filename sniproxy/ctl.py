@@ -17,7 +17,7 @@ from sniproxy.adminclient import AdminError, as_url
 from sniproxy.admincommands import running_ledgers
 from sniproxy.capture.files import CaptureError
 from sniproxy.capture.reading import CaptureEvents
-from sniproxy.captureoptions import add_inspect, add_topics
+from sniproxy.captureoptions import INCOMPLETE, add_inspect, add_topics
 from sniproxy.closedpipe import quiet_end
 from sniproxy.ctlcommands import Streams as Streams
 from sniproxy.ctlcommands import add_commands
@@ -75,8 +75,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def main(arguments: Sequence[str] | None = None, streams: Streams | None = None) -> int:
-    """Run a command; return the exit status: 0, 1 with an error told in one line, 130 after Ctrl-C; of a lookup that
-    fails, that of `sniproxy.talk.failures.Kind`.
+    """Run a command; return the exit status: 0, 1 with an error told in one line, 130 after Ctrl-C; `INCOMPLETE` for a
+    capture with packets that were not read; of a lookup that fails, that of `sniproxy.talk.failures.Kind`.
 
     Wrong usage raises `SystemExit` with 2, and when nobody reads the output any more, with 141.
     """
@@ -182,7 +182,7 @@ def _read(
     print(said + capture.summary(), file=streams.error)
     if error is not None:
         raise error
-    return status
+    return status or (INCOMPLETE if capture.incomplete else 0)
 
 
 @contextmanager

@@ -21,6 +21,10 @@ MOST_WAITING = 4 << 20
 _PIPE_BUF = 4096  # a write of so much to a pipe that polls as writable does not block, and is not mixed with others
 _RETRY = 1.0
 STANDARD_OUTPUT = "-"
+_CURE = (
+    "; lines go on into the old file: let the user of this process make files in the folder (chown), or let logrotate "
+    "make the new file (create 0640 USER GROUP), then send USR1 again"
+)
 
 
 class CannotOpen(Exception):
@@ -89,9 +93,9 @@ class LineWriter:
         try:
             fd = self._open()
         except OSError as error:
-            log.error(
-                "{name} {path}: the old file is kept, not reopened: {why}", name=self._name, path=self._path, why=error
-            )
+            cure = _CURE if isinstance(error, PermissionError) else ""
+            said = "{name} {path}: the old file is kept, not reopened: {why}{cure}"
+            log.error(said, name=self._name, path=self._path, why=error, cure=cure)
             return
         os.close(self._fd)
         self._fd = fd

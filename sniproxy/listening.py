@@ -15,7 +15,7 @@ from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 
 from sniproxy.names import host_port
-from sniproxy.net import poller
+from sniproxy.net import poller, unixsocket
 from sniproxy.net.listener import Accepted, Acceptor, NoSocket, listen_at_once
 from sniproxy.net.portholder import holder
 from sniproxy.settings import Bridge, Listener
@@ -151,6 +151,11 @@ def raise_descriptor_limit() -> int:
 
 def why_not_listening(error: CannotListenError) -> str:
     """What stands in the way of a listener, who holds the port, and the cure."""
+    path = unixsocket.unix_path(error)
+    if path is not None:
+        said = getattr(error.socketError, "strerror", None) or str(error.socketError)
+        more = unixsocket.holder(path)
+        return f"cannot listen on {path}: {said}{more and '; '}{more}"
     where = (
         f"{error.interface or 'all addresses'} port {error.port}"
         if isinstance(error.port, int)

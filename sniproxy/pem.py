@@ -9,8 +9,10 @@ from typing import Any
 
 import attrs
 from cryptography import x509
-from OpenSSL import crypto
+from OpenSSL import SSL, crypto
 from twisted.internet import ssl
+from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
+from zope.interface import implementer
 
 from sniproxy.text import bounded
 from sniproxy.tls import pem
@@ -87,6 +89,37 @@ def showing(own: Certified) -> ClientCertificate:
     return ClientCertificate(
         ssl.PrivateCertificate.fromCertificateAndKeyPair(ssl.Certificate(first), pair), tuple(above)
     )
+
+
+def client_tls(host: str, trust: TrustRoot | None, certificate: ClientCertificate | None) -> Any:
+    """What a TLS client goes by: TLS 1.2 or newer, and the peer's certificate verified for the host.
+
+    @param trust: whose signature counts, also where they are no roots. None: the platform's authorities.
+    @param certificate: what the peer is shown. None: nothing.
+    @return: an C{IOpenSSLClientConnectionCreator}.
+    @raise UnicodeError: no certificate can be good for this host.
+    """
+    more: dict[str, Any] = {"raiseMinimumTo": ssl.TLSVersion.TLSv1_2}
+    if certificate is not None:
+        more["extraCertChain"] = list(certificate.chain)
+    own = None if certificate is None else certificate.own
+    creator = ssl.optionsForClientTLS(host, trust, own, extraCertificateOptions=more)
+    return creator if trust is None else _Trusting(creator)
+
+
+@implementer(IOpenSSLClientConnectionCreator)
+class _Trusting:
+    """What is trusted by name ends a chain, whether or not it is a root; Twisted's trust roots cannot say so."""
+
+    def __init__(self, creator: IOpenSSLClientConnectionCreator) -> None:
+        self._creator = creator
+
+    def clientConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:
+        connection: SSL.Connection = self._creator.clientConnectionForTLS(tlsProtocol)
+        store = connection.get_context().get_cert_store()
+        assert store is not None
+        store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)
+        return connection
 
 
 def names(certificate: x509.Certificate) -> tuple[str, ...]:

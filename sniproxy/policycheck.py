@@ -49,6 +49,12 @@ def plain_targets(route: Route) -> list[Target]:
     return [template.target for template in templates(route) if template.target is not None]
 
 
+def plaintext_targets(configuration: Configuration) -> list[Target]:
+    """Those that plaintext listeners lead to, as far as the configuration names them."""
+    routes = (listener.plaintext for listener in configuration.listeners)
+    return [target for route in routes if route is not None for target in plain_targets(route)]
+
+
 def written_targets(configuration: Configuration) -> Iterator[tuple[Target, str | None]]:
     """The targets that the configuration itself names, each with the name of its broker, as far as that is known.
 

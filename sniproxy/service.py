@@ -42,6 +42,7 @@ from sniproxy.net.direction import Way
 from sniproxy.net.linger import Closer
 from sniproxy.net.loopguard import LoopGuard
 from sniproxy.net.relay import Ending
+from sniproxy.policycheck import plaintext_targets
 from sniproxy.routing.standing import Standing
 from sniproxy.schema import ConfigError
 from sniproxy.settings import Configuration
@@ -212,7 +213,7 @@ class ProxyService(Service):
             change_listeners = self._listeners.prepare(built.listeners, undo)
             undo.pop_all()
         self._built = built
-        self._standing.change(configuration.health, built.written)
+        self._standing.change(configuration.health, built.written, plaintext_targets(configuration))
         built.resolvers.settle()
         self._lives.change(configuration.limits, self._descriptors)
         # The listeners first: their addresses are the first that the log has, and people and scripts look for them.

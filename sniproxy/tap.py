@@ -32,7 +32,7 @@ from sniproxy.schema import ConfigError, shown
 from sniproxy.service import ProxyService
 from sniproxy.settings import Configuration
 from sniproxy.text import counted, printable
-from sniproxy.workers import post
+from sniproxy.workers import post, twistdoptions
 from sniproxy.workers.plan import CannotStart, for_worker
 from sniproxy.workers.stall import StallWatch
 
@@ -135,6 +135,9 @@ class Options(usage.Options):
 
         if self.parent is not None:
             ownlog.use(self.parent)
+            twistdoptions.settle_pid_file(self.parent, sys.argv)
+            if not twistdoptions.set_steady_clock(reactor):
+                _fail(f"--reactor: {type(reactor).__name__} {twistdoptions.NO_STEADY_CLOCK}")
         self.post = post.from_environment()
         if self["config"] is not None and self.post is None:
             # twistd may change its folder before the file is read again.
@@ -146,6 +149,8 @@ class Options(usage.Options):
         except ConfigError as error:
             _fail(str(error))
         self.warnings = [*self.proxy.warnings, *root_warning(self.parent)] if self.post is None else []
+        if self.parent is not None and self.post is None:
+            self.warnings += twistdoptions.warn_of_logs(self.parent, configuration)
         if self["check"]:
             _say(check.report(configuration, self.warnings, self.path is not None))
 
@@ -233,6 +238,7 @@ class Command(Service):
         self._reactor = reactor
         self._proxy = options.proxy
         self._post = options.post
+        self._parent = options.parent
         self._daemon = options.parent is not None and not options.parent["nodaemon"]
         self._stalls: StallWatch | None = None
         if isinstance(self._proxy, ProxyService):
@@ -251,6 +257,8 @@ class Command(Service):
             self._fail(why_not_listening(error))
         except (CannotOpen, CannotStart) as error:
             self._fail(str(error))
+        if self._parent is not None:
+            twistdoptions.hand_over(self._parent, self._proxy.configuration)
         for warning in self._warnings:
             log.warn("warning: {warning}", warning=warning)
         # Its default would end the process; from here on there is something to keep.

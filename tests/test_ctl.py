@@ -15,8 +15,10 @@ from twisted.trial.unittest import TestCase
 
 from sniproxy import __version__, ctl
 from sniproxy.capture.files import CaptureReader
+from sniproxy.captureoptions import INCOMPLETE
 from tests.capture.building import Captured, pcap
 from tests.capture.test_reading import CAPTURES
+from tests.capture.wrapping import UNREAD
 
 JAVA = str(CAPTURES / "java-basic.pcap")
 LOOKUPS = str(CAPTURES / "java-lookup-only.pcap")
@@ -205,6 +207,14 @@ class InspectTests(CtlCase):
         self.input, self.error = Failing(Path(JAVA).read_bytes()), StringIO()
         self.assertEqual(len(self.lines("inspect", "-", status=1)), 18)
         self.assertIn("standard input: cannot be read to its end: Input/output error", self.error.getvalue())
+
+    def test_incomplete(self) -> None:
+        """A capture of which packets were left out has a status of its own, and standard error says which."""
+        path = self.mktemp()
+        Path(path).write_bytes(pcap([Captured(1.0, packet) for packet in UNREAD.values()]))
+        for command in ("inspect", "topics"):
+            self.assertEqual(self.run_it(command, path), INCOMPLETE)
+            self.assertIn("1 IPsec ESP", self.error.getvalue())
 
     def test_interrupted(self) -> None:
         """Ctrl-C ends the reading; what is known is said, and the status is 130."""

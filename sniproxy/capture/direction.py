@@ -23,7 +23,9 @@ class Direction:
     ``base``: the sequence number of position 0; None: nothing came yet. ``seen_syn``: position 0 is the very first
     byte. ``expected``: the position of the byte that comes next. ``finish``: the position of its FIN, None while there
     is none. ``peer_has``: the position up to which the other end has acknowledged. ``hole_since``: for its user's use.
-    ``held``: bytes of memory that wait behind holes.
+    ``held``: bytes of memory that wait behind holes. ``first``: the sequence number of its first byte, as the other
+    end acknowledged its SYN; None: that was not captured. ``passed_over``: the position up to which answers were
+    handed out before these bytes came.
     """
 
     __slots__ = (
@@ -33,8 +35,10 @@ class Direction:
         "base",
         "expected",
         "finish",
+        "first",
         "held",
         "hole_since",
+        "passed_over",
         "peer_has",
         "seen_syn",
     )
@@ -46,6 +50,8 @@ class Direction:
         self.finish: int | None = None
         self.peer_has = 0
         self.hole_since: float | None = None
+        self.first: int | None = None
+        self.passed_over = 0
         # What lies behind a hole: pieces that do not overlap, in order; None for bytes that were not captured.
         self._starts: list[int] = []
         self._ends: list[int] = []
@@ -57,6 +63,18 @@ class Direction:
         assert self.base is not None
         ahead = (sequence - self.base - self.expected) & _ALL
         return self.expected + (ahead - _ALL - 1 if ahead >= _HALF else ahead)
+
+    def answered(self, acknowledged: int) -> int | None:
+        """The position that an acknowledgement says the other end has, of a FIN that of its last byte; None: the
+        beginning of this direction is not known."""
+        base = self.first if self.base is None else self.base
+        if base is None:
+            return None
+        ahead = (acknowledged - base - self.expected) & _ALL
+        if ahead >= _HALF:
+            return 0
+        position = self.expected + ahead
+        return position - (self.finish is not None and position == self.finish + 1)
 
     @property
     def pieces(self) -> int:

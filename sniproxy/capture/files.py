@@ -63,16 +63,19 @@ class CaptureReader:
     has been given out then. It reads no more than a packet needs, so that a pipe shows each packet at once.
 
     @ivar cut_short: the file ended inside of a packet, as it does when the capture program was killed.
+    @ivar one_link: all packets of the file have one link type: it is pcap, not pcapng.
     """
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self._at = 0
         self.cut_short = False
+        self.one_link = False
 
     def __iter__(self) -> Iterator[Record]:
         magic = self._read(4)
         if magic in _PCAP:
+            self.one_link = True
             yield from self._pcap(*_PCAP[magic])
         elif magic == _SECTION_MAGIC:
             yield from self._pcapng()

@@ -1,20 +1,25 @@
-"""TCP segments in captured packets: what stands before TCP, by dpkt.
+"""TCP segments in captured packets: `layers` removes what stands before TCP, dpkt reads its header.
 
-Links: Ethernet (with VLAN tags, MPLS), BSD loopback, raw IP, Linux cooked (SLL and SLL2). IPv4 and IPv6 with its
-extension headers. IP fragments are not put together: they are counted, and their bytes are told missing later.
+IP fragments are not put together: they are counted, and their bytes are reported missing later.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any, BinaryIO
+from collections import Counter
+from collections.abc import Iterator
+from typing import BinaryIO
 
 import attrs
 import dpkt  # type: ignore[import-untyped]
 
 from sniproxy.capture.files import CaptureError, CaptureReader, Record
+from sniproxy.capture.headers import Carried, Fragment, Unread, Unreadable
+from sniproxy.capture.layers import tcp_in
 
 FIN, SYN, RST, ACK = 0x01, 0x02, 0x04, 0x10
+
+MAX_KINDS = 32
+"""Kinds of packets that are not read and are counted each; further ones are counted together."""
 
 Endpoint = tuple[bytes, int]
 """An IP address, 4 or 16 bytes, and a port."""
@@ -42,24 +47,6 @@ class Segment:
     length: int
 
 
-def _raw(data: bytes) -> Any:
-    return dpkt.ip6.IP6(data) if data[0] >> 4 == 6 else dpkt.ip.IP(data)
-
-
-_LINKS: dict[int, Callable[[bytes], Any]] = {
-    0: dpkt.loopback.Loopback,
-    1: dpkt.ethernet.Ethernet,
-    12: _raw,
-    14: _raw,
-    101: _raw,
-    108: dpkt.loopback.Loopback,
-    113: dpkt.sll.SLL,
-    228: _raw,
-    229: _raw,
-    276: dpkt.sll2.SLL2,
-}
-
-
 class PacketReader:
     """The TCP segments of a capture file, in the order of the file.
 
@@ -68,14 +55,20 @@ class PacketReader:
 
     @ivar packets: how many packets were read, of whatever kind.
     @ivar fragments: how many of them were IP fragments; they are left out, but for a first one that holds TCP.
+    @ivar fragments_of_tcp: how many of these were of TCP, or of a tunnel that may carry it.
     @ivar unreadable: how many of them look like IP but cannot be read.
+    @ivar unread: how many carry what is not read, by its name: tunnels, encrypted packets, link types.
+    @ivar cut: how many have fewer bytes of TCP in the capture than on the wire (tcpdump's snaplen).
     """
 
     def __init__(self, file: BinaryIO) -> None:
         self._reader = CaptureReader(file)
         self.packets = 0
         self.fragments = 0
+        self.fragments_of_tcp = 0
         self.unreadable = 0
+        self.cut = 0
+        self.unread: Counter[str] = Counter()
 
     @property
     def cut_short(self) -> bool:
@@ -83,54 +76,65 @@ class PacketReader:
         return self._reader.cut_short
 
     def __iter__(self) -> Iterator[Segment]:
+        unknown: str | None = None
+        others = False
         for record in self._reader:
             self.packets += 1
-            segment = self._segment(record)
-            if segment is not None:
-                yield segment
+            found = self._found(record)
+            if isinstance(found, Unread) and found.link:
+                unknown = found.what
+                if self._reader.one_link:
+                    raise _unknown_link(unknown)
+            else:
+                others = True
+            if isinstance(found, Carried):
+                segment = self._segment(record.time, found)
+                if segment is not None:
+                    yield segment
+        if unknown is not None and not others:
+            raise _unknown_link(unknown)
 
-    def _segment(self, record: Record) -> Segment | None:
-        """The segment in a packet; None: it has none."""
-        link = _LINKS.get(record.link)
-        if link is None:
-            known = "Ethernet, loopback, raw IP, Linux cooked"
-            raise CaptureError(f"its link type is {record.link}, which is not read ({known} are): capture another one")
+    def _found(self, record: Record) -> Carried | Unread | Fragment | None:
+        """What is in a packet; what is left out is counted."""
         try:
-            return self._tcp(record, link(record.data))
-        except Exception:
-            # dpkt raises what the bytes lead it to: its own errors, IndexError, struct.error, AttributeError.
+            found = tcp_in(record.link, record.data)
+        except Unreadable:
             self.unreadable += 1
             return None
-
-    def _tcp(self, record: Record, packet: Any) -> Segment | None:
-        while not isinstance(packet, dpkt.ip.IP | dpkt.ip6.IP6):
-            if not isinstance(packet, dpkt.Packet):
-                return None
-            packet = packet.data  # a link layer inside of a link layer
-        tcp = packet.data
-        if isinstance(packet, dpkt.ip.IP):
-            later, more, protocol = packet.offset, packet.mf, packet.p
-            # Zero: the capturing machine's card was to cut it into segments, and the length was left out.
-            body = packet.len - 4 * packet.hl if packet.len else 0
-        else:
-            fragment = packet.extension_hdrs.get(dpkt.ip.IP_PROTO_FRAGMENT)
-            later, more = (fragment.frag_off, fragment.m_flag) if fragment is not None else (0, 0)
-            protocol = getattr(packet, "p", None)  # none behind what is encrypted
-            extensions = sum(header.length for header in packet.all_extension_headers)
-            body = packet.plen - extensions if packet.plen else 0
-        if later or more:
+        if isinstance(found, Unread):
+            if found.what in self.unread or len(self.unread) < MAX_KINDS:
+                self.unread[found.what] += 1
+            else:
+                self.unread["others"] += 1
+        elif isinstance(found, Fragment):
             self.fragments += 1
-        if not isinstance(tcp, dpkt.tcp.TCP):
-            if protocol == dpkt.ip.IP_PROTO_TCP and not later:
-                self.unreadable += 1
+            self.fragments_of_tcp += found.tunnel
+        return found
+
+    def _segment(self, time: float, carried: Carried) -> Segment | None:
+        """The segment; None: its header is not whole."""
+        if carried.fragment:
+            self.fragments += 1
+            self.fragments_of_tcp += 1
+        try:
+            tcp = dpkt.tcp.TCP(carried.data)
+        except dpkt.Error:
+            self.unreadable += 1
             return None
+        length = max(carried.length - 4 * tcp.off, len(tcp.data))
+        self.cut += length > len(tcp.data) and not carried.fragment
         return Segment(
-            record.time,
-            (packet.src, tcp.sport),
-            (packet.dst, tcp.dport),
+            time,
+            (carried.source, tcp.sport),
+            (carried.destination, tcp.dport),
             tcp.seq,
             tcp.ack,
             tcp.flags,
             tcp.data,
-            max(body - 4 * tcp.off, len(tcp.data)),
+            length,
         )
+
+
+def _unknown_link(what: str) -> CaptureError:
+    known = "Ethernet, loopback, raw IP, PPP, Linux cooked"
+    return CaptureError(f"its {what.replace('type', 'type is')}, which is not read ({known} are): capture another one")

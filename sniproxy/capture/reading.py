@@ -52,6 +52,13 @@ class CaptureEvents:
         """How many packets were read."""
         return self._packets.packets
 
+    @property
+    def incomplete(self) -> bool:
+        """Packets that may belong to Pulsar were left out, or read in the wrong order; `summary` says which."""
+        packets = self._packets
+        left_out = packets.fragments_of_tcp or packets.unreadable or packets.cut or packets.unread
+        return bool(left_out or self._reassembly.late)
+
     def __iter__(self) -> Iterator[Event]:
         return self.watched(None)
 
@@ -85,9 +92,19 @@ class CaptureEvents:
         if talks.gaps:
             said.append(f"{counted(talks.gaps, 'gap')}, {amount(talks.missing)} not captured")
         if packets.fragments:
-            said.append(f"{counted(packets.fragments, 'IP fragment')} not put together")
+            cure = "capture behind the tunnel or lower the MTU in front of it" if packets.fragments_of_tcp else ""
+            said.append(f"{counted(packets.fragments, 'IP fragment')} not put together{cure and ': '}{cure}")
         if packets.unreadable:
             said.append(f"{counted(packets.unreadable, 'packet')} that cannot be read")
+        if packets.cut:
+            said.append(f"{counted(packets.cut, 'packet')} cut by the capture program: capture with `tcpdump -s 0`")
+        if packets.unread:
+            kinds = ", ".join(f"{count} {what}" for what, count in packets.unread.most_common())
+            cure = "capture where they leave their tunnel or are decrypted"
+            said.append(f"{counted(packets.unread.total(), 'packet')} in wrappings that are not read ({kinds}): {cure}")
+        if self._reassembly.late:
+            late = counted(self._reassembly.late, "segment")
+            said.append(f"{late} captured after the answer: put the packets in order with `reordercap FILE NEW`")
         if packets.cut_short:
             said.append("the capture ends inside of a packet")
         if self._reassembly.connections and not talks.pulsar and not talks.tls:

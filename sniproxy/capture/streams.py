@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 import attrs
 
-from sniproxy.capture.direction import Direction
+from sniproxy.capture.direction import PIECE, Direction
 from sniproxy.capture.packets import ACK, FIN, RST, SYN, Endpoint, Segment
 from sniproxy.names import host_port
 
@@ -31,7 +31,7 @@ ACKED_PATIENCE = 0.25
 """Seconds that a hole is waited for which the other end has acknowledged: packets may be captured out of order."""
 
 PATIENCE = 10.0
-"""Seconds that any other hole is waited for: retransmissions take a while."""
+"""Seconds that any other hole is waited for: retransmissions take a while. An answer waits as long for its request."""
 
 
 @attrs.define(eq=False)
@@ -90,10 +90,18 @@ class _State:
     connection: Connection
     directions: tuple[Direction, Direction] = attrs.Factory(lambda: (Direction(), Direction()))
     over: bool = False  # kept, so that late packets of it are not taken for a new connection
+    early: list[Segment] = attrs.Factory(list)  # they acknowledge what has not come
+    early_held: int = 0  # bytes of memory
+    early_since: float = 0.0
 
 
 class Reassembly:
-    """Puts segments in order.
+    """Puts segments in order: the bytes of a direction by sequence numbers, the directions by acknowledgements.
+
+    A segment that acknowledges bytes of the other direction that have not come waits for them: the capture has the
+    answer before its request, because two clocks or two queues wrote it. It waits at most C{patience} seconds and
+    C{most_held_each} bytes, and C{most_held} of all connections; when it is then handed out and the bytes come after
+    all, they are counted in C{late}.
 
     A hole is given up when the other end has acknowledged the bytes behind it and C{acked_patience} seconds of the
     capture have passed, when C{patience} seconds have, when more than C{most_held_each} bytes of memory are held behind
@@ -121,13 +129,17 @@ class Reassembly:
         self._waiting: OrderedDict[tuple[_State, int], None] = OrderedDict()  # by the time of their holes
         self._held = 0
         self._swept = 0.0
+        self._early: OrderedDict[_State, None] = OrderedDict()  # those with such segments, by the time of the first
+        self._early_held = 0
         self.connections = 0
         """How many connections there were."""
+        self.late = 0
+        """Segments that came when what answers them had been handed out."""
 
     @property
     def held(self) -> int:
-        """Bytes of memory that are held behind holes."""
-        return self._held
+        """Bytes of memory that are held behind holes, and in segments that wait for what they acknowledge."""
+        return self._held + self._early_held
 
     def feed(self, segment: Segment) -> list[Piece]:
         """Take a segment; return what it completes, in order."""
@@ -151,7 +163,11 @@ class Reassembly:
         else:
             self._states.move_to_end(key)
         if not state.over:
-            pieces += self._take(state, sender, segment)
+            pieces += self._in_turn(state, sender, segment)
+        while self._early and (
+            self._early_held > self._most_held or abs(time - next(iter(self._early)).early_since) >= self._patience
+        ):
+            pieces += self._give_out(next(iter(self._early)), time, at_once=True)
         if time >= self._swept + self._acked_patience or time < self._swept:
             self._swept = time
             for waiting, which in list(self._waiting):
@@ -177,6 +193,61 @@ class Reassembly:
             return state.over or not (segment.flags & ACK or other.seen_syn)
         return (segment.sequence + 1) & 0xFFFFFFFF != direction.base
 
+    def _in_turn(self, state: _State, sender: int, segment: Segment) -> Iterator[Piece]:
+        """Take a segment, or keep it until what it acknowledges has come; then those that waited for this one."""
+        if self._is_early(state, sender, segment):
+            other = state.directions[1 - sender]
+            other.peer_has = max(other.peer_has, other.answered(segment.acknowledged) or 0)
+            if not state.early:
+                state.early_since = segment.time
+                self._early[state] = None
+            state.early.append(segment)
+            size = PIECE + len(segment.data)
+            state.early_held += size
+            self._early_held += size
+            if state.early_held > self._most_held_each:
+                yield from self._give_out(state, segment.time, at_once=True)
+            return
+        yield from self._take(state, sender, segment)
+        if state.early:
+            yield from self._give_out(state, segment.time)
+
+    def _is_early(self, state: _State, sender: int, segment: Segment) -> bool:
+        other = state.directions[1 - sender]
+        # Programs that anonymize captures may write an acknowledgement of 0.
+        if not segment.flags & ACK or not segment.acknowledged or not (segment.length or segment.flags & (FIN | RST)):
+            return False
+        if other.expected < other.passed_over:
+            return False  # waiting was in vain
+        position = other.answered(segment.acknowledged)
+        return position is not None and position > other.expected
+
+    def _give_out(self, state: _State, time: float, *, at_once: bool = False) -> Iterator[Piece]:
+        """Hand out the segments that need not wait any longer. C{at_once}: none of them shall."""
+        again = True
+        while again and not state.over:
+            again = False
+            for segment in list(state.early):
+                sender, _ = _key(segment)
+                if self._is_early(state, sender, segment):
+                    if not at_once:
+                        continue
+                    other = state.directions[1 - sender]
+                    other.passed_over = max(other.passed_over, other.answered(segment.acknowledged) or 0)
+                self._forget_early(state, segment)
+                again = True
+                yield from self._take(state, sender, attrs.evolve(segment, time=max(time, segment.time)))
+                if state.over or not at_once:
+                    break
+
+    def _forget_early(self, state: _State, segment: Segment) -> None:
+        state.early.remove(segment)
+        size = PIECE + len(segment.data)
+        state.early_held -= size
+        self._early_held -= size
+        if not state.early:
+            self._early.pop(state, None)
+
     def _take(self, state: _State, sender: int, segment: Segment) -> Iterator[Piece]:
         direction, other = state.directions[sender], state.directions[1 - sender]
         flags, sequence, time = segment.flags, segment.sequence, segment.time
@@ -186,12 +257,16 @@ class Reassembly:
             sequence = (sequence + 1) & 0xFFFFFFFF
             if direction.base is None:
                 direction.seen_syn = True
+        if flags & ACK and direction.seen_syn and other.first is None:
+            other.first = segment.acknowledged
         if direction.base is None and (flags & SYN or segment.length):
             direction.base = sequence
         if flags & ACK and other.base is not None:
             other.peer_has = max(other.peer_has, other.position(segment.acknowledged))
         if direction.base is not None:
             start = direction.position(sequence)
+            if segment.length and direction.expected <= start < direction.passed_over:
+                self.late += 1
             captured = start + len(segment.data)
             if flags & FIN and direction.finish is None and start + segment.length >= direction.expected:
                 direction.finish = start + segment.length
@@ -254,6 +329,8 @@ class Reassembly:
             yield from self._drain(longest, which, time, at_once=True)
 
     def _end(self, state: _State, time: float, how: str) -> Iterator[Piece]:
+        if not state.over:
+            yield from self._give_out(state, time, at_once=True)
         if not state.over:
             for sender in (0, 1):
                 yield from self._drain(state, sender, time, at_once=True)

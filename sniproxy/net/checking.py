@@ -12,7 +12,7 @@ from sniproxy.net.dialer import Dialer, DialError
 from sniproxy.net.handshake import Handshake, HandshakeError
 from sniproxy.net.linger import Closer
 from sniproxy.net.tlssocket import TLSSocket
-from sniproxy.routing.standing import Known, Standing
+from sniproxy.routing.standing import Known, Standing, address
 from sniproxy.text import bounded
 from sniproxy.tls.contexts import unverified
 
@@ -21,6 +21,8 @@ log = Logger()
 
 class Checker:
     """Checks all targets that are known, each at its own time.
+
+    A target that a plaintext listener leads to is only connected.
 
     A TLS check shakes hands, asking for the broker's name, and believes every certificate: whether it is trusted is for
     clients to say. Nothing is sent after that, so that a broker has nothing to log but that somebody was there.
@@ -96,7 +98,7 @@ class Checker:
             sock = await self._dialer.dial([known.target], health.interval, lambda target: None)
         except DialError as error:
             return bounded(str(error).removeprefix(f"{known.target}: "))
-        if health.check != "tls":
+        if health.check != "tls" or address(known.target) in self._standing.plaintext:
             self._closer(sock)
             return ""
         tls = TLSSocket(sock, unverified(known.server_name))

@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 from sniproxy.names import host_port
 from sniproxy.net.descriptor import WAIT, SocketDescriptor
 from sniproxy.net.tuning import tune
+from sniproxy.net.unixsocket import remove_stale, unix_path
 
 log = Logger()
 
@@ -49,9 +50,22 @@ Accepted = Callable[[socket.socket, str], None]
 def listen_at_once(endpoint: IStreamServerEndpoint, factory: IProtocolFactory, text: str) -> Any:
     """Listen with an endpoint of the kinds that bind at once: their Deferred has fired when C{listen} returns.
 
+    A UNIX socket that a killed program left behind is removed.
+
     @param text: the endpoint, for the error. @return: the port.
     @raise CannotListenError: it cannot be listened on.
     """
+    try:
+        return _listen(endpoint, factory, text)
+    except CannotListenError as error:
+        path = unix_path(error)
+        if path is None or not remove_stale(path):
+            raise
+        log.warn("removed {path}: a program that was killed left it behind", path=path)
+    return _listen(endpoint, factory, text)
+
+
+def _listen(endpoint: IStreamServerEndpoint, factory: IProtocolFactory, text: str) -> Any:
     port: list[Any] = []
     failure: list[Failure] = []
     endpoint.listen(factory).addCallbacks(port.append, failure.append)

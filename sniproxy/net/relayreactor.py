@@ -13,6 +13,7 @@ import sys
 from time import monotonic
 from typing import Any
 
+from twisted.internet.base import ReactorBase
 from twisted.internet.epollreactor import EPollReactor
 
 from sniproxy.net import poller
@@ -82,6 +83,19 @@ class RelayReactor(EPollReactor):
     def removeAll(self) -> list[Any]:
         others: list[Any] = super().removeAll()  # type: ignore[no-untyped-call]
         return [*others, self._relays] if self._relays.is_open else others
+
+
+def set_steady_clock(reactor: Any) -> bool:
+    """Let another reactor's deadlines follow a clock that is never set, as L{RelayReactor}'s do.
+
+    Call it before the reactor has deadlines: those that it has would follow the old clock.
+
+    @return: it is done. False: the reactor is not built upon Twisted's base, which asks C{seconds} for all of them.
+    """
+    if not isinstance(reactor, ReactorBase):
+        return False
+    reactor.seconds = monotonic
+    return True
 
 
 def install() -> None:

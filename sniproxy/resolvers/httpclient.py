@@ -7,7 +7,6 @@ from io import BytesIO
 from typing import Any
 
 import attrs
-from twisted.internet import ssl
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.internet.endpoints import wrapClientTLS
 from twisted.internet.error import ConnectError, ConnectingCancelledError, DNSLookupError
@@ -23,7 +22,7 @@ from sniproxy import __version__
 from sniproxy.files import signature
 from sniproxy.names import server_name
 from sniproxy.net.hostendpoint import HostEndpoint
-from sniproxy.pem import BadPem, ClientCertificate, TrustRoot, client_certificate, trust_root
+from sniproxy.pem import BadPem, ClientCertificate, TrustRoot, client_certificate, client_tls, trust_root
 from sniproxy.text import bounded
 
 TOKEN_BYTES = 64 * 2**10
@@ -158,10 +157,7 @@ class _Endpoints:
         endpoint = HostEndpoint(self.reactor, self.address(host), uri.port, self.timeout)
         if uri.scheme != b"https":
             return endpoint
-        more: Mapping[str, Any] = {} if self.shown is None else {"extraCertChain": list(self.shown.chain)}
-        own = None if self.shown is None else self.shown.own
-        options = ssl.optionsForClientTLS(host, self.trust, own, extraCertificateOptions=dict(more))
-        tls: IStreamClientEndpoint = wrapClientTLS(options, endpoint)
+        tls: IStreamClientEndpoint = wrapClientTLS(client_tls(host, self.trust, self.shown), endpoint)
         return tls
 
 

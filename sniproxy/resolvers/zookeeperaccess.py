@@ -42,6 +42,10 @@ class Access:
             context = ssl.create_default_context(cafile=self.trust)
         except OSError as error:
             raise BadAccess("trust", f"trust {_shown(self.trust)}: {_why(error)}; name a PEM of authorities") from error
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        if self.trust is not None:
+            # What the operator trusts ends a chain, whether or not it is a root, as for all other TLS of the proxy.
+            context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
         if self.certificate is not None:
             try:
                 # A password for the key is not asked for at the terminal, where a daemon would hang.

@@ -81,6 +81,8 @@ class Standing:
         self.health = Health()
         self.known: dict[str, Known] = {}
         self.answered: dict[str, None] = {}
+        self.plaintext: set[str] = set()
+        """Addresses of targets that plaintext listeners lead to."""
         self._connections: Counter[str] = Counter()
         self._drained: dict[Goal, int] = {}
 
@@ -124,12 +126,19 @@ class Standing:
                 self._drained[goal] += 1
         return found
 
-    def change(self, health: Health, written: Iterable[tuple[Target, str | None]]) -> None:
+    def change(
+        self,
+        health: Health,
+        written: Iterable[tuple[Target, str | None]],
+        plaintext: Iterable[Target] = (),
+    ) -> None:
         """Another configuration is in force.
 
         @param written: the targets that it names, with what TLS checks ask for.
+        @param plaintext: those of plaintext listeners, which no TLS check suits.
         """
         self.health = health
+        self.plaintext = {address(target) for target in plaintext}
         named = {address(target): Known(target, name, None) for target, name in written}
         kept = {key: known for key, known in self.known.items() if key in named or known.seen is not None}
         self.known = {**named, **kept}
@@ -139,8 +148,8 @@ class Standing:
             if health.check is None:  # nobody would ever say that it is up again
                 known.up, known.streak, known.checked = True, 0, False
 
-    def seen(self, targets: Sequence[Target], server_name: str | None, now: float) -> None:
-        """A resolver has answered with these, for this name."""
+    def seen(self, targets: Iterable[Target], server_name: str | None, now: float, *, plaintext: bool = False) -> None:
+        """A resolver has answered with these, for this name. C{plaintext}: for a client of a plaintext listener."""
         for target in targets:
             key = address(target)
             self.answered.pop(key, None)
@@ -156,12 +165,15 @@ class Standing:
                     known.seen, known.target = now, target  # its addresses may be others now
             elif not target.client_formed and len(self.known) < MOST_KNOWN:
                 self.known[address(target)] = Known(target, server_name, now)
+            if plaintext and address(target) in self.known:
+                self.plaintext.add(address(target))
 
     def forget(self, now: float) -> None:
         """Let go of those that no resolver has answered with for long."""
         old = [key for key, known in self.known.items() if known.seen is not None and now - known.seen > FORGET]
         for key in old:
             del self.known[key]
+            self.plaintext.discard(key)
 
     def order(self, targets: Sequence[Target], least: bool, now: float) -> list[Target]:
         """The order to dial them in. One that is down comes last, but it comes: when all are down, the checks may err.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections import Counter
 from io import BytesIO
 from itertools import groupby
@@ -30,9 +31,12 @@ from tests.capture.building import (
     segment,
 )
 from tests.capture.test_sniff import CONNECT
+from tests.capture.wrapping import UNREAD, WRAPPINGS, framed, ip4
 
 CAPTURES = Path(__file__).parent.parent / "data" / "captures"
 JAVA, PYTHON = "java-basic", "python-basic"
+PORTS = (struct.pack("!H", 6650), struct.pack("!H", 6660))
+"""Where its brokers listen."""
 
 
 def recorded(name: str) -> bytes:
@@ -49,6 +53,13 @@ def reading(data: bytes, *ports: int) -> tuple[list[Event], CaptureEvents]:
     """All events in a capture, and who read it."""
     capture = CaptureEvents(BytesIO(data), ports)
     return [*capture, *capture.finish()], capture
+
+
+def said(events: list[Event]) -> list[str]:
+    """What was said, whatever the times."""
+    times = ("latency_s", "waited_s")
+    left = [(one.name, {key: value for key, value in one.fields.items() if key not in times}) for one in events]
+    return sorted(map(str, left))
 
 
 class CaptureTests(SynchronousTestCase):
@@ -86,9 +97,9 @@ class CaptureTests(SynchronousTestCase):
         """The file's format and its link type change nothing."""
         wanted, _ = reading(recorded(JAVA))
         for link in (NULL, RAW, COOKED, COOKED2):
-            framed = [Captured(packet.time, frame(packet.data, link)) for packet in packets(JAVA)]
+            packed = [Captured(packet.time, frame(packet.data, link)) for packet in packets(JAVA)]
             for file in (pcap, pcapng):
-                self.assertEqual(reading(file(framed, link))[0], wanted, link)
+                self.assertEqual(reading(file(packed, link))[0], wanted, link)
 
     def test_same_events_in_any_order(self) -> None:
         """Packets of a sender that come again, and out of order, change no event but for its time."""
@@ -101,10 +112,10 @@ class CaptureTests(SynchronousTestCase):
             self.assertGreater(max(map(len, runs)), 2)
             mixed[8:] = [packet for run in runs for packet in random.sample(run, len(run))]
             mixed += random.sample(mixed, 20)
-            framed = [Captured(float(at) / 1000, frame(packet.data)) for at, packet in enumerate(mixed)]
-            said = [(event.name, event.connection, event.fields.get("topic")) for event in reading(pcap(framed))[0]]
+            packed = [Captured(float(at) / 1000, frame(packet.data)) for at, packet in enumerate(mixed)]
+            short = [(event.name, event.connection, event.fields.get("topic")) for event in reading(pcap(packed))[0]]
             self.assertEqual(
-                sorted(map(str, said)),
+                sorted(map(str, short)),
                 sorted(str((event.name, event.connection, event.fields.get("topic"))) for event in wanted),
             )
 
@@ -113,13 +124,13 @@ class CaptureTests(SynchronousTestCase):
         wanted, _ = reading(recorded(PYTHON))
         whole = packets(PYTHON)
         for start in (3, 20, 50, 90, 120):
-            framed = [Captured(packet.time, frame(packet.data)) for packet in whole[start:]]
-            events, capture = reading(pcap(framed))
+            packed = [Captured(packet.time, frame(packet.data)) for packet in whole[start:]]
+            events, capture = reading(pcap(packed))
             self.assertIn("(2 Pulsar", capture.summary() if start < 100 else "(2 Pulsar")
             later = [event for event in wanted if event.time > whole[start].time and event.name == "lookup"]
-            said = [(event.time, event.fields["broker_url"]) for event in events if event.name == "lookup"]
+            told = [(event.time, event.fields["broker_url"]) for event in events if event.name == "lookup"]
             self.assertEqual(
-                said[-len(later) :] if later else [], [(one.time, one.fields["broker_url"]) for one in later]
+                told[-len(later) :] if later else [], [(one.time, one.fields["broker_url"]) for one in later]
             )
             self.assertNotIn("lost", [event.name for event in events])
 
@@ -170,6 +181,42 @@ class CaptureTests(SynchronousTestCase):
         events, _ = reading(pcap(captured(segments)))
         self.assertEqual([event.name for event in events][:4], ["connect", "lookup", "lookup", "moved"])
         self.assertEqual(events[3].fields["to_url"], "pulsar://b:1")
+
+    def test_encapsulated(self) -> None:
+        """A real capture in each encapsulation gives the same events, and nothing is left out."""
+        wanted, _ = reading(recorded(JAVA))
+        for name, (link, wrap) in WRAPPINGS.items():
+            wrapped = [Captured(packet.time, wrap(packet.data)) for packet in packets(JAVA)]
+            events, capture = reading(pcap(wrapped, link))
+            self.assertEqual(events, wanted, name)
+            self.assertFalse(capture.incomplete, name)
+
+    def test_left_out(self) -> None:
+        """What is not read is counted by its kind, with the cure."""
+        unread = [Captured(1.0, packet) for packet in UNREAD.values()]
+        fragment = Captured(1.0, framed(ip4(6, bytes(20), fragment=5)))
+        cut = captured([segment(b"ab", 1, cut=100)])
+        for more, text in (
+            (unread, "6 packets in wrappings that are not read (1 IPsec ESP, 1 WireGuard, "),
+            ([fragment], "1 IP fragment not put together: capture behind the tunnel"),
+            (cut, "1 packet cut by the capture program: capture with `tcpdump -s 0`"),
+            ([Captured(1.0, framed(b"\x45"))], "1 packet that cannot be read"),
+        ):
+            _, capture = reading(pcap([*(Captured(one.time, frame(one.data)) for one in packets(JAVA)), *more]))
+            self.assertIn(text, capture.summary())
+            self.assertTrue(capture.incomplete)
+        _, capture = reading(pcap([Captured(1.0, framed(ip4(17, bytes(20), fragment=5)))]))
+        self.assertFalse(capture.incomplete)
+
+    def test_directions_out_of_order(self) -> None:
+        """When the broker's packets come seconds earlier in the file, the events are those of the right order."""
+        wanted, _ = reading(recorded(JAVA))
+        for behind in (0.001, 0.3, 2.0):
+            for clock in (lambda one: one.time, lambda one: 1.0):
+                swapped = sorted(packets(JAVA), key=lambda one: one.time + behind * (one.data[22:24] in PORTS))
+                events, capture = reading(pcap([Captured(clock(one), frame(one.data)) for one in swapped]))
+                self.assertEqual(said(events), said(wanted))
+                self.assertFalse(capture.incomplete)
 
     def test_clusters(self) -> None:
         """A capture of two clusters that replicate to each other has the topic twice, and no move."""

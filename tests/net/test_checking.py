@@ -8,6 +8,7 @@ import trustme
 from twisted.internet.defer import Deferred
 
 from sniproxy.events import Result
+from sniproxy.interfaces import Target
 from sniproxy.net.linger import SECONDS
 from sniproxy.net.wheel import TICK
 from sniproxy.routing.standing import Known
@@ -94,6 +95,20 @@ class CheckTests(SocketTestCase):
             await self.checked(proxy)
         self.assertEqual(["up", "down"], self.states(proxy))
         self.assertIn("the TLS handshake failed", proxy.service.status().targets[1].why)
+
+    async def test_tls_beside_plaintext(self) -> None:
+        """A TLS check only connects targets that a plaintext listener leads to, by itself or by a resolver."""
+        plain_host, plain_port = listen(self, SayingFactory(b"hi"), None)
+        self.clock = HandClock()
+        text = '[[listener]]\nname = "p"\nendpoint = "tcp:0:interface=127.0.0.1"\nplaintext = true\n'
+        text += f'target = "{plain_host}:{plain_port}"\n[health]\ncheck = "tls"\ninterval = 1\n'
+        proxy = Proxy(self, text, self.clock)
+        for _ in range(3):
+            await self.checked(proxy)
+        self.assertEqual(["up"], self.states(proxy))
+        standing = proxy.service._standing
+        standing.seen([Target("127.0.0.9", 1)], None, 0.0, plaintext=True)
+        self.assertIn("127.0.0.9:1", standing.plaintext)
 
     async def test_stop(self) -> None:
         """A check that is under way when the proxy stops is given up, and nothing is left."""

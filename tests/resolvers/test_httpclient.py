@@ -127,6 +127,18 @@ class HTTPClientTests(TestCase):
         self.assertIn("certificate", (await self.fails(self.client(), server.url + ASKED)).lower())
         self.assertIn("VerificationError", await self.fails(client, f"https://127.0.0.1:{server.port}{ASKED}"))
 
+    async def test_trust_without_root(self) -> None:
+        """An authority below another one may be trusted by itself; a foreign one is refused."""
+        root = trustme.CA()
+        below = root.create_child_ca()
+        server = self.server(ServerTLS(below, "localhost"))
+        for trust, trusted in ((below.cert_pem, True), (trustme.CA().cert_pem, False)):
+            client = self.client(trust=str(write_pem(self.folder, f"{trusted}.pem", trust)))
+            if trusted:
+                self.assertEqual(b"yes", (await client.ask(server.url + ASKED, {})).body)
+            else:
+                self.assertIn("certificate", await self.fails(client, server.url + ASKED))
+
     async def test_dialled_elsewhere(self) -> None:
         """A host that is reached by another address is verified by its own name."""
         server, _, trust = self.secure("broker-1.internal")

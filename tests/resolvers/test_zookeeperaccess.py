@@ -35,6 +35,8 @@ class AccessTests(SynchronousTestCase):
         assert context is not None
         self.assertEqual((True, ssl.CERT_REQUIRED), (context.check_hostname, context.verify_mode))
         self.assertEqual(1, len(context.get_ca_certs()))
+        self.assertTrue(context.verify_flags & ssl.VERIFY_X509_PARTIAL_CHAIN)
+        self.assertEqual(ssl.TLSVersion.TLSv1_2, context.minimum_version)
         self.assertIsNotNone(Access(True).context())
 
     def test_bad_files(self) -> None:

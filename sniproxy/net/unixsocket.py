@@ -1,0 +1,77 @@
+"""UNIX sockets that a program left behind when it was killed."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+from contextlib import suppress
+
+from twisted.internet.error import CannotListenError
+
+LOCK = ".lock"
+"""Twisted keeps a symbolic link of the socket's name and this, which names its process."""
+
+
+def unix_path(error: CannotListenError) -> str | None:
+    """The path of the UNIX socket that an error is about; None: it is about something else."""
+    return os.fsdecode(error.port) if isinstance(error.port, str | bytes) else None
+
+
+def remove_stale(path: str) -> bool:
+    """Remove a socket, and its lock, that no process listens on.
+
+    The lock's process id proves nothing: in a container each start has the same one. Only a refused connection does.
+
+    @return: something was removed, and listening may be tried again.
+    """
+    if not _is_stale(path):
+        return False
+    removed = False
+    for name in (path, path + LOCK):
+        with suppress(OSError):  # it is not there, or is another user's: then listening says why it fails
+            os.unlink(name)
+            removed = True
+    return removed
+
+
+def holder(path: str) -> str:
+    """What holds a socket's path, and the cure, for the end of a message; empty: nothing is known."""
+    try:
+        mode = os.lstat(path).st_mode
+    except OSError:
+        mode = None
+    if mode is not None and not stat.S_ISSOCK(mode):
+        return "it is no socket; remove it, or write another path"
+    with suppress(OSError):
+        pid = os.readlink(path + LOCK)
+        return f"process {pid} holds it by {path}{LOCK}; stop it, or remove {path} and {path}{LOCK} if it is gone"
+    return "" if mode is None else f"another process listens there; stop it, or remove {path} if it is gone"
+
+
+def _is_stale(path: str) -> bool:
+    try:
+        mode = os.lstat(path).st_mode
+    except FileNotFoundError:
+        return _is_own_lock(path)
+    except (OSError, ValueError):
+        return False
+    if not stat.S_ISSOCK(mode):
+        return False
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.setblocking(False)
+        try:
+            sock.connect(path)
+        except ConnectionRefusedError:
+            return True
+        except OSError:  # it listens and its backlog is full, or it is not ours to know
+            return False
+    return False
+
+
+def _is_own_lock(path: str) -> bool:
+    """Without its socket, a lock is stale when it names this process: it locks nothing that is not there yet."""
+    try:
+        return os.readlink(path + LOCK) == str(os.getpid())
+    except OSError:
+        return False

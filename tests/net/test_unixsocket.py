@@ -1,0 +1,72 @@
+"""Tests for sniproxy.net.unixsocket."""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import CannotListenError
+from twisted.internet.protocol import Factory
+from twisted.trial.unittest import TestCase
+
+from sniproxy.listening import why_not_listening
+from sniproxy.net.listener import listen_at_once
+from sniproxy.net.unixsocket import LOCK, remove_stale
+
+
+class StaleTests(TestCase):
+    """What a killed program leaves behind."""
+
+    def setUp(self) -> None:
+        self.path = os.path.relpath(self.mktemp())
+
+    def leave(self, pid: int | None) -> None:
+        """A socket that nobody listens on, and its lock."""
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.bind(self.path)
+        if pid is not None:
+            os.symlink(str(pid), self.path + LOCK)
+
+    async def listen(self, more: str = "") -> None:
+        text = f"unix:{self.path}{more}"
+        port = listen_at_once(serverFromString(reactor, text), Factory(), text)
+        self.addCleanup(port.stopListening)
+
+    async def test_left_behind(self) -> None:
+        """It is removed, whatever process the lock names: this one, one that lives, or none."""
+        for number, pid in enumerate((os.getpid(), 1, os.getppid(), None)):
+            self.path = f"{self.path}{number}"
+            self.leave(pid)
+            await self.listen()
+        self.path += "x"
+        os.symlink(str(os.getpid()), self.path + LOCK)
+        await self.listen()
+        self.path += "y"
+        self.leave(None)
+        await self.listen(":lockfile=0")
+
+    async def test_in_use(self) -> None:
+        """A socket that a process listens on stays, and the error names path, process and cure."""
+        await self.listen()
+        error: CannotListenError = await self.assertFailure(self.deferred(), CannotListenError)
+        said = why_not_listening(error)
+        self.assertIn(f"cannot listen on {self.path}: ", said)
+        self.assertIn(f"process {os.getpid()} holds it by {self.path}.lock; stop it", said)
+        self.assertTrue(os.path.exists(self.path))
+
+    async def test_no_socket(self) -> None:
+        """A file of another kind is never removed."""
+        with open(self.path, "w"):
+            pass
+        self.assertFalse(remove_stale(self.path))
+        error: CannotListenError = await self.assertFailure(self.deferred(), CannotListenError)
+        self.assertIn("it is no socket; remove it", why_not_listening(error))
+        self.assertFalse(remove_stale(self.path + "z"))
+
+    def deferred(self) -> Deferred[Any]:
+        """A try to listen."""
+        return Deferred.fromCoroutine(self.listen())

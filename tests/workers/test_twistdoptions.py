@@ -1,0 +1,99 @@
+"""Tests for sniproxy.workers.twistdoptions."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+from twisted.internet.base import ReactorBase
+from twisted.internet.pollreactor import PollReactor
+from twisted.trial.unittest import SynchronousTestCase
+
+from sniproxy.config import parse
+from sniproxy.net.relayreactor import set_steady_clock
+from sniproxy.settings import Configuration
+from sniproxy.workers import twistdoptions
+
+USER = 65_534
+
+
+class PidFileTests(SynchronousTestCase):
+    """The pid file of twistd."""
+
+    def settled(self, words: list[str], pidfile: str = "twistd.pid", *, nodaemon: bool = True) -> object:
+        options = {"pidfile": pidfile, "nodaemon": nodaemon}
+        twistdoptions.settle_pid_file(options, words)
+        return options["pidfile"]
+
+    def test_foreground(self) -> None:
+        """In the foreground there is one only when it is asked for; a daemon has one."""
+        self.assertEqual("", self.settled(["-n", "sniproxy"]))
+        self.assertEqual("twistd.pid", self.settled(["-n", "--pidfile", "twistd.pid"]))
+        self.assertEqual("x", self.settled(["-n", "--pidfile=x"], "x"))
+        self.assertEqual("twistd.pid", self.settled(["sniproxy"], nodaemon=False))
+
+    def test_own_process(self) -> None:
+        """A file that names this very process was left by another one with its id, and is removed; others stay."""
+        path = Path(self.mktemp())
+        for text, stays in ((str(os.getpid()), False), (str(os.getppid()), True), ("x", True), ("", True)):
+            path.write_text(text)
+            self.settled([], str(path))
+            self.assertEqual(stays, path.exists(), text)
+
+
+class ClockTests(SynchronousTestCase):
+    """Deadlines of other reactors."""
+
+    def test_steady(self) -> None:
+        """Reactors of Twisted's base follow a clock that is never set, in deadlines that they are given, too."""
+        reactor = PollReactor()
+        self.addCleanup(reactor.removeAll)
+        self.assertTrue(set_steady_clock(reactor))
+        self.assertTrue(isinstance(reactor, ReactorBase))
+        self.assertLess(abs(reactor.seconds() - time.monotonic()), 60)
+        self.assertLess(abs(reactor.callLater(100, int).getTime() - time.monotonic()), 160)
+
+    def test_refused(self) -> None:
+        """Another reactor cannot be changed."""
+        self.assertFalse(set_steady_clock(object()))
+
+
+class LogTests(SynchronousTestCase):
+    """Logs, once twistd has become another user."""
+
+    def setUp(self) -> None:
+        self.folder = Path(self.mktemp())
+        self.folder.mkdir()
+        self.log = self.folder.absolute() / "access.jsonl"
+        self.log.write_text("")
+        self.patch(os, "geteuid", lambda: 0)
+        self.given: list[tuple[object, ...]] = []
+        self.patch(os, "chown", lambda path, uid, gid, follow_symlinks: self.given.append((path, uid, gid)))
+
+    def configuration(self) -> Configuration:
+        text = '[[listener]]\nendpoint = "tcp:0"\n[[route]]\nserver_name = "a"\ntarget = "h:1"\n'
+        return parse(text + f'[access_log]\npath = "{self.log}"\n', "p.toml")
+
+    def warnings(self, uid: int | None = USER) -> list[str]:
+        return twistdoptions.warn_of_logs({"uid": uid, "gid": USER}, self.configuration())
+
+    def test_warned(self) -> None:
+        """A folder in which the user can make no file is warned of, with the cure."""
+        self.folder.chmod(0o755)
+        (warning,) = self.warnings()
+        self.assertIn(f"after --uid {USER} no file can be made in {self.log.parent}", warning)
+        self.folder.chmod(0o777)
+        self.assertEqual([], self.warnings())
+        self.folder.chmod(0o755)
+        self.assertEqual([], self.warnings(None))
+        self.assertEqual([], self.warnings(0))
+
+    def test_handed_over(self) -> None:
+        """A log that root has made belongs to that user from then on."""
+        twistdoptions.hand_over({"uid": USER, "gid": USER}, self.configuration())
+        wanted = [(str(self.log), USER, USER)] if self.log.stat().st_uid == 0 else []
+        self.assertEqual(wanted, self.given)
+        self.given.clear()
+        twistdoptions.hand_over({"uid": None, "gid": None}, self.configuration())
+        self.assertEqual([], self.given)
