@@ -160,8 +160,9 @@ class Options(usage.Options):
         # Imported here: one process needs none of it.
         from sniproxy.workers.supervisor import Supervisor
 
-        self._check_twistd()
-        return Supervisor(configuration, reactor, lambda: self.text, self._for_workers())
+        twistdoptions.check_workers(self.parent)
+        arguments = twistdoptions.worker_arguments(str(self.path), self["access-log"])
+        return Supervisor(configuration, reactor, lambda: self.text, arguments)
 
     def read(self) -> Configuration:
         """The configuration as it is now; of a worker, its own. @raise ConfigError: it cannot be used."""
@@ -198,25 +199,6 @@ class Options(usage.Options):
             raise ConfigError(f"{path}: cannot be read: {why}") from error
         self.text = text
         return parse(text, path, access_log=self["access-log"])
-
-    def _for_workers(self) -> list[str]:
-        """What twistd is told that runs a worker."""
-        arguments = ["-n", "--pidfile=", "--logger", "sniproxy.workers.lines.observer", "sniproxy"]
-        arguments += ["--config", str(self.path)]
-        access_log = self["access-log"]
-        if access_log is not None:
-            arguments += ["--access-log", access_log if access_log == STANDARD_OUTPUT else os.path.abspath(access_log)]
-        return arguments
-
-    def _check_twistd(self) -> None:
-        """@raise ConfigError: twistd has an option that does not go together with workers."""
-        for name in ("uid", "gid", "chroot"):
-            if self.parent is not None and self.parent.get(name) is not None:
-                raise ConfigError(
-                    f"twistd --{name} and workers do not go together: a worker that takes another's place would come "
-                    "too late for it; start it so, as by User= of a systemd unit, with CAP_NET_BIND_SERVICE for ports "
-                    "below 1024"
-                )
 
 
 def _with_absolute_log(configuration: Configuration) -> Configuration:

@@ -1,8 +1,7 @@
 """What ended, counted for Prometheus.
 
 Counting is plain integers in dictionaries, because it happens once a connection; the texts are made when somebody asks.
-Label values are bounded: listeners and routes come from the configuration, results and alerts are closed sets, and no
-label but that of clusters, of which there are few, has a name that a client has sent.
+Label values are bounded: the configuration, closed sets and a few clusters give them; no client names one.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from sniproxy.admin.rendering import counted as _counted
 from sniproxy.admin.rendering import gauged as _gauged
 from sniproxy.admin.rendering import parts
 from sniproxy.admin.slices import Steps, finish
-from sniproxy.admin.sources import OPENING, LimitsStatus, Live, Reloads, Resolutions, ResolverStatus, TargetStatus
+from sniproxy.admin.sources import LimitsStatus, Live, Reloads, Resolutions, ResolverStatus, TargetStatus
 from sniproxy.admin.tally import Counts, Tallies
 from sniproxy.events import Connection, Result
 from sniproxy.pulsar.events import Event, Fields

@@ -9,9 +9,10 @@ from typing import Any
 import attrs
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.internet.endpoints import wrapClientTLS
-from twisted.internet.error import ConnectError, ConnectingCancelledError, DNSLookupError
-from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.internet.error import ConnectError, ConnectingCancelledError, ConnectionAborted, DNSLookupError
+from twisted.internet.interfaces import IProtocolFactory, IStreamClientEndpoint
 from twisted.internet.protocol import Protocol, connectionDone
+from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
 from twisted.web.client import URI, Agent, FileBodyProducer, HTTPConnectionPool, ResponseDone, ResponseFailed
 from twisted.web.http_headers import Headers
@@ -27,6 +28,10 @@ from sniproxy.text import bounded
 
 TOKEN_BYTES = 64 * 2**10
 """Of a file with a token, which is read by the reactor's own thread."""
+
+
+HEAD_BYTES = 64 * 2**10
+"""Of the headers of an answer, and of what surrounds the chunks of its body."""
 
 
 class HTTPFailure(Exception):
@@ -103,7 +108,9 @@ class HTTPClient:
         self._closing = [one for one in self._closing if not one.called]
         self._closing.append(self._pool.closeCachedConnections())
         self._pool = HTTPConnectionPool(self._reactor, self._persistent)
-        endpoints = _Endpoints(self._reactor, trusted, shown, self._timeout, self._address)
+        endpoints = _Endpoints(
+            self._reactor, trusted, shown, self._timeout, self._address, 2 * self._most_bytes + HEAD_BYTES
+        )
         self._agent = Agent.usingEndpointFactory(self._reactor, endpoints, self._pool)
         self._seen = seen
 
@@ -151,14 +158,58 @@ class _Endpoints:
     shown: ClientCertificate | None
     timeout: float
     address: Callable[[str], str]
+    most: int
 
     def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
         host = server_name(uri.host.decode("ascii").strip("[]"))
         endpoint = HostEndpoint(self.reactor, self.address(host), uri.port, self.timeout)
+        return _BoundedEndpoint(self._secured(uri, host, endpoint), self.most)
+
+    def _secured(self, uri: URI, host: str, endpoint: IStreamClientEndpoint) -> IStreamClientEndpoint:
         if uri.scheme != b"https":
             return endpoint
         tls: IStreamClientEndpoint = wrapClientTLS(client_tls(host, self.trust, self.shown), endpoint)
         return tls
+
+
+@implementer(IStreamClientEndpoint)
+@attrs.frozen
+class _BoundedEndpoint:
+    """Aborts a connection whose server sends more than C{most} bytes in answer to one question, headers too."""
+
+    endpoint: IStreamClientEndpoint
+    most: int
+
+    def connect(self, factory: IProtocolFactory) -> Deferred[Any]:
+        bounded_factory = WrappingFactory(factory)
+        bounded_factory.protocol = lambda *both: _Bounded(self.most, *both)
+        connected: Deferred[Any] = self.endpoint.connect(bounded_factory)
+        return connected.addCallback(lambda wrapper: wrapper.wrappedProtocol)
+
+
+class _Bounded(ProtocolWrapper):
+    """@ivar most: bytes between two questions."""
+
+    def __init__(self, most: int, *both: Any) -> None:
+        super().__init__(*both)
+        self.most = most
+        self._count = 0
+
+    def write(self, data: bytes) -> None:
+        self._count = 0
+        super().write(data)  # type: ignore[no-untyped-call]
+
+    def writeSequence(self, data: list[bytes]) -> None:
+        self._count = 0
+        super().writeSequence(data)  # type: ignore[no-untyped-call]
+
+    def dataReceived(self, data: bytes) -> None:
+        self._count += len(data)
+        if self._count > self.most:
+            transport: Any = self.transport
+            transport.abortConnection()
+        else:
+            super().dataReceived(data)  # type: ignore[no-untyped-call]
 
 
 class _TooLong(Exception):
@@ -213,6 +264,8 @@ def _why(error: Exception) -> str:
         return f"its host name cannot be looked up: {error.args[0] if error.args else 'no address'}"
     if isinstance(error, ConnectError):
         return f"cannot connect: {bounded(str(error) or type(error).__name__, 120)}"
+    if isinstance(error, ConnectionAborted):
+        return "its answer is too long, or its headers are"
     if isinstance(error, _TooLong):
         return str(error)
     return bounded(f"{type(error).__name__}: {error}", 200)

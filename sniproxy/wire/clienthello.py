@@ -30,8 +30,7 @@ limit. Post-quantum hellos have 1.5 to 8 kB.
 MAX_RECORDS = 16_384
 """Records in one hello: 16 KiB in records of one byte, 131,400 bytes in records of nine.
 
-Clients send one or a few. A record costs about half a microsecond of CPU time, so the bound is about 10 ms for a hello;
-a byte of such records costs less than a byte of small hellos.
+Clients send one or a few. A record costs about half a microsecond of CPU time, so a hello costs at most about 10 ms.
 """
 
 _HANDSHAKE, _CLIENT_HELLO = 22, 1

@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 from sniproxy.linewriter import STANDARD_OUTPUT
+from sniproxy.schema import ConfigError
 from sniproxy.settings import Configuration
 
 PID_FILE = "twistd.pid"
@@ -40,6 +41,25 @@ def settle_pid_file(twistd: MutableMapping[str, Any], words: Sequence[str]) -> N
                 left = int(file.read())
             if left == os.getpid():
                 os.unlink(twistd["pidfile"])
+
+
+def check_workers(twistd: Mapping[str, Any] | None) -> None:
+    """@raise ConfigError: twistd has an option that does not go together with workers."""
+    for name in ("uid", "gid", "chroot"):
+        if twistd is not None and twistd.get(name) is not None:
+            raise ConfigError(
+                f"twistd --{name} and workers do not go together: a worker that takes another's place would come "
+                "too late for it; start it so, as by User= of a systemd unit, with CAP_NET_BIND_SERVICE for ports "
+                "below 1024"
+            )
+
+
+def worker_arguments(path: str, access_log: str | None) -> list[str]:
+    """The command line of the twistd that runs a worker. @param path: the configuration file."""
+    arguments = ["-n", "--pidfile=", "--logger", "sniproxy.workers.lines.observer", "sniproxy", "--config", path]
+    if access_log is not None:
+        arguments += ["--access-log", access_log if access_log == STANDARD_OUTPUT else os.path.abspath(access_log)]
+    return arguments
 
 
 def set_steady_clock(reactor: Any) -> bool:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from twisted._version import __version__ as twisted_version
 from twisted.internet import reactor as real_reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
@@ -17,7 +18,6 @@ from twisted.internet.task import Clock, deferLater
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
-import twisted
 from sniproxy.net.splicing import close_spare_pipes
 
 T = TypeVar("T")
@@ -107,7 +107,7 @@ class SocketTestCase(TestCase):
 
     async def _check_descriptors(self) -> None:
         close_spare_pipes()
-        if (twisted.version.major, twisted.version.minor) < (26, 10):
+        if (twisted_version.major, twisted_version.minor) < (26, 10):
             gc.collect()  # these versions leave the socket of a failed listen in a reference cycle
         until = time.monotonic() + PATIENCE
         while (left := opened_since(self._before)) and time.monotonic() < until:

@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import trustme
+from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
 from sniproxy.resolvers.httpclient import Answer, Credentials, HTTPClient, HTTPFailure, place, said
@@ -118,6 +121,27 @@ class HTTPClientTests(TestCase):
         authority = trustme.CA()
         server = self.server(ServerTLS(authority, name, **more))
         return server, authority, str(write_pem(self.folder, "ca.pem", authority.cert_pem))
+
+    async def test_endless_headers(self) -> None:
+        """A server that sends headers without an end is cut off, and the text says why."""
+        ended: Deferred[None] = Deferred()
+
+        class Endless(Protocol):
+            def dataReceived(self, data: bytes) -> None:
+                assert self.transport is not None
+                self.transport.write(b"HTTP/1.1 200 OK\r\n")
+                for _ in range(20):
+                    self.transport.write((b"X-More: " + b"m" * 1000 + b"\r\n") * 10)
+
+            def connectionLost(self, reason: Failure = connectionDone) -> None:
+                ended.callback(None)
+
+        listen: Any = reactor.listenTCP
+        port = listen(0, Factory.forProtocol(Endless), interface="127.0.0.1")
+        self.addCleanup(port.stopListening)
+        said = await self.fails(self.client(), f"http://127.0.0.1:{port.getHost().port}/")
+        self.assertIn("too long", said)
+        await ended
 
     async def test_tls(self) -> None:
         """With https the certificate must be trusted, and be for the host that is asked."""
