@@ -23,6 +23,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import attrs
 from twisted.internet import defer
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
@@ -102,9 +103,10 @@ class ResolverContract:
             self._case.fail("the unknown name was answered")
 
     async def test_contract_many(self) -> None:
-        """Questions at once, put past the proxy's sharing, are all answered."""
+        """Questions of many clients at once, put past the proxy's sharing, are all answered."""
         resolver = self._started(self.make())
-        asked = [Deferred.fromCoroutine(_ask(resolver, self.known)) for _ in range(MANY)]
+        questions = [attrs.evolve(self.known, peer=f"192.0.2.{number + 1}:50123") for number in range(MANY)]
+        asked = [Deferred.fromCoroutine(_ask(resolver, question)) for question in questions]
         answers = await defer.gatherResults(asked, consumeErrors=True)
         self._case.assertEqual(MANY, sum(isinstance(answer, Resolution) for answer in answers))
 

@@ -46,7 +46,7 @@ class DatagramSocket:
         self._open = True
         try:
             self._sock.setblocking(False)
-            self._sock.connect(socket.getaddrinfo(address, port, flags=socket.AI_NUMERICHOST)[0][4])
+            self._sock.connect((address, port))
             reactor.addReader(self)
         except OSError:
             self._sock.close()
