@@ -145,10 +145,10 @@ def warnings(configuration: Configuration, descriptors: int | None = None) -> It
         if not _is_loopback(bridge.endpoint.host):
             yield f"bridge {bridge.name}: plaintext beyond loopback: anybody on the way can read and change it"
     admin = configuration.admin
-    if admin is not None and not _is_loopback(admin.endpoint.host) and not getattr(admin, "token_file", None):
+    if admin is not None and admin.token_file is None and not _is_loopback(admin.endpoint.host):
         yield (
-            "admin.endpoint: the admin endpoint beyond loopback: it asks nobody for a password; "
-            "add interface=127.0.0.1, or use unix:"
+            "admin.endpoint: the admin endpoint beyond loopback without token_file: everybody who reaches it sees "
+            "clients and topics, and only a unix socket can drain"
         )
     yield from _loops(configuration)
     yield from policy_warnings(configuration)

@@ -206,6 +206,8 @@ class WarningTests(SynchronousTestCase):
         self.assertEqual(2, len(said))
         self.assertIn("listener p: plaintext beyond loopback", said[0])
         self.assertIn("admin.endpoint: the admin endpoint beyond loopback", said[1])
+        with_token = text.format("", "") + 'token_file = "token"\n'
+        self.assertEqual(said[:1], list(warnings(parse(with_token, "f.toml"), descriptors=65536)))
 
     def test_loops(self) -> None:
         """A target that is a listener of our own is told: by address, by localhost, on all addresses, in any table."""

@@ -7,6 +7,12 @@
 ``topics``     the inspector's ledger and its events of late: the JSON of ``/topics``
 ``documents``  the JSON of ``/status``
 ``guard``      whose HTTP requests are answered
+``token``      the secret of requests that change something
+``refusedlog`` counts and logs what the endpoint refuses
+``channels``   its connections: their number and their deadline
+``slices``     makes long answers between the reactor's rounds
+``tally``      counts tunnels and their bytes in slices
+``rendering``  Prometheus's text in slices; ``process``: the metrics of the process
 ``site``       the HTTP server
 ``static``     the page at ``/``
 =============  ========================================================================================
