@@ -118,6 +118,7 @@ def _fault(name: str) -> str:
 def _in_ascii(name: str) -> str:
     """What to write for an internationalised name (RFC 5890, section 2.3.2.1), or nothing."""
     try:
-        return "" if name.isascii() else f"; write it as {name.encode('idna').decode()}"
+        written = "" if name.isascii() else name.encode("idna").decode()
     except UnicodeError:
         return ""
+    return f"; write it as {written}" if _NAME.fullmatch(written) else ""

@@ -177,3 +177,18 @@ class ClientTests(SynchronousTestCase):
             ("somewhere", "somewhere"),
         ):
             self.assertEqual(client, client_of(peer))
+
+
+class InternationalisedTests(SynchronousTestCase):
+    """Names outside ASCII."""
+
+    def test_cure(self) -> None:
+        """The cure is the name in its ASCII form."""
+        self.assertIn("write it as xn--brker-jua.test", str(self.assertRaises(BadName, server_name, "bröker.test")))
+
+    def test_no_cure(self) -> None:
+        """A name whose ASCII form is no server name either gets none, and the message stays printable."""
+        for name in ("é\x00a", "é b", "é%"):
+            said = str(self.assertRaises(BadName, server_name, name))
+            self.assertNotIn("write it as", said)
+            self.assertTrue(said.isprintable())
