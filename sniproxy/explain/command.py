@@ -14,6 +14,7 @@ from twisted.python.failure import Failure
 from sniproxy.build import build
 from sniproxy.config import parse
 from sniproxy.explain.looking import Looker, Wish
+from sniproxy.explain.options import pasted_name
 from sniproxy.explain.report import Report, document, lines, summary
 from sniproxy.names import BadName, server_name
 from sniproxy.schema import ConfigError, shown
@@ -57,7 +58,7 @@ async def explain(options: argparse.Namespace, reactor: Any, out: TextIO) -> int
     """
     if (options.name is None) != options.all:
         raise ConfigError("give a NAME, or --all")
-    name = server_name(options.name) if options.name else None
+    name = server_name(pasted_name(options.name)) if options.name else None
     wish = Wish(options.connect, [server_name(also) for also in options.also])
     configuration = parse(_text(options.config), options.config)
     listeners, bridges = _chosen(configuration, options.listener, options.all)

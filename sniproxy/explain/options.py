@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import re
 from typing import Any
+
+from sniproxy.schema import ConfigError
+from sniproxy.serviceurl import BadServiceURL, host_and_port
+
+_TOPIC = re.compile(r"(?:non-)?persistent://|(?:topic|segment)://", re.IGNORECASE)
+_TLS_SCHEMES, _PLAIN_SCHEMES = ("pulsar+ssl", "https", "tls"), ("pulsar", "http")
 
 
 def add_explain(commands: Any) -> argparse.ArgumentParser:
@@ -17,7 +24,9 @@ def add_explain(commands: Any) -> argparse.ArgumentParser:
         "Exit status: 0: it would be routed; 1: it would be refused, or something else is wrong; 2: wrong usage, or a "
         "configuration that cannot be used.",
     )
-    explain.add_argument("name", metavar="NAME", nargs="?", help="the server name; '': a hello without one")
+    explain.add_argument(
+        "name", metavar="NAME", nargs="?", help="the server name, host:port or a URL; '': a hello without one"
+    )
     explain.add_argument("--all", action="store_true", help="all routes instead of one name")
     explain.add_argument("--config", metavar="FILE", required=True, help="the configuration file (TOML)")
     explain.add_argument("--listener", metavar="L", help="only this listener; without it, all")
@@ -31,3 +40,33 @@ def add_explain(commands: Any) -> argparse.ArgumentParser:
     )
     explain.add_argument("--json", action="store_true", help="a JSON array with an object for each listener or route")
     return explain
+
+
+def pasted_name(text: str) -> str:
+    """The host of what a user pastes: a name, ``host:port``, or a URL of a TLS service with or without a path.
+
+    @raise ConfigError: the text is a topic, a URL without TLS, or names several hosts; the message has the cure.
+    """
+    if _TOPIC.match(text):
+        raise ConfigError("NAME is a topic, and routes go by server names; sniproxyctl lookup finds a topic's broker")
+    scheme, separator, rest = text.partition("://")
+    if not separator:
+        rest = text
+    elif scheme.lower() in _PLAIN_SCHEMES:
+        raise ConfigError(
+            f"{scheme}:// has no TLS, so its clients send no server name; give the host alone, or a pulsar+ssl:// URL"
+        )
+    elif scheme.lower() not in _TLS_SCHEMES:
+        raise ConfigError("NAME has an unknown scheme; give a host, or a pulsar+ssl:// or https:// URL")
+    authority = re.split("[/?#]", rest, maxsplit=1)[0]
+    if "@" in authority:
+        raise ConfigError("NAME holds a user or a password; give the host alone")
+    if "," in authority:
+        hosts = ", ".join(authority.split(","))
+        raise ConfigError(f"NAME has several hosts; explain takes one of them: {hosts}")
+    if not separator and (authority != text or ":" not in text or (text.count(":") > 1 and not text.startswith("["))):
+        return text.rstrip("/") if authority == text.rstrip("/") else text
+    try:
+        return host_and_port(authority, "NAME")[0]
+    except BadServiceURL as error:
+        raise ConfigError(str(error)) from error

@@ -8,7 +8,8 @@ from io import StringIO
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.explain.options import add_explain
+from sniproxy.explain.options import add_explain, pasted_name
+from sniproxy.schema import ConfigError
 
 
 class OptionTests(SynchronousTestCase):
@@ -36,3 +37,42 @@ class OptionTests(SynchronousTestCase):
         self.patch(sys, "stdout", said)
         self.assertRaises(SystemExit, self.parse, "--help")
         self.assertIn("Exit status: 0", said.getvalue())
+
+
+class PastedNameTests(SynchronousTestCase):
+    """pasted_name: what a user pastes."""
+
+    def test_name(self) -> None:
+        """A URL of a TLS service, host:port or a name gives the host."""
+        for text in (
+            "broker-1.test",
+            "broker-1.test:6651",
+            "broker-1.test/",
+            "pulsar+ssl://broker-1.test",
+            "pulsar+ssl://broker-1.test:6651/",
+            "PULSAR+SSL://Broker-1.test:6651",
+            "https://broker-1.test:8443/admin/v2?x=1#y",
+        ):
+            self.assertEqual("broker-1.test", pasted_name(text))
+
+    def test_address(self) -> None:
+        """An IP address stays one."""
+        for text in ("2001:db8::7", "[2001:db8::7]:6651", "pulsar+ssl://[2001:db8::7]:6651"):
+            self.assertEqual("2001:db8::7", pasted_name(text))
+
+    def test_refused(self) -> None:
+        """What has no single server name is refused, with the cure."""
+        for text, cure in (
+            ("persistent://public/default/t", "sniproxyctl lookup"),
+            ("non-persistent://public/default/t", "sniproxyctl lookup"),
+            ("pulsar://broker-1.test:6650", "no TLS"),
+            ("http://broker-1.test:8080", "no TLS"),
+            ("ftp://broker-1.test", "unknown scheme"),
+            ("pulsar+ssl://a.test:6651,b.test:6651", "one of them: a.test:6651, b.test:6651"),
+            ("https://u:secret@broker-1.test", "give the host alone"),
+            ("broker-1.test:x", "bad port"),
+            ("pulsar+ssl://", "the name is empty"),
+        ):
+            said = str(self.assertRaises(ConfigError, pasted_name, text))
+            self.assertIn(cure, said)
+            self.assertNotIn("secret", said)
