@@ -54,6 +54,11 @@ def type_of(command: bytes) -> int:
         begin = opening(command[1], len(command))
         if begin is not None and command.startswith(begin):
             return command[1]
+    return _parsed(command).type
+
+
+def _parsed(command: bytes) -> pb.BaseCommand:
+    """The message with its type. Raises `CommandError` where protobuf reads none."""
     base = pb.BaseCommand()
     try:
         base.ParseFromString(command)
@@ -61,7 +66,7 @@ def type_of(command: bytes) -> int:
         raise CommandError("the command is no protobuf message") from None
     if not base.HasField("type"):
         raise CommandError("the command has no type, or one that is not known")
-    return base.type
+    return base
 
 
 def _varint(number: int) -> bytes:
@@ -78,13 +83,7 @@ def read(command: bytes) -> pb.BaseCommand:
 
     Raises `CommandError` for bytes that are no command, a type that is not known, and a missing field.
     """
-    base = pb.BaseCommand()
-    try:
-        base.ParseFromString(command)
-    except (DecodeError, UnicodeDecodeError):
-        raise CommandError("the command is no protobuf message") from None
-    if not base.HasField("type"):
-        raise CommandError("the command has no type, or one that is not known")
+    base = _parsed(command)
     name = _FIELDS.get(base.type)
     if (name is not None and not base.HasField(name)) or not base.IsInitialized():
         raise CommandError(f"{type_name(base)} without a field that it must have")
