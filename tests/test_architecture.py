@@ -24,6 +24,7 @@ PURE = (
     "sniproxy.asking.outcomes",
     "sniproxy.resolvers.dnswire",
     "sniproxy.resolvers.dnsconf",
+    "sniproxy.resolvers.dnsservers",
     "sniproxy.resolvers.advertised",
     "sniproxy.resolvers.brokerplaces",
     "sniproxy.resolvers.httpanswer",

@@ -344,6 +344,6 @@ def _resolver_metrics(resolvers: Sequence[ResolverStatus]) -> Iterator[Metric]:
         unasked,
     )
     opened: Counts = Counter({(one.name,): int(one.breaker != "closed") for one in resolvers})
-    yield _gauged("sniproxy_resolver_open", "1 while it is left alone because it failed.", ("resolver",), opened)
+    yield _gauged("sniproxy_resolver_open", "1 while the circuit breaker is open.", ("resolver",), opened)
     failing: Counts = Counter({(one.name,): int(one.error is not None) for one in resolvers if one.watch is not None})
     yield _gauged("sniproxy_resolver_watch_failing", "1 while its last look failed.", ("resolver",), failing)

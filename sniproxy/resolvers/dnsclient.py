@@ -12,19 +12,20 @@ import os
 from collections.abc import Callable
 from typing import Any, cast
 
+import attrs
 import dns.message
 import dns.rdatatype
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint
 from twisted.internet.interfaces import ITCPTransport
-from twisted.internet.protocol import Factory, connectionDone
-from twisted.protocols.basic import Int16StringReceiver
 from twisted.python.failure import Failure
 
 from sniproxy.interfaces import Unavailable
 from sniproxy.names import host_port
 from sniproxy.resolvers.dnsconf import ResolvConf, Server
+from sniproxy.resolvers.dnsservers import ServerStates
 from sniproxy.resolvers.dnssocket import DatagramSocket
+from sniproxy.resolvers.dnsstream import Stream, streams
 from sniproxy.resolvers.dnswire import (
     LEAST_TTL,
     QUERY_REFUSED,
@@ -33,6 +34,7 @@ from sniproxy.resolvers.dnswire import (
     Found,
     dislikes_edns,
     found,
+    may_dislike_edns,
     question,
     read,
     truncated,
@@ -67,6 +69,7 @@ class NameServers:
     def __init__(self, reactor: Any, conf: Callable[[], ResolvConf]) -> None:
         self._reactor = reactor
         self._conf = conf
+        self._states = ServerStates()
         self._turn = 0
 
     async def ask(self, name: str, kind: dns.rdatatype.RdataType) -> Found:
@@ -80,25 +83,46 @@ class NameServers:
             first = self._turn % len(servers)
             self._turn += 1
             servers = servers[first:] + servers[:first]
-        return await _Race(self._reactor, conf, servers, name, kind).answer
+        servers = self._states.order(servers, self._reactor.seconds())
+        return await _Race(self._reactor, conf, servers, self._states, name, kind).answer
+
+
+@attrs.frozen
+class _Query:
+    """One to send. @ivar round: 0 at first. @ivar edns: with an OPT record."""
+
+    server: Server
+    round: int
+    edns: bool
 
 
 class _Race:
     """One question. The next server is asked when one is late or fails; a late answer counts until the end."""
 
     def __init__(
-        self, reactor: Any, conf: ResolvConf, servers: list[Server], name: str, kind: dns.rdatatype.RdataType
+        self,
+        reactor: Any,
+        conf: ResolvConf,
+        servers: list[Server],
+        states: ServerStates,
+        name: str,
+        kind: dns.rdatatype.RdataType,
     ) -> None:
         self._reactor = reactor
+        self._states = states
         self._name = name
         self._kind = kind
         self._timeout = conf.timeout
-        self._queue = [(server, number) for number in range(conf.attempts) for server in servers]
-        self._attempts = conf.attempts
+        self._queue: list[_Query] = []
+        without = {server for server in servers if states.without_edns(server, reactor.seconds())}
+        for number in range(conf.attempts):
+            # A silent server may be one that drops questions with an OPT record (RFC 6891): later ones have none.
+            self._queue += [_Query(server, number, not number and server not in without) for server in servers]
         self._talks: dict[Server, _Talk] = {}
         self._problems: dict[Server, str] = {}
         self._partial: Found | None = None
         self._ended = False
+        self._round = 0
         self._next_timer: Any = None
         self._begun = reactor.seconds()
         self._end_timer = reactor.callLater(PATIENCE, self._fail)
@@ -109,18 +133,15 @@ class _Race:
         """Send the next query."""
         _cancel(self._next_timer)
         while self._queue:
-            server, number = self._queue.pop(0)
-            if server in self._problems:
-                continue
-            # A server that is silent may be one that drops what it does not know (RFC 6891): last without OPT.
-            last = number and number == self._attempts - 1
+            query = self._queue.pop(0)
+            self._round = query.round
             try:
-                self._talk(server).send(edns=not last)
+                self._talk(query.server).send(query.edns)
             except OSError as error:
-                self._gave_up(server, _in_words(error))
+                self._gave_up(query.server, _in_words(error))
                 continue
             if self._queue:
-                self._next_timer = self._reactor.callLater(NEXT_AFTER * 2**number, self._next)
+                self._next_timer = self._reactor.callLater(NEXT_AFTER * 2**query.round, self._next)
             else:
                 left = self._begun + PATIENCE - self._reactor.seconds()
                 self._end_timer.reset(max(0.0, min(self._timeout, left)))
@@ -146,24 +167,40 @@ class _Race:
             except BadAnswer as error:
                 why = str(error)
             else:
+                self._note_silent()
+                self._states.answered(server, self._talks[server].answered_edns, self._reactor.seconds())
                 self._stop()
                 self.answer.callback(came)
                 return
+        again = not isinstance(answer, str) and may_dislike_edns(answer) and self._talks[server].answered_edns
         self._gave_up(server, why)
+        if again:
+            # Behind the other servers of this round: one of them may know the name.
+            place = sum(query.round == self._round for query in self._queue)
+            self._queue.insert(place, _Query(server, self._round, False))
         self._next()
+
+    def _note_silent(self) -> None:
+        now = self._reactor.seconds()
+        for server, talk in self._talks.items():
+            if not talk.by_tcp and now >= talk.begun + NEXT_AFTER:
+                self._states.silent(server, now)
 
     def _gave_up(self, server: Server, why: str) -> None:
         self._problems[server] = why
+        self._queue = [query for query in self._queue if query.server != server]
         talk = self._talks.pop(server, None)
         if talk is not None:
             talk.close()
             self._partial = self._partial or talk.partial()
 
     def _fail(self) -> None:
+        self._note_silent()
         for server, talk in self._talks.items():
             self._partial = self._partial or talk.partial()
             seconds = self._reactor.seconds() - self._begun
-            self._problems[server] = f"{NO_ANSWER} in {seconds:.2g} s" + (" by TCP" if talk.by_tcp else "")
+            silence = f"{NO_ANSWER} in {seconds:.2g} s" + (" by TCP" if talk.by_tcp else "")
+            self._problems.setdefault(server, silence)
         self._stop()
         if self._partial is not None:
             self.answer.callback(self._partial)
@@ -189,7 +226,8 @@ class _Talk:
     """One question to one server, which may be sent more than once.
 
     @param said: called with the answer, or with why there will be none.
-    @ivar by_tcp: whether the answer is being fetched by TCP.
+    @ivar by_tcp: whether the answer is being fetched by TCP. @ivar begun: when the server was asked first.
+    @ivar answered_edns: whether the question that was answered had an OPT record.
     """
 
     def __init__(
@@ -207,9 +245,10 @@ class _Talk:
         self._said = said
         self._asked: list[dns.message.QueryMessage] = []
         self._cut: dns.message.Message | None = None
-        self._stream: _Stream | None = None
+        self._stream: Stream | None = None
         self._connecting: Deferred[Any] | None = None
-        self.by_tcp = False
+        self.by_tcp = self.answered_edns = False
+        self.begun = reactor.seconds()
         self._socket = DatagramSocket(reactor, *server, self._received, self._lost)
 
     def send(self, edns: bool) -> None:
@@ -241,6 +280,7 @@ class _Talk:
             answer = read(asked, data)
             if answer is None:
                 continue
+            self.answered_edns = asked.edns >= 0
             if dislikes_edns(asked, answer):
                 self._asked.remove(asked)
                 try:
@@ -264,37 +304,16 @@ class _Talk:
     def _ask_by_tcp(self, asked: dns.message.QueryMessage) -> None:
         self.by_tcp = True
         endpoint = (TCP6ClientEndpoint if ":" in self._server[0] else TCP4ClientEndpoint)(self._reactor, *self._server)
-        stream = self._stream = _Stream(asked, self._said)
-        self._connecting = endpoint.connect(_Streams.forProtocol(lambda: stream))
+        stream = self._stream = Stream(asked, self._said)
+        self._connecting = endpoint.connect(streams(stream))
         self._connecting.addErrback(self._no_tcp)
 
     def _no_tcp(self, failure: Failure) -> None:
-        if not failure.check(CancelledError):
+        number = getattr(failure.value, "osError", None)
+        if number in (errno.EMFILE, errno.ENFILE):
+            self._said(TOO_MANY_FILES)
+        elif not failure.check(CancelledError):
             self._said(f"no connection by TCP: {failure.getErrorMessage()}")
-
-
-class _Streams(Factory):
-    """Logs nothing when it starts and stops, unlike the factory of connectProtocol()."""
-
-    noisy = False
-
-
-class _Stream(Int16StringReceiver):
-    """One question by TCP (RFC 7766)."""
-
-    def __init__(self, asked: dns.message.QueryMessage, said: Callable[[dns.message.Message | str], None]) -> None:
-        self._asked = asked
-        self._said = said
-
-    def connectionMade(self) -> None:
-        self.sendString(self._asked.to_wire())  # type: ignore[no-untyped-call]
-
-    def stringReceived(self, string: bytes) -> None:
-        answer = read(self._asked, string)
-        self._said("by TCP it answers something else" if answer is None else answer)
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self._said("by TCP it ends without an answer")
 
 
 def _in_words(error: OSError) -> str:

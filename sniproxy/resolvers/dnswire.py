@@ -70,6 +70,11 @@ def dislikes_edns(asked: dns.message.QueryMessage, answer: dns.message.Message) 
     return asked.edns >= 0 and answer.rcode() in (dns.rcode.FORMERR, dns.rcode.NOTIMP, dns.rcode.BADVERS)
 
 
+def may_dislike_edns(answer: dns.message.Message) -> bool:
+    """Whether the failure may be about the OPT record: some old servers say so by these codes."""
+    return answer.rcode() in (dns.rcode.SERVFAIL, dns.rcode.REFUSED)
+
+
 def read(asked: dns.message.QueryMessage, data: bytes) -> dns.message.Message | None:
     """The answer to this question, or None: it is none. An answer that was cut short has the flag TC."""
     try:

@@ -20,6 +20,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from sniproxy.resolvers import dnsclient
 from sniproxy.resolvers.dnsclient import NEXT_AFTER, PATIENCE, LookupFailed, NameServers, parse_server
 from sniproxy.resolvers.dnsconf import ResolvConf
+from sniproxy.resolvers.dnsservers import REMEMBER
 from sniproxy.resolvers.dnswire import A, question
 from tests.net.support import HandClock, SocketTestCase
 from tests.resolvers.answers import asked_for, reply
@@ -97,10 +98,14 @@ class NameServersTests(SocketTestCase):
         self.assertEqual([], self.clock.getDelayedCalls())
         await super()._check_descriptors()
 
-    def ask(self, *servers: Server | tuple[str, int]) -> Deferred[list[str]]:
+    def servers(self, *servers: Server | tuple[str, int], attempts: int = 2) -> NameServers:
+        addresses = tuple(each.address if isinstance(each, Server) else each for each in servers)
+        conf = ResolvConf(addresses, attempts=attempts)
+        return NameServers(self.clock, lambda: conf)
+
+    def ask(self, *servers: Server | tuple[str, int], attempts: int = 2) -> Deferred[list[str]]:
         async def asked() -> list[str]:
-            addresses = tuple(each.address if isinstance(each, Server) else each for each in servers)
-            found = await NameServers(self.clock, lambda: ResolvConf(addresses)).ask("a.test", A)
+            found = await self.servers(*servers, attempts=attempts).ask("a.test", A)
             return [record.to_text() for record in found.records]
 
         return Deferred.fromCoroutine(asked())
@@ -180,6 +185,70 @@ class NameServersTests(SocketTestCase):
                 self.assertEqual(["192.0.2.1"], await self.ask(server))
                 self.assertEqual(2, server.asked)
 
+    async def test_fails_on_edns(self) -> None:
+        """SERVFAIL and REFUSED to EDNS: the server is asked without it, after the others; libc never sends EDNS."""
+        for rcode in (dns.rcode.SERVFAIL, dns.rcode.REFUSED):
+
+            def old(asked: dns.message.Message, rcode: Any = rcode) -> list[bytes]:
+                return good("192.0.2.1")(asked) if asked.edns < 0 else [reply(asked, rcode=rcode)]
+
+            for attempts in (1, 2):
+                only = Server(self, old)
+                self.assertEqual(["192.0.2.1"], await self.ask(only, attempts=attempts))
+                self.assertEqual(2, only.asked)
+            first, second = Server(self, old), Server(self, good("192.0.2.2"))
+            self.assertEqual(["192.0.2.2"], await self.ask(first, second))
+            first, second = Server(self, old), Server(self, silent)
+            asked = self.ask(first, second)
+            await second.heard
+            self.assertEqual(1, first.asked)
+            self.clock.advance(NEXT_AFTER)
+            self.assertEqual(["192.0.2.1"], await asked)
+
+    async def test_fails_always(self) -> None:
+        """A server that fails without EDNS, too, is asked no third time."""
+        server = Server(self, fails)
+        error = await self.failed(self.ask(server, attempts=3))
+        self.assertEqual((2, "server failed"), (server.asked, error.cause))
+
+    async def test_edns_remembered(self) -> None:
+        """A server that answers only without EDNS is asked so at once for a while."""
+        payloads: list[int] = []
+
+        def old(asked: dns.message.Message) -> list[bytes]:
+            payloads.append(asked.edns)
+            return good("192.0.2.1")(asked) if asked.edns < 0 else [reply(asked, rcode=dns.rcode.FORMERR)]
+
+        server = Server(self, old)
+        servers = self.servers(server)
+        for _ in range(2):
+            await servers.ask("a.test", A)
+        self.assertEqual([0, -1, -1], payloads)
+        self.clock.advance(REMEMBER)
+        await servers.ask("a.test", A)
+        self.assertEqual([0, -1], payloads[3:])
+
+    async def test_silence_remembered(self) -> None:
+        """A server that was silent is asked last for a while, and first again once it answers."""
+        mute = True
+        first = Server(self, lambda asked: [] if mute else good("192.0.2.1")(asked))
+        second = Server(self, good("192.0.2.2"))
+        servers = self.servers(first, second)
+        for _ in range(2):
+            asked = Deferred.fromCoroutine(servers.ask("a.test", A))
+            await first.heard
+            self.clock.advance(NEXT_AFTER)
+            await asked
+            for _ in range(3):  # without a wait
+                await servers.ask("a.test", A)
+            self.assertEqual(1, first.asked)
+            first.asked, first.heard = 0, Deferred()
+            self.clock.advance(REMEMBER)
+        mute = False
+        for _ in range(3):
+            [record] = (await servers.ask("a.test", A)).records
+            self.assertEqual("192.0.2.1", record.to_text())
+
     async def test_rotate(self) -> None:
         """With C{rotate} each question begins with the next server."""
         first, second = Server(self, good("192.0.2.1")), Server(self, good("192.0.2.2"))
@@ -247,7 +316,7 @@ class NameServersTests(SocketTestCase):
         why = await self.refused(self.ask(*bad))
         for said in ("SERVFAIL", "nobody listens there", "TooLong"):
             self.assertIn(said, why)
-        self.assertEqual(2, bad[0].asked)  # once for each question of ours
+        self.assertEqual(3, bad[0].asked)  # once for each question of ours, and without EDNS when no server answers
 
     async def test_strangers(self) -> None:
         """What does not answer the question is not heard, also from the right server."""
