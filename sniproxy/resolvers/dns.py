@@ -1,10 +1,13 @@
 """The DNS resolver: addresses of a name, or of the hosts of a service, with the times that DNS gives them.
 
-The system's own resolver, which a plain target is looked up by, says no times, and asks for each connection.
+The system's own resolver, which a plain target is looked up by, says no times, and asks for each connection. It reads
+/etc/hosts, which this one does not: clients form names, and names such as localhost or ip6-loopback, which this machine
+alone gives addresses, must not lead them to it.
 """
 
 from __future__ import annotations
 
+import os
 import socket
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -37,11 +40,17 @@ from sniproxy.routing.templates import PORT, Template, parse_template
 
 SYSTEM = "/etc/resolv.conf"
 
+MAX_CONF = 65536
+"""Characters of it that are read."""
+
 ATTEMPTS = 3
 """Queries to each server that the option C{servers} names."""
 
 MOST_SERVICES = 16
 """Hosts of a service whose addresses are asked for; those of the first priorities."""
+
+MAX_ADDRESSES = 64
+"""Addresses of a name that are kept of each family: a server can put 4,000 into one answer."""
 
 FAMILY_DELAY = 0.05
 """Seconds that the other address family gets when one has answered (RFC 8305, section 3: Resolution Delay)."""
@@ -219,7 +228,7 @@ class DNSResolver:
         asked = [Deferred.fromCoroutine(self._servers.ask(name, kind)) for kind in self._kinds]
         came = await gather(self._reactor, asked, _patience)
         answers = [one for one in came if isinstance(one, Found)]
-        records = tuple(record for one in answers for record in one.records)
+        records = tuple(record for one in answers for record in one.records[:MAX_ADDRESSES])
         failed = [one for one in came if isinstance(one, Exception)]
         whole = len(answers) == len(asked)
         # What is below a name that does not exist does not exist either, of whatever type (RFC 8020).
@@ -253,12 +262,16 @@ class SystemConf:
         if self._conf is None or seen != self._seen:
             try:
                 with open(SYSTEM, encoding="utf-8", errors="replace") as file:
-                    text = file.read()
+                    text = file.read(MAX_CONF)
             except OSError:  # it is being replaced, or there is none
-                return self._conf or parse_resolv_conf("", socket.gethostname())
+                return self._conf or _parse("")
             self._seen = seen
-            self._conf = parse_resolv_conf(text, socket.gethostname())
+            self._conf = _parse(text)
         return self._conf
+
+
+def _parse(text: str) -> ResolvConf:
+    return parse_resolv_conf(text, socket.gethostname(), os.environ)
 
 
 def make(options: Mapping[str, Any], reactor: Any) -> DNSResolver:

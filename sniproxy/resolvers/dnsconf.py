@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Iterable, Mapping
 
 import attrs
 
@@ -50,11 +51,13 @@ class ResolvConf:
         return [full for full in dict.fromkeys(ordered) if _is_name(full)]
 
 
-def parse_resolv_conf(text: str, host_name: str = "") -> ResolvConf:
+def parse_resolv_conf(text: str, host_name: str = "", environ: Mapping[str, str] | None = None) -> ResolvConf:
     """Read a resolv.conf as libc does: it ignores what it cannot read.
 
     @param text: the file's. @param host_name: of this machine; its domain is the search list when the file has none.
+    @param environ: C{LOCALDOMAIN} replaces the file's search list, C{RES_OPTIONS} adds to its options.
     """
+    environ = environ or {}
     servers: list[Server] = []
     domain = host_name.partition(".")[2]
     search = [domain] if domain else []
@@ -65,15 +68,20 @@ def parse_resolv_conf(text: str, host_name: str = "") -> ResolvConf:
         keyword, *words = line.split() or [""]
         if keyword == "nameserver" and words:
             try:
-                servers.append((str(ipaddress.ip_address(words[0])), 53))
+                address = str(ipaddress.ip_address(words[0]))
             except ValueError:
-                pass
+                continue
+            if address.isascii() and address.isprintable():  # a zone, as in fe80::1%eth0, may be any text
+                servers.append((address, 53))
         elif keyword == "domain" and words:
             search = words[:1]
         elif keyword == "search":
             search = words
         elif keyword == "options":
-            options |= {name: value for name, _, value in (word.partition(":") for word in words)}
+            options |= _options(words)
+    if "LOCALDOMAIN" in environ:
+        search = environ["LOCALDOMAIN"].split()
+    options |= _options(environ.get("RES_OPTIONS", "").split())
     return ResolvConf(
         tuple(servers[:MAX_SERVERS]) or LOCAL,
         tuple(one.rstrip(".").lower() for one in search),
@@ -82,6 +90,10 @@ def parse_resolv_conf(text: str, host_name: str = "") -> ResolvConf:
         _number(options.get("attempts"), 2, 1, MAX_ATTEMPTS),
         "rotate" in options,
     )
+
+
+def _options(words: Iterable[str]) -> dict[str, str]:
+    return {name: value for name, _, value in (word.partition(":") for word in words)}
 
 
 def _number(text: str | None, default: int, least: int, most: int) -> int:

@@ -30,7 +30,7 @@ A, AAAA, SRV = dns.rdatatype.A, dns.rdatatype.AAAA, dns.rdatatype.SRV
 
 SERVER_FAILED, QUERY_REFUSED = "server failed", "query refused"
 
-_IN_WORDS = {dns.rcode.SERVFAIL: SERVER_FAILED, dns.rcode.REFUSED: QUERY_REFUSED}
+_IN_WORDS = {dns.rcode.REFUSED: QUERY_REFUSED}
 
 
 class BadAnswer(Exception):
@@ -96,8 +96,7 @@ def why_unusable(answer: dns.message.Message) -> str | None:
         return "it is not recursive: it only names other servers"
     if rcode in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
         return None
-    text = dns.rcode.to_text(rcode)
-    return f"{_IN_WORDS[rcode]} ({text})" if rcode in _IN_WORDS else text
+    return f"{_IN_WORDS.get(rcode, SERVER_FAILED)} ({dns.rcode.to_text(rcode)})"
 
 
 def _is_referral(answer: dns.message.Message) -> bool:
@@ -116,7 +115,7 @@ def found(answer: dns.message.Message) -> Found:
     try:
         chain = answer.resolve_chaining()
     except dns.exception.DNSException as error:
-        raise BadAnswer(f"{type(error).__name__}: {error}") from error
+        raise BadAnswer(f"{SERVER_FAILED}: {type(error).__name__}: {error}") from error
     exists = answer.rcode() == dns.rcode.NOERROR
     if chain.answer is None:
         # Without a SOA there is no time for a negative answer (RFC 2308, section 5).

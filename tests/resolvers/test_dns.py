@@ -20,6 +20,7 @@ from sniproxy.resolvers import make_resolver
 from sniproxy.resolvers.dns import (
     FAMILY_DELAY,
     HOST_DELAY,
+    MAX_ADDRESSES,
     MAX_FORMED_PER_CLIENT,
     NO_NAME_DELAY,
     PARTIAL_TTL,
@@ -27,6 +28,7 @@ from sniproxy.resolvers.dns import (
     SystemConf,
 )
 from sniproxy.resolvers.dnsclient import NO_ANSWER, LookupFailed
+from sniproxy.resolvers.dnsconf import LOCAL
 from sniproxy.resolvers.dnswire import AAAA, SERVER_FAILED, SRV, A, Found, found, read
 from tests.resolvers.answers import SOA, Records, reply
 
@@ -108,6 +110,16 @@ class DNSResolverTests(SynchronousTestCase):
         self.assertEqual(5.0, self.ttl)
         self.assertEqual([("b.test", 6651, 1, ("192.0.2.3",))], self.targets("b.test"))
         self.assertEqual([("192.0.2.9", 6651, 1, ())], self.targets("192.0.2.9"))
+
+    def test_many(self) -> None:
+        """Of a name with many addresses the first of each family are used."""
+        self.make()
+        ZONE["m.test", A] = tuple(("m.test.", 7, "A", f"192.0.2.{number}") for number in range(200))
+        ZONE["m.test", AAAA] = (("m.test.", 7, "AAAA", "2001:db8::1"),)
+        self.addCleanup(ZONE.pop, ("m.test", A))
+        self.addCleanup(ZONE.pop, ("m.test", AAAA))
+        [(_, _, _, addresses)] = self.targets("m.test")
+        self.assertEqual(MAX_ADDRESSES + 1, len(addresses))
 
     def test_marked(self) -> None:
         """What a client's name led to is marked for the policy; what the operator wrote is not."""
@@ -267,6 +279,36 @@ class SystemTests(SynchronousTestCase):
         self.path.unlink()
         self.clock.advance(EVERY)
         self.assertEqual((("192.0.2.54", 53),), conf().servers)
+
+    def test_odd_files(self) -> None:
+        """A resolv.conf that is empty, large, binary, a folder or gone raises nothing; a good one counts again."""
+        conf = SystemConf(self.clock)
+
+        def look() -> tuple[tuple[str, int], ...]:
+            self.clock.advance(EVERY)
+            return conf().servers
+
+        good = (("192.0.2.53", 53),)
+        for odd, servers in (
+            (b"", LOCAL),
+            (b"nameserver 192.0.2.53\n" + b"# x\n" * 300_000, good),
+            (bytes(range(256)) * 100, LOCAL),
+            (b"nameserver fe80::1%\xff\n", LOCAL),
+        ):
+            self.path.write_bytes(odd)
+            self.assertEqual(servers, look())
+            self.path.write_text("nameserver 192.0.2.53\n")
+            self.assertEqual(good, look())
+        self.path.unlink()
+        self.path.mkdir()
+        self.assertEqual(good, look())
+        self.path.rmdir()
+        self.assertEqual(good, look())
+        self.path.write_text("nameserver 192.0.2.54\n")
+        self.assertEqual((("192.0.2.54", 53),), look())
+        self.path.unlink()
+        self.path.mkdir()
+        self.assertEqual(LOCAL, SystemConf(self.clock)().servers)
 
     def make(self, text: str, **options: Any) -> DNSResolver:
         self.path.write_text(text)

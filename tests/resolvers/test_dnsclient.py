@@ -274,7 +274,14 @@ class NameServersTests(SocketTestCase):
         def refuses(asked: dns.message.Message) -> list[bytes]:
             return [reply(asked, rcode=dns.rcode.REFUSED)]
 
-        for answers, cause in ((fails, "server failed"), (refuses, "query refused")):
+        def old(asked: dns.message.Message) -> list[bytes]:
+            return [reply(asked, rcode=dns.rcode.NOTIMP)]
+
+        def circle(asked: dns.message.Message) -> list[bytes]:
+            return [reply(asked, ("a.test.", 5, "CNAME", "a.test."))]
+
+        failing = ((each, "server failed") for each in (fails, old, circle))
+        for answers, cause in (*failing, (refuses, "query refused")):
             error = await self.failed(self.ask(Server(self, answers)))
             self.assertEqual(cause, error.cause)
             self.assertIn(f"a.test (A): {cause}: 127.0.0.1:", str(error))

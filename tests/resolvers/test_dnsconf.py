@@ -37,6 +37,19 @@ class ParseTests(SynchronousTestCase):
         conf = parse_resolv_conf("options ndots:99 timeout:0 attempts:x")
         self.assertEqual((15, 1.0, 2, False), (conf.ndots, conf.timeout, conf.attempts, conf.rotate))
 
+    def test_environment(self) -> None:
+        """C{LOCALDOMAIN} replaces the search list, C{RES_OPTIONS} adds options, as resolv.conf(5) has it."""
+        text = "search a.test\noptions ndots:2 timeout:3\n"
+        conf = parse_resolv_conf(text, "", {"LOCALDOMAIN": "b.test c.test", "RES_OPTIONS": "ndots:4 rotate"})
+        self.assertEqual((("b.test", "c.test"), 4, 3.0, True), (conf.search, conf.ndots, conf.timeout, conf.rotate))
+        self.assertEqual((), parse_resolv_conf(text, "host.home.test", {"LOCALDOMAIN": ""}).search)
+
+    def test_zones(self) -> None:
+        """An IPv6 zone that a socket cannot take is none: it would raise no OSError."""
+        for zone in ("\ufffd", "\0", "\x7f"):
+            self.assertEqual(LOCAL, parse_resolv_conf(f"nameserver fe80::1%{zone}\n").servers)
+        self.assertEqual((("fe80::1%eth0", 53),), parse_resolv_conf("nameserver fe80::1%eth0\n").servers)
+
     @given(st.text())
     def test_anything(self, text: str) -> None:
         """Any text is read, and has a server."""

@@ -74,7 +74,7 @@ class QuestionTests(SynchronousTestCase):
             (reply(ASKED, rcode=dns.rcode.NXDOMAIN), False, None),
             (reply(ASKED, rcode=dns.rcode.SERVFAIL), False, "server failed (SERVFAIL)"),
             (reply(ASKED, rcode=dns.rcode.REFUSED), False, "query refused (REFUSED)"),
-            (reply(ASKED, rcode=dns.rcode.YXDOMAIN), False, "YXDOMAIN"),
+            (reply(ASKED, rcode=dns.rcode.YXDOMAIN), False, "server failed (YXDOMAIN)"),
         ):
             answer = read(ASKED, message)
             assert answer is not None
