@@ -6,27 +6,26 @@ import json
 import os
 import resource
 import socket
+import threading
+from pathlib import Path
 
 from twisted.trial.unittest import TestCase
 
 from tests.hellos import hello
 from tests.net.support import PATIENCE, read_exactly, read_to_end
 from tests.proxies import Backend
+from tests.resolvers.answers import asked_for, reply
 from tests.test_tap import Running
 
 NAME = "a.test"
 DATA = bytes(range(256)) * 256
 
 
-class ExhaustedTests(TestCase):
+class _Exhausted(TestCase):
     """A child process whose limit of open files is turned down while it runs."""
 
-    def setUp(self) -> None:
-        self.backend = Backend(self)
-        where = ("--listen", "tcp:0:interface=127.0.0.1", "--route", f"{NAME}={self.backend.address}")
-        self.proxy = Running(self, (*where, "--access-log", "-"))
-        self.pid = self.proxy.process.pid
-        self.plenty = resource.prlimit(self.pid, resource.RLIMIT_NOFILE)
+    pid: int
+    plenty: tuple[int, int]
 
     def leave(self, descriptors: int) -> None:
         """Let the proxy open so many more: a new one takes the lowest number that is free."""
@@ -36,6 +35,17 @@ class ExhaustedTests(TestCase):
             free += most not in used
             most += 1
         resource.prlimit(self.pid, resource.RLIMIT_NOFILE, (most, self.plenty[1]))
+
+
+class ExhaustedTests(_Exhausted):
+    """Connections."""
+
+    def setUp(self) -> None:
+        self.backend = Backend(self)
+        where = ("--listen", "tcp:0:interface=127.0.0.1", "--route", f"{NAME}={self.backend.address}")
+        self.proxy = Running(self, (*where, "--access-log", "-"))
+        self.pid = self.proxy.process.pid
+        self.plenty = resource.prlimit(self.pid, resource.RLIMIT_NOFILE)
 
     def client(self) -> socket.socket:
         client = socket.create_connection(self.proxy.address, timeout=PATIENCE)
@@ -77,3 +87,84 @@ class ExhaustedTests(TestCase):
         self.passes(*live)
         resource.prlimit(self.pid, resource.RLIMIT_NOFILE, self.plenty)
         self.passes(self.client(), self.target())
+
+
+class LookupTests(_Exhausted):
+    """Lookups without a descriptor: the cause is said, the client gets no alert, and the next lookup works."""
+
+    def start(self, resolver: str, truncated: bool = False) -> None:
+        self.truncated = truncated
+        self.backend = Backend(self)
+        self.server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.server.bind(("127.0.0.1", 0))
+        answering = threading.Thread(target=self.answer)
+        answering.start()
+        self.addCleanup(self.server.close)
+        self.addCleanup(answering.join)
+        self.addCleanup(self.server.sendto, b"", self.server.getsockname())
+        path = Path(self.mktemp())
+        path.write_text(
+            f"""
+[[listener]]
+endpoint = "tcp:0:interface=127.0.0.1"
+[[route]]
+server_name = "*.test"
+{resolver.format(backend=self.backend.port, server=self.server.getsockname()[1])}
+[access_log]
+path = "-"
+"""
+        )
+        self.proxy = Running(self, ("--config", str(path)))
+        self.pid = self.proxy.process.pid
+        self.plenty = resource.prlimit(self.pid, resource.RLIMIT_NOFILE)
+
+    def answer(self) -> None:
+        """Answer questions by UDP until an empty datagram comes."""
+        while (came := self.server.recvfrom(4096))[0]:
+            asked, name, _ = asked_for(came[0])
+            records = () if self.truncated else ((f"{name}.", 5, "A", "127.0.0.1"),)
+            self.server.sendto(reply(asked, *records, truncated=self.truncated), came[1])
+
+    def connect(self, name: str) -> socket.socket:
+        client = socket.create_connection(self.proxy.address, timeout=PATIENCE)
+        self.addCleanup(client.close)
+        client.sendall(hello(name=name))
+        return client
+
+    def check(self, descriptors: int) -> None:
+        """One lookup with so many descriptors fails; the next one, with plenty, finds the target."""
+        self.leave(descriptors)
+        self.assertEqual(b"", read_to_end(self.connect("a.test")))
+        self.proxy.wait_for('"a.test"')
+        record = json.loads(self.proxy.said.splitlines()[-1])
+        self.assertIn("too many open files", record["reason"])
+        resource.prlimit(self.pid, resource.RLIMIT_NOFILE, self.plenty)
+        self.truncated = False
+        self.connect("b.test")
+        target = self.backend.accept()
+        self.addCleanup(target.close)
+        self.assertEqual(len(hello(name="b.test")), len(read_exactly(target, len(hello(name="b.test")))))
+
+    def test_udp(self) -> None:
+        """The C{dns} resolver cannot open a socket for its question."""
+        self.start(DNS)
+        self.check(1)
+
+    def test_tcp(self) -> None:
+        """It cannot open one for an answer that must be fetched by TCP."""
+        self.start(DNS, truncated=True)
+        self.check(2)
+
+    def test_plain(self) -> None:
+        """The system's resolver has no descriptor for a target's name."""
+        self.start('target = "localhost:{backend}"')
+        self.check(1)
+
+
+DNS = """resolver = "d"
+[resolver.d]
+type = "dns"
+target = "a.internal:{backend}"
+servers = "127.0.0.1:{server}"
+ipv6 = false
+"""
