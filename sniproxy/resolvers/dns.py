@@ -127,7 +127,9 @@ class DNSResolver:
     @contextmanager
     def _permit(self, client: str) -> Iterator[None]:
         """Count a lookup that a client caused. @raise Unavailable: there are too many."""
-        if self._formed[client] >= MAX_FORMED_PER_CLIENT or self._formed.total() >= MAX_FORMED:
+        # No more than what is left for others: a few clients together cannot take all places.
+        left = MAX_FORMED - self._formed.total()
+        if self._formed[client] >= min(MAX_FORMED_PER_CLIENT, left):
             raise Unavailable("too many lookups at once of names that clients form")
         self._formed[client] += 1
         try:

@@ -21,6 +21,7 @@ from sniproxy.resolvers.dns import (
     FAMILY_DELAY,
     HOST_DELAY,
     MAX_ADDRESSES,
+    MAX_FORMED,
     MAX_FORMED_PER_CLIENT,
     NO_NAME_DELAY,
     PARTIAL_TTL,
@@ -318,8 +319,8 @@ class SystemTests(SynchronousTestCase):
         assert isinstance(resolver, DNSResolver)
         return resolver
 
-    def ask(self, resolver: DNSResolver, *captures: str) -> Deferred[Resolution]:
-        asked = Request("x.test", (), "192.0.2.7:1", "public", captures, 4443)
+    def ask(self, resolver: DNSResolver, *captures: str, peer: str = "192.0.2.7") -> Deferred[Resolution]:
+        asked = Request("x.test", (), f"{peer}:1", "public", captures, 4443)
         return Deferred.fromCoroutine(resolver.resolve(asked))
 
     def test_search(self) -> None:
@@ -374,3 +375,15 @@ class SystemTests(SynchronousTestCase):
         self.successResultOf(self.ask(resolver, "b.test"))
         for one in waiting:
             one.addErrback(lambda _: None).cancel()
+
+    def test_shares(self) -> None:
+        """A few clients whose lookups last cannot take the places of all."""
+        resolver = self.make("", target="{1}", ipv6=False)
+        self.servers.late = {("a.test", A)}
+        waiting = []
+        for _ in range(MAX_FORMED // 8):
+            waiting += [self.ask(resolver, "a.test", peer=f"192.0.2.{client}") for client in range(10, 18)]
+        self.successResultOf(self.ask(resolver, "b.test"))
+        for one in waiting:
+            one.addErrback(lambda _: None).cancel()
+        self.successResultOf(self.ask(resolver, "b.test", peer="192.0.2.1"))
