@@ -31,10 +31,11 @@ MOST_OVERDUE = 64
 """Threads beyond their time, of each kind. When there are as many, no lookup gives its place away."""
 
 CLIENT_THREADS = 8
-"""Client-formed lookups that run at once for one client, those beyond their time too."""
+"""Client-formed lookups that run at once for one client, those beyond their time too; no more than threads are free, so
+that a few clients cannot take all."""
 
 CLIENT_QUEUE = 32
-"""Client-formed names that wait for a thread, for one client. Further ones are refused."""
+"""Client-formed names that wait for a thread, for one client, and no more than places are free. Further ones fail."""
 
 FORMED_QUEUE = 256
 """Client-formed names that wait for a thread, for all clients together. Further ones are refused."""
@@ -94,9 +95,10 @@ class _Pool:
         self.running: set[_Look] = set()
         self.timer: Deadline | None = None
 
-    def full(self, now: float) -> bool:
+    def free(self, now: float) -> int:
+        """Further lookups that may begin."""
         overdue = sum(now - look.began >= OVERDUE_SECONDS for look in self.running)
-        return len(self.running) - min(overdue, MOST_OVERDUE) >= MOST_THREADS
+        return MOST_THREADS - len(self.running) + min(overdue, MOST_OVERDUE)
 
 
 @attrs.define
@@ -174,10 +176,12 @@ class Lookups:
     def _limit(self, client: str | None) -> tuple[str, str]:
         """The bound that a further client-formed name would exceed, and a text; empty: none."""
         queue = self._formed.queue
-        if client is not None and sum(look.client == client for look in queue.values()) >= CLIENT_QUEUE:
-            return "per_client", f"{CLIENT_QUEUE} host names of this client wait to be looked up"
-        if len(queue) >= FORMED_QUEUE:
+        left = FORMED_QUEUE - len(queue)
+        if left <= 0:
             return "queue", f"{FORMED_QUEUE} host names that clients formed wait to be looked up"
+        waiting = 0 if client is None else sum(look.client == client for look in queue.values())
+        if waiting >= min(CLIENT_QUEUE, left):
+            return "per_client", f"{waiting} host names of this client wait to be looked up"
         return "", ""
 
     def _within_time(self, answer: Deferred[list[str]]) -> Deferred[list[str]]:
@@ -244,10 +248,11 @@ class Lookups:
         """Begin with the names whose turn it is."""
         now = self._reactor.seconds()
         for look in list(pool.queue.values()):
-            if pool.full(now):
+            free = pool.free(now)
+            if free <= 0:
                 break
             waits = pool.queue.get(look.host) is look
-            if waits and (look.client is None or self._by_client[look.client] < CLIENT_THREADS):
+            if waits and (look.client is None or self._by_client[look.client] < min(CLIENT_THREADS, free)):
                 self._start(pool, look)
         self._wait(pool)
 

@@ -221,6 +221,19 @@ class FormedTests(LookupCase):
         await self.nothing_runs()
         self.assertEqual(ADDRESSES, self.successResultOf(waiting))
 
+    async def test_shares(self) -> None:
+        """A few clients whose lookups last cannot take the places of all."""
+        self.silent = lambda host: host.startswith("n")
+        for client in range(6):
+            self.ask(20, f"192.0.2.{client}", f"n{client}-")
+        self.assertEqual(ADDRESSES, await self.lookups.formed("a", "198.51.100.1"))
+        for client in range(6, 11):
+            self.ask(40, f"192.0.2.{client}", f"n{client}-")
+        waiting = self.lookups.formed("b", "198.51.100.1")
+        self.assertNoResult(waiting)  # it is not refused
+        await self.nothing_runs()
+        self.assertEqual(ADDRESSES, self.successResultOf(waiting))
+
     async def test_queue(self) -> None:
         """All clients together have a bound, which is a cause of its own."""
         self.silent = lambda host: True
