@@ -131,7 +131,12 @@ class Unavailable(Exception):
 
     The client's connection is closed plainly, and Pulsar clients try again. Anything else that a resolver raises means
     the same, and comes with a traceback in the program's log.
+
+    @ivar local: this process had no place or descriptor for the question, which says nothing about the server or the
+        name: the circuit breaker does not count it, and the next client's question is asked.
     """
+
+    local = False
 
 
 class BadOption(Exception):

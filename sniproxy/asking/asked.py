@@ -285,8 +285,9 @@ class Asked:
         came = outcome(answer)
         if isinstance(came, Unavailable):
             self.counts.failures += 1
-            self.breaker.failed(client_of(flight.peer), question, now)
-            self._noes.put(question, (came, now + PAUSE))
+            if not (isinstance(answer, Unavailable) and answer.local):
+                self.breaker.failed(client_of(flight.peer), question, now)
+                self._noes.put(question, (came, now + PAUSE))
             self._tell(came, answer, now)
             return came
         self.breaker.succeeded(now)

@@ -130,7 +130,9 @@ class DNSResolver:
         # No more than what is left for others: a few clients together cannot take all places.
         left = MAX_FORMED - self._formed.total()
         if self._formed[client] >= min(MAX_FORMED_PER_CLIENT, left):
-            raise Unavailable("too many lookups at once of names that clients form")
+            error = Unavailable("too many lookups at once of names that clients form")
+            error.local = True
+            raise error
         self._formed[client] += 1
         try:
             yield

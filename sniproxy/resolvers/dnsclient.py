@@ -61,6 +61,7 @@ class LookupFailed(Unavailable):
     def __init__(self, cause: str, reason: str) -> None:
         super().__init__(reason)
         self.cause = cause
+        self.local = cause == TOO_MANY_FILES
 
 
 class NameServers:

@@ -364,6 +364,19 @@ class BrokenTests(AskedCase):
         self.assertIs(State.CLOSED, asked.breaker.state)
         self.successResultOf(self.ask("c.test"))
 
+    def test_local(self) -> None:
+        """A question for which this process had no place opens no breaker, and its name is asked for at once."""
+        busy = [Unavailable("too many lookups") for _ in range(TRIPS_AT)]
+        for one in busy:
+            one.local = True
+        resolver = Scripted(*busy, answer("one.test", 10))
+        asked = self.make(resolver)
+        for number in range(TRIPS_AT):
+            self.unavailable(self.ask(f"{number}.test", peer=f"192.0.2.{number}:1"))
+        self.assertIs(State.CLOSED, asked.breaker.state)
+        self.successResultOf(self.ask("0.test"))
+        self.assertEqual(TRIPS_AT, asked.counts.failures)
+
     def test_one_client(self) -> None:
         """One client whose names all fail does not keep names of others, nor its own, from being asked."""
         self.make(Scripted(*[Unavailable("silent")] * 50, answer()))

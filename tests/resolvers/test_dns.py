@@ -368,7 +368,9 @@ class SystemTests(SynchronousTestCase):
         resolver = self.make("", target="{1}", ipv6=False)
         self.servers.late = {("a.test", A)}
         waiting = [self.ask(resolver, "a.test") for _ in range(MAX_FORMED_PER_CLIENT)]
-        self.assertIn("too many lookups", str(self.failureResultOf(self.ask(resolver, "b.test"), Unavailable).value))
+        error = self.failureResultOf(self.ask(resolver, "b.test"), Unavailable).value
+        self.assertIn("too many lookups", str(error))
+        self.assertTrue(error.local)
         left = waiting.pop()
         left.cancel()
         self.failureResultOf(left, CancelledError)

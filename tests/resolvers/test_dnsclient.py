@@ -266,7 +266,7 @@ class NameServersTests(SocketTestCase):
 
         self.patch(dnsclient, "DatagramSocket", none)
         error = await self.failed(self.ask(("127.0.0.1", 1), ("127.0.0.2", 1)))
-        self.assertEqual("too many open files", error.cause)
+        self.assertEqual(("too many open files", True), (error.cause, error.local))
 
     async def test_causes(self) -> None:
         """A server that fails, one that refuses, and silence are told apart."""
