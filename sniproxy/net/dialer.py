@@ -29,6 +29,7 @@ ATTEMPT_DELAY = 0.25
 LEAST_DELAY = 0.05
 """As L{ATTEMPT_DELAY}, of a target that has too many addresses for the time."""
 
+_LOCAL = (Cause.LIMIT, Cause.NO_FILES, Cause.NO_THREAD)
 _NONBLOCK: int = getattr(socket, "SOCK_NONBLOCK", 0)
 _INET, _INET6, _STREAM = int(socket.AF_INET), int(socket.AF_INET6), socket.SOCK_STREAM | _NONBLOCK
 
@@ -44,11 +45,13 @@ class DialError(Exception):
     """No target could be connected. The message names each target and its error.
 
     @ivar result: C{denied}, C{connect_timeout} or C{connect_failed}.
+    @ivar local: this process had no descriptor, thread or place for it, which is no failure of the target.
     """
 
-    def __init__(self, result: Result, reason: str) -> None:
+    def __init__(self, result: Result, reason: str, local: bool = False) -> None:
         super().__init__(reason)
         self.result = result
+        self.local = local
 
 
 class Dialer:
@@ -108,7 +111,7 @@ class Dialer:
             if not isinstance(error, DialError):
                 failure.raiseException()
             errors.append(f"{target}: {error}")
-            if failed is not None and error.result is not Result.DENIED:
+            if failed is not None and error.result is not Result.DENIED and not error.local:
                 failed(target, str(error))
             results.add(error.result)
 
@@ -175,7 +178,7 @@ class _Attempt:
         self._target = target
         self._addresses: list[str] = []
         self._errors: dict[str, str] = {}
-        self._denied = 0
+        self._denied, self._local = 0, False
         self._sockets: set[_Connecting] = set()
         self._next: Any = None
         self._lookup: Deferred[None] | None = None
@@ -208,11 +211,12 @@ class _Attempt:
         self._try_next()
 
     def _not_found(self, failure: Failure) -> None:
-        error = failure.value
-        if isinstance(error, CancelledError):  # by L{_stop}
+        if failure.check(CancelledError):  # by L{_stop}
             return
-        timeout = isinstance(error, LookupFailed) and error.cause is Cause.NO_ANSWER
-        self._fail(Result.CONNECT_TIMEOUT if timeout else Result.CONNECT_FAILED, str(error))
+        cause = failure.value.cause if isinstance(failure.value, LookupFailed) else None
+        self._local = cause in _LOCAL
+        result = Result.CONNECT_TIMEOUT if cause is Cause.NO_ANSWER else Result.CONNECT_FAILED
+        self._fail(result, str(failure.value))
 
     def _try_next(self) -> None:
         """Begin with the next address; when it takes its time, with the one after it, too."""
@@ -256,6 +260,7 @@ class _Attempt:
         try:
             sock, number = begun or _begin(address, self._target.port)
         except OSError as error:  # out of descriptors, or no such address family here
+            self._local = self._local or error.errno in (errno.EMFILE, errno.ENFILE)
             self._errors[address] = os.strerror(error.errno or errno.EIO)
             return False
         connecting = _Connecting(self._reactor, self._closer, sock, connected, failed)
@@ -272,7 +277,7 @@ class _Attempt:
 
     def _fail(self, result: Result, reason: str) -> None:
         self._stop()
-        self.result.errback(DialError(result, reason))
+        self.result.errback(DialError(result, reason, self._local))
 
     def _stop(self) -> None:
         if self._deadline is not None:

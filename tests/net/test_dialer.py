@@ -11,6 +11,7 @@ from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 
 from sniproxy.events import Result
 from sniproxy.interfaces import Target
+from sniproxy.net import lookup
 from sniproxy.net.dialer import ATTEMPT_DELAY, Dialer, DialError, interleave
 from sniproxy.net.getaddrinfo import Cause, LookupFailed
 from sniproxy.net.linger import Closer
@@ -318,6 +319,28 @@ class DialerTests(SocketTestCase):
         self.patch(socket, "socket", none_left)
         error = await self.failure(self.dial(self.dialer(), target))
         self.assertEqual(f"{target}: Too many open files", str(error))
+
+    async def test_fault_of_no_target(self) -> None:
+        """A target for which there is no descriptor, or no place to look it up, is not counted as failed."""
+        counted: list[str] = []
+
+        async def dial(target: Target) -> None:
+            counting = self.dialer().dial(
+                [target], 10.0, lambda _: None, lambda target, _: counted.append(str(target)), "192.0.2.1"
+            )
+            await self.failure(Deferred.fromCoroutine(counting))
+
+        def none_left(*args: object) -> socket.socket:
+            raise OSError(errno.EMFILE, "Too many open files")
+
+        down = self.server().close()
+        await dial(down)
+        self.assertEqual([str(down)], counted)
+        self.patch(lookup, "FORMED_QUEUE", 0)
+        await dial(Target("a.test", 6651, client_formed=True))
+        self.patch(socket, "socket", none_left)
+        await dial(down)
+        self.assertEqual([str(down)], counted)
 
     async def test_cancel(self) -> None:
         """Cancelled, nothing of it stays."""
