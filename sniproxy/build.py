@@ -68,7 +68,7 @@ def build(configuration: Configuration, reactor: Any, before: Built | None = Non
     """Make all that a configuration asks for.
 
     @param before: what is in force: a resolver whose table has not changed is taken from there, with what it knows.
-    @raise ConfigError: the configuration cannot be used. All errors of its resolvers are reported, with their lines.
+    @raise ConfigError: the configuration cannot be used. All errors are reported, with their lines.
     """
     try:
         return _build(configuration, reactor, before)
@@ -90,25 +90,35 @@ def _build(configuration: Configuration, reactor: Any, before: Built | None) -> 
             if table.name is not None:
                 with faults:
                     resolvers.resolver(table, configuration.filename)
+    entrances = []
+    for one in configuration.entrances:
+        with faults:
+            entrances.append(Wanted(one, build_entrance(configuration, f"{one.key}.endpoint", one.endpoint, reactor)))
+    terminators = {}
+    for listener in configuration.listeners:
+        if listener.termination is not None:
+            with faults:
+                terminators[listener.name] = build_terminator(configuration, listener.termination, reactor.seconds)
+    with faults:
+        spans = build_spans(configuration, reactor.seconds, {} if before is None else before.spans)
+    with faults:
+        admin_endpoint = (
+            build_endpoint(configuration, "admin.endpoint", admin.endpoint.text, reactor) if admin else None
+        )
+    with faults:
+        token = build_token(configuration)
     faults.check()
     return Built(
         configuration,
         build_routing(configuration, reactor, resolvers),
-        [
-            Wanted(one, build_entrance(configuration, f"{one.key}.endpoint", one.endpoint, reactor))
-            for one in configuration.entrances
-        ],
-        {
-            listener.name: build_terminator(configuration, listener.termination, reactor.seconds)
-            for listener in configuration.listeners
-            if listener.termination is not None
-        },
-        build_spans(configuration, reactor.seconds, {} if before is None else before.spans),
-        build_endpoint(configuration, "admin.endpoint", admin.endpoint.text, reactor) if admin else None,
+        entrances,
+        terminators,
+        spans,
+        admin_endpoint,
         resolvers,
         list(written_targets(configuration)) if configuration.health != Health() else [],
         [*warnings(configuration), *no_service_route(configuration), *file_warnings(configuration)],
-        build_token(configuration),
+        token,
     )
 
 
@@ -161,10 +171,13 @@ def build_terminator(configuration: Configuration, termination: Termination, sec
         return Shown(found, lambda: datetime.now(UTC))
 
     place = f"{configuration.filename}: {termination.key}"
-    return Terminator(
-        _reloaded(f"{place}.certificates", [termination.certificates], shown, seconds),
-        build_trust(f"{place}.upstream_trust", termination.trust, termination.certificate, BrokerTLS, seconds),
-    )
+    faults = Faults()
+    with faults:
+        certificates = _reloaded(f"{place}.certificates", [termination.certificates], shown, seconds)
+    with faults:
+        trust = build_trust(f"{place}.upstream_trust", termination.trust, termination.certificate, BrokerTLS, seconds)
+    faults.check()
+    return Terminator(certificates, trust)
 
 
 def build_trust(
@@ -211,14 +224,18 @@ def build_spans(
 
     patience = configuration.timeouts.connect
     made = {}
+    faults = Faults()
     for bridge in configuration.bridges:
         old, span = before.get(bridge.name, (None, None))
         same = old is not None and replace(old, key=bridge.key, inspect=bridge.inspect) == bridge
         if span is None or not same or span.patience != patience:
             place = f"{configuration.filename}: {bridge.key}.trust"
-            trust = build_trust(place, bridge.trust, bridge.certificate, make_trust, seconds)
-            span = LiveSpan(bridge, trust, seconds, patience)
-        made[bridge.name] = (bridge, span)
+            with faults:
+                trust = build_trust(place, bridge.trust, bridge.certificate, make_trust, seconds)
+                made[bridge.name] = (bridge, LiveSpan(bridge, trust, seconds, patience))
+        else:
+            made[bridge.name] = (bridge, span)
+    faults.check()
     return made
 
 
