@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -23,6 +24,7 @@ from sniproxy.policycheck import goals, no_service_route, written_targets
 from sniproxy.resolvers.static import StaticResolver
 from sniproxy.resolving import Resolvers
 from sniproxy.routing.choice import LiveRoute, Routing
+from sniproxy.routing.patterns import is_expression
 from sniproxy.routing.table import RouteTable
 from sniproxy.schema import ConfigError, Faults, shown
 from sniproxy.settings import Bridge, Configuration, Route, Termination
@@ -107,6 +109,8 @@ def _build(configuration: Configuration, reactor: Any, before: Built | None) -> 
         )
     with faults:
         token = build_token(configuration)
+    with faults:
+        try_expressions(configuration)
     faults.check()
     return Built(
         configuration,
@@ -120,6 +124,22 @@ def _build(configuration: Configuration, reactor: Any, before: Built | None) -> 
         [*warnings(configuration), *no_service_route(configuration), *file_warnings(configuration)],
         token,
     )
+
+
+def try_expressions(configuration: Configuration) -> None:
+    """Time the expressions of routes and policy. @raise ConfigError: a client could keep the proxy busy with one."""
+    patterns = [(f"route[{number}].server_name", one.server_name) for number, one in enumerate(configuration.routes)]
+    patterns += [("policy.allow_names", name) for name in configuration.policy.allow_names or ()]
+    if not any(is_expression(pattern) for _, pattern in patterns):
+        return
+    from sniproxy.routing.trial import slow_expressions
+
+    faults = Faults()
+    for key, pattern, why in slow_expressions(patterns, time.thread_time):
+        with faults:
+            message = f"{configuration.filename}: {key} = {shown(pattern)}: it can backtrack too long: {why}"
+            raise ConfigError(message, key, pattern)
+    faults.check()
 
 
 def build_token(configuration: Configuration) -> bytes | None:

@@ -9,6 +9,7 @@ from twisted.trial.unittest import TestCase
 
 from sniproxy.build import build, build_endpoint, build_routing, build_terminator
 from sniproxy.config import parse
+from sniproxy.routing import trial
 from sniproxy.schema import ConfigError
 from tests.net.support import HandClock
 from tests.proxies import LISTENER
@@ -131,6 +132,19 @@ class BuildTests(TestCase):
             else:
                 error = self.assertRaises(ConfigError, build_terminator, configuration, termination, Clock().seconds)
                 self.assertIn(f"x.toml: listener[0].{said.format(files)}", str(error))
+
+    def test_slow_expressions(self) -> None:
+        """Expressions of routes and of the policy are timed; one that is slow is an error, with its line."""
+        text = (
+            f'{LISTENER}[[route]]\nserver_name = "a.test"\ntarget = "b:1"\n'
+            "[[route]]\nserver_name = '~a.*'\ntarget = \"b:1\"\n[policy]\nallow_names = [\"b\", '~b.*']\n"
+        )
+        build(parse(text, "x.toml"), HandClock())
+        self.patch(trial, "MAX_MATCH_S", -1.0)
+        error = str(self.assertRaises(ConfigError, build, parse(text, "x.toml"), HandClock()))
+        line = LISTENER.count("\n") + 5
+        self.assertIn(f'x.toml:{line}: route[1].server_name = "~a.*": it can backtrack too long', error)
+        self.assertIn(f'x.toml:{line + 3}: policy.allow_names = "~b.*": it can', error)
 
     def test_endpoint(self) -> None:
         """An endpoint that Twisted does not know is an error of the configuration."""

@@ -13,8 +13,8 @@ from typing import Any
 
 from sniproxy.names import MAX_NAME
 
-MAX_BITS = 18.0
-"""Two repeats that may end anywhere in a name, and two choices more: some milliseconds for the worst name."""
+MAX_BITS = 2 * log2(MAX_NAME + 1)
+"""Two repeats that may end anywhere in a name: less than a millisecond for the worst name."""
 
 _ALL = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-_.")
 _END = frozenset(("",))

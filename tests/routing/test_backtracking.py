@@ -38,6 +38,8 @@ class WhyUnboundedTests(SynchronousTestCase):
             "a*a*a*a*b",
             "a?" * 30 + "a" * 30,
             "(?:a|a)" * 30 + "b",
+            "(?:a|a)" * 17 + "b",
+            "(?:a|a).*.*b",
             "(?:ab|ac)" * 2 + "(.+)x.{1,200}y.{1,200}z",
         ):
             self.assertIn("several repeats", why_unbounded(text) or "", text)
