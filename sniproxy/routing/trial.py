@@ -15,7 +15,7 @@ from sniproxy.routing.patterns import expression, is_expression
 MAX_MATCH_S = 0.01
 """Seconds of CPU time for one match. What the bound lets pass takes less than a tenth of it."""
 
-MAX_TRIALS_S = 0.5
+MAX_TRIALS_S = 0.1
 """Seconds of CPU time for all expressions of a configuration; those behind have the bound alone."""
 
 _REPEATS = 3
