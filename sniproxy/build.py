@@ -26,7 +26,7 @@ from sniproxy.resolving import Resolvers
 from sniproxy.routing.choice import LiveRoute, Routing
 from sniproxy.routing.patterns import is_expression
 from sniproxy.routing.table import RouteTable
-from sniproxy.schema import ConfigError, Faults, shown
+from sniproxy.schema import ConfigError, ConfigErrors, Faults, shown
 from sniproxy.settings import Bridge, Configuration, Route, Termination
 
 # What TLS and the bridge are made of is imported where it is made: most configurations have neither, and start faster.
@@ -220,14 +220,27 @@ def build_trust(
         trusted = [each for name, text in read(trust) for each in certificates(name, text)]
         if not trusted:
             raise CannotRead(f"{trust}: there is no certificate in it")
-        if certificate is None:
-            return make(trusted, None)
-        own = certified(read(certificate))
-        if len(own) != 1:
-            raise CannotRead(f"{certificate}: it has {len(own)} certificates with their keys; one is needed")
-        return make(trusted, own[0])
+        return make(trusted, None if certificate is None else own(certificate))
 
-    return _reloaded(place, [trust] + ([] if certificate is None else [certificate]), made, seconds)
+    def own(path: str) -> Certified:
+        found = certified(read(path))
+        if len(found) != 1:
+            raise CannotRead(f"{path}: it has {len(found)} certificates with their keys; one is needed")
+        return found[0]
+
+    try:
+        return _reloaded(place, [trust] + ([] if certificate is None else [certificate]), made, seconds)
+    except ConfigError as error:
+        if certificate is None:
+            raise
+        # It may hide an error of the other file.
+        other = place.removesuffix("trust") + "certificate"
+        try:
+            _reloaded(other, [certificate], lambda: own(certificate), seconds)
+        except ConfigError as second:
+            if str(second).removeprefix(other) != str(error).removeprefix(place):
+                raise ConfigErrors([error, second]) from error
+        raise
 
 
 def build_spans(

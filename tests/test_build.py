@@ -133,6 +133,19 @@ class BuildTests(TestCase):
                 error = self.assertRaises(ConfigError, build_terminator, configuration, termination, Clock().seconds)
                 self.assertIn(f"x.toml: listener[0].{said.format(files)}", str(error))
 
+    def test_both_files(self) -> None:
+        """A trust file and a certificate that cannot be used are two errors, each with its line."""
+        text = f'{LISTENER}certificates = "a"\nupstream_trust = "b"\nupstream_certificate = "c"\n'
+        text += '[[bridge]]\nendpoint = "tcp:0"\ntrust = "d"\ncertificate = "e"\nservice_url = "pulsar+ssl://b.test"\n'
+        error = str(self.assertRaises(ConfigError, build, parse(text, "none/x.toml"), HandClock()))
+        keys = ["certificates", "upstream_trust", "upstream_certificate"]
+        expected = [f"listener[0].{key}" for key in keys] + ["bridge[0].trust", "bridge[0].certificate"]
+        lines = error.split("\n")
+        self.assertEqual(expected, [line.split(": ")[1] for line in lines])
+        first = LISTENER.count("\n") + 1
+        where = [first, first + 1, first + 2, first + 5, first + 6]
+        self.assertEqual([f"none/x.toml:{number}" for number in where], [line.split(": ")[0] for line in lines])
+
     def test_slow_expressions(self) -> None:
         """Expressions of routes and of the policy are timed; one that is slow is an error, with its line."""
         text = (
