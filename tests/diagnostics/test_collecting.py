@@ -86,3 +86,13 @@ class AllErrorsTests(SynchronousTestCase):
                     "17: bridge[1].trust", "19: route[0].server_name", "23: resolver.x.odd", "24: resolver.x.servers",
                     "25: resolver.x.ipv4", "28: resolver.y.path"]  # fmt: skip
         self.assertEqual(expected, _KEY.findall(error))
+
+    def test_stand_ins(self) -> None:
+        """A file that stands in for one that is not written is no error of its own."""
+        text = f'{LISTENER}upstream_certificate = "c.pem"\n[default]\ntarget = "a"\n'
+
+        def use(configuration: Configuration) -> None:
+            build(configuration, Clock())
+
+        error = str(self.assertRaises(ConfigError, parse, text, "nowhere/f.toml", use=use))
+        self.assertEqual(["1: listener[0].certificates", "3: listener[0].upstream_certificate"], _KEY.findall(error))
