@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -23,8 +24,9 @@ from sniproxy.policycheck import goals, no_service_route, written_targets
 from sniproxy.resolvers.static import StaticResolver
 from sniproxy.resolving import Resolvers
 from sniproxy.routing.choice import LiveRoute, Routing
+from sniproxy.routing.patterns import is_expression
 from sniproxy.routing.table import RouteTable
-from sniproxy.schema import ConfigError, Faults, shown
+from sniproxy.schema import ConfigError, ConfigErrors, Faults, shown
 from sniproxy.settings import Bridge, Configuration, Route, Termination
 
 # What TLS and the bridge are made of is imported where it is made: most configurations have neither, and start faster.
@@ -68,7 +70,7 @@ def build(configuration: Configuration, reactor: Any, before: Built | None = Non
     """Make all that a configuration asks for.
 
     @param before: what is in force: a resolver whose table has not changed is taken from there, with what it knows.
-    @raise ConfigError: the configuration cannot be used. All errors of its resolvers are reported, with their lines.
+    @raise ConfigError: the configuration cannot be used. All errors are reported, with their lines.
     """
     try:
         return _build(configuration, reactor, before)
@@ -90,26 +92,54 @@ def _build(configuration: Configuration, reactor: Any, before: Built | None) -> 
             if table.name is not None:
                 with faults:
                     resolvers.resolver(table, configuration.filename)
+    entrances = []
+    for one in configuration.entrances:
+        with faults:
+            entrances.append(Wanted(one, build_entrance(configuration, f"{one.key}.endpoint", one.endpoint, reactor)))
+    terminators = {}
+    for listener in configuration.listeners:
+        if listener.termination is not None:
+            with faults:
+                terminators[listener.name] = build_terminator(configuration, listener.termination, reactor.seconds)
+    with faults:
+        spans = build_spans(configuration, reactor.seconds, {} if before is None else before.spans)
+    with faults:
+        admin_endpoint = (
+            build_endpoint(configuration, "admin.endpoint", admin.endpoint.text, reactor) if admin else None
+        )
+    with faults:
+        token = build_token(configuration)
+    with faults:
+        try_expressions(configuration)
     faults.check()
     return Built(
         configuration,
         build_routing(configuration, reactor, resolvers),
-        [
-            Wanted(one, build_entrance(configuration, f"{one.key}.endpoint", one.endpoint, reactor))
-            for one in configuration.entrances
-        ],
-        {
-            listener.name: build_terminator(configuration, listener.termination, reactor.seconds)
-            for listener in configuration.listeners
-            if listener.termination is not None
-        },
-        build_spans(configuration, reactor.seconds, {} if before is None else before.spans),
-        build_endpoint(configuration, "admin.endpoint", admin.endpoint.text, reactor) if admin else None,
+        entrances,
+        terminators,
+        spans,
+        admin_endpoint,
         resolvers,
         list(written_targets(configuration)) if configuration.health != Health() else [],
         [*warnings(configuration), *no_service_route(configuration), *file_warnings(configuration)],
-        build_token(configuration),
+        token,
     )
+
+
+def try_expressions(configuration: Configuration) -> None:
+    """Time the expressions of routes and policy. @raise ConfigError: a client could keep the proxy busy with one."""
+    patterns = [(f"route[{number}].server_name", one.server_name) for number, one in enumerate(configuration.routes)]
+    patterns += [("policy.allow_names", name) for name in configuration.policy.allow_names or ()]
+    if not any(is_expression(pattern) for _, pattern in patterns):
+        return
+    from sniproxy.routing.trial import slow_expressions
+
+    faults = Faults()
+    for key, pattern, why in slow_expressions(patterns, time.thread_time):
+        with faults:
+            message = f"{configuration.filename}: {key} = {shown(pattern)}: it can backtrack too long: {why}"
+            raise ConfigError(message, key, pattern)
+    faults.check()
 
 
 def build_token(configuration: Configuration) -> bytes | None:
@@ -161,10 +191,13 @@ def build_terminator(configuration: Configuration, termination: Termination, sec
         return Shown(found, lambda: datetime.now(UTC))
 
     place = f"{configuration.filename}: {termination.key}"
-    return Terminator(
-        _reloaded(f"{place}.certificates", [termination.certificates], shown, seconds),
-        build_trust(f"{place}.upstream_trust", termination.trust, termination.certificate, BrokerTLS, seconds),
-    )
+    faults = Faults()
+    with faults:
+        certificates = _reloaded(f"{place}.certificates", [termination.certificates], shown, seconds)
+    with faults:
+        trust = build_trust(f"{place}.upstream_trust", termination.trust, termination.certificate, BrokerTLS, seconds)
+    faults.check()
+    return Terminator(certificates, trust)
 
 
 def build_trust(
@@ -187,14 +220,27 @@ def build_trust(
         trusted = [each for name, text in read(trust) for each in certificates(name, text)]
         if not trusted:
             raise CannotRead(f"{trust}: there is no certificate in it")
-        if certificate is None:
-            return make(trusted, None)
-        own = certified(read(certificate))
-        if len(own) != 1:
-            raise CannotRead(f"{certificate}: it has {len(own)} certificates with their keys; one is needed")
-        return make(trusted, own[0])
+        return make(trusted, None if certificate is None else own(certificate))
 
-    return _reloaded(place, [trust] + ([] if certificate is None else [certificate]), made, seconds)
+    def own(path: str) -> Certified:
+        found = certified(read(path))
+        if len(found) != 1:
+            raise CannotRead(f"{path}: it has {len(found)} certificates with their keys; one is needed")
+        return found[0]
+
+    try:
+        return _reloaded(place, [trust] + ([] if certificate is None else [certificate]), made, seconds)
+    except ConfigError as error:
+        if certificate is None:
+            raise
+        # It may hide an error of the other file.
+        other = place.removesuffix("trust") + "certificate"
+        try:
+            _reloaded(other, [certificate], lambda: own(certificate), seconds)
+        except ConfigError as second:
+            if str(second).removeprefix(other) != str(error).removeprefix(place):
+                raise ConfigErrors([error, second]) from error
+        raise
 
 
 def build_spans(
@@ -211,14 +257,18 @@ def build_spans(
 
     patience = configuration.timeouts.connect
     made = {}
+    faults = Faults()
     for bridge in configuration.bridges:
         old, span = before.get(bridge.name, (None, None))
         same = old is not None and replace(old, key=bridge.key, inspect=bridge.inspect) == bridge
         if span is None or not same or span.patience != patience:
             place = f"{configuration.filename}: {bridge.key}.trust"
-            trust = build_trust(place, bridge.trust, bridge.certificate, make_trust, seconds)
-            span = LiveSpan(bridge, trust, seconds, patience)
-        made[bridge.name] = (bridge, span)
+            with faults:
+                trust = build_trust(place, bridge.trust, bridge.certificate, make_trust, seconds)
+                made[bridge.name] = (bridge, LiveSpan(bridge, trust, seconds, patience))
+        else:
+            made[bridge.name] = (bridge, span)
+    faults.check()
     return made
 
 

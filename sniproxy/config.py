@@ -62,11 +62,15 @@ MOST_FAULTS = 20
 _NO_PATH = "write a file's path, or '-' for standard output"
 
 
-def parse(text: str, filename: str, access_log: str | None = None) -> Configuration:
+def parse(
+    text: str, filename: str, access_log: str | None = None, use: Callable[[Configuration], object] | None = None
+) -> Configuration:
     """Read a configuration file's text.
 
     @param filename: its path: for messages, and the folder that relative paths in it start from.
     @param access_log: when given, in place of the file's.
+    @param use: makes a configuration into what lives, or raises C{ConfigError}. It is called when the text has an
+        error, with the rest of the text, so that errors of both kinds are reported together.
     @raise ConfigError: it cannot be used.
     """
     try:
@@ -75,7 +79,7 @@ def parse(text: str, filename: str, access_log: str | None = None) -> Configurat
         # Imported here: most configurations have no error, and start faster.
         from sniproxy.diagnostics.collecting import all_errors
 
-        raise all_errors(text, filename, lambda data: _checked(data, filename)) from error
+        raise all_errors(text, filename, lambda data: _checked(data, filename), use) from error
     if access_log == "":
         raise ConfigError(f'--access-log = "": {_NO_PATH}')
     return configuration if access_log is None else replace(configuration, access_log=access_log)

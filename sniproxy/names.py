@@ -17,6 +17,8 @@ NORMAL = r"(?:[a-z0-9_-]{1,63}\.)*[a-z0-9_-]{1,63}"
 """A name as it is kept, as a regular expression that does not ask for its length. An IPv4 address fits, too."""
 
 _NAME = re.compile(NORMAL)
+_OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+_IPV4 = re.compile(rf"(?:{_OCTET}\.){{3}}{_OCTET}")
 _ALLOWED = re.compile(r"[A-Za-z0-9_.-]")
 
 
@@ -65,6 +67,8 @@ def pattern(text: str) -> str:
 
 def ip_literal(text: str) -> str | None:
     """The shortest form of an IPv4 or IPv6 address, or None when the text is not one. A zone (``%eth0``) is not one."""
+    if _IPV4.fullmatch(text):
+        return text  # there may be very many
     # Most names fail here, and do not crowd the addresses out: an address ends in a digit or has a colon.
     return _ip_literal(text) if ":" in text or text[-1:].isdigit() else None
 

@@ -74,8 +74,10 @@ def written_targets(configuration: Configuration) -> Iterator[tuple[Target, str 
         yield target, name
 
 
-_SERVICE_WORDS = ("pulsar", "vip", "service", "svc", "lookup", "proxy", "cluster", "lb", "bootstrap", "any")
-"""In the first label of a name that no digit numbers: it may be a service name."""
+_SERVICE_NAME = re.compile(
+    r"(?:[^.\d]*[_-])?(?:pulsar|vip|service|svc|lookup|proxy|cluster|lb|bootstrap|any)(?:[_-][^.\d]*)?(?:\.|\Z)"
+)
+"""The first label of a name that may be a service name: it has one of these words, and no digit."""
 
 
 def no_service_route(configuration: Configuration) -> Iterator[str]:
@@ -86,30 +88,24 @@ def no_service_route(configuration: Configuration) -> Iterator[str]:
     tls = any(listener.plaintext is None for listener in configuration.listeners)
     if not tls or not configuration.routes or configuration.default is not None:
         return
-    exact = [route for route in configuration.routes if _is_exact(route)]
-    if len(configuration.routes) == len(exact) == 1 or any(map(_may_be_service, configuration.routes)):
-        return
-    found = [target for route in exact for target in set(plain_targets(route))]
-    if len(found) == len(set(found)):
-        yield (
-            "no route seems to take the service name: clients look topics up by the host of their service URL first; "
-            "unless a route above is for it, add a [[route]] with that name and all brokers as targets"
-        )
-
-
-def _is_exact(route: Route) -> bool:
-    return not is_expression(route.server_name) and not route.server_name.startswith("*")
-
-
-def _may_be_service(route: Route) -> bool:
-    """Whether one route by itself may take a service name."""
-    targets = templates(route)
-    if not targets or len(targets) > 1:
-        return True
-    if not _is_exact(route):
-        return not targets[0].captures
-    label = route.server_name.partition(".")[0]
-    return not any(map(str.isdigit, label)) and any(word in re.split("[-_]", label) for word in _SERVICE_WORDS)
+    found: set[tuple[str, int]] = set()
+    for route in configuration.routes:
+        targets, name = templates(route), route.server_name
+        if len(targets) != 1:
+            return
+        if name[0] in "~*":
+            if not targets[0].captures:
+                return
+        elif len(configuration.routes) == 1 or _SERVICE_NAME.match(name):
+            return
+        elif (target := targets[0].target) is not None:
+            if (target.host, target.port) in found:
+                return
+            found.add((target.host, target.port))
+    yield (
+        "no route seems to take the service name: clients look topics up by the host of their service URL first; "
+        "unless a route above is for it, add a [[route]] with that name and all brokers as targets"
+    )
 
 
 def describe_policy(configuration: Configuration) -> list[str]:

@@ -11,9 +11,9 @@ from twisted.internet.defer import Deferred, DeferredList
 
 from sniproxy.admin.sources import ResolverStatus
 from sniproxy.interfaces import BadOption, ResolverMaker, ServerNameResolver
-from sniproxy.resolvers import make_resolver, makers_by_name
+from sniproxy.resolvers import make_resolver, makers_by_name, options_of
 from sniproxy.resolvers.static import StaticResolver
-from sniproxy.schema import ConfigError, shown
+from sniproxy.schema import ConfigError, Faults, shown
 from sniproxy.settings import ResolverTable
 
 # What asks is imported where somebody is asked: with the targets of routes alone nobody is, and the start is faster.
@@ -83,11 +83,24 @@ class Resolvers:
 
     def _make(self, table: ResolverTable, filename: str) -> ServerNameResolver:
         self._known = self._known or makers_by_name()  # once for all routes
+
+        def make(options: Mapping[str, Any]) -> ServerNameResolver:
+            return make_resolver(table.kind, options, self._reactor, os.path.dirname(filename), self._known)
+
         try:
-            return make_resolver(table.kind, table.options, self._reactor, os.path.dirname(filename), self._known)
+            return make(table.options)
         except BadOption as error:
-            key = f"{table.key}.{error.key}"
-            raise ConfigError(f"{filename}: {key} = {shown(error.value)}: {error.cure}", key, error.value) from error
+            # Imported here: most configurations have no error, and start faster.
+            from sniproxy.resolvers.options import all_bad
+
+            described = options_of(self._known[table.kind]) if table.kind in self._known else None
+            faults = Faults()
+            for one in all_bad(make, table.options, described) or [error]:
+                key = f"{table.key}.{one.key}"
+                with faults:
+                    raise ConfigError(f"{filename}: {key} = {shown(one.value)}: {one.cure}", key, one.value) from one
+            faults.check()
+            raise
 
 
 def _status(table: ResolverTable, asked: Asked) -> ResolverStatus:

@@ -18,7 +18,7 @@ from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
 from twisted.python import usage
 
-from sniproxy import check, ownlog
+from sniproxy import build, check, ownlog
 from sniproxy.closedpipe import quiet_end
 from sniproxy.collecting import look_again, uncollected
 from sniproxy.config import from_options, parse
@@ -189,16 +189,17 @@ class Options(usage.Options):
             if not self._listen:
                 raise ConfigError("nothing to do: give --config FILE, or --listen ENDPOINT and --route NAME=HOST:PORT")
             return from_options(self._listen, self._routes, self["access-log"])
+        from twisted.internet import reactor
+
         if self._listen or self._routes:
             raise ConfigError("--config and --listen or --route do not go together: write them into the file")
         try:
             with open(path, encoding="utf-8-sig") as file:
-                text = file.read()
+                self.text = file.read()
         except (OSError, UnicodeDecodeError) as error:
             why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
             raise ConfigError(f"{path}: cannot be read: {why}") from error
-        self.text = text
-        return parse(text, path, access_log=self["access-log"])
+        return parse(self.text, path, access_log=self["access-log"], use=lambda found: build.build(found, reactor))
 
 
 def _with_absolute_log(configuration: Configuration) -> Configuration:

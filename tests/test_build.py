@@ -9,6 +9,7 @@ from twisted.trial.unittest import TestCase
 
 from sniproxy.build import build, build_endpoint, build_routing, build_terminator
 from sniproxy.config import parse
+from sniproxy.routing import trial
 from sniproxy.schema import ConfigError
 from tests.net.support import HandClock
 from tests.proxies import LISTENER
@@ -131,6 +132,32 @@ class BuildTests(TestCase):
             else:
                 error = self.assertRaises(ConfigError, build_terminator, configuration, termination, Clock().seconds)
                 self.assertIn(f"x.toml: listener[0].{said.format(files)}", str(error))
+
+    def test_both_files(self) -> None:
+        """A trust file and a certificate that cannot be used are two errors, each with its line."""
+        text = f'{LISTENER}certificates = "a"\nupstream_trust = "b"\nupstream_certificate = "c"\n'
+        text += '[[bridge]]\nendpoint = "tcp:0"\ntrust = "d"\ncertificate = "e"\nservice_url = "pulsar+ssl://b.test"\n'
+        error = str(self.assertRaises(ConfigError, build, parse(text, "none/x.toml"), HandClock()))
+        keys = ["certificates", "upstream_trust", "upstream_certificate"]
+        expected = [f"listener[0].{key}" for key in keys] + ["bridge[0].trust", "bridge[0].certificate"]
+        lines = error.split("\n")
+        self.assertEqual(expected, [line.split(": ")[1] for line in lines])
+        first = LISTENER.count("\n") + 1
+        where = [first, first + 1, first + 2, first + 5, first + 6]
+        self.assertEqual([f"none/x.toml:{number}" for number in where], [line.split(": ")[0] for line in lines])
+
+    def test_slow_expressions(self) -> None:
+        """Expressions of routes and of the policy are timed; one that is slow is an error, with its line."""
+        text = (
+            f'{LISTENER}[[route]]\nserver_name = "a.test"\ntarget = "b:1"\n'
+            "[[route]]\nserver_name = '~a.*'\ntarget = \"b:1\"\n[policy]\nallow_names = [\"b\", '~b.*']\n"
+        )
+        build(parse(text, "x.toml"), HandClock())
+        self.patch(trial, "MAX_MATCH_S", -1.0)
+        error = str(self.assertRaises(ConfigError, build, parse(text, "x.toml"), HandClock()))
+        line = LISTENER.count("\n") + 5
+        self.assertIn(f'x.toml:{line}: route[1].server_name = "~a.*": it can backtrack too long', error)
+        self.assertIn(f'x.toml:{line + 3}: policy.allow_names = "~b.*": it can', error)
 
     def test_endpoint(self) -> None:
         """An endpoint that Twisted does not know is an error of the configuration."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.check import describe, warnings
+from sniproxy.check import describe, report, warnings
 from sniproxy.config import from_options, parse
 
 PLENTY = 65_536
@@ -246,6 +246,57 @@ class WarningTests(SynchronousTestCase):
         )
         self.assertEqual(self.told("a.test=b.test", descriptors=4096), [])
         list(warnings(from_options(["tcp:1"], ["a.test=b.test"], None)))
+
+
+class HealthTests(SynchronousTestCase):
+    """[health] without check: only what depends on it is useless."""
+
+    def told(self, health: str) -> str:
+        text = f'[[listener]]\nendpoint = "tcp:1"\n[default]\ntarget = "10.0.0.7:1"\n{health}\n'
+        return "\n".join(warnings(parse(text, "f.toml"), PLENTY))
+
+    def test_without_check(self) -> None:
+        """Keys that have no effect are named, with the cure; an empty table is one, too."""
+        self.assertEqual(
+            "[health] checks nothing: check is missing; interval alone has no effect; "
+            'write check = "tcp" or check = "tls"',
+            self.told("[health]\ninterval = 3"),
+        )
+        self.assertIn("fall, rise alone have no effect;", self.told("[health]\nrise = 2\nfall = 4"))
+        self.assertIn("check is missing; write", self.told("[health]"))
+        self.assertIn("missing; rise alone has no effect", self.told("[health]\neject = 30\nfall = 4\nrise = 2"))
+
+    def test_good(self) -> None:
+        """With check, with eject and its fall, and without the table there is no warning."""
+        for health in (
+            "",
+            '[health]\ncheck = "tcp"\nrise = 2',
+            "[health]\neject = 30",
+            "[health]\neject = 30\nfall = 4",
+        ):
+            self.assertEqual("", self.told(health), health)
+
+
+class ReportTests(SynchronousTestCase):
+    """report: the last line of C{--check}."""
+
+    def last(self, goal: str, warned: list[str], is_file: bool = True) -> str:
+        text = f'[[listener]]\nendpoint = "tcp:1"\n[default]\n{goal}\n'
+        return report(parse(text, "f.toml"), warned, is_file).split("\n")[-1]
+
+    def test_addresses(self) -> None:
+        """Where all targets are addresses nothing is left to try; warnings are counted."""
+        for target in ('"10.0.0.7:1"', '["10.0.0.7:1", "[2001:db8::7]:2"]', '"{server_name}:1"'):
+            self.assertEqual("the configuration is good", self.last(f"target = {target}", []))
+        self.assertEqual("the configuration is good, with 2 warnings", self.last('target = "10.0.0.7:1"', ["a", "b"]))
+
+    def test_names(self) -> None:
+        """Host names and resolvers are not tried; the command that tries them is named, where there is a file."""
+        hint = "; names are not looked up here: sniproxyctl explain --all --connect --config f.toml"
+        for goal in ('target = ["10.0.0.7:1", "broker.test:1"]', 'resolver = "x"\n[resolver.x]\ntype = "dns"'):
+            self.assertEqual(f"the configuration is good{hint}", self.last(goal, []))
+            self.assertEqual("the configuration is good, with 1 warning" + hint, self.last(goal, ["a"]))
+            self.assertEqual("the configuration is good", self.last(goal, [], is_file=False))
 
 
 class BridgeTests(SynchronousTestCase):

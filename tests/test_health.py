@@ -49,7 +49,8 @@ class HealthTests(SynchronousTestCase):
             ),
         ):
             error = self.assertRaises(ConfigError, parse, LISTENER + text, "x.toml")
-            self.assertIn(said, str(error))
+            line = f"{LISTENER}{text}".count("\n") + 1  # the last one
+            self.assertIn(f"x.toml:{line}: {said}", str(error))
 
     def test_described(self) -> None:
         """What is looked after is told in one line."""

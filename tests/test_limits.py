@@ -98,7 +98,10 @@ class LimitsTests(SynchronousTestCase):
             ("[limits]\nrate_per_client = 1\nburst_per_client = 0", "limits.burst_per_client = 0: it is a number"),
             ("[limits]\nmax_buffered = 65536", "limits.max_buffered = 65536: it is a number of bytes, 1048576 or more"),
             ('[limits]\nexempt_cidrs = ["10.0.0.7/8"]', 'limits.exempt_cidrs = "10.0.0.7/8": it has bits'),
-            ("[limits]\nmax_connection = 1", "did you mean max_connections?"),
+            (
+                "[limits]\nmax_connection = 1",
+                "limits.max_connection = 1: there is no such key; did you mean max_connections?",
+            ),
             ('[default]\ntarget = "a"\nmax_connections = 0', "default.max_connections = 0: it is a number from 1"),
             (
                 '[[route]]\nserver_name = "a"\ntarget = "a"\nmax_connections = 0',
@@ -106,4 +109,5 @@ class LimitsTests(SynchronousTestCase):
             ),
         ):
             error = self.assertRaises(ConfigError, parse, LISTENER + text, "x.toml")
-            self.assertIn(said, str(error))
+            line = f"{LISTENER}{text}".count("\n") + 1  # the last one
+            self.assertIn(f"x.toml:{line}: {said}", str(error))

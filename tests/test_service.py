@@ -241,8 +241,9 @@ class ReloadTests(SocketTestCase):
         backend = Backend(self)
         proxy = Proxy(self, route(backend.address) + f'[access_log]\npath = "{path}"\n')
         before = proxy.service.configuration
+        line = LISTENER.count("\n") + 1
         for text, said in (
-            ("colour = 1", "listener[0].colour = 1: there is no such key"),
+            ("colour = 1", f"test.toml:{line}: listener[0].colour = 1: there is no such key"),
             ('[access_log]\npath = "/nonexistent/x"\n', "cannot be opened"),
             ('[resolver.x]\ntype = "odd"\n[default]\nresolver = "x"\n', "no such resolver is installed"),
             ('certificates = "none.pem"\nupstream_trust = "none.pem"\n', "none.pem: cannot be read"),

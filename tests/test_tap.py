@@ -294,6 +294,11 @@ class ProcessTests(TestCase):
         for written, said in (
             ("colour = 1\n" + text, f"{file}:1: colour = 1: there is no such key"),
             (f"{text}[timeouts]\nodd = 1\neven = 2\n", f"{file}:7: timeouts.even = 2: there is no such key"),
+            (
+                f'{text}[admin]\nendpoint = "unix:x"\ntoken_file = "none"\n'
+                '[[route]]\nserver_name = "a b"\ntarget = "b"\n',
+                f'{file}:9: route[0].server_name = "a b": the character',
+            ),
             (text + '[[route]]\nserver_name = "a.test"\ntarget = "127.0.0.1:9"\n', "is in force: 1 route"),
         ):
             file.write_text(written)
@@ -303,6 +308,7 @@ class ProcessTests(TestCase):
         status, said = proxy.finish(signal.SIGTERM)
         self.assertEqual(-signal.SIGTERM, status)
         self.assertIn('"result": "no_route"', said)
+        self.assertRegex(proxy.said, r":7: admin\.token_file = .*: it cannot be read")
         self.assertNotIn("Traceback", proxy.said)
 
     def test_blocked(self) -> None:

@@ -9,6 +9,9 @@ from sniproxy.diagnostics.lines import Path
 TABLES = ("listener", "bridge", "route")
 """Keys whose values are lists of tables."""
 
+REPAIRED = "repaired.pem"
+"""A file that is not there, in place of the name of one."""
+
 _ITEMS: dict[str | int, object] = {"allow_ports": 6651, "allow_cidrs": "10.0.0.0/8", "exempt_cidrs": "10.0.0.0/8",
                                    "commands": "LOOKUP"}  # fmt: skip
 _GROUPS = "(b)(c)(d)(e)(f)(g)(h)(i)"
@@ -71,9 +74,9 @@ def _repair_key(data: dict[str, Any], path: Path, table: dict[str, Any], leaf: s
             if table.get("plaintext") is True:
                 table.pop(key, None)
         if table.get("plaintext") is not True:
-            table[leaf] = "repaired.pem"
+            table[leaf] = REPAIRED
             for key in _TLS_KEYS[:2]:
-                table.setdefault(key, "repaired.pem")
+                table.setdefault(key, REPAIRED)
     elif leaf in ("service_url", "trust", "path", "type") and path[0] != "route":
         table[leaf] = {"service_url": "pulsar+ssl://repaired.invalid:6651", "type": "static"}.get(leaf, "-")
     elif isinstance(found, list) and not isinstance(value, list) and value in found:

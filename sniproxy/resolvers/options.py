@@ -5,10 +5,46 @@ from __future__ import annotations
 import difflib
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sniproxy.interfaces import NEEDED, BadOption, Kind, Option
+
+
+class BadOptions(BadOption):
+    """Several errors of one table; as a L{BadOption} it is the first. @ivar errors: all."""
+
+    def __init__(self, errors: Sequence[BadOption]) -> None:
+        super().__init__(errors[0].key, errors[0].value, errors[0].cure)
+        self.errors = errors
+
+
+def all_bad(
+    make: Callable[[Mapping[str, Any]], object], options: Mapping[str, Any], described: Sequence[Option] | None
+) -> list[BadOption]:
+    """Each error of a resolver's table.
+
+    An option that does not fit is left out, and the resolver is made again. An error that names an option that was left
+    out may follow from that, and is not reported.
+
+    @param make: makes the resolver of a table, or raises C{BadOption}.
+    """
+    needed = {option.name for option in described or () if option.default is NEEDED}
+    found: dict[str, BadOption] = {}
+    while True:
+        try:
+            make(options)
+        except BadOption as error:
+            more = error.errors if isinstance(error, BadOptions) else [error]
+            new = [one for one in more if one.key not in found and not any(key in one.cure for key in found)]
+            found.update((one.key, one) for one in new)
+            out = {one.key for one in new} & options.keys()
+            if out and not out & needed:
+                options = {key: value for key, value in options.items() if key not in out}
+                continue
+        except Exception:  # a plugin's own fault, without an option that it needs
+            pass
+        return list(found.values())
 
 
 def checked(options: Mapping[str, Any], described: Sequence[Option], folder: str) -> dict[str, Any]:
@@ -18,19 +54,25 @@ def checked(options: Mapping[str, Any], described: Sequence[Option], folder: str
     @raise BadOption: a key is unknown or missing, or a value is of another kind.
     """
     known = {option.name: option for option in described}
+    errors: list[BadOption] = []
     for key in options:
         if key not in known:
             close = difflib.get_close_matches(key, known, 1)
             cure = f"did you mean {close[0]}?" if close else f"known here: {', '.join(known) or 'none'}"
-            raise BadOption(key, options[key], f"there is no such option; {cure}")
+            errors.append(BadOption(key, options[key], f"there is no such option; {cure}"))
     found = {}
     for name, option in known.items():
-        if name in options:
-            found[name] = _value(option, options[name], folder)
-        elif option.default is NEEDED:
-            raise BadOption(name, None, f"it is needed, a {option.kind}: {option.help}")
-        else:
-            found[name] = option.default
+        try:
+            if name in options:
+                found[name] = _value(option, options[name], folder)
+            elif option.default is NEEDED:
+                raise BadOption(name, None, f"it is needed, a {option.kind}: {option.help}")
+            else:
+                found[name] = option.default
+        except BadOption as error:
+            errors.append(error)
+    if errors:
+        raise BadOptions(errors) if len(errors) > 1 else errors[0]
     return found
 
 

@@ -2,6 +2,7 @@
 
 At each choice (repeat or leave, take an option, an alternative) the next character decides in a good expression. Where
 it does not, both ways have to be tried. A choice counts as the logarithm of its ways; a repeat multiplies its content.
+A repeat that is no choice still reads its characters again each time that the choices before it lead there.
 """
 
 from __future__ import annotations
@@ -13,15 +14,16 @@ from typing import Any
 
 from sniproxy.names import MAX_NAME
 
-MAX_BITS = 18.0
-"""Two repeats that may end anywhere in a name, and two choices more: some milliseconds for the worst name."""
+MAX_BITS = 2 * log2(MAX_NAME + 1)
+"""Two repeats that may end anywhere in a name: less than a millisecond for the worst name."""
 
 _ALL = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-_.")
 _END = frozenset(("",))
 _NEVER: frozenset[str] = frozenset()
 
 Chars = frozenset[str]
-_Found = tuple[float, Chars, bool]  # bits, the characters that it can begin with, whether it can be empty
+_Found = tuple[float, float, Chars, bool]
+"""Bits of its choices and of what is read behind them; the characters it can begin with; whether it can be empty."""
 
 
 def why_unbounded(text: str) -> str | None:
@@ -31,7 +33,7 @@ def why_unbounded(text: str) -> str | None:
     """
     parse: Any = re._parser.parse  # type: ignore[attr-defined]
     try:
-        bits = _sequence(parse(text, re.ASCII | re.IGNORECASE), _END)[0]
+        bits = sum(_sequence(parse(text, re.ASCII | re.IGNORECASE), _END)[:2])
     except _Unbounded as error:
         return str(error)
     if bits > MAX_BITS:
@@ -47,22 +49,23 @@ class _Unbounded(Exception):
 
 
 def _sequence(items: Any, after: Chars) -> _Found:
-    bits, empty, then = 0.0, True, after
+    bits, reads, empty, then = 0.0, 0.0, True, after
     first = _NEVER
     for op, argument in reversed(list(items)):
-        more, begins, may_be_empty = _item(str(op), argument, then)
+        more, read, begins, may_be_empty = _item(str(op), argument, then)
+        reads = max(reads, read - bits)
         bits += more
         first = begins | first if may_be_empty else begins
         then = begins | then if may_be_empty else begins
         empty = empty and may_be_empty
-    return bits, first, empty
+    return bits, reads, first, empty
 
 
 def _item(op: str, argument: Any, after: Chars) -> _Found:
     if op in ("LITERAL", "NOT_LITERAL", "ANY", "IN"):
-        return 0.0, frozenset(char for char in _ALL if _takes(op, argument, char)), False
+        return 0.0, 0.0, frozenset(char for char in _ALL if _takes(op, argument, char)), False
     if op == "AT":
-        return 0.0, _NEVER, True
+        return 0.0, 0.0, _NEVER, True
     if op == "SUBPATTERN":
         return _sequence(argument[3], after)
     if op == "BRANCH":
@@ -71,38 +74,43 @@ def _item(op: str, argument: Any, after: Chars) -> _Found:
         least, most, body = argument
         return _repeat(least, most, body, after)
     if op == "POSSESSIVE_REPEAT":
-        least, _, body = argument
-        bits, first, empty = _sequence(body, _NEVER)
-        return bits, first, empty or not least
+        least, most, body = argument
+        bits, reads, first, empty = _sequence(body, _NEVER)
+        return bits, max(reads, log2(min(int(most), MAX_NAME) + 1)), first, empty or not least
     if op == "ATOMIC_GROUP":
         return _sequence(argument, _NEVER)
     if op in ("ASSERT", "ASSERT_NOT"):
-        return _sequence(argument[1], _NEVER)[0], _NEVER, True
-    return log2(MAX_NAME), _ALL, True  # what an earlier group has matched
+        # Its choices are not tried again once it has matched. It reads again from each place where a repeat in front of
+        # it can end.
+        reads = sum(_sequence(argument[1], _NEVER)[:2])
+        return 0.0, reads, _ALL if reads else _NEVER, True
+    return log2(MAX_NAME), 0.0, _ALL, True  # what an earlier group has matched
 
 
 def _repeat(least: int, most: int, body: Any, after: Chars) -> _Found:
     least, most = min(least, MAX_NAME), min(int(most), MAX_NAME)
-    _, first, empty = _sequence(body, after)
-    inner, _, _ = _sequence(body, after | first if most > 1 else after)
+    _, _, first, empty = _sequence(body, after)
+    inner, reads, _, _ = _sequence(body, after | first if most > 1 else after)
     bits = inner * most
-    if first & after or empty:
-        bits += log2(most - least + 1)
+    ends = log2(most - least + 1) if first & after or empty else 0.0
+    bits += ends
     if inner and bits > MAX_BITS:
         raise _Unbounded(
             "it can backtrack without bound: a repeat holds alternatives, an option or a repeat that match the same "
             "characters; write one class, as [a-z0-9-]+, or a possessive repeat, as (?:...)++"
         )
-    return bits, first, empty or not least
+    return bits, max(reads, log2(most + 1) - ends), first, empty or not least
 
 
 def _branch(alternatives: Any, after: Chars) -> _Found:
     found = [_sequence(each, after) for each in alternatives]
-    begins = [first | after if empty else first for _, first, empty in found]
+    begins = [first | after if empty else first for _, _, first, empty in found]
     # An empty one is what the parser leaves where one alternative begins another, as in (?:a|ab).
-    same = any(empty for _, _, empty in found) or any(one & other for one, other in combinations(begins, 2))
-    bits = max(bits for bits, _, _ in found) + (log2(len(found)) if same else 0.0)
-    return bits, _NEVER.union(*(first for _, first, _ in found)), any(empty for _, _, empty in found)
+    same = any(empty for *_, empty in found) or any(one & other for one, other in combinations(begins, 2))
+    most = max(bits for bits, *_ in found)
+    reads = max(bits + reads for bits, reads, *_ in found) - most
+    bits = most + (log2(len(found)) if same else 0.0)
+    return bits, reads, _NEVER.union(*(first for _, _, first, _ in found)), any(empty for *_, empty in found)
 
 
 def _takes(op: str, argument: Any, char: str) -> bool:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 
 from sniproxy.names import BadName, pattern
-from sniproxy.routing.backtracking import why_unbounded
 
 MOST_GROUPS = 9
 """Groups of an expression, so that each has a place of one digit in a target: ``{1}`` to ``{9}``."""
@@ -29,6 +28,9 @@ def route_pattern(text: str) -> str:
     if groups > MOST_GROUPS:
         cure = "write (?:...) where nothing is taken out"
         raise BadName(f"the expression has {groups} groups; at most {MOST_GROUPS} are allowed: {cure}")
+    # Imported here: most configurations have no expression, and start faster.
+    from sniproxy.routing.backtracking import why_unbounded
+
     if why := why_unbounded(text[1:]):
         raise BadName(why)
     return text

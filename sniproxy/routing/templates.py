@@ -68,8 +68,8 @@ class Template(msgspec.Struct, frozen=True):
     def may_give(self, key: str) -> bool:
         """Whether some connection can fill it so that it becomes this target. @param key: C{host:port}, normalised."""
         text = self.text.strip().removeprefix("pulsar+ssl://").removesuffix("/").lower()
-        fixed = "".join(".+" if number % 2 else re.escape(part) for number, part in enumerate(_PLACE.split(text)))
-        return bool(re.fullmatch(rf"{fixed}(?::{DEFAULT_PORT})?", key))
+        fixed = _PLACE.split(text)[::2]
+        return _fits(fixed, key) or _fits(fixed, key.removesuffix(f":{DEFAULT_PORT}"))
 
     def fill(self, request: Request) -> Target:
         """The target for a connection.
@@ -91,6 +91,18 @@ class Template(msgspec.Struct, frozen=True):
         if self.weight == 1 and not self.client_formed:
             return target
         return attrs.evolve(target, weight=self.weight, client_formed=self.client_formed)
+
+
+def _fits(fixed: list[str], text: str) -> bool:
+    """Whether a text is these parts in this order, with at least one character between two. It never backtracks."""
+    first, *others = fixed
+    if not others:
+        return text == first
+    at = len(first) if text.startswith(first) else -1
+    for part in others[:-1]:
+        at = -1 if at < 0 else text.find(part, at + 1)
+        at = -1 if at < 0 else at + len(part)
+    return 0 <= at < len(text) - len(others[-1]) and text.endswith(others[-1])
 
 
 def parse_template(text: str) -> Template:

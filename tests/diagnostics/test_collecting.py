@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import re
+
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.build import build
 from sniproxy.config import parse
 from sniproxy.schema import ConfigError
+from sniproxy.settings import Configuration
 from tests.configerrors import LISTENER
+
+_KEY = re.compile(r"nowhere/f\.toml:(\d+: \S+?)(?:: | = )")
+"""A message's line and key."""
 
 
 class AllErrorsTests(SynchronousTestCase):
@@ -53,6 +59,40 @@ class AllErrorsTests(SynchronousTestCase):
         )
         error = str(self.assertRaises(ConfigError, build, parse(text, "f.toml"), Clock()))
         self.assertEqual(
-            ["f.toml:9: resolver.x.odd", "f.toml:11: resolver.y.type"],
+            ["f.toml:7: resolver.x.target", "f.toml:9: resolver.x.odd", "f.toml:11: resolver.y.type"],
             [one.split(" =")[0] for one in error.split("\n")],
         )
+
+    def test_parsed_and_built(self) -> None:
+        """Errors of tables, of files and of resolvers come together, in the file's order; none of what was repaired."""
+        text = (
+            '[[listener]]\nendpoint = "foo:1"\n'
+            '[[listener]]\nendpoint = "tcp:2"\ncertificates = "a.pem"\nupstream_trust = "b.pem"\n'
+            '[[listener]]\nendpoint = "tcp:3"\ncertificates = "c.pem"\n'
+            '[[bridge]]\nendpoint = "tcp:4"\nservice_url = "pulsar://x.test"\ntrust = "d.pem"\n'
+            '[[bridge]]\nendpoint = "tcp:5"\nservice_url = "pulsar+ssl://x.test"\ntrust = ""\n'
+            '[[route]]\nserver_name = "a b"\nresolver = ["x", "y"]\n'
+            '[resolver.x]\ntype = "dns"\nodd = 1\nservers = ["no good"]\nipv4 = "x"\n'
+            '[resolver.y]\ntype = "file"\npath = 5\n'
+        )
+
+        def use(configuration: Configuration) -> None:
+            build(configuration, Clock())
+
+        error = str(self.assertRaises(ConfigError, parse, text, "nowhere/f.toml", use=use))
+        expected = ["2: listener[0].endpoint", "5: listener[1].certificates", "6: listener[1].upstream_trust",
+                    "7: listener[2].upstream_trust", "9: listener[2].certificates", "12: bridge[0].service_url",
+                    "13: bridge[0].trust",
+                    "17: bridge[1].trust", "19: route[0].server_name", "23: resolver.x.odd", "24: resolver.x.servers",
+                    "25: resolver.x.ipv4", "28: resolver.y.path"]  # fmt: skip
+        self.assertEqual(expected, _KEY.findall(error))
+
+    def test_stand_ins(self) -> None:
+        """A file that stands in for one that is not written is no error of its own."""
+        text = f'{LISTENER}upstream_certificate = "c.pem"\n[default]\ntarget = "a"\n'
+
+        def use(configuration: Configuration) -> None:
+            build(configuration, Clock())
+
+        error = str(self.assertRaises(ConfigError, parse, text, "nowhere/f.toml", use=use))
+        self.assertEqual(["1: listener[0].certificates", "3: listener[0].upstream_certificate"], _KEY.findall(error))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.interfaces import BadOption, Kind, Option
-from sniproxy.resolvers.options import checked
+from sniproxy.resolvers.options import all_bad, checked
 
 DESCRIBED = (
     Option("url", Kind.TEXT, "where to ask"),
@@ -72,3 +73,33 @@ class CheckedTests(SynchronousTestCase):
             error = self.refused(**options)
             [key] = options
             self.assertEqual((key, options[key]), (error.key, error.value))
+
+
+class AllBadTests(SynchronousTestCase):
+    """all_bad: each error of a table."""
+
+    def keys(self, options: Mapping[str, Any]) -> list[str]:
+        def make(given: Mapping[str, Any]) -> None:
+            found = checked(given, DESCRIBED, "")
+            if found["port"] > 65535:
+                raise BadOption("port", found["port"], "it is too large")
+            if found["every"] is not None and found["every"] <= 0:
+                raise BadOption("every", found["every"], "it is more than 0")
+            if found["again"] and found["every"] is None:
+                raise BadOption("again", True, "it needs every")
+            if found["file"] == "/fault":
+                raise KeyError("a plugin's own fault")
+
+        return [error.key for error in all_bad(make, options, DESCRIBED)]
+
+    def test_all(self) -> None:
+        """Those of kinds and names, and those that the resolver itself raises one by one."""
+        bad = {"odd": 1, "url": 2, "servers": 3, "port": 70000, "every": -1}
+        self.assertEqual(["odd", "url", "servers"], self.keys(bad))
+        self.assertEqual(["odd", "servers", "port", "every"], self.keys({**bad, "url": "u"}))
+        self.assertEqual([], self.keys({"url": "u"}))
+
+    def test_followers(self) -> None:
+        """An error that follows from an option that was left out is not reported, nor a plugin's own fault."""
+        self.assertEqual(["every"], self.keys({"url": "u", "every": -1, "again": True}))
+        self.assertEqual(["port"], self.keys({"url": "u", "port": 70000, "file": "/fault"}))

@@ -38,6 +38,13 @@ class WhyUnboundedTests(SynchronousTestCase):
             "a*a*a*a*b",
             "a?" * 30 + "a" * 30,
             "(?:a|a)" * 30 + "b",
+            "(?:a|a)" * 17 + "b",
+            "(?:a|a).*.*b",
+            ".*[a-z0-9-]*[a-z]+",
+            r"\w*[a-z0-9-]*(?:\d)*",
+            ".+.*(?=[a-z]+)a",
+            "(?:x|.*.*[a-z]+)",
+            ".*.*[a-z]++",
             "(?:ab|ac)" * 2 + "(.+)x.{1,200}y.{1,200}z",
         ):
             self.assertIn("several repeats", why_unbounded(text) or "", text)
@@ -61,6 +68,8 @@ class WhyUnboundedTests(SynchronousTestCase):
             "(a|b)+",
             r"[^.]*\.[^.]*\.[^.]*\.[^.]*",
             r"(?!x)(\d+)\.(\D+)",
+            r"(?!.*--)(.+)-(.+)\.test",
+            r".*-[a-z]+",
             "",
         ):
             self.assertIsNone(why_unbounded(text), text)

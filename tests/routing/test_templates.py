@@ -136,5 +136,8 @@ class FillTests(SynchronousTestCase):
             ("{1}.internal:7", "axinternal:7", False),
             ("a.internal:{port}", "a.internal:4443", True),
             ("{server_name}", "[2001:db8::7]:6651", True),
+            ("{1}-{1}{2}.x:7", "a-bc.x:7", True),
+            ("{1}-{1}{2}.x:7", "a-b.x:7", False),
+            ("{1}{2}" * 20 + "x:7", "a" * 250 + ":7", False),
         ):
             self.assertEqual(may, parse_template(text).may_give(key), (text, key))

@@ -37,7 +37,7 @@ class WithWorkersTests(SynchronousTestCase):
         """Workers are a number from 1 to 128."""
         for number in ("0", "-1", "129"):
             self.assertIn(
-                f": workers = {number}: it is a number of processes",
+                f"a.toml:1: workers = {number}: it is a number of processes",
                 self.refused(f"workers = {number}\n" + LISTENER),
             )
         self.assertIn("workers", self.refused("workers = true\n" + LISTENER))
