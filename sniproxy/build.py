@@ -180,19 +180,18 @@ def build_trust(
     @param certificate: another. None: nothing is shown.
     @raise ConfigError: the files cannot be used.
     """
-    from sniproxy.tls.pem import certificates, certified
+    from sniproxy.tls.pem import certified
     from sniproxy.tls.reloading import read
+    from sniproxy.tls.trust import trusted
 
     def made() -> T:
-        trusted = [each for name, text in read(trust) for each in certificates(name, text)]
-        if not trusted:
-            raise CannotRead(f"{trust}: there is no certificate in it")
+        found = trusted(trust)
         if certificate is None:
-            return make(trusted, None)
+            return make(found, None)
         own = certified(read(certificate))
         if len(own) != 1:
             raise CannotRead(f"{certificate}: it has {len(own)} certificates with their keys; one is needed")
-        return make(trusted, own[0])
+        return make(found, own[0])
 
     return _reloaded(place, [trust] + ([] if certificate is None else [certificate]), made, seconds)
 

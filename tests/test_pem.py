@@ -35,12 +35,12 @@ class TrustRootTests(PemCase):
         broken.write_bytes(b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
         folder = self.folder / "folder"
         folder.mkdir()
-        (folder / "ca.crt").write_bytes(self.authority.cert_pem.bytes())
+        (folder / "ca.txt").write_bytes(self.authority.cert_pem.bytes())
         for path, reason in (
             (self.nothing(), "no PEM certificate in it"),
             (self.folder / "absent.pem", "No such file or directory"),
             (broken, "cannot be read; export"),
-            (folder, "no *.pem file with a certificate"),
+            (folder, "no *.pem, *.crt or *.cer file with a certificate"),
         ):
             error = self.assertRaises(BadPem, trust_root, path, "--trust")
             self.assertIn(f"--trust {str(path)!r}: ", str(error))
