@@ -12,7 +12,7 @@ from twisted.trial.unittest import TestCase
 from tests.hellos import hello
 from tests.net.support import PATIENCE, read_exactly, read_to_end
 from tests.proxies import Backend
-from tests.test_tap import Running
+from tests.support.running import Running
 
 NAME = "a.test"
 DATA = bytes(range(256)) * 256
