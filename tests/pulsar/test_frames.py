@@ -131,6 +131,15 @@ class ReaderTests(SynchronousTestCase):
             reader.feed(b"")
         self.assertEqual(caught.exception.frames, [])
 
+    def test_each(self) -> None:
+        """each: the frames before a bad one come one by one, and then the error."""
+        found = []
+        with self.assertRaises(FrameError):
+            for frame in FrameReader().each(CONNECTED * 2 + b"\0\0\0\1\0\0\0\\9"):
+                found.append(frame)
+        self.assertEqual(found, [Frame(CONNECTED[8:])] * 2)
+        self.assertEqual(list(FrameReader().each(CONNECTED)), [Frame(CONNECTED[8:])])
+
     def test_bounded_copies(self) -> None:
         """A large frame in small pieces is held once and copied out once."""
         payload = bytes(4 * 1024 * 1024)
