@@ -17,6 +17,7 @@ from zope.interface import implementer
 
 from sniproxy.text import bounded
 from sniproxy.tls import pem
+from sniproxy.tls.contexts import why
 from sniproxy.tls.pem import BadPem as BadPem
 from sniproxy.tls.pem import Certified, PrivateKey, keys
 from sniproxy.tls.trust import shown, trusted
@@ -119,6 +120,14 @@ class _Trusting:
         assert store is not None
         store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)
         return connection
+
+
+def tls_fault(error: SSL.Error) -> str:
+    """Why TLS has failed, with the cure where the peer's certificate is not trusted."""
+    reasons = bounded(why(error), 120)
+    if "certificate verify failed" not in reasons:
+        return f"TLS failed: {reasons}"
+    return f"its certificate is not trusted ({reasons}); name the authority that issued it by trust, or renew it"
 
 
 def names(certificate: x509.Certificate) -> tuple[str, ...]:

@@ -301,7 +301,14 @@ class RoomTests(SynchronousTestCase):
 
     def test_client(self) -> None:
         """The clients' side knows nothing of the proxy, and of each other only what is below."""
-        below = ("sniproxy.pem", "sniproxy.tls.pem", "sniproxy.tls.trust", HOST_ENDPOINT, *PURE)
+        below = (
+            "sniproxy.pem",
+            "sniproxy.tls.pem",
+            "sniproxy.tls.trust",
+            "sniproxy.tls.contexts",
+            HOST_ENDPOINT,
+            *PURE,
+        )
         self.only(self.room("sniproxy.client", "sniproxy.pem", "sniproxy.endpointparser"), below)
         command = ("sniproxy.lookupcommand", "sniproxy.lookupreport", "sniproxy.lookupoptions")
         self.only(self.room(*command), (*command, "sniproxy.talk", "sniproxy.pem", *PURE))

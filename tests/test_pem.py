@@ -6,9 +6,10 @@ from pathlib import Path
 
 import trustme
 from cryptography import x509
+from OpenSSL import SSL
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.pem import BadPem, client_certificate, names, trust_root
+from sniproxy.pem import BadPem, client_certificate, names, tls_fault, trust_root
 from tests.tlsservers import write_pem
 
 
@@ -79,6 +80,18 @@ class ClientCertificateTests(PemCase):
             (only, self.folder / "absent", "No such file or directory"),
         ):
             self.assertIn(reason, str(self.assertRaises(BadPem, client_certificate, file, key)))
+
+
+class FaultTests(SynchronousTestCase):
+    """tls_fault: why TLS has failed."""
+
+    def test_fault(self) -> None:
+        """OpenSSL's reasons, and the cure where a certificate is not trusted."""
+        for reason, said in (
+            ("wrong version number", "TLS failed: wrong version number"),
+            ("certificate verify failed", "its certificate is not trusted (certificate verify failed); name the auth"),
+        ):
+            self.assertTrue(tls_fault(SSL.Error([("SSL routines", "", reason)])).startswith(said))
 
 
 class NamesTests(PemCase):
