@@ -213,14 +213,12 @@ def build_trust(
     @param certificate: another. None: nothing is shown.
     @raise ConfigError: the files cannot be used.
     """
-    from sniproxy.tls.pem import certificates, certified
+    from sniproxy.tls.pem import certified
     from sniproxy.tls.reloading import read
+    from sniproxy.tls.trust import trusted
 
     def made() -> T:
-        trusted = [each for name, text in read(trust) for each in certificates(name, text)]
-        if not trusted:
-            raise CannotRead(f"{trust}: there is no certificate in it")
-        return make(trusted, None if certificate is None else own(certificate))
+        return make(trusted(trust), None if certificate is None else own(certificate))
 
     def own(path: str) -> Certified:
         found = certified(read(path))

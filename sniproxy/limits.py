@@ -5,11 +5,11 @@ L{sniproxy.admission} keeps to it.
 
 from __future__ import annotations
 
-import ipaddress
 import math
 
 import attrs
 
+from sniproxy.names import client_at, plain_address
 from sniproxy.policy import Network, network
 from sniproxy.schema import LimitsTable
 
@@ -18,9 +18,6 @@ MOST = 100_000_000
 
 LEAST_BUFFERED = 1 << 20
 """Bytes: a few hellos of the largest size must have room."""
-
-PREFIX = 64
-"""Bits of an IPv6 address that tell clients apart: a host has at least such a network for itself (RFC 6177)."""
 
 
 class BadLimit(Exception):
@@ -73,16 +70,10 @@ class Limits:
         """
         if not host:
             return None
-        if ":" in host:
-            address = ipaddress.IPv6Address(host.strip("[]").partition("%")[0])
-            if any(one.version == 6 and address in one for one in self.exempt):
-                return None
-            return str(ipaddress.IPv6Network((address, PREFIX), strict=False))
-        if self.exempt:
-            plain = ipaddress.IPv4Address(host)
-            if any(one.version == 4 and plain in one for one in self.exempt):
-                return None
-        return host
+        address = plain_address(host)
+        if any(one.version == address.version and address in one for one in self.exempt):
+            return None
+        return client_at(address)
 
 
 def make_limits(table: LimitsTable) -> Limits:

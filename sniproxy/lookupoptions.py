@@ -27,7 +27,7 @@ def add_lookup(commands: Any) -> argparse.ArgumentParser:
     lookup.add_argument("--service-url", required=True, metavar="URL", help="pulsar+ssl://HOST[:PORT], or pulsar://")
     lookup.add_argument("--proxy-service-url", metavar="URL", help="PIP-60's proxy, pulsar+ssl://HOST:PORT")
     lookup.add_argument("--proxy-protocol", metavar="SNI", help="how the proxy is told the broker; goes with the URL")
-    lookup.add_argument("--trust", metavar="FILE", help="PEM of the trusted authorities, or a folder of *.pem")
+    lookup.add_argument("--trust", metavar="FILE", help="PEM of the trusted authorities, or a folder of them")
     lookup.add_argument("--certificate", metavar="FILE", help="PEM of the client's certificate, and of its key")
     lookup.add_argument("--key", metavar="FILE", help="PEM of the key, where it is not in the certificate's file")
     lookup.add_argument("--token", metavar="FILE", help=f"the file of a token, or {ENVIRONMENT}NAME for a variable's")

@@ -93,14 +93,24 @@ def client_of(peer: str) -> str:
 
     One host has a whole /64, so that its addresses are no different clients (RFC 4291, section 2.5.4).
     """
-    host = peer.rpartition(":")[0].strip("[]")
     try:
-        address = ipaddress.ip_address(host)
+        return client_at(plain_address(peer.rpartition(":")[0]))
     except ValueError:
         return peer
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is None:
-        return str(ipaddress.IPv6Network((int(address) >> 64 << 64, 64)))
-    return str(getattr(address, "ipv4_mapped", None) or address)
+
+
+def plain_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """A host's IP address, perhaps in brackets; an IPv4 address where it is mapped into IPv6 (RFC 4291, 2.5.5.2).
+
+    @raise ValueError: it is no IP address.
+    """
+    address = ipaddress.ip_address(host.strip("[]").partition("%")[0])
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def client_at(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
+    """Which client an address belongs to: see L{client_of}."""
+    return str(address if address.version == 4 else ipaddress.IPv6Network((int(address) >> 64 << 64, 64)))
 
 
 def _fault(name: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 import attrs
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL, crypto
 from twisted.internet import ssl
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
@@ -16,14 +17,13 @@ from zope.interface import implementer
 
 from sniproxy.text import bounded
 from sniproxy.tls import pem
-from sniproxy.tls.pem import BadPEM, Certified, PrivateKey, keys
+from sniproxy.tls.contexts import why
+from sniproxy.tls.pem import BadPem as BadPem
+from sniproxy.tls.pem import Certified, PrivateKey, keys
+from sniproxy.tls.trust import shown, trusted
 
 TrustRoot = Any
 """What ``twisted.internet.ssl.trustRootFromCertificates`` makes; Twisted's own name for it is private."""
-
-
-class BadPem(ValueError):
-    """A file or folder without the certificates that it should have; the message names it and the cure."""
 
 
 @attrs.frozen
@@ -38,18 +38,17 @@ class ClientCertificate:
 
 
 def trust_root(path: str | Path, what: str = "trust") -> TrustRoot:
-    """Trust those authorities, and no others, whose certificates are in a PEM file, or in the ``*.pem`` of a folder.
+    """Trust those authorities, and no others, whose certificates are in a PEM file or a folder of them.
 
     @param what: what a message calls the path.
-    @raise BadPem: there is none.
+    @raise BadPem: see L{sniproxy.tls.trust.trusted}.
     """
-    path = Path(path)
-    files = sorted(path.glob("*.pem")) if path.is_dir() else [path]
-    found = [certificate for file in files for certificate in _certificates(file, what)]
-    if not found:
-        kind = "no *.pem file with a certificate" if path.is_dir() else "no PEM certificate"
-        raise BadPem(f"{_shown(what, path)}: {kind} in it; name the authority's certificate, as in ca.pem")
-    return trusting(found)
+    return trusting(trusted(path, what))
+
+
+def trust_text(path: str | Path, what: str = "trust") -> str:
+    """What L{trust_root} trusts, as PEM, for TLS of Python's own. @raise BadPem: see there."""
+    return "".join(each.public_bytes(Encoding.PEM).decode() for each in trusted(path, what))
 
 
 def client_certificate(
@@ -61,18 +60,19 @@ def client_certificate(
     @raise BadPem: one of them is missing, or they do not belong together.
     """
     path = Path(path)
-    chain = _certificates(path, what)
+    chain = pem.certificates(shown(what, path), _read(path, what))
     if not chain:
-        raise BadPem(f"{_shown(what, path)}: no PEM certificate in it; name the client's certificate")
+        raise BadPem(f"{shown(what, path)}: no PEM certificate in it; name the client's certificate")
     place, file = (what, path) if key is None else (key_what, Path(key))
+    text = _read(file, place)
     found: list[PrivateKey] = []
-    with suppress(BadPEM):
-        found = keys(place, _read(file, place))
+    with suppress(BadPem):
+        found = keys(place, text)
     for one in found:
         if one.public_key() == chain[0].public_key():
             return showing(Certified(tuple(chain), one, str(path)))
     raise BadPem(
-        f"{_shown(place, file)}: no key in it that fits the certificate; "
+        f"{shown(place, file)}: no key in it that fits the certificate; "
         "name a PEM file with the certificate's private key, without a password"
     )
 
@@ -122,16 +122,17 @@ class _Trusting:
         return connection
 
 
+def tls_fault(error: SSL.Error) -> str:
+    """Why TLS has failed, with the cure where the peer's certificate is not trusted."""
+    reasons = bounded(why(error), 120)
+    if "certificate verify failed" not in reasons:
+        return f"TLS failed: {reasons}"
+    return f"its certificate is not trusted ({reasons}); name the authority that issued it by trust, or renew it"
+
+
 def names(certificate: x509.Certificate) -> tuple[str, ...]:
     """The host names and IP addresses that a certificate is good for, each bounded and printable."""
     return tuple(map(bounded, pem.names(certificate)))
-
-
-def _certificates(file: Path, what: str) -> list[x509.Certificate]:
-    try:
-        return pem.certificates(_shown(what, file), _read(file, what))
-    except BadPEM as error:
-        raise BadPem(str(error)) from error
 
 
 def _old(certificate: x509.Certificate) -> crypto.X509:
@@ -144,9 +145,5 @@ def _read(file: Path, what: str) -> bytes:
         return file.read_bytes()
     except OSError as error:
         raise BadPem(
-            f"{_shown(what, file)}: cannot be read: {error.strerror}; name a PEM file that you may read"
+            f"{shown(what, file)}: cannot be read: {error.strerror}; name a PEM file that you may read"
         ) from error
-
-
-def _shown(what: str, path: Path) -> str:
-    return f"{what} {bounded(str(path))!r}"

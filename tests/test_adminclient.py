@@ -10,9 +10,9 @@ from sniproxy import ctl
 from sniproxy.adminclient import AdminError, as_url, known
 from tests.net.support import SocketTestCase, in_thread, read_exactly
 from tests.proxies import Backend, Proxy
-from tests.test_conversation import route
-from tests.test_inspector import ASK, TOPIC, answer
-from tests.test_siderooms import ADMIN
+from tests.support.adminendpoint import ADMIN
+from tests.support.conversation import route
+from tests.support.lookups import ASK, TOPIC, answer
 
 
 class TopicsTests(SocketTestCase):

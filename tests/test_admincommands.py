@@ -23,8 +23,8 @@ from tests.admin.token import TOKEN, admin_with_token, token_file
 from tests.hellos import hello
 from tests.net.support import SocketTestCase, in_thread, read_exactly
 from tests.proxies import Backend, Proxy
-from tests.test_conversation import NAME, route
-from tests.test_inforce import TEXT
+from tests.support.conversation import NAME, route
+from tests.support.inforce import TEXT
 from tests.tlsservers import reactor
 
 

@@ -302,7 +302,14 @@ class RoomTests(SynchronousTestCase):
 
     def test_client(self) -> None:
         """The clients' side knows nothing of the proxy, and of each other only what is below."""
-        below = ("sniproxy.pem", "sniproxy.tls.pem", HOST_ENDPOINT, *PURE)
+        below = (
+            "sniproxy.pem",
+            "sniproxy.tls.pem",
+            "sniproxy.tls.trust",
+            "sniproxy.tls.contexts",
+            HOST_ENDPOINT,
+            *PURE,
+        )
         self.only(self.room("sniproxy.client", "sniproxy.pem", "sniproxy.endpointparser"), below)
         command = ("sniproxy.lookupcommand", "sniproxy.lookupreport", "sniproxy.lookupoptions")
         self.only(self.room(*command), (*command, "sniproxy.talk", "sniproxy.pem", *PURE))
@@ -442,3 +449,16 @@ class FileTests(SynchronousTestCase):
         self.assertEqual(
             [str(path) for path in paths if path != Path(__file__) and sleeping.search(path.read_text())], []
         )
+
+    def test_helpers(self) -> None:
+        """No test module is imported: helpers that tests share are in modules of their own."""
+        tests = Path(__file__).parent
+        modules = {".".join(path.relative_to(ROOT).with_suffix("").parts) for path in tests.rglob("test_*.py")}
+        bad = []
+        for path in tests.rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text())):
+                found = [alias.name for alias in node.names] if isinstance(node, ast.Import | ast.ImportFrom) else []
+                if isinstance(node, ast.ImportFrom):
+                    found = [str(node.module), *(f"{node.module}.{name}" for name in found)]
+                bad += [f"{path.relative_to(ROOT)} imports {name}" for name in found if name in modules]
+        self.assertEqual(bad, [])

@@ -12,7 +12,7 @@ from tests.hellos import hello
 from tests.net.relaycontract import Tunnel
 from tests.net.support import SocketTestCase, in_thread, read_exactly
 from tests.proxies import Backend, Proxy
-from tests.test_conversation import NAME, route
+from tests.support.conversation import NAME, route
 from tests.tls.material import tls_pair
 
 

@@ -116,7 +116,7 @@ class BuildTests(TestCase):
             ("empty.pem", "ca.pem", None, "certificates: {}/empty.pem: there is no certificate in it, with its key"),
             ("weak.pem", "ca.pem", None, "certificates: {}/weak.pem: OpenSSL does not take its certificate"),
             ("shown.pem", "ca.pem", "weak.pem", "upstream_trust: {}/weak.pem: OpenSSL does not take its certificate"),
-            ("shown.pem", "empty.pem", None, "upstream_trust: {}/empty.pem: there is no certificate in it"),
+            ("shown.pem", "empty.pem", None, "upstream_trust: {}/empty.pem: no PEM certificate in it; name the"),
             ("shown.pem", "ca.pem", "empty.pem", "upstream_trust: {}/empty.pem: it has 0 certificates"),
             ("shown.pem", "ca.pem", "two", "upstream_trust: {}/two: it has 2 certificates"),
             ("shown.pem", "ca.pem", "shown.pem", None),

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from sniproxy import resolving
-from sniproxy.events import Connection, Result
+from sniproxy.events import Result
 from sniproxy.interfaces import IServerNameResolver, Refused, Request, Resolution, Target, Unavailable
 from sniproxy.pulsar.commands import read, type_name
 from sniproxy.pulsar.commands_pb2 import ServerError
@@ -18,34 +18,9 @@ from sniproxy.resolvers.static import StaticResolver
 from sniproxy.wire.alerts import Alert, fatal_alert
 from sniproxy.wire.foreign import PLAINTEXT_PULSAR
 from tests.hellos import hello, supported_versions
-from tests.net.support import HandClock, SocketTestCase, in_thread, read_exactly, read_to_end, reset
+from tests.net.support import HandClock, in_thread, read_exactly, read_to_end, reset
 from tests.proxies import LISTENER, Backend, Proxy, SilentTarget
-
-NAME = "broker-1.pulsar.test"
-
-
-def route(target: str, name: str = NAME, more: str = "") -> str:
-    return f'[[route]]\nserver_name = "{name}"\ntarget = "{target}"\n{more}'
-
-
-class ConversationCase(SocketTestCase):
-    """Helpers."""
-
-    async def refused(
-        self, proxy: Proxy, data: bytes, result: Result, alert: Alert | None, end: bool = False
-    ) -> Connection:
-        """Send these bytes; the client must get this alert (or none) and a FIN, and the record must say so."""
-        number = len(proxy.records)
-        with proxy.connect() as client:
-            client.sendall(data)
-            if end:
-                client.shutdown(socket.SHUT_WR)
-            expected = b"" if alert is None else fatal_alert(alert)
-            self.assertEqual(expected, await in_thread(read_to_end, client))
-        record = await proxy.ended(number)
-        self.assertEqual((result, alert), (record.result, record.alert))
-        self.assertEqual((0, 0), (record.bytes_up, record.bytes_down))
-        return record
+from tests.support.conversation import NAME, ConversationCase, route
 
 
 class TunnelTests(ConversationCase):

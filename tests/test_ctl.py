@@ -17,7 +17,7 @@ from sniproxy import __version__, ctl
 from sniproxy.capture.files import CaptureReader
 from sniproxy.captureoptions import INCOMPLETE
 from tests.capture.building import Captured, pcap
-from tests.capture.test_reading import CAPTURES
+from tests.capture.recorded import CAPTURES
 from tests.capture.wrapping import UNREAD
 
 JAVA = str(CAPTURES / "java-basic.pcap")

@@ -22,7 +22,7 @@ from sniproxy.routing.standing import Goal, Standing
 from tests.hellos import hello
 from tests.net.support import SocketTestCase, in_thread, read_exactly, read_to_end
 from tests.proxies import LISTENER, Backend, Proxy
-from tests.test_conversation import NAME, route
+from tests.support.conversation import NAME, route
 
 TARGET = Target("10.0.0.1", 6651)
 GOAL = Goal("target", "10.0.0.1:6651")

@@ -9,15 +9,20 @@ import shutil
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any, ClassVar, cast
 
+from twisted.internet.utils import getProcessOutputAndValue
 from twisted.trial.unittest import SkipTest, TestCase
 
 from sniproxy.build import build
 from sniproxy.config import parse
+from sniproxy.demo.cluster import StandInCluster
 from sniproxy.resolvers.namefile import parse_toml
+from tests.capture.recorded import CAPTURES
 from tests.configerrors import LISTENER
+from tests.proxies import Proxy
 from tests.tls.material import CA, pem
 
 ROOT = Path(__file__).parent.parent
@@ -134,6 +139,90 @@ class ExampleTests(TestCase):
         command, _, shown = samples[0].replace("\\\n", " ").partition("\n")
         _, out = run(*shlex.split(command)[4:])
         self.assertEqual(shown, out)
+
+
+class ToolTests(TestCase):
+    """What the manual shows of sniproxyctl, with the embedded cluster or a recorded capture."""
+
+    timeout = 120
+    maxDiff = None
+
+    CAPTURES: ClassVar = {
+        "topics orders.pcap": "python-basic",
+        "topics --failures missing.pcap": "java-lookup-only",
+        "topics geo.pcap": "geo-replication",
+    }
+
+    async def shown(self, command: str, folder: Path) -> tuple[str, int]:
+        """What sniproxyctl prints, standard error behind the rest, with times in general; and its status."""
+        environment = {**os.environ, "TZ": "UTC", "PYTHONPATH": os.pathsep.join(p or os.getcwd() for p in sys.path)}
+        program = "import sys; from sniproxy.ctl import main; sys.exit(main())"
+        out, error, status = await getProcessOutputAndValue(
+            sys.executable, ["-c", program, *shlex.split(command)], env=environment, path=str(folder)
+        )
+        return general((out + error).decode()), status
+
+    def routes(self, targets: Mapping[str, list[str]]) -> str:
+        return "".join(f'[[route]]\nserver_name = "{name}"\ntarget = {to}\n' for name, to in targets.items())
+
+    async def test_topics(self) -> None:
+        """Tables of captures are what the command prints, without its last line, which goes to standard error."""
+        found = []
+        for place, text in blocks(""):
+            command, _, table = text.partition("\n\n")
+            name = self.CAPTURES.get(command.removeprefix("sniproxyctl "))
+            if command.startswith("sniproxyctl topics ") and table:
+                self.assertIsNotNone(name, f"{place}: no capture for {command}")
+                found.append(name)
+                words = command.removeprefix("sniproxyctl ").split()
+                said, status = await self.shown(shlex.join([*words[:-1], f"{name}.pcap"]), CAPTURES)
+                self.assertEqual((table, 0), ("".join(said.splitlines(keepends=True)[:-1]), status), place)
+        self.assertEqual(list(self.CAPTURES.values()), found)
+
+    async def test_inspect(self) -> None:
+        """Events of a capture are what the command prints, but for the lines that the manual leaves out."""
+        (sample,) = (text for _, text in blocks("") if re.match(r"[0-9:.]+ +1 +connection ", text))
+        said, _ = await self.shown("inspect java-basic.pcap", CAPTURES)
+        lines = said.splitlines()
+        shown = [line for line in general(sample).splitlines() if line != "..."]
+        self.assertEqual(shown, [line for line in lines if line in shown])
+        self.assertEqual(9, len(lines) - len(shown) - 1)  # and the last line, on standard error
+
+    async def test_cluster(self) -> None:
+        """Lookups and explanations are what the commands print where the embedded cluster is."""
+        from twisted.internet import reactor
+
+        cluster = StandInCluster(cast(Any, reactor))
+        cluster.start()
+        self.addCleanup(cluster.stop)
+        one, two = (f"{host}:{port}" for host, port in cluster.addresses.values())
+        lookups = {"pulsar-vip.test": [two], "broker-1.pulsar.test": [one], "broker-2.pulsar.test": [two]}
+        proxy = Proxy(self, self.routes(lookups))
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        (folder / "ca.pem").write_bytes(cluster.authority_pem)
+        routes = {"*.pulsar.test": [one], "broker-1.pulsar.test": [one], "pulsar-vip.test": [one, two]}
+        text = '[[listener]]\nname = "public"\nendpoint = "tcp:4443"\n' + self.routes(routes)
+        (folder / "sniproxy.toml").write_text(text)
+        commands = []
+        for place, text in blocks(""):
+            command, _, expected = text.replace("\\\n", " ").partition("\n")
+            kind = re.match(r"\$ sniproxyctl (lookup|explain(?! --all))", command)
+            if kind is None:
+                continue
+            commands.append(kind[1])
+            words = command.removeprefix("$ sniproxyctl ").replace(":4443", f":{proxy.port}")
+            said, _ = await self.shown(words, folder)
+            for real, written in ((f"127.0.0.1:{proxy.port}", "127.0.0.1:4443"), (one, "127.0.0.1:6651")):
+                said = said.replace(real, written)
+            self.assertEqual(general(expected), said, place)
+        self.assertEqual(["explain", "lookup", "lookup"], sorted(commands))
+
+
+def general(text: str) -> str:
+    """A text without what differs from run to run: how long something took, and when a certificate ends."""
+    text = re.sub(r"\b[0-9.]+ ms\b", "N ms", text)
+    return re.sub(r"expires( +)[0-9-]+ \([0-9]+ days", r"expires\1DATE (N days", text)
 
 
 class UnitTests(TestCase):

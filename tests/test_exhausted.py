@@ -15,7 +15,7 @@ from tests.hellos import hello
 from tests.net.support import PATIENCE, read_exactly, read_to_end
 from tests.proxies import Backend
 from tests.resolvers.answers import asked_for, reply
-from tests.test_tap import Running
+from tests.support.running import Running
 
 NAME = "a.test"
 DATA = bytes(range(256)) * 256

@@ -18,7 +18,7 @@ from sniproxy.wire.alerts import Alert, fatal_alert
 from tests.hellos import hello
 from tests.net.support import in_thread, read_exactly, read_to_end
 from tests.proxies import LISTENER, Backend, Proxy
-from tests.test_conversation import ConversationCase
+from tests.support.conversation import ConversationCase
 
 reactor: Any = global_reactor
 

@@ -18,31 +18,11 @@ from sniproxy.linewriter import DELAY, MOST_WAITING, CannotOpen
 from sniproxy.names import host_port
 from sniproxy.pulsar.choice import Choice
 from sniproxy.pulsar.commands import write
-from sniproxy.pulsar.commands_pb2 import CommandLookupTopic, CommandLookupTopicResponse, CommandPing, CommandPong
+from sniproxy.pulsar.commands_pb2 import CommandLookupTopic, CommandPing, CommandPong
 from sniproxy.pulsar.events import Event, Fields
 from tests.net.support import SocketTestCase, in_thread, read_exactly
 from tests.proxies import Backend, Proxy
-
-TOPIC = "persistent://public/default/orders"
-ASK = write(CommandLookupTopic(topic=TOPIC, request_id=7))
-
-
-def answer(broker: str) -> bytes:
-    """A LOOKUP_RESPONSE that names a broker."""
-    return plain_answer(f"pulsar://{broker}:6650", f"pulsar+ssl://{broker}:6651")
-
-
-def plain_answer(url: str, tls: str | None = None) -> bytes:
-    """One with these URLs."""
-    return write(
-        CommandLookupTopicResponse(
-            request_id=7,
-            response=CommandLookupTopicResponse.LookupType.Connect,
-            brokerServiceUrl=url,
-            brokerServiceUrlTls=tls,
-            authoritative=True,
-        )
-    )
+from tests.support.lookups import ASK, TOPIC, answer, plain_answer
 
 
 def connection() -> Connection:

@@ -66,6 +66,7 @@ class LimitsTests(SynchronousTestCase):
             ("192.0.2.7", "192.0.2.7"),
             ("[2001:db8:0:1:2:3:4:5]", "2001:db8:0:1::/64"),
             ("[fe80::1%eth0]", "fe80::/64"),
+            ("[::ffff:192.0.2.7]", "192.0.2.7"),
             ("", None),
         ):
             self.assertEqual(client, limits.client(host))
@@ -74,6 +75,7 @@ class LimitsTests(SynchronousTestCase):
         """Addresses of exempt networks count as nobody, those of the other version as ever."""
         limits = self.limits('max_connections_per_client = 1\nexempt_cidrs = ["10.0.0.0/8", "2001:db8::/128"]')
         self.assertEqual((None, None), (limits.client("10.1.2.3"), limits.client("[2001:db8::]")))
+        self.assertIsNone(limits.client("[::ffff:10.1.2.3]"))
         self.assertEqual(("11.1.2.3", "2001:db8::/64"), (limits.client("11.1.2.3"), limits.client("[2001:db8::1]")))
 
     def test_describe(self) -> None:

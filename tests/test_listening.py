@@ -15,7 +15,7 @@ from sniproxy.net.listener import can_defer
 from tests.hellos import hello
 from tests.net.support import SocketTestCase, in_thread, read_to_end
 from tests.proxies import LISTENER, Proxy
-from tests.test_conversation import route
+from tests.support.conversation import route
 
 
 class StartTests(SocketTestCase):

@@ -14,7 +14,7 @@ from sniproxy.limits import Limits
 from tests.hellos import hello
 from tests.net.support import HandClock, SocketTestCase, in_thread, read_exactly, read_to_end
 from tests.proxies import LISTENER, Backend, Proxy
-from tests.test_conversation import NAME, route
+from tests.support.conversation import NAME, route
 
 
 class RoomTests(SocketTestCase):

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import trustme
 from cryptography import x509
+from OpenSSL import SSL
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.pem import BadPem, client_certificate, names, trust_root
+from sniproxy.pem import BadPem, client_certificate, names, tls_fault, trust_root
 from tests.tlsservers import write_pem
 
 
@@ -35,12 +36,12 @@ class TrustRootTests(PemCase):
         broken.write_bytes(b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
         folder = self.folder / "folder"
         folder.mkdir()
-        (folder / "ca.crt").write_bytes(self.authority.cert_pem.bytes())
+        (folder / "ca.txt").write_bytes(self.authority.cert_pem.bytes())
         for path, reason in (
             (self.nothing(), "no PEM certificate in it"),
             (self.folder / "absent.pem", "No such file or directory"),
             (broken, "cannot be read; export"),
-            (folder, "no *.pem file with a certificate"),
+            (folder, "no *.pem, *.crt or *.cer file with a certificate"),
         ):
             error = self.assertRaises(BadPem, trust_root, path, "--trust")
             self.assertIn(f"--trust {str(path)!r}: ", str(error))
@@ -79,6 +80,18 @@ class ClientCertificateTests(PemCase):
             (only, self.folder / "absent", "No such file or directory"),
         ):
             self.assertIn(reason, str(self.assertRaises(BadPem, client_certificate, file, key)))
+
+
+class FaultTests(SynchronousTestCase):
+    """tls_fault: why TLS has failed."""
+
+    def test_fault(self) -> None:
+        """OpenSSL's reasons, and the cure where a certificate is not trusted."""
+        for reason, said in (
+            ("wrong version number", "TLS failed: wrong version number"),
+            ("certificate verify failed", "its certificate is not trusted (certificate verify failed); name the auth"),
+        ):
+            self.assertTrue(tls_fault(SSL.Error([("SSL routines", "", reason)])).startswith(said))
 
 
 class NamesTests(PemCase):

@@ -18,10 +18,9 @@ from sniproxy.listening import why_not_listening
 from tests.hellos import hello
 from tests.net.support import PATIENCE, SocketTestCase, in_thread, read_exactly, read_to_end
 from tests.proxies import LISTENER, Backend, Proxy
-from tests.test_conversation import NAME, route
-from tests.test_inspector import ASK, TOPIC, answer
-
-ADMIN = '[admin]\nendpoint = "tcp:0:interface=127.0.0.1"\n'
+from tests.support.adminendpoint import ADMIN
+from tests.support.conversation import NAME, route
+from tests.support.lookups import ASK, TOPIC, answer
 
 
 class AdminTests(SocketTestCase):

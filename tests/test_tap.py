@@ -9,22 +9,14 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
 from pathlib import Path
 
 from twisted.trial.unittest import TestCase
 
 from sniproxy import __version__
 from tests.hellos import hello
-from tests.net.support import PATIENCE, read_to_end
-
-TWISTD = (sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "--pidfile=", "-n", "sniproxy")
-# A child must find the same sources as this process, wherever trial was started.
-ENVIRONMENT = {
-    **os.environ,
-    "PYTHONPATH": os.pathsep.join([p or os.getcwd() for p in sys.path]),
-    "PYTHONUNBUFFERED": "1",
-}
+from tests.net.support import PATIENCE
+from tests.support.running import ENVIRONMENT, TWISTD, Running
 
 
 def run(*arguments: str) -> tuple[int, str, str]:
@@ -47,50 +39,6 @@ def run_unread(*arguments: str) -> tuple[int, str]:
     )  # fmt: skip
     os.close(back)
     return done.returncode, done.stderr
-
-
-class Running:
-    """The program, listening."""
-
-    def __init__(self, case: TestCase, arguments: Sequence[str]) -> None:
-        # A shell has its background jobs ignore SIGINT, and so would all that a test run there starts.
-        self.process = subprocess.Popen(
-            [*TWISTD, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=ENVIRONMENT,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-        )  # fmt: skip
-        case.addCleanup(self._kill)
-        self.said = ""
-        self.wait_for("ready:")
-        found = [line for line in self.said.splitlines() if "listening on" in line]
-        assert found, self.said
-        host, _, port = found[0].rpartition("listening on ")[2].rpartition(":")
-        self.address = (host, int(port))
-
-    def wait_for(self, text: str) -> None:
-        """Read what it says up to a line with this text."""
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self.said += line
-            if text in line:
-                return
-        raise AssertionError(f"it ended without saying {text!r}: {self.said}")
-
-    def refused(self) -> None:
-        """One connection that is refused."""
-        with socket.create_connection(self.address, timeout=PATIENCE) as client:
-            client.sendall(hello(name="nobody.test"))
-            read_to_end(client)
-
-    def finish(self, number: int) -> tuple[int, str]:
-        """Send a signal and wait. @return: exit status, all output."""
-        self.process.send_signal(number)
-        assert self.process.stdout is not None
-        self.said += self.process.stdout.read()
-        return self.process.wait(PATIENCE), self.said
-
-    def _kill(self) -> None:
-        self.process.kill()
-        self.process.communicate()
 
 
 def run_with_file(case: TestCase, program: str) -> subprocess.CompletedProcess[str]:

@@ -26,13 +26,17 @@ SECRET = b"for the right broker only"
 
 
 class ServerTLS(ContextFactory):
-    """A server's side: its certificate, and whether clients must show one that this authority vouches for."""
+    """A server's side: its certificate, and whether clients must show one that this authority vouches for.
+
+    @ivar own: its certificate.
+    """
 
     def __init__(
         self, authority: trustme.CA, *names: str, certified: bool = False, not_after: datetime | None = None
     ) -> None:
         self._context = SSL.Context(SSL.TLS_SERVER_METHOD)
         issued = authority.issue_cert(*names, not_after=not_after)
+        self.own = issued.cert_chain_pems[0]
         issued.configure_cert(self._context)
         if certified:
             authority.configure_trust(self._context)

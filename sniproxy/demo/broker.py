@@ -132,13 +132,7 @@ class Conversation(protocol.Protocol):
         if self._closing:
             return
         try:
-            try:
-                frames = self._reader.feed(data)
-            except FrameError as error:
-                for frame in error.frames:
-                    self._obey(frame)
-                raise
-            for frame in frames:
+            for frame in self._reader.each(data):
                 self._obey(frame)
         except (FrameError, CommandError) as error:
             self._drop(str(error))

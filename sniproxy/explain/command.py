@@ -8,13 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
 
+import attrs
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from sniproxy.build import build
 from sniproxy.config import parse
 from sniproxy.explain.looking import Looker, Wish
-from sniproxy.explain.options import pasted_name
+from sniproxy.explain.options import Pasted, pasted
 from sniproxy.explain.report import Report, document, lines, summary
 from sniproxy.names import BadName, server_name
 from sniproxy.schema import ConfigError, shown
@@ -58,7 +59,8 @@ async def explain(options: argparse.Namespace, reactor: Any, out: TextIO) -> int
     """
     if (options.name is None) != options.all:
         raise ConfigError("give a NAME, or --all")
-    name = server_name(pasted_name(options.name)) if options.name else None
+    given = pasted(options.name) if options.name else Pasted(())
+    names: list[str | None] = [server_name(host) for host in given.hosts]
     wish = Wish(options.connect, [server_name(also) for also in options.also])
     configuration = parse(_text(options.config), options.config)
     listeners, bridges = _chosen(configuration, options.listener, options.all)
@@ -71,10 +73,13 @@ async def explain(options: argparse.Namespace, reactor: Any, out: TextIO) -> int
             if options.all:
                 reports += await looker.all(listener, wish)
             else:
-                reports.append(await looker.explain(name, listener, wish))
+                reports += [await looker.explain(name, listener, wish) for name in names or [None]]
     finally:
         await built.resolvers.stop()
     await looker.settled()
+    if given.plain is not None:
+        note = _plain(given.plain, configuration)
+        reports = [attrs.evolve(report, notes=(*report.notes, note)) for report in reports]
     reports += map(_bridge, bridges)
     bad = [report for report in reports if report.problems or report.routed is False]
     if options.json:
@@ -93,7 +98,8 @@ async def explain(options: argparse.Namespace, reactor: Any, out: TextIO) -> int
         print("\n\n".join("\n".join(lines(report)) for report in reports), file=out)
     if options.all:
         return int(bool(bad))
-    return int(not any(report not in bad for report in reports))
+    good = {report.name for report in reports if report not in bad}
+    return int(not good.issuperset(report.name for report in reports))
 
 
 def _chosen(configuration: Configuration, wanted: str | None, bridges: bool) -> tuple[list[Listener], list[Bridge]]:
@@ -110,6 +116,17 @@ def _chosen(configuration: Configuration, wanted: str | None, bridges: bool) -> 
 
 
 _TRY_BRIDGE = "sniproxyctl lookup tries it"
+
+
+def _plain(scheme: str, configuration: Configuration) -> str:
+    """What a URL without TLS means for its clients."""
+    takes = [f"plaintext listener {one.name}" for one in configuration.listeners if one.plaintext is not None]
+    if scheme == "pulsar":
+        takes += [f"bridge {one.name}" for one in configuration.bridges]
+    note = f"{scheme}:// has no TLS, so its clients send no server name, and a TLS listener refuses them"
+    if takes:
+        return f"{note}; use {' or '.join(takes)}, which leads all its clients one way"
+    return f"{note}; write a URL with TLS, such as pulsar+ssl://, or add a plaintext listener or a [[bridge]]"
 
 
 def _bridge(bridge: Bridge) -> Report:

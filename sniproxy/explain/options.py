@@ -6,11 +6,14 @@ import argparse
 import re
 from typing import Any
 
+import attrs
+
+from sniproxy.names import ip_literal
 from sniproxy.schema import ConfigError
 from sniproxy.serviceurl import BadServiceURL, host_and_port
 
 _TOPIC = re.compile(r"(?:non-)?persistent://|(?:topic|segment)://", re.IGNORECASE)
-_TLS_SCHEMES, _PLAIN_SCHEMES = ("pulsar+ssl", "https", "tls"), ("pulsar", "http")
+_TLS_SCHEMES, _PLAIN_SCHEMES = ("pulsar+ssl", "https", "wss", "tls"), ("pulsar", "http", "ws")
 
 
 def add_explain(commands: Any) -> argparse.ArgumentParser:
@@ -25,7 +28,10 @@ def add_explain(commands: Any) -> argparse.ArgumentParser:
         "configuration that cannot be used.",
     )
     explain.add_argument(
-        "name", metavar="NAME", nargs="?", help="the server name, host:port or a URL; '': a hello without one"
+        "name",
+        metavar="NAME",
+        nargs="?",
+        help="a server name, host:port or a URL, or several hosts with commas; '': a hello without a name",
     )
     explain.add_argument("--all", action="store_true", help="all routes instead of one name")
     explain.add_argument("--config", metavar="FILE", required=True, help="the configuration file (TOML)")
@@ -42,31 +48,41 @@ def add_explain(commands: Any) -> argparse.ArgumentParser:
     return explain
 
 
-def pasted_name(text: str) -> str:
-    """The host of what a user pastes: a name, ``host:port``, or a URL of a TLS service with or without a path.
+@attrs.frozen
+class Pasted:
+    """What NAME says.
 
-    @raise ConfigError: the text is a topic, a URL without TLS, or names several hosts; the message has the cure.
+    @ivar hosts: empty: none, for a hello without a server name.
+    @ivar plain: the scheme of a URL without TLS. None: it is no such URL.
+    """
+
+    hosts: tuple[str, ...]
+    plain: str | None = None
+
+
+def pasted(text: str) -> Pasted:
+    """The hosts of what a user pastes: a name, ``host:port``, several of them, or a URL with or without a path.
+
+    @raise ConfigError: the text is a topic, or no host can be read in it; the message has the cure.
     """
     if _TOPIC.match(text):
         raise ConfigError("NAME is a topic, and routes go by server names; sniproxyctl lookup finds a topic's broker")
-    scheme, separator, rest = text.partition("://")
+    scheme, separator, rest = text.strip().partition("://")
     if not separator:
-        rest = text
-    elif scheme.lower() in _PLAIN_SCHEMES:
-        raise ConfigError(
-            f"{scheme}:// has no TLS, so its clients send no server name; give the host alone, or a pulsar+ssl:// URL"
-        )
-    elif scheme.lower() not in _TLS_SCHEMES:
+        scheme, rest = "", scheme
+    elif scheme.lower() not in _TLS_SCHEMES + _PLAIN_SCHEMES:
         raise ConfigError("NAME has an unknown scheme; give a host, or a pulsar+ssl:// or https:// URL")
     authority = re.split("[/?#]", rest, maxsplit=1)[0]
     if "@" in authority:
         raise ConfigError("NAME holds a user or a password; give the host alone")
-    if "," in authority:
-        hosts = ", ".join(authority.split(","))
-        raise ConfigError(f"NAME has several hosts; explain takes one of them: {hosts}")
-    if not separator and (authority != text or ":" not in text or (text.count(":") > 1 and not text.startswith("["))):
-        return text.rstrip("/") if authority == text.rstrip("/") else text
+    hosts = dict.fromkeys(map(_host, authority.split(",")))
+    return Pasted(tuple(hosts), scheme.lower() if scheme.lower() in _PLAIN_SCHEMES else None)
+
+
+def _host(text: str) -> str:
+    if ip_literal(text) is not None:  # of IPv6, without brackets
+        return text
     try:
-        return host_and_port(authority, "NAME")[0]
+        return host_and_port(text.strip(), "NAME")[0]
     except BadServiceURL as error:
         raise ConfigError(str(error)) from error

@@ -13,6 +13,7 @@ Nothing here looks into a command or a payload.
 """
 
 import struct
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from attrs import frozen
@@ -98,6 +99,14 @@ class FrameReader:
             # CPython drops the front of a bytearray without moving the rest: the work stays linear.
             del self._held[:at]
         return frames
+
+    def each(self, data: bytes) -> Iterator[Frame]:
+        """As `feed`, one by one: the frames before a bad one come before the `FrameError`."""
+        try:
+            yield from self.feed(data)
+        except FrameError as error:
+            yield from error.frames
+            raise
 
 
 def read_sizes(data: bytes | bytearray, at: int, limit: int) -> tuple[int, int]:

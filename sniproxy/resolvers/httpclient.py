@@ -7,6 +7,7 @@ from io import BytesIO
 from typing import Any
 
 import attrs
+from OpenSSL import SSL
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.internet.endpoints import wrapClientTLS
 from twisted.internet.error import ConnectError, ConnectingCancelledError, ConnectionAborted, DNSLookupError
@@ -23,7 +24,7 @@ from sniproxy import __version__
 from sniproxy.files import signature
 from sniproxy.names import server_name
 from sniproxy.net.hostendpoint import HostEndpoint
-from sniproxy.pem import BadPem, ClientCertificate, TrustRoot, client_certificate, client_tls, trust_root
+from sniproxy.pem import BadPem, ClientCertificate, TrustRoot, client_certificate, client_tls, tls_fault, trust_root
 from sniproxy.text import bounded
 
 TOKEN_BYTES = 64 * 2**10
@@ -266,6 +267,8 @@ def _why(error: Exception) -> str:
         return f"cannot connect: {bounded(str(error) or type(error).__name__, 120)}"
     if isinstance(error, ConnectionAborted):
         return "its answer is too long, or its headers are"
+    if isinstance(error, SSL.Error):
+        return tls_fault(error)
     if isinstance(error, _TooLong):
         return str(error)
     return bounded(f"{type(error).__name__}: {error}", 200)

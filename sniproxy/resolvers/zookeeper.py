@@ -24,6 +24,7 @@ from sniproxy.interfaces import (
     WatchState,
 )
 from sniproxy.names import server_name
+from sniproxy.pem import BadPem
 from sniproxy.resolvers.advertised import MOST_BROKERS, BadAnswer, Choice, from_node
 from sniproxy.resolvers.brokerplaces import PLACES, read_choice, read_service_names
 from sniproxy.resolvers.livebrokers import Broker, LiveBrokers
@@ -249,8 +250,9 @@ def make(options: Mapping[str, Any], reactor: Any) -> ZooKeeperResolver:
     try:
         access.context()
         access.login()
-    except BadAccess as error:
-        raise BadOption(error.key, options[error.key], str(error)) from error
+    except (BadPem, BadAccess) as error:
+        key = next(key for key in ("trust", "certificate", "digest_file") if str(error).startswith(key))
+        raise BadOption(key, options[key], str(error)) from error
 
     def connect(came: Callable[[], None], went: Callable[[str], None], changed: Callable[[], None]) -> Session:
         return Session(reactor, servers, access, came, went, changed)

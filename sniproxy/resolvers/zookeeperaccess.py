@@ -6,18 +6,15 @@ import ssl
 
 import attrs
 
+from sniproxy.pem import BadPem, client_certificate, trust_text
 from sniproxy.text import bounded
 
 LOGIN_BYTES = 4096
 """Of a file with a login."""
 
 
-class BadAccess(Exception):
-    """A file cannot be used; the text says which and why. @ivar key: the option that names it."""
-
-    def __init__(self, key: str, text: str) -> None:
-        super().__init__(text)
-        self.key = key
+class BadAccess(ValueError):
+    """The file of a login cannot be used; the text says which and why."""
 
 
 @attrs.frozen
@@ -35,26 +32,25 @@ class Access:
     digest: str | None = None
 
     def context(self) -> ssl.SSLContext | None:
-        """What TLS goes by, host names verified; None: it is plain TCP. @raise BadAccess: a file cannot be used."""
+        """What TLS goes by, host names verified; None: it is plain TCP. @raise BadPem: a file cannot be used."""
         if not self.tls:
             return None
-        try:
-            context = ssl.create_default_context(cafile=self.trust)
-        except OSError as error:
-            raise BadAccess("trust", f"trust {_shown(self.trust)}: {_why(error)}; name a PEM of authorities") from error
+        context = ssl.create_default_context(cadata=None if self.trust is None else trust_text(self.trust))
         context.minimum_version = ssl.TLSVersion.TLSv1_2
+        # As for all other TLS of the proxy: newer Pythons are stricter, and older ones take a common name for a host's.
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+        context.hostname_checks_common_name = False
         if self.trust is not None:
             # What the operator trusts ends a chain, whether or not it is a root, as for all other TLS of the proxy.
             context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
         if self.certificate is not None:
+            client_certificate(self.certificate)
             try:
                 # A password for the key is not asked for at the terminal, where a daemon would hang.
                 context.load_cert_chain(self.certificate, password="")
             except OSError as error:
                 cure = "name a PEM with a certificate and its key, without a password"
-                raise BadAccess(
-                    "certificate", f"certificate {_shown(self.certificate)}: {_why(error)}; {cure}"
-                ) from error
+                raise BadPem(f"certificate {_shown(self.certificate)}: {_why(error)}; {cure}") from error
         return context
 
     def login(self) -> str | None:
@@ -65,13 +61,13 @@ class Access:
             with open(self.digest, "rb") as file:
                 text = file.read(LOGIN_BYTES).decode().strip()
         except OSError as error:
-            raise BadAccess("digest_file", f"digest_file {_shown(self.digest)}: {_why(error)}") from error
+            raise BadAccess(f"digest_file {_shown(self.digest)}: {_why(error)}") from error
         except UnicodeDecodeError:
             text = ""  # not chained: the error holds what was read
         user, colon, password = text.partition(":")
         if not (user and colon and password and text.isprintable()):
             cure = "it holds no login: one line, user:password"
-            raise BadAccess("digest_file", f"digest_file {_shown(self.digest)}: {cure}")
+            raise BadAccess(f"digest_file {_shown(self.digest)}: {cure}")
         return text
 
 

@@ -21,6 +21,7 @@ from twisted.python.failure import Failure
 
 from sniproxy.names import host_port
 from sniproxy.net.daemonthread import in_daemon_thread
+from sniproxy.pem import BadPem
 from sniproxy.resolvers.zookeeperaccess import Access, BadAccess
 from sniproxy.text import bounded
 
@@ -173,10 +174,12 @@ class Handler(SequentialThreadingHandler):  # type: ignore[misc]
             if context is not None:
                 self._open(context.wrap_socket(self._socket, server_hostname=hostname, do_handshake_on_connect=False))
                 self._socket.do_handshake()  # type: ignore[union-attr]
-        except (OSError, ValueError, BadAccess) as error:
+        except (OSError, ValueError) as error:
             self._close()
             why = getattr(error, "strerror", None) or str(error) or type(error).__name__
-            place = "" if isinstance(error, BadAccess) else f"{host_port(hostname or address[0], address[1])}: "
+            place = (
+                "" if isinstance(error, BadAccess | BadPem) else f"{host_port(hostname or address[0], address[1])}: "
+            )
             self._failed(bounded(f"{place}{why}"))
             raise OSError(why) from error  # which kazoo takes for what may pass
         return self._socket  # type: ignore[return-value]

@@ -163,13 +163,7 @@ class Session(protocol.Protocol):
         if self.failed is not None:
             return
         try:
-            try:
-                frames = self._reader.feed(data)
-            except FrameError as error:
-                for frame in error.frames:
-                    self._take(frame)
-                raise
-            for frame in frames:
+            for frame in self._reader.each(data):
                 self._take(frame)
         except (FrameError, CommandError) as error:
             self._fail(self._not_pulsar(error))

@@ -15,7 +15,7 @@ from service_identity.pyopenssl import verify_hostname, verify_ip_address
 
 from sniproxy.names import ip_literal
 from sniproxy.text import bounded
-from sniproxy.tls.pem import BadPEM, Certified, names
+from sniproxy.tls.pem import BadPem, Certified, names
 
 MOST_NAMES = 5
 """Names of a certificate that a message shows."""
@@ -37,7 +37,7 @@ class BadCertificate(Exception):
 
 
 def check_usable(certificates: Iterable[Certified]) -> None:
-    """@raise BadPEM: OpenSSL does not take one of them: its key is too short for today's TLS, as a rule."""
+    """@raise BadPem: OpenSSL does not take one of them: its key is too short for today's TLS, as a rule."""
     context = SSL.Context(SSL.TLS_SERVER_METHOD)
     for shown in certificates:
         _use(context, shown)
@@ -46,7 +46,7 @@ def check_usable(certificates: Iterable[Certified]) -> None:
 def server_context(shown: Certified) -> SSL.Context:
     """Our side towards clients, with one certificate: TLS 1.2 and 1.3, no renegotiation, no ALPN.
 
-    @raise BadPEM: see L{check_usable}.
+    @raise BadPem: see L{check_usable}.
     """
     context = SSL.Context(SSL.TLS_SERVER_METHOD)
     _harden(context)
@@ -59,7 +59,7 @@ class BrokerTLS:
 
     @param trust: the certificates that are trusted: authorities, or brokers' own.
     @param shown: our own certificate, for brokers that want one. None: there is none.
-    @raise BadPEM: see L{check_usable}.
+    @raise BadPem: see L{check_usable}.
     """
 
     def __init__(self, trust: Sequence[x509.Certificate], shown: Certified | None = None) -> None:
@@ -162,4 +162,4 @@ def _use(context: SSL.Context, shown: Certified) -> None:
         context.use_certificate(shown.chain[0])
         context.use_privatekey(shown.key)
     except SSL.Error as error:
-        raise BadPEM(f"{shown.place}: OpenSSL does not take its certificate: {why(error)}; issue it anew") from error
+        raise BadPem(f"{shown.place}: OpenSSL does not take its certificate: {why(error)}; issue it anew") from error

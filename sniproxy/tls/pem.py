@@ -13,6 +13,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 
 _BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----.*?-----END \1-----", re.DOTALL)
 
+_DER = re.compile(rb"\x30[\x80-\x84]")
+_KEY_STORE = bytes.fromhex("feedfeed")
+
 # What cryptography says of an extension that is not there, or is not as it should be.
 _UNREADABLE = (x509.ExtensionNotFound, x509.DuplicateExtension, x509.UnsupportedGeneralNameType, ValueError)
 
@@ -22,8 +25,8 @@ PrivateKey: TypeAlias = (
 """The kinds of keys that TLS certificates have today."""
 
 
-class BadPEM(Exception):
-    """A file's text cannot be used; the message names the file, the fault and the cure, never what is in it."""
+class BadPem(ValueError):
+    """A PEM file cannot be read or used; the message names the file, the fault and the cure, never what is in it."""
 
 
 @attrs.frozen
@@ -42,7 +45,7 @@ class Certified:
 def certificates(place: str, text: bytes) -> list[x509.Certificate]:
     """All certificates in a file's text, in their order; other blocks are passed over.
 
-    @raise BadPEM: one cannot be read.
+    @raise BadPem: one cannot be read.
     """
     found = []
     for match in _blocks(place, text):
@@ -50,12 +53,12 @@ def certificates(place: str, text: bytes) -> list[x509.Certificate]:
             try:
                 found.append(x509.load_pem_x509_certificate(match[0]))
             except ValueError as error:
-                raise BadPEM(f"{place}: a certificate in it cannot be read; export it as PEM again") from error
+                raise BadPem(f"{place}: a certificate in it cannot be read; export it as PEM again") from error
     return found
 
 
 def keys(place: str, text: bytes) -> list[PrivateKey]:
-    """All private keys in a file's text. @raise BadPEM: one cannot be read, or is encrypted."""
+    """All private keys in a file's text. @raise BadPem: one cannot be read, or is encrypted."""
     found = []
     for match in _blocks(place, text):
         if not match[1].endswith(b"PRIVATE KEY"):
@@ -66,11 +69,11 @@ def keys(place: str, text: bytes) -> list[PrivateKey]:
             key = load_pem_private_key(match[0], None, unsafe_skip_rsa_key_validation=True)
         except TypeError as error:
             cure = "nobody is there to be asked for the passphrase; decrypt it, as with: openssl pkey -in FILE"
-            raise BadPEM(f"{place}: a key in it is encrypted; {cure}") from error
+            raise BadPem(f"{place}: a key in it is encrypted; {cure}") from error
         except Exception as error:  # UnsupportedAlgorithm is no ValueError
-            raise BadPEM(f"{place}: a private key in it cannot be read; export it as PEM (PKCS#8) again") from error
+            raise BadPem(f"{place}: a private key in it cannot be read; export it as PEM (PKCS#8) again") from error
         if not isinstance(key, PrivateKey):
-            raise BadPEM(f"{place}: a key in it is of a kind that TLS certificates do not have; use RSA or ECDSA")
+            raise BadPem(f"{place}: a key in it is of a kind that TLS certificates do not have; use RSA or ECDSA")
         found.append(key)
     return found
 
@@ -81,7 +84,7 @@ def certified(files: Iterable[tuple[str, bytes]]) -> list[Certified]:
     In each file the first certificate is somebody's own, and those behind it are the ones above it.
 
     @param files: pairs of a place and a text.
-    @raise BadPEM: something cannot be read; or a server's or client's certificate comes without its key, which would
+    @raise BadPem: something cannot be read; or a server's or client's certificate comes without its key, which would
         be seen only when it is asked for. (An authority's, or a self-signed one, may stand there without.)
     """
     texts = list(files)
@@ -95,7 +98,7 @@ def certified(files: Iterable[tuple[str, bytes]]) -> list[Certified]:
         if key is not None:
             found.append(Certified(tuple(chain), key, place))
         elif not _is_authority(chain[0]) and chain[0].issuer != chain[0].subject:
-            raise BadPEM(f"{place}: no file beside it has the private key of its certificate; put it there")
+            raise BadPem(f"{place}: no file beside it has the private key of its certificate; put it there")
     return found
 
 
@@ -113,12 +116,18 @@ def names(certificate: x509.Certificate) -> tuple[str, ...]:
 
 
 def _blocks(place: str, text: bytes) -> list[re.Match[bytes]]:
-    """@raise BadPEM: there is no text, or a block without its end: the file is still being written, as a rule."""
+    """@raise BadPem: there is no text, it is no PEM, or a block has no end: the file is still being written."""
     if not text.strip():
-        raise BadPEM(f"{place}: it is empty; write it beside, and rename it when it is whole")
+        raise BadPem(f"{place}: it is empty; write it beside, and rename it when it is whole")
+    if text.startswith(_KEY_STORE):
+        cure = "export its certificates as PEM, as with: keytool -exportcert -rfc"
+        raise BadPem(f"{place}: it is a Java key store, not PEM; {cure}")
+    if _DER.match(text):
+        cure = "convert it, as with: openssl x509 -inform DER -in FILE, or openssl pkcs12 -in FILE"
+        raise BadPem(f"{place}: it is binary (DER or PKCS #12), not PEM; {cure}")
     found = list(_BLOCK.finditer(text))
     if len(found) != text.count(b"-----BEGIN "):
-        raise BadPEM(f"{place}: a block in it has no end; write it beside, and rename it when it is whole")
+        raise BadPem(f"{place}: a block in it has no end; write it beside, and rename it when it is whole")
     return found
 
 

@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 from twisted.logger import Logger
 
 from sniproxy.files import EVERY, CannotRead, signature
-from sniproxy.tls.pem import BadPEM
+from sniproxy.tls.pem import BadPem
 
 log = Logger()
 
@@ -74,7 +74,7 @@ class Reloaded(Generic[T]):
     def _made(self) -> T:
         try:
             return self._make()
-        except BadPEM as error:
+        except BadPem as error:
             raise CannotRead(str(error)) from error
 
     def _look(self) -> list[object]:

@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-from google.protobuf.unknown_fields import UnknownFieldSet
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.bridge.asked import MOST_BYTES, MOST_LOOKUP, Asked
 from sniproxy.buffered import TOTAL
 from sniproxy.pulsar import commands_pb2 as pb
-from sniproxy.pulsar.commands import fields_of, read, write
-from sniproxy.pulsar.frames import FrameReader, encode
+from sniproxy.pulsar.commands import write
+from sniproxy.pulsar.frames import encode
 from sniproxy.talk.logins import by_token
+from tests.bridge.connects import secrets
 
 _Base = pb.BaseCommand
 TOPIC = "persistent://public/default/t"
-
-
-def secrets(command: pb.CommandConnect) -> list[object]:
-    """All that stands in CONNECT's field auth_data, in order."""
-    (frame,) = FrameReader().feed(write(command))
-    unknown = UnknownFieldSet(fields_of(read(frame.command)))
-    fields = [unknown[at] for at in range(len(unknown))]
-    return [field.data for field in fields if field.field_number == 3]
 
 
 class AskedTests(SynchronousTestCase):

@@ -25,7 +25,7 @@ from sniproxy.talk.failures import Kind, TalkFailed
 from sniproxy.talk.logins import by_token
 from sniproxy.talk.lookups import Lookups
 from sniproxy.wire.alerts import Alert, fatal_alert
-from tests.bridge.test_asked import secrets
+from tests.bridge.connects import secrets
 from tests.hellos import hello
 from tests.net.support import HandClock, SocketTestCase, in_thread, read_to_end
 from tests.proxies import Backend, Proxy, SilentTarget

@@ -19,7 +19,7 @@ from sniproxy.talk.brokers import Access
 from sniproxy.talk.failures import TalkFailed
 from sniproxy.talk.logins import by_token
 from sniproxy.tls.pem import certificates
-from tests.bridge.test_asked import secrets
+from tests.bridge.connects import secrets
 from tests.net.support import in_thread
 from tests.talk.scripted import Answer, Scripted, connected, lookup_answer, polite
 from tests.tlsservers import ServerTLS, listen, reactor, trust

@@ -13,7 +13,7 @@ from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import write
 from sniproxy.pulsar.events import Event, Fields
 from tests.capture.building import BROKER, CLIENT, endpoint
-from tests.capture.test_sniff import CONNECT, CONNECTED, LOOKUP, SEND
+from tests.capture.commands import CONNECT, CONNECTED, LOOKUP, SEND
 from tests.hellos import NAME, alpn, hello
 
 NAMED = "127.0.0.1:40000->127.0.0.1:6650"

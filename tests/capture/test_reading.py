@@ -6,12 +6,11 @@ import struct
 from collections import Counter
 from io import BytesIO
 from itertools import groupby
-from pathlib import Path
 from random import Random
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.capture.files import CaptureError, CaptureReader
+from sniproxy.capture.files import CaptureError
 from sniproxy.capture.reading import CaptureEvents
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import write
@@ -30,29 +29,13 @@ from tests.capture.building import (
     pcapng,
     segment,
 )
-from tests.capture.test_sniff import CONNECT
+from tests.capture.commands import CONNECT
+from tests.capture.recorded import packets, reading, recorded
 from tests.capture.wrapping import UNREAD, WRAPPINGS, framed, ip4
 
-CAPTURES = Path(__file__).parent.parent / "data" / "captures"
 JAVA, PYTHON = "java-basic", "python-basic"
 PORTS = (struct.pack("!H", 6650), struct.pack("!H", 6660))
 """Where its brokers listen."""
-
-
-def recorded(name: str) -> bytes:
-    """A capture of real peers (tests/data/captures)."""
-    return (CAPTURES / f"{name}.pcap").read_bytes()
-
-
-def packets(name: str) -> list[Captured]:
-    """Its packets, from the IP header on."""
-    return [Captured(record.time, record.data[14:]) for record in CaptureReader(BytesIO(recorded(name)))]
-
-
-def reading(data: bytes, *ports: int) -> tuple[list[Event], CaptureEvents]:
-    """All events in a capture, and who read it."""
-    capture = CaptureEvents(BytesIO(data), ports)
-    return [*capture, *capture.finish()], capture
 
 
 def said(events: list[Event]) -> list[str]:

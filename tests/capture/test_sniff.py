@@ -9,12 +9,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from sniproxy.capture.sniff import MOST_HELD, Kind, sniff
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import write
+from tests.capture.commands import CONNECT, CONNECTED, LOOKUP, SEND
 from tests.hellos import hello, recorded
-
-CONNECT = write(pb.CommandConnect(client_version="test"))
-CONNECTED = write(pb.CommandConnected(server_version="test"))
-LOOKUP = write(pb.CommandLookupTopic(topic="t", request_id=1))
-SEND = write(pb.CommandSend(producer_id=1, sequence_id=2), b"\0\0\0\0payload")
 
 
 class SniffTests(SynchronousTestCase):

@@ -83,6 +83,38 @@ class CommandTests(SocketTestCase):
             await self.run_it("--all"),
         )
 
+    async def test_several(self) -> None:
+        """Each host of a pasted URL is looked at; the status is 0 where all would be routed."""
+        self.assertEqual(0, (await self.run_it("pulsar+ssl://a.test:6651,A.test.:6652/"))[0])
+        status, out = await self.run_it("pulsar+ssl://a.test:6651,b.test:6651", "--json")
+        self.assertEqual(1, status)
+        self.assertEqual(["a.test", "b.test"] * 2, [one["name"] for one in json.loads(out)])
+
+    async def test_plain_url(self) -> None:
+        """A URL without TLS is looked at, with a note of who takes its clients, and the cure where there is nothing."""
+        status, out = await self.run_it("pulsar://a.test:6650", "--listener", "one")
+        self.assertEqual(0, status)
+        self.assertIn(
+            "pulsar:// has no TLS, so its clients send no server name, and a TLS listener refuses them; ", out
+        )
+        self.assertIn("add a plaintext listener or a [[bridge]]", out)
+        authority = Path(self.mktemp())
+        authority.write_bytes(CA.cert_pem.bytes())
+        self.file.write_text(
+            f'{TEXT}[[bridge]]\nname = "b"\nendpoint = "tcp:8"\nservice_url = "pulsar+ssl://v.test"\n'
+            f'trust = "{authority.absolute()}"\n[[listener]]\nname = "plain"\n'
+            'endpoint = "tcp:7"\nplaintext = true\ntarget = "127.0.0.1:1"\n'
+        )
+        _, out = await self.run_it("pulsar://a.test:6650", "--listener", "one")
+        self.assertIn("use plaintext listener plain or bridge b, which leads all its clients one way", out)
+        self.assertNotIn("note", (await self.run_it("pulsar+ssl://a.test", "--listener", "one"))[1])
+
+    async def test_address(self) -> None:
+        """An IP address is looked at as one, in a URL too, with a note that clients send no server name for it."""
+        for text in ("2001:db8::7", "[2001:db8::7]:6651", "pulsar+ssl://[2001:DB8::7]:6651", "192.0.2.7:6651"):
+            _, out = await self.run_it(text, "--listener", "one")
+            self.assertIn("send no server name for an IP address", out)
+
     async def test_json(self) -> None:
         """JSON has an object for each listener."""
         _, out = await self.run_it("a.test", "--json")
@@ -122,7 +154,7 @@ class CommandTests(SocketTestCase):
         for arguments, error, said in (
             ((), ConfigError, "give a NAME, or --all"),
             (("a.test", "--all"), ConfigError, "give a NAME, or --all"),
-            (("a b",), BadName, "is not allowed in a server name"),
+            (("a b",), ConfigError, "is not allowed in a server name"),
             (("a.test", "--also", "a b"), BadName, "is not allowed in a server name"),
             (("a.test", "--listener", "x"), ConfigError, "there is no such listener; there are: one, two"),
             (("a.test", "--config", "/nonexistent"), ConfigError, "cannot be read: No such file"),

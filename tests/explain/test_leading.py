@@ -12,7 +12,7 @@ from sniproxy.explain.asking import Asking
 from sniproxy.explain.leading import Leading, Led, place
 from sniproxy.explain.why import Choices
 from sniproxy.interfaces import Request, Resolution, Target, Unavailable, WatchState
-from tests.explain.test_asking import Scripted, script, tables
+from tests.explain.scripted import Scripted, script, tables
 from tests.net.support import SocketTestCase
 from tests.proxies import LISTENER
 from tests.tlsservers import reactor

@@ -15,7 +15,7 @@ from sniproxy.explain.looking import Looker, Wish
 from sniproxy.explain.report import Report
 from sniproxy.interfaces import Refused, Request, Resolution, Target, WatchState
 from sniproxy.resolvers import static
-from tests.explain.test_asking import Scripted, answers, fails, refuses, script, tables
+from tests.explain.scripted import Scripted, answers, fails, refuses, script, tables
 from tests.net.support import SocketTestCase
 from tests.proxies import LISTENER
 from tests.tls.material import CA, folder, pem

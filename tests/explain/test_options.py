@@ -8,7 +8,7 @@ from io import StringIO
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.explain.options import add_explain, pasted_name
+from sniproxy.explain.options import Pasted, add_explain, pasted
 from sniproxy.schema import ConfigError
 
 
@@ -39,8 +39,8 @@ class OptionTests(SynchronousTestCase):
         self.assertIn("Exit status: 0", said.getvalue())
 
 
-class PastedNameTests(SynchronousTestCase):
-    """pasted_name: what a user pastes."""
+class PastedTests(SynchronousTestCase):
+    """pasted: what a user pastes."""
 
     def test_name(self) -> None:
         """A URL of a TLS service, host:port or a name gives the host."""
@@ -52,27 +52,50 @@ class PastedNameTests(SynchronousTestCase):
             "pulsar+ssl://broker-1.test:6651/",
             "PULSAR+SSL://Broker-1.test:6651",
             "https://broker-1.test:8443/admin/v2?x=1#y",
+            "BROKER-1.test.",
+            "Broker-1.Test.:6651",
+            " broker-1.test:6651/path ",
+            "pulsar+ssl://broker-1.test.:6651/tenant/namespace",
+            "wss://broker-1.test/ws/v2",
         ):
-            self.assertEqual("broker-1.test", pasted_name(text))
+            self.assertEqual(Pasted(("broker-1.test",)), pasted(text))
+
+    def test_plain(self) -> None:
+        """A URL without TLS gives its host, too, and says that it has none."""
+        for text, scheme in (
+            ("pulsar://broker-1.test:6650", "pulsar"),
+            ("PULSAR://Broker-1.test.", "pulsar"),
+            ("http://broker-1.test:8080/admin", "http"),
+            ("ws://broker-1.test", "ws"),
+        ):
+            self.assertEqual(Pasted(("broker-1.test",), scheme), pasted(text))
+
+    def test_several(self) -> None:
+        """All hosts of a service URL, each once; a path may follow."""
+        for text in ("pulsar+ssl://a.test:6651,b.test:6651,A.test:6652/", "a.test,b.test", "a.test:1, b.test:2"):
+            self.assertEqual(Pasted(("a.test", "b.test")), pasted(text))
 
     def test_address(self) -> None:
         """An IP address stays one."""
-        for text in ("2001:db8::7", "[2001:db8::7]:6651", "pulsar+ssl://[2001:db8::7]:6651"):
-            self.assertEqual("2001:db8::7", pasted_name(text))
+        for text in (
+            "2001:db8::7",
+            "[2001:db8::7]:6651",
+            "pulsar+ssl://[2001:db8::7]:6651",
+            "pulsar+ssl://2001:db8::7",
+        ):
+            self.assertEqual(Pasted(("2001:db8::7",)), pasted(text))
 
     def test_refused(self) -> None:
         """What has no single server name is refused, with the cure."""
         for text, cure in (
             ("persistent://public/default/t", "sniproxyctl lookup"),
             ("non-persistent://public/default/t", "sniproxyctl lookup"),
-            ("pulsar://broker-1.test:6650", "no TLS"),
-            ("http://broker-1.test:8080", "no TLS"),
             ("ftp://broker-1.test", "unknown scheme"),
-            ("pulsar+ssl://a.test:6651,b.test:6651", "one of them: a.test:6651, b.test:6651"),
+            ("pulsar+ssl://a.test:6651,", "the name is empty"),
             ("https://u:secret@broker-1.test", "give the host alone"),
             ("broker-1.test:x", "bad port"),
             ("pulsar+ssl://", "the name is empty"),
         ):
-            said = str(self.assertRaises(ConfigError, pasted_name, text))
+            said = str(self.assertRaises(ConfigError, pasted, text))
             self.assertIn(cure, said)
             self.assertNotIn("secret", said)

@@ -14,7 +14,7 @@ from tests.hellos import hello
 from tests.kernel.support import gate
 from tests.net.support import SocketTestCase, in_thread, read_exactly, read_to_end
 from tests.proxies import LISTENER, Backend, Proxy
-from tests.test_conversation import NAME, route
+from tests.support.conversation import NAME, route
 
 KERNEL = f'relay = "kernel"\n{LISTENER}'
 

@@ -15,7 +15,7 @@ from sniproxy.routing.standing import Known
 from tests.hellos import hello
 from tests.net.support import HandClock, SocketTestCase, in_thread, read_exactly
 from tests.proxies import Backend, Proxy
-from tests.test_conversation import NAME
+from tests.support.conversation import NAME
 from tests.tlsservers import SayingFactory, ServerTLS, listen
 
 AUTHORITY = trustme.CA(key_type=trustme.KeyType.ECDSA)

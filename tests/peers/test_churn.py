@@ -13,7 +13,7 @@ from tests.peers.case import PulsarTestCase
 from tests.peers.cluster import Site
 from tests.peers.material import SERVICE_NAME
 from tests.peers.proxy import Proxy
-from tests.peers.test_pulsar_resolver import ROUTES, table
+from tests.peers.resolvertable import ROUTES, table
 
 LONG = os.environ.get("PEERS_LONG") == "1"
 #: How often each broker is killed, and how many messages of each client and topic have to arrive before it goes on.

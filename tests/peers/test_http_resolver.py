@@ -12,8 +12,8 @@ from tests.peers.children import Child
 from tests.peers.cluster import free_ports
 from tests.peers.material import BROKER_NAMES
 from tests.peers.needs import require
+from tests.peers.opensslcase import OpensslCase
 from tests.peers.proxy import Connection, Proxy
-from tests.peers.test_openssl_curl import OpensslCase
 from tests.resolvers.recipes import recipe
 
 NGINX = """

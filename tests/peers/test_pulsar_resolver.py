@@ -5,33 +5,11 @@ Brokers that come and go: tests.peers.test_churn.
 
 from __future__ import annotations
 
-import json
-
 from tests.peers.case import PulsarTestCase
 from tests.peers.cluster import Cluster
 from tests.peers.material import SERVICE_NAME
 from tests.peers.proxy import Proxy
-
-ROUTES = f"""
-[[route]]
-server_name = "{SERVICE_NAME}"
-resolver = "brokers"
-[[route]]
-server_name = "*.pulsar.test"
-resolver = "brokers"
-"""
-
-
-def table(cluster: Cluster, **options: object) -> str:
-    """Both routes, and the resolver."""
-    known = {
-        "type": "pulsar",
-        "url": [f"http://127.0.0.1:{broker.web}" for broker in cluster.brokers],
-        "service_name": SERVICE_NAME,
-        "every": 1,
-        **options,
-    }
-    return ROUTES + "[resolver.brokers]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in known.items())
+from tests.peers.resolvertable import table
 
 
 class PulsarResolverTests(PulsarTestCase):

@@ -25,10 +25,10 @@ from sniproxy.pulsar import commands_pb2
 from sniproxy.pulsar.commands import read
 from sniproxy.pulsar.frames import FrameReader
 from tests.capture.building import BROKER, CLIENT, RAW, Captured, frame, pcap, pcapng
-from tests.capture.test_reading import CAPTURES, packets, reading
+from tests.capture.recorded import CAPTURES, packets, reading
 from tests.peers.needs import unavailable
 from tests.pulsar import streams
-from tests.pulsar.test_inspection import inspect
+from tests.pulsar.inspecting import inspect
 
 LOOKUP_RESPONSE = 24
 

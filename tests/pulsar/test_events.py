@@ -10,9 +10,9 @@ from sniproxy.pulsar.events import COMMANDS, Event
 from sniproxy.pulsar.inspection import Inspection
 from sniproxy.pulsar.ledger import Ledger
 from sniproxy.pulsar.walker import MOST_HEAD
-from tests.capture.test_reading import reading, recorded
+from tests.capture.recorded import reading, recorded
 from tests.pulsar import streams
-from tests.pulsar.test_inspection import inspect
+from tests.pulsar.inspecting import inspect
 from tests.reference import keys, names, rows
 
 FREE = {"commands", "properties", "subscription_properties"}

@@ -19,12 +19,7 @@ from sniproxy.pulsar.frames import (
     locate,
     read_section,
 )
-
-# As real clients and brokers sent them.
-CONNECTED = bytes.fromhex("00000015 00000011 0803 1a0d 0a04 66616b65 1014 188080c002")
-SEND_HELLO = bytes.fromhex(
-    "0000002a 00000008 0806 32 04 0800 1000 0e01 0830a93b 0000000f 0a04 66702d30 1000 18fbd1aec7a03468656c6c6f"
-)
+from tests.pulsar.samples import CONNECTED, SEND_HELLO
 
 FRAMES = st.lists(st.builds(Frame, st.binary(min_size=1, max_size=40), st.binary(max_size=60)), max_size=6)
 
@@ -135,6 +130,15 @@ class ReaderTests(SynchronousTestCase):
         with self.assertRaises(FrameError) as caught:
             reader.feed(b"")
         self.assertEqual(caught.exception.frames, [])
+
+    def test_each(self) -> None:
+        """each: the frames before a bad one come one by one, and then the error."""
+        found = []
+        with self.assertRaises(FrameError):
+            for frame in FrameReader().each(CONNECTED * 2 + b"\0\0\0\1\0\0\0\\9"):
+                found.append(frame)
+        self.assertEqual(found, [Frame(CONNECTED[8:])] * 2)
+        self.assertEqual(list(FrameReader().each(CONNECTED)), [Frame(CONNECTED[8:])])
 
     def test_bounded_copies(self) -> None:
         """A large frame in small pieces is held once and copied out once."""

@@ -16,24 +16,13 @@ from sniproxy.pulsar.lines import json_line, readable_line
 from sniproxy.pulsar.pending import MOST_PENDING
 from sniproxy.pulsar.walker import MOST_HEAD
 from tests.pulsar import streams
-from tests.pulsar.test_commands import CONNECT_JAVA, CONNECT_PYTHON
-from tests.pulsar.test_frames import CONNECTED, SEND_HELLO
+from tests.pulsar.inspecting import inspect
+from tests.pulsar.samples import CONNECT_JAVA, CONNECT_PYTHON, CONNECTED, SEND_HELLO
 
 PING = write(pb.CommandPing())
 LOOKUP = write(pb.CommandLookupTopic(topic="t", request_id=1))
 Answer = pb.CommandLookupTopicResponse
 ANSWER = write(Answer(brokerServiceUrl="pulsar://b", response=Answer.Connect, request_id=1))
-
-
-def inspect(name: str, step: int | None = None) -> list[Event]:
-    """The events of a real connection, its segments cut into pieces of so many bytes."""
-    inspection, events = Inspection(name), []
-    for time, side, data in streams.segments(name):
-        for at in range(0, len(data), step or len(data)):
-            piece = data[at : at + (step or len(data))]
-            events += inspection.client(piece, time) if side == "client" else inspection.broker(piece, time)
-    assert not inspection.lost
-    return [*events, *inspection.end(time)]
 
 
 def names(events: list[Event]) -> list[str]:

@@ -10,7 +10,7 @@ from sniproxy.pulsar.entries import MOST_MOVES, TopicEntry
 from sniproxy.pulsar.events import Event, Value
 from sniproxy.pulsar.ledger import MOST_FAILURES, MOST_NAMESPACES, Ledger, namespace_of
 from tests.pulsar import streams
-from tests.pulsar.test_inspection import inspect
+from tests.pulsar.inspecting import inspect
 
 ORDERS = "persistent://public/default/orders"
 

@@ -8,7 +8,7 @@ from sniproxy.pulsar.events import Event, Value
 from sniproxy.pulsar.ledger import Ledger
 from sniproxy.pulsar.lines import json_line, readable_line
 from tests.pulsar import streams
-from tests.pulsar.test_inspection import inspect
+from tests.pulsar.inspecting import inspect
 
 URLS: dict[str, Value] = {"broker_url": "pulsar://b:1", "broker_url_tls": "pulsar+ssl://b:2"}
 NO_URLS: dict[str, Value] = {"broker_url": None, "broker_url_tls": None}

@@ -11,7 +11,7 @@ from sniproxy.pulsar.commands import write
 from sniproxy.pulsar.frames import FrameReader, encode
 from sniproxy.pulsar.resync import HIGHEST_TYPE, Search, begins, frame_at
 from tests.pulsar import streams
-from tests.pulsar.test_frames import CONNECTED, SEND_HELLO
+from tests.pulsar.samples import CONNECTED, SEND_HELLO
 
 PING = write(pb.CommandPing())
 

@@ -13,7 +13,7 @@ from sniproxy.pulsar.commands import opening, write
 from sniproxy.pulsar.frames import DEFAULT_LIMIT, FrameReader, encode, encode_section, read_section
 from sniproxy.pulsar.walker import MOST_HEAD, TYPES, FrameWalker, Walked, WalkError
 from tests.pulsar import streams
-from tests.pulsar.test_frames import CONNECTED, SEND_HELLO
+from tests.pulsar.samples import CONNECTED, SEND_HELLO
 
 HELLO = Walked(6, SEND_HELLO[8:16], 46, 5, SEND_HELLO[26:41], None, 0x0830A93B)
 WELCOME = Walked(3, CONNECTED[8:], 25)

@@ -7,7 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from sniproxy.interfaces import Kind, Option
 from sniproxy.resolvers import LazyResolverMaker, makers
 from sniproxy.resolvers.describing import describe_all, describe_one
-from tests.resolvers.test_init import OldMaker
+from tests.resolvers.oldmaker import OldMaker
 
 OPTIONS = (
     Option("url", Kind.TEXT, "where to ask"),

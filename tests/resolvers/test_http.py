@@ -23,8 +23,8 @@ from sniproxy.resolvers.options import checked
 from sniproxy.testing import ResolverContract, question
 from tests.proxies import LISTENER
 from tests.resolvers.adminserver import AdminServer
+from tests.resolvers.httpanswers import CONSUL, SLICES
 from tests.resolvers.recipes import blocks, recipe
-from tests.resolvers.test_httpanswer import CONSUL, SLICES
 from tests.tlsservers import ServerTLS, write_pem
 
 A = "/names/a.test"

@@ -22,27 +22,7 @@ from sniproxy.resolvers.httpanswer import (
     picked,
     refusal,
 )
-
-CONSUL: list[dict[str, Any]] = [
-    {
-        "Node": {"Address": "10.1.10.1"},
-        "Service": {"Address": "", "Port": 6651, "Weights": {"Passing": 10, "Warning": 1}},
-    },
-    {"Node": {"Address": "10.1.10.2"}, "Service": {"Address": "10.1.20.2", "Port": 6661}},
-]
-
-SLICES: dict[str, Any] = {
-    "items": [
-        {
-            "endpoints": [
-                {"addresses": ["10.1.2.3", "10.1.2.9"], "conditions": {"ready": True}, "hostname": "broker-0"},
-                {"addresses": ["10.1.2.4"], "conditions": {"ready": False}, "hostname": "broker-1"},
-            ]
-        },
-        {"endpoints": None},
-        {"endpoints": [{"addresses": ["10.1.2.5"], "conditions": {"ready": True}, "hostname": "broker-2"}]},
-    ]
-}
+from tests.resolvers.httpanswers import CONSUL, SLICES
 
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from twisted.plugin import IPlugin
 from twisted.trial.unittest import SynchronousTestCase
@@ -19,34 +17,12 @@ from sniproxy.interfaces import (
     IServerNameResolver,
     Kind,
     Option,
-    Request,
-    Resolution,
-    Target,
 )
 from sniproxy.resolvers import LazyResolverMaker, make_resolver, makers, missing, options_of
 from sniproxy.resolvers.static import StaticResolver
-
-
-class House:
-    """A resolver such as a third party's."""
-
-    def __init__(self, options: Mapping[str, Any], reactor: Any) -> None:
-        self.options, self.reactor = options, reactor
-
-    def resolve(self, request: Request) -> Resolution:
-        return Resolution([Target("house.test", 1)])
-
+from tests.resolvers.oldmaker import House, OldMaker
 
 OPTIONS = (Option("port", Kind.INTEGER, "a port", 7), Option("file", Kind.PATH, "a file", None))
-
-
-class OldMaker:
-    """A plugin that knows nothing of descriptions."""
-
-    name, help = "old", "from before"
-
-    def make(self, options: Mapping[str, Any], reactor: Any) -> House:
-        return House(options, reactor)
 
 
 class MakerTests(SynchronousTestCase):

@@ -9,7 +9,7 @@ from OpenSSL import SSL, crypto
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.tls.contexts import BadCertificate, BrokerTLS, check_usable, described, faults, unverified, verify, why
-from sniproxy.tls.pem import BadPEM, Certified, certificates, certified
+from sniproxy.tls.pem import BadPem, Certified, certificates, certified
 from tests.tls.material import CA, NAME, OTHER_CA, accepting, issued, shake_hands, trust, unreadable_names, weak
 
 
@@ -97,7 +97,7 @@ class BrokerTests(SynchronousTestCase):
         """What OpenSSL does not take is told when it is read, by its file, not when it is shown."""
         (shown,) = certified([("weak.pem", weak(NAME))])
         for use in (lambda: check_usable([issued(NAME), shown]), lambda: BrokerTLS([], shown)):
-            self.assertIn("weak.pem: OpenSSL does not take", str(self.assertRaises(BadPEM, use)))
+            self.assertIn("weak.pem: OpenSSL does not take", str(self.assertRaises(BadPem, use)))
 
     def test_why(self) -> None:
         """OpenSSL's reasons, once each; an error without one has words, too."""

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.tls import pem as pem_room
-from sniproxy.tls.pem import BadPEM, certificates, certified, keys, names
+from sniproxy.tls.pem import BadPem, certificates, certified, keys, names
 from tests.tls.material import CA, NAME, issued, pem, unreadable_names
 
 
@@ -61,21 +61,21 @@ class CertifiedTests(SynchronousTestCase):
     def test_key_missing(self) -> None:
         """A server's certificate without its key is told, by its file."""
         certificate, _ = apart(NAME)
-        error = self.assertRaises(BadPEM, certified, [("a.pem", certificate), ("b.pem", pem("b.test"))])
+        error = self.assertRaises(BadPem, certified, [("a.pem", certificate), ("b.pem", pem("b.test"))])
         self.assertIn("a.pem: no file beside it has the private key", str(error))
 
     def test_encrypted(self) -> None:
         """An encrypted key is told, with the cure and without a byte of it."""
         key = load_pem_private_key(apart(NAME)[1], None)
         text = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret"))
-        error = self.assertRaises(BadPEM, keys, "a.key", text)
+        error = self.assertRaises(BadPem, keys, "a.key", text)
         self.assertIn("a.key: a key in it is encrypted; ", str(error))
         self.assertIn("openssl pkey", str(error))
 
     def test_kinds(self) -> None:
         """A key that no TLS certificate of today has is refused."""
         text = dsa.generate_private_key(1024).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        self.assertIn("use RSA or ECDSA", str(self.assertRaises(BadPEM, keys, "a.key", text)))
+        self.assertIn("use RSA or ECDSA", str(self.assertRaises(BadPem, keys, "a.key", text)))
         rsa = CA.issue_cert(NAME, key_type=trustme.KeyType.RSA)
         self.assertEqual(1, len(certified([("a.pem", rsa.private_key_and_cert_chain_pem.bytes())])))
 
@@ -83,14 +83,14 @@ class CertifiedTests(SynchronousTestCase):
         """A block that cannot be read is told, by its file."""
         for label, reader in ((b"CERTIFICATE", certificates), (b"PRIVATE KEY", keys)):
             text = b"-----BEGIN " + label + b"-----\nAAAA\n-----END " + label + b"-----\n"
-            self.assertIn("a.pem: ", str(self.assertRaises(BadPEM, reader, "a.pem", text)))
+            self.assertIn("a.pem: ", str(self.assertRaises(BadPem, reader, "a.pem", text)))
 
     def test_half_written(self) -> None:
         """A file that is still being written, empty at first, is told: the rest of a folder shall not do without it."""
         text = pem(NAME)
         end = text.index(b"-----END EC PRIVATE KEY")
         for content in (b"", b"\n", text[: end // 2], text[:end], text[:-30], text + text[:-30]):
-            error = self.assertRaises(BadPEM, certified, [("a.pem", pem("a.test")), ("b.pem", content)])
+            error = self.assertRaises(BadPem, certified, [("a.pem", pem("a.test")), ("b.pem", content)])
             self.assertIn("b.pem: ", str(error))
             self.assertIn("rename it when it is whole", str(error))
 
@@ -112,7 +112,7 @@ class CertifiedTests(SynchronousTestCase):
         for content in (text, whole, whole.replace(b"CERTIFICATE", b"EC PRIVATE KEY")):
             try:
                 certified([("a.pem", content)])
-            except BadPEM:
+            except BadPem:
                 pass
 
 

@@ -9,7 +9,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.files import EVERY, CannotRead
-from sniproxy.tls.pem import BadPEM
+from sniproxy.tls.pem import BadPem
 from sniproxy.tls.reloading import Reloaded, read
 
 
@@ -49,7 +49,7 @@ class ReloadedTests(SynchronousTestCase):
         self.made += 1
         text = self.path.read_text()
         if text.startswith("bad"):
-            raise BadPEM(f"{self.path}: bad")
+            raise BadPem(f"{self.path}: bad")
         return text
 
     def reloaded(self, path: Path | None = None) -> Reloaded[str]:

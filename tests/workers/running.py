@@ -17,7 +17,7 @@ from typing import Any
 from twisted.trial.unittest import TestCase
 
 from tests.net.support import PATIENCE
-from tests.test_tap import ENVIRONMENT
+from tests.support.running import ENVIRONMENT
 
 TWISTD = (sys.executable, "-c", "from twisted.scripts.twistd import run; run()")
 

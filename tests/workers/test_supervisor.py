@@ -23,7 +23,7 @@ from sniproxy.workers.process import Worker
 from tests.hellos import hello
 from tests.net.support import PATIENCE, read_exactly, read_to_end
 from tests.proxies import Backend
-from tests.test_tap import ENVIRONMENT
+from tests.support.running import ENVIRONMENT
 from tests.workers.running import TWISTD, Running, configuration, exists
 
 NAME = "a.test"

@@ -1,0 +1,24 @@
+"""Recorded frames of Pulsar clients and brokers."""
+
+from __future__ import annotations
+
+# As real clients sent them (and a broker, for CONNECTED and LOOKUP_RESPONSE).
+CONNECT_PYTHON = (
+    "00000036 00000032 0802 122e 0a11 50756c7361722d4350502d76342e322e30 1a0a 7365637265742d6a7774 2014"
+    "2a05 746f6b656e 5204 0801 1001"
+)
+
+
+CONNECT_JAVA = (
+    "0000003d 00000039 0802 1235 0a12 50756c7361722d4a6176612d76342e322e34 2a05 746f6b656e"
+    "1a0a 7365637265742d6a7774 2015 520a 08011001180128013001"
+)
+
+
+# As real clients and brokers sent them.
+CONNECTED = bytes.fromhex("00000015 00000011 0803 1a0d 0a04 66616b65 1014 188080c002")
+
+
+SEND_HELLO = bytes.fromhex(
+    "0000002a 00000008 0806 32 04 0800 1000 0e01 0830a93b 0000000f 0a04 66702d30 1000 18fbd1aec7a03468656c6c6f"
+)

@@ -1,0 +1,36 @@
+"""A route, and checks of refused connections."""
+
+from __future__ import annotations
+
+import socket
+
+from sniproxy.events import Connection, Result
+from sniproxy.wire.alerts import Alert, fatal_alert
+from tests.net.support import SocketTestCase, in_thread, read_to_end
+from tests.proxies import Proxy
+
+NAME = "broker-1.pulsar.test"
+
+
+def route(target: str, name: str = NAME, more: str = "") -> str:
+    return f'[[route]]\nserver_name = "{name}"\ntarget = "{target}"\n{more}'
+
+
+class ConversationCase(SocketTestCase):
+    """Helpers."""
+
+    async def refused(
+        self, proxy: Proxy, data: bytes, result: Result, alert: Alert | None, end: bool = False
+    ) -> Connection:
+        """Send these bytes; the client must get this alert (or none) and a FIN, and the record must say so."""
+        number = len(proxy.records)
+        with proxy.connect() as client:
+            client.sendall(data)
+            if end:
+                client.shutdown(socket.SHUT_WR)
+            expected = b"" if alert is None else fatal_alert(alert)
+            self.assertEqual(expected, await in_thread(read_to_end, client))
+        record = await proxy.ended(number)
+        self.assertEqual((result, alert), (record.result, record.alert))
+        self.assertEqual((0, 0), (record.bytes_up, record.bytes_down))
+        return record

@@ -1,0 +1,60 @@
+"""Tests for sniproxy.tls.trust."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cryptography.hazmat.primitives.serialization import Encoding
+from twisted.trial.unittest import SynchronousTestCase
+
+from sniproxy.tls.pem import BadPem
+from sniproxy.tls.trust import trusted
+from tests.tls.material import CA, OTHER_CA, folder, issued, pem
+
+ROOT = CA.cert_pem.bytes()
+
+
+class TrustedTests(SynchronousTestCase):
+    """trusted: the certificates of a file or folder. Whom clients trust by them: tests.test_sametrust."""
+
+    def setUp(self) -> None:
+        self.folder = Path(self.mktemp())
+
+    def test_folder(self) -> None:
+        """Of a folder, the certificates of all files for PEM; others are not read."""
+        folder(self.folder, a_pem=ROOT, b_crt=OTHER_CA.cert_pem.bytes(), c_cer=ROOT, d_txt=b"")
+        self.assertEqual(3, len(trusted(self.folder)))
+
+    def test_named(self) -> None:
+        """A message begins with what the path is for, or with the path."""
+        for what, start in (
+            ("--trust", "--trust '/nowhere.pem': cannot"),
+            ("", "/nowhere.pem: cannot be read: No such"),
+        ):
+            self.assertTrue(str(self.assertRaises(BadPem, trusted, "/nowhere.pem", what)).startswith(start))
+
+    def test_empty_folder(self) -> None:
+        """A folder without certificates is refused with the endings that are read."""
+        folder(self.folder, a_txt=ROOT)
+        self.assertIn("no *.pem, *.crt or *.cer file", str(self.assertRaises(BadPem, trusted, self.folder)))
+
+    def test_binary(self) -> None:
+        """DER, in a file or among others in a folder, is refused with the command that converts it."""
+        folder(self.folder, a_pem=ROOT, b_cer=issued("a.test").chain[0].public_bytes(Encoding.DER))
+        self.assertIn(
+            "b.cer: it is binary (DER or PKCS #12), not PEM; convert it, as with: openssl x509 -inform DER",
+            str(self.assertRaises(BadPem, trusted, self.folder)),
+        )
+
+    def test_expired(self) -> None:
+        """One valid certificate is enough; when all have expired, they are refused with the last date."""
+        now = datetime.now(UTC)
+        old, older = (
+            pem("a.test", not_before=now - timedelta(days=9), not_after=now - timedelta(days=days)) for days in (1, 2)
+        )
+        folder(self.folder, mixed_pem=old + ROOT, old_pem=old, all_pem=old + older)
+        self.assertEqual(2, len(trusted(self.folder / "mixed.pem")))
+        for name, subject in (("old", "its certificate has"), ("all", "all certificates in it have")):
+            error = str(self.assertRaises(BadPem, trusted, self.folder / f"{name}.pem"))
+            self.assertIn(f"{subject} expired, on {now - timedelta(days=1):%Y-%m-%d %H:}", error)
