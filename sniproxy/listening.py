@@ -55,6 +55,7 @@ class Listeners:
         self._reactor = reactor
         self._must_wait = must_wait
         self._open: list[_Open] = []
+        self._closing: list[Any] = []
 
     @property
     def addresses(self) -> dict[str, tuple[str, int]]:
@@ -92,7 +93,7 @@ class Listeners:
         def change(accepting: Callable[[Entrance], Accepted]) -> None:
             for old in left:
                 # Who waits in its backlog is still accepted, by the configuration that was in force.
-                old.acceptor.stop()
+                self._stop(old)
                 log.info("listener {name}: no longer listens", name=old.listener.name)
             if not self._open:
                 poller.hold(self._reactor)
@@ -108,11 +109,20 @@ class Listeners:
 
     def stop(self) -> list[Any]:
         """Close all of them. @return: Deferreds that fire when they are closed."""
-        stopped = [one.acceptor.stop() for one in self._open]
+        for one in self._open:
+            self._stop(one)
         if self._open:
             poller.let_go(self._reactor)
         self._open = []
-        return [deferred for deferred in stopped if deferred is not None]
+        return self._closing
+
+    def _stop(self, one: _Open) -> None:
+        # A socket of systemd's stays open there, and what waits in it is for the next process, or for another worker.
+        inherited = one.listener.endpoint.kind == "systemd"
+        closed = one.acceptor.close() if inherited else one.acceptor.stop()
+        self._closing = [deferred for deferred in self._closing if not deferred.called]
+        if closed is not None:
+            self._closing.append(closed)
 
     def _opened(self, wanted: Wanted, left: Sequence[_Open]) -> Acceptor:
         listener = wanted.listener

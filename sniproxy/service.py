@@ -81,7 +81,7 @@ class ProxyService(Service):
         self._checker = Checker(reactor, self._standing, self._closer)
         self._cross_check = CrossCheck(configuration, self._built.routing, {})
         self._drains = Drains(reactor, self._standing, self.live, time.time)
-        self._at_once = False
+        self._at_once = self._closed = False
         self._drain_timer: Any = None
         self._drained: Deferred[None] | None = None
         self._side = SideRooms(
@@ -163,21 +163,11 @@ class ProxyService(Service):
         self._checker.stop()
         self._drained = Deferred()
         stopped = DeferredList(self._listeners.stop())
-        for conversation in list(self._live):
-            if not conversation.tunnelling:
-                conversation.end(Ending(Result.SHUTDOWN, "the proxy is stopping"))
-        seconds = 0.0 if self._at_once else self.configuration.timeouts.drain
-        if self._live and seconds:
-            tunnels = counted(len(self._live), "tunnel")
-            log.info("draining for at most {seconds:g} s: {tunnels}", tunnels=tunnels, seconds=seconds)
-            ending = Ending(Result.DRAINED, f"still open {seconds:g} s after the proxy began to stop")
-            self._drain_timer = self._reactor.callLater(seconds, self._end_all, ending)
-        elif self._live:
-            self._end_all(_AT_ONCE)
-        self._check_drained()
+        self._drain()
         drained = self._drained
         return (
-            stopped.addCallback(lambda _: drained)
+            stopped.addCallback(lambda _: self._drain_rest())
+            .addCallback(lambda _: drained)
             .addCallback(lambda _: self._closer.settled())
             .addCallback(lambda _: self._built.resolvers.stop())
             .addCallback(self._stopped)
@@ -242,8 +232,28 @@ class ProxyService(Service):
 
         return why_not
 
+    def _drain(self) -> None:
+        """Close connections that are not tunnels yet, and give the tunnels their time."""
+        for conversation in list(self._live):
+            if not conversation.tunnelling:
+                conversation.end(Ending(Result.SHUTDOWN, "the proxy is stopping"))
+        seconds = 0.0 if self._at_once else self.configuration.timeouts.drain
+        if self._live and not seconds:
+            self._end_all(_AT_ONCE)
+        elif self._live and (self._drain_timer is None or not self._drain_timer.active()):
+            tunnels = counted(len(self._live), "tunnel")
+            log.info("draining for at most {seconds:g} s: {tunnels}", tunnels=tunnels, seconds=seconds)
+            ending = Ending(Result.DRAINED, f"still open {seconds:g} s after the proxy began to stop")
+            self._drain_timer = self._reactor.callLater(seconds, self._end_all, ending)
+
+    def _drain_rest(self) -> None:
+        """Drain connections that came in before the listeners were closed."""
+        self._closed = True
+        self._drain()
+        self._check_drained()
+
     def _check_drained(self) -> None:
-        if self._drained is not None and not self._live and not self._drained.called:
+        if self._drained is not None and self._closed and not self._live and not self._drained.called:
             if self._drain_timer is not None and self._drain_timer.active():
                 self._drain_timer.cancel()
             self._drained.callback(None)

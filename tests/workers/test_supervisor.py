@@ -24,6 +24,7 @@ from tests.hellos import hello
 from tests.net.support import PATIENCE, read_exactly, read_to_end
 from tests.proxies import Backend
 from tests.test_tap import ENVIRONMENT
+from tests.workers.clients import Clients
 from tests.workers.running import TWISTD, Running, configuration, exists
 
 NAME = "a.test"
@@ -98,6 +99,18 @@ class WorkersTests(TestCase):
         self.assertEqual(-signal.SIGTERM, status)
         self.assertNotIn("Traceback", said)
         self.assertEqual([], [pid for pid in running.pids.values() if exists(pid)])
+
+    def test_one_ends(self) -> None:
+        """Workers that end while clients connect reset none of them: those that wait are accepted before."""
+        running = Running(self, configuration(self))
+        clients = Clients(self, running.port)
+        for index in (0, 1, 0):
+            clients.wait_for_more(30)
+            os.kill(running.pids[index], signal.SIGTERM)
+            running.wait_for(f"worker {index}: ready:")
+            running.look()
+        self.assertEqual(["closed"], list(clients.stop()))
+        running.finish(signal.SIGTERM)
 
     def test_drain_and_second_signal(self) -> None:
         """The first signal lets all workers drain, the second one ends them at once; a worker's own only drains."""
