@@ -18,6 +18,7 @@ from sniproxy.names import host_port
 from sniproxy.net import poller, unixsocket
 from sniproxy.net.listener import Accepted, Acceptor, NoSocket, listen_at_once
 from sniproxy.net.portholder import holder
+from sniproxy.net.shared import KeptEndpoint, SocketKeeper
 from sniproxy.settings import Bridge, Listener
 
 log = Logger()
@@ -49,10 +50,15 @@ class _Open:
 
 
 class Listeners:
-    """All listening sockets. @param must_wait: why no connection may be accepted now; None: one may."""
+    """All listening sockets.
 
-    def __init__(self, reactor: Any, must_wait: Callable[[], str | None]) -> None:
+    @param must_wait: why no connection may be accepted now; None: one may.
+    @param keeper: keeps those of shared ports for the next process. None: none does.
+    """
+
+    def __init__(self, reactor: Any, must_wait: Callable[[], str | None], keeper: SocketKeeper | None = None) -> None:
         self._reactor = reactor
+        self._keeper = keeper
         self._must_wait = must_wait
         self._open: list[_Open] = []
         self._closing: list[Any] = []
@@ -102,8 +108,12 @@ class Listeners:
                 one.acceptor.name, one.acceptor.accepted = one.listener.name, accepting(one.listener)
                 one.acceptor.defer(isinstance(one.listener, Listener) and one.listener.deferred_accept)
                 if one.listener.name not in kept:
+                    if self._keeper is not None and one.listener.endpoint.shared:
+                        self._keeper.keep(one.listener.endpoint.text, one.acceptor.sock)
                     where = _where(one.acceptor.address, one.listener)
                     log.info("listener {name}: listening on {where}", name=one.listener.name, where=where)
+            if self._keeper is not None:
+                self._keeper.forget_rest()
 
         return change
 
@@ -117,6 +127,8 @@ class Listeners:
         return self._closing
 
     def _stop(self, one: _Open) -> None:
+        if self._keeper is not None:
+            self._keeper.forget(one.listener.endpoint.text)
         # A socket of systemd's stays open there, and what waits in it is for the next process, or for another worker.
         inherited = one.listener.endpoint.kind == "systemd"
         closed = one.acceptor.close() if inherited else one.acceptor.stop()
@@ -125,9 +137,11 @@ class Listeners:
             self._closing.append(closed)
 
     def _opened(self, wanted: Wanted, left: Sequence[_Open]) -> Acceptor:
-        listener = wanted.listener
+        listener, endpoint = wanted.listener, wanted.endpoint
+        if self._keeper is not None and (sock := self._keeper.take(listener.endpoint.text)) is not None:
+            endpoint = KeptEndpoint(self._reactor, sock)
         try:
-            port = listen_at_once(wanted.endpoint, _NoProtocol(), listener.endpoint.text)
+            port = listen_at_once(endpoint, _NoProtocol(), listener.endpoint.text)
         except CannotListenError as error:
             for old in left:
                 if listener.endpoint.port and old.listener.endpoint.port == listener.endpoint.port:

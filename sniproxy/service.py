@@ -42,6 +42,7 @@ from sniproxy.net.direction import Way
 from sniproxy.net.linger import Closer
 from sniproxy.net.loopguard import LoopGuard
 from sniproxy.net.relay import Ending
+from sniproxy.net.shared import SocketKeeper
 from sniproxy.policycheck import plaintext_targets
 from sniproxy.routing.standing import Standing
 from sniproxy.schema import ConfigError
@@ -59,11 +60,17 @@ class ProxyService(Service):
 
     @param observer: told of each ended connection, beside the access log.
     @param way: how bytes are moved; unless given, C{splice} where the system has it.
+    @param keeper: keeps listening sockets for the next process; unless given, none does.
     @ivar reloads: how reloads went. @ivar kernel_way: the kernel's, where a configuration asks for it.
     """
 
     def __init__(
-        self, configuration: Configuration, reactor: Any, observer: Observer | None = None, way: Way | None = None
+        self,
+        configuration: Configuration,
+        reactor: Any,
+        observer: Observer | None = None,
+        way: Way | None = None,
+        keeper: SocketKeeper | None = None,
     ) -> None:
         """@raise ConfigError: the configuration cannot be used."""
         self.reloads = Reloads()
@@ -76,7 +83,7 @@ class ProxyService(Service):
         self._lives = Lives(reactor, self._closer, lambda: self._side.inspector, self._check_drained)
         self._live = self._lives.live
         self._descriptors = 0
-        self._listeners = Listeners(reactor, self._lives.must_wait)
+        self._listeners = Listeners(reactor, self._lives.must_wait, keeper)
         self._standing = Standing()
         self._checker = Checker(reactor, self._standing, self._closer)
         self._cross_check = CrossCheck(configuration, self._built.routing, {})

@@ -10,6 +10,7 @@ import select
 import signal
 import socket
 import subprocess
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from tests.net.support import PATIENCE, read_exactly, read_to_end
 from tests.proxies import Backend
 from tests.test_tap import ENVIRONMENT
 from tests.workers.clients import Clients
-from tests.workers.running import TWISTD, Running, configuration, exists
+from tests.workers.running import TWISTD, Running, configuration, exists, held_port
 
 NAME = "a.test"
 
@@ -111,6 +112,55 @@ class WorkersTests(TestCase):
             running.look()
         self.assertEqual(["closed"], list(clients.stop()))
         running.finish(signal.SIGTERM)
+
+    def waiting(self, stack: ExitStack, port: int) -> list[socket.socket]:
+        """40 clients in the queues of workers that accept none. The kernel gives some to each of two workers."""
+        return [stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)) for _ in range(40)]
+
+    def ask(self, clients: list[socket.socket]) -> None:
+        """Each gets an alert and the end. A reset raises."""
+        for client in clients:
+            client.sendall(hello(name="nowhere.test"))
+            while client.recv(4096):
+                pass
+
+    def test_one_is_killed_with_a_queue(self) -> None:
+        """Clients that wait in the queue of a worker that is killed are accepted by the one that takes its place."""
+        running = Running(self, configuration(self))
+        for _ in range(2):  # the second time, the socket has been handed on once before
+            pids = running.pids
+            for pid in pids.values():
+                os.kill(pid, signal.SIGSTOP)
+            with ExitStack() as stack:
+                clients = self.waiting(stack, running.port)
+                os.kill(pids[0], signal.SIGKILL)
+                os.kill(pids[1], signal.SIGCONT)
+                running.wait_for("worker 0: ready:")
+                self.ask(clients)
+            running.look()
+            self.assertEqual(pids[1], running.pids[1])
+        self.assertNotIn("Traceback", running.finish(signal.SIGTERM)[1])
+
+    def test_listener_of_a_reload(self) -> None:
+        """The queue of a listener that a reload has brought is kept, too, and one that it has removed is closed."""
+        path = configuration(self)
+        running = Running(self, path)
+        port, before = held_port(self), running.port
+        path.write_text(path.read_text().replace(f"tcp:{before}:", f"tcp:{port}:"))
+        running.process.send_signal(signal.SIGHUP)
+        for _ in running.pids:
+            running.wait_for("is in force: 0 routes")
+        for pid in running.pids.values():
+            os.kill(pid, signal.SIGSTOP)
+        with ExitStack() as stack:
+            clients = self.waiting(stack, port)
+            for pid in running.pids.values():
+                os.kill(pid, signal.SIGKILL)
+            for _ in range(2):
+                running.wait_for(": ready:")
+            self.ask(clients)
+        self.assertRaises(ConnectionRefusedError, socket.create_connection, ("127.0.0.1", before))
+        self.assertNotIn("Traceback", running.finish(signal.SIGTERM)[1])
 
     def test_drain_and_second_signal(self) -> None:
         """The first signal lets all workers drain, the second one ends them at once; a worker's own only drains."""
