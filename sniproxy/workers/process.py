@@ -119,9 +119,10 @@ class Worker(ProcessProtocol):
             self.transport.writeToChild(self._orders, order(what, text))
 
     def dump_and_kill(self, reactor: Any) -> None:
-        """Let it write its stack to its log (L{STACK_SIGNAL}), then kill it."""
+        """Let it write its stack to its log (L{STACK_SIGNAL}), also if it was stopped (SIGSTOP), then kill it."""
         with suppress(ProcessExitedAlready):
             self.transport.signalProcess(STACK_SIGNAL)
+            self.transport.signalProcess(signal.SIGCONT)
         self.limit(reactor, STACK_S, "end after it wrote its stack")
 
     def kill(self) -> None:

@@ -18,6 +18,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from sniproxy.config import parse
+from sniproxy.wire.alerts import Alert, fatal_alert
 from sniproxy.workers import supervisor
 from sniproxy.workers.post import READY
 from sniproxy.workers.process import Worker
@@ -162,6 +163,43 @@ class WorkersTests(TestCase):
         self.assertRaises(ConnectionRefusedError, socket.create_connection, ("127.0.0.1", before))
         self.assertNotIn("Traceback", running.finish(signal.SIGTERM)[1])
 
+    def test_loop(self) -> None:
+        """A loop through another proxy enters each worker at most once: the hello's second visit to one is denied."""
+        with socket.create_server(("127.0.0.1", 0)) as other, ExitStack() as stack:
+            other.settimeout(PATIENCE)
+            port = other.getsockname()[1]
+            running = Running(
+                self,
+                configuration(
+                    self,
+                    f'[[route]]\nserver_name = "~h([0-9]+)[.]test"\ntarget = "127.0.0.{{1}}:{port}"\n'
+                    f'[policy]\nallow_cidrs = ["127.0.0.0/8"]\nallow_ports = [{port}]\n',
+                ),
+            )
+            ends = [stack.enter_context(socket.create_connection(("127.0.0.1", running.port), timeout=PATIENCE))]
+            said = hello(name="h1.test")
+            ends[0].sendall(said)
+            rounds = 0
+            while rounds < 3:
+                # Either the worker has dialled the other proxy, or it has closed the connection with an alert.
+                found, _, _ = select.select([other, ends[-1]], [], [], PATIENCE)
+                if other not in found:
+                    break
+                rounds += 1
+                upstream = stack.enter_context(other.accept()[0])
+                upstream.settimeout(PATIENCE)
+                self.assertEqual(said, read_exactly(upstream, len(said)))
+                # The other proxy leads back.
+                ends.append(
+                    stack.enter_context(socket.create_connection(("127.0.0.1", running.port), timeout=PATIENCE))
+                )
+                ends[-1].sendall(said)
+            alert = fatal_alert(Alert.ACCESS_DENIED)
+            self.assertEqual(alert, read_to_end(ends[-1]))
+            self.assertIn(rounds, (1, 2))
+        running.wait_for("loop denied")
+        running.finish(signal.SIGTERM)
+
     def test_drain_and_second_signal(self) -> None:
         """The first signal lets all workers drain, the second one ends them at once; a worker's own only drains."""
         backend = Backend(self)
@@ -238,6 +276,7 @@ class WorkersTests(TestCase):
         os.kill(pids[0], signal.SIGCONT)
         running.wait_for(f"worker 0 (pid {pids[0]}) answers again")
         running.wait_for(f"worker 1 (pid {pids[1]}) does not answer for 10 s: it writes its stack and is killed")
+        running.wait_for("worker 1: Current thread")  # faulthandler's words
         running.wait_for(f"worker 1 (pid {pids[1]}) was ended by SIGKILL; another one takes its place at once")
         running.wait_for("worker 1: ready:")
         running.look()
