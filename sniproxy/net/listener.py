@@ -201,8 +201,8 @@ class Acceptor(SocketDescriptor):
         """Close the listening socket, after accepting all clients that wait in the backlog: they would get a reset.
 
         It ignores new clients from now on (L{ignore_new}). Where other processes share the port (C{SO_REUSEPORT}), or
-        where the system lacks descriptors or memory, the socket is closed L{LAST_CALL_S} later. A second
-        call closes it at once.
+        where the system lacks descriptors or memory, the socket is closed L{LAST_CALL_S} later, and L{DEFERRED} seconds
+        later than that where the kernel held silent clients back. A second call closes it at once.
 
         @return: a Deferred or None, as L{IListeningPort.stopListening}.
         """
@@ -210,12 +210,19 @@ class Acceptor(SocketDescriptor):
             return self.close()
         self._stopping = True
         ignore_new(self.sock)
+        held_back = DEFERRED if self._deferred else 0
         self.defer(False)
-        if self._accept_rest() and not self._shared:
+        if self._accept_rest() and not self._shared and not held_back:
             return self.close()
         closed: Deferred[Any] = Deferred()
-        self._reactor.callLater(LAST_CALL_S, self._end_last_call, closed)
+        self._reactor.callLater(LAST_CALL_S + held_back, self._end_last_call, closed)
         return closed
+
+    @property
+    def _deferred(self) -> bool:
+        if not can_defer or self.address is None:
+            return False
+        return bool(self.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT))
 
     @property
     def _shared(self) -> bool:

@@ -15,7 +15,7 @@ from twisted.internet.protocol import Factory
 
 from sniproxy.endpoints import parse_endpoint
 from sniproxy.net import listener
-from sniproxy.net.listener import LAST_CALL_S, PAUSE, Acceptor, NoSocket, can_defer, listen_at_once, own_port
+from sniproxy.net.listener import DEFERRED, LAST_CALL_S, PAUSE, Acceptor, NoSocket, can_defer, listen_at_once, own_port
 from sniproxy.net.shared import SharedEndpoint
 from sniproxy.net.synfilter import welcome_new
 from sniproxy.net.tuning import KEEPALIVE_IDLE
@@ -250,6 +250,27 @@ class AcceptorTests(SocketTestCase):
             sock.close()
         self.assertEqual(-1, acceptor.sock.fileno())
 
+    async def test_deferred_at_the_stop(self) -> None:
+        """The kernel holds a silent client back; the listener accepts it when it speaks after the stop."""
+        clock = HandClock()
+        acceptor = await self.accept(LOOPBACK, clock)
+        acceptor.defer(True)
+        assert acceptor.address is not None
+        with socket.create_connection(acceptor.address) as client:
+            stopped = maybeDeferred(acceptor.stop)
+            self.assertFalse(self.arrived.called)
+            client.sendall(b"hello")
+            sock, _ = await self.arrived
+            self.assertEqual(b"hello", sock.recv(5))
+            sock.close()
+            clock.advance(LAST_CALL_S)
+            self.assertNoResult(stopped)
+            clock.advance(DEFERRED)
+            await stopped
+
+    if not can_defer:
+        test_deferred_at_the_stop.skip = "this system has no TCP_DEFER_ACCEPT"  # type: ignore[attr-defined]
+
     async def test_last_call_without_descriptors(self) -> None:
         """A listener that cannot accept a waiting client at the stop tries again before it closes."""
         clock = HandClock()
@@ -259,6 +280,7 @@ class AcceptorTests(SocketTestCase):
         acceptor.sock.family = sock.family  # type: ignore[misc]
         acceptor.sock.getsockname = sock.getsockname  # type: ignore[method-assign]
         acceptor.sock.setsockopt = sock.setsockopt  # type: ignore[method-assign]
+        acceptor.sock.getsockopt = sock.getsockopt  # type: ignore[method-assign]
         with socket.create_connection(acceptor.address):
             stopped = maybeDeferred(acceptor.stop)
             acceptor.sock = sock
