@@ -22,6 +22,7 @@ from sniproxy.wire.alerts import Alert, fatal_alert
 from sniproxy.workers import supervisor
 from sniproxy.workers.post import READY
 from sniproxy.workers.process import Worker
+from sniproxy.workers.sockets import available
 from tests.hellos import hello
 from tests.net.support import PATIENCE, read_exactly, read_to_end
 from tests.proxies import Backend
@@ -400,6 +401,22 @@ class LimitTests(SynchronousTestCase):
         self.assertEqual([(40.0, "end")], worker.limits)
         one.end_now()
         self.assertEqual((10.0, "end"), worker.limits[-1])
+
+    def test_queue_is_not_kept_for_long(self) -> None:
+        """Before a pause of more than 2 s the supervisor closes its copies: other workers get the clients."""
+        text = 'workers = 2\n[[listener]]\nendpoint = "tcp:4443"\n'
+        one = supervisor.Supervisor(parse(text, "x.toml"), Clock(), lambda: text, [])
+        for sock in one._kept[1]._sockets, one._kept[0]._sockets:
+            sock["tcp:4443"] = socket.socket()
+        one._later(0, 2.0)
+        self.assertEqual([1, 1], [len(kept) for kept in one._kept.values()])
+        one._later(0, 4.0)
+        self.assertEqual([0, 1], [len(kept) for kept in one._kept.values()])
+        one.stopService()
+        self.assertEqual([0, 0], [len(kept) for kept in one._kept.values()])
+
+    if not available:
+        test_queue_is_not_kept_for_long.skip = "sockets are kept on Linux"  # type: ignore[attr-defined]
 
 
 class SystemdTests(TestCase):
