@@ -209,6 +209,8 @@ class Acceptor(SocketDescriptor):
         if self._stopping:
             return self.close()
         self._stopping = True
+        self._unpause()
+        self._reactor.addReader(self)
         ignore_new(self.sock)
         held_back = DEFERRED if self._deferred else 0
         self.defer(False)
