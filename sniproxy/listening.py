@@ -18,6 +18,7 @@ from sniproxy.names import host_port
 from sniproxy.net import poller, unixsocket
 from sniproxy.net.listener import Accepted, Acceptor, NoSocket, listen_at_once
 from sniproxy.net.portholder import holder
+from sniproxy.net.shared import KeptEndpoint, SocketKeeper
 from sniproxy.settings import Bridge, Listener
 
 log = Logger()
@@ -49,12 +50,18 @@ class _Open:
 
 
 class Listeners:
-    """All listening sockets. @param must_wait: why no connection may be accepted now; None: one may."""
+    """All listening sockets.
 
-    def __init__(self, reactor: Any, must_wait: Callable[[], str | None]) -> None:
+    @param must_wait: why no connection may be accepted now; None: one may.
+    @param keeper: keeps those of shared ports for the next process. None: none does.
+    """
+
+    def __init__(self, reactor: Any, must_wait: Callable[[], str | None], keeper: SocketKeeper | None = None) -> None:
         self._reactor = reactor
+        self._keeper = keeper
         self._must_wait = must_wait
         self._open: list[_Open] = []
+        self._closing: list[Any] = []
 
     @property
     def addresses(self) -> dict[str, tuple[str, int]]:
@@ -92,7 +99,7 @@ class Listeners:
         def change(accepting: Callable[[Entrance], Accepted]) -> None:
             for old in left:
                 # Who waits in its backlog is still accepted, by the configuration that was in force.
-                old.acceptor.stop()
+                self._stop(old)
                 log.info("listener {name}: no longer listens", name=old.listener.name)
             if not self._open:
                 poller.hold(self._reactor)
@@ -101,23 +108,40 @@ class Listeners:
                 one.acceptor.name, one.acceptor.accepted = one.listener.name, accepting(one.listener)
                 one.acceptor.defer(isinstance(one.listener, Listener) and one.listener.deferred_accept)
                 if one.listener.name not in kept:
+                    if self._keeper is not None and one.listener.endpoint.shared:
+                        self._keeper.keep(one.listener.endpoint.text, one.acceptor.sock)
                     where = _where(one.acceptor.address, one.listener)
                     log.info("listener {name}: listening on {where}", name=one.listener.name, where=where)
+            if self._keeper is not None:
+                self._keeper.forget_rest()
 
         return change
 
     def stop(self) -> list[Any]:
         """Close all of them. @return: Deferreds that fire when they are closed."""
-        stopped = [one.acceptor.stop() for one in self._open]
+        for one in self._open:
+            self._stop(one)
         if self._open:
             poller.let_go(self._reactor)
         self._open = []
-        return [deferred for deferred in stopped if deferred is not None]
+        return self._closing
+
+    def _stop(self, one: _Open) -> None:
+        if self._keeper is not None:
+            self._keeper.forget(one.listener.endpoint.text)
+        # A socket of systemd's stays open there, and what waits in it is for the next process, or for another worker.
+        inherited = one.listener.endpoint.kind == "systemd"
+        closed = one.acceptor.close() if inherited else one.acceptor.stop()
+        self._closing = [deferred for deferred in self._closing if not deferred.called]
+        if closed is not None:
+            self._closing.append(closed)
 
     def _opened(self, wanted: Wanted, left: Sequence[_Open]) -> Acceptor:
-        listener = wanted.listener
+        listener, endpoint = wanted.listener, wanted.endpoint
+        if self._keeper is not None and (sock := self._keeper.take(listener.endpoint.text)) is not None:
+            endpoint = KeptEndpoint(self._reactor, sock)
         try:
-            port = listen_at_once(wanted.endpoint, _NoProtocol(), listener.endpoint.text)
+            port = listen_at_once(endpoint, _NoProtocol(), listener.endpoint.text)
         except CannotListenError as error:
             for old in left:
                 if listener.endpoint.port and old.listener.endpoint.port == listener.endpoint.port:

@@ -42,6 +42,7 @@ from sniproxy.net.direction import Way
 from sniproxy.net.linger import Closer
 from sniproxy.net.loopguard import LoopGuard
 from sniproxy.net.relay import Ending
+from sniproxy.net.shared import SocketKeeper
 from sniproxy.policycheck import plaintext_targets
 from sniproxy.routing.standing import Standing
 from sniproxy.schema import ConfigError
@@ -59,11 +60,17 @@ class ProxyService(Service):
 
     @param observer: told of each ended connection, beside the access log.
     @param way: how bytes are moved; unless given, C{splice} where the system has it.
+    @param keeper: keeps listening sockets for the next process; unless given, none does.
     @ivar reloads: how reloads went. @ivar kernel_way: the kernel's, where a configuration asks for it.
     """
 
     def __init__(
-        self, configuration: Configuration, reactor: Any, observer: Observer | None = None, way: Way | None = None
+        self,
+        configuration: Configuration,
+        reactor: Any,
+        observer: Observer | None = None,
+        way: Way | None = None,
+        keeper: SocketKeeper | None = None,
     ) -> None:
         """@raise ConfigError: the configuration cannot be used."""
         self.reloads = Reloads()
@@ -76,12 +83,12 @@ class ProxyService(Service):
         self._lives = Lives(reactor, self._closer, lambda: self._side.inspector, self._check_drained)
         self._live = self._lives.live
         self._descriptors = 0
-        self._listeners = Listeners(reactor, self._lives.must_wait)
+        self._listeners = Listeners(reactor, self._lives.must_wait, keeper)
         self._standing = Standing()
         self._checker = Checker(reactor, self._standing, self._closer)
         self._cross_check = CrossCheck(configuration, self._built.routing, {})
         self._drains = Drains(reactor, self._standing, self.live, time.time)
-        self._at_once = False
+        self._at_once = self._closed = False
         self._drain_timer: Any = None
         self._drained: Deferred[None] | None = None
         self._side = SideRooms(
@@ -163,21 +170,11 @@ class ProxyService(Service):
         self._checker.stop()
         self._drained = Deferred()
         stopped = DeferredList(self._listeners.stop())
-        for conversation in list(self._live):
-            if not conversation.tunnelling:
-                conversation.end(Ending(Result.SHUTDOWN, "the proxy is stopping"))
-        seconds = 0.0 if self._at_once else self.configuration.timeouts.drain
-        if self._live and seconds:
-            tunnels = counted(len(self._live), "tunnel")
-            log.info("draining for at most {seconds:g} s: {tunnels}", tunnels=tunnels, seconds=seconds)
-            ending = Ending(Result.DRAINED, f"still open {seconds:g} s after the proxy began to stop")
-            self._drain_timer = self._reactor.callLater(seconds, self._end_all, ending)
-        elif self._live:
-            self._end_all(_AT_ONCE)
-        self._check_drained()
+        self._drain()
         drained = self._drained
         return (
-            stopped.addCallback(lambda _: drained)
+            stopped.addCallback(lambda _: self._drain_rest())
+            .addCallback(lambda _: drained)
             .addCallback(lambda _: self._closer.settled())
             .addCallback(lambda _: self._built.resolvers.stop())
             .addCallback(self._stopped)
@@ -242,8 +239,28 @@ class ProxyService(Service):
 
         return why_not
 
+    def _drain(self) -> None:
+        """Close connections that are not tunnels yet, and give the tunnels their time."""
+        for conversation in list(self._live):
+            if not conversation.tunnelling:
+                conversation.end(Ending(Result.SHUTDOWN, "the proxy is stopping"))
+        seconds = 0.0 if self._at_once else self.configuration.timeouts.drain
+        if self._live and not seconds:
+            self._end_all(_AT_ONCE)
+        elif self._live and (self._drain_timer is None or not self._drain_timer.active()):
+            tunnels = counted(len(self._live), "tunnel")
+            log.info("draining for at most {seconds:g} s: {tunnels}", tunnels=tunnels, seconds=seconds)
+            ending = Ending(Result.DRAINED, f"still open {seconds:g} s after the proxy began to stop")
+            self._drain_timer = self._reactor.callLater(seconds, self._end_all, ending)
+
+    def _drain_rest(self) -> None:
+        """Drain connections that came in before the listeners were closed."""
+        self._closed = True
+        self._drain()
+        self._check_drained()
+
     def _check_drained(self) -> None:
-        if self._drained is not None and not self._live and not self._drained.called:
+        if self._drained is not None and self._closed and not self._live and not self._drained.called:
             if self._drain_timer is not None and self._drain_timer.active():
                 self._drain_timer.cancel()
             self._drained.callback(None)

@@ -32,7 +32,7 @@ from sniproxy.schema import ConfigError, shown
 from sniproxy.service import ProxyService
 from sniproxy.settings import Configuration
 from sniproxy.text import counted, printable
-from sniproxy.workers import post, twistdoptions
+from sniproxy.workers import post, sockets, twistdoptions
 from sniproxy.workers.plan import CannotStart, for_worker
 from sniproxy.workers.stall import StallWatch
 
@@ -156,7 +156,7 @@ class Options(usage.Options):
 
     def _made(self, configuration: Configuration, reactor: Any) -> ProxyService | Supervisor:
         if configuration.workers == 1 or self.post is not None:
-            return ProxyService(configuration, reactor)
+            return ProxyService(configuration, reactor, keeper=sockets.from_environment())
         # Imported here: one process needs none of it.
         from sniproxy.workers.supervisor import Supervisor
 

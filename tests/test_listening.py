@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 import resource
 import socket
+from contextlib import ExitStack
 
+from twisted.internet import reactor
+from twisted.internet.defer import DeferredList
 from twisted.internet.error import CannotListenError
 
 from sniproxy.config import parse
 from sniproxy.events import Result
-from sniproxy.listening import raise_descriptor_limit, why_not_listening
+from sniproxy.listening import Listeners, Wanted, raise_descriptor_limit, why_not_listening
 from sniproxy.net.listener import can_defer
+from sniproxy.net.shared import KeptEndpoint
 from tests.hellos import hello
 from tests.net.support import SocketTestCase, in_thread, read_to_end
 from tests.proxies import LISTENER, Proxy
@@ -108,6 +112,21 @@ class ChangeTests(SocketTestCase):
             client.sendall(hello(name="nobody.test"))
             await in_thread(read_to_end, client)
         self.assertEqual("new", (await proxy.ended(1)).listener)
+
+    async def test_systemd(self) -> None:
+        """A socket of systemd's is closed here alone: a client that waits there is left to the next process."""
+        [one] = parse('[[listener]]\nendpoint = "systemd:domain=INET:name=front"\n', "test.toml").listeners
+        with socket.create_server(("127.0.0.1", 0)) as theirs, ExitStack() as undo:
+            listeners = Listeners(reactor, lambda: None)
+            change = listeners.prepare([Wanted(one, KeptEndpoint(reactor, theirs.dup()))], undo)
+            undo.pop_all()
+            change(lambda entrance: lambda sock, client: sock.close())
+            with socket.create_connection(theirs.getsockname()) as client:
+                await DeferredList(listeners.stop())
+                theirs.setblocking(False)
+                accepted, came_from = theirs.accept()
+                accepted.close()
+                self.assertEqual(client.getsockname(), came_from)
 
     async def test_busy(self) -> None:
         """A new listener whose port is taken refuses the whole; what was opened for it is closed again."""

@@ -15,7 +15,9 @@ from sniproxy.config import parse
 from sniproxy.events import Result
 from sniproxy.linewriter import CannotOpen
 from sniproxy.net.copying import CopyDirection
+from sniproxy.net.listener import LAST_CALL_S
 from sniproxy.net.splicing import SpliceDirection
+from sniproxy.net.synfilter import welcome_new
 from sniproxy.settings import Configuration
 from tests.hellos import hello
 from tests.net.support import HandClock, SocketTestCase, in_thread, read_exactly, read_to_end
@@ -136,6 +138,36 @@ class DrainTests(SocketTestCase):
         upstream.close()
         await stopped
         self.assertEqual(Result.OK, proxy.records[0].result)
+
+    async def test_last_call(self) -> None:
+        """On a shared port a client may still come for a moment: it becomes a tunnel that is drained, or is closed."""
+        for name, result in ((NAME, Result.DRAINED), (None, Result.SHUTDOWN)):
+            clock = HandClock()
+            backend = Backend(self)
+            text = f"reuse_port = true\n{LISTENER}[timeouts]\ndrain = 3\n{route(backend.address)}"
+            proxy = Proxy(self, text, clock)
+            address = proxy.service.addresses["public"]
+            [one] = proxy.service._listeners._open
+            stopped = proxy.service.stopService()
+            welcome_new(one.acceptor.sock)  # this client stands for one whose handshake had begun
+            with socket.create_connection(address) as client:
+                if name is not None:
+                    client.sendall(hello(name=name))
+                    upstream = await in_thread(backend.accept)
+                    self.addCleanup(upstream.close)
+                    await in_thread(read_exactly, upstream, len(hello(name=name)))
+                while not proxy.service._live:
+                    await in_thread(int)
+                self.assertEqual([], proxy.records)
+                clock.advance(LAST_CALL_S)
+                while not proxy.service._closed:
+                    await in_thread(int)
+                clock.advance(3)
+                self.assertEqual(b"", await in_thread(read_to_end, client))
+            clock.advance(1)
+            self.assertEqual(result, (await proxy.ended()).result)
+            clock.advance(1)
+            await stopped
 
     async def test_drain_time_is_up(self) -> None:
         """A tunnel that is open after the drain time is ended with a FIN."""

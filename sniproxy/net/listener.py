@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
 from twisted.logger import Logger
@@ -16,6 +17,7 @@ from twisted.python.failure import Failure
 
 from sniproxy.names import host_port
 from sniproxy.net.descriptor import WAIT, SocketDescriptor
+from sniproxy.net.synfilter import ignore_new, welcome_new
 from sniproxy.net.tuning import tune
 from sniproxy.net.unixsocket import remove_stale, unix_path
 
@@ -25,7 +27,10 @@ BATCH = 64
 """Connections accepted before the reactor serves others."""
 
 LAST_ROUNDS = 64
-"""Batches accepted before the socket is closed: a backlog of 4096 (net.core.somaxconn) fits in them."""
+"""Batches accepted at once when a listener stops: a backlog of 4096 (net.core.somaxconn) fits in them."""
+
+LAST_CALL_S = 0.5
+"""Seconds for which a listener that stops accepts clients whose handshake has begun, where others share its port."""
 
 PAUSE = 0.25
 """Seconds without accepting after the system had no descriptor or memory left; clients wait in the backlog."""
@@ -98,7 +103,7 @@ class Acceptor(SocketDescriptor):
     @ivar accepted: takes over each client; another configuration may put another one here.
     """
 
-    __slots__ = ("_kind", "_must_wait", "_paused", "_port", "_quiet_until", "_reactor", "accepted", "name")
+    __slots__ = ("_kind", "_must_wait", "_paused", "_port", "_quiet_until", "_reactor", "_stopping", "accepted", "name")
 
     def __init__(
         self, reactor: Any, port: IListeningPort, name: str, accepted: Accepted, must_wait: Callable[[], str | None]
@@ -126,6 +131,7 @@ class Acceptor(SocketDescriptor):
         self._port = port
         self._quiet_until = 0.0
         self._reactor = reactor
+        self._stopping = False
         reactor.addReader(self)
 
     @property
@@ -152,7 +158,8 @@ class Acceptor(SocketDescriptor):
         # What is raised here would make the reactor give the listener up for good.
         for _ in range(BATCH):
             try:
-                why = self._must_wait()
+                # At the stop a limit would turn waiting clients away with a reset.
+                why = None if self._stopping else self._must_wait()
                 if why is not None:
                     self._pause(why)
                     return False
@@ -164,11 +171,13 @@ class Acceptor(SocketDescriptor):
                 if error.errno in _EXHAUSTED:
                     self._pause(os.strerror(error.errno))
                 # Anything else concerns a connection that was gone before it was accepted (accept(2)).
-                elif error.errno not in WAIT:
+                elif error.errno not in WAIT and not (self._stopping and error.errno == errno.EINVAL):
                     continue
                 return False
             try:
                 sock.setblocking(False)
+                if self._stopping:
+                    welcome_new(sock)
                 self.accepted(sock, _client(address))
             except Exception as error:
                 sock.close()  # before the log: it takes memory
@@ -189,14 +198,48 @@ class Acceptor(SocketDescriptor):
             raise
 
     def stop(self) -> Any:
-        """Close the listening socket, after accepting all that wait in the backlog: they would get a reset.
+        """Close the listening socket, after accepting all clients that wait in the backlog: they would get a reset.
+
+        It ignores new clients from now on (L{ignore_new}). Where other processes share the port (C{SO_REUSEPORT}), or
+        where the system lacks descriptors or memory, the socket is closed L{LAST_CALL_S} later, and L{DEFERRED} seconds
+        later than that where the kernel held silent clients back. A second call closes it at once.
 
         @return: a Deferred or None, as L{IListeningPort.stopListening}.
         """
+        if self._stopping:
+            return self.close()
+        self._stopping = True
+        self._unpause()
+        self._reactor.addReader(self)
+        ignore_new(self.sock)
+        held_back = DEFERRED if self._deferred else 0
+        self.defer(False)
+        if self._accept_rest() and not self._shared and not held_back:
+            return self.close()
+        closed: Deferred[Any] = Deferred()
+        self._reactor.callLater(LAST_CALL_S + held_back, self._end_last_call, closed)
+        return closed
+
+    @property
+    def _deferred(self) -> bool:
+        if not can_defer or self.address is None:
+            return False
+        return bool(self.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT))
+
+    @property
+    def _shared(self) -> bool:
+        return self.address is not None and bool(self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT))
+
+    def _accept_rest(self) -> bool:
+        """@return: none is left."""
         for _ in range(LAST_ROUNDS):
             if not self._round():
-                break
-        return self.close()
+                return self._paused is None or not self._paused.active()
+        return False
+
+    def _end_last_call(self, closed: Deferred[Any]) -> None:
+        self._accept_rest()
+        maybeDeferred(self.close).chainDeferred(closed)
 
     def close(self) -> Any:
         """Close the listening socket at once; who waits in the backlog gets a reset.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred, execute
 from twisted.internet.error import CannotListenError
@@ -11,6 +11,22 @@ from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStrea
 from zope.interface import implementer
 
 from sniproxy.endpoints import Endpoint
+
+
+class SocketKeeper(Protocol):
+    """Keeps the listening sockets of this process for the one that takes its place, by the texts of their endpoints."""
+
+    def take(self, endpoint: str) -> socket.socket | None:
+        """The socket that the process before this one had. None: there is none."""
+
+    def keep(self, endpoint: str, sock: socket.socket) -> None:
+        """Keep this socket's queue if this process is killed."""
+
+    def forget(self, endpoint: str) -> None:
+        """This process is about to close the socket."""
+
+    def forget_rest(self) -> None:
+        """Close sockets that were not taken."""
 
 
 @implementer(IStreamServerEndpoint)
@@ -41,8 +57,27 @@ class SharedEndpoint:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
                 sock.bind(socket.getaddrinfo(host, port, family, socket.SOCK_STREAM)[0][4])
                 sock.listen(self._endpoint.backlog)
-                # It is duplicated there.
-                adopted: IListeningPort = self._reactor.adoptStreamPort(sock.fileno(), family, factory)
-                return adopted
+                return _adopt(self._reactor, sock, factory)
         except OSError as error:
             raise CannotListenError(host, port, error) from error
+
+
+@implementer(IStreamServerEndpoint)
+class KeptEndpoint:
+    """A socket that listens already. @param sock: closed when the port of it is there."""
+
+    def __init__(self, reactor: Any, sock: socket.socket) -> None:
+        self._reactor = reactor
+        self._sock = sock
+
+    def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
+        """@return: as of L{SharedEndpoint}."""
+        with self._sock as sock:
+            sock.setblocking(False)
+            return execute(_adopt, self._reactor, sock, protocolFactory)
+
+
+def _adopt(reactor: Any, sock: socket.socket, factory: IProtocolFactory) -> IListeningPort:
+    # It is duplicated there.
+    adopted: IListeningPort = reactor.adoptStreamPort(sock.fileno(), sock.family, factory)
+    return adopted

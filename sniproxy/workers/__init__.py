@@ -8,6 +8,7 @@
 ``process``     one worker as its supervisor sees it: pipes, what it says, its end
 ``entrance``    where a worker's process begins
 ``post``        a worker's own end of the pipes: which one it is, its configuration, what it is told
+``sockets``     the listening sockets of a worker, which the supervisor keeps for the next one
 ``lines``       the log of a worker, an event a line, from its process to its supervisor's log
 ==============  ==========================================================================================
 

@@ -8,7 +8,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Any
 
 from twisted.internet.error import ProcessDone, ProcessExitedAlready, ProcessTerminated
@@ -19,6 +19,7 @@ from twisted.python.failure import Failure
 from sniproxy.workers.entrance import STACK_SIGNAL
 from sniproxy.workers.lines import MOST, STANDARD_ERROR, Lines, relay
 from sniproxy.workers.post import READY, REFUSED, RELOAD, RELOADED, order, place
+from sniproxy.workers.sockets import KeptSockets
 
 log = Logger()
 
@@ -64,11 +65,14 @@ class Worker(ProcessProtocol):
     def connectionMade(self) -> None:
         self.pid = self.transport.pid
 
-    def start(self, reactor: Any, arguments: Sequence[str], text: str, passed: int) -> None:
+    def start(
+        self, reactor: Any, arguments: Sequence[str], text: str, passed: int, kept: KeptSockets | None = None
+    ) -> None:
         """Start the process.
 
         @param arguments: for twistd. @param text: the configuration.
         @param passed: sockets that systemd passed to this process, and that it gets, too.
+        @param kept: listening sockets of the worker before it. None: its own are not kept.
         @raise OSError: it cannot be started.
         """
         sockets = range(_FIRST_PASSED, _FIRST_PASSED + passed)
@@ -81,7 +85,13 @@ class Worker(ProcessProtocol):
             **place(self.index, place_of_text, self._orders, reports),
             **({"LISTEN_FDS": str(passed)} if passed else {}),
         }
-        with tempfile.TemporaryFile() as file:
+        with ExitStack() as stack:
+            descriptors: dict[int, int] = {}
+            if kept is not None:
+                said, descriptors, channel = kept.begin(reports + 1)
+                stack.enter_context(channel)
+                environment.update(said)
+            file = stack.enter_context(tempfile.TemporaryFile())
             file.write(text.encode())
             file.flush()
             reactor.spawnProcess(
@@ -97,6 +107,7 @@ class Worker(ProcessProtocol):
                     place_of_text: file.fileno(),
                     self._orders: "w",
                     reports: "r",
+                    **descriptors,
                 },
             )
 
@@ -108,9 +119,10 @@ class Worker(ProcessProtocol):
             self.transport.writeToChild(self._orders, order(what, text))
 
     def dump_and_kill(self, reactor: Any) -> None:
-        """Let it write its stack to its log (L{STACK_SIGNAL}), then kill it."""
+        """Let it write its stack to its log (L{STACK_SIGNAL}), also if it was stopped (SIGSTOP), then kill it."""
         with suppress(ProcessExitedAlready):
             self.transport.signalProcess(STACK_SIGNAL)
+            self.transport.signalProcess(signal.SIGCONT)
         self.limit(reactor, STACK_S, "end after it wrote its stack")
 
     def kill(self) -> None:

@@ -12,6 +12,7 @@ from twisted.logger import Logger
 
 from sniproxy.build import build
 from sniproxy.collecting import uncollected
+from sniproxy.listening import raise_descriptor_limit
 from sniproxy.schema import ConfigError
 from sniproxy.settings import Configuration
 from sniproxy.text import counted
@@ -19,11 +20,15 @@ from sniproxy.workers.beat import Beats
 from sniproxy.workers.plan import CannotStart, for_worker, pause
 from sniproxy.workers.post import BEAT, END, READY, REFUSED, RELOAD, RELOADED, REOPEN, STOP
 from sniproxy.workers.process import Worker, wait_until_ready
+from sniproxy.workers.sockets import KeptSockets, available
 
 log = Logger()
 
 PATIENCE = 60.0
 """Seconds of silence after which a worker will not become ready; one that takes another's place has as many in all."""
+
+KEEP_S = 2.0
+"""Seconds. Before a longer pause the supervisor closes the queues of a worker, and the others get its clients."""
 
 GRACE = 10.0
 """Seconds that a worker has to end when its tunnels have been ended."""
@@ -47,6 +52,7 @@ class Supervisor(Service):
         self._arguments = arguments
         self._workers: dict[int, Worker] = {}
         self._pauses: dict[int, Any] = {}
+        self._kept = {index: KeptSockets(reactor) for index in range(configuration.workers if available else 0)}
         self._in_force = ""
         self._before: tuple[Configuration, str] | None = None
         self._refused: set[int] = set()
@@ -62,6 +68,7 @@ class Supervisor(Service):
         @raise CannotStart: one of them cannot; none is left.
         """
         self._in_force = self._text()
+        raise_descriptor_limit()  # it keeps each worker's sockets
         if any(one.endpoint.kind == "systemd" for one in self.configuration.entrances):
             self._passed = len(os.environ.get("LISTEN_FDNAMES", "").split(":"))
         try:
@@ -114,6 +121,7 @@ class Supervisor(Service):
             waiting.cancel()
         self._pauses = {}
         self._stopped = Deferred()
+        self._release()
         self._end_workers(END if self._at_once else STOP)
         return self._stopped if self._workers else succeed(None)
 
@@ -143,7 +151,7 @@ class Supervisor(Service):
     def _start(self, index: int, waited: float) -> None:
         self._pauses.pop(index, None)
         worker = Worker(index, self._reactor.seconds(), waited, self._reported, self._ended)
-        worker.start(self._reactor, self._arguments, self._in_force, self._passed)
+        worker.start(self._reactor, self._arguments, self._in_force, self._passed, self._kept.get(index))
         self._workers[index] = worker
 
     def _start_again(self, index: int, waited: float) -> None:
@@ -170,7 +178,10 @@ class Supervisor(Service):
     def _ended(self, worker: Worker, how: str) -> None:
         if self._workers.get(worker.index) is worker:
             del self._workers[worker.index]
+            if worker.index in self._kept:
+                self._kept[worker.index].end()
         if self._stopped is not None:
+            self._release()
             if not self._workers and not self._stopped.called:
                 self._stopped.callback(None)
             return
@@ -186,10 +197,19 @@ class Supervisor(Service):
         self._later(worker.index, wait)
 
     def _later(self, index: int, wait: float) -> None:
+        if wait > KEEP_S and index in self._kept:
+            self._kept[index].release()
         self._pauses[index] = self._reactor.callLater(wait, self._start_again, index, wait)
+
+    def _release(self) -> None:
+        for kept in self._kept.values():
+            kept.release()
 
     def _kill(self) -> None:
         workers, self._workers = self._workers, {}
         self._stopped = Deferred()
         for worker in workers.values():
             worker.kill()
+        for kept in self._kept.values():
+            kept.end()
+        self._release()

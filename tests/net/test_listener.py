@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
 from types import SimpleNamespace
 from typing import Any
@@ -12,10 +13,15 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.protocol import Factory
 
+from sniproxy.endpoints import parse_endpoint
 from sniproxy.net import listener
-from sniproxy.net.listener import PAUSE, Acceptor, NoSocket, can_defer, own_port
+from sniproxy.net.listener import DEFERRED, LAST_CALL_S, PAUSE, Acceptor, NoSocket, can_defer, listen_at_once, own_port
+from sniproxy.net.shared import SharedEndpoint
+from sniproxy.net.synfilter import welcome_new
 from sniproxy.net.tuning import KEEPALIVE_IDLE
 from tests.net.support import PATIENCE, HandClock, SocketTestCase, in_thread
+
+LOOPBACK = "tcp:0:interface=127.0.0.1"
 
 
 class AcceptorTests(SocketTestCase):
@@ -212,6 +218,77 @@ class AcceptorTests(SocketTestCase):
         with socket.create_connection(acceptor.address):
             await maybeDeferred(acceptor.stop)
             arrived[0].close()
+
+    async def test_limit_at_the_stop(self) -> None:
+        """A connection that waits because of a limit is accepted when the listener stops, by TCP and by unix."""
+        for endpoint in ("tcp:0:interface=127.0.0.1", f"unix:{os.path.relpath(self.mktemp())}"):
+            acceptor = await self.accept(endpoint)
+            self.room = False
+            address = acceptor.sock.getsockname()
+            with socket.socket(acceptor.sock.family) as client:
+                client.connect(address)
+                acceptor.doRead()
+                self.assertFalse(self.arrived.called)
+                await maybeDeferred(acceptor.stop)
+                sock, _ = await self.arrived
+                sock.close()
+
+    async def test_last_call(self) -> None:
+        """A listener on a shared port closes a while after the stop, and accepts clients until then."""
+        clock = HandClock()
+        port = listen_at_once(SharedEndpoint(reactor, parse_endpoint(LOOPBACK)), Factory(), LOOPBACK)
+        arrived: list[socket.socket] = []
+        acceptor = Acceptor(clock, port, "public", lambda sock, client: arrived.append(sock), lambda: None)
+        assert acceptor.address is not None
+        stopped = maybeDeferred(acceptor.stop)
+        welcome_new(acceptor.sock)  # this client stands for one whose handshake had begun
+        with socket.create_connection(acceptor.address):
+            self.assertNoResult(stopped)
+            clock.advance(LAST_CALL_S)
+            await stopped
+            [sock] = arrived
+            sock.close()
+        self.assertEqual(-1, acceptor.sock.fileno())
+
+    async def test_deferred_at_the_stop(self) -> None:
+        """The kernel holds a silent client back; the listener accepts it when it speaks after the stop."""
+        clock = HandClock()
+        acceptor = await self.accept(LOOPBACK, clock)
+        acceptor.defer(True)
+        assert acceptor.address is not None
+        with socket.create_connection(acceptor.address) as client:
+            stopped = maybeDeferred(acceptor.stop)
+            self.assertFalse(self.arrived.called)
+            client.sendall(b"hello")
+            sock, _ = await self.arrived
+            self.assertEqual(b"hello", sock.recv(5))
+            sock.close()
+            clock.advance(LAST_CALL_S)
+            self.assertNoResult(stopped)
+            clock.advance(DEFERRED)
+            await stopped
+
+    if not can_defer:
+        test_deferred_at_the_stop.skip = "this system has no TCP_DEFER_ACCEPT"  # type: ignore[attr-defined]
+
+    async def test_last_call_without_descriptors(self) -> None:
+        """A listener that cannot accept a waiting client at the stop tries again before it closes."""
+        clock = HandClock()
+        acceptor = await self.accept(LOOPBACK, clock)
+        assert acceptor.address is not None
+        sock, acceptor.sock = acceptor.sock, Exhausted(OSError(errno.EMFILE, ""))  # type: ignore[assignment]
+        acceptor.sock.family = sock.family  # type: ignore[misc]
+        acceptor.sock.getsockname = sock.getsockname  # type: ignore[method-assign]
+        acceptor.sock.setsockopt = sock.setsockopt  # type: ignore[method-assign]
+        acceptor.sock.getsockopt = sock.getsockopt  # type: ignore[method-assign]
+        with socket.create_connection(acceptor.address):
+            stopped = maybeDeferred(acceptor.stop)
+            acceptor.sock = sock
+            self.assertNoResult(stopped)
+            clock.advance(LAST_CALL_S)
+            await stopped
+            accepted, _ = await self.arrived
+            accepted.close()
 
     async def test_gone_before_accepted(self) -> None:
         """An error of one connection does not keep the next ones waiting."""

@@ -11,7 +11,7 @@ from twisted.internet.protocol import Factory
 
 from sniproxy.endpoints import parse_endpoint
 from sniproxy.net.listener import listen_at_once
-from sniproxy.net.shared import SharedEndpoint
+from sniproxy.net.shared import KeptEndpoint, SharedEndpoint
 from tests.net.support import SocketTestCase
 
 
@@ -28,6 +28,18 @@ class SharedEndpointTests(SocketTestCase):
             self.assertEqual(first.getHost(), second.getHost())
             for one in (first, second):
                 await maybeDeferred(one.stopListening)
+
+    async def test_kept(self) -> None:
+        """A socket that listens already has a port, and the client that waited in its queue."""
+        sock = socket.create_server(("127.0.0.1", 0))
+        address = sock.getsockname()
+        with socket.create_connection(address) as client:
+            port = listen_at_once(KeptEndpoint(reactor, sock), Factory(), "tcp:0")
+            self.assertEqual((-1, address[1]), (sock.fileno(), port.getHost().port))
+            accepted, came_from = port.socket.accept()
+            accepted.close()
+            self.assertEqual(client.getsockname(), came_from)
+        await maybeDeferred(port.stopListening)
 
     async def test_not_shared(self) -> None:
         """A port of somebody who does not share it is an error that names it, as every endpoint's."""

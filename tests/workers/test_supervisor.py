@@ -10,6 +10,7 @@ import select
 import signal
 import socket
 import subprocess
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,17 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from sniproxy.config import parse
+from sniproxy.wire.alerts import Alert, fatal_alert
 from sniproxy.workers import supervisor
 from sniproxy.workers.post import READY
 from sniproxy.workers.process import Worker
+from sniproxy.workers.sockets import available
 from tests.hellos import hello
 from tests.net.support import PATIENCE, read_exactly, read_to_end
 from tests.proxies import Backend
 from tests.support.running import ENVIRONMENT
-from tests.workers.running import TWISTD, Running, configuration, exists
+from tests.workers.clients import Clients
+from tests.workers.running import TWISTD, Running, configuration, exists, held_port
 
 NAME = "a.test"
 
@@ -98,6 +102,104 @@ class WorkersTests(TestCase):
         self.assertEqual(-signal.SIGTERM, status)
         self.assertNotIn("Traceback", said)
         self.assertEqual([], [pid for pid in running.pids.values() if exists(pid)])
+
+    def test_one_ends(self) -> None:
+        """Workers that end while clients connect reset none of them: those that wait are accepted before."""
+        running = Running(self, configuration(self))
+        clients = Clients(self, running.port)
+        for index in (0, 1, 0):
+            clients.wait_for_more(30)
+            os.kill(running.pids[index], signal.SIGTERM)
+            running.wait_for(f"worker {index}: ready:")
+            running.look()
+        self.assertEqual(["closed"], list(clients.stop()))
+        running.finish(signal.SIGTERM)
+
+    def waiting(self, stack: ExitStack, port: int) -> list[socket.socket]:
+        """40 clients in the queues of workers that accept none. The kernel gives some to each of two workers."""
+        return [stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)) for _ in range(40)]
+
+    def ask(self, clients: list[socket.socket]) -> None:
+        """Each gets an alert and the end. A reset raises."""
+        for client in clients:
+            client.sendall(hello(name="nowhere.test"))
+            while client.recv(4096):
+                pass
+
+    def test_one_is_killed_with_a_queue(self) -> None:
+        """Clients that wait in the queue of a worker that is killed are accepted by the one that takes its place."""
+        running = Running(self, configuration(self))
+        for _ in range(2):  # the second time, the socket has been handed on once before
+            pids = running.pids
+            for pid in pids.values():
+                os.kill(pid, signal.SIGSTOP)
+            with ExitStack() as stack:
+                clients = self.waiting(stack, running.port)
+                os.kill(pids[0], signal.SIGKILL)
+                os.kill(pids[1], signal.SIGCONT)
+                running.wait_for("worker 0: ready:")
+                self.ask(clients)
+            running.look()
+            self.assertEqual(pids[1], running.pids[1])
+        self.assertNotIn("Traceback", running.finish(signal.SIGTERM)[1])
+
+    def test_listener_of_a_reload(self) -> None:
+        """The queue of a listener that a reload has brought is kept, too, and one that it has removed is closed."""
+        path = configuration(self)
+        running = Running(self, path)
+        port, before = held_port(self), running.port
+        path.write_text(path.read_text().replace(f"tcp:{before}:", f"tcp:{port}:"))
+        running.process.send_signal(signal.SIGHUP)
+        for _ in running.pids:
+            running.wait_for("is in force: 0 routes")
+        for pid in running.pids.values():
+            os.kill(pid, signal.SIGSTOP)
+        with ExitStack() as stack:
+            clients = self.waiting(stack, port)
+            for pid in running.pids.values():
+                os.kill(pid, signal.SIGKILL)
+            for _ in range(2):
+                running.wait_for(": ready:")
+            self.ask(clients)
+        self.assertRaises(ConnectionRefusedError, socket.create_connection, ("127.0.0.1", before))
+        self.assertNotIn("Traceback", running.finish(signal.SIGTERM)[1])
+
+    def test_loop(self) -> None:
+        """A loop through another proxy enters each worker at most once: the hello's second visit to one is denied."""
+        with socket.create_server(("127.0.0.1", 0)) as other, ExitStack() as stack:
+            other.settimeout(PATIENCE)
+            port = other.getsockname()[1]
+            running = Running(
+                self,
+                configuration(
+                    self,
+                    f'[[route]]\nserver_name = "~h([0-9]+)[.]test"\ntarget = "127.0.0.{{1}}:{port}"\n'
+                    f'[policy]\nallow_cidrs = ["127.0.0.0/8"]\nallow_ports = [{port}]\n',
+                ),
+            )
+            ends = [stack.enter_context(socket.create_connection(("127.0.0.1", running.port), timeout=PATIENCE))]
+            said = hello(name="h1.test")
+            ends[0].sendall(said)
+            rounds = 0
+            while rounds < 3:
+                # Either the worker has dialled the other proxy, or it has closed the connection with an alert.
+                found, _, _ = select.select([other, ends[-1]], [], [], PATIENCE)
+                if other not in found:
+                    break
+                rounds += 1
+                upstream = stack.enter_context(other.accept()[0])
+                upstream.settimeout(PATIENCE)
+                self.assertEqual(said, read_exactly(upstream, len(said)))
+                # The other proxy leads back.
+                ends.append(
+                    stack.enter_context(socket.create_connection(("127.0.0.1", running.port), timeout=PATIENCE))
+                )
+                ends[-1].sendall(said)
+            alert = fatal_alert(Alert.ACCESS_DENIED)
+            self.assertEqual(alert, read_to_end(ends[-1]))
+            self.assertIn(rounds, (1, 2))
+        running.wait_for("loop denied")
+        running.finish(signal.SIGTERM)
 
     def test_drain_and_second_signal(self) -> None:
         """The first signal lets all workers drain, the second one ends them at once; a worker's own only drains."""
@@ -175,6 +277,7 @@ class WorkersTests(TestCase):
         os.kill(pids[0], signal.SIGCONT)
         running.wait_for(f"worker 0 (pid {pids[0]}) answers again")
         running.wait_for(f"worker 1 (pid {pids[1]}) does not answer for 10 s: it writes its stack and is killed")
+        running.wait_for("worker 1: Current thread")  # faulthandler's words
         running.wait_for(f"worker 1 (pid {pids[1]}) was ended by SIGKILL; another one takes its place at once")
         running.wait_for("worker 1: ready:")
         running.look()
@@ -298,6 +401,22 @@ class LimitTests(SynchronousTestCase):
         self.assertEqual([(40.0, "end")], worker.limits)
         one.end_now()
         self.assertEqual((10.0, "end"), worker.limits[-1])
+
+    def test_queue_is_not_kept_for_long(self) -> None:
+        """Before a pause of more than 2 s the supervisor closes its copies: other workers get the clients."""
+        text = 'workers = 2\n[[listener]]\nendpoint = "tcp:4443"\n'
+        one = supervisor.Supervisor(parse(text, "x.toml"), Clock(), lambda: text, [])
+        for sock in one._kept[1]._sockets, one._kept[0]._sockets:
+            sock["tcp:4443"] = socket.socket()
+        one._later(0, 2.0)
+        self.assertEqual([1, 1], [len(kept) for kept in one._kept.values()])
+        one._later(0, 4.0)
+        self.assertEqual([0, 1], [len(kept) for kept in one._kept.values()])
+        one.stopService()
+        self.assertEqual([0, 0], [len(kept) for kept in one._kept.values()])
+
+    if not available:
+        test_queue_is_not_kept_for_long.skip = "sockets are kept on Linux"  # type: ignore[attr-defined]
 
 
 class SystemdTests(TestCase):

@@ -1,0 +1,149 @@
+"""Listening sockets that outlive a worker: the supervisor keeps a copy of each, and hands it to the next worker.
+
+The kernel gives each socket of a shared port (C{SO_REUSEPORT}) a queue of its own. When a worker is killed, its queue
+stays with the supervisor's copy, and the worker that takes its place accepts the clients in it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+from collections.abc import Mapping, MutableMapping
+from contextlib import suppress
+from typing import Any
+
+from twisted.internet.main import CONNECTION_DONE
+from twisted.python.failure import Failure
+
+from sniproxy.net.synfilter import welcome_new
+
+VARIABLE = "SNIPROXY_SOCKETS"
+"""The environment variable of a worker's channel and kept sockets: ``[descriptor, {endpoint: descriptor}]`` as JSON."""
+
+available = sys.platform == "linux"
+"""Whether sockets are kept: elsewhere a killed worker's queue is reset."""
+
+_KEEP, _FORGET = b"+", b"-"
+
+_MAX_MESSAGE = 1 << 16
+
+
+class Channel:
+    """A worker's end, through which it hands over its listening sockets. See L{sniproxy.net.shared.SocketKeeper}.
+
+    It never waits for the supervisor. A message that the channel has no room for is lost, which takes hundreds of
+    listeners.
+    """
+
+    def __init__(self, channel: socket.socket, kept: Mapping[str, int]) -> None:
+        channel.setblocking(False)
+        self._channel = channel
+        self._kept = {endpoint: socket.socket(fileno=number) for endpoint, number in kept.items()}
+
+    def take(self, endpoint: str) -> socket.socket | None:
+        """The socket that the worker before this one had. @return: None: there is none."""
+        sock = self._kept.pop(endpoint, None)
+        if sock is not None:
+            welcome_new(sock)  # the worker may have been killed while it stopped
+        return sock
+
+    def keep(self, endpoint: str, sock: socket.socket) -> None:
+        """Give the supervisor a copy, in place of an earlier one for this endpoint."""
+        with suppress(OSError):  # the supervisor has ended
+            socket.send_fds(self._channel, [_KEEP + endpoint.encode()], [sock.fileno()])
+
+    def forget(self, endpoint: str) -> None:
+        """Let the supervisor close its copy."""
+        with suppress(OSError):
+            self._channel.send(_FORGET + endpoint.encode())
+
+    def forget_rest(self) -> None:
+        """Close kept sockets that were not taken: the configuration in force has no such listener."""
+        while self._kept:
+            endpoint, sock = self._kept.popitem()
+            sock.close()
+            self.forget(endpoint)
+
+
+class KeptSockets:
+    """The supervisor's copies of the listening sockets of one worker and those that take its place."""
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self._channel: socket.socket | None = None
+        self._number = -1
+        self._sockets: dict[str, socket.socket] = {}
+
+    def __len__(self) -> int:
+        return len(self._sockets)
+
+    def begin(self, first: int) -> tuple[dict[str, str], dict[int, int], socket.socket]:
+        """Open a channel to a worker that is about to be started.
+
+        @param first: the first descriptor that is free there.
+        @return: what goes into its environment, and its descriptors: theirs to ours; the worker's end of the channel,
+            to be closed when the worker has been started.
+        """
+        self.end()
+        self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._channel.setblocking(False)
+        self._number = self._channel.fileno()
+        self._reactor.addReader(self)
+        numbers = dict(enumerate((sock.fileno() for sock in self._sockets.values()), first + 1))
+        kept = dict(zip(self._sockets, numbers, strict=True))
+        return {VARIABLE: json.dumps([first, kept])}, {first: theirs.fileno(), **numbers}, theirs
+
+    def end(self) -> None:
+        """The worker has ended: read what it has sent last, and close the channel."""
+        while self._read():
+            pass
+        if self._channel is not None:
+            self._reactor.removeReader(self)
+            self._channel.close()
+            self._channel = None
+
+    def release(self) -> None:
+        """Close all copies. Clients that wait in them get a reset if no worker has the socket."""
+        while self._sockets:
+            self._sockets.popitem()[1].close()
+
+    def fileno(self) -> int:
+        return self._number
+
+    def logPrefix(self) -> str:
+        return "worker's sockets"
+
+    def doRead(self) -> Exception | None:
+        return None if self._read() else CONNECTION_DONE
+
+    def connectionLost(self, reason: Failure) -> None:
+        """The worker has ended; L{end} follows."""
+
+    def _read(self) -> bool:
+        """Read one message. @return: False: there is none left."""
+        if self._channel is None:
+            return False
+        try:
+            message, numbers, _, _ = socket.recv_fds(self._channel, _MAX_MESSAGE, 1)
+        except OSError:
+            return False
+        endpoint = message[1:].decode()
+        before = self._sockets.pop(endpoint, None)
+        if before is not None:
+            before.close()
+        for number in numbers:  # none: forget it, or no descriptor was left
+            self._sockets[endpoint] = socket.socket(fileno=number)
+        return bool(message)
+
+
+def from_environment(environment: MutableMapping[str, str] = os.environ) -> Channel | None:
+    """What the supervisor has handed over, once. @return: None: it keeps no sockets, or there is no supervisor."""
+    said = environment.pop(VARIABLE, None)
+    if said is None:
+        return None
+    channel, kept = json.loads(said)
+    for number in (channel, *kept.values()):
+        os.set_inheritable(number, False)
+    return Channel(socket.socket(fileno=channel), kept)

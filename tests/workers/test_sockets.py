@@ -1,0 +1,100 @@
+"""Tests for sniproxy.workers.sockets."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+from twisted.internet import reactor
+from twisted.internet.main import CONNECTION_DONE
+from twisted.python.failure import Failure
+
+from sniproxy.net.synfilter import ignore_new
+from sniproxy.workers.sockets import Channel, KeptSockets, available, from_environment
+from tests.net.support import PATIENCE, SocketTestCase
+
+
+class SocketsTests(SocketTestCase):
+    """Sockets between a worker, its supervisor and the next worker."""
+
+    if not available:
+        skip = "descriptors are handed over on Linux"
+
+    def started(self, kept: KeptSockets) -> Channel:
+        """A worker's channel, as if its process had been started."""
+        environment, descriptors, theirs = kept.begin(40)
+        copies = {number: os.dup(ours) for number, ours in descriptors.items()}
+        theirs.close()
+        # In the test's own process the numbers are those that were free.
+        for number, copy in copies.items():
+            environment = {name: text.replace(str(number), str(copy)) for name, text in environment.items()}
+        environment["HOME"] = "/"
+        channel = from_environment(environment)
+        assert channel is not None
+        self.assertEqual({"HOME": "/"}, environment)
+        self.addCleanup(channel._channel.close)
+        return channel
+
+    def test_none(self) -> None:
+        """Without a supervisor there is no channel."""
+        self.assertIsNone(from_environment({}))
+
+    def test_handed_on(self) -> None:
+        """The next worker gets the queue of one that was killed, accepts new clients, and not what was forgotten."""
+        kept = KeptSockets(reactor)
+        first = self.started(kept)
+        self.assertIsNone(first.take("tcp:1"))
+        with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
+            address = one.getsockname()
+            first.keep("tcp:1", other)
+            first.keep("tcp:1", one)
+            first.keep("tcp:2", other)
+            first.forget("tcp:2")
+            ignore_new(one)
+        kept.end()
+        self.assertEqual(1, len(kept))
+        next_one = self.started(kept)
+        sock = next_one.take("tcp:1")
+        assert sock is not None
+        self.assertEqual((address, None), (sock.getsockname(), next_one.take("tcp:1")))
+        with socket.create_connection(address, timeout=PATIENCE):
+            sock.accept()[0].close()
+        sock.close()
+        kept.end()
+        kept.release()
+        self.assertEqual(0, len(kept))
+
+    def test_not_taken(self) -> None:
+        """A socket that no listener wants any more is closed everywhere."""
+        kept = KeptSockets(reactor)
+        first = self.started(kept)
+        with socket.create_server(("127.0.0.1", 0)) as one:
+            address = one.getsockname()
+            first.keep("tcp:1", one)
+        kept.end()
+        self.started(kept).forget_rest()
+        kept.end()
+        self.assertEqual(0, len(kept))
+        self.assertRaises(ConnectionRefusedError, socket.create_connection, address)
+
+    def test_supervisor_has_ended(self) -> None:
+        """A worker that outlives its supervisor for a while is not disturbed."""
+        kept = KeptSockets(reactor)
+        channel = self.started(kept)
+        kept.end()
+        with socket.create_server(("127.0.0.1", 0)) as one:
+            channel.keep("tcp:1", one)
+        channel.forget("tcp:1")
+
+    def test_worker_has_ended(self) -> None:
+        """The reactor reads the channel until the worker closes it."""
+        kept = KeptSockets(reactor)
+        channel = self.started(kept)
+        with socket.create_server(("127.0.0.1", 0)) as one:
+            channel.keep("tcp:1", one)
+        self.assertIsNone(kept.doRead())
+        channel._channel.close()
+        self.assertIs(CONNECTION_DONE, kept.doRead())
+        kept.connectionLost(Failure(CONNECTION_DONE))
+        kept.end()
+        kept.release()
