@@ -184,6 +184,7 @@ class SideRooms:
             site = site or self._new_site(admin.instance)
             if text != self._admin or port is None:
                 port = listen_at_once(endpoint, site, text)
+                site.channels.accept_at(port)
                 undo.callback(port.stopListening)
 
         def change() -> None:
