@@ -19,7 +19,8 @@ from sniproxy.admin.slices import Slices, Steps
 log = Logger()
 
 MOST_CHANNELS = 64
-"""Connections at once. One more ends the one that has waited longest without a request in work."""
+"""Connections at once. One more ends the one that has waited longest without a request in work, else one that pipelines
+requests."""
 
 PATIENCE = 10.0
 """Seconds for a whole request, headers and body, from the accept or from the end of the last answer."""
@@ -133,6 +134,11 @@ class AdminChannel(HTTPChannel):
             log.failure("admin: a request could not be read: a fault of the proxy", result)
             self.abort()
 
+    @property
+    def pipelines(self) -> bool:
+        """Whether more has come behind the request in work."""
+        return bool(self._unparsed)
+
     def _ends(self) -> bool:
         """Whether the connection is closed, or will be when the last answer is sent."""
         return self.transport is None or bool(cast(Any, self.transport).disconnecting)
@@ -165,7 +171,7 @@ class Channels:
         self._holds = holds
         self._port: Any = None
         self._waiting: dict[AdminChannel, None] = {}
-        self._working: set[AdminChannel] = set()
+        self._working: dict[AdminChannel, None] = {}
 
     def __len__(self) -> int:
         return len(self._waiting) + len(self._working)
@@ -185,7 +191,7 @@ class Channels:
         if len(self) < MOST_CHANNELS:
             return True
         self.refused("crowded")
-        oldest = next(iter(self._waiting), None)
+        oldest = next(iter(self._waiting), None) or next((one for one in self._working if one.pipelines), None)
         if oldest is None:
             return False
         self.closed(oldest)
@@ -201,19 +207,19 @@ class Channels:
         """Its request has come."""
         if channel in self._waiting:
             del self._waiting[channel]
-            self._working.add(channel)
+            self._working[channel] = None
 
     def waits(self, channel: AdminChannel) -> None:
         """Its request is answered."""
         if channel in self._working:
-            self._working.remove(channel)
+            del self._working[channel]
             self._waiting[channel] = None
 
     def closed(self, channel: AdminChannel) -> None:
         """One less."""
         if channel in self._waiting or channel in self._working:
             self._waiting.pop(channel, None)
-            self._working.discard(channel)
+            self._working.pop(channel, None)
             self._holds(-1)
 
     def stop(self) -> None:

@@ -135,6 +135,19 @@ class ChannelTests(SynchronousTestCase):
         self.assertIn(b"sniproxy_info", busy[-1].value())
         self.connected()
 
+    def test_all_pipeline(self) -> None:
+        """While all are being answered, one that pipelines is ended for a new one."""
+        busy = [self.connected() for _ in range(MOST_CHANNELS)]
+        for number, transport in enumerate(busy):
+            transport.protocol.dataReceived(METRICS * (2 if number == 7 else 1))
+        for _ in range(MOST_CHANNELS):
+            self.rounds.round()
+        operator = self.connected()
+        self.assertEqual([7], [number for number, one in enumerate(busy) if one.disconnected])
+        self.assertEqual(MOST_CHANNELS, self.held)
+        self.send(operator, READY)
+        self.assertIn(b"200 OK", operator.value())
+
     def test_gone_while_in_work(self) -> None:
         """The answer to a client that has gone is not made."""
         transport = self.connected()
