@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from twisted.logger import Logger
 
-from sniproxy.buffered import Share
+from sniproxy.buffered import TOTAL, Share
 from sniproxy.events import Connection
 from sniproxy.linewriter import LineWriter
 from sniproxy.pulsar.choice import Choice
@@ -28,6 +28,9 @@ Unrouted = Callable[[str, str], str | None]
 """Why TLS clients that are sent to a host will be refused, None unless that is news; by host and listener or bridge."""
 
 Write = Callable[[Event], None]
+
+SPARED = 65_536
+"""Bytes that the inspector may hold of a tunnel even while more than C{max_buffered} wait in the process."""
 
 
 class EventLog:
@@ -77,6 +80,8 @@ class Inspector:
     @ivar reveal: principals and properties are shown, too; of tunnels that begin from now on.
     @ivar commands: types of which each command is an event; likewise.
     @ivar ledger: which broker owns which topic.
+    @ivar max_buffered: while more bytes wait in the process, tunnels that hold more than L{SPARED} here are let go of.
+        None: no limit.
     """
 
     def __init__(self, write: Write, unrouted: Unrouted, reveal: bool = False) -> None:
@@ -85,6 +90,7 @@ class Inspector:
         self._unrouted = unrouted
         self.reveal = reveal
         self.commands: frozenset[str] = frozenset()
+        self.max_buffered: int | None = None
 
     def watch(self, connection: Connection, place: str | None = None) -> Watch:
         """A tap for one tunnel.
@@ -174,7 +180,14 @@ class Watch:
             if self._inspection is not None and self._inspection.lost:
                 self._inspection = None
         # What is remembered of hostile peers counts with what waits for slow readers: max_buffered bounds both.
-        self._share.holds(0 if self._inspection is None else self._inspection.held)
+        held = 0 if self._inspection is None else self._inspection.held
+        self._share.holds(held)
+        most = self._inspector.max_buffered
+        if most is not None and held > SPARED and TOTAL.bytes > most and self._inspection is not None:
+            inspection, self._inspection = self._inspection, None
+            self._share.holds(0)
+            events = inspection.give_up("more bytes wait in the process than [limits] max_buffered allows", time.time())
+            self._inspector.told(events, self._place or self._connection.listener, self._connection.listener)
 
 
 def _tls_urls(value: Value, key: str = "") -> Iterator[str]:

@@ -197,7 +197,7 @@ class ProxyService(Service):
             self._reactor,
             built.routing,
             configuration.timeouts,
-            Dialer(self._reactor, self._veto(configuration), self._closer),
+            Dialer(self._reactor, self._veto(configuration), self._closer, self._lives.takes),
             self._closer,
             self._way,
             self._side.ended,
@@ -215,7 +215,8 @@ class ProxyService(Service):
         self._lives.change(configuration.limits, self._descriptors)
         # The listeners first: their addresses are the first that the log has, and people and scripts look for them.
         # A bridge may lead to a listener of this very proxy; to a bridge, it would come back for ever.
-        bridge_house = attrs.evolve(house, dialer=Dialer(self._reactor, self._bridge_veto, self._closer))
+        dialer = Dialer(self._reactor, self._bridge_veto, self._closer, self._lives.takes)
+        bridge_house = attrs.evolve(house, dialer=dialer)
         change_listeners(partial(self._lives.accepting, house, bridge_house, built))
         change_side()
         addresses = self.addresses

@@ -168,6 +168,8 @@ class SideRooms:
                 self._event_log = opened
             if inspected and self.inspector is None:
                 self.inspector = Inspector(self._saw, self._unrouted)
+            if self.inspector is not None:
+                self.inspector.max_buffered = configuration.limits.max_buffered
             if self.inspector is not None and self._event_log is not None:
                 _choose(wanted or InspectLog(""), self.inspector, self._event_log)
 
@@ -184,6 +186,7 @@ class SideRooms:
             site = site or self._new_site(admin.instance)
             if text != self._admin or port is None:
                 port = listen_at_once(endpoint, site, text)
+                site.channels.accept_at(port)
                 undo.callback(port.stopListening)
 
         def change() -> None:

@@ -131,6 +131,21 @@ class InspectorTests(SynchronousTestCase):
         watch.end()
         self.assertEqual(before, TOTAL.bytes)
 
+    def test_let_go(self) -> None:
+        """Beyond max_buffered a tunnel that holds much is let go of, with an event; one that holds little is not."""
+        before = TOTAL.bytes
+        self.inspector.max_buffered = before + 90_000
+        small, large = (self.inspector.watch(Connection(name, 0.0, "plain", "192.0.2.1:1")) for name in "ab")
+        small.client(write(CommandLookupTopic(topic="t", request_id=1)))
+        large.client(write(CommandLookupTopic(topic="t" * 100_000, request_id=9))[:-1])
+        self.assertEqual(1, self.names().count("lost"))
+        small.client(write(CommandLookupTopic(topic="t", request_id=2)))
+        self.assertLess(TOTAL.bytes - before, 90_000)
+        self.assertGreater(TOTAL.bytes, before)
+        small.end()
+        large.end()
+        self.assertEqual((before, ["b"]), (TOTAL.bytes, [one.connection for one in self.events if one.name == "lost"]))
+
     def test_fault(self) -> None:
         """A fault of the inspector is logged, and the tunnel is not looked at any more."""
         self.inspector.told = self.fail_with  # type: ignore[method-assign]

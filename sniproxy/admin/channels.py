@@ -8,25 +8,45 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, cast
 
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.protocol import connectionDone
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
 
+from sniproxy.admin.slices import Slices, Steps
+
+log = Logger()
+
 MOST_CHANNELS = 64
-"""Connections at once. One more ends the one that has waited longest without a request in work."""
+"""Connections at once. One more ends the one that has waited longest without a request in work, else one that pipelines
+requests."""
 
 PATIENCE = 10.0
 """Seconds for a whole request, headers and body, from the accept or from the end of the last answer."""
+
+PIECE = 1024
+"""Bytes of a request that are parsed in one step."""
+
+_END_OF_HEADERS = b"\r\n\r\n"
 
 
 class AdminChannel(HTTPChannel):
     """One connection. It ends L{PATIENCE} seconds after it began to wait for a request, whatever has come of it.
 
+    The channel parses what it receives in steps, and a pipelined request (RFC 9112, section 9.3.2) waits until the
+    client has read the answers before it: one connection costs one step at a time, and memory for two answers.
+
     @ivar channels: all connections of the endpoint.
     """
 
     channels: Channels
+    maxHeaders = 100
     _deadline: Any = None
+    _unparsed = b""
+    _parsing: Deferred[None] | None = None
+    _answering = False
+    _full = False
 
     def connectionMade(self) -> None:
         HTTPChannel.connectionMade(self)
@@ -36,12 +56,32 @@ class AdminChannel(HTTPChannel):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._stop()
+        self._unparsed = b""
+        if self._parsing is not None:
+            self._parsing.cancel()
         self.channels.closed(self)
         HTTPChannel.connectionLost(self, reason)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Parse this when the channel's turn comes; until then the transport reads no more."""
+        self._unparsed += data
+        self._go_on()
+
+    def pauseProducing(self) -> None:
+        """The transport holds bytes that the client has not read."""
+        self._full = True
+        HTTPChannel.pauseProducing(self)
+
+    def resumeProducing(self) -> None:
+        """The client has read."""
+        self._full = False
+        HTTPChannel.resumeProducing(self)
+        self._go_on()
 
     def allContentReceived(self) -> None:
         """A request is whole."""
         self._stop()
+        self._answering = True
         self.channels.works(self)
         HTTPChannel.allContentReceived(self)
 
@@ -49,7 +89,9 @@ class AdminChannel(HTTPChannel):
         """It is answered; the client has as long for reading the answer as for its next request."""
         self.channels.waits(self)
         self.wait()
+        self._answering = False
         HTTPChannel.requestDone(self, request)
+        self._go_on()
 
     def resetTimeout(self) -> None:
         """Nothing: the deadline does not move."""
@@ -63,6 +105,43 @@ class AdminChannel(HTTPChannel):
         """End it at once."""
         if self.transport is not None:
             cast(Any, self.transport).abortConnection()
+
+    def _go_on(self) -> None:
+        """Parse what has come, if the channel may."""
+        if not self._unparsed or self._ends():
+            return
+        cast(Any, self.transport).pauseProducing()
+        if self._parsing is None and not self._answering and not self._full:
+            self._parsing = self.channels.slices.run(self._parse())
+            self._parsing.addBoth(self._parsed)
+
+    def _parse(self) -> Steps[None]:
+        """Give the parser one piece in a step, which ends where a request's headers do."""
+        while self._unparsed and not self._answering and not self._full and not self._ends():
+            end = self._unparsed.find(_END_OF_HEADERS, 0, PIECE)
+            size = PIECE if end < 0 else end + len(_END_OF_HEADERS)
+            piece, self._unparsed = self._unparsed[:size], self._unparsed[size:]
+            HTTPChannel.dataReceived(self, piece)
+            yield
+
+    def _parsed(self, result: Failure | None) -> None:
+        self._parsing = None
+        if self._unparsed:
+            self._go_on()
+        elif not self._full and not self._ends():
+            cast(Any, self.transport).resumeProducing()
+        if result is not None and not result.check(CancelledError):
+            log.failure("admin: a request could not be read: a fault of the proxy", result)
+            self.abort()
+
+    @property
+    def pipelines(self) -> bool:
+        """Whether more has come behind the request in work."""
+        return bool(self._unparsed)
+
+    def _ends(self) -> bool:
+        """Whether the connection is closed, or will be when the last answer is sent."""
+        return self.transport is None or bool(cast(Any, self.transport).disconnecting)
 
     def _late(self) -> None:
         self._deadline = None
@@ -79,25 +158,40 @@ class Channels:
     """All connections of the endpoint.
 
     @param holds: called with 1 for each descriptor that they take, and with -1 for each that is free again.
+    @param slices: runs the steps of all connections in turn.
     @param refused: called with C{slow} or C{crowded} for each connection that is ended for that.
     """
 
-    def __init__(self, reactor: Any, holds: Callable[[int], None], refused: Callable[[str], None]) -> None:
+    def __init__(
+        self, reactor: Any, holds: Callable[[int], None], refused: Callable[[str], None], slices: Slices
+    ) -> None:
         self.reactor = reactor
+        self.slices = slices
         self.refused = refused
         self._holds = holds
+        self._port: Any = None
         self._waiting: dict[AdminChannel, None] = {}
-        self._working: set[AdminChannel] = set()
+        self._working: dict[AdminChannel, None] = {}
 
     def __len__(self) -> int:
         return len(self._waiting) + len(self._working)
 
+    def accept_at(self, port: Any) -> None:
+        """Let a listening port of Twisted's accept one connection in each round of the reactor.
+
+        By itself it accepts more in a round as more connections come.
+        """
+        self._port = port
+        port.numberAccepts = 1
+
     def make_room(self) -> bool:
         """End a connection if there are L{MOST_CHANNELS}. @return: whether one more may come."""
+        if self._port is not None:
+            self._port.numberAccepts = 0  # Twisted sets it to what it accepted, unless that is what it wanted
         if len(self) < MOST_CHANNELS:
             return True
         self.refused("crowded")
-        oldest = next(iter(self._waiting), None)
+        oldest = next(iter(self._waiting), None) or next((one for one in self._working if one.pipelines), None)
         if oldest is None:
             return False
         self.closed(oldest)
@@ -113,19 +207,19 @@ class Channels:
         """Its request has come."""
         if channel in self._waiting:
             del self._waiting[channel]
-            self._working.add(channel)
+            self._working[channel] = None
 
     def waits(self, channel: AdminChannel) -> None:
         """Its request is answered."""
         if channel in self._working:
-            self._working.remove(channel)
+            del self._working[channel]
             self._waiting[channel] = None
 
     def closed(self, channel: AdminChannel) -> None:
         """One less."""
         if channel in self._waiting or channel in self._working:
             self._waiting.pop(channel, None)
-            self._working.discard(channel)
+            self._working.pop(channel, None)
             self._holds(-1)
 
     def stop(self) -> None:

@@ -187,7 +187,7 @@ class AdminSite(Site):
         self.proxy = status
         self.slices = Slices(reactor)
         self.refused = refused or RefusedLog(reactor.seconds)
-        self.channels = Channels(reactor, holds, self.refused.refused)
+        self.channels = Channels(reactor, holds, self.refused.refused, self.slices)
         self._now = now
         self._instance = instance
 

@@ -15,10 +15,10 @@ from twisted.python.failure import Failure
 from sniproxy.events import Result
 from sniproxy.interfaces import Target
 from sniproxy.names import ip_literal
-from sniproxy.net.descriptor import SocketDescriptor
 from sniproxy.net.getaddrinfo import Cause, LookupFailed
 from sniproxy.net.linger import Closer
 from sniproxy.net.lookup import lookups_of
+from sniproxy.net.opensockets import LEAST_SECONDS, AttemptSockets, Connecting, DialSockets
 from sniproxy.net.overlapping import Overlapping
 from sniproxy.net.tuning import tune_tcp
 from sniproxy.net.wheel import Deadline, wheel_of
@@ -36,9 +36,6 @@ _INET, _INET6, _STREAM = int(socket.AF_INET), int(socket.AF_INET6), socket.SOCK_
 Veto = Callable[[Target, str | None], str | None]
 """Why a target may not be dialled, or None. Asked before its name is looked up (without an address), and about each
 resolved address at the moment of connecting. OSError: of this address it cannot say."""
-
-Connected = Callable[[socket.socket], None]
-Failed = Callable[[str], None]
 
 
 class DialError(Exception):
@@ -59,9 +56,11 @@ class Dialer:
 
     @param veto: see L{Veto}. A name's addresses are asked about as they are resolved for this very connection, so that
         a name that changes its addresses in between gains nothing.
+    @param holds: called with the change in the number of sockets that a dial has beyond its first.
     """
 
-    def __init__(self, reactor: Any, veto: Veto, closer: Closer) -> None:
+    def __init__(self, reactor: Any, veto: Veto, closer: Closer, holds: Callable[[int], None] = lambda _: None) -> None:
+        self.holds = holds
         self.reactor = reactor
         self.veto = veto
         self.closer = closer
@@ -97,6 +96,7 @@ class Dialer:
             return first[0]
         errors: list[str] = []
         results: set[Result] = set()
+        sockets = DialSockets(self.holds)
 
         def begin(target: Target, length: float) -> Deferred[socket.socket]:
             nonlocal first, tried
@@ -104,7 +104,7 @@ class Dialer:
             if target is not tried:
                 trying(target)
                 tried, begun = target, self._begin(target)
-            return _Attempt(self, target, length, begun, client).result
+            return _Attempt(self, target, length, begun, client, sockets).result
 
         def lost(target: Target, failure: Failure) -> None:
             error: Any = failure.value
@@ -170,7 +170,13 @@ class _Attempt:
     """
 
     def __init__(
-        self, dialer: Dialer, target: Target, seconds: float, begun: _Begun | None, client: str | None
+        self,
+        dialer: Dialer,
+        target: Target,
+        seconds: float,
+        begun: _Begun | None,
+        client: str | None,
+        sockets: DialSockets,
     ) -> None:
         self._reactor = dialer.reactor
         self._veto = dialer.veto
@@ -179,7 +185,7 @@ class _Attempt:
         self._addresses: list[str] = []
         self._errors: dict[str, str] = {}
         self._denied, self._local = 0, False
-        self._sockets: set[_Connecting] = set()
+        self._sockets: AttemptSockets[Connecting] = AttemptSockets(sockets)
         self._next: Any = None
         self._lookup: Deferred[None] | None = None
         self._seconds = seconds
@@ -222,6 +228,9 @@ class _Attempt:
         """Begin with the next address; when it takes its time, with the one after it, too."""
         self._cancel(self._next)
         while self._addresses:
+            if self._sockets.full and not self._give_up_oldest():
+                self._next = self._reactor.callLater(self._delay, self._try_next)
+                return
             address = self._addresses.pop(0)
             try:
                 reason = self._veto(self._target, address)
@@ -241,6 +250,19 @@ class _Attempt:
                 Result.DENIED if self._denied == len(self._errors) else Result.CONNECT_FAILED,
                 "; ".join(_distinct(self._errors, self._target.host)),
             )
+
+    def _give_up_oldest(self) -> bool:
+        """Make room for a socket. @return: there is room."""
+        oldest = self._sockets.oldest(self._reactor.seconds())
+        if oldest is None:
+            return False
+        self._errors[oldest.address] = f"no answer within {LEAST_SECONDS:g} s"
+        self._give_up(oldest)
+        return True
+
+    def _give_up(self, connecting: Connecting) -> None:
+        self._sockets.discard(connecting)
+        connecting.give_up()
 
     def _begin(self, address: str, begun: _Begun | None = None) -> bool:
         """@return: it is connected, or under way. A name may have many addresses that fail at once."""
@@ -263,8 +285,8 @@ class _Attempt:
             self._local = self._local or error.errno in (errno.EMFILE, errno.ENFILE)
             self._errors[address] = os.strerror(error.errno or errno.EIO)
             return False
-        connecting = _Connecting(self._reactor, self._closer, sock, connected, failed)
-        self._sockets.add(connecting)
+        connecting = Connecting(self._reactor, self._closer, sock, connected, failed, address)
+        self._sockets.add(connecting, self._reactor.seconds())
         connecting.begin(number)
         waits = True
         return connecting in self._sockets or self.result.called
@@ -287,51 +309,12 @@ class _Attempt:
         if self._lookup is not None:
             self._lookup.cancel()
         for connecting in self._sockets:
-            connecting.give_up()
-        self._sockets.clear()
+            self._give_up(connecting)
 
     @staticmethod
     def _cancel(timer: Any) -> None:
         if timer is not None and timer.active():
             timer.cancel()
-
-
-class _Connecting(SocketDescriptor):
-    """A socket whose connect is under way."""
-
-    __slots__ = ("_closer", "_connected", "_failed", "_reactor")
-
-    def __init__(self, reactor: Any, closer: Closer, sock: socket.socket, connected: Connected, failed: Failed) -> None:
-        super().__init__(sock)
-        self._reactor = reactor
-        self._closer = closer
-        self._connected = connected
-        self._failed = failed
-
-    def begin(self, number: int) -> None:
-        """@param number: see L{_Begun}."""
-        if number in (errno.EINPROGRESS, errno.EALREADY):
-            self._reactor.addWriter(self)
-        else:
-            self._settle(number)
-
-    def doWrite(self) -> None:
-        self._reactor.removeWriter(self)
-        self._settle(self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
-
-    def connectionLost(self, reason: Failure) -> None:
-        self.doWrite()
-
-    def give_up(self) -> None:
-        self._reactor.removeWriter(self)
-        self._closer.close(self.sock)
-
-    def _settle(self, number: int) -> None:
-        if number:
-            self._closer.close(self.sock)
-            self._failed(os.strerror(number))
-        else:
-            self._connected(self.sock)
 
 
 def interleave(addresses: Iterable[str]) -> list[str]:

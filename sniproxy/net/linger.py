@@ -21,8 +21,16 @@ from sniproxy.net.wheel import Deadline, wheel_of
 SECONDS = 1.0
 """How long bytes are read and dropped, to the wheel's next tick (L{sniproxy.net.wheel})."""
 
-BYTES = 65_536
-"""How many bytes are read and dropped."""
+BYTES = 524_288
+"""How many bytes are read and dropped: more than twice the largest hello that the proxy takes.
+
+That is 131,400 bytes in 16,384 records, 213,320 bytes with their headers (L{sniproxy.wire.clienthello}). So a client
+that sends a longer hello at once sees the alert, not a reset. Each socket is closed after L{SECONDS}, and until then
+counts in the limit of open files.
+"""
+
+READ = 65_536
+"""Bytes of one read; between two reads the reactor serves others."""
 
 
 class Closer:
@@ -114,7 +122,7 @@ class _Dropper(SocketDescriptor):
 
     def doRead(self) -> None:
         try:
-            count = len(self.sock.recv(self._left))
+            count = len(self.sock.recv(min(self._left, READ)))
         except BlockingIOError:
             return
         except OSError:

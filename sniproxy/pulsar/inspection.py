@@ -108,6 +108,10 @@ class Inspection:
         fields["commands"] = self.commands
         return [*events, *self._dialogue.end(time), Event("ended", time, self.connection, fields)]
 
+    def give_up(self, reason: str, time: float) -> list[Event]:
+        """Let go of the connection and of all that is held of it. @return: the event C{lost}, with the reason."""
+        return self._lose(self._client, reason, time)
+
     @property
     def held(self) -> int:
         """Bytes that it holds, about: beginnings of frames, and what it remembers of the peers' commands."""

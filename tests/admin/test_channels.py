@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import socket
 from collections import Counter
+from itertools import count
+from typing import Any, cast
 
+from twisted.internet import reactor
 from twisted.internet.address import IPv4Address
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
@@ -13,6 +17,8 @@ from sniproxy.admin.channels import MOST_CHANNELS, PATIENCE, AdminChannel
 from sniproxy.admin.metrics import Metrics
 from sniproxy.admin.refusals import Refusals
 from sniproxy.admin.site import AdminSite
+from sniproxy.admin.slices import Slices
+from tests.admin.rounds import Rounds
 from tests.admin.sample import SampleProxy
 
 READY = b"GET /ready HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -37,6 +43,9 @@ class ChannelTests(SynchronousTestCase):
         self.clock = Clock()
         self.held = 0
         self.site = AdminSite(self.clock, SampleProxy(), Metrics(), Refusals(), holds=self.hold)
+        # With this time each round of the reactor has room for one step.
+        self.rounds = Rounds()
+        self.site.slices = self.site.channels.slices = Slices(self.rounds, count().__next__)
 
     def hold(self, change: int) -> None:
         self.held += change
@@ -57,6 +66,12 @@ class ChannelTests(SynchronousTestCase):
         assert transport is not None
         return transport
 
+    def send(self, transport: Transport, data: bytes) -> None:
+        """The client sends this, and the site has time for it."""
+        transport.protocol.dataReceived(data)
+        while self.rounds.getDelayedCalls():
+            self.rounds.round()
+
     def refused(self) -> Counter[str]:
         return self.site.refused.counts
 
@@ -68,10 +83,10 @@ class ChannelTests(SynchronousTestCase):
             b"POST /ready HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n",
         ):
             transport = self.connected()
-            transport.protocol.dataReceived(sent)
+            self.send(transport, sent)
             for _ in range(9):
                 self.clock.advance(PATIENCE / 10)
-                transport.protocol.dataReceived(b"X: y\r\n" if sent else b"")
+                self.send(transport, b"X: y\r\n" if sent else b"")
             self.assertFalse(transport.disconnected)
             self.clock.advance(PATIENCE / 10)
             self.assertTrue(transport.disconnected)
@@ -84,7 +99,7 @@ class ChannelTests(SynchronousTestCase):
         transport = self.connected()
         for _ in range(3):
             self.clock.advance(PATIENCE - 1)
-            transport.protocol.dataReceived(READY)
+            self.send(transport, READY)
         self.assertEqual(3, transport.value().count(b"200 OK"))
         self.clock.advance(PATIENCE)
         self.assertTrue(transport.disconnected)
@@ -100,10 +115,10 @@ class ChannelTests(SynchronousTestCase):
     def test_crowded(self) -> None:
         """One more than may be there ends the one that has waited longest, so that an operator gets an answer."""
         idle = [self.connected() for _ in range(MOST_CHANNELS)]
-        idle[0].protocol.dataReceived(READY)  # it has not waited longest any more
+        self.send(idle[0], READY)  # it has not waited longest any more
         operator = self.connected()
         self.assertEqual([1], [number for number, one in enumerate(idle) if one.disconnected])
-        operator.protocol.dataReceived(READY)
+        self.send(operator, READY)
         self.assertIn(b"200 OK", operator.value())
         self.assertEqual(MOST_CHANNELS, self.held)
         self.assertEqual({"crowded": 1}, dict(self.refused()))
@@ -113,10 +128,25 @@ class ChannelTests(SynchronousTestCase):
         busy = [self.connected() for _ in range(MOST_CHANNELS)]
         for transport in busy:
             transport.protocol.dataReceived(METRICS)
+        for _ in range(MOST_CHANNELS):
+            self.rounds.round()
         self.assertIsNone(self.connect())
-        self.clock.pump([0] * 10_000)
+        self.send(busy[0], b"")
         self.assertIn(b"sniproxy_info", busy[-1].value())
         self.connected()
+
+    def test_all_pipeline(self) -> None:
+        """While all are being answered, one that pipelines is ended for a new one."""
+        busy = [self.connected() for _ in range(MOST_CHANNELS)]
+        for number, transport in enumerate(busy):
+            transport.protocol.dataReceived(METRICS * (2 if number == 7 else 1))
+        for _ in range(MOST_CHANNELS):
+            self.rounds.round()
+        operator = self.connected()
+        self.assertEqual([7], [number for number, one in enumerate(busy) if one.disconnected])
+        self.assertEqual(MOST_CHANNELS, self.held)
+        self.send(operator, READY)
+        self.assertIn(b"200 OK", operator.value())
 
     def test_gone_while_in_work(self) -> None:
         """The answer to a client that has gone is not made."""
@@ -127,6 +157,51 @@ class ChannelTests(SynchronousTestCase):
         self.assertEqual([], self.clock.getDelayedCalls())
         self.assertEqual(b"", transport.value())
 
+    def test_one_step_a_round(self) -> None:
+        """Requests of many connections are parsed in turn, however many come in one round of the reactor."""
+        transports = [self.connected() for _ in range(3)]
+        for transport in transports:
+            transport.protocol.dataReceived(READY)
+        for answered in range(3):
+            self.assertEqual(answered, sum(bool(one.value()) for one in transports))
+            self.rounds.round()
+
+    def test_pipelined(self) -> None:
+        """Pipelined requests are answered one in a step, in order; meanwhile the transport reads no more."""
+        transport = self.connected()
+        transport.protocol.dataReceived(READY * 5)
+        self.assertEqual("paused", transport.producerState)
+        for answered in range(6):
+            self.assertEqual(answered, transport.value().count(b"200 OK"))
+            self.rounds.round()
+        self.rounds.round()
+        self.assertEqual("producing", transport.producerState)
+
+    def test_pipelined_and_unread(self) -> None:
+        """A client that does not read gets no further answer, and is ended ten seconds after the last."""
+        transport = self.connected()
+        self.send(transport, READY)
+        transport.protocol.pauseProducing()
+        for _ in range(5):
+            self.clock.advance(1)
+            self.send(transport, READY * 50)
+        self.assertEqual(1, transport.value().count(b"200 OK"))
+        transport.protocol.resumeProducing()
+        self.send(transport, b"")
+        self.assertLess(1, transport.value().count(b"200 OK"))
+        transport.protocol.pauseProducing()
+        self.clock.advance(PATIENCE)
+        self.assertTrue(transport.disconnected)
+        self.assertEqual((0, {"slow": 1}), (self.held, dict(self.refused())))
+        self.assertEqual([], self.clock.getDelayedCalls())
+
+    def test_many_headers(self) -> None:
+        """A request with more headers than any client sends is refused."""
+        transport = self.connected()
+        transport.protocol.dataReceived(READY[:-2] + b"X: y\r\n" * 200 + b"\r\n")
+        self.send(transport, b"")
+        self.assertIn(b"400 Bad Request", transport.value())
+
     def test_stop(self) -> None:
         """A site that no longer listens ends all, those that are being answered too."""
         transports = [self.connected() for _ in range(3)]
@@ -135,3 +210,26 @@ class ChannelTests(SynchronousTestCase):
         self.site.doStop()
         self.assertEqual([True] * 3, [one.disconnected for one in transports])
         self.assertEqual(0, self.held)
+
+
+class AcceptTests(SynchronousTestCase):
+    """A listening port of Twisted's."""
+
+    def test_singly(self) -> None:
+        """The port accepts one connection in a round, however many wait."""
+        site = AdminSite(reactor, SampleProxy(), Metrics(), Refusals())
+        port: Any = cast(Any, reactor).listenTCP(0, site, interface="127.0.0.1")
+        clients = []
+        site.channels.accept_at(port)
+        try:
+            for _ in range(20):
+                clients.append(socket.create_connection(("127.0.0.1", port.getHost().port)))
+            for accepted in range(20):
+                self.assertEqual(accepted, len(site.channels))
+                port.doRead()
+        finally:
+            for client in clients:
+                client.close()
+            port.stopListening()
+            cast(Any, reactor).iterate(0)
+            cast(Any, reactor).iterate(0)

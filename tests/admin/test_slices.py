@@ -3,21 +3,10 @@
 from __future__ import annotations
 
 from twisted.internet.defer import CancelledError
-from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.admin.slices import SLICE, Slices, Steps, finish
-
-
-class Rounds(Clock):
-    """A clock as a reactor is: what a call schedules waits for the next round."""
-
-    def round(self) -> None:
-        """Run what waits now."""
-        calls, self.calls = self.calls, []
-        for call in calls:
-            call.called = True
-            call.func(*call.args, **call.kw)
+from tests.admin.rounds import Rounds
 
 
 class SlicesTests(SynchronousTestCase):

@@ -15,6 +15,7 @@ from sniproxy.net import lookup
 from sniproxy.net.dialer import ATTEMPT_DELAY, Dialer, DialError, interleave
 from sniproxy.net.getaddrinfo import Cause, LookupFailed
 from sniproxy.net.linger import Closer
+from sniproxy.net.opensockets import MOST_SOCKETS
 from tests.net.support import HandClock, SocketTestCase, in_thread
 
 
@@ -223,6 +224,35 @@ class DialerTests(SocketTestCase):
         down = Target("a.test", self.server().close().port, addresses=("127.0.0.2", "127.0.0.1"))
         error = await self.failure(self.dial(dialer, down))
         self.assertEqual(f"a.test:{down.port}: 127.0.0.2: no; 127.0.0.1: Connection refused", str(error))
+
+    async def test_many_silent_addresses(self) -> None:
+        """A target with 60 silent addresses holds a bounded number of sockets; all are tried, for a second at least."""
+        clock, silent = HandClock(), self.server(host="0.0.0.0", backlog=0)
+        silent.fill()
+        held, most, began = 0, 0, dict[str, float]()
+
+        def holds(change: int) -> None:
+            nonlocal held, most
+            held += change
+            most = max(most, held)
+
+        def veto(target: Target, host: str | None) -> str | None:
+            if host is not None:
+                began[host] = clock.seconds()
+            return None
+
+        addresses = [f"127.0.0.{number}" for number in range(1, 61)]
+        dialer = Dialer(clock, veto, Closer(clock), holds)
+        for seconds in (10.0, 4.0):
+            began.clear()
+            dialling = self.dial(dialer, Target("a.test", silent.port, addresses=tuple(addresses)), seconds=seconds)
+            while not dialling.called:
+                clock.advance(0.01)
+            error = await self.failure(dialling)
+            self.assertEqual(Result.CONNECT_TIMEOUT, error.result)
+            self.assertEqual(addresses, list(began))
+            self.assertEqual((True, 0), (most < MOST_SOCKETS, held))
+        self.assertEqual(MOST_SOCKETS - 1, most)
 
     async def test_one_address_of_a_target(self) -> None:
         """A target's only address is dialled, if the veto allows it."""

@@ -25,6 +25,23 @@ class CloserTests(SocketTestCase):
         theirs.close()
         await closer.settled()
 
+    async def test_last_words_despite_a_long_hello(self) -> None:
+        """A peer that sends 400 KiB, more than the longest hello, gets the last words and a FIN, no reset."""
+        closer = Closer(reactor)
+        theirs, ours = connected()
+        theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65_536)  # as a link does that is slower than loopback
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+
+        def talk() -> bytes:
+            theirs.sendall(bytes(400 * 1024))
+            return read_to_end(theirs)
+
+        talking = in_thread(talk)
+        closer(ours, b"alert")
+        self.assertEqual(b"alert", await talking)
+        theirs.close()
+        await closer.settled()
+
     async def test_peer_that_stays(self) -> None:
         """A peer that does not end its side is closed after a second; all of one second are one call to the reactor."""
         clock = HandClock()

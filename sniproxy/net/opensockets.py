@@ -1,0 +1,117 @@
+"""The sockets that one dial has open at once: how many, and which of them makes room for another."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections.abc import Callable, Iterator
+from typing import Any, Generic, TypeVar
+
+from twisted.python.failure import Failure
+
+from sniproxy.net.descriptor import SocketDescriptor
+from sniproxy.net.linger import Closer
+
+MOST_SOCKETS = 20
+"""Sockets of one dial at once. Attempts begin 0.05 s apart at least, so each has a second before this is reached."""
+
+LEAST_SECONDS = 1.0
+"""Seconds that a socket has before another takes its place: a lost SYN is sent again after one (RFC 6298, section
+2)."""
+
+T = TypeVar("T")
+
+Connected = Callable[[socket.socket], None]
+Failed = Callable[[str], None]
+
+
+class DialSockets:
+    """Those of one dial. @param holds: called with the change in the number of sockets beyond the first."""
+
+    def __init__(self, holds: Callable[[int], None]) -> None:
+        self.count = 0
+        self._holds = holds
+
+    def change(self, by: int) -> None:
+        """There is one more (1), or one less (-1)."""
+        if max(self.count, self.count + by) > 1:
+            self._holds(by)
+        self.count += by
+
+
+class AttemptSockets(Generic[T]):
+    """Those of one target, the oldest first."""
+
+    def __init__(self, dial: DialSockets) -> None:
+        self._dial = dial
+        self._since: dict[T, float] = {}
+
+    def __len__(self) -> int:
+        return len(self._since)
+
+    def __contains__(self, one: T) -> bool:
+        return one in self._since
+
+    def __iter__(self) -> Iterator[T]:
+        return iter(list(self._since))
+
+    def add(self, one: T, now: float) -> None:
+        """One more."""
+        self._since[one] = now
+        self._dial.change(1)
+
+    def discard(self, one: T) -> None:
+        """It is connected, or closed."""
+        if self._since.pop(one, None) is not None:
+            self._dial.change(-1)
+
+    @property
+    def full(self) -> bool:
+        """Whether the dial has L{MOST_SOCKETS}, and this target one of them."""
+        return self._dial.count >= MOST_SOCKETS and bool(self._since)
+
+    def oldest(self, now: float) -> T | None:
+        """The oldest, if it has had L{LEAST_SECONDS}."""
+        return next((one for one, since in self._since.items() if now - since >= LEAST_SECONDS), None)
+
+
+class Connecting(SocketDescriptor):
+    """A socket whose connect is under way."""
+
+    __slots__ = ("_closer", "_connected", "_failed", "_reactor", "address")
+
+    def __init__(
+        self, reactor: Any, closer: Closer, sock: socket.socket, connected: Connected, failed: Failed, address: str
+    ) -> None:
+        super().__init__(sock)
+        self.address = address
+        self._reactor = reactor
+        self._closer = closer
+        self._connected = connected
+        self._failed = failed
+
+    def begin(self, number: int) -> None:
+        """@param number: an errno, as C{connect_ex} returns it."""
+        if number in (errno.EINPROGRESS, errno.EALREADY):
+            self._reactor.addWriter(self)
+        else:
+            self._settle(number)
+
+    def doWrite(self) -> None:
+        self._reactor.removeWriter(self)
+        self._settle(self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
+
+    def connectionLost(self, reason: Failure) -> None:
+        self.doWrite()
+
+    def give_up(self) -> None:
+        self._reactor.removeWriter(self)
+        self._closer.close(self.sock)
+
+    def _settle(self, number: int) -> None:
+        if number:
+            self._closer.close(self.sock)
+            self._failed(os.strerror(number))
+        else:
+            self._connected(self.sock)

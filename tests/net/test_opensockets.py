@@ -1,0 +1,46 @@
+"""Tests for sniproxy.net.opensockets."""
+
+from __future__ import annotations
+
+from unittest import TestCase
+
+from sniproxy.net.opensockets import LEAST_SECONDS, MOST_SOCKETS, AttemptSockets, DialSockets
+
+
+class OpenSocketsTests(TestCase):
+    """Sockets of one dial."""
+
+    def setUp(self) -> None:
+        self.held = 0
+        self.dial = DialSockets(self.hold)
+
+    def hold(self, change: int) -> None:
+        self.held += change
+
+    def test_beyond_the_first(self) -> None:
+        """All but the first count; those of all targets together."""
+        one: AttemptSockets[int] = AttemptSockets(self.dial)
+        other: AttemptSockets[int] = AttemptSockets(self.dial)
+        for number, held in enumerate((0, 1, 2)):
+            one.add(number, 0.0)
+            self.assertEqual(held, self.held)
+        other.add(9, 0.0)
+        self.assertEqual((3, 3, 1), (self.held, len(one), len(other)))
+        for number in one:
+            one.discard(number)
+            one.discard(number)
+        self.assertEqual((0, 1), (self.held, self.dial.count))
+        other.discard(9)
+        self.assertEqual((0, 0), (self.held, self.dial.count))
+
+    def test_full(self) -> None:
+        """A target that has none of the sockets may open one; the oldest makes room when it had its time."""
+        one: AttemptSockets[int] = AttemptSockets(self.dial)
+        for number in range(MOST_SOCKETS):
+            self.assertFalse(one.full)
+            one.add(number, number / 10)
+        self.assertTrue(one.full)
+        self.assertFalse(AttemptSockets(self.dial).full)
+        self.assertIsNone(one.oldest(LEAST_SECONDS - 0.01))
+        self.assertEqual(0, one.oldest(LEAST_SECONDS))
+        self.assertIn(0, one)
