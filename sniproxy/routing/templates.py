@@ -7,6 +7,7 @@ groups took out of it. ``{port}``: the port of the listener that the client came
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Collection
 
 import attrs
 import msgspec
@@ -18,6 +19,7 @@ SERVER_NAME = "server_name"
 PORT = "port"
 
 _PLACE = re.compile(r"\{([^{}]*)\}")
+_FILLS = r"(?:[^:\[\]]+|\[[^\[\]]+\])"
 _NO_PLACES: frozenset[str] = frozenset()
 _KNOWN = re.compile(rf"{SERVER_NAME}|{PORT}|[1-9]")
 
@@ -65,11 +67,29 @@ class Template(msgspec.Struct, frozen=True):
             return f"server_name has nothing for {{{self.captures}}}; {cure}"
         return None
 
-    def may_give(self, key: str) -> bool:
-        """Whether some connection can fill it so that it becomes this target. @param key: C{host:port}, normalised."""
+    def may_give(
+        self, key: str, matches: Callable[[str], bool] | None = None, ports: Collection[int] | None = None
+    ) -> bool:
+        """Whether some connection can fill it so that it becomes this target.
+
+        @param key: C{host:port}, normalised.
+        @param matches: whether the route takes a server name. None: it takes all. It is not asked where C{{1}} to
+            C{{9}} are places, too.
+        @param ports: the listeners' ports. None: they are not known.
+        """
         text = self.text.strip().removeprefix("pulsar+ssl://").removesuffix("/").lower()
-        fixed = "".join(".+" if number % 2 else re.escape(part) for number, part in enumerate(_PLACE.split(text)))
-        return bool(re.fullmatch(rf"{fixed}(?::{DEFAULT_PORT})?", key))
+        seen: set[str] = set()
+        fixed = "".join(
+            _place(part, seen) if number % 2 else re.escape(part) for number, part in enumerate(_PLACE.split(text))
+        )
+        found = re.fullmatch(rf"{fixed}(?::{DEFAULT_PORT})?", key)
+        if found is None:
+            return False
+        if PORT in seen and ports is not None and int(found[PORT]) not in ports:
+            return False
+        if SERVER_NAME not in seen or matches is None or self.captures:
+            return True
+        return matches(found[SERVER_NAME].removeprefix("[").removesuffix("]"))
 
     def fill(self, request: Request) -> Target:
         """The target for a connection.
@@ -91,6 +111,16 @@ class Template(msgspec.Struct, frozen=True):
         if self.weight == 1 and not self.client_formed:
             return target
         return attrs.evolve(target, weight=self.weight, client_formed=self.client_formed)
+
+
+def _place(name: str, seen: set[str]) -> str:
+    """An expression for what fills a place; one that the text has again is filled with the same."""
+    if name.isdigit():
+        return _FILLS
+    if name in seen:
+        return f"(?P={name})"
+    seen.add(name)
+    return f"(?P<{name}>{'[0-9]{1,5}' if name == PORT else _FILLS})"
 
 
 def parse_template(text: str) -> Template:
