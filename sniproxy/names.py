@@ -99,6 +99,14 @@ def client_of(peer: str) -> str:
     return str(getattr(address, "ipv4_mapped", None) or address)
 
 
+def sent_name(data: bytes) -> str:
+    """A server name as a client sends it: ASCII (RFC 6066, section 3), or by mistake UTF-8, or any bytes (latin-1)."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
+
+
 def _fault(name: str) -> str:
     if not name:
         return "the name is empty"
