@@ -108,7 +108,7 @@ def _taker(route: Route) -> Callable[[str], bool] | None:
 
 
 def _what_there_is(name: str, configuration: Configuration) -> str:
-    """Why there is nothing to drain, and the first routes with their targets."""
+    """The error: nothing matches the name; lists the first routes with their targets."""
     routes = goals(configuration)
     said = []
     for route in routes[:MOST_ROUTES]:

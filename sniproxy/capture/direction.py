@@ -13,7 +13,7 @@ PIECE = 128
 """Bytes of memory that a held piece takes besides its data."""
 
 MAX_GIVEN_UP = 64
-"""Holes of a direction that were given up and are remembered."""
+"""Abandoned holes of a direction that are remembered."""
 
 _HALF, _ALL = 1 << 31, (1 << 32) - 1
 
