@@ -84,13 +84,15 @@ class Direction:
             self._unseen = acknowledged
 
     def is_late(self, start: int, end: int, time: float) -> bool:
-        """Whether bytes come too late to be handed out in order: behind their answer, after their hole was given up,
-        or, where the SYN was not captured, before the first byte and with an earlier time."""
-        if start < 0 and not self.seen_syn and time < self.latest:
-            return True
+        """Whether bytes come too late to be handed out in order: behind their answer, or, with an earlier time than
+        the bytes behind them (later ones are sent again), after their hole was given up or, where the SYN was not
+        captured, before the first byte."""
         if self.expected <= start < self.passed_over:
             return True
-        return any(first < end and start < last for first, last in self._given_up)
+        if time >= self.latest:
+            return False
+        before_first = start < 0 and not self.seen_syn
+        return before_first or any(first < end and start < last for first, last in self._given_up)
 
     def lacks(self, acknowledged: int) -> bool:
         """Whether the other end acknowledges bytes that have not come and were not waited for in vain."""

@@ -118,12 +118,14 @@ class LateTests(SynchronousTestCase):
         self.assertEqual(self.late(first, segment(b"ask1", 1000, time=2.5)), 0)
 
     def test_hole_given_up(self) -> None:
-        """Bytes that come after their hole was given up."""
+        """Bytes that come after their hole was given up, unless they are sent again at a later time."""
         hole = segment(b"ask2", 1004, time=1.0)
         acknowledged = segment(b"", 2000, acknowledged=1008, source=BROKER, time=1.1)
         later = segment(b"", 1008, acknowledged=2000, time=2.0)
         self.assertEqual(self.late(*TALK[:2], hole, acknowledged, later, TALK[2]), 1)
         self.assertEqual(self.late(*TALK[:2], hole, acknowledged, later, hole), 0)
+        again = attrs.evolve(TALK[2], time=3.0)
+        self.assertEqual(self.late(*TALK[:2], hole, acknowledged, later, again), 0)
 
     def test_after_the_end(self) -> None:
         """Data of a connection that has ended counts if its time is earlier; a retransmission does not."""
