@@ -94,7 +94,7 @@ def _may_lead(configuration: Configuration, key: str) -> bool:
         ports = {one.endpoint.port for one in listeners}
         known = {port for port in ports if port}
         for template in templates(route):
-            if template.places and template.may_give(key, _taker(route), known if len(known) == len(ports) else None):
+            if template.places and template.may_lead(key, _taker(route), known if len(known) == len(ports) else None):
                 return True
     return False
 

@@ -19,7 +19,6 @@ SERVER_NAME = "server_name"
 PORT = "port"
 
 _PLACE = re.compile(r"\{([^{}]*)\}")
-_FILLS = r"(?:[^:\[\]]+|\[[^\[\]]+\])"
 _NO_PLACES: frozenset[str] = frozenset()
 _KNOWN = re.compile(rf"{SERVER_NAME}|{PORT}|[1-9]")
 
@@ -67,29 +66,32 @@ class Template(msgspec.Struct, frozen=True):
             return f"server_name has nothing for {{{self.captures}}}; {cure}"
         return None
 
-    def may_give(
-        self, key: str, matches: Callable[[str], bool] | None = None, ports: Collection[int] | None = None
-    ) -> bool:
-        """Whether some connection can fill it so that it becomes this target.
+    def may_give(self, key: str) -> bool:
+        """Whether some connection can fill it so that it becomes this target. @param key: C{host:port}, normalised."""
+        text = self.text.strip().removeprefix("pulsar+ssl://").removesuffix("/").lower()
+        fixed = "".join(".+" if number % 2 else re.escape(part) for number, part in enumerate(_PLACE.split(text)))
+        return bool(re.fullmatch(rf"{fixed}(?::{DEFAULT_PORT})?", key))
 
-        @param key: C{host:port}, normalised.
-        @param matches: whether the route takes a server name. None: it takes all. It is not asked where C{{1}} to
-            C{{9}} are places, too.
+    def may_lead(self, key: str, matches: Callable[[str], bool] | None, ports: Collection[int] | None) -> bool:
+        """As L{may_give}, for a name that the route takes and a port that a listener has.
+
+        @param matches: whether the route takes a server name. None: it takes all. It is not asked where other places
+            are in the host, too.
         @param ports: the listeners' ports. None: they are not known.
         """
+        if not self.may_give(key):
+            return False
         text = self.text.strip().removeprefix("pulsar+ssl://").removesuffix("/").lower()
-        seen: set[str] = set()
-        fixed = "".join(
-            _place(part, seen) if number % 2 else re.escape(part) for number, part in enumerate(_PLACE.split(text))
-        )
-        found = re.fullmatch(rf"{fixed}(?::{DEFAULT_PORT})?", key)
-        if found is None:
+        host, _, port = key.rpartition(":")
+        head, _, tail = text.rpartition(":")
+        if tail == f"{{{PORT}}}" and ports is not None and int(port) not in ports:
             return False
-        if PORT in seen and ports is not None and int(found[PORT]) not in ports:
-            return False
-        if SERVER_NAME not in seen or matches is None or self.captures:
+        fixed = (head if tail.isdigit() or tail == f"{{{PORT}}}" else text).split(f"{{{SERVER_NAME}}}")
+        if matches is None or len(fixed) == 1 or "{" in "".join(fixed):
             return True
-        return matches(found[SERVER_NAME].removeprefix("[").removesuffix("]"))
+        length = (len(host) - sum(map(len, fixed))) // (len(fixed) - 1)
+        name = host[len(fixed[0]) :][: max(length, 0)]
+        return name.join(fixed) == host and matches(name.removeprefix("[").removesuffix("]"))
 
     def fill(self, request: Request) -> Target:
         """The target for a connection.
@@ -111,16 +113,6 @@ class Template(msgspec.Struct, frozen=True):
         if self.weight == 1 and not self.client_formed:
             return target
         return attrs.evolve(target, weight=self.weight, client_formed=self.client_formed)
-
-
-def _place(name: str, seen: set[str]) -> str:
-    """An expression for what fills a place; one that the text has again is filled with the same."""
-    if name.isdigit():
-        return _FILLS
-    if name in seen:
-        return f"(?P={name})"
-    seen.add(name)
-    return f"(?P<{name}>{'[0-9]{1,5}' if name == PORT else _FILLS})"
 
 
 def parse_template(text: str) -> Template:

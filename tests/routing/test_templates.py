@@ -139,7 +139,7 @@ class FillTests(SynchronousTestCase):
         ):
             self.assertEqual(may, parse_template(text).may_give(key), (text, key))
 
-    def test_may_give_by_route(self) -> None:
+    def test_may_lead(self) -> None:
         """The name must be one that the route takes, and the port one of a listener."""
         takes = {"a.test", "2001:db8::7"}.__contains__
         for text, key, may in (
@@ -153,4 +153,4 @@ class FillTests(SynchronousTestCase):
             ("{1}.{server_name}", "x.a.test:6651", True),
             ("a.test:{port}", "a.test:4443", True),
         ):
-            self.assertEqual(may, parse_template(text).may_give(key, takes, {4443}), (text, key))
+            self.assertEqual(may, parse_template(text).may_lead(key, takes, {4443}), (text, key))
