@@ -147,8 +147,8 @@ def warnings(configuration: Configuration, descriptors: int | None = None) -> It
     admin = configuration.admin
     if admin is not None and admin.token_file is None and not _is_loopback(admin.endpoint.host):
         yield (
-            "admin.endpoint: the admin endpoint beyond loopback without token_file: everybody who reaches it sees "
-            "clients and topics, and only a unix socket can drain"
+            "admin.endpoint: the admin endpoint beyond loopback without token_file: every host that reaches it "
+            "can read clients and topics; only a unix socket can drain"
         )
     yield from _loops(configuration)
     yield from policy_warnings(configuration)

@@ -57,7 +57,7 @@ COMMAND_LINE = "command line"
 
 _OPTIONS = {"listener": "--listen", "route": "--route", "access_log.path": "--access-log"}
 MOST_FAULTS = 20
-"""Of routes: with so many, the others are looked at once these are mended."""
+"""Errors of routes that one run reports; the rest are reported after these are fixed."""
 
 _NO_PATH = "write a file's path, or '-' for standard output"
 

@@ -19,8 +19,9 @@ from sniproxy.life import Life
 from sniproxy.net.relay import Ending
 from sniproxy.policycheck import goals, templates, written_targets
 from sniproxy.routing.standing import Goal, Standing, address
+from sniproxy.routing.table import RouteTable
 from sniproxy.routing.targets import BadTarget, parse_target
-from sniproxy.settings import Configuration
+from sniproxy.settings import DEFAULT, Configuration, Route
 from sniproxy.text import bounded, counted
 
 log = Logger()
@@ -88,13 +89,26 @@ def _lower(name: str) -> str:
 
 def _may_lead(configuration: Configuration, key: str) -> bool:
     """Whether a connection can fill a route's template so that it leads to this address."""
-    return any(
-        template.places and template.may_give(key) for route in goals(configuration) for template in templates(route)
-    )
+    for route in goals(configuration):
+        listeners = [one for one in configuration.listeners if route.listener in (None, one.name)]
+        ports = {one.endpoint.port for one in listeners}
+        known = {port for port in ports if port}
+        for template in templates(route):
+            if template.places and template.may_lead(key, _taker(route), known if len(known) == len(ports) else None):
+                return True
+    return False
+
+
+def _taker(route: Route) -> Callable[[str], bool] | None:
+    """Whether a route takes a server name. None: it takes all that no other route does."""
+    if route.server_name == DEFAULT:
+        return None
+    table = RouteTable([route])
+    return lambda name: table.match(name, route.listener or "") is not None
 
 
 def _what_there_is(name: str, configuration: Configuration) -> str:
-    """Why there is nothing to drain, and the first routes with their targets."""
+    """The error: nothing matches the name; lists the first routes with their targets."""
     routes = goals(configuration)
     said = []
     for route in routes[:MOST_ROUTES]:

@@ -22,8 +22,8 @@ _PIPE_BUF = 4096  # a write of so much to a pipe that polls as writable does not
 _RETRY = 1.0
 STANDARD_OUTPUT = "-"
 _CURE = (
-    "; lines go on into the old file: let the user of this process make files in the folder (chown), or let logrotate "
-    "make the new file (create 0640 USER GROUP), then send USR1 again"
+    "; lines are still written to the old file: let the user of this process create files in the folder (chown), or "
+    "let logrotate make the new file (create 0640 USER GROUP), then send USR1 again"
 )
 
 

@@ -113,6 +113,14 @@ def client_at(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
     return str(address if address.version == 4 else ipaddress.IPv6Network((int(address) >> 64 << 64, 64)))
 
 
+def sent_name(data: bytes) -> str:
+    """A server name as a client sends it: ASCII (RFC 6066, section 3), or by mistake UTF-8, or any bytes (latin-1)."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
+
+
 def _fault(name: str) -> str:
     if not name:
         return "the name is empty"

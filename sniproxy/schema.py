@@ -44,7 +44,7 @@ def each_error(error: ConfigError) -> Sequence[ConfigError]:
 
 
 class Faults:
-    """Collects errors: C{with faults:} notes one and goes on behind the block. @ivar errors: those so far."""
+    """Collects errors: C{with faults:} records one and continues behind the block. @ivar errors: those so far."""
 
     def __init__(self) -> None:
         self.errors: list[ConfigError] = []

@@ -320,7 +320,7 @@ class ProxyService(Service):
         return self._lives.limits_status()
 
     def targets_status(self) -> list[TargetStatus]:
-        """Those that are looked after."""
+        """The targets whose health is tracked."""
         now, standing = self._reactor.seconds(), self._standing
         return [
             TargetStatus(str(one.target), one.state(now), standing.connections(one.target), one.why)

@@ -162,6 +162,17 @@ class RateTests(SynchronousTestCase):
         for name in ("broker-1.internal.test:6650", "broker-1.other.test"):
             self.assertRaises(NoSuchGoal, find_goal, name, configuration, ())
 
+    def test_template_of_a_route(self) -> None:
+        """A name that a route does not take, and a port that no listener has, form no target."""
+        text = LISTENER.replace("tcp:0", "tcp:4443")
+        text += '[[route]]\nserver_name = "*.a.test"\ntarget = "{server_name}:6651"\n'
+        text += '[[route]]\nserver_name = "~b[0-9]\\\\.test"\ntarget = "{server_name}:{port}"\n'
+        configuration = parse(text, "x.toml")
+        for name in ("x.a.test", "X.A.test:6651", "b1.test:4443"):
+            self.assertEqual("target", find_goal(name, configuration, ()).kind)
+        for name in ("x.test", "a.test", "10.0.0.1", "b1.test:4444", "bx.test:4443", "x.b.test:6651"):
+            self.assertRaises(NoSuchGoal, find_goal, name, configuration, ())
+
     def test_undo_spelling(self) -> None:
         """What is undone may be written otherwise than it was drained."""
         for goal, name in ((GOAL, "pulsar+ssl://10.0.0.1/"), (Goal("route", "a.test"), "A.test.")):

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.names import MAX_NAME, BadName, client_of, host_port, ip_literal, pattern, server_name
+from sniproxy.names import MAX_NAME, BadName, client_of, host_port, ip_literal, pattern, sent_name, server_name
 
 
 class ServerNameTests(SynchronousTestCase):
@@ -185,6 +185,16 @@ class InternationalisedTests(SynchronousTestCase):
     def test_cure(self) -> None:
         """The cure is the name in its ASCII form."""
         self.assertIn("write it as xn--brker-kua.test", str(self.assertRaises(BadName, server_name, "bröker.test")))
+
+    def test_sent(self) -> None:
+        """Bytes that are no UTF-8 are read as latin-1."""
+        for data, name in (
+            (b"a.test", "a.test"),
+            (b"br\xc3\xb6ker", "bröker"),
+            (b"br\xf6ker", "bröker"),
+            (b"\xff", "ÿ"),
+        ):
+            self.assertEqual(name, sent_name(data))
 
     def test_no_cure(self) -> None:
         """A name whose ASCII form is no server name either gets none, and the message stays printable."""

@@ -1,6 +1,6 @@
 """The admin endpoint's connections: few, and none that only waits.
 
-They are descriptors that tunnels lack, and everybody who reaches the endpoint may open them.
+They take descriptors from tunnels, and any host that reaches the endpoint can open them.
 """
 
 from __future__ import annotations

@@ -24,7 +24,8 @@ from sniproxy.admin.slices import Steps, finish
 from sniproxy.admin.sources import LimitsStatus, Live, Reloads, Resolutions, ResolverStatus, TargetStatus
 from sniproxy.admin.tally import Counts, Tallies
 from sniproxy.events import Connection, Result
-from sniproxy.pulsar.events import Event, Fields
+from sniproxy.pulsar.entries import failed_step
+from sniproxy.pulsar.events import Event
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 """The media type of L{Metrics.text} (Prometheus, "Exposition formats")."""
@@ -154,23 +155,21 @@ class Metrics(Collector):
             self._connect.observe(connection.connect_s)
 
     def event(self, event: Event) -> None:
-        """Count what the inspector saw: ``lookup``, failed ``partitions`` and ``moved``; no other event."""
-        fields = event.fields
+        """Count what the inspector saw: ``lookup``, ``moved``, and failed steps of lookups; no other event."""
+        fields, step = event.fields, failed_step(event)
         if event.name == "lookup":
             self._lookups[str(fields["response"])] += 1
             latency = fields["latency_s"]
             if isinstance(latency, float):
                 self._lookup.observe(latency)
-            if fields["response"] == "failed":
-                self._fail("lookup", fields)
-        elif event.name == "partitions" and fields["status"] == "failed":
-            self._lookups["failed"] += 1
-            self._fail("partitioned_metadata", fields)
         elif event.name == "moved":
             self._moves[self._cluster(str(fields["cluster"]))] += 1
+        elif step is not None:
+            self._lookups["failed"] += 1
+        if step is not None:
+            self._fail(step, str(fields["error"] or "unknown"))
 
-    def _fail(self, step: str, fields: Fields) -> None:
-        error = str(fields["error"])
+    def _fail(self, step: str, error: str) -> None:
         known = (step, error) in self._errors or len(self._errors) < MOST_ERRORS
         self._errors[step, error if known else "other"] += 1
 

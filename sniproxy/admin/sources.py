@@ -200,7 +200,7 @@ class StatusSource(Protocol):
         ...
 
     def targets_status(self) -> Sequence[TargetStatus]:
-        """Those that are looked after."""
+        """The targets whose health is tracked."""
         ...
 
     def resolvers_status(self) -> Sequence[ResolverStatus]:

@@ -6,10 +6,14 @@ Source: RFC 9293, sequence numbers (3.4).
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import deque
 from collections.abc import Iterator
 
 PIECE = 128
 """Bytes of memory that a held piece takes besides its data."""
+
+MAX_GIVEN_UP = 64
+"""Abandoned holes of a direction that are remembered."""
 
 _HALF, _ALL = 1 << 31, (1 << 32) - 1
 
@@ -25,19 +29,22 @@ class Direction:
     is none. ``peer_has``: the position up to which the other end has acknowledged. ``hole_since``: for its user's use.
     ``held``: bytes of memory that wait behind holes. ``first``: the sequence number of its first byte, as the other
     end acknowledged its SYN; None: that was not captured. ``passed_over``: the position up to which answers were
-    handed out before these bytes came.
+    handed out before these bytes came. ``latest``: the latest capture time of its segments, in seconds.
     """
 
     __slots__ = (
         "_data",
         "_ends",
+        "_given_up",
         "_starts",
+        "_unseen",
         "base",
         "expected",
         "finish",
         "first",
         "held",
         "hole_since",
+        "latest",
         "passed_over",
         "peer_has",
         "seen_syn",
@@ -57,6 +64,42 @@ class Direction:
         self._ends: list[int] = []
         self._data: list[bytes | None] = []
         self.held = 0
+        self.latest = float("-inf")
+        self._given_up: deque[tuple[int, int]] = deque(maxlen=MAX_GIVEN_UP)
+        self._unseen: int | None = None
+
+    def begin(self, sequence: int) -> None:
+        """Let position 0 be this sequence number."""
+        self.base = sequence
+        if self._unseen is not None:
+            ahead = (self._unseen - sequence) & _ALL
+            if 1 < ahead < _HALF:  # 1: a keep-alive probe of one byte
+                self.passed_over = max(self.passed_over, ahead)
+
+    def answer(self, acknowledged: int) -> None:
+        """Note that the other end answers bytes up to this sequence number, while nothing of this direction is known:
+        they come later, or the capture began behind them."""
+        newer = self._unseen is None or (acknowledged - self._unseen) & _ALL < _HALF
+        if newer and self.base is None and self.first is None:
+            self._unseen = acknowledged
+
+    def is_late(self, start: int, end: int, time: float) -> bool:
+        """Whether bytes come too late to be handed out in order: behind their answer, or, with an earlier time than
+        the bytes behind them (later ones are sent again), after their hole was given up or, where the SYN was not
+        captured, before the first byte."""
+        if self.expected <= start < self.passed_over:
+            return True
+        if time >= self.latest:
+            return False
+        before_first = start < 0 and not self.seen_syn
+        return before_first or any(first < end and start < last for first, last in self._given_up)
+
+    def lacks(self, acknowledged: int) -> bool:
+        """Whether the other end acknowledges bytes that have not come and were not waited for in vain."""
+        if self.expected < self.passed_over:
+            return False
+        position = self.answered(acknowledged)
+        return position is not None and position > self.expected
 
     def position(self, sequence: int) -> int:
         """Where a sequence number lies, supposed that it is less than 2 GiB away from the expected one."""
@@ -136,6 +179,7 @@ class Direction:
         to = self._starts[0] if self._starts else self.finish
         assert to is not None
         missing = to - self.expected
+        self._given_up.append((self.expected, to))
         self.expected = to
         return missing
 

@@ -104,7 +104,7 @@ class CaptureEvents:
             said.append(f"{counted(packets.unread.total(), 'packet')} in wrappings that are not read ({kinds}): {cure}")
         if self._reassembly.late:
             late = counted(self._reassembly.late, "segment")
-            said.append(f"{late} captured after the answer: put the packets in order with `reordercap FILE NEW`")
+            said.append(f"{late} out of order in time: put the packets in order with `reordercap FILE NEW`")
         if packets.cut_short:
             said.append("the capture ends inside of a packet")
         if self._reassembly.connections and not talks.pulsar and not talks.tls:

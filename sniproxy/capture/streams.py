@@ -101,13 +101,14 @@ class Reassembly:
     A segment that acknowledges bytes of the other direction that have not come waits for them: the capture has the
     answer before its request, because two clocks or two queues wrote it. It waits at most C{patience} seconds and
     C{most_held_each} bytes, and C{most_held} of all connections; when it is then handed out and the bytes come after
-    all, they are counted in C{late}.
+    all, they are counted in C{late}, as are others that come too late: L{Direction.is_late}.
 
     A hole is given up when the other end has acknowledged the bytes behind it and C{acked_patience} seconds of the
     capture have passed, when C{patience} seconds have, when more than C{most_held_each} bytes of memory are held behind
     it, or, of all connections the one that waits longest, when it is more than C{most_held} bytes in all.
     Times are the capture's: nothing happens while no segment comes.
 
+    @ivar connections: how many connections there were.
     @param most_connections: beyond it, the one that was silent longest is forgotten.
     """
 
@@ -132,9 +133,8 @@ class Reassembly:
         self._early: OrderedDict[_State, None] = OrderedDict()  # those with such segments, by the time of the first
         self._early_held = 0
         self.connections = 0
-        """How many connections there were."""
         self.late = 0
-        """Segments that came when what answers them had been handed out."""
+        """Segments that came too late to be put in order: the capture's packets are not in order of time."""
 
     @property
     def held(self) -> int:
@@ -146,9 +146,11 @@ class Reassembly:
         pieces: list[Piece] = []
         sender, key = _key(segment)
         state = self._states.get(key)
-        earlier = 0
-        flags, time = segment.flags, segment.time
-        if state is not None and flags & SYN and self._is_new(state, sender, segment):
+        earlier, flags, time = 0, segment.flags, segment.time
+        again = state is not None and flags & SYN and self._is_new(state, sender, segment)
+        if state is not None and (again or state.over) and time < max(one.latest for one in state.directions):
+            self.late += bool(again or segment.length)
+        if state is not None and again:
             pieces += self._end(state, time, "reused")
             earlier = state.connection.earlier + 1
             state = None
@@ -164,6 +166,7 @@ class Reassembly:
             self._states.move_to_end(key)
         if not state.over:
             pieces += self._in_turn(state, sender, segment)
+        state.directions[sender].latest = max(time, state.directions[sender].latest)
         while self._early and (
             self._early_held > self._most_held or abs(time - next(iter(self._early)).early_since) >= self._patience
         ):
@@ -180,9 +183,8 @@ class Reassembly:
     def finish(self, time: float) -> list[Piece]:
         """The capture has ended: hand out what is held, and end all connections."""
         pieces: list[Piece] = []
-        for state in self._states.values():
-            pieces += self._end(state, time, "capture")
-        self._states.clear()
+        while self._states:
+            pieces += self._end(self._states.popitem(last=False)[1], time, "capture")
         return pieces
 
     def _is_new(self, state: _State, sender: int, segment: Segment) -> bool:
@@ -213,14 +215,10 @@ class Reassembly:
             yield from self._give_out(state, segment.time)
 
     def _is_early(self, state: _State, sender: int, segment: Segment) -> bool:
-        other = state.directions[1 - sender]
         # Programs that anonymize captures may write an acknowledgement of 0.
         if not segment.flags & ACK or not segment.acknowledged or not (segment.length or segment.flags & (FIN | RST)):
             return False
-        if other.expected < other.passed_over:
-            return False  # waiting was in vain
-        position = other.answered(segment.acknowledged)
-        return position is not None and position > other.expected
+        return state.directions[1 - sender].lacks(segment.acknowledged)
 
     def _give_out(self, state: _State, time: float, *, at_once: bool = False) -> Iterator[Piece]:
         """Hand out the segments that need not wait any longer. C{at_once}: none of them shall."""
@@ -260,12 +258,14 @@ class Reassembly:
         if flags & ACK and direction.seen_syn and other.first is None:
             other.first = segment.acknowledged
         if direction.base is None and (flags & SYN or segment.length):
-            direction.base = sequence
+            direction.begin(sequence)
+        if flags & ACK and segment.length:
+            other.answer(segment.acknowledged)
         if flags & ACK and other.base is not None:
             other.peer_has = max(other.peer_has, other.position(segment.acknowledged))
         if direction.base is not None:
             start = direction.position(sequence)
-            if segment.length and direction.expected <= start < direction.passed_over:
+            if segment.length and direction.is_late(start, start + segment.length, time):
                 self.late += 1
             captured = start + len(segment.data)
             if flags & FIN and direction.finish is None and start + segment.length >= direction.expected:

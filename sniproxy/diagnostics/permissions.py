@@ -71,8 +71,9 @@ def _key_files(configuration: Configuration) -> Iterator[tuple[str, str]]:
 
 
 def _writable(key: str, path: Path, checked: set[Path]) -> Iterator[str]:
-    """The file, and the folder in which it can be replaced."""
-    for one in (path, path.parent):
+    """The file, the folder in which it can be replaced, and the same of what a symbolic link leads to."""
+    real = Path(os.path.realpath(path))
+    for one in (path, path.parent, *((real, real.parent) if path.is_symlink() else ())):
         mode = _mode(one)
         if one in checked or not mode & _WRITABLE:
             continue

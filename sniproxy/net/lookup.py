@@ -158,7 +158,7 @@ class Lookups:
                 refused.errback(LookupFailed(Cause.LIMIT, text))
                 return refused
         elif host in pool.queue and client is not None and self._by_client[client] < CLIENT_THREADS:
-            look.client = client  # who asked first has all its threads
+            look.client = client  # the first client that asks is charged for the threads
         answer = self._ask(pool, host, client)
         return answer if answer.called else self._within_time(answer)
 
@@ -238,7 +238,7 @@ class Lookups:
         return answer
 
     def _gave_up(self, pool: _Pool, look: _Look, answer: Deferred[list[str]]) -> None:
-        """A caller cancels. A lookup that runs goes on: a thread cannot be stopped."""
+        """A caller cancels. A running lookup continues: a thread cannot be stopped."""
         look.waiters.remove(answer)
         if not look.waiters and pool.queue.get(look.host) is look:
             del pool.queue[look.host], pool.looks[look.host]

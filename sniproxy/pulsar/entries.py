@@ -9,10 +9,30 @@ from collections.abc import Iterable, Iterator
 import attrs
 from attrs import Factory, define, frozen
 
+from sniproxy.pulsar.events import Event
+
 MOST_MOVES = 20
 """Moves that are remembered of a topic."""
 
 _PARTITION = re.compile(r"(.+)-partition-\d+", re.DOTALL)
+
+
+LOOKUP, PARTITIONED_METADATA = "lookup", "partitioned_metadata"
+"""The steps of a lookup: clients ask for a topic's partitions before they look it up."""
+
+_REQUESTS = {"LOOKUP": LOOKUP, "PARTITIONED_METADATA": PARTITIONED_METADATA}
+
+
+def failed_step(event: Event) -> str | None:
+    """The step of a lookup that failed, as an event says it: by its own response or by an ERROR; None: none failed."""
+    match event.name:
+        case "lookup" if event.fields["response"] == "failed":
+            return LOOKUP
+        case "partitions" if event.fields["status"] == "failed":
+            return PARTITIONED_METADATA
+        case "error":
+            return _REQUESTS.get(str(event.fields["request"]))
+    return None
 
 
 @frozen
@@ -40,7 +60,7 @@ class Failure:
     error: str | None
     message: str | None
     cluster: str = ""
-    step: str = "lookup"
+    step: str = LOOKUP
 
 
 @define

@@ -10,7 +10,7 @@ from collections import deque
 import attrs
 
 from sniproxy.pulsar.clusters import Clusters
-from sniproxy.pulsar.entries import Failure, Known, Move, NamespaceEntry, TopicEntry, fold, merged
+from sniproxy.pulsar.entries import LOOKUP, Failure, Known, Move, NamespaceEntry, TopicEntry, failed_step, fold, merged
 from sniproxy.pulsar.events import Event, Fields, Value
 
 MOST_TOPICS = 10_000
@@ -65,8 +65,8 @@ class Ledger:
         match event.name:
             case "lookup":
                 return self._lookup(event, place, service)
-            case "partitions" if fields["status"] == "failed":
-                self._failed_metadata(event, place)
+            case "partitions" | "error":
+                self._failed_step(event, place)
             case "close" if fields["by"] == "broker":
                 topic = str(fields["topic"])
                 self._find(place, topic)
@@ -100,12 +100,14 @@ class Ledger:
             if len(having) == 1:
                 self._clusters.put(place, having[0])
 
-    def _failed_metadata(self, event: Event, place: str) -> None:
-        """The first step of a lookup failed: it counts as a lookup that failed."""
-        cluster, topic = self._clusters.at(place), event.fields["topic"]
-        self._fail(event, cluster, "partitioned_metadata")
-        if isinstance(topic, str):
-            self._count(event, cluster, topic, failed=True, redirect=False)
+    def _failed_step(self, event: Event, place: str) -> None:
+        """Count a failed lookup that has no LOOKUP_RESPONSE: its first step failed, or an ERROR answers it."""
+        step = failed_step(event)
+        if step is not None:
+            cluster, topic = self._clusters.at(place), event.fields["topic"]
+            self._fail(event, cluster, step)
+            if isinstance(topic, str):
+                self._count(event, cluster, topic, failed=True, redirect=False)
 
     def _fail(self, event: Event, cluster: str, step: str) -> None:
         topic, error, message = (_text(event.fields[key]) for key in ("topic", "error", "message"))
@@ -133,7 +135,7 @@ class Ledger:
         # The same broker has other URLs for each of its listeners (PIP-95).
         cluster = self._clusters.at(f"{place} ({listener})" if listener else place)
         if failed:
-            self._fail(event, cluster, "lookup")
+            self._fail(event, cluster, LOOKUP)
         if not isinstance(topic, str):
             return []
         events: list[Event] = []

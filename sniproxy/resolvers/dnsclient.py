@@ -321,7 +321,7 @@ def _in_words(error: OSError) -> str:
     if error.errno in (errno.EMFILE, errno.ENFILE):
         return TOO_MANY_FILES
     if error.errno == errno.ECONNREFUSED:
-        return "nobody listens there"
+        return "connection refused"
     return f"cannot be reached: {error.strerror or os.strerror(error.errno or errno.EIO)}"
 
 

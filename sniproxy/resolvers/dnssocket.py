@@ -27,7 +27,7 @@ class DatagramSocket:
 
     @param received: called with each datagram. @param failed: called once with the error that the kernel reports, as
         for an ICMP message. Either may close the socket.
-    @raise OSError: no descriptor is free, or there is no way to the server.
+    @raise OSError: no descriptor is free, or no network leads to the server.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class DatagramSocket:
             raise
 
     def send(self, data: bytes) -> None:
-        """Send one datagram. @raise OSError: there is no way to the server, or it refused the one before."""
+        """Send one datagram. @raise OSError: no network leads to the server, or it refused the previous one."""
         self._sock.send(data)
 
     def close(self) -> None:

@@ -7,6 +7,7 @@ groups took out of it. ``{port}``: the port of the listener that the client came
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Collection
 
 import attrs
 import msgspec
@@ -70,6 +71,27 @@ class Template(msgspec.Struct, frozen=True):
         text = self.text.strip().removeprefix("pulsar+ssl://").removesuffix("/").lower()
         fixed = _PLACE.split(text)[::2]
         return _fits(fixed, key) or _fits(fixed, key.removesuffix(f":{DEFAULT_PORT}"))
+
+    def may_lead(self, key: str, matches: Callable[[str], bool] | None, ports: Collection[int] | None) -> bool:
+        """As L{may_give}, for a name that the route takes and a port that a listener has.
+
+        @param matches: whether the route takes a server name. None: it takes all. It is not asked where other places
+            are in the host, too.
+        @param ports: the listeners' ports. None: they are not known.
+        """
+        if not self.may_give(key):
+            return False
+        text = self.text.strip().removeprefix("pulsar+ssl://").removesuffix("/").lower()
+        host, _, port = key.rpartition(":")
+        head, _, tail = text.rpartition(":")
+        if tail == f"{{{PORT}}}" and ports is not None and int(port) not in ports:
+            return False
+        fixed = (head if tail.isdigit() or tail == f"{{{PORT}}}" else text).split(f"{{{SERVER_NAME}}}")
+        if matches is None or len(fixed) == 1 or "{" in "".join(fixed):
+            return True
+        length = (len(host) - sum(map(len, fixed))) // (len(fixed) - 1)
+        name = host[len(fixed[0]) :][: max(length, 0)]
+        return name.join(fixed) == host and matches(name.removeprefix("[").removesuffix("]"))
 
     def fill(self, request: Request) -> Target:
         """The target for a connection.

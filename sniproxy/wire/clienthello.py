@@ -15,7 +15,7 @@ from functools import lru_cache
 
 import attrs
 
-from sniproxy.names import BadName, server_name
+from sniproxy.names import BadName, sent_name, server_name
 from sniproxy.text import quoted
 from sniproxy.wire.alerts import Alert
 from sniproxy.wire.foreign import LONGEST, diagnose
@@ -310,7 +310,7 @@ def _server_name(body: bytes) -> str | None:
         if at == start:
             raise HelloError("the server name is empty", Alert.DECODE_ERROR)
         try:
-            name = server_name(said)
+            name = server_name(said if said.isascii() else sent_name(body[start:at]))
         except BadName as error:
             raise HelloError(f"bad server name {quoted(said)}: {error}", Alert.ILLEGAL_PARAMETER) from error
     return name

@@ -54,7 +54,7 @@ class Beats:
         self._timer = self._reactor.callLater(INTERVAL_S, self._look)
 
     def stop(self) -> None:
-        """Ask no more."""
+        """Stop asking."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -49,7 +49,7 @@ class StallWatch:
         self._wait()
 
     def stop(self) -> None:
-        """Watch no more."""
+        """Stop watching."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -84,8 +84,8 @@ def warn_of_logs(twistd: Mapping[str, Any], configuration: Configuration) -> lis
         folder = os.path.dirname(os.path.abspath(path))
         if not _may_write(folder, *user):
             found.append(
-                f"after --uid {user[0]} no file can be made in {folder}: when {path} is rotated, lines go on into the "
-                f"old file; chown {folder} to that user, or let logrotate make the file (create 0640 USER GROUP)"
+                f"after --uid {user[0]} no file can be created in {folder}: when {path} is rotated, lines still go to "
+                f"the old file; chown {folder} to that user, or let logrotate make the file (create 0640 USER GROUP)"
             )
     return found
 

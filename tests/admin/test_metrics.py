@@ -235,6 +235,16 @@ class PulsarTests(SynchronousTestCase):
         self.assertEqual(1, found["sniproxy_lookups_total", "failed"])
         self.assertEqual(1, found["sniproxy_lookup_failures_total", "TopicNotFound", "partitioned_metadata"])
 
+    def test_error_answers(self) -> None:
+        """An ERROR that answers a step of a lookup is a failed lookup; one of another request is none."""
+        metrics = Metrics(topics=Counter)
+        for request in ("LOOKUP", "PARTITIONED_METADATA", "PRODUCER", None):
+            metrics.event(Event("error", 0.0, "1", {"request": request, "topic": "t", "error": None}))
+        found = samples(metrics)
+        self.assertEqual(2, found["sniproxy_lookups_total", "failed"])
+        self.assertEqual(1, found["sniproxy_lookup_failures_total", "unknown", "lookup"])
+        self.assertEqual(1, found["sniproxy_lookup_failures_total", "unknown", "partitioned_metadata"])
+
     def test_clusters_bounded(self) -> None:
         """Clients that make up names make no more series than there can be."""
         names = [f"x{number}.test" for number in range(MOST_CLUSTERS + 5)]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import attrs
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.capture.packets import ACK, FIN, SYN, Segment
+from sniproxy.capture.packets import ACK, FIN, RST, SYN, Segment
 from sniproxy.capture.streams import Data, Ended, Piece, Reassembly
 from tests.capture.building import BROKER, CLIENT, segment
 
@@ -87,3 +88,57 @@ class OrderTests(SynchronousTestCase):
         said = fed(self.reassembly, *one) + told(self.reassembly.finish(1.0))
         self.assertEqual(said, ["answer1", "answer2", "capture"])
         self.assertEqual(self.reassembly.held, 0)
+
+
+class LateTests(SynchronousTestCase):
+    """Segments that cannot be put in order are counted."""
+
+    def late(self, *segments: Segment) -> int:
+        reassembly = Reassembly()
+        fed(reassembly, *segments)
+        reassembly.finish(100.0)
+        return reassembly.late
+
+    def test_answers_first(self) -> None:
+        """In a capture without the SYNs, answers may come before all of their requests."""
+        self.assertEqual(self.late(TALK[3], TALK[2], TALK[5], TALK[4]), 1)
+        self.assertEqual(self.late(TALK[3], TALK[5], TALK[2], TALK[4]), 2)
+        self.assertEqual(self.late(TALK[3], TALK[5], TALK[6]), 0)
+        self.assertEqual(self.late(*TALK[3:6]), 0)
+
+    def test_answers_before_syn(self) -> None:
+        """A SYN behind its connection's packets counts; one with a later time begins another connection."""
+        self.assertEqual(self.late(attrs.evolve(TALK[3], time=1.0), *TALK[:3]), 1)
+        self.assertEqual(self.late(TALK[3], *TALK[:3]), 0)
+
+    def test_before_the_first(self) -> None:
+        """An earlier time tells a segment that comes too late from one that is sent again."""
+        first = segment(b"ask2", 1004, time=2.0)
+        self.assertEqual(self.late(first, segment(b"ask1", 1000, time=1.0)), 1)
+        self.assertEqual(self.late(first, segment(b"ask1", 1000, time=2.5)), 0)
+
+    def test_hole_given_up(self) -> None:
+        """Bytes that come after their hole was given up, unless they are sent again at a later time."""
+        hole = segment(b"ask2", 1004, time=1.0)
+        acknowledged = segment(b"", 2000, acknowledged=1008, source=BROKER, time=1.1)
+        later = segment(b"", 1008, acknowledged=2000, time=2.0)
+        self.assertEqual(self.late(*TALK[:2], hole, acknowledged, later, TALK[2]), 1)
+        self.assertEqual(self.late(*TALK[:2], hole, acknowledged, later, hole), 0)
+        again = attrs.evolve(TALK[2], time=3.0)
+        self.assertEqual(self.late(*TALK[:2], hole, acknowledged, later, again), 0)
+
+    def test_after_the_end(self) -> None:
+        """Data of a connection that has ended counts if its time is earlier; a retransmission does not."""
+        reset = segment(b"", 2000, flags=RST, source=BROKER, time=1.0)
+        self.assertEqual(self.late(*TALK[:2], reset, TALK[2]), 1)
+        self.assertEqual(self.late(*TALK[:2], reset, attrs.evolve(TALK[2], time=2.0)), 0)
+
+    def test_backwards(self) -> None:
+        """A capture from its end to its beginning."""
+        backwards = [attrs.evolve(one, time=float(at)) for at, one in enumerate(TALK)][::-1]
+        self.assertTrue(self.late(*backwards))
+
+    def test_keep_alive(self) -> None:
+        """A probe of one byte that was acknowledged before is not late."""
+        answer = segment(b"answer1", 2000, acknowledged=1004, source=BROKER)
+        self.assertEqual(self.late(answer, segment(b"\0", 1003, acknowledged=2007)), 0)

@@ -45,6 +45,17 @@ class PermissionTests(SynchronousTestCase):
         (warning,) = file_warnings(parse(LISTENER, str(path)))
         self.assertIn(f"the configuration: {path} is writable by all users", warning)
 
+    def test_symbolic_link(self) -> None:
+        """What a symbolic link leads to counts, too: another user may replace it there."""
+        away = self.folder.absolute() / "away"
+        away.mkdir()
+        away.chmod(0o777)
+        (away / "real.toml").touch(0o600)
+        link = self.folder / "link.toml"
+        link.symlink_to(away / "real.toml")
+        (warning,) = file_warnings(parse(LISTENER, str(link)))
+        self.assertIn(f"the configuration: the folder {away} is writable by all users", warning)
+
     def test_keys(self) -> None:
         """A key that all may read; its group may, and a certificate is no secret."""
         ends = f'{LISTENER}certificates = "own.pem"\nupstream_trust = "ca.pem"\n'

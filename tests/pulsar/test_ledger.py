@@ -181,6 +181,14 @@ class LedgerTests(SynchronousTestCase):
             [(one.step, one.topic) for one in self.ledger.failures], [("partitioned_metadata", ORDERS)] * 2
         )
 
+    def test_error_answers(self) -> None:
+        """An ERROR that answers a step of a lookup is a failed lookup; one of another request is none."""
+        for request in ("LOOKUP", "PARTITIONED_METADATA", "PRODUCER", None):
+            fields: dict[str, Value] = {"request": request, "topic": ORDERS, "error": "MetadataError", "message": "m"}
+            self.ledger.learn(Event("error", 1.0, "c1", fields))
+        self.assertEqual([one.step for one in self.ledger.failures], ["lookup", "partitioned_metadata"])
+        self.assertEqual(self.ledger.namespaces()[0].failures, 2)
+
     def test_failures(self) -> None:
         """Failed lookups are remembered with their error; they put no topic into the ledger, and harm none in it."""
         failed = lookup(None, response="failed", error="ServiceNotReady", message="m")

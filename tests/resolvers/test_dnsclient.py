@@ -321,7 +321,7 @@ class NameServersTests(SocketTestCase):
         bad = [Server(self, fails), Server(self, circle), nobody]
         self.assertEqual(["192.0.2.2"], await self.ask(*bad, Server(self, good("192.0.2.2"))))
         why = await self.refused(self.ask(*bad))
-        for said in ("SERVFAIL", "nobody listens there", "TooLong"):
+        for said in ("SERVFAIL", "connection refused", "TooLong"):
             self.assertIn(said, why)
         self.assertEqual(3, bad[0].asked)  # once for each question of ours, and without EDNS when no server answers
 

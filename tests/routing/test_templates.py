@@ -141,3 +141,19 @@ class FillTests(SynchronousTestCase):
             ("{1}{2}" * 20 + "x:7", "a" * 250 + ":7", False),
         ):
             self.assertEqual(may, parse_template(text).may_give(key), (text, key))
+
+    def test_may_lead(self) -> None:
+        """The name must be one that the route takes, and the port one of a listener."""
+        takes = {"a.test", "2001:db8::7"}.__contains__
+        for text, key, may in (
+            ("{server_name}", "a.test:6651", True),
+            ("{server_name}", "b.test:6651", False),
+            ("{server_name}", "[2001:db8::7]:6651", True),
+            ("x.{server_name}:{port}", "x.a.test:4443", True),
+            ("x.{server_name}:{port}", "x.a.test:4444", False),
+            ("{server_name}.{server_name}", "a.test.a.test:6651", True),
+            ("{server_name}.{server_name}", "a.test.b.test:6651", False),
+            ("{1}.{server_name}", "x.a.test:6651", True),
+            ("a.test:{port}", "a.test:4443", True),
+        ):
+            self.assertEqual(may, parse_template(text).may_lead(key, takes, {4443}), (text, key))

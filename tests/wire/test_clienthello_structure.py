@@ -174,6 +174,11 @@ class ServerNameTests(ReadingTests):
         two = self.refused(with_extensions(names((0, b"a.test"), (0, b"b\n"))), Alert.ILLEGAL_PARAMETER)
         self.assertEqual(r"the hello has two host names: a.test and 'b\n'", two)
 
+    def test_cure_of_utf8(self) -> None:
+        """The ASCII form of a name that a client sent as UTF-8 is the one of that name."""
+        reason = self.refused(hello("bröker.test".encode()), Alert.ILLEGAL_PARAMETER)
+        self.assertTrue(reason.endswith("; write it as xn--brker-kua.test"), reason)
+
     def test_upper_case_outside_ascii(self) -> None:
         """The reason shows the character that came, not its lower case."""
         self.assertIn(r"'\xc9'", self.refused(hello("\xc9.test"), Alert.ILLEGAL_PARAMETER))

@@ -82,7 +82,7 @@ class LogTests(SynchronousTestCase):
         """A folder in which the user can make no file is warned of, with the cure."""
         self.folder.chmod(0o755)
         (warning,) = self.warnings()
-        self.assertIn(f"after --uid {USER} no file can be made in {self.log.parent}", warning)
+        self.assertIn(f"after --uid {USER} no file can be created in {self.log.parent}", warning)
         self.folder.chmod(0o777)
         self.assertEqual([], self.warnings())
         self.folder.chmod(0o755)
