@@ -14,7 +14,7 @@ from typing import Any, TextIO, TypeVar
 from sniproxy.adminclient import AdminError, as_url, drain, known, status, undrain
 from sniproxy.merging import merged_drains, merged_ledgers, merged_status
 from sniproxy.pulsar.entries import Known
-from sniproxy.text import amount, bounded, counted, printable
+from sniproxy.util.text import amount, bounded, counted, printable
 
 T = TypeVar("T")
 

@@ -12,11 +12,11 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
-from sniproxy.buffered import TOTAL
 from sniproxy.events import Refusal, Result
 from sniproxy.limits import Limits
 from sniproxy.routing.choice import LiveRoute
-from sniproxy.text import counted
+from sniproxy.util.buffered import TOTAL
+from sniproxy.util.text import counted
 
 MOST_RATES = 65_536
 """Clients whose rate is remembered; beyond, the one that came longest ago is forgotten, and with it what it owes."""

@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sniproxy.bridge.allowing import Allowed, BadAllow, parse_allowed
-from sniproxy.names import ip_literal
 from sniproxy.schema import BridgeTable, ConfigError
 from sniproxy.serviceurl import BadServiceURL, pip60
 from sniproxy.settings import PULSAR, Bridge
+from sniproxy.util.names import ip_literal
 
 if TYPE_CHECKING:
     from sniproxy.config import Check

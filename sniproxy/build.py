@@ -15,7 +15,6 @@ from twisted.internet.interfaces import IStreamServerEndpoint
 from sniproxy.check import warnings
 from sniproxy.diagnostics.permissions import file_warnings
 from sniproxy.endpoints import Endpoint
-from sniproxy.files import CannotRead
 from sniproxy.health import Health
 from sniproxy.interfaces import Target
 from sniproxy.listening import Wanted
@@ -28,6 +27,7 @@ from sniproxy.routing.patterns import is_expression
 from sniproxy.routing.table import RouteTable
 from sniproxy.schema import ConfigError, ConfigErrors, Faults, shown
 from sniproxy.settings import Bridge, Configuration, Route, Termination
+from sniproxy.util.files import CannotRead
 
 # What TLS and the bridge are made of is imported where it is made: most configurations have neither, and start faster.
 if TYPE_CHECKING:

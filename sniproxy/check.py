@@ -8,12 +8,12 @@ from collections.abc import Iterator, Sequence
 
 from sniproxy.health import describe_health
 from sniproxy.limits import describe_limits
-from sniproxy.names import ip_literal
 from sniproxy.net.loopguard import LoopGuard
 from sniproxy.policycheck import describe_policy, goals, plain_targets, policy_warnings, templates
 from sniproxy.routing.patterns import is_expression
 from sniproxy.settings import DEFAULT, NO_SERVER_NAME, Configuration, ResolverTable, Route
-from sniproxy.text import counted, printable
+from sniproxy.util.names import ip_literal
+from sniproxy.util.text import counted, printable
 
 LEAST_IDLE = 60.0
 """Seconds. Pulsar's two sides PING each other every 30 s; one lost PING must not end a tunnel."""

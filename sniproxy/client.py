@@ -24,7 +24,6 @@ from twisted.internet.interfaces import (
 )
 from zope.interface import implementer
 
-from sniproxy.names import BadName, ip_literal, server_name
 from sniproxy.net.hostendpoint import HostEndpoint
 from sniproxy.pem import BadPem, ClientCertificate, TrustRoot, client_certificate, client_tls, trust_root
 from sniproxy.serviceurl import (
@@ -37,6 +36,7 @@ from sniproxy.serviceurl import (
     parse_service_url,
     pip60,
 )
+from sniproxy.util.names import BadName, ip_literal, server_name
 
 __all__ = [
     "CONNECT_SECONDS",

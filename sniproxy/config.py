@@ -18,7 +18,6 @@ from sniproxy.endpoints import BadEndpoint, Endpoint, parse_endpoint
 from sniproxy.health import BadHealth, make_health, takes_least
 from sniproxy.inspectlog import BadInspectLog, make_inspect_log
 from sniproxy.limits import BadLimit, at_most, make_limits
-from sniproxy.names import BadName
 from sniproxy.policy import BadPolicy, make_policy
 from sniproxy.resolvertables import in_order, resolver_tables
 from sniproxy.routing.patterns import capture_count, route_pattern
@@ -47,6 +46,7 @@ from sniproxy.settings import (
     ResolverTable,
     Route,
 )
+from sniproxy.util.names import BadName
 from sniproxy.workers.plan import with_workers
 
 T = TypeVar("T")

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sniproxy.names import ip_literal
 from sniproxy.net.loopguard import LoopGuard
 from sniproxy.routing.choice import Routing
 from sniproxy.settings import Bridge, Configuration
+from sniproxy.util.names import ip_literal
 
 MOST_TOLD = 1000
 """Warnings that are remembered, so that each is told once; more are not told."""

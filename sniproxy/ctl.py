@@ -18,15 +18,15 @@ from sniproxy.admincommands import running_ledgers
 from sniproxy.capture.files import CaptureError
 from sniproxy.capture.reading import CaptureEvents
 from sniproxy.captureoptions import INCOMPLETE, add_inspect, add_topics
-from sniproxy.closedpipe import quiet_end
 from sniproxy.ctlcommands import Streams as Streams
 from sniproxy.ctlcommands import add_commands
 from sniproxy.pulsar.choice import Choice
 from sniproxy.pulsar.entries import Known, fold
 from sniproxy.pulsar.events import Event
 from sniproxy.pulsar.lines import json_line, readable_line
-from sniproxy.text import amount, counted, printable
 from sniproxy.topictable import FAILURES, NAMESPACES, TOPICS, write_csv, write_json, write_table
+from sniproxy.util.closedpipe import quiet_end
+from sniproxy.util.text import amount, counted, printable
 
 LARGE = 4 << 20
 """Bytes of a file from which on its reading is shown as a bar, where standard error is a terminal."""

@@ -22,7 +22,7 @@ from sniproxy.routing.standing import Goal, Standing, address
 from sniproxy.routing.table import RouteTable
 from sniproxy.routing.targets import BadTarget, parse_target
 from sniproxy.settings import DEFAULT, Configuration, Route
-from sniproxy.text import bounded, counted
+from sniproxy.util.text import bounded, counted
 
 log = Logger()
 

@@ -13,7 +13,6 @@ from urllib.parse import urlsplit
 
 from twisted.logger import Logger
 
-from sniproxy.buffered import TOTAL, Share
 from sniproxy.events import Connection
 from sniproxy.linewriter import LineWriter
 from sniproxy.pulsar.choice import Choice
@@ -21,6 +20,7 @@ from sniproxy.pulsar.events import Event, Value
 from sniproxy.pulsar.inspection import Inspection
 from sniproxy.pulsar.ledger import Ledger
 from sniproxy.pulsar.lines import json_line, readable_line
+from sniproxy.util.buffered import TOTAL, Share
 
 log = Logger()
 

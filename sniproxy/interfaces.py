@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import attrs
 from zope.interface import Attribute, Interface
 
-from sniproxy.names import host_port, ip_literal, server_name
+from sniproxy.util.names import host_port, ip_literal, server_name
 
 
 @attrs.frozen

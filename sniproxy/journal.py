@@ -18,7 +18,7 @@ from twisted.logger import Logger
 from sniproxy.events import Connection, Observer, Result
 from sniproxy.linewriter import LineWriter
 from sniproxy.ownlog import write_line
-from sniproxy.text import amount, bounded
+from sniproxy.util.text import amount, bounded
 
 log = Logger()
 

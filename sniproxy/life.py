@@ -17,7 +17,6 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from sniproxy.admission import Guest
-from sniproxy.buffered import Share
 from sniproxy.events import Connection, Observer, Refusal, Result
 from sniproxy.interfaces import Target
 from sniproxy.net.dialer import Dialer, DialError
@@ -29,6 +28,7 @@ from sniproxy.routing.choice import Routing
 from sniproxy.routing.randoms import LiveRandoms
 from sniproxy.routing.standing import Standing
 from sniproxy.schema import Timeouts
+from sniproxy.util.buffered import Share
 from sniproxy.wire.alerts import Alert, fatal_alert
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ import math
 
 import attrs
 
-from sniproxy.names import client_at, plain_address
 from sniproxy.policy import Network, network
 from sniproxy.schema import LimitsTable
+from sniproxy.util.names import client_at, plain_address
 
 MOST = 100_000_000
 """The largest number of connections that can be written: more than any machine has."""

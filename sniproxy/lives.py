@@ -15,7 +15,6 @@ from sniproxy.conversation import Conversation
 from sniproxy.events import Connection, Result
 from sniproxy.life import House, Life
 from sniproxy.limits import Limits
-from sniproxy.names import host_port
 from sniproxy.net import copying
 from sniproxy.net.linger import Closer
 from sniproxy.net.listener import Accepted
@@ -25,6 +24,7 @@ from sniproxy.net.vanished import VanishedPeers
 from sniproxy.refusallog import RefusalLog
 from sniproxy.routing.randoms import LiveRandoms
 from sniproxy.settings import Bridge, Listener
+from sniproxy.util.names import host_port
 
 # What reads Pulsar is imported with what is inspected, or with a bridge.
 if TYPE_CHECKING:

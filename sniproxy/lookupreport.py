@@ -12,7 +12,7 @@ from sniproxy.serviceurl import ProxySettings
 from sniproxy.talk.explaining import NO_DOT
 from sniproxy.talk.failures import TalkFailed
 from sniproxy.talk.lookups import Hop
-from sniproxy.text import bounded, counted
+from sniproxy.util.text import bounded, counted
 
 _PHASE = 10
 _BESIDE = " " * (2 + _PHASE)

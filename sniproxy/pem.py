@@ -15,12 +15,12 @@ from twisted.internet import ssl
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from zope.interface import implementer
 
-from sniproxy.text import bounded
 from sniproxy.tls import pem
 from sniproxy.tls.contexts import why
 from sniproxy.tls.pem import BadPem as BadPem
 from sniproxy.tls.pem import Certified, PrivateKey, keys
 from sniproxy.tls.trust import shown, trusted
+from sniproxy.util.text import bounded
 
 TrustRoot = Any
 """What ``twisted.internet.ssl.trustRootFromCertificates`` makes; Twisted's own name for it is private."""

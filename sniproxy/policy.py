@@ -12,10 +12,10 @@ from collections.abc import Iterable, Sequence
 import attrs
 
 from sniproxy.interfaces import Target
-from sniproxy.names import BadName
 from sniproxy.routing.patterns import route_pattern
 from sniproxy.routing.table import RouteTable
 from sniproxy.routing.targets import DEFAULT_PORT
+from sniproxy.util.names import BadName
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network

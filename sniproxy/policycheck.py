@@ -9,12 +9,12 @@ from collections.abc import Iterator, Sequence
 import attrs
 
 from sniproxy.interfaces import Request, Target
-from sniproxy.names import ip_literal
 from sniproxy.policy import Network, Policy
 from sniproxy.routing.patterns import MOST_GROUPS, capture_count, is_expression
 from sniproxy.routing.targets import BadTarget
 from sniproxy.routing.templates import PORT, SERVER_NAME, Template, parse_template
 from sniproxy.settings import DEFAULT, NO_SERVER_NAME, Configuration, Route
+from sniproxy.util.names import ip_literal
 
 _WIDE = {4: 8, 6: 7}
 """Bits of the largest private networks (10.0.0.0/8, fc00::/7): a shorter one allows more than anybody owns."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from twisted.logger import Logger
 
-from sniproxy.text import counted
+from sniproxy.util.text import counted
 
 log = Logger()
 

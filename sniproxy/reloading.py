@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from sniproxy.files import Watch
 from sniproxy.settings import Configuration
+from sniproxy.util.files import Watch
 
 
 class Reloadable(Protocol):

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from sniproxy.text import bounded, printable
+from sniproxy.util.text import bounded, printable
 
 
 class ConfigError(Exception):

@@ -24,7 +24,6 @@ from sniproxy.admin.sources import (
     TargetStatus,
 )
 from sniproxy.build import Built, build
-from sniproxy.collecting import uncollected
 from sniproxy.crosscheck import CrossCheck
 from sniproxy.draining import Drains, find_goal
 from sniproxy.events import Observer, Result
@@ -48,7 +47,8 @@ from sniproxy.routing.standing import Standing
 from sniproxy.schema import ConfigError
 from sniproxy.settings import Configuration
 from sniproxy.siderooms import SideRooms
-from sniproxy.text import counted
+from sniproxy.util.gcpause import uncollected
+from sniproxy.util.text import counted
 
 log = Logger()
 

@@ -10,8 +10,8 @@ import enum
 
 import attrs
 
-from sniproxy.names import BadName, host_port, server_name
-from sniproxy.text import bounded
+from sniproxy.util.names import BadName, host_port, server_name
+from sniproxy.util.text import bounded
 
 PLAIN_PORT = 6650
 """The port of ``pulsar://`` where the URL has none."""

@@ -15,11 +15,11 @@ from sniproxy.admin.sources import Resolutions, StatusSource
 from sniproxy.events import Connection, Observer
 from sniproxy.inspectlog import InspectLog
 from sniproxy.journal import AccessLog, Journal
-from sniproxy.names import host_port
 from sniproxy.net.listener import listen_at_once
 from sniproxy.net.lookup import lookups_of
 from sniproxy.settings import Admin, Configuration
-from sniproxy.text import counted
+from sniproxy.util.names import host_port
+from sniproxy.util.text import counted
 
 # The rooms are imported where they are opened: a web server and all of Pulsar's commands take their time.
 if TYPE_CHECKING:

@@ -19,8 +19,6 @@ from twisted.logger import Logger
 from twisted.python import usage
 
 from sniproxy import build, check, ownlog
-from sniproxy.closedpipe import quiet_end
-from sniproxy.collecting import look_again, uncollected
 from sniproxy.config import from_options, parse
 from sniproxy.diagnostics.permissions import root_warning
 from sniproxy.linewriter import STANDARD_OUTPUT, CannotOpen
@@ -31,7 +29,9 @@ from sniproxy.resolvers import makers
 from sniproxy.schema import ConfigError, shown
 from sniproxy.service import ProxyService
 from sniproxy.settings import Configuration
-from sniproxy.text import counted, printable
+from sniproxy.util.closedpipe import quiet_end
+from sniproxy.util.gcpause import look_again, uncollected
+from sniproxy.util.text import counted, printable
 from sniproxy.workers import post, sockets, twistdoptions
 from sniproxy.workers.plan import CannotStart, for_worker
 from sniproxy.workers.stall import StallWatch

@@ -14,13 +14,13 @@ import attrs
 from OpenSSL import SSL
 
 from sniproxy.events import Refusal, Result
-from sniproxy.names import ip_literal
 from sniproxy.net.handshake import Handshake, HandshakeError
 from sniproxy.net.tlssocket import TLSSocket
-from sniproxy.text import bounded
 from sniproxy.tls.choice import choose
 from sniproxy.tls.contexts import BadCertificate, BrokerTLS, faults, server_context, verify
 from sniproxy.tls.pem import Certified, names
+from sniproxy.util.names import ip_literal
+from sniproxy.util.text import bounded
 from sniproxy.wire.alerts import Alert
 
 

@@ -11,7 +11,7 @@ from typing import Any, TextIO, TypeAlias
 import attrs
 
 from sniproxy.pulsar.entries import Failure, NamespaceEntry, TopicEntry
-from sniproxy.text import counted
+from sniproxy.util.text import counted
 
 Entry: TypeAlias = TopicEntry | NamespaceEntry | Failure
 """What a line is about."""

@@ -20,7 +20,7 @@ GENERATED = "_pb2.py"
 
 PURE = (
     "sniproxy.asking.breaker",
-    "sniproxy.asking.memory",
+    "sniproxy.util.lru",
     "sniproxy.asking.outcomes",
     "sniproxy.resolvers.dnswire",
     "sniproxy.resolvers.dnsconf",
@@ -31,7 +31,7 @@ PURE = (
     "sniproxy.resolvers.httpquestion",
     "sniproxy.resolvers.livebrokers",
     "sniproxy.resolvers.namefile",
-    "sniproxy.names",
+    "sniproxy.util.names",
     "sniproxy.policy",
     "sniproxy.policycheck",
     "sniproxy.wire",
@@ -42,14 +42,14 @@ PURE = (
     "sniproxy.inspectlog",
     "sniproxy.limits",
     "sniproxy.admission",
-    "sniproxy.buffered",
+    "sniproxy.util.buffered",
     "sniproxy.bridgetables",
     "sniproxy.config",
     "sniproxy.resolvertables",
     "sniproxy.settings",
     "sniproxy.schema",
     "sniproxy.serviceurl",
-    "sniproxy.text",
+    "sniproxy.util.text",
     "sniproxy.check",
     "sniproxy.events",
     "sniproxy.interfaces",
@@ -217,17 +217,18 @@ class RoomTests(SynchronousTestCase):
 
     def test_wire(self) -> None:
         """The parsers know names, how texts are quoted, and nothing else of ours; names know nothing."""
-        self.only(self.room("sniproxy.wire"), ("sniproxy.names", "sniproxy.text", "sniproxy.wire"))
-        self.only(self.room("sniproxy.names", "sniproxy.pulsar.frames", "sniproxy.endpoints"), ())
+        self.only(self.room("sniproxy.wire"), ("sniproxy.util.names", "sniproxy.util.text", "sniproxy.wire"))
+        self.only(self.room("sniproxy.util.names", "sniproxy.pulsar.frames", "sniproxy.endpoints"), ())
 
     def test_interfaces(self) -> None:
         """The words for plugins depend on no room of ours, but for how names are written."""
-        self.only(self.room("sniproxy.interfaces"), ("sniproxy.names",))
+        self.only(self.room("sniproxy.interfaces"), ("sniproxy.util.names",))
 
     def test_resolvers(self) -> None:
         """Resolvers import the interfaces, pure modules, each other, and Twisted: what a third party's can import."""
         self.only(
-            self.room("sniproxy.resolvers"), ("sniproxy.resolvers", "sniproxy.files", "sniproxy.pem", *LOOKUPS, *PURE)
+            self.room("sniproxy.resolvers"),
+            ("sniproxy.resolvers", "sniproxy.util.files", "sniproxy.pem", *LOOKUPS, *PURE),
         )
 
     def test_asking(self) -> None:
@@ -256,8 +257,8 @@ class RoomTests(SynchronousTestCase):
 
     def test_tls(self) -> None:
         """What TLS is made of knows no sockets; two of its modules are pure."""
-        pure = ("sniproxy.names", "sniproxy.text")
-        self.only(self.room("sniproxy.tls"), ("sniproxy.tls", "sniproxy.files", *pure))
+        pure = ("sniproxy.util.names", "sniproxy.util.text")
+        self.only(self.room("sniproxy.tls"), ("sniproxy.tls", "sniproxy.util.files", *pure))
         for name in ("sniproxy.tls.pem", "sniproxy.tls.choice"):
             foreign = {other.partition(".")[0] for other in IMPORTS[name]} - set(sys.stdlib_module_names)
             self.assertLessEqual(foreign, {"attrs", "cryptography", "sniproxy"})
@@ -268,7 +269,7 @@ class RoomTests(SynchronousTestCase):
         """The access log is fed by events; it knows no connection."""
         self.only(
             self.room("sniproxy.journal", "sniproxy.linewriter", "sniproxy.ownlog"),
-            ("sniproxy.events", "sniproxy.text", "sniproxy.linewriter", "sniproxy.ownlog"),
+            ("sniproxy.events", "sniproxy.util.text", "sniproxy.linewriter", "sniproxy.ownlog"),
         )
 
     def test_workers(self) -> None:
@@ -294,7 +295,7 @@ class RoomTests(SynchronousTestCase):
         self.only(
             self.room("sniproxy.admin"),
             (
-                *("sniproxy.admin", "sniproxy.events", "sniproxy.text"),
+                *("sniproxy.admin", "sniproxy.events", "sniproxy.util.text"),
                 *("sniproxy.pulsar.events", "sniproxy.pulsar.entries", "sniproxy.pulsar.ledger"),
             ),
         )

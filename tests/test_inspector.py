@@ -11,15 +11,15 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.buffered import TOTAL
 from sniproxy.events import Connection
 from sniproxy.inspector import EventLog, Inspector
 from sniproxy.linewriter import DELAY, MOST_WAITING, CannotOpen
-from sniproxy.names import host_port
 from sniproxy.pulsar.choice import Choice
 from sniproxy.pulsar.commands import write
 from sniproxy.pulsar.commands_pb2 import CommandLookupTopic, CommandPing, CommandPong
 from sniproxy.pulsar.events import Event, Fields
+from sniproxy.util.buffered import TOTAL
+from sniproxy.util.names import host_port
 from tests.net.support import SocketTestCase, in_thread, read_exactly
 from tests.proxies import Backend, Proxy
 from tests.support.lookups import ASK, TOPIC, answer, plain_answer

@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.events import Connection, Result
 from sniproxy.journal import Journal, Readable, json_line, own_log, readable_line
-from sniproxy.text import MOST_TEXT
+from sniproxy.util.text import MOST_TEXT
 from sniproxy.wire.alerts import Alert
 
 

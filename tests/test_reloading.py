@@ -10,10 +10,10 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.config import parse
-from sniproxy.files import EVERY
 from sniproxy.reloading import Reloader
 from sniproxy.schema import ConfigError
 from sniproxy.settings import Configuration
+from sniproxy.util.files import EVERY
 
 PLAIN = '[[listener]]\nendpoint = "tcp:0"\n'
 WATCHED = PLAIN + "[reload]\non_change = true\n"

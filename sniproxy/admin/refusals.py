@@ -6,7 +6,7 @@ import attrs
 
 from sniproxy.admin.metrics import REFUSALS
 from sniproxy.events import Connection, Result
-from sniproxy.text import bounded
+from sniproxy.util.text import bounded
 
 MOST = 100
 """Refusals that are told apart; beyond, the one that was seen longest ago is forgotten."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from twisted.logger import Logger
 
-from sniproxy.text import bounded
+from sniproxy.util.text import bounded
 
 log = Logger()
 

@@ -22,7 +22,6 @@ from zope.interface import implementer
 
 from sniproxy.asking.breaker import PASSES, Breaker
 from sniproxy.asking.flight import Flight, Waiter
-from sniproxy.asking.memory import Memory
 from sniproxy.asking.outcomes import again, described, outcome
 from sniproxy.interfaces import (
     IServerNameResolver,
@@ -36,9 +35,10 @@ from sniproxy.interfaces import (
     WatchState,
     come,
 )
-from sniproxy.names import client_of
 from sniproxy.settings import DEADLINE, STALE
-from sniproxy.text import bounded
+from sniproxy.util.lru import Memory
+from sniproxy.util.names import client_of
+from sniproxy.util.text import bounded
 
 log = Logger()
 

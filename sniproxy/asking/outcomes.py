@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sniproxy.interfaces import Refused, Resolution, Unavailable
-from sniproxy.text import bounded
+from sniproxy.util.text import bounded
 
 
 def outcome(answer: object) -> Resolution | Refused | Unavailable:

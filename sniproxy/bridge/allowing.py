@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import attrs
 
-from sniproxy.names import BadName, pattern
-from sniproxy.pulsar.memory import Memory
 from sniproxy.serviceurl import TLS_PORT, BadServiceURL, host_and_port
+from sniproxy.util.bounded import Memory
+from sniproxy.util.names import BadName, pattern
 
 MOST_NAMED = 10_000
 """Brokers that are remembered because an answer has named them."""

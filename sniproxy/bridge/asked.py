@@ -9,13 +9,13 @@ from __future__ import annotations
 import attrs
 from google.protobuf.unknown_fields import UnknownFieldSet
 
-from sniproxy.buffered import Share
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import CommandError, fields_of, read
 from sniproxy.pulsar.frames import FrameError
-from sniproxy.pulsar.memory import Memory
 from sniproxy.pulsar.walker import FrameWalker
 from sniproxy.talk.logins import Login, add_auth_data
+from sniproxy.util.bounded import Memory
+from sniproxy.util.buffered import Share
 
 MOST_ASKED = 5000
 """Lookups without an answer that are remembered; as many as a Java client has under way by default."""

@@ -16,11 +16,9 @@ from sniproxy.bridge.asked import MOST_ASKED, MOST_BYTES, Asked
 from sniproxy.bridge.direction import RewrittenDirection
 from sniproxy.bridge.first import FirstFrame, NotConnect
 from sniproxy.bridge.following import Follower, Heard
-from sniproxy.buffered import Share
 from sniproxy.events import Connection, Refusal, Result
 from sniproxy.interfaces import Target
 from sniproxy.life import House, Life
-from sniproxy.names import host_port
 from sniproxy.net.copying import CopyDirection
 from sniproxy.net.direction import Direction, Way
 from sniproxy.net.firstbytes import ClientGone, TooLate
@@ -36,6 +34,8 @@ from sniproxy.talk.failures import TalkFailed
 from sniproxy.talk.logins import Login
 from sniproxy.terminating import to_broker
 from sniproxy.tls.contexts import BrokerTLS
+from sniproxy.util.buffered import Share
+from sniproxy.util.names import host_port
 from sniproxy.wire.alerts import Alert
 
 log = Logger()

@@ -6,12 +6,12 @@ import errno
 
 from sniproxy.bridge.answers import TYPES, Answers
 from sniproxy.bridge.stream import BrokerStream
-from sniproxy.buffered import Share
 from sniproxy.net.copying import CopyDirection
 from sniproxy.net.pacing import ROUND_S, Paced
 from sniproxy.net.relay import Side
 from sniproxy.net.tapping import PacedDirection
 from sniproxy.pulsar.frames import FrameError
+from sniproxy.util.buffered import Share
 
 LEAST_READ = 1 << 12
 MOST_READ = 1 << 16

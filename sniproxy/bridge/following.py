@@ -12,13 +12,13 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from sniproxy.bridge.allowing import Allowing, Broker
-from sniproxy.names import host_port
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import write
 from sniproxy.talk.brokers import Access, Brokers
 from sniproxy.talk.failures import Kind, TalkFailed
 from sniproxy.talk.redirects import Redirects
 from sniproxy.talk.session import Session
+from sniproxy.util.names import host_port
 
 Response = pb.CommandLookupTopicResponse
 

@@ -10,15 +10,15 @@ from twisted.logger import Logger
 
 from sniproxy.bridge.allowing import Allowing, Broker
 from sniproxy.bridge.stream import MOST_TAKEN
-from sniproxy.names import host_port
 from sniproxy.pem import ClientCertificate, TrustRoot, showing, trusting
-from sniproxy.pulsar.memory import Memory
 from sniproxy.serviceurl import ServiceURL, SniProxy
 from sniproxy.settings import Bridge
 from sniproxy.talk.brokers import Access
 from sniproxy.talk.logins import Login
 from sniproxy.tls.contexts import BrokerTLS
 from sniproxy.tls.pem import Certified
+from sniproxy.util.bounded import Memory
+from sniproxy.util.names import host_port
 
 log = Logger()
 

@@ -13,7 +13,7 @@ from sniproxy.capture.packets import PacketReader
 from sniproxy.capture.streams import Ended, Piece, Reassembly
 from sniproxy.pulsar.events import Event
 from sniproxy.pulsar.ledger import Ledger
-from sniproxy.text import amount, counted
+from sniproxy.util.text import amount, counted
 
 MOST_TOPICS = 200_000
 """Topics of a capture that are remembered."""

@@ -16,7 +16,7 @@ import attrs
 
 from sniproxy.capture.direction import PIECE, Direction
 from sniproxy.capture.packets import ACK, FIN, RST, SYN, Endpoint, Segment
-from sniproxy.names import host_port
+from sniproxy.util.names import host_port
 
 MOST_CONNECTIONS = 65_536
 """Connections that are remembered, those included that have ended."""

@@ -14,7 +14,7 @@ import tomli
 
 from sniproxy.diagnostics.repair import TABLES
 from sniproxy.diagnostics.units import flag, number, unit_of
-from sniproxy.text import bounded
+from sniproxy.util.text import bounded
 
 MAX_FAULTS = 20
 

@@ -14,7 +14,7 @@ from sniproxy.explain.report import Watch
 from sniproxy.interfaces import Refused, Request, Resolution, ask
 from sniproxy.routing.patterns import capture_count, captured
 from sniproxy.settings import Listener, ResolverTable, Route
-from sniproxy.text import bounded
+from sniproxy.util.text import bounded
 
 PEER = "192.0.2.1:0"
 """Whom resolvers are told that the client is (an address for documentation, RFC 5737)."""

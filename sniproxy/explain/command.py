@@ -17,10 +17,10 @@ from sniproxy.config import parse
 from sniproxy.explain.looking import Looker, Wish
 from sniproxy.explain.options import Pasted, pasted
 from sniproxy.explain.report import Report, document, lines, summary
-from sniproxy.names import BadName, server_name
 from sniproxy.schema import ConfigError, shown
 from sniproxy.settings import Bridge, Configuration, Listener
-from sniproxy.text import counted
+from sniproxy.util.names import BadName, server_name
+from sniproxy.util.text import counted
 
 INTERRUPTED = 130
 

@@ -10,10 +10,10 @@ from twisted.internet.defer import Deferred, gatherResults
 from sniproxy.explain.asking import Asking, NoAnswer
 from sniproxy.explain.why import Choices
 from sniproxy.interfaces import Target
-from sniproxy.names import BadName, host_port, server_name
 from sniproxy.policycheck import plain_targets
 from sniproxy.routing.patterns import is_expression
 from sniproxy.settings import Listener, Route
+from sniproxy.util.names import BadName, host_port, server_name
 
 MOST_ASKED = 100
 """Names that resolvers are asked for, beside the one that is explained."""

@@ -18,7 +18,6 @@ from sniproxy.explain.leading import Leading, place
 from sniproxy.explain.report import Dialled, Goal, Report, Shown
 from sniproxy.explain.why import Choice, Choices, client_notes, shared_names, title
 from sniproxy.interfaces import Target
-from sniproxy.names import host_port, ip_literal
 from sniproxy.net.dialer import Dialer, DialError
 from sniproxy.net.getaddrinfo import Cause, LookupFailed, no_answer
 from sniproxy.net.handshake import Handshake, HandshakeError
@@ -28,10 +27,11 @@ from sniproxy.policycheck import templates
 from sniproxy.routing.patterns import is_expression
 from sniproxy.settings import NO_SERVER_NAME, PLAINTEXT, Listener, Route
 from sniproxy.terminating import Terminator, to_broker
-from sniproxy.text import bounded
 from sniproxy.tls.choice import covers
 from sniproxy.tls.contexts import unverified
 from sniproxy.tls.pem import names
+from sniproxy.util.names import host_port, ip_literal
+from sniproxy.util.text import bounded
 
 
 @attrs.frozen

@@ -8,9 +8,9 @@ from typing import Any
 
 import attrs
 
-from sniproxy.names import ip_literal
 from sniproxy.schema import ConfigError
 from sniproxy.serviceurl import BadServiceURL, host_and_port
+from sniproxy.util.names import ip_literal
 
 _TOPIC = re.compile(r"(?:non-)?persistent://|(?:topic|segment)://", re.IGNORECASE)
 _TLS_SCHEMES, _PLAIN_SCHEMES = ("pulsar+ssl", "https", "wss", "tls"), ("pulsar", "http", "ws")

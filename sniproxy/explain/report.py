@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from sniproxy.text import bounded, printable
+from sniproxy.util.text import bounded, printable
 
 MOST_NAMES = 8
 """Names of a certificate that are shown."""

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 
 import attrs
 
-from sniproxy.names import ip_literal
 from sniproxy.routing.patterns import expression, is_expression
 from sniproxy.routing.table import RouteTable
 from sniproxy.settings import DEFAULT, NO_SERVER_NAME, Configuration, Listener, Route
+from sniproxy.util.names import ip_literal
 
 MOST_OTHERS = 10
 """Routes of which it is said why they are not taken."""

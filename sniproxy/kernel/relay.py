@@ -27,7 +27,7 @@ from sniproxy.kernel.watch import Watch
 from sniproxy.net.descriptor import WAIT, how_broken
 from sniproxy.net.linger import Closer
 from sniproxy.net.relay import Ending
-from sniproxy.net.wheel import Deadline, wheel_of
+from sniproxy.util.timerwheel import Deadline, wheel_of
 
 ROUNDS = 4
 """Reads of one direction before the reactor serves others."""

@@ -13,8 +13,8 @@ from sniproxy.net.handshake import Handshake, HandshakeError
 from sniproxy.net.linger import Closer
 from sniproxy.net.tlssocket import TLSSocket
 from sniproxy.routing.standing import Known, Standing, address
-from sniproxy.text import bounded
 from sniproxy.tls.contexts import unverified
+from sniproxy.util.text import bounded
 
 log = Logger()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING, Protocol
 
-from sniproxy.buffered import Share
+from sniproxy.util.buffered import Share
 
 if TYPE_CHECKING:
     from sniproxy.net.relay import Side

@@ -8,9 +8,9 @@ from typing import Any, Generic, TypeVar
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from sniproxy.buffered import Share
 from sniproxy.net.descriptor import SocketDescriptor, pending_error
-from sniproxy.net.wheel import Deadline, wheel_of
+from sniproxy.util.buffered import Share
+from sniproxy.util.timerwheel import Deadline, wheel_of
 
 T = TypeVar("T")
 

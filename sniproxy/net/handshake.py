@@ -8,10 +8,10 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from sniproxy.buffered import Share
 from sniproxy.net.descriptor import WAIT, SocketDescriptor, pending_error
 from sniproxy.net.tlssocket import TLSSocket
-from sniproxy.net.wheel import wheel_of
+from sniproxy.util.buffered import Share
+from sniproxy.util.timerwheel import wheel_of
 
 MAX_RECEIVED = 524_288
 """Bytes that a peer may send before its handshake is complete: several times a large certificate chain."""
@@ -28,10 +28,10 @@ class HandshakeError(Exception):
 class Handshake(SocketDescriptor):
     """Drives one socket's handshake. The socket stays its owner's.
 
-    The bytes that the peer has sent count as waiting in memory (L{sniproxy.buffered}) until the handshake has ended;
+    The bytes that the peer has sent count as waiting in memory (L{sniproxy.util.buffered}) until the handshake has ended;
     more than L{MAX_RECEIVED} fail it.
 
-    @param seconds: the handshake's deadline, counted from now, to the wheel's next tick (L{sniproxy.net.wheel}).
+    @param seconds: the handshake's deadline, counted from now, to the wheel's next tick (L{sniproxy.util.timerwheel}).
     """
 
     __slots__ = ("_done", "_finished", "_reactor", "_received", "_timer", "_tls")

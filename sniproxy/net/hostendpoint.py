@@ -21,9 +21,9 @@ from twisted.internet.interfaces import (
 )
 from zope.interface import implementer
 
-from sniproxy.names import ip_literal
 from sniproxy.net.getaddrinfo import LookupFailed, no_answer
 from sniproxy.net.lookup import lookups_of
+from sniproxy.util.names import ip_literal
 
 ATTEMPT_DELAY = 0.25
 """Seconds before the next address is tried beside the first (RFC 8305, section 5)."""

@@ -16,10 +16,10 @@ from twisted.python.failure import Failure
 from sniproxy.net.descriptor import SocketDescriptor
 from sniproxy.net.tlssocket import TLSSocket
 from sniproxy.net.tuning import reset_on_close
-from sniproxy.net.wheel import Deadline, wheel_of
+from sniproxy.util.timerwheel import Deadline, wheel_of
 
 SECONDS = 1.0
-"""How long bytes are read and dropped, to the wheel's next tick (L{sniproxy.net.wheel})."""
+"""How long bytes are read and dropped, to the wheel's next tick (L{sniproxy.util.timerwheel})."""
 
 BYTES = 524_288
 """How many bytes are read and dropped: more than twice the largest hello that the proxy takes.

@@ -19,7 +19,7 @@ import attrs
 from twisted.internet.defer import Deferred
 
 from sniproxy.net.getaddrinfo import Cause, LookupFailed, no_answer, system_addresses
-from sniproxy.net.wheel import Deadline, wheel_of
+from sniproxy.util.timerwheel import Deadline, wheel_of
 
 MOST_THREADS = 32
 """Lookups at once of written names, and as many of client-formed ones. Further names wait in a queue."""

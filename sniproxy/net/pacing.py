@@ -15,9 +15,9 @@ from weakref import WeakKeyDictionary
 
 from twisted.logger import Logger
 
-from sniproxy.buffered import Share
 from sniproxy.net.direction import Direction
 from sniproxy.net.poller import failed
+from sniproxy.util.buffered import Share
 
 log = Logger()
 

@@ -27,7 +27,7 @@ from sniproxy.net.linger import Closer
 from sniproxy.net.poller import BROKEN, ENDS, IN, OUT, Poller, poller_of
 from sniproxy.net.tlssocket import TLSSocket
 from sniproxy.net.tuning import is_over
-from sniproxy.net.wheel import TICK, Deadline, wheel_of
+from sniproxy.util.timerwheel import TICK, Deadline, wheel_of
 
 ROUNDS = 4
 """Reads of one direction before the reactor serves others."""

@@ -16,7 +16,7 @@ from itertools import islice
 from typing import Any
 
 from sniproxy.net.tuning import KEEPALIVE_COUNT, KEEPALIVE_IDLE, KEEPALIVE_INTERVAL
-from sniproxy.net.wheel import TICK, Deadline, wheel_of
+from sniproxy.util.timerwheel import TICK, Deadline, wheel_of
 
 USER_TIMEOUT_MS = 1000 * (KEEPALIVE_IDLE + KEEPALIVE_COUNT * KEEPALIVE_INTERVAL)
 """Milliseconds without an acknowledgement: as long as keep-alive takes for a silent peer."""

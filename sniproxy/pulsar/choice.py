@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 
 from sniproxy.pulsar.commands_pb2 import BaseCommand
 from sniproxy.pulsar.events import COMMANDS, Event
-from sniproxy.text import bounded
+from sniproxy.util.text import bounded
 
 ALWAYS = frozenset({"lost", "tls"})
 """Events that are always wanted: they say that what is wanted may be there, but cannot be seen."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 from functools import lru_cache
 from urllib.parse import urlsplit
 
-from sniproxy.names import host_port, ip_literal
 from sniproxy.pulsar.events import Fields
+from sniproxy.util.names import host_port, ip_literal
 
 MOST_PLACES = 10_000
 """Places and brokers that are remembered; more push out the oldest."""

@@ -8,7 +8,7 @@ from google.protobuf.unknown_fields import UnknownFieldSet
 
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.frames import encode
-from sniproxy.text import MOST_TEXT, bounded
+from sniproxy.util.text import MOST_TEXT, bounded
 
 _FIELDS = {field.number: field.name for field in pb.BaseCommand.DESCRIPTOR.fields if field.message_type is not None}
 _NUMBERS = {

@@ -12,11 +12,11 @@ from typing import Any, TypeAlias
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import error_name, feature_names, number_name, text
 from sniproxy.pulsar.events import Event, Fields, Value
-from sniproxy.pulsar.memory import Memory
 from sniproxy.pulsar.oversized import settle
 from sniproxy.pulsar.pending import PLAIN, TO_ERROR, TO_SUCCESS, Asked, Pending
 from sniproxy.pulsar.placement import MOST_TOPIC, broker_urls, coordinators, scalable_topic
 from sniproxy.pulsar.revealing import Revealing
+from sniproxy.util.bounded import Memory
 
 MOST_KEPT = 10_000
 """Producers, consumers, watchers and sessions that are remembered, of each."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from sniproxy.pulsar.events import Event, Fields, Value
-from sniproxy.text import amount, counted
+from sniproxy.util.text import amount, counted
 
 _RED, _GREEN, _YELLOW, _DIM, _PLAIN = "31", "32", "33", "2", ""
 _NAME_WIDTH = 11

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import number_name
 from sniproxy.pulsar.events import Event, Fields
-from sniproxy.pulsar.memory import Kept, Memory
+from sniproxy.util.bounded import Kept, Memory
 
 MOST_PENDING = 5000
 """Requests without an answer that are remembered; as many lookups as a Java client has under way by default."""

@@ -13,10 +13,10 @@ from typing import Any
 
 import attrs
 
-from sniproxy.names import BadName, server_name
 from sniproxy.resolvers.livebrokers import Broker
 from sniproxy.serviceurl import TLS_PORT, BadServiceURL, host_and_port, parse_service_url
-from sniproxy.text import bounded
+from sniproxy.util.names import BadName, server_name
+from sniproxy.util.text import bounded
 
 MOST_BROKERS = 10_000
 

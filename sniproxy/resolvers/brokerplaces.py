@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from sniproxy.interfaces import BadOption, Kind, Option
-from sniproxy.names import BadName, server_name
 from sniproxy.resolvers.advertised import Choice, hosts
+from sniproxy.util.names import BadName, server_name
 
 PLACES = (
     Option("service_name", Kind.TEXTS, "names that lead to all healthy brokers: the host of clients' service URL", ()),

@@ -18,7 +18,6 @@ import attrs
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
-from sniproxy.files import EVERY, signature
 from sniproxy.interfaces import (
     BadOption,
     IServerNameResolver,
@@ -30,13 +29,14 @@ from sniproxy.interfaces import (
     Target,
     Unavailable,
 )
-from sniproxy.names import client_of, ip_literal
 from sniproxy.resolvers.dnsclient import NO_ANSWER, LookupFailed, NameServers, parse_server
 from sniproxy.resolvers.dnsconf import ResolvConf, parse_resolv_conf
 from sniproxy.resolvers.dnswire import AAAA, SERVER_FAILED, SRV, A, Found, Service, services
 from sniproxy.resolvers.gathering import gather
 from sniproxy.routing.targets import BadTarget
 from sniproxy.routing.templates import PORT, Template, parse_template
+from sniproxy.util.files import EVERY, signature
+from sniproxy.util.names import client_of, ip_literal
 
 SYSTEM = "/etc/resolv.conf"
 

@@ -21,7 +21,6 @@ from twisted.internet.interfaces import ITCPTransport
 from twisted.python.failure import Failure
 
 from sniproxy.interfaces import Unavailable
-from sniproxy.names import host_port
 from sniproxy.resolvers.dnsconf import ResolvConf, Server
 from sniproxy.resolvers.dnsservers import ServerStates
 from sniproxy.resolvers.dnssocket import DatagramSocket
@@ -40,6 +39,7 @@ from sniproxy.resolvers.dnswire import (
     truncated,
     why_unusable,
 )
+from sniproxy.util.names import host_port
 
 NEXT_AFTER = 0.3
 """Seconds without an answer before the next server is asked, too; twice as long in each further round."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 import attrs
 
-from sniproxy.names import BadName, ip_literal, server_name
+from sniproxy.util.names import BadName, ip_literal, server_name
 
 Server = tuple[str, int]
 """Address and port."""

@@ -15,7 +15,7 @@ import dns.rcode
 import dns.rdataclass
 import dns.rdatatype
 
-from sniproxy.names import BadName, server_name
+from sniproxy.util.names import BadName, server_name
 
 PAYLOAD = 1232
 """Bytes of an answer by UDP that we take (RFC 6891): what passes everywhere without fragments."""

@@ -14,11 +14,11 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from sniproxy.files import CannotRead, Watch
 from sniproxy.interfaces import BadOption, IWatchingResolver, Kind, Option, Refused, Request, Resolution, WatchState
 from sniproxy.net.daemonthread import in_daemon_thread
 from sniproxy.resolvers.namefile import BadFile, Names, parse_map, parse_toml
-from sniproxy.text import counted
+from sniproxy.util.files import CannotRead, Watch
+from sniproxy.util.text import counted
 
 log = Logger()
 

@@ -33,7 +33,7 @@ from sniproxy.resolvers.httpanswer import (
 )
 from sniproxy.resolvers.httpclient import Answer, Credentials, HTTPClient, HTTPFailure, place, said
 from sniproxy.resolvers.httpquestion import URL, BadQuestion, Body, check_places, fill, parse_body, parse_url
-from sniproxy.text import bounded
+from sniproxy.util.text import bounded
 
 MOST_BYTES = 2**20
 """Of an answer, which is read at once."""

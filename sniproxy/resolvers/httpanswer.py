@@ -11,9 +11,9 @@ from typing import Any, NoReturn
 import attrs
 
 from sniproxy.interfaces import Target
-from sniproxy.names import BadName, server_name
 from sniproxy.routing.targets import DEFAULT_PORT, BadTarget, parse_target
-from sniproxy.text import bounded
+from sniproxy.util.names import BadName, server_name
+from sniproxy.util.text import bounded
 
 MOST_TARGETS = 1000
 """Of an answer."""

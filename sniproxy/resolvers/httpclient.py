@@ -21,11 +21,11 @@ from twisted.web.iweb import IAgentEndpointFactory, IResponse
 from zope.interface import implementer
 
 from sniproxy import __version__
-from sniproxy.files import signature
-from sniproxy.names import server_name
 from sniproxy.net.hostendpoint import HostEndpoint
 from sniproxy.pem import BadPem, ClientCertificate, TrustRoot, client_certificate, client_tls, tls_fault, trust_root
-from sniproxy.text import bounded
+from sniproxy.util.files import signature
+from sniproxy.util.names import server_name
+from sniproxy.util.text import bounded
 
 TOKEN_BYTES = 64 * 2**10
 """Of a file with a token, which is read by the reactor's own thread."""

@@ -16,7 +16,7 @@ from urllib.parse import quote, urlsplit
 import attrs
 
 from sniproxy.interfaces import Request
-from sniproxy.names import BadName, server_name
+from sniproxy.util.names import BadName, server_name
 
 _PLACE = re.compile(r"\{([^{}]*)\}")
 _KNOWN = re.compile(r"server_name|listener|port|[1-9]")

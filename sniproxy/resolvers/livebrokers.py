@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import attrs
 
 from sniproxy.interfaces import Refused, Resolution, Target, Unavailable
-from sniproxy.text import bounded, counted
+from sniproxy.util.text import bounded, counted
 
 MOST_SHOWN = 5
 """Names of brokers that a message shows."""

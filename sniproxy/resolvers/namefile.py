@@ -14,10 +14,10 @@ import attrs
 import tomli
 
 from sniproxy.interfaces import Target
-from sniproxy.names import BadName, pattern
 from sniproxy.routing.table import RouteTable
 from sniproxy.routing.targets import BadTarget, parse_weighted
-from sniproxy.text import bounded
+from sniproxy.util.names import BadName, pattern
+from sniproxy.util.text import bounded
 
 DEFAULT = "default"
 

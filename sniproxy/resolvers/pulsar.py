@@ -27,7 +27,6 @@ from sniproxy.interfaces import (
     Unavailable,
     WatchState,
 )
-from sniproxy.names import BadName, host_port, server_name
 from sniproxy.resolvers.advertised import (
     BadAnswer,
     Choice,
@@ -40,6 +39,7 @@ from sniproxy.resolvers.brokerplaces import PLACES, check_port, read_choice, rea
 from sniproxy.resolvers.httpclient import Credentials
 from sniproxy.resolvers.livebrokers import Broker, LiveBrokers
 from sniproxy.resolvers.pulsaradmin import Admin, AdminFailure
+from sniproxy.util.names import BadName, host_port, server_name
 
 log = Logger()
 

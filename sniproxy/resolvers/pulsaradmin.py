@@ -9,9 +9,9 @@ from urllib.parse import urljoin, urlsplit
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from sniproxy.names import BadName, server_name
 from sniproxy.resolvers.httpclient import Answer, Credentials, HTTPClient, HTTPFailure, place, said
-from sniproxy.text import bounded
+from sniproxy.util.names import BadName, server_name
+from sniproxy.util.text import bounded
 
 MOST_BYTES = 4 * 2**20
 """Of an answer; a broker's configuration has about 40 kB."""

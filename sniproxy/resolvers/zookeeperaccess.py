@@ -7,7 +7,7 @@ import ssl
 import attrs
 
 from sniproxy.pem import BadPem, client_certificate, trust_text
-from sniproxy.text import bounded
+from sniproxy.util.text import bounded
 
 LOGIN_BYTES = 4096
 """Of a file with a login."""

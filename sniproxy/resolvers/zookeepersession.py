@@ -19,11 +19,11 @@ from kazoo.protocol.states import EventType, KazooState
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
-from sniproxy.names import host_port
 from sniproxy.net.daemonthread import in_daemon_thread
 from sniproxy.pem import BadPem
 from sniproxy.resolvers.zookeeperaccess import Access, BadAccess
-from sniproxy.text import bounded
+from sniproxy.util.names import host_port
+from sniproxy.util.text import bounded
 
 PATIENCE = 10.0
 """Seconds without a word after which ZooKeeper ends the session, and kazoo tries the next server."""

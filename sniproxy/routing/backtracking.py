@@ -12,7 +12,7 @@ from itertools import combinations
 from math import log2
 from typing import Any
 
-from sniproxy.names import MAX_NAME
+from sniproxy.util.names import MAX_NAME
 
 MAX_BITS = 2 * log2(MAX_NAME + 1)
 """Two repeats that may end anywhere in a name: less than a millisecond for the worst name."""

@@ -8,9 +8,9 @@ import attrs
 
 from sniproxy.events import Refusal, Result
 from sniproxy.interfaces import Resolution, ServerNameResolver
-from sniproxy.names import ip_literal
 from sniproxy.routing.table import RouteTable
 from sniproxy.routing.targets import Turns
+from sniproxy.util.names import ip_literal
 from sniproxy.wire.alerts import Alert
 from sniproxy.wire.clienthello import ClientHello
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from sniproxy.names import BadName, pattern
+from sniproxy.util.names import BadName, pattern
 
 MOST_GROUPS = 9
 """Groups of an expression, so that each has a place of one digit in a target: ``{1}`` to ``{9}``."""

@@ -13,7 +13,7 @@ import attrs
 
 from sniproxy.health import Health
 from sniproxy.interfaces import Target
-from sniproxy.names import host_port
+from sniproxy.util.names import host_port
 
 MOST_KNOWN = 10_000
 """Targets that are looked after; resolvers may answer with ever new ones."""

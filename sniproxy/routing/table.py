@@ -12,8 +12,8 @@ import re
 from collections.abc import Iterable
 from typing import Generic, Protocol, TypeVar
 
-from sniproxy.names import ip_literal
 from sniproxy.routing.patterns import expression, is_expression
+from sniproxy.util.names import ip_literal
 
 
 class HasPattern(Protocol):

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import attrs
 
 from sniproxy.interfaces import Target
-from sniproxy.names import MAX_NAME, NORMAL, BadName, server_name
+from sniproxy.util.names import MAX_NAME, NORMAL, BadName, server_name
 
 DEFAULT_PORT = 6651
 """Pulsar's port for TLS (``brokerServicePortTls``)."""

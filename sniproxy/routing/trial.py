@@ -9,8 +9,8 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice, permutations
 
-from sniproxy.names import MAX_NAME
 from sniproxy.routing.patterns import expression, is_expression
+from sniproxy.util.names import MAX_NAME
 
 MAX_MATCH_S = 0.01
 """Seconds of CPU time for one match. What the bound lets pass takes less than a tenth of it."""

@@ -16,7 +16,6 @@ from zope.interface import implementer
 
 from sniproxy import pem
 from sniproxy.client import SniProxyEndpoint
-from sniproxy.names import host_port
 from sniproxy.net.hostendpoint import HostEndpoint
 from sniproxy.pem import ClientCertificate, TrustRoot
 from sniproxy.serviceurl import SniProxy
@@ -24,6 +23,7 @@ from sniproxy.talk.explaining import Target, ended, not_connected
 from sniproxy.talk.failures import Kind, Stage, TalkFailed
 from sniproxy.talk.logins import NOBODY, Login
 from sniproxy.talk.session import Session
+from sniproxy.util.names import host_port
 
 PATIENCE = 30.0
 """Seconds, as Pulsar's clients have it for an operation."""

@@ -15,7 +15,7 @@ from twisted.internet.defer import TimeoutError as TookTooLong
 from sniproxy import pem
 from sniproxy.client import sends_server_name
 from sniproxy.talk.failures import Kind, Stage, TalkFailed
-from sniproxy.text import bounded
+from sniproxy.util.text import bounded
 
 NO_DOT = (
     "Java clients send no server name for a name without a dot: give the service and every broker a name with a dot"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sniproxy.text import bounded
+from sniproxy.util.text import bounded
 
 _DOMAINS = ("persistent", "non-persistent")
 

@@ -13,9 +13,9 @@ from OpenSSL import SSL, crypto
 from service_identity import CertificateError, VerificationError
 from service_identity.pyopenssl import verify_hostname, verify_ip_address
 
-from sniproxy.names import ip_literal
-from sniproxy.text import bounded
 from sniproxy.tls.pem import BadPem, Certified, names
+from sniproxy.util.names import ip_literal
+from sniproxy.util.text import bounded
 
 MOST_NAMES = 5
 """Names of a certificate that a message shows."""

@@ -8,8 +8,8 @@ from typing import Generic, TypeVar
 
 from twisted.logger import Logger
 
-from sniproxy.files import EVERY, CannotRead, signature
 from sniproxy.tls.pem import BadPem
+from sniproxy.util.files import EVERY, CannotRead, signature
 
 log = Logger()
 

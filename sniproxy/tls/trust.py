@@ -8,10 +8,10 @@ from pathlib import Path
 
 from cryptography import x509
 
-from sniproxy.files import CannotRead
-from sniproxy.text import bounded
 from sniproxy.tls.pem import BadPem, certificates
 from sniproxy.tls.reloading import read
+from sniproxy.util.files import CannotRead
+from sniproxy.util.text import bounded
 
 
 def trusted(path: str | Path, what: str = "") -> list[x509.Certificate]:

@@ -15,8 +15,8 @@ from functools import lru_cache
 
 import attrs
 
-from sniproxy.names import BadName, sent_name, server_name
-from sniproxy.text import quoted
+from sniproxy.util.names import BadName, sent_name, server_name
+from sniproxy.util.text import quoted
 from sniproxy.wire.alerts import Alert
 from sniproxy.wire.foreign import LONGEST, diagnose
 
@@ -47,7 +47,7 @@ _record_header = struct.Struct(">BBBH").unpack_from
 class ClientHello:
     """What a readable hello says.
 
-    @ivar server_name: normalised (see L{sniproxy.names}); None when the hello has no ``server_name`` extension or the
+    @ivar server_name: normalised (see L{sniproxy.util.names}); None when the hello has no ``server_name`` extension or the
         extension has no host name.
     @ivar alpn: the protocols offered, in order; bytes outside ASCII as backslash escapes.
     @ivar legacy_version: 0x0303 for TLS 1.2 and 1.3.

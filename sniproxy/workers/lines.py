@@ -21,7 +21,7 @@ from twisted.logger import ILogObserver, LogEvent, Logger, LogLevel, eventAsText
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from sniproxy.text import bounded, counted
+from sniproxy.util.text import bounded, counted
 
 STANDARD_ERROR = 2
 """The descriptor that a worker's log goes to."""

@@ -11,11 +11,11 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
 from sniproxy.build import build
-from sniproxy.collecting import uncollected
 from sniproxy.listening import raise_descriptor_limit
 from sniproxy.schema import ConfigError
 from sniproxy.settings import Configuration
-from sniproxy.text import counted
+from sniproxy.util.gcpause import uncollected
+from sniproxy.util.text import counted
 from sniproxy.workers.beat import Beats
 from sniproxy.workers.plan import CannotStart, for_worker, pause
 from sniproxy.workers.post import BEAT, END, READY, REFUSED, RELOAD, RELOADED, REOPEN, STOP

@@ -6,7 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.admin.refusals import MOST, Refusals
 from sniproxy.events import Result
-from sniproxy.text import MOST_TEXT
+from sniproxy.util.text import MOST_TEXT
 from tests.admin.sample import NOW, connection, refused
 
 

@@ -10,7 +10,6 @@ from twisted.internet import reactor
 from sniproxy.bridge.allowing import Allowing
 from sniproxy.bridge.answers import Answers, Told
 from sniproxy.bridge.direction import RewrittenDirection
-from sniproxy.buffered import TOTAL
 from sniproxy.events import Result
 from sniproxy.net.copying import CopyDirection
 from sniproxy.net.direction import Direction
@@ -19,6 +18,7 @@ from sniproxy.net.pacing import Paced, pace_of
 from sniproxy.net.relay import Ending, Relay, Side
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import write
+from sniproxy.util.buffered import TOTAL
 from tests.net.support import SocketTestCase, connected, in_thread, read_exactly, read_to_end
 from tests.net.taps import Recorder
 from tests.tls.material import tls_pair

@@ -15,8 +15,8 @@ from twisted.internet.utils import getProcessOutputAndValue
 
 from sniproxy.explain.command import explain
 from sniproxy.explain.options import add_explain
-from sniproxy.names import BadName
 from sniproxy.schema import ConfigError
+from sniproxy.util.names import BadName
 from tests.net.support import SocketTestCase
 from tests.tls.material import CA
 from tests.tlsservers import reactor

@@ -10,8 +10,8 @@ from twisted.internet.defer import Deferred
 from sniproxy.events import Result
 from sniproxy.interfaces import Target
 from sniproxy.net.linger import SECONDS
-from sniproxy.net.wheel import TICK
 from sniproxy.routing.standing import Known
+from sniproxy.util.timerwheel import TICK
 from tests.hellos import hello
 from tests.net.support import HandClock, SocketTestCase, in_thread, read_exactly
 from tests.proxies import Backend, Proxy

@@ -11,11 +11,11 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
-from sniproxy.buffered import TOTAL
 from sniproxy.net import handshake as handshake_module
 from sniproxy.net.handshake import Handshake, HandshakeError
 from sniproxy.net.tlssocket import TLSSocket
 from sniproxy.tls.contexts import faults
+from sniproxy.util.buffered import TOTAL
 from tests.net.support import HandClock, SocketTestCase, connected, in_thread, read_to_end, reset
 from tests.tls.material import CA, NAME, OTHER_CA, accepting, issued, trust
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError
 
-from sniproxy.buffered import TOTAL
 from sniproxy.net.firstbytes import ClientGone, TooLate
 from sniproxy.net.hello import HelloStage
+from sniproxy.util.buffered import TOTAL
 from sniproxy.wire.clienthello import NotTLS
 from tests.hellos import hello
 from tests.net.support import HandClock, SocketTestCase, connected, in_thread, reset

@@ -7,9 +7,9 @@ from typing import Any, cast
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.buffered import TOTAL
 from sniproxy.net.direction import Direction
 from sniproxy.net.pacing import ROUND_BYTES, ROUND_S, SLICE, Pace, Paced, pace_of
+from sniproxy.util.buffered import TOTAL
 from tests.net.taps import Recorder
 
 

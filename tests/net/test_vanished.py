@@ -11,7 +11,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 
 from sniproxy.net.vanished import BATCH, INTERVAL_S, PROBES, USER_TIMEOUT_MS, VanishedPeers, bound_silence
-from sniproxy.net.wheel import TICK
+from sniproxy.util.timerwheel import TICK
 from tests.net.support import connected
 
 _ATTACH_FILTER, _DETACH_FILTER = 26, 27  # SO_ATTACH_FILTER, SO_DETACH_FILTER

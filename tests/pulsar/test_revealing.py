@@ -10,7 +10,7 @@ from sniproxy.pulsar.events import Event
 from sniproxy.pulsar.inspection import Inspection
 from sniproxy.pulsar.lines import json_line, readable_line
 from sniproxy.pulsar.revealing import MOST_PROPERTIES
-from sniproxy.text import MOST_TEXT
+from sniproxy.util.text import MOST_TEXT
 
 PAIRS = [pb.KeyValue(key="team", value="audit"), pb.KeyValue(key="a\nb", value="x" * 5000)]
 LOOKUP = pb.CommandLookupTopic(topic="t", request_id=1, properties=PAIRS)

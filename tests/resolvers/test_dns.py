@@ -13,7 +13,6 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from sniproxy.files import EVERY
 from sniproxy.interfaces import BadOption, IServerNameResolver, Refused, Request, Resolution, Target, Unavailable
 from sniproxy.resolvers import dns as dns_resolver
 from sniproxy.resolvers import make_resolver
@@ -31,6 +30,7 @@ from sniproxy.resolvers.dns import (
 from sniproxy.resolvers.dnsclient import NO_ANSWER, LookupFailed
 from sniproxy.resolvers.dnsconf import LOCAL
 from sniproxy.resolvers.dnswire import AAAA, SERVER_FAILED, SRV, A, Found, found, read
+from sniproxy.util.files import EVERY
 from tests.resolvers.answers import SOA, Records, reply
 
 ZONE: dict[tuple[str, RdataType], tuple[Records, ...]] = {

@@ -9,10 +9,10 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
-from sniproxy.files import EVERY
 from sniproxy.interfaces import BadOption, IWatchingResolver, Refused, Target, WatchState
 from sniproxy.resolvers import file, make_resolver
 from sniproxy.resolvers.file import FileResolver
+from sniproxy.util.files import EVERY
 from tests.asking.scripted import request
 from tests.net.support import HandClock
 

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.names import BadName, pattern
 from sniproxy.routing.patterns import capture_count, captured, expression, route_pattern
+from sniproxy.util.names import BadName, pattern
 
 BROKER = r"~broker-([0-9]+)\.(eu|us)?\.?example\.com"
 

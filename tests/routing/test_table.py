@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.names import ip_literal
 from sniproxy.routing.table import RouteTable
+from sniproxy.util.names import ip_literal
 
 
 @attrs.frozen

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.interfaces import Request, Target
-from sniproxy.names import server_name
 from sniproxy.routing.targets import BadTarget, parse_target
 from sniproxy.routing.templates import parse_template
+from sniproxy.util.names import server_name
 
 REQUEST = Request("a.b.w.test", (), "192.0.2.7:1", "public", ("a.b", "7"), 4443)
 

@@ -7,8 +7,8 @@ from itertools import count
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.names import MAX_NAME
 from sniproxy.routing.trial import MAX_MATCH_S, MAX_TRIALS_S, hard_names, slow_expressions
+from sniproxy.util.names import MAX_NAME
 
 
 def clock(step: float) -> Callable[[], float]:

@@ -8,9 +8,9 @@ from pathlib import Path
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.files import EVERY, CannotRead
 from sniproxy.tls.pem import BadPem
 from sniproxy.tls.reloading import Reloaded, read
+from sniproxy.util.files import EVERY, CannotRead
 
 
 class ReadTests(SynchronousTestCase):

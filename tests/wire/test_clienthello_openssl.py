@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from sniproxy.names import server_name
+from sniproxy.util.names import server_name
 from sniproxy.wire.clienthello import MAX_HANDSHAKE, ClientHello
 from tests import hellos
 from tests.hellos import TLS13, extension, hello, message, record, records, vector

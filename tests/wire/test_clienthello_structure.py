@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sniproxy.text import bounded
+from sniproxy.util.text import bounded
 from sniproxy.wire.alerts import Alert
 from tests import hellos
 from tests.hellos import NAME, extension, hello, message, names, record, server_name, vector

@@ -1,10 +1,10 @@
-"""Tests for sniproxy.text."""
+"""Tests for sniproxy.util.text."""
 
 from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.text import MOST_QUOTED, MOST_TEXT, amount, bounded, counted, printable, quoted
+from sniproxy.util.text import MOST_QUOTED, MOST_TEXT, amount, bounded, counted, printable, quoted
 
 
 class TextTests(SynchronousTestCase):

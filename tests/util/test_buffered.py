@@ -5,9 +5,9 @@ from __future__ import annotations
 import socket
 
 from sniproxy.admission import Admission
-from sniproxy.buffered import TOTAL, Share
 from sniproxy.limits import Limits
 from sniproxy.net.copying import CopyDirection
+from sniproxy.util.buffered import TOTAL, Share
 from tests.hellos import hello
 from tests.net.relaycontract import Tunnel
 from tests.net.support import SocketTestCase, in_thread, read_exactly

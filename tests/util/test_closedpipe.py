@@ -1,4 +1,4 @@
-"""Tests for sniproxy.closedpipe."""
+"""Tests for sniproxy.util.closedpipe."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TextIO
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.closedpipe import STATUS, quiet_end
+from sniproxy.util.closedpipe import STATUS, quiet_end
 
 
 class QuietEndTests(SynchronousTestCase):

@@ -1,4 +1,4 @@
-"""Tests for sniproxy.collecting."""
+"""Tests for sniproxy.util.gcpause."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import gc
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.collecting import look_again, uncollected
+from sniproxy.util.gcpause import look_again, uncollected
 
 
 class CollectingTests(SynchronousTestCase):

@@ -1,4 +1,4 @@
-"""Tests for sniproxy.names."""
+"""Tests for sniproxy.util.names."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.names import MAX_NAME, BadName, client_of, host_port, ip_literal, pattern, sent_name, server_name
+from sniproxy.util.names import MAX_NAME, BadName, client_of, host_port, ip_literal, pattern, sent_name, server_name
 
 
 class ServerNameTests(SynchronousTestCase):

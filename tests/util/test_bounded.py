@@ -1,8 +1,8 @@
-"""Tests for sniproxy.pulsar.memory."""
+"""Tests for sniproxy.util.bounded."""
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.pulsar.memory import Kept, Memory
+from sniproxy.util.bounded import Kept, Memory
 
 
 class MemoryTests(SynchronousTestCase):

@@ -8,7 +8,7 @@ from pathlib import Path
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.files import EVERY, Watch, signature
+from sniproxy.util.files import EVERY, Watch, signature
 
 
 class SignatureTests(SynchronousTestCase):

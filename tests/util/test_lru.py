@@ -1,10 +1,10 @@
-"""Tests for sniproxy.asking.memory."""
+"""Tests for sniproxy.util.lru."""
 
 from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.asking.memory import Memory
+from sniproxy.util.lru import Memory
 
 
 class MemoryTests(SynchronousTestCase):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.net.wheel import TICK, Wheel, wheel_of
+from sniproxy.util.timerwheel import TICK, Wheel, wheel_of
 
 
 class WheelTests(SynchronousTestCase):
