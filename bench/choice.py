@@ -13,7 +13,7 @@ from bench.targets import client_hello
 from sniproxy.asking.asked import Asked
 from sniproxy.interfaces import IServerNameResolver, Request, Resolution, Target
 from sniproxy.routing.table import RouteTable
-from sniproxy.wire.clienthello import ClientHelloReader
+from sniproxy.tls.clienthello import ClientHelloReader
 
 _NAME = "broker-{}.names.bench.test"
 _UNKNOWN = "broker-x.names.bench.example"

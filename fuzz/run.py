@@ -21,7 +21,7 @@ with atheris.instrument_imports(include=["sniproxy"]):
     from sniproxy.pulsar.inspection import Inspection
     from sniproxy.pulsar.lines import json_line, readable_line
     from sniproxy.pulsar.walker import FrameWalker, Walked, WalkError
-    from sniproxy.wire.clienthello import ClientHelloReader, HelloError
+    from sniproxy.tls.clienthello import ClientHelloReader, HelloError
 
 from tests.pulsar import streams
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from sniproxy.bridge.spans import LiveSpan
     from sniproxy.terminating import Shown, Terminator
     from sniproxy.tls.pem import Certified
-    from sniproxy.tls.reloading import Reloaded
+    from sniproxy.tls.reloaded import Reloaded
 
 T = TypeVar("T")
 
@@ -181,7 +181,7 @@ def build_terminator(configuration: Configuration, termination: Termination, sec
     from sniproxy.terminating import Shown, Terminator
     from sniproxy.tls.contexts import BrokerTLS, check_usable
     from sniproxy.tls.pem import certified
-    from sniproxy.tls.reloading import read
+    from sniproxy.tls.reloaded import read
 
     def shown() -> Shown:
         found = certified(read(termination.certificates))
@@ -214,7 +214,7 @@ def build_trust(
     @raise ConfigError: the files cannot be used.
     """
     from sniproxy.tls.pem import certified
-    from sniproxy.tls.reloading import read
+    from sniproxy.tls.reloaded import read
     from sniproxy.tls.trust import trusted
 
     def made() -> T:
@@ -271,7 +271,7 @@ def build_spans(
 
 
 def _reloaded(place: str, paths: Sequence[str], make: Callable[[], T], seconds: Seconds) -> Reloaded[T]:
-    from sniproxy.tls.reloading import Reloaded
+    from sniproxy.tls.reloaded import Reloaded
 
     try:
         return Reloaded(paths, make, seconds)

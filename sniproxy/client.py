@@ -25,7 +25,6 @@ from twisted.internet.interfaces import (
 from zope.interface import implementer
 
 from sniproxy.net.hostendpoint import HostEndpoint
-from sniproxy.pem import BadPem, ClientCertificate, TrustRoot, client_certificate, client_tls, trust_root
 from sniproxy.serviceurl import (
     BadServiceURL,
     ProxyProtocol,
@@ -36,6 +35,7 @@ from sniproxy.serviceurl import (
     parse_service_url,
     pip60,
 )
+from sniproxy.tls.clientcontext import BadPem, ClientCertificate, TrustRoot, client_certificate, client_tls, trust_root
 from sniproxy.util.names import BadName, ip_literal, server_name
 
 __all__ = [

@@ -28,9 +28,9 @@ from sniproxy.net.tlssocket import TLSSocket
 from sniproxy.routing.choice import LiveRoute
 from sniproxy.routing.patterns import captured
 from sniproxy.terminating import Terminator, to_broker, to_client
-from sniproxy.wire.alerts import Alert
-from sniproxy.wire.clienthello import ClientHello, HelloError, HelloTooLong, NotTLS
-from sniproxy.wire.foreign import PLAINTEXT_PULSAR
+from sniproxy.tls.alerts import Alert
+from sniproxy.tls.clienthello import ClientHello, HelloError, HelloTooLong, NotTLS
+from sniproxy.tls.nottls import PLAINTEXT_PULSAR
 
 log = Logger()
 

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 import attrs
 
-from sniproxy.wire.alerts import Alert
+from sniproxy.tls.alerts import Alert
 
 
 class Result(StrEnum):

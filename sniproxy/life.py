@@ -28,8 +28,8 @@ from sniproxy.routing.choice import Routing
 from sniproxy.routing.randoms import LiveRandoms
 from sniproxy.routing.standing import Standing
 from sniproxy.schema import Timeouts
+from sniproxy.tls.alerts import Alert, fatal_alert
 from sniproxy.util.buffered import Share
-from sniproxy.wire.alerts import Alert, fatal_alert
 
 if TYPE_CHECKING:
     from sniproxy.kernel.forwarding import Forwarding

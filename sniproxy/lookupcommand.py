@@ -13,7 +13,6 @@ from twisted.python.failure import Failure
 
 from sniproxy.lookupoptions import ENVIRONMENT
 from sniproxy.lookupreport import Outcome, hop_lines, write_end, write_json
-from sniproxy.pem import BadPem, client_certificate, trust_root
 from sniproxy.serviceurl import BadServiceURL, ProxySettings, pip60
 from sniproxy.talk.brokers import Access, Brokers
 from sniproxy.talk.failures import TalkFailed
@@ -21,6 +20,7 @@ from sniproxy.talk.logins import CERTIFICATE, NOBODY, BadToken, Login, by_token
 from sniproxy.talk.lookups import Hop, Lookups
 from sniproxy.talk.redirects import Owner
 from sniproxy.talk.topics import BadTopic, full_name, partitions
+from sniproxy.tls.clientcontext import BadPem, client_certificate, trust_root
 
 INTERRUPTED = 130
 

@@ -16,12 +16,12 @@ from OpenSSL import SSL
 from sniproxy.events import Refusal, Result
 from sniproxy.net.handshake import Handshake, HandshakeError
 from sniproxy.net.tlssocket import TLSSocket
-from sniproxy.tls.choice import choose
+from sniproxy.tls.alerts import Alert
 from sniproxy.tls.contexts import BadCertificate, BrokerTLS, faults, server_context, verify
 from sniproxy.tls.pem import Certified, names
+from sniproxy.tls.selection import choose
 from sniproxy.util.names import ip_literal
 from sniproxy.util.text import bounded
-from sniproxy.wire.alerts import Alert
 
 
 class Shown:

@@ -228,7 +228,7 @@ class RoomTests(SynchronousTestCase):
         """Resolvers import the interfaces, pure modules, each other, and Twisted: what a third party's can import."""
         self.only(
             self.room("sniproxy.resolvers"),
-            ("sniproxy.resolvers", "sniproxy.util.files", "sniproxy.pem", *LOOKUPS, *PURE),
+            ("sniproxy.resolvers", "sniproxy.util.files", "sniproxy.tls.clientcontext", *LOOKUPS, *PURE),
         )
 
     def test_asking(self) -> None:
@@ -259,7 +259,7 @@ class RoomTests(SynchronousTestCase):
         """What TLS is made of knows no sockets; two of its modules are pure."""
         pure = ("sniproxy.util.names", "sniproxy.util.text")
         self.only(self.room("sniproxy.tls"), ("sniproxy.tls", "sniproxy.util.files", *pure))
-        for name in ("sniproxy.tls.pem", "sniproxy.tls.choice"):
+        for name in ("sniproxy.tls.pem", "sniproxy.tls.selection"):
             foreign = {other.partition(".")[0] for other in IMPORTS[name]} - set(sys.stdlib_module_names)
             self.assertLessEqual(foreign, {"attrs", "cryptography", "sniproxy"})
             self.assertFalse(IMPURE_STDLIB & IMPORTS[name])
@@ -304,18 +304,19 @@ class RoomTests(SynchronousTestCase):
     def test_client(self) -> None:
         """The clients' side knows nothing of the proxy, and of each other only what is below."""
         below = (
-            "sniproxy.pem",
+            "sniproxy.tls.clientcontext",
             "sniproxy.tls.pem",
             "sniproxy.tls.trust",
             "sniproxy.tls.contexts",
             HOST_ENDPOINT,
             *PURE,
         )
-        self.only(self.room("sniproxy.client", "sniproxy.pem", "sniproxy.endpointparser"), below)
+        self.only(self.room("sniproxy.client", "sniproxy.tls.clientcontext", "sniproxy.endpointparser"), below)
         command = ("sniproxy.lookupcommand", "sniproxy.lookupreport", "sniproxy.lookupoptions")
-        self.only(self.room(*command), (*command, "sniproxy.talk", "sniproxy.pem", *PURE))
+        self.only(self.room(*command), (*command, "sniproxy.talk", "sniproxy.tls.clientcontext", *PURE))
         self.only(
-            self.room("sniproxy.talk"), ("sniproxy.talk", "sniproxy.client", "sniproxy.pem", HOST_ENDPOINT, *PURE)
+            self.room("sniproxy.talk"),
+            ("sniproxy.talk", "sniproxy.client", "sniproxy.tls.clientcontext", HOST_ENDPOINT, *PURE),
         )
 
     def test_bridge(self) -> None:

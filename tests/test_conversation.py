@@ -15,8 +15,8 @@ from sniproxy.pulsar.commands import read, type_name
 from sniproxy.pulsar.commands_pb2 import ServerError
 from sniproxy.pulsar.frames import FrameReader
 from sniproxy.resolvers.static import StaticResolver
-from sniproxy.wire.alerts import Alert, fatal_alert
-from sniproxy.wire.foreign import PLAINTEXT_PULSAR
+from sniproxy.tls.alerts import Alert, fatal_alert
+from sniproxy.tls.nottls import PLAINTEXT_PULSAR
 from tests.hellos import hello, supported_versions
 from tests.net.support import HandClock, in_thread, read_exactly, read_to_end, reset
 from tests.proxies import LISTENER, Backend, Proxy, SilentTarget

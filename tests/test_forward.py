@@ -14,7 +14,7 @@ from sniproxy.config import parse
 from sniproxy.demo.client import Connected, ReadBack, Step, Visitor
 from sniproxy.demo.cluster import StandInCluster
 from sniproxy.events import Result
-from sniproxy.wire.alerts import Alert, fatal_alert
+from sniproxy.tls.alerts import Alert, fatal_alert
 from tests.hellos import hello
 from tests.net.support import in_thread, read_exactly, read_to_end
 from tests.proxies import LISTENER, Backend, Proxy

@@ -13,8 +13,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.events import Connection, Result
 from sniproxy.journal import Journal, Readable, json_line, own_log, readable_line
+from sniproxy.tls.alerts import Alert
 from sniproxy.util.text import MOST_TEXT
-from sniproxy.wire.alerts import Alert
 
 
 def ended(result: Result = Result.OK, client: str = "192.0.2.7:50123", **more: Any) -> Connection:

@@ -13,7 +13,7 @@ from sniproxy.net.copying import CopyDirection
 from sniproxy.net.linger import Closer
 from sniproxy.net.relay import Ending
 from sniproxy.schema import Timeouts
-from sniproxy.wire.alerts import Alert, fatal_alert
+from sniproxy.tls.alerts import Alert, fatal_alert
 from tests.net.support import SocketTestCase, connected, in_thread, read_to_end
 
 

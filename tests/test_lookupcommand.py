@@ -20,11 +20,11 @@ from twisted.trial.unittest import TestCase
 from sniproxy.demo.cluster import StandInCluster
 from sniproxy.lookupcommand import look_up, read
 from sniproxy.lookupoptions import add_lookup
-from sniproxy.pem import BadPem
 from sniproxy.serviceurl import BadServiceURL, SniProxy
 from sniproxy.talk.failures import Kind
 from sniproxy.talk.logins import CERTIFICATE, NOBODY, BadToken
 from sniproxy.talk.topics import BadTopic
+from sniproxy.tls.clientcontext import BadPem
 from tests.net.support import PATIENCE
 from tests.proxies import Proxy
 from tests.talk.scripted import Answer, Partitions, Scripted, connected, lookup_answer

@@ -18,7 +18,7 @@ from sniproxy.events import Connection, Refusal, Result
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import write
 from sniproxy.terminating import Shown
-from sniproxy.wire.alerts import Alert, fatal_alert
+from sniproxy.tls.alerts import Alert, fatal_alert
 from tests.hellos import hello
 from tests.net.support import HandClock, SocketTestCase, in_thread, read_exactly, read_to_end, reset
 from tests.proxies import Backend, Proxy

@@ -33,10 +33,10 @@ from sniproxy.talk.brokers import Access
 from sniproxy.talk.failures import TalkFailed
 from sniproxy.talk.logins import Login
 from sniproxy.terminating import to_broker
+from sniproxy.tls.alerts import Alert
 from sniproxy.tls.contexts import BrokerTLS
 from sniproxy.util.buffered import Share
 from sniproxy.util.names import host_port
-from sniproxy.wire.alerts import Alert
 
 log = Logger()
 

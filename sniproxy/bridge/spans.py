@@ -10,11 +10,11 @@ from twisted.logger import Logger
 
 from sniproxy.bridge.allowing import Allowing, Broker
 from sniproxy.bridge.stream import MOST_TAKEN
-from sniproxy.pem import ClientCertificate, TrustRoot, showing, trusting
 from sniproxy.serviceurl import ServiceURL, SniProxy
 from sniproxy.settings import Bridge
 from sniproxy.talk.brokers import Access
 from sniproxy.talk.logins import Login
+from sniproxy.tls.clientcontext import ClientCertificate, TrustRoot, showing, trusting
 from sniproxy.tls.contexts import BrokerTLS
 from sniproxy.tls.pem import Certified
 from sniproxy.util.bounded import Memory

@@ -10,7 +10,7 @@ from sniproxy.capture.sniff import Kind, sniff
 from sniproxy.capture.streams import Connection, Data, Ended, Gap, Piece, endpoint_text
 from sniproxy.pulsar.events import Event, Fields
 from sniproxy.pulsar.inspection import Inspection
-from sniproxy.wire.clienthello import ClientHello, ClientHelloReader, HelloError
+from sniproxy.tls.clienthello import ClientHello, ClientHelloReader, HelloError
 
 TLS_CURE = "TLS: cannot be decoded; capture the plaintext port, or behind what ends TLS"
 

@@ -27,9 +27,9 @@ from sniproxy.policycheck import templates
 from sniproxy.routing.patterns import is_expression
 from sniproxy.settings import NO_SERVER_NAME, PLAINTEXT, Listener, Route
 from sniproxy.terminating import Terminator, to_broker
-from sniproxy.tls.choice import covers
 from sniproxy.tls.contexts import unverified
 from sniproxy.tls.pem import names
+from sniproxy.tls.selection import covers
 from sniproxy.util.names import host_port, ip_literal
 from sniproxy.util.text import bounded
 

@@ -6,7 +6,7 @@ import socket
 from typing import Any
 
 from sniproxy.net.firstbytes import FirstBytes
-from sniproxy.wire.clienthello import ClientHello, ClientHelloReader
+from sniproxy.tls.clienthello import ClientHello, ClientHelloReader
 
 
 class HelloStage(FirstBytes[ClientHello]):

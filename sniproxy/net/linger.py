@@ -24,7 +24,7 @@ SECONDS = 1.0
 BYTES = 524_288
 """How many bytes are read and dropped: more than twice the largest hello that the proxy takes.
 
-That is 131,400 bytes in 16,384 records, 213,320 bytes with their headers (L{sniproxy.wire.clienthello}). So a client
+That is 131,400 bytes in 16,384 records, 213,320 bytes with their headers (L{sniproxy.tls.clienthello}). So a client
 that sends a longer hello at once sees the alert, not a reset. Each socket is closed after L{SECONDS}, and until then
 counts in the limit of open files.
 """

@@ -22,7 +22,15 @@ from zope.interface import implementer
 
 from sniproxy import __version__
 from sniproxy.net.hostendpoint import HostEndpoint
-from sniproxy.pem import BadPem, ClientCertificate, TrustRoot, client_certificate, client_tls, tls_fault, trust_root
+from sniproxy.tls.clientcontext import (
+    BadPem,
+    ClientCertificate,
+    TrustRoot,
+    client_certificate,
+    client_tls,
+    tls_fault,
+    trust_root,
+)
 from sniproxy.util.files import signature
 from sniproxy.util.names import server_name
 from sniproxy.util.text import bounded

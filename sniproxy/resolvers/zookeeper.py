@@ -23,11 +23,11 @@ from sniproxy.interfaces import (
     Unavailable,
     WatchState,
 )
-from sniproxy.pem import BadPem
 from sniproxy.resolvers.advertised import MOST_BROKERS, BadAnswer, Choice, from_node
 from sniproxy.resolvers.brokerplaces import PLACES, read_choice, read_service_names
 from sniproxy.resolvers.livebrokers import Broker, LiveBrokers
 from sniproxy.resolvers.zookeeperaccess import Access, BadAccess
+from sniproxy.tls.clientcontext import BadPem
 from sniproxy.util.names import server_name
 from sniproxy.util.text import bounded
 

@@ -6,7 +6,7 @@ import ssl
 
 import attrs
 
-from sniproxy.pem import BadPem, client_certificate, trust_text
+from sniproxy.tls.clientcontext import BadPem, client_certificate, trust_text
 from sniproxy.util.text import bounded
 
 LOGIN_BYTES = 4096

@@ -20,8 +20,8 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
 from sniproxy.net.daemonthread import in_daemon_thread
-from sniproxy.pem import BadPem
 from sniproxy.resolvers.zookeeperaccess import Access, BadAccess
+from sniproxy.tls.clientcontext import BadPem
 from sniproxy.util.names import host_port
 from sniproxy.util.text import bounded
 

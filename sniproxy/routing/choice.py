@@ -10,9 +10,9 @@ from sniproxy.events import Refusal, Result
 from sniproxy.interfaces import Resolution, ServerNameResolver
 from sniproxy.routing.table import RouteTable
 from sniproxy.routing.targets import Turns
+from sniproxy.tls.alerts import Alert
+from sniproxy.tls.clienthello import ClientHello
 from sniproxy.util.names import ip_literal
-from sniproxy.wire.alerts import Alert
-from sniproxy.wire.clienthello import ClientHello
 
 
 @attrs.define

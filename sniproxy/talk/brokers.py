@@ -14,15 +14,15 @@ from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IStream
 from twisted.internet.protocol import Factory
 from zope.interface import implementer
 
-from sniproxy import pem
 from sniproxy.client import SniProxyEndpoint
 from sniproxy.net.hostendpoint import HostEndpoint
-from sniproxy.pem import ClientCertificate, TrustRoot
 from sniproxy.serviceurl import SniProxy
 from sniproxy.talk.explaining import Target, ended, not_connected
 from sniproxy.talk.failures import Kind, Stage, TalkFailed
 from sniproxy.talk.logins import NOBODY, Login
 from sniproxy.talk.session import Session
+from sniproxy.tls import clientcontext
+from sniproxy.tls.clientcontext import ClientCertificate, TrustRoot
 from sniproxy.util.names import host_port
 
 PATIENCE = 30.0
@@ -121,7 +121,7 @@ class Link:
     @property
     def certificate_names(self) -> tuple[str, ...] | None:
         chain = self._watched.chain()
-        return pem.names(chain[0]) if chain else None
+        return clientcontext.names(chain[0]) if chain else None
 
     async def open(self) -> Session:
         """The session, CONNECT answered; the one that is there, where it is open. One caller at a time.

@@ -12,9 +12,9 @@ from service_identity import VerificationError
 from twisted.internet import error as net
 from twisted.internet.defer import TimeoutError as TookTooLong
 
-from sniproxy import pem
 from sniproxy.client import sends_server_name
 from sniproxy.talk.failures import Kind, Stage, TalkFailed
+from sniproxy.tls import clientcontext
 from sniproxy.util.text import bounded
 
 NO_DOT = (
@@ -78,7 +78,7 @@ def ended(
     @param chain: the certificates that the broker has shown, its own first. @param stage: how far it had come.
     """
     if isinstance(error, VerificationError):
-        names = ", ".join(pem.names(chain[0])) if chain else ""
+        names = ", ".join(clientcontext.names(chain[0])) if chain else ""
         return TalkFailed(
             Kind.CERTIFICATE_NAME,
             f"{target}: the certificate is not good for {target.host}, only for {names or 'no name at all'}",

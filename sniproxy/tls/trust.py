@@ -9,7 +9,7 @@ from pathlib import Path
 from cryptography import x509
 
 from sniproxy.tls.pem import BadPem, certificates
-from sniproxy.tls.reloading import read
+from sniproxy.tls.reloaded import read
 from sniproxy.util.files import CannotRead
 from sniproxy.util.text import bounded
 

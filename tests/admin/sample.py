@@ -25,7 +25,7 @@ from sniproxy.admin.topics import Topics
 from sniproxy.events import Connection, Result
 from sniproxy.pulsar.events import Event
 from sniproxy.pulsar.ledger import Ledger
-from sniproxy.wire.alerts import Alert
+from sniproxy.tls.alerts import Alert
 
 NOW = 1_700_000_000.0
 NAMES = ("orders", "payments", "clicks", "audit", "sessions", "emails", "inventory", "shipping", "prices", "carts")

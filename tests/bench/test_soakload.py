@@ -10,7 +10,7 @@ from threading import Thread
 from twisted.trial.unittest import SynchronousTestCase
 
 from bench.soakload import KINDS, PERIOD, Cut, Lost, Plan, Tunnel, client_hello, run_client, run_server
-from sniproxy.wire.clienthello import ClientHello, ClientHelloReader
+from sniproxy.tls.clienthello import ClientHello, ClientHelloReader
 
 HELLO = client_hello("broker-1.pulsar.test")
 

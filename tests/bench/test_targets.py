@@ -8,7 +8,7 @@ import socket
 from twisted.trial.unittest import SynchronousTestCase
 
 from bench.targets import AFTERWARDS, KINDS, Target, client_hello
-from sniproxy.wire.clienthello import ClientHelloReader
+from sniproxy.tls.clienthello import ClientHelloReader
 
 HELLO = b"hello"
 

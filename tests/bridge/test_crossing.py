@@ -24,7 +24,7 @@ from sniproxy.talk.brokers import Access, Brokers
 from sniproxy.talk.failures import Kind, TalkFailed
 from sniproxy.talk.logins import by_token
 from sniproxy.talk.lookups import Lookups
-from sniproxy.wire.alerts import Alert, fatal_alert
+from sniproxy.tls.alerts import Alert, fatal_alert
 from tests.bridge.connects import secrets
 from tests.hellos import hello
 from tests.net.support import HandClock, SocketTestCase, in_thread, read_to_end

@@ -7,8 +7,8 @@ from twisted.internet.defer import CancelledError
 
 from sniproxy.net.firstbytes import ClientGone, TooLate
 from sniproxy.net.hello import HelloStage
+from sniproxy.tls.clienthello import NotTLS
 from sniproxy.util.buffered import TOTAL
-from sniproxy.wire.clienthello import NotTLS
 from tests.hellos import hello
 from tests.net.support import HandClock, SocketTestCase, connected, in_thread, reset
 

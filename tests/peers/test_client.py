@@ -11,7 +11,6 @@ from typing import Any
 from twisted.internet import reactor as global_reactor
 from twisted.trial.unittest import TestCase
 
-from sniproxy.pem import client_certificate, trust_root
 from sniproxy.serviceurl import pip60
 from sniproxy.talk.brokers import Access, Brokers
 from sniproxy.talk.failures import Kind, TalkFailed
@@ -19,6 +18,7 @@ from sniproxy.talk.logins import CERTIFICATE, NOBODY, Login, by_token
 from sniproxy.talk.lookups import Hop, Lookups
 from sniproxy.talk.messages import produce, subscribe
 from sniproxy.talk.topics import partitions
+from sniproxy.tls.clientcontext import client_certificate, trust_root
 from tests.peers import lab
 from tests.peers.case import PulsarTestCase
 from tests.peers.cluster import free_ports

@@ -8,8 +8,8 @@ from pathlib import Path
 import trustme
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.pem import BadPem
 from sniproxy.resolvers.zookeeperaccess import Access, BadAccess
+from sniproxy.tls.clientcontext import BadPem
 
 
 class AccessTests(SynchronousTestCase):

@@ -10,8 +10,8 @@ from sniproxy.events import Refusal, Result
 from sniproxy.resolvers.static import StaticResolver
 from sniproxy.routing.choice import LiveRoute, Routing
 from sniproxy.routing.table import RouteTable
-from sniproxy.wire.alerts import Alert
-from sniproxy.wire.clienthello import ClientHello, ClientHelloReader
+from sniproxy.tls.alerts import Alert
+from sniproxy.tls.clienthello import ClientHello, ClientHelloReader
 from tests.hellos import hello
 
 RESOLVER = StaticResolver(["127.0.0.1:6651"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 
 from sniproxy.events import Connection, Result
-from sniproxy.wire.alerts import Alert, fatal_alert
+from sniproxy.tls.alerts import Alert, fatal_alert
 from tests.net.support import SocketTestCase, in_thread, read_to_end
 from tests.proxies import Proxy
 

@@ -14,11 +14,11 @@ from twisted.internet.protocol import ServerFactory
 from twisted.trial.unittest import TestCase
 from zope.interface import implementer
 
-from sniproxy.pem import client_certificate
 from sniproxy.serviceurl import SniProxy
 from sniproxy.talk.brokers import Access, Brokers, Link
 from sniproxy.talk.failures import Kind, TalkFailed
 from sniproxy.talk.logins import by_token
+from sniproxy.tls.clientcontext import client_certificate
 from tests.proxies import Proxy
 from tests.talk.scripted import Scripted, connected, polite
 from tests.tlsservers import SayingFactory, ServerTLS, listen, reactor, trust, write_pem

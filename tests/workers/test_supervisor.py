@@ -18,7 +18,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from sniproxy.config import parse
-from sniproxy.wire.alerts import Alert, fatal_alert
+from sniproxy.tls.alerts import Alert, fatal_alert
 from sniproxy.workers import supervisor
 from sniproxy.workers.post import READY
 from sniproxy.workers.process import Worker

@@ -1,4 +1,4 @@
-"""Tests for sniproxy.wire.clienthello against OpenSSL: what the backend's TLS stack reads, ours reads, or refuses."""
+"""Tests for sniproxy.tls.clienthello against OpenSSL: what the backend's TLS stack reads, ours reads, or refuses."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from sniproxy.tls.clienthello import MAX_HANDSHAKE, ClientHello
 from sniproxy.util.names import server_name
-from sniproxy.wire.clienthello import MAX_HANDSHAKE, ClientHello
 from tests import hellos
 from tests.hellos import TLS13, extension, hello, message, record, records, vector
-from tests.wire.reading import ReadingTests, read
+from tests.tls.reading import ReadingTests, read
 
 NOT_READ = object()
 """OpenSSL refused the hello before it looked for the name."""

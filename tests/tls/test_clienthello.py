@@ -1,4 +1,4 @@
-"""Tests for sniproxy.wire.clienthello: the rules, one by one."""
+"""Tests for sniproxy.tls.clienthello: the rules, one by one."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from sniproxy.wire import clienthello
-from sniproxy.wire.alerts import Alert
-from sniproxy.wire.clienthello import MAX_HANDSHAKE, ClientHello, ClientHelloReader, HelloTooLong, NotTLS
+from sniproxy.tls import clienthello
+from sniproxy.tls.alerts import Alert
+from sniproxy.tls.clienthello import MAX_HANDSHAKE, ClientHello, ClientHelloReader, HelloTooLong, NotTLS
 from tests import hellos
 from tests.hellos import NAME, TLS13, extension, hello, message, record, records, vector
-from tests.wire.reading import Fault, ReadingTests, byte_by_byte, read
+from tests.tls.reading import Fault, ReadingTests, byte_by_byte, read
 
 PLAIN = ClientHello(NAME, (), 0x0303, True)
 CUT_HELLOS = (hello()[:60], hello()[:-40])

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.tls.choice import choose, covers
+from sniproxy.tls.selection import choose, covers
 from tests.tls.material import issued
 
 NOW = datetime.now(UTC)

@@ -9,7 +9,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.tls.pem import BadPem
-from sniproxy.tls.reloading import Reloaded, read
+from sniproxy.tls.reloaded import Reloaded, read
 from sniproxy.util.files import EVERY, CannotRead
 
 

@@ -1,10 +1,10 @@
-"""Tests for sniproxy.wire.alerts."""
+"""Tests for sniproxy.tls.alerts."""
 
 from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.wire.alerts import Alert, fatal_alert
+from sniproxy.tls.alerts import Alert, fatal_alert
 
 
 class AlertTests(SynchronousTestCase):

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.wire.alerts import Alert
-from sniproxy.wire.clienthello import ClientHello, ClientHelloReader, HelloError
+from sniproxy.tls.alerts import Alert
+from sniproxy.tls.clienthello import ClientHello, ClientHelloReader, HelloError
 
 
 @attrs.frozen

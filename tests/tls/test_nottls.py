@@ -1,4 +1,4 @@
-"""Tests for sniproxy.wire.foreign."""
+"""Tests for sniproxy.tls.nottls."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.wire.foreign import LONGEST, diagnose
+from sniproxy.tls.nottls import LONGEST, diagnose
 
 PULSAR_CONNECT = bytes.fromhex("0000003f 0000003b 0802 1237 0a05")
 HEADS = (

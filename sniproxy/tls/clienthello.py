@@ -15,10 +15,10 @@ from functools import lru_cache
 
 import attrs
 
+from sniproxy.tls.alerts import Alert
+from sniproxy.tls.nottls import LONGEST, diagnose
 from sniproxy.util.names import BadName, sent_name, server_name
 from sniproxy.util.text import quoted
-from sniproxy.wire.alerts import Alert
-from sniproxy.wire.foreign import LONGEST, diagnose
 
 MAX_HANDSHAKE = 131_400
 """Bytes of a handshake message that are read, its 4-byte header counted.

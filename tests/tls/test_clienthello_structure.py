@@ -1,12 +1,12 @@
-"""Tests for sniproxy.wire.clienthello: what is wrong inside a hello, rule by rule."""
+"""Tests for sniproxy.tls.clienthello: what is wrong inside a hello, rule by rule."""
 
 from __future__ import annotations
 
+from sniproxy.tls.alerts import Alert
 from sniproxy.util.text import bounded
-from sniproxy.wire.alerts import Alert
 from tests import hellos
 from tests.hellos import NAME, extension, hello, message, names, record, server_name, vector
-from tests.wire.reading import Fault, ReadingTests, read
+from tests.tls.reading import Fault, ReadingTests, read
 
 FIXED = b"\x03\x03" + bytes(32)
 SESSION, CIPHERS, COMPRESSIONS = b"\x00", b"\x00\x02\x13\x01", b"\x01\x00"

@@ -1,4 +1,4 @@
-"""Tests for sniproxy.pem."""
+"""Tests for sniproxy.tls.clientcontext."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from cryptography import x509
 from OpenSSL import SSL
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.pem import BadPem, client_certificate, names, tls_fault, trust_root
+from sniproxy.tls.clientcontext import BadPem, client_certificate, names, tls_fault, trust_root
 from tests.tlsservers import write_pem
 
 
