@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bench import ROOT
 from bench.measure import cpu_seconds
-from sniproxy.config import parse
+from sniproxy.config.parser import parse
 from sniproxy.net import poller
 from sniproxy.net.copying import CopyDirection
 from sniproxy.net.direction import Way

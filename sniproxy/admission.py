@@ -12,8 +12,8 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
+from sniproxy.config.limits import Limits
 from sniproxy.events import Refusal, Result
-from sniproxy.limits import Limits
 from sniproxy.routing.choice import LiveRoute
 from sniproxy.util.buffered import TOTAL
 from sniproxy.util.text import counted

@@ -12,21 +12,21 @@ from msgspec.structs import replace
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IStreamServerEndpoint
 
-from sniproxy.check import warnings
-from sniproxy.diagnostics.permissions import file_warnings
+from sniproxy.config.describe import warnings
+from sniproxy.config.diagnostics.permissions import file_warnings
+from sniproxy.config.health import Health
+from sniproxy.config.model import Bridge, Configuration, Route, Termination
+from sniproxy.config.schema import ConfigError, ConfigErrors, Faults, shown
+from sniproxy.config.warnings import goals, no_service_route, written_targets
 from sniproxy.endpoints import Endpoint
-from sniproxy.health import Health
 from sniproxy.interfaces import Target
 from sniproxy.listening import Wanted
 from sniproxy.net.shared import SharedEndpoint
-from sniproxy.policycheck import goals, no_service_route, written_targets
 from sniproxy.resolvers.static import StaticResolver
 from sniproxy.resolving import Resolvers
 from sniproxy.routing.choice import LiveRoute, Routing
 from sniproxy.routing.patterns import is_expression
 from sniproxy.routing.table import RouteTable
-from sniproxy.schema import ConfigError, ConfigErrors, Faults, shown
-from sniproxy.settings import Bridge, Configuration, Route, Termination
 from sniproxy.util.files import CannotRead
 
 # What TLS and the bridge are made of is imported where it is made: most configurations have neither, and start faster.
@@ -78,7 +78,7 @@ def build(configuration: Configuration, reactor: Any, before: Built | None = Non
         if not configuration.text:
             raise
         # Imported here: most configurations have no error, and start faster.
-        from sniproxy.diagnostics.collecting import located
+        from sniproxy.config.diagnostics.collecting import located
 
         raise located(error, configuration.text, configuration.filename) from error
 

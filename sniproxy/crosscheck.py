@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from sniproxy.config.model import Bridge, Configuration
 from sniproxy.net.loopguard import LoopGuard
 from sniproxy.routing.choice import Routing
-from sniproxy.settings import Bridge, Configuration
 from sniproxy.util.names import ip_literal
 
 MOST_TOLD = 1000

@@ -14,14 +14,14 @@ import attrs
 from twisted.logger import Logger
 
 from sniproxy.admin.sources import DrainStatus, NoSuchGoal
+from sniproxy.config.model import DEFAULT, Configuration, Route
+from sniproxy.config.warnings import goals, templates, written_targets
 from sniproxy.events import Result
 from sniproxy.life import Life
 from sniproxy.net.relay import Ending
-from sniproxy.policycheck import goals, templates, written_targets
 from sniproxy.routing.standing import Goal, Standing, address
 from sniproxy.routing.table import RouteTable
 from sniproxy.routing.targets import BadTarget, parse_target
-from sniproxy.settings import DEFAULT, Configuration, Route
 from sniproxy.util.text import bounded, counted
 
 log = Logger()

@@ -17,6 +17,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from sniproxy.admission import Guest
+from sniproxy.config.schema import Timeouts
 from sniproxy.events import Connection, Observer, Refusal, Result
 from sniproxy.interfaces import Target
 from sniproxy.net.dialer import Dialer, DialError
@@ -27,7 +28,6 @@ from sniproxy.net.relay import Ending, Relay
 from sniproxy.routing.choice import Routing
 from sniproxy.routing.randoms import LiveRandoms
 from sniproxy.routing.standing import Standing
-from sniproxy.schema import Timeouts
 from sniproxy.tls.alerts import Alert, fatal_alert
 from sniproxy.util.buffered import Share
 

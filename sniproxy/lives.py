@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 from sniproxy.admin.sources import LimitsStatus
 from sniproxy.admission import Admission, Guest
 from sniproxy.build import Built
+from sniproxy.config.limits import Limits
+from sniproxy.config.model import Bridge, Listener
 from sniproxy.conversation import Conversation
 from sniproxy.events import Connection, Result
 from sniproxy.life import House, Life
-from sniproxy.limits import Limits
 from sniproxy.net import copying
 from sniproxy.net.linger import Closer
 from sniproxy.net.listener import Accepted
@@ -23,7 +24,6 @@ from sniproxy.net.tuning import reset_on_close
 from sniproxy.net.vanished import VanishedPeers
 from sniproxy.refusallog import RefusalLog
 from sniproxy.routing.randoms import LiveRandoms
-from sniproxy.settings import Bridge, Listener
 from sniproxy.util.names import host_port
 
 # What reads Pulsar is imported with what is inspected, or with a bridge.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from sniproxy.settings import Configuration
+from sniproxy.config.model import Configuration
 from sniproxy.util.files import Watch
 
 

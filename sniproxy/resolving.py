@@ -10,11 +10,11 @@ import attrs
 from twisted.internet.defer import Deferred, DeferredList
 
 from sniproxy.admin.sources import ResolverStatus
+from sniproxy.config.model import ResolverTable
+from sniproxy.config.schema import ConfigError, Faults, shown
 from sniproxy.interfaces import BadOption, ResolverMaker, ServerNameResolver
 from sniproxy.resolvers import make_resolver, makers_by_name, options_of
 from sniproxy.resolvers.static import StaticResolver
-from sniproxy.schema import ConfigError, Faults, shown
-from sniproxy.settings import ResolverTable
 
 # What asks is imported where somebody is asked: with the targets of routes alone nobody is, and the start is faster.
 if TYPE_CHECKING:

@@ -24,10 +24,13 @@ from sniproxy.admin.sources import (
     TargetStatus,
 )
 from sniproxy.build import Built, build
+from sniproxy.config.dump import in_force
+from sniproxy.config.model import Configuration
+from sniproxy.config.schema import ConfigError
+from sniproxy.config.warnings import plaintext_targets
 from sniproxy.crosscheck import CrossCheck
 from sniproxy.draining import Drains, find_goal
 from sniproxy.events import Observer, Result
-from sniproxy.inforce import in_force
 from sniproxy.interfaces import Target
 from sniproxy.kernel.opening import KernelWay
 from sniproxy.life import House, Life
@@ -42,10 +45,7 @@ from sniproxy.net.linger import Closer
 from sniproxy.net.loopguard import LoopGuard
 from sniproxy.net.relay import Ending
 from sniproxy.net.shared import SocketKeeper
-from sniproxy.policycheck import plaintext_targets
 from sniproxy.routing.standing import Standing
-from sniproxy.schema import ConfigError
-from sniproxy.settings import Configuration
 from sniproxy.siderooms import SideRooms
 from sniproxy.util.gcpause import uncollected
 from sniproxy.util.text import counted

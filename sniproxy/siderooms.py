@@ -12,12 +12,12 @@ from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.logger import Logger
 
 from sniproxy.admin.sources import Resolutions, StatusSource
+from sniproxy.config.inspectlog import InspectLog
+from sniproxy.config.model import Admin, Configuration
 from sniproxy.events import Connection, Observer
-from sniproxy.inspectlog import InspectLog
 from sniproxy.journal import AccessLog, Journal
 from sniproxy.net.listener import listen_at_once
 from sniproxy.net.lookup import lookups_of
-from sniproxy.settings import Admin, Configuration
 from sniproxy.util.names import host_port
 from sniproxy.util.text import counted
 

@@ -18,22 +18,23 @@ from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
 from twisted.python import usage
 
-from sniproxy import build, check, ownlog
-from sniproxy.config import from_options, parse
-from sniproxy.diagnostics.permissions import root_warning
+from sniproxy import build, ownlog
+from sniproxy.config import describe
+from sniproxy.config.diagnostics.permissions import root_warning
+from sniproxy.config.model import Configuration
+from sniproxy.config.parser import from_options, parse
+from sniproxy.config.schema import ConfigError, shown
+from sniproxy.config.workers import CannotStart, for_worker
 from sniproxy.linewriter import STANDARD_OUTPUT, CannotOpen
 from sniproxy.listening import why_not_listening
 from sniproxy.net import poller
 from sniproxy.reloading import Reloader
 from sniproxy.resolvers import makers
-from sniproxy.schema import ConfigError, shown
 from sniproxy.service import ProxyService
-from sniproxy.settings import Configuration
 from sniproxy.util.closedpipe import quiet_end
 from sniproxy.util.gcpause import look_again, uncollected
 from sniproxy.util.text import counted, printable
 from sniproxy.workers import post, sockets, twistdoptions
-from sniproxy.workers.plan import CannotStart, for_worker
 from sniproxy.workers.stall import StallWatch
 
 if TYPE_CHECKING:
@@ -152,7 +153,7 @@ class Options(usage.Options):
         if self.parent is not None and self.post is None:
             self.warnings += twistdoptions.warn_of_logs(self.parent, configuration)
         if self["check"]:
-            _say(check.report(configuration, self.warnings, self.path is not None))
+            _say(describe.report(configuration, self.warnings, self.path is not None))
 
     def _made(self, configuration: Configuration, reactor: Any) -> ProxyService | Supervisor:
         if configuration.workers == 1 or self.post is not None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.config import parse
-from sniproxy.schema import ConfigError
+from sniproxy.config.parser import parse
+from sniproxy.config.schema import ConfigError
 
 LISTENER = '[[listener]]\nendpoint = "tcp:4443"\n'
 

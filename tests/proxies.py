@@ -9,7 +9,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.trial.unittest import TestCase
 
-from sniproxy.config import parse
+from sniproxy.config.parser import parse
 from sniproxy.events import Connection
 from sniproxy.service import ProxyService
 from tests.net.support import PATIENCE

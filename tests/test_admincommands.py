@@ -17,8 +17,8 @@ from sniproxy.admin.documents import status_document
 from sniproxy.admin.sources import ListenerStatus, Status
 from sniproxy.adminclient import AdminError, drain
 from sniproxy.admincommands import INTERRUPTED, add_drain, lines, run_drain
-from sniproxy.config import parse
-from sniproxy.inforce import in_force
+from sniproxy.config.dump import in_force
+from sniproxy.config.parser import parse
 from tests.admin.token import TOKEN, admin_with_token, token_file
 from tests.hellos import hello
 from tests.net.support import SocketTestCase, in_thread, read_exactly

@@ -10,11 +10,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy import admission
 from sniproxy.admission import SLOW, Admission, Guest, Rates
+from sniproxy.config.limits import Limits, make_limits
+from sniproxy.config.schema import LimitsTable
 from sniproxy.events import Refusal, Result
-from sniproxy.limits import Limits, make_limits
 from sniproxy.resolvers.static import StaticResolver
 from sniproxy.routing.choice import LiveRoute
-from sniproxy.schema import LimitsTable
 
 
 class RatesTests(SynchronousTestCase):

@@ -33,24 +33,24 @@ PURE = (
     "sniproxy.resolvers.namefile",
     "sniproxy.util.names",
     "sniproxy.policy",
-    "sniproxy.policycheck",
+    "sniproxy.config.warnings",
     "sniproxy.wire",
     "sniproxy.routing",
     "sniproxy.endpoints",
-    "sniproxy.health",
-    "sniproxy.inforce",
-    "sniproxy.inspectlog",
-    "sniproxy.limits",
+    "sniproxy.config.health",
+    "sniproxy.config.dump",
+    "sniproxy.config.inspectlog",
+    "sniproxy.config.limits",
     "sniproxy.admission",
     "sniproxy.util.buffered",
-    "sniproxy.bridgetables",
-    "sniproxy.config",
-    "sniproxy.resolvertables",
-    "sniproxy.settings",
-    "sniproxy.schema",
+    "sniproxy.config.bridges",
+    "sniproxy.config.parser",
+    "sniproxy.config.resolvers",
+    "sniproxy.config.model",
+    "sniproxy.config.schema",
     "sniproxy.serviceurl",
     "sniproxy.util.text",
-    "sniproxy.check",
+    "sniproxy.config.describe",
     "sniproxy.events",
     "sniproxy.interfaces",
     "sniproxy.pulsar",
@@ -66,18 +66,18 @@ PURE = (
     "sniproxy.talk.topics",
     "sniproxy.kernel.assembly",
     "sniproxy.kernel.program",
-    "sniproxy.bridge.allowing",
+    "sniproxy.config.allowed",
     "sniproxy.bridge.answers",
     "sniproxy.bridge.asked",
     "sniproxy.bridge.stream",
-    "sniproxy.workers.plan",
+    "sniproxy.config.workers",
     "sniproxy.configtables",
-    "sniproxy.diagnostics.collecting",
-    "sniproxy.diagnostics.cures",
-    "sniproxy.diagnostics.lines",
-    "sniproxy.diagnostics.repair",
-    "sniproxy.diagnostics.syntax",
-    "sniproxy.diagnostics.units",
+    "sniproxy.config.diagnostics.collecting",
+    "sniproxy.config.diagnostics.cures",
+    "sniproxy.config.diagnostics.lines",
+    "sniproxy.config.diagnostics.repair",
+    "sniproxy.config.diagnostics.syntax",
+    "sniproxy.config.diagnostics.units",
 )
 """Rooms without sockets, clock or Twisted."""
 
@@ -89,20 +89,20 @@ IMPURE_STDLIB = {
 PURE_FOREIGN = {
     "sniproxy.capture.packets": {"attrs", "dpkt"},
     "sniproxy.resolvers.dnswire": {"attrs", "dns"},
-    "sniproxy.config": {"attrs", "msgspec", "tomli"},
+    "sniproxy.config.parser": {"attrs", "msgspec", "tomli"},
     "sniproxy.routing.templates": {"attrs", "msgspec"},
-    "sniproxy.inforce": {"attrs", "msgspec"},
-    "sniproxy.inspectlog": {"msgspec"},
-    "sniproxy.settings": {"msgspec"},
-    "sniproxy.workers.plan": {"attrs", "msgspec"},
+    "sniproxy.config.dump": {"attrs", "msgspec"},
+    "sniproxy.config.inspectlog": {"msgspec"},
+    "sniproxy.config.model": {"msgspec"},
+    "sniproxy.config.workers": {"attrs", "msgspec"},
     "sniproxy.resolvers.namefile": {"attrs", "tomli"},
-    "sniproxy.schema": {"msgspec"},
+    "sniproxy.config.schema": {"msgspec"},
     "sniproxy.interfaces": {"attrs", "zope"},
     "sniproxy.pulsar.commands": {"google"},
     "sniproxy.bridge.asked": {"attrs", "google"},
-    "sniproxy.configtables.listeners": {"msgspec"},
-    "sniproxy.diagnostics.lines": {"tomli"},
-    "sniproxy.diagnostics.syntax": {"attrs", "tomli"},
+    "sniproxy.config.listeners": {"msgspec"},
+    "sniproxy.config.diagnostics.lines": {"tomli"},
+    "sniproxy.config.diagnostics.syntax": {"attrs", "tomli"},
 }
 """Packages beyond the standard library and attrs that a pure module may import."""
 
@@ -196,7 +196,7 @@ class RoomTests(SynchronousTestCase):
         text = (
             "import a.b, c\ndef f():\n    from sniproxy import check, nothing\n    from twisted.internet import reactor"
         )
-        found = ["a.b", "c", "sniproxy", "sniproxy.check", "twisted.internet.reactor"]
+        found = ["a.b", "c", "sniproxy", "sniproxy.config.describe", "twisted.internet.reactor"]
         self.assertEqual(sorted(imported(ast.parse(text))), found)
 
     def test_pure(self) -> None:
@@ -208,7 +208,7 @@ class RoomTests(SynchronousTestCase):
                 top = other.partition(".")[0]
                 if top == "sniproxy":
                     ours = other == "sniproxy" or inside(other, *PURE)
-                    good = ours or (name == "sniproxy.check" and other in CHECK_MAY)
+                    good = ours or (name == "sniproxy.config.describe" and other in CHECK_MAY)
                 else:
                     good = top in foreign or (top in sys.stdlib_module_names and top not in IMPURE_STDLIB)
                 if not good:
@@ -240,10 +240,10 @@ class RoomTests(SynchronousTestCase):
     def test_net(self) -> None:
         """The room with the sockets knows nothing of those above it."""
         above = {
-            "sniproxy.config",
-            "sniproxy.settings",
-            "sniproxy.check",
-            "sniproxy.policycheck",
+            "sniproxy.config.parser",
+            "sniproxy.config.model",
+            "sniproxy.config.describe",
+            "sniproxy.config.warnings",
             "sniproxy.pulsar",
             "sniproxy.capture",
         }
@@ -277,7 +277,7 @@ class RoomTests(SynchronousTestCase):
         for name in MODULES:
             if not inside(name, "sniproxy.workers", "sniproxy.tap"):
                 known = {other for other in IMPORTS[name] if inside(other, "sniproxy.workers")}
-                self.assertLessEqual(known, {"sniproxy.workers.plan"}, name)
+                self.assertLessEqual(known, {"sniproxy.config.workers"}, name)
 
     def test_top(self) -> None:
         """Nobody imports tap; the service is tap's, and the demo's, which embeds it."""
@@ -325,7 +325,7 @@ class RoomTests(SynchronousTestCase):
         for name in MODULES:
             if not inside(name, "sniproxy.bridge", *TOP):
                 bridges = {other for other in IMPORTS[name] if inside(other, "sniproxy.bridge")}
-                self.assertLessEqual(bridges, {"sniproxy.bridge.allowing"}, name)
+                self.assertLessEqual(bridges, {"sniproxy.config.allowed"}, name)
 
     def test_demo(self) -> None:
         """Nothing outside the demo imports the demo."""
@@ -336,7 +336,7 @@ class RoomTests(SynchronousTestCase):
         readers = (
             "sniproxy.conversation",
             "sniproxy.inspector",
-            "sniproxy.inspectlog",
+            "sniproxy.config.inspectlog",
             "sniproxy.captureoptions",
             "sniproxy.siderooms",
             "sniproxy.demo",
@@ -398,8 +398,8 @@ class RoomTests(SynchronousTestCase):
             "options.proxy.startService()\n"
             "bad = {'twisted.web', 'twisted.conch', 'google.protobuf', 'prometheus_client', 'dns', 'kazoo', 'dpkt',\n"
             "       'sniproxy.admin.site', 'sniproxy.inspector', 'sniproxy.bridge.spans', 'sniproxy.bridge.crossing',\n"
-            "       'sniproxy.kernel.relay', 'sniproxy.workers.supervisor', 'sniproxy.bridgetables',\n"
-            "       'sniproxy.bridge.allowing', 'sniproxy.asking.asked'}\n"
+            "       'sniproxy.kernel.relay', 'sniproxy.workers.supervisor', 'sniproxy.config.bridges',\n"
+            "       'sniproxy.config.allowed', 'sniproxy.asking.asked'}\n"
             "print(sorted(bad & set(sys.modules)), list(options.proxy.addresses))"
         )
         ran = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)

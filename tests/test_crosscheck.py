@@ -7,7 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy import crosscheck
 from sniproxy.build import build_routing
-from sniproxy.config import parse
+from sniproxy.config.parser import parse
 from sniproxy.crosscheck import CrossCheck
 from sniproxy.net.loopguard import LoopGuard
 

@@ -12,7 +12,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.admin.sources import NoSuchGoal
-from sniproxy.config import parse
+from sniproxy.config.parser import parse
 from sniproxy.draining import IDLE, MOST_NAMED, Drains, find_goal
 from sniproxy.events import Connection, Result
 from sniproxy.interfaces import Target

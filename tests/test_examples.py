@@ -17,7 +17,7 @@ from twisted.internet.utils import getProcessOutputAndValue
 from twisted.trial.unittest import SkipTest, TestCase
 
 from sniproxy.build import build
-from sniproxy.config import parse
+from sniproxy.config.parser import parse
 from sniproxy.demo.cluster import StandInCluster
 from sniproxy.resolvers.namefile import parse_toml
 from tests.capture.recorded import CAPTURES

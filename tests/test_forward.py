@@ -10,7 +10,7 @@ from typing import Any
 from twisted.internet import reactor as global_reactor
 from twisted.logger import capturedLogs, formatEvent
 
-from sniproxy.config import parse
+from sniproxy.config.parser import parse
 from sniproxy.demo.client import Connected, ReadBack, Step, Visitor
 from sniproxy.demo.cluster import StandInCluster
 from sniproxy.events import Result

@@ -11,7 +11,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import DeferredList
 from twisted.internet.error import CannotListenError
 
-from sniproxy.config import parse
+from sniproxy.config.parser import parse
 from sniproxy.events import Result
 from sniproxy.listening import Listeners, Wanted, raise_descriptor_limit, why_not_listening
 from sniproxy.net.listener import can_defer

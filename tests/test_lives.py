@@ -7,9 +7,9 @@ import socket
 from twisted.logger import capturedLogs, formatEvent
 
 from sniproxy.admission import SLOW
-from sniproxy.config import parse
+from sniproxy.config.limits import Limits
+from sniproxy.config.parser import parse
 from sniproxy.events import Result
-from sniproxy.limits import Limits
 from sniproxy.util.buffered import Share
 from tests.hellos import hello
 from tests.net.support import HandClock, SocketTestCase, in_thread, read_exactly, read_to_end

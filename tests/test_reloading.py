@@ -9,10 +9,10 @@ import attrs
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.config import parse
+from sniproxy.config.model import Configuration
+from sniproxy.config.parser import parse
+from sniproxy.config.schema import ConfigError
 from sniproxy.reloading import Reloader
-from sniproxy.schema import ConfigError
-from sniproxy.settings import Configuration
 from sniproxy.util.files import EVERY
 
 PLAIN = '[[listener]]\nendpoint = "tcp:0"\n'

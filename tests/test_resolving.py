@@ -10,7 +10,7 @@ from twisted.trial.unittest import TestCase
 from sniproxy import resolving
 from sniproxy.asking.inorder import InOrder
 from sniproxy.build import build_routing
-from sniproxy.config import parse
+from sniproxy.config.parser import parse
 from sniproxy.resolvers import makers_by_name
 from sniproxy.resolving import Resolvers
 from tests.asking.scripted import Watching, request

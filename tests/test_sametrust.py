@@ -19,7 +19,8 @@ from twisted.trial.unittest import TestCase
 
 from sniproxy.bridge.spans import make_trust
 from sniproxy.build import build_terminator, build_trust
-from sniproxy.config import parse
+from sniproxy.config.parser import parse
+from sniproxy.config.schema import ConfigError
 from sniproxy.ctl import parse as parse_words
 from sniproxy.events import Refusal
 from sniproxy.interfaces import BadOption, Refused, Request, Unavailable
@@ -28,7 +29,6 @@ from sniproxy.net.tlssocket import TLSSocket
 from sniproxy.pulsar.commands_pb2 import CommandPartitionedTopicMetadataResponse as Partitions
 from sniproxy.resolvers import make_resolver
 from sniproxy.resolvers.zookeeperaccess import Access
-from sniproxy.schema import ConfigError
 from sniproxy.terminating import to_broker
 from sniproxy.tls.contexts import BrokerTLS
 from sniproxy.tls.pem import BadPem

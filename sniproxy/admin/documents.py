@@ -32,7 +32,7 @@ def status_document(
 
     @param live: the oldest first. @param refusals: the newest first.
     @param instance: which of several workers this is. None: there is one process.
-    @param in_force: the configuration, as L{sniproxy.inforce} has it.
+    @param in_force: the configuration, as L{sniproxy.config.dump} has it.
     @param most: entries of C{tunnels} and C{refusals}, of which the newest are shown, and of C{warnings}; C{live} and
         C{warning_count} say how many there are.
     """

@@ -23,6 +23,7 @@ from zope.interface import implementer
 from sniproxy.asking.breaker import PASSES, Breaker
 from sniproxy.asking.flight import Flight, Waiter
 from sniproxy.asking.outcomes import again, described, outcome
+from sniproxy.config.model import DEADLINE, STALE
 from sniproxy.interfaces import (
     IServerNameResolver,
     IWatchingResolver,
@@ -35,7 +36,6 @@ from sniproxy.interfaces import (
     WatchState,
     come,
 )
-from sniproxy.settings import DEADLINE, STALE
 from sniproxy.util.lru import Memory
 from sniproxy.util.names import client_of
 from sniproxy.util.text import bounded

@@ -17,8 +17,8 @@ from typing import Any
 
 import attrs
 
-from sniproxy.bridge.allowing import Allowing, Broker
 from sniproxy.bridge.asked import Asked
+from sniproxy.config.allowed import Allowing, Broker
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import CommandError, fields_of, number_name, read, text, type_name, write
 from sniproxy.pulsar.frames import DEFAULT_LIMIT, FrameError

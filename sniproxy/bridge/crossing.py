@@ -10,12 +10,12 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from sniproxy.bridge.allowing import Allowing, Broker
 from sniproxy.bridge.answers import Answers, Response, Told, failed
 from sniproxy.bridge.asked import MOST_ASKED, MOST_BYTES, Asked
 from sniproxy.bridge.direction import RewrittenDirection
 from sniproxy.bridge.first import FirstFrame, NotConnect
 from sniproxy.bridge.following import Follower, Heard
+from sniproxy.config.allowed import Allowing, Broker
 from sniproxy.events import Connection, Refusal, Result
 from sniproxy.interfaces import Target
 from sniproxy.life import House, Life

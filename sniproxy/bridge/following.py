@@ -11,7 +11,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from sniproxy.bridge.allowing import Allowing, Broker
+from sniproxy.config.allowed import Allowing, Broker
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import write
 from sniproxy.talk.brokers import Access, Brokers

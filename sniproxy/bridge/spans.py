@@ -8,10 +8,10 @@ import attrs
 from cryptography import x509
 from twisted.logger import Logger
 
-from sniproxy.bridge.allowing import Allowing, Broker
 from sniproxy.bridge.stream import MOST_TAKEN
+from sniproxy.config.allowed import Allowing, Broker
+from sniproxy.config.model import Bridge
 from sniproxy.serviceurl import ServiceURL, SniProxy
-from sniproxy.settings import Bridge
 from sniproxy.talk.brokers import Access
 from sniproxy.talk.logins import Login
 from sniproxy.tls.clientcontext import ClientCertificate, TrustRoot, showing, trusting

@@ -17,7 +17,7 @@ from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
 import sniproxy
-from sniproxy.config import parse
+from sniproxy.config.parser import parse
 from sniproxy.demo.broker import Seen
 from sniproxy.demo.client import Connected, Found, Published, ReadBack, Step, Visitor
 from sniproxy.demo.cluster import TLS_PORT, StandInCluster

@@ -10,10 +10,10 @@ from twisted.internet.defer import TimeoutError as DeferredTimeout
 
 from sniproxy.asking.inorder import Answered, InOrder
 from sniproxy.build import Built
+from sniproxy.config.model import Listener, ResolverTable, Route
 from sniproxy.explain.report import Watch
 from sniproxy.interfaces import Refused, Request, Resolution, ask
 from sniproxy.routing.patterns import capture_count, captured
-from sniproxy.settings import Listener, ResolverTable, Route
 from sniproxy.util.text import bounded
 
 PEER = "192.0.2.1:0"

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping
 import attrs
 from twisted.internet.defer import Deferred, gatherResults
 
+from sniproxy.config.model import Listener, Route
+from sniproxy.config.warnings import plain_targets
 from sniproxy.explain.asking import Asking, NoAnswer
 from sniproxy.explain.why import Choices
 from sniproxy.interfaces import Target
-from sniproxy.policycheck import plain_targets
 from sniproxy.routing.patterns import is_expression
-from sniproxy.settings import Listener, Route
 from sniproxy.util.names import BadName, host_port, server_name
 
 MOST_ASKED = 100

@@ -11,7 +11,9 @@ from OpenSSL import SSL
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 
 from sniproxy.build import Built
-from sniproxy.check import loop_guard
+from sniproxy.config.describe import loop_guard
+from sniproxy.config.model import NO_SERVER_NAME, PLAINTEXT, Listener, Route
+from sniproxy.config.warnings import templates
 from sniproxy.events import Refusal
 from sniproxy.explain.asking import Asking, NoAnswer
 from sniproxy.explain.leading import Leading, place
@@ -23,9 +25,7 @@ from sniproxy.net.getaddrinfo import Cause, LookupFailed, no_answer
 from sniproxy.net.handshake import Handshake, HandshakeError
 from sniproxy.net.linger import Closer
 from sniproxy.net.tlssocket import TLSSocket
-from sniproxy.policycheck import templates
 from sniproxy.routing.patterns import is_expression
-from sniproxy.settings import NO_SERVER_NAME, PLAINTEXT, Listener, Route
 from sniproxy.terminating import Terminator, to_broker
 from sniproxy.tls.contexts import unverified
 from sniproxy.tls.pem import names

@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from sniproxy.schema import ConfigError
+from sniproxy.config.schema import ConfigError
 from sniproxy.serviceurl import BadServiceURL, host_and_port
 from sniproxy.util.names import ip_literal
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 
 import attrs
 
+from sniproxy.config.model import DEFAULT, NO_SERVER_NAME, Configuration, Listener, Route
 from sniproxy.routing.patterns import expression, is_expression
 from sniproxy.routing.table import RouteTable
-from sniproxy.settings import DEFAULT, NO_SERVER_NAME, Configuration, Listener, Route
 from sniproxy.util.names import ip_literal
 
 MOST_OTHERS = 10

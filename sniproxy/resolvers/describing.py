@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from sniproxy.config.model import DEADLINE, STALE
 from sniproxy.interfaces import NEEDED, Option, ResolverMaker
 from sniproxy.resolvers import missing, options_of
-from sniproxy.settings import DEADLINE, STALE
 
 ALL_HAVE = f"""\
 Every [resolver.NAME] also has: type; deadline, seconds for an answer ({DEADLINE:g}); stale, seconds for which an old

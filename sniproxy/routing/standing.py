@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 
 import attrs
 
-from sniproxy.health import Health
+from sniproxy.config.health import Health
 from sniproxy.interfaces import Target
 from sniproxy.util.names import host_port
 

@@ -11,13 +11,13 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
 from sniproxy.build import build
+from sniproxy.config.model import Configuration
+from sniproxy.config.schema import ConfigError
+from sniproxy.config.workers import CannotStart, for_worker, pause
 from sniproxy.listening import raise_descriptor_limit
-from sniproxy.schema import ConfigError
-from sniproxy.settings import Configuration
 from sniproxy.util.gcpause import uncollected
 from sniproxy.util.text import counted
 from sniproxy.workers.beat import Beats
-from sniproxy.workers.plan import CannotStart, for_worker, pause
 from sniproxy.workers.post import BEAT, END, READY, REFUSED, RELOAD, RELOADED, REOPEN, STOP
 from sniproxy.workers.process import Worker, wait_until_ready
 from sniproxy.workers.sockets import KeptSockets, available

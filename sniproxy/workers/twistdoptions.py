@@ -9,9 +9,9 @@ from collections.abc import Mapping, MutableMapping, Sequence
 from contextlib import suppress
 from typing import Any
 
+from sniproxy.config.model import Configuration
+from sniproxy.config.schema import ConfigError
 from sniproxy.linewriter import STANDARD_OUTPUT
-from sniproxy.schema import ConfigError
-from sniproxy.settings import Configuration
 
 PID_FILE = "twistd.pid"
 """The name that twistd takes when none is given."""

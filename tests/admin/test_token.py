@@ -6,8 +6,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.admin.token import BadToken, read_token
 from sniproxy.build import build_token
-from sniproxy.config import parse
-from sniproxy.schema import ConfigError
+from sniproxy.config.parser import parse
+from sniproxy.config.schema import ConfigError
 from tests.admin.token import TOKEN, admin_with_token, token_file
 from tests.proxies import LISTENER
 

@@ -14,6 +14,7 @@ from zope.interface.verify import verifyObject
 from sniproxy.asking import asked
 from sniproxy.asking.asked import PATIENCE, PAUSE, QUIET, Asked
 from sniproxy.asking.breaker import TRIPS_AT, State
+from sniproxy.config.model import DEADLINE
 from sniproxy.interfaces import (
     IServerNameResolver,
     Refused,
@@ -22,7 +23,6 @@ from sniproxy.interfaces import (
     Unavailable,
     WatchState,
 )
-from sniproxy.settings import DEADLINE
 from tests.asking.scripted import Scripted, Watching, answer, request
 
 

@@ -6,9 +6,9 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.bridge.allowing import Allowing, Broker, parse_allowed
 from sniproxy.bridge.answers import ROOM, TYPES, Answers, Response, Told, failed
 from sniproxy.bridge.asked import Asked
+from sniproxy.config.allowed import Allowing, Broker, parse_allowed
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import fields_of, read, write
 from sniproxy.pulsar.frames import FrameError, encode

@@ -7,9 +7,9 @@ from typing import Any
 
 from twisted.internet import reactor
 
-from sniproxy.bridge.allowing import Allowing
 from sniproxy.bridge.answers import Answers, Told
 from sniproxy.bridge.direction import RewrittenDirection
+from sniproxy.config.allowed import Allowing
 from sniproxy.events import Result
 from sniproxy.net.copying import CopyDirection
 from sniproxy.net.direction import Direction

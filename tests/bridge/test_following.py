@@ -10,10 +10,10 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import TestCase
 
 from sniproxy.bridge import following
-from sniproxy.bridge.allowing import Allowing, parse_allowed
 from sniproxy.bridge.following import Follower
 from sniproxy.bridge.spans import make_trust
 from sniproxy.bridge.stream import MOST_TAKEN
+from sniproxy.config.allowed import Allowing, parse_allowed
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.talk.brokers import Access
 from sniproxy.talk.failures import TalkFailed

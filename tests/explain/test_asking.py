@@ -8,7 +8,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from sniproxy.build import build
-from sniproxy.config import parse
+from sniproxy.config.parser import parse
 from sniproxy.explain.asking import Asking, NoAnswer
 from sniproxy.interfaces import (
     WatchState,

@@ -13,9 +13,9 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.utils import getProcessOutputAndValue
 
+from sniproxy.config.schema import ConfigError
 from sniproxy.explain.command import explain
 from sniproxy.explain.options import add_explain
-from sniproxy.schema import ConfigError
 from sniproxy.util.names import BadName
 from tests.net.support import SocketTestCase
 from tests.tls.material import CA

@@ -7,7 +7,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.build import build
-from sniproxy.config import parse
+from sniproxy.config.parser import parse
 from sniproxy.explain.asking import Asking
 from sniproxy.explain.leading import Leading, Led, place
 from sniproxy.explain.why import Choices

@@ -10,7 +10,7 @@ import trustme
 from twisted.internet.defer import Deferred
 
 from sniproxy.build import build
-from sniproxy.config import parse
+from sniproxy.config.parser import parse
 from sniproxy.explain.looking import Looker, Wish
 from sniproxy.explain.report import Report
 from sniproxy.interfaces import Refused, Request, Resolution, Target, WatchState

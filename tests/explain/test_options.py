@@ -8,8 +8,8 @@ from io import StringIO
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from sniproxy.config.schema import ConfigError
 from sniproxy.explain.options import Pasted, add_explain, pasted
-from sniproxy.schema import ConfigError
 
 
 class OptionTests(SynchronousTestCase):

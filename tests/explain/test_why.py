@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.config import parse
+from sniproxy.config.model import Configuration
+from sniproxy.config.parser import parse
 from sniproxy.explain.why import MOST_OTHERS, Choice, Choices, client_notes, shared_names
-from sniproxy.settings import Configuration
 
 LISTENERS = (
     '[[listener]]\nname = "one"\nendpoint = "tcp:1"\n[[listener]]\nname = "two"\nendpoint = "tcp:2"\n'

@@ -15,7 +15,7 @@ from twisted.internet.task import deferLater
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface.verify import verifyObject
 
-from sniproxy.config import parse
+from sniproxy.config.parser import parse
 from sniproxy.interfaces import BadOption, IServerNameResolver, Refused, Request, Resolution, Target, Unavailable
 from sniproxy.resolvers import make_resolver, makers, options_of
 from sniproxy.resolvers.http import AT_ONCE, HTTPResolver

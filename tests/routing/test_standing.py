@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.health import Health
+from sniproxy.config.health import Health
 from sniproxy.interfaces import Target
 from sniproxy.routing.standing import FORGET, MOST_KNOWN, Goal, Standing, address
 

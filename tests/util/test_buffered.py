@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 
 from sniproxy.admission import Admission
-from sniproxy.limits import Limits
+from sniproxy.config.limits import Limits
 from sniproxy.net.copying import CopyDirection
 from sniproxy.util.buffered import TOTAL, Share
 from tests.hellos import hello

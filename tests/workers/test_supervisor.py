@@ -17,7 +17,7 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from sniproxy.config import parse
+from sniproxy.config.parser import parse
 from sniproxy.tls.alerts import Alert, fatal_alert
 from sniproxy.workers import supervisor
 from sniproxy.workers.post import READY

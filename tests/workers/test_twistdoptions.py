@@ -10,9 +10,9 @@ from twisted.internet.base import ReactorBase
 from twisted.internet.pollreactor import PollReactor
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.config import parse
+from sniproxy.config.model import Configuration
+from sniproxy.config.parser import parse
 from sniproxy.net.relayreactor import set_steady_clock
-from sniproxy.settings import Configuration
 from sniproxy.workers import twistdoptions
 
 USER = 65_534

@@ -1,0 +1,55 @@
+"""C{[[bridge]]}: the tables of bridges, checked. Pure.
+
+A file of its own, because most configurations have no bridge, and need not load what bridges are written with.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sniproxy.config.allowed import Allowed, BadAllow, parse_allowed
+from sniproxy.config.model import PULSAR, Bridge
+from sniproxy.config.schema import BridgeTable, ConfigError
+from sniproxy.serviceurl import BadServiceURL, pip60
+from sniproxy.util.names import ip_literal
+
+if TYPE_CHECKING:
+    from sniproxy.config.parser import Check
+
+
+def make_bridge(check: Check, key: str, table: BridgeTable) -> Bridge:
+    """A bridge; paths start from the file's folder. @param key: where it stands in the configuration.
+
+    @raise ConfigError: it cannot be used.
+    """
+    name, endpoint = check.place(key, table)
+    if table.inspect not in (None, PULSAR):
+        raise check.error(f"{key}.inspect", table.inspect, 'there is one inspector: "pulsar"')
+    try:
+        settings = pip60(table.service_url, table.proxy_service_url, table.proxy_protocol)
+    except BadServiceURL as error:
+        raise ConfigError(f"{check.filename}: {key}: {error}", key) from error
+    if not settings.service_url.tls:
+        cure = "the bridge is there to speak TLS with brokers; write pulsar+ssl:// and their TLS port"
+        raise check.error(f"{key}.service_url", table.service_url, cure)
+    for host, _ in settings.service_url.hosts:
+        if ip_literal(host) is not None:
+            cure = "brokers are known by the server name that TLS carries, and an address is none; use a host name"
+            raise check.error(f"{key}.service_url", table.service_url, cure)
+    allow: list[Allowed] = []
+    for number, text in enumerate(table.allow or ()):
+        try:
+            allow.append(parse_allowed(text))
+        except BadAllow as error:
+            raise check.error(f"{key}.allow[{number}]", text, str(error)) from error
+    return Bridge(
+        name,
+        endpoint,
+        settings.service_url,
+        settings.proxy,
+        check.pem(f"{key}.trust", table.trust),
+        None if table.certificate is None else check.pem(f"{key}.certificate", table.certificate),
+        None if table.allow is None else tuple(allow),
+        table.inspect is not None,
+        key,
+    )

@@ -1,0 +1,112 @@
+"""Who else may read a key, or change what the proxy reads: warnings about files and users, for C{--check}."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from sniproxy.config.model import Configuration
+from sniproxy.config.warnings import goals
+
+MAX_FILES = 200
+"""Files of one folder that are looked at."""
+
+_MAX_KEY = 1 << 20
+_WRITABLE = stat.S_IWGRP | stat.S_IWOTH
+_FILE_OPTIONS = ("path", "trust", "certificate", "key", "token_file", "digest_file")
+"""Options of the resolvers that name files."""
+
+
+def root_warning(twistd: Mapping[str, object] | None) -> Iterator[str]:
+    """@param twistd: its options: it may become another user later. None: this program is not twistd."""
+    if os.geteuid() == 0 and twistd is not None and twistd.get("uid") is None:
+        yield (
+            "the proxy runs as root: start it as a user of its own (User= of a systemd unit, or twistd --uid), "
+            "with CAP_NET_BIND_SERVICE for ports below 1024"
+        )
+
+
+def file_warnings(configuration: Configuration) -> Iterator[str]:
+    """Files and folders that other users may change, and private keys that all users may read.
+
+    A group may read a key; it may not write to a file. A file that is not there is another error's affair.
+    """
+    checked: set[Path] = set()
+    if configuration.text:
+        yield from _writable("the configuration", Path(configuration.filename), checked)
+    folder = Path(configuration.filename).parent
+    for key, path in _resolver_files(configuration):
+        yield from _writable(key, folder / path, checked)
+        yield from _readable(key, folder / path, key.endswith((".key", "_file")))
+    token_file = None if configuration.admin is None else configuration.admin.token_file
+    if isinstance(token_file, str):
+        yield from _readable("admin.token_file", folder / token_file, True)
+    for key, path in _key_files(configuration):
+        yield from _readable(key, Path(path), False)
+
+
+def _resolver_files(configuration: Configuration) -> Iterator[tuple[str, str]]:
+    tables = {
+        table.key: table for route in goals(configuration) for table in route.resolver.inner or (route.resolver,)
+        if table.name is not None
+    }  # fmt: skip
+    for table in tables.values():
+        for name in _FILE_OPTIONS:
+            value = table.options.get(name)
+            if isinstance(value, str) and value and "\0" not in value and (name != "path" or table.kind == "file"):
+                yield f"{table.key}.{name}", value
+
+
+def _key_files(configuration: Configuration) -> Iterator[tuple[str, str]]:
+    for listener in configuration.listeners:
+        if listener.termination is not None:
+            yield f"{listener.key}.certificates", listener.termination.certificates
+            if listener.termination.certificate is not None:
+                yield f"{listener.key}.upstream_certificate", listener.termination.certificate
+    for bridge in configuration.bridges:
+        if bridge.certificate is not None:
+            yield f"{bridge.key}.certificate", bridge.certificate
+
+
+def _writable(key: str, path: Path, checked: set[Path]) -> Iterator[str]:
+    """The file, the folder in which it can be replaced, and the same of what a symbolic link leads to."""
+    real = Path(os.path.realpath(path))
+    for one in (path, path.parent, *((real, real.parent) if path.is_symlink() else ())):
+        mode = _mode(one)
+        if one in checked or not mode & _WRITABLE:
+            continue
+        checked.add(one)
+        if stat.S_ISDIR(mode) and mode & stat.S_ISVTX:  # there each user replaces files of his own alone
+            continue
+        others = "all users" if mode & stat.S_IWOTH else "its group"
+        what = f"the folder {one}" if stat.S_ISDIR(mode) else str(one)
+        yield f"{key}: {what} is writable by {others}, who may change where connections lead; chmod go-w {one}"
+
+
+def _readable(key: str, path: Path, secret: bool) -> Iterator[str]:
+    """@param secret: the file is one even if there is no PEM key in it."""
+    try:
+        files = sorted(path.iterdir())[:MAX_FILES] if path.is_dir() else [path]
+    except OSError:
+        return
+    for file in files:
+        mode = _mode(file)
+        if stat.S_ISREG(mode) and mode & stat.S_IROTH and (secret or _has_key(file)):
+            yield f"{key}: {file} is a secret that all users of this machine may read; chmod o-rwx {file}"
+
+
+def _has_key(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return b"PRIVATE KEY-----" in file.read(_MAX_KEY)
+    except OSError:
+        return False
+
+
+def _mode(path: Path) -> int:
+    try:
+        return os.stat(path).st_mode
+    except (OSError, ValueError):
+        return 0

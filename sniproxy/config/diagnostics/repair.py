@@ -1,0 +1,125 @@
+"""Something harmless in the place of a fault, so that the rest of a configuration can be checked, too. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sniproxy.config.diagnostics.lines import Path
+
+TABLES = ("listener", "bridge", "route")
+"""Keys whose values are lists of tables."""
+
+REPAIRED = "repaired.pem"
+"""A file that is not there, in place of the name of one."""
+
+_ITEMS: dict[str | int, object] = {"allow_ports": 6651, "allow_cidrs": "10.0.0.0/8", "exempt_cidrs": "10.0.0.0/8",
+                                   "commands": "LOOKUP"}  # fmt: skip
+_GROUPS = "(b)(c)(d)(e)(f)(g)(h)(i)"
+_TLS_KEYS = ("certificates", "upstream_trust", "upstream_certificate")
+
+
+def repair(data: dict[str, Any], path: Path, value: object, meant: str | None, number: int) -> bool:
+    """Change data in place.
+
+    @param path: of the fault. @param value: what was found there, or one item of the list there.
+    @param meant: the key that an unknown one was probably meant for; empty: it is like no other. None: it is known.
+    @param number: another one for each fault of a file.
+    @return: whether anything has changed.
+    """
+    parent: Any = data
+    for step in path[:-1]:
+        try:
+            parent = parent[step]
+        except (KeyError, IndexError, TypeError):
+            return False
+    leaf = path[-1]
+    if isinstance(parent, list):
+        if not isinstance(leaf, int) or leaf >= len(parent):
+            return False
+        if path[0] in TABLES and len(path) == 2:
+            parent[leaf] = _table(str(path[0]), parent[leaf], number)
+        else:
+            parent[leaf] = _ITEMS.get(path[-2], "repaired.invalid")
+        return True
+    if not isinstance(parent, dict) or not isinstance(leaf, str):
+        return False
+    if meant is not None:
+        found = parent.pop(leaf, None)
+        if meant:
+            parent.setdefault(meant, found)
+        return True
+    before = repr(parent)
+    _repair_key(data, path, parent, leaf, value, number)
+    return repr(parent) != before
+
+
+def _repair_key(data: dict[str, Any], path: Path, table: dict[str, Any], leaf: str, value: object, number: int) -> None:
+    found = table.get(leaf)
+    if len(path) == 1 and leaf in TABLES:
+        table[leaf] = [_table(leaf, None, number)] if leaf == "listener" else []
+    elif path[:-1] == ("resolver",):
+        table[leaf] = {"type": "static"}
+    elif leaf == "endpoint":
+        if path[0] != "admin" and isinstance(found, str):
+            others = [one for one in (*_all(data, "listener"), *_all(data, "bridge")) if one.get("endpoint") == found]
+            if len(others) == 1 and found.strip():
+                table.setdefault("name", found)  # routes may have it for their listener
+        table[leaf] = _endpoint(number)
+    elif leaf == "server_name" and path[0] == "route":
+        table[leaf] = _name(number)
+    elif leaf in ("target", "resolver") and path[0] in ("route", "default", "no_server_name", "listener"):
+        _repair_target(path, table, leaf, value)
+    elif leaf in _TLS_KEYS and path[0] == "listener":
+        for key in _TLS_KEYS:
+            if table.get("plaintext") is True:
+                table.pop(key, None)
+        if table.get("plaintext") is not True:
+            table[leaf] = REPAIRED
+            for key in _TLS_KEYS[:2]:
+                table.setdefault(key, REPAIRED)
+    elif leaf in ("service_url", "trust", "path", "type") and path[0] != "route":
+        table[leaf] = {"service_url": "pulsar+ssl://repaired.invalid:6651", "type": "static"}.get(leaf, "-")
+    elif isinstance(found, list) and not isinstance(value, list) and value in found:
+        table[leaf] = [one for one in found if one != value]
+        if not table[leaf]:
+            del table[leaf]
+    else:
+        table.pop(leaf, None)
+
+
+def _repair_target(path: Path, table: dict[str, Any], leaf: str, value: object) -> None:
+    found = table.get(leaf)
+    if path[0] == "listener" and table.get("plaintext") is not True:
+        table.pop(leaf, None)
+    elif leaf == "target" and isinstance(found, list) and value in found:
+        table[leaf] = ["repaired.invalid:6651" if one == value else one for one in found]
+    elif value is None and "target" in table and table.pop("resolver", None) is not None:
+        pass  # there were both
+    else:
+        table.pop("resolver", None)
+        table["target"] = "repaired.invalid:6651"
+
+
+def _all(data: dict[str, Any], key: str) -> list[dict[str, Any]]:
+    found = data.get(key)
+    return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+
+
+def _table(kind: str, found: object, number: int) -> dict[str, Any]:
+    name = {"name": found["name"]} if isinstance(found, dict) and isinstance(found.get("name"), str) else {}
+    if kind == "route":
+        return {"server_name": _name(number), "target": "repaired.invalid:6651"}
+    if kind == "listener":
+        return {"endpoint": _endpoint(number), **name}
+    return {
+        "endpoint": _endpoint(number), "service_url": "pulsar+ssl://repaired.invalid:6651", "trust": "-", **name,
+    }  # fmt: skip
+
+
+def _endpoint(number: int) -> str:
+    return f"tcp:1:interface=127.255.{number // 250}.{number % 250 + 1}"
+
+
+def _name(number: int) -> str:
+    """A pattern with nine groups, so that any target of the route can be filled."""
+    return f"~(repaired-{number}){_GROUPS}"

@@ -1,0 +1,83 @@
+"""The configuration in force as C{/status} has it, for whoever asks what the proxy really does. Pure.
+
+There are no secrets in it: of a resolver its name alone, for its options may be tokens and URLs with passwords.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import Any
+
+import attrs
+from msgspec.structs import asdict
+
+from sniproxy.config.health import BALANCES
+from sniproxy.config.model import Bridge, Configuration, Listener, Route
+from sniproxy.config.warnings import templates
+
+
+def in_force(configuration: Configuration, most: int) -> dict[str, Any]:
+    """What is written, and the defaults of what is not. Seconds, and bytes; None: not there, or no limit.
+
+    @param most: entries of each list, of very many routes the first; C{route_count} says how many there are.
+    """
+    policy, limits, inspect_log, admin = (
+        configuration.policy, configuration.limits, configuration.inspect_log, configuration.admin,
+    )  # fmt: skip
+    timeouts = configuration.timeouts
+    return {
+        "listeners": [_entrance(one, most) for one in islice(configuration.entrances, most)],
+        "route_count": len(configuration.routes),
+        "routes": [_route(route, most) for route in islice(configuration.routes, most)],
+        "default": _goal(configuration.default, most),
+        "no_server_name": _goal(configuration.no_server_name, most),
+        "timeouts": {key: getattr(timeouts, key) for key in timeouts.__struct_fields__},
+        "policy": {
+            "allow_cidrs": [str(network) for network in policy.allow_cidrs[:most]],
+            "allow_ports": sorted(policy.allow_ports)[:most],
+            "allow_names": None if policy.allow_names is None else list(policy.allow_names[:most]),
+        },
+        "limits": {**attrs.asdict(limits), "exempt": [str(network) for network in limits.exempt[:most]]},
+        "health": attrs.asdict(configuration.health),
+        "access_log": configuration.access_log,
+        "inspect_log": None if inspect_log is None else asdict(inspect_log),
+        "admin": None if admin is None else admin.endpoint.text,
+        "reload_on_change": configuration.reload_on_change,
+        "workers": configuration.workers,
+        "kernel_relay": configuration.kernel_relay,
+    }
+
+
+def _entrance(one: Listener | Bridge, most: int) -> dict[str, Any]:
+    """C{mode}: what the connections are: C{tls}, which passes, C{ends_tls}, C{plaintext} or C{bridge}."""
+    found = {"name": one.name, "endpoint": one.endpoint.text, "inspect": one.inspect}
+    if isinstance(one, Bridge):
+        allow = None if one.allow is None else [f"{each.pattern}:{each.port}" for each in one.allow[:most]]
+        proxy = None if one.proxy is None else str(one.proxy)
+        return {**found, "mode": "bridge", "service_url": str(one.service_url), "proxy": proxy, "allow": allow}
+    found["deferred_accept"] = one.deferred_accept
+    if one.plaintext is not None:
+        return {**found, "mode": "plaintext", **_dealing(one.plaintext, most)}
+    if one.termination is None:
+        return {**found, "mode": "tls"}
+    ends = one.termination
+    return {**found, "mode": "ends_tls", "certificates": ends.certificates, "upstream_trust": ends.trust}
+
+
+def _goal(route: Route | None, most: int) -> dict[str, Any] | None:
+    return None if route is None else _dealing(route, most)
+
+
+def _route(route: Route, most: int) -> dict[str, Any]:
+    return {"server_name": route.server_name, "listener": route.listener, **_dealing(route, most)}
+
+
+def _dealing(route: Route, most: int) -> dict[str, Any]:
+    """Where it leads: to C{targets}, or to where the first of C{resolvers} says that has an answer."""
+    table = route.resolver
+    return {
+        "targets": [str(one) for one in templates(route)[:most]],
+        "resolvers": [each.name for each in (table.inner or (table,))[:most] if each.name is not None],
+        "balance": BALANCES[route.least],
+        "max_connections": route.max_connections,
+    }

@@ -1,0 +1,68 @@
+"""How targets are looked after, as the configuration says it. Pure; L{sniproxy.net.checking} does it."""
+
+from __future__ import annotations
+
+import attrs
+
+from sniproxy.config.schema import HealthTable
+
+CHECKS = ("tcp", "tls")
+BALANCES = ("round_robin", "least_connections")
+MOST_IN_A_ROW = 100
+
+
+class BadHealth(Exception):
+    """A key is wrong. @ivar key: which. @ivar value: what was found."""
+
+    def __init__(self, key: str, value: object, cure: str) -> None:
+        super().__init__(cure)
+        self.key = key
+        self.value = value
+
+
+@attrs.frozen
+class Health:
+    """How targets are looked after.
+
+    @ivar check: ``tcp`` or ``tls``. None: they are not checked.
+    @ivar interval: seconds between two checks of a target, and that one may take.
+    @ivar rise: so many good checks in a row, and it is up. @ivar fall: so many bad ones, and it is down;
+        the first check of all decides alone.
+    @ivar eject: for so many seconds a target is avoided that C{fall} connections in a row could not reach. 0: never.
+    """
+
+    check: str | None = None
+    interval: float = 5.0
+    rise: int = 2
+    fall: int = 3
+    eject: float = 0.0
+
+
+def make_health(table: HealthTable) -> Health:
+    """@raise BadHealth: a key is wrong."""
+    if table.check not in (None, *CHECKS):
+        raise BadHealth("check", table.check, 'write "tcp", or "tls"; without the key targets are not checked')
+    if not 0.1 <= table.interval <= 3600:
+        raise BadHealth("interval", table.interval, "it is a number of seconds, from 0.1 to 3600")
+    for key, value in (("rise", table.rise), ("fall", table.fall)):
+        if not 1 <= value <= MOST_IN_A_ROW:
+            raise BadHealth(key, value, f"it is a number of times, from 1 to {MOST_IN_A_ROW}")
+    if not 0 <= table.eject <= 1e6:
+        raise BadHealth("eject", table.eject, "it is a number of seconds; 0: no target is avoided")
+    return Health(table.check, table.interval, table.rise, table.fall, table.eject)
+
+
+def takes_least(balance: str | None) -> bool:
+    """Whether a route's C{balance} is C{least_connections}. @raise BadHealth: it is nothing known."""
+    if balance not in (None, *BALANCES):
+        raise BadHealth("balance", balance, f"write {' or '.join(BALANCES)}")
+    return balance == BALANCES[1]
+
+
+def describe_health(health: Health) -> str:
+    """For people, in one line."""
+    eject = f"eject {health.eject:g} s after {health.fall} failed connections" if health.eject else ""
+    if health.check is None:
+        return eject or "(nobody is checked)"
+    check = f"{health.check} every {health.interval:g} s, rise {health.rise}, fall {health.fall}"
+    return f"{check}, {eject}" if eject else check

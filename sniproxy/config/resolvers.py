@@ -1,0 +1,44 @@
+"""C{[resolver.NAME]}: the tables of resolvers, and lists of their names. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from sniproxy.config.model import DEADLINE, STALE, ResolverTable
+
+MakeError = Callable[[str, object, str], Exception]
+"""Makes an error of a key, its value and the cure."""
+
+
+def resolver_tables(tables: Mapping[str, Mapping[str, Any]], error: MakeError) -> dict[str, ResolverTable]:
+    """The tables by their names. What the proxy itself takes is taken out, the rest is for the type."""
+    found = {}
+    for name, table in tables.items():
+        kind = table.get("type")
+        if not isinstance(kind, str):
+            raise error(f"resolver.{name}.type", kind, 'name the resolver\'s type, as in type = "static"')
+        options = {key: value for key, value in table.items() if key not in ("type", "deadline", "stale")}
+        deadline, stale = table.get("deadline", DEADLINE), table.get("stale", STALE)
+        for key, value, least in (("deadline", deadline, "more than 0"), ("stale", stale, "0 or more")):
+            is_number = isinstance(value, int | float) and not isinstance(value, bool)
+            if not (is_number and (0 < value <= 1e9 or (value == 0 and key == "stale"))):
+                raise error(f"resolver.{name}.{key}", value, f"it is a number of seconds, {least}")
+        found[name] = ResolverTable(kind, options, f"resolver.{name}", name, float(deadline), float(stale))
+    return found
+
+
+def in_order(key: str, names: str | list[str], tables: Mapping[str, ResolverTable], error: MakeError) -> ResolverTable:
+    """The resolver of this name, or one that stands for those of these names, in order."""
+    found = []
+    for name in [names] if isinstance(names, str) else names:
+        if name not in tables:
+            raise error(key, name, f"there is no table [resolver.{name}]")
+        if tables[name] in found:
+            raise error(key, names, f"{name} is there twice; once is enough")
+        found.append(tables[name])
+    if not found:
+        raise error(key, names, "name at least one resolver")
+    if len(found) == 1:
+        return found[0]
+    return ResolverTable("", {}, ", then ".join(table.key for table in found), inner=tuple(found))

@@ -1,0 +1,301 @@
+"""The shape of a configuration file: its tables, keys and types, and errors that say so in the file's own terms. Pure.
+
+What a table means, and whether its values fit each other, is for L{sniproxy.config.parser}.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from sniproxy.util.text import bounded, printable
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used. The message names the place and the cure, in one line of printable ASCII.
+
+    @ivar key: the key that is wrong, as in ``route[3].target``; empty: the message alone has it.
+    @ivar value: what was found there, or one item of the list there.
+    """
+
+    def __init__(self, message: str, key: str = "", value: object = None) -> None:
+        super().__init__(printable(message))
+        self.key = key
+        self.value = value
+
+
+class ConfigErrors(ConfigError):
+    """Several errors of one file: a line of the message for each. @ivar errors: their messages, or the errors."""
+
+    def __init__(self, errors: Sequence[ConfigError | str]) -> None:
+        super().__init__("")
+        self.errors = [ConfigError(one) if isinstance(one, str) else one for one in errors]
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.errors))
+
+
+def each_error(error: ConfigError) -> Sequence[ConfigError]:
+    """The errors that one error has in it: several, or itself."""
+    return error.errors if isinstance(error, ConfigErrors) else [error]
+
+
+class Faults:
+    """Collects errors: C{with faults:} records one and continues behind the block. @ivar errors: those so far."""
+
+    def __init__(self) -> None:
+        self.errors: list[ConfigError] = []
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, where: object) -> bool:
+        if not isinstance(error, ConfigError):
+            return False
+        self.errors += each_error(error)
+        return True
+
+    def check(self) -> None:
+        """@raise ConfigError: there are errors."""
+        if self.errors:
+            raise self.errors[0] if len(self.errors) == 1 else ConfigErrors(self.errors)
+
+
+class ListenerTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    endpoint: str
+    name: str | None = None
+    plaintext: bool = False
+    inspect: str | None = None
+    deferred_accept: bool = False
+    target: str | list[str] | None = None
+    resolver: str | list[str] | None = None
+    certificates: str | None = None
+    upstream_trust: str | None = None
+    upstream_certificate: str | None = None
+
+
+class BridgeTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    endpoint: str
+    service_url: str
+    trust: str
+    name: str | None = None
+    proxy_service_url: str | None = None
+    proxy_protocol: str | None = None
+    certificate: str | None = None
+    allow: list[str] | None = None
+    inspect: str | None = None
+
+
+class GoalTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    target: str | list[str] | None = None
+    resolver: str | list[str] | None = None
+    balance: str | None = None
+    max_connections: int | None = None
+
+
+class RouteTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    server_name: str
+    target: str | list[str] | None = None
+    resolver: str | list[str] | None = None
+    listener: str | None = None
+    balance: str | None = None
+    max_connections: int | None = None
+
+
+class Timeouts(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """Seconds. etc/sniproxy.toml gives the reason of each default."""
+
+    hello: float = 5.0
+    connect: float = 10.0
+    idle: float = 300.0
+    half_closed: float = 60.0
+    drain: float = 30.0
+
+
+class AccessLogTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    path: str
+
+
+class InspectLogTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    path: str
+    reveal: bool = False
+    follow: list[str] = []
+    commands: list[str] = []
+
+
+class AdminTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    endpoint: str
+    hosts: list[str] = []
+    token_file: str | None = None
+
+
+class PolicyTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    allow_cidrs: list[str] = []
+    allow_ports: list[int] | None = None
+    allow_names: list[str] | None = None
+
+
+class HealthTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """Seconds, and how often. None: off."""
+
+    check: str | None = None
+    interval: float = 5.0
+    rise: int = 2
+    fall: int = 3
+    eject: float = 0.0
+
+
+class LimitsTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    max_connections: int | None = None
+    max_connections_per_client: int | None = None
+    max_hellos: int | None = None
+    max_hellos_per_client: int | None = None
+    rate_per_client: float | None = None
+    burst_per_client: int | None = None
+    max_buffered: int | None = None
+    exempt_cidrs: list[str] = []
+    max_connecting: int | None = None
+    max_connecting_per_route: int | None = None
+
+
+class ReloadTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    on_change: bool = False
+
+
+class File(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    workers: int = 1
+    reuse_port: bool = False
+    listener: list[ListenerTable] = []
+    bridge: list[BridgeTable] = []
+    route: list[RouteTable] = []
+    default: GoalTable | None = None
+    no_server_name: GoalTable | None = None
+    resolver: dict[str, dict[str, Any]] = {}
+    timeouts: Timeouts = Timeouts()
+    access_log: AccessLogTable | None = None
+    inspect_log: InspectLogTable | None = None
+    admin: AdminTable | None = None
+    policy: PolicyTable = PolicyTable()
+    reload: ReloadTable = ReloadTable()
+    health: HealthTable = HealthTable()
+    limits: LimitsTable = LimitsTable()
+    relay: str = "auto"
+
+
+SINGLE_TABLES = (
+    *("default", "no_server_name", "timeouts", "access_log", "inspect_log", "admin", "policy", "reload", "health"),
+    "limits",
+)
+"""Tables that are written once, in single brackets."""
+
+
+def convert(data: dict[str, Any], filename: str) -> File:
+    """TOML's tables as ours.
+
+    @raise ConfigError: a key is unknown or missing, or a value has the wrong type.
+    """
+    try:
+        return msgspec.convert(data, File)
+    except msgspec.ValidationError as error:
+        raise _readable(error, data, filename) from error
+
+
+def _readable(error: msgspec.ValidationError, data: object, filename: str) -> ConfigError:
+    """What msgspec says, with the place and the value in the file's own terms."""
+    # Imported here: most configurations have no error, and start faster.
+    from sniproxy.config.diagnostics.cures import unknown_key, wrong_type
+
+    message, _, path = str(error).partition(" - at `")
+    key = re.sub(r"^(\$|key in \$)\.?", "", path.removesuffix("`"))
+    if key.endswith("[...]"):  # one table of several by name; msgspec does not say which
+        key = key.removesuffix("[...]")
+        tables = _at(data, key)
+        key += "." + next(name for name, table in tables.items() if not isinstance(table, dict))
+    unknown = re.search(r"contains unknown field `(.*)`", message, re.DOTALL)
+    missing = re.search(r"missing required field `(.*)`", message)
+    if unknown:
+        table = _at(data, key)
+        place = f"{key}.{unknown[1]}" if key else unknown[1]
+        value = table.get(unknown[1]) if isinstance(table, dict) else None
+        cure = unknown_key(unknown[1], re.sub(r"\[\d+\]$", "", key), _known_keys(key), _all_keys())
+        return ConfigError(f"{filename}: {place} = {shown(value)}: there is no such key; {cure}", place)
+    if missing:
+        place = f"{key}.{missing[1]}" if key else missing[1]
+        example = {
+            "listener": 'write [[listener]] with endpoint = "tcp:4443"',
+            "endpoint": 'write endpoint = "tcp:4443"',
+            "service_url": 'write service_url = "pulsar+ssl://pulsar-vip.example.com:6651"',
+            "trust": 'write trust = "ca.pem", the authority that signs the brokers\' certificates',
+            "server_name": 'write server_name = "broker-1.example.com"',
+            "path": 'write path = "access.jsonl", or "-" for standard output',
+        }.get(missing[1], "add it")
+        return ConfigError(f"{filename}: {place}: it is missing; {example}", place)
+    wanted, _, got = message.replace("`", "").removeprefix("Expected ").partition(", got ")
+    value = _at(data, key)
+    more = wrong_type(re.split(r"[.\[]", re.sub(r"\[\d+\]$", "", key))[-1], value, wanted)
+    if got == "float":
+        got = "a number with a fraction"
+    if key in SINGLE_TABLES:
+        more = f": [{key}]"
+    elif key in ("listener", "bridge", "route"):
+        more = f" of tables: [[{key}]], with two brackets"
+    elif key.startswith("resolver."):
+        more = f": [{key}]"
+    wanted = " or ".join(_TOML_WORDS.get(word, word) for word in wanted.split(" | ") if word != "null")
+    got = _TOML_WORDS.get(got, got)
+    return ConfigError(f"{filename}: {key} = {shown(value)}: it is {got}; write {wanted}{more}", key)
+
+
+_TOML_WORDS = {
+    "str": "a text in quotes",
+    "float": "a number",
+    "int": "a number",
+    "bool": "true or false",
+    "array": "a list",
+    "object": "a table",
+}
+
+
+def _known_keys(key: str) -> list[str]:
+    return _all_keys()[re.sub(r"\[\d+\]$", "", key)]
+
+
+def _all_keys() -> dict[str, list[str]]:
+    """The keys of each table; those of the top under an empty name."""
+    tables: dict[str, type[msgspec.Struct]] = {
+        "": File,
+        "listener": ListenerTable,
+        "bridge": BridgeTable,
+        "route": RouteTable,
+        "default": GoalTable,
+        "no_server_name": GoalTable,
+        "timeouts": Timeouts,
+        "access_log": AccessLogTable,
+        "inspect_log": InspectLogTable,
+        "admin": AdminTable,
+        "policy": PolicyTable,
+        "reload": ReloadTable,
+        "health": HealthTable,
+        "limits": LimitsTable,
+    }
+    return {name: list(table.__struct_fields__) for name, table in tables.items()}
+
+
+def _at(data: Any, key: str) -> Any:
+    for step in re.findall(r"[^.\[\]]+", key):
+        try:
+            data = data[int(step) if isinstance(data, list) else step]
+        except (KeyError, IndexError, ValueError, TypeError):
+            return None
+    return data
+
+
+def shown(value: object) -> str:
+    """A value as a message shows it: as TOML would, in one line, at most 80 characters."""
+    if value is None:
+        return "(absent)"
+    text = str(value).lower() if isinstance(value, bool) else f'"{value}"' if isinstance(value, str) else repr(value)
+    return bounded(text, 80)

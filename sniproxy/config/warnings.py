@@ -1,0 +1,206 @@
+"""What ``--check`` says of targets with places, of the destination policy, and of expressions. Pure."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterator, Sequence
+
+import attrs
+
+from sniproxy.config.model import DEFAULT, NO_SERVER_NAME, Configuration, Route
+from sniproxy.interfaces import Request, Target
+from sniproxy.policy import Network, Policy
+from sniproxy.routing.patterns import MOST_GROUPS, capture_count, is_expression
+from sniproxy.routing.targets import BadTarget
+from sniproxy.routing.templates import PORT, SERVER_NAME, Template, parse_template
+from sniproxy.util.names import ip_literal
+
+_WIDE = {4: 8, 6: 7}
+"""Bits of the largest private networks (10.0.0.0/8, fc00::/7): a shorter one allows more than anybody owns."""
+
+_LINK_LOCAL = ipaddress.ip_network("169.254.0.0/16")
+
+
+def goals(configuration: Configuration) -> list[Route]:
+    """All places that connections are led from: the routes, the defaults, the plaintext listeners."""
+    more = (
+        configuration.default,
+        configuration.no_server_name,
+        *(listener.plaintext for listener in configuration.listeners),
+    )
+    return [*configuration.routes, *(goal for goal in more if goal is not None)]
+
+
+def templates(route: Route) -> Sequence[Template]:
+    """The targets that the configuration itself names; none: they come from a plugin, or cannot be read."""
+    if route.resolver.templates:
+        return route.resolver.templates
+    value = route.resolver.options.get("target") if route.resolver.kind == "static" else None
+    texts = [value] if isinstance(value, str) else value
+    try:
+        return [parse_template(text) for text in texts or ()]
+    except (BadTarget, TypeError):  # said when the resolver is made
+        return []
+
+
+def plain_targets(route: Route) -> list[Target]:
+    """Those of L{templates} that no connection fills."""
+    return [template.target for template in templates(route) if template.target is not None]
+
+
+def plaintext_targets(configuration: Configuration) -> list[Target]:
+    """Those that plaintext listeners lead to, as far as the configuration names them."""
+    routes = (listener.plaintext for listener in configuration.listeners)
+    return [target for route in routes if route is not None for target in plain_targets(route)]
+
+
+def written_targets(configuration: Configuration) -> Iterator[tuple[Target, str | None]]:
+    """The targets that the configuration itself names, each with the name of its broker, as far as that is known.
+
+    It is that of an exact route that leads there alone, else of any exact route, else the target's own host name.
+    """
+    found: dict[Target, tuple[int, str | None]] = {}
+    for route in goals(configuration):
+        plain = plain_targets(route)
+        exact = "." in route.server_name and not is_expression(route.server_name) and "*" not in route.server_name
+        for target in plain:
+            own = None if ip_literal(target.host) is not None else target.host
+            rank = (1 if len(plain) > 1 else 0) if exact else 2
+            target = attrs.evolve(target, weight=1)  # what tells targets apart is where they are
+            if rank < found.get(target, (3, None))[0]:
+                found[target] = (rank, route.server_name if exact else own)
+    for target, (_, name) in found.items():
+        yield target, name
+
+
+_SERVICE_NAME = re.compile(
+    r"(?:[^.\d]*[_-])?(?:pulsar|vip|service|svc|lookup|proxy|cluster|lb|bootstrap|any)(?:[_-][^.\d]*)?(?:\.|\Z)"
+)
+"""The first label of a name that may be a service name: it has one of these words, and no digit."""
+
+
+def no_service_route(configuration: Configuration) -> Iterator[str]:
+    """A note when each route seems to lead to one broker, so that the lookup phase of PIP-60 has none.
+
+    A guess from names and targets: a service name usually leads to several brokers, or beside a broker's own name.
+    """
+    tls = any(listener.plaintext is None for listener in configuration.listeners)
+    if not tls or not configuration.routes or configuration.default is not None:
+        return
+    found: set[tuple[str, int]] = set()
+    for route in configuration.routes:
+        targets, name = templates(route), route.server_name
+        if len(targets) != 1:
+            return
+        if name[0] in "~*":
+            if not targets[0].captures:
+                return
+        elif len(configuration.routes) == 1 or _SERVICE_NAME.match(name):
+            return
+        elif (target := targets[0].target) is not None:
+            if (target.host, target.port) in found:
+                return
+            found.add((target.host, target.port))
+    yield (
+        "no route seems to take the service name: clients look topics up by the host of their service URL first; "
+        "unless a route above is for it, add a [[route]] with that name and all brokers as targets"
+    )
+
+
+def describe_policy(configuration: Configuration) -> list[str]:
+    """The policy as lines of a table; none, when nothing is asked of it and nothing is written."""
+    policy = configuration.policy
+    formed = any(template.client_formed for route in goals(configuration) for template in templates(route))
+    if not formed and policy == Policy():
+        return []
+    return [
+        "",
+        "policy (where a client's name becomes part of a target)",
+        "  addresses  " + ", ".join(["public ones", *map(str, policy.allow_cidrs)]),
+        "  ports      " + ", ".join(map(str, sorted(policy.allow_ports))),
+        "  names      " + ("all that the routes form" if policy.allow_names is None else ", ".join(policy.allow_names)),
+    ]
+
+
+def policy_warnings(configuration: Configuration) -> Iterator[str]:
+    """What is allowed but probably not meant."""
+    policy = configuration.policy
+    formed = False
+    for route in goals(configuration):
+        filled = [template for template in templates(route) if template.places]
+        if not filled:
+            continue
+        named = route.server_name != NO_SERVER_NAME and not any(route is x.plaintext for x in configuration.listeners)
+        for template in filled:
+            place = f"route {route.server_name}: target {template.text}"
+            why_not = template.why_not(capture_count(route.server_name), named)
+            if why_not is not None:
+                yield f"{place}: {why_not}: every connection is refused"
+            elif template.client_formed:
+                formed = True
+                yield from (f"{place}: {said}" for said in _useless(configuration, route, template))
+                if route.server_name == DEFAULT and policy.allow_names is None:
+                    yield f"{place}: an open proxy: any name leads anywhere that is public; set policy.allow_names"
+    for network in policy.allow_cidrs:
+        if network.prefixlen < _WIDE[network.version]:
+            yield f"policy.allow_cidrs: {network} lets clients lead the proxy into networks that nobody meant"
+        elif _overlap(network, _LINK_LOCAL):
+            yield f"policy.allow_cidrs: {network} has 169.254.169.254, where clouds hand out credentials"
+    if policy != Policy() and not formed and all(route.resolver.kind == "static" for route in goals(configuration)):
+        yield "[policy] does nothing: no target has {server_name}, {1} ...; what is written out is always allowed"
+
+
+def _useless(configuration: Configuration, route: Route, template: Template) -> Iterator[str]:
+    """Why nothing that comes of this template will ever be dialled."""
+    policy = configuration.policy
+    ports = _ports(configuration, route, template)
+    if ports and not ports & policy.allow_ports:
+        few = ", ".join(map(str, sorted(ports)))
+        yield f"policy.allow_ports does not have {few}: every connection is denied"
+    suffix = _suffix(route, template)
+    if policy.allow_names is not None and suffix and not any(_can_end(name, suffix) for name in policy.allow_names):
+        yield f"policy.allow_names has no name that ends in {suffix}: every connection is denied"
+
+
+def _ports(configuration: Configuration, route: Route, template: Template) -> set[int]:
+    """The ports that a template leads to; empty: they are not known."""
+    listeners = [x for x in configuration.listeners if route.listener in (None, x.name) and x.plaintext is None]
+    own = {listener.endpoint.port for listener in listeners if listener.endpoint.port}
+    found = set()
+    for port in own if PORT in template.places else {None}:
+        # With two different names: a port that a name is part of differs.
+        one, other = (Request(digit, (), "", "", (digit,) * MOST_GROUPS, port) for digit in "12")
+        try:
+            ports = {template.fill(one).port, template.fill(other).port}
+        except BadTarget:
+            return set()
+        if len(ports) > 1:
+            return set()
+        found |= ports
+    return found
+
+
+def _suffix(route: Route, template: Template) -> str:
+    """How every host that comes of a template ends; empty: it is not known."""
+    host = template.text.strip().removeprefix("pulsar+ssl://").split(":")[0]
+    fixed = host.rpartition("}")[2].lower()
+    if "[" in host:
+        return ""
+    if fixed or not host.endswith(f"{{{SERVER_NAME}}}"):
+        return fixed
+    name = route.server_name
+    return "" if is_expression(name) or name == DEFAULT else name.removeprefix("*")
+
+
+def _can_end(pattern: str, suffix: str) -> bool:
+    """Whether a name of a pattern can end so."""
+    if is_expression(pattern):
+        return True
+    if not pattern.startswith("*"):
+        return pattern.endswith(suffix)
+    return pattern[1:].endswith(suffix) or suffix.endswith(pattern[1:])
+
+
+def _overlap(network: Network, other: Network) -> bool:
+    return network.version == other.version and network.overlaps(other)

@@ -1,1 +1,0 @@
-"""Tables of a configuration file, each kind with its checks. Pure."""

@@ -1,0 +1,98 @@
+"""Tests for sniproxy.config.diagnostics.collecting."""
+
+from __future__ import annotations
+
+import re
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from sniproxy.build import build
+from sniproxy.config.model import Configuration
+from sniproxy.config.parser import parse
+from sniproxy.config.schema import ConfigError
+from tests.configerrors import LISTENER
+
+_KEY = re.compile(r"nowhere/f\.toml:(\d+: \S+?)(?:: | = )")
+"""A message's line and key."""
+
+
+class AllErrorsTests(SynchronousTestCase):
+    """all_errors: every error of a file, once, with its line."""
+
+    def errors(self, text: str) -> list[str]:
+        return str(self.assertRaises(ConfigError, parse, text, "f.toml")).split("\n")
+
+    def lines(self, text: str) -> list[int]:
+        return [int(error.split(":")[1]) for error in self.errors(text)]
+
+    def test_all(self) -> None:
+        """Types, unknown keys, values of all kinds, and what is no TOML, in the file's order."""
+        text = (
+            'workers = 0\n[[listener]]\nendpoint = "tls:1"\n[[listener]]\nlisten = "tcp:2"\n'
+            '[[route]]\nserver_name = "a b"\ntarget = ["x:0", "y:1", "z:0"]\nlistener = "nobody"\n'
+            "[[route]]\nserver_name = c.test\ntarget = 7\n"
+            "[timeouts]\nidel = 3\nhello = 0\nconnect = 0\n[policy]\nallow_ports = [0]\n"
+            '[resolver.x]\ntype = 1\n[resolver.y]\nstale = "x"\n'
+        )
+        self.assertEqual([1, 3, 5, 7, 8, 8, 9, 11, 12, 14, 15, 16, 18, 20, 21, 22], self.lines(text))
+
+    def test_followers(self) -> None:
+        """An error that only follows from another one is not reported."""
+        self.assertEqual([2], self.lines('[[listener]]\nendpoint = "4443"\n[[route]]\nserver_name = "a"\n'
+                                         'target = "b"\nlistener = "4443"\n'))  # fmt: skip
+        self.assertEqual([4], self.lines(f'{LISTENER}[[route]]\nserver_name = "{{"\ntarget = "{{9}}"\n'))
+        self.assertEqual([6], self.lines(f'{LISTENER}[default]\nresolver = "x"\n[resolver.x]\ntype = 7\n'))
+
+    def test_bounded(self) -> None:
+        """At most twenty errors are shown, and that there are more."""
+        for bad in ('[[route]]\nserver_name = "a b"\n', "[[route]]\nodd = 1\n", "[[route]]\nserver_name = x\n"):
+            errors = self.errors(LISTENER + bad * 100)
+            self.assertEqual(21, len(errors))
+            self.assertIn("there are more errors", errors[-1])
+
+    def test_built(self) -> None:
+        """Errors of resolvers' options have their lines, too: all, and each once."""
+        text = (
+            f'{LISTENER}[default]\nresolver = ["x", "y"]\n[no_server_name]\nresolver = "x"\n'
+            '[resolver.x]\ntype = "static"\nodd = 1\n[resolver.y]\ntype = "pigeon"\n'
+        )
+        error = str(self.assertRaises(ConfigError, build, parse(text, "f.toml"), Clock()))
+        self.assertEqual(
+            ["f.toml:7: resolver.x.target", "f.toml:9: resolver.x.odd", "f.toml:11: resolver.y.type"],
+            [one.split(" =")[0] for one in error.split("\n")],
+        )
+
+    def test_parsed_and_built(self) -> None:
+        """Errors of tables, of files and of resolvers come together, in the file's order; none of what was repaired."""
+        text = (
+            '[[listener]]\nendpoint = "foo:1"\n'
+            '[[listener]]\nendpoint = "tcp:2"\ncertificates = "a.pem"\nupstream_trust = "b.pem"\n'
+            '[[listener]]\nendpoint = "tcp:3"\ncertificates = "c.pem"\n'
+            '[[bridge]]\nendpoint = "tcp:4"\nservice_url = "pulsar://x.test"\ntrust = "d.pem"\n'
+            '[[bridge]]\nendpoint = "tcp:5"\nservice_url = "pulsar+ssl://x.test"\ntrust = ""\n'
+            '[[route]]\nserver_name = "a b"\nresolver = ["x", "y"]\n'
+            '[resolver.x]\ntype = "dns"\nodd = 1\nservers = ["no good"]\nipv4 = "x"\n'
+            '[resolver.y]\ntype = "file"\npath = 5\n'
+        )
+
+        def use(configuration: Configuration) -> None:
+            build(configuration, Clock())
+
+        error = str(self.assertRaises(ConfigError, parse, text, "nowhere/f.toml", use=use))
+        expected = ["2: listener[0].endpoint", "5: listener[1].certificates", "6: listener[1].upstream_trust",
+                    "7: listener[2].upstream_trust", "9: listener[2].certificates", "12: bridge[0].service_url",
+                    "13: bridge[0].trust",
+                    "17: bridge[1].trust", "19: route[0].server_name", "23: resolver.x.odd", "24: resolver.x.servers",
+                    "25: resolver.x.ipv4", "28: resolver.y.path"]  # fmt: skip
+        self.assertEqual(expected, _KEY.findall(error))
+
+    def test_stand_ins(self) -> None:
+        """A file that stands in for one that is not written is no error of its own."""
+        text = f'{LISTENER}upstream_certificate = "c.pem"\n[default]\ntarget = "a"\n'
+
+        def use(configuration: Configuration) -> None:
+            build(configuration, Clock())
+
+        error = str(self.assertRaises(ConfigError, parse, text, "nowhere/f.toml", use=use))
+        self.assertEqual(["1: listener[0].certificates", "3: listener[0].upstream_certificate"], _KEY.findall(error))

@@ -1,0 +1,51 @@
+"""Tests for sniproxy.config.diagnostics.cures."""
+
+from __future__ import annotations
+
+from tests import configerrors
+from tests.configerrors import LISTENER
+
+
+class CureTests(configerrors.ErrorCase):
+    """What a message says to write, for the mistakes that people make."""
+
+    def test_wrong_table(self) -> None:
+        """A key of another table, or of the top, names its place."""
+        for key in ('relay = "kernel"', "workers = 2", "reuse_port = true"):
+            self.refused(f"{self.route('a.test')}{key}", "belongs at the top of the file, before the first [table]")
+        self.refused(f"{self.route('a.test')}idle = 3", "idle belongs to [timeouts]")
+
+    def test_other_names(self) -> None:
+        """Keys as other programs call them."""
+        self.refused_file('[[listener]]\nlisten = "tcp:4443"', "did you mean endpoint?")
+        self.refused('[[route]]\nsni = "a.test"\nbackend = "b:1"', "did you mean server_name?", "did you mean target?")
+
+    def test_server_names(self) -> None:
+        """A pasted URL, a port, an internationalised name, a regular expression without its mark."""
+        for name, cure in (
+            ("pulsar+ssl://a.test:6651", "write the host alone: a.test; SNI carries no scheme and no port"),
+            ("a.test:6651", "write the host alone: a.test"),
+            ("https://a.test/x", "write the host alone: a.test"),
+            ("br\xf6ker.test", "write it as xn--brker-kua.test"),
+            ("*.br\xf6ker.test", "xn--brker-kua.test"),
+            ("^broker-[0-9]+$", "begins with ~"),
+            ("a.test, b.test", "a [[route]] for each name"),
+            (".a.test", "write *.a.test"),
+        ):
+            self.refused(self.route(name), "route[0].server_name = ", cure)
+        self.refused(self.route("a.test", '"br\xf6ker.test:6651"'), "route[0].target", "xn--brker-kua.test")
+
+    def test_types(self) -> None:
+        """Units, numbers and flags in quotes, a port for an endpoint, a list for one text."""
+        for text, cure in (
+            ('[timeouts]\nidle = "5m"', "write a number of seconds: 300"),
+            ('[limits]\nmax_buffered = "64MiB"', "write a number of bytes: 67108864"),
+            ('[health]\nrise = "2"', "write a number, without quotes: 2"),
+            ('[reload]\non_change = "yes"', "write true or false, without quotes: true"),
+            ("[admin]\nendpoint = 9090", 'write a text in quotes: "tcp:9090"'),
+            ('[access_log]\npath = ["-"]', 'not a list: "-"'),
+            ("[health]\nrise = 2.5", "it is a number with a fraction"),
+            ('[resolver.x]\ntype = "static"\ndeadline = "5s"', "more than 0: 5"),
+        ):
+            self.refused(text, cure)
+        self.refused_file(f"timeouts = 3\n{LISTENER}", "write a table: [timeouts]")

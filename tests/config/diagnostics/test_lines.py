@@ -1,0 +1,62 @@
+"""Tests for sniproxy.config.diagnostics.lines."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from sniproxy.config.diagnostics.lines import Lines, path_of
+
+TEXT = '''# a comment with = and [brackets]
+workers = 2
+[[route]]
+server_name = "a # b"
+target = [
+  "x:1",  # one
+  'y:2',
+]
+[[route]]
+"server_name" = """two
+lines"""
+[resolver."a.b"]
+type = "static"
+inline = {x = 1, y = [1, 2]}
+[a]
+b.c = 3
+'''
+
+
+class LinesTests(SynchronousTestCase):
+    """Lines: where a key is."""
+
+    def test_find(self) -> None:
+        """Tables, keys, dotted keys, list items and inline tables have the line that they begin in."""
+        lines = Lines(TEXT)
+        for path, line in (
+            (("workers",), 2), (("route", 0), 3), (("route", 0, "server_name"), 4), (("route", 0, "target", 0), 6),
+            (("route", 0, "target", 1), 7), (("route", 1), 9), (("route", 1, "server_name"), 10),
+            (("resolver", "a.b", "type"), 13), (("resolver", "a.b", "inline", "y", 1), 14), (("a", "b", "c"), 16),
+        ):  # fmt: skip
+            self.assertEqual(line, lines.find(path), path)
+
+    def test_missing(self) -> None:
+        """A key that is not there has its table's line; without a table there is none."""
+        self.assertEqual(9, Lines(TEXT).find(("route", 1, "target")))
+        self.assertIsNone(Lines(TEXT).find(("timeouts", "idle")))
+
+    def test_no_toml(self) -> None:
+        """A text that cannot be scanned ends the scan, and raises nothing."""
+        for text in ("[", "a", "a = ", "[[x", "a = {", "a = [1", '"', "a = " + "[" * 5000):
+            Lines(text)
+
+    def test_rename(self) -> None:
+        """A misspelt table's lines are found by its right name, too."""
+        lines = Lines("[[rout]]\nx = 1\n")
+        lines.rename(("rout",), ("route",))
+        self.assertEqual(2, lines.find(("route", 0, "x")))
+
+    def test_path_of(self) -> None:
+        """A key of a message becomes steps; names may have dots in them."""
+        data = {"resolver": {"a.b": {"type": 1}}, "route": [{"target": ["x", 7]}]}
+        self.assertEqual(("resolver", "a.b", "type"), path_of(data, "resolver.a.b.type"))
+        self.assertEqual(("route", 0, "target", 1), path_of(data, "route[0].target[1]"))
+        self.assertEqual(("route", 0, "absent"), path_of(data, "route[0].absent"))

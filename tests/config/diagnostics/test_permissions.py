@@ -1,0 +1,83 @@
+"""Tests for sniproxy.config.diagnostics.permissions."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from sniproxy.config.diagnostics.permissions import file_warnings, root_warning
+from sniproxy.config.parser import parse
+from tests.configerrors import LISTENER
+
+KEY = "-----BEGIN PRIVATE KEY-----\n"
+
+
+class PermissionTests(SynchronousTestCase):
+    """file_warnings and root_warning."""
+
+    def setUp(self) -> None:
+        self.folder = Path(self.mktemp())
+        self.folder.mkdir()
+        self.folder.chmod(0o755)
+
+    def file(self, name: str, mode: int, text: str = "") -> Path:
+        path = self.folder / name
+        path.write_text(text)
+        path.chmod(mode)
+        return path
+
+    def warned(self, text: str, *expected: str) -> None:
+        found = list(file_warnings(parse(text, str(self.file("f.toml", 0o644)))))
+        self.assertEqual(len(expected), len(found), found)
+        for part, warning in zip(expected, found, strict=True):
+            self.assertIn(part, warning)
+
+    def test_configuration(self) -> None:
+        """The file or its folder, writable by its group or by all; not a sticky folder, as /tmp is."""
+        self.warned(LISTENER)
+        for mode, said in ((0o775, "its group"), (0o777, "all users"), (0o1777, "")):
+            self.folder.chmod(mode)
+            self.warned(LISTENER, *([f"the folder {self.folder} is writable by {said}"] if said else []))
+        self.folder.chmod(0o755)
+        path = self.file("g.toml", 0o666)
+        (warning,) = file_warnings(parse(LISTENER, str(path)))
+        self.assertIn(f"the configuration: {path} is writable by all users", warning)
+
+    def test_symbolic_link(self) -> None:
+        """What a symbolic link leads to counts, too: another user may replace it there."""
+        away = self.folder.absolute() / "away"
+        away.mkdir()
+        away.chmod(0o777)
+        (away / "real.toml").touch(0o600)
+        link = self.folder / "link.toml"
+        link.symlink_to(away / "real.toml")
+        (warning,) = file_warnings(parse(LISTENER, str(link)))
+        self.assertIn(f"the configuration: the folder {away} is writable by all users", warning)
+
+    def test_keys(self) -> None:
+        """A key that all may read; its group may, and a certificate is no secret."""
+        ends = f'{LISTENER}certificates = "own.pem"\nupstream_trust = "ca.pem"\n'
+        self.file("own.pem", 0o640, KEY)
+        self.warned(ends)
+        self.file("own.pem", 0o644, "-----BEGIN CERTIFICATE-----\n")
+        self.warned(ends)
+        self.file("own.pem", 0o644, KEY)
+        self.warned(ends, "listener[0].certificates: ")
+        self.warned(ends.replace('"own.pem"', '"."'), "own.pem is a secret that all users of this machine may read")
+
+    def test_resolvers(self) -> None:
+        """A file of names that others may change, and a token that all may read."""
+        table = f'{LISTENER}[default]\nresolver = "x"\n[resolver.x]\ntype = '
+        self.file("names", 0o662)
+        self.warned(f'{table}"file"\npath = "names"\n', "resolver.x.path: ")
+        self.file("token", 0o644)
+        self.warned(f'{table}"pulsar"\ntoken_file = "token"\n', "resolver.x.token_file: ")
+
+    def test_root(self) -> None:
+        """Root without --uid; not another user, and not twistd with --uid."""
+        self.patch(os, "geteuid", lambda: 0)
+        self.assertEqual([1, 0, 0], [len(list(root_warning(x))) for x in ({"uid": None}, {"uid": 5}, None)])
+        self.patch(os, "geteuid", lambda: 1000)
+        self.assertEqual([], list(root_warning({"uid": None})))

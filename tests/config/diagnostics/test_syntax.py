@@ -1,0 +1,59 @@
+"""Tests for sniproxy.config.diagnostics.syntax."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from sniproxy.config.diagnostics.syntax import read
+
+
+class ReadTests(SynchronousTestCase):
+    """read: text that is not TOML."""
+
+    def said(self, text: str, *expected: tuple[int, str]) -> None:
+        """All faults, each with its line; the rest of the text is read."""
+        found = read(text, ["timeouts", "access_log"])
+        self.assertEqual([line for line, _ in expected], sorted(line for line, _ in found.faults), found.faults)
+        for (_, cure), (_, message) in zip(expected, sorted(found.faults), strict=True):
+            self.assertIn(cure, message)
+        self.assertIsNotNone(found.data)
+
+    def test_brackets(self) -> None:
+        """Tables that repeat have two brackets, others one; both at every place."""
+        self.said("[route]\na = 1\n[route]\na = 2", (1, "write [[route]]"), (3, "with two brackets"))
+        self.said("[listener]\n[[bridge]]\n[bridge]", (1, "write [[listener]]"), (3, "write [[bridge]]"))
+        self.said("[[timeouts]]\n[[resolver.x]]", (1, "write [timeouts], with one bracket"), (2, "[resolver.x]"))
+        self.said("[[route]\n[timeouts", (1, "write [[route]]"), (2, "write [timeouts]"))
+
+    def test_values(self) -> None:
+        """A value that is no TOML is shown as it was probably meant, and the next one is found as well."""
+        self.said(
+            'a = b.test\nb = "~x-(\\d)\\.y"\nidle = 5m\nc = Yes\nd = none\ne = “x”\nf: 1\ng = "x\nh = [a:1, b:2]\n'
+            "i = [\n10.0.0.7:1,\n]\n// j\n",
+            (1, 'texts are written in quotes: a = "b.test"'),
+            (2, "use single quotes for expressions: b = '~x-(\\d)\\.y'"),
+            (3, "a number of seconds, without a unit: idle = 300"),
+            (4, "write c = true"),
+            (5, "leave d out"),
+            (6, 'straight quotes: e = "x"'),
+            (7, "write f = "),
+            (8, "the closing quote is missing"),
+            (9, 'h = ["a:1", "b:2"]'),
+            (11, '"10.0.0.7:1"'),
+            (13, "a comment begins with #"),
+        )
+
+    def test_twice(self) -> None:
+        """A key or table that is written twice names the line of the first."""
+        self.said(
+            "[timeouts]\nidle = 1\nidle = 2\n[access_log]\n[timeouts]\nhello = 1\n",
+            (3, "idle is written twice, first in line 2"),
+            (5, "[timeouts] is written twice, first in line 1; put all its keys into one"),
+        )
+
+    def test_not_understood(self) -> None:
+        """A fault that cannot be repaired ends the reading, with the parser's message and its line."""
+        for text in ("a = {b", "a = [", '{"a": 1}', "a = " + "9" * 5000, "a = " + "[" * 5000, '"""'):
+            found = read(f"{text}\nb = c", [])
+            self.assertIsNone(found.data, text)
+            self.assertIn("this is not TOML", found.faults[0][1])

@@ -1,0 +1,56 @@
+"""Which brokers a client may be led to."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from sniproxy.config.allowed import MOST_NAMED, Allowing, BadAllow, parse_allowed
+
+BROKER = ("broker-1.pulsar.test", 6651)
+
+
+class AllowingTests(SynchronousTestCase):
+    """Allowing, and how it is written."""
+
+    def test_written(self) -> None:
+        """Host and port must both fit; a star stands for everything below a name, not for the name."""
+        for text, broker, good in (
+            ("*.pulsar.test:6651", BROKER, True),
+            ("*.pulsar.test", BROKER, True),
+            ("*.PULSAR.test.:6651", BROKER, True),
+            ("broker-1.pulsar.test:6651", BROKER, True),
+            ("*.pulsar.test:6652", BROKER, False),
+            ("pulsar.test:6651", BROKER, False),
+            ("*.pulsar.test:6651", ("pulsar.test", 6651), False),
+            ("*.pulsar.test:6651", ("evilpulsar.test", 6651), False),
+            ("*.pulsar.test:6651", ("x.pulsar.test.evil.test", 6651), False),
+        ):
+            why = Allowing([parse_allowed(text)]).denies(broker)
+            self.assertEqual(good, why is None, (text, broker))
+
+    def test_what_is_written_counts(self) -> None:
+        """Where it is written, no answer adds to it."""
+        allowing = Allowing([parse_allowed("*.other.test")])
+        allowing.named(BROKER)
+        self.assertIn("the bridge's allow does not have it", allowing.denies(BROKER) or "")
+
+    def test_named(self) -> None:
+        """Where nothing is written, what answers have named is allowed, the port too."""
+        allowing = Allowing(None)
+        self.assertIn("no answer through this bridge has named it", allowing.denies(BROKER) or "")
+        allowing.named(BROKER)
+        self.assertIsNone(allowing.denies(BROKER))
+        self.assertIsNotNone(allowing.denies((BROKER[0], 6650)))
+
+    def test_bounded(self) -> None:
+        """Of too many, those named last are known."""
+        allowing = Allowing(None)
+        for number in range(MOST_NAMED + 1):
+            allowing.named((f"b-{number}.test", 6651))
+        self.assertIsNotNone(allowing.denies(("b-0.test", 6651)))
+        self.assertIsNone(allowing.denies((f"b-{MOST_NAMED}.test", 6651)))
+
+    def test_bad(self) -> None:
+        """What allows nothing is told, with what to write."""
+        for text in ("", "*", "a b:1", "*.x.test:port", "*.10.0.0.7:1", "x*.test"):
+            self.assertIn("as in *.pulsar.example.com:6651", str(self.assertRaises(BadAllow, parse_allowed, text)))

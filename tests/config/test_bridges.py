@@ -1,0 +1,48 @@
+"""Tests for sniproxy.config.bridges."""
+
+from __future__ import annotations
+
+from sniproxy.config.parser import parse
+from tests.configerrors import ErrorCase
+
+
+class BridgeTableTests(ErrorCase):
+    """What a C{[[bridge]]} may have, as the whole file is read."""
+
+    def test_bridge(self) -> None:
+        """A bridge may be all that there is; its paths start from the file's folder."""
+        text = (
+            '[[bridge]]\nendpoint = "tcp:6650:interface=127.0.0.1"\nservice_url = "pulsar+ssl://vip.test,b.test:1"\n'
+            'proxy_service_url = "pulsar+ssl://proxy.test:4443"\nproxy_protocol = "SNI"\ntrust = "ca.pem"\n'
+            'certificate = "own.pem"\nallow = ["*.test:6651"]\ninspect = "pulsar"\n'
+        )
+        configuration = parse(text, "dir/f.toml")
+        (bridge,) = configuration.bridges
+        self.assertEqual(((), (bridge,)), (configuration.listeners, configuration.entrances))
+        self.assertEqual((("vip.test", 6651), ("b.test", 1)), bridge.service_url.hosts)
+        self.assertEqual(
+            ("proxy.test:4443", "dir/ca.pem", "dir/own.pem"), (str(bridge.proxy), bridge.trust, bridge.certificate)
+        )
+        assert bridge.allow is not None
+        self.assertIn(("b.test", 6651), bridge.allow[0])
+        self.assertTrue(bridge.inspect)
+
+    def test_bad_bridge(self) -> None:
+        """Each key of a bridge that cannot be used is told."""
+        good = {"endpoint": "tcp:6650", "service_url": "pulsar+ssl://vip.test", "trust": "ca.pem"}
+        for key, value, *said in (
+            ("service_url", "pulsar://vip.test", 'bridge[0].service_url = "pulsar://vip.test": the bridge is there to'),
+            ("service_url", "pulsar+ssl://10.0.0.7", "use a host name"),
+            ("service_url", "http://vip.test", "bridge[0]: service_url"),
+            ("proxy_protocol", "SNI", "bridge[0]: proxy_protocol is given without proxy_service_url"),
+            ("trust", "", 'bridge[0].trust = "": write the path'),
+            ("certificate", "", 'bridge[0].certificate = "": write the path'),
+            ("inspect", "kafka", 'bridge[0].inspect = "kafka": there is one inspector'),
+            ("endpoint", "tls:1", 'bridge[0].endpoint = "tls:1"'),
+        ):
+            table = "".join(f'{name} = "{each}"\n' for name, each in {**good, key: value}.items())
+            self.refused_file(f"[[bridge]]\n{table}", *said)
+        table = "".join(f'{name} = "{each}"\n' for name, each in good.items())
+        self.refused_file(f'[[bridge]]\n{table}allow = ["a b"]', 'bridge[0].allow[0] = "a b"')
+        self.refused_file(f"[[bridge]]\n{table}[[bridge]]\n{table}", "another listener has this address")
+        self.refused_file('[[bridge]]\nendpoint = "tcp:1"', "bridge[0].service_url: it is missing", "pulsar+ssl://")

@@ -1,0 +1,66 @@
+"""Tests for sniproxy.config.health."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from sniproxy.config.health import Health, describe_health
+from sniproxy.config.parser import parse
+from sniproxy.config.schema import ConfigError
+from tests.proxies import LISTENER
+
+
+class HealthTests(SynchronousTestCase):
+    """What the configuration says of health and balance."""
+
+    def test_default(self) -> None:
+        """Without the table nothing is checked and nothing avoided, and targets take turns."""
+        configuration = parse(LISTENER + '[default]\ntarget = "a"\n', "x.toml")
+        self.assertEqual(Health(None, 5.0, 2, 3, 0.0), configuration.health)
+        assert configuration.default is not None
+        self.assertFalse(configuration.default.least)
+
+    def test_keys(self) -> None:
+        """Each key comes where it belongs."""
+        text = (
+            LISTENER
+            + '[[route]]\nserver_name = "a.test"\ntarget = "a"\nbalance = "least_connections"\n'
+            + '[default]\ntarget = "b"\nbalance = "round_robin"\n'
+            + '[health]\ncheck = "tls"\ninterval = 2\nrise = 1\nfall = 4\neject = 30\n'
+        )
+        configuration = parse(text, "x.toml")
+        self.assertEqual(Health("tls", 2.0, 1, 4, 30.0), configuration.health)
+        assert configuration.default is not None
+        self.assertEqual((True, False), (configuration.routes[0].least, configuration.default.least))
+
+    def test_bad(self) -> None:
+        """A bad value is an error with its place and the cure."""
+        for text, said in (
+            ('[health]\ncheck = "http"', 'health.check = "http": write "tcp", or "tls"'),
+            ("[health]\ninterval = 0", "health.interval = 0.0: it is a number of seconds, from 0.1"),
+            ("[health]\ninterval = nan", "health.interval = nan"),
+            ("[health]\nrise = 0", "health.rise = 0: it is a number of times, from 1 to 100"),
+            ("[health]\nfall = 101", "health.fall = 101"),
+            ("[health]\neject = -1", "health.eject = -1.0: it is a number of seconds; 0: no target is avoided"),
+            ('[default]\ntarget = "a"\nbalance = "random"', 'default.balance = "random": write round_robin or least'),
+            (
+                '[[route]]\nserver_name = "a"\ntarget = "a"\nbalance = "x"',
+                'route[0].balance = "x": write round_robin or least_connections',
+            ),
+        ):
+            error = self.assertRaises(ConfigError, parse, LISTENER + text, "x.toml")
+            line = f"{LISTENER}{text}".count("\n") + 1  # the last one
+            self.assertIn(f"x.toml:{line}: {said}", str(error))
+
+    def test_described(self) -> None:
+        """What is looked after is told in one line."""
+        for health, said in (
+            (Health(), "(nobody is checked)"),
+            (Health("tcp"), "tcp every 5 s, rise 2, fall 3"),
+            (Health(eject=30.0, fall=4), "eject 30 s after 4 failed connections"),
+            (
+                Health("tls", 0.5, 1, 1, 1.5),
+                "tls every 0.5 s, rise 1, fall 1, eject 1.5 s after 1 failed connections",
+            ),
+        ):
+            self.assertEqual(said, describe_health(health))

@@ -1,0 +1,24 @@
+"""The log of the inspector's events, as the configuration says it."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from sniproxy.config.inspectlog import BadInspectLog, InspectLog, make_inspect_log
+from sniproxy.config.schema import InspectLogTable
+
+
+class InspectLogTests(SynchronousTestCase):
+    """make_inspect_log."""
+
+    def test_all(self) -> None:
+        """All keys, and none but the path."""
+        table = InspectLogTable("e", True, ["a/*"], ["send"])
+        self.assertEqual(InspectLog("dir/e", True, ("a/*",), ("send",)), make_inspect_log(table, "dir/e"))
+        self.assertEqual(InspectLog("e"), make_inspect_log(InspectLogTable("e"), "e"))
+
+    def test_no_such_command(self) -> None:
+        """A command that there is not is named, with what was meant."""
+        error = self.assertRaises(BadInspectLog, make_inspect_log, InspectLogTable("e", commands=["LOOK_UP"]), "e")
+        self.assertEqual(("commands", ["LOOK_UP"]), (error.key, error.value))
+        self.assertIn("perhaps LOOKUP", str(error))

@@ -1,0 +1,20 @@
+"""Tests for sniproxy.config.model."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from sniproxy.config.model import Configuration, Listener
+from sniproxy.config.schema import Timeouts
+from sniproxy.endpoints import parse_endpoint
+
+
+class SettingsTests(SynchronousTestCase):
+    """Values of a configuration."""
+
+    def test_least(self) -> None:
+        """What need not be said: TLS passes through, nobody looks, and there is no admin endpoint."""
+        listener = Listener("public", parse_endpoint("tcp:4443"), "listener[0]")
+        self.assertEqual((None, None, False), (listener.plaintext, listener.termination, listener.inspect))
+        configuration = Configuration("f.toml", (listener,), (), None, None, Timeouts(), None)
+        self.assertEqual((None, None), (configuration.admin, configuration.inspect_log))

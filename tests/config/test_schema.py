@@ -1,0 +1,61 @@
+"""Tests for sniproxy.config.schema."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from sniproxy.config.schema import File, Timeouts, convert, shown
+from tests import configerrors
+
+
+class ConvertTests(configerrors.ErrorCase):
+    """Tables and keys as the file has them."""
+
+    def test_defaults(self) -> None:
+        """What is not written has its default."""
+        file = convert({"listener": [{"endpoint": "tcp:4443"}]}, "f.toml")
+        self.assertIsInstance(file, File)
+        self.assertEqual((None, [], None, Timeouts()), (file.listener[0].name, file.route, file.default, file.timeouts))
+
+    def test_unknown_keys(self) -> None:
+        """An unknown key is named with its place and value, and with the known one that is like it."""
+        self.refused("[[rout]]\nx = 1", "rout = [{'x': 1}]", "did you mean route?")
+        self.refused('[[route]]\nservername = "a"\ntarget = "b"', 'route[0].servername = "a"', "mean server_name?")
+        self.refused("[timeouts]\nidel = 7", "timeouts.idel = 7", "did you mean idle?")
+        self.refused('[access_log]\npath = "-"\nzzz = true', "access_log.zzz = true", "known here: path")
+        self.refused('[default]\ntarget = "a"\nserver_name = "b"', 'default.server_name = "b"', "known here: target")
+        self.refused('[no_server_name]\ntargets = "a"', 'no_server_name.targets = "a"', "did you mean target?")
+        self.refused('nam = "x"', 'listener[0].nam = "x"', "did you mean name?")
+        self.refused('"a\\nb" = "x"', 'listener[0].a\\nb = "x"', "no such key")
+
+    def test_missing_keys(self) -> None:
+        """A key that is missing is named, with an example."""
+        self.refused_file('[[listener]]\nname = "x"', "listener[0].endpoint: it is missing", 'endpoint = "tcp:4443"')
+        self.refused('[[route]]\ntarget = "b"', "route[0].server_name: it is missing", "server_name = ")
+        self.refused("[access_log]", "access_log.path: it is missing", "path = ")
+
+    def test_types(self) -> None:
+        """A value of a wrong type is shown, with the type that it has and the one to write, in TOML's words."""
+        self.refused("[timeouts]\nhello = true", "timeouts.hello = true", "it is true or false; write a number")
+        self.refused('[timeouts]\nhello = "5"', 'timeouts.hello = "5"', "it is a text in quotes; write a number")
+        self.refused("[[route]]\nserver_name = 7", "route[0].server_name = 7", "write a text in quotes")
+        self.refused(self.route("a", "7"), "route[0].target = 7", "write a text in quotes or a list")
+        self.refused(self.route("a", '["b", 7]'), "route[0].target[1] = 7", "write a text in quotes")
+        self.refused("[resolver]\nx = 7", "resolver.x = 7", "write a table")
+        self.refused_file("listener = 7", "listener = 7", "write a list")
+        self.refused_file("listener = [7]", "listener[0] = 7", "write a table")
+
+
+class ShownTests(SynchronousTestCase):
+    """shown: values in messages."""
+
+    def test_values(self) -> None:
+        """As TOML would write them, in one line of ASCII, at most 80 characters."""
+        for value, text in (
+            (None, "(absent)"),
+            (True, "true"),
+            (7.5, "7.5"),
+            ("a\nb\xe9", '"a\\nb\\xe9"'),
+            ("x" * 200, '"' + "x" * 76 + "..."),
+        ):
+            self.assertEqual(shown(value), text)

@@ -1,0 +1,164 @@
+"""Tests for sniproxy.config.warnings."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from sniproxy.config.describe import describe, warnings
+from sniproxy.config.parser import parse
+from sniproxy.config.schema import ConfigError
+from sniproxy.config.warnings import no_service_route, written_targets
+from sniproxy.interfaces import Target
+from tests.configerrors import LISTENER
+
+FORWARD = '[[route]]\nserver_name = "*.pulsar.test"\ntarget = "{server_name}:6651"\n'
+
+
+class DescribeTests(SynchronousTestCase):
+    """What the table shows."""
+
+    def test_templates(self) -> None:
+        """Targets stand as they are written, and the policy is told with its defaults."""
+        table = describe(parse(LISTENER + FORWARD, "f.toml"))
+        self.assertRegex(table, r"\*\.pulsar\.test +\{server_name\}:6651\n")
+        self.assertRegex(table, r"policy .*\n  addresses  public ones\n  ports      6651\n  names      all that")
+
+    def test_policy(self) -> None:
+        """What is written is shown, even when nothing asks; when there is nothing to say, nothing is said."""
+        text = '[policy]\nallow_cidrs = ["10.0.0.0/8"]\nallow_ports = [7, 6]\nallow_names = ["*.a.test"]\n'
+        table = describe(parse(LISTENER + text, "f.toml"))
+        for said in ("public ones, 10.0.0.0/8\n", "6, 7\n", "*.a.test\n"):
+            self.assertIn(said, table)
+        plain = '[[route]]\nserver_name = "a.test"\ntarget = "10.0.0.7"\n'
+        self.assertNotIn("policy", describe(parse(LISTENER + plain, "f.toml")))
+
+    def test_expressions_in_order(self) -> None:
+        """Expressions stand behind the wildcards, in the order of the file."""
+        names = ["~b.*", "*.w.test", "~a.*", "z.test"]
+        text = "".join(f'[[route]]\nserver_name = "{name}"\ntarget = "10.0.0.7"\n' for name in names)
+        table = describe(parse(LISTENER + text, "f.toml"))
+        self.assertEqual(["z.test", "*.w.test", "~b.*", "~a.*"], sorted(names, key=table.index))
+
+
+class WrittenTests(SynchronousTestCase):
+    """The targets that the configuration names, with their brokers' names."""
+
+    def test_weights(self) -> None:
+        """A target is one, with whatever weights it is written; its broker is the route's that leads there alone."""
+        text = (
+            '[[route]]\nserver_name = "vip.test"\ntarget = ["10.0.0.7 weight=2", "10.0.0.8"]\n'
+            '[[route]]\nserver_name = "b-1.test"\ntarget = "10.0.0.7"\n'
+        )
+        found = list(written_targets(parse(LISTENER + text, "f.toml")))
+        self.assertEqual([(Target("10.0.0.7", 6651), "b-1.test"), (Target("10.0.0.8", 6651), "vip.test")], found)
+
+
+class WarningTests(SynchronousTestCase):
+    """What is allowed, but probably not meant."""
+
+    def told(self, text: str, listener: str = LISTENER) -> list[str]:
+        return list(warnings(parse(listener + text, "f.toml"), 65536))
+
+    def one(self, text: str, *said: str) -> None:
+        (warning,) = self.told(text)
+        for part in said:
+            self.assertIn(part, warning)
+
+    def test_none(self) -> None:
+        """A forward proxy in good order has no warning, with or without a policy."""
+        self.assertEqual([], self.told(FORWARD))
+        policy = '[policy]\nallow_cidrs = ["10.0.0.0/8", "fd00::/8", "127.0.0.0/8"]\nallow_names = ["*.test", "~x"]\n'
+        self.assertEqual([], self.told(FORWARD + policy))
+        self.assertEqual([], self.told(FORWARD.replace(":6651", ":4443") + "[policy]\nallow_ports = [4443]\n"))
+        self.assertEqual([], self.told(FORWARD.replace(":6651", ":{port}") + "[policy]\nallow_ports = [4443]\n"))
+
+    def test_useless_port(self) -> None:
+        """A target whose port the policy does not allow is told, also when it is the listener's."""
+        for port in ("4443", "{port}"):
+            text = FORWARD.replace("6651", port)
+            self.one(text, f"target {{server_name}}:{port}: policy.allow_ports does not have 4443", "denied")
+        self.assertEqual([], self.told(FORWARD.replace("6651", "{port}"), LISTENER.replace("4443", "0")))
+        self.one('[[route]]\nserver_name = "*.test"\ntarget = "{1}.a"\n[policy]\nallow_ports = [7]\n', "not have 6651")
+        unknown = '[[route]]\nserver_name = "~a([0-9]+)"\ntarget = "10.0.0.7:{1}"\n'
+        self.assertEqual([], self.told(unknown))
+
+    def test_useless_name(self) -> None:
+        """A target whose host no allowed name can be is told; what cannot be known is not."""
+        other = '[policy]\nallow_names = ["a.test", "*.other.test"]\n'
+        self.one(FORWARD + other, "allow_names has no name that ends in .pulsar.test: every connection is denied")
+        part = '[[route]]\nserver_name = "*.pulsar.test"\ntarget = "{1}.internal:6651"\n'
+        self.one(part + other, "ends in .internal")
+        exact = '[[route]]\nserver_name = "b.test"\ntarget = "{server_name}"\n'
+        self.one(exact + other, "ends in b.test")
+        for name in ("*.internal", "*.a.internal", "a.internal", "~.*"):
+            self.assertEqual([], self.told(f'{part}[policy]\nallow_names = ["{name}"]\n'))
+        for target in ("{1}", "[{1}]:6651"):
+            self.assertEqual([], self.told(part.replace("{1}.internal:6651", target) + other))
+        self.assertEqual([], self.told('[default]\ntarget = "{server_name}"\n' + other))
+
+    def test_wide(self) -> None:
+        """Networks that nobody owns whole, and the one of cloud metadata, are told."""
+        for network in ("0.0.0.0/0", "::/0", "8.0.0.0/7", "fc00::/6"):
+            self.one(f'{FORWARD}[policy]\nallow_cidrs = ["{network}"]\n', network, "nobody meant")
+        self.one(FORWARD + '[policy]\nallow_cidrs = ["169.254.0.0/16"]\n', "credentials")
+        self.one(FORWARD + '[policy]\nallow_cidrs = ["169.254.169.254"]\n', "credentials")
+
+    def test_open(self) -> None:
+        """A default that goes wherever a client says is told, unless the policy names names."""
+        text = '[default]\ntarget = "{server_name}"\n'
+        self.one(text, "route default: target {server_name}: an open proxy", "set policy.allow_names")
+        self.assertEqual([], self.told(text + '[policy]\nallow_names = ["*.test"]\n'))
+
+    def test_policy_that_does_nothing(self) -> None:
+        """A policy that nothing asks is told; a plugin may ask it."""
+        plain = '[[route]]\nserver_name = "a.test"\ntarget = "10.0.0.7"\n[policy]\nallow_ports = [7]\n'
+        self.one(plain, "[policy] does nothing")
+        asks = '[[route]]\nserver_name = "a.test"\nresolver = "x"\n[resolver.x]\ntype = "theirs"\n'
+        self.assertEqual([], self.told(asks + "[policy]\nallow_ports = [7]\n"))
+
+    def test_static_resolver(self) -> None:
+        """A shared resolver's target that a route cannot fill is told; one that cannot be read is left to others."""
+        text = '[[route]]\nserver_name = "a.test"\nresolver = "x"\n[resolver.x]\ntype = "static"\n'
+        self.one(text + 'target = "{1}:1"', "route a.test: target {1}:1: server_name has nothing for {1}", "refused")
+        for bad in ("", "target = 7", 'target = "a b"'):
+            self.assertEqual([], self.told(text + bad))
+        nameless = text.replace('[[route]]\nserver_name = "a.test"', "[no_server_name]")
+        self.assertIn("its connections have no server name", self.told(nameless + 'target = "{1}"')[-1])
+
+    def test_expressions(self) -> None:
+        """An expression that a made name can keep busy is refused; its dots and underscores are no name's."""
+        text = '[[route]]\nserver_name = "~{}"\ntarget = "10.0.0.7"\n'
+        for bad, key in (
+            (text.format("(a+)+x"), "route[0].server_name"),
+            (FORWARD + '[policy]\nallow_names = ["~(a+)+x"]\n', "policy.allow_names"),
+        ):
+            said = str(self.assertRaises(ConfigError, self.told, bad))
+            self.assertIn(key, said)
+            self.assertIn("it can backtrack without bound: a repeat holds", said)
+        self.assertEqual([], self.told(text.format("broker_([0-9]+)")))
+
+
+class ServiceNameTests(SynchronousTestCase):
+    """no_service_route: the lookup phase needs a route for the service name."""
+
+    def noted(self, *routes: tuple[str, str], more: str = "") -> bool:
+        tables = "".join(f'[[route]]\nserver_name = "{name}"\ntarget = {target}\n' for name, target in routes)
+        return bool(list(no_service_route(parse(f"{LISTENER}{tables}{more}", "f.toml"))))
+
+    def test_missing(self) -> None:
+        """Exact names with a broker each, and wildcards that make one broker of each name."""
+        self.assertTrue(self.noted(("broker-1.test", '"b:1"'), ("broker-2.test", '"c:1"')))
+        self.assertTrue(self.noted(("a.test", '"b:1"'), ("b.test", '"c:1"')))
+        self.assertTrue(self.noted(("*.test", '"{1}.internal"')))
+        self.assertTrue(self.noted(("*.test", '"{1}.internal"'), ("broker-1.test", '"b:1"')))
+
+    def test_there(self) -> None:
+        """Several targets, a broker with two names, a word for a service, [default], a resolver, a forward proxy."""
+        brokers = (("broker-1.test", '"b:1"'), ("broker-2.test", '"c:1"'))
+        self.assertFalse(self.noted(*brokers, ("x.test", '["b:1", "c:1"]')))
+        self.assertFalse(self.noted(*brokers, ("x.test", '"b:1"')))
+        self.assertFalse(self.noted(*brokers, ("pulsar-vip.test", '"lb:1"')))
+        self.assertFalse(self.noted(*brokers, ("*.x.test", '"b:2"')))
+        self.assertFalse(self.noted(*brokers, more='[default]\ntarget = "b:1"\n'))
+        self.assertFalse(self.noted(("*.test", '"{server_name}"')))
+        self.assertFalse(self.noted(("broker-1.test", '"b:1"')))

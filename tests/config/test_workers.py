@@ -1,0 +1,96 @@
+"""Tests for sniproxy.config.workers."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from sniproxy.config.parser import parse
+from sniproxy.config.schema import ConfigError
+from sniproxy.config.workers import FIRST, LONGEST, STEADY, for_worker, pause
+
+LISTENER = '[[listener]]\nendpoint = "tcp:4443:interface=127.0.0.1"\n'
+BRIDGE = '[[bridge]]\nendpoint = "tcp:6650"\nservice_url = "pulsar+ssl://a.test:6651"\ntrust = "ca.pem"\n'
+
+
+class WithWorkersTests(SynchronousTestCase):
+    """with_workers: what workers can share."""
+
+    def refused(self, text: str) -> str:
+        return str(self.assertRaises(ConfigError, parse, text, "a.toml"))
+
+    def test_shared(self) -> None:
+        """With workers, or with reuse_port, listeners and bridges share their ports; the admin endpoint never does."""
+        admin = '[admin]\nendpoint = "tcp:9090"\n'
+        for text, shared, workers in (
+            ("", False, 1),
+            ("reuse_port = true\n", True, 1),
+            ("workers = 2\n", True, 2),
+            ("workers = 128\nreuse_port = true\n", True, 128),
+        ):
+            found = parse(text + LISTENER + BRIDGE + admin, "a.toml")
+            self.assertEqual([shared, shared], [one.endpoint.shared for one in found.entrances], text)
+            self.assertEqual(workers, found.workers)
+            assert found.admin is not None
+            self.assertFalse(found.admin.endpoint.shared)
+
+    def test_number(self) -> None:
+        """Workers are a number from 1 to 128."""
+        for number in ("0", "-1", "129"):
+            self.assertIn(
+                f"a.toml:1: workers = {number}: it is a number of processes",
+                self.refused(f"workers = {number}\n" + LISTENER),
+            )
+        self.assertIn("workers", self.refused("workers = true\n" + LISTENER))
+
+    def test_listeners(self) -> None:
+        """Workers share ports that are named, and sockets of systemd's; nothing else."""
+        for endpoint, why in (
+            ("tcp:0", "a free port of its own; name the port"),
+            ("unix:/run/front", "cannot share an endpoint of the kind unix"),
+        ):
+            text = f'[[listener]]\nendpoint = "{endpoint}"\n'
+            self.assertIn(why, self.refused("workers = 2\n" + text))
+            parse(text, "a.toml")
+        passed = parse('workers = 2\n[[listener]]\nendpoint = "systemd:domain=INET:name=front"\n', "a.toml")
+        self.assertFalse(passed.listeners[0].endpoint.shared)
+
+    def test_admin(self) -> None:
+        """Each worker's admin endpoint must have its place, beside those of listeners."""
+        for endpoint, why in (
+            ("tcp:65534", "each of 3 workers needs one of its own"),
+            ("systemd:domain=INET:name=admin", "each of 3 workers needs one of its own"),
+            ("tcp:4441", "the ports 4441 to 4443 for it, and listener[0] has 4443; move one of them"),
+        ):
+            self.assertIn(why, self.refused(f'workers = 3\n{LISTENER}[admin]\nendpoint = "{endpoint}"\n'))
+        for endpoint in ("tcp:65533", "tcp:0", "unix:/run/admin", "tcp:4440"):
+            parse(f'workers = 3\n{LISTENER}[admin]\nendpoint = "{endpoint}"\n', "a.toml")
+
+
+class ForWorkerTests(SynchronousTestCase):
+    """for_worker: what each serves."""
+
+    def test_own(self) -> None:
+        """Each has an admin endpoint of its own that says which it is, and does not watch the file."""
+        whole = parse(f'workers = 2\n{LISTENER}[admin]\nendpoint = "tcp:9090"\n[reload]\non_change = true\n', "a.toml")
+        found = for_worker(whole, 1)
+        assert found.admin is not None
+        self.assertEqual((9091, 1), (found.admin.endpoint.port, found.admin.instance))
+        self.assertFalse(found.reload_on_change)
+        self.assertEqual(whole.listeners, found.listeners)
+
+    def test_none(self) -> None:
+        """Without an admin endpoint there is none for them."""
+        self.assertIsNone(for_worker(parse("workers = 2\n" + LISTENER, "a.toml"), 1).admin)
+
+
+class PauseTests(SynchronousTestCase):
+    """pause: how soon another worker takes the place of one."""
+
+    def test_growing(self) -> None:
+        """One that lived is replaced at once; each that dies young makes the next one wait longer, up to a bound."""
+        self.assertEqual(0.0, pause(STEADY, LONGEST))
+        pauses = [0.0]
+        for _ in range(10):
+            pauses.append(pause(0.1, pauses[-1]))
+        self.assertEqual([0.0, FIRST, 2 * FIRST, 4 * FIRST], pauses[:4])
+        self.assertEqual(LONGEST, pauses[-1])
