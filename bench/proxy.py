@@ -13,10 +13,10 @@ from pathlib import Path
 from bench import ROOT
 from bench.measure import cpu_seconds
 from sniproxy.config.parser import parse
-from sniproxy.net import poller
-from sniproxy.net.copying import CopyDirection
-from sniproxy.net.direction import Way
-from sniproxy.net.splicing import SpliceDirection
+from sniproxy.relay import poller
+from sniproxy.relay.copy import CopyDirection
+from sniproxy.relay.direction import Way
+from sniproxy.relay.splice import SpliceDirection
 from sniproxy.service import ProxyService
 
 WAYS: dict[str, Way] = {"copy": CopyDirection, "splice": SpliceDirection}
@@ -52,7 +52,7 @@ class Proxy:
 def main() -> None:
     """Run until a signal comes."""
     if poller.available:
-        from sniproxy.net import relayreactor
+        from sniproxy.relay import reactor as relayreactor
 
         relayreactor.install()
     from twisted.internet import reactor

@@ -20,11 +20,11 @@ from twisted.logger import Logger
 from sniproxy.events import Connection, Refusal, Result
 from sniproxy.interfaces import Refused, Request, Resolution, Target, Unavailable, come
 from sniproxy.life import House, Life
-from sniproxy.net.direction import Way
 from sniproxy.net.firstbytes import ClientGone, TooLate
 from sniproxy.net.hello import HelloStage
 from sniproxy.net.listener import own_port
 from sniproxy.net.tlssocket import TLSSocket
+from sniproxy.relay.direction import Way
 from sniproxy.routing.choice import LiveRoute
 from sniproxy.routing.patterns import captured
 from sniproxy.terminating import Terminator, to_broker, to_client

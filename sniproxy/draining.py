@@ -18,7 +18,7 @@ from sniproxy.config.model import DEFAULT, Configuration, Route
 from sniproxy.config.warnings import goals, templates, written_targets
 from sniproxy.events import Result
 from sniproxy.life import Life
-from sniproxy.net.relay import Ending
+from sniproxy.relay.relay import Ending
 from sniproxy.routing.standing import Goal, Standing, address
 from sniproxy.routing.table import RouteTable
 from sniproxy.routing.targets import BadTarget, parse_target

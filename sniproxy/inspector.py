@@ -1,6 +1,6 @@
 """The inspector of live tunnels: what Pulsar's frames say as they pass through a plaintext listener.
 
-It looks through a tap at the relay (L{sniproxy.net.tapping}): bytes are sent on before they are looked at, and nothing
+It looks through a tap at the relay (L{sniproxy.relay.tee}): bytes are sent on before they are looked at, and nothing
 that goes wrong here reaches a tunnel.
 """
 

@@ -21,10 +21,10 @@ from sniproxy.config.schema import Timeouts
 from sniproxy.events import Connection, Observer, Refusal, Result
 from sniproxy.interfaces import Target
 from sniproxy.net.dialer import Dialer, DialError
-from sniproxy.net.direction import Way
-from sniproxy.net.leaving import Leaving
 from sniproxy.net.linger import Closer
-from sniproxy.net.relay import Ending, Relay
+from sniproxy.relay.direction import Way
+from sniproxy.relay.leaving import Leaving
+from sniproxy.relay.relay import Ending, Relay
 from sniproxy.routing.choice import Routing
 from sniproxy.routing.randoms import LiveRandoms
 from sniproxy.routing.standing import Standing
@@ -32,8 +32,8 @@ from sniproxy.tls.alerts import Alert, fatal_alert
 from sniproxy.util.buffered import Share
 
 if TYPE_CHECKING:
-    from sniproxy.kernel.forwarding import Forwarding
-    from sniproxy.kernel.relay import KernelRelay
+    from sniproxy.relay.kernel.forwarding import Forwarding
+    from sniproxy.relay.kernel.relay import KernelRelay
 
 log = Logger()
 

@@ -16,13 +16,13 @@ from sniproxy.config.model import Bridge, Listener
 from sniproxy.conversation import Conversation
 from sniproxy.events import Connection, Result
 from sniproxy.life import House, Life
-from sniproxy.net import copying
 from sniproxy.net.linger import Closer
 from sniproxy.net.listener import Accepted
-from sniproxy.net.relay import Ending
 from sniproxy.net.tuning import reset_on_close
-from sniproxy.net.vanished import VanishedPeers
 from sniproxy.refusallog import RefusalLog
+from sniproxy.relay import copy as copying
+from sniproxy.relay.relay import Ending
+from sniproxy.relay.vanished import VanishedPeers
 from sniproxy.routing.randoms import LiveRandoms
 from sniproxy.util.names import host_port
 
@@ -30,7 +30,7 @@ from sniproxy.util.names import host_port
 if TYPE_CHECKING:
     from sniproxy.bridge.spans import LiveSpan
     from sniproxy.inspector import Inspector
-    from sniproxy.net.pacing import Paced
+    from sniproxy.relay.pacing import Paced
 
 RESERVE = 64
 """Descriptors that connections leave to the reactor, the log and the pipes between sockets."""
@@ -108,8 +108,8 @@ class Lives:
         terminator = built.terminators.get(listener.name)
         # splice moves bytes as they are: it cannot encrypt them.
         way = None if terminator is None else copying.CopyDirection
-        from sniproxy.net.pacing import Paced, pace_of
-        from sniproxy.net.tapping import tapped
+        from sniproxy.relay.pacing import Paced, pace_of
+        from sniproxy.relay.tee import tapped
 
         def accepted(sock: socket.socket, client: str) -> None:
             guest = self.admission.admit(client)
@@ -149,7 +149,7 @@ class Lives:
 
     def _crossing(self, house: House, bridge: Bridge, span: LiveSpan) -> Accepted:
         from sniproxy.bridge.crossing import Crossing
-        from sniproxy.net.pacing import Paced, pace_of
+        from sniproxy.relay.pacing import Paced, pace_of
 
         def accepted(sock: socket.socket, client: str) -> None:
             guest = self.admission.admit(client)

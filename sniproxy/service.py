@@ -32,19 +32,20 @@ from sniproxy.crosscheck import CrossCheck
 from sniproxy.draining import Drains, find_goal
 from sniproxy.events import Observer, Result
 from sniproxy.interfaces import Target
-from sniproxy.kernel.opening import KernelWay
 from sniproxy.life import House, Life
 from sniproxy.linewriter import CannotOpen
 from sniproxy.listening import Listeners, raise_descriptor_limit, why_not_listening
 from sniproxy.lives import Lives
-from sniproxy.net import copying, splicing
 from sniproxy.net.checking import Checker
 from sniproxy.net.dialer import Dialer, Veto
-from sniproxy.net.direction import Way
 from sniproxy.net.linger import Closer
 from sniproxy.net.loopguard import LoopGuard
-from sniproxy.net.relay import Ending
 from sniproxy.net.shared import SocketKeeper
+from sniproxy.relay import copy as copying
+from sniproxy.relay import splice
+from sniproxy.relay.direction import Way
+from sniproxy.relay.kernel.opening import KernelWay
+from sniproxy.relay.relay import Ending
 from sniproxy.routing.standing import Standing
 from sniproxy.siderooms import SideRooms
 from sniproxy.util.gcpause import uncollected
@@ -75,7 +76,7 @@ class ProxyService(Service):
         """@raise ConfigError: the configuration cannot be used."""
         self.reloads = Reloads()
         self._reactor = reactor
-        self._way = way or (splicing.SpliceDirection if splicing.available else copying.CopyDirection)
+        self._way = way or (splice.SpliceDirection if splice.available else copying.CopyDirection)
         self._built = build(configuration, reactor)
         self._closer = Closer(reactor)
         self.kernel_way = KernelWay(reactor)
@@ -271,7 +272,7 @@ class ProxyService(Service):
             conversation.end(ending)
 
     def _stopped(self, _: object) -> Deferred[None]:
-        splicing.close_spare_pipes()
+        splice.close_spare_pipes()
         self._lives.close()
         self.kernel_way.close()
         closed = self._side.close()

@@ -27,7 +27,7 @@ from sniproxy.config.schema import ConfigError, shown
 from sniproxy.config.workers import CannotStart, for_worker
 from sniproxy.linewriter import STANDARD_OUTPUT, CannotOpen
 from sniproxy.listening import why_not_listening
-from sniproxy.net import poller
+from sniproxy.relay import poller
 from sniproxy.reloading import Reloader
 from sniproxy.resolvers import makers
 from sniproxy.service import ProxyService
@@ -129,7 +129,7 @@ class Options(usage.Options):
     def postOptions(self) -> None:
         """Read the configuration, so that an error is told before anything is started."""
         if poller.available:
-            from sniproxy.net import relayreactor
+            from sniproxy.relay import reactor as relayreactor
 
             relayreactor.install()
         from twisted.internet import reactor

@@ -64,8 +64,8 @@ PURE = (
     "sniproxy.talk.logins",
     "sniproxy.talk.redirects",
     "sniproxy.talk.topics",
-    "sniproxy.kernel.assembly",
-    "sniproxy.kernel.program",
+    "sniproxy.relay.kernel.assembly",
+    "sniproxy.relay.kernel.program",
     "sniproxy.config.allowed",
     "sniproxy.bridge.answers",
     "sniproxy.bridge.asked",
@@ -252,8 +252,10 @@ class RoomTests(SynchronousTestCase):
 
     def test_kernel(self) -> None:
         """The kernel relay knows sockets and nothing above them; a tunnel's life and the service alone know it."""
-        self.only(self.room("sniproxy.kernel"), ("sniproxy.kernel", "sniproxy.net", "sniproxy.events"))
-        self.nobody_imports(self.outside("sniproxy.kernel", "sniproxy.life", "sniproxy.service"), "sniproxy.kernel")
+        self.only(self.room("sniproxy.relay.kernel"), ("sniproxy.relay.kernel", "sniproxy.net", "sniproxy.events"))
+        self.nobody_imports(
+            self.outside("sniproxy.relay.kernel", "sniproxy.life", "sniproxy.service"), "sniproxy.relay.kernel"
+        )
 
     def test_tls(self) -> None:
         """What TLS is made of knows no sockets; two of its modules are pure."""
@@ -398,7 +400,7 @@ class RoomTests(SynchronousTestCase):
             "options.proxy.startService()\n"
             "bad = {'twisted.web', 'twisted.conch', 'google.protobuf', 'prometheus_client', 'dns', 'kazoo', 'dpkt',\n"
             "       'sniproxy.admin.site', 'sniproxy.inspector', 'sniproxy.bridge.spans', 'sniproxy.bridge.crossing',\n"
-            "       'sniproxy.kernel.relay', 'sniproxy.workers.supervisor', 'sniproxy.config.bridges',\n"
+            "       'sniproxy.relay.kernel.relay', 'sniproxy.workers.supervisor', 'sniproxy.config.bridges',\n"
             "       'sniproxy.config.allowed', 'sniproxy.asking.asked'}\n"
             "print(sorted(bad & set(sys.modules)), list(options.proxy.addresses))"
         )

@@ -17,7 +17,7 @@ from sniproxy.draining import IDLE, MOST_NAMED, Drains, find_goal
 from sniproxy.events import Connection, Result
 from sniproxy.interfaces import Target
 from sniproxy.life import Life
-from sniproxy.net.relay import Ending
+from sniproxy.relay.relay import Ending
 from sniproxy.routing.standing import Goal, Standing
 from tests.hellos import hello
 from tests.net.support import SocketTestCase, in_thread, read_exactly, read_to_end

@@ -10,9 +10,9 @@ from twisted.internet.defer import Deferred
 from sniproxy.config.schema import Timeouts
 from sniproxy.events import Connection, Refusal, Result
 from sniproxy.life import House, Life
-from sniproxy.net.copying import CopyDirection
 from sniproxy.net.linger import Closer
-from sniproxy.net.relay import Ending
+from sniproxy.relay.copy import CopyDirection
+from sniproxy.relay.relay import Ending
 from sniproxy.tls.alerts import Alert, fatal_alert
 from tests.net.support import SocketTestCase, connected, in_thread, read_to_end
 

@@ -15,10 +15,10 @@ from sniproxy.config.model import Configuration
 from sniproxy.config.parser import parse
 from sniproxy.events import Result
 from sniproxy.linewriter import CannotOpen
-from sniproxy.net.copying import CopyDirection
 from sniproxy.net.listener import LAST_CALL_S
-from sniproxy.net.splicing import SpliceDirection
 from sniproxy.net.synfilter import welcome_new
+from sniproxy.relay.copy import CopyDirection
+from sniproxy.relay.splice import SpliceDirection
 from tests.hellos import hello
 from tests.net.support import HandClock, SocketTestCase, in_thread, read_exactly, read_to_end
 from tests.proxies import LISTENER, Backend, Proxy

@@ -19,15 +19,15 @@ from sniproxy.config.allowed import Allowing, Broker
 from sniproxy.events import Connection, Refusal, Result
 from sniproxy.interfaces import Target
 from sniproxy.life import House, Life
-from sniproxy.net.copying import CopyDirection
-from sniproxy.net.direction import Direction, Way
 from sniproxy.net.firstbytes import ClientGone, TooLate
-from sniproxy.net.pacing import Paced, pace_of
-from sniproxy.net.relay import Ending, Relay, Side
-from sniproxy.net.tapping import TappedDirection
 from sniproxy.net.tlssocket import TLSSocket
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import text, write
+from sniproxy.relay.copy import CopyDirection
+from sniproxy.relay.direction import Direction, Way
+from sniproxy.relay.pacing import Paced, pace_of
+from sniproxy.relay.relay import Ending, Relay, Side
+from sniproxy.relay.tee import TappedDirection
 from sniproxy.serviceurl import TLS_PORT, BadServiceURL, SniProxy, host_and_port
 from sniproxy.talk.brokers import Access
 from sniproxy.talk.failures import TalkFailed

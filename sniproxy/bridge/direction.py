@@ -6,11 +6,11 @@ import errno
 
 from sniproxy.bridge.answers import TYPES, Answers
 from sniproxy.bridge.stream import BrokerStream
-from sniproxy.net.copying import CopyDirection
-from sniproxy.net.pacing import ROUND_S, Paced
-from sniproxy.net.relay import Side
-from sniproxy.net.tapping import PacedDirection
 from sniproxy.pulsar.frames import FrameError
+from sniproxy.relay.copy import CopyDirection
+from sniproxy.relay.pacing import ROUND_S, Paced
+from sniproxy.relay.relay import Side
+from sniproxy.relay.tee import PacedDirection
 from sniproxy.util.buffered import Share
 
 LEAST_READ = 1 << 12

@@ -65,7 +65,7 @@ def worker_arguments(path: str, access_log: str | None) -> list[str]:
 def set_steady_clock(reactor: Any) -> bool:
     """Let the reactor's deadlines follow a clock that is never set. @return: it can be done."""
     try:
-        from sniproxy.net import relayreactor
+        from sniproxy.relay import reactor as relayreactor
     except ImportError:  # a system without epoll
         return True
     return relayreactor.set_steady_clock(reactor)

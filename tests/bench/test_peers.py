@@ -28,7 +28,7 @@ from bench.peers import (
     ours_by_way,
     said_versions,
 )
-from sniproxy.kernel import opening
+from sniproxy.relay.kernel import opening
 
 
 class PeerTests(SynchronousTestCase):

@@ -11,16 +11,16 @@ from sniproxy.bridge.answers import Answers, Told
 from sniproxy.bridge.direction import RewrittenDirection
 from sniproxy.config.allowed import Allowing
 from sniproxy.events import Result
-from sniproxy.net.copying import CopyDirection
-from sniproxy.net.direction import Direction
 from sniproxy.net.linger import Closer
-from sniproxy.net.pacing import Paced, pace_of
-from sniproxy.net.relay import Ending, Relay, Side
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import write
+from sniproxy.relay.copy import CopyDirection
+from sniproxy.relay.direction import Direction
+from sniproxy.relay.pacing import Paced, pace_of
+from sniproxy.relay.relay import Ending, Relay, Side
 from sniproxy.util.buffered import TOTAL
 from tests.net.support import SocketTestCase, connected, in_thread, read_exactly, read_to_end
-from tests.net.taps import Recorder
+from tests.relay.taps import Recorder
 from tests.tls.material import tls_pair
 
 PING = write(pb.CommandPing())

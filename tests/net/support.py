@@ -18,7 +18,7 @@ from twisted.internet.task import Clock, deferLater
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
-from sniproxy.net.splicing import close_spare_pipes
+from sniproxy.relay.splice import close_spare_pipes
 
 T = TypeVar("T")
 

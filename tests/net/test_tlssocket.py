@@ -8,12 +8,12 @@ import socket
 from twisted.internet import reactor
 
 from sniproxy.events import Result
-from sniproxy.net.copying import CopyDirection
 from sniproxy.net.linger import Closer
-from sniproxy.net.relay import Ending, Relay
 from sniproxy.net.tlssocket import TLSSocket
-from tests.net import relaycontract
+from sniproxy.relay.copy import CopyDirection
+from sniproxy.relay.relay import Ending, Relay
 from tests.net.support import SocketTestCase, connected, in_thread, read_to_end
+from tests.relay import relaycontract
 from tests.tls.material import NAME, FarTLS, accepting, issued, shake_hands, tls_pair, trust
 
 

@@ -6,12 +6,12 @@ import socket
 
 from sniproxy.admission import Admission
 from sniproxy.config.limits import Limits
-from sniproxy.net.copying import CopyDirection
+from sniproxy.relay.copy import CopyDirection
 from sniproxy.util.buffered import TOTAL, Share
 from tests.hellos import hello
-from tests.net.relaycontract import Tunnel
 from tests.net.support import SocketTestCase, in_thread, read_exactly
 from tests.proxies import Backend, Proxy
+from tests.relay.relaycontract import Tunnel
 from tests.support.conversation import NAME, route
 from tests.tls.material import tls_pair
 

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.config.model import Configuration
 from sniproxy.config.parser import parse
-from sniproxy.net.relayreactor import set_steady_clock
+from sniproxy.relay.reactor import set_steady_clock
 from sniproxy.workers import twistdoptions
 
 USER = 65_534

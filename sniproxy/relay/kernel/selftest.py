@@ -1,0 +1,269 @@
+"""Whether this kernel forwards as we need it, shown on real sockets before any tunnel is trusted to it.
+
+Tunnels on loopback, by the same code as all: whether the program finds TCP's sequence numbers where it looks for them;
+order (with windows that are used up in the middle), an end of either side while the other one goes on, an end of a side
+that bytes wait for, the bound of what waits for a slow reader, and a reset. It takes a fraction of a second.
+"""
+
+from __future__ import annotations
+
+import platform
+import random
+import re
+import socket
+import struct
+import time
+from collections.abc import Callable
+
+from sniproxy.events import Result
+from sniproxy.net.linger import Closer
+from sniproxy.relay.kernel.bpf import MACHINE
+from sniproxy.relay.kernel.forwarding import CannotForward, Forwarding
+from sniproxy.relay.kernel.loop import Loop
+from sniproxy.relay.relay import Ending
+
+OLDEST = (6, 6)
+"""Linux before it reordered and lost bytes of such sockets; some of that no test of a second can show."""
+
+SECONDS = 10.0
+"""For each wait of a step, all of whose bytes come within milliseconds."""
+
+BUFFER = 1 << 16
+MOST = 4 << 20
+"""Bytes that may wait for a reader that does not read: what the four buffers of a tunnel may hold, generously."""
+
+
+def prove() -> None:
+    """@raise CannotForward: the kernel does not do it, or not well."""
+    release = re.match(r"(\d+)\.(\d+)", platform.release())
+    if platform.system() != "Linux" or release is None or (int(release[1]), int(release[2])) < OLDEST:
+        raise CannotForward(f"this is {platform.system()} {platform.release()}: it needs Linux 6.6 or newer")
+    if platform.machine() != MACHINE:
+        raise CannotForward(f"this machine is {platform.machine()}: it has been tried on x86-64 only")
+    loop = Loop()
+    forwarding = Forwarding(loop, 8)
+    try:
+        for step in STEPS:
+            tunnel = Tunnel(loop, forwarding)
+            try:
+                try:
+                    step(tunnel)
+                finally:
+                    tunnel.close()  # which fails, too, where the relay does not end
+            except OSError as error:
+                raise CannotForward(f"its self-test failed in {step.__name__[1:]}: {error}") from error
+    finally:
+        forwarding.close()
+
+
+def _sequence(tunnel: Tunnel) -> None:
+    """What comes next is as far on as bytes have come: else what comes twice would not be seen."""
+    tunnel.begin(b"")
+    tunnel.send(tunnel.client, b"first")
+    tunnel.receive(tunnel.target, bytearray(), 5)
+    first = tunnel.pair.client.next
+    tunnel.send(tunnel.client, bytes(10_000))
+    tunnel.receive(tunnel.target, bytearray(), 10_000)
+    then = tunnel.pair.client.next
+    if first is None or then is None or (then - first) % 2**32 != 10_000:
+        raise OSError(f"the program finds no sequence numbers: behind {first} and 10,000 bytes more comes {then}")
+
+
+def _order(tunnel: Tunnel) -> None:
+    """Behind what was read before; in small and in large pieces, both ways at once; windows are used up."""
+    sizes, up, down = random.Random(1), bytearray(b"head"), bytearray()
+    tunnel.begin(b"head")
+    got_up, got_down = bytearray(), bytearray()
+    for _ in range(300):
+        for ours, theirs, sent, got in (
+            (tunnel.client, tunnel.target, up, got_up),
+            (tunnel.target, tunnel.client, down, got_down),
+        ):
+            piece = sizes.randbytes(sizes.choice((1, 60, 1000, 20_000)))
+            sent += piece
+            tunnel.send(ours, piece)
+            if sizes.random() < 0.2:
+                tunnel.receive(theirs, got, len(sent))
+    tunnel.receive(tunnel.target, got_up, len(up))
+    tunnel.receive(tunnel.client, got_down, len(down))
+    _same(up, got_up)
+    _same(down, got_down)
+    pair = tunnel.pair
+    for row in (pair.client, pair.target):
+        if not (row.redirected and row.passed):
+            raise OSError(f"{row.redirected} bytes forwarded, {row.passed} passed: neither may be 0")
+
+
+def _ends(tunnel: Tunnel) -> None:
+    """The target ends first, behind its bytes; then the client, whose last bytes and end come together."""
+    tunnel.begin(b"")
+    answer, last = random.Random(2).randbytes(300_000), random.Random(3).randbytes(100_000)
+    got, late = bytearray(), bytearray()
+    tunnel.send(tunnel.target, answer, also=(tunnel.client, got))
+    tunnel.target.shutdown(socket.SHUT_WR)
+    tunnel.receive(tunnel.client, got, None)
+    tunnel.send(tunnel.client, last, also=(tunnel.target, late))
+    tunnel.client.shutdown(socket.SHUT_WR)
+    tunnel.receive(tunnel.target, late, None)
+    _same(answer, got)
+    _same(last, late)
+    tunnel.until(lambda: tunnel.ending is not None, "the end of both")
+    if tunnel.ending != Ending(Result.OK):
+        raise OSError(f"both have ended, and it says {tunnel.ending}")
+
+
+def _waiting(tunnel: Tunnel) -> None:
+    """The client ends while bytes wait for it in the kernel: its end passes on, and it gets them all."""
+    tunnel.begin(b"")
+    tunnel.pair.target.open(1 << 24)  # more than fits into any buffer, so that they do wait
+    answer, got = random.Random(5).randbytes(1 << 20), bytearray()
+    tunnel.send(tunnel.target, answer)
+    tunnel.client.shutdown(socket.SHUT_WR)
+    tunnel.receive(tunnel.target, bytearray(), None)
+    tunnel.receive(tunnel.client, got, len(answer))
+    _same(answer, got)
+    tunnel.target.shutdown(socket.SHUT_WR)
+    tunnel.until(lambda: tunnel.ending is not None, "the end of both")
+    if tunnel.ending != Ending(Result.OK):
+        raise OSError(f"both have ended, and it says {tunnel.ending}")
+
+
+def _bound(tunnel: Tunnel) -> None:
+    """A reader that does not read stops the other side within a bound, and gets all in the end."""
+    tunnel.begin(b"")
+    data, sent, got = random.Random(4).randbytes(2 * MOST), 0, bytearray()
+    still = 0
+    while still < 30:  # turns without a byte; each is a millisecond at least, for nothing else is going on
+        try:
+            sent += tunnel.client.send(data[sent : sent + BUFFER])
+            still = 0
+        except BlockingIOError:
+            still += 1
+        if sent > MOST:
+            raise OSError(f"{sent} bytes are taken for a reader that does not read")
+        tunnel.loop.turn()
+    tunnel.send(tunnel.target, b"the other way", also=(tunnel.client, other := bytearray()))
+    tunnel.receive(tunnel.client, other, 13)
+    tunnel.send(tunnel.client, data[sent:], also=(tunnel.target, got))
+    tunnel.receive(tunnel.target, got, len(data))
+    _same(data, got)
+
+
+def _reset(tunnel: Tunnel) -> None:
+    """A reset passes on as a reset, behind the bytes before it."""
+    tunnel.begin(b"")
+    tunnel.send(tunnel.client, b"alert")
+    got = bytearray()
+    tunnel.receive(tunnel.target, got, 5)
+    tunnel.client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    tunnel.client.close()
+    tunnel.until(lambda: tunnel.ending is not None, "the reset")
+    try:
+        tunnel.receive(tunnel.target, got, None)
+    except ConnectionResetError:
+        return
+    raise OSError("a reset came out as an end")
+
+
+def _same(sent: bytes | bytearray, got: bytearray) -> None:
+    if sent != got:
+        place = next((n for n, (a, b) in enumerate(zip(sent, got, strict=False)) if a != b), min(len(sent), len(got)))
+        raise OSError(f"{len(sent)} bytes sent, {len(got)} received, the same up to byte {place}")
+
+
+STEPS = (_sequence, _order, _ends, _waiting, _bound, _reset)
+
+
+class Tunnel:
+    """Two connections on loopback with a relay between; all in this thread."""
+
+    def __init__(self, loop: Loop, forwarding: Forwarding) -> None:
+        self.loop = loop
+        self._forwarding = forwarding
+        self.client, self._ours_client = _connection()
+        self.target, self._ours_target = _connection()
+        self._closer = Closer(loop)
+        self.ending: Ending | None = None
+        self._begun = False
+
+    def begin(self, head: bytes) -> None:
+        relay = self._forwarding.relay(
+            self._ours_client, self._ours_target, head, closer=self._closer, idle=0.0, half_closed=SECONDS
+        )
+        if relay is None:
+            raise OSError("the kernel does not take the sockets")
+        self._begun = True
+        self._relay, self.pair = relay, relay.pair
+        relay.run().addCallback(lambda ending: setattr(self, "ending", ending))
+
+    def send(self, sock: socket.socket, data: bytes, also: tuple[socket.socket, bytearray] | None = None) -> None:
+        """All of it. @param also: what is read in the meantime."""
+        view = memoryview(data)
+
+        def sent() -> bool:
+            nonlocal view
+            if also is not None:
+                _take(*also, BUFFER)
+            try:
+                view = view[sock.send(view) :]
+            except BlockingIOError:
+                pass
+            return not view
+
+        self.until(sent, "room for bytes")
+
+    def receive(self, sock: socket.socket, got: bytearray, count: int | None) -> None:
+        """Until there are so many bytes; None: until the end."""
+        self.until(
+            lambda: (count is not None and len(got) >= count) or (_take(sock, got, BUFFER) and count is None),
+            "bytes" if count is not None else "an end",
+        )
+
+    def until(self, done: Callable[[], bool], what: str) -> None:
+        deadline = time.monotonic() + SECONDS
+        while not done():
+            self.loop.turn()
+            if time.monotonic() > deadline:
+                raise OSError(f"{what} did not come within {SECONDS:g} s")
+
+    def close(self) -> None:
+        for sock in (self.client, self.target):
+            sock.close()
+        if not self._begun:
+            for sock in (self._ours_client, self._ours_target):
+                sock.close()
+            return
+        self._relay.end(Ending(Result.SHUTDOWN))
+        try:
+            self.until(lambda: self.ending is not None, "the end of the relay")
+        finally:
+            self._closer.close_now()
+            self.loop.advance(0)
+
+
+def _take(sock: socket.socket, got: bytearray, count: int) -> bool:
+    """@return: it has ended."""
+    try:
+        piece = sock.recv(count)
+    except BlockingIOError:
+        return False
+    got += piece
+    return not piece
+
+
+def _connection() -> tuple[socket.socket, socket.socket]:
+    """The far end, and ours."""
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(1)
+        theirs = socket.socket()
+        for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+            theirs.setsockopt(socket.SOL_SOCKET, option, BUFFER)
+        theirs.connect(listener.getsockname())
+        ours, _ = listener.accept()
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
+    for sock in (theirs, ours):
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return theirs, ours

@@ -1,0 +1,192 @@
+"""A budget for tunnels whose bytes are read by the proxy: they never slow the other tunnels of the process.
+
+In one round of the reactor, all such tunnels together get L{ROUND_S} seconds and L{ROUND_BYTES} bytes. A tunnel that
+needs more waits for the next round, behind the others that wait; until its turn its sockets are not read, and TCP slows
+its peers down.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Protocol
+from weakref import WeakKeyDictionary
+
+from twisted.logger import Logger
+
+from sniproxy.relay.direction import Direction
+from sniproxy.relay.poller import failed
+from sniproxy.util.buffered import Share
+
+log = Logger()
+
+ROUND_S = 0.001
+"""Seconds of one round of the reactor for all tunnels that are read."""
+
+ROUND_BYTES = 1 << 19
+"""Bytes that these tunnels may pass on in one round."""
+
+SLICE = 2048
+"""Bytes that a tap is shown at once. A budget can be exceeded by the time of one slice."""
+
+
+class Tap(Protocol):
+    """Looks at one tunnel. A tap that raises is shown nothing more."""
+
+    def client(self, data: bytes) -> None:
+        """Bytes from the client."""
+
+    def target(self, data: bytes) -> None:
+        """Bytes from the target."""
+
+    def end(self) -> None:
+        """The tunnel has ended, and the tap has been shown all its bytes."""
+
+
+class Pace:
+    """The budget of one reactor. @param clock: seconds, as precise as there are."""
+
+    def __init__(self, reactor: Any, clock: Callable[[], float] = time.perf_counter) -> None:
+        self.clock = clock
+        self._reactor = reactor
+        self._seconds = 0.0
+        self._bytes = 0
+        self._waiting: dict[Paced, None] = {}
+        self._called = False
+
+    def spent(self) -> bool:
+        """Whether this round's budget is used up."""
+        return self._seconds >= ROUND_S or self._bytes >= ROUND_BYTES
+
+    def charge(self, seconds: float = 0.0, count: int = 0) -> None:
+        """Seconds and bytes were spent in this round."""
+        self._seconds += seconds
+        self._bytes += count
+        self._call()
+
+    def wait(self, paced: Paced) -> None:
+        """Let a tunnel have its turn in the next round, or in a later one when others use that up."""
+        self._waiting[paced] = None
+        self._call()
+
+    def _call(self) -> None:
+        if not self._called:
+            self._called = True
+            self._reactor.callLater(0, self._round)
+
+    def _round(self) -> None:
+        self._called = False
+        self._seconds, self._bytes = 0.0, 0
+        while self._waiting and not self.spent():
+            paced = next(iter(self._waiting))
+            del self._waiting[paced]
+            paced.turn()
+        if self._waiting:
+            self._call()
+
+
+class Paced:
+    """Shows a tap the bytes of one tunnel, in order and as far as the budget allows; the rest is held and counted.
+
+    @param tap: None: the tunnel is only counted.
+    @ivar first: is shown the client's bytes at once, before the tap and outside of its queue. None: there is none.
+    """
+
+    def __init__(self, pace: Pace, tap: Tap | None) -> None:
+        self.pace = pace
+        self.first: Callable[[bytes], None] | None = None
+        self._tap = tap
+        self._held: deque[tuple[Callable[[bytes], None], bytes]] = deque()
+        self._at = 0  # bytes of the first that were shown
+        self._share = Share()
+        self._stopped: dict[Direction, None] = {}
+        self._ended = False
+
+    def client(self, data: bytes) -> None:
+        """Bytes from the client were passed on."""
+        if self.first is not None:
+            began = self.pace.clock()
+            self.first(data)
+            self.pace.charge(self.pace.clock() - began)
+        if self._tap is not None:
+            self._show(self._tap.client, data)
+
+    def target(self, data: bytes) -> None:
+        """Bytes from the target were passed on."""
+        if self._tap is not None:
+            self._show(self._tap.target, data)
+
+    def end(self) -> None:
+        """The tunnel has ended: the tap is told so once it has been shown what is held."""
+        self._ended = True
+        self._stopped.clear()
+        if not self._held:
+            self._tell_end()
+
+    def may_read(self, direction: Direction) -> bool:
+        """Whether a direction may read now. False: the relay pumps it at its turn."""
+        if not self._held and not self.pace.spent():
+            return True
+        self._stopped[direction] = None
+        self.pace.wait(self)
+        return False
+
+    def turn(self) -> None:
+        """Show one slice of what is held, and let directions that wait read on when all is shown."""
+        if self._held:
+            self._step()
+            self._count()
+            if not self._held and self._ended:
+                self._tell_end()
+        if not self._held:
+            stopped, self._stopped = self._stopped, {}
+            for direction in stopped:
+                try:
+                    direction.source.relay.pump(direction)
+                except Exception:
+                    failed(direction.source.connectionLost)
+        if self._held or self._stopped:
+            self.pace.wait(self)
+
+    def _show(self, look: Callable[[bytes], None], data: bytes) -> None:
+        self._held.append((look, data))
+        while self._held and not self.pace.spent():
+            self._step()
+        if self._held:
+            self._count()
+            self.pace.wait(self)
+
+    def _step(self) -> None:
+        look, data = self._held[0]
+        part, self._at = data[self._at : self._at + SLICE], self._at + SLICE
+        if self._at >= len(data):
+            self._held.popleft()
+            self._at = 0
+        began = self.pace.clock()
+        try:
+            look(part)
+        except Exception:
+            log.failure("A tap failed and is detached; its tunnel continues")
+            self._tap, self._at = None, 0
+            self._held.clear()
+        self.pace.charge(self.pace.clock() - began)
+
+    def _count(self) -> None:
+        self._share.holds(sum(len(data) for _, data in self._held) - self._at)
+
+    def _tell_end(self) -> None:
+        tap, self._tap = self._tap, None
+        if tap is not None:
+            tap.end()
+
+
+_paces: WeakKeyDictionary[Any, Pace] = WeakKeyDictionary()
+
+
+def pace_of(reactor: Any) -> Pace:
+    """The one budget of a reactor."""
+    pace = _paces.get(reactor)
+    if pace is None:
+        pace = _paces[reactor] = Pace(reactor)
+    return pace

@@ -1,0 +1,151 @@
+"""A relay's direction by C{splice}: bulky bytes move between the sockets inside the Linux kernel, through a pipe.
+
+A pipe is held only while bytes are in it, so an idle tunnel has none. Pipes that are given back empty are kept for the
+next direction that needs one.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+
+from sniproxy.relay.copy import ROOM, CopyDirection
+from sniproxy.relay.relay import Side
+
+PIPE = 1 << 18
+"""Bytes a pipe shall hold. More moves no faster, and what waits in a pipe for a slow reader is charged to no socket."""
+
+BULKY = 1 << 14
+"""Bytes that one read must bring for the next to be spliced."""
+
+_KEPT = 16
+_ROOM = ROOM[:BULKY]
+_FLAGS = getattr(os, "SPLICE_F_MOVE", 1) | getattr(os, "SPLICE_F_NONBLOCK", 2)
+
+available = hasattr(os, "splice")
+"""Whether this system can splice."""
+
+Pipe = tuple[int, int]
+_spare: list[Pipe] = []
+
+
+def _take_pipe() -> Pipe:
+    if _spare:
+        return _spare.pop()
+    pipe = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        fcntl.fcntl(pipe[1], fcntl.F_SETPIPE_SZ, PIPE)
+    except OSError:  # the user's share of pipe memory is used up: a small pipe serves too
+        pass
+    return pipe
+
+
+def close_spare_pipes() -> None:
+    """Close the pipes that are kept for later."""
+    while _spare:
+        for end in _spare.pop():
+            os.close(end)
+
+
+class SpliceDirection(CopyDirection):
+    """recv and send for small reads; splice while much comes at a time.
+
+    splice takes two system calls more, and a small message is copied faster than that.
+
+    @ivar spliced: bytes taken by splice so far.
+    """
+
+    __slots__ = ("_bulky", "_inside", "_pipe", "spliced")
+
+    def __init__(self, source: Side, target: Side, head: bytes) -> None:
+        super().__init__(source, target, head)
+        self._bulky = False
+        self._pipe: Pipe | None = None
+        self._inside = 0
+        self.spliced = 0
+
+    def fill(self) -> int:
+        """See L{CopyDirection.fill}."""
+        if self._bulky:
+            self._pipe = self._new_pipe()
+        if self._pipe is None:  # it is not bulky, or we are out of descriptors: then it lives on with a copy
+            count = self.source.sock.recv_into(_ROOM)
+            self._head = _ROOM[:count]
+            self._bulky = count == BULKY
+            self.dry = not self._bulky
+            return count
+        try:
+            self._inside = os.splice(self.source.fd, self._pipe[1], PIPE, flags=_FLAGS)
+        finally:
+            if not self._inside:
+                self._return_pipe()
+        self.spliced += self._inside
+        self._bulky = self._inside >= BULKY
+        self.dry = False  # a pipe may be full of a few bytes, when they came in as many packets
+        return self._inside
+
+    def flush(self) -> int:
+        """See L{CopyDirection.flush}."""
+        if self._head:
+            return super().flush()
+        assert self._pipe is not None
+        count = os.splice(self._pipe[0], self.target.fd, self._inside, flags=_FLAGS)
+        self._inside -= count
+        if not self._inside:
+            self._return_pipe()
+        return count
+
+    def hand_on(self) -> bool:
+        """See L{Direction.hand_on}. It is fill and flush of a small read in one: each call costs as much as it does."""
+        if not self.dry or self.eof:  # where it is dry, nothing is held
+            return False
+        count = self.source.sock.recv_into(_ROOM)
+        head = _ROOM[:count]
+        if not 0 < count < BULKY:
+            self._head = head
+            self.eof = not count
+            self._bulky = count == BULKY
+            self.dry = False
+            return False
+        sent = 0
+        try:
+            sent = self.target.sock.send(head)
+        finally:
+            if sent != count:
+                self._head = bytes(head[sent:])
+        self.moved += sent
+        return sent == count
+
+    def holds(self) -> bool:
+        return bool(self._inside or self._head)
+
+    def release(self) -> None:
+        super().release()
+        if self._pipe is None:
+            return
+        if self._inside:
+            for end in self._pipe:
+                os.close(end)
+            self._pipe = None
+            self._inside = 0
+        self._return_pipe()
+
+    @staticmethod
+    def _new_pipe() -> Pipe | None:
+        try:
+            return _take_pipe()
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+                return None
+            raise
+
+    def _return_pipe(self) -> None:
+        if self._pipe is None:
+            return
+        if len(_spare) < _KEPT:
+            _spare.append(self._pipe)
+        else:
+            for end in self._pipe:
+                os.close(end)
+        self._pipe = None

@@ -1,0 +1,29 @@
+"""One gate for all tests: it is the kernel's, and stands as long as the process does."""
+
+from __future__ import annotations
+
+from twisted.internet import reactor
+from twisted.trial.unittest import SkipTest
+
+from sniproxy.relay.kernel.gate import Gate
+from sniproxy.relay.kernel.watch import Watch
+
+_gates: list[Gate] = []
+_watches: list[Watch] = []
+
+
+def gate() -> Gate:
+    """Skips the calling test where the kernel does not let us forward."""
+    if not _gates:
+        try:
+            _gates.append(Gate(512))
+        except OSError as error:
+            raise SkipTest(f"kernel capability missing: forwarding between sockets ({error})") from error
+    return _gates[0]
+
+
+def watch() -> Watch:
+    """The one beside it."""
+    if not _watches:
+        _watches.append(Watch(reactor, gate().ring))
+    return _watches[0]

@@ -1,0 +1,42 @@
+"""The system call bpf(2)."""
+
+from __future__ import annotations
+
+import errno
+import os
+import platform
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from sniproxy.relay.kernel import bpf
+from sniproxy.relay.kernel.assembly import assemble, leave
+from tests.relay.kernel.support import gate
+
+
+class CallTests(SynchronousTestCase):
+    """What the kernel says comes out as OSError."""
+
+    def test_unknown_machine(self) -> None:
+        """Where the call's number is another one, nothing is called, and that is said."""
+        for machine in ("pdp11", "aarch64"):
+            self.patch(platform, "machine", lambda machine=machine: machine)
+            error = self.assertRaises(OSError, bpf.create_map, bpf.HASH, 4, 4, 1)
+            self.assertIn(machine, str(error))
+
+    def test_map(self) -> None:
+        """Entries go in and out; what is not there cannot be taken out."""
+        gate()
+        descriptor = bpf.create_map(bpf.HASH, 8, 4, 1)
+        self.addCleanup(os.close, descriptor)
+        bpf.update(descriptor, b"8 bytes.", b"four")
+        error = self.assertRaises(OSError, bpf.update, descriptor, b"another.", b"four")
+        self.assertEqual(errno.E2BIG, error.errno)
+        bpf.delete(descriptor, b"8 bytes.")
+        error = self.assertRaises(OSError, bpf.delete, descriptor, b"8 bytes.")
+        self.assertEqual(errno.ENOENT, error.errno)
+
+    def test_program_refused(self) -> None:
+        """A program that the verifier does not take is refused with what it says."""
+        gate()
+        error = self.assertRaises(OSError, bpf.load_program, assemble([leave()]))
+        self.assertIn("R0", str(error))

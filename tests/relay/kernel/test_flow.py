@@ -1,0 +1,164 @@
+"""One direction of a tunnel that the kernel forwards: measures of sockets, and when what is held may be sent."""
+
+from __future__ import annotations
+
+import socket
+
+import attrs
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+
+from sniproxy.relay.kernel.flow import LEAST, Flow, Side, room, written
+from sniproxy.relay.kernel.gate import Pair
+from tests.net.support import SocketTestCase, connected, in_thread, read_exactly
+from tests.relay.kernel.support import gate
+
+
+class Nobody:
+    """Whom a side tells. Nothing runs here."""
+
+    def pump(self, flow: Flow) -> None:
+        raise AssertionError("nothing is pumped")
+
+    def lost(self, side: Side, error: OSError) -> None:
+        raise AssertionError("nothing is lost")
+
+
+class MeasureTests(SocketTestCase):
+    """What sockets tell of themselves."""
+
+    async def test_written(self) -> None:
+        """What a socket has taken counts, whether its peer has it yet or not."""
+        theirs, ours = connected(65536)
+        before = written(ours)
+        while True:
+            try:
+                ours.send(bytes(65536))
+            except BlockingIOError:
+                break
+        taken = written(ours) - before
+        self.assertGreater(taken, 65536)
+        self.assertEqual(taken, len(await in_thread(read_exactly, theirs, taken)))
+        while written(ours) - before != taken:  # an acknowledgement can come between the two measures
+            await deferLater(reactor, 0)
+        theirs.close()
+        ours.close()
+
+    async def test_room(self) -> None:
+        """A socket whose peer takes nothing has no room in the end."""
+        theirs, ours = connected(65536)
+        self.assertGreater(room(ours), LEAST)
+        while True:
+            try:
+                ours.send(bytes(65536))
+            except BlockingIOError:
+                break
+        self.assertLess(room(ours), LEAST)
+        theirs.close()
+        ours.close()
+
+
+class FlowTests(SocketTestCase):
+    """A flow from a client to a target."""
+
+    async def setUp(self) -> None:  # type: ignore[override]  # trial awaits it
+        gate()
+        await super().setUp()
+        self.client, ours = connected()
+        self.target, other = connected()
+        pair = gate().join(ours, other)
+        assert pair is not None
+        self.joined: Pair = pair
+        self.flow = Flow(Side(ours, "client", Nobody()), Side(other, "target", Nobody()), pair.client, b"head")
+        for sock in (self.client, self.target, ours, other):
+            self.addCleanup(sock.close)
+        self.addCleanup(gate().leave, pair)
+
+    def soon(self) -> Deferred[object]:
+        return deferLater(reactor, 0)
+
+    async def filled(self) -> int:
+        while True:
+            try:
+                return self.flow.fill()
+            except BlockingIOError:
+                await self.soon()
+
+    async def test_counts(self) -> None:
+        """The head, what the kernel redirected and what we sent on are all moved; the final count is the socket's."""
+        flow = self.flow
+        self.assertTrue(flow.settle())
+        flow.flush()
+        flow.open()
+        self.client.sendall(b"redirected")
+        await in_thread(read_exactly, self.target, 14)
+        flow.row.open(0)
+        self.client.sendall(b"passed")
+        self.assertEqual(6, await self.filled())
+        self.assertFalse(flow.missing)
+        while not flow.settle():
+            await self.soon()
+        flow.flush()
+        self.assertEqual(b"passed", await in_thread(read_exactly, self.target, 6))
+        self.assertEqual((20, 10, 6), (flow.moved, flow.row.redirected, flow.row.passed))
+        flow.count()
+        flow.row.clear()
+        self.assertEqual(20, flow.moved)
+
+    async def test_not_before_the_kernel_has_written(self) -> None:
+        """Until the destination has written what was redirected, it is not settled, and an end does not hide bytes."""
+        flow = self.flow
+        flow.flush()
+        flow.row._cells[flow.row.slot * 8] = 3  # the kernel says that it is writing these
+        self.assertFalse(flow.settle())
+        flow.row._cells[flow.row.slot * 8 + 1] = 5  # and that it has passed these
+        self.client.shutdown(socket.SHUT_WR)
+        self.assertEqual(0, await self.filled())
+        self.assertTrue(flow.missing)
+        flow.count()
+        self.assertEqual(4, flow.moved)
+
+    async def test_what_is_held_is_kept(self) -> None:
+        """What cannot be sent yet survives another flow's read: all read into one buffer."""
+        flow = self.flow
+        flow.flush()
+        flow.row._cells[flow.row.slot * 8] = 3
+        self.client.sendall(b"mine")
+        await self.filled()
+        self.target.sendall(b"others")
+        other = Flow(flow.target, flow.source, self.joined.target, b"")
+        while not other.held:
+            try:
+                other.fill()
+            except BlockingIOError:
+                await self.soon()
+        self.assertEqual(b"mine", bytes(flow.held))
+
+    def test_the_old_window_goes_on(self) -> None:
+        """Until the destination has written what was redirected, nobody knows what there is room for."""
+        flow = self.flow
+        flow.flush()
+        self.assertTrue(flow.open())
+        cells, first = flow.row._cells, flow.row.slot * 8
+        before = cells[first + 3]
+        cells[first], cells[first + 2] = 3, 2051  # the kernel says that it is writing these
+        self.assertTrue(flow.open())
+        self.assertEqual(before, cells[first + 3])
+        cells[first] = 0
+        self.assertTrue(flow.open())
+        self.assertEqual(before + 2051, cells[first + 3])
+
+    def test_outside(self) -> None:
+        """For a socket that the kernel has not let in nothing rings: its flow is never left to the kernel."""
+        flow = self.flow
+        flow.flush()
+        flow.row = attrs.evolve(flow.row, inside=False)
+        self.assertFalse(flow.open())
+
+    def test_no_room_no_window(self) -> None:
+        """Without room at the destination nothing is redirected."""
+        flow = self.flow
+        flow.target.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        self.assertFalse(flow.open())
+        self.assertEqual(0, flow.row._cells[flow.row.slot * 8 + 3])

@@ -1,0 +1,50 @@
+"""Tunnels of the kernel's, for those who begin them."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from twisted.internet import reactor
+
+from sniproxy.events import Result
+from sniproxy.net.linger import Closer
+from sniproxy.relay.kernel import forwarding
+from sniproxy.relay.kernel.forwarding import CannotForward, Forwarding
+from sniproxy.relay.relay import Ending
+from tests.net.support import SocketTestCase, connected, in_thread, read_exactly, read_to_end
+from tests.relay.kernel.support import gate
+
+
+class ForwardingTests(SocketTestCase):
+    """Forwarding."""
+
+    async def test_relay(self) -> None:
+        """Two connections get a relay; when there is no more room they get none."""
+        gate()
+        one = Forwarding(reactor, 1)
+        closer = Closer(reactor)
+        (client, ours), (target, other) = connected(), connected()
+        relay = one.relay(ours, other, b"head", closer=closer, idle=0.0, half_closed=9.0)
+        assert relay is not None
+        done = relay.run()
+        self.assertIsNone(one.relay(ours, other, b"", closer=closer, idle=0.0, half_closed=9.0))
+        self.assertEqual(b"head", await in_thread(read_exactly, target, 4))
+        client.close()
+        self.assertEqual(b"", await in_thread(read_to_end, target))
+        target.close()
+        self.assertEqual(Ending(Result.OK), await done)
+        await closer.settled()
+        one.close()
+
+    def test_why(self) -> None:
+        """What the kernel refuses is said with the cure."""
+        for number, cure in ((errno.EPERM, "CAP_BPF and CAP_NET_ADMIN"), (errno.EINVAL, "BPF_STREAM_PARSER")):
+
+            def refused(pairs: int, number: int = number) -> None:
+                raise OSError(number, os.strerror(number))
+
+            self.patch(forwarding, "Gate", refused)
+            error = self.assertRaises(CannotForward, Forwarding, reactor)
+            self.assertIn(os.strerror(number), str(error))
+            self.assertIn(cure, str(error))

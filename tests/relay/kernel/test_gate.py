@@ -1,0 +1,127 @@
+"""The gate: which sockets are let in, and their counters."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from sniproxy.relay.kernel import bpf
+from sniproxy.relay.kernel.gate import REST, Gate, Pair
+from tests.net.support import connected, links, opened_since, read_exactly
+from tests.relay.kernel.support import gate
+
+
+class GateTests(SynchronousTestCase):
+    """A gate for two tunnels."""
+
+    def setUp(self) -> None:
+        gate()
+        self.clock = Clock()
+        self.gate = Gate(2, self.clock.seconds)
+        self.addCleanup(self.gate.close)
+
+    def pair(self) -> tuple[socket.socket, ...]:
+        sockets = (*connected(), *connected())
+        for sock in sockets:
+            self.addCleanup(sock.close)
+        return sockets
+
+    def joined(self) -> tuple[Pair | None, tuple[socket.socket, ...]]:
+        sockets = self.pair()
+        return self.gate.join(sockets[1], sockets[3]), sockets
+
+    def test_full(self) -> None:
+        """One tunnel more than it holds is not let in; the place of one that has ended is given away after a rest."""
+        first, _ = self.joined()
+        assert first is not None
+        self.assertIsNotNone(self.joined()[0])
+        self.assertIsNone(self.joined()[0])
+        self.gate.leave(first)
+        self.assertIsNone(self.joined()[0])
+        self.clock.advance(REST)
+        again, _ = self.joined()
+        assert again is not None
+        self.assertEqual(first.client.slot, again.client.slot)
+
+    def test_other_sockets(self) -> None:
+        """Unix sockets, and connections that are over, are not let in, and take no place."""
+        _, ours, theirs, target = self.pair()
+        for other in socket.socketpair():
+            self.addCleanup(other.close)
+            self.assertIsNone(self.gate.join(ours, other))
+            self.assertIsNone(self.gate.join(other, target))
+        theirs.close()
+        self.assertIsNone(self.gate.join(ours, target))
+
+    def test_bytes_wait(self) -> None:
+        """A socket in which bytes wait is not let in: a part of them may have been read."""
+        theirs, ours, _, target = self.pair()
+        theirs.sendall(b"early")
+        self.assertIsNone(self.gate.join(ours, target))
+        ours.setblocking(True)
+        self.assertEqual(b"early", read_exactly(ours, 5))
+        self.assertIsNotNone(self.gate.join(ours, target))
+
+    def test_the_client_is_refused(self) -> None:
+        """When the kernel takes the target only, the tunnel is the gate's, and what comes from the target passes."""
+        update: Callable[[int, bytes, bytes], None] = bpf.update
+
+        def refuse(descriptor: int, key: bytes, value: bytes) -> None:
+            if key == bytes(4) and len(key) == 4:
+                raise OSError(95, "Operation not supported")
+            update(descriptor, key, value)
+
+        self.patch(bpf, "update", refuse)
+        pair, (_, _, far, near) = self.joined()
+        assert pair is not None
+        self.assertEqual((0, False, True), (pair.client.slot, pair.client.inside, pair.target.inside))
+        pair.target.open(1 << 20)
+        far.sendall(b"answer")
+        near.setblocking(True)
+        self.assertEqual(b"answer", read_exactly(near, 6))
+        self.assertEqual((0, 6), (pair.target.redirected, pair.target.passed))
+
+    def test_forwards(self) -> None:
+        """In an open window bytes cross without us; closed, they pass up to us."""
+        pair, (client, ours, target, _) = self.joined()
+        assert pair is not None
+        pair.client.open(1 << 20)
+        client.sendall(b"question")
+        self.assertEqual(b"question", read_exactly(target, 8))
+        self.assertEqual((8, 0), (pair.client.redirected, pair.client.passed))
+        pair.client.open(0)
+        client.sendall(b"late")
+        ours.setblocking(True)
+        self.assertEqual(b"late", read_exactly(ours, 4))
+        self.assertEqual((8, 4), (pair.client.redirected, pair.client.passed))
+
+    def test_opened_before_all_is_forwarded(self) -> None:
+        """A window opens only when all that was passed has been sent on."""
+        pair, (client, ours, target, _) = self.joined()
+        assert pair is not None
+        ours.setblocking(True)
+        client.sendall(b"one")
+        self.assertEqual(b"one", read_exactly(ours, 3))
+        pair.client.open(1 << 20)
+        client.sendall(b"two")
+        self.assertEqual(b"two", read_exactly(ours, 3))
+        pair.client.forwarded(6)
+        client.sendall(b"three")
+        self.assertEqual(b"three", read_exactly(target, 5))
+
+    def test_close(self) -> None:
+        """All descriptors are given back, also when it cannot be made."""
+        before = links()
+        Gate(2).close()
+        self.assertEqual(opened_since(before), {})
+
+        def refused(code: bytes) -> int:
+            raise PermissionError(1, os.strerror(1))
+
+        self.patch(bpf, "load_program", refused)
+        self.assertRaises(PermissionError, Gate, 2)
+        self.assertEqual(opened_since(before), {})

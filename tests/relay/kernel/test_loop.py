@@ -1,0 +1,59 @@
+"""The loop that the self-test turns."""
+
+from __future__ import annotations
+
+import socket
+
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from sniproxy.net.descriptor import SocketDescriptor
+from sniproxy.relay.kernel.loop import Loop
+
+
+class Told(SocketDescriptor):
+    """Remembers what it is told."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        super().__init__(sock)
+        self.told: list[str] = []
+
+    def doRead(self) -> None:
+        self.told.append("read")
+
+    def doWrite(self) -> None:
+        self.told.append("write")
+
+    def connectionLost(self, reason: Failure) -> None:
+        self.told.append("lost")
+
+
+class LoopTests(SynchronousTestCase):
+    """Loop: what a relay asks of a reactor."""
+
+    def test_turn(self) -> None:
+        """A turn serves who can read or write, and what is due; who was taken out hears nothing."""
+        ours, theirs = socket.socketpair()
+        self.addCleanup(ours.close)
+        self.addCleanup(theirs.close)
+        loop, told = Loop(), Told(ours)
+        loop.addReader(told)
+        loop.addWriter(told)
+        loop.callLater(0, told.told.append, "due")
+        loop.turn()
+        theirs.sendall(b"x")
+        loop.removeWriter(told)
+        loop.turn()
+        loop.removeReader(told)
+        loop.turn()
+        self.assertEqual(["write", "due", "read"], told.told)
+
+    def test_hung_up(self) -> None:
+        """Who only writes to a connection that has hung up is told."""
+        ours, theirs = socket.socketpair()
+        self.addCleanup(ours.close)
+        theirs.close()
+        loop, told = Loop(), Told(ours)
+        loop.addWriter(told)
+        loop.turn()
+        self.assertIn("lost", told.told)

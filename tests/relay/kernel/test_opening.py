@@ -1,0 +1,123 @@
+"""The kernel's way of a proxy, and a proxy that goes it."""
+
+from __future__ import annotations
+
+from twisted.internet import reactor
+from twisted.logger import capturedLogs
+from twisted.trial.unittest import SkipTest
+
+from sniproxy.events import Result
+from sniproxy.relay.kernel import opening, selftest
+from sniproxy.relay.kernel.forwarding import CannotForward
+from sniproxy.relay.kernel.opening import KernelWay
+from tests.hellos import hello
+from tests.net.support import SocketTestCase, in_thread, read_exactly, read_to_end
+from tests.proxies import LISTENER, Backend, Proxy
+from tests.relay.kernel.support import gate
+from tests.support.conversation import NAME, route
+
+KERNEL = f'relay = "kernel"\n{LISTENER}'
+
+
+def cannot() -> None:
+    raise CannotForward("a reason, and its cure")
+
+
+class KernelTestCase(SocketTestCase):
+    """The tests' own gate, which stays, is open before descriptors are counted."""
+
+    async def setUp(self) -> None:  # type: ignore[override]  # trial awaits it
+        try:
+            gate()
+        except SkipTest:  # some tests need none
+            pass
+        await super().setUp()
+
+
+class WayTests(KernelTestCase):
+    """KernelWay."""
+
+    def test_not_wanted(self) -> None:
+        """Nothing is opened, nor tried, unless it is asked for."""
+        self.patch(selftest, "prove", cannot)
+        way = KernelWay(reactor)
+        with capturedLogs() as logged:
+            self.assertIsNone(way.forwarding(wanted=False))
+        self.assertEqual([], logged)
+        way.close()
+
+    def test_once(self) -> None:
+        """It is opened once, and told; capabilities are given up where the program is ours, and there only."""
+        gate()
+        given: list[bool] = []
+        self.patch(opening, "give_up_what_loading_needs", lambda: given.append(True))
+        for keep in (True, False):
+            way = KernelWay(reactor, keep)
+            with capturedLogs() as logged:
+                first = way.forwarding(wanted=True)
+                self.assertIsNotNone(first)
+                self.assertIs(first, way.forwarding(wanted=True))
+                self.assertIsNone(way.forwarding(wanted=False))
+            self.assertEqual(1, len(logged))
+            self.assertEqual([] if keep else [True], given)
+            way.close()
+            way.close()
+
+    def test_cannot_be(self) -> None:
+        """What cannot be is tried once, and told each time it is wanted; capabilities are given up all the same."""
+        tried: list[bool] = []
+        given: list[bool] = []
+
+        def cannot_be() -> None:
+            tried.append(True)
+            cannot()
+
+        self.patch(selftest, "prove", cannot_be)
+        self.patch(opening, "give_up_what_loading_needs", lambda: given.append(True))
+        for keep in (True, False):
+            tried.clear()
+            way = KernelWay(reactor, keep)
+            with capturedLogs() as logged:
+                for wanted in (True, False, True):
+                    self.assertIsNone(way.forwarding(wanted))
+            self.assertEqual(["a reason, and its cure"] * 2, [event["why"] for event in logged])
+            self.assertEqual([True], tried)
+            self.assertEqual([] if keep else [True], given)
+            way.close()
+
+
+class ProxyTests(KernelTestCase):
+    """A proxy with relay = "kernel"."""
+
+    async def passes(self, proxy: Proxy, backend: Backend) -> None:
+        with proxy.connect() as client:
+            client.sendall(hello(name=NAME))
+            with await in_thread(backend.accept) as upstream:
+                size = len(hello(name=NAME))
+                await in_thread(read_exactly, upstream, size)
+                client.sendall(b"question")
+                self.assertEqual(b"question", await in_thread(read_exactly, upstream, 8))
+                upstream.sendall(b"answer")
+                self.assertEqual(b"answer", await in_thread(read_exactly, client, 6))
+                client.close()
+                self.assertEqual(b"", await in_thread(read_to_end, upstream))
+        record = await proxy.ended()
+        self.assertEqual((Result.OK, size + 8, 6), (record.result, record.bytes_up, record.bytes_down))
+
+    async def test_passes(self) -> None:
+        """Its tunnels carry bytes and ends, and its records count them."""
+        gate()
+        backend = Backend(self)
+        proxy = Proxy(self, KERNEL + route(backend.address))
+        await self.passes(proxy, backend)
+        self.assertIsNotNone(proxy.service.kernel_way.forwarding(wanted=True))
+
+    async def test_cannot(self) -> None:
+        """Where the kernel does not do it, one line says so, and tunnels go the ordinary way."""
+        self.patch(selftest, "prove", cannot)
+        backend = Backend(self)
+        with capturedLogs() as logged:
+            proxy = Proxy(self, KERNEL + route(backend.address))
+        said = [event for event in logged if "cannot be" in str(event.get("log_format"))]
+        self.assertEqual(["a reason, and its cure"], [event["why"] for event in said])
+        await self.passes(proxy, backend)

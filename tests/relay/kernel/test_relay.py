@@ -1,0 +1,293 @@
+"""The relay's contract where the kernel forwards, and what is the kernel relay's own."""
+
+from __future__ import annotations
+
+import random
+import socket
+from collections.abc import Callable
+from functools import partial
+from typing import Any, ClassVar, cast
+
+from twisted.internet import reactor
+from twisted.internet.interfaces import IDelayedCall
+
+from sniproxy.events import Result
+from sniproxy.net.linger import Closer
+from sniproxy.relay.copy import CopyDirection
+from sniproxy.relay.kernel.flow import Side
+from sniproxy.relay.kernel.gate import Pair
+from sniproxy.relay.kernel.program import AT_ONCE, COLUMNS, HEARD, REDIRECTED
+from sniproxy.relay.kernel.relay import DELAYS, KernelRelay
+from sniproxy.relay.kernel.watch import Watch
+from sniproxy.relay.poller import IN
+from sniproxy.relay.relay import Ending
+from tests.net.support import PATIENCE, HandClock, connected, in_thread, read_exactly, read_to_end, reset
+from tests.relay import relaycontract
+from tests.relay.kernel.segments import Segments
+from tests.relay.kernel.support import gate, watch
+
+
+class KernelClock(HandClock):
+    """Waiting for the kernel takes real time."""
+
+    def callLater(self, delay: float, callable: Callable[..., object], *args: object, **kw: object) -> IDelayedCall:
+        if delay in DELAYS:
+            return reactor.callLater(delay, callable, *args, **kw)
+        return super().callLater(delay, callable, *args, **kw)
+
+
+def kernel_relay(
+    clock: Any,
+    client: socket.socket,
+    upstream: socket.socket,
+    head: bytes,
+    *,
+    way: object,
+    poller: object = None,
+    **options: Any,
+) -> KernelRelay:
+    """As L{sniproxy.relay.relay.Relay} is made. The gate must let the sockets in: else a test would try another relay."""
+    if isinstance(clock, HandClock):
+        clock.__class__ = KernelClock
+    pair = gate().join(client, upstream)
+    assert pair is not None, "the gate does not take the sockets"
+    return KernelRelay(clock, gate(), watch(), pair, client, upstream, head, **options)
+
+
+def pair_of(relay: object) -> Pair:
+    """The gate's, of a kernel relay."""
+    assert isinstance(relay, KernelRelay)
+    return relay.pair
+
+
+class KernelTests(relaycontract.RelayContract):
+    """The relay's contract by the kernel."""
+
+    way = CopyDirection  # nobody asks for it
+    make: ClassVar[Callable[..., Any]] = staticmethod(kernel_relay)
+
+    async def setUp(self) -> None:  # type: ignore[override]  # trial awaits it
+        gate()
+        watch()
+        await super().setUp()
+
+    def leave_no_room(self) -> None:
+        self.patch(watch(), "add", relaycontract.full_for_the_target(watch().add))
+
+    async def test_both_end_at_once(self) -> None:
+        """Both sides may have ended before the relay begins: the gate takes no such sockets, but they end behind it."""
+        (client, ours_client), (upstream, ours_upstream) = connected(), connected()
+        pair = gate().join(ours_client, ours_upstream)
+        assert pair is not None
+        client.close()
+        upstream.close()
+        relay = KernelRelay(
+            reactor,
+            gate(),
+            watch(),
+            pair,
+            ours_client,
+            ours_upstream,
+            b"",
+            closer=Closer(reactor),
+            idle=300.0,
+            half_closed=60.0,
+        )
+        self.assertEqual(Ending(Result.OK), await relay.run())
+
+    async def test_sent_again_with_more(self) -> None:
+        """Of a segment that begins with bytes which have come before, the rest alone arrives: forwarded, and passed."""
+        with Segments() as segments:
+            tunnel = self.tunnel()
+            data = random.Random(1).randbytes(100_000)
+            at = said = 0
+            for redirects, before, more in (
+                (True, 5, 1),
+                (True, AT_ONCE, 100),
+                (True, 60_000, 5_000),
+                (False, 5, 1),
+                (False, AT_ONCE + 1, 100),
+                (False, 20_000, 9_000),
+            ):
+                row = pair_of(tunnel.relay).client
+                if not redirects:
+                    row.open(0)
+                count = row.redirected
+                if at < before:  # of what it says itself, what was sent in its name has come before, too
+                    tunnel.client.sendall(data[said:before])
+                    said = before
+                    self.assertEqual(data[at:before], await in_thread(read_exactly, tunnel.upstream, before - at))
+                    at = before
+                again = partial(segments.send, tunnel.client, at - before, data[at - before : at + more])
+                self.assertEqual(data[at : at + more], await in_thread(self.asked_for, again, tunnel.upstream, more))
+                at += more
+                self.assertEqual(redirects, row.redirected >= count + more)
+            reset(tunnel.upstream)
+            await tunnel.done
+
+    def asked_for(self, ask: Callable[[], None], sock: socket.socket, count: int) -> bytes:
+        """So many bytes. @param ask: makes them come; again and again, for nobody else does when they are dropped."""
+        data = b""
+        sock.settimeout(1)
+        for _ in range(int(PATIENCE)):
+            ask()
+            try:
+                while len(data) < count:
+                    data += sock.recv(count - len(data))
+            except TimeoutError:
+                continue
+            break
+        sock.settimeout(PATIENCE)
+        return data
+
+    async def test_the_kernel_does_it(self) -> None:
+        """Messages to and fro are redirected, and our process reads none of them."""
+        tunnel = self.tunnel(head=b"hello")
+        await in_thread(read_exactly, tunnel.upstream, 5)
+
+        def talk() -> None:
+            for _ in range(20):
+                tunnel.client.sendall(b"question")
+                read_exactly(tunnel.upstream, 8)
+                tunnel.upstream.sendall(b"answer")
+                read_exactly(tunnel.client, 6)
+
+        await in_thread(talk)
+        pair = pair_of(tunnel.relay)
+        rows = pair.client, pair.target
+        self.assertEqual([(160, 0), (120, 0)], [(row.redirected, row.passed) for row in rows])
+        relay: Any = tunnel.relay
+        for side in (relay._client, relay._upstream):  # nor is it woken for them
+            self.assertFalse(side.wants & IN)
+        tunnel.close()
+        self.assertEqual(Ending(Result.OK), await tunnel.done)
+        self.assertEqual((165, 120), (tunnel.relay.bytes_up, tunnel.relay.bytes_down))
+
+    async def test_windows_follow_each_other(self) -> None:
+        """More messages than fit into any window come out in order, whoever moves them."""
+        tunnel = self.tunnel(buffers=65536)
+
+        def talk() -> None:
+            for number in range(600):
+                tunnel.client.sendall(b"%04d" % number)
+                self.assertEqual(b"%04d" % number, read_exactly(tunnel.upstream, 4))
+
+        await in_thread(talk)
+        tunnel.close()
+        self.assertEqual(Ending(Result.OK), await tunnel.done)
+        self.assertEqual((2400, 0), (tunnel.relay.bytes_up, tunnel.relay.bytes_down))
+
+    async def test_passed_while_it_goes_to_rest(self) -> None:
+        """What is passed between the last read and the rest, without a ring, is read."""
+        tunnel = self.tunnel()
+        relay, pair, rest = tunnel.relay, pair_of(tunnel.relay), Watch.rest
+        tunnel.client.sendall(b"first")
+        self.assertEqual(b"first", await in_thread(read_exactly, tunnel.upstream, 5))
+
+        def late(watch: Watch, side: Side) -> None:
+            self.patch(Watch, "rest", rest)
+            pair.client.open(0)
+            cells, heard = pair.client._cells, pair.client.slot * COLUMNS + HEARD
+            cells[heard] += 1  # the program has seen that the last ring was not heard yet
+            tunnel.client.sendall(b"late")
+            while not pair.client.passed:
+                pass
+            cells[heard] -= 1
+            watch.rest(side)
+
+        self.patch(Watch, "rest", late)
+        relay.pump(relay._up)
+        self.assertEqual(b"late", await in_thread(read_exactly, tunnel.upstream, 4))
+        tunnel.close()
+        self.assertEqual(Ending(Result.OK), await tunnel.done)
+
+    async def test_a_stalled_direction_holds_up_nothing(self) -> None:
+        """While one side takes nothing, more than any window flows the other way, through our process and back."""
+        tunnel = self.tunnel(buffers=65536)
+        sending = in_thread(tunnel.client.sendall, bytes(4 << 20))
+        while not tunnel.relay._up.blocked:
+            await in_thread(int)
+        answer = random.Random(1).randbytes(4 << 20)
+        answering = in_thread(tunnel.upstream.sendall, answer)
+        self.assertTrue(await in_thread(read_exactly, tunnel.client, len(answer)) == answer)
+        await answering
+        await in_thread(read_exactly, tunnel.upstream, 4 << 20)
+        await sending
+        tunnel.close()
+        self.assertEqual(Ending(Result.OK), await tunnel.done)
+
+    async def test_both_end_behind_passed_bytes(self) -> None:
+        """A client that ends while its last bytes are on their way through us loses none, though both have ended."""
+        for _ in range(20):
+            tunnel = self.tunnel(buffers=65536)
+            tunnel.upstream.shutdown(socket.SHUT_WR)
+            self.assertEqual(b"", await in_thread(read_to_end, tunnel.client))
+            last = random.Random(2).randbytes(300_000)
+            reading = in_thread(read_to_end, tunnel.upstream)
+            await in_thread(tunnel.client.sendall, last)
+            tunnel.client.close()
+            self.assertTrue(await reading == last)
+            tunnel.upstream.close()
+            self.assertEqual(Ending(Result.OK), await tunnel.done)
+            self.assertEqual((300_000, 0), (tunnel.relay.bytes_up, tunnel.relay.bytes_down))
+
+    async def test_a_bare_end_while_bytes_wait(self) -> None:
+        """A client that ends its side while redirected bytes still wait for it gets them all, and its end passes on."""
+        tunnel = self.tunnel(buffers=65536)
+        tunnel.upstream.sendall(b"greeting")
+        self.assertEqual(b"greeting", await in_thread(read_exactly, tunnel.client, 8))
+        row, answer = pair_of(tunnel.relay).target, random.Random(4).randbytes(1 << 20)
+        row.open(1 << 24)  # more than fits: so bytes wait in the kernel for certain
+        await in_thread(tunnel.upstream.sendall, answer)
+        while row.redirected + row.passed < 8 + len(answer):
+            await in_thread(int)
+        self.assertEqual(0, row.passed)
+        tunnel.client.shutdown(socket.SHUT_WR)
+        self.assertEqual(b"", await in_thread(read_to_end, tunnel.upstream))
+        self.assertTrue(await in_thread(read_exactly, tunnel.client, len(answer)) == answer)
+        tunnel.upstream.close()
+        self.assertEqual(Ending(Result.OK), await tunnel.done)
+        self.assertEqual((0, 8 + len(answer)), (tunnel.relay.bytes_up, tunnel.relay.bytes_down))
+
+    async def test_ended_while_the_kernel_has_bytes(self) -> None:
+        """What the kernel has redirected is written before the end, and counted; if it cannot be, it is not waited for
+        for ever."""
+        tunnel = self.tunnel(head=b"hello")
+        await in_thread(read_exactly, tunnel.upstream, 5)
+        row = pair_of(tunnel.relay).client
+        row._cells[row.slot * COLUMNS + REDIRECTED] = 3  # as if the kernel were at it
+        tunnel.relay.end(Ending(Result.DRAINED))
+        self.assertFalse(tunnel.done.called)
+        self.assertEqual(Ending(Result.DRAINED), await tunnel.done)
+        self.assertEqual(5, tunnel.relay.bytes_up)
+        tunnel.close()
+        await tunnel.closer.settled()
+
+    async def test_idle_while_the_kernel_has_bytes(self) -> None:
+        """An end that cannot be passed on, for the kernel never writes what it has, is no byte: the idle time ends it,
+        however often we look."""
+        clock = HandClock()
+        tunnel = self.tunnel(clock=clock, head=b"hello", idle=10.0)
+        await in_thread(read_exactly, tunnel.upstream, 5)
+        row, flow = pair_of(tunnel.relay).client, cast(KernelRelay, tunnel.relay)._up
+        row._cells[row.slot * COLUMNS + REDIRECTED] = 3  # as if the kernel were at it
+        tunnel.client.shutdown(socket.SHUT_WR)
+        while clock.seconds() < 10:
+            looks = flow.waits
+            while flow.waits == looks:
+                await in_thread(int)
+            clock.advance(1)
+        clock.pump([0.25] * 8)
+        self.assertEqual(Ending(Result.IDLE_TIMEOUT, "no byte for 10 s"), await tunnel.done)
+        tunnel.close()
+        clock.advance(1)
+        await tunnel.closer.settled()
+
+    async def test_cancel(self) -> None:
+        """Cancelling ends both sides at once."""
+        tunnel = self.tunnel()
+        tunnel.done.cancel()
+        self.assertEqual(Ending(Result.SHUTDOWN, "cancelled"), await tunnel.done)
+        self.assertEqual((b"", b""), (tunnel.client.recv(1), tunnel.upstream.recv(1)))
+        tunnel.close()
+        await tunnel.closer.settled()

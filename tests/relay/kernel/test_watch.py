@@ -1,0 +1,175 @@
+"""What is told to whom, by the one epoll of all tunnels."""
+
+from __future__ import annotations
+
+import socket
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from sniproxy.relay.kernel.flow import Flow, Side
+from sniproxy.relay.kernel.gate import Gate, Pair
+from sniproxy.relay.kernel.program import HEARD
+from sniproxy.relay.kernel.watch import Watch
+from tests.net.support import SocketTestCase, connected, in_thread, read_exactly, reset
+from tests.relay.kernel.support import gate
+
+
+class Nobody:
+    """Whom a side would tell."""
+
+    def pump(self, flow: Flow) -> None:
+        raise AssertionError("nothing is pumped")
+
+    def lost(self, side: Side, error: OSError) -> None:
+        raise AssertionError("nothing is lost")
+
+
+class Told(Side):
+    """Remembers what it is told, and says so once."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        super().__init__(sock, "client", Nobody())
+        self.forget()
+        self.fault: Exception | None = None
+
+    def forget(self) -> None:
+        self.told: list[str] = []
+        self.first: Deferred[None] = Deferred()
+        self.scheduled = False
+
+    def _hear(self, what: str) -> None:
+        self.told.append(what)
+        if not self.scheduled:
+            self.scheduled = True
+            reactor.callLater(0, self.first.callback, None)
+        if self.fault is not None:
+            raise self.fault
+
+    def doRead(self) -> None:
+        self._hear("read")
+
+    def doWrite(self) -> None:
+        self._hear("write")
+
+    def connectionLost(self, reason: Failure) -> None:
+        self._hear("lost")
+
+
+class WatchTests(SocketTestCase):
+    """A watch on the real reactor, over the sockets of one tunnel."""
+
+    async def setUp(self) -> None:  # type: ignore[override]  # trial awaits it
+        gate()
+        await super().setUp()
+        self.gate = Gate(2)
+        self.watch = Watch(reactor, self.gate.ring)
+        self.client, ours = connected()
+        self.target, other = connected()
+        joined = self.gate.join(ours, other)
+        assert joined is not None
+        self.pair: Pair = joined
+        self.side, self.other = Told(ours), Told(other)
+        self.side.inbound = Flow(self.side, self.other, self.pair.client, b"")
+        self.other.inbound = Flow(self.other, self.side, self.pair.target, b"")
+        for side in (self.side, self.other):
+            self.watch.add(side)
+            self.deafen(side)
+        for sock in (self.client, self.target, ours, other):
+            self.addCleanup(sock.close)
+        self.addCleanup(self.give_back)
+
+    @staticmethod
+    def deafen(side: Side) -> None:
+        """As if it had been rung for, and had not heard it yet: what is passed does not ring."""
+        side.inbound.row._cells[side.inbound.row.slot * 8 + HEARD] = 9
+
+    def give_back(self) -> None:
+        for side in (self.side, self.other):
+            self.watch.remove(side)
+            self.watch.remove(side)
+        self.watch.close()
+        self.gate.leave(self.pair)
+        self.gate.close()
+
+    async def test_bytes(self) -> None:
+        """Who reads is told of bytes; who does not, is not."""
+        self.watch.reads(self.other, wanted=False)
+        self.target.sendall(b"answer")
+        self.client.sendall(b"question")
+        await self.side.first
+        self.assertEqual([], self.other.told)
+        self.watch.reads(self.other, wanted=True)
+        await self.other.first
+        self.assertEqual("read", self.other.told[0])
+
+    async def test_room(self) -> None:
+        """Who wants room is told of it, until no more."""
+        self.watch.reads(self.side, wanted=False)
+        self.watch.writes(self.side, wanted=True)
+        await self.side.first
+        self.watch.writes(self.side, wanted=False)
+        told = list(self.side.told)
+        self.target.sendall(b"later")
+        await self.other.first
+        self.assertEqual(("write", told), (told[0], self.side.told))
+
+    async def test_resting(self) -> None:
+        """Who rests hears nothing of what is redirected, but of what is passed, and of the end."""
+        self.pair.client.hear()
+        self.watch.rest(self.side)
+        self.pair.client.open(1 << 20)
+        self.client.sendall(b"redirected")
+        self.assertEqual(b"redirected", await in_thread(read_exactly, self.target, 10))
+        self.target.sendall(b"marker")
+        await self.other.first
+        self.watch.reads(self.other, wanted=False)
+        self.assertEqual([], self.side.told)
+        self.pair.client.open(0)
+        self.client.sendall(b"passed")
+        await self.side.first
+        self.assertEqual(["read"], self.side.told)
+        self.side.forget()
+        self.client.shutdown(socket.SHUT_WR)
+        await self.side.first
+        self.assertEqual(["read"], self.side.told)
+
+    async def test_a_full_ring(self) -> None:
+        """Into a full ring not all could be put: everybody looks."""
+        self.watch.reads(self.other, wanted=False)
+        self.patch(self.gate.ring, "take", lambda: ([], True))
+        self.pair.client.hear()
+        self.client.sendall(b"passed")  # rings
+        await self.other.first
+        self.assertEqual("read", self.other.told[0])
+
+    async def test_reset(self) -> None:
+        """A reset is told to who reads, who rests, and who waits for nothing; the latter two need not read for it."""
+        self.watch.reads(self.other, wanted=False)
+        reset(self.target)
+        await self.other.first
+        self.watch.rest(self.side)
+        reset(self.client)
+        await self.side.first
+        self.assertEqual((["lost"], ["lost"]), (self.other.told, self.side.told))
+
+    async def test_both_have_ended(self) -> None:
+        """A connection that both sides have ended in order is not broken, and is not told of for ever."""
+        self.watch.reads(self.side, wanted=False)
+        self.side.sock.shutdown(socket.SHUT_WR)
+        self.client.close()
+        self.target.sendall(b"marker")
+        await self.other.first
+        self.assertEqual([], self.side.told)
+
+    async def test_a_fault(self) -> None:
+        """A relay that fails is logged, is told that it is lost, and harms nobody."""
+        self.side.fault = ArithmeticError("a fault")
+        self.client.sendall(b"x")
+        await self.side.first
+        self.assertEqual(["read", "lost"], self.side.told[:2])
+        self.watch.remove(self.side)
+        self.target.sendall(b"x")
+        await self.other.first
+        self.assertEqual(len(self.side.told), len(self.flushLoggedErrors(ArithmeticError)))

@@ -1,0 +1,484 @@
+"""The relay's contract as tests, for every way of moving bytes: test_copying and test_splicing run them.
+
+In a module of its own, for trial runs each test class that it finds in a ``test_`` module, and this one has no way."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import random
+import socket
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred, gatherResults
+
+from sniproxy.events import Result
+from sniproxy.net.linger import Closer
+from sniproxy.relay.direction import Direction, Way
+from sniproxy.relay.poller import Poller, poller_of
+from sniproxy.relay.relay import LOOK, LOOKS, Ending, Relay
+from tests.net.support import (
+    HandClock,
+    SocketTestCase,
+    connected,
+    in_thread,
+    read_exactly,
+    read_to_end,
+    reset,
+)
+
+MEBI = 1 << 20
+
+CLOSE = 7
+"""Of tcp_info's states (Linux, tcp_states.h): the system has nothing more to do for the connection."""
+
+
+Pair = Callable[[int, str], tuple[socket.socket, socket.socket]]
+"""Makes the far end and our end of one side, by the size of the kernel's buffers and the side's name."""
+
+
+def plain_pair(buffers: int, side: str) -> tuple[socket.socket, socket.socket]:
+    """Connected TCP sockets."""
+    return connected(buffers)
+
+
+def full_for_the_target(watch: Callable[[Any], None]) -> Callable[[Any], None]:
+    """Something that watches sides, but not the target's."""
+
+    def watch_or_refuse(side: Any) -> None:
+        if side.name == "target":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        watch(side)
+
+    return watch_or_refuse
+
+
+class Tunnel:
+    """A relay between two loopback connections, and the far ends of both."""
+
+    def __init__(
+        self,
+        way: Way,
+        clock: Any = reactor,
+        head: bytes = b"",
+        buffers: int = 0,
+        pair: Pair = plain_pair,
+        poller: Callable[[Any], Poller] = poller_of,
+        make: Callable[..., Any] = Relay,
+        **times: float,
+    ) -> None:
+        self.client, ours_client = pair(buffers, "client")
+        self.upstream, ours_upstream = pair(buffers, "target")
+        self.closer = Closer(clock)
+        self.relay: Relay = make(
+            clock,
+            ours_client,
+            ours_upstream,
+            head,
+            way=way,
+            closer=self.closer,
+            idle=times.get("idle", 300.0),
+            half_closed=times.get("half_closed", 60.0),
+            poller=poller(clock),
+        )
+        self.done: Deferred[Ending] = self.relay.run()
+
+    def close(self) -> None:
+        self.client.close()
+        self.upstream.close()
+
+
+class RelayContract(SocketTestCase):
+    """What every relay does. Subclasses name the way."""
+
+    way: ClassVar[Callable[..., Direction]]
+    pair: ClassVar[Callable[..., tuple[socket.socket, socket.socket]]] = staticmethod(plain_pair)
+    poller: ClassVar[Callable[..., Poller]] = staticmethod(poller_of)
+    make: ClassVar[Callable[..., Any]] = Relay
+
+    def tunnel(self, **options: Any) -> Tunnel:
+        tunnel = Tunnel(self.way, pair=self.pair, poller=self.poller, make=self.make, **options)
+        self.addCleanup(tunnel.close)
+        return tunnel
+
+    def leave_no_room(self) -> None:
+        """The system has no room in its set for the second socket of a tunnel."""
+        poller = self.poller(reactor)
+        self.patch(poller, "watch", full_for_the_target(poller.watch))
+        self.patch(self, "poller", lambda clock: poller)
+
+    async def test_bytes_both_ways(self) -> None:
+        """Bytes cross unchanged in both directions, those read before the relay first, and are counted."""
+        tunnel = self.tunnel(head=b"hello ")
+        tunnel.client.sendall(b"world")
+        self.assertEqual(b"hello world", await in_thread(read_exactly, tunnel.upstream, 11))
+        tunnel.upstream.sendall(b"answer")
+        self.assertEqual(b"answer", await in_thread(read_exactly, tunnel.client, 6))
+        tunnel.close()
+        self.assertEqual(Ending(Result.OK), await tunnel.done)
+        self.assertEqual((11, 6), (tunnel.relay.bytes_up, tunnel.relay.bytes_down))
+
+    async def test_client_ends_first(self) -> None:
+        """A client that ends its side still gets the whole answer."""
+        tunnel = self.tunnel()
+        answer = random.Random(1).randbytes(3 * MEBI)
+
+        def serve() -> bytes:
+            question = read_to_end(tunnel.upstream)
+            tunnel.upstream.sendall(answer)
+            tunnel.upstream.close()
+            return question
+
+        tunnel.client.sendall(b"question")
+        tunnel.client.shutdown(socket.SHUT_WR)
+        question, got = await gatherResults([in_thread(serve), in_thread(read_to_end, tunnel.client)])
+        self.assertEqual(b"question", question)
+        self.assertTrue(got == answer)
+        self.assertEqual(Ending(Result.OK), await tunnel.done)
+
+    async def test_upstream_ends_first(self) -> None:
+        """An upstream that ends its side still gets all that the client sends."""
+        tunnel = self.tunnel()
+        tunnel.upstream.sendall(b"greeting")
+        tunnel.upstream.shutdown(socket.SHUT_WR)
+        self.assertEqual(b"greeting", await in_thread(read_to_end, tunnel.client))
+        tunnel.client.sendall(b"late")
+        tunnel.client.close()
+        self.assertEqual(b"late", await in_thread(read_to_end, tunnel.upstream))
+        self.assertEqual(Ending(Result.OK), await tunnel.done)
+
+    async def test_both_end_at_once(self) -> None:
+        """Both sides may have ended before the relay begins."""
+        client, ours_client = self.pair(0, "client")
+        upstream, ours_upstream = self.pair(0, "target")
+        client.close()
+        upstream.close()
+        closer = Closer(reactor)
+        relay = self.make(
+            reactor, ours_client, ours_upstream, b"", way=self.way, closer=closer, idle=300.0, half_closed=60.0
+        )
+        self.assertEqual(Ending(Result.OK), await relay.run())
+
+    async def test_backpressure(self) -> None:
+        """A side that does not read stops the other one within a bound; then all bytes arrive, in order."""
+        tunnel = self.tunnel(buffers=65536)
+        data = random.Random(2).randbytes(16 * MEBI)
+
+        def send_until_stalled() -> int:
+            sent = 0
+            tunnel.client.settimeout(0.5)
+            try:
+                while sent < len(data):
+                    sent += tunnel.client.send(data[sent : sent + 65536])
+            except TimeoutError:
+                pass
+            tunnel.client.settimeout(20)
+            return sent
+
+        def send_rest(sent: int) -> None:
+            tunnel.client.sendall(data[sent:])
+            tunnel.client.shutdown(socket.SHUT_WR)
+
+        sent = await in_thread(send_until_stalled)
+        # Four kernel buffers of at most twice the size asked for, and what a direction may hold.
+        self.assertLess(sent, 3 * MEBI)
+        rest = in_thread(send_rest, sent)
+        got = await in_thread(read_to_end, tunnel.upstream)
+        await rest
+        self.assertTrue(got == data)
+        tunnel.close()
+        await tunnel.done
+
+    async def test_backpressure_is_one_directions(self) -> None:
+        """While one direction stands still, the other one flows."""
+        tunnel = self.tunnel(buffers=65536)
+        tunnel.client.setblocking(False)
+        stalled = False
+        while not stalled:  # until neither the kernel nor the relay takes more
+            try:
+                tunnel.client.send(bytes(65536))
+            except BlockingIOError:
+                before = tunnel.relay.bytes_up
+                await in_thread(int)
+                stalled = tunnel.relay.bytes_up == before and tunnel.relay._up.blocked
+        tunnel.client.settimeout(20)
+        tunnel.upstream.sendall(b"answer")
+        self.assertEqual(b"answer", await in_thread(read_exactly, tunnel.client, 6))
+        reset(tunnel.client)
+        reset(tunnel.upstream)
+        await tunnel.done
+
+    async def test_slow_reader_with_tiny_windows(self) -> None:
+        """Bytes arrive whole through the smallest buffers, read in odd pieces."""
+        tunnel = self.tunnel(buffers=2048)
+        data = random.Random(3).randbytes(300_000)
+
+        def read_in_pieces() -> bytes:
+            pieces = []
+            sizes = random.Random(4)
+            while piece := tunnel.client.recv(sizes.randint(1, 3000)):
+                pieces.append(piece)
+            return b"".join(pieces)
+
+        def send() -> None:
+            tunnel.upstream.sendall(data)
+            tunnel.upstream.shutdown(socket.SHUT_WR)
+
+        sending = in_thread(send)
+        self.assertTrue(await in_thread(read_in_pieces) == data)
+        await sending
+        tunnel.client.close()
+        self.assertEqual(Ending(Result.OK), await tunnel.done)
+
+    async def test_client_resets(self) -> None:
+        """A reset by the client reaches the upstream as a reset."""
+        tunnel = self.tunnel()
+        tunnel.client.sendall(b"x")
+        await in_thread(read_exactly, tunnel.upstream, 1)
+        reset(tunnel.client)
+        await self.assertFailure(in_thread(tunnel.upstream.recv, 1), ConnectionResetError)
+        self.assertEqual(Ending(Result.RESET, "the client's connection was reset"), await tunnel.done)
+
+    async def test_upstream_resets(self) -> None:
+        """A reset by the upstream reaches the client as a reset."""
+        tunnel = self.tunnel()
+        reset(tunnel.upstream)
+        await self.assertFailure(in_thread(tunnel.client.recv, 1), ConnectionResetError)
+        self.assertEqual(Ending(Result.RESET, "the target's connection was reset"), await tunnel.done)
+
+    async def test_reset_while_blocked(self) -> None:
+        """A reset by the side that does not read is seen although the other one is not read either."""
+        tunnel = self.tunnel(buffers=65536)
+        sending = in_thread(tunnel.client.sendall, bytes(8 * MEBI))
+        await in_thread(read_exactly, tunnel.upstream, 1)
+        reset(tunnel.upstream)
+        await self.assertFailure(sending, ConnectionError)
+        self.assertEqual(Result.RESET, (await tunnel.done).result)
+
+    async def test_reset_after_the_end(self) -> None:
+        """An upstream that has sent its whole answer and its end, and then resets, takes nothing back."""
+        tunnel = self.tunnel()
+        answer = random.Random(5).randbytes(MEBI)
+
+        def serve() -> None:
+            tunnel.upstream.sendall(answer)
+            tunnel.upstream.shutdown(socket.SHUT_WR)
+
+        serving = in_thread(serve)
+        await in_thread(read_exactly, tunnel.client, MEBI - 1)
+        await serving
+        reset(tunnel.upstream)
+        tunnel.client.sendall(b"more")
+        self.assertEqual(Result.RESET, (await tunnel.done).result)
+        self.assertTrue(await in_thread(read_to_end, tunnel.client) == answer[-1:])
+        tunnel.client.close()
+        await tunnel.closer.settled()
+
+    async def test_last_words_before_a_reset(self) -> None:
+        """What an upstream said before it reset the connection, a TLS alert often, is passed on before the reset."""
+        tunnel = self.tunnel()
+        tunnel.client.sendall(b"never read")
+        await in_thread(tunnel.upstream.recv, 1, socket.MSG_PEEK)
+        tunnel.upstream.sendall(b"alert")
+        tunnel.upstream.close()  # with unread bytes: a reset
+        self.assertEqual(b"alert", await in_thread(read_exactly, tunnel.client, 5))
+        self.assertEqual(Result.RESET, (await tunnel.done).result)
+
+    async def test_not_watched(self) -> None:
+        """Sockets for which the system has no room in its set are ended in order, it is said why, and that is all."""
+        self.leave_no_room()
+        clock = HandClock()
+        tunnel = self.tunnel(clock=clock, head=b"read before")
+        why = "its sockets cannot be watched: No space left on device"
+        self.assertEqual(Ending(Result.LIMIT, why), await tunnel.done)
+        self.assertEqual(b"", await in_thread(read_to_end, tunnel.client))
+        self.assertEqual(b"read before", await in_thread(read_to_end, tunnel.upstream))
+        tunnel.close()
+        await tunnel.closer.settled()
+        self.assertEqual([], clock.getDelayedCalls())
+
+    async def test_idle(self) -> None:
+        """Without a byte in either direction for the idle time both sides are ended in order; bytes put it off."""
+        clock = HandClock()
+        tunnel = self.tunnel(clock=clock, idle=10.0)
+        clock.pump([0.25] * 36)
+        tunnel.client.sendall(b"x")
+        await in_thread(read_exactly, tunnel.upstream, 1)
+        clock.pump([0.25] * 36)
+        self.assertFalse(tunnel.done.called)
+        clock.pump([0.25] * 4 + [10.0 / LOOKS])
+        self.assertEqual(Ending(Result.IDLE_TIMEOUT, "no byte for 10 s"), await tunnel.done)
+        self.assertEqual((b"", b""), (tunnel.client.recv(1), tunnel.upstream.recv(1)))
+        clock.advance(1)
+        await tunnel.closer.settled()
+
+    async def test_deadlines_are_shared(self) -> None:
+        """However many tunnels begin at once, their time limits are one call to the reactor."""
+        clock = HandClock()
+        tunnels = [self.tunnel(clock=clock) for _ in range(3)]
+        self.assertEqual(1, len(clock.getDelayedCalls()))
+        for tunnel in tunnels:
+            tunnel.close()
+            await tunnel.done
+        self.assertEqual([], clock.getDelayedCalls())
+
+    async def test_idle_zero(self) -> None:
+        """Idle time 0: a tunnel may be silent for ever."""
+        clock = HandClock()
+        tunnel = self.tunnel(clock=clock, idle=0.0)
+        self.assertEqual([], clock.getDelayedCalls())
+        tunnel.close()
+        await tunnel.done
+
+    async def test_half_closed(self) -> None:
+        """A pair of which one side has ended is given up after a deadline of its own, which bytes put off."""
+        clock = HandClock()
+        for idle in (300.0, 0.0):
+            tunnel = self.tunnel(clock=clock, idle=idle, half_closed=5.0)
+            tunnel.client.shutdown(socket.SHUT_WR)
+            self.assertEqual(b"", await in_thread(read_to_end, tunnel.upstream))
+            clock.pump([0.25] * 16)
+            tunnel.upstream.sendall(b"x")
+            await in_thread(read_exactly, tunnel.client, 1)
+            clock.pump([0.25] * 16)
+            self.assertFalse(tunnel.done.called)
+            clock.pump([0.25] * 4 + [5.0 / LOOKS])
+            reason = "no byte for 5 s after the client had ended its side"
+            self.assertEqual(Ending(Result.IDLE_TIMEOUT, reason), await tunnel.done)
+            clock.advance(1)
+            await tunnel.closer.settled()
+
+    async def test_half_closed_after_a_silence(self) -> None:
+        """The other side of a pair that was silent for long has the whole time to answer an end."""
+        clock = HandClock()
+        tunnel = self.tunnel(clock=clock, idle=300.0, half_closed=5.0)
+        clock.pump([0.25] * 240)
+        tunnel.client.shutdown(socket.SHUT_WR)
+        self.assertEqual(b"", await in_thread(read_to_end, tunnel.upstream))
+        clock.pump([0.25] * 16)
+        self.assertFalse(tunnel.done.called)
+        tunnel.upstream.sendall(b"bye")
+        tunnel.upstream.close()
+        self.assertEqual(b"bye", await in_thread(read_to_end, tunnel.client))
+        self.assertEqual(Ending(Result.OK), await tunnel.done)
+
+    async def test_reset_after_half_an_end(self) -> None:
+        """A client that ends its side and then resets is seen at once, where the system tells: nobody waits for it."""
+        if not self.poller(reactor).tells_all:
+            return
+        tunnel = self.tunnel(idle=0.0)
+        tunnel.client.shutdown(socket.SHUT_WR)
+        self.assertEqual(b"", await in_thread(read_to_end, tunnel.upstream))
+        reset(tunnel.client)
+        self.assertEqual(Ending(Result.RESET, "the client's connection was reset"), await tunnel.done)
+        self.assertEqual(b"", tunnel.upstream.recv(1))
+        tunnel.upstream.close()
+        await tunnel.closer.settled()
+
+    async def test_end(self) -> None:
+        """Ended from outside, both sides get a FIN behind what was written to them."""
+        tunnel = self.tunnel(head=b"abc")
+        tunnel.relay.end(Ending(Result.DRAINED, "why"))
+        self.assertEqual(b"abc", await in_thread(read_to_end, tunnel.upstream))
+        self.assertEqual(b"", await in_thread(read_to_end, tunnel.client))
+        self.assertEqual(Ending(Result.DRAINED, "why"), await tunnel.done)
+        tunnel.close()
+        await tunnel.closer.settled()
+
+    async def test_reset_of_a_blocked_side(self) -> None:
+        """A side that is not read, for the other one takes nothing, is looked at now and then: its reset is seen."""
+        clock = HandClock()
+        tunnel = self.tunnel(clock=clock, buffers=65536, idle=0.0)
+        tunnel.client.setblocking(False)
+        while not tunnel.relay._up.blocked:
+            try:
+                tunnel.client.send(bytes(65536))
+            except BlockingIOError:
+                await in_thread(int)
+        clock.advance(LOOK)
+        self.assertFalse(tunnel.done.called)
+        reset(tunnel.client)
+        clock.advance(LOOK)
+        self.assertEqual(Ending(Result.RESET, "the client's connection was reset"), await tunnel.done)
+        self.assertEqual([], clock.getDelayedCalls())
+
+    async def test_both_end_before_a_slow_reader(self) -> None:
+        """What an upstream sent before it ended reaches a client that reads it late: both ends are no reset."""
+        clock = HandClock()
+        tunnel = self.tunnel(clock=clock, buffers=65536, idle=0.0)
+        tunnel.client.shutdown(socket.SHUT_WR)
+        self.assertEqual(b"", await in_thread(read_to_end, tunnel.upstream))
+        sent = 0
+        while not tunnel.relay._down.blocked:
+            tunnel.upstream.sendall(bytes(4096))
+            sent += 4096
+            await in_thread(int)
+        tunnel.upstream.close()
+        ours = tunnel.relay._upstream.sock
+        while ours.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] != CLOSE:
+            await in_thread(int)
+        await in_thread(int)
+        clock.advance(LOOK)
+        self.assertFalse(tunnel.done.called)
+        self.assertEqual(sent, len(await in_thread(read_to_end, tunnel.client)))
+        self.assertEqual(Ending(Result.OK), await tunnel.done)
+
+    async def test_looking_ends(self) -> None:
+        """When nothing stands still any more, nobody looks."""
+        clock = HandClock()
+        tunnel = self.tunnel(clock=clock, buffers=65536, idle=0.0)
+        sending = in_thread(tunnel.client.sendall, bytes(4 * MEBI))
+        while not tunnel.relay._up.blocked:
+            await in_thread(int)
+        await in_thread(read_exactly, tunnel.upstream, 4 * MEBI)
+        await sending
+        clock.advance(LOOK)
+        self.assertEqual([], clock.getDelayedCalls())
+        tunnel.close()
+        await tunnel.done
+
+    async def test_end_passes_on_what_it_holds(self) -> None:
+        """Ended from outside while bytes wait for room, it writes what now has room before the FIN."""
+        tunnel = self.tunnel(buffers=65536)
+        sending = in_thread(tunnel.client.sendall, bytes(4 * MEBI))
+        sending.addErrback(lambda failure: failure.trap(OSError))
+        while not tunnel.relay._up.blocked:
+            await in_thread(int)
+        before = tunnel.relay.bytes_up
+        await in_thread(read_exactly, tunnel.upstream, before)
+        tunnel.relay.end(Ending(Result.DRAINED))
+        self.assertTrue(tunnel.relay.bytes_up > before)
+        rest = await in_thread(read_to_end, tunnel.upstream)
+        self.assertEqual(tunnel.relay.bytes_up - before, len(rest))
+        tunnel.close()
+        await sending
+        await tunnel.closer.settled()
+
+    async def test_many_at_once(self) -> None:
+        """200 tunnels at once, random sizes both ways: every byte arrives, and every descriptor is returned."""
+        sizes = random.Random(6)
+        block = random.Random(7).randbytes(MEBI)
+
+        def talk(tunnel: Tunnel, up: int, down: int) -> tuple[str, str]:
+            """Both ends in one thread: the sizes fit the kernel's buffers."""
+            tunnel.client.sendall(block[:up])
+            tunnel.client.shutdown(socket.SHUT_WR)
+            at_upstream = hashlib.sha256(read_to_end(tunnel.upstream)).hexdigest()
+            tunnel.upstream.sendall(block[:down])
+            tunnel.upstream.close()
+            at_client = hashlib.sha256(read_to_end(tunnel.client)).hexdigest()
+            tunnel.client.close()
+            return at_upstream, at_client
+
+        pairs = [(sizes.randint(0, 300_000), sizes.randint(0, 300_000)) for _ in range(200)]
+        tunnels = [self.tunnel() for _ in pairs]
+        talks = [in_thread(talk, tunnel, *pair) for tunnel, pair in zip(tunnels, pairs, strict=True)]
+        for (up, down), hashes in zip(pairs, await gatherResults(talks), strict=True):
+            expected = tuple(hashlib.sha256(block[:size]).hexdigest() for size in (up, down))
+            self.assertEqual(expected, hashes)
+        for tunnel, (up, down) in zip(tunnels, pairs, strict=True):
+            self.assertEqual(Ending(Result.OK), await tunnel.done)
+            self.assertEqual((up, down), (tunnel.relay.bytes_up, tunnel.relay.bytes_down))

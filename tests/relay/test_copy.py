@@ -1,0 +1,40 @@
+"""Moving bytes by recv and send."""
+
+from __future__ import annotations
+
+from sniproxy.relay.copy import READ, ROOM, CopyDirection
+from sniproxy.relay.relay import Side
+from tests.net.support import connected, in_thread
+from tests.relay import relaycontract
+
+
+class CopyTests(relaycontract.RelayContract):
+    """The relay's contract by copying."""
+
+    way = CopyDirection
+
+    async def test_holds_no_more_than_a_read(self) -> None:
+        """One call reads at most so many bytes."""
+        far, ours = connected(4 * READ)
+        other, target = connected()
+        direction = CopyDirection(Side(ours, "client", None), Side(target, "target", None), b"")  # type: ignore[arg-type]
+        await in_thread(far.sendall, bytes(2 * READ))
+        self.assertTrue(0 < direction.fill() <= READ)
+        for sock in (far, ours, other, target):
+            sock.close()
+
+    async def test_shared_room(self) -> None:
+        """What found no room is a copy: reads of other directions do not change it."""
+        far, ours = connected()
+        other, target = connected()
+        direction = CopyDirection(Side(ours, "client", None), Side(target, "target", None), b"")  # type: ignore[arg-type]
+        with self.assertRaises(BlockingIOError):
+            while True:
+                target.send(bytes(READ))
+        await in_thread(far.sendall, b"first")
+        direction.fill()
+        self.assertRaises(BlockingIOError, direction.flush)
+        ROOM[:5] = b"other"
+        self.assertEqual(b"first", bytes(direction._head))
+        for sock in (far, ours, other, target):
+            sock.close()

@@ -1,0 +1,154 @@
+"""The budget of tunnels that are read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from sniproxy.relay.direction import Direction
+from sniproxy.relay.pacing import ROUND_BYTES, ROUND_S, SLICE, Pace, Paced, pace_of
+from sniproxy.util.buffered import TOTAL
+from tests.relay.taps import Recorder
+
+
+class Slow(Recorder):
+    """Needs some time for each slice. @ivar cost: seconds."""
+
+    def __init__(self, now: list[float], cost: float) -> None:
+        super().__init__()
+        self.now = now
+        self.cost = cost
+
+    def client(self, data: bytes) -> None:
+        super().client(data)
+        self.now[0] += self.cost
+
+
+class Rounds:
+    """A reactor of which each L{go} is one round: what is called later in it comes in the next one."""
+
+    def __init__(self) -> None:
+        self.calls: list[Callable[[], object]] = []
+
+    def callLater(self, delay: float, call: Callable[[], object]) -> None:
+        self.calls.append(call)
+
+    def go(self) -> None:
+        calls, self.calls = self.calls, []
+        for call in calls:
+            call()
+
+
+class Reading:
+    """A direction that is to be pumped, with all that stands around it."""
+
+    def __init__(self) -> None:
+        self.source: Any = self
+        self.relay: Any = self
+        self.pumped: list[object] = []
+
+    def pump(self, direction: object) -> None:
+        self.pumped.append(direction)
+
+
+class PacingTests(SynchronousTestCase):
+    """Pace and Paced."""
+
+    def setUp(self) -> None:
+        self.now = [0.0]
+        self.rounds = Rounds()
+        self.pace = Pace(self.rounds, lambda: self.now[0])
+        self.held = TOTAL.bytes
+
+    def test_at_once(self) -> None:
+        """Within the budget all is shown at once, in slices and in order."""
+        tap = Recorder()
+        paced = Paced(self.pace, tap)
+        paced.client(b"a" * (2 * SLICE) + b"b")
+        paced.target(b"c")
+        self.assertEqual(([SLICE, SLICE, 1, 1], b"c"), (tap.shown, tap.from_target))
+        self.assertTrue(paced.may_read(cast(Direction, Reading())))
+        paced.end()
+        self.assertTrue(tap.ended)
+
+    def test_spent(self) -> None:
+        """Beyond the budget the rest waits for the next rounds, counted; the direction reads on when all is shown."""
+        tap, reading = Slow(self.now, ROUND_S), Reading()
+        paced = Paced(self.pace, tap)
+        data = bytes(range(256)) * (3 * SLICE // 256)
+        paced.client(data)
+        self.assertEqual([SLICE], tap.shown)
+        self.assertEqual(2 * SLICE, TOTAL.bytes - self.held)
+        self.assertFalse(paced.may_read(cast(Direction, reading)))
+        self.rounds.go()
+        self.assertEqual(([SLICE, SLICE], []), (tap.shown, reading.pumped))
+        self.rounds.go()
+        self.assertEqual(([reading], data), (reading.pumped, tap.from_client))
+        self.assertEqual(self.held, TOTAL.bytes)
+
+    def test_shared(self) -> None:
+        """The budget is one for all tunnels, which have their turns one after the other."""
+        taps = [Slow(self.now, ROUND_S) for _ in range(3)]
+        for tap in taps:
+            Paced(self.pace, tap).client(bytes(2 * SLICE))
+        counts = []
+        for _ in range(5):
+            self.rounds.go()
+            counts.append([len(tap.shown) for tap in taps])
+        self.assertEqual([[2, 0, 0], [2, 1, 0], [2, 1, 1], [2, 2, 1], [2, 2, 2]], counts)
+
+    def test_bytes(self) -> None:
+        """Bytes count, too, and a new round begins without them."""
+        paced, reading = Paced(self.pace, None), Reading()
+        self.pace.charge(count=ROUND_BYTES)
+        self.assertFalse(paced.may_read(cast(Direction, reading)))
+        self.rounds.go()
+        self.assertEqual([reading], reading.pumped)
+        self.assertTrue(paced.may_read(cast(Direction, reading)))
+
+    def test_end(self) -> None:
+        """A tunnel that ends while bytes are held: the tap is told so behind them."""
+        tap = Slow(self.now, ROUND_S)
+        paced = Paced(self.pace, tap)
+        paced.client(bytes(2 * SLICE))
+        paced.end()
+        self.assertFalse(tap.ended)
+        self.rounds.go()
+        self.assertTrue(tap.ended)
+        self.assertEqual(self.held, TOTAL.bytes)
+
+    def test_first(self) -> None:
+        """What is shown the client's bytes first is shown them at once, whatever is spent; its time counts."""
+        seen = []
+
+        def first(data: bytes) -> None:
+            seen.append(data)
+            self.now[0] += ROUND_S
+
+        paced = Paced(self.pace, tap := Recorder())
+        paced.first = first
+        paced.client(b"one")
+        paced.client(b"two")
+        self.assertEqual(([b"one", b"two"], b""), (seen, tap.from_client))
+        self.rounds.go()
+        self.assertEqual(b"onetwo", tap.from_client)
+
+    def test_fault(self) -> None:
+        """A tap that raises is shown nothing more, and holds nothing up."""
+
+        class Faulty(Recorder):
+            def client(self, data: bytes) -> None:
+                raise ValueError("a fault")
+
+        paced = Paced(self.pace, tap := Faulty())
+        paced.client(bytes(2 * SLICE))
+        paced.target(b"more")
+        paced.end()
+        self.assertEqual((b"", False), (tap.from_target, tap.ended))
+        self.assertEqual(1, len(self.flushLoggedErrors(ValueError)))
+
+    def test_one(self) -> None:
+        """A reactor has one."""
+        self.assertIs(pace_of(self.rounds), pace_of(self.rounds))

@@ -1,0 +1,89 @@
+"""Looking at bytes as they pass."""
+
+from __future__ import annotations
+
+import random
+
+from twisted.internet import reactor
+
+from sniproxy.events import Result
+from sniproxy.net.linger import Closer
+from sniproxy.relay.pacing import ROUND_S, SLICE, Pace, Paced, pace_of
+from sniproxy.relay.relay import Ending, Relay
+from sniproxy.relay.tee import TappedDirection, tapped
+from tests.net.support import SocketTestCase, connected, in_thread, read_exactly
+from tests.relay import relaycontract
+from tests.relay.taps import Recorder
+
+
+def recorded(*arguments: object) -> TappedDirection:
+    """A direction for the contract, which has its own tap."""
+    return TappedDirection(*arguments, Paced(pace_of(reactor), Recorder()))  # type: ignore[arg-type, call-arg]
+
+
+class TappedContractTests(relaycontract.RelayContract):
+    """The relay's contract with somebody who looks."""
+
+    way = staticmethod(recorded)
+
+
+class TapTests(SocketTestCase):
+    """What is shown."""
+
+    async def test_shown(self) -> None:
+        """Each direction's bytes are shown, in order, those read before the relay first."""
+        client, ours_client = connected()
+        upstream, ours_upstream = connected()
+        tap = Recorder()
+        relay = Relay(
+            reactor,
+            ours_client,
+            ours_upstream,
+            b"head ",
+            way=tapped(Paced(pace_of(reactor), tap)),
+            closer=Closer(reactor),
+            idle=300.0,
+            half_closed=60.0,
+        )
+        done = relay.run()
+        client.sendall(b"question")
+        self.assertEqual(b"head question", await in_thread(read_exactly, upstream, 13))
+        upstream.sendall(b"answer")
+        self.assertEqual(b"answer", await in_thread(read_exactly, client, 6))
+        client.close()
+        upstream.close()
+        self.assertEqual(Ending(Result.OK), await done)
+        self.assertEqual((b"head question", b"answer"), (tap.from_client, tap.from_target))
+
+    async def test_much(self) -> None:
+        """More than a round's budget passes whole and is shown whole, though the tap needs its time."""
+        client, ours_client = connected()
+        upstream, ours_upstream = connected()
+        now = [0.0]
+
+        class Slow(Recorder):
+            def client(self, data: bytes) -> None:
+                super().client(data)
+                now[0] += ROUND_S / 3
+
+        paced = Paced(Pace(reactor, lambda: now[0]), tap := Slow())
+        relay = Relay(
+            reactor,
+            ours_client,
+            ours_upstream,
+            b"",
+            way=tapped(paced),
+            closer=Closer(reactor),
+            idle=300.0,
+            half_closed=60.0,
+        )
+        done = relay.run()
+        data = random.Random(1).randbytes(500_000)
+        sending = in_thread(client.sendall, data)
+        self.assertEqual(data, await in_thread(read_exactly, upstream, len(data)))
+        await sending
+        client.close()
+        upstream.close()
+        self.assertEqual(Ending(Result.OK), await done)
+        self.assertEqual(data, tap.from_client)
+        self.assertLessEqual(max(tap.shown), SLICE)
