@@ -18,10 +18,10 @@ from sniproxy.config.health import Health
 from sniproxy.config.model import Bridge, Configuration, Route, Termination
 from sniproxy.config.schema import ConfigError, ConfigErrors, Faults, shown
 from sniproxy.config.warnings import goals, no_service_route, written_targets
-from sniproxy.endpoints import Endpoint
 from sniproxy.interfaces import Target
 from sniproxy.listening import Wanted
-from sniproxy.net.shared import SharedEndpoint
+from sniproxy.net.endpoints import Endpoint
+from sniproxy.net.reuseport import SharedEndpoint
 from sniproxy.resolvers.static import StaticResolver
 from sniproxy.resolving import Resolvers
 from sniproxy.routing.choice import LiveRoute, Routing

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from sniproxy.config.model import Bridge, Configuration
-from sniproxy.net.loopguard import LoopGuard
+from sniproxy.net.veto import LoopGuard
 from sniproxy.routing.choice import Routing
 from sniproxy.util.names import ip_literal
 

@@ -20,8 +20,8 @@ from sniproxy.admission import Guest
 from sniproxy.config.schema import Timeouts
 from sniproxy.events import Connection, Observer, Refusal, Result
 from sniproxy.interfaces import Target
+from sniproxy.net.closer import Closer
 from sniproxy.net.dialer import Dialer, DialError
-from sniproxy.net.linger import Closer
 from sniproxy.relay.direction import Way
 from sniproxy.relay.leaving import Leaving
 from sniproxy.relay.relay import Ending, Relay

@@ -17,8 +17,8 @@ from twisted.logger import Logger
 from sniproxy.config.model import Bridge, Listener
 from sniproxy.net import unixsocket
 from sniproxy.net.listener import Accepted, Acceptor, NoSocket, listen_at_once
-from sniproxy.net.portholder import holder
-from sniproxy.net.shared import KeptEndpoint, SocketKeeper
+from sniproxy.net.portowner import holder
+from sniproxy.net.reuseport import KeptEndpoint, SocketKeeper
 from sniproxy.relay import poller
 from sniproxy.util.names import host_port
 

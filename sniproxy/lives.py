@@ -16,9 +16,9 @@ from sniproxy.config.model import Bridge, Listener
 from sniproxy.conversation import Conversation
 from sniproxy.events import Connection, Result
 from sniproxy.life import House, Life
-from sniproxy.net.linger import Closer
+from sniproxy.net.closer import Closer
 from sniproxy.net.listener import Accepted
-from sniproxy.net.tuning import reset_on_close
+from sniproxy.net.sockopts import reset_on_close
 from sniproxy.refusallog import RefusalLog
 from sniproxy.relay import copy as copying
 from sniproxy.relay.relay import Ending

@@ -37,10 +37,10 @@ from sniproxy.linewriter import CannotOpen
 from sniproxy.listening import Listeners, raise_descriptor_limit, why_not_listening
 from sniproxy.lives import Lives
 from sniproxy.net.checking import Checker
+from sniproxy.net.closer import Closer
 from sniproxy.net.dialer import Dialer, Veto
-from sniproxy.net.linger import Closer
-from sniproxy.net.loopguard import LoopGuard
-from sniproxy.net.shared import SocketKeeper
+from sniproxy.net.reuseport import SocketKeeper
+from sniproxy.net.veto import LoopGuard
 from sniproxy.relay import copy as copying
 from sniproxy.relay import splice
 from sniproxy.relay.direction import Way

@@ -36,7 +36,7 @@ PURE = (
     "sniproxy.config.warnings",
     "sniproxy.wire",
     "sniproxy.routing",
-    "sniproxy.endpoints",
+    "sniproxy.net.endpoints",
     "sniproxy.config.health",
     "sniproxy.config.dump",
     "sniproxy.config.inspectlog",
@@ -130,7 +130,7 @@ LOOKUPS = (HOST_ENDPOINT, "sniproxy.net.daemonthread")
 """What looks names up, without Twisted's threads: for resolvers and clients, too."""
 
 # Asks for the limit of open files, and shares the loop's rule with the dialer, so that both say the same.
-CHECK_MAY = {"sniproxy.net.loopguard"}
+CHECK_MAY = {"sniproxy.net.veto"}
 
 
 def modules() -> dict[str, Path]:
@@ -218,7 +218,7 @@ class RoomTests(SynchronousTestCase):
     def test_wire(self) -> None:
         """The parsers know names, how texts are quoted, and nothing else of ours; names know nothing."""
         self.only(self.room("sniproxy.wire"), ("sniproxy.util.names", "sniproxy.util.text", "sniproxy.wire"))
-        self.only(self.room("sniproxy.util.names", "sniproxy.pulsar.frames", "sniproxy.endpoints"), ())
+        self.only(self.room("sniproxy.util.names", "sniproxy.pulsar.frames", "sniproxy.net.endpoints"), ())
 
     def test_interfaces(self) -> None:
         """The words for plugins depend on no room of ours, but for how names are written."""

@@ -9,7 +9,7 @@ from sniproxy import crosscheck
 from sniproxy.build import build_routing
 from sniproxy.config.parser import parse
 from sniproxy.crosscheck import CrossCheck
-from sniproxy.net.loopguard import LoopGuard
+from sniproxy.net.veto import LoopGuard
 
 PUBLIC = ("broker-1.test", "broker-2.test")
 ADMIN = ("broker-1.test", "broker-7.test")

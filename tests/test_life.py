@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from sniproxy.config.schema import Timeouts
 from sniproxy.events import Connection, Refusal, Result
 from sniproxy.life import House, Life
-from sniproxy.net.linger import Closer
+from sniproxy.net.closer import Closer
 from sniproxy.relay.copy import CopyDirection
 from sniproxy.relay.relay import Ending
 from sniproxy.tls.alerts import Alert, fatal_alert

@@ -15,7 +15,7 @@ from sniproxy.config.parser import parse
 from sniproxy.events import Result
 from sniproxy.listening import Listeners, Wanted, raise_descriptor_limit, why_not_listening
 from sniproxy.net.listener import can_defer
-from sniproxy.net.shared import KeptEndpoint
+from sniproxy.net.reuseport import KeptEndpoint
 from tests.hellos import hello
 from tests.net.support import SocketTestCase, in_thread, read_to_end
 from tests.proxies import LISTENER, Proxy

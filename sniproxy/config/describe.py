@@ -10,7 +10,7 @@ from sniproxy.config.health import describe_health
 from sniproxy.config.limits import describe_limits
 from sniproxy.config.model import DEFAULT, NO_SERVER_NAME, Configuration, ResolverTable, Route
 from sniproxy.config.warnings import describe_policy, goals, plain_targets, policy_warnings, templates
-from sniproxy.net.loopguard import LoopGuard
+from sniproxy.net.veto import LoopGuard
 from sniproxy.routing.patterns import is_expression
 from sniproxy.util.names import ip_literal
 from sniproxy.util.text import counted, printable

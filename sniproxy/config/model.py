@@ -14,7 +14,7 @@ from sniproxy.config.health import Health
 from sniproxy.config.inspectlog import InspectLog
 from sniproxy.config.limits import Limits
 from sniproxy.config.schema import Timeouts
-from sniproxy.endpoints import Endpoint
+from sniproxy.net.endpoints import Endpoint
 from sniproxy.policy import Policy
 from sniproxy.routing.templates import Template
 

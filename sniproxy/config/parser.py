@@ -42,7 +42,7 @@ from sniproxy.config.schema import (
     shown,
 )
 from sniproxy.config.workers import with_workers
-from sniproxy.endpoints import BadEndpoint, Endpoint, parse_endpoint
+from sniproxy.net.endpoints import BadEndpoint, Endpoint, parse_endpoint
 from sniproxy.policy import BadPolicy, make_policy
 from sniproxy.routing.patterns import capture_count, route_pattern
 from sniproxy.routing.targets import BadTarget

@@ -20,10 +20,10 @@ from sniproxy.explain.leading import Leading, place
 from sniproxy.explain.report import Dialled, Goal, Report, Shown
 from sniproxy.explain.why import Choice, Choices, client_notes, shared_names, title
 from sniproxy.interfaces import Target
+from sniproxy.net.closer import Closer
 from sniproxy.net.dialer import Dialer, DialError
 from sniproxy.net.getaddrinfo import Cause, LookupFailed, no_answer
 from sniproxy.net.handshake import Handshake, HandshakeError
-from sniproxy.net.linger import Closer
 from sniproxy.net.tlssocket import TLSSocket
 from sniproxy.routing.patterns import is_expression
 from sniproxy.terminating import Terminator, to_broker

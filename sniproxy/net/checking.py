@@ -8,9 +8,9 @@ from typing import Any
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
+from sniproxy.net.closer import Closer
 from sniproxy.net.dialer import Dialer, DialError
 from sniproxy.net.handshake import Handshake, HandshakeError
-from sniproxy.net.linger import Closer
 from sniproxy.net.tlssocket import TLSSocket
 from sniproxy.routing.standing import Known, Standing, address
 from sniproxy.tls.contexts import unverified

@@ -14,12 +14,12 @@ from twisted.python.failure import Failure
 
 from sniproxy.events import Result
 from sniproxy.interfaces import Target
+from sniproxy.net.closer import Closer
 from sniproxy.net.getaddrinfo import Cause, LookupFailed
-from sniproxy.net.linger import Closer
 from sniproxy.net.lookup import lookups_of
 from sniproxy.net.opensockets import LEAST_SECONDS, AttemptSockets, Connecting, DialSockets
 from sniproxy.net.overlapping import Overlapping
-from sniproxy.net.tuning import tune_tcp
+from sniproxy.net.sockopts import tune_tcp
 from sniproxy.util.names import ip_literal
 from sniproxy.util.timerwheel import Deadline, wheel_of
 

@@ -16,8 +16,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from sniproxy.net.descriptor import WAIT, SocketDescriptor
+from sniproxy.net.sockopts import tune
 from sniproxy.net.synfilter import ignore_new, welcome_new
-from sniproxy.net.tuning import tune
 from sniproxy.net.unixsocket import remove_stale, unix_path
 from sniproxy.util.names import host_port
 

@@ -10,8 +10,8 @@ from typing import Any, Generic, TypeVar
 
 from twisted.python.failure import Failure
 
+from sniproxy.net.closer import Closer
 from sniproxy.net.descriptor import SocketDescriptor
-from sniproxy.net.linger import Closer
 
 MOST_SOCKETS = 20
 """Sockets of one dial at once. Attempts begin 0.05 s apart at least, so each has a second before this is reached."""

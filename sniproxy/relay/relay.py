@@ -21,10 +21,10 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from sniproxy.events import Result
+from sniproxy.net.closer import Closer
 from sniproxy.net.descriptor import WAIT, SocketDescriptor, how_broken, pending_error
-from sniproxy.net.linger import Closer
+from sniproxy.net.sockopts import is_over
 from sniproxy.net.tlssocket import TLSSocket
-from sniproxy.net.tuning import is_over
 from sniproxy.relay.direction import Direction, Way
 from sniproxy.relay.poller import BROKEN, ENDS, IN, OUT, Poller, poller_of
 from sniproxy.util.timerwheel import TICK, Deadline, wheel_of

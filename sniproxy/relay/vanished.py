@@ -15,7 +15,7 @@ from contextlib import suppress
 from itertools import islice
 from typing import Any
 
-from sniproxy.net.tuning import KEEPALIVE_COUNT, KEEPALIVE_IDLE, KEEPALIVE_INTERVAL
+from sniproxy.net.sockopts import KEEPALIVE_COUNT, KEEPALIVE_IDLE, KEEPALIVE_INTERVAL
 from sniproxy.util.timerwheel import TICK, Deadline, wheel_of
 
 USER_TIMEOUT_MS = 1000 * (KEEPALIVE_IDLE + KEEPALIVE_COUNT * KEEPALIVE_INTERVAL)

@@ -31,7 +31,7 @@ _MAX_MESSAGE = 1 << 16
 
 
 class Channel:
-    """A worker's end, through which it hands over its listening sockets. See L{sniproxy.net.shared.SocketKeeper}.
+    """A worker's end, through which it hands over its listening sockets. See L{sniproxy.net.reuseport.SocketKeeper}.
 
     It never waits for the supervisor. A message that the channel has no room for is lost, which takes hundreds of
     listeners.

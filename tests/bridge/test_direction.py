@@ -11,7 +11,7 @@ from sniproxy.bridge.answers import Answers, Told
 from sniproxy.bridge.direction import RewrittenDirection
 from sniproxy.config.allowed import Allowing
 from sniproxy.events import Result
-from sniproxy.net.linger import Closer
+from sniproxy.net.closer import Closer
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import write
 from sniproxy.relay.copy import CopyDirection

@@ -6,7 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.config.model import Configuration, Listener
 from sniproxy.config.schema import Timeouts
-from sniproxy.endpoints import parse_endpoint
+from sniproxy.net.endpoints import parse_endpoint
 
 
 class SettingsTests(SynchronousTestCase):

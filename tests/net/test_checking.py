@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 
 from sniproxy.events import Result
 from sniproxy.interfaces import Target
-from sniproxy.net.linger import SECONDS
+from sniproxy.net.closer import SECONDS
 from sniproxy.routing.standing import Known
 from sniproxy.util.timerwheel import TICK
 from tests.hellos import hello

@@ -12,9 +12,9 @@ from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from sniproxy.events import Result
 from sniproxy.interfaces import Target
 from sniproxy.net import lookup
+from sniproxy.net.closer import Closer
 from sniproxy.net.dialer import ATTEMPT_DELAY, Dialer, DialError, interleave
 from sniproxy.net.getaddrinfo import Cause, LookupFailed
-from sniproxy.net.linger import Closer
 from sniproxy.net.opensockets import MOST_SOCKETS
 from tests.net.support import HandClock, SocketTestCase, in_thread
 

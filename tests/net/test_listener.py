@@ -13,12 +13,12 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.protocol import Factory
 
-from sniproxy.endpoints import parse_endpoint
 from sniproxy.net import listener
+from sniproxy.net.endpoints import parse_endpoint
 from sniproxy.net.listener import DEFERRED, LAST_CALL_S, PAUSE, Acceptor, NoSocket, can_defer, listen_at_once, own_port
-from sniproxy.net.shared import SharedEndpoint
+from sniproxy.net.reuseport import SharedEndpoint
+from sniproxy.net.sockopts import KEEPALIVE_IDLE
 from sniproxy.net.synfilter import welcome_new
-from sniproxy.net.tuning import KEEPALIVE_IDLE
 from tests.net.support import PATIENCE, HandClock, SocketTestCase, in_thread
 
 LOOPBACK = "tcp:0:interface=127.0.0.1"

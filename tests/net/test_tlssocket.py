@@ -8,7 +8,7 @@ import socket
 from twisted.internet import reactor
 
 from sniproxy.events import Result
-from sniproxy.net.linger import Closer
+from sniproxy.net.closer import Closer
 from sniproxy.net.tlssocket import TLSSocket
 from sniproxy.relay.copy import CopyDirection
 from sniproxy.relay.relay import Ending, Relay

@@ -16,7 +16,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
 
 from sniproxy.events import Result
-from sniproxy.net.linger import Closer
+from sniproxy.net.closer import Closer
 from sniproxy.relay.direction import Direction, Way
 from sniproxy.relay.poller import Poller, poller_of
 from sniproxy.relay.relay import LOOK, LOOKS, Ending, Relay

@@ -59,7 +59,7 @@ class ReactorTests(TestCase):
 
     async def test_others(self) -> None:
         """All else in the reactor goes on: hellos, dials, lookups in threads, closes in order, time limits."""
-        await self.passes("tests.test_service.DrainTests", "tests.net.test_linger", "tests.net.test_dialer")
+        await self.passes("tests.test_service.DrainTests", "tests.net.test_closer", "tests.net.test_dialer")
 
 
 class Echoing:

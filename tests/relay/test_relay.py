@@ -6,7 +6,7 @@ from twisted.internet import reactor
 from twisted.trial.unittest import TestCase
 
 from sniproxy.events import Result
-from sniproxy.net.linger import Closer
+from sniproxy.net.closer import Closer
 from sniproxy.relay import splice
 from sniproxy.relay.copy import CopyDirection
 from sniproxy.relay.poller import ReactorPoller

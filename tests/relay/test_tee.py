@@ -7,7 +7,7 @@ import random
 from twisted.internet import reactor
 
 from sniproxy.events import Result
-from sniproxy.net.linger import Closer
+from sniproxy.net.closer import Closer
 from sniproxy.relay.pacing import ROUND_S, SLICE, Pace, Paced, pace_of
 from sniproxy.relay.relay import Ending, Relay
 from sniproxy.relay.tee import TappedDirection, tapped

@@ -6,7 +6,7 @@ import errno
 import socket
 from typing import Any
 
-from sniproxy.net.linger import Closer
+from sniproxy.net.closer import Closer
 from sniproxy.relay.kernel.gate import PAIRS, Gate
 from sniproxy.relay.kernel.relay import KernelRelay
 from sniproxy.relay.kernel.watch import Watch

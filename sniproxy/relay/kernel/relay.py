@@ -21,8 +21,8 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from sniproxy.events import Result
+from sniproxy.net.closer import Closer
 from sniproxy.net.descriptor import WAIT, how_broken
-from sniproxy.net.linger import Closer
 from sniproxy.relay.kernel.flow import Flow, Side
 from sniproxy.relay.kernel.gate import Gate, Pair
 from sniproxy.relay.kernel.watch import Watch

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 
 from sniproxy.events import Result
-from sniproxy.net.linger import Closer
+from sniproxy.net.closer import Closer
 from sniproxy.relay.kernel.bpf import MACHINE
 from sniproxy.relay.kernel.forwarding import CannotForward, Forwarding
 from sniproxy.relay.kernel.loop import Loop

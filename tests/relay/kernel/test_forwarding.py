@@ -8,7 +8,7 @@ import os
 from twisted.internet import reactor
 
 from sniproxy.events import Result
-from sniproxy.net.linger import Closer
+from sniproxy.net.closer import Closer
 from sniproxy.relay.kernel import forwarding
 from sniproxy.relay.kernel.forwarding import CannotForward, Forwarding
 from sniproxy.relay.relay import Ending

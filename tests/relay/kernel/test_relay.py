@@ -12,7 +12,7 @@ from twisted.internet import reactor
 from twisted.internet.interfaces import IDelayedCall
 
 from sniproxy.events import Result
-from sniproxy.net.linger import Closer
+from sniproxy.net.closer import Closer
 from sniproxy.relay.copy import CopyDirection
 from sniproxy.relay.kernel.flow import Side
 from sniproxy.relay.kernel.gate import Pair

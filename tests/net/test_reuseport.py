@@ -1,4 +1,4 @@
-"""Tests for sniproxy.net.shared."""
+"""Tests for sniproxy.net.reuseport."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from twisted.internet.defer import maybeDeferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import Factory
 
-from sniproxy.endpoints import parse_endpoint
+from sniproxy.net.endpoints import parse_endpoint
 from sniproxy.net.listener import listen_at_once
-from sniproxy.net.shared import KeptEndpoint, SharedEndpoint
+from sniproxy.net.reuseport import KeptEndpoint, SharedEndpoint
 from tests.net.support import SocketTestCase
 
 

@@ -6,7 +6,7 @@ import socket
 
 from twisted.trial.unittest import TestCase
 
-from sniproxy.net.tuning import KEEPALIVE_IDLE, is_over, reset_on_close, tune
+from sniproxy.net.sockopts import KEEPALIVE_IDLE, is_over, reset_on_close, tune
 from tests.net.support import connected, reset
 
 

@@ -6,7 +6,7 @@ import socket
 
 from twisted.internet import reactor
 
-from sniproxy.net.linger import BYTES, SECONDS, Closer
+from sniproxy.net.closer import BYTES, SECONDS, Closer
 from sniproxy.net.tlssocket import TLSSocket
 from tests.net.support import HandClock, SocketTestCase, connected, in_thread, read_to_end, reset
 from tests.tls.material import FarTLS, tls_pair

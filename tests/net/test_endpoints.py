@@ -1,4 +1,4 @@
-"""Tests for sniproxy.endpoints."""
+"""Tests for sniproxy.net.endpoints."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint, s
 from twisted.internet.testing import MemoryReactor
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.endpoints import BadEndpoint, Endpoint, parse_endpoint
+from sniproxy.net.endpoints import BadEndpoint, Endpoint, parse_endpoint
 
 
 class ForInstanceTests(SynchronousTestCase):

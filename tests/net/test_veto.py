@@ -8,7 +8,7 @@ import socket
 
 from twisted.trial.unittest import TestCase
 
-from sniproxy.net.loopguard import LoopGuard
+from sniproxy.net.veto import LoopGuard
 
 
 class LoopGuardTests(TestCase):

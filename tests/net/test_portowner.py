@@ -1,4 +1,4 @@
-"""Tests for sniproxy.net.portholder."""
+"""Tests for sniproxy.net.portowner."""
 
 import os
 import socket
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from sniproxy.net.portholder import holder
+from sniproxy.net.portowner import holder
 
 HEADER = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
 

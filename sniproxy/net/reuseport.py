@@ -10,7 +10,7 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
 from zope.interface import implementer
 
-from sniproxy.endpoints import Endpoint
+from sniproxy.net.endpoints import Endpoint
 
 
 class SocketKeeper(Protocol):

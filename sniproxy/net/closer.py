@@ -14,8 +14,8 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from sniproxy.net.descriptor import SocketDescriptor
+from sniproxy.net.sockopts import reset_on_close
 from sniproxy.net.tlssocket import TLSSocket
-from sniproxy.net.tuning import reset_on_close
 from sniproxy.util.timerwheel import Deadline, wheel_of
 
 SECONDS = 1.0
