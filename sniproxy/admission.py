@@ -14,7 +14,7 @@ from typing import Any
 
 from sniproxy.config.limits import Limits
 from sniproxy.events import Refusal, Result
-from sniproxy.routing.choice import LiveRoute
+from sniproxy.routing.router import LiveRoute
 from sniproxy.util.buffered import TOTAL
 from sniproxy.util.text import counted
 

@@ -24,8 +24,8 @@ from sniproxy.net.endpoints import Endpoint
 from sniproxy.net.reuseport import SharedEndpoint
 from sniproxy.resolvers.static import StaticResolver
 from sniproxy.resolving import Resolvers
-from sniproxy.routing.choice import LiveRoute, Routing
 from sniproxy.routing.patterns import is_expression
+from sniproxy.routing.router import LiveRoute, Routing
 from sniproxy.routing.table import RouteTable
 from sniproxy.util.files import CannotRead
 

@@ -25,8 +25,8 @@ from sniproxy.net.hello import HelloStage
 from sniproxy.net.listener import own_port
 from sniproxy.net.tlssocket import TLSSocket
 from sniproxy.relay.direction import Way
-from sniproxy.routing.choice import LiveRoute
 from sniproxy.routing.patterns import captured
+from sniproxy.routing.router import LiveRoute
 from sniproxy.terminating import Terminator, to_broker, to_client
 from sniproxy.tls.alerts import Alert
 from sniproxy.tls.clienthello import ClientHello, HelloError, HelloTooLong, NotTLS

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 
 from sniproxy.config.model import Bridge, Configuration
 from sniproxy.net.veto import LoopGuard
-from sniproxy.routing.choice import Routing
+from sniproxy.routing.router import Routing
 from sniproxy.util.names import ip_literal
 
 MOST_TOLD = 1000

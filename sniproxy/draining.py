@@ -19,9 +19,9 @@ from sniproxy.config.warnings import goals, templates, written_targets
 from sniproxy.events import Result
 from sniproxy.life import Life
 from sniproxy.relay.relay import Ending
-from sniproxy.routing.standing import Goal, Standing, address
 from sniproxy.routing.table import RouteTable
 from sniproxy.routing.targets import BadTarget, parse_target
+from sniproxy.routing.upstreams import Goal, Standing, address
 from sniproxy.util.text import bounded, counted
 
 log = Logger()

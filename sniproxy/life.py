@@ -25,9 +25,9 @@ from sniproxy.net.dialer import Dialer, DialError
 from sniproxy.relay.direction import Way
 from sniproxy.relay.leaving import Leaving
 from sniproxy.relay.relay import Ending, Relay
-from sniproxy.routing.choice import Routing
 from sniproxy.routing.randoms import LiveRandoms
-from sniproxy.routing.standing import Standing
+from sniproxy.routing.router import Routing
+from sniproxy.routing.upstreams import Standing
 from sniproxy.tls.alerts import Alert, fatal_alert
 from sniproxy.util.buffered import Share
 

@@ -46,7 +46,7 @@ from sniproxy.relay import splice
 from sniproxy.relay.direction import Way
 from sniproxy.relay.kernel.opening import KernelWay
 from sniproxy.relay.relay import Ending
-from sniproxy.routing.standing import Standing
+from sniproxy.routing.upstreams import Standing
 from sniproxy.siderooms import SideRooms
 from sniproxy.util.gcpause import uncollected
 from sniproxy.util.text import counted

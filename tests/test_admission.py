@@ -14,7 +14,7 @@ from sniproxy.config.limits import Limits, make_limits
 from sniproxy.config.schema import LimitsTable
 from sniproxy.events import Refusal, Result
 from sniproxy.resolvers.static import StaticResolver
-from sniproxy.routing.choice import LiveRoute
+from sniproxy.routing.router import LiveRoute
 
 
 class RatesTests(SynchronousTestCase):

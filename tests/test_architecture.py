@@ -32,7 +32,7 @@ PURE = (
     "sniproxy.resolvers.livebrokers",
     "sniproxy.resolvers.namefile",
     "sniproxy.util.names",
-    "sniproxy.policy",
+    "sniproxy.routing.policy",
     "sniproxy.config.warnings",
     "sniproxy.wire",
     "sniproxy.routing",

@@ -18,7 +18,7 @@ from sniproxy.events import Connection, Result
 from sniproxy.interfaces import Target
 from sniproxy.life import Life
 from sniproxy.relay.relay import Ending
-from sniproxy.routing.standing import Goal, Standing
+from sniproxy.routing.upstreams import Goal, Standing
 from tests.hellos import hello
 from tests.net.support import SocketTestCase, in_thread, read_exactly, read_to_end
 from tests.proxies import LISTENER, Backend, Proxy

@@ -10,7 +10,7 @@ import math
 import attrs
 
 from sniproxy.config.schema import LimitsTable
-from sniproxy.policy import Network, network
+from sniproxy.routing.policy import Network, network
 from sniproxy.util.names import client_at, plain_address
 
 MOST = 100_000_000

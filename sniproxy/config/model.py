@@ -15,7 +15,7 @@ from sniproxy.config.inspectlog import InspectLog
 from sniproxy.config.limits import Limits
 from sniproxy.config.schema import Timeouts
 from sniproxy.net.endpoints import Endpoint
-from sniproxy.policy import Policy
+from sniproxy.routing.policy import Policy
 from sniproxy.routing.templates import Template
 
 if TYPE_CHECKING:

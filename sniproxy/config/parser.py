@@ -43,8 +43,8 @@ from sniproxy.config.schema import (
 )
 from sniproxy.config.workers import with_workers
 from sniproxy.net.endpoints import BadEndpoint, Endpoint, parse_endpoint
-from sniproxy.policy import BadPolicy, make_policy
 from sniproxy.routing.patterns import capture_count, route_pattern
+from sniproxy.routing.policy import BadPolicy, make_policy
 from sniproxy.routing.targets import BadTarget
 from sniproxy.routing.templates import Template, parse_template
 from sniproxy.util.names import BadName

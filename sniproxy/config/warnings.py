@@ -10,8 +10,8 @@ import attrs
 
 from sniproxy.config.model import DEFAULT, NO_SERVER_NAME, Configuration, Route
 from sniproxy.interfaces import Request, Target
-from sniproxy.policy import Network, Policy
 from sniproxy.routing.patterns import MOST_GROUPS, capture_count, is_expression
+from sniproxy.routing.policy import Network, Policy
 from sniproxy.routing.targets import BadTarget
 from sniproxy.routing.templates import PORT, SERVER_NAME, Template, parse_template
 from sniproxy.util.names import ip_literal

@@ -12,7 +12,7 @@ from sniproxy.net.closer import Closer
 from sniproxy.net.dialer import Dialer, DialError
 from sniproxy.net.handshake import Handshake, HandshakeError
 from sniproxy.net.tlssocket import TLSSocket
-from sniproxy.routing.standing import Known, Standing, address
+from sniproxy.routing.upstreams import Known, Standing, address
 from sniproxy.tls.contexts import unverified
 from sniproxy.util.text import bounded
 

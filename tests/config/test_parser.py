@@ -12,7 +12,7 @@ from sniproxy.config.inspectlog import InspectLog
 from sniproxy.config.model import Configuration, ResolverTable, Route, Termination
 from sniproxy.config.parser import from_options, parse
 from sniproxy.config.schema import ConfigError, Timeouts
-from sniproxy.policy import Policy, make_policy
+from sniproxy.routing.policy import Policy, make_policy
 from sniproxy.routing.templates import parse_template
 from tests import configerrors
 from tests.configerrors import LISTENER

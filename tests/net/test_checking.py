@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from sniproxy.events import Result
 from sniproxy.interfaces import Target
 from sniproxy.net.closer import SECONDS
-from sniproxy.routing.standing import Known
+from sniproxy.routing.upstreams import Known
 from sniproxy.util.timerwheel import TICK
 from tests.hellos import hello
 from tests.net.support import HandClock, SocketTestCase, in_thread, read_exactly

@@ -1,4 +1,4 @@
-"""Tests for sniproxy.routing.standing."""
+"""Tests for sniproxy.routing.upstreams."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.config.health import Health
 from sniproxy.interfaces import Target
-from sniproxy.routing.standing import FORGET, MOST_KNOWN, Goal, Standing, address
+from sniproxy.routing.upstreams import FORGET, MOST_KNOWN, Goal, Standing, address
 
 ONE, TWO = Target("10.0.0.1", 6651), Target("10.0.0.2", 6651, label="broker-2")
 

@@ -1,4 +1,4 @@
-"""Tests for sniproxy.routing.choice."""
+"""Tests for sniproxy.routing.router."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.events import Refusal, Result
 from sniproxy.resolvers.static import StaticResolver
-from sniproxy.routing.choice import LiveRoute, Routing
+from sniproxy.routing.router import LiveRoute, Routing
 from sniproxy.routing.table import RouteTable
 from sniproxy.tls.alerts import Alert
 from sniproxy.tls.clienthello import ClientHello, ClientHelloReader

@@ -1,4 +1,4 @@
-"""Tests for sniproxy.policy."""
+"""Tests for sniproxy.routing.policy."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.interfaces import Target
-from sniproxy.policy import BadPolicy, Network, Policy, make_policy
+from sniproxy.routing.policy import BadPolicy, Network, Policy, make_policy
 
 # From the two registries, with what each block is for; the ones inside another block too.
 IANA_IPV4 = """
