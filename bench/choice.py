@@ -10,8 +10,8 @@ from twisted.internet.task import Clock
 from zope.interface import implementer
 
 from bench.targets import client_hello
-from sniproxy.asking.asked import Asked
 from sniproxy.interfaces import IServerNameResolver, Request, Resolution, Target
+from sniproxy.resolvers.cache.cache import Asked
 from sniproxy.routing.table import RouteTable
 from sniproxy.tls.clienthello import ClientHelloReader
 

@@ -18,7 +18,7 @@ from sniproxy.resolvers.static import StaticResolver
 
 # What asks is imported where somebody is asked: with the targets of routes alone nobody is, and the start is faster.
 if TYPE_CHECKING:
-    from sniproxy.asking.asked import Asked
+    from sniproxy.resolvers.cache.cache import Asked
 
 
 class Resolvers:
@@ -39,7 +39,7 @@ class Resolvers:
     def resolver(self, table: ResolverTable, filename: str) -> ServerNameResolver:
         """@raise ConfigError: the table does not fit."""
         if table.inner:
-            from sniproxy.asking.inorder import InOrder
+            from sniproxy.resolvers.cache.fallback import InOrder
 
             return InOrder([self._ask(inner, filename) for inner in table.inner])
         # What a route's own targets mean is known at once: there is nothing to keep, and nothing that can fail. There
@@ -73,7 +73,7 @@ class Resolvers:
         if found is None:
             same, asked = self._before.get(table.key, (None, None))
             if asked is None or same != table:
-                from sniproxy.asking.asked import Asked
+                from sniproxy.resolvers.cache.cache import Asked
 
                 assert table.name is not None
                 made = self._make(table, filename)

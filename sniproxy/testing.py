@@ -28,7 +28,6 @@ from twisted.internet import defer
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 
-from sniproxy.asking.asked import Asked
 from sniproxy.interfaces import (
     IServerNameResolver,
     IWatchingResolver,
@@ -38,6 +37,7 @@ from sniproxy.interfaces import (
     Unavailable,
     WatchState,
 )
+from sniproxy.resolvers.cache.cache import Asked
 
 MANY = 50
 """Questions at once."""

@@ -19,17 +19,17 @@ ROOT = SOURCE.parent
 GENERATED = "_pb2.py"
 
 PURE = (
-    "sniproxy.asking.breaker",
+    "sniproxy.resolvers.cache.breaker",
     "sniproxy.util.lru",
-    "sniproxy.asking.outcomes",
-    "sniproxy.resolvers.dnswire",
-    "sniproxy.resolvers.dnsconf",
-    "sniproxy.resolvers.dnsservers",
-    "sniproxy.resolvers.advertised",
-    "sniproxy.resolvers.brokerplaces",
-    "sniproxy.resolvers.httpanswer",
-    "sniproxy.resolvers.httpquestion",
-    "sniproxy.resolvers.livebrokers",
+    "sniproxy.resolvers.cache.outcomes",
+    "sniproxy.resolvers.dns.wire",
+    "sniproxy.resolvers.dns.resolvconf",
+    "sniproxy.resolvers.dns.servers",
+    "sniproxy.resolvers.pulsar.advertised",
+    "sniproxy.resolvers.pulsar.options",
+    "sniproxy.resolvers.http.answer",
+    "sniproxy.resolvers.http.question",
+    "sniproxy.resolvers.pulsar.brokers",
     "sniproxy.resolvers.namefile",
     "sniproxy.util.names",
     "sniproxy.routing.policy",
@@ -88,7 +88,7 @@ IMPURE_STDLIB = {
 
 PURE_FOREIGN = {
     "sniproxy.capture.packets": {"attrs", "dpkt"},
-    "sniproxy.resolvers.dnswire": {"attrs", "dns"},
+    "sniproxy.resolvers.dns.wire": {"attrs", "dns"},
     "sniproxy.config.parser": {"attrs", "msgspec", "tomli"},
     "sniproxy.routing.templates": {"attrs", "msgspec"},
     "sniproxy.config.dump": {"attrs", "msgspec"},
@@ -233,8 +233,10 @@ class RoomTests(SynchronousTestCase):
 
     def test_asking(self) -> None:
         """What stands around every resolver knows the words for plugins, no plugin; the top alone knows it."""
-        self.only(self.room("sniproxy.asking"), ("sniproxy.asking", *PURE))
-        self.nobody_imports(self.outside("sniproxy.asking", "sniproxy.testing", *TOP), "sniproxy.asking")
+        self.only(self.room("sniproxy.resolvers.cache"), ("sniproxy.resolvers.cache", *PURE))
+        self.nobody_imports(
+            self.outside("sniproxy.resolvers.cache", "sniproxy.testing", *TOP), "sniproxy.resolvers.cache"
+        )
         self.nobody_imports(self.outside(), "sniproxy.testing")
 
     def test_net(self) -> None:
@@ -401,7 +403,7 @@ class RoomTests(SynchronousTestCase):
             "bad = {'twisted.web', 'twisted.conch', 'google.protobuf', 'prometheus_client', 'dns', 'kazoo', 'dpkt',\n"
             "       'sniproxy.admin.site', 'sniproxy.inspector', 'sniproxy.bridge.spans', 'sniproxy.bridge.crossing',\n"
             "       'sniproxy.relay.kernel.relay', 'sniproxy.workers.supervisor', 'sniproxy.config.bridges',\n"
-            "       'sniproxy.config.allowed', 'sniproxy.asking.asked'}\n"
+            "       'sniproxy.config.allowed', 'sniproxy.resolvers.cache.cache'}\n"
             "print(sorted(bad & set(sys.modules)), list(options.proxy.addresses))"
         )
         ran = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)

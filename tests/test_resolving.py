@@ -8,14 +8,14 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
 from sniproxy import resolving
-from sniproxy.asking.inorder import InOrder
 from sniproxy.build import build_routing
 from sniproxy.config.parser import parse
 from sniproxy.resolvers import makers_by_name
+from sniproxy.resolvers.cache.fallback import InOrder
 from sniproxy.resolving import Resolvers
-from tests.asking.scripted import Watching, request
 from tests.net.support import HandClock
 from tests.proxies import LISTENER
+from tests.resolvers.cache.scripted import Watching, request
 
 
 class ResolversTests(TestCase):

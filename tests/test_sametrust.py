@@ -28,7 +28,7 @@ from sniproxy.lookupcommand import look_up, read
 from sniproxy.net.tlssocket import TLSSocket
 from sniproxy.pulsar.commands_pb2 import CommandPartitionedTopicMetadataResponse as Partitions
 from sniproxy.resolvers import make_resolver
-from sniproxy.resolvers.zookeeperaccess import Access
+from sniproxy.resolvers.zookeeper.access import Access
 from sniproxy.terminating import to_broker
 from sniproxy.tls.contexts import BrokerTLS
 from sniproxy.tls.pem import BadPem

@@ -15,17 +15,17 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
-from sniproxy.asking.asked import Asked
 from sniproxy.interfaces import Refused, Resolution, Unavailable
 from sniproxy.resolvers import make_resolver
+from sniproxy.resolvers.cache.cache import Asked
 from sniproxy.testing import ResolverContract, question
-from tests.asking.scripted import request
 from tests.hellos import hello
 from tests.net.support import in_thread
 from tests.peers.children import Child
 from tests.peers.cluster import free_ports
 from tests.peers.needs import require
 from tests.proxies import Backend, Proxy
+from tests.resolvers.cache.scripted import request
 
 ZONE = """
 $ORIGIN pulsar.test.

@@ -15,13 +15,13 @@ from twisted.trial.unittest import TestCase
 
 from sniproxy.interfaces import Refused, Resolution, Unavailable
 from sniproxy.resolvers import make_resolver
-from sniproxy.resolvers.zookeeper import ZooKeeperResolver
+from sniproxy.resolvers.zookeeper.resolver import ZooKeeperResolver
 from sniproxy.testing import ResolverContract, question
-from tests.asking.scripted import request
 from tests.peers import lab
 from tests.peers.cluster import free_ports
 from tests.peers.needs import require
 from tests.peers.zookeeper import ZooKeeper
+from tests.resolvers.cache.scripted import request
 
 reactor: Any = global_reactor
 

@@ -12,7 +12,7 @@ from typing import Any
 from kazoo.client import KazooClient
 from twisted.internet.threads import deferToThread
 
-from sniproxy.resolvers.zookeeper import NODES
+from sniproxy.resolvers.zookeeper.resolver import NODES
 from tests.peers.children import Child
 from tests.peers.cluster import free_ports, java_command
 from tests.peers.material import BROKER_NAMES, Material

@@ -13,8 +13,8 @@ from sniproxy.interfaces import BadOption, IWatchingResolver, Refused, Target, W
 from sniproxy.resolvers import file, make_resolver
 from sniproxy.resolvers.file import FileResolver
 from sniproxy.util.files import EVERY
-from tests.asking.scripted import request
 from tests.net.support import HandClock
+from tests.resolvers.cache.scripted import request
 
 
 class FileTests(TestCase):

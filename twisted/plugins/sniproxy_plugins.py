@@ -26,26 +26,26 @@ file = LazyResolverMaker(
 dns = LazyResolverMaker(
     "dns",
     "addresses and services in DNS, for as long as DNS says",
-    "sniproxy.resolvers.dns.make",
-    "sniproxy.resolvers.dns.OPTIONS",
+    "sniproxy.resolvers.dns.resolver.make",
+    "sniproxy.resolvers.dns.resolver.OPTIONS",
 )
 pulsar = LazyResolverMaker(
     "pulsar",
     "the live brokers of a Pulsar cluster, as its admin API has them",
-    "sniproxy.resolvers.pulsar.make",
-    "sniproxy.resolvers.pulsar.OPTIONS",
+    "sniproxy.resolvers.pulsar.resolver.make",
+    "sniproxy.resolvers.pulsar.resolver.OPTIONS",
 )
 http = LazyResolverMaker(
     "http",
     "a URL that is asked about each name, and answers in JSON",
-    "sniproxy.resolvers.http.make",
-    "sniproxy.resolvers.http.OPTIONS",
+    "sniproxy.resolvers.http.resolver.make",
+    "sniproxy.resolvers.http.resolver.OPTIONS",
 )
 zookeeper = LazyResolverMaker(
     "zookeeper",
     "the live brokers of a Pulsar cluster, as its metadata in ZooKeeper have them",
-    "sniproxy.resolvers.zookeeper.make",
-    "sniproxy.resolvers.zookeeper.OPTIONS",
+    "sniproxy.resolvers.zookeeper.resolver.make",
+    "sniproxy.resolvers.zookeeper.resolver.OPTIONS",
     "sniproxy[zookeeper]",
     ("kazoo",),
 )

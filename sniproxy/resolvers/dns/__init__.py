@@ -1,0 +1,1 @@
+"""The ``dns`` resolver: addresses and SRV records, by a DNS client of its own."""

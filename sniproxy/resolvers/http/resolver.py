@@ -1,0 +1,218 @@
+"""The http resolver: asks a URL about each name, and reads targets out of the JSON that it gives."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from twisted.internet.defer import DeferredSemaphore
+from zope.interface import implementer
+
+from sniproxy.interfaces import (
+    BadOption,
+    IServerNameResolver,
+    Kind,
+    Option,
+    Refused,
+    Request,
+    Resolution,
+    Unavailable,
+)
+from sniproxy.resolvers.http.answer import (
+    Condition,
+    Found,
+    Path,
+    Places,
+    Unreadable,
+    own,
+    parse,
+    parse_path,
+    picked,
+    refusal,
+)
+from sniproxy.resolvers.http.client import Answer, Credentials, HTTPClient, HTTPFailure, place, said
+from sniproxy.resolvers.http.question import URL, BadQuestion, Body, check_places, fill, parse_body, parse_url
+from sniproxy.util.text import bounded
+
+MOST_BYTES = 2**20
+"""Of an answer, which is read at once."""
+
+AT_ONCE = 32
+"""Questions, each on a connection of its own: clients choose the names, and the server may be a small one."""
+
+CONNECT = 10.0
+"""Seconds for connecting; the proxy's deadline for the whole answer is mostly shorter."""
+
+OPTIONS = (
+    Option("url", Kind.TEXT, "what is asked, with places: https://registry.internal/names/{server_name}"),
+    Option("body", Kind.TEXT, "JSON to post, whose texts may have places; unless given, it is a GET", None),
+    Option("items", Kind.TEXT, "keys with dots between them: where the list of targets is", None),
+    Option("host", Kind.TEXTS, "keys in each of them, to its host, or host:port; several: the first with a text", None),
+    Option("port", Kind.TEXT, 'keys to its port, or the port: "6651"; unless given, it is in host, or 6651', None),
+    Option("weight", Kind.TEXT, "keys to its weight; unless given, 1", None),
+    Option("where", Kind.TEXTS, "keys=value, with places: those alone for which all are so", None),
+    Option("base64", Kind.FLAG, "texts of body are sent in base64, and host is read from it, as etcd has it", False),
+    Option("ttl", Kind.NUMBER, "seconds for which an answer that says none is used again", 10.0),
+    Option("token_file", Kind.PATH, "a file with a token, read again when it changes", None),
+    Option(
+        "header", Kind.TEXT, 'the header that is the token, as "X-Consul-Token"; unless given, a bearer token', None
+    ),
+    Option("trust", Kind.PATH, "PEM of the authorities of https; unless given, the system's", None),
+    Option("certificate", Kind.PATH, "PEM of a client's certificate and its key, read again when it changes", None),
+)
+
+
+@implementer(IServerNameResolver)
+class HTTPResolver:
+    """Made by L{make}. @param places: None: answers are in our own form. @param where: values with places.
+
+    @param header: None: the token is a bearer token. @param ttl: seconds.
+    """
+
+    def __init__(
+        self,
+        client: HTTPClient,
+        url: URL,
+        body: Body | None,
+        places: Places | None,
+        where: Sequence[Condition],
+        header: str | None,
+        ttl: float,
+    ) -> None:
+        self._client = client
+        self._url = url
+        self._body = body
+        self._places = places
+        self._where = where
+        self._header = header
+        self._ttl = ttl
+        self._turns = DeferredSemaphore(AT_ONCE)
+
+    async def resolve(self, request: Request) -> Resolution:
+        """@raise Refused: the server says that there is no such name. @raise Unavailable: it does not say."""
+        try:
+            url = self._url.fill(request)
+            body = None if self._body is None else self._body.fill(request)
+            wanted = [(path, fill(text, request)) for path, text in self._where]
+        except BadQuestion as error:
+            raise Refused(f"no question comes of this name: {error}") from error
+        await self._turns.acquire()
+        try:
+            self._client.read()
+            answer = await self._client.ask(url, self._headers(), body)
+        except HTTPFailure as error:
+            raise Unavailable(str(error)) from error
+        finally:
+            self._turns.release()
+        try:
+            return self._meaning(url, answer, wanted)
+        except Unreadable as error:
+            raise Unavailable(f"{place(url)}: {error}") from error
+
+    def _headers(self) -> dict[str, str]:
+        headers = {"Accept": "application/json"}
+        if self._body is not None:
+            headers["Content-Type"] = "application/json"
+        if self._client.token is not None:
+            name, before = (self._header, "") if self._header else ("Authorization", "Bearer ")
+            headers[name] = before + self._client.token
+        return headers
+
+    def _meaning(self, url: str, answer: Answer, wanted: Sequence[Condition]) -> Resolution:
+        if answer.status == 404:
+            raise _refused(refusal(answer.body), f"{place(url)}: 404, there is no such name")
+        if answer.status != 200:
+            raise Unavailable(f"{place(url)}: {_status(answer)}")
+        document = parse(answer.body)
+        found = own(document) if self._places is None else picked(document, self._places, wanted)
+        if not found.targets:
+            raise _refused(found, f"{place(url)}: its answer has no target")
+        return Resolution(found.targets, self._ttl if found.ttl is None else found.ttl)
+
+
+def _refused(found: Found, otherwise: str) -> Refused:
+    reason = found.reason or otherwise
+    return Refused(reason) if found.ttl is None else Refused(reason, found.ttl)
+
+
+def _status(answer: Answer) -> str:
+    if 300 <= answer.status < 400:
+        there = bounded(answer.location.partition("?")[0] or "nowhere", 150)
+        return f"it redirects to {there}, which is not followed; ask there by url"
+    if answer.status in (401, 403):
+        cure = "no right to this; token_file, header or certificate must be what it wants"
+        return f"{answer.status}, {cure}{said(answer.body)}"
+    return f"{answer.status}{said(answer.body)}"
+
+
+def make(options: Mapping[str, Any], reactor: Any) -> HTTPResolver:
+    """@raise BadOption: an option does not fit, or a file cannot be used."""
+    # The query may hold a secret.
+    shown = place(options["url"]) if "@" not in options["url"] else "..."
+    try:
+        url = parse_url(options["url"])
+    except BadQuestion as error:
+        raise BadOption("url", shown, str(error)) from error
+    try:
+        body = None if options["body"] is None else parse_body(options["body"], options["base64"])
+    except BadQuestion as error:
+        raise BadOption("body", options["body"], str(error)) from error
+    if options["ttl"] < 0:
+        raise BadOption("ttl", options["ttl"], "it is a number of seconds, 0 or more")
+    header, token, certificate = options["header"], options["token_file"], options["certificate"]
+    if header is not None and (token is None or not re.fullmatch(r"[A-Za-z0-9-]+", header)):
+        raise BadOption("header", header, 'write the name of a header, as in "X-Consul-Token", and token_file')
+    if certificate is not None and not url.text.startswith("https:"):
+        raise BadOption("certificate", certificate, "a certificate is shown in https; write url = https://")
+    places, where = _places(options), [_condition(text) for text in options["where"] or ()]
+    try:
+        credentials = Credentials(options["trust"], certificate, token)
+        client = HTTPClient(reactor, credentials, CONNECT, MOST_BYTES, persistent=False)
+    except HTTPFailure as error:
+        key = next(key for key in ("trust", "certificate", "token_file") if str(error).startswith(key))
+        raise BadOption(key, options[key], str(error)) from error
+    return HTTPResolver(client, url, body, places, where, header, options["ttl"])
+
+
+def _places(options: Mapping[str, Any]) -> Places | None:
+    if not options["host"]:
+        for key in ("items", "port", "weight", "where", "base64"):
+            if options[key]:
+                raise BadOption(key, options[key], "it is for an answer in another form than ours: write host, too")
+        return None
+    items, port, weight = (None if options[key] is None else options[key] for key in ("items", "port", "weight"))
+    hosts = tuple(_path("host", text) for text in options["host"])
+    return Places(
+        hosts,
+        () if items is None else _path("items", items),
+        None if port is None else _port(port),
+        None if weight is None else _path("weight", weight),
+        options["base64"],
+    )
+
+
+def _port(text: str) -> Path | int:
+    if not (text.isascii() and text.isdigit()):
+        return _path("port", text)
+    if not (len(text) <= 5 and 1 <= int(text) <= 65535):
+        raise BadOption("port", text, "a port is a number from 1 to 65535")
+    return int(text)
+
+
+def _path(key: str, text: str) -> Path:
+    try:
+        return parse_path(text)
+    except ValueError as error:
+        raise BadOption(key, text, str(error)) from error
+
+
+def _condition(text: str) -> Condition:
+    path, equals, value = text.partition("=")
+    if not equals:
+        raise BadOption("where", text, "write keys=value, as in conditions.ready=true")
+    try:
+        check_places(value)
+    except BadQuestion as error:
+        raise BadOption("where", text, str(error)) from error
+    return _path("where", path), value

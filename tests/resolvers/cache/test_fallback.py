@@ -1,0 +1,64 @@
+"""Tests for sniproxy.resolvers.cache.fallback."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from sniproxy.interfaces import IServerNameResolver, Refused, Resolution, Unavailable
+from sniproxy.resolvers.cache.cache import Asked
+from sniproxy.resolvers.cache.fallback import Answered, InOrder
+from tests.resolvers.cache.scripted import Scripted, answer, request
+
+
+class InOrderTests(SynchronousTestCase):
+    """A list of resolvers."""
+
+    def ask(self, *scripts: Any) -> Deferred[Resolution]:
+        self.clock = Clock()
+        self.resolvers = [Scripted(script) if script is not None else Scripted() for script in scripts]
+        names = "abc"
+        asked = [Asked(name, each, self.clock) for name, each in zip(names, self.resolvers, strict=False)]
+        resolver = InOrder(asked)
+        self.assertTrue(verifyObject(IServerNameResolver, resolver))
+        return Deferred.fromCoroutine(resolver.resolve(request()))
+
+    def test_first_answer(self) -> None:
+        """The first that answers is taken, and those after it are not asked."""
+        found = self.successResultOf(self.ask(answer("one.test"), answer("two.test")))
+        self.assertEqual("one.test", found.targets[0].host)
+        self.assertEqual([], self.resolvers[1].asked)
+
+    def test_goes_on(self) -> None:
+        """After a refusal, a failure and silence the next one is asked."""
+        for before in (Refused("no"), Unavailable("silent"), None):
+            waiter = self.ask(before, answer("two.test"))
+            self.clock.advance(5)
+            self.assertEqual("two.test", self.successResultOf(waiter).targets[0].host)
+
+    def test_who(self) -> None:
+        """Who wants to know is told which one answered, and why those before it did not."""
+        asked = [Asked("a", Scripted(Refused("no")), Clock()), Asked("b", Scripted(answer("two.test")), Clock())]
+        found = self.successResultOf(Deferred.fromCoroutine(InOrder(asked).first(request())))
+        self.assertEqual(Answered(answer("two.test"), "b", ("a: refused: no",)), found)
+
+    def test_none(self) -> None:
+        """When all refuse, the name goes nowhere; when one failed, it is not known. The reasons of all are said."""
+        error = self.failureResultOf(self.ask(Refused("no"), Refused("never")), Refused).value
+        self.assertEqual("a: refused: no; b: refused: never", error.reason)
+        for scripts in ((Refused("no"), Unavailable("silent")), (Unavailable("silent"), Refused("no"))):
+            said = str(self.failureResultOf(self.ask(*scripts), Unavailable).value)
+            self.assertIn("refused: no", said)
+            self.assertIn("silent", said)
+
+    def test_cancelled(self) -> None:
+        """Who leaves asks no further."""
+        waiter = self.ask(None, answer())
+        waiter.cancel()
+        self.failureResultOf(waiter, CancelledError)
+        self.assertEqual(1, self.resolvers[0].cancelled)
+        self.assertEqual([], self.resolvers[1].asked)

@@ -1,0 +1,391 @@
+"""Tests for sniproxy.resolvers.dns.resolver."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import dns.message
+import dns.rcode
+from dns.rdatatype import RdataType
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from sniproxy.interfaces import BadOption, IServerNameResolver, Refused, Request, Resolution, Target, Unavailable
+from sniproxy.resolvers import make_resolver
+from sniproxy.resolvers.dns import resolver as dns_resolver
+from sniproxy.resolvers.dns.client import NO_ANSWER, LookupFailed
+from sniproxy.resolvers.dns.resolvconf import LOCAL
+from sniproxy.resolvers.dns.resolver import (
+    FAMILY_DELAY,
+    HOST_DELAY,
+    MAX_ADDRESSES,
+    MAX_FORMED,
+    MAX_FORMED_PER_CLIENT,
+    NO_NAME_DELAY,
+    PARTIAL_TTL,
+    DNSResolver,
+    SystemConf,
+)
+from sniproxy.resolvers.dns.wire import AAAA, SERVER_FAILED, SRV, A, Found, found, read
+from sniproxy.util.files import EVERY
+from tests.resolvers.answers import SOA, Records, reply
+
+ZONE: dict[tuple[str, RdataType], tuple[Records, ...]] = {
+    ("a.test", A): (("a.test.", 7, "A", "192.0.2.1"), ("a.test.", 7, "A", "192.0.2.2")),
+    ("a.test", AAAA): (("a.test.", 5, "AAAA", "2001:db8::1"),),
+    ("b.test", A): (("b.test.", 9, "A", "192.0.2.3"),),
+    ("b.test", AAAA): (),
+    ("half.test", A): (("half.test.", 7, "A", "192.0.2.4"),),
+    ("none.test", A): (),
+    ("none.test", AAAA): (),
+    ("_p._tcp.test", SRV): (
+        ("_p._tcp.test.", 60, "SRV", "2 1 6652 b.test."),
+        ("_p._tcp.test.", 60, "SRV", "1 1 6651 a.test."),
+        ("_p._tcp.test.", 60, "SRV", "1 1 6651 gone.test."),
+    ),
+    ("_q._tcp.test", SRV): (("_q._tcp.test.", 60, "SRV", "0 0 1 ."),),
+}
+
+
+class Servers:
+    """Name servers that know L{ZONE}. @ivar failing: names and types that they do not say. @ivar late: not yet.
+
+    @ivar cause: of a failure.
+    """
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, RdataType]] = []
+        self.failing: set[tuple[str, RdataType]] = set()
+        self.late: set[tuple[str, RdataType]] = set()
+        self.pending: list[Deferred[Found]] = []
+        self.cause = NO_ANSWER
+
+    async def ask(self, name: str, kind: RdataType) -> Found:
+        self.asked.append((name, kind))
+        if (name, kind) in self.late:
+            waiting: Deferred[Found] = Deferred()
+            self.pending.append(waiting)
+            return await waiting
+        if (name, kind) in self.failing:
+            raise LookupFailed(self.cause, "silent")
+        return self.found(name, kind)
+
+    def found(self, name: str, kind: RdataType) -> Found:
+        asked = dns.message.make_query(name, kind)
+        records = ZONE.get((name, kind))
+        rcode = dns.rcode.NXDOMAIN if records is None else dns.rcode.NOERROR
+        message = read(asked, reply(asked, *(records or ()), rcode=rcode, authority=() if records else (SOA,)))
+        assert message is not None
+        return found(message)
+
+
+class DNSResolverTests(SynchronousTestCase):
+    """Names in DNS."""
+
+    def make(self, **options: Any) -> DNSResolver:
+        self.servers = Servers()
+        self.clock = Clock()
+        self.patch(dns_resolver, "NameServers", lambda reactor, conf: self.servers)
+        resolver = make_resolver("dns", {"servers": "192.0.2.53", **options}, self.clock)
+        assert isinstance(resolver, DNSResolver)
+        self.assertTrue(verifyObject(IServerNameResolver, resolver))
+        self.resolver = resolver
+        return resolver
+
+    def ask(self, name: str | None = "a.test", *captures: str) -> Deferred[Resolution]:
+        asked = Request(name, (), "192.0.2.7:1", "public", captures, 4443)
+        return Deferred.fromCoroutine(self.resolver.resolve(asked))
+
+    def targets(self, *arguments: str) -> list[tuple[str, int, int, tuple[str, ...]]]:
+        answer = self.successResultOf(self.ask(*arguments))
+        self.ttl = answer.ttl
+        return [(target.host, target.port, target.weight, target.addresses) for target in answer.targets]
+
+    def test_addresses(self) -> None:
+        """All addresses of a name are one target, IPv6 first, for the shortest time."""
+        self.make()
+        self.assertEqual([("a.test", 6651, 1, ("2001:db8::1", "192.0.2.1", "192.0.2.2"))], self.targets())
+        self.assertEqual(5.0, self.ttl)
+        self.assertEqual([("b.test", 6651, 1, ("192.0.2.3",))], self.targets("b.test"))
+        self.assertEqual([("192.0.2.9", 6651, 1, ())], self.targets("192.0.2.9"))
+
+    def test_many(self) -> None:
+        """Of a name with many addresses the first of each family are used."""
+        self.make()
+        ZONE["m.test", A] = tuple(("m.test.", 7, "A", f"192.0.2.{number}") for number in range(200))
+        ZONE["m.test", AAAA] = (("m.test.", 7, "AAAA", "2001:db8::1"),)
+        self.addCleanup(ZONE.pop, ("m.test", A))
+        self.addCleanup(ZONE.pop, ("m.test", AAAA))
+        [(_, _, _, addresses)] = self.targets("m.test")
+        self.assertEqual(MAX_ADDRESSES + 1, len(addresses))
+
+    def test_marked(self) -> None:
+        """What a client's name led to is marked for the policy; what the operator wrote is not."""
+        self.make(target="{1}.test:7")
+        target = self.successResultOf(self.ask("x.w.test", "b")).targets[0]
+        self.assertEqual(Target("b.test", 7, client_formed=True, addresses=("192.0.2.3",)), target)
+        self.assertEqual("b.test:7", str(target))
+        self.make(target="b.test:{port}")
+        target = self.successResultOf(self.ask()).targets[0]
+        self.assertEqual((False, 4443), (target.client_formed, target.port))
+
+    def test_families(self) -> None:
+        """Only what is wanted is asked for."""
+        self.make(ipv6=False)
+        self.assertEqual(["192.0.2.1", "192.0.2.2"], list(self.targets()[0][3]))
+        self.assertEqual([("a.test", A)], self.servers.asked)
+        self.make(ipv4=False)
+        self.assertEqual(["2001:db8::1"], list(self.targets()[0][3]))
+
+    def test_nothing(self) -> None:
+        """No such name, and a name without addresses, are refused, for as long as the zone says."""
+        self.make()
+        for name, said in (("gone.test", "gone.test does not exist"), ("none.test", "none.test has no address")):
+            error = self.failureResultOf(self.ask(name), Refused).value
+            self.assertEqual((said, 60.0), (error.reason, error.ttl))
+        self.failureResultOf(self.ask(None), Refused)
+
+    def test_failures(self) -> None:
+        """One family that nobody says is done without; when the other has nothing, it is not known."""
+        self.make()
+        self.servers.failing = {("a.test", A), ("b.test", A)}
+        self.assertEqual([("a.test", 6651, 1, ("2001:db8::1",))], self.targets())
+        self.assertEqual("silent", str(self.failureResultOf(self.ask("b.test"), Unavailable).value))
+
+    def test_late_family(self) -> None:
+        """When one family has answered, the other gets 50 ms (RFC 8305); the answer is then kept for a short time."""
+        self.make()
+        self.servers.late = {("a.test", AAAA)}
+        asked = self.ask()
+        self.clock.advance(FAMILY_DELAY * 0.9)
+        self.assertNoResult(asked)
+        self.clock.advance(FAMILY_DELAY * 0.1)
+        answer = self.successResultOf(asked)
+        self.assertEqual((("192.0.2.1", "192.0.2.2"), PARTIAL_TTL), (answer.targets[0].addresses, answer.ttl))
+        self.assertEqual([True], [waiting.called for waiting in self.servers.pending])
+        self.assertEqual([], self.clock.getDelayedCalls())
+
+    def test_family_in_time(self) -> None:
+        """An answer within the 50 ms counts, and so does one that comes after a name server's wrong NXDOMAIN."""
+        self.make()
+        self.servers.late = {("a.test", AAAA), ("half.test", A)}
+        for name, addresses in (
+            ("a.test", ("2001:db8::1", "192.0.2.1", "192.0.2.2")),
+            ("half.test", ("192.0.2.4",)),
+        ):
+            asked = self.ask(name)
+            self.clock.advance(FAMILY_DELAY * 0.9)
+            self.servers.pending.pop().callback(self.servers.found(*self.servers.asked[0 if name == "a.test" else -1]))
+            self.assertEqual(addresses, self.successResultOf(asked).targets[0].addresses)
+
+    def test_no_name_and_silence(self) -> None:
+        """One family says that there is no such name, the other nothing: there is none (RFC 8020)."""
+        self.make()
+        self.servers.late = {("gone.test", AAAA)}
+        asked = self.ask("gone.test")
+        self.clock.advance(NO_NAME_DELAY)
+        self.assertEqual("gone.test does not exist", self.failureResultOf(asked, Refused).value.reason)
+
+    def test_no_such_family(self) -> None:
+        """A name that lacks the one family that is asked for: the reason says which."""
+        self.make(ipv4=False)
+        self.assertEqual("b.test has no IPv6 address", self.failureResultOf(self.ask("b.test"), Refused).value.reason)
+        self.make(ipv6=False)
+        reason = self.failureResultOf(self.ask("none.test"), Refused).value.reason
+        self.assertEqual("none.test has no IPv4 address", reason)
+
+    def test_services(self) -> None:
+        """A service's hosts with their ports, the later priority without weight; a host that is gone is left out."""
+        self.make(srv="_p._tcp.{1}", ipv6=False)
+        found = [("a.test", 6651, 1, ("192.0.2.1", "192.0.2.2")), ("b.test", 6652, 0, ("192.0.2.3",))]
+        self.assertEqual(found, self.targets("a.w", "test"))
+        self.assertEqual(7.0, self.ttl)
+
+    def test_late_host(self) -> None:
+        """A host of a service that cannot be found in time is left out, for a short time."""
+        self.make(srv="_p._tcp.test", ipv6=False)
+        self.servers.late = {("a.test", A)}
+        asked = self.ask()
+        self.clock.advance(HOST_DELAY)
+        answer = self.successResultOf(asked)
+        self.assertEqual((["b.test"], PARTIAL_TTL), ([one.host for one in answer.targets], answer.ttl))
+        self.servers.late, self.servers.failing = set(), {("b.test", A)}
+        self.assertEqual(["a.test"], [one[0] for one in self.targets()])
+        self.servers.failing |= {("a.test", A)}
+        self.failureResultOf(self.ask(), Unavailable)
+
+    def test_no_service(self) -> None:
+        """No such service, and one that says that it is not there, are refused; one that nobody says is not known."""
+        self.make(srv="{server_name}")
+        for name, said in (
+            ("_x._tcp.test", "_x._tcp.test does not exist"),
+            ("_q._tcp.test", "_q._tcp.test: the service is not available there"),
+        ):
+            self.assertEqual(said, self.failureResultOf(self.ask(name), Refused).value.reason)
+        self.servers.failing = {("_p._tcp.test", SRV)}
+        self.failureResultOf(self.ask("_p._tcp.test"), Unavailable)
+
+    def test_cancelled(self) -> None:
+        """Who leaves cancels all that was asked for it."""
+        self.make()
+        self.servers.late = {("a.test", A), ("a.test", AAAA)}
+        asked = self.ask()
+        asked.cancel()
+        self.failureResultOf(asked, CancelledError)
+        self.assertEqual([True, True], [waiting.called for waiting in self.servers.pending])
+
+
+class MakeTests(SynchronousTestCase):
+    """From the configuration's options."""
+
+    def refused(self, **options: Any) -> tuple[str, object]:
+        error = self.assertRaises(BadOption, make_resolver, "dns", options, None)
+        self.assertTrue(error.cure)
+        return error.key, error.value
+
+    def test_bad_options(self) -> None:
+        """What does not fit is named."""
+        self.assertEqual(("srv", "b"), self.refused(target="a", srv="b"))
+        self.assertEqual(("srv", "_p._tcp.test:1"), self.refused(srv="_p._tcp.test:1"))
+        self.assertEqual(("target", "{x}"), self.refused(target="{x}"))
+        self.assertEqual(("target", "a weight=2"), self.refused(target="a weight=2"))
+        self.assertEqual(("srv", "a weight=2"), self.refused(srv="a weight=2"))
+        self.assertEqual(("servers", "ns.test"), self.refused(servers="ns.test"))
+        self.assertEqual(("servers", []), self.refused(servers=[]))
+        self.assertEqual(("ipv4", False), self.refused(ipv4=False, ipv6=False))
+
+
+class SystemTests(SynchronousTestCase):
+    """The system's servers and search list."""
+
+    def setUp(self) -> None:
+        self.path = Path(self.mktemp())
+        self.patch(dns_resolver, "SYSTEM", str(self.path))
+        self.patch(dns_resolver.socket, "gethostname", lambda: "host")  # type: ignore[attr-defined]
+        self.clock = Clock()
+
+    def test_system(self) -> None:
+        """Without servers the system's are asked, or this machine when it says none; a change counts within 1 s."""
+        conf = SystemConf(self.clock)
+        self.assertEqual((("127.0.0.1", 53),), conf().servers)
+        for number in (53, 54):
+            self.path.write_text(f"nameserver 192.0.2.{number}\n")
+            self.path.with_suffix(".new").write_text(f"nameserver 192.0.2.{number}\n")
+            self.path.with_suffix(".new").replace(self.path)
+            self.clock.advance(EVERY)
+            self.assertEqual(((f"192.0.2.{number}", 53),), conf().servers)
+        self.path.unlink()
+        self.clock.advance(EVERY)
+        self.assertEqual((("192.0.2.54", 53),), conf().servers)
+
+    def test_odd_files(self) -> None:
+        """A resolv.conf that is empty, large, binary, a folder or gone raises nothing; a good one counts again."""
+        conf = SystemConf(self.clock)
+
+        def look() -> tuple[tuple[str, int], ...]:
+            self.clock.advance(EVERY)
+            return conf().servers
+
+        good = (("192.0.2.53", 53),)
+        for odd, servers in (
+            (b"", LOCAL),
+            (b"nameserver 192.0.2.53\n" + b"# x\n" * 300_000, good),
+            (bytes(range(256)) * 100, LOCAL),
+            (b"nameserver fe80::1%\xff\n", LOCAL),
+        ):
+            self.path.write_bytes(odd)
+            self.assertEqual(servers, look())
+            self.path.write_text("nameserver 192.0.2.53\n")
+            self.assertEqual(good, look())
+        self.path.unlink()
+        self.path.mkdir()
+        self.assertEqual(good, look())
+        self.path.rmdir()
+        self.assertEqual(good, look())
+        self.path.write_text("nameserver 192.0.2.54\n")
+        self.assertEqual((("192.0.2.54", 53),), look())
+        self.path.unlink()
+        self.path.mkdir()
+        self.assertEqual(LOCAL, SystemConf(self.clock)().servers)
+
+    def make(self, text: str, **options: Any) -> DNSResolver:
+        self.path.write_text(text)
+        self.servers = Servers()
+        self.patch(dns_resolver, "NameServers", lambda reactor, conf: self.servers)
+        resolver = make_resolver("dns", options, self.clock)
+        assert isinstance(resolver, DNSResolver)
+        return resolver
+
+    def ask(self, resolver: DNSResolver, *captures: str, peer: str = "192.0.2.7") -> Deferred[Resolution]:
+        asked = Request("x.test", (), f"{peer}:1", "public", captures, 4443)
+        return Deferred.fromCoroutine(resolver.resolve(asked))
+
+    def test_search(self) -> None:
+        """A short name that the operator wrote is tried with the domains of the search list, in order."""
+        resolver = self.make("search ns.test test\n", target="b", ipv6=False)
+        target = self.successResultOf(self.ask(resolver)).targets[0]
+        self.assertEqual(("b", ("192.0.2.3",)), (target.host, target.addresses))
+        self.assertEqual([("b.ns.test", A), ("b.test", A)], self.servers.asked)
+        resolver = self.make("search ns.test\n", target="b", ipv6=False)
+        reason = self.failureResultOf(self.ask(resolver), Refused).value.reason
+        self.assertEqual("b does not exist (nor does any of b.ns.test)", reason)
+
+    def test_absolute(self) -> None:
+        """A name that ends in a dot is not searched."""
+        for text in ("b.", "b.:7"):
+            resolver = self.make("search test\n", target=text, ipv6=False)
+            reason = self.failureResultOf(self.ask(resolver), Refused).value.reason
+            self.assertEqual("b does not exist", reason)
+
+    def test_search_after_failure(self) -> None:
+        """A server that fails for one domain does not end the search, no answer does; neither is a refusal."""
+        resolver = self.make("search ns.test test\n", target="b", ipv6=False)
+        self.servers.failing, self.servers.cause = {("b.ns.test", A)}, SERVER_FAILED
+        self.assertEqual("b", self.successResultOf(self.ask(resolver)).targets[0].host)
+        self.servers.cause = NO_ANSWER
+        self.failureResultOf(self.ask(resolver), LookupFailed)
+        resolver = self.make("search ns.test no.test\n", target="b", ipv6=False)
+        self.servers.failing, self.servers.cause = {("b.ns.test", A)}, SERVER_FAILED
+        self.failureResultOf(self.ask(resolver), LookupFailed)
+        self.assertEqual(3, len(self.servers.asked))
+
+    def test_formed(self) -> None:
+        """A name that a client formed never uses the search list: it would pass C{allow_names} as another name."""
+        resolver = self.make("search test\noptions ndots:5\n", target="{1}", ipv6=False)
+        reason = self.failureResultOf(self.ask(resolver, "b"), Refused).value.reason
+        self.assertIn("b does not exist (a name that a client forms is absolute", reason)
+        self.assertEqual([("b", A)], self.servers.asked)
+        resolver = self.make("search test\noptions ndots:5\n", srv="{1}", ipv6=False)
+        self.failureResultOf(self.ask(resolver, "_p._tcp"), Refused)
+        self.assertEqual([("_p._tcp", SRV)], self.servers.asked)
+
+    def test_bounds(self) -> None:
+        """Lookups of client-formed names are bounded for each client; written names are not, and a place is given
+        back."""
+        resolver = self.make("", target="{1}", ipv6=False)
+        self.servers.late = {("a.test", A)}
+        waiting = [self.ask(resolver, "a.test") for _ in range(MAX_FORMED_PER_CLIENT)]
+        error = self.failureResultOf(self.ask(resolver, "b.test"), Unavailable).value
+        self.assertIn("too many lookups", str(error))
+        self.assertTrue(error.local)
+        left = waiting.pop()
+        left.cancel()
+        self.failureResultOf(left, CancelledError)
+        self.successResultOf(self.ask(resolver, "b.test"))
+        for one in waiting:
+            one.addErrback(lambda _: None).cancel()
+
+    def test_shares(self) -> None:
+        """A few clients whose lookups last cannot take the places of all."""
+        resolver = self.make("", target="{1}", ipv6=False)
+        self.servers.late = {("a.test", A)}
+        waiting = []
+        for _ in range(MAX_FORMED // 8):
+            waiting += [self.ask(resolver, "a.test", peer=f"192.0.2.{client}") for client in range(10, 18)]
+        self.successResultOf(self.ask(resolver, "b.test"))
+        for one in waiting:
+            one.addErrback(lambda _: None).cancel()
+        self.successResultOf(self.ask(resolver, "b.test", peer="192.0.2.1"))

@@ -1,0 +1,156 @@
+"""Tests for sniproxy.resolvers.dns.wire."""
+
+from __future__ import annotations
+
+import dns.message
+import dns.rcode
+import dns.rrset
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from sniproxy.resolvers.dns.wire import (
+    AAAA,
+    LEAST_TTL,
+    MOST_NEGATIVE_TTL,
+    MOST_TTL,
+    A,
+    BadAnswer,
+    Found,
+    Service,
+    dislikes_edns,
+    found,
+    question,
+    read,
+    services,
+    truncated,
+    why_unusable,
+)
+from tests.resolvers.answers import SOA, Records, asked_for, reply
+
+ASKED = question("a.test", A)
+
+
+def answered(*records: Records, **more: object) -> Found:
+    message = read(ASKED, reply(ASKED, *records, **more))  # type: ignore[arg-type]
+    assert message is not None
+    return found(message)
+
+
+class QuestionTests(SynchronousTestCase):
+    """What is asked, and what answers it."""
+
+    def test_question(self) -> None:
+        """It names what is wanted, asks for recursion, and takes answers of 1232 bytes."""
+        asked, name, kind = asked_for(question("a_b.test", AAAA).to_wire())
+        self.assertEqual(("a_b.test", AAAA, 1232), (name, kind, asked.payload))
+        self.assertNotEqual(question("a.test", A).id, [question("a.test", A).id for _ in range(2)])
+
+    def test_answers(self) -> None:
+        """Only what answers this very question is an answer: its id, name and type."""
+        good = reply(ASKED, ("a.test.", 7, "A", "192.0.2.1"))
+        self.assertIsNotNone(read(ASKED, good))
+        other = question("a.test", A)
+        other.id = ASKED.id ^ 1
+        for bad in (reply(other), reply(question("b.test", A)), reply(question("a.test", AAAA)), ASKED.to_wire()):
+            self.assertIsNone(read(ASKED, bad[:2] if bad is good else bad))
+
+    def test_in_parts(self) -> None:
+        """A part of an answer is none; what comes behind it does not matter."""
+        good = reply(ASKED, ("a.test.", 7, "A", "192.0.2.1"))
+        for length in range(len(good)):
+            self.assertIsNone(read(ASKED, good[:length]))
+        self.assertIsNotNone(read(ASKED, good + b"tail"))
+
+    @given(st.binary(max_size=100))
+    def test_anything(self, data: bytes) -> None:
+        """Whatever comes is an answer or is not."""
+        read(ASKED, ASKED.to_wire()[:2] + data)
+
+    def test_flags(self) -> None:
+        """What was cut short, and what another server should be asked about, is seen."""
+        for message, cut, why in (
+            (reply(ASKED, truncated=True), True, None),
+            (reply(ASKED, rcode=dns.rcode.NXDOMAIN), False, None),
+            (reply(ASKED, rcode=dns.rcode.SERVFAIL), False, "server failed (SERVFAIL)"),
+            (reply(ASKED, rcode=dns.rcode.REFUSED), False, "query refused (REFUSED)"),
+            (reply(ASKED, rcode=dns.rcode.YXDOMAIN), False, "server failed (YXDOMAIN)"),
+        ):
+            answer = read(ASKED, message)
+            assert answer is not None
+            self.assertEqual((cut, why), (truncated(answer), why_unusable(answer)))
+
+    def test_referral(self) -> None:
+        """A server that only names other servers says nothing about the name."""
+        ns = ("test.", 60, "NS", "ns.test.")
+        for message, usable in (
+            (reply(ASKED, authority=(ns,)), False),
+            (reply(ASKED, authority=(SOA,)), True),
+            (reply(ASKED, ("a.test.", 7, "A", "192.0.2.1"), authority=(ns,)), True),
+        ):
+            answer = read(ASKED, message)
+            assert answer is not None
+            self.assertEqual(usable, why_unusable(answer) is None)
+
+    def test_edns(self) -> None:
+        """FORMERR, NOTIMP and BADVERS may be about the OPT record, if there was one (RFC 6891, section 6.2.2)."""
+        plain = question("a.test", A, edns=False)
+        self.assertEqual(-1, asked_for(plain.to_wire())[0].edns)
+        for rcode, dislikes in ((dns.rcode.FORMERR, True), (dns.rcode.NOTIMP, True), (dns.rcode.SERVFAIL, False)):
+            answer = read(ASKED, reply(ASKED, rcode=rcode))
+            assert answer is not None
+            self.assertEqual((dislikes, False), (dislikes_edns(ASKED, answer), dislikes_edns(plain, answer)))
+
+
+class FoundTests(SynchronousTestCase):
+    """What an answer has."""
+
+    def test_addresses(self) -> None:
+        """All records, for their time, within bounds."""
+        one = answered(("a.test.", 7, "A", "192.0.2.1"), ("a.test.", 7, "A", "192.0.2.2"))
+        self.assertEqual((["192.0.2.1", "192.0.2.2"], 7.0), ([each.to_text() for each in one.records], one.ttl))
+        for ttl, kept in ((0, LEAST_TTL), (10**6, MOST_TTL)):
+            self.assertEqual(kept, answered(("a.test.", ttl, "A", "192.0.2.1")).ttl)
+
+    def test_alias(self) -> None:
+        """An alias is followed within the answer, for the shortest time of the chain."""
+        one = answered(("a.test.", 5, "CNAME", "b.test."), ("b.test.", 9, "A", "192.0.2.1"))
+        self.assertEqual((1, 5.0), (len(one.records), one.ttl))
+
+    def test_nothing(self) -> None:
+        """No such name, and no such record, hold for the time of the zone's SOA, within bounds."""
+        gone = answered(rcode=dns.rcode.NXDOMAIN, authority=(SOA,))
+        self.assertEqual(Found((), 60.0, False), gone)
+        self.assertEqual(Found((), 60.0, True), answered(authority=(SOA,)))
+        self.assertEqual(Found((), LEAST_TTL, True), answered())
+        long = ("test.", 10**6, "SOA", "ns.test. admin.test. 1 2 3 4 999999")
+        self.assertEqual(MOST_NEGATIVE_TTL, answered(authority=(long,)).ttl)
+
+    def test_circle(self) -> None:
+        """Aliases in a circle are a bad answer."""
+        circle = [("a.test.", 5, "CNAME", "b.test."), ("b.test.", 5, "CNAME", "a.test.")]
+        self.assertRaises(BadAnswer, answered, *circle)
+
+
+class ServiceTests(SynchronousTestCase):
+    """SRV records."""
+
+    def services(self, *texts: str) -> list[Service]:
+        return services(dns.rrset.from_text("_p._tcp.test.", 7, "IN", "SRV", *texts))
+
+    def test_priorities(self) -> None:
+        """The first priority has weights, in small numbers; later ones stand by, in order."""
+        found = self.services("2 9 1 d.test.", "1 60 1 B.test.", "1 0 2 c.test.", "1 90 1 a.test.", "3 1 1 e.test.")
+        self.assertEqual(
+            [("a.test", 1, 3), ("b.test", 1, 2), ("c.test", 2, 1), ("d.test", 1, 0), ("e.test", 1, 0)],
+            [(one.host, one.port, one.weight) for one in found],
+        )
+
+    def test_equal(self) -> None:
+        """Without weights all are equal."""
+        self.assertEqual([1, 1], [one.weight for one in self.services("0 0 1 a.test.", "0 0 1 b.test.")])
+
+    def test_unusable(self) -> None:
+        """A root says that there is no such service; what is no host, or has no port, is left out."""
+        self.assertEqual([], self.services("0 0 1 ."))
+        self.assertEqual([], self.services("0 0 0 a.test.", "0 0 1 a\\032b.test."))

@@ -1,0 +1,195 @@
+"""Tests for sniproxy.resolvers.pulsar.advertised."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from sniproxy.resolvers.pulsar.advertised import (
+    BadAnswer,
+    Choice,
+    broker_ids,
+    from_configuration,
+    from_node,
+    from_template,
+    hosts,
+    web_address,
+)
+from sniproxy.resolvers.pulsar.brokers import Broker
+
+# As Pulsar 4.0.7 writes them; all values are texts.
+CONFIGURATION = {
+    "advertisedListeners": "internal:pulsar://127.0.0.1:6650,external:pulsar+ssl://Broker-1.pulsar.test:443,"
+    "dns:pulsar+ssl://broker-1.dns.test:443",
+    "bindAddresses": "external:pulsar+ssl://0.0.0.0:6651,kafka:SASL_SSL://0.0.0.0:9093",
+    "brokerServicePortTls": "Optional.empty",
+    "advertisedAddress": "one.internal",
+}
+NODE = {
+    "pulsarServiceUrl": "pulsar://one.internal:6650",
+    "pulsarServiceUrlTls": None,
+    "advertisedListeners": {
+        "internal": {"brokerServiceUrl": "pulsar://127.0.0.1:6650", "brokerServiceUrlTls": None},
+        "external": {"brokerServiceUrl": None, "brokerServiceUrlTls": "pulsar+ssl://broker-1.pulsar.test:443"},
+        "dns": {"brokerServiceUrlTls": "pulsar+ssl://broker-1.dns.test:443"},
+    },
+}
+ID = "one.internal:8080"
+
+
+def configured(choice: Choice = Choice(), **more: str | None) -> Broker:  # noqa: B008
+    return from_configuration(ID, json.dumps({**CONFIGURATION, **more}).encode(), choice)
+
+
+def node(choice: Choice = Choice(), **more: Any) -> Broker:  # noqa: B008
+    return from_node(ID, json.dumps({**NODE, **more}).encode(), choice)
+
+
+class ListTests(SynchronousTestCase):
+    """Which brokers there are."""
+
+    def test_ids(self) -> None:
+        """Sorted, each once, without the schemes that old brokers write."""
+        self.assertEqual(
+            ["a.test:8080", "b.test:8080"], broker_ids(b'["b.test:8080", "http://a.test:8080", "b.test:8080"]')
+        )
+        self.assertEqual([], broker_ids(b"[]"))
+
+    def test_bad(self) -> None:
+        """Anything else is said to be something else."""
+        for body in (b"", b"{}", b"[1]", b'["a.test"]', b'["a.test:99999"]', b'["a\\nb:1"]', b"[" * 100_000, b"\xff"):
+            self.assertRaises(BadAnswer, broker_ids, body)
+        self.assertRaises(BadAnswer, broker_ids, json.dumps([f"a{n}.test:1" for n in range(10_001)]).encode())
+
+    def test_web_address(self) -> None:
+        """An id is a host and a port; an IPv6 address has brackets."""
+        self.assertEqual(("::1", 8080), web_address("[::1]:8080"))
+
+
+class ConfigurationTests(SynchronousTestCase):
+    """A broker's runtime configuration."""
+
+    def test_first_with_tls(self) -> None:
+        """Its name is that of its first listener with TLS; it is dialled at its web host, at the port that is bound."""
+        self.assertEqual(Broker(ID, "broker-1.pulsar.test", "one.internal", 6651), configured())
+
+    def test_listener(self) -> None:
+        """Another listener may be chosen; it has the port that is bound for all, or the advertised one."""
+        choice = Choice("dns")
+        self.assertEqual(Broker(ID, "broker-1.dns.test", "one.internal", 443), configured(choice))
+        for written in ("Optional[6661]", "6661"):
+            self.assertEqual(6661, configured(choice, brokerServicePortTls=written).port)
+
+    def test_no_such_listener(self) -> None:
+        """A listener that it does not have, or not with TLS, is a fault that names those with TLS."""
+        error = self.assertRaises(BadAnswer, configured, Choice("internal"))
+        self.assertEqual(f"broker {ID} has no TLS listener 'internal'; those with TLS: external, dns", str(error))
+        self.assertRaises(BadAnswer, configured, Choice("internal"), advertisedListeners="")
+
+    def test_without_listeners(self) -> None:
+        """One that has no listeners is called by the address that it advertises, or by its host."""
+        plain: dict[str, Any] = {
+            "advertisedListeners": None,
+            "bindAddresses": "",
+            "brokerServicePortTls": "6651",
+        }
+        self.assertEqual(Broker(ID, "one.internal", "one.internal", 6651), configured(**plain))
+        self.assertEqual("one.internal", configured(**{**plain, "advertisedAddress": None}).name)
+        error = self.assertRaises(BadAnswer, configured, **{**plain, "brokerServicePortTls": "Optional.empty"})
+        self.assertIn("without TLS only", str(error))
+
+    def test_hosts_and_port(self) -> None:
+        """The operator may say by which address a host or a broker is reached, and at which port."""
+        self.assertEqual(("10.0.0.1", 1), _place(configured(Choice(hosts={"one.internal": "10.0.0.1"}, port=1))))
+        self.assertEqual("10.0.0.2", configured(Choice(hosts={"broker-1.pulsar.test": "10.0.0.2"})).host)
+
+    def test_bad(self) -> None:
+        """What is no configuration, or has nonsense in it, is a fault in bounded, printable words."""
+        for body in (b"", b"[]", b'{"advertisedListeners": []}'):
+            self.assertRaises(BadAnswer, from_configuration, ID, body, Choice())
+        for listeners in ("external", "external:pulsar+ssl://a\nb:1", "e:pulsar+ssl://" + "x" * 9999):
+            error = self.assertRaises(BadAnswer, configured, advertisedListeners=listeners)
+            self.assertTrue(str(error).isprintable() and len(str(error)) < 800, error)
+
+    @given(st.dictionaries(st.sampled_from([*CONFIGURATION, *NODE]), st.text() | st.integers() | st.none()))
+    def test_anything(self, said: dict[str, object]) -> None:
+        """Whatever a broker says, it is a broker or a fault."""
+        for read in (from_configuration, from_node):
+            try:
+                self.assertIsInstance(read(ID, json.dumps(said).encode(), Choice()), Broker)
+            except BadAnswer:
+                pass
+
+
+class TemplateTests(SynchronousTestCase):
+    """A broker that does not say what it advertises."""
+
+    def test_template(self) -> None:
+        """Its name comes of its host; its port is Pulsar's, unless the operator says another."""
+        self.assertEqual(Broker(ID, "one.internal", "one.internal", 6651), from_template(ID, Choice()))
+        named = from_template(ID, Choice(port=1, name="{label}.pulsar.test", hosts={"one.pulsar.test": "10.0.0.1"}))
+        self.assertEqual(Broker(ID, "one.pulsar.test", "10.0.0.1", 1), named)
+
+    def test_no_name(self) -> None:
+        """A host of which no name comes is a fault."""
+        self.assertRaises(BadAnswer, from_template, "[::1]:1", Choice(name="{label}.pulsar.test"))
+
+
+class NodeTests(SynchronousTestCase):
+    """A broker's node in ZooKeeper."""
+
+    def test_listeners(self) -> None:
+        """The chosen listener; the port is the advertised one, unless the operator says another."""
+        self.assertEqual(Broker(ID, "broker-1.pulsar.test", "one.internal", 443), node(Choice("external")))
+        self.assertEqual("broker-1.dns.test", node(Choice("dns")).name)
+        self.assertEqual(6651, node(Choice("external", port=6651)).port)
+        self.assertRaises(BadAnswer, node, Choice("internal"))
+
+    def test_several_listeners(self) -> None:
+        """Unless one is chosen, those with TLS must mean one place: their order in the node means nothing."""
+        error = self.assertRaises(BadAnswer, node)
+        self.assertIn("several TLS listeners, dns, external: say by listener", str(error))
+        urls = ["pulsar+ssl://broker-1.test:443", "pulsar+ssl://broker-1.test:6651"]
+        same = {f"l-{n}": {"brokerServiceUrlTls": url} for n, url in enumerate(urls)}
+        self.assertRaises(BadAnswer, node, advertisedListeners=same)
+        self.assertEqual("broker-1.test", node(Choice(port=6651), advertisedListeners=same).name)
+        del same["l-1"]
+        self.assertEqual(443, node(advertisedListeners=same).port)
+
+    def test_without_listeners(self) -> None:
+        """One without listeners has its service's URL."""
+        url = "pulsar+ssl://broker-1.test:6651"
+        nothing: tuple[Any, ...] = ({}, None)
+        for none in nothing:
+            self.assertEqual("broker-1.test", node(advertisedListeners=none, pulsarServiceUrlTls=url).name)
+        self.assertRaises(BadAnswer, node, advertisedListeners={})
+
+    def test_bad(self) -> None:
+        """What is no node of a broker is a fault."""
+        for said in (b"", b"[]", b'{"advertisedListeners": 1}', b'{"pulsarServiceUrlTls": "x"}'):
+            self.assertRaises(BadAnswer, from_node, ID, said, Choice())
+        self.assertRaises(BadAnswer, from_node, "a\nb", b"{}", Choice())
+
+
+class HostsTests(SynchronousTestCase):
+    """Hosts that are reached by another address."""
+
+    def test_pairs(self) -> None:
+        """Names are normalised, so that they are found."""
+        self.assertEqual({"a.test": "10.0.0.1", "b": "c"}, hosts(["A.test. = 10.0.0.1", "b=c"]))
+
+    def test_bad(self) -> None:
+        """Anything else is told with how it is written."""
+        bad: Callable[..., Any] = hosts
+        for pair in ("a.test", "=a", "a=", "a=b=c"):
+            error = self.assertRaises(ValueError, bad, [pair])
+            self.assertIn("write it as in", str(error))
+
+
+def _place(broker: Broker) -> tuple[str, int]:
+    return broker.host, broker.port

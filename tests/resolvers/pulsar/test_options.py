@@ -1,0 +1,44 @@
+"""Tests for sniproxy.resolvers.pulsar.options."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from sniproxy.interfaces import BadOption
+from sniproxy.resolvers.pulsar.advertised import Choice
+from sniproxy.resolvers.pulsar.options import PLACES, check_port, read_choice, read_service_names
+
+NOTHING: dict[str, Any] = {option.name: option.default for option in PLACES}
+
+
+class PlacesTests(SynchronousTestCase):
+    """The options that resolvers of live brokers share."""
+
+    def test_choice(self) -> None:
+        """Unless the operator says something, what brokers say counts."""
+        self.assertEqual(Choice(), read_choice(NOTHING))
+        said = {**NOTHING, "listener": "external", "port": 1, "hosts": ["a=b"]}
+        self.assertEqual(Choice("external", 1, {"a": "b"}, "{label}.test"), read_choice(said, "{label}.test"))
+
+    def test_bad(self) -> None:
+        """What cannot be used is refused by its name."""
+        for key, value in {"port": 0, "hosts": ["a"], "service_name": ["*.test"]}.items():
+            options = {**NOTHING, key: value}
+            with self.assertRaises(BadOption) as raised:
+                read_service_names(options)
+                read_choice(options)
+            self.assertEqual((key, value), (raised.exception.key, raised.exception.value))
+        for name in ("{hots}.test", ""):
+            self.assertEqual("name", self.assertRaises(BadOption, read_choice, NOTHING, name).key)
+
+    def test_service_names(self) -> None:
+        """They are normalised, so that they are found."""
+        self.assertEqual(("vip.test",), read_service_names({"service_name": ["VIP.test."]}))
+
+    def test_port(self) -> None:
+        """A port is one of TCP's, or is left to the brokers."""
+        check_port("port", None)
+        check_port("port", 65535)
+        self.assertRaises(BadOption, check_port, "port", 65536)

@@ -1,0 +1,361 @@
+"""Tests for sniproxy.resolvers.pulsar.resolver."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+from twisted.internet import reactor as global_reactor
+from twisted.internet.defer import Deferred
+from twisted.logger import ILogObserver, globalLogPublisher
+from twisted.trial.unittest import TestCase
+from zope.interface import implementer
+from zope.interface.verify import verifyObject
+
+from sniproxy.interfaces import BadOption, IWatchingResolver, Refused, Resolution, Unavailable, WatchState
+from sniproxy.resolvers import make_resolver
+from sniproxy.resolvers.pulsar.resolver import GAP, PulsarResolver
+from sniproxy.testing import ResolverContract, question
+from tests.resolvers.adminserver import CONFIGURATION, HEALTH, LIST, AdminServer, NetClock
+from tests.resolvers.cache.scripted import request
+
+
+class PulsarTestCase(TestCase):
+    """Two scripted brokers, `one` and `two`, of which the first is asked for the list."""
+
+    def setUp(self) -> None:
+        self.clock = NetClock()
+        self.one, self.two = AdminServer(self), AdminServer(self)
+        self.one.broker("broker-1.test", 6651)
+        self.two.broker("broker-2.test", 6661)
+        self.one.brokers(self.one.id, self.two.id)
+        self.told = 0
+
+    def make(self, **options: object) -> PulsarResolver:
+        table = {"url": self.one.url, "service_name": "vip.test", **options}
+        return cast(PulsarResolver, make_resolver("pulsar", table, self.clock))
+
+    async def started(self, **options: object) -> PulsarResolver:
+        """One that has looked once."""
+        resolver = self.make(**options)
+
+        def tell() -> None:
+            self.told += 1
+
+        resolver.start(tell)
+        self.addCleanup(resolver.stop)
+        await self.looked(resolver)
+        return resolver
+
+    async def looked(self, resolver: PulsarResolver) -> None:
+        """The look that is under way has ended."""
+        if resolver._look is None:
+            return
+        done: Deferred[None] = Deferred()
+        resolver._waiting.append(done)
+        await done
+
+    async def again(self, resolver: PulsarResolver) -> None:
+        """The next look."""
+        self.clock.advance(10.0)
+        await self.looked(resolver)
+
+    async def answer(self, resolver: PulsarResolver, name: str | None) -> list[tuple[str, int, int]]:
+        answer = resolver.resolve(request(name))
+        if not isinstance(answer, Resolution):
+            answer = await answer
+        self.assertIsNone(answer.ttl)
+        return [(target.host, target.port, target.weight) for target in answer.targets]
+
+    async def fails(self, kind: Any, resolver: PulsarResolver, name: str | None) -> str:
+        try:
+            await self.answer(resolver, name)
+        except kind as error:
+            return str(error)
+        raise AssertionError(f"{name} has an answer")
+
+
+class AnswerTests(PulsarTestCase):
+    """What a cluster's brokers are, and where names lead."""
+
+    async def test_names(self) -> None:
+        """The service name leads to all brokers, and each advertised name to its broker, at the port that is bound."""
+        resolver = await self.started()
+        self.assertTrue(verifyObject(IWatchingResolver, resolver))
+        self.assertEqual([("localhost", 6651, 1)], await self.answer(resolver, "broker-1.test"))
+        self.assertEqual([("localhost", 6661, 1)], await self.answer(resolver, "broker-2.test"))
+        self.assertEqual({6651, 6661}, {port for _, port, _ in await self.answer(resolver, "vip.test")})
+        self.assertEqual((WatchState("2 brokers"), 1), (resolver.state(), self.told))
+
+    async def test_first_look(self) -> None:
+        """Who asks while the first look is under way waits for it."""
+        resolver = self.make()
+        resolver.start(lambda: None)
+        self.addCleanup(resolver.stop)
+        self.assertEqual([("localhost", 6651, 1)], await self.answer(resolver, "broker-1.test"))
+
+    async def test_refused(self) -> None:
+        """A name that no live broker has is refused, with those that there are; so is a hello without a name."""
+        resolver = await self.started()
+        why = await self.fails(Refused, resolver, "broker-9.test")
+        self.assertEqual(
+            "no live broker is called broker-9.test; there are broker-1.test, broker-2.test, vip.test", why
+        )
+        await self.fails(Refused, resolver, None)
+
+    async def test_comes_and_goes(self) -> None:
+        """Brokers come and go with the list; answers from before are then told to be old, and only then."""
+        self.one.brokers(self.one.id)
+        resolver = await self.started()
+        await self.again(resolver)
+        self.assertEqual(1, self.told)
+        self.one.brokers(self.one.id, self.two.id)
+        await self.again(resolver)
+        self.assertEqual(2, self.told)
+        self.assertEqual([("localhost", 6661, 1)], await self.answer(resolver, "broker-2.test"))
+        self.one.brokers(self.one.id)
+        await self.again(resolver)
+        self.assertEqual(3, self.told)
+        self.assertIn("broker-2.test", await self.fails(Refused, resolver, "broker-2.test"))
+
+    async def test_newcomer(self) -> None:
+        """A name that nobody had is worth a look, one in a while: its broker may have come since."""
+        self.one.brokers(self.one.id)
+        resolver = await self.started()
+        self.one.brokers(self.one.id, self.two.id)
+        await self.fails(Refused, resolver, "broker-2.test")
+        self.clock.advance(GAP)
+        self.assertEqual([("localhost", 6661, 1)], await self.answer(resolver, "broker-2.test"))
+        looks = self.one.asked.count(LIST)
+        self.assertEqual(2, looks)
+
+    async def test_one_leaves(self) -> None:
+        """Who waits for a look and leaves harms nobody else who does."""
+        self.one.brokers(self.one.id)
+        resolver = await self.started()
+        self.clock.advance(GAP)
+        first, second = resolver.resolve(request("a.test")), resolver.resolve(request("b.test"))
+        assert isinstance(first, Deferred) and isinstance(second, Deferred)
+        first.addErrback(lambda _: None).cancel()
+        with self.assertRaises(Refused):
+            await second
+
+    async def test_listener_and_places(self) -> None:
+        """Listener, port and addresses may be the operator's."""
+        resolver = await self.started(listener="external", port=7, hosts=["localhost=127.0.0.1"])
+        self.assertEqual([("127.0.0.1", 7, 1)], await self.answer(resolver, "broker-1.test"))
+
+    async def test_no_such_listener(self) -> None:
+        """A listener that no broker has leaves nothing known, which is told."""
+        resolver = await self.started(listener="internal")
+        self.assertIn("nothing is known", await self.fails(Unavailable, resolver, "vip.test"))
+        state = resolver.state()
+        self.assertEqual("0 brokers, and 2 of which nothing is known", state.summary)
+        self.assertIn("has no TLS listener 'internal'; those with TLS: external", state.error or "")
+
+    async def test_cluster(self) -> None:
+        """A cluster's name is part of the question, whatever is in it."""
+        self.one.answers = {f"{LIST}/my%20cluster": (200, b"[]")}
+        resolver = await self.started(cluster="my cluster")
+        self.assertEqual("0 brokers", resolver.state().summary)
+        self.assertIn("no live broker", await self.fails(Unavailable, resolver, "vip.test"))
+
+
+class FaultTests(PulsarTestCase):
+    """What goes wrong in a cluster, and between it and us."""
+
+    async def test_not_healthy(self) -> None:
+        """A broker that fails its check is dialled for the service when others fail; its name still leads to it."""
+        self.two.answers[HEALTH] = (500, b"no")
+        resolver = await self.started()
+        self.assertEqual({(6651, 1), (6661, 0)}, {one[1:] for one in await self.answer(resolver, "vip.test")})
+        self.assertEqual([("localhost", 6661, 1)], await self.answer(resolver, "broker-2.test"))
+        state = resolver.state()
+        self.assertEqual("2 brokers, 1 of them not healthy", state.summary)
+        self.assertIn(f"{self.two.id}{HEALTH}: 500; it says: no", state.error or "")
+        self.two.answers[HEALTH] = (200, b"ok")
+        await self.again(resolver)
+        self.assertEqual((WatchState("2 brokers"), 2), (resolver.state(), self.told))
+
+    async def test_dies(self) -> None:
+        """A broker that dies keeps its name as long as it is in the list; what it advertised is remembered."""
+        resolver = await self.started()
+        await self.two.close()
+        await self.again(resolver)
+        self.assertEqual("2 brokers, 1 of them not healthy", resolver.state().summary)
+        self.assertEqual([("localhost", 6661, 1)], await self.answer(resolver, "broker-2.test"))
+        self.two.open()
+        self.two.broker("broker-2.test", 6671)
+        await self.again(resolver)
+        self.assertEqual([("localhost", 6671, 1)], await self.answer(resolver, "broker-2.test"))
+
+    async def test_never_answered(self) -> None:
+        """Names that may be those of a broker that has never answered are not refused for good."""
+        await self.two.close()
+        resolver = await self.started()
+        self.assertIn("1 of which nothing is known", await self.fails(Unavailable, resolver, "broker-2.test"))
+        self.assertEqual([("localhost", 6651, 1)], await self.answer(resolver, "vip.test"))
+
+    async def test_slow_broker(self) -> None:
+        """A silent broker is waited for, and is then not healthy."""
+        self.one.brokers(self.two.id)
+        resolver = await self.started()
+        del self.two.answers[HEALTH]
+        self.clock.advance(10.0)
+        await self.two.until(HEALTH)
+        self.clock.advance(5.0)
+        await self.looked(resolver)
+        self.assertEqual("1 broker, 1 of them not healthy", resolver.state().summary)
+        self.assertIn("no answer within 5 s", resolver.state().error or "")
+
+    async def test_may_not_read(self) -> None:
+        """Where the token may not read what brokers are and how they do, names come of the template."""
+        for broker in (self.one, self.two):
+            broker.answers[CONFIGURATION] = broker.answers[HEALTH] = (403, b"")
+        self.one.brokers(self.one.id)
+        resolver = await self.started(name="{label}.pulsar.test", port=6651)
+        self.assertEqual([("localhost", 6651, 1)], await self.answer(resolver, "localhost.pulsar.test"))
+        self.assertEqual(WatchState("1 broker"), resolver.state())
+
+    async def test_asks_nobody(self) -> None:
+        """If so told, it asks no broker for more than the list."""
+        resolver = await self.started(ask_brokers=False)
+        self.assertEqual(2, len(await self.answer(resolver, "localhost")))
+        self.assertEqual(([LIST], []), (self.one.asked, self.two.asked))
+
+    async def test_list_fails(self) -> None:
+        """Whatever is wrong with the list, it is told; what was known stays, for a while, and is then given up."""
+        resolver = await self.started(keep=25)
+        for status, body, words in ((401, b"", "401"), (503, b"", "503"), (200, b"<html>", "it is no JSON")):
+            self.one.answers[LIST] = (status, body)
+            await self.again(resolver)
+            self.assertEqual("2 brokers" if status != 200 else "no brokers known", resolver.state().summary)
+            self.assertIn(words, resolver.state().error or "")
+        self.assertEqual(2, self.told)
+        self.assertIn("no JSON", await self.fails(Unavailable, resolver, "vip.test"))
+        self.one.brokers(self.one.id)
+        await self.again(resolver)
+        self.assertEqual([("localhost", 6651, 1)], await self.answer(resolver, "vip.test"))
+        self.assertEqual((WatchState("1 broker"), 3), (resolver.state(), self.told))
+
+    async def test_known_while_failing(self) -> None:
+        """While the cluster does not answer, known names lead where they led, and others are not refused for good."""
+        resolver = await self.started()
+        await self.one.close()
+        await self.again(resolver)
+        self.assertEqual([("localhost", 6661, 1)], await self.answer(resolver, "broker-2.test"))
+        self.clock.advance(GAP)
+        self.assertIn("cannot connect", await self.fails(Unavailable, resolver, "broker-9.test"))
+
+    async def test_told_once(self) -> None:
+        """A cluster that goes on failing is logged once, and once when it answers again."""
+        lines: list[str] = []
+
+        @implementer(ILogObserver)
+        def see(event: Any) -> None:
+            if event.get("log_namespace") == "sniproxy.resolvers.pulsar.resolver":
+                lines.append(event["log_format"])
+
+        resolver = await self.started()
+        globalLogPublisher.addObserver(see)
+        self.addCleanup(globalLogPublisher.removeObserver, see)
+        self.one.answers[LIST] = (503, b"")
+        for _ in range(3):
+            await self.again(resolver)
+        self.one.brokers(self.one.id, self.two.id)
+        await self.again(resolver)
+        self.assertEqual(2, len(lines), lines)
+
+    async def test_next_url(self) -> None:
+        """Of several URLs the next one is asked when one fails, and stays the first."""
+        self.two.brokers(self.two.id)
+        await self.one.close()
+        resolver = await self.started(url=[self.one.url, self.two.url])
+        self.assertEqual([("localhost", 6661, 1)], await self.answer(resolver, "vip.test"))
+        self.assertEqual([self.two.url, self.one.url], resolver._urls)
+
+    async def test_redirected(self) -> None:
+        """A list that another broker has is fetched there."""
+        self.two.brokers(self.two.id)
+        self.one.locations[LIST] = self.two.url + LIST
+        resolver = await self.started()
+        self.assertEqual("1 broker", resolver.state().summary)
+
+    async def test_token(self) -> None:
+        """The token goes to those that the list calls brokers, too; what cannot be read is told, and old ones stay."""
+        file = Path(self.mktemp())
+        file.write_text("a.token")
+        resolver = await self.started(token_file=str(file))
+        self.assertEqual({"Bearer a.token"}, {*self.one.tokens, *self.two.tokens})
+        file.write_text("")
+        await self.again(resolver)
+        self.assertIn("holds no token", resolver.state().error or "")
+        self.assertNotIn("a.token", resolver.state().error or "")
+
+    async def test_stop(self) -> None:
+        """It ends in the middle of a look: nothing is asked on, and nothing is told."""
+        del self.one.answers[LIST]
+        resolver = self.make()
+        told: list[None] = []
+        resolver.start(lambda: told.append(None))
+        waiting = resolver.resolve(request("vip.test"))
+        await self.one.until(LIST)
+        await resolver.stop()
+        assert isinstance(waiting, Deferred)
+        with self.assertRaises(Unavailable):
+            await waiting
+        self.assertEqual(([], None, []), (told, resolver._look, self.clock.getDelayedCalls()))
+
+
+class MakeTests(PulsarTestCase):
+    """From the options."""
+
+    def test_bad(self) -> None:
+        """What cannot be used is refused by its name."""
+        bad: dict[str, tuple[object, ...]] = {
+            "url": ([], "broker:8080", "ftp://a", "http://a/admin", "http://a:99999", "http://", "https://a?b"),
+            "every": (0,),
+            "timeout": (0,),
+            "keep": (-1,),
+            "web_port": (0,),
+            "port": (65536,),
+            "name": ("{hots}",),
+            "hosts": (["a"],),
+            "service_name": ("*.test",),
+            "trust": ("/nowhere.pem",),
+            "token_file": ("/nowhere.token",),
+        }
+        for key, values in bad.items():
+            for value in values:
+                error = self.assertRaises(BadOption, self.make, **{key: value})
+                self.assertEqual(key, error.key)
+                self.assertTrue(error.cure)
+
+    def test_password_in_url(self) -> None:
+        """What stands in a URL before an @ is not shown."""
+        error = self.assertRaises(BadOption, self.make, url="http://me:secret@a:8080")
+        self.assertNotIn("secret", f"{error.value} {error.cure}")
+
+    def test_certificate_without_tls(self) -> None:
+        """A certificate that would never be shown is refused."""
+        error = self.assertRaises(BadOption, self.make, certificate="/nowhere.pem")
+        self.assertIn("https", error.cure)
+
+
+class ContractTests(ResolverContract, TestCase):
+    """What every resolver owes the proxy; the cluster is a broker that lists itself."""
+
+    known = question("broker-1.test")
+    unknown = question("broker-9.test")
+
+    def setUp(self) -> None:
+        self.broker = AdminServer(self)
+        self.broker.broker("broker-1.test")
+        self.broker.brokers(self.broker.id)
+        self.silent = AdminServer(self)
+
+    def make(self) -> Any:
+        return make_resolver("pulsar", {"url": self.broker.url}, global_reactor)
+
+    def silence(self) -> Any:
+        return make_resolver("pulsar", {"url": self.silent.url}, global_reactor)

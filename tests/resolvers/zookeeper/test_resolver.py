@@ -1,0 +1,315 @@
+"""Tests for sniproxy.resolvers.zookeeper.resolver; a real ZooKeeper is asked by tests.peers.test_zookeeper_resolver."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from sniproxy.interfaces import BadOption, IWatchingResolver, Refused, Resolution, Unavailable, WatchState
+from sniproxy.resolvers import make_resolver
+from sniproxy.resolvers.pulsar.advertised import Choice
+from sniproxy.resolvers.zookeeper.resolver import AGAIN, NODES, SILENCE, ZooKeeperResolver
+from tests.resolvers.cache.scripted import request
+
+
+def node(name: str) -> bytes:
+    """What a broker writes of itself."""
+    url = f"pulsar+ssl://{name}:6651"
+    return json.dumps({"advertisedListeners": {"external": {"brokerServiceUrlTls": url}}}).encode()
+
+
+class Scripted:
+    """A session that answers when a test says so. @ivar asked: for which paths, and their answers to come."""
+
+    def __init__(self, *told: Callable[..., None]) -> None:
+        self.came, self.went, self.changed = told
+        self.asked: list[tuple[str, Deferred[Any]]] = []
+        self.started = 0
+        self.stopped: Deferred[None] = Deferred()
+
+    def start(self) -> None:
+        self.started += 1
+
+    def stop(self) -> Deferred[None]:
+        return self.stopped
+
+    def children(self, path: str) -> Deferred[Any]:
+        later: Deferred[Any] = Deferred()
+        self.asked.append((path, later))
+        return later
+
+    data = children
+
+    def say(self, answer: object) -> None:
+        """Answer the oldest question."""
+        self.asked.pop(0)[1].callback(answer)
+
+    def brokers(self, **names: str) -> None:
+        """Answer all questions of a reading: these are there."""
+        nodes = {f"{key}.internal:8080": node(name) for key, name in names.items()}
+        assert self.asked[0][0] == NODES
+        self.say(list(nodes))
+        while self.asked and self.asked[0][0] != NODES:
+            self.say(nodes[self.asked[0][0].removeprefix(f"{NODES}/")])
+
+
+class ZooKeeperTests(SynchronousTestCase):
+    """Brokers as their nodes have them."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.told = 0
+        self.resolver = ZooKeeperResolver(self.clock, self.connect, Choice(), ("vip.test",), 60.0)
+
+    def connect(self, *told: Callable[..., None]) -> Scripted:
+        self.session = Scripted(*told)
+        return self.session
+
+    def start_only(self) -> None:
+        def tell() -> None:
+            self.told += 1
+
+        self.resolver.start(tell)
+
+    def start(self, **names: str) -> None:
+        """Start, and have read these."""
+        self.start_only()
+        self.session.came()
+        if names:
+            self.session.brokers(**names)
+
+    def answer(self, name: str) -> list[tuple[str, int]]:
+        answer = self.resolver.resolve(request(name))
+        if not isinstance(answer, Resolution):
+            answer = self.successResultOf(answer)
+        return [(target.host, target.port) for target in answer.targets]
+
+    def fails(self, kind: type[Exception], name: str) -> str:
+        return str(self.assertRaises(kind, self.resolver.resolve, request(name)))
+
+    def test_names(self) -> None:
+        """The service name leads to all brokers, each advertised name to its broker; others are refused."""
+        self.assertTrue(verifyObject(IWatchingResolver, self.resolver))
+        self.start(one="broker-1.test", two="broker-2.test")
+        self.assertEqual([("one.internal", 6651), ("two.internal", 6651)], self.answer("vip.test"))
+        self.assertEqual([("two.internal", 6651)], self.answer("broker-2.test"))
+        self.assertIn("there are broker-1.test, broker-2.test", self.fails(Refused, "broker-3.test"))
+        self.assertEqual((WatchState("2 brokers"), 1), (self.resolver.state(), self.told))
+
+    def test_first_word(self) -> None:
+        """Who asks before ZooKeeper's first word waits for it, or for the first failure."""
+        self.start()
+        first, second = self.resolver.resolve(request("vip.test")), self.resolver.resolve(request("b.test"))
+        assert isinstance(first, Deferred) and isinstance(second, Deferred)
+        second.addErrback(lambda _: None).cancel()
+        self.session.brokers(one="broker-1.test")
+        self.assertTrue(self.successResultOf(first).targets)
+
+    def test_first_failure(self) -> None:
+        """While ZooKeeper cannot be reached from the start, nobody waits for long."""
+        self.start()
+        waiting = self.resolver.resolve(request("vip.test"))
+        self.session.went("zk-1:2181: refused")
+        assert isinstance(waiting, Deferred)
+        self.failureResultOf(waiting, Unavailable)
+        self.assertIn("zk-1:2181: refused", self.fails(Unavailable, "vip.test"))
+
+    def test_silence(self) -> None:
+        """While ZooKeeper says nothing at all, its first word is waited for so long, and no longer."""
+        self.start_only()
+        waiting = self.resolver.resolve(request("vip.test"))
+        self.clock.advance(SILENCE)
+        assert isinstance(waiting, Deferred)
+        self.failureResultOf(waiting, Unavailable)
+        self.assertIn("has not answered within 10 s", self.fails(Unavailable, "vip.test"))
+        self.session.came()
+        self.session.brokers(one="broker-1.test")
+        self.assertTrue(self.answer("vip.test"))
+
+    def test_changes(self) -> None:
+        """When nodes come or go all is read again, once more if more change meanwhile; no change tells nothing."""
+        self.start(one="broker-1.test")
+        self.session.changed()
+        self.session.changed()
+        self.session.brokers(one="broker-1.test", two="broker-2.test")
+        self.assertEqual((2, [("two.internal", 6651)]), (self.told, self.answer("broker-2.test")))
+        self.session.brokers(two="broker-2.test")
+        self.assertEqual((3, []), (self.told, self.session.asked))
+        self.assertIn("no live broker", self.fails(Refused, "broker-1.test"))
+        self.session.changed()
+        self.session.brokers(two="broker-2.test")
+        self.assertEqual(3, self.told)
+
+    def test_gone_meanwhile(self) -> None:
+        """A node that goes while it is read is none."""
+        self.start()
+        self.session.say(["one.internal:8080", "two.internal:8080"])
+        self.session.say(node("broker-1.test"))
+        self.session.say(None)
+        self.assertEqual(WatchState("1 broker"), self.resolver.state())
+
+    def test_bad_nodes(self) -> None:
+        """A node that makes no sense is told of, and names that may be its broker's are not refused for good."""
+        self.start()
+        self.session.say(["a\nb", "one.internal:8080"])
+        self.session.say(b"{}")
+        self.session.say(node("broker-1.test"))
+        state = self.resolver.state()
+        self.assertEqual("1 broker, and 1 of which nothing is known", state.summary)
+        self.assertTrue(state.error and state.error.isprintable(), state.error)
+        self.assertTrue(self.answer("broker-1.test"))
+        self.assertIn("is not allowed in a server name", self.fails(Unavailable, "broker-2.test"))
+
+    def test_lost(self) -> None:
+        """Without a session known names lead where they led, for a while; with the next one all is read again."""
+        self.start(one="broker-1.test")
+        self.session.went("zk-1:2181: refused")
+        self.session.went("zk-1:2181: refused")
+        self.assertEqual([("one.internal", 6651)], self.answer("broker-1.test"))
+        self.assertIn("zk-1:2181: refused", self.fails(Unavailable, "broker-2.test"))
+        self.assertIn("zk-1:2181: refused", self.resolver.state().error or "")
+        self.clock.advance(59.0)
+        self.session.came()
+        self.session.brokers(one="broker-1.test")
+        self.clock.advance(60.0)
+        self.assertEqual((WatchState("1 broker"), 1), (self.resolver.state(), self.told))
+
+    def test_given_up(self) -> None:
+        """What was seen is given up at last, and there again with the next session."""
+        self.start(one="broker-1.test")
+        self.session.went("zk-1:2181: refused")
+        self.clock.advance(60.0)
+        self.assertEqual(2, self.told)
+        self.fails(Unavailable, "broker-1.test")
+        self.session.came()
+        self.session.brokers(one="broker-1.test")
+        self.assertEqual((3, [("one.internal", 6651)]), (self.told, self.answer("broker-1.test")))
+
+    def test_cannot_read(self) -> None:
+        """What cannot be read is read again after a while: the list, or a node."""
+        self.start(one="broker-1.test")
+        self.session.changed()
+        self.session.asked.pop()[1].errback(RuntimeError("NoAuthError"))
+        self.assertEqual("NoAuthError", self.resolver.state().error)
+        self.clock.advance(AGAIN)
+        self.session.say(["one.internal:8080"])
+        self.session.asked.pop()[1].errback(RuntimeError("ConnectionLoss"))
+        self.assertEqual("ConnectionLoss", self.resolver.state().error)
+        self.clock.advance(AGAIN)
+        self.session.brokers(one="broker-1.test")
+        self.assertEqual((WatchState("1 broker"), 1), (self.resolver.state(), self.told))
+        self.assertEqual([], self.clock.getDelayedCalls())
+
+    def test_lost_while_reading(self) -> None:
+        """What is not read because the session is lost is read with the next one, and not before."""
+        for session_first in (True, False):
+            self.setUp()
+            self.start(one="broker-1.test")
+            self.session.changed()
+            reading = self.session.asked.pop()[1]
+            if session_first:
+                self.session.went("gone")
+            reading.errback(RuntimeError("ConnectionLoss"))
+            if not session_first:
+                self.session.went("gone")
+            self.clock.advance(AGAIN)
+            self.assertEqual([], self.session.asked)
+            self.session.came()
+            self.session.brokers(two="broker-2.test")
+            self.assertEqual([("two.internal", 6651)], self.answer("broker-2.test"))
+
+    def test_late_answer(self) -> None:
+        """What was answered before the session was lost, and comes after that, does not make it stand."""
+        self.start(one="broker-1.test")
+        self.session.changed()
+        self.session.went("gone")
+        self.session.brokers(one="broker-1.test")
+        self.assertEqual("gone", self.resolver.state().error)
+        self.clock.advance(60.0)
+        self.fails(Unavailable, "broker-1.test")
+        self.session.came()
+        self.session.brokers(one="broker-1.test")
+        self.assertEqual(WatchState("1 broker"), self.resolver.state())
+
+    def test_stop(self) -> None:
+        """It ends with its session: nothing is put off any more, nothing is told, nobody waits."""
+        self.start(one="broker-1.test")
+        self.session.went("zk-1:2181: refused")
+        self.session.changed()
+        stopping = self.resolver.stop()
+        assert stopping is not None
+        self.assertNoResult(stopping)
+        self.session.stopped.callback(None)
+        self.successResultOf(stopping)
+        self.assertEqual(([], 1), (self.clock.getDelayedCalls(), self.told))
+
+    def test_stop_before_the_first_word(self) -> None:
+        """Who waits for a first word is let go."""
+        self.start()
+        waiting = self.resolver.resolve(request("vip.test"))
+        self.resolver.stop()
+        assert isinstance(waiting, Deferred)
+        self.failureResultOf(waiting, Unavailable)
+
+
+class MakeTests(SynchronousTestCase):
+    """From the options."""
+
+    def test_make(self) -> None:
+        """It is made without a connection; Pulsar's own way of writing servers is understood."""
+        for servers in ("zk-1:2181,zk-2/pulsar", "zk:zk-1:2181", ["zk-1:2181", "[::1]:2181"]):
+            made = make_resolver("zookeeper", {"servers": servers}, Clock())
+            assert isinstance(made, ZooKeeperResolver)
+            self.assertIsNone(made.stop())
+
+    def test_bad(self) -> None:
+        """What cannot be used is refused by its name."""
+        bad: dict[str, tuple[object, ...]] = {
+            "servers": ([], "", "zk:", "a,,b", "zk-1:x", "a..b", "zk-1:99999"),
+            "keep": (-1,),
+            "port": (0,),
+            "service_name": (["*"],),
+            "trust": ("/nowhere.pem",),
+            "certificate": ("/nowhere.pem",),
+            "digest_file": ("/nowhere",),
+        }
+        for key, values in bad.items():
+            for value in values:
+                table = {"servers": "a", "tls": True, key: value}
+                error = self.assertRaises(BadOption, make_resolver, "zookeeper", table, Clock())
+                self.assertEqual(key, error.key)
+
+    def test_without_tls(self) -> None:
+        """Files that only TLS would need are refused without it."""
+        for key in ("trust", "certificate"):
+            error = self.assertRaises(BadOption, make_resolver, "zookeeper", {"servers": "a", key: "a.pem"}, Clock())
+            self.assertEqual((key, True), (error.key, "tls = true" in error.cure))
+
+    def test_without_kazoo(self) -> None:
+        """Where kazoo is not installed it is listed with what installs it, its options are shown, and none is made."""
+        program = (
+            "import sys\n"
+            "sys.modules['kazoo'] = None\n"
+            "from sniproxy.interfaces import BadOption\n"
+            "from sniproxy.resolvers import describing, make_resolver, makers\n"
+            "(maker,) = [maker for maker in makers() if maker.name == 'zookeeper']\n"
+            "print(describing.describe_all([maker]))\n"
+            "print('digest_file' in describing.describe_one(maker))\n"
+            "try:\n"
+            "    make_resolver('zookeeper', {'servers': 'a'}, None)\n"
+            "except BadOption as error:\n"
+            "    print(error)\n"
+        )
+        ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+        listed, shown, refused = ran.stdout.splitlines()
+        self.assertEqual("True", shown)
+        for text in (listed, refused):
+            self.assertIn("pip install 'sniproxy[zookeeper]'", text)
