@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from cryptography import x509
 
     from sniproxy.bridge.spans import LiveSpan
-    from sniproxy.terminating import Shown, Terminator
+    from sniproxy.connection.termination import Shown, Terminator
     from sniproxy.tls.pem import Certified
     from sniproxy.tls.reloaded import Reloaded
 
@@ -178,7 +178,7 @@ def build_terminator(configuration: Configuration, termination: Termination, sec
 
     @raise ConfigError: they cannot be used.
     """
-    from sniproxy.terminating import Shown, Terminator
+    from sniproxy.connection.termination import Shown, Terminator
     from sniproxy.tls.contexts import BrokerTLS, check_usable
     from sniproxy.tls.pem import certified
     from sniproxy.tls.reloaded import read

@@ -16,8 +16,8 @@ from twisted.logger import Logger
 from sniproxy.admin.sources import DrainStatus, NoSuchGoal
 from sniproxy.config.model import DEFAULT, Configuration, Route
 from sniproxy.config.warnings import goals, templates, written_targets
+from sniproxy.connection.lifecycle import Life
 from sniproxy.events import Result
-from sniproxy.life import Life
 from sniproxy.relay.relay import Ending
 from sniproxy.routing.table import RouteTable
 from sniproxy.routing.targets import BadTarget, parse_target

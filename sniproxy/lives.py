@@ -9,13 +9,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from sniproxy.admin.sources import LimitsStatus
-from sniproxy.admission import Admission, Guest
 from sniproxy.build import Built
 from sniproxy.config.limits import Limits
 from sniproxy.config.model import Bridge, Listener
-from sniproxy.conversation import Conversation
+from sniproxy.connection.admission import Admission, Guest
+from sniproxy.connection.handler import Conversation
+from sniproxy.connection.lifecycle import House, Life
 from sniproxy.events import Connection, Result
-from sniproxy.life import House, Life
 from sniproxy.net.closer import Closer
 from sniproxy.net.listener import Accepted
 from sniproxy.net.sockopts import reset_on_close

@@ -28,11 +28,11 @@ from sniproxy.config.dump import in_force
 from sniproxy.config.model import Configuration
 from sniproxy.config.schema import ConfigError
 from sniproxy.config.warnings import plaintext_targets
+from sniproxy.connection.lifecycle import House, Life
 from sniproxy.crosscheck import CrossCheck
 from sniproxy.draining import Drains, find_goal
 from sniproxy.events import Observer, Result
 from sniproxy.interfaces import Target
-from sniproxy.life import House, Life
 from sniproxy.linewriter import CannotOpen
 from sniproxy.listening import Listeners, raise_descriptor_limit, why_not_listening
 from sniproxy.lives import Lives

@@ -41,7 +41,7 @@ PURE = (
     "sniproxy.config.dump",
     "sniproxy.config.inspectlog",
     "sniproxy.config.limits",
-    "sniproxy.admission",
+    "sniproxy.connection.admission",
     "sniproxy.util.buffered",
     "sniproxy.config.bridges",
     "sniproxy.config.parser",
@@ -256,7 +256,8 @@ class RoomTests(SynchronousTestCase):
         """The kernel relay knows sockets and nothing above them; a tunnel's life and the service alone know it."""
         self.only(self.room("sniproxy.relay.kernel"), ("sniproxy.relay.kernel", "sniproxy.net", "sniproxy.events"))
         self.nobody_imports(
-            self.outside("sniproxy.relay.kernel", "sniproxy.life", "sniproxy.service"), "sniproxy.relay.kernel"
+            self.outside("sniproxy.relay.kernel", "sniproxy.connection.lifecycle", "sniproxy.service"),
+            "sniproxy.relay.kernel",
         )
 
     def test_tls(self) -> None:
@@ -267,7 +268,9 @@ class RoomTests(SynchronousTestCase):
             foreign = {other.partition(".")[0] for other in IMPORTS[name]} - set(sys.stdlib_module_names)
             self.assertLessEqual(foreign, {"attrs", "cryptography", "sniproxy"})
             self.assertFalse(IMPURE_STDLIB & IMPORTS[name])
-        self.nobody_imports(self.outside("sniproxy.conversation", "sniproxy.bridge", *TOP), "sniproxy.terminating")
+        self.nobody_imports(
+            self.outside("sniproxy.connection.handler", "sniproxy.bridge", *TOP), "sniproxy.connection.termination"
+        )
 
     def test_side_rooms(self) -> None:
         """The access log is fed by events; it knows no connection."""
@@ -289,7 +292,7 @@ class RoomTests(SynchronousTestCase):
         self.nobody_imports(self.outside("sniproxy.tap", "sniproxy.demo"), "sniproxy.service")
         self.nobody_imports(
             self.outside(*TOP, "sniproxy.demo"),
-            "sniproxy.conversation",
+            "sniproxy.connection.handler",
             "sniproxy.journal",
             "sniproxy.inspector",
         )
@@ -325,7 +328,7 @@ class RoomTests(SynchronousTestCase):
 
     def test_bridge(self) -> None:
         """The bridge is a way of life beside the proxy's own; but for how it is written, only who builds knows it."""
-        self.nobody_imports(self.room("sniproxy.bridge"), "sniproxy.conversation", *TOP)
+        self.nobody_imports(self.room("sniproxy.bridge"), "sniproxy.connection.handler", *TOP)
         for name in MODULES:
             if not inside(name, "sniproxy.bridge", *TOP):
                 bridges = {other for other in IMPORTS[name] if inside(other, "sniproxy.bridge")}
@@ -338,7 +341,7 @@ class RoomTests(SynchronousTestCase):
     def test_pulsar(self) -> None:
         """What is tunnelled is read by the side rooms only; a conversation knows one frame, to be told by it."""
         readers = (
-            "sniproxy.conversation",
+            "sniproxy.connection.handler",
             "sniproxy.inspector",
             "sniproxy.config.inspectlog",
             "sniproxy.captureoptions",

@@ -13,10 +13,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.admin.sources import NoSuchGoal
 from sniproxy.config.parser import parse
+from sniproxy.connection.lifecycle import Life
 from sniproxy.draining import IDLE, MOST_NAMED, Drains, find_goal
 from sniproxy.events import Connection, Result
 from sniproxy.interfaces import Target
-from sniproxy.life import Life
 from sniproxy.relay.relay import Ending
 from sniproxy.routing.upstreams import Goal, Standing
 from tests.hellos import hello

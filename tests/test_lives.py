@@ -6,9 +6,9 @@ import socket
 
 from twisted.logger import capturedLogs, formatEvent
 
-from sniproxy.admission import SLOW
 from sniproxy.config.limits import Limits
 from sniproxy.config.parser import parse
+from sniproxy.connection.admission import SLOW
 from sniproxy.events import Result
 from sniproxy.util.buffered import Share
 from tests.hellos import hello

@@ -21,6 +21,7 @@ from sniproxy.bridge.spans import make_trust
 from sniproxy.build import build_terminator, build_trust
 from sniproxy.config.parser import parse
 from sniproxy.config.schema import ConfigError
+from sniproxy.connection.termination import to_broker
 from sniproxy.ctl import parse as parse_words
 from sniproxy.events import Refusal
 from sniproxy.interfaces import BadOption, Refused, Request, Unavailable
@@ -29,7 +30,6 @@ from sniproxy.net.tlssocket import TLSSocket
 from sniproxy.pulsar.commands_pb2 import CommandPartitionedTopicMetadataResponse as Partitions
 from sniproxy.resolvers import make_resolver
 from sniproxy.resolvers.zookeeper.access import Access
-from sniproxy.terminating import to_broker
 from sniproxy.tls.contexts import BrokerTLS
 from sniproxy.tls.pem import BadPem
 from tests.resolvers.adminserver import AdminServer

@@ -16,9 +16,10 @@ from sniproxy.bridge.direction import RewrittenDirection
 from sniproxy.bridge.first import FirstFrame, NotConnect
 from sniproxy.bridge.following import Follower, Heard
 from sniproxy.config.allowed import Allowing, Broker
+from sniproxy.connection.lifecycle import House, Life
+from sniproxy.connection.termination import to_broker
 from sniproxy.events import Connection, Refusal, Result
 from sniproxy.interfaces import Target
-from sniproxy.life import House, Life
 from sniproxy.net.firstbytes import ClientGone, TooLate
 from sniproxy.net.tlssocket import TLSSocket
 from sniproxy.pulsar import commands_pb2 as pb
@@ -32,7 +33,6 @@ from sniproxy.serviceurl import TLS_PORT, BadServiceURL, SniProxy, host_and_port
 from sniproxy.talk.brokers import Access
 from sniproxy.talk.failures import TalkFailed
 from sniproxy.talk.logins import Login
-from sniproxy.terminating import to_broker
 from sniproxy.tls.alerts import Alert
 from sniproxy.tls.contexts import BrokerTLS
 from sniproxy.util.buffered import Share

@@ -1,6 +1,6 @@
 """How many connections there may be and how fast they may come, as the configuration says it. Pure.
 
-L{sniproxy.admission} keeps to it.
+L{sniproxy.connection.admission} keeps to it.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from sniproxy.build import Built
 from sniproxy.config.describe import loop_guard
 from sniproxy.config.model import NO_SERVER_NAME, PLAINTEXT, Listener, Route
 from sniproxy.config.warnings import templates
+from sniproxy.connection.termination import Terminator, to_broker
 from sniproxy.events import Refusal
 from sniproxy.explain.asking import Asking, NoAnswer
 from sniproxy.explain.leading import Leading, place
@@ -26,7 +27,6 @@ from sniproxy.net.getaddrinfo import Cause, LookupFailed, no_answer
 from sniproxy.net.handshake import Handshake, HandshakeError
 from sniproxy.net.tlssocket import TLSSocket
 from sniproxy.routing.patterns import is_expression
-from sniproxy.terminating import Terminator, to_broker
 from sniproxy.tls.contexts import unverified
 from sniproxy.tls.pem import names
 from sniproxy.tls.selection import covers

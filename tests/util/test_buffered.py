@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import socket
 
-from sniproxy.admission import Admission
 from sniproxy.config.limits import Limits
+from sniproxy.connection.admission import Admission
 from sniproxy.relay.copy import CopyDirection
 from sniproxy.util.buffered import TOTAL, Share
 from tests.hellos import hello

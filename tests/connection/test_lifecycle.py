@@ -8,8 +8,8 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 
 from sniproxy.config.schema import Timeouts
+from sniproxy.connection.lifecycle import House, Life
 from sniproxy.events import Connection, Refusal, Result
-from sniproxy.life import House, Life
 from sniproxy.net.closer import Closer
 from sniproxy.relay.copy import CopyDirection
 from sniproxy.relay.relay import Ending

@@ -1,4 +1,4 @@
-"""Tests for sniproxy.admission."""
+"""Tests for sniproxy.connection.admission."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy import admission
-from sniproxy.admission import SLOW, Admission, Guest, Rates
 from sniproxy.config.limits import Limits, make_limits
 from sniproxy.config.schema import LimitsTable
+from sniproxy.connection import admission
+from sniproxy.connection.admission import SLOW, Admission, Guest, Rates
 from sniproxy.events import Refusal, Result
 from sniproxy.resolvers.static import StaticResolver
 from sniproxy.routing.router import LiveRoute

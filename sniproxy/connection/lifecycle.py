@@ -16,8 +16,8 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from sniproxy.admission import Guest
 from sniproxy.config.schema import Timeouts
+from sniproxy.connection.admission import Guest
 from sniproxy.events import Connection, Observer, Refusal, Result
 from sniproxy.interfaces import Target
 from sniproxy.net.closer import Closer

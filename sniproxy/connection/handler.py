@@ -17,9 +17,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.logger import Logger
 
+from sniproxy.connection.lifecycle import House, Life
+from sniproxy.connection.termination import Terminator, to_broker, to_client
 from sniproxy.events import Connection, Refusal, Result
 from sniproxy.interfaces import Refused, Request, Resolution, Target, Unavailable, come
-from sniproxy.life import House, Life
 from sniproxy.net.firstbytes import ClientGone, TooLate
 from sniproxy.net.hello import HelloStage
 from sniproxy.net.listener import own_port
@@ -27,7 +28,6 @@ from sniproxy.net.tlssocket import TLSSocket
 from sniproxy.relay.direction import Way
 from sniproxy.routing.patterns import captured
 from sniproxy.routing.router import LiveRoute
-from sniproxy.terminating import Terminator, to_broker, to_client
 from sniproxy.tls.alerts import Alert
 from sniproxy.tls.clienthello import ClientHello, HelloError, HelloTooLong, NotTLS
 from sniproxy.tls.nottls import PLAINTEXT_PULSAR

@@ -14,10 +14,10 @@ import attrs
 import trustme
 from twisted.trial.unittest import SynchronousTestCase
 
+from sniproxy.connection.termination import Shown
 from sniproxy.events import Connection, Refusal, Result
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import write
-from sniproxy.terminating import Shown
 from sniproxy.tls.alerts import Alert, fatal_alert
 from tests.hellos import hello
 from tests.net.support import HandClock, SocketTestCase, in_thread, read_exactly, read_to_end, reset
