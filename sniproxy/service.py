@@ -23,20 +23,14 @@ from sniproxy.admin.sources import (
     Status,
     TargetStatus,
 )
-from sniproxy.build import Built, build
 from sniproxy.config.dump import in_force
 from sniproxy.config.model import Configuration
 from sniproxy.config.schema import ConfigError
 from sniproxy.config.warnings import plaintext_targets
 from sniproxy.connection.lifecycle import House, Life
-from sniproxy.crosscheck import CrossCheck
-from sniproxy.draining import Drains, find_goal
 from sniproxy.events import Observer, Result
 from sniproxy.interfaces import Target
 from sniproxy.linewriter import CannotOpen
-from sniproxy.listening import Listeners, raise_descriptor_limit, why_not_listening
-from sniproxy.lives import Lives
-from sniproxy.net.checking import Checker
 from sniproxy.net.closer import Closer
 from sniproxy.net.dialer import Dialer, Veto
 from sniproxy.net.reuseport import SocketKeeper
@@ -47,7 +41,13 @@ from sniproxy.relay.direction import Way
 from sniproxy.relay.kernel.opening import KernelWay
 from sniproxy.relay.relay import Ending
 from sniproxy.routing.upstreams import Standing
-from sniproxy.siderooms import SideRooms
+from sniproxy.server.build import Built, build
+from sniproxy.server.connections import Lives
+from sniproxy.server.drain import Drains, find_goal
+from sniproxy.server.healthchecks import Checker
+from sniproxy.server.listeners import Listeners, raise_descriptor_limit, why_not_listening
+from sniproxy.server.observers import SideRooms
+from sniproxy.server.routecheck import CrossCheck
 from sniproxy.util.gcpause import uncollected
 from sniproxy.util.text import counted
 

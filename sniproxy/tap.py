@@ -18,7 +18,7 @@ from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
 from twisted.python import usage
 
-from sniproxy import build, ownlog
+from sniproxy import ownlog
 from sniproxy.config import describe
 from sniproxy.config.diagnostics.permissions import root_warning
 from sniproxy.config.model import Configuration
@@ -26,19 +26,20 @@ from sniproxy.config.parser import from_options, parse
 from sniproxy.config.schema import ConfigError, shown
 from sniproxy.config.workers import CannotStart, for_worker
 from sniproxy.linewriter import STANDARD_OUTPUT, CannotOpen
-from sniproxy.listening import why_not_listening
 from sniproxy.relay import poller
-from sniproxy.reloading import Reloader
 from sniproxy.resolvers import makers
+from sniproxy.server import build
+from sniproxy.server.listeners import why_not_listening
+from sniproxy.server.reloader import Reloader
+from sniproxy.server.workers import post, sockets, twistdoptions
+from sniproxy.server.workers.stall import StallWatch
 from sniproxy.service import ProxyService
 from sniproxy.util.closedpipe import quiet_end
 from sniproxy.util.gcpause import look_again, uncollected
 from sniproxy.util.text import counted, printable
-from sniproxy.workers import post, sockets, twistdoptions
-from sniproxy.workers.stall import StallWatch
 
 if TYPE_CHECKING:
-    from sniproxy.workers.supervisor import Supervisor
+    from sniproxy.server.workers.supervisor import Supervisor
 
 log = Logger()
 
@@ -159,7 +160,7 @@ class Options(usage.Options):
         if configuration.workers == 1 or self.post is not None:
             return ProxyService(configuration, reactor, keeper=sockets.from_environment())
         # Imported here: one process needs none of it.
-        from sniproxy.workers.supervisor import Supervisor
+        from sniproxy.server.workers.supervisor import Supervisor
 
         twistdoptions.check_workers(self.parent)
         arguments = twistdoptions.worker_arguments(str(self.path), self["access-log"])

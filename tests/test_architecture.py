@@ -107,21 +107,21 @@ PURE_FOREIGN = {
 """Packages beyond the standard library and attrs that a pure module may import."""
 
 TOP = (
-    "sniproxy.build",
-    "sniproxy.crosscheck",
-    "sniproxy.draining",
+    "sniproxy.server.build",
+    "sniproxy.server.routecheck",
+    "sniproxy.server.drain",
     "sniproxy.explain.asking",
     "sniproxy.explain.leading",
     "sniproxy.explain.looking",
     "sniproxy.explain.command",
-    "sniproxy.listening",
-    "sniproxy.lives",
-    "sniproxy.reloading",
-    "sniproxy.resolving",
-    "sniproxy.siderooms",
+    "sniproxy.server.listeners",
+    "sniproxy.server.connections",
+    "sniproxy.server.reloader",
+    "sniproxy.server.resolverset",
+    "sniproxy.server.observers",
     "sniproxy.service",
     "sniproxy.tap",
-    "sniproxy.workers",
+    "sniproxy.server.workers",
 )
 """They build and wire; nobody else knows all."""
 
@@ -282,8 +282,8 @@ class RoomTests(SynchronousTestCase):
     def test_workers(self) -> None:
         """Workers and their supervisor are the command line's affair; but for what they serve, nobody else knows."""
         for name in MODULES:
-            if not inside(name, "sniproxy.workers", "sniproxy.tap"):
-                known = {other for other in IMPORTS[name] if inside(other, "sniproxy.workers")}
+            if not inside(name, "sniproxy.server.workers", "sniproxy.tap"):
+                known = {other for other in IMPORTS[name] if inside(other, "sniproxy.server.workers")}
                 self.assertLessEqual(known, {"sniproxy.config.workers"}, name)
 
     def test_top(self) -> None:
@@ -345,7 +345,7 @@ class RoomTests(SynchronousTestCase):
             "sniproxy.inspector",
             "sniproxy.config.inspectlog",
             "sniproxy.captureoptions",
-            "sniproxy.siderooms",
+            "sniproxy.server.observers",
             "sniproxy.demo",
             "sniproxy.pulsar",
             "sniproxy.admin",
@@ -375,7 +375,7 @@ class RoomTests(SynchronousTestCase):
                 "sniproxy.lookupcommand",
                 "sniproxy.explain.command",
                 "sniproxy.testing",
-                "sniproxy.workers.lines",  # twistd calls its observer without arguments
+                "sniproxy.server.workers.lines",  # twistd calls its observer without arguments
             ),
             reactor,
         )
@@ -405,7 +405,7 @@ class RoomTests(SynchronousTestCase):
             "options.proxy.startService()\n"
             "bad = {'twisted.web', 'twisted.conch', 'google.protobuf', 'prometheus_client', 'dns', 'kazoo', 'dpkt',\n"
             "       'sniproxy.admin.site', 'sniproxy.inspector', 'sniproxy.bridge.spans', 'sniproxy.bridge.crossing',\n"
-            "       'sniproxy.relay.kernel.relay', 'sniproxy.workers.supervisor', 'sniproxy.config.bridges',\n"
+            "       'sniproxy.relay.kernel.relay', 'sniproxy.server.workers.supervisor', 'sniproxy.config.bridges',\n"
             "       'sniproxy.config.allowed', 'sniproxy.resolvers.cache.cache'}\n"
             "print(sorted(bad & set(sys.modules)), list(options.proxy.addresses))"
         )

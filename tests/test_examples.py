@@ -16,10 +16,10 @@ from typing import Any, ClassVar, cast
 from twisted.internet.utils import getProcessOutputAndValue
 from twisted.trial.unittest import SkipTest, TestCase
 
-from sniproxy.build import build
 from sniproxy.config.parser import parse
 from sniproxy.demo.cluster import StandInCluster
 from sniproxy.resolvers.namefile import parse_toml
+from sniproxy.server.build import build
 from tests.capture.recorded import CAPTURES
 from tests.configerrors import LISTENER
 from tests.proxies import Proxy

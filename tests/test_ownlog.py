@@ -67,6 +67,6 @@ class OwnLogTests(SynchronousTestCase):
 
     def test_chosen(self) -> None:
         """An observer that somebody has chosen stays."""
-        options = {"logger": "sniproxy.workers.lines.observer"}
+        options = {"logger": "sniproxy.server.workers.lines.observer"}
         ownlog.use(options)
-        self.assertEqual("sniproxy.workers.lines.observer", options["logger"])
+        self.assertEqual("sniproxy.server.workers.lines.observer", options["logger"])

@@ -18,7 +18,6 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
 from sniproxy.bridge.spans import make_trust
-from sniproxy.build import build_terminator, build_trust
 from sniproxy.config.parser import parse
 from sniproxy.config.schema import ConfigError
 from sniproxy.connection.termination import to_broker
@@ -30,6 +29,7 @@ from sniproxy.net.tlssocket import TLSSocket
 from sniproxy.pulsar.commands_pb2 import CommandPartitionedTopicMetadataResponse as Partitions
 from sniproxy.resolvers import make_resolver
 from sniproxy.resolvers.zookeeper.access import Access
+from sniproxy.server.build import build_terminator, build_trust
 from sniproxy.tls.contexts import BrokerTLS
 from sniproxy.tls.pem import BadPem
 from tests.resolvers.adminserver import AdminServer

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from twisted.logger import capturedLogs
 
-from sniproxy import resolving
 from sniproxy.config.model import Configuration
 from sniproxy.config.parser import parse
 from sniproxy.events import Result
@@ -19,6 +18,7 @@ from sniproxy.net.listener import LAST_CALL_S
 from sniproxy.net.synfilter import welcome_new
 from sniproxy.relay.copy import CopyDirection
 from sniproxy.relay.splice import SpliceDirection
+from sniproxy.server import resolverset
 from tests.hellos import hello
 from tests.net.support import HandClock, SocketTestCase, in_thread, read_exactly, read_to_end
 from tests.proxies import LISTENER, Backend, Proxy
@@ -298,7 +298,7 @@ class ReloadTests(SocketTestCase):
     async def test_fault(self) -> None:
         """What a plugin raises while it is made is logged with its cause, and changes nothing."""
         proxy = Proxy(self, "")
-        self.patch(resolving, "StaticResolver", lambda targets: 1 / 0)
+        self.patch(resolverset, "StaticResolver", lambda targets: 1 / 0)
         why = self.reload(proxy, route("127.0.0.1:9"))
         self.assertEqual("a fault while it was read: ZeroDivisionError: division by zero", why)
         self.assertEqual(1, len(self.flushLoggedErrors(ZeroDivisionError)))

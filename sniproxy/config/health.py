@@ -1,4 +1,4 @@
-"""How targets are looked after, as the configuration says it. Pure; L{sniproxy.net.checking} does it."""
+"""How targets are looked after, as the configuration says it. Pure; L{sniproxy.server.healthchecks} does it."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ from sniproxy.demo.client import Connected, Found, Published, ReadBack, Step, Vi
 from sniproxy.demo.cluster import TLS_PORT, StandInCluster
 from sniproxy.events import Connection
 from sniproxy.linewriter import DELAY
-from sniproxy.listening import why_not_listening
+from sniproxy.server.listeners import why_not_listening
 from sniproxy.service import ProxyService
 from sniproxy.talk.failures import TalkFailed
 

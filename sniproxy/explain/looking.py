@@ -10,7 +10,6 @@ import attrs
 from OpenSSL import SSL
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 
-from sniproxy.build import Built
 from sniproxy.config.describe import loop_guard
 from sniproxy.config.model import NO_SERVER_NAME, PLAINTEXT, Listener, Route
 from sniproxy.config.warnings import templates
@@ -27,6 +26,7 @@ from sniproxy.net.getaddrinfo import Cause, LookupFailed, no_answer
 from sniproxy.net.handshake import Handshake, HandshakeError
 from sniproxy.net.tlssocket import TLSSocket
 from sniproxy.routing.patterns import is_expression
+from sniproxy.server.build import Built
 from sniproxy.tls.contexts import unverified
 from sniproxy.tls.pem import names
 from sniproxy.tls.selection import covers

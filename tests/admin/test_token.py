@@ -5,9 +5,9 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.admin.token import BadToken, read_token
-from sniproxy.build import build_token
 from sniproxy.config.parser import parse
 from sniproxy.config.schema import ConfigError
+from sniproxy.server.build import build_token
 from tests.admin.token import TOKEN, admin_with_token, token_file
 from tests.proxies import LISTENER
 

@@ -8,13 +8,13 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
-from sniproxy import resolving
 from sniproxy.events import Result
 from sniproxy.interfaces import IServerNameResolver, Refused, Request, Resolution, Target, Unavailable
 from sniproxy.pulsar.commands import read, type_name
 from sniproxy.pulsar.commands_pb2 import ServerError
 from sniproxy.pulsar.frames import FrameReader
 from sniproxy.resolvers.static import StaticResolver
+from sniproxy.server import resolverset
 from sniproxy.tls.alerts import Alert, fatal_alert
 from sniproxy.tls.nottls import PLAINTEXT_PULSAR
 from tests.hellos import hello, supported_versions
@@ -316,7 +316,7 @@ class ResolverTests(ConversationCase):
 
     def proxy(self, answer: Any, clock: Any = None) -> tuple[Proxy, Scripted]:
         resolver = Scripted(answer)
-        self.patch(resolving, "StaticResolver", lambda targets: resolver)
+        self.patch(resolverset, "StaticResolver", lambda targets: resolver)
         arguments = () if clock is None else (clock,)
         return Proxy(self, route("127.0.0.1:9"), *arguments), resolver
 
@@ -418,7 +418,7 @@ class GoneTests(ConversationCase):
         """While the resolver does not answer: its question is cancelled."""
         cancelled: list[Any] = []
         resolver = Scripted(lambda: Deferred(cancelled.append))
-        self.patch(resolving, "StaticResolver", lambda targets: resolver)
+        self.patch(resolverset, "StaticResolver", lambda targets: resolver)
         proxy = Proxy(self, route("127.0.0.1:9"))
         await self.gone(proxy, "resolve", hello(name=NAME))
         self.assertEqual(4, len(cancelled))
@@ -438,7 +438,7 @@ class GoneTests(ConversationCase):
             answers.append(Deferred())
             return answers[0]
 
-        self.patch(resolving, "StaticResolver", lambda targets: Scripted(later))
+        self.patch(resolverset, "StaticResolver", lambda targets: Scripted(later))
         proxy = Proxy(self, LISTENER + PLAIN + f'target = "{backend.address}"\n' + route("127.0.0.1:9"))
         with proxy.connect("plain") as client:
             client.sendall(b"a request")

@@ -7,7 +7,6 @@ from typing import Any
 
 from zope.interface import implementer
 
-from sniproxy import resolving
 from sniproxy.interfaces import (
     IWatchingResolver,
     Refused,
@@ -17,6 +16,7 @@ from sniproxy.interfaces import (
     Unavailable,
     WatchState,
 )
+from sniproxy.server import resolverset
 from tests.net.support import SocketTestCase
 
 
@@ -68,4 +68,4 @@ def script(case: SocketTestCase, **scripted: Scripted) -> None:
     def make(kind: str, options: Any, *_: Any) -> Any:
         return scripted[options["options"]]
 
-    case.patch(resolving, "make_resolver", make)
+    case.patch(resolverset, "make_resolver", make)

@@ -7,12 +7,12 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from sniproxy.build import build
 from sniproxy.config.parser import parse
 from sniproxy.explain.asking import Asking, NoAnswer
 from sniproxy.interfaces import (
     WatchState,
 )
+from sniproxy.server.build import build
 from tests.explain.scripted import Scripted, answers, fails, refuses, script, tables
 from tests.net.support import SocketTestCase
 from tests.proxies import LISTENER

@@ -6,12 +6,12 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.build import build
 from sniproxy.config.parser import parse
 from sniproxy.explain.asking import Asking
 from sniproxy.explain.leading import Leading, Led, place
 from sniproxy.explain.why import Choices
 from sniproxy.interfaces import Request, Resolution, Target, Unavailable, WatchState
+from sniproxy.server.build import build
 from tests.explain.scripted import Scripted, script, tables
 from tests.net.support import SocketTestCase
 from tests.proxies import LISTENER

@@ -9,12 +9,12 @@ from typing import Any
 import trustme
 from twisted.internet.defer import Deferred
 
-from sniproxy.build import build
 from sniproxy.config.parser import parse
 from sniproxy.explain.looking import Looker, Wish
 from sniproxy.explain.report import Report
 from sniproxy.interfaces import Refused, Request, Resolution, Target, WatchState
 from sniproxy.resolvers import static
+from sniproxy.server.build import build
 from tests.explain.scripted import Scripted, answers, fails, refuses, script, tables
 from tests.net.support import SocketTestCase
 from tests.proxies import LISTENER

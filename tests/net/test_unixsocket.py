@@ -13,9 +13,9 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import Factory
 from twisted.trial.unittest import TestCase
 
-from sniproxy.listening import why_not_listening
 from sniproxy.net.listener import listen_at_once
 from sniproxy.net.unixsocket import LOCK, remove_stale
+from sniproxy.server.listeners import why_not_listening
 
 
 class StaleTests(TestCase):

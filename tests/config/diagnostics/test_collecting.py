@@ -7,10 +7,10 @@ import re
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.build import build
 from sniproxy.config.model import Configuration
 from sniproxy.config.parser import parse
 from sniproxy.config.schema import ConfigError
+from sniproxy.server.build import build
 from tests.configerrors import LISTENER
 
 _KEY = re.compile(r"nowhere/f\.toml:(\d+: \S+?)(?:: | = )")

@@ -1,4 +1,4 @@
-"""Tests for sniproxy.reloading."""
+"""Tests for sniproxy.server.reloader."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from sniproxy.config.model import Configuration
 from sniproxy.config.parser import parse
 from sniproxy.config.schema import ConfigError
-from sniproxy.reloading import Reloader
+from sniproxy.server.reloader import Reloader
 from sniproxy.util.files import EVERY
 
 PLAIN = '[[listener]]\nendpoint = "tcp:0"\n'

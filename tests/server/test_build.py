@@ -7,10 +7,10 @@ from pathlib import Path
 from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 
-from sniproxy.build import build, build_endpoint, build_routing, build_terminator
 from sniproxy.config.parser import parse
 from sniproxy.config.schema import ConfigError
 from sniproxy.routing import trial
+from sniproxy.server.build import build, build_endpoint, build_routing, build_terminator
 from tests.net.support import HandClock
 from tests.proxies import LISTENER
 from tests.tls.material import CA, folder, pem, weak

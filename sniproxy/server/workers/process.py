@@ -16,10 +16,10 @@ from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from sniproxy.workers.entrance import STACK_SIGNAL
-from sniproxy.workers.lines import MOST, STANDARD_ERROR, Lines, relay
-from sniproxy.workers.post import READY, REFUSED, RELOAD, RELOADED, order, place
-from sniproxy.workers.sockets import KeptSockets
+from sniproxy.server.workers.entrance import STACK_SIGNAL
+from sniproxy.server.workers.lines import MOST, STANDARD_ERROR, Lines, relay
+from sniproxy.server.workers.post import READY, REFUSED, RELOAD, RELOADED, order, place
+from sniproxy.server.workers.sockets import KeptSockets
 
 log = Logger()
 
@@ -97,7 +97,7 @@ class Worker(ProcessProtocol):
             reactor.spawnProcess(
                 self,
                 sys.executable,
-                [sys.executable, "-P", "-m", "sniproxy.workers.entrance", *arguments],
+                [sys.executable, "-P", "-m", "sniproxy.server.workers.entrance", *arguments],
                 environment,
                 childFDs={
                     0: 0,

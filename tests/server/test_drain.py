@@ -1,4 +1,4 @@
-"""Tests for sniproxy.draining: a rate with jitter, and real tunnels."""
+"""Tests for sniproxy.server.drain: a rate with jitter, and real tunnels."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from sniproxy.admin.sources import NoSuchGoal
 from sniproxy.config.parser import parse
 from sniproxy.connection.lifecycle import Life
-from sniproxy.draining import IDLE, MOST_NAMED, Drains, find_goal
 from sniproxy.events import Connection, Result
 from sniproxy.interfaces import Target
 from sniproxy.relay.relay import Ending
 from sniproxy.routing.upstreams import Goal, Standing
+from sniproxy.server.drain import IDLE, MOST_NAMED, Drains, find_goal
 from tests.hellos import hello
 from tests.net.support import SocketTestCase, in_thread, read_exactly, read_to_end
 from tests.proxies import LISTENER, Backend, Proxy

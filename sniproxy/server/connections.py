@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from sniproxy.admin.sources import LimitsStatus
-from sniproxy.build import Built
 from sniproxy.config.limits import Limits
 from sniproxy.config.model import Bridge, Listener
 from sniproxy.connection.admission import Admission, Guest
@@ -24,6 +23,7 @@ from sniproxy.relay import copy as copying
 from sniproxy.relay.relay import Ending
 from sniproxy.relay.vanished import VanishedPeers
 from sniproxy.routing.randoms import LiveRandoms
+from sniproxy.server.build import Built
 from sniproxy.util.names import host_port
 
 # What reads Pulsar is imported with what is inspected, or with a bridge.

@@ -56,7 +56,7 @@ def check_workers(twistd: Mapping[str, Any] | None) -> None:
 
 def worker_arguments(path: str, access_log: str | None) -> list[str]:
     """The command line of the twistd that runs a worker. @param path: the configuration file."""
-    arguments = ["-n", "--pidfile=", "--logger", "sniproxy.workers.lines.observer", "sniproxy", "--config", path]
+    arguments = ["-n", "--pidfile=", "--logger", "sniproxy.server.workers.lines.observer", "sniproxy", "--config", path]
     if access_log is not None:
         arguments += ["--access-log", access_log if access_log == STANDARD_OUTPUT else os.path.abspath(access_log)]
     return arguments

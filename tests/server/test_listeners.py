@@ -1,4 +1,4 @@
-"""Tests for sniproxy.listening."""
+"""Tests for sniproxy.server.listeners."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from twisted.internet.error import CannotListenError
 
 from sniproxy.config.parser import parse
 from sniproxy.events import Result
-from sniproxy.listening import Listeners, Wanted, raise_descriptor_limit, why_not_listening
 from sniproxy.net.listener import can_defer
 from sniproxy.net.reuseport import KeptEndpoint
+from sniproxy.server.listeners import Listeners, Wanted, raise_descriptor_limit, why_not_listening
 from tests.hellos import hello
 from tests.net.support import SocketTestCase, in_thread, read_to_end
 from tests.proxies import LISTENER, Proxy

@@ -1,10 +1,10 @@
-"""Tests for sniproxy.workers.entrance."""
+"""Tests for sniproxy.server.workers.entrance."""
 
 from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.workers.entrance import prepare
+from sniproxy.server.workers.entrance import prepare
 
 
 class PrepareTests(SynchronousTestCase):

@@ -1,4 +1,4 @@
-"""Tests for sniproxy.workers.process."""
+"""Tests for sniproxy.server.workers.process."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import ProcessDone, ProcessTerminated
 from twisted.logger import capturedLogs, formatEvent
 
-from sniproxy.workers.post import BEAT, READY, STOP
-from sniproxy.workers.process import Worker, how, wait_until_ready
+from sniproxy.server.workers.post import BEAT, READY, STOP
+from sniproxy.server.workers.process import Worker, how, wait_until_ready
 from tests.net.support import PATIENCE, HandClock, SocketTestCase, in_thread
-from tests.workers.running import configuration
+from tests.server.workers.running import configuration
 
 
 class HowTests(SocketTestCase):
@@ -36,7 +36,7 @@ class WorkerTests(SocketTestCase):
     timeout = 180
 
     def arguments(self, path: Path) -> list[str]:
-        logger = ["-n", "--pidfile=", "--logger", "sniproxy.workers.lines.observer"]
+        logger = ["-n", "--pidfile=", "--logger", "sniproxy.server.workers.lines.observer"]
         return [*logger, "sniproxy", "--config", str(path)]
 
     async def test_not_ready(self) -> None:

@@ -15,7 +15,7 @@ import attrs
 from twisted.internet.main import CONNECTION_DONE
 from twisted.python.failure import Failure
 
-from sniproxy.workers.lines import Lines
+from sniproxy.server.workers.lines import Lines
 
 VARIABLE = "SNIPROXY_WORKER"
 """The environment's word for which worker this is, and its descriptors: ``INDEX:TEXT:ORDERS:REPORTS``."""

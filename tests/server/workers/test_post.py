@@ -1,4 +1,4 @@
-"""Tests for sniproxy.workers.post."""
+"""Tests for sniproxy.server.workers.post."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import tempfile
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 
-from sniproxy.workers.post import READY, RELOAD, STOP, from_environment, order, place
+from sniproxy.server.workers.post import READY, RELOAD, STOP, from_environment, order, place
 from tests.net.support import SocketTestCase
 
 

@@ -1,15 +1,15 @@
-"""Tests for sniproxy.crosscheck."""
+"""Tests for sniproxy.server.routecheck."""
 
 from __future__ import annotations
 
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy import crosscheck
-from sniproxy.build import build_routing
 from sniproxy.config.parser import parse
-from sniproxy.crosscheck import CrossCheck
 from sniproxy.net.veto import LoopGuard
+from sniproxy.server import routecheck
+from sniproxy.server.build import build_routing
+from sniproxy.server.routecheck import CrossCheck
 
 PUBLIC = ("broker-1.test", "broker-2.test")
 ADMIN = ("broker-1.test", "broker-7.test")
@@ -106,7 +106,7 @@ class CrossCheckTests(SynchronousTestCase):
 
     def test_once(self) -> None:
         """Each is told once, and only so many; they are kept."""
-        self.patch(crosscheck, "MOST_TOLD", 2)
+        self.patch(routecheck, "MOST_TOLD", 2)
         check = made(TLS + ROUTES)
         hosts = ("broker-9.test", "broker-9.test", "broker-7.test", "broker-8.test")
         told = [check.unrouted(host, "public") for host in hosts]

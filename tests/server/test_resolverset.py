@@ -7,12 +7,12 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
-from sniproxy import resolving
-from sniproxy.build import build_routing
 from sniproxy.config.parser import parse
 from sniproxy.resolvers import makers_by_name
 from sniproxy.resolvers.cache.fallback import InOrder
-from sniproxy.resolving import Resolvers
+from sniproxy.server import resolverset
+from sniproxy.server.build import build_routing
+from sniproxy.server.resolverset import Resolvers
 from tests.net.support import HandClock
 from tests.proxies import LISTENER
 from tests.resolvers.cache.scripted import Watching, request
@@ -45,7 +45,7 @@ class ResolversTests(TestCase):
             looked.append("again")
             return makers_by_name()
 
-        self.patch(resolving, "makers_by_name", look)
+        self.patch(resolverset, "makers_by_name", look)
         text = "".join(f'[[route]]\nserver_name = "{number}.test"\ntarget = "a.test:1"\n' for number in range(9))
         build_routing(parse(LISTENER + text, "x.toml"), HandClock(), Resolvers(HandClock()))
         self.assertEqual([], looked)
@@ -62,7 +62,7 @@ class ResolversTests(TestCase):
             made.setdefault(options["name"], []).append(Watching())
             return made[options["name"]][-1]
 
-        self.patch(resolving, "make_resolver", make)
+        self.patch(resolverset, "make_resolver", make)
 
         def resolvers(before: Resolvers | None, *tables: str) -> Resolvers:
             text = LISTENER

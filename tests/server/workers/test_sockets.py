@@ -1,4 +1,4 @@
-"""Tests for sniproxy.workers.sockets."""
+"""Tests for sniproxy.server.workers.sockets."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from twisted.internet.main import CONNECTION_DONE
 from twisted.python.failure import Failure
 
 from sniproxy.net.synfilter import ignore_new
-from sniproxy.workers.sockets import Channel, KeptSockets, available, from_environment
+from sniproxy.server.workers.sockets import Channel, KeptSockets, available, from_environment
 from tests.net.support import PATIENCE, SocketTestCase
 
 

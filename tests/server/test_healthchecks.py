@@ -1,4 +1,4 @@
-"""Tests for sniproxy.net.checking: real sockets, a clock turned by hand, through a running proxy."""
+"""Tests for sniproxy.server.healthchecks: real sockets, a clock turned by hand, through a running proxy."""
 
 from __future__ import annotations
 

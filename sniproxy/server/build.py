@@ -19,14 +19,14 @@ from sniproxy.config.model import Bridge, Configuration, Route, Termination
 from sniproxy.config.schema import ConfigError, ConfigErrors, Faults, shown
 from sniproxy.config.warnings import goals, no_service_route, written_targets
 from sniproxy.interfaces import Target
-from sniproxy.listening import Wanted
 from sniproxy.net.endpoints import Endpoint
 from sniproxy.net.reuseport import SharedEndpoint
 from sniproxy.resolvers.static import StaticResolver
-from sniproxy.resolving import Resolvers
 from sniproxy.routing.patterns import is_expression
 from sniproxy.routing.router import LiveRoute, Routing
 from sniproxy.routing.table import RouteTable
+from sniproxy.server.listeners import Wanted
+from sniproxy.server.resolverset import Resolvers
 from sniproxy.util.files import CannotRead
 
 # What TLS and the bridge are made of is imported where it is made: most configurations have neither, and start faster.

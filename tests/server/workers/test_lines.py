@@ -1,4 +1,4 @@
-"""Tests for sniproxy.workers.lines."""
+"""Tests for sniproxy.server.workers.lines."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from twisted.logger import Logger, LogLevel, capturedLogs
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.workers import lines
-from sniproxy.workers.lines import MOST_WAITING, Lines, Observer, observer, relay
+from sniproxy.server.workers import lines
+from sniproxy.server.workers.lines import MOST_WAITING, Lines, Observer, observer, relay
 from tests.net.support import PATIENCE, SocketTestCase, in_thread
 
 

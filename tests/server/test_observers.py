@@ -14,7 +14,7 @@ from typing import Any
 from twisted.internet.error import CannotListenError
 
 from sniproxy.events import Result
-from sniproxy.listening import why_not_listening
+from sniproxy.server.listeners import why_not_listening
 from tests.hellos import hello
 from tests.net.support import PATIENCE, SocketTestCase, in_thread, read_exactly, read_to_end
 from tests.proxies import LISTENER, Backend, Proxy

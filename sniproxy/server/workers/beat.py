@@ -8,8 +8,8 @@ from typing import Any
 import attrs
 from twisted.logger import Logger
 
-from sniproxy.workers.post import BEAT
-from sniproxy.workers.process import Worker
+from sniproxy.server.workers.post import BEAT
+from sniproxy.server.workers.process import Worker
 
 log = Logger()
 

@@ -1,4 +1,4 @@
-"""Tests for sniproxy.workers.beat."""
+"""Tests for sniproxy.server.workers.beat."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.workers.beat import INTERVAL_S, LOST_S, RELOAD_S, Beats
-from sniproxy.workers.post import BEAT
+from sniproxy.server.workers.beat import INTERVAL_S, LOST_S, RELOAD_S, Beats
+from sniproxy.server.workers.post import BEAT
 
 
 class FakeWorker:

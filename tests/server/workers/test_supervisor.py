@@ -1,4 +1,4 @@
-"""Tests for sniproxy.workers.supervisor: real processes on a real command line."""
+"""Tests for sniproxy.server.workers.supervisor: real processes on a real command line."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from sniproxy.config.parser import parse
+from sniproxy.server.workers import supervisor
+from sniproxy.server.workers.post import READY
+from sniproxy.server.workers.process import Worker
+from sniproxy.server.workers.sockets import available
 from sniproxy.tls.alerts import Alert, fatal_alert
-from sniproxy.workers import supervisor
-from sniproxy.workers.post import READY
-from sniproxy.workers.process import Worker
-from sniproxy.workers.sockets import available
 from tests.hellos import hello
 from tests.net.support import PATIENCE, read_exactly, read_to_end
 from tests.proxies import Backend
+from tests.server.workers.clients import Clients
+from tests.server.workers.running import TWISTD, Running, configuration, exists, held_port
 from tests.support.running import ENVIRONMENT
-from tests.workers.clients import Clients
-from tests.workers.running import TWISTD, Running, configuration, exists, held_port
 
 NAME = "a.test"
 

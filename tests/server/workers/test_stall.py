@@ -1,4 +1,4 @@
-"""Tests for sniproxy.workers.stall."""
+"""Tests for sniproxy.server.workers.stall."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.workers import stall
-from sniproxy.workers.stall import INTERVAL_S, MAX_FRAMES, StallWatch, where_was
+from sniproxy.server.workers import stall
+from sniproxy.server.workers.stall import INTERVAL_S, MAX_FRAMES, StallWatch, where_was
 
 
 def deep(depth: int, file: Any) -> None:

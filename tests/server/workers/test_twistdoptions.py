@@ -1,4 +1,4 @@
-"""Tests for sniproxy.workers.twistdoptions."""
+"""Tests for sniproxy.server.workers.twistdoptions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from sniproxy.config.model import Configuration
 from sniproxy.config.parser import parse
 from sniproxy.relay.reactor import set_steady_clock
-from sniproxy.workers import twistdoptions
+from sniproxy.server.workers import twistdoptions
 
 USER = 65_534
 

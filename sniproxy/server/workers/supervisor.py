@@ -10,17 +10,17 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
-from sniproxy.build import build
 from sniproxy.config.model import Configuration
 from sniproxy.config.schema import ConfigError
 from sniproxy.config.workers import CannotStart, for_worker, pause
-from sniproxy.listening import raise_descriptor_limit
+from sniproxy.server.build import build
+from sniproxy.server.listeners import raise_descriptor_limit
+from sniproxy.server.workers.beat import Beats
+from sniproxy.server.workers.post import BEAT, END, READY, REFUSED, RELOAD, RELOADED, REOPEN, STOP
+from sniproxy.server.workers.process import Worker, wait_until_ready
+from sniproxy.server.workers.sockets import KeptSockets, available
 from sniproxy.util.gcpause import uncollected
 from sniproxy.util.text import counted
-from sniproxy.workers.beat import Beats
-from sniproxy.workers.post import BEAT, END, READY, REFUSED, RELOAD, RELOADED, REOPEN, STOP
-from sniproxy.workers.process import Worker, wait_until_ready
-from sniproxy.workers.sockets import KeptSockets, available
 
 log = Logger()
 
