@@ -19,7 +19,7 @@ from bench.measure import Spread, environment, ratios, spread
 from bench.proxy import Proxy
 from bench.table import markdown, write_into
 from bench.traffic import CYCLE, Produce, lookups, produce
-from sniproxy.pulsar.inspection import Inspection
+from sniproxy.inspector.inspection import Inspection
 
 DOCUMENT = ROOT / "docs" / "inspector.md"
 READ = 65_536

@@ -14,12 +14,12 @@ from random import Random
 import atheris
 
 with atheris.instrument_imports(include=["sniproxy"]):
-    from sniproxy.capture.packets import ACK, FIN, RST, SYN, Segment
-    from sniproxy.capture.streams import Data, Ended, Gap, Piece, Reassembly
+    from sniproxy.inspector.capture.packets import ACK, FIN, RST, SYN, Segment
+    from sniproxy.inspector.capture.streams import Data, Ended, Gap, Piece, Reassembly
+    from sniproxy.inspector.format import json_line, readable_line
+    from sniproxy.inspector.inspection import Inspection
     from sniproxy.pulsar.commands import CommandError, fields_of, read, write
     from sniproxy.pulsar.frames import FrameReader
-    from sniproxy.pulsar.inspection import Inspection
-    from sniproxy.pulsar.lines import json_line, readable_line
     from sniproxy.pulsar.walker import FrameWalker, Walked, WalkError
     from sniproxy.tls.clienthello import ClientHelloReader, HelloError
 

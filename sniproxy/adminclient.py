@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import attrs
 
-from sniproxy.pulsar.entries import Failure, Known, Move, NamespaceEntry, TopicEntry
+from sniproxy.inspector.entries import Failure, Known, Move, NamespaceEntry, TopicEntry
 
 T = TypeVar("T", TopicEntry, NamespaceEntry, Failure)
 

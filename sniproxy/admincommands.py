@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TextIO, TypeVar
 
 from sniproxy.adminclient import AdminError, as_url, drain, known, status, undrain
+from sniproxy.inspector.entries import Known
 from sniproxy.merging import merged_drains, merged_ledgers, merged_status
-from sniproxy.pulsar.entries import Known
 from sniproxy.util.text import amount, bounded, counted, printable
 
 T = TypeVar("T")

@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from sniproxy.adminclient import as_url
-from sniproxy.pulsar.choice import NAMES
+from sniproxy.pulsar.filter import NAMES
 
 INCOMPLETE = 3
 """Exit status: the capture was read, but for packets that the summary names with the cure."""

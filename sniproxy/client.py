@@ -25,7 +25,7 @@ from twisted.internet.interfaces import (
 from zope.interface import implementer
 
 from sniproxy.net.hostendpoint import HostEndpoint
-from sniproxy.serviceurl import (
+from sniproxy.pulsar.serviceurl import (
     BadServiceURL,
     ProxyProtocol,
     ProxySettings,

@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 
 from sniproxy.lookupoptions import ENVIRONMENT
 from sniproxy.lookupreport import Outcome, hop_lines, write_end, write_json
-from sniproxy.serviceurl import BadServiceURL, ProxySettings, pip60
+from sniproxy.pulsar.serviceurl import BadServiceURL, ProxySettings, pip60
 from sniproxy.talk.brokers import Access, Brokers
 from sniproxy.talk.failures import TalkFailed
 from sniproxy.talk.logins import CERTIFICATE, NOBODY, BadToken, Login, by_token

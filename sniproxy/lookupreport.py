@@ -8,7 +8,7 @@ from typing import Any, TextIO
 
 import attrs
 
-from sniproxy.serviceurl import ProxySettings
+from sniproxy.pulsar.serviceurl import ProxySettings
 from sniproxy.talk.explaining import NO_DOT
 from sniproxy.talk.failures import TalkFailed
 from sniproxy.talk.lookups import Hop

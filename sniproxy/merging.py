@@ -8,8 +8,8 @@ from typing import Any
 
 import attrs
 
-from sniproxy.pulsar.clusters import Clusters
-from sniproxy.pulsar.entries import Failure, Known, NamespaceEntry, TopicEntry, merged
+from sniproxy.inspector.clusters import Clusters
+from sniproxy.inspector.entries import Failure, Known, NamespaceEntry, TopicEntry, merged
 
 
 def merged_status(documents: Sequence[dict[str, Any]]) -> dict[str, Any]:

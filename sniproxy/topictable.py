@@ -10,7 +10,7 @@ from typing import Any, TextIO, TypeAlias
 
 import attrs
 
-from sniproxy.pulsar.entries import Failure, NamespaceEntry, TopicEntry
+from sniproxy.inspector.entries import Failure, NamespaceEntry, TopicEntry
 from sniproxy.util.text import counted
 
 Entry: TypeAlias = TopicEntry | NamespaceEntry | Failure

@@ -48,13 +48,13 @@ PURE = (
     "sniproxy.config.resolvers",
     "sniproxy.config.model",
     "sniproxy.config.schema",
-    "sniproxy.serviceurl",
+    "sniproxy.pulsar.serviceurl",
     "sniproxy.util.text",
     "sniproxy.config.describe",
     "sniproxy.events",
     "sniproxy.interfaces",
     "sniproxy.pulsar",
-    "sniproxy.capture",
+    "sniproxy.inspector.capture",
     "sniproxy.topictable",
     "sniproxy.merging",
     "sniproxy.explain.why",
@@ -87,7 +87,7 @@ IMPURE_STDLIB = {
 }  # fmt: skip
 
 PURE_FOREIGN = {
-    "sniproxy.capture.packets": {"attrs", "dpkt"},
+    "sniproxy.inspector.capture.packets": {"attrs", "dpkt"},
     "sniproxy.resolvers.dns.wire": {"attrs", "dns"},
     "sniproxy.config.parser": {"attrs", "msgspec", "tomli"},
     "sniproxy.routing.templates": {"attrs", "msgspec"},
@@ -247,7 +247,7 @@ class RoomTests(SynchronousTestCase):
             "sniproxy.config.describe",
             "sniproxy.config.warnings",
             "sniproxy.pulsar",
-            "sniproxy.capture",
+            "sniproxy.inspector.capture",
         }
         pure = tuple(set(PURE) - above)
         self.only(self.room("sniproxy.net"), ("sniproxy.net", "sniproxy.tls", *pure))
@@ -294,7 +294,7 @@ class RoomTests(SynchronousTestCase):
             self.outside(*TOP, "sniproxy.demo"),
             "sniproxy.connection.handler",
             "sniproxy.journal",
-            "sniproxy.inspector",
+            "sniproxy.inspector.live",
         )
 
     def test_admin(self) -> None:
@@ -303,7 +303,7 @@ class RoomTests(SynchronousTestCase):
             self.room("sniproxy.admin"),
             (
                 *("sniproxy.admin", "sniproxy.events", "sniproxy.util.text"),
-                *("sniproxy.pulsar.events", "sniproxy.pulsar.entries", "sniproxy.pulsar.ledger"),
+                *("sniproxy.pulsar.events", "sniproxy.inspector.entries", "sniproxy.inspector.ledger"),
             ),
         )
         self.nobody_imports(self.outside("sniproxy.admin", *TOP), "sniproxy.admin")
@@ -342,14 +342,14 @@ class RoomTests(SynchronousTestCase):
         """What is tunnelled is read by the side rooms only; a conversation knows one frame, to be told by it."""
         readers = (
             "sniproxy.connection.handler",
-            "sniproxy.inspector",
+            "sniproxy.inspector.live",
             "sniproxy.config.inspectlog",
             "sniproxy.captureoptions",
             "sniproxy.server.observers",
             "sniproxy.demo",
             "sniproxy.pulsar",
             "sniproxy.admin",
-            "sniproxy.capture",
+            "sniproxy.inspector.capture",
             "sniproxy.topictable",
             "sniproxy.adminclient",
             "sniproxy.admincommands",
@@ -362,7 +362,7 @@ class RoomTests(SynchronousTestCase):
 
     def test_capture(self) -> None:
         """Captures are the command line's affair, and nobody imports that."""
-        self.nobody_imports(self.outside("sniproxy.capture", "sniproxy.ctl"), "sniproxy.capture")
+        self.nobody_imports(self.outside("sniproxy.inspector.capture", "sniproxy.ctl"), "sniproxy.inspector.capture")
         self.nobody_imports(self.outside(), "sniproxy.ctl")
 
     def test_reactor_comes_by_constructor(self) -> None:
@@ -404,7 +404,7 @@ class RoomTests(SynchronousTestCase):
             "options.parseOptions(['--listen', 'tcp:0:interface=127.0.0.1', '--route', 'a.test=127.0.0.1:1'])\n"
             "options.proxy.startService()\n"
             "bad = {'twisted.web', 'twisted.conch', 'google.protobuf', 'prometheus_client', 'dns', 'kazoo', 'dpkt',\n"
-            "       'sniproxy.admin.site', 'sniproxy.inspector', 'sniproxy.bridge.spans', 'sniproxy.bridge.crossing',\n"
+            "       'sniproxy.admin.site', 'sniproxy.inspector.live', 'sniproxy.bridge.spans', 'sniproxy.bridge.crossing',\n"
             "       'sniproxy.relay.kernel.relay', 'sniproxy.server.workers.supervisor', 'sniproxy.config.bridges',\n"
             "       'sniproxy.config.allowed', 'sniproxy.resolvers.cache.cache'}\n"
             "print(sorted(bad & set(sys.modules)), list(options.proxy.addresses))"

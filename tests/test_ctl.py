@@ -14,11 +14,11 @@ from typing import BinaryIO
 from twisted.trial.unittest import TestCase
 
 from sniproxy import __version__, ctl
-from sniproxy.capture.files import CaptureReader
 from sniproxy.captureoptions import INCOMPLETE
-from tests.capture.building import Captured, pcap
-from tests.capture.recorded import CAPTURES
-from tests.capture.wrapping import UNREAD
+from sniproxy.inspector.capture.files import CaptureReader
+from tests.inspector.capture.building import Captured, pcap
+from tests.inspector.capture.recorded import CAPTURES
+from tests.inspector.capture.wrapping import UNREAD
 
 JAVA = str(CAPTURES / "java-basic.pcap")
 LOOKUPS = str(CAPTURES / "java-lookup-only.pcap")

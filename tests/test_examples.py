@@ -20,8 +20,8 @@ from sniproxy.config.parser import parse
 from sniproxy.demo.cluster import StandInCluster
 from sniproxy.resolvers.namefile import parse_toml
 from sniproxy.server.build import build
-from tests.capture.recorded import CAPTURES
 from tests.configerrors import LISTENER
+from tests.inspector.capture.recorded import CAPTURES
 from tests.proxies import Proxy
 from tests.tls.material import CA, pem
 

@@ -20,7 +20,7 @@ from twisted.trial.unittest import TestCase
 from sniproxy.demo.cluster import StandInCluster
 from sniproxy.lookupcommand import look_up, read
 from sniproxy.lookupoptions import add_lookup
-from sniproxy.serviceurl import BadServiceURL, SniProxy
+from sniproxy.pulsar.serviceurl import BadServiceURL, SniProxy
 from sniproxy.talk.failures import Kind
 from sniproxy.talk.logins import CERTIFICATE, NOBODY, BadToken
 from sniproxy.talk.topics import BadTopic

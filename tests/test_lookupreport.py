@@ -10,7 +10,7 @@ import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.lookupreport import Outcome, covered, hop_lines, write_end, write_json
-from sniproxy.serviceurl import pip60
+from sniproxy.pulsar.serviceurl import pip60
 from sniproxy.talk.brokers import Link
 from sniproxy.talk.explaining import Target
 from sniproxy.talk.failures import Kind, TalkFailed

@@ -9,7 +9,7 @@ from io import StringIO
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.pulsar.entries import Failure, Move, NamespaceEntry, TopicEntry
+from sniproxy.inspector.entries import Failure, Move, NamespaceEntry, TopicEntry
 from sniproxy.topictable import FAILURES, NAMESPACES, TOPICS, write_csv, write_json, write_table
 
 TLS = "pulsar+ssl://broker-2.pulsar.test:6661"

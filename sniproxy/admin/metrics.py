@@ -24,7 +24,7 @@ from sniproxy.admin.slices import Steps, finish
 from sniproxy.admin.sources import LimitsStatus, Live, Reloads, Resolutions, ResolverStatus, TargetStatus
 from sniproxy.admin.tally import Counts, Tallies
 from sniproxy.events import Connection, Result
-from sniproxy.pulsar.entries import failed_step
+from sniproxy.inspector.entries import failed_step
 from sniproxy.pulsar.events import Event
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"

@@ -10,9 +10,9 @@ from typing import Any
 import attrs
 
 from sniproxy.admin.slices import Steps, finish
-from sniproxy.pulsar.entries import TopicEntry, folding
+from sniproxy.inspector.entries import TopicEntry, folding
+from sniproxy.inspector.ledger import Ledger
 from sniproxy.pulsar.events import Event
-from sniproxy.pulsar.ledger import Ledger
 
 MOST_RECENT = 100
 """Events that are remembered, of each kind that L{Topics.document} lists."""

@@ -22,7 +22,7 @@ from sniproxy.config.allowed import Allowing, Broker
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import CommandError, fields_of, number_name, read, text, type_name, write
 from sniproxy.pulsar.frames import DEFAULT_LIMIT, FrameError
-from sniproxy.serviceurl import BadServiceURL, parse_service_url
+from sniproxy.pulsar.serviceurl import BadServiceURL, parse_service_url
 from sniproxy.util.names import host_port
 
 _Base = pb.BaseCommand

@@ -24,12 +24,12 @@ from sniproxy.net.firstbytes import ClientGone, TooLate
 from sniproxy.net.tlssocket import TLSSocket
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import text, write
+from sniproxy.pulsar.serviceurl import TLS_PORT, BadServiceURL, SniProxy, host_and_port
 from sniproxy.relay.copy import CopyDirection
 from sniproxy.relay.direction import Direction, Way
 from sniproxy.relay.pacing import Paced, pace_of
 from sniproxy.relay.relay import Ending, Relay, Side
 from sniproxy.relay.tee import TappedDirection
-from sniproxy.serviceurl import TLS_PORT, BadServiceURL, SniProxy, host_and_port
 from sniproxy.talk.brokers import Access
 from sniproxy.talk.failures import TalkFailed
 from sniproxy.talk.logins import Login

@@ -11,7 +11,7 @@ from twisted.logger import Logger
 from sniproxy.bridge.stream import MOST_TAKEN
 from sniproxy.config.allowed import Allowing, Broker
 from sniproxy.config.model import Bridge
-from sniproxy.serviceurl import ServiceURL, SniProxy
+from sniproxy.pulsar.serviceurl import ServiceURL, SniProxy
 from sniproxy.talk.brokers import Access
 from sniproxy.talk.logins import Login
 from sniproxy.tls.clientcontext import ClientCertificate, TrustRoot, showing, trusting

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import attrs
 
-from sniproxy.serviceurl import TLS_PORT, BadServiceURL, host_and_port
+from sniproxy.pulsar.serviceurl import TLS_PORT, BadServiceURL, host_and_port
 from sniproxy.util.bounded import Memory
 from sniproxy.util.names import BadName, pattern
 

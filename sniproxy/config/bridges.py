@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from sniproxy.config.allowed import Allowed, BadAllow, parse_allowed
 from sniproxy.config.model import PULSAR, Bridge
 from sniproxy.config.schema import BridgeTable, ConfigError
-from sniproxy.serviceurl import BadServiceURL, pip60
+from sniproxy.pulsar.serviceurl import BadServiceURL, pip60
 from sniproxy.util.names import ip_literal
 
 if TYPE_CHECKING:

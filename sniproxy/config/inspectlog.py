@@ -1,4 +1,4 @@
-"""The log of the inspector's events, as the configuration says it. Pure; L{sniproxy.inspector} writes it."""
+"""The log of the inspector's events, as the configuration says it. Pure; L{sniproxy.inspector.live} writes it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class InspectLog(msgspec.Struct, frozen=True):
     """Where events go, and which.
 
     @ivar path: for JSON lines; C{-}: standard output. @ivar reveal: principals and properties are shown, too.
-    @ivar follow: patterns of topics. @ivar commands: types of commands, as L{sniproxy.pulsar.choice.Choice} takes both.
+    @ivar follow: patterns of topics. @ivar commands: types of commands, as L{sniproxy.pulsar.filter.Choice} takes both.
     """
 
     path: str
@@ -32,7 +32,7 @@ class InspectLog(msgspec.Struct, frozen=True):
 def make_inspect_log(table: InspectLogTable, path: str) -> InspectLog:
     """@param path: the table's, from the file's folder. @raise BadInspectLog: a key is wrong."""
     if table.commands:
-        from sniproxy.pulsar.choice import Choice  # all of Pulsar's commands take their time to load
+        from sniproxy.pulsar.filter import Choice  # all of Pulsar's commands take their time to load
 
         try:
             Choice((), table.commands)

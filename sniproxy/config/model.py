@@ -20,7 +20,7 @@ from sniproxy.routing.templates import Template
 
 if TYPE_CHECKING:
     from sniproxy.config.allowed import Allowed
-    from sniproxy.serviceurl import ServiceURL, SniProxy
+    from sniproxy.pulsar.serviceurl import ServiceURL, SniProxy
 
 PULSAR = "pulsar"
 """The one inspector."""

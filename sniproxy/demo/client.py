@@ -14,7 +14,7 @@ from typing import Any
 from attrs import frozen
 from twisted.internet import ssl
 
-from sniproxy.serviceurl import ServiceURL, SniProxy, parse_service_url
+from sniproxy.pulsar.serviceurl import ServiceURL, SniProxy, parse_service_url
 from sniproxy.talk.brokers import Access, Brokers, Link
 from sniproxy.talk.failures import Kind, TalkFailed
 from sniproxy.talk.lookups import Lookups

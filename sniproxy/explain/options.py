@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 
 from sniproxy.config.schema import ConfigError
-from sniproxy.serviceurl import BadServiceURL, host_and_port
+from sniproxy.pulsar.serviceurl import BadServiceURL, host_and_port
 from sniproxy.util.names import ip_literal
 
 _TOPIC = re.compile(r"(?:non-)?persistent://|(?:topic|segment)://", re.IGNORECASE)

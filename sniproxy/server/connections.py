@@ -29,7 +29,7 @@ from sniproxy.util.names import host_port
 # What reads Pulsar is imported with what is inspected, or with a bridge.
 if TYPE_CHECKING:
     from sniproxy.bridge.spans import LiveSpan
-    from sniproxy.inspector import Inspector
+    from sniproxy.inspector.live import Inspector
     from sniproxy.relay.pacing import Paced
 
 RESERVE = 64

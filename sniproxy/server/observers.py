@@ -24,7 +24,7 @@ from sniproxy.util.text import counted
 # The rooms are imported where they are opened: a web server and all of Pulsar's commands take their time.
 if TYPE_CHECKING:
     from sniproxy.admin.site import AdminSite
-    from sniproxy.inspector import EventLog, Inspector
+    from sniproxy.inspector.live import EventLog, Inspector
     from sniproxy.pulsar.events import Event
 
 log = Logger()
@@ -155,7 +155,7 @@ class SideRooms:
         opened = None
         inspected = any(entrance.inspect for entrance in configuration.entrances)
         if inspected:
-            from sniproxy.inspector import EventLog, Inspector
+            from sniproxy.inspector.live import EventLog, Inspector
         if inspected and (before is None or before.path != path):
             opened = EventLog(self._reactor, path)
             undo.callback(opened.close)
@@ -263,7 +263,7 @@ class SideRooms:
 
 def _choose(wanted: InspectLog, inspector: Inspector, event_log: EventLog) -> None:
     """Which events are written from now on."""
-    from sniproxy.pulsar.choice import Choice
+    from sniproxy.pulsar.filter import Choice
 
     event_log.choice = Choice(wanted.follow, wanted.commands)
     inspector.commands = event_log.choice.asked_for

@@ -16,7 +16,7 @@ from zope.interface import implementer
 
 from sniproxy.client import SniProxyEndpoint
 from sniproxy.net.hostendpoint import HostEndpoint
-from sniproxy.serviceurl import SniProxy
+from sniproxy.pulsar.serviceurl import SniProxy
 from sniproxy.talk.explaining import Target, ended, not_connected
 from sniproxy.talk.failures import Kind, Stage, TalkFailed
 from sniproxy.talk.logins import NOBODY, Login

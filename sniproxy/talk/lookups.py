@@ -9,7 +9,7 @@ import attrs
 
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import error_name, text
-from sniproxy.serviceurl import ServiceURL
+from sniproxy.pulsar.serviceurl import ServiceURL
 from sniproxy.talk.brokers import Brokers, Link
 from sniproxy.talk.failures import TalkFailed
 from sniproxy.talk.redirects import Owner, Redirects, refusal

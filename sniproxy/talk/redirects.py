@@ -10,7 +10,7 @@ import attrs
 
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import error_name, text
-from sniproxy.serviceurl import BadServiceURL, parse_service_url
+from sniproxy.pulsar.serviceurl import BadServiceURL, parse_service_url
 from sniproxy.talk.failures import Kind, TalkFailed
 from sniproxy.util.names import host_port
 

@@ -23,8 +23,8 @@ from sniproxy.admin.sources import (
 )
 from sniproxy.admin.topics import Topics
 from sniproxy.events import Connection, Result
+from sniproxy.inspector.ledger import Ledger
 from sniproxy.pulsar.events import Event
-from sniproxy.pulsar.ledger import Ledger
 from sniproxy.tls.alerts import Alert
 
 NOW = 1_700_000_000.0

@@ -9,9 +9,9 @@ import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.admin.topics import MOST_RECENT, Topics, nothing_inspected
-from sniproxy.pulsar.entries import TopicEntry
+from sniproxy.inspector.entries import TopicEntry
+from sniproxy.inspector.ledger import Ledger
 from sniproxy.pulsar.events import Event, Fields
-from sniproxy.pulsar.ledger import Ledger
 from tests.admin.sample import NOW, lookup
 from tests.reference import keys, rows, words
 

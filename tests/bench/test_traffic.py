@@ -5,8 +5,8 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from bench.traffic import lookups, messages, produce
+from sniproxy.inspector.inspection import Inspection
 from sniproxy.pulsar.frames import FrameReader
-from sniproxy.pulsar.inspection import Inspection
 
 
 class ProduceTests(SynchronousTestCase):

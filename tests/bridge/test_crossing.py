@@ -19,7 +19,7 @@ from sniproxy.events import Result
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import fields_of, read, write
 from sniproxy.pulsar.frames import FrameReader, encode, encode_section
-from sniproxy.serviceurl import parse_service_url
+from sniproxy.pulsar.serviceurl import parse_service_url
 from sniproxy.talk.brokers import Access, Brokers
 from sniproxy.talk.failures import Kind, TalkFailed
 from sniproxy.talk.logins import by_token

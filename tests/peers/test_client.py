@@ -11,7 +11,7 @@ from typing import Any
 from twisted.internet import reactor as global_reactor
 from twisted.trial.unittest import TestCase
 
-from sniproxy.serviceurl import pip60
+from sniproxy.pulsar.serviceurl import pip60
 from sniproxy.talk.brokers import Access, Brokers
 from sniproxy.talk.failures import Kind, TalkFailed
 from sniproxy.talk.logins import CERTIFICATE, NOBODY, Login, by_token

@@ -19,16 +19,16 @@ import dpkt  # type: ignore[import-untyped]
 from google.protobuf.message import Message
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.capture.packets import PacketReader
-from sniproxy.capture.streams import Connection, Data, Reassembly
+from sniproxy.inspector.capture.packets import PacketReader
+from sniproxy.inspector.capture.streams import Connection, Data, Reassembly
 from sniproxy.pulsar import commands_pb2
 from sniproxy.pulsar.commands import read
 from sniproxy.pulsar.frames import FrameReader
-from tests.capture.building import BROKER, CLIENT, RAW, Captured, frame, pcap, pcapng
-from tests.capture.recorded import CAPTURES, packets, reading
+from tests.inspector.capture.building import BROKER, CLIENT, RAW, Captured, frame, pcap, pcapng
+from tests.inspector.capture.recorded import CAPTURES, packets, reading
+from tests.inspector.inspecting import inspect
 from tests.peers.needs import unavailable
 from tests.pulsar import streams
-from tests.pulsar.inspecting import inspect
 
 LOOKUP_RESPONSE = 24
 

@@ -3,16 +3,16 @@
 from google.protobuf.message import Message
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.inspector import Inspector
+from sniproxy.inspector.inspection import Inspection
+from sniproxy.inspector.ledger import Ledger
+from sniproxy.inspector.live import Inspector
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import write
 from sniproxy.pulsar.events import COMMANDS, Event
-from sniproxy.pulsar.inspection import Inspection
-from sniproxy.pulsar.ledger import Ledger
 from sniproxy.pulsar.walker import MOST_HEAD
-from tests.capture.recorded import reading, recorded
+from tests.inspector.capture.recorded import reading, recorded
+from tests.inspector.inspecting import inspect
 from tests.pulsar import streams
-from tests.pulsar.inspecting import inspect
 from tests.reference import keys, names, rows
 
 FREE = {"commands", "properties", "subscription_properties"}

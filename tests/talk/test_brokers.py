@@ -14,7 +14,7 @@ from twisted.internet.protocol import ServerFactory
 from twisted.trial.unittest import TestCase
 from zope.interface import implementer
 
-from sniproxy.serviceurl import SniProxy
+from sniproxy.pulsar.serviceurl import SniProxy
 from sniproxy.talk.brokers import Access, Brokers, Link
 from sniproxy.talk.failures import Kind, TalkFailed
 from sniproxy.talk.logins import by_token

@@ -10,7 +10,7 @@ import trustme
 from twisted.trial.unittest import TestCase
 
 from sniproxy.pulsar import commands_pb2 as pb
-from sniproxy.serviceurl import ServiceURL, SniProxy, parse_service_url
+from sniproxy.pulsar.serviceurl import ServiceURL, SniProxy, parse_service_url
 from sniproxy.talk.brokers import Access, Brokers
 from sniproxy.talk.failures import Kind, TalkFailed
 from sniproxy.talk.lookups import Hop, Lookups

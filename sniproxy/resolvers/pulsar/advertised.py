@@ -13,8 +13,8 @@ from typing import Any
 
 import attrs
 
+from sniproxy.pulsar.serviceurl import TLS_PORT, BadServiceURL, host_and_port, parse_service_url
 from sniproxy.resolvers.pulsar.brokers import Broker
-from sniproxy.serviceurl import TLS_PORT, BadServiceURL, host_and_port, parse_service_url
 from sniproxy.util.names import BadName, server_name
 from sniproxy.util.text import bounded
 

@@ -1,0 +1,271 @@
+"""The ledger: which broker has which topic, as all that carries a broker's URL tells it, and how that changed.
+
+The same topic in two clusters, as geo-replication has it, is two entries; `Clusters` says what is one cluster.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+import attrs
+
+from sniproxy.inspector.clusters import Clusters
+from sniproxy.inspector.entries import (
+    LOOKUP,
+    Failure,
+    Known,
+    Move,
+    NamespaceEntry,
+    TopicEntry,
+    failed_step,
+    fold,
+    merged,
+)
+from sniproxy.pulsar.events import Event, Fields, Value
+
+MOST_TOPICS = 10_000
+"""Topics that are remembered; those that were not heard of for the longest time go first."""
+
+MOST_NAMESPACES = 1000
+"""Namespaces whose counts are remembered, likewise."""
+
+MOST_FAILURES = 200
+"""Failed lookups that are remembered, of all topics."""
+
+_COORDINATORS = "persistent://pulsar/system/transaction_coordinator_assign-partition-{}"
+
+
+class Ledger:
+    """Learns from the events of any number of connections. It is bounded, whatever it is told."""
+
+    def __init__(self, most: int = MOST_TOPICS) -> None:
+        self._most = most
+        self._clusters = Clusters()
+        self._topics: dict[tuple[str, str], TopicEntry] = {}
+        self._namespaces: dict[tuple[str, str], NamespaceEntry] = {}
+        self._failures: deque[Failure] = deque(maxlen=MOST_FAILURES)
+
+    def __len__(self) -> int:
+        return len(self._topics)
+
+    @property
+    def failures(self) -> list[Failure]:
+        """The last failed lookups, oldest first."""
+        return list(self._failures)
+
+    def topics(self, fold_partitions: bool = False) -> list[TopicEntry]:
+        """All topics, those heard of last at the end; with ``fold_partitions``, one entry for all of a topic's."""
+        return fold(self._topics.values()) if fold_partitions else list(self._topics.values())
+
+    def namespaces(self) -> list[NamespaceEntry]:
+        """Counts of each cluster's namespaces, those heard of last at the end."""
+        return list(self._namespaces.values())
+
+    def known(self) -> Known:
+        """All of it."""
+        return Known(self.topics(), self.namespaces(), self.failures)
+
+    def learn(self, event: Event, place: str = "", service: str | None = None) -> list[Event]:
+        """Take an event; returns the ledger's own: ``moved``.
+
+        ``place``: what the event's connection was made to, by which clusters are told apart (`Clusters`).
+        ``service``: the name that it was made to, if known.
+        """
+        fields, found = event.fields, []
+        match event.name:
+            case "lookup":
+                return self._lookup(event, place, service)
+            case "partitions" | "error":
+                self._failed_step(event, place)
+            case "close" if fields["by"] == "broker":
+                topic = str(fields["topic"])
+                self._find(place, topic)
+                if fields["broker_url"] is None and fields["broker_url_tls"] is None:
+                    entry = self._topics.get((self._clusters.at(place), topic))
+                    if entry is not None:
+                        entry.unsettled = True
+                    return []
+                found = [(fields["topic"], fields)]
+            case "migrated":
+                self._find(place, str(fields["topic"]))
+                found = [(fields["topic"], fields)]
+            case "scalable_topic" if fields["status"] == "success":
+                found = _scalable(fields)
+            case "coordinators":
+                found = [(_COORDINATORS.format(at["tc_id"]), at) for at in _tables(fields["assignments"])]
+        events = []
+        for topic_found, urls in found:
+            if isinstance(topic_found, str) and (urls["broker_url"] or urls["broker_url_tls"]):
+                # A topic migrates to another cluster: its new broker is none of this one's.
+                cluster, joined = self._clusters.at(place), list[Event]()
+                if event.name != "migrated":
+                    cluster, joined = self._named(event, cluster, urls)
+                events += [*joined, *self._place(event, cluster, topic_found, urls, event.name, service)]
+        return events
+
+    def _find(self, place: str, topic: str) -> None:
+        """A connection that tells of a topic without having asked for it is in the only cluster that has the topic."""
+        if not self._clusters.knows(place):
+            having = [cluster for cluster in self._clusters.names() if (cluster, topic) in self._topics]
+            if len(having) == 1:
+                self._clusters.put(place, having[0])
+
+    def _failed_step(self, event: Event, place: str) -> None:
+        """Count a failed lookup that has no LOOKUP_RESPONSE: its first step failed, or an ERROR answers it."""
+        step = failed_step(event)
+        if step is not None:
+            cluster, topic = self._clusters.at(place), event.fields["topic"]
+            self._fail(event, cluster, step)
+            if isinstance(topic, str):
+                self._count(event, cluster, topic, failed=True, redirect=False)
+
+    def _fail(self, event: Event, cluster: str, step: str) -> None:
+        topic, error, message = (_text(event.fields[key]) for key in ("topic", "error", "message"))
+        self._failures.append(Failure(event.time, event.connection, topic, error, message, cluster, step))
+
+    def _count(self, event: Event, cluster: str, topic: str, failed: bool, redirect: bool) -> None:
+        """Count an answer in the topic's namespace, and in its entry if there is one."""
+        namespace = self._namespace(cluster, namespace_of(topic), event.time)
+        namespace.lookups += 1
+        namespace.failures += failed
+        entry = self._topics.get((cluster, topic))
+        if entry is not None:
+            entry.lookups += 1
+            entry.redirects += redirect
+            entry.failures += failed
+            entry.last_seen = event.time
+            if failed:
+                entry.last_error = _text(event.fields["error"])
+
+    def _lookup(self, event: Event, place: str, service: str | None) -> list[Event]:
+        fields, topic = event.fields, event.fields["topic"]
+        failed = fields["response"] == "failed"
+        redirect = fields["response"] == "redirect"
+        listener = fields.get("advertised_listener")
+        # The same broker has other URLs for each of its listeners (PIP-95).
+        cluster = self._clusters.at(f"{place} ({listener})" if listener else place)
+        if failed:
+            self._fail(event, cluster, LOOKUP)
+        if not isinstance(topic, str):
+            return []
+        events: list[Event] = []
+        if not failed:
+            cluster, events = self._named(event, cluster, fields, redirect and bool(fields["authoritative"]))
+        entry = self._topics.get((cluster, topic))
+        # A redirect without authority leads to whom to ask. One with it may lead to another cluster, which picks a
+        # broker: it tells the broker only of a topic of which nothing better is known. An answer without a URL, as a
+        # broker gives that is just starting, places the topic nowhere.
+        picked = redirect and fields["authoritative"] and (entry is None or entry.source == "redirect")
+        named = fields["broker_url"] or fields["broker_url_tls"]
+        if named and (picked or not (failed or redirect)):
+            events += self._place(event, cluster, topic, fields, "redirect" if redirect else "lookup", service)
+            entry = self._topics[cluster, topic]
+            latency = fields["latency_s"]
+            entry.latency_s = latency if isinstance(latency, int | float) else None
+            entry.authoritative = bool(fields["authoritative"])
+            entry.proxy_through_service_url = bool(fields["proxy_through_service_url"])
+        self._count(event, cluster, topic, failed, redirect)
+        return events
+
+    def _named(self, event: Event, cluster: str, urls: Fields, redirect: bool = False) -> tuple[str, list[Event]]:
+        """A broker was named in a cluster; returns the cluster's name, and moves that are seen by it only now."""
+        name, others = self._clusters.named(cluster, urls, redirect)
+        return name, self._join(event, name, others) if others else []
+
+    def _join(self, event: Event, name: str, others: set[str]) -> list[Event]:
+        """These clusters are the one with this name."""
+        events: list[Event] = []
+        for key in [key for key in self._topics if key[0] in others]:
+            entry = self._topics.pop(key)
+            entry.cluster = name
+            before = self._topics.get((name, entry.topic))
+            if before is not None:
+                older, newer = sorted((before, entry), key=lambda one: one.last_seen)
+                entry = merged(older, newer)
+                events += self._moved(event, entry, older, newer.broker_url, newer.broker_url_tls, newer.source)
+            self._topics[name, entry.topic] = entry
+        for key in [key for key in self._namespaces if key[0] in others]:
+            gone = self._namespaces.pop(key)
+            namespace = self._namespace(name, gone.namespace, gone.last_seen)
+            namespace.lookups += gone.lookups
+            namespace.failures += gone.failures
+            namespace.moves += gone.moves
+        for number, failure in enumerate(self._failures):
+            if failure.cluster in others:
+                self._failures[number] = attrs.evolve(failure, cluster=name)
+        return events
+
+    def _place(
+        self, event: Event, cluster: str, topic: str, urls: Fields, source: str, service: str | None
+    ) -> list[Event]:
+        """A topic is at the broker with these URLs."""
+        plain, tls = _text(urls["broker_url"]), _text(urls["broker_url_tls"])
+        entry = self._topics.pop((cluster, topic), None)
+        events = []
+        if entry is None:
+            entry = TopicEntry(topic, first_seen=event.time, since=event.time, cluster=cluster)
+            if len(self._topics) >= self._most:
+                del self._topics[next(iter(self._topics))]
+        else:
+            events = self._moved(event, entry, entry, plain, tls, source)
+        self._topics[cluster, topic] = entry
+        entry.broker_url, entry.broker_url_tls, entry.source = plain, tls, source
+        entry.connection, entry.service, entry.last_seen = event.connection, service, event.time
+        entry.unsettled = False
+        return events
+
+    def _moved(
+        self, event: Event, entry: TopicEntry, before: TopicEntry, plain: str | None, tls: str | None, source: str
+    ) -> list[Event]:
+        """The topic of an entry may have moved from where it was before to the broker with these URLs."""
+        if not (_differ(before.broker_url, plain) or _differ(before.broker_url_tls, tls)):
+            return []
+        move = Move(event.time, before.broker_url, before.broker_url_tls, plain, tls, source)
+        entry.moves.append(move)
+        entry.moves_total += 1
+        entry.since = event.time
+        self._namespace(entry.cluster, namespace_of(entry.topic), event.time).moves += 1
+        fields: Fields = {
+            "topic": entry.topic,
+            "from_url": move.from_url,
+            "from_url_tls": move.from_url_tls,
+            "to_url": plain,
+            "to_url_tls": tls,
+            "source": source,
+            "cluster": entry.cluster,
+        }
+        return [Event("moved", event.time, event.connection, fields)]
+
+    def _namespace(self, cluster: str, name: str, time: float) -> NamespaceEntry:
+        entry = self._namespaces.pop((cluster, name), None) or NamespaceEntry(name, cluster=cluster)
+        if len(self._namespaces) >= MOST_NAMESPACES:
+            del self._namespaces[next(iter(self._namespaces))]
+        self._namespaces[cluster, name] = entry
+        entry.last_seen = max(entry.last_seen, time)
+        return entry
+
+
+def namespace_of(topic: str) -> str:
+    """The namespace of a topic: ``public/default`` of ``persistent://public/default/orders`` and of ``orders``."""
+    return topic.rpartition("://")[2].rpartition("/")[0] or "public/default"
+
+
+def _differ(before: str | None, after: str | None) -> bool:
+    """Whether these are two brokers. A URL that one side did not name tells nothing."""
+    return bool(before) and bool(after) and before != after
+
+
+def _text(value: Value) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _tables(value: Value) -> list[Fields]:
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
+
+
+def _scalable(fields: Fields) -> list[tuple[Value, Fields]]:
+    """A scalable topic is at its controller; each segment is at a broker of its own."""
+    topic = fields["resolved_topic"] or fields["topic"]
+    urls = {"broker_url": fields["controller_broker_url"], "broker_url_tls": fields["controller_broker_url_tls"]}
+    segments = _tables(fields["segments"])
+    return [(topic, urls), *((at["topic"] or f"{topic}#{at['segment_id']}", at) for at in segments)]

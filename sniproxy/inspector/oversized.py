@@ -1,0 +1,77 @@
+"""Commands that are too long to be held: which request they answer, as far as their beginning says it."""
+
+from __future__ import annotations
+
+from sniproxy.inspector.pending import PLAIN, TO_ERROR, TO_SUCCESS, Pending
+from sniproxy.pulsar import commands_pb2 as pb
+
+T = pb.BaseCommand.Type
+
+REQUESTS: dict[int, tuple[int, ...]] = {
+    **{answer: (request,) for answer, (request, _, _) in PLAIN.items()},
+    T.CONNECTED: (T.CONNECT,),
+    T.LOOKUP_RESPONSE: (T.LOOKUP,),
+    T.PARTITIONED_METADATA_RESPONSE: (T.PARTITIONED_METADATA,),
+    T.PRODUCER_SUCCESS: (T.PRODUCER,),
+    T.SUCCESS: TO_SUCCESS,
+    T.ERROR: (*TO_ERROR, T.CONNECT),
+    T.GET_TOPICS_OF_NAMESPACE_RESPONSE: (T.GET_TOPICS_OF_NAMESPACE,),
+    T.WATCH_TOPIC_LIST_SUCCESS: (T.WATCH_TOPIC_LIST,),
+    T.SCALABLE_TOPIC_UPDATE: (T.SCALABLE_TOPIC_LOOKUP,),
+}
+"""The requests that a broker's command answers, by its type."""
+
+_FIELDS = {
+    field.number: field.message_type.fields_by_name
+    for field in pb.BaseCommand.DESCRIPTOR.fields
+    if field.message_type is not None
+}
+
+
+def request_id(number: int, beginning: bytes) -> int | None:
+    """The request id, or session id, of a command of this type by its beginning. None: it does not say."""
+    names = _FIELDS[number]
+    wanted = next((names[name].number for name in ("request_id", "session_id") if name in names), None)
+    try:
+        _, at = _varint(beginning, 2)
+        _, at = _varint(beginning, at)
+        while True:
+            tag, at = _varint(beginning, at)
+            kind = tag & 7
+            if kind not in (0, 1, 2, 5):
+                return None
+            value, at = (8, at) if kind == 1 else (4, at) if kind == 5 else _varint(beginning, at)
+            if kind:
+                at += value
+            elif tag >> 3 == wanted:
+                return value
+    except IndexError:
+        return None
+
+
+def settle(pending: Pending, number: int, beginning: bytes, time: float) -> tuple[int | None, str | None, float | None]:
+    """Take the request that a broker's command answers from those that wait.
+
+    A command whose beginning does not say which request it answers answers the oldest one of its types. Returns the
+    request's type, its topic and the seconds since; None for what is not known.
+    """
+    requests = REQUESTS.get(number, ())
+    which = 0 if number == T.CONNECTED else request_id(number, beginning)
+    if which is None:
+        which = pending.oldest(requests)
+    if which is None:
+        return None, None, None
+    request, asked, latency = pending.answered(requests, which, time)
+    return request, asked.topic, latency
+
+
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    """A varint and the offset behind it. Raises `IndexError` where the bytes end."""
+    value = shift = 0
+    while True:
+        byte = data[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        shift += 7
+        if byte < 0x80:
+            return value, at

@@ -1,0 +1,31 @@
+"""Recorded and built captures, and readings of them."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from pathlib import Path
+
+from sniproxy.inspector.capture.files import CaptureReader
+from sniproxy.inspector.capture.reading import CaptureEvents
+from sniproxy.pulsar.events import Event
+from tests.inspector.capture.building import (
+    Captured,
+)
+
+CAPTURES = Path(__file__).parent.parent / "data" / "captures"
+
+
+def recorded(name: str) -> bytes:
+    """A capture of real peers (tests/data/captures)."""
+    return (CAPTURES / f"{name}.pcap").read_bytes()
+
+
+def packets(name: str) -> list[Captured]:
+    """Its packets, from the IP header on."""
+    return [Captured(record.time, record.data[14:]) for record in CaptureReader(BytesIO(recorded(name)))]
+
+
+def reading(data: bytes, *ports: int) -> tuple[list[Event], CaptureEvents]:
+    """All events in a capture, and who read it."""
+    capture = CaptureEvents(BytesIO(data), ports)
+    return [*capture, *capture.finish()], capture

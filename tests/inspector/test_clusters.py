@@ -1,0 +1,97 @@
+"""Tests for sniproxy.inspector.clusters."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from sniproxy.inspector.clusters import MOST_PLACES, Clusters, brokers_of
+from sniproxy.pulsar.events import Fields
+
+
+def urls(plain: str | None, tls: str | None = None) -> Fields:
+    return {"broker_url": plain, "broker_url_tls": tls}
+
+
+def broker(number: int) -> Fields:
+    return urls(f"pulsar://10.0.0.{number}:6650")
+
+
+class ClustersTests(SynchronousTestCase):
+    """Clusters: places and the brokers that were named there."""
+
+    def setUp(self) -> None:
+        self.clusters = Clusters()
+
+    def named(self, place: str, number: int, redirect: bool = False) -> tuple[str, set[str]]:
+        return self.clusters.named(self.clusters.at(place), broker(number), redirect)
+
+    def test_apart(self) -> None:
+        """Places that name different brokers are different clusters, each with its place's name."""
+        self.assertFalse(self.clusters.knows("a.test"))
+        self.assertEqual(self.named("a.test", 1), ("a.test", set()))
+        self.assertEqual(self.named("b.test", 2), ("b.test", set()))
+        self.assertEqual(self.clusters.names(), {"a.test", "b.test"})
+        self.assertTrue(self.clusters.knows("a.test"))
+
+    def test_same_broker(self) -> None:
+        """Places that name the same broker are one cluster, by the name of the first; and so on."""
+        for place, number in (("a.test", 1), ("b.test", 2), ("c.test", 3)):
+            self.named(place, number)
+        self.assertEqual(self.named("b.test", 1), ("a.test", {"b.test"}))
+        self.assertEqual(self.named("c.test", 2), ("a.test", {"c.test"}))
+        self.assertEqual({self.clusters.at(place) for place in ("a.test", "b.test", "c.test")}, {"a.test"})
+
+    def test_broker_is_a_place(self) -> None:
+        """Who connects to a broker by what its URL says is in its cluster."""
+        self.named("a.test", 1)
+        self.assertEqual(self.clusters.at("10.0.0.1:6650"), "a.test")
+        self.clusters.at("10.0.0.2:6650")
+        self.assertEqual(self.named("a.test", 2), ("a.test", {"10.0.0.2:6650"}))
+
+    def test_redirect(self) -> None:
+        """A redirect with authority counts when a topic is said to be at its broker, before or after."""
+        self.named("a.test", 1)
+        self.assertEqual(self.named("b.test", 1, redirect=True), ("a.test", {"b.test"}))
+        self.assertEqual(self.named("c.test", 2, redirect=True), ("c.test", set()))
+        self.assertEqual(self.named("d.test", 2, redirect=True), ("d.test", set()))
+        self.assertEqual(self.named("a.test", 2), ("a.test", {"c.test", "d.test"}))
+
+    def test_bounded(self) -> None:
+        """What is remembered is bounded, the oldest goes; so is what redirects name."""
+        for number in range(MOST_PLACES + 50):
+            self.clusters.named("a.test", urls(f"pulsar://a:{number}"))
+            self.clusters.named("a.test", urls(f"pulsar://b:{number}"), redirect=True)
+        self.assertEqual(len(self.clusters), MOST_PLACES)
+        self.assertEqual(len(self.clusters._expected), MOST_PLACES)
+        self.assertEqual(self.clusters.at("a:0"), "a:0")
+        self.assertEqual(len(self.clusters), MOST_PLACES)
+
+    @given(st.lists(st.tuples(st.sampled_from("abcd"), st.integers(1, 5), st.booleans()), max_size=30))
+    def test_joined_for_good(self, told: list[tuple[str, int, bool]]) -> None:
+        """What a place has named is in its cluster from then on; without redirects, two clusters share no broker."""
+        clusters = Clusters()
+        for place, number, redirect in told:
+            before = clusters.names()
+            name, gone = clusters.named(clusters.at(place), broker(number), redirect)
+            self.assertEqual(clusters.at(place), name)
+            self.assertTrue(gone.isdisjoint(clusters.names()))
+            self.assertLessEqual(before - gone, clusters.names())
+        for place, number, redirect in told:
+            if not redirect:
+                self.assertEqual(clusters.at(place), clusters.at(f"10.0.0.{number}:6650"))
+
+
+class BrokerTests(SynchronousTestCase):
+    """brokers_of."""
+
+    def test_urls(self) -> None:
+        """By TLS the host's name; else host and port, of addresses always; of what is no URL, nothing."""
+        for plain, tls, found in (
+            ("pulsar://B1.test:6650", "pulsar+ssl://B1.test:6651", {"b1.test:6650", "b1.test"}),
+            (None, "pulsar+ssl://10.0.0.1:6651", {"10.0.0.1:6651"}),
+            ("pulsar://[::1]:6650", None, {"[::1]:6650"}),
+            ("pulsar://b1", None, {"b1:0"}),
+            ("pulsar://b1:x", "http://[", set()),
+            (None, None, set()),
+        ):
+            self.assertEqual(brokers_of(urls(plain, tls)), found)

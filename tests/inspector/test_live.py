@@ -1,0 +1,331 @@
+"""The inspector of live tunnels."""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.task import Clock
+from twisted.logger import capturedLogs, formatEvent
+from twisted.trial.unittest import SynchronousTestCase
+
+from sniproxy.events import Connection
+from sniproxy.inspector.live import EventLog, Inspector
+from sniproxy.linewriter import DELAY, MOST_WAITING, CannotOpen
+from sniproxy.pulsar.commands import write
+from sniproxy.pulsar.commands_pb2 import CommandLookupTopic, CommandPing, CommandPong
+from sniproxy.pulsar.events import Event, Fields
+from sniproxy.pulsar.filter import Choice
+from sniproxy.util.buffered import TOTAL
+from sniproxy.util.names import host_port
+from tests.net.support import SocketTestCase, in_thread, read_exactly
+from tests.proxies import Backend, Proxy
+from tests.support.lookups import ASK, TOPIC, answer, plain_answer
+
+
+def connection() -> Connection:
+    return Connection("ab12-1", 1_700_000_000.0, "plain", "192.0.2.7:50123")
+
+
+class InspectorTests(SynchronousTestCase):
+    """Events, the ledger, and the cross-check against the routes."""
+
+    def setUp(self) -> None:
+        self.events: list[Event] = []
+        self.heard: list[tuple[str, str]] = []
+        self.inspector = Inspector(self.events.append, self.unrouted)
+
+    def unrouted(self, host: str, listener: str) -> str | None:
+        self.heard.append((host, listener))
+        return None if host == "broker-1.test" else f"no way to {host}"
+
+    def names(self) -> list[str]:
+        return [event.name for event in self.events]
+
+    def test_lookup(self) -> None:
+        """A lookup is an event and an entry of the ledger; a later answer with another broker is a move."""
+        watch = self.inspector.watch(connection())
+        for broker in ("broker-1.test", "broker-1.test", "broker-2.test"):
+            watch.client(ASK)
+            watch.target(answer(broker))
+        watch.end()
+        self.assertEqual(3, self.names().count("lookup"))
+        self.assertEqual(1, self.names().count("moved"))
+        (entry,) = self.inspector.ledger.topics()
+        self.assertEqual(TOPIC, entry.topic)
+
+    def test_clusters(self) -> None:
+        """The same topic of two clusters is two entries, by what their clients dialled or named, and no move."""
+        east, west = connection(), connection()
+        east.server_name, west.server_name = "east.test", "west.test"
+        taps = {
+            "broker-1.test": self.inspector.watch(east),
+            "broker-2.test": self.inspector.watch(west),
+            "broker-3.test": self.inspector.watch(connection(), "127.0.0.1:6650"),
+        }
+        for broker in (*taps, *taps):
+            taps[broker].client(ASK)
+            taps[broker].target(answer(broker))
+        self.assertNotIn("moved", self.names())
+        found = {entry.cluster: entry.broker_url for entry in self.inspector.ledger.topics()}
+        wanted = zip(("east.test", "west.test", "127.0.0.1:6650"), taps, strict=True)
+        self.assertEqual({place: f"pulsar://{broker}:6650" for place, broker in wanted}, found)
+
+    def test_unrouted(self) -> None:
+        """A broker that is advertised but has no route is told, with the listener that heard of it."""
+        watch = self.inspector.watch(connection())
+        with capturedLogs() as logged:
+            for broker in ("broker-1.test", "broker-7.test"):
+                watch.client(ASK)
+                watch.target(answer(broker))
+        (event,) = [event for event in self.events if event.name == "unrouted"]
+        self.assertEqual("no way to broker-7.test", event.fields["message"])
+        self.assertEqual([("broker-1.test", "plain"), ("broker-7.test", "plain")], self.heard)
+        self.assertEqual(1, len([e for e in logged if e.get("why") == "no way to broker-7.test"]))
+
+    def test_unrouted_aside(self) -> None:
+        """So is one that the bridge itself is told of."""
+        self.inspector.aside(connection())("broker-1.test", ASK, answer("broker-7.test"))
+        self.assertEqual(1, self.names().count("unrouted"))
+        self.assertEqual([("broker-7.test", "plain")], self.heard)
+
+    def test_unrouted_segments(self) -> None:
+        """The URLs of segments and controllers are held against the routes, too."""
+        fields: Fields = {
+            "segments": [
+                {"segment_id": 1, "broker_url_tls": "pulsar+ssl://broker-8.test:6651"},
+                {"broker_url_tls": None},
+            ],
+            "controller_broker_url_tls": "pulsar+ssl://broker-9.test:6651",
+        }
+        self.inspector.told([Event("any", 1.0, "ab12-1", fields)], "plain", "plain")
+        urls = [event.fields["broker_url_tls"] for event in self.events if event.name == "unrouted"]
+        self.assertEqual(["pulsar+ssl://broker-8.test:6651", "pulsar+ssl://broker-9.test:6651"], urls)
+
+    def test_nothing_said(self) -> None:
+        """A connection that ends before a byte of either side, as one that is refused, is no event."""
+        self.inspector.watch(connection()).end()
+        self.assertEqual([], self.events)
+
+    def test_bytes_that_are_no_pulsar(self) -> None:
+        """What cannot be decoded is said a few times at most, and is looked at no more; nothing is raised."""
+        watch = self.inspector.watch(connection())
+        for _ in range(3):
+            watch.client(b"\xff" * 100)
+            watch.target(b"\xff" * 100)
+        watch.end()
+        self.assertIn(self.names()[0], ("gap", "lost"))
+        self.assertTrue(len(self.events) < 6, self.names())
+
+    def test_held(self) -> None:
+        """What a tap remembers, and the frame that does not end, count as buffered until the tunnel ends."""
+        before = TOTAL.bytes
+        watch = self.inspector.watch(Connection("c-1", 0.0, "plain", "192.0.2.1:1"))
+        watch.client(b"".join(write(CommandLookupTopic(topic="t", request_id=number)) for number in range(50)))
+        self.assertGreaterEqual(TOTAL.bytes - before, 50 * 500)
+        asked = TOTAL.bytes
+        watch.client(write(CommandLookupTopic(topic="t" * 100_000, request_id=99))[:-1])
+        self.assertGreaterEqual(TOTAL.bytes - asked, 100_000)
+        watch.end()
+        self.assertEqual(before, TOTAL.bytes)
+
+    def test_let_go(self) -> None:
+        """Beyond max_buffered a tunnel that holds much is let go of, with an event; one that holds little is not."""
+        before = TOTAL.bytes
+        self.inspector.max_buffered = before + 90_000
+        small, large = (self.inspector.watch(Connection(name, 0.0, "plain", "192.0.2.1:1")) for name in "ab")
+        small.client(write(CommandLookupTopic(topic="t", request_id=1)))
+        large.client(write(CommandLookupTopic(topic="t" * 100_000, request_id=9))[:-1])
+        self.assertEqual(1, self.names().count("lost"))
+        small.client(write(CommandLookupTopic(topic="t", request_id=2)))
+        self.assertLess(TOTAL.bytes - before, 90_000)
+        self.assertGreater(TOTAL.bytes, before)
+        small.end()
+        large.end()
+        self.assertEqual((before, ["b"]), (TOTAL.bytes, [one.connection for one in self.events if one.name == "lost"]))
+
+    def test_fault(self) -> None:
+        """A fault of the inspector is logged, and the tunnel is not looked at any more."""
+        self.inspector.told = self.fail_with  # type: ignore[method-assign]
+        watch = self.inspector.watch(connection())
+        watch.client(ASK)
+        watch.target(answer("broker-1.test"))
+        watch.target(answer("broker-1.test"))
+        self.assertEqual(1, len(self.flushLoggedErrors(ZeroDivisionError)))
+
+    def test_fault_at_the_end(self) -> None:
+        """So is one at a tunnel's end: whoever ends it goes on."""
+        watch = self.inspector.watch(connection())
+        watch.client(ASK)
+        self.inspector.told = self.fail_with  # type: ignore[method-assign]
+        watch.end()
+        self.assertEqual(1, len(self.flushLoggedErrors(ZeroDivisionError)))
+
+    def fail_with(self, events: object, place: object, listener: object, service: object = None) -> None:
+        raise ZeroDivisionError
+
+
+class EventLogTests(SynchronousTestCase):
+    """Where events go."""
+
+    EVENT = Event("unrouted", 1_700_000_000.0, "ab12-1", {"message": "why"})
+
+    def test_file(self) -> None:
+        """One JSON object a line, also after a rotation."""
+        path, clock = Path(self.mktemp()), Clock()
+        log = EventLog(clock, str(path))
+        log(self.EVENT)
+        clock.advance(DELAY)
+        path.rename(f"{path}.1")
+        log.reopen()
+        log(self.EVENT)
+        log.close()
+        for file in (path, Path(f"{path}.1")):
+            told = json.loads(file.read_text())
+            self.assertEqual(("unrouted", "ab12-1", "why"), (told["event"], told["connection"], told["message"]))
+
+    def test_choice(self) -> None:
+        """What nobody has chosen is not written."""
+        path = Path(self.mktemp())
+        log = EventLog(Clock(), str(path))
+        log.choice = Choice(["orders"], ["LOOKUP"])
+        for topic, name in (("a/b/orders", "lookup"), ("a/b/others", "lookup"), ("a/b/orders", "producer")):
+            log(Event(name, 1.0, "c", {"topic": topic}))
+        log.close()
+        (line,) = path.read_text().splitlines()
+        self.assertIn('"lookup"', line)
+
+    def test_own_log(self) -> None:
+        """Without a file, a readable line in the program's own log."""
+        with capturedLogs() as logged:
+            log = EventLog(Clock(), None)
+            log(self.EVENT)
+            log.reopen()
+            log.close()
+        self.assertIn("why", str(logged[0].get("line")))
+
+    def test_cannot_be_opened(self) -> None:
+        """A file that cannot be opened is an error, which names the log."""
+        with self.assertRaisesRegex(CannotOpen, "event log /nonexistent/x"):
+            EventLog(Clock(), "/nonexistent/x")
+
+    def test_lost(self) -> None:
+        """Lines that find no room are counted, and the program's log names this log."""
+        clock = Clock()
+        with capturedLogs() as logged:
+            log = EventLog(clock, "/dev/full")
+            for _ in range(10):
+                log(Event("unrouted", 1.0, "c", {"message": "m" * (MOST_WAITING // 8)}))
+            clock.advance(DELAY)
+            self.assertGreater(log.lost, 0)
+            log.close()
+        self.assertEqual(10, log.lost)
+        self.assertIn("event log", formatEvent(logged[0]))
+
+
+class ServiceTests(SocketTestCase):
+    """In a running proxy."""
+
+    def proxy(self, backend: Backend, more: str = "") -> tuple[Proxy, Path]:
+        path = Path(self.mktemp())
+        text = (
+            '[[listener]]\nendpoint = "tcp:0:interface=127.0.0.1"\nname = "plain"\nplaintext = true\n'
+            f'inspect = "pulsar"\ntarget = "{backend.address}"\n[inspect_log]\npath = "{path.absolute()}"\n{more}'
+        )
+        return Proxy(self, text), path
+
+    async def talk(self, backend: Backend, proxy: Proxy, pieces: list[tuple[bytes, bytes]]) -> None:
+        """Send questions and answers through the proxy, which must not change a byte."""
+        with proxy.connect("plain") as client, await in_thread(backend.accept) as broker:
+            await self.pass_on(client, broker, pieces)
+        await proxy.ended()
+        await proxy.service.stopService()
+
+    async def pass_on(self, client: socket.socket, broker: socket.socket, pieces: list[tuple[bytes, bytes]]) -> None:
+        for question, reply in pieces:
+            client.sendall(question)
+            self.assertEqual(question, await in_thread(read_exactly, broker, len(question)))
+            broker.sendall(reply)
+            self.assertEqual(reply, await in_thread(read_exactly, client, len(reply)))
+
+    def told(self, path: Path) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in path.read_text().splitlines()]
+
+    async def test_lookup(self) -> None:
+        """A lookup through a plaintext listener is a line in the log of events."""
+        backend = Backend(self)
+        proxy, path = self.proxy(backend)
+        await self.talk(backend, proxy, [(ASK, answer("broker-1.test"))])
+        (lookup,) = [event for event in self.told(path) if event["event"] == "lookup"]
+        self.assertEqual(
+            (TOPIC, "connect", "pulsar://broker-1.test:6650", "pulsar+ssl://broker-1.test:6651", True),
+            tuple(lookup[key] for key in ("topic", "response", "broker_url", "broker_url_tls", "authoritative")),
+        )
+        self.assertEqual(proxy.records[0].id, lookup["connection"])
+        # No listener for TLS: nobody would be refused.
+        self.assertEqual([], [event for event in self.told(path) if event["event"] == "unrouted"])
+
+    async def test_choice(self) -> None:
+        """Events are written as chosen, each command of a type that is named too; the ledger has all."""
+        backend = Backend(self)
+        proxy, path = self.proxy(backend, 'commands = ["PING"]\n')
+        await self.talk(backend, proxy, [(ASK, answer("broker-1.test")), (write(CommandPing()), write(CommandPong()))])
+        (event,) = self.told(path)
+        self.assertEqual(("command", "PING", "client"), (event["event"], event["command"], event["side"]))
+        inspector = proxy.service._side.inspector
+        assert inspector is not None
+        self.assertEqual(1, len(inspector.ledger))
+
+    async def test_one_cluster(self) -> None:
+        """A lookup by way of another plaintext listener, which a broker has advertised, is one of the same cluster."""
+        backend = Backend(self)
+        more = '[[listener]]\nendpoint = "tcp:0:interface=127.0.0.1"\nname = "other"\nplaintext = true\n'
+        proxy, path = self.proxy(backend, f'{more}inspect = "pulsar"\ntarget = "{backend.address}"\n')
+        there = host_port(*proxy.service.addresses["other"])
+        for number, (listener, broker) in enumerate((("plain", there), ("other", "10.0.0.7:6650"))):
+            with proxy.connect(listener) as client, await in_thread(backend.accept) as target:
+                client.sendall(ASK)
+                await in_thread(read_exactly, target, len(ASK))
+                said = plain_answer(f"pulsar://{broker}")
+                target.sendall(said)
+                await in_thread(read_exactly, client, len(said))
+            await proxy.ended(number)
+        await proxy.service.stopService()
+        (moved,) = [event for event in self.told(path) if event["event"] == "moved"]
+        self.assertEqual((f"pulsar://{there}", "pulsar://10.0.0.7:6650"), (moved["from_url"], moved["to_url"]))
+
+    async def test_unrouted(self) -> None:
+        """Beside a TLS listener, a broker without a route is told; one with a route, or a default, is not."""
+        tls = '[[listener]]\nendpoint = "tcp:0:interface=127.0.0.1"\nname = "tls"\n'
+        route = '[[route]]\nserver_name = "broker-1.test"\ntarget = "127.0.0.1:9"\n'
+        for more, unrouted in ((tls + route, 1), (tls + '[default]\ntarget = "127.0.0.1:9"\n', 0)):
+            backend = Backend(self)
+            proxy, path = self.proxy(backend, more)
+            await self.talk(backend, proxy, [(ASK, answer("broker-1.test")), (ASK, answer("broker-7.test"))])
+            self.assertEqual(unrouted, len([e for e in self.told(path) if e["event"] == "unrouted"]))
+
+    async def test_unrouted_after_reload(self) -> None:
+        """A reload forgets what was told: what is still without a route is told again. /status has what was told."""
+        backend = Backend(self)
+        tls = '[[listener]]\nendpoint = "tcp:0:interface=127.0.0.1"\nname = "tls"\n'
+        proxy, path = self.proxy(backend, tls)
+        pieces = [(ASK, answer("broker-7.test"))] * 2
+        with proxy.connect("plain") as client, await in_thread(backend.accept) as broker:
+            await self.pass_on(client, broker, pieces)
+            (warning,) = set(proxy.service.status().warnings) - set(proxy.service.warnings)
+            self.assertIn("broker-7.test is advertised", warning)
+            self.assertIsNone(proxy.service.reload(lambda: proxy.service.configuration))
+            self.assertEqual(list(proxy.service.warnings), proxy.service.status().warnings)
+            await self.pass_on(client, broker, pieces)
+        await proxy.ended()
+        await proxy.service.stopService()
+        self.assertEqual(2, len([e for e in self.told(path) if e["event"] == "unrouted"]))
+
+    async def test_not_pulsar(self) -> None:
+        """Bytes that are no Pulsar pass unchanged."""
+        backend = Backend(self)
+        proxy, path = self.proxy(backend)
+        await self.talk(backend, proxy, [(b"\xff" * 1000, b"\xfe" * 1000), (b"more", b"and more")])
+        self.assertIn(self.told(path)[0]["event"], ("gap", "lost"))

@@ -1,0 +1,73 @@
+"""Tests for sniproxy.inspector.pending."""
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from sniproxy.inspector.pending import MOST_PENDING, MOST_UNANSWERED, PATIENCE, PLAIN, TO_ERROR, Asked, Pending
+from sniproxy.pulsar import commands_pb2 as pb
+from sniproxy.pulsar.events import Event
+
+T = pb.BaseCommand.Type
+
+
+class PendingTests(SynchronousTestCase):
+    """Pending: requests and answers."""
+
+    def setUp(self) -> None:
+        self.pending = Pending("c")
+
+    def test_answer(self) -> None:
+        """An answer finds its request, once, with the time between."""
+        self.pending.ask(T.LOOKUP, 7, 10.0, "t", {"x": 1})
+        self.assertEqual(self.pending.answered((T.LOOKUP,), 7, 10.25), (T.LOOKUP, Asked("t", {"x": 1}), 0.25))
+        self.assertEqual(self.pending.answered((T.LOOKUP,), 7, 10.25), (None, Asked(None, {}), None))
+
+    def test_types_count_apart(self) -> None:
+        """The same number of another type is another request; types are looked for in order."""
+        self.pending.ask(T.LOOKUP, 0, 10.0, "lookup")
+        self.pending.ask(T.PRODUCER, 0, 11.0, "producer")
+        self.assertEqual(self.pending.answered(TO_ERROR, 0, 12.0)[:2], (T.PRODUCER, Asked("producer", {})))
+        self.assertEqual(self.pending.answered(TO_ERROR, 0, 12.0)[:2], (T.LOOKUP, Asked("lookup", {})))
+
+    def test_time_goes_back(self) -> None:
+        """A clock that was set back makes no negative latency."""
+        self.pending.ask(T.LOOKUP, 7, 10.0)
+        self.assertEqual(self.pending.answered((T.LOOKUP,), 7, 9.0)[2], 0.0)
+
+    def test_patience(self) -> None:
+        """What was not answered in time is told, and forgotten."""
+        self.pending.ask(T.LOOKUP, 7, 10.0, "t")
+        self.assertEqual(self.pending.tick(10.0 + PATIENCE), [])
+        late = 11.0 + PATIENCE
+        told = Event("unanswered", late, "c", {"request": "LOOKUP", "topic": "t", "waited_s": PATIENCE + 1})
+        self.assertEqual((self.pending.tick(late), len(self.pending)), ([told], 0))
+
+    def test_bounded(self) -> None:
+        """The oldest of too many requests is told as not answered."""
+        for number in range(MOST_PENDING):
+            self.assertEqual(self.pending.ask(T.LOOKUP, number, 10.0), [])
+        [event] = self.pending.ask(T.LOOKUP, MOST_PENDING, 12.0)
+        self.assertEqual((event.name, event.fields["waited_s"], len(self.pending)), ("unanswered", 2.0, MOST_PENDING))
+
+    def test_end(self) -> None:
+        """At the end, some of what is left is told."""
+        for number in range(MOST_UNANSWERED + 1):
+            self.pending.ask(T.LOOKUP, number, 10.0)
+        self.assertEqual((len(self.pending.end(11.0)), len(self.pending)), (MOST_UNANSWERED, 0))
+
+    def test_outcome(self) -> None:
+        """The fields of an answer's event."""
+        outcome = Asked("t", {"id": 1}).outcome("failed", 0.5, "ServiceNotReady", "later")
+        about = {"topic": "t", "status": "failed", "id": 1, "latency_s": 0.5}
+        self.assertEqual(outcome, {**about, "error": "ServiceNotReady", "message": "later"})
+
+    def test_tables(self) -> None:
+        """What is said of answers is true of the messages that are declared."""
+        fields = pb.BaseCommand.DESCRIPTOR.fields
+        by_number = {field.number: kind for field in fields if (kind := field.message_type) is not None}
+        for answer, (request, error, message) in PLAIN.items():
+            self.assertIn("request_id", by_number[request].fields_by_name)
+            self.assertIn("request_id", by_number[answer].fields_by_name)
+            for name in (error, message):
+                self.assertTrue(name is None or name in by_number[answer].fields_by_name)
+        for request in TO_ERROR:
+            self.assertIn("request_id", by_number[request].fields_by_name)

@@ -1,0 +1,163 @@
+"""Tests for sniproxy.pulsar.serviceurl."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from sniproxy.pulsar.serviceurl import (
+    BadServiceURL,
+    ProxyProtocol,
+    ProxySettings,
+    ServiceURL,
+    SniProxy,
+    parse_service_url,
+    pip60,
+)
+
+SERVICE = "pulsar+ssl://pulsar-vip.test:6651"
+PROXY = "pulsar+ssl://proxy.example.com:4443"
+
+
+class ParseServiceURLTests(SynchronousTestCase):
+    """parse_service_url: service URLs read and refused."""
+
+    def refused(self, text: str) -> str:
+        return str(self.assertRaises(BadServiceURL, parse_service_url, text))
+
+    def test_read(self) -> None:
+        """Scheme, hosts and ports are read; missing ports are Pulsar's own; a slash may end it."""
+        for text, tls, hosts in (
+            ("pulsar+ssl://a.test:1234", True, [("a.test", 1234)]),
+            ("pulsar+ssl://a.test", True, [("a.test", 6651)]),
+            ("pulsar://a.test", False, [("a.test", 6650)]),
+            ("pulsar://a.test:65535/", False, [("a.test", 65535)]),
+            ("PULSAR+SSL://A.Test./", True, [("a.test", 6651)]),
+            ("pulsar+ssl://a.test,b.test:7", True, [("a.test", 6651), ("b.test", 7)]),
+            ("pulsar+ssl://a.test,[2001:DB8::7]", True, [("a.test", 6651), ("2001:db8::7", 6651)]),
+            ("pulsar+ssl://[::1]:7", True, [("::1", 7)]),
+            ("pulsar://127.0.0.1", False, [("127.0.0.1", 6650)]),
+            ("pulsar://broker_1", False, [("broker_1", 6650)]),
+        ):  # fmt: skip
+            self.assertEqual(parse_service_url(text), ServiceURL(tls, tuple(hosts)), text)
+
+    def test_text(self) -> None:
+        """It is written with all of its ports, and brackets where they are needed."""
+        url = parse_service_url("PULSAR+SSL://A.test,[::1]/")
+        self.assertEqual(str(url), "pulsar+ssl://a.test:6651,[::1]:6651")
+        self.assertEqual(str(parse_service_url("pulsar://a.test")), "pulsar://a.test:6650")
+
+    @given(
+        st.booleans(),
+        st.lists(
+            st.tuples(
+                st.sampled_from(["a.test", "b", "x-1.y_2.test", "192.0.2.7", "2001:db8::7"]), st.integers(1, 65535)
+            ),
+            min_size=1,
+            max_size=3,
+        ),
+    )
+    def test_round_trip(self, tls: bool, hosts: list[tuple[str, int]]) -> None:
+        """What is written is read as the same."""
+        url = ServiceURL(tls, tuple(hosts))
+        self.assertEqual(parse_service_url(str(url)), url)
+
+    @given(st.text(alphabet="pulsar+:/[]@,.0519%?#\x00é ", max_size=30))
+    def test_any_text(self, text: str) -> None:
+        """Any text is read or refused, in one line of printable text."""
+        for whole in (text, f"pulsar+ssl://{text}"):
+            try:
+                parse_service_url(whole)
+            except BadServiceURL as error:
+                self.assertTrue(str(error).isprintable())
+
+    def test_refused(self) -> None:
+        """What is no service URL is refused; the message names the value and the cure."""
+        for text, cure in (
+            ("", "begins with pulsar+ssl://"),
+            ("a.test:6651", "begins with pulsar+ssl://"),
+            ("https://a.test", "no lookups over HTTP"),
+            ("pulsar+ssl://", "the name is empty"),
+            ("pulsar+ssl://a.test,", "the name is empty"),
+            ("pulsar+ssl://a b", "' ' is not allowed"),
+            ("pulsar+ssl://a.test/x", "'/' behind the hosts"),
+            ("pulsar+ssl://a.test?x", "'?' behind the hosts"),
+            ("pulsar+ssl://a.test#x", "'#' behind the hosts"),
+            ("pulsar+ssl://a.test:", "bad port ''"),
+            ("pulsar+ssl://a.test:0", "from 1 to 65535"),
+            ("pulsar+ssl://a.test:65536", "from 1 to 65535"),
+            ("pulsar+ssl://a.test:+1", "bad port '+1'"),
+            ("pulsar+ssl://2001:db8::7", "brackets"),
+            ("pulsar+ssl://[::1", "as in [2001:db8::7]:6651"),
+            ("pulsar+ssl://[::1]7", "as in [2001:db8::7]:6651"),
+            ("pulsar+ssl://[a.test]", "leave the brackets out"),
+        ):
+            said = self.refused(text)
+            self.assertIn(cure, said)
+            self.assertIn(repr(text), said)
+
+    def test_password(self) -> None:
+        """A password in a URL is refused, and not shown."""
+        for text in ("pulsar+ssl://user:geheim@a.test", "http://user:geheim@a.test"):
+            self.assertNotIn("geheim", self.refused(text))
+
+    def test_hostile(self) -> None:
+        """A long or unprintable text is bounded and escaped."""
+        said = self.refused("pulsar+ssl://" + "\x1b" * 5000)
+        self.assertLess(len(said), 1000)
+        self.assertTrue(said.isprintable())
+
+    def test_what(self) -> None:
+        """A message calls the URL as its reader does."""
+        error = self.assertRaises(BadServiceURL, parse_service_url, "x", "the answer's URL")
+        self.assertTrue(str(error).startswith("the answer's URL 'x': "))
+
+
+class Pip60Tests(SynchronousTestCase):
+    """pip60: a proxy's two settings, with the service URL."""
+
+    def refused(self, *settings: Any) -> str:
+        return str(self.assertRaises(BadServiceURL, pip60, *settings))
+
+    def test_both(self) -> None:
+        """Both settings name the proxy; the protocol is given by name or as a member; the scheme is as one likes."""
+        expected = ProxySettings(parse_service_url(SERVICE), SniProxy("proxy.example.com", 4443))
+        for protocol in ("SNI", ProxyProtocol.SNI):
+            self.assertEqual(pip60(SERVICE, PROXY, protocol), expected)
+        self.assertEqual(pip60(SERVICE, "pulsar://Proxy.example.com:4443/", "SNI"), expected)
+        self.assertEqual(str(expected.proxy), "proxy.example.com:4443")
+
+    def test_none(self) -> None:
+        """Without them brokers are dialled directly, with TLS or without."""
+        self.assertEqual(pip60(SERVICE), ProxySettings(parse_service_url(SERVICE), None))
+        self.assertFalse(pip60("pulsar://a.test").service_url.tls)
+
+    def test_one(self) -> None:
+        """One of them alone is refused, and the other one named."""
+        self.assertIn("without proxy_protocol", self.refused(SERVICE, PROXY))
+        self.assertIn("without proxy_service_url", self.refused(SERVICE, None, "SNI"))
+
+    def test_protocol(self) -> None:
+        """A protocol that is not known is refused, with those that are."""
+        for protocol in ("sni", "SOCKS5", ""):
+            self.assertIn(
+                f"proxy_protocol {protocol!r} is not known; there is SNI", self.refused(SERVICE, PROXY, protocol)
+            )
+
+    def test_not_tls(self) -> None:
+        """A proxy without TLS is refused aloud: Java clients would dial the brokers without a word."""
+        said = self.refused("pulsar://pulsar-vip.test:6650", PROXY, "SNI")
+        self.assertIn("service_url 'pulsar://pulsar-vip.test:6650' is not TLS", said)
+        self.assertIn("write pulsar+ssl://", said)
+
+    def test_proxy_url(self) -> None:
+        """The proxy's URL is one host with its port written out."""
+        self.assertIn(
+            "has no port; write the proxy's own", self.refused(SERVICE, "pulsar+ssl://proxy.example.com", "SNI")
+        )
+        self.assertIn("names 2 hosts", self.refused(SERVICE, "pulsar+ssl://a:1,b:2", "SNI"))
+        self.assertIn("proxy_service_url 'x': ", self.refused(SERVICE, "x", "SNI"))
+        self.assertIn("service_url 'x': ", self.refused("x", PROXY, "SNI"))
