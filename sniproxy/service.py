@@ -30,7 +30,7 @@ from sniproxy.config.warnings import plaintext_targets
 from sniproxy.connection.lifecycle import House, Life
 from sniproxy.events import Observer, Result
 from sniproxy.interfaces import Target
-from sniproxy.linewriter import CannotOpen
+from sniproxy.logs.writer import CannotOpen
 from sniproxy.net.closer import Closer
 from sniproxy.net.dialer import Dialer, Veto
 from sniproxy.net.reuseport import SocketKeeper

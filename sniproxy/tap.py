@@ -18,14 +18,14 @@ from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
 from twisted.python import usage
 
-from sniproxy import ownlog
 from sniproxy.config import describe
 from sniproxy.config.diagnostics.permissions import root_warning
 from sniproxy.config.model import Configuration
 from sniproxy.config.parser import from_options, parse
 from sniproxy.config.schema import ConfigError, shown
 from sniproxy.config.workers import CannotStart, for_worker
-from sniproxy.linewriter import STANDARD_OUTPUT, CannotOpen
+from sniproxy.logs import twistd
+from sniproxy.logs.writer import STANDARD_OUTPUT, CannotOpen
 from sniproxy.relay import poller
 from sniproxy.resolvers import makers
 from sniproxy.server import build
@@ -136,7 +136,7 @@ class Options(usage.Options):
         from twisted.internet import reactor
 
         if self.parent is not None:
-            ownlog.use(self.parent)
+            twistd.use(self.parent)
             twistdoptions.settle_pid_file(self.parent, sys.argv)
             if not twistdoptions.set_steady_clock(reactor):
                 _fail(f"--reactor: {type(reactor).__name__} {twistdoptions.NO_STEADY_CLOCK}")

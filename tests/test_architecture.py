@@ -275,8 +275,8 @@ class RoomTests(SynchronousTestCase):
     def test_side_rooms(self) -> None:
         """The access log is fed by events; it knows no connection."""
         self.only(
-            self.room("sniproxy.journal", "sniproxy.linewriter", "sniproxy.ownlog"),
-            ("sniproxy.events", "sniproxy.util.text", "sniproxy.linewriter", "sniproxy.ownlog"),
+            self.room("sniproxy.logs.access", "sniproxy.logs.writer", "sniproxy.logs.twistd"),
+            ("sniproxy.events", "sniproxy.util.text", "sniproxy.logs.writer", "sniproxy.logs.twistd"),
         )
 
     def test_workers(self) -> None:
@@ -293,7 +293,7 @@ class RoomTests(SynchronousTestCase):
         self.nobody_imports(
             self.outside(*TOP, "sniproxy.demo"),
             "sniproxy.connection.handler",
-            "sniproxy.journal",
+            "sniproxy.logs.access",
             "sniproxy.inspector.live",
         )
 

@@ -13,7 +13,7 @@ from twisted.logger import capturedLogs
 from sniproxy.config.model import Configuration
 from sniproxy.config.parser import parse
 from sniproxy.events import Result
-from sniproxy.linewriter import CannotOpen
+from sniproxy.logs.writer import CannotOpen
 from sniproxy.net.listener import LAST_CALL_S
 from sniproxy.net.synfilter import welcome_new
 from sniproxy.relay.copy import CopyDirection

@@ -22,7 +22,7 @@ from sniproxy.demo.broker import Seen
 from sniproxy.demo.client import Connected, Found, Published, ReadBack, Step, Visitor
 from sniproxy.demo.cluster import TLS_PORT, StandInCluster
 from sniproxy.events import Connection
-from sniproxy.linewriter import DELAY
+from sniproxy.logs.writer import DELAY
 from sniproxy.server.listeners import why_not_listening
 from sniproxy.service import ProxyService
 from sniproxy.talk.failures import TalkFailed

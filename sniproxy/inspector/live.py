@@ -17,7 +17,7 @@ from sniproxy.events import Connection
 from sniproxy.inspector.format import json_line, readable_line
 from sniproxy.inspector.inspection import Inspection
 from sniproxy.inspector.ledger import Ledger
-from sniproxy.linewriter import LineWriter
+from sniproxy.logs.writer import LineWriter
 from sniproxy.pulsar.events import Event, Value
 from sniproxy.pulsar.filter import Choice
 from sniproxy.util.buffered import TOTAL, Share

@@ -15,10 +15,10 @@ from sniproxy.connection.admission import Admission, Guest
 from sniproxy.connection.handler import Conversation
 from sniproxy.connection.lifecycle import House, Life
 from sniproxy.events import Connection, Result
+from sniproxy.logs.refusals import RefusalLog
 from sniproxy.net.closer import Closer
 from sniproxy.net.listener import Accepted
 from sniproxy.net.sockopts import reset_on_close
-from sniproxy.refusallog import RefusalLog
 from sniproxy.relay import copy as copying
 from sniproxy.relay.relay import Ending
 from sniproxy.relay.vanished import VanishedPeers

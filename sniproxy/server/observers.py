@@ -15,7 +15,7 @@ from sniproxy.admin.sources import Resolutions, StatusSource
 from sniproxy.config.inspectlog import InspectLog
 from sniproxy.config.model import Admin, Configuration
 from sniproxy.events import Connection, Observer
-from sniproxy.journal import AccessLog, Journal
+from sniproxy.logs.access import AccessLog, Journal
 from sniproxy.net.listener import listen_at_once
 from sniproxy.net.lookup import lookups_of
 from sniproxy.util.names import host_port

@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.events import Connection
 from sniproxy.inspector.live import EventLog, Inspector
-from sniproxy.linewriter import DELAY, MOST_WAITING, CannotOpen
+from sniproxy.logs.writer import DELAY, MOST_WAITING, CannotOpen
 from sniproxy.pulsar.commands import write
 from sniproxy.pulsar.commands_pb2 import CommandLookupTopic, CommandPing, CommandPong
 from sniproxy.pulsar.events import Event, Fields

@@ -11,7 +11,7 @@ from typing import Any
 
 from sniproxy.config.model import Configuration
 from sniproxy.config.schema import ConfigError
-from sniproxy.linewriter import STANDARD_OUTPUT
+from sniproxy.logs.writer import STANDARD_OUTPUT
 
 PID_FILE = "twistd.pid"
 """The name that twistd takes when none is given."""

@@ -16,8 +16,8 @@ from typing import Any
 from twisted.logger import Logger
 
 from sniproxy.events import Connection, Observer, Result
-from sniproxy.linewriter import LineWriter
-from sniproxy.ownlog import write_line
+from sniproxy.logs.twistd import write_line
+from sniproxy.logs.writer import LineWriter
 from sniproxy.util.text import amount, bounded
 
 log = Logger()

@@ -1,4 +1,4 @@
-"""Tests for sniproxy.ownlog."""
+"""Tests for sniproxy.logs.twistd."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from twisted.python.failure import Failure
 from twisted.python.reflect import namedAny
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy import ownlog
-from sniproxy.ownlog import Format, write_line
+from sniproxy.logs import twistd
+from sniproxy.logs.twistd import Format, write_line
 
 
 class OwnLogTests(SynchronousTestCase):
@@ -56,7 +56,7 @@ class OwnLogTests(SynchronousTestCase):
         """twistd is given its name; it writes to the file that twistd is told, and formats by our hand."""
         path = Path(self.mktemp())
         options = {"logfile": str(path), "nodaemon": True, "logger": None}
-        ownlog.use(options)
+        twistd.use(options)
         self.addCleanup(signal.signal, signal.SIGUSR1, signal.getsignal(signal.SIGUSR1))
         made = namedAny(options["logger"])()
         self.addCleanup(made._outFile.close)
@@ -68,5 +68,5 @@ class OwnLogTests(SynchronousTestCase):
     def test_chosen(self) -> None:
         """An observer that somebody has chosen stays."""
         options = {"logger": "sniproxy.server.workers.lines.observer"}
-        ownlog.use(options)
+        twistd.use(options)
         self.assertEqual("sniproxy.server.workers.lines.observer", options["logger"])

@@ -1,4 +1,4 @@
-"""Tests for sniproxy.refusallog."""
+"""Tests for sniproxy.logs.refusals."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from twisted.internet.task import Clock
 from twisted.logger import LogEvent, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.refusallog import MOST_CLIENTS, SUM_SECONDS, RefusalLog
+from sniproxy.logs.refusals import MOST_CLIENTS, SUM_SECONDS, RefusalLog
 
 
 class RefusalLogTests(SynchronousTestCase):

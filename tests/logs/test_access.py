@@ -1,4 +1,4 @@
-"""Tests for sniproxy.journal."""
+"""Tests for sniproxy.logs.access."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.events import Connection, Result
-from sniproxy.journal import Journal, Readable, json_line, own_log, readable_line
+from sniproxy.logs.access import Journal, Readable, json_line, own_log, readable_line
 from sniproxy.tls.alerts import Alert
 from sniproxy.util.text import MOST_TEXT
 

@@ -1,4 +1,4 @@
-"""Tests for sniproxy.linewriter."""
+"""Tests for sniproxy.logs.writer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from sniproxy.linewriter import DELAY, MOST_WAITING, CannotOpen, LineWriter
+from sniproxy.logs.writer import DELAY, MOST_WAITING, CannotOpen, LineWriter
 
 RETRY = 1.0
 PIPE_BUF = 4096

@@ -1,0 +1,1 @@
+"""Logs: access log, twistd's own log, refused connections."""
