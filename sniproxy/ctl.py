@@ -76,7 +76,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 def main(arguments: Sequence[str] | None = None, streams: Streams | None = None) -> int:
     """Run a command; return the exit status: 0, 1 with an error told in one line, 130 after Ctrl-C; `INCOMPLETE` for a
-    capture with packets that were not read; of a lookup that fails, that of `sniproxy.talk.failures.Kind`.
+    capture with packets that were not read; of a lookup that fails, that of `sniproxy.client.failures.Kind`.
 
     Wrong usage raises `SystemExit` with 2, and when nobody reads the output any more, with 141.
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from sniproxy.talk.failures import Kind
+from sniproxy.client.failures import Kind
 
 ENVIRONMENT = "env:"
 """In place of a token's file: the name of an environment variable follows."""

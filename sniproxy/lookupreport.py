@@ -8,10 +8,10 @@ from typing import Any, TextIO
 
 import attrs
 
+from sniproxy.client.explaining import NO_DOT
+from sniproxy.client.failures import TalkFailed
+from sniproxy.client.lookups import Hop
 from sniproxy.pulsar.serviceurl import ProxySettings
-from sniproxy.talk.explaining import NO_DOT
-from sniproxy.talk.failures import TalkFailed
-from sniproxy.talk.lookups import Hop
 from sniproxy.util.text import bounded, counted
 
 _PHASE = 10

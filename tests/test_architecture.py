@@ -60,10 +60,10 @@ PURE = (
     "sniproxy.explain.why",
     "sniproxy.explain.report",
     "sniproxy.explain.options",
-    "sniproxy.talk.failures",
-    "sniproxy.talk.logins",
-    "sniproxy.talk.redirects",
-    "sniproxy.talk.topics",
+    "sniproxy.client.failures",
+    "sniproxy.client.logins",
+    "sniproxy.client.redirects",
+    "sniproxy.client.topics",
     "sniproxy.relay.kernel.assembly",
     "sniproxy.relay.kernel.program",
     "sniproxy.config.allowed",
@@ -318,12 +318,14 @@ class RoomTests(SynchronousTestCase):
             HOST_ENDPOINT,
             *PURE,
         )
-        self.only(self.room("sniproxy.client", "sniproxy.tls.clientcontext", "sniproxy.endpointparser"), below)
-        command = ("sniproxy.lookupcommand", "sniproxy.lookupreport", "sniproxy.lookupoptions")
-        self.only(self.room(*command), (*command, "sniproxy.talk", "sniproxy.tls.clientcontext", *PURE))
         self.only(
-            self.room("sniproxy.talk"),
-            ("sniproxy.talk", "sniproxy.client", "sniproxy.tls.clientcontext", HOST_ENDPOINT, *PURE),
+            self.room("sniproxy.client.endpoint", "sniproxy.tls.clientcontext", "sniproxy.client.endpointparser"), below
+        )
+        command = ("sniproxy.lookupcommand", "sniproxy.lookupreport", "sniproxy.lookupoptions")
+        self.only(self.room(*command), (*command, "sniproxy.client", "sniproxy.tls.clientcontext", *PURE))
+        self.only(
+            self.room("sniproxy.client"),
+            ("sniproxy.client", "sniproxy.client.endpoint", "sniproxy.tls.clientcontext", HOST_ENDPOINT, *PURE),
         )
 
     def test_bridge(self) -> None:
@@ -355,7 +357,7 @@ class RoomTests(SynchronousTestCase):
             "sniproxy.admincommands",
             "sniproxy.merging",
             "sniproxy.ctl",
-            "sniproxy.talk",
+            "sniproxy.client",
             "sniproxy.bridge",
         )
         self.nobody_imports(self.outside(*readers), "sniproxy.pulsar")

@@ -17,17 +17,17 @@ import trustme
 from twisted.internet.utils import getProcessOutputAndValue
 from twisted.trial.unittest import TestCase
 
+from sniproxy.client.failures import Kind
+from sniproxy.client.logins import CERTIFICATE, NOBODY, BadToken
+from sniproxy.client.topics import BadTopic
 from sniproxy.demo.cluster import StandInCluster
 from sniproxy.lookupcommand import look_up, read
 from sniproxy.lookupoptions import add_lookup
 from sniproxy.pulsar.serviceurl import BadServiceURL, SniProxy
-from sniproxy.talk.failures import Kind
-from sniproxy.talk.logins import CERTIFICATE, NOBODY, BadToken
-from sniproxy.talk.topics import BadTopic
 from sniproxy.tls.clientcontext import BadPem
+from tests.client.scripted import Answer, Partitions, Scripted, connected, lookup_answer
 from tests.net.support import PATIENCE
 from tests.proxies import Proxy
-from tests.talk.scripted import Answer, Partitions, Scripted, connected, lookup_answer
 from tests.tlsservers import ServerTLS, listen, reactor, write_pem
 
 TOPIC = "persistent://public/default/my-topic"

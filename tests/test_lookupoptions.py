@@ -10,8 +10,8 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from sniproxy.client.failures import Kind
 from sniproxy.lookupoptions import add_lookup
-from sniproxy.talk.failures import Kind
 
 
 def parser() -> argparse.ArgumentParser:

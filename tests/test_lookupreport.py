@@ -9,12 +9,12 @@ from typing import Any, cast
 import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
+from sniproxy.client.brokers import Link
+from sniproxy.client.explaining import Target
+from sniproxy.client.failures import Kind, TalkFailed
+from sniproxy.client.lookups import Hop
 from sniproxy.lookupreport import Outcome, covered, hop_lines, write_end, write_json
 from sniproxy.pulsar.serviceurl import pip60
-from sniproxy.talk.brokers import Link
-from sniproxy.talk.explaining import Target
-from sniproxy.talk.failures import Kind, TalkFailed
-from sniproxy.talk.lookups import Hop
 
 TOPIC = "persistent://public/default/t"
 SETTINGS = pip60("pulsar+ssl://vip.test", "pulsar+ssl://proxy.test:4443", "SNI")

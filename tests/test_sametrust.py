@@ -32,8 +32,8 @@ from sniproxy.resolvers.zookeeper.access import Access
 from sniproxy.server.build import build_terminator, build_trust
 from sniproxy.tls.contexts import BrokerTLS
 from sniproxy.tls.pem import BadPem
+from tests.client.scripted import Scripted, connected
 from tests.resolvers.adminserver import AdminServer
-from tests.talk.scripted import Scripted, connected
 from tests.tls.material import CA, OTHER_CA, folder, issued, pem
 from tests.tlsservers import GUESTS, SayingFactory, ServerTLS, listen, reactor
 

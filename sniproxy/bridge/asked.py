@@ -9,11 +9,11 @@ from __future__ import annotations
 import attrs
 from google.protobuf.unknown_fields import UnknownFieldSet
 
+from sniproxy.client.logins import Login, add_auth_data
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import CommandError, fields_of, read
 from sniproxy.pulsar.frames import FrameError
 from sniproxy.pulsar.walker import FrameWalker
-from sniproxy.talk.logins import Login, add_auth_data
 from sniproxy.util.bounded import Memory
 from sniproxy.util.buffered import Share
 

@@ -15,6 +15,9 @@ from sniproxy.bridge.asked import MOST_ASKED, MOST_BYTES, Asked
 from sniproxy.bridge.direction import RewrittenDirection
 from sniproxy.bridge.first import FirstFrame, NotConnect
 from sniproxy.bridge.following import Follower, Heard
+from sniproxy.client.brokers import Access
+from sniproxy.client.failures import TalkFailed
+from sniproxy.client.logins import Login
 from sniproxy.config.allowed import Allowing, Broker
 from sniproxy.connection.lifecycle import House, Life
 from sniproxy.connection.termination import to_broker
@@ -30,9 +33,6 @@ from sniproxy.relay.direction import Direction, Way
 from sniproxy.relay.pacing import Paced, pace_of
 from sniproxy.relay.relay import Ending, Relay, Side
 from sniproxy.relay.tee import TappedDirection
-from sniproxy.talk.brokers import Access
-from sniproxy.talk.failures import TalkFailed
-from sniproxy.talk.logins import Login
 from sniproxy.tls.alerts import Alert
 from sniproxy.tls.contexts import BrokerTLS
 from sniproxy.util.buffered import Share

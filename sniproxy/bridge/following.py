@@ -11,13 +11,13 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
+from sniproxy.client.brokers import Access, Brokers
+from sniproxy.client.failures import Kind, TalkFailed
+from sniproxy.client.redirects import Redirects
+from sniproxy.client.session import Session
 from sniproxy.config.allowed import Allowing, Broker
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import write
-from sniproxy.talk.brokers import Access, Brokers
-from sniproxy.talk.failures import Kind, TalkFailed
-from sniproxy.talk.redirects import Redirects
-from sniproxy.talk.session import Session
 from sniproxy.util.names import host_port
 
 Response = pb.CommandLookupTopicResponse

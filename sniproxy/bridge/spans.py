@@ -9,11 +9,11 @@ from cryptography import x509
 from twisted.logger import Logger
 
 from sniproxy.bridge.stream import MOST_TAKEN
+from sniproxy.client.brokers import Access
+from sniproxy.client.logins import Login
 from sniproxy.config.allowed import Allowing, Broker
 from sniproxy.config.model import Bridge
 from sniproxy.pulsar.serviceurl import ServiceURL, SniProxy
-from sniproxy.talk.brokers import Access
-from sniproxy.talk.logins import Login
 from sniproxy.tls.clientcontext import ClientCertificate, TrustRoot, showing, trusting
 from sniproxy.tls.contexts import BrokerTLS
 from sniproxy.tls.pem import Certified

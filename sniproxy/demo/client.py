@@ -14,11 +14,11 @@ from typing import Any
 from attrs import frozen
 from twisted.internet import ssl
 
+from sniproxy.client.brokers import Access, Brokers, Link
+from sniproxy.client.failures import Kind, TalkFailed
+from sniproxy.client.lookups import Lookups
+from sniproxy.client.messages import produce, subscribe
 from sniproxy.pulsar.serviceurl import ServiceURL, SniProxy, parse_service_url
-from sniproxy.talk.brokers import Access, Brokers, Link
-from sniproxy.talk.failures import Kind, TalkFailed
-from sniproxy.talk.lookups import Lookups
-from sniproxy.talk.messages import produce, subscribe
 
 _PATIENCE = 10.0
 

@@ -17,6 +17,7 @@ from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
 import sniproxy
+from sniproxy.client.failures import TalkFailed
 from sniproxy.config.parser import parse
 from sniproxy.demo.broker import Seen
 from sniproxy.demo.client import Connected, Found, Published, ReadBack, Step, Visitor
@@ -25,7 +26,6 @@ from sniproxy.events import Connection
 from sniproxy.logs.writer import DELAY
 from sniproxy.server.listeners import why_not_listening
 from sniproxy.service import ProxyService
-from sniproxy.talk.failures import TalkFailed
 
 #: Owned by another broker than the one that the first lookup reaches, so that the answer says something.
 TOPIC = "persistent://public/default/my-topic"

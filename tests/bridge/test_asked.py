@@ -5,10 +5,10 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.bridge.asked import MOST_BYTES, MOST_LOOKUP, Asked
+from sniproxy.client.logins import by_token
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import write
 from sniproxy.pulsar.frames import encode
-from sniproxy.talk.logins import by_token
 from sniproxy.util.buffered import TOTAL
 from tests.bridge.connects import secrets
 

@@ -15,21 +15,21 @@ from msgspec.structs import replace
 from twisted.internet.defer import Deferred, gatherResults
 
 from sniproxy.bridge import spans
+from sniproxy.client.brokers import Access, Brokers
+from sniproxy.client.failures import Kind, TalkFailed
+from sniproxy.client.logins import by_token
+from sniproxy.client.lookups import Lookups
 from sniproxy.events import Result
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import fields_of, read, write
 from sniproxy.pulsar.frames import FrameReader, encode, encode_section
 from sniproxy.pulsar.serviceurl import parse_service_url
-from sniproxy.talk.brokers import Access, Brokers
-from sniproxy.talk.failures import Kind, TalkFailed
-from sniproxy.talk.logins import by_token
-from sniproxy.talk.lookups import Lookups
 from sniproxy.tls.alerts import Alert, fatal_alert
 from tests.bridge.connects import secrets
+from tests.client.scripted import Answer, Script, Scripted, connected, lookup_answer, polite
 from tests.hellos import hello
 from tests.net.support import HandClock, SocketTestCase, in_thread, read_to_end
 from tests.proxies import Backend, Proxy, SilentTarget
-from tests.talk.scripted import Answer, Script, Scripted, connected, lookup_answer, polite
 from tests.tls.material import CA, OTHER_CA, folder
 from tests.tlsservers import ServerTLS, listen, reactor
 

@@ -13,15 +13,15 @@ from sniproxy.bridge import following
 from sniproxy.bridge.following import Follower
 from sniproxy.bridge.spans import make_trust
 from sniproxy.bridge.stream import MOST_TAKEN
+from sniproxy.client.brokers import Access
+from sniproxy.client.failures import TalkFailed
+from sniproxy.client.logins import by_token
 from sniproxy.config.allowed import Allowing, parse_allowed
 from sniproxy.pulsar import commands_pb2 as pb
-from sniproxy.talk.brokers import Access
-from sniproxy.talk.failures import TalkFailed
-from sniproxy.talk.logins import by_token
 from sniproxy.tls.pem import certificates
 from tests.bridge.connects import secrets
+from tests.client.scripted import Answer, Scripted, connected, lookup_answer, polite
 from tests.net.support import in_thread
-from tests.talk.scripted import Answer, Scripted, connected, lookup_answer, polite
 from tests.tlsservers import ServerTLS, listen, reactor, trust
 
 NAME = "localhost"

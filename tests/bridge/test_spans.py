@@ -10,8 +10,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from sniproxy.bridge import spans
 from sniproxy.bridge.spans import QUIET, LiveSpan, Trust, make_trust
 from sniproxy.bridge.stream import MOST_TAKEN
+from sniproxy.client.logins import NOBODY
 from sniproxy.config.parser import parse
-from sniproxy.talk.logins import NOBODY
 from sniproxy.tls.pem import certificates
 from tests.tls.material import CA, issued
 

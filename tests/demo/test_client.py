@@ -9,10 +9,10 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.protocol import Factory, Protocol
 from twisted.trial.unittest import TestCase
 
+from sniproxy.client.failures import TalkFailed
 from sniproxy.demo.certificates import Authority
 from sniproxy.demo.client import Connected, Found, Published, ReadBack, Step, Visitor
 from sniproxy.demo.cluster import BrokerTLS, StandInCluster
-from sniproxy.talk.failures import TalkFailed
 
 TOPIC = "persistent://public/default/my-topic"
 reactor: Any = global_reactor

@@ -17,8 +17,8 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
+from sniproxy.client.failures import Kind, TalkFailed
 from sniproxy.demo.tour import MESSAGE, SECONDS, TOPIC, Page, main, run
-from sniproxy.talk.failures import Kind, TalkFailed
 
 reactor: Any = global_reactor
 

@@ -11,13 +11,13 @@ from typing import Any
 from twisted.internet import reactor as global_reactor
 from twisted.trial.unittest import TestCase
 
+from sniproxy.client.brokers import Access, Brokers
+from sniproxy.client.failures import Kind, TalkFailed
+from sniproxy.client.logins import CERTIFICATE, NOBODY, Login, by_token
+from sniproxy.client.lookups import Hop, Lookups
+from sniproxy.client.messages import produce, subscribe
+from sniproxy.client.topics import partitions
 from sniproxy.pulsar.serviceurl import pip60
-from sniproxy.talk.brokers import Access, Brokers
-from sniproxy.talk.failures import Kind, TalkFailed
-from sniproxy.talk.logins import CERTIFICATE, NOBODY, Login, by_token
-from sniproxy.talk.lookups import Hop, Lookups
-from sniproxy.talk.messages import produce, subscribe
-from sniproxy.talk.topics import partitions
 from sniproxy.tls.clientcontext import client_certificate, trust_root
 from tests.peers import lab
 from tests.peers.case import PulsarTestCase

@@ -2,7 +2,7 @@
 
 from twisted.application.service import ServiceMaker
 
-from sniproxy.endpointparser import LazyEndpointParser
+from sniproxy.client.endpointparser import LazyEndpointParser
 from sniproxy.resolvers import LazyResolverMaker
 
 command = ServiceMaker(

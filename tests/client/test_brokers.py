@@ -1,4 +1,4 @@
-"""Tests for sniproxy.talk.brokers, with real sockets."""
+"""Tests for sniproxy.client.brokers, with real sockets."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from twisted.internet.protocol import ServerFactory
 from twisted.trial.unittest import TestCase
 from zope.interface import implementer
 
+from sniproxy.client.brokers import Access, Brokers, Link
+from sniproxy.client.failures import Kind, TalkFailed
+from sniproxy.client.logins import by_token
 from sniproxy.pulsar.serviceurl import SniProxy
-from sniproxy.talk.brokers import Access, Brokers, Link
-from sniproxy.talk.failures import Kind, TalkFailed
-from sniproxy.talk.logins import by_token
 from sniproxy.tls.clientcontext import client_certificate
+from tests.client.scripted import Scripted, connected, polite
 from tests.proxies import Proxy
-from tests.talk.scripted import Scripted, connected, polite
 from tests.tlsservers import SayingFactory, ServerTLS, listen, reactor, trust, write_pem
 
 NAME = "broker-1.pulsar.test"

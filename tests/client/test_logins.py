@@ -1,11 +1,11 @@
-"""Tests for sniproxy.talk.logins."""
+"""Tests for sniproxy.client.logins."""
 
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from sniproxy.client.logins import CERTIFICATE, NOBODY, BadToken, by_token
 from sniproxy.pulsar.commands import write
-from sniproxy.talk.logins import CERTIFICATE, NOBODY, BadToken, by_token
 
 
 class LoginTests(SynchronousTestCase):

@@ -14,13 +14,13 @@ from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IStream
 from twisted.internet.protocol import Factory
 from zope.interface import implementer
 
-from sniproxy.client import SniProxyEndpoint
+from sniproxy.client.endpoint import SniProxyEndpoint
+from sniproxy.client.explaining import Target, ended, not_connected
+from sniproxy.client.failures import Kind, Stage, TalkFailed
+from sniproxy.client.logins import NOBODY, Login
+from sniproxy.client.session import Session
 from sniproxy.net.hostendpoint import HostEndpoint
 from sniproxy.pulsar.serviceurl import SniProxy
-from sniproxy.talk.explaining import Target, ended, not_connected
-from sniproxy.talk.failures import Kind, Stage, TalkFailed
-from sniproxy.talk.logins import NOBODY, Login
-from sniproxy.talk.session import Session
 from sniproxy.tls import clientcontext
 from sniproxy.tls.clientcontext import ClientCertificate, TrustRoot
 from sniproxy.util.names import host_port

@@ -7,12 +7,12 @@ from typing import Any, TypeVar
 
 import attrs
 
+from sniproxy.client.brokers import Brokers, Link
+from sniproxy.client.failures import TalkFailed
+from sniproxy.client.redirects import Owner, Redirects, refusal
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import error_name, text
 from sniproxy.pulsar.serviceurl import ServiceURL
-from sniproxy.talk.brokers import Brokers, Link
-from sniproxy.talk.failures import TalkFailed
-from sniproxy.talk.redirects import Owner, Redirects, refusal
 
 _T = TypeVar("_T")
 _Said = dict[str, Any]  # fields of a Hop

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import attrs
 
+from sniproxy.client.failures import Kind, TalkFailed
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import error_name, text
 from sniproxy.pulsar.serviceurl import BadServiceURL, parse_service_url
-from sniproxy.talk.failures import Kind, TalkFailed
 from sniproxy.util.names import host_port
 
 MOST_REDIRECTS = 20

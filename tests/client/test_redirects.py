@@ -1,12 +1,12 @@
-"""Tests for sniproxy.talk.redirects."""
+"""Tests for sniproxy.client.redirects."""
 
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from sniproxy.client.failures import Kind, TalkFailed
+from sniproxy.client.redirects import Owner, Question, Redirects, Response, refusal
 from sniproxy.pulsar import commands_pb2 as pb
-from sniproxy.talk.failures import Kind, TalkFailed
-from sniproxy.talk.redirects import Owner, Question, Redirects, Response, refusal
 
 
 def said(kind: Any, url: str | None = None, tls: str | None = None, **more: Any) -> Response:

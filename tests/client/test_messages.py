@@ -1,4 +1,4 @@
-"""Tests for sniproxy.talk.messages, with real sockets."""
+"""Tests for sniproxy.client.messages, with real sockets."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import Any
 
 from twisted.trial.unittest import TestCase
 
+from sniproxy.client.brokers import Access, Brokers
+from sniproxy.client.failures import Kind, TalkFailed
+from sniproxy.client.messages import produce, subscribe
+from sniproxy.client.session import Session
 from sniproxy.demo.cluster import StandInCluster
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import write
 from sniproxy.pulsar.frames import encode_section
-from sniproxy.talk.brokers import Access, Brokers
-from sniproxy.talk.failures import Kind, TalkFailed
-from sniproxy.talk.messages import produce, subscribe
-from sniproxy.talk.session import Session
-from tests.talk.scripted import Script, Scripted, polite
+from tests.client.scripted import Script, Scripted, polite
 from tests.tlsservers import listen, reactor
 
 TOPIC = "persistent://public/default/t"

@@ -1,4 +1,4 @@
-"""Tests for sniproxy.talk.session."""
+"""Tests for sniproxy.client.session."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from sniproxy.client.failures import Kind, Stage, TalkFailed
+from sniproxy.client.logins import NOBODY
+from sniproxy.client.session import MOST_HELD, Session
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import read, write
 from sniproxy.pulsar.frames import FrameReader, encode_section
-from sniproxy.talk.failures import Kind, Stage, TalkFailed
-from sniproxy.talk.logins import NOBODY
-from sniproxy.talk.session import MOST_HELD, Session
-from tests.talk.scripted import connected
+from tests.client.scripted import connected
 
 METADATA = pb.CommandPartitionedTopicMetadata
 ANSWER = pb.CommandPartitionedTopicMetadataResponse

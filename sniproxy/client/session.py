@@ -14,11 +14,11 @@ from twisted.internet.interfaces import IConsumer, IHandshakeListener, IPushProd
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from sniproxy.client.failures import Kind, Stage, TalkFailed
+from sniproxy.client.redirects import refusal
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import CommandError, error_name, fields_of, read, text, type_name, write
 from sniproxy.pulsar.frames import DEFAULT_LIMIT, Frame, FrameError, FrameReader
-from sniproxy.talk.failures import Kind, Stage, TalkFailed
-from sniproxy.talk.redirects import refusal
 
 M = TypeVar("M", bound=Message)
 

@@ -9,12 +9,12 @@ import attrs
 from google.protobuf.message import DecodeError
 from google.protobuf.unknown_fields import UnknownFieldSet
 
+from sniproxy.client.failures import Kind, TalkFailed
+from sniproxy.client.redirects import refusal
+from sniproxy.client.session import Session
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import error_name, text
 from sniproxy.pulsar.frames import FrameError, encode_section, read_section
-from sniproxy.talk.failures import Kind, TalkFailed
-from sniproxy.talk.redirects import refusal
-from sniproxy.talk.session import Session
 
 _COMPRESSION = 8  # the number of MessageMetadata's field compression
 _numbers = itertools.count(1)  # of producers and consumers: each in this process has its own

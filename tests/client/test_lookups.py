@@ -1,4 +1,4 @@
-"""Tests for sniproxy.talk.lookups, with real sockets."""
+"""Tests for sniproxy.client.lookups, with real sockets."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 import trustme
 from twisted.trial.unittest import TestCase
 
+from sniproxy.client.brokers import Access, Brokers
+from sniproxy.client.failures import Kind, TalkFailed
+from sniproxy.client.lookups import Hop, Lookups
+from sniproxy.client.redirects import Owner
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.serviceurl import ServiceURL, SniProxy, parse_service_url
-from sniproxy.talk.brokers import Access, Brokers
-from sniproxy.talk.failures import Kind, TalkFailed
-from sniproxy.talk.lookups import Hop, Lookups
-from sniproxy.talk.redirects import Owner
+from tests.client.scripted import Answer, Partitions, Script, Scripted, lookup_answer, polite
 from tests.proxies import Proxy
-from tests.talk.scripted import Answer, Partitions, Script, Scripted, lookup_answer, polite
 from tests.tlsservers import ServerTLS, listen, reactor, trust
 
 TOPIC = "persistent://public/default/t"

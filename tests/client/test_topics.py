@@ -1,8 +1,8 @@
-"""Tests for sniproxy.talk.topics."""
+"""Tests for sniproxy.client.topics."""
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.talk.topics import BadTopic, full_name, partitions
+from sniproxy.client.topics import BadTopic, full_name, partitions
 
 
 class TopicTests(SynchronousTestCase):

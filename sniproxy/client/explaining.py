@@ -12,8 +12,8 @@ from service_identity import VerificationError
 from twisted.internet import error as net
 from twisted.internet.defer import TimeoutError as TookTooLong
 
-from sniproxy.client import sends_server_name
-from sniproxy.talk.failures import Kind, Stage, TalkFailed
+from sniproxy.client.endpoint import sends_server_name
+from sniproxy.client.failures import Kind, Stage, TalkFailed
 from sniproxy.tls import clientcontext
 from sniproxy.util.text import bounded
 

@@ -1,4 +1,4 @@
-"""Tests for sniproxy.client."""
+"""Tests for sniproxy.client.endpoint."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from twisted.trial.unittest import TestCase
 from zope.interface import implementer
 
 import sniproxy
-from sniproxy.client import SniProxyEndpoint, client_certificate, from_string, sends_server_name, trust_root
+from sniproxy.client.endpoint import SniProxyEndpoint, client_certificate, from_string, sends_server_name, trust_root
 from sniproxy.demo.cluster import StandInCluster
 from tests.proxies import Proxy
 from tests.tlsservers import GUESTS, Guest, SayingFactory, ServerTLS, listen, reactor, trust, write_pem

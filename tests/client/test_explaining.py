@@ -1,4 +1,4 @@
-"""Tests for sniproxy.talk.explaining. What TLS really raises is tested with sniproxy.talk.brokers."""
+"""Tests for sniproxy.client.explaining. What TLS really raises is tested with sniproxy.client.brokers."""
 
 from datetime import UTC, datetime
 
@@ -7,8 +7,8 @@ from twisted.internet import error as net
 from twisted.internet.defer import TimeoutError as TookTooLong
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.talk.explaining import Target, ended, not_connected
-from sniproxy.talk.failures import Kind, Stage
+from sniproxy.client.explaining import Target, ended, not_connected
+from sniproxy.client.failures import Kind, Stage
 
 PROXIED = Target("b1.test", "127.0.0.1:4443", proxied=True, tls=True)
 DIRECT = Target("b1.test", "b1.test:6651", proxied=False, tls=True)

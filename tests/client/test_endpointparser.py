@@ -1,4 +1,4 @@
-"""Tests for sniproxy.endpointparser."""
+"""Tests for sniproxy.client.endpointparser."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from twisted.plugin import IPlugin, getPlugins
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from sniproxy.endpointparser import LazyEndpointParser
+from sniproxy.client.endpointparser import LazyEndpointParser
 
 
 def parts(reactor: Any, host: str, port: str = "1") -> Any:
@@ -25,7 +25,7 @@ class LazyEndpointParserTests(SynchronousTestCase):
     """LazyEndpointParser."""
 
     def setUp(self) -> None:
-        self.parser = LazyEndpointParser("test", "tests.test_endpointparser.parts")
+        self.parser = LazyEndpointParser("test", "tests.client.test_endpointparser.parts")
         self.reactor: Any = object()
 
     def test_parts(self) -> None:
@@ -44,7 +44,7 @@ class LazyEndpointParserTests(SynchronousTestCase):
         self.assertIn("sniproxy", prefixes)
         program = (
             "import sys, twisted.plugins.sniproxy_plugins\n"
-            "bad = {'twisted.internet.reactor', 'sniproxy.client', 'OpenSSL', 'service_identity'}\n"
+            "bad = {'twisted.internet.reactor', 'sniproxy.client.endpoint', 'OpenSSL', 'service_identity'}\n"
             "print(sorted(bad & set(sys.modules)))"
         )
         ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)

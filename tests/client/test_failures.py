@@ -1,8 +1,8 @@
-"""Tests for sniproxy.talk.failures."""
+"""Tests for sniproxy.client.failures."""
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.talk.failures import Kind, TalkFailed
+from sniproxy.client.failures import Kind, TalkFailed
 
 
 class FailuresTests(SynchronousTestCase):
