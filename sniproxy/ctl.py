@@ -13,18 +13,18 @@ from typing import BinaryIO, TextIO
 import attrs
 
 from sniproxy import __version__
-from sniproxy.adminclient import AdminError, as_url
-from sniproxy.admincommands import running_ledgers
-from sniproxy.captureoptions import INCOMPLETE, add_inspect, add_topics
-from sniproxy.ctlcommands import Streams as Streams
-from sniproxy.ctlcommands import add_commands
+from sniproxy.cli.adminclient import AdminError, as_url
+from sniproxy.cli.admincommands import running_ledgers
+from sniproxy.cli.captureoptions import INCOMPLETE, add_inspect, add_topics
+from sniproxy.cli.commands import Streams as Streams
+from sniproxy.cli.commands import add_commands
+from sniproxy.cli.tables import FAILURES, NAMESPACES, TOPICS, write_csv, write_json, write_table
 from sniproxy.inspector.capture.files import CaptureError
 from sniproxy.inspector.capture.reading import CaptureEvents
 from sniproxy.inspector.entries import Known, fold
 from sniproxy.inspector.format import json_line, readable_line
 from sniproxy.pulsar.events import Event
 from sniproxy.pulsar.filter import Choice
-from sniproxy.topictable import FAILURES, NAMESPACES, TOPICS, write_csv, write_json, write_table
 from sniproxy.util.closedpipe import quiet_end
 from sniproxy.util.text import amount, counted, printable
 

@@ -55,11 +55,11 @@ PURE = (
     "sniproxy.interfaces",
     "sniproxy.pulsar",
     "sniproxy.inspector.capture",
-    "sniproxy.topictable",
-    "sniproxy.merging",
-    "sniproxy.explain.why",
-    "sniproxy.explain.report",
-    "sniproxy.explain.options",
+    "sniproxy.cli.tables",
+    "sniproxy.cli.merge",
+    "sniproxy.cli.explain.why",
+    "sniproxy.cli.explain.report",
+    "sniproxy.cli.explain.options",
     "sniproxy.client.failures",
     "sniproxy.client.logins",
     "sniproxy.client.redirects",
@@ -110,10 +110,10 @@ TOP = (
     "sniproxy.server.build",
     "sniproxy.server.routecheck",
     "sniproxy.server.drain",
-    "sniproxy.explain.asking",
-    "sniproxy.explain.leading",
-    "sniproxy.explain.looking",
-    "sniproxy.explain.command",
+    "sniproxy.cli.explain.asking",
+    "sniproxy.cli.explain.leading",
+    "sniproxy.cli.explain.looking",
+    "sniproxy.cli.explain.command",
     "sniproxy.server.listeners",
     "sniproxy.server.connections",
     "sniproxy.server.reloader",
@@ -321,7 +321,7 @@ class RoomTests(SynchronousTestCase):
         self.only(
             self.room("sniproxy.client.endpoint", "sniproxy.tls.clientcontext", "sniproxy.client.endpointparser"), below
         )
-        command = ("sniproxy.lookupcommand", "sniproxy.lookupreport", "sniproxy.lookupoptions")
+        command = ("sniproxy.cli.lookup", "sniproxy.cli.lookupreport", "sniproxy.cli.lookupoptions")
         self.only(self.room(*command), (*command, "sniproxy.client", "sniproxy.tls.clientcontext", *PURE))
         self.only(
             self.room("sniproxy.client"),
@@ -346,16 +346,16 @@ class RoomTests(SynchronousTestCase):
             "sniproxy.connection.handler",
             "sniproxy.inspector.live",
             "sniproxy.config.inspectlog",
-            "sniproxy.captureoptions",
+            "sniproxy.cli.captureoptions",
             "sniproxy.server.observers",
             "sniproxy.demo",
             "sniproxy.pulsar",
             "sniproxy.admin",
             "sniproxy.inspector.capture",
-            "sniproxy.topictable",
-            "sniproxy.adminclient",
-            "sniproxy.admincommands",
-            "sniproxy.merging",
+            "sniproxy.cli.tables",
+            "sniproxy.cli.adminclient",
+            "sniproxy.cli.admincommands",
+            "sniproxy.cli.merge",
             "sniproxy.ctl",
             "sniproxy.client",
             "sniproxy.bridge",
@@ -374,8 +374,8 @@ class RoomTests(SynchronousTestCase):
             self.outside(
                 "sniproxy.tap",
                 "sniproxy.demo.tour",
-                "sniproxy.lookupcommand",
-                "sniproxy.explain.command",
+                "sniproxy.cli.lookup",
+                "sniproxy.cli.explain.command",
                 "sniproxy.testing",
                 "sniproxy.server.workers.lines",  # twistd calls its observer without arguments
             ),

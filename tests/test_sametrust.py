@@ -18,13 +18,13 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
 from sniproxy.bridge.spans import make_trust
+from sniproxy.cli.lookup import look_up, read
 from sniproxy.config.parser import parse
 from sniproxy.config.schema import ConfigError
 from sniproxy.connection.termination import to_broker
 from sniproxy.ctl import parse as parse_words
 from sniproxy.events import Refusal
 from sniproxy.interfaces import BadOption, Refused, Request, Unavailable
-from sniproxy.lookupcommand import look_up, read
 from sniproxy.net.tlssocket import TLSSocket
 from sniproxy.pulsar.commands_pb2 import CommandPartitionedTopicMetadataResponse as Partitions
 from sniproxy.resolvers import make_resolver

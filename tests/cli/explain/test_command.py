@@ -1,4 +1,4 @@
-"""Tests for sniproxy.explain.command."""
+"""Tests for sniproxy.cli.explain.command."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.utils import getProcessOutputAndValue
 
+from sniproxy.cli.explain.command import explain
+from sniproxy.cli.explain.options import add_explain
 from sniproxy.config.schema import ConfigError
-from sniproxy.explain.command import explain
-from sniproxy.explain.options import add_explain
 from sniproxy.util.names import BadName
 from tests.net.support import SocketTestCase
 from tests.tls.material import CA

@@ -10,15 +10,15 @@ import attrs
 from OpenSSL import SSL
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 
+from sniproxy.cli.explain.asking import Asking, NoAnswer
+from sniproxy.cli.explain.leading import Leading, place
+from sniproxy.cli.explain.report import Dialled, Goal, Report, Shown
+from sniproxy.cli.explain.why import Choice, Choices, client_notes, shared_names, title
 from sniproxy.config.describe import loop_guard
 from sniproxy.config.model import NO_SERVER_NAME, PLAINTEXT, Listener, Route
 from sniproxy.config.warnings import templates
 from sniproxy.connection.termination import Terminator, to_broker
 from sniproxy.events import Refusal
-from sniproxy.explain.asking import Asking, NoAnswer
-from sniproxy.explain.leading import Leading, place
-from sniproxy.explain.report import Dialled, Goal, Report, Shown
-from sniproxy.explain.why import Choice, Choices, client_notes, shared_names, title
 from sniproxy.interfaces import Target
 from sniproxy.net.closer import Closer
 from sniproxy.net.dialer import Dialer, DialError

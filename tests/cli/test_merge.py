@@ -1,4 +1,4 @@
-"""Tests for sniproxy.merging."""
+"""Tests for sniproxy.cli.merge."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from sniproxy.cli.merge import merged_drains, merged_ledgers, merged_status
 from sniproxy.inspector.entries import Failure, Known, Move, NamespaceEntry, TopicEntry
-from sniproxy.merging import merged_drains, merged_ledgers, merged_status
 
 DRAIN: dict[str, Any] = {
     "kind": "target", "name": "10.0.0.7:6651", "since": 20.0, "rate": 5.0, "closed": 1, "refused": 2, "left": 3,

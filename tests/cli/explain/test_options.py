@@ -1,4 +1,4 @@
-"""Tests for sniproxy.explain.options."""
+"""Tests for sniproxy.cli.explain.options."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from io import StringIO
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from sniproxy.cli.explain.options import Pasted, add_explain, pasted
 from sniproxy.config.schema import ConfigError
-from sniproxy.explain.options import Pasted, add_explain, pasted
 
 
 class OptionTests(SynchronousTestCase):

@@ -11,14 +11,14 @@ from typing import Any, TextIO
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
+from sniproxy.cli.lookupoptions import ENVIRONMENT
+from sniproxy.cli.lookupreport import Outcome, hop_lines, write_end, write_json
 from sniproxy.client.brokers import Access, Brokers
 from sniproxy.client.failures import TalkFailed
 from sniproxy.client.logins import CERTIFICATE, NOBODY, BadToken, Login, by_token
 from sniproxy.client.lookups import Hop, Lookups
 from sniproxy.client.redirects import Owner
 from sniproxy.client.topics import BadTopic, full_name, partitions
-from sniproxy.lookupoptions import ENVIRONMENT
-from sniproxy.lookupreport import Outcome, hop_lines, write_end, write_json
 from sniproxy.pulsar.serviceurl import BadServiceURL, ProxySettings, pip60
 from sniproxy.tls.clientcontext import BadPem, client_certificate, trust_root
 

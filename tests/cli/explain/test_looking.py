@@ -1,4 +1,4 @@
-"""Tests for sniproxy.explain.looking: real sockets, nobody let in."""
+"""Tests for sniproxy.cli.explain.looking: real sockets, nobody let in."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 import trustme
 from twisted.internet.defer import Deferred
 
+from sniproxy.cli.explain.looking import Looker, Wish
+from sniproxy.cli.explain.report import Report
 from sniproxy.config.parser import parse
-from sniproxy.explain.looking import Looker, Wish
-from sniproxy.explain.report import Report
 from sniproxy.interfaces import Refused, Request, Resolution, Target, WatchState
 from sniproxy.resolvers import static
 from sniproxy.server.build import build
-from tests.explain.scripted import Scripted, answers, fails, refuses, script, tables
+from tests.cli.explain.scripted import Scripted, answers, fails, refuses, script, tables
 from tests.net.support import SocketTestCase
 from tests.proxies import LISTENER
 from tests.tls.material import CA, folder, pem

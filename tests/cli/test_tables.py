@@ -1,4 +1,4 @@
-"""Tests for sniproxy.topictable."""
+"""Tests for sniproxy.cli.tables."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from io import StringIO
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from sniproxy.cli.tables import FAILURES, NAMESPACES, TOPICS, write_csv, write_json, write_table
 from sniproxy.inspector.entries import Failure, Move, NamespaceEntry, TopicEntry
-from sniproxy.topictable import FAILURES, NAMESPACES, TOPICS, write_csv, write_json, write_table
 
 TLS = "pulsar+ssl://broker-2.pulsar.test:6661"
 MOVE = Move(2.0, "pulsar://a:6650", None, "pulsar://b:6650", None, "lookup")

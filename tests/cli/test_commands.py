@@ -1,4 +1,4 @@
-"""Tests for sniproxy.ctlcommands."""
+"""Tests for sniproxy.cli.commands."""
 
 from __future__ import annotations
 

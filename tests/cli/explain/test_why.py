@@ -1,12 +1,12 @@
-"""Tests for sniproxy.explain.why."""
+"""Tests for sniproxy.cli.explain.why."""
 
 from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from sniproxy.cli.explain.why import MOST_OTHERS, Choice, Choices, client_notes, shared_names
 from sniproxy.config.model import Configuration
 from sniproxy.config.parser import parse
-from sniproxy.explain.why import MOST_OTHERS, Choice, Choices, client_notes, shared_names
 
 LISTENERS = (
     '[[listener]]\nname = "one"\nendpoint = "tcp:1"\n[[listener]]\nname = "two"\nendpoint = "tcp:2"\n'

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping
 import attrs
 from twisted.internet.defer import Deferred, gatherResults
 
+from sniproxy.cli.explain.asking import Asking, NoAnswer
+from sniproxy.cli.explain.why import Choices
 from sniproxy.config.model import Listener, Route
 from sniproxy.config.warnings import plain_targets
-from sniproxy.explain.asking import Asking, NoAnswer
-from sniproxy.explain.why import Choices
 from sniproxy.interfaces import Target
 from sniproxy.routing.patterns import is_expression
 from sniproxy.util.names import BadName, host_port, server_name

@@ -1,4 +1,4 @@
-"""Tests for sniproxy.explain.report."""
+"""Tests for sniproxy.cli.explain.report."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.explain.report import Dialled, Goal, Report, Shown, Watch, document, lines, summary
+from sniproxy.cli.explain.report import Dialled, Goal, Report, Shown, Watch, document, lines, summary
 
 SHOWN = Shown(("b-1.test", "vip.test"), "2027-01-01", 30.0, {"b-1.test": True, "proxy.test": False})
 GOAL = Goal("b-1:6651", 2, None, {"10.0.0.1": None, "10.0.0.2": "private"})

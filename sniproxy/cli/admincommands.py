@@ -11,9 +11,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TextIO, TypeVar
 
-from sniproxy.adminclient import AdminError, as_url, drain, known, status, undrain
+from sniproxy.cli.adminclient import AdminError, as_url, drain, known, status, undrain
+from sniproxy.cli.merge import merged_drains, merged_ledgers, merged_status
 from sniproxy.inspector.entries import Known
-from sniproxy.merging import merged_drains, merged_ledgers, merged_status
 from sniproxy.util.text import amount, bounded, counted, printable
 
 T = TypeVar("T")

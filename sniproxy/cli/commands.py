@@ -8,10 +8,10 @@ from typing import Any, BinaryIO, TextIO
 
 import attrs
 
-from sniproxy.adminclient import AdminError
-from sniproxy.admincommands import add_drain, add_status, run_drain, run_status
-from sniproxy.explain.options import add_explain
-from sniproxy.lookupoptions import add_lookup
+from sniproxy.cli.adminclient import AdminError
+from sniproxy.cli.admincommands import add_drain, add_status, run_drain, run_status
+from sniproxy.cli.explain.options import add_explain
+from sniproxy.cli.lookupoptions import add_lookup
 
 
 @attrs.frozen
@@ -48,12 +48,12 @@ def _asked(command: Callable[[argparse.Namespace, TextIO], int]) -> Callable[[ar
 
 def _lookup(options: argparse.Namespace, streams: Streams) -> int:
     # Only here: captures need no Twisted and no TLS.
-    from sniproxy import lookupcommand
+    from sniproxy.cli import lookup
 
-    return lookupcommand.run(options, options.usage, streams.out, streams.error)
+    return lookup.run(options, options.usage, streams.out, streams.error)
 
 
 def _explain(options: argparse.Namespace, streams: Streams) -> int:
-    from sniproxy.explain import command
+    from sniproxy.cli.explain import command
 
     return command.run(options, options.usage, streams.out)

@@ -1,4 +1,4 @@
-"""Tests for sniproxy.lookupreport. What goes with real connections is tested with sniproxy.lookupcommand."""
+"""Tests for sniproxy.cli.lookupreport. What goes with real connections is tested with sniproxy.cli.lookup."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any, cast
 import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
+from sniproxy.cli.lookupreport import Outcome, covered, hop_lines, write_end, write_json
 from sniproxy.client.brokers import Link
 from sniproxy.client.explaining import Target
 from sniproxy.client.failures import Kind, TalkFailed
 from sniproxy.client.lookups import Hop
-from sniproxy.lookupreport import Outcome, covered, hop_lines, write_end, write_json
 from sniproxy.pulsar.serviceurl import pip60
 
 TOPIC = "persistent://public/default/t"

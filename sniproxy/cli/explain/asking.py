@@ -8,8 +8,8 @@ import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 
+from sniproxy.cli.explain.report import Watch
 from sniproxy.config.model import Listener, ResolverTable, Route
-from sniproxy.explain.report import Watch
 from sniproxy.interfaces import Refused, Request, Resolution, ask
 from sniproxy.resolvers.cache.fallback import Answered, InOrder
 from sniproxy.routing.patterns import capture_count, captured

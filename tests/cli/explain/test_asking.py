@@ -1,4 +1,4 @@
-"""Tests for sniproxy.explain.asking."""
+"""Tests for sniproxy.cli.explain.asking."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
+from sniproxy.cli.explain.asking import Asking, NoAnswer
 from sniproxy.config.parser import parse
-from sniproxy.explain.asking import Asking, NoAnswer
 from sniproxy.interfaces import (
     WatchState,
 )
 from sniproxy.server.build import build
-from tests.explain.scripted import Scripted, answers, fails, refuses, script, tables
+from tests.cli.explain.scripted import Scripted, answers, fails, refuses, script, tables
 from tests.net.support import SocketTestCase
 from tests.proxies import LISTENER
 from tests.tlsservers import reactor

@@ -1,4 +1,4 @@
-"""Tests for sniproxy.explain.leading."""
+"""Tests for sniproxy.cli.explain.leading."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from sniproxy.cli.explain.asking import Asking
+from sniproxy.cli.explain.leading import Leading, Led, place
+from sniproxy.cli.explain.why import Choices
 from sniproxy.config.parser import parse
-from sniproxy.explain.asking import Asking
-from sniproxy.explain.leading import Leading, Led, place
-from sniproxy.explain.why import Choices
 from sniproxy.interfaces import Request, Resolution, Target, Unavailable, WatchState
 from sniproxy.server.build import build
-from tests.explain.scripted import Scripted, script, tables
+from tests.cli.explain.scripted import Scripted, script, tables
 from tests.net.support import SocketTestCase
 from tests.proxies import LISTENER
 from tests.tlsservers import reactor

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from sniproxy.adminclient import as_url
+from sniproxy.cli.adminclient import as_url
 from sniproxy.pulsar.filter import NAMES
 
 INCOMPLETE = 3

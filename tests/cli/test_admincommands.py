@@ -1,4 +1,4 @@
-"""Tests for sniproxy.admincommands, against a running proxy."""
+"""Tests for sniproxy.cli.admincommands, against a running proxy."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from twisted.internet.threads import blockingCallFromThread
 from sniproxy import __version__, ctl
 from sniproxy.admin.documents import status_document
 from sniproxy.admin.sources import ListenerStatus, Status
-from sniproxy.adminclient import AdminError, drain
-from sniproxy.admincommands import INTERRUPTED, add_drain, lines, run_drain
+from sniproxy.cli.adminclient import AdminError, drain
+from sniproxy.cli.admincommands import INTERRUPTED, add_drain, lines, run_drain
 from sniproxy.config.dump import in_force
 from sniproxy.config.parser import parse
 from tests.admin.token import TOKEN, admin_with_token, token_file

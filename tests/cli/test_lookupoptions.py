@@ -1,4 +1,4 @@
-"""Tests for sniproxy.lookupoptions."""
+"""Tests for sniproxy.cli.lookupoptions."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from sniproxy.cli.lookupoptions import add_lookup
 from sniproxy.client.failures import Kind
-from sniproxy.lookupoptions import add_lookup
 
 
 def parser() -> argparse.ArgumentParser:
@@ -59,7 +59,7 @@ class LookupOptionsTests(SynchronousTestCase):
     def test_light(self) -> None:
         """The other commands load neither Twisted's reactor nor TLS for it."""
         program = (
-            "import sys, sniproxy.ctl\nbad = {'twisted.internet.reactor', 'OpenSSL', 'sniproxy.lookupcommand'}\n"
+            "import sys, sniproxy.ctl\nbad = {'twisted.internet.reactor', 'OpenSSL', 'sniproxy.cli.lookup'}\n"
             "print(sorted(bad & set(sys.modules)))"
         )
         ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)

@@ -7,7 +7,7 @@ import socket
 from pathlib import Path
 
 from sniproxy import ctl
-from sniproxy.adminclient import AdminError, as_url, known
+from sniproxy.cli.adminclient import AdminError, as_url, known
 from tests.net.support import SocketTestCase, in_thread, read_exactly
 from tests.proxies import Backend, Proxy
 from tests.support.adminendpoint import ADMIN

@@ -12,12 +12,12 @@ import attrs
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
+from sniproxy.cli.explain.looking import Looker, Wish
+from sniproxy.cli.explain.options import Pasted, pasted
+from sniproxy.cli.explain.report import Report, document, lines, summary
 from sniproxy.config.model import Bridge, Configuration, Listener
 from sniproxy.config.parser import parse
 from sniproxy.config.schema import ConfigError, shown
-from sniproxy.explain.looking import Looker, Wish
-from sniproxy.explain.options import Pasted, pasted
-from sniproxy.explain.report import Report, document, lines, summary
 from sniproxy.server.build import build
 from sniproxy.util.names import BadName, server_name
 from sniproxy.util.text import counted

@@ -1,4 +1,4 @@
-"""Tests for sniproxy.lookupcommand."""
+"""Tests for sniproxy.cli.lookup."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ import trustme
 from twisted.internet.utils import getProcessOutputAndValue
 from twisted.trial.unittest import TestCase
 
+from sniproxy.cli.lookup import look_up, read
+from sniproxy.cli.lookupoptions import add_lookup
 from sniproxy.client.failures import Kind
 from sniproxy.client.logins import CERTIFICATE, NOBODY, BadToken
 from sniproxy.client.topics import BadTopic
 from sniproxy.demo.cluster import StandInCluster
-from sniproxy.lookupcommand import look_up, read
-from sniproxy.lookupoptions import add_lookup
 from sniproxy.pulsar.serviceurl import BadServiceURL, SniProxy
 from sniproxy.tls.clientcontext import BadPem
 from tests.client.scripted import Answer, Partitions, Scripted, connected, lookup_answer

@@ -1,4 +1,4 @@
-"""Tests for sniproxy.captureoptions."""
+"""Tests for sniproxy.cli.captureoptions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from io import StringIO
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.captureoptions import add_inspect, add_topics
+from sniproxy.cli.captureoptions import add_inspect, add_topics
 
 
 class OptionTests(SynchronousTestCase):
