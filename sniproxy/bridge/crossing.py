@@ -29,9 +29,9 @@ from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import text, write
 from sniproxy.pulsar.serviceurl import TLS_PORT, BadServiceURL, SniProxy, host_and_port
 from sniproxy.relay.copy import CopyDirection
-from sniproxy.relay.direction import Direction, Way
+from sniproxy.relay.direction import Direction, Side, Way
 from sniproxy.relay.pacing import Paced, pace_of
-from sniproxy.relay.relay import Ending, Relay, Side
+from sniproxy.relay.relay import Ending, Relay
 from sniproxy.relay.tee import TappedDirection
 from sniproxy.tls.alerts import Alert
 from sniproxy.tls.contexts import BrokerTLS

@@ -8,8 +8,8 @@ from sniproxy.bridge.answers import TYPES, Answers
 from sniproxy.bridge.stream import BrokerStream
 from sniproxy.pulsar.frames import FrameError
 from sniproxy.relay.copy import CopyDirection
+from sniproxy.relay.direction import Side
 from sniproxy.relay.pacing import ROUND_S, Paced
-from sniproxy.relay.relay import Side
 from sniproxy.relay.tee import PacedDirection
 from sniproxy.util.buffered import Share
 

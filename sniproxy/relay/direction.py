@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import socket
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
+from twisted.python.failure import Failure
+
+from sniproxy.net.descriptor import SocketDescriptor, pending_error
+from sniproxy.net.sockopts import is_over
+from sniproxy.net.tlssocket import TLSSocket
+from sniproxy.relay.poller import BROKEN, ENDS, IN, OUT
 from sniproxy.util.buffered import Share
-
-if TYPE_CHECKING:
-    from sniproxy.relay.relay import Side
 
 
 class Direction:
@@ -102,3 +105,68 @@ class Way(Protocol):
     """Makes a direction: the class of one way of moving bytes."""
 
     def __call__(self, source: Side, target: Side, head: bytes) -> Direction: ...
+
+
+class SideOwner(Protocol):
+    """The relay, as its sides call it."""
+
+    def pump(self, direction: Direction) -> None:
+        """Move what can be moved."""
+
+    def lost(self, side: Side, error: OSError) -> None:
+        """The socket is broken."""
+
+    def read_failed(self, direction: Direction, error: OSError) -> None:
+        """Reading the source failed."""
+
+    def write_failed(self, direction: Direction, error: OSError) -> None:
+        """Writing to the target failed."""
+
+
+class Side(SocketDescriptor):
+    """One of the two sockets, as the reactor or the poller sees it.
+
+    @ivar tls: the same socket, when its peer speaks TLS with us.
+    @ivar ends: the poller has told that the peer has ended its side, and will not tell again.
+    """
+
+    __slots__ = ("ends", "inbound", "name", "outbound", "relay", "tls")
+
+    inbound: Direction
+    outbound: Direction
+
+    def __init__(self, sock: socket.socket, name: str, relay: SideOwner) -> None:
+        self.sock, self.fd = sock, sock.fileno()
+        self.name = name
+        self.relay = relay
+        self.tls = sock if isinstance(sock, TLSSocket) else None
+        self.ends = False
+
+    def ready(self, events: int) -> bool:
+        inbound = self.inbound
+        if events == IN and not self.ends:  # what mostly comes
+            try:
+                if inbound.hand_on():
+                    return True
+            except OSError as error:
+                (self.relay.write_failed if inbound.holds() else self.relay.read_failed)(inbound, error)
+                return False
+        elif events & ENDS:
+            self.ends = True
+            if events & BROKEN and (inbound.blocked or inbound.ended) and is_over(self.sock):
+                self.relay.lost(self, pending_error(self.sock))
+                return False
+        if events & (IN | ENDS) and not inbound.blocked:
+            self.relay.pump(inbound)
+        if events & OUT and self.outbound.blocked:
+            self.relay.pump(self.outbound)
+        return False
+
+    def doRead(self) -> None:
+        self.relay.pump(self.inbound)
+
+    def doWrite(self) -> None:
+        self.relay.pump(self.outbound)
+
+    def connectionLost(self, reason: Failure) -> None:
+        self.relay.lost(self, pending_error(self.sock))

@@ -1,6 +1,6 @@
 """A reactor for which relays come first: Twisted's own for epoll, with the relays' set around its set.
 
-L{sniproxy.relay.poller.EdgePoller} stands in any reactor as one reader; then a message takes Twisted's work for a reader,
+L{sniproxy.relay.poller.EdgePoller} is one reader of any reactor; then a message takes Twisted's work for a reader,
 and a system call for each of two sets. Here it is the other way round: the reactor waits for the set of the relays, in
 which its own set is one more descriptor, so that a message takes one system call and none of that work. All else in the
 reactor, and all that uses it, is as it was, but for its clock.

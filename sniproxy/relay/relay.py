@@ -18,15 +18,13 @@ from typing import Any
 
 import attrs
 from twisted.internet.defer import Deferred
-from twisted.python.failure import Failure
 
 from sniproxy.events import Result
 from sniproxy.net.closer import Closer
-from sniproxy.net.descriptor import WAIT, SocketDescriptor, how_broken, pending_error
+from sniproxy.net.descriptor import WAIT, how_broken, pending_error
 from sniproxy.net.sockopts import is_over
-from sniproxy.net.tlssocket import TLSSocket
-from sniproxy.relay.direction import Direction, Way
-from sniproxy.relay.poller import BROKEN, ENDS, IN, OUT, Poller, poller_of
+from sniproxy.relay.direction import Direction, Side, Way
+from sniproxy.relay.poller import Poller, poller_of
 from sniproxy.util.timerwheel import TICK, Deadline, wheel_of
 
 ROUNDS = 4
@@ -45,55 +43,6 @@ class Ending:
 
     result: Result
     reason: str = ""
-
-
-class Side(SocketDescriptor):
-    """One of the two sockets, as the reactor or the poller sees it.
-
-    @ivar tls: the same socket, when its peer speaks TLS with us.
-    @ivar ends: the poller has told that the peer has ended its side, and will not tell again.
-    """
-
-    __slots__ = ("ends", "inbound", "name", "outbound", "relay", "tls")
-
-    inbound: Direction
-    outbound: Direction
-
-    def __init__(self, sock: socket.socket, name: str, relay: Relay) -> None:
-        self.sock, self.fd = sock, sock.fileno()
-        self.name = name
-        self.relay = relay
-        self.tls = sock if isinstance(sock, TLSSocket) else None
-        self.ends = False
-
-    def ready(self, events: int) -> bool:
-        inbound = self.inbound
-        if events == IN and not self.ends:  # what mostly comes
-            try:
-                if inbound.hand_on():
-                    return True
-            except OSError as error:
-                (self.relay._not_written if inbound.holds() else self.relay._not_read)(inbound, error)
-                return False
-        elif events & ENDS:
-            self.ends = True
-            if events & BROKEN and (inbound.blocked or inbound.ended) and is_over(self.sock):
-                self.relay.lost(self, pending_error(self.sock))
-                return False
-        if events & (IN | ENDS) and not inbound.blocked:
-            self.relay.pump(inbound)
-        if events & OUT and self.outbound.blocked:
-            self.relay.pump(self.outbound)
-        return False
-
-    def doRead(self) -> None:
-        self.relay.pump(self.inbound)
-
-    def doWrite(self) -> None:
-        self.relay.pump(self.outbound)
-
-    def connectionLost(self, reason: Failure) -> None:
-        self.relay.lost(self, pending_error(self.sock))
 
 
 class Relay:
@@ -233,7 +182,7 @@ class Relay:
         try:
             count = direction.fill()
         except OSError as error:
-            self._not_read(direction, error)
+            self.read_failed(direction, error)
             return False
         direction.eof |= not count  # it may have said so itself
         return True
@@ -246,7 +195,7 @@ class Relay:
                 if not direction.holds():
                     break
         except OSError as error:
-            self._not_written(direction, error)
+            self.write_failed(direction, error)
             return False
         if direction.blocked:
             direction.unblock()
@@ -255,11 +204,11 @@ class Relay:
                 self._poller.resume(direction.source)
         return True
 
-    def _not_read(self, direction: Direction, error: OSError) -> None:
+    def read_failed(self, direction: Direction, error: OSError) -> None:
         if error.errno not in WAIT:
             self.lost(direction.source, error)
 
-    def _not_written(self, direction: Direction, error: OSError) -> None:
+    def write_failed(self, direction: Direction, error: OSError) -> None:
         if error.errno not in WAIT:
             direction.target.inbound.pass_last_bytes(ROUNDS)
             self.lost(direction.target, error)

@@ -11,7 +11,7 @@ import fcntl
 import os
 
 from sniproxy.relay.copy import ROOM, CopyDirection
-from sniproxy.relay.relay import Side
+from sniproxy.relay.direction import Side
 
 PIPE = 1 << 18
 """Bytes a pipe shall hold. More moves no faster, and what waits in a pipe for a slow reader is charged to no socket."""

@@ -10,9 +10,8 @@ import errno
 import os
 
 from sniproxy.relay.copy import ROOM, CopyDirection
-from sniproxy.relay.direction import Direction, Way
+from sniproxy.relay.direction import Direction, Side, Way
 from sniproxy.relay.pacing import Paced
-from sniproxy.relay.relay import Side
 
 READ = 1 << 16
 """Bytes of one read."""

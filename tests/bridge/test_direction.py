@@ -15,9 +15,9 @@ from sniproxy.net.closer import Closer
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import write
 from sniproxy.relay.copy import CopyDirection
-from sniproxy.relay.direction import Direction
+from sniproxy.relay.direction import Direction, Side
 from sniproxy.relay.pacing import Paced, pace_of
-from sniproxy.relay.relay import Ending, Relay, Side
+from sniproxy.relay.relay import Ending, Relay
 from sniproxy.util.buffered import TOTAL
 from tests.net.support import SocketTestCase, connected, in_thread, read_exactly, read_to_end
 from tests.relay.taps import Recorder

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sniproxy.relay.copy import READ, ROOM, CopyDirection
-from sniproxy.relay.relay import Side
+from sniproxy.relay.direction import Side
 from tests.net.support import connected, in_thread
 from tests.relay import relaycontract
 

@@ -1,7 +1,7 @@
 """The relay whose bytes the kernel forwards by itself, from one socket of a tunnel into the other.
 
-The contract is that of L{sniproxy.relay.relay}, and the same tests run over it. Our process is woken for a direction only
-when its window is used up, when the kernel had to pass something, and when a side ends. It then waits until the
+The contract and the tests are those of L{sniproxy.relay.relay}. Our process is woken for a direction only when its
+window is used up, when the kernel had to pass something, and when a side ends. It then waits until the
 other socket has I{written} all that was redirected, sends what was passed, and opens the next window:
 
 * Order: while anything that was passed is not sent on, the kernel redirects nothing; and we send nothing before the
@@ -41,7 +41,7 @@ LOOKS = 10
 
 
 class KernelRelay:
-    """One tunnel's bytes. It owns both sockets from L{run} on. The parameters are those of L{sniproxy.relay.relay.Relay}.
+    """One tunnel's bytes. It owns both sockets from L{run} on. Parameters: as those of L{sniproxy.relay.relay.Relay}.
 
     @param pair: both sockets, as the gate has let them in.
     """

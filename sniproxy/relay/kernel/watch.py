@@ -2,7 +2,7 @@
 
 The kernel tells a socket's waiters of each segment that arrives, also of one that it has forwarded. An epoll that asks
 for bytes has its sleeping process woken by that, for nothing. So a socket whose bytes the kernel forwards I{rests}: it
-is asked for its end only, and what has to be read is told by the program's ring (L{sniproxy.relay.kernel.ring}). An epoll
+is asked for its end only, and the program's ring (L{sniproxy.relay.kernel.ring}) names what has to be read. An epoll
 that is asked for nothing still tells of errors: where nobody reads and nobody sends, who else would hear of a reset?
 """
 

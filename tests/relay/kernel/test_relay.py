@@ -46,7 +46,7 @@ def kernel_relay(
     poller: object = None,
     **options: Any,
 ) -> KernelRelay:
-    """As L{sniproxy.relay.relay.Relay} is made. The gate must let the sockets in: else a test would try another relay."""
+    """As L{sniproxy.relay.relay.Relay} is made. The gate must let the sockets in, or a test would try another relay."""
     if isinstance(clock, HandClock):
         clock.__class__ = KernelClock
     pair = gate().join(client, upstream)
