@@ -1,4 +1,4 @@
-"""The route table: which route has this server name?
+"""The route table: which route has this server name? Pure.
 
 An exact name beats the longest wildcard beats the expressions in their order beats the default. Among routes with the
 same pattern, one for this listener beats one for all. A match costs a dictionary look-up for each label of the name,

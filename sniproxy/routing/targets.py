@@ -1,4 +1,4 @@
-"""Targets as operators write them, and whose turn it is."""
+"""Targets as operators write them, and whose turn it is. Pure."""
 
 from __future__ import annotations
 

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Sequence
 
 import attrs
 
-from sniproxy.config.health import Health
 from sniproxy.interfaces import Target
+from sniproxy.routing.health import Health
 from sniproxy.util.names import host_port
 
 MOST_KNOWN = 10_000

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.config.health import Health, describe_health
+from sniproxy.config.health import describe_health
 from sniproxy.config.parser import parse
 from sniproxy.config.schema import ConfigError
+from sniproxy.routing.health import Health
 from tests.proxies import LISTENER
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.config.health import Health
 from sniproxy.interfaces import Target
+from sniproxy.routing.health import Health
 from sniproxy.routing.upstreams import FORGET, MOST_KNOWN, Goal, Standing, address
 
 ONE, TWO = Target("10.0.0.1", 6651), Target("10.0.0.2", 6651, label="broker-2")
