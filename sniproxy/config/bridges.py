@@ -5,16 +5,12 @@ A file of its own, because most configurations have no bridge, and need not load
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from sniproxy.config.allowed import Allowed, BadAllow, parse_allowed
+from sniproxy.config.checks import Check
 from sniproxy.config.model import PULSAR, Bridge
 from sniproxy.config.schema import BridgeTable, ConfigError
 from sniproxy.pulsar.serviceurl import BadServiceURL, pip60
 from sniproxy.util.names import ip_literal
-
-if TYPE_CHECKING:
-    from sniproxy.config.parser import Check
 
 
 def make_bridge(check: Check, key: str, table: BridgeTable) -> Bridge:

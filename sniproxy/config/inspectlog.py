@@ -1,4 +1,4 @@
-"""The log of the inspector's events, as the configuration says it. Pure; L{sniproxy.inspector.live} writes it."""
+"""The log of the inspector's events, as the configuration says it. Pure; L{sniproxy.inspector.live} writes it. Pure."""
 
 from __future__ import annotations
 

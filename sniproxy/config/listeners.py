@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
+from sniproxy.config.checks import Check
 from sniproxy.config.model import PLAINTEXT, PULSAR, Listener, ResolverTable, Route, Termination
 from sniproxy.config.schema import ConfigError, ListenerTable
-
-if TYPE_CHECKING:
-    from sniproxy.config.parser import Check
 
 
 def make_listener(

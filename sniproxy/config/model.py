@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from sniproxy.config.health import Health
 from sniproxy.config.inspectlog import InspectLog
 from sniproxy.config.limits import Limits
 from sniproxy.config.schema import Timeouts
 from sniproxy.net.endpoints import Endpoint
+from sniproxy.routing.health import Health
 from sniproxy.routing.policy import Policy
 from sniproxy.routing.templates import Template
 

@@ -126,7 +126,7 @@ class ExampleTests(SynchronousTestCase):
 
     def read(self, name: str) -> tuple[Configuration, Configuration]:
         """A file of etc/, as it is, and with its comments turned on."""
-        path = Path(__file__).parent.parent / "etc" / name
+        path = Path(__file__).parent.parent.parent / "etc" / name
         if not path.exists():
             raise SkipTest("etc/ is not here: the tests run apart from the sources")
         text = path.read_text()

@@ -1,0 +1,223 @@
+"""The checks that the tables of a configuration file share. Pure.
+
+Every error names the file, the key, the value and the cure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import PurePath
+from typing import TypeVar
+
+import attrs
+
+from sniproxy.config.health import BadHealth, takes_least
+from sniproxy.config.inspectlog import BadInspectLog
+from sniproxy.config.limits import BadLimit, at_most
+from sniproxy.config.model import (
+    NO_SERVER_NAME,
+    Admin,
+    ResolverTable,
+    Route,
+)
+from sniproxy.config.resolvers import in_order
+from sniproxy.config.schema import (
+    AdminTable,
+    BridgeTable,
+    ConfigError,
+    Faults,
+    GoalTable,
+    ListenerTable,
+    RouteTable,
+    Timeouts,
+    shown,
+)
+from sniproxy.net.endpoints import BadEndpoint, Endpoint, parse_endpoint
+from sniproxy.routing.patterns import capture_count, route_pattern
+from sniproxy.routing.policy import BadPolicy
+from sniproxy.routing.targets import BadTarget
+from sniproxy.routing.templates import Template, parse_template
+from sniproxy.util.names import BadName
+
+T = TypeVar("T")
+
+COMMAND_LINE = "command line"
+"""The filename of a configuration that came as options."""
+
+_OPTIONS = {"listener": "--listen", "route": "--route", "access_log.path": "--access-log"}
+MOST_FAULTS = 20
+"""Errors of routes that one run reports; the rest are reported after these are fixed."""
+
+NO_PATH = "write a file's path, or '-' for standard output"
+
+
+@attrs.frozen
+class Check:
+    """The checks that types cannot make.
+
+    @ivar names: of listeners so far. @ivar bound: their addresses. @ivar targets: those read so far, by their texts.
+    """
+
+    filename: str
+    names: set[str] = attrs.field(factory=set)
+    bound: set[tuple[str | None, int | None]] = attrs.field(factory=set)
+    targets: dict[str, Template] = attrs.field(factory=dict)
+
+    def error(self, key: str, value: object, cure: str) -> ConfigError:
+        if self.filename == COMMAND_LINE:
+            key = _OPTIONS[key.partition("[")[0]]
+        if isinstance(value, str) and cure.startswith("it is a number"):
+            from sniproxy.config.diagnostics.units import number
+
+            amount = number(value, key.rpartition(".")[2])
+            cure += "" if amount is None else f": {amount}"
+        return ConfigError(f"{self.filename}: {key} = {shown(value)}: {cure}", key, value)
+
+    def path(self, key: str, path: str) -> str:
+        """The path of a log; in a file it starts from the file's folder."""
+        if not path or "\0" in path:
+            raise self.error(key, path, NO_PATH)
+        return path if path == "-" or self.filename == COMMAND_LINE else str(PurePath(self.filename).parent / path)
+
+    def endpoint(self, key: str, text: str) -> Endpoint:
+        """An endpoint that plain connections come in by."""
+        try:
+            return parse_endpoint(text)
+        except BadEndpoint as error:
+            raise self.error(key, text, str(error)) from error
+
+    def admin(self, table: AdminTable) -> Admin:
+        """The admin endpoint."""
+        endpoint, path = self.endpoint("admin.endpoint", table.endpoint).private(), table.token_file
+        if path is not None:
+            if not path or "\0" in path:
+                raise self.error("admin.token_file", path, "write the path of a file that holds the token")
+            path = str(PurePath(self.filename).parent / path)
+        return Admin(endpoint, tuple(table.hosts), token_file=path)
+
+    def place(self, key: str, table: ListenerTable | BridgeTable) -> tuple[str, Endpoint]:
+        """The name and the endpoint of a listener or bridge; no two have the same."""
+        endpoint = self.endpoint(f"{key}.endpoint", table.endpoint)
+        name = table.endpoint if table.name is None else table.name
+        if not name.strip() or not name.isprintable():
+            raise self.error(f"{key}.name", name, "give it a printable name, or leave the key out")
+        if endpoint.port and (endpoint.host, endpoint.port) in self.bound:
+            raise self.error(f"{key}.endpoint", table.endpoint, "another listener has this address; each needs its own")
+        if name in self.names:
+            raise self.error(f"{key}.name", name, "another listener has this name; give each its own")
+        self.names.add(name)
+        self.bound.add((endpoint.host, endpoint.port))
+        return name, endpoint
+
+    def pem(self, key: str, path: str) -> str:
+        """The path of PEM, from the file's folder."""
+        if not path or "\0" in path:
+            raise self.error(key, path, "write the path of a PEM file")
+        return str(PurePath(self.filename).parent / path)
+
+    def routes(
+        self, tables: Sequence[RouteTable], listeners: Iterable[str], resolvers: Mapping[str, ResolverTable]
+    ) -> tuple[Route, ...]:
+        routes: dict[tuple[str, str | None], Route] = {}
+        faults = Faults()
+        for number, table in enumerate(tables):
+            try:
+                route = self.route(f"route[{number}]", table, listeners, resolvers, routes)
+            except ConfigError as error:
+                faults.errors.append(error)
+                if len(faults.errors) > MOST_FAULTS:
+                    break
+            else:
+                routes[route.server_name, route.listener] = route
+        faults.check()
+        return tuple(routes.values())
+
+    def route(
+        self,
+        key: str,
+        table: RouteTable,
+        listeners: Iterable[str],
+        resolvers: Mapping[str, ResolverTable],
+        others: Mapping[tuple[str, str | None], Route],
+    ) -> Route:
+        """@param others: the routes before it."""
+        try:
+            name = route_pattern(table.server_name)
+        except BadName as error:
+            from sniproxy.config.diagnostics.cures import name_cure
+
+            cure = f"{error}{name_cure(table.server_name)}"
+            raise self.error(f"{key}.server_name", table.server_name, cure) from error
+        if table.listener is not None and table.listener not in listeners:
+            known = ", ".join(sorted(listeners))
+            raise self.error(f"{key}.listener", table.listener, f"no listener has this name; there are: {known}")
+        if (name, table.listener) in others:
+            raise self.error(
+                f"{key}.server_name",
+                table.server_name,
+                "another route has this name already; put all its targets into one list",
+            )
+        resolver = self.resolver(key, table.target, table.resolver, resolvers, name, True)
+        return Route(name, table.listener, resolver, *self.dealing(key, table))
+
+    def goal(self, table: GoalTable | None, name: str, resolvers: Mapping[str, ResolverTable]) -> Route | None:
+        if table is None:
+            return None
+        named = name != NO_SERVER_NAME
+        resolver = self.resolver(name, table.target, table.resolver, resolvers, "", named)
+        return Route(name, None, resolver, *self.dealing(name, table))
+
+    def dealing(self, key: str, table: RouteTable | GoalTable) -> tuple[bool, int | None]:
+        """How a route's connections are dealt out, and how many it may have."""
+        if table.max_connections is None and table.balance is None:
+            return False, None  # as in most of very many tables
+        most = self.made(key, lambda: at_most("max_connections", table.max_connections))
+        return self.made(key, lambda: takes_least(table.balance)), most
+
+    def made(self, key: str, make: Callable[[], T]) -> T:
+        """What a table is made into, by a module that says which of its keys is wrong."""
+        try:
+            return make()
+        except (BadHealth, BadInspectLog, BadLimit, BadPolicy) as error:
+            raise self.error(f"{key}.{error.key}", error.value, str(error)) from error
+
+    def resolver(
+        self,
+        key: str,
+        target: str | list[str] | None,
+        resolver: str | list[str] | None,
+        resolvers: Mapping[str, ResolverTable],
+        pattern: str = "",
+        named: bool = False,
+    ) -> ResolverTable:
+        """@param pattern: may take parts of a name out; empty: it takes none. @param named: whether there is a name."""
+        if (target is None) == (resolver is None):
+            both = "it has both" if target is not None else "it has neither"
+            cure = f'{both}; write either target = "host:port" or resolver = "NAME"'
+            raise ConfigError(f"{self.filename}: {key}: {cure}", f"{key}.target")
+        if resolver is not None:
+            return in_order(f"{key}.resolver", resolver, resolvers, self.error)
+        targets = [target] if isinstance(target, str) else list(target or ())
+        if not targets:
+            raise self.error(f"{key}.target", targets, 'name at least one target, as in "10.0.0.7:6651"')
+        templates = []
+        for text in targets:
+            template = self.targets.get(text)
+            if template is None:
+                try:
+                    template = self.targets[text] = parse_template(text)
+                except BadTarget as error:
+                    raise self.error(f"{key}.target", text, str(error)) from error
+            why_not = template.why_not(capture_count(pattern), named) if template.places else None
+            if why_not is not None:
+                raise self.error(f"{key}.target", text, why_not)
+            templates.append(template)
+        return ResolverTable("static", {"target": targets}, key, templates=tuple(templates))
+
+    def timeouts(self, timeouts: Timeouts) -> Timeouts:
+        for key in Timeouts.__struct_fields__:
+            value = getattr(timeouts, key)
+            least_allowed = "0 or more" if key in ("idle", "drain") else "more than 0"
+            if not (0 < value <= 1e7 or (value == 0 and key in ("idle", "drain"))):
+                raise self.error(f"timeouts.{key}", value, f"it is a number of seconds, {least_allowed}")
+        return timeouts
