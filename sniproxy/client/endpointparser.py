@@ -1,4 +1,4 @@
-"""The string form of `sniproxy.client.endpoint.SniProxyEndpoint`, found through ``twisted.plugin``; imports it when used."""
+"""The string form of `sniproxy.client.SniProxyEndpoint`, found through ``twisted.plugin``; imports it when used."""
 
 from __future__ import annotations
 

@@ -1,0 +1,11 @@
+"""Deprecated: the modules of this package are in L{sniproxy.client}. This one goes with the next minor version."""
+
+import sys
+import warnings
+from importlib import import_module
+
+warnings.warn("sniproxy.talk is deprecated: import from sniproxy.client", DeprecationWarning, stacklevel=2)
+
+__path__: list[str] = []
+for _name in ("brokers", "explaining", "failures", "logins", "lookups", "messages", "redirects", "session", "topics"):
+    sys.modules[f"{__name__}.{_name}"] = import_module(f"sniproxy.client.{_name}")
