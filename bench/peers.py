@@ -22,7 +22,7 @@ TUNNELS = 9_400
 """With two descriptors each they fit into 20,000 of a process."""
 
 KERNEL_FORWARDS = "relay: the kernel forwards"
-"""What the log of ours has when the kernel's relay is in force: `sniproxy.relay.kernel.opening` says it before it listens."""
+"""What our log has with the kernel relay: `sniproxy.relay.kernel.opening` logs it before the proxy listens."""
 
 _KERNEL_CANNOT = 'relay = "kernel" cannot be: '
 _NGINX_MODULES = Path("/usr/lib/nginx/modules")

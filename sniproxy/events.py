@@ -1,4 +1,7 @@
-"""What is known of a connection, and how it ended. Pure values; the journal and whoever else listens read them."""
+"""What is known of a connection, and how it ended. Pure values; the journal and whoever else listens read them.
+
+Pure.
+"""
 
 from __future__ import annotations
 

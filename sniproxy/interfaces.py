@@ -1,4 +1,4 @@
-"""The words that resolver plugins are written against.
+"""The words that resolver plugins are written against. Pure.
 
 A resolver answers one question: where does this server name live? The route table has already chosen the resolver to
 ask (docs/architecture.md); what it gets is a L{Request}, what it gives is a L{Resolution}.

@@ -18,9 +18,8 @@ from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
 from twisted.python import usage
 
-from sniproxy.config import describe
+from sniproxy.config import Configuration, describe
 from sniproxy.config.diagnostics.permissions import root_warning
-from sniproxy.config.model import Configuration
 from sniproxy.config.parser import from_options, parse
 from sniproxy.config.schema import ConfigError, shown
 from sniproxy.config.workers import CannotStart, for_worker
@@ -31,8 +30,7 @@ from sniproxy.resolvers import makers
 from sniproxy.server import build
 from sniproxy.server.listeners import why_not_listening
 from sniproxy.server.reloader import Reloader
-from sniproxy.server.workers import post, sockets, twistdoptions
-from sniproxy.server.workers.stall import StallWatch
+from sniproxy.server.workers import post, sockets, stall, twistdoptions
 from sniproxy.service import ProxyService
 from sniproxy.util.closedpipe import quiet_end
 from sniproxy.util.gcpause import look_again, uncollected
@@ -225,10 +223,10 @@ class Command(Service):
         self._post = options.post
         self._parent = options.parent
         self._daemon = options.parent is not None and not options.parent["nodaemon"]
-        self._stalls: StallWatch | None = None
+        self._stalls: stall.StallWatch | None = None
         if isinstance(self._proxy, ProxyService):
             self._proxy.kernel_way.keep = False  # this program is all ours
-            self._stalls = StallWatch(reactor)
+            self._stalls = stall.StallWatch(reactor)
         self._warnings = options.warnings
         self._reloader = Reloader(reactor, options.proxy, options.again, options.path)
         self._previous: dict[int, Any] = {}

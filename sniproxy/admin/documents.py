@@ -1,4 +1,4 @@
-"""The JSON of C{/status}: names are stable, times are seconds since 1970, bytes and counts are whole numbers. Pure."""
+"""The JSON of C{/status}: names are stable, times are seconds since 1970, bytes and counts are whole numbers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Prometheus's text format, made a few samples at a time. Pure."""
+"""Prometheus's text format, made a few samples at a time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tunnels and their bytes by listener and route, counted in steps. Pure.
+"""Tunnels and their bytes by listener and route, counted in steps.
 
 Bytes of open tunnels are read from the tunnels themselves: the data path keeps no sums for the admin endpoint. With
 many tunnels one count serves every answer of a second.

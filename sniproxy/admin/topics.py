@@ -1,4 +1,4 @@
-"""What the inspector knows: the ledger as it is, and what happened lately. Pure."""
+"""What the inspector knows: the ledger as it is, and what happened lately."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The options of ``sniproxyctl lookup``. Without Twisted and TLS, which the other commands do not need."""
+"""The options of ``sniproxyctl lookup``. Without Twisted and TLS, which the other commands do not need. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which cluster answers at a place: places whose brokers name the same broker are of one cluster.
+"""Which cluster answers at a place: places whose brokers name the same broker are of one cluster. Pure.
 
 A place is where a connection was made to, such as a server name or ``host:port``. Nobody writes down which places are
 of one cluster, and no command says it, so it is told by the brokers that are named there.

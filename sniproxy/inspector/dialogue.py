@@ -1,4 +1,4 @@
-"""What a client and a broker say to each other: requests and their answers, and which topics they are about.
+"""What a client and a broker say to each other: requests and their answers, and which topics they are about. Pure.
 
 Commands go in, events come out (``events`` describes them). Nothing is remembered without bound: of a hostile peer's
 requests, producers, consumers and sessions, the newest.

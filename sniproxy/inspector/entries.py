@@ -1,4 +1,4 @@
-"""What the ledger knows of a topic and of a namespace, and several entries as one."""
+"""What the ledger knows of a topic and of a namespace, and several entries as one. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Write events as lines: JSON for programs, short and aligned for people."""
+"""Write events as lines: JSON for programs, short and aligned for people. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Inspect one Pulsar connection: the bytes of both directions go in, events come out (``events`` describes them)."""
+"""Inspect one Pulsar connection: the bytes of both directions go in, events come out (``events`` describes them).
+
+Pure.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ledger: which broker has which topic, as all that carries a broker's URL tells it, and how that changed.
+"""The ledger: which broker has which topic, as all that carries a broker's URL tells it, and how that changed. Pure.
 
 The same topic in two clusters, as geo-replication has it, is two entries; `Clusters` says what is one cluster.
 """

@@ -1,4 +1,4 @@
-"""Commands that are too long to be held: which request they answer, as far as their beginning says it."""
+"""Commands that are too long to be held: which request they answer, as far as their beginning says it. Pure."""
 
 from __future__ import annotations
 

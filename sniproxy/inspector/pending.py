@@ -1,4 +1,4 @@
-"""Requests that wait for their answers: which command answers which, and how long it took."""
+"""Requests that wait for their answers: which command answers which, and how long it took. Pure."""
 
 from __future__ import annotations
 

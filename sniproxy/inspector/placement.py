@@ -1,4 +1,4 @@
-"""Where topics are, as commands tell it: the parts of events that carry URLs of brokers."""
+"""Where topics are, as commands tell it: the parts of events that carry URLs of brokers. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The parts of events that are shown only when somebody asks for them: principals, and properties of clients."""
+"""The parts of events that are shown only when somebody asks for them: principals, and properties of clients. Pure."""
 
 from __future__ import annotations
 

@@ -28,8 +28,8 @@ class HandshakeError(Exception):
 class Handshake(SocketDescriptor):
     """Drives one socket's handshake. The socket stays its owner's.
 
-    The bytes that the peer has sent count as waiting in memory (L{sniproxy.util.buffered}) until the handshake has ended;
-    more than L{MAX_RECEIVED} fail it.
+    The peer's bytes count as waiting in memory (L{sniproxy.util.buffered}) until the handshake has ended; more than
+    L{MAX_RECEIVED} fail it.
 
     @param seconds: the handshake's deadline, counted from now, to the wheel's next tick (L{sniproxy.util.timerwheel}).
     """

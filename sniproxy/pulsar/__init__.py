@@ -1,4 +1,4 @@
-"""Apache Pulsar's binary protocol, pure: bytes in, values out; no sockets, no clock, no Twisted.
+"""Apache Pulsar's binary protocol. Pure. Bytes in, values out: no sockets, no clock, no Twisted.
 
 ===============  ===================================================================================================
 ``frames``       cuts a byte stream into frames, payloads included, and writes frames

@@ -1,4 +1,4 @@
-"""Read and write the command of a frame: protobuf's BaseCommand, as declared in ``commands.proto``."""
+"""Read and write the command of a frame: protobuf's BaseCommand, as declared in ``commands.proto``. Pure."""
 
 from functools import lru_cache
 from typing import Any

@@ -1,4 +1,4 @@
-"""What an inspector tells of a Pulsar connection: events, their names and their fields.
+"""What an inspector tells of a Pulsar connection: events, their names and their fields. Pure.
 
 docs/reference.md has the table of all events with their fields. These are stable: fields may be added, none goes away
 or changes its meaning. Every event has a ``name``, a ``time`` (seconds since 1970, when the last byte of the frame came

@@ -1,4 +1,4 @@
-"""Cut a byte stream into Pulsar frames, and write frames; what ``walker`` shares with it.
+"""Cut a byte stream into Pulsar frames, and write frames; what ``walker`` shares with it. Pure.
 
 A frame, as Pulsar's "Binary protocol" page describes it (all numbers are unsigned, 32 bits, big endian)::
 

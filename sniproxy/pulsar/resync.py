@@ -1,4 +1,4 @@
-"""Find the beginning of a frame in a stream that begins, or goes on, in the middle of one."""
+"""Find the beginning of a frame in a stream that begins, or goes on, in the middle of one. Pure."""
 
 from __future__ import annotations
 

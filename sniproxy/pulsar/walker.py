@@ -1,4 +1,4 @@
-"""Walk along a stream of Pulsar frames without keeping payloads: what an inspector sees of it.
+"""Walk along a stream of Pulsar frames without keeping payloads: what an inspector sees of it. Pure.
 
 ``frames.FrameReader`` hands out whole frames, payloads included. A walker holds the head of one frame at most (command
 and metadata, 1 MiB in all), and steps over the rest, neither copied nor held. Frames that nobody wants to hear of are

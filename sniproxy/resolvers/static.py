@@ -1,4 +1,4 @@
-"""The static resolver: the targets that the configuration names, for every name that a route leads here.
+"""The static resolver: the targets that the configuration names, for every name that a route leads here. Pure.
 
 A target may have places that a connection fills (L{sniproxy.routing.templates}).
 """

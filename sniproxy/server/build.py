@@ -14,7 +14,6 @@ from twisted.internet.interfaces import IStreamServerEndpoint
 
 from sniproxy.config.describe import warnings
 from sniproxy.config.diagnostics.permissions import file_warnings
-from sniproxy.config.health import Health
 from sniproxy.config.model import Bridge, Configuration, Route, Termination
 from sniproxy.config.schema import ConfigError, ConfigErrors, Faults, shown
 from sniproxy.config.warnings import goals, no_service_route, written_targets
@@ -22,6 +21,7 @@ from sniproxy.interfaces import Target
 from sniproxy.net.endpoints import Endpoint
 from sniproxy.net.reuseport import SharedEndpoint
 from sniproxy.resolvers.static import StaticResolver
+from sniproxy.routing.health import Health
 from sniproxy.routing.patterns import is_expression
 from sniproxy.routing.router import LiveRoute, Routing
 from sniproxy.routing.table import RouteTable

@@ -1,4 +1,4 @@
-"""TLS alerts: how a refusal is told to a TLS client (RFC 8446, section 6)."""
+"""TLS alerts: how a refusal is told to a TLS client (RFC 8446, section 6). Pure."""
 
 from __future__ import annotations
 

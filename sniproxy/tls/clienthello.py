@@ -1,4 +1,4 @@
-"""The ClientHello reader: which server name does this TLS client ask for?
+"""The ClientHello reader: which server name does this TLS client ask for? Pure.
 
 Sources: RFC 8446 (TLS 1.3; sections 4.1.2, 4.2, 5.1), RFC 5246 (TLS 1.2; 7.4.1.2), RFC 6066 (server_name; section 3),
 RFC 7301 (ALPN), RFC 8701 (GREASE: unknown values pass), RFC 9849 (ECH: the outer name is the one that is read).
@@ -47,8 +47,8 @@ _record_header = struct.Struct(">BBBH").unpack_from
 class ClientHello:
     """What a readable hello says.
 
-    @ivar server_name: normalised (see L{sniproxy.util.names}); None when the hello has no ``server_name`` extension or the
-        extension has no host name.
+    @ivar server_name: normalised (see L{sniproxy.util.names}); None when the hello has no ``server_name`` extension
+        or the extension has no host name.
     @ivar alpn: the protocols offered, in order; bytes outside ASCII as backslash escapes.
     @ivar legacy_version: 0x0303 for TLS 1.2 and 1.3.
     @ivar offers_tls13: ``supported_versions`` has TLS 1.3.

@@ -1,4 +1,4 @@
-"""Protocols that are not TLS, told from their first bytes, so that a refusal can name what came instead."""
+"""Protocols that are not TLS, told from their first bytes, so that a refusal can name what came instead. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""PEM text in, certificates and keys out (RFC 7468). Pure: files are read elsewhere."""
+"""PEM text in, certificates and keys out (RFC 7468). Pure. Files are read elsewhere."""
 
 from __future__ import annotations
 

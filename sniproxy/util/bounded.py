@@ -1,4 +1,4 @@
-"""A dictionary that cannot grow without bound: what is remembered of a connection."""
+"""A dictionary that cannot grow without bound: what is remembered of a connection. Pure."""
 
 from __future__ import annotations
 

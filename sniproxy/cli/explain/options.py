@@ -1,4 +1,4 @@
-"""The options of ``sniproxyctl explain``."""
+"""The options of ``sniproxyctl explain``. Pure."""
 
 from __future__ import annotations
 

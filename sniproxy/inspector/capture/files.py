@@ -1,4 +1,4 @@
-"""Capture files: pcap and pcapng, read front to back, from a file or a pipe.
+"""Capture files: pcap and pcapng, read front to back, from a file or a pipe. Pure.
 
 Sources: the IETF drafts draft-ietf-opsawg-pcap (file header, magic numbers, packet records) and
 draft-ietf-opsawg-pcapng (blocks, sections, interfaces, if_tsresol, if_tsoffset); link types are

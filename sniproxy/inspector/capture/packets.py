@@ -1,4 +1,4 @@
-"""TCP segments in captured packets: `layers` removes the headers before TCP, dpkt reads the TCP header.
+"""TCP segments in captured packets: `layers` removes the headers before TCP, dpkt reads the TCP header. Pure.
 
 IP fragments are not put together: they are counted, and their bytes are reported missing later.
 """

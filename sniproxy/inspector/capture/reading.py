@@ -1,4 +1,4 @@
-"""From a capture file to events, in one go."""
+"""From a capture file to events, in one go. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""DNS messages: questions, and what answers say (RFC 1035, 2308, 2782). Pure, by dnspython's codec."""
+"""DNS messages: questions, and what answers say (RFC 1035, 2308, 2782). Pure, by dnspython's codec. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the process of a worker begins: ``python -m sniproxy.server.workers.entrance``, with the arguments of twistd."""
+"""Where a worker's process begins: ``python -m sniproxy.server.workers.entrance``, with the arguments of twistd."""
 
 from __future__ import annotations
 

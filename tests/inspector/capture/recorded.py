@@ -12,7 +12,7 @@ from tests.inspector.capture.building import (
     Captured,
 )
 
-CAPTURES = Path(__file__).parent.parent / "data" / "captures"
+CAPTURES = Path(__file__).parent.parent.parent / "data" / "captures"
 
 
 def recorded(name: str) -> bytes:
