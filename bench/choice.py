@@ -11,7 +11,7 @@ from zope.interface import implementer
 
 from bench.targets import client_hello
 from sniproxy.interfaces import IServerNameResolver, Request, Resolution, Target
-from sniproxy.resolvers.cache.cache import Asked
+from sniproxy.resolvers.cache.cache import CachedResolver
 from sniproxy.routing.table import RouteTable
 from sniproxy.tls.clienthello import ClientHelloReader
 
@@ -43,7 +43,7 @@ def costs(sizes: Sequence[int], calls: int) -> dict[str, float]:
             found[f"{size:,} names: {kind}, µs"] = _least(lambda: table.match(name, "clients"), calls)  # noqa: B023
     hello = client_hello("first.bench.test")
     found["reading: hello, µs"] = _least(lambda: ClientHelloReader().feed(hello), max(1, calls // 10))
-    asked = Asked("bench", _Answer(), Clock())
+    asked = CachedResolver("bench", _Answer(), Clock())
     request = Request("first.bench.test", (), "192.0.2.7:50123", "clients")
     asked.resolve(request)
     found["cache: hit, µs"] = _least(lambda: asked.resolve(request), calls)

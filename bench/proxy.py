@@ -15,11 +15,11 @@ from bench.measure import cpu_seconds
 from sniproxy.config.parser import parse
 from sniproxy.relay import poller
 from sniproxy.relay.copy import CopyDirection
-from sniproxy.relay.direction import Way
+from sniproxy.relay.direction import DirectionFactory
 from sniproxy.relay.splice import SpliceDirection
 from sniproxy.service import ProxyService
 
-WAYS: dict[str, Way] = {"copy": CopyDirection, "splice": SpliceDirection}
+WAYS: dict[str, DirectionFactory] = {"copy": CopyDirection, "splice": SpliceDirection}
 
 
 class Proxy:

@@ -21,11 +21,11 @@ from sniproxy.cli.commands import add_commands
 from sniproxy.cli.tables import FAILURES, NAMESPACES, TOPICS, write_csv, write_json, write_table
 from sniproxy.inspector.capture.files import CaptureError
 from sniproxy.inspector.capture.reading import CaptureEvents
-from sniproxy.inspector.entries import Known, fold
+from sniproxy.inspector.entries import OwnerEntry, fold
 from sniproxy.inspector.format import json_line, readable_line
 from sniproxy.pulsar.events import Event
-from sniproxy.pulsar.filter import Choice
-from sniproxy.util.closedpipe import quiet_end
+from sniproxy.pulsar.filter import EventFilter
+from sniproxy.util.closedpipe import exit_on_broken_pipe
 from sniproxy.util.text import amount, counted, printable
 
 LARGE = 4 << 20
@@ -76,12 +76,12 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 def main(arguments: Sequence[str] | None = None, streams: Streams | None = None) -> int:
     """Run a command; return the exit status: 0, 1 with an error told in one line, 130 after Ctrl-C; `INCOMPLETE` for a
-    capture with packets that were not read; of a lookup that fails, that of `sniproxy.client.failures.Kind`.
+    capture with packets that were not read; of a lookup that fails, that of `sniproxy.client.failures.FailureKind`.
 
     Wrong usage raises `SystemExit` with 2, and when nobody reads the output any more, with 141.
     """
     streams = streams or Streams(sys.stdin.buffer, sys.stdout, sys.stderr)
-    with quiet_end(streams.out, streams.error):
+    with exit_on_broken_pipe(streams.out, streams.error):
         options = parse(sys.argv[1:] if arguments is None else arguments)
         run: Callable[[argparse.Namespace, Streams], int] = options.run
         try:
@@ -94,7 +94,7 @@ def main(arguments: Sequence[str] | None = None, streams: Streams | None = None)
 
 def _inspect(options: argparse.Namespace, streams: Streams) -> int:
     try:
-        choice = Choice(options.follow, options.commands)
+        choice = EventFilter(options.follow, options.commands)
     except ValueError as error:
         options.usage(str(error))
     with _opened(options.file, streams) as file:
@@ -134,7 +134,7 @@ def _topics(options: argparse.Namespace, streams: Streams) -> int:
         return _read(capture, file, options.file, streams, pass_over, write)
 
 
-def _list(known: Known, options: argparse.Namespace, out: TextIO) -> str:
+def _list(known: OwnerEntry, options: argparse.Namespace, out: TextIO) -> str:
     """Write what is asked for; returns a summary."""
     form = write_json if options.json else write_csv if options.csv else write_table
     topics = sorted(

@@ -23,32 +23,32 @@ from sniproxy.admin.sources import (
     Status,
     TargetStatus,
 )
-from sniproxy.config.dump import in_force
+from sniproxy.config.dump import dump_configuration
 from sniproxy.config.model import Configuration
 from sniproxy.config.schema import ConfigError
 from sniproxy.config.warnings import plaintext_targets
-from sniproxy.connection.lifecycle import House, Life
+from sniproxy.connection.lifecycle import ConnectionContext, Life
 from sniproxy.events import Observer, Result
 from sniproxy.interfaces import Target
 from sniproxy.logs.writer import CannotOpen
-from sniproxy.net.closer import Closer
+from sniproxy.net.closer import LingeringCloser
 from sniproxy.net.dialer import Dialer, Veto
 from sniproxy.net.reuseport import SocketKeeper
 from sniproxy.net.veto import LoopGuard
 from sniproxy.relay import copy as copying
 from sniproxy.relay import splice
-from sniproxy.relay.direction import Way
-from sniproxy.relay.kernel.opening import KernelWay
+from sniproxy.relay.direction import DirectionFactory
+from sniproxy.relay.kernel.opening import KernelRelays
 from sniproxy.relay.relay import Ending
-from sniproxy.routing.upstreams import Standing
+from sniproxy.routing.upstreams import UpstreamTable
 from sniproxy.server.build import Built, build
-from sniproxy.server.connections import Lives
-from sniproxy.server.drain import Drains, find_goal
+from sniproxy.server.connections import ConnectionManager
+from sniproxy.server.drain import Drains, find_drain_target
 from sniproxy.server.healthchecks import Checker
 from sniproxy.server.listeners import Listeners, raise_descriptor_limit, why_not_listening
-from sniproxy.server.observers import SideRooms
+from sniproxy.server.observers import Observers
 from sniproxy.server.routecheck import CrossCheck
-from sniproxy.util.gcpause import uncollected
+from sniproxy.util.gcpause import gc_paused
 from sniproxy.util.text import counted
 
 log = Logger()
@@ -70,7 +70,7 @@ class ProxyService(Service):
         configuration: Configuration,
         reactor: Any,
         observer: Observer | None = None,
-        way: Way | None = None,
+        way: DirectionFactory | None = None,
         keeper: SocketKeeper | None = None,
     ) -> None:
         """@raise ConfigError: the configuration cannot be used."""
@@ -78,21 +78,21 @@ class ProxyService(Service):
         self._reactor = reactor
         self._way = way or (splice.SpliceDirection if splice.available else copying.CopyDirection)
         self._built = build(configuration, reactor)
-        self._closer = Closer(reactor)
-        self.kernel_way = KernelWay(reactor)
+        self._closer = LingeringCloser(reactor)
+        self.kernel_way = KernelRelays(reactor)
         self._guard = self._bridge_guard = LoopGuard()
-        self._lives = Lives(reactor, self._closer, lambda: self._side.inspector, self._check_drained)
+        self._lives = ConnectionManager(reactor, self._closer, lambda: self._side.inspector, self._check_drained)
         self._live = self._lives.live
         self._descriptors = 0
         self._listeners = Listeners(reactor, self._lives.must_wait, keeper)
-        self._standing = Standing()
+        self._standing = UpstreamTable()
         self._checker = Checker(reactor, self._standing, self._closer)
         self._cross_check = CrossCheck(configuration, self._built.routing, {})
         self._drains = Drains(reactor, self._standing, self.live, time.time)
         self._at_once = self._closed = False
         self._drain_timer: Any = None
         self._drained: Deferred[None] | None = None
-        self._side = SideRooms(
+        self._side = Observers(
             reactor, self, lambda *heard: self._cross_check.unrouted(*heard), observer, self._lives.takes
         )
         self._started = self._since = time.time()
@@ -139,7 +139,7 @@ class ProxyService(Service):
         try:
             if not self.running or self._drained is not None:
                 raise ConfigError("the proxy is stopping")
-            with uncollected():
+            with gc_paused():
                 built = build(read(), self._reactor, self._built)
             self._put_into_force(built)
         except CannotListenError as error:
@@ -194,7 +194,7 @@ class ProxyService(Service):
     def _put_into_force(self, built: Built) -> None:
         """All of it, or, with an exception, nothing: what can fail comes first."""
         configuration = built.configuration
-        house = House(
+        house = ConnectionContext(
             self._reactor,
             built.routing,
             configuration.timeouts,
@@ -310,7 +310,7 @@ class ProxyService(Service):
 
     def in_force(self, most: int) -> Mapping[str, Any]:
         """The configuration in force, as JSON has it. @param most: entries of each list."""
-        return in_force(self.configuration, most)
+        return dump_configuration(self.configuration, most)
 
     def resolvers_status(self) -> Sequence[ResolverStatus]:
         """The resolvers with a table of their own."""
@@ -337,7 +337,9 @@ class ProxyService(Service):
 
         @raise NoSuchGoal: there is none of this name.
         """
-        return self._drains.begin(find_goal(name, self.configuration, self._live, self._standing.answered), rate)
+        return self._drains.begin(
+            find_drain_target(name, self.configuration, self._live, self._standing.answered), rate
+        )
 
     def undrain(self, name: str) -> DrainStatus:
         """Give it new connections again. @raise NoSuchGoal: it is not being drained."""

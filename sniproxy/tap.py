@@ -32,8 +32,8 @@ from sniproxy.server.listeners import why_not_listening
 from sniproxy.server.reloader import Reloader
 from sniproxy.server.workers import post, sockets, stall, twistdoptions
 from sniproxy.service import ProxyService
-from sniproxy.util.closedpipe import quiet_end
-from sniproxy.util.gcpause import look_again, uncollected
+from sniproxy.util.closedpipe import exit_on_broken_pipe
+from sniproxy.util.gcpause import gc_paused, look_again
 from sniproxy.util.text import counted, printable
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ class Options(usage.Options):
             # twistd may change its folder before the file is read again.
             self.path = os.path.abspath(self["config"])
         try:
-            with uncollected(keep=self.parent is not None):  # there is a parent where this is the program, twistd
+            with gc_paused(keep=self.parent is not None):  # there is a parent where this is the program, twistd
                 configuration = self.read()
                 self.proxy = self._made(configuration, reactor)
         except ConfigError as error:
@@ -337,13 +337,13 @@ def _raise(why: str) -> NoReturn:
 
 
 def _say(text: str) -> NoReturn:
-    with quiet_end(sys.stdout):
+    with exit_on_broken_pipe(sys.stdout):
         print(text)
     sys.exit(0)
 
 
 def _fail(message: str) -> NoReturn:
-    with quiet_end(*(() if sys.__stderr__ is None else (sys.__stderr__,))):
+    with exit_on_broken_pipe(*(() if sys.__stderr__ is None else (sys.__stderr__,))):
         for line in message.split("\n"):
             print(f"sniproxy: {line}", file=sys.__stderr__)
     sys.exit(1)

@@ -37,7 +37,7 @@ from sniproxy.interfaces import (
     Unavailable,
     WatchState,
 )
-from sniproxy.resolvers.cache.cache import Asked
+from sniproxy.resolvers.cache.cache import CachedResolver
 
 MANY = 50
 """Questions at once."""
@@ -162,7 +162,7 @@ class ResolverContract:
         self._case.assertIsNotNone(resolver, _NO_SILENCE)
         await deferLater(self._reactor, 0)
         before = _left_over(self._reactor)
-        asked = Asked("contract", resolver, self._reactor, deadline=0.1)
+        asked = CachedResolver("contract", resolver, self._reactor, deadline=0.1)
         watches = IWatchingResolver.providedBy(resolver)
         if watches:  # not by asked, which would give its end the same short deadline
             resolver.start(asked.forget)
@@ -200,7 +200,7 @@ class ResolverContract:
         if watches:
             old.start(lambda: told.append(ended))
         left = Deferred.fromCoroutine(_ask(old, self.known))
-        new = Asked("contract", self.make(), self._reactor, deadline=self.seconds)
+        new = CachedResolver("contract", self.make(), self._reactor, deadline=self.seconds)
         left.addErrback(lambda failure: failure.trap(CancelledError, Unavailable))
         left.cancel()
         stopping = old.stop() if watches else None
@@ -234,8 +234,8 @@ class ResolverContract:
 
         return reactor
 
-    def _asked(self) -> Asked:
-        asked = Asked("contract", self.make(), self._reactor, deadline=self.seconds)
+    def _asked(self) -> CachedResolver:
+        asked = CachedResolver("contract", self.make(), self._reactor, deadline=self.seconds)
         asked.start()
         self._case.addCleanup(asked.stop)
         return asked
@@ -247,7 +247,7 @@ class ResolverContract:
         return resolver
 
     async def _use(self) -> None:
-        asked = Asked("contract", self.make(), self._reactor, deadline=self.seconds)
+        asked = CachedResolver("contract", self.make(), self._reactor, deadline=self.seconds)
         asked.start()
         await asked.ask(self.known)
         asked.forget()

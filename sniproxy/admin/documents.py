@@ -11,7 +11,7 @@ import attrs
 from msgspec.structs import asdict
 
 from sniproxy import __version__
-from sniproxy.admin.refusals import Refusal
+from sniproxy.admin.refusals import RecentRefusal
 from sniproxy.admin.sources import Live, Status
 
 BATCH = 20
@@ -22,7 +22,7 @@ def status_document(
     status: Status,
     live: Sequence[Live],
     totals: Mapping[str, int],
-    refusals: Sequence[Refusal],
+    refusals: Sequence[RecentRefusal],
     now: float,
     most: int,
     instance: int | None = None,

@@ -13,7 +13,7 @@ MOST = 100
 
 
 @attrs.define
-class Refusal:
+class RecentRefusal:
     """What was refused once or more often.
 
     @ivar server_name: None: the hello had none, or was not read. @ivar count: how often.
@@ -33,13 +33,13 @@ class Refusals:
     """An observer of connections (C{sniproxy.events.Observer}) that remembers refused ones."""
 
     def __init__(self) -> None:
-        self._refusals: dict[tuple[str, str | None, Result], Refusal] = {}
+        self._refusals: dict[tuple[str, str | None, Result], RecentRefusal] = {}
 
     def __call__(self, connection: Connection) -> None:
         if connection.result not in REFUSALS:
             return
         key = connection.listener, connection.server_name, connection.result
-        refusal = self._refusals.pop(key, None) or Refusal(*key)
+        refusal = self._refusals.pop(key, None) or RecentRefusal(*key)
         self._refusals[key] = refusal  # the last one is the newest
         refusal.count += 1
         refusal.time = connection.time + connection.total_s
@@ -48,6 +48,6 @@ class Refusals:
         if len(self._refusals) > MOST:
             del self._refusals[next(iter(self._refusals))]
 
-    def latest(self) -> list[Refusal]:
+    def latest(self) -> list[RecentRefusal]:
         """All that are remembered, the newest first."""
         return list(reversed(self._refusals.values()))

@@ -10,7 +10,7 @@ MOST_BYTES = 4096
 LEAST_CHARACTERS = 16
 
 
-class BadToken(ValueError):
+class BadTokenFile(ValueError):
     """The file has no usable token; the message says why, with the cure, and nothing of what is in it."""
 
 
@@ -24,11 +24,13 @@ def read_token(path: str) -> bytes:
             mode = os.fstat(file.fileno()).st_mode
             token = file.read(MOST_BYTES + 1).strip()
     except OSError as error:
-        raise BadToken(f"it cannot be read: {error.strerror}") from error
+        raise BadTokenFile(f"it cannot be read: {error.strerror}") from error
     if mode & (stat.S_IROTH | stat.S_IWOTH):
-        raise BadToken("other users can read or write it; chmod 600 it (Kubernetes: defaultMode: 0440)")
+        raise BadTokenFile("other users can read or write it; chmod 600 it (Kubernetes: defaultMode: 0440)")
     if len(token) < LEAST_CHARACTERS:
-        raise BadToken(f"its token is shorter than {LEAST_CHARACTERS} characters; make one with openssl rand -hex 32")
+        raise BadTokenFile(
+            f"its token is shorter than {LEAST_CHARACTERS} characters; make one with openssl rand -hex 32"
+        )
     if len(token) > MOST_BYTES or not all(0x21 <= byte <= 0x7E for byte in token):
-        raise BadToken("it is not one line of printable ASCII without spaces; make one with openssl rand -hex 32")
+        raise BadTokenFile("it is not one line of printable ASCII without spaces; make one with openssl rand -hex 32")
     return token

@@ -17,7 +17,7 @@ from typing import Any
 
 import attrs
 
-from sniproxy.bridge.asked import Asked
+from sniproxy.bridge.asked import PendingRequests
 from sniproxy.config.allowed import Allowing, Broker
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import CommandError, fields_of, number_name, read, text, type_name, write
@@ -67,7 +67,7 @@ def failed(request_id: int, message: str) -> bytes:
 
 
 @attrs.frozen
-class Told:
+class BridgeCallbacks:
     """What answers need of others.
 
     @ivar follow: takes a LOOKUP and a broker's Redirect for it; its final answer comes later. False: it takes no more.
@@ -88,7 +88,9 @@ class Answers:
     @ivar limit: the largest frame in bytes, by the broker's CONNECTED.
     """
 
-    def __init__(self, allowing: Allowing, told: Told, asked: Asked | None, names_owners: bool) -> None:
+    def __init__(
+        self, allowing: Allowing, told: BridgeCallbacks, asked: PendingRequests | None, names_owners: bool
+    ) -> None:
         self.limit = DEFAULT_LIMIT
         self._allowing = allowing
         self._told = told

@@ -14,7 +14,7 @@ from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import CommandError, fields_of, read
 from sniproxy.pulsar.frames import FrameError
 from sniproxy.pulsar.walker import FrameWalker
-from sniproxy.util.bounded import Memory
+from sniproxy.util.bounded import BoundedMap
 from sniproxy.util.buffered import Share
 
 MOST_ASKED = 5000
@@ -47,7 +47,7 @@ class Replayed(Login):
         return again
 
 
-class Asked:
+class PendingRequests:
     """Watches what a client sends on the connection that it looks topics up by.
 
     @param connect: its CONNECT.
@@ -61,7 +61,7 @@ class Asked:
         self.readable = True
         self._login = Replayed(connect.auth_method_name, command=command)
         self._walker = FrameWalker(heard=(_Base.LOOKUP, _Base.AUTH_RESPONSE))
-        self._lookups: Memory[int, pb.CommandLookupTopic] = Memory(MOST_ASKED)
+        self._lookups: BoundedMap[int, pb.CommandLookupTopic] = BoundedMap(MOST_ASKED)
         self._bytes = 0
         self._share = Share()
 

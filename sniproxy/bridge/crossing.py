@@ -10,8 +10,8 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from sniproxy.bridge.answers import Answers, Response, Told, failed
-from sniproxy.bridge.asked import MOST_ASKED, MOST_BYTES, Asked
+from sniproxy.bridge.answers import Answers, BridgeCallbacks, Response, failed
+from sniproxy.bridge.asked import MOST_ASKED, MOST_BYTES, PendingRequests
 from sniproxy.bridge.direction import RewrittenDirection
 from sniproxy.bridge.first import FirstFrame, NotConnect
 from sniproxy.bridge.following import Follower, Heard
@@ -19,7 +19,7 @@ from sniproxy.client.brokers import Access
 from sniproxy.client.failures import TalkFailed
 from sniproxy.client.logins import Login
 from sniproxy.config.allowed import Allowing, Broker
-from sniproxy.connection.lifecycle import House, Life
+from sniproxy.connection.lifecycle import ConnectionContext, Life
 from sniproxy.connection.termination import to_broker
 from sniproxy.events import Connection, Refusal, Result
 from sniproxy.interfaces import Target
@@ -29,7 +29,7 @@ from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import text, write
 from sniproxy.pulsar.serviceurl import TLS_PORT, BadServiceURL, SniProxy, host_and_port
 from sniproxy.relay.copy import CopyDirection
-from sniproxy.relay.direction import Direction, Side, Way
+from sniproxy.relay.direction import Direction, DirectionFactory, Side
 from sniproxy.relay.pacing import Paced, pace_of
 from sniproxy.relay.relay import Ending, Relay
 from sniproxy.relay.tee import TappedDirection
@@ -44,7 +44,7 @@ ROUTE = "bridge"
 """What the access log has for a route."""
 
 
-class Span(Protocol):
+class BridgeRuntime(Protocol):
     """How one bridge reaches its cluster.
 
     @ivar name: in logs. @ivar proxy: None: brokers are dialled by their own names.
@@ -80,7 +80,13 @@ class Crossing(Life):
     """
 
     def __init__(
-        self, house: House, sock: socket.socket, record: Connection, span: Span, tap: Paced | None, heard: Heard | None
+        self,
+        house: ConnectionContext,
+        sock: socket.socket,
+        record: Connection,
+        span: BridgeRuntime,
+        tap: Paced | None,
+        heard: Heard | None,
     ) -> None:
         super().__init__(house, sock, record)
         self._bridge = span
@@ -100,7 +106,7 @@ class Crossing(Life):
         if self.guest is not None:
             self.guest.connects(ROUTE, record.listener)
         broker, upstream = await self._reach(brokers)
-        asked = None if named else Asked(connect)
+        asked = None if named else PendingRequests(connect)
         self._answers = Answers(self._bridge.allowing, self._told(asked, broker), asked, not self._bridge.named_before)
         try:
             return await self._relay_for(upstream, received, self._directions(asked)).run()
@@ -179,7 +185,7 @@ class Crossing(Life):
             record.connect_s = spent + house.reactor.seconds() - began
         return upstream
 
-    def _told(self, asked: Asked | None, broker: Broker) -> Told:
+    def _told(self, asked: PendingRequests | None, broker: Broker) -> BridgeCallbacks:
         def follow(lookup: pb.CommandLookupTopic, answer: Response) -> bool:
             assert asked is not None
             size = lookup.ByteSize() + answer.ByteSize()
@@ -194,9 +200,11 @@ class Crossing(Life):
             return True
 
         here = "" if self._sock is None else str(self._sock.getsockname()[0])
-        return Told(follow, lambda other: self._bridge.elsewhere(other, here), self._bridge.warn)
+        return BridgeCallbacks(follow, lambda other: self._bridge.elsewhere(other, here), self._bridge.warn)
 
-    async def _follow(self, asked: Asked, broker: Broker, lookup: pb.CommandLookupTopic, answer: Response) -> None:
+    async def _follow(
+        self, asked: PendingRequests, broker: Broker, lookup: pb.CommandLookupTopic, answer: Response
+    ) -> None:
         # The Redirect is being read right now: what fails at once must not be put into a stream in the middle of that.
         await deferLater(self._house.reactor, 0)
         if self._follower is None:
@@ -222,7 +230,7 @@ class Crossing(Life):
         if self.guest is not None:
             self.guest.holds_more(count)
 
-    def _directions(self, asked: Asked | None) -> Way:
+    def _directions(self, asked: PendingRequests | None) -> DirectionFactory:
         paced = self._tap or Paced(pace_of(self._house.reactor), None)
         paced.first = None if asked is None else asked.client
 

@@ -12,9 +12,9 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from sniproxy.client.brokers import Access, Brokers
-from sniproxy.client.failures import Kind, TalkFailed
+from sniproxy.client.failures import FailureKind, TalkFailed
 from sniproxy.client.redirects import Redirects
-from sniproxy.client.session import Session
+from sniproxy.client.session import BrokerSession
 from sniproxy.config.allowed import Allowing, Broker
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import write
@@ -47,7 +47,7 @@ class Follower:
         self._brokers = Brokers(reactor, access())
         self._following = 0
         self._idle: Any = None
-        self._opening: dict[Broker, list[Deferred[Session]]] = {}
+        self._opening: dict[Broker, list[Deferred[BrokerSession]]] = {}
         self._allowing = allowing
         self._heard = heard
         self._held = held
@@ -95,7 +95,7 @@ class Follower:
         self._allowing.named(broker)
         why = self._allowing.denies(broker)
         if why is not None:
-            raise TalkFailed(Kind.REDIRECTS, f"a redirect leads to {host_port(*broker)}", why)
+            raise TalkFailed(FailureKind.REDIRECTS, f"a redirect leads to {host_port(*broker)}", why)
         again = pb.CommandLookupTopic()
         again.CopyFrom(lookup)
         again.authoritative = way.question.authoritative
@@ -104,7 +104,7 @@ class Follower:
         self._heard(broker[0], write(again), write(answer))
         return answer
 
-    async def _session(self, broker: Broker) -> Session:
+    async def _session(self, broker: Broker) -> BrokerSession:
         """The session with a broker.
 
         Lookups that are redirected there at once share it, and share a failure to have it, too: behind a broker that
@@ -112,7 +112,7 @@ class Follower:
         """
         others = self._opening.get(broker)
         if others is not None:
-            mine: Deferred[Session] = Deferred()
+            mine: Deferred[BrokerSession] = Deferred()
             others.append(mine)
             return await mine
         others = self._opening[broker] = []

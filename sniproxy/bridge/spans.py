@@ -17,7 +17,7 @@ from sniproxy.pulsar.serviceurl import ServiceURL, SniProxy
 from sniproxy.tls.clientcontext import ClientCertificate, TrustRoot, showing, trusting
 from sniproxy.tls.contexts import BrokerTLS
 from sniproxy.tls.pem import Certified
-from sniproxy.util.bounded import Memory
+from sniproxy.util.bounded import BoundedMap
 from sniproxy.util.names import host_port
 
 log = Logger()
@@ -45,7 +45,7 @@ def make_trust(trusted: Sequence[x509.Certificate], own: Certified | None) -> Tr
     return Trust(BrokerTLS(trusted, own), trusting(trusted), None if own is None else showing(own))
 
 
-class LiveSpan:
+class LiveBridge:
     """One bridge: to which cluster it leads, and how.
 
     @param settings: its table in the configuration. @param trust: gives what is in force now.
@@ -66,10 +66,10 @@ class LiveSpan:
         self._seconds = seconds
         self.patience = patience
         self._turn = 0
-        self._others: Sequence[LiveSpan] = ()
-        self._warned: Memory[str, float] = Memory(_MOST_WARNINGS)
+        self._others: Sequence[LiveBridge] = ()
+        self._warned: BoundedMap[str, float] = BoundedMap(_MOST_WARNINGS)
 
-    def settle(self, address: tuple[str, int] | None, spans: Sequence[LiveSpan]) -> None:
+    def settle(self, address: tuple[str, int] | None, spans: Sequence[LiveBridge]) -> None:
         """It is in force. @param spans: the bridges of this process, to whose clusters topics may migrate."""
         self.address = address
         self._others = [span for span in spans if span is not self]

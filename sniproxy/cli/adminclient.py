@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import attrs
 
-from sniproxy.inspector.entries import Failure, Known, Move, NamespaceEntry, TopicEntry
+from sniproxy.inspector.entries import Failure, Move, NamespaceEntry, OwnerEntry, TopicEntry
 
 T = TypeVar("T", TopicEntry, NamespaceEntry, Failure)
 
@@ -41,7 +41,7 @@ def as_url(text: str) -> str:
     return f"http://{text}" if _ADDRESS.fullmatch(text) else text
 
 
-def known(url: str) -> Known:
+def known(url: str) -> OwnerEntry:
     """The ledger of a running proxy.
 
     @param url: the endpoint, such as ``http://127.0.0.1:9090``. @raise AdminError: there is no such answer.
@@ -52,7 +52,7 @@ def known(url: str) -> Known:
             'this proxy inspects nothing: a plaintext listener with inspect = "pulsar" would (docs/inspector.md)'
         )
     try:
-        return Known(
+        return OwnerEntry(
             [_entry(entry) for entry in document["topics"]],
             [_made(NamespaceEntry, said) for said in document["namespaces"]],
             [_made(Failure, said) for said in reversed(document["failures"])],

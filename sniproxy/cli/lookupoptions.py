@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from sniproxy.client.failures import Kind
+from sniproxy.client.failures import FailureKind
 
 ENVIRONMENT = "env:"
 """In place of a token's file: the name of an environment variable follows."""
@@ -13,7 +13,7 @@ ENVIRONMENT = "env:"
 
 def add_lookup(commands: Any) -> argparse.ArgumentParser:
     """Add the command to those of argparse; return its parser."""
-    kinds = "\n".join(f"  {int(kind)}  {kind.name.lower()}" for kind in Kind)
+    kinds = "\n".join(f"  {int(kind)}  {kind.name.lower()}" for kind in FailureKind)
     lookup: argparse.ArgumentParser = commands.add_parser(
         "lookup",
         allow_abbrev=False,

@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 
 from sniproxy.inspector.clusters import Clusters
-from sniproxy.inspector.entries import Failure, Known, NamespaceEntry, TopicEntry, merged
+from sniproxy.inspector.entries import Failure, NamespaceEntry, OwnerEntry, TopicEntry, merged
 
 
 def merged_status(documents: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -48,7 +48,7 @@ def merged_drains(drains: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     return list(found.values())
 
 
-def merged_ledgers(ledgers: Iterable[Known]) -> Known:
+def merged_ledgers(ledgers: Iterable[OwnerEntry]) -> OwnerEntry:
     """Ledgers of several instances as one: whoever heard of a topic last knows its broker; counts are added up.
 
     A cluster of one instance is that of another when they name the same broker. A move that several saw is one, but
@@ -77,7 +77,7 @@ def merged_ledgers(ledgers: Iterable[Known]) -> Known:
             sums.moves += one.moves
             sums.last_seen = max(sums.last_seen, one.last_seen)
         failures += [attrs.evolve(one, cluster=_common(clusters, number, one.cluster)[1]) for one in ledger.failures]
-    return Known([*topics.values()], [*namespaces.values()], sorted(failures, key=lambda failure: failure.time))
+    return OwnerEntry([*topics.values()], [*namespaces.values()], sorted(failures, key=lambda failure: failure.time))
 
 
 def _common(clusters: Clusters, number: int, cluster: str) -> tuple[str, str]:

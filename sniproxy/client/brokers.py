@@ -15,10 +15,10 @@ from twisted.internet.protocol import Factory
 from zope.interface import implementer
 
 from sniproxy.client.endpoint import SniProxyEndpoint
-from sniproxy.client.explaining import Target, ended, not_connected
-from sniproxy.client.failures import Kind, Stage, TalkFailed
+from sniproxy.client.explaining import DialledTarget, ended, not_connected
+from sniproxy.client.failures import FailureKind, Stage, TalkFailed
 from sniproxy.client.logins import NOBODY, Login
-from sniproxy.client.session import Session
+from sniproxy.client.session import BrokerSession
 from sniproxy.net.hostendpoint import HostEndpoint
 from sniproxy.pulsar.serviceurl import SniProxy
 from sniproxy.tls import clientcontext
@@ -91,7 +91,7 @@ class Link:
         self.host = host
         self.port = port
         where = (access.proxy.host, access.proxy.port) if access.proxy else (host, port)
-        self.target = Target(host, host_port(*where), access.proxy is not None, access.tls)
+        self.target = DialledTarget(host, host_port(*where), access.proxy is not None, access.tls)
         self.address: str | None = None
         self.connect_seconds: float | None = None
         self.tls_seconds: float | None = None
@@ -100,7 +100,7 @@ class Link:
         self._access = access
         self._where = where
         self._through = proxy_to_broker_url
-        self._session: Session | None = None
+        self._session: BrokerSession | None = None
         self._watched = _Watched()
 
     @property
@@ -123,7 +123,7 @@ class Link:
         chain = self._watched.chain()
         return clientcontext.names(chain[0]) if chain else None
 
-    async def open(self) -> Session:
+    async def open(self) -> BrokerSession:
         """The session, CONNECT answered; the one that is there, where it is open. One caller at a time.
 
         @raise TalkFailed: it cannot be had.
@@ -158,12 +158,14 @@ class Link:
         if self._session is not None and not self.over:
             self._session.abort()
 
-    async def _connect(self) -> Session:
+    async def _connect(self) -> BrokerSession:
         def explain(error: BaseException, stage: Stage) -> TalkFailed:
             return ended(error, self.target, self._watched.chain(), datetime.now(UTC), stage)
 
-        def session() -> Session:
-            return Session(self._reactor, str(self.target), patience, explain, self._access.tls, self._access.largest)
+        def session() -> BrokerSession:
+            return BrokerSession(
+                self._reactor, str(self.target), patience, explain, self._access.tls, self._access.largest
+            )
 
         patience = self._access.patience
         factory = Factory.forProtocol(session)
@@ -180,7 +182,7 @@ class Link:
         except Exception as error:
             connecting.cancel()
             raise not_connected(error, self.target, patience) from error
-        assert isinstance(made, Session)
+        assert isinstance(made, BrokerSession)
         return made
 
     def _endpoint(self) -> IStreamClientEndpoint:
@@ -198,7 +200,7 @@ class Link:
                 self._watched.watch,
             )
         except ValueError as error:
-            raise TalkFailed(Kind.CERTIFICATE_NAME, str(error)) from error
+            raise TalkFailed(FailureKind.CERTIFICATE_NAME, str(error)) from error
 
 
 @implementer(IOpenSSLClientConnectionCreator)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 
 
-class Kind(enum.IntEnum):
+class FailureKind(enum.IntEnum):
     """What went wrong; the number is the exit status of ``sniproxyctl lookup``, the name in lower case its JSON."""
 
     NAME_NOT_RESOLVED = 10
@@ -60,7 +60,7 @@ class TalkFailed(Exception):
     @ivar kind: what it is. @ivar reason: where and why. @ivar cure: what to do; empty: nothing is known.
     """
 
-    def __init__(self, kind: Kind, reason: str, cure: str = "") -> None:
+    def __init__(self, kind: FailureKind, reason: str, cure: str = "") -> None:
         super().__init__(f"{reason}; {cure}" if cure else reason)
         self.kind = kind
         self.reason = reason

@@ -9,9 +9,9 @@ import attrs
 from google.protobuf.message import DecodeError
 from google.protobuf.unknown_fields import UnknownFieldSet
 
-from sniproxy.client.failures import Kind, TalkFailed
+from sniproxy.client.failures import FailureKind, TalkFailed
 from sniproxy.client.redirects import refusal
-from sniproxy.client.session import Session
+from sniproxy.client.session import BrokerSession
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import error_name, text
 from sniproxy.pulsar.frames import FrameError, encode_section, read_section
@@ -32,7 +32,7 @@ class Message:
 class Producer:
     """Sends messages to one topic, one at a time; made by `produce`."""
 
-    def __init__(self, session: Session, number: int, name: str) -> None:
+    def __init__(self, session: BrokerSession, number: int, name: str) -> None:
         self.name = name
         self._session = session
         self._number = number
@@ -66,7 +66,7 @@ class Producer:
 class Consumer:
     """Reads messages of one subscription; made by `subscribe`."""
 
-    def __init__(self, session: Session, number: int) -> None:
+    def __init__(self, session: BrokerSession, number: int) -> None:
         self._session = session
         self._number = number
         self._channel = session.channel("consumer", number)
@@ -91,10 +91,12 @@ class Consumer:
             read = read_section(section)
             metadata = pb.MessageMetadata.FromString(read.metadata)
         except (FrameError, DecodeError) as error:
-            raise TalkFailed(Kind.NOT_PULSAR, f"{self._session.peer}: a message that cannot be read: {error}") from None
+            raise TalkFailed(
+                FailureKind.NOT_PULSAR, f"{self._session.peer}: a message that cannot be read: {error}"
+            ) from None
         if metadata.HasField("num_messages_in_batch") or _compressed(metadata):
             raise TalkFailed(
-                Kind.NOT_PULSAR,
+                FailureKind.NOT_PULSAR,
                 f"{self._session.peer}: message {where.ledgerId}:{where.entryId} is a batch or compressed",
                 "this small client reads single messages: turn batching and compression off in the producer",
             )
@@ -119,14 +121,14 @@ class Consumer:
         await self._session.ask(pb.CommandCloseConsumer(consumer_id=self._number), pb.CommandSuccess)
 
 
-async def produce(session: Session, topic: str) -> Producer:
+async def produce(session: BrokerSession, topic: str) -> Producer:
     """A producer for a topic (one partition, where it has some), on the session with its owner. Raises `TalkFailed`."""
     number = next(_numbers)
     answer = await session.ask(pb.CommandProducer(topic=topic, producer_id=number), pb.CommandProducerSuccess)
     return Producer(session, number, answer.producer_name)
 
 
-async def subscribe(session: Session, topic: str, subscription: str, earliest: bool = False) -> Consumer:
+async def subscribe(session: BrokerSession, topic: str, subscription: str, earliest: bool = False) -> Consumer:
     """An exclusive consumer of a topic (one partition, where it has some), on the session with its owner.
 
     @param earliest: whether a new subscription begins with the oldest message, or with the next one to come.
@@ -157,7 +159,9 @@ def _compressed(metadata: pb.MessageMetadata) -> bool:
     return any(unknowns[at].field_number == _COMPRESSION and unknowns[at].data != 0 for at in range(len(unknowns)))
 
 
-def _closed(session: Session, what: str) -> TalkFailed:
+def _closed(session: BrokerSession, what: str) -> TalkFailed:
     return TalkFailed(
-        Kind.CLOSED, f"{session.peer} has closed the {what}", "the topic has moved to another broker: look it up again"
+        FailureKind.CLOSED,
+        f"{session.peer} has closed the {what}",
+        "the topic has moved to another broker: look it up again",
     )

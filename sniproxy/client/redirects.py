@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import attrs
 
-from sniproxy.client.failures import Kind, TalkFailed
+from sniproxy.client.failures import FailureKind, TalkFailed
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import error_name, text
 from sniproxy.pulsar.serviceurl import BadServiceURL, parse_service_url
@@ -79,13 +79,15 @@ class Redirects:
         question = Question(host, port, answer.authoritative)
         if question in self._seen:
             raise TalkFailed(
-                Kind.REDIRECTS,
+                FailureKind.REDIRECTS,
                 f"{self.question} redirects to {question}, which has been asked already",
                 "each broker must advertise a name of its own, and the proxy lead each name to its own broker",
             )
         if self.asked >= self._most:
             raise TalkFailed(
-                Kind.REDIRECTS, f"more than {self._most} redirects, the last one to {question}", "look at the brokers"
+                FailureKind.REDIRECTS,
+                f"more than {self._most} redirects, the last one to {question}",
+                "look at the brokers",
             )
         self._seen.add(question)
         self.question = question
@@ -99,7 +101,7 @@ class Redirects:
         if not url:
             other = text(answer, "brokerServiceUrl" if self._tls else "brokerServiceUrlTls")
             raise TalkFailed(
-                Kind.NO_TLS_URL,
+                FailureKind.NO_TLS_URL,
                 f"the answer of {self.question} has no {scheme}:// URL" + (f", only {other}" if other else ""),
                 "set a TLS port and advertised listeners on the brokers, and ask for the right listener"
                 if self._tls
@@ -108,10 +110,10 @@ class Redirects:
         try:
             parsed = parse_service_url(url, f"the answer of {self.question}")
         except BadServiceURL as error:
-            raise TalkFailed(Kind.NO_TLS_URL, str(error), "look at the broker's advertised listeners") from error
+            raise TalkFailed(FailureKind.NO_TLS_URL, str(error), "look at the broker's advertised listeners") from error
         if parsed.tls != self._tls:
             raise TalkFailed(
-                Kind.NO_TLS_URL,
+                FailureKind.NO_TLS_URL,
                 f"the answer of {self.question}: {url} is no {scheme}:// URL",
                 "look at the broker's advertised listeners",
             )
@@ -119,14 +121,14 @@ class Redirects:
 
 
 _KINDS = {
-    "AuthenticationError": (Kind.AUTHENTICATION, "check the token or the client's certificate, and their end"),
-    "AuthorizationError": (Kind.AUTHORIZATION, "grant the client's role permission to the namespace"),
-    "TopicNotFound": (Kind.NOT_FOUND, "check the topic's name, or create it"),
-    "SubscriptionNotFound": (Kind.NOT_FOUND, "check the subscription's name"),
-    "ServiceNotReady": (Kind.NOT_READY, "try again; when it stays, look at the brokers' logs"),
-    "TooManyRequests": (Kind.NOT_READY, "try again later"),
-    "MetadataError": (Kind.NOT_READY, "try again; when it stays, look at the brokers' logs"),
-    "InvalidTopicName": (Kind.NOT_FOUND, "check the topic's name"),
+    "AuthenticationError": (FailureKind.AUTHENTICATION, "check the token or the client's certificate, and their end"),
+    "AuthorizationError": (FailureKind.AUTHORIZATION, "grant the client's role permission to the namespace"),
+    "TopicNotFound": (FailureKind.NOT_FOUND, "check the topic's name, or create it"),
+    "SubscriptionNotFound": (FailureKind.NOT_FOUND, "check the subscription's name"),
+    "ServiceNotReady": (FailureKind.NOT_READY, "try again; when it stays, look at the brokers' logs"),
+    "TooManyRequests": (FailureKind.NOT_READY, "try again later"),
+    "MetadataError": (FailureKind.NOT_READY, "try again; when it stays, look at the brokers' logs"),
+    "InvalidTopicName": (FailureKind.NOT_FOUND, "check the topic's name"),
 }
 
 _ABSENT = ("does not exist", "not found", "Policies not found")
@@ -137,9 +139,9 @@ def refusal(error: str | None, message: str | None, where: str) -> TalkFailed:
 
     @param error: its name in ServerError. @param where: who said it, and to what.
     """
-    kind, cure = _KINDS.get(error or "", (Kind.REFUSED, ""))
+    kind, cure = _KINDS.get(error or "", (FailureKind.REFUSED, ""))
     said = message or ""
     # A namespace or tenant that is not there has no error code of its own.
-    if kind not in (Kind.AUTHENTICATION, Kind.AUTHORIZATION) and any(word in said for word in _ABSENT):
-        kind, cure = Kind.NOT_FOUND, "check tenant, namespace and topic, or create them"
+    if kind not in (FailureKind.AUTHENTICATION, FailureKind.AUTHORIZATION) and any(word in said for word in _ABSENT):
+        kind, cure = FailureKind.NOT_FOUND, "check tenant, namespace and topic, or create them"
     return TalkFailed(kind, f"{where}: {error or 'no error code'}{f': {said}' if said else ''}", cure)

@@ -14,7 +14,7 @@ from twisted.internet.interfaces import IConsumer, IHandshakeListener, IPushProd
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from sniproxy.client.failures import Kind, Stage, TalkFailed
+from sniproxy.client.failures import FailureKind, Stage, TalkFailed
 from sniproxy.client.redirects import refusal
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import CommandError, error_name, fields_of, read, text, type_name, write
@@ -41,7 +41,7 @@ _CHANNELS: dict[int, str] = {
 class Waiting:
     """What somebody waits for, with a deadline."""
 
-    def __init__(self, session: Session, what: str) -> None:
+    def __init__(self, session: BrokerSession, what: str) -> None:
         self._session = session
         self._what = what
         # Failures come as values: one that nobody takes is no unhandled error.
@@ -59,7 +59,7 @@ class Waiting:
             answer = await self._answer.addTimeout(session.patience, session.clock)
         except TookTooLong:
             raise TalkFailed(
-                Kind.TIMEOUT,
+                FailureKind.TIMEOUT,
                 f"{session.peer}: no {self._what} within {session.patience:g} s",
                 "look at the broker's load and log, or wait longer",
             ) from None
@@ -71,7 +71,7 @@ class Waiting:
 class Channel:
     """What a broker says to one producer or consumer, in order."""
 
-    def __init__(self, session: Session, what: str) -> None:
+    def __init__(self, session: BrokerSession, what: str) -> None:
         self._session = session
         self._what = what
         self._held: deque[tuple[pb.BaseCommand, bytes]] = deque()
@@ -103,7 +103,7 @@ class Channel:
 
 
 @implementer(IHandshakeListener, IPushProducer)
-class Session(protocol.Protocol):
+class BrokerSession(protocol.Protocol):
     """A connection with a broker, which begins with `secured` where it is TLS, and with `log_in`.
 
     @param peer: how messages call the broker. @param patience: seconds for each wait.
@@ -239,7 +239,7 @@ class Session(protocol.Protocol):
     def close(self) -> Deferred[None]:
         """End the connection in order; fires when it has ended. A peer that lets us wait is cut off."""
         assert self.transport is not None
-        self._end(TalkFailed(Kind.CLOSED, f"{self.peer}: closed by this client"))
+        self._end(TalkFailed(FailureKind.CLOSED, f"{self.peer}: closed by this client"))
         if self.gone.called:
             return self.gone
         cast(IConsumer, self.transport).unregisterProducer()  # who produces is waited for
@@ -254,7 +254,7 @@ class Session(protocol.Protocol):
 
     def abort(self) -> None:
         """End the connection at once, whatever the peer does."""
-        self._end(TalkFailed(Kind.CLOSED, f"{self.peer}: closed by this client"))
+        self._end(TalkFailed(FailureKind.CLOSED, f"{self.peer}: closed by this client"))
         self._cut()
 
     # How it works.
@@ -272,7 +272,7 @@ class Session(protocol.Protocol):
         elif kind == _Base.AUTH_CHALLENGE:
             self._fail(
                 TalkFailed(
-                    Kind.AUTHENTICATION,
+                    FailureKind.AUTHENTICATION,
                     f"{self.peer} asks for more steps of authentication than this client knows",
                     "use a token or a client certificate",
                 )
@@ -300,17 +300,21 @@ class Session(protocol.Protocol):
         name, message = error_name(error), text(error, "message")
         if self._connected is not None and not self._tls and name == "NotAllowedError":
             # So sniproxy answers a plaintext client on its TLS port.
-            return TalkFailed(Kind.TLS_MISMATCH, f"{self.peer}: {message}", "write pulsar+ssl:// in the service URL")
+            return TalkFailed(
+                FailureKind.TLS_MISMATCH, f"{self.peer}: {message}", "write pulsar+ssl:// in the service URL"
+            )
         return refusal(name, message, f"{self.peer} to CONNECT" if self._connected is not None else self.peer)
 
     def _not_pulsar(self, error: Exception) -> TalkFailed:
         start = self._reader.rest[:2]
         if not self._tls and start[:1] in (b"\x15", b"\x16") and start[1:2] == b"\x03":
             return TalkFailed(
-                Kind.TLS_MISMATCH, f"{self.peer}: the answer is TLS", "write pulsar+ssl:// in the service URL"
+                FailureKind.TLS_MISMATCH, f"{self.peer}: the answer is TLS", "write pulsar+ssl:// in the service URL"
             )
         return TalkFailed(
-            Kind.NOT_PULSAR, f"{self.peer}: the answer is not Pulsar's: {error}", "name a broker's port, not a web port"
+            FailureKind.NOT_PULSAR,
+            f"{self.peer}: the answer is not Pulsar's: {error}",
+            "name a broker's port, not a web port",
         )
 
     def _fail(self, failure: TalkFailed) -> None:

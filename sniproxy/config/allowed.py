@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import attrs
 
 from sniproxy.pulsar.serviceurl import TLS_PORT, BadServiceURL, host_and_port
-from sniproxy.util.bounded import Memory
+from sniproxy.util.bounded import BoundedMap
 from sniproxy.util.names import BadName, pattern
 
 MOST_NAMED = 10_000
@@ -56,7 +56,7 @@ class Allowing:
 
     def __init__(self, allowed: Sequence[Allowed] | None) -> None:
         self._allowed = allowed
-        self._named: Memory[Broker, bool] = Memory(MOST_NAMED)
+        self._named: BoundedMap[Broker, bool] = BoundedMap(MOST_NAMED)
 
     def named(self, broker: Broker) -> None:
         """A broker, whose certificate was verified, has named this one."""

@@ -16,7 +16,7 @@ from sniproxy.config.inspectlog import BadInspectLog
 from sniproxy.config.limits import BadLimit, at_most
 from sniproxy.config.model import (
     NO_SERVER_NAME,
-    Admin,
+    AdminSettings,
     ResolverTable,
     Route,
 )
@@ -28,7 +28,7 @@ from sniproxy.config.schema import (
     Faults,
     GoalTable,
     ListenerTable,
-    RouteTable,
+    RouteEntry,
     Timeouts,
     shown,
 )
@@ -86,14 +86,14 @@ class Check:
         except BadEndpoint as error:
             raise self.error(key, text, str(error)) from error
 
-    def admin(self, table: AdminTable) -> Admin:
+    def admin(self, table: AdminTable) -> AdminSettings:
         """The admin endpoint."""
         endpoint, path = self.endpoint("admin.endpoint", table.endpoint).private(), table.token_file
         if path is not None:
             if not path or "\0" in path:
                 raise self.error("admin.token_file", path, "write the path of a file that holds the token")
             path = str(PurePath(self.filename).parent / path)
-        return Admin(endpoint, tuple(table.hosts), token_file=path)
+        return AdminSettings(endpoint, tuple(table.hosts), token_file=path)
 
     def place(self, key: str, table: ListenerTable | BridgeTable) -> tuple[str, Endpoint]:
         """The name and the endpoint of a listener or bridge; no two have the same."""
@@ -116,7 +116,7 @@ class Check:
         return str(PurePath(self.filename).parent / path)
 
     def routes(
-        self, tables: Sequence[RouteTable], listeners: Iterable[str], resolvers: Mapping[str, ResolverTable]
+        self, tables: Sequence[RouteEntry], listeners: Iterable[str], resolvers: Mapping[str, ResolverTable]
     ) -> tuple[Route, ...]:
         routes: dict[tuple[str, str | None], Route] = {}
         faults = Faults()
@@ -135,7 +135,7 @@ class Check:
     def route(
         self,
         key: str,
-        table: RouteTable,
+        table: RouteEntry,
         listeners: Iterable[str],
         resolvers: Mapping[str, ResolverTable],
         others: Mapping[tuple[str, str | None], Route],
@@ -167,7 +167,7 @@ class Check:
         resolver = self.resolver(name, table.target, table.resolver, resolvers, "", named)
         return Route(name, None, resolver, *self.dealing(name, table))
 
-    def dealing(self, key: str, table: RouteTable | GoalTable) -> tuple[bool, int | None]:
+    def dealing(self, key: str, table: RouteEntry | GoalTable) -> tuple[bool, int | None]:
         """How a route's connections are dealt out, and how many it may have."""
         if table.max_connections is None and table.balance is None:
             return False, None  # as in most of very many tables

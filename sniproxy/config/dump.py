@@ -16,7 +16,7 @@ from sniproxy.config.model import Bridge, Configuration, Listener, Route
 from sniproxy.config.warnings import templates
 
 
-def in_force(configuration: Configuration, most: int) -> dict[str, Any]:
+def dump_configuration(configuration: Configuration, most: int) -> dict[str, Any]:
     """What is written, and the defaults of what is not. Seconds, and bytes; None: not there, or no limit.
 
     @param most: entries of each list, of very many routes the first; C{route_count} says how many there are.

@@ -20,7 +20,7 @@ class InspectLog(msgspec.Struct, frozen=True):
     """Where events go, and which.
 
     @ivar path: for JSON lines; C{-}: standard output. @ivar reveal: principals and properties are shown, too.
-    @ivar follow: patterns of topics. @ivar commands: types of commands, as L{sniproxy.pulsar.filter.Choice} takes both.
+    @ivar follow: patterns of topics. @ivar commands: types of commands. L{sniproxy.pulsar.filter.EventFilter} takes both.
     """
 
     path: str
@@ -32,10 +32,10 @@ class InspectLog(msgspec.Struct, frozen=True):
 def make_inspect_log(table: InspectLogTable, path: str) -> InspectLog:
     """@param path: the table's, from the file's folder. @raise BadInspectLog: a key is wrong."""
     if table.commands:
-        from sniproxy.pulsar.filter import Choice  # all of Pulsar's commands take their time to load
+        from sniproxy.pulsar.filter import EventFilter  # all of Pulsar's commands take their time to load
 
         try:
-            Choice((), table.commands)
+            EventFilter((), table.commands)
         except ValueError as error:
             raise BadInspectLog("commands", table.commands, str(error)) from error
     return InspectLog(path, table.reveal, tuple(table.follow), tuple(table.commands))

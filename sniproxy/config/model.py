@@ -132,7 +132,7 @@ class Route(msgspec.Struct, frozen=True):
     max_connections: int | None = None
 
 
-class Admin(msgspec.Struct, frozen=True):
+class AdminSettings(msgspec.Struct, frozen=True):
     """@ivar hosts: names by which it may be asked for, beside its addresses and ``localhost``.
 
     @ivar instance: which of several workers it tells of, from 0. None: there is one process.
@@ -171,7 +171,7 @@ class Configuration(msgspec.Struct, frozen=True):
     timeouts: Timeouts
     access_log: str | None
     inspect_log: InspectLog | None = None
-    admin: Admin | None = None
+    admin: AdminSettings | None = None
     policy: Policy = msgspec.field(default_factory=Policy)
     reload_on_change: bool = False
     health: Health = msgspec.field(default_factory=Health)

@@ -96,7 +96,7 @@ class GoalTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     max_connections: int | None = None
 
 
-class RouteTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+class RouteEntry(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     server_name: str
     target: str | list[str] | None = None
     resolver: str | list[str] | None = None
@@ -170,7 +170,7 @@ class File(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     reuse_port: bool = False
     listener: list[ListenerTable] = []
     bridge: list[BridgeTable] = []
-    route: list[RouteTable] = []
+    route: list[RouteEntry] = []
     default: GoalTable | None = None
     no_server_name: GoalTable | None = None
     resolver: dict[str, dict[str, Any]] = {}
@@ -269,7 +269,7 @@ def _all_keys() -> dict[str, list[str]]:
         "": File,
         "listener": ListenerTable,
         "bridge": BridgeTable,
-        "route": RouteTable,
+        "route": RouteEntry,
         "default": GoalTable,
         "no_server_name": GoalTable,
         "timeouts": Timeouts,

@@ -73,7 +73,7 @@ class Client:
         self.hellos = 0
 
 
-class Guest:
+class Permit:
     """One connection that was let in; it is told what becomes of it, and counts until L{leave}."""
 
     __slots__ = ("_admission", "_client", "_connecting", "_life", "_route", "_since")
@@ -166,7 +166,7 @@ class Admission:
         self.waits: Counter[str] = Counter()
         self.max_connections = self.max_hellos = self.max_connecting = self.connecting = 0
         self.aside = 0
-        self.hellos: OrderedDict[Guest, None] = OrderedDict()
+        self.hellos: OrderedDict[Permit, None] = OrderedDict()
         self._seconds = seconds
         self._refused = refused
         self._end = end
@@ -211,7 +211,7 @@ class Admission:
         self._end(*guest.give_up(now))
         return True
 
-    def admit(self, address: str) -> Guest | None:
+    def admit(self, address: str) -> Permit | None:
         """Let a connection in. @param address: ``192.0.2.7:50123``, ``[2001:db8::7]:50123`` or ``unix``.
 
         @return: None: it is refused, and whoever wants to know has been told.
@@ -231,7 +231,7 @@ class Admission:
                 client = self._clients[name] = Client(name)
             client.connections += 1
         self._connections += 1
-        return Guest(self, client, now)
+        return Permit(self, client, now)
 
     def _refusing(self, name: str, client: Client | None, now: float) -> str | None:
         """The limit that a client has reached."""

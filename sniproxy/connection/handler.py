@@ -17,7 +17,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.logger import Logger
 
-from sniproxy.connection.lifecycle import House, Life
+from sniproxy.connection.lifecycle import ConnectionContext, Life
 from sniproxy.connection.termination import Terminator, to_broker, to_client
 from sniproxy.events import Connection, Refusal, Result
 from sniproxy.interfaces import Refused, Request, Resolution, Target, Unavailable, come
@@ -25,7 +25,7 @@ from sniproxy.net.firstbytes import ClientGone, TooLate
 from sniproxy.net.hello import HelloStage
 from sniproxy.net.listener import own_port
 from sniproxy.net.tlssocket import TLSSocket
-from sniproxy.relay.direction import Way
+from sniproxy.relay.direction import DirectionFactory
 from sniproxy.routing.patterns import captured
 from sniproxy.routing.router import LiveRoute
 from sniproxy.tls.alerts import Alert
@@ -57,12 +57,12 @@ class Conversation(Life):
 
     def __init__(
         self,
-        house: House,
+        house: ConnectionContext,
         sock: socket.socket,
         record: Connection,
         plaintext: LiveRoute | None = None,
         terminator: Terminator | None = None,
-        way: Way | None = None,
+        way: DirectionFactory | None = None,
     ) -> None:
         super().__init__(house, sock, record)
         self._plaintext = plaintext

@@ -17,17 +17,17 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from sniproxy.config.schema import Timeouts
-from sniproxy.connection.admission import Guest
+from sniproxy.connection.admission import Permit
 from sniproxy.events import Connection, Observer, Refusal, Result
 from sniproxy.interfaces import Target
-from sniproxy.net.closer import Closer
+from sniproxy.net.closer import LingeringCloser
 from sniproxy.net.dialer import Dialer, DialError
-from sniproxy.relay.direction import Way
+from sniproxy.relay.direction import DirectionFactory
 from sniproxy.relay.leaving import Leaving
 from sniproxy.relay.relay import Ending, Relay
 from sniproxy.routing.randoms import LiveRandoms
 from sniproxy.routing.router import Routing
-from sniproxy.routing.upstreams import Standing
+from sniproxy.routing.upstreams import UpstreamTable
 from sniproxy.tls.alerts import Alert, fatal_alert
 from sniproxy.util.buffered import Share
 
@@ -47,7 +47,7 @@ _MEANWHILE = {
 
 
 @attrs.frozen
-class House:
+class ConnectionContext:
     """What conversations share. @ivar way: how relays move bytes. @ivar observer: told of each ended connection.
 
     @ivar standing: how targets stand; the same in all houses.
@@ -59,10 +59,10 @@ class House:
     routing: Routing
     timeouts: Timeouts
     dialer: Dialer
-    closer: Closer
-    way: Way
+    closer: LingeringCloser
+    way: DirectionFactory
     observer: Observer
-    standing: Standing = attrs.field(factory=Standing)
+    standing: UpstreamTable = attrs.field(factory=UpstreamTable)
     forwarding: Forwarding | None = None
     randoms: LiveRandoms = attrs.field(factory=LiveRandoms)
 
@@ -76,11 +76,11 @@ class Life:
     @ivar sockets: a tunnel's: the client's and the target's. Empty: it is no tunnel yet.
     """
 
-    def __init__(self, house: House, sock: socket.socket, record: Connection) -> None:
+    def __init__(self, house: ConnectionContext, sock: socket.socket, record: Connection) -> None:
         self.record = record
         self.ended = False
         self.target: Target | None = None
-        self.guest: Guest | None = None
+        self.guest: Permit | None = None
         self.sockets: tuple[socket.socket, ...] = ()
         self._received = Share()
         self._last_words = b""
@@ -248,11 +248,11 @@ class Life:
         finally:
             record.connect_s = house.reactor.seconds() - began
 
-    def _tunnel(self, upstream: socket.socket, received: bytes, way: Way) -> None:
+    def _tunnel(self, upstream: socket.socket, received: bytes, way: DirectionFactory) -> None:
         """Move bytes; at the tunnel's end it is all over."""
         self._relay_for(upstream, received, way).start(self._over)
 
-    def _relay_for(self, upstream: socket.socket, received: bytes, way: Way) -> Relay | KernelRelay:
+    def _relay_for(self, upstream: socket.socket, received: bytes, way: DirectionFactory) -> Relay | KernelRelay:
         """What moves the bytes, not started yet; it has both sockets."""
         house, client = self._house, self._sock
         assert client is not None

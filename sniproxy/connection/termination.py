@@ -24,7 +24,7 @@ from sniproxy.util.names import ip_literal
 from sniproxy.util.text import bounded
 
 
-class Shown:
+class CertificateStore:
     """The certificates that clients are shown, one for each name.
 
     @param now: the time of day, with a time zone.
@@ -63,7 +63,7 @@ class Terminator:
     @ivar shown: for clients. @ivar broker: towards brokers.
     """
 
-    shown: Callable[[], Shown]
+    shown: Callable[[], CertificateStore]
     broker: Callable[[], BrokerTLS]
 
     def server_name(self, name: str | None) -> str:

@@ -20,7 +20,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from sniproxy.demo.topics import Consumer, Stored, Subscription, Topic
+from sniproxy.demo.topics import DemoConsumer, Stored, Subscription, Topic
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import CommandError, read, type_name, write
 from sniproxy.pulsar.frames import Frame, FrameError, FrameReader, read_section
@@ -47,7 +47,7 @@ def owner(topic: str, brokers: Mapping[str, str]) -> str:
     return names[zlib.crc32(topic.encode()) % len(names)]
 
 
-class Broker(protocol.ServerFactory):
+class DemoBroker(protocol.ServerFactory):
     """One broker of a cluster.
 
     ``brokers``: the name of each broker in the cluster and the URL that lookups answer for it, filled at the
@@ -69,11 +69,11 @@ class Broker(protocol.ServerFactory):
         self.topics = topics
         self.clock = clock
         self._told = told
-        self.conversations: set[Conversation] = set()
+        self.conversations: set[DemoConnection] = set()
 
-    def buildProtocol(self, addr: IAddress | None) -> Conversation:
+    def buildProtocol(self, addr: IAddress | None) -> DemoConnection:
         """One conversation for each connection."""
-        return Conversation(self, f"{addr.host}:{addr.port}" if isinstance(addr, IPv4Address) else str(addr))
+        return DemoConnection(self, f"{addr.host}:{addr.port}" if isinstance(addr, IPv4Address) else str(addr))
 
     def saw(self, what: str, about: str) -> None:
         """Tell whoever wants to hear it."""
@@ -95,12 +95,12 @@ class Broker(protocol.ServerFactory):
         return gatherResults(ends)
 
 
-class Conversation(protocol.Protocol):
+class DemoConnection(protocol.Protocol):
     """What a broker and one client say to each other."""
 
     _log = Logger()
 
-    def __init__(self, broker: Broker, client: str) -> None:
+    def __init__(self, broker: DemoBroker, client: str) -> None:
         self.ended: Deferred[None] = Deferred()
         self._broker = broker
         self._client = client
@@ -109,7 +109,7 @@ class Conversation(protocol.Protocol):
         self._closing = False
         self._heard = True
         self._producers: dict[int, str] = {}
-        self._consumers: dict[int, tuple[Subscription, Consumer]] = {}
+        self._consumers: dict[int, tuple[Subscription, DemoConsumer]] = {}
         self._keep_alive = LoopingCall(self._ping)
         self._keep_alive.clock = broker.clock
 
@@ -296,7 +296,7 @@ class Conversation(protocol.Protocol):
             self._say(message, stored.section)
             self._broker.saw("MESSAGE", asked.topic)
 
-        consumer = Consumer(deliver)
+        consumer = DemoConsumer(deliver)
         subscription.consumers.append(consumer)
         self._consumers[asked.consumer_id] = (subscription, consumer)
         self._say(pb.CommandSuccess(request_id=asked.request_id))

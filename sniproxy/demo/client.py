@@ -15,7 +15,7 @@ from attrs import frozen
 from twisted.internet import ssl
 
 from sniproxy.client.brokers import Access, Brokers, Link
-from sniproxy.client.failures import Kind, TalkFailed
+from sniproxy.client.failures import FailureKind, TalkFailed
 from sniproxy.client.lookups import Lookups
 from sniproxy.client.messages import produce, subscribe
 from sniproxy.pulsar.serviceurl import ServiceURL, SniProxy, parse_service_url
@@ -35,7 +35,7 @@ class Connected:
 
 
 @frozen
-class Found:
+class Located:
     """The lookup's answer: the owner's URL."""
 
     topic: str
@@ -57,7 +57,7 @@ class ReadBack:
     payload: bytes
 
 
-Step = Connected | Found | Published | ReadBack
+Step = Connected | Located | Published | ReadBack
 
 
 class Visitor:
@@ -82,7 +82,7 @@ class Visitor:
             lookups = Lookups(brokers, service)
             await lookups.partitions(topic)
             owner = await lookups.owner(topic)
-            self._tell(Found(topic, owner.url))
+            self._tell(Located(topic, owner.url))
         return owner.url
 
     async def there_and_back(self, url: str, topic: str, payload: bytes) -> None:
@@ -98,7 +98,7 @@ class Visitor:
             self._tell(Published(sent.ledger, sent.entry))
             got = await consumer.receive()
             if got != sent:
-                raise TalkFailed(Kind.NOT_PULSAR, f"{url}: another message came back than was published")
+                raise TalkFailed(FailureKind.NOT_PULSAR, f"{url}: another message came back than was published")
             self._tell(ReadBack(got.payload))
             consumer.acknowledge(got)
 

@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.internet.interfaces import IListeningPort, IReactorSSL, IReactorTCP, IReactorTime
 from twisted.internet.ssl import ContextFactory
 
-from sniproxy.demo.broker import Broker, Seen
+from sniproxy.demo.broker import DemoBroker, Seen
 from sniproxy.demo.certificates import Authority, Issued
 from sniproxy.demo.topics import Topic
 
@@ -22,7 +22,7 @@ class Reactor(IReactorTCP, IReactorSSL, IReactorTime):
     """What a cluster needs of a reactor."""
 
 
-class BrokerTLS(ContextFactory):
+class DemoTLS(ContextFactory):
     """TLS 1.2 and 1.3 with one certificate, and without ALPN, like a Pulsar broker.
 
     Twisted's own options (26.10) end the handshake of every client that offers ALPN to a server that has none.
@@ -62,7 +62,7 @@ class StandInCluster:
         self._tls = tls
         self._urls: dict[str, str] = {}
         topics: dict[str, Topic] = {}
-        self._brokers = [Broker(name, self._urls, topics, reactor, told) for name in names]
+        self._brokers = [DemoBroker(name, self._urls, topics, reactor, told) for name in names]
         self._ports: list[IListeningPort] = []
 
     @property
@@ -89,10 +89,10 @@ class StandInCluster:
         brokers = gatherResults([broker.stop() for broker in self._brokers])
         return ports.addCallback(lambda _: brokers).addCallback(lambda _: None)
 
-    def _listen(self, broker: Broker) -> IListeningPort:
+    def _listen(self, broker: DemoBroker) -> IListeningPort:
         if not self._tls:
             return self._reactor.listenTCP(0, broker, interface="127.0.0.1")
         # The proxy's own address too: C++ clients check the certificate for the host that they dialled.
         names = [broker.name, self.service_name, "localhost", "127.0.0.1"]
-        tls = BrokerTLS(self._authority.issue(names))
+        tls = DemoTLS(self._authority.issue(names))
         return self._reactor.listenSSL(0, broker, tls, interface="127.0.0.1")

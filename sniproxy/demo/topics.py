@@ -20,7 +20,7 @@ class Stored:
 
 
 @define(eq=False)
-class Consumer:
+class DemoConsumer:
     """Takes entries of one subscription.
 
     ``deliver(entry id, entry, times delivered before)`` sends one on. ``permits``: how many messages may
@@ -86,9 +86,9 @@ class Subscription:
         self._again: list[int] = []
         self._delivered: dict[int, int] = {}
         self.shared = shared
-        self.consumers: list[Consumer] = []
+        self.consumers: list[DemoConsumer] = []
 
-    def detach(self, consumer: Consumer) -> None:
+    def detach(self, consumer: DemoConsumer) -> None:
         """The consumer has left; what it has not acknowledged goes to the others."""
         self.consumers.remove(consumer)
         for entry in consumer.unacknowledged:
@@ -99,7 +99,7 @@ class Subscription:
         """The topic forgets this subscription; its consumers get nothing more."""
         self._topic.subscriptions.pop(self._name, None)
 
-    def acknowledge(self, consumer: Consumer, entry: int, cumulative: bool) -> None:
+    def acknowledge(self, consumer: DemoConsumer, entry: int, cumulative: bool) -> None:
         """An entry, or also all before it, need not be delivered to this consumer again."""
         done = {sent for sent in consumer.unacknowledged if sent <= entry} if cumulative else {entry}
         consumer.unacknowledged -= done
@@ -131,7 +131,7 @@ class Subscription:
         stored = self._topic.entry(self._next)
         return None if stored is None else (self._next, stored)
 
-    def _whose_turn(self) -> Consumer | None:
+    def _whose_turn(self) -> DemoConsumer | None:
         for consumer in self.consumers if self.shared else self.consumers[:1]:
             if consumer.permits > 0:
                 if self.shared:

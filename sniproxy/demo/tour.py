@@ -20,7 +20,7 @@ import sniproxy
 from sniproxy.client.failures import TalkFailed
 from sniproxy.config.parser import parse
 from sniproxy.demo.broker import Seen
-from sniproxy.demo.client import Connected, Found, Published, ReadBack, Step, Visitor
+from sniproxy.demo.client import Connected, Located, Published, ReadBack, Step, Visitor
 from sniproxy.demo.cluster import TLS_PORT, StandInCluster
 from sniproxy.events import Connection
 from sniproxy.logs.writer import DELAY
@@ -170,7 +170,7 @@ class Tour:
         match step:
             case Connected(server_name=name):
                 self._page.line("client", f"has checked the certificate: it is good for {name}")
-            case Found(url=url):
+            case Located(url=url):
                 self._page.line("client", f"is answered: {url}")
             case Published(ledger=ledger, entry=entry):
                 self._page.line("client", f"has the receipt: it is message {ledger}:{entry}")

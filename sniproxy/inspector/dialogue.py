@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
 from sniproxy.inspector.oversized import settle
-from sniproxy.inspector.pending import PLAIN, TO_ERROR, TO_SUCCESS, Asked, Pending
+from sniproxy.inspector.pending import PLAIN, TO_ERROR, TO_SUCCESS, Pending, PendingRequest
 from sniproxy.inspector.placement import MOST_TOPIC, broker_urls, coordinators, scalable_topic
 from sniproxy.inspector.revealing import Revealing
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import error_name, feature_names, number_name, text
 from sniproxy.pulsar.events import Event, Fields, Value
-from sniproxy.util.bounded import Memory
+from sniproxy.util.bounded import BoundedMap
 
 MOST_KEPT = 10_000
 """Producers, consumers, watchers and sessions that are remembered, of each."""
@@ -43,10 +43,10 @@ class Dialogue:
         self._time = 0.0
         self._events: list[Event] = []
         self._pending = Pending(connection)
-        self._producers: Memory[int, str | None] = Memory(MOST_KEPT)
-        self._consumers: Memory[int, str | None] = Memory(MOST_KEPT)
-        self._watchers: Memory[int, str | None] = Memory(MOST_KEPT)
-        self._sessions: Memory[int, str | None] = Memory(MOST_KEPT)
+        self._producers: BoundedMap[int, str | None] = BoundedMap(MOST_KEPT)
+        self._consumers: BoundedMap[int, str | None] = BoundedMap(MOST_KEPT)
+        self._watchers: BoundedMap[int, str | None] = BoundedMap(MOST_KEPT)
+        self._sessions: BoundedMap[int, str | None] = BoundedMap(MOST_KEPT)
 
     @property
     def remembered(self) -> int:
@@ -86,7 +86,7 @@ class Dialogue:
     def _ask(self, number: int, request_id: int, topic: str | None = None, about: Fields | None = None) -> None:
         self._events += self._pending.ask(number, request_id, self._time, topic, about)
 
-    def _answered(self, numbers: Iterable[int], request_id: int) -> tuple[int | None, Asked, float | None]:
+    def _answered(self, numbers: Iterable[int], request_id: int) -> tuple[int | None, PendingRequest, float | None]:
         return self._pending.answered(numbers, request_id, self._time)
 
     def _ask_plainly(self, number: int, asked: Any) -> None:
@@ -126,7 +126,7 @@ class Dialogue:
             self._tell_error(request, asked, latency, *failure)
 
     def _tell_error(
-        self, request: int | None, asked: Asked, latency: float | None, error: str | None, message: str | None
+        self, request: int | None, asked: PendingRequest, latency: float | None, error: str | None, message: str | None
     ) -> None:
         name = None if request is None else number_name(request)
         self._tell("error", request=name, topic=asked.topic, latency_s=latency, error=error, message=message)
@@ -235,7 +235,7 @@ class Dialogue:
             # It waits for the exclusive producer before it: the second answer has the same number.
             self._ask(request, answer.request_id, asked.topic, asked.about)
         status = "ready" if answer.producer_ready else "queued"
-        self._tell("producer", **Asked(asked.topic, about).outcome(status, latency))
+        self._tell("producer", **PendingRequest(asked.topic, about).outcome(status, latency))
 
     def _subscribe(self, number: int, asked: pb.CommandSubscribe) -> None:
         topic = text(asked, "topic", MOST_TOPIC)

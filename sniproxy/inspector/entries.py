@@ -121,7 +121,7 @@ class NamespaceEntry:
 
 
 @frozen
-class Known:
+class OwnerEntry:
     """All that a ledger knows. Of topics and namespaces those heard of last are at the end; failures: the last ones."""
 
     topics: list[TopicEntry]

@@ -13,9 +13,9 @@ from sniproxy.inspector.clusters import Clusters
 from sniproxy.inspector.entries import (
     LOOKUP,
     Failure,
-    Known,
     Move,
     NamespaceEntry,
+    OwnerEntry,
     TopicEntry,
     failed_step,
     fold,
@@ -61,9 +61,9 @@ class Ledger:
         """Counts of each cluster's namespaces, those heard of last at the end."""
         return list(self._namespaces.values())
 
-    def known(self) -> Known:
+    def known(self) -> OwnerEntry:
         """All of it."""
-        return Known(self.topics(), self.namespaces(), self.failures)
+        return OwnerEntry(self.topics(), self.namespaces(), self.failures)
 
     def learn(self, event: Event, place: str = "", service: str | None = None) -> list[Event]:
         """Take an event; returns the ledger's own: ``moved``.

@@ -19,7 +19,7 @@ from sniproxy.inspector.inspection import Inspection
 from sniproxy.inspector.ledger import Ledger
 from sniproxy.logs.writer import LineWriter
 from sniproxy.pulsar.events import Event, Value
-from sniproxy.pulsar.filter import Choice
+from sniproxy.pulsar.filter import EventFilter
 from sniproxy.util.buffered import TOTAL, Share
 
 log = Logger()
@@ -43,7 +43,7 @@ class EventLog:
     def __init__(self, reactor: Any, path: str | None) -> None:
         """@raise CannotOpen: the file cannot be opened."""
         self.path = path
-        self.choice = Choice()
+        self.choice = EventFilter()
         self._writer = None if path is None else LineWriter(reactor, path, "event log")
         self._readable = self._writer is None or self._writer.on_terminal
 
@@ -92,12 +92,12 @@ class Inspector:
         self.commands: frozenset[str] = frozenset()
         self.max_buffered: int | None = None
 
-    def watch(self, connection: Connection, place: str | None = None) -> Watch:
+    def watch(self, connection: Connection, place: str | None = None) -> ConnectionTap:
         """A tap for one tunnel.
 
         @param place: what it was made to, by which the ledger tells clusters apart. None: the server name.
         """
-        return Watch(self, connection, place)
+        return ConnectionTap(self, connection, place)
 
     def aside(self, connection: Connection) -> Callable[[str, bytes, bytes], None]:
         """Looks at what the bridge itself asks for a client, each question with its answer, by the broker's host."""
@@ -138,7 +138,7 @@ class Inspector:
         return found
 
 
-class Watch:
+class ConnectionTap:
     """One tunnel's tap."""
 
     def __init__(self, inspector: Inspector, connection: Connection, place: str | None) -> None:

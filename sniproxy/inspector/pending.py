@@ -8,7 +8,7 @@ from typing import NamedTuple
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import number_name
 from sniproxy.pulsar.events import Event, Fields
-from sniproxy.util.bounded import Kept, Memory
+from sniproxy.util.bounded import BoundedMap, Kept
 
 MOST_PENDING = 5000
 """Requests without an answer that are remembered; as many lookups as a Java client has under way by default."""
@@ -45,7 +45,7 @@ TO_ERROR = (
 )
 
 
-class Asked(NamedTuple):
+class PendingRequest(NamedTuple):
     """A request that waits for its answer; ``about``: what else the answer's event says of it."""
 
     topic: str | None
@@ -64,7 +64,7 @@ class Pending:
 
     def __init__(self, connection: str) -> None:
         self._connection = connection
-        self._asked: Memory[tuple[int, int], Asked] = Memory(MOST_PENDING)
+        self._asked: BoundedMap[tuple[int, int], PendingRequest] = BoundedMap(MOST_PENDING)
 
     def __len__(self) -> int:
         return len(self._asked)
@@ -73,10 +73,12 @@ class Pending:
         self, number: int, request_id: int, time: float, topic: str | None = None, about: Fields | None = None
     ) -> list[Event]:
         """A request went by; returns an event about the one that is forgotten for it, if there is one."""
-        pushed_out = self._asked.put((number, request_id), Asked(topic, about or {}), time)
+        pushed_out = self._asked.put((number, request_id), PendingRequest(topic, about or {}), time)
         return [] if pushed_out is None else [self._unanswered(pushed_out, time)]
 
-    def answered(self, numbers: Iterable[int], request_id: int, time: float) -> tuple[int | None, Asked, float | None]:
+    def answered(
+        self, numbers: Iterable[int], request_id: int, time: float
+    ) -> tuple[int | None, PendingRequest, float | None]:
         """The request of one of these types that is answered: its type, what it was, and the seconds since.
 
         None, nothing and None for a request that is not known.
@@ -85,7 +87,7 @@ class Pending:
             kept = self._asked.pop((number, request_id))
             if kept is not None:
                 return number, kept.value, round(max(0.0, time - kept.since), 6)
-        return None, Asked(None, {}), None
+        return None, PendingRequest(None, {}), None
 
     def oldest(self, numbers: Iterable[int]) -> int | None:
         """The number of the oldest request of these types that waits; None: none does."""
@@ -100,7 +102,7 @@ class Pending:
         """The connection ended."""
         return [self._unanswered(kept, time) for kept in self._asked.clear()[:MOST_UNANSWERED]]
 
-    def _unanswered(self, kept: Kept[tuple[int, int], Asked], time: float) -> Event:
+    def _unanswered(self, kept: Kept[tuple[int, int], PendingRequest], time: float) -> Event:
         waited = round(max(0.0, time - kept.since), 6)
         fields: Fields = {"request": number_name(kept.key[0]), "topic": kept.value.topic, "waited_s": waited}
         return Event("unanswered", time, self._connection, fields)

@@ -33,7 +33,7 @@ READ = 65_536
 """Bytes of one read; between two reads the reactor serves others."""
 
 
-class Closer:
+class LingeringCloser:
     """Closes sockets, and knows which are not closed yet.
 
     No socket is closed in the round of the reactor in which it was used last. Its number could be given to a new socket

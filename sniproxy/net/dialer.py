@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 
 from sniproxy.events import Result
 from sniproxy.interfaces import Target
-from sniproxy.net.closer import Closer
+from sniproxy.net.closer import LingeringCloser
 from sniproxy.net.getaddrinfo import Cause, LookupFailed
 from sniproxy.net.lookup import lookups_of
 from sniproxy.net.opensockets import LEAST_SECONDS, AttemptSockets, Connecting, DialSockets
@@ -59,7 +59,9 @@ class Dialer:
     @param holds: called with the change in the number of sockets that a dial has beyond its first.
     """
 
-    def __init__(self, reactor: Any, veto: Veto, closer: Closer, holds: Callable[[int], None] = lambda _: None) -> None:
+    def __init__(
+        self, reactor: Any, veto: Veto, closer: LingeringCloser, holds: Callable[[int], None] = lambda _: None
+    ) -> None:
         self.holds = holds
         self.reactor = reactor
         self.veto = veto

@@ -110,7 +110,7 @@ class _Kept:
     at_once_until: float = float("-inf")
 
 
-class Lookups:
+class HostLookups:
     """Looks host names up. Callers that ask for the same name at the same time share one lookup.
 
     L{lookups_of} has the one of a reactor: its bounds are the process's. Cancelling an answer gives the lookup up; a
@@ -324,12 +324,12 @@ def _cancel(timer: Deadline, answer: Deferred[list[str]]) -> None:
     answer.addErrback(lambda _: None).cancel()
 
 
-_lookups: WeakKeyDictionary[Any, Lookups] = WeakKeyDictionary()
+_lookups: WeakKeyDictionary[Any, HostLookups] = WeakKeyDictionary()
 
 
-def lookups_of(reactor: Any) -> Lookups:
+def lookups_of(reactor: Any) -> HostLookups:
     """The lookups of a reactor, or of a clock."""
     lookups = _lookups.get(reactor)
     if lookups is None:
-        lookups = _lookups[reactor] = Lookups(reactor)
+        lookups = _lookups[reactor] = HostLookups(reactor)
     return lookups

@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 
 from twisted.python.failure import Failure
 
-from sniproxy.net.closer import Closer
+from sniproxy.net.closer import LingeringCloser
 from sniproxy.net.descriptor import SocketDescriptor
 
 MOST_SOCKETS = 20
@@ -82,7 +82,13 @@ class Connecting(SocketDescriptor):
     __slots__ = ("_closer", "_connected", "_failed", "_reactor", "address")
 
     def __init__(
-        self, reactor: Any, closer: Closer, sock: socket.socket, connected: Connected, failed: Failed, address: str
+        self,
+        reactor: Any,
+        closer: LingeringCloser,
+        sock: socket.socket,
+        connected: Connected,
+        failed: Failed,
+        address: str,
     ) -> None:
         super().__init__(sock)
         self.address = address

@@ -20,7 +20,7 @@ NAMES: Collection[str] = sorted(BaseCommand.Type.keys())
 _PARTITION = re.compile(r"-partition-\d+\Z")
 
 
-class Choice:
+class EventFilter:
     """Tells the events that are wanted from the others.
 
     ``patterns``: of topics, as in a shell (``*``, ``?``, ``[a-z]``); one that has no ``://`` is also held against the
@@ -60,7 +60,7 @@ class Choice:
 
 
 def matches(topic: str, pattern: str) -> bool:
-    """Whether a topic's name fits a pattern; `Choice` says how."""
+    """Whether a topic's name fits a pattern; `EventFilter` says how."""
     names = [topic]
     if "://" not in pattern:
         behind = topic.partition("://")[2] or topic

@@ -101,7 +101,7 @@ class Direction:
         self.unblock()
 
 
-class Way(Protocol):
+class DirectionFactory(Protocol):
     """Makes a direction: the class of one way of moving bytes."""
 
     def __call__(self, source: Side, target: Side, head: bytes) -> Direction: ...

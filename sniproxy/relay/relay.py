@@ -20,10 +20,10 @@ import attrs
 from twisted.internet.defer import Deferred
 
 from sniproxy.events import Result
-from sniproxy.net.closer import Closer
+from sniproxy.net.closer import LingeringCloser
 from sniproxy.net.descriptor import WAIT, how_broken, pending_error
 from sniproxy.net.sockopts import is_over
-from sniproxy.relay.direction import Direction, Side, Way
+from sniproxy.relay.direction import Direction, DirectionFactory, Side
 from sniproxy.relay.poller import Poller, poller_of
 from sniproxy.util.timerwheel import TICK, Deadline, wheel_of
 
@@ -80,8 +80,8 @@ class Relay:
         upstream: socket.socket,
         head: bytes,
         *,
-        way: Way,
-        closer: Closer,
+        way: DirectionFactory,
+        closer: LingeringCloser,
         idle: float,
         half_closed: float,
         poller: Poller | None = None,

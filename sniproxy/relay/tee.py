@@ -10,7 +10,7 @@ import errno
 import os
 
 from sniproxy.relay.copy import ROOM, CopyDirection
-from sniproxy.relay.direction import Direction, Side, Way
+from sniproxy.relay.direction import Direction, DirectionFactory, Side
 from sniproxy.relay.pacing import Paced
 
 READ = 1 << 16
@@ -72,7 +72,7 @@ class TappedDirection(PacedDirection):
                 self._show(data)
 
 
-def tapped(paced: Paced) -> Way:
+def tapped(paced: Paced) -> DirectionFactory:
     """A way of moving bytes for one tunnel."""
 
     def way(source: Side, target: Side, head: bytes) -> Direction:

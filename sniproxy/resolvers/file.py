@@ -17,7 +17,7 @@ from zope.interface import implementer
 from sniproxy.interfaces import BadOption, IWatchingResolver, Kind, Option, Refused, Request, Resolution, WatchState
 from sniproxy.net.daemonthread import in_daemon_thread
 from sniproxy.resolvers.namefile import BadFile, Names, parse_map, parse_toml
-from sniproxy.util.files import CannotRead, Watch
+from sniproxy.util.files import CannotRead, FileWatch
 from sniproxy.util.text import counted
 
 log = Logger()
@@ -42,7 +42,7 @@ class FileResolver:
         self._path = path
         self._read = read
         self._reactor = reactor
-        self._watch = Watch(reactor, path, self._changed)
+        self._watch = FileWatch(reactor, path, self._changed)
         self._watch.note()
         self._names = read()
         self._error: str | None = None

@@ -28,7 +28,7 @@ def address(target: Target) -> str:
 
 
 @attrs.frozen
-class Goal:
+class DrainTarget:
     """What is drained. @ivar kind: ``route`` or ``target``. @ivar name: a route's, a target's address or its label."""
 
     kind: str
@@ -45,7 +45,7 @@ class Goal:
 
 
 @attrs.define
-class Known:
+class Upstream:
     """A target that is looked after.
 
     @ivar server_name: what a TLS check asks for. None: nothing.
@@ -71,7 +71,7 @@ class Known:
         return "down" if not self.up else "ejected" if now < self.until else "up"
 
 
-class Standing:
+class UpstreamTable:
     """What is known of targets. @ivar health: how they are looked after. @ivar known: by address.
 
     @ivar answered: addresses that resolvers have answered with, the last one at the end.
@@ -79,12 +79,12 @@ class Standing:
 
     def __init__(self) -> None:
         self.health = Health()
-        self.known: dict[str, Known] = {}
+        self.known: dict[str, Upstream] = {}
         self.answered: dict[str, None] = {}
         self.plaintext: set[str] = set()
         """Addresses of targets that plaintext listeners lead to."""
         self._connections: Counter[str] = Counter()
-        self._drained: dict[Goal, int] = {}
+        self._drained: dict[DrainTarget, int] = {}
 
     def came(self, target: Target) -> None:
         """One more connection dials this target, or has it."""
@@ -101,15 +101,15 @@ class Standing:
         """How many dial this target, or have it."""
         return self._connections[address(target)]
 
-    def drain(self, goal: Goal) -> None:
+    def drain(self, goal: DrainTarget) -> None:
         """From now on it gets no new connection."""
         self._drained.setdefault(goal, 0)
 
-    def undrain(self, goal: Goal) -> None:
+    def undrain(self, goal: DrainTarget) -> None:
         """It gets new connections again."""
         self._drained.pop(goal, None)
 
-    def refused(self, goal: Goal) -> int:
+    def refused(self, goal: DrainTarget) -> int:
         """How many new connections it did not get, though it had been its turn."""
         return self._drained.get(goal, 0)
 
@@ -139,7 +139,7 @@ class Standing:
         """
         self.health = health
         self.plaintext = {address(target) for target in plaintext}
-        named = {address(target): Known(target, name, None) for target, name in written}
+        named = {address(target): Upstream(target, name, None) for target, name in written}
         kept = {key: known for key, known in self.known.items() if key in named or known.seen is not None}
         self.known = {**named, **kept}
         for key, known in self.known.items():
@@ -164,7 +164,7 @@ class Standing:
                 if known.seen is not None:
                     known.seen, known.target = now, target  # its addresses may be others now
             elif not target.client_formed and len(self.known) < MOST_KNOWN:
-                self.known[address(target)] = Known(target, server_name, now)
+                self.known[address(target)] = Upstream(target, server_name, now)
             if plaintext and address(target) in self.known:
                 self.plaintext.add(address(target))
 
@@ -189,7 +189,7 @@ class Standing:
         return found
 
     def state(self, target: Target, now: float) -> str:
-        """As L{Known.state}; what is not looked after is up."""
+        """As L{Upstream.state}; what is not looked after is up."""
         known = self.known.get(address(target))
         return "up" if known is None else known.state(now)
 
@@ -212,7 +212,7 @@ class Standing:
         known.until = now + self.health.eject
         return True
 
-    def checked(self, known: Known, why: str) -> bool:
+    def checked(self, known: Upstream, why: str) -> bool:
         """A check is done. @param why: it has failed; empty: it has not. @return: the target has gone up or down."""
         known.why = why
         good = not why

@@ -33,8 +33,8 @@ from sniproxy.util.files import CannotRead
 if TYPE_CHECKING:
     from cryptography import x509
 
-    from sniproxy.bridge.spans import LiveSpan
-    from sniproxy.connection.termination import Shown, Terminator
+    from sniproxy.bridge.spans import LiveBridge
+    from sniproxy.connection.termination import CertificateStore, Terminator
     from sniproxy.tls.pem import Certified
     from sniproxy.tls.reloaded import Reloaded
 
@@ -58,7 +58,7 @@ class Built:
     routing: Routing
     listeners: Sequence[Wanted]
     terminators: Mapping[str, Terminator]
-    spans: Mapping[str, tuple[Bridge, LiveSpan]]
+    spans: Mapping[str, tuple[Bridge, LiveBridge]]
     admin: IStreamServerEndpoint | None
     resolvers: Resolvers
     written: Sequence[tuple[Target, str | None]]
@@ -147,11 +147,11 @@ def build_token(configuration: Configuration) -> bytes | None:
     path = None if configuration.admin is None else configuration.admin.token_file
     if path is None:
         return None
-    from sniproxy.admin.token import BadToken, read_token
+    from sniproxy.admin.token import BadTokenFile, read_token
 
     try:
         return read_token(path)
-    except BadToken as error:
+    except BadTokenFile as error:
         raise ConfigError(f"{configuration.filename}: admin.token_file = {shown(path)}: {error}") from error
 
 
@@ -178,17 +178,17 @@ def build_terminator(configuration: Configuration, termination: Termination, sec
 
     @raise ConfigError: they cannot be used.
     """
-    from sniproxy.connection.termination import Shown, Terminator
+    from sniproxy.connection.termination import CertificateStore, Terminator
     from sniproxy.tls.contexts import BrokerTLS, check_usable
     from sniproxy.tls.pem import certified
     from sniproxy.tls.reloaded import read
 
-    def shown() -> Shown:
+    def shown() -> CertificateStore:
         found = certified(read(termination.certificates))
         if not found:
             raise CannotRead(f"{termination.certificates}: there is no certificate in it, with its key")
         check_usable(found)
-        return Shown(found, lambda: datetime.now(UTC))
+        return CertificateStore(found, lambda: datetime.now(UTC))
 
     place = f"{configuration.filename}: {termination.key}"
     faults = Faults()
@@ -242,8 +242,8 @@ def build_trust(
 
 
 def build_spans(
-    configuration: Configuration, seconds: Seconds, before: Mapping[str, tuple[Bridge, LiveSpan]]
-) -> Mapping[str, tuple[Bridge, LiveSpan]]:
+    configuration: Configuration, seconds: Seconds, before: Mapping[str, tuple[Bridge, LiveBridge]]
+) -> Mapping[str, tuple[Bridge, LiveBridge]]:
     """The bridges, which know each other.
 
     @param before: those in force: one whose table has not changed is taken from there, with what it knows.
@@ -251,7 +251,7 @@ def build_spans(
     """
     if not configuration.bridges:
         return {}
-    from sniproxy.bridge.spans import LiveSpan, make_trust
+    from sniproxy.bridge.spans import LiveBridge, make_trust
 
     patience = configuration.timeouts.connect
     made = {}
@@ -263,7 +263,7 @@ def build_spans(
             place = f"{configuration.filename}: {bridge.key}.trust"
             with faults:
                 trust = build_trust(place, bridge.trust, bridge.certificate, make_trust, seconds)
-                made[bridge.name] = (bridge, LiveSpan(bridge, trust, seconds, patience))
+                made[bridge.name] = (bridge, LiveBridge(bridge, trust, seconds, patience))
         else:
             made[bridge.name] = (bridge, span)
     faults.check()

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 from sniproxy.admin.sources import LimitsStatus
 from sniproxy.config.limits import Limits
 from sniproxy.config.model import Bridge, Listener
-from sniproxy.connection.admission import Admission, Guest
+from sniproxy.connection.admission import Admission, Permit
 from sniproxy.connection.handler import Conversation
-from sniproxy.connection.lifecycle import House, Life
+from sniproxy.connection.lifecycle import ConnectionContext, Life
 from sniproxy.events import Connection, Result
 from sniproxy.logs.refusals import RefusalLog
-from sniproxy.net.closer import Closer
+from sniproxy.net.closer import LingeringCloser
 from sniproxy.net.listener import Accepted
 from sniproxy.net.sockopts import reset_on_close
 from sniproxy.relay import copy as copying
@@ -28,7 +28,7 @@ from sniproxy.util.names import host_port
 
 # What reads Pulsar is imported with what is inspected, or with a bridge.
 if TYPE_CHECKING:
-    from sniproxy.bridge.spans import LiveSpan
+    from sniproxy.bridge.spans import LiveBridge
     from sniproxy.inspector.live import Inspector
     from sniproxy.relay.pacing import Paced
 
@@ -46,7 +46,7 @@ _WHY = {
 }
 
 
-class Lives:
+class ConnectionManager:
     """Begins them, and knows them until they have ended.
 
     @param closer: what it has not closed yet counts as open.
@@ -56,7 +56,11 @@ class Lives:
     """
 
     def __init__(
-        self, reactor: Any, closer: Closer, inspector: Callable[[], Inspector | None], ended: Callable[[], None]
+        self,
+        reactor: Any,
+        closer: LingeringCloser,
+        inspector: Callable[[], Inspector | None],
+        ended: Callable[[], None],
     ) -> None:
         self.live: dict[Life, None] = {}
         self.randoms = LiveRandoms()
@@ -99,7 +103,9 @@ class Lives:
         """Write the sums of refusals that wait."""
         self._log.close()
 
-    def accepting(self, house: House, bridge_house: House, built: Built, entrance: Listener | Bridge) -> Accepted:
+    def accepting(
+        self, house: ConnectionContext, bridge_house: ConnectionContext, built: Built, entrance: Listener | Bridge
+    ) -> Accepted:
         """What takes the connections of a listener or bridge."""
         if isinstance(entrance, Bridge):
             return self._crossing(bridge_house, entrance, built.spans[entrance.name][1])
@@ -147,7 +153,7 @@ class Lives:
             return "descriptors"
         return self.admission.full()
 
-    def _crossing(self, house: House, bridge: Bridge, span: LiveSpan) -> Accepted:
+    def _crossing(self, house: ConnectionContext, bridge: Bridge, span: LiveBridge) -> Accepted:
         from sniproxy.bridge.crossing import Crossing
         from sniproxy.relay.pacing import Paced, pace_of
 
@@ -171,7 +177,7 @@ class Lives:
         self._count += 1
         return Connection(f"{self._id_prefix}-{self._count}", time.time(), listener, client)
 
-    def _begin(self, life: Life, guest: Guest, watch: Paced | None) -> None:
+    def _begin(self, life: Life, guest: Permit, watch: Paced | None) -> None:
         self.live[life] = None
         self._vanished.start()
         life.guest = guest

@@ -21,7 +21,7 @@ from sniproxy.events import Result
 from sniproxy.relay.relay import Ending
 from sniproxy.routing.table import RouteTable
 from sniproxy.routing.targets import BadTarget, parse_target
-from sniproxy.routing.upstreams import Goal, Standing, address
+from sniproxy.routing.upstreams import DrainTarget, UpstreamTable, address
 from sniproxy.util.text import bounded, counted
 
 log = Logger()
@@ -44,7 +44,7 @@ SHORTEST = 0.02
 
 @attrs.define
 class _Drain:
-    goal: Goal
+    goal: DrainTarget
     rate: float
     since: float
     closed: int = 0
@@ -53,7 +53,9 @@ class _Drain:
     looked: tuple[float, int, list[str]] | None = None
 
 
-def find_goal(name: str, configuration: Configuration, live: Iterable[Life], seen: Iterable[str] = ()) -> Goal:
+def find_drain_target(
+    name: str, configuration: Configuration, live: Iterable[Life], seen: Iterable[str] = ()
+) -> DrainTarget:
     """What an operator means: a route, by its C{server_name}, a target, by its address, or by its label.
 
     Case, brackets around an IPv6 address, and the default port do not matter.
@@ -64,16 +66,16 @@ def find_goal(name: str, configuration: Configuration, live: Iterable[Life], see
     routes = goals(configuration)
     for wanted in (name, _lower(name)):
         if any(wanted == route.server_name for route in routes):
-            return Goal("route", wanted)
+            return DrainTarget("route", wanted)
     at = {life.target for life in live if life.target is not None}
     if name and any(name == target.label for target in at):
-        return Goal("target", name)
+        return DrainTarget("target", name)
     key = _address(name)
     if key:
         known = {address(target) for target, _ in written_targets(configuration)}
         known.update(seen, map(address, at))
         if key in known or _may_lead(configuration, key):
-            return Goal("target", key)
+            return DrainTarget("target", key)
     elif ":" in name:
         try:
             parse_target(name)
@@ -131,7 +133,7 @@ class Drains:
     def __init__(
         self,
         reactor: Any,
-        standing: Standing,
+        standing: UpstreamTable,
         live: Callable[[], Iterable[Life]],
         now: Callable[[], float],
         dice: random.Random | None = None,
@@ -141,9 +143,9 @@ class Drains:
         self._live = live
         self._now = now
         self._dice = dice or random.Random()
-        self._drains: dict[Goal, _Drain] = {}
+        self._drains: dict[DrainTarget, _Drain] = {}
 
-    def begin(self, goal: Goal, rate: float) -> DrainStatus:
+    def begin(self, goal: DrainTarget, rate: float) -> DrainStatus:
         """Drain it; one that is drained already goes on at the new rate. @param rate: tunnels a second."""
         drain = self._drains.get(goal)
         if drain is None:
@@ -189,7 +191,7 @@ class Drains:
             return seen[1:]
         return drain.looked[1:]
 
-    def _left(self, goal: Goal) -> list[Life]:
+    def _left(self, goal: DrainTarget) -> list[Life]:
         return [life for life in self._live() if goal.has(life.record.route, life.target)]
 
     def _status(self, drain: _Drain) -> DrainStatus:

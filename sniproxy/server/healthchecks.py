@@ -8,11 +8,11 @@ from typing import Any
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
-from sniproxy.net.closer import Closer
+from sniproxy.net.closer import LingeringCloser
 from sniproxy.net.dialer import Dialer, DialError
 from sniproxy.net.handshake import Handshake, HandshakeError
 from sniproxy.net.tlssocket import TLSSocket
-from sniproxy.routing.upstreams import Known, Standing, address
+from sniproxy.routing.upstreams import Upstream, UpstreamTable, address
 from sniproxy.tls.contexts import unverified
 from sniproxy.util.text import bounded
 
@@ -28,7 +28,9 @@ class Checker:
     clients to say. Nothing is sent after that, so that a broker has nothing to log but that somebody was there.
     """
 
-    def __init__(self, reactor: Any, standing: Standing, closer: Closer, dice: random.Random | None = None) -> None:
+    def __init__(
+        self, reactor: Any, standing: UpstreamTable, closer: LingeringCloser, dice: random.Random | None = None
+    ) -> None:
         self._reactor = reactor
         self._standing = standing
         self._closer = closer
@@ -67,7 +69,7 @@ class Checker:
                 self._due[key] = now + interval * self._dice.uniform(0.9, 1.1)
                 self._begin(key, known)
 
-    def _begin(self, key: str, known: Known) -> None:
+    def _begin(self, key: str, known: Upstream) -> None:
         checking = self._running[key] = Deferred.fromCoroutine(self._check(known))
 
         def ended(_: object) -> None:
@@ -79,7 +81,7 @@ class Checker:
         if checking.called:
             self._running.pop(key, None)
 
-    async def _check(self, known: Known) -> None:
+    async def _check(self, known: Upstream) -> None:
         try:
             why = await self._try(known)
         except CancelledError:
@@ -90,7 +92,7 @@ class Checker:
                 "target {target}: {state}{why}", target=str(known.target), state=state, why=f": {why}" if why else ""
             )
 
-    async def _try(self, known: Known) -> str:
+    async def _try(self, known: Upstream) -> str:
         """@return: why it failed; empty: it did not."""
         assert self._dialer is not None
         health, began = self._standing.health, self._reactor.seconds()

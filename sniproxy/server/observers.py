@@ -13,7 +13,7 @@ from twisted.logger import Logger
 
 from sniproxy.admin.sources import Resolutions, StatusSource
 from sniproxy.config.inspectlog import InspectLog
-from sniproxy.config.model import Admin, Configuration
+from sniproxy.config.model import AdminSettings, Configuration
 from sniproxy.events import Connection, Observer
 from sniproxy.logs.access import AccessLog, Journal
 from sniproxy.net.listener import listen_at_once
@@ -33,7 +33,7 @@ Change = Callable[[], None]
 """Puts what was prepared into force. It does not fail."""
 
 
-class SideRooms:
+class Observers:
     """All of them, as the configuration in force asks for them. What has counted goes on counting after a reload.
 
     @param unrouted: asked by the inspector about each host that is advertised to TLS clients.
@@ -176,7 +176,7 @@ class SideRooms:
         return change
 
     def _prepare_admin(
-        self, admin: Admin | None, endpoint: IStreamServerEndpoint | None, undo: ExitStack, token: bytes | None
+        self, admin: AdminSettings | None, endpoint: IStreamServerEndpoint | None, undo: ExitStack, token: bytes | None
     ) -> Change:
         site, port, before = self._site, self._port, self._port
         text = None if admin is None else admin.endpoint.text
@@ -235,7 +235,7 @@ class SideRooms:
         counts = lookups_of(self._reactor).counts()
         return Resolutions(counts.running, counts.waiting, {"found": 0, **counts.results}, counts.limited, counts.stale)
 
-    def _open_site(self, site: AdminSite, admin: Admin | None) -> None:
+    def _open_site(self, site: AdminSite, admin: AdminSettings | None) -> None:
         if self._site is None:
             self._site = site
             self._observers += [site.metrics.ended, site.refusals]
@@ -263,9 +263,9 @@ class SideRooms:
 
 def _choose(wanted: InspectLog, inspector: Inspector, event_log: EventLog) -> None:
     """Which events are written from now on."""
-    from sniproxy.pulsar.filter import Choice
+    from sniproxy.pulsar.filter import EventFilter
 
-    event_log.choice = Choice(wanted.follow, wanted.commands)
+    event_log.choice = EventFilter(wanted.follow, wanted.commands)
     inspector.commands = event_log.choice.asked_for
     inspector.reveal = wanted.reveal
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from sniproxy.config.model import Configuration
-from sniproxy.util.files import Watch
+from sniproxy.util.files import FileWatch
 
 
 class Reloadable(Protocol):
@@ -30,7 +30,7 @@ class Reloader:
     ) -> None:
         self._proxy = proxy
         self._read = read
-        self._watch = None if path is None else Watch(reactor, path, self.reload)
+        self._watch = None if path is None else FileWatch(reactor, path, self.reload)
 
     def start(self) -> None:
         """The configuration has just been read and is in force: watch it, if it says so."""

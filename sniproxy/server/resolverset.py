@@ -18,7 +18,7 @@ from sniproxy.resolvers.static import StaticResolver
 
 # What asks is imported where somebody is asked: with the targets of routes alone nobody is, and the start is faster.
 if TYPE_CHECKING:
-    from sniproxy.resolvers.cache.cache import Asked
+    from sniproxy.resolvers.cache.cache import CachedResolver
 
 
 class Resolvers:
@@ -32,16 +32,16 @@ class Resolvers:
     def __init__(self, reactor: Any, before: Resolvers | None = None) -> None:
         self._reactor = reactor
         self._known: dict[str, ResolverMaker] = {}
-        self._before: Mapping[str, tuple[ResolverTable, Asked]] = {} if before is None else before.asked
+        self._before: Mapping[str, tuple[ResolverTable, CachedResolver]] = {} if before is None else before.asked
         self._stopping: list[Deferred[None]] = [] if before is None else before._stopping
-        self.asked: dict[str, tuple[ResolverTable, Asked]] = {}
+        self.asked: dict[str, tuple[ResolverTable, CachedResolver]] = {}
 
     def resolver(self, table: ResolverTable, filename: str) -> ServerNameResolver:
         """@raise ConfigError: the table does not fit."""
         if table.inner:
-            from sniproxy.resolvers.cache.fallback import InOrder
+            from sniproxy.resolvers.cache.fallback import FallbackResolver
 
-            return InOrder([self._ask(inner, filename) for inner in table.inner])
+            return FallbackResolver([self._ask(inner, filename) for inner in table.inner])
         # What a route's own targets mean is known at once: there is nothing to keep, and nothing that can fail. There
         # may be very many, and the configuration has read them: no plugin is looked for.
         if table.templates:
@@ -68,16 +68,16 @@ class Resolvers:
         """How each does, in the configuration's order."""
         return [_status(table, asked) for table, asked in self.asked.values()]
 
-    def _ask(self, table: ResolverTable, filename: str) -> Asked:
+    def _ask(self, table: ResolverTable, filename: str) -> CachedResolver:
         found = self.asked.get(table.key)
         if found is None:
             same, asked = self._before.get(table.key, (None, None))
             if asked is None or same != table:
-                from sniproxy.resolvers.cache.cache import Asked
+                from sniproxy.resolvers.cache.cache import CachedResolver
 
                 assert table.name is not None
                 made = self._make(table, filename)
-                asked = Asked(table.name, made, self._reactor, table.deadline, table.stale)
+                asked = CachedResolver(table.name, made, self._reactor, table.deadline, table.stale)
             found = self.asked[table.key] = (table, asked)
         return found[1]
 
@@ -103,7 +103,7 @@ class Resolvers:
             raise
 
 
-def _status(table: ResolverTable, asked: Asked) -> ResolverStatus:
+def _status(table: ResolverTable, asked: CachedResolver) -> ResolverStatus:
     watch = asked.watch_state()
     return ResolverStatus(
         asked.name,

@@ -17,7 +17,7 @@ class Kept(NamedTuple, Generic[K, V]):
     since: float
 
 
-class Memory(Generic[K, V]):
+class BoundedMap(Generic[K, V]):
     """Remembers values by key, at most ``most`` of them; more push out the oldest."""
 
     def __init__(self, most: int) -> None:

@@ -13,7 +13,7 @@ STATUS = 128 + signal.SIGPIPE
 
 
 @contextmanager
-def quiet_end(*streams: TextIO) -> Iterator[None]:
+def exit_on_broken_pipe(*streams: TextIO) -> Iterator[None]:
     """Whoever reads what is written in here may have seen enough: then `SystemExit` is raised, with L{STATUS}.
 
     @param streams: what is written to; what waits is written at the end.

@@ -26,7 +26,7 @@ def signature(path: str) -> object:
         return error.errno
 
 
-class Watch:
+class FileWatch:
     """Looks at a file every second while it runs.
 
     Once it has changed it must be found the same twice: an editor may still be writing, and half a file can be a good

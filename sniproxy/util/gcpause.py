@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def uncollected(keep: bool = False) -> Iterator[None]:
+def gc_paused(keep: bool = False) -> Iterator[None]:
     """Look for no cycles meanwhile.
 
     Reading and building make some twenty objects a route, and nearly all stay: the collector would go through them

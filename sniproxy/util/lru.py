@@ -10,7 +10,7 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 
-class Memory(Generic[K, V]):
+class LRUMap(Generic[K, V]):
     """At most so many entries: clients choose the names that fill it."""
 
     def __init__(self, most: int) -> None:

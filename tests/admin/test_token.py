@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.admin.token import BadToken, read_token
+from sniproxy.admin.token import BadTokenFile, read_token
 from sniproxy.config.parser import parse
 from sniproxy.config.schema import ConfigError
 from sniproxy.server.build import build_token
@@ -31,10 +31,10 @@ class TokenTests(SynchronousTestCase):
             ("\xe9" * 30, 0o600, "printable ASCII"),
             ("x" * 5000, 0o600, "one line"),
         ):
-            error = str(self.assertRaises(BadToken, read_token, str(token_file(self, text, mode))))
+            error = str(self.assertRaises(BadTokenFile, read_token, str(token_file(self, text, mode))))
             self.assertIn(said, error)
             self.assertNotIn(text or TOKEN, error)
-        self.assertIn("No such file", str(self.assertRaises(BadToken, read_token, "/nonexistent")))
+        self.assertIn("No such file", str(self.assertRaises(BadTokenFile, read_token, "/nonexistent")))
 
     def test_configuration(self) -> None:
         """A configuration with a token that cannot be used is refused, with the key; without one there is none."""

@@ -6,8 +6,8 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.bridge.answers import ROOM, TYPES, Answers, Response, Told, failed
-from sniproxy.bridge.asked import Asked
+from sniproxy.bridge.answers import ROOM, TYPES, Answers, BridgeCallbacks, Response, failed
+from sniproxy.bridge.asked import PendingRequests
 from sniproxy.config.allowed import Allowing, Broker, parse_allowed
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import fields_of, read, write
@@ -27,11 +27,11 @@ class AnswersTests(SynchronousTestCase):
         self.warned: list[str] = []
         self.bridges: dict[Broker, str] = {}
         self.allowing = Allowing(None)
-        self.asked = Asked(pb.CommandConnect(client_version="c"))
+        self.asked = PendingRequests(pb.CommandConnect(client_version="c"))
         self.answers = self.made()
 
     def made(self, allowing: Allowing | None = None, names_owners: bool = True, service: bool = True) -> Answers:
-        told = Told(self.follow, self.bridges.get, self.warned.append)
+        told = BridgeCallbacks(self.follow, self.bridges.get, self.warned.append)
         return Answers(allowing or self.allowing, told, self.asked if service else None, names_owners)
 
     def follow(self, lookup: pb.CommandLookupTopic, answer: Response) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.bridge.asked import MOST_BYTES, MOST_LOOKUP, Asked
+from sniproxy.bridge.asked import MOST_BYTES, MOST_LOOKUP, PendingRequests
 from sniproxy.client.logins import by_token
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import write
@@ -21,7 +21,7 @@ class AskedTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.connect = by_token("first").connect("broker-1.pulsar.test:6651")
-        self.asked = Asked(self.connect)
+        self.asked = PendingRequests(self.connect)
 
     def lookup(self, number: int, topic: str = TOPIC) -> bytes:
         return write(pb.CommandLookupTopic(topic=topic, request_id=number))
@@ -74,7 +74,7 @@ class AskedTests(SynchronousTestCase):
         """What is no Pulsar is not looked at any more."""
         no_command = encode(bytes([_Base.TYPE_FIELD_NUMBER << 3, _Base.LOOKUP]) + write(pb.CommandPing())[8:-1])
         for data in (b"HTTP/1.1 200 OK\r\n\r\n", b"\x00\x00\x00\x08\x00\x00\x00\x04\x08\x17xx", no_command):
-            asked = Asked(self.connect)
+            asked = PendingRequests(self.connect)
             asked.client(data)
             asked.client(self.lookup(1))
             self.assertFalse(asked.readable)

@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred, gatherResults
 
 from sniproxy.bridge import spans
 from sniproxy.client.brokers import Access, Brokers
-from sniproxy.client.failures import Kind, TalkFailed
+from sniproxy.client.failures import FailureKind, TalkFailed
 from sniproxy.client.logins import by_token
 from sniproxy.client.lookups import Lookups
 from sniproxy.events import Result
@@ -159,7 +159,7 @@ class LookupTests(BridgeCase):
         """Brokers that redirect in a circle, or for ever, are a failure with the cause."""
         crowd = Crowd(self, {VIP: redirects(B1), B1: redirects(B2), B2: redirects(B1)})
         failed = await self.failure(self.client(crowd).owner(TOPIC))
-        self.assertEqual(Kind.NOT_READY, failed.kind)
+        self.assertEqual(FailureKind.NOT_READY, failed.kind)
         self.assertIn("has been asked already", str(failed))
 
     async def test_redirect_fails(self) -> None:
@@ -183,7 +183,7 @@ class LookupTests(BridgeCase):
         crowd = Crowd(self, {VIP: script, B1: refuse})
         client = self.client(crowd)
         self.assertIn("add a route for nowhere.pulsar.test", str(await self.failure(client.owner(f"{TOPIC}-1"))))
-        self.assertEqual(Kind.AUTHORIZATION, (await self.failure(client.owner(f"{TOPIC}-2"))).kind)
+        self.assertEqual(FailureKind.AUTHORIZATION, (await self.failure(client.owner(f"{TOPIC}-2"))).kind)
         self.assertEqual(B1, (await client.owner(f"{TOPIC}-3")).host)
 
     async def test_redirect_to_nowhere(self) -> None:

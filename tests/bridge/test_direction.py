@@ -7,11 +7,11 @@ from typing import Any
 
 from twisted.internet import reactor
 
-from sniproxy.bridge.answers import Answers, Told
+from sniproxy.bridge.answers import Answers, BridgeCallbacks
 from sniproxy.bridge.direction import RewrittenDirection
 from sniproxy.config.allowed import Allowing
 from sniproxy.events import Result
-from sniproxy.net.closer import Closer
+from sniproxy.net.closer import LingeringCloser
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import write
 from sniproxy.relay.copy import CopyDirection
@@ -36,7 +36,7 @@ class RewrittenTests(SocketTestCase):
         self.tap = Recorder()
         self.client, ours = connected()
         self.broker, upstream = connected()
-        told = Told(lambda lookup, answer: True, lambda broker: None, lambda message: None)
+        told = BridgeCallbacks(lambda lookup, answer: True, lambda broker: None, lambda message: None)
         answers = Answers(Allowing(None), told, None, True)
 
         def way(source: Side, target: Side, head: bytes) -> Direction:
@@ -45,7 +45,9 @@ class RewrittenTests(SocketTestCase):
             self.down = RewrittenDirection(source, target, head, answers, Paced(pace_of(reactor), self.tap))
             return self.down
 
-        self.relay = Relay(reactor, ours, upstream, b"", way=way, closer=Closer(reactor), idle=300.0, half_closed=60.0)
+        self.relay = Relay(
+            reactor, ours, upstream, b"", way=way, closer=LingeringCloser(reactor), idle=300.0, half_closed=60.0
+        )
         self.done: Any = self.relay.run()
         self.addCleanup(self.close)
 
@@ -94,14 +96,16 @@ class RewrittenTests(SocketTestCase):
         """So it does when the end came together with the frame's beginning, as TLS may hand them out."""
         client, ours = connected()
         far, upstream = tls_pair(0, "target")
-        answers = Answers(Allowing(None), Told(lambda *_: True, lambda _: None, lambda _: None), None, True)
+        answers = Answers(Allowing(None), BridgeCallbacks(lambda *_: True, lambda _: None, lambda _: None), None, True)
 
         def way(source: Side, target: Side, head: bytes) -> Direction:
             if source.name == "client":
                 return CopyDirection(source, target, head)
             return RewrittenDirection(source, target, head, answers, Paced(pace_of(reactor), self.tap))
 
-        relay = Relay(reactor, ours, upstream, b"", way=way, closer=Closer(reactor), idle=300.0, half_closed=60.0)
+        relay = Relay(
+            reactor, ours, upstream, b"", way=way, closer=LingeringCloser(reactor), idle=300.0, half_closed=60.0
+        )
         far.sendall(PING + CLOSE[:-3])
         far.shutdown(socket.SHUT_WR)
         done = relay.run()

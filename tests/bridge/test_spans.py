@@ -8,7 +8,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.bridge import spans
-from sniproxy.bridge.spans import QUIET, LiveSpan, Trust, make_trust
+from sniproxy.bridge.spans import QUIET, LiveBridge, Trust, make_trust
 from sniproxy.bridge.stream import MOST_TAKEN
 from sniproxy.client.logins import NOBODY
 from sniproxy.config.parser import parse
@@ -29,7 +29,9 @@ class SpanTests(SynchronousTestCase):
         self.clock = Clock()
         text = TABLE.format(port=6650, hosts="a.test,b.test:1,c.test") + TABLE.format(port=6750, hosts="green.test")
         configuration = parse(text, str(Path("f.toml")))
-        self.blue, self.green = (LiveSpan(bridge, trust, self.clock.seconds, 10.0) for bridge in configuration.bridges)
+        self.blue, self.green = (
+            LiveBridge(bridge, trust, self.clock.seconds, 10.0) for bridge in configuration.bridges
+        )
         for span in (self.blue, self.green):
             span.settle(None, [self.blue, self.green])
 

@@ -17,7 +17,7 @@ from sniproxy.admin.documents import status_document
 from sniproxy.admin.sources import ListenerStatus, Status
 from sniproxy.cli.adminclient import AdminError, drain
 from sniproxy.cli.admincommands import INTERRUPTED, add_drain, lines, run_drain
-from sniproxy.config.dump import in_force
+from sniproxy.config.dump import dump_configuration
 from sniproxy.config.parser import parse
 from tests.admin.token import TOKEN, admin_with_token, token_file
 from tests.hellos import hello
@@ -98,7 +98,7 @@ class StatusTests(CommandCase):
         ]
         status = Status(True, 1.0, "test.toml", 2.0, listeners)
         totals = {"ended": 0, "refused": 0, "bytes_up": 0, "bytes_down": 0}
-        document = status_document(status, (), totals, (), 3.0, 1000, 3, in_force(configuration, 1000))
+        document = status_document(status, (), totals, (), 3.0, 1000, 3, dump_configuration(configuration, 1000))
         self.assertEqual(f"sniproxy {__version__}, worker 3, ready, started 2 s ago", next(lines({"": document})))
         self.assertEqual(
             [

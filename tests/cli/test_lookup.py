@@ -19,7 +19,7 @@ from twisted.trial.unittest import TestCase
 
 from sniproxy.cli.lookup import look_up, read
 from sniproxy.cli.lookupoptions import add_lookup
-from sniproxy.client.failures import Kind
+from sniproxy.client.failures import FailureKind
 from sniproxy.client.logins import CERTIFICATE, NOBODY, BadToken
 from sniproxy.client.topics import BadTopic
 from sniproxy.demo.cluster import StandInCluster
@@ -148,7 +148,9 @@ class LookUpTests(LookupCase):
     async def test_owner_without_route(self) -> None:
         """An owner that the proxy does not know is found and told as a failure; the exit status is its kind."""
         cluster = self.stand_in()
-        self.assertEqual(await self.run_it(self.proxy({VIP: cluster.addresses[B1]}), "--json"), int(Kind.NO_ROUTE))
+        self.assertEqual(
+            await self.run_it(self.proxy({VIP: cluster.addresses[B1]}), "--json"), int(FailureKind.NO_ROUTE)
+        )
         document = json.loads(self.out.getvalue())
         self.assertEqual(document["owners"][0]["url"], f"pulsar+ssl://{B2}:6651")
         self.assertEqual(document["failure"]["kind"], "no_route")
@@ -177,7 +179,7 @@ class LookUpTests(LookupCase):
     async def test_partitions(self) -> None:
         """Each partition is looked up, whatever happens to the others; each owner is connected to once."""
         status, broker = await self.partitioned()
-        self.assertEqual(status, int(Kind.NO_ROUTE))
+        self.assertEqual(status, int(FailureKind.NO_ROUTE))
         self.assertEqual(
             [line.removeprefix(f"{TOPIC}-partition-") for line in self.out.getvalue().splitlines()[-4:]],
             [
@@ -200,7 +202,7 @@ class LookUpTests(LookupCase):
             return [connected()] if name == "CONNECT" else [b""]
 
         where = listen(self, Scripted(script), ServerTLS(self.authority, VIP))
-        self.assertEqual(await self.run_it(self.proxy({VIP: where})), int(Kind.CLOSED))
+        self.assertEqual(await self.run_it(self.proxy({VIP: where})), int(FailureKind.CLOSED))
         self.assertEqual(self.error.getvalue().count("sniproxyctl: "), 1)
 
     def test_interrupted(self) -> None:
@@ -229,7 +231,7 @@ class LookUpTests(LookupCase):
         for more, status, reason in (
             (("--json",), 0, ""),
             (("--token", str(token)), 0, ""),
-            (("--service-url", "pulsar+ssl://nobody.test"), int(Kind.NO_ROUTE), "add a route for nobody.test"),
+            (("--service-url", "pulsar+ssl://nobody.test"), int(FailureKind.NO_ROUTE), "add a route for nobody.test"),
             (("--proxy-protocol", "x"), 2, "is not known; there is SNI"),
             (("--token", "geheim"), 2, "never the token itself"),
         ):

@@ -11,7 +11,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.cli.lookupoptions import add_lookup
-from sniproxy.client.failures import Kind
+from sniproxy.client.failures import FailureKind
 
 
 def parser() -> argparse.ArgumentParser:
@@ -53,7 +53,7 @@ class LookupOptionsTests(SynchronousTestCase):
         said = StringIO()
         self.patch(sys, "stdout", said)
         self.assertRaises(SystemExit, self.parse, "--help")
-        for kind in Kind:
+        for kind in FailureKind:
             self.assertIn(f"  {int(kind)}  {kind.name.lower()}\n", said.getvalue())
 
     def test_light(self) -> None:

@@ -11,14 +11,14 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.cli.lookupreport import Outcome, covered, hop_lines, write_end, write_json
 from sniproxy.client.brokers import Link
-from sniproxy.client.explaining import Target
-from sniproxy.client.failures import Kind, TalkFailed
+from sniproxy.client.explaining import DialledTarget
+from sniproxy.client.failures import FailureKind, TalkFailed
 from sniproxy.client.lookups import Hop
 from sniproxy.pulsar.serviceurl import pip60
 
 TOPIC = "persistent://public/default/t"
 SETTINGS = pip60("pulsar+ssl://vip.test", "pulsar+ssl://proxy.test:4443", "SNI")
-FAILURE = TalkFailed(Kind.NO_ROUTE, "refused", "add a route")
+FAILURE = TalkFailed(FailureKind.NO_ROUTE, "refused", "add a route")
 
 
 @attrs.define
@@ -34,8 +34,8 @@ class Known:
     login_seconds: float | None = None
 
     @property
-    def target(self) -> Target:
-        return Target(self.host, "proxy.test:4443", True, True)
+    def target(self) -> DialledTarget:
+        return DialledTarget(self.host, "proxy.test:4443", True, True)
 
 
 def hop(phase: str = "lookup", known: Known | None = None, **more: Any) -> Hop:
@@ -101,7 +101,7 @@ class OutcomeTests(SynchronousTestCase):
         """The owners stand at the end, what failed with its kind."""
         outcome = Outcome(TOPIC, SETTINGS, 3)
         outcome.owners = {"t-0": "u0", "t-1": "u1", "t-10": None}
-        outcome.failures = {"t-1": FAILURE, "t-10": TalkFailed(Kind.NOT_READY, "no")}
+        outcome.failures = {"t-1": FAILURE, "t-10": TalkFailed(FailureKind.NOT_READY, "no")}
         out = StringIO()
         write_end(outcome, out)
         self.assertEqual(

@@ -15,7 +15,7 @@ from twisted.trial.unittest import TestCase
 from zope.interface import implementer
 
 from sniproxy.client.brokers import Access, Brokers, Link
-from sniproxy.client.failures import Kind, TalkFailed
+from sniproxy.client.failures import FailureKind, TalkFailed
 from sniproxy.client.logins import by_token
 from sniproxy.pulsar.serviceurl import SniProxy
 from sniproxy.tls.clientcontext import client_certificate
@@ -59,7 +59,7 @@ class BrokersCase(TestCase):
     def listen(self, factory: ServerFactory, tls: ServerTLS | None) -> tuple[str, int]:
         return listen(self, factory, tls)
 
-    async def fails(self, link: Link, kind: Kind) -> TalkFailed:
+    async def fails(self, link: Link, kind: FailureKind) -> TalkFailed:
         """The failure of an attempt, which is of this kind, names a cure and leaves nothing open."""
         try:
             await link.open()
@@ -117,7 +117,7 @@ class LinkTests(BrokersCase):
         file = write_pem(folder, "client.pem", *issued.cert_chain_pems, issued.private_key_pem)
         where = self.listen(broker(), ServerTLS(self.authority, NAME, certified=True))
         await self.brokers(where, certificate=client_certificate(file)).link(NAME, 6651).open()
-        failure = await self.fails(self.brokers(where).link(NAME, 6651), Kind.TLS_REFUSED)
+        failure = await self.fails(self.brokers(where).link(NAME, 6651), FailureKind.TLS_REFUSED)
         self.assertIn("may want a client certificate", failure.cure)
 
     async def test_cancelled(self) -> None:
@@ -135,9 +135,9 @@ class FailureTests(BrokersCase):
     async def test_no_route(self) -> None:
         """A proxy without a route is told by its alert."""
         proxy = Proxy(self, '[[route]]\nserver_name = "other.test"\ntarget = "127.0.0.1:1"\n')
-        failure = await self.fails(self.brokers(("127.0.0.1", proxy.port)).link(NAME, 6651), Kind.NO_ROUTE)
+        failure = await self.fails(self.brokers(("127.0.0.1", proxy.port)).link(NAME, 6651), FailureKind.NO_ROUTE)
         self.assertIn(f"add a route for {NAME}", failure.cure)
-        failure = await self.fails(self.brokers(("127.0.0.1", proxy.port)).link("10.0.0.7", 6651), Kind.NO_ROUTE)
+        failure = await self.fails(self.brokers(("127.0.0.1", proxy.port)).link("10.0.0.7", 6651), FailureKind.NO_ROUTE)
         self.assertIn("10.0.0.7 is an IP address", failure.cure)
 
     async def test_broker_down(self) -> None:
@@ -146,7 +146,7 @@ class FailureTests(BrokersCase):
             unused.bind(("127.0.0.1", 0))
             target = f"127.0.0.1:{unused.getsockname()[1]}"
             proxy = Proxy(self, f'[[route]]\nserver_name = "{NAME}"\ntarget = "{target}"\n')
-            failure = await self.fails(self.brokers(("127.0.0.1", proxy.port)).link(NAME, 6651), Kind.CLOSED)
+            failure = await self.fails(self.brokers(("127.0.0.1", proxy.port)).link(NAME, 6651), FailureKind.CLOSED)
         self.assertIn("the broker behind the proxy is down", failure.cure)
 
     async def test_nobody_there(self) -> None:
@@ -154,22 +154,22 @@ class FailureTests(BrokersCase):
         with socket.socket() as unused:
             unused.bind(("127.0.0.1", 0))
             link = self.brokers(unused.getsockname()).link(NAME, 6651)
-            self.assertIn("refused", (await self.fails(link, Kind.UNREACHABLE)).reason)
+            self.assertIn("refused", (await self.fails(link, FailureKind.UNREACHABLE)).reason)
         self.addCleanup(reactor.installNameResolver, reactor.installNameResolver(NoNames()))
-        await self.fails(self.brokers(("nobody.test", 4443)).link(NAME, 6651), Kind.NAME_NOT_RESOLVED)
+        await self.fails(self.brokers(("nobody.test", 4443)).link(NAME, 6651), FailureKind.NAME_NOT_RESOLVED)
 
     async def test_certificates(self) -> None:
         """A certificate for another name, of another authority, or of the past: each is told by its kind."""
         past = datetime.now(UTC) - timedelta(days=3)
         where = self.listen(broker(), self.tls)
         link = self.brokers(where).link("broker-2.pulsar.test", 6651)
-        failure = await self.fails(link, Kind.CERTIFICATE_NAME)
+        failure = await self.fails(link, FailureKind.CERTIFICATE_NAME)
         self.assertIn(f"not good for broker-2.pulsar.test, only for {NAME}, pulsar-vip.test", failure.reason)
         self.assertEqual(link.certificate_names, (NAME, "pulsar-vip.test"))
         link = self.brokers(where, trust=trust(trustme.CA())).link(NAME, 6651)
-        self.assertIn("its issuer: ", (await self.fails(link, Kind.CERTIFICATE_UNTRUSTED)).reason)
+        self.assertIn("its issuer: ", (await self.fails(link, FailureKind.CERTIFICATE_UNTRUSTED)).reason)
         where = self.listen(broker(), ServerTLS(self.authority, NAME, not_after=past))
-        failure = await self.fails(self.brokers(where).link(NAME, 6651), Kind.CERTIFICATE_EXPIRED)
+        failure = await self.fails(self.brokers(where).link(NAME, 6651), FailureKind.CERTIFICATE_EXPIRED)
         self.assertIn(f"to {past:%Y-%m-%d}", failure.reason)
 
     async def test_bad_name(self) -> None:
@@ -181,27 +181,27 @@ class FailureTests(BrokersCase):
         except TalkFailed as error:
             failure = error
         assert failure is not None
-        self.assertEqual((failure.kind, link.address), (Kind.CERTIFICATE_NAME, None))
+        self.assertEqual((failure.kind, link.address), (FailureKind.CERTIFICATE_NAME, None))
 
     async def test_plaintext_port(self) -> None:
         """TLS against a port that speaks something else, and the other way round, are told as that."""
         where = self.listen(SayingFactory(b"HTTP/1.1 400 Bad Request\r\n\r\n"), None)
-        await self.fails(self.brokers(where).link(NAME, 6651), Kind.TLS_MISMATCH)
+        await self.fails(self.brokers(where).link(NAME, 6651), FailureKind.TLS_MISMATCH)
         # A plaintext broker takes a hello for a frame that is too large, and closes.
         where = self.listen(Scripted(lambda name, fields: [b""]), None)
-        failure = await self.fails(self.brokers().link(*where), Kind.CLOSED)
+        failure = await self.fails(self.brokers().link(*where), FailureKind.CLOSED)
         self.assertIn("a plaintext one", failure.cure)
         self.flushLoggedErrors()
         where = self.listen(SayingFactory(bytes.fromhex("15030300020250") + b"\0"), None)
-        await self.fails(self.brokers(tls=False).link(*where), Kind.TLS_MISMATCH)
+        await self.fails(self.brokers(tls=False).link(*where), FailureKind.TLS_MISMATCH)
         proxy = Proxy(self, '[[route]]\nserver_name = "other.test"\ntarget = "127.0.0.1:1"\n')
-        failure = await self.fails(self.brokers(tls=False).link("127.0.0.1", proxy.port), Kind.TLS_MISMATCH)
+        failure = await self.fails(self.brokers(tls=False).link("127.0.0.1", proxy.port), FailureKind.TLS_MISMATCH)
         self.assertIn("pulsar+ssl://", failure.cure)
 
     async def test_closed_later(self) -> None:
         """A broker that closes after the handshake, or in the middle of the talk, is told with that stage."""
         where = self.listen(Scripted(lambda name, fields: [b""]), self.tls)
-        failure = await self.fails(self.brokers(where).link(NAME, 6651), Kind.CLOSED)
+        failure = await self.fails(self.brokers(where).link(NAME, 6651), FailureKind.CLOSED)
         self.assertIn("before CONNECTED", failure.reason)
         where = self.listen(Scripted(lambda name, fields: [connected(), b""]), self.tls)
         session = await self.brokers(where).link(NAME, 6651).open()

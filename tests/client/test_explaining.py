@@ -7,12 +7,12 @@ from twisted.internet import error as net
 from twisted.internet.defer import TimeoutError as TookTooLong
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.client.explaining import Target, ended, not_connected
-from sniproxy.client.failures import Kind, Stage
+from sniproxy.client.explaining import DialledTarget, ended, not_connected
+from sniproxy.client.failures import FailureKind, Stage
 
-PROXIED = Target("b1.test", "127.0.0.1:4443", proxied=True, tls=True)
-DIRECT = Target("b1.test", "b1.test:6651", proxied=False, tls=True)
-PLAIN = Target("b1.test", "b1.test:6650", proxied=False, tls=False)
+PROXIED = DialledTarget("b1.test", "127.0.0.1:4443", proxied=True, tls=True)
+DIRECT = DialledTarget("b1.test", "b1.test:6651", proxied=False, tls=True)
+PLAIN = DialledTarget("b1.test", "b1.test:6650", proxied=False, tls=False)
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -22,9 +22,9 @@ class TargetTests(SynchronousTestCase):
     def test_names(self) -> None:
         """The server name is the host, in TLS, and when it is no address; Java sends none without a dot."""
         for host, name, dotless in (("b1.test", "b1.test", False), ("b1", "b1", True), ("::1", None, False)):
-            target = Target(host, "127.0.0.1:4443", True, True)
+            target = DialledTarget(host, "127.0.0.1:4443", True, True)
             self.assertEqual((target.server_name, target.dotless), (name, dotless))
-        self.assertEqual((PLAIN.server_name, Target("b1", "b1:6650", False, False).dotless), (None, False))
+        self.assertEqual((PLAIN.server_name, DialledTarget("b1", "b1:6650", False, False).dotless), (None, False))
         self.assertEqual(str(PROXIED), "b1.test by way of the proxy 127.0.0.1:4443")
         self.assertEqual(str(DIRECT), "b1.test:6651")
 
@@ -35,13 +35,13 @@ class NotConnectedTests(SynchronousTestCase):
     def test_kinds(self) -> None:
         """A name without an address is told from a place where nobody answers; both name what was dialled."""
         for error, kind, reason in (
-            (net.DNSLookupError("no"), Kind.NAME_NOT_RESOLVED, "its host has no address"),
-            (net.ConnectionRefusedError("refused"), Kind.UNREACHABLE, "refused"),
-            (net.NoRouteError(), Kind.UNREACHABLE, "does not take the connection"),
-            (net.TCPTimedOutError(), Kind.UNREACHABLE, "does not take the connection"),
-            (net.TimeoutError(), Kind.UNREACHABLE, "within 10 s"),
-            (TookTooLong(), Kind.UNREACHABLE, "within 10 s"),
-            (ValueError(), Kind.UNREACHABLE, "ValueError"),
+            (net.DNSLookupError("no"), FailureKind.NAME_NOT_RESOLVED, "its host has no address"),
+            (net.ConnectionRefusedError("refused"), FailureKind.UNREACHABLE, "refused"),
+            (net.NoRouteError(), FailureKind.UNREACHABLE, "does not take the connection"),
+            (net.TCPTimedOutError(), FailureKind.UNREACHABLE, "does not take the connection"),
+            (net.TimeoutError(), FailureKind.UNREACHABLE, "within 10 s"),
+            (TookTooLong(), FailureKind.UNREACHABLE, "within 10 s"),
+            (ValueError(), FailureKind.UNREACHABLE, "ValueError"),
         ):
             for target in (PROXIED, DIRECT):
                 failure = not_connected(error, target, 10)
@@ -54,35 +54,35 @@ class NotConnectedTests(SynchronousTestCase):
 class EndedTests(SynchronousTestCase):
     """ended: errors of TLS, and plain ends."""
 
-    def tls(self, words: str, target: Target = PROXIED) -> tuple[Kind, str]:
+    def tls(self, words: str, target: DialledTarget = PROXIED) -> tuple[FailureKind, str]:
         failure = ended(SSL.Error([("SSL routines", "", words)]), target, [], NOW, Stage.HANDSHAKE)
         return failure.kind, failure.cure
 
     def test_alerts(self) -> None:
         """unrecognized_name is a missing route; other alerts are told in OpenSSL's words."""
         kind, cure = self.tls("tlsv1 unrecognized name")
-        self.assertEqual((kind, cure), (Kind.NO_ROUTE, "add a route for b1.test to the proxy"))
-        cure = self.tls("tlsv1 unrecognized name", Target("b1", "127.0.0.1:4443", True, True))[1]
+        self.assertEqual((kind, cure), (FailureKind.NO_ROUTE, "add a route for b1.test to the proxy"))
+        cure = self.tls("tlsv1 unrecognized name", DialledTarget("b1", "127.0.0.1:4443", True, True))[1]
         self.assertIn("Java clients send no server name for a name without a dot", cure)
-        cure = self.tls("tlsv1 unrecognized name", Target("::1", "127.0.0.1:4443", True, True))[1]
+        cure = self.tls("tlsv1 unrecognized name", DialledTarget("::1", "127.0.0.1:4443", True, True))[1]
         self.assertIn("no server name was sent, because ::1 is an IP address", cure)
         kind, cure = self.tls("tlsv13 alert certificate required")
-        self.assertEqual((kind, "client certificate" in cure), (Kind.TLS_REFUSED, True))
-        self.assertEqual(self.tls("tlsv1 alert internal error"), (Kind.TLS_REFUSED, ""))
+        self.assertEqual((kind, "client certificate" in cure), (FailureKind.TLS_REFUSED, True))
+        self.assertEqual(self.tls("tlsv1 alert internal error"), (FailureKind.TLS_REFUSED, ""))
 
     def test_not_tls(self) -> None:
         """An answer that is no TLS is one side's mistake about the port."""
         for target, cure in ((PROXIED, "in the proxy's URL"), (DIRECT, "or use pulsar://")):
             kind, said = self.tls("wrong version number", target)
-            self.assertEqual(kind, Kind.TLS_MISMATCH)
+            self.assertEqual(kind, FailureKind.TLS_MISMATCH)
             self.assertIn(cure, said)
 
     def test_no_words(self) -> None:
         """An error without words, and certificates that OpenSSL does not hand out, are told all the same."""
         empty: tuple[object, ...] = ()
         for arguments in (empty, ([],), ("odd",)):
-            self.assertEqual(ended(SSL.Error(*arguments), DIRECT, [], NOW, Stage.TALK).kind, Kind.TLS_REFUSED)
-        self.assertEqual(self.tls("certificate verify failed")[0], Kind.CERTIFICATE_UNTRUSTED)
+            self.assertEqual(ended(SSL.Error(*arguments), DIRECT, [], NOW, Stage.TALK).kind, FailureKind.TLS_REFUSED)
+        self.assertEqual(self.tls("certificate verify failed")[0], FailureKind.CERTIFICATE_UNTRUSTED)
 
     def test_closed(self) -> None:
         """A plain end says at which stage it came, and what is likely there."""
@@ -93,6 +93,6 @@ class EndedTests(SynchronousTestCase):
             (PROXIED, Stage.TALK, "its log says why"),
         ):
             failure = ended(net.ConnectionDone(), target, [], NOW, stage)
-            self.assertEqual(failure.kind, Kind.CLOSED)
+            self.assertEqual(failure.kind, FailureKind.CLOSED)
             self.assertIn(f"closed without a word {stage.value}", failure.reason)
             self.assertIn(cure, failure.cure)

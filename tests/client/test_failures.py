@@ -2,7 +2,7 @@
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.client.failures import Kind, TalkFailed
+from sniproxy.client.failures import FailureKind, TalkFailed
 
 
 class FailuresTests(SynchronousTestCase):
@@ -10,12 +10,14 @@ class FailuresTests(SynchronousTestCase):
 
     def test_text(self) -> None:
         """The text is the reason and, where there is one, the cure."""
-        failure = TalkFailed(Kind.CLOSED, "closed", "open it")
-        self.assertEqual((str(failure), failure.kind, failure.reason), ("closed; open it", Kind.CLOSED, "closed"))
-        self.assertEqual(str(TalkFailed(Kind.CLOSED, "closed")), "closed")
+        failure = TalkFailed(FailureKind.CLOSED, "closed", "open it")
+        self.assertEqual(
+            (str(failure), failure.kind, failure.reason), ("closed; open it", FailureKind.CLOSED, "closed")
+        )
+        self.assertEqual(str(TalkFailed(FailureKind.CLOSED, "closed")), "closed")
 
     def test_statuses(self) -> None:
         """Each kind has an exit status of its own, clear of those that shells and argparse use, and of signals."""
-        statuses = [int(kind) for kind in Kind]
-        self.assertEqual(len(set(statuses)), len(Kind.__members__))
+        statuses = [int(kind) for kind in FailureKind]
+        self.assertEqual(len(set(statuses)), len(FailureKind.__members__))
         self.assertTrue(all(10 <= status < 64 for status in statuses))

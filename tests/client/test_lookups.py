@@ -10,7 +10,7 @@ import trustme
 from twisted.trial.unittest import TestCase
 
 from sniproxy.client.brokers import Access, Brokers
-from sniproxy.client.failures import Kind, TalkFailed
+from sniproxy.client.failures import FailureKind, TalkFailed
 from sniproxy.client.lookups import Hop, Lookups
 from sniproxy.client.redirects import Owner
 from sniproxy.pulsar import commands_pb2 as pb
@@ -58,7 +58,7 @@ class LookupsTests(TestCase):
     def steps(self) -> list[tuple[str, str, str | None, bool]]:
         return [(hop.phase, hop.link.host, hop.answer, hop.fresh) for hop in self.hops]
 
-    async def fails(self, waiting: Any, kind: Kind) -> TalkFailed:
+    async def fails(self, waiting: Any, kind: FailureKind) -> TalkFailed:
         try:
             await waiting
         except TalkFailed as failure:
@@ -125,14 +125,14 @@ class LookupsTests(TestCase):
                 B1: lambda name, fields: [lookup_answer(fields, Answer.Redirect, url(VIP))],
             }
         )
-        await self.fails(found.owner(TOPIC), Kind.REDIRECTS)
+        await self.fails(found.owner(TOPIC), FailureKind.REDIRECTS)
 
     async def test_failures(self) -> None:
         """A broker's refusals, of either question, are the last hop's failure."""
         found = self.lookups(
             {VIP: lambda name, fields: [lookup_answer(fields, Answer.Failed, error=pb.ServiceNotReady, message="no")]}
         )
-        failure = await self.fails(found.owner(TOPIC), Kind.NOT_READY)
+        failure = await self.fails(found.owner(TOPIC), FailureKind.NOT_READY)
         self.assertEqual(failure.reason, f"{VIP}:6651 to the lookup: ServiceNotReady: no")
 
     async def test_no_partitions(self) -> None:
@@ -147,7 +147,7 @@ class LookupsTests(TestCase):
             return [failed]
 
         self.heard[VIP].script = script
-        failure = await self.fails(found.partitions(TOPIC), Kind.NOT_FOUND)
+        failure = await self.fails(found.partitions(TOPIC), FailureKind.NOT_FOUND)
         self.assertIn("to the question for partitions: TopicNotFound: no such topic", failure.reason)
 
     async def test_brokers_errors(self) -> None:
@@ -160,12 +160,12 @@ class LookupsTests(TestCase):
             return polite(lambda name, fields: [lookup_answer(fields, *answer, **more)])
 
         for script, kind in (
-            (login_refused, Kind.AUTHENTICATION),
-            (lambda name, fields: [b"HTTP/1.1 400 Bad Request\r\n\r\n"], Kind.NOT_PULSAR),
-            (answers(Answer.Connect, "pulsar://b1.test:6650"), Kind.NO_TLS_URL),
-            (answers(Answer.Failed, error=pb.TooManyRequests), Kind.NOT_READY),
-            (answers(Answer.Failed, error=pb.TopicNotFound), Kind.NOT_FOUND),
-            (answers(Answer.Failed, error=pb.UnknownError), Kind.REFUSED),
+            (login_refused, FailureKind.AUTHENTICATION),
+            (lambda name, fields: [b"HTTP/1.1 400 Bad Request\r\n\r\n"], FailureKind.NOT_PULSAR),
+            (answers(Answer.Connect, "pulsar://b1.test:6650"), FailureKind.NO_TLS_URL),
+            (answers(Answer.Failed, error=pb.TooManyRequests), FailureKind.NOT_READY),
+            (answers(Answer.Failed, error=pb.TopicNotFound), FailureKind.NOT_FOUND),
+            (answers(Answer.Failed, error=pb.UnknownError), FailureKind.REFUSED),
         ):
             found = self.lookups({VIP: lambda name, fields: []})
             self.heard[VIP].script = script
@@ -176,13 +176,13 @@ class LookupsTests(TestCase):
         found = self.lookups({VIP: lambda name, fields: []})
         session = await self.brokers.link(VIP, 6651).open()
         session.patience = 0.01
-        failure = await self.fails(found.owner(TOPIC), Kind.TIMEOUT)
+        failure = await self.fails(found.owner(TOPIC), FailureKind.TIMEOUT)
         self.assertIn("no answer to LookupTopic within 0.01 s", failure.reason)
 
     async def test_no_route_to_owner(self) -> None:
         """An owner that the proxy does not know fails the connect phase."""
         found = self.lookups({VIP: lambda name, fields: [lookup_answer(fields, Answer.Connect, url(B1))]})
-        failure = await self.fails(found.connect(TOPIC, await found.owner(TOPIC)), Kind.NO_ROUTE)
+        failure = await self.fails(found.connect(TOPIC, await found.owner(TOPIC)), FailureKind.NO_ROUTE)
         self.assertIn(B1, failure.cure)
 
     async def test_several_hosts(self) -> None:
@@ -200,7 +200,7 @@ class LookupsTests(TestCase):
             {VIP: lambda name, fields: [lookup_answer(fields, Answer.Failed, error=pb.AuthorizationError)]},
             f"pulsar+ssl://{VIP},nowhere.test",
         )
-        await self.fails(found.owner(TOPIC), Kind.AUTHORIZATION)
+        await self.fails(found.owner(TOPIC), FailureKind.AUTHORIZATION)
         self.assertEqual(len(self.hops), 1)
 
     async def test_through_service_url(self) -> None:
@@ -220,5 +220,5 @@ class LookupsTests(TestCase):
             address: tuple[str, int] = unused.getsockname()
             brokers = Brokers(reactor, Access(tls=False))
             found = Lookups(brokers, ServiceURL(False, (address, address)), told=self.hops.append)
-            await self.fails(found.partitions(TOPIC), Kind.UNREACHABLE)
+            await self.fails(found.partitions(TOPIC), FailureKind.UNREACHABLE)
         self.assertEqual(len(self.hops), 2)

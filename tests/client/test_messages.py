@@ -8,9 +8,9 @@ from typing import Any
 from twisted.trial.unittest import TestCase
 
 from sniproxy.client.brokers import Access, Brokers
-from sniproxy.client.failures import Kind, TalkFailed
+from sniproxy.client.failures import FailureKind, TalkFailed
 from sniproxy.client.messages import produce, subscribe
-from sniproxy.client.session import Session
+from sniproxy.client.session import BrokerSession
 from sniproxy.demo.cluster import StandInCluster
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import write
@@ -26,12 +26,12 @@ class MessagesCase(TestCase):
 
     timeout = 20
 
-    async def session(self, host: str, port: int, **keys: Any) -> Session:
+    async def session(self, host: str, port: int, **keys: Any) -> BrokerSession:
         brokers = Brokers(reactor, Access(tls=False, **keys))
         self.addCleanup(brokers.abort)
         return await brokers.link(host, port).open()
 
-    async def fails(self, waiting: Awaitable[Any], kind: Kind) -> TalkFailed:
+    async def fails(self, waiting: Awaitable[Any], kind: FailureKind) -> TalkFailed:
         try:
             await waiting
         except TalkFailed as failure:
@@ -64,7 +64,7 @@ class StandInTests(MessagesCase):
         await consumer.close()
         again = await subscribe(session, TOPIC, "s")
         self.assertEqual(await again.receive(), sent[2])
-        await self.fails(subscribe(session, TOPIC, "s"), Kind.REFUSED)
+        await self.fails(subscribe(session, TOPIC, "s"), FailureKind.REFUSED)
         await again.unsubscribe()
         anew = await subscribe(session, TOPIC, "s", earliest=True)
         self.assertEqual(await anew.receive(), sent[0])
@@ -74,7 +74,7 @@ class StandInTests(MessagesCase):
 class ScriptedTests(MessagesCase):
     """What brokers do otherwise."""
 
-    async def at(self, script: Script, **keys: Any) -> tuple[Session, Scripted]:
+    async def at(self, script: Script, **keys: Any) -> tuple[BrokerSession, Scripted]:
         factory = Scripted(polite(script))
         return await self.session(*listen(self, factory, None), **keys), factory
 
@@ -100,8 +100,8 @@ class ScriptedTests(MessagesCase):
 
         session, _ = await self.at(script)
         producer = await produce(session, TOPIC)
-        self.assertIn("full", (await self.fails(producer.send(b"x"), Kind.REFUSED)).reason)
-        self.assertIn("has closed the producer", (await self.fails(producer.send(b"x"), Kind.CLOSED)).reason)
+        self.assertIn("full", (await self.fails(producer.send(b"x"), FailureKind.REFUSED)).reason)
+        self.assertIn("has closed the producer", (await self.fails(producer.send(b"x"), FailureKind.CLOSED)).reason)
 
     async def test_receive(self) -> None:
         """A consumer that is closed, and messages that this client cannot read, are told; never wrong bytes."""
@@ -130,8 +130,8 @@ class ScriptedTests(MessagesCase):
         consumer = await subscribe(session, TOPIC, "s")
         self.assertEqual((await consumer.receive()).payload, b"good")
         for _ in sections[1:]:
-            await self.fails(consumer.receive(), Kind.NOT_PULSAR)
-        self.assertIn("has closed the consumer", (await self.fails(consumer.receive(), Kind.CLOSED)).reason)
+            await self.fails(consumer.receive(), FailureKind.NOT_PULSAR)
+        self.assertIn("has closed the consumer", (await self.fails(consumer.receive(), FailureKind.CLOSED)).reason)
 
     async def test_one_permit(self) -> None:
         """A wait in vain leaves its permit with the broker, and the next one needs none."""
@@ -145,7 +145,7 @@ class ScriptedTests(MessagesCase):
         consumer = await subscribe(session, TOPIC, "s")
         patience, session.patience = session.patience, 0.01
         for _ in range(2):
-            await self.fails(consumer.receive(), Kind.TIMEOUT)
+            await self.fails(consumer.receive(), FailureKind.TIMEOUT)
         session.patience = patience
         await consumer.unsubscribe()
         flows = [name for name, _ in factory.heard if name == "FLOW"]

@@ -4,7 +4,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.client.failures import Kind, TalkFailed
+from sniproxy.client.failures import FailureKind, TalkFailed
 from sniproxy.client.redirects import Owner, Question, Redirects, Response, refusal
 from sniproxy.pulsar import commands_pb2 as pb
 
@@ -19,7 +19,7 @@ class RedirectsTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.way = Redirects("vip.test", 6651, tls=True)
 
-    def fails(self, answer: Response, kind: Kind, way: Redirects | None = None) -> str:
+    def fails(self, answer: Response, kind: FailureKind, way: Redirects | None = None) -> str:
         failure = self.assertRaises(TalkFailed, (way or self.way).answered, answer)
         self.assertEqual(failure.kind, kind)
         self.assertTrue(failure.cure)
@@ -53,31 +53,33 @@ class RedirectsTests(SynchronousTestCase):
         """The same question a second time is a circle."""
         for host in ("b1.test", "b2.test"):
             self.way.answered(said(Response.Redirect, tls=f"pulsar+ssl://{host}"))
-        reason = self.fails(said(Response.Redirect, tls="pulsar+ssl://B1.test:6651"), Kind.REDIRECTS)
+        reason = self.fails(said(Response.Redirect, tls="pulsar+ssl://B1.test:6651"), FailureKind.REDIRECTS)
         self.assertEqual(reason, "b2.test:6651 redirects to b1.test:6651, which has been asked already")
 
     def test_limit(self) -> None:
         """Twenty redirects are followed, not one more."""
         for number in range(20):
             self.way.answered(said(Response.Redirect, tls=f"pulsar+ssl://b{number}.test"))
-        self.assertIn("more than 20", self.fails(said(Response.Redirect, tls="pulsar+ssl://c.test"), Kind.REDIRECTS))
+        self.assertIn(
+            "more than 20", self.fails(said(Response.Redirect, tls="pulsar+ssl://c.test"), FailureKind.REDIRECTS)
+        )
 
     def test_no_url(self) -> None:
         """An answer without a URL of the right scheme, or with one that is none, leads nowhere."""
-        reason = self.fails(said(Response.Connect, "pulsar://b1.test:6650"), Kind.NO_TLS_URL)
+        reason = self.fails(said(Response.Connect, "pulsar://b1.test:6650"), FailureKind.NO_TLS_URL)
         self.assertEqual(reason, "the answer of vip.test:6651 has no pulsar+ssl:// URL, only pulsar://b1.test:6650")
-        self.fails(said(Response.Connect), Kind.NO_TLS_URL)
-        self.fails(said(Response.Redirect, tls="pulsar://b1.test:6650"), Kind.NO_TLS_URL)
-        self.assertTrue(self.fails(said(Response.Connect, tls="\x1b[2J"), Kind.NO_TLS_URL).isprintable())
+        self.fails(said(Response.Connect), FailureKind.NO_TLS_URL)
+        self.fails(said(Response.Redirect, tls="pulsar://b1.test:6650"), FailureKind.NO_TLS_URL)
+        self.assertTrue(self.fails(said(Response.Connect, tls="\x1b[2J"), FailureKind.NO_TLS_URL).isprintable())
         plain = Redirects("vip.test", 6650, tls=False)
-        self.fails(said(Response.Connect, tls="pulsar+ssl://b1.test:6651"), Kind.NO_TLS_URL, plain)
+        self.fails(said(Response.Connect, tls="pulsar+ssl://b1.test:6651"), FailureKind.NO_TLS_URL, plain)
 
     def test_failed(self) -> None:
         """Failed, and a response that this release does not know, are failures."""
         answer = said(Response.Failed, error=pb.ServiceNotReady, message="unloading\x00")
-        self.assertIn("ServiceNotReady: unloading\\x00", self.fails(answer, Kind.NOT_READY))
+        self.assertIn("ServiceNotReady: unloading\\x00", self.fails(answer, FailureKind.NOT_READY))
         failure = self.assertRaises(TalkFailed, self.way.answered, Response(request_id=1))
-        self.assertEqual(failure.kind, Kind.REFUSED)
+        self.assertEqual(failure.kind, FailureKind.REFUSED)
 
 
 class RefusalTests(SynchronousTestCase):
@@ -86,13 +88,13 @@ class RefusalTests(SynchronousTestCase):
     def test_kinds(self) -> None:
         """The code decides; a thing that is not there is known by the text, where the code says less."""
         for error, message, kind in (
-            ("AuthenticationError", "Failed to authenticate", Kind.AUTHENTICATION),
-            ("AuthorizationError", "namespace does not exist", Kind.AUTHORIZATION),
-            ("TopicNotFound", None, Kind.NOT_FOUND),
-            ("MetadataError", "Policies not found for a/b namespace", Kind.NOT_FOUND),
-            ("MetadataError", "unloading", Kind.NOT_READY),
-            ("UnknownError", "", Kind.REFUSED),
-            (None, None, Kind.REFUSED),
+            ("AuthenticationError", "Failed to authenticate", FailureKind.AUTHENTICATION),
+            ("AuthorizationError", "namespace does not exist", FailureKind.AUTHORIZATION),
+            ("TopicNotFound", None, FailureKind.NOT_FOUND),
+            ("MetadataError", "Policies not found for a/b namespace", FailureKind.NOT_FOUND),
+            ("MetadataError", "unloading", FailureKind.NOT_READY),
+            ("UnknownError", "", FailureKind.REFUSED),
+            (None, None, FailureKind.REFUSED),
         ):
             failure = refusal(error, message, "b1.test to LookupTopic")
             self.assertEqual(failure.kind, kind, (error, message))

@@ -12,9 +12,9 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.client.failures import Kind, Stage, TalkFailed
+from sniproxy.client.failures import FailureKind, Stage, TalkFailed
 from sniproxy.client.logins import NOBODY
-from sniproxy.client.session import MOST_HELD, Session
+from sniproxy.client.session import MOST_HELD, BrokerSession
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import read, write
 from sniproxy.pulsar.frames import FrameReader, encode_section
@@ -26,7 +26,7 @@ ABOUT_ALL = 2**64 - 1
 
 
 def explain(error: BaseException, stage: Stage) -> TalkFailed:
-    return TalkFailed(Kind.CLOSED, f"{error} {stage.value}")
+    return TalkFailed(FailureKind.CLOSED, f"{error} {stage.value}")
 
 
 class SessionTests(SynchronousTestCase):
@@ -35,7 +35,7 @@ class SessionTests(SynchronousTestCase):
     def setUp(self, tls: bool = False) -> None:
         self.clock = Clock()
         self.transport = StringTransport()
-        self.session = Session(self.clock, "b1.test", 30, explain, tls)
+        self.session = BrokerSession(self.clock, "b1.test", 30, explain, tls)
         self.session.makeConnection(self.transport)
 
     def start(self, coroutine: Coroutine[Any, Any, Any]) -> Deferred[Any]:
@@ -71,7 +71,7 @@ class SessionTests(SynchronousTestCase):
         self.assertEqual((self.session.server_version, self.session.stage), ("v1", Stage.TALK))
         waiting = self.ask()
         self.session.dataReceived(bytes.fromhex("00010000 00000008"))
-        self.assertEqual(self.failure(waiting).kind, Kind.NOT_PULSAR)
+        self.assertEqual(self.failure(waiting).kind, FailureKind.NOT_PULSAR)
 
     def test_requests(self) -> None:
         """Answers are told apart by their request ids, whatever their order and pieces."""
@@ -89,12 +89,12 @@ class SessionTests(SynchronousTestCase):
         first, second = self.ask(), self.ask()
         self.hear(pb.CommandError(request_id=1, error=pb.TopicNotFound, message="no"))
         failure = self.failure(first)
-        self.assertEqual(failure.kind, Kind.NOT_FOUND)
+        self.assertEqual(failure.kind, FailureKind.NOT_FOUND)
         self.assertEqual(failure.reason, "b1.test to PartitionedTopicMetadata: TopicNotFound: no")
         self.assertNoResult(second)
         self.hear(pb.CommandError(request_id=ABOUT_ALL, error=pb.AuthenticationError, message="who?"))
-        self.assertEqual(self.failure(second).kind, Kind.AUTHENTICATION)
-        self.assertEqual(self.failure(self.ask()).kind, Kind.AUTHENTICATION)
+        self.assertEqual(self.failure(second).kind, FailureKind.AUTHENTICATION)
+        self.assertEqual(self.failure(self.ask()).kind, FailureKind.AUTHENTICATION)
         self.assertTrue(self.transport.disconnected)
 
     def test_another_answer(self) -> None:
@@ -131,7 +131,7 @@ class SessionTests(SynchronousTestCase):
         self.assertNoResult(waiting)
         self.clock.advance(1)
         failure = self.failure(waiting)
-        self.assertEqual(failure.kind, Kind.TIMEOUT)
+        self.assertEqual(failure.kind, FailureKind.TIMEOUT)
         self.assertEqual(failure.reason, "b1.test: no answer to PartitionedTopicMetadata within 30 s")
         self.hear(ANSWER(request_id=1), ANSWER(request_id=2))
         self.successResultOf(later)
@@ -177,12 +177,12 @@ class SessionTests(SynchronousTestCase):
     def test_not_pulsar(self) -> None:
         """What is no Pulsar ends the session; TLS in the answer is told by name, and so is sniproxy's own word."""
         for data, kind, reason in (
-            (b"HTTP/1.1 400 Bad Request\r\n", Kind.NOT_PULSAR, "over the limit"),
-            (bytes.fromhex("00000006 00000002 ffff"), Kind.NOT_PULSAR, "no protobuf"),
-            (bytes.fromhex("15030300020250") + b"\x00", Kind.TLS_MISMATCH, "the answer is TLS"),
+            (b"HTTP/1.1 400 Bad Request\r\n", FailureKind.NOT_PULSAR, "over the limit"),
+            (bytes.fromhex("00000006 00000002 ffff"), FailureKind.NOT_PULSAR, "no protobuf"),
+            (bytes.fromhex("15030300020250") + b"\x00", FailureKind.TLS_MISMATCH, "the answer is TLS"),
             (
                 write(pb.CommandError(request_id=ABOUT_ALL, error=pb.NotAllowedError, message="this port speaks TLS")),
-                Kind.TLS_MISMATCH,
+                FailureKind.TLS_MISMATCH,
                 "this port speaks TLS",
             ),
         ):
@@ -198,7 +198,7 @@ class SessionTests(SynchronousTestCase):
         """More steps of authentication than this client knows are a failure."""
         waiting = self.start(self.session.log_in(NOBODY.connect()))
         self.hear(pb.CommandAuthChallenge())
-        self.assertEqual(self.failure(waiting).kind, Kind.AUTHENTICATION)
+        self.assertEqual(self.failure(waiting).kind, FailureKind.AUTHENTICATION)
 
     def test_channels(self) -> None:
         """What a broker says to a producer or consumer waits in order for it, sections too; the rest is dropped."""
@@ -216,7 +216,7 @@ class SessionTests(SynchronousTestCase):
         self.hear(pb.CommandMessage(consumer_id=1, message_id=where), section=section)
         self.successResultOf(waiting)
         self.session.connectionLost(Failure(ConnectionResetError("reset")))
-        self.assertEqual(self.failure(self.start(channel.take())).kind, Kind.CLOSED)
+        self.assertEqual(self.failure(self.start(channel.take())).kind, FailureKind.CLOSED)
 
     def test_flood(self) -> None:
         """A broker that sends without end to somebody who does not listen is left."""

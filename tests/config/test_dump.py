@@ -8,7 +8,7 @@ from typing import Any
 from msgspec.structs import replace
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.config.dump import in_force
+from sniproxy.config.dump import dump_configuration
 from sniproxy.config.parser import parse
 from tests.support.inforce import SECRET, TEXT
 
@@ -17,7 +17,7 @@ class InForceTests(SynchronousTestCase):
     """What /status says of the configuration."""
 
     def document(self, most: int = 100) -> dict[str, Any]:
-        self.said = json.dumps(in_force(parse(TEXT, "test.toml"), most))
+        self.said = json.dumps(dump_configuration(parse(TEXT, "test.toml"), most))
         found: dict[str, Any] = json.loads(self.said)
         return found
 
@@ -106,7 +106,7 @@ class InForceTests(SynchronousTestCase):
         """Of very many routes, listeners and targets the first are there."""
         configuration = parse(TEXT, "test.toml")
         many = replace(configuration, routes=configuration.routes * 40_000)
-        found = in_force(many, 1)
+        found = dump_configuration(many, 1)
         self.assertEqual((120_000, 1, 1), (found["route_count"], len(found["routes"]), len(found["listeners"])))
         self.assertEqual(["10.0.0.7:6651"], found["routes"][0]["targets"])
         self.assertEqual([6651], found["policy"]["allow_ports"])

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from sniproxy.config.limits import Limits, make_limits
 from sniproxy.config.schema import LimitsTable
 from sniproxy.connection import admission
-from sniproxy.connection.admission import SLOW, Admission, Guest, Rates
+from sniproxy.connection.admission import SLOW, Admission, Permit, Rates
 from sniproxy.events import Refusal, Result
 from sniproxy.resolvers.static import StaticResolver
 from sniproxy.routing.router import LiveRoute
@@ -90,7 +90,7 @@ class AdmissionCase(SynchronousTestCase):
         made.change(make_limits(LimitsTable(**keys)), affordable)  # type: ignore[arg-type]
         return made
 
-    def admit(self, admission: Admission, address: str = "192.0.2.7:1", life: object = None) -> Guest:
+    def admit(self, admission: Admission, address: str = "192.0.2.7:1", life: object = None) -> Permit:
         guest = admission.admit(address)
         assert guest is not None
         if life is not None:
@@ -270,10 +270,10 @@ class RouteTests(AdmissionCase):
         first.leave()
         self.admit(admission).takes(route)
 
-    def fill(self, admission: Admission, name: str) -> tuple[list[Guest], Refusal]:
+    def fill(self, admission: Admission, name: str) -> tuple[list[Permit], Refusal]:
         """Connections by a route that wait for a target, until one is refused."""
         route = LiveRoute(name, None, StaticResolver(["a:1"]))
-        guests: list[Guest] = []
+        guests: list[Permit] = []
         while True:
             guest = self.admit(admission)
             try:

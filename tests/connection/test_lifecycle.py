@@ -8,9 +8,9 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 
 from sniproxy.config.schema import Timeouts
-from sniproxy.connection.lifecycle import House, Life
+from sniproxy.connection.lifecycle import ConnectionContext, Life
 from sniproxy.events import Connection, Refusal, Result
-from sniproxy.net.closer import Closer
+from sniproxy.net.closer import LingeringCloser
 from sniproxy.relay.copy import CopyDirection
 from sniproxy.relay.relay import Ending
 from sniproxy.tls.alerts import Alert, fatal_alert
@@ -34,9 +34,9 @@ class LifeTests(SocketTestCase):
         told: list[Connection] = []
         far, ours = connected()
         self.addCleanup(far.close)
-        closer = Closer(reactor)
+        closer = LingeringCloser(reactor)
         nobody = cast(Any, None)
-        house = House(reactor, nobody, Timeouts(), nobody, closer, CopyDirection, told.append)
+        house = ConnectionContext(reactor, nobody, Timeouts(), nobody, closer, CopyDirection, told.append)
         life = Scripted(house, ours, Connection("id-1", 1.0, "public", "127.0.0.1:1"))
         life.stage = Deferred()
         ended: Deferred[object] = Deferred()

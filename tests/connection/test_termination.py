@@ -14,7 +14,7 @@ import attrs
 import trustme
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.connection.termination import Shown
+from sniproxy.connection.termination import CertificateStore
 from sniproxy.events import Connection, Refusal, Result
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import write
@@ -68,7 +68,7 @@ class ShownTests(SynchronousTestCase):
 
     def test_names(self) -> None:
         """Each is found by all its names, the star for one label; a context is made once."""
-        shown = Shown(
+        shown = CertificateStore(
             [attrs.evolve(issued(*names), place=names[0]) for names in (("a.test", "*.b.test"), ("x.b.test",))],
             lambda: datetime.now(UTC),
         )

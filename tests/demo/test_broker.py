@@ -9,7 +9,7 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.demo.broker import KEEP_ALIVE, Broker, Seen, owner
+from sniproxy.demo.broker import KEEP_ALIVE, DemoBroker, Seen, owner
 from sniproxy.demo.topics import Topic
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import read, write
@@ -36,7 +36,7 @@ THEIRS = topic_of("broker-2.pulsar.test")
 class Client:
     """A client's end of one connection with a broker."""
 
-    def __init__(self, broker: Broker) -> None:
+    def __init__(self, broker: DemoBroker) -> None:
         self.transport = StringTransport()
         self.end = broker.buildProtocol(None)
         self.end.makeConnection(self.transport)
@@ -88,7 +88,7 @@ class BrokerTests(SynchronousTestCase):
         self.clock = Clock()
         self.seen: list[Seen] = []
         self.topics: dict[str, Topic] = {}
-        self.broker = Broker("broker-1.pulsar.test", URLS, self.topics, self.clock, self.seen.append)
+        self.broker = DemoBroker("broker-1.pulsar.test", URLS, self.topics, self.clock, self.seen.append)
 
     def client(self) -> Client:
         """A client that has said CONNECT."""
@@ -329,5 +329,5 @@ class BrokerTests(SynchronousTestCase):
         client.publish(b"hello")
         client.lose()
         self.assertEqual([seen.what for seen in self.seen], ["CONNECT", "PRODUCER", "SEND", "closed"])
-        quiet = Client(Broker("broker-1.pulsar.test", URLS, {}, self.clock))
+        quiet = Client(DemoBroker("broker-1.pulsar.test", URLS, {}, self.clock))
         self.assertEqual(len(quiet.say(CONNECT)), 1)

@@ -11,8 +11,8 @@ from twisted.trial.unittest import TestCase
 
 from sniproxy.client.failures import TalkFailed
 from sniproxy.demo.certificates import Authority
-from sniproxy.demo.client import Connected, Found, Published, ReadBack, Step, Visitor
-from sniproxy.demo.cluster import BrokerTLS, StandInCluster
+from sniproxy.demo.client import Connected, Located, Published, ReadBack, Step, Visitor
+from sniproxy.demo.cluster import DemoTLS, StandInCluster
 
 TOPIC = "persistent://public/default/my-topic"
 reactor: Any = global_reactor
@@ -59,7 +59,7 @@ class VisitorTests(TestCase):
             self.steps,
             [
                 Connected("pulsar-vip.test", answered),
-                Found(TOPIC, url),
+                Located(TOPIC, url),
                 *(there, Published(1, 0), ReadBack(b"one")),
                 *(there, Published(1, 1), ReadBack(b"two")),
             ],
@@ -97,7 +97,7 @@ class VisitorTests(TestCase):
     async def test_cancelled(self) -> None:
         """A visit that is cancelled, while it dials or later, leaves no connection behind."""
         authority, silent = Authority(), Silent()
-        tls = BrokerTLS(authority.issue(["pulsar-vip.test"]))
+        tls = DemoTLS(authority.issue(["pulsar-vip.test"]))
         port = reactor.listenSSL(0, silent, tls, interface="127.0.0.1")
         self.addCleanup(port.stopListening)
         visitor = Visitor(reactor, ("127.0.0.1", port.getHost().port), authority.pem, self.fail)

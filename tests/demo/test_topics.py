@@ -2,7 +2,7 @@
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.demo.topics import Consumer, Stored, Topic
+from sniproxy.demo.topics import DemoConsumer, Stored, Topic
 
 
 class TopicTests(SynchronousTestCase):
@@ -23,7 +23,7 @@ class TopicTests(SynchronousTestCase):
             got.append(stored.section.decode() + "*" * before)
 
         subscription = self.topic.subscribe(name, earliest, shared)
-        self.last = Consumer(deliver, permits)
+        self.last = DemoConsumer(deliver, permits)
         subscription.consumers.append(self.last)
         subscription.dispatch()
         return got

@@ -17,7 +17,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from sniproxy.client.failures import Kind, TalkFailed
+from sniproxy.client.failures import FailureKind, TalkFailed
 from sniproxy.demo.tour import MESSAGE, SECONDS, TOPIC, Page, main, run
 
 reactor: Any = global_reactor
@@ -200,7 +200,7 @@ class RunTests(SynchronousTestCase):
         """One that failed ends with status 1 and one line that says why, whatever went wrong."""
 
         def fails() -> Deferred[None]:
-            raise TalkFailed(Kind.CLOSED, "pulsar-vip.test: the connection ended")
+            raise TalkFailed(FailureKind.CLOSED, "pulsar-vip.test: the connection ended")
 
         def bug() -> Deferred[None]:
             raise AttributeError("no such thing")

@@ -17,7 +17,7 @@ from sniproxy.logs.writer import DELAY, MOST_WAITING, CannotOpen
 from sniproxy.pulsar.commands import write
 from sniproxy.pulsar.commands_pb2 import CommandLookupTopic, CommandPing, CommandPong
 from sniproxy.pulsar.events import Event, Fields
-from sniproxy.pulsar.filter import Choice
+from sniproxy.pulsar.filter import EventFilter
 from sniproxy.util.buffered import TOTAL
 from sniproxy.util.names import host_port
 from tests.net.support import SocketTestCase, in_thread, read_exactly
@@ -190,7 +190,7 @@ class EventLogTests(SynchronousTestCase):
         """What nobody has chosen is not written."""
         path = Path(self.mktemp())
         log = EventLog(Clock(), str(path))
-        log.choice = Choice(["orders"], ["LOOKUP"])
+        log.choice = EventFilter(["orders"], ["LOOKUP"])
         for topic, name in (("a/b/orders", "lookup"), ("a/b/others", "lookup"), ("a/b/orders", "producer")):
             log(Event(name, 1.0, "c", {"topic": topic}))
         log.close()

@@ -2,7 +2,7 @@
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.inspector.pending import MOST_PENDING, MOST_UNANSWERED, PATIENCE, PLAIN, TO_ERROR, Asked, Pending
+from sniproxy.inspector.pending import MOST_PENDING, MOST_UNANSWERED, PATIENCE, PLAIN, TO_ERROR, Pending, PendingRequest
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.events import Event
 
@@ -18,15 +18,15 @@ class PendingTests(SynchronousTestCase):
     def test_answer(self) -> None:
         """An answer finds its request, once, with the time between."""
         self.pending.ask(T.LOOKUP, 7, 10.0, "t", {"x": 1})
-        self.assertEqual(self.pending.answered((T.LOOKUP,), 7, 10.25), (T.LOOKUP, Asked("t", {"x": 1}), 0.25))
-        self.assertEqual(self.pending.answered((T.LOOKUP,), 7, 10.25), (None, Asked(None, {}), None))
+        self.assertEqual(self.pending.answered((T.LOOKUP,), 7, 10.25), (T.LOOKUP, PendingRequest("t", {"x": 1}), 0.25))
+        self.assertEqual(self.pending.answered((T.LOOKUP,), 7, 10.25), (None, PendingRequest(None, {}), None))
 
     def test_types_count_apart(self) -> None:
         """The same number of another type is another request; types are looked for in order."""
         self.pending.ask(T.LOOKUP, 0, 10.0, "lookup")
         self.pending.ask(T.PRODUCER, 0, 11.0, "producer")
-        self.assertEqual(self.pending.answered(TO_ERROR, 0, 12.0)[:2], (T.PRODUCER, Asked("producer", {})))
-        self.assertEqual(self.pending.answered(TO_ERROR, 0, 12.0)[:2], (T.LOOKUP, Asked("lookup", {})))
+        self.assertEqual(self.pending.answered(TO_ERROR, 0, 12.0)[:2], (T.PRODUCER, PendingRequest("producer", {})))
+        self.assertEqual(self.pending.answered(TO_ERROR, 0, 12.0)[:2], (T.LOOKUP, PendingRequest("lookup", {})))
 
     def test_time_goes_back(self) -> None:
         """A clock that was set back makes no negative latency."""
@@ -56,7 +56,7 @@ class PendingTests(SynchronousTestCase):
 
     def test_outcome(self) -> None:
         """The fields of an answer's event."""
-        outcome = Asked("t", {"id": 1}).outcome("failed", 0.5, "ServiceNotReady", "later")
+        outcome = PendingRequest("t", {"id": 1}).outcome("failed", 0.5, "ServiceNotReady", "later")
         about = {"topic": "t", "status": "failed", "id": 1, "latency_s": 0.5}
         self.assertEqual(outcome, {**about, "error": "ServiceNotReady", "message": "later"})
 

@@ -6,7 +6,7 @@ import socket
 
 from twisted.internet import reactor
 
-from sniproxy.net.closer import BYTES, SECONDS, Closer
+from sniproxy.net.closer import BYTES, SECONDS, LingeringCloser
 from sniproxy.net.tlssocket import TLSSocket
 from tests.net.support import HandClock, SocketTestCase, connected, in_thread, read_to_end, reset
 from tests.tls.material import FarTLS, tls_pair
@@ -17,7 +17,7 @@ class CloserTests(SocketTestCase):
 
     async def test_last_words_despite_unread_bytes(self) -> None:
         """A peer whose bytes were never read gets the last words and a FIN, no reset."""
-        closer = Closer(reactor)
+        closer = LingeringCloser(reactor)
         theirs, ours = connected()
         theirs.sendall(b"unread" * 1000)
         closer(ours, b"alert")
@@ -27,7 +27,7 @@ class CloserTests(SocketTestCase):
 
     async def test_last_words_despite_a_long_hello(self) -> None:
         """A peer that sends 400 KiB, more than the longest hello, gets the last words and a FIN, no reset."""
-        closer = Closer(reactor)
+        closer = LingeringCloser(reactor)
         theirs, ours = connected()
         theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65_536)  # as a link does that is slower than loopback
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
@@ -45,7 +45,7 @@ class CloserTests(SocketTestCase):
     async def test_peer_that_stays(self) -> None:
         """A peer that does not end its side is closed after a second; all of one second are one call to the reactor."""
         clock = HandClock()
-        closer = Closer(clock)
+        closer = LingeringCloser(clock)
         (theirs, ours), (other, ours_too) = connected(), connected()
         closer(ours)
         closer(ours_too)
@@ -60,7 +60,7 @@ class CloserTests(SocketTestCase):
 
     async def test_peer_that_goes_on_sending(self) -> None:
         """A peer that sends without end is closed after a bound of bytes."""
-        closer = Closer(reactor)
+        closer = LingeringCloser(reactor)
         theirs, ours = connected()
         closer(ours)
         await self.assertFailure(in_thread(theirs.sendall, bytes(200 * BYTES)), ConnectionError)
@@ -69,7 +69,7 @@ class CloserTests(SocketTestCase):
 
     async def test_peer_that_has_gone(self) -> None:
         """A peer that is gone already is no trouble."""
-        closer = Closer(reactor)
+        closer = LingeringCloser(reactor)
         theirs, ours = connected()
         reset(theirs)
         closer(ours, b"alert")
@@ -77,7 +77,7 @@ class CloserTests(SocketTestCase):
 
     async def test_not_in_this_round(self) -> None:
         """A socket is closed when the reactor's round is over, so that its number is not used again before."""
-        closer = Closer(reactor)
+        closer = LingeringCloser(reactor)
         (theirs, ours), (other, reset_by_us) = connected(), connected()
         closer.close(ours)
         closer.abort(reset_by_us)
@@ -91,7 +91,7 @@ class CloserTests(SocketTestCase):
 
     async def test_close_now(self) -> None:
         """What is still open can be closed at once."""
-        closer = Closer(reactor)
+        closer = LingeringCloser(reactor)
         pairs = [connected() for _ in range(3)]
         for _, ours in pairs:
             closer(ours)
@@ -103,7 +103,7 @@ class CloserTests(SocketTestCase):
     async def test_what_tls_has_encrypted(self) -> None:
         """What TLS has encrypted and the socket had no room for goes first; the peer may have ended before."""
         for peer_ends in (False, True):
-            closer = Closer(reactor)
+            closer = LingeringCloser(reactor)
             far, ours = tls_pair(65536, "target")
             assert isinstance(ours, TLSSocket)
             sent = 0
@@ -120,7 +120,7 @@ class CloserTests(SocketTestCase):
 
     async def test_tls_peer_that_goes_on_sending(self) -> None:
         """A peer that sends TLS's records without end is closed after the bound, whatever the records' size."""
-        closer = Closer(reactor)
+        closer = LingeringCloser(reactor)
         far, ours = tls_pair(0, "client")
         closer(ours)
         await self.assertFailure(in_thread(send_records, far, 200 * BYTES), ConnectionError)

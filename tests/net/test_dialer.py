@@ -12,7 +12,7 @@ from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from sniproxy.events import Result
 from sniproxy.interfaces import Target
 from sniproxy.net import lookup
-from sniproxy.net.closer import Closer
+from sniproxy.net.closer import LingeringCloser
 from sniproxy.net.dialer import ATTEMPT_DELAY, Dialer, DialError, interleave
 from sniproxy.net.getaddrinfo import Cause, LookupFailed
 from sniproxy.net.opensockets import MOST_SOCKETS
@@ -49,7 +49,9 @@ class DialerTests(SocketTestCase):
     """One connected socket, or the reason why there is none."""
 
     def dialer(self, clock: Any = reactor, **denied: str) -> Dialer:
-        return Dialer(clock, lambda target, host: denied.get((host or target.host).replace(".", "_")), Closer(clock))
+        return Dialer(
+            clock, lambda target, host: denied.get((host or target.host).replace(".", "_")), LingeringCloser(clock)
+        )
 
     def dial(self, dialer: Dialer, *targets: Target, seconds: float = 10.0) -> Deferred[socket.socket]:
         self.tried: list[str] = []
@@ -130,7 +132,9 @@ class DialerTests(SocketTestCase):
         """A target that may not be dialled, whatever its addresses are, is not looked up; nothing of it stays."""
         clock = HandClock()
         looked_up: list[str] = []
-        dialer = Dialer(clock, lambda target, host: f"not {target.host}" if host is None else None, Closer(clock))
+        dialer = Dialer(
+            clock, lambda target, host: f"not {target.host}" if host is None else None, LingeringCloser(clock)
+        )
         self.patch(dialer.lookups, "addresses", looked_up.append)
         error = await self.failure(self.dial(dialer, Target("one", 6651)))
         self.assertEqual((Result.DENIED, "one:6651: not one"), (error.result, str(error)))
@@ -146,7 +150,7 @@ class DialerTests(SocketTestCase):
 
         target = Target("two", 6651, client_formed=True)
         self.names(two=["127.0.0.1", "::1"])
-        error = await self.failure(self.dial(Dialer(reactor, veto, Closer(reactor)), target))
+        error = await self.failure(self.dial(Dialer(reactor, veto, LingeringCloser(reactor)), target))
         self.assertEqual([(target, None), (target, "127.0.0.1"), (target, "::1")], asked)
         self.assertEqual("two:6651: 127.0.0.1: no; ::1: no", str(error))
 
@@ -242,7 +246,7 @@ class DialerTests(SocketTestCase):
             return None
 
         addresses = [f"127.0.0.{number}" for number in range(1, 61)]
-        dialer = Dialer(clock, veto, Closer(clock), holds)
+        dialer = Dialer(clock, veto, LingeringCloser(clock), holds)
         for seconds in (10.0, 4.0):
             began.clear()
             dialling = self.dial(dialer, Target("a.test", silent.port, addresses=tuple(addresses)), seconds=seconds)
@@ -301,7 +305,9 @@ class DialerTests(SocketTestCase):
                 return None
             raise OSError(errno.EMFILE, "Too many open files")
 
-        error = await self.failure(self.dial(Dialer(reactor, veto, Closer(reactor)), Target("127.0.0.1", 6651)))
+        error = await self.failure(
+            self.dial(Dialer(reactor, veto, LingeringCloser(reactor)), Target("127.0.0.1", 6651))
+        )
         self.assertEqual((Result.CONNECT_FAILED, "127.0.0.1:6651: Too many open files"), (error.result, str(error)))
 
     async def test_happy_eyeballs(self) -> None:

@@ -12,7 +12,7 @@ from twisted.internet.defer import CancelledError, Deferred, gatherResults
 
 from sniproxy.net import lookup
 from sniproxy.net.getaddrinfo import Cause, LookupFailed
-from sniproxy.net.lookup import Lookups, lookups_of
+from sniproxy.net.lookup import HostLookups, lookups_of
 from tests.net.support import PATIENCE, HandClock, SocketTestCase, in_thread
 
 ADDRESSES = ["192.0.2.7"]
@@ -30,7 +30,7 @@ class LookupCase(SocketTestCase):
         self.addCleanup(self.answer.set)
         self.patch(socket, "getaddrinfo", self.getaddrinfo)
         self.clock = HandClock()
-        self.lookups = Lookups(self.clock)
+        self.lookups = HostLookups(self.clock)
 
     def getaddrinfo(self, host: str, port: int, **more: object) -> list[tuple[object, ...]]:
         self.asked.append(host)
@@ -61,7 +61,7 @@ class LookupTests(LookupCase):
     async def test_localhost(self) -> None:
         """A name that the system knows."""
         self.patch(socket, "getaddrinfo", lambda host, port, **more: [(2, 1, 6, "", ("127.0.0.1", 0))])
-        self.assertIn("127.0.0.1", await Lookups(reactor).addresses("localhost"))
+        self.assertIn("127.0.0.1", await HostLookups(reactor).addresses("localhost"))
 
     async def test_failure(self) -> None:
         """Each caller gets the cause, which is counted."""

@@ -8,7 +8,7 @@ import socket
 from twisted.internet import reactor
 
 from sniproxy.events import Result
-from sniproxy.net.closer import Closer
+from sniproxy.net.closer import LingeringCloser
 from sniproxy.net.tlssocket import TLSSocket
 from sniproxy.relay.copy import CopyDirection
 from sniproxy.relay.relay import Ending, Relay
@@ -60,7 +60,9 @@ class TLSContractTests(relaycontract.RelayContract):
         client, ours = tls_pair(0, "client")
         ours.__class__ = FullAtTheEnd
         far, upstream = tls_pair(0, "target")
-        relay = Relay(reactor, ours, upstream, b"", way=self.way, closer=Closer(reactor), idle=300.0, half_closed=60.0)
+        relay = Relay(
+            reactor, ours, upstream, b"", way=self.way, closer=LingeringCloser(reactor), idle=300.0, half_closed=60.0
+        )
         done = relay.run()
         far.sendall(b"last")
         far.shutdown(socket.SHUT_WR)

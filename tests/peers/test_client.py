@@ -12,7 +12,7 @@ from twisted.internet import reactor as global_reactor
 from twisted.trial.unittest import TestCase
 
 from sniproxy.client.brokers import Access, Brokers
-from sniproxy.client.failures import Kind, TalkFailed
+from sniproxy.client.failures import FailureKind, TalkFailed
 from sniproxy.client.logins import CERTIFICATE, NOBODY, Login, by_token
 from sniproxy.client.lookups import Hop, Lookups
 from sniproxy.client.messages import produce, subscribe
@@ -121,9 +121,9 @@ class TalkTests(PulsarTestCase, TestCase):
         """Nobody's token, a role without rights, and no certificate in TLS are told by their kinds."""
         proxy, topic = self.secured("own-refused", "app")
         for login, certified, kind in (
-            (by_token(self.lab.material.bad_token.read_text()), True, Kind.AUTHENTICATION),
-            (CERTIFICATE, True, Kind.AUTHORIZATION),
-            (NOBODY, False, Kind.TLS_REFUSED),
+            (by_token(self.lab.material.bad_token.read_text()), True, FailureKind.AUTHENTICATION),
+            (CERTIFICATE, True, FailureKind.AUTHORIZATION),
+            (NOBODY, False, FailureKind.TLS_REFUSED),
         ):
             lookups = self.client(proxy, login, certified)
             try:
@@ -146,7 +146,7 @@ class ProgramTests(PulsarTestCase):
         self.assertNotIn("Traceback", ran.stderr)
         return ran.returncode, json.loads(ran.stdout), ran.stderr
 
-    def fails(self, kind: Kind, proxy: Proxy, topic: str = "persistent://public/default/t", *more: str) -> str:
+    def fails(self, kind: FailureKind, proxy: Proxy, topic: str = "persistent://public/default/t", *more: str) -> str:
         """What it says of a failure of this kind."""
         status, document, said = self.look_up(proxy, topic, *more)
         self.assertEqual((status, document["failure"]["kind"]), (int(kind), kind.name.lower()), said)
@@ -177,20 +177,20 @@ class ProgramTests(PulsarTestCase):
             "plain.pulsar.test": [f"127.0.0.1:{cluster.brokers[0].plain}"],
         })  # fmt: skip
         topic = "persistent://public/default/t"
-        self.assertIn(f"add a route for {SERVICE_NAME}", self.fails(Kind.NO_ROUTE, proxy))
+        self.assertIn(f"add a route for {SERVICE_NAME}", self.fails(FailureKind.NO_ROUTE, proxy))
         for host, kind in (
-            (UNCERTIFIED_NAME, Kind.CERTIFICATE_NAME),
-            ("down.pulsar.test", Kind.CLOSED),
-            ("plain.pulsar.test", Kind.CLOSED),
+            (UNCERTIFIED_NAME, FailureKind.CERTIFICATE_NAME),
+            ("down.pulsar.test", FailureKind.CLOSED),
+            ("plain.pulsar.test", FailureKind.CLOSED),
         ):
             self.fails(kind, proxy, topic, "--service-url", f"pulsar+ssl://{host}")
 
     def test_broker_failures(self) -> None:
         """A namespace that is not there, and a listener that no broker has, are told in the broker's words too."""
         proxy = self.proxy(lab.routes(self.lab.cluster))
-        said = self.fails(Kind.NOT_FOUND, proxy, "persistent://public/nowhere/t")
+        said = self.fails(FailureKind.NOT_FOUND, proxy, "persistent://public/nowhere/t")
         self.assertIn("public/nowhere", said)
-        said = self.fails(Kind.NOT_READY, proxy, "persistent://public/default/t", "--listener", "absent")
+        said = self.fails(FailureKind.NOT_READY, proxy, "persistent://public/default/t", "--listener", "absent")
         self.assertIn("absent", said)
 
     def test_authentication(self) -> None:
@@ -199,7 +199,7 @@ class ProgramTests(PulsarTestCase):
         proxy = self.proxy(lab.routes(self.lab.secured))
         files = ["--certificate", str(material.client.certificate), "--key", str(material.client.key)]
         topic = "persistent://public/default/t"
-        said = self.fails(Kind.AUTHENTICATION, proxy, topic, *files, "--token", str(material.bad_token))
+        said = self.fails(FailureKind.AUTHENTICATION, proxy, topic, *files, "--token", str(material.bad_token))
         self.assertNotIn(material.bad_token.read_text(), said)
         status, _, said = self.look_up(proxy, topic, *files, "--token", str(material.tokens["admin"]))
         self.assertEqual(status, 0, said)

@@ -17,7 +17,7 @@ from twisted.trial.unittest import TestCase
 
 from sniproxy.interfaces import Refused, Resolution, Unavailable
 from sniproxy.resolvers import make_resolver
-from sniproxy.resolvers.cache.cache import Asked
+from sniproxy.resolvers.cache.cache import CachedResolver
 from sniproxy.testing import ResolverContract, question
 from tests.hellos import hello
 from tests.net.support import in_thread
@@ -157,7 +157,7 @@ class KnotTests(KnotCase):
         """A server that fails, for its zone is broken, says nothing: what it said before is used meanwhile, and what it
         says again when the zone is mended.
         """
-        asked = Asked("dns", self.resolver(ipv6=False), reactor, deadline=5)
+        asked = CachedResolver("dns", self.resolver(ipv6=False), reactor, deadline=5)
         self.addCleanup(asked.stop)
         name = request("broker-1.pulsar.test")
         self.assertEqual(("127.0.0.1",), (await asked.ask(name)).targets[0].addresses)
@@ -190,7 +190,7 @@ class KnotTests(KnotCase):
         """A server that is stopped in the middle is silent; what it said before is used meanwhile, and when it goes on
         it is asked again.
         """
-        asked = Asked("dns", self.resolver(ipv6=False), reactor, deadline=3)
+        asked = CachedResolver("dns", self.resolver(ipv6=False), reactor, deadline=3)
         self.addCleanup(asked.stop)
         name = request("broker-1.pulsar.test")
         self.assertEqual(("127.0.0.1",), (await asked.ask(name)).targets[0].addresses)
@@ -218,7 +218,7 @@ class KnotTests(KnotCase):
             client.sendall(hello(name="vip.pulsar.test"))
             (await in_thread(backend.accept)).close()
         self.assertEqual(f"broker-1.pulsar.test:{backend.port}", (await proxy.ended()).target)
-        asked = Asked("dns", self.resolver(ipv6=False), reactor)
+        asked = CachedResolver("dns", self.resolver(ipv6=False), reactor)
         self.addCleanup(asked.stop)
         before = await asked.ask(request("broker-1.pulsar.test"))
         self.write("127.0.0.2", 2)

@@ -20,7 +20,7 @@ from google.protobuf.message import Message
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.inspector.capture.packets import PacketReader
-from sniproxy.inspector.capture.streams import Connection, Data, Reassembly
+from sniproxy.inspector.capture.streams import CapturedConnection, Data, Reassembly
 from sniproxy.pulsar import commands_pb2
 from sniproxy.pulsar.commands import read
 from sniproxy.pulsar.frames import FrameReader
@@ -38,7 +38,7 @@ Values = Counter[tuple[str, str]]
 
 def ours(data: bytes) -> Counter[tuple[bytes, ...]]:
     """Both streams of each connection, in no order."""
-    streams: dict[Connection, list[bytes]] = {}
+    streams: dict[CapturedConnection, list[bytes]] = {}
     reassembly = Reassembly()
     for segment in PacketReader(BytesIO(data)):
         for piece in reassembly.feed(segment):

@@ -16,8 +16,8 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
 
 from sniproxy.events import Result
-from sniproxy.net.closer import Closer
-from sniproxy.relay.direction import Direction, Way
+from sniproxy.net.closer import LingeringCloser
+from sniproxy.relay.direction import Direction, DirectionFactory
 from sniproxy.relay.poller import Poller, poller_of
 from sniproxy.relay.relay import LOOK, LOOKS, Ending, Relay
 from tests.net.support import (
@@ -61,7 +61,7 @@ class Tunnel:
 
     def __init__(
         self,
-        way: Way,
+        way: DirectionFactory,
         clock: Any = reactor,
         head: bytes = b"",
         buffers: int = 0,
@@ -72,7 +72,7 @@ class Tunnel:
     ) -> None:
         self.client, ours_client = pair(buffers, "client")
         self.upstream, ours_upstream = pair(buffers, "target")
-        self.closer = Closer(clock)
+        self.closer = LingeringCloser(clock)
         self.relay: Relay = make(
             clock,
             ours_client,
@@ -156,7 +156,7 @@ class RelayContract(SocketTestCase):
         upstream, ours_upstream = self.pair(0, "target")
         client.close()
         upstream.close()
-        closer = Closer(reactor)
+        closer = LingeringCloser(reactor)
         relay = self.make(
             reactor, ours_client, ours_upstream, b"", way=self.way, closer=closer, idle=300.0, half_closed=60.0
         )

@@ -6,7 +6,7 @@ from twisted.internet import reactor
 from twisted.trial.unittest import TestCase
 
 from sniproxy.events import Result
-from sniproxy.net.closer import Closer
+from sniproxy.net.closer import LingeringCloser
 from sniproxy.relay import splice
 from sniproxy.relay.copy import CopyDirection
 from sniproxy.relay.poller import ReactorPoller
@@ -56,7 +56,7 @@ class RelayTests(TestCase):
             ours_upstream,
             b"",
             way=CopyDirection,
-            closer=Closer(reactor),
+            closer=LingeringCloser(reactor),
             idle=9.0,
             half_closed=9.0,
         )

@@ -7,7 +7,7 @@ import random
 from twisted.internet import reactor
 
 from sniproxy.events import Result
-from sniproxy.net.closer import Closer
+from sniproxy.net.closer import LingeringCloser
 from sniproxy.relay.pacing import ROUND_S, SLICE, Pace, Paced, pace_of
 from sniproxy.relay.relay import Ending, Relay
 from sniproxy.relay.tee import TappedDirection, tapped
@@ -41,7 +41,7 @@ class TapTests(SocketTestCase):
             ours_upstream,
             b"head ",
             way=tapped(Paced(pace_of(reactor), tap)),
-            closer=Closer(reactor),
+            closer=LingeringCloser(reactor),
             idle=300.0,
             half_closed=60.0,
         )
@@ -73,7 +73,7 @@ class TapTests(SocketTestCase):
             ours_upstream,
             b"",
             way=tapped(paced),
-            closer=Closer(reactor),
+            closer=LingeringCloser(reactor),
             idle=300.0,
             half_closed=60.0,
         )

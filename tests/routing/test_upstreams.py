@@ -6,7 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.interfaces import Target
 from sniproxy.routing.health import Health
-from sniproxy.routing.upstreams import FORGET, MOST_KNOWN, Goal, Standing, address
+from sniproxy.routing.upstreams import FORGET, MOST_KNOWN, DrainTarget, UpstreamTable, address
 
 ONE, TWO = Target("10.0.0.1", 6651), Target("10.0.0.2", 6651, label="broker-2")
 
@@ -16,7 +16,7 @@ class StandingTests(SynchronousTestCase):
 
     def test_connections(self) -> None:
         """Connections are counted by host and port, whatever the label."""
-        standing = Standing()
+        standing = UpstreamTable()
         standing.came(TWO)
         standing.came(Target("10.0.0.2", 6651))
         self.assertEqual((0, 2), (standing.connections(ONE), standing.connections(TWO)))
@@ -27,7 +27,7 @@ class StandingTests(SynchronousTestCase):
 
     def test_answered(self) -> None:
         """What resolvers answered with is remembered without health checks too, up to a bound."""
-        standing = Standing()
+        standing = UpstreamTable()
         standing.seen([ONE, TWO], None, 0.0)
         standing.seen([ONE], None, 1.0)
         self.assertEqual([address(TWO), address(ONE)], list(standing.answered))
@@ -39,8 +39,8 @@ class StandingTests(SynchronousTestCase):
     def test_drained(self) -> None:
         """A drained target, by address or label, is not used until that is undone; its lost turns are counted."""
         for name in (address(TWO), "broker-2"):
-            standing = Standing()
-            goal = Goal("target", name)
+            standing = UpstreamTable()
+            goal = DrainTarget("target", name)
             standing.drain(goal)
             standing.drain(goal)
             self.assertEqual([ONE], standing.usable("r", [ONE, TWO]))
@@ -52,8 +52,8 @@ class StandingTests(SynchronousTestCase):
 
     def test_drained_route(self) -> None:
         """A drained route has no target; another route with the same ones has them all."""
-        standing = Standing()
-        goal = Goal("route", "a.test")
+        standing = UpstreamTable()
+        goal = DrainTarget("route", "a.test")
         standing.drain(goal)
         self.assertEqual([], standing.usable("a.test", [ONE, TWO]))
         self.assertEqual([ONE, TWO], standing.usable("b.test", [ONE, TWO]))
@@ -61,24 +61,24 @@ class StandingTests(SynchronousTestCase):
 
     def test_goal(self) -> None:
         """A goal has connections by their route, or by their target; one without either is not meant."""
-        self.assertTrue(Goal("route", "a.test").has("a.test", None))
-        self.assertFalse(Goal("route", "a.test").has(None, ONE))
-        self.assertTrue(Goal("target", "10.0.0.1:6651").has(None, ONE))
-        self.assertFalse(Goal("target", "").has(None, None))
-        self.assertEqual("target 10.0.0.1:6651", str(Goal("target", "10.0.0.1:6651")))
+        self.assertTrue(DrainTarget("route", "a.test").has("a.test", None))
+        self.assertFalse(DrainTarget("route", "a.test").has(None, ONE))
+        self.assertTrue(DrainTarget("target", "10.0.0.1:6651").has(None, ONE))
+        self.assertFalse(DrainTarget("target", "").has(None, None))
+        self.assertEqual("target 10.0.0.1:6651", str(DrainTarget("target", "10.0.0.1:6651")))
 
 
 class HealthTests(SynchronousTestCase):
     """Which target comes first."""
 
-    def standing(self, health: Health) -> Standing:
-        standing = Standing()
+    def standing(self, health: Health) -> UpstreamTable:
+        standing = UpstreamTable()
         standing.change(health, [(ONE, "one.test"), (TWO, None)])
         return standing
 
     def test_new_addresses(self) -> None:
         """A resolver's target is checked at the addresses that it was last seen with."""
-        standing = Standing()
+        standing = UpstreamTable()
         standing.change(Health(check="connect"), [])
         for found in ("10.0.0.1", "10.0.0.2"):
             standing.seen([Target("a.test", 6651, addresses=(found,))], "a.test", 0.0)
@@ -86,7 +86,7 @@ class HealthTests(SynchronousTestCase):
 
     def test_least(self) -> None:
         """The target with the fewest connections for its weight comes first; spare ones come last; ties take turns."""
-        standing = Standing()
+        standing = UpstreamTable()
         heavy, spare = Target("10.0.0.3", 1, weight=3), Target("10.0.0.4", 1, weight=0)
         self.assertEqual([TWO, ONE], standing.order([TWO, ONE], True, 0.0))
         for _ in range(2):
@@ -112,7 +112,7 @@ class HealthTests(SynchronousTestCase):
 
     def test_off(self) -> None:
         """Unless it is asked for, nothing is remembered."""
-        standing = Standing()
+        standing = UpstreamTable()
         standing.seen([ONE], "a.test", 0.0)
         for _ in range(9):
             self.assertFalse(standing.failed(ONE, "refused", 0.0))

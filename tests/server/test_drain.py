@@ -17,15 +17,15 @@ from sniproxy.connection.lifecycle import Life
 from sniproxy.events import Connection, Result
 from sniproxy.interfaces import Target
 from sniproxy.relay.relay import Ending
-from sniproxy.routing.upstreams import Goal, Standing
-from sniproxy.server.drain import IDLE, MOST_NAMED, Drains, find_goal
+from sniproxy.routing.upstreams import DrainTarget, UpstreamTable
+from sniproxy.server.drain import IDLE, MOST_NAMED, Drains, find_drain_target
 from tests.hellos import hello
 from tests.net.support import SocketTestCase, in_thread, read_exactly, read_to_end
 from tests.proxies import LISTENER, Backend, Proxy
 from tests.support.conversation import NAME, route
 
 TARGET = Target("10.0.0.1", 6651)
-GOAL = Goal("target", "10.0.0.1:6651")
+GOAL = DrainTarget("target", "10.0.0.1:6651")
 
 
 @attrs.define
@@ -54,7 +54,7 @@ class RateTests(SynchronousTestCase):
         self.clock = Clock()
         self.live: list[Tunnel] = []
         self.live.extend(Tunnel(number, self.live) for number in range(100))
-        self.standing = Standing()
+        self.standing = UpstreamTable()
         self.drains = Drains(
             self.clock, self.standing, lambda: cast(list[Life], list(self.live)), lambda: 7.0, random.Random(1)
         )
@@ -121,35 +121,35 @@ class RateTests(SynchronousTestCase):
         live: Any = self.live
         seen = ["[2001:db8::7]:1"]
         for name, goal in (
-            ("a.test", Goal("route", "a.test")),
+            ("a.test", DrainTarget("route", "a.test")),
             ("10.0.0.1:6651", GOAL),
             ("pulsar+ssl://10.0.0.1:6651/", GOAL),
-            ("[2001:db8::7]:1", Goal("target", "[2001:db8::7]:1")),
-            ("broker-9", Goal("target", "broker-9")),
-            ("A.Test.", Goal("route", "a.test")),
+            ("[2001:db8::7]:1", DrainTarget("target", "[2001:db8::7]:1")),
+            ("broker-9", DrainTarget("target", "broker-9")),
+            ("A.Test.", DrainTarget("route", "a.test")),
             ("10.0.0.1", GOAL),
-            ("[2001:DB8:0::7]:1", Goal("target", "[2001:db8::7]:1")),
-            ("10.0.0.9:1", Goal("target", "10.0.0.9:1")),
+            ("[2001:DB8:0::7]:1", DrainTarget("target", "[2001:db8::7]:1")),
+            ("10.0.0.9:1", DrainTarget("target", "10.0.0.9:1")),
         ):
-            self.assertEqual(goal, find_goal(name, configuration, live, seen), name)
+            self.assertEqual(goal, find_drain_target(name, configuration, live, seen), name)
         for name, said in (
             ("b.test", "b.test: no route has this name"),
             ("b:x", "bad port"),
             ("", "no route has this"),
         ):
-            self.assertIn(said, str(self.assertRaises(NoSuchGoal, find_goal, name, configuration, live)))
+            self.assertIn(said, str(self.assertRaises(NoSuchGoal, find_drain_target, name, configuration, live)))
 
     def test_nothing_leads_there(self) -> None:
         """A target that no route leads to is refused, with where routes lead."""
         configuration = parse(LISTENER + route("10.0.0.1", "a.test"), "x.toml")
         for name in ("10.0.0.1:6652", "10.0.0.2", "a.test:6651", "[2001:db8::7]:1"):
-            error = self.assertRaises(NoSuchGoal, find_goal, name, configuration, ())
+            error = self.assertRaises(NoSuchGoal, find_drain_target, name, configuration, ())
             self.assertTrue(str(error).endswith("; route a.test leads to 10.0.0.1:6651"), str(error))
 
     def test_many_routes(self) -> None:
         """The error names the first routes, and how many more there are."""
         text = LISTENER + "".join(route(f"10.0.0.{number}", f"r{number}.test") for number in range(1, 40))
-        error = str(self.assertRaises(NoSuchGoal, find_goal, "b.test", parse(text, "x.toml"), ()))
+        error = str(self.assertRaises(NoSuchGoal, find_drain_target, "b.test", parse(text, "x.toml"), ()))
         self.assertTrue(error.endswith("; route r10.test leads to 10.0.0.10:6651; and 29 more routes"), error)
 
     def test_template(self) -> None:
@@ -157,10 +157,10 @@ class RateTests(SynchronousTestCase):
         text = LISTENER + '[[route]]\nserver_name = "*.a.test"\ntarget = "{1}.Internal.test"\n'
         configuration = parse(text, "x.toml")
         for name in ("broker-1.internal.test", "BROKER-1.internal.test:6651"):
-            goal = find_goal(name, configuration, ())
-            self.assertEqual(Goal("target", "broker-1.internal.test:6651"), goal)
+            goal = find_drain_target(name, configuration, ())
+            self.assertEqual(DrainTarget("target", "broker-1.internal.test:6651"), goal)
         for name in ("broker-1.internal.test:6650", "broker-1.other.test"):
-            self.assertRaises(NoSuchGoal, find_goal, name, configuration, ())
+            self.assertRaises(NoSuchGoal, find_drain_target, name, configuration, ())
 
     def test_template_of_a_route(self) -> None:
         """A name that a route does not take, and a port that no listener has, form no target."""
@@ -169,13 +169,13 @@ class RateTests(SynchronousTestCase):
         text += '[[route]]\nserver_name = "~b[0-9]\\\\.test"\ntarget = "{server_name}:{port}"\n'
         configuration = parse(text, "x.toml")
         for name in ("x.a.test", "X.A.test:6651", "b1.test:4443"):
-            self.assertEqual("target", find_goal(name, configuration, ()).kind)
+            self.assertEqual("target", find_drain_target(name, configuration, ()).kind)
         for name in ("x.test", "a.test", "10.0.0.1", "b1.test:4444", "bx.test:4443", "x.b.test:6651"):
-            self.assertRaises(NoSuchGoal, find_goal, name, configuration, ())
+            self.assertRaises(NoSuchGoal, find_drain_target, name, configuration, ())
 
     def test_undo_spelling(self) -> None:
         """What is undone may be written otherwise than it was drained."""
-        for goal, name in ((GOAL, "pulsar+ssl://10.0.0.1/"), (Goal("route", "a.test"), "A.test.")):
+        for goal, name in ((GOAL, "pulsar+ssl://10.0.0.1/"), (DrainTarget("route", "a.test"), "A.test.")):
             self.drains.begin(goal, 1)
             self.assertEqual(goal.name, self.drains.undo(name).name)
 

@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from sniproxy.events import Result
 from sniproxy.interfaces import Target
 from sniproxy.net.closer import SECONDS
-from sniproxy.routing.upstreams import Known
+from sniproxy.routing.upstreams import Upstream
 from sniproxy.util.timerwheel import TICK
 from tests.hellos import hello
 from tests.net.support import HandClock, SocketTestCase, in_thread, read_exactly
@@ -131,5 +131,5 @@ class CheckTests(SocketTestCase):
             "[health]\neject = 1\n"
         )
         proxy = Proxy(self, text)
-        known: list[Known] = list(proxy.service._standing.known.values())
+        known: list[Upstream] = list(proxy.service._standing.known.values())
         self.assertEqual(["b-1.test", "vip.test", "h"], [one.server_name for one in known])

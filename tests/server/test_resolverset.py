@@ -9,7 +9,7 @@ from twisted.trial.unittest import TestCase
 
 from sniproxy.config.parser import parse
 from sniproxy.resolvers import makers_by_name
-from sniproxy.resolvers.cache.fallback import InOrder
+from sniproxy.resolvers.cache.fallback import FallbackResolver
 from sniproxy.server import resolverset
 from sniproxy.server.build import build_routing
 from sniproxy.server.resolverset import Resolvers
@@ -31,7 +31,7 @@ class ResolversTests(TestCase):
         resolvers = Resolvers(HandClock())
         table = build_routing(parse(text, "x.toml"), HandClock(), resolvers).table
         route = table.match("a.test", "public")
-        assert route is not None and isinstance(route.resolver, InOrder)
+        assert route is not None and isinstance(route.resolver, FallbackResolver)
         found = self.successResultOf(Deferred.fromCoroutine(route.resolver.resolve(request("a.test"))))
         self.assertEqual("a", found.targets[0].host)
         self.assertEqual(["x", "y"], [status.name for status in resolvers.status()])

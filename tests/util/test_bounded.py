@@ -2,14 +2,14 @@
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.util.bounded import Kept, Memory
+from sniproxy.util.bounded import BoundedMap, Kept
 
 
 class MemoryTests(SynchronousTestCase):
     """Memory: a bounded dictionary."""
 
     def setUp(self) -> None:
-        self.memory: Memory[str, int] = Memory(most=2)
+        self.memory: BoundedMap[str, int] = BoundedMap(most=2)
 
     def test_remembers(self) -> None:
         """What was put is there until it is popped."""

@@ -8,7 +8,7 @@ from typing import TextIO
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.util.closedpipe import STATUS, quiet_end
+from sniproxy.util.closedpipe import STATUS, exit_on_broken_pipe
 
 
 class QuietEndTests(SynchronousTestCase):
@@ -30,7 +30,7 @@ class QuietEndTests(SynchronousTestCase):
         for end in (lambda: None, lambda: 1 / 0, sys.exit):
             _, good = self.pipe(read=True)
             _, stream = self.pipe(read=False)
-            with self.assertRaises(SystemExit) as raised, quiet_end(good, stream):
+            with self.assertRaises(SystemExit) as raised, exit_on_broken_pipe(good, stream):
                 print("said", file=stream)
                 end()
             self.assertEqual(STATUS, raised.exception.code)
@@ -39,7 +39,7 @@ class QuietEndTests(SynchronousTestCase):
     def test_somebody_reads(self) -> None:
         """What waits is written, and what was raised stays."""
         out, stream = self.pipe(read=True)
-        with self.assertRaises(ZeroDivisionError), quiet_end(stream):
+        with self.assertRaises(ZeroDivisionError), exit_on_broken_pipe(stream):
             print("said", file=stream)
             raise ZeroDivisionError
         self.assertEqual(b"said\n", os.read(out, 10))

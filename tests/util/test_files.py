@@ -8,7 +8,7 @@ from pathlib import Path
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.util.files import EVERY, Watch, signature
+from sniproxy.util.files import EVERY, FileWatch, signature
 
 
 class SignatureTests(SynchronousTestCase):
@@ -44,7 +44,7 @@ class WatchTests(SynchronousTestCase):
         self.path = Path(self.mktemp())
         self.path.write_text("one")
         self.told = 0
-        self.watch = Watch(self.clock, str(self.path), self.changed)
+        self.watch = FileWatch(self.clock, str(self.path), self.changed)
         self.addCleanup(self.watch.stop)
         self.watch.note()
         self.watch.start()

@@ -6,7 +6,7 @@ import gc
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.util.gcpause import look_again, uncollected
+from sniproxy.util.gcpause import gc_paused, look_again
 
 
 class CollectingTests(SynchronousTestCase):
@@ -19,26 +19,26 @@ class CollectingTests(SynchronousTestCase):
 
     def test_off(self) -> None:
         """It is off inside, and on afterwards, after an error too."""
-        with uncollected():
+        with gc_paused():
             self.assertFalse(gc.isenabled())
         self.assertTrue(gc.isenabled())
-        with self.assertRaises(SystemExit), uncollected(keep=True):
+        with self.assertRaises(SystemExit), gc_paused(keep=True):
             raise SystemExit
         self.assertEqual((True, 0), (gc.isenabled(), gc.get_freeze_count()))
 
     def test_was_off(self) -> None:
         """Where it was off it stays off."""
         gc.disable()
-        with uncollected():
+        with gc_paused():
             pass
         self.assertFalse(gc.isenabled())
 
     def test_keep(self) -> None:
         """What is kept is not looked at, and later it is again; else nothing is kept."""
-        with uncollected():
+        with gc_paused():
             pass
         self.assertEqual(0, gc.get_freeze_count())
-        with uncollected(keep=True):
+        with gc_paused(keep=True):
             pass
         self.assertGreater(gc.get_freeze_count(), 0)
         look_again()

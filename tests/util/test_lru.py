@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.util.lru import Memory
+from sniproxy.util.lru import LRUMap
 
 
 class MemoryTests(SynchronousTestCase):
@@ -12,7 +12,7 @@ class MemoryTests(SynchronousTestCase):
 
     def test_bounded(self) -> None:
         """When it is full, what was not used for the longest time goes."""
-        memory: Memory[str, int] = Memory(2)
+        memory: LRUMap[str, int] = LRUMap(2)
         memory.put("a", 1)
         memory.put("b", 2)
         self.assertEqual(1, memory.get("a"))
@@ -22,14 +22,14 @@ class MemoryTests(SynchronousTestCase):
 
     def test_put_again(self) -> None:
         """A new value takes the old one's place, and is the youngest."""
-        memory: Memory[str, int] = Memory(2)
+        memory: LRUMap[str, int] = LRUMap(2)
         for key, value in (("a", 1), ("b", 2), ("a", 3), ("c", 4)):
             memory.put(key, value)
         self.assertEqual([None, 3, 4], [memory.get(key) for key in "bac"])
 
     def test_drop_and_clear(self) -> None:
         """What is dropped is gone; what is not there can be dropped, too."""
-        memory: Memory[str, int] = Memory(2)
+        memory: LRUMap[str, int] = LRUMap(2)
         memory.put("a", 1)
         memory.put("b", 2)
         memory.drop("a")

@@ -8,10 +8,10 @@ import attrs
 from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 
-from sniproxy.cli.explain.report import Watch
+from sniproxy.cli.explain.report import WatchState
 from sniproxy.config.model import Listener, ResolverTable, Route
 from sniproxy.interfaces import Refused, Request, Resolution, ask
-from sniproxy.resolvers.cache.fallback import Answered, InOrder
+from sniproxy.resolvers.cache.fallback import Answered, FallbackResolver
 from sniproxy.routing.patterns import capture_count, captured
 from sniproxy.server.build import Built
 from sniproxy.util.text import bounded
@@ -45,7 +45,7 @@ class Asking:
         seconds = configuration.timeouts.connect
         request = Request(name, (), PEER, listener.name, _captures(route, name), listener.endpoint.port or None)
         resolver = self.built.resolvers.resolver(route.resolver, configuration.filename)
-        coming = resolver.first(request) if isinstance(resolver, InOrder) else ask(resolver, request)
+        coming = resolver.first(request) if isinstance(resolver, FallbackResolver) else ask(resolver, request)
         try:
             asking: Deferred[object] = Deferred.fromCoroutine(coming)
             answer = await asking.addTimeout(seconds, self.reactor)
@@ -75,14 +75,14 @@ class Asking:
             if not no.refused:
                 raise NoAnswer(f"asked for {name}, to see whether it answers: {no}") from no
 
-    def watches(self, table: ResolverTable) -> tuple[Watch, ...]:
+    def watches(self, table: ResolverTable) -> tuple[WatchState, ...]:
         """What those of a route's resolvers say of themselves that watch."""
         found = []
         for each in table.inner or (table,):
             _, asked = self.built.resolvers.asked.get(each.key, (None, None))
             state = None if asked is None else asked.watch_state()
             if state is not None:
-                found.append(Watch(each.title, state.summary, state.error))
+                found.append(WatchState(each.title, state.summary, state.error))
         return tuple(found)
 
 

@@ -12,7 +12,7 @@ import attrs
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from sniproxy.cli.explain.looking import Looker, Wish
+from sniproxy.cli.explain.looking import Explainer, Wish
 from sniproxy.cli.explain.options import Pasted, pasted
 from sniproxy.cli.explain.report import Report, document, lines, summary
 from sniproxy.config.model import Bridge, Configuration, Listener
@@ -65,7 +65,7 @@ async def explain(options: argparse.Namespace, reactor: Any, out: TextIO) -> int
     configuration = parse(_text(options.config), options.config)
     listeners, bridges = _chosen(configuration, options.listener, options.all)
     built = build(configuration, reactor)
-    looker = Looker(built, reactor)
+    looker = Explainer(built, reactor)
     reports: list[Report] = []
     built.resolvers.settle()
     try:

@@ -12,15 +12,15 @@ from twisted.internet.defer import TimeoutError as DeferredTimeout
 
 from sniproxy.cli.explain.asking import Asking, NoAnswer
 from sniproxy.cli.explain.leading import Leading, place
-from sniproxy.cli.explain.report import Dialled, Goal, Report, Shown
-from sniproxy.cli.explain.why import Choice, Choices, client_notes, shared_names, title
+from sniproxy.cli.explain.report import Dialled, Report, ShownCertificate, TargetReport
+from sniproxy.cli.explain.why import Choices, RouteChoice, client_notes, shared_names, title
 from sniproxy.config.describe import loop_guard
 from sniproxy.config.model import NO_SERVER_NAME, PLAINTEXT, Listener, Route
 from sniproxy.config.warnings import templates
 from sniproxy.connection.termination import Terminator, to_broker
 from sniproxy.events import Refusal
 from sniproxy.interfaces import Target
-from sniproxy.net.closer import Closer
+from sniproxy.net.closer import LingeringCloser
 from sniproxy.net.dialer import Dialer, DialError
 from sniproxy.net.getaddrinfo import Cause, LookupFailed, no_answer
 from sniproxy.net.handshake import Handshake, HandshakeError
@@ -42,7 +42,7 @@ class Wish:
     also: Sequence[str] = ()
 
 
-class Looker:
+class Explainer:
     """Looks at what a configuration has been built to; nothing of it listens.
 
     @param now: the time of day, with a time zone.
@@ -57,7 +57,7 @@ class Looker:
         self._asking = Asking(built, reactor)
         self._leading = Leading(self._asking, self._choices)
         self._guard = loop_guard(self._configuration)
-        self._closer = Closer(reactor)
+        self._closer = LingeringCloser(reactor)
         self._dialer = Dialer(reactor, self._veto, self._closer)
 
     async def explain(self, name: str | None, listener: Listener, wish: Wish) -> Report:
@@ -103,9 +103,9 @@ class Looker:
                 taken = "none" if choice.route is None else title(choice.route)
                 shadow = f"shadowed: {taken} is taken for its name here"
                 return Report(name, listener.name, title(route), why, refused=shadow)
-        return await self._look(name, listener, Choice(route, why), wish)
+        return await self._look(name, listener, RouteChoice(route, why), wish)
 
-    async def _look(self, name: str | None, listener: Listener, choice: Choice, wish: Wish) -> Report:
+    async def _look(self, name: str | None, listener: Listener, choice: RouteChoice, wish: Wish) -> Report:
         route = choice.route
         if route is None:
             return Report(name, listener.name, None, choice.why, refused=choice.why)
@@ -147,7 +147,7 @@ class Looker:
 
     async def _goal(
         self, name: str | None, listener: Listener, target: Target, terminator: Terminator | None, wish: Wish
-    ) -> Goal:
+    ) -> TargetReport:
         denied = self._veto(target, None)
         addresses: dict[str, str | None] = {}
         unresolved = ""
@@ -157,7 +157,7 @@ class Looker:
                 addresses = {address: self._veto(target, address) for address in found}
             except LookupFailed as error:
                 unresolved = str(error)
-        goal = Goal(str(target), target.weight, denied, addresses, place=place(target), unresolved=unresolved)
+        goal = TargetReport(str(target), target.weight, denied, addresses, place=place(target), unresolved=unresolved)
         if not wish.connect or not goal.allowed:
             return goal
         wanted = () if name is None else (name,)
@@ -202,7 +202,7 @@ class Looker:
             self._closer(sock)
         return attrs.evolve(done, tls=tls.get_protocol_version_name(), certificate=self._shown(tls, asked))
 
-    def _shown(self, tls: SSL.Connection, asked: Sequence[str]) -> Shown | None:
+    def _shown(self, tls: SSL.Connection, asked: Sequence[str]) -> ShownCertificate | None:
         found = tls.get_peer_certificate()
         if found is None:
             return None
@@ -211,7 +211,7 @@ class Looker:
         expires = certificate.not_valid_after_utc
         days = (expires - self._now()).total_seconds() / 86_400
         good = {name: any(covers(pattern, name) for pattern in own) for name in asked}
-        return Shown(own, expires.date().isoformat(), round(days, 2), good)
+        return ShownCertificate(own, expires.date().isoformat(), round(days, 2), good)
 
     def _veto(self, target: Target, address: str | None) -> str | None:
         loop = None if address is None else self._guard.denies(address, target.port)

@@ -14,7 +14,7 @@ MOST_NAMES = 8
 
 
 @attrs.frozen
-class Shown:
+class ShownCertificate:
     """A target's certificate.
 
     @ivar expires: as a date. @ivar days: from now until then; negative: it has expired.
@@ -39,12 +39,12 @@ class Dialled:
     address: str | None = None
     connect_s: float | None = None
     tls: str | None = None
-    certificate: Shown | None = None
+    certificate: ShownCertificate | None = None
     error: str | None = None
 
 
 @attrs.frozen
-class Goal:
+class TargetReport:
     """A target.
 
     @ivar weight: as in C{sniproxy.interfaces.Target}. @ivar denied: why it may not be dialled at all. None: it may.
@@ -90,7 +90,7 @@ class Goal:
 
 
 @attrs.frozen
-class Watch:
+class WatchState:
     """What a resolver that watches says of itself. @ivar error: why its last look failed. None: it did not."""
 
     resolver: str
@@ -122,12 +122,12 @@ class Report:
     others: Sequence[tuple[str, str]] = ()
     resolver: str | None = None
     ttl: float | None = None
-    goals: Sequence[Goal] = ()
+    goals: Sequence[TargetReport] = ()
     refused: str | None = None
     notes: Sequence[str] = ()
     answered: str | None = None
     passed: Sequence[str] = ()
-    watches: Sequence[Watch] = ()
+    watches: Sequence[WatchState] = ()
     unchecked: str | None = None
 
     @property
@@ -209,7 +209,7 @@ def summary(report: Report) -> Iterator[str]:
         yield f"            {printable(problem)}"
 
 
-def _goal_lines(goal: Goal) -> Iterator[str]:
+def _goal_lines(goal: TargetReport) -> Iterator[str]:
     weight = "" if goal.weight == 1 else f" (weight {goal.weight})"
     yield f"  target     {goal.target}{weight}"
     for address, why in goal.addresses.items():

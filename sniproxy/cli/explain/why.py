@@ -16,7 +16,7 @@ MOST_OTHERS = 10
 
 
 @attrs.frozen
-class Choice:
+class RouteChoice:
     """@ivar route: None: there is none. @ivar why: this one, or none.
 
     @ivar others: titles of routes that come close or match, too, and why each is not taken.
@@ -34,21 +34,23 @@ class Choices:
         self._configuration = configuration
         self._table = RouteTable(configuration.routes)
 
-    def choose(self, name: str | None, listener: Listener, others: bool = True) -> Choice:
+    def choose(self, name: str | None, listener: Listener, others: bool = True) -> RouteChoice:
         """@param name: normalised; None: the hello has none. @param others: whether to say why not the others."""
         configuration = self._configuration
         if listener.plaintext is not None:
-            return Choice(listener.plaintext, "the listener is plaintext: all its connections lead to its own target")
+            return RouteChoice(
+                listener.plaintext, "the listener is plaintext: all its connections lead to its own target"
+            )
         if name is None:
             if configuration.no_server_name is None:
-                return Choice(None, "there is no [no_server_name], which is for hellos without a server name")
-            return Choice(configuration.no_server_name, "the hello has no server name")
+                return RouteChoice(None, "there is no [no_server_name], which is for hellos without a server name")
+            return RouteChoice(configuration.no_server_name, "the hello has no server name")
         route = self._table.match(name, listener.name)
         if route is None and ip_literal(name) is None:
             route = configuration.default
         why = self._none(name) if route is None else _why(route)
         found = self._others(name, route, listener) if others else iter(())
-        return Choice(route, why, tuple(pair for pair, _ in zip(found, range(MOST_OTHERS), strict=False)))
+        return RouteChoice(route, why, tuple(pair for pair, _ in zip(found, range(MOST_OTHERS), strict=False)))
 
     def _none(self, name: str) -> str:
         if ip_literal(name) is not None:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from sniproxy.config.diagnostics.lines import Lines, Path, path_of
+from sniproxy.config.diagnostics.lines import LineIndex, Path, path_of
 from sniproxy.config.diagnostics.repair import REPAIRED, repair
 from sniproxy.config.diagnostics.syntax import MAX_FAULTS, read
 from sniproxy.config.schema import SINGLE_TABLES, ConfigError, ConfigErrors, each_error
@@ -34,7 +34,7 @@ def all_errors(text: str, filename: str, check: Checked, use: Use | None = None)
     found = {f"{filename}:{line}: {message}": line for line, message in syntax.faults}
     if syntax.data is not None:
         original = copy.deepcopy(syntax.data)
-        lines = Lines(syntax.text)
+        lines = LineIndex(syntax.text)
         data = syntax.data
         fixed: set[Path] = set()
         for number in range(MAX_FAULTS + 1):
@@ -61,7 +61,7 @@ def located(error: ConfigError, text: str, filename: str) -> ConfigError:
     """Errors that were found when a checked configuration was made into what lives, with their lines."""
     # The text has been read once, and so has no fault of syntax.
     data = read(text, SINGLE_TABLES).data or {}
-    lines = Lines(text)
+    lines = LineIndex(text)
     found: dict[str, int] = {}
     for one in each_error(error):
         path = path_of(data, key_of(one, filename))
@@ -107,7 +107,7 @@ def _take(
     error: ConfigError,
     data: dict[str, Any],
     original: dict[str, Any],
-    lines: Lines,
+    lines: LineIndex,
     changed: set[int],
     filename: str,
     found: dict[str, int],

@@ -23,7 +23,7 @@ _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _BARE_VALUE = re.compile(r"[^,\]}\n#]+")
 
 
-class Lines:
+class LineIndex:
     """Finds lines, counted from 1.
 
     @param text: TOML. What cannot be scanned has no line.

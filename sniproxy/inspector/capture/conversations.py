@@ -6,8 +6,8 @@ from collections.abc import Collection
 
 import attrs
 
-from sniproxy.inspector.capture.sniff import Kind, sniff
-from sniproxy.inspector.capture.streams import Connection, Data, Ended, Gap, Piece, endpoint_text
+from sniproxy.inspector.capture.sniff import StreamKind, sniff
+from sniproxy.inspector.capture.streams import CapturedConnection, Data, Ended, Gap, Piece, endpoint_text
 from sniproxy.inspector.inspection import Inspection
 from sniproxy.pulsar.events import Event, Fields
 from sniproxy.tls.clienthello import ClientHello, ClientHelloReader, HelloError
@@ -19,7 +19,7 @@ TLS_CURE = "TLS: cannot be decoded; capture the plaintext port, or behind what e
 class _Talk:
     """One connection, until it is known what it is, and then one of: inspected, TLS, ignored."""
 
-    connection: Connection
+    connection: CapturedConnection
     client: int | None = None  # the index of the end that is the client; None: not known yet
     name: str = ""
     inspection: Inspection | None = None
@@ -51,7 +51,7 @@ class Conversations:
         self._ports = frozenset(ports)
         self._reveal = reveal
         self._commands = frozenset(commands)
-        self._talks: dict[Connection, _Talk] = {}
+        self._talks: dict[CapturedConnection, _Talk] = {}
         self.pulsar = self.tls = self.gaps = self.missing = 0
 
     def take(self, piece: Piece) -> list[Event]:
@@ -79,15 +79,15 @@ class Conversations:
         begins = talk.begun[sender] if head else piece.begins
         data = head + piece.data
         kind = sniff(data)
-        if kind is Kind.OTHER and head and not begins:
+        if kind is StreamKind.OTHER and head and not begins:
             data = piece.data  # what came before was the end of something
             kind = sniff(data)
-        if kind is Kind.MORE:
+        if kind is StreamKind.MORE:
             talk.heads[sender], talk.begun[sender] = data, begins
             return []
         talk.heads[sender] = b""
         whole = attrs.evolve(piece, data=data)
-        if kind is Kind.TLS:
+        if kind is StreamKind.TLS:
             self.tls += 1
             talk.hello, talk.hello_from = ClientHelloReader(), sender
             return self._read_hello(talk, whole)
@@ -97,10 +97,10 @@ class Conversations:
             self._ignore(talk)
         return []
 
-    def _is_pulsar(self, talk: _Talk, piece: Data, kind: Kind) -> list[Event]:
+    def _is_pulsar(self, talk: _Talk, piece: Data, kind: StreamKind) -> list[Event]:
         client = talk.connection.opener
-        if client is None and kind in (Kind.CLIENT, Kind.BROKER):
-            client = piece.sender if kind is Kind.CLIENT else 1 - piece.sender
+        if client is None and kind in (StreamKind.CLIENT, StreamKind.BROKER):
+            client = piece.sender if kind is StreamKind.CLIENT else 1 - piece.sender
         self._name(talk, client)
         self.pulsar += 1
         inspection = talk.inspection = Inspection(talk.name, reveal=self._reveal, commands=self._commands)

@@ -18,7 +18,7 @@ MAX_GIVEN_UP = 64
 _HALF, _ALL = 1 << 31, (1 << 32) - 1
 
 
-class Direction:
+class SegmentQueue:
     """What one end of a connection sends.
 
     Positions count from the first byte that is known of, and do not wrap. Bytes before it have negative ones, and are

@@ -20,7 +20,7 @@ _TLS_RECORDS = {20, 21, 22, 23}
 _MOST_IN_RECORD = (1 << 14) + 256
 
 
-class Kind(Enum):
+class StreamKind(Enum):
     """What the bytes are. The Pulsar ones say who sends them, as far as a frame's type tells."""
 
     CLIENT = "Pulsar, from a client"
@@ -33,24 +33,28 @@ class Kind(Enum):
     @property
     def is_pulsar(self) -> bool:
         """A frame of Pulsar begins here."""
-        return self in (Kind.CLIENT, Kind.BROKER, Kind.EITHER)
+        return self in (StreamKind.CLIENT, StreamKind.BROKER, StreamKind.EITHER)
 
 
-def sniff(data: bytes) -> Kind:
+def sniff(data: bytes) -> StreamKind:
     """Say what begins with these bytes; `MOST_HELD` of them always tell."""
     if data[:1] and data[0] in _TLS_RECORDS:
         if data[1:2] not in (b"", b"\x03"):
-            return Kind.OTHER
+            return StreamKind.OTHER
         if len(data) < 5:
-            return Kind.MORE
+            return StreamKind.MORE
         # A frame of Pulsar that begins so would have 335 million bytes or more.
-        return Kind.TLS if data[2] <= 4 and 0 < int.from_bytes(data[3:5], "big") <= _MOST_IN_RECORD else Kind.OTHER
+        return (
+            StreamKind.TLS
+            if data[2] <= 4 and 0 < int.from_bytes(data[3:5], "big") <= _MOST_IN_RECORD
+            else StreamKind.OTHER
+        )
     good = frame_at(data, 0)
     if good is None:
-        return Kind.MORE
+        return StreamKind.MORE
     if not good:
-        return Kind.OTHER
+        return StreamKind.OTHER
     kind = data[9]
     if kind in _EITHER:
-        return Kind.EITHER
-    return Kind.BROKER if kind in _BROKERS else Kind.CLIENT
+        return StreamKind.EITHER
+    return StreamKind.BROKER if kind in _BROKERS else StreamKind.CLIENT

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 import attrs
 
-from sniproxy.inspector.capture.direction import PIECE, Direction
+from sniproxy.inspector.capture.direction import PIECE, SegmentQueue
 from sniproxy.inspector.capture.packets import ACK, FIN, RST, SYN, Endpoint, Segment
 from sniproxy.util.names import host_port
 
@@ -35,7 +35,7 @@ PATIENCE = 10.0
 
 
 @attrs.define(eq=False)
-class Connection:
+class CapturedConnection:
     """A TCP connection in a capture.
 
     @ivar number: counted from 1, in the order of their first packets.
@@ -55,7 +55,7 @@ class Data:
     """The next bytes of one direction. C{sender}: the index in C{connection.ends}. C{begins}: nothing of this direction
     came before, and no byte of it was missed: its SYN was seen."""
 
-    connection: Connection
+    connection: CapturedConnection
     sender: int
     time: float
     data: bytes
@@ -66,7 +66,7 @@ class Data:
 class Gap:
     """So many bytes of one direction are not in the capture; what comes next lies behind them."""
 
-    connection: Connection
+    connection: CapturedConnection
     sender: int
     time: float
     missing: int
@@ -77,7 +77,7 @@ class Ended:
     """Nothing more comes of this connection. C{how}: C{fin}, C{rst}, C{reused} (its ports were), C{forgotten} (too many
     connections), C{capture} (the capture ended)."""
 
-    connection: Connection
+    connection: CapturedConnection
     time: float
     how: str
 
@@ -87,8 +87,8 @@ Piece = Data | Gap | Ended
 
 @attrs.define(eq=False)
 class _State:
-    connection: Connection
-    directions: tuple[Direction, Direction] = attrs.Factory(lambda: (Direction(), Direction()))
+    connection: CapturedConnection
+    directions: tuple[SegmentQueue, SegmentQueue] = attrs.Factory(lambda: (SegmentQueue(), SegmentQueue()))
     over: bool = False  # kept, so that late packets of it are not taken for a new connection
     early: list[Segment] = attrs.Factory(list)  # they acknowledge what has not come
     early_held: int = 0  # bytes of memory
@@ -101,7 +101,7 @@ class Reassembly:
     A segment that acknowledges bytes of the other direction that have not come waits for them: the capture has the
     answer before its request, because two clocks or two queues wrote it. It waits at most C{patience} seconds and
     C{most_held_each} bytes, and C{most_held} of all connections; when it is then handed out and the bytes come after
-    all, they are counted in C{late}, as are others that come too late: L{Direction.is_late}.
+    all, they are counted in C{late}, as are others that come too late: L{SegmentQueue.is_late}.
 
     A hole is given up when the other end has acknowledged the bytes behind it and C{acked_patience} seconds of the
     capture have passed, when C{patience} seconds have, when more than C{most_held_each} bytes of memory are held behind
@@ -158,7 +158,7 @@ class Reassembly:
             if not flags & SYN and (not segment.length or flags & RST):
                 return pieces
             self.connections += 1
-            state = self._states[key] = _State(Connection(self.connections, key, earlier))
+            state = self._states[key] = _State(CapturedConnection(self.connections, key, earlier))
             if len(self._states) > self._most_connections:
                 _, oldest = self._states.popitem(last=False)
                 pieces += self._end(oldest, time, "forgotten")
@@ -288,7 +288,7 @@ class Reassembly:
         elif direction.finished and other.finished:
             yield from self._end(state, time, "fin")
 
-    def _hold(self, direction: Direction, start: int, end: int, data: bytes | None) -> None:
+    def _hold(self, direction: SegmentQueue, start: int, end: int, data: bytes | None) -> None:
         before = direction.held
         direction.hold(start, end, data)
         self._held += direction.held - before

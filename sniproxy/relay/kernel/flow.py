@@ -49,11 +49,11 @@ class Relaying(Protocol):
     def pump(self, flow: Flow) -> None:
         """The source has something, or the destination has room."""
 
-    def lost(self, side: Side, error: OSError) -> None:
+    def lost(self, side: KernelSide, error: OSError) -> None:
         """The connection is broken."""
 
 
-class Side(SocketDescriptor):
+class KernelSide(SocketDescriptor):
     """One of the two sockets.
 
     @ivar wants: what it is waited for, in epoll's terms (L{sniproxy.relay.kernel.watch}).
@@ -96,7 +96,7 @@ class Flow:
         "target", "timer", "waits",
     )  # fmt: skip
 
-    def __init__(self, source: Side, target: Side, row: Row, head: bytes) -> None:
+    def __init__(self, source: KernelSide, target: KernelSide, row: Row, head: bytes) -> None:
         self.source = source
         self.target = target
         self.row = row

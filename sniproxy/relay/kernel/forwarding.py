@@ -6,10 +6,10 @@ import errno
 import socket
 from typing import Any
 
-from sniproxy.net.closer import Closer
+from sniproxy.net.closer import LingeringCloser
 from sniproxy.relay.kernel.gate import PAIRS, Gate
 from sniproxy.relay.kernel.relay import KernelRelay
-from sniproxy.relay.kernel.watch import Watch
+from sniproxy.relay.kernel.watch import ReadyWatch
 
 
 class CannotForward(Exception):
@@ -25,7 +25,7 @@ class Forwarding:
             self.gate = Gate(pairs)
         except OSError as error:
             raise CannotForward(_why(error)) from error
-        self._watch = Watch(reactor, self.gate.ring)
+        self._watch = ReadyWatch(reactor, self.gate.ring)
 
     def relay(
         self,
@@ -33,7 +33,7 @@ class Forwarding:
         upstream: socket.socket,
         head: bytes,
         *,
-        closer: Closer,
+        closer: LingeringCloser,
         idle: float,
         half_closed: float,
     ) -> KernelRelay | None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 log = Logger()
 
 
-class KernelWay:
+class KernelRelays:
     """The kernel's way of a proxy: opened at most once, when a configuration first asks for it.
 
     Nor is it tried twice: a step of the self-test that hangs would stop living tunnels at each reload.

@@ -21,11 +21,11 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from sniproxy.events import Result
-from sniproxy.net.closer import Closer
+from sniproxy.net.closer import LingeringCloser
 from sniproxy.net.descriptor import WAIT, how_broken
-from sniproxy.relay.kernel.flow import Flow, Side
+from sniproxy.relay.kernel.flow import Flow, KernelSide
 from sniproxy.relay.kernel.gate import Gate, Pair
-from sniproxy.relay.kernel.watch import Watch
+from sniproxy.relay.kernel.watch import ReadyWatch
 from sniproxy.relay.relay import Ending
 from sniproxy.util.timerwheel import Deadline, wheel_of
 
@@ -55,13 +55,13 @@ class KernelRelay:
         self,
         reactor: Any,
         gate: Gate,
-        watch: Watch,
+        watch: ReadyWatch,
         pair: Pair,
         client: socket.socket,
         upstream: socket.socket,
         head: bytes,
         *,
-        closer: Closer,
+        closer: LingeringCloser,
         idle: float,
         half_closed: float,
     ) -> None:
@@ -70,8 +70,8 @@ class KernelRelay:
         self._gate = gate
         self._watch = watch
         self.pair = pair
-        self._client = Side(client, "client", self)
-        self._upstream = Side(upstream, "target", self)
+        self._client = KernelSide(client, "client", self)
+        self._upstream = KernelSide(upstream, "target", self)
         self._up = self._client.inbound = self._upstream.outbound = Flow(
             self._client, self._upstream, pair.client, head
         )
@@ -141,7 +141,7 @@ class KernelRelay:
                 return
         self._tell(flow)  # there may be more
 
-    def lost(self, side: Side, error: OSError) -> None:
+    def lost(self, side: KernelSide, error: OSError) -> None:
         """One side's connection is broken."""
         if self._done is None or self._closing:
             return
@@ -254,7 +254,7 @@ class KernelRelay:
             self._closer(side.sock)
         self._finish(ending)
 
-    def _abort(self, side: Side, ending: Ending) -> None:
+    def _abort(self, side: KernelSide, ending: Ending) -> None:
         self._last_words(side.inbound, read=True)
         for flow in (self._up, self._down):
             flow.count()

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 
 from sniproxy.events import Result
-from sniproxy.net.closer import Closer
+from sniproxy.net.closer import LingeringCloser
 from sniproxy.relay.kernel.bpf import MACHINE
 from sniproxy.relay.kernel.forwarding import CannotForward, Forwarding
 from sniproxy.relay.kernel.loop import Loop
@@ -182,7 +182,7 @@ class Tunnel:
         self._forwarding = forwarding
         self.client, self._ours_client = _connection()
         self.target, self._ours_target = _connection()
-        self._closer = Closer(loop)
+        self._closer = LingeringCloser(loop)
         self.ending: Ending | None = None
         self._begun = False
 

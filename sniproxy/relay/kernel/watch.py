@@ -17,7 +17,7 @@ from twisted.internet.interfaces import IReadDescriptor
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from sniproxy.relay.kernel.flow import Side
+from sniproxy.relay.kernel.flow import KernelSide
 from sniproxy.relay.kernel.ring import Ring
 from sniproxy.relay.poller import AT_ONCE, ENDS, IN, OUT, failed
 
@@ -26,7 +26,7 @@ _EDGE: int = getattr(select, "EPOLLET", 1 << 31)
 
 
 @implementer(IReadDescriptor)
-class Watch:
+class ReadyWatch:
     """Tells sides what they want to know. It stands in the reactor only while it has any.
 
     @param ring: of the gate that has let their sockets in.
@@ -37,10 +37,10 @@ class Watch:
         self._ring = ring
         self._epoll = select.epoll()
         self._epoll.register(ring.fileno(), IN)
-        self._sides: dict[int, Side] = {}
-        self._slots: dict[int, Side] = {}
+        self._sides: dict[int, KernelSide] = {}
+        self._slots: dict[int, KernelSide] = {}
 
-    def add(self, side: Side) -> None:
+    def add(self, side: KernelSide) -> None:
         """Tell it of bytes. @raise OSError: the system has no room for it."""
         self._epoll.register(side.fd, IN)
         if not self._sides:
@@ -48,7 +48,7 @@ class Watch:
         self._sides[side.fd] = self._slots[side.inbound.row.slot] = side
         side.wants = IN
 
-    def remove(self, side: Side) -> None:
+    def remove(self, side: KernelSide) -> None:
         """Before it is closed."""
         if self._sides.get(side.fd) is side:
             del self._sides[side.fd], self._slots[side.inbound.row.slot]
@@ -56,15 +56,15 @@ class Watch:
             if not self._sides:
                 self._reactor.removeReader(self)
 
-    def reads(self, side: Side, wanted: bool) -> None:
+    def reads(self, side: KernelSide, wanted: bool) -> None:
         """Whether to tell it of bytes, and of an end."""
         self._want(side, side.wants & OUT | (IN if wanted else 0))
 
-    def writes(self, side: Side, wanted: bool) -> None:
+    def writes(self, side: KernelSide, wanted: bool) -> None:
         """Whether to tell it of room."""
         self._want(side, side.wants & ~OUT | (OUT if wanted else 0))
 
-    def rest(self, side: Side) -> None:
+    def rest(self, side: KernelSide) -> None:
         """Tell it of its end, and when the ring names it.
 
         It is always a call, for the sake of its memory barrier (C{smp_mb} in C{ep_modify}): what is looked at from now
@@ -108,17 +108,17 @@ class Watch:
             if self._sides.get(side.fd) is side:
                 self._tell(side, side.doRead)
 
-    def _want(self, side: Side, events: int) -> None:
+    def _want(self, side: KernelSide, events: int) -> None:
         if events != side.wants:
             self._modify(side, events)
 
-    def _modify(self, side: Side, events: int) -> None:
+    def _modify(self, side: KernelSide, events: int) -> None:
         side.wants = events
         # By edges, where nobody takes away what is told: else a socket that has ended would be told of for ever.
         self._epoll.modify(side.fd, events if events & (IN | OUT) else events | _EDGE)
 
     @staticmethod
-    def _tell(side: Side, how: Callable[[], None]) -> None:
+    def _tell(side: KernelSide, how: Callable[[], None]) -> None:
         try:
             how()
         except Exception:  # the others must not pay for it

@@ -35,8 +35,8 @@ from sniproxy.interfaces import (
 )
 from sniproxy.resolvers.cache.breaker import PASSES, Breaker
 from sniproxy.resolvers.cache.outcomes import again, described, outcome
-from sniproxy.resolvers.cache.singleflight import Flight, Waiter
-from sniproxy.util.lru import Memory
+from sniproxy.resolvers.cache.singleflight import SingleFlight, Waiter
+from sniproxy.util.lru import LRUMap
 from sniproxy.util.names import client_of
 from sniproxy.util.text import bounded
 
@@ -86,7 +86,7 @@ class _Kept:
 
 
 @implementer(IServerNameResolver)
-class Asked:
+class CachedResolver:
     """@param name: what logs call the resolver: its name in the configuration.
 
     @param deadline: seconds for an answer. @param stale: seconds after its ttl; 0: an old answer is never used.
@@ -105,12 +105,12 @@ class Asked:
         self._reactor = reactor
         self._deadline = deadline
         self._stale = stale
-        self._answers: Memory[Hashable, _Kept] = Memory(MOST_ANSWERS)
+        self._answers: LRUMap[Hashable, _Kept] = LRUMap(MOST_ANSWERS)
         # What was refused, or failed, and until when that holds.
-        self._noes: Memory[Hashable, tuple[Refused | Unavailable, float]] = Memory(MOST_REFUSALS)
+        self._noes: LRUMap[Hashable, tuple[Refused | Unavailable, float]] = LRUMap(MOST_REFUSALS)
         # Questions whose answers were for one connection only: nobody waits for another one's.
-        self._single: Memory[Hashable, bool] = Memory(MOST_REFUSALS)
-        self._flights: dict[Hashable, Flight] = {}
+        self._single: LRUMap[Hashable, bool] = LRUMap(MOST_REFUSALS)
+        self._flights: dict[Hashable, SingleFlight] = {}
         self._generation = 0
         self._quiet_until = -math.inf
         self._told = False
@@ -206,7 +206,7 @@ class Asked:
     def _ask(self, question: Question, request: Request, old: _Kept | None) -> Resolution | Waiter:
         self.counts.questions += 1
         key: Hashable = object() if self._single.get(question) else question
-        flight = Flight(key, question, self._generation, old is not None, request.peer)
+        flight = SingleFlight(key, question, self._generation, old is not None, request.peer)
         try:
             answer = self._resolver.resolve(request)
         except Exception as error:
@@ -220,7 +220,7 @@ class Asked:
         flight.answer.addBoth(self._answered, flight)
         return waiter
 
-    def _at_once(self, flight: Flight, answer: object, old: _Kept | None) -> Resolution:
+    def _at_once(self, flight: SingleFlight, answer: object, old: _Kept | None) -> Resolution:
         came = self._learn(flight, answer)
         if isinstance(came, Unavailable):
             return self._instead(came, old)
@@ -239,28 +239,28 @@ class Asked:
         kept = self._answers.get(question)
         return kept if kept is not None and self._reactor.seconds() < kept.stale_until else None
 
-    def _wait(self, flight: Flight, request: Request, old: _Kept | None) -> Waiter:
+    def _wait(self, flight: SingleFlight, request: Request, old: _Kept | None) -> Waiter:
         waiter = flight.wait(request, self._left)
         if old is not None and self._deadline > PATIENCE:
             flight.limit(waiter, self._reactor.callLater(PATIENCE, self._impatient, flight, waiter, old))
         return waiter
 
-    def _impatient(self, flight: Flight, waiter: Waiter, old: _Kept) -> None:
+    def _impatient(self, flight: SingleFlight, waiter: Waiter, old: _Kept) -> None:
         flight.leave(waiter)
         self.counts.stale += 1
         waiter.callback(old.resolution)
 
-    def _left(self, flight: Flight) -> None:
+    def _left(self, flight: SingleFlight) -> None:
         """A question for which nobody waits is not asked on, unless it refreshes what is kept."""
         if not flight.waiting() and not flight.refreshes and self._flights.get(flight.key) is flight:
             del self._flights[flight.key]
             flight.cancel()
 
-    def _too_late(self, flight: Flight) -> None:
+    def _too_late(self, flight: SingleFlight) -> None:
         self._answered(Failure(Unavailable(f"no answer within {self._deadline:g} s")), flight)
         flight.cancel()
 
-    def _answered(self, answer: object, flight: Flight) -> None:
+    def _answered(self, answer: object, flight: SingleFlight) -> None:
         if self._flights.get(flight.key) is not flight:  # nobody waits for it any more, or it came too late
             return
         del self._flights[flight.key]
@@ -279,7 +279,7 @@ class Asked:
             else:
                 waiter.errback(again(came))
 
-    def _learn(self, flight: Flight, answer: object) -> Resolution | Refused | Unavailable:
+    def _learn(self, flight: SingleFlight, answer: object) -> Resolution | Refused | Unavailable:
         """Remember what a question came to."""
         now, question = self._reactor.seconds(), flight.question
         came = outcome(answer)

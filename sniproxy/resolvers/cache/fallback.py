@@ -8,7 +8,7 @@ import attrs
 from zope.interface import implementer
 
 from sniproxy.interfaces import IServerNameResolver, Refused, Request, Resolution, Unavailable
-from sniproxy.resolvers.cache.cache import Asked
+from sniproxy.resolvers.cache.cache import CachedResolver
 
 
 @attrs.frozen
@@ -24,14 +24,14 @@ class Answered:
 
 
 @implementer(IServerNameResolver)
-class InOrder:
+class FallbackResolver:
     """Asks one after the other until one answers.
 
     A refusal and a failure both go on to the next one. When none answers, the name goes nowhere only if all have
     refused it; else one that failed might have known it, so it is L{Unavailable}.
     """
 
-    def __init__(self, resolvers: Sequence[Asked]) -> None:
+    def __init__(self, resolvers: Sequence[CachedResolver]) -> None:
         self._resolvers = resolvers
 
     async def resolve(self, request: Request) -> Resolution:

@@ -14,7 +14,7 @@ Waiter = Deferred[Resolution]
 
 
 @attrs.define(eq=False)
-class Flight:
+class SingleFlight:
     """@ivar key: by which others find it. @ivar question: what its answer is kept by.
 
     @ivar generation: of what was known when it was asked.
@@ -34,7 +34,7 @@ class Flight:
     _waiting: dict[Waiter, tuple[Request, Any]] = attrs.field(factory=dict)
     _moved: dict[Waiter, Waiter] = attrs.field(factory=dict)
 
-    def wait(self, request: Request, left: Callable[[Flight], None]) -> Waiter:
+    def wait(self, request: Request, left: Callable[[SingleFlight], None]) -> Waiter:
         """Wait for the answer. @param left: called when one that waited was cancelled."""
 
         def cancelled(waiter: Waiter) -> None:

@@ -29,8 +29,8 @@ from sniproxy.resolvers.dns.wire import (
     LEAST_TTL,
     QUERY_REFUSED,
     SERVER_FAILED,
-    BadAnswer,
-    Found,
+    Answer,
+    BadMessage,
     dislikes_edns,
     found,
     may_dislike_edns,
@@ -52,7 +52,7 @@ TOO_MANY_FILES = "too many open files"
 NO_ANSWER = "no answer"
 
 
-class LookupFailed(Unavailable):
+class QueryFailed(Unavailable):
     """No name server gives an answer; the message has the cause and what each server did.
 
     @ivar cause: L{TOO_MANY_FILES}, C{server failed}, C{query refused} or L{NO_ANSWER}.
@@ -73,7 +73,7 @@ class NameServers:
         self._states = ServerStates()
         self._turn = 0
 
-    async def ask(self, name: str, kind: dns.rdatatype.RdataType) -> Found:
+    async def ask(self, name: str, kind: dns.rdatatype.RdataType) -> Answer:
         """What there is of this kind for a full name; the search list is not used here.
 
         @raise LookupFailed: no server gives an answer.
@@ -121,13 +121,13 @@ class _Race:
             self._queue += [_Query(server, number, not number and server not in without) for server in servers]
         self._talks: dict[Server, _Talk] = {}
         self._problems: dict[Server, str] = {}
-        self._partial: Found | None = None
+        self._partial: Answer | None = None
         self._ended = False
         self._round = 0
         self._next_timer: Any = None
         self._begun = reactor.seconds()
         self._end_timer = reactor.callLater(PATIENCE, self._fail)
-        self.answer: Deferred[Found] = Deferred(lambda _: self._stop())
+        self.answer: Deferred[Answer] = Deferred(lambda _: self._stop())
         self._next()
 
     def _next(self) -> None:
@@ -165,7 +165,7 @@ class _Race:
         if why is None:
             try:
                 came = found(cast(dns.message.Message, answer))
-            except BadAnswer as error:
+            except BadMessage as error:
                 why = str(error)
             else:
                 self._note_silent()
@@ -209,7 +209,7 @@ class _Race:
         cause = next((one for one in _CAUSES if any(one in why for why in self._problems.values())), NO_ANSWER)
         told = ", ".join(f"{host_port(*server)}: {why}" for server, why in self._problems.items())
         kind = dns.rdatatype.to_text(self._kind)
-        self.answer.errback(LookupFailed(cause, f"{self._name} ({kind}): {cause}: {told}"))
+        self.answer.errback(QueryFailed(cause, f"{self._name} ({kind}): {cause}: {told}"))
 
     def _stop(self) -> None:
         self._ended = True
@@ -259,15 +259,15 @@ class _Talk:
             self._asked.append(asked)
             self._socket.send(asked.to_wire())
 
-    def partial(self) -> Found | None:
+    def partial(self) -> Answer | None:
         """The records of an answer that was cut short, for when TCP fails; for the shortest time."""
         if self._cut is None:
             return None
         try:
             came = found(self._cut)
-        except BadAnswer:
+        except BadMessage:
             return None
-        return Found(came.records, LEAST_TTL) if came.records else None
+        return Answer(came.records, LEAST_TTL) if came.records else None
 
     def close(self) -> None:
         self._socket.close()

@@ -29,10 +29,10 @@ from sniproxy.interfaces import (
     Target,
     Unavailable,
 )
-from sniproxy.resolvers.dns.client import NO_ANSWER, LookupFailed, NameServers, parse_server
+from sniproxy.resolvers.dns.client import NO_ANSWER, NameServers, QueryFailed, parse_server
 from sniproxy.resolvers.dns.gathering import gather
 from sniproxy.resolvers.dns.resolvconf import ResolvConf, parse_resolv_conf
-from sniproxy.resolvers.dns.wire import AAAA, SERVER_FAILED, SRV, A, Found, Service, services
+from sniproxy.resolvers.dns.wire import AAAA, SERVER_FAILED, SRV, A, Answer, Service, services
 from sniproxy.routing.targets import BadTarget
 from sniproxy.routing.templates import PORT, Template, parse_template
 from sniproxy.util.files import EVERY, signature
@@ -191,9 +191,9 @@ class DNSResolver:
         name: str,
         formed: bool,
         what: str,
-        ask: Callable[[str], Awaitable[Found]],
+        ask: Callable[[str], Awaitable[Answer]],
         absolute: bool = False,
-    ) -> Found:
+    ) -> Answer:
         """The first of the names that a name may mean which has records, as libc searches.
 
         A name that a client formed is absolute: the search list would lead it past C{allow_names}.
@@ -203,11 +203,11 @@ class DNSResolver:
         candidates = self._conf().candidates(name)
         names = [name] if formed or absolute or self._absolute else candidates or [name]
         failed: Unavailable | None = None
-        empty: list[Found] = []
+        empty: list[Answer] = []
         for full in names:
             try:
                 answer = await ask(full)
-            except LookupFailed as error:
+            except QueryFailed as error:
                 failed = failed or error
                 if error.cause != SERVER_FAILED:  # libc, too, tries no other name then
                     break
@@ -224,14 +224,14 @@ class DNSResolver:
             more = " (a name that a client forms is absolute: the search list of resolv.conf is not used)"
         raise Refused(f"{name} {why}{more}", min(answer.ttl for answer in empty))
 
-    async def _families(self, name: str) -> Found:
+    async def _families(self, name: str) -> Answer:
         """The addresses that a full name has, of each family that answers in time.
 
         @raise LookupFailed: there are none, and one family is not known.
         """
         asked = [Deferred.fromCoroutine(self._servers.ask(name, kind)) for kind in self._kinds]
         came = await gather(self._reactor, asked, _patience)
-        answers = [one for one in came if isinstance(one, Found)]
+        answers = [one for one in came if isinstance(one, Answer)]
         records = tuple(record for one in answers for record in one.records[:MAX_ADDRESSES])
         failed = [one for one in came if isinstance(one, Exception)]
         whole = len(answers) == len(asked)
@@ -239,10 +239,10 @@ class DNSResolver:
         if not records and not whole and all(one.exists for one in answers):
             raise failed[0]
         ttl = min(one.ttl for one in answers)
-        return Found(records, ttl if whole else min(ttl, PARTIAL_TTL), any(one.exists for one in answers))
+        return Answer(records, ttl if whole else min(ttl, PARTIAL_TTL), any(one.exists for one in answers))
 
 
-def _patience(answer: Found) -> float | None:
+def _patience(answer: Answer) -> float | None:
     if answer.records:
         return FAMILY_DELAY
     return None if answer.exists else NO_NAME_DELAY

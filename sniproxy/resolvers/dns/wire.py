@@ -33,12 +33,12 @@ SERVER_FAILED, QUERY_REFUSED = "server failed", "query refused"
 _IN_WORDS = {dns.rcode.REFUSED: QUERY_REFUSED}
 
 
-class BadAnswer(Exception):
+class BadMessage(Exception):
     """The answer is none that can be used; the message says why."""
 
 
 @attrs.frozen
-class Found:
+class Answer:
     """What was asked for.
 
     @ivar records: empty: there is none. @ivar ttl: seconds for which that holds. @ivar exists: whether the name does.
@@ -106,7 +106,7 @@ def _is_referral(answer: dns.message.Message) -> bool:
     return not known and dns.rdatatype.NS in kinds and dns.rdatatype.SOA not in kinds
 
 
-def found(answer: dns.message.Message) -> Found:
+def found(answer: dns.message.Message) -> Answer:
     """What an answer has for its question, through aliases.
 
     @raise BadAnswer: it contradicts itself.
@@ -115,13 +115,13 @@ def found(answer: dns.message.Message) -> Found:
     try:
         chain = answer.resolve_chaining()
     except dns.exception.DNSException as error:
-        raise BadAnswer(f"{SERVER_FAILED}: {type(error).__name__}: {error}") from error
+        raise BadMessage(f"{SERVER_FAILED}: {type(error).__name__}: {error}") from error
     exists = answer.rcode() == dns.rcode.NOERROR
     if chain.answer is None:
         # Without a SOA there is no time for a negative answer (RFC 2308, section 5).
         ttl = float(chain.minimum_ttl) if answer.authority else LEAST_TTL
-        return Found((), _between(ttl, MOST_NEGATIVE_TTL), exists)
-    return Found(tuple(chain.answer), _between(float(chain.minimum_ttl), MOST_TTL), exists)
+        return Answer((), _between(ttl, MOST_NEGATIVE_TTL), exists)
+    return Answer(tuple(chain.answer), _between(float(chain.minimum_ttl), MOST_TTL), exists)
 
 
 def services(records: Iterable[Any]) -> list[Service]:

@@ -28,12 +28,12 @@ MOST_SECONDS = 86400.0
 """For which an answer is used again, whatever it says."""
 
 
-class Unreadable(Exception):
+class BadAnswer(Exception):
     """An answer that means nothing here; the message says why, bounded and printable."""
 
 
 @attrs.frozen
-class Found:
+class FoundTargets:
     """@ivar targets: none: the name is refused. @ivar ttl: seconds. None: the answer does not say.
 
     @ivar reason: why there are none, as the answer says it; empty: it does not.
@@ -74,34 +74,34 @@ def parse(body: bytes) -> Any:
     try:
         document = json.loads(body, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
-        raise Unreadable("its answer is not JSON") from error
+        raise BadAnswer("its answer is not JSON") from error
     if not isinstance(document, dict | list):
-        raise Unreadable("its answer is no JSON object or list")
+        raise BadAnswer("its answer is no JSON object or list")
     return document
 
 
-def own(document: Any) -> Found:
+def own(document: Any) -> FoundTargets:
     """An answer in our own form: C{{"targets": ["host:port", {"host":, "port":, "weight":}], "ttl":, "reason":}}.
 
     @raise Unreadable: it is not.
     """
     targets = document.get("targets") if isinstance(document, dict) else None
     if not isinstance(targets, list):
-        raise Unreadable('its answer has no list "targets"')
+        raise BadAnswer('its answer has no list "targets"')
     _check_number(targets)
-    return Found(_unique(_own_target(one) for one in targets), _ttl(document), _reason(document))
+    return FoundTargets(_unique(_own_target(one) for one in targets), _ttl(document), _reason(document))
 
 
-def refusal(body: bytes) -> Found:
+def refusal(body: bytes) -> FoundTargets:
     """What is said of a name that is not there, if it is said in our form."""
     try:
         document = parse(body)
-        return Found((), _ttl(document), _reason(document)) if isinstance(document, dict) else Found()
-    except Unreadable:
-        return Found()
+        return FoundTargets((), _ttl(document), _reason(document)) if isinstance(document, dict) else FoundTargets()
+    except BadAnswer:
+        return FoundTargets()
 
 
-def picked(document: Any, places: Places, wanted: Iterable[Condition]) -> Found:
+def picked(document: Any, places: Places, wanted: Iterable[Condition]) -> FoundTargets:
     """Targets out of another form. @param wanted: an item counts when all of these hold.
 
     @raise Unreadable: an item that counts has a host, port or weight that is none; or none of them has a host.
@@ -112,11 +112,11 @@ def picked(document: Any, places: Places, wanted: Iterable[Condition]) -> Found:
         _check_number(items)
         found = [_picked_target(item, places) for item in items]
     except RecursionError:
-        raise Unreadable("its answer is nested too deeply") from None
+        raise BadAnswer("its answer is nested too deeply") from None
     targets = _unique(target for target in found if target is not None)
     if items and not targets:
-        raise Unreadable(f"there is no host at {' or '.join('.'.join(path) for path in places.hosts)}")
-    return Found(targets)
+        raise BadAnswer(f"there is no host at {' or '.join('.'.join(path) for path in places.hosts)}")
+    return FoundTargets(targets)
 
 
 def _at(value: Any, path: Path) -> Iterator[Any]:
@@ -149,7 +149,7 @@ def _picked_target(item: Any, places: Places) -> Target | None:
         host = _decoded(host)
     port = places.port if isinstance(places.port, int) else _number(item, places.port)
     if port is None and places.port is not None:
-        raise Unreadable(f"{_shown(host)} has no port where it should be")
+        raise BadAnswer(f"{_shown(host)} has no port where it should be")
     weight = _number(item, places.weight)
     return _target(host, port, 1 if weight is None else weight)
 
@@ -169,19 +169,19 @@ def _own_target(value: Any) -> Target:
 def _target(host: Any, port: Any, weight: Any) -> Target:
     """@param port: None: the host's text has it, or it is 6651."""
     if not isinstance(host, str):
-        raise Unreadable(f"a target's host is no text: {_shown(host)}")
+        raise BadAnswer(f"a target's host is no text: {_shown(host)}")
     for number in (port, weight):
         if isinstance(number, bool):
-            raise Unreadable(f"a target's port and weight are numbers, not {_shown(number)}")
+            raise BadAnswer(f"a target's port and weight are numbers, not {_shown(number)}")
     try:
         if port is None:
             return attrs.evolve(parse_target(host), weight=weight)
         return Target(server_name(host), port, weight)
     except (BadTarget, BadName) as error:
-        raise Unreadable(f"{_shown(host)} is no target: {bounded(str(error), 150)}") from error
+        raise BadAnswer(f"{_shown(host)} is no target: {bounded(str(error), 150)}") from error
     except (ValueError, TypeError) as error:
         cure = "a port is from 1 to 65535, a weight 0 or more"
-        raise Unreadable(
+        raise BadAnswer(
             f"{_shown(host)} is no target with port {_shown(port)}, weight {_shown(weight)}: {cure}"
         ) from error
 
@@ -190,7 +190,7 @@ def _decoded(host: Any) -> str:
     try:
         return b64decode(host, validate=True).decode().strip()
     except (ValueError, TypeError) as error:
-        raise Unreadable(f"{_shown(host)} is no text in base64") from error
+        raise BadAnswer(f"{_shown(host)} is no text in base64") from error
 
 
 def _ttl(document: Mapping[str, Any]) -> float | None:
@@ -198,7 +198,7 @@ def _ttl(document: Mapping[str, Any]) -> float | None:
     if ttl is None:
         return None
     if isinstance(ttl, bool) or not isinstance(ttl, int | float) or not 0 <= ttl < math.inf:
-        raise Unreadable(f'its "ttl" is no number of seconds: {_shown(ttl)}')
+        raise BadAnswer(f'its "ttl" is no number of seconds: {_shown(ttl)}')
     return float(min(ttl, MOST_SECONDS))
 
 
@@ -209,7 +209,7 @@ def _reason(document: Mapping[str, Any]) -> str:
 
 def _check_number(targets: Sequence[object]) -> None:
     if len(targets) > MOST_TARGETS:
-        raise Unreadable(f"its answer has {len(targets)} targets, more than {MOST_TARGETS}")
+        raise BadAnswer(f"its answer has {len(targets)} targets, more than {MOST_TARGETS}")
 
 
 def _unique(targets: Iterator[Target]) -> tuple[Target, ...]:

@@ -20,11 +20,11 @@ from sniproxy.interfaces import (
     Unavailable,
 )
 from sniproxy.resolvers.http.answer import (
+    BadAnswer,
     Condition,
-    Found,
+    FoundTargets,
     Path,
     Places,
-    Unreadable,
     own,
     parse,
     parse_path,
@@ -107,7 +107,7 @@ class HTTPResolver:
             self._turns.release()
         try:
             return self._meaning(url, answer, wanted)
-        except Unreadable as error:
+        except BadAnswer as error:
             raise Unavailable(f"{place(url)}: {error}") from error
 
     def _headers(self) -> dict[str, str]:
@@ -131,7 +131,7 @@ class HTTPResolver:
         return Resolution(found.targets, self._ttl if found.ttl is None else found.ttl)
 
 
-def _refused(found: Found, otherwise: str) -> Refused:
+def _refused(found: FoundTargets, otherwise: str) -> Refused:
     reason = found.reason or otherwise
     return Refused(reason) if found.ttl is None else Refused(reason, found.ttl)
 

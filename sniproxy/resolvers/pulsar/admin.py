@@ -35,7 +35,7 @@ class AdminFailure(Exception):
         return self.status in (401, 403)
 
 
-class Admin:
+class AdminClient:
     """Asks; files are read again when they have changed.
 
     @param address: by which address a host is dialled; certificates are verified for the host itself.

@@ -14,7 +14,7 @@ from typing import Any
 import attrs
 
 from sniproxy.pulsar.serviceurl import TLS_PORT, BadServiceURL, host_and_port, parse_service_url
-from sniproxy.resolvers.pulsar.brokers import Broker
+from sniproxy.resolvers.pulsar.brokers import LiveBroker
 from sniproxy.util.names import BadName, server_name
 from sniproxy.util.text import bounded
 
@@ -26,7 +26,7 @@ class BadAnswer(Exception):
 
 
 @attrs.frozen
-class Choice:
+class BrokerListeners:
     """What the operator says of brokers' places.
 
     @ivar listener: the advertised listener that clients use (PIP-95). None: the first one with TLS, and where they
@@ -71,7 +71,7 @@ def broker_ids(body: bytes) -> list[str]:
     return sorted(set(ids))
 
 
-def from_configuration(web_id: str, body: bytes, choice: Choice) -> Broker:
+def from_configuration(web_id: str, body: bytes, choice: BrokerListeners) -> LiveBroker:
     """Of a broker's runtime configuration: the listener's name, and the port where it is bound.
 
     @raise BadAnswer: there is no such listener, or the text is something else.
@@ -93,14 +93,14 @@ def from_configuration(web_id: str, body: bytes, choice: Choice) -> Broker:
     return _broker(web_id, listener[1], web, port, choice)
 
 
-def from_template(web_id: str, choice: Choice) -> Broker:
+def from_template(web_id: str, choice: BrokerListeners) -> LiveBroker:
     """Of the id alone, for a broker that does not say more. @raise BadAnswer: no name comes of it."""
     web, _ = web_address(web_id)
     name = choice.name.replace("{host}", web).replace("{label}", web.partition(".")[0])
     return _broker(web_id, name, web, TLS_PORT, choice)
 
 
-def from_node(web_id: str, body: bytes, choice: Choice) -> Broker:
+def from_node(web_id: str, body: bytes, choice: BrokerListeners) -> LiveBroker:
     """Of a broker's node below ``/loadbalance/brokers``; where it is bound is not in it, but what it advertises is.
 
     @raise BadAnswer: there is no such listener, or the text is something else.
@@ -155,7 +155,7 @@ def _url(text: str) -> tuple[str, int, bool]:
     return (*url.hosts[0], url.tls)
 
 
-def _chosen(web_id: str, found: Sequence[tuple[str, str, int]], choice: Choice) -> tuple[str, str, int]:
+def _chosen(web_id: str, found: Sequence[tuple[str, str, int]], choice: BrokerListeners) -> tuple[str, str, int]:
     for one in found:
         if choice.listener is None or one[0] == choice.listener:
             return one
@@ -163,14 +163,14 @@ def _chosen(web_id: str, found: Sequence[tuple[str, str, int]], choice: Choice) 
     raise BadAnswer(f"broker {web_id} has no TLS listener {choice.listener!r}; those with TLS: {bounded(there)}")
 
 
-def _broker(web_id: str, name: str, web: str, port: int, choice: Choice) -> Broker:
+def _broker(web_id: str, name: str, web: str, port: int, choice: BrokerListeners) -> LiveBroker:
     try:
         name = server_name(name)
     except BadName as error:
         raise BadAnswer(f"broker {web_id}: its name {bounded(name)!r}: {error}") from error
     # A broker's own name may be mapped, or the host that it is known by inside.
     host = choice.hosts.get(name) or choice.dialled(web)
-    return Broker(web_id, name, host, port if choice.port is None else choice.port)
+    return LiveBroker(web_id, name, host, port if choice.port is None else choice.port)
 
 
 def _json(body: bytes) -> Any:

@@ -14,7 +14,7 @@ MOST_SHOWN = 5
 
 
 @attrs.frozen
-class Broker:
+class LiveBroker:
     """A broker that its cluster calls alive.
 
     @ivar web_id: what the cluster calls it: its web address, without a scheme.
@@ -36,7 +36,7 @@ class LiveBrokers:
     @param unknown: how many there are beside these whose names and places are not known.
     """
 
-    def __init__(self, service_names: Iterable[str], brokers: Sequence[Broker], unknown: int = 0) -> None:
+    def __init__(self, service_names: Iterable[str], brokers: Sequence[LiveBroker], unknown: int = 0) -> None:
         self.brokers = tuple(brokers)
         self.unknown = unknown
         self._services = frozenset(service_names)
@@ -104,5 +104,5 @@ def _few(texts: Sequence[str]) -> str:
     return bounded(", ".join(texts[:MOST_SHOWN]), 600) + more
 
 
-def _place(broker: Broker) -> tuple[str, str, int]:
+def _place(broker: LiveBroker) -> tuple[str, str, int]:
     return broker.name, broker.host, broker.port

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sniproxy.interfaces import BadOption, Kind, Option
-from sniproxy.resolvers.pulsar.advertised import Choice, hosts
+from sniproxy.resolvers.pulsar.advertised import BrokerListeners, hosts
 from sniproxy.util.names import BadName, server_name
 
 PLACES = (
@@ -18,7 +18,7 @@ PLACES = (
 """What both resolvers of Pulsar's brokers take."""
 
 
-def read_choice(options: Mapping[str, Any], name: str = "{host}") -> Choice:
+def read_choice(options: Mapping[str, Any], name: str = "{host}") -> BrokerListeners:
     """Of L{PLACES}. @raise BadOption: one does not fit."""
     check_port("port", options["port"])
     try:
@@ -29,7 +29,7 @@ def read_choice(options: Mapping[str, Any], name: str = "{host}") -> Choice:
         server_name(name.replace("{host}", "a.b").replace("{label}", "a"))
     except BadName as error:
         raise BadOption("name", name, f"{error}; write it as in {{label}}.pulsar.example.com") from error
-    return Choice(options["listener"], options["port"], mapped, name)
+    return BrokerListeners(options["listener"], options["port"], mapped, name)
 
 
 def read_service_names(options: Mapping[str, Any]) -> tuple[str, ...]:

@@ -28,16 +28,16 @@ from sniproxy.interfaces import (
     WatchState,
 )
 from sniproxy.resolvers.http.client import Credentials
-from sniproxy.resolvers.pulsar.admin import Admin, AdminFailure
+from sniproxy.resolvers.pulsar.admin import AdminClient, AdminFailure
 from sniproxy.resolvers.pulsar.advertised import (
     BadAnswer,
-    Choice,
+    BrokerListeners,
     broker_ids,
     from_configuration,
     from_template,
     web_address,
 )
-from sniproxy.resolvers.pulsar.brokers import Broker, LiveBrokers
+from sniproxy.resolvers.pulsar.brokers import LiveBroker, LiveBrokers
 from sniproxy.resolvers.pulsar.options import PLACES, check_port, read_choice, read_service_names
 from sniproxy.util.names import BadName, host_port, server_name
 
@@ -74,7 +74,7 @@ OPTIONS = (
 class _Known:
     """@ivar read: the reactor's time when it said what it advertises. None: it never did, and the template stands."""
 
-    broker: Broker
+    broker: LiveBroker
     read: float | None
 
 
@@ -83,7 +83,12 @@ class PulsarResolver:
     """Made by L{make}; the arguments are the options, checked."""
 
     def __init__(
-        self, reactor: Any, admin: Admin, choice: Choice, service_names: tuple[str, ...], options: Mapping[str, Any]
+        self,
+        reactor: Any,
+        admin: AdminClient,
+        choice: BrokerListeners,
+        service_names: tuple[str, ...],
+        options: Mapping[str, Any],
     ) -> None:
         self._reactor = reactor
         self._admin = admin
@@ -279,7 +284,7 @@ def make(options: Mapping[str, Any], reactor: Any) -> PulsarResolver:
     if credentials.certificate is not None and not all(url.startswith("https:") for url in options["url"]):
         raise BadOption("certificate", credentials.certificate, "a certificate is shown in https; write url = https://")
     try:
-        admin = Admin(reactor, credentials, options["timeout"], choice.dialled)
+        admin = AdminClient(reactor, credentials, options["timeout"], choice.dialled)
     except AdminFailure as error:
         key = next((key for key in ("trust", "certificate", "token_file") if str(error).startswith(key)), "url")
         raise BadOption(key, options[key], str(error)) from error

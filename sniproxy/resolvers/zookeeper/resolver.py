@@ -23,10 +23,10 @@ from sniproxy.interfaces import (
     Unavailable,
     WatchState,
 )
-from sniproxy.resolvers.pulsar.advertised import MOST_BROKERS, BadAnswer, Choice, from_node
-from sniproxy.resolvers.pulsar.brokers import Broker, LiveBrokers
+from sniproxy.resolvers.pulsar.advertised import MOST_BROKERS, BadAnswer, BrokerListeners, from_node
+from sniproxy.resolvers.pulsar.brokers import LiveBroker, LiveBrokers
 from sniproxy.resolvers.pulsar.options import PLACES, read_choice, read_service_names
-from sniproxy.resolvers.zookeeper.access import Access, BadAccess
+from sniproxy.resolvers.zookeeper.access import BadAccess, Credentials
 from sniproxy.tls.clientcontext import BadPem
 from sniproxy.util.names import server_name
 from sniproxy.util.text import bounded
@@ -74,7 +74,7 @@ class ZooKeeperResolver:
     """@param keep: seconds for which what was seen counts while ZooKeeper does not answer."""
 
     def __init__(
-        self, reactor: Any, connect: Connect, choice: Choice, service_names: tuple[str, ...], keep: float
+        self, reactor: Any, connect: Connect, choice: BrokerListeners, service_names: tuple[str, ...], keep: float
     ) -> None:
         self._reactor = reactor
         self._connect = connect
@@ -169,7 +169,7 @@ class ZooKeeperResolver:
         if len(ids) > MOST_BROKERS:
             raise Unavailable(f"{NODES} has more than {MOST_BROKERS} nodes")
         bodies = await gatherResults([session.data(f"{NODES}/{web_id}") for web_id in ids], consumeErrors=True)
-        brokers: list[Broker] = []
+        brokers: list[LiveBroker] = []
         faults = []
         for web_id, body in zip(ids, bodies, strict=True):
             if body is None:  # gone meanwhile, of which there will be word
@@ -246,7 +246,7 @@ def make(options: Mapping[str, Any], reactor: Any) -> ZooKeeperResolver:
     for key in ("trust", "certificate"):
         if options[key] is not None and not options["tls"]:
             raise BadOption(key, options[key], "it is for TLS; write tls = true, too")
-    access = Access(options["tls"], options["trust"], options["certificate"], options["digest_file"])
+    access = Credentials(options["tls"], options["trust"], options["certificate"], options["digest_file"])
     try:
         access.context()
         access.login()

@@ -20,7 +20,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
 from sniproxy.net.daemonthread import in_daemon_thread
-from sniproxy.resolvers.zookeeper.access import Access, BadAccess
+from sniproxy.resolvers.zookeeper.access import BadAccess, Credentials
 from sniproxy.tls.clientcontext import BadPem
 from sniproxy.util.names import host_port
 from sniproxy.util.text import bounded
@@ -60,7 +60,7 @@ class Session:
         self,
         reactor: Any,
         servers: str,
-        access: Access,
+        access: Credentials,
         came: Callable[[], None],
         went: Callable[[str], None],
         changed: Callable[[], None],

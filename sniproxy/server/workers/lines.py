@@ -152,7 +152,7 @@ def observer() -> Observer:
 
 
 @attrs.define
-class Lines:
+class LogLines:
     """Cuts what comes from a pipe into lines, without their newlines.
 
     @ivar take: gets each. @ivar most: so many bytes without a newline are a line, too. None: however many there are.

@@ -15,7 +15,7 @@ import attrs
 from twisted.internet.main import CONNECTION_DONE
 from twisted.python.failure import Failure
 
-from sniproxy.server.workers.lines import Lines
+from sniproxy.server.workers.lines import LogLines
 
 VARIABLE = "SNIPROXY_WORKER"
 """The environment's word for which worker this is, and its descriptors: ``INDEX:TEXT:ORDERS:REPORTS``."""
@@ -89,7 +89,7 @@ class _Orders:
     def __init__(self, descriptor: int, obey: Obey) -> None:
         self._descriptor = descriptor
         self._obey = obey
-        self._lines = Lines(lambda line: obey(*json.loads(line)))
+        self._lines = LogLines(lambda line: obey(*json.loads(line)))
 
     def fileno(self) -> int:
         return self._descriptor

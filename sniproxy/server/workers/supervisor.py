@@ -19,7 +19,7 @@ from sniproxy.server.workers.beat import Beats
 from sniproxy.server.workers.post import BEAT, END, READY, REFUSED, RELOAD, RELOADED, REOPEN, STOP
 from sniproxy.server.workers.process import Worker, wait_until_ready
 from sniproxy.server.workers.sockets import KeptSockets, available
-from sniproxy.util.gcpause import uncollected
+from sniproxy.util.gcpause import gc_paused
 from sniproxy.util.text import counted
 
 log = Logger()
@@ -94,7 +94,7 @@ class Supervisor(Service):
         try:
             if self._stopped is not None:
                 raise ConfigError("the proxy is stopping")
-            with uncollected():
+            with gc_paused():
                 configuration = read()
                 self._check(configuration)
         except ConfigError as error:

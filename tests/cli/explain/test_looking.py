@@ -9,7 +9,7 @@ from typing import Any
 import trustme
 from twisted.internet.defer import Deferred
 
-from sniproxy.cli.explain.looking import Looker, Wish
+from sniproxy.cli.explain.looking import Explainer, Wish
 from sniproxy.cli.explain.report import Report
 from sniproxy.config.parser import parse
 from sniproxy.interfaces import Refused, Request, Resolution, Target, WatchState
@@ -27,8 +27,8 @@ AUTHORITY = trustme.CA(key_type=trustme.KeyType.ECDSA)
 class LookingCase(SocketTestCase):
     """Looks at a configuration."""
 
-    def looker(self, text: str, path: str = "x.toml") -> Looker:
-        return Looker(build(parse(text if "[[listener]]" in text else LISTENER + text, path), reactor), reactor)
+    def looker(self, text: str, path: str = "x.toml") -> Explainer:
+        return Explainer(build(parse(text if "[[listener]]" in text else LISTENER + text, path), reactor), reactor)
 
     async def explain(self, text: str, name: str | None, path: str = "x.toml", **wish: Any) -> Report:
         looker = self.looker(text, path)

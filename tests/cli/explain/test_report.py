@@ -7,10 +7,19 @@ import json
 import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.cli.explain.report import Dialled, Goal, Report, Shown, Watch, document, lines, summary
+from sniproxy.cli.explain.report import (
+    Dialled,
+    Report,
+    ShownCertificate,
+    TargetReport,
+    WatchState,
+    document,
+    lines,
+    summary,
+)
 
-SHOWN = Shown(("b-1.test", "vip.test"), "2027-01-01", 30.0, {"b-1.test": True, "proxy.test": False})
-GOAL = Goal("b-1:6651", 2, None, {"10.0.0.1": None, "10.0.0.2": "private"})
+SHOWN = ShownCertificate(("b-1.test", "vip.test"), "2027-01-01", 30.0, {"b-1.test": True, "proxy.test": False})
+GOAL = TargetReport("b-1:6651", 2, None, {"10.0.0.1": None, "10.0.0.2": "private"})
 DIALLED = attrs.evolve(GOAL, dialled=Dialled("10.0.0.1:6651", 0.0012, "TLSv1.3", SHOWN))
 REPORT = Report(
     *("b-1.test", "public", "b-1.test", "it has exactly this name"),
@@ -70,7 +79,7 @@ class ReportTests(SynchronousTestCase):
             resolver="resolver.f (type file), then resolver.p (type pulsar)",
             answered="resolver.p (type pulsar)",
             passed=("f: refused: no",),
-            watches=(Watch("f", "7 names", None), Watch("p", "", "no\nhost")),
+            watches=(WatchState("f", "7 names", None), WatchState("p", "", "no\nhost")),
         )
         said = list(lines(report))[3:7]
         self.assertEqual(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.cli.explain.why import MOST_OTHERS, Choice, Choices, client_notes, shared_names
+from sniproxy.cli.explain.why import MOST_OTHERS, Choices, RouteChoice, client_notes, shared_names
 from sniproxy.config.model import Configuration
 from sniproxy.config.parser import parse
 
@@ -30,7 +30,7 @@ DEFAULTS = '[default]\ntarget = "d"\n[no_server_name]\ntarget = "n"\n'
 class ChoiceTests(SynchronousTestCase):
     """Which route, and why not the others."""
 
-    def choose(self, given: Configuration, name: str | None, listener: str = "one") -> Choice:
+    def choose(self, given: Configuration, name: str | None, listener: str = "one") -> RouteChoice:
         (found,) = (each for each in given.listeners if each.name == listener)
         return Choices(given).choose(name, found)
 

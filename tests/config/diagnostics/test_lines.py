@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.config.diagnostics.lines import Lines, path_of
+from sniproxy.config.diagnostics.lines import LineIndex, path_of
 
 TEXT = '''# a comment with = and [brackets]
 workers = 2
@@ -30,7 +30,7 @@ class LinesTests(SynchronousTestCase):
 
     def test_find(self) -> None:
         """Tables, keys, dotted keys, list items and inline tables have the line that they begin in."""
-        lines = Lines(TEXT)
+        lines = LineIndex(TEXT)
         for path, line in (
             (("workers",), 2), (("route", 0), 3), (("route", 0, "server_name"), 4), (("route", 0, "target", 0), 6),
             (("route", 0, "target", 1), 7), (("route", 1), 9), (("route", 1, "server_name"), 10),
@@ -40,17 +40,17 @@ class LinesTests(SynchronousTestCase):
 
     def test_missing(self) -> None:
         """A key that is not there has its table's line; without a table there is none."""
-        self.assertEqual(9, Lines(TEXT).find(("route", 1, "target")))
-        self.assertIsNone(Lines(TEXT).find(("timeouts", "idle")))
+        self.assertEqual(9, LineIndex(TEXT).find(("route", 1, "target")))
+        self.assertIsNone(LineIndex(TEXT).find(("timeouts", "idle")))
 
     def test_no_toml(self) -> None:
         """A text that cannot be scanned ends the scan, and raises nothing."""
         for text in ("[", "a", "a = ", "[[x", "a = {", "a = [1", '"', "a = " + "[" * 5000):
-            Lines(text)
+            LineIndex(text)
 
     def test_rename(self) -> None:
         """A misspelt table's lines are found by its right name, too."""
-        lines = Lines("[[rout]]\nx = 1\n")
+        lines = LineIndex("[[rout]]\nx = 1\n")
         lines.rename(("rout",), ("route",))
         self.assertEqual(2, lines.find(("route", 0, "x")))
 

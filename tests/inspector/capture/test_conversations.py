@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.inspector.capture.conversations import TLS_CURE, Conversations
 from sniproxy.inspector.capture.packets import Endpoint
-from sniproxy.inspector.capture.streams import Connection, Data, Ended, Gap, Piece
+from sniproxy.inspector.capture.streams import CapturedConnection, Data, Ended, Gap, Piece
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import write
 from sniproxy.pulsar.events import Event, Fields
@@ -27,9 +27,9 @@ FOUND = write(
 
 def connection(
     opener: int | None = 1, ends: tuple[Endpoint, Endpoint] = (BROKER, CLIENT), earlier: int = 0
-) -> Connection:
+) -> CapturedConnection:
     """A connection of CLIENT (1) to BROKER (0)."""
-    return Connection(1, ends, earlier, opener)
+    return CapturedConnection(1, ends, earlier, opener)
 
 
 class ConversationTests(SynchronousTestCase):

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.inspector.capture.direction import PIECE, Direction
+from sniproxy.inspector.capture.direction import PIECE, SegmentQueue
 
 
 class DirectionTests(SynchronousTestCase):
     """What is next, and what waits."""
 
     def setUp(self) -> None:
-        self.direction = Direction()
+        self.direction = SegmentQueue()
         self.direction.base = 100
 
     def test_position(self) -> None:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.inspector.capture.sniff import MOST_HELD, Kind, sniff
+from sniproxy.inspector.capture.sniff import MOST_HELD, StreamKind, sniff
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import write
 from tests.hellos import hello, recorded
@@ -19,19 +19,19 @@ class SniffTests(SynchronousTestCase):
     def test_pulsar(self) -> None:
         """Frames are known, with their sender where the command tells."""
         for data, kind in (
-            (CONNECT, Kind.CLIENT),
-            (LOOKUP, Kind.CLIENT),
-            (SEND, Kind.CLIENT),
-            (CONNECTED, Kind.BROKER),
-            (write(pb.CommandSuccess(request_id=1)), Kind.BROKER),
-            (write(pb.CommandPing()), Kind.EITHER),
-            (write(pb.CommandCloseProducer(producer_id=1, request_id=2)), Kind.EITHER),
+            (CONNECT, StreamKind.CLIENT),
+            (LOOKUP, StreamKind.CLIENT),
+            (SEND, StreamKind.CLIENT),
+            (CONNECTED, StreamKind.BROKER),
+            (write(pb.CommandSuccess(request_id=1)), StreamKind.BROKER),
+            (write(pb.CommandPing()), StreamKind.EITHER),
+            (write(pb.CommandCloseProducer(producer_id=1, request_id=2)), StreamKind.EITHER),
         ):
             self.assertIs(sniff(data), kind)
             self.assertIs(sniff(data + b"more"), kind)
             self.assertTrue(kind.is_pulsar)
             for end in range(len(data)):
-                self.assertIn(sniff(data[:end]), (Kind.MORE, kind))
+                self.assertIn(sniff(data[:end]), (StreamKind.MORE, kind))
             self.assertIs(sniff(data[:MOST_HELD]), kind)
 
     def test_tls(self) -> None:
@@ -42,15 +42,15 @@ class SniffTests(SynchronousTestCase):
             b"\x17\x03\x03\x40\x00more",
             b"\x15\x03\x01\x00\x02\x01\x00",
         ):
-            self.assertIs(sniff(data), Kind.TLS)
-            self.assertIs(sniff(data[:4]), Kind.MORE)
+            self.assertIs(sniff(data), StreamKind.TLS)
+            self.assertIs(sniff(data[:4]), StreamKind.MORE)
         for data in (
             b"\x16\x03\x03\x00\x00more",
             b"\x16\x03\x03\x41\x01more",
             b"\x16\x02more",
             b"\x16\x03\x09\0\1more",
         ):
-            self.assertIs(sniff(data), Kind.OTHER)
+            self.assertIs(sniff(data), StreamKind.OTHER)
 
     def test_other(self) -> None:
         """What is neither is told from both."""
@@ -62,13 +62,13 @@ class SniffTests(SynchronousTestCase):
             SEND[len(SEND) - 7 :] * 3,
             b"\0\0\0\x05\0\0\0\x02\x08\x12aaaaaaaa",
         ):
-            self.assertIs(sniff(data), Kind.OTHER, data)
+            self.assertIs(sniff(data), StreamKind.OTHER, data)
 
     @given(st.binary(max_size=30))
     def test_enough(self, data: bytes) -> None:
         """Any bytes give an answer; it is known soon, and does not change."""
         kind = sniff(data)
         if len(data) >= MOST_HELD:
-            self.assertIsNot(kind, Kind.MORE)
-        if kind is not Kind.MORE:
+            self.assertIsNot(kind, StreamKind.MORE)
+        if kind is not StreamKind.MORE:
             self.assertIs(sniff(data + b"\0"), kind)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.inspector.capture.packets import ACK, FIN, RST, SYN, Segment
-from sniproxy.inspector.capture.streams import Connection, Data, Ended, Gap, Piece, Reassembly, endpoint_text
+from sniproxy.inspector.capture.streams import CapturedConnection, Data, Ended, Gap, Piece, Reassembly, endpoint_text
 from tests.inspector.capture.building import BROKER, BROKER6, CLIENT, endpoint, segment
 
 FIRST = 1000
@@ -252,7 +252,7 @@ class StreamTests(SynchronousTestCase):
 
     def test_connections_differ(self) -> None:
         """Two connections are two, also when all that is known of them is equal."""
-        self.assertNotEqual(Connection(1, (CLIENT, BROKER)), Connection(1, (CLIENT, BROKER)))
+        self.assertNotEqual(CapturedConnection(1, (CLIENT, BROKER)), CapturedConnection(1, (CLIENT, BROKER)))
 
 
 @st.composite
@@ -329,7 +329,7 @@ class AnyOrderTests(SynchronousTestCase):
     def test_hostile(self, segments: list[Segment]) -> None:
         """Whatever comes, nothing is raised, nothing follows an end, and nothing is held after all."""
         reassembly = Reassembly(most_connections=2, most_held_each=1000, most_held=1500)
-        ended: set[Connection] = set()
+        ended: set[CapturedConnection] = set()
         for one in segments:
             for piece in reassembly.feed(one):
                 self.assertNotIn(piece.connection, ended)

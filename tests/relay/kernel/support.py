@@ -6,10 +6,10 @@ from twisted.internet import reactor
 from twisted.trial.unittest import SkipTest
 
 from sniproxy.relay.kernel.gate import Gate
-from sniproxy.relay.kernel.watch import Watch
+from sniproxy.relay.kernel.watch import ReadyWatch
 
 _gates: list[Gate] = []
-_watches: list[Watch] = []
+_watches: list[ReadyWatch] = []
 
 
 def gate() -> Gate:
@@ -22,8 +22,8 @@ def gate() -> Gate:
     return _gates[0]
 
 
-def watch() -> Watch:
+def watch() -> ReadyWatch:
     """The one beside it."""
     if not _watches:
-        _watches.append(Watch(reactor, gate().ring))
+        _watches.append(ReadyWatch(reactor, gate().ring))
     return _watches[0]

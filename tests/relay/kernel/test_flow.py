@@ -9,7 +9,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
-from sniproxy.relay.kernel.flow import LEAST, Flow, Side, room, written
+from sniproxy.relay.kernel.flow import LEAST, Flow, KernelSide, room, written
 from sniproxy.relay.kernel.gate import Pair
 from tests.net.support import SocketTestCase, connected, in_thread, read_exactly
 from tests.relay.kernel.support import gate
@@ -21,7 +21,7 @@ class Nobody:
     def pump(self, flow: Flow) -> None:
         raise AssertionError("nothing is pumped")
 
-    def lost(self, side: Side, error: OSError) -> None:
+    def lost(self, side: KernelSide, error: OSError) -> None:
         raise AssertionError("nothing is lost")
 
 
@@ -70,7 +70,9 @@ class FlowTests(SocketTestCase):
         pair = gate().join(ours, other)
         assert pair is not None
         self.joined: Pair = pair
-        self.flow = Flow(Side(ours, "client", Nobody()), Side(other, "target", Nobody()), pair.client, b"head")
+        self.flow = Flow(
+            KernelSide(ours, "client", Nobody()), KernelSide(other, "target", Nobody()), pair.client, b"head"
+        )
         for sock in (self.client, self.target, ours, other):
             self.addCleanup(sock.close)
         self.addCleanup(gate().leave, pair)

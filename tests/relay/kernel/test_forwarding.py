@@ -8,7 +8,7 @@ import os
 from twisted.internet import reactor
 
 from sniproxy.events import Result
-from sniproxy.net.closer import Closer
+from sniproxy.net.closer import LingeringCloser
 from sniproxy.relay.kernel import forwarding
 from sniproxy.relay.kernel.forwarding import CannotForward, Forwarding
 from sniproxy.relay.relay import Ending
@@ -23,7 +23,7 @@ class ForwardingTests(SocketTestCase):
         """Two connections get a relay; when there is no more room they get none."""
         gate()
         one = Forwarding(reactor, 1)
-        closer = Closer(reactor)
+        closer = LingeringCloser(reactor)
         (client, ours), (target, other) = connected(), connected()
         relay = one.relay(ours, other, b"head", closer=closer, idle=0.0, half_closed=9.0)
         assert relay is not None

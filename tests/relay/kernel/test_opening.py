@@ -9,7 +9,7 @@ from twisted.trial.unittest import SkipTest
 from sniproxy.events import Result
 from sniproxy.relay.kernel import opening, selftest
 from sniproxy.relay.kernel.forwarding import CannotForward
-from sniproxy.relay.kernel.opening import KernelWay
+from sniproxy.relay.kernel.opening import KernelRelays
 from tests.hellos import hello
 from tests.net.support import SocketTestCase, in_thread, read_exactly, read_to_end
 from tests.proxies import LISTENER, Backend, Proxy
@@ -40,7 +40,7 @@ class WayTests(KernelTestCase):
     def test_not_wanted(self) -> None:
         """Nothing is opened, nor tried, unless it is asked for."""
         self.patch(selftest, "prove", cannot)
-        way = KernelWay(reactor)
+        way = KernelRelays(reactor)
         with capturedLogs() as logged:
             self.assertIsNone(way.forwarding(wanted=False))
         self.assertEqual([], logged)
@@ -52,7 +52,7 @@ class WayTests(KernelTestCase):
         given: list[bool] = []
         self.patch(opening, "give_up_what_loading_needs", lambda: given.append(True))
         for keep in (True, False):
-            way = KernelWay(reactor, keep)
+            way = KernelRelays(reactor, keep)
             with capturedLogs() as logged:
                 first = way.forwarding(wanted=True)
                 self.assertIsNotNone(first)
@@ -76,7 +76,7 @@ class WayTests(KernelTestCase):
         self.patch(opening, "give_up_what_loading_needs", lambda: given.append(True))
         for keep in (True, False):
             tried.clear()
-            way = KernelWay(reactor, keep)
+            way = KernelRelays(reactor, keep)
             with capturedLogs() as logged:
                 for wanted in (True, False, True):
                     self.assertIsNone(way.forwarding(wanted))

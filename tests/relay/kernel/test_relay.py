@@ -12,13 +12,13 @@ from twisted.internet import reactor
 from twisted.internet.interfaces import IDelayedCall
 
 from sniproxy.events import Result
-from sniproxy.net.closer import Closer
+from sniproxy.net.closer import LingeringCloser
 from sniproxy.relay.copy import CopyDirection
-from sniproxy.relay.kernel.flow import Side
+from sniproxy.relay.kernel.flow import KernelSide
 from sniproxy.relay.kernel.gate import Pair
 from sniproxy.relay.kernel.program import AT_ONCE, COLUMNS, HEARD, REDIRECTED
 from sniproxy.relay.kernel.relay import DELAYS, KernelRelay
-from sniproxy.relay.kernel.watch import Watch
+from sniproxy.relay.kernel.watch import ReadyWatch
 from sniproxy.relay.poller import IN
 from sniproxy.relay.relay import Ending
 from tests.net.support import PATIENCE, HandClock, connected, in_thread, read_exactly, read_to_end, reset
@@ -89,7 +89,7 @@ class KernelTests(relaycontract.RelayContract):
             ours_client,
             ours_upstream,
             b"",
-            closer=Closer(reactor),
+            closer=LingeringCloser(reactor),
             idle=300.0,
             half_closed=60.0,
         )
@@ -180,12 +180,12 @@ class KernelTests(relaycontract.RelayContract):
     async def test_passed_while_it_goes_to_rest(self) -> None:
         """What is passed between the last read and the rest, without a ring, is read."""
         tunnel = self.tunnel()
-        relay, pair, rest = tunnel.relay, pair_of(tunnel.relay), Watch.rest
+        relay, pair, rest = tunnel.relay, pair_of(tunnel.relay), ReadyWatch.rest
         tunnel.client.sendall(b"first")
         self.assertEqual(b"first", await in_thread(read_exactly, tunnel.upstream, 5))
 
-        def late(watch: Watch, side: Side) -> None:
-            self.patch(Watch, "rest", rest)
+        def late(watch: ReadyWatch, side: KernelSide) -> None:
+            self.patch(ReadyWatch, "rest", rest)
             pair.client.open(0)
             cells, heard = pair.client._cells, pair.client.slot * COLUMNS + HEARD
             cells[heard] += 1  # the program has seen that the last ring was not heard yet
@@ -195,7 +195,7 @@ class KernelTests(relaycontract.RelayContract):
             cells[heard] -= 1
             watch.rest(side)
 
-        self.patch(Watch, "rest", late)
+        self.patch(ReadyWatch, "rest", late)
         relay.pump(relay._up)
         self.assertEqual(b"late", await in_thread(read_exactly, tunnel.upstream, 4))
         tunnel.close()

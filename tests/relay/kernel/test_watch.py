@@ -8,10 +8,10 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from sniproxy.relay.kernel.flow import Flow, Side
+from sniproxy.relay.kernel.flow import Flow, KernelSide
 from sniproxy.relay.kernel.gate import Gate, Pair
 from sniproxy.relay.kernel.program import HEARD
-from sniproxy.relay.kernel.watch import Watch
+from sniproxy.relay.kernel.watch import ReadyWatch
 from tests.net.support import SocketTestCase, connected, in_thread, read_exactly, reset
 from tests.relay.kernel.support import gate
 
@@ -22,11 +22,11 @@ class Nobody:
     def pump(self, flow: Flow) -> None:
         raise AssertionError("nothing is pumped")
 
-    def lost(self, side: Side, error: OSError) -> None:
+    def lost(self, side: KernelSide, error: OSError) -> None:
         raise AssertionError("nothing is lost")
 
 
-class Told(Side):
+class Told(KernelSide):
     """Remembers what it is told, and says so once."""
 
     def __init__(self, sock: socket.socket) -> None:
@@ -64,7 +64,7 @@ class WatchTests(SocketTestCase):
         gate()
         await super().setUp()
         self.gate = Gate(2)
-        self.watch = Watch(reactor, self.gate.ring)
+        self.watch = ReadyWatch(reactor, self.gate.ring)
         self.client, ours = connected()
         self.target, other = connected()
         joined = self.gate.join(ours, other)
@@ -81,7 +81,7 @@ class WatchTests(SocketTestCase):
         self.addCleanup(self.give_back)
 
     @staticmethod
-    def deafen(side: Side) -> None:
+    def deafen(side: KernelSide) -> None:
         """As if it had been rung for, and had not heard it yet: what is passed does not ring."""
         side.inbound.row._cells[side.inbound.row.slot * 8 + HEARD] = 9
 

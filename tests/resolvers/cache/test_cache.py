@@ -22,7 +22,7 @@ from sniproxy.interfaces import (
 )
 from sniproxy.resolvers.cache import cache
 from sniproxy.resolvers.cache.breaker import TRIPS_AT, State
-from sniproxy.resolvers.cache.cache import PATIENCE, PAUSE, QUIET, Asked
+from sniproxy.resolvers.cache.cache import PATIENCE, PAUSE, QUIET, CachedResolver
 from tests.resolvers.cache.scripted import Scripted, Watching, answer, request
 
 
@@ -40,8 +40,8 @@ class AskedCase(SynchronousTestCase):
         if event["log_namespace"] == "sniproxy.resolvers.cache.cache":
             self.logged.append(event["log_format"].format(**{**event, "why": str(event.get("why"))}))
 
-    def make(self, resolver: Any, **options: Any) -> Asked:
-        self.asked = Asked("brokers", resolver, self.clock, **options)
+    def make(self, resolver: Any, **options: Any) -> CachedResolver:
+        self.asked = CachedResolver("brokers", resolver, self.clock, **options)
         self.addCleanup(lambda: self.assertEqual([], self.clock.getDelayedCalls()))
         self.addCleanup(self.asked.stop)
         return self.asked

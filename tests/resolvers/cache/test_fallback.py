@@ -10,8 +10,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from sniproxy.interfaces import IServerNameResolver, Refused, Resolution, Unavailable
-from sniproxy.resolvers.cache.cache import Asked
-from sniproxy.resolvers.cache.fallback import Answered, InOrder
+from sniproxy.resolvers.cache.cache import CachedResolver
+from sniproxy.resolvers.cache.fallback import Answered, FallbackResolver
 from tests.resolvers.cache.scripted import Scripted, answer, request
 
 
@@ -22,8 +22,8 @@ class InOrderTests(SynchronousTestCase):
         self.clock = Clock()
         self.resolvers = [Scripted(script) if script is not None else Scripted() for script in scripts]
         names = "abc"
-        asked = [Asked(name, each, self.clock) for name, each in zip(names, self.resolvers, strict=False)]
-        resolver = InOrder(asked)
+        asked = [CachedResolver(name, each, self.clock) for name, each in zip(names, self.resolvers, strict=False)]
+        resolver = FallbackResolver(asked)
         self.assertTrue(verifyObject(IServerNameResolver, resolver))
         return Deferred.fromCoroutine(resolver.resolve(request()))
 
@@ -42,8 +42,11 @@ class InOrderTests(SynchronousTestCase):
 
     def test_who(self) -> None:
         """Who wants to know is told which one answered, and why those before it did not."""
-        asked = [Asked("a", Scripted(Refused("no")), Clock()), Asked("b", Scripted(answer("two.test")), Clock())]
-        found = self.successResultOf(Deferred.fromCoroutine(InOrder(asked).first(request())))
+        asked = [
+            CachedResolver("a", Scripted(Refused("no")), Clock()),
+            CachedResolver("b", Scripted(answer("two.test")), Clock()),
+        ]
+        found = self.successResultOf(Deferred.fromCoroutine(FallbackResolver(asked).first(request())))
         self.assertEqual(Answered(answer("two.test"), "b", ("a: refused: no",)), found)
 
     def test_none(self) -> None:

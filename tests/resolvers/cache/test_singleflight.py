@@ -7,7 +7,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.interfaces import Request, Resolution, Target
-from sniproxy.resolvers.cache.singleflight import Flight
+from sniproxy.resolvers.cache.singleflight import SingleFlight
 
 REQUEST = Request("a.test", (), "192.0.2.7:1", "public", port=1)
 ANSWER = Resolution([Target("b.test", 1)])
@@ -17,8 +17,8 @@ class FlightTests(SynchronousTestCase):
     """Who waits for an answer."""
 
     def setUp(self) -> None:
-        self.flight = Flight("key", "question", 0, False)
-        self.left: list[Flight] = []
+        self.flight = SingleFlight("key", "question", 0, False)
+        self.left: list[SingleFlight] = []
 
     def test_cancelled(self) -> None:
         """Who is cancelled leaves, and the others go on waiting."""

@@ -18,7 +18,7 @@ from twisted.protocols.basic import Int16StringReceiver
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.resolvers.dns import client
-from sniproxy.resolvers.dns.client import NEXT_AFTER, PATIENCE, LookupFailed, NameServers, parse_server
+from sniproxy.resolvers.dns.client import NEXT_AFTER, PATIENCE, NameServers, QueryFailed, parse_server
 from sniproxy.resolvers.dns.resolvconf import ResolvConf
 from sniproxy.resolvers.dns.servers import REMEMBER
 from sniproxy.resolvers.dns.wire import A, question
@@ -110,10 +110,10 @@ class NameServersTests(SocketTestCase):
 
         return Deferred.fromCoroutine(asked())
 
-    async def failed(self, asked: Deferred[list[str]]) -> LookupFailed:
+    async def failed(self, asked: Deferred[list[str]]) -> QueryFailed:
         try:
             await asked
-        except LookupFailed as error:
+        except QueryFailed as error:
             return error
         raise AssertionError("it was answered")
 

@@ -16,7 +16,7 @@ from zope.interface.verify import verifyObject
 from sniproxy.interfaces import BadOption, IServerNameResolver, Refused, Request, Resolution, Target, Unavailable
 from sniproxy.resolvers import make_resolver
 from sniproxy.resolvers.dns import resolver as dns_resolver
-from sniproxy.resolvers.dns.client import NO_ANSWER, LookupFailed
+from sniproxy.resolvers.dns.client import NO_ANSWER, QueryFailed
 from sniproxy.resolvers.dns.resolvconf import LOCAL
 from sniproxy.resolvers.dns.resolver import (
     FAMILY_DELAY,
@@ -29,7 +29,7 @@ from sniproxy.resolvers.dns.resolver import (
     DNSResolver,
     SystemConf,
 )
-from sniproxy.resolvers.dns.wire import AAAA, SERVER_FAILED, SRV, A, Found, found, read
+from sniproxy.resolvers.dns.wire import AAAA, SERVER_FAILED, SRV, A, Answer, found, read
 from sniproxy.util.files import EVERY
 from tests.resolvers.answers import SOA, Records, reply
 
@@ -60,20 +60,20 @@ class Servers:
         self.asked: list[tuple[str, RdataType]] = []
         self.failing: set[tuple[str, RdataType]] = set()
         self.late: set[tuple[str, RdataType]] = set()
-        self.pending: list[Deferred[Found]] = []
+        self.pending: list[Deferred[Answer]] = []
         self.cause = NO_ANSWER
 
-    async def ask(self, name: str, kind: RdataType) -> Found:
+    async def ask(self, name: str, kind: RdataType) -> Answer:
         self.asked.append((name, kind))
         if (name, kind) in self.late:
-            waiting: Deferred[Found] = Deferred()
+            waiting: Deferred[Answer] = Deferred()
             self.pending.append(waiting)
             return await waiting
         if (name, kind) in self.failing:
-            raise LookupFailed(self.cause, "silent")
+            raise QueryFailed(self.cause, "silent")
         return self.found(name, kind)
 
-    def found(self, name: str, kind: RdataType) -> Found:
+    def found(self, name: str, kind: RdataType) -> Answer:
         asked = dns.message.make_query(name, kind)
         records = ZONE.get((name, kind))
         rcode = dns.rcode.NXDOMAIN if records is None else dns.rcode.NOERROR
@@ -346,10 +346,10 @@ class SystemTests(SynchronousTestCase):
         self.servers.failing, self.servers.cause = {("b.ns.test", A)}, SERVER_FAILED
         self.assertEqual("b", self.successResultOf(self.ask(resolver)).targets[0].host)
         self.servers.cause = NO_ANSWER
-        self.failureResultOf(self.ask(resolver), LookupFailed)
+        self.failureResultOf(self.ask(resolver), QueryFailed)
         resolver = self.make("search ns.test no.test\n", target="b", ipv6=False)
         self.servers.failing, self.servers.cause = {("b.ns.test", A)}, SERVER_FAILED
-        self.failureResultOf(self.ask(resolver), LookupFailed)
+        self.failureResultOf(self.ask(resolver), QueryFailed)
         self.assertEqual(3, len(self.servers.asked))
 
     def test_formed(self) -> None:

@@ -15,8 +15,8 @@ from sniproxy.resolvers.dns.wire import (
     MOST_NEGATIVE_TTL,
     MOST_TTL,
     A,
-    BadAnswer,
-    Found,
+    Answer,
+    BadMessage,
     Service,
     dislikes_edns,
     found,
@@ -31,7 +31,7 @@ from tests.resolvers.answers import SOA, Records, asked_for, reply
 ASKED = question("a.test", A)
 
 
-def answered(*records: Records, **more: object) -> Found:
+def answered(*records: Records, **more: object) -> Answer:
     message = read(ASKED, reply(ASKED, *records, **more))  # type: ignore[arg-type]
     assert message is not None
     return found(message)
@@ -120,16 +120,16 @@ class FoundTests(SynchronousTestCase):
     def test_nothing(self) -> None:
         """No such name, and no such record, hold for the time of the zone's SOA, within bounds."""
         gone = answered(rcode=dns.rcode.NXDOMAIN, authority=(SOA,))
-        self.assertEqual(Found((), 60.0, False), gone)
-        self.assertEqual(Found((), 60.0, True), answered(authority=(SOA,)))
-        self.assertEqual(Found((), LEAST_TTL, True), answered())
+        self.assertEqual(Answer((), 60.0, False), gone)
+        self.assertEqual(Answer((), 60.0, True), answered(authority=(SOA,)))
+        self.assertEqual(Answer((), LEAST_TTL, True), answered())
         long = ("test.", 10**6, "SOA", "ns.test. admin.test. 1 2 3 4 999999")
         self.assertEqual(MOST_NEGATIVE_TTL, answered(authority=(long,)).ttl)
 
     def test_circle(self) -> None:
         """Aliases in a circle are a bad answer."""
         circle = [("a.test.", 5, "CNAME", "b.test."), ("b.test.", 5, "CNAME", "a.test.")]
-        self.assertRaises(BadAnswer, answered, *circle)
+        self.assertRaises(BadMessage, answered, *circle)
 
 
 class ServiceTests(SynchronousTestCase):

@@ -13,9 +13,9 @@ from sniproxy.interfaces import Target
 from sniproxy.resolvers.http.answer import (
     MOST_SECONDS,
     MOST_TARGETS,
-    Found,
+    BadAnswer,
+    FoundTargets,
     Places,
-    Unreadable,
     own,
     parse,
     parse_path,
@@ -37,7 +37,7 @@ class OwnTests(SynchronousTestCase):
     """Our own form."""
 
     def why_not(self, document: Any) -> str:
-        why = str(self.assertRaises(Unreadable, own, document))
+        why = str(self.assertRaises(BadAnswer, own, document))
         self.assertTrue(why.isprintable() and len(why) < 400, why)
         return why
 
@@ -51,12 +51,12 @@ class OwnTests(SynchronousTestCase):
             "a.test:1",
         ]
         wanted = (Target("a.test", 1), Target("2001:db8::1", 2), Target("b.test", 3, 0), Target("2001:db8::2", 6651))
-        self.assertEqual(Found(wanted), own({"targets": targets}))
+        self.assertEqual(FoundTargets(wanted), own({"targets": targets}))
 
     def test_none(self) -> None:
         """An empty list refuses, with the reason and for the time that the answer has."""
-        self.assertEqual(Found((), 2.5, "gone"), own({"targets": [], "ttl": 2.5, "reason": " gone\n"}))
-        self.assertEqual(Found(), own({"targets": [], "reason": ["x"]}))
+        self.assertEqual(FoundTargets((), 2.5, "gone"), own({"targets": [], "ttl": 2.5, "reason": " gone\n"}))
+        self.assertEqual(FoundTargets(), own({"targets": [], "reason": ["x"]}))
 
     def test_ttl(self) -> None:
         """Seconds; more than a day is a day; what is no number of seconds makes the answer unreadable."""
@@ -91,7 +91,7 @@ class OwnTests(SynchronousTestCase):
         for read in (own, lambda one: picked(one, Places((("host",),), ("items",), ("port",), ("weight",)), [])):
             try:
                 found = read(parse(json.dumps(document).encode()))
-            except Unreadable as error:
+            except BadAnswer as error:
                 self.assertTrue(str(error).isprintable())
             else:
                 self.assertTrue(all(isinstance(target, Target) for target in found.targets))
@@ -103,21 +103,21 @@ class ParseTests(SynchronousTestCase):
     def test_not_json(self) -> None:
         """What is not JSON, no object or list, or nested without end, is unreadable."""
         for body in (b"", b"<html>", b"7", b'"a"', b"\xff", b"[NaN]", b"[" * 100_000, b"[" + b"9" * 9999 + b"]"):
-            self.assertRaises(Unreadable, parse, body)
+            self.assertRaises(BadAnswer, parse, body)
 
     def test_nested(self) -> None:
         """What is nested without end is unreadable, too, when targets are looked for in it."""
         document: list[Any] = []
         for _ in range(10_000):
             document = [document]
-        error = self.assertRaises(Unreadable, picked, document, Places((("a",),)), [])
+        error = self.assertRaises(BadAnswer, picked, document, Places((("a",),)), [])
         self.assertIn("nested", str(error))
 
     def test_refusal(self) -> None:
         """Of an answer that there is no such name, reason and time are read where they are in our form."""
-        self.assertEqual(Found((), 60.0, "no such broker"), refusal(b'{"reason": "no such broker", "ttl": 60}'))
+        self.assertEqual(FoundTargets((), 60.0, "no such broker"), refusal(b'{"reason": "no such broker", "ttl": 60}'))
         for body in (b"", b"not found", b"[]", b"{}", b'{"ttl": -1}'):
-            self.assertEqual(Found(), refusal(body))
+            self.assertEqual(FoundTargets(), refusal(body))
 
     def test_path(self) -> None:
         """Keys with dots between them."""
@@ -134,39 +134,39 @@ class PickedTests(SynchronousTestCase):
         hosts = (("Service", "Address"), ("Node", "Address"))
         places = Places(hosts, (), ("Service", "Port"), ("Service", "Weights", "Passing"))
         wanted = (Target("10.1.10.1", 6651, 10), Target("10.1.20.2", 6661, 1))
-        self.assertEqual(Found(wanted), picked(CONSUL, places, []))
-        self.assertEqual(Found(), picked([], places, []))
+        self.assertEqual(FoundTargets(wanted), picked(CONSUL, places, []))
+        self.assertEqual(FoundTargets(), picked([], places, []))
 
     def test_inner_lists(self) -> None:
         """Lists on the way are gone through; of a list of hosts, the first; those alone that are as they must be."""
         places = Places((("addresses",),), ("items", "endpoints"), 6651)
         ready = (("conditions", "ready"), "true")
         wanted = (Target("10.1.2.3", 6651), Target("10.1.2.5", 6651))
-        self.assertEqual(Found(wanted), picked(SLICES, places, [ready]))
-        self.assertEqual(Found(wanted[1:]), picked(SLICES, places, [ready, (("hostname",), "broker-2")]))
-        self.assertEqual(Found(), picked(SLICES, places, [ready, (("hostname",), "broker-1")]))
+        self.assertEqual(FoundTargets(wanted), picked(SLICES, places, [ready]))
+        self.assertEqual(FoundTargets(wanted[1:]), picked(SLICES, places, [ready, (("hostname",), "broker-2")]))
+        self.assertEqual(FoundTargets(), picked(SLICES, places, [ready, (("hostname",), "broker-1")]))
 
     def test_whole(self) -> None:
         """An object alone is the one item; the host's text may have the port."""
         pod = {"status": {"podIP": "10.1.2.3"}}
-        self.assertEqual(Found((Target("10.1.2.3", 6651),)), picked(pod, Places((("status", "podIP"),)), []))
+        self.assertEqual(FoundTargets((Target("10.1.2.3", 6651),)), picked(pod, Places((("status", "podIP"),)), []))
         pod = {"status": {"podIP": "10.1.2.3:7"}}
-        self.assertEqual(Found((Target("10.1.2.3", 7),)), picked(pod, Places((("status", "podIP"),)), []))
+        self.assertEqual(FoundTargets((Target("10.1.2.3", 7),)), picked(pod, Places((("status", "podIP"),)), []))
 
     def test_base64(self) -> None:
         """A host in base64 is read; a port as a text, too."""
         places = Places((("value",),), ("kvs",), in_base64=True)
-        self.assertEqual(Found((Target("a.test", 7),)), picked({"kvs": [{"value": "YS50ZXN0OjcK"}]}, places, []))
+        self.assertEqual(FoundTargets((Target("a.test", 7),)), picked({"kvs": [{"value": "YS50ZXN0OjcK"}]}, places, []))
         for bad in ("a.test:7", "/w==", 7):
-            error = self.assertRaises(Unreadable, picked, {"kvs": [{"value": bad}]}, places, [])
+            error = self.assertRaises(BadAnswer, picked, {"kvs": [{"value": bad}]}, places, [])
             self.assertIn("base64", str(error))
-        self.assertEqual(Found(), picked({"header": {}}, places, []))
+        self.assertEqual(FoundTargets(), picked({"header": {}}, places, []))
         found = picked([{"h": "a.test", "p": "7"}], Places((("h",),), (), ("p",)), [])
-        self.assertEqual(Found((Target("a.test", 7),)), found)
+        self.assertEqual(FoundTargets((Target("a.test", 7),)), found)
 
     def test_incomplete(self) -> None:
         """Items without a host are left out when others have one; no host at all is no refusal, and no port neither."""
         places = Places((("h",), ("i", "j")), (), ("p",))
-        self.assertEqual(Found((Target("a.test", 7),)), picked([{}, {"h": "a.test", "p": 7}], places, []))
+        self.assertEqual(FoundTargets((Target("a.test", 7),)), picked([{}, {"h": "a.test", "p": 7}], places, []))
         for document, words in (([{}], "no host at h or i.j"), ([{"h": "a.test"}], "no port"), ([{"h": 7}], "no port")):
-            self.assertIn(words, str(self.assertRaises(Unreadable, picked, document, places, [])))
+            self.assertIn(words, str(self.assertRaises(BadAnswer, picked, document, places, [])))

@@ -11,7 +11,7 @@ from twisted.trial.unittest import TestCase
 
 from sniproxy.resolvers.http.client import Credentials
 from sniproxy.resolvers.pulsar import admin
-from sniproxy.resolvers.pulsar.admin import Admin, AdminFailure
+from sniproxy.resolvers.pulsar.admin import AdminClient, AdminFailure
 from tests.resolvers.adminserver import LIST, AdminServer, NetClock
 from tests.tlsservers import ServerTLS, write_pem
 
@@ -26,8 +26,8 @@ class AdminTests(TestCase):
         self.folder = Path(self.mktemp())
         self.folder.mkdir()
 
-    def admin(self, **credentials: str) -> Admin:
-        admin = Admin(self.clock, Credentials(**credentials), 5.0)
+    def admin(self, **credentials: str) -> AdminClient:
+        admin = AdminClient(self.clock, Credentials(**credentials), 5.0)
         self.addCleanup(admin.close)
         return admin
 
@@ -38,7 +38,7 @@ class AdminTests(TestCase):
         os.replace(new, file)
         return str(file)
 
-    async def fails(self, admin: Admin, url: str) -> AdminFailure:
+    async def fails(self, admin: AdminClient, url: str) -> AdminFailure:
         try:
             await admin.get(url, HERE)
         except AdminFailure as error:

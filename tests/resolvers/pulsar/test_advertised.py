@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.resolvers.pulsar.advertised import (
     BadAnswer,
-    Choice,
+    BrokerListeners,
     broker_ids,
     from_configuration,
     from_node,
@@ -20,7 +20,7 @@ from sniproxy.resolvers.pulsar.advertised import (
     hosts,
     web_address,
 )
-from sniproxy.resolvers.pulsar.brokers import Broker
+from sniproxy.resolvers.pulsar.brokers import LiveBroker
 
 # As Pulsar 4.0.7 writes them; all values are texts.
 CONFIGURATION = {
@@ -42,11 +42,11 @@ NODE = {
 ID = "one.internal:8080"
 
 
-def configured(choice: Choice = Choice(), **more: str | None) -> Broker:  # noqa: B008
+def configured(choice: BrokerListeners = BrokerListeners(), **more: str | None) -> LiveBroker:  # noqa: B008
     return from_configuration(ID, json.dumps({**CONFIGURATION, **more}).encode(), choice)
 
 
-def node(choice: Choice = Choice(), **more: Any) -> Broker:  # noqa: B008
+def node(choice: BrokerListeners = BrokerListeners(), **more: Any) -> LiveBroker:  # noqa: B008
     return from_node(ID, json.dumps({**NODE, **more}).encode(), choice)
 
 
@@ -76,20 +76,20 @@ class ConfigurationTests(SynchronousTestCase):
 
     def test_first_with_tls(self) -> None:
         """Its name is that of its first listener with TLS; it is dialled at its web host, at the port that is bound."""
-        self.assertEqual(Broker(ID, "broker-1.pulsar.test", "one.internal", 6651), configured())
+        self.assertEqual(LiveBroker(ID, "broker-1.pulsar.test", "one.internal", 6651), configured())
 
     def test_listener(self) -> None:
         """Another listener may be chosen; it has the port that is bound for all, or the advertised one."""
-        choice = Choice("dns")
-        self.assertEqual(Broker(ID, "broker-1.dns.test", "one.internal", 443), configured(choice))
+        choice = BrokerListeners("dns")
+        self.assertEqual(LiveBroker(ID, "broker-1.dns.test", "one.internal", 443), configured(choice))
         for written in ("Optional[6661]", "6661"):
             self.assertEqual(6661, configured(choice, brokerServicePortTls=written).port)
 
     def test_no_such_listener(self) -> None:
         """A listener that it does not have, or not with TLS, is a fault that names those with TLS."""
-        error = self.assertRaises(BadAnswer, configured, Choice("internal"))
+        error = self.assertRaises(BadAnswer, configured, BrokerListeners("internal"))
         self.assertEqual(f"broker {ID} has no TLS listener 'internal'; those with TLS: external, dns", str(error))
-        self.assertRaises(BadAnswer, configured, Choice("internal"), advertisedListeners="")
+        self.assertRaises(BadAnswer, configured, BrokerListeners("internal"), advertisedListeners="")
 
     def test_without_listeners(self) -> None:
         """One that has no listeners is called by the address that it advertises, or by its host."""
@@ -98,20 +98,22 @@ class ConfigurationTests(SynchronousTestCase):
             "bindAddresses": "",
             "brokerServicePortTls": "6651",
         }
-        self.assertEqual(Broker(ID, "one.internal", "one.internal", 6651), configured(**plain))
+        self.assertEqual(LiveBroker(ID, "one.internal", "one.internal", 6651), configured(**plain))
         self.assertEqual("one.internal", configured(**{**plain, "advertisedAddress": None}).name)
         error = self.assertRaises(BadAnswer, configured, **{**plain, "brokerServicePortTls": "Optional.empty"})
         self.assertIn("without TLS only", str(error))
 
     def test_hosts_and_port(self) -> None:
         """The operator may say by which address a host or a broker is reached, and at which port."""
-        self.assertEqual(("10.0.0.1", 1), _place(configured(Choice(hosts={"one.internal": "10.0.0.1"}, port=1))))
-        self.assertEqual("10.0.0.2", configured(Choice(hosts={"broker-1.pulsar.test": "10.0.0.2"})).host)
+        self.assertEqual(
+            ("10.0.0.1", 1), _place(configured(BrokerListeners(hosts={"one.internal": "10.0.0.1"}, port=1)))
+        )
+        self.assertEqual("10.0.0.2", configured(BrokerListeners(hosts={"broker-1.pulsar.test": "10.0.0.2"})).host)
 
     def test_bad(self) -> None:
         """What is no configuration, or has nonsense in it, is a fault in bounded, printable words."""
         for body in (b"", b"[]", b'{"advertisedListeners": []}'):
-            self.assertRaises(BadAnswer, from_configuration, ID, body, Choice())
+            self.assertRaises(BadAnswer, from_configuration, ID, body, BrokerListeners())
         for listeners in ("external", "external:pulsar+ssl://a\nb:1", "e:pulsar+ssl://" + "x" * 9999):
             error = self.assertRaises(BadAnswer, configured, advertisedListeners=listeners)
             self.assertTrue(str(error).isprintable() and len(str(error)) < 800, error)
@@ -121,7 +123,7 @@ class ConfigurationTests(SynchronousTestCase):
         """Whatever a broker says, it is a broker or a fault."""
         for read in (from_configuration, from_node):
             try:
-                self.assertIsInstance(read(ID, json.dumps(said).encode(), Choice()), Broker)
+                self.assertIsInstance(read(ID, json.dumps(said).encode(), BrokerListeners()), LiveBroker)
             except BadAnswer:
                 pass
 
@@ -131,13 +133,15 @@ class TemplateTests(SynchronousTestCase):
 
     def test_template(self) -> None:
         """Its name comes of its host; its port is Pulsar's, unless the operator says another."""
-        self.assertEqual(Broker(ID, "one.internal", "one.internal", 6651), from_template(ID, Choice()))
-        named = from_template(ID, Choice(port=1, name="{label}.pulsar.test", hosts={"one.pulsar.test": "10.0.0.1"}))
-        self.assertEqual(Broker(ID, "one.pulsar.test", "10.0.0.1", 1), named)
+        self.assertEqual(LiveBroker(ID, "one.internal", "one.internal", 6651), from_template(ID, BrokerListeners()))
+        named = from_template(
+            ID, BrokerListeners(port=1, name="{label}.pulsar.test", hosts={"one.pulsar.test": "10.0.0.1"})
+        )
+        self.assertEqual(LiveBroker(ID, "one.pulsar.test", "10.0.0.1", 1), named)
 
     def test_no_name(self) -> None:
         """A host of which no name comes is a fault."""
-        self.assertRaises(BadAnswer, from_template, "[::1]:1", Choice(name="{label}.pulsar.test"))
+        self.assertRaises(BadAnswer, from_template, "[::1]:1", BrokerListeners(name="{label}.pulsar.test"))
 
 
 class NodeTests(SynchronousTestCase):
@@ -145,10 +149,10 @@ class NodeTests(SynchronousTestCase):
 
     def test_listeners(self) -> None:
         """The chosen listener; the port is the advertised one, unless the operator says another."""
-        self.assertEqual(Broker(ID, "broker-1.pulsar.test", "one.internal", 443), node(Choice("external")))
-        self.assertEqual("broker-1.dns.test", node(Choice("dns")).name)
-        self.assertEqual(6651, node(Choice("external", port=6651)).port)
-        self.assertRaises(BadAnswer, node, Choice("internal"))
+        self.assertEqual(LiveBroker(ID, "broker-1.pulsar.test", "one.internal", 443), node(BrokerListeners("external")))
+        self.assertEqual("broker-1.dns.test", node(BrokerListeners("dns")).name)
+        self.assertEqual(6651, node(BrokerListeners("external", port=6651)).port)
+        self.assertRaises(BadAnswer, node, BrokerListeners("internal"))
 
     def test_several_listeners(self) -> None:
         """Unless one is chosen, those with TLS must mean one place: their order in the node means nothing."""
@@ -157,7 +161,7 @@ class NodeTests(SynchronousTestCase):
         urls = ["pulsar+ssl://broker-1.test:443", "pulsar+ssl://broker-1.test:6651"]
         same = {f"l-{n}": {"brokerServiceUrlTls": url} for n, url in enumerate(urls)}
         self.assertRaises(BadAnswer, node, advertisedListeners=same)
-        self.assertEqual("broker-1.test", node(Choice(port=6651), advertisedListeners=same).name)
+        self.assertEqual("broker-1.test", node(BrokerListeners(port=6651), advertisedListeners=same).name)
         del same["l-1"]
         self.assertEqual(443, node(advertisedListeners=same).port)
 
@@ -172,8 +176,8 @@ class NodeTests(SynchronousTestCase):
     def test_bad(self) -> None:
         """What is no node of a broker is a fault."""
         for said in (b"", b"[]", b'{"advertisedListeners": 1}', b'{"pulsarServiceUrlTls": "x"}'):
-            self.assertRaises(BadAnswer, from_node, ID, said, Choice())
-        self.assertRaises(BadAnswer, from_node, "a\nb", b"{}", Choice())
+            self.assertRaises(BadAnswer, from_node, ID, said, BrokerListeners())
+        self.assertRaises(BadAnswer, from_node, "a\nb", b"{}", BrokerListeners())
 
 
 class HostsTests(SynchronousTestCase):
@@ -191,5 +195,5 @@ class HostsTests(SynchronousTestCase):
             self.assertIn("write it as in", str(error))
 
 
-def _place(broker: Broker) -> tuple[str, int]:
+def _place(broker: LiveBroker) -> tuple[str, int]:
     return broker.host, broker.port

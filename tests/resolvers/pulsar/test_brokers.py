@@ -5,11 +5,11 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.interfaces import Refused, Target, Unavailable
-from sniproxy.resolvers.pulsar.brokers import Broker, LiveBrokers
+from sniproxy.resolvers.pulsar.brokers import LiveBroker, LiveBrokers
 
-ONE = Broker("one.internal:8080", "broker-1.test", "one.internal", 6651)
-TWO = Broker("two.internal:8080", "broker-2.test", "10.0.0.2", 6661)
-ILL = Broker("two.internal:8080", "broker-2.test", "10.0.0.2", 6661, healthy=False)
+ONE = LiveBroker("one.internal:8080", "broker-1.test", "one.internal", 6651)
+TWO = LiveBroker("two.internal:8080", "broker-2.test", "10.0.0.2", 6661)
+ILL = LiveBroker("two.internal:8080", "broker-2.test", "10.0.0.2", 6661, healthy=False)
 
 
 class LiveBrokersTests(SynchronousTestCase):
@@ -35,7 +35,7 @@ class LiveBrokersTests(SynchronousTestCase):
 
     def test_same_name(self) -> None:
         """Brokers that advertise the same name are all its targets."""
-        twin = Broker("two.internal:8080", "broker-1.test", "10.0.0.2", 6661)
+        twin = LiveBroker("two.internal:8080", "broker-1.test", "10.0.0.2", 6661)
         self.assertEqual(2, len(LiveBrokers([], [ONE, twin]).targets("broker-1.test")))
 
     def test_refused(self) -> None:
@@ -44,7 +44,7 @@ class LiveBrokersTests(SynchronousTestCase):
         error = self.assertRaises(Refused, live.resolution, "broker-3.test", None, 2.0)
         there = "there are broker-1.test, broker-2.test, vip.test"
         self.assertEqual((f"no live broker is called broker-3.test; {there}", 2.0), (error.reason, error.ttl))
-        many = LiveBrokers([], [Broker(f"{n}.internal:1", f"b{n}.test", "h", 1) for n in range(9)])
+        many = LiveBrokers([], [LiveBroker(f"{n}.internal:1", f"b{n}.test", "h", 1) for n in range(9)])
         error = self.assertRaises(Refused, many.resolution, "a.test", None, 2.0)
         self.assertTrue(error.reason.endswith("b4.test and 4 more"), error.reason)
 
@@ -66,7 +66,7 @@ class LiveBrokersTests(SynchronousTestCase):
         """In words, what is other than before."""
         both, first = LiveBrokers([], [ONE, TWO]), LiveBrokers([], [ONE])
         ill = LiveBrokers([], [ONE, ILL])
-        moved = LiveBrokers([], [Broker(ONE.web_id, ONE.name, "10.0.0.1", 6651)])
+        moved = LiveBrokers([], [LiveBroker(ONE.web_id, ONE.name, "10.0.0.1", 6651)])
         name = "broker-2.test (two.internal:8080)"
         self.assertEqual(f"; {name} came", both.changes(first))
         self.assertEqual(f"; {name} left", first.changes(both))

@@ -7,7 +7,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.interfaces import BadOption
-from sniproxy.resolvers.pulsar.advertised import Choice
+from sniproxy.resolvers.pulsar.advertised import BrokerListeners
 from sniproxy.resolvers.pulsar.options import PLACES, check_port, read_choice, read_service_names
 
 NOTHING: dict[str, Any] = {option.name: option.default for option in PLACES}
@@ -18,9 +18,9 @@ class PlacesTests(SynchronousTestCase):
 
     def test_choice(self) -> None:
         """Unless the operator says something, what brokers say counts."""
-        self.assertEqual(Choice(), read_choice(NOTHING))
+        self.assertEqual(BrokerListeners(), read_choice(NOTHING))
         said = {**NOTHING, "listener": "external", "port": 1, "hosts": ["a=b"]}
-        self.assertEqual(Choice("external", 1, {"a": "b"}, "{label}.test"), read_choice(said, "{label}.test"))
+        self.assertEqual(BrokerListeners("external", 1, {"a": "b"}, "{label}.test"), read_choice(said, "{label}.test"))
 
     def test_bad(self) -> None:
         """What cannot be used is refused by its name."""

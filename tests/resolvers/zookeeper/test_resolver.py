@@ -15,7 +15,7 @@ from zope.interface.verify import verifyObject
 
 from sniproxy.interfaces import BadOption, IWatchingResolver, Refused, Resolution, Unavailable, WatchState
 from sniproxy.resolvers import make_resolver
-from sniproxy.resolvers.pulsar.advertised import Choice
+from sniproxy.resolvers.pulsar.advertised import BrokerListeners
 from sniproxy.resolvers.zookeeper.resolver import AGAIN, NODES, SILENCE, ZooKeeperResolver
 from tests.resolvers.cache.scripted import request
 
@@ -67,7 +67,7 @@ class ZooKeeperTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.told = 0
-        self.resolver = ZooKeeperResolver(self.clock, self.connect, Choice(), ("vip.test",), 60.0)
+        self.resolver = ZooKeeperResolver(self.clock, self.connect, BrokerListeners(), ("vip.test",), 60.0)
 
     def connect(self, *told: Callable[..., None]) -> Scripted:
         self.session = Scripted(*told)

@@ -19,7 +19,7 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from sniproxy.resolvers.zookeeper import session
-from sniproxy.resolvers.zookeeper.access import Access
+from sniproxy.resolvers.zookeeper.access import Credentials
 from sniproxy.resolvers.zookeeper.session import Handler, Lost, Session
 
 reactor: Any = global_reactor
@@ -96,7 +96,7 @@ class SessionTests(TestCase):
             return self.client
 
         self.login = Path(self.mktemp())
-        access = Access(digest=str(self.login))
+        access = Credentials(digest=str(self.login))
         self.session = Session(reactor, "zk:1", access, teller("came"), teller("went"), teller("changed"), client)
 
     async def test_states(self) -> None:

@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.server.workers import lines
-from sniproxy.server.workers.lines import MOST_WAITING, Lines, Observer, observer, relay
+from sniproxy.server.workers.lines import MOST_WAITING, LogLines, Observer, observer, relay
 from tests.net.support import PATIENCE, SocketTestCase, in_thread
 
 
@@ -27,7 +27,7 @@ class LinesTests(SynchronousTestCase):
         whole = b"one\n\nthree\nfour"
         for size in range(1, len(whole) + 1):
             found: list[bytes] = []
-            lines = Lines(found.append)
+            lines = LogLines(found.append)
             for at in range(0, len(whole), size):
                 lines.feed(whole[at : at + size])
             lines.end()
@@ -37,7 +37,7 @@ class LinesTests(SynchronousTestCase):
     def test_bound(self) -> None:
         """What has no newline for too long is a line."""
         found: list[bytes] = []
-        lines = Lines(found.append, 4)
+        lines = LogLines(found.append, 4)
         lines.feed(b"1234")
         self.assertEqual([], found)
         lines.feed(b"5")
@@ -102,7 +102,7 @@ class StandingTests(SocketTestCase):
         self.addCleanup(self.leave)
         self.log = Logger(namespace="sniproxy.net", observer=self.observer)
         self.found: list[str] = []
-        self.lines = Lines(lambda line: self.found.append(json.loads(line)["text"]))
+        self.lines = LogLines(lambda line: self.found.append(json.loads(line)["text"]))
 
     async def leave(self) -> None:
         await in_thread(int)  # what it has asked of the reactor has been done
