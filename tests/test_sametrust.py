@@ -17,7 +17,7 @@ from twisted.internet.endpoints import clientFromString
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
-from sniproxy.bridge.spans import make_trust
+from sniproxy.bridge.runtime import make_trust
 from sniproxy.cli.lookup import look_up, read
 from sniproxy.config.parser import parse
 from sniproxy.config.schema import ConfigError

@@ -17,7 +17,7 @@ from typing import Any
 
 import attrs
 
-from sniproxy.bridge.asked import PendingRequests
+from sniproxy.bridge.pending import PendingRequests
 from sniproxy.config.allowed import Allowing, Broker
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import CommandError, fields_of, number_name, read, text, type_name, write

@@ -33,7 +33,7 @@ from sniproxy.util.files import CannotRead
 if TYPE_CHECKING:
     from cryptography import x509
 
-    from sniproxy.bridge.spans import LiveBridge
+    from sniproxy.bridge.runtime import LiveBridge
     from sniproxy.connection.termination import CertificateStore, Terminator
     from sniproxy.tls.pem import Certified
     from sniproxy.tls.reloaded import Reloaded
@@ -251,7 +251,7 @@ def build_spans(
     """
     if not configuration.bridges:
         return {}
-    from sniproxy.bridge.spans import LiveBridge, make_trust
+    from sniproxy.bridge.runtime import LiveBridge, make_trust
 
     patience = configuration.timeouts.connect
     made = {}

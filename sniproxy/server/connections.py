@@ -28,7 +28,7 @@ from sniproxy.util.names import host_port
 
 # What reads Pulsar is imported with what is inspected, or with a bridge.
 if TYPE_CHECKING:
-    from sniproxy.bridge.spans import LiveBridge
+    from sniproxy.bridge.runtime import LiveBridge
     from sniproxy.inspector.live import Inspector
     from sniproxy.relay.pacing import Paced
 
@@ -154,7 +154,7 @@ class ConnectionManager:
         return self.admission.full()
 
     def _crossing(self, house: ConnectionContext, bridge: Bridge, span: LiveBridge) -> Accepted:
-        from sniproxy.bridge.crossing import Crossing
+        from sniproxy.bridge.handler import Crossing
         from sniproxy.relay.pacing import Paced, pace_of
 
         def accepted(sock: socket.socket, client: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.bridge.answers import ROOM, TYPES, Answers, BridgeCallbacks, Response, failed
-from sniproxy.bridge.asked import PendingRequests
+from sniproxy.bridge.pending import PendingRequests
 from sniproxy.config.allowed import Allowing, Broker, parse_allowed
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import fields_of, read, write

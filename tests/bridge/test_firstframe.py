@@ -9,7 +9,7 @@ from typing import Any
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 
-from sniproxy.bridge.first import MOST_FIRST, FirstFrame, NotConnect
+from sniproxy.bridge.firstframe import MOST_FIRST, FirstFrame, NotConnect
 from sniproxy.net.firstbytes import ClientGone, TooLate
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import write

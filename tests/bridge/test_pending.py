@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.bridge.asked import MOST_BYTES, MOST_LOOKUP, PendingRequests
+from sniproxy.bridge.pending import MOST_BYTES, MOST_LOOKUP, PendingRequests
 from sniproxy.client.logins import by_token
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import write

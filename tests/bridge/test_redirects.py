@@ -9,9 +9,9 @@ import trustme
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import TestCase
 
-from sniproxy.bridge import following
-from sniproxy.bridge.following import Follower
-from sniproxy.bridge.spans import make_trust
+from sniproxy.bridge import redirects
+from sniproxy.bridge.redirects import Follower
+from sniproxy.bridge.runtime import make_trust
 from sniproxy.bridge.stream import MOST_TAKEN
 from sniproxy.client.brokers import Access
 from sniproxy.client.failures import TalkFailed
@@ -144,7 +144,7 @@ class FollowerTests(TestCase):
 
     async def test_idle(self) -> None:
         """Connections end when there is nothing to follow any more; a later redirect makes another one."""
-        self.patch(following, "IDLE", 0.0)
+        self.patch(redirects, "IDLE", 0.0)
         follower = self.follower(Allowing(None))
         for number in (1, 2):
             await self.follow(follower)

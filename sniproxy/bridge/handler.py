@@ -11,10 +11,10 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from sniproxy.bridge.answers import Answers, BridgeCallbacks, Response, failed
-from sniproxy.bridge.asked import MOST_ASKED, MOST_BYTES, PendingRequests
 from sniproxy.bridge.direction import RewrittenDirection
-from sniproxy.bridge.first import FirstFrame, NotConnect
-from sniproxy.bridge.following import Follower, Heard
+from sniproxy.bridge.firstframe import FirstFrame, NotConnect
+from sniproxy.bridge.pending import MOST_ASKED, MOST_BYTES, PendingRequests
+from sniproxy.bridge.redirects import Follower, Heard
 from sniproxy.client.brokers import Access
 from sniproxy.client.failures import TalkFailed
 from sniproxy.client.logins import Login

@@ -14,7 +14,7 @@ from google.protobuf.message import Message
 from msgspec.structs import replace
 from twisted.internet.defer import Deferred, gatherResults
 
-from sniproxy.bridge import spans
+from sniproxy.bridge import runtime
 from sniproxy.client.brokers import Access, Brokers
 from sniproxy.client.failures import FailureKind, TalkFailed
 from sniproxy.client.logins import by_token
@@ -330,7 +330,7 @@ class RefusalTests(BridgeCase):
     async def test_not_connect_is_logged(self) -> None:
         """The bridge's own log says what is wrong with such a client, and the cure."""
         said: list[str] = []
-        self.patch(spans, "log", SimpleNamespace(warn=lambda text, message, **more: said.append(message)))
+        self.patch(runtime, "log", SimpleNamespace(warn=lambda text, message, **more: said.append(message)))
         crowd = Crowd(self, {})
         await self.refused(crowd, hello())
         (message,) = said

@@ -7,8 +7,8 @@ from pathlib import Path
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.bridge import spans
-from sniproxy.bridge.spans import QUIET, LiveBridge, Trust, make_trust
+from sniproxy.bridge import runtime
+from sniproxy.bridge.runtime import QUIET, LiveBridge, Trust, make_trust
 from sniproxy.bridge.stream import MOST_TAKEN
 from sniproxy.client.logins import NOBODY
 from sniproxy.config.parser import parse
@@ -67,7 +67,7 @@ class SpanTests(SynchronousTestCase):
     def test_warn(self) -> None:
         """The same warning is given once a minute, another one at once."""
         said: list[str] = []
-        self.patch(spans.log, "warn", lambda form, **values: said.append(values["message"]))
+        self.patch(runtime.log, "warn", lambda form, **values: said.append(values["message"]))
         for message in ("one", "one", "two"):
             self.blue.warn(message)
         self.clock.advance(QUIET)
