@@ -31,10 +31,10 @@ from bench.soakproxy import PATIENCE, Proxy
 
 ROOT = Path(__file__).parent.parent
 NAME, OPEN_NAME = "broker-1.pulsar.test", "open.pulsar.test"
-MOST_GROWTH = 1.1, 2.0
+MAX_GROWTH = 1.1, 2.0
 """Memory in the last quarter may be that many times the second quarter's, or that many MB above it."""
 
-MOST_KEPT = 16
+MAX_KEPT = 16
 """Descriptors that may be open at the end and were not at the beginning: pipes are kept for later."""
 
 _FOR_ALL_ELSE = 256
@@ -179,7 +179,7 @@ def grown(memory: Sequence[float]) -> str | None:
     if not quarter:
         return None
     before, after = median(memory[quarter : 2 * quarter]), median(memory[-quarter:])
-    if after > max(before * MOST_GROWTH[0], before + MOST_GROWTH[1]):
+    if after > max(before * MAX_GROWTH[0], before + MAX_GROWTH[1]):
         return f"memory grew from {before:.1f} to {after:.1f} MB"
     return None
 
@@ -208,7 +208,7 @@ def soak(folder: Path, seconds: float, clients: int, relay: str | None, seed: in
         _go_on(seconds, proxy, backend, echoing, opened, record, memory)
         load.stop()
         stayed = opened.stop()
-        wait_until(lambda: proxy.descriptors <= first + MOST_KEPT)
+        wait_until(lambda: proxy.descriptors <= first + MAX_KEPT)
         last = proxy.descriptors
         leaving = [Thread(target=load.one, args=(Plan("idle", i, 200, 128),)) for i in range(8)]
         for thread in leaving:
@@ -224,7 +224,7 @@ def soak(folder: Path, seconds: float, clients: int, relay: str | None, seed: in
     wrong += compare(record.tunnels, logged, backend.kills) + compare(stayed, logged, echoing.kills)
     if len(stayed) != stay:
         wrong.append(f"{len(stayed)} of {stay} tunnels were open to the end")
-    if last > first + MOST_KEPT:
+    if last > first + MAX_KEPT:
         wrong.append(f"{last} descriptors are open, {first} were before")
     if more := grown(memory):
         wrong.append(more)

@@ -11,7 +11,7 @@ ENCRYPTED_CLIENT_HELLO = 0xFE0D
 GREASE = 0x0A0A
 
 HANDSHAKE, CHANGE_CIPHER_SPEC, ALERT, APPLICATION_DATA = 22, 20, 21, 23
-MOST_IN_RECORD = 1 << 14
+MAX_IN_RECORD = 1 << 14
 
 NAME = "broker-1.pulsar.test"
 
@@ -89,7 +89,7 @@ def record(fragment: bytes, *, kind: int = HANDSHAKE, version: int = 0x0301) -> 
     return bytes((kind,)) + version.to_bytes(2, "big") + vector(fragment, 2)
 
 
-def records(handshake: bytes, sizes: Sequence[int] = (MOST_IN_RECORD,), *, version: int = 0x0301) -> bytes:
+def records(handshake: bytes, sizes: Sequence[int] = (MAX_IN_RECORD,), *, version: int = 0x0301) -> bytes:
     """The message in records of these sizes, the last size again and again until nothing is left."""
     out, at, number = [], 0, 0
     while at < len(handshake):
@@ -107,7 +107,7 @@ def hello(
     block: bytes | None = None,
     legacy_version: int = 0x0303,
     session_id: bytes = bytes(32),
-    record_size: int = MOST_IN_RECORD,
+    record_size: int = MAX_IN_RECORD,
     record_version: int = 0x0301,
 ) -> bytes:
     """A ClientHello as it stands on the wire; for the parameters see L{message}."""

@@ -18,7 +18,7 @@ from sniproxy.admin.slices import Slices, Steps
 
 log = Logger()
 
-MOST_CHANNELS = 64
+MAX_CHANNELS = 64
 """Connections at once. One more ends the one that has waited longest without a request in work, else one that pipelines
 requests."""
 
@@ -185,10 +185,10 @@ class Channels:
         port.numberAccepts = 1
 
     def make_room(self) -> bool:
-        """End a connection if there are L{MOST_CHANNELS}. @return: whether one more may come."""
+        """End a connection if there are L{MAX_CHANNELS}. @return: whether one more may come."""
         if self._port is not None:
             self._port.numberAccepts = 0  # Twisted sets it to what it accepted, unless that is what it wanted
-        if len(self) < MOST_CHANNELS:
+        if len(self) < MAX_CHANNELS:
             return True
         self.refused("crowded")
         oldest = next(iter(self._waiting), None) or next((one for one in self._working if one.pipelines), None)

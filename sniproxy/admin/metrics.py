@@ -33,10 +33,10 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Upper bounds in seconds: from a hello on the same machine to the longest default timeout."""
 
-MOST_ERRORS = 64
+MAX_ERRORS = 64
 """Names of brokers' errors that are told apart; the protocol has fewer, and a newer broker's others are ``other``."""
 
-MOST_CLUSTERS = 64
+MAX_CLUSTERS = 64
 """Clusters of the ledger that are told apart; all further ones are ``other``."""
 
 REFUSALS = frozenset(
@@ -170,12 +170,12 @@ class Metrics(Collector):
             self._fail(step, str(fields["error"] or "unknown"))
 
     def _fail(self, step: str, error: str) -> None:
-        known = (step, error) in self._errors or len(self._errors) < MOST_ERRORS
+        known = (step, error) in self._errors or len(self._errors) < MAX_ERRORS
         self._errors[step, error if known else "other"] += 1
 
     def _cluster(self, name: str) -> str:
         """The label of a cluster."""
-        if len(self._clusters) < MOST_CLUSTERS:
+        if len(self._clusters) < MAX_CLUSTERS:
             self._clusters.add(name)
         return name if name in self._clusters else "other"
 

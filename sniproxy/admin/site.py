@@ -41,17 +41,17 @@ PAGE = {
 }
 """The page's files in C{static}, by path."""
 
-MOST_LISTED = 1000
+MAX_LISTED = 1000
 """Entries of a list in C{/status}, unless C{?limit=} asks for fewer, and of one in C{/topics} unless it says so."""
 
-MOST_TOPICS = 10_000
+MAX_TOPICS = 10_000
 """Entries of a list in C{/topics} at most: as many as the ledger remembers."""
 
 ACTIONS = ("/drain", "/undrain")
 """The paths that change something."""
 
-LEAST_RATE, MOST_RATE = 0.001, 10_000.0
-MOST_TEXT = 300
+MIN_RATE, MAX_RATE = 0.001, 10_000.0
+MAX_TEXT = 300
 """Bytes of a text in a query."""
 
 _JSON = "application/json"
@@ -202,8 +202,8 @@ class AdminSite(Site):
         return b"ready\n"
 
     def status_steps(self, most: int | None) -> Steps[bytes]:
-        """Make the JSON of C{/status}. @param most: entries of a list; None, and at most: L{MOST_LISTED}."""
-        most = MOST_LISTED if most is None else min(most, MOST_LISTED)
+        """Make the JSON of C{/status}. @param most: entries of a list; None, and at most: L{MAX_LISTED}."""
+        most = MAX_LISTED if most is None else min(most, MAX_LISTED)
         yield from self.metrics.counted()
         in_force = self.proxy.in_force(most)
         yield
@@ -217,9 +217,9 @@ class AdminSite(Site):
         """Make the JSON of C{/topics}.
 
         @param fold: 1: partitions are counted as their topic.
-        @param most: entries of a list; None: L{MOST_LISTED}; at most L{MOST_TOPICS}.
+        @param most: entries of a list; None: L{MAX_LISTED}; at most L{MAX_TOPICS}.
         """
-        most = MOST_LISTED if most is None else min(most, MOST_TOPICS)
+        most = MAX_LISTED if most is None else min(most, MAX_TOPICS)
         if self.topics is None:
             return (yield from _joined(nothing_inspected(self._now())))
         document = yield from self.topics.document_steps(self._now(), bool(fold), most)
@@ -259,7 +259,7 @@ def _number(request: Request, name: bytes) -> int | None:
 def _text(request: Request, name: bytes) -> str:
     """A text of the query. @raise _Answer: 400: it is not there, or too long."""
     values: list[bytes] = (request.args or {}).get(name, [])
-    if not values or len(values[-1]) > MOST_TEXT:
+    if not values or len(values[-1]) > MAX_TEXT:
         raise _Answer(400, f"{name.decode()} is missing, or too long")
     return values[-1].decode("utf-8", "backslashreplace")
 
@@ -271,8 +271,8 @@ def _rate(request: Request) -> float:
         rate = float(values[-1])
     except ValueError:
         rate = 0.0
-    if not LEAST_RATE <= rate <= MOST_RATE:
-        raise _Answer(400, f"rate is a number of tunnels a second, from {LEAST_RATE:g} to {MOST_RATE:g}")
+    if not MIN_RATE <= rate <= MAX_RATE:
+        raise _Answer(400, f"rate is a number of tunnels a second, from {MIN_RATE:g} to {MAX_RATE:g}")
     return rate
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import stat
 
-MOST_BYTES = 4096
+MAX_BYTES = 4096
 
-LEAST_CHARACTERS = 16
+MIN_CHARACTERS = 16
 
 
 class BadTokenFile(ValueError):
@@ -22,15 +22,13 @@ def read_token(path: str) -> bytes:
     try:
         with open(path, "rb") as file:
             mode = os.fstat(file.fileno()).st_mode
-            token = file.read(MOST_BYTES + 1).strip()
+            token = file.read(MAX_BYTES + 1).strip()
     except OSError as error:
         raise BadTokenFile(f"it cannot be read: {error.strerror}") from error
     if mode & (stat.S_IROTH | stat.S_IWOTH):
         raise BadTokenFile("other users can read or write it; chmod 600 it (Kubernetes: defaultMode: 0440)")
-    if len(token) < LEAST_CHARACTERS:
-        raise BadTokenFile(
-            f"its token is shorter than {LEAST_CHARACTERS} characters; make one with openssl rand -hex 32"
-        )
-    if len(token) > MOST_BYTES or not all(0x21 <= byte <= 0x7E for byte in token):
+    if len(token) < MIN_CHARACTERS:
+        raise BadTokenFile(f"its token is shorter than {MIN_CHARACTERS} characters; make one with openssl rand -hex 32")
+    if len(token) > MAX_BYTES or not all(0x21 <= byte <= 0x7E for byte in token):
         raise BadTokenFile("it is not one line of printable ASCII without spaces; make one with openssl rand -hex 32")
     return token

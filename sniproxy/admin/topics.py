@@ -14,7 +14,7 @@ from sniproxy.inspector.entries import TopicEntry, folding
 from sniproxy.inspector.ledger import Ledger
 from sniproxy.pulsar.events import Event
 
-MOST_RECENT = 100
+MAX_RECENT = 100
 """Events that are remembered, of each kind that L{Topics.document} lists."""
 
 STEP = 50
@@ -32,7 +32,7 @@ class Topics:
         self._lookups = 0
         self._failed = 0
         self._recent: dict[str, deque[Event]] = {
-            name: deque(maxlen=MOST_RECENT) for name in ("moved", "unrouted", "lost")
+            name: deque(maxlen=MAX_RECENT) for name in ("moved", "unrouted", "lost")
         }
 
     def by_cluster(self) -> Counter[str]:
@@ -101,7 +101,7 @@ class Topics:
             "brokers": [broker for _, broker in sorted(brokers.items())],
             "topics": (_topic(heappop(first)[-1]) for _ in range(shown)),
             "namespaces": map(attrs.asdict, namespaces[:most]),
-            "failures": [attrs.asdict(failure) for failure in reversed(self._ledger.failures[-MOST_RECENT:])],
+            "failures": [attrs.asdict(failure) for failure in reversed(self._ledger.failures[-MAX_RECENT:])],
             **{
                 name: [{"time": event.time, "connection": event.connection, **event.fields} for event in reversed(kept)]
                 for name, kept in self._recent.items()

@@ -17,13 +17,13 @@ from sniproxy.pulsar.walker import FrameWalker
 from sniproxy.util.bounded import BoundedMap
 from sniproxy.util.buffered import Share
 
-MOST_ASKED = 5000
+MAX_ASKED = 5000
 """Lookups without an answer that are remembered; as many as a Java client has under way by default."""
 
-MOST_LOOKUP = 8192
+MAX_LOOKUP = 8192
 """Bytes of a LOOKUP that is remembered; for a longer one no redirect is followed."""
 
-MOST_BYTES = 1 << 20
+MAX_BYTES = 1 << 20
 """Bytes of all lookups of one client that are remembered; more push out the oldest."""
 
 _Base = pb.BaseCommand
@@ -61,7 +61,7 @@ class PendingRequests:
         self.readable = True
         self._login = Replayed(connect.auth_method_name, command=command)
         self._walker = FrameWalker(heard=(_Base.LOOKUP, _Base.AUTH_RESPONSE))
-        self._lookups: BoundedMap[int, pb.CommandLookupTopic] = BoundedMap(MOST_ASKED)
+        self._lookups: BoundedMap[int, pb.CommandLookupTopic] = BoundedMap(MAX_ASKED)
         self._bytes = 0
         self._share = Share()
 
@@ -101,13 +101,13 @@ class PendingRequests:
 
     def _hear(self, fields: object) -> None:
         if isinstance(fields, pb.CommandLookupTopic):
-            if fields.ByteSize() <= MOST_LOOKUP:
+            if fields.ByteSize() <= MAX_LOOKUP:
                 self._forget(fields.request_id)
                 self._bytes += fields.ByteSize()
                 pushed_out = self._lookups.put(fields.request_id, fields, 0.0)
                 if pushed_out is not None:
                     self._bytes -= pushed_out.value.ByteSize()
-                while self._bytes > MOST_BYTES:
+                while self._bytes > MAX_BYTES:
                     self._forget(next(iter(self._lookups)))
         elif isinstance(fields, pb.CommandAuthResponse):
             unknown = UnknownFieldSet(fields.response)

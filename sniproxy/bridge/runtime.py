@@ -8,7 +8,7 @@ import attrs
 from cryptography import x509
 from twisted.logger import Logger
 
-from sniproxy.bridge.stream import MOST_TAKEN
+from sniproxy.bridge.stream import MAX_TAKEN
 from sniproxy.client.brokers import Access
 from sniproxy.client.logins import Login
 from sniproxy.config.allowed import Allowing, Broker
@@ -25,7 +25,7 @@ log = Logger()
 QUIET = 60.0
 """Seconds before the same warning of a bridge is given again."""
 
-_MOST_WARNINGS = 100  # that are remembered
+_MAX_WARNINGS = 100  # that are remembered
 
 
 @attrs.frozen
@@ -67,7 +67,7 @@ class LiveBridge:
         self.patience = patience
         self._turn = 0
         self._others: Sequence[LiveBridge] = ()
-        self._warned: BoundedMap[str, float] = BoundedMap(_MOST_WARNINGS)
+        self._warned: BoundedMap[str, float] = BoundedMap(_MAX_WARNINGS)
 
     def settle(self, address: tuple[str, int] | None, spans: Sequence[LiveBridge]) -> None:
         """It is in force. @param spans: the bridges of this process, to whose clusters topics may migrate."""
@@ -84,7 +84,7 @@ class LiveBridge:
 
     def access(self, login: Login) -> Access:
         trust = self._trust()
-        return Access(True, self.proxy, trust.root, trust.certificate, login, self.patience, MOST_TAKEN)
+        return Access(True, self.proxy, trust.root, trust.certificate, login, self.patience, MAX_TAKEN)
 
     def elsewhere(self, broker: Broker, here: str) -> str | None:
         for span in self._others:

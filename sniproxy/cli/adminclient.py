@@ -32,7 +32,7 @@ class AdminError(Exception):
 UNIX = "unix:"
 """What an endpoint on a unix socket begins with; the rest is its path."""
 
-MOST_TOPICS = 10_000
+MAX_TOPICS = 10_000
 """Topics that an endpoint is asked for: as many as it remembers."""
 
 
@@ -46,7 +46,7 @@ def known(url: str) -> OwnerEntry:
 
     @param url: the endpoint, such as ``http://127.0.0.1:9090``. @raise AdminError: there is no such answer.
     """
-    document = _document(url, f"topics?limit={MOST_TOPICS}")
+    document = _document(url, f"topics?limit={MAX_TOPICS}")
     if not document.get("inspecting"):
         raise AdminError(
             'this proxy inspects nothing: a plaintext listener with inspect = "pulsar" would (docs/inspector.md)'

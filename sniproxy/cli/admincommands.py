@@ -23,10 +23,10 @@ EVERY = 1.0
 
 INTERRUPTED = 130
 
-MOST_TOKEN = 4096
+MAX_TOKEN = 4096
 """Characters of a token."""
 
-MOST_ROUTES = 10
+MAX_ROUTES = 10
 """Routes that C{status} shows for people."""
 
 _UNITS = {"s": 1.0, "m": 60.0}
@@ -149,11 +149,11 @@ def _token(path: str | None) -> str | None:
         return None
     try:
         with open(path, encoding="ascii") as file:
-            token = file.read(MOST_TOKEN + 1).strip()
+            token = file.read(MAX_TOKEN + 1).strip()
     except (OSError, UnicodeError) as error:
         why = getattr(error, "strerror", None) or "it is not ASCII"
         raise AdminError(f"--token-file {printable(path)}: {why}") from error
-    if not token.isprintable() or not 0 < len(token) <= MOST_TOKEN:
+    if not token.isprintable() or not 0 < len(token) <= MAX_TOKEN:
         raise AdminError(f"--token-file {printable(path)}: it does not hold one line with a token")
     return token
 
@@ -239,7 +239,7 @@ def _in_force(document: dict[str, Any]) -> Iterator[str]:
     for one in document["listeners"]:
         where = one["address"] or printable(one["endpoint"])
         yield f"listener {printable(one['name'])}: {where}{ways.get(one['name'], '')}"
-    routes = configuration["routes"][:MOST_ROUTES]
+    routes = configuration["routes"][:MAX_ROUTES]
     for route in routes:
         listener = "" if route["listener"] is None else f" (on {printable(route['listener'])})"
         yield f"route {printable(route['server_name'])}{listener}: {_leads(route)}"

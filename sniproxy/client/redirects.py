@@ -14,7 +14,7 @@ from sniproxy.pulsar.commands import error_name, text
 from sniproxy.pulsar.serviceurl import BadServiceURL, parse_service_url
 from sniproxy.util.names import host_port
 
-MOST_REDIRECTS = 20
+MAX_REDIRECTS = 20
 """As in Pulsar's own clients (maxLookupRedirects)."""
 
 Response = pb.CommandLookupTopicResponse
@@ -56,7 +56,7 @@ class Redirects:
     @ivar asked: how many have been asked before it.
     """
 
-    def __init__(self, host: str, port: int, tls: bool, most: int = MOST_REDIRECTS) -> None:
+    def __init__(self, host: str, port: int, tls: bool, most: int = MAX_REDIRECTS) -> None:
         """@param host: of the service URL, and @param port: of it. @param tls: whether connections are TLS."""
         self.question = Question(host, port)
         self.asked = 0

@@ -22,7 +22,7 @@ from sniproxy.pulsar.frames import DEFAULT_LIMIT, Frame, FrameError, FrameReader
 
 M = TypeVar("M", bound=Message)
 
-MOST_HELD = 1000
+MAX_HELD = 1000
 """Commands for one producer or consumer that nobody has taken yet; a broker sends no more than was permitted."""
 
 _ROOM = 10 * 1024  # for all of a frame that is not the message (DEFAULT_LIMIT)
@@ -79,8 +79,8 @@ class Channel:
 
     def put(self, command: pb.BaseCommand, section: bytes) -> None:
         """The next one, with its payload section; raises `CommandError` when too many are held."""
-        if len(self._held) >= MOST_HELD:
-            raise CommandError(f"more than {MOST_HELD} commands for one {self._what}")
+        if len(self._held) >= MAX_HELD:
+            raise CommandError(f"more than {MAX_HELD} commands for one {self._what}")
         self._held.append((command, section))
         self.wake(None)
 

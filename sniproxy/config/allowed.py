@@ -10,7 +10,7 @@ from sniproxy.pulsar.serviceurl import TLS_PORT, BadServiceURL, host_and_port
 from sniproxy.util.bounded import BoundedMap
 from sniproxy.util.names import BadName, pattern
 
-MOST_NAMED = 10_000
+MAX_NAMED = 10_000
 """Brokers that are remembered because an answer has named them."""
 
 Broker = tuple[str, int]
@@ -56,7 +56,7 @@ class Allowing:
 
     def __init__(self, allowed: Sequence[Allowed] | None) -> None:
         self._allowed = allowed
-        self._named: BoundedMap[Broker, bool] = BoundedMap(MOST_NAMED)
+        self._named: BoundedMap[Broker, bool] = BoundedMap(MAX_NAMED)
 
     def named(self, broker: Broker) -> None:
         """A broker, whose certificate was verified, has named this one."""

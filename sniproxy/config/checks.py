@@ -45,7 +45,7 @@ COMMAND_LINE = "command line"
 """The filename of a configuration that came as options."""
 
 _OPTIONS = {"listener": "--listen", "route": "--route", "access_log.path": "--access-log"}
-MOST_FAULTS = 20
+MAX_FAULTS = 20
 """Errors of routes that one run reports; the rest are reported after these are fixed."""
 
 NO_PATH = "write a file's path, or '-' for standard output"
@@ -125,7 +125,7 @@ class Check:
                 route = self.route(f"route[{number}]", table, listeners, resolvers, routes)
             except ConfigError as error:
                 faults.errors.append(error)
-                if len(faults.errors) > MOST_FAULTS:
+                if len(faults.errors) > MAX_FAULTS:
                     break
             else:
                 routes[route.server_name, route.listener] = route

@@ -15,7 +15,7 @@ from sniproxy.routing.patterns import is_expression
 from sniproxy.util.names import ip_literal
 from sniproxy.util.text import counted, printable
 
-LEAST_IDLE = 60.0
+MIN_IDLE = 60.0
 """Seconds. Pulsar's two sides PING each other every 30 s; one lost PING must not end a tunnel."""
 
 FEW_DESCRIPTORS = 4096
@@ -153,8 +153,8 @@ def warnings(configuration: Configuration, descriptors: int | None = None) -> It
     yield from _loops(configuration)
     yield from policy_warnings(configuration)
     idle = configuration.timeouts.idle
-    if 0 < idle < LEAST_IDLE:
-        yield f"timeouts.idle = {idle:g}: Pulsar is silent for up to 30 s; below {LEAST_IDLE:g} s live tunnels are cut"
+    if 0 < idle < MIN_IDLE:
+        yield f"timeouts.idle = {idle:g}: Pulsar is silent for up to 30 s; below {MIN_IDLE:g} s live tunnels are cut"
     if descriptors is None:
         descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     most = configuration.limits.max_connections

@@ -7,7 +7,7 @@ from sniproxy.routing.health import Health
 
 CHECKS = ("tcp", "tls")
 BALANCES = ("round_robin", "least_connections")
-MOST_IN_A_ROW = 100
+MAX_IN_A_ROW = 100
 
 
 class BadHealth(Exception):
@@ -26,8 +26,8 @@ def make_health(table: HealthTable) -> Health:
     if not 0.1 <= table.interval <= 3600:
         raise BadHealth("interval", table.interval, "it is a number of seconds, from 0.1 to 3600")
     for key, value in (("rise", table.rise), ("fall", table.fall)):
-        if not 1 <= value <= MOST_IN_A_ROW:
-            raise BadHealth(key, value, f"it is a number of times, from 1 to {MOST_IN_A_ROW}")
+        if not 1 <= value <= MAX_IN_A_ROW:
+            raise BadHealth(key, value, f"it is a number of times, from 1 to {MAX_IN_A_ROW}")
     if not 0 <= table.eject <= 1e6:
         raise BadHealth("eject", table.eject, "it is a number of seconds; 0: no target is avoided")
     return Health(table.check, table.interval, table.rise, table.fall, table.eject)

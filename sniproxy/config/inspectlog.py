@@ -20,7 +20,7 @@ class InspectLog(msgspec.Struct, frozen=True):
     """Where events go, and which.
 
     @ivar path: for JSON lines; C{-}: standard output. @ivar reveal: principals and properties are shown, too.
-    @ivar follow: patterns of topics. @ivar commands: types of commands. L{sniproxy.pulsar.filter.EventFilter} takes both.
+    @ivar follow: patterns of topics. @ivar commands: types of commands. Both as L{sniproxy.pulsar.filter.EventFilter}.
     """
 
     path: str

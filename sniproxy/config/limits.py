@@ -16,7 +16,7 @@ from sniproxy.util.names import client_at, plain_address
 MOST = 100_000_000
 """The largest number of connections that can be written: more than any machine has."""
 
-LEAST_BUFFERED = 1 << 20
+MIN_BUFFERED = 1 << 20
 """Bytes: a few hellos of the largest size must have room."""
 
 
@@ -85,8 +85,8 @@ def make_limits(table: LimitsTable) -> Limits:
     if burst is not None and rate is None:
         raise BadLimit("burst_per_client", burst, "it goes together with rate_per_client; write both")
     buffered = table.max_buffered
-    if buffered is not None and not LEAST_BUFFERED <= buffered <= 1 << 50:
-        cure = f"it is a number of bytes, {LEAST_BUFFERED} or more; leave the key out for no limit"
+    if buffered is not None and not MIN_BUFFERED <= buffered <= 1 << 50:
+        cure = f"it is a number of bytes, {MIN_BUFFERED} or more; leave the key out for no limit"
         raise BadLimit("max_buffered", buffered, cure)
     return Limits(
         at_most("max_connections", table.max_connections),

@@ -10,7 +10,7 @@ import attrs
 
 from sniproxy.config.model import DEFAULT, NO_SERVER_NAME, Configuration, Route
 from sniproxy.interfaces import Request, Target
-from sniproxy.routing.patterns import MOST_GROUPS, capture_count, is_expression
+from sniproxy.routing.patterns import MAX_GROUPS, capture_count, is_expression
 from sniproxy.routing.policy import Network, Policy
 from sniproxy.routing.targets import BadTarget
 from sniproxy.routing.templates import PORT, SERVER_NAME, Template, parse_template
@@ -170,7 +170,7 @@ def _ports(configuration: Configuration, route: Route, template: Template) -> se
     found = set()
     for port in own if PORT in template.places else {None}:
         # With two different names: a port that a name is part of differs.
-        one, other = (Request(digit, (), "", "", (digit,) * MOST_GROUPS, port) for digit in "12")
+        one, other = (Request(digit, (), "", "", (digit,) * MAX_GROUPS, port) for digit in "12")
         try:
             ports = {template.fill(one).port, template.fill(other).port}
         except BadTarget:

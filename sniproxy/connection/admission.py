@@ -18,10 +18,10 @@ from sniproxy.routing.router import LiveRoute
 from sniproxy.util.buffered import TOTAL
 from sniproxy.util.text import counted
 
-MOST_RATES = 65_536
+MAX_RATES = 65_536
 """Clients whose rate is remembered; beyond, the one that came longest ago is forgotten, and with it what it owes."""
 
-LEAST_HELLOS = 64
+MIN_HELLOS = 64
 """Connections that may wait for their hello, however few there may be: what is accepted in one go."""
 
 SLOW = 1.0
@@ -56,7 +56,7 @@ class Rates:
         full_at.move_to_end(client)
         for _ in range(2):  # one comes, two may go: they never pile up
             oldest = next(iter(full_at))
-            if full_at[oldest] > now and len(full_at) <= MOST_RATES:
+            if full_at[oldest] > now and len(full_at) <= MAX_RATES:
                 break
             del full_at[oldest]
         return True
@@ -188,7 +188,7 @@ class Admission:
         self._name: Callable[[str], str | None] = lru_cache(_REMEMBERED)(limits.client)
         self.max_connections = affordable if limits.max_connections is None else limits.max_connections
         self._max_buffered = sys.maxsize if limits.max_buffered is None else limits.max_buffered
-        share = max(self.max_connections // 2, LEAST_HELLOS)
+        share = max(self.max_connections // 2, MIN_HELLOS)
         self.max_hellos = share if limits.max_hellos is None else limits.max_hellos
         self.max_connecting = share if limits.max_connecting is None else limits.max_connecting
         self._affordable = affordable

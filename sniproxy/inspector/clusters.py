@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from sniproxy.pulsar.events import Fields
 from sniproxy.util.names import host_port, ip_literal
 
-MOST_PLACES = 10_000
+MAX_PLACES = 10_000
 """Places and brokers that are remembered; more push out the oldest."""
 
 
@@ -42,7 +42,7 @@ class Clusters:
 
     def put(self, place: str, cluster: str) -> str:
         """This place is this cluster's; returns the cluster."""
-        if place not in self._cluster_of and len(self._cluster_of) >= MOST_PLACES:
+        if place not in self._cluster_of and len(self._cluster_of) >= MAX_PLACES:
             oldest = next(iter(self._cluster_of))
             del self._cluster_of[oldest]
             self._brokers.discard(oldest)
@@ -62,7 +62,7 @@ class Clusters:
         brokers = brokers_of(urls)
         if redirect:
             for broker in brokers - self._brokers:
-                if broker in self._expected or len(self._expected) < MOST_PLACES:
+                if broker in self._expected or len(self._expected) < MAX_PLACES:
                     self._expected.setdefault(broker, set()).add(cluster)
             brokers &= self._brokers
         found = {cluster}

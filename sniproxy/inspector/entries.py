@@ -11,7 +11,7 @@ from attrs import Factory, define, frozen
 
 from sniproxy.pulsar.events import Event
 
-MOST_MOVES = 20
+MAX_MOVES = 20
 """Moves that are remembered of a topic."""
 
 _PARTITION = re.compile(r"(.+)-partition-\d+", re.DOTALL)
@@ -101,7 +101,7 @@ class TopicEntry:
     failures: int = 0
     last_error: str | None = None
     unsettled: bool = False
-    moves: deque[Move] = Factory(lambda: deque(maxlen=MOST_MOVES))
+    moves: deque[Move] = Factory(lambda: deque(maxlen=MAX_MOVES))
     moves_total: int = 0
     partitions: int = 0
     brokers: tuple[str, ...] = ()
@@ -149,7 +149,7 @@ def merged(one: TopicEntry, other: TopicEntry) -> TopicEntry:
         last_error=newer.last_error or older.last_error,
         moves_total=older.moves_total + newer.moves_total - seen_twice,
     )
-    both.moves = deque(moves, maxlen=MOST_MOVES)
+    both.moves = deque(moves, maxlen=MAX_MOVES)
     return both
 
 
@@ -197,7 +197,7 @@ def _fold(topic: str, entries: list[TopicEntry]) -> TopicEntry:
         failures=sum(entry.failures for entry in entries),
         last_error=next((entry.last_error for entry in reversed(entries) if entry.last_error), None),
         unsettled=any(entry.unsettled for entry in entries),
-        moves=deque(moves, maxlen=MOST_MOVES),
+        moves=deque(moves, maxlen=MAX_MOVES),
         moves_total=sum(entry.moves_total for entry in entries),
         partitions=sum(entry.topic != topic for entry in entries),
         cluster=last.cluster,

@@ -13,7 +13,7 @@ from sniproxy.pulsar.commands import CommandError, fields_of, number_name, read
 from sniproxy.pulsar.events import Event, Fields, Value
 from sniproxy.pulsar.frames import DEFAULT_LIMIT
 from sniproxy.pulsar.resync import Search, begins
-from sniproxy.pulsar.walker import MOST_HEAD, TYPES, FrameWalker, Walked, WalkError
+from sniproxy.pulsar.walker import MAX_HEAD, TYPES, FrameWalker, Walked, WalkError
 
 Side: TypeAlias = Literal["client", "broker"]
 
@@ -23,13 +23,13 @@ ROOM = 10 * 1024
 LARGEST = 128 * 1024 * 1024
 """Bytes of a frame where no CONNECTED was seen that says how large messages are, in a stream begun in the middle."""
 
-MOST_SEARCHED = LARGEST
+MAX_SEARCHED = LARGEST
 """Bytes in which the beginning of a frame must be found: any frame that was cut is at its end by then."""
 
 REMEMBERED = 1024
 """Bytes that one remembered request, producer, consumer or session takes, about: a topic's name is most of it."""
 
-NOT_READ = f"a command over {MOST_HEAD >> 20} MiB is not read"
+NOT_READ = f"a command over {MAX_HEAD >> 20} MiB is not read"
 """The message of an ``oversized`` event."""
 
 _FOREIGN = (
@@ -152,8 +152,8 @@ class Inspection:
         if stream.search is not None:
             found = stream.search.feed(data)
             if found is None:
-                if stream.search.skipped > MOST_SEARCHED:
-                    events += self._lose(stream, f"no frame begins in {MOST_SEARCHED} bytes", time)
+                if stream.search.skipped > MAX_SEARCHED:
+                    events += self._lose(stream, f"no frame begins in {MAX_SEARCHED} bytes", time)
                 return events
             fields: Fields = {"side": stream.side, "skipped": stream.search.skipped}
             events.append(Event("resumed", time, self.connection, fields))

@@ -23,13 +23,13 @@ from sniproxy.inspector.entries import (
 )
 from sniproxy.pulsar.events import Event, Fields, Value
 
-MOST_TOPICS = 10_000
+MAX_TOPICS = 10_000
 """Topics that are remembered; those that were not heard of for the longest time go first."""
 
-MOST_NAMESPACES = 1000
+MAX_NAMESPACES = 1000
 """Namespaces whose counts are remembered, likewise."""
 
-MOST_FAILURES = 200
+MAX_FAILURES = 200
 """Failed lookups that are remembered, of all topics."""
 
 _COORDINATORS = "persistent://pulsar/system/transaction_coordinator_assign-partition-{}"
@@ -38,12 +38,12 @@ _COORDINATORS = "persistent://pulsar/system/transaction_coordinator_assign-parti
 class Ledger:
     """Learns from the events of any number of connections. It is bounded, whatever it is told."""
 
-    def __init__(self, most: int = MOST_TOPICS) -> None:
+    def __init__(self, most: int = MAX_TOPICS) -> None:
         self._most = most
         self._clusters = Clusters()
         self._topics: dict[tuple[str, str], TopicEntry] = {}
         self._namespaces: dict[tuple[str, str], NamespaceEntry] = {}
-        self._failures: deque[Failure] = deque(maxlen=MOST_FAILURES)
+        self._failures: deque[Failure] = deque(maxlen=MAX_FAILURES)
 
     def __len__(self) -> int:
         return len(self._topics)
@@ -238,7 +238,7 @@ class Ledger:
 
     def _namespace(self, cluster: str, name: str, time: float) -> NamespaceEntry:
         entry = self._namespaces.pop((cluster, name), None) or NamespaceEntry(name, cluster=cluster)
-        if len(self._namespaces) >= MOST_NAMESPACES:
+        if len(self._namespaces) >= MAX_NAMESPACES:
             del self._namespaces[next(iter(self._namespaces))]
         self._namespaces[cluster, name] = entry
         entry.last_seen = max(entry.last_seen, time)

@@ -10,10 +10,10 @@ from sniproxy.pulsar.commands import number_name
 from sniproxy.pulsar.events import Event, Fields
 from sniproxy.util.bounded import BoundedMap, Kept
 
-MOST_PENDING = 5000
+MAX_PENDING = 5000
 """Requests without an answer that are remembered; as many lookups as a Java client has under way by default."""
 
-MOST_UNANSWERED = 100
+MAX_UNANSWERED = 100
 """Events for requests that were not answered when the connection ended."""
 
 PATIENCE = 120.0
@@ -64,7 +64,7 @@ class Pending:
 
     def __init__(self, connection: str) -> None:
         self._connection = connection
-        self._asked: BoundedMap[tuple[int, int], PendingRequest] = BoundedMap(MOST_PENDING)
+        self._asked: BoundedMap[tuple[int, int], PendingRequest] = BoundedMap(MAX_PENDING)
 
     def __len__(self) -> int:
         return len(self._asked)
@@ -100,7 +100,7 @@ class Pending:
 
     def end(self, time: float) -> list[Event]:
         """The connection ended."""
-        return [self._unanswered(kept, time) for kept in self._asked.clear()[:MOST_UNANSWERED]]
+        return [self._unanswered(kept, time) for kept in self._asked.clear()[:MAX_UNANSWERED]]
 
     def _unanswered(self, kept: Kept[tuple[int, int], PendingRequest], time: float) -> Event:
         waited = round(max(0.0, time - kept.since), 6)

@@ -8,10 +8,10 @@ from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import error_name, text
 from sniproxy.pulsar.events import Fields, Value
 
-MOST_TOPIC = 512
+MAX_TOPIC = 512
 """Characters of a topic's name."""
 
-MOST_LISTED = 256
+MAX_LISTED = 256
 """Segments or assignments that one event lists."""
 
 
@@ -27,16 +27,16 @@ def scalable_topic(update: pb.CommandScalableTopicUpdate, latency: float | None)
     segments: list[Value] = [
         {
             "segment_id": segment.segment_id,
-            "topic": text(segment, "legacy_topic_name", MOST_TOPIC),
+            "topic": text(segment, "legacy_topic_name", MAX_TOPIC),
             "sealed": segment.state == segment.SEALED,
             **broker_urls(
                 brokers.get(segment.segment_id, pb.ScalableTopicSegmentBroker()), "broker_url", "broker_url_tls"
             ),
         }
-        for segment in dag.segments[:MOST_LISTED]
+        for segment in dag.segments[:MAX_LISTED]
     ]
     return {
-        "resolved_topic": text(update, "resolved_topic_name", MOST_TOPIC),
+        "resolved_topic": text(update, "resolved_topic_name", MAX_TOPIC),
         "status": "failed" if update.HasField("error") or not update.HasField("dag") else "success",
         "epoch": dag.epoch if update.HasField("dag") else None,
         "segments": segments,
@@ -54,7 +54,7 @@ def coordinators(update: pb.CommandWatchTcAssignmentsUpdate) -> Fields:
     snapshot = update.snapshot
     assignments: list[Value] = [
         {"tc_id": at.tc_id, **broker_urls(at, "broker_service_url", "broker_service_url_tls")}
-        for at in snapshot.assignments[:MOST_LISTED]
+        for at in snapshot.assignments[:MAX_LISTED]
     ]
     return {
         "parallelism": snapshot.parallelism if snapshot.HasField("parallelism") else None,

@@ -8,7 +8,7 @@ from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import feature_names, text
 from sniproxy.pulsar.events import Fields, Value
 
-MOST_PROPERTIES = 64
+MAX_PROPERTIES = 64
 """Properties that an event lists."""
 
 
@@ -23,7 +23,7 @@ class Revealing:
         if not self._wanted:
             return None
         found: dict[str, Value] = {}
-        for pair, _ in zip(pairs, range(MOST_PROPERTIES), strict=False):
+        for pair, _ in zip(pairs, range(MAX_PROPERTIES), strict=False):
             found[text(pair, "key") or ""] = text(pair, "value")
         return found
 

@@ -25,7 +25,7 @@ log = Logger()
 SUM_SECONDS = 10
 """Seconds in which repeated refusals of one client and name become one line more."""
 
-_MOST_SUMS = 1000
+_MAX_SUMS = 1000
 _ENDED_WELL = (Result.OK, Result.DRAINED, Result.IDLE_TIMEOUT)
 
 
@@ -80,7 +80,7 @@ class Readable:
             self._sums[key] += 1
             return
         self._write(readable_line(connection))
-        if len(self._sums) < _MOST_SUMS:
+        if len(self._sums) < _MAX_SUMS:
             self._sums[key] = 0
         if self._timer is None:
             self._since = self._reactor.seconds()

@@ -14,10 +14,10 @@ log = Logger()
 SUM_SECONDS = 10
 """Seconds in which refusals become one line more for each limit."""
 
-MOST_CLIENTS = 1000
+MAX_CLIENTS = 1000
 """Clients that are told apart in these seconds."""
 
-MOST_NAMED = 3
+MAX_NAMED = 3
 """Clients that a line names."""
 
 
@@ -40,7 +40,7 @@ class RefusalLog:
         if sums is None:
             sums = self._sums[limit] = Counter()
         if client not in sums:
-            if self._clients >= MOST_CLIENTS:
+            if self._clients >= MAX_CLIENTS:
                 client = "others"
             else:
                 self._clients += 1
@@ -55,7 +55,7 @@ class RefusalLog:
     def _tell(self) -> None:
         self._timer, sums, self._sums, self._clients = None, self._sums, {}, 0
         for limit, clients in sums.items():
-            most = [f"{client} x {count}" for client, count in clients.most_common(MOST_NAMED)]
+            most = [f"{client} x {count}" for client, count in clients.most_common(MAX_NAMED)]
             more = len(clients) - len(most)
             log.warn(
                 "{count} refused in {seconds} s: [limits] {limit}: {clients}",

@@ -15,7 +15,7 @@ log = Logger()
 DELAY = 0.1
 """Seconds that a line may wait so that several are written at once."""
 
-MOST_WAITING = 4 << 20
+MAX_WAITING = 4 << 20
 """Bytes that wait while the file takes none (a full disk, a stalled pipe); lines beyond are lost, and counted."""
 
 _PIPE_BUF = 4096  # a write of so much to a pipe that polls as writable does not block, and is not mixed with others
@@ -73,7 +73,7 @@ class LineWriter:
     def write(self, line: str) -> None:
         """Take a line, without its newline; it is written within L{DELAY} seconds."""
         data = line.encode() + b"\n"
-        if self._size + len(data) > MOST_WAITING:
+        if self._size + len(data) > MAX_WAITING:
             self.lost += 1
             return
         self._waiting.append(data)
@@ -136,7 +136,7 @@ class LineWriter:
                     name=self._name,
                     path=self._path,
                     why=os.strerror(error.errno or 0),
-                    most=MOST_WAITING >> 20,
+                    most=MAX_WAITING >> 20,
                 )
             self._troubled = True
         else:

@@ -21,13 +21,13 @@ from twisted.internet.defer import Deferred
 from sniproxy.net.getaddrinfo import Cause, LookupFailed, no_answer, system_addresses
 from sniproxy.util.timerwheel import Deadline, wheel_of
 
-MOST_THREADS = 32
+MAX_THREADS = 32
 """Lookups at once of written names, and as many of client-formed ones. Further names wait in a queue."""
 
 OVERDUE_SECONDS = 5.0
 """A lookup that runs longer gives its place to the next name, while its thread waits for the system's resolver."""
 
-MOST_OVERDUE = 64
+MAX_OVERDUE = 64
 """Threads beyond their time, of each kind. When there are as many, no lookup gives its place away."""
 
 CLIENT_THREADS = 8
@@ -52,7 +52,7 @@ STALE_SECONDS = 3600.0
 RECHECK_SECONDS = 30.0
 """After a lookup that failed or was slow, the last good answer is used at once for this long (RFC 8767, section 5)."""
 
-MOST_KEPT = 4096
+MAX_KEPT = 4096
 """Written names whose last good answer is kept; the least recently used one is dropped first."""
 
 _FINAL = frozenset({Cause.NO_NAME, Cause.NO_ADDRESS})
@@ -98,7 +98,7 @@ class _Pool:
     def free(self, now: float) -> int:
         """Further lookups that may begin."""
         overdue = sum(now - look.began >= OVERDUE_SECONDS for look in self.running)
-        return MOST_THREADS - len(self.running) + min(overdue, MOST_OVERDUE)
+        return MAX_THREADS - len(self.running) + min(overdue, MAX_OVERDUE)
 
 
 @attrs.define
@@ -311,7 +311,7 @@ class HostLookups:
         if not isinstance(found, LookupFailed):
             self._kept[host] = _Kept(found, now + STALE_SECONDS)
             self._kept.move_to_end(host)
-            if len(self._kept) > MOST_KEPT:
+            if len(self._kept) > MAX_KEPT:
                 self._kept.popitem(last=False)
         elif found.cause in _FINAL:
             self._kept.pop(host, None)

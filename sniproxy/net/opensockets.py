@@ -13,10 +13,10 @@ from twisted.python.failure import Failure
 from sniproxy.net.closer import LingeringCloser
 from sniproxy.net.descriptor import SocketDescriptor
 
-MOST_SOCKETS = 20
+MAX_SOCKETS = 20
 """Sockets of one dial at once. Attempts begin 0.05 s apart at least, so each has a second before this is reached."""
 
-LEAST_SECONDS = 1.0
+MIN_SECONDS = 1.0
 """Seconds that a socket has before another takes its place: a lost SYN is sent again after one (RFC 6298, section
 2)."""
 
@@ -68,12 +68,12 @@ class AttemptSockets(Generic[T]):
 
     @property
     def full(self) -> bool:
-        """Whether the dial has L{MOST_SOCKETS}, and this target one of them."""
-        return self._dial.count >= MOST_SOCKETS and bool(self._since)
+        """Whether the dial has L{MAX_SOCKETS}, and this target one of them."""
+        return self._dial.count >= MAX_SOCKETS and bool(self._since)
 
     def oldest(self, now: float) -> T | None:
-        """The oldest, if it has had L{LEAST_SECONDS}."""
-        return next((one for one, since in self._since.items() if now - since >= LEAST_SECONDS), None)
+        """The oldest, if it has had L{MIN_SECONDS}."""
+        return next((one for one, since in self._since.items() if now - since >= MIN_SECONDS), None)
 
 
 class Connecting(SocketDescriptor):

@@ -11,7 +11,7 @@ from OpenSSL import SSL
 from sniproxy.tls.contexts import why
 
 _READ = 65_536
-_MOST_UNASKED = 262_144
+_MAX_UNASKED = 262_144
 """Bytes of TLS's own answers that wait for a peer that does not read."""
 
 
@@ -85,7 +85,7 @@ class TLSSocket(socket.socket):
                 return b""
             self.tls.bio_write(came)
             data = self._plaintext()
-            if len(self._out) > _MOST_UNASKED:
+            if len(self._out) > _MAX_UNASKED:
                 raise OSError(errno.ENOBUFS, "it asks TLS for answers and reads none")
             if data or self.over:
                 return data

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from sniproxy.pulsar.commands import CommandError, opening, type_of
 from sniproxy.pulsar.frames import DEFAULT_LIMIT, FrameError, locate, read_sizes
 
-MOST_HEAD = 1024 * 1024
+MAX_HEAD = 1024 * 1024
 """Bytes of one frame, its two sizes included, that are looked at. Of a longer head only the beginning is read."""
 
 TYPES = 128
@@ -38,7 +38,7 @@ class Walked(NamedTuple):
     ``command``: the command, serialized; only its beginning when ``complete`` is False.
     ``size``: bytes on the wire, the first four included. ``payload``: bytes that were stepped over.
     ``metadata``, ``entry`` (broker entry metadata): serialized, None where there is none, or where the head is longer
-    than `MOST_HEAD`. ``checksum``: crc32c, None where the sender left it out.
+    than `MAX_HEAD`. ``checksum``: crc32c, None where the sender left it out.
     """
 
     type: int
@@ -179,7 +179,7 @@ class FrameWalker:
         The offset of the first frame that needs a closer look. It says the same as `_head`, in a fraction of the time.
         """
         length = len(data)
-        most = self.limit if self.limit < MOST_HEAD else MOST_HEAD
+        most = self.limit if self.limit < MAX_HEAD else MAX_HEAD
         while at + _LEAST <= length:
             size, command_size, tag = _BEGINNING.unpack_from(data, at)
             kind, first, step = tag - _FIRST_TAG, at, size + 4
@@ -240,7 +240,7 @@ class FrameWalker:
         if not command_size:
             raise FrameError("an empty command")
         stop, end = start + command_size, at + 4 + size
-        room = at + MOST_HEAD
+        room = at + MAX_HEAD
         if stop > room:
             enough = start + _ENOUGH
             if enough > have:

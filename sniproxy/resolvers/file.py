@@ -24,7 +24,7 @@ log = Logger()
 
 FORMATS = {"toml": parse_toml, "map": parse_map}
 
-MOST_BYTES = 64 * 2**20
+MAX_BYTES = 64 * 2**20
 """Of a file: about a million names."""
 
 OPTIONS = (
@@ -109,13 +109,13 @@ def _read(path: str, parse: Callable[[str], Names]) -> Names:
         if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe would be waited for
             raise CannotRead("it is no plain file")
         with open(path, encoding="utf-8-sig") as file:
-            text = file.read(MOST_BYTES + 1)
+            text = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise CannotRead(f"it cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise CannotRead("it is not UTF-8") from error
-    if len(text) > MOST_BYTES:
-        raise CannotRead(f"it has more than {MOST_BYTES} characters")
+    if len(text) > MAX_BYTES:
+        raise CannotRead(f"it has more than {MAX_BYTES} characters")
     try:
         return parse(text)
     except BadFile as error:

@@ -9,7 +9,7 @@ import re
 
 from sniproxy.util.names import BadName, pattern
 
-MOST_GROUPS = 9
+MAX_GROUPS = 9
 """Groups of an expression, so that each has a place of one digit in a target: ``{1}`` to ``{9}``."""
 
 
@@ -25,9 +25,9 @@ def route_pattern(text: str) -> str:
         groups = expression(text).groups
     except (re.error, OverflowError, RecursionError) as error:
         raise BadName(f"this is no regular expression: {error}") from error
-    if groups > MOST_GROUPS:
+    if groups > MAX_GROUPS:
         cure = "write (?:...) where nothing is taken out"
-        raise BadName(f"the expression has {groups} groups; at most {MOST_GROUPS} are allowed: {cure}")
+        raise BadName(f"the expression has {groups} groups; at most {MAX_GROUPS} are allowed: {cure}")
     # Imported here: most configurations have no expression, and start faster.
     from sniproxy.routing.backtracking import why_unbounded
 

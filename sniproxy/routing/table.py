@@ -28,12 +28,12 @@ class HasPattern(Protocol):
 
 R = TypeVar("R", bound=HasPattern)
 
-_MOST_CANDIDATES = 32
+_MAX_CANDIDATES = 32
 """Routes compared with a name that has none: the hint must stay cheap in a storm of refusals."""
 
 _LONGEST_COMPARED = 100
-_MOST_HINTS = 512
-_LEAST_ALIKE = 0.5
+_MAX_HINTS = 512
+_MIN_ALIKE = 0.5
 
 _LOOK_ALIKES = str.maketrans("lio_", "110-")
 """Typed for one another: of several close names, the one that looks the same is the closest."""
@@ -62,7 +62,7 @@ class RouteTable(Generic[R]):
                 candidates = self._near.get(key)
                 if candidates is None:
                     self._near[key] = [pattern]
-                elif len(candidates) < _MOST_CANDIDATES:
+                elif len(candidates) < _MAX_CANDIDATES:
                     candidates.append(pattern)
 
     def match(self, name: str, listener: str) -> R | None:
@@ -85,7 +85,7 @@ class RouteTable(Generic[R]):
     def closest(self, name: str) -> str | None:
         """The pattern that a name without a route was perhaps meant for, for an error's text."""
         if name not in self._hints:
-            if len(self._hints) >= _MOST_HINTS:
+            if len(self._hints) >= _MAX_HINTS:
                 self._hints.clear()
             self._hints[name] = self._hint(name)
         return self._hints[name]
@@ -105,7 +105,7 @@ class RouteTable(Generic[R]):
         ours, theirs = (text.removeprefix("*.").translate(_LOOK_ALIKES).partition(".") for text in (name, pattern))
         part = 2 if ours[0] == theirs[0] else 0
         alike = difflib.SequenceMatcher(None, ours[part], theirs[part]).ratio()
-        return pattern if alike >= _LEAST_ALIKE else None
+        return pattern if alike >= _MIN_ALIKE else None
 
     @staticmethod
     def _get(routes: dict[tuple[str, str | None], R], name: str, listener: str) -> R | None:

@@ -14,7 +14,7 @@ DEFAULT_PORT = 6651
 """Pulsar's port for TLS (``brokerServicePortTls``)."""
 
 MAX_PORT = 65535
-MOST_WEIGHT = 65535
+MAX_WEIGHT = 65535
 
 _SCHEME = "pulsar+ssl://"
 _WEIGHT = re.compile(r"\s+weight=")
@@ -76,8 +76,8 @@ def split_weight(text: str) -> tuple[str, int]:
     weight = weights[0].strip()
     if "," in weight:
         raise BadTarget(_A_LIST)
-    if not (weight.isascii() and weight.isdigit() and len(weight) <= 5 and int(weight) <= MOST_WEIGHT):
-        cure = f"it is a whole number from 0 to {MOST_WEIGHT}, as in 10.0.0.7:6651 weight=2"
+    if not (weight.isascii() and weight.isdigit() and len(weight) <= 5 and int(weight) <= MAX_WEIGHT):
+        cure = f"it is a whole number from 0 to {MAX_WEIGHT}, as in 10.0.0.7:6651 weight=2"
         raise BadTarget(f"bad weight {weight!r}: {cure}")
     return place, int(weight)
 

@@ -15,7 +15,7 @@ from sniproxy.interfaces import Target
 from sniproxy.routing.health import Health
 from sniproxy.util.names import host_port
 
-MOST_KNOWN = 10_000
+MAX_KNOWN = 10_000
 """Targets that are looked after; resolvers may answer with ever new ones."""
 
 FORGET = 600.0
@@ -154,7 +154,7 @@ class UpstreamTable:
             key = address(target)
             self.answered.pop(key, None)
             self.answered[key] = None
-            if len(self.answered) > MOST_KNOWN:
+            if len(self.answered) > MAX_KNOWN:
                 del self.answered[next(iter(self.answered))]
         if self.health.check is None and not self.health.eject:
             return
@@ -163,7 +163,7 @@ class UpstreamTable:
             if known is not None:
                 if known.seen is not None:
                     known.seen, known.target = now, target  # its addresses may be others now
-            elif not target.client_formed and len(self.known) < MOST_KNOWN:
+            elif not target.client_formed and len(self.known) < MAX_KNOWN:
                 self.known[address(target)] = Upstream(target, server_name, now)
             if plaintext and address(target) in self.known:
                 self.plaintext.add(address(target))

@@ -29,10 +29,10 @@ log = Logger()
 IDLE = 1.0
 """Seconds between two looks when nobody is left: a connection that was on its way may have become a tunnel."""
 
-MOST_NAMED = 20
+MAX_NAMED = 20
 """Clients that are still there and are named."""
 
-MOST_ROUTES, MOST_TARGETS = 10, 5
+MAX_ROUTES, MAX_TARGETS = 10, 5
 """Routes, and targets of a route, that an error names."""
 
 FEW, FRESH = 200, 1.0
@@ -113,12 +113,12 @@ def _what_there_is(name: str, configuration: Configuration) -> str:
     """The error: nothing matches the name; lists the first routes with their targets."""
     routes = goals(configuration)
     said = []
-    for route in routes[:MOST_ROUTES]:
+    for route in routes[:MAX_ROUTES]:
         texts = [str(template) for template in templates(route)]
-        where = ", ".join(texts[:MOST_TARGETS]) + (", ..." if len(texts) > MOST_TARGETS else "")
+        where = ", ".join(texts[:MAX_TARGETS]) + (", ..." if len(texts) > MAX_TARGETS else "")
         said.append(f"route {route.server_name} leads to {where or route.resolver.title}")
-    if len(routes) > MOST_ROUTES:
-        said.append(f"and {counted(len(routes) - MOST_ROUTES, 'more route')}")
+    if len(routes) > MAX_ROUTES:
+        said.append(f"and {counted(len(routes) - MAX_ROUTES, 'more route')}")
     why = "no route has this name, and no route leads to such a target"
     return f"{bounded(name)}: {why}; {'; '.join(said) or 'there is no route'}"
 
@@ -185,7 +185,7 @@ class Drains:
         now = self._reactor.seconds()
         if drain.looked is None or now - drain.looked[0] >= FRESH:
             left = self._left(drain.goal)
-            seen = drain.looked = now, len(left), [life.record.client for life in left[:MOST_NAMED]]
+            seen = drain.looked = now, len(left), [life.record.client for life in left[:MAX_NAMED]]
             if len(left) <= FEW:
                 drain.looked = None
             return seen[1:]

@@ -17,7 +17,7 @@ from sniproxy.tls.pem import BadPem, Certified, names
 from sniproxy.util.names import ip_literal
 from sniproxy.util.text import bounded
 
-MOST_NAMES = 5
+MAX_NAMES = 5
 """Names of a certificate that a message shows."""
 
 # OpenSSL's x509_vfy.h; what operators meet. Others are shown by their number.
@@ -119,8 +119,8 @@ def described(connection: SSL.Connection) -> str:
     found = () if certificate is None else names(certificate.to_cryptography())
     if not found:
         return "it names no host"
-    more = f" and {len(found) - MOST_NAMES} more" if len(found) > MOST_NAMES else ""
-    return bounded(f"it names {', '.join(found[:MOST_NAMES])}{more}")
+    more = f" and {len(found) - MAX_NAMES} more" if len(found) > MAX_NAMES else ""
+    return bounded(f"it names {', '.join(found[:MAX_NAMES])}{more}")
 
 
 def why(error: SSL.Error) -> str:

@@ -13,7 +13,7 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.admin.channels import MOST_CHANNELS, PATIENCE, AdminChannel
+from sniproxy.admin.channels import MAX_CHANNELS, PATIENCE, AdminChannel
 from sniproxy.admin.metrics import Metrics
 from sniproxy.admin.refusals import Refusals
 from sniproxy.admin.site import AdminSite
@@ -114,21 +114,21 @@ class ChannelTests(SynchronousTestCase):
 
     def test_crowded(self) -> None:
         """One more than may be there ends the one that has waited longest, so that an operator gets an answer."""
-        idle = [self.connected() for _ in range(MOST_CHANNELS)]
+        idle = [self.connected() for _ in range(MAX_CHANNELS)]
         self.send(idle[0], READY)  # it has not waited longest any more
         operator = self.connected()
         self.assertEqual([1], [number for number, one in enumerate(idle) if one.disconnected])
         self.send(operator, READY)
         self.assertIn(b"200 OK", operator.value())
-        self.assertEqual(MOST_CHANNELS, self.held)
+        self.assertEqual(MAX_CHANNELS, self.held)
         self.assertEqual({"crowded": 1}, dict(self.refused()))
 
     def test_all_in_work(self) -> None:
         """While all are being answered, a new one is refused."""
-        busy = [self.connected() for _ in range(MOST_CHANNELS)]
+        busy = [self.connected() for _ in range(MAX_CHANNELS)]
         for transport in busy:
             transport.protocol.dataReceived(METRICS)
-        for _ in range(MOST_CHANNELS):
+        for _ in range(MAX_CHANNELS):
             self.rounds.round()
         self.assertIsNone(self.connect())
         self.send(busy[0], b"")
@@ -137,14 +137,14 @@ class ChannelTests(SynchronousTestCase):
 
     def test_all_pipeline(self) -> None:
         """While all are being answered, one that pipelines is ended for a new one."""
-        busy = [self.connected() for _ in range(MOST_CHANNELS)]
+        busy = [self.connected() for _ in range(MAX_CHANNELS)]
         for number, transport in enumerate(busy):
             transport.protocol.dataReceived(METRICS * (2 if number == 7 else 1))
-        for _ in range(MOST_CHANNELS):
+        for _ in range(MAX_CHANNELS):
             self.rounds.round()
         operator = self.connected()
         self.assertEqual([7], [number for number, one in enumerate(busy) if one.disconnected])
-        self.assertEqual(MOST_CHANNELS, self.held)
+        self.assertEqual(MAX_CHANNELS, self.held)
         self.send(operator, READY)
         self.assertIn(b"200 OK", operator.value())
 

@@ -8,7 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy import __version__
-from sniproxy.admin.metrics import BUCKETS, MOST_CLUSTERS, MOST_ERRORS, REFUSALS, Histogram, Metrics
+from sniproxy.admin.metrics import BUCKETS, MAX_CLUSTERS, MAX_ERRORS, REFUSALS, Histogram, Metrics
 from sniproxy.admin.sources import LimitsStatus, Reloads, Resolutions, ResolverStatus, TargetStatus
 from sniproxy.events import Result
 from sniproxy.pulsar.events import Event
@@ -247,13 +247,13 @@ class PulsarTests(SynchronousTestCase):
 
     def test_clusters_bounded(self) -> None:
         """Clients that make up names make no more series than there can be."""
-        names = [f"x{number}.test" for number in range(MOST_CLUSTERS + 5)]
+        names = [f"x{number}.test" for number in range(MAX_CLUSTERS + 5)]
         metrics = Metrics(topics=lambda: Counter(names))
         for name in names:
             metrics.event(Event("moved", 0.0, "1", {"topic": "t", "cluster": name}))
         for metric in ("sniproxy_topic_moves_total", "sniproxy_topics"):
             found = {name: value for name, value in samples(metrics).items() if name[0] == metric}
-            self.assertEqual((MOST_CLUSTERS + 1, 5), (len(found), found[metric, "other"]))
+            self.assertEqual((MAX_CLUSTERS + 1, 5), (len(found), found[metric, "other"]))
 
     def test_errors_bounded(self) -> None:
         """A broker that makes up errors makes no more series than there can be."""
@@ -261,8 +261,8 @@ class PulsarTests(SynchronousTestCase):
         for number in range(1_000):
             metrics.event(lookup("failed", f"ServerError {number}"))
         found = {name: value for name, value in samples(metrics).items() if name[0] == "sniproxy_lookup_failures_total"}
-        self.assertEqual(MOST_ERRORS + 1, len(found))
-        self.assertEqual(1_000 - MOST_ERRORS, found["sniproxy_lookup_failures_total", "other", "lookup"])
+        self.assertEqual(MAX_ERRORS + 1, len(found))
+        self.assertEqual(1_000 - MAX_ERRORS, found["sniproxy_lookup_failures_total", "other", "lookup"])
 
     def test_nothing_inspected(self) -> None:
         """Without inspection no metric speaks of Pulsar."""

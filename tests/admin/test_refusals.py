@@ -6,7 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.admin.refusals import MOST, Refusals
 from sniproxy.events import Result
-from sniproxy.util.text import MOST_TEXT
+from sniproxy.util.text import MAX_TEXT
 from tests.admin.sample import NOW, connection, refused
 
 
@@ -45,4 +45,4 @@ class RefusalsTests(SynchronousTestCase):
             refusals(refused(number, server_name=f"{number}.test", reason="\x1b" + "x" * 5_000))
         latest = refusals.latest()
         self.assertEqual((MOST, f"{3 * MOST - 1}.test"), (len(latest), latest[0].server_name))
-        self.assertEqual((MOST_TEXT, "\\x1bxx"), (len(latest[0].reason), latest[0].reason[:6]))
+        self.assertEqual((MAX_TEXT, "\\x1bxx"), (len(latest[0].reason), latest[0].reason[:6]))

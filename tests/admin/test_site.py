@@ -17,7 +17,7 @@ from twisted.web.test.requesthelper import DummyChannel
 
 import sniproxy.admin
 from sniproxy.admin.guard import HEADERS
-from sniproxy.admin.site import MOST_LISTED, PAGE, AdminRequest
+from sniproxy.admin.site import MAX_LISTED, PAGE, AdminRequest
 from tests.admin.sample import SampleLive, SampleSite, connection, lookup
 from tests.admin.token import TOKEN
 from tests.net.support import PATIENCE, SocketTestCase, in_thread, read_to_end
@@ -76,12 +76,12 @@ class PathTests(SiteTestCase):
     async def test_status(self) -> None:
         """/status is JSON of what is now, with as many entries as asked for."""
         sample = self.serve()
-        sample.proxy.tunnels.extend(SampleLive(connection(number)) for number in range(MOST_LISTED + 5))
+        sample.proxy.tunnels.extend(SampleLive(connection(number)) for number in range(MAX_LISTED + 5))
         sample.ended(connection(bytes_up=3))
         answer = await self.ask("/status")
         self.assertEqual("application/json", answer.headers["Content-Type"])
         document = json.loads(answer.body)
-        self.assertEqual((MOST_LISTED + 5, MOST_LISTED), (document["live"], len(document["tunnels"])))
+        self.assertEqual((MAX_LISTED + 5, MAX_LISTED), (document["live"], len(document["tunnels"])))
         self.assertEqual((1, 3), (document["totals"]["ended"], document["totals"]["bytes_up"]))
         for limit in (0, 7):
             document = json.loads((await self.ask(f"/status?limit={limit}")).body)
@@ -99,22 +99,22 @@ class PathTests(SiteTestCase):
     async def test_topics_bounded(self) -> None:
         """Without a limit the topics most looked up are listed, and how many are left out is said."""
         sample = self.serve()
-        for number in range(MOST_LISTED + 7):
+        for number in range(MAX_LISTED + 7):
             sample.event(lookup(topic=f"persistent://a/b/t{number}"))
-        sample.event(lookup(topic=f"persistent://a/b/t{MOST_LISTED + 6}"))
+        sample.event(lookup(topic=f"persistent://a/b/t{MAX_LISTED + 6}"))
         document = json.loads((await self.ask("/topics")).body)
-        self.assertEqual((MOST_LISTED + 7, MOST_LISTED), (document["count"], len(document["topics"])))
+        self.assertEqual((MAX_LISTED + 7, MAX_LISTED), (document["count"], len(document["topics"])))
         self.assertEqual({"topics": 7, "namespaces": 0}, document["left_out"])
-        self.assertEqual(f"persistent://a/b/t{MOST_LISTED + 6}", document["topics"][0]["topic"])
+        self.assertEqual(f"persistent://a/b/t{MAX_LISTED + 6}", document["topics"][0]["topic"])
         document = json.loads((await self.ask("/topics?limit=999999999")).body)
-        self.assertEqual((MOST_LISTED + 7, 0), (len(document["topics"]), document["left_out"]["topics"]))
+        self.assertEqual((MAX_LISTED + 7, 0), (len(document["topics"]), document["left_out"]["topics"]))
 
     async def test_status_bounded(self) -> None:
         """No limit lists more than the default."""
         sample = self.serve()
-        sample.proxy.tunnels.extend(SampleLive(connection(number)) for number in range(MOST_LISTED + 5))
+        sample.proxy.tunnels.extend(SampleLive(connection(number)) for number in range(MAX_LISTED + 5))
         document = json.loads((await self.ask("/status?limit=999999999")).body)
-        self.assertEqual((MOST_LISTED, MOST_LISTED), (len(document["tunnels"]), document["configuration"]["most"]))
+        self.assertEqual((MAX_LISTED, MAX_LISTED), (len(document["tunnels"]), document["configuration"]["most"]))
 
     async def test_nothing_inspected(self) -> None:
         """Without an inspector /topics says so."""

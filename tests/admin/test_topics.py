@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.admin.topics import MOST_RECENT, Topics, nothing_inspected
+from sniproxy.admin.topics import MAX_RECENT, Topics, nothing_inspected
 from sniproxy.inspector.entries import TopicEntry
 from sniproxy.inspector.ledger import Ledger
 from sniproxy.pulsar.events import Event, Fields
@@ -166,10 +166,10 @@ class EventTests(TopicsTestCase):
 
     def test_bounded(self) -> None:
         """What happened of late is remembered, not all of it."""
-        for number in range(3 * MOST_RECENT):
+        for number in range(3 * MAX_RECENT):
             self.tell(
                 lookup(broker=number % 2 + 1, time=float(number)), lookup("failed", "TopicNotFound", float(number))
             )
         document = self.document()
-        self.assertEqual((MOST_RECENT, MOST_RECENT), (len(document["failures"]), len(document["moved"])))
-        self.assertEqual(3.0 * MOST_RECENT - 1, document["moved"][0]["time"])
+        self.assertEqual((MAX_RECENT, MAX_RECENT), (len(document["failures"]), len(document["moved"])))
+        self.assertEqual(3.0 * MAX_RECENT - 1, document["moved"][0]["time"])

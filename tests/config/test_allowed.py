@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.config.allowed import MOST_NAMED, Allowing, BadAllow, parse_allowed
+from sniproxy.config.allowed import MAX_NAMED, Allowing, BadAllow, parse_allowed
 
 BROKER = ("broker-1.pulsar.test", 6651)
 
@@ -45,10 +45,10 @@ class AllowingTests(SynchronousTestCase):
     def test_bounded(self) -> None:
         """Of too many, those named last are known."""
         allowing = Allowing(None)
-        for number in range(MOST_NAMED + 1):
+        for number in range(MAX_NAMED + 1):
             allowing.named((f"b-{number}.test", 6651))
         self.assertIsNotNone(allowing.denies(("b-0.test", 6651)))
-        self.assertIsNone(allowing.denies((f"b-{MOST_NAMED}.test", 6651)))
+        self.assertIsNone(allowing.denies((f"b-{MAX_NAMED}.test", 6651)))
 
     def test_bad(self) -> None:
         """What allows nothing is told, with what to write."""

@@ -50,7 +50,7 @@ class RatesTests(SynchronousTestCase):
     def test_bounded(self) -> None:
         """Only so many are remembered: the one that came longest ago goes."""
         rates = Rates()
-        with patch.object(admission, "MOST_RATES", 10):
+        with patch.object(admission, "MAX_RATES", 10):
             for number in range(50):
                 rates.take(str(number), 0.0, 1, 1)
                 self.assertLessEqual(len(rates), 10)

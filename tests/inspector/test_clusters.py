@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.inspector.clusters import MOST_PLACES, Clusters, brokers_of
+from sniproxy.inspector.clusters import MAX_PLACES, Clusters, brokers_of
 from sniproxy.pulsar.events import Fields
 
 
@@ -58,13 +58,13 @@ class ClustersTests(SynchronousTestCase):
 
     def test_bounded(self) -> None:
         """What is remembered is bounded, the oldest goes; so is what redirects name."""
-        for number in range(MOST_PLACES + 50):
+        for number in range(MAX_PLACES + 50):
             self.clusters.named("a.test", urls(f"pulsar://a:{number}"))
             self.clusters.named("a.test", urls(f"pulsar://b:{number}"), redirect=True)
-        self.assertEqual(len(self.clusters), MOST_PLACES)
-        self.assertEqual(len(self.clusters._expected), MOST_PLACES)
+        self.assertEqual(len(self.clusters), MAX_PLACES)
+        self.assertEqual(len(self.clusters._expected), MAX_PLACES)
         self.assertEqual(self.clusters.at("a:0"), "a:0")
-        self.assertEqual(len(self.clusters), MOST_PLACES)
+        self.assertEqual(len(self.clusters), MAX_PLACES)
 
     @given(st.lists(st.tuples(st.sampled_from("abcd"), st.integers(1, 5), st.booleans()), max_size=30))
     def test_joined_for_good(self, told: list[tuple[str, int, bool]]) -> None:

@@ -5,8 +5,8 @@ from typing import Any
 from google.protobuf.message import Message
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.inspector.dialogue import BROKER, CLIENT, MOST_KEPT, Dialogue
-from sniproxy.inspector.pending import MOST_PENDING
+from sniproxy.inspector.dialogue import BROKER, CLIENT, MAX_KEPT, Dialogue
+from sniproxy.inspector.pending import MAX_PENDING
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.events import Event, Fields
 
@@ -315,10 +315,10 @@ class OtherTests(DialogueCase):
 
     def test_bounded(self) -> None:
         """However much a client asks for, what is remembered is bounded, and so is each text."""
-        for number in range(MOST_KEPT + 10):
+        for number in range(MAX_KEPT + 10):
             self.says(True, pb.CommandProducer(topic="t" * 5000, producer_id=number, request_id=number))
-        self.assertEqual(self.dialogue.remembered, MOST_KEPT + MOST_PENDING)
-        answer = pb.CommandProducerSuccess(request_id=MOST_KEPT, producer_name="n" * 5000)
+        self.assertEqual(self.dialogue.remembered, MAX_KEPT + MAX_PENDING)
+        answer = pb.CommandProducerSuccess(request_id=MAX_KEPT, producer_name="n" * 5000)
         fields = self.broker(answer, "producer")
         self.assertEqual((len(str(fields["topic"])), len(str(fields["producer_name"]))), (512, 300))
 

@@ -4,7 +4,7 @@ from collections import deque
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.inspector.entries import MOST_MOVES, Move, TopicEntry, fold, merged
+from sniproxy.inspector.entries import MAX_MOVES, Move, TopicEntry, fold, merged
 
 
 class MergedTests(SynchronousTestCase):
@@ -12,7 +12,7 @@ class MergedTests(SynchronousTestCase):
 
     def test_merged(self) -> None:
         """Whoever heard last knows the broker; counts are added up, moves are in order and bounded."""
-        moves = [Move(float(n), f"{n}", None, f"{n + 1}", None, "lookup") for n in range(MOST_MOVES)]
+        moves = [Move(float(n), f"{n}", None, f"{n + 1}", None, "lookup") for n in range(MAX_MOVES)]
         old = TopicEntry("t", "pulsar://a", lookups=2, failures=1, last_error="busy", first_seen=1.0, last_seen=5.0)
         new = TopicEntry("t", "pulsar://b", lookups=3, redirects=1, first_seen=2.0, last_seen=6.0)
         old.moves, new.moves = deque(moves[::2]), deque([*moves[1::2], Move(99.0, "b", None, "c", None, "close")])

@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.inspector.format import json_line, readable_line
-from sniproxy.inspector.inspection import MOST_SEARCHED, ROOM, Inspection
-from sniproxy.inspector.pending import MOST_PENDING
+from sniproxy.inspector.inspection import MAX_SEARCHED, ROOM, Inspection
+from sniproxy.inspector.pending import MAX_PENDING
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import number_name, write
 from sniproxy.pulsar.events import Event
 from sniproxy.pulsar.frames import DEFAULT_LIMIT, encode, encode_section
-from sniproxy.pulsar.walker import MOST_HEAD
+from sniproxy.pulsar.walker import MAX_HEAD
 from tests.inspector.inspecting import inspect
 from tests.pulsar import streams
 from tests.pulsar.samples import CONNECT_JAVA, CONNECT_PYTHON, CONNECTED, SEND_HELLO
@@ -140,7 +140,7 @@ class GapTests(SynchronousTestCase):
     def test_never_found(self) -> None:
         """When no frame is found, the connection is let go, with one event."""
         block = bytes(1 << 20)
-        events = [event for _ in range(MOST_SEARCHED // len(block) + 2) for event in self.inspection.client(block, 1.0)]
+        events = [event for _ in range(MAX_SEARCHED // len(block) + 2) for event in self.inspection.client(block, 1.0)]
         self.assertEqual((names(events), self.inspection.lost), (["gap", "lost"], True))
 
     def test_never_found_and_short(self) -> None:
@@ -219,13 +219,13 @@ class LimitTests(SynchronousTestCase):
     def test_long_command(self) -> None:
         """A command that is too long to be held is counted, and the next one is read."""
         inspection = Inspection("c")
-        topics = pb.CommandGetTopicsOfNamespaceResponse(request_id=1, topics=["t" * 1000] * (MOST_HEAD // 1000))
+        topics = pb.CommandGetTopicsOfNamespaceResponse(request_id=1, topics=["t" * 1000] * (MAX_HEAD // 1000))
         self.assertEqual(names(inspection.broker(write(topics) + ANSWER, 1.0)), ["oversized", "lookup"])
         self.assertEqual(inspection.commands["GET_TOPICS_OF_NAMESPACE_RESPONSE"], 1)
 
     def test_long_answer(self) -> None:
         """A long answer settles its request with a note, whichever field comes first; nothing is unanswered."""
-        filler = "m" * MOST_HEAD
+        filler = "m" * MAX_HEAD
         get_topics = pb.CommandGetTopicsOfNamespace(request_id=7, namespace="a/b")
         for request, answer in (
             (get_topics, pb.CommandGetTopicsOfNamespaceResponse(request_id=7, topics=[filler])),
@@ -250,7 +250,7 @@ class LimitTests(SynchronousTestCase):
     def test_long_request(self) -> None:
         """A long request is noted, and waits for nothing."""
         inspection = Inspection("c")
-        [note] = inspection.client(write(pb.CommandLookupTopic(topic="t" * MOST_HEAD, request_id=1)), 1.0)
+        [note] = inspection.client(write(pb.CommandLookupTopic(topic="t" * MAX_HEAD, request_id=1)), 1.0)
         self.assertEqual((note.name, note.fields["side"], note.fields["command"]), ("oversized", "client", "LOOKUP"))
         self.assertEqual(names(inspection.end(3.0)), ["ended"])
 
@@ -273,10 +273,10 @@ class LimitTests(SynchronousTestCase):
     def test_memory(self) -> None:
         """However many requests stay unanswered, those that are told and those that are held are all there are."""
         inspection, told = Inspection("c"), 0
-        for number in range(MOST_PENDING + 100):
+        for number in range(MAX_PENDING + 100):
             told += len(inspection.client(write(pb.CommandLookupTopic(topic="t" * 900, request_id=number)), 1.0))
-        self.assertEqual((told, inspection._dialogue.remembered), (100, MOST_PENDING))
-        self.assertEqual(len(inspection.client(PING, 1000.0)), MOST_PENDING)
+        self.assertEqual((told, inspection._dialogue.remembered), (100, MAX_PENDING))
+        self.assertEqual(len(inspection.client(PING, 1000.0)), MAX_PENDING)
         self.assertEqual(inspection._dialogue.remembered, 0)
 
 

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.inspector.entries import MOST_MOVES, TopicEntry
-from sniproxy.inspector.ledger import MOST_FAILURES, MOST_NAMESPACES, Ledger, namespace_of
+from sniproxy.inspector.entries import MAX_MOVES, TopicEntry
+from sniproxy.inspector.ledger import MAX_FAILURES, MAX_NAMESPACES, Ledger, namespace_of
 from sniproxy.pulsar.events import Event, Value
 from tests.inspector.inspecting import inspect
 from tests.pulsar import streams
@@ -231,12 +231,12 @@ class LedgerTests(SynchronousTestCase):
         for topic in ("a", "b", "c", "a", "d"):
             ledger.learn(lookup(1, topic=topic))
         self.assertEqual([entry.topic for entry in ledger.topics()], ["c", "a", "d"])
-        for number in range(MOST_NAMESPACES + 5):
+        for number in range(MAX_NAMESPACES + 5):
             ledger.learn(lookup(number, topic="a"))
             ledger.learn(lookup(None, topic=f"persistent://t/n{number}/x", response="failed"))
         [entry] = [entry for entry in ledger.topics() if entry.topic == "a"]
-        self.assertEqual((len(entry.moves), entry.moves_total), (MOST_MOVES, MOST_NAMESPACES + 5))
-        self.assertEqual((len(ledger.failures), len(ledger.namespaces())), (MOST_FAILURES, MOST_NAMESPACES))
+        self.assertEqual((len(entry.moves), entry.moves_total), (MAX_MOVES, MAX_NAMESPACES + 5))
+        self.assertEqual((len(ledger.failures), len(ledger.namespaces())), (MAX_FAILURES, MAX_NAMESPACES))
 
     @given(st.lists(st.tuples(st.sampled_from("abc"), st.none() | st.integers(1, 3), st.booleans()), max_size=30))
     def test_last_word(self, told: list[tuple[str, int | None, bool]]) -> None:

@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.events import Connection
 from sniproxy.inspector.live import EventLog, Inspector
-from sniproxy.logs.writer import DELAY, MOST_WAITING, CannotOpen
+from sniproxy.logs.writer import DELAY, MAX_WAITING, CannotOpen
 from sniproxy.pulsar.commands import write
 from sniproxy.pulsar.commands_pb2 import CommandLookupTopic, CommandPing, CommandPong
 from sniproxy.pulsar.events import Event, Fields
@@ -217,7 +217,7 @@ class EventLogTests(SynchronousTestCase):
         with capturedLogs() as logged:
             log = EventLog(clock, "/dev/full")
             for _ in range(10):
-                log(Event("unrouted", 1.0, "c", {"message": "m" * (MOST_WAITING // 8)}))
+                log(Event("unrouted", 1.0, "c", {"message": "m" * (MAX_WAITING // 8)}))
             clock.advance(DELAY)
             self.assertGreater(log.lost, 0)
             log.close()

@@ -2,7 +2,7 @@
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.inspector.pending import MOST_PENDING, MOST_UNANSWERED, PATIENCE, PLAIN, TO_ERROR, Pending, PendingRequest
+from sniproxy.inspector.pending import MAX_PENDING, MAX_UNANSWERED, PATIENCE, PLAIN, TO_ERROR, Pending, PendingRequest
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.events import Event
 
@@ -43,16 +43,16 @@ class PendingTests(SynchronousTestCase):
 
     def test_bounded(self) -> None:
         """The oldest of too many requests is told as not answered."""
-        for number in range(MOST_PENDING):
+        for number in range(MAX_PENDING):
             self.assertEqual(self.pending.ask(T.LOOKUP, number, 10.0), [])
-        [event] = self.pending.ask(T.LOOKUP, MOST_PENDING, 12.0)
-        self.assertEqual((event.name, event.fields["waited_s"], len(self.pending)), ("unanswered", 2.0, MOST_PENDING))
+        [event] = self.pending.ask(T.LOOKUP, MAX_PENDING, 12.0)
+        self.assertEqual((event.name, event.fields["waited_s"], len(self.pending)), ("unanswered", 2.0, MAX_PENDING))
 
     def test_end(self) -> None:
         """At the end, some of what is left is told."""
-        for number in range(MOST_UNANSWERED + 1):
+        for number in range(MAX_UNANSWERED + 1):
             self.pending.ask(T.LOOKUP, number, 10.0)
-        self.assertEqual((len(self.pending.end(11.0)), len(self.pending)), (MOST_UNANSWERED, 0))
+        self.assertEqual((len(self.pending.end(11.0)), len(self.pending)), (MAX_UNANSWERED, 0))
 
     def test_outcome(self) -> None:
         """The fields of an answer's event."""

@@ -2,7 +2,7 @@
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.inspector.placement import MOST_LISTED, broker_urls, coordinators, scalable_topic
+from sniproxy.inspector.placement import MAX_LISTED, broker_urls, coordinators, scalable_topic
 from sniproxy.pulsar import commands_pb2 as pb
 
 
@@ -72,7 +72,7 @@ class ScalableTopicTests(SynchronousTestCase):
         fields = scalable_topic(pb.CommandScalableTopicUpdate(session_id=1, dag=dag), None)
         listed = fields["segments"]
         assert isinstance(listed, list)
-        self.assertEqual((len(listed), fields["segments_total"]), (MOST_LISTED, 1000))
+        self.assertEqual((len(listed), fields["segments_total"]), (MAX_LISTED, 1000))
 
 
 class CoordinatorTests(SynchronousTestCase):

@@ -6,11 +6,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.inspector.format import json_line, readable_line
 from sniproxy.inspector.inspection import Inspection
-from sniproxy.inspector.revealing import MOST_PROPERTIES
+from sniproxy.inspector.revealing import MAX_PROPERTIES
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import write
 from sniproxy.pulsar.events import Event
-from sniproxy.util.text import MOST_TEXT
+from sniproxy.util.text import MAX_TEXT
 
 PAIRS = [pb.KeyValue(key="team", value="audit"), pb.KeyValue(key="a\nb", value="x" * 5000)]
 LOOKUP = pb.CommandLookupTopic(topic="t", request_id=1, properties=PAIRS)
@@ -56,7 +56,7 @@ class RevealingTests(SynchronousTestCase):
                          ("alice", "tls"))  # fmt: skip
         self.assertIn("for alice", readable_line(events[0]))
         for fields in (found[name] for name in ("lookup", "producer", "subscribe", "topics")):
-            self.assertEqual(fields["properties"], {"team": "audit", "a\\nb": "x" * (MOST_TEXT - 3) + "..."})
+            self.assertEqual(fields["properties"], {"team": "audit", "a\\nb": "x" * (MAX_TEXT - 3) + "..."})
         self.assertEqual(found["subscribe"]["subscription_properties"], found["subscribe"]["properties"])
         for event in events[1:]:
             self.assertIn("audit", readable_line(event), event.name)
@@ -77,4 +77,4 @@ class RevealingTests(SynchronousTestCase):
         [event] = inspection.broker(write(EXCHANGES[0][1]), 1.0)
         properties = event.fields["properties"]
         assert isinstance(properties, dict)
-        self.assertEqual((len(properties), properties[""], properties["0"]), (MOST_PROPERTIES, None, ""))
+        self.assertEqual((len(properties), properties[""], properties["0"]), (MAX_PROPERTIES, None, ""))

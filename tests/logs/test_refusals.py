@@ -8,7 +8,7 @@ from twisted.internet.task import Clock
 from twisted.logger import LogEvent, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.logs.refusals import MOST_CLIENTS, SUM_SECONDS, RefusalLog
+from sniproxy.logs.refusals import MAX_CLIENTS, SUM_SECONDS, RefusalLog
 
 
 class RefusalLogTests(SynchronousTestCase):
@@ -53,7 +53,7 @@ class RefusalLogTests(SynchronousTestCase):
         """Beyond so many clients the others are summed as one."""
 
         def play(clock: Clock, told: RefusalLog) -> None:
-            for number in range(MOST_CLIENTS + 101):
+            for number in range(MAX_CLIENTS + 101):
                 told.refused("rate_per_client", str(number))
             clock.advance(SUM_SECONDS)
 

@@ -13,7 +13,7 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from sniproxy.logs.writer import DELAY, MOST_WAITING, CannotOpen, LineWriter
+from sniproxy.logs.writer import DELAY, MAX_WAITING, CannotOpen, LineWriter
 
 RETRY = 1.0
 PIPE_BUF = 4096
@@ -194,7 +194,7 @@ class FullDiskTests(WriterCase):
         for _ in range(6):
             writer.write(line)
             self.clock.advance(RETRY)
-        self.assertEqual(writer.lost, 6 - MOST_WAITING // 1_000_000)
+        self.assertEqual(writer.lost, 6 - MAX_WAITING // 1_000_000)
         writer.close()
         self.assertEqual(writer.lost, 6)
 
@@ -257,7 +257,7 @@ class PipeTests(WriterCase):
         for _ in range(6):
             writer.write("x" * 999_999)
             self.clock.advance(RETRY)
-        self.assertEqual(writer.lost, 6 - MOST_WAITING // 1_000_000)
+        self.assertEqual(writer.lost, 6 - MAX_WAITING // 1_000_000)
         writer.close()
         self.assertEqual(writer.lost, 6)
 

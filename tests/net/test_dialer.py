@@ -15,7 +15,7 @@ from sniproxy.net import lookup
 from sniproxy.net.closer import LingeringCloser
 from sniproxy.net.dialer import ATTEMPT_DELAY, Dialer, DialError, interleave
 from sniproxy.net.getaddrinfo import Cause, LookupFailed
-from sniproxy.net.opensockets import MOST_SOCKETS
+from sniproxy.net.opensockets import MAX_SOCKETS
 from tests.net.support import HandClock, SocketTestCase, in_thread
 
 
@@ -255,8 +255,8 @@ class DialerTests(SocketTestCase):
             error = await self.failure(dialling)
             self.assertEqual(Result.CONNECT_TIMEOUT, error.result)
             self.assertEqual(addresses, list(began))
-            self.assertEqual((True, 0), (most < MOST_SOCKETS, held))
-        self.assertEqual(MOST_SOCKETS - 1, most)
+            self.assertEqual((True, 0), (most < MAX_SOCKETS, held))
+        self.assertEqual(MAX_SOCKETS - 1, most)
 
     async def test_one_address_of_a_target(self) -> None:
         """A target's only address is dialled, if the veto allows it."""

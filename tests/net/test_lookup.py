@@ -74,7 +74,7 @@ class LookupTests(LookupCase):
     async def test_shared(self) -> None:
         """Who asks for a name that is being looked up gets the same answer; a silent name keeps no other waiting."""
         self.silent = lambda host: host == "silent"
-        self.patch(lookup, "MOST_THREADS", 2)
+        self.patch(lookup, "MAX_THREADS", 2)
         silent = [self.lookups.addresses("silent") for _ in range(50)]
         for host in ("a", "b", "c"):
             self.assertEqual(ADDRESSES, await self.lookups.addresses(host))
@@ -87,7 +87,7 @@ class LookupTests(LookupCase):
     async def test_nobody_waits(self) -> None:
         """A name for which no caller waits any more is not looked up when its turn comes; another's turn comes then."""
         self.silent = lambda host: True
-        self.patch(lookup, "MOST_THREADS", 1)
+        self.patch(lookup, "MAX_THREADS", 1)
         silent = self.lookups.addresses("silent")
         given_up = [self.lookups.addresses(host) for host in ("a", "b", "b", "c")]
         for waiting in [*given_up[:2], given_up[3]]:
@@ -111,7 +111,7 @@ class LookupTests(LookupCase):
     async def test_overdue(self) -> None:
         """A lookup that takes too long gives its place away, and its late answer is used all the same."""
         self.silent = lambda host: host == "silent"
-        self.patch(lookup, "MOST_THREADS", 1)
+        self.patch(lookup, "MAX_THREADS", 1)
         silent, waiting = self.lookups.addresses("silent"), self.lookups.addresses("a")
         self.clock.advance(lookup.OVERDUE_SECONDS)
         self.assertEqual(ADDRESSES, await waiting)
@@ -169,7 +169,7 @@ class StaleTests(LookupCase):
 
     async def test_bounded(self) -> None:
         """The answers of the last names only are kept."""
-        self.patch(lookup, "MOST_KEPT", 1)
+        self.patch(lookup, "MAX_KEPT", 1)
         for host in ("a", "b"):
             await self.lookups.addresses(host)
         self.error = socket.EAI_AGAIN
@@ -202,7 +202,7 @@ class FormedTests(LookupCase):
         for client in range(20):
             self.ask(20, f"192.0.2.{client}", f"c{client}-")
         self.assertEqual(ADDRESSES, await self.lookups.addresses("written"))
-        self.assertEqual(lookup.MOST_THREADS, self.lookups.counts().running["client_formed"])
+        self.assertEqual(lookup.MAX_THREADS, self.lookups.counts().running["client_formed"])
         await self.nothing_runs()
 
     async def test_each_client(self) -> None:
@@ -237,7 +237,7 @@ class FormedTests(LookupCase):
     async def test_queue(self) -> None:
         """All clients together have a bound, which is a cause of its own."""
         self.silent = lambda host: True
-        asked = self.ask(lookup.MOST_THREADS + lookup.FORMED_QUEUE + 1, None)
+        asked = self.ask(lookup.MAX_THREADS + lookup.FORMED_QUEUE + 1, None)
         refused = cast(Any, self.successResultOf(asked[-1]))
         self.assertIs(Cause.LIMIT, refused.cause)
         self.assertEqual(1, self.lookups.counts().limited["queue"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from unittest import TestCase
 
-from sniproxy.net.opensockets import LEAST_SECONDS, MOST_SOCKETS, AttemptSockets, DialSockets
+from sniproxy.net.opensockets import MAX_SOCKETS, MIN_SECONDS, AttemptSockets, DialSockets
 
 
 class OpenSocketsTests(TestCase):
@@ -36,11 +36,11 @@ class OpenSocketsTests(TestCase):
     def test_full(self) -> None:
         """A target that has none of the sockets may open one; the oldest makes room when it had its time."""
         one: AttemptSockets[int] = AttemptSockets(self.dial)
-        for number in range(MOST_SOCKETS):
+        for number in range(MAX_SOCKETS):
             self.assertFalse(one.full)
             one.add(number, number / 10)
         self.assertTrue(one.full)
         self.assertFalse(AttemptSockets(self.dial).full)
-        self.assertIsNone(one.oldest(LEAST_SECONDS - 0.01))
-        self.assertEqual(0, one.oldest(LEAST_SECONDS))
+        self.assertIsNone(one.oldest(MIN_SECONDS - 0.01))
+        self.assertEqual(0, one.oldest(MIN_SECONDS))
         self.assertIn(0, one)

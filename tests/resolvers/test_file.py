@@ -80,7 +80,7 @@ class FileTests(TestCase):
         self.assertIn("No such file", error.cure)
         os.mkfifo(self.path)
         self.assertIn("it is no plain file", self.assertRaises(BadOption, make).cure)
-        self.patch(file, "MOST_BYTES", 5)
+        self.patch(file, "MAX_BYTES", 5)
         self.path.unlink()
         self.assertIn("more than 5", self.assertRaises(BadOption, self.make).cure)
 

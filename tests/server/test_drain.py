@@ -18,7 +18,7 @@ from sniproxy.events import Connection, Result
 from sniproxy.interfaces import Target
 from sniproxy.relay.relay import Ending
 from sniproxy.routing.upstreams import DrainTarget, UpstreamTable
-from sniproxy.server.drain import IDLE, MOST_NAMED, Drains, find_drain_target
+from sniproxy.server.drain import IDLE, MAX_NAMED, Drains, find_drain_target
 from tests.hellos import hello
 from tests.net.support import SocketTestCase, in_thread, read_exactly, read_to_end
 from tests.proxies import LISTENER, Backend, Proxy
@@ -65,7 +65,7 @@ class RateTests(SynchronousTestCase):
     def test_rate(self) -> None:
         """So many a second, not at once, not at even distances, and in no order of age."""
         status = self.drains.begin(GOAL, 10)
-        self.assertEqual((7.0, 10, 0, 100, MOST_NAMED), (*astuple(status)[2:5], status.left, len(status.clients)))
+        self.assertEqual((7.0, 10, 0, 100, MAX_NAMED), (*astuple(status)[2:5], status.left, len(status.clients)))
         self.assertEqual(100, len(self.live))
         self.advance(5)
         self.assertTrue(35 <= 100 - len(self.live) <= 65, len(self.live))

@@ -9,7 +9,7 @@ import attrs
 
 from sniproxy.util.text import bounded, printable
 
-MOST_NAMES = 8
+MAX_NAMES = 8
 """Names of a certificate that are shown."""
 
 
@@ -222,8 +222,8 @@ def _goal_lines(goal: TargetReport) -> Iterator[str]:
     yield f"    connected  to {done.address} in {done.connect_s * 1000:.1f} ms{tls}"
     shown = done.certificate
     if shown is not None:
-        more = f" and {len(shown.names) - MOST_NAMES} more" if len(shown.names) > MOST_NAMES else ""
-        yield f"    certificate for {bounded(', '.join(shown.names[:MOST_NAMES]) or 'no host')}{more}"
+        more = f" and {len(shown.names) - MAX_NAMES} more" if len(shown.names) > MAX_NAMES else ""
+        yield f"    certificate for {bounded(', '.join(shown.names[:MAX_NAMES]) or 'no host')}{more}"
         yield f"    expires    {shown.expires} ({shown.days:.0f} days from now)"
         for name, covered in shown.covers.items():
             yield f"    covers     {name}: {'yes' if covered else 'NO'}"

@@ -11,7 +11,7 @@ from sniproxy.routing.patterns import expression, is_expression
 from sniproxy.routing.table import RouteTable
 from sniproxy.util.names import ip_literal
 
-MOST_OTHERS = 10
+MAX_OTHERS = 10
 """Routes of which it is said why they are not taken."""
 
 
@@ -50,7 +50,7 @@ class Choices:
             route = configuration.default
         why = self._none(name) if route is None else _why(route)
         found = self._others(name, route, listener) if others else iter(())
-        return RouteChoice(route, why, tuple(pair for pair, _ in zip(found, range(MOST_OTHERS), strict=False)))
+        return RouteChoice(route, why, tuple(pair for pair, _ in zip(found, range(MAX_OTHERS), strict=False)))
 
     def _none(self, name: str) -> str:
         if ip_literal(name) is not None:

@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 import attrs
 
-MOST_PACKET = 16 << 20
+MAX_PACKET = 16 << 20
 """Bytes of one record or block that are believed; capture programs write at most 256 KiB of a packet."""
 
 _PCAP = {
@@ -28,7 +28,7 @@ _PCAP = {
 _SECTION, _INTERFACE, _OLD_PACKET, _SIMPLE_PACKET, _PACKET = 0x0A0D0D0A, 1, 2, 3, 6
 _SECTION_MAGIC = b"\x0a\x0d\x0d\x0a"
 _PACKED = {b"\x1f\x8b": "zcat", b"\x28\xb5": "zstdcat", b"\x42\x5a": "bzcat", b"\xfd\x37": "xzcat"}
-_MOST_INTERFACES = 65_536
+_MAX_INTERFACES = 65_536
 
 
 class CaptureError(Exception):
@@ -147,7 +147,7 @@ class CaptureReader:
                 return
             body = body[:-4]  # the length again
             try:
-                if kind == _INTERFACE and len(interfaces) < _MOST_INTERFACES:
+                if kind == _INTERFACE and len(interfaces) < _MAX_INTERFACES:
                     interfaces.append(_interface(order, body))
                 elif kind == _SIMPLE_PACKET:
                     (size,) = struct.unpack_from(f"{order}I", body)
@@ -166,7 +166,7 @@ class CaptureReader:
             kind_bytes = self._read(4)
 
     def _believed(self, size: int) -> int:
-        if size > MOST_PACKET:
+        if size > MAX_PACKET:
             raise self._broken(f"a packet of {size} bytes")
         return size
 

@@ -15,7 +15,7 @@ from sniproxy.inspector.ledger import Ledger
 from sniproxy.pulsar.events import Event
 from sniproxy.util.text import amount, counted
 
-MOST_TOPICS = 200_000
+MAX_TOPICS = 200_000
 """Topics of a capture that are remembered."""
 
 _EVERY = 256  # packets
@@ -45,7 +45,7 @@ class CaptureEvents:
         self._reassembly = Reassembly()
         self._conversations = Conversations(ports, reveal=reveal, commands=commands)
         self._now = 0.0
-        self.ledger = Ledger(MOST_TOPICS)
+        self.ledger = Ledger(MAX_TOPICS)
 
     @property
     def packets(self) -> int:

@@ -9,7 +9,7 @@ from enum import Enum
 
 from sniproxy.pulsar.resync import frame_at
 
-MOST_HELD = 14
+MAX_HELD = 14
 """Bytes by which every stream is known."""
 
 _EITHER = {15, 16, 18, 19}  # closing, and PING and PONG
@@ -17,7 +17,7 @@ _EITHER = {15, 16, 18, 19}  # closing, and PING and PONG
 _BROKERS = {3, 7, 8, 9, 13, 14, 17, 22, 24, 26, 27, 30, 31, 33, 35, 36, 38, 40, 51, 53, 55, 57, 59, 61, 63, 65, 66, 68}
 _BROKERS |= {71, 74, 75, 77, 80}
 _TLS_RECORDS = {20, 21, 22, 23}
-_MOST_IN_RECORD = (1 << 14) + 256
+_MAX_IN_RECORD = (1 << 14) + 256
 
 
 class StreamKind(Enum):
@@ -37,7 +37,7 @@ class StreamKind(Enum):
 
 
 def sniff(data: bytes) -> StreamKind:
-    """Say what begins with these bytes; `MOST_HELD` of them always tell."""
+    """Say what begins with these bytes; `MAX_HELD` of them always tell."""
     if data[:1] and data[0] in _TLS_RECORDS:
         if data[1:2] not in (b"", b"\x03"):
             return StreamKind.OTHER
@@ -46,7 +46,7 @@ def sniff(data: bytes) -> StreamKind:
         # A frame of Pulsar that begins so would have 335 million bytes or more.
         return (
             StreamKind.TLS
-            if data[2] <= 4 and 0 < int.from_bytes(data[3:5], "big") <= _MOST_IN_RECORD
+            if data[2] <= 4 and 0 < int.from_bytes(data[3:5], "big") <= _MAX_IN_RECORD
             else StreamKind.OTHER
         )
     good = frame_at(data, 0)

@@ -18,13 +18,13 @@ from sniproxy.inspector.capture.direction import PIECE, SegmentQueue
 from sniproxy.inspector.capture.packets import ACK, FIN, RST, SYN, Endpoint, Segment
 from sniproxy.util.names import host_port
 
-MOST_CONNECTIONS = 65_536
+MAX_CONNECTIONS = 65_536
 """Connections that are remembered, those included that have ended."""
 
-MOST_HELD_EACH = 4 << 20
+MAX_HELD_EACH = 4 << 20
 """Bytes of memory that wait behind a hole of one direction."""
 
-MOST_HELD = 64 << 20
+MAX_HELD = 64 << 20
 """The same, of all of them."""
 
 ACKED_PATIENCE = 0.25
@@ -115,9 +115,9 @@ class Reassembly:
     def __init__(
         self,
         *,
-        most_connections: int = MOST_CONNECTIONS,
-        most_held_each: int = MOST_HELD_EACH,
-        most_held: int = MOST_HELD,
+        most_connections: int = MAX_CONNECTIONS,
+        most_held_each: int = MAX_HELD_EACH,
+        most_held: int = MAX_HELD,
         acked_patience: float = ACKED_PATIENCE,
         patience: float = PATIENCE,
     ) -> None:

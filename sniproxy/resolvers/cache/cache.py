@@ -48,8 +48,8 @@ PATIENCE = 1.0
 PAUSE = 1.0
 """Seconds before a name that failed is asked again; Pulsar's clients would, ten times in the first seconds."""
 
-MOST_ANSWERS = 10_000
-MOST_REFUSALS = 10_000
+MAX_ANSWERS = 10_000
+MAX_REFUSALS = 10_000
 """Names that are remembered, each. They are apart, so that refused names drive out no good answers."""
 
 QUIET = 60.0
@@ -105,11 +105,11 @@ class CachedResolver:
         self._reactor = reactor
         self._deadline = deadline
         self._stale = stale
-        self._answers: LRUMap[Hashable, _Kept] = LRUMap(MOST_ANSWERS)
+        self._answers: LRUMap[Hashable, _Kept] = LRUMap(MAX_ANSWERS)
         # What was refused, or failed, and until when that holds.
-        self._noes: LRUMap[Hashable, tuple[Refused | Unavailable, float]] = LRUMap(MOST_REFUSALS)
+        self._noes: LRUMap[Hashable, tuple[Refused | Unavailable, float]] = LRUMap(MAX_REFUSALS)
         # Questions whose answers were for one connection only: nobody waits for another one's.
-        self._single: LRUMap[Hashable, bool] = LRUMap(MOST_REFUSALS)
+        self._single: LRUMap[Hashable, bool] = LRUMap(MAX_REFUSALS)
         self._flights: dict[Hashable, SingleFlight] = {}
         self._generation = 0
         self._quiet_until = -math.inf

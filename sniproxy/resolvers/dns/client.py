@@ -26,7 +26,7 @@ from sniproxy.resolvers.dns.servers import ServerStates
 from sniproxy.resolvers.dns.stream import Stream, streams
 from sniproxy.resolvers.dns.udpsocket import DatagramSocket
 from sniproxy.resolvers.dns.wire import (
-    LEAST_TTL,
+    MIN_TTL,
     QUERY_REFUSED,
     SERVER_FAILED,
     Answer,
@@ -267,7 +267,7 @@ class _Talk:
             came = found(self._cut)
         except BadMessage:
             return None
-        return Answer(came.records, LEAST_TTL) if came.records else None
+        return Answer(came.records, MIN_TTL) if came.records else None
 
     def close(self) -> None:
         self._socket.close()

@@ -46,7 +46,7 @@ MAX_CONF = 65536
 ATTEMPTS = 3
 """Queries to each server that the option C{servers} names."""
 
-MOST_SERVICES = 16
+MAX_SERVICES = 16
 """Hosts of a service whose addresses are asked for; those of the first priorities."""
 
 MAX_ADDRESSES = 64
@@ -149,7 +149,7 @@ class DNSResolver:
             places = await self._places(target.host, formed)
             return Resolution([attrs.evolve(target, addresses=places.addresses)], places.ttl)
         answer = await self._search(target.host, formed, "SRV record", lambda name: self._servers.ask(name, SRV))
-        hosts = services(answer.records)[:MOST_SERVICES]
+        hosts = services(answer.records)[:MAX_SERVICES]
         if not hosts:
             raise Refused(f"{target.host}: the service is not available there", answer.ttl)
         return await self._hosts(hosts, formed, answer.ttl)

@@ -20,9 +20,9 @@ from sniproxy.util.names import BadName, server_name
 PAYLOAD = 1232
 """Bytes of an answer by UDP that we take (RFC 6891): what passes everywhere without fragments."""
 
-LEAST_TTL = 1.0
-MOST_TTL = 3600.0
-MOST_NEGATIVE_TTL = 300.0
+MIN_TTL = 1.0
+MAX_TTL = 3600.0
+MAX_NEGATIVE_TTL = 300.0
 """Seconds that an answer is kept, whatever its records say: 0 would make each connection a question."""
 
 A, AAAA, SRV = dns.rdatatype.A, dns.rdatatype.AAAA, dns.rdatatype.SRV
@@ -119,9 +119,9 @@ def found(answer: dns.message.Message) -> Answer:
     exists = answer.rcode() == dns.rcode.NOERROR
     if chain.answer is None:
         # Without a SOA there is no time for a negative answer (RFC 2308, section 5).
-        ttl = float(chain.minimum_ttl) if answer.authority else LEAST_TTL
-        return Answer((), _between(ttl, MOST_NEGATIVE_TTL), exists)
-    return Answer(tuple(chain.answer), _between(float(chain.minimum_ttl), MOST_TTL), exists)
+        ttl = float(chain.minimum_ttl) if answer.authority else MIN_TTL
+        return Answer((), _between(ttl, MAX_NEGATIVE_TTL), exists)
+    return Answer(tuple(chain.answer), _between(float(chain.minimum_ttl), MAX_TTL), exists)
 
 
 def services(records: Iterable[Any]) -> list[Service]:
@@ -154,4 +154,4 @@ def _is_host(name: dns.name.Name) -> bool:
 
 
 def _between(ttl: float, most: float) -> float:
-    return min(max(ttl, LEAST_TTL), most)
+    return min(max(ttl, MIN_TTL), most)

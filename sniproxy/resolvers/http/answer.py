@@ -15,7 +15,7 @@ from sniproxy.routing.targets import DEFAULT_PORT, BadTarget, parse_target
 from sniproxy.util.names import BadName, server_name
 from sniproxy.util.text import bounded
 
-MOST_TARGETS = 1000
+MAX_TARGETS = 1000
 """Of an answer."""
 
 Path = tuple[str, ...]
@@ -24,7 +24,7 @@ Path = tuple[str, ...]
 Condition = tuple[Path, str]
 """Where, and how one of the values there has to be written: a text as it is, anything else as in JSON."""
 
-MOST_SECONDS = 86400.0
+MAX_SECONDS = 86400.0
 """For which an answer is used again, whatever it says."""
 
 
@@ -199,7 +199,7 @@ def _ttl(document: Mapping[str, Any]) -> float | None:
         return None
     if isinstance(ttl, bool) or not isinstance(ttl, int | float) or not 0 <= ttl < math.inf:
         raise BadAnswer(f'its "ttl" is no number of seconds: {_shown(ttl)}')
-    return float(min(ttl, MOST_SECONDS))
+    return float(min(ttl, MAX_SECONDS))
 
 
 def _reason(document: Mapping[str, Any]) -> str:
@@ -208,8 +208,8 @@ def _reason(document: Mapping[str, Any]) -> str:
 
 
 def _check_number(targets: Sequence[object]) -> None:
-    if len(targets) > MOST_TARGETS:
-        raise BadAnswer(f"its answer has {len(targets)} targets, more than {MOST_TARGETS}")
+    if len(targets) > MAX_TARGETS:
+        raise BadAnswer(f"its answer has {len(targets)} targets, more than {MAX_TARGETS}")
 
 
 def _unique(targets: Iterator[Target]) -> tuple[Target, ...]:

@@ -35,7 +35,7 @@ from sniproxy.resolvers.http.client import Answer, Credentials, HTTPClient, HTTP
 from sniproxy.resolvers.http.question import URL, BadQuestion, Body, check_places, fill, parse_body, parse_url
 from sniproxy.util.text import bounded
 
-MOST_BYTES = 2**20
+MAX_BYTES = 2**20
 """Of an answer, which is read at once."""
 
 AT_ONCE = 32
@@ -168,7 +168,7 @@ def make(options: Mapping[str, Any], reactor: Any) -> HTTPResolver:
     places, where = _places(options), [_condition(text) for text in options["where"] or ()]
     try:
         credentials = Credentials(options["trust"], certificate, token)
-        client = HTTPClient(reactor, credentials, CONNECT, MOST_BYTES, persistent=False)
+        client = HTTPClient(reactor, credentials, CONNECT, MAX_BYTES, persistent=False)
     except HTTPFailure as error:
         key = next(key for key in ("trust", "certificate", "token_file") if str(error).startswith(key))
         raise BadOption(key, options[key], str(error)) from error

@@ -13,10 +13,10 @@ from sniproxy.resolvers.http.client import Answer, Credentials, HTTPClient, HTTP
 from sniproxy.util.names import BadName, server_name
 from sniproxy.util.text import bounded
 
-MOST_BYTES = 4 * 2**20
+MAX_BYTES = 4 * 2**20
 """Of an answer; a broker's configuration has about 40 kB."""
 
-MOST_REDIRECTS = 3
+MAX_REDIRECTS = 3
 
 
 class AdminFailure(Exception):
@@ -49,7 +49,7 @@ class AdminClient:
         self._reactor = reactor
         self._timeout = timeout
         try:
-            self._client = HTTPClient(reactor, credentials, timeout, MOST_BYTES, address)
+            self._client = HTTPClient(reactor, credentials, timeout, MAX_BYTES, address)
         except HTTPFailure as error:
             raise AdminFailure(str(error)) from error
 
@@ -80,7 +80,7 @@ class AdminClient:
         return self._client.close()
 
     async def _follow(self, url: str, trusted: Collection[str]) -> bytes:
-        for _ in range(MOST_REDIRECTS + 1):
+        for _ in range(MAX_REDIRECTS + 1):
             headers = {"Accept": "application/json, text/plain"}
             if self._client.token is not None and urlsplit(url).hostname in trusted:
                 headers["Authorization"] = f"Bearer {self._client.token}"
@@ -90,7 +90,7 @@ class AdminClient:
             if answer.status not in (301, 302, 307, 308):
                 raise AdminFailure(f"{place(url)}: {_status(answer)}", answer.status)
             url = _next(url, answer)
-        raise AdminFailure(f"{place(url)}: more than {MOST_REDIRECTS} redirects")
+        raise AdminFailure(f"{place(url)}: more than {MAX_REDIRECTS} redirects")
 
 
 class _TimedOut(Exception):

@@ -18,7 +18,7 @@ from sniproxy.resolvers.pulsar.brokers import LiveBroker
 from sniproxy.util.names import BadName, server_name
 from sniproxy.util.text import bounded
 
-MOST_BROKERS = 10_000
+MAX_BROKERS = 10_000
 
 
 class BadAnswer(Exception):
@@ -62,8 +62,8 @@ def broker_ids(body: bytes) -> list[str]:
     said = _json(body)
     if not (isinstance(said, list) and all(isinstance(web_id, str) for web_id in said)):
         raise BadAnswer("it is no list of brokers")
-    if len(said) > MOST_BROKERS:
-        raise BadAnswer(f"it lists more than {MOST_BROKERS} brokers")
+    if len(said) > MAX_BROKERS:
+        raise BadAnswer(f"it lists more than {MAX_BROKERS} brokers")
     # Brokers before Pulsar 3 may write a scheme.
     ids = [web_id.partition("://")[2] or web_id for web_id in said]
     for web_id in ids:

@@ -9,7 +9,7 @@ import attrs
 from sniproxy.interfaces import Refused, Resolution, Target, Unavailable
 from sniproxy.util.text import bounded, counted
 
-MOST_SHOWN = 5
+MAX_SHOWN = 5
 """Names of brokers that a message shows."""
 
 
@@ -100,8 +100,8 @@ class LiveBrokers:
 
 
 def _few(texts: Sequence[str]) -> str:
-    more = f" and {len(texts) - MOST_SHOWN} more" if len(texts) > MOST_SHOWN else ""
-    return bounded(", ".join(texts[:MOST_SHOWN]), 600) + more
+    more = f" and {len(texts) - MAX_SHOWN} more" if len(texts) > MAX_SHOWN else ""
+    return bounded(", ".join(texts[:MAX_SHOWN]), 600) + more
 
 
 def _place(broker: LiveBroker) -> tuple[str, str, int]:

@@ -23,7 +23,7 @@ from sniproxy.interfaces import (
     Unavailable,
     WatchState,
 )
-from sniproxy.resolvers.pulsar.advertised import MOST_BROKERS, BadAnswer, BrokerListeners, from_node
+from sniproxy.resolvers.pulsar.advertised import MAX_BROKERS, BadAnswer, BrokerListeners, from_node
 from sniproxy.resolvers.pulsar.brokers import LiveBroker, LiveBrokers
 from sniproxy.resolvers.pulsar.options import PLACES, read_choice, read_service_names
 from sniproxy.resolvers.zookeeper.access import BadAccess, Credentials
@@ -166,8 +166,8 @@ class ZooKeeperResolver:
         if session is None:
             return
         ids = sorted(await session.children(NODES))
-        if len(ids) > MOST_BROKERS:
-            raise Unavailable(f"{NODES} has more than {MOST_BROKERS} nodes")
+        if len(ids) > MAX_BROKERS:
+            raise Unavailable(f"{NODES} has more than {MAX_BROKERS} nodes")
         bodies = await gatherResults([session.data(f"{NODES}/{web_id}") for web_id in ids], consumeErrors=True)
         brokers: list[LiveBroker] = []
         faults = []

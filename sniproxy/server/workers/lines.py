@@ -29,7 +29,7 @@ STANDARD_ERROR = 2
 MOST = 1 << 20
 """Bytes without a newline that are kept together."""
 
-MOST_WAITING = 4 << 20
+MAX_WAITING = 4 << 20
 """Bytes that wait while the supervisor reads none; lines beyond are lost, and counted."""
 
 LAST_PATIENCE = 2.0
@@ -98,7 +98,7 @@ class Observer:
         self.finish()
 
     def _take(self, line: bytes) -> None:
-        if self._waiting and self._size + len(line) > MOST_WAITING:
+        if self._waiting and self._size + len(line) > MAX_WAITING:
             self.lost += 1
             return
         if self.lost:  # its place is between the lines before and after

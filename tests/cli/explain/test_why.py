@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.cli.explain.why import MOST_OTHERS, Choices, RouteChoice, client_notes, shared_names
+from sniproxy.cli.explain.why import MAX_OTHERS, Choices, RouteChoice, client_notes, shared_names
 from sniproxy.config.model import Configuration
 from sniproxy.config.parser import parse
 
@@ -115,8 +115,8 @@ class ChoiceTests(SynchronousTestCase):
 
     def test_bounded(self) -> None:
         """Of very many routes, some are shown."""
-        given = configuration("a.test", *(f"~a[.](test|{number})" for number in range(MOST_OTHERS + 5)))
-        self.assertEqual(MOST_OTHERS, len(self.choose(given, "a.test").others))
+        given = configuration("a.test", *(f"~a[.](test|{number})" for number in range(MAX_OTHERS + 5)))
+        self.assertEqual(MAX_OTHERS, len(self.choose(given, "a.test").others))
 
 
 class NoteTests(SynchronousTestCase):

@@ -249,8 +249,8 @@ class KeepingTests(AskedCase):
 
     def test_bounded(self) -> None:
         """Names that clients make up fill no memory, and refused ones drive out no answers."""
-        self.patch(cache, "MOST_ANSWERS", 3)
-        self.patch(cache, "MOST_REFUSALS", 3)
+        self.patch(cache, "MAX_ANSWERS", 3)
+        self.patch(cache, "MAX_REFUSALS", 3)
         resolver = Scripted(answer("one.test", None), *[Refused("no") for _ in range(100)])
         self.make(resolver)
         self.answered("one.test")

@@ -11,8 +11,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.interfaces import Target
 from sniproxy.resolvers.http.answer import (
-    MOST_SECONDS,
-    MOST_TARGETS,
+    MAX_SECONDS,
+    MAX_TARGETS,
     BadAnswer,
     FoundTargets,
     Places,
@@ -60,7 +60,7 @@ class OwnTests(SynchronousTestCase):
 
     def test_ttl(self) -> None:
         """Seconds; more than a day is a day; what is no number of seconds makes the answer unreadable."""
-        for ttl, wanted in ((0, 0.0), (7, 7.0), (10**400, MOST_SECONDS), (None, None)):
+        for ttl, wanted in ((0, 0.0), (7, 7.0), (10**400, MAX_SECONDS), (None, None)):
             self.assertEqual(wanted, own({"targets": ["a.test"], "ttl": ttl}).ttl)
         for bad in (-1, True, "7", float("inf"), [1]):
             self.assertIn('"ttl"', self.why_not({"targets": ["a.test"], "ttl": bad}))
@@ -81,7 +81,7 @@ class OwnTests(SynchronousTestCase):
             ({"targets": [{"host": "a.test", "port": True}]}, "not true"),
             ({"targets": [{"host": "a.test", "port": 1, "weight": -1}]}, "weight -1"),
             ({"targets": [{"host": "a.test", "port": 1, "weight": 0.5}]}, "weight 0.5"),
-            ({"targets": ["a.test"] * (MOST_TARGETS + 1)}, "1001 targets"),
+            ({"targets": ["a.test"] * (MAX_TARGETS + 1)}, "1001 targets"),
         ):
             self.assertIn(words, self.why_not(document))
 

@@ -136,7 +136,7 @@ class AdminTests(TestCase):
 
     async def test_too_long(self) -> None:
         """An answer has bounds."""
-        self.patch(admin, "MOST_BYTES", 1000)
+        self.patch(admin, "MAX_BYTES", 1000)
         server = AdminServer(self)
         server.answers[LIST] = (200, b"x" * 1001)
         self.assertIn("more than 1000 bytes", str(await self.fails(self.admin(), server.url + LIST)))
