@@ -28,7 +28,7 @@ from sniproxy.pulsar.filter import EventFilter
 from sniproxy.util.closedpipe import exit_on_broken_pipe
 from sniproxy.util.text import amount, counted, printable
 
-LARGE = 4 << 20
+LARGE_BYTES = 4 << 20
 """Bytes of a file from which on its reading is shown as a bar, where standard error is a terminal."""
 
 _BAR = 30
@@ -226,7 +226,7 @@ class _Bar:
     def __init__(self, file: BinaryIO, streams: Streams) -> None:
         size = _regular_size(file)
         self._file = file
-        self._size = size if size >= LARGE and streams.error.isatty() else 0
+        self._size = size if size >= LARGE_BYTES and streams.error.isatty() else 0
         self._error = streams.error
         self._both = streams.out.isatty()
         self._drawn = -1

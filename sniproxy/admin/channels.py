@@ -18,21 +18,21 @@ from sniproxy.admin.slices import Slices, Steps
 
 log = Logger()
 
-MAX_CHANNELS = 64
+MAX_CONNECTIONS = 64
 """Connections at once. One more ends the one that has waited longest without a request in work, else one that pipelines
 requests."""
 
-PATIENCE = 10.0
+REQUEST_TIMEOUT_S = 10.0
 """Seconds for a whole request, headers and body, from the accept or from the end of the last answer."""
 
-PIECE = 1024
+SLICE_BYTES = 1024
 """Bytes of a request that are parsed in one step."""
 
 _END_OF_HEADERS = b"\r\n\r\n"
 
 
 class AdminChannel(HTTPChannel):
-    """One connection. It ends L{PATIENCE} seconds after it began to wait for a request, whatever has come of it.
+    """One connection. It ends L{REQUEST_TIMEOUT_S} after it began to wait for a request, even if a part has arrived.
 
     The channel parses what it receives in steps, and a pipelined request (RFC 9112, section 9.3.2) waits until the
     client has read the answers before it: one connection costs one step at a time, and memory for two answers.
@@ -99,7 +99,7 @@ class AdminChannel(HTTPChannel):
     def wait(self) -> None:
         """Begin to wait for a request."""
         self._stop()
-        self._deadline = cast(Any, self.channels.reactor).callLater(PATIENCE, self._late)
+        self._deadline = cast(Any, self.channels.reactor).callLater(REQUEST_TIMEOUT_S, self._late)
 
     def abort(self) -> None:
         """End it at once."""
@@ -118,8 +118,8 @@ class AdminChannel(HTTPChannel):
     def _parse(self) -> Steps[None]:
         """Give the parser one piece in a step, which ends where a request's headers do."""
         while self._unparsed and not self._answering and not self._full and not self._ends():
-            end = self._unparsed.find(_END_OF_HEADERS, 0, PIECE)
-            size = PIECE if end < 0 else end + len(_END_OF_HEADERS)
+            end = self._unparsed.find(_END_OF_HEADERS, 0, SLICE_BYTES)
+            size = SLICE_BYTES if end < 0 else end + len(_END_OF_HEADERS)
             piece, self._unparsed = self._unparsed[:size], self._unparsed[size:]
             HTTPChannel.dataReceived(self, piece)
             yield
@@ -185,10 +185,10 @@ class Channels:
         port.numberAccepts = 1
 
     def make_room(self) -> bool:
-        """End a connection if there are L{MAX_CHANNELS}. @return: whether one more may come."""
+        """End a connection if there are L{MAX_CONNECTIONS}. @return: whether one more may come."""
         if self._port is not None:
             self._port.numberAccepts = 0  # Twisted sets it to what it accepted, unless that is what it wanted
-        if len(self) < MAX_CHANNELS:
+        if len(self) < MAX_CONNECTIONS:
             return True
         self.refused("crowded")
         oldest = next(iter(self._waiting), None) or next((one for one in self._working if one.pipelines), None)

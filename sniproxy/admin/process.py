@@ -11,7 +11,7 @@ from pathlib import Path
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-LISTED_EVERY = 10.0
+LISTING_INTERVAL_S = 10.0
 """Seconds between two listings of the descriptors, where the kernel does not count them."""
 
 
@@ -60,6 +60,6 @@ class ProcessMetrics(Collector):
         if counted:
             return counted
         now = time.monotonic()
-        if self._listed is None or now - self._listed[0] >= LISTED_EVERY:
+        if self._listed is None or now - self._listed[0] >= LISTING_INTERVAL_S:
             self._listed = now, len(os.listdir(folder))
         return self._listed[1]

@@ -8,7 +8,7 @@ from sniproxy.admin.metrics import REFUSALS
 from sniproxy.events import Connection, Result
 from sniproxy.util.text import bounded
 
-MOST = 100
+MAX_REFUSALS = 100
 """Refusals that are told apart; beyond, the one that was seen longest ago is forgotten."""
 
 
@@ -45,7 +45,7 @@ class Refusals:
         refusal.time = connection.time + connection.total_s
         refusal.client = connection.client
         refusal.reason = bounded(connection.reason)
-        if len(self._refusals) > MOST:
+        if len(self._refusals) > MAX_REFUSALS:
             del self._refusals[next(iter(self._refusals))]
 
     def latest(self) -> list[RecentRefusal]:

@@ -11,7 +11,7 @@ from sniproxy.util.text import bounded
 
 log = Logger()
 
-AGAIN = 600.0
+SUMMARY_INTERVAL_S = 600.0
 """Seconds between two log lines of one cause."""
 
 CAUSES = {
@@ -37,7 +37,7 @@ class RefusedLog:
         self.counts[cause] += 1
         now, count = self._seconds(), self.counts[cause]
         last, before = self._logged.get(cause, (None, 0))
-        if last is not None and now - last < AGAIN:
+        if last is not None and now - last < SUMMARY_INTERVAL_S:
             return
         self._logged[cause] = now, count
         said = f": {bounded(about)}" if about else ""

@@ -51,7 +51,7 @@ ACTIONS = ("/drain", "/undrain")
 """The paths that change something."""
 
 MIN_RATE, MAX_RATE = 0.001, 10_000.0
-MAX_TEXT = 300
+MAX_TEXT_CHARS = 300
 """Bytes of a text in a query."""
 
 _JSON = "application/json"
@@ -259,7 +259,7 @@ def _number(request: Request, name: bytes) -> int | None:
 def _text(request: Request, name: bytes) -> str:
     """A text of the query. @raise _Answer: 400: it is not there, or too long."""
     values: list[bytes] = (request.args or {}).get(name, [])
-    if not values or len(values[-1]) > MAX_TEXT:
+    if not values or len(values[-1]) > MAX_TEXT_CHARS:
         raise _Answer(400, f"{name.decode()} is missing, or too long")
     return values[-1].decode("utf-8", "backslashreplace")
 

@@ -15,7 +15,7 @@ T = TypeVar("T")
 Steps = Generator[None, None, T]
 """Work that yields after each step, of about 0.1 ms at most, and returns its result."""
 
-SLICE = 0.0005
+SLICE_S = 0.0005
 """Seconds of work in one round of the reactor, whatever the number of answers that are being made."""
 
 
@@ -47,7 +47,7 @@ class Slices:
 
     def _round(self) -> None:
         self._timer = None
-        until = self._seconds() + SLICE
+        until = self._seconds() + SLICE_S
         while self._waiting:
             steps, done = self._waiting.popleft()
             try:

@@ -15,16 +15,16 @@ from sniproxy.admin.slices import Steps
 from sniproxy.admin.sources import OPENING, Live
 from sniproxy.events import Connection
 
-FEW = 200
+SMALL_COUNT = 200
 """Connections that are counted again for every answer."""
 
-FRESH = 1.0
-"""Seconds that a count of more connections than L{FEW} is used for."""
+FRESH_S = 1.0
+"""Seconds that a count of more connections than L{SMALL_COUNT} is used for."""
 
-ABANDONED = 5.0
+ABANDONED_S = 5.0
 """Seconds after which a count is begun again that every client has left."""
 
-STEP = 40
+BATCH = 40
 """Connections counted in one step."""
 
 Counts = Counter[tuple[str, ...]]
@@ -70,7 +70,7 @@ class Tallies:
 
     def count(self) -> Steps[None]:
         """Bring L{latest} up to date. All who ask at the same time advance one count."""
-        if self._walk is not None and self._seconds() - self._begun > ABANDONED:
+        if self._walk is not None and self._seconds() - self._begun > ABANDONED_S:
             self._walk = None
         if self._walk is None:
             if self._seconds() < self._fresh_until:
@@ -97,10 +97,10 @@ class Tallies:
                     tunnels[key] += 1
                     up[key] += one.bytes_up
                     down[key] += one.bytes_down
-                if not number % STEP:
+                if not number % BATCH:
                     yield
             self.latest = tally
-            if len(live) > FEW:
-                self._fresh_until = self._seconds() + FRESH
+            if len(live) > SMALL_COUNT:
+                self._fresh_until = self._seconds() + FRESH_S
         finally:
             self._walk = None

@@ -7,7 +7,7 @@ import stat
 
 MAX_BYTES = 4096
 
-MIN_CHARACTERS = 16
+MIN_CHARS = 16
 
 
 class BadTokenFile(ValueError):
@@ -27,8 +27,8 @@ def read_token(path: str) -> bytes:
         raise BadTokenFile(f"it cannot be read: {error.strerror}") from error
     if mode & (stat.S_IROTH | stat.S_IWOTH):
         raise BadTokenFile("other users can read or write it; chmod 600 it (Kubernetes: defaultMode: 0440)")
-    if len(token) < MIN_CHARACTERS:
-        raise BadTokenFile(f"its token is shorter than {MIN_CHARACTERS} characters; make one with openssl rand -hex 32")
+    if len(token) < MIN_CHARS:
+        raise BadTokenFile(f"its token is shorter than {MIN_CHARS} characters; make one with openssl rand -hex 32")
     if len(token) > MAX_BYTES or not all(0x21 <= byte <= 0x7E for byte in token):
         raise BadTokenFile("it is not one line of printable ASCII without spaces; make one with openssl rand -hex 32")
     return token

@@ -17,7 +17,7 @@ from sniproxy.pulsar.events import Event
 MAX_RECENT = 100
 """Events that are remembered, of each kind that L{Topics.document} lists."""
 
-STEP = 50
+BATCH = 50
 """Topics that are looked at in one step."""
 
 
@@ -72,13 +72,13 @@ class Topics:
         first: list[tuple[int, str, int, TopicEntry]] = []
         total = 0
         for number, entry in enumerate(folded, 1):
-            if not number % STEP:
+            if not number % BATCH:
                 yield
             if entry is None:
                 continue
             total += 1
             heappush(first, (-entry.lookups, entry.topic, number, entry))
-            if most is not None and len(first) >= most + STEP:
+            if most is not None and len(first) >= most + BATCH:
                 first = nsmallest(most, first)
             cluster, name = entry.cluster, broker_of(entry)
             counts = {"topics": 0, "lookups": 0}

@@ -21,7 +21,7 @@ from sniproxy.bridge.pending import PendingRequests
 from sniproxy.config.allowed import Allowing, Broker
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import CommandError, fields_of, number_name, read, text, type_name, write
-from sniproxy.pulsar.frames import DEFAULT_LIMIT, FrameError
+from sniproxy.pulsar.frames import MAX_FRAME_BYTES, FrameError
 from sniproxy.pulsar.serviceurl import BadServiceURL, parse_service_url
 from sniproxy.util.names import host_port
 
@@ -33,7 +33,7 @@ TYPES = (
 )  # fmt: skip
 """Commands of a broker that are read."""
 
-ROOM = 10 * 1024
+HEADER_BYTES = 10 * 1024
 """Bytes that a frame may have beyond the largest message."""
 
 NO_TLS_URL = (
@@ -91,7 +91,7 @@ class Answers:
     def __init__(
         self, allowing: Allowing, told: BridgeCallbacks, asked: PendingRequests | None, names_owners: bool
     ) -> None:
-        self.limit = DEFAULT_LIMIT
+        self.limit = MAX_FRAME_BYTES
         self._allowing = allowing
         self._told = told
         self._asked = asked
@@ -139,7 +139,7 @@ class Answers:
 
     def _connected(self, connected: pb.CommandConnected, frame: bytes) -> bytes:
         if connected.max_message_size > 0:
-            self.limit = connected.max_message_size + ROOM
+            self.limit = connected.max_message_size + HEADER_BYTES
         flags = connected.feature_flags
         if not (flags.supports_scalable_topics or flags.supports_tc_metadata_discovery):
             return frame

@@ -13,8 +13,8 @@ from sniproxy.relay.pacing import ROUND_S, Paced
 from sniproxy.relay.tee import PacedDirection
 from sniproxy.util.buffered import Share
 
-MIN_READ = 1 << 12
-MAX_READ = 1 << 16
+MIN_READ_BYTES = 1 << 12
+MAX_READ_BYTES = 1 << 16
 """Bytes of one read: the more, the less work the frames of the reads before have made."""
 
 
@@ -30,7 +30,7 @@ class RewrittenDirection(PacedDirection):
         super().__init__(source, target, head, paced)
         self._answers = answers
         self._stream = BrokerStream(TYPES, answers)
-        self._size = MAX_READ
+        self._size = MAX_READ_BYTES
         self._unseen = b""
         self._share = Share()
 
@@ -49,7 +49,7 @@ class RewrittenDirection(PacedDirection):
             raise OSError(errno.EPROTO, f"it does not speak Pulsar: {error}") from error
         took = pace.clock() - began
         pace.charge(took)
-        self._size = MIN_READ if took > ROUND_S else min(2 * self._size, MAX_READ)
+        self._size = MIN_READ_BYTES if took > ROUND_S else min(2 * self._size, MAX_READ_BYTES)
         self._stream.limit = self._answers.limit
         self._share.holds(self._stream.held)
         if self.eof or not data:  # it was cut in a frame; the client shall see as much

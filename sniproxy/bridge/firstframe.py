@@ -10,7 +10,7 @@ from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import CommandError, read, type_name
 from sniproxy.pulsar.frames import FrameError, FrameReader
 
-MAX_FIRST = 256 * 1024
+MAX_FRAME_BYTES = 256 * 1024
 """Bytes of a CONNECT; credentials may be long, but not without end."""
 
 _TLS = (b"\x16\x03", b"\x80")  # a handshake's record; SSLv2's hello, as some old stacks begin
@@ -36,7 +36,7 @@ class FirstFrame(FirstBytes[pb.CommandConnect]):
 
     def __init__(self, reactor: Any, sock: socket.socket, seconds: float) -> None:
         super().__init__(reactor, sock, seconds, "CONNECT")
-        self._reader = FrameReader(MAX_FIRST)
+        self._reader = FrameReader(MAX_FRAME_BYTES)
 
     def taken(self, data: bytes) -> pb.CommandConnect | None:
         if self.received.startswith(_TLS):

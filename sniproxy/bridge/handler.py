@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 from sniproxy.bridge.answers import Answers, BridgeCallbacks, Response, failed
 from sniproxy.bridge.direction import RewrittenDirection
 from sniproxy.bridge.firstframe import FirstFrame, NotConnect
-from sniproxy.bridge.pending import MAX_ASKED, MAX_BYTES, PendingRequests
+from sniproxy.bridge.pending import MAX_BYTES, MAX_REQUESTS, PendingRequests
 from sniproxy.bridge.redirects import Follower, Heard
 from sniproxy.client.brokers import Access
 from sniproxy.client.failures import TalkFailed
@@ -189,7 +189,7 @@ class Crossing(Life):
         def follow(lookup: pb.CommandLookupTopic, answer: Response) -> bool:
             assert asked is not None
             size = lookup.ByteSize() + answer.ByteSize()
-            if len(self._follows) >= MAX_ASKED or self._followed.bytes + size > MAX_BYTES:
+            if len(self._follows) >= MAX_REQUESTS or self._followed.bytes + size > MAX_BYTES:
                 return False
             self._followed.holds(self._followed.bytes + size)
             following = Deferred.fromCoroutine(self._follow(asked, broker, lookup, answer))

@@ -17,10 +17,10 @@ from sniproxy.pulsar.walker import FrameWalker
 from sniproxy.util.bounded import BoundedMap
 from sniproxy.util.buffered import Share
 
-MAX_ASKED = 5000
+MAX_REQUESTS = 5000
 """Lookups without an answer that are remembered; as many as a Java client has under way by default."""
 
-MAX_LOOKUP = 8192
+MAX_LOOKUP_BYTES = 8192
 """Bytes of a LOOKUP that is remembered; for a longer one no redirect is followed."""
 
 MAX_BYTES = 1 << 20
@@ -61,7 +61,7 @@ class PendingRequests:
         self.readable = True
         self._login = Replayed(connect.auth_method_name, command=command)
         self._walker = FrameWalker(heard=(_Base.LOOKUP, _Base.AUTH_RESPONSE))
-        self._lookups: BoundedMap[int, pb.CommandLookupTopic] = BoundedMap(MAX_ASKED)
+        self._lookups: BoundedMap[int, pb.CommandLookupTopic] = BoundedMap(MAX_REQUESTS)
         self._bytes = 0
         self._share = Share()
 
@@ -101,7 +101,7 @@ class PendingRequests:
 
     def _hear(self, fields: object) -> None:
         if isinstance(fields, pb.CommandLookupTopic):
-            if fields.ByteSize() <= MAX_LOOKUP:
+            if fields.ByteSize() <= MAX_LOOKUP_BYTES:
                 self._forget(fields.request_id)
                 self._bytes += fields.ByteSize()
                 pushed_out = self._lookups.put(fields.request_id, fields, 0.0)

@@ -22,7 +22,7 @@ from sniproxy.util.names import host_port
 
 Response = pb.CommandLookupTopicResponse
 
-IDLE = 10.0
+IDLE_TIMEOUT_S = 10.0
 """Seconds after the last redirect for which connections are kept: a client's lookups come together, when it begins and
 when its topics move. Without an end, a thousand clients of fifty brokers would hold fifty thousand descriptors."""
 
@@ -71,7 +71,7 @@ class Follower:
         finally:
             self._following -= 1
             if not self._following:
-                self._idle = self._brokers.reactor.callLater(IDLE, self._end_all)
+                self._idle = self._brokers.reactor.callLater(IDLE_TIMEOUT_S, self._end_all)
         answer.request_id = number
         return answer
 

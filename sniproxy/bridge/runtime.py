@@ -8,7 +8,7 @@ import attrs
 from cryptography import x509
 from twisted.logger import Logger
 
-from sniproxy.bridge.stream import MAX_TAKEN
+from sniproxy.bridge.stream import MAX_COMMAND_BYTES
 from sniproxy.client.brokers import Access
 from sniproxy.client.logins import Login
 from sniproxy.config.allowed import Allowing, Broker
@@ -22,7 +22,7 @@ from sniproxy.util.names import host_port
 
 log = Logger()
 
-QUIET = 60.0
+REPEAT_INTERVAL_S = 60.0
 """Seconds before the same warning of a bridge is given again."""
 
 _MAX_WARNINGS = 100  # that are remembered
@@ -84,7 +84,7 @@ class LiveBridge:
 
     def access(self, login: Login) -> Access:
         trust = self._trust()
-        return Access(True, self.proxy, trust.root, trust.certificate, login, self.patience, MAX_TAKEN)
+        return Access(True, self.proxy, trust.root, trust.certificate, login, self.patience, MAX_COMMAND_BYTES)
 
     def elsewhere(self, broker: Broker, here: str) -> str | None:
         for span in self._others:
@@ -97,6 +97,6 @@ class LiveBridge:
     def warn(self, message: str) -> None:
         last = self._warned.get(message)
         now = self._seconds()
-        if last is None or now - last >= QUIET:
+        if last is None or now - last >= REPEAT_INTERVAL_S:
             self._warned.put(message, now, now)
             log.warn("bridge {name}: {message}", name=self.name, message=message)

@@ -6,9 +6,9 @@ import struct
 from collections.abc import Callable, Collection
 
 from sniproxy.pulsar.commands import CommandError, number_name, opening, type_of
-from sniproxy.pulsar.frames import DEFAULT_LIMIT, FrameError
+from sniproxy.pulsar.frames import MAX_FRAME_BYTES, FrameError
 
-MAX_TAKEN = 1 << 20
+MAX_COMMAND_BYTES = 1 << 20
 """Bytes of a frame that is taken out. Commands that are rewritten are small; a larger one is refused."""
 
 _HEAD = struct.Struct(">II")
@@ -27,7 +27,7 @@ class BrokerStream:
     @ivar limit: the largest frame in bytes, its first four included. It may be set at any time.
     """
 
-    def __init__(self, types: Collection[int], taken: Taken, limit: int = DEFAULT_LIMIT) -> None:
+    def __init__(self, types: Collection[int], taken: Taken, limit: int = MAX_FRAME_BYTES) -> None:
         self.limit = limit
         self._types = frozenset(types)
         self._taken = taken
@@ -138,7 +138,7 @@ class BrokerStream:
         kind = data[start + 1] if data[start] == _TYPE else 0
         known = opening(kind, command)
         if known is None or not known.startswith(data[start : start + len(known)]):
-            if command > MAX_TAKEN:
+            if command > MAX_COMMAND_BYTES:
                 raise FrameError(f"a command of {command} bytes that does not begin with its type and one field")
             if have < _SIZES + command:
                 return None, _SIZES + command
@@ -146,8 +146,8 @@ class BrokerStream:
         elif have < _SIZES + len(known):
             return None, _SIZES + len(known)
         if kind in self._types:
-            if size + 4 > MAX_TAKEN:
-                raise FrameError(f"a command of {size + 4} bytes, where at most {MAX_TAKEN} are taken")
+            if size + 4 > MAX_COMMAND_BYTES:
+                raise FrameError(f"a command of {size + 4} bytes, where at most {MAX_COMMAND_BYTES} are taken")
             if command + 4 != size:
                 raise FrameError(f"{size - 4 - command} bytes behind a {number_name(kind)}, which has no payload")
         return kind, size + 4

@@ -18,7 +18,7 @@ from sniproxy.inspector.entries import Failure, Move, NamespaceEntry, OwnerEntry
 
 T = TypeVar("T", TopicEntry, NamespaceEntry, Failure)
 
-PATIENCE = 10.0
+TIMEOUT_S = 10.0
 """Seconds that an answer may take."""
 
 
@@ -124,7 +124,7 @@ def _document(url: str, path: str, method: str = "GET", token: str | None = None
     headers = {} if token is None else {"Authorization": f"Bearer {token}"}
     try:
         request = urllib.request.Request(f"{url.rstrip('/')}/{path}", method=method, headers=headers)
-        with opener.open(request, timeout=PATIENCE) as answer:
+        with opener.open(request, timeout=TIMEOUT_S) as answer:
             document = json.load(answer)
     except urllib.error.HTTPError as error:
         with error:

@@ -18,12 +18,12 @@ from sniproxy.util.text import amount, bounded, counted, printable
 
 T = TypeVar("T")
 
-EVERY = 1.0
+POLL_INTERVAL_S = 1.0
 """Seconds between two looks at who is left."""
 
 INTERRUPTED = 130
 
-MAX_TOKEN = 4096
+MAX_TOKEN_BYTES = 4096
 """Characters of a token."""
 
 MAX_ROUTES = 10
@@ -131,7 +131,7 @@ def run_drain(options: argparse.Namespace, out: TextIO, wait: Callable[[float], 
                 print(f"{stays}, until it is undone by: {_undo(options)}", file=out)
                 _raise_all(errors)
                 return 0
-            wait(EVERY)
+            wait(POLL_INTERVAL_S)
             key = (found["kind"], found["name"])
             answers, _ = ask_all(list(begun), lambda url: status(url, tunnels=0))
             drains = merged_drains(one for answer in answers.values() for one in answer["drains"])
@@ -149,11 +149,11 @@ def _token(path: str | None) -> str | None:
         return None
     try:
         with open(path, encoding="ascii") as file:
-            token = file.read(MAX_TOKEN + 1).strip()
+            token = file.read(MAX_TOKEN_BYTES + 1).strip()
     except (OSError, UnicodeError) as error:
         why = getattr(error, "strerror", None) or "it is not ASCII"
         raise AdminError(f"--token-file {printable(path)}: {why}") from error
-    if not token.isprintable() or not 0 < len(token) <= MAX_TOKEN:
+    if not token.isprintable() or not 0 < len(token) <= MAX_TOKEN_BYTES:
         raise AdminError(f"--token-file {printable(path)}: it does not hold one line with a token")
     return token
 

@@ -24,7 +24,7 @@ from sniproxy.tls.clientcontext import BadPem, client_certificate, trust_root
 
 INTERRUPTED = 130
 
-_MAX_TOKEN = 1 << 20
+_MAX_TOKEN_BYTES = 1 << 20
 
 
 def run(options: argparse.Namespace, usage: Callable[[str], Any], out: TextIO, error: TextIO) -> int:
@@ -181,7 +181,7 @@ def _login(token: str | None, certified: bool) -> Login:
     else:
         try:
             with Path(token).open("rb") as file:
-                text = file.read(_MAX_TOKEN).decode("latin-1")
+                text = file.read(_MAX_TOKEN_BYTES).decode("latin-1")
         except (OSError, ValueError) as error:
             why = error.strerror if isinstance(error, OSError) else "no path"
             raise BadToken(f"--token: cannot be read: {why}; {cure}") from None

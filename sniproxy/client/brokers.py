@@ -25,7 +25,7 @@ from sniproxy.tls import clientcontext
 from sniproxy.tls.clientcontext import ClientCertificate, TrustRoot
 from sniproxy.util.names import host_port
 
-PATIENCE = 30.0
+TIMEOUT_S = 30.0
 """Seconds, as Pulsar's clients have it for an operation."""
 
 
@@ -43,7 +43,7 @@ class Access:
     trust: TrustRoot | None = attrs.field(default=None, repr=False)
     certificate: ClientCertificate | None = None
     login: Login = NOBODY
-    patience: float = PATIENCE
+    patience: float = TIMEOUT_S
     largest: int | None = None
 
 

@@ -18,14 +18,14 @@ from sniproxy.client.failures import FailureKind, Stage, TalkFailed
 from sniproxy.client.redirects import refusal
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import CommandError, error_name, fields_of, read, text, type_name, write
-from sniproxy.pulsar.frames import DEFAULT_LIMIT, Frame, FrameError, FrameReader
+from sniproxy.pulsar.frames import MAX_FRAME_BYTES, Frame, FrameError, FrameReader
 
 M = TypeVar("M", bound=Message)
 
-MAX_HELD = 1000
+MAX_MESSAGES = 1000
 """Commands for one producer or consumer that nobody has taken yet; a broker sends no more than was permitted."""
 
-_ROOM = 10 * 1024  # for all of a frame that is not the message (DEFAULT_LIMIT)
+_HEADER_BYTES = 10 * 1024  # for all of a frame that is not the message (DEFAULT_LIMIT)
 _Base = pb.BaseCommand
 # Their request ids are the broker's own.
 _ASKED_BY_BROKERS = (_Base.CLOSE_PRODUCER, _Base.CLOSE_CONSUMER)
@@ -79,8 +79,8 @@ class Channel:
 
     def put(self, command: pb.BaseCommand, section: bytes) -> None:
         """The next one, with its payload section; raises `CommandError` when too many are held."""
-        if len(self._held) >= MAX_HELD:
-            raise CommandError(f"more than {MAX_HELD} commands for one {self._what}")
+        if len(self._held) >= MAX_MESSAGES:
+            raise CommandError(f"more than {MAX_MESSAGES} commands for one {self._what}")
         self._held.append((command, section))
         self.wake(None)
 
@@ -129,7 +129,7 @@ class BrokerSession(protocol.Protocol):
         self.server_version = ""
         self.gone: Deferred[None] = Deferred()
         self._explain = explain
-        self._reader = FrameReader(largest or DEFAULT_LIMIT)
+        self._reader = FrameReader(largest or MAX_FRAME_BYTES)
         self._largest = largest
         self._tls = tls
         self.stage = Stage.HANDSHAKE if tls else Stage.LOGIN
@@ -191,7 +191,7 @@ class BrokerSession(protocol.Protocol):
         self.stage = Stage.TALK
         self.server_version = text(connected, "server_version") or ""
         if connected.max_message_size > 0 and self._largest is None:
-            self._reader.limit = connected.max_message_size + _ROOM
+            self._reader.limit = connected.max_message_size + _HEADER_BYTES
         return connected
 
     async def ask(self, request: Message, wanted: type[M]) -> M:

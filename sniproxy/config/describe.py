@@ -15,11 +15,11 @@ from sniproxy.routing.patterns import is_expression
 from sniproxy.util.names import ip_literal
 from sniproxy.util.text import counted, printable
 
-MIN_IDLE = 60.0
+MIN_IDLE_S = 60.0
 """Seconds. Pulsar's two sides PING each other every 30 s; one lost PING must not end a tunnel."""
 
-FEW_DESCRIPTORS = 4096
-DESCRIPTORS_OF_A_TUNNEL = 2
+LOW_DESCRIPTORS = 4096
+DESCRIPTORS_PER_TUNNEL = 2
 
 
 def describe(configuration: Configuration) -> str:
@@ -153,19 +153,19 @@ def warnings(configuration: Configuration, descriptors: int | None = None) -> It
     yield from _loops(configuration)
     yield from policy_warnings(configuration)
     idle = configuration.timeouts.idle
-    if 0 < idle < MIN_IDLE:
-        yield f"timeouts.idle = {idle:g}: Pulsar is silent for up to 30 s; below {MIN_IDLE:g} s live tunnels are cut"
+    if 0 < idle < MIN_IDLE_S:
+        yield f"timeouts.idle = {idle:g}: Pulsar is silent for up to 30 s; below {MIN_IDLE_S:g} s live tunnels are cut"
     if descriptors is None:
         descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     most = configuration.limits.max_connections
-    if most is not None and most * DESCRIPTORS_OF_A_TUNNEL > descriptors:
+    if most is not None and most * DESCRIPTORS_PER_TUNNEL > descriptors:
         yield (
             f"limits.max_connections = {most}: the limit of open files is {descriptors}: enough for about "
-            f"{descriptors // DESCRIPTORS_OF_A_TUNNEL} tunnels; raise it (ulimit -n, LimitNOFILE=)"
+            f"{descriptors // DESCRIPTORS_PER_TUNNEL} tunnels; raise it (ulimit -n, LimitNOFILE=)"
         )
-    elif descriptors < FEW_DESCRIPTORS:
+    elif descriptors < LOW_DESCRIPTORS:
         yield (
-            f"the limit of open files is {descriptors}: enough for about {descriptors // DESCRIPTORS_OF_A_TUNNEL} "
+            f"the limit of open files is {descriptors}: enough for about {descriptors // DESCRIPTORS_PER_TUNNEL} "
             "tunnels; raise it (ulimit -n, LimitNOFILE=)"
         )
 

@@ -13,10 +13,10 @@ from sniproxy.config.schema import LimitsTable
 from sniproxy.routing.policy import Network, network
 from sniproxy.util.names import client_at, plain_address
 
-MOST = 100_000_000
+MAX_LIMIT = 100_000_000
 """The largest number of connections that can be written: more than any machine has."""
 
-MIN_BUFFERED = 1 << 20
+MIN_BUFFERED_BYTES = 1 << 20
 """Bytes: a few hellos of the largest size must have room."""
 
 
@@ -85,8 +85,8 @@ def make_limits(table: LimitsTable) -> Limits:
     if burst is not None and rate is None:
         raise BadLimit("burst_per_client", burst, "it goes together with rate_per_client; write both")
     buffered = table.max_buffered
-    if buffered is not None and not MIN_BUFFERED <= buffered <= 1 << 50:
-        cure = f"it is a number of bytes, {MIN_BUFFERED} or more; leave the key out for no limit"
+    if buffered is not None and not MIN_BUFFERED_BYTES <= buffered <= 1 << 50:
+        cure = f"it is a number of bytes, {MIN_BUFFERED_BYTES} or more; leave the key out for no limit"
         raise BadLimit("max_buffered", buffered, cure)
     return Limits(
         at_most("max_connections", table.max_connections),
@@ -104,8 +104,8 @@ def make_limits(table: LimitsTable) -> Limits:
 
 def at_most(key: str, value: int | None) -> int | None:
     """A number of connections. @raise BadLimit: it is none."""
-    if value is not None and not 1 <= value <= MOST:
-        raise BadLimit(key, value, f"it is a number from 1 to {MOST}; leave the key out for no limit of your own")
+    if value is not None and not 1 <= value <= MAX_LIMIT:
+        raise BadLimit(key, value, f"it is a number from 1 to {MAX_LIMIT}; leave the key out for no limit of your own")
     return value
 
 

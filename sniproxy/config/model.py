@@ -63,10 +63,10 @@ class Termination(msgspec.Struct, frozen=True):
     key: str
 
 
-DEADLINE = 5.0
+DEADLINE_S = 5.0
 """Seconds that a resolver has for an answer: half of what C{timeouts.connect} gives it and all targets together."""
 
-STALE = 3600.0
+STALE_S = 3600.0
 """Seconds for which an answer may be used after its ttl, while the resolver fails."""
 
 
@@ -107,8 +107,8 @@ class ResolverTable(msgspec.Struct, frozen=True):
     options: Mapping[str, Any]
     key: str
     name: str | None = None
-    deadline: float = DEADLINE
-    stale: float = STALE
+    deadline: float = DEADLINE_S
+    stale: float = STALE_S
     inner: tuple[ResolverTable, ...] = ()
     templates: tuple[Template, ...] = ()
 

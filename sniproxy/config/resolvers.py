@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from sniproxy.config.model import DEADLINE, STALE, ResolverTable
+from sniproxy.config.model import DEADLINE_S, STALE_S, ResolverTable
 
 MakeError = Callable[[str, object, str], Exception]
 """Makes an error of a key, its value and the cure."""
@@ -19,7 +19,7 @@ def resolver_tables(tables: Mapping[str, Mapping[str, Any]], error: MakeError) -
         if not isinstance(kind, str):
             raise error(f"resolver.{name}.type", kind, 'name the resolver\'s type, as in type = "static"')
         options = {key: value for key, value in table.items() if key not in ("type", "deadline", "stale")}
-        deadline, stale = table.get("deadline", DEADLINE), table.get("stale", STALE)
+        deadline, stale = table.get("deadline", DEADLINE_S), table.get("stale", STALE_S)
         for key, value, least in (("deadline", deadline, "more than 0"), ("stale", stale, "0 or more")):
             is_number = isinstance(value, int | float) and not isinstance(value, bool)
             if not (is_number and (0 < value <= 1e9 or (value == 0 and key == "stale"))):

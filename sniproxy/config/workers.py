@@ -11,10 +11,10 @@ from msgspec.structs import replace
 from sniproxy.config.model import Bridge, Configuration, Listener
 from sniproxy.config.schema import ConfigError
 
-MOST = 128
+MAX_WORKERS = 128
 """Workers; each core is busy with one."""
 
-STEADY = 10.0
+STEADY_S = 10.0
 """Seconds. A worker that lived so long is replaced at once."""
 
 FIRST, LONGEST = 0.5, 30.0
@@ -34,8 +34,10 @@ def with_workers(configuration: Configuration, workers: int, reuse_port: bool, e
 
     @raise ConfigError: there cannot be so many, or something is there that they cannot share.
     """
-    if not 1 <= workers <= MOST:
-        raise error("workers", workers, f"it is a number of processes, from 1 to {MOST}; one for each core is enough")
+    if not 1 <= workers <= MAX_WORKERS:
+        raise error(
+            "workers", workers, f"it is a number of processes, from 1 to {MAX_WORKERS}; one for each core is enough"
+        )
     if workers > 1:
         _check_entrances(configuration, error)
         _check_admin(configuration, workers, error)
@@ -64,7 +66,7 @@ def pause(lived: float, before: float) -> float:
 
     @param lived: seconds that it lived. @param before: the pause before it was started.
     """
-    if lived >= STEADY:
+    if lived >= STEADY_S:
         return 0.0
     return min(max(FIRST, 2 * before), LONGEST)
 

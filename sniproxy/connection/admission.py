@@ -24,10 +24,10 @@ MAX_RATES = 65_536
 MIN_HELLOS = 64
 """Connections that may wait for their hello, however few there may be: what is accepted in one go."""
 
-SLOW = 1.0
+SLOW_HELLO_S = 1.0
 """Seconds that every client has for its hello, however many others wait."""
 
-_REMEMBERED = 8192
+_MAX_REMEMBERED = 8192
 
 
 class Rates:
@@ -134,7 +134,7 @@ class Permit:
 
     def too_slow(self, now: float) -> bool:
         """Whether it had its time for the hello."""
-        return now - self._since >= SLOW
+        return now - self._since >= SLOW_HELLO_S
 
     def give_up(self, now: float) -> tuple[Any, str]:
         """It makes room for others. @return: whose end it is, and why."""
@@ -185,7 +185,7 @@ class Admission:
         self._limits = limits
         self._by_client = limits.by_client
         # Asking for an address costs some microseconds, most of them for IPv6.
-        self._name: Callable[[str], str | None] = lru_cache(_REMEMBERED)(limits.client)
+        self._name: Callable[[str], str | None] = lru_cache(_MAX_REMEMBERED)(limits.client)
         self.max_connections = affordable if limits.max_connections is None else limits.max_connections
         self._max_buffered = sys.maxsize if limits.max_buffered is None else limits.max_buffered
         share = max(self.max_connections // 2, MIN_HELLOS)

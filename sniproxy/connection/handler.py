@@ -34,7 +34,7 @@ from sniproxy.tls.nottls import PLAINTEXT_PULSAR
 
 log = Logger()
 
-QUIET = 60.0
+REPEAT_INTERVAL_S = 60.0
 """Seconds before a resolver's failure is logged with its traceback again; the access log has each."""
 
 
@@ -141,7 +141,7 @@ class Conversation(Life):
             if self._ending is not None:  # not the resolver: we are being ended
                 raise
             if reactor.seconds() >= route.quiet_until:
-                route.quiet_until = reactor.seconds() + QUIET
+                route.quiet_until = reactor.seconds() + REPEAT_INTERVAL_S
                 log.failure("The resolver of route {route} failed", route=route.server_name)
             raise Refusal(Result.RESOLVER_FAILED, f"the resolver failed: {type(error).__name__}: {error}") from error
         finally:
@@ -157,7 +157,7 @@ class Conversation(Life):
             self._random = hello.random
             return
         if house.reactor.seconds() >= house.randoms.quiet_until:
-            house.randoms.quiet_until = house.reactor.seconds() + QUIET
+            house.randoms.quiet_until = house.reactor.seconds() + REPEAT_INTERVAL_S
             log.warn(
                 "listener {listener}: loop denied: the name {name} (route {route}) leads through another proxy back to "
                 "this one; list the names that may be formed in [policy] allow_names",

@@ -26,9 +26,9 @@ from sniproxy.pulsar.commands import CommandError, read, type_name, write
 from sniproxy.pulsar.frames import Frame, FrameError, FrameReader, read_section
 
 #: Seconds between two PINGs, as real brokers have it.
-KEEP_ALIVE = 30.0
+KEEP_ALIVE_S = 30.0
 
-_MAX_MESSAGE = 5 * 1024 * 1024
+_MAX_MESSAGE_BYTES = 5 * 1024 * 1024
 _PROTOCOL_VERSION = 20
 
 
@@ -115,7 +115,7 @@ class DemoConnection(protocol.Protocol):
 
     def connectionMade(self) -> None:
         self._broker.conversations.add(self)
-        self._keep_alive.start(KEEP_ALIVE, now=False)
+        self._keep_alive.start(KEEP_ALIVE_S, now=False)
 
     def connectionLost(self, reason: Failure = protocol.connectionDone) -> None:
         self._closing = True
@@ -155,7 +155,7 @@ class DemoConnection(protocol.Protocol):
 
     def _ping(self) -> None:
         if not self._heard:
-            self._drop(f"no answer to a PING within {KEEP_ALIVE:.0f} s")
+            self._drop(f"no answer to a PING within {KEEP_ALIVE_S:.0f} s")
             return
         self._heard = False
         self._say(pb.CommandPing())
@@ -214,7 +214,7 @@ class DemoConnection(protocol.Protocol):
             pb.CommandConnected(
                 server_version=f"sniproxy-stand-in {self._broker.name}",
                 protocol_version=min(connect.protocol_version, _PROTOCOL_VERSION),
-                max_message_size=_MAX_MESSAGE,
+                max_message_size=_MAX_MESSAGE_BYTES,
             )
         )
 

@@ -20,7 +20,7 @@ from sniproxy.client.lookups import Lookups
 from sniproxy.client.messages import produce, subscribe
 from sniproxy.pulsar.serviceurl import ServiceURL, SniProxy, parse_service_url
 
-_PATIENCE = 10.0
+_TIMEOUT_S = 10.0
 
 
 @frozen
@@ -68,7 +68,7 @@ class Visitor:
     ) -> None:
         self._reactor = reactor
         trust = ssl.trustRootFromCertificates([ssl.Certificate.loadPEM(authority_pem)])
-        self._access = Access(tls=True, proxy=SniProxy(*proxy), trust=trust, patience=_PATIENCE)
+        self._access = Access(tls=True, proxy=SniProxy(*proxy), trust=trust, patience=_TIMEOUT_S)
         self._tell = tell
 
     async def look_up(self, service_url: str, topic: str) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from attrs import Factory, define, frozen
 
 #: How much a topic keeps, in bytes of payload sections; then its oldest messages go.
-KEPT = 16 * 1024 * 1024
+MAX_KEPT_BYTES = 16 * 1024 * 1024
 
 
 @frozen
@@ -38,7 +38,7 @@ class Topic:
     Entry ids count from 0. At most `kept` bytes are kept (the newest entry always is).
     """
 
-    def __init__(self, ledger: int, kept: int = KEPT) -> None:
+    def __init__(self, ledger: int, kept: int = MAX_KEPT_BYTES) -> None:
         self.ledger = ledger
         self.subscriptions: dict[str, Subscription] = {}
         self._kept = kept

@@ -23,14 +23,14 @@ from sniproxy.demo.broker import Seen
 from sniproxy.demo.client import Connected, Located, Published, ReadBack, Step, Visitor
 from sniproxy.demo.cluster import TLS_PORT, StandInCluster
 from sniproxy.events import Connection
-from sniproxy.logs.writer import DELAY
+from sniproxy.logs.writer import WRITE_DELAY_S
 from sniproxy.server.listeners import why_not_listening
 from sniproxy.service import ProxyService
 
 #: Owned by another broker than the one that the first lookup reaches, so that the answer says something.
 TOPIC = "persistent://public/default/my-topic"
 MESSAGE = b"Hello from behind the proxy"
-SECONDS = 30
+TIMEOUT_S = 30
 
 _ACTOR = 12
 
@@ -150,7 +150,7 @@ class Tour:
         while (await self._ended.get()).server_name != server_name:
             pass
         # The proxy promises the line within so many seconds; without it the lines here would come mixed up.
-        await deferLater(self._reactor, DELAY, lambda: None)
+        await deferLater(self._reactor, WRITE_DELAY_S, lambda: None)
 
     def _observe(self, connection: Connection) -> None:
         if self._walking:
@@ -204,7 +204,7 @@ def run(reactor: Any, tour: Tour, page: Page, once: bool) -> int:
 
     def begin() -> None:
         nonlocal walk
-        walk = Deferred.fromCoroutine(tour.walk()).addTimeout(SECONDS, reactor)
+        walk = Deferred.fromCoroutine(tour.walk()).addTimeout(TIMEOUT_S, reactor)
         walk.addCallback(over).addErrback(failed)
 
     def end() -> Deferred[None]:
@@ -222,7 +222,7 @@ def _why(failure: Failure) -> str:
     if failure.check(TalkFailed):
         return failure.getErrorMessage()
     if failure.check(TookTooLong):
-        return f"it took more than {SECONDS} s"
+        return f"it took more than {TIMEOUT_S} s"
     return f"{failure.type.__name__}: {failure.getErrorMessage()}" if failure.type else str(failure)
 
 

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 from sniproxy.inspector.oversized import settle
 from sniproxy.inspector.pending import PLAIN, TO_ERROR, TO_SUCCESS, Pending, PendingRequest
-from sniproxy.inspector.placement import MAX_TOPIC, broker_urls, coordinators, scalable_topic
+from sniproxy.inspector.placement import MAX_TOPIC_CHARS, broker_urls, coordinators, scalable_topic
 from sniproxy.inspector.revealing import Revealing
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import error_name, feature_names, number_name, text
@@ -90,12 +90,12 @@ class Dialogue:
         return self._pending.answered(numbers, request_id, self._time)
 
     def _ask_plainly(self, number: int, asked: Any) -> None:
-        self._ask(number, asked.request_id, text(asked, "topic", MAX_TOPIC) if hasattr(asked, "topic") else None)
+        self._ask(number, asked.request_id, text(asked, "topic", MAX_TOPIC_CHARS) if hasattr(asked, "topic") else None)
 
     def _ask_lookup(self, number: int, asked: pb.CommandLookupTopic) -> None:
         properties = self._revealing.properties(asked.properties)
         about: Fields = {"advertised_listener": text(asked, "advertised_listener_name"), "properties": properties}
-        self._ask(number, asked.request_id, text(asked, "topic", MAX_TOPIC), about)
+        self._ask(number, asked.request_id, text(asked, "topic", MAX_TOPIC_CHARS), about)
 
     def _plain_answer(self, number: int, answer: Any) -> None:
         request, error, message = PLAIN[number]
@@ -186,7 +186,7 @@ class Dialogue:
         )
 
     def _ask_topics(self, number: int, asked: pb.CommandGetTopicsOfNamespace | pb.CommandWatchTopicList) -> None:
-        about: Fields = {"namespace": (namespace := text(asked, "namespace", MAX_TOPIC))}
+        about: Fields = {"namespace": (namespace := text(asked, "namespace", MAX_TOPIC_CHARS))}
         if isinstance(asked, pb.CommandWatchTopicList):
             self._watchers.put(asked.watcher_id, namespace, self._time)
         else:
@@ -215,7 +215,7 @@ class Dialogue:
     # Producers and consumers
 
     def _produce(self, number: int, asked: pb.CommandProducer) -> None:
-        topic = text(asked, "topic", MAX_TOPIC)
+        topic = text(asked, "topic", MAX_TOPIC_CHARS)
         self._producers.put(asked.producer_id, topic, self._time)
         about: Fields = {
             "producer_id": asked.producer_id,
@@ -238,7 +238,7 @@ class Dialogue:
         self._tell("producer", **PendingRequest(asked.topic, about).outcome(status, latency))
 
     def _subscribe(self, number: int, asked: pb.CommandSubscribe) -> None:
-        topic = text(asked, "topic", MAX_TOPIC)
+        topic = text(asked, "topic", MAX_TOPIC_CHARS)
         self._consumers.put(asked.consumer_id, topic, self._time)
         self._ask(number, asked.request_id, topic, self._revealing.subscribe(asked))
 
@@ -284,7 +284,7 @@ class Dialogue:
         self._tell("migrated", kind=kind, id=command.resource_id, topic=topic, **urls)
 
     def _watch_scalable(self, number: int, asked: pb.CommandScalableTopicLookup) -> None:
-        topic = text(asked, "topic", MAX_TOPIC)
+        topic = text(asked, "topic", MAX_TOPIC_CHARS)
         self._sessions.put(asked.session_id, topic, self._time)
         self._ask(number, asked.session_id, topic)
 

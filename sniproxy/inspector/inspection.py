@@ -11,25 +11,25 @@ from typing import Literal, TypeAlias
 from sniproxy.inspector.dialogue import BROKER, CLIENT, Dialogue
 from sniproxy.pulsar.commands import CommandError, fields_of, number_name, read
 from sniproxy.pulsar.events import Event, Fields, Value
-from sniproxy.pulsar.frames import DEFAULT_LIMIT
+from sniproxy.pulsar.frames import MAX_FRAME_BYTES
 from sniproxy.pulsar.resync import Search, begins
-from sniproxy.pulsar.walker import MAX_HEAD, TYPES, FrameWalker, Walked, WalkError
+from sniproxy.pulsar.walker import MAX_HEAD_BYTES, TYPES, FrameWalker, Walked, WalkError
 
 Side: TypeAlias = Literal["client", "broker"]
 
-ROOM = 10 * 1024
+HEADER_BYTES = 10 * 1024
 """Bytes that a frame may have beyond the largest message, for all that is around it."""
 
-LARGEST = 128 * 1024 * 1024
+MAX_ANY_FRAME_BYTES = 128 * 1024 * 1024
 """Bytes of a frame where no CONNECTED was seen that says how large messages are, in a stream begun in the middle."""
 
-MAX_SEARCHED = LARGEST
+MAX_SEARCHED_BYTES = MAX_ANY_FRAME_BYTES
 """Bytes in which the beginning of a frame must be found: any frame that was cut is at its end by then."""
 
-REMEMBERED = 1024
+MAX_REMEMBERED = 1024
 """Bytes that one remembered request, producer, consumer or session takes, about: a topic's name is most of it."""
 
-NOT_READ = f"a command over {MAX_HEAD >> 20} MiB is not read"
+NOT_READ = f"a command over {MAX_HEAD_BYTES >> 20} MiB is not read"
 """The message of an ``oversized`` event."""
 
 _FOREIGN = (
@@ -120,7 +120,7 @@ class Inspection:
         """Bytes that it holds, about: beginnings of frames, and what it remembers of the peers' commands."""
         streams = self._client, self._broker
         heads = sum(stream.walker.held + len(stream.first or b"") for stream in streams)
-        return heads + REMEMBERED * self._dialogue.remembered
+        return heads + MAX_REMEMBERED * self._dialogue.remembered
 
     @property
     def commands(self) -> dict[str, Value]:
@@ -138,7 +138,7 @@ class Inspection:
             self._waits = self._dialogue.waits
         if stream.first is not None:
             data = stream.first + data
-            good = begins(data, LARGEST)
+            good = begins(data, MAX_ANY_FRAME_BYTES)
             stream.first = data if good is None else None
             if good is None:
                 return events
@@ -152,8 +152,8 @@ class Inspection:
         if stream.search is not None:
             found = stream.search.feed(data)
             if found is None:
-                if stream.search.skipped > MAX_SEARCHED:
-                    events += self._lose(stream, f"no frame begins in {MAX_SEARCHED} bytes", time)
+                if stream.search.skipped > MAX_SEARCHED_BYTES:
+                    events += self._lose(stream, f"no frame begins in {MAX_SEARCHED_BYTES} bytes", time)
                 return events
             fields: Fields = {"side": stream.side, "skipped": stream.search.skipped}
             events.append(Event("resumed", time, self.connection, fields))
@@ -182,7 +182,7 @@ class Inspection:
             if number in deeds and frame.complete:
                 command = fields_of(read(frame.command))
                 if number == _CONNECTED:
-                    most = command.max_message_size + ROOM if command.max_message_size > 0 else DEFAULT_LIMIT
+                    most = command.max_message_size + HEADER_BYTES if command.max_message_size > 0 else MAX_FRAME_BYTES
                     self._client.walker.limit = self._broker.walker.limit = most
                     self._limit_known = True
                 events += self._dialogue.hear(by_client, number, command, time)
@@ -210,7 +210,7 @@ class Inspection:
     def _expect_large(self) -> None:
         """A stream does not begin with its first command: CONNECTED, which says how large messages are, was missed."""
         if not self._limit_known:
-            self._client.walker.limit = self._broker.walker.limit = LARGEST
+            self._client.walker.limit = self._broker.walker.limit = MAX_ANY_FRAME_BYTES
 
     def _seek(self, stream: _Stream, time: float) -> list[Event]:
         """Search this stream for the next frame."""

@@ -29,7 +29,7 @@ Unrouted = Callable[[str, str], str | None]
 
 Write = Callable[[Event], None]
 
-SPARED = 65_536
+SPARED_BYTES = 65_536
 """Bytes that the inspector may hold of a tunnel even while more than C{max_buffered} wait in the process."""
 
 
@@ -80,7 +80,7 @@ class Inspector:
     @ivar reveal: principals and properties are shown, too; of tunnels that begin from now on.
     @ivar commands: types of which each command is an event; likewise.
     @ivar ledger: which broker owns which topic.
-    @ivar max_buffered: while more bytes wait in the process, tunnels that hold more than L{SPARED} here are let go of.
+    @ivar max_buffered: while more bytes wait in the process, it drops tunnels that hold more than L{SPARED_BYTES}.
         None: no limit.
     """
 
@@ -183,7 +183,7 @@ class ConnectionTap:
         held = 0 if self._inspection is None else self._inspection.held
         self._share.holds(held)
         most = self._inspector.max_buffered
-        if most is not None and held > SPARED and TOTAL.bytes > most and self._inspection is not None:
+        if most is not None and held > SPARED_BYTES and TOTAL.bytes > most and self._inspection is not None:
             inspection, self._inspection = self._inspection, None
             self._share.holds(0)
             events = inspection.give_up("more bytes wait in the process than [limits] max_buffered allows", time.time())

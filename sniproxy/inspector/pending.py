@@ -16,7 +16,7 @@ MAX_PENDING = 5000
 MAX_UNANSWERED = 100
 """Events for requests that were not answered when the connection ended."""
 
-PATIENCE = 120.0
+ANSWER_TIMEOUT_S = 120.0
 """Seconds after which an answer is no longer waited for. Clients give up after 30 by default."""
 
 T = pb.BaseCommand.Type
@@ -96,7 +96,7 @@ class Pending:
 
     def tick(self, time: float) -> list[Event]:
         """Give up on those that were not answered in time."""
-        return [self._unanswered(kept, time) for kept in self._asked.older(time - PATIENCE)]
+        return [self._unanswered(kept, time) for kept in self._asked.older(time - ANSWER_TIMEOUT_S)]
 
     def end(self, time: float) -> list[Event]:
         """The connection ended."""

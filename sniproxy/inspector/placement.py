@@ -8,7 +8,7 @@ from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import error_name, text
 from sniproxy.pulsar.events import Fields, Value
 
-MAX_TOPIC = 512
+MAX_TOPIC_CHARS = 512
 """Characters of a topic's name."""
 
 MAX_LISTED = 256
@@ -27,7 +27,7 @@ def scalable_topic(update: pb.CommandScalableTopicUpdate, latency: float | None)
     segments: list[Value] = [
         {
             "segment_id": segment.segment_id,
-            "topic": text(segment, "legacy_topic_name", MAX_TOPIC),
+            "topic": text(segment, "legacy_topic_name", MAX_TOPIC_CHARS),
             "sealed": segment.state == segment.SEALED,
             **broker_urls(
                 brokers.get(segment.segment_id, pb.ScalableTopicSegmentBroker()), "broker_url", "broker_url_tls"
@@ -36,7 +36,7 @@ def scalable_topic(update: pb.CommandScalableTopicUpdate, latency: float | None)
         for segment in dag.segments[:MAX_LISTED]
     ]
     return {
-        "resolved_topic": text(update, "resolved_topic_name", MAX_TOPIC),
+        "resolved_topic": text(update, "resolved_topic_name", MAX_TOPIC_CHARS),
         "status": "failed" if update.HasField("error") or not update.HasField("dag") else "success",
         "epoch": dag.epoch if update.HasField("dag") else None,
         "segments": segments,

@@ -22,7 +22,7 @@ from sniproxy.util.text import amount, bounded
 
 log = Logger()
 
-SUM_SECONDS = 10
+SUMMARY_INTERVAL_S = 10
 """Seconds in which repeated refusals of one client and name become one line more."""
 
 _MAX_SUMS = 1000
@@ -84,7 +84,7 @@ class Readable:
             self._sums[key] = 0
         if self._timer is None:
             self._since = self._reactor.seconds()
-            self._timer = self._reactor.callLater(SUM_SECONDS, self._tell)
+            self._timer = self._reactor.callLater(SUMMARY_INTERVAL_S, self._tell)
 
     def close(self) -> None:
         """Write the sums that wait."""

@@ -11,7 +11,7 @@ from sniproxy.util.text import counted
 
 log = Logger()
 
-SUM_SECONDS = 10
+SUMMARY_INTERVAL_S = 10
 """Seconds in which refusals become one line more for each limit."""
 
 MAX_CLIENTS = 1000
@@ -34,7 +34,7 @@ class RefusalLog:
         """A connection was refused. @param limit: the key in C{[limits]}. @param client: whose it was."""
         if self._timer is None:
             log.warn("a connection of {client} is refused: [limits] {limit}", client=client, limit=limit)
-            self._timer = self._reactor.callLater(SUM_SECONDS, self._tell)
+            self._timer = self._reactor.callLater(SUMMARY_INTERVAL_S, self._tell)
             return
         sums = self._sums.get(limit)
         if sums is None:
@@ -60,7 +60,7 @@ class RefusalLog:
             log.warn(
                 "{count} refused in {seconds} s: [limits] {limit}: {clients}",
                 count=counted(clients.total(), "more connection"),
-                seconds=SUM_SECONDS,
+                seconds=SUMMARY_INTERVAL_S,
                 limit=limit,
                 clients=", ".join(most) + (f", and {counted(more, 'other')}" if more else ""),
             )

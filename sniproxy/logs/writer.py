@@ -12,14 +12,14 @@ from twisted.logger import Logger
 
 log = Logger()
 
-DELAY = 0.1
+WRITE_DELAY_S = 0.1
 """Seconds that a line may wait so that several are written at once."""
 
-MAX_WAITING = 4 << 20
+MAX_WAITING_BYTES = 4 << 20
 """Bytes that wait while the file takes none (a full disk, a stalled pipe); lines beyond are lost, and counted."""
 
 _PIPE_BUF = 4096  # a write of so much to a pipe that polls as writable does not block, and is not mixed with others
-_RETRY = 1.0
+_RETRY_INTERVAL_S = 1.0
 STANDARD_OUTPUT = "-"
 _CURE = (
     "; lines are still written to the old file: let the user of this process create files in the folder (chown), or "
@@ -71,15 +71,15 @@ class LineWriter:
         return os.isatty(self._fd)
 
     def write(self, line: str) -> None:
-        """Take a line, without its newline; it is written within L{DELAY} seconds."""
+        """Take a line, without its newline; it is written within L{WRITE_DELAY_S} seconds."""
         data = line.encode() + b"\n"
-        if self._size + len(data) > MAX_WAITING:
+        if self._size + len(data) > MAX_WAITING_BYTES:
             self.lost += 1
             return
         self._waiting.append(data)
         self._size += len(data)
         if self._timer is None:
-            self._timer = self._reactor.callLater(DELAY, self._flush)
+            self._timer = self._reactor.callLater(WRITE_DELAY_S, self._flush)
 
     def reopen(self) -> None:
         """Open the path anew, after a log rotation moved the file away. When that fails, the old file is kept."""
@@ -119,7 +119,7 @@ class LineWriter:
         self._timer = None
         self._write_waiting()
         if self._waiting:
-            self._timer = self._reactor.callLater(_RETRY, self._flush)
+            self._timer = self._reactor.callLater(_RETRY_INTERVAL_S, self._flush)
 
     def _write_waiting(self) -> None:
         data = b"".join(self._waiting)
@@ -136,7 +136,7 @@ class LineWriter:
                     name=self._name,
                     path=self._path,
                     why=os.strerror(error.errno or 0),
-                    most=MAX_WAITING >> 20,
+                    most=MAX_WAITING_BYTES >> 20,
                 )
             self._troubled = True
         else:

@@ -18,18 +18,18 @@ from sniproxy.net.sockopts import reset_on_close
 from sniproxy.net.tlssocket import TLSSocket
 from sniproxy.util.timerwheel import Deadline, wheel_of
 
-SECONDS = 1.0
+LINGER_TIMEOUT_S = 1.0
 """How long bytes are read and dropped, to the wheel's next tick (L{sniproxy.util.timerwheel})."""
 
-BYTES = 524_288
+MAX_LINGER_BYTES = 524_288
 """How many bytes are read and dropped: more than twice the largest hello that the proxy takes.
 
 That is 131,400 bytes in 16,384 records, 213,320 bytes with their headers (L{sniproxy.tls.clienthello}). So a client
-that sends a longer hello at once sees the alert, not a reset. Each socket is closed after L{SECONDS}, and until then
-counts in the limit of open files.
+that sends a longer hello at once sees the alert, not a reset. Each socket is closed after L{LINGER_TIMEOUT_S}, and
+until then counts in the limit of open files.
 """
 
-READ = 65_536
+READ_BYTES = 65_536
 """Bytes of one read; between two reads the reactor serves others."""
 
 
@@ -113,16 +113,16 @@ class _Dropper(SocketDescriptor):
     def __init__(self, reactor: Any, sock: socket.socket, dropped: Callable[[_Dropper], None]) -> None:
         super().__init__(sock)
         self._dropped = dropped
-        self._left = BYTES
+        self._left = MAX_LINGER_BYTES
         self._reactor = reactor
-        self._timer: Deadline | None = wheel_of(reactor).after(SECONDS, self._time_is_up)
+        self._timer: Deadline | None = wheel_of(reactor).after(LINGER_TIMEOUT_S, self._time_is_up)
         reactor.addReader(self)
         if self._waits():
             reactor.addWriter(self)
 
     def doRead(self) -> None:
         try:
-            count = len(self.sock.recv(min(self._left, READ)))
+            count = len(self.sock.recv(min(self._left, READ_BYTES)))
         except BlockingIOError:
             return
         except OSError:

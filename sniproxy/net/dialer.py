@@ -17,17 +17,17 @@ from sniproxy.interfaces import Target
 from sniproxy.net.closer import LingeringCloser
 from sniproxy.net.getaddrinfo import Cause, LookupFailed
 from sniproxy.net.lookup import lookups_of
-from sniproxy.net.opensockets import MIN_SECONDS, AttemptSockets, Connecting, DialSockets
+from sniproxy.net.opensockets import MIN_ATTEMPT_S, AttemptSockets, Connecting, DialSockets
 from sniproxy.net.overlapping import Overlapping
 from sniproxy.net.sockopts import tune_tcp
 from sniproxy.util.names import ip_literal
 from sniproxy.util.timerwheel import Deadline, wheel_of
 
-ATTEMPT_DELAY = 0.25
+ATTEMPT_DELAY_S = 0.25
 """Seconds before the next address of a target is tried beside the first (RFC 8305, section 5)."""
 
-MIN_DELAY = 0.05
-"""As L{ATTEMPT_DELAY}, of a target that has too many addresses for the time."""
+MIN_DELAY_S = 0.05
+"""As L{ATTEMPT_DELAY_S}, of a target that has too many addresses for the time."""
 
 _LOCAL = (Cause.LIMIT, Cause.NO_FILES, Cause.NO_THREAD)
 _NONBLOCK: int = getattr(socket, "SOCK_NONBLOCK", 0)
@@ -191,7 +191,7 @@ class _Attempt:
         self._next: Any = None
         self._lookup: Deferred[None] | None = None
         self._seconds = seconds
-        self._delay = ATTEMPT_DELAY
+        self._delay = ATTEMPT_DELAY_S
         self._deadline: Deadline | None = None
         self.result: Deferred[socket.socket] = Deferred(lambda _: self._stop())
         reason = self._veto(target, None) if begun is None else None
@@ -215,7 +215,7 @@ class _Attempt:
         if self.result.called:  # too late
             return
         self._addresses = interleave(addresses)
-        self._delay = min(ATTEMPT_DELAY, max(self._seconds / (2 * len(addresses)), MIN_DELAY))
+        self._delay = min(ATTEMPT_DELAY_S, max(self._seconds / (2 * len(addresses)), MIN_DELAY_S))
         self._try_next()
 
     def _not_found(self, failure: Failure) -> None:
@@ -258,7 +258,7 @@ class _Attempt:
         oldest = self._sockets.oldest(self._reactor.seconds())
         if oldest is None:
             return False
-        self._errors[oldest.address] = f"no answer within {MIN_SECONDS:g} s"
+        self._errors[oldest.address] = f"no answer within {MIN_ATTEMPT_S:g} s"
         self._give_up(oldest)
         return True
 

@@ -14,7 +14,7 @@ from sniproxy.util.timerwheel import Deadline, wheel_of
 
 T = TypeVar("T")
 
-_READ = 65_536
+_READ_BYTES = 65_536
 
 
 class ClientGone(Exception):
@@ -50,7 +50,7 @@ class FirstBytes(SocketDescriptor, Generic[T]):
         @raise ClientGone: the client left. Others are of L{taken}.
         """
         try:
-            data = self.sock.recv(_READ)
+            data = self.sock.recv(_READ_BYTES)
         except BlockingIOError:
             return None
         except OSError as error:

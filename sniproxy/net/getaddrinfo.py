@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from enum import Enum
 
-_QUICK = 1.0
+_QUICK_S = 1.0
 """Seconds. The system's resolver waits at least this long for a name server that does not answer (resolv.conf(5))."""
 
 
@@ -65,7 +65,7 @@ def _why(number: int, took: float) -> LookupFailed:
         return LookupFailed(Cause.NO_NAME, "no such host name")
     if number in (getattr(socket, "EAI_NODATA", None), getattr(socket, "EAI_ADDRFAMILY", None)):
         return LookupFailed(Cause.NO_ADDRESS, "the name has no address of IPv4 or IPv6")
-    if number == socket.EAI_AGAIN and took >= _QUICK:
+    if number == socket.EAI_AGAIN and took >= _QUICK_S:
         return LookupFailed(Cause.NO_ANSWER, no_answer(took))
     if number == socket.EAI_AGAIN:
         return LookupFailed(Cause.SERVER_FAILED, "the name servers failed, or refused the question")

@@ -13,7 +13,7 @@ from sniproxy.net.tlssocket import TLSSocket
 from sniproxy.util.buffered import Share
 from sniproxy.util.timerwheel import wheel_of
 
-MAX_RECEIVED = 524_288
+MAX_RECEIVED_BYTES = 524_288
 """Bytes that a peer may send before its handshake is complete: several times a large certificate chain."""
 
 
@@ -29,7 +29,7 @@ class Handshake(SocketDescriptor):
     """Drives one socket's handshake. The socket stays its owner's.
 
     The peer's bytes count as waiting in memory (L{sniproxy.util.buffered}) until the handshake has ended; more than
-    L{MAX_RECEIVED} fail it.
+    L{MAX_RECEIVED_BYTES} fail it.
 
     @param seconds: the handshake's deadline, counted from now, to the wheel's next tick (L{sniproxy.util.timerwheel}).
     """
@@ -61,8 +61,8 @@ class Handshake(SocketDescriptor):
             return
         if count:
             self._received.holds(self._received.bytes + count)
-            if self._received.bytes > MAX_RECEIVED:
-                self._fail(f"it sent more than {MAX_RECEIVED} bytes in the TLS handshake")
+            if self._received.bytes > MAX_RECEIVED_BYTES:
+                self._fail(f"it sent more than {MAX_RECEIVED_BYTES} bytes in the TLS handshake")
             else:
                 self._step()
         else:

@@ -25,7 +25,7 @@ from sniproxy.net.getaddrinfo import LookupFailed, no_answer
 from sniproxy.net.lookup import lookups_of
 from sniproxy.util.names import ip_literal
 
-ATTEMPT_DELAY = 0.25
+ATTEMPT_DELAY_S = 0.25
 """Seconds before the next address is tried beside the first (RFC 8305, section 5)."""
 
 
@@ -69,7 +69,7 @@ class HostEndpoint:
                 raise DNSLookupError(no_answer(timeout)) from error
             timeout = max(timeout - (reactor.seconds() - began), 0.001)
             reactor = _Known(reactor, addresses)
-        endpoint = HostnameEndpoint(reactor, self._host, self._port, timeout, attemptDelay=ATTEMPT_DELAY)
+        endpoint = HostnameEndpoint(reactor, self._host, self._port, timeout, attemptDelay=ATTEMPT_DELAY_S)
         return await endpoint.connect(factory)
 
 

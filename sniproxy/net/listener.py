@@ -32,13 +32,13 @@ LAST_ROUNDS = 64
 LAST_CALL_S = 0.5
 """Seconds for which a listener that stops accepts clients whose handshake has begun, where others share its port."""
 
-PAUSE = 0.25
+PAUSE_S = 0.25
 """Seconds without accepting after the system had no descriptor or memory left; clients wait in the backlog."""
 
-QUIET = 10.0
+REPEAT_INTERVAL_S = 10.0
 """Seconds before the same warning is given again."""
 
-DEFERRED = 1
+DEFERRED_S = 1
 """Seconds for which the kernel keeps back a client that says nothing."""
 
 can_defer = hasattr(socket, "TCP_DEFER_ACCEPT")
@@ -143,12 +143,12 @@ class Acceptor(SocketDescriptor):
         return host, port
 
     def defer(self, wanted: bool) -> None:
-        """Whether the kernel keeps back who has connected and says nothing, for at most L{DEFERRED} seconds (tcp(7)).
+        """Whether the kernel keeps back who has connected and says nothing, for at most L{DEFERRED_S} seconds (tcp(7)).
 
         A client that speaks at once, as those of TLS do, is then accepted together with its hello.
         """
         if can_defer and self.address is not None:
-            self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, DEFERRED if wanted else 0)
+            self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, DEFERRED_S if wanted else 0)
 
     def doRead(self) -> None:
         self._round()
@@ -201,7 +201,7 @@ class Acceptor(SocketDescriptor):
         """Close the listening socket, after accepting all clients that wait in the backlog: they would get a reset.
 
         It ignores new clients from now on (L{ignore_new}). Where other processes share the port (C{SO_REUSEPORT}), or
-        where the system lacks descriptors or memory, the socket is closed L{LAST_CALL_S} later, and L{DEFERRED} seconds
+        if the system lacks descriptors or memory, the socket is closed L{LAST_CALL_S} later, and L{DEFERRED_S} seconds
         later than that where the kernel held silent clients back. A second call closes it at once.
 
         @return: a Deferred or None, as L{IListeningPort.stopListening}.
@@ -212,7 +212,7 @@ class Acceptor(SocketDescriptor):
         self._unpause()
         self._reactor.addReader(self)
         ignore_new(self.sock)
-        held_back = DEFERRED if self._deferred else 0
+        held_back = DEFERRED_S if self._deferred else 0
         self.defer(False)
         if self._accept_rest() and not self._shared and not held_back:
             return self.close()
@@ -254,10 +254,10 @@ class Acceptor(SocketDescriptor):
         # Without memory for the pause itself the reactor comes back at once: either it still reads, or the call is set.
         with suppress(MemoryError):
             self._unpause()  # it is paused already when it stops
-            self._paused = self._reactor.callLater(PAUSE, self._reactor.addReader, self)
+            self._paused = self._reactor.callLater(PAUSE_S, self._reactor.addReader, self)
             self._reactor.removeReader(self)
             if self._reactor.seconds() >= self._quiet_until:
-                self._quiet_until = self._reactor.seconds() + QUIET
+                self._quiet_until = self._reactor.seconds() + REPEAT_INTERVAL_S
                 log.warn("listener {name}: new connections wait: {why}; live ones go on", name=self.name, why=why)
 
     def _unpause(self) -> None:

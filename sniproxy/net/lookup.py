@@ -24,32 +24,32 @@ from sniproxy.util.timerwheel import Deadline, wheel_of
 MAX_THREADS = 32
 """Lookups at once of written names, and as many of client-formed ones. Further names wait in a queue."""
 
-OVERDUE_SECONDS = 5.0
+OVERDUE_S = 5.0
 """A lookup that runs longer gives its place to the next name, while its thread waits for the system's resolver."""
 
 MAX_OVERDUE = 64
 """Threads beyond their time, of each kind. When there are as many, no lookup gives its place away."""
 
-CLIENT_THREADS = 8
+MAX_THREADS_PER_CLIENT = 8
 """Client-formed lookups that run at once for one client, those beyond their time too; no more than threads are free, so
 that a few clients cannot take all."""
 
-CLIENT_QUEUE = 32
+MAX_QUEUED_PER_CLIENT = 32
 """Client-formed names that wait for a thread, for one client, and no more than places are free. Further ones fail."""
 
-FORMED_QUEUE = 256
+MAX_QUEUED = 256
 """Client-formed names that wait for a thread, for all clients together. Further ones are refused."""
 
-FORMED_SECONDS = 5.0
+FORMED_TIMEOUT_S = 5.0
 """A client waits this long for the lookup of a name that it formed, the time in the queue included."""
 
-STALE_AFTER = 0.5
+STALE_AFTER_S = 0.5
 """Seconds after which the last good answer of a written name is used in place of a fresh one."""
 
-STALE_SECONDS = 3600.0
+STALE_S = 3600.0
 """The last good answer of a written name is kept this long."""
 
-RECHECK_SECONDS = 30.0
+RECHECK_INTERVAL_S = 30.0
 """After a lookup that failed or was slow, the last good answer is used at once for this long (RFC 8767, section 5)."""
 
 MAX_KEPT = 4096
@@ -97,7 +97,7 @@ class _Pool:
 
     def free(self, now: float) -> int:
         """Further lookups that may begin."""
-        overdue = sum(now - look.began >= OVERDUE_SECONDS for look in self.running)
+        overdue = sum(now - look.began >= OVERDUE_S for look in self.running)
         return MAX_THREADS - len(self.running) + min(overdue, MAX_OVERDUE)
 
 
@@ -130,7 +130,7 @@ class HostLookups:
     def addresses(self, host: str) -> Deferred[list[str]]:
         """The addresses of a name that the operator wrote, in the system's order (RFC 6724), each once.
 
-        It fails with L{LookupFailed}. When a fresh answer takes longer than L{STALE_AFTER}, or fails for a cause that
+        It fails with L{LookupFailed}. When a fresh answer takes longer than L{STALE_AFTER_S}, or fails for a cause that
         may pass, the last good one is the answer.
         """
         fresh = self._ask(self._written, host, None)
@@ -157,7 +157,7 @@ class HostLookups:
                 refused: Deferred[list[str]] = Deferred()
                 refused.errback(LookupFailed(Cause.LIMIT, text))
                 return refused
-        elif host in pool.queue and client is not None and self._by_client[client] < CLIENT_THREADS:
+        elif host in pool.queue and client is not None and self._by_client[client] < MAX_THREADS_PER_CLIENT:
             look.client = client  # the first client that asks is charged for the threads
         answer = self._ask(pool, host, client)
         return answer if answer.called else self._within_time(answer)
@@ -176,11 +176,11 @@ class HostLookups:
     def _limit(self, client: str | None) -> tuple[str, str]:
         """The bound that a further client-formed name would exceed, and a text; empty: none."""
         queue = self._formed.queue
-        left = FORMED_QUEUE - len(queue)
+        left = MAX_QUEUED - len(queue)
         if left <= 0:
-            return "queue", f"{FORMED_QUEUE} host names that clients formed wait to be looked up"
+            return "queue", f"{MAX_QUEUED} host names that clients formed wait to be looked up"
         waiting = 0 if client is None else sum(look.client == client for look in queue.values())
-        if waiting >= min(CLIENT_QUEUE, left):
+        if waiting >= min(MAX_QUEUED_PER_CLIENT, left):
             return "per_client", f"{waiting} host names of this client wait to be looked up"
         return "", ""
 
@@ -188,7 +188,7 @@ class HostLookups:
         def late() -> None:
             if not within.called:
                 self._limited["time"] += 1
-                within.errback(LookupFailed(Cause.NO_ANSWER, no_answer(FORMED_SECONDS)))
+                within.errback(LookupFailed(Cause.NO_ANSWER, no_answer(FORMED_TIMEOUT_S)))
                 answer.addErrback(lambda _: None).cancel()
 
         def over(result: Any) -> None:
@@ -197,13 +197,13 @@ class HostLookups:
                 within.callback(result)
 
         within: Deferred[list[str]] = Deferred(lambda _: _cancel(timer, answer))
-        timer = wheel_of(self._reactor).after(FORMED_SECONDS, late)
+        timer = wheel_of(self._reactor).after(FORMED_TIMEOUT_S, late)
         answer.addBoth(over)
         return within
 
     def _fall_back(self, fresh: Deferred[list[str]], kept: _Kept) -> Deferred[list[str]]:
         def slow() -> None:
-            kept.at_once_until = self._reactor.seconds() + RECHECK_SECONDS
+            kept.at_once_until = self._reactor.seconds() + RECHECK_INTERVAL_S
             if not answer.called:
                 self._use(kept, answer)
 
@@ -218,7 +218,7 @@ class HostLookups:
                 answer.callback(result)
 
         answer: Deferred[list[str]] = Deferred(lambda _: _cancel(timer, fresh))
-        timer = wheel_of(self._reactor).after(STALE_AFTER, slow)
+        timer = wheel_of(self._reactor).after(STALE_AFTER_S, slow)
         fresh.addBoth(over)
         return answer
 
@@ -252,7 +252,7 @@ class HostLookups:
             if free <= 0:
                 break
             waits = pool.queue.get(look.host) is look
-            if waits and (look.client is None or self._by_client[look.client] < min(CLIENT_THREADS, free)):
+            if waits and (look.client is None or self._by_client[look.client] < min(MAX_THREADS_PER_CLIENT, free)):
                 self._start(pool, look)
         self._wait(pool)
 
@@ -262,7 +262,7 @@ class HostLookups:
             pool.timer.cancel()
             pool.timer = None
         now = self._reactor.seconds()
-        left = [one for look in pool.running if (one := look.began + OVERDUE_SECONDS - now) > 0]
+        left = [one for look in pool.running if (one := look.began + OVERDUE_S - now) > 0]
         if pool.queue and left:
             pool.timer = wheel_of(self._reactor).after(min(left), lambda: self._next(pool))
 
@@ -309,14 +309,14 @@ class HostLookups:
     def _keep(self, host: str, found: list[str] | LookupFailed) -> None:
         now = self._reactor.seconds()
         if not isinstance(found, LookupFailed):
-            self._kept[host] = _Kept(found, now + STALE_SECONDS)
+            self._kept[host] = _Kept(found, now + STALE_S)
             self._kept.move_to_end(host)
             if len(self._kept) > MAX_KEPT:
                 self._kept.popitem(last=False)
         elif found.cause in _FINAL:
             self._kept.pop(host, None)
         elif host in self._kept:
-            self._kept[host].at_once_until = now + RECHECK_SECONDS
+            self._kept[host].at_once_until = now + RECHECK_INTERVAL_S
 
 
 def _cancel(timer: Deadline, answer: Deferred[list[str]]) -> None:

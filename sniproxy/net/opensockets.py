@@ -16,7 +16,7 @@ from sniproxy.net.descriptor import SocketDescriptor
 MAX_SOCKETS = 20
 """Sockets of one dial at once. Attempts begin 0.05 s apart at least, so each has a second before this is reached."""
 
-MIN_SECONDS = 1.0
+MIN_ATTEMPT_S = 1.0
 """Seconds that a socket has before another takes its place: a lost SYN is sent again after one (RFC 6298, section
 2)."""
 
@@ -72,8 +72,8 @@ class AttemptSockets(Generic[T]):
         return self._dial.count >= MAX_SOCKETS and bool(self._since)
 
     def oldest(self, now: float) -> T | None:
-        """The oldest, if it has had L{MIN_SECONDS}."""
-        return next((one for one, since in self._since.items() if now - since >= MIN_SECONDS), None)
+        """The oldest, if it has had L{MIN_ATTEMPT_S}."""
+        return next((one for one, since in self._since.items() if now - since >= MIN_ATTEMPT_S), None)
 
 
 class Connecting(SocketDescriptor):

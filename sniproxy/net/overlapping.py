@@ -11,11 +11,11 @@ from twisted.python.failure import Failure
 
 from sniproxy.interfaces import Target
 
-MIN_SECONDS = 1.0
+MIN_ATTEMPT_S = 1.0
 """Each target gets this long at least, or all the time that there is: a lost SYN is sent again after one second
 (RFC 6298, section 2)."""
 
-MIN_PAUSE = 0.05
+MIN_PAUSE_S = 0.05
 """Seconds between the starts of two overlapping attempts, at least."""
 
 T = TypeVar("T")
@@ -27,10 +27,10 @@ def times(left: float, count: int) -> tuple[float, float]:
     @param left: seconds for all. @param count: of targets that have not begun.
     """
     share = left / count
-    if share >= MIN_SECONDS or count == 1:
+    if share >= MIN_ATTEMPT_S or count == 1:
         return share, share
-    length = min(MIN_SECONDS, left)
-    return length, max((left - length) / (count - 1), MIN_PAUSE)
+    length = min(MIN_ATTEMPT_S, left)
+    return length, max((left - length) / (count - 1), MIN_PAUSE_S)
 
 
 class Overlapping(Generic[T]):

@@ -10,8 +10,8 @@ from OpenSSL import SSL
 
 from sniproxy.tls.contexts import why
 
-_READ = 65_536
-_MAX_UNASKED = 262_144
+_READ_BYTES = 65_536
+_MAX_UNREAD_BYTES = 262_144
 """Bytes of TLS's own answers that wait for a peer that does not read."""
 
 
@@ -60,7 +60,7 @@ class TLSSocket(socket.socket):
 
     def feed(self) -> int:
         """Read once from the socket for the handshake. @return: bytes; 0: the peer has ended. @raise OSError."""
-        data = super().recv(_READ)
+        data = super().recv(_READ_BYTES)
         if data:
             self.tls.bio_write(data)
         return len(data)
@@ -85,7 +85,7 @@ class TLSSocket(socket.socket):
                 return b""
             self.tls.bio_write(came)
             data = self._plaintext()
-            if len(self._out) > _MAX_UNASKED:
+            if len(self._out) > _MAX_UNREAD_BYTES:
                 raise OSError(errno.ENOBUFS, "it asks TLS for answers and reads none")
             if data or self.over:
                 return data
@@ -136,7 +136,7 @@ class TLSSocket(socket.socket):
         pieces = []
         try:
             while True:
-                pieces.append(self.tls.recv(_READ))
+                pieces.append(self.tls.recv(_READ_BYTES))
         except SSL.WantReadError:
             pass
         except SSL.ZeroReturnError:
@@ -158,7 +158,7 @@ class TLSSocket(socket.socket):
     def _take(self) -> None:
         try:
             while True:
-                self._out += self.tls.bio_read(_READ)
+                self._out += self.tls.bio_read(_READ_BYTES)
         except SSL.WantReadError:
             pass
 

@@ -8,7 +8,7 @@ from google.protobuf.unknown_fields import UnknownFieldSet
 
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.frames import encode
-from sniproxy.util.text import MAX_TEXT, bounded
+from sniproxy.util.text import MAX_TEXT_CHARS, bounded
 
 _FIELDS = {field.number: field.name for field in pb.BaseCommand.DESCRIPTOR.fields if field.message_type is not None}
 _NUMBERS = {
@@ -105,7 +105,7 @@ def number_name(number: int) -> str:
     return pb.BaseCommand.Type.Name(number) if number in _FIELDS else f"TYPE_{number}"
 
 
-def text(message: Message, field: str, most: int = MAX_TEXT) -> str | None:
+def text(message: Message, field: str, most: int = MAX_TEXT_CHARS) -> str | None:
     """A text of a peer, in printable ASCII and at most so many characters; None when it is absent."""
     if not message.HasField(field):
         return None

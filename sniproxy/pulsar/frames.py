@@ -20,7 +20,7 @@ from attrs import frozen
 
 #: The largest frame that clients and brokers take by default, its first four bytes included: a message of
 #: 5 MiB, and 10 KiB for everything around it.
-DEFAULT_LIMIT = 5 * 1024 * 1024 + 10 * 1024
+MAX_FRAME_BYTES = 5 * 1024 * 1024 + 10 * 1024
 
 _SIZE = struct.Struct(">I")
 _SIZES = struct.Struct(">II")
@@ -62,7 +62,7 @@ class FrameReader:
     broker announces in CONNECTED (plus 10 KiB) holds from then on.
     """
 
-    def __init__(self, limit: int = DEFAULT_LIMIT) -> None:
+    def __init__(self, limit: int = MAX_FRAME_BYTES) -> None:
         self.limit = limit
         self._held = bytearray()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from sniproxy.pulsar.frames import DEFAULT_LIMIT, FrameError, read_sizes
+from sniproxy.pulsar.frames import MAX_FRAME_BYTES, FrameError, read_sizes
 
 HIGHEST_TYPE = 81
 """The highest type of a command that is looked for: Pulsar 5.0's WATCH_TC_ASSIGNMENTS_CLOSE."""
@@ -16,7 +16,7 @@ _LONGEST = 10
 """Bytes that a candidate is recognised by."""
 
 
-def begins(data: bytes, limit: int = DEFAULT_LIMIT) -> bool | None:
+def begins(data: bytes, limit: int = MAX_FRAME_BYTES) -> bool | None:
     """Whether a stream's first bytes can be the beginning of a frame; None while they are too few to tell.
 
     A stream is given the benefit of the doubt: any type of a command will do.
@@ -31,7 +31,7 @@ def begins(data: bytes, limit: int = DEFAULT_LIMIT) -> bool | None:
     return data[8] == 0x08 and data[9] < 128
 
 
-def frame_at(data: bytes, at: int, limit: int = DEFAULT_LIMIT) -> bool | None:
+def frame_at(data: bytes, at: int, limit: int = MAX_FRAME_BYTES) -> bool | None:
     """Whether a frame of a known type surely begins at ``at``; None while the bytes are too few to tell.
 
     Surely: the sizes fit each other, and the command is a type and exactly one sub-message, with that type as the
@@ -78,7 +78,7 @@ class Search:
     ``limit``: the largest frame in bytes. ``skipped``: how many bytes lay before what is held.
     """
 
-    def __init__(self, limit: int = DEFAULT_LIMIT) -> None:
+    def __init__(self, limit: int = MAX_FRAME_BYTES) -> None:
         self.limit = limit
         self.skipped = 0
         self._held = b""

@@ -13,9 +13,9 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from sniproxy.pulsar.commands import CommandError, opening, type_of
-from sniproxy.pulsar.frames import DEFAULT_LIMIT, FrameError, locate, read_sizes
+from sniproxy.pulsar.frames import MAX_FRAME_BYTES, FrameError, locate, read_sizes
 
-MAX_HEAD = 1024 * 1024
+MAX_HEAD_BYTES = 1024 * 1024
 """Bytes of one frame, its two sizes included, that are looked at. Of a longer head only the beginning is read."""
 
 TYPES = 128
@@ -38,7 +38,7 @@ class Walked(NamedTuple):
     ``command``: the command, serialized; only its beginning when ``complete`` is False.
     ``size``: bytes on the wire, the first four included. ``payload``: bytes that were stepped over.
     ``metadata``, ``entry`` (broker entry metadata): serialized, None where there is none, or where the head is longer
-    than `MAX_HEAD`. ``checksum``: crc32c, None where the sender left it out.
+    than `MAX_HEAD_BYTES`. ``checksum``: crc32c, None where the sender left it out.
     """
 
     type: int
@@ -66,7 +66,7 @@ class FrameWalker:
     types of commands that are handed out; all others are only counted.
     """
 
-    def __init__(self, limit: int = DEFAULT_LIMIT, heard: Collection[int] = range(TYPES)) -> None:
+    def __init__(self, limit: int = MAX_FRAME_BYTES, heard: Collection[int] = range(TYPES)) -> None:
         self.limit = limit
         self._heard = frozenset(heard)
         # Frames are counted at their heads; the last one, of this type and payload, passes by while bytes are skipped.
@@ -179,7 +179,7 @@ class FrameWalker:
         The offset of the first frame that needs a closer look. It says the same as `_head`, in a fraction of the time.
         """
         length = len(data)
-        most = self.limit if self.limit < MAX_HEAD else MAX_HEAD
+        most = self.limit if self.limit < MAX_HEAD_BYTES else MAX_HEAD_BYTES
         while at + _LEAST <= length:
             size, command_size, tag = _BEGINNING.unpack_from(data, at)
             kind, first, step = tag - _FIRST_TAG, at, size + 4
@@ -240,7 +240,7 @@ class FrameWalker:
         if not command_size:
             raise FrameError("an empty command")
         stop, end = start + command_size, at + 4 + size
-        room = at + MAX_HEAD
+        room = at + MAX_HEAD_BYTES
         if stop > room:
             enough = start + _ENOUGH
             if enough > have:

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from sniproxy.relay.direction import Direction
 
-READ = 1 << 18
+READ_BYTES = 1 << 18
 """Bytes of one read, and so the most that a direction holds beside the bytes it began with."""
 
-TLS_READ = 1 << 16
+TLS_READ_BYTES = 1 << 16
 """The same, of what is encrypted."""
 
-ROOM = memoryview(bytearray(READ))
+ROOM = memoryview(bytearray(READ_BYTES))
 """All reads of this process go here: what a read brings is nearly always written at once, and only what finds no room
 is copied. A buffer of its own for each read would cost more than a small message does."""
 
@@ -28,10 +28,10 @@ class CopyDirection(Direction):
         tls = self.source.tls
         if tls is None:
             count = self.source.sock.recv_into(ROOM)
-            self.dry = count < READ
+            self.dry = count < READ_BYTES
             self._head = ROOM[:count]
             return count
-        self._head = self.source.sock.recv(TLS_READ)
+        self._head = self.source.sock.recv(TLS_READ_BYTES)
         # No event of the socket will tell of an end that came together with the last bytes.
         self.eof = tls.over
         return len(self._head)

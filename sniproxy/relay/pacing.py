@@ -27,7 +27,7 @@ ROUND_S = 0.001
 ROUND_BYTES = 1 << 19
 """Bytes that these tunnels may pass on in one round."""
 
-SLICE = 2048
+SLICE_BYTES = 2048
 """Bytes that a tap is shown at once. A budget can be exceeded by the time of one slice."""
 
 
@@ -159,7 +159,7 @@ class Paced:
 
     def _step(self) -> None:
         look, data = self._held[0]
-        part, self._at = data[self._at : self._at + SLICE], self._at + SLICE
+        part, self._at = data[self._at : self._at + SLICE_BYTES], self._at + SLICE_BYTES
         if self._at >= len(data):
             self._held.popleft()
             self._at = 0

@@ -23,7 +23,7 @@ from zope.interface import implementer
 
 log = Logger()
 
-AT_ONCE = 128
+BATCH = 128
 """Events taken from the set with one call."""
 
 ROUNDS = 8
@@ -207,7 +207,7 @@ class EdgePoller:
             for _ in range(ROUNDS):
                 if self._set is None:
                     return
-                self._serve(self._set.poll(0, AT_ONCE))
+                self._serve(self._set.poll(0, BATCH))
                 if not self._again:  # the reactor says when there is more
                     return
         finally:

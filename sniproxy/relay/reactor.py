@@ -17,7 +17,7 @@ from twisted.internet.base import ReactorBase
 from twisted.internet.epollreactor import EPollReactor
 
 from sniproxy.relay import poller
-from sniproxy.relay.poller import AT_ONCE, EdgePoller
+from sniproxy.relay.poller import BATCH, EdgePoller
 
 
 class OuterSet(EdgePoller):
@@ -40,7 +40,7 @@ class OuterSet(EdgePoller):
         """
         until = None if seconds is None else monotonic() + seconds
         while True:
-            events = self._set.poll(0 if self._again else seconds, AT_ONCE)
+            events = self._set.poll(0 if self._again else seconds, BATCH)
             if not self._serve(events):
                 return any(fd == self._inner for fd, _ in events)
             if until is not None:

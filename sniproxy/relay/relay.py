@@ -25,15 +25,15 @@ from sniproxy.net.descriptor import WAIT, how_broken, pending_error
 from sniproxy.net.sockopts import is_over
 from sniproxy.relay.direction import Direction, DirectionFactory, Side
 from sniproxy.relay.poller import Poller, poller_of
-from sniproxy.util.timerwheel import TICK, Deadline, wheel_of
+from sniproxy.util.timerwheel import TICK_S, Deadline, wheel_of
 
 ROUNDS = 4
 """Reads of one direction before the reactor serves others."""
 
-LOOK = 15.0
+IDLE_CHECK_INTERVAL_S = 15.0
 """Seconds between looks at the connections of a pair of which a direction stands still, where nobody tells of them."""
 
-LOOKS = 8
+IDLE_CHECKS = 8
 """How often within a time limit it is looked whether bytes have moved: it may be exceeded by such a part."""
 
 
@@ -219,7 +219,7 @@ class Relay:
         direction.block()
         direction.dry = False  # what comes meanwhile is told, but not read
         if self._look is None and not self._poller.tells_all:
-            self._look = self._wheel.after(LOOK, self._look_at_blocked)
+            self._look = self._wheel.after(IDLE_CHECK_INTERVAL_S, self._look_at_blocked)
         self._poller.pause(direction.source)
         self._poller.want_room(direction.target)
 
@@ -257,7 +257,7 @@ class Relay:
             if is_over(side.sock):
                 self.lost(side, pending_error(side.sock))
                 return
-        self._look = self._wheel.after(LOOK, self._look_at_blocked)
+        self._look = self._wheel.after(IDLE_CHECK_INTERVAL_S, self._look_at_blocked)
 
     def _check_idle(self) -> None:
         """Look whether bytes have moved since the last look: so a message costs nothing for its tunnel's time limit."""
@@ -269,7 +269,7 @@ class Relay:
         if left > 0:
             if self._timer is not None:
                 self._timer.cancel()
-            self._timer = self._wheel.after(min(left, max(allowed / LOOKS, TICK)), self._check_idle)
+            self._timer = self._wheel.after(min(left, max(allowed / IDLE_CHECKS, TICK_S)), self._check_idle)
             return
         what = f"no byte for {allowed:g} s"
         if half:

@@ -13,14 +13,14 @@ import os
 from sniproxy.relay.copy import ROOM, CopyDirection
 from sniproxy.relay.direction import Side
 
-PIPE = 1 << 18
+PIPE_BYTES = 1 << 18
 """Bytes a pipe shall hold. More moves no faster, and what waits in a pipe for a slow reader is charged to no socket."""
 
-BULKY = 1 << 14
+BULK_BYTES = 1 << 14
 """Bytes that one read must bring for the next to be spliced."""
 
 _KEPT = 16
-_ROOM = ROOM[:BULKY]
+_ROOM = ROOM[:BULK_BYTES]
 _FLAGS = getattr(os, "SPLICE_F_MOVE", 1) | getattr(os, "SPLICE_F_NONBLOCK", 2)
 
 available = hasattr(os, "splice")
@@ -35,7 +35,7 @@ def _take_pipe() -> Pipe:
         return _spare.pop()
     pipe = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        fcntl.fcntl(pipe[1], fcntl.F_SETPIPE_SZ, PIPE)
+        fcntl.fcntl(pipe[1], fcntl.F_SETPIPE_SZ, PIPE_BYTES)
     except OSError:  # the user's share of pipe memory is used up: a small pipe serves too
         pass
     return pipe
@@ -72,16 +72,16 @@ class SpliceDirection(CopyDirection):
         if self._pipe is None:  # it is not bulky, or we are out of descriptors: then it lives on with a copy
             count = self.source.sock.recv_into(_ROOM)
             self._head = _ROOM[:count]
-            self._bulky = count == BULKY
+            self._bulky = count == BULK_BYTES
             self.dry = not self._bulky
             return count
         try:
-            self._inside = os.splice(self.source.fd, self._pipe[1], PIPE, flags=_FLAGS)
+            self._inside = os.splice(self.source.fd, self._pipe[1], PIPE_BYTES, flags=_FLAGS)
         finally:
             if not self._inside:
                 self._return_pipe()
         self.spliced += self._inside
-        self._bulky = self._inside >= BULKY
+        self._bulky = self._inside >= BULK_BYTES
         self.dry = False  # a pipe may be full of a few bytes, when they came in as many packets
         return self._inside
 
@@ -102,10 +102,10 @@ class SpliceDirection(CopyDirection):
             return False
         count = self.source.sock.recv_into(_ROOM)
         head = _ROOM[:count]
-        if not 0 < count < BULKY:
+        if not 0 < count < BULK_BYTES:
             self._head = head
             self.eof = not count
-            self._bulky = count == BULKY
+            self._bulky = count == BULK_BYTES
             self.dry = False
             return False
         sent = 0

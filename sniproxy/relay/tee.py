@@ -13,10 +13,10 @@ from sniproxy.relay.copy import ROOM, CopyDirection
 from sniproxy.relay.direction import Direction, DirectionFactory, Side
 from sniproxy.relay.pacing import Paced
 
-READ = 1 << 16
+READ_BYTES = 1 << 16
 """Bytes of one read."""
 
-FIRST_READ = 1 << 14
+FIRST_READ_BYTES = 1 << 14
 """The same, where the bytes are shown at once (L{Paced.first}): one read is all that a round can be exceeded by."""
 
 
@@ -60,7 +60,7 @@ class TappedDirection(PacedDirection):
         self._unseen = head
 
     def fill(self) -> int:
-        self._head = self._unseen = self.take(READ if self._paced.first is None else FIRST_READ)
+        self._head = self._unseen = self.take(READ_BYTES if self._paced.first is None else FIRST_READ_BYTES)
         return len(self._unseen)
 
     def flush(self) -> int:

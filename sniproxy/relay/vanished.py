@@ -16,7 +16,7 @@ from itertools import islice
 from typing import Any
 
 from sniproxy.net.sockopts import KEEPALIVE_COUNT, KEEPALIVE_IDLE, KEEPALIVE_INTERVAL
-from sniproxy.util.timerwheel import TICK, Deadline, wheel_of
+from sniproxy.util.timerwheel import TICK_S, Deadline, wheel_of
 
 USER_TIMEOUT_MS = 1000 * (KEEPALIVE_IDLE + KEEPALIVE_COUNT * KEEPALIVE_INTERVAL)
 """Milliseconds without an acknowledgement: as long as keep-alive takes for a silent peer."""
@@ -79,6 +79,6 @@ class VanishedPeers:
                 bound_silence(sock)
         wheel = wheel_of(self._reactor)
         if count == BATCH:
-            self._timer = wheel.after(TICK, lambda: self._batch(left))
+            self._timer = wheel.after(TICK_S, lambda: self._batch(left))
         else:
             self._timer = wheel.after(INTERVAL_S, self._look)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from sniproxy.config.model import DEADLINE, STALE
+from sniproxy.config.model import DEADLINE_S, STALE_S
 from sniproxy.interfaces import NEEDED, Option, ResolverMaker
 from sniproxy.resolvers import missing, options_of
 
 ALL_HAVE = f"""\
-Every [resolver.NAME] also has: type; deadline, seconds for an answer ({DEADLINE:g}); stale, seconds for which an old
-answer may be used while asking fails ({STALE:g}; 0: never)."""
+Every [resolver.NAME] also has: type; deadline, seconds for an answer ({DEADLINE_S:g}); stale, seconds for which an old
+answer may be used while asking fails ({STALE_S:g}; 0: never)."""
 """What the proxy itself takes from every table."""
 
 

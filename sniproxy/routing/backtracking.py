@@ -12,9 +12,9 @@ from itertools import combinations
 from math import log2
 from typing import Any
 
-from sniproxy.util.names import MAX_NAME
+from sniproxy.util.names import MAX_NAME_CHARS
 
-MAX_BITS = 2 * log2(MAX_NAME + 1)
+MAX_BITS = 2 * log2(MAX_NAME_CHARS + 1)
 """Two repeats that may end anywhere in a name: less than a millisecond for the worst name."""
 
 _ALL = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-_.")
@@ -76,7 +76,7 @@ def _item(op: str, argument: Any, after: Chars) -> _Found:
     if op == "POSSESSIVE_REPEAT":
         least, most, body = argument
         bits, reads, first, empty = _sequence(body, _NEVER)
-        return bits, max(reads, log2(min(int(most), MAX_NAME) + 1)), first, empty or not least
+        return bits, max(reads, log2(min(int(most), MAX_NAME_CHARS) + 1)), first, empty or not least
     if op == "ATOMIC_GROUP":
         return _sequence(argument, _NEVER)
     if op in ("ASSERT", "ASSERT_NOT"):
@@ -84,11 +84,11 @@ def _item(op: str, argument: Any, after: Chars) -> _Found:
         # it can end.
         reads = sum(_sequence(argument[1], _NEVER)[:2])
         return 0.0, reads, _ALL if reads else _NEVER, True
-    return log2(MAX_NAME), 0.0, _ALL, True  # what an earlier group has matched
+    return log2(MAX_NAME_CHARS), 0.0, _ALL, True  # what an earlier group has matched
 
 
 def _repeat(least: int, most: int, body: Any, after: Chars) -> _Found:
-    least, most = min(least, MAX_NAME), min(int(most), MAX_NAME)
+    least, most = min(least, MAX_NAME_CHARS), min(int(most), MAX_NAME_CHARS)
     _, _, first, empty = _sequence(body, after)
     inner, reads, _, _ = _sequence(body, after | first if most > 1 else after)
     bits = inner * most

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import attrs
 
 from sniproxy.interfaces import Target
-from sniproxy.util.names import MAX_NAME, NORMAL, BadName, server_name
+from sniproxy.util.names import MAX_NAME_CHARS, NORMAL, BadName, server_name
 
 DEFAULT_PORT = 6651
 """Pulsar's port for TLS (``brokerServicePortTls``)."""
@@ -33,7 +33,7 @@ def parse_target(text: str) -> Target:
     @raise BadTarget: it is none of these.
     """
     plain = _PLAIN.fullmatch(text)
-    if plain is not None and len(plain[1]) <= MAX_NAME and int(plain[2]) <= MAX_PORT:
+    if plain is not None and len(plain[1]) <= MAX_NAME_CHARS and int(plain[2]) <= MAX_PORT:
         return Target(plain[1], int(plain[2]))  # there may be very many
     rest = text.strip()
     if "://" in rest:

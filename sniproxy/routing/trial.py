@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import islice, permutations
 
 from sniproxy.routing.patterns import expression, is_expression
-from sniproxy.util.names import MAX_NAME
+from sniproxy.util.names import MAX_NAME_CHARS
 
 MAX_MATCH_S = 0.01
 """Seconds of CPU time for one match. What the bound lets pass takes less than a tenth of it."""
@@ -52,11 +52,11 @@ def hard_names(pattern: str) -> Iterator[str]:
     """Names of full length that keep a backtracking expression busy: its own characters, over and over."""
     text = pattern[1:].lower()
     start = re.match(r"(?:[a-z0-9_-]|\\[.-])*", text)
-    prefix = "" if start is None else start[0].replace("\\", "")[:MAX_NAME]
+    prefix = "" if start is None else start[0].replace("\\", "")[:MAX_NAME_CHARS]
     chars = "".join(islice(dict.fromkeys("a0" + re.sub(r"\\[a-z]|[^a-z0-9_.-]", "", text)), _MAX_CHARS)) + "-."
     for part in (*chars, *map("".join, islice(permutations(chars, 2), _MAX_PAIRS))):
-        yield (prefix + part * MAX_NAME)[:MAX_NAME]
-        yield (part * MAX_NAME)[: MAX_NAME - 1] + "_"
+        yield (prefix + part * MAX_NAME_CHARS)[:MAX_NAME_CHARS]
+        yield (part * MAX_NAME_CHARS)[: MAX_NAME_CHARS - 1] + "_"
 
 
 def _time(compiled: re.Pattern[str], name: str, seconds: Callable[[], float]) -> float:

@@ -15,10 +15,10 @@ from sniproxy.interfaces import Target
 from sniproxy.routing.health import Health
 from sniproxy.util.names import host_port
 
-MAX_KNOWN = 10_000
+MAX_UPSTREAMS = 10_000
 """Targets that are looked after; resolvers may answer with ever new ones."""
 
-FORGET = 600.0
+FORGET_S = 600.0
 """Seconds after which a target is forgotten that no resolver has answered with."""
 
 
@@ -154,7 +154,7 @@ class UpstreamTable:
             key = address(target)
             self.answered.pop(key, None)
             self.answered[key] = None
-            if len(self.answered) > MAX_KNOWN:
+            if len(self.answered) > MAX_UPSTREAMS:
                 del self.answered[next(iter(self.answered))]
         if self.health.check is None and not self.health.eject:
             return
@@ -163,14 +163,14 @@ class UpstreamTable:
             if known is not None:
                 if known.seen is not None:
                     known.seen, known.target = now, target  # its addresses may be others now
-            elif not target.client_formed and len(self.known) < MAX_KNOWN:
+            elif not target.client_formed and len(self.known) < MAX_UPSTREAMS:
                 self.known[address(target)] = Upstream(target, server_name, now)
             if plaintext and address(target) in self.known:
                 self.plaintext.add(address(target))
 
     def forget(self, now: float) -> None:
         """Let go of those that no resolver has answered with for long."""
-        old = [key for key, known in self.known.items() if known.seen is not None and now - known.seen > FORGET]
+        old = [key for key, known in self.known.items() if known.seen is not None and now - known.seen > FORGET_S]
         for key in old:
             del self.known[key]
             self.plaintext.discard(key)

@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from sniproxy.inspector.live import Inspector
     from sniproxy.relay.pacing import Paced
 
-RESERVE = 64
+RESERVED_DESCRIPTORS = 64
 """Descriptors that connections leave to the reactor, the log and the pipes between sockets."""
 
-DESCRIPTORS = 2
+DESCRIPTORS_PER_CONNECTION = 2
 """Those of a connection: the client's and the target's."""
 
 _WHY = {
@@ -79,8 +79,8 @@ class ConnectionManager:
 
     def change(self, limits: Limits, descriptors: int) -> None:
         """Other limits hold. @param descriptors: how many the process may have."""
-        self._usable = descriptors - min(RESERVE, descriptors // 4)
-        self.admission.change(limits, self._usable // DESCRIPTORS)
+        self._usable = descriptors - min(RESERVED_DESCRIPTORS, descriptors // 4)
+        self.admission.change(limits, self._usable // DESCRIPTORS_PER_CONNECTION)
 
     def takes(self, descriptors: int) -> None:
         """Others take this many descriptors more; negative: fewer."""
@@ -149,7 +149,7 @@ class ConnectionManager:
 
     def _full(self) -> str | None:
         """Whether the descriptors suffice for one more connection and its dial; pipes make do with what is left."""
-        if DESCRIPTORS * (len(self.live) + 1) + len(self._closer) + self.admission.aside > self._usable:
+        if DESCRIPTORS_PER_CONNECTION * (len(self.live) + 1) + len(self._closer) + self.admission.aside > self._usable:
             return "descriptors"
         return self.admission.full()
 

@@ -26,7 +26,7 @@ from sniproxy.util.text import bounded, counted
 
 log = Logger()
 
-IDLE = 1.0
+IDLE_S = 1.0
 """Seconds between two looks when nobody is left: a connection that was on its way may have become a tunnel."""
 
 MAX_NAMED = 20
@@ -38,7 +38,7 @@ MAX_ROUTES, MAX_TARGETS = 10, 5
 FEW, FRESH = 200, 1.0
 """Seconds that a count of more connections than C{FEW} is used for."""
 
-SHORTEST = 0.02
+MIN_INTERVAL_S = 0.02
 """Seconds between two rounds; a faster rate ends several in a round."""
 
 
@@ -205,7 +205,7 @@ class Drains:
         if not drain.waiting:
             drain.waiting = [life for life in self._left(drain.goal) if life.tunnelling]
             self._dice.shuffle(drain.waiting)
-        wanted = max(1, round(drain.rate * SHORTEST))
+        wanted = max(1, round(drain.rate * MIN_INTERVAL_S))
         ending = Ending(Result.DRAINED, f"{drain.goal} is being drained")
         while drain.waiting and wanted:
             life = drain.waiting.pop()
@@ -213,10 +213,10 @@ class Drains:
                 life.end(ending)
                 drain.closed += 1
                 wanted -= 1
-        self._later(drain, self._pause(drain) if drain.waiting else max(IDLE, self._pause(drain)))
+        self._later(drain, self._pause(drain) if drain.waiting else max(IDLE_S, self._pause(drain)))
 
     def _pause(self, drain: _Drain) -> float:
-        return max(1 / drain.rate, SHORTEST) * self._dice.uniform(0.5, 1.5)
+        return max(1 / drain.rate, MIN_INTERVAL_S) * self._dice.uniform(0.5, 1.5)
 
     def _later(self, drain: _Drain, seconds: float) -> None:
         self._cancel(drain)

@@ -17,7 +17,7 @@ from sniproxy.net.veto import LoopGuard
 from sniproxy.routing.router import Routing
 from sniproxy.util.names import ip_literal
 
-MAX_TOLD = 1000
+MAX_WARNINGS = 1000
 """Warnings that are remembered, so that each is told once; more are not told."""
 
 
@@ -62,7 +62,7 @@ class CrossCheck:
         else:
             where = "no route has it: TLS clients will be refused"
         why = f"{host} is advertised, but {where}"
-        if why in self._told or len(self._told) >= MAX_TOLD:
+        if why in self._told or len(self._told) >= MAX_WARNINGS:
             return None
         self._told[why] = None
         return why

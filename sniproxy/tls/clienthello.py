@@ -16,11 +16,11 @@ from functools import lru_cache
 import attrs
 
 from sniproxy.tls.alerts import Alert
-from sniproxy.tls.nottls import LONGEST, diagnose
+from sniproxy.tls.nottls import MAX_PREFIX_BYTES, diagnose
 from sniproxy.util.names import BadName, sent_name, server_name
 from sniproxy.util.text import quoted
 
-MAX_HANDSHAKE = 131_400
+MAX_HANDSHAKE_BYTES = 131_400
 """Bytes of a handshake message that are read, its 4-byte header counted.
 
 All fields of a ClientHello at their greatest lengths (RFC 8446, section 4.1.2) have this size, and OpenSSL has the same
@@ -35,7 +35,7 @@ Clients send one or a few. A record costs about half a microsecond of CPU time, 
 
 _HANDSHAKE, _CLIENT_HELLO = 22, 1
 _RECORD_TYPES = {20: "change_cipher_spec", 21: "alert", 22: "handshake", 23: "application_data", 24: "heartbeat"}
-_MAX_FRAGMENT = 1 << 14
+_MAX_FRAGMENT_BYTES = 1 << 14
 _SERVER_NAME, _ALPN, _SUPPORTED_VERSIONS = 0, 16, 43
 _READ = frozenset((_SERVER_NAME, _ALPN, _SUPPORTED_VERSIONS))
 _TLS13 = 0x0304
@@ -101,7 +101,7 @@ class ClientHelloReader:
 
     __slots__ = ("_handshake", "_head", "_header", "_left", "_limit", "_records", "_whole")
 
-    def __init__(self, limit: int = MAX_HANDSHAKE) -> None:
+    def __init__(self, limit: int = MAX_HANDSHAKE_BYTES) -> None:
         self._limit = limit
         self._head = bytearray()  # the first bytes, until it is known that they are TLS
         self._header = bytearray()  # of the record that begins
@@ -128,7 +128,7 @@ class ClientHelloReader:
                 whole = _in_one_record(data, self._limit)
                 if whole is not None:
                     return _parse(whole)
-            self._head += data[: LONGEST - len(self._head)]
+            self._head += data[: MAX_PREFIX_BYTES - len(self._head)]
             if self._head and self._head[0] not in _RECORD_TYPES:
                 what = diagnose(bytes(self._head))
                 if what is None:
@@ -139,7 +139,12 @@ class ClientHelloReader:
             if not self._left and not self._header and end - at > 5 and self._records:
                 # A header that came whole, behind another record: thousands of small records are cheap.
                 kind, major, _, length = _record_header(data, at)
-                if kind == _HANDSHAKE and major == 3 and 0 < length <= _MAX_FRAGMENT and self._records < MAX_RECORDS:
+                if (
+                    kind == _HANDSHAKE
+                    and major == 3
+                    and 0 < length <= _MAX_FRAGMENT_BYTES
+                    and self._records < MAX_RECORDS
+                ):
                     self._records += 1
                     self._left = length
                     at += 5
@@ -180,9 +185,9 @@ class ClientHelloReader:
         length = header[3] << 8 | header[4]
         if not length:
             raise HelloError("a handshake record is empty", Alert.UNEXPECTED_MESSAGE)
-        if length > _MAX_FRAGMENT:
+        if length > _MAX_FRAGMENT_BYTES:
             raise HelloError(
-                f"a TLS record has {length} bytes; at most {_MAX_FRAGMENT} are allowed", Alert.RECORD_OVERFLOW
+                f"a TLS record has {length} bytes; at most {_MAX_FRAGMENT_BYTES} are allowed", Alert.RECORD_OVERFLOW
             )
         if self._records == MAX_RECORDS:
             raise HelloTooLong(f"the hello comes in more than {MAX_RECORDS} records")
@@ -217,7 +222,7 @@ def _in_one_record(data: bytes, limit: int) -> bytes | None:
         return None
     length = data[3] << 8 | data[4]
     whole = 4 + int.from_bytes(data[6:9], "big")
-    if length != whole or length > _MAX_FRAGMENT or length > limit or len(data) < 5 + length:
+    if length != whole or length > _MAX_FRAGMENT_BYTES or length > limit or len(data) < 5 + length:
         return None
     return data[5 : 5 + length]
 

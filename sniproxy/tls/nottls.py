@@ -18,14 +18,14 @@ PLAINTEXT_PULSAR = "plaintext Pulsar came; this port speaks TLS: use a pulsar+ss
 
 _SSLV2 = "an SSLv2 hello came, which has no server name: the client must begin with a TLS hello that has one"
 _UNKNOWN = "the first bytes are not TLS"
-LONGEST = 12
+MAX_PREFIX_BYTES = 12
 """So many first bytes settle what a stream is."""
 
 
 def diagnose(head: bytes) -> str | None:
     """What the first bytes of a stream that is not TLS are, in words for the log.
 
-    @param head: the first 1 to L{LONGEST} bytes.
+    @param head: the first 1 to L{MAX_PREFIX_BYTES} bytes.
     @return: None while more bytes could still tell; the answer is the same however the bytes are cut.
     """
     undecided = False
@@ -37,7 +37,7 @@ def diagnose(head: bytes) -> str | None:
         if told:
             return told
         undecided = undecided or told is None
-    return None if undecided and len(head) < LONGEST else _UNKNOWN
+    return None if undecided and len(head) < MAX_PREFIX_BYTES else _UNKNOWN
 
 
 def _pulsar(head: bytes) -> str | None:

@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 from twisted.logger import Logger
 
 from sniproxy.tls.pem import BadPem
-from sniproxy.util.files import EVERY, CannotRead, signature
+from sniproxy.util.files import WATCH_INTERVAL_S, CannotRead, signature
 
 log = Logger()
 
@@ -54,7 +54,7 @@ class Reloaded(Generic[T]):
     def __call__(self) -> T:
         """The value, made anew when a file has changed since it was made; at most one look a second."""
         now = self._seconds()
-        if now - self._looked >= EVERY:
+        if now - self._looked >= WATCH_INTERVAL_S:
             self._looked = now
             state = self._look()
             if state != self._state:

@@ -8,7 +8,7 @@ from typing import Any
 
 from twisted.internet.task import LoopingCall
 
-EVERY = 1.0
+WATCH_INTERVAL_S = 1.0
 """Seconds between two looks at whether files have changed."""
 
 
@@ -55,7 +55,7 @@ class FileWatch:
     def start(self) -> None:
         """Begin to look; again is no harm."""
         if not self._looking.running:
-            self._looking.start(EVERY, now=False)
+            self._looking.start(WATCH_INTERVAL_S, now=False)
 
     def stop(self) -> None:
         """Look no longer; again is no harm."""

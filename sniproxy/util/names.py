@@ -10,7 +10,7 @@ import ipaddress
 import re
 from functools import lru_cache
 
-MAX_NAME = 253
+MAX_NAME_CHARS = 253
 """Characters in a server name, the trailing dot not counted (RFC 1035, section 2.3.4: 255 octets on the wire)."""
 
 NORMAL = r"(?:[a-z0-9_-]{1,63}\.)*[a-z0-9_-]{1,63}"
@@ -34,13 +34,13 @@ def server_name(text: str) -> str:
 
     @raise BadName: the text is neither.
     """
-    if len(text) <= MAX_NAME and _NAME.fullmatch(text):
+    if len(text) <= MAX_NAME_CHARS and _NAME.fullmatch(text):
         return text  # as most are written; there may be very many
     # Some characters outside ASCII have a lower case inside it (the Kelvin sign): they stay what they are, and bad.
     name = text.lower() if text.isascii() else text
     if name.endswith("."):
         name = name[:-1]
-    if len(name) <= MAX_NAME and _NAME.fullmatch(name):
+    if len(name) <= MAX_NAME_CHARS and _NAME.fullmatch(name):
         return name
     address = ip_literal(name)
     if address is not None:
@@ -124,8 +124,8 @@ def sent_name(data: bytes) -> str:
 def _fault(name: str) -> str:
     if not name:
         return "the name is empty"
-    if len(name) > MAX_NAME:
-        return f"the name has {len(name)} characters; at most {MAX_NAME} are allowed"
+    if len(name) > MAX_NAME_CHARS:
+        return f"the name has {len(name)} characters; at most {MAX_NAME_CHARS} are allowed"
     host, _, port = name.rpartition(":")
     if port.isdigit() and host and ":" not in host:
         return "the character ':' is not allowed in a server name, which has no port"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-MAX_TEXT = 300
+MAX_TEXT_CHARS = 300
 """Characters of a text in the log that a peer may have had a part in."""
 
-MAX_QUOTED = 160
+MAX_QUOTED_CHARS = 160
 """Characters that are quoted of a name that a peer has sent: a bounded text has room for them and for what is wrong."""
 
 
@@ -16,13 +16,13 @@ def printable(text: str) -> str:
     return "".join(c if c.isascii() and c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
-def bounded(text: str, most: int = MAX_TEXT) -> str:
+def bounded(text: str, most: int = MAX_TEXT_CHARS) -> str:
     """Printable, and at most so many characters."""
     text = printable(text[: most + 1])
     return text if len(text) <= most else text[: most - 3] + "..."
 
 
-def quoted(text: str, most: int = MAX_QUOTED) -> str:
+def quoted(text: str, most: int = MAX_QUOTED_CHARS) -> str:
     """In quotes and printable ASCII, backslashes and quotes escaped too; ``...`` behind the quotes: the text is longer.
 
     @param most: characters between the quotes, escapes counted as they are written.

@@ -15,7 +15,7 @@ from twisted.logger import Logger
 
 log = Logger()
 
-TICK = 0.125
+TICK_S = 0.125
 """Seconds. A deadline comes at the next multiple of it: never early, and late by less than this."""
 
 
@@ -55,7 +55,7 @@ class Wheel:
 
     def after(self, seconds: float, call: Callable[[], object]) -> Deadline:
         """Make a call when so many seconds have passed. @return: what can be called off."""
-        slot = math.ceil((self._reactor.seconds() + seconds) / TICK - 1e-6)
+        slot = math.ceil((self._reactor.seconds() + seconds) / TICK_S - 1e-6)
         deadline = Deadline(self, slot, call)
         slots = self._slots.get(slot)
         if slots is None:
@@ -79,7 +79,7 @@ class Wheel:
     def _wait_for(self, slot: int) -> None:
         self._stop()
         self._next = slot
-        self._timer = self._reactor.callLater(max(slot * TICK - self._reactor.seconds(), 0.0), self._turn)
+        self._timer = self._reactor.callLater(max(slot * TICK_S - self._reactor.seconds(), 0.0), self._turn)
 
     def _stop(self) -> None:
         if self._timer is not None:
@@ -88,7 +88,7 @@ class Wheel:
 
     def _turn(self) -> None:
         self._timer = None
-        now = math.floor(self._reactor.seconds() / TICK + 1e-6)
+        now = math.floor(self._reactor.seconds() / TICK_S + 1e-6)
         for slot in sorted(slot for slot in self._slots if slot <= now):
             for deadline in self._slots.pop(slot, ()):
                 deadline._come()

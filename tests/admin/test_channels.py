@@ -13,7 +13,7 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.admin.channels import MAX_CHANNELS, PATIENCE, AdminChannel
+from sniproxy.admin.channels import MAX_CONNECTIONS, REQUEST_TIMEOUT_S, AdminChannel
 from sniproxy.admin.metrics import Metrics
 from sniproxy.admin.refusals import Refusals
 from sniproxy.admin.site import AdminSite
@@ -85,10 +85,10 @@ class ChannelTests(SynchronousTestCase):
             transport = self.connected()
             self.send(transport, sent)
             for _ in range(9):
-                self.clock.advance(PATIENCE / 10)
+                self.clock.advance(REQUEST_TIMEOUT_S / 10)
                 self.send(transport, b"X: y\r\n" if sent else b"")
             self.assertFalse(transport.disconnected)
-            self.clock.advance(PATIENCE / 10)
+            self.clock.advance(REQUEST_TIMEOUT_S / 10)
             self.assertTrue(transport.disconnected)
         self.assertEqual({"slow": 3}, dict(self.refused()))
         self.assertEqual(0, self.held)
@@ -98,10 +98,10 @@ class ChannelTests(SynchronousTestCase):
         """After an answer it has ten seconds for the next request."""
         transport = self.connected()
         for _ in range(3):
-            self.clock.advance(PATIENCE - 1)
+            self.clock.advance(REQUEST_TIMEOUT_S - 1)
             self.send(transport, READY)
         self.assertEqual(3, transport.value().count(b"200 OK"))
-        self.clock.advance(PATIENCE)
+        self.clock.advance(REQUEST_TIMEOUT_S)
         self.assertTrue(transport.disconnected)
 
     def test_counted(self) -> None:
@@ -114,21 +114,21 @@ class ChannelTests(SynchronousTestCase):
 
     def test_crowded(self) -> None:
         """One more than may be there ends the one that has waited longest, so that an operator gets an answer."""
-        idle = [self.connected() for _ in range(MAX_CHANNELS)]
+        idle = [self.connected() for _ in range(MAX_CONNECTIONS)]
         self.send(idle[0], READY)  # it has not waited longest any more
         operator = self.connected()
         self.assertEqual([1], [number for number, one in enumerate(idle) if one.disconnected])
         self.send(operator, READY)
         self.assertIn(b"200 OK", operator.value())
-        self.assertEqual(MAX_CHANNELS, self.held)
+        self.assertEqual(MAX_CONNECTIONS, self.held)
         self.assertEqual({"crowded": 1}, dict(self.refused()))
 
     def test_all_in_work(self) -> None:
         """While all are being answered, a new one is refused."""
-        busy = [self.connected() for _ in range(MAX_CHANNELS)]
+        busy = [self.connected() for _ in range(MAX_CONNECTIONS)]
         for transport in busy:
             transport.protocol.dataReceived(METRICS)
-        for _ in range(MAX_CHANNELS):
+        for _ in range(MAX_CONNECTIONS):
             self.rounds.round()
         self.assertIsNone(self.connect())
         self.send(busy[0], b"")
@@ -137,14 +137,14 @@ class ChannelTests(SynchronousTestCase):
 
     def test_all_pipeline(self) -> None:
         """While all are being answered, one that pipelines is ended for a new one."""
-        busy = [self.connected() for _ in range(MAX_CHANNELS)]
+        busy = [self.connected() for _ in range(MAX_CONNECTIONS)]
         for number, transport in enumerate(busy):
             transport.protocol.dataReceived(METRICS * (2 if number == 7 else 1))
-        for _ in range(MAX_CHANNELS):
+        for _ in range(MAX_CONNECTIONS):
             self.rounds.round()
         operator = self.connected()
         self.assertEqual([7], [number for number, one in enumerate(busy) if one.disconnected])
-        self.assertEqual(MAX_CHANNELS, self.held)
+        self.assertEqual(MAX_CONNECTIONS, self.held)
         self.send(operator, READY)
         self.assertIn(b"200 OK", operator.value())
 
@@ -190,7 +190,7 @@ class ChannelTests(SynchronousTestCase):
         self.send(transport, b"")
         self.assertLess(1, transport.value().count(b"200 OK"))
         transport.protocol.pauseProducing()
-        self.clock.advance(PATIENCE)
+        self.clock.advance(REQUEST_TIMEOUT_S)
         self.assertTrue(transport.disconnected)
         self.assertEqual((0, {"slow": 1}), (self.held, dict(self.refused())))
         self.assertEqual([], self.clock.getDelayedCalls())

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.admin.refusals import MOST, Refusals
+from sniproxy.admin.refusals import MAX_REFUSALS, Refusals
 from sniproxy.events import Result
-from sniproxy.util.text import MAX_TEXT
+from sniproxy.util.text import MAX_TEXT_CHARS
 from tests.admin.sample import NOW, connection, refused
 
 
@@ -41,8 +41,8 @@ class RefusalsTests(SynchronousTestCase):
     def test_bounded(self) -> None:
         """However many names are tried, the newest are remembered; and reasons are cut and printable."""
         refusals = Refusals()
-        for number in range(3 * MOST):
+        for number in range(3 * MAX_REFUSALS):
             refusals(refused(number, server_name=f"{number}.test", reason="\x1b" + "x" * 5_000))
         latest = refusals.latest()
-        self.assertEqual((MOST, f"{3 * MOST - 1}.test"), (len(latest), latest[0].server_name))
-        self.assertEqual((MAX_TEXT, "\\x1bxx"), (len(latest[0].reason), latest[0].reason[:6]))
+        self.assertEqual((MAX_REFUSALS, f"{3 * MAX_REFUSALS - 1}.test"), (len(latest), latest[0].server_name))
+        self.assertEqual((MAX_TEXT_CHARS, "\\x1bxx"), (len(latest[0].reason), latest[0].reason[:6]))

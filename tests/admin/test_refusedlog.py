@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.admin.refusedlog import AGAIN, CAUSES, RefusedLog
+from sniproxy.admin.refusedlog import CAUSES, SUMMARY_INTERVAL_S, RefusedLog
 
 
 class RefusedLogTests(SynchronousTestCase):
@@ -19,7 +19,7 @@ class RefusedLogTests(SynchronousTestCase):
             for number in range(100):
                 refused.refused("host", f"192.0.2.{number} evil.test")
             refused.refused("slow")
-            now[0] += AGAIN
+            now[0] += SUMMARY_INTERVAL_S
             refused.refused("host", "192.0.2.7 evil.test")
         self.assertEqual({"host": 101, "slow": 1}, dict(refused.counts))
         said = [formatEvent(event) for event in logged]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.internet.defer import CancelledError
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.admin.slices import SLICE, Slices, Steps, finish
+from sniproxy.admin.slices import SLICE_S, Slices, Steps, finish
 from tests.admin.rounds import Rounds
 
 
@@ -21,7 +21,7 @@ class SlicesTests(SynchronousTestCase):
     def work(self, name: str, count: int) -> Steps[str]:
         """Steps of a third of a slice."""
         for number in range(count):
-            self.now += SLICE / 3
+            self.now += SLICE_S / 3
             self.done.append(f"{name}{number}")
             yield
         return name

@@ -5,11 +5,11 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.admin.slices import finish
-from sniproxy.admin.tally import ABANDONED, FEW, FRESH, STEP, Tallies
+from sniproxy.admin.tally import ABANDONED_S, BATCH, FRESH_S, SMALL_COUNT, Tallies
 from tests.admin.sample import SampleLive, connection
 
 KEY = ("public", "*.pulsar.test")
-MANY = FEW + 100
+MANY = SMALL_COUNT + 100
 
 
 class TallyTests(SynchronousTestCase):
@@ -42,15 +42,15 @@ class TallyTests(SynchronousTestCase):
 
     def test_steps(self) -> None:
         """Few connections are looked at in a step."""
-        self.assertEqual(MANY // STEP + 1, len(list(self.tallies.count())))
+        self.assertEqual(MANY // BATCH + 1, len(list(self.tallies.count())))
 
     def test_fresh(self) -> None:
         """One count of many serves a second; few are counted for each answer."""
         for _ in range(3):
             finish(self.tallies.count())
         self.assertEqual(1, self.looks)
-        self.now += FRESH
-        del self.live[FEW:]
+        self.now += FRESH_S
+        del self.live[SMALL_COUNT:]
         for _ in range(3):
             finish(self.tallies.count())
         self.assertEqual(4, self.looks)
@@ -70,7 +70,7 @@ class TallyTests(SynchronousTestCase):
         first = self.tallies.count()
         next(first)
         first.close()
-        self.now += ABANDONED + 1
+        self.now += ABANDONED_S + 1
         self.live.clear()
         finish(self.tallies.count())
         self.assertEqual(0, self.tallies.latest.tunnels[KEY])
@@ -85,6 +85,6 @@ class TallyTests(SynchronousTestCase):
         finish(counting)
         before = self.tallies.latest.up[KEY]
         self.assertEqual(2 * MANY + 8, before)
-        self.now += FRESH
+        self.now += FRESH_S
         finish(self.tallies.count())
         self.assertEqual(2 * MANY + 16, self.tallies.latest.up[KEY])

@@ -6,7 +6,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.bridge.answers import ROOM, TYPES, Answers, BridgeCallbacks, Response, failed
+from sniproxy.bridge.answers import HEADER_BYTES, TYPES, Answers, BridgeCallbacks, Response, failed
 from sniproxy.bridge.pending import PendingRequests
 from sniproxy.config.allowed import Allowing, Broker, parse_allowed
 from sniproxy.pulsar import commands_pb2 as pb
@@ -156,7 +156,7 @@ class AnswersTests(SynchronousTestCase):
         """CONNECTED sets the limit, and passes byte for byte unless it offers features that name brokers elsewhere."""
         frame = write(pb.CommandConnected(server_version="s", max_message_size=1000))
         self.assertEqual(frame, self.answers(pb.BaseCommand.CONNECTED, frame))
-        self.assertEqual(1000 + ROOM, self.answers.limit)
+        self.assertEqual(1000 + HEADER_BYTES, self.answers.limit)
         flags = pb.FeatureFlags(
             supports_topic_watchers=True, supports_scalable_topics=True, supports_tc_metadata_discovery=True
         )

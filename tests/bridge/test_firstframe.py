@@ -9,7 +9,7 @@ from typing import Any
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 
-from sniproxy.bridge.firstframe import MAX_FIRST, FirstFrame, NotConnect
+from sniproxy.bridge.firstframe import MAX_FRAME_BYTES, FirstFrame, NotConnect
 from sniproxy.net.firstbytes import ClientGone, TooLate
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import write
@@ -70,7 +70,7 @@ class FirstFrameTests(SocketTestCase):
         self.assertIn("the first frame is PING, not CONNECT", str(error))
         self.assertTrue(error.speaks_pulsar)
         self.assertTrue((await self.refused(encode(b"\x08\x02\x12\x00"))).speaks_pulsar)
-        self.assertIn("over the limit", str(await self.refused((MAX_FIRST + 1).to_bytes(4, "big") + bytes(4))))
+        self.assertIn("over the limit", str(await self.refused((MAX_FRAME_BYTES + 1).to_bytes(4, "big") + bytes(4))))
 
     async def test_gone(self) -> None:
         """A client that leaves or resets is told so."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.bridge.pending import MAX_BYTES, MAX_LOOKUP, PendingRequests
+from sniproxy.bridge.pending import MAX_BYTES, MAX_LOOKUP_BYTES, PendingRequests
 from sniproxy.client.logins import by_token
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import write
@@ -39,7 +39,7 @@ class AskedTests(SynchronousTestCase):
 
     def test_long(self) -> None:
         """A lookup that is longer than any topic's name makes it is not remembered."""
-        self.asked.client(write(self.connect) + self.lookup(1, "t" * MAX_LOOKUP) + self.lookup(2))
+        self.asked.client(write(self.connect) + self.lookup(1, "t" * MAX_LOOKUP_BYTES) + self.lookup(2))
         self.assertIsNone(self.asked.answered(1))
         self.assertIsNotNone(self.asked.answered(2))
 

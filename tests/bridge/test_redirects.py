@@ -12,7 +12,7 @@ from twisted.trial.unittest import TestCase
 from sniproxy.bridge import redirects
 from sniproxy.bridge.redirects import Follower
 from sniproxy.bridge.runtime import make_trust
-from sniproxy.bridge.stream import MAX_TAKEN
+from sniproxy.bridge.stream import MAX_COMMAND_BYTES
 from sniproxy.client.brokers import Access
 from sniproxy.client.failures import TalkFailed
 from sniproxy.client.logins import by_token
@@ -89,7 +89,7 @@ class FollowerTests(TestCase):
         greeting.max_message_size = 2**31 - 1 - (1 << 20)
         head = (1 << 30).to_bytes(4, "big") + (1 << 29).to_bytes(4, "big")
         self.broker.script = lambda name, fields: [greeting] if name == "CONNECT" else [head]
-        self.access = attrs.evolve(self.access, largest=MAX_TAKEN)
+        self.access = attrs.evolve(self.access, largest=MAX_COMMAND_BYTES)
         try:
             await self.follow(self.follower(Allowing(None)))
         except TalkFailed as failed:

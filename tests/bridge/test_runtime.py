@@ -8,8 +8,8 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.bridge import runtime
-from sniproxy.bridge.runtime import QUIET, LiveBridge, Trust, make_trust
-from sniproxy.bridge.stream import MAX_TAKEN
+from sniproxy.bridge.runtime import REPEAT_INTERVAL_S, LiveBridge, Trust, make_trust
+from sniproxy.bridge.stream import MAX_COMMAND_BYTES
 from sniproxy.client.logins import NOBODY
 from sniproxy.config.parser import parse
 from sniproxy.tls.pem import certificates
@@ -59,7 +59,7 @@ class SpanTests(SynchronousTestCase):
     def test_trust(self) -> None:
         """What is trusted and shown now, for both ways of talking."""
         access = self.blue.access(NOBODY)
-        self.assertEqual(MAX_TAKEN, access.largest)
+        self.assertEqual(MAX_COMMAND_BYTES, access.largest)
         self.assertTrue(access.tls and access.certificate is not None and access.trust is not None)
         self.assertIsNone(make_trust([issued("a.test").chain[0]], None).certificate)
         self.assertIsNotNone(self.blue.tls().connection("a.test"))
@@ -70,6 +70,6 @@ class SpanTests(SynchronousTestCase):
         self.patch(runtime.log, "warn", lambda form, **values: said.append(values["message"]))
         for message in ("one", "one", "two"):
             self.blue.warn(message)
-        self.clock.advance(QUIET)
+        self.clock.advance(REPEAT_INTERVAL_S)
         self.blue.warn("one")
         self.assertEqual(["one", "two", "one"], said)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.bridge.stream import MAX_TAKEN, BrokerStream
+from sniproxy.bridge.stream import MAX_COMMAND_BYTES, BrokerStream
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import write
 from sniproxy.pulsar.frames import FrameError, encode, encode_section
@@ -138,7 +138,9 @@ class StreamTests(SynchronousTestCase):
 
     def test_refused(self) -> None:
         """Sizes that contradict each other, frames over the limit and commands that are too large to hold."""
-        large = encode(pb.BaseCommand(type=pb.BaseCommand.CLOSE_PRODUCER).SerializeToString() + bytes(MAX_TAKEN))
+        large = encode(
+            pb.BaseCommand(type=pb.BaseCommand.CLOSE_PRODUCER).SerializeToString() + bytes(MAX_COMMAND_BYTES)
+        )
         for data in (b"HTTP/1.1 400 Bad Request", b"\x00\x00\x00\x08\x00\x00\x00\x08xxxx", large[:20]):
             self.assertRaises(FrameError, Rewriter().stream.feed, data)
 
@@ -169,4 +171,4 @@ class StreamTests(SynchronousTestCase):
             rewriter.feed(pieces)
         except FrameError:
             pass
-        self.assertLessEqual(len(rewriter.stream.rest), MAX_TAKEN)
+        self.assertLessEqual(len(rewriter.stream.rest), MAX_COMMAND_BYTES)

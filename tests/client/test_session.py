@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.client.failures import FailureKind, Stage, TalkFailed
 from sniproxy.client.logins import NOBODY
-from sniproxy.client.session import MAX_HELD, BrokerSession
+from sniproxy.client.session import MAX_MESSAGES, BrokerSession
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import read, write
 from sniproxy.pulsar.frames import FrameReader, encode_section
@@ -222,7 +222,7 @@ class SessionTests(SynchronousTestCase):
         """A broker that sends without end to somebody who does not listen is left."""
         self.session.channel("consumer", 1)
         message = pb.CommandMessage(consumer_id=1, message_id=pb.MessageIdData(ledgerId=1, entryId=2))
-        for _ in range(MAX_HELD):
+        for _ in range(MAX_MESSAGES):
             self.hear(message, section=b"\0\0\0\0")
         self.session.check()
         self.hear(message, section=b"\0\0\0\0")

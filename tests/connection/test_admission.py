@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from sniproxy.config.limits import Limits, make_limits
 from sniproxy.config.schema import LimitsTable
 from sniproxy.connection import admission
-from sniproxy.connection.admission import SLOW, Admission, Permit, Rates
+from sniproxy.connection.admission import SLOW_HELLO_S, Admission, Permit, Rates
 from sniproxy.events import Refusal, Result
 from sniproxy.resolvers.static import StaticResolver
 from sniproxy.routing.router import LiveRoute
@@ -135,7 +135,7 @@ class TotalTests(AdmissionCase):
         self.now = 0.5
         self.admit(admission, life="second")
         self.assertFalse(admission.make_room())
-        self.now = SLOW
+        self.now = SLOW_HELLO_S
         self.assertTrue(admission.make_room())
         ((life, why),) = self.ended
         self.assertEqual("first", life)
@@ -150,7 +150,7 @@ class TotalTests(AdmissionCase):
         admission = self.admission(max_connections=2)
         self.admit(admission)
         self.admit(admission, life="slow")
-        self.now = SLOW
+        self.now = SLOW_HELLO_S
         self.assertEqual("max_connections", admission.full())
         self.assertTrue(admission.make_room())
 

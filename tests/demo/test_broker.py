@@ -9,7 +9,7 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.demo.broker import KEEP_ALIVE, DemoBroker, Seen, owner
+from sniproxy.demo.broker import KEEP_ALIVE_S, DemoBroker, Seen, owner
 from sniproxy.demo.topics import Topic
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import read, write
@@ -255,12 +255,12 @@ class BrokerTests(SynchronousTestCase):
         """The broker pings each 30 seconds as long as it hears anything, and else closes the connection."""
         client = self.client()
         for _ in range(3):
-            self.clock.advance(KEEP_ALIVE)
+            self.clock.advance(KEEP_ALIVE_S)
             self.assertEqual(client.heard(), [pb.CommandPing()])
             client.say(pb.CommandPong())
-        self.clock.advance(KEEP_ALIVE)
+        self.clock.advance(KEEP_ALIVE_S)
         self.assertFalse(client.transport.disconnecting)
-        self.clock.advance(KEEP_ALIVE)
+        self.clock.advance(KEEP_ALIVE_S)
         self.assertTrue(client.transport.disconnecting)
         client.lose()
         self.assertEqual(self.clock.getDelayedCalls(), [])

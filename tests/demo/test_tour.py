@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from sniproxy.client.failures import FailureKind, TalkFailed
-from sniproxy.demo.tour import MESSAGE, SECONDS, TOPIC, Page, main, run
+from sniproxy.demo.tour import MESSAGE, TIMEOUT_S, TOPIC, Page, main, run
 
 reactor: Any = global_reactor
 
@@ -213,7 +213,7 @@ class RunTests(SynchronousTestCase):
 
     def test_too_long(self) -> None:
         """One that hangs is given up after 30 seconds."""
-        status, did, err = self.run_tour(Deferred, seconds=SECONDS)
+        status, did, err = self.run_tour(Deferred, seconds=TIMEOUT_S)
         self.assertEqual((status, did), (1, ["stop"]))
         self.assertEqual(err, "sniproxy: the tour failed: it took more than 30 s\n")
 

@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.inspector.format import json_line, readable_line
-from sniproxy.inspector.inspection import MAX_SEARCHED, ROOM, Inspection
+from sniproxy.inspector.inspection import HEADER_BYTES, MAX_SEARCHED_BYTES, Inspection
 from sniproxy.inspector.pending import MAX_PENDING
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import number_name, write
 from sniproxy.pulsar.events import Event
-from sniproxy.pulsar.frames import DEFAULT_LIMIT, encode, encode_section
-from sniproxy.pulsar.walker import MAX_HEAD
+from sniproxy.pulsar.frames import MAX_FRAME_BYTES, encode, encode_section
+from sniproxy.pulsar.walker import MAX_HEAD_BYTES
 from tests.inspector.inspecting import inspect
 from tests.pulsar import streams
 from tests.pulsar.samples import CONNECT_JAVA, CONNECT_PYTHON, CONNECTED, SEND_HELLO
@@ -140,7 +140,9 @@ class GapTests(SynchronousTestCase):
     def test_never_found(self) -> None:
         """When no frame is found, the connection is let go, with one event."""
         block = bytes(1 << 20)
-        events = [event for _ in range(MAX_SEARCHED // len(block) + 2) for event in self.inspection.client(block, 1.0)]
+        events = [
+            event for _ in range(MAX_SEARCHED_BYTES // len(block) + 2) for event in self.inspection.client(block, 1.0)
+        ]
         self.assertEqual((names(events), self.inspection.lost), (["gap", "lost"], True))
 
     def test_never_found_and_short(self) -> None:
@@ -196,16 +198,16 @@ class LimitTests(SynchronousTestCase):
         for more in (0, 1):
             inspection = Inspection("c")
             inspection.client(write(pb.CommandConnect(client_version="x")), 1.0)
-            section = encode_section(b"", bytes(DEFAULT_LIMIT - 14 + more))
+            section = encode_section(b"", bytes(MAX_FRAME_BYTES - 14 + more))
             inspection.client(encode(b"\x08\x06", section), 1.0)
             self.assertEqual(inspection.lost, bool(more))
 
     def test_announced(self) -> None:
         """What CONNECTED announces holds in both directions, with 10 KiB around it; nonsense does not."""
         for announced, size, lost in (
-            (1000, 1000 + ROOM, False),
-            (1000, 1001 + ROOM, True),
-            (-1, DEFAULT_LIMIT, False),
+            (1000, 1000 + HEADER_BYTES, False),
+            (1000, 1001 + HEADER_BYTES, True),
+            (-1, MAX_FRAME_BYTES, False),
         ):
             for by_client in (True, False):
                 inspection = Inspection("c")
@@ -219,13 +221,13 @@ class LimitTests(SynchronousTestCase):
     def test_long_command(self) -> None:
         """A command that is too long to be held is counted, and the next one is read."""
         inspection = Inspection("c")
-        topics = pb.CommandGetTopicsOfNamespaceResponse(request_id=1, topics=["t" * 1000] * (MAX_HEAD // 1000))
+        topics = pb.CommandGetTopicsOfNamespaceResponse(request_id=1, topics=["t" * 1000] * (MAX_HEAD_BYTES // 1000))
         self.assertEqual(names(inspection.broker(write(topics) + ANSWER, 1.0)), ["oversized", "lookup"])
         self.assertEqual(inspection.commands["GET_TOPICS_OF_NAMESPACE_RESPONSE"], 1)
 
     def test_long_answer(self) -> None:
         """A long answer settles its request with a note, whichever field comes first; nothing is unanswered."""
-        filler = "m" * MAX_HEAD
+        filler = "m" * MAX_HEAD_BYTES
         get_topics = pb.CommandGetTopicsOfNamespace(request_id=7, namespace="a/b")
         for request, answer in (
             (get_topics, pb.CommandGetTopicsOfNamespaceResponse(request_id=7, topics=[filler])),
@@ -250,7 +252,7 @@ class LimitTests(SynchronousTestCase):
     def test_long_request(self) -> None:
         """A long request is noted, and waits for nothing."""
         inspection = Inspection("c")
-        [note] = inspection.client(write(pb.CommandLookupTopic(topic="t" * MAX_HEAD, request_id=1)), 1.0)
+        [note] = inspection.client(write(pb.CommandLookupTopic(topic="t" * MAX_HEAD_BYTES, request_id=1)), 1.0)
         self.assertEqual((note.name, note.fields["side"], note.fields["command"]), ("oversized", "client", "LOOKUP"))
         self.assertEqual(names(inspection.end(3.0)), ["ended"])
 

@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.events import Connection
 from sniproxy.inspector.live import EventLog, Inspector
-from sniproxy.logs.writer import DELAY, MAX_WAITING, CannotOpen
+from sniproxy.logs.writer import MAX_WAITING_BYTES, WRITE_DELAY_S, CannotOpen
 from sniproxy.pulsar.commands import write
 from sniproxy.pulsar.commands_pb2 import CommandLookupTopic, CommandPing, CommandPong
 from sniproxy.pulsar.events import Event, Fields
@@ -177,7 +177,7 @@ class EventLogTests(SynchronousTestCase):
         path, clock = Path(self.mktemp()), Clock()
         log = EventLog(clock, str(path))
         log(self.EVENT)
-        clock.advance(DELAY)
+        clock.advance(WRITE_DELAY_S)
         path.rename(f"{path}.1")
         log.reopen()
         log(self.EVENT)
@@ -217,8 +217,8 @@ class EventLogTests(SynchronousTestCase):
         with capturedLogs() as logged:
             log = EventLog(clock, "/dev/full")
             for _ in range(10):
-                log(Event("unrouted", 1.0, "c", {"message": "m" * (MAX_WAITING // 8)}))
-            clock.advance(DELAY)
+                log(Event("unrouted", 1.0, "c", {"message": "m" * (MAX_WAITING_BYTES // 8)}))
+            clock.advance(WRITE_DELAY_S)
             self.assertGreater(log.lost, 0)
             log.close()
         self.assertEqual(10, log.lost)

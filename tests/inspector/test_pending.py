@@ -2,7 +2,15 @@
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.inspector.pending import MAX_PENDING, MAX_UNANSWERED, PATIENCE, PLAIN, TO_ERROR, Pending, PendingRequest
+from sniproxy.inspector.pending import (
+    ANSWER_TIMEOUT_S,
+    MAX_PENDING,
+    MAX_UNANSWERED,
+    PLAIN,
+    TO_ERROR,
+    Pending,
+    PendingRequest,
+)
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.events import Event
 
@@ -36,9 +44,9 @@ class PendingTests(SynchronousTestCase):
     def test_patience(self) -> None:
         """What was not answered in time is told, and forgotten."""
         self.pending.ask(T.LOOKUP, 7, 10.0, "t")
-        self.assertEqual(self.pending.tick(10.0 + PATIENCE), [])
-        late = 11.0 + PATIENCE
-        told = Event("unanswered", late, "c", {"request": "LOOKUP", "topic": "t", "waited_s": PATIENCE + 1})
+        self.assertEqual(self.pending.tick(10.0 + ANSWER_TIMEOUT_S), [])
+        late = 11.0 + ANSWER_TIMEOUT_S
+        told = Event("unanswered", late, "c", {"request": "LOOKUP", "topic": "t", "waited_s": ANSWER_TIMEOUT_S + 1})
         self.assertEqual((self.pending.tick(late), len(self.pending)), ([told], 0))
 
     def test_bounded(self) -> None:

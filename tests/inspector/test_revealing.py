@@ -10,7 +10,7 @@ from sniproxy.inspector.revealing import MAX_PROPERTIES
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import write
 from sniproxy.pulsar.events import Event
-from sniproxy.util.text import MAX_TEXT
+from sniproxy.util.text import MAX_TEXT_CHARS
 
 PAIRS = [pb.KeyValue(key="team", value="audit"), pb.KeyValue(key="a\nb", value="x" * 5000)]
 LOOKUP = pb.CommandLookupTopic(topic="t", request_id=1, properties=PAIRS)
@@ -56,7 +56,7 @@ class RevealingTests(SynchronousTestCase):
                          ("alice", "tls"))  # fmt: skip
         self.assertIn("for alice", readable_line(events[0]))
         for fields in (found[name] for name in ("lookup", "producer", "subscribe", "topics")):
-            self.assertEqual(fields["properties"], {"team": "audit", "a\\nb": "x" * (MAX_TEXT - 3) + "..."})
+            self.assertEqual(fields["properties"], {"team": "audit", "a\\nb": "x" * (MAX_TEXT_CHARS - 3) + "..."})
         self.assertEqual(found["subscribe"]["subscription_properties"], found["subscribe"]["properties"])
         for event in events[1:]:
             self.assertIn("audit", readable_line(event), event.name)

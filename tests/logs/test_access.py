@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from sniproxy.events import Connection, Result
 from sniproxy.logs.access import Journal, Readable, json_line, own_log, readable_line
 from sniproxy.tls.alerts import Alert
-from sniproxy.util.text import MAX_TEXT
+from sniproxy.util.text import MAX_TEXT_CHARS
 
 
 def ended(result: Result = Result.OK, client: str = "192.0.2.7:50123", **more: Any) -> Connection:
@@ -102,7 +102,9 @@ class JsonLineTests(SynchronousTestCase):
         self.assertTrue(line.isascii() and line.isprintable())
         fields = json.loads(line)
         self.assertTrue(fields["reason"].startswith("\\x1b[2J\\n\\u2028"))
-        self.assertEqual((len(fields["reason"]), len(fields["alpn"]), len(fields["alpn"][0])), (MAX_TEXT, 16, MAX_TEXT))
+        self.assertEqual(
+            (len(fields["reason"]), len(fields["alpn"]), len(fields["alpn"][0])), (MAX_TEXT_CHARS, 16, MAX_TEXT_CHARS)
+        )
 
 
 class ReadableLineTests(SynchronousTestCase):

@@ -8,7 +8,7 @@ from twisted.internet.task import Clock
 from twisted.logger import LogEvent, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.logs.refusals import MAX_CLIENTS, SUM_SECONDS, RefusalLog
+from sniproxy.logs.refusals import MAX_CLIENTS, SUMMARY_INTERVAL_S, RefusalLog
 
 
 class RefusalLogTests(SynchronousTestCase):
@@ -26,7 +26,7 @@ class RefusalLogTests(SynchronousTestCase):
 
         def play(clock: Clock, told: RefusalLog) -> None:
             told.refused("rate_per_client", "192.0.2.7")
-            clock.advance(SUM_SECONDS)
+            clock.advance(SUMMARY_INTERVAL_S)
             told.close()
 
         self.assertEqual(["a connection of 192.0.2.7 is refused: [limits] rate_per_client"], self.said(play))
@@ -39,7 +39,7 @@ class RefusalLogTests(SynchronousTestCase):
                 for _ in range(count):
                     told.refused("rate_per_client", client)
             told.refused("max_connections_per_client", "a")
-            clock.advance(SUM_SECONDS)
+            clock.advance(SUMMARY_INTERVAL_S)
 
         self.assertEqual(
             [
@@ -55,7 +55,7 @@ class RefusalLogTests(SynchronousTestCase):
         def play(clock: Clock, told: RefusalLog) -> None:
             for number in range(MAX_CLIENTS + 101):
                 told.refused("rate_per_client", str(number))
-            clock.advance(SUM_SECONDS)
+            clock.advance(SUMMARY_INTERVAL_S)
 
         self.assertIn("others x 100, ", self.said(play)[1])
 

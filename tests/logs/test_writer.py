@@ -13,7 +13,7 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from sniproxy.logs.writer import DELAY, MAX_WAITING, CannotOpen, LineWriter
+from sniproxy.logs.writer import MAX_WAITING_BYTES, WRITE_DELAY_S, CannotOpen, LineWriter
 
 RETRY = 1.0
 PIPE_BUF = 4096
@@ -46,15 +46,15 @@ class FileTests(WriterCase):
 
     def test_soon(self) -> None:
         """A line waits for others, but not longer than 0.1 s."""
-        self.assertLessEqual(DELAY, 0.1)
+        self.assertLessEqual(WRITE_DELAY_S, 0.1)
         writer = self.writer()
         writer.write("one")
         writer.write("tw\xf6")
         self.assertEqual(self.path.read_bytes(), b"")
-        self.clock.advance(DELAY)
+        self.clock.advance(WRITE_DELAY_S)
         self.assertEqual(self.path.read_bytes(), "one\ntw\xf6\n".encode())
         writer.write("three")
-        self.clock.advance(DELAY)
+        self.clock.advance(WRITE_DELAY_S)
         self.assertEqual(self.path.read_bytes().count(b"\n"), 3)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
@@ -125,7 +125,7 @@ class FileTests(WriterCase):
         writer = self.writer("-")
         for _ in range(3):
             writer.write("x" * 99_999)
-        self.clock.advance(DELAY)
+        self.clock.advance(WRITE_DELAY_S)
         self.assertEqual(len(self.clock.getDelayedCalls()), 1)
         writer.close()
         self.assertGreater(writer.lost, 0)
@@ -144,7 +144,7 @@ class ReopenTests(WriterCase):
         writer.write("still before")
         writer.reopen()
         writer.write("after")
-        self.clock.advance(DELAY)
+        self.clock.advance(WRITE_DELAY_S)
         self.assertEqual((old.read_text(), self.path.read_text()), ("before\nstill before\n", "after\n"))
         self.assertNotEqual(writer._fd, old_descriptor)
         self.assertRaises(OSError, os.fstat, old_descriptor)
@@ -161,7 +161,7 @@ class ReopenTests(WriterCase):
             writer.reopen()
         self.assertIn("the old file is kept", str(events[0]["log_format"]))
         writer.write("kept")
-        self.clock.advance(DELAY)
+        self.clock.advance(WRITE_DELAY_S)
         self.assertEqual((moved / "log").read_text(), "kept\n")
 
 
@@ -194,7 +194,7 @@ class FullDiskTests(WriterCase):
         for _ in range(6):
             writer.write(line)
             self.clock.advance(RETRY)
-        self.assertEqual(writer.lost, 6 - MAX_WAITING // 1_000_000)
+        self.assertEqual(writer.lost, 6 - MAX_WAITING_BYTES // 1_000_000)
         writer.close()
         self.assertEqual(writer.lost, 6)
 
@@ -203,7 +203,7 @@ class FullDiskTests(WriterCase):
         writer = self.writer()
         with capturedLogs() as events:
             writer.write("one")
-            self.clock.advance(DELAY)
+            self.clock.advance(WRITE_DELAY_S)
             writer.write("two")
             self.path.unlink()
             writer.reopen()
@@ -228,7 +228,7 @@ class PipeTests(WriterCase):
         """A FIFO that nobody reads yet stops nothing; its reader gets the lines when it comes."""
         writer = self.writer()
         writer.write("early")
-        self.clock.advance(DELAY)
+        self.clock.advance(WRITE_DELAY_S)
         self.assertEqual(b"early\n", os.read(self.reader(), 100))
 
     def test_stalled(self) -> None:
@@ -238,7 +238,7 @@ class PipeTests(WriterCase):
         lines = [f"{number} " + "x" * 700 for number in range(2000)]
         for line in lines:
             writer.write(line)
-        self.clock.advance(DELAY)
+        self.clock.advance(WRITE_DELAY_S)
         got = b""
         for _ in range(1000):
             try:
@@ -257,7 +257,7 @@ class PipeTests(WriterCase):
         for _ in range(6):
             writer.write("x" * 999_999)
             self.clock.advance(RETRY)
-        self.assertEqual(writer.lost, 6 - MAX_WAITING // 1_000_000)
+        self.assertEqual(writer.lost, 6 - MAX_WAITING_BYTES // 1_000_000)
         writer.close()
         self.assertEqual(writer.lost, 6)
 
@@ -267,7 +267,7 @@ class PipeTests(WriterCase):
         writer = self.writer()
         os.close(reader)
         writer.write("x")
-        self.clock.advance(DELAY)
+        self.clock.advance(WRITE_DELAY_S)
         self.assertEqual((b"x\n", 0), (os.read(self.reader(), 100), writer.lost))
 
     def test_high_descriptor(self) -> None:
@@ -282,7 +282,7 @@ class PipeTests(WriterCase):
         low, writer._fd = writer._fd, fcntl.fcntl(writer._fd, fcntl.F_DUPFD_CLOEXEC, 1500)
         os.close(low)
         writer.write("x")
-        self.clock.advance(DELAY)
+        self.clock.advance(WRITE_DELAY_S)
         self.assertEqual(os.read(reader, 100), b"x\n")
 
     def test_whole_lines(self) -> None:
@@ -299,7 +299,7 @@ class PipeTests(WriterCase):
         self.patch(os, "write", kept)
         for line in ("x" * 3000, "y" * 3000, "z", "long" * 1500, "last"):
             writer.write(line)
-        self.clock.advance(DELAY)
+        self.clock.advance(WRITE_DELAY_S)
         self.assertEqual([3001, 3003, PIPE_BUF, 6001 - PIPE_BUF + 5], [len(data) for data in written])
 
     def test_linear_catching_up(self) -> None:
@@ -321,6 +321,6 @@ class PipeTests(WriterCase):
         self.patch(os, "write", counted)
         for _ in range(3):
             writer.write("x" * 999_999)
-        self.clock.advance(DELAY)
+        self.clock.advance(WRITE_DELAY_S)
         self.assertEqual((writer._waiting, copied), ([], 3_000_000))
         self.assertEqual(set(joins), {3}, "what waits is put together once, before the first piece")

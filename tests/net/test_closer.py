@@ -6,7 +6,7 @@ import socket
 
 from twisted.internet import reactor
 
-from sniproxy.net.closer import BYTES, SECONDS, LingeringCloser
+from sniproxy.net.closer import LINGER_TIMEOUT_S, MAX_LINGER_BYTES, LingeringCloser
 from sniproxy.net.tlssocket import TLSSocket
 from tests.net.support import HandClock, SocketTestCase, connected, in_thread, read_to_end, reset
 from tests.tls.material import FarTLS, tls_pair
@@ -51,7 +51,7 @@ class CloserTests(SocketTestCase):
         closer(ours_too)
         self.assertEqual(1, len(clock.getDelayedCalls()))
         settled = closer.settled()
-        clock.advance(SECONDS - 0.01)
+        clock.advance(LINGER_TIMEOUT_S - 0.01)
         self.assertFalse(settled.called)
         clock.advance(0.01)
         await settled
@@ -63,7 +63,7 @@ class CloserTests(SocketTestCase):
         closer = LingeringCloser(reactor)
         theirs, ours = connected()
         closer(ours)
-        await self.assertFailure(in_thread(theirs.sendall, bytes(200 * BYTES)), ConnectionError)
+        await self.assertFailure(in_thread(theirs.sendall, bytes(200 * MAX_LINGER_BYTES)), ConnectionError)
         theirs.close()
         await closer.settled()
 
@@ -123,7 +123,7 @@ class CloserTests(SocketTestCase):
         closer = LingeringCloser(reactor)
         far, ours = tls_pair(0, "client")
         closer(ours)
-        await self.assertFailure(in_thread(send_records, far, 200 * BYTES), ConnectionError)
+        await self.assertFailure(in_thread(send_records, far, 200 * MAX_LINGER_BYTES), ConnectionError)
         far.close()
         await closer.settled()
 

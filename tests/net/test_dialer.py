@@ -13,7 +13,7 @@ from sniproxy.events import Result
 from sniproxy.interfaces import Target
 from sniproxy.net import lookup
 from sniproxy.net.closer import LingeringCloser
-from sniproxy.net.dialer import ATTEMPT_DELAY, Dialer, DialError, interleave
+from sniproxy.net.dialer import ATTEMPT_DELAY_S, Dialer, DialError, interleave
 from sniproxy.net.getaddrinfo import Cause, LookupFailed
 from sniproxy.net.opensockets import MAX_SOCKETS
 from tests.net.support import HandClock, SocketTestCase, in_thread
@@ -221,7 +221,7 @@ class DialerTests(SocketTestCase):
         self.patch(dialer.lookups, "addresses", None)
         target = Target("a.test", silent.port, addresses=("127.0.0.2", "127.0.0.1", "::1"))
         dialling = self.dial(dialer, target)
-        clock.advance(ATTEMPT_DELAY)
+        clock.advance(ATTEMPT_DELAY_S)
         with await dialling as sock:
             self.assertEqual("::1", sock.getpeername()[0])
         self.assertEqual([], clock.getDelayedCalls())
@@ -323,7 +323,7 @@ class DialerTests(SocketTestCase):
         dialling = self.dial(self.dialer(clock), Target("two", silent.port))
         while len(clock.getDelayedCalls()) < 2:  # the name is looked up in a thread
             await in_thread(int)
-        clock.advance(ATTEMPT_DELAY - 0.01)
+        clock.advance(ATTEMPT_DELAY_S - 0.01)
         self.assertFalse(dialling.called)
         clock.advance(0.01)
         with await dialling as sock, up_on_same_port:

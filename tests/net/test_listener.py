@@ -15,7 +15,16 @@ from twisted.internet.protocol import Factory
 
 from sniproxy.net import listener
 from sniproxy.net.endpoints import parse_endpoint
-from sniproxy.net.listener import DEFERRED, LAST_CALL_S, PAUSE, Acceptor, NoSocket, can_defer, listen_at_once, own_port
+from sniproxy.net.listener import (
+    DEFERRED_S,
+    LAST_CALL_S,
+    PAUSE_S,
+    Acceptor,
+    NoSocket,
+    can_defer,
+    listen_at_once,
+    own_port,
+)
 from sniproxy.net.reuseport import SharedEndpoint
 from sniproxy.net.sockopts import KEEPALIVE_IDLE
 from sniproxy.net.synfilter import welcome_new
@@ -119,7 +128,7 @@ class AcceptorTests(SocketTestCase):
         assert acceptor.address is not None
         with socket.create_connection(acceptor.address):
             self.assertNotIn(acceptor, reactor.getReaders())
-            clock.advance(PAUSE)
+            clock.advance(PAUSE_S)
             sock, _ = await self.arrived
             sock.close()
 
@@ -192,7 +201,7 @@ class AcceptorTests(SocketTestCase):
             for _ in range(3):
                 acceptor.doRead()
                 self.assertFalse(self.arrived.called)
-                clock.advance(PAUSE)
+                clock.advance(PAUSE_S)
             self.room = True
             sock, _ = await self.arrived
             sock.close()
@@ -265,7 +274,7 @@ class AcceptorTests(SocketTestCase):
             sock.close()
             clock.advance(LAST_CALL_S)
             self.assertNoResult(stopped)
-            clock.advance(DEFERRED)
+            clock.advance(DEFERRED_S)
             await stopped
 
     if not can_defer:

@@ -113,7 +113,7 @@ class LookupTests(LookupCase):
         self.silent = lambda host: host == "silent"
         self.patch(lookup, "MAX_THREADS", 1)
         silent, waiting = self.lookups.addresses("silent"), self.lookups.addresses("a")
-        self.clock.advance(lookup.OVERDUE_SECONDS)
+        self.clock.advance(lookup.OVERDUE_S)
         self.assertEqual(ADDRESSES, await waiting)
         self.assertFalse(silent.called)
         self.answer.set()
@@ -134,7 +134,7 @@ class StaleTests(LookupCase):
         await self.lookups.addresses("a")
         self.silent = lambda host: True
         looking = self.lookups.addresses("a")
-        self.clock.advance(lookup.STALE_AFTER - 0.1)
+        self.clock.advance(lookup.STALE_AFTER_S - 0.1)
         self.assertFalse(looking.called)
         self.clock.advance(0.1)
         self.assertEqual(ADDRESSES, self.successResultOf(looking))
@@ -163,7 +163,7 @@ class StaleTests(LookupCase):
     async def test_too_old(self) -> None:
         """The last good answer is kept for a time."""
         await self.lookups.addresses("a")
-        self.clock.advance(lookup.STALE_SECONDS)
+        self.clock.advance(lookup.STALE_S)
         self.error = socket.EAI_AGAIN
         await self.failure(self.lookups.addresses("a"))
 
@@ -212,9 +212,11 @@ class FormedTests(LookupCase):
             one.cancel()
         self.ask(100, "192.0.2.1")
         counts = self.lookups.counts()
-        self.assertEqual(lookup.CLIENT_THREADS, counts.running["client_formed"])
-        self.assertEqual(lookup.CLIENT_QUEUE, counts.waiting["client_formed"])
-        self.assertEqual(100 - lookup.CLIENT_THREADS - lookup.CLIENT_QUEUE, counts.limited["per_client"])
+        self.assertEqual(lookup.MAX_THREADS_PER_CLIENT, counts.running["client_formed"])
+        self.assertEqual(lookup.MAX_QUEUED_PER_CLIENT, counts.waiting["client_formed"])
+        self.assertEqual(
+            100 - lookup.MAX_THREADS_PER_CLIENT - lookup.MAX_QUEUED_PER_CLIENT, counts.limited["per_client"]
+        )
         self.assertEqual(ADDRESSES, await self.lookups.formed("a", "192.0.2.2"))
         # A name that waits for the first client's threads is looked up for the second one.
         waiting = self.lookups.formed("n30", "192.0.2.2")
@@ -237,7 +239,7 @@ class FormedTests(LookupCase):
     async def test_queue(self) -> None:
         """All clients together have a bound, which is a cause of its own."""
         self.silent = lambda host: True
-        asked = self.ask(lookup.MAX_THREADS + lookup.FORMED_QUEUE + 1, None)
+        asked = self.ask(lookup.MAX_THREADS + lookup.MAX_QUEUED + 1, None)
         refused = cast(Any, self.successResultOf(asked[-1]))
         self.assertIs(Cause.LIMIT, refused.cause)
         self.assertEqual(1, self.lookups.counts().limited["queue"])
@@ -247,7 +249,7 @@ class FormedTests(LookupCase):
         """A client waits for a bounded time; its queue does not outlive it."""
         self.silent = lambda host: True
         asked = self.ask(20, "192.0.2.1")
-        self.clock.advance(lookup.FORMED_SECONDS)
+        self.clock.advance(lookup.FORMED_TIMEOUT_S)
         self.assertEqual({Cause.NO_ANSWER}, {cast(Any, self.successResultOf(one)).cause for one in asked})
         counts = self.lookups.counts()
         self.assertEqual((20, 0), (counts.limited["time"], counts.waiting["client_formed"]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from unittest import TestCase
 
-from sniproxy.net.opensockets import MAX_SOCKETS, MIN_SECONDS, AttemptSockets, DialSockets
+from sniproxy.net.opensockets import MAX_SOCKETS, MIN_ATTEMPT_S, AttemptSockets, DialSockets
 
 
 class OpenSocketsTests(TestCase):
@@ -41,6 +41,6 @@ class OpenSocketsTests(TestCase):
             one.add(number, number / 10)
         self.assertTrue(one.full)
         self.assertFalse(AttemptSockets(self.dial).full)
-        self.assertIsNone(one.oldest(MIN_SECONDS - 0.01))
-        self.assertEqual(0, one.oldest(MIN_SECONDS))
+        self.assertIsNone(one.oldest(MIN_ATTEMPT_S - 0.01))
+        self.assertEqual(0, one.oldest(MIN_ATTEMPT_S))
         self.assertIn(0, one)

@@ -10,7 +10,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.interfaces import Target
-from sniproxy.net.overlapping import MIN_PAUSE, MIN_SECONDS, Overlapping, times
+from sniproxy.net.overlapping import MIN_ATTEMPT_S, MIN_PAUSE_S, Overlapping, times
 
 
 class TimesTests(SynchronousTestCase):
@@ -24,13 +24,13 @@ class TimesTests(SynchronousTestCase):
     def test_overlapping(self) -> None:
         """No target has less than a second, and the last one begins a second before the end."""
         length, pause = times(10.0, 60)
-        self.assertEqual(MIN_SECONDS, length)
+        self.assertEqual(MIN_ATTEMPT_S, length)
         self.assertAlmostEqual(9.0, 59 * pause)
 
     def test_little_time(self) -> None:
         """With less than a second, each has what is left."""
         self.assertEqual((0.4, 0.4), times(0.4, 1))
-        self.assertEqual((0.4, MIN_PAUSE), times(0.4, 3))
+        self.assertEqual((0.4, MIN_PAUSE_S), times(0.4, 3))
 
 
 class OverlappingTests(SynchronousTestCase):

@@ -9,7 +9,7 @@ from sniproxy.inspector.live import Inspector
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import write
 from sniproxy.pulsar.events import COMMANDS, Event
-from sniproxy.pulsar.walker import MAX_HEAD
+from sniproxy.pulsar.walker import MAX_HEAD_BYTES
 from tests.inspector.capture.recorded import reading, recorded
 from tests.inspector.inspecting import inspect
 from tests.pulsar import streams
@@ -47,7 +47,7 @@ def all_events() -> list[Event]:
             fill(message)
             found += side(write(message), 1.0)
     found += inspection.gap("client", 2.0) + inspection.client(write(pb.CommandPing()), 2.0)
-    long = pb.CommandGetTopicsOfNamespaceResponse(request_id=1, topics=["t" * MAX_HEAD])
+    long = pb.CommandGetTopicsOfNamespaceResponse(request_id=1, topics=["t" * MAX_HEAD_BYTES])
     found += Inspection("e").broker(write(long), 2.0)
     found += inspection.end(4.0) + Inspection("d").client(b"GET / HTTP/1.1\r\n", 5.0)
     ledger = Ledger()

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.pulsar.frames import (
-    DEFAULT_LIMIT,
+    MAX_FRAME_BYTES,
     Frame,
     FrameError,
     FrameReader,
@@ -90,9 +90,9 @@ class ReaderTests(SynchronousTestCase):
 
     def test_default_limit(self) -> None:
         """By default the limit is what Java clients and brokers take: 5 253 120 bytes."""
-        self.assertEqual(DEFAULT_LIMIT, 5_253_120)
+        self.assertEqual(MAX_FRAME_BYTES, 5_253_120)
         with self.assertRaises(FrameError):
-            FrameReader().feed(struct.pack(">II", DEFAULT_LIMIT - 3, 4))
+            FrameReader().feed(struct.pack(">II", MAX_FRAME_BYTES - 3, 4))
 
     def test_limit_that_changes(self) -> None:
         """A limit that is set later holds for the frames that come later."""

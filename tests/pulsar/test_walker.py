@@ -10,8 +10,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import opening, write
-from sniproxy.pulsar.frames import DEFAULT_LIMIT, FrameReader, encode, encode_section, read_section
-from sniproxy.pulsar.walker import MAX_HEAD, TYPES, FrameWalker, Walked, WalkError
+from sniproxy.pulsar.frames import MAX_FRAME_BYTES, FrameReader, encode, encode_section, read_section
+from sniproxy.pulsar.walker import MAX_HEAD_BYTES, TYPES, FrameWalker, Walked, WalkError
 from tests.pulsar import streams
 from tests.pulsar.samples import CONNECTED, SEND_HELLO
 
@@ -61,7 +61,7 @@ def whole_frames(draw: st.DrawFn) -> bytes:
     return encode(command, draw(SECTIONS) if command[1] in (6, 9) else b"")
 
 
-def walk(pieces: list[bytes], limit: int = DEFAULT_LIMIT) -> tuple[list[Walked], str | None]:
+def walk(pieces: list[bytes], limit: int = MAX_FRAME_BYTES) -> tuple[list[Walked], str | None]:
     """What comes out of a stream in pieces, and what it is refused for."""
     walker, walked = FrameWalker(limit), []
     for piece in pieces:
@@ -242,7 +242,7 @@ class WalkerTests(SynchronousTestCase):
 
     def test_long_command(self) -> None:
         """Of a command that is too long to be held, the type and the beginning come out, however it is cut."""
-        frame = encode(command(33, MAX_HEAD))
+        frame = encode(command(33, MAX_HEAD_BYTES))
         expected = [Walked(33, frame[8 : 8 + 1024], len(frame), complete=False), WELCOME]
         for step in (len(frame) + 100, 4096):
             stream = frame + CONNECTED
@@ -250,8 +250,8 @@ class WalkerTests(SynchronousTestCase):
 
     def test_long_metadata(self) -> None:
         """Metadata that is too long to be held is stepped over with the payload, however it is cut."""
-        for before in (b"", b"\x0e\x01abcd", b"\x0e\x02\x00\x10\x00\x00" + bytes(MAX_HEAD)):
-            frame = encode(b"\x08\x06", before + encode_section(bytes(MAX_HEAD), b"payload"))
+        for before in (b"", b"\x0e\x01abcd", b"\x0e\x02\x00\x10\x00\x00" + bytes(MAX_HEAD_BYTES)):
+            frame = encode(b"\x08\x06", before + encode_section(bytes(MAX_HEAD_BYTES), b"payload"))
             expected = [Walked(6, b"\x08\x06", len(frame), len(frame) - 10), WELCOME]
             for step in (len(frame) + 100, 4096):
                 stream = frame + CONNECTED
@@ -260,9 +260,9 @@ class WalkerTests(SynchronousTestCase):
     def test_metadata_at_the_bound(self) -> None:
         """A head of exactly the bound is read, one byte more is not, however it is cut."""
         for more in (0, 1):
-            metadata = bytes(MAX_HEAD - 20 + more)
+            metadata = bytes(MAX_HEAD_BYTES - 20 + more)
             frame = encode(b"\x08\x06", b"\x0e\x01abcd" + encode_section(metadata, b""))
-            self.assertEqual(len(frame), MAX_HEAD + more)
+            self.assertEqual(len(frame), MAX_HEAD_BYTES + more)
             for step in (len(frame), 4096):
                 [walked], _ = walk([frame[at : at + step] for at in range(0, len(frame), step)])
                 self.assertEqual(walked.metadata, None if more else metadata)
@@ -296,7 +296,7 @@ class WalkerTests(SynchronousTestCase):
 class CountingTests(SynchronousTestCase):
     """Frames that are counted only, by a shorter way."""
 
-    def sameCounts(self, pieces: list[bytes], limit: int = DEFAULT_LIMIT) -> None:
+    def sameCounts(self, pieces: list[bytes], limit: int = MAX_FRAME_BYTES) -> None:
         """After each piece, walkers that hear nothing, or some, have counted what one that hears all hands out."""
         for heard in ((), (3, 9), (6, 23)):
             walker, whole = FrameWalker(limit, heard), FrameWalker(limit)
@@ -374,7 +374,7 @@ class CountingTests(SynchronousTestCase):
     def test_long_metadata(self) -> None:
         """Metadata beyond the bound counts as payload, as it does where it is handed out."""
         for more in (0, 1):
-            frame = encode(b"\x08\x06", b"\x0e\x01abcd" + encode_section(bytes(MAX_HEAD - 20 + more), b"x"))
+            frame = encode(b"\x08\x06", b"\x0e\x01abcd" + encode_section(bytes(MAX_HEAD_BYTES - 20 + more), b"x"))
             for step in (len(frame), 65_536):
                 self.sameCounts([SEND_HELLO, *(frame[at : at + step] for at in range(0, len(frame), step)), SEND_HELLO])
 

@@ -19,7 +19,7 @@ from sniproxy.events import Result
 from sniproxy.net.closer import LingeringCloser
 from sniproxy.relay.direction import Direction, DirectionFactory
 from sniproxy.relay.poller import Poller, poller_of
-from sniproxy.relay.relay import LOOK, LOOKS, Ending, Relay
+from sniproxy.relay.relay import IDLE_CHECK_INTERVAL_S, IDLE_CHECKS, Ending, Relay
 from tests.net.support import (
     HandClock,
     SocketTestCase,
@@ -309,7 +309,7 @@ class RelayContract(SocketTestCase):
         await in_thread(read_exactly, tunnel.upstream, 1)
         clock.pump([0.25] * 36)
         self.assertFalse(tunnel.done.called)
-        clock.pump([0.25] * 4 + [10.0 / LOOKS])
+        clock.pump([0.25] * 4 + [10.0 / IDLE_CHECKS])
         self.assertEqual(Ending(Result.IDLE_TIMEOUT, "no byte for 10 s"), await tunnel.done)
         self.assertEqual((b"", b""), (tunnel.client.recv(1), tunnel.upstream.recv(1)))
         clock.advance(1)
@@ -345,7 +345,7 @@ class RelayContract(SocketTestCase):
             await in_thread(read_exactly, tunnel.client, 1)
             clock.pump([0.25] * 16)
             self.assertFalse(tunnel.done.called)
-            clock.pump([0.25] * 4 + [5.0 / LOOKS])
+            clock.pump([0.25] * 4 + [5.0 / IDLE_CHECKS])
             reason = "no byte for 5 s after the client had ended its side"
             self.assertEqual(Ending(Result.IDLE_TIMEOUT, reason), await tunnel.done)
             clock.advance(1)
@@ -398,10 +398,10 @@ class RelayContract(SocketTestCase):
                 tunnel.client.send(bytes(65536))
             except BlockingIOError:
                 await in_thread(int)
-        clock.advance(LOOK)
+        clock.advance(IDLE_CHECK_INTERVAL_S)
         self.assertFalse(tunnel.done.called)
         reset(tunnel.client)
-        clock.advance(LOOK)
+        clock.advance(IDLE_CHECK_INTERVAL_S)
         self.assertEqual(Ending(Result.RESET, "the client's connection was reset"), await tunnel.done)
         self.assertEqual([], clock.getDelayedCalls())
 
@@ -421,7 +421,7 @@ class RelayContract(SocketTestCase):
         while ours.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] != CLOSE:
             await in_thread(int)
         await in_thread(int)
-        clock.advance(LOOK)
+        clock.advance(IDLE_CHECK_INTERVAL_S)
         self.assertFalse(tunnel.done.called)
         self.assertEqual(sent, len(await in_thread(read_to_end, tunnel.client)))
         self.assertEqual(Ending(Result.OK), await tunnel.done)
@@ -435,7 +435,7 @@ class RelayContract(SocketTestCase):
             await in_thread(int)
         await in_thread(read_exactly, tunnel.upstream, 4 * MEBI)
         await sending
-        clock.advance(LOOK)
+        clock.advance(IDLE_CHECK_INTERVAL_S)
         self.assertEqual([], clock.getDelayedCalls())
         tunnel.close()
         await tunnel.done

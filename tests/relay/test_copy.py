@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sniproxy.relay.copy import READ, ROOM, CopyDirection
+from sniproxy.relay.copy import READ_BYTES, ROOM, CopyDirection
 from sniproxy.relay.direction import Side
 from tests.net.support import connected, in_thread
 from tests.relay import relaycontract
@@ -15,11 +15,11 @@ class CopyTests(relaycontract.RelayContract):
 
     async def test_holds_no_more_than_a_read(self) -> None:
         """One call reads at most so many bytes."""
-        far, ours = connected(4 * READ)
+        far, ours = connected(4 * READ_BYTES)
         other, target = connected()
         direction = CopyDirection(Side(ours, "client", None), Side(target, "target", None), b"")  # type: ignore[arg-type]
-        await in_thread(far.sendall, bytes(2 * READ))
-        self.assertTrue(0 < direction.fill() <= READ)
+        await in_thread(far.sendall, bytes(2 * READ_BYTES))
+        self.assertTrue(0 < direction.fill() <= READ_BYTES)
         for sock in (far, ours, other, target):
             sock.close()
 
@@ -30,7 +30,7 @@ class CopyTests(relaycontract.RelayContract):
         direction = CopyDirection(Side(ours, "client", None), Side(target, "target", None), b"")  # type: ignore[arg-type]
         with self.assertRaises(BlockingIOError):
             while True:
-                target.send(bytes(READ))
+                target.send(bytes(READ_BYTES))
         await in_thread(far.sendall, b"first")
         direction.fill()
         self.assertRaises(BlockingIOError, direction.flush)

@@ -8,7 +8,7 @@ from typing import Any, cast
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.relay.direction import Direction
-from sniproxy.relay.pacing import ROUND_BYTES, ROUND_S, SLICE, Pace, Paced, pace_of
+from sniproxy.relay.pacing import ROUND_BYTES, ROUND_S, SLICE_BYTES, Pace, Paced, pace_of
 from sniproxy.util.buffered import TOTAL
 from tests.relay.taps import Recorder
 
@@ -66,9 +66,9 @@ class PacingTests(SynchronousTestCase):
         """Within the budget all is shown at once, in slices and in order."""
         tap = Recorder()
         paced = Paced(self.pace, tap)
-        paced.client(b"a" * (2 * SLICE) + b"b")
+        paced.client(b"a" * (2 * SLICE_BYTES) + b"b")
         paced.target(b"c")
-        self.assertEqual(([SLICE, SLICE, 1, 1], b"c"), (tap.shown, tap.from_target))
+        self.assertEqual(([SLICE_BYTES, SLICE_BYTES, 1, 1], b"c"), (tap.shown, tap.from_target))
         self.assertTrue(paced.may_read(cast(Direction, Reading())))
         paced.end()
         self.assertTrue(tap.ended)
@@ -77,13 +77,13 @@ class PacingTests(SynchronousTestCase):
         """Beyond the budget the rest waits for the next rounds, counted; the direction reads on when all is shown."""
         tap, reading = Slow(self.now, ROUND_S), Reading()
         paced = Paced(self.pace, tap)
-        data = bytes(range(256)) * (3 * SLICE // 256)
+        data = bytes(range(256)) * (3 * SLICE_BYTES // 256)
         paced.client(data)
-        self.assertEqual([SLICE], tap.shown)
-        self.assertEqual(2 * SLICE, TOTAL.bytes - self.held)
+        self.assertEqual([SLICE_BYTES], tap.shown)
+        self.assertEqual(2 * SLICE_BYTES, TOTAL.bytes - self.held)
         self.assertFalse(paced.may_read(cast(Direction, reading)))
         self.rounds.go()
-        self.assertEqual(([SLICE, SLICE], []), (tap.shown, reading.pumped))
+        self.assertEqual(([SLICE_BYTES, SLICE_BYTES], []), (tap.shown, reading.pumped))
         self.rounds.go()
         self.assertEqual(([reading], data), (reading.pumped, tap.from_client))
         self.assertEqual(self.held, TOTAL.bytes)
@@ -92,7 +92,7 @@ class PacingTests(SynchronousTestCase):
         """The budget is one for all tunnels, which have their turns one after the other."""
         taps = [Slow(self.now, ROUND_S) for _ in range(3)]
         for tap in taps:
-            Paced(self.pace, tap).client(bytes(2 * SLICE))
+            Paced(self.pace, tap).client(bytes(2 * SLICE_BYTES))
         counts = []
         for _ in range(5):
             self.rounds.go()
@@ -112,7 +112,7 @@ class PacingTests(SynchronousTestCase):
         """A tunnel that ends while bytes are held: the tap is told so behind them."""
         tap = Slow(self.now, ROUND_S)
         paced = Paced(self.pace, tap)
-        paced.client(bytes(2 * SLICE))
+        paced.client(bytes(2 * SLICE_BYTES))
         paced.end()
         self.assertFalse(tap.ended)
         self.rounds.go()
@@ -143,7 +143,7 @@ class PacingTests(SynchronousTestCase):
                 raise ValueError("a fault")
 
         paced = Paced(self.pace, tap := Faulty())
-        paced.client(bytes(2 * SLICE))
+        paced.client(bytes(2 * SLICE_BYTES))
         paced.target(b"more")
         paced.end()
         self.assertEqual((b"", False), (tap.from_target, tap.ended))

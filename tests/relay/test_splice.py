@@ -67,7 +67,7 @@ class SpliceTests(relaycontract.RelayContract):
         self.assertFalse(direction.holds())  # so it was the read
         with self.assertRaises(BlockingIOError):
             while True:
-                target.send(bytes(splice.BULKY))
+                target.send(bytes(splice.BULK_BYTES))
         far.sendall(b"first")
         self.assertRaises(BlockingIOError, direction.hand_on)
         ROOM[:5] = b"other"

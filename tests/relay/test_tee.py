@@ -8,7 +8,7 @@ from twisted.internet import reactor
 
 from sniproxy.events import Result
 from sniproxy.net.closer import LingeringCloser
-from sniproxy.relay.pacing import ROUND_S, SLICE, Pace, Paced, pace_of
+from sniproxy.relay.pacing import ROUND_S, SLICE_BYTES, Pace, Paced, pace_of
 from sniproxy.relay.relay import Ending, Relay
 from sniproxy.relay.tee import TappedDirection, tapped
 from tests.net.support import SocketTestCase, connected, in_thread, read_exactly
@@ -86,4 +86,4 @@ class TapTests(SocketTestCase):
         upstream.close()
         self.assertEqual(Ending(Result.OK), await done)
         self.assertEqual(data, tap.from_client)
-        self.assertLessEqual(max(tap.shown), SLICE)
+        self.assertLessEqual(max(tap.shown), SLICE_BYTES)

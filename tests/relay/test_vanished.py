@@ -11,7 +11,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 
 from sniproxy.relay.vanished import BATCH, INTERVAL_S, PROBES, USER_TIMEOUT_MS, VanishedPeers, bound_silence
-from sniproxy.util.timerwheel import TICK
+from sniproxy.util.timerwheel import TICK_S
 from tests.net.support import connected
 
 _ATTACH_FILTER, _DETACH_FILTER = 26, 27  # SO_ATTACH_FILTER, SO_DETACH_FILTER
@@ -121,13 +121,13 @@ class VanishedPeersTests(TestCase):
         watch.start()
         watch.start()
         for looks in (1, 2, 3):
-            clock.advance(INTERVAL_S + TICK)
+            clock.advance(INTERVAL_S + TICK_S)
             self.assertEqual([looks, looks], [sock.looks for sock in tunnel])
         watch.stop()
         watch.stop()
         self.assertEqual([], clock.getDelayedCalls())
         watch.start()
-        clock.advance(INTERVAL_S + TICK)
+        clock.advance(INTERVAL_S + TICK_S)
         self.assertEqual(4, tunnel[0].looks)
         watch.stop()
 
@@ -139,5 +139,5 @@ class VanishedPeersTests(TestCase):
         clock.advance(INTERVAL_S)
         for seen in (BATCH, 2 * BATCH, 2 * BATCH + 1):
             self.assertEqual(seen, sum(sock.looks for (sock,) in tunnels))
-            clock.advance(TICK)
+            clock.advance(TICK_S)
         watch.stop()

@@ -12,7 +12,7 @@ from zope.interface.verify import verifyObject
 from sniproxy.interfaces import BadOption, IWatchingResolver, Refused, Target, WatchState
 from sniproxy.resolvers import file, make_resolver
 from sniproxy.resolvers.file import FileResolver
-from sniproxy.util.files import EVERY
+from sniproxy.util.files import WATCH_INTERVAL_S
 from tests.net.support import HandClock
 from tests.resolvers.cache.scripted import request
 
@@ -42,8 +42,8 @@ class FileTests(TestCase):
 
     async def changed(self, resolver: FileResolver) -> None:
         """The file has changed: look, twice, and read it."""
-        self.clock.advance(EVERY)
-        self.clock.advance(EVERY)
+        self.clock.advance(WATCH_INTERVAL_S)
+        self.clock.advance(WATCH_INTERVAL_S)
         self.assertIsNotNone(resolver._reading)
         done: Deferred[None] = Deferred()
         assert resolver._reading is not None
@@ -153,8 +153,8 @@ class FileTests(TestCase):
         resolver = self.make()
         await self.start(resolver)
         self.path.write_text("a.test c.test\n")
-        self.clock.advance(EVERY)
-        self.clock.advance(EVERY)
+        self.clock.advance(WATCH_INTERVAL_S)
+        self.clock.advance(WATCH_INTERVAL_S)
         reading = resolver.stop()
         assert reading is not None
         done: Deferred[None] = Deferred()

@@ -8,7 +8,7 @@ from itertools import count
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.routing.trial import MAX_MATCH_S, MAX_TRIALS_S, hard_names, slow_expressions
-from sniproxy.util.names import MAX_NAME
+from sniproxy.util.names import MAX_NAME_CHARS
 
 
 def clock(step: float) -> Callable[[], float]:
@@ -50,6 +50,6 @@ class HardNamesTests(SynchronousTestCase):
     def test_names(self) -> None:
         """They have full length, are few, and some begin as the expression does."""
         found = list(hard_names(r"~broker-\.q(x|z)+.*"))
-        self.assertTrue(all(MAX_NAME - 1 <= len(name) <= MAX_NAME for name in found))
+        self.assertTrue(all(MAX_NAME_CHARS - 1 <= len(name) <= MAX_NAME_CHARS for name in found))
         self.assertLess(len(found), 40)
         self.assertTrue(any(name.startswith("broker-.q") for name in found))

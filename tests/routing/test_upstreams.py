@@ -6,7 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.interfaces import Target
 from sniproxy.routing.health import Health
-from sniproxy.routing.upstreams import FORGET, MAX_KNOWN, DrainTarget, UpstreamTable, address
+from sniproxy.routing.upstreams import FORGET_S, MAX_UPSTREAMS, DrainTarget, UpstreamTable, address
 
 ONE, TWO = Target("10.0.0.1", 6651), Target("10.0.0.2", 6651, label="broker-2")
 
@@ -31,9 +31,9 @@ class StandingTests(SynchronousTestCase):
         standing.seen([ONE, TWO], None, 0.0)
         standing.seen([ONE], None, 1.0)
         self.assertEqual([address(TWO), address(ONE)], list(standing.answered))
-        for number in range(MAX_KNOWN - 1):
+        for number in range(MAX_UPSTREAMS - 1):
             standing.seen([Target("10.1.0.1", number + 1)], None, 2.0)
-        self.assertEqual((MAX_KNOWN, False), (len(standing.answered), address(TWO) in standing.answered))
+        self.assertEqual((MAX_UPSTREAMS, False), (len(standing.answered), address(TWO) in standing.answered))
         self.assertEqual({}, standing.known)
 
     def test_drained(self) -> None:
@@ -125,9 +125,9 @@ class HealthTests(SynchronousTestCase):
         standing.seen([ONE, three, formed], "c.test", 5.0)
         self.assertEqual([address(ONE), address(TWO), address(three)], list(standing.known))
         self.assertEqual("c.test", standing.known[address(three)].server_name)
-        standing.forget(5.0 + FORGET)
+        standing.forget(5.0 + FORGET_S)
         self.assertIn(address(three), standing.known)
-        standing.forget(6.0 + FORGET)
+        standing.forget(6.0 + FORGET_S)
         self.assertEqual([address(ONE), address(TWO)], list(standing.known))
 
     def test_first_check(self) -> None:

@@ -8,7 +8,7 @@ from twisted.logger import capturedLogs, formatEvent
 
 from sniproxy.config.limits import Limits
 from sniproxy.config.parser import parse
-from sniproxy.connection.admission import SLOW
+from sniproxy.connection.admission import SLOW_HELLO_S
 from sniproxy.events import Result
 from sniproxy.util.buffered import Share
 from tests.hellos import hello
@@ -141,7 +141,7 @@ class LimitTests(SocketTestCase):
                 client.sendall(hello(name=NAME))
                 while not proxy.service._lives.admission.waits["max_connections"]:
                     await in_thread(int)
-                clock.advance(SLOW)
+                clock.advance(SLOW_HELLO_S)
                 self.assertEqual(b"", await in_thread(read_to_end, silent))
                 with await in_thread(backend.accept) as upstream:
                     await in_thread(read_exactly, upstream, len(hello(name=NAME)))
@@ -158,7 +158,7 @@ class LimitTests(SocketTestCase):
         with proxy.connect():
             while not lives.live:
                 await in_thread(int)
-            clock.advance(SLOW)
+            clock.advance(SLOW_HELLO_S)
             self.assertIsNone(lives.must_wait())
             share.holds(1 << 20)
             self.assertIn("max_buffered", lives.must_wait() or "")

@@ -18,7 +18,7 @@ from sniproxy.events import Connection, Result
 from sniproxy.interfaces import Target
 from sniproxy.relay.relay import Ending
 from sniproxy.routing.upstreams import DrainTarget, UpstreamTable
-from sniproxy.server.drain import IDLE, MAX_NAMED, Drains, find_drain_target
+from sniproxy.server.drain import IDLE_S, MAX_NAMED, Drains, find_drain_target
 from tests.hellos import hello
 from tests.net.support import SocketTestCase, in_thread, read_exactly, read_to_end
 from tests.proxies import LISTENER, Backend, Proxy
@@ -89,7 +89,7 @@ class RateTests(SynchronousTestCase):
         self.advance(2)
         self.assertEqual(1, len(self.live))
         self.live[0].tunnelling = True
-        self.advance(2 * IDLE)
+        self.advance(2 * IDLE_S)
         self.assertEqual([], self.live)
         self.assertEqual(1, self.drains.status()[0].closed)
 

@@ -9,9 +9,9 @@ from twisted.internet.defer import Deferred
 
 from sniproxy.events import Result
 from sniproxy.interfaces import Target
-from sniproxy.net.closer import SECONDS
+from sniproxy.net.closer import LINGER_TIMEOUT_S
 from sniproxy.routing.upstreams import Upstream
-from sniproxy.util.timerwheel import TICK
+from sniproxy.util.timerwheel import TICK_S
 from tests.hellos import hello
 from tests.net.support import HandClock, SocketTestCase, in_thread, read_exactly
 from tests.proxies import Backend, Proxy
@@ -118,7 +118,7 @@ class CheckTests(SocketTestCase):
         while not proxy.service._checker._running:
             await in_thread(int)
         stopped: Deferred[None] = proxy.service.stopService()
-        self.clock.advance(SECONDS + TICK)
+        self.clock.advance(LINGER_TIMEOUT_S + TICK_S)
         await stopped
         self.assertEqual({}, proxy.service._checker._running)
 

@@ -13,7 +13,7 @@ from sniproxy.config.model import Configuration
 from sniproxy.config.parser import parse
 from sniproxy.config.schema import ConfigError
 from sniproxy.server.reloader import Reloader
-from sniproxy.util.files import EVERY
+from sniproxy.util.files import WATCH_INTERVAL_S
 
 PLAIN = '[[listener]]\nendpoint = "tcp:0"\n'
 WATCHED = PLAIN + "[reload]\non_change = true\n"
@@ -58,7 +58,7 @@ class ReloaderTests(SynchronousTestCase):
 
     def look(self, times: int = 1) -> None:
         for _ in range(times):
-            self.clock.advance(EVERY)
+            self.clock.advance(WATCH_INTERVAL_S)
 
     def test_told(self) -> None:
         """It reloads when it is told to; without the key nothing is watched."""

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from sniproxy.tls import clienthello
 from sniproxy.tls.alerts import Alert
-from sniproxy.tls.clienthello import MAX_HANDSHAKE, ClientHello, ClientHelloReader, HelloTooLong, NotTLS
+from sniproxy.tls.clienthello import MAX_HANDSHAKE_BYTES, ClientHello, ClientHelloReader, HelloTooLong, NotTLS
 from tests import hellos
 from tests.hellos import NAME, TLS13, extension, hello, message, record, records, vector
 from tests.tls.reading import Fault, ReadingTests, byte_by_byte, read
@@ -164,7 +164,14 @@ class FragmentTests(ReadingTests):
 
     def test_many_small_records(self) -> None:
         """Hellos of usual sizes may have a record for each byte, the longest one records of nine bytes."""
-        for size, cut in ((250, 1), (1_500, 1), (8_000, 1), (65_536, 5), (MAX_HANDSHAKE, 9), (MAX_HANDSHAKE, 512)):
+        for size, cut in (
+            (250, 1),
+            (1_500, 1),
+            (8_000, 1),
+            (65_536, 5),
+            (MAX_HANDSHAKE_BYTES, 9),
+            (MAX_HANDSHAKE_BYTES, 512),
+        ):
             stream = records(hellos.hello_of_size(size), (cut,))
             self.assertEqual(PLAIN, read([stream]), (size, cut))
             self.assertEqual(PLAIN, read(stream[at : at + 1460] for at in range(0, len(stream), 1460)), (size, cut))
@@ -186,7 +193,7 @@ class FragmentTests(ReadingTests):
 
     def test_limit(self) -> None:
         """A handshake of 131400 bytes is read; a byte more is an illegal_parameter, known by 4 bytes."""
-        self.assertEqual(MAX_HANDSHAKE, 131_400)
+        self.assertEqual(MAX_HANDSHAKE_BYTES, 131_400)
         handshake = hellos.hello_of_size(131_400)
         self.assertEqual(len(handshake), 131_400)
         self.assertEqual(read([records(handshake)]), PLAIN)

@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from sniproxy.tls.clienthello import MAX_HANDSHAKE, ClientHello
+from sniproxy.tls.clienthello import MAX_HANDSHAKE_BYTES, ClientHello
 from sniproxy.util.names import server_name
 from tests import hellos
 from tests.hellos import TLS13, extension, hello, message, record, records, vector
@@ -174,7 +174,7 @@ class AgainstOpenSSLTests(ReadingTests):
 
     def test_longest(self) -> None:
         """Both read a hello of the longest length."""
-        data = records(hellos.hello_of_size(MAX_HANDSHAKE))
+        data = records(hellos.hello_of_size(MAX_HANDSHAKE_BYTES))
         self.assertEqual(self.compare(data), hellos.NAME)
         self.assertIsInstance(read([data]), ClientHello)
 

@@ -6,7 +6,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.tls.nottls import LONGEST, diagnose
+from sniproxy.tls.nottls import MAX_PREFIX_BYTES, diagnose
 
 PULSAR_CONNECT = bytes.fromhex("0000003f 0000003b 0802 1237 0a05")
 HEADS = (
@@ -34,7 +34,7 @@ class DiagnoseTests(SynchronousTestCase):
     def test_protocols(self) -> None:
         """The protocols that reach such a port by mistake are named, PROXY and Pulsar with the cure."""
         for head, said in HEADS:
-            self.assertIn(said, diagnose(head[:LONGEST]) or "(undecided)")
+            self.assertIn(said, diagnose(head[:MAX_PREFIX_BYTES]) or "(undecided)")
 
     def test_undecided(self) -> None:
         """While the bytes may still become one of them, there is no answer."""
@@ -49,7 +49,7 @@ class DiagnoseTests(SynchronousTestCase):
     def test_pulsar_limits(self) -> None:
         """Two sizes under 64 KiB and a CONNECT are plaintext Pulsar; another command, or a larger size, is unknown."""
         for at, byte in ((0, 1), (1, 1), (4, 1), (5, 1), (8, 0x0A), (9, 3)):
-            head = bytearray(PULSAR_CONNECT[:LONGEST])
+            head = bytearray(PULSAR_CONNECT[:MAX_PREFIX_BYTES])
             head[at] = byte
             self.assertEqual(diagnose(bytes(head)), "the first bytes are not TLS", at)
 
@@ -60,9 +60,9 @@ class DiagnoseTests(SynchronousTestCase):
     @example(b"PROXYING IT ")
     def test_stable(self, head: bytes) -> None:
         """The answer, once there is one, is the same for more bytes; with enough bytes there is one."""
-        answers = [diagnose(head[:size]) for size in range(1, min(len(head), LONGEST) + 1)]
+        answers = [diagnose(head[:size]) for size in range(1, min(len(head), MAX_PREFIX_BYTES) + 1)]
         told = [answer for answer in answers if answer is not None]
         self.assertEqual(answers, [None] * (len(answers) - len(told)) + told)
         self.assertLessEqual(len(set(told)), 1)
-        if len(head) >= LONGEST:
+        if len(head) >= MAX_PREFIX_BYTES:
             self.assertTrue(told)

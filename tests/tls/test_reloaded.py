@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.tls.pem import BadPem
 from sniproxy.tls.reloaded import Reloaded, read
-from sniproxy.util.files import EVERY, CannotRead
+from sniproxy.util.files import WATCH_INTERVAL_S, CannotRead
 
 
 class ReadTests(SynchronousTestCase):
@@ -60,9 +60,9 @@ class ReloadedTests(SynchronousTestCase):
         value = self.reloaded()
         self.path.write_text("two!")
         self.assertEqual("one", value())
-        self.clock.advance(EVERY)
+        self.clock.advance(WATCH_INTERVAL_S)
         self.assertEqual(("two!", 2), (value(), self.made))
-        self.clock.advance(EVERY)
+        self.clock.advance(WATCH_INTERVAL_S)
         self.assertEqual(("two!", 2), (value(), self.made))
 
     def test_replaced(self) -> None:
@@ -73,7 +73,7 @@ class ReloadedTests(SynchronousTestCase):
         other.write_text("two")
         os.utime(other, ns=(status.st_atime_ns, status.st_mtime_ns))
         other.rename(self.path)
-        self.clock.advance(EVERY)
+        self.clock.advance(WATCH_INTERVAL_S)
         self.assertEqual("two", value())
 
     def test_bad(self) -> None:
@@ -81,18 +81,18 @@ class ReloadedTests(SynchronousTestCase):
         value = self.reloaded()
         self.path.write_text("bad one")
         for _ in range(3):
-            self.clock.advance(EVERY)
+            self.clock.advance(WATCH_INTERVAL_S)
             self.assertEqual("one", value())
         self.assertEqual(2, self.made)
         self.path.write_text("good again")
-        self.clock.advance(EVERY)
+        self.clock.advance(WATCH_INTERVAL_S)
         self.assertEqual("good again", value())
 
     def test_gone(self) -> None:
         """Without its file the value stays."""
         value = Reloaded([str(self.path)], lambda: read(str(self.path))[0][1].decode(), self.clock.seconds)
         self.path.unlink()
-        self.clock.advance(EVERY)
+        self.clock.advance(WATCH_INTERVAL_S)
         self.assertEqual("one", value())
 
     def test_folder_and_links(self) -> None:
@@ -101,14 +101,14 @@ class ReloadedTests(SynchronousTestCase):
         folder.mkdir()
         value = self.reloaded(folder)
         (folder / "link").symlink_to(self.path.resolve())
-        self.clock.advance(EVERY)
+        self.clock.advance(WATCH_INTERVAL_S)
         value()
         self.assertEqual(2, self.made)
         other = Path(self.mktemp()).resolve()
         other.write_text("elsewhere")
         (folder / "link").unlink()
         (folder / "link").symlink_to(other)
-        self.clock.advance(EVERY)
+        self.clock.advance(WATCH_INTERVAL_S)
         value()
         self.assertEqual(3, self.made)
 

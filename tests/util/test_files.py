@@ -8,7 +8,7 @@ from pathlib import Path
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.util.files import EVERY, FileWatch, signature
+from sniproxy.util.files import WATCH_INTERVAL_S, FileWatch, signature
 
 
 class SignatureTests(SynchronousTestCase):
@@ -57,7 +57,7 @@ class WatchTests(SynchronousTestCase):
     def looks(self, count: int) -> int:
         """After so many looks it has told so often."""
         for _ in range(count):
-            self.clock.advance(EVERY)
+            self.clock.advance(WATCH_INTERVAL_S)
         return self.told
 
     def test_no_change(self) -> None:

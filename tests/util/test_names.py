@@ -8,7 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.util.names import MAX_NAME, BadName, client_of, host_port, ip_literal, pattern, sent_name, server_name
+from sniproxy.util.names import (
+    MAX_NAME_CHARS,
+    BadName,
+    client_of,
+    host_port,
+    ip_literal,
+    pattern,
+    sent_name,
+    server_name,
+)
 
 
 class ServerNameTests(SynchronousTestCase):
@@ -51,7 +60,7 @@ class ServerNameTests(SynchronousTestCase):
     def test_lengths(self) -> None:
         """253 characters, and labels of 63, are the most."""
         longest = ".".join(["a" * 63] * 3 + ["b" * 61])
-        self.assertEqual(len(longest), MAX_NAME)
+        self.assertEqual(len(longest), MAX_NAME_CHARS)
         self.assertEqual(server_name(longest + "."), longest)
         self.assertIn("254 characters", self.refused(longest + "c"))
         self.assertIn("more than 63", self.refused("a." + "b" * 64))
@@ -92,7 +101,7 @@ class ServerNameTests(SynchronousTestCase):
         except BadName:
             return
         self.assertEqual(server_name(name), name)
-        self.assertTrue(name.isascii() and name == name.lower() and 1 <= len(name) <= MAX_NAME)
+        self.assertTrue(name.isascii() and name == name.lower() and 1 <= len(name) <= MAX_NAME_CHARS)
 
 
 class PatternTests(SynchronousTestCase):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.util.text import MAX_QUOTED, MAX_TEXT, amount, bounded, counted, printable, quoted
+from sniproxy.util.text import MAX_QUOTED_CHARS, MAX_TEXT_CHARS, amount, bounded, counted, printable, quoted
 
 
 class TextTests(SynchronousTestCase):
@@ -28,15 +28,17 @@ class TextTests(SynchronousTestCase):
         """Printable ASCII stays; the rest is escaped; the length has a limit, told by three dots."""
         self.assertEqual(bounded('it\'s "plain"'), 'it\'s "plain"')
         self.assertEqual(bounded("\xe9\n\u20ac\U0001f600\x7f"), "\\xe9\\n\\u20ac\\U0001f600\\x7f")
-        self.assertEqual(bounded("x" * MAX_TEXT), "x" * MAX_TEXT)
-        for text in ("x" * (MAX_TEXT + 1), "x" * 10**6, "\0" * MAX_TEXT):
-            self.assertEqual((len(bounded(text)), bounded(text)[-3:]), (MAX_TEXT, "..."))
+        self.assertEqual(bounded("x" * MAX_TEXT_CHARS), "x" * MAX_TEXT_CHARS)
+        for text in ("x" * (MAX_TEXT_CHARS + 1), "x" * 10**6, "\0" * MAX_TEXT_CHARS):
+            self.assertEqual((len(bounded(text)), bounded(text)[-3:]), (MAX_TEXT_CHARS, "..."))
 
     def test_quoted(self) -> None:
         """Quotes show where a text ends; what is in it cannot look like a quote; a cut shows as three dots."""
         self.assertEqual(r"'a\n\xe9\\'", quoted("a\n\xe9\\"))
         self.assertEqual('"it\'s"', quoted("it's"))
-        self.assertEqual(("'" + "x" * MAX_QUOTED + "'", "'ab'..."), (quoted("x" * MAX_QUOTED), quoted("abc", 2)))
+        self.assertEqual(
+            ("'" + "x" * MAX_QUOTED_CHARS + "'", "'ab'..."), (quoted("x" * MAX_QUOTED_CHARS), quoted("abc", 2))
+        )
 
     def test_printable(self) -> None:
         """One line of ASCII; what was escaped once is not escaped again."""

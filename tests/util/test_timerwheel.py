@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.util.timerwheel import TICK, Wheel, wheel_of
+from sniproxy.util.timerwheel import TICK_S, Wheel, wheel_of
 
 
 class WheelTests(SynchronousTestCase):
@@ -25,9 +25,9 @@ class WheelTests(SynchronousTestCase):
             self.after(seconds, str(seconds))
         self.clock.advance(0.299)
         self.assertEqual([], self.made)
-        self.clock.advance(0.01 + TICK)
+        self.clock.advance(0.01 + TICK_S)
         self.assertEqual(["0.3", "0.31"], self.made)
-        self.clock.pump([TICK] * 40)
+        self.clock.pump([TICK_S] * 40)
         self.assertEqual(["0.3", "0.31", "1.0", "5.0"], self.made)
         self.assertEqual([], self.clock.getDelayedCalls())
 
@@ -77,7 +77,7 @@ class WheelTests(SynchronousTestCase):
         """No time at all: the next time that the reactor has its turn."""
         self.after(0, "now")
         self.assertEqual([], self.made)
-        self.clock.advance(TICK)
+        self.clock.advance(TICK_S)
         self.assertEqual(["now"], self.made)
 
     def test_one_wheel(self) -> None:

@@ -15,7 +15,7 @@ from sniproxy.interfaces import Target
 from sniproxy.routing.patterns import is_expression
 from sniproxy.util.names import BadName, host_port, server_name
 
-MAX_ASKED = 100
+MAX_NAMES = 100
 """Names that resolvers are asked for, beside the one that is explained."""
 
 Led = Mapping[str, frozenset[str]]
@@ -53,7 +53,7 @@ class Leading:
         for name, route in routes.items():
             if route.resolver.kind == "static":
                 found[name] = frozenset(map(place, plain_targets(route)))
-            elif len(asked) < MAX_ASKED:
+            elif len(asked) < MAX_NAMES:
                 asked[name] = route
         coming = [Deferred.fromCoroutine(self._ask(name, listener, route)) for name, route in asked.items()]
         found.update(zip(asked, await gatherResults(coming, consumeErrors=True), strict=True))

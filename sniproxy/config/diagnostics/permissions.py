@@ -13,7 +13,7 @@ from sniproxy.config.warnings import goals
 MAX_FILES = 200
 """Files of one folder that are looked at."""
 
-_MAX_KEY = 1 << 20
+_MAX_KEY_BYTES = 1 << 20
 _WRITABLE = stat.S_IWGRP | stat.S_IWOTH
 _FILE_OPTIONS = ("path", "trust", "certificate", "key", "token_file", "digest_file")
 """Options of the resolvers that name files."""
@@ -100,7 +100,7 @@ def _readable(key: str, path: Path, secret: bool) -> Iterator[str]:
 def _has_key(path: Path) -> bool:
     try:
         with path.open("rb") as file:
-            return b"PRIVATE KEY-----" in file.read(_MAX_KEY)
+            return b"PRIVATE KEY-----" in file.read(_MAX_KEY_BYTES)
     except OSError:
         return False
 

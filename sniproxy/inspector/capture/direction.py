@@ -9,7 +9,7 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterator
 
-PIECE = 128
+PIECE_OVERHEAD_BYTES = 128
 """Bytes of memory that a held piece takes besides its data."""
 
 MAX_GIVEN_UP = 64
@@ -149,7 +149,7 @@ class SegmentQueue:
             self._starts.insert(at, start)
             self._ends.insert(at, stop)
             self._data.insert(at, piece)
-            self.held += PIECE + len(piece or b"")
+            self.held += PIECE_OVERHEAD_BYTES + len(piece or b"")
             at += 1
             start = stop
 
@@ -162,7 +162,7 @@ class SegmentQueue:
                 break
             count += 1
             self.expected = end
-            self.held -= PIECE + len(data or b"")
+            self.held -= PIECE_OVERHEAD_BYTES + len(data or b"")
             if data is None:
                 missing += end - start
                 continue

@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 import attrs
 
-MAX_PACKET = 16 << 20
+MAX_PACKET_BYTES = 16 << 20
 """Bytes of one record or block that are believed; capture programs write at most 256 KiB of a packet."""
 
 _PCAP = {
@@ -166,7 +166,7 @@ class CaptureReader:
             kind_bytes = self._read(4)
 
     def _believed(self, size: int) -> int:
-        if size > MAX_PACKET:
+        if size > MAX_PACKET_BYTES:
             raise self._broken(f"a packet of {size} bytes")
         return size
 

@@ -18,7 +18,7 @@ from sniproxy.util.text import amount, counted
 MAX_TOPICS = 200_000
 """Topics of a capture that are remembered."""
 
-_EVERY = 256  # packets
+_PROGRESS_PACKETS = 256  # packets
 
 
 class CaptureEvents:
@@ -65,7 +65,7 @@ class CaptureEvents:
     def watched(self, watcher: Callable[[], None] | None) -> Iterator[Event]:
         """Iterate, and call somebody every few packets."""
         for count, segment in enumerate(self._packets):
-            if watcher is not None and count % _EVERY == 0:
+            if watcher is not None and count % _PROGRESS_PACKETS == 0:
                 watcher()
             self._now = segment.time
             yield from self._tell(self._reassembly.feed(segment))

@@ -9,7 +9,7 @@ from enum import Enum
 
 from sniproxy.pulsar.resync import frame_at
 
-MAX_HELD = 14
+MAX_HELD_BYTES = 14
 """Bytes by which every stream is known."""
 
 _EITHER = {15, 16, 18, 19}  # closing, and PING and PONG
@@ -37,7 +37,7 @@ class StreamKind(Enum):
 
 
 def sniff(data: bytes) -> StreamKind:
-    """Say what begins with these bytes; `MAX_HELD` of them always tell."""
+    """Say what begins with these bytes; `MAX_HELD_BYTES` of them always tell."""
     if data[:1] and data[0] in _TLS_RECORDS:
         if data[1:2] not in (b"", b"\x03"):
             return StreamKind.OTHER

@@ -14,23 +14,23 @@ from collections.abc import Iterator
 
 import attrs
 
-from sniproxy.inspector.capture.direction import PIECE, SegmentQueue
+from sniproxy.inspector.capture.direction import PIECE_OVERHEAD_BYTES, SegmentQueue
 from sniproxy.inspector.capture.packets import ACK, FIN, RST, SYN, Endpoint, Segment
 from sniproxy.util.names import host_port
 
 MAX_CONNECTIONS = 65_536
 """Connections that are remembered, those included that have ended."""
 
-MAX_HELD_EACH = 4 << 20
+MAX_HELD_BYTES_EACH = 4 << 20
 """Bytes of memory that wait behind a hole of one direction."""
 
-MAX_HELD = 64 << 20
+MAX_HELD_BYTES = 64 << 20
 """The same, of all of them."""
 
-ACKED_PATIENCE = 0.25
+ACKED_WAIT_S = 0.25
 """Seconds that a hole is waited for which the other end has acknowledged: packets may be captured out of order."""
 
-PATIENCE = 10.0
+GAP_WAIT_S = 10.0
 """Seconds that any other hole is waited for: retransmissions take a while. An answer waits as long for its request."""
 
 
@@ -116,10 +116,10 @@ class Reassembly:
         self,
         *,
         most_connections: int = MAX_CONNECTIONS,
-        most_held_each: int = MAX_HELD_EACH,
-        most_held: int = MAX_HELD,
-        acked_patience: float = ACKED_PATIENCE,
-        patience: float = PATIENCE,
+        most_held_each: int = MAX_HELD_BYTES_EACH,
+        most_held: int = MAX_HELD_BYTES,
+        acked_patience: float = ACKED_WAIT_S,
+        patience: float = GAP_WAIT_S,
     ) -> None:
         self._most_connections = most_connections
         self._most_held_each = most_held_each
@@ -204,7 +204,7 @@ class Reassembly:
                 state.early_since = segment.time
                 self._early[state] = None
             state.early.append(segment)
-            size = PIECE + len(segment.data)
+            size = PIECE_OVERHEAD_BYTES + len(segment.data)
             state.early_held += size
             self._early_held += size
             if state.early_held > self._most_held_each:
@@ -240,7 +240,7 @@ class Reassembly:
 
     def _forget_early(self, state: _State, segment: Segment) -> None:
         state.early.remove(segment)
-        size = PIECE + len(segment.data)
+        size = PIECE_OVERHEAD_BYTES + len(segment.data)
         state.early_held -= size
         self._early_held -= size
         if not state.early:

@@ -14,18 +14,18 @@ from twisted.python.failure import Failure
 from sniproxy.net.descriptor import SocketDescriptor, pending_error
 from sniproxy.relay.kernel.gate import Row
 
-READ = 1 << 18
+READ_BYTES = 1 << 18
 """Bytes of one read, and so the most that a direction holds in our process."""
 
-WINDOW = 1 << 20
+WINDOW_BYTES = 1 << 20
 """What a direction may spend before our process looks again, at most."""
 
-LEAST = 1 << 14
+MIN_WINDOW_BYTES = 1 << 14
 """A smaller window is not worth opening."""
 
 _ACKNOWLEDGED = 120  # tcpi_bytes_acked, in tcp_info of linux/tcp.h
 _SO_MEMINFO, _SEND_BUFFER, _QUEUED = 55, 3, 5  # of linux/sock_diag.h
-_buffer = bytearray(READ)
+_buffer = bytearray(READ_BYTES)
 
 
 def written(sock: socket.socket) -> int:
@@ -162,9 +162,9 @@ class Flow:
         """
         if not self.settle():  # what the destination has not written yet takes room; the old window goes on
             return self.row.inside
-        budget = min(WINDOW, room(self.target.sock) // 2)
-        self.row.open(budget if budget >= LEAST else 0)
-        return self.row.inside and budget >= LEAST
+        budget = min(WINDOW_BYTES, room(self.target.sock) // 2)
+        self.row.open(budget if budget >= MIN_WINDOW_BYTES else 0)
+        return self.row.inside and budget >= MIN_WINDOW_BYTES
 
     def count(self) -> None:
         """It is over: C{moved} is from now on what the destination has written, exactly."""

@@ -7,7 +7,7 @@ import socket
 from typing import Any
 
 from sniproxy.net.closer import LingeringCloser
-from sniproxy.relay.kernel.gate import PAIRS, Gate
+from sniproxy.relay.kernel.gate import MAX_PAIRS, Gate
 from sniproxy.relay.kernel.relay import KernelRelay
 from sniproxy.relay.kernel.watch import ReadyWatch
 
@@ -19,7 +19,7 @@ class CannotForward(Exception):
 class Forwarding:
     """The gate and what stands beside it. @raise CannotForward: the kernel does not let us."""
 
-    def __init__(self, reactor: Any, pairs: int = PAIRS) -> None:
+    def __init__(self, reactor: Any, pairs: int = MAX_PAIRS) -> None:
         self._reactor = reactor
         try:
             self.gate = Gate(pairs)

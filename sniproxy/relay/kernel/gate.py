@@ -38,10 +38,10 @@ from sniproxy.relay.kernel.program import (
 )
 from sniproxy.relay.kernel.ring import Ring, size_for
 
-PAIRS = 16_384
+MAX_PAIRS = 16_384
 """Tunnels that the kernel may carry at once. More are carried by us. It is 3.5 MiB of the kernel's memory."""
 
-REST = 2.0
+REST_S = 2.0
 """Seconds before a slot is used again. A processor that has just looked the old one up is long done with it then."""
 
 _SO_COOKIE = 57
@@ -114,7 +114,7 @@ class Gate:
     @raise OSError: the kernel does not let us, or cannot.
     """
 
-    def __init__(self, pairs: int = PAIRS, seconds: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, pairs: int = MAX_PAIRS, seconds: Callable[[], float] = time.monotonic) -> None:
         self.pairs = pairs
         self._seconds = seconds
         self._descriptors: list[int] = []
@@ -173,7 +173,7 @@ class Gate:
                 bpf.delete(self._slots, cookie)
             except OSError:  # it was not there yet
                 pass
-        self._free.append((self._seconds() + REST, pair.client.slot // 2))
+        self._free.append((self._seconds() + REST_S, pair.client.slot // 2))
 
     def close(self) -> None:
         """Give all back; no tunnel is left."""

@@ -32,11 +32,11 @@ from sniproxy.util.timerwheel import Deadline, wheel_of
 ROUNDS = 4
 """Reads of one direction before the reactor serves others."""
 
-DELAYS = (0.0,) * 4 + (0.001, 0.002, 0.004, 0.008, 0.016, 0.032)
+DELAYS_S = (0.0,) * 4 + (0.001, 0.002, 0.004, 0.008, 0.016, 0.032)
 """Seconds until we look again whether the kernel has written what it redirected, or handed over what it passed. Mostly
 it is there at once; the last goes on."""
 
-LOOKS = 10
+IDLE_CHECKS = 10
 """How often in the idle time somebody looks whether bytes have passed: so an end may come a tenth late, never early."""
 
 
@@ -104,7 +104,7 @@ class KernelRelay:
 
     def run(self) -> Deferred[Ending]:
         """L{start}. @return: fires when both sockets are closed or being closed in order."""
-        done: Deferred[Ending] = Deferred(lambda _: self._end(Ending(Result.SHUTDOWN, "cancelled"), len(DELAYS)))
+        done: Deferred[Ending] = Deferred(lambda _: self._end(Ending(Result.SHUTDOWN, "cancelled"), len(DELAYS_S)))
         self.start(done.callback)
         return done
 
@@ -119,7 +119,7 @@ class KernelRelay:
             self.end(Ending(Result.LIMIT, f"its sockets cannot be watched: {error.strerror}"))
             return
         if self._idle:
-            self._set_timer(self._idle / LOOKS)
+            self._set_timer(self._idle / IDLE_CHECKS)
         for flow in (self._up, self._down):
             self.pump(flow)
 
@@ -189,7 +189,7 @@ class KernelRelay:
 
     def _wait(self, flow: Flow) -> None:
         """For the kernel, which is at it."""
-        flow.timer = self._reactor.callLater(DELAYS[min(flow.waits, len(DELAYS) - 1)], self._again, flow)
+        flow.timer = self._reactor.callLater(DELAYS_S[min(flow.waits, len(DELAYS_S) - 1)], self._again, flow)
         flow.waits += 1
         self._tell(flow)
 
@@ -225,7 +225,7 @@ class KernelRelay:
                 self._closer.close(side.sock)
             self._finish(Ending(Result.OK))
         elif not self._idle or self._half_closed < self._idle:
-            self._set_timer(self._half_closed / LOOKS)
+            self._set_timer(self._half_closed / IDLE_CHECKS)
 
     def _end(self, ending: Ending, tries: int) -> None:
         if self._done is None or self._closing:
@@ -242,10 +242,10 @@ class KernelRelay:
             calm = all(flow.ended or flow.settle() for flow in flows)
         except OSError:
             calm = True
-        if calm or tries >= len(DELAYS):
+        if calm or tries >= len(DELAYS_S):
             then()
         else:
-            self._reactor.callLater(DELAYS[tries], self._calm, flows, tries + 1, then)
+            self._reactor.callLater(DELAYS_S[tries], self._calm, flows, tries + 1, then)
 
     def _close(self, ending: Ending) -> None:
         for flow in (self._up, self._down):
@@ -289,7 +289,7 @@ class KernelRelay:
         allowed = min(self._half_closed, self._idle or self._half_closed) if half else self._idle
         left = self._touched + allowed - now
         if left > 0:
-            self._set_timer(min(left, allowed / LOOKS))
+            self._set_timer(min(left, allowed / IDLE_CHECKS))
             return
         what = f"no byte for {allowed:g} s"
         if half:

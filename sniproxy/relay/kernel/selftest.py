@@ -25,11 +25,11 @@ from sniproxy.relay.relay import Ending
 OLDEST = (6, 6)
 """Linux before it reordered and lost bytes of such sockets; some of that no test of a second can show."""
 
-SECONDS = 10.0
+TIMEOUT_S = 10.0
 """For each wait of a step, all of whose bytes come within milliseconds."""
 
-BUFFER = 1 << 16
-MOST = 4 << 20
+BUFFER_BYTES = 1 << 16
+MAX_BYTES = 4 << 20
 """Bytes that may wait for a reader that does not read: what the four buffers of a tunnel may hold, generously."""
 
 
@@ -131,15 +131,15 @@ def _waiting(tunnel: Tunnel) -> None:
 def _bound(tunnel: Tunnel) -> None:
     """A reader that does not read stops the other side within a bound, and gets all in the end."""
     tunnel.begin(b"")
-    data, sent, got = random.Random(4).randbytes(2 * MOST), 0, bytearray()
+    data, sent, got = random.Random(4).randbytes(2 * MAX_BYTES), 0, bytearray()
     still = 0
     while still < 30:  # turns without a byte; each is a millisecond at least, for nothing else is going on
         try:
-            sent += tunnel.client.send(data[sent : sent + BUFFER])
+            sent += tunnel.client.send(data[sent : sent + BUFFER_BYTES])
             still = 0
         except BlockingIOError:
             still += 1
-        if sent > MOST:
+        if sent > MAX_BYTES:
             raise OSError(f"{sent} bytes are taken for a reader that does not read")
         tunnel.loop.turn()
     tunnel.send(tunnel.target, b"the other way", also=(tunnel.client, other := bytearray()))
@@ -188,7 +188,7 @@ class Tunnel:
 
     def begin(self, head: bytes) -> None:
         relay = self._forwarding.relay(
-            self._ours_client, self._ours_target, head, closer=self._closer, idle=0.0, half_closed=SECONDS
+            self._ours_client, self._ours_target, head, closer=self._closer, idle=0.0, half_closed=TIMEOUT_S
         )
         if relay is None:
             raise OSError("the kernel does not take the sockets")
@@ -203,7 +203,7 @@ class Tunnel:
         def sent() -> bool:
             nonlocal view
             if also is not None:
-                _take(*also, BUFFER)
+                _take(*also, BUFFER_BYTES)
             try:
                 view = view[sock.send(view) :]
             except BlockingIOError:
@@ -215,16 +215,16 @@ class Tunnel:
     def receive(self, sock: socket.socket, got: bytearray, count: int | None) -> None:
         """Until there are so many bytes; None: until the end."""
         self.until(
-            lambda: (count is not None and len(got) >= count) or (_take(sock, got, BUFFER) and count is None),
+            lambda: (count is not None and len(got) >= count) or (_take(sock, got, BUFFER_BYTES) and count is None),
             "bytes" if count is not None else "an end",
         )
 
     def until(self, done: Callable[[], bool], what: str) -> None:
-        deadline = time.monotonic() + SECONDS
+        deadline = time.monotonic() + TIMEOUT_S
         while not done():
             self.loop.turn()
             if time.monotonic() > deadline:
-                raise OSError(f"{what} did not come within {SECONDS:g} s")
+                raise OSError(f"{what} did not come within {TIMEOUT_S:g} s")
 
     def close(self) -> None:
         for sock in (self.client, self.target):
@@ -254,15 +254,15 @@ def _take(sock: socket.socket, got: bytearray, count: int) -> bool:
 def _connection() -> tuple[socket.socket, socket.socket]:
     """The far end, and ours."""
     with socket.socket() as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
         listener.bind(("127.0.0.1", 0))
         listener.listen(1)
         theirs = socket.socket()
         for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
-            theirs.setsockopt(socket.SOL_SOCKET, option, BUFFER)
+            theirs.setsockopt(socket.SOL_SOCKET, option, BUFFER_BYTES)
         theirs.connect(listener.getsockname())
         ours, _ = listener.accept()
-    ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
     for sock in (theirs, ours):
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

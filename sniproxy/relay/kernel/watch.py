@@ -19,7 +19,7 @@ from zope.interface import implementer
 
 from sniproxy.relay.kernel.flow import KernelSide
 from sniproxy.relay.kernel.ring import Ring
-from sniproxy.relay.poller import AT_ONCE, ENDS, IN, OUT, failed
+from sniproxy.relay.poller import BATCH, ENDS, IN, OUT, failed
 
 _ERROR: int = getattr(select, "EPOLLERR", 8)
 _EDGE: int = getattr(select, "EPOLLET", 1 << 31)
@@ -83,7 +83,7 @@ class ReadyWatch:
         return "Watch"
 
     def doRead(self) -> None:
-        for descriptor, events in self._epoll.poll(0, AT_ONCE):
+        for descriptor, events in self._epoll.poll(0, BATCH):
             if descriptor == self._ring.fileno():
                 self._rung()
                 continue

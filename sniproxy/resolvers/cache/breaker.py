@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Hashable
 from enum import StrEnum
 
-TRIPS_AT = 5
+MAX_FAILURES = 5
 """Clients, and names, whose questions fail without an answer to any name in between, until it opens. One client never
 opens it, and neither does one name."""
 
-CALM = 5.0
+CALM_S = 5.0
 """Seconds after an answer in which it does not open: a server that has just answered works."""
 
 PASSES = 3
@@ -75,6 +75,6 @@ class Breaker:
         for value, known in ((client, self._clients), (name, self._names)):
             if len(known) < MAX_COUNTED:
                 known.add(value)
-        calm = self._answered is not None and now < self._answered + CALM
-        if not calm and min(len(self._clients), len(self._names)) >= TRIPS_AT:
+        calm = self._answered is not None and now < self._answered + CALM_S
+        if not calm and min(len(self._clients), len(self._names)) >= MAX_FAILURES:
             self.state = State.OPEN

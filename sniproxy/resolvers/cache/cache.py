@@ -3,8 +3,8 @@
 * A question has a deadline. What fails is L{Unavailable}, whatever the plugin raised or returned.
 * Of several connections with the same question one asks, and all get the answer. Each may leave without harm to others.
 * Answers are kept for their C{ttl}, refusals for theirs. When asking again fails, an answer is given for a while longer
-  (as RFC 8767 does for DNS), and after L{PATIENCE} without waiting for the failure.
-* A name that failed is not asked again for L{PAUSE}; one that answers no client gets few questions (L{Breaker}).
+  (as RFC 8767 does for DNS), and after L{STALE_ANSWER_DELAY_S} without waiting for the failure.
+* A failed name is not asked again for L{RETRY_DELAY_S}. A resolver that answers no client gets few questions (L{Breaker}).
 * Memory is bounded: clients choose the names.
 """
 
@@ -20,7 +20,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from sniproxy.config.model import DEADLINE, STALE
+from sniproxy.config.model import DEADLINE_S, STALE_S
 from sniproxy.interfaces import (
     IServerNameResolver,
     IWatchingResolver,
@@ -42,17 +42,17 @@ from sniproxy.util.text import bounded
 
 log = Logger()
 
-PATIENCE = 1.0
+STALE_ANSWER_DELAY_S = 1.0
 """Seconds that a connection waits for a new answer when there is an old one (RFC 8767, section 5: client response)."""
 
-PAUSE = 1.0
+RETRY_DELAY_S = 1.0
 """Seconds before a name that failed is asked again; Pulsar's clients would, ten times in the first seconds."""
 
 MAX_ANSWERS = 10_000
 MAX_REFUSALS = 10_000
 """Names that are remembered, each. They are apart, so that refused names drive out no good answers."""
 
-QUIET = 60.0
+REPEAT_INTERVAL_S = 60.0
 """Seconds before the failures of a resolver are logged again; the access log has each."""
 
 Question = tuple[str | None, str, int | None, tuple[str, ...]]
@@ -93,7 +93,12 @@ class CachedResolver:
     """
 
     def __init__(
-        self, name: str, resolver: ServerNameResolver, reactor: Any, deadline: float = DEADLINE, stale: float = STALE
+        self,
+        name: str,
+        resolver: ServerNameResolver,
+        reactor: Any,
+        deadline: float = DEADLINE_S,
+        stale: float = STALE_S,
     ) -> None:
         self.name = name
         self.counts = Counts()
@@ -241,8 +246,8 @@ class CachedResolver:
 
     def _wait(self, flight: SingleFlight, request: Request, old: _Kept | None) -> Waiter:
         waiter = flight.wait(request, self._left)
-        if old is not None and self._deadline > PATIENCE:
-            flight.limit(waiter, self._reactor.callLater(PATIENCE, self._impatient, flight, waiter, old))
+        if old is not None and self._deadline > STALE_ANSWER_DELAY_S:
+            flight.limit(waiter, self._reactor.callLater(STALE_ANSWER_DELAY_S, self._impatient, flight, waiter, old))
         return waiter
 
     def _impatient(self, flight: SingleFlight, waiter: Waiter, old: _Kept) -> None:
@@ -287,7 +292,7 @@ class CachedResolver:
             self.counts.failures += 1
             if not (isinstance(answer, Unavailable) and answer.local):
                 self.breaker.failed(client_of(flight.peer), question, now)
-                self._noes.put(question, (came, now + PAUSE))
+                self._noes.put(question, (came, now + RETRY_DELAY_S))
             self._tell(came, answer, now)
             return came
         self.breaker.succeeded(now)
@@ -315,11 +320,11 @@ class CachedResolver:
     def _tell(self, came: Unavailable, answer: object, now: float) -> None:
         if now < self._quiet_until:
             return
-        self._told, self._quiet_until = True, now + QUIET
+        self._told, self._quiet_until = True, now + REPEAT_INTERVAL_S
         log.error("resolver {name}: {why}; {advice}", name=self.name, why=came, advice=_ADVICE)
         if isinstance(answer, Exception) and not isinstance(answer, Unavailable):
             log.failure("What resolver {name} raised", Failure(answer), name=self.name)
 
 
 _STOPPED = "it is no longer asked: the configuration has changed, or the proxy stops"
-_ADVICE = f"more of its failures are not told for {QUIET:g} s, the access log has them"
+_ADVICE = f"more of its failures are not told for {REPEAT_INTERVAL_S:g} s, the access log has them"

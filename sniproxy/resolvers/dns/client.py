@@ -26,7 +26,7 @@ from sniproxy.resolvers.dns.servers import ServerStates
 from sniproxy.resolvers.dns.stream import Stream, streams
 from sniproxy.resolvers.dns.udpsocket import DatagramSocket
 from sniproxy.resolvers.dns.wire import (
-    MIN_TTL,
+    MIN_TTL_S,
     QUERY_REFUSED,
     SERVER_FAILED,
     Answer,
@@ -41,10 +41,10 @@ from sniproxy.resolvers.dns.wire import (
 )
 from sniproxy.util.names import host_port
 
-NEXT_AFTER = 0.3
+NEXT_SERVER_DELAY_S = 0.3
 """Seconds without an answer before the next server is asked, too; twice as long in each further round."""
 
-PATIENCE = 4.0
+QUERY_TIMEOUT_S = 4.0
 """Seconds for a question at most, however many servers there are: less than a resolver's deadline, so that the cause
 is said."""
 
@@ -126,7 +126,7 @@ class _Race:
         self._round = 0
         self._next_timer: Any = None
         self._begun = reactor.seconds()
-        self._end_timer = reactor.callLater(PATIENCE, self._fail)
+        self._end_timer = reactor.callLater(QUERY_TIMEOUT_S, self._fail)
         self.answer: Deferred[Answer] = Deferred(lambda _: self._stop())
         self._next()
 
@@ -142,9 +142,9 @@ class _Race:
                 self._gave_up(query.server, _in_words(error))
                 continue
             if self._queue:
-                self._next_timer = self._reactor.callLater(NEXT_AFTER * 2**query.round, self._next)
+                self._next_timer = self._reactor.callLater(NEXT_SERVER_DELAY_S * 2**query.round, self._next)
             else:
-                left = self._begun + PATIENCE - self._reactor.seconds()
+                left = self._begun + QUERY_TIMEOUT_S - self._reactor.seconds()
                 self._end_timer.reset(max(0.0, min(self._timeout, left)))
             return
         if not self._talks:
@@ -184,7 +184,7 @@ class _Race:
     def _note_silent(self) -> None:
         now = self._reactor.seconds()
         for server, talk in self._talks.items():
-            if not talk.by_tcp and now >= talk.begun + NEXT_AFTER:
+            if not talk.by_tcp and now >= talk.begun + NEXT_SERVER_DELAY_S:
                 self._states.silent(server, now)
 
     def _gave_up(self, server: Server, why: str) -> None:
@@ -267,7 +267,7 @@ class _Talk:
             came = found(self._cut)
         except BadMessage:
             return None
-        return Answer(came.records, MIN_TTL) if came.records else None
+        return Answer(came.records, MIN_TTL_S) if came.records else None
 
     def close(self) -> None:
         self._socket.close()

@@ -35,12 +35,12 @@ from sniproxy.resolvers.dns.resolvconf import ResolvConf, parse_resolv_conf
 from sniproxy.resolvers.dns.wire import AAAA, SERVER_FAILED, SRV, A, Answer, Service, services
 from sniproxy.routing.targets import BadTarget
 from sniproxy.routing.templates import PORT, Template, parse_template
-from sniproxy.util.files import EVERY, signature
+from sniproxy.util.files import WATCH_INTERVAL_S, signature
 from sniproxy.util.names import client_of, ip_literal
 
 SYSTEM = "/etc/resolv.conf"
 
-MAX_CONF = 65536
+MAX_CONF_BYTES = 65536
 """Characters of it that are read."""
 
 ATTEMPTS = 3
@@ -52,17 +52,17 @@ MAX_SERVICES = 16
 MAX_ADDRESSES = 64
 """Addresses of a name that are kept of each family: a server can put 4,000 into one answer."""
 
-FAMILY_DELAY = 0.05
+FAMILY_DELAY_S = 0.05
 """Seconds that the other address family gets when one has answered (RFC 8305, section 3: Resolution Delay)."""
 
-NO_NAME_DELAY = 1.0
+NO_NAME_DELAY_S = 1.0
 """Seconds that the other address family gets when one says that there is no such name: some servers say so by mistake
 for one type (RFC 4074, section 4.2)."""
 
-HOST_DELAY = 0.5
+HOST_DELAY_S = 0.5
 """Seconds that the other hosts of a service get when one has addresses: long enough for a lost datagram."""
 
-PARTIAL_TTL = 5.0
+PARTIAL_TTL_S = 5.0
 """Seconds for which an answer is kept at most when a family or a host of a service did not answer."""
 
 MAX_FORMED = 128
@@ -157,7 +157,7 @@ class DNSResolver:
     async def _hosts(self, hosts: Sequence[Service], formed: bool, ttl: float) -> Resolution:
         """The hosts of a service that have addresses: one target each, with its weight."""
         asked = [Deferred.fromCoroutine(self._places(host.host, formed, absolute=True)) for host in hosts]
-        came = await gather(self._reactor, asked, lambda _: HOST_DELAY)
+        came = await gather(self._reactor, asked, lambda _: HOST_DELAY_S)
         targets = []
         refused: Refused | None = None
         failed: Exception | None = None
@@ -170,7 +170,7 @@ class DNSResolver:
                 ttl = min(ttl, one.ttl)
             else:
                 failed = failed or (one if isinstance(one, Exception) else None)
-                ttl = min(ttl, PARTIAL_TTL)
+                ttl = min(ttl, PARTIAL_TTL_S)
         if not targets:
             raise failed or refused or Unavailable(f"{hosts[0].host}: {NO_ANSWER}")
         return Resolution(targets, ttl)
@@ -239,13 +239,13 @@ class DNSResolver:
         if not records and not whole and all(one.exists for one in answers):
             raise failed[0]
         ttl = min(one.ttl for one in answers)
-        return Answer(records, ttl if whole else min(ttl, PARTIAL_TTL), any(one.exists for one in answers))
+        return Answer(records, ttl if whole else min(ttl, PARTIAL_TTL_S), any(one.exists for one in answers))
 
 
 def _patience(answer: Answer) -> float | None:
     if answer.records:
-        return FAMILY_DELAY
-    return None if answer.exists else NO_NAME_DELAY
+        return FAMILY_DELAY_S
+    return None if answer.exists else NO_NAME_DELAY_S
 
 
 class SystemConf:
@@ -261,12 +261,12 @@ class SystemConf:
         now = self._reactor.seconds()
         if self._conf is not None and now < self._look_at:
             return self._conf
-        self._look_at = now + EVERY
+        self._look_at = now + WATCH_INTERVAL_S
         seen = signature(SYSTEM)
         if self._conf is None or seen != self._seen:
             try:
                 with open(SYSTEM, encoding="utf-8", errors="replace") as file:
-                    text = file.read(MAX_CONF)
+                    text = file.read(MAX_CONF_BYTES)
             except OSError:  # it is being replaced, or there is none
                 return self._conf or _parse("")
             self._seen = seen

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from sniproxy.resolvers.dns.resolvconf import Server
 
-REMEMBER = 30.0
+REMEMBER_S = 30.0
 """Seconds for which a server counts as silent, or as one without EDNS. Then one question tries it as any other."""
 
 
@@ -31,7 +31,7 @@ class ServerStates:
 
     def silent(self, server: Server, now: float) -> None:
         """The server did not answer in time."""
-        self._silent[server] = now + REMEMBER
+        self._silent[server] = now + REMEMBER_S
 
     def answered(self, server: Server, edns: bool, now: float) -> None:
         """The server gave a usable answer. @param edns: to a question with an OPT record."""
@@ -39,7 +39,7 @@ class ServerStates:
         if edns:
             self._no_edns.pop(server, None)
         else:
-            self._no_edns.setdefault(server, now + REMEMBER)
+            self._no_edns.setdefault(server, now + REMEMBER_S)
 
 
 def _holds(known: dict[Server, float], server: Server, now: float) -> bool:
@@ -47,5 +47,5 @@ def _holds(known: dict[Server, float], server: Server, now: float) -> bool:
     until = known.get(server)
     if until is None or now < until:
         return until is not None
-    known[server] = now + REMEMBER
+    known[server] = now + REMEMBER_S
     return False

@@ -14,10 +14,10 @@ from twisted.internet.interfaces import IReadDescriptor
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-LONGEST = 65535
+MAX_DATAGRAM_BYTES = 65535
 """Bytes of a datagram."""
 
-AT_ONCE = 16
+BATCH = 16
 """Datagrams that are read before other sockets get their turn."""
 
 
@@ -71,11 +71,11 @@ class DatagramSocket:
         return "DatagramSocket"
 
     def doRead(self) -> None:
-        for _ in range(AT_ONCE):
+        for _ in range(BATCH):
             if not self._open:
                 return
             try:
-                data = self._sock.recv(LONGEST)
+                data = self._sock.recv(MAX_DATAGRAM_BYTES)
             except BlockingIOError:
                 return
             except OSError as error:

@@ -17,12 +17,12 @@ import dns.rdatatype
 
 from sniproxy.util.names import BadName, server_name
 
-PAYLOAD = 1232
+UDP_PAYLOAD_BYTES = 1232
 """Bytes of an answer by UDP that we take (RFC 6891): what passes everywhere without fragments."""
 
-MIN_TTL = 1.0
-MAX_TTL = 3600.0
-MAX_NEGATIVE_TTL = 300.0
+MIN_TTL_S = 1.0
+MAX_TTL_S = 3600.0
+MAX_NEGATIVE_TTL_S = 300.0
 """Seconds that an answer is kept, whatever its records say: 0 would make each connection a question."""
 
 A, AAAA, SRV = dns.rdatatype.A, dns.rdatatype.AAAA, dns.rdatatype.SRV
@@ -62,7 +62,7 @@ def question(name: str, kind: dns.rdatatype.RdataType, edns: bool = True) -> dns
     """A question with an id that cannot be guessed. @param edns: with an OPT record (RFC 6891)."""
     if not edns:
         return dns.message.make_query(dns.name.from_text(name + "."), kind, use_edns=False)
-    return dns.message.make_query(dns.name.from_text(name + "."), kind, use_edns=0, payload=PAYLOAD)
+    return dns.message.make_query(dns.name.from_text(name + "."), kind, use_edns=0, payload=UDP_PAYLOAD_BYTES)
 
 
 def dislikes_edns(asked: dns.message.QueryMessage, answer: dns.message.Message) -> bool:
@@ -119,9 +119,9 @@ def found(answer: dns.message.Message) -> Answer:
     exists = answer.rcode() == dns.rcode.NOERROR
     if chain.answer is None:
         # Without a SOA there is no time for a negative answer (RFC 2308, section 5).
-        ttl = float(chain.minimum_ttl) if answer.authority else MIN_TTL
-        return Answer((), _between(ttl, MAX_NEGATIVE_TTL), exists)
-    return Answer(tuple(chain.answer), _between(float(chain.minimum_ttl), MAX_TTL), exists)
+        ttl = float(chain.minimum_ttl) if answer.authority else MIN_TTL_S
+        return Answer((), _between(ttl, MAX_NEGATIVE_TTL_S), exists)
+    return Answer(tuple(chain.answer), _between(float(chain.minimum_ttl), MAX_TTL_S), exists)
 
 
 def services(records: Iterable[Any]) -> list[Service]:
@@ -154,4 +154,4 @@ def _is_host(name: dns.name.Name) -> bool:
 
 
 def _between(ttl: float, most: float) -> float:
-    return min(max(ttl, MIN_TTL), most)
+    return min(max(ttl, MIN_TTL_S), most)

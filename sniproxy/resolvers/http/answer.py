@@ -24,7 +24,7 @@ Path = tuple[str, ...]
 Condition = tuple[Path, str]
 """Where, and how one of the values there has to be written: a text as it is, anything else as in JSON."""
 
-MAX_SECONDS = 86400.0
+MAX_TTL_S = 86400.0
 """For which an answer is used again, whatever it says."""
 
 
@@ -199,7 +199,7 @@ def _ttl(document: Mapping[str, Any]) -> float | None:
         return None
     if isinstance(ttl, bool) or not isinstance(ttl, int | float) or not 0 <= ttl < math.inf:
         raise BadAnswer(f'its "ttl" is no number of seconds: {_shown(ttl)}')
-    return float(min(ttl, MAX_SECONDS))
+    return float(min(ttl, MAX_TTL_S))
 
 
 def _reason(document: Mapping[str, Any]) -> str:

@@ -35,11 +35,11 @@ from sniproxy.util.files import signature
 from sniproxy.util.names import server_name
 from sniproxy.util.text import bounded
 
-TOKEN_BYTES = 64 * 2**10
+MAX_TOKEN_BYTES = 64 * 2**10
 """Of a file with a token, which is read by the reactor's own thread."""
 
 
-HEAD_BYTES = 64 * 2**10
+MAX_HEAD_BYTES = 64 * 2**10
 """Of the headers of an answer, and of what surrounds the chunks of its body."""
 
 
@@ -118,7 +118,7 @@ class HTTPClient:
         self._closing.append(self._pool.closeCachedConnections())
         self._pool = HTTPConnectionPool(self._reactor, self._persistent)
         endpoints = _Endpoints(
-            self._reactor, trusted, shown, self._timeout, self._address, 2 * self._most_bytes + HEAD_BYTES
+            self._reactor, trusted, shown, self._timeout, self._address, 2 * self._most_bytes + MAX_HEAD_BYTES
         )
         self._agent = Agent.usingEndpointFactory(self._reactor, endpoints, self._pool)
         self._seen = seen
@@ -285,7 +285,7 @@ def _why(error: Exception) -> str:
 def _token(path: str) -> str:
     try:
         with open(path, "rb") as file:
-            text: str = file.read(TOKEN_BYTES).decode("ascii").strip()
+            text: str = file.read(MAX_TOKEN_BYTES).decode("ascii").strip()
     except OSError as error:
         raise HTTPFailure(f"token_file {path}: it cannot be read: {error.strerror}") from error
     except UnicodeDecodeError:

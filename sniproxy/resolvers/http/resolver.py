@@ -38,10 +38,10 @@ from sniproxy.util.text import bounded
 MAX_BYTES = 2**20
 """Of an answer, which is read at once."""
 
-AT_ONCE = 32
+MAX_CONCURRENT = 32
 """Questions, each on a connection of its own: clients choose the names, and the server may be a small one."""
 
-CONNECT = 10.0
+CONNECT_TIMEOUT_S = 10.0
 """Seconds for connecting; the proxy's deadline for the whole answer is mostly shorter."""
 
 OPTIONS = (
@@ -87,7 +87,7 @@ class HTTPResolver:
         self._where = where
         self._header = header
         self._ttl = ttl
-        self._turns = DeferredSemaphore(AT_ONCE)
+        self._turns = DeferredSemaphore(MAX_CONCURRENT)
 
     async def resolve(self, request: Request) -> Resolution:
         """@raise Refused: the server says that there is no such name. @raise Unavailable: it does not say."""
@@ -168,7 +168,7 @@ def make(options: Mapping[str, Any], reactor: Any) -> HTTPResolver:
     places, where = _places(options), [_condition(text) for text in options["where"] or ()]
     try:
         credentials = Credentials(options["trust"], certificate, token)
-        client = HTTPClient(reactor, credentials, CONNECT, MAX_BYTES, persistent=False)
+        client = HTTPClient(reactor, credentials, CONNECT_TIMEOUT_S, MAX_BYTES, persistent=False)
     except HTTPFailure as error:
         key = next(key for key in ("trust", "certificate", "token_file") if str(error).startswith(key))
         raise BadOption(key, options[key], str(error)) from error

@@ -43,13 +43,13 @@ from sniproxy.util.names import BadName, host_port, server_name
 
 log = Logger()
 
-AT_ONCE = 10
+MAX_CONCURRENT = 10
 """Brokers that are asked at the same time."""
 
-READ_AGAIN = 60.0
+REFRESH_INTERVAL_S = 60.0
 """Seconds after which a healthy broker is asked anew what it advertises; one that was not healthy, at each look."""
 
-GAP = 2.0
+MIN_REFRESH_INTERVAL_S = 2.0
 """Seconds between the end of a look and another one for a name that nobody has: clients choose the names."""
 
 OPTIONS = (
@@ -133,7 +133,7 @@ class PulsarResolver:
         if request.server_name is None:
             raise Refused("a hello without a server name leads to no broker", float("inf"))
         if self._live is not None and (self._live.targets(request.server_name) or not self._worth_a_look()):
-            return self._live.resolution(request.server_name, None, GAP)
+            return self._live.resolution(request.server_name, None, MIN_REFRESH_INTERVAL_S)
         if not self._worth_a_look():
             raise Unavailable(self._error or "the cluster has not answered yet")
         return Deferred.fromCoroutine(self._after_a_look(request))
@@ -147,10 +147,14 @@ class PulsarResolver:
             raise Unavailable(self._error or "the cluster has not answered yet")
         if self._error is not None and not self._live.targets(request.server_name):
             raise Unavailable(self._error)
-        return self._live.resolution(request.server_name, None, GAP)
+        return self._live.resolution(request.server_name, None, MIN_REFRESH_INTERVAL_S)
 
     def _worth_a_look(self) -> bool:
-        return self._look is not None or self._ended is None or self._reactor.seconds() - self._ended >= GAP
+        return (
+            self._look is not None
+            or self._ended is None
+            or self._reactor.seconds() - self._ended >= MIN_REFRESH_INTERVAL_S
+        )
 
     def _loop(self) -> None:
         """Begin a look, unless there is one."""
@@ -176,7 +180,7 @@ class PulsarResolver:
             return
         self._faults = []
         trusted = self._trusted(ids)
-        places = DeferredSemaphore(AT_ONCE)
+        places = DeferredSemaphore(MAX_CONCURRENT)
         asking = [places.run(self._broker, web_id, trusted) for web_id in ids]
         known = [one for one in await gatherResults(asking, consumeErrors=True) if one is not None]
         self._known = {one.broker.web_id: one for one in known}
@@ -203,7 +207,7 @@ class PulsarResolver:
             if not self._asks:
                 return _Known(from_template(web_id, self._choice), None)
             healthy = await self._healthy(web_id, trusted)
-            fresh = before is not None and before.read is not None and now - before.read < READ_AGAIN
+            fresh = before is not None and before.read is not None and now - before.read < REFRESH_INTERVAL_S
             if before is not None and (not healthy or (fresh and before.broker.healthy)):
                 return _Known(attrs.evolve(before.broker, healthy=healthy), before.read)
             return await self._read(web_id, trusted, healthy, before)

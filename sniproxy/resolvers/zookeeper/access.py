@@ -9,7 +9,7 @@ import attrs
 from sniproxy.tls.clientcontext import BadPem, client_certificate, trust_text
 from sniproxy.util.text import bounded
 
-LOGIN_BYTES = 4096
+MAX_LOGIN_BYTES = 4096
 """Of a file with a login."""
 
 
@@ -59,7 +59,7 @@ class Credentials:
             return None
         try:
             with open(self.digest, "rb") as file:
-                text = file.read(LOGIN_BYTES).decode().strip()
+                text = file.read(MAX_LOGIN_BYTES).decode().strip()
         except OSError as error:
             raise BadAccess(f"digest_file {_shown(self.digest)}: {_why(error)}") from error
         except UnicodeDecodeError:

@@ -33,13 +33,13 @@ from sniproxy.util.text import bounded
 
 log = Logger()
 
-AGAIN = 5.0
+RETRY_INTERVAL_S = 5.0
 """Seconds before what could not be read is read again, while the session stands."""
 
-HOLDS = 2.0
+HOLD_S = 2.0
 """Seconds for which a refusal holds, if nothing is seen to change before."""
 
-SILENCE = 10.0
+SILENCE_S = 10.0
 """Seconds for the first word; after them nobody waits for it any more. Questions have deadlines of their own."""
 
 NODES = "/loadbalance/brokers"
@@ -97,7 +97,9 @@ class ZooKeeperResolver:
     def start(self, changed: Callable[[], None]) -> None:
         self._tell = changed
         self._session = self._connect(self._came, self._lost, self._read)
-        self._again = self._reactor.callLater(SILENCE, self._failed, f"ZooKeeper has not answered within {SILENCE:g} s")
+        self._again = self._reactor.callLater(
+            SILENCE_S, self._failed, f"ZooKeeper has not answered within {SILENCE_S:g} s"
+        )
         self._session.start()
 
     def stop(self) -> Deferred[None] | None:
@@ -134,7 +136,7 @@ class ZooKeeperResolver:
         if self._error is not None and not self._live.targets(request.server_name):
             raise Unavailable(self._error)
         try:
-            return self._live.resolution(request.server_name, None, HOLDS)
+            return self._live.resolution(request.server_name, None, HOLD_S)
         except Unavailable as error:
             raise Unavailable(f"{error}: {_few(self._faults)}" if self._faults else str(error)) from error
 
@@ -159,7 +161,7 @@ class ZooKeeperResolver:
         error = failure.value.subFailure.value if failure.check(FirstError) else failure.value
         self._failed(bounded(str(error) or type(error).__name__))
         if self._stands and self._session is not None and self._again is None:
-            self._again = self._reactor.callLater(AGAIN, self._read)
+            self._again = self._reactor.callLater(RETRY_INTERVAL_S, self._read)
 
     async def _read_once(self) -> None:
         session = self._session

@@ -25,16 +25,16 @@ from sniproxy.tls.clientcontext import BadPem
 from sniproxy.util.names import host_port
 from sniproxy.util.text import bounded
 
-PATIENCE = 10.0
+SESSION_TIMEOUT_S = 10.0
 """Seconds without a word after which ZooKeeper ends the session, and kazoo tries the next server."""
 
-STOP_SECONDS = 2.0
+STOP_TIMEOUT_S = 2.0
 """How long a stop waits for kazoo to close a session."""
 
-CUT_SECONDS = 0.25
-"""As L{STOP_SECONDS}, without a session: kazoo may wait for a lookup that its daemon thread has under way."""
+CUT_TIMEOUT_S = 0.25
+"""As L{STOP_TIMEOUT_S}, without a session: kazoo may wait for a lookup that its daemon thread has under way."""
 
-LONGEST_PAUSE = 5.0
+MAX_PAUSE_S = 5.0
 """Seconds between two tries to connect, at most."""
 
 # What matters of it is said by who uses the session; kazoo would write to standard error.
@@ -71,9 +71,9 @@ class Session:
         self._came, self._went, self._changed = came, went, changed
         self._ended = False
         self._handler = Handler(self._connecting, self._not_connected)
-        retry = {"max_tries": -1, "max_delay": LONGEST_PAUSE, "sleep_func": self._handler.sleep_func}
+        retry = {"max_tries": -1, "max_delay": MAX_PAUSE_S, "sleep_func": self._handler.sleep_func}
         self._client = client(
-            hosts=servers, timeout=PATIENCE, connection_retry=retry, handler=self._handler, logger=_silent
+            hosts=servers, timeout=SESSION_TIMEOUT_S, connection_retry=retry, handler=self._handler, logger=_silent
         )
         self._client.add_listener(self._state)
 
@@ -84,9 +84,9 @@ class Session:
     def stop(self) -> Deferred[None]:
         """End it, and its threads. Nothing is called from now on.
 
-        @return: fires when it has ended, or after L{STOP_SECONDS} or L{CUT_SECONDS}.
+        @return: fires when it has ended, or after L{STOP_TIMEOUT_S} or L{CUT_TIMEOUT_S}.
         """
-        seconds = STOP_SECONDS if self._client.connected else CUT_SECONDS
+        seconds = STOP_TIMEOUT_S if self._client.connected else CUT_TIMEOUT_S
         self._ended = True
         ended: Deferred[None] = Deferred()
         ending = in_daemon_thread(self._reactor, self._end)

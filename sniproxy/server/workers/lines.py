@@ -26,13 +26,13 @@ from sniproxy.util.text import bounded, counted
 STANDARD_ERROR = 2
 """The descriptor that a worker's log goes to."""
 
-MOST = 1 << 20
+MAX_LINE_BYTES = 1 << 20
 """Bytes without a newline that are kept together."""
 
-MAX_WAITING = 4 << 20
+MAX_WAITING_BYTES = 4 << 20
 """Bytes that wait while the supervisor reads none; lines beyond are lost, and counted."""
 
-LAST_PATIENCE = 2.0
+FLUSH_TIMEOUT_S = 2.0
 """Seconds that a process which ends waits in all for the supervisor to read what is left."""
 
 _PIPE_BUF = 4096  # a write of so much to a pipe that polls as writable does not block
@@ -76,9 +76,9 @@ class Observer:
                 self._go_on()
 
     def finish(self) -> None:
-        """Write what waits, as far as the pipe takes it within L{LAST_PATIENCE} seconds."""
+        """Write what waits, as far as the pipe takes it within L{FLUSH_TIMEOUT_S} seconds."""
         with self._lock:
-            self._write(monotonic() + LAST_PATIENCE)
+            self._write(monotonic() + FLUSH_TIMEOUT_S)
 
     def fileno(self) -> int:
         return self._descriptor
@@ -98,7 +98,7 @@ class Observer:
         self.finish()
 
     def _take(self, line: bytes) -> None:
-        if self._waiting and self._size + len(line) > MAX_WAITING:
+        if self._waiting and self._size + len(line) > MAX_WAITING_BYTES:
             self.lost += 1
             return
         if self.lost:  # its place is between the lines before and after

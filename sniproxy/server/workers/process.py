@@ -17,7 +17,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from sniproxy.server.workers.entrance import STACK_SIGNAL
-from sniproxy.server.workers.lines import MOST, STANDARD_ERROR, LogLines, relay
+from sniproxy.server.workers.lines import MAX_LINE_BYTES, STANDARD_ERROR, LogLines, relay
 from sniproxy.server.workers.post import READY, REFUSED, RELOAD, RELOADED, order, place
 from sniproxy.server.workers.sockets import KeptSockets
 
@@ -56,7 +56,7 @@ class Worker(ProcessProtocol):
         self.error = ""
         self._reported = reported
         self._ended = ended
-        self._log = LogLines(self._said, MOST)
+        self._log = LogLines(self._said, MAX_LINE_BYTES)
         self._reports = LogLines(self._report)
         self._orders = -1
         self._limit: Any = None

@@ -27,7 +27,7 @@ available = sys.platform == "linux"
 
 _KEEP, _FORGET = b"+", b"-"
 
-_MAX_MESSAGE = 1 << 16
+_MAX_MESSAGE_BYTES = 1 << 16
 
 
 class Channel:
@@ -126,7 +126,7 @@ class KeptSockets:
         if self._channel is None:
             return False
         try:
-            message, numbers, _, _ = socket.recv_fds(self._channel, _MAX_MESSAGE, 1)
+            message, numbers, _, _ = socket.recv_fds(self._channel, _MAX_MESSAGE_BYTES, 1)
         except OSError:
             return False
         endpoint = message[1:].decode()

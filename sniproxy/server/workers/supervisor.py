@@ -24,13 +24,13 @@ from sniproxy.util.text import counted
 
 log = Logger()
 
-PATIENCE = 60.0
+START_TIMEOUT_S = 60.0
 """Seconds of silence after which a worker will not become ready; one that takes another's place has as many in all."""
 
 KEEP_S = 2.0
 """Seconds. Before a longer pause the supervisor closes the queues of a worker, and the others get its clients."""
 
-GRACE = 10.0
+STOP_GRACE_S = 10.0
 """Seconds that a worker has to end when its tunnels have been ended."""
 
 
@@ -74,7 +74,7 @@ class Supervisor(Service):
         try:
             for index in range(self.configuration.workers):
                 self._start(index, 0.0)
-            failed = wait_until_ready(list(self._workers.values()), PATIENCE)
+            failed = wait_until_ready(list(self._workers.values()), START_TIMEOUT_S)
         except OSError as error:
             self._kill()
             raise CannotStart(f"a worker cannot be started: {error.strerror}") from error
@@ -145,7 +145,7 @@ class Supervisor(Service):
     def _end_workers(self, what: str) -> None:
         drain = self.configuration.timeouts.drain if what == STOP else 0.0
         for worker in self._workers.values():
-            worker.limit(self._reactor, drain + GRACE, "end")
+            worker.limit(self._reactor, drain + STOP_GRACE_S, "end")
         self._tell(what)
 
     def _start(self, index: int, waited: float) -> None:
@@ -157,7 +157,7 @@ class Supervisor(Service):
     def _start_again(self, index: int, waited: float) -> None:
         try:
             self._start(index, waited)
-            self._workers[index].limit(self._reactor, PATIENCE, "become ready")
+            self._workers[index].limit(self._reactor, START_TIMEOUT_S, "become ready")
         except OSError as error:  # no memory, no process, no descriptor
             log.error("worker {index} cannot be started: {why}", index=index, why=error.strerror)
             self._later(index, pause(0.0, waited))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.inspector.capture.direction import PIECE, SegmentQueue
+from sniproxy.inspector.capture.direction import PIECE_OVERHEAD_BYTES, SegmentQueue
 
 
 class DirectionTests(SynchronousTestCase):
@@ -26,7 +26,7 @@ class DirectionTests(SynchronousTestCase):
         """Only bytes that are new are kept, whole pieces and parts; the first ones count."""
         for start, data in ((4, b"ef"), (8, b"ij"), (3, b"DEFGHIJK"), (4, b"EF"), (0, b"")):
             self.direction.hold(start, start + len(data), data)
-        self.assertEqual((self.direction.pieces, self.direction.held), (5, 5 * PIECE + 8))
+        self.assertEqual((self.direction.pieces, self.direction.held), (5, 5 * PIECE_OVERHEAD_BYTES + 8))
         self.assertEqual(list(self.direction.ready()), [])
         self.assertEqual(self.direction.leap(), 3)
         self.assertEqual(b"".join(part for part in self.direction.ready() if isinstance(part, bytes)), b"DefGHijK")

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.inspector.capture.files import MAX_PACKET, CaptureError, CaptureReader, Record
+from sniproxy.inspector.capture.files import MAX_PACKET_BYTES, CaptureError, CaptureReader, Record
 from tests.inspector.capture.building import (
     COOKED2,
     ETHERNET,
@@ -114,7 +114,7 @@ class ReaderTests(SynchronousTestCase):
 
     def test_broken(self) -> None:
         """Lengths that no capture program writes end the reading, behind the packets that were good."""
-        reader = CaptureReader(BytesIO(pcap(PACKETS) + struct.pack("<IIII", 0, 0, MAX_PACKET + 1, 9)))
+        reader = CaptureReader(BytesIO(pcap(PACKETS) + struct.pack("<IIII", 0, 0, MAX_PACKET_BYTES + 1, 9)))
         got = []
         with self.assertRaises(CaptureError) as caught:
             for record in reader:
@@ -125,7 +125,7 @@ class ReaderTests(SynchronousTestCase):
         for bad in (
             struct.pack("<II", 6, 0) + bytes(99),
             struct.pack("<II", 6, 13) + bytes(99),
-            struct.pack("<II", 6, MAX_PACKET + 4) + bytes(99),
+            struct.pack("<II", 6, MAX_PACKET_BYTES + 4) + bytes(99),
             block(6, b"short"),
             block(6, struct.pack("<IIIII", 1, 0, 0, 0, 0)),
             block(0x0A0D0D0A, bytes(16)),

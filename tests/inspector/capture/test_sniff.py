@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.inspector.capture.sniff import MAX_HELD, StreamKind, sniff
+from sniproxy.inspector.capture.sniff import MAX_HELD_BYTES, StreamKind, sniff
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import write
 from tests.hellos import hello, recorded
@@ -32,7 +32,7 @@ class SniffTests(SynchronousTestCase):
             self.assertTrue(kind.is_pulsar)
             for end in range(len(data)):
                 self.assertIn(sniff(data[:end]), (StreamKind.MORE, kind))
-            self.assertIs(sniff(data[:MAX_HELD]), kind)
+            self.assertIs(sniff(data[:MAX_HELD_BYTES]), kind)
 
     def test_tls(self) -> None:
         """TLS records are known, at a connection's beginning and behind it."""
@@ -68,7 +68,7 @@ class SniffTests(SynchronousTestCase):
     def test_enough(self, data: bytes) -> None:
         """Any bytes give an answer; it is known soon, and does not change."""
         kind = sniff(data)
-        if len(data) >= MAX_HELD:
+        if len(data) >= MAX_HELD_BYTES:
             self.assertIsNot(kind, StreamKind.MORE)
         if kind is not StreamKind.MORE:
             self.assertIs(sniff(data + b"\0"), kind)

@@ -9,7 +9,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
-from sniproxy.relay.kernel.flow import LEAST, Flow, KernelSide, room, written
+from sniproxy.relay.kernel.flow import MIN_WINDOW_BYTES, Flow, KernelSide, room, written
 from sniproxy.relay.kernel.gate import Pair
 from tests.net.support import SocketTestCase, connected, in_thread, read_exactly
 from tests.relay.kernel.support import gate
@@ -48,13 +48,13 @@ class MeasureTests(SocketTestCase):
     async def test_room(self) -> None:
         """A socket whose peer takes nothing has no room in the end."""
         theirs, ours = connected(65536)
-        self.assertGreater(room(ours), LEAST)
+        self.assertGreater(room(ours), MIN_WINDOW_BYTES)
         while True:
             try:
                 ours.send(bytes(65536))
             except BlockingIOError:
                 break
-        self.assertLess(room(ours), LEAST)
+        self.assertLess(room(ours), MIN_WINDOW_BYTES)
         theirs.close()
         ours.close()
 

@@ -10,7 +10,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.relay.kernel import bpf
-from sniproxy.relay.kernel.gate import REST, Gate, Pair
+from sniproxy.relay.kernel.gate import REST_S, Gate, Pair
 from tests.net.support import connected, links, opened_since, read_exactly
 from tests.relay.kernel.support import gate
 
@@ -42,7 +42,7 @@ class GateTests(SynchronousTestCase):
         self.assertIsNone(self.joined()[0])
         self.gate.leave(first)
         self.assertIsNone(self.joined()[0])
-        self.clock.advance(REST)
+        self.clock.advance(REST_S)
         again, _ = self.joined()
         assert again is not None
         self.assertEqual(first.client.slot, again.client.slot)

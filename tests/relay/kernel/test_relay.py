@@ -17,7 +17,7 @@ from sniproxy.relay.copy import CopyDirection
 from sniproxy.relay.kernel.flow import KernelSide
 from sniproxy.relay.kernel.gate import Pair
 from sniproxy.relay.kernel.program import AT_ONCE, COLUMNS, HEARD, REDIRECTED
-from sniproxy.relay.kernel.relay import DELAYS, KernelRelay
+from sniproxy.relay.kernel.relay import DELAYS_S, KernelRelay
 from sniproxy.relay.kernel.watch import ReadyWatch
 from sniproxy.relay.poller import IN
 from sniproxy.relay.relay import Ending
@@ -31,7 +31,7 @@ class KernelClock(HandClock):
     """Waiting for the kernel takes real time."""
 
     def callLater(self, delay: float, callable: Callable[..., object], *args: object, **kw: object) -> IDelayedCall:
-        if delay in DELAYS:
+        if delay in DELAYS_S:
             return reactor.callLater(delay, callable, *args, **kw)
         return super().callLater(delay, callable, *args, **kw)
 

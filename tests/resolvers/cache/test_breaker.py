@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.resolvers.cache.breaker import CALM, MAX_COUNTED, PASSES, TRIPS_AT, Breaker, State
+from sniproxy.resolvers.cache.breaker import CALM_S, MAX_COUNTED, MAX_FAILURES, PASSES, Breaker, State
 
 
 class BreakerTests(SynchronousTestCase):
@@ -12,7 +12,7 @@ class BreakerTests(SynchronousTestCase):
 
     def opened(self) -> Breaker:
         breaker = Breaker()
-        for number in range(TRIPS_AT):
+        for number in range(MAX_FAILURES):
             self.assertTrue(breaker.lets(number, 0.0))
             breaker.failed(number, f"{number}.test", 0.0)
         self.assertIs(State.OPEN, breaker.state)
@@ -36,24 +36,24 @@ class BreakerTests(SynchronousTestCase):
     def test_success_between(self) -> None:
         """An answer to any name clears all failures before, and keeps it closed for a moment."""
         breaker = Breaker()
-        for number in range(10 * TRIPS_AT):
+        for number in range(10 * MAX_FAILURES):
             breaker.failed(number, number, 0.0)
-            if number % (TRIPS_AT - 1) == 0:
+            if number % (MAX_FAILURES - 1) == 0:
                 breaker.succeeded(0.0)
         self.assertIs(State.CLOSED, breaker.state)
-        for number in range(10 * TRIPS_AT):
-            breaker.failed(number, number, CALM - 0.1)
+        for number in range(10 * MAX_FAILURES):
+            breaker.failed(number, number, CALM_S - 0.1)
         self.assertIs(State.CLOSED, breaker.state)
-        self.assertEqual(10 * TRIPS_AT, breaker.clients)
-        breaker.failed(0, 0, CALM)
+        self.assertEqual(10 * MAX_FAILURES, breaker.clients)
+        breaker.failed(0, 0, CALM_S)
         self.assertIs(State.OPEN, breaker.state)
 
     def test_passes(self) -> None:
         """While it is open a few questions a second pass, one for each client; those that fail leave places free."""
         breaker = self.opened()
         for now in (10.0, 11.0):
-            failing = [breaker.lets(client, now) for client in range(TRIPS_AT)]
-            self.assertEqual([True] * PASSES + [False] * (TRIPS_AT - PASSES), failing)
+            failing = [breaker.lets(client, now) for client in range(MAX_FAILURES)]
+            self.assertEqual([True] * PASSES + [False] * (MAX_FAILURES - PASSES), failing)
             self.assertTrue(breaker.lets("other", now))
             self.assertFalse(breaker.lets("other", now + 0.9))
             others = [breaker.lets(f"other {number}", now) for number in range(PASSES)]

@@ -11,7 +11,7 @@ from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from sniproxy.config.model import DEADLINE
+from sniproxy.config.model import DEADLINE_S
 from sniproxy.interfaces import (
     IServerNameResolver,
     Refused,
@@ -21,8 +21,8 @@ from sniproxy.interfaces import (
     WatchState,
 )
 from sniproxy.resolvers.cache import cache
-from sniproxy.resolvers.cache.breaker import TRIPS_AT, State
-from sniproxy.resolvers.cache.cache import PATIENCE, PAUSE, QUIET, CachedResolver
+from sniproxy.resolvers.cache.breaker import MAX_FAILURES, State
+from sniproxy.resolvers.cache.cache import REPEAT_INTERVAL_S, RETRY_DELAY_S, STALE_ANSWER_DELAY_S, CachedResolver
 from tests.resolvers.cache.scripted import Scripted, Watching, answer, request
 
 
@@ -130,7 +130,7 @@ class AnswerTests(AskedCase):
         self.make(resolver)
         resolver.resolve = lambda request: Deferred(lambda later: later.callback(answer()))  # type: ignore[method-assign]
         waiter = self.ask()
-        self.clock.advance(DEADLINE)
+        self.clock.advance(DEADLINE_S)
         self.unavailable(waiter)
         self.unavailable(self.ask())
 
@@ -273,9 +273,9 @@ class StaleTests(AskedCase):
         self.clock.advance(10)
         self.answered("one.test", "one.test")
         self.assertEqual((2, 2, 1), (len(resolver.asked), cache.counts.stale, cache.counts.failures))
-        self.clock.advance(PAUSE)
+        self.clock.advance(RETRY_DELAY_S)
         self.answered("one.test")
-        self.clock.advance(PAUSE)
+        self.clock.advance(RETRY_DELAY_S)
         self.answered("two.test")
 
     def test_bound(self) -> None:
@@ -299,7 +299,7 @@ class StaleTests(AskedCase):
         first, second = self.ask(), self.ask()
         second.cancel()
         self.failureResultOf(second, CancelledError)
-        self.clock.advance(PATIENCE)
+        self.clock.advance(STALE_ANSWER_DELAY_S)
         self.assertEqual("one.test", self.successResultOf(first).targets[0].host)
         self.assertEqual(0, resolver.cancelled)
         resolver.pending[0].callback(answer("two.test", 10))
@@ -339,26 +339,26 @@ class BrokenTests(AskedCase):
         self.unavailable(self.ask())
         self.assertEqual("silent", self.unavailable(self.ask()))
         self.successResultOf(self.ask("c.test"))
-        self.clock.advance(PAUSE)
+        self.clock.advance(RETRY_DELAY_S)
         self.answered("b.test")
 
     def test_breaker(self) -> None:
         """A resolver that answers no client gets few questions; old answers stand in; one good answer ends it."""
         resolver = Scripted(
-            answer("one.test", 10), *[Unavailable("silent")] * (TRIPS_AT + 1), answer("two.test", 10), answer()
+            answer("one.test", 10), *[Unavailable("silent")] * (MAX_FAILURES + 1), answer("two.test", 10), answer()
         )
         cache = self.make(resolver)
         self.answered("one.test")
         self.clock.advance(10)
-        for number in range(TRIPS_AT):
+        for number in range(MAX_FAILURES):
             self.unavailable(self.ask(f"{number}.test", peer=f"192.0.2.{number}:1"))
         self.assertIs(State.OPEN, cache.breaker.state)
         self.unavailable(self.ask("c.test", peer="192.0.2.77:1"))
-        self.assertEqual(2 + TRIPS_AT, len(resolver.asked))
+        self.assertEqual(2 + MAX_FAILURES, len(resolver.asked))
         why = self.unavailable(self.ask("d.test", peer="192.0.2.77:2"))
         self.assertIn("circuit breaker open: no answer to 6 clients", why)
         self.successResultOf(self.ask(peer="192.0.2.77:3"))
-        self.assertEqual(2 + TRIPS_AT, len(resolver.asked))
+        self.assertEqual(2 + MAX_FAILURES, len(resolver.asked))
         self.clock.advance(1)
         self.answered("two.test")
         self.assertIs(State.CLOSED, cache.breaker.state)
@@ -366,16 +366,16 @@ class BrokenTests(AskedCase):
 
     def test_local(self) -> None:
         """A question for which this process had no place opens no breaker, and its name is asked for at once."""
-        busy = [Unavailable("too many lookups") for _ in range(TRIPS_AT)]
+        busy = [Unavailable("too many lookups") for _ in range(MAX_FAILURES)]
         for one in busy:
             one.local = True
         resolver = Scripted(*busy, answer("one.test", 10))
         cache = self.make(resolver)
-        for number in range(TRIPS_AT):
+        for number in range(MAX_FAILURES):
             self.unavailable(self.ask(f"{number}.test", peer=f"192.0.2.{number}:1"))
         self.assertIs(State.CLOSED, cache.breaker.state)
         self.successResultOf(self.ask("0.test"))
-        self.assertEqual(TRIPS_AT, cache.counts.failures)
+        self.assertEqual(MAX_FAILURES, cache.counts.failures)
 
     def test_one_client(self) -> None:
         """One client whose names all fail does not keep names of others, nor its own, from being asked."""
@@ -388,12 +388,12 @@ class BrokenTests(AskedCase):
         """Failures are logged at once, then once in a while; that it answers again, too."""
         silent = Unavailable("silent")
         self.make(Scripted(silent, silent, silent, silent, answer(ttl=0), silent, answer(ttl=0)))
-        for pause in (PAUSE, PAUSE, QUIET, PAUSE):
+        for pause in (RETRY_DELAY_S, RETRY_DELAY_S, REPEAT_INTERVAL_S, RETRY_DELAY_S):
             self.unavailable(self.ask())
             self.clock.advance(pause)
         self.answered("b.test")
         self.unavailable(self.ask())
-        self.clock.advance(PAUSE)
+        self.clock.advance(RETRY_DELAY_S)
         self.answered("b.test")
         told = "resolver brokers: silent; more of its failures are not told for 60 s, the access log has them"
         self.assertEqual([told, told, "resolver brokers answers again"], self.logged)

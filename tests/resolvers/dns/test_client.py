@@ -18,9 +18,9 @@ from twisted.protocols.basic import Int16StringReceiver
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.resolvers.dns import client
-from sniproxy.resolvers.dns.client import NEXT_AFTER, PATIENCE, NameServers, QueryFailed, parse_server
+from sniproxy.resolvers.dns.client import NEXT_SERVER_DELAY_S, QUERY_TIMEOUT_S, NameServers, QueryFailed, parse_server
 from sniproxy.resolvers.dns.resolvconf import ResolvConf
-from sniproxy.resolvers.dns.servers import REMEMBER
+from sniproxy.resolvers.dns.servers import REMEMBER_S
 from sniproxy.resolvers.dns.wire import A, question
 from tests.net.support import HandClock, SocketTestCase
 from tests.resolvers.answers import asked_for, reply
@@ -134,7 +134,7 @@ class NameServersTests(SocketTestCase):
         asked = self.ask(first, second)
         await first.heard
         self.assertEqual(0, second.asked)
-        self.clock.advance(NEXT_AFTER)
+        self.clock.advance(NEXT_SERVER_DELAY_S)
         self.assertEqual(["192.0.2.2"], await asked)
 
     async def test_late(self) -> None:
@@ -149,7 +149,7 @@ class NameServersTests(SocketTestCase):
         first, second = Slow(self, silent), Server(self, silent)
         asked = self.ask(first, second)
         await first.heard
-        self.clock.advance(NEXT_AFTER)
+        self.clock.advance(NEXT_SERVER_DELAY_S)
         await second.heard
         assert first.transport is not None
         first.transport.write(good("192.0.2.1")(held[0][0])[0], held[0][1])
@@ -166,7 +166,7 @@ class NameServersTests(SocketTestCase):
         server = Server(self, second)
         asked = self.ask(server)
         await server.heard
-        self.clock.advance(NEXT_AFTER)
+        self.clock.advance(NEXT_SERVER_DELAY_S)
         self.assertEqual(["192.0.2.1"], await asked)
         self.assertEqual([0, -1], payloads)
 
@@ -202,7 +202,7 @@ class NameServersTests(SocketTestCase):
             asked = self.ask(first, second)
             await second.heard
             self.assertEqual(1, first.asked)
-            self.clock.advance(NEXT_AFTER)
+            self.clock.advance(NEXT_SERVER_DELAY_S)
             self.assertEqual(["192.0.2.1"], await asked)
 
     async def test_fails_always(self) -> None:
@@ -224,7 +224,7 @@ class NameServersTests(SocketTestCase):
         for _ in range(2):
             await servers.ask("a.test", A)
         self.assertEqual([0, -1, -1], payloads)
-        self.clock.advance(REMEMBER)
+        self.clock.advance(REMEMBER_S)
         await servers.ask("a.test", A)
         self.assertEqual([0, -1], payloads[3:])
 
@@ -237,13 +237,13 @@ class NameServersTests(SocketTestCase):
         for _ in range(2):
             asked = Deferred.fromCoroutine(servers.ask("a.test", A))
             await first.heard
-            self.clock.advance(NEXT_AFTER)
+            self.clock.advance(NEXT_SERVER_DELAY_S)
             await asked
             for _ in range(3):  # without a wait
                 await servers.ask("a.test", A)
             self.assertEqual(1, first.asked)
             first.asked, first.heard = 0, Deferred()
-            self.clock.advance(REMEMBER)
+            self.clock.advance(REMEMBER_S)
         mute = False
         for _ in range(3):
             [record] = (await servers.ask("a.test", A)).records
@@ -302,10 +302,10 @@ class NameServersTests(SocketTestCase):
         server = Server(self, silent)
         asked = self.ask(server)
         await server.heard
-        self.clock.advance(NEXT_AFTER)
+        self.clock.advance(NEXT_SERVER_DELAY_S)
         while server.asked < 2:
             await deferLater(reactor, 0)
-        self.clock.advance(PATIENCE - NEXT_AFTER)
+        self.clock.advance(QUERY_TIMEOUT_S - NEXT_SERVER_DELAY_S)
         error = await self.failed(asked)
         said = f"a.test (A): no answer: 127.0.0.1:{server.address[1]}: no answer in 4 s"
         self.assertEqual((said, "no answer", 2), (str(error), error.cause, server.asked))
@@ -351,7 +351,7 @@ class NameServersTests(SocketTestCase):
         asked = self.ask(server, last)
         while not server.streams:
             await deferLater(reactor, 0)
-        self.clock.advance(NEXT_AFTER)
+        self.clock.advance(NEXT_SERVER_DELAY_S)
         self.assertEqual(["192.0.2.9"], await asked)
 
     async def test_part(self) -> None:
@@ -366,8 +366,8 @@ class NameServersTests(SocketTestCase):
         asked = self.ask(server)
         while not server.streams:
             await deferLater(reactor, 0)
-        self.clock.advance(NEXT_AFTER)
-        self.clock.advance(PATIENCE)
+        self.clock.advance(NEXT_SERVER_DELAY_S)
+        self.clock.advance(QUERY_TIMEOUT_S)
         self.assertEqual(["192.0.2.1"], await asked)
 
     async def test_cancelled(self) -> None:

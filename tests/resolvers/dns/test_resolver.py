@@ -19,18 +19,18 @@ from sniproxy.resolvers.dns import resolver as dns_resolver
 from sniproxy.resolvers.dns.client import NO_ANSWER, QueryFailed
 from sniproxy.resolvers.dns.resolvconf import LOCAL
 from sniproxy.resolvers.dns.resolver import (
-    FAMILY_DELAY,
-    HOST_DELAY,
+    FAMILY_DELAY_S,
+    HOST_DELAY_S,
     MAX_ADDRESSES,
     MAX_FORMED,
     MAX_FORMED_PER_CLIENT,
-    NO_NAME_DELAY,
-    PARTIAL_TTL,
+    NO_NAME_DELAY_S,
+    PARTIAL_TTL_S,
     DNSResolver,
     SystemConf,
 )
 from sniproxy.resolvers.dns.wire import AAAA, SERVER_FAILED, SRV, A, Answer, found, read
-from sniproxy.util.files import EVERY
+from sniproxy.util.files import WATCH_INTERVAL_S
 from tests.resolvers.answers import SOA, Records, reply
 
 ZONE: dict[tuple[str, RdataType], tuple[Records, ...]] = {
@@ -160,11 +160,11 @@ class DNSResolverTests(SynchronousTestCase):
         self.make()
         self.servers.late = {("a.test", AAAA)}
         asked = self.ask()
-        self.clock.advance(FAMILY_DELAY * 0.9)
+        self.clock.advance(FAMILY_DELAY_S * 0.9)
         self.assertNoResult(asked)
-        self.clock.advance(FAMILY_DELAY * 0.1)
+        self.clock.advance(FAMILY_DELAY_S * 0.1)
         answer = self.successResultOf(asked)
-        self.assertEqual((("192.0.2.1", "192.0.2.2"), PARTIAL_TTL), (answer.targets[0].addresses, answer.ttl))
+        self.assertEqual((("192.0.2.1", "192.0.2.2"), PARTIAL_TTL_S), (answer.targets[0].addresses, answer.ttl))
         self.assertEqual([True], [waiting.called for waiting in self.servers.pending])
         self.assertEqual([], self.clock.getDelayedCalls())
 
@@ -177,7 +177,7 @@ class DNSResolverTests(SynchronousTestCase):
             ("half.test", ("192.0.2.4",)),
         ):
             asked = self.ask(name)
-            self.clock.advance(FAMILY_DELAY * 0.9)
+            self.clock.advance(FAMILY_DELAY_S * 0.9)
             self.servers.pending.pop().callback(self.servers.found(*self.servers.asked[0 if name == "a.test" else -1]))
             self.assertEqual(addresses, self.successResultOf(asked).targets[0].addresses)
 
@@ -186,7 +186,7 @@ class DNSResolverTests(SynchronousTestCase):
         self.make()
         self.servers.late = {("gone.test", AAAA)}
         asked = self.ask("gone.test")
-        self.clock.advance(NO_NAME_DELAY)
+        self.clock.advance(NO_NAME_DELAY_S)
         self.assertEqual("gone.test does not exist", self.failureResultOf(asked, Refused).value.reason)
 
     def test_no_such_family(self) -> None:
@@ -209,9 +209,9 @@ class DNSResolverTests(SynchronousTestCase):
         self.make(srv="_p._tcp.test", ipv6=False)
         self.servers.late = {("a.test", A)}
         asked = self.ask()
-        self.clock.advance(HOST_DELAY)
+        self.clock.advance(HOST_DELAY_S)
         answer = self.successResultOf(asked)
-        self.assertEqual((["b.test"], PARTIAL_TTL), ([one.host for one in answer.targets], answer.ttl))
+        self.assertEqual((["b.test"], PARTIAL_TTL_S), ([one.host for one in answer.targets], answer.ttl))
         self.servers.late, self.servers.failing = set(), {("b.test", A)}
         self.assertEqual(["a.test"], [one[0] for one in self.targets()])
         self.servers.failing |= {("a.test", A)}
@@ -275,10 +275,10 @@ class SystemTests(SynchronousTestCase):
             self.path.write_text(f"nameserver 192.0.2.{number}\n")
             self.path.with_suffix(".new").write_text(f"nameserver 192.0.2.{number}\n")
             self.path.with_suffix(".new").replace(self.path)
-            self.clock.advance(EVERY)
+            self.clock.advance(WATCH_INTERVAL_S)
             self.assertEqual(((f"192.0.2.{number}", 53),), conf().servers)
         self.path.unlink()
-        self.clock.advance(EVERY)
+        self.clock.advance(WATCH_INTERVAL_S)
         self.assertEqual((("192.0.2.54", 53),), conf().servers)
 
     def test_odd_files(self) -> None:
@@ -286,7 +286,7 @@ class SystemTests(SynchronousTestCase):
         conf = SystemConf(self.clock)
 
         def look() -> tuple[tuple[str, int], ...]:
-            self.clock.advance(EVERY)
+            self.clock.advance(WATCH_INTERVAL_S)
             return conf().servers
 
         good = (("192.0.2.53", 53),)

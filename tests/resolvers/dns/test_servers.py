@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.resolvers.dns.servers import REMEMBER, ServerStates
+from sniproxy.resolvers.dns.servers import REMEMBER_S, ServerStates
 
 ONE, TWO, THREE = (("192.0.2.1", 53), ("192.0.2.2", 53), ("192.0.2.3", 53))
 
@@ -26,12 +26,12 @@ class ServerStatesTests(SynchronousTestCase):
     def test_tried_again(self) -> None:
         """At the end of its time one question tries a silent server first, and no other one for as long again."""
         self.states.silent(ONE, 0.0)
-        for now in (REMEMBER, 2 * REMEMBER):
+        for now in (REMEMBER_S, 2 * REMEMBER_S):
             self.assertEqual([TWO, ONE], self.states.order((ONE, TWO), now - 0.1))
             self.assertEqual([ONE, TWO], self.states.order((ONE, TWO), now))
             self.assertEqual([TWO, ONE], self.states.order((ONE, TWO), now))
-        self.states.answered(ONE, True, 2 * REMEMBER)
-        self.assertEqual([ONE, TWO], self.states.order((ONE, TWO), 2 * REMEMBER))
+        self.states.answered(ONE, True, 2 * REMEMBER_S)
+        self.assertEqual([ONE, TWO], self.states.order((ONE, TWO), 2 * REMEMBER_S))
 
     def test_without_edns(self) -> None:
         """A server that answers a question without EDNS alone gets such questions, until one with EDNS is answered."""
@@ -39,9 +39,9 @@ class ServerStatesTests(SynchronousTestCase):
         for now in (0.0, 10.0):
             self.states.answered(ONE, False, now)
             self.assertTrue(self.states.without_edns(ONE, now))
-        self.assertEqual([False, True], [self.states.without_edns(ONE, REMEMBER) for _ in range(2)])
-        self.states.answered(ONE, True, REMEMBER)
-        self.assertFalse(self.states.without_edns(ONE, REMEMBER))
+        self.assertEqual([False, True], [self.states.without_edns(ONE, REMEMBER_S) for _ in range(2)])
+        self.states.answered(ONE, True, REMEMBER_S)
+        self.assertFalse(self.states.without_edns(ONE, REMEMBER_S))
 
     def test_forgotten(self) -> None:
         """A server that is configured no longer is forgotten."""

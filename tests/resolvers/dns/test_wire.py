@@ -11,9 +11,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.resolvers.dns.wire import (
     AAAA,
-    MAX_NEGATIVE_TTL,
-    MAX_TTL,
-    MIN_TTL,
+    MAX_NEGATIVE_TTL_S,
+    MAX_TTL_S,
+    MIN_TTL_S,
     A,
     Answer,
     BadMessage,
@@ -109,7 +109,7 @@ class FoundTests(SynchronousTestCase):
         """All records, for their time, within bounds."""
         one = answered(("a.test.", 7, "A", "192.0.2.1"), ("a.test.", 7, "A", "192.0.2.2"))
         self.assertEqual((["192.0.2.1", "192.0.2.2"], 7.0), ([each.to_text() for each in one.records], one.ttl))
-        for ttl, kept in ((0, MIN_TTL), (10**6, MAX_TTL)):
+        for ttl, kept in ((0, MIN_TTL_S), (10**6, MAX_TTL_S)):
             self.assertEqual(kept, answered(("a.test.", ttl, "A", "192.0.2.1")).ttl)
 
     def test_alias(self) -> None:
@@ -122,9 +122,9 @@ class FoundTests(SynchronousTestCase):
         gone = answered(rcode=dns.rcode.NXDOMAIN, authority=(SOA,))
         self.assertEqual(Answer((), 60.0, False), gone)
         self.assertEqual(Answer((), 60.0, True), answered(authority=(SOA,)))
-        self.assertEqual(Answer((), MIN_TTL, True), answered())
+        self.assertEqual(Answer((), MIN_TTL_S, True), answered())
         long = ("test.", 10**6, "SOA", "ns.test. admin.test. 1 2 3 4 999999")
-        self.assertEqual(MAX_NEGATIVE_TTL, answered(authority=(long,)).ttl)
+        self.assertEqual(MAX_NEGATIVE_TTL_S, answered(authority=(long,)).ttl)
 
     def test_circle(self) -> None:
         """Aliases in a circle are a bad answer."""

@@ -11,8 +11,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.interfaces import Target
 from sniproxy.resolvers.http.answer import (
-    MAX_SECONDS,
     MAX_TARGETS,
+    MAX_TTL_S,
     BadAnswer,
     FoundTargets,
     Places,
@@ -60,7 +60,7 @@ class OwnTests(SynchronousTestCase):
 
     def test_ttl(self) -> None:
         """Seconds; more than a day is a day; what is no number of seconds makes the answer unreadable."""
-        for ttl, wanted in ((0, 0.0), (7, 7.0), (10**400, MAX_SECONDS), (None, None)):
+        for ttl, wanted in ((0, 0.0), (7, 7.0), (10**400, MAX_TTL_S), (None, None)):
             self.assertEqual(wanted, own({"targets": ["a.test"], "ttl": ttl}).ttl)
         for bad in (-1, True, "7", float("inf"), [1]):
             self.assertIn('"ttl"', self.why_not({"targets": ["a.test"], "ttl": bad}))

@@ -18,7 +18,7 @@ from zope.interface.verify import verifyObject
 from sniproxy.config.parser import parse
 from sniproxy.interfaces import BadOption, IServerNameResolver, Refused, Request, Resolution, Target, Unavailable
 from sniproxy.resolvers import make_resolver, makers, options_of
-from sniproxy.resolvers.http.resolver import AT_ONCE, HTTPResolver
+from sniproxy.resolvers.http.resolver import MAX_CONCURRENT, HTTPResolver
 from sniproxy.resolvers.options import checked
 from sniproxy.testing import ResolverContract, question
 from tests.proxies import LISTENER
@@ -196,8 +196,8 @@ class AnswerTests(HTTPTestCase):
     async def test_at_once(self) -> None:
         """So many questions are under way at once; the others wait, and may leave."""
         resolver = self.resolver(url=self.server.url + "/silent")
-        asked = [Deferred.fromCoroutine(self.answer(resolver)) for _ in range(AT_ONCE + 2)]
-        while len(self.server.asked) < AT_ONCE:
+        asked = [Deferred.fromCoroutine(self.answer(resolver)) for _ in range(MAX_CONCURRENT + 2)]
+        while len(self.server.asked) < MAX_CONCURRENT:
             await deferLater(cast(Any, reactor), 0)
         last = asked.pop()
         last.cancel()
@@ -208,7 +208,7 @@ class AnswerTests(HTTPTestCase):
         await self.assertFailure(first, CancelledError)
         waited = asked.pop()
         self.assertEqual((Target("b.test", 1),), (await waited).targets)
-        self.assertEqual(AT_ONCE + 1, len(self.server.asked))
+        self.assertEqual(MAX_CONCURRENT + 1, len(self.server.asked))
         for one in asked:
             one.cancel()
         await gatherResults([one.addErrback(lambda failure: failure.trap(CancelledError)) for one in asked])

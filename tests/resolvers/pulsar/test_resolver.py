@@ -14,7 +14,7 @@ from zope.interface.verify import verifyObject
 
 from sniproxy.interfaces import BadOption, IWatchingResolver, Refused, Resolution, Unavailable, WatchState
 from sniproxy.resolvers import make_resolver
-from sniproxy.resolvers.pulsar.resolver import GAP, PulsarResolver
+from sniproxy.resolvers.pulsar.resolver import MIN_REFRESH_INTERVAL_S, PulsarResolver
 from sniproxy.testing import ResolverContract, question
 from tests.resolvers.adminserver import CONFIGURATION, HEALTH, LIST, AdminServer, NetClock
 from tests.resolvers.cache.scripted import request
@@ -124,7 +124,7 @@ class AnswerTests(PulsarTestCase):
         resolver = await self.started()
         self.one.brokers(self.one.id, self.two.id)
         await self.fails(Refused, resolver, "broker-2.test")
-        self.clock.advance(GAP)
+        self.clock.advance(MIN_REFRESH_INTERVAL_S)
         self.assertEqual([("localhost", 6661, 1)], await self.answer(resolver, "broker-2.test"))
         looks = self.one.asked.count(LIST)
         self.assertEqual(2, looks)
@@ -133,7 +133,7 @@ class AnswerTests(PulsarTestCase):
         """Who waits for a look and leaves harms nobody else who does."""
         self.one.brokers(self.one.id)
         resolver = await self.started()
-        self.clock.advance(GAP)
+        self.clock.advance(MIN_REFRESH_INTERVAL_S)
         first, second = resolver.resolve(request("a.test")), resolver.resolve(request("b.test"))
         assert isinstance(first, Deferred) and isinstance(second, Deferred)
         first.addErrback(lambda _: None).cancel()
@@ -244,7 +244,7 @@ class FaultTests(PulsarTestCase):
         await self.one.close()
         await self.again(resolver)
         self.assertEqual([("localhost", 6661, 1)], await self.answer(resolver, "broker-2.test"))
-        self.clock.advance(GAP)
+        self.clock.advance(MIN_REFRESH_INTERVAL_S)
         self.assertIn("cannot connect", await self.fails(Unavailable, resolver, "broker-9.test"))
 
     async def test_told_once(self) -> None:

@@ -16,7 +16,7 @@ from zope.interface.verify import verifyObject
 from sniproxy.interfaces import BadOption, IWatchingResolver, Refused, Resolution, Unavailable, WatchState
 from sniproxy.resolvers import make_resolver
 from sniproxy.resolvers.pulsar.advertised import BrokerListeners
-from sniproxy.resolvers.zookeeper.resolver import AGAIN, NODES, SILENCE, ZooKeeperResolver
+from sniproxy.resolvers.zookeeper.resolver import NODES, RETRY_INTERVAL_S, SILENCE_S, ZooKeeperResolver
 from tests.resolvers.cache.scripted import request
 
 
@@ -126,7 +126,7 @@ class ZooKeeperTests(SynchronousTestCase):
         """While ZooKeeper says nothing at all, its first word is waited for so long, and no longer."""
         self.start_only()
         waiting = self.resolver.resolve(request("vip.test"))
-        self.clock.advance(SILENCE)
+        self.clock.advance(SILENCE_S)
         assert isinstance(waiting, Deferred)
         self.failureResultOf(waiting, Unavailable)
         self.assertIn("has not answered within 10 s", self.fails(Unavailable, "vip.test"))
@@ -199,11 +199,11 @@ class ZooKeeperTests(SynchronousTestCase):
         self.session.changed()
         self.session.asked.pop()[1].errback(RuntimeError("NoAuthError"))
         self.assertEqual("NoAuthError", self.resolver.state().error)
-        self.clock.advance(AGAIN)
+        self.clock.advance(RETRY_INTERVAL_S)
         self.session.say(["one.internal:8080"])
         self.session.asked.pop()[1].errback(RuntimeError("ConnectionLoss"))
         self.assertEqual("ConnectionLoss", self.resolver.state().error)
-        self.clock.advance(AGAIN)
+        self.clock.advance(RETRY_INTERVAL_S)
         self.session.brokers(one="broker-1.test")
         self.assertEqual((WatchState("1 broker"), 1), (self.resolver.state(), self.told))
         self.assertEqual([], self.clock.getDelayedCalls())
@@ -220,7 +220,7 @@ class ZooKeeperTests(SynchronousTestCase):
             reading.errback(RuntimeError("ConnectionLoss"))
             if not session_first:
                 self.session.went("gone")
-            self.clock.advance(AGAIN)
+            self.clock.advance(RETRY_INTERVAL_S)
             self.assertEqual([], self.session.asked)
             self.session.came()
             self.session.brokers(two="broker-2.test")

@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.server.workers import lines
-from sniproxy.server.workers.lines import MAX_WAITING, LogLines, Observer, observer, relay
+from sniproxy.server.workers.lines import MAX_WAITING_BYTES, LogLines, Observer, observer, relay
 from tests.net.support import PATIENCE, SocketTestCase, in_thread
 
 
@@ -132,7 +132,7 @@ class StandingTests(SocketTestCase):
     async def test_lost(self) -> None:
         """Only so much waits; lines beyond are lost, and at their place it is said how many."""
         size = 1 << 16
-        fits = MAX_WAITING // size
+        fits = MAX_WAITING_BYTES // size
         for number in range(2 * fits):
             self.log.info("{text}", text=f"{number} {'x' * size}")
         lost = self.observer.lost
@@ -148,11 +148,11 @@ class StandingTests(SocketTestCase):
 
     async def test_lost_between(self) -> None:
         """A line that comes before all that waits is written stands behind the word of those that were lost."""
-        self.patch(lines, "MAX_WAITING", 1 << 17)
+        self.patch(lines, "MAX_WAITING_BYTES", 1 << 17)
         for number in range(4):
             self.log.info("{text}", text=f"{number} {'x' * 65_000}")
         self.assertEqual(1, self.observer.lost)
-        self.patch(lines, "MAX_WAITING", 1 << 18)
+        self.patch(lines, "MAX_WAITING_BYTES", 1 << 18)
         self.log.info("after")
         await self.read_until("after")
         self.assertEqual(["0", "1", "2", "1", "after"], [line.partition(" ")[0] for line in self.found])
