@@ -27,7 +27,7 @@ from attrs import define, evolve, field
 from bench.clients import raise_limit
 from bench.soakload import Cut, Lost, Plan, Tunnel, client_hello, run_client
 from bench.soakopen import Opened
-from bench.soakproxy import PATIENCE, Proxy
+from bench.soakproxy import TIMEOUT_S, Proxy
 
 ROOT = Path(__file__).parent.parent
 NAME, OPEN_NAME = "broker-1.pulsar.test", "open.pulsar.test"
@@ -275,7 +275,7 @@ def _open(count: int, opened: Opened) -> str:
     return f", {count:,} stay open ({opened.cut:,} cut by kills)" if opened.count else ""
 
 
-def wait_until(true: Callable[[], bool], seconds: float = PATIENCE) -> None:
+def wait_until(true: Callable[[], bool], seconds: float = TIMEOUT_S) -> None:
     """Or until the seconds have passed: who asks looks at it again."""
     deadline = time.monotonic() + seconds
     while not true() and time.monotonic() < deadline:

@@ -20,7 +20,7 @@ from attrs import frozen
 PERIOD = 1_048_573
 """Bytes after which a stream begins again: a prime, so that a buffer which is lost whole is seen."""
 
-PATIENCE = 120.0
+TIMEOUT_S = 120.0
 """Seconds that an end waits for the other."""
 
 _BLOCK = random.Random(60).randbytes(PERIOD)
@@ -217,7 +217,7 @@ def run_client(port: int, hello: bytes, plan: Plan) -> Tunnel:
 
 
 def _client(port: int, hello: bytes, plan: Plan) -> Tunnel:
-    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as sock:
+    with socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT_S) as sock:
         own = sock.getsockname()[1]
         if plan.kind == "slow":
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16 * 1024)
@@ -312,7 +312,7 @@ def serve(listening: socket.socket, hello: int, told: Callable[[str], None]) -> 
 
     def one(sock: socket.socket) -> None:
         with sock:
-            sock.settimeout(PATIENCE)
+            sock.settimeout(TIMEOUT_S)
             try:
                 run_server(sock, hello)
             except (Lost, Cut) as error:

@@ -17,7 +17,7 @@ from typing import Protocol
 
 from attrs import define
 
-from bench.soakload import PATIENCE, Tunnel
+from bench.soakload import TIMEOUT_S, Tunnel
 from bench.targets import serve
 
 PAUSE = 10.0
@@ -90,7 +90,7 @@ class Opened:
         while not (self._stop.is_set() and len(self._by_fd) == self.count) and time.monotonic() < last:
             self._tick()
             if self._stop.is_set():
-                last = min(last, time.monotonic() + PATIENCE)
+                last = min(last, time.monotonic() + TIMEOUT_S)
         for one in list(self._by_fd.values()):
             self._end(one)
         self._events.close()
@@ -107,7 +107,7 @@ class Opened:
                 continue
             if not one.waiting:
                 self._say(one)
-            elif one.said[0] + PATIENCE < now:
+            elif one.said[0] + TIMEOUT_S < now:
                 self._wrong(one, "a byte did not come back")
                 continue
             self._again(one)
@@ -122,7 +122,7 @@ class Opened:
     def _open(self) -> None:
         generation = self._backend.generation
         try:
-            sock = socket.create_connection(("127.0.0.1", self._port), timeout=PATIENCE)
+            sock = socket.create_connection(("127.0.0.1", self._port), timeout=TIMEOUT_S)
             sock.sendall(self._hello)
         except OSError as error:
             self._told(f"open: a tunnel cannot be opened: {error}")
@@ -176,7 +176,7 @@ class Opened:
 
     def _end(self, one: _Open) -> None:
         """One byte more to and fro, an end, and the other's end."""
-        one.sock.settimeout(PATIENCE)
+        one.sock.settimeout(TIMEOUT_S)
         if one.waiting:
             self._hear(one)
         if one.sock.fileno() >= 0:

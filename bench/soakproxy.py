@@ -15,7 +15,7 @@ from threading import Event
 
 from bench.peers import not_by_kernel
 
-PATIENCE = 120.0
+TIMEOUT_S = 120.0
 """Seconds for what has to come to its end."""
 
 
@@ -53,7 +53,7 @@ class Proxy:
 
     def _wait(self) -> None:
         """Until it listens."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT_S
         while True:
             try:
                 socket.create_connection(("127.0.0.1", self.port)).close()
@@ -108,7 +108,7 @@ path = "access.jsonl"
 
     def wait(self) -> None:
         """Until it has ended."""
-        self._process.wait(PATIENCE)
+        self._process.wait(TIMEOUT_S)
 
     def stop(self) -> None:
         """End it at once."""

@@ -20,9 +20,9 @@ from sniproxy.config.parser import parse
 from sniproxy.demo.cluster import StandInCluster
 from sniproxy.resolvers.namefile import parse_toml
 from sniproxy.server.build import build
-from tests.configerrors import LISTENER
 from tests.inspector.capture.recorded import CAPTURES
-from tests.proxies import Proxy
+from tests.support.configerrors import LISTENER
+from tests.support.proxies import Proxy
 from tests.tls.material import CA, pem
 
 ROOT = Path(__file__).parent.parent

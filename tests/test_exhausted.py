@@ -11,11 +11,11 @@ from pathlib import Path
 
 from twisted.trial.unittest import TestCase
 
-from tests.hellos import hello
-from tests.net.support import PATIENCE, read_exactly, read_to_end
-from tests.proxies import Backend
 from tests.resolvers.answers import asked_for, reply
+from tests.support.hellos import hello
+from tests.support.proxies import Backend
 from tests.support.running import Running
+from tests.support.sockets import TIMEOUT_S, read_exactly, read_to_end
 
 NAME = "a.test"
 DATA = bytes(range(256)) * 256
@@ -48,7 +48,7 @@ class ExhaustedTests(_Exhausted):
         self.plenty = resource.prlimit(self.pid, resource.RLIMIT_NOFILE)
 
     def client(self) -> socket.socket:
-        client = socket.create_connection(self.proxy.address, timeout=PATIENCE)
+        client = socket.create_connection(self.proxy.address, timeout=TIMEOUT_S)
         self.addCleanup(client.close)
         client.sendall(hello(name=NAME))
         return client
@@ -126,7 +126,7 @@ path = "-"
             self.server.sendto(reply(asked, *records, truncated=self.truncated), came[1])
 
     def connect(self, name: str) -> socket.socket:
-        client = socket.create_connection(self.proxy.address, timeout=PATIENCE)
+        client = socket.create_connection(self.proxy.address, timeout=TIMEOUT_S)
         self.addCleanup(client.close)
         client.sendall(hello(name=name))
         return client

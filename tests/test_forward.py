@@ -15,10 +15,10 @@ from sniproxy.demo.client import Connected, ReadBack, Step, Visitor
 from sniproxy.demo.cluster import StandInCluster
 from sniproxy.events import Result
 from sniproxy.tls.alerts import Alert, fatal_alert
-from tests.hellos import hello
-from tests.net.support import in_thread, read_exactly, read_to_end
-from tests.proxies import LISTENER, Backend, Proxy
 from tests.support.conversation import ConversationCase
+from tests.support.hellos import hello
+from tests.support.proxies import LISTENER, Backend, Proxy
+from tests.support.sockets import in_thread, read_exactly, read_to_end
 
 reactor: Any = global_reactor
 

@@ -34,8 +34,8 @@ from sniproxy.tls.contexts import BrokerTLS
 from sniproxy.tls.pem import BadPem
 from tests.client.scripted import Scripted, connected
 from tests.resolvers.adminserver import AdminServer
+from tests.support.tlsservers import GUESTS, SayingFactory, ServerTLS, listen, reactor
 from tests.tls.material import CA, OTHER_CA, folder, issued, pem
-from tests.tlsservers import GUESTS, SayingFactory, ServerTLS, listen, reactor
 
 NAME = "localhost"
 ROUTE = '[[route]]\nserver_name = "a.test"\ntarget = "b.test:1"\n'

@@ -19,10 +19,10 @@ from sniproxy.net.synfilter import welcome_new
 from sniproxy.relay.copy import CopyDirection
 from sniproxy.relay.splice import SpliceDirection
 from sniproxy.server import resolverset
-from tests.hellos import hello
-from tests.net.support import HandClock, SocketTestCase, in_thread, read_exactly, read_to_end
-from tests.proxies import LISTENER, Backend, Proxy
 from tests.support.conversation import NAME, route
+from tests.support.hellos import hello
+from tests.support.proxies import LISTENER, Backend, Proxy
+from tests.support.sockets import HandClock, SocketTestCase, in_thread, read_exactly, read_to_end
 
 
 class StartTests(SocketTestCase):

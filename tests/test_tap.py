@@ -14,15 +14,15 @@ from pathlib import Path
 from twisted.trial.unittest import TestCase
 
 from sniproxy import __version__
-from tests.hellos import hello
-from tests.net.support import PATIENCE
+from tests.support.hellos import hello
 from tests.support.running import ENVIRONMENT, TWISTD, Running
+from tests.support.sockets import TIMEOUT_S
 
 
 def run(*arguments: str) -> tuple[int, str, str]:
     """Run it to its end. @return: exit status, standard output, standard error."""
     done = subprocess.run(
-        [*TWISTD, *arguments], capture_output=True, text=True, timeout=PATIENCE, env=ENVIRONMENT, check=False
+        [*TWISTD, *arguments], capture_output=True, text=True, timeout=TIMEOUT_S, env=ENVIRONMENT, check=False
     )
     return done.returncode, done.stdout, done.stderr
 
@@ -34,7 +34,7 @@ def run_unread(*arguments: str) -> tuple[int, str]:
     # As a user's shell has it: what is not flushed waits.
     environment = {name: value for name, value in ENVIRONMENT.items() if name != "PYTHONUNBUFFERED"}
     done = subprocess.run(
-        [*TWISTD, *arguments], stdout=back, stderr=subprocess.PIPE, text=True, timeout=PATIENCE, env=environment,
+        [*TWISTD, *arguments], stdout=back, stderr=subprocess.PIPE, text=True, timeout=TIMEOUT_S, env=environment,
         check=False,
     )  # fmt: skip
     os.close(back)
@@ -293,7 +293,7 @@ class ProcessTests(TestCase):
             endpoint = f"tcp:{holder.getsockname()[1]}:interface=127.0.0.1"
             daemon = [*TWISTD[:-2], "-l", str(log), "sniproxy", "--listen", endpoint]
             done = subprocess.run(
-                daemon, capture_output=True, text=True, timeout=PATIENCE, env=ENVIRONMENT, check=False
+                daemon, capture_output=True, text=True, timeout=TIMEOUT_S, env=ENVIRONMENT, check=False
             )
         self.assertEqual(1, done.returncode)
         self.assertIn("NotStarted: cannot listen on 127.0.0.1 port", done.stderr)
@@ -307,7 +307,7 @@ class ProcessTests(TestCase):
             [*TWISTD[:-1], "--uid", "0", "sniproxy", "--config", str(file)],
             capture_output=True,
             text=True,
-            timeout=PATIENCE,
+            timeout=TIMEOUT_S,
             env=ENVIRONMENT,
             check=False,
         )
@@ -317,10 +317,10 @@ class ProcessTests(TestCase):
     def test_two_signals_at_once(self) -> None:
         """Two signals in one round of the reactor: the second one is not lost."""
         with socket.create_server(("127.0.0.1", 0)) as backend:
-            backend.settimeout(PATIENCE)
+            backend.settimeout(TIMEOUT_S)
             target = f"127.0.0.1:{backend.getsockname()[1]}"
             proxy = Running(self, ("-l", "tcp:0:interface=127.0.0.1", "-r", f"a.test={target}", "-a", "-"))
-            with socket.create_connection(proxy.address, timeout=PATIENCE) as client:
+            with socket.create_connection(proxy.address, timeout=TIMEOUT_S) as client:
                 client.sendall(hello(name="a.test"))
                 upstream, _ = backend.accept()
                 with upstream:
@@ -337,10 +337,10 @@ class ProcessTests(TestCase):
         with socket.socket() as backend:
             backend.bind(("127.0.0.1", 0))
             backend.listen()
-            backend.settimeout(PATIENCE)
+            backend.settimeout(TIMEOUT_S)
             target = f"127.0.0.1:{backend.getsockname()[1]}"
             proxy = Running(self, ("-l", "tcp:0:interface=127.0.0.1", "-r", f"a.test={target}", "-a", "-"))
-            with socket.create_connection(proxy.address, timeout=PATIENCE) as client:
+            with socket.create_connection(proxy.address, timeout=TIMEOUT_S) as client:
                 client.sendall(hello(name="a.test"))
                 upstream, _ = backend.accept()
                 with upstream:

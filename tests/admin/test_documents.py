@@ -13,7 +13,7 @@ from sniproxy.admin.documents import BATCH, dumped, status_document
 from sniproxy.admin.refusals import Refusals
 from sniproxy.admin.sources import LimitsStatus, Reloads, ResolverStatus, TargetStatus
 from tests.admin.sample import NOW, SampleLive, SampleProxy, connection, refused
-from tests.reference import keys, rows, words
+from tests.support.reference import keys, rows, words
 
 TOTALS = {"ended": 3, "refused": 1, "bytes_up": 10, "bytes_down": 20}
 

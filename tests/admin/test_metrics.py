@@ -13,7 +13,7 @@ from sniproxy.admin.sources import LimitsStatus, Reloads, Resolutions, ResolverS
 from sniproxy.events import Result
 from sniproxy.pulsar.events import Event
 from tests.admin.sample import SampleLive, connection, lookup, refused
-from tests.reference import names, rows
+from tests.support.reference import names, rows
 
 
 def samples(metrics: Metrics) -> dict[tuple[str, ...], float]:

@@ -20,7 +20,7 @@ from sniproxy.admin.guard import HEADERS
 from sniproxy.admin.site import MAX_LISTED, PAGE, AdminRequest
 from tests.admin.sample import SampleLive, SampleSite, connection, lookup
 from tests.admin.token import TOKEN
-from tests.net.support import PATIENCE, SocketTestCase, in_thread, read_to_end
+from tests.support.sockets import TIMEOUT_S, SocketTestCase, in_thread, read_to_end
 
 
 @attrs.frozen
@@ -50,7 +50,7 @@ class SiteTestCase(SocketTestCase):
         """One request, on a connection of its own."""
 
         def asked() -> Answer:
-            client = http.client.HTTPConnection("127.0.0.1", self.number, timeout=PATIENCE)
+            client = http.client.HTTPConnection("127.0.0.1", self.number, timeout=TIMEOUT_S)
             try:
                 client.request(method, path, headers=headers or {})
                 response = client.getresponse()
@@ -247,7 +247,7 @@ class GuardTests(SiteTestCase):
         """All that the server says to these bytes."""
 
         def exchanged() -> bytes:
-            with socket.create_connection(("127.0.0.1", self.number), timeout=PATIENCE) as client:
+            with socket.create_connection(("127.0.0.1", self.number), timeout=TIMEOUT_S) as client:
                 client.sendall(sent)
                 return read_to_end(client)
 
@@ -293,7 +293,7 @@ class GuardTests(SiteTestCase):
         self.serve()
 
         def connected() -> socket.socket:
-            client = socket.create_connection(("127.0.0.1", self.number), timeout=PATIENCE)
+            client = socket.create_connection(("127.0.0.1", self.number), timeout=TIMEOUT_S)
             client.sendall(b"GET /ready HTTP/1.1\r\nHost: localhost\r\n\r\n")
             client.recv(1)
             return client

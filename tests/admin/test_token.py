@@ -9,7 +9,7 @@ from sniproxy.config.parser import parse
 from sniproxy.config.schema import ConfigError
 from sniproxy.server.build import build_token
 from tests.admin.token import TOKEN, admin_with_token, token_file
-from tests.proxies import LISTENER
+from tests.support.proxies import LISTENER
 
 
 class TokenTests(SynchronousTestCase):

@@ -13,7 +13,7 @@ from sniproxy.inspector.entries import TopicEntry
 from sniproxy.inspector.ledger import Ledger
 from sniproxy.pulsar.events import Event, Fields
 from tests.admin.sample import NOW, lookup
-from tests.reference import keys, rows, words
+from tests.support.reference import keys, rows, words
 
 ONE, TWO = "pulsar+ssl://broker-1.pulsar.test:6651", "pulsar://broker-2:6650"
 

@@ -19,8 +19,8 @@ from sniproxy.relay.direction import Direction, Side
 from sniproxy.relay.pacing import Paced, pace_of
 from sniproxy.relay.relay import Ending, Relay
 from sniproxy.util.buffered import TOTAL
-from tests.net.support import SocketTestCase, connected, in_thread, read_exactly, read_to_end
 from tests.relay.taps import Recorder
+from tests.support.sockets import SocketTestCase, connected, in_thread, read_exactly, read_to_end
 from tests.tls.material import tls_pair
 
 PING = write(pb.CommandPing())

@@ -14,8 +14,8 @@ from sniproxy.net.firstbytes import ClientGone, TooLate
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import write
 from sniproxy.pulsar.frames import encode
-from tests.hellos import hello
-from tests.net.support import HandClock, SocketTestCase, connected, in_thread, reset
+from tests.support.hellos import hello
+from tests.support.sockets import HandClock, SocketTestCase, connected, in_thread, reset
 
 CONNECT = write(pb.CommandConnect(client_version="c", proxy_to_broker_url="b.test:6651"))
 PING = write(pb.CommandPing())

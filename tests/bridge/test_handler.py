@@ -27,11 +27,11 @@ from sniproxy.pulsar.serviceurl import parse_service_url
 from sniproxy.tls.alerts import Alert, fatal_alert
 from tests.bridge.connects import secrets
 from tests.client.scripted import Answer, Script, Scripted, connected, lookup_answer, polite
-from tests.hellos import hello
-from tests.net.support import HandClock, SocketTestCase, in_thread, read_to_end
-from tests.proxies import Backend, Proxy, SilentTarget
+from tests.support.hellos import hello
+from tests.support.proxies import Backend, Proxy, SilentTarget
+from tests.support.sockets import HandClock, SocketTestCase, in_thread, read_to_end
+from tests.support.tlsservers import ServerTLS, listen, reactor
 from tests.tls.material import CA, OTHER_CA, folder
-from tests.tlsservers import ServerTLS, listen, reactor
 
 TOPIC = "persistent://public/default/t"
 VIP = "pulsar-vip.test"

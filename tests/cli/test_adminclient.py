@@ -8,11 +8,11 @@ from pathlib import Path
 
 from sniproxy import ctl
 from sniproxy.cli.adminclient import AdminError, as_url, known
-from tests.net.support import SocketTestCase, in_thread, read_exactly
-from tests.proxies import Backend, Proxy
 from tests.support.adminendpoint import ADMIN
 from tests.support.conversation import route
 from tests.support.lookups import ASK, TOPIC, answer
+from tests.support.proxies import Backend, Proxy
+from tests.support.sockets import SocketTestCase, in_thread, read_exactly
 
 
 class TopicsTests(SocketTestCase):

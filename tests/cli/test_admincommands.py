@@ -20,12 +20,12 @@ from sniproxy.cli.admincommands import INTERRUPTED, add_drain, lines, run_drain
 from sniproxy.config.dump import dump_configuration
 from sniproxy.config.parser import parse
 from tests.admin.token import TOKEN, admin_with_token, token_file
-from tests.hellos import hello
-from tests.net.support import SocketTestCase, in_thread, read_exactly
-from tests.proxies import Backend, Proxy
 from tests.support.conversation import NAME, route
+from tests.support.hellos import hello
 from tests.support.inforce import TEXT
-from tests.tlsservers import reactor
+from tests.support.proxies import Backend, Proxy
+from tests.support.sockets import SocketTestCase, in_thread, read_exactly
+from tests.support.tlsservers import reactor
 
 
 class CommandCase(SocketTestCase):

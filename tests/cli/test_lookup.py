@@ -26,9 +26,9 @@ from sniproxy.demo.cluster import StandInCluster
 from sniproxy.pulsar.serviceurl import BadServiceURL, SniProxy
 from sniproxy.tls.clientcontext import BadPem
 from tests.client.scripted import Answer, Partitions, Scripted, connected, lookup_answer
-from tests.net.support import PATIENCE
-from tests.proxies import Proxy
-from tests.tlsservers import ServerTLS, listen, reactor, write_pem
+from tests.support.proxies import Proxy
+from tests.support.sockets import TIMEOUT_S
+from tests.support.tlsservers import ServerTLS, listen, reactor, write_pem
 
 TOPIC = "persistent://public/default/my-topic"
 VIP = "pulsar-vip.test"
@@ -210,7 +210,7 @@ class LookUpTests(LookupCase):
         with socket.socket() as silent:
             silent.bind(("127.0.0.1", 0))
             silent.listen()
-            silent.settimeout(PATIENCE)
+            silent.settimeout(TIMEOUT_S)
             url = f"pulsar+ssl://127.0.0.1:{silent.getsockname()[1]}"
             child = subprocess.Popen(
                 [str(PROGRAM), "lookup", "t", "--service-url", url], stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -219,7 +219,7 @@ class LookUpTests(LookupCase):
             with silent.accept()[0] as client:
                 self.assertTrue(client.recv(1))
                 child.send_signal(signal.SIGINT)
-                self.assertEqual(child.communicate(timeout=PATIENCE), (b"", b""))
+                self.assertEqual(child.communicate(timeout=TIMEOUT_S), (b"", b""))
         self.assertEqual(child.returncode, 130)
 
     async def test_program(self) -> None:

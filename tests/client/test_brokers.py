@@ -20,8 +20,8 @@ from sniproxy.client.logins import by_token
 from sniproxy.pulsar.serviceurl import SniProxy
 from sniproxy.tls.clientcontext import client_certificate
 from tests.client.scripted import Scripted, connected, polite
-from tests.proxies import Proxy
-from tests.tlsservers import SayingFactory, ServerTLS, listen, reactor, trust, write_pem
+from tests.support.proxies import Proxy
+from tests.support.tlsservers import SayingFactory, ServerTLS, listen, reactor, trust, write_pem
 
 NAME = "broker-1.pulsar.test"
 

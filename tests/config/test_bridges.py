@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sniproxy.config.parser import parse
-from tests.configerrors import ErrorCase
+from tests.support.configerrors import ErrorCase
 
 
 class BridgeTableTests(ErrorCase):

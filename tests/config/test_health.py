@@ -8,7 +8,7 @@ from sniproxy.config.health import describe_health
 from sniproxy.config.parser import parse
 from sniproxy.config.schema import ConfigError
 from sniproxy.routing.health import Health
-from tests.proxies import LISTENER
+from tests.support.proxies import LISTENER
 
 
 class HealthTests(SynchronousTestCase):

@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from sniproxy.config.limits import Limits, describe_limits
 from sniproxy.config.parser import parse
 from sniproxy.config.schema import ConfigError
-from tests.proxies import LISTENER
+from tests.support.proxies import LISTENER
 
 
 class LimitsTests(SynchronousTestCase):

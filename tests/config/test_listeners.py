@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from sniproxy.config.parser import parse
-from tests import configerrors
-from tests.configerrors import LISTENER
+from tests.support import configerrors
+from tests.support.configerrors import LISTENER
 
 
 class MakeListenerTests(configerrors.ErrorCase):

@@ -14,8 +14,8 @@ from sniproxy.config.parser import from_options, parse
 from sniproxy.config.schema import ConfigError, Timeouts
 from sniproxy.routing.policy import Policy, make_policy
 from sniproxy.routing.templates import parse_template
-from tests import configerrors
-from tests.configerrors import LISTENER
+from tests.support import configerrors
+from tests.support.configerrors import LISTENER
 
 FULL = """
 [[listener]]

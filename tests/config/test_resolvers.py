@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sniproxy.config.model import ResolverTable
 from sniproxy.config.parser import parse
-from tests.configerrors import LISTENER, ErrorCase
+from tests.support.configerrors import LISTENER, ErrorCase
 
 
 class ResolverTablesTests(ErrorCase):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.config.schema import File, Timeouts, convert, shown
-from tests import configerrors
+from tests.support import configerrors
 
 
 class ConvertTests(configerrors.ErrorCase):

@@ -9,7 +9,7 @@ from sniproxy.config.parser import parse
 from sniproxy.config.schema import ConfigError
 from sniproxy.config.warnings import no_service_route, written_targets
 from sniproxy.interfaces import Target
-from tests.configerrors import LISTENER
+from tests.support.configerrors import LISTENER
 
 FORWARD = '[[route]]\nserver_name = "*.pulsar.test"\ntarget = "{server_name}:6651"\n'
 

@@ -17,10 +17,10 @@ from sniproxy.resolvers.static import StaticResolver
 from sniproxy.server import resolverset
 from sniproxy.tls.alerts import Alert, fatal_alert
 from sniproxy.tls.nottls import PLAINTEXT_PULSAR
-from tests.hellos import hello, supported_versions
-from tests.net.support import HandClock, in_thread, read_exactly, read_to_end, reset
-from tests.proxies import LISTENER, Backend, Proxy, SilentTarget
 from tests.support.conversation import NAME, ConversationCase, route
+from tests.support.hellos import hello, supported_versions
+from tests.support.proxies import LISTENER, Backend, Proxy, SilentTarget
+from tests.support.sockets import HandClock, in_thread, read_exactly, read_to_end, reset
 
 
 class TunnelTests(ConversationCase):

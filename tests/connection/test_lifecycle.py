@@ -14,7 +14,7 @@ from sniproxy.net.closer import LingeringCloser
 from sniproxy.relay.copy import CopyDirection
 from sniproxy.relay.relay import Ending
 from sniproxy.tls.alerts import Alert, fatal_alert
-from tests.net.support import SocketTestCase, connected, in_thread, read_to_end
+from tests.support.sockets import SocketTestCase, connected, in_thread, read_to_end
 
 
 class Scripted(Life):

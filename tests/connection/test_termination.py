@@ -19,9 +19,9 @@ from sniproxy.events import Connection, Refusal, Result
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import write
 from sniproxy.tls.alerts import Alert, fatal_alert
-from tests.hellos import hello
-from tests.net.support import HandClock, SocketTestCase, in_thread, read_exactly, read_to_end, reset
-from tests.proxies import Backend, Proxy
+from tests.support.hellos import hello
+from tests.support.proxies import Backend, Proxy
+from tests.support.sockets import HandClock, SocketTestCase, in_thread, read_exactly, read_to_end, reset
 from tests.tls.material import CA, NAME, OTHER_CA, folder, issued, pem
 
 

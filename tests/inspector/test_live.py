@@ -20,9 +20,9 @@ from sniproxy.pulsar.events import Event, Fields
 from sniproxy.pulsar.filter import EventFilter
 from sniproxy.util.buffered import TOTAL
 from sniproxy.util.names import host_port
-from tests.net.support import SocketTestCase, in_thread, read_exactly
-from tests.proxies import Backend, Proxy
 from tests.support.lookups import ASK, TOPIC, answer, plain_answer
+from tests.support.proxies import Backend, Proxy
+from tests.support.sockets import SocketTestCase, in_thread, read_exactly
 
 
 def connection() -> Connection:

@@ -8,7 +8,7 @@ from twisted.internet import reactor
 
 from sniproxy.net.closer import LINGER_TIMEOUT_S, MAX_LINGER_BYTES, LingeringCloser
 from sniproxy.net.tlssocket import TLSSocket
-from tests.net.support import HandClock, SocketTestCase, connected, in_thread, read_to_end, reset
+from tests.support.sockets import HandClock, SocketTestCase, connected, in_thread, read_to_end, reset
 from tests.tls.material import FarTLS, tls_pair
 
 

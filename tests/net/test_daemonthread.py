@@ -9,7 +9,7 @@ from twisted.internet.defer import CancelledError
 from twisted.trial.unittest import TestCase
 
 from sniproxy.net.daemonthread import in_daemon_thread
-from tests.net.support import PATIENCE, in_thread
+from tests.support.sockets import TIMEOUT_S, in_thread
 
 
 class DaemonThreadTests(TestCase):
@@ -34,7 +34,7 @@ class DaemonThreadTests(TestCase):
     async def test_cancelled(self) -> None:
         """Cancelling does not wait for the thread, whose late result is dropped."""
         done = threading.Event()
-        working = in_daemon_thread(reactor, lambda: done.wait(PATIENCE))
+        working = in_daemon_thread(reactor, lambda: done.wait(TIMEOUT_S))
         working.cancel()
         await self.assertFailure(working, CancelledError)
         done.set()

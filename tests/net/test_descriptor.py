@@ -10,7 +10,7 @@ from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
 from sniproxy.net.descriptor import SocketDescriptor, how_broken, pending_error
-from tests.net.support import connected, reset
+from tests.support.sockets import connected, reset
 
 
 class DescriptorTests(TestCase):

@@ -16,7 +16,7 @@ from sniproxy.net.closer import LingeringCloser
 from sniproxy.net.dialer import ATTEMPT_DELAY_S, Dialer, DialError, interleave
 from sniproxy.net.getaddrinfo import Cause, LookupFailed
 from sniproxy.net.opensockets import MAX_SOCKETS
-from tests.net.support import HandClock, SocketTestCase, in_thread
+from tests.support.sockets import HandClock, SocketTestCase, in_thread
 
 
 class Server:

@@ -7,7 +7,7 @@ import socket
 from twisted.internet import reactor
 
 from sniproxy.net.firstbytes import FirstBytes
-from tests.net.support import SocketTestCase, connected, in_thread
+from tests.support.sockets import SocketTestCase, connected, in_thread
 
 
 class Line(FirstBytes[bytes]):

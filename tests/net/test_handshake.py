@@ -16,7 +16,7 @@ from sniproxy.net.handshake import Handshake, HandshakeError
 from sniproxy.net.tlssocket import TLSSocket
 from sniproxy.tls.contexts import faults
 from sniproxy.util.buffered import TOTAL
-from tests.net.support import HandClock, SocketTestCase, connected, in_thread, read_to_end, reset
+from tests.support.sockets import HandClock, SocketTestCase, connected, in_thread, read_to_end, reset
 from tests.tls.material import CA, NAME, OTHER_CA, accepting, issued, trust
 
 

@@ -9,8 +9,8 @@ from sniproxy.net.firstbytes import ClientGone, TooLate
 from sniproxy.net.hello import HelloStage
 from sniproxy.tls.clienthello import NotTLS
 from sniproxy.util.buffered import TOTAL
-from tests.hellos import hello
-from tests.net.support import HandClock, SocketTestCase, connected, in_thread, reset
+from tests.support.hellos import hello
+from tests.support.sockets import HandClock, SocketTestCase, connected, in_thread, reset
 
 
 class HelloStageTests(SocketTestCase):

@@ -17,7 +17,7 @@ from zope.interface.verify import verifyObject
 from sniproxy.net.getaddrinfo import Cause, LookupFailed
 from sniproxy.net.hostendpoint import HostEndpoint
 from sniproxy.net.lookup import lookups_of
-from tests.net.support import HandClock, SocketTestCase
+from tests.support.sockets import HandClock, SocketTestCase
 
 
 class Meeting(Protocol):

@@ -28,7 +28,7 @@ from sniproxy.net.listener import (
 from sniproxy.net.reuseport import SharedEndpoint
 from sniproxy.net.sockopts import KEEPALIVE_IDLE
 from sniproxy.net.synfilter import welcome_new
-from tests.net.support import PATIENCE, HandClock, SocketTestCase, in_thread
+from tests.support.sockets import TIMEOUT_S, HandClock, SocketTestCase, in_thread
 
 LOOPBACK = "tcp:0:interface=127.0.0.1"
 
@@ -92,7 +92,7 @@ class AcceptorTests(SocketTestCase):
         good, acceptor.accepted = acceptor.accepted, lambda sock, client: [][0]
         assert acceptor.address is not None
         with socket.create_connection(acceptor.address) as client:
-            client.settimeout(PATIENCE)
+            client.settimeout(TIMEOUT_S)
             self.assertEqual(b"", await in_thread(client.recv, 1))
         self.assertEqual(1, len(self.flushLoggedErrors(IndexError)))
         acceptor.accepted = good
@@ -157,7 +157,7 @@ class AcceptorTests(SocketTestCase):
         acceptor = await self.accept("tcp:0:interface=127.0.0.1", clock)
         assert acceptor.address is not None
         stand_in = self.patch(listener, "socket", SimpleNamespace(**{**vars(socket), "socket": no_memory}))
-        with socket.create_connection(acceptor.address, PATIENCE) as client:
+        with socket.create_connection(acceptor.address, TIMEOUT_S) as client:
             acceptor.doRead()
             self.assertEqual(b"", await in_thread(client.recv, 1))
         stand_in.restore()
@@ -169,7 +169,7 @@ class AcceptorTests(SocketTestCase):
         acceptor = await self.accept("tcp:0:interface=127.0.0.1", clock)
         assert acceptor.address is not None
         good, acceptor.accepted = acceptor.accepted, no_memory
-        with socket.create_connection(acceptor.address, PATIENCE) as client:
+        with socket.create_connection(acceptor.address, TIMEOUT_S) as client:
             acceptor.doRead()
             self.assertEqual(b"", await in_thread(client.recv, 1))
         self.assertEqual(1, len(self.flushLoggedErrors(MemoryError)))

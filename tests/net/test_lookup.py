@@ -13,7 +13,7 @@ from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from sniproxy.net import lookup
 from sniproxy.net.getaddrinfo import Cause, LookupFailed
 from sniproxy.net.lookup import HostLookups, lookups_of
-from tests.net.support import PATIENCE, HandClock, SocketTestCase, in_thread
+from tests.support.sockets import TIMEOUT_S, HandClock, SocketTestCase, in_thread
 
 ADDRESSES = ["192.0.2.7"]
 
@@ -35,7 +35,7 @@ class LookupCase(SocketTestCase):
     def getaddrinfo(self, host: str, port: int, **more: object) -> list[tuple[object, ...]]:
         self.asked.append(host)
         if self.silent(host):
-            self.answer.wait(PATIENCE)
+            self.answer.wait(TIMEOUT_S)
         if self.error is not None:
             raise socket.gaierror(self.error, "it failed")
         return [(None, None, None, "", (address, port)) for address in ADDRESSES * 2]

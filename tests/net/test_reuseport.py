@@ -12,7 +12,7 @@ from twisted.internet.protocol import Factory
 from sniproxy.net.endpoints import parse_endpoint
 from sniproxy.net.listener import listen_at_once
 from sniproxy.net.reuseport import KeptEndpoint, SharedEndpoint
-from tests.net.support import SocketTestCase
+from tests.support.sockets import SocketTestCase
 
 
 class SharedEndpointTests(SocketTestCase):

@@ -7,7 +7,7 @@ import socket
 from twisted.trial.unittest import TestCase
 
 from sniproxy.net.sockopts import KEEPALIVE_IDLE, is_over, reset_on_close, tune
-from tests.net.support import connected, reset
+from tests.support.sockets import connected, reset
 
 
 class TuningTests(TestCase):

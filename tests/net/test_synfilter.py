@@ -7,7 +7,7 @@ import socket
 import sys
 
 from sniproxy.net.synfilter import ignore_new, welcome_new
-from tests.net.support import PATIENCE, SocketTestCase
+from tests.support.sockets import TIMEOUT_S, SocketTestCase
 
 
 class SynFilterTests(SocketTestCase):
@@ -28,13 +28,13 @@ class SynFilterTests(SocketTestCase):
                     listening.setblocking(False)
                     self.assertRaises(BlockingIOError, listening.accept)
                     before.sendall(b"it still gets data")
-                    accepted.settimeout(PATIENCE)
+                    accepted.settimeout(TIMEOUT_S)
                     self.assertEqual(b"it still", accepted.recv(8))
                     welcome_new(accepted)
                     accepted.close()
                 welcome_new(listening)
                 welcome_new(listening)  # there is none any more
-                with socket.create_connection(address, timeout=PATIENCE):
+                with socket.create_connection(address, timeout=TIMEOUT_S):
                     listening.accept()[0].close()
 
     if sys.platform != "linux":

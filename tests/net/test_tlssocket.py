@@ -12,8 +12,8 @@ from sniproxy.net.closer import LingeringCloser
 from sniproxy.net.tlssocket import TLSSocket
 from sniproxy.relay.copy import CopyDirection
 from sniproxy.relay.relay import Ending, Relay
-from tests.net.support import SocketTestCase, connected, in_thread, read_to_end
 from tests.relay import relaycontract
+from tests.support.sockets import SocketTestCase, connected, in_thread, read_to_end
 from tests.tls.material import NAME, FarTLS, accepting, issued, shake_hands, tls_pair, trust
 
 

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 _T = TypeVar("_T")
 
-PATIENCE = 60.0
+TIMEOUT_S = 60.0
 """Seconds that a real program has, on a machine that may be busy, before the test fails."""
 
 
@@ -60,7 +60,7 @@ class Child:
         self.process.stdin.write(text)
         self.process.stdin.flush()
 
-    def wait_for(self, found: Callable[[list[str]], _T | None], what: str, seconds: float = PATIENCE) -> _T:
+    def wait_for(self, found: Callable[[list[str]], _T | None], what: str, seconds: float = TIMEOUT_S) -> _T:
         """The first answer other than None (and False) that `found` gives about the lines so far.
 
         Raises ChildError, naming `what`, when the output ends or the seconds have passed before.
@@ -77,11 +77,11 @@ class Child:
                     raise ChildError("\n".join([f"{self._argv[0]}: {what}: {how}; it said", *self._lines[-40:]]))
                 self._news.wait(left)
 
-    def wait_for_text(self, text: str, seconds: float = PATIENCE) -> str:
+    def wait_for_text(self, text: str, seconds: float = TIMEOUT_S) -> str:
         """The first line that has the text in it. Raises ChildError."""
         return self.wait_for(lambda lines: next((line for line in lines if text in line), None), repr(text), seconds)
 
-    def wait(self, seconds: float = PATIENCE) -> int:
+    def wait(self, seconds: float = TIMEOUT_S) -> int:
         """Its exit status, after it has ended by itself and all of its output was read."""
         status = self.process.wait(seconds)
         self._reader.join(seconds)

@@ -14,7 +14,7 @@ from typing import Any
 from attrs import frozen
 
 from tests.peers import lab
-from tests.peers.children import PATIENCE, Child, ChildError
+from tests.peers.children import TIMEOUT_S, Child, ChildError
 from tests.peers.cluster import Broker, Cluster, Site, free_ports, java_command
 from tests.peers.lab import Lab
 from tests.peers.material import BROKER_NAMES, OTHER_BROKER_NAMES, OTHER_SERVICE_NAME, SERVICE_NAME
@@ -115,7 +115,7 @@ def shared() -> Geo:
     return Geo(lab.shared())
 
 
-def wait_until(true: Callable[[], bool], what: str, seconds: float = PATIENCE) -> None:
+def wait_until(true: Callable[[], bool], what: str, seconds: float = TIMEOUT_S) -> None:
     """Asks again and again, where nobody tells. Raises ChildError, naming `what`, when it does not become true."""
     deadline = time.monotonic() + seconds
     while not true():

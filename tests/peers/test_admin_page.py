@@ -16,8 +16,8 @@ from twisted.internet.defer import Deferred
 from sniproxy import __version__
 from sniproxy.admin.sources import DrainStatus, TargetStatus
 from tests.admin.sample import HOSTILE, NOW, SampleSite, lookup
-from tests.net.support import SocketTestCase, in_thread
 from tests.peers.needs import require
+from tests.support.sockets import SocketTestCase, in_thread
 
 FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",

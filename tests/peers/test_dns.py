@@ -19,13 +19,13 @@ from sniproxy.interfaces import Refused, Resolution, Unavailable
 from sniproxy.resolvers import make_resolver
 from sniproxy.resolvers.cache.cache import CachedResolver
 from sniproxy.testing import ResolverContract, question
-from tests.hellos import hello
-from tests.net.support import in_thread
 from tests.peers.children import Child
 from tests.peers.cluster import free_ports
 from tests.peers.needs import require
-from tests.proxies import Backend, Proxy
 from tests.resolvers.cache.scripted import request
+from tests.support.hellos import hello
+from tests.support.proxies import Backend, Proxy
+from tests.support.sockets import in_thread
 
 ZONE = """
 $ORIGIN pulsar.test.

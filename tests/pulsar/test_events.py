@@ -13,7 +13,7 @@ from sniproxy.pulsar.walker import MAX_HEAD_BYTES
 from tests.inspector.capture.recorded import reading, recorded
 from tests.inspector.inspecting import inspect
 from tests.pulsar import streams
-from tests.reference import keys, names, rows
+from tests.support.reference import keys, names, rows
 
 FREE = {"commands", "properties", "subscription_properties"}
 """Fields whose value has names of its own."""

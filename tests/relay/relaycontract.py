@@ -20,7 +20,7 @@ from sniproxy.net.closer import LingeringCloser
 from sniproxy.relay.direction import Direction, DirectionFactory
 from sniproxy.relay.poller import Poller, poller_of
 from sniproxy.relay.relay import IDLE_CHECK_INTERVAL_S, IDLE_CHECKS, Ending, Relay
-from tests.net.support import (
+from tests.support.sockets import (
     HandClock,
     SocketTestCase,
     connected,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from sniproxy.relay.copy import READ_BYTES, ROOM, CopyDirection
 from sniproxy.relay.direction import Side
-from tests.net.support import connected, in_thread
 from tests.relay import relaycontract
+from tests.support.sockets import connected, in_thread
 
 
 class CopyTests(relaycontract.RelayContract):

@@ -11,7 +11,7 @@ from twisted.internet.task import deferLater
 from sniproxy.relay import poller
 from sniproxy.relay.leaving import ENDED, Leaving
 from sniproxy.relay.poller import ReactorPoller, edge_poller_of
-from tests.net.support import SocketTestCase, connected, reset
+from tests.support.sockets import SocketTestCase, connected, reset
 
 
 class LeavingCase(SocketTestCase):

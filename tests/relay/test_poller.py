@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 
 from sniproxy.relay import poller
 from sniproxy.relay.poller import EdgePoller, ReactorPoller, edge_poller_of, poller_of
-from tests.net.support import SocketTestCase, connected, in_thread, links, opened_since
+from tests.support.sockets import SocketTestCase, connected, in_thread, links, opened_since
 
 ROOT = Path(__file__).parent.parent.parent
 

@@ -18,8 +18,8 @@ from sniproxy.relay import poller
 from sniproxy.relay.poller import Poller, edge_poller_of
 from sniproxy.relay.reactor import OuterSet
 from sniproxy.relay.splice import SpliceDirection
-from tests.net.support import PATIENCE, connected, in_thread
 from tests.relay import relaycontract
+from tests.support.sockets import TIMEOUT_S, connected, in_thread
 
 ROOT = Path(__file__).parent.parent.parent
 INSTALL = "from sniproxy.relay.reactor import install; install(); "
@@ -153,7 +153,12 @@ class ClockTests(SynchronousTestCase):
                 "print('ended')\n"
             )
             ran = subprocess.run(
-                [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE, check=False
+                [sys.executable, "-c", program],
+                cwd=ROOT,
+                capture_output=True,
+                text=True,
+                timeout=TIMEOUT_S,
+                check=False,
             )
             self.assertEqual(("ended\n", 0), (ran.stdout, ran.returncode), ran.stderr)
 

@@ -12,9 +12,9 @@ from sniproxy.relay.copy import CopyDirection
 from sniproxy.relay.poller import ReactorPoller
 from sniproxy.relay.relay import Ending, Relay
 from sniproxy.relay.splice import SpliceDirection
-from tests.net.support import connected
 from tests.relay import relaycontract
 from tests.relay.relaycontract import Tunnel
+from tests.support.sockets import connected
 
 
 class PlainPollerTests(relaycontract.RelayContract):

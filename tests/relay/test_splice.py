@@ -9,8 +9,8 @@ from sniproxy.relay import poller, splice
 from sniproxy.relay.copy import ROOM
 from sniproxy.relay.direction import Side
 from sniproxy.relay.splice import SpliceDirection
-from tests.net.support import connected, in_thread, links, opened_since, read_exactly, reset
 from tests.relay import relaycontract
+from tests.support.sockets import connected, in_thread, links, opened_since, read_exactly, reset
 
 
 class SpliceTests(relaycontract.RelayContract):

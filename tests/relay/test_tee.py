@@ -11,9 +11,9 @@ from sniproxy.net.closer import LingeringCloser
 from sniproxy.relay.pacing import ROUND_S, SLICE_BYTES, Pace, Paced, pace_of
 from sniproxy.relay.relay import Ending, Relay
 from sniproxy.relay.tee import TappedDirection, tapped
-from tests.net.support import SocketTestCase, connected, in_thread, read_exactly
 from tests.relay import relaycontract
 from tests.relay.taps import Recorder
+from tests.support.sockets import SocketTestCase, connected, in_thread, read_exactly
 
 
 def recorded(*arguments: object) -> TappedDirection:

@@ -12,7 +12,7 @@ from twisted.trial.unittest import TestCase
 
 from sniproxy.relay.vanished import BATCH, INTERVAL_S, PROBES, USER_TIMEOUT_MS, VanishedPeers, bound_silence
 from sniproxy.util.timerwheel import TICK_S
-from tests.net.support import connected
+from tests.support.sockets import connected
 
 _ATTACH_FILTER, _DETACH_FILTER = 26, 27  # SO_ATTACH_FILTER, SO_DETACH_FILTER
 

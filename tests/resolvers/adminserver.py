@@ -15,7 +15,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 from zope.interface import directlyProvides, providedBy
 
-from tests.net.support import HandClock
+from tests.support.sockets import HandClock
 
 reactor: Any = global_reactor
 

@@ -13,8 +13,8 @@ from sniproxy.interfaces import BadOption, IWatchingResolver, Refused, Target, W
 from sniproxy.resolvers import file, make_resolver
 from sniproxy.resolvers.file import FileResolver
 from sniproxy.util.files import WATCH_INTERVAL_S
-from tests.net.support import HandClock
 from tests.resolvers.cache.scripted import request
+from tests.support.sockets import HandClock
 
 
 class FileTests(TestCase):

@@ -12,7 +12,7 @@ from sniproxy.routing.router import LiveRoute, Routing
 from sniproxy.routing.table import RouteTable
 from sniproxy.tls.alerts import Alert
 from sniproxy.tls.clienthello import ClientHello, ClientHelloReader
-from tests.hellos import hello
+from tests.support.hellos import hello
 
 RESOLVER = StaticResolver(["127.0.0.1:6651"])
 

@@ -11,8 +11,8 @@ from sniproxy.config.parser import parse
 from sniproxy.config.schema import ConfigError
 from sniproxy.routing import trial
 from sniproxy.server.build import build, build_endpoint, build_routing, build_terminator
-from tests.net.support import HandClock
-from tests.proxies import LISTENER
+from tests.support.proxies import LISTENER
+from tests.support.sockets import HandClock
 from tests.tls.material import CA, folder, pem, weak
 
 

@@ -11,10 +11,10 @@ from sniproxy.config.parser import parse
 from sniproxy.connection.admission import SLOW_HELLO_S
 from sniproxy.events import Result
 from sniproxy.util.buffered import Share
-from tests.hellos import hello
-from tests.net.support import HandClock, SocketTestCase, in_thread, read_exactly, read_to_end
-from tests.proxies import LISTENER, Backend, Proxy
 from tests.support.conversation import NAME, route
+from tests.support.hellos import hello
+from tests.support.proxies import LISTENER, Backend, Proxy
+from tests.support.sockets import HandClock, SocketTestCase, in_thread, read_exactly, read_to_end
 
 
 class RoomTests(SocketTestCase):

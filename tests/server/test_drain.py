@@ -19,10 +19,10 @@ from sniproxy.interfaces import Target
 from sniproxy.relay.relay import Ending
 from sniproxy.routing.upstreams import DrainTarget, UpstreamTable
 from sniproxy.server.drain import IDLE_S, MAX_NAMED, Drains, find_drain_target
-from tests.hellos import hello
-from tests.net.support import SocketTestCase, in_thread, read_exactly, read_to_end
-from tests.proxies import LISTENER, Backend, Proxy
 from tests.support.conversation import NAME, route
+from tests.support.hellos import hello
+from tests.support.proxies import LISTENER, Backend, Proxy
+from tests.support.sockets import SocketTestCase, in_thread, read_exactly, read_to_end
 
 TARGET = Target("10.0.0.1", 6651)
 GOAL = DrainTarget("target", "10.0.0.1:6651")

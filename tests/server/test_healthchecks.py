@@ -12,11 +12,11 @@ from sniproxy.interfaces import Target
 from sniproxy.net.closer import LINGER_TIMEOUT_S
 from sniproxy.routing.upstreams import Upstream
 from sniproxy.util.timerwheel import TICK_S
-from tests.hellos import hello
-from tests.net.support import HandClock, SocketTestCase, in_thread, read_exactly
-from tests.proxies import Backend, Proxy
 from tests.support.conversation import NAME
-from tests.tlsservers import SayingFactory, ServerTLS, listen
+from tests.support.hellos import hello
+from tests.support.proxies import Backend, Proxy
+from tests.support.sockets import HandClock, SocketTestCase, in_thread, read_exactly
+from tests.support.tlsservers import SayingFactory, ServerTLS, listen
 
 AUTHORITY = trustme.CA(key_type=trustme.KeyType.ECDSA)
 

@@ -16,10 +16,10 @@ from sniproxy.events import Result
 from sniproxy.net.listener import can_defer
 from sniproxy.net.reuseport import KeptEndpoint
 from sniproxy.server.listeners import Listeners, Wanted, raise_descriptor_limit, why_not_listening
-from tests.hellos import hello
-from tests.net.support import SocketTestCase, in_thread, read_to_end
-from tests.proxies import LISTENER, Proxy
 from tests.support.conversation import route
+from tests.support.hellos import hello
+from tests.support.proxies import LISTENER, Proxy
+from tests.support.sockets import SocketTestCase, in_thread, read_to_end
 
 
 class StartTests(SocketTestCase):

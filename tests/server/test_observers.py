@@ -15,12 +15,12 @@ from twisted.internet.error import CannotListenError
 
 from sniproxy.events import Result
 from sniproxy.server.listeners import why_not_listening
-from tests.hellos import hello
-from tests.net.support import PATIENCE, SocketTestCase, in_thread, read_exactly, read_to_end
-from tests.proxies import LISTENER, Backend, Proxy
 from tests.support.adminendpoint import ADMIN
 from tests.support.conversation import NAME, route
+from tests.support.hellos import hello
 from tests.support.lookups import ASK, TOPIC, answer
+from tests.support.proxies import LISTENER, Backend, Proxy
+from tests.support.sockets import TIMEOUT_S, SocketTestCase, in_thread, read_exactly, read_to_end
 
 
 class AdminTests(SocketTestCase):
@@ -33,7 +33,7 @@ class AdminTests(SocketTestCase):
 
         def ask() -> tuple[int, str]:
             try:
-                with urllib.request.urlopen(request, timeout=PATIENCE) as reply:
+                with urllib.request.urlopen(request, timeout=TIMEOUT_S) as reply:
                     return reply.status, reply.read().decode()
             except urllib.error.HTTPError as error:
                 with error:
@@ -127,7 +127,7 @@ class AdminTests(SocketTestCase):
         proxy = Proxy(self, route("127.0.0.1:9") + ADMIN)
         assert proxy.service.admin_address is not None
         admission = proxy.service._lives.admission
-        with socket.create_connection(proxy.service.admin_address, timeout=PATIENCE) as client:
+        with socket.create_connection(proxy.service.admin_address, timeout=TIMEOUT_S) as client:
             client.sendall(b"GET /ready HTTP/1.1\r\nHost: localhost\r\n\r\n")
             await in_thread(client.recv, 1)
             self.assertEqual(1, admission.aside)

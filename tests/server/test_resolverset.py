@@ -13,9 +13,9 @@ from sniproxy.resolvers.cache.fallback import FallbackResolver
 from sniproxy.server import resolverset
 from sniproxy.server.build import build_routing
 from sniproxy.server.resolverset import Resolvers
-from tests.net.support import HandClock
-from tests.proxies import LISTENER
 from tests.resolvers.cache.scripted import Watching, request
+from tests.support.proxies import LISTENER
+from tests.support.sockets import HandClock
 
 
 class ResolversTests(TestCase):

@@ -6,8 +6,8 @@ import socket
 
 from sniproxy.events import Connection, Result
 from sniproxy.tls.alerts import Alert, fatal_alert
-from tests.net.support import SocketTestCase, in_thread, read_to_end
-from tests.proxies import Proxy
+from tests.support.proxies import Proxy
+from tests.support.sockets import SocketTestCase, in_thread, read_to_end
 
 NAME = "broker-1.pulsar.test"
 

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 from twisted.trial.unittest import TestCase
 
-from tests.hellos import hello
-from tests.net.support import PATIENCE, read_to_end
+from tests.support.hellos import hello
+from tests.support.sockets import TIMEOUT_S, read_to_end
 
 TWISTD = (sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "--pidfile=", "-n", "sniproxy")
 
@@ -53,7 +53,7 @@ class Running:
 
     def refused(self) -> None:
         """One connection that is refused."""
-        with socket.create_connection(self.address, timeout=PATIENCE) as client:
+        with socket.create_connection(self.address, timeout=TIMEOUT_S) as client:
             client.sendall(hello(name="nobody.test"))
             read_to_end(client)
 
@@ -62,7 +62,7 @@ class Running:
         self.process.send_signal(number)
         assert self.process.stdout is not None
         self.said += self.process.stdout.read()
-        return self.process.wait(PATIENCE), self.said
+        return self.process.wait(TIMEOUT_S), self.said
 
     def _kill(self) -> None:
         self.process.kill()

@@ -18,7 +18,7 @@ from OpenSSL import SSL
 from sniproxy.net.tlssocket import TLSSocket
 from sniproxy.tls.contexts import BrokerTLS, server_context
 from sniproxy.tls.pem import Certified, certificates, certified
-from tests.net.support import connected
+from tests.support.sockets import connected
 
 NAME = "broker-1.pulsar.test"
 

@@ -10,7 +10,7 @@ from OpenSSL import SSL
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.tls.clientcontext import BadPem, client_certificate, names, tls_fault, trust_root
-from tests.tlsservers import write_pem
+from tests.support.tlsservers import write_pem
 
 
 class PemCase(SynchronousTestCase):

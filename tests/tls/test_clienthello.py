@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from sniproxy.tls import clienthello
 from sniproxy.tls.alerts import Alert
 from sniproxy.tls.clienthello import MAX_HANDSHAKE_BYTES, ClientHello, ClientHelloReader, HelloTooLong, NotTLS
-from tests import hellos
-from tests.hellos import NAME, TLS13, extension, hello, message, record, records, vector
+from tests.support import hellos
+from tests.support.hellos import NAME, TLS13, extension, hello, message, record, records, vector
 from tests.tls.reading import Fault, ReadingTests, byte_by_byte, read
 
 PLAIN = ClientHello(NAME, (), 0x0303, True)

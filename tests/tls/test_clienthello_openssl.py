@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from sniproxy.tls.clienthello import MAX_HANDSHAKE_BYTES, ClientHello
 from sniproxy.util.names import server_name
-from tests import hellos
-from tests.hellos import TLS13, extension, hello, message, record, records, vector
+from tests.support import hellos
+from tests.support.hellos import TLS13, extension, hello, message, record, records, vector
 from tests.tls.reading import ReadingTests, read
 
 NOT_READ = object()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from sniproxy.tls.alerts import Alert
 from sniproxy.util.text import bounded
-from tests import hellos
-from tests.hellos import NAME, extension, hello, message, names, record, server_name, vector
+from tests.support import hellos
+from tests.support.hellos import NAME, extension, hello, message, names, record, server_name, vector
 from tests.tls.reading import Fault, ReadingTests, read
 
 FIXED = b"\x03\x03" + bytes(32)

@@ -8,11 +8,11 @@ from sniproxy.config.limits import Limits
 from sniproxy.connection.admission import Admission
 from sniproxy.relay.copy import CopyDirection
 from sniproxy.util.buffered import TOTAL, Share
-from tests.hellos import hello
-from tests.net.support import SocketTestCase, in_thread, read_exactly
-from tests.proxies import Backend, Proxy
 from tests.relay.relaycontract import Tunnel
 from tests.support.conversation import NAME, route
+from tests.support.hellos import hello
+from tests.support.proxies import Backend, Proxy
+from tests.support.sockets import SocketTestCase, in_thread, read_exactly
 from tests.tls.material import tls_pair
 
 

@@ -4,7 +4,7 @@
 * Of several connections with the same question one asks, and all get the answer. Each may leave without harm to others.
 * Answers are kept for their C{ttl}, refusals for theirs. When asking again fails, an answer is given for a while longer
   (as RFC 8767 does for DNS), and after L{STALE_ANSWER_DELAY_S} without waiting for the failure.
-* A failed name is not asked again for L{RETRY_DELAY_S}. A resolver that answers no client gets few questions (L{Breaker}).
+* A failed name is not asked again for L{RETRY_DELAY_S}. A resolver that answers no client gets few (L{Breaker}).
 * Memory is bounded: clients choose the names.
 """
 

@@ -17,7 +17,7 @@ from sniproxy.interfaces import (
     WatchState,
 )
 from sniproxy.server import resolverset
-from tests.net.support import SocketTestCase
+from tests.support.sockets import SocketTestCase
 
 
 @implementer(IWatchingResolver)

@@ -14,9 +14,9 @@ from sniproxy.interfaces import (
 )
 from sniproxy.server.build import build
 from tests.cli.explain.scripted import Scripted, answers, fails, refuses, script, tables
-from tests.net.support import SocketTestCase
-from tests.proxies import LISTENER
-from tests.tlsservers import reactor
+from tests.support.proxies import LISTENER
+from tests.support.sockets import SocketTestCase
+from tests.support.tlsservers import reactor
 
 
 class AskingTests(SocketTestCase):

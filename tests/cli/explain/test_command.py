@@ -17,9 +17,9 @@ from sniproxy.cli.explain.command import explain
 from sniproxy.cli.explain.options import add_explain
 from sniproxy.config.schema import ConfigError
 from sniproxy.util.names import BadName
-from tests.net.support import SocketTestCase
+from tests.support.sockets import SocketTestCase
+from tests.support.tlsservers import reactor
 from tests.tls.material import CA
-from tests.tlsservers import reactor
 
 TEXT = (
     '[[listener]]\nname = "one"\nendpoint = "tcp:5"\n[[listener]]\nname = "two"\nendpoint = "tcp:6"\n'

@@ -13,9 +13,9 @@ from sniproxy.config.parser import parse
 from sniproxy.interfaces import Request, Resolution, Target, Unavailable, WatchState
 from sniproxy.server.build import build
 from tests.cli.explain.scripted import Scripted, script, tables
-from tests.net.support import SocketTestCase
-from tests.proxies import LISTENER
-from tests.tlsservers import reactor
+from tests.support.proxies import LISTENER
+from tests.support.sockets import SocketTestCase
+from tests.support.tlsservers import reactor
 
 A, B = Target("a.internal", 1), Target("b.internal", 1)
 

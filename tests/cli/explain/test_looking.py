@@ -16,10 +16,10 @@ from sniproxy.interfaces import Refused, Request, Resolution, Target, WatchState
 from sniproxy.resolvers import static
 from sniproxy.server.build import build
 from tests.cli.explain.scripted import Scripted, answers, fails, refuses, script, tables
-from tests.net.support import SocketTestCase
-from tests.proxies import LISTENER
+from tests.support.proxies import LISTENER
+from tests.support.sockets import SocketTestCase
+from tests.support.tlsservers import SayingFactory, ServerTLS, listen, reactor
 from tests.tls.material import CA, folder, pem
-from tests.tlsservers import SayingFactory, ServerTLS, listen, reactor
 
 AUTHORITY = trustme.CA(key_type=trustme.KeyType.ECDSA)
 

@@ -11,7 +11,7 @@ from sniproxy.config.model import Configuration
 from sniproxy.config.parser import parse
 from sniproxy.config.schema import ConfigError
 from sniproxy.server.build import build
-from tests.configerrors import LISTENER
+from tests.support.configerrors import LISTENER
 
 _KEY = re.compile(r"nowhere/f\.toml:(\d+: \S+?)(?:: | = )")
 """A message's line and key."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tests import configerrors
-from tests.configerrors import LISTENER
+from tests.support import configerrors
+from tests.support.configerrors import LISTENER
 
 
 class CureTests(configerrors.ErrorCase):

@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.config.diagnostics.permissions import file_warnings, root_warning
 from sniproxy.config.parser import parse
-from tests.configerrors import LISTENER
+from tests.support.configerrors import LISTENER
 
 KEY = "-----BEGIN PRIVATE KEY-----\n"
 

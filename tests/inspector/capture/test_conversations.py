@@ -12,9 +12,9 @@ from sniproxy.inspector.capture.streams import CapturedConnection, Data, Ended, 
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import write
 from sniproxy.pulsar.events import Event, Fields
-from tests.hellos import NAME, alpn, hello
 from tests.inspector.capture.building import BROKER, CLIENT, endpoint
 from tests.inspector.capture.commands import CONNECT, CONNECTED, LOOKUP, SEND
+from tests.support.hellos import NAME, alpn, hello
 
 NAMED = "127.0.0.1:40000->127.0.0.1:6650"
 PING, PONG = write(pb.CommandPing()), write(pb.CommandPong())

@@ -9,8 +9,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from sniproxy.inspector.capture.sniff import MAX_HELD_BYTES, StreamKind, sniff
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import write
-from tests.hellos import hello, recorded
 from tests.inspector.capture.commands import CONNECT, CONNECTED, LOOKUP, SEND
+from tests.support.hellos import hello, recorded
 
 
 class SniffTests(SynchronousTestCase):

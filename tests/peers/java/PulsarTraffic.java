@@ -39,7 +39,7 @@ public class PulsarTraffic {
     private static final ObjectMapper JSON = new ObjectMapper();
     private static final int KEYS = 10;
     private static final String SAID = "said";
-    private static final long PATIENCE = TimeUnit.SECONDS.toNanos(60);
+    private static final long TIMEOUT_S = TimeUnit.SECONDS.toNanos(60);
 
     private final List<Sender> senders = new ArrayList<>();
     private final List<Reader> readers = new ArrayList<>();
@@ -94,7 +94,7 @@ public class PulsarTraffic {
         for (Sender sender : senders) {
             sender.producer.flush();
         }
-        long end = System.nanoTime() + PATIENCE;
+        long end = System.nanoTime() + TIMEOUT_S;
         synchronized (this) {
             while (missing() > 0 && System.nanoTime() < end) {
                 wait(100);

@@ -11,8 +11,8 @@ from twisted.internet.task import deferLater
 
 from sniproxy.relay.kernel.flow import MIN_WINDOW_BYTES, Flow, KernelSide, room, written
 from sniproxy.relay.kernel.gate import Pair
-from tests.net.support import SocketTestCase, connected, in_thread, read_exactly
 from tests.relay.kernel.support import gate
+from tests.support.sockets import SocketTestCase, connected, in_thread, read_exactly
 
 
 class Nobody:

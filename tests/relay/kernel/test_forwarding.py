@@ -12,8 +12,8 @@ from sniproxy.net.closer import LingeringCloser
 from sniproxy.relay.kernel import forwarding
 from sniproxy.relay.kernel.forwarding import CannotForward, Forwarding
 from sniproxy.relay.relay import Ending
-from tests.net.support import SocketTestCase, connected, in_thread, read_exactly, read_to_end
 from tests.relay.kernel.support import gate
+from tests.support.sockets import SocketTestCase, connected, in_thread, read_exactly, read_to_end
 
 
 class ForwardingTests(SocketTestCase):

@@ -11,8 +11,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.relay.kernel import bpf
 from sniproxy.relay.kernel.gate import REST_S, Gate, Pair
-from tests.net.support import connected, links, opened_since, read_exactly
 from tests.relay.kernel.support import gate
+from tests.support.sockets import connected, links, opened_since, read_exactly
 
 
 class GateTests(SynchronousTestCase):

@@ -10,11 +10,11 @@ from sniproxy.events import Result
 from sniproxy.relay.kernel import opening, selftest
 from sniproxy.relay.kernel.forwarding import CannotForward
 from sniproxy.relay.kernel.opening import KernelRelays
-from tests.hellos import hello
-from tests.net.support import SocketTestCase, in_thread, read_exactly, read_to_end
-from tests.proxies import LISTENER, Backend, Proxy
 from tests.relay.kernel.support import gate
 from tests.support.conversation import NAME, route
+from tests.support.hellos import hello
+from tests.support.proxies import LISTENER, Backend, Proxy
+from tests.support.sockets import SocketTestCase, in_thread, read_exactly, read_to_end
 
 KERNEL = f'relay = "kernel"\n{LISTENER}'
 

@@ -21,10 +21,10 @@ from sniproxy.relay.kernel.relay import DELAYS_S, KernelRelay
 from sniproxy.relay.kernel.watch import ReadyWatch
 from sniproxy.relay.poller import IN
 from sniproxy.relay.relay import Ending
-from tests.net.support import PATIENCE, HandClock, connected, in_thread, read_exactly, read_to_end, reset
 from tests.relay import relaycontract
 from tests.relay.kernel.segments import Segments
 from tests.relay.kernel.support import gate, watch
+from tests.support.sockets import TIMEOUT_S, HandClock, connected, in_thread, read_exactly, read_to_end, reset
 
 
 class KernelClock(HandClock):
@@ -129,7 +129,7 @@ class KernelTests(relaycontract.RelayContract):
         """So many bytes. @param ask: makes them come; again and again, for nobody else does when they are dropped."""
         data = b""
         sock.settimeout(1)
-        for _ in range(int(PATIENCE)):
+        for _ in range(int(TIMEOUT_S)):
             ask()
             try:
                 while len(data) < count:
@@ -137,7 +137,7 @@ class KernelTests(relaycontract.RelayContract):
             except TimeoutError:
                 continue
             break
-        sock.settimeout(PATIENCE)
+        sock.settimeout(TIMEOUT_S)
         return data
 
     async def test_the_kernel_does_it(self) -> None:

@@ -12,8 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from sniproxy.relay.kernel import bpf
 from sniproxy.relay.kernel.gate import Gate
 from sniproxy.relay.kernel.ring import RECORD, Ring, size_for
-from tests.net.support import connected, links, read_exactly
 from tests.relay.kernel.support import gate
+from tests.support.sockets import connected, links, read_exactly
 
 SIZE = mmap.PAGESIZE
 

@@ -15,8 +15,8 @@ from sniproxy.relay.kernel.assembly import R0, R1, Instruction, move, move_const
 from sniproxy.relay.kernel.flow import Flow
 from sniproxy.relay.kernel.forwarding import CannotForward
 from sniproxy.relay.kernel.relay import KernelRelay
-from tests.net.support import links, opened_since
 from tests.relay.kernel.support import gate
+from tests.support.sockets import links, opened_since
 
 
 def ungated(slots: int, rows: int, sockets: int, ring: int) -> Iterator[Instruction]:

@@ -12,8 +12,8 @@ from sniproxy.relay.kernel.flow import Flow, KernelSide
 from sniproxy.relay.kernel.gate import Gate, Pair
 from sniproxy.relay.kernel.program import HEARD
 from sniproxy.relay.kernel.watch import ReadyWatch
-from tests.net.support import SocketTestCase, connected, in_thread, read_exactly, reset
 from tests.relay.kernel.support import gate
+from tests.support.sockets import SocketTestCase, connected, in_thread, read_exactly, reset
 
 
 class Nobody:

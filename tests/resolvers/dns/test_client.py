@@ -22,8 +22,8 @@ from sniproxy.resolvers.dns.client import NEXT_SERVER_DELAY_S, QUERY_TIMEOUT_S, 
 from sniproxy.resolvers.dns.resolvconf import ResolvConf
 from sniproxy.resolvers.dns.servers import REMEMBER_S
 from sniproxy.resolvers.dns.wire import A, question
-from tests.net.support import HandClock, SocketTestCase
 from tests.resolvers.answers import asked_for, reply
+from tests.support.sockets import HandClock, SocketTestCase
 
 reactor: Any = real_reactor
 

@@ -9,7 +9,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 
 from sniproxy.resolvers.dns.udpsocket import DatagramSocket
-from tests.net.support import SocketTestCase
+from tests.support.sockets import SocketTestCase
 
 
 class DatagramSocketTests(SocketTestCase):

@@ -15,7 +15,7 @@ from twisted.trial.unittest import TestCase
 
 from sniproxy.resolvers.http.client import Answer, Credentials, HTTPClient, HTTPFailure, place, said
 from tests.resolvers.adminserver import AdminServer, NetClock
-from tests.tlsservers import ServerTLS, write_pem
+from tests.support.tlsservers import ServerTLS, write_pem
 
 ASKED = "/asked"
 

@@ -21,11 +21,11 @@ from sniproxy.resolvers import make_resolver, makers, options_of
 from sniproxy.resolvers.http.resolver import MAX_CONCURRENT, HTTPResolver
 from sniproxy.resolvers.options import checked
 from sniproxy.testing import ResolverContract, question
-from tests.proxies import LISTENER
 from tests.resolvers.adminserver import AdminServer
 from tests.resolvers.http.answers import CONSUL, SLICES
 from tests.resolvers.recipes import blocks, recipe
-from tests.tlsservers import ServerTLS, write_pem
+from tests.support.proxies import LISTENER
+from tests.support.tlsservers import ServerTLS, write_pem
 
 A = "/names/a.test"
 

@@ -13,7 +13,7 @@ from sniproxy.resolvers.http.client import Credentials
 from sniproxy.resolvers.pulsar import admin
 from sniproxy.resolvers.pulsar.admin import AdminClient, AdminFailure
 from tests.resolvers.adminserver import LIST, AdminServer, NetClock
-from tests.tlsservers import ServerTLS, write_pem
+from tests.support.tlsservers import ServerTLS, write_pem
 
 HERE = ("localhost",)
 

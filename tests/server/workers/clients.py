@@ -8,8 +8,8 @@ from collections import Counter
 
 from twisted.trial.unittest import TestCase
 
-from tests.hellos import hello
-from tests.net.support import PATIENCE
+from tests.support.hellos import hello
+from tests.support.sockets import TIMEOUT_S
 
 
 class Clients:
@@ -32,7 +32,7 @@ class Clients:
         """Wait until this many connections more have ended."""
         with self._lock:
             goal = self.ends.total() + count
-            assert self._lock.wait_for(lambda: self.ends.total() >= goal, 4 * PATIENCE), self.ends
+            assert self._lock.wait_for(lambda: self.ends.total() >= goal, 4 * TIMEOUT_S), self.ends
 
     def stop(self) -> Counter[str]:
         """End the threads. @return: L{ends}."""
@@ -50,7 +50,7 @@ class Clients:
 
     def _connect(self) -> str:
         try:
-            with socket.create_connection(("127.0.0.1", self._port), timeout=PATIENCE) as client:
+            with socket.create_connection(("127.0.0.1", self._port), timeout=TIMEOUT_S) as client:
                 client.sendall(hello(name="nowhere.test"))
                 while client.recv(4096):
                     pass

@@ -16,8 +16,8 @@ from typing import Any
 
 from twisted.trial.unittest import TestCase
 
-from tests.net.support import PATIENCE
 from tests.support.running import ENVIRONMENT
+from tests.support.sockets import TIMEOUT_S
 
 TWISTD = (sys.executable, "-c", "from twisted.scripts.twistd import run; run()")
 
@@ -80,13 +80,13 @@ class Running:
 
     def status(self, index: int) -> Any:
         """The JSON of a worker's C{/status}."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.admins[index]}/status", timeout=PATIENCE) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.admins[index]}/status", timeout=TIMEOUT_S) as answer:
             return json.load(answer)
 
     def wait_for(self, text: str) -> None:
         """Read what it says up to a line with this text; one that does not say it is killed, and the test fails."""
         assert self.process.stdout is not None
-        watch = threading.Timer(4 * PATIENCE, self.process.kill)
+        watch = threading.Timer(4 * TIMEOUT_S, self.process.kill)
         watch.start()
         try:
             for line in self.process.stdout:
@@ -102,7 +102,7 @@ class Running:
         self.process.send_signal(number)
         assert self.process.stdout is not None
         self.said += self.process.stdout.read()
-        return self.process.wait(PATIENCE), self.said
+        return self.process.wait(TIMEOUT_S), self.said
 
     def _index(self, pid: int) -> int:
         variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")

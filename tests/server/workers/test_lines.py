@@ -16,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.server.workers import lines
 from sniproxy.server.workers.lines import MAX_WAITING_BYTES, LogLines, Observer, observer, relay
-from tests.net.support import PATIENCE, SocketTestCase, in_thread
+from tests.support.sockets import TIMEOUT_S, SocketTestCase, in_thread
 
 
 class LinesTests(SynchronousTestCase):
@@ -116,7 +116,7 @@ class StandingTests(SocketTestCase):
     async def read_until(self, text: str) -> None:
         """Read what it says, as a supervisor does, up to a line with this text."""
         while not any(text in line for line in self.found):
-            self.assertTrue(await in_thread(lambda: select.select([self.reading], [], [], PATIENCE)[0]), text)
+            self.assertTrue(await in_thread(lambda: select.select([self.reading], [], [], TIMEOUT_S)[0]), text)
             self.lines.feed(os.read(self.reading, 1 << 16))
 
     async def test_goes_on(self) -> None:
@@ -195,7 +195,7 @@ class StandingTests(SocketTestCase):
             thread.start()
         while len(self.found) < 200:
             await self.read_until("x")
-            self.assertTrue(await in_thread(lambda: select.select([self.reading], [], [], PATIENCE)[0]))
+            self.assertTrue(await in_thread(lambda: select.select([self.reading], [], [], TIMEOUT_S)[0]))
             self.lines.feed(os.read(self.reading, 1 << 16))
         for thread in threads:
             thread.join()

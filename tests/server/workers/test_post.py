@@ -9,7 +9,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 
 from sniproxy.server.workers.post import READY, RELOAD, STOP, from_environment, order, place
-from tests.net.support import SocketTestCase
+from tests.support.sockets import SocketTestCase
 
 
 class PostTests(SocketTestCase):

@@ -13,8 +13,8 @@ from twisted.logger import capturedLogs, formatEvent
 
 from sniproxy.server.workers.post import BEAT, READY, STOP
 from sniproxy.server.workers.process import Worker, how, wait_until_ready
-from tests.net.support import PATIENCE, HandClock, SocketTestCase, in_thread
 from tests.server.workers.running import configuration
+from tests.support.sockets import TIMEOUT_S, HandClock, SocketTestCase, in_thread
 
 
 class HowTests(SocketTestCase):
@@ -44,7 +44,7 @@ class WorkerTests(SocketTestCase):
         ended: Deferred[str] = Deferred()
         worker = Worker(0, 0.0, 0.0, lambda worker, what: None, lambda worker, how: ended.callback(how))
         worker.start(reactor, self.arguments(Path("x.toml")), "colour = 1\n", 0)
-        self.assertIs(worker, wait_until_ready([worker], 4 * PATIENCE))
+        self.assertIs(worker, wait_until_ready([worker], 4 * TIMEOUT_S))
         self.assertIn("x.toml:1: colour = 1: there is no such key", worker.error)
         self.assertEqual("ended with status 1", await ended)
 
@@ -65,7 +65,7 @@ class WorkerTests(SocketTestCase):
             0, 0.0, 0.0, lambda worker, what: reported.append(what), lambda worker, how: ended.callback(how)
         )
         worker.start(reactor, self.arguments(path), path.read_text(), 0)
-        self.assertIsNone(wait_until_ready([worker], 4 * PATIENCE))
+        self.assertIsNone(wait_until_ready([worker], 4 * TIMEOUT_S))
         self.assertEqual([READY], reported)
         worker.kill()
         self.assertEqual("was ended by SIGKILL", await ended)
@@ -78,7 +78,7 @@ class WorkerTests(SocketTestCase):
         ended: Deferred[str] = Deferred()
         worker = Worker(0, 0.0, 0.0, lambda worker, what: None, lambda worker, how: ended.callback(how))
         worker.start(reactor, self.arguments(path), path.read_text(), 0)
-        self.assertIsNone(wait_until_ready([worker], 4 * PATIENCE))
+        self.assertIsNone(wait_until_ready([worker], 4 * TIMEOUT_S))
         os.kill(worker.pid, signal.SIGSTOP)  # it hears nothing any more
         worker.limit(clock, 5.0, "become ready")
         worker.unlimit()
@@ -109,7 +109,7 @@ class WorkerTests(SocketTestCase):
 
         worker = Worker(0, 0.0, 0.0, reported, lambda worker, how: ended.callback(how))
         worker.start(reactor, self.arguments(path), path.read_text(), 0)
-        self.assertIsNone(wait_until_ready([worker], 4 * PATIENCE))
+        self.assertIsNone(wait_until_ready([worker], 4 * TIMEOUT_S))
         worker.tell(BEAT)
         await answered
         with capturedLogs() as logs:

@@ -11,7 +11,7 @@ from twisted.python.failure import Failure
 
 from sniproxy.net.synfilter import ignore_new
 from sniproxy.server.workers.sockets import Channel, KeptSockets, available, from_environment
-from tests.net.support import PATIENCE, SocketTestCase
+from tests.support.sockets import TIMEOUT_S, SocketTestCase
 
 
 class SocketsTests(SocketTestCase):
@@ -57,7 +57,7 @@ class SocketsTests(SocketTestCase):
         sock = next_one.take("tcp:1")
         assert sock is not None
         self.assertEqual((address, None), (sock.getsockname(), next_one.take("tcp:1")))
-        with socket.create_connection(address, timeout=PATIENCE):
+        with socket.create_connection(address, timeout=TIMEOUT_S):
             sock.accept()[0].close()
         sock.close()
         kept.end()

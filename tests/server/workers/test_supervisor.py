@@ -23,12 +23,12 @@ from sniproxy.server.workers.post import READY
 from sniproxy.server.workers.process import Worker
 from sniproxy.server.workers.sockets import available
 from sniproxy.tls.alerts import Alert, fatal_alert
-from tests.hellos import hello
-from tests.net.support import PATIENCE, read_exactly, read_to_end
-from tests.proxies import Backend
 from tests.server.workers.clients import Clients
 from tests.server.workers.running import TWISTD, Running, configuration, exists, held_port
+from tests.support.hellos import hello
+from tests.support.proxies import Backend
 from tests.support.running import ENVIRONMENT
+from tests.support.sockets import TIMEOUT_S, read_exactly, read_to_end
 
 NAME = "a.test"
 
@@ -44,7 +44,7 @@ class WorkersTests(TestCase):
 
     def tunnel(self, running: Running, backend: Backend) -> tuple[socket.socket, socket.socket]:
         """Both ends of a tunnel."""
-        client = socket.create_connection(("127.0.0.1", running.port), timeout=PATIENCE)
+        client = socket.create_connection(("127.0.0.1", running.port), timeout=TIMEOUT_S)
         self.addCleanup(client.close)
         client.sendall(hello(name=NAME))
         upstream = backend.accept()
@@ -65,7 +65,7 @@ class WorkersTests(TestCase):
 
     def refused(self, port: int, name: str = "nobody.test") -> None:
         """One connection that is refused."""
-        with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as client:
+        with socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT_S) as client:
             client.sendall(hello(name=name))
             read_to_end(client)
 
@@ -117,7 +117,9 @@ class WorkersTests(TestCase):
 
     def waiting(self, stack: ExitStack, port: int) -> list[socket.socket]:
         """40 clients in the queues of workers that accept none. The kernel gives some to each of two workers."""
-        return [stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)) for _ in range(40)]
+        return [
+            stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT_S)) for _ in range(40)
+        ]
 
     def ask(self, clients: list[socket.socket]) -> None:
         """Each gets an alert and the end. A reset raises."""
@@ -167,7 +169,7 @@ class WorkersTests(TestCase):
     def test_loop(self) -> None:
         """A loop through another proxy enters each worker at most once: the hello's second visit to one is denied."""
         with socket.create_server(("127.0.0.1", 0)) as other, ExitStack() as stack:
-            other.settimeout(PATIENCE)
+            other.settimeout(TIMEOUT_S)
             port = other.getsockname()[1]
             running = Running(
                 self,
@@ -177,22 +179,22 @@ class WorkersTests(TestCase):
                     f'[policy]\nallow_cidrs = ["127.0.0.0/8"]\nallow_ports = [{port}]\n',
                 ),
             )
-            ends = [stack.enter_context(socket.create_connection(("127.0.0.1", running.port), timeout=PATIENCE))]
+            ends = [stack.enter_context(socket.create_connection(("127.0.0.1", running.port), timeout=TIMEOUT_S))]
             said = hello(name="h1.test")
             ends[0].sendall(said)
             rounds = 0
             while rounds < 3:
                 # Either the worker has dialled the other proxy, or it has closed the connection with an alert.
-                found, _, _ = select.select([other, ends[-1]], [], [], PATIENCE)
+                found, _, _ = select.select([other, ends[-1]], [], [], TIMEOUT_S)
                 if other not in found:
                     break
                 rounds += 1
                 upstream = stack.enter_context(other.accept()[0])
-                upstream.settimeout(PATIENCE)
+                upstream.settimeout(TIMEOUT_S)
                 self.assertEqual(said, read_exactly(upstream, len(said)))
                 # The other proxy leads back.
                 ends.append(
-                    stack.enter_context(socket.create_connection(("127.0.0.1", running.port), timeout=PATIENCE))
+                    stack.enter_context(socket.create_connection(("127.0.0.1", running.port), timeout=TIMEOUT_S))
                 )
                 ends[-1].sendall(said)
             alert = fatal_alert(Alert.ACCESS_DENIED)
@@ -311,7 +313,7 @@ class WorkersTests(TestCase):
                 [*TWISTD, "--pidfile=", "-n", "sniproxy", "--config", str(path)],
                 capture_output=True,
                 text=True,
-                timeout=4 * PATIENCE,
+                timeout=4 * TIMEOUT_S,
                 env=ENVIRONMENT,
                 check=False,
             )
@@ -340,7 +342,7 @@ class WorkersTests(TestCase):
             [*TWISTD, "--pidfile", str(pid), "-l", str(logged), "sniproxy", "--config", str(path)],
             capture_output=True,
             text=True,
-            timeout=4 * PATIENCE,
+            timeout=4 * TIMEOUT_S,
             env=ENVIRONMENT,
             check=False,
         )
@@ -358,7 +360,7 @@ class WorkersTests(TestCase):
         os.kill(number, signal.SIGTERM)
         poll = select.poll()
         poll.register(watched)
-        self.assertTrue(poll.poll(PATIENCE * 1000))
+        self.assertTrue(poll.poll(TIMEOUT_S * 1000))
         said = logged.read_text()
         for text in ("worker 0: ready", "worker 1: ready", "2 workers: all listen"):
             self.assertIn(text, said)
@@ -443,7 +445,7 @@ class SystemdTests(TestCase):
                 before = (TWISTD[0], "-c", program, str(listening.fileno()))
                 running = Running(self, path, before, (listening.fileno(),))
                 self.assertEqual(workers if workers > 1 else 0, len(running.pids))
-                with socket.create_connection(listening.getsockname(), timeout=PATIENCE) as client:
+                with socket.create_connection(listening.getsockname(), timeout=TIMEOUT_S) as client:
                     client.sendall(hello(name=NAME))
                     with backend.accept() as upstream:
                         self.assertEqual(hello(name=NAME), read_exactly(upstream, len(hello(name=NAME))))

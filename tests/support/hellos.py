@@ -129,4 +129,4 @@ def hello_of_size(size: int, name: str = NAME) -> bytes:
 
 def recorded(client: str) -> bytes:
     """What a real client sent (tests/data/hellos): as in C{java-pulsar-vip}."""
-    return bytes.fromhex((Path(__file__).parent / "data" / "hellos" / f"{client}.hex").read_text())
+    return bytes.fromhex((Path(__file__).parent.parent / "data" / "hellos" / f"{client}.hex").read_text())

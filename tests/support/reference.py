@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-_TEXT = (Path(__file__).parent.parent / "docs" / "reference.md").read_text()
+_TEXT = (Path(__file__).parent.parent.parent / "docs" / "reference.md").read_text()
 
 
 def rows(title: str) -> dict[str, str]:

@@ -12,7 +12,7 @@ from twisted.trial.unittest import TestCase
 from sniproxy.config.parser import parse
 from sniproxy.events import Connection
 from sniproxy.service import ProxyService
-from tests.net.support import PATIENCE
+from tests.support.sockets import TIMEOUT_S
 
 LISTENER = '[[listener]]\nendpoint = "tcp:0:interface=127.0.0.1"\nname = "public"\n'
 
@@ -24,14 +24,14 @@ class Backend:
         self.sock = socket.socket()
         self.sock.bind(("127.0.0.1", 0))
         self.sock.listen(8)
-        self.sock.settimeout(PATIENCE)
+        self.sock.settimeout(TIMEOUT_S)
         self.port: int = self.sock.getsockname()[1]
         self.address = f"127.0.0.1:{self.port}"
         case.addCleanup(self.sock.close)
 
     def accept(self) -> socket.socket:
         sock, _ = self.sock.accept()
-        sock.settimeout(PATIENCE)
+        sock.settimeout(TIMEOUT_S)
         return sock
 
 
@@ -74,7 +74,7 @@ class Proxy:
 
     def connect(self, listener: str = "public") -> socket.socket:
         """A client's connection, blocking with patience."""
-        return socket.create_connection(self.service.addresses[listener], timeout=PATIENCE)
+        return socket.create_connection(self.service.addresses[listener], timeout=TIMEOUT_S)
 
     def ended(self, number: int = 0) -> Deferred[Connection]:
         """The record of the connection that ends as the so-many-th, from 0."""

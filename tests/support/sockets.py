@@ -22,7 +22,7 @@ from sniproxy.relay.splice import close_spare_pipes
 
 T = TypeVar("T")
 
-PATIENCE = 20.0
+TIMEOUT_S = 20.0
 """Seconds that a test's own socket waits before the test fails."""
 
 
@@ -40,7 +40,7 @@ def connected(buffers: int = 0) -> tuple[socket.socket, socket.socket]:
         if buffers:
             theirs.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffers)
             theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffers)
-        theirs.settimeout(PATIENCE)
+        theirs.settimeout(TIMEOUT_S)
         theirs.connect(listener.getsockname())
         ours, _ = listener.accept()
         if buffers:
@@ -109,7 +109,7 @@ class SocketTestCase(TestCase):
         close_spare_pipes()
         if (twisted_version.major, twisted_version.minor) < (26, 10):
             gc.collect()  # these versions leave the socket of a failed listen in a reference cycle
-        until = time.monotonic() + PATIENCE
+        until = time.monotonic() + TIMEOUT_S
         while (left := opened_since(self._before)) and time.monotonic() < until:
             await deferLater(real_reactor, 0.01)  # what the last rounds were done with is closed, also by threads
         self.assertEqual(left, {})
