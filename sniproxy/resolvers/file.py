@@ -16,7 +16,7 @@ from zope.interface import implementer
 
 from sniproxy.interfaces import BadOption, IWatchingResolver, Kind, Option, Refused, Request, Resolution, WatchState
 from sniproxy.net.daemonthread import in_daemon_thread
-from sniproxy.resolvers.namefile import BadFile, Names, parse_map, parse_toml
+from sniproxy.resolvers.namefile import BadNameFile, NameTable, parse_map, parse_toml
 from sniproxy.util.files import CannotRead, FileWatch
 from sniproxy.util.text import counted
 
@@ -37,7 +37,7 @@ OPTIONS = (
 class FileResolver:
     """@param read: reads the file. @param path: what is watched."""
 
-    def __init__(self, read: Callable[[], Names], path: str, reactor: Any) -> None:
+    def __init__(self, read: Callable[[], NameTable], path: str, reactor: Any) -> None:
         """@raise CannotRead: the file cannot be used."""
         self._path = path
         self._read = read
@@ -46,7 +46,7 @@ class FileResolver:
         self._watch.note()
         self._names = read()
         self._error: str | None = None
-        self._tell: Callable[[], None] = _nobody
+        self._tell: Callable[[], None] = _ignore
         self._reading: Deferred[None] | None = None
 
     def resolve(self, request: Request) -> Resolution:
@@ -61,7 +61,7 @@ class FileResolver:
 
     def stop(self) -> Deferred[None] | None:
         self._watch.stop()
-        self._tell = _nobody
+        self._tell = _ignore
         return self._reading
 
     def state(self) -> WatchState:
@@ -74,7 +74,7 @@ class FileResolver:
         reading = in_daemon_thread(self._reactor, self._read)
         self._reading = reading.addCallbacks(self._replace, self._keep).addBoth(self._ended)
 
-    def _replace(self, names: Names) -> None:
+    def _replace(self, names: NameTable) -> None:
         self._names = names
         self._error = None
         count = counted(names.count, "name")
@@ -104,7 +104,7 @@ def make(options: Mapping[str, Any], reactor: Any) -> FileResolver:
         raise BadOption("path", path, str(error)) from error
 
 
-def _read(path: str, parse: Callable[[str], Names]) -> Names:
+def _read(path: str, parse: Callable[[str], NameTable]) -> NameTable:
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe would be waited for
             raise CannotRead("it is no plain file")
@@ -118,9 +118,9 @@ def _read(path: str, parse: Callable[[str], Names]) -> Names:
         raise CannotRead(f"it has more than {MAX_BYTES} characters")
     try:
         return parse(text)
-    except BadFile as error:
+    except BadNameFile as error:
         raise CannotRead(str(error)) from error
 
 
-def _nobody() -> None:
+def _ignore() -> None:
     """Nobody wants to know yet, or any more."""

@@ -27,12 +27,12 @@ _PARAMETERS = ("hostnames;", "volatile;")
 _LINE = re.compile(r"(\S+)\s+(.*)")
 
 
-class BadFile(ValueError):
+class BadNameFile(ValueError):
     """The file cannot be used; the message says the line or the key, what is wrong and how to write it."""
 
 
 @attrs.frozen
-class Entry:
+class NameEntry:
     """@ivar server_name: the normalised pattern. @ivar listener: always None, for the table."""
 
     server_name: str
@@ -40,10 +40,10 @@ class Entry:
     listener: None = None
 
 
-class Names:
+class NameTable:
     """What a file says. @param default: None: there is no default."""
 
-    def __init__(self, entries: Sequence[Entry], default: Entry | None) -> None:
+    def __init__(self, entries: Sequence[NameEntry], default: NameEntry | None) -> None:
         self._table = RouteTable(entries)
         self._default = default
         self.count = len(entries) + (default is not None)
@@ -55,7 +55,7 @@ class Names:
         return None if entry is None else entry.targets
 
 
-def parse_toml(text: str) -> Names:
+def parse_toml(text: str) -> NameTable:
     """C{"broker-1.example.com" = "10.0.0.7:6651"}, a target or a list of them.
 
     @raise BadFile: it cannot be used.
@@ -63,11 +63,11 @@ def parse_toml(text: str) -> Names:
     try:
         data = tomli.loads(text)
     except (ValueError, RecursionError) as error:
-        raise BadFile(f"this is not TOML: {bounded(str(error))}") from error
+        raise BadNameFile(f"this is not TOML: {bounded(str(error))}") from error
     return _names((f"{name} = ", name, _texts(name, value)) for name, value in data.items())
 
 
-def parse_map(text: str) -> Names:
+def parse_map(text: str) -> NameTable:
     """Two columns: a name, white space, and a target or several with commas. C{#} begins a comment.
 
     A semicolon at the end of a line, and quotes around a column, are nginx's, and let pass.
@@ -85,7 +85,7 @@ def _rows(text: str) -> Iterator[tuple[str, str, list[str]]]:
         place = f"line {number}: "
         columns = _LINE.fullmatch(line.partition(" #")[0].strip().removesuffix(";"))
         if columns is None:
-            raise BadFile(f"{place}{bounded(line, 80)}: write two columns, a name and a target")
+            raise BadNameFile(f"{place}{bounded(line, 80)}: write two columns, a name and a target")
         name, targets = (column.strip().strip("\"'") for column in columns.groups())
         yield place, name, [target.strip() for target in targets.split(",")]
 
@@ -93,32 +93,34 @@ def _rows(text: str) -> Iterator[tuple[str, str, list[str]]]:
 def _texts(name: str, value: object) -> list[str]:
     texts = [value] if isinstance(value, str) else value
     if isinstance(value, dict):
-        raise BadFile(f'{bounded(name, 80)}: it is a table; a name with dots stands in quotes: "a.example.com" = "..."')
+        raise BadNameFile(
+            f'{bounded(name, 80)}: it is a table; a name with dots stands in quotes: "a.example.com" = "..."'
+        )
     if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
-        raise BadFile(
+        raise BadNameFile(
             f'{bounded(name, 80)} = {bounded(repr(value), 80)}: write one target, "host:port", or a list of them'
         )
     return texts
 
 
-def _names(rows: Iterable[tuple[str, str, list[str]]]) -> Names:
-    entries: dict[str, Entry] = {}
+def _names(rows: Iterable[tuple[str, str, list[str]]]) -> NameTable:
+    entries: dict[str, NameEntry] = {}
     default = None
     for place, written, texts in rows:
         place = bounded(place, 90)
         try:
             name = written if written == DEFAULT else pattern(written)
-            entry = Entry(name, tuple(parse_weighted(text) for text in texts))
+            entry = NameEntry(name, tuple(parse_weighted(text) for text in texts))
         except BadTarget as error:
-            raise BadFile(f"{place}{bounded(', '.join(texts), 80)}: {error}") from error
+            raise BadNameFile(f"{place}{bounded(', '.join(texts), 80)}: {error}") from error
         except BadName as error:
-            raise BadFile(f"{place}{bounded(written, 80)}: {error}") from error
+            raise BadNameFile(f"{place}{bounded(written, 80)}: {error}") from error
         if name in entries or (name == DEFAULT and default is not None):
-            raise BadFile(
+            raise BadNameFile(
                 f"{place}{bounded(written, 80)}: the name is there already; put all its targets into one entry"
             )
         if name == DEFAULT:
             default = entry
         else:
             entries[name] = entry
-    return Names(list(entries.values()), default)
+    return NameTable(list(entries.values()), default)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.interfaces import Target
-from sniproxy.resolvers.namefile import BadFile, Names, parse_map, parse_toml
+from sniproxy.resolvers.namefile import BadNameFile, NameTable, parse_map, parse_toml
 
 ONE, TWO, DEFAULT = (Target("10.0.0.1", 6651),), (Target("10.0.0.2", 1), Target("::1", 6651)), (Target("d.test", 6651),)
 
@@ -38,7 +38,7 @@ localhost    10.0.0.1:6651; # one
 class ParseTests(SynchronousTestCase):
     """Files of all forms."""
 
-    def check(self, names: Names) -> None:
+    def check(self, names: NameTable) -> None:
         self.assertEqual(4, names.count)
         for name, targets in (
             ("broker-1.pulsar.test", ONE),
@@ -71,7 +71,7 @@ class ParseTests(SynchronousTestCase):
         self.assertEqual((0, 0), (parse_toml("").count, parse_map("").count))
 
     def refused(self, text: str, said: str, toml: bool = True) -> None:
-        message = str(self.assertRaises(BadFile, parse_toml if toml else parse_map, text))
+        message = str(self.assertRaises(BadNameFile, parse_toml if toml else parse_map, text))
         self.assertIn(said, message)
         self.assertTrue(message.isprintable())
 
@@ -105,5 +105,5 @@ class ParseTests(SynchronousTestCase):
         for parse in (parse_toml, parse_map):
             try:
                 parse(text)
-            except BadFile as error:
+            except BadNameFile as error:
                 self.assertTrue(str(error).isprintable())

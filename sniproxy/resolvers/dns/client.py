@@ -29,14 +29,14 @@ from sniproxy.resolvers.dns.wire import (
     MIN_TTL_S,
     QUERY_REFUSED,
     SERVER_FAILED,
-    Answer,
     BadMessage,
-    dislikes_edns,
-    found,
-    may_dislike_edns,
+    DNSAnswer,
+    extract_answer,
+    is_truncated,
+    may_reject_edns,
+    parse_answer,
     question,
-    read,
-    truncated,
+    rejects_edns,
     why_unusable,
 )
 from sniproxy.util.names import host_port
@@ -73,7 +73,7 @@ class NameServers:
         self._states = ServerStates()
         self._turn = 0
 
-    async def ask(self, name: str, kind: dns.rdatatype.RdataType) -> Answer:
+    async def ask(self, name: str, kind: dns.rdatatype.RdataType) -> DNSAnswer:
         """What there is of this kind for a full name; the search list is not used here.
 
         @raise LookupFailed: no server gives an answer.
@@ -85,7 +85,7 @@ class NameServers:
             self._turn += 1
             servers = servers[first:] + servers[:first]
         servers = self._states.order(servers, self._reactor.seconds())
-        return await _Race(self._reactor, conf, servers, self._states, name, kind).answer
+        return await _Lookup(self._reactor, conf, servers, self._states, name, kind).answer
 
 
 @attrs.frozen
@@ -97,7 +97,7 @@ class _Query:
     edns: bool
 
 
-class _Race:
+class _Lookup:
     """One question. The next server is asked when one is late or fails; a late answer counts until the end."""
 
     def __init__(
@@ -119,15 +119,15 @@ class _Race:
         for number in range(conf.attempts):
             # A silent server may be one that drops questions with an OPT record (RFC 6891): later ones have none.
             self._queue += [_Query(server, number, not number and server not in without) for server in servers]
-        self._talks: dict[Server, _Talk] = {}
+        self._talks: dict[Server, _Exchange] = {}
         self._problems: dict[Server, str] = {}
-        self._partial: Answer | None = None
+        self._partial: DNSAnswer | None = None
         self._ended = False
         self._round = 0
         self._next_timer: Any = None
         self._begun = reactor.seconds()
         self._end_timer = reactor.callLater(QUERY_TIMEOUT_S, self._fail)
-        self.answer: Deferred[Answer] = Deferred(lambda _: self._stop())
+        self.answer: Deferred[DNSAnswer] = Deferred(lambda _: self._stop())
         self._next()
 
     def _next(self) -> None:
@@ -150,21 +150,21 @@ class _Race:
         if not self._talks:
             self._fail()
 
-    def _talk(self, server: Server) -> _Talk:
+    def _talk(self, server: Server) -> _Exchange:
         if server not in self._talks:
 
             def said(answer: dns.message.Message | str) -> None:
                 if not self._ended and server in self._talks:
                     self._said(server, answer)
 
-            self._talks[server] = _Talk(self._reactor, server, self._name, self._kind, said)
+            self._talks[server] = _Exchange(self._reactor, server, self._name, self._kind, said)
         return self._talks[server]
 
     def _said(self, server: Server, answer: dns.message.Message | str) -> None:
         why = answer if isinstance(answer, str) else why_unusable(answer)
         if why is None:
             try:
-                came = found(cast(dns.message.Message, answer))
+                came = extract_answer(cast(dns.message.Message, answer))
             except BadMessage as error:
                 why = str(error)
             else:
@@ -173,7 +173,7 @@ class _Race:
                 self._stop()
                 self.answer.callback(came)
                 return
-        again = not isinstance(answer, str) and may_dislike_edns(answer) and self._talks[server].answered_edns
+        again = not isinstance(answer, str) and may_reject_edns(answer) and self._talks[server].answered_edns
         self._gave_up(server, why)
         if again:
             # Behind the other servers of this round: one of them may know the name.
@@ -223,7 +223,7 @@ class _Race:
 _CAUSES = (TOO_MANY_FILES, SERVER_FAILED, QUERY_REFUSED)
 
 
-class _Talk:
+class _Exchange:
     """One question to one server, which may be sent more than once.
 
     @param said: called with the answer, or with why there will be none.
@@ -259,15 +259,15 @@ class _Talk:
             self._asked.append(asked)
             self._socket.send(asked.to_wire())
 
-    def partial(self) -> Answer | None:
+    def partial(self) -> DNSAnswer | None:
         """The records of an answer that was cut short, for when TCP fails; for the shortest time."""
         if self._cut is None:
             return None
         try:
-            came = found(self._cut)
+            came = extract_answer(self._cut)
         except BadMessage:
             return None
-        return Answer(came.records, MIN_TTL_S) if came.records else None
+        return DNSAnswer(came.records, MIN_TTL_S) if came.records else None
 
     def close(self) -> None:
         self._socket.close()
@@ -278,17 +278,17 @@ class _Talk:
 
     def _received(self, data: bytes) -> None:
         for asked in self._asked:
-            answer = read(asked, data)
+            answer = parse_answer(asked, data)
             if answer is None:
                 continue
             self.answered_edns = asked.edns >= 0
-            if dislikes_edns(asked, answer):
+            if rejects_edns(asked, answer):
                 self._asked.remove(asked)
                 try:
                     self.send(edns=False)
                 except OSError as error:
                     self._lost(error)
-            elif truncated(answer) and why_unusable(answer) is None:
+            elif is_truncated(answer) and why_unusable(answer) is None:
                 self._cut = answer
                 if not self.by_tcp:
                     self._ask_by_tcp(asked)

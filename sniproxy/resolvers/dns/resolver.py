@@ -32,7 +32,7 @@ from sniproxy.interfaces import (
 from sniproxy.resolvers.dns.client import NO_ANSWER, NameServers, QueryFailed, parse_server
 from sniproxy.resolvers.dns.gathering import gather
 from sniproxy.resolvers.dns.resolvconf import ResolvConf, parse_resolv_conf
-from sniproxy.resolvers.dns.wire import AAAA, SERVER_FAILED, SRV, A, Answer, Service, services
+from sniproxy.resolvers.dns.wire import AAAA, SERVER_FAILED, SRV, A, DNSAnswer, Service, sort_services
 from sniproxy.routing.targets import BadTarget
 from sniproxy.routing.templates import PORT, Template, parse_template
 from sniproxy.util.files import WATCH_INTERVAL_S, signature
@@ -79,7 +79,7 @@ OPTIONS = (
 
 
 @attrs.frozen
-class _Places:
+class _Addresses:
     """The addresses of one host, and for how many seconds they hold."""
 
     addresses: tuple[str, ...]
@@ -149,7 +149,7 @@ class DNSResolver:
             places = await self._places(target.host, formed)
             return Resolution([attrs.evolve(target, addresses=places.addresses)], places.ttl)
         answer = await self._search(target.host, formed, "SRV record", lambda name: self._servers.ask(name, SRV))
-        hosts = services(answer.records)[:MAX_SERVICES]
+        hosts = sort_services(answer.records)[:MAX_SERVICES]
         if not hosts:
             raise Refused(f"{target.host}: the service is not available there", answer.ttl)
         return await self._hosts(hosts, formed, answer.ttl)
@@ -162,7 +162,7 @@ class DNSResolver:
         refused: Refused | None = None
         failed: Exception | None = None
         for host, one in zip(hosts, came, strict=True):
-            if isinstance(one, _Places):
+            if isinstance(one, _Addresses):
                 ttl = min(ttl, one.ttl)
                 targets.append(Target(host.host, host.port, host.weight, "", formed, "", one.addresses))
             elif isinstance(one, Refused):
@@ -175,25 +175,25 @@ class DNSResolver:
             raise failed or refused or Unavailable(f"{hosts[0].host}: {NO_ANSWER}")
         return Resolution(targets, ttl)
 
-    async def _places(self, host: str, formed: bool, absolute: bool = False) -> _Places:
+    async def _places(self, host: str, formed: bool, absolute: bool = False) -> _Addresses:
         """The addresses of a host. @param absolute: the search list is not used.
 
         @raise Refused: there are none. @raise Unavailable: no answer.
         """
         if ip_literal(host) is not None:
-            return _Places((host,), float("inf"))
+            return _Addresses((host,), float("inf"))
         kinds = {(A,): "IPv4 address", (AAAA,): "IPv6 address"}.get(tuple(self._kinds), "address")
         answer = await self._search(host, formed, kinds, self._families, absolute)
-        return _Places(tuple(record.to_text() for record in answer.records), answer.ttl)
+        return _Addresses(tuple(record.to_text() for record in answer.records), answer.ttl)
 
     async def _search(
         self,
         name: str,
         formed: bool,
         what: str,
-        ask: Callable[[str], Awaitable[Answer]],
+        ask: Callable[[str], Awaitable[DNSAnswer]],
         absolute: bool = False,
-    ) -> Answer:
+    ) -> DNSAnswer:
         """The first of the names that a name may mean which has records, as libc searches.
 
         A name that a client formed is absolute: the search list would lead it past C{allow_names}.
@@ -203,7 +203,7 @@ class DNSResolver:
         candidates = self._conf().candidates(name)
         names = [name] if formed or absolute or self._absolute else candidates or [name]
         failed: Unavailable | None = None
-        empty: list[Answer] = []
+        empty: list[DNSAnswer] = []
         for full in names:
             try:
                 answer = await ask(full)
@@ -224,14 +224,14 @@ class DNSResolver:
             more = " (a name that a client forms is absolute: the search list of resolv.conf is not used)"
         raise Refused(f"{name} {why}{more}", min(answer.ttl for answer in empty))
 
-    async def _families(self, name: str) -> Answer:
+    async def _families(self, name: str) -> DNSAnswer:
         """The addresses that a full name has, of each family that answers in time.
 
         @raise LookupFailed: there are none, and one family is not known.
         """
         asked = [Deferred.fromCoroutine(self._servers.ask(name, kind)) for kind in self._kinds]
-        came = await gather(self._reactor, asked, _patience)
-        answers = [one for one in came if isinstance(one, Answer)]
+        came = await gather(self._reactor, asked, _grace)
+        answers = [one for one in came if isinstance(one, DNSAnswer)]
         records = tuple(record for one in answers for record in one.records[:MAX_ADDRESSES])
         failed = [one for one in came if isinstance(one, Exception)]
         whole = len(answers) == len(asked)
@@ -239,10 +239,10 @@ class DNSResolver:
         if not records and not whole and all(one.exists for one in answers):
             raise failed[0]
         ttl = min(one.ttl for one in answers)
-        return Answer(records, ttl if whole else min(ttl, PARTIAL_TTL_S), any(one.exists for one in answers))
+        return DNSAnswer(records, ttl if whole else min(ttl, PARTIAL_TTL_S), any(one.exists for one in answers))
 
 
-def _patience(answer: Answer) -> float | None:
+def _grace(answer: DNSAnswer) -> float | None:
     if answer.records:
         return FAMILY_DELAY_S
     return None if answer.exists else NO_NAME_DELAY_S

@@ -9,7 +9,7 @@ from twisted.internet.protocol import Factory, connectionDone
 from twisted.protocols.basic import Int16StringReceiver
 from twisted.python.failure import Failure
 
-from sniproxy.resolvers.dns.wire import read
+from sniproxy.resolvers.dns.wire import parse_answer
 
 
 class Stream(Int16StringReceiver):
@@ -23,7 +23,7 @@ class Stream(Int16StringReceiver):
         self.sendString(self._asked.to_wire())  # type: ignore[no-untyped-call]
 
     def stringReceived(self, string: bytes) -> None:
-        answer = read(self._asked, string)
+        answer = parse_answer(self._asked, string)
         self._said("by TCP it answers something else" if answer is None else answer)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:

@@ -38,7 +38,7 @@ class BadMessage(Exception):
 
 
 @attrs.frozen
-class Answer:
+class DNSAnswer:
     """What was asked for.
 
     @ivar records: empty: there is none. @ivar ttl: seconds for which that holds. @ivar exists: whether the name does.
@@ -65,17 +65,17 @@ def question(name: str, kind: dns.rdatatype.RdataType, edns: bool = True) -> dns
     return dns.message.make_query(dns.name.from_text(name + "."), kind, use_edns=0, payload=UDP_PAYLOAD_BYTES)
 
 
-def dislikes_edns(asked: dns.message.QueryMessage, answer: dns.message.Message) -> bool:
+def rejects_edns(asked: dns.message.QueryMessage, answer: dns.message.Message) -> bool:
     """Whether the server may know no OPT record, and is asked again without one (RFC 6891, section 6.2.2)."""
     return asked.edns >= 0 and answer.rcode() in (dns.rcode.FORMERR, dns.rcode.NOTIMP, dns.rcode.BADVERS)
 
 
-def may_dislike_edns(answer: dns.message.Message) -> bool:
+def may_reject_edns(answer: dns.message.Message) -> bool:
     """Whether the failure may be about the OPT record: some old servers say so by these codes."""
     return answer.rcode() in (dns.rcode.SERVFAIL, dns.rcode.REFUSED)
 
 
-def read(asked: dns.message.QueryMessage, data: bytes) -> dns.message.Message | None:
+def parse_answer(asked: dns.message.QueryMessage, data: bytes) -> dns.message.Message | None:
     """The answer to this question, or None: it is none. An answer that was cut short has the flag TC."""
     try:
         answer = dns.message.from_wire(data, ignore_trailing=True, raise_on_truncation=False)
@@ -84,7 +84,7 @@ def read(asked: dns.message.QueryMessage, data: bytes) -> dns.message.Message | 
     return answer if asked.is_response(answer) else None
 
 
-def truncated(answer: dns.message.Message) -> bool:
+def is_truncated(answer: dns.message.Message) -> bool:
     """Whether the rest must be fetched by TCP."""
     return bool(answer.flags & dns.flags.TC)
 
@@ -106,7 +106,7 @@ def _is_referral(answer: dns.message.Message) -> bool:
     return not known and dns.rdatatype.NS in kinds and dns.rdatatype.SOA not in kinds
 
 
-def found(answer: dns.message.Message) -> Answer:
+def extract_answer(answer: dns.message.Message) -> DNSAnswer:
     """What an answer has for its question, through aliases.
 
     @raise BadAnswer: it contradicts itself.
@@ -120,11 +120,11 @@ def found(answer: dns.message.Message) -> Answer:
     if chain.answer is None:
         # Without a SOA there is no time for a negative answer (RFC 2308, section 5).
         ttl = float(chain.minimum_ttl) if answer.authority else MIN_TTL_S
-        return Answer((), _between(ttl, MAX_NEGATIVE_TTL_S), exists)
-    return Answer(tuple(chain.answer), _between(float(chain.minimum_ttl), MAX_TTL_S), exists)
+        return DNSAnswer((), _between(ttl, MAX_NEGATIVE_TTL_S), exists)
+    return DNSAnswer(tuple(chain.answer), _between(float(chain.minimum_ttl), MAX_TTL_S), exists)
 
 
-def services(records: Iterable[Any]) -> list[Service]:
+def sort_services(records: Iterable[Any]) -> list[Service]:
     """SRV records, those of the first priority first, with their weights; the others have none, for when these fail.
 
     Records whose host or port cannot be one are left out. Empty: the service is not available there; a single record

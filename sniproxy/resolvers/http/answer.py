@@ -18,10 +18,10 @@ from sniproxy.util.text import bounded
 MAX_TARGETS = 1000
 """Of an answer."""
 
-Path = tuple[str, ...]
+KeyPath = tuple[str, ...]
 """Keys, one inside the other. Lists on the way are gone through."""
 
-Condition = tuple[Path, str]
+Condition = tuple[KeyPath, str]
 """Where, and how one of the values there has to be written: a text as it is, anything else as in JSON."""
 
 MAX_TTL_S = 86400.0
@@ -45,7 +45,7 @@ class FoundTargets:
 
 
 @attrs.frozen
-class Places:
+class TargetPaths:
     """Where targets stand in JSON that is not ours.
 
     @ivar items: an item for each target; empty: the whole answer, or each of its list.
@@ -54,14 +54,14 @@ class Places:
     @ivar weight: None: 1. @ivar in_base64: whether the host's text is.
     """
 
-    hosts: tuple[Path, ...]
-    items: Path = ()
-    port: Path | int | None = None
-    weight: Path | None = None
+    hosts: tuple[KeyPath, ...]
+    items: KeyPath = ()
+    port: KeyPath | int | None = None
+    weight: KeyPath | None = None
     in_base64: bool = False
 
 
-def parse_path(text: str) -> Path:
+def parse_path(text: str) -> KeyPath:
     """Read keys with dots between them. @raise ValueError: a key is empty."""
     path = tuple(text.split("."))
     if "" in path:
@@ -69,7 +69,7 @@ def parse_path(text: str) -> Path:
     return path
 
 
-def parse(body: bytes) -> Any:
+def parse_json(body: bytes) -> Any:
     """@raise Unreadable: it is no JSON object or list."""
     try:
         document = json.loads(body, parse_constant=_no_constant)
@@ -80,7 +80,7 @@ def parse(body: bytes) -> Any:
     return document
 
 
-def own(document: Any) -> FoundTargets:
+def parse_native(document: Any) -> FoundTargets:
     """An answer in our own form: C{{"targets": ["host:port", {"host":, "port":, "weight":}], "ttl":, "reason":}}.
 
     @raise Unreadable: it is not.
@@ -92,16 +92,16 @@ def own(document: Any) -> FoundTargets:
     return FoundTargets(_unique(_own_target(one) for one in targets), _ttl(document), _reason(document))
 
 
-def refusal(body: bytes) -> FoundTargets:
+def parse_refusal(body: bytes) -> FoundTargets:
     """What is said of a name that is not there, if it is said in our form."""
     try:
-        document = parse(body)
+        document = parse_json(body)
         return FoundTargets((), _ttl(document), _reason(document)) if isinstance(document, dict) else FoundTargets()
     except BadAnswer:
         return FoundTargets()
 
 
-def picked(document: Any, places: Places, wanted: Iterable[Condition]) -> FoundTargets:
+def extract_targets(document: Any, places: TargetPaths, wanted: Iterable[Condition]) -> FoundTargets:
     """Targets out of another form. @param wanted: an item counts when all of these hold.
 
     @raise Unreadable: an item that counts has a host, port or weight that is none; or none of them has a host.
@@ -119,7 +119,7 @@ def picked(document: Any, places: Places, wanted: Iterable[Condition]) -> FoundT
     return FoundTargets(targets)
 
 
-def _at(value: Any, path: Path) -> Iterator[Any]:
+def _at(value: Any, path: KeyPath) -> Iterator[Any]:
     """All that stands at a path, but for null."""
     if isinstance(value, list):
         for one in value:
@@ -139,7 +139,7 @@ def _written(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _picked_target(item: Any, places: Places) -> Target | None:
+def _picked_target(item: Any, places: TargetPaths) -> Target | None:
     """None: the item has no host."""
     texts = (value for path in places.hosts for value in _at(item, path) if value != "")
     host = next(texts, None)
@@ -154,7 +154,7 @@ def _picked_target(item: Any, places: Places) -> Target | None:
     return _target(host, port, 1 if weight is None else weight)
 
 
-def _number(item: Any, path: Path | None) -> Any:
+def _number(item: Any, path: KeyPath | None) -> Any:
     """The first value there, or None; a number may be written as a text."""
     found = None if path is None else next(_at(item, path), None)
     return int(found) if isinstance(found, str) and found.isascii() and found.isdigit() and len(found) < 10 else found

@@ -60,7 +60,7 @@ class Credentials:
 
 
 @attrs.frozen
-class Answer:
+class HTTPAnswer:
     """@ivar location: where a redirect leads, as the server wrote it; empty: it does not say."""
 
     status: int
@@ -123,7 +123,7 @@ class HTTPClient:
         self._agent = Agent.usingEndpointFactory(self._reactor, endpoints, self._pool)
         self._seen = seen
 
-    async def ask(self, url: str, headers: Mapping[str, str], body: bytes | None = None) -> Answer:
+    async def ask(self, url: str, headers: Mapping[str, str], body: bytes | None = None) -> HTTPAnswer:
         """The answer at a URL, whatever its status. @param body: what is posted. None: it is a GET.
 
         @raise HTTPFailure: there is none.
@@ -140,20 +140,20 @@ class HTTPClient:
             error = _inner(error)
             if isinstance(error, CancelledError | ConnectingCancelledError):
                 raise CancelledError from error
-            raise HTTPFailure(f"{place(url)}: {_why(error)}") from error
-        return Answer(response.code, content, locations[0].decode("latin-1"))
+            raise HTTPFailure(f"{display_url(url)}: {_why(error)}") from error
+        return HTTPAnswer(response.code, content, locations[0].decode("latin-1"))
 
     def close(self) -> Deferred[None]:
         """Close what is open and idle. Questions that are under way are cancelled by who asks."""
         return DeferredList([*self._closing, self._pool.closeCachedConnections()]).addCallback(lambda _: None)
 
 
-def place(url: str) -> str:
+def display_url(url: str) -> str:
     """How a text for people calls a URL: without its query, which may hold a secret."""
     return bounded(url.partition("?")[0])
 
 
-def said(body: bytes) -> str:
+def body_excerpt(body: bytes) -> str:
     """What a body says, for the end of a sentence; empty: nothing."""
     text = body[:400].decode("utf-8", "replace").strip()
     return f"; it says: {bounded(text, 100)}" if text else ""

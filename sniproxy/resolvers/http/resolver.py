@@ -23,15 +23,15 @@ from sniproxy.resolvers.http.answer import (
     BadAnswer,
     Condition,
     FoundTargets,
-    Path,
-    Places,
-    own,
-    parse,
+    KeyPath,
+    TargetPaths,
+    extract_targets,
+    parse_json,
+    parse_native,
     parse_path,
-    picked,
-    refusal,
+    parse_refusal,
 )
-from sniproxy.resolvers.http.client import Answer, Credentials, HTTPClient, HTTPFailure, place, said
+from sniproxy.resolvers.http.client import Credentials, HTTPAnswer, HTTPClient, HTTPFailure, body_excerpt, display_url
 from sniproxy.resolvers.http.question import URL, BadQuestion, Body, check_places, fill, parse_body, parse_url
 from sniproxy.util.text import bounded
 
@@ -75,7 +75,7 @@ class HTTPResolver:
         client: HTTPClient,
         url: URL,
         body: Body | None,
-        places: Places | None,
+        places: TargetPaths | None,
         where: Sequence[Condition],
         header: str | None,
         ttl: float,
@@ -108,7 +108,7 @@ class HTTPResolver:
         try:
             return self._meaning(url, answer, wanted)
         except BadAnswer as error:
-            raise Unavailable(f"{place(url)}: {error}") from error
+            raise Unavailable(f"{display_url(url)}: {error}") from error
 
     def _headers(self) -> dict[str, str]:
         headers = {"Accept": "application/json"}
@@ -119,15 +119,15 @@ class HTTPResolver:
             headers[name] = before + self._client.token
         return headers
 
-    def _meaning(self, url: str, answer: Answer, wanted: Sequence[Condition]) -> Resolution:
+    def _meaning(self, url: str, answer: HTTPAnswer, wanted: Sequence[Condition]) -> Resolution:
         if answer.status == 404:
-            raise _refused(refusal(answer.body), f"{place(url)}: 404, there is no such name")
+            raise _refused(parse_refusal(answer.body), f"{display_url(url)}: 404, there is no such name")
         if answer.status != 200:
-            raise Unavailable(f"{place(url)}: {_status(answer)}")
-        document = parse(answer.body)
-        found = own(document) if self._places is None else picked(document, self._places, wanted)
+            raise Unavailable(f"{display_url(url)}: {_status(answer)}")
+        document = parse_json(answer.body)
+        found = parse_native(document) if self._places is None else extract_targets(document, self._places, wanted)
         if not found.targets:
-            raise _refused(found, f"{place(url)}: its answer has no target")
+            raise _refused(found, f"{display_url(url)}: its answer has no target")
         return Resolution(found.targets, self._ttl if found.ttl is None else found.ttl)
 
 
@@ -136,20 +136,20 @@ def _refused(found: FoundTargets, otherwise: str) -> Refused:
     return Refused(reason) if found.ttl is None else Refused(reason, found.ttl)
 
 
-def _status(answer: Answer) -> str:
+def _status(answer: HTTPAnswer) -> str:
     if 300 <= answer.status < 400:
         there = bounded(answer.location.partition("?")[0] or "nowhere", 150)
         return f"it redirects to {there}, which is not followed; ask there by url"
     if answer.status in (401, 403):
         cure = "no right to this; token_file, header or certificate must be what it wants"
-        return f"{answer.status}, {cure}{said(answer.body)}"
-    return f"{answer.status}{said(answer.body)}"
+        return f"{answer.status}, {cure}{body_excerpt(answer.body)}"
+    return f"{answer.status}{body_excerpt(answer.body)}"
 
 
 def make(options: Mapping[str, Any], reactor: Any) -> HTTPResolver:
     """@raise BadOption: an option does not fit, or a file cannot be used."""
     # The query may hold a secret.
-    shown = place(options["url"]) if "@" not in options["url"] else "..."
+    shown = display_url(options["url"]) if "@" not in options["url"] else "..."
     try:
         url = parse_url(options["url"])
     except BadQuestion as error:
@@ -175,7 +175,7 @@ def make(options: Mapping[str, Any], reactor: Any) -> HTTPResolver:
     return HTTPResolver(client, url, body, places, where, header, options["ttl"])
 
 
-def _places(options: Mapping[str, Any]) -> Places | None:
+def _places(options: Mapping[str, Any]) -> TargetPaths | None:
     if not options["host"]:
         for key in ("items", "port", "weight", "where", "base64"):
             if options[key]:
@@ -183,7 +183,7 @@ def _places(options: Mapping[str, Any]) -> Places | None:
         return None
     items, port, weight = (None if options[key] is None else options[key] for key in ("items", "port", "weight"))
     hosts = tuple(_path("host", text) for text in options["host"])
-    return Places(
+    return TargetPaths(
         hosts,
         () if items is None else _path("items", items),
         None if port is None else _port(port),
@@ -192,7 +192,7 @@ def _places(options: Mapping[str, Any]) -> Places | None:
     )
 
 
-def _port(text: str) -> Path | int:
+def _port(text: str) -> KeyPath | int:
     if not (text.isascii() and text.isdigit()):
         return _path("port", text)
     if not (len(text) <= 5 and 1 <= int(text) <= 65535):
@@ -200,7 +200,7 @@ def _port(text: str) -> Path | int:
     return int(text)
 
 
-def _path(key: str, text: str) -> Path:
+def _path(key: str, text: str) -> KeyPath:
     try:
         return parse_path(text)
     except ValueError as error:

@@ -9,7 +9,7 @@ from urllib.parse import urljoin, urlsplit
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from sniproxy.resolvers.http.client import Answer, Credentials, HTTPClient, HTTPFailure, place, said
+from sniproxy.resolvers.http.client import Credentials, HTTPAnswer, HTTPClient, HTTPFailure, body_excerpt, display_url
 from sniproxy.util.names import BadName, server_name
 from sniproxy.util.text import bounded
 
@@ -73,7 +73,7 @@ class AdminClient:
         except HTTPFailure as error:
             raise AdminFailure(str(error)) from error
         except _TimedOut:
-            raise AdminFailure(f"{place(url)}: no answer within {self._timeout:g} s") from None
+            raise AdminFailure(f"{display_url(url)}: no answer within {self._timeout:g} s") from None
 
     def close(self) -> Deferred[None]:
         """Close what is open and idle. Questions that are under way are cancelled by who asks."""
@@ -88,16 +88,16 @@ class AdminClient:
             if answer.status == 200:
                 return answer.body
             if answer.status not in (301, 302, 307, 308):
-                raise AdminFailure(f"{place(url)}: {_status(answer)}", answer.status)
+                raise AdminFailure(f"{display_url(url)}: {_status(answer)}", answer.status)
             url = _next(url, answer)
-        raise AdminFailure(f"{place(url)}: more than {MAX_REDIRECTS} redirects")
+        raise AdminFailure(f"{display_url(url)}: more than {MAX_REDIRECTS} redirects")
 
 
 class _TimedOut(Exception):
     pass
 
 
-def _next(url: str, answer: Answer) -> str:
+def _next(url: str, answer: HTTPAnswer) -> str:
     """Where a redirect leads."""
     try:
         there: str = urljoin(url, answer.location)
@@ -106,15 +106,17 @@ def _next(url: str, answer: Answer) -> str:
         _ = parts.port
         there.encode("ascii")
     except (ValueError, BadName) as error:
-        raise AdminFailure(f"{place(url)}: it redirects to what is no URL") from error
+        raise AdminFailure(f"{display_url(url)}: it redirects to what is no URL") from error
     if parts.scheme not in ("https", urlsplit(url).scheme):
-        raise AdminFailure(f"{place(url)}: it redirects from https to {bounded(parts.scheme)}, which is not followed")
+        raise AdminFailure(
+            f"{display_url(url)}: it redirects from https to {bounded(parts.scheme)}, which is not followed"
+        )
     return there
 
 
-def _status(answer: Answer) -> str:
+def _status(answer: HTTPAnswer) -> str:
     code = answer.status
     # Pulsar says 401 to a role without rights, too.
     cure = {code: f"{code}, no right to this; token_file or certificate must be a super-user's" for code in (401, 403)}
     cure[404] = "404, there is no such thing"
-    return cure.get(code, str(code)) + said(answer.body)
+    return cure.get(code, str(code)) + body_excerpt(answer.body)

@@ -21,7 +21,7 @@ from sniproxy.util.text import bounded
 MAX_BROKERS = 10_000
 
 
-class BadAnswer(Exception):
+class BadBrokerData(Exception):
     """The cluster says something that this release does not understand, or that fits no option; the text says what."""
 
 
@@ -51,9 +51,9 @@ def web_address(web_id: str) -> tuple[str, int]:
     try:
         host, port = host_and_port(web_id, "broker")
     except BadServiceURL as error:
-        raise BadAnswer(str(error)) from error
+        raise BadBrokerData(str(error)) from error
     if port is None:
-        raise BadAnswer(f"broker {bounded(web_id)!r} has no port")
+        raise BadBrokerData(f"broker {bounded(web_id)!r} has no port")
     return host, port
 
 
@@ -61,9 +61,9 @@ def broker_ids(body: bytes) -> list[str]:
     """The answer of ``/admin/v2/brokers``, sorted, each once. @raise BadAnswer: it is something else."""
     said = _json(body)
     if not (isinstance(said, list) and all(isinstance(web_id, str) for web_id in said)):
-        raise BadAnswer("it is no list of brokers")
+        raise BadBrokerData("it is no list of brokers")
     if len(said) > MAX_BROKERS:
-        raise BadAnswer(f"it lists more than {MAX_BROKERS} brokers")
+        raise BadBrokerData(f"it lists more than {MAX_BROKERS} brokers")
     # Brokers before Pulsar 3 may write a scheme.
     ids = [web_id.partition("://")[2] or web_id for web_id in said]
     for web_id in ids:
@@ -84,7 +84,7 @@ def from_configuration(web_id: str, body: bytes, choice: BrokerListeners) -> Liv
     if not listeners and choice.listener is None:
         name = _text(said, "advertisedAddress") or web
         if own is None and not bound:
-            raise BadAnswer(f"broker {web_id} listens without TLS only")
+            raise BadBrokerData(f"broker {web_id} listens without TLS only")
         port = own if own is not None else bound[0].port
         return _broker(web_id, name, web, port, choice)
     listener = _chosen(web_id, [(one.name, one.host, one.port) for one in listeners], choice)
@@ -109,7 +109,7 @@ def from_node(web_id: str, body: bytes, choice: BrokerListeners) -> LiveBroker:
     web, _ = web_address(web_id)
     advertised = said.get("advertisedListeners") or {}
     if not isinstance(advertised, dict):
-        raise BadAnswer(f"broker {web_id}: its advertisedListeners are no JSON object")
+        raise BadBrokerData(f"broker {web_id}: its advertisedListeners are no JSON object")
     found = []
     for name, urls in advertised.items():
         url = urls.get("brokerServiceUrlTls") if isinstance(urls, dict) else None
@@ -118,13 +118,15 @@ def from_node(web_id: str, body: bytes, choice: BrokerListeners) -> LiveBroker:
     if not found and choice.listener is None:
         url = _text(said, "pulsarServiceUrlTls")
         if not url:
-            raise BadAnswer(f"broker {web_id} listens without TLS only")
+            raise BadBrokerData(f"broker {web_id} listens without TLS only")
         found.append(("", *_url(url)[:2]))
     places = {(name, port if choice.port is None else choice.port) for _, name, port in found}
     if choice.listener is None and len(places) > 1:
         # The order of an object's keys means nothing, and Pulsar's are those of a hash map.
         there = bounded(", ".join(sorted(one[0] for one in found)))
-        raise BadAnswer(f"broker {web_id} has several TLS listeners, {there}: say by listener which one clients use")
+        raise BadBrokerData(
+            f"broker {web_id} has several TLS listeners, {there}: say by listener which one clients use"
+        )
     _, name, port = _chosen(web_id, found, choice)
     return _broker(web_id, name, web, port, choice)
 
@@ -142,7 +144,7 @@ def _listeners(text: str) -> Iterator[_Listener]:
     for part in filter(None, map(str.strip, text.split(","))):
         name, colon, url = part.partition(":")
         if not colon:
-            raise BadAnswer(f"{bounded(part)!r} is no listener")
+            raise BadBrokerData(f"{bounded(part)!r} is no listener")
         if url.startswith("pulsar"):  # others are of protocol handlers, such as Kafka's
             yield _Listener(name.strip(), *_url(url))
 
@@ -151,7 +153,7 @@ def _url(text: str) -> tuple[str, int, bool]:
     try:
         url = parse_service_url(text, "listener")
     except BadServiceURL as error:
-        raise BadAnswer(str(error)) from error
+        raise BadBrokerData(str(error)) from error
     return (*url.hosts[0], url.tls)
 
 
@@ -160,14 +162,14 @@ def _chosen(web_id: str, found: Sequence[tuple[str, str, int]], choice: BrokerLi
         if choice.listener is None or one[0] == choice.listener:
             return one
     there = ", ".join(dict.fromkeys(one[0] for one in found)) or "none"
-    raise BadAnswer(f"broker {web_id} has no TLS listener {choice.listener!r}; those with TLS: {bounded(there)}")
+    raise BadBrokerData(f"broker {web_id} has no TLS listener {choice.listener!r}; those with TLS: {bounded(there)}")
 
 
 def _broker(web_id: str, name: str, web: str, port: int, choice: BrokerListeners) -> LiveBroker:
     try:
         name = server_name(name)
     except BadName as error:
-        raise BadAnswer(f"broker {web_id}: its name {bounded(name)!r}: {error}") from error
+        raise BadBrokerData(f"broker {web_id}: its name {bounded(name)!r}: {error}") from error
     # A broker's own name may be mapped, or the host that it is known by inside.
     host = choice.hosts.get(name) or choice.dialled(web)
     return LiveBroker(web_id, name, host, port if choice.port is None else choice.port)
@@ -177,13 +179,13 @@ def _json(body: bytes) -> Any:
     try:
         return json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise BadAnswer("it is no JSON") from error
+        raise BadBrokerData("it is no JSON") from error
 
 
 def _object(body: bytes) -> dict[str, Any]:
     said = _json(body)
     if not isinstance(said, dict):
-        raise BadAnswer("it is no JSON object")
+        raise BadBrokerData("it is no JSON object")
     return said
 
 
@@ -192,7 +194,7 @@ def _text(said: Mapping[str, Any], key: str) -> str:
     if value is None:
         return ""
     if not isinstance(value, str | int):
-        raise BadAnswer(f"its {key} is no text")
+        raise BadBrokerData(f"its {key} is no text")
     return str(value)
 
 
@@ -202,7 +204,7 @@ def _number(text: str) -> int | None:
     return int(match[1]) if match and 0 < int(match[1]) < 65536 else None
 
 
-def hosts(pairs: Sequence[str]) -> dict[str, str]:
+def parse_host_map(pairs: Sequence[str]) -> dict[str, str]:
     """``host=address`` pairs. @raise ValueError: one is none; the text says which, and how it is written."""
     found = {}
     for pair in pairs:

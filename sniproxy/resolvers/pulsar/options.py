@@ -6,23 +6,28 @@ from collections.abc import Mapping
 from typing import Any
 
 from sniproxy.interfaces import BadOption, Kind, Option
-from sniproxy.resolvers.pulsar.advertised import BrokerListeners, hosts
+from sniproxy.resolvers.pulsar.advertised import BrokerListeners, parse_host_map
 from sniproxy.util.names import BadName, server_name
 
-PLACES = (
+BROKER_OPTIONS = (
     Option("service_name", Kind.TEXTS, "names that lead to all healthy brokers: the host of clients' service URL", ()),
     Option("listener", Kind.TEXT, "the advertised listener that clients use; unless given, the first with TLS", None),
     Option("port", Kind.INTEGER, "the TLS port at which brokers are dialled; unless given, what they say", None),
-    Option("hosts", Kind.TEXTS, 'hosts that are reached by another address, as in "broker-1.internal=10.0.0.1"', ()),
+    Option(
+        "hosts",
+        Kind.TEXTS,
+        'hosts that are reached by another address, as in "broker-1.internal=10.0.0.1"',
+        (),
+    ),
 )
 """What both resolvers of Pulsar's brokers take."""
 
 
-def read_choice(options: Mapping[str, Any], name: str = "{host}") -> BrokerListeners:
-    """Of L{PLACES}. @raise BadOption: one does not fit."""
+def read_listeners(options: Mapping[str, Any], name: str = "{host}") -> BrokerListeners:
+    """Of L{BROKER_OPTIONS}. @raise BadOption: one does not fit."""
     check_port("port", options["port"])
     try:
-        mapped = hosts(options["hosts"])
+        mapped = parse_host_map(options["hosts"])
     except ValueError as error:
         raise BadOption("hosts", options["hosts"], str(error)) from error
     try:

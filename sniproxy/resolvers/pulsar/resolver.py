@@ -30,7 +30,7 @@ from sniproxy.interfaces import (
 from sniproxy.resolvers.http.client import Credentials
 from sniproxy.resolvers.pulsar.admin import AdminClient, AdminFailure
 from sniproxy.resolvers.pulsar.advertised import (
-    BadAnswer,
+    BadBrokerData,
     BrokerListeners,
     broker_ids,
     from_configuration,
@@ -38,7 +38,7 @@ from sniproxy.resolvers.pulsar.advertised import (
     web_address,
 )
 from sniproxy.resolvers.pulsar.brokers import LiveBroker, LiveBrokers
-from sniproxy.resolvers.pulsar.options import PLACES, check_port, read_choice, read_service_names
+from sniproxy.resolvers.pulsar.options import BROKER_OPTIONS, check_port, read_listeners, read_service_names
 from sniproxy.util.names import BadName, host_port, server_name
 
 log = Logger()
@@ -57,7 +57,7 @@ OPTIONS = (
         "url", Kind.TEXTS, "the admin API's URL, or several, asked in turn: http://broker:8080, https://broker:8443"
     ),
     Option("cluster", Kind.TEXT, "the cluster's name; unless given, the one of the broker that is asked", None),
-    *PLACES,
+    *BROKER_OPTIONS,
     Option("name", Kind.TEXT, "a broker's name where its listeners may not be read, of {host} and {label}", "{host}"),
     Option("web_port", Kind.INTEGER, "the admin API's port at each broker; unless given, the one in its id", None),
     Option("ask_brokers", Kind.FLAG, "each broker is asked for its listeners and health; if not: name and port", True),
@@ -71,7 +71,7 @@ OPTIONS = (
 
 
 @attrs.define
-class _Known:
+class _BrokerState:
     """@ivar read: the reactor's time when it said what it advertises. None: it never did, and the template stands."""
 
     broker: LiveBroker
@@ -102,14 +102,14 @@ class PulsarResolver:
         self._every: float = options["every"]
         self._keep: float = options["keep"]
         self._live: LiveBrokers | None = None
-        self._known: dict[str, _Known] = {}
+        self._known: dict[str, _BrokerState] = {}
         self._seen = 0.0
         self._ended: float | None = None
         self._error: str | None = None
         self._faults: list[str] = []
         self._look: Deferred[None] | None = None
         self._waiting: list[Deferred[None]] = []
-        self._tell: Callable[[], None] = _nobody
+        self._tell: Callable[[], None] = _ignore
         self._looping = LoopingCall(self._loop)
         self._looping.clock = reactor
 
@@ -118,7 +118,7 @@ class PulsarResolver:
         self._looping.start(self._every)
 
     def stop(self) -> Deferred[None]:
-        self._tell = _nobody
+        self._tell = _ignore
         if self._looping.running:
             self._looping.stop()
         if self._look is not None:
@@ -192,7 +192,7 @@ class PulsarResolver:
         for url in list(self._urls):
             try:
                 ids = broker_ids(await self._admin.get(url + self._path, self._trusted(self._known)))
-            except (AdminFailure, BadAnswer) as error:
+            except (AdminFailure, BadBrokerData) as error:
                 failures.append(str(error) if isinstance(error, AdminFailure) else f"{url}{self._path}: {error}")
                 continue
             self._urls.remove(url)
@@ -200,34 +200,36 @@ class PulsarResolver:
             return ids
         raise AdminFailure("; ".join(failures))
 
-    async def _broker(self, web_id: str, trusted: set[str]) -> _Known | None:
+    async def _broker(self, web_id: str, trusted: set[str]) -> _BrokerState | None:
         """What is known of a broker now; None: nothing that would lead to it."""
         before, now = self._known.get(web_id), self._reactor.seconds()
         try:
             if not self._asks:
-                return _Known(from_template(web_id, self._choice), None)
+                return _BrokerState(from_template(web_id, self._choice), None)
             healthy = await self._healthy(web_id, trusted)
             fresh = before is not None and before.read is not None and now - before.read < REFRESH_INTERVAL_S
             if before is not None and (not healthy or (fresh and before.broker.healthy)):
-                return _Known(attrs.evolve(before.broker, healthy=healthy), before.read)
+                return _BrokerState(attrs.evolve(before.broker, healthy=healthy), before.read)
             return await self._read(web_id, trusted, healthy, before)
-        except BadAnswer as error:
+        except BadBrokerData as error:
             self._faults.append(str(error))
             return None
 
-    async def _read(self, web_id: str, trusted: set[str], healthy: bool, before: _Known | None) -> _Known | None:
+    async def _read(
+        self, web_id: str, trusted: set[str], healthy: bool, before: _BrokerState | None
+    ) -> _BrokerState | None:
         try:
             body = await self._admin.get(self._at(web_id, "/admin/v2/brokers/configuration/runtime"), trusted)
         except AdminFailure as error:
             if before is not None:
-                return _Known(attrs.evolve(before.broker, healthy=healthy), before.read)
+                return _BrokerState(attrs.evolve(before.broker, healthy=healthy), before.read)
             if error.forbidden or error.status == 404:
                 # What it advertises is not for us: the operator's template says it.
-                return _Known(attrs.evolve(from_template(web_id, self._choice), healthy=healthy), None)
+                return _BrokerState(attrs.evolve(from_template(web_id, self._choice), healthy=healthy), None)
             self._faults.append(str(error))
             return None
         broker = from_configuration(web_id, body, self._choice)
-        return _Known(attrs.evolve(broker, healthy=healthy), self._reactor.seconds())
+        return _BrokerState(attrs.evolve(broker, healthy=healthy), self._reactor.seconds())
 
     async def _healthy(self, web_id: str, trusted: set[str]) -> bool:
         try:
@@ -282,7 +284,7 @@ def make(options: Mapping[str, Any], reactor: Any) -> PulsarResolver:
     if options["keep"] < 0:
         raise BadOption("keep", options["keep"], "it is a number of seconds, 0 or more")
     check_port("web_port", options["web_port"])
-    choice = read_choice(options, options["name"])
+    choice = read_listeners(options, options["name"])
     names = read_service_names(options)
     credentials = Credentials(options["trust"], options["certificate"], options["token_file"])
     if credentials.certificate is not None and not all(url.startswith("https:") for url in options["url"]):
@@ -310,5 +312,5 @@ def _check_url(url: str) -> None:
         )
 
 
-def _nobody() -> None:
+def _ignore() -> None:
     """Nobody wants to know yet, or any more."""

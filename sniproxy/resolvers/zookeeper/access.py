@@ -18,7 +18,7 @@ class BadAccess(ValueError):
 
 
 @attrs.frozen
-class Credentials:
+class ZooKeeperCredentials:
     """Paths of files. They are read for each connection: a new certificate or password counts from the next one on.
 
     @ivar trust: PEM of the authorities of TLS, and no others. None: the system's.

@@ -23,10 +23,10 @@ from sniproxy.interfaces import (
     Unavailable,
     WatchState,
 )
-from sniproxy.resolvers.pulsar.advertised import MAX_BROKERS, BadAnswer, BrokerListeners, from_node
+from sniproxy.resolvers.pulsar.advertised import MAX_BROKERS, BadBrokerData, BrokerListeners, from_node
 from sniproxy.resolvers.pulsar.brokers import LiveBroker, LiveBrokers
-from sniproxy.resolvers.pulsar.options import PLACES, read_choice, read_service_names
-from sniproxy.resolvers.zookeeper.access import BadAccess, Credentials
+from sniproxy.resolvers.pulsar.options import BROKER_OPTIONS, read_listeners, read_service_names
+from sniproxy.resolvers.zookeeper.access import BadAccess, ZooKeeperCredentials
 from sniproxy.tls.clientcontext import BadPem
 from sniproxy.util.names import server_name
 from sniproxy.util.text import bounded
@@ -36,17 +36,17 @@ log = Logger()
 RETRY_INTERVAL_S = 5.0
 """Seconds before what could not be read is read again, while the session stands."""
 
-HOLD_S = 2.0
+REFUSAL_TTL_S = 2.0
 """Seconds for which a refusal holds, if nothing is seen to change before."""
 
-SILENCE_S = 10.0
+FIRST_ANSWER_TIMEOUT_S = 10.0
 """Seconds for the first word; after them nobody waits for it any more. Questions have deadlines of their own."""
 
-NODES = "/loadbalance/brokers"
+BROKERS_PATH = "/loadbalance/brokers"
 
 OPTIONS = (
     Option("servers", Kind.TEXTS, 'ZooKeeper\'s servers, as in "zk-1:2181"; a path behind the last is the chroot'),
-    *(one for one in PLACES if one.name != "listener"),
+    *(one for one in BROKER_OPTIONS if one.name != "listener"),
     Option("listener", Kind.TEXT, "the advertised listener that clients use; needed where several have TLS", None),
     Option("keep", Kind.NUMBER, "seconds for which what was seen counts while ZooKeeper does not answer", 600.0),
     Option("digest_file", Kind.PATH, "a file with user:password, for the scheme digest", None),
@@ -56,7 +56,7 @@ OPTIONS = (
 )
 
 
-class Watched(Protocol):
+class ZooKeeperSession(Protocol):
     """What is asked of a session with ZooKeeper."""
 
     def start(self) -> None: ...
@@ -65,7 +65,7 @@ class Watched(Protocol):
     def data(self, path: str) -> Deferred[bytes | None]: ...
 
 
-Connect = Callable[[Callable[[], None], Callable[[str], None], Callable[[], None]], Watched]
+Connect = Callable[[Callable[[], None], Callable[[str], None], Callable[[], None]], ZooKeeperSession]
 """Makes a session that is not started, of what it calls when it stands, when it does not, and when nodes change."""
 
 
@@ -81,7 +81,7 @@ class ZooKeeperResolver:
         self._choice = choice
         self._service_names = service_names
         self._keep = keep
-        self._session: Watched | None = None
+        self._session: ZooKeeperSession | None = None
         self._stands = False
         self._live: LiveBrokers | None = None
         self._error: str | None = "ZooKeeper has not answered yet"
@@ -92,19 +92,19 @@ class ZooKeeperResolver:
         self._waiting: list[Deferred[None]] = []
         self._again: Any = None
         self._giving_up: Any = None
-        self._tell: Callable[[], None] = _nobody
+        self._tell: Callable[[], None] = _ignore
 
     def start(self, changed: Callable[[], None]) -> None:
         self._tell = changed
         self._session = self._connect(self._came, self._lost, self._read)
         self._again = self._reactor.callLater(
-            SILENCE_S, self._failed, f"ZooKeeper has not answered within {SILENCE_S:g} s"
+            FIRST_ANSWER_TIMEOUT_S, self._failed, f"ZooKeeper has not answered within {FIRST_ANSWER_TIMEOUT_S:g} s"
         )
         self._session.start()
 
     def stop(self) -> Deferred[None] | None:
         session, self._session = self._session, None
-        self._tell = _nobody
+        self._tell = _ignore
         self._again = _cancelled(self._again)
         self._giving_up = _cancelled(self._giving_up)
         if self._reading is not None:
@@ -136,7 +136,7 @@ class ZooKeeperResolver:
         if self._error is not None and not self._live.targets(request.server_name):
             raise Unavailable(self._error)
         try:
-            return self._live.resolution(request.server_name, None, HOLD_S)
+            return self._live.resolution(request.server_name, None, REFUSAL_TTL_S)
         except Unavailable as error:
             raise Unavailable(f"{error}: {_few(self._faults)}" if self._faults else str(error)) from error
 
@@ -167,10 +167,10 @@ class ZooKeeperResolver:
         session = self._session
         if session is None:
             return
-        ids = sorted(await session.children(NODES))
+        ids = sorted(await session.children(BROKERS_PATH))
         if len(ids) > MAX_BROKERS:
-            raise Unavailable(f"{NODES} has more than {MAX_BROKERS} nodes")
-        bodies = await gatherResults([session.data(f"{NODES}/{web_id}") for web_id in ids], consumeErrors=True)
+            raise Unavailable(f"{BROKERS_PATH} has more than {MAX_BROKERS} nodes")
+        bodies = await gatherResults([session.data(f"{BROKERS_PATH}/{web_id}") for web_id in ids], consumeErrors=True)
         brokers: list[LiveBroker] = []
         faults = []
         for web_id, body in zip(ids, bodies, strict=True):
@@ -178,7 +178,7 @@ class ZooKeeperResolver:
                 continue
             try:
                 brokers.append(from_node(web_id, body, self._choice))
-            except BadAnswer as error:
+            except BadBrokerData as error:
                 faults.append(f"{bounded(web_id, 100)}: {error}")
         if not self._stands:  # answers from before it was lost; the next session begins with reading
             return
@@ -248,7 +248,7 @@ def make(options: Mapping[str, Any], reactor: Any) -> ZooKeeperResolver:
     for key in ("trust", "certificate"):
         if options[key] is not None and not options["tls"]:
             raise BadOption(key, options[key], "it is for TLS; write tls = true, too")
-    access = Credentials(options["tls"], options["trust"], options["certificate"], options["digest_file"])
+    access = ZooKeeperCredentials(options["tls"], options["trust"], options["certificate"], options["digest_file"])
     try:
         access.context()
         access.login()
@@ -259,7 +259,7 @@ def make(options: Mapping[str, Any], reactor: Any) -> ZooKeeperResolver:
     def connect(came: Callable[[], None], went: Callable[[str], None], changed: Callable[[], None]) -> Session:
         return Session(reactor, servers, access, came, went, changed)
 
-    return ZooKeeperResolver(reactor, connect, read_choice(options), read_service_names(options), options["keep"])
+    return ZooKeeperResolver(reactor, connect, read_listeners(options), read_service_names(options), options["keep"])
 
 
 def _few(faults: list[str]) -> str:
@@ -273,5 +273,5 @@ def _cancelled(call: Any) -> Any:
     return None
 
 
-def _nobody() -> None:
+def _ignore() -> None:
     """Nobody wants to know yet, or any more."""

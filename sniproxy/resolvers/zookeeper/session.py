@@ -20,7 +20,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
 from sniproxy.net.daemonthread import in_daemon_thread
-from sniproxy.resolvers.zookeeper.access import BadAccess, Credentials
+from sniproxy.resolvers.zookeeper.access import BadAccess, ZooKeeperCredentials
 from sniproxy.tls.clientcontext import BadPem
 from sniproxy.util.names import host_port
 from sniproxy.util.text import bounded
@@ -60,7 +60,7 @@ class Session:
         self,
         reactor: Any,
         servers: str,
-        access: Credentials,
+        access: ZooKeeperCredentials,
         came: Callable[[], None],
         went: Callable[[str], None],
         changed: Callable[[], None],
@@ -70,7 +70,7 @@ class Session:
         self._access = access
         self._came, self._went, self._changed = came, went, changed
         self._ended = False
-        self._handler = Handler(self._connecting, self._not_connected)
+        self._handler = KazooHandler(self._connecting, self._not_connected)
         retry = {"max_tries": -1, "max_delay": MAX_PAUSE_S, "sleep_func": self._handler.sleep_func}
         self._client = client(
             hosts=servers, timeout=SESSION_TIMEOUT_S, connection_retry=retry, handler=self._handler, logger=_silent
@@ -146,7 +146,7 @@ class Session:
         self._client.close()
 
 
-class Handler(SequentialThreadingHandler):  # type: ignore[misc]
+class KazooHandler(SequentialThreadingHandler):  # type: ignore[misc]
     """Opens kazoo's connections: by TLS that trusts whom we trust, and so that who ends a session need not wait.
 
     @param before: called before each connection, gives what TLS goes by, or None.

@@ -29,7 +29,7 @@ from sniproxy.resolvers.dns.resolver import (
     DNSResolver,
     SystemConf,
 )
-from sniproxy.resolvers.dns.wire import AAAA, SERVER_FAILED, SRV, A, Answer, found, read
+from sniproxy.resolvers.dns.wire import AAAA, SERVER_FAILED, SRV, A, DNSAnswer, extract_answer, parse_answer
 from sniproxy.util.files import WATCH_INTERVAL_S
 from tests.resolvers.answers import SOA, Records, reply
 
@@ -60,26 +60,26 @@ class Servers:
         self.asked: list[tuple[str, RdataType]] = []
         self.failing: set[tuple[str, RdataType]] = set()
         self.late: set[tuple[str, RdataType]] = set()
-        self.pending: list[Deferred[Answer]] = []
+        self.pending: list[Deferred[DNSAnswer]] = []
         self.cause = NO_ANSWER
 
-    async def ask(self, name: str, kind: RdataType) -> Answer:
+    async def ask(self, name: str, kind: RdataType) -> DNSAnswer:
         self.asked.append((name, kind))
         if (name, kind) in self.late:
-            waiting: Deferred[Answer] = Deferred()
+            waiting: Deferred[DNSAnswer] = Deferred()
             self.pending.append(waiting)
             return await waiting
         if (name, kind) in self.failing:
             raise QueryFailed(self.cause, "silent")
         return self.found(name, kind)
 
-    def found(self, name: str, kind: RdataType) -> Answer:
+    def found(self, name: str, kind: RdataType) -> DNSAnswer:
         asked = dns.message.make_query(name, kind)
         records = ZONE.get((name, kind))
         rcode = dns.rcode.NXDOMAIN if records is None else dns.rcode.NOERROR
-        message = read(asked, reply(asked, *(records or ()), rcode=rcode, authority=() if records else (SOA,)))
+        message = parse_answer(asked, reply(asked, *(records or ()), rcode=rcode, authority=() if records else (SOA,)))
         assert message is not None
-        return found(message)
+        return extract_answer(message)
 
 
 class DNSResolverTests(SynchronousTestCase):

@@ -15,15 +15,15 @@ from sniproxy.resolvers.dns.wire import (
     MAX_TTL_S,
     MIN_TTL_S,
     A,
-    Answer,
     BadMessage,
+    DNSAnswer,
     Service,
-    dislikes_edns,
-    found,
+    extract_answer,
+    is_truncated,
+    parse_answer,
     question,
-    read,
-    services,
-    truncated,
+    rejects_edns,
+    sort_services,
     why_unusable,
 )
 from tests.resolvers.answers import SOA, Records, asked_for, reply
@@ -31,10 +31,10 @@ from tests.resolvers.answers import SOA, Records, asked_for, reply
 ASKED = question("a.test", A)
 
 
-def answered(*records: Records, **more: object) -> Answer:
-    message = read(ASKED, reply(ASKED, *records, **more))  # type: ignore[arg-type]
+def answered(*records: Records, **more: object) -> DNSAnswer:
+    message = parse_answer(ASKED, reply(ASKED, *records, **more))  # type: ignore[arg-type]
     assert message is not None
-    return found(message)
+    return extract_answer(message)
 
 
 class QuestionTests(SynchronousTestCase):
@@ -49,23 +49,23 @@ class QuestionTests(SynchronousTestCase):
     def test_answers(self) -> None:
         """Only what answers this very question is an answer: its id, name and type."""
         good = reply(ASKED, ("a.test.", 7, "A", "192.0.2.1"))
-        self.assertIsNotNone(read(ASKED, good))
+        self.assertIsNotNone(parse_answer(ASKED, good))
         other = question("a.test", A)
         other.id = ASKED.id ^ 1
         for bad in (reply(other), reply(question("b.test", A)), reply(question("a.test", AAAA)), ASKED.to_wire()):
-            self.assertIsNone(read(ASKED, bad[:2] if bad is good else bad))
+            self.assertIsNone(parse_answer(ASKED, bad[:2] if bad is good else bad))
 
     def test_in_parts(self) -> None:
         """A part of an answer is none; what comes behind it does not matter."""
         good = reply(ASKED, ("a.test.", 7, "A", "192.0.2.1"))
         for length in range(len(good)):
-            self.assertIsNone(read(ASKED, good[:length]))
-        self.assertIsNotNone(read(ASKED, good + b"tail"))
+            self.assertIsNone(parse_answer(ASKED, good[:length]))
+        self.assertIsNotNone(parse_answer(ASKED, good + b"tail"))
 
     @given(st.binary(max_size=100))
     def test_anything(self, data: bytes) -> None:
         """Whatever comes is an answer or is not."""
-        read(ASKED, ASKED.to_wire()[:2] + data)
+        parse_answer(ASKED, ASKED.to_wire()[:2] + data)
 
     def test_flags(self) -> None:
         """What was cut short, and what another server should be asked about, is seen."""
@@ -76,9 +76,9 @@ class QuestionTests(SynchronousTestCase):
             (reply(ASKED, rcode=dns.rcode.REFUSED), False, "query refused (REFUSED)"),
             (reply(ASKED, rcode=dns.rcode.YXDOMAIN), False, "server failed (YXDOMAIN)"),
         ):
-            answer = read(ASKED, message)
+            answer = parse_answer(ASKED, message)
             assert answer is not None
-            self.assertEqual((cut, why), (truncated(answer), why_unusable(answer)))
+            self.assertEqual((cut, why), (is_truncated(answer), why_unusable(answer)))
 
     def test_referral(self) -> None:
         """A server that only names other servers says nothing about the name."""
@@ -88,7 +88,7 @@ class QuestionTests(SynchronousTestCase):
             (reply(ASKED, authority=(SOA,)), True),
             (reply(ASKED, ("a.test.", 7, "A", "192.0.2.1"), authority=(ns,)), True),
         ):
-            answer = read(ASKED, message)
+            answer = parse_answer(ASKED, message)
             assert answer is not None
             self.assertEqual(usable, why_unusable(answer) is None)
 
@@ -97,9 +97,9 @@ class QuestionTests(SynchronousTestCase):
         plain = question("a.test", A, edns=False)
         self.assertEqual(-1, asked_for(plain.to_wire())[0].edns)
         for rcode, dislikes in ((dns.rcode.FORMERR, True), (dns.rcode.NOTIMP, True), (dns.rcode.SERVFAIL, False)):
-            answer = read(ASKED, reply(ASKED, rcode=rcode))
+            answer = parse_answer(ASKED, reply(ASKED, rcode=rcode))
             assert answer is not None
-            self.assertEqual((dislikes, False), (dislikes_edns(ASKED, answer), dislikes_edns(plain, answer)))
+            self.assertEqual((dislikes, False), (rejects_edns(ASKED, answer), rejects_edns(plain, answer)))
 
 
 class FoundTests(SynchronousTestCase):
@@ -120,9 +120,9 @@ class FoundTests(SynchronousTestCase):
     def test_nothing(self) -> None:
         """No such name, and no such record, hold for the time of the zone's SOA, within bounds."""
         gone = answered(rcode=dns.rcode.NXDOMAIN, authority=(SOA,))
-        self.assertEqual(Answer((), 60.0, False), gone)
-        self.assertEqual(Answer((), 60.0, True), answered(authority=(SOA,)))
-        self.assertEqual(Answer((), MIN_TTL_S, True), answered())
+        self.assertEqual(DNSAnswer((), 60.0, False), gone)
+        self.assertEqual(DNSAnswer((), 60.0, True), answered(authority=(SOA,)))
+        self.assertEqual(DNSAnswer((), MIN_TTL_S, True), answered())
         long = ("test.", 10**6, "SOA", "ns.test. admin.test. 1 2 3 4 999999")
         self.assertEqual(MAX_NEGATIVE_TTL_S, answered(authority=(long,)).ttl)
 
@@ -136,7 +136,7 @@ class ServiceTests(SynchronousTestCase):
     """SRV records."""
 
     def services(self, *texts: str) -> list[Service]:
-        return services(dns.rrset.from_text("_p._tcp.test.", 7, "IN", "SRV", *texts))
+        return sort_services(dns.rrset.from_text("_p._tcp.test.", 7, "IN", "SRV", *texts))
 
     def test_priorities(self) -> None:
         """The first priority has weights, in small numbers; later ones stand by, in order."""

@@ -13,7 +13,7 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
-from sniproxy.resolvers.http.client import Answer, Credentials, HTTPClient, HTTPFailure, place, said
+from sniproxy.resolvers.http.client import Credentials, HTTPAnswer, HTTPClient, HTTPFailure, body_excerpt, display_url
 from tests.resolvers.adminserver import AdminServer, NetClock
 from tests.support.tlsservers import ServerTLS, write_pem
 
@@ -56,9 +56,9 @@ class HTTPClientTests(TestCase):
         server, client = self.server(), self.client()
         server.answers["/no"] = (503, b"no")
         server.locations["/moved"] = "http://elsewhere.test/?a"
-        self.assertEqual(Answer(200, b"yes"), await client.ask(server.url + ASKED, {"Authorization": "x y"}))
-        self.assertEqual(Answer(503, b"no"), await client.ask(server.url + "/no", {}))
-        self.assertEqual(Answer(307, b"", "http://elsewhere.test/?a"), await client.ask(server.url + "/moved", {}))
+        self.assertEqual(HTTPAnswer(200, b"yes"), await client.ask(server.url + ASKED, {"Authorization": "x y"}))
+        self.assertEqual(HTTPAnswer(503, b"no"), await client.ask(server.url + "/no", {}))
+        self.assertEqual(HTTPAnswer(307, b"", "http://elsewhere.test/?a"), await client.ask(server.url + "/moved", {}))
         self.assertEqual(["x y", None, None], server.tokens)
 
     async def test_post(self) -> None:
@@ -139,8 +139,8 @@ class HTTPClientTests(TestCase):
         listen: Any = reactor.listenTCP
         port = listen(0, Factory.forProtocol(Endless), interface="127.0.0.1")
         self.addCleanup(port.stopListening)
-        said = await self.fails(self.client(), f"http://127.0.0.1:{port.getHost().port}/")
-        self.assertIn("too long", said)
+        why = await self.fails(self.client(), f"http://127.0.0.1:{port.getHost().port}/")
+        self.assertIn("too long", why)
         await ended
 
     async def test_tls(self) -> None:
@@ -161,8 +161,8 @@ class HTTPClientTests(TestCase):
             if trusted:
                 self.assertEqual(b"yes", (await client.ask(server.url + ASKED, {})).body)
             else:
-                said = await self.fails(client, server.url + ASKED)
-                self.assertIn("its certificate is not trusted (certificate verify failed); name the authority", said)
+                why = await self.fails(client, server.url + ASKED)
+                self.assertIn("its certificate is not trusted (certificate verify failed); name the authority", why)
 
     async def test_dialled_elsewhere(self) -> None:
         """A host that is reached by another address is verified by its own name."""
@@ -191,7 +191,7 @@ class HTTPClientTests(TestCase):
 
     async def test_texts(self) -> None:
         """What others wrote is bounded and printable where people read it."""
-        self.assertEqual("http://a.test/b", place("http://a.test/b?c=d"))
-        self.assertEqual("", said(b" \n"))
-        text = said(b"a\n\xff" * 500)
+        self.assertEqual("http://a.test/b", display_url("http://a.test/b?c=d"))
+        self.assertEqual("", body_excerpt(b" \n"))
+        text = body_excerpt(b"a\n\xff" * 500)
         self.assertTrue(text.startswith("; it says: a") and text.isprintable() and len(text) < 150, text)

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.resolvers.pulsar.advertised import (
-    BadAnswer,
+    BadBrokerData,
     BrokerListeners,
     broker_ids,
     from_configuration,
     from_node,
     from_template,
-    hosts,
+    parse_host_map,
     web_address,
 )
 from sniproxy.resolvers.pulsar.brokers import LiveBroker
@@ -63,8 +63,8 @@ class ListTests(SynchronousTestCase):
     def test_bad(self) -> None:
         """Anything else is said to be something else."""
         for body in (b"", b"{}", b"[1]", b'["a.test"]', b'["a.test:99999"]', b'["a\\nb:1"]', b"[" * 100_000, b"\xff"):
-            self.assertRaises(BadAnswer, broker_ids, body)
-        self.assertRaises(BadAnswer, broker_ids, json.dumps([f"a{n}.test:1" for n in range(10_001)]).encode())
+            self.assertRaises(BadBrokerData, broker_ids, body)
+        self.assertRaises(BadBrokerData, broker_ids, json.dumps([f"a{n}.test:1" for n in range(10_001)]).encode())
 
     def test_web_address(self) -> None:
         """An id is a host and a port; an IPv6 address has brackets."""
@@ -87,9 +87,9 @@ class ConfigurationTests(SynchronousTestCase):
 
     def test_no_such_listener(self) -> None:
         """A listener that it does not have, or not with TLS, is a fault that names those with TLS."""
-        error = self.assertRaises(BadAnswer, configured, BrokerListeners("internal"))
+        error = self.assertRaises(BadBrokerData, configured, BrokerListeners("internal"))
         self.assertEqual(f"broker {ID} has no TLS listener 'internal'; those with TLS: external, dns", str(error))
-        self.assertRaises(BadAnswer, configured, BrokerListeners("internal"), advertisedListeners="")
+        self.assertRaises(BadBrokerData, configured, BrokerListeners("internal"), advertisedListeners="")
 
     def test_without_listeners(self) -> None:
         """One that has no listeners is called by the address that it advertises, or by its host."""
@@ -100,7 +100,7 @@ class ConfigurationTests(SynchronousTestCase):
         }
         self.assertEqual(LiveBroker(ID, "one.internal", "one.internal", 6651), configured(**plain))
         self.assertEqual("one.internal", configured(**{**plain, "advertisedAddress": None}).name)
-        error = self.assertRaises(BadAnswer, configured, **{**plain, "brokerServicePortTls": "Optional.empty"})
+        error = self.assertRaises(BadBrokerData, configured, **{**plain, "brokerServicePortTls": "Optional.empty"})
         self.assertIn("without TLS only", str(error))
 
     def test_hosts_and_port(self) -> None:
@@ -113,9 +113,9 @@ class ConfigurationTests(SynchronousTestCase):
     def test_bad(self) -> None:
         """What is no configuration, or has nonsense in it, is a fault in bounded, printable words."""
         for body in (b"", b"[]", b'{"advertisedListeners": []}'):
-            self.assertRaises(BadAnswer, from_configuration, ID, body, BrokerListeners())
+            self.assertRaises(BadBrokerData, from_configuration, ID, body, BrokerListeners())
         for listeners in ("external", "external:pulsar+ssl://a\nb:1", "e:pulsar+ssl://" + "x" * 9999):
-            error = self.assertRaises(BadAnswer, configured, advertisedListeners=listeners)
+            error = self.assertRaises(BadBrokerData, configured, advertisedListeners=listeners)
             self.assertTrue(str(error).isprintable() and len(str(error)) < 800, error)
 
     @given(st.dictionaries(st.sampled_from([*CONFIGURATION, *NODE]), st.text() | st.integers() | st.none()))
@@ -124,7 +124,7 @@ class ConfigurationTests(SynchronousTestCase):
         for read in (from_configuration, from_node):
             try:
                 self.assertIsInstance(read(ID, json.dumps(said).encode(), BrokerListeners()), LiveBroker)
-            except BadAnswer:
+            except BadBrokerData:
                 pass
 
 
@@ -141,7 +141,7 @@ class TemplateTests(SynchronousTestCase):
 
     def test_no_name(self) -> None:
         """A host of which no name comes is a fault."""
-        self.assertRaises(BadAnswer, from_template, "[::1]:1", BrokerListeners(name="{label}.pulsar.test"))
+        self.assertRaises(BadBrokerData, from_template, "[::1]:1", BrokerListeners(name="{label}.pulsar.test"))
 
 
 class NodeTests(SynchronousTestCase):
@@ -152,15 +152,15 @@ class NodeTests(SynchronousTestCase):
         self.assertEqual(LiveBroker(ID, "broker-1.pulsar.test", "one.internal", 443), node(BrokerListeners("external")))
         self.assertEqual("broker-1.dns.test", node(BrokerListeners("dns")).name)
         self.assertEqual(6651, node(BrokerListeners("external", port=6651)).port)
-        self.assertRaises(BadAnswer, node, BrokerListeners("internal"))
+        self.assertRaises(BadBrokerData, node, BrokerListeners("internal"))
 
     def test_several_listeners(self) -> None:
         """Unless one is chosen, those with TLS must mean one place: their order in the node means nothing."""
-        error = self.assertRaises(BadAnswer, node)
+        error = self.assertRaises(BadBrokerData, node)
         self.assertIn("several TLS listeners, dns, external: say by listener", str(error))
         urls = ["pulsar+ssl://broker-1.test:443", "pulsar+ssl://broker-1.test:6651"]
         same = {f"l-{n}": {"brokerServiceUrlTls": url} for n, url in enumerate(urls)}
-        self.assertRaises(BadAnswer, node, advertisedListeners=same)
+        self.assertRaises(BadBrokerData, node, advertisedListeners=same)
         self.assertEqual("broker-1.test", node(BrokerListeners(port=6651), advertisedListeners=same).name)
         del same["l-1"]
         self.assertEqual(443, node(advertisedListeners=same).port)
@@ -171,13 +171,13 @@ class NodeTests(SynchronousTestCase):
         nothing: tuple[Any, ...] = ({}, None)
         for none in nothing:
             self.assertEqual("broker-1.test", node(advertisedListeners=none, pulsarServiceUrlTls=url).name)
-        self.assertRaises(BadAnswer, node, advertisedListeners={})
+        self.assertRaises(BadBrokerData, node, advertisedListeners={})
 
     def test_bad(self) -> None:
         """What is no node of a broker is a fault."""
         for said in (b"", b"[]", b'{"advertisedListeners": 1}', b'{"pulsarServiceUrlTls": "x"}'):
-            self.assertRaises(BadAnswer, from_node, ID, said, BrokerListeners())
-        self.assertRaises(BadAnswer, from_node, "a\nb", b"{}", BrokerListeners())
+            self.assertRaises(BadBrokerData, from_node, ID, said, BrokerListeners())
+        self.assertRaises(BadBrokerData, from_node, "a\nb", b"{}", BrokerListeners())
 
 
 class HostsTests(SynchronousTestCase):
@@ -185,11 +185,11 @@ class HostsTests(SynchronousTestCase):
 
     def test_pairs(self) -> None:
         """Names are normalised, so that they are found."""
-        self.assertEqual({"a.test": "10.0.0.1", "b": "c"}, hosts(["A.test. = 10.0.0.1", "b=c"]))
+        self.assertEqual({"a.test": "10.0.0.1", "b": "c"}, parse_host_map(["A.test. = 10.0.0.1", "b=c"]))
 
     def test_bad(self) -> None:
         """Anything else is told with how it is written."""
-        bad: Callable[..., Any] = hosts
+        bad: Callable[..., Any] = parse_host_map
         for pair in ("a.test", "=a", "a=", "a=b=c"):
             error = self.assertRaises(ValueError, bad, [pair])
             self.assertIn("write it as in", str(error))

@@ -8,9 +8,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.interfaces import BadOption
 from sniproxy.resolvers.pulsar.advertised import BrokerListeners
-from sniproxy.resolvers.pulsar.options import PLACES, check_port, read_choice, read_service_names
+from sniproxy.resolvers.pulsar.options import BROKER_OPTIONS, check_port, read_listeners, read_service_names
 
-NOTHING: dict[str, Any] = {option.name: option.default for option in PLACES}
+NOTHING: dict[str, Any] = {option.name: option.default for option in BROKER_OPTIONS}
 
 
 class PlacesTests(SynchronousTestCase):
@@ -18,9 +18,11 @@ class PlacesTests(SynchronousTestCase):
 
     def test_choice(self) -> None:
         """Unless the operator says something, what brokers say counts."""
-        self.assertEqual(BrokerListeners(), read_choice(NOTHING))
+        self.assertEqual(BrokerListeners(), read_listeners(NOTHING))
         said = {**NOTHING, "listener": "external", "port": 1, "hosts": ["a=b"]}
-        self.assertEqual(BrokerListeners("external", 1, {"a": "b"}, "{label}.test"), read_choice(said, "{label}.test"))
+        self.assertEqual(
+            BrokerListeners("external", 1, {"a": "b"}, "{label}.test"), read_listeners(said, "{label}.test")
+        )
 
     def test_bad(self) -> None:
         """What cannot be used is refused by its name."""
@@ -28,10 +30,10 @@ class PlacesTests(SynchronousTestCase):
             options = {**NOTHING, key: value}
             with self.assertRaises(BadOption) as raised:
                 read_service_names(options)
-                read_choice(options)
+                read_listeners(options)
             self.assertEqual((key, value), (raised.exception.key, raised.exception.value))
         for name in ("{hots}.test", ""):
-            self.assertEqual("name", self.assertRaises(BadOption, read_choice, NOTHING, name).key)
+            self.assertEqual("name", self.assertRaises(BadOption, read_listeners, NOTHING, name).key)
 
     def test_service_names(self) -> None:
         """They are normalised, so that they are found."""

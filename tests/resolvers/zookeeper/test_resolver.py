@@ -16,7 +16,12 @@ from zope.interface.verify import verifyObject
 from sniproxy.interfaces import BadOption, IWatchingResolver, Refused, Resolution, Unavailable, WatchState
 from sniproxy.resolvers import make_resolver
 from sniproxy.resolvers.pulsar.advertised import BrokerListeners
-from sniproxy.resolvers.zookeeper.resolver import NODES, RETRY_INTERVAL_S, SILENCE_S, ZooKeeperResolver
+from sniproxy.resolvers.zookeeper.resolver import (
+    BROKERS_PATH,
+    FIRST_ANSWER_TIMEOUT_S,
+    RETRY_INTERVAL_S,
+    ZooKeeperResolver,
+)
 from tests.resolvers.cache.scripted import request
 
 
@@ -55,10 +60,10 @@ class Scripted:
     def brokers(self, **names: str) -> None:
         """Answer all questions of a reading: these are there."""
         nodes = {f"{key}.internal:8080": node(name) for key, name in names.items()}
-        assert self.asked[0][0] == NODES
+        assert self.asked[0][0] == BROKERS_PATH
         self.say(list(nodes))
-        while self.asked and self.asked[0][0] != NODES:
-            self.say(nodes[self.asked[0][0].removeprefix(f"{NODES}/")])
+        while self.asked and self.asked[0][0] != BROKERS_PATH:
+            self.say(nodes[self.asked[0][0].removeprefix(f"{BROKERS_PATH}/")])
 
 
 class ZooKeeperTests(SynchronousTestCase):
@@ -126,7 +131,7 @@ class ZooKeeperTests(SynchronousTestCase):
         """While ZooKeeper says nothing at all, its first word is waited for so long, and no longer."""
         self.start_only()
         waiting = self.resolver.resolve(request("vip.test"))
-        self.clock.advance(SILENCE_S)
+        self.clock.advance(FIRST_ANSWER_TIMEOUT_S)
         assert isinstance(waiting, Deferred)
         self.failureResultOf(waiting, Unavailable)
         self.assertIn("has not answered within 10 s", self.fails(Unavailable, "vip.test"))

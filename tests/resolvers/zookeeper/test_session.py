@@ -19,8 +19,8 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from sniproxy.resolvers.zookeeper import session
-from sniproxy.resolvers.zookeeper.access import Credentials
-from sniproxy.resolvers.zookeeper.session import Handler, Lost, Session
+from sniproxy.resolvers.zookeeper.access import ZooKeeperCredentials
+from sniproxy.resolvers.zookeeper.session import KazooHandler, Lost, Session
 
 reactor: Any = global_reactor
 
@@ -96,7 +96,7 @@ class SessionTests(TestCase):
             return self.client
 
         self.login = Path(self.mktemp())
-        access = Credentials(digest=str(self.login))
+        access = ZooKeeperCredentials(digest=str(self.login))
         self.session = Session(reactor, "zk:1", access, teller("came"), teller("went"), teller("changed"), client)
 
     async def test_states(self) -> None:
@@ -160,7 +160,7 @@ class SessionTests(TestCase):
         """A stop does not wait for a lookup that keeps kazoo's thread from ending."""
         looked_up = threading.Event()
         self.addCleanup(looked_up.set)
-        self.patch(session, "CUT_SECONDS", 0.01)
+        self.patch(session, "CUT_TIMEOUT_S", 0.01)
         self.patch(self.client, "connected", False)
         self.patch(self.client, "stop", lambda: looked_up.wait(60))
         await self.session.stop()
@@ -204,7 +204,7 @@ class HandlerTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.failed: list[str] = []
         self.context: ssl.SSLContext | None = None
-        self.handler = Handler(lambda: self.context, self.failed.append)
+        self.handler = KazooHandler(lambda: self.context, self.failed.append)
         self.listening = socket.create_server(("127.0.0.1", 0))
         self.addCleanup(self.listening.close)
         self.address = self.listening.getsockname()
