@@ -12,20 +12,20 @@ from sniproxy.interfaces import (
 )
 
 
-class House:
-    """A resolver such as a third party's."""
+class ThirdPartyResolver:
+    """A third party's resolver."""
 
     def __init__(self, options: Mapping[str, Any], reactor: Any) -> None:
         self.options, self.reactor = options, reactor
 
     def resolve(self, request: Request) -> Resolution:
-        return Resolution([Target("house.test", 1)])
+        return Resolution([Target("custom.test", 1)])
 
 
 class OldMaker:
-    """A plugin that knows nothing of descriptions."""
+    """A plugin that does not describe its options."""
 
     name, help = "old", "from before"
 
-    def make(self, options: Mapping[str, Any], reactor: Any) -> House:
-        return House(options, reactor)
+    def make(self, options: Mapping[str, Any], reactor: Any) -> ThirdPartyResolver:
+        return ThirdPartyResolver(options, reactor)

@@ -22,7 +22,7 @@ DESCRIBED = (
 
 
 class CheckedTests(SynchronousTestCase):
-    """A table against its description."""
+    """A table is checked against its description."""
 
     def refused(self, **options: Any) -> BadOption:
         error = self.assertRaises(BadOption, checked, {"url": "u", **options}, DESCRIBED, "/etc/sniproxy")
@@ -30,12 +30,12 @@ class CheckedTests(SynchronousTestCase):
         return error
 
     def test_defaults(self) -> None:
-        """What is not written has its default."""
+        """A missing option gets its default."""
         defaults = {"servers": ["a"], "port": 53, "every": None, "again": False, "file": None}
         self.assertEqual({"url": "u", **defaults}, checked({"url": "u"}, DESCRIBED, ""))
 
     def test_kinds(self) -> None:
-        """A text is a list of one, a whole number a number; a path starts from the configuration's folder."""
+        """A text becomes a list, a whole number a float, and a relative path starts from the configuration's folder."""
         given = {"url": "u", "servers": "b", "port": 1, "every": 2, "again": True, "file": "x/y"}
         found = checked(given, DESCRIBED, "/etc/sniproxy")
         self.assertEqual({**given, "servers": ["b"], "every": 2.0, "file": "/etc/sniproxy/x/y"}, found)
@@ -44,19 +44,19 @@ class CheckedTests(SynchronousTestCase):
         self.assertEqual(os.path.abspath("x"), checked({"url": "u", "file": "x"}, DESCRIBED, "")["file"])
 
     def test_unknown(self) -> None:
-        """An unknown key is refused; a close one is named, else all."""
-        self.assertEqual("there is no such option; did you mean servers?", self.refused(server="b").cure)
+        """An unknown key is refused; the error names a similar one, else all."""
+        self.assertEqual("unknown option; did you mean servers?", self.refused(server="b").cure)
         error = self.refused(zzz=7)
         self.assertEqual(("zzz", 7), (error.key, error.value))
-        self.assertIn("known here: url, servers", error.cure)
+        self.assertIn("options: url, servers", error.cure)
 
     def test_missing(self) -> None:
-        """What is needed and not there is refused, with its kind and help."""
+        """A missing required option is refused, with its kind and help."""
         error = self.assertRaises(BadOption, checked, {}, DESCRIBED, "")
-        self.assertEqual(("url", None, "it is needed, a text: where to ask"), (error.key, error.value, error.cure))
+        self.assertEqual(("url", None, "required, a text: where to ask"), (error.key, error.value, error.cure))
 
     def test_wrong_kinds(self) -> None:
-        """A value of another kind is refused."""
+        """A value of the wrong kind is refused."""
         for options in (
             {"url": 1},
             {"servers": ["a", 1]},
@@ -76,7 +76,7 @@ class CheckedTests(SynchronousTestCase):
 
 
 class AllBadTests(SynchronousTestCase):
-    """all_bad: each error of a table."""
+    """all_bad: all errors of a table."""
 
     def keys(self, options: Mapping[str, Any]) -> list[str]:
         def make(given: Mapping[str, Any]) -> None:
@@ -93,13 +93,13 @@ class AllBadTests(SynchronousTestCase):
         return [error.key for error in all_bad(make, options, DESCRIBED)]
 
     def test_all(self) -> None:
-        """Those of kinds and names, and those that the resolver itself raises one by one."""
+        """Errors of kinds and names, and the errors that the resolver raises one at a time."""
         bad = {"odd": 1, "url": 2, "servers": 3, "port": 70000, "every": -1}
         self.assertEqual(["odd", "url", "servers"], self.keys(bad))
         self.assertEqual(["odd", "servers", "port", "every"], self.keys({**bad, "url": "u"}))
         self.assertEqual([], self.keys({"url": "u"}))
 
     def test_followers(self) -> None:
-        """An error that follows from an option that was left out is not reported, nor a plugin's own fault."""
+        """An error that follows from a removed option is not reported, nor is an unexpected error of the plugin."""
         self.assertEqual(["every"], self.keys({"url": "u", "every": -1, "again": True}))
         self.assertEqual(["port"], self.keys({"url": "u", "port": 70000, "file": "/fault"}))

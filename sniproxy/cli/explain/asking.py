@@ -79,7 +79,7 @@ class Asking:
         """What those of a route's resolvers say of themselves that watch."""
         found = []
         for each in table.inner or (table,):
-            _, asked = self.built.resolvers.asked.get(each.key, (None, None))
+            _, asked = self.built.resolvers.cached.get(each.key, (None, None))
             state = None if asked is None else asked.watch_state()
             if state is not None:
                 found.append(WatchState(each.title, state.summary, state.error))
