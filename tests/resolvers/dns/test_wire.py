@@ -38,16 +38,16 @@ def answered(*records: Records, **more: object) -> DNSAnswer:
 
 
 class QuestionTests(SynchronousTestCase):
-    """What is asked, and what answers it."""
+    """Queries, and which messages answer them."""
 
     def test_question(self) -> None:
-        """It names what is wanted, asks for recursion, and takes answers of 1232 bytes."""
+        """A query has name and type, asks for recursion and allows answers of 1232 bytes."""
         asked, name, kind = asked_for(question("a_b.test", AAAA).to_wire())
         self.assertEqual(("a_b.test", AAAA, 1232), (name, kind, asked.payload))
         self.assertNotEqual(question("a.test", A).id, [question("a.test", A).id for _ in range(2)])
 
     def test_answers(self) -> None:
-        """Only what answers this very question is an answer: its id, name and type."""
+        """An answer must have the id, name and type of the query."""
         good = reply(ASKED, ("a.test.", 7, "A", "192.0.2.1"))
         self.assertIsNotNone(parse_answer(ASKED, good))
         other = question("a.test", A)
@@ -56,7 +56,7 @@ class QuestionTests(SynchronousTestCase):
             self.assertIsNone(parse_answer(ASKED, bad[:2] if bad is good else bad))
 
     def test_in_parts(self) -> None:
-        """A part of an answer is none; what comes behind it does not matter."""
+        """A part of an answer is refused; trailing bytes are ignored."""
         good = reply(ASKED, ("a.test.", 7, "A", "192.0.2.1"))
         for length in range(len(good)):
             self.assertIsNone(parse_answer(ASKED, good[:length]))
@@ -64,11 +64,11 @@ class QuestionTests(SynchronousTestCase):
 
     @given(st.binary(max_size=100))
     def test_anything(self, data: bytes) -> None:
-        """Whatever comes is an answer or is not."""
+        """Any bytes are parsed or refused."""
         parse_answer(ASKED, ASKED.to_wire()[:2] + data)
 
     def test_flags(self) -> None:
-        """What was cut short, and what another server should be asked about, is seen."""
+        """Truncated and unusable answers are recognised."""
         for message, cut, why in (
             (reply(ASKED, truncated=True), True, None),
             (reply(ASKED, rcode=dns.rcode.NXDOMAIN), False, None),
@@ -81,7 +81,7 @@ class QuestionTests(SynchronousTestCase):
             self.assertEqual((cut, why), (is_truncated(answer), why_unusable(answer)))
 
     def test_referral(self) -> None:
-        """A server that only names other servers says nothing about the name."""
+        """A referral is unusable."""
         ns = ("test.", 60, "NS", "ns.test.")
         for message, usable in (
             (reply(ASKED, authority=(ns,)), False),
@@ -93,7 +93,7 @@ class QuestionTests(SynchronousTestCase):
             self.assertEqual(usable, why_unusable(answer) is None)
 
     def test_edns(self) -> None:
-        """FORMERR, NOTIMP and BADVERS may be about the OPT record, if there was one (RFC 6891, section 6.2.2)."""
+        """FORMERR, NOTIMP and BADVERS reject the OPT record, if the query had one (RFC 6891, section 6.2.2)."""
         plain = question("a.test", A, edns=False)
         self.assertEqual(-1, asked_for(plain.to_wire())[0].edns)
         for rcode, dislikes in ((dns.rcode.FORMERR, True), (dns.rcode.NOTIMP, True), (dns.rcode.SERVFAIL, False)):
@@ -103,22 +103,22 @@ class QuestionTests(SynchronousTestCase):
 
 
 class FoundTests(SynchronousTestCase):
-    """What an answer has."""
+    """Records of an answer."""
 
     def test_addresses(self) -> None:
-        """All records, for their time, within bounds."""
+        """All records, with their TTL within bounds."""
         one = answered(("a.test.", 7, "A", "192.0.2.1"), ("a.test.", 7, "A", "192.0.2.2"))
         self.assertEqual((["192.0.2.1", "192.0.2.2"], 7.0), ([each.to_text() for each in one.records], one.ttl))
         for ttl, kept in ((0, MIN_TTL_S), (10**6, MAX_TTL_S)):
             self.assertEqual(kept, answered(("a.test.", ttl, "A", "192.0.2.1")).ttl)
 
     def test_alias(self) -> None:
-        """An alias is followed within the answer, for the shortest time of the chain."""
+        """CNAMEs are followed within the answer; the shortest TTL of the chain counts."""
         one = answered(("a.test.", 5, "CNAME", "b.test."), ("b.test.", 9, "A", "192.0.2.1"))
         self.assertEqual((1, 5.0), (len(one.records), one.ttl))
 
     def test_nothing(self) -> None:
-        """No such name, and no such record, hold for the time of the zone's SOA, within bounds."""
+        """A negative answer has the TTL of the zone's SOA, within bounds."""
         gone = answered(rcode=dns.rcode.NXDOMAIN, authority=(SOA,))
         self.assertEqual(DNSAnswer((), 60.0, False), gone)
         self.assertEqual(DNSAnswer((), 60.0, True), answered(authority=(SOA,)))
@@ -127,7 +127,7 @@ class FoundTests(SynchronousTestCase):
         self.assertEqual(MAX_NEGATIVE_TTL_S, answered(authority=(long,)).ttl)
 
     def test_circle(self) -> None:
-        """Aliases in a circle are a bad answer."""
+        """A loop of CNAMEs is a bad answer."""
         circle = [("a.test.", 5, "CNAME", "b.test."), ("b.test.", 5, "CNAME", "a.test.")]
         self.assertRaises(BadMessage, answered, *circle)
 
@@ -139,7 +139,7 @@ class ServiceTests(SynchronousTestCase):
         return sort_services(dns.rrset.from_text("_p._tcp.test.", 7, "IN", "SRV", *texts))
 
     def test_priorities(self) -> None:
-        """The first priority has weights, in small numbers; later ones stand by, in order."""
+        """The first priority has reduced weights; later ones are backups, in order."""
         found = self.services("2 9 1 d.test.", "1 60 1 B.test.", "1 0 2 c.test.", "1 90 1 a.test.", "3 1 1 e.test.")
         self.assertEqual(
             [("a.test", 1, 3), ("b.test", 1, 2), ("c.test", 2, 1), ("d.test", 1, 0), ("e.test", 1, 0)],
@@ -147,10 +147,10 @@ class ServiceTests(SynchronousTestCase):
         )
 
     def test_equal(self) -> None:
-        """Without weights all are equal."""
+        """Weights of 0 are equal."""
         self.assertEqual([1, 1], [one.weight for one in self.services("0 0 1 a.test.", "0 0 1 b.test.")])
 
     def test_unusable(self) -> None:
-        """A root says that there is no such service; what is no host, or has no port, is left out."""
+        """The root means that there is no service; records with an invalid host or port are left out."""
         self.assertEqual([], self.services("0 0 1 ."))
         self.assertEqual([], self.services("0 0 0 a.test.", "0 0 1 a\\032b.test."))
