@@ -1,4 +1,4 @@
-"""What an answer to the http resolver means: our own form of JSON, or targets picked out of somebody else's. Pure."""
+"""Reads targets from JSON answers, in sniproxy's own format or in another one that the options describe. Pure."""
 
 from __future__ import annotations
 
@@ -16,27 +16,28 @@ from sniproxy.util.names import BadName, server_name
 from sniproxy.util.text import bounded
 
 MAX_TARGETS = 1000
-"""Of an answer."""
+"""Targets of one answer."""
 
 KeyPath = tuple[str, ...]
-"""Keys, one inside the other. Lists on the way are gone through."""
+"""Keys of nested objects. Lists on the way are flattened."""
 
 Condition = tuple[KeyPath, str]
-"""Where, and how one of the values there has to be written: a text as it is, anything else as in JSON."""
+"""A path, and the text that one of its values must equal. Values other than texts are compared as JSON."""
 
 MAX_TTL_S = 86400.0
-"""For which an answer is used again, whatever it says."""
+"""Upper bound, in seconds, of an answer's ttl."""
 
 
 class BadAnswer(Exception):
-    """An answer that means nothing here; the message says why, bounded and printable."""
+    """An answer cannot be used. The message says why; it is bounded and printable."""
 
 
 @attrs.frozen
 class FoundTargets:
-    """@ivar targets: none: the name is refused. @ivar ttl: seconds. None: the answer does not say.
+    """The contents of an answer.
 
-    @ivar reason: why there are none, as the answer says it; empty: it does not.
+    @ivar targets: empty: the name is refused. @ivar ttl: seconds. None: the answer has none.
+    @ivar reason: the answer's reason for a refusal. Empty: it has none.
     """
 
     targets: tuple[Target, ...] = ()
@@ -46,12 +47,12 @@ class FoundTargets:
 
 @attrs.frozen
 class TargetPaths:
-    """Where targets stand in JSON that is not ours.
+    """Where targets are in JSON of another format.
 
-    @ivar items: an item for each target; empty: the whole answer, or each of its list.
-    @ivar hosts: in an item, of which the first one that has a text counts. @ivar port: where, or which.
-        None: the host's text has it, or it is 6651.
-    @ivar weight: None: 1. @ivar in_base64: whether the host's text is.
+    @ivar items: the path of the items, one for each target. Empty: the answer itself, or each item of its list.
+    @ivar hosts: paths of the host in an item; the first path with a value counts.
+    @ivar port: the path of the port, or the port. None: the host's text has it, or it is 6651.
+    @ivar weight: the path of the weight. None: the weight is 1. @ivar in_base64: whether the host is in base64.
     """
 
     hosts: tuple[KeyPath, ...]
@@ -62,7 +63,7 @@ class TargetPaths:
 
 
 def parse_path(text: str) -> KeyPath:
-    """Read keys with dots between them. @raise ValueError: a key is empty."""
+    """Parse keys with dots between them. @raise ValueError: a key is empty."""
     path = tuple(text.split("."))
     if "" in path:
         raise ValueError("write keys with dots between them, as in Service.Address")
@@ -70,30 +71,31 @@ def parse_path(text: str) -> KeyPath:
 
 
 def parse_json(body: bytes) -> Any:
-    """@raise Unreadable: it is no JSON object or list."""
+    """Parse a body. @raise BadAnswer: it is not a JSON object or list."""
     try:
         document = json.loads(body, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
-        raise BadAnswer("its answer is not JSON") from error
+        raise BadAnswer("answer is not JSON") from error
     if not isinstance(document, dict | list):
-        raise BadAnswer("its answer is no JSON object or list")
+        raise BadAnswer("answer is not a JSON object or list")
     return document
 
 
 def parse_native(document: Any) -> FoundTargets:
-    """An answer in our own form: C{{"targets": ["host:port", {"host":, "port":, "weight":}], "ttl":, "reason":}}.
+    """Read an answer in sniproxy's own format: C{{"targets": ["host:port", {"host":, "port":, "weight":}], "ttl":,
+    "reason":}}.
 
-    @raise Unreadable: it is not.
+    @raise BadAnswer: it has another format.
     """
     targets = document.get("targets") if isinstance(document, dict) else None
     if not isinstance(targets, list):
-        raise BadAnswer('its answer has no list "targets"')
+        raise BadAnswer('answer has no list "targets"')
     _check_number(targets)
     return FoundTargets(_unique(_own_target(one) for one in targets), _ttl(document), _reason(document))
 
 
 def parse_refusal(body: bytes) -> FoundTargets:
-    """What is said of a name that is not there, if it is said in our form."""
+    """Read the reason and ttl of a 404 answer. Both are empty if it has another format."""
     try:
         document = parse_json(body)
         return FoundTargets((), _ttl(document), _reason(document)) if isinstance(document, dict) else FoundTargets()
@@ -102,9 +104,9 @@ def parse_refusal(body: bytes) -> FoundTargets:
 
 
 def extract_targets(document: Any, places: TargetPaths, wanted: Iterable[Condition]) -> FoundTargets:
-    """Targets out of another form. @param wanted: an item counts when all of these hold.
+    """Read targets from another format. @param wanted: conditions that an item must meet.
 
-    @raise Unreadable: an item that counts has a host, port or weight that is none; or none of them has a host.
+    @raise BadAnswer: an item has an invalid host, port or weight, or no item has a host.
     """
     wanted = list(wanted)
     try:
@@ -112,15 +114,15 @@ def extract_targets(document: Any, places: TargetPaths, wanted: Iterable[Conditi
         _check_number(items)
         found = [_picked_target(item, places) for item in items]
     except RecursionError:
-        raise BadAnswer("its answer is nested too deeply") from None
+        raise BadAnswer("answer is nested too deeply") from None
     targets = _unique(target for target in found if target is not None)
     if items and not targets:
-        raise BadAnswer(f"there is no host at {' or '.join('.'.join(path) for path in places.hosts)}")
+        raise BadAnswer(f"no host at {' or '.join('.'.join(path) for path in places.hosts)}")
     return FoundTargets(targets)
 
 
 def _at(value: Any, path: KeyPath) -> Iterator[Any]:
-    """All that stands at a path, but for null."""
+    """The values at a path, except null."""
     if isinstance(value, list):
         for one in value:
             yield from _at(one, path)
@@ -149,13 +151,13 @@ def _picked_target(item: Any, places: TargetPaths) -> Target | None:
         host = _decoded(host)
     port = places.port if isinstance(places.port, int) else _number(item, places.port)
     if port is None and places.port is not None:
-        raise BadAnswer(f"{_shown(host)} has no port where it should be")
+        raise BadAnswer(f"no port for host {_shown(host)}")
     weight = _number(item, places.weight)
     return _target(host, port, 1 if weight is None else weight)
 
 
 def _number(item: Any, path: KeyPath | None) -> Any:
-    """The first value there, or None; a number may be written as a text."""
+    """The first value at a path, or None. A text of digits counts as a number."""
     found = None if path is None else next(_at(item, path), None)
     return int(found) if isinstance(found, str) and found.isascii() and found.isdigit() and len(found) < 10 else found
 
@@ -167,22 +169,22 @@ def _own_target(value: Any) -> Target:
 
 
 def _target(host: Any, port: Any, weight: Any) -> Target:
-    """@param port: None: the host's text has it, or it is 6651."""
+    """Make a target. @param port: None: the host's text has it, or it is 6651."""
     if not isinstance(host, str):
-        raise BadAnswer(f"a target's host is no text: {_shown(host)}")
+        raise BadAnswer(f"target host is not a text: {_shown(host)}")
     for number in (port, weight):
         if isinstance(number, bool):
-            raise BadAnswer(f"a target's port and weight are numbers, not {_shown(number)}")
+            raise BadAnswer(f"target port and weight must be numbers, not {_shown(number)}")
     try:
         if port is None:
             return attrs.evolve(parse_target(host), weight=weight)
         return Target(server_name(host), port, weight)
     except (BadTarget, BadName) as error:
-        raise BadAnswer(f"{_shown(host)} is no target: {bounded(str(error), 150)}") from error
+        raise BadAnswer(f"invalid target {_shown(host)}: {bounded(str(error), 150)}") from error
     except (ValueError, TypeError) as error:
-        cure = "a port is from 1 to 65535, a weight 0 or more"
+        cure = "a port is a number from 1 to 65535, a weight is 0 or more"
         raise BadAnswer(
-            f"{_shown(host)} is no target with port {_shown(port)}, weight {_shown(weight)}: {cure}"
+            f"invalid target {_shown(host)}, port {_shown(port)}, weight {_shown(weight)}: {cure}"
         ) from error
 
 
@@ -190,7 +192,7 @@ def _decoded(host: Any) -> str:
     try:
         return b64decode(host, validate=True).decode().strip()
     except (ValueError, TypeError) as error:
-        raise BadAnswer(f"{_shown(host)} is no text in base64") from error
+        raise BadAnswer(f"host is not a text in base64: {_shown(host)}") from error
 
 
 def _ttl(document: Mapping[str, Any]) -> float | None:
@@ -198,7 +200,7 @@ def _ttl(document: Mapping[str, Any]) -> float | None:
     if ttl is None:
         return None
     if isinstance(ttl, bool) or not isinstance(ttl, int | float) or not 0 <= ttl < math.inf:
-        raise BadAnswer(f'its "ttl" is no number of seconds: {_shown(ttl)}')
+        raise BadAnswer(f'"ttl" is not a number of seconds: {_shown(ttl)}')
     return float(min(ttl, MAX_TTL_S))
 
 
@@ -209,7 +211,7 @@ def _reason(document: Mapping[str, Any]) -> str:
 
 def _check_number(targets: Sequence[object]) -> None:
     if len(targets) > MAX_TARGETS:
-        raise BadAnswer(f"its answer has {len(targets)} targets, more than {MAX_TARGETS}")
+        raise BadAnswer(f"answer has {len(targets)} targets, more than {MAX_TARGETS}")
 
 
 def _unique(targets: Iterator[Target]) -> tuple[Target, ...]:

@@ -33,7 +33,7 @@ ANYTHING = st.recursive(
 )
 
 
-class OwnTests(SynchronousTestCase):
+class NativeTests(SynchronousTestCase):
     """Our own form."""
 
     def why_not(self, document: Any) -> str:
@@ -42,7 +42,7 @@ class OwnTests(SynchronousTestCase):
         return why
 
     def test_targets(self) -> None:
-        """Texts and objects; what an object does not say has its default; the same twice is one."""
+        """Targets are texts or objects with defaults; duplicates are removed."""
         targets = [
             "a.test:1",
             "[2001:db8::1]:2",
@@ -54,28 +54,28 @@ class OwnTests(SynchronousTestCase):
         self.assertEqual(FoundTargets(wanted), parse_native({"targets": targets}))
 
     def test_none(self) -> None:
-        """An empty list refuses, with the reason and for the time that the answer has."""
+        """An empty list refuses the name, with the answer's reason and ttl."""
         self.assertEqual(FoundTargets((), 2.5, "gone"), parse_native({"targets": [], "ttl": 2.5, "reason": " gone\n"}))
         self.assertEqual(FoundTargets(), parse_native({"targets": [], "reason": ["x"]}))
 
     def test_ttl(self) -> None:
-        """Seconds; more than a day is a day; what is no number of seconds makes the answer unreadable."""
+        """A ttl is a number of seconds, a day at most; anything else is an error."""
         for ttl, wanted in ((0, 0.0), (7, 7.0), (10**400, MAX_TTL_S), (None, None)):
             self.assertEqual(wanted, parse_native({"targets": ["a.test"], "ttl": ttl}).ttl)
         for bad in (-1, True, "7", float("inf"), [1]):
             self.assertIn('"ttl"', self.why_not({"targets": ["a.test"], "ttl": bad}))
 
     def test_bad(self) -> None:
-        """What is no target is shown, bounded."""
+        """The error shows the invalid target, bounded."""
         for document, words in (
             ({}, 'no list "targets"'),
             ([], 'no list "targets"'),
             ({"targets": "a.test"}, 'no list "targets"'),
-            ({"targets": [7]}, "no text: 7"),
-            ({"targets": [{"host": ["a"]}]}, "no text: a list"),
-            ({"targets": ["a\nb" * 500]}, "is no target: bad host"),
+            ({"targets": [7]}, "not a text: 7"),
+            ({"targets": [{"host": ["a"]}]}, "not a text: a list"),
+            ({"targets": ["a\nb" * 500]}, "bad host"),
             ({"targets": ["a.test:0"]}, "bad port"),
-            ({"targets": [{"host": "a.test:1"}]}, "is no target"),
+            ({"targets": [{"host": "a.test:1"}]}, "invalid target"),
             ({"targets": [{"host": "a.test", "port": 65536}]}, "port 65536"),
             ({"targets": [{"host": "a.test", "port": "x"}]}, 'port "x"'),
             ({"targets": [{"host": "a.test", "port": True}]}, "not true"),
@@ -87,7 +87,7 @@ class OwnTests(SynchronousTestCase):
 
     @given(ANYTHING)
     def test_anything(self, document: Any) -> None:
-        """Whatever JSON comes, it is read or it is unreadable."""
+        """Any JSON is read or refused."""
         for read in (
             parse_native,
             lambda one: extract_targets(one, TargetPaths((("host",),), ("items",), ("port",), ("weight",)), []),
@@ -104,12 +104,12 @@ class ParseTests(SynchronousTestCase):
     """JSON."""
 
     def test_not_json(self) -> None:
-        """What is not JSON, no object or list, or nested without end, is unreadable."""
+        """A body that is not JSON, not an object or list, or nested too deeply, is refused."""
         for body in (b"", b"<html>", b"7", b'"a"', b"\xff", b"[NaN]", b"[" * 100_000, b"[" + b"9" * 9999 + b"]"):
             self.assertRaises(BadAnswer, parse_json, body)
 
     def test_nested(self) -> None:
-        """What is nested without end is unreadable, too, when targets are looked for in it."""
+        """Deep nesting is also refused while targets are extracted."""
         document: list[Any] = []
         for _ in range(10_000):
             document = [document]
@@ -117,7 +117,7 @@ class ParseTests(SynchronousTestCase):
         self.assertIn("nested", str(error))
 
     def test_refusal(self) -> None:
-        """Of an answer that there is no such name, reason and time are read where they are in our form."""
+        """A 404 answer in our format has a reason and a ttl."""
         self.assertEqual(
             FoundTargets((), 60.0, "no such broker"), parse_refusal(b'{"reason": "no such broker", "ttl": 60}')
         )
@@ -132,10 +132,10 @@ class ParseTests(SynchronousTestCase):
 
 
 class PickedTests(SynchronousTestCase):
-    """Targets out of somebody else's form."""
+    """Targets in another format."""
 
     def test_list(self) -> None:
-        """Each of a list; of several places for the host, the first that has a text."""
+        """A target for each item; of several host paths the first with a value counts."""
         hosts = (("Service", "Address"), ("Node", "Address"))
         places = TargetPaths(hosts, (), ("Service", "Port"), ("Service", "Weights", "Passing"))
         wanted = (Target("10.1.10.1", 6651, 10), Target("10.1.20.2", 6661, 1))
@@ -143,7 +143,7 @@ class PickedTests(SynchronousTestCase):
         self.assertEqual(FoundTargets(), extract_targets([], places, []))
 
     def test_inner_lists(self) -> None:
-        """Lists on the way are gone through; of a list of hosts, the first; those alone that are as they must be."""
+        """Lists are flattened; of a list of hosts the first counts; items that do not match are ignored."""
         places = TargetPaths((("addresses",),), ("items", "endpoints"), 6651)
         ready = (("conditions", "ready"), "true")
         wanted = (Target("10.1.2.3", 6651), Target("10.1.2.5", 6651))
@@ -154,7 +154,7 @@ class PickedTests(SynchronousTestCase):
         self.assertEqual(FoundTargets(), extract_targets(SLICES, places, [ready, (("hostname",), "broker-1")]))
 
     def test_whole(self) -> None:
-        """An object alone is the one item; the host's text may have the port."""
+        """An object is the only item; the host's text may have the port."""
         pod = {"status": {"podIP": "10.1.2.3"}}
         self.assertEqual(
             FoundTargets((Target("10.1.2.3", 6651),)), extract_targets(pod, TargetPaths((("status", "podIP"),)), [])
@@ -165,7 +165,7 @@ class PickedTests(SynchronousTestCase):
         )
 
     def test_base64(self) -> None:
-        """A host in base64 is read; a port as a text, too."""
+        """A host in base64 is decoded; a port may be a text."""
         places = TargetPaths((("value",),), ("kvs",), in_base64=True)
         self.assertEqual(
             FoundTargets((Target("a.test", 7),)), extract_targets({"kvs": [{"value": "YS50ZXN0OjcK"}]}, places, [])
@@ -178,7 +178,7 @@ class PickedTests(SynchronousTestCase):
         self.assertEqual(FoundTargets((Target("a.test", 7),)), found)
 
     def test_incomplete(self) -> None:
-        """Items without a host are left out when others have one; no host at all is no refusal, and no port neither."""
+        """Items without a host are ignored if others have one; no host at all, or no port, is an error."""
         places = TargetPaths((("h",), ("i", "j")), (), ("p",))
         self.assertEqual(
             FoundTargets((Target("a.test", 7),)), extract_targets([{}, {"h": "a.test", "p": 7}], places, [])

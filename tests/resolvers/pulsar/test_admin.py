@@ -77,7 +77,7 @@ class AdminTests(TestCase):
             401: "super-user's",
             403: "super-user's",
             404: "no such",
-            500: "500; it says: a",
+            500: "500; answer: a",
         }.items():
             server.answers[LIST] = (status, b"a\nb" * 500)
             error = await self.fails(self.admin(), server.url + LIST)

@@ -172,7 +172,7 @@ class FaultTests(PulsarTestCase):
         self.assertEqual([("localhost", 6661, 1)], await self.answer(resolver, "broker-2.test"))
         state = resolver.state()
         self.assertEqual("2 brokers, 1 of them not healthy", state.summary)
-        self.assertIn(f"{self.two.id}{HEALTH}: 500; it says: no", state.error or "")
+        self.assertIn(f"{self.two.id}{HEALTH}: 500; answer: no", state.error or "")
         self.two.answers[HEALTH] = (200, b"ok")
         await self.again(resolver)
         self.assertEqual((WatchState("2 brokers"), 2), (resolver.state(), self.told))
@@ -289,7 +289,7 @@ class FaultTests(PulsarTestCase):
         self.assertEqual({"Bearer a.token"}, {*self.one.tokens, *self.two.tokens})
         file.write_text("")
         await self.again(resolver)
-        self.assertIn("holds no token", resolver.state().error or "")
+        self.assertIn("no valid token", resolver.state().error or "")
         self.assertNotIn("a.token", resolver.state().error or "")
 
     async def test_stop(self) -> None:
