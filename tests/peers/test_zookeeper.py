@@ -118,7 +118,7 @@ class SessionTests(ZooKeeperCase):
             await self.comes_and_goes(resolver)
 
     async def test_killed(self) -> None:
-        """While ZooKeeper is gone what was seen counts, and is called old; when it is back all is watched as before."""
+        """Without ZooKeeper the last brokers are used and the state has an error; later nodes are watched again."""
         resolver = await self.begin()
         lost = self.until(resolver, "_failed")
         self.zookeeper.kill()

@@ -1,4 +1,4 @@
-"""A scripted admin API of Pulsar's brokers, on loopback, with every fault."""
+"""A scripted admin API of Pulsar brokers on loopback, which can fail in every way."""
 
 from __future__ import annotations
 

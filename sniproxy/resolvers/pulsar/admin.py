@@ -1,4 +1,4 @@
-"""Pulsar's admin API, asked over HTTP: deadlines, what its statuses mean, redirects with care."""
+"""Client of Pulsar's admin API: timeouts, redirects, and errors with their cure."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from sniproxy.util.names import BadName, server_name
 from sniproxy.util.text import bounded
 
 MAX_BYTES = 4 * 2**20
-"""Of an answer; a broker's configuration has about 40 kB."""
+"""Bytes of an answer. A broker's configuration has about 40 kB."""
 
 MAX_REDIRECTS = 3
 
 
 class AdminFailure(Exception):
-    """There is no good answer; the text says from where, and why.
+    """A request failed. The text has the URL or the file, and the reason.
 
-    @ivar status: HTTP's. None: there was no answer.
+    @ivar status: the HTTP status. None: there was no answer.
     """
 
     def __init__(self, text: str, status: int | None = None) -> None:
@@ -31,21 +31,21 @@ class AdminFailure(Exception):
 
     @property
     def forbidden(self) -> bool:
-        """Whether who we are is the reason: 401 and 403."""
+        """Whether the credentials are the reason: status 401 or 403."""
         return self.status in (401, 403)
 
 
 class AdminClient:
-    """Asks; files are read again when they have changed.
+    """Sends requests to the admin API.
 
-    @param address: by which address a host is dialled; certificates are verified for the host itself.
-    @param timeout: seconds for each answer, from connecting to its last byte.
+    @param timeout: seconds for each request, from the connect to the last byte of the answer.
+    @param address: maps a host to the address to dial. Certificates are verified for the host itself.
     """
 
     def __init__(
         self, reactor: Any, credentials: Credentials, timeout: float, address: Callable[[str], str] = str
     ) -> None:
-        """@raise AdminFailure: a file cannot be used."""
+        """@raise AdminFailure: a file cannot be read or is invalid."""
         self._reactor = reactor
         self._timeout = timeout
         try:
@@ -54,17 +54,17 @@ class AdminClient:
             raise AdminFailure(str(error)) from error
 
     def read(self) -> None:
-        """Look at the files again. @raise AdminFailure: one cannot be used; what was read before stays in force."""
+        """Reload the files if they have changed. @raise AdminFailure: a file is invalid; the previous contents stay."""
         try:
             self._client.read()
         except HTTPFailure as error:
             raise AdminFailure(str(error)) from error
 
     async def get(self, url: str, trusted: Collection[str]) -> bytes:
-        """The body of the answer at a URL; redirects are followed.
+        """Request a URL and follow redirects. @return: the body.
 
-        @param trusted: hosts that get the token; a redirect to another one goes without.
-        @raise AdminFailure: there is none within the timeout, or its status is not 200.
+        @param trusted: the hosts that get the token. A redirect to another host is followed without it.
+        @raise AdminFailure: there is no answer within the timeout, or its status is not 200.
         """
         answer: Deferred[bytes] = Deferred.fromCoroutine(self._follow(url, trusted))
         answer.addTimeout(self._timeout, self._reactor, lambda *_: Failure(_TimedOut()))
@@ -76,7 +76,7 @@ class AdminClient:
             raise AdminFailure(f"{display_url(url)}: no answer within {self._timeout:g} s") from None
 
     def close(self) -> Deferred[None]:
-        """Close what is open and idle. Questions that are under way are cancelled by who asks."""
+        """Close idle connections. Callers cancel their own requests."""
         return self._client.close()
 
     async def _follow(self, url: str, trusted: Collection[str]) -> bytes:
@@ -98,7 +98,7 @@ class _TimedOut(Exception):
 
 
 def _next(url: str, answer: HTTPAnswer) -> str:
-    """Where a redirect leads."""
+    """The URL that a redirect leads to."""
     try:
         there: str = urljoin(url, answer.location)
         parts = urlsplit(there)
@@ -106,17 +106,15 @@ def _next(url: str, answer: HTTPAnswer) -> str:
         _ = parts.port
         there.encode("ascii")
     except (ValueError, BadName) as error:
-        raise AdminFailure(f"{display_url(url)}: it redirects to what is no URL") from error
+        raise AdminFailure(f"{display_url(url)}: redirect to an invalid URL") from error
     if parts.scheme not in ("https", urlsplit(url).scheme):
-        raise AdminFailure(
-            f"{display_url(url)}: it redirects from https to {bounded(parts.scheme)}, which is not followed"
-        )
+        raise AdminFailure(f"{display_url(url)}: redirect from https to {bounded(parts.scheme)} not followed")
     return there
 
 
 def _status(answer: HTTPAnswer) -> str:
     code = answer.status
-    # Pulsar says 401 to a role without rights, too.
-    cure = {code: f"{code}, no right to this; token_file or certificate must be a super-user's" for code in (401, 403)}
-    cure[404] = "404, there is no such thing"
+    # Pulsar answers 401 to a role without permission, too.
+    cure = {code: f"{code}, access denied; token_file or certificate must be a superuser's" for code in (401, 403)}
+    cure[404] = "404, not found"
     return cure.get(code, str(code)) + body_excerpt(answer.body)

@@ -14,10 +14,10 @@ NOTHING: dict[str, Any] = {option.name: option.default for option in BROKER_OPTI
 
 
 class PlacesTests(SynchronousTestCase):
-    """The options that resolvers of live brokers share."""
+    """The options of all resolvers of live brokers."""
 
     def test_choice(self) -> None:
-        """Unless the operator says something, what brokers say counts."""
+        """Without options the advertised data count."""
         self.assertEqual(BrokerListeners(), read_listeners(NOTHING))
         said = {**NOTHING, "listener": "external", "port": 1, "hosts": ["a=b"]}
         self.assertEqual(
@@ -25,7 +25,7 @@ class PlacesTests(SynchronousTestCase):
         )
 
     def test_bad(self) -> None:
-        """What cannot be used is refused by its name."""
+        """The error names the invalid option."""
         for key, value in {"port": 0, "hosts": ["a"], "service_name": ["*.test"]}.items():
             options = {**NOTHING, key: value}
             with self.assertRaises(BadOption) as raised:
@@ -36,11 +36,11 @@ class PlacesTests(SynchronousTestCase):
             self.assertEqual("name", self.assertRaises(BadOption, read_listeners, NOTHING, name).key)
 
     def test_service_names(self) -> None:
-        """They are normalised, so that they are found."""
+        """Service names are normalised."""
         self.assertEqual(("vip.test",), read_service_names({"service_name": ["VIP.test."]}))
 
     def test_port(self) -> None:
-        """A port is one of TCP's, or is left to the brokers."""
+        """A port is valid or not set."""
         check_port("port", None)
         check_port("port", 65535)
         self.assertRaises(BadOption, check_port, "port", 65536)

@@ -13,7 +13,7 @@ from sniproxy.tls.clientcontext import BadPem
 
 
 class AccessTests(SynchronousTestCase):
-    """What files say."""
+    """Credentials from files."""
 
     def setUp(self) -> None:
         authority = trustme.CA()
@@ -27,11 +27,11 @@ class AccessTests(SynchronousTestCase):
         return str(file)
 
     def test_nothing(self) -> None:
-        """Without files it is plain TCP, and nobody in particular."""
+        """Without options it is plain TCP without authentication."""
         self.assertEqual((None, None), (ZooKeeperCredentials().context(), ZooKeeperCredentials().login()))
 
     def test_tls(self) -> None:
-        """Certificates and host names are verified, by these authorities and no others."""
+        """Certificates and host names are verified with the configured CAs only."""
         context = ZooKeeperCredentials(True, str(self.trust), str(self.own)).context()
         assert context is not None
         self.assertEqual((True, ssl.CERT_REQUIRED), (context.check_hostname, context.verify_mode))
@@ -42,7 +42,7 @@ class AccessTests(SynchronousTestCase):
         self.assertIsNotNone(ZooKeeperCredentials(True).context())
 
     def test_bad_files(self) -> None:
-        """A file that cannot be used is named, with its option."""
+        """The error for an invalid file has its option and path."""
         for access, key in (
             (ZooKeeperCredentials(True, "/nowhere.pem"), "trust"),
             (ZooKeeperCredentials(True, self.text(b"x")), "trust"),
@@ -53,11 +53,11 @@ class AccessTests(SynchronousTestCase):
             self.assertTrue(str(error).startswith(f"{key} "))
 
     def test_login(self) -> None:
-        """A login is one line; a password may have colons and spaces in it."""
+        """A login is one line; a password may have colons and spaces."""
         self.assertEqual("me:a: b", ZooKeeperCredentials(digest=self.text(b"me:a: b\n")).login())
 
     def test_bad_login(self) -> None:
-        """What is no login is refused, and not shown."""
+        """An invalid login is refused, and not shown."""
         for content in (b"", b"secret", b":secret", b"secret:", b"me:secret\nmore", b"secret:\xff"):
             error = self.assertRaises(BadAccess, ZooKeeperCredentials(digest=self.text(content)).login)
             self.assertEqual((True, False), (str(error).startswith("digest_file "), "secret" in str(error)))
