@@ -74,7 +74,7 @@ class SessionTests(ZooKeeperCase):
     async def begin(self, servers: str = "", **options: Any) -> ZooKeeperResolver:
         """One that has read all, or has failed to."""
         resolver = self.resolver(servers, **options)
-        first = self.until(resolver, "_let_go")
+        first = self.until(resolver, "_release_waiters")
         resolver.start(lambda: None)
         self.addCleanup(resolver.stop)
         await first
