@@ -24,7 +24,7 @@ from sniproxy.interfaces import (
     ResolverMaker,
     ServerNameResolver,
 )
-from sniproxy.resolvers.options import checked
+from sniproxy.resolvers.options import check_options
 
 
 @implementer(IPlugin, IDescribedResolverMaker)
@@ -106,4 +106,4 @@ def make_resolver(
     if command is not None:
         raise BadOption("type", kind, f"a dependency is not installed; run {command}")
     described = options_of(maker)
-    return maker.make(options if described is None else checked(options, described, folder), reactor)
+    return maker.make(options if described is None else check_options(options, described, folder), reactor)

@@ -10,6 +10,9 @@ from typing import Any
 
 from sniproxy.interfaces import NEEDED, BadOption, Kind, Option
 
+FILE_OPTIONS = ("trust", "certificate", "token_file", "digest_file")
+"""Options whose files are read when a resolver is made."""
+
 
 class BadOptions(BadOption):
     """Several errors of one table. As a L{BadOption} it is the first. @ivar errors: all of them."""
@@ -19,7 +22,7 @@ class BadOptions(BadOption):
         self.errors = errors
 
 
-def all_bad(
+def find_errors(
     make: Callable[[Mapping[str, Any]], object], options: Mapping[str, Any], described: Sequence[Option] | None
 ) -> list[BadOption]:
     """All errors of a resolver's table.
@@ -48,7 +51,16 @@ def all_bad(
         return list(found.values())
 
 
-def checked(options: Mapping[str, Any], described: Sequence[Option], folder: str) -> dict[str, Any]:
+def bad_file(options: Mapping[str, Any], error: Exception) -> BadOption:
+    """The error of a file as that of its option.
+
+    @param error: its text starts with the name of the option.
+    """
+    key = next(key for key in FILE_OPTIONS if str(error).startswith(key))
+    return BadOption(key, options[key], str(error))
+
+
+def check_options(options: Mapping[str, Any], described: Sequence[Option], folder: str) -> dict[str, Any]:
     """The table as the resolver gets it: with every described option.
 
     @param folder: relative paths start here. Empty: the current working directory.

@@ -92,11 +92,11 @@ class Resolvers:
             return make(table.options)
         except BadOption as error:
             # Imported here: a valid configuration starts faster without it.
-            from sniproxy.resolvers.options import all_bad
+            from sniproxy.resolvers.options import find_errors
 
             described = options_of(self._known[table.kind]) if table.kind in self._known else None
             faults = Faults()
-            for one in all_bad(make, table.options, described) or [error]:
+            for one in find_errors(make, table.options, described) or [error]:
                 key = f"{table.key}.{one.key}"
                 with faults:
                     raise ConfigError(f"{filename}: {key} = {shown(one.value)}: {one.cure}", key, one.value) from one

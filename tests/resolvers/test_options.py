@@ -9,7 +9,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.interfaces import BadOption, Kind, Option
-from sniproxy.resolvers.options import all_bad, checked
+from sniproxy.resolvers.options import bad_file, check_options, find_errors
 
 DESCRIBED = (
     Option("url", Kind.TEXT, "where to ask"),
@@ -21,27 +21,27 @@ DESCRIBED = (
 )
 
 
-class CheckedTests(SynchronousTestCase):
+class CheckOptionsTests(SynchronousTestCase):
     """A table is checked against its description."""
 
     def refused(self, **options: Any) -> BadOption:
-        error = self.assertRaises(BadOption, checked, {"url": "u", **options}, DESCRIBED, "/etc/sniproxy")
+        error = self.assertRaises(BadOption, check_options, {"url": "u", **options}, DESCRIBED, "/etc/sniproxy")
         assert isinstance(error, BadOption)
         return error
 
     def test_defaults(self) -> None:
         """A missing option gets its default."""
         defaults = {"servers": ["a"], "port": 53, "every": None, "again": False, "file": None}
-        self.assertEqual({"url": "u", **defaults}, checked({"url": "u"}, DESCRIBED, ""))
+        self.assertEqual({"url": "u", **defaults}, check_options({"url": "u"}, DESCRIBED, ""))
 
     def test_kinds(self) -> None:
         """A text becomes a list, a whole number a float, and a relative path starts from the configuration's folder."""
         given = {"url": "u", "servers": "b", "port": 1, "every": 2, "again": True, "file": "x/y"}
-        found = checked(given, DESCRIBED, "/etc/sniproxy")
+        found = check_options(given, DESCRIBED, "/etc/sniproxy")
         self.assertEqual({**given, "servers": ["b"], "every": 2.0, "file": "/etc/sniproxy/x/y"}, found)
         self.assertIsInstance(found["every"], float)
-        self.assertEqual("/x", checked({"url": "u", "file": "/x"}, DESCRIBED, "/etc")["file"])
-        self.assertEqual(os.path.abspath("x"), checked({"url": "u", "file": "x"}, DESCRIBED, "")["file"])
+        self.assertEqual("/x", check_options({"url": "u", "file": "/x"}, DESCRIBED, "/etc")["file"])
+        self.assertEqual(os.path.abspath("x"), check_options({"url": "u", "file": "x"}, DESCRIBED, "")["file"])
 
     def test_unknown(self) -> None:
         """An unknown key is refused; the error names a similar one, else all."""
@@ -52,7 +52,7 @@ class CheckedTests(SynchronousTestCase):
 
     def test_missing(self) -> None:
         """A missing required option is refused, with its kind and help."""
-        error = self.assertRaises(BadOption, checked, {}, DESCRIBED, "")
+        error = self.assertRaises(BadOption, check_options, {}, DESCRIBED, "")
         self.assertEqual(("url", None, "required, a text: where to ask"), (error.key, error.value, error.cure))
 
     def test_wrong_kinds(self) -> None:
@@ -75,12 +75,23 @@ class CheckedTests(SynchronousTestCase):
             self.assertEqual((key, options[key]), (error.key, error.value))
 
 
-class AllBadTests(SynchronousTestCase):
-    """all_bad: all errors of a table."""
+class BadFileTests(SynchronousTestCase):
+    """bad_file: an invalid file."""
+
+    def test_option(self) -> None:
+        """The error of a file becomes that of its option."""
+        options = {"trust": "a.pem", "token_file": "b"}
+        for key, path in options.items():
+            error = bad_file(options, ValueError(f"{key} {path}: no such file"))
+            self.assertEqual((key, path, f"{key} {path}: no such file"), (error.key, error.value, error.cure))
+
+
+class FindErrorsTests(SynchronousTestCase):
+    """find_errors: all errors of a table."""
 
     def keys(self, options: Mapping[str, Any]) -> list[str]:
         def make(given: Mapping[str, Any]) -> None:
-            found = checked(given, DESCRIBED, "")
+            found = check_options(given, DESCRIBED, "")
             if found["port"] > 65535:
                 raise BadOption("port", found["port"], "it is too large")
             if found["every"] is not None and found["every"] <= 0:
@@ -90,7 +101,7 @@ class AllBadTests(SynchronousTestCase):
             if found["file"] == "/fault":
                 raise KeyError("a plugin's own fault")
 
-        return [error.key for error in all_bad(make, options, DESCRIBED)]
+        return [error.key for error in find_errors(make, options, DESCRIBED)]
 
     def test_all(self) -> None:
         """Errors of kinds and names, and the errors that the resolver raises one at a time."""

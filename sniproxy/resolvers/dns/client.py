@@ -23,7 +23,7 @@ from twisted.python.failure import Failure
 from sniproxy.interfaces import Unavailable
 from sniproxy.resolvers.dns.resolvconf import ResolvConf, Server
 from sniproxy.resolvers.dns.servers import ServerStates
-from sniproxy.resolvers.dns.stream import Stream, streams
+from sniproxy.resolvers.dns.stream import Stream, stream_factory
 from sniproxy.resolvers.dns.udpsocket import DatagramSocket
 from sniproxy.resolvers.dns.wire import (
     MIN_TTL_S,
@@ -33,9 +33,9 @@ from sniproxy.resolvers.dns.wire import (
     DNSAnswer,
     extract_answer,
     is_truncated,
+    make_query,
     may_reject_edns,
     parse_answer,
-    question,
     rejects_edns,
     why_unusable,
 )
@@ -257,7 +257,7 @@ class _Exchange:
     def send(self, edns: bool) -> None:
         """Send the query, unless it has been repeated over TCP. @raise OSError: it cannot be sent."""
         if not self.by_tcp:
-            query = question(self._name, self._kind, edns)
+            query = make_query(self._name, self._kind, edns)
             self._queries.append(query)
             self._socket.send(query.to_wire())
 
@@ -309,7 +309,7 @@ class _Exchange:
         self.by_tcp = True
         endpoint = (TCP6ClientEndpoint if ":" in self._server[0] else TCP4ClientEndpoint)(self._reactor, *self._server)
         stream = self._stream = Stream(query, self._on_answer)
-        self._connecting = endpoint.connect(streams(stream))
+        self._connecting = endpoint.connect(stream_factory(stream))
         self._connecting.addErrback(self._tcp_failed)
 
     def _tcp_failed(self, failure: Failure) -> None:

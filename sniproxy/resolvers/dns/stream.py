@@ -39,6 +39,6 @@ class _Streams(Factory):
     noisy = False
 
 
-def streams(stream: Stream) -> Factory:
+def stream_factory(stream: Stream) -> Factory:
     """A factory for one connection."""
     return _Streams.forProtocol(lambda: stream)

@@ -58,7 +58,7 @@ class Service:
     weight: int
 
 
-def question(name: str, kind: dns.rdatatype.RdataType, edns: bool = True) -> dns.message.QueryMessage:
+def make_query(name: str, kind: dns.rdatatype.RdataType, edns: bool = True) -> dns.message.QueryMessage:
     """A query with a random id. @param edns: whether it has an OPT record (RFC 6891)."""
     if not edns:
         return dns.message.make_query(dns.name.from_text(name + "."), kind, use_edns=False)

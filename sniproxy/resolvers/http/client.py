@@ -43,7 +43,19 @@ MAX_HEAD_BYTES = 64 * 2**10
 
 
 class HTTPFailure(Exception):
-    """There is no answer, or a file is invalid. The text says why and names the URL or the file."""
+    """A request failed, or a file is invalid. The text has the URL or the file, and the reason.
+
+    @ivar status: the HTTP status, if it is the reason. None: there was no answer.
+    """
+
+    def __init__(self, text: str, status: int | None = None) -> None:
+        super().__init__(text)
+        self.status = status
+
+    @property
+    def forbidden(self) -> bool:
+        """Whether the credentials are the reason: status 401 or 403."""
+        return self.status in (401, 403)
 
 
 @attrs.frozen
@@ -98,9 +110,9 @@ class HTTPClient:
         self._pool = HTTPConnectionPool(reactor, persistent)
         self._closing: list[Deferred[None]] = []
         self.token: str | None = None
-        self.read()
+        self.reload_files()
 
-    def read(self) -> None:
+    def reload_files(self) -> None:
         """Reload the files if they have changed. @raise HTTPFailure: a file is invalid; the previous contents stay."""
         paths = attrs.astuple(self._credentials)
         seen = [None if path is None else signature(path) for path in paths]
@@ -123,7 +135,7 @@ class HTTPClient:
         self._agent = Agent.usingEndpointFactory(self._reactor, endpoints, self._pool)
         self._seen = seen
 
-    async def ask(self, url: str, headers: Mapping[str, str], body: bytes | None = None) -> HTTPAnswer:
+    async def request(self, url: str, headers: Mapping[str, str], body: bytes | None = None) -> HTTPAnswer:
         """Request a URL. @param body: the body of a POST. None: send a GET.
 
         @return: the answer, whatever its status.

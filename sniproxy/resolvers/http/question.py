@@ -53,7 +53,7 @@ def fill(text: str, request: Request, written: Callable[[str], str] = str) -> st
     return _PLACE.sub(value, text)
 
 
-def check_places(text: str) -> None:
+def check_placeholders(text: str) -> None:
     """@raise BadQuestion: a placeholder is unknown, or a brace is unmatched."""
     for name in _PLACE.findall(text):
         if not _KNOWN.fullmatch(name):
@@ -93,7 +93,7 @@ def parse_url(text: str) -> URL:
         raise BadQuestion("remove the user or fragment; a secret belongs in token_file")
     if "{" in parts.netloc:
         raise BadQuestion("placeholders are allowed in path and query only: clients must not choose the server")
-    check_places(text)
+    check_placeholders(text)
     URL(text).fill(_SAMPLE)
     return URL(text)
 
@@ -127,7 +127,7 @@ def parse_body(text: str, in_base64: bool) -> Body:
     except (ValueError, RecursionError) as error:
         raise BadQuestion('write JSON, as in \'{"name": "{server_name}"}\'') from error
     for one in _texts(body.document):
-        check_places(one)
+        check_placeholders(one)
     return body
 
 

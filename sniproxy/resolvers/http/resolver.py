@@ -32,7 +32,8 @@ from sniproxy.resolvers.http.answer import (
     parse_refusal,
 )
 from sniproxy.resolvers.http.client import Credentials, HTTPAnswer, HTTPClient, HTTPFailure, body_excerpt, display_url
-from sniproxy.resolvers.http.question import URL, BadQuestion, Body, check_places, fill, parse_body, parse_url
+from sniproxy.resolvers.http.question import URL, BadQuestion, Body, check_placeholders, fill, parse_body, parse_url
+from sniproxy.resolvers.options import bad_file
 from sniproxy.util.text import bounded
 
 MAX_BYTES = 2**20
@@ -102,8 +103,8 @@ class HTTPResolver:
             raise Refused(f"cannot form a request for this name: {error}") from error
         await self._slots.acquire()
         try:
-            self._client.read()
-            answer = await self._client.ask(url, self._headers(), body)
+            self._client.reload_files()
+            answer = await self._client.request(url, self._headers(), body)
         except HTTPFailure as error:
             raise Unavailable(str(error)) from error
         finally:
@@ -173,8 +174,7 @@ def make(options: Mapping[str, Any], reactor: Any) -> HTTPResolver:
         credentials = Credentials(options["trust"], certificate, token)
         client = HTTPClient(reactor, credentials, CONNECT_TIMEOUT_S, MAX_BYTES, persistent=False)
     except HTTPFailure as error:
-        key = next(key for key in ("trust", "certificate", "token_file") if str(error).startswith(key))
-        raise BadOption(key, options[key], str(error)) from error
+        raise bad_file(options, error) from error
     return HTTPResolver(client, url, body, paths, where, header, options["ttl"])
 
 
@@ -217,7 +217,7 @@ def _condition(text: str) -> Condition:
     if not equals:
         raise BadOption("where", text, "write path=value, as in conditions.ready=true")
     try:
-        check_places(value)
+        check_placeholders(value)
     except BadQuestion as error:
         raise BadOption("where", text, str(error)) from error
     return _path("where", path), value

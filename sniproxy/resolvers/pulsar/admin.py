@@ -19,22 +19,6 @@ MAX_BYTES = 4 * 2**20
 MAX_REDIRECTS = 3
 
 
-class AdminFailure(Exception):
-    """A request failed. The text has the URL or the file, and the reason.
-
-    @ivar status: the HTTP status. None: there was no answer.
-    """
-
-    def __init__(self, text: str, status: int | None = None) -> None:
-        super().__init__(text)
-        self.status = status
-
-    @property
-    def forbidden(self) -> bool:
-        """Whether the credentials are the reason: status 401 or 403."""
-        return self.status in (401, 403)
-
-
 class AdminClient:
     """Sends requests to the admin API.
 
@@ -45,35 +29,27 @@ class AdminClient:
     def __init__(
         self, reactor: Any, credentials: Credentials, timeout: float, address: Callable[[str], str] = str
     ) -> None:
-        """@raise AdminFailure: a file cannot be read or is invalid."""
+        """@raise HTTPFailure: a file cannot be read or is invalid."""
         self._reactor = reactor
         self._timeout = timeout
-        try:
-            self._client = HTTPClient(reactor, credentials, timeout, MAX_BYTES, address)
-        except HTTPFailure as error:
-            raise AdminFailure(str(error)) from error
+        self._client = HTTPClient(reactor, credentials, timeout, MAX_BYTES, address)
 
-    def read(self) -> None:
-        """Reload the files if they have changed. @raise AdminFailure: a file is invalid; the previous contents stay."""
-        try:
-            self._client.read()
-        except HTTPFailure as error:
-            raise AdminFailure(str(error)) from error
+    def reload_files(self) -> None:
+        """Reload the files if they have changed. @raise HTTPFailure: a file is invalid; the previous contents stay."""
+        self._client.reload_files()
 
     async def get(self, url: str, trusted: Collection[str]) -> bytes:
         """Request a URL and follow redirects. @return: the body.
 
         @param trusted: the hosts that get the token. A redirect to another host is followed without it.
-        @raise AdminFailure: there is no answer within the timeout, or its status is not 200.
+        @raise HTTPFailure: there is no answer within the timeout, or its status is not 200.
         """
         answer: Deferred[bytes] = Deferred.fromCoroutine(self._follow(url, trusted))
         answer.addTimeout(self._timeout, self._reactor, lambda *_: Failure(_TimedOut()))
         try:
             return await answer
-        except HTTPFailure as error:
-            raise AdminFailure(str(error)) from error
         except _TimedOut:
-            raise AdminFailure(f"{display_url(url)}: no answer within {self._timeout:g} s") from None
+            raise HTTPFailure(f"{display_url(url)}: no answer within {self._timeout:g} s") from None
 
     def close(self) -> Deferred[None]:
         """Close idle connections. Callers cancel their own requests."""
@@ -84,13 +60,13 @@ class AdminClient:
             headers = {"Accept": "application/json, text/plain"}
             if self._client.token is not None and urlsplit(url).hostname in trusted:
                 headers["Authorization"] = f"Bearer {self._client.token}"
-            answer = await self._client.ask(url, headers)
+            answer = await self._client.request(url, headers)
             if answer.status == 200:
                 return answer.body
             if answer.status not in (301, 302, 307, 308):
-                raise AdminFailure(f"{display_url(url)}: {_status(answer)}", answer.status)
+                raise HTTPFailure(f"{display_url(url)}: {_status(answer)}", answer.status)
             url = _next(url, answer)
-        raise AdminFailure(f"{display_url(url)}: more than {MAX_REDIRECTS} redirects")
+        raise HTTPFailure(f"{display_url(url)}: more than {MAX_REDIRECTS} redirects")
 
 
 class _TimedOut(Exception):
@@ -106,9 +82,9 @@ def _next(url: str, answer: HTTPAnswer) -> str:
         _ = parts.port
         there.encode("ascii")
     except (ValueError, BadName) as error:
-        raise AdminFailure(f"{display_url(url)}: redirect to an invalid URL") from error
+        raise HTTPFailure(f"{display_url(url)}: redirect to an invalid URL") from error
     if parts.scheme not in ("https", urlsplit(url).scheme):
-        raise AdminFailure(f"{display_url(url)}: redirect from https to {bounded(parts.scheme)} not followed")
+        raise HTTPFailure(f"{display_url(url)}: redirect from https to {bounded(parts.scheme)} not followed")
     return there
 
 

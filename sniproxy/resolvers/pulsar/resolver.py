@@ -27,8 +27,9 @@ from sniproxy.interfaces import (
     Unavailable,
     WatchState,
 )
-from sniproxy.resolvers.http.client import Credentials
-from sniproxy.resolvers.pulsar.admin import AdminClient, AdminFailure
+from sniproxy.resolvers.http.client import Credentials, HTTPFailure
+from sniproxy.resolvers.options import bad_file
+from sniproxy.resolvers.pulsar.admin import AdminClient
 from sniproxy.resolvers.pulsar.advertised import (
     BadBrokerData,
     BrokerListeners,
@@ -171,9 +172,9 @@ class PulsarResolver:
 
     async def _refresh_once(self) -> None:
         try:
-            self._admin.read()
+            self._admin.reload_files()
             ids = await self._list()
-        except AdminFailure as error:
+        except HTTPFailure as error:
             self._failed(str(error))
             return
         self._faults = []
@@ -190,13 +191,13 @@ class PulsarResolver:
         for url in list(self._urls):
             try:
                 ids = broker_ids(await self._admin.get(url + self._path, self._trusted(self._known)))
-            except (AdminFailure, BadBrokerData) as error:
-                failures.append(str(error) if isinstance(error, AdminFailure) else f"{url}{self._path}: {error}")
+            except (HTTPFailure, BadBrokerData) as error:
+                failures.append(str(error) if isinstance(error, HTTPFailure) else f"{url}{self._path}: {error}")
                 continue
             self._urls.remove(url)
             self._urls.insert(0, url)
             return ids
-        raise AdminFailure("; ".join(failures))
+        raise HTTPFailure("; ".join(failures))
 
     async def _broker(self, web_id: str, trusted: set[str]) -> _BrokerState | None:
         """Query one broker. None: its name or address is unknown."""
@@ -218,11 +219,11 @@ class PulsarResolver:
     ) -> _BrokerState | None:
         try:
             body = await self._admin.get(self._at(web_id, "/admin/v2/brokers/configuration/runtime"), trusted)
-        except AdminFailure as error:
+        except HTTPFailure as error:
             if before is not None:
                 return _BrokerState(attrs.evolve(before.broker, healthy=healthy), before.read)
             if error.forbidden or error.status == 404:
-                # The credentials do not suffice to read what it advertises: use the option C{name}.
+                # The credentials do not allow to read what it advertises: use the option C{name}.
                 return _BrokerState(attrs.evolve(from_template(web_id, self._choice), healthy=healthy), None)
             self._faults.append(str(error))
             return None
@@ -232,7 +233,7 @@ class PulsarResolver:
     async def _healthy(self, web_id: str, trusted: set[str]) -> bool:
         try:
             await self._admin.get(self._at(web_id, "/admin/v2/brokers/health"), trusted)
-        except AdminFailure as error:
+        except HTTPFailure as error:
             if error.forbidden or error.status == 404:  # it answers without its health
                 return True
             self._faults.append(str(error))
@@ -289,9 +290,8 @@ def make(options: Mapping[str, Any], reactor: Any) -> PulsarResolver:
         )
     try:
         admin = AdminClient(reactor, credentials, options["timeout"], choice.dialled)
-    except AdminFailure as error:
-        key = next((key for key in ("trust", "certificate", "token_file") if str(error).startswith(key)), "url")
-        raise BadOption(key, options[key], str(error)) from error
+    except HTTPFailure as error:
+        raise bad_file(options, error) from error
     return PulsarResolver(reactor, admin, choice, names, options)
 
 

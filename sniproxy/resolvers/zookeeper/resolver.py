@@ -23,6 +23,7 @@ from sniproxy.interfaces import (
     Unavailable,
     WatchState,
 )
+from sniproxy.resolvers.options import bad_file
 from sniproxy.resolvers.pulsar.advertised import MAX_BROKERS, BadBrokerData, BrokerListeners, from_node
 from sniproxy.resolvers.pulsar.brokers import LiveBroker, LiveBrokers, keeping_note
 from sniproxy.resolvers.pulsar.options import BROKER_OPTIONS, read_listeners, read_service_names
@@ -253,8 +254,7 @@ def make(options: Mapping[str, Any], reactor: Any) -> ZooKeeperResolver:
         access.context()
         access.login()
     except (BadPem, BadAccess) as error:
-        key = next(key for key in ("trust", "certificate", "digest_file") if str(error).startswith(key))
-        raise BadOption(key, options[key], str(error)) from error
+        raise bad_file(options, error) from error
 
     def connect(
         connected: Callable[[], None], lost: Callable[[str], None], changed: Callable[[], None]

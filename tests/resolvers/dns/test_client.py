@@ -21,7 +21,7 @@ from sniproxy.resolvers.dns import client
 from sniproxy.resolvers.dns.client import LOOKUP_TIMEOUT_S, NEXT_SERVER_DELAY_S, NameServers, QueryFailed, parse_server
 from sniproxy.resolvers.dns.resolvconf import ResolvConf
 from sniproxy.resolvers.dns.servers import REMEMBER_S
-from sniproxy.resolvers.dns.wire import A, question
+from sniproxy.resolvers.dns.wire import A, make_query
 from tests.resolvers.answers import asked_for, reply
 from tests.support.sockets import HandClock, SocketTestCase
 
@@ -329,7 +329,7 @@ class NameServersTests(SocketTestCase):
         """Messages that do not answer the query are ignored, even from the right server."""
 
         def noise(asked: dns.message.Message) -> list[bytes]:
-            other = question("a.test", A)
+            other = make_query("a.test", A)
             other.id = asked.id ^ 1
             return [b"", b"x" * 50, reply(other, ("a.test.", 7, "A", "192.0.2.66")), *good("192.0.2.1")(asked)]
 

@@ -9,8 +9,8 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.resolvers.dns.stream import Stream, streams
-from sniproxy.resolvers.dns.wire import A, question
+from sniproxy.resolvers.dns.stream import Stream, stream_factory
+from sniproxy.resolvers.dns.wire import A, make_query
 from tests.resolvers.answers import reply
 
 
@@ -19,7 +19,7 @@ class StreamTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.said: list[dns.message.Message | str] = []
-        self.asked = question("a.test", A)
+        self.asked = make_query("a.test", A)
         self.stream = Stream(self.asked, self.said.append)
         self.transport = StringTransport()
         self.stream.makeConnection(self.transport)
@@ -44,6 +44,6 @@ class StreamTests(SynchronousTestCase):
 
     def test_factory(self) -> None:
         """The factory makes this connection and logs nothing."""
-        factory = streams(self.stream)
+        factory = stream_factory(self.stream)
         self.assertIs(self.stream, factory.buildProtocol(None))
         self.assertFalse(factory.noisy)

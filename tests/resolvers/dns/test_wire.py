@@ -20,15 +20,15 @@ from sniproxy.resolvers.dns.wire import (
     Service,
     extract_answer,
     is_truncated,
+    make_query,
     parse_answer,
-    question,
     rejects_edns,
     sort_services,
     why_unusable,
 )
 from tests.resolvers.answers import SOA, Records, asked_for, reply
 
-ASKED = question("a.test", A)
+ASKED = make_query("a.test", A)
 
 
 def answered(*records: Records, **more: object) -> DNSAnswer:
@@ -42,17 +42,17 @@ class QuestionTests(SynchronousTestCase):
 
     def test_question(self) -> None:
         """A query has name and type, asks for recursion and allows answers of 1232 bytes."""
-        asked, name, kind = asked_for(question("a_b.test", AAAA).to_wire())
+        asked, name, kind = asked_for(make_query("a_b.test", AAAA).to_wire())
         self.assertEqual(("a_b.test", AAAA, 1232), (name, kind, asked.payload))
-        self.assertNotEqual(question("a.test", A).id, [question("a.test", A).id for _ in range(2)])
+        self.assertNotEqual(make_query("a.test", A).id, [make_query("a.test", A).id for _ in range(2)])
 
     def test_answers(self) -> None:
         """An answer must have the id, name and type of the query."""
         good = reply(ASKED, ("a.test.", 7, "A", "192.0.2.1"))
         self.assertIsNotNone(parse_answer(ASKED, good))
-        other = question("a.test", A)
+        other = make_query("a.test", A)
         other.id = ASKED.id ^ 1
-        for bad in (reply(other), reply(question("b.test", A)), reply(question("a.test", AAAA)), ASKED.to_wire()):
+        for bad in (reply(other), reply(make_query("b.test", A)), reply(make_query("a.test", AAAA)), ASKED.to_wire()):
             self.assertIsNone(parse_answer(ASKED, bad[:2] if bad is good else bad))
 
     def test_in_parts(self) -> None:
@@ -94,7 +94,7 @@ class QuestionTests(SynchronousTestCase):
 
     def test_edns(self) -> None:
         """FORMERR, NOTIMP and BADVERS reject the OPT record, if the query had one (RFC 6891, section 6.2.2)."""
-        plain = question("a.test", A, edns=False)
+        plain = make_query("a.test", A, edns=False)
         self.assertEqual(-1, asked_for(plain.to_wire())[0].edns)
         for rcode, dislikes in ((dns.rcode.FORMERR, True), (dns.rcode.NOTIMP, True), (dns.rcode.SERVFAIL, False)):
             answer = parse_answer(ASKED, reply(ASKED, rcode=rcode))

@@ -48,7 +48,7 @@ class HTTPClientTests(TestCase):
 
     async def fails(self, client: HTTPClient, url: str) -> str:
         try:
-            await client.ask(url, {})
+            await client.request(url, {})
         except HTTPFailure as error:
             return str(error)
         raise AssertionError(f"{url} did not fail")
@@ -58,15 +58,17 @@ class HTTPClientTests(TestCase):
         server, client = self.server(), self.client()
         server.answers["/no"] = (503, b"no")
         server.locations["/moved"] = "http://elsewhere.test/?a"
-        self.assertEqual(HTTPAnswer(200, b"yes"), await client.ask(server.url + ASKED, {"Authorization": "x y"}))
-        self.assertEqual(HTTPAnswer(503, b"no"), await client.ask(server.url + "/no", {}))
-        self.assertEqual(HTTPAnswer(307, b"", "http://elsewhere.test/?a"), await client.ask(server.url + "/moved", {}))
+        self.assertEqual(HTTPAnswer(200, b"yes"), await client.request(server.url + ASKED, {"Authorization": "x y"}))
+        self.assertEqual(HTTPAnswer(503, b"no"), await client.request(server.url + "/no", {}))
+        self.assertEqual(
+            HTTPAnswer(307, b"", "http://elsewhere.test/?a"), await client.request(server.url + "/moved", {})
+        )
         self.assertEqual(["x y", None, None], server.tokens)
 
     async def test_post(self) -> None:
         """A body is sent by POST."""
         server = self.server()
-        await self.client(persistent=False).ask(server.url + ASKED, {"Content-Type": "text/x"}, b"body")
+        await self.client(persistent=False).request(server.url + ASKED, {"Content-Type": "text/x"}, b"body")
         self.assertEqual([(b"body", "text/x")], server.bodies)
 
     async def test_connections(self) -> None:
@@ -74,7 +76,7 @@ class HTTPClientTests(TestCase):
         for persistent, count in ((True, 1), (False, 2)):
             server, client = self.server(), self.client(persistent=persistent)
             for _ in range(2):
-                await client.ask(server.url + ASKED, {})
+                await client.request(server.url + ASKED, {})
             self.assertEqual(count, len(server.connections))
 
     async def test_token(self) -> None:
@@ -82,21 +84,21 @@ class HTTPClientTests(TestCase):
         client = self.client(token=self.token())
         self.assertEqual("first.token", client.token)
         self.token("second.token\n")
-        client.read()
+        client.reload_files()
         self.assertEqual("second.token", client.token)
         for text in ("", "two words", "two\nlines", "sp\u00e4t"):
             path = self.token(text)
-            error = self.assertRaises(HTTPFailure, client.read)
+            error = self.assertRaises(HTTPFailure, client.reload_files)
             self.assertIn("token_file", str(error))
             self.assertNotIn("two", str(error).replace(path, ""))
         os.unlink(self.folder / "token")
-        self.assertIn("cannot read the file", str(self.assertRaises(HTTPFailure, client.read)))
+        self.assertIn("cannot read the file", str(self.assertRaises(HTTPFailure, client.reload_files)))
         self.assertEqual("second.token", client.token)
 
     async def test_cancelled(self) -> None:
         """A cancelled request raises CancelledError, not a failure."""
         server = self.server()
-        asking = Deferred.fromCoroutine(self.client().ask(server.url + "/silent", {}))
+        asking = Deferred.fromCoroutine(self.client().request(server.url + "/silent", {}))
         await server.until("/silent")
         asking.cancel()
         with self.assertRaises(CancelledError):
@@ -115,7 +117,7 @@ class HTTPClientTests(TestCase):
         server.answers[ASKED] = (200, b"x" * 1001)
         self.assertIn(f"{ASKED}: answer has more than 1000 bytes", await self.fails(self.client(), server.url + ASKED))
         server.answers[ASKED] = (200, b"x" * 1000)
-        self.assertEqual(1000, len((await self.client().ask(server.url + ASKED, {})).body))
+        self.assertEqual(1000, len((await self.client().request(server.url + ASKED, {})).body))
 
     def secure(self, name: str = "localhost", **more: Any) -> tuple[AdminServer, trustme.CA, str]:
         authority = trustme.CA()
@@ -147,7 +149,7 @@ class HTTPClientTests(TestCase):
         """With https the certificate must be trusted and match the host."""
         server, _, trust = self.secure()
         client = self.client(trust=trust)
-        self.assertEqual(b"yes", (await client.ask(server.url + ASKED, {})).body)
+        self.assertEqual(b"yes", (await client.request(server.url + ASKED, {})).body)
         self.assertIn("certificate", (await self.fails(self.client(), server.url + ASKED)).lower())
         self.assertIn("VerificationError", await self.fails(client, f"https://127.0.0.1:{server.port}{ASKED}"))
 
@@ -159,7 +161,7 @@ class HTTPClientTests(TestCase):
         for trust, trusted in ((below.cert_pem, True), (trustme.CA().cert_pem, False)):
             client = self.client(trust=str(write_pem(self.folder, f"{trusted}.pem", trust)))
             if trusted:
-                self.assertEqual(b"yes", (await client.ask(server.url + ASKED, {})).body)
+                self.assertEqual(b"yes", (await client.request(server.url + ASKED, {})).body)
             else:
                 why = await self.fails(client, server.url + ASKED)
                 self.assertIn("its certificate is not trusted (certificate verify failed); name the authority", why)
@@ -168,7 +170,7 @@ class HTTPClientTests(TestCase):
         """A host that is dialled at another address is verified by its own name."""
         server, _, trust = self.secure("broker-1.internal")
         client = self.client(address={"broker-1.internal": "127.0.0.1"}.__getitem__, trust=trust)
-        self.assertEqual(b"yes", (await client.ask(f"https://broker-1.internal:{server.port}{ASKED}", {})).body)
+        self.assertEqual(b"yes", (await client.request(f"https://broker-1.internal:{server.port}{ASKED}", {})).body)
 
     async def test_certificate(self) -> None:
         """The client certificate is sent; a new one is used when the file has it."""
@@ -178,8 +180,8 @@ class HTTPClientTests(TestCase):
         client = self.client(trust=trust, certificate=own)
         await self.fails(client, server.url + ASKED)
         write_pem(self.folder, "own.pem", *good.cert_chain_pems, good.private_key_pem)
-        client.read()
-        self.assertEqual(b"yes", (await client.ask(server.url + ASKED, {})).body)
+        client.reload_files()
+        self.assertEqual(b"yes", (await client.request(server.url + ASKED, {})).body)
 
     async def test_bad_files(self) -> None:
         """The error for an invalid file names the option."""

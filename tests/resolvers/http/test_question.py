@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.interfaces import Request
-from sniproxy.resolvers.http.question import BadQuestion, check_places, fill, parse_body, parse_url
+from sniproxy.resolvers.http.question import BadQuestion, check_placeholders, fill, parse_body, parse_url
 
 
 def asked(name: str | None = "b.test", *captures: str, listener: str = "public", port: int | None = 4443) -> Request:
@@ -43,8 +43,8 @@ class FillTests(SynchronousTestCase):
             "{": "unmatched",
             "a}": "unmatched",
         }.items():
-            self.assertIn(words, str(self.assertRaises(BadQuestion, check_places, text)))
-        check_places("a {1} {9} {port} b")
+            self.assertIn(words, str(self.assertRaises(BadQuestion, check_placeholders, text)))
+        check_placeholders("a {1} {9} {port} b")
 
 
 class URLTests(SynchronousTestCase):

@@ -19,7 +19,7 @@ from sniproxy.config.parser import parse
 from sniproxy.interfaces import BadOption, IServerNameResolver, Refused, Request, Resolution, Target, Unavailable
 from sniproxy.resolvers import make_resolver, makers, options_of
 from sniproxy.resolvers.http.resolver import MAX_CONCURRENT, HTTPResolver
-from sniproxy.resolvers.options import checked
+from sniproxy.resolvers.options import check_options
 from sniproxy.testing import ResolverContract, question
 from tests.resolvers.adminserver import AdminServer
 from tests.resolvers.http.answers import CONSUL, SLICES
@@ -270,7 +270,7 @@ class RecipeTests(HTTPTestCase):
             configuration = parse(LISTENER + _with_route(block), "manual.toml")
             for route in configuration.routes:
                 (maker,) = (maker for maker in makers() if maker.name == route.resolver.kind)
-                self.assertTrue(checked(route.resolver.options, options_of(maker) or (), "/etc"))
+                self.assertTrue(check_options(route.resolver.options, options_of(maker) or (), "/etc"))
 
     async def test_consul(self) -> None:
         """The healthy instances of the service, with their weights; without an instance the name is refused."""

@@ -9,9 +9,9 @@ import trustme
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import TestCase
 
-from sniproxy.resolvers.http.client import Credentials
+from sniproxy.resolvers.http.client import Credentials, HTTPFailure
 from sniproxy.resolvers.pulsar import admin
-from sniproxy.resolvers.pulsar.admin import AdminClient, AdminFailure
+from sniproxy.resolvers.pulsar.admin import AdminClient
 from tests.resolvers.adminserver import LIST, AdminServer, NetClock
 from tests.support.tlsservers import ServerTLS, write_pem
 
@@ -38,10 +38,10 @@ class AdminTests(TestCase):
         os.replace(new, file)
         return str(file)
 
-    async def fails(self, admin: AdminClient, url: str) -> AdminFailure:
+    async def fails(self, admin: AdminClient, url: str) -> HTTPFailure:
         try:
             await admin.get(url, HERE)
-        except AdminFailure as error:
+        except HTTPFailure as error:
             return error
         raise AssertionError(f"{url} did not fail")
 
@@ -59,16 +59,16 @@ class AdminTests(TestCase):
         admin = self.admin(token=self.token())
         await admin.get(server.url + LIST, HERE)
         self.token("second.token\n")
-        admin.read()
+        admin.reload_files()
         await admin.get(server.url + LIST, HERE)
         await admin.get(server.url + LIST, ("other.test",))
         self.assertEqual(["Bearer first.token", "Bearer second.token", None], server.tokens)
 
     async def test_bad_token(self) -> None:
-        """An invalid token file raises AdminFailure."""
+        """An invalid token file raises HTTPFailure."""
         admin = self.admin(token=self.token())
         self.token("")
-        self.assertIn("token_file", str(self.assertRaises(AdminFailure, admin.read)))
+        self.assertIn("token_file", str(self.assertRaises(HTTPFailure, admin.reload_files)))
 
     async def test_status(self) -> None:
         """A status other than 200 is a failure; 401 and 403 have the cure."""
@@ -146,5 +146,5 @@ class AdminTests(TestCase):
         file = self.folder / "empty.pem"
         file.touch()
         for key in ("trust", "certificate"):
-            error = self.assertRaises(AdminFailure, self.admin, **{key: str(file)})
+            error = self.assertRaises(HTTPFailure, self.admin, **{key: str(file)})
             self.assertTrue(str(error).startswith(key), error)
