@@ -32,7 +32,7 @@ from sniproxy.resolvers.http.answer import (
     parse_refusal,
 )
 from sniproxy.resolvers.http.client import Credentials, HTTPAnswer, HTTPClient, HTTPFailure, body_excerpt, display_url
-from sniproxy.resolvers.http.question import URL, BadQuestion, Body, check_placeholders, fill, parse_body, parse_url
+from sniproxy.resolvers.http.request import URL, BadQuestion, Body, check_placeholders, fill, parse_body, parse_url
 from sniproxy.resolvers.options import bad_file
 from sniproxy.util.text import bounded
 

@@ -1,4 +1,4 @@
-"""Tests for sniproxy.resolvers.http.question."""
+"""Tests for sniproxy.resolvers.http.request."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.interfaces import Request
-from sniproxy.resolvers.http.question import BadQuestion, check_placeholders, fill, parse_body, parse_url
+from sniproxy.resolvers.http.request import BadQuestion, check_placeholders, fill, parse_body, parse_url
 
 
 def asked(name: str | None = "b.test", *captures: str, listener: str = "public", port: int | None = 4443) -> Request:
