@@ -198,11 +198,11 @@ class ResolverContract:
         before = _left_over(self._reactor)
         self.make()
         ended = False
-        told: list[bool] = []
+        changes_reported: list[bool] = []
         old = self.make()
         watches = IWatchingResolver.providedBy(old)
         if watches:
-            old.start(lambda: told.append(ended))
+            old.start(lambda: changes_reported.append(ended))
         left = Deferred.fromCoroutine(_ask(old, self.known))
         new = CachedResolver("contract", self.make(), self._reactor, deadline=self.seconds)
         left.addErrback(lambda failure: failure.trap(CancelledError, Unavailable))
@@ -216,7 +216,7 @@ class ResolverContract:
         self._case.assertEqual(0, new.counts.failures)
         await new.stop()
         await self._assert_no_more(before)
-        self._case.assertNotIn(True, told, "the stopped resolver has reported a change")
+        self._case.assertNotIn(True, changes_reported, "the stopped resolver has reported a change")
 
     def _assert_at_once(self) -> None:
         resolver = self._started(self.make())

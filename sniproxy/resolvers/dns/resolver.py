@@ -127,7 +127,8 @@ class DNSResolver:
     @contextmanager
     def _permit(self, client: str) -> Iterator[None]:
         """Count a lookup of a client-formed name. @raise Unavailable: there are too many."""
-        # A client may have no more than are free: so a few clients together cannot use up the limit.
+        # A client may have at most as many as are left for others, so that a few clients together cannot use up the
+        # limit.
         left = MAX_FORMED - self._formed.total()
         if self._formed[client] >= min(MAX_FORMED_PER_CLIENT, left):
             error = Unavailable("too many concurrent lookups of client-formed names")
@@ -210,7 +211,7 @@ class DNSResolver:
                 answer = await ask(full)
             except QueryFailed as error:
                 failed = failed or error
-                if error.cause != SERVER_FAILED:  # as in libc
+                if error.cause != SERVER_FAILED:  # libc stops here, too
                     break
                 continue
             if answer.records:

@@ -82,8 +82,9 @@ def parse_json(body: bytes) -> Any:
 
 
 def parse_native(document: Any) -> FoundTargets:
-    """Read an answer in sniproxy's own format: C{{"targets": ["host:port", {"host":, "port":, "weight":}], "ttl":,
-    "reason":}}.
+    """Read an answer in sniproxy's own format.
+
+    It is C{{"targets": ["host:port", {"host":, "port":, "weight":}], "ttl":, "reason":}}.
 
     @raise BadAnswer: it has another format.
     """
@@ -91,7 +92,7 @@ def parse_native(document: Any) -> FoundTargets:
     if not isinstance(targets, list):
         raise BadAnswer('answer has no list "targets"')
     _check_number(targets)
-    return FoundTargets(_unique(_own_target(one) for one in targets), _ttl(document), _reason(document))
+    return FoundTargets(_unique(_native_target(one) for one in targets), _ttl(document), _reason(document))
 
 
 def parse_refusal(body: bytes) -> FoundTargets:
@@ -103,21 +104,21 @@ def parse_refusal(body: bytes) -> FoundTargets:
         return FoundTargets()
 
 
-def extract_targets(document: Any, places: TargetPaths, wanted: Iterable[Condition]) -> FoundTargets:
-    """Read targets from another format. @param wanted: conditions that an item must meet.
+def extract_targets(document: Any, paths: TargetPaths, wanted: Iterable[Condition]) -> FoundTargets:
+    """Read targets from JSON in another format. @param wanted: conditions that an item must meet.
 
     @raise BadAnswer: an item has an invalid host, port or weight, or no item has a host.
     """
     wanted = list(wanted)
     try:
-        items = [item for item in _at(document, places.items) if _counts(item, wanted)]
+        items = [item for item in _at(document, paths.items) if _counts(item, wanted)]
         _check_number(items)
-        found = [_picked_target(item, places) for item in items]
+        found = [_picked_target(item, paths) for item in items]
     except RecursionError:
         raise BadAnswer("answer is nested too deeply") from None
     targets = _unique(target for target in found if target is not None)
     if items and not targets:
-        raise BadAnswer(f"no host at {' or '.join('.'.join(path) for path in places.hosts)}")
+        raise BadAnswer(f"no host at {' or '.join('.'.join(path) for path in paths.hosts)}")
     return FoundTargets(targets)
 
 
@@ -141,18 +142,18 @@ def _written(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _picked_target(item: Any, places: TargetPaths) -> Target | None:
+def _picked_target(item: Any, paths: TargetPaths) -> Target | None:
     """None: the item has no host."""
-    texts = (value for path in places.hosts for value in _at(item, path) if value != "")
+    texts = (value for path in paths.hosts for value in _at(item, path) if value != "")
     host = next(texts, None)
     if host is None:
         return None
-    if places.in_base64:
+    if paths.in_base64:
         host = _decoded(host)
-    port = places.port if isinstance(places.port, int) else _number(item, places.port)
-    if port is None and places.port is not None:
+    port = paths.port if isinstance(paths.port, int) else _number(item, paths.port)
+    if port is None and paths.port is not None:
         raise BadAnswer(f"no port for host {_shown(host)}")
-    weight = _number(item, places.weight)
+    weight = _number(item, paths.weight)
     return _target(host, port, 1 if weight is None else weight)
 
 
@@ -162,7 +163,7 @@ def _number(item: Any, path: KeyPath | None) -> Any:
     return int(found) if isinstance(found, str) and found.isascii() and found.isdigit() and len(found) < 10 else found
 
 
-def _own_target(value: Any) -> Target:
+def _native_target(value: Any) -> Target:
     if isinstance(value, dict):
         return _target(value.get("host"), value.get("port", DEFAULT_PORT), value.get("weight", 1))
     return _target(value, None, 1)

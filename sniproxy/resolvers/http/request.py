@@ -22,19 +22,19 @@ _PLACE = re.compile(r"\{([^{}]*)\}")
 _KNOWN = re.compile(r"server_name|listener|port|[1-9]")
 _SAMPLE = Request("a", (), "", "a", ("1",) * 9, 1)
 
-HOW = "write scheme, host and path, as in https://registry.internal/names/{server_name}"
+_URL_CURE = "write scheme, host and path, as in https://registry.internal/names/{server_name}"
 
 _PLACEHOLDER_CURE = "write {server_name}, {listener}, {port}, or {1} to {9}"
 
 
-class BadQuestion(ValueError):
+class BadRequestTemplate(ValueError):
     """A text is invalid, or a connection has no value for a placeholder. The message says why."""
 
 
 def fill(text: str, request: Request, written: Callable[[str], str] = str) -> str:
     """Fill the placeholders of a text. @param written: encodes a value.
 
-    @raise BadQuestion: the connection has no value for a placeholder.
+    @raise BadRequestTemplate: the connection has no value for a placeholder.
     """
     captures = dict(enumerate(request.captures, 1))
 
@@ -47,23 +47,23 @@ def fill(text: str, request: Request, written: Callable[[str], str] = str) -> st
         else:
             found = request.listener if name == "listener" else request.server_name
         if found is None:
-            raise BadQuestion(f"no value for {place[0]}")
+            raise BadRequestTemplate(f"no value for {place[0]}")
         return written(found)
 
     return _PLACE.sub(value, text)
 
 
 def check_placeholders(text: str) -> None:
-    """@raise BadQuestion: a placeholder is unknown, or a brace is unmatched."""
+    """@raise BadRequestTemplate: a placeholder is unknown, or a brace is unmatched."""
     for name in _PLACE.findall(text):
         if not _KNOWN.fullmatch(name):
-            raise BadQuestion(f"unknown placeholder {{{name}}}; {_PLACEHOLDER_CURE}")
+            raise BadRequestTemplate(f"unknown placeholder {{{name}}}; {_PLACEHOLDER_CURE}")
     if "{" in (rest := _PLACE.sub("", text)) or "}" in rest:
-        raise BadQuestion(f"unmatched brace; {_PLACEHOLDER_CURE}")
+        raise BadRequestTemplate(f"unmatched brace; {_PLACEHOLDER_CURE}")
 
 
 @attrs.frozen
-class URL:
+class URLTemplate:
     """A URL with placeholders. @ivar text: as the operator wrote it, checked by L{parse_url}."""
 
     text: str
@@ -71,42 +71,42 @@ class URL:
     def fill(self, request: Request) -> str:
         """The URL for a connection. Values are percent-encoded, so that they stay within their path segment.
 
-        @raise BadQuestion: there is no value for a placeholder, or a value would change the path.
+        @raise BadRequestTemplate: there is no value for a placeholder, or a value would change the path.
         """
         url = fill(self.text, request, lambda value: quote(value, safe=""))
         if not {".", ".."}.isdisjoint(urlsplit(url).path.split("/")):
-            raise BadQuestion("'.' and '..' are not allowed as path segments")
+            raise BadRequestTemplate("'.' and '..' are not allowed as path segments")
         return url
 
 
-def parse_url(text: str) -> URL:
-    """Parse a URL. @raise BadQuestion: it is not an HTTP URL, or has placeholders outside path and query."""
+def parse_url(text: str) -> URLTemplate:
+    """Parse a URL. @raise BadRequestTemplate: it is not an HTTP URL, or has placeholders outside path and query."""
     try:
         parts = urlsplit(text)
         server_name(parts.hostname or "")
         _ = parts.port
     except (ValueError, BadName) as error:
-        raise BadQuestion(HOW) from error
+        raise BadRequestTemplate(_URL_CURE) from error
     if parts.scheme not in ("http", "https") or not (text.isascii() and text.isprintable()) or " " in text:
-        raise BadQuestion(HOW)
+        raise BadRequestTemplate(_URL_CURE)
     if "@" in parts.netloc or "#" in text:
-        raise BadQuestion("remove the user or fragment; a secret belongs in token_file")
+        raise BadRequestTemplate("remove the user or fragment; a secret belongs in token_file")
     if "{" in parts.netloc:
-        raise BadQuestion("placeholders are allowed in path and query only: clients must not choose the server")
+        raise BadRequestTemplate("placeholders are allowed in path and query only: clients must not choose the server")
     check_placeholders(text)
-    URL(text).fill(_SAMPLE)
-    return URL(text)
+    URLTemplate(text).fill(_SAMPLE)
+    return URLTemplate(text)
 
 
 @attrs.frozen
-class Body:
+class BodyTemplate:
     """A JSON body with placeholders. @ivar document: parsed JSON. @ivar in_base64: whether to encode its texts."""
 
     document: Any
     in_base64: bool = False
 
     def fill(self, request: Request) -> bytes:
-        """The body for a connection. @raise BadQuestion: there is no value for a placeholder."""
+        """The body for a connection. @raise BadRequestTemplate: there is no value for a placeholder."""
         return json.dumps(self._filled(self.document, request)).encode()
 
     def _filled(self, value: Any, request: Request) -> Any:
@@ -120,12 +120,12 @@ class Body:
         return value
 
 
-def parse_body(text: str, in_base64: bool) -> Body:
-    """Parse a body. @raise BadQuestion: it is not JSON, or a placeholder is unknown."""
+def parse_body(text: str, in_base64: bool) -> BodyTemplate:
+    """Parse a body. @raise BadRequestTemplate: it is not JSON, or a placeholder is unknown."""
     try:
-        body = Body(json.loads(text), in_base64)
+        body = BodyTemplate(json.loads(text), in_base64)
     except (ValueError, RecursionError) as error:
-        raise BadQuestion('write JSON, as in \'{"name": "{server_name}"}\'') from error
+        raise BadRequestTemplate('write JSON, as in \'{"name": "{server_name}"}\'') from error
     for one in _texts(body.document):
         check_placeholders(one)
     return body

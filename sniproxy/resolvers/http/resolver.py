@@ -32,7 +32,15 @@ from sniproxy.resolvers.http.answer import (
     parse_refusal,
 )
 from sniproxy.resolvers.http.client import Credentials, HTTPAnswer, HTTPClient, HTTPFailure, body_excerpt, display_url
-from sniproxy.resolvers.http.request import URL, BadQuestion, Body, check_placeholders, fill, parse_body, parse_url
+from sniproxy.resolvers.http.request import (
+    BadRequestTemplate,
+    BodyTemplate,
+    URLTemplate,
+    check_placeholders,
+    fill,
+    parse_body,
+    parse_url,
+)
 from sniproxy.resolvers.options import bad_file
 from sniproxy.util.text import bounded
 
@@ -77,8 +85,8 @@ class HTTPResolver:
     def __init__(
         self,
         client: HTTPClient,
-        url: URL,
-        body: Body | None,
+        url: URLTemplate,
+        body: BodyTemplate | None,
         paths: TargetPaths | None,
         where: Sequence[Condition],
         header: str | None,
@@ -99,7 +107,7 @@ class HTTPResolver:
             url = self._url.fill(request)
             body = None if self._body is None else self._body.fill(request)
             wanted = [(path, fill(text, request)) for path, text in self._where]
-        except BadQuestion as error:
+        except BadRequestTemplate as error:
             raise Refused(f"cannot form a request for this name: {error}") from error
         await self._slots.acquire()
         try:
@@ -156,11 +164,11 @@ def make(options: Mapping[str, Any], reactor: Any) -> HTTPResolver:
     shown = display_url(options["url"]) if "@" not in options["url"] else "..."
     try:
         url = parse_url(options["url"])
-    except BadQuestion as error:
+    except BadRequestTemplate as error:
         raise BadOption("url", shown, str(error)) from error
     try:
         body = None if options["body"] is None else parse_body(options["body"], options["base64"])
-    except BadQuestion as error:
+    except BadRequestTemplate as error:
         raise BadOption("body", options["body"], str(error)) from error
     if options["ttl"] < 0:
         raise BadOption("ttl", options["ttl"], "write a number of seconds, 0 or more")
@@ -218,6 +226,6 @@ def _condition(text: str) -> Condition:
         raise BadOption("where", text, "write path=value, as in conditions.ready=true")
     try:
         check_placeholders(value)
-    except BadQuestion as error:
+    except BadRequestTemplate as error:
         raise BadOption("where", text, str(error)) from error
     return _path("where", path), value

@@ -179,9 +179,9 @@ class PulsarResolver:
             return
         self._faults = []
         trusted = self._trusted(ids)
-        places = DeferredSemaphore(MAX_CONCURRENT)
-        asking = [places.run(self._broker, web_id, trusted) for web_id in ids]
-        known = [one for one in await gatherResults(asking, consumeErrors=True) if one is not None]
+        slots = DeferredSemaphore(MAX_CONCURRENT)
+        queries = [slots.run(self._broker, web_id, trusted) for web_id in ids]
+        known = [one for one in await gatherResults(queries, consumeErrors=True) if one is not None]
         self._known = {one.broker.web_id: one for one in known}
         self._succeeded(LiveBrokers(self._service_names, [one.broker for one in known], len(ids) - len(known)))
 
@@ -223,7 +223,7 @@ class PulsarResolver:
             if before is not None:
                 return _BrokerState(attrs.evolve(before.broker, healthy=healthy), before.read)
             if error.forbidden or error.status == 404:
-                # The credentials do not allow to read what it advertises: use the option C{name}.
+                # Its configuration is not readable, so the name is from the option C{name}.
                 return _BrokerState(attrs.evolve(from_template(web_id, self._choice), healthy=healthy), None)
             self._faults.append(str(error))
             return None

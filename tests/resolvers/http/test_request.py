@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.interfaces import Request
-from sniproxy.resolvers.http.request import BadQuestion, check_placeholders, fill, parse_body, parse_url
+from sniproxy.resolvers.http.request import BadRequestTemplate, check_placeholders, fill, parse_body, parse_url
 
 
 def asked(name: str | None = "b.test", *captures: str, listener: str = "public", port: int | None = 4443) -> Request:
@@ -33,7 +33,7 @@ class FillTests(SynchronousTestCase):
             ("{2}", asked("a.test", "a")),
             ("{port}", asked(port=None)),
         ):
-            self.assertEqual(f"no value for {text}", str(self.assertRaises(BadQuestion, fill, text, request)))
+            self.assertEqual(f"no value for {text}", str(self.assertRaises(BadRequestTemplate, fill, text, request)))
 
     def test_unknown(self) -> None:
         """Unknown placeholders and unmatched braces are found when the text is checked."""
@@ -43,7 +43,7 @@ class FillTests(SynchronousTestCase):
             "{": "unmatched",
             "a}": "unmatched",
         }.items():
-            self.assertIn(words, str(self.assertRaises(BadQuestion, check_placeholders, text)))
+            self.assertIn(words, str(self.assertRaises(BadRequestTemplate, check_placeholders, text)))
         check_placeholders("a {1} {9} {port} b")
 
 
@@ -73,7 +73,7 @@ class URLTests(SynchronousTestCase):
             "http://a.test/{x}": "unknown placeholder {x}",
             "http://a.test/../{1}": "'.' and '..'",
         }.items():
-            error = self.assertRaises(BadQuestion, parse_url, text)
+            error = self.assertRaises(BadRequestTemplate, parse_url, text)
             self.assertIn(words, str(error), text)
             self.assertNotIn("hunter2", str(error))
 
@@ -81,7 +81,7 @@ class URLTests(SynchronousTestCase):
         """A value cannot change the path."""
         url = parse_url("http://a.test/v1/{1}/x")
         for part in (".", ".."):
-            self.assertIn("'.' and '..'", str(self.assertRaises(BadQuestion, url.fill, asked("b.test", part))))
+            self.assertIn("'.' and '..'", str(self.assertRaises(BadRequestTemplate, url.fill, asked("b.test", part))))
         self.assertEqual("http://a.test/v1/..%2Fb/x", url.fill(asked("b.test", "../b")))
 
     @given(st.text(min_size=1))
@@ -91,7 +91,7 @@ class URLTests(SynchronousTestCase):
             filled = parse_url("http://a.test/x/{1}?y={1}&z=1").fill(asked("b.test", text))
         except UnicodeEncodeError:  # half of a surrogate pair: no name has any
             return
-        except BadQuestion:
+        except BadRequestTemplate:
             self.assertIn(text, (".", ".."))
             return
         parts = urlsplit(filled)
@@ -121,4 +121,4 @@ class BodyTests(SynchronousTestCase):
             "[" * 10_000: "write JSON",
             '{"a": ["{x}"]}': "unknown placeholder {x}",
         }.items():
-            self.assertIn(words, str(self.assertRaises(BadQuestion, parse_body, text, False)))
+            self.assertIn(words, str(self.assertRaises(BadRequestTemplate, parse_body, text, False)))
