@@ -71,7 +71,7 @@ def check_options(options: Mapping[str, Any], described: Sequence[Option], folde
     for key in options:
         if key not in known:
             close = difflib.get_close_matches(key, known, 1)
-            cure = f"did you mean {close[0]}?" if close else f"options: {', '.join(known) or 'none'}"
+            cure = f"did you mean {close[0]}?" if close else f"known options: {', '.join(known) or 'none'}"
             errors.append(BadOption(key, options[key], f"unknown option; {cure}"))
     found = {}
     for name, option in known.items():

@@ -48,7 +48,7 @@ class CheckOptionsTests(SynchronousTestCase):
         self.assertEqual("unknown option; did you mean servers?", self.refused(server="b").cure)
         error = self.refused(zzz=7)
         self.assertEqual(("zzz", 7), (error.key, error.value))
-        self.assertIn("options: url, servers", error.cure)
+        self.assertIn("known options: url, servers", error.cure)
 
     def test_missing(self) -> None:
         """A missing required option is refused, with its kind and help."""

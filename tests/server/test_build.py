@@ -27,7 +27,7 @@ class BuildTests(TestCase):
                 'resolver.x.type = "carrier-pigeon": unknown resolver type; installed: ',
             ),
             ('type = "static"', "resolver.x.target = (absent): required, a "),
-            ('type = "static"\ntarget = "a"\nodd = 1', "resolver.x.odd = 1: unknown option; options: "),
+            ('type = "static"\ntarget = "a"\nodd = 1', "resolver.x.odd = 1: unknown option; known options: "),
         ):
             text = f'{LISTENER}[[route]]\nserver_name = "a.test"\nresolver = "x"\n[resolver.x]\n{table}\n'
             error = self.assertRaises(ConfigError, build_routing, parse(text, "x.toml"), HandClock())

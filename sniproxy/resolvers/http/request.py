@@ -24,8 +24,6 @@ _SAMPLE = Request("a", (), "", "a", ("1",) * 9, 1)
 
 _URL_CURE = "write scheme, host and path, as in https://registry.internal/names/{server_name}"
 
-_PLACEHOLDER_CURE = "write {server_name}, {listener}, {port}, or {1} to {9}"
-
 
 class BadRequestTemplate(ValueError):
     """A text is invalid, or a connection has no value for a placeholder. The message says why."""
@@ -57,9 +55,10 @@ def check_placeholders(text: str) -> None:
     """@raise BadRequestTemplate: a placeholder is unknown, or a brace is unmatched."""
     for name in _PLACE.findall(text):
         if not _KNOWN.fullmatch(name):
-            raise BadRequestTemplate(f"unknown placeholder {{{name}}}; {_PLACEHOLDER_CURE}")
+            known = "{server_name}, {listener}, {port}, {1} to {9}"
+            raise BadRequestTemplate(f"unknown placeholder {{{name}}}; known: {known}")
     if "{" in (rest := _PLACE.sub("", text)) or "}" in rest:
-        raise BadRequestTemplate(f"unmatched brace; {_PLACEHOLDER_CURE}")
+        raise BadRequestTemplate("unmatched brace; write {server_name}, {listener}, {port}, or {1} to {9}")
 
 
 @attrs.frozen
