@@ -21,6 +21,7 @@ from twisted.web.iweb import IAgentEndpointFactory, IResponse
 from zope.interface import implementer
 
 from sniproxy import __version__
+from sniproxy.interfaces import Kind, Option
 from sniproxy.net.hostendpoint import HostEndpoint
 from sniproxy.tls.clientcontext import (
     BadPem,
@@ -40,6 +41,13 @@ MAX_TOKEN_BYTES = 64 * 2**10
 
 MAX_HEAD_BYTES = 64 * 2**10
 """Bytes of an answer's headers and of the framing of its chunks."""
+
+TRUST = Option("trust", Kind.PATH, "PEM of the CAs trusted for https; default: the system's", None)
+TOKEN_FILE = Option("token_file", Kind.PATH, "file with a token, reloaded when it changes", None)
+CERTIFICATE = Option(
+    "certificate", Kind.PATH, "PEM of a client certificate and its key, reloaded when it changes", None
+)
+"""Options of resolvers that use this client."""
 
 
 class HTTPFailure(Exception):

@@ -31,7 +31,17 @@ from sniproxy.resolvers.http.answer import (
     parse_path,
     parse_refusal,
 )
-from sniproxy.resolvers.http.client import Credentials, HTTPAnswer, HTTPClient, HTTPFailure, body_excerpt, display_url
+from sniproxy.resolvers.http.client import (
+    CERTIFICATE,
+    TOKEN_FILE,
+    TRUST,
+    Credentials,
+    HTTPAnswer,
+    HTTPClient,
+    HTTPFailure,
+    body_excerpt,
+    display_url,
+)
 from sniproxy.resolvers.http.request import (
     BadRequestTemplate,
     BodyTemplate,
@@ -65,10 +75,10 @@ OPTIONS = (
     Option("where", Kind.TEXTS, "path=value, with placeholders; items that do not match all are ignored", None),
     Option("base64", Kind.FLAG, "send texts of body, and read host, in base64, as etcd needs", False),
     Option("ttl", Kind.NUMBER, "seconds to cache an answer that has no ttl", 10.0),
-    Option("token_file", Kind.PATH, "file with a token, reloaded when it changes", None),
+    TOKEN_FILE,
     Option("header", Kind.TEXT, 'header that has the token, as "X-Consul-Token"; default: a bearer token', None),
-    Option("trust", Kind.PATH, "PEM of the CAs trusted for https; default: the system's", None),
-    Option("certificate", Kind.PATH, "PEM of a client certificate and its key, reloaded when it changes", None),
+    TRUST,
+    CERTIFICATE,
 )
 
 

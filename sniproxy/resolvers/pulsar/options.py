@@ -14,7 +14,7 @@ BROKER_OPTIONS = (
         "service_name", Kind.TEXTS, "names that lead to all healthy brokers: the host of the clients' service URL", ()
     ),
     Option("listener", Kind.TEXT, "advertised listener that clients use; default: the first with TLS", None),
-    Option("port", Kind.INTEGER, "TLS port to dial at each broker; default: the port that it advertises", None),
+    Option("port", Kind.INTEGER, "TLS port to dial at each broker; default: the port that it reports", None),
     Option(
         "hosts",
         Kind.TEXTS,

@@ -27,7 +27,7 @@ from sniproxy.interfaces import (
     Unavailable,
     WatchState,
 )
-from sniproxy.resolvers.http.client import Credentials, HTTPFailure
+from sniproxy.resolvers.http.client import CERTIFICATE, TOKEN_FILE, TRUST, Credentials, HTTPFailure
 from sniproxy.resolvers.options import bad_file
 from sniproxy.resolvers.pulsar.admin import AdminClient
 from sniproxy.resolvers.pulsar.advertised import (
@@ -63,9 +63,9 @@ OPTIONS = (
     Option("every", Kind.NUMBER, "seconds between two refreshes", 10.0),
     Option("timeout", Kind.NUMBER, "seconds until a request times out", 5.0),
     Option("keep", Kind.NUMBER, "seconds to use the last known brokers while the cluster does not answer", 600.0),
-    Option("trust", Kind.PATH, "PEM of the CAs trusted for https; default: the system's", None),
-    Option("token_file", Kind.PATH, "file with a token, reloaded when it changes", None),
-    Option("certificate", Kind.PATH, "PEM of a client certificate and its key, reloaded when it changes", None),
+    TRUST,
+    TOKEN_FILE,
+    CERTIFICATE,
 )
 
 
