@@ -7,7 +7,6 @@ that server (the kernel checks it), and compares id and question.
 from __future__ import annotations
 
 import errno
-import ipaddress
 import os
 from collections.abc import Callable
 from typing import Any, cast
@@ -331,21 +330,3 @@ def _in_words(error: OSError) -> str:
 def _cancel(timer: Any) -> None:
     if timer is not None and timer.active():
         timer.cancel()
-
-
-def parse_server(text: str) -> Server:
-    """Parse the address of a name server: C{192.0.2.53}, C{192.0.2.53:5353}, C{2001:db8::53}, C{[2001:db8::53]:5353}.
-
-    @raise ValueError: the text has another form.
-    """
-    host, port = text.strip(), "53"
-    if host.startswith("["):
-        host, bracket, rest = host[1:].partition("]")
-        if not bracket or (rest and not rest.startswith(":")):
-            raise ValueError(text)
-        port = rest[1:] or port
-    elif host.count(":") == 1:
-        host, _, port = host.partition(":")
-    if not (port.isascii() and port.isdigit() and len(port) <= 5 and 1 <= int(port) <= 65535):
-        raise ValueError(text)
-    return str(ipaddress.ip_address(host)), int(port)

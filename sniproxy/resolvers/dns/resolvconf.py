@@ -1,4 +1,4 @@
-"""Parses resolv.conf(5): name servers, timeouts and search list. Pure."""
+"""Parses resolv.conf(5) and addresses of name servers. Pure."""
 
 from __future__ import annotations
 
@@ -92,6 +92,24 @@ def parse_resolv_conf(text: str, host_name: str = "", environ: Mapping[str, str]
         _number(options.get("attempts"), 2, 1, MAX_ATTEMPTS),
         "rotate" in options,
     )
+
+
+def parse_server(text: str) -> Server:
+    """Parse the address of a name server: C{192.0.2.53}, C{192.0.2.53:5353}, C{2001:db8::53}, C{[2001:db8::53]:5353}.
+
+    @raise ValueError: the text has another form.
+    """
+    host, port = text.strip(), "53"
+    if host.startswith("["):
+        host, bracket, rest = host[1:].partition("]")
+        if not bracket or (rest and not rest.startswith(":")):
+            raise ValueError(text)
+        port = rest[1:] or port
+    elif host.count(":") == 1:
+        host, _, port = host.partition(":")
+    if not (port.isascii() and port.isdigit() and len(port) <= 5 and 1 <= int(port) <= 65535):
+        raise ValueError(text)
+    return str(ipaddress.ip_address(host)), int(port)
 
 
 def _options(words: Iterable[str]) -> dict[str, str]:

@@ -28,9 +28,9 @@ from sniproxy.interfaces import (
     Target,
     Unavailable,
 )
-from sniproxy.resolvers.dns.client import NO_ANSWER, NameServers, QueryFailed, parse_server
+from sniproxy.resolvers.dns.client import NO_ANSWER, NameServers, QueryFailed
 from sniproxy.resolvers.dns.gathering import gather
-from sniproxy.resolvers.dns.resolvconf import ResolvConf, parse_resolv_conf
+from sniproxy.resolvers.dns.resolvconf import ResolvConf, parse_resolv_conf, parse_server
 from sniproxy.resolvers.dns.wire import AAAA, SERVER_FAILED, SRV, A, DNSAnswer, Service, sort_services
 from sniproxy.routing.targets import BadTarget
 from sniproxy.routing.templates import PORT, Template, parse_template

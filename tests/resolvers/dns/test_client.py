@@ -15,10 +15,9 @@ from twisted.internet.protocol import DatagramProtocol, Factory
 from twisted.internet.task import deferLater
 from twisted.logger import globalLogPublisher
 from twisted.protocols.basic import Int16StringReceiver
-from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.resolvers.dns import client
-from sniproxy.resolvers.dns.client import LOOKUP_TIMEOUT_S, NEXT_SERVER_DELAY_S, NameServers, QueryFailed, parse_server
+from sniproxy.resolvers.dns.client import LOOKUP_TIMEOUT_S, NEXT_SERVER_DELAY_S, NameServers, QueryFailed
 from sniproxy.resolvers.dns.resolvconf import ResolvConf
 from sniproxy.resolvers.dns.servers import REMEMBER_S
 from sniproxy.resolvers.dns.wire import A, make_query
@@ -385,23 +384,3 @@ class NameServersTests(SocketTestCase):
                 pass
             else:
                 self.fail("it was answered")
-
-
-class ServerTests(SynchronousTestCase):
-    """Addresses of name servers."""
-
-    def test_parse(self) -> None:
-        """Addresses with and without a port."""
-        for text, server in (
-            ("192.0.2.53", ("192.0.2.53", 53)),
-            ("192.0.2.53:5353", ("192.0.2.53", 5353)),
-            ("2001:DB8::53", ("2001:db8::53", 53)),
-            ("[2001:db8::53]", ("2001:db8::53", 53)),
-            ("[2001:db8::53]:5353", ("2001:db8::53", 5353)),
-        ):
-            self.assertEqual(server, parse_server(text))
-
-    def test_bad(self) -> None:
-        """Other texts are refused."""
-        for text in ("", "ns.test", "192.0.2.53:", "192.0.2.53:0", "192.0.2.53:70000", "[::1", "[::1]53", "1.2.3.4:a"):
-            self.assertRaises(ValueError, parse_server, text)

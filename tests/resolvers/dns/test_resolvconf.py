@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.resolvers.dns.resolvconf import LOCAL, ResolvConf, parse_resolv_conf
+from sniproxy.resolvers.dns.resolvconf import LOCAL, ResolvConf, parse_resolv_conf, parse_server
 
 
 class ParseTests(SynchronousTestCase):
@@ -72,3 +72,23 @@ class CandidatesTests(SynchronousTestCase):
         self.assertEqual(["192.0.2.1"], conf.candidates("192.0.2.1"))
         long = ".".join(["x" * 60] * 4 + ["y" * 8])
         self.assertEqual([long], conf.candidates(long))
+
+
+class ServerTests(SynchronousTestCase):
+    """Addresses of name servers."""
+
+    def test_parse(self) -> None:
+        """Addresses with and without a port."""
+        for text, server in (
+            ("192.0.2.53", ("192.0.2.53", 53)),
+            ("192.0.2.53:5353", ("192.0.2.53", 5353)),
+            ("2001:DB8::53", ("2001:db8::53", 53)),
+            ("[2001:db8::53]", ("2001:db8::53", 53)),
+            ("[2001:db8::53]:5353", ("2001:db8::53", 5353)),
+        ):
+            self.assertEqual(server, parse_server(text))
+
+    def test_bad(self) -> None:
+        """Other texts are refused."""
+        for text in ("", "ns.test", "192.0.2.53:", "192.0.2.53:0", "192.0.2.53:70000", "[::1", "[::1]53", "1.2.3.4:a"):
+            self.assertRaises(ValueError, parse_server, text)
