@@ -397,8 +397,8 @@ class BrokenTests(CacheCase):
         self.unavailable(self.ask())
         self.clock.advance(RETRY_DELAY_S)
         self.answered("b.test")
-        told = "resolver brokers unavailable: silent; further failures are not logged here for 60 s, see the access log"
-        self.assertEqual([told, told, "resolver brokers is available again"], self.logged)
+        line = "resolver brokers unavailable: silent; further failures are not logged here for 60 s, see the access log"
+        self.assertEqual([line, line, "resolver brokers is available again"], self.logged)
 
 
 class WatchTests(CacheCase):

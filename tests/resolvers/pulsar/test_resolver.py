@@ -29,7 +29,7 @@ class PulsarTestCase(TestCase):
         self.one.broker("broker-1.test", 6651)
         self.two.broker("broker-2.test", 6661)
         self.one.brokers(self.one.id, self.two.id)
-        self.told = 0
+        self.changes = 0
 
     def make(self, **options: object) -> PulsarResolver:
         table = {"url": self.one.url, "service_name": "vip.test", **options}
@@ -39,10 +39,10 @@ class PulsarTestCase(TestCase):
         """A resolver after its first refresh."""
         resolver = self.make(**options)
 
-        def tell() -> None:
-            self.told += 1
+        def count() -> None:
+            self.changes += 1
 
-        resolver.start(tell)
+        resolver.start(count)
         self.addCleanup(resolver.stop)
         await self.looked(resolver)
         return resolver
@@ -85,7 +85,7 @@ class AnswerTests(PulsarTestCase):
         self.assertEqual([("localhost", 6651, 1)], await self.answer(resolver, "broker-1.test"))
         self.assertEqual([("localhost", 6661, 1)], await self.answer(resolver, "broker-2.test"))
         self.assertEqual({6651, 6661}, {port for _, port, _ in await self.answer(resolver, "vip.test")})
-        self.assertEqual((WatchState("2 brokers"), 1), (resolver.state(), self.told))
+        self.assertEqual((WatchState("2 brokers"), 1), (resolver.state(), self.changes))
 
     async def test_first_look(self) -> None:
         """A query during the first refresh waits for it."""
@@ -106,14 +106,14 @@ class AnswerTests(PulsarTestCase):
         self.one.brokers(self.one.id)
         resolver = await self.started()
         await self.again(resolver)
-        self.assertEqual(1, self.told)
+        self.assertEqual(1, self.changes)
         self.one.brokers(self.one.id, self.two.id)
         await self.again(resolver)
-        self.assertEqual(2, self.told)
+        self.assertEqual(2, self.changes)
         self.assertEqual([("localhost", 6661, 1)], await self.answer(resolver, "broker-2.test"))
         self.one.brokers(self.one.id)
         await self.again(resolver)
-        self.assertEqual(3, self.told)
+        self.assertEqual(3, self.changes)
         self.assertIn("broker-2.test", await self.fails(Refused, resolver, "broker-2.test"))
 
     async def test_newcomer(self) -> None:
@@ -173,7 +173,7 @@ class FaultTests(PulsarTestCase):
         self.assertIn(f"{self.two.id}{HEALTH}: 500; answer: no", state.error or "")
         self.two.answers[HEALTH] = (200, b"ok")
         await self.again(resolver)
-        self.assertEqual((WatchState("2 brokers"), 2), (resolver.state(), self.told))
+        self.assertEqual((WatchState("2 brokers"), 2), (resolver.state(), self.changes))
 
     async def test_dies(self) -> None:
         """A dead broker keeps its name while it is in the list."""
@@ -229,12 +229,12 @@ class FaultTests(PulsarTestCase):
             await self.again(resolver)
             self.assertEqual("2 brokers" if status != 200 else "no brokers known", resolver.state().summary)
             self.assertIn(words, resolver.state().error or "")
-        self.assertEqual(2, self.told)
+        self.assertEqual(2, self.changes)
         self.assertIn("not JSON", await self.fails(Unavailable, resolver, "vip.test"))
         self.one.brokers(self.one.id)
         await self.again(resolver)
         self.assertEqual([("localhost", 6651, 1)], await self.answer(resolver, "vip.test"))
-        self.assertEqual((WatchState("1 broker"), 3), (resolver.state(), self.told))
+        self.assertEqual((WatchState("1 broker"), 3), (resolver.state(), self.changes))
 
     async def test_known_while_failing(self) -> None:
         """While the cluster does not answer, known names still resolve, and unknown ones are unavailable."""
@@ -245,7 +245,7 @@ class FaultTests(PulsarTestCase):
         self.clock.advance(MIN_REFRESH_INTERVAL_S)
         self.assertIn("cannot connect", await self.fails(Unavailable, resolver, "broker-9.test"))
 
-    async def test_told_once(self) -> None:
+    async def test_logged_once(self) -> None:
         """Repeated failures are logged once, and the recovery once."""
         lines: list[str] = []
 
@@ -294,15 +294,15 @@ class FaultTests(PulsarTestCase):
         """A stop during a refresh ends its requests, and no change is reported."""
         del self.one.answers[LIST]
         resolver = self.make()
-        told: list[None] = []
-        resolver.start(lambda: told.append(None))
+        changes: list[None] = []
+        resolver.start(lambda: changes.append(None))
         waiting = resolver.resolve(request("vip.test"))
         await self.one.until(LIST)
         await resolver.stop()
         assert isinstance(waiting, Deferred)
         with self.assertRaises(Unavailable):
             await waiting
-        self.assertEqual(([], None, []), (told, resolver._refresh, self.clock.getDelayedCalls()))
+        self.assertEqual(([], None, []), (changes, resolver._refresh, self.clock.getDelayedCalls()))
 
 
 class MakeTests(PulsarTestCase):

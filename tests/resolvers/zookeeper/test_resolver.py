@@ -71,7 +71,7 @@ class ZooKeeperTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.clock = Clock()
-        self.told = 0
+        self.changes = 0
         self.resolver = ZooKeeperResolver(self.clock, self.connect, BrokerListeners(), ("vip.test",), 60.0)
 
     def connect(self, *callbacks: Callable[..., None]) -> Scripted:
@@ -79,10 +79,10 @@ class ZooKeeperTests(SynchronousTestCase):
         return self.session
 
     def start_only(self) -> None:
-        def tell() -> None:
-            self.told += 1
+        def count() -> None:
+            self.changes += 1
 
-        self.resolver.start(tell)
+        self.resolver.start(count)
 
     def start(self, **names: str) -> None:
         """Start, connect and read these brokers."""
@@ -107,7 +107,7 @@ class ZooKeeperTests(SynchronousTestCase):
         self.assertEqual([("one.internal", 6651), ("two.internal", 6651)], self.answer("vip.test"))
         self.assertEqual([("two.internal", 6651)], self.answer("broker-2.test"))
         self.assertIn("known: broker-1.test, broker-2.test", self.fails(Refused, "broker-3.test"))
-        self.assertEqual((WatchState("2 brokers"), 1), (self.resolver.state(), self.told))
+        self.assertEqual((WatchState("2 brokers"), 1), (self.resolver.state(), self.changes))
 
     def test_first_answer(self) -> None:
         """A query before the first answer waits for it."""
@@ -145,13 +145,13 @@ class ZooKeeperTests(SynchronousTestCase):
         self.session.changed()
         self.session.changed()
         self.session.brokers(one="broker-1.test", two="broker-2.test")
-        self.assertEqual((2, [("two.internal", 6651)]), (self.told, self.answer("broker-2.test")))
+        self.assertEqual((2, [("two.internal", 6651)]), (self.changes, self.answer("broker-2.test")))
         self.session.brokers(two="broker-2.test")
-        self.assertEqual((3, []), (self.told, self.session.asked))
+        self.assertEqual((3, []), (self.changes, self.session.asked))
         self.assertIn("no live broker", self.fails(Refused, "broker-1.test"))
         self.session.changed()
         self.session.brokers(two="broker-2.test")
-        self.assertEqual(3, self.told)
+        self.assertEqual(3, self.changes)
 
     def test_gone_meanwhile(self) -> None:
         """A node that is removed during a read is left out."""
@@ -185,18 +185,18 @@ class ZooKeeperTests(SynchronousTestCase):
         self.session.connected()
         self.session.brokers(one="broker-1.test")
         self.clock.advance(60.0)
-        self.assertEqual((WatchState("1 broker"), 1), (self.resolver.state(), self.told))
+        self.assertEqual((WatchState("1 broker"), 1), (self.resolver.state(), self.changes))
 
     def test_discarded(self) -> None:
         """After `keep` seconds the last known brokers are discarded; the next session reads them again."""
         self.start(one="broker-1.test")
         self.session.lost("zk-1:2181: refused")
         self.clock.advance(60.0)
-        self.assertEqual(2, self.told)
+        self.assertEqual(2, self.changes)
         self.fails(Unavailable, "broker-1.test")
         self.session.connected()
         self.session.brokers(one="broker-1.test")
-        self.assertEqual((3, [("one.internal", 6651)]), (self.told, self.answer("broker-1.test")))
+        self.assertEqual((3, [("one.internal", 6651)]), (self.changes, self.answer("broker-1.test")))
 
     def test_cannot_read(self) -> None:
         """A failed read of the list or of a node is retried after RETRY_INTERVAL_S."""
@@ -210,7 +210,7 @@ class ZooKeeperTests(SynchronousTestCase):
         self.assertEqual("ConnectionLoss", self.resolver.state().error)
         self.clock.advance(RETRY_INTERVAL_S)
         self.session.brokers(one="broker-1.test")
-        self.assertEqual((WatchState("1 broker"), 1), (self.resolver.state(), self.told))
+        self.assertEqual((WatchState("1 broker"), 1), (self.resolver.state(), self.changes))
         self.assertEqual([], self.clock.getDelayedCalls())
 
     def test_lost_while_reading(self) -> None:
@@ -254,7 +254,7 @@ class ZooKeeperTests(SynchronousTestCase):
         self.assertNoResult(stopping)
         self.session.stopped.callback(None)
         self.successResultOf(stopping)
-        self.assertEqual(([], 1), (self.clock.getDelayedCalls(), self.told))
+        self.assertEqual(([], 1), (self.clock.getDelayedCalls(), self.changes))
 
     def test_stop_before_the_first_answer(self) -> None:
         """A stop fails queries that wait for the first answer."""

@@ -80,16 +80,16 @@ class SessionTests(TestCase):
     """Results of kazoo threads arrive in the reactor thread."""
 
     def setUp(self) -> None:
-        self.told: list[tuple[str, bool]] = []
+        self.calls: list[tuple[str, bool]] = []
         self.next: Deferred[None] = Deferred()
 
-        def teller(what: str) -> Callable[..., None]:
-            def tell(*_: str) -> None:
-                self.told.append((what, threading.current_thread() is threading.main_thread()))
-                told, self.next = self.next, Deferred()
-                told.callback(None)
+        def recorder(what: str) -> Callable[..., None]:
+            def record(*_: str) -> None:
+                self.calls.append((what, threading.current_thread() is threading.main_thread()))
+                called, self.next = self.next, Deferred()
+                called.callback(None)
 
-            return tell
+            return record
 
         def client(**options: Any) -> Client:
             self.client = Client(**options)
@@ -98,7 +98,7 @@ class SessionTests(TestCase):
         self.login = Path(self.mktemp())
         access = ZooKeeperCredentials(digest=str(self.login))
         self.session = KazooSession(
-            reactor, "zk:1", access, teller("connected"), teller("lost"), teller("changed"), client
+            reactor, "zk:1", access, recorder("connected"), recorder("lost"), recorder("changed"), client
         )
 
     async def test_states(self) -> None:
@@ -110,17 +110,17 @@ class SessionTests(TestCase):
             (self.client.listener, KazooState.LOST),
             (self.client.watch, WatchedEvent(EventType.CHILD, KeeperState.CONNECTED, "/a")),
         ):
-            told = self.next
+            called = self.next
             await deferToThread(call, argument)
-            await told
-        self.assertEqual([(what, True) for what in ("connected", "lost", "lost", "changed")], self.told)
+            await called
+        self.assertEqual([(what, True) for what in ("connected", "lost", "lost", "changed")], self.calls)
 
     async def test_watches_end(self) -> None:
         """The end of a watch with its session is not a change."""
         self.session.children("/a").addErrback(lambda _: None)
         await deferToThread(self.client.watch, WatchedEvent(EventType.NONE, KeeperState.CONNECTING, None))
         await self.round()
-        self.assertEqual([], self.told)
+        self.assertEqual([], self.calls)
 
     async def test_answers(self) -> None:
         """Children and data are returned; the data of a missing node are None."""
@@ -156,7 +156,7 @@ class SessionTests(TestCase):
         await ended
         self.assertEqual([("start", True), ("stop", False), ("close", False)], self.client.said)
         await self.round()
-        self.assertEqual([], self.told)
+        self.assertEqual([], self.calls)
 
     async def test_stop_waits_for_no_lookup(self) -> None:
         """A stop does not wait for a DNS lookup of kazoo's thread."""
@@ -186,11 +186,11 @@ class SessionTests(TestCase):
             opened.close()
             self.assertEqual({("digest", text)}, self.client.auth_data)
         self.login.write_text("secret")
-        told = self.next
+        called = self.next
         with self.assertRaises(OSError) as raised:
             await deferToThread(connect, listening.getsockname(), timeout=9.0)
-        await told
-        self.assertEqual([("lost", True)], self.told)
+        await called
+        self.assertEqual([("lost", True)], self.calls)
         self.assertNotIn("secret", str(raised.exception))
 
     async def round(self) -> None:
