@@ -159,7 +159,7 @@ class InspectTests(CtlCase):
 
     def test_progress(self) -> None:
         """Of a large file, on a terminal, a bar is shown, out of the events' way, and taken away at the end."""
-        self.patch(ctl, "LARGE", 1000)
+        self.patch(ctl, "LARGE_BYTES", 1000)
         self.error = Terminal()
         self.lines("inspect", JAVA)
         self.assertIn("of 8.1 kB", self.error.getvalue())
@@ -173,7 +173,7 @@ class InspectTests(CtlCase):
         self.error = Terminal()
         self.lines("inspect", JAVA)
         self.assertNotIn("%", self.error.getvalue())
-        self.patch(ctl, "LARGE", 1000)
+        self.patch(ctl, "LARGE_BYTES", 1000)
         self.input = BytesIO(Path(JAVA).read_bytes())
         self.lines("inspect", "-")
         self.assertNotIn("%", self.error.getvalue())
