@@ -65,7 +65,7 @@ class ConnectionManager:
         self.live: dict[Life, None] = {}
         self.randoms = LiveRandoms()
         self._log = RefusalLog(reactor)
-        self.admission = Admission(reactor.seconds, self._log.refused, _end)
+        self.admission = Admission(reactor.seconds, self._log.add_refusal, _end)
         self._when_over = self._over  # one object for all of them
         self._usable = 0
         self._waits_for: str | None = None

@@ -12,7 +12,7 @@ from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.events import Connection, Result
-from sniproxy.logs.access import Journal, Readable, json_line, own_log, readable_line
+from sniproxy.logs.access import ConnectionCounter, ReadableLog, json_line, readable_line, write_to_program_log
 from sniproxy.tls.alerts import Alert
 from sniproxy.util.text import MAX_TEXT_CHARS
 
@@ -125,12 +125,12 @@ class ReadableLineTests(SynchronousTestCase):
 
 
 class ReadableTests(SynchronousTestCase):
-    """Readable: repeated refusals are summed."""
+    """ReadableLog: repeated refusals are summed."""
 
     def setUp(self) -> None:
         self.clock = Clock()
         self.lines: list[str] = []
-        self.readable = Readable(self.clock, self.lines.append)
+        self.readable = ReadableLog(self.clock, self.lines.append)
 
     def test_good_endings(self) -> None:
         """What ended well is always written."""
@@ -189,12 +189,12 @@ class ReadableTests(SynchronousTestCase):
 
 
 class JournalTests(SynchronousTestCase):
-    """Journal: counts, and leaves the silent out."""
+    """ConnectionCounter: counts, and drops silent connections."""
 
     def test_counts(self) -> None:
         """Each ended connection is written, and counted by its result."""
         written: list[Connection] = []
-        journal = Journal(written.append)
+        journal = ConnectionCounter(written.append)
         for connection in (FULL, FULL, REFUSED):
             journal(connection)
         self.assertEqual(written, [FULL, FULL, REFUSED])
@@ -204,22 +204,22 @@ class JournalTests(SynchronousTestCase):
     def test_silent(self) -> None:
         """Who left without a byte is only counted; with a byte it is an ended connection."""
         written: list[Connection] = []
-        journal = Journal(written.append)
+        journal = ConnectionCounter(written.append)
         journal(ended(Result.CLIENT_GONE))
         journal(ended(Result.CLIENT_GONE, received=1))
         self.assertEqual((len(written), journal.silent), (1, 1))
-        self.assertEqual(journal.summary(), "1 client_gone, 1 closed without a byte")
+        self.assertEqual(journal.summary(), "1 client_gone, 1 closed without sending data")
 
     def test_nothing(self) -> None:
         """Nothing ended: the summary says so."""
-        self.assertEqual(Journal(lambda connection: None).summary(), "no connection")
+        self.assertEqual(ConnectionCounter(lambda connection: None).summary(), "no connections")
 
 
 class OwnLogTests(SynchronousTestCase):
-    """own_log: into the program's own log."""
+    """write_to_program_log: a line in the program's log."""
 
     def test_braces(self) -> None:
         """The line is text, never a format."""
         with capturedLogs() as events:
-            own_log("ok {client} {0}")
+            write_to_program_log("ok {client} {0}")
         self.assertEqual([event["log_format"].format(**event) for event in events], ["ok {client} {0}"])

@@ -13,7 +13,7 @@ from twisted.python.reflect import namedAny
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.logs import twistd
-from sniproxy.logs.twistd import Format, write_line
+from sniproxy.logs.twistd import LineFormatter, write_line
 
 
 class OwnLogTests(SynchronousTestCase):
@@ -33,7 +33,7 @@ class OwnLogTests(SynchronousTestCase):
         """Each event becomes the text that Twisted makes of it, in whatever second it is."""
         twisted, ours = StringIO(), StringIO()
         observer = textFileLogObserver(ours)
-        observer.formatEvent = Format(observer.formatEvent)
+        observer.formatEvent = LineFormatter(observer.formatEvent)
         events: list[LogEvent] = []
         keep: Any = events.append
         log = Logger("somebody", observer=keep)
@@ -56,17 +56,17 @@ class OwnLogTests(SynchronousTestCase):
         """twistd is given its name; it writes to the file that twistd is told, and formats by our hand."""
         path = Path(self.mktemp())
         options = {"logfile": str(path), "nodaemon": True, "logger": None}
-        twistd.use(options)
+        twistd.select_observer(options)
         self.addCleanup(signal.signal, signal.SIGUSR1, signal.getsignal(signal.SIGUSR1))
         made = namedAny(options["logger"])()
         self.addCleanup(made._outFile.close)
         self.assertIsInstance(made, FileLogObserver)
-        self.assertIsInstance(made.formatEvent, Format)
+        self.assertIsInstance(made.formatEvent, LineFormatter)
         write_line(Logger("somebody", observer=made), "a line")
         self.assertTrue(path.read_text().endswith(" [somebody#info] a line\n"))
 
     def test_chosen(self) -> None:
         """An observer that somebody has chosen stays."""
         options = {"logger": "sniproxy.server.workers.lines.observer"}
-        twistd.use(options)
+        twistd.select_observer(options)
         self.assertEqual("sniproxy.server.workers.lines.observer", options["logger"])

@@ -82,7 +82,7 @@ class FileTests(WriterCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_cannot_be_opened(self) -> None:
-        """A path that cannot be opened is told at once."""
+        """A path that cannot be opened raises CannotOpen."""
         self.assertRaises(CannotOpen, LineWriter, self.clock, str(self.path / "no" / "folder"))
 
     def test_not_on_terminal(self) -> None:
@@ -150,7 +150,7 @@ class ReopenTests(WriterCase):
         self.assertRaises(OSError, os.fstat, old_descriptor)
 
     def test_cannot_be_reopened(self) -> None:
-        """When the path cannot be opened, the old file is kept, and it is said why."""
+        """If the path cannot be opened, the writer keeps the old file and logs the reason."""
         folder = Path(self.mktemp())
         folder.mkdir()
         self.path = folder / "log"
@@ -159,7 +159,7 @@ class ReopenTests(WriterCase):
         folder.rename(moved)
         with capturedLogs() as events:
             writer.reopen()
-        self.assertIn("the old file is kept", str(events[0]["log_format"]))
+        self.assertIn("still writing to the old file", str(events[0]["log_format"]))
         writer.write("kept")
         self.clock.advance(WRITE_DELAY_S)
         self.assertEqual((moved / "log").read_text(), "kept\n")
@@ -184,7 +184,7 @@ class FullDiskTests(WriterCase):
             self.assertEqual(writer.lost, 0)
             writer.close()
         self.assertEqual(writer.lost, 3)
-        self.assertEqual(["lines wait" in str(event["log_format"]) for event in events], [True])
+        self.assertEqual(["buffering up to" in str(event["log_format"]) for event in events], [True])
         self.assertIn("No space left", events[0]["why"])
 
     def test_bounded(self) -> None:
@@ -209,7 +209,7 @@ class FullDiskTests(WriterCase):
             writer.reopen()
             self.clock.advance(RETRY)
         self.assertEqual((self.path.read_text(), writer.lost), ("one\ntwo\n", 0))
-        self.assertIn("writes again", str(events[-1]["log_format"]))
+        self.assertIn("writing again", str(events[-1]["log_format"]))
 
 
 class PipeTests(WriterCase):
