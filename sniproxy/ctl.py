@@ -98,7 +98,7 @@ def _inspect(options: argparse.Namespace, streams: Streams) -> int:
     except ValueError as error:
         options.usage(str(error))
     with _opened(options.file, streams) as file:
-        capture = CaptureEvents(file, options.port, reveal=options.reveal, commands=choice.asked_for)
+        capture = CaptureEvents(file, options.port, reveal=options.reveal, commands=choice.extra_commands)
         page = _Page(streams.out, as_json=options.json, at_once=not _regular_size(file))
         shown = 0
 

@@ -290,7 +290,7 @@ class UsageTests(CtlCase):
             ((), "COMMAND"),
             (("inspect",), "FILE"),
             (("inspect", JAVA, "--jso"), "unrecognized"),
-            (("inspect", JAVA, "--commands", "LOKUP"), "there is no command LOKUP; perhaps LOOKUP"),
+            (("inspect", JAVA, "--commands", "LOKUP"), "unknown command LOKUP; did you mean LOOKUP"),
             (("inspect", JAVA, "--port", "http"), "'http' is no list of ports"),
             (("topics", JAVA, "--port", "65536"), "from 1 to 65535"),
             (("topics", JAVA, "http://127.0.0.1:9"), "there is one capture"),

@@ -265,8 +265,8 @@ def _choose(wanted: InspectLog, inspector: Inspector, event_log: EventLog) -> No
     """Which events are written from now on."""
     from sniproxy.pulsar.filter import EventFilter
 
-    event_log.choice = EventFilter(wanted.follow, wanted.commands)
-    inspector.commands = event_log.choice.asked_for
+    event_log.event_filter = EventFilter(wanted.follow, wanted.commands)
+    inspector.commands = event_log.event_filter.extra_commands
     inspector.reveal = wanted.reveal
 
 
