@@ -234,7 +234,7 @@ class _Bar:
     def beside(self, capture: CaptureEvents) -> Iterator[Event]:
         """The capture's events, with the bar out of their way."""
         try:
-            for event in capture.watched(self._draw if self._size else None):
+            for event in capture.with_progress(self._draw if self._size else None):
                 if self._both:
                     self.hide()
                 yield event

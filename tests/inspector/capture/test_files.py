@@ -106,21 +106,21 @@ class ReaderTests(SynchronousTestCase):
                 self.assertEqual(reader.cut_short, len(at_edge) != end and not bare, end)
 
     def test_no_capture(self) -> None:
-        """What is no capture is told so, with the cure."""
+        """A file that is not a capture is an error with the cure."""
         self.assertIn("empty", self.why(b""))
         self.assertIn("neither pcap nor pcapng", self.why(b"hello, world"))
         self.assertIn("zcat", self.why(b"\x1f\x8b\x08\x00"))
-        self.assertIn("inside of its own header", self.why(pcap([])[:23]))
+        self.assertIn("inside its header", self.why(pcap([])[:23]))
 
     def test_broken(self) -> None:
-        """Lengths that no capture program writes end the reading, behind the packets that were good."""
+        """Impossible lengths are an error, after the good packets."""
         reader = CaptureReader(BytesIO(pcap(PACKETS) + struct.pack("<IIII", 0, 0, MAX_PACKET_BYTES + 1, 9)))
         got = []
         with self.assertRaises(CaptureError) as caught:
             for record in reader:
                 got.append(record)
         self.assertEqual(got, records(PACKETS))
-        self.assertIn("broken at byte", str(caught.exception))
+        self.assertIn("corrupt at byte", str(caught.exception))
         start = section() + interface(ETHERNET)
         for bad in (
             struct.pack("<II", 6, 0) + bytes(99),
@@ -130,16 +130,16 @@ class ReaderTests(SynchronousTestCase):
             block(6, struct.pack("<IIIII", 1, 0, 0, 0, 0)),
             block(0x0A0D0D0A, bytes(16)),
         ):
-            self.assertIn("broken at byte", self.why(start + bad))
+            self.assertIn("corrupt at byte", self.why(start + bad))
         self.assertIn("not described", self.why(section() + block(3, bytes(4))))
 
     def test_short_reads(self) -> None:
-        """A pipe that gives less than was asked for is read on."""
+        """Short reads from a pipe are continued."""
         for whole in (pcap(PACKETS), pcapng(PACKETS)):
             self.assertEqual(list(CaptureReader(Trickle(whole))), records(PACKETS))
 
     def test_at_once(self) -> None:
-        """A packet is given out when it has come, though the pipe stays open."""
+        """A packet is yielded as soon as it arrives, while the pipe stays open."""
         for whole in (pcap(PACKETS), pcapng(PACKETS)):
             reading, writing = os.pipe()
             self.addCleanup(os.close, writing)
@@ -161,7 +161,7 @@ class ReaderTests(SynchronousTestCase):
 
     @given(st.binary(max_size=300), st.sampled_from([b"", pcap(PACKETS), pcapng(PACKETS), section()]), st.data())
     def test_hostile(self, junk: bytes, before: bytes, data: st.DataObject) -> None:
-        """Whatever the bytes, only CaptureError comes out."""
+        """Any bytes raise CaptureError or nothing."""
         at = data.draw(st.integers(0, len(before)))
         try:
             read(before[:at] + junk + before[at + len(junk) :])
