@@ -27,12 +27,12 @@ class DirectionTests(SynchronousTestCase):
         for start, data in ((4, b"ef"), (8, b"ij"), (3, b"DEFGHIJK"), (4, b"EF"), (0, b"")):
             self.direction.hold(start, start + len(data), data)
         self.assertEqual((self.direction.pieces, self.direction.held), (5, 5 * PIECE_OVERHEAD_BYTES + 8))
-        self.assertEqual(list(self.direction.ready()), [])
-        self.assertEqual(self.direction.leap(), 3)
-        self.assertEqual(b"".join(part for part in self.direction.ready() if isinstance(part, bytes)), b"DefGHijK")
+        self.assertEqual(list(self.direction.take_ready()), [])
+        self.assertEqual(self.direction.skip_hole(), 3)
+        self.assertEqual(b"".join(part for part in self.direction.take_ready() if isinstance(part, bytes)), b"DefGHijK")
         self.assertEqual((self.direction.pieces, self.direction.held, self.direction.expected), (0, 0, 11))
         self.direction.hold(5, 12, b"fghijkl")
-        self.assertEqual(list(self.direction.ready()), [b"l"])
+        self.assertEqual(list(self.direction.take_ready()), [b"l"])
 
     def test_not_captured(self) -> None:
         """Bytes that were on the wire and not in the capture are told as a number, neighbours as one."""
@@ -41,15 +41,15 @@ class DirectionTests(SynchronousTestCase):
         self.direction.hold(4, 9, None)
         self.direction.hold(9, 10, b"j")
         self.direction.hold(10, 12, None)
-        self.assertEqual(list(self.direction.ready()), [b"ab", 7, b"j", 2])
-        self.assertFalse(self.direction.holed)
+        self.assertEqual(list(self.direction.take_ready()), [b"ab", 7, b"j", 2])
+        self.assertFalse(self.direction.has_hole)
 
     def test_end(self) -> None:
         """It is finished when all bytes before its FIN were handed out; a hole before it is one, too."""
         self.direction.finish = 3
-        self.assertEqual((self.direction.holed, self.direction.finished), (True, False))
-        self.assertFalse(self.direction.acked_beyond_hole())
+        self.assertEqual((self.direction.has_hole, self.direction.finished), (True, False))
+        self.assertFalse(self.direction.hole_is_acked())
         self.direction.peer_has = 4
-        self.assertTrue(self.direction.acked_beyond_hole())
-        self.assertEqual(self.direction.leap(), 3)
-        self.assertEqual((self.direction.holed, self.direction.finished), (False, True))
+        self.assertTrue(self.direction.hole_is_acked())
+        self.assertEqual(self.direction.skip_hole(), 3)
+        self.assertEqual((self.direction.has_hole, self.direction.finished), (False, True))

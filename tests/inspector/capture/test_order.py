@@ -76,7 +76,7 @@ class OrderTests(SynchronousTestCase):
 
     def test_bounded(self) -> None:
         """Memory that waits is bounded, for each connection and for all."""
-        for reassembly in (Reassembly(most_held_each=10_000), Reassembly(most_held=10_000)):
+        for reassembly in (Reassembly(max_held_bytes_each=10_000), Reassembly(max_held_bytes=10_000)):
             fed(reassembly, *TALK[:2])
             for at in range(100):
                 reassembly.feed(segment(b"x" * 1000, 2000 + at * 1000, acknowledged=1004, source=BROKER))

@@ -220,18 +220,18 @@ class StreamTests(SynchronousTestCase):
         self.assertEqual(self.feed(segment(b"", 5), segment(b"x", 5, flags=RST)), [])
         self.assertEqual(self.reassembly.connections, 0)
 
-    def test_most_connections(self) -> None:
+    def test_max_connections(self) -> None:
         """Beyond their limit, the connection that was silent longest is forgotten, and what it held is handed out."""
-        self.reassembly = Reassembly(most_connections=2)
+        self.reassembly = Reassembly(max_connections=2)
         ends = [endpoint("10.0.0.1", port) for port in range(3)]
         for end in ends[:2]:
             self.feed(segment(b"a", 1, source=end), segment(b"c", 3, source=end))
         self.feed(segment(b"z", 4, source=ends[0]))
         self.assertEqual(self.feed(segment(b"a", 1, source=ends[2])), [1, "B:c", "forgotten", "B:a"])
 
-    def test_most_held(self) -> None:
+    def test_max_held_bytes(self) -> None:
         """What waits is bounded: for each stream, and for all of them, the one that waits longest going first."""
-        self.reassembly = Reassembly(most_held_each=10_000, most_held=15_000)
+        self.reassembly = Reassembly(max_held_bytes_each=10_000, max_held_bytes=15_000)
         ends = [endpoint("10.0.0.1", port) for port in (1, 2)]
         for end in ends:
             self.feed(segment(b"a", 1, source=end))
@@ -328,7 +328,7 @@ class AnyOrderTests(SynchronousTestCase):
     )
     def test_hostile(self, segments: list[Segment]) -> None:
         """Whatever comes, nothing is raised, nothing follows an end, and nothing is held after all."""
-        reassembly = Reassembly(most_connections=2, most_held_each=1000, most_held=1500)
+        reassembly = Reassembly(max_connections=2, max_held_bytes_each=1000, max_held_bytes=1500)
         ended: set[CapturedConnection] = set()
         for one in segments:
             for piece in reassembly.feed(one):
