@@ -46,7 +46,7 @@ def hello(data: bytes) -> None:
 
 def frames(data: bytes) -> None:
     """The frame reader and the frame walker agree on frames, and a walker that only counts on what went by."""
-    reader, walker, counter = FrameReader(), FrameWalker(), FrameWalker(heard=(3, 23))
+    reader, walker, counter = FrameReader(), FrameWalker(), FrameWalker(wanted=(3, 23))
     whole: list[bytes] = []
     walked: list[Walked] = []
     heard: list[Walked] = []

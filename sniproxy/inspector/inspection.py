@@ -53,7 +53,7 @@ class _Stream:
     def __init__(self, side: Side, heard: Collection[int]) -> None:
         self.side: Side = side
         self.bytes = 0
-        self.walker = FrameWalker(heard=heard)
+        self.walker = FrameWalker(wanted=heard)
         # The first bytes, until it is known whether they begin a frame; then None.
         self.first: bytes | None = b""
         self.search: Search | None = None

@@ -180,8 +180,8 @@ class LostTests(SynchronousTestCase):
         """A bad frame after good ones, a bad section, and a command that is none."""
         self.assertIn("over the limit", self.lost(PING + LOOKUP, b"\xff" * 20))
         self.assertIn("in its checksum", self.lost(PING + encode(b"\x08\x06", b"\x0e\x01abc")))
-        self.assertIn("no protobuf", self.lost(PING + encode(b"\x08\x17\xba\x01\x7f")))
-        self.assertIn("LOOKUP without", self.lost(encode(b"\x08\x17\xba\x01\x00")))
+        self.assertIn("not a protobuf", self.lost(PING + encode(b"\x08\x17\xba\x01\x7f")))
+        self.assertIn("LOOKUP without a required field", self.lost(encode(b"\x08\x17\xba\x01\x00")))
 
     def test_frames_before(self) -> None:
         """What came before the bad frame in the same read is told."""

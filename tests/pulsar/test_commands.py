@@ -192,11 +192,11 @@ class CommandTests(SynchronousTestCase):
     def test_refused(self) -> None:
         """No protobuf, no type, an unknown type, a missing required field: each is refused in its words."""
         for data, reason in (
-            ("ff", "no protobuf"),
+            ("ff", "not a protobuf"),
             ("", "no type"),
-            ("0863", "not known"),
-            ("0817ba0100", "LOOKUP without a field"),
-            ("0817", "LOOKUP without a field"),
+            ("0863", "unknown type"),
+            ("0817ba0100", "LOOKUP without a required field"),
+            ("0817", "LOOKUP without a required field"),
         ):
             with self.assertRaisesRegex(CommandError, reason):
                 read(bytes.fromhex(data))

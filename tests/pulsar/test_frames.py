@@ -85,7 +85,7 @@ class ReaderTests(SynchronousTestCase):
         frame = encode(b"c" * 8, b"p" * 84)
         self.assertEqual(len(frame), 100)
         self.assertEqual(len(FrameReader(limit=100).feed(frame)), 1)
-        with self.assertRaisesRegex(FrameError, "100 bytes, over the limit of 99"):
+        with self.assertRaisesRegex(FrameError, "frame of 100 bytes is over the limit of 99"):
             FrameReader(limit=99).feed(frame)
 
     def test_default_limit(self) -> None:
@@ -110,7 +110,7 @@ class ReaderTests(SynchronousTestCase):
     def test_command_larger_than_its_frame(self) -> None:
         """A command that would end behind its frame is refused, also in a frame too small for any command."""
         for sizes in ((8, 5), (4, 1), (3, 0), (0, 0), (8, 0xFFFFFFFF)):
-            with self.assertRaisesRegex(FrameError, "a command of"):
+            with self.assertRaisesRegex(FrameError, "command of"):
                 FrameReader().feed(struct.pack(">II", *sizes))
 
     def test_other_protocols(self) -> None:

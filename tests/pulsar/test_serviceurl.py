@@ -77,15 +77,15 @@ class ParseServiceURLTests(SynchronousTestCase):
     def test_refused(self) -> None:
         """What is no service URL is refused; the message names the value and the cure."""
         for text, cure in (
-            ("", "begins with pulsar+ssl://"),
-            ("a.test:6651", "begins with pulsar+ssl://"),
-            ("https://a.test", "no lookups over HTTP"),
+            ("", "write pulsar+ssl:// (TLS) or pulsar://"),
+            ("a.test:6651", "write pulsar+ssl:// (TLS) or pulsar://"),
+            ("https://a.test", "does not support lookups over HTTP"),
             ("pulsar+ssl://", "the name is empty"),
             ("pulsar+ssl://a.test,", "the name is empty"),
             ("pulsar+ssl://a b", "' ' is not allowed"),
-            ("pulsar+ssl://a.test/x", "'/' behind the hosts"),
-            ("pulsar+ssl://a.test?x", "'?' behind the hosts"),
-            ("pulsar+ssl://a.test#x", "'#' behind the hosts"),
+            ("pulsar+ssl://a.test/x", "'/' after the hosts"),
+            ("pulsar+ssl://a.test?x", "'?' after the hosts"),
+            ("pulsar+ssl://a.test#x", "'#' after the hosts"),
             ("pulsar+ssl://a.test:", "bad port ''"),
             ("pulsar+ssl://a.test:0", "from 1 to 65535"),
             ("pulsar+ssl://a.test:65536", "from 1 to 65535"),
@@ -93,7 +93,7 @@ class ParseServiceURLTests(SynchronousTestCase):
             ("pulsar+ssl://2001:db8::7", "brackets"),
             ("pulsar+ssl://[::1", "as in [2001:db8::7]:6651"),
             ("pulsar+ssl://[::1]7", "as in [2001:db8::7]:6651"),
-            ("pulsar+ssl://[a.test]", "leave the brackets out"),
+            ("pulsar+ssl://[a.test]", "remove the brackets"),
         ):
             said = self.refused(text)
             self.assertIn(cure, said)
@@ -143,21 +143,19 @@ class Pip60Tests(SynchronousTestCase):
     def test_protocol(self) -> None:
         """A protocol that is not known is refused, with those that are."""
         for protocol in ("sni", "SOCKS5", ""):
-            self.assertIn(
-                f"proxy_protocol {protocol!r} is not known; there is SNI", self.refused(SERVICE, PROXY, protocol)
-            )
+            self.assertIn(f"unknown proxy_protocol {protocol!r}; write SNI", self.refused(SERVICE, PROXY, protocol))
 
     def test_not_tls(self) -> None:
         """A proxy without TLS is refused aloud: Java clients would dial the brokers without a word."""
         said = self.refused("pulsar://pulsar-vip.test:6650", PROXY, "SNI")
-        self.assertIn("service_url 'pulsar://pulsar-vip.test:6650' is not TLS", said)
+        self.assertIn("service_url 'pulsar://pulsar-vip.test:6650' does not use TLS", said)
         self.assertIn("write pulsar+ssl://", said)
 
     def test_proxy_url(self) -> None:
         """The proxy's URL is one host with its port written out."""
         self.assertIn(
-            "has no port; write the proxy's own", self.refused(SERVICE, "pulsar+ssl://proxy.example.com", "SNI")
+            "has no port; add the proxy's port", self.refused(SERVICE, "pulsar+ssl://proxy.example.com", "SNI")
         )
-        self.assertIn("names 2 hosts", self.refused(SERVICE, "pulsar+ssl://a:1,b:2", "SNI"))
+        self.assertIn("has 2 hosts", self.refused(SERVICE, "pulsar+ssl://a:1,b:2", "SNI"))
         self.assertIn("proxy_service_url 'x': ", self.refused(SERVICE, "x", "SNI"))
         self.assertIn("service_url 'x': ", self.refused("x", PROXY, "SNI"))

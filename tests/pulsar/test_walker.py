@@ -117,9 +117,9 @@ class WalkerTests(SynchronousTestCase):
     def test_no_type(self) -> None:
         """A command without a type that can be read is no frame: an empty one, one byte, an unknown type, a cut one."""
         for bad in (b"", b"\x08", b"\x08\x80\x01", b"\x10\x02", b"\x08\x17\xba\x01", b"\x08\x17\x0b"):
-            for heard in ((), range(TYPES)):
+            for wanted in ((), range(TYPES)):
                 for behind in (CONNECTED, b""):
-                    walker = FrameWalker(heard=heard)
+                    walker = FrameWalker(wanted=wanted)
                     self.assertRaises(WalkError, walker.feed, CONNECTED + encode(bad) + behind)
                     self.assertEqual(sum(walker.seen), 1)
 
@@ -137,15 +137,16 @@ class WalkerTests(SynchronousTestCase):
         ):
             whole = begin + tail + end
             self.threeWays(encode(whole), [Walked(23, whole, 8 + len(whole))])
-            walker = FrameWalker(heard=(23,))
+            walker = FrameWalker(wanted=(23,))
             self.assertEqual([each.type for each in walker.feed(encode(whole) * 2)], [23, 23])
-        self.assertEqual([each.type for each in FrameWalker(heard=(6, 18)).feed(encode(b"\x08\x06" + PONG + PONG))], [])
+        walker = FrameWalker(wanted=(6, 18))
+        self.assertEqual([each.type for each in walker.feed(encode(b"\x08\x06" + PONG + PONG))], [])
 
     def test_unusual_with_payload(self) -> None:
         """A command whose type is not where every writer puts it, with something behind it, is refused."""
         hidden = b"\x08\x06" + write(pb.CommandLookupTopic(topic="t", request_id=1))[8:]
-        for heard in ((), range(TYPES)):
-            self.assertRaises(WalkError, FrameWalker(heard=heard).feed, encode(hidden, SEND_HELLO[16:]))
+        for wanted in ((), range(TYPES)):
+            self.assertRaises(WalkError, FrameWalker(wanted=wanted).feed, encode(hidden, SEND_HELLO[16:]))
 
     @given(mutated_commands())
     def test_one_reading(self, body: bytes) -> None:
@@ -211,7 +212,7 @@ class WalkerTests(SynchronousTestCase):
         """Sizes and sections that contradict themselves are refused, and the frames before come with it."""
         for bad, reason in (
             (b"\xff" * 12, "over the limit"),
-            (struct.pack(">II", 8, 5) + b"\x08\x03", "a command of 5 bytes"),
+            (struct.pack(">II", 8, 5) + b"\x08\x03", "command of 5 bytes"),
             (encode(b"\x08\x06", b"\x0e"), "before its metadata"),
             (encode(b"\x08\x06", b"\x0e\x01abc"), "in its checksum"),
             (encode(b"\x08\x09", b"\x00\x00\x00\x02x"), "metadata of 2 bytes"),
@@ -237,7 +238,7 @@ class WalkerTests(SynchronousTestCase):
         walker = FrameWalker(limit=len(frame))
         self.assertEqual(len(walker.feed(frame)), 1)
         walker.limit -= 1
-        with self.assertRaisesRegex(WalkError, "a frame of 100 bytes, over the limit of 99"):
+        with self.assertRaisesRegex(WalkError, "frame of 100 bytes is over the limit of 99"):
             walker.feed(frame)
 
     def test_long_command(self) -> None:
@@ -298,8 +299,8 @@ class CountingTests(SynchronousTestCase):
 
     def sameCounts(self, pieces: list[bytes], limit: int = MAX_FRAME_BYTES) -> None:
         """After each piece, walkers that hear nothing, or some, have counted what one that hears all hands out."""
-        for heard in ((), (3, 9), (6, 23)):
-            walker, whole = FrameWalker(limit, heard), FrameWalker(limit)
+        for wanted in ((), (3, 9), (6, 23)):
+            walker, whole = FrameWalker(limit, wanted), FrameWalker(limit)
             expected: list[Walked] = []
             for piece in pieces:
                 refused = reason = None
@@ -312,7 +313,7 @@ class CountingTests(SynchronousTestCase):
                 except WalkError as error:
                     walked, reason = error.walked, str(error)
                 expected += all_of_them
-                self.assertEqual(walked, [each for each in all_of_them if each.type in heard])
+                self.assertEqual(walked, [each for each in all_of_them if each.type in wanted])
                 self.assertEqual((walker.seen, walker.payload), counted(expected))
                 self.assertEqual((whole.seen, whole.payload), counted(expected))
                 self.assertEqual(reason, refused)
@@ -349,14 +350,14 @@ class CountingTests(SynchronousTestCase):
             (encode(command(6, 18)[:4] + start[4:] + b"\x0e\x01abcd\x00\x00\x00\x00", section), 5),
             (encode(start, b"\x0e\x02\x00\x00\x00\x00" + section), 5),
         ):
-            walker = FrameWalker(heard=())
+            walker = FrameWalker(wanted=())
             self.assertEqual(walker.feed(SEND_HELLO + other + SEND_HELLO), [])
             self.assertEqual(walker.payload, 10 + payload)
             self.sameCounts([SEND_HELLO + other + SEND_HELLO])
 
     def test_short_command(self) -> None:
         """A command of a single byte has no type, whatever comes behind it."""
-        walker = FrameWalker(heard=())
+        walker = FrameWalker(wanted=())
         with self.assertRaises(WalkError):
             walker.feed(encode(b"\x08") + b"\x05" * 12)
         self.assertEqual(counted([]), (walker.seen, walker.payload))
@@ -366,10 +367,10 @@ class CountingTests(SynchronousTestCase):
         for kind, around in ((6, b"\x0e\x01abcd\x00\x00\x00\x00"), (7, b"")):
             short, long = encode(command(kind, 2), around), encode(command(kind, 92), around)
             for frames in ([long, long, short, long], [short, long], [long]):
-                walker = FrameWalker(len(long), heard=())
+                walker = FrameWalker(len(long), wanted=())
                 walker.feed(b"".join(frames))
                 self.assertEqual(sum(walker.seen), len(frames))
-                self.assertRaises(WalkError, FrameWalker(len(long) - 1, heard=()).feed, b"".join(frames))
+                self.assertRaises(WalkError, FrameWalker(len(long) - 1, wanted=()).feed, b"".join(frames))
 
     def test_long_metadata(self) -> None:
         """Metadata beyond the bound counts as payload, as it does where it is handed out."""
@@ -380,7 +381,7 @@ class CountingTests(SynchronousTestCase):
 
     def test_reset(self) -> None:
         """After a reset the next frame is read; what was counted stays, the frame that was cut is not."""
-        walker = FrameWalker(heard=())
+        walker = FrameWalker(wanted=())
         for cut in (SEND_HELLO[:20], SEND_HELLO[:43], b"\xff"):
             walker.feed(SEND_HELLO + cut)
             walker.reset()
