@@ -20,7 +20,7 @@ with atheris.instrument_imports(include=["sniproxy"]):
     from sniproxy.inspector.inspection import Inspection
     from sniproxy.pulsar.commands import CommandError, fields_of, read, write
     from sniproxy.pulsar.frames import FrameReader
-    from sniproxy.pulsar.walker import FrameWalker, Walked, WalkError
+    from sniproxy.pulsar.walker import FrameWalker, WalkedFrame, WalkError
     from sniproxy.tls.clienthello import ClientHelloReader, HelloError
 
 from tests.pulsar import streams
@@ -48,8 +48,8 @@ def frames(data: bytes) -> None:
     """The frame reader and the frame walker agree on frames, and a walker that only counts on what went by."""
     reader, walker, counter = FrameReader(), FrameWalker(), FrameWalker(wanted=(3, 23))
     whole: list[bytes] = []
-    walked: list[Walked] = []
-    heard: list[Walked] = []
+    walked: list[WalkedFrame] = []
+    heard: list[WalkedFrame] = []
     refused: list[str] = []
     for piece in pieces(data):
         for each, found in ((walker, walked), (counter, heard)):

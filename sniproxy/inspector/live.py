@@ -191,7 +191,7 @@ class ConnectionTap:
         if most is not None and held > SPARED_BYTES and TOTAL.bytes > most and self._inspection is not None:
             inspection, self._inspection = self._inspection, None
             self._share.holds(0)
-            events = inspection.give_up("the process buffers more than [limits] max_buffered allows", time.time())
+            events = inspection.stop("the process buffers more than [limits] max_buffered allows", time.time())
             self._inspector.take_events(events, self._place or self._connection.listener, self._connection.listener)
 
 

@@ -16,7 +16,7 @@ _CANDIDATE_BYTES = 10
 """Bytes by which a candidate is recognized."""
 
 
-def begins(data: bytes, limit: int = MAX_FRAME_BYTES) -> bool | None:
+def can_begin_frame(data: bytes, limit: int = MAX_FRAME_BYTES) -> bool | None:
     """Whether a stream's first bytes can begin a frame, with any command type. None: too few bytes to tell."""
     if len(data) < 10:
         # A frame is at least 10 bytes long: two sizes and a type.
@@ -69,7 +69,7 @@ def _varint(data: bytes, at: int) -> tuple[int | None, int]:
     return None, 0
 
 
-class Search:
+class FrameSearch:
     """Searches a stream for the beginning of a frame. Holds only a few bytes.
 
     ``limit``: the largest frame in bytes. ``skipped``: the number of bytes before the held ones.

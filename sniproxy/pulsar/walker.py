@@ -31,7 +31,7 @@ _BEGINNING_BYTES = 1024
 """Bytes that are read of a command that is too long to hold."""
 
 
-class Walked(NamedTuple):
+class WalkedFrame(NamedTuple):
     """One whole frame.
 
     ``type``: the command's type, as protobuf reads it.
@@ -54,7 +54,7 @@ class Walked(NamedTuple):
 class WalkError(FrameError):
     """The bytes are not a Pulsar frame, or it is too large. ``walked``: the frames before it in the same call."""
 
-    def __init__(self, reason: str, walked: list[Walked]) -> None:
+    def __init__(self, reason: str, walked: list[WalkedFrame]) -> None:
         super().__init__(reason)
         self.walked = walked
 
@@ -78,7 +78,7 @@ class FrameWalker:
 
     def _begin(self) -> None:
         self._held = bytearray()
-        self._passing: Walked | None = None
+        self._passing: WalkedFrame | None = None
         self._refused: str | None = None
 
     def reset(self) -> None:
@@ -104,12 +104,12 @@ class FrameWalker:
         """Number of bytes held now."""
         return len(self._held)
 
-    def feed(self, data: bytes) -> list[Walked]:
+    def feed(self, data: bytes) -> list[WalkedFrame]:
         """Take the next bytes of the stream. Return the wanted frames that end in them, oldest first.
 
         Raises `WalkError` as soon as sizes are read and are wrong, and then at every call.
         """
-        walked: list[Walked] = []
+        walked: list[WalkedFrame] = []
         at = self._skip
         if at > len(data):
             self._skip -= len(data)
@@ -128,7 +128,7 @@ class FrameWalker:
             raise WalkError(self._refused, walked) from None
         return walked
 
-    def _walk(self, data: bytes, at: int, walked: list[Walked]) -> None:
+    def _walk(self, data: bytes, at: int, walked: list[WalkedFrame]) -> None:
         """Read from the beginning of a frame, or continue the held one."""
         length = len(data)
         while self._held and at < length:
@@ -154,7 +154,7 @@ class FrameWalker:
                 return
             at = self._pass(head, at, length, walked)
 
-    def _pass(self, frame: Walked, at: int, length: int, walked: list[Walked]) -> int:
+    def _pass(self, frame: WalkedFrame, at: int, length: int, walked: list[WalkedFrame]) -> int:
         """Count the frame that begins at ``at``, and return it once it is whole. Return the offset after it."""
         self._seen[frame.type] += 1
         self._payload += frame.payload
@@ -173,7 +173,7 @@ class FrameWalker:
         self._skip = end - length
         return length
 
-    def _sweep(self, data: bytes, at: int, walked: list[Walked]) -> int:
+    def _sweep(self, data: bytes, at: int, walked: list[WalkedFrame]) -> int:
         """Read the usual frames quickly: simple frames, and messages that are only counted.
 
         Returns the offset of the first frame that needs `_head`, which gives the same results in more time.
@@ -199,7 +199,7 @@ class FrameWalker:
                     return at
                 at += step
                 self._seen[kind] += 1
-                walked.append(Walked(kind, data[first + _SIZES : at], step))
+                walked.append(WalkedFrame(kind, data[first + _SIZES : at], step))
             else:
                 # Frames such as receipts often repeat with the same size.
                 head = data[at : at + _SIZES + len(known)]
@@ -231,7 +231,7 @@ class FrameWalker:
             return self._cut(kind, size + 4 - around - metadata, at, length)
         return at
 
-    def _head(self, data: bytes | bytearray, at: int, have: int) -> Walked | int:
+    def _head(self, data: bytes | bytearray, at: int, have: int) -> WalkedFrame | int:
         """Read the head of the frame at ``at``, or return the offset before which all bytes must be there."""
         start = at + _SIZES
         if start > have:
@@ -246,7 +246,7 @@ class FrameWalker:
             if enough > have:
                 return enough
             beginning = bytes(data[start:enough])
-            return Walked(_type(beginning, command_size), beginning, 4 + size, complete=False)
+            return WalkedFrame(_type(beginning, command_size), beginning, 4 + size, complete=False)
         if stop > have:
             return stop
         known = opening(data[start + 1], command_size) if command_size > 1 else None
@@ -263,10 +263,10 @@ class FrameWalker:
         # Copied only once the head is whole, because it may come byte by byte.
         command = bytes(data[start:stop])
         if isinstance(layout, int):
-            return Walked(kind, command, 4 + size, end - stop)
+            return WalkedFrame(kind, command, 4 + size, end - stop)
         first, behind = layout.metadata
         entry = None if layout.entry is None else bytes(data[slice(*layout.entry)])
-        return Walked(kind, command, 4 + size, end - behind, bytes(data[first:behind]), entry, layout.checksum)
+        return WalkedFrame(kind, command, 4 + size, end - behind, bytes(data[first:behind]), entry, layout.checksum)
 
 
 def _type(command: bytes, size: int) -> int:

@@ -23,15 +23,15 @@ class ClustersTests(SynchronousTestCase):
         self.clusters = Clusters()
 
     def named(self, place: str, number: int, redirect: bool = False) -> tuple[str, set[str]]:
-        return self.clusters.named(self.clusters.at(place), broker(number), redirect)
+        return self.clusters.add_broker(self.clusters.cluster_at(place), broker(number), redirect)
 
     def test_apart(self) -> None:
         """Places that name different brokers are different clusters, each with its place's name."""
-        self.assertFalse(self.clusters.knows("a.test"))
+        self.assertFalse(self.clusters.is_known("a.test"))
         self.assertEqual(self.named("a.test", 1), ("a.test", set()))
         self.assertEqual(self.named("b.test", 2), ("b.test", set()))
         self.assertEqual(self.clusters.names(), {"a.test", "b.test"})
-        self.assertTrue(self.clusters.knows("a.test"))
+        self.assertTrue(self.clusters.is_known("a.test"))
 
     def test_same_broker(self) -> None:
         """Places that name the same broker are one cluster, by the name of the first; and so on."""
@@ -39,13 +39,13 @@ class ClustersTests(SynchronousTestCase):
             self.named(place, number)
         self.assertEqual(self.named("b.test", 1), ("a.test", {"b.test"}))
         self.assertEqual(self.named("c.test", 2), ("a.test", {"c.test"}))
-        self.assertEqual({self.clusters.at(place) for place in ("a.test", "b.test", "c.test")}, {"a.test"})
+        self.assertEqual({self.clusters.cluster_at(place) for place in ("a.test", "b.test", "c.test")}, {"a.test"})
 
     def test_broker_is_a_place(self) -> None:
         """Who connects to a broker by what its URL says is in its cluster."""
         self.named("a.test", 1)
-        self.assertEqual(self.clusters.at("10.0.0.1:6650"), "a.test")
-        self.clusters.at("10.0.0.2:6650")
+        self.assertEqual(self.clusters.cluster_at("10.0.0.1:6650"), "a.test")
+        self.clusters.cluster_at("10.0.0.2:6650")
         self.assertEqual(self.named("a.test", 2), ("a.test", {"10.0.0.2:6650"}))
 
     def test_redirect(self) -> None:
@@ -59,11 +59,11 @@ class ClustersTests(SynchronousTestCase):
     def test_bounded(self) -> None:
         """What is remembered is bounded, the oldest goes; so is what redirects name."""
         for number in range(MAX_PLACES + 50):
-            self.clusters.named("a.test", urls(f"pulsar://a:{number}"))
-            self.clusters.named("a.test", urls(f"pulsar://b:{number}"), redirect=True)
+            self.clusters.add_broker("a.test", urls(f"pulsar://a:{number}"))
+            self.clusters.add_broker("a.test", urls(f"pulsar://b:{number}"), redirect=True)
         self.assertEqual(len(self.clusters), MAX_PLACES)
         self.assertEqual(len(self.clusters._expected), MAX_PLACES)
-        self.assertEqual(self.clusters.at("a:0"), "a:0")
+        self.assertEqual(self.clusters.cluster_at("a:0"), "a:0")
         self.assertEqual(len(self.clusters), MAX_PLACES)
 
     @given(st.lists(st.tuples(st.sampled_from("abcd"), st.integers(1, 5), st.booleans()), max_size=30))
@@ -72,13 +72,13 @@ class ClustersTests(SynchronousTestCase):
         clusters = Clusters()
         for place, number, redirect in told:
             before = clusters.names()
-            name, gone = clusters.named(clusters.at(place), broker(number), redirect)
-            self.assertEqual(clusters.at(place), name)
+            name, gone = clusters.add_broker(clusters.cluster_at(place), broker(number), redirect)
+            self.assertEqual(clusters.cluster_at(place), name)
             self.assertTrue(gone.isdisjoint(clusters.names()))
             self.assertLessEqual(before - gone, clusters.names())
         for place, number, redirect in told:
             if not redirect:
-                self.assertEqual(clusters.at(place), clusters.at(f"10.0.0.{number}:6650"))
+                self.assertEqual(clusters.cluster_at(place), clusters.cluster_at(f"10.0.0.{number}:6650"))
 
 
 class BrokerTests(SynchronousTestCase):

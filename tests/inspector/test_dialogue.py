@@ -5,7 +5,7 @@ from typing import Any
 from google.protobuf.message import Message
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.inspector.dialogue import BROKER, CLIENT, MAX_KEPT, Dialogue
+from sniproxy.inspector.dialogue import BROKER_HANDLERS, CLIENT_HANDLERS, MAX_TRACKED, Dialogue
 from sniproxy.inspector.pending import MAX_PENDING
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.events import Event, Fields
@@ -36,7 +36,7 @@ class DialogueCase(SynchronousTestCase):
 
     def says(self, by_client: bool, command: Message) -> list[Event]:
         self.time += 0.25
-        return self.dialogue.hear(by_client, NUMBERS[command.DESCRIPTOR.full_name], command, self.time)
+        return self.dialogue.take(by_client, NUMBERS[command.DESCRIPTOR.full_name], command, self.time)
 
     def client(self, command: Message, *names: str) -> Fields:
         """The client says this, and events of these names come; the last one's fields."""
@@ -309,21 +309,21 @@ class OtherTests(DialogueCase):
     def test_unanswered(self) -> None:
         """What was never answered is told later."""
         self.client(pb.CommandLookupTopic(topic=ORDERS, request_id=1))
-        self.assertEqual([event.name for event in self.dialogue.tick(self.time + 300)], ["unanswered"])
+        self.assertEqual([event.name for event in self.dialogue.expire(self.time + 300)], ["unanswered"])
         self.client(pb.CommandLookupTopic(topic=ORDERS, request_id=1))
         self.assertEqual([event.name for event in self.dialogue.end(self.time)], ["unanswered"])
 
     def test_bounded(self) -> None:
         """However much a client asks for, what is remembered is bounded, and so is each text."""
-        for number in range(MAX_KEPT + 10):
+        for number in range(MAX_TRACKED + 10):
             self.says(True, pb.CommandProducer(topic="t" * 5000, producer_id=number, request_id=number))
-        self.assertEqual(self.dialogue.remembered, MAX_KEPT + MAX_PENDING)
-        answer = pb.CommandProducerSuccess(request_id=MAX_KEPT, producer_name="n" * 5000)
+        self.assertEqual(self.dialogue.remembered, MAX_TRACKED + MAX_PENDING)
+        answer = pb.CommandProducerSuccess(request_id=MAX_TRACKED, producer_name="n" * 5000)
         fields = self.broker(answer, "producer")
         self.assertEqual((len(str(fields["topic"])), len(str(fields["producer_name"]))), (512, 300))
 
     def test_tables(self) -> None:
         """No command is heard of a side that never says it, and all with a broker's URL are heard."""
-        self.assertFalse(set(CLIENT) & set(BROKER) - {T.CLOSE_PRODUCER, T.CLOSE_CONSUMER})
+        self.assertFalse(set(CLIENT_HANDLERS) & set(BROKER_HANDLERS) - {T.CLOSE_PRODUCER, T.CLOSE_CONSUMER})
         for number in (24, 15, 16, 68, 71, 80):
-            self.assertIn(number, BROKER)
+            self.assertIn(number, BROKER_HANDLERS)

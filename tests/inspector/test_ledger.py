@@ -227,7 +227,7 @@ class LedgerTests(SynchronousTestCase):
 
     def test_bounded(self) -> None:
         """Topics not heard of for long make room; moves, failures and namespaces are bounded, too."""
-        ledger = Ledger(most=3)
+        ledger = Ledger(max_topics=3)
         for topic in ("a", "b", "c", "a", "d"):
             ledger.learn(lookup(1, topic=topic))
         self.assertEqual([entry.topic for entry in ledger.topics()], ["c", "a", "d"])

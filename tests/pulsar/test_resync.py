@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import write
 from sniproxy.pulsar.frames import FrameReader, encode
-from sniproxy.pulsar.resync import HIGHEST_TYPE, Search, begins, frame_at
+from sniproxy.pulsar.resync import HIGHEST_TYPE, FrameSearch, can_begin_frame, frame_at
 from tests.pulsar import streams
 from tests.pulsar.samples import CONNECTED, SEND_HELLO
 
@@ -22,10 +22,10 @@ class BeginsTests(SynchronousTestCase):
     def test_begins(self) -> None:
         """Frames of any type begin a stream; other protocols do not."""
         for data in (CONNECTED, SEND_HELLO, PING, encode(b"\x08\x5a")):
-            self.assertTrue(begins(data))
-            self.assertIsNone(begins(data[:9]))
+            self.assertTrue(can_begin_frame(data))
+            self.assertIsNone(can_begin_frame(data[:9]))
         for data in (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03", b"GET / HTTP/1.1\r\n", bytes(20), b"payload" * 9):
-            self.assertIs(begins(data), False)
+            self.assertIs(can_begin_frame(data), False)
 
 
 class FrameAtTests(SynchronousTestCase):
@@ -77,7 +77,7 @@ class SearchTests(SynchronousTestCase):
     @given(st.binary(max_size=100), st.sampled_from((PING, CONNECTED, SEND_HELLO)), st.integers(1, 40))
     def test_found(self, rest: bytes, frame: bytes, step: int) -> None:
         """Behind the rest of another frame, the next one is found, however the bytes are cut."""
-        stream, search, found, at = rest + frame + PING, Search(), None, 0
+        stream, search, found, at = rest + frame + PING, FrameSearch(), None, 0
         while found is None:
             found = search.feed(stream[at : at + step])
             at += step
@@ -91,13 +91,13 @@ class SearchTests(SynchronousTestCase):
             starts.append(at)
             at += frame.size
         for cut in range(0, starts[-1], 7):
-            search = Search()
+            search = FrameSearch()
             self.assertIsNotNone(search.feed(stream[cut:]))
             self.assertEqual(cut + search.skipped, next(at for at in starts if at >= cut))
 
     def test_nothing_is_held(self) -> None:
         """What is no frame is not kept."""
-        search = Search()
+        search = FrameSearch()
         for data in (bytes(100_000), os.urandom(100_000), b"\x08\x12" * 50_000):
             self.assertIsNone(search.feed(data))
             self.assertLess(len(search._held), 20)

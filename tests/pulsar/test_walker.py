@@ -11,12 +11,12 @@ from twisted.trial.unittest import SynchronousTestCase
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import opening, write
 from sniproxy.pulsar.frames import MAX_FRAME_BYTES, FrameReader, encode, encode_section, read_section
-from sniproxy.pulsar.walker import MAX_HEAD_BYTES, TYPES, FrameWalker, Walked, WalkError
+from sniproxy.pulsar.walker import MAX_HEAD_BYTES, TYPES, FrameWalker, WalkedFrame, WalkError
 from tests.pulsar import streams
 from tests.pulsar.samples import CONNECTED, SEND_HELLO
 
-HELLO = Walked(6, SEND_HELLO[8:16], 46, 5, SEND_HELLO[26:41], None, 0x0830A93B)
-WELCOME = Walked(3, CONNECTED[8:], 25)
+HELLO = WalkedFrame(6, SEND_HELLO[8:16], 46, 5, SEND_HELLO[26:41], None, 0x0830A93B)
+WELCOME = WalkedFrame(3, CONNECTED[8:], 25)
 
 
 def command(kind: int, size: int) -> bytes:
@@ -61,7 +61,7 @@ def whole_frames(draw: st.DrawFn) -> bytes:
     return encode(command, draw(SECTIONS) if command[1] in (6, 9) else b"")
 
 
-def walk(pieces: list[bytes], limit: int = MAX_FRAME_BYTES) -> tuple[list[Walked], str | None]:
+def walk(pieces: list[bytes], limit: int = MAX_FRAME_BYTES) -> tuple[list[WalkedFrame], str | None]:
     """What comes out of a stream in pieces, and what it is refused for."""
     walker, walked = FrameWalker(limit), []
     for piece in pieces:
@@ -72,7 +72,7 @@ def walk(pieces: list[bytes], limit: int = MAX_FRAME_BYTES) -> tuple[list[Walked
     return walked, None
 
 
-def counted(frames: list[Walked]) -> tuple[list[int], int]:
+def counted(frames: list[WalkedFrame]) -> tuple[list[int], int]:
     """How many frames of each type these are, and the bytes of their payloads."""
     seen = [0] * TYPES
     for each in frames:
@@ -83,7 +83,7 @@ def counted(frames: list[Walked]) -> tuple[list[int], int]:
 class WalkerTests(SynchronousTestCase):
     """FrameWalker: bytes in, what went by out."""
 
-    def threeWays(self, data: bytes, expected: list[Walked]) -> None:
+    def threeWays(self, data: bytes, expected: list[WalkedFrame]) -> None:
         """Feed whole, byte by byte, and with the beginning of another frame behind."""
         self.assertEqual(walk([data]), (expected, None))
         self.assertEqual(walk([data[at : at + 1] for at in range(len(data))]), (expected, None))
@@ -102,7 +102,7 @@ class WalkerTests(SynchronousTestCase):
     def test_entry(self) -> None:
         """Broker entry metadata before the checksum comes out, too."""
         message = encode(b"\x08\x09J\x00", b"\x0e\x02\x00\x00\x00\x03abc" + SEND_HELLO[16:])
-        self.threeWays(message, [Walked(9, b"\x08\x09J\x00", 51, 5, SEND_HELLO[26:41], b"abc", 0x0830A93B)])
+        self.threeWays(message, [WalkedFrame(9, b"\x08\x09J\x00", 51, 5, SEND_HELLO[26:41], b"abc", 0x0830A93B)])
 
     def test_several(self) -> None:
         """Frames come out in order."""
@@ -112,7 +112,7 @@ class WalkerTests(SynchronousTestCase):
         """What another release may put behind another command is stepped over as it is."""
         for section in (b"\x0e\x01xx", SEND_HELLO[16:]):
             size = len(section)
-            self.threeWays(encode(b"\x08\x5a", section), [Walked(90, b"\x08\x5a", 10 + size, size)])
+            self.threeWays(encode(b"\x08\x5a", section), [WalkedFrame(90, b"\x08\x5a", 10 + size, size)])
 
     def test_no_type(self) -> None:
         """A command without a type that can be read is no frame: an empty one, one byte, an unknown type, a cut one."""
@@ -136,7 +136,7 @@ class WalkerTests(SynchronousTestCase):
             (b"\x08\x17", b"\x08\x7f"),
         ):
             whole = begin + tail + end
-            self.threeWays(encode(whole), [Walked(23, whole, 8 + len(whole))])
+            self.threeWays(encode(whole), [WalkedFrame(23, whole, 8 + len(whole))])
             walker = FrameWalker(wanted=(23,))
             self.assertEqual([each.type for each in walker.feed(encode(whole) * 2)], [23, 23])
         walker = FrameWalker(wanted=(6, 18))
@@ -244,7 +244,7 @@ class WalkerTests(SynchronousTestCase):
     def test_long_command(self) -> None:
         """Of a command that is too long to be held, the type and the beginning come out, however it is cut."""
         frame = encode(command(33, MAX_HEAD_BYTES))
-        expected = [Walked(33, frame[8 : 8 + 1024], len(frame), complete=False), WELCOME]
+        expected = [WalkedFrame(33, frame[8 : 8 + 1024], len(frame), complete=False), WELCOME]
         for step in (len(frame) + 100, 4096):
             stream = frame + CONNECTED
             self.assertEqual(walk([stream[at : at + step] for at in range(0, len(stream), step)]), (expected, None))
@@ -253,7 +253,7 @@ class WalkerTests(SynchronousTestCase):
         """Metadata that is too long to be held is stepped over with the payload, however it is cut."""
         for before in (b"", b"\x0e\x01abcd", b"\x0e\x02\x00\x10\x00\x00" + bytes(MAX_HEAD_BYTES)):
             frame = encode(b"\x08\x06", before + encode_section(bytes(MAX_HEAD_BYTES), b"payload"))
-            expected = [Walked(6, b"\x08\x06", len(frame), len(frame) - 10), WELCOME]
+            expected = [WalkedFrame(6, b"\x08\x06", len(frame), len(frame) - 10), WELCOME]
             for step in (len(frame) + 100, 4096):
                 stream = frame + CONNECTED
                 self.assertEqual(walk([stream[at : at + step] for at in range(0, len(stream), step)]), (expected, None))
@@ -301,7 +301,7 @@ class CountingTests(SynchronousTestCase):
         """After each piece, walkers that hear nothing, or some, have counted what one that hears all hands out."""
         for wanted in ((), (3, 9), (6, 23)):
             walker, whole = FrameWalker(limit, wanted), FrameWalker(limit)
-            expected: list[Walked] = []
+            expected: list[WalkedFrame] = []
             for piece in pieces:
                 refused = reason = None
                 try:
