@@ -79,7 +79,7 @@ def parse_service_url(text: str, what: str = "service URL") -> ServiceURL:
     @param what: the URL's name in error messages.
     @raise BadServiceURL: the text is not such a URL.
     """
-    tls, hosts = _taken_apart(text, what)
+    tls, hosts = _parse_url(text, what)
     port = TLS_PORT if tls else PLAIN_PORT
     return ServiceURL(tls, tuple((host, port if own is None else own) for host, own in hosts))
 
@@ -120,7 +120,7 @@ def pip60(
     if not isinstance(proxy_protocol, ProxyProtocol) and proxy_protocol not in ProxyProtocol.__members__:
         known = ", ".join(ProxyProtocol.__members__)
         raise BadServiceURL(f"unknown proxy_protocol {bounded(proxy_protocol)!r}; write {known}")
-    _, hosts = _taken_apart(proxy_service_url, "proxy_service_url")
+    _, hosts = _parse_url(proxy_service_url, "proxy_service_url")
     shown = bounded(proxy_service_url)
     if len(hosts) > 1:
         raise BadServiceURL(f"proxy_service_url {shown!r} has {len(hosts)} hosts; write one")
@@ -135,7 +135,7 @@ def pip60(
     return ProxySettings(service, SniProxy(host, port))
 
 
-def _taken_apart(text: str, what: str) -> tuple[bool, list[tuple[str, int | None]]]:
+def _parse_url(text: str, what: str) -> tuple[bool, list[tuple[str, int | None]]]:
     """Read a URL: whether it uses TLS, its hosts, and their ports or None."""
     # Text before an "@" may be a password, so the URL is not shown.
     shown = f"{what} {bounded(text)!r}" if "@" not in text else what

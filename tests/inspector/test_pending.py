@@ -42,7 +42,7 @@ class PendingTests(SynchronousTestCase):
         self.assertEqual(self.pending.take((T.LOOKUP,), 7, 9.0)[2], 0.0)
 
     def test_patience(self) -> None:
-        """What was not answered in time is told, and forgotten."""
+        """A request that was not answered in time gives an event and is dropped."""
         self.pending.add(T.LOOKUP, 7, 10.0, "t")
         self.assertEqual(self.pending.expire(10.0 + ANSWER_TIMEOUT_S), [])
         late = 11.0 + ANSWER_TIMEOUT_S
@@ -50,14 +50,14 @@ class PendingTests(SynchronousTestCase):
         self.assertEqual((self.pending.expire(late), len(self.pending)), ([told], 0))
 
     def test_bounded(self) -> None:
-        """The oldest of too many requests is told as not answered."""
+        """With too many requests, the oldest is dropped with an event."""
         for number in range(MAX_PENDING):
             self.assertEqual(self.pending.add(T.LOOKUP, number, 10.0), [])
         [event] = self.pending.add(T.LOOKUP, MAX_PENDING, 12.0)
         self.assertEqual((event.name, event.fields["waited_s"], len(self.pending)), ("unanswered", 2.0, MAX_PENDING))
 
     def test_end(self) -> None:
-        """At the end, some of what is left is told."""
+        """At the end, some of the remaining requests give events."""
         for number in range(MAX_UNANSWERED + 1):
             self.pending.add(T.LOOKUP, number, 10.0)
         self.assertEqual((len(self.pending.end(11.0)), len(self.pending)), (MAX_UNANSWERED, 0))
@@ -69,7 +69,7 @@ class PendingTests(SynchronousTestCase):
         self.assertEqual(outcome, {**about, "error": "ServiceNotReady", "message": "later"})
 
     def test_tables(self) -> None:
-        """What is said of answers is true of the messages that are declared."""
+        """The tables of answers match the declared messages."""
         fields = pb.BaseCommand.DESCRIPTOR.fields
         by_number = {field.number: kind for field in fields if (kind := field.message_type) is not None}
         for answer, (request, error, message) in PLAIN_ANSWERS.items():

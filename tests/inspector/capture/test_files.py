@@ -40,7 +40,7 @@ def read(data: bytes) -> list[Record]:
 
 
 def records(packets: list[Captured], link: int = ETHERNET) -> list[Record]:
-    """What a reader says of these packets."""
+    """The expected records of these packets."""
     return [Record(packet.time, link, packet.data) for packet in packets]
 
 
@@ -52,26 +52,26 @@ class Trickle(BytesIO):
 
 
 class ReaderTests(SynchronousTestCase):
-    """Reading capture files."""
+    """CaptureReader: pcap and pcapng files."""
 
     def why(self, data: bytes) -> str:
         return str(self.assertRaises(CaptureError, read, data))
 
     def test_pcap(self) -> None:
-        """Both byte orders, microseconds and nanoseconds; checksums noted in the link type change nothing."""
+        """Both byte orders, microseconds and nanoseconds; checksum flags in the link type are ignored."""
         for order in "<>":
             for nano in (False, True):
                 self.assertEqual(read(pcap(PACKETS, order=order, nano=nano)), records(PACKETS))
         self.assertEqual(read(pcap(PACKETS, RAW | 0x2400_0000)), records(PACKETS, RAW))
 
     def test_modified_pcap(self) -> None:
-        """The records of Kuznetzov's tcpdump have longer headers."""
+        """Records of Kuznetzov's tcpdump have longer headers."""
         head = struct.pack("<IHHiIII", 0xA1B2CD34, 2, 4, 0, 0, 99, ETHERNET)
         record = struct.pack("<IIIIIHBx", 7, 500_000, 3, 3, 1, 0x800, 0) + b"one"
         self.assertEqual(read(head + record * 2), [Record(7.5, ETHERNET, b"one")] * 2)
 
     def test_pcapng(self) -> None:
-        """Both byte orders; blocks that are not known are passed over."""
+        """Both byte orders; unknown blocks are skipped."""
         for order in "<>":
             self.assertEqual(read(pcapng(PACKETS, order=order)), records(PACKETS))
             whole = section(order) + block(0x0BAD, b"what" * 9, order) + pcapng(PACKETS, COOKED2, order)
@@ -88,14 +88,14 @@ class ReaderTests(SynchronousTestCase):
         )
 
     def test_other_packet_blocks(self) -> None:
-        """The old packet block is read; a simple one has the time of the packet before."""
+        """The old packet block is read; a simple packet has the time of the packet before."""
         old = block(2, struct.pack("<HHIIII", 0, 7, 0, 2_500_000, 3, 3) + b"old")
         simple = block(3, struct.pack("<I", 6) + b"simple")
         whole = section() + interface(ETHERNET) + old + simple
         self.assertEqual(read(whole), [Record(2.5, ETHERNET, b"old"), Record(2.5, ETHERNET, b"simple")])
 
     def test_cut_short(self) -> None:
-        """A file may end anywhere behind its header: whole packets are given out, and the cut is noted."""
+        """A file may end anywhere after its header: whole packets are returned, and cut_short is set."""
         for whole, head in ((pcap(PACKETS), 24), (pcapng(PACKETS), 28)):
             for end in range(head, len(whole)):
                 reader = CaptureReader(BytesIO(whole[:end]))

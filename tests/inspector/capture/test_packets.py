@@ -40,7 +40,7 @@ def read(*packets: bytes, link: int = ETHERNET) -> tuple[list[Segment], PacketRe
 
 
 class PacketReaderTests(SynchronousTestCase):
-    """Finding segments."""
+    """PacketReader: finds TCP segments."""
 
     def test_links(self) -> None:
         """All link types carry IPv4 and IPv6, in pcap and in pcapng."""
@@ -51,7 +51,7 @@ class PacketReaderTests(SynchronousTestCase):
                 self.assertEqual((reader.packets, reader.malformed, reader.cut_short), (3, 0, False))
 
     def test_ethernet(self) -> None:
-        """VLAN tags, one or two, and the padding of short frames are taken off."""
+        """One or two VLAN tags and the padding of short frames are removed."""
         ip = datagram(FOUR[1])
         one = bytes(12) + b"\x81\x00\x00\x07\x08\x00" + ip
         two = bytes(12) + b"\x88\xa8\x00\x07\x81\x00\x00\x08\x08\x00" + ip
