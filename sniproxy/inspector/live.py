@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
 from urllib.parse import urlsplit
 
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from sniproxy.events import Connection
@@ -42,7 +42,7 @@ class EventLog:
     @ivar event_filter: selects the events that are written.
     """
 
-    def __init__(self, reactor: Any, path: str | None) -> None:
+    def __init__(self, reactor: IReactorTime, path: str | None) -> None:
         """@raise CannotOpen: the file cannot be opened."""
         self.path = path
         self.event_filter = EventFilter()

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
 from json.encoder import encode_basestring_ascii
-from typing import Any
 
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from sniproxy.events import Connection, Observer, Result
@@ -67,12 +67,12 @@ def readable_line(connection: Connection) -> str:
 class ReadableLog:
     """Writes readable lines. Of repeated refusals it writes the first at once and the rest as ``x 37 in 10 s``."""
 
-    def __init__(self, reactor: Any, write: Callable[[str], None]) -> None:
+    def __init__(self, reactor: IReactorTime, write: Callable[[str], None]) -> None:
         self._reactor = reactor
         self._write = write
         self._since = 0.0
         self._sums: dict[tuple[str, str | None, Result], int] = {}
-        self._timer: Any = None
+        self._timer: IDelayedCall | None = None
 
     def __call__(self, connection: Connection) -> None:
         if connection.result in _ENDED_WELL:
@@ -111,7 +111,7 @@ class AccessLog:
         lines in the program's log.
     """
 
-    def __init__(self, reactor: Any, path: str | None) -> None:
+    def __init__(self, reactor: IReactorTime, path: str | None) -> None:
         """@raise CannotOpen: the file cannot be opened."""
         self.path = path
         self._writer = None if path is None else LineWriter(reactor, path)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
 
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from sniproxy.util.text import counted
@@ -24,9 +24,9 @@ MAX_NAMED = 3
 class RefusalLog:
     """Writes one line for the first refusal and one for each limit after `SUMMARY_INTERVAL_S`, however many come."""
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: IReactorTime) -> None:
         self._reactor = reactor
-        self._timer: Any = None
+        self._timer: IDelayedCall | None = None
         self._sums: dict[str, Counter[str]] = {}
         self._clients = 0
 

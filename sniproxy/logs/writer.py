@@ -6,8 +6,8 @@ import errno
 import os
 import select
 import stat
-from typing import Any
 
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 log = Logger()
@@ -49,7 +49,7 @@ class LineWriter:
     @ivar lost: lines dropped because they could not be written.
     """
 
-    def __init__(self, reactor: Any, path: str, name: str = "access log") -> None:
+    def __init__(self, reactor: IReactorTime, path: str, name: str = "access log") -> None:
         """@raise CannotOpen: the file cannot be opened."""
         self.lost = 0
         self._reactor = reactor
@@ -57,7 +57,7 @@ class LineWriter:
         self._name = name
         self._waiting: list[bytes] = []
         self._size = 0
-        self._timer: Any = None
+        self._timer: IDelayedCall | None = None
         self._failing = False
         self._partial = False  # the first pending bytes are the rest of a line
         try:

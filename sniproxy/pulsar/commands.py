@@ -37,10 +37,10 @@ def opening(kind: int, size: int) -> bytes | None:
         return None
     if size == len(head):
         return head
-    head += _varint(kind << 3 | 2)
+    head += varint(kind << 3 | 2)
     for width in range(1, 6):
         length = size - len(head) - width
-        if length >= 0 and len(number := _varint(length)) == width:
+        if length >= 0 and len(number := varint(length)) == width:
             return head + number
     return None
 
@@ -69,7 +69,7 @@ def _parsed(command: bytes) -> pb.BaseCommand:
     return base
 
 
-def _varint(number: int) -> bytes:
+def varint(number: int) -> bytes:
     """A number in protobuf's encoding."""
     encoded = bytearray()
     while number > 0x7F:
