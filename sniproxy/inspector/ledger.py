@@ -1,4 +1,4 @@
-"""The ledger: records which broker owns which topic, from events with brokers' URLs, and topics that move. Pure.
+"""The ledger: records from events which broker owns which topic, and which topics move. Pure.
 
 The same topic in two clusters, as with geo-replication, is two entries. `Clusters` tells clusters apart.
 """

@@ -128,10 +128,10 @@ class Inspector:
         """
         for event in events:
             self._write(event)
-            for more in (*self.ledger.learn(event, place, service), *self._cross_check(event, listener)):
+            for more in (*self.ledger.learn(event, place, service), *self._check_routes(event, listener)):
                 self._write(more)
 
-    def _cross_check(self, event: Event, listener: str) -> list[Event]:
+    def _check_routes(self, event: Event, listener: str) -> list[Event]:
         """Report brokers that TLS clients dial next and that have no route, before the first client fails."""
         found = []
         for url in _tls_urls(event.fields):

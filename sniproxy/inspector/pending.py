@@ -11,7 +11,7 @@ from sniproxy.pulsar.events import Event, Fields
 from sniproxy.util.bounded import BoundedMap, Kept
 
 MAX_PENDING = 5000
-"""Pending requests that are remembered; a Java client has as many concurrent lookups by default."""
+"""Pending requests that are remembered: the default limit of concurrent lookups in a Java client."""
 
 MAX_UNANSWERED = 100
 """Largest number of ``unanswered`` events at the end of a connection."""

@@ -32,8 +32,8 @@ _ENDED_WELL = (Result.OK, Result.DRAINED, Result.IDLE_TIMEOUT)
 def json_line(connection: Connection) -> str:
     """The connection as one line of JSON in ASCII, without a line end.
 
-    The line is what C{json.dumps} writes, in half of its time. msgspec is no faster with the same spaces (25 % faster
-    without them), and escapes neither DEL nor what is not ASCII.
+    The line is what C{json.dumps} writes, in half of its time. msgspec is not faster with the same spaces (25 % faster
+    without them), and does not escape DEL and characters outside ASCII.
     """
     one, quote = connection, encode_basestring_ascii
     alert = None if one.alert is None else one.alert.title
@@ -123,7 +123,7 @@ class AccessLog:
 
     @property
     def lost(self) -> int:
-        """Lines that could not be written."""
+        """Lines dropped because they could not be written."""
         return 0 if self._writer is None else self._writer.lost
 
     def __call__(self, connection: Connection) -> None:

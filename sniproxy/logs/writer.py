@@ -1,4 +1,4 @@
-"""Append lines to a file without blocking the reactor and without raising errors to the caller."""
+"""Appends lines to a file without blocking the reactor and without raising errors to the caller."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ _NO_CARRIERS |= {0x88F7, 0x8902, 0x8906, 0x8914, 0x892F, 0x893A, 0x8899, 0x88C7,
 def tcp_in(link: int, data: bytes) -> TCPData | Unsupported | LaterFragment | None:
     """Find the TCP segment in a packet of this LINKTYPE. None: the packet carries something else, such as ARP or DNS.
 
-    @raise Unreadable: a header is truncated or has impossible values.
+    @raise MalformedHeader: a header is truncated or has impossible values.
     """
     begin = _LINKS.get(link)
     if begin is None:

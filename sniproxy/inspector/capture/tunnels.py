@@ -59,7 +59,7 @@ def ipv4(data: bytes) -> Found:
     length, fragment = number(data, 2), number(data, 6)
     if data[0] >> 4 != 4 or header < 20 or (length and length < header):
         raise MalformedHeader
-    # 0: segmentation offload; the network card of the capturing machine would have set the length.
+    # 0: segmentation offload; the capturing machine's network card sets the length later.
     length = length or len(data)
     return _ip_carries(data[9], data[12:16], data[16:20], data[header:length], length - header, fragment)
 
