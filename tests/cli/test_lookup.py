@@ -236,7 +236,7 @@ class LookUpTests(LookupCase):
             (("--json",), 0, ""),
             (("--token", str(token)), 0, ""),
             (("--service-url", "pulsar+ssl://nobody.test"), int(FailureKind.NO_ROUTE), "add a route for nobody.test"),
-            (("--proxy-protocol", "x"), 2, "is not known; there is SNI"),
+            (("--proxy-protocol", "x"), 2, "unknown proxy_protocol 'x'; write SNI"),
             (("--token", "geheim"), 2, "never the token itself"),
         ):
             arguments = ["lookup", *self.settings(proxy, *more)]
