@@ -48,7 +48,7 @@ ATTEMPTS = 3
 MAX_SERVICES = 16
 """Hosts of a service that are looked up, in the order of their priorities."""
 
-MAX_ADDRESSES = 64
+MAX_ADDRESSES = 1000
 """Addresses that are used of each family. An answer can have 4,000."""
 
 FAMILY_DELAY_S = 0.05
