@@ -57,8 +57,8 @@ MAX_REFUSALS = 10_000
 LOG_INTERVAL_S = 60.0
 """Seconds between two log lines about failures of one resolver. The access log has each failure."""
 
-Question = tuple[str | None, str, int | None, tuple[str, ...]]
-"""Cache key: server name, listener, port, captures. A cached answer may depend on these alone."""
+CacheKey = tuple[str | None, str, int | None, tuple[str, ...]]
+"""Server name, listener, port, captures. A cached answer may depend on these alone."""
 
 
 @attrs.define
@@ -188,13 +188,13 @@ class CachedResolver:
         @raise Refused: the resolver refuses the name. @raise Unavailable: the resolver failed.
         """
         now = self._reactor.seconds()
-        question = (request.server_name, request.listener, request.port, request.captures)
-        entry = self._answers.get(question)
+        cache_key = (request.server_name, request.listener, request.port, request.captures)
+        entry = self._answers.get(cache_key)
         if entry is not None and now < entry.until:
             self.counts.hits += 1
             return entry.resolution
-        old = self._stale_entry(question)
-        negative = self._negative.get(question)
+        old = self._stale_entry(cache_key)
+        negative = self._negative.get(cache_key)
         if negative is not None and now < negative[1]:
             error = copy_error(negative[0])
             if isinstance(error, Unavailable):
@@ -204,7 +204,7 @@ class CachedResolver:
             raise error
         if self._stopped:  # connections from before a reload may still call this
             return self._stale_or_raise(Unavailable(_STOPPED), old)
-        flight = None if self._unshared.get(question) else self._flights.get(question)
+        flight = None if self._unshared.get(cache_key) else self._flights.get(cache_key)
         if flight is not None:
             self.counts.shared += 1
             return self._join(flight, request, old)
@@ -213,17 +213,17 @@ class CachedResolver:
             limit = f"at most {2 * MAX_PROBES_PER_S} queries/s pass"
             why = f"circuit breaker open: queries of {failed} clients failed; {limit}"
             return self._stale_or_raise(Unavailable(why), old)
-        return self._query(question, request, old)
+        return self._query(cache_key, request, old)
 
     async def ask(self, request: Request) -> Resolution:
         """The same as L{resolve}, always as a coroutine."""
         answer = self.resolve(request)
         return answer if isinstance(answer, Resolution) else await answer
 
-    def _query(self, question: Question, request: Request, old: _CacheEntry | None) -> Resolution | Waiter:
+    def _query(self, cache_key: CacheKey, request: Request, old: _CacheEntry | None) -> Resolution | Waiter:
         self.counts.questions += 1
-        key: Hashable = object() if self._unshared.get(question) else question
-        flight = SingleFlight(key, question, self._generation, old is not None, request.peer)
+        key: Hashable = object() if self._unshared.get(cache_key) else cache_key
+        flight = SingleFlight(key, cache_key, self._generation, old is not None, request.peer)
         try:
             answer = self._resolver.resolve(request)
         except Exception as error:
@@ -252,8 +252,8 @@ class CachedResolver:
         self.counts.stale += 1
         return old.resolution
 
-    def _stale_entry(self, question: Hashable) -> _CacheEntry | None:
-        entry = self._answers.get(question)
+    def _stale_entry(self, cache_key: Hashable) -> _CacheEntry | None:
+        entry = self._answers.get(cache_key)
         return entry if entry is not None and self._reactor.seconds() < entry.stale_until else None
 
     def _join(self, flight: SingleFlight, request: Request, old: _CacheEntry | None) -> Waiter:
@@ -292,7 +292,7 @@ class CachedResolver:
                 flight.move_waiter(waiter, Deferred.fromCoroutine(self.ask(request)))
             elif isinstance(result, Resolution):
                 waiter.callback(result)
-            elif isinstance(result, Unavailable) and (old := self._stale_entry(flight.question)) is not None:
+            elif isinstance(result, Unavailable) and (old := self._stale_entry(flight.cache_key)) is not None:
                 self.counts.stale += 1
                 waiter.callback(old.resolution)
             else:
@@ -300,13 +300,13 @@ class CachedResolver:
 
     def _store(self, flight: SingleFlight, answer: object) -> Resolution | Refused | Unavailable:
         """Cache the outcome of a query and update the counters and the breaker."""
-        now, question = self._reactor.seconds(), flight.question
+        now, cache_key = self._reactor.seconds(), flight.cache_key
         result = outcome(answer)
         if isinstance(result, Unavailable):
             self.counts.failures += 1
             if not (isinstance(answer, Unavailable) and answer.local):
-                self.breaker.record_failure(client_of(flight.peer), question, now)
-                self._negative.put(question, (result, now + RETRY_DELAY_S))
+                self.breaker.record_failure(client_of(flight.peer), cache_key, now)
+                self._negative.put(cache_key, (result, now + RETRY_DELAY_S))
             self._log_failure(result, answer, now)
             return result
         self.breaker.record_success(now)
@@ -316,19 +316,19 @@ class CachedResolver:
         if isinstance(result, Refused):
             self.counts.refused += 1
         if result.ttl == 0:
-            self._unshared.put(question, True)
-            self._answers.drop(question)
+            self._unshared.put(cache_key, True)
+            self._answers.drop(cache_key)
             return result
-        self._unshared.drop(question)
+        self._unshared.drop(cache_key)
         until = math.inf if result.ttl is None else now + result.ttl
         if flight.generation != self._generation:  # the answer may be from before the change
             until = now
         if isinstance(result, Refused):
-            self._answers.drop(question)
-            self._negative.put(question, (result, until))
+            self._answers.drop(cache_key)
+            self._negative.put(cache_key, (result, until))
         else:
-            self._negative.drop(question)
-            self._answers.put(question, _CacheEntry(result, until, until + self._stale))
+            self._negative.drop(cache_key)
+            self._answers.put(cache_key, _CacheEntry(result, until, until + self._stale))
         return result
 
     def _log_failure(self, result: Unavailable, answer: object, now: float) -> None:

@@ -18,7 +18,7 @@ class SingleFlight:
     """One query to a resolver, shared by all connections that need its answer.
 
     @ivar key: by which other connections find this query.
-    @ivar question: the cache key of its answer.
+    @ivar cache_key: the cache key of its answer.
     @ivar generation: the cache's generation when the query was sent.
     @ivar refreshes: the cache has an old answer; the query continues when no connection waits any more.
     @ivar peer: address and port of the client that caused the query.
@@ -28,7 +28,7 @@ class SingleFlight:
     """
 
     key: Hashable
-    question: Hashable
+    cache_key: Hashable
     generation: int
     refreshes: bool
     peer: str = ""

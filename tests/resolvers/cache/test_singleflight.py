@@ -17,7 +17,7 @@ class FlightTests(SynchronousTestCase):
     """Connections that wait for one answer."""
 
     def setUp(self) -> None:
-        self.flight = SingleFlight("key", "question", 0, False)
+        self.flight = SingleFlight("key", "cache key", 0, False)
         self.left: list[SingleFlight] = []
 
     def test_cancelled(self) -> None:
