@@ -20,9 +20,8 @@ from sniproxy.interfaces import (
     BadOption,
     IDescribedResolverMaker,
     IResolverMaker,
+    IServerNameResolver,
     Option,
-    ResolverMaker,
-    ServerNameResolver,
 )
 from sniproxy.resolvers.options import check_options
 
@@ -53,32 +52,32 @@ class LazyResolverMaker:
         options: Sequence[Option] = namedAny(self.described)
         return options
 
-    def make(self, options: Mapping[str, Any], reactor: Any) -> ServerNameResolver:
-        resolver: ServerNameResolver = namedAny(self.factory)(options, reactor)
+    def make(self, options: Mapping[str, Any], reactor: Any) -> IServerNameResolver:
+        resolver: IServerNameResolver = namedAny(self.factory)(options, reactor)
         return resolver
 
 
-def makers() -> Iterator[ResolverMaker]:
+def makers() -> Iterator[IResolverMaker]:
     """All installed resolver types, in no particular order."""
     import twisted.plugins
 
     yield from getPlugins(IResolverMaker, twisted.plugins)
 
 
-def options_of(maker: ResolverMaker) -> Sequence[Option] | None:
+def options_of(maker: IResolverMaker) -> Sequence[Option] | None:
     """The options that a maker describes. None: it describes none."""
     options: Sequence[Option] | None = getattr(maker, "options", None)
     return options
 
 
-def missing(maker: ResolverMaker) -> str | None:
+def missing(maker: IResolverMaker) -> str | None:
     """The command that installs the missing dependencies of a maker. None: none is missing."""
     if all(find_spec(name) is not None for name in getattr(maker, "needs", ())):
         return None
     return f"pip install '{getattr(maker, 'extra', '')}'"
 
 
-def makers_by_name() -> dict[str, ResolverMaker]:
+def makers_by_name() -> dict[str, IResolverMaker]:
     """All installed resolver types by name. Finding them takes milliseconds, so callers should keep the result."""
     return {maker.name: maker for maker in makers()}
 
@@ -88,8 +87,8 @@ def make_resolver(
     options: Mapping[str, Any],
     reactor: Any,
     folder: str = "",
-    known: Mapping[str, ResolverMaker] | None = None,
-) -> ServerNameResolver:
+    known: Mapping[str, IResolverMaker] | None = None,
+) -> IServerNameResolver:
     """Make the resolver that a configuration describes.
 
     @param folder: relative paths among its options start here.

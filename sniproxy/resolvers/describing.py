@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from sniproxy.config.model import DEADLINE_S, STALE_S
-from sniproxy.interfaces import NEEDED, Option, ResolverMaker
+from sniproxy.interfaces import NEEDED, IResolverMaker, Option
 from sniproxy.resolvers import missing, options_of
 
 ALL_HAVE = f"""\
@@ -14,7 +14,7 @@ which a stale answer is served while the resolver fails ({STALE_S:g}; 0: never).
 """The keys that every resolver's table takes."""
 
 
-def describe_all(makers: Iterable[ResolverMaker]) -> str:
+def describe_all(makers: Iterable[IResolverMaker]) -> str:
     """One line for each type: name, help, and the command that installs a missing dependency."""
     lines = []
     known = sorted(makers, key=lambda maker: maker.name)
@@ -25,7 +25,7 @@ def describe_all(makers: Iterable[ResolverMaker]) -> str:
     return "\n".join(lines)
 
 
-def describe_one(maker: ResolverMaker) -> str:
+def describe_one(maker: IResolverMaker) -> str:
     """A type with its options: name, kind, default, help."""
     lines = [f"{maker.name}: {maker.help}"]
     command = missing(maker)

@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred, DeferredList
 from sniproxy.admin.sources import ResolverStatus
 from sniproxy.config.model import ResolverTable
 from sniproxy.config.schema import ConfigError, Faults, shown
-from sniproxy.interfaces import BadOption, ResolverMaker, ServerNameResolver
+from sniproxy.interfaces import BadOption, IResolverMaker, IServerNameResolver
 from sniproxy.resolvers import make_resolver, makers_by_name, options_of
 from sniproxy.resolvers.static import StaticResolver
 
@@ -32,12 +32,12 @@ class Resolvers:
 
     def __init__(self, reactor: Any, before: Resolvers | None = None) -> None:
         self._reactor = reactor
-        self._known: dict[str, ResolverMaker] = {}
+        self._known: dict[str, IResolverMaker] = {}
         self._before: Mapping[str, tuple[ResolverTable, CachedResolver]] = {} if before is None else before.cached
         self._stopping: list[Deferred[None]] = [] if before is None else before._stopping
         self.cached: dict[str, tuple[ResolverTable, CachedResolver]] = {}
 
-    def resolver(self, table: ResolverTable, filename: str) -> ServerNameResolver:
+    def resolver(self, table: ResolverTable, filename: str) -> IServerNameResolver:
         """The resolver of a table, made at the first call. @raise ConfigError: the table is invalid."""
         if table.inner:
             from sniproxy.resolvers.cache.fallback import FallbackResolver
@@ -82,10 +82,10 @@ class Resolvers:
             found = self.cached[table.key] = (table, cached)
         return found[1]
 
-    def _make(self, table: ResolverTable, filename: str) -> ServerNameResolver:
+    def _make(self, table: ResolverTable, filename: str) -> IServerNameResolver:
         self._known = self._known or makers_by_name()  # once for all routes
 
-        def make(options: Mapping[str, Any]) -> ServerNameResolver:
+        def make(options: Mapping[str, Any]) -> IServerNameResolver:
             return make_resolver(table.kind, options, self._reactor, os.path.dirname(filename), self._known)
 
         try:

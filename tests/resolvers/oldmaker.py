@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from zope.interface import implementer
+
 from sniproxy.interfaces import (
+    IResolverMaker,
+    IServerNameResolver,
     Request,
     Resolution,
     Target,
 )
 
 
+@implementer(IServerNameResolver)
 class ThirdPartyResolver:
     """A third party's resolver."""
 
@@ -22,6 +27,7 @@ class ThirdPartyResolver:
         return Resolution([Target("custom.test", 1)])
 
 
+@implementer(IResolverMaker)
 class OldMaker:
     """A plugin that does not describe its options."""
 

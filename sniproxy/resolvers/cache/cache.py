@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Hashable
-from typing import Any, cast
+from typing import Any
 
 import attrs
 from twisted.internet.defer import Deferred
@@ -29,9 +29,7 @@ from sniproxy.interfaces import (
     Refused,
     Request,
     Resolution,
-    ServerNameResolver,
     Unavailable,
-    WatchingResolver,
     WatchState,
     come,
 )
@@ -105,7 +103,7 @@ class CachedResolver:
     def __init__(
         self,
         name: str,
-        resolver: ServerNameResolver,
+        resolver: IServerNameResolver,
         reactor: Any,
         deadline: float = DEADLINE_S,
         stale: float = STALE_S,
@@ -114,9 +112,9 @@ class CachedResolver:
         self.counts = ResolverCounts()
         self.breaker = CircuitBreaker()
         self._resolver = resolver
-        self._watching: WatchingResolver | None = None
+        self._watching: IWatchingResolver | None = None
         if IWatchingResolver.providedBy(resolver):
-            self._watching = cast(WatchingResolver, resolver)
+            self._watching = resolver
         self._reactor = reactor
         self._deadline = deadline
         self._stale = stale

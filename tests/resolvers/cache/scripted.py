@@ -8,7 +8,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
-from sniproxy.interfaces import IWatchingResolver, Request, Resolution, Target, WatchState
+from sniproxy.interfaces import IServerNameResolver, IWatchingResolver, Request, Resolution, Target, WatchState
 
 PUBLIC = "public"
 
@@ -23,6 +23,7 @@ def answer(host: str = "b.test", ttl: float | None = 10.0) -> Resolution:
     return Resolution([Target(host, 6651)], ttl)
 
 
+@implementer(IServerNameResolver)
 class Scripted:
     """A resolver without a source.
 
