@@ -68,7 +68,7 @@ class Allowing:
         if self._allowed is not None:
             if any(broker in allowed for allowed in self._allowed):
                 return None
-            return "the bridge's allow does not have it; add it, or correct what the brokers advertise"
+            return "it is not in the bridge's allow list; add it, or correct the address that the broker advertises"
         if self._named.get(broker):
             return None
-        return "no answer through this bridge has named it; look the topic up first, or write allow"
+        return "no lookup through this bridge has returned it; look the topic up first, or write allow"

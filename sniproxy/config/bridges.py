@@ -20,17 +20,17 @@ def make_bridge(check: Check, key: str, table: BridgeTable) -> Bridge:
     """
     name, endpoint = check.place(key, table)
     if table.inspect not in (None, PULSAR):
-        raise check.error(f"{key}.inspect", table.inspect, 'there is one inspector: "pulsar"')
+        raise check.error(f"{key}.inspect", table.inspect, 'the only inspector is "pulsar"')
     try:
         settings = pip60(table.service_url, table.proxy_service_url, table.proxy_protocol)
     except BadServiceURL as error:
         raise ConfigError(f"{check.filename}: {key}: {error}", key) from error
     if not settings.service_url.tls:
-        cure = "the bridge is there to speak TLS with brokers; write pulsar+ssl:// and their TLS port"
+        cure = "a bridge speaks TLS to brokers; write pulsar+ssl:// and the brokers' TLS port"
         raise check.error(f"{key}.service_url", table.service_url, cure)
     for host, _ in settings.service_url.hosts:
         if ip_literal(host) is not None:
-            cure = "brokers are known by the server name that TLS carries, and an address is none; use a host name"
+            cure = "TLS carries no server name for an IP address; write a host name"
             raise check.error(f"{key}.service_url", table.service_url, cure)
     allow: list[Allowed] = []
     for number, text in enumerate(table.allow or ()):

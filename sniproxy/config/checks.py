@@ -48,7 +48,7 @@ _OPTIONS = {"listener": "--listen", "route": "--route", "access_log.path": "--ac
 MAX_FAULTS = 20
 """Errors of routes that one run reports; the rest are reported after these are fixed."""
 
-NO_PATH = "write a file's path, or '-' for standard output"
+NO_PATH = "write a file path, or '-' for standard output"
 
 
 @attrs.frozen
@@ -66,7 +66,7 @@ class Check:
     def error(self, key: str, value: object, cure: str) -> ConfigError:
         if self.filename == COMMAND_LINE:
             key = _OPTIONS[key.partition("[")[0]]
-        if isinstance(value, str) and cure.startswith("it is a number"):
+        if isinstance(value, str) and cure.startswith("must be a number"):
             from sniproxy.config.diagnostics.units import number
 
             amount = number(value, key.rpartition(".")[2])
@@ -91,7 +91,7 @@ class Check:
         endpoint, path = self.endpoint("admin.endpoint", table.endpoint).private(), table.token_file
         if path is not None:
             if not path or "\0" in path:
-                raise self.error("admin.token_file", path, "write the path of a file that holds the token")
+                raise self.error("admin.token_file", path, "write the path of the file with the token")
             path = str(PurePath(self.filename).parent / path)
         return AdminSettings(endpoint, tuple(table.hosts), token_file=path)
 
@@ -100,9 +100,9 @@ class Check:
         endpoint = self.endpoint(f"{key}.endpoint", table.endpoint)
         name = table.endpoint if table.name is None else table.name
         if not name.strip() or not name.isprintable():
-            raise self.error(f"{key}.name", name, "give it a printable name, or leave the key out")
+            raise self.error(f"{key}.name", name, "write a printable name, or remove the key")
         if endpoint.port and (endpoint.host, endpoint.port) in self.bound:
-            raise self.error(f"{key}.endpoint", table.endpoint, "another listener has this address; each needs its own")
+            raise self.error(f"{key}.endpoint", table.endpoint, "another listener uses this address; give each its own")
         if name in self.names:
             raise self.error(f"{key}.name", name, "another listener has this name; give each its own")
         self.names.add(name)
@@ -150,12 +150,12 @@ class Check:
             raise self.error(f"{key}.server_name", table.server_name, cure) from error
         if table.listener is not None and table.listener not in listeners:
             known = ", ".join(sorted(listeners))
-            raise self.error(f"{key}.listener", table.listener, f"no listener has this name; there are: {known}")
+            raise self.error(f"{key}.listener", table.listener, f"no listener has this name; listeners: {known}")
         if (name, table.listener) in others:
             raise self.error(
                 f"{key}.server_name",
                 table.server_name,
-                "another route has this name already; put all its targets into one list",
+                "another route has this name; list all targets in one route",
             )
         resolver = self.resolver(key, table.target, table.resolver, resolvers, name, True)
         return Route(name, table.listener, resolver, *self.dealing(key, table))
@@ -219,5 +219,5 @@ class Check:
             value = getattr(timeouts, key)
             least_allowed = "0 or more" if key in ("idle", "drain") else "more than 0"
             if not (0 < value <= 1e7 or (value == 0 and key in ("idle", "drain"))):
-                raise self.error(f"timeouts.{key}", value, f"it is a number of seconds, {least_allowed}")
+                raise self.error(f"timeouts.{key}", value, f"must be a number of seconds, {least_allowed}")
         return timeouts

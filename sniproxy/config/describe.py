@@ -39,7 +39,7 @@ def describe(configuration: Configuration) -> str:
     lines += _resolvers(configuration)
     lines += describe_policy(configuration)
     times = configuration.timeouts
-    of_each = f"of each of {configuration.workers} workers: " if configuration.workers > 1 else ""
+    of_each = "per worker: " if configuration.workers > 1 else ""
     lines += [
         "",
         f"timeouts (seconds)  hello {times.hello:g}, connect {times.connect:g}, idle {times.idle:g}, "
@@ -55,13 +55,13 @@ def describe(configuration: Configuration) -> str:
     elif any(one.inspect for one in configuration.entrances):
         lines.append("inspect log         (the program log)")
     if configuration.reload_on_change:
-        lines.append("reload              when the file changes, and at HUP")
+        lines.append("reload              on HUP, and when the file changes")
     if configuration.workers > 1:
-        lines.append(f"workers             {configuration.workers}, which share the ports of the listeners")
+        lines.append(f"workers             {configuration.workers}, sharing the listeners' ports")
     elif any(one.endpoint.shared for one in configuration.entrances):
         lines.append("reuse_port          other processes of this user may listen on the same ports")
     if configuration.kernel_relay:
-        lines.append("relay               kernel, where it can")
+        lines.append("relay               kernel, where available")
     return "\n".join(lines)
 
 
@@ -69,7 +69,7 @@ def report(configuration: Configuration, warned: Sequence[str], is_file: bool) -
     """All that C{--check} prints. @param is_file: the configuration is a file, and other commands can read it."""
     with_warnings = f", with {counted(len(warned), 'warning')}" if warned else ""
     lines = [describe(configuration), *(f"warning: {warning}" for warning in warned)]
-    return "\n".join([*lines, f"the configuration is good{with_warnings}{untried(configuration) if is_file else ''}"])
+    return "\n".join([*lines, f"the configuration is valid{with_warnings}{untried(configuration) if is_file else ''}"])
 
 
 def untried(configuration: Configuration) -> str:
@@ -77,7 +77,7 @@ def untried(configuration: Configuration) -> str:
     hosts = any(ip_literal(target.host) is None for route in goals(configuration) for target in plain_targets(route))
     if not hosts and not any(route.resolver.kind != "static" for route in goals(configuration)):
         return ""
-    return f"; names are not looked up here: sniproxyctl explain --all --connect --config {configuration.filename}"
+    return f"; to look names up: sniproxyctl explain --all --connect --config {configuration.filename}"
 
 
 def _routes(configuration: Configuration) -> list[str]:
@@ -96,7 +96,7 @@ def _routes(configuration: Configuration) -> list[str]:
     width = min(max(len(name) for name, _ in rows), 60)
     return [
         "",
-        "routes (an exact name beats the longest wildcard beats an expression beats the default)",
+        "routes (precedence: exact name, longest wildcard, expression, default)",
         *(f"  {name:<{width}}  {goal}" for name, goal in rows),
     ]
 
@@ -123,7 +123,7 @@ def warnings(configuration: Configuration, descriptors: int | None = None) -> It
     """
     tls = any(listener.plaintext is None for listener in configuration.listeners)
     if tls and not configuration.routes and configuration.default is None:
-        yield "there is no route and no [default]: every server name is refused"
+        yield "there is no [[route]] and no [default]: every server name is refused"
     yield from configuration.notes
     yield from _shadowed(configuration)
     for route in configuration.routes:
@@ -140,10 +140,10 @@ def warnings(configuration: Configuration, descriptors: int | None = None) -> It
             yield f"route {route.server_name}: a name with '_': the Java client refuses such a service URL"
     for listener in configuration.listeners:
         if listener.plaintext is not None and not _is_loopback(listener.endpoint.host):
-            yield f"listener {listener.name}: plaintext beyond loopback: anybody on the way can read and change it"
+            yield f"listener {listener.name}: plaintext beyond loopback: others on the network can read and change it"
     for bridge in configuration.bridges:
         if not _is_loopback(bridge.endpoint.host):
-            yield f"bridge {bridge.name}: plaintext beyond loopback: anybody on the way can read and change it"
+            yield f"bridge {bridge.name}: plaintext beyond loopback: others on the network can read and change it"
     admin = configuration.admin
     if admin is not None and admin.token_file is None and not _is_loopback(admin.endpoint.host):
         yield (
@@ -154,7 +154,7 @@ def warnings(configuration: Configuration, descriptors: int | None = None) -> It
     yield from policy_warnings(configuration)
     idle = configuration.timeouts.idle
     if 0 < idle < MIN_IDLE_S:
-        yield f"timeouts.idle = {idle:g}: Pulsar is silent for up to 30 s; below {MIN_IDLE_S:g} s live tunnels are cut"
+        yield f"timeouts.idle = {idle:g}: Pulsar can be silent for 30 s; write {MIN_IDLE_S:g} or more"
     if descriptors is None:
         descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     most = configuration.limits.max_connections
@@ -179,7 +179,7 @@ def _shadowed(configuration: Configuration) -> Iterator[str]:
             own.setdefault(route.server_name, set()).add(route.listener)
     for route in configuration.routes:
         if route.listener is None and own.get(route.server_name, set()) == names:
-            yield f"route {route.server_name}: shadowed: each listener has a route of its own with this name"
+            yield f"route {route.server_name}: shadowed: every listener has its own route with this name"
 
 
 def loop_guard(configuration: Configuration) -> LoopGuard:
@@ -201,7 +201,7 @@ def _loops(configuration: Configuration) -> Iterator[str]:
                 continue
             host = {"localhost": "127.0.0.1"}.get(target.host, target.host)
             if ip_literal(host) is not None and guard.denies(host, target.port):
-                yield f"route {route.server_name}: target {target} is a listener of this proxy: a loop, it is denied"
+                yield f"route {route.server_name}: target {target} is a listener of this proxy, a loop: it is denied"
 
 
 def _is_loopback(host: str | None) -> bool:
@@ -217,7 +217,7 @@ def _goal(route: Route) -> str:
 
 
 def _dealt(route: Route) -> str:
-    return " (the one with the fewest connections first)" if route.least else " (in turn)"
+    return " (least connections)" if route.least else " (round robin)"
 
 
 def _title(route: Route) -> str:

@@ -22,14 +22,14 @@ class BadHealth(Exception):
 def make_health(table: HealthTable) -> Health:
     """@raise BadHealth: a key is wrong."""
     if table.check not in (None, *CHECKS):
-        raise BadHealth("check", table.check, 'write "tcp", or "tls"; without the key targets are not checked')
+        raise BadHealth("check", table.check, 'write "tcp" or "tls"; without the key, health checks are off')
     if not 0.1 <= table.interval <= 3600:
-        raise BadHealth("interval", table.interval, "it is a number of seconds, from 0.1 to 3600")
+        raise BadHealth("interval", table.interval, "must be a number of seconds from 0.1 to 3600")
     for key, value in (("rise", table.rise), ("fall", table.fall)):
         if not 1 <= value <= MAX_IN_A_ROW:
-            raise BadHealth(key, value, f"it is a number of times, from 1 to {MAX_IN_A_ROW}")
+            raise BadHealth(key, value, f"must be a number from 1 to {MAX_IN_A_ROW}")
     if not 0 <= table.eject <= 1e6:
-        raise BadHealth("eject", table.eject, "it is a number of seconds; 0: no target is avoided")
+        raise BadHealth("eject", table.eject, "must be a number of seconds; 0 disables ejection")
     return Health(table.check, table.interval, table.rise, table.fall, table.eject)
 
 
@@ -42,8 +42,8 @@ def takes_least(balance: str | None) -> bool:
 
 def describe_health(health: Health) -> str:
     """For people, in one line."""
-    eject = f"eject {health.eject:g} s after {health.fall} failed connections" if health.eject else ""
+    eject = f"eject {health.eject:g} s after {health.fall} failed connects" if health.eject else ""
     if health.check is None:
-        return eject or "(nobody is checked)"
+        return eject or "off"
     check = f"{health.check} every {health.interval:g} s, rise {health.rise}, fall {health.fall}"
     return f"{check}, {eject}" if eject else check

@@ -80,13 +80,13 @@ def make_limits(table: LimitsTable) -> Limits:
     """@raise BadLimit: a key is wrong. @raise BadPolicy: a network is."""
     rate, burst = table.rate_per_client, table.burst_per_client
     if rate is not None and not 0.001 <= rate <= 1e6:
-        cure = "it is a number of connections a second, from 0.001 to 1000000; leave the key out for no limit"
+        cure = "must be a number of connections per second from 0.001 to 1000000; remove the key for no limit"
         raise BadLimit("rate_per_client", rate, cure)
     if burst is not None and rate is None:
-        raise BadLimit("burst_per_client", burst, "it goes together with rate_per_client; write both")
+        raise BadLimit("burst_per_client", burst, "it requires rate_per_client; write both")
     buffered = table.max_buffered
     if buffered is not None and not MIN_BUFFERED_BYTES <= buffered <= 1 << 50:
-        cure = f"it is a number of bytes, {MIN_BUFFERED_BYTES} or more; leave the key out for no limit"
+        cure = f"must be a number of bytes, {MIN_BUFFERED_BYTES} or more; remove the key for no limit"
         raise BadLimit("max_buffered", buffered, cure)
     return Limits(
         at_most("max_connections", table.max_connections),
@@ -105,7 +105,7 @@ def make_limits(table: LimitsTable) -> Limits:
 def at_most(key: str, value: int | None) -> int | None:
     """A number of connections. @raise BadLimit: it is none."""
     if value is not None and not 1 <= value <= MAX_LIMIT:
-        raise BadLimit(key, value, f"it is a number from 1 to {MAX_LIMIT}; leave the key out for no limit of your own")
+        raise BadLimit(key, value, f"must be a number from 1 to {MAX_LIMIT}; remove the key for the default")
     return value
 
 
@@ -129,4 +129,4 @@ def describe_limits(limits: Limits) -> str:
         said.append(f"max_buffered {limits.max_buffered}")
     if limits.exempt:
         said.append(f"exempt {', '.join(map(str, limits.exempt))}")
-    return ", ".join(said) or "what the open files suffice for"
+    return ", ".join(said) or "none, capped by open files"

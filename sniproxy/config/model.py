@@ -92,7 +92,7 @@ class Bridge(msgspec.Struct, frozen=True):
     @property
     def way(self) -> str:
         """For people: where it leads all its clients, and how."""
-        return f"{self.service_url} {f'by the proxy {self.proxy}' if self.proxy else 'directly'}"
+        return f"{self.service_url} {f'via proxy {self.proxy}' if self.proxy else 'directly'}"
 
 
 class ResolverTable(msgspec.Struct, frozen=True):

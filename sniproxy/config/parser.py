@@ -86,7 +86,7 @@ def _checked(data: dict[str, Any], filename: str) -> Configuration:
     resolvers = resolver_tables(file.resolver, check.error)
     if not file.listener and not file.bridge:
         cure = 'write [[listener]] with endpoint = "tcp:4443" (on the command line: --listen tcp:4443), or a [[bridge]]'
-        raise ConfigError(f"{filename}: listener: there is none; {cure}", "listener")
+        raise ConfigError(f"{filename}: listener: missing; {cure}", "listener")
     listeners = _listeners(check, file.listener, resolvers)
     routes = check.routes(file.route, {listener.name for listener in listeners}, resolvers)
     allowed = file.policy
@@ -125,7 +125,7 @@ def _notes(data: Mapping[str, Any], file: File) -> Iterator[str]:
 
 def _kernel_relay(relay: str, check: Check) -> bool:
     if relay not in ("auto", KERNEL):
-        raise check.error("relay", relay, 'write "auto", or "kernel" where the kernel shall forward tunnels')
+        raise check.error("relay", relay, 'write "auto" or "kernel"')
     return relay == KERNEL
 
 

@@ -17,13 +17,13 @@ def resolver_tables(tables: Mapping[str, Mapping[str, Any]], error: MakeError) -
     for name, table in tables.items():
         kind = table.get("type")
         if not isinstance(kind, str):
-            raise error(f"resolver.{name}.type", kind, 'name the resolver\'s type, as in type = "static"')
+            raise error(f"resolver.{name}.type", kind, 'write the resolver\'s type, as in type = "static"')
         options = {key: value for key, value in table.items() if key not in ("type", "deadline", "stale")}
         deadline, stale = table.get("deadline", DEADLINE_S), table.get("stale", STALE_S)
         for key, value, least in (("deadline", deadline, "more than 0"), ("stale", stale, "0 or more")):
             is_number = isinstance(value, int | float) and not isinstance(value, bool)
             if not (is_number and (0 < value <= 1e9 or (value == 0 and key == "stale"))):
-                raise error(f"resolver.{name}.{key}", value, f"it is a number of seconds, {least}")
+                raise error(f"resolver.{name}.{key}", value, f"must be a number of seconds, {least}")
         found[name] = ResolverTable(kind, options, f"resolver.{name}", name, float(deadline), float(stale))
     return found
 
@@ -33,9 +33,9 @@ def in_order(key: str, names: str | list[str], tables: Mapping[str, ResolverTabl
     found = []
     for name in [names] if isinstance(names, str) else names:
         if name not in tables:
-            raise error(key, name, f"there is no table [resolver.{name}]")
+            raise error(key, name, f"unknown resolver; write a table [resolver.{name}]")
         if tables[name] in found:
-            raise error(key, names, f"{name} is there twice; once is enough")
+            raise error(key, names, f"{name} is listed twice; remove one")
         found.append(tables[name])
     if not found:
         raise error(key, names, "name at least one resolver")

@@ -221,18 +221,18 @@ def _readable(error: msgspec.ValidationError, data: object, filename: str) -> Co
         place = f"{key}.{unknown[1]}" if key else unknown[1]
         value = table.get(unknown[1]) if isinstance(table, dict) else None
         cure = unknown_key(unknown[1], re.sub(r"\[\d+\]$", "", key), _known_keys(key), _all_keys())
-        return ConfigError(f"{filename}: {place} = {shown(value)}: there is no such key; {cure}", place)
+        return ConfigError(f"{filename}: {place} = {shown(value)}: unknown key; {cure}", place)
     if missing:
         place = f"{key}.{missing[1]}" if key else missing[1]
         example = {
             "listener": 'write [[listener]] with endpoint = "tcp:4443"',
             "endpoint": 'write endpoint = "tcp:4443"',
             "service_url": 'write service_url = "pulsar+ssl://pulsar-vip.example.com:6651"',
-            "trust": 'write trust = "ca.pem", the authority that signs the brokers\' certificates',
+            "trust": 'write trust = "ca.pem", the CA that signs the brokers\' certificates',
             "server_name": 'write server_name = "broker-1.example.com"',
             "path": 'write path = "access.jsonl", or "-" for standard output',
         }.get(missing[1], "add it")
-        return ConfigError(f"{filename}: {place}: it is missing; {example}", place)
+        return ConfigError(f"{filename}: {place}: missing; {example}", place)
     wanted, _, got = message.replace("`", "").removeprefix("Expected ").partition(", got ")
     value = _at(data, key)
     more = wrong_type(re.split(r"[.\[]", re.sub(r"\[\d+\]$", "", key))[-1], value, wanted)
@@ -250,7 +250,7 @@ def _readable(error: msgspec.ValidationError, data: object, filename: str) -> Co
 
 
 _TOML_WORDS = {
-    "str": "a text in quotes",
+    "str": "a string",
     "float": "a number",
     "int": "a number",
     "bool": "true or false",

@@ -103,8 +103,8 @@ def no_service_route(configuration: Configuration) -> Iterator[str]:
                 return
             found.add((target.host, target.port))
     yield (
-        "no route seems to take the service name: clients look topics up by the host of their service URL first; "
-        "unless a route above is for it, add a [[route]] with that name and all brokers as targets"
+        "no route seems to match the service name: clients first look topics up at the host of their service URL; "
+        "unless a route above matches it, add a [[route]] with that name and all brokers as targets"
     )
 
 
@@ -117,9 +117,10 @@ def describe_policy(configuration: Configuration) -> list[str]:
     return [
         "",
         "policy (where a client's name becomes part of a target)",
-        "  addresses  " + ", ".join(["public ones", *map(str, policy.allow_cidrs)]),
+        "  addresses  " + ", ".join(["public", *map(str, policy.allow_cidrs)]),
         "  ports      " + ", ".join(map(str, sorted(policy.allow_ports))),
-        "  names      " + ("all that the routes form" if policy.allow_names is None else ", ".join(policy.allow_names)),
+        "  names      "
+        + ("all that the routes allow" if policy.allow_names is None else ", ".join(policy.allow_names)),
     ]
 
 
@@ -141,14 +142,14 @@ def policy_warnings(configuration: Configuration) -> Iterator[str]:
                 formed = True
                 yield from (f"{place}: {said}" for said in _useless(configuration, route, template))
                 if route.server_name == DEFAULT and policy.allow_names is None:
-                    yield f"{place}: an open proxy: any name leads anywhere that is public; set policy.allow_names"
+                    yield f"{place}: an open proxy: clients can reach any public host; set policy.allow_names"
     for network in policy.allow_cidrs:
         if network.prefixlen < _WIDE[network.version]:
-            yield f"policy.allow_cidrs: {network} lets clients lead the proxy into networks that nobody meant"
+            yield f"policy.allow_cidrs: {network} is wider than any private network; write smaller ones"
         elif _overlap(network, _LINK_LOCAL):
-            yield f"policy.allow_cidrs: {network} has 169.254.169.254, where clouds hand out credentials"
+            yield f"policy.allow_cidrs: {network} includes 169.254.169.254, where clouds serve credentials"
     if policy != Policy() and not formed and all(route.resolver.kind == "static" for route in goals(configuration)):
-        yield "[policy] does nothing: no target has {server_name}, {1} ...; what is written out is always allowed"
+        yield "[policy] has no effect: no target has {server_name}, {1} ...; targets without them are always allowed"
 
 
 def _useless(configuration: Configuration, route: Route, template: Template) -> Iterator[str]:
@@ -157,7 +158,7 @@ def _useless(configuration: Configuration, route: Route, template: Template) -> 
     ports = _ports(configuration, route, template)
     if ports and not ports & policy.allow_ports:
         few = ", ".join(map(str, sorted(ports)))
-        yield f"policy.allow_ports does not have {few}: every connection is denied"
+        yield f"policy.allow_ports does not include {few}: every connection is denied"
     suffix = _suffix(route, template)
     if policy.allow_names is not None and suffix and not any(_can_end(name, suffix) for name in policy.allow_names):
         yield f"policy.allow_names has no name that ends in {suffix}: every connection is denied"

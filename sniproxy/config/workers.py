@@ -36,7 +36,7 @@ def with_workers(configuration: Configuration, workers: int, reuse_port: bool, e
     """
     if not 1 <= workers <= MAX_WORKERS:
         raise error(
-            "workers", workers, f"it is a number of processes, from 1 to {MAX_WORKERS}; one for each core is enough"
+            "workers", workers, f"must be a number of processes from 1 to {MAX_WORKERS}; one per core is enough"
         )
     if workers > 1:
         _check_entrances(configuration, error)
@@ -81,10 +81,10 @@ def _check_entrances(configuration: Configuration, error: Error) -> None:
     for one in configuration.entrances:
         key, endpoint = f"{one.key}.endpoint", one.endpoint
         if endpoint.port == 0:
-            cure = "each worker would take a free port of its own; name the port, or leave workers out"
+            cure = "each worker would listen on a different free port; write a fixed port, or remove workers"
             raise error(key, endpoint.text, cure)
         if endpoint.port is None and endpoint.kind != "systemd":
-            cure = f"workers cannot share an endpoint of the kind {endpoint.kind}; write tcp:, or leave workers out"
+            cure = f"workers cannot share a {endpoint.kind} endpoint; write tcp:, or remove workers"
             raise error(key, endpoint.text, cure)
 
 
@@ -94,7 +94,7 @@ def _check_admin(configuration: Configuration, workers: int, error: Error) -> No
     endpoint = configuration.admin.endpoint
     last = endpoint.for_instance(workers - 1)
     if last is None:
-        cure = f"each of {workers} workers needs one of its own: tcp: with a port that leaves room above it, or unix:"
+        cure = f"each of {workers} workers needs its own; write unix:, or tcp: with {workers - 1} ports free above it"
         raise error("admin.endpoint", endpoint.text, cure)
     if not endpoint.port or last.port is None:
         return
@@ -102,7 +102,6 @@ def _check_admin(configuration: Configuration, workers: int, error: Error) -> No
         port = one.endpoint.port
         if port is not None and endpoint.port <= port <= last.port:
             cure = (
-                f"workers take the ports {endpoint.port} to {last.port} for it, and {one.key} has {port}; "
-                "move one of them"
+                f"workers use ports {endpoint.port} to {last.port} for it, and {one.key} uses {port}; move one of them"
             )
             raise error("admin.endpoint", endpoint.text, cure)

@@ -39,7 +39,7 @@ def why_unbounded(text: str) -> str | None:
     if bits > MAX_BITS:
         return (
             "it can backtrack without bound: several repeats or choices match the same characters; "
-            "let each stop at its separator, as [^.-]+ does where .* stood"
+            "let each stop at its separator, as in [^.-]+ instead of .*"
         )
     return None
 

@@ -24,9 +24,9 @@ def route_pattern(text: str) -> str:
     try:
         groups = expression(text).groups
     except (re.error, OverflowError, RecursionError) as error:
-        raise BadName(f"this is no regular expression: {error}") from error
+        raise BadName(f"invalid regular expression: {error}") from error
     if groups > MAX_GROUPS:
-        cure = "write (?:...) where nothing is taken out"
+        cure = "write (?:...) for groups that are not captured"
         raise BadName(f"the expression has {groups} groups; at most {MAX_GROUPS} are allowed: {cure}")
     # Imported here: most configurations have no expression, and start faster.
     from sniproxy.routing.backtracking import why_unbounded

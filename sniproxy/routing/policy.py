@@ -25,32 +25,32 @@ SPECIAL = tuple(
     for network, what in (
         ("0.0.0.0/8", "unspecified: this host or network"),
         ("10.0.0.0/8", "private"),
-        ("100.64.0.0/10", "shared, of carriers"),
+        ("100.64.0.0/10", "shared address space"),
         ("127.0.0.0/8", "loopback"),
         ("169.254.0.0/16", "link-local"),
         ("172.16.0.0/12", "private"),
-        ("192.0.0.0/24", "reserved for protocols"),
-        ("192.0.2.0/24", "for documentation"),
-        ("192.31.196.0/24", "of AS112"),
-        ("192.52.193.0/24", "of AMT"),
-        ("192.88.99.0/24", "of 6to4 relays"),
+        ("192.0.0.0/24", "IETF protocol assignments"),
+        ("192.0.2.0/24", "documentation"),
+        ("192.31.196.0/24", "AS112"),
+        ("192.52.193.0/24", "AMT"),
+        ("192.88.99.0/24", "6to4 relay anycast"),
         ("192.168.0.0/16", "private"),
-        ("192.175.48.0/24", "of AS112"),
-        ("198.18.0.0/15", "for benchmarks"),
-        ("198.51.100.0/24", "for documentation"),
-        ("203.0.113.0/24", "for documentation"),
+        ("192.175.48.0/24", "AS112"),
+        ("198.18.0.0/15", "benchmarking"),
+        ("198.51.100.0/24", "documentation"),
+        ("203.0.113.0/24", "documentation"),
         ("224.0.0.0/4", "multicast"),
         ("240.0.0.0/4", "reserved"),
         ("::/128", "unspecified"),
         ("::1/128", "loopback"),
-        ("64:ff9b:1::/48", "of a local NAT64"),
-        ("100::/64", "discarded"),
-        ("100:0:0:1::/64", "a dummy prefix"),
-        ("2001::/23", "reserved for protocols"),
-        ("2001:db8::/32", "for documentation"),
-        ("2620:4f:8000::/48", "of AS112"),
-        ("3fff::/20", "for documentation"),
-        ("5f00::/16", "of segment routing"),
+        ("64:ff9b:1::/48", "local-use NAT64"),
+        ("100::/64", "discard-only"),
+        ("100:0:0:1::/64", "dummy prefix"),
+        ("2001::/23", "IETF protocol assignments"),
+        ("2001:db8::/32", "documentation"),
+        ("2620:4f:8000::/48", "AS112"),
+        ("3fff::/20", "documentation"),
+        ("5f00::/16", "segment routing SIDs"),
         ("fc00::/7", "private"),
         ("fe80::/10", "link-local"),
         ("fec0::/10", "site-local"),
@@ -113,13 +113,13 @@ class Policy:
             ports = ", ".join(map(str, sorted(self.allow_ports)))
             return f"port {target.port} is not in [policy] allow_ports ({ports})"
         if not self.allows_name(target.name or target.host):
-            return "[policy] allow_names has no such host"
+            return "the host is not in [policy] allow_names"
         if address is None:
             return None
         special = self.special(address)
         if special is None:
             return None
-        return f"this address is {special}, and the client's name led there; allow it by [policy] allow_cidrs"
+        return f"the address is {special}, and the client's name chose it; to allow it, add it to [policy] allow_cidrs"
 
     def allows_name(self, host: str) -> bool:
         return self._names is None or self._names.match(host, "") is not None
@@ -151,13 +151,13 @@ def make_policy(cidrs: Iterable[str], ports: Sequence[int] | None, names: Iterab
     if ports is None:
         ports = [DEFAULT_PORT]
     if not ports:
-        raise BadPolicy("allow_ports", ports, f"then nothing is allowed; leave the key out for {DEFAULT_PORT}")
+        raise BadPolicy("allow_ports", ports, f"an empty list allows nothing; remove the key for {DEFAULT_PORT}")
     for port in ports:
         if not 1 <= port <= 65535:
             raise BadPolicy("allow_ports", port, "a port is a number from 1 to 65535")
     patterns = None if names is None else tuple(map(_pattern, names))
     if patterns == ():
-        raise BadPolicy("allow_names", [], "then nothing is allowed; leave the key out for all that the routes have")
+        raise BadPolicy("allow_names", [], "an empty list allows nothing; remove the key for all that the routes allow")
     return Policy(tuple(map(network, cidrs)), frozenset(ports), patterns)
 
 
@@ -168,12 +168,12 @@ def network(text: str, key: str = "allow_cidrs") -> Network:
     except ValueError as error:
         cure = "a network is written 10.0.0.0/8 or fd00::/8"
         try:
-            cure = f"it has bits beyond its length; write {ipaddress.ip_network(text, strict=False)}"
+            cure = f"host bits are set; write {ipaddress.ip_network(text, strict=False)}"
         except ValueError:
             pass
         raise BadPolicy(key, text, cure) from error
     if isinstance(found, ipaddress.IPv6Network) and found.network_address.ipv4_mapped is not None:
-        raise BadPolicy(key, text, "addresses of IPv4 inside IPv6 are compared as IPv4; write that network")
+        raise BadPolicy(key, text, "IPv4-mapped addresses are compared as IPv4; write the IPv4 network")
     return found
 
 

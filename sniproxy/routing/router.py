@@ -73,7 +73,7 @@ class Routing:
         if closest == name:
             return f"no route has this name on listener {listener}; another listener has one"
         if closest == f"*.{name}":
-            return f"no route has this name; {closest} has the names below it, not itself"
+            return f"no route has this name; {closest} matches names below it, not the name itself"
         return f"no route has this name; the closest is {closest}"
 
 

@@ -18,7 +18,7 @@ MAX_WEIGHT = 65535
 
 _SCHEME = "pulsar+ssl://"
 _WEIGHT = re.compile(r"\s+weight=")
-_A_LIST = 'several targets are a list: target = ["a:6651", "b:6651"]'
+_A_LIST = 'write several targets as a list: target = ["a:6651", "b:6651"]'
 _PLAIN = re.compile(rf"({NORMAL}):([1-9][0-9]{{0,4}})")
 """``host:port`` as most are written; what does not fit may be a target all the same."""
 
@@ -40,7 +40,7 @@ def parse_target(text: str) -> Target:
         if not rest.lower().startswith(_SCHEME):
             scheme = rest.partition("://")[0]
             raise BadTarget(
-                f"the scheme {scheme!r} does not fit: the tunnel carries TLS; write {_SCHEME}host:port or host:port"
+                f"unsupported scheme {scheme!r}: the tunnel carries TLS; write {_SCHEME}host:port or host:port"
             )
         rest = rest[len(_SCHEME) :].removesuffix("/")
     if "," in rest:
@@ -53,7 +53,7 @@ def parse_target(text: str) -> Target:
     if port is None:
         return Target(host, DEFAULT_PORT)
     if not (port.isascii() and port.isdigit() and len(port) <= 5 and 1 <= int(port) <= MAX_PORT):
-        raise BadTarget(f"bad port {port!r}: it is a number from 1 to {MAX_PORT}")
+        raise BadTarget(f"bad port {port!r}: must be a number from 1 to {MAX_PORT}")
     return Target(host, int(port))
 
 
@@ -77,7 +77,7 @@ def split_weight(text: str) -> tuple[str, int]:
     if "," in weight:
         raise BadTarget(_A_LIST)
     if not (weight.isascii() and weight.isdigit() and len(weight) <= 5 and int(weight) <= MAX_WEIGHT):
-        cure = f"it is a whole number from 0 to {MAX_WEIGHT}, as in 10.0.0.7:6651 weight=2"
+        cure = f"must be an integer from 0 to {MAX_WEIGHT}, as in 10.0.0.7:6651 weight=2"
         raise BadTarget(f"bad weight {weight!r}: {cure}")
     return place, int(weight)
 

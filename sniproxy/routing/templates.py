@@ -60,10 +60,10 @@ class Template(msgspec.Struct, frozen=True):
         if not self.places:
             return None
         if self.client_formed and not named:
-            return "its connections have no server name; here {port} alone can be filled"
+            return "its connections have no server name; only {port} can be filled"
         if self.captures > captures:
-            cure = "{1} is what a star in server_name matched, {1} to {9} the groups of an expression (~)"
-            return f"server_name has nothing for {{{self.captures}}}; {cure}"
+            cure = "{1} is what the wildcard in server_name matches, {1} to {9} are the groups of an expression (~)"
+            return f"server_name captures nothing for {{{self.captures}}}; {cure}"
         return None
 
     def may_give(self, key: str) -> bool:
@@ -106,7 +106,7 @@ class Template(msgspec.Struct, frozen=True):
             if name == PORT:
                 found = None if request.port is None else str(request.port)
             if found is None:
-                raise BadTarget(f"there is nothing for {place[0]} in {self.text}")
+                raise BadTarget(f"no value for {place[0]} in {self.text}")
             return f"[{found}]" if ":" in found else found
 
         target = parse_target(_PLACE.sub(value, self.text))
@@ -141,9 +141,9 @@ def parse_template(text: str) -> Template:
     places = frozenset(_PLACE.findall(text))
     for place in sorted(places):
         if not _KNOWN.fullmatch(place):
-            raise BadTarget(f"there is no {{{place}}}; known here: {{server_name}}, {{port}}, {{1}} to {{9}}")
+            raise BadTarget(f"unknown placeholder {{{place}}}; known: {{server_name}}, {{port}}, {{1}} to {{9}}")
     rest = _PLACE.sub("", text)
     if "{" in rest or "}" in rest:
-        raise BadTarget("a brace stands alone; write {server_name}, {port}, or {1} to {9}")
+        raise BadTarget("unmatched brace; write {server_name}, {port}, or {1} to {9}")
     parse_target(_PLACE.sub(lambda place: "a" if place[1] == SERVER_NAME else "1", text))
     return Template(text, places, None, weight)

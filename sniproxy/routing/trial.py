@@ -44,7 +44,7 @@ def slow_expressions(
             yield (
                 key,
                 pattern,
-                "a name can be made that takes more than 10 ms to compare; use fewer repeats and choices",
+                "a crafted name takes more than 10 ms to match; use fewer repeats and choices",
             )
 
 

@@ -101,7 +101,7 @@ class Listeners:
             for old in left:
                 # Who waits in its backlog is still accepted, by the configuration that was in force.
                 self._stop(old)
-                log.info("listener {name}: no longer listens", name=old.listener.name)
+                log.info("listener {name}: closed", name=old.listener.name)
             if not self._open:
                 poller.hold(self._reactor)
             self._open = now
@@ -159,7 +159,7 @@ class _NeedsRestart(CannotListenError):
     """A new listener wants what an old one still has, which may only be let go of when the new one stands."""
 
     def __init__(self, listener: Entrance, old: Entrance) -> None:
-        why = f"listener {old.name} has this port as {old.endpoint.text}; to change how it listens takes a restart"
+        why = f"listener {old.name} uses this port as {old.endpoint.text}; restart to change the endpoint"
         CannotListenError.__init__(self, listener.endpoint.text, None, ValueError(why))
 
 
@@ -193,7 +193,7 @@ def why_not_listening(error: CannotListenError) -> str:
         if held_by is not None:
             message += f"; it is held by {held_by}"
         elif isinstance(problem, PermissionError):
-            message += "; ports below 1024 need a privilege: CAP_NET_BIND_SERVICE"
+            message += "; ports below 1024 require CAP_NET_BIND_SERVICE"
     return message
 
 

@@ -32,12 +32,12 @@ class AllowingTests(SynchronousTestCase):
         """Where it is written, no answer adds to it."""
         allowing = Allowing([parse_allowed("*.other.test")])
         allowing.named(BROKER)
-        self.assertIn("the bridge's allow does not have it", allowing.denies(BROKER) or "")
+        self.assertIn("it is not in the bridge's allow list", allowing.denies(BROKER) or "")
 
     def test_named(self) -> None:
         """Where nothing is written, what answers have named is allowed, the port too."""
         allowing = Allowing(None)
-        self.assertIn("no answer through this bridge has named it", allowing.denies(BROKER) or "")
+        self.assertIn("no lookup through this bridge has returned it", allowing.denies(BROKER) or "")
         allowing.named(BROKER)
         self.assertIsNone(allowing.denies(BROKER))
         self.assertIsNotNone(allowing.denies((BROKER[0], 6650)))

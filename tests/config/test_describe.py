@@ -49,7 +49,7 @@ class DescribeTests(SynchronousTestCase):
         marks = (
             "a.test (on public)",
             "10.0.0.5:1",
-            "10.0.0.3:1, 10.0.0.4:1 (in turn)",
+            "10.0.0.3:1, 10.0.0.4:1 (round robin)",
             "asks resolver.house (type our-own)",
             "10.0.0.1:1",
             "(no server name)",
@@ -61,7 +61,7 @@ class DescribeTests(SynchronousTestCase):
     def test_weights(self) -> None:
         """A target's weight is told where it has one."""
         table = describe(from_options(["tcp:1"], ["a.test=b.test weight=2,c.test"], None))
-        self.assertRegex(table, r"a\.test +b\.test:6651 weight=2, c\.test:6651 \(in turn\)\n")
+        self.assertRegex(table, r"a\.test +b\.test:6651 weight=2, c\.test:6651 \(round robin\)\n")
 
     def test_several_resolvers(self) -> None:
         """Resolvers that are asked in order are named in order."""
@@ -100,15 +100,15 @@ class DescribeTests(SynchronousTestCase):
         text = TABLES + "[limits]\nmax_connections = 9\n"
         self.assertIn("\nlimits              max_connections 9\n", describe(parse(text, "f.toml")))
         said = describe(parse(f"workers = 4\n{text}", "f.toml"))
-        self.assertIn("\nlimits              of each of 4 workers: max_connections 9\n", said)
+        self.assertIn("\nlimits              per worker: max_connections 9\n", said)
 
     def test_balance(self) -> None:
         """With least_connections nobody's turn it is, be the targets written or a resolver's."""
         text = '[[listener]]\nendpoint = "tcp:1"\n[default]\nbalance = "least_connections"\n'
         table = describe(parse(text + 'target = ["a", "b"]\n', "f.toml"))
-        self.assertIn("a:6651, b:6651 (the one with the fewest connections first)", table)
+        self.assertIn("a:6651, b:6651 (least connections)", table)
         table = describe(parse(text + 'resolver = "x"\n[resolver.x]\ntype = "dns"\n', "f.toml"))
-        self.assertIn("asks resolver.x (type dns) (the one with the fewest connections first)", table)
+        self.assertIn("asks resolver.x (type dns) (least connections)", table)
         self.assertNotIn("in turn", table)
 
     def test_resolvers(self) -> None:
@@ -132,7 +132,7 @@ class DescribeTests(SynchronousTestCase):
     def test_looking_after(self) -> None:
         """Health, the log of what is inspected, and reloads are told as they are written."""
         plain = describe(parse(TABLES, "f.toml"))
-        self.assertIn("health              (nobody is checked)\n", plain)
+        self.assertIn("health              off\n", plain)
         for word in ("inspect log", "reload"):
             self.assertNotIn(word, plain)
         text = '[health]\ncheck = "tls"\n[reload]\non_change = true\n[inspect_log]\npath = "i.jsonl"\nreveal = true\n'
@@ -140,7 +140,7 @@ class DescribeTests(SynchronousTestCase):
         for line in (
             "health              tls every 5 s, rise 2, fall 3\n",
             "inspect log         i.jsonl, with principals\n",
-            "reload              when the file changes, and at HUP",
+            "reload              on HUP, and when the file changes",
         ):
             self.assertIn(line, table)
         plaintext = '[[listener]]\nendpoint = "tcp:1"\nplaintext = true\ntarget = "a"\ninspect = "pulsar"\n'
@@ -183,7 +183,7 @@ class WarningTests(SynchronousTestCase):
     def test_shadowed(self) -> None:
         """A route for all listeners is shadowed when each listener has its own, and only then."""
         told = list(warnings(parse(TABLES, "f.toml"), PLENTY))
-        self.assertEqual(told, ["route a.test: shadowed: each listener has a route of its own with this name"])
+        self.assertEqual(told, ["route a.test: shadowed: every listener has its own route with this name"])
         self.assertEqual(list(warnings(parse(TABLES + '[[listener]]\nendpoint = "tcp:1"', "f.toml"), PLENTY)), [])
 
     def test_names_that_java_does_not_send(self) -> None:
@@ -287,16 +287,16 @@ class ReportTests(SynchronousTestCase):
     def test_addresses(self) -> None:
         """Where all targets are addresses nothing is left to try; warnings are counted."""
         for target in ('"10.0.0.7:1"', '["10.0.0.7:1", "[2001:db8::7]:2"]', '"{server_name}:1"'):
-            self.assertEqual("the configuration is good", self.last(f"target = {target}", []))
-        self.assertEqual("the configuration is good, with 2 warnings", self.last('target = "10.0.0.7:1"', ["a", "b"]))
+            self.assertEqual("the configuration is valid", self.last(f"target = {target}", []))
+        self.assertEqual("the configuration is valid, with 2 warnings", self.last('target = "10.0.0.7:1"', ["a", "b"]))
 
     def test_names(self) -> None:
         """Host names and resolvers are not tried; the command that tries them is named, where there is a file."""
-        hint = "; names are not looked up here: sniproxyctl explain --all --connect --config f.toml"
+        hint = "; to look names up: sniproxyctl explain --all --connect --config f.toml"
         for goal in ('target = ["10.0.0.7:1", "broker.test:1"]', 'resolver = "x"\n[resolver.x]\ntype = "dns"'):
-            self.assertEqual(f"the configuration is good{hint}", self.last(goal, []))
-            self.assertEqual("the configuration is good, with 1 warning" + hint, self.last(goal, ["a"]))
-            self.assertEqual("the configuration is good", self.last(goal, [], is_file=False))
+            self.assertEqual(f"the configuration is valid{hint}", self.last(goal, []))
+            self.assertEqual("the configuration is valid, with 1 warning" + hint, self.last(goal, ["a"]))
+            self.assertEqual("the configuration is valid", self.last(goal, [], is_file=False))
 
 
 class BridgeTests(SynchronousTestCase):
@@ -309,7 +309,7 @@ class BridgeTests(SynchronousTestCase):
             'proxy_service_url = "pulsar+ssl://proxy.test:4443"\nproxy_protocol = "SNI"\n'
         )
         good = parse(text.format(":interface=127.0.0.1", "vip.test"), "f.toml")
-        self.assertIn("bridge -> pulsar+ssl://vip.test:6651 by the proxy proxy.test:4443", describe(good))
+        self.assertIn("bridge -> pulsar+ssl://vip.test:6651 via proxy proxy.test:4443", describe(good))
         for word in ("routes", "(no server name)", "refused"):  # nobody sends one
             self.assertNotIn(word, describe(good))
         self.assertEqual([], list(warnings(good, 10_000)))

@@ -80,7 +80,7 @@ class LimitsTests(SynchronousTestCase):
 
     def test_describe(self) -> None:
         """What is written is told in one line."""
-        self.assertEqual("what the open files suffice for", describe_limits(Limits()))
+        self.assertEqual("none, capped by open files", describe_limits(Limits()))
         text = 'max_buffered = 2000000\nmax_connections = 9\nrate_per_client = 2.5\nexempt_cidrs = ["10.0.0.0/8"]'
         said = "max_connections 9, rate_per_client 2.5 (burst 3), max_buffered 2000000, exempt 10.0.0.0/8"
         self.assertEqual(said, describe_limits(self.limits(text)))
@@ -88,26 +88,35 @@ class LimitsTests(SynchronousTestCase):
     def test_bad(self) -> None:
         """A bad value is an error with its place and the cure."""
         for text, said in (
-            ("[limits]\nmax_connections = 0", "limits.max_connections = 0: it is a number from 1 to 100000000; leave"),
+            (
+                "[limits]\nmax_connections = 0",
+                "limits.max_connections = 0: must be a number from 1 to 100000000; remove",
+            ),
             ("[limits]\nmax_connections_per_client = -1", "limits.max_connections_per_client = -1"),
             ("[limits]\nmax_hellos = 100000001", "limits.max_hellos = 100000001"),
             ("[limits]\nmax_hellos_per_client = 0", "limits.max_hellos_per_client = 0"),
             ("[limits]\nmax_connecting = 0", "limits.max_connecting = 0"),
             ("[limits]\nmax_connecting_per_route = 0", "limits.max_connecting_per_route = 0"),
-            ("[limits]\nrate_per_client = 0", "limits.rate_per_client = 0.0: it is a number of connections a second"),
+            (
+                "[limits]\nrate_per_client = 0",
+                "limits.rate_per_client = 0.0: must be a number of connections per second",
+            ),
             ("[limits]\nrate_per_client = nan", "limits.rate_per_client = nan"),
-            ("[limits]\nburst_per_client = 3", "limits.burst_per_client = 3: it goes together with rate_per_client"),
-            ("[limits]\nrate_per_client = 1\nburst_per_client = 0", "limits.burst_per_client = 0: it is a number"),
-            ("[limits]\nmax_buffered = 65536", "limits.max_buffered = 65536: it is a number of bytes, 1048576 or more"),
-            ('[limits]\nexempt_cidrs = ["10.0.0.7/8"]', 'limits.exempt_cidrs = "10.0.0.7/8": it has bits'),
+            ("[limits]\nburst_per_client = 3", "limits.burst_per_client = 3: it requires rate_per_client"),
+            ("[limits]\nrate_per_client = 1\nburst_per_client = 0", "limits.burst_per_client = 0: must be a number"),
+            (
+                "[limits]\nmax_buffered = 65536",
+                "limits.max_buffered = 65536: must be a number of bytes, 1048576 or more",
+            ),
+            ('[limits]\nexempt_cidrs = ["10.0.0.7/8"]', 'limits.exempt_cidrs = "10.0.0.7/8": host bits are set'),
             (
                 "[limits]\nmax_connection = 1",
-                "limits.max_connection = 1: there is no such key; did you mean max_connections?",
+                "limits.max_connection = 1: unknown key; did you mean max_connections?",
             ),
-            ('[default]\ntarget = "a"\nmax_connections = 0', "default.max_connections = 0: it is a number from 1"),
+            ('[default]\ntarget = "a"\nmax_connections = 0', "default.max_connections = 0: must be a number from 1"),
             (
                 '[[route]]\nserver_name = "a"\ntarget = "a"\nmax_connections = 0',
-                "route[0].max_connections = 0: it is a number from 1",
+                "route[0].max_connections = 0: must be a number from 1",
             ),
         ):
             error = self.assertRaises(ConfigError, parse, LISTENER + text, "x.toml")

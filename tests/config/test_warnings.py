@@ -21,13 +21,13 @@ class DescribeTests(SynchronousTestCase):
         """Targets stand as they are written, and the policy is told with its defaults."""
         table = describe(parse(LISTENER + FORWARD, "f.toml"))
         self.assertRegex(table, r"\*\.pulsar\.test +\{server_name\}:6651\n")
-        self.assertRegex(table, r"policy .*\n  addresses  public ones\n  ports      6651\n  names      all that")
+        self.assertRegex(table, r"policy .*\n  addresses  public\n  ports      6651\n  names      all that")
 
     def test_policy(self) -> None:
         """What is written is shown, even when nothing asks; when there is nothing to say, nothing is said."""
         text = '[policy]\nallow_cidrs = ["10.0.0.0/8"]\nallow_ports = [7, 6]\nallow_names = ["*.a.test"]\n'
         table = describe(parse(LISTENER + text, "f.toml"))
-        for said in ("public ones, 10.0.0.0/8\n", "6, 7\n", "*.a.test\n"):
+        for said in ("public, 10.0.0.0/8\n", "6, 7\n", "*.a.test\n"):
             self.assertIn(said, table)
         plain = '[[route]]\nserver_name = "a.test"\ntarget = "10.0.0.7"\n'
         self.assertNotIn("policy", describe(parse(LISTENER + plain, "f.toml")))
@@ -76,9 +76,11 @@ class WarningTests(SynchronousTestCase):
         """A target whose port the policy does not allow is told, also when it is the listener's."""
         for port in ("4443", "{port}"):
             text = FORWARD.replace("6651", port)
-            self.one(text, f"target {{server_name}}:{port}: policy.allow_ports does not have 4443", "denied")
+            self.one(text, f"target {{server_name}}:{port}: policy.allow_ports does not include 4443", "denied")
         self.assertEqual([], self.told(FORWARD.replace("6651", "{port}"), LISTENER.replace("4443", "0")))
-        self.one('[[route]]\nserver_name = "*.test"\ntarget = "{1}.a"\n[policy]\nallow_ports = [7]\n', "not have 6651")
+        self.one(
+            '[[route]]\nserver_name = "*.test"\ntarget = "{1}.a"\n[policy]\nallow_ports = [7]\n', "not include 6651"
+        )
         unknown = '[[route]]\nserver_name = "~a([0-9]+)"\ntarget = "10.0.0.7:{1}"\n'
         self.assertEqual([], self.told(unknown))
 
@@ -99,7 +101,7 @@ class WarningTests(SynchronousTestCase):
     def test_wide(self) -> None:
         """Networks that nobody owns whole, and the one of cloud metadata, are told."""
         for network in ("0.0.0.0/0", "::/0", "8.0.0.0/7", "fc00::/6"):
-            self.one(f'{FORWARD}[policy]\nallow_cidrs = ["{network}"]\n', network, "nobody meant")
+            self.one(f'{FORWARD}[policy]\nallow_cidrs = ["{network}"]\n', network, "wider than any private network")
         self.one(FORWARD + '[policy]\nallow_cidrs = ["169.254.0.0/16"]\n', "credentials")
         self.one(FORWARD + '[policy]\nallow_cidrs = ["169.254.169.254"]\n', "credentials")
 
@@ -112,14 +114,16 @@ class WarningTests(SynchronousTestCase):
     def test_policy_that_does_nothing(self) -> None:
         """A policy that nothing asks is told; a plugin may ask it."""
         plain = '[[route]]\nserver_name = "a.test"\ntarget = "10.0.0.7"\n[policy]\nallow_ports = [7]\n'
-        self.one(plain, "[policy] does nothing")
+        self.one(plain, "[policy] has no effect")
         asks = '[[route]]\nserver_name = "a.test"\nresolver = "x"\n[resolver.x]\ntype = "theirs"\n'
         self.assertEqual([], self.told(asks + "[policy]\nallow_ports = [7]\n"))
 
     def test_static_resolver(self) -> None:
         """A shared resolver's target that a route cannot fill is told; one that cannot be read is left to others."""
         text = '[[route]]\nserver_name = "a.test"\nresolver = "x"\n[resolver.x]\ntype = "static"\n'
-        self.one(text + 'target = "{1}:1"', "route a.test: target {1}:1: server_name has nothing for {1}", "refused")
+        self.one(
+            text + 'target = "{1}:1"', "route a.test: target {1}:1: server_name captures nothing for {1}", "refused"
+        )
         for bad in ("", "target = 7", 'target = "a b"'):
             self.assertEqual([], self.told(text + bad))
         nameless = text.replace('[[route]]\nserver_name = "a.test"', "[no_server_name]")

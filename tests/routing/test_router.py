@@ -69,7 +69,7 @@ class ChoiceTests(SynchronousTestCase):
         for name, part in (
             ("far.example", "no route has this name"),
             ("own.test", "on listener public; another listener has one"),
-            ("w.test", "*.w.test has the names below it, not itself"),
+            ("w.test", "*.w.test matches names below it, not the name itself"),
             ("broker-2.a.test", "the closest is broker-1.a.test"),
         ):
             self.assertIn(part, self.refused(routes, name)[2])

@@ -45,7 +45,7 @@ class ParseTemplateTests(SynchronousTestCase):
     def test_unknown_places(self) -> None:
         """A place that is not known, and a brace that stands alone, are refused with what is known."""
         for text in ("{0}:1", "{10}:1", "{}:1", "{name}:1", "{SERVER_NAME}:1", "{1 }:1"):
-            self.assertIn("known here: {server_name}, {port}", self.refused(text))
+            self.assertIn("known: {server_name}, {port}", self.refused(text))
         for text in ("{server_name:1", "server_name}:1", "{{1}}:1", "a{:1"):
             self.assertIn("brace", self.refused(text))
 
@@ -101,7 +101,7 @@ class FillTests(SynchronousTestCase):
         bare = Request(None, (), "unix", "public")
         for text in ("{server_name}:1", "{1}:1", "b:{port}"):
             error = self.assertRaises(BadTarget, parse_template(text).fill, bare)
-            self.assertIn("there is nothing for {", str(error))
+            self.assertIn("no value for {", str(error))
         long = Request("a.w.test", (), "unix", "public", (".".join(["a" * 60] * 4),))
         self.assertIn("253", str(self.assertRaises(BadTarget, parse_template("{1}.some.suffix").fill, long)))
         self.assertRaises(BadTarget, parse_template("b:6{1}").fill, Request("a", (), "", "", ("5536",)))

@@ -47,8 +47,7 @@ class StartTests(SocketTestCase):
         """A port that one may not listen on, with the privilege that is missing."""
         error = CannotListenError("127.0.0.1", 1, PermissionError(13, "Permission denied"))
         self.assertEqual(
-            "cannot listen on 127.0.0.1 port 1: Permission denied; "
-            "ports below 1024 need a privilege: CAP_NET_BIND_SERVICE",
+            "cannot listen on 127.0.0.1 port 1: Permission denied; ports below 1024 require CAP_NET_BIND_SERVICE",
             why_not_listening(error),
         )
 
@@ -148,6 +147,6 @@ class ChangeTests(SocketTestCase):
         self.assertIsNone(self.reload(proxy, f'[[listener]]\nendpoint = "tcp:{port}:interface=127.0.0.1"\n'))
         why = self.reload(proxy, f'[[listener]]\nendpoint = "tcp:{port}"\n')
         assert why is not None
-        self.assertIn(f"has this port as tcp:{port}:interface=127.0.0.1:backlog=1024", why)
-        self.assertIn("takes a restart", why)
+        self.assertIn(f"uses this port as tcp:{port}:interface=127.0.0.1:backlog=1024", why)
+        self.assertIn("restart to change", why)
         await in_thread(int)

@@ -12,7 +12,7 @@ from sniproxy.config.diagnostics.repair import REPAIRED, repair
 from sniproxy.config.diagnostics.syntax import MAX_FAULTS, read
 from sniproxy.config.schema import SINGLE_TABLES, ConfigError, ConfigErrors, each_error
 
-_UNKNOWN = re.compile(r": there is no such key; (?:did you mean (\w+)\?$)?")
+_UNKNOWN = re.compile(r": unknown key; (?:did you mean (\w+)\?$)?")
 
 Checked = Callable[[dict[str, Any]], object]
 """Checks TOML's tables. It raises C{ConfigError}. What it returns is for L{Use}."""
@@ -53,7 +53,7 @@ def all_errors(text: str, filename: str, check: Checked, use: Use | None = None)
                     found.setdefault(_with_line(str(one), filename, line), line or 0)
     ordered = sorted(found, key=lambda message: found[message])
     if len(ordered) > MAX_FAULTS:
-        ordered = [*ordered[:MAX_FAULTS], f"{filename}: there are more errors; these are shown first"]
+        ordered = [*ordered[:MAX_FAULTS], f"{filename}: there are more errors; fix these first"]
     return ConfigErrors(ordered) if len(ordered) > 1 else ConfigError(ordered[0])
 
 

@@ -43,7 +43,7 @@ def unknown_key(name: str, table: str, known: Sequence[str], elsewhere: Mapping[
     alias = next((key for key in known if name.lower() in _ALIASES.get(key, ())), None)
     if alias is not None:
         return f"did you mean {alias}?"
-    listed = f"known here: {', '.join(known)}"
+    listed = f"known keys: {', '.join(known)}"
     if name in elsewhere and table:
         return f"[{name}] is a table of its own; {listed}"
     places = [place for place, keys in elsewhere.items() if place and place != table and name in keys]

@@ -23,7 +23,7 @@ def root_warning(twistd: Mapping[str, object] | None) -> Iterator[str]:
     """@param twistd: its options: it may become another user later. None: this program is not twistd."""
     if os.geteuid() == 0 and twistd is not None and twistd.get("uid") is None:
         yield (
-            "the proxy runs as root: start it as a user of its own (User= of a systemd unit, or twistd --uid), "
+            "the proxy runs as root: run it as a dedicated user (User= of a systemd unit, or twistd --uid), "
             "with CAP_NET_BIND_SERVICE for ports below 1024"
         )
 
@@ -82,7 +82,7 @@ def _writable(key: str, path: Path, checked: set[Path]) -> Iterator[str]:
             continue
         others = "all users" if mode & stat.S_IWOTH else "its group"
         what = f"the folder {one}" if stat.S_ISDIR(mode) else str(one)
-        yield f"{key}: {what} is writable by {others}, who may change where connections lead; chmod go-w {one}"
+        yield f"{key}: {what} is writable by {others}, who can redirect connections; run chmod go-w {one}"
 
 
 def _readable(key: str, path: Path, secret: bool) -> Iterator[str]:
@@ -94,7 +94,7 @@ def _readable(key: str, path: Path, secret: bool) -> Iterator[str]:
     for file in files:
         mode = _mode(file)
         if stat.S_ISREG(mode) and mode & stat.S_IROTH and (secret or _has_key(file)):
-            yield f"{key}: {file} is a secret that all users of this machine may read; chmod o-rwx {file}"
+            yield f"{key}: {file} is a secret that all users of this machine can read; run chmod o-rwx {file}"
 
 
 def _has_key(path: Path) -> bool:

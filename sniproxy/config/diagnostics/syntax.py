@@ -56,7 +56,7 @@ def read(text: str, tables: Iterable[str]) -> Syntax:
         written = bounded(_PAIR.sub(r"\1 \2 \3", lines[line - 1].strip(), count=1), 80)
         place = f"{written}: " if cure and written else ""
         if line not in changed:
-            faults.append((line, f"{place}this is not TOML: {message}{'; ' if cure else ''}{cure}"))
+            faults.append((line, f"{place}invalid TOML: {message}{'; ' if cure else ''}{cure}"))
         if repaired is None or line in changed or len(faults) > MAX_FAULTS:
             return Syntax(faults, None, "\n".join(lines), changed)
         changed.update(range(line, line + len(repaired)))
@@ -79,7 +79,7 @@ def _brackets(lines: list[str], tables: set[str]) -> Iterable[tuple[int, str]]:
         name = header[2].strip("\"'")
         if header[1] == "[" and name in TABLES:
             lines[index] = f"[[{name}]]"
-            yield index + 1, f"[{name}]: write [[{name}]], with two brackets: there may be several"
+            yield index + 1, f"[{name}]: write [[{name}]], with two brackets"
         elif header[1] == "[[" and (name in tables or name.partition(".")[0] == "resolver"):
             right = f"[{name}]" if name != "resolver" else "[resolver.NAME]"
             lines[index] = right
@@ -96,10 +96,10 @@ def _understood(lines: list[str], index: int, message: str) -> tuple[str, list[s
     if pair is None:
         item = _ITEM.fullmatch(line)
         if item is not None and message.startswith(("Invalid value", "Unclosed array")):
-            return f'texts are written in quotes: "{item[1]}"', [f'"{item[1]}",']
+            return f'write strings in quotes: "{item[1]}"', [f'"{item[1]}",']
         spaced = re.match(r"\s*([A-Za-z][A-Za-z0-9_ -]*?)\s*=", line)
         if spaced is not None and " " in spaced[1]:
-            return f"a key has no spaces; write {'_'.join(spaced[1].split())}", ["#"]
+            return f"a key cannot contain spaces; write {'_'.join(spaced[1].split())}", ["#"]
         if line.lstrip().startswith(("//", ";", "/*", "--")):
             return "a comment begins with #", ["#"]
         return "", None
@@ -109,10 +109,10 @@ def _understood(lines: list[str], index: int, message: str) -> tuple[str, list[s
         return f"write {key} = {value if value[:1] in _QUOTES else _quoted(value)}", repaired
     if message.startswith("Cannot overwrite"):
         first = _first(lines, index, key)
-        where = f", first in line {first}" if first else ""
+        where = f", first on line {first}" if first else ""
         whole = value[:1] not in "[{" or value[-1:] in "]}"
         whole = whole and not value.startswith(('"""', "'''"))
-        return f"{key} is written twice{where}; leave one of them out", ["#"] if whole else None
+        return f"{key} is set twice{where}; remove one", ["#"] if whole else None
     return _value(key, value, message)
 
 
@@ -130,7 +130,7 @@ def _header(lines: list[str], index: int, header: re.Match[str]) -> tuple[str, l
         return "", None
     # The second table's keys have no place of their own.
     end = next((n for n in range(index + 1, len(lines)) if lines[n].lstrip().startswith("[")), len(lines))
-    cure = f"{right} is written twice, first in line {first}; put all its keys into one"
+    cure = f"{right} appears twice, first on line {first}; merge the two"
     return cure, ["#"] * (end - index)
 
 
@@ -163,7 +163,7 @@ def _value(key: str, value: str, message: str) -> tuple[str, list[str] | None]:
         items = [item.strip().strip("\"'") for item in value[1:-1].replace('" "', '", "').split(",")]
         texts = ", ".join(_quoted(item) for item in items if item)
         right = f"{key} = [{texts}]"
-        return f"texts in a list are written in quotes, with commas between them: {right}", [right]
+        return f"write the strings of a list in quotes, separated by commas: {right}", [right]
     if value.startswith("{"):
         return "", None
     if not value:
@@ -177,13 +177,13 @@ def _bare(key: str, value: str) -> tuple[str, list[str]]:
     if word is not None:
         return f"write {key} = {word}", [f"{key} = {word}"]
     if value.lower() in ("none", "null", "nil", "~"):
-        return f"TOML has no such value; leave {key} out", ["#"]
+        return f"TOML has no null; remove {key}", ["#"]
     amount = number(value, key)
     if amount is not None:
         unit = unit_of(key)
         what = f"a number of {unit}, without a unit" if unit else "a number"
         return f"write {what}: {key} = {amount}", [f"{key} = {amount}"]
-    return f"texts are written in quotes: {key} = {_quoted(value)}", [f"{key} = {_quoted(value)}"]
+    return f"write strings in quotes: {key} = {_quoted(value)}", [f"{key} = {_quoted(value)}"]
 
 
 def _quoted(value: str) -> str:
