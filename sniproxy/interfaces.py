@@ -271,12 +271,12 @@ class ResolverMaker(Protocol):
     def make(self, options: Mapping[str, Any], reactor: Any) -> ServerNameResolver: ...
 
 
-async def come(answer: Awaitable[object]) -> object:
+async def as_coroutine(answer: Awaitable[object]) -> object:
     """A resolver's answer that comes later; its type is a promise that is checked by who asks."""
     return await answer
 
 
 async def ask(resolver: ServerNameResolver, request: Request) -> object:
-    """A resolver's answer, as L{come}, whether it comes at once or later."""
+    """A resolver's answer, as L{as_coroutine}, whether it comes at once or later."""
     answer = resolver.resolve(request)
     return await answer if isinstance(answer, Awaitable) else answer

@@ -58,7 +58,7 @@ class Allowing:
         self._allowed = allowed
         self._named: BoundedMap[Broker, bool] = BoundedMap(MAX_NAMED)
 
-    def named(self, broker: Broker) -> None:
+    def record_named(self, broker: Broker) -> None:
         """A broker, whose certificate was verified, has named this one."""
         if self._allowed is None:
             self._named.put(broker, True, 0.0)

@@ -18,7 +18,7 @@ def make_bridge(check: Check, key: str, table: BridgeTable) -> Bridge:
 
     @raise ConfigError: it cannot be used.
     """
-    name, endpoint = check.place(key, table)
+    name, endpoint = check.name_and_endpoint(key, table)
     if table.inspect not in (None, PULSAR):
         raise check.error(f"{key}.inspect", table.inspect, 'the only inspector is "pulsar"')
     try:

@@ -11,22 +11,22 @@ from typing import TypeVar
 
 import attrs
 
-from sniproxy.config.health import BadHealth, takes_least
+from sniproxy.config.health import BadHealth, is_least_connections
 from sniproxy.config.inspectlog import BadInspectLog
-from sniproxy.config.limits import BadLimit, at_most
+from sniproxy.config.limits import BadLimit, connection_limit
 from sniproxy.config.model import (
     NO_SERVER_NAME,
     AdminSettings,
     ResolverTable,
     Route,
 )
-from sniproxy.config.resolvers import in_order
+from sniproxy.config.resolvers import resolver_list
 from sniproxy.config.schema import (
     AdminTable,
     BridgeTable,
     ConfigError,
+    DefaultTable,
     Faults,
-    GoalTable,
     ListenerTable,
     RouteEntry,
     Timeouts,
@@ -95,7 +95,7 @@ class Check:
             path = str(PurePath(self.filename).parent / path)
         return AdminSettings(endpoint, tuple(table.hosts), token_file=path)
 
-    def place(self, key: str, table: ListenerTable | BridgeTable) -> tuple[str, Endpoint]:
+    def name_and_endpoint(self, key: str, table: ListenerTable | BridgeTable) -> tuple[str, Endpoint]:
         """The name and the endpoint of a listener or bridge; no two have the same."""
         endpoint = self.endpoint(f"{key}.endpoint", table.endpoint)
         name = table.endpoint if table.name is None else table.name
@@ -158,23 +158,25 @@ class Check:
                 "another route has this name; list all targets in one route",
             )
         resolver = self.resolver(key, table.target, table.resolver, resolvers, name, True)
-        return Route(name, table.listener, resolver, *self.dealing(key, table))
+        return Route(name, table.listener, resolver, *self.balance_and_limit(key, table))
 
-    def goal(self, table: GoalTable | None, name: str, resolvers: Mapping[str, ResolverTable]) -> Route | None:
+    def default_route(
+        self, table: DefaultTable | None, name: str, resolvers: Mapping[str, ResolverTable]
+    ) -> Route | None:
         if table is None:
             return None
         named = name != NO_SERVER_NAME
         resolver = self.resolver(name, table.target, table.resolver, resolvers, "", named)
-        return Route(name, None, resolver, *self.dealing(name, table))
+        return Route(name, None, resolver, *self.balance_and_limit(name, table))
 
-    def dealing(self, key: str, table: RouteEntry | GoalTable) -> tuple[bool, int | None]:
+    def balance_and_limit(self, key: str, table: RouteEntry | DefaultTable) -> tuple[bool, int | None]:
         """How a route's connections are dealt out, and how many it may have."""
         if table.max_connections is None and table.balance is None:
             return False, None  # as in most of very many tables
-        most = self.made(key, lambda: at_most("max_connections", table.max_connections))
-        return self.made(key, lambda: takes_least(table.balance)), most
+        most = self.converted(key, lambda: connection_limit("max_connections", table.max_connections))
+        return self.converted(key, lambda: is_least_connections(table.balance)), most
 
-    def made(self, key: str, make: Callable[[], T]) -> T:
+    def converted(self, key: str, make: Callable[[], T]) -> T:
         """What a table is made into, by a module that says which of its keys is wrong."""
         try:
             return make()
@@ -196,7 +198,7 @@ class Check:
             cure = f'{both}; write either target = "host:port" or resolver = "NAME"'
             raise ConfigError(f"{self.filename}: {key}: {cure}", f"{key}.target")
         if resolver is not None:
-            return in_order(f"{key}.resolver", resolver, resolvers, self.error)
+            return resolver_list(f"{key}.resolver", resolver, resolvers, self.error)
         targets = [target] if isinstance(target, str) else list(target or ())
         if not targets:
             raise self.error(f"{key}.target", targets, 'name at least one target, as in "10.0.0.7:6651"')

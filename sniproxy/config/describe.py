@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from sniproxy.config.health import describe_health
 from sniproxy.config.limits import describe_limits
 from sniproxy.config.model import DEFAULT, NO_SERVER_NAME, Configuration, ResolverTable, Route
-from sniproxy.config.warnings import describe_policy, goals, plain_targets, policy_warnings, templates
+from sniproxy.config.warnings import all_routes, describe_policy, plain_targets, policy_warnings, templates
 from sniproxy.net.veto import LoopGuard
 from sniproxy.routing.patterns import is_expression
 from sniproxy.util.names import ip_literal
@@ -34,7 +34,7 @@ def describe(configuration: Configuration) -> str:
         lines.append(f"  {listener.name:<28} {listener.endpoint.text}{goal}{inspected}{deferred}")
     for bridge in configuration.bridges:
         inspected = "  (inspected)" if bridge.inspect else ""
-        lines.append(f"  {bridge.name:<28} {bridge.endpoint.text}  bridge -> {bridge.way}{inspected}")
+        lines.append(f"  {bridge.name:<28} {bridge.endpoint.text}  bridge -> {bridge.destination}{inspected}")
     lines += _routes(configuration)
     lines += _resolvers(configuration)
     lines += describe_policy(configuration)
@@ -74,8 +74,10 @@ def report(configuration: Configuration, warned: Sequence[str], is_file: bool) -
 
 def untried(configuration: Configuration) -> str:
     """What the end of C{--check} says of host names and resolvers: which command tries them; or nothing."""
-    hosts = any(ip_literal(target.host) is None for route in goals(configuration) for target in plain_targets(route))
-    if not hosts and not any(route.resolver.kind != "static" for route in goals(configuration)):
+    hosts = any(
+        ip_literal(target.host) is None for route in all_routes(configuration) for target in plain_targets(route)
+    )
+    if not hosts and not any(route.resolver.kind != "static" for route in all_routes(configuration)):
         return ""
     return f"; to look names up: sniproxyctl explain --all --connect --config {configuration.filename}"
 
@@ -103,7 +105,7 @@ def _routes(configuration: Configuration) -> list[str]:
 
 def _resolvers(configuration: Configuration) -> list[str]:
     """Those that are asked, with what their tables have. Texts are named and not shown: a plugin's may be secret."""
-    asked = [table for route in goals(configuration) for table in route.resolver.inner or (route.resolver,)]
+    asked = [table for route in all_routes(configuration) for table in route.resolver.inner or (route.resolver,)]
     tables = {table.key: table for table in asked if table.name is not None}
     return ["", "resolvers", *map(_resolver, tables.values())] if tables else []
 
@@ -195,7 +197,7 @@ def loop_guard(configuration: Configuration) -> LoopGuard:
 
 def _loops(configuration: Configuration) -> Iterator[str]:
     guard = loop_guard(configuration)
-    for route in goals(configuration):
+    for route in all_routes(configuration):
         for target in plain_targets(route):
             if target.port not in guard.ports:
                 continue

@@ -33,7 +33,7 @@ def make_health(table: HealthTable) -> Health:
     return Health(table.check, table.interval, table.rise, table.fall, table.eject)
 
 
-def takes_least(balance: str | None) -> bool:
+def is_least_connections(balance: str | None) -> bool:
     """Whether a route's C{balance} is C{least_connections}. @raise BadHealth: it is nothing known."""
     if balance not in (None, *BALANCES):
         raise BadHealth("balance", balance, f"write {' or '.join(BALANCES)}")

@@ -89,20 +89,20 @@ def make_limits(table: LimitsTable) -> Limits:
         cure = f"must be a number of bytes, {MIN_BUFFERED_BYTES} or more; remove the key for no limit"
         raise BadLimit("max_buffered", buffered, cure)
     return Limits(
-        at_most("max_connections", table.max_connections),
-        at_most("max_connections_per_client", table.max_connections_per_client),
-        at_most("max_hellos", table.max_hellos),
-        at_most("max_hellos_per_client", table.max_hellos_per_client),
+        connection_limit("max_connections", table.max_connections),
+        connection_limit("max_connections_per_client", table.max_connections_per_client),
+        connection_limit("max_hellos", table.max_hellos),
+        connection_limit("max_hellos_per_client", table.max_hellos_per_client),
         rate,
-        at_most("burst_per_client", burst) or math.ceil(rate or 1),
+        connection_limit("burst_per_client", burst) or math.ceil(rate or 1),
         buffered,
         tuple(network(text, "exempt_cidrs") for text in table.exempt_cidrs),
-        at_most("max_connecting", table.max_connecting),
-        at_most("max_connecting_per_route", table.max_connecting_per_route),
+        connection_limit("max_connecting", table.max_connecting),
+        connection_limit("max_connecting_per_route", table.max_connecting_per_route),
     )
 
 
-def at_most(key: str, value: int | None) -> int | None:
+def connection_limit(key: str, value: int | None) -> int | None:
     """A number of connections. @raise BadLimit: it is none."""
     if value is not None and not 1 <= value <= MAX_LIMIT:
         raise BadLimit(key, value, f"must be a number from 1 to {MAX_LIMIT}; remove the key for the default")

@@ -63,10 +63,10 @@ class Termination(msgspec.Struct, frozen=True):
     key: str
 
 
-DEADLINE_S = 5.0
+DEFAULT_DEADLINE_S = 5.0
 """Seconds that a resolver has for an answer: half of what C{timeouts.connect} gives it and all targets together."""
 
-STALE_S = 3600.0
+DEFAULT_STALE_S = 3600.0
 """Seconds for which an answer may be used after its ttl, while the resolver fails."""
 
 
@@ -90,7 +90,7 @@ class Bridge(msgspec.Struct, frozen=True):
     key: str
 
     @property
-    def way(self) -> str:
+    def destination(self) -> str:
         """For people: where it leads all its clients, and how."""
         return f"{self.service_url} {f'via proxy {self.proxy}' if self.proxy else 'directly'}"
 
@@ -107,8 +107,8 @@ class ResolverTable(msgspec.Struct, frozen=True):
     options: Mapping[str, Any]
     key: str
     name: str | None = None
-    deadline: float = DEADLINE_S
-    stale: float = STALE_S
+    deadline: float = DEFAULT_DEADLINE_S
+    stale: float = DEFAULT_STALE_S
     inner: tuple[ResolverTable, ...] = ()
     templates: tuple[Template, ...] = ()
 

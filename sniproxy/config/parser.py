@@ -97,17 +97,17 @@ def _checked(data: dict[str, Any], filename: str) -> Configuration:
         filename,
         listeners,
         routes,
-        check.goal(file.default, DEFAULT, resolvers),
-        check.goal(file.no_server_name, NO_SERVER_NAME, resolvers),
+        check.default_route(file.default, DEFAULT, resolvers),
+        check.default_route(file.no_server_name, NO_SERVER_NAME, resolvers),
         check.timeouts(file.timeouts),
         access_log,
-        check.made("inspect_log", lambda: make_inspect_log(events, events_path)) if events else None,
+        check.converted("inspect_log", lambda: make_inspect_log(events, events_path)) if events else None,
         check.admin(file.admin) if file.admin else None,
-        check.made("policy", lambda: make_policy(allowed.allow_cidrs, allowed.allow_ports, allowed.allow_names)),
+        check.converted("policy", lambda: make_policy(allowed.allow_cidrs, allowed.allow_ports, allowed.allow_names)),
         file.reload.on_change,
-        check.made("health", lambda: make_health(file.health)),
+        check.converted("health", lambda: make_health(file.health)),
         _bridges(check, file.bridge),
-        check.made("limits", lambda: make_limits(file.limits)),
+        check.converted("limits", lambda: make_limits(file.limits)),
         kernel_relay=_kernel_relay(file.relay, check),
         notes=tuple(_notes(data, file)),
     )
@@ -134,7 +134,7 @@ def _listeners(
 ) -> tuple[Listener, ...]:
     keys = [f"listener[{number}]" for number in range(len(tables))]
     return tuple(
-        make_listener(check, Listener(*check.place(key, table), key), table, resolvers)
+        make_listener(check, Listener(*check.name_and_endpoint(key, table), key), table, resolvers)
         for key, table in zip(keys, tables, strict=True)
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from sniproxy.config.model import DEADLINE_S, STALE_S, ResolverTable
+from sniproxy.config.model import DEFAULT_DEADLINE_S, DEFAULT_STALE_S, ResolverTable
 
 MakeError = Callable[[str, object, str], Exception]
 """Makes an error of a key, its value and the cure."""
@@ -19,7 +19,7 @@ def resolver_tables(tables: Mapping[str, Mapping[str, Any]], error: MakeError) -
         if not isinstance(kind, str):
             raise error(f"resolver.{name}.type", kind, 'write the resolver\'s type, as in type = "static"')
         options = {key: value for key, value in table.items() if key not in ("type", "deadline", "stale")}
-        deadline, stale = table.get("deadline", DEADLINE_S), table.get("stale", STALE_S)
+        deadline, stale = table.get("deadline", DEFAULT_DEADLINE_S), table.get("stale", DEFAULT_STALE_S)
         for key, value, least in (("deadline", deadline, "more than 0"), ("stale", stale, "0 or more")):
             is_number = isinstance(value, int | float) and not isinstance(value, bool)
             if not (is_number and (0 < value <= 1e9 or (value == 0 and key == "stale"))):
@@ -28,7 +28,9 @@ def resolver_tables(tables: Mapping[str, Mapping[str, Any]], error: MakeError) -
     return found
 
 
-def in_order(key: str, names: str | list[str], tables: Mapping[str, ResolverTable], error: MakeError) -> ResolverTable:
+def resolver_list(
+    key: str, names: str | list[str], tables: Mapping[str, ResolverTable], error: MakeError
+) -> ResolverTable:
     """The resolver of this name, or one that stands for those of these names, in order."""
     found = []
     for name in [names] if isinstance(names, str) else names:

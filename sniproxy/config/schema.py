@@ -89,7 +89,7 @@ class BridgeTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     inspect: str | None = None
 
 
-class GoalTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+class DefaultTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     target: str | list[str] | None = None
     resolver: str | list[str] | None = None
     balance: str | None = None
@@ -171,8 +171,8 @@ class File(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     listener: list[ListenerTable] = []
     bridge: list[BridgeTable] = []
     route: list[RouteEntry] = []
-    default: GoalTable | None = None
-    no_server_name: GoalTable | None = None
+    default: DefaultTable | None = None
+    no_server_name: DefaultTable | None = None
     resolver: dict[str, dict[str, Any]] = {}
     timeouts: Timeouts = Timeouts()
     access_log: AccessLogTable | None = None
@@ -270,8 +270,8 @@ def _all_keys() -> dict[str, list[str]]:
         "listener": ListenerTable,
         "bridge": BridgeTable,
         "route": RouteEntry,
-        "default": GoalTable,
-        "no_server_name": GoalTable,
+        "default": DefaultTable,
+        "no_server_name": DefaultTable,
         "timeouts": Timeouts,
         "access_log": AccessLogTable,
         "inspect_log": InspectLogTable,

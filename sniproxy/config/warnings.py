@@ -22,7 +22,7 @@ _WIDE = {4: 8, 6: 7}
 _LINK_LOCAL = ipaddress.ip_network("169.254.0.0/16")
 
 
-def goals(configuration: Configuration) -> list[Route]:
+def all_routes(configuration: Configuration) -> list[Route]:
     """All places that connections are led from: the routes, the defaults, the plaintext listeners."""
     more = (
         configuration.default,
@@ -61,7 +61,7 @@ def written_targets(configuration: Configuration) -> Iterator[tuple[Target, str 
     It is that of an exact route that leads there alone, else of any exact route, else the target's own host name.
     """
     found: dict[Target, tuple[int, str | None]] = {}
-    for route in goals(configuration):
+    for route in all_routes(configuration):
         plain = plain_targets(route)
         exact = "." in route.server_name and not is_expression(route.server_name) and "*" not in route.server_name
         for target in plain:
@@ -111,7 +111,7 @@ def no_service_route(configuration: Configuration) -> Iterator[str]:
 def describe_policy(configuration: Configuration) -> list[str]:
     """The policy as lines of a table; none, when nothing is asked of it and nothing is written."""
     policy = configuration.policy
-    formed = any(template.client_formed for route in goals(configuration) for template in templates(route))
+    formed = any(template.client_formed for route in all_routes(configuration) for template in templates(route))
     if not formed and policy == Policy():
         return []
     return [
@@ -128,7 +128,7 @@ def policy_warnings(configuration: Configuration) -> Iterator[str]:
     """What is allowed but probably not meant."""
     policy = configuration.policy
     formed = False
-    for route in goals(configuration):
+    for route in all_routes(configuration):
         filled = [template for template in templates(route) if template.places]
         if not filled:
             continue
@@ -148,7 +148,11 @@ def policy_warnings(configuration: Configuration) -> Iterator[str]:
             yield f"policy.allow_cidrs: {network} is wider than any private network; write smaller ones"
         elif _overlap(network, _LINK_LOCAL):
             yield f"policy.allow_cidrs: {network} includes 169.254.169.254, where clouds serve credentials"
-    if policy != Policy() and not formed and all(route.resolver.kind == "static" for route in goals(configuration)):
+    if (
+        policy != Policy()
+        and not formed
+        and all(route.resolver.kind == "static" for route in all_routes(configuration))
+    ):
         yield "[policy] has no effect: no target has {server_name}, {1} ...; targets without them are always allowed"
 
 

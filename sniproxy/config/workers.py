@@ -14,10 +14,10 @@ from sniproxy.config.schema import ConfigError
 MAX_WORKERS = 128
 """Workers; each core is busy with one."""
 
-STEADY_S = 10.0
+STABLE_S = 10.0
 """Seconds. A worker that lived so long is replaced at once."""
 
-FIRST, LONGEST = 0.5, 30.0
+FIRST_DELAY_S, MAX_DELAY_S = 0.5, 30.0
 """Seconds before another one takes the place of one that died young, and of those that go on dying young."""
 
 Entrance = TypeVar("Entrance", Listener, Bridge)
@@ -61,14 +61,14 @@ def for_worker(configuration: Configuration, index: int) -> Configuration:
     return replace(configuration, admin=admin, reload_on_change=False)
 
 
-def pause(lived: float, before: float) -> float:
+def restart_delay(lived: float, before: float) -> float:
     """Seconds until another worker takes the place of one that has ended.
 
     @param lived: seconds that it lived. @param before: the pause before it was started.
     """
-    if lived >= STEADY_S:
+    if lived >= STABLE_S:
         return 0.0
-    return min(max(FIRST, 2 * before), LONGEST)
+    return min(max(FIRST_DELAY_S, 2 * before), MAX_DELAY_S)
 
 
 def _shared(entrance: Entrance) -> Entrance:

@@ -86,11 +86,11 @@ class UpstreamTable:
         self._connections: Counter[str] = Counter()
         self._drained: dict[DrainTarget, int] = {}
 
-    def came(self, target: Target) -> None:
+    def add_connection(self, target: Target) -> None:
         """One more connection dials this target, or has it."""
         self._connections[address(target)] += 1
 
-    def left(self, target: Target) -> None:
+    def remove_connection(self, target: Target) -> None:
         """It has it no longer."""
         key = address(target)
         self._connections[key] -= 1
@@ -109,7 +109,7 @@ class UpstreamTable:
         """It gets new connections again."""
         self._drained.pop(goal, None)
 
-    def refused(self, goal: DrainTarget) -> int:
+    def refused_count(self, goal: DrainTarget) -> int:
         """How many new connections it did not get, though it had been its turn."""
         return self._drained.get(goal, 0)
 
@@ -126,7 +126,7 @@ class UpstreamTable:
                 self._drained[goal] += 1
         return found
 
-    def change(
+    def reconfigure(
         self,
         health: Health,
         written: Iterable[tuple[Target, str | None]],
@@ -148,7 +148,9 @@ class UpstreamTable:
             if health.check is None:  # nobody would ever say that it is up again
                 known.up, known.streak, known.checked = True, 0, False
 
-    def seen(self, targets: Iterable[Target], server_name: str | None, now: float, *, plaintext: bool = False) -> None:
+    def record_answer(
+        self, targets: Iterable[Target], server_name: str | None, now: float, *, plaintext: bool = False
+    ) -> None:
         """A resolver has answered with these, for this name. C{plaintext}: for a client of a plaintext listener."""
         for target in targets:
             key = address(target)
@@ -193,7 +195,7 @@ class UpstreamTable:
         known = self.known.get(address(target))
         return "up" if known is None else known.state(now)
 
-    def reached(self, target: Target) -> None:
+    def record_success(self, target: Target) -> None:
         """A connection has been made."""
         if not self.known:  # the rule: nothing is looked after
             return
@@ -201,7 +203,7 @@ class UpstreamTable:
         if known is not None:
             known.failures, known.until = 0, 0.0
 
-    def failed(self, target: Target, why: str, now: float) -> bool:
+    def record_failure(self, target: Target, why: str, now: float) -> bool:
         """A connection could not be made. @return: for that it is avoided from now on."""
         known = self.known.get(address(target))
         if known is None or not self.health.eject:
@@ -212,7 +214,7 @@ class UpstreamTable:
         known.until = now + self.health.eject
         return True
 
-    def checked(self, known: Upstream, why: str) -> bool:
+    def record_check(self, known: Upstream, why: str) -> bool:
         """A check is done. @param why: it has failed; empty: it has not. @return: the target has gone up or down."""
         known.why = why
         good = not why

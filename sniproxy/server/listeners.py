@@ -37,7 +37,7 @@ class _NoProtocol(Factory):
 
 
 @attrs.frozen
-class Wanted:
+class ListenerSpec:
     """A listener that shall be there, and what opens it."""
 
     listener: Entrance
@@ -70,7 +70,9 @@ class Listeners:
         found = ((one.listener.name, one.acceptor.address) for one in self._open)
         return {name: address for name, address in found if address is not None}
 
-    def prepare(self, wanted: Sequence[Wanted], undo: ExitStack) -> Callable[[Callable[[Entrance], Accepted]], None]:
+    def prepare(
+        self, wanted: Sequence[ListenerSpec], undo: ExitStack
+    ) -> Callable[[Callable[[Entrance], Accepted]], None]:
         """Open what is not open yet; an endpoint that is written as before keeps its socket, and who waits there.
 
         Nothing is accepted by what is new before the reactor has its turn, and what is no longer wanted goes on.
@@ -137,7 +139,7 @@ class Listeners:
         if closed is not None:
             self._closing.append(closed)
 
-    def _opened(self, wanted: Wanted, left: Sequence[_Open]) -> Acceptor:
+    def _opened(self, wanted: ListenerSpec, left: Sequence[_Open]) -> Acceptor:
         listener, endpoint = wanted.listener, wanted.endpoint
         if self._keeper is not None and (sock := self._keeper.take(listener.endpoint.text)) is not None:
             endpoint = KeptEndpoint(self._reactor, sock)

@@ -31,14 +31,14 @@ class AllowingTests(SynchronousTestCase):
     def test_what_is_written_counts(self) -> None:
         """Where it is written, no answer adds to it."""
         allowing = Allowing([parse_allowed("*.other.test")])
-        allowing.named(BROKER)
+        allowing.record_named(BROKER)
         self.assertIn("it is not in the bridge's allow list", allowing.denies(BROKER) or "")
 
     def test_named(self) -> None:
         """Where nothing is written, what answers have named is allowed, the port too."""
         allowing = Allowing(None)
         self.assertIn("no lookup through this bridge has returned it", allowing.denies(BROKER) or "")
-        allowing.named(BROKER)
+        allowing.record_named(BROKER)
         self.assertIsNone(allowing.denies(BROKER))
         self.assertIsNotNone(allowing.denies((BROKER[0], 6650)))
 
@@ -46,7 +46,7 @@ class AllowingTests(SynchronousTestCase):
         """Of too many, those named last are known."""
         allowing = Allowing(None)
         for number in range(MAX_NAMED + 1):
-            allowing.named((f"b-{number}.test", 6651))
+            allowing.record_named((f"b-{number}.test", 6651))
         self.assertIsNotNone(allowing.denies(("b-0.test", 6651)))
         self.assertIsNone(allowing.denies((f"b-{MAX_NAMED}.test", 6651)))
 

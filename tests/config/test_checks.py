@@ -36,8 +36,12 @@ class CheckTests(SynchronousTestCase):
     def test_place(self) -> None:
         """Two listeners have neither the same name nor the same address."""
         check = Check("x.toml")
-        self.assertEqual("tcp:4443", check.place("listener[0]", ListenerTable("tcp:4443"))[0])
-        twice = self.assertRaises(ConfigError, check.place, "listener[1]", ListenerTable("tcp:4443", "other"))
+        self.assertEqual("tcp:4443", check.name_and_endpoint("listener[0]", ListenerTable("tcp:4443"))[0])
+        twice = self.assertRaises(
+            ConfigError, check.name_and_endpoint, "listener[1]", ListenerTable("tcp:4443", "other")
+        )
         self.assertIn("another listener uses this address", str(twice))
-        named = self.assertRaises(ConfigError, check.place, "listener[1]", ListenerTable("tcp:4444", "tcp:4443"))
+        named = self.assertRaises(
+            ConfigError, check.name_and_endpoint, "listener[1]", ListenerTable("tcp:4444", "tcp:4443")
+        )
         self.assertIn("another listener has this name", str(named))

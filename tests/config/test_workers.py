@@ -6,7 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.config.parser import parse
 from sniproxy.config.schema import ConfigError
-from sniproxy.config.workers import FIRST, LONGEST, STEADY_S, for_worker, pause
+from sniproxy.config.workers import FIRST_DELAY_S, MAX_DELAY_S, STABLE_S, for_worker, restart_delay
 
 LISTENER = '[[listener]]\nendpoint = "tcp:4443:interface=127.0.0.1"\n'
 BRIDGE = '[[bridge]]\nendpoint = "tcp:6650"\nservice_url = "pulsar+ssl://a.test:6651"\ntrust = "ca.pem"\n'
@@ -88,9 +88,9 @@ class PauseTests(SynchronousTestCase):
 
     def test_growing(self) -> None:
         """One that lived is replaced at once; each that dies young makes the next one wait longer, up to a bound."""
-        self.assertEqual(0.0, pause(STEADY_S, LONGEST))
+        self.assertEqual(0.0, restart_delay(STABLE_S, MAX_DELAY_S))
         pauses = [0.0]
         for _ in range(10):
-            pauses.append(pause(0.1, pauses[-1]))
-        self.assertEqual([0.0, FIRST, 2 * FIRST, 4 * FIRST], pauses[:4])
-        self.assertEqual(LONGEST, pauses[-1])
+            pauses.append(restart_delay(0.1, pauses[-1]))
+        self.assertEqual([0.0, FIRST_DELAY_S, 2 * FIRST_DELAY_S, 4 * FIRST_DELAY_S], pauses[:4])
+        self.assertEqual(MAX_DELAY_S, pauses[-1])

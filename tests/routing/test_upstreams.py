@@ -17,22 +17,22 @@ class StandingTests(SynchronousTestCase):
     def test_connections(self) -> None:
         """Connections are counted by host and port, whatever the label."""
         standing = UpstreamTable()
-        standing.came(TWO)
-        standing.came(Target("10.0.0.2", 6651))
+        standing.add_connection(TWO)
+        standing.add_connection(Target("10.0.0.2", 6651))
         self.assertEqual((0, 2), (standing.connections(ONE), standing.connections(TWO)))
-        standing.left(TWO)
-        standing.left(TWO)
+        standing.remove_connection(TWO)
+        standing.remove_connection(TWO)
         self.assertEqual(0, standing.connections(TWO))
         self.assertEqual({}, dict(standing._connections))
 
     def test_answered(self) -> None:
         """What resolvers answered with is remembered without health checks too, up to a bound."""
         standing = UpstreamTable()
-        standing.seen([ONE, TWO], None, 0.0)
-        standing.seen([ONE], None, 1.0)
+        standing.record_answer([ONE, TWO], None, 0.0)
+        standing.record_answer([ONE], None, 1.0)
         self.assertEqual([address(TWO), address(ONE)], list(standing.answered))
         for number in range(MAX_UPSTREAMS - 1):
-            standing.seen([Target("10.1.0.1", number + 1)], None, 2.0)
+            standing.record_answer([Target("10.1.0.1", number + 1)], None, 2.0)
         self.assertEqual((MAX_UPSTREAMS, False), (len(standing.answered), address(TWO) in standing.answered))
         self.assertEqual({}, standing.known)
 
@@ -45,10 +45,10 @@ class StandingTests(SynchronousTestCase):
             standing.drain(goal)
             self.assertEqual([ONE], standing.usable("r", [ONE, TWO]))
             self.assertEqual([], standing.usable("r", [TWO]))
-            self.assertEqual(1, standing.refused(goal))
+            self.assertEqual(1, standing.refused_count(goal))
             standing.undrain(goal)
             self.assertEqual([ONE, TWO], standing.usable("r", [ONE, TWO]))
-            self.assertEqual(0, standing.refused(goal))
+            self.assertEqual(0, standing.refused_count(goal))
 
     def test_drained_route(self) -> None:
         """A drained route has no target; another route with the same ones has them all."""
@@ -57,7 +57,7 @@ class StandingTests(SynchronousTestCase):
         standing.drain(goal)
         self.assertEqual([], standing.usable("a.test", [ONE, TWO]))
         self.assertEqual([ONE, TWO], standing.usable("b.test", [ONE, TWO]))
-        self.assertEqual(1, standing.refused(goal))
+        self.assertEqual(1, standing.refused_count(goal))
 
     def test_goal(self) -> None:
         """A goal has connections by their route, or by their target; one without either is not meant."""
@@ -73,15 +73,15 @@ class HealthTests(SynchronousTestCase):
 
     def standing(self, health: Health) -> UpstreamTable:
         standing = UpstreamTable()
-        standing.change(health, [(ONE, "one.test"), (TWO, None)])
+        standing.reconfigure(health, [(ONE, "one.test"), (TWO, None)])
         return standing
 
     def test_new_addresses(self) -> None:
         """A resolver's target is checked at the addresses that it was last seen with."""
         standing = UpstreamTable()
-        standing.change(Health(check="connect"), [])
+        standing.reconfigure(Health(check="connect"), [])
         for found in ("10.0.0.1", "10.0.0.2"):
-            standing.seen([Target("a.test", 6651, addresses=(found,))], "a.test", 0.0)
+            standing.record_answer([Target("a.test", 6651, addresses=(found,))], "a.test", 0.0)
             self.assertEqual((found,), standing.known["a.test:6651"].target.addresses)
 
     def test_least(self) -> None:
@@ -90,39 +90,39 @@ class HealthTests(SynchronousTestCase):
         heavy, spare = Target("10.0.0.3", 1, weight=3), Target("10.0.0.4", 1, weight=0)
         self.assertEqual([TWO, ONE], standing.order([TWO, ONE], True, 0.0))
         for _ in range(2):
-            standing.came(heavy)
-        standing.came(ONE)
+            standing.add_connection(heavy)
+        standing.add_connection(ONE)
         self.assertEqual([TWO, heavy, ONE, spare], standing.order([spare, ONE, heavy, TWO], True, 0.0))
         self.assertEqual([spare, ONE, heavy, TWO], standing.order([spare, ONE, heavy, TWO], False, 0.0))
 
     def test_ejected(self) -> None:
         """After `fall` failures in a row a target comes last for `eject` seconds; one more failure avoids it again."""
         standing = self.standing(Health(fall=2, eject=30.0))
-        self.assertFalse(standing.failed(ONE, "refused", 0.0))
-        standing.reached(ONE)
-        self.assertFalse(standing.failed(ONE, "refused", 0.0))
-        self.assertTrue(standing.failed(ONE, "refused", 0.0))
+        self.assertFalse(standing.record_failure(ONE, "refused", 0.0))
+        standing.record_success(ONE)
+        self.assertFalse(standing.record_failure(ONE, "refused", 0.0))
+        self.assertTrue(standing.record_failure(ONE, "refused", 0.0))
         self.assertEqual([TWO, ONE], standing.order([ONE, TWO], False, 29.0))
-        self.assertFalse(standing.failed(ONE, "refused", 29.0))
+        self.assertFalse(standing.record_failure(ONE, "refused", 29.0))
         self.assertEqual("ejected", standing.state(ONE, 29.0))
         self.assertEqual([ONE, TWO], standing.order([ONE, TWO], False, 30.0))
-        self.assertTrue(standing.failed(ONE, "refused", 31.0))
-        standing.reached(ONE)
+        self.assertTrue(standing.record_failure(ONE, "refused", 31.0))
+        standing.record_success(ONE)
         self.assertEqual("up", standing.state(ONE, 32.0))
 
     def test_off(self) -> None:
         """Unless it is asked for, nothing is remembered."""
         standing = UpstreamTable()
-        standing.seen([ONE], "a.test", 0.0)
+        standing.record_answer([ONE], "a.test", 0.0)
         for _ in range(9):
-            self.assertFalse(standing.failed(ONE, "refused", 0.0))
+            self.assertFalse(standing.record_failure(ONE, "refused", 0.0))
         self.assertEqual(({}, "up"), (standing.known, standing.state(ONE, 0.0)))
 
     def test_known(self) -> None:
         """Targets of resolvers are looked after from their first answer until long after the last; clients' never."""
         standing = self.standing(Health(check="tcp"))
         three, formed = Target("10.0.0.3", 1), Target("10.0.0.4", 1, client_formed=True)
-        standing.seen([ONE, three, formed], "c.test", 5.0)
+        standing.record_answer([ONE, three, formed], "c.test", 5.0)
         self.assertEqual([address(ONE), address(TWO), address(three)], list(standing.known))
         self.assertEqual("c.test", standing.known[address(three)].server_name)
         standing.forget(5.0 + FORGET_S)
@@ -134,22 +134,22 @@ class HealthTests(SynchronousTestCase):
         """The first check of a target decides alone: nothing has said before that it is up; later ones are counted."""
         standing = self.standing(Health(check="tcp", rise=2, fall=2))
         one, two = standing.known[address(ONE)], standing.known[address(TWO)]
-        self.assertEqual((True, False), (standing.checked(one, "refused"), standing.checked(two, "")))
+        self.assertEqual((True, False), (standing.record_check(one, "refused"), standing.record_check(two, "")))
         self.assertEqual([TWO, ONE], standing.order([ONE, TWO], False, 0.0))
-        self.assertEqual([False, True], [standing.checked(two, "refused") for _ in range(2)])
-        self.assertEqual([False, True], [standing.checked(one, "") for _ in range(2)])
+        self.assertEqual([False, True], [standing.record_check(two, "refused") for _ in range(2)])
+        self.assertEqual([False, True], [standing.record_check(one, "") for _ in range(2)])
         self.assertEqual(["up", "down"], [standing.state(target, 0.0) for target in (ONE, TWO)])
-        standing.change(Health(eject=1.0), [(ONE, None)])
-        standing.change(Health(check="tcp", fall=2), [(ONE, None)])
-        self.assertTrue(standing.checked(one, "refused"), "it was not checked meanwhile")
+        standing.reconfigure(Health(eject=1.0), [(ONE, None)])
+        standing.reconfigure(Health(check="tcp", fall=2), [(ONE, None)])
+        self.assertTrue(standing.record_check(one, "refused"), "it was not checked meanwhile")
 
     def test_change(self) -> None:
         """Another configuration keeps what is known of targets that it names, too; without checks all are up."""
         standing = self.standing(Health(check="tcp", fall=1))
-        self.assertTrue(standing.checked(standing.known[address(ONE)], "refused"))
-        standing.change(Health(check="tcp"), [(ONE, "other.test")])
+        self.assertTrue(standing.record_check(standing.known[address(ONE)], "refused"))
+        standing.reconfigure(Health(check="tcp"), [(ONE, "other.test")])
         known = standing.known[address(ONE)]
         self.assertEqual((False, "other.test"), (known.up, known.server_name))
         self.assertNotIn(address(TWO), standing.known)
-        standing.change(Health(eject=1.0), [(ONE, None)])
+        standing.reconfigure(Health(eject=1.0), [(ONE, None)])
         self.assertTrue(standing.known[address(ONE)].up)

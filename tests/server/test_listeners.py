@@ -15,7 +15,7 @@ from sniproxy.config.parser import parse
 from sniproxy.events import Result
 from sniproxy.net.listener import can_defer
 from sniproxy.net.reuseport import KeptEndpoint
-from sniproxy.server.listeners import Listeners, Wanted, raise_descriptor_limit, why_not_listening
+from sniproxy.server.listeners import Listeners, ListenerSpec, raise_descriptor_limit, why_not_listening
 from tests.support.conversation import route
 from tests.support.hellos import hello
 from tests.support.proxies import LISTENER, Proxy
@@ -117,7 +117,7 @@ class ChangeTests(SocketTestCase):
         [one] = parse('[[listener]]\nendpoint = "systemd:domain=INET:name=front"\n', "test.toml").listeners
         with socket.create_server(("127.0.0.1", 0)) as theirs, ExitStack() as undo:
             listeners = Listeners(reactor, lambda: None)
-            change = listeners.prepare([Wanted(one, KeptEndpoint(reactor, theirs.dup()))], undo)
+            change = listeners.prepare([ListenerSpec(one, KeptEndpoint(reactor, theirs.dup()))], undo)
             undo.pop_all()
             change(lambda entrance: lambda sock, client: sock.close())
             with socket.create_connection(theirs.getsockname()) as client:

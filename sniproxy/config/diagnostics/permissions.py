@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from sniproxy.config.model import Configuration
-from sniproxy.config.warnings import goals
+from sniproxy.config.warnings import all_routes
 
 MAX_FILES = 200
 """Files of one folder that are looked at."""
@@ -49,7 +49,7 @@ def file_warnings(configuration: Configuration) -> Iterator[str]:
 
 def _resolver_files(configuration: Configuration) -> Iterator[tuple[str, str]]:
     tables = {
-        table.key: table for route in goals(configuration) for table in route.resolver.inner or (route.resolver,)
+        table.key: table for route in all_routes(configuration) for table in route.resolver.inner or (route.resolver,)
         if table.name is not None
     }  # fmt: skip
     for table in tables.values():
