@@ -1,7 +1,7 @@
-"""The destination policy: where a client may lead the proxy to, when what the client sent formed the target. Pure.
+"""The destination policy: the targets that a client's name may form. Pure.
 
-Whoever may choose a name may choose where it points to. So it is the resolved address that counts, asked about at the
-moment of connecting: a name that answers differently the second time (DNS rebinding) gains nothing, nor does an alias.
+A client that chooses a name can also choose what it resolves to. So the policy checks the resolved address at the
+moment of connecting, which defeats DNS rebinding and aliases.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ SPECIAL = tuple(
         ("ff00::/8", "multicast"),
     )
 )
-"""IANA's special-purpose registries (RFC 6890, section 2.2), and multicast. NAT64 and 6to4 go by what is inside."""
+"""IANA's special-purpose registries (RFC 6890, section 2.2), and multicast. For NAT64 and 6to4 see L{_inner}."""
 
 _SPECIAL_BY_VERSION = {
     version: [(network, what) for network, what in SPECIAL if network.version == version] for version in (4, 6)
@@ -87,11 +87,11 @@ def _table(names: Iterable[str] | None) -> RouteTable[_Name] | None:
 
 @attrs.frozen
 class Policy:
-    """What targets may be that a client's name formed (L{Target.client_formed}). Others it always allows.
+    """Restricts targets that a client's name formed (L{Target.client_formed}). It allows all other targets.
 
-    @ivar allow_cidrs: addresses that are allowed beside the public ones.
-    @ivar allow_ports: the only ports that are allowed.
-    @ivar allow_names: patterns, as in a route, of the only hosts that are allowed. None: all that the routes form.
+    @ivar allow_cidrs: networks that are allowed in addition to public addresses.
+    @ivar allow_ports: the allowed ports.
+    @ivar allow_names: patterns of the allowed hosts, as in a route. None: all hosts that the routes allow.
     """
 
     allow_cidrs: tuple[Network, ...] = ()
@@ -102,10 +102,10 @@ class Policy:
     )
 
     def refuses(self, target: Target, address: str | None) -> str | None:
-        """Why this target may not be dialled, or None: it may.
+        """The reason to deny a target. None: it is allowed.
 
-        @param address: an address that its host was resolved to. None: it has not been resolved yet, and what can be
-            refused without that is.
+        @param address: an address that its host resolved to. None: it is not resolved yet; ports and names are
+            checked alone.
         """
         if not target.client_formed:
             return None
@@ -125,7 +125,7 @@ class Policy:
         return self._names is None or self._names.match(host, "") is not None
 
     def special(self, address: str) -> str | None:
-        """What an address is, and by which network, when it is neither public nor in C{allow_cidrs}; else None."""
+        """The kind and network of a special address that C{allow_cidrs} does not allow. None: it is allowed."""
         return self._special(_plain(ipaddress.ip_address(address)))
 
     def _special(self, address: Address) -> str | None:
@@ -144,9 +144,9 @@ class Policy:
 
 
 def make_policy(cidrs: Iterable[str], ports: Sequence[int] | None, names: Iterable[str] | None) -> Policy:
-    """From the keys of a configuration. @param ports: None: Pulsar's port for TLS.
+    """Make a policy from the values of C{[policy]}. @param ports: None: Pulsar's TLS port, 6651.
 
-    @raise BadPolicy: one is wrong.
+    @raise BadPolicy: a value is wrong.
     """
     if ports is None:
         ports = [DEFAULT_PORT]
@@ -154,7 +154,7 @@ def make_policy(cidrs: Iterable[str], ports: Sequence[int] | None, names: Iterab
         raise BadPolicy("allow_ports", ports, f"an empty list allows nothing; remove the key for {DEFAULT_PORT}")
     for port in ports:
         if not 1 <= port <= 65535:
-            raise BadPolicy("allow_ports", port, "a port is a number from 1 to 65535")
+            raise BadPolicy("allow_ports", port, "must be a number from 1 to 65535")
     patterns = None if names is None else tuple(map(_pattern, names))
     if patterns == ():
         raise BadPolicy("allow_names", [], "an empty list allows nothing; remove the key for all that the routes allow")
@@ -162,7 +162,7 @@ def make_policy(cidrs: Iterable[str], ports: Sequence[int] | None, names: Iterab
 
 
 def network(text: str, key: str = "allow_cidrs") -> Network:
-    """One network of a list. @param key: the list's. @raise BadPolicy: it is none."""
+    """Parse one network of a list. @param key: the list's key. @raise BadPolicy: the text is no network."""
     try:
         found = ipaddress.ip_network(text)
     except ValueError as error:
@@ -189,12 +189,12 @@ def _within(address: Address, network: Network) -> bool:
 
 
 def _plain(address: Address) -> Address:
-    """An IPv4 address in IPv6's clothes (``::ffff:10.0.0.7``) is that IPv4 address: the kernel connects to it."""
+    """Unmap an IPv4-mapped address (``::ffff:10.0.0.7``): the kernel connects to the IPv4 address."""
     return getattr(address, "ipv4_mapped", None) or address
 
 
 def _inner(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
-    """The IPv4 address that a gateway would go on to: NAT64 (RFC 6052) or 6to4 (RFC 3056)."""
+    """The IPv4 address that a NAT64 (RFC 6052) or 6to4 (RFC 3056) gateway would connect to."""
     if address in _NAT64:
         return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
     return address.sixtofour

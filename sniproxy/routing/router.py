@@ -1,4 +1,4 @@
-"""Which route a hello takes, or why none. Pure."""
+"""Chooses the route of a ClientHello, or refuses it. Pure."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from sniproxy.util.names import ip_literal
 
 @attrs.define
 class LiveRoute:
-    """A route with its resolver made.
+    """A route and its resolver.
 
-    @ivar least: the target with the fewest connections is next, not the one whose turn it is.
-    @ivar max_connections: at once. None: no limit.
-    @ivar fixed: gives the resolver's answer, whatever it is asked: then it need not be. None, or it gives None: it
-        depends.
-    @ivar turns: whose turn it is among the targets.
-    @ivar quiet_until: the reactor's time before which a failure of the resolver is not logged again.
+    @ivar least: balance by least connections instead of round robin.
+    @ivar max_connections: concurrent connections. None: no limit.
+    @ivar fixed: returns the resolver's answer if it is the same for all requests, else None. None: it depends on the
+        request.
+    @ivar turns: the round robin state of the targets.
+    @ivar quiet_until: the reactor's time before which further failures of the resolver are not logged.
     """
 
     server_name: str
@@ -39,7 +39,7 @@ class LiveRoute:
 
 @attrs.frozen
 class Routing:
-    """All that decides where a connection goes. @ivar plaintext: by the name of a plaintext listener."""
+    """The routes of a configuration. @ivar plaintext: the routes of plaintext listeners, by listener name."""
 
     table: RouteTable[LiveRoute]
     default: LiveRoute | None
@@ -47,7 +47,7 @@ class Routing:
     plaintext: Mapping[str, LiveRoute]
 
     def choose(self, hello: ClientHello, listener: str) -> LiveRoute:
-        """The route of a hello that came in by this listener.
+        """Choose the route of a hello. @param listener: the name of the listener that accepted it.
 
         @raise Refusal: C{no_route} or C{no_server_name}.
         """
