@@ -1,4 +1,4 @@
-"""Which brokers a client may be led to. Pure."""
+"""The brokers that a bridge may connect clients to. Pure."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from sniproxy.util.bounded import BoundedMap
 from sniproxy.util.names import BadName, pattern
 
 MAX_NAMED = 10_000
-"""Brokers that are remembered because an answer has named them."""
+"""Brokers from lookup answers that a bridge remembers."""
 
 Broker = tuple[str, int]
-"""A broker's host, normalised, and its port."""
+"""A broker's normalised host, and its port."""
 
 
 class BadAllow(ValueError):
-    """A text that allows nothing; the message says why and what to write."""
+    """A text is no entry of C{allow}; the message says why and what to write."""
 
 
 @attrs.frozen
 class Allowed:
-    """Hosts and a port. @ivar pattern: a name, ``*.`` and a name, or an address, normalised."""
+    """One entry of C{allow}: hosts and a port. @ivar pattern: a name, ``*.`` and a name, or an address, normalised."""
 
     pattern: str
     port: int
@@ -36,9 +36,9 @@ class Allowed:
 
 
 def parse_allowed(text: str) -> Allowed:
-    """Read ``*.pulsar.example.com:6651``: as a route's name, and a port, 6651 unless written.
+    """Parse ``*.pulsar.example.com:6651``: a host as in a route, and a port. The default port is 6651.
 
-    @raise BadAllow: it is something else.
+    @raise BadAllow: the text is none of this.
     """
     star = text.startswith("*.")
     try:
@@ -49,9 +49,9 @@ def parse_allowed(text: str) -> Allowed:
 
 
 class Allowing:
-    """All that one bridge allows.
+    """The brokers that one bridge allows.
 
-    @param allowed: what the operator wrote. None: the brokers that answers through this bridge have named.
+    @param allowed: the bridge's C{allow}. None: it allows the brokers that lookups through it have returned.
     """
 
     def __init__(self, allowed: Sequence[Allowed] | None) -> None:
@@ -59,12 +59,12 @@ class Allowing:
         self._named: BoundedMap[Broker, bool] = BoundedMap(MAX_NAMED)
 
     def record_named(self, broker: Broker) -> None:
-        """A broker, whose certificate was verified, has named this one."""
+        """Record a broker that a lookup has returned. The answering broker's certificate was verified."""
         if self._allowed is None:
             self._named.put(broker, True, 0.0)
 
     def denies(self, broker: Broker) -> str | None:
-        """Why a client may not be led to a broker; None: it may."""
+        """Why the bridge denies a broker. None: it is allowed."""
         if self._allowed is not None:
             if any(broker in allowed for allowed in self._allowed):
                 return None

@@ -1,6 +1,6 @@
-"""C{[[bridge]]}: the tables of bridges, checked. Pure.
+"""Checks C{[[bridge]]} tables. Pure.
 
-A file of its own, because most configurations have no bridge, and need not load what bridges are written with.
+Loaded only for configurations that have a bridge.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from sniproxy.util.names import ip_literal
 
 
 def make_bridge(check: Check, key: str, table: BridgeTable) -> Bridge:
-    """A bridge; paths start from the file's folder. @param key: where it stands in the configuration.
+    """Make a bridge. Its paths are relative to the file's folder. @param key: the table's key in the configuration.
 
-    @raise ConfigError: it cannot be used.
+    @raise ConfigError: a value is wrong.
     """
     name, endpoint = check.name_and_endpoint(key, table)
     if table.inspect not in (None, PULSAR):

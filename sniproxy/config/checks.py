@@ -1,4 +1,4 @@
-"""The checks that the tables of a configuration file share. Pure.
+"""The checks that the tables of a configuration share. Pure.
 
 Every error names the file, the key, the value and the cure.
 """
@@ -42,20 +42,20 @@ from sniproxy.util.names import BadName
 T = TypeVar("T")
 
 COMMAND_LINE = "command line"
-"""The filename of a configuration that came as options."""
+"""The filename of a configuration from command line options."""
 
 _OPTIONS = {"listener": "--listen", "route": "--route", "access_log.path": "--access-log"}
 MAX_FAULTS = 20
-"""Errors of routes that one run reports; the rest are reported after these are fixed."""
+"""Errors of routes that one run reports; the next run reports the rest."""
 
 NO_PATH = "write a file path, or '-' for standard output"
 
 
 @attrs.frozen
 class Check:
-    """The checks that types cannot make.
+    """Checks the values of one configuration.
 
-    @ivar names: of listeners so far. @ivar bound: their addresses. @ivar targets: those read so far, by their texts.
+    @ivar names: of the listeners so far. @ivar bound: their addresses. @ivar targets: those parsed so far, by text.
     """
 
     filename: str
@@ -74,20 +74,20 @@ class Check:
         return ConfigError(f"{self.filename}: {key} = {shown(value)}: {cure}", key, value)
 
     def path(self, key: str, path: str) -> str:
-        """The path of a log; in a file it starts from the file's folder."""
+        """The path of a log; in a file it is relative to the file's folder."""
         if not path or "\0" in path:
             raise self.error(key, path, NO_PATH)
         return path if path == "-" or self.filename == COMMAND_LINE else str(PurePath(self.filename).parent / path)
 
     def endpoint(self, key: str, text: str) -> Endpoint:
-        """An endpoint that plain connections come in by."""
+        """Parse an endpoint."""
         try:
             return parse_endpoint(text)
         except BadEndpoint as error:
             raise self.error(key, text, str(error)) from error
 
     def admin(self, table: AdminTable) -> AdminSettings:
-        """The admin endpoint."""
+        """Check C{[admin]}."""
         endpoint, path = self.endpoint("admin.endpoint", table.endpoint).private(), table.token_file
         if path is not None:
             if not path or "\0" in path:
@@ -96,7 +96,7 @@ class Check:
         return AdminSettings(endpoint, tuple(table.hosts), token_file=path)
 
     def name_and_endpoint(self, key: str, table: ListenerTable | BridgeTable) -> tuple[str, Endpoint]:
-        """The name and the endpoint of a listener or bridge; no two have the same."""
+        """The name and the endpoint of a listener or bridge; both must be unique."""
         endpoint = self.endpoint(f"{key}.endpoint", table.endpoint)
         name = table.endpoint if table.name is None else table.name
         if not name.strip() or not name.isprintable():
@@ -110,7 +110,7 @@ class Check:
         return name, endpoint
 
     def pem(self, key: str, path: str) -> str:
-        """The path of PEM, from the file's folder."""
+        """The path of a PEM file, relative to the configuration's folder."""
         if not path or "\0" in path:
             raise self.error(key, path, "write the path of a PEM file")
         return str(PurePath(self.filename).parent / path)
@@ -170,14 +170,14 @@ class Check:
         return Route(name, None, resolver, *self.balance_and_limit(name, table))
 
     def balance_and_limit(self, key: str, table: RouteEntry | DefaultTable) -> tuple[bool, int | None]:
-        """How a route's connections are dealt out, and how many it may have."""
+        """Whether a route balances by least connections, and its C{max_connections}."""
         if table.max_connections is None and table.balance is None:
-            return False, None  # as in most of very many tables
+            return False, None  # fast, for many routes
         most = self.converted(key, lambda: connection_limit("max_connections", table.max_connections))
         return self.converted(key, lambda: is_least_connections(table.balance)), most
 
     def converted(self, key: str, make: Callable[[], T]) -> T:
-        """What a table is made into, by a module that says which of its keys is wrong."""
+        """Convert a table. @raise ConfigError: a value is wrong."""
         try:
             return make()
         except (BadHealth, BadInspectLog, BadLimit, BadPolicy) as error:
@@ -192,7 +192,7 @@ class Check:
         pattern: str = "",
         named: bool = False,
     ) -> ResolverTable:
-        """@param pattern: may take parts of a name out; empty: it takes none. @param named: whether there is a name."""
+        """@param pattern: the route's, for captures; or empty. @param named: its connections have a server name."""
         if (target is None) == (resolver is None):
             both = "it has both" if target is not None else "it has neither"
             cure = f'{both}; write either target = "host:port" or resolver = "NAME"'

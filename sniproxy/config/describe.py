@@ -1,4 +1,4 @@
-"""What a configuration means, and what will surprise its operator: ``twistd sniproxy --check``."""
+"""Describes a configuration, with warnings, for ``twistd sniproxy --check``."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from sniproxy.util.names import ip_literal
 from sniproxy.util.text import counted, printable
 
 MIN_IDLE_S = 60.0
-"""Seconds. Pulsar's two sides PING each other every 30 s; one lost PING must not end a tunnel."""
+"""Seconds. Pulsar sends a PING every 30 s in each direction; one lost PING must not end a tunnel."""
 
 LOW_DESCRIPTORS = 4096
 DESCRIPTORS_PER_TUNNEL = 2
 
 
 def describe(configuration: Configuration) -> str:
-    """The configuration as a short table: listeners, routes in order of precedence, timeouts, access log."""
+    """Describe a configuration: listeners, routes in order of precedence, resolvers, timeouts, limits, logs."""
     lines = [f"configuration: {configuration.filename}", "", "listeners"]
     for listener in configuration.listeners:
-        goal = "" if listener.plaintext is None else f"  plaintext -> {_goal(listener.plaintext)}"
+        targets = "" if listener.plaintext is None else f"  plaintext -> {_describe_targets(listener.plaintext)}"
         if listener.termination is not None:
-            goal = f"  ends TLS: shows {listener.termination.certificates}, trusts {listener.termination.trust}"
+            targets = f"  terminates TLS: certificates {listener.termination.certificates}, trust {listener.termination.trust}"
         inspected = "  (inspected)" if listener.inspect else ""
         deferred = "  (deferred accept)" if listener.deferred_accept else ""
-        lines.append(f"  {listener.name:<28} {listener.endpoint.text}{goal}{inspected}{deferred}")
+        lines.append(f"  {listener.name:<28} {listener.endpoint.text}{targets}{inspected}{deferred}")
     for bridge in configuration.bridges:
         inspected = "  (inspected)" if bridge.inspect else ""
         lines.append(f"  {bridge.name:<28} {bridge.endpoint.text}  bridge -> {bridge.destination}{inspected}")
@@ -66,14 +66,14 @@ def describe(configuration: Configuration) -> str:
 
 
 def report(configuration: Configuration, warned: Sequence[str], is_file: bool) -> str:
-    """All that C{--check} prints. @param is_file: the configuration is a file, and other commands can read it."""
+    """The output of C{--check}. @param is_file: whether the configuration is a file."""
     with_warnings = f", with {counted(len(warned), 'warning')}" if warned else ""
     lines = [describe(configuration), *(f"warning: {warning}" for warning in warned)]
     return "\n".join([*lines, f"the configuration is valid{with_warnings}{untried(configuration) if is_file else ''}"])
 
 
 def untried(configuration: Configuration) -> str:
-    """What the end of C{--check} says of host names and resolvers: which command tries them; or nothing."""
+    """A hint to the command that tries host names and resolvers; empty: there are none."""
     hosts = any(
         ip_literal(target.host) is None for route in all_routes(configuration) for target in plain_targets(route)
     )
@@ -83,9 +83,12 @@ def untried(configuration: Configuration) -> str:
 
 
 def _routes(configuration: Configuration) -> list[str]:
-    """In order of precedence. Where nobody sends a server name, nothing is said of names that nobody has."""
+    """The routes in order of precedence, and what happens to other names if there is a TLS listener."""
     defaults = [route for route in (configuration.no_server_name, configuration.default) if route is not None]
-    rows = [(_title(route), _goal(route)) for route in [*sorted(configuration.routes, key=_precedence), *defaults]]
+    rows = [
+        (_title(route), _describe_targets(route))
+        for route in [*sorted(configuration.routes, key=_precedence), *defaults]
+    ]
     named = any(listener.plaintext is None for listener in configuration.listeners)
     for route, name, alert in (
         (configuration.no_server_name, "(no server name)", "missing_extension or handshake_failure"),
@@ -99,12 +102,12 @@ def _routes(configuration: Configuration) -> list[str]:
     return [
         "",
         "routes (precedence: exact name, longest wildcard, expression, default)",
-        *(f"  {name:<{width}}  {goal}" for name, goal in rows),
+        *(f"  {name:<{width}}  {targets}" for name, targets in rows),
     ]
 
 
 def _resolvers(configuration: Configuration) -> list[str]:
-    """Those that are asked, with what their tables have. Texts are named and not shown: a plugin's may be secret."""
+    """The resolvers in use and their options. Strings are not shown: a plugin's option may be a secret."""
     asked = [table for route in all_routes(configuration) for table in route.resolver.inner or (route.resolver,)]
     tables = {table.key: table for table in asked if table.name is not None}
     return ["", "resolvers", *map(_resolver, tables.values())] if tables else []
@@ -119,9 +122,9 @@ def _resolver(table: ResolverTable) -> str:
 
 
 def warnings(configuration: Configuration, descriptors: int | None = None) -> Iterator[str]:
-    """What is allowed but probably not meant.
+    """Warnings about what is valid but probably not intended.
 
-    @param descriptors: the hard limit of open files; unless given, this process's.
+    @param descriptors: the hard limit of open files. None: this process's.
     """
     tls = any(listener.plaintext is None for listener in configuration.listeners)
     if tls and not configuration.routes and configuration.default is None:
@@ -173,7 +176,7 @@ def warnings(configuration: Configuration, descriptors: int | None = None) -> It
 
 
 def _shadowed(configuration: Configuration) -> Iterator[str]:
-    """A route for all listeners is never asked when each listener has its own with the same pattern."""
+    """Routes for all listeners that never match, because each listener has a route with the same pattern."""
     names = {listener.name for listener in configuration.listeners}
     own: dict[str, set[str]] = {}
     for route in configuration.routes:
@@ -185,7 +188,7 @@ def _shadowed(configuration: Configuration) -> Iterator[str]:
 
 
 def loop_guard(configuration: Configuration) -> LoopGuard:
-    """Knows the addresses that the listeners will have, as far as they are written."""
+    """A guard for the listeners' addresses, as far as the configuration has them."""
     return LoopGuard(
         (listener.endpoint.host, listener.endpoint.port)
         for listener in configuration.listeners
@@ -207,18 +210,18 @@ def _loops(configuration: Configuration) -> Iterator[str]:
 
 
 def _is_loopback(host: str | None) -> bool:
-    """A unix socket's path is no host, and is on this machine."""
+    """Whether a host is a loopback address. None: a unix socket, which is local."""
     return host is None or (ip_literal(host) is not None and ipaddress.ip_address(host).is_loopback)
 
 
-def _goal(route: Route) -> str:
+def _describe_targets(route: Route) -> str:
     targets = [str(template) for template in templates(route)]
     if not targets:
-        return f"asks {route.resolver.title}{_dealt(route) if route.least else ''}"
-    return ", ".join(targets) + (_dealt(route) if len(targets) > 1 else "")
+        return f"asks {route.resolver.title}{_balance(route) if route.least else ''}"
+    return ", ".join(targets) + (_balance(route) if len(targets) > 1 else "")
 
 
-def _dealt(route: Route) -> str:
+def _balance(route: Route) -> str:
     return " (least connections)" if route.least else " (round robin)"
 
 
@@ -228,7 +231,7 @@ def _title(route: Route) -> str:
 
 
 def _precedence(route: Route) -> tuple[int, int, str, bool]:
-    if is_expression(route.server_name):  # these stay in their order
+    if is_expression(route.server_name):  # in file order
         return (2, 0, "", False)
     wildcard = route.server_name.startswith("*.")
     labels = route.server_name.count(".") if wildcard else 0

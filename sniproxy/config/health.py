@@ -1,4 +1,4 @@
-"""How targets are looked after, as the configuration says it. Pure; L{sniproxy.server.healthchecks} does it. Pure."""
+"""Checks C{[health]} and C{balance}. Pure."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def make_health(table: HealthTable) -> Health:
 
 
 def is_least_connections(balance: str | None) -> bool:
-    """Whether a route's C{balance} is C{least_connections}. @raise BadHealth: it is nothing known."""
+    """Whether a route's C{balance} is C{least_connections}. @raise BadHealth: it is unknown."""
     if balance not in (None, *BALANCES):
         raise BadHealth("balance", balance, f"write {' or '.join(BALANCES)}")
     return balance == BALANCES[1]
 
 
 def describe_health(health: Health) -> str:
-    """For people, in one line."""
+    """Describe health checks and ejection in one line."""
     eject = f"eject {health.eject:g} s after {health.fall} failed connects" if health.eject else ""
     if health.check is None:
         return eject or "off"

@@ -1,4 +1,4 @@
-"""The log of the inspector's events, as the configuration says it. Pure; L{sniproxy.inspector.live} writes it. Pure."""
+"""Checks C{[inspect_log]}, the log of the inspector's events. Pure."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ class BadInspectLog(Exception):
 
 
 class InspectLog(msgspec.Struct, frozen=True):
-    """Where events go, and which.
+    """The log of the inspector's events. L{sniproxy.inspector.live} writes it.
 
-    @ivar path: for JSON lines; C{-}: standard output. @ivar reveal: principals and properties are shown, too.
-    @ivar follow: patterns of topics. @ivar commands: types of commands. Both as L{sniproxy.pulsar.filter.EventFilter}.
+    @ivar path: the file, one JSON object per line; C{-}: standard output.
+    @ivar reveal: whether principals and properties are logged.
+    @ivar follow: patterns of topics. @ivar commands: types of commands. See L{sniproxy.pulsar.filter.EventFilter}.
     """
 
     path: str
@@ -30,9 +31,9 @@ class InspectLog(msgspec.Struct, frozen=True):
 
 
 def make_inspect_log(table: InspectLogTable, path: str) -> InspectLog:
-    """@param path: the table's, from the file's folder. @raise BadInspectLog: a key is wrong."""
+    """@param path: the table's path, resolved. @raise BadInspectLog: a value is wrong."""
     if table.commands:
-        from sniproxy.pulsar.filter import EventFilter  # all of Pulsar's commands take their time to load
+        from sniproxy.pulsar.filter import EventFilter  # slow to import
 
         try:
             EventFilter((), table.commands)

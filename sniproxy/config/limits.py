@@ -1,6 +1,6 @@
-"""How many connections there may be and how fast they may come, as the configuration says it. Pure.
+"""Checks C{[limits]}: the numbers and rates of connections. Pure.
 
-L{sniproxy.connection.admission} keeps to it.
+L{sniproxy.connection.admission} enforces them.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from sniproxy.routing.policy import Network, network
 from sniproxy.util.names import client_at, plain_address
 
 MAX_LIMIT = 100_000_000
-"""The largest number of connections that can be written: more than any machine has."""
+"""Connections. A larger limit is rejected."""
 
 MIN_BUFFERED_BYTES = 1 << 20
-"""Bytes: a few hellos of the largest size must have room."""
+"""Bytes: enough for a few hellos of the largest size."""
 
 
 class BadLimit(Exception):
@@ -31,20 +31,20 @@ class BadLimit(Exception):
 
 @attrs.frozen
 class Limits:
-    """None: no limit of this kind, unless said otherwise. A client is an IPv4 address or an IPv6 network of 64 bits.
+    """Limits of one process: each worker counts its own connections. None: no limit, unless stated otherwise.
 
-    All are of one process: each of several workers counts its own connections.
+    A client is an IPv4 address or an IPv6 network of 64 bits. The first six limits count concurrent connections.
 
-    @ivar max_connections: at once. None: as many as the descriptors suffice for.
-    @ivar max_connections_per_client: at once.
-    @ivar max_hellos: connections at once whose hello has not come. None: half of all, and 64 at least.
+    @ivar max_connections: None: capped by open files.
+    @ivar max_connections_per_client: of one client.
+    @ivar max_hellos: whose hello is incomplete. None: half of C{max_connections}, but at least 64.
     @ivar max_hellos_per_client: as C{max_hellos}, of one client.
-    @ivar rate_per_client: new connections a second. @ivar burst_per_client: how many may come at once after a pause.
-    @ivar max_buffered: bytes that may wait in the process's memory before new connections have to.
-    @ivar exempt: addresses that no limit by client is for.
-    @ivar max_connecting: connections at once whose hello has come and that have no tunnel yet. None: half of all, and
-        64 at least.
-    @ivar max_connecting_per_route: of one route. None: as many as there is room for beside them.
+    @ivar max_connecting: with a complete hello and without a tunnel. None: half of C{max_connections}, but at least 64.
+    @ivar max_connecting_per_route: as C{max_connecting}, of one route. None: no limit of its own.
+    @ivar rate_per_client: new connections per second.
+    @ivar burst_per_client: new connections at once after a pause.
+    @ivar max_buffered: bytes of buffered data above which new connections wait.
+    @ivar exempt: networks without limits per client.
     """
 
     max_connections: int | None = None
@@ -60,13 +60,13 @@ class Limits:
 
     @property
     def by_client(self) -> bool:
-        """Whether there is a limit by client."""
+        """Whether there is a limit per client."""
         return not (self.max_connections_per_client is self.max_hellos_per_client is self.rate_per_client is None)
 
     def client(self, host: str) -> str | None:
-        """Who an address counts as. None: no limit by client is for it.
+        """The client that an address belongs to. None: it has no limits per client.
 
-        @param host: an IP address, perhaps in brackets; empty: a unix socket, whose clients have none.
+        @param host: an IP address, with or without brackets. Empty: a client of a unix socket.
         """
         if not host:
             return None
@@ -77,7 +77,7 @@ class Limits:
 
 
 def make_limits(table: LimitsTable) -> Limits:
-    """@raise BadLimit: a key is wrong. @raise BadPolicy: a network is."""
+    """@raise BadLimit: a value is wrong. @raise BadPolicy: a network is wrong."""
     rate, burst = table.rate_per_client, table.burst_per_client
     if rate is not None and not 0.001 <= rate <= 1e6:
         cure = "must be a number of connections per second from 0.001 to 1000000; remove the key for no limit"
@@ -103,14 +103,14 @@ def make_limits(table: LimitsTable) -> Limits:
 
 
 def connection_limit(key: str, value: int | None) -> int | None:
-    """A number of connections. @raise BadLimit: it is none."""
+    """Check a number of connections. @raise BadLimit: it is out of range."""
     if value is not None and not 1 <= value <= MAX_LIMIT:
         raise BadLimit(key, value, f"must be a number from 1 to {MAX_LIMIT}; remove the key for the default")
     return value
 
 
 def describe_limits(limits: Limits) -> str:
-    """The limits that are written, in one line."""
+    """Describe the limits that are set, in one line."""
     said = [
         f"{key} {value}"
         for key in (

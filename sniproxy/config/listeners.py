@@ -1,4 +1,4 @@
-"""C{[[listener]]}: the tables of listeners, checked. Pure."""
+"""Checks C{[[listener]]} tables. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sniproxy.config.schema import ConfigError, ListenerTable
 def make_listener(
     check: Check, listener: Listener, table: ListenerTable, resolvers: Mapping[str, ResolverTable]
 ) -> Listener:
-    """A listener with what its connections are: plaintext, TLS that ends here, or TLS that passes through."""
+    """Complete a listener: plaintext, TLS termination, or TLS passed through."""
     key = listener.key
     if table.inspect not in (None, PULSAR):
         raise check.error(f"{key}.inspect", table.inspect, 'the only inspector is "pulsar"')
@@ -45,7 +45,7 @@ def make_listener(
 
 
 def make_termination(check: Check, key: str, table: ListenerTable) -> Termination | None:
-    """How TLS ends at a listener, if it does; paths start from the file's folder."""
+    """The TLS termination of a listener, or None. Its paths are relative to the file's folder."""
     given = {
         name: value
         for name in ("certificates", "upstream_trust", "upstream_certificate")

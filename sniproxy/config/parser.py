@@ -1,6 +1,7 @@
-"""The configuration: TOML text in, a checked L{Configuration} out. Pure; docs/configuration.md is its manual. Pure.
+"""Parses TOML text or options into a checked L{Configuration}. Pure.
 
-Every error names the file, the key, the value and the cure, and nothing is taken from a file that has one.
+Every error names the file, the key, the value and the cure. A file with an error is not used at all.
+docs/configuration.md is the manual.
 """
 
 from __future__ import annotations
@@ -42,18 +43,18 @@ KERNEL = "kernel"
 def parse(
     text: str, filename: str, access_log: str | None = None, use: Callable[[Configuration], object] | None = None
 ) -> Configuration:
-    """Read a configuration file's text.
+    """Parse the text of a configuration file.
 
-    @param filename: its path: for messages, and the folder that relative paths in it start from.
-    @param access_log: when given, in place of the file's.
-    @param use: makes a configuration into what lives, or raises C{ConfigError}. It is called when the text has an
-        error, with the rest of the text, so that errors of both kinds are reported together.
-    @raise ConfigError: it cannot be used.
+    @param filename: its path, for messages and for relative paths.
+    @param access_log: overrides the file's access log. None: the file's.
+    @param use: builds the proxy from a configuration, or raises C{ConfigError}. If the text has errors, it is called
+        with the valid rest, so that errors of both kinds are reported together.
+    @raise ConfigError: the text has errors.
     """
     try:
         configuration = replace(_checked(tomli.loads(text), filename), text=text)
-    except (ConfigError, ValueError, RecursionError) as error:  # also for a number or a nesting without end
-        # Imported here: most configurations have no error, and start faster.
+    except (ConfigError, ValueError, RecursionError) as error:  # RecursionError: deep nesting
+        # Imported here: most configurations have no error and start faster without it.
         from sniproxy.config.diagnostics.collecting import all_errors
 
         raise all_errors(text, filename, lambda data: _checked(data, filename), use) from error
@@ -63,9 +64,9 @@ def parse(
 
 
 def from_options(listen: Sequence[str], routes: Sequence[str], access_log: str | None) -> Configuration:
-    """A configuration from the command line's ``--listen``, ``--route`` and ``--access-log``.
+    """Make a configuration from the options ``--listen``, ``--route`` and ``--access-log``.
 
-    @raise ConfigError: an option cannot be used.
+    @raise ConfigError: an option is wrong.
     """
     tables = []
     for route in routes:
@@ -142,7 +143,7 @@ def _listeners(
 def _bridges(check: Check, tables: Sequence[BridgeTable]) -> tuple[Bridge, ...]:
     if not tables:
         return ()
-    # Imported here: most configurations have none, and start faster.
+    # Imported here: most configurations have no bridge and start faster without it.
     from sniproxy.config.bridges import make_bridge
 
     keys = [f"bridge[{number}]" for number in range(len(tables))]

@@ -1,4 +1,4 @@
-"""C{[resolver.NAME]}: the tables of resolvers, and lists of their names. Pure."""
+"""Checks C{[resolver.NAME]} tables, and lists of their names. Pure."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 from sniproxy.config.model import DEFAULT_DEADLINE_S, DEFAULT_STALE_S, ResolverTable
 
 MakeError = Callable[[str, object, str], Exception]
-"""Makes an error of a key, its value and the cure."""
+"""Makes an error from a key, its value and the cure."""
 
 
 def resolver_tables(tables: Mapping[str, Mapping[str, Any]], error: MakeError) -> dict[str, ResolverTable]:
-    """The tables by their names. What the proxy itself takes is taken out, the rest is for the type."""
+    """Check the tables. C{type}, C{deadline} and C{stale} are the proxy's keys; the rest are the plugin's options."""
     found = {}
     for name, table in tables.items():
         kind = table.get("type")
@@ -31,7 +31,7 @@ def resolver_tables(tables: Mapping[str, Mapping[str, Any]], error: MakeError) -
 def resolver_list(
     key: str, names: str | list[str], tables: Mapping[str, ResolverTable], error: MakeError
 ) -> ResolverTable:
-    """The resolver of this name, or one that stands for those of these names, in order."""
+    """The resolver of one name, or a list of the resolvers of several names, in order."""
     found = []
     for name in [names] if isinstance(names, str) else names:
         if name not in tables:

@@ -1,6 +1,6 @@
-"""The shape of a configuration file: its tables, keys and types, and errors that say so in the file's own terms. Pure.
+"""The tables, keys and types of a configuration file, and the errors of files that do not match. Pure.
 
-What a table means, and whether its values fit each other, is for L{sniproxy.config.parser}.
+L{sniproxy.config.parser} checks the values.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from sniproxy.util.text import bounded, printable
 
 
 class ConfigError(Exception):
-    """The configuration cannot be used. The message names the place and the cure, in one line of printable ASCII.
+    """The configuration is invalid. The message names the place and the cure, in one line of printable ASCII.
 
-    @ivar key: the key that is wrong, as in ``route[3].target``; empty: the message alone has it.
-    @ivar value: what was found there, or one item of the list there.
+    @ivar key: the wrong key, as in ``route[3].target``. Empty: only the message has it.
+    @ivar value: the value found, or one item of the list found.
     """
 
     def __init__(self, message: str, key: str = "", value: object = None) -> None:
@@ -28,7 +28,7 @@ class ConfigError(Exception):
 
 
 class ConfigErrors(ConfigError):
-    """Several errors of one file: a line of the message for each. @ivar errors: their messages, or the errors."""
+    """Several errors of one file, one per line of the message."""
 
     def __init__(self, errors: Sequence[ConfigError | str]) -> None:
         super().__init__("")
@@ -39,12 +39,12 @@ class ConfigErrors(ConfigError):
 
 
 def each_error(error: ConfigError) -> Sequence[ConfigError]:
-    """The errors that one error has in it: several, or itself."""
+    """The errors of L{ConfigErrors}, or the error itself."""
     return error.errors if isinstance(error, ConfigErrors) else [error]
 
 
 class Faults:
-    """Collects errors: C{with faults:} records one and continues behind the block. @ivar errors: those so far."""
+    """Collects errors: C{with faults:} records an error and continues after the block. @ivar errors: those so far."""
 
     def __init__(self) -> None:
         self.errors: list[ConfigError] = []
@@ -59,7 +59,7 @@ class Faults:
         return True
 
     def check(self) -> None:
-        """@raise ConfigError: there are errors."""
+        """@raise ConfigError: errors were recorded."""
         if self.errors:
             raise self.errors[0] if len(self.errors) == 1 else ConfigErrors(self.errors)
 
@@ -106,7 +106,7 @@ class RouteEntry(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
 
 class Timeouts(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """Seconds. etc/sniproxy.toml gives the reason of each default."""
+    """Seconds. etc/sniproxy.toml explains each default."""
 
     hello: float = 5.0
     connect: float = 10.0
@@ -139,7 +139,7 @@ class PolicyTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
 
 class HealthTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """Seconds, and how often. None: off."""
+    """C{interval} and C{eject} are seconds. See L{sniproxy.routing.health.Health}."""
 
     check: str | None = None
     interval: float = 5.0
@@ -189,11 +189,11 @@ SINGLE_TABLES = (
     *("default", "no_server_name", "timeouts", "access_log", "inspect_log", "admin", "policy", "reload", "health"),
     "limits",
 )
-"""Tables that are written once, in single brackets."""
+"""Tables that appear once, in single brackets."""
 
 
 def convert(data: dict[str, Any], filename: str) -> File:
-    """TOML's tables as ours.
+    """Convert parsed TOML.
 
     @raise ConfigError: a key is unknown or missing, or a value has the wrong type.
     """
@@ -204,13 +204,13 @@ def convert(data: dict[str, Any], filename: str) -> File:
 
 
 def _readable(error: msgspec.ValidationError, data: object, filename: str) -> ConfigError:
-    """What msgspec says, with the place and the value in the file's own terms."""
+    """A readable error from msgspec's, with the key and the value."""
     # Imported here: most configurations have no error, and start faster.
     from sniproxy.config.diagnostics.cures import unknown_key, wrong_type
 
     message, _, path = str(error).partition(" - at `")
     key = re.sub(r"^(\$|key in \$)\.?", "", path.removesuffix("`"))
-    if key.endswith("[...]"):  # one table of several by name; msgspec does not say which
+    if key.endswith("[...]"):  # a named table; msgspec does not say which
         key = key.removesuffix("[...]")
         tables = _at(data, key)
         key += "." + next(name for name, table in tables.items() if not isinstance(table, dict))
@@ -264,7 +264,7 @@ def _known_keys(key: str) -> list[str]:
 
 
 def _all_keys() -> dict[str, list[str]]:
-    """The keys of each table; those of the top under an empty name."""
+    """The keys of each table; top-level keys have an empty table name."""
     tables: dict[str, type[msgspec.Struct]] = {
         "": File,
         "listener": ListenerTable,
@@ -294,7 +294,7 @@ def _at(data: Any, key: str) -> Any:
 
 
 def shown(value: object) -> str:
-    """A value as a message shows it: as TOML would, in one line, at most 80 characters."""
+    """A value for a message: in TOML's form, on one line, at most 80 characters."""
     if value is None:
         return "(absent)"
     text = str(value).lower() if isinstance(value, bool) else f'"{value}"' if isinstance(value, str) else repr(value)

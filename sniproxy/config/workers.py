@@ -1,4 +1,4 @@
-"""Several processes that serve one configuration: what each of them serves, and how soon one is replaced. Pure."""
+"""The configuration of workers, and the delay before a worker is restarted. Pure."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from sniproxy.config.model import Bridge, Configuration, Listener
 from sniproxy.config.schema import ConfigError
 
 MAX_WORKERS = 128
-"""Workers; each core is busy with one."""
+"""Workers; one per core is enough."""
 
 STABLE_S = 10.0
-"""Seconds. A worker that lived so long is replaced at once."""
+"""Seconds of uptime after which a worker is restarted without delay."""
 
 FIRST_DELAY_S, MAX_DELAY_S = 0.5, 30.0
-"""Seconds before another one takes the place of one that died young, and of those that go on dying young."""
+"""Seconds before the first restart of a worker that failed early; the maximum after further failures."""
 
 Entrance = TypeVar("Entrance", Listener, Bridge)
 Error = Callable[[str, object, str], ConfigError]
-"""Makes an error of a key, its value and the cure."""
+"""Makes an error from a key, its value and the cure."""
 
 
 class CannotStart(Exception):
@@ -30,9 +30,10 @@ class CannotStart(Exception):
 
 
 def with_workers(configuration: Configuration, workers: int, reuse_port: bool, error: Error) -> Configuration:
-    """The configuration with its workers, and with listeners that share their ports when they have to, or may.
+    """The configuration with its number of workers, and with shared ports (C{SO_REUSEPORT}) if workers need them.
 
-    @raise ConfigError: there cannot be so many, or something is there that they cannot share.
+    @param reuse_port: share ports also without workers.
+    @raise ConfigError: the number is out of range, or the workers cannot share an endpoint.
     """
     if not 1 <= workers <= MAX_WORKERS:
         raise error(
@@ -52,21 +53,21 @@ def with_workers(configuration: Configuration, workers: int, reuse_port: bool, e
 
 
 def for_worker(configuration: Configuration, index: int) -> Configuration:
-    """What one of several workers serves: an admin endpoint of its own, and no watch on the file."""
+    """The configuration of one worker: its own admin endpoint, and no reload on change."""
     admin = configuration.admin
     if admin is not None:
         endpoint = admin.endpoint.for_instance(index)
-        assert endpoint is not None, "it has been checked"
+        assert endpoint is not None, "with_workers has checked it"
         admin = replace(admin, endpoint=endpoint, instance=index)
     return replace(configuration, admin=admin, reload_on_change=False)
 
 
-def restart_delay(lived: float, before: float) -> float:
-    """Seconds until another worker takes the place of one that has ended.
+def restart_delay(uptime: float, before: float) -> float:
+    """Seconds to wait before a worker that has ended is restarted.
 
-    @param lived: seconds that it lived. @param before: the pause before it was started.
+    @param uptime: its uptime, seconds. @param before: the delay before its own start, seconds.
     """
-    if lived >= STABLE_S:
+    if uptime >= STABLE_S:
         return 0.0
     return min(max(FIRST_DELAY_S, 2 * before), MAX_DELAY_S)
 

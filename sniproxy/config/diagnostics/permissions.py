@@ -1,4 +1,4 @@
-"""Who else may read a key, or change what the proxy reads: warnings about files and users, for C{--check}."""
+"""Warnings about file permissions and users, for C{--check}: readable private keys, writable files, running as root."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from sniproxy.config.model import Configuration
 from sniproxy.config.warnings import all_routes
 
 MAX_FILES = 200
-"""Files of one folder that are looked at."""
+"""Files of one folder that are checked."""
 
 _MAX_KEY_BYTES = 1 << 20
 _WRITABLE = stat.S_IWGRP | stat.S_IWOTH
 _FILE_OPTIONS = ("path", "trust", "certificate", "key", "token_file", "digest_file")
-"""Options of the resolvers that name files."""
+"""The resolvers' options that name files."""
 
 
 def root_warning(twistd: Mapping[str, object] | None) -> Iterator[str]:
-    """@param twistd: its options: it may become another user later. None: this program is not twistd."""
+    """Warn if the proxy runs as root. @param twistd: its options; it may change users later. None: not twistd."""
     if os.geteuid() == 0 and twistd is not None and twistd.get("uid") is None:
         yield (
             "the proxy runs as root: run it as a dedicated user (User= of a systemd unit, or twistd --uid), "
@@ -29,9 +29,9 @@ def root_warning(twistd: Mapping[str, object] | None) -> Iterator[str]:
 
 
 def file_warnings(configuration: Configuration) -> Iterator[str]:
-    """Files and folders that other users may change, and private keys that all users may read.
+    """Warn of files and folders that other users can write, and of private keys that all users can read.
 
-    A group may read a key; it may not write to a file. A file that is not there is another error's affair.
+    A group may read a key, but not write a file. Missing files are reported elsewhere.
     """
     checked: set[Path] = set()
     if configuration.text:
@@ -71,14 +71,14 @@ def _key_files(configuration: Configuration) -> Iterator[tuple[str, str]]:
 
 
 def _writable(key: str, path: Path, checked: set[Path]) -> Iterator[str]:
-    """The file, the folder in which it can be replaced, and the same of what a symbolic link leads to."""
+    """Check a file, its folder, and both of the target of a symbolic link."""
     real = Path(os.path.realpath(path))
     for one in (path, path.parent, *((real, real.parent) if path.is_symlink() else ())):
         mode = _mode(one)
         if one in checked or not mode & _WRITABLE:
             continue
         checked.add(one)
-        if stat.S_ISDIR(mode) and mode & stat.S_ISVTX:  # there each user replaces files of his own alone
+        if stat.S_ISDIR(mode) and mode & stat.S_ISVTX:  # sticky: users can replace only their own files
             continue
         others = "all users" if mode & stat.S_IWOTH else "its group"
         what = f"the folder {one}" if stat.S_ISDIR(mode) else str(one)
@@ -86,7 +86,7 @@ def _writable(key: str, path: Path, checked: set[Path]) -> Iterator[str]:
 
 
 def _readable(key: str, path: Path, secret: bool) -> Iterator[str]:
-    """@param secret: the file is one even if there is no PEM key in it."""
+    """@param secret: the file is a secret even without a PEM key."""
     try:
         files = sorted(path.iterdir())[:MAX_FILES] if path.is_dir() else [path]
     except OSError:

@@ -1,6 +1,6 @@
-"""Text that is not TOML, and tables in the wrong brackets: each fault with its line and the cure. Pure.
+"""Reports TOML syntax errors, and tables in the wrong brackets, with their lines and cures. Pure.
 
-A line whose fault is understood is written as it was probably meant, so that the rest of the file can be read.
+A line with a known kind of error is replaced by the probably intended text, so that the rest of the file can be read.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ _AT = re.compile(r"at line (\d+)")
 
 @attrs.frozen
 class Syntax:
-    """What came of a text.
+    """The result of reading a text.
 
-    @ivar faults: a line and a message each. @ivar data: TOML's tables. None: the rest could not be read.
-    @ivar text: what was read in the end. @ivar changed: the lines that are not as written.
+    @ivar faults: pairs of a line and a message. @ivar data: TOML's tables. None: the text could not be parsed.
+    @ivar text: the text after corrections. @ivar changed: the lines that were corrected.
     """
 
     faults: list[tuple[int, str]]
@@ -40,9 +40,9 @@ class Syntax:
 
 
 def read(text: str, tables: Iterable[str]) -> Syntax:
-    """Read TOML as far as it can be understood.
+    """Parse TOML, correcting lines with known errors.
 
-    @param tables: the names of tables that are written once, C{[timeouts]}.
+    @param tables: the names of tables in single brackets, like C{[timeouts]}.
     """
     lines = text.split("\n")
     faults = list(_brackets(lines, set(tables)))
@@ -69,7 +69,7 @@ def _line(error: Exception, last: int) -> int:
 
 
 def _brackets(lines: list[str], tables: set[str]) -> Iterable[tuple[int, str]]:
-    """Headers with one bracket for two, or two for one; they are corrected in place."""
+    """Find table headers with the wrong number of brackets, and correct them in place."""
     for index, line in enumerate(lines):
         if "[" not in line:
             continue
@@ -87,7 +87,7 @@ def _brackets(lines: list[str], tables: set[str]) -> Iterable[tuple[int, str]]:
 
 
 def _understood(lines: list[str], index: int, message: str) -> tuple[str, list[str] | None]:
-    """A cure, perhaps empty, and the lines from this one on as they were probably meant, or None."""
+    """A cure, or empty; and the corrected lines from this line on, or None."""
     line = lines[index]
     header = _HEADER.fullmatch(line)
     if header is not None and line.lstrip().startswith("["):
@@ -128,7 +128,7 @@ def _header(lines: list[str], index: int, header: re.Match[str]) -> tuple[str, l
     first = next((n for n, line in enumerate(lines[:index], 1) if line.split("#")[0].strip() == right), None)
     if first is None or double:
         return "", None
-    # The second table's keys have no place of their own.
+    # Blank the second table, whose keys belong in the first.
     end = next((n for n in range(index + 1, len(lines)) if lines[n].lstrip().startswith("[")), len(lines))
     cure = f"{right} appears twice, first on line {first}; merge the two"
     return cure, ["#"] * (end - index)
@@ -145,7 +145,7 @@ def _first(lines: list[str], index: int, key: str) -> int | None:
 
 
 def _value(key: str, value: str, message: str) -> tuple[str, list[str] | None]:
-    """The cure for a value of one line, and the line."""
+    """The cure for a value on one line, and the corrected line."""
     bare = value.strip("\"'\u201c\u201d\u2018\u2019")
     if value[:1] in ("\u201c", "\u201d", "\u2018", "\u2019"):
         return f"write straight quotes: {key} = {_quoted(bare)}", [f"{key} = {_quoted(bare)}"]
@@ -191,6 +191,6 @@ def _quoted(value: str) -> str:
 
 
 def close_to(word: str, known: Iterable[str]) -> str | None:
-    """The known word that a wrong one was probably meant for, or None."""
+    """The known word that is closest to a wrong one, or None."""
     found = difflib.get_close_matches(word, list(known), 1)
     return found[0] if found else None
