@@ -140,11 +140,11 @@ class Unavailable(Exception):
     local = False
 
 
-class BadOption(Exception):
-    """A resolver's option is missing or wrong.
+class BadValue(Exception):
+    """A value of the configuration is missing or wrong. The message is the cure.
 
-    @ivar key: the option's name.
-    @ivar value: what was found; None when the option is missing.
+    @ivar key: the key, without its table.
+    @ivar value: the value found. None: it is missing.
     """
 
     def __init__(self, key: str, value: object, cure: str) -> None:
@@ -152,6 +152,10 @@ class BadOption(Exception):
         self.key = key
         self.value = value
         self.cure = cure
+
+
+class BadOption(BadValue):
+    """A resolver's option is missing or wrong."""
 
 
 class IServerNameResolver(Interface):

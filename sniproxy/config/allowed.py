@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import attrs
 
+from sniproxy.interfaces import BadValue
 from sniproxy.pulsar.serviceurl import TLS_PORT, BadServiceURL, host_and_port
 from sniproxy.util.bounded import BoundedMap
 from sniproxy.util.names import BadName, pattern
@@ -15,10 +16,6 @@ MAX_NAMED = 10_000
 
 Broker = tuple[str, int]
 """A broker's normalised host, and its port."""
-
-
-class BadAllow(ValueError):
-    """A text is no entry of C{allow}; the message says why and what to write."""
 
 
 @attrs.frozen
@@ -38,14 +35,14 @@ class Allowed:
 def parse_allowed(text: str) -> Allowed:
     """Parse ``*.pulsar.example.com:6651``: a host as in a route, and a port. The default port is 6651.
 
-    @raise BadAllow: the text is none of this.
+    @raise BadValue: the text is none of this.
     """
     star = text.startswith("*.")
     try:
         host, port = host_and_port(text[2:] if star else text, "broker")
         return Allowed(pattern(f"*.{host}" if star else host), TLS_PORT if port is None else port)
     except (BadServiceURL, BadName) as error:
-        raise BadAllow(f"{error}; write a host and a port, as in *.pulsar.example.com:6651") from error
+        raise BadValue("allow", text, f"{error}; write a host and a port, as in *.pulsar.example.com:6651") from error
 
 
 class Allowing:

@@ -5,10 +5,11 @@ Loaded only for configurations that have a bridge.
 
 from __future__ import annotations
 
-from sniproxy.config.allowed import Allowed, BadAllow, parse_allowed
+from sniproxy.config.allowed import Allowed, parse_allowed
 from sniproxy.config.checks import Check
 from sniproxy.config.model import PULSAR, Bridge
 from sniproxy.config.schema import BridgeTable, ConfigError
+from sniproxy.interfaces import BadValue
 from sniproxy.pulsar.serviceurl import BadServiceURL, pip60
 from sniproxy.util.names import ip_literal
 
@@ -36,7 +37,7 @@ def make_bridge(check: Check, key: str, table: BridgeTable) -> Bridge:
     for number, text in enumerate(table.allow or ()):
         try:
             allow.append(parse_allowed(text))
-        except BadAllow as error:
+        except BadValue as error:
             raise check.error(f"{key}.allow[{number}]", text, str(error)) from error
     return Bridge(
         name,

@@ -11,9 +11,8 @@ from typing import TypeVar
 
 import attrs
 
-from sniproxy.config.health import BadHealth, is_least_connections
-from sniproxy.config.inspectlog import BadInspectLog
-from sniproxy.config.limits import BadLimit, connection_limit
+from sniproxy.config.health import is_least_connections
+from sniproxy.config.limits import connection_limit
 from sniproxy.config.model import (
     NO_SERVER_NAME,
     AdminSettings,
@@ -32,9 +31,9 @@ from sniproxy.config.schema import (
     Timeouts,
     shown,
 )
+from sniproxy.interfaces import BadValue
 from sniproxy.net.endpoints import BadEndpoint, Endpoint, parse_endpoint
 from sniproxy.routing.patterns import capture_count, route_pattern
-from sniproxy.routing.policy import BadPolicy
 from sniproxy.routing.targets import BadTarget
 from sniproxy.routing.templates import Template, parse_template
 from sniproxy.util.names import BadName
@@ -180,7 +179,7 @@ class Check:
         """Convert a table. @raise ConfigError: a value is wrong."""
         try:
             return make()
-        except (BadHealth, BadInspectLog, BadLimit, BadPolicy) as error:
+        except BadValue as error:
             raise self.error(f"{key}.{error.key}", error.value, str(error)) from error
 
     def resolver(

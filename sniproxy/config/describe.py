@@ -28,7 +28,8 @@ def describe(configuration: Configuration) -> str:
     for listener in configuration.listeners:
         targets = "" if listener.plaintext is None else f"  plaintext -> {_describe_targets(listener.plaintext)}"
         if listener.termination is not None:
-            targets = f"  terminates TLS: certificates {listener.termination.certificates}, trust {listener.termination.trust}"
+            ends = listener.termination
+            targets = f"  terminates TLS: certificates {ends.certificates}, trust {ends.trust}"
         inspected = "  (inspected)" if listener.inspect else ""
         deferred = "  (deferred accept)" if listener.deferred_accept else ""
         lines.append(f"  {listener.name:<28} {listener.endpoint.text}{targets}{inspected}{deferred}")

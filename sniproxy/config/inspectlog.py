@@ -5,15 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from sniproxy.config.schema import InspectLogTable
-
-
-class BadInspectLog(Exception):
-    """A key is wrong. @ivar key: which. @ivar value: what was found."""
-
-    def __init__(self, key: str, value: object, cure: str) -> None:
-        super().__init__(cure)
-        self.key = key
-        self.value = value
+from sniproxy.interfaces import BadValue
 
 
 class InspectLog(msgspec.Struct, frozen=True):
@@ -31,12 +23,12 @@ class InspectLog(msgspec.Struct, frozen=True):
 
 
 def make_inspect_log(table: InspectLogTable, path: str) -> InspectLog:
-    """@param path: the table's path, resolved. @raise BadInspectLog: a value is wrong."""
+    """@param path: the table's path, resolved. @raise BadValue: a value is wrong."""
     if table.commands:
         from sniproxy.pulsar.filter import EventFilter  # slow to import
 
         try:
             EventFilter((), table.commands)
         except ValueError as error:
-            raise BadInspectLog("commands", table.commands, str(error)) from error
+            raise BadValue("commands", table.commands, str(error)) from error
     return InspectLog(path, table.reveal, tuple(table.follow), tuple(table.commands))

@@ -10,6 +10,7 @@ import math
 import attrs
 
 from sniproxy.config.schema import LimitsTable
+from sniproxy.interfaces import BadValue
 from sniproxy.routing.policy import Network, network
 from sniproxy.util.names import client_at, plain_address
 
@@ -18,15 +19,6 @@ MAX_LIMIT = 100_000_000
 
 MIN_BUFFERED_BYTES = 1 << 20
 """Bytes: enough for a few hellos of the largest size."""
-
-
-class BadLimit(Exception):
-    """A key is wrong. @ivar key: which. @ivar value: what was found."""
-
-    def __init__(self, key: str, value: object, cure: str) -> None:
-        super().__init__(cure)
-        self.key = key
-        self.value = value
 
 
 @attrs.frozen
@@ -77,17 +69,17 @@ class Limits:
 
 
 def make_limits(table: LimitsTable) -> Limits:
-    """@raise BadLimit: a value is wrong. @raise BadPolicy: a network is wrong."""
+    """@raise BadValue: a value is wrong."""
     rate, burst = table.rate_per_client, table.burst_per_client
     if rate is not None and not 0.001 <= rate <= 1e6:
         cure = "must be a number of connections per second from 0.001 to 1000000; remove the key for no limit"
-        raise BadLimit("rate_per_client", rate, cure)
+        raise BadValue("rate_per_client", rate, cure)
     if burst is not None and rate is None:
-        raise BadLimit("burst_per_client", burst, "it requires rate_per_client; write both")
+        raise BadValue("burst_per_client", burst, "it requires rate_per_client; write both")
     buffered = table.max_buffered
     if buffered is not None and not MIN_BUFFERED_BYTES <= buffered <= 1 << 50:
         cure = f"must be a number of bytes, {MIN_BUFFERED_BYTES} or more; remove the key for no limit"
-        raise BadLimit("max_buffered", buffered, cure)
+        raise BadValue("max_buffered", buffered, cure)
     return Limits(
         connection_limit("max_connections", table.max_connections),
         connection_limit("max_connections_per_client", table.max_connections_per_client),
@@ -103,9 +95,9 @@ def make_limits(table: LimitsTable) -> Limits:
 
 
 def connection_limit(key: str, value: int | None) -> int | None:
-    """Check a number of connections. @raise BadLimit: it is out of range."""
+    """Check a number of connections. @raise BadValue: it is out of range."""
     if value is not None and not 1 <= value <= MAX_LIMIT:
-        raise BadLimit(key, value, f"must be a number from 1 to {MAX_LIMIT}; remove the key for the default")
+        raise BadValue(key, value, f"must be a number from 1 to {MAX_LIMIT}; remove the key for the default")
     return value
 
 

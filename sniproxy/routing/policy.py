@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 
 import attrs
 
-from sniproxy.interfaces import Target
+from sniproxy.interfaces import BadValue, Target
 from sniproxy.routing.patterns import route_pattern
 from sniproxy.routing.table import RouteTable
 from sniproxy.routing.targets import DEFAULT_PORT
@@ -64,15 +64,6 @@ _SPECIAL_BY_VERSION = {
 }
 _GLOBAL = ipaddress.IPv6Network("2000::/3")
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
-
-
-class BadPolicy(Exception):
-    """A key of the policy is wrong. @ivar key: which. @ivar value: what was found."""
-
-    def __init__(self, key: str, value: object, cure: str) -> None:
-        super().__init__(cure)
-        self.key = key
-        self.value = value
 
 
 @attrs.frozen
@@ -146,23 +137,23 @@ class Policy:
 def make_policy(cidrs: Iterable[str], ports: Sequence[int] | None, names: Iterable[str] | None) -> Policy:
     """Make a policy from the values of C{[policy]}. @param ports: None: Pulsar's TLS port, 6651.
 
-    @raise BadPolicy: a value is wrong.
+    @raise BadValue: a value is wrong.
     """
     if ports is None:
         ports = [DEFAULT_PORT]
     if not ports:
-        raise BadPolicy("allow_ports", ports, f"an empty list allows nothing; remove the key for {DEFAULT_PORT}")
+        raise BadValue("allow_ports", ports, f"an empty list allows nothing; remove the key for {DEFAULT_PORT}")
     for port in ports:
         if not 1 <= port <= 65535:
-            raise BadPolicy("allow_ports", port, "must be a number from 1 to 65535")
+            raise BadValue("allow_ports", port, "must be a number from 1 to 65535")
     patterns = None if names is None else tuple(map(_pattern, names))
     if patterns == ():
-        raise BadPolicy("allow_names", [], "an empty list allows nothing; remove the key for all that the routes allow")
+        raise BadValue("allow_names", [], "an empty list allows nothing; remove the key for all that the routes allow")
     return Policy(tuple(map(network, cidrs)), frozenset(ports), patterns)
 
 
 def network(text: str, key: str = "allow_cidrs") -> Network:
-    """Parse one network of a list. @param key: the list's key. @raise BadPolicy: the text is no network."""
+    """Parse one network of a list. @param key: the list's key. @raise BadValue: the text is no network."""
     try:
         found = ipaddress.ip_network(text)
     except ValueError as error:
@@ -171,9 +162,9 @@ def network(text: str, key: str = "allow_cidrs") -> Network:
             cure = f"host bits are set; write {ipaddress.ip_network(text, strict=False)}"
         except ValueError:
             pass
-        raise BadPolicy(key, text, cure) from error
+        raise BadValue(key, text, cure) from error
     if isinstance(found, ipaddress.IPv6Network) and found.network_address.ipv4_mapped is not None:
-        raise BadPolicy(key, text, "IPv4-mapped addresses are compared as IPv4; write the IPv4 network")
+        raise BadValue(key, text, "IPv4-mapped addresses are compared as IPv4; write the IPv4 network")
     return found
 
 
@@ -181,7 +172,7 @@ def _pattern(text: str) -> str:
     try:
         return route_pattern(text)
     except BadName as error:
-        raise BadPolicy("allow_names", text, str(error)) from error
+        raise BadValue("allow_names", text, str(error)) from error
 
 
 def _within(address: Address, network: Network) -> bool:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.config.allowed import MAX_NAMED, Allowing, BadAllow, parse_allowed
+from sniproxy.config.allowed import MAX_NAMED, Allowing, parse_allowed
+from sniproxy.interfaces import BadValue
 
 BROKER = ("broker-1.pulsar.test", 6651)
 
@@ -53,4 +54,4 @@ class AllowingTests(SynchronousTestCase):
     def test_bad(self) -> None:
         """What allows nothing is told, with what to write."""
         for text in ("", "*", "a b:1", "*.x.test:port", "*.10.0.0.7:1", "x*.test"):
-            self.assertIn("as in *.pulsar.example.com:6651", str(self.assertRaises(BadAllow, parse_allowed, text)))
+            self.assertIn("as in *.pulsar.example.com:6651", str(self.assertRaises(BadValue, parse_allowed, text)))

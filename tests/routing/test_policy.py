@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.interfaces import Target
-from sniproxy.routing.policy import BadPolicy, Network, Policy, make_policy
+from sniproxy.interfaces import BadValue, Target
+from sniproxy.routing.policy import Network, Policy, make_policy
 
 # From the two registries, with what each block is for; the ones inside another block too.
 IANA_IPV4 = """
@@ -115,7 +115,7 @@ class AddressTests(SynchronousTestCase):
         network = ipaddress.ip_network(f"{address}/{min(length, address.max_prefixlen)}", strict=False)
         try:
             policy = make_policy([str(network)], None, None)
-        except BadPolicy:
+        except BadValue:
             self.assertIn("ffff", str(network))
             return
         if getattr(address, "ipv4_mapped", None) is None:
@@ -166,7 +166,7 @@ class MakePolicyTests(SynchronousTestCase):
     """make_policy: from the keys of a configuration."""
 
     def refused(self, cidrs: list[str], ports: list[int] | None, names: list[str] | None, key: str, said: str) -> None:
-        error = self.assertRaises(BadPolicy, make_policy, cidrs, ports, names)
+        error = self.assertRaises(BadValue, make_policy, cidrs, ports, names)
         self.assertEqual(key, error.key)
         self.assertIn(said, str(error))
 
