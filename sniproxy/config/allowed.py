@@ -8,6 +8,7 @@ import attrs
 
 from sniproxy.interfaces import BadValue
 from sniproxy.pulsar.serviceurl import TLS_PORT, BadServiceURL, host_and_port
+from sniproxy.routing.patterns import matches
 from sniproxy.util.bounded import BoundedMap
 from sniproxy.util.names import BadName, pattern
 
@@ -29,7 +30,7 @@ class Allowed:
         host, port = broker
         if port != self.port:
             return False
-        return host.endswith(self.pattern[1:]) if self.pattern.startswith("*.") else host == self.pattern
+        return matches(self.pattern, host)
 
 
 def parse_allowed(text: str) -> Allowed:

@@ -46,6 +46,13 @@ def expression(pattern: str) -> re.Pattern[str]:
     return re.compile(pattern[1:], re.ASCII | re.IGNORECASE)
 
 
+def matches(pattern: str, name: str) -> bool:
+    """Whether a pattern matches a normalised server name as text. L{RouteTable} adds the rule for IP literals."""
+    if is_expression(pattern):
+        return expression(pattern).fullmatch(name) is not None
+    return pattern == name or (pattern.startswith("*.") and name.endswith(pattern[1:]))
+
+
 def capture_count(pattern: str) -> int:
     """The number of captures of a pattern: 1 for a wildcard, or the groups of an expression."""
     if pattern.startswith("*."):

@@ -12,7 +12,6 @@ from sniproxy.routing.table import RouteTable
 from sniproxy.routing.targets import Turns
 from sniproxy.tls.alerts import Alert
 from sniproxy.tls.clienthello import ClientHello
-from sniproxy.util.names import ip_literal
 
 
 @attrs.define
@@ -57,24 +56,10 @@ class Routing:
                 alert = Alert.MISSING_EXTENSION if hello.offers_tls13 else Alert.HANDSHAKE_FAILURE
                 raise Refusal(Result.NO_SERVER_NAME, _NO_NAME, alert)
             return self.no_server_name
-        route = self.table.match(name, listener)
-        if route is None and ip_literal(name) is None:
-            route = self.default
+        route = self.table.choose(name, listener, self.default)
         if route is None:
-            raise Refusal(Result.NO_ROUTE, self._why_none(name, listener), Alert.UNRECOGNIZED_NAME)
+            raise Refusal(Result.NO_ROUTE, self.table.why_none(name, listener), Alert.UNRECOGNIZED_NAME)
         return route
-
-    def _why_none(self, name: str, listener: str) -> str:
-        if ip_literal(name) is not None:
-            return f"the server name {name} is an IP literal and has no exact route; use a service URL with a host name"
-        closest = self.table.closest(name)
-        if closest is None:
-            return "no route has this name"
-        if closest == name:
-            return f"no route has this name on listener {listener}; another listener has one"
-        if closest == f"*.{name}":
-            return f"no route has this name; {closest} matches names below it, not the name itself"
-        return f"no route has this name; the closest is {closest}"
 
 
 _NO_NAME = (

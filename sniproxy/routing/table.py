@@ -82,6 +82,24 @@ class RouteTable(Generic[R]):
                         break
         return found
 
+    def choose(self, name: str, listener: str, default: R | None) -> R | None:
+        """As L{match}, or the default route. An IP literal does not match the default route."""
+        found = self.match(name, listener)
+        return default if found is None and ip_literal(name) is None else found
+
+    def why_none(self, name: str, listener: str) -> str:
+        """Why L{choose} finds no route, for the access log and for C{sniproxyctl explain}."""
+        if ip_literal(name) is not None:
+            return f"the server name {name} is an IP literal and has no exact route; use a service URL with a host name"
+        closest = self.closest(name)
+        if closest is None:
+            return "no route has this name"
+        if closest == name:
+            return f"no route has this name on listener {listener}; another listener has one"
+        if closest == f"*.{name}":
+            return f"no route has this name; {closest} matches names below it, not the name itself"
+        return f"no route has this name; the closest is {closest}"
+
     def closest(self, name: str) -> str | None:
         """The pattern closest to an unmatched name, for an error text, or None."""
         if name not in self._hints:

@@ -6,10 +6,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.routing.patterns import capture_count, captured, expression, route_pattern
+from sniproxy.routing.patterns import capture_count, captured, expression, matches, route_pattern
 from sniproxy.util.names import BadName, pattern
 
 BROKER = r"~broker-([0-9]+)\.(eu|us)?\.?example\.com"
+
+
+class MatchesTests(SynchronousTestCase):
+    """matches: a pattern and a name, as text."""
+
+    def test_kinds(self) -> None:
+        """A name matches itself, a wildcard the names below it, an expression the whole name."""
+        for text, name, expected in (
+            ("a.test", "a.test", True),
+            ("a.test", "b.a.test", False),
+            ("*.a.test", "c.b.a.test", True),
+            ("*.a.test", "a.test", False),
+            ("*.a.test", "ba.test", False),
+            ("~a[0-9]", "a1", True),
+            ("~a[0-9]", "a12", False),
+        ):
+            self.assertEqual(expected, matches(text, name), (text, name))
 
 
 class RoutePatternTests(SynchronousTestCase):

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 import attrs
 
 from sniproxy.config.model import DEFAULT, NO_SERVER_NAME, Configuration, Listener, Route
-from sniproxy.routing.patterns import expression, is_expression
+from sniproxy.routing.patterns import is_expression, matches
 from sniproxy.routing.table import RouteTable
 from sniproxy.util.names import ip_literal
 
@@ -45,20 +45,10 @@ class Choices:
             if configuration.no_server_name is None:
                 return RouteChoice(None, "there is no [no_server_name], which is for hellos without a server name")
             return RouteChoice(configuration.no_server_name, "the hello has no server name")
-        route = self._table.match(name, listener.name)
-        if route is None and ip_literal(name) is None:
-            route = configuration.default
-        why = self._none(name) if route is None else _why(route)
+        route = self._table.choose(name, listener.name, configuration.default)
+        why = self._table.why_none(name, listener.name) if route is None else _why(route)
         found = self._others(name, route, listener) if others else iter(())
         return RouteChoice(route, why, tuple(pair for pair, _ in zip(found, range(MAX_OTHERS), strict=False)))
-
-    def _none(self, name: str) -> str:
-        if ip_literal(name) is not None:
-            return "an IP address has only a route of exactly this address, never a wildcard or [default]"
-        closest = self._table.closest(name)
-        if closest in (None, name, f"*.{name}"):
-            return "no route has this name, and there is no [default]"
-        return f"no route has this name, and there is no [default]; the closest is {closest}"
 
     def _others(self, name: str, taken: Route | None, listener: Listener) -> Iterator[tuple[str, str]]:
         for route in self._configuration.routes:
@@ -66,7 +56,7 @@ class Choices:
                 continue
             if route.server_name == f"*.{name}":
                 yield title(route), f"a wildcard has the names below {name}, not {name} itself"
-            elif _matches(route.server_name, name):
+            elif matches(route.server_name, name):
                 yield title(route), self._why_not(name, route, taken, listener)
         if self._configuration.default is not None and taken is not self._configuration.default:
             why = "it is for names that no route has" if taken is not None else "it is never for IP addresses"
@@ -87,12 +77,6 @@ class Choices:
         if is_expression(route.server_name):
             return "wildcards go before expressions"
         return "a longer wildcard goes before it"
-
-
-def _matches(pattern: str, name: str) -> bool:
-    if is_expression(pattern):
-        return expression(pattern).fullmatch(name) is not None
-    return pattern == name or (pattern.startswith("*.") and name.endswith(pattern[1:]))
 
 
 def _why(route: Route) -> str:
