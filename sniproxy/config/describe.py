@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import ipaddress
 import resource
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
+from sniproxy.config.dump import dump_configuration
 from sniproxy.config.health import describe_health
 from sniproxy.config.limits import describe_limits
-from sniproxy.config.model import DEFAULT, NO_SERVER_NAME, Configuration, ResolverTable, Route
-from sniproxy.config.warnings import all_routes, describe_policy, plain_targets, policy_warnings, templates
+from sniproxy.config.model import DEFAULT, NO_SERVER_NAME, Bridge, Configuration, Listener, ResolverTable, Route
+from sniproxy.config.warnings import all_routes, plain_targets, policy_warnings, templates
 from sniproxy.net.veto import LoopGuard
 from sniproxy.routing.patterns import is_expression
+from sniproxy.routing.policy import Policy
 from sniproxy.util.names import ip_literal
 from sniproxy.util.text import counted, printable
 
@@ -24,35 +28,24 @@ DESCRIPTORS_PER_TUNNEL = 2
 
 def describe(configuration: Configuration) -> str:
     """Describe a configuration: listeners, routes in order of precedence, resolvers, timeouts, limits, logs."""
+    document = dump_configuration(configuration, sys.maxsize)
     lines = [f"configuration: {configuration.filename}", "", "listeners"]
-    for listener in configuration.listeners:
-        targets = "" if listener.plaintext is None else f"  plaintext -> {_describe_targets(listener.plaintext)}"
-        if listener.termination is not None:
-            ends = listener.termination
-            targets = f"  terminates TLS: certificates {ends.certificates}, trust {ends.trust}"
-        inspected = "  (inspected)" if listener.inspect else ""
-        deferred = "  (deferred accept)" if listener.deferred_accept else ""
-        lines.append(f"  {listener.name:<28} {listener.endpoint.text}{targets}{inspected}{deferred}")
-    for bridge in configuration.bridges:
-        inspected = "  (inspected)" if bridge.inspect else ""
-        lines.append(f"  {bridge.name:<28} {bridge.endpoint.text}  bridge -> {bridge.destination}{inspected}")
-    lines += _routes(configuration)
+    lines += map(_listener, configuration.entrances, document["listeners"])
+    lines += _routes(configuration, document)
     lines += _resolvers(configuration)
-    lines += describe_policy(configuration)
-    times = configuration.timeouts
-    of_each = "per worker: " if configuration.workers > 1 else ""
+    lines += _policy(configuration, document["policy"])
+    per_worker = "per worker: " if configuration.workers > 1 else ""
     lines += [
         "",
-        f"timeouts (seconds)  hello {times.hello:g}, connect {times.connect:g}, idle {times.idle:g}, "
-        f"half_closed {times.half_closed:g}, drain {times.drain:g}",
-        f"limits              {of_each}{describe_limits(configuration.limits)}",
+        "timeouts (seconds)  " + ", ".join(f"{key} {value:g}" for key, value in document["timeouts"].items()),
+        f"limits              {per_worker}{describe_limits(configuration.limits)}",
         f"health              {describe_health(configuration.health)}",
-        f"admin               {configuration.admin.endpoint.text if configuration.admin else '(none)'}",
-        f"access log          {configuration.access_log or '(the program log)'}",
+        f"admin               {document['admin'] or '(none)'}",
+        f"access log          {document['access_log'] or '(the program log)'}",
     ]
-    log = configuration.inspect_log
-    if log is not None:
-        lines.append(f"inspect log         {log.path}{', with principals' if log.reveal else ''}")
+    inspect_log = document["inspect_log"]
+    if inspect_log is not None:
+        lines.append(f"inspect log         {inspect_log['path']}{', with principals' if inspect_log['reveal'] else ''}")
     elif any(one.inspect for one in configuration.entrances):
         lines.append("inspect log         (the program log)")
     if configuration.reload_on_change:
@@ -83,13 +76,28 @@ def untried(configuration: Configuration) -> str:
     return f"; to look names up: sniproxyctl explain --all --connect --config {configuration.filename}"
 
 
-def _routes(configuration: Configuration) -> list[str]:
+def _listener(one: Listener | Bridge, shown: Mapping[str, Any]) -> str:
+    """A line for a listener or bridge. @param shown: what L{dump_configuration} has of it."""
+    if isinstance(one, Bridge):
+        mode = f"  bridge -> {one.destination}"
+    elif one.plaintext is not None:
+        mode = f"  plaintext -> {_targets(one.plaintext, shown)}"
+    elif one.termination is not None:
+        mode = f"  terminates TLS: certificates {shown['certificates']}, trust {shown['upstream_trust']}"
+    else:
+        mode = ""
+    inspected = "  (inspected)" if shown["inspect"] else ""
+    deferred = "  (deferred accept)" if shown.get("deferred_accept") else ""
+    return f"  {shown['name']:<28} {shown['endpoint']}{mode}{inspected}{deferred}"
+
+
+def _routes(configuration: Configuration, document: Mapping[str, Any]) -> list[str]:
     """The routes in order of precedence, and what happens to other names if there is a TLS listener."""
-    defaults = [route for route in (configuration.no_server_name, configuration.default) if route is not None]
-    rows = [
-        (_title(route), _describe_targets(route))
-        for route in [*sorted(configuration.routes, key=_precedence), *defaults]
-    ]
+    routes = sorted(zip(configuration.routes, document["routes"], strict=True), key=lambda pair: _precedence(pair[0]))
+    for route in (configuration.no_server_name, configuration.default):
+        if route is not None:
+            routes.append((route, document[route.server_name]))
+    rows = [(_title(route), _targets(route, shown)) for route, shown in routes]
     named = any(listener.plaintext is None for listener in configuration.listeners)
     for route, name, alert in (
         (configuration.no_server_name, "(no server name)", "missing_extension or handshake_failure"),
@@ -215,15 +223,27 @@ def _is_loopback(host: str | None) -> bool:
     return host is None or (ip_literal(host) is not None and ipaddress.ip_address(host).is_loopback)
 
 
-def _describe_targets(route: Route) -> str:
-    targets = [str(template) for template in templates(route)]
+def _targets(route: Route, shown: Mapping[str, Any]) -> str:
+    targets = shown["targets"]
+    balance = " (least connections)" if route.least else " (round robin)"
     if not targets:
-        return f"asks {route.resolver.title}{_balance(route) if route.least else ''}"
-    return ", ".join(targets) + (_balance(route) if len(targets) > 1 else "")
+        return f"asks {route.resolver.title}{balance if route.least else ''}"
+    return ", ".join(targets) + (balance if len(targets) > 1 else "")
 
 
-def _balance(route: Route) -> str:
-    return " (least connections)" if route.least else " (round robin)"
+def _policy(configuration: Configuration, shown: Mapping[str, Any]) -> list[str]:
+    """Describe the policy. Empty: it is the default, and no target uses it."""
+    formed = any(template.client_formed for route in all_routes(configuration) for template in templates(route))
+    if not formed and configuration.policy == Policy():
+        return []
+    names = shown["allow_names"]
+    return [
+        "",
+        "policy (where a client's name becomes part of a target)",
+        "  addresses  " + ", ".join(["public", *shown["allow_cidrs"]]),
+        "  ports      " + ", ".join(map(str, shown["allow_ports"])),
+        "  names      " + ("all that the routes allow" if names is None else ", ".join(names)),
+    ]
 
 
 def _title(route: Route) -> str:

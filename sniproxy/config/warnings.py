@@ -108,22 +108,6 @@ def no_service_route(configuration: Configuration) -> Iterator[str]:
     )
 
 
-def describe_policy(configuration: Configuration) -> list[str]:
-    """Describe the policy. Empty: it is the default, and no target uses it."""
-    policy = configuration.policy
-    formed = any(template.client_formed for route in all_routes(configuration) for template in templates(route))
-    if not formed and policy == Policy():
-        return []
-    return [
-        "",
-        "policy (where a client's name becomes part of a target)",
-        "  addresses  " + ", ".join(["public", *map(str, policy.allow_cidrs)]),
-        "  ports      " + ", ".join(map(str, sorted(policy.allow_ports))),
-        "  names      "
-        + ("all that the routes allow" if policy.allow_names is None else ", ".join(policy.allow_names)),
-    ]
-
-
 def policy_warnings(configuration: Configuration) -> Iterator[str]:
     """Warnings about policies and targets that are valid but probably not intended."""
     policy = configuration.policy
