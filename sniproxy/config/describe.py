@@ -247,8 +247,7 @@ def _policy(configuration: Configuration, shown: Mapping[str, Any]) -> list[str]
 
 
 def _title(route: Route) -> str:
-    name = {DEFAULT: "(any other name)", NO_SERVER_NAME: "(no server name)"}.get(route.server_name, route.server_name)
-    return name if route.listener is None else f"{name} (on {route.listener})"
+    return {DEFAULT: "(any other name)", NO_SERVER_NAME: "(no server name)"}.get(route.server_name) or route.title
 
 
 def _precedence(route: Route) -> tuple[int, int, str, bool]:

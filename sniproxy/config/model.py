@@ -135,6 +135,12 @@ class Route(msgspec.Struct, frozen=True):
     least: bool = False
     max_connections: int | None = None
 
+    @property
+    def title(self) -> str:
+        """For messages: ``a.test``, ``a.test (on public)``, ``[default]``."""
+        name = f"[{self.server_name}]" if self.server_name in (DEFAULT, NO_SERVER_NAME) else self.server_name
+        return name if self.listener is None else f"{name} (on {self.listener})"
+
 
 class AdminSettings(msgspec.Struct, frozen=True):
     """The admin endpoint.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.config.describe import describe, warnings
+from sniproxy.config.describe import warnings
 from sniproxy.config.parser import parse
 from sniproxy.config.schema import ConfigError
 from sniproxy.config.warnings import no_service_route, written_targets
@@ -12,32 +12,6 @@ from sniproxy.interfaces import Target
 from tests.support.configerrors import LISTENER
 
 FORWARD = '[[route]]\nserver_name = "*.pulsar.test"\ntarget = "{server_name}:6651"\n'
-
-
-class DescribeTests(SynchronousTestCase):
-    """What the table shows."""
-
-    def test_templates(self) -> None:
-        """Targets stand as they are written, and the policy is told with its defaults."""
-        table = describe(parse(LISTENER + FORWARD, "f.toml"))
-        self.assertRegex(table, r"\*\.pulsar\.test +\{server_name\}:6651\n")
-        self.assertRegex(table, r"policy .*\n  addresses  public\n  ports      6651\n  names      all that")
-
-    def test_policy(self) -> None:
-        """What is written is shown, even when nothing asks; when there is nothing to say, nothing is said."""
-        text = '[policy]\nallow_cidrs = ["10.0.0.0/8"]\nallow_ports = [7, 6]\nallow_names = ["*.a.test"]\n'
-        table = describe(parse(LISTENER + text, "f.toml"))
-        for said in ("public, 10.0.0.0/8\n", "6, 7\n", "*.a.test\n"):
-            self.assertIn(said, table)
-        plain = '[[route]]\nserver_name = "a.test"\ntarget = "10.0.0.7"\n'
-        self.assertNotIn("policy", describe(parse(LISTENER + plain, "f.toml")))
-
-    def test_expressions_in_order(self) -> None:
-        """Expressions stand behind the wildcards, in the order of the file."""
-        names = ["~b.*", "*.w.test", "~a.*", "z.test"]
-        text = "".join(f'[[route]]\nserver_name = "{name}"\ntarget = "10.0.0.7"\n' for name in names)
-        table = describe(parse(LISTENER + text, "f.toml"))
-        self.assertEqual(["z.test", "*.w.test", "~b.*", "~a.*"], sorted(names, key=table.index))
 
 
 class WrittenTests(SynchronousTestCase):

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 import attrs
 
-from sniproxy.config.model import DEFAULT, NO_SERVER_NAME, Configuration, Listener, Route
+from sniproxy.config.model import DEFAULT, Configuration, Listener, Route
 from sniproxy.routing.patterns import is_expression, matches
 from sniproxy.routing.table import RouteTable
 from sniproxy.util.names import ip_literal
@@ -55,9 +55,9 @@ class Choices:
             if route is taken:
                 continue
             if route.server_name == f"*.{name}":
-                yield title(route), f"a wildcard has the names below {name}, not {name} itself"
+                yield route.title, f"a wildcard has the names below {name}, not {name} itself"
             elif matches(route.server_name, name):
-                yield title(route), self._why_not(name, route, taken, listener)
+                yield route.title, self._why_not(name, route, taken, listener)
         if self._configuration.default is not None and taken is not self._configuration.default:
             why = "it is for names that no route has" if taken is not None else "it is never for IP addresses"
             yield f"[{DEFAULT}]", why
@@ -87,12 +87,6 @@ def _why(route: Route) -> str:
     if route.server_name.startswith("*."):
         return "no exact name is the same, and this is the longest wildcard above it"
     return "it has exactly this name"
-
-
-def title(route: Route) -> str:
-    """How a route is called, with its listener where it is for one alone."""
-    name = f"[{route.server_name}]" if route.server_name in (DEFAULT, NO_SERVER_NAME) else route.server_name
-    return name if route.listener is None else f"{name} (on {route.listener})"
 
 
 def shared_names(led: Mapping[str, frozenset[str]], name: str | None, place: str) -> tuple[str, ...]:
