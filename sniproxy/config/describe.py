@@ -12,7 +12,7 @@ from sniproxy.config.dump import dump_configuration
 from sniproxy.config.health import describe_health
 from sniproxy.config.limits import describe_limits
 from sniproxy.config.model import DEFAULT, NO_SERVER_NAME, Bridge, Configuration, Listener, ResolverTable, Route
-from sniproxy.config.warnings import all_routes, plain_targets, policy_warnings, templates
+from sniproxy.config.warnings import all_routes, named_resolvers, plain_targets, policy_warnings, templates
 from sniproxy.net.veto import LoopGuard
 from sniproxy.routing.patterns import is_expression
 from sniproxy.routing.policy import Policy
@@ -117,9 +117,8 @@ def _routes(configuration: Configuration, document: Mapping[str, Any]) -> list[s
 
 def _resolvers(configuration: Configuration) -> list[str]:
     """The resolvers in use and their options. Strings are not shown: a plugin's option may be a secret."""
-    asked = [table for route in all_routes(configuration) for table in route.resolver.inner or (route.resolver,)]
-    tables = {table.key: table for table in asked if table.name is not None}
-    return ["", "resolvers", *map(_resolver, tables.values())] if tables else []
+    tables = named_resolvers(configuration)
+    return ["", "resolvers", *map(_resolver, tables)] if tables else []
 
 
 def _resolver(table: ResolverTable) -> str:

@@ -74,10 +74,9 @@ def _route(route: Route, most: int) -> dict[str, Any]:
 
 def _targets(route: Route, most: int) -> dict[str, Any]:
     """C{targets}, or C{resolvers} in order; the first that answers decides."""
-    table = route.resolver
     return {
         "targets": [str(one) for one in templates(route)[:most]],
-        "resolvers": [each.name for each in (table.inner or (table,))[:most] if each.name is not None],
+        "resolvers": [each.name for each in route.resolver.members[:most] if each.name is not None],
         "balance": BALANCES[route.least],
         "max_connections": route.max_connections,
     }

@@ -118,7 +118,12 @@ class ResolverTable(msgspec.Struct, frozen=True):
     @property
     def title(self) -> str:
         """For messages: ``resolver.brokers (type dns), then resolver.file (type file)``."""
-        return ", then ".join(f"{table.key} (type {table.kind})" for table in self.inner or (self,))
+        return ", then ".join(f"{table.key} (type {table.kind})" for table in self.members)
+
+    @property
+    def members(self) -> tuple[ResolverTable, ...]:
+        """The resolvers of a list, in order, or itself."""
+        return self.inner or (self,)
 
 
 class Route(msgspec.Struct, frozen=True):

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import attrs
 
-from sniproxy.config.model import DEFAULT, NO_SERVER_NAME, Configuration, Route
+from sniproxy.config.model import DEFAULT, NO_SERVER_NAME, Configuration, ResolverTable, Route
 from sniproxy.interfaces import Request, Target
 from sniproxy.routing.patterns import MAX_GROUPS, capture_count, is_expression
 from sniproxy.routing.policy import Network, Policy
@@ -30,6 +30,12 @@ def all_routes(configuration: Configuration) -> list[Route]:
         *(listener.plaintext for listener in configuration.listeners),
     )
     return [*configuration.routes, *(route for route in more if route is not None)]
+
+
+def named_resolvers(configuration: Configuration) -> list[ResolverTable]:
+    """The C{[resolver.NAME]} tables that routes use, each once."""
+    used = (table for route in all_routes(configuration) for table in route.resolver.members)
+    return list({table.key: table for table in used if table.name is not None}.values())
 
 
 def templates(route: Route) -> Sequence[Template]:

@@ -88,7 +88,7 @@ def _build(configuration: Configuration, reactor: Any, before: Built | None) -> 
     admin = configuration.admin
     faults = Faults()
     for route in all_routes(configuration):
-        for table in route.resolver.inner or (route.resolver,):
+        for table in route.resolver.members:
             if table.name is not None:
                 with faults:
                     resolvers.resolver(table, configuration.filename)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from sniproxy.config.model import Configuration
-from sniproxy.config.warnings import all_routes
+from sniproxy.config.warnings import named_resolvers
 
 MAX_FILES = 200
 """Files of one folder that are checked."""
@@ -48,11 +48,7 @@ def file_warnings(configuration: Configuration) -> Iterator[str]:
 
 
 def _resolver_files(configuration: Configuration) -> Iterator[tuple[str, str]]:
-    tables = {
-        table.key: table for route in all_routes(configuration) for table in route.resolver.inner or (route.resolver,)
-        if table.name is not None
-    }  # fmt: skip
-    for table in tables.values():
+    for table in named_resolvers(configuration):
         for name in _FILE_OPTIONS:
             value = table.options.get(name)
             if isinstance(value, str) and value and "\0" not in value and (name != "path" or table.kind == "file"):
