@@ -28,7 +28,7 @@ def run(*arguments: str) -> tuple[int, str, str]:
 
 
 def run_unread(*arguments: str) -> tuple[int, str]:
-    """Run it while nobody reads its standard output. @return: exit status, standard error."""
+    """Run it with a closed standard output. @return: exit status, standard error."""
     out, back = os.pipe()
     os.close(out)
     # As a user's shell has it: what is not flushed waits.
@@ -42,7 +42,7 @@ def run_unread(*arguments: str) -> tuple[int, str]:
 
 
 def run_with_file(case: TestCase, program: str) -> subprocess.CompletedProcess[str]:
-    """Run a program in Python, whose one argument is a configuration."""
+    """Run a Python program with a configuration as its argument."""
     path = Path(case.mktemp())
     path.write_text('[[listener]]\nendpoint = "tcp:0"\n[default]\ntarget = "127.0.0.1:1"\n')
     return subprocess.run(
@@ -136,8 +136,8 @@ class CheckTests(TestCase):
         ):
             self.assertIn(text, out)
 
-    def test_nobody_reads(self) -> None:
-        """What is said to a pipe that nobody reads ends the program without a word, as SIGPIPE would."""
+    def test_closed_pipe(self) -> None:
+        """A write to a closed pipe ends the program silently, as SIGPIPE would."""
         for arguments in (
             ("--help",),
             ("--version",),
@@ -283,7 +283,7 @@ class ProcessTests(TestCase):
         self.assertEqual(-signal.SIGTERM, proxy.finish(signal.SIGTERM)[0])
 
     def test_busy_port(self) -> None:
-        """A busy port is one line that says who holds it, status 1."""
+        """A busy port is one line with the process that holds it, status 1."""
         with socket.socket() as holder:
             holder.bind(("127.0.0.1", 0))
             holder.listen()
@@ -293,7 +293,7 @@ class ProcessTests(TestCase):
         self.assertNotIn("Traceback", out + err)
 
     def test_busy_port_of_a_daemon(self) -> None:
-        """A daemon that cannot listen says so, too, with status 1; whoever started it does not wait for ever."""
+        """A daemon that cannot listen reports it and exits with status 1; its parent does not hang."""
         log = Path(self.mktemp())
         with socket.create_server(("127.0.0.1", 0)) as holder:
             endpoint = f"tcp:{holder.getsockname()[1]}:interface=127.0.0.1"

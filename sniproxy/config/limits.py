@@ -29,7 +29,7 @@ class Limits:
 
     @ivar max_connections: None: capped by open files.
     @ivar max_connections_per_client: of one client.
-    @ivar max_hellos: whose hello is incomplete. None: half of C{max_connections}, but at least 64.
+    @ivar max_hellos: with an incomplete hello. None: half of C{max_connections}, but at least 64.
     @ivar max_hellos_per_client: as C{max_hellos}, of one client.
     @ivar max_connecting: with a complete hello and without a tunnel. None: half of C{max_connections}, but at least 64.
     @ivar max_connecting_per_route: as C{max_connecting}, of one route. None: no limit of its own.

@@ -35,7 +35,7 @@ class Listener(msgspec.Struct, frozen=True):
     """A listener.
 
     @ivar name: in logs, and for a route's ``listener``. The default is the endpoint string as written.
-    @ivar plaintext: the route of a plaintext listener, whose connections have no hello. None: a TLS listener.
+    @ivar plaintext: the route of a plaintext listener. None: a TLS listener.
     @ivar termination: None: TLS stays end to end.
     @ivar inspect: whether Pulsar's commands are inspected. @ivar key: its key in the configuration.
     @ivar deferred_accept: the kernel holds a connection until the client has sent data.

@@ -14,7 +14,7 @@ class AllowingTests(SynchronousTestCase):
     """Allowing, and how it is written."""
 
     def test_written(self) -> None:
-        """Host and port must both fit; a star stands for everything below a name, not for the name."""
+        """Host and port must both match; a wildcard matches names below a name, not the name."""
         for text, broker, good in (
             ("*.pulsar.test:6651", BROKER, True),
             ("*.pulsar.test", BROKER, True),
@@ -52,6 +52,6 @@ class AllowingTests(SynchronousTestCase):
         self.assertIsNone(allowing.denies((f"b-{MAX_NAMED}.test", 6651)))
 
     def test_bad(self) -> None:
-        """What allows nothing is told, with what to write."""
+        """An invalid text is an error that says what to write."""
         for text in ("", "*", "a b:1", "*.x.test:port", "*.10.0.0.7:1", "x*.test"):
             self.assertIn("as in *.pulsar.example.com:6651", str(self.assertRaises(BadValue, parse_allowed, text)))

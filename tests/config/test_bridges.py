@@ -28,7 +28,7 @@ class BridgeTableTests(ErrorCase):
         self.assertTrue(bridge.inspect)
 
     def test_bad_bridge(self) -> None:
-        """Each key of a bridge that cannot be used is told."""
+        """Each wrong key of a bridge is reported."""
         good = {"endpoint": "tcp:6650", "service_url": "pulsar+ssl://vip.test", "trust": "ca.pem"}
         for key, value, *said in (
             (

@@ -54,7 +54,7 @@ class HealthTests(SynchronousTestCase):
             self.assertIn(f"x.toml:{line}: {said}", str(error))
 
     def test_described(self) -> None:
-        """What is looked after is told in one line."""
+        """Health checks and ejection are described in one line."""
         for health, said in (
             (Health(), "off"),
             (Health("tcp"), "tcp every 5 s, rise 2, fall 3"),

@@ -60,7 +60,7 @@ class LimitsTests(SynchronousTestCase):
         self.assertFalse(self.limits("max_connections = 1\nmax_hellos = 1").by_client)
 
     def test_client(self) -> None:
-        """An IPv4 address counts as itself, an IPv6 address as its network of 64 bits, a unix socket as nobody."""
+        """An IPv4 address counts as itself, an IPv6 address as its network of 64 bits, a unix socket has no client."""
         limits = Limits()
         for host, client in (
             ("192.0.2.7", "192.0.2.7"),
@@ -72,14 +72,14 @@ class LimitsTests(SynchronousTestCase):
             self.assertEqual(client, limits.client(host))
 
     def test_exempt(self) -> None:
-        """Addresses of exempt networks count as nobody, those of the other version as ever."""
+        """Addresses of exempt networks have no limits; those of the other IP version do."""
         limits = self.limits('max_connections_per_client = 1\nexempt_cidrs = ["10.0.0.0/8", "2001:db8::/128"]')
         self.assertEqual((None, None), (limits.client("10.1.2.3"), limits.client("[2001:db8::]")))
         self.assertIsNone(limits.client("[::ffff:10.1.2.3]"))
         self.assertEqual(("11.1.2.3", "2001:db8::/64"), (limits.client("11.1.2.3"), limits.client("[2001:db8::1]")))
 
     def test_describe(self) -> None:
-        """What is written is told in one line."""
+        """The limits that are set are described in one line."""
         self.assertEqual("none, capped by open files", describe_limits(Limits()))
         text = 'max_buffered = 2000000\nmax_connections = 9\nrate_per_client = 2.5\nexempt_cidrs = ["10.0.0.0/8"]'
         said = "max_connections 9, rate_per_client 2.5 (burst 3), max_buffered 2000000, exempt 10.0.0.0/8"

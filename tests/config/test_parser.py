@@ -363,7 +363,7 @@ class ErrorTests(configerrors.ErrorCase):
             self.refused(f"[timeouts]\nidle = {value}", "timeouts.idle = ", "a number of seconds")
 
     def test_relay(self) -> None:
-        """There are two relays, and nobody gets the kernel's without asking for it."""
+        """There are two relays; the kernel relay is off by default."""
         self.refused_file('relay = "splice"\n' + LISTENER, 'relay = "splice"', '"auto"', '"kernel"')
 
     def test_empty_access_log(self) -> None:

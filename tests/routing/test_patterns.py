@@ -36,7 +36,7 @@ class RoutePatternTests(SynchronousTestCase):
         return str(self.assertRaises(BadName, route_pattern, text))
 
     def test_names(self) -> None:
-        """Names and wildcards are normalised as ever; an expression stays as it was written."""
+        """Names and wildcards are normalised; an expression stays as written."""
         for text in ("A.Test.", "*.W.test", "[::1]"):
             self.assertEqual(pattern(text), route_pattern(text))
         self.assertEqual(BROKER, route_pattern(BROKER))

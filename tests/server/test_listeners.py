@@ -23,7 +23,7 @@ from tests.support.sockets import SocketTestCase, in_thread, read_to_end
 
 
 class StartTests(SocketTestCase):
-    """What stands in the way of listening."""
+    """why_not_listening: why a listener cannot be opened."""
 
     async def test_busy_port(self) -> None:
         """A busy port is an error that says who holds it; nothing listens then."""

@@ -78,7 +78,7 @@ def _writable(key: str, path: Path, checked: set[Path]) -> Iterator[str]:
             continue
         others = "all users" if mode & stat.S_IWOTH else "its group"
         what = f"the folder {one}" if stat.S_ISDIR(mode) else str(one)
-        yield f"{key}: {what} is writable by {others}, who can redirect connections; run chmod go-w {one}"
+        yield f"{key}: {what} is writable by {others}: they can redirect connections; run chmod go-w {one}"
 
 
 def _readable(key: str, path: Path, secret: bool) -> Iterator[str]:
