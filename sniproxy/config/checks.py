@@ -31,6 +31,7 @@ from sniproxy.config.schema import (
     Timeouts,
     shown,
 )
+from sniproxy.config.tables import MAX_ERRORS
 from sniproxy.interfaces import BadValue
 from sniproxy.net.endpoints import BadEndpoint, Endpoint, parse_endpoint
 from sniproxy.routing.patterns import capture_count, route_pattern
@@ -44,9 +45,6 @@ COMMAND_LINE = "command line"
 """The filename of a configuration from command line options."""
 
 _OPTIONS = {"listener": "--listen", "route": "--route", "access_log.path": "--access-log"}
-MAX_FAULTS = 20
-"""Errors of routes that one run reports; the next run reports the rest."""
-
 NO_PATH = "write a file path, or '-' for standard output"
 
 
@@ -124,7 +122,7 @@ class Check:
                 route = self.route(f"route[{number}]", table, listeners, resolvers, routes)
             except ConfigError as error:
                 faults.errors.append(error)
-                if len(faults.errors) > MAX_FAULTS:
+                if len(faults.errors) > MAX_ERRORS:
                     break
             else:
                 routes[route.server_name, route.listener] = route

@@ -171,16 +171,14 @@ def warnings(configuration: Configuration, descriptors: int | None = None) -> It
     if descriptors is None:
         descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     most = configuration.limits.max_connections
+    enough = (
+        f"the limit of open files is {descriptors}: enough for about {descriptors // DESCRIPTORS_PER_TUNNEL} tunnels; "
+        "raise it (ulimit -n, LimitNOFILE=)"
+    )
     if most is not None and most * DESCRIPTORS_PER_TUNNEL > descriptors:
-        yield (
-            f"limits.max_connections = {most}: the limit of open files is {descriptors}: enough for about "
-            f"{descriptors // DESCRIPTORS_PER_TUNNEL} tunnels; raise it (ulimit -n, LimitNOFILE=)"
-        )
+        yield f"limits.max_connections = {most}: {enough}"
     elif descriptors < LOW_DESCRIPTORS:
-        yield (
-            f"the limit of open files is {descriptors}: enough for about {descriptors // DESCRIPTORS_PER_TUNNEL} "
-            "tunnels; raise it (ulimit -n, LimitNOFILE=)"
-        )
+        yield enough
 
 
 def _shadowed(configuration: Configuration) -> Iterator[str]:

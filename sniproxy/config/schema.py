@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from sniproxy.config.tables import LISTED_TABLES, SINGLE_TABLES
 from sniproxy.util.text import bounded, printable
 
 
@@ -185,13 +186,6 @@ class File(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     relay: str = "auto"
 
 
-SINGLE_TABLES = (
-    *("default", "no_server_name", "timeouts", "access_log", "inspect_log", "admin", "policy", "reload", "health"),
-    "limits",
-)
-"""Tables that appear once, in single brackets."""
-
-
 def convert(data: dict[str, Any], filename: str) -> File:
     """Convert parsed TOML.
 
@@ -240,7 +234,7 @@ def _readable(error: msgspec.ValidationError, data: object, filename: str) -> Co
         got = "a number with a fraction"
     if key in SINGLE_TABLES:
         more = f": [{key}]"
-    elif key in ("listener", "bridge", "route"):
+    elif key in LISTED_TABLES:
         more = f" of tables: [[{key}]], with two brackets"
     elif key.startswith("resolver."):
         more = f": [{key}]"

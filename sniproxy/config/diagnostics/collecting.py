@@ -9,8 +9,9 @@ from typing import Any
 
 from sniproxy.config.diagnostics.lines import LineIndex, Path, path_of
 from sniproxy.config.diagnostics.repair import REPAIRED, repair
-from sniproxy.config.diagnostics.syntax import MAX_FAULTS, read
-from sniproxy.config.schema import SINGLE_TABLES, ConfigError, ConfigErrors, each_error
+from sniproxy.config.diagnostics.syntax import read
+from sniproxy.config.schema import ConfigError, ConfigErrors, each_error
+from sniproxy.config.tables import MAX_ERRORS, SINGLE_TABLES
 
 _UNKNOWN = re.compile(r": unknown key; (?:did you mean (\w+)\?$)?")
 
@@ -37,9 +38,9 @@ def all_errors(text: str, filename: str, check: Checked, use: Use | None = None)
         lines = LineIndex(syntax.text)
         data = syntax.data
         fixed: set[Path] = set()
-        for number in range(MAX_FAULTS + 1):
+        for number in range(MAX_ERRORS + 1):
             errors = _faults(check, data)
-            if not errors or len(found) > MAX_FAULTS:
+            if not errors or len(found) > MAX_ERRORS:
                 break
             repaired = [_take(one, data, original, lines, syntax.changed, filename, found, number) for one in errors]
             fixed.update(repaired)
@@ -52,8 +53,8 @@ def all_errors(text: str, filename: str, check: Checked, use: Use | None = None)
                 if line not in syntax.changed and not _is_fixed(path, fixed) and REPAIRED not in str(one):
                     found.setdefault(_with_line(str(one), filename, line), line or 0)
     ordered = sorted(found, key=lambda message: found[message])
-    if len(ordered) > MAX_FAULTS:
-        ordered = [*ordered[:MAX_FAULTS], f"{filename}: there are more errors; fix these first"]
+    if len(ordered) > MAX_ERRORS:
+        ordered = [*ordered[:MAX_ERRORS], f"{filename}: there are more errors; fix these first"]
     return ConfigErrors(ordered) if len(ordered) > 1 else ConfigError(ordered[0])
 
 
@@ -125,7 +126,7 @@ def _take(
     if meant:
         repair(original, path, error.value, meant, number)
         lines.rename(path, (*path[:-1], meant))
-    changed_here = repair(data, path, error.value, meant, len(found) + MAX_FAULTS * number)
+    changed_here = repair(data, path, error.value, meant, len(found) + MAX_ERRORS * number)
     return path if changed_here else ()
 
 

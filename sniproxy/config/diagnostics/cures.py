@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from sniproxy.config.diagnostics.syntax import close_to
 from sniproxy.config.diagnostics.units import flag, number, unit_of
+from sniproxy.config.tables import LISTED_TABLES
 
 _ALIASES = {
     "endpoint": ("listen", "bind", "address", "addr", "port", "host", "listen_on", "socket"),
@@ -52,7 +53,7 @@ def unknown_key(name: str, table: str, known: Sequence[str], elsewhere: Mapping[
 
 def heading(table: str) -> str:
     """A table's header: C{[timeouts]}, C{[[route]]}."""
-    return f"[[{table}]]" if table in ("listener", "bridge", "route") else f"[{table}]"
+    return f"[[{table}]]" if table in LISTED_TABLES else f"[{table}]"
 
 
 def wrong_type(key: str, value: object, wanted: str) -> str:

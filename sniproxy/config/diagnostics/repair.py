@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sniproxy.config.diagnostics.lines import Path
-
-TABLES = ("listener", "bridge", "route")
-"""Keys whose values are lists of tables."""
+from sniproxy.config.tables import LISTED_TABLES
 
 REPAIRED = "repaired.pem"
 """A missing file, to replace the path of a file."""
@@ -36,7 +34,7 @@ def repair(data: dict[str, Any], path: Path, value: object, meant: str | None, n
     if isinstance(parent, list):
         if not isinstance(leaf, int) or leaf >= len(parent):
             return False
-        if path[0] in TABLES and len(path) == 2:
+        if path[0] in LISTED_TABLES and len(path) == 2:
             parent[leaf] = _table(str(path[0]), parent[leaf], number)
         else:
             parent[leaf] = _ITEMS.get(path[-2], "repaired.invalid")
@@ -55,7 +53,7 @@ def repair(data: dict[str, Any], path: Path, value: object, meant: str | None, n
 
 def _repair_key(data: dict[str, Any], path: Path, table: dict[str, Any], leaf: str, value: object, number: int) -> None:
     found = table.get(leaf)
-    if len(path) == 1 and leaf in TABLES:
+    if len(path) == 1 and leaf in LISTED_TABLES:
         table[leaf] = [_table(leaf, None, number)] if leaf == "listener" else []
     elif path[:-1] == ("resolver",):
         table[leaf] = {"type": "static"}

@@ -12,11 +12,9 @@ from collections.abc import Iterable
 import attrs
 import tomli
 
-from sniproxy.config.diagnostics.repair import TABLES
 from sniproxy.config.diagnostics.units import flag, number, unit_of
+from sniproxy.config.tables import LISTED_TABLES, MAX_ERRORS
 from sniproxy.util.text import bounded
-
-MAX_FAULTS = 20
 
 _HEADER = re.compile(r"\s*(\[{1,2})\s*([^\[\]#]+?)\s*(\]{0,2})\s*(?:#.*)?")
 _PAIR = re.compile(r"\s*([A-Za-z0-9_.-]+)\s*(=|:(?=[\s\"']))\s*(.*?)\s*")
@@ -57,7 +55,7 @@ def read(text: str, tables: Iterable[str]) -> Syntax:
         place = f"{written}: " if cure and written else ""
         if line not in changed:
             faults.append((line, f"{place}invalid TOML: {message}{'; ' if cure else ''}{cure}"))
-        if repaired is None or line in changed or len(faults) > MAX_FAULTS:
+        if repaired is None or line in changed or len(faults) > MAX_ERRORS:
             return Syntax(faults, None, "\n".join(lines), changed)
         changed.update(range(line, line + len(repaired)))
         lines[line - 1 : line - 1 + len(repaired)] = repaired
@@ -77,7 +75,7 @@ def _brackets(lines: list[str], tables: set[str]) -> Iterable[tuple[int, str]]:
         if header is None or header[3] != "]" * len(header[1]):
             continue
         name = header[2].strip("\"'")
-        if header[1] == "[" and name in TABLES:
+        if header[1] == "[" and name in LISTED_TABLES:
             lines[index] = f"[[{name}]]"
             yield index + 1, f"[{name}]: write [[{name}]], with two brackets"
         elif header[1] == "[[" and (name in tables or name.partition(".")[0] == "resolver"):
@@ -121,7 +119,7 @@ _QUOTES = ("'", '"')
 
 def _header(lines: list[str], index: int, header: re.Match[str]) -> tuple[str, list[str] | None]:
     name = header[2].strip()
-    double = name in TABLES
+    double = name in LISTED_TABLES
     right = f"[[{name}]]" if double else f"[{name}]"
     if header[3] != "]" * len(header[1]):
         return f"write {right}", [right]
