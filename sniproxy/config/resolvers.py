@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from sniproxy.config.model import DEFAULT_DEADLINE_S, DEFAULT_STALE_S, ResolverTable
-
-MakeError = Callable[[str, object, str], Exception]
-"""Makes an error from a key, its value and the cure."""
+from sniproxy.config.schema import MakeError
 
 
 def resolver_tables(tables: Mapping[str, Mapping[str, Any]], error: MakeError) -> dict[str, ResolverTable]:

@@ -6,7 +6,7 @@ L{sniproxy.config.parser} checks the values.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -37,6 +37,10 @@ class ConfigErrors(ConfigError):
 
     def __str__(self) -> str:
         return "\n".join(map(str, self.errors))
+
+
+MakeError = Callable[[str, object, str], ConfigError]
+"""Makes an error from a key, its value and the cure."""
 
 
 def each_error(error: ConfigError) -> Sequence[ConfigError]:

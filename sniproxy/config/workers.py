@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TypeVar
 
 import attrs
 from msgspec.structs import replace
 
 from sniproxy.config.model import Bridge, Configuration, Listener
-from sniproxy.config.schema import ConfigError
+from sniproxy.config.schema import MakeError
 
 MAX_WORKERS = 128
 """Workers; one per core is enough."""
@@ -21,15 +20,13 @@ FIRST_DELAY_S, MAX_DELAY_S = 0.5, 30.0
 """Seconds before the first restart of a worker that failed early; the maximum after further failures."""
 
 Entrance = TypeVar("Entrance", Listener, Bridge)
-Error = Callable[[str, object, str], ConfigError]
-"""Makes an error from a key, its value and the cure."""
 
 
 class CannotStart(Exception):
     """A worker did not become ready; the message says why."""
 
 
-def with_workers(configuration: Configuration, workers: int, reuse_port: bool, error: Error) -> Configuration:
+def with_workers(configuration: Configuration, workers: int, reuse_port: bool, error: MakeError) -> Configuration:
     """The configuration with its number of workers, and with shared ports (C{SO_REUSEPORT}) if workers need them.
 
     @param reuse_port: share ports also without workers.
@@ -78,7 +75,7 @@ def _shared(entrance: Entrance) -> Entrance:
     return replace(entrance, endpoint=attrs.evolve(entrance.endpoint, shared=True))
 
 
-def _check_entrances(configuration: Configuration, error: Error) -> None:
+def _check_entrances(configuration: Configuration, error: MakeError) -> None:
     for one in configuration.entrances:
         key, endpoint = f"{one.key}.endpoint", one.endpoint
         if endpoint.port == 0:
@@ -89,7 +86,7 @@ def _check_entrances(configuration: Configuration, error: Error) -> None:
             raise error(key, endpoint.text, cure)
 
 
-def _check_admin(configuration: Configuration, workers: int, error: Error) -> None:
+def _check_admin(configuration: Configuration, workers: int, error: MakeError) -> None:
     if configuration.admin is None:
         return
     endpoint = configuration.admin.endpoint
