@@ -191,7 +191,7 @@ class Check:
     ) -> ResolverTable:
         """@param pattern: the route's, for captures; or empty. @param named: its connections have a server name."""
         if (target is None) == (resolver is None):
-            both = "it has both" if target is not None else "it has neither"
+            both = "it has both target and resolver" if target is not None else "it has neither target nor resolver"
             cure = f'{both}; write either target = "host:port" or resolver = "NAME"'
             raise ConfigError(f"{self.filename}: {key}: {cure}", f"{key}.target")
         if resolver is not None:

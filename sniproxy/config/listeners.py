@@ -37,8 +37,8 @@ def make_listener(
             raise check.error(f"{key}.{name}", value, cure)
     if inspect and termination is None:
         cure = (
-            "what passes is TLS from end to end and cannot be read; certificates and upstream_trust end it here, "
-            "plaintext = true makes a plaintext listener"
+            "the proxy cannot inspect TLS that it passes through; terminate it with certificates and upstream_trust, "
+            "or write plaintext = true"
         )
         raise check.error(f"{key}.inspect", table.inspect, cure)
     return replace(listener, termination=termination, inspect=inspect)

@@ -142,13 +142,15 @@ def make_policy(cidrs: Iterable[str], ports: Sequence[int] | None, names: Iterab
     if ports is None:
         ports = [DEFAULT_PORT]
     if not ports:
-        raise BadValue("allow_ports", ports, f"an empty list allows nothing; remove the key for {DEFAULT_PORT}")
+        raise BadValue("allow_ports", ports, f"an empty list allows nothing; remove the key to allow {DEFAULT_PORT}")
     for port in ports:
         if not 1 <= port <= 65535:
             raise BadValue("allow_ports", port, "must be a number from 1 to 65535")
     patterns = None if names is None else tuple(map(_pattern, names))
     if patterns == ():
-        raise BadValue("allow_names", [], "an empty list allows nothing; remove the key for all that the routes allow")
+        raise BadValue(
+            "allow_names", [], "an empty list allows nothing; remove the key to allow all that the routes allow"
+        )
     return Policy(tuple(map(network, cidrs)), frozenset(ports), patterns)
 
 

@@ -197,7 +197,7 @@ class ErrorTests(configerrors.ErrorCase):
         for text, said in (
             ("plaintext = true", "listener[0]: it has neither"),
             ('target = "b"', 'listener[0].target = "b": a TLS listener uses the routes'),
-            ('inspect = "pulsar"', 'listener[0].inspect = "pulsar": what passes is TLS'),
+            ('inspect = "pulsar"', 'listener[0].inspect = "pulsar": the proxy cannot inspect TLS'),
             (
                 'plaintext = true\ntarget = "b"\ninspect = "kafka"',
                 'listener[0].inspect = "kafka": the only inspector is',
