@@ -222,9 +222,9 @@ def _is_loopback(host: str | None) -> bool:
 
 def _targets(route: Route, shown: Mapping[str, Any]) -> str:
     targets = shown["targets"]
-    balance = " (least connections)" if route.least else " (round robin)"
+    balance = " (least connections)" if route.least_connections else " (round robin)"
     if not targets:
-        return f"asks {route.resolver.title}{balance if route.least else ''}"
+        return f"asks {route.resolver.title}{balance if route.least_connections else ''}"
     return ", ".join(targets) + (balance if len(targets) > 1 else "")
 
 

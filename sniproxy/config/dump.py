@@ -77,6 +77,6 @@ def _targets(route: Route, most: int) -> dict[str, Any]:
     return {
         "targets": [str(one) for one in templates(route)[:most]],
         "resolvers": [each.name for each in route.resolver.members[:most] if each.name is not None],
-        "balance": BALANCES[route.least],
+        "balance": BALANCES[route.least_connections],
         "max_connections": route.max_connections,
     }

@@ -130,14 +130,14 @@ class Route(msgspec.Struct, frozen=True):
     """A route.
 
     @ivar server_name: the normalised pattern, or ``default`` or ``no_server_name``. @ivar listener: None: all.
-    @ivar least: balance by least connections instead of round robin.
+    @ivar least_connections: balance by least connections instead of round robin.
     @ivar max_connections: concurrent connections. None: no limit.
     """
 
     server_name: str
     listener: str | None
     resolver: ResolverTable
-    least: bool = False
+    least_connections: bool = False
     max_connections: int | None = None
 
     @property

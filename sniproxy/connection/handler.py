@@ -177,7 +177,7 @@ class Conversation(Life):
         """An answer's targets, in the order to dial them."""
         standing, now = self._house.standing, self._house.reactor.seconds()
         standing.record_answer(resolution.targets, self.record.server_name, now, plaintext=self._plaintext is not None)
-        return standing.order(route.turns.order(resolution.targets), route.least, now)
+        return standing.order(route.turns.order(resolution.targets), route.least_connections, now)
 
     async def _end_tls(self, terminator: Terminator, upstream: socket.socket, received: bytes) -> TLSSocket:
         """Shake hands with the target, then with the client. @return: the target's side."""

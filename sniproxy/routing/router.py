@@ -18,7 +18,7 @@ from sniproxy.tls.clienthello import ClientHello
 class LiveRoute:
     """A route and its resolver.
 
-    @ivar least: balance by least connections instead of round robin.
+    @ivar least_connections: balance by least connections instead of round robin.
     @ivar max_connections: concurrent connections. None: no limit.
     @ivar fixed: returns the resolver's answer if it is the same for all requests, else None. None: it depends on the
         request.
@@ -29,7 +29,7 @@ class LiveRoute:
     server_name: str
     listener: str | None
     resolver: ServerNameResolver
-    least: bool = False
+    least_connections: bool = False
     max_connections: int | None = None
     fixed: Callable[[], Resolution | None] | None = None
     turns: Turns = attrs.field(factory=Turns)

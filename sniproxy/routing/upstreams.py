@@ -125,7 +125,7 @@ class UpstreamTable:
             goal = next((goal for goal in self._drained if goal.has(route, target)), None)
             if goal is None:
                 found.append(target)
-            elif number == 0:  # its turn
+            elif number == 0:  # the round robin choice
                 self._drained[goal] += 1
         return found
 
@@ -180,14 +180,15 @@ class UpstreamTable:
             del self.known[key]
             self.plaintext.discard(key)
 
-    def order(self, targets: Sequence[Target], least: bool, now: float) -> list[Target]:
+    def order(self, targets: Sequence[Target], least_connections: bool, now: float) -> list[Target]:
         """The order in which to dial targets. Targets that are down come last: if all are down, all are tried.
 
-        @param targets: in round robin order. @param least: order by connections per weight, the fewest first.
+        @param targets: in round robin order.
+        @param least_connections: order by connections per weight, the fewest first.
         """
         found = list(targets)
         if len(found) > 1:
-            if least:
+            if least_connections:
                 found.sort(key=lambda one: self.connections(one) / one.weight if one.weight > 0 else float("inf"))
             if self.known:
                 found.sort(key=lambda one: self.state(one, now) != "up")

@@ -292,7 +292,9 @@ def build_routing(configuration: Configuration, reactor: Any, resolvers: Resolve
     def live(route: Route) -> LiveRoute:
         resolver = made.resolver(route.resolver, configuration.filename)
         fixed = resolver.fixed if isinstance(resolver, StaticResolver) else None
-        return LiveRoute(route.server_name, route.listener, resolver, route.least, route.max_connections, fixed)
+        return LiveRoute(
+            route.server_name, route.listener, resolver, route.least_connections, route.max_connections, fixed
+        )
 
     def goal(route: Route | None) -> LiveRoute | None:
         return None if route is None else live(route)

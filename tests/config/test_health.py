@@ -19,7 +19,7 @@ class HealthTests(SynchronousTestCase):
         configuration = parse(LISTENER + '[default]\ntarget = "a"\n', "x.toml")
         self.assertEqual(Health(None, 5.0, 2, 3, 0.0), configuration.health)
         assert configuration.default is not None
-        self.assertFalse(configuration.default.least)
+        self.assertFalse(configuration.default.least_connections)
 
     def test_keys(self) -> None:
         """Each key comes where it belongs."""
@@ -32,7 +32,9 @@ class HealthTests(SynchronousTestCase):
         configuration = parse(text, "x.toml")
         self.assertEqual(Health("tls", 2.0, 1, 4, 30.0), configuration.health)
         assert configuration.default is not None
-        self.assertEqual((True, False), (configuration.routes[0].least, configuration.default.least))
+        self.assertEqual(
+            (True, False), (configuration.routes[0].least_connections, configuration.default.least_connections)
+        )
 
     def test_bad(self) -> None:
         """A bad value is an error with its place and the cure."""
