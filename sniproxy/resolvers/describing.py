@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from sniproxy.config.model import DEADLINE_S, STALE_S
+from sniproxy.config.model import DEFAULT_DEADLINE_S as DEADLINE_S
+from sniproxy.config.model import DEFAULT_STALE_S as STALE_S
 from sniproxy.interfaces import NEEDED, IResolverMaker, Option
 from sniproxy.resolvers import missing, options_of
 

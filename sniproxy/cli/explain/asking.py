@@ -78,7 +78,7 @@ class Asking:
     def watches(self, table: ResolverTable) -> tuple[WatchState, ...]:
         """What those of a route's resolvers say of themselves that watch."""
         found = []
-        for each in table.inner or (table,):
+        for each in table.members:
             _, asked = self.built.resolvers.cached.get(each.key, (None, None))
             state = None if asked is None else asked.watch_state()
             if state is not None:

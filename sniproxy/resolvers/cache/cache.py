@@ -22,7 +22,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from sniproxy.config.model import DEADLINE_S, STALE_S
+from sniproxy.config.model import DEFAULT_DEADLINE_S, DEFAULT_STALE_S
 from sniproxy.interfaces import (
     IServerNameResolver,
     IWatchingResolver,
@@ -31,7 +31,7 @@ from sniproxy.interfaces import (
     Resolution,
     Unavailable,
     WatchState,
-    come,
+    as_coroutine,
 )
 from sniproxy.resolvers.cache.breaker import MAX_PROBES_PER_S, CircuitBreaker
 from sniproxy.resolvers.cache.outcomes import copy_error, describe_error, outcome
@@ -105,8 +105,8 @@ class CachedResolver:
         name: str,
         resolver: IServerNameResolver,
         reactor: Any,
-        deadline: float = DEADLINE_S,
-        stale: float = STALE_S,
+        deadline: float = DEFAULT_DEADLINE_S,
+        stale: float = DEFAULT_STALE_S,
     ) -> None:
         self.name = name
         self.counts = ResolverCounts()
@@ -231,7 +231,7 @@ class CachedResolver:
         self._flights[key] = flight
         flight.timer = self._reactor.callLater(self._deadline, self._timed_out, flight)
         waiter = flight.asker = self._join(flight, request, old)
-        flight.answer = Deferred.fromCoroutine(come(answer))
+        flight.answer = Deferred.fromCoroutine(as_coroutine(answer))
         flight.answer.addBoth(self._finished, flight)
         return waiter
 

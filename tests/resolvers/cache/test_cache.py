@@ -11,7 +11,7 @@ from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from sniproxy.config.model import DEADLINE_S
+from sniproxy.config.model import DEFAULT_DEADLINE_S
 from sniproxy.interfaces import (
     IServerNameResolver,
     Refused,
@@ -130,7 +130,7 @@ class AnswerTests(CacheCase):
         self.make(resolver)
         resolver.resolve = lambda request: Deferred(lambda later: later.callback(answer()))  # type: ignore[method-assign]
         waiter = self.ask()
-        self.clock.advance(DEADLINE_S)
+        self.clock.advance(DEFAULT_DEADLINE_S)
         self.unavailable(waiter)
         self.unavailable(self.ask())
 
