@@ -59,11 +59,11 @@ fuzz: $(VENV)/.made-fuzz
 bench: dev
 	$(BIN)/python -m bench.inspector --write
 	$(BIN)/python -m bench.bridge --write
-	$(BIN)/python -m bench.datapath --write docs/performance.json
+	$(BIN)/python -m bench.datapath --write bench/results.json
 	$(BIN)/python -m bench.report
 
 bench-pulsar: dev
-	$(BIN)/python -m bench.pulsar --write docs/performance.json
+	$(BIN)/python -m bench.pulsar --write bench/results.json
 	$(BIN)/python -m bench.report
 
 bench-quick: dev

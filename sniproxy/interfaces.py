@@ -1,7 +1,7 @@
 """The words that resolver plugins are written against. Pure.
 
 A resolver answers one question: where does this server name live? The route table has already chosen the resolver to
-ask (docs/architecture.md); what it gets is a L{Request}, what it gives is a L{Resolution}.
+ask (docs/explanation/architecture.md); what it gets is a L{Request}, what it gives is a L{Resolution}.
 
 Twisted has a DNS interface called ``IResolver`` already, hence the longer names here.
 """
