@@ -8,7 +8,7 @@ the proxy that is measured. ``exchange`` is what ``load`` is, where the broker s
 
 ``datapath`` puts us beside other proxies: ``peers`` has their configurations, ``running`` starts them, ``clients`` and
 ``targets`` are on both sides of them, ``cases`` says what is done, ``results`` keeps what that came to. ``choice`` is
-what can be told without sockets. ``report`` makes RESULTS.md and docs/explanation/performance.md of it, with ``goals`` and ``plots``.
+what can be told without sockets. ``report`` makes RESULTS.md and the manual's page of it, with ``goals`` and ``plots``.
 ``pulsar`` does the same with real brokers and clients, those of ``tests/peers``.
 """
 

@@ -14,7 +14,7 @@ from sniproxy.tls.alerts import Alert
 
 
 class Result(StrEnum):
-    """How a connection ended: the closed set of the access log's ``result`` (docs/reference/access-log.md explains each)."""
+    """How a connection ended: the closed set of the access log's ``result`` (docs/reference/access-log.md)."""
 
     OK = "ok"
     NO_ROUTE = "no_route"

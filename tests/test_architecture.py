@@ -1,4 +1,4 @@
-"""Tests for the layout of the package: which room may import which (docs/explanation/architecture.md), and what each file has."""
+"""Tests for the layout of the package: which room imports which (docs/explanation/architecture.md), and file sizes."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ class RoomTests(SynchronousTestCase):
         self.assertEqual(["a", "b", "c"], circle({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": set()}))
 
     def test_rooms(self) -> None:
-        """docs/explanation/architecture.md lists every room, and exactly the rooms that each one imports, all of them lower."""
+        """The manual lists every room, and exactly the rooms that each one imports, all of them lower."""
         rooms = table((ROOT / "docs" / "explanation" / "architecture.md").read_text())
         self.assertEqual({room(name) for name in MODULES} - {""}, set(rooms))
         found: dict[str, set[str]] = {name: set() for name in rooms}

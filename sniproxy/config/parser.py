@@ -1,4 +1,4 @@
-"""The configuration: TOML text in, a checked L{Configuration} out. Pure; docs/reference/configuration.md is its manual. Pure.
+"""The configuration: TOML text in, a checked L{Configuration} out. docs/reference/configuration.md has the keys. Pure.
 
 Every error names the file, the key, the value and the cure, and nothing is taken from a file that has one.
 """

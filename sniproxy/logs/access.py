@@ -1,6 +1,6 @@
 """The access log: what is written of each connection when it has ended.
 
-One JSON object a line in a file (docs/reference/access-log.md has the fields); on a terminal, and in the program's own log
+One JSON object a line in a file (docs/reference/access-log.md); on a terminal, and in the program's own log
 when no access log is configured, a line that a person reads, repeated refusals summed.
 """
 

@@ -1,6 +1,6 @@
 """What an inspector tells of a Pulsar connection: events, their names and their fields. Pure.
 
-docs/reference/events.md has the table of all events with their fields. These are stable: fields may be added, none goes away
+docs/reference/events.md has all events with their fields. These are stable: fields may be added, none goes away
 or changes its meaning. Every event has a ``name``, a ``time`` (seconds since 1970, when the last byte of the frame came
 by) and a ``connection`` (who watches chose that name). A field is there in every event of its name, and None when the
 peers did not say it. Texts of peers are bounded and in printable ASCII, everything else as backslash escapes.
