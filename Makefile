@@ -7,7 +7,7 @@ PORT ?= 4443
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test peers peers-long geo-demo lint proto fuzz bench bench-pulsar bench-quick soak dist clean venv dev
+.PHONY: run test peers peers-long geo-demo lint docs proto fuzz bench bench-pulsar bench-quick soak dist clean venv dev
 .DEFAULT_GOAL := run
 
 venv: $(VENV)/.made-test
@@ -45,6 +45,11 @@ lint: dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# The manual, in build/docs. Warnings and broken links are errors; then its samples run.
+docs: dev
+	$(BIN)/sphinx-build -q -E -W --keep-going docs build/docs
+	$(BIN)/trial tests.test_docs tests.test_examples
+
 proto: dev
 	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. sniproxy/pulsar/commands.proto
 
@@ -54,7 +59,7 @@ fuzz: $(VENV)/.made-fuzz
 	for target in hello frames inspection commands reassembly segments; do \
 		$(BIN)/python -m fuzz.run $$target $(FUZZ_SECONDS) || exit 1; done
 
-# Half an hour on an idle machine; writes its tables and plots into docs. bench-pulsar: with real brokers and clients.
+# Half an hour on an idle machine; writes its tables into bench/RESULTS.md, plots and summary into docs. bench-pulsar: with real brokers and clients.
 # bench-quick: all of it in short, to see that it runs.
 bench: dev
 	$(BIN)/python -m bench.inspector --write

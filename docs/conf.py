@@ -14,7 +14,6 @@ version = release = __version__
 extensions = ["myst_parser", "sphinx.ext.autodoc"]
 html_theme = "furo"
 html_title = f"sniproxy {__version__}"
-exclude_patterns = ["_build"]
 
 # Links to headings, as the pages have them on GitHub, too.
 myst_heading_anchors = 4
