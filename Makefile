@@ -1,5 +1,6 @@
 # make run     the proxy with an embedded cluster, and a tour through it    (PORT=4443, ONCE=1: end after the tour)
 # make test    all tests that this machine can run
+# make docs    build the manual in build/docs, and run its samples
 # make peers   fetch the real peers for tests/peers: Pulsar, its Java, Python and Go clients
 # make geo-demo  two real Pulsar clusters that replicate to each other through the proxy (needs make peers; PORT, ONCE)
 PYTHON ?= python3
