@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import signal
 import socket
 import ssl
@@ -17,6 +18,7 @@ import msgspec
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from sniproxy.config.schema import File
+from sniproxy.ctl import parse
 from sniproxy.interfaces import Refused, Request, Target
 from sniproxy.testing import question
 from tests.support.sockets import TIMEOUT_S, in_thread
@@ -84,6 +86,30 @@ class LinkTests(SynchronousTestCase):
             if name != "index":
                 self.assertIn(f"]({name}.md)", index)
                 self.assertIn(f"\n{name}\n", index)
+
+
+class CommandTests(SynchronousTestCase):
+    """Command lines of the manual; tests.test_examples runs those that need no running proxy."""
+
+    def test_sniproxyctl(self) -> None:
+        """Each command line of sniproxyctl in a block has a known command and known options."""
+        found = 0
+        for page in pages():
+            for _, block in re.findall(r"^```([^\n`]*)\n(.*?)^```$", page.read_text(), re.DOTALL | re.MULTILINE):
+                for line in re.findall(r"(?:^|\$ |\| )sniproxyctl (.*)$", block.replace("\\\n", " "), re.MULTILINE):
+                    found += 1
+                    try:
+                        parse(shlex.split(line))
+                    except SystemExit:
+                        self.fail(f"{page.relative_to(ROOT)}: sniproxyctl {line}")
+        self.assertGreater(found, 8)
+
+    def test_make(self) -> None:
+        """Each target of make that a page names is in the Makefile."""
+        text = (ROOT / "Makefile").read_text()
+        for page in pages():
+            for target in re.findall(r"(?:`|^\s*)make ([a-z][a-z-]*)", page.read_text(), re.MULTILINE):
+                self.assertRegex(text, rf"(?m)^{target}:", str(page.relative_to(ROOT)))
 
 
 class KeyTests(SynchronousTestCase):
