@@ -1,4 +1,4 @@
-"""Tables and plots from results: ``python -m bench.report``. The same results give the same pages.
+"""Writes tables and plots from results: ``python -m bench.report``. Equal results give equal pages.
 
 RESULTS.md has all tables; docs/explanation/performance.md has the summary and the plot that goes with it.
 """
@@ -37,9 +37,9 @@ _SUMMARY = (
 
 
 def table(case: Case, result: Result) -> str:
-    """A row for each peer, and its ratio to the best one of the others.
+    """A row for each peer, with its ratio to the best of the others.
 
-    Where figures are the same for several numbers, a table for each figure. Who fails is named below, with the reason.
+    A case with the same figures for several numbers has a table for each figure. Failed peers are listed below it.
     """
     figures = result.figures()
     if figures and all(": " in figure for figure in figures):
@@ -73,9 +73,9 @@ def _cell(result: Result, name: str, figure: str) -> str:
 
 
 def page(document: str, found: Mapping[str, Result]) -> str:
-    """A document with the goals, the versions of the peers and the tables of all cases in their places.
+    """The document with the goals, the versions of the peers and the tables of all cases filled in.
 
-    Raises `ValueError` where it has no place.
+    Raises `ValueError` if the document has no place for one of them.
     """
     document = replaced(document, "goals", markdown(goals.HEADS, goals.rows(found)))
     document = replaced(document, "versions", versions(found))
@@ -86,7 +86,7 @@ def page(document: str, found: Mapping[str, Result]) -> str:
 
 
 def summary(found: Mapping[str, Result]) -> str:
-    """A row for each figure that matters to an operator, with the median of each proxy. Empty: nothing was measured."""
+    """A row for each figure that matters to an operator, with the median of each proxy. Empty without results."""
     rows = []
     for case, figure, title in _SUMMARY:
         if case in found:
@@ -96,7 +96,7 @@ def summary(found: Mapping[str, Result]) -> str:
 
 
 def versions(found: Mapping[str, Result]) -> str:
-    """A row for each version of a peer, with the cases in which it said so. Nobody did: nothing."""
+    """The table of versions, with the cases that were measured with each. Empty without versions."""
     cases: dict[tuple[str, str], list[str]] = {}
     for case, result in found.items():
         for name, version in result.versions.items():
@@ -110,7 +110,7 @@ def _count(found: Mapping[str, Result], name: str) -> int:
 
 
 def case_of(name: str) -> Case:
-    """A case of the data path, or (``pulsar 1 kB``) one that `bench.pulsar` measures."""
+    """A case of the data path benchmark, or one of `bench.pulsar` such as ``pulsar 1 kB``."""
     return CASES.get(name) or Case(name, f"Real Pulsar, {name.removeprefix('pulsar ')}", _elsewhere, "messages/s", True)
 
 
