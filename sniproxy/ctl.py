@@ -18,7 +18,7 @@ from sniproxy.cli.admincommands import running_ledgers
 from sniproxy.cli.captureoptions import INCOMPLETE, add_inspect, add_topics
 from sniproxy.cli.commands import Streams as Streams
 from sniproxy.cli.commands import add_commands
-from sniproxy.cli.tables import FAILURES, NAMESPACES, TOPICS, write_csv, write_json, write_table
+from sniproxy.cli.ledgertables import FAILURES, NAMESPACES, TOPICS, write_csv, write_json, write_table
 from sniproxy.inspector.capture.files import CaptureError
 from sniproxy.inspector.capture.reading import CaptureEvents
 from sniproxy.inspector.entries import OwnerEntry, fold

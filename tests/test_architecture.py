@@ -31,7 +31,7 @@ PURE_FOREIGN = {"attrs", "cryptography", "dns", "dpkt", "google", "msgspec", "pr
 
 PRIVATE = {
     "sniproxy.relay.kernel": {"sniproxy.connection.lifecycle", "sniproxy.service"},
-    "sniproxy.resolvers.cache": {"sniproxy.server.resolverset", "sniproxy.cli.explain.asking", "sniproxy.testing"},
+    "sniproxy.resolvers.cache": {"sniproxy.server.resolverset", "sniproxy.cli.explain.resolvers", "sniproxy.testing"},
     "sniproxy.resolvers.dns": set(),
     "sniproxy.resolvers.http": {"sniproxy.resolvers.pulsar"},
     "sniproxy.resolvers.pulsar": {"sniproxy.resolvers.zookeeper"},

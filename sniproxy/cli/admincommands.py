@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TextIO, TypeVar
 
 from sniproxy.cli.adminclient import AdminError, as_url, drain, known, status, undrain
-from sniproxy.cli.merge import merged_drains, merged_ledgers, merged_status
+from sniproxy.cli.aggregation import merged_drains, merged_ledgers, merged_status
 from sniproxy.inspector.entries import OwnerEntry
 from sniproxy.util.text import amount, bounded, counted, printable
 

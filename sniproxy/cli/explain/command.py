@@ -12,7 +12,7 @@ import attrs
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from sniproxy.cli.explain.looking import Explainer, Wish
+from sniproxy.cli.explain.explainer import Explainer, Wish
 from sniproxy.cli.explain.options import Pasted, pasted
 from sniproxy.cli.explain.report import Report, document, lines, summary
 from sniproxy.config.model import Bridge, Configuration, Listener

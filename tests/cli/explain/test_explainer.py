@@ -1,4 +1,4 @@
-"""Tests for sniproxy.cli.explain.looking: real sockets, nobody let in."""
+"""Tests for sniproxy.cli.explain.explainer: real sockets, nobody let in."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import trustme
 from twisted.internet.defer import Deferred
 
-from sniproxy.cli.explain.looking import Explainer, Wish
+from sniproxy.cli.explain.explainer import Explainer, Wish
 from sniproxy.cli.explain.report import Report
 from sniproxy.config.parser import parse
 from sniproxy.interfaces import Refused, Request, Resolution, Target, WatchState

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 import attrs
 from twisted.internet.defer import Deferred, gatherResults
 
-from sniproxy.cli.explain.asking import Asking, NoAnswer
-from sniproxy.cli.explain.why import Choices
+from sniproxy.cli.explain.resolvers import Asking, NoAnswer
+from sniproxy.cli.explain.routes import Choices
 from sniproxy.config.model import Listener, Route
 from sniproxy.config.warnings import plain_targets
 from sniproxy.interfaces import Target

@@ -1,4 +1,4 @@
-"""Tests for sniproxy.cli.explain.leading."""
+"""Tests for sniproxy.cli.explain.brokernames."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.cli.explain.asking import Asking
-from sniproxy.cli.explain.leading import Leading, Led, place
-from sniproxy.cli.explain.why import Choices
+from sniproxy.cli.explain.brokernames import Leading, Led, place
+from sniproxy.cli.explain.resolvers import Asking
+from sniproxy.cli.explain.routes import Choices
 from sniproxy.config.parser import parse
 from sniproxy.interfaces import Request, Resolution, Target, Unavailable, WatchState
 from sniproxy.server.build import build

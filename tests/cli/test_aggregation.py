@@ -1,4 +1,4 @@
-"""Tests for sniproxy.cli.merge."""
+"""Tests for sniproxy.cli.aggregation."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.cli.merge import merged_drains, merged_ledgers, merged_status
+from sniproxy.cli.aggregation import merged_drains, merged_ledgers, merged_status
 from sniproxy.inspector.entries import Failure, Move, NamespaceEntry, OwnerEntry, TopicEntry
 
 DRAIN: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""Tests for sniproxy.cli.tables."""
+"""Tests for sniproxy.cli.ledgertables."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from io import StringIO
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.cli.tables import FAILURES, NAMESPACES, TOPICS, write_csv, write_json, write_table
+from sniproxy.cli.ledgertables import FAILURES, NAMESPACES, TOPICS, write_csv, write_json, write_table
 from sniproxy.inspector.entries import Failure, Move, NamespaceEntry, TopicEntry
 
 TLS = "pulsar+ssl://broker-2.pulsar.test:6661"

@@ -1,10 +1,10 @@
-"""Tests for sniproxy.cli.explain.why."""
+"""Tests for sniproxy.cli.explain.routes."""
 
 from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.cli.explain.why import MAX_OTHERS, Choices, RouteChoice, client_notes, shared_names
+from sniproxy.cli.explain.routes import MAX_OTHERS, Choices, RouteChoice, client_notes, shared_names
 from sniproxy.config.model import Configuration
 from sniproxy.config.parser import parse
 

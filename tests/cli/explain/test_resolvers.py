@@ -1,4 +1,4 @@
-"""Tests for sniproxy.cli.explain.asking."""
+"""Tests for sniproxy.cli.explain.resolvers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from sniproxy.cli.explain.asking import Asking, NoAnswer
+from sniproxy.cli.explain.resolvers import Asking, NoAnswer
 from sniproxy.config.parser import parse
 from sniproxy.interfaces import (
     WatchState,

@@ -10,10 +10,10 @@ import attrs
 from OpenSSL import SSL
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 
-from sniproxy.cli.explain.asking import Asking, NoAnswer
-from sniproxy.cli.explain.leading import Leading, place
+from sniproxy.cli.explain.brokernames import Leading, place
 from sniproxy.cli.explain.report import Dialled, Report, ShownCertificate, TargetReport
-from sniproxy.cli.explain.why import Choices, RouteChoice, client_notes, shared_names, title
+from sniproxy.cli.explain.resolvers import Asking, NoAnswer
+from sniproxy.cli.explain.routes import Choices, RouteChoice, client_notes, shared_names, title
 from sniproxy.config.describe import loop_guard
 from sniproxy.config.model import NO_SERVER_NAME, PLAINTEXT, Listener, Route
 from sniproxy.config.warnings import templates
