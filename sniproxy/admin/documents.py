@@ -11,7 +11,7 @@ import attrs
 from msgspec.structs import asdict
 
 from sniproxy import __version__
-from sniproxy.admin.refusals import RecentRefusal
+from sniproxy.admin.recentrefusals import RecentRefusal
 from sniproxy.admin.sources import Live, Status
 
 BATCH = 20

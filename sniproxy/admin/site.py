@@ -20,12 +20,12 @@ from twisted.web.http import Request as BaseRequest
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 
-from sniproxy.admin.channels import AdminChannel, Channels
+from sniproxy.admin.connections import AdminChannel, Channels
 from sniproxy.admin.documents import dumped, status_document, tunnels
 from sniproxy.admin.guard import HEADERS, why_not_change, why_not_host, why_not_origin
 from sniproxy.admin.metrics import CONTENT_TYPE, Metrics
-from sniproxy.admin.refusals import Refusals
-from sniproxy.admin.refusedlog import RefusedLog
+from sniproxy.admin.recentrefusals import Refusals
+from sniproxy.admin.rejections import RefusedLog
 from sniproxy.admin.slices import Slices, Steps
 from sniproxy.admin.sources import NoSuchGoal, StatusSource
 from sniproxy.admin.topics import Topics, nothing_inspected

@@ -8,7 +8,7 @@ from typing import Any, TextIO
 
 import attrs
 
-from sniproxy.client.explaining import NO_DOT
+from sniproxy.client.diagnosis import NO_DOT
 from sniproxy.client.failures import TalkFailed
 from sniproxy.client.lookups import Hop
 from sniproxy.pulsar.serviceurl import ProxySettings

@@ -8,7 +8,7 @@ The names of ``endpoint`` are also names of this package; it imports them when t
 ``logins``     what a client says in CONNECT of who it is; pure
 ``redirects``  from a broker's answer to the next lookup, or to the owner; pure
 ``topics``     how topics are written; pure
-``explaining`` from errors of TCP and TLS to a failure that names the cure
+``diagnosis``  from errors of TCP and TLS to a failure that names the cure
 ``session``    one connection: requests, answers, PING
 ``brokers``    dials brokers, directly or through a proxy, and keeps the sessions
 ``lookups``    partitions and the owner of a topic, each redirect as a value

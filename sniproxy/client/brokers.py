@@ -14,8 +14,8 @@ from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IStream
 from twisted.internet.protocol import Factory
 from zope.interface import implementer
 
+from sniproxy.client.diagnosis import DialledTarget, ended, not_connected
 from sniproxy.client.endpoint import SniProxyEndpoint
-from sniproxy.client.explaining import DialledTarget, ended, not_connected
 from sniproxy.client.failures import FailureKind, Stage, TalkFailed
 from sniproxy.client.logins import NOBODY, Login
 from sniproxy.client.session import BrokerSession

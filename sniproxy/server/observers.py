@@ -210,8 +210,8 @@ class Observers:
 
     def _new_site(self, instance: int | None) -> AdminSite:
         from sniproxy.admin.metrics import Metrics
-        from sniproxy.admin.refusals import Refusals
-        from sniproxy.admin.refusedlog import RefusedLog
+        from sniproxy.admin.recentrefusals import Refusals
+        from sniproxy.admin.rejections import RefusedLog
         from sniproxy.admin.site import AdminSite
 
         status, refused = self._status, RefusedLog(self._reactor.seconds)

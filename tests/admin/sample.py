@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 
 from sniproxy.admin.metrics import Metrics
-from sniproxy.admin.refusals import Refusals
+from sniproxy.admin.recentrefusals import Refusals
 from sniproxy.admin.site import AdminSite
 from sniproxy.admin.sources import (
     DrainStatus,

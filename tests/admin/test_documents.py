@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy import __version__
 from sniproxy.admin.documents import BATCH, dumped, status_document
-from sniproxy.admin.refusals import Refusals
+from sniproxy.admin.recentrefusals import Refusals
 from sniproxy.admin.sources import LimitsStatus, Reloads, ResolverStatus, TargetStatus
 from tests.admin.sample import NOW, SampleLive, SampleProxy, connection, refused
 from tests.support.reference import keys, rows, words

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.cli.lookupreport import Outcome, covered, hop_lines, write_end, write_json
 from sniproxy.client.brokers import Link
-from sniproxy.client.explaining import DialledTarget
+from sniproxy.client.diagnosis import DialledTarget
 from sniproxy.client.failures import FailureKind, TalkFailed
 from sniproxy.client.lookups import Hop
 from sniproxy.pulsar.serviceurl import pip60

@@ -1,10 +1,10 @@
-"""Tests for sniproxy.admin.refusals."""
+"""Tests for sniproxy.admin.recentrefusals."""
 
 from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.admin.refusals import MAX_REFUSALS, Refusals
+from sniproxy.admin.recentrefusals import MAX_REFUSALS, Refusals
 from sniproxy.events import Result
 from sniproxy.util.text import MAX_TEXT_CHARS
 from tests.admin.sample import NOW, connection, refused

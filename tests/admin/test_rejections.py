@@ -1,11 +1,11 @@
-"""Tests for sniproxy.admin.refusedlog."""
+"""Tests for sniproxy.admin.rejections."""
 
 from __future__ import annotations
 
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.admin.refusedlog import CAUSES, SUMMARY_INTERVAL_S, RefusedLog
+from sniproxy.admin.rejections import CAUSES, SUMMARY_INTERVAL_S, RefusedLog
 
 
 class RefusedLogTests(SynchronousTestCase):

@@ -1,4 +1,4 @@
-"""Tests for sniproxy.client.explaining. What TLS really raises is tested with sniproxy.client.brokers."""
+"""Tests for sniproxy.client.diagnosis. What TLS really raises is tested with sniproxy.client.brokers."""
 
 from datetime import UTC, datetime
 
@@ -7,7 +7,7 @@ from twisted.internet import error as net
 from twisted.internet.defer import TimeoutError as TookTooLong
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.client.explaining import DialledTarget, ended, not_connected
+from sniproxy.client.diagnosis import DialledTarget, ended, not_connected
 from sniproxy.client.failures import FailureKind, Stage
 
 PROXIED = DialledTarget("b1.test", "127.0.0.1:4443", proxied=True, tls=True)

@@ -1,4 +1,4 @@
-"""Tests for sniproxy.admin.channels, with a clock and transports of Twisted's."""
+"""Tests for sniproxy.admin.connections, with a clock and transports of Twisted's."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.admin.channels import MAX_CONNECTIONS, REQUEST_TIMEOUT_S, AdminChannel
+from sniproxy.admin.connections import MAX_CONNECTIONS, REQUEST_TIMEOUT_S, AdminChannel
 from sniproxy.admin.metrics import Metrics
-from sniproxy.admin.refusals import Refusals
+from sniproxy.admin.recentrefusals import Refusals
 from sniproxy.admin.site import AdminSite
 from sniproxy.admin.slices import Slices
 from tests.admin.rounds import Rounds
