@@ -14,7 +14,7 @@ import attrs
 
 from sniproxy import __version__
 from sniproxy.cli.adminclient import AdminError, as_url
-from sniproxy.cli.admincommands import running_ledgers
+from sniproxy.cli.admincommands import fetch_ledgers
 from sniproxy.cli.captureoptions import INCOMPLETE, add_inspect, add_topics
 from sniproxy.cli.commands import Streams as Streams
 from sniproxy.cli.commands import add_commands
@@ -36,7 +36,7 @@ _TEXT_AT = 33  # where readable_line begins with what there is to say
 _CLEAR = "\r\x1b[K"
 
 
-class Failed(Exception):
+class CommandFailed(Exception):
     """The program cannot go on; the message says why."""
 
 
@@ -86,7 +86,7 @@ def main(arguments: Sequence[str] | None = None, streams: Streams | None = None)
         run: Callable[[argparse.Namespace, Streams], int] = options.run
         try:
             return run(options, streams)
-        except Failed as error:
+        except CommandFailed as error:
             streams.out.flush()
             print(f"sniproxyctl: {error}", file=streams.error)
             return 1
@@ -99,7 +99,7 @@ def _inspect(options: argparse.Namespace, streams: Streams) -> int:
         options.usage(str(error))
     with _opened(options.file, streams) as file:
         capture = CaptureEvents(file, options.port, reveal=options.reveal, commands=choice.asked_for)
-        page = _Page(streams.out, as_json=options.json, at_once=not _regular_size(file))
+        page = _EventPrinter(streams.out, as_json=options.json, at_once=not _regular_size(file))
         shown = 0
 
         def show(event: Event) -> None:
@@ -115,9 +115,9 @@ def _topics(options: argparse.Namespace, streams: Streams) -> int:
     url = options.file if os.path.exists(options.file) else as_url(options.file)
     if url.startswith(("http://", "https://", "unix:")):
         try:
-            running = running_ledgers([url, *options.others])
+            running = fetch_ledgers([url, *options.others])
         except AdminError as error:
-            raise Failed(str(error) if options.others else f"{_shown(url)}: {error}") from error
+            raise CommandFailed(str(error) if options.others else f"{_shown(url)}: {error}") from error
         print(_list(running, options, streams.out), file=streams.error)
         return 0
     if options.others:
@@ -161,7 +161,7 @@ def _read(
     result: Callable[[], str],
 ) -> int:
     """Read all of a capture, and sum it up on standard error, behind what `result` says; return the exit status."""
-    bar = _Bar(file, streams)
+    bar = _ProgressBar(file, streams)
     status, error = 0, None
     try:
         for event in bar.beside(capture):
@@ -169,9 +169,9 @@ def _read(
     except KeyboardInterrupt:
         status = 130
     except CaptureError as problem:
-        error = Failed(f"{_shown(name)}: {problem}")
+        error = CommandFailed(f"{_shown(name)}: {problem}")
     except _ReadError as problem:
-        error = Failed(f"{_shown(name)}: cannot be read to its end: {problem}; copy it to another disk and try again")
+        error = CommandFailed(f"{_shown(name)}: read error: {problem}; copy it to another disk and try again")
     bar.hide()
     if error is not None and not capture.packets:
         raise error
@@ -189,13 +189,13 @@ def _read(
 def _opened(name: str, streams: Streams) -> Iterator[BinaryIO]:
     if name == "-":
         if streams.input.isatty():
-            raise Failed("standard input is a terminal: pipe a capture into it, as `tcpdump -w -` writes one")
+            raise CommandFailed("standard input is a terminal: pipe a capture into it, as `tcpdump -w -` writes one")
         yield streams.input
         return
     try:
         file = open(name, "rb")  # noqa: SIM115  # closed below
     except OSError as error:
-        raise Failed(
+        raise CommandFailed(
             f"{_shown(name)}: cannot be opened: {error.strerror}; "
             "name a pcap or pcapng file that you may read, or '-' for standard input"
         ) from error
@@ -220,7 +220,7 @@ class _ReadError(Exception):
     """The file that was opened cannot be read."""
 
 
-class _Bar:
+class _ProgressBar:
     """How far a large file is read, on standard error where that is a terminal."""
 
     def __init__(self, file: BinaryIO, streams: Streams) -> None:
@@ -257,7 +257,7 @@ class _Bar:
             self._drawn = -1
 
 
-class _Page:
+class _EventPrinter:
     """Writes events. For people, connections have short numbers, and each is introduced before its first event."""
 
     def __init__(self, out: TextIO, *, as_json: bool, at_once: bool) -> None:

@@ -159,7 +159,7 @@ class InspectTests(CtlCase):
 
     def test_progress(self) -> None:
         """Of a large file, on a terminal, a bar is shown, out of the events' way, and taken away at the end."""
-        self.patch(ctl, "LARGE", 1000)
+        self.patch(ctl, "LARGE_BYTES", 1000)
         self.error = Terminal()
         self.lines("inspect", JAVA)
         self.assertIn("of 8.1 kB", self.error.getvalue())
@@ -173,7 +173,7 @@ class InspectTests(CtlCase):
         self.error = Terminal()
         self.lines("inspect", JAVA)
         self.assertNotIn("%", self.error.getvalue())
-        self.patch(ctl, "LARGE", 1000)
+        self.patch(ctl, "LARGE_BYTES", 1000)
         self.input = BytesIO(Path(JAVA).read_bytes())
         self.lines("inspect", "-")
         self.assertNotIn("%", self.error.getvalue())
@@ -206,7 +206,7 @@ class InspectTests(CtlCase):
         self.assertIn(f"{path}: it is broken at byte", said[1])
         self.input, self.error = Failing(Path(JAVA).read_bytes()), StringIO()
         self.assertEqual(len(self.lines("inspect", "-", status=1)), 18)
-        self.assertIn("standard input: cannot be read to its end: Input/output error", self.error.getvalue())
+        self.assertIn("standard input: read error: Input/output error", self.error.getvalue())
 
     def test_incomplete(self) -> None:
         """A capture of which packets were left out has a status of its own, and standard error says which."""

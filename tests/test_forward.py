@@ -11,7 +11,7 @@ from twisted.internet import reactor as global_reactor
 from twisted.logger import capturedLogs, formatEvent
 
 from sniproxy.config.parser import parse
-from sniproxy.demo.client import Connected, ReadBack, Step, Visitor
+from sniproxy.demo.client import Connected, DemoClient, ReadBack, Step
 from sniproxy.demo.cluster import StandInCluster
 from sniproxy.events import Result
 from sniproxy.tls.alerts import Alert, fatal_alert
@@ -244,7 +244,7 @@ class ChainTests(ForwardCase):
         text = forward(targets.replace("PORT", str(second.port)), [second.port], **policy)
         first = Proxy(self, text)
         steps: list[Step] = []
-        visitor = Visitor(reactor, ("127.0.0.1", first.port), cluster.authority_pem, steps.append)
+        visitor = DemoClient(reactor, ("127.0.0.1", first.port), cluster.authority_pem, steps.append)
         topic = "persistent://public/default/chained"
         await visitor.there_and_back(
             await visitor.look_up(f"pulsar+ssl://{cluster.service_name}", topic), topic, b"through two"

@@ -40,7 +40,7 @@ class AdminChannel(HTTPChannel):
     @ivar channels: all connections of the endpoint.
     """
 
-    channels: Channels
+    channels: AdminConnections
     maxHeaders = 100
     _deadline: Any = None
     _unparsed = b""
@@ -154,7 +154,7 @@ class AdminChannel(HTTPChannel):
         self._deadline = None
 
 
-class Channels:
+class AdminConnections:
     """All connections of the endpoint.
 
     @param holds: called with 1 for each descriptor that they take, and with -1 for each that is free again.

@@ -12,7 +12,7 @@ from msgspec.structs import asdict
 
 from sniproxy import __version__
 from sniproxy.admin.recentrefusals import RecentRefusal
-from sniproxy.admin.sources import Live, Status
+from sniproxy.admin.sources import LiveConnection, Status
 
 BATCH = 20
 """Entries of a list that are made in one step."""
@@ -20,7 +20,7 @@ BATCH = 20
 
 def status_document(
     status: Status,
-    live: Sequence[Live],
+    live: Sequence[LiveConnection],
     totals: Mapping[str, int],
     refusals: Sequence[RecentRefusal],
     now: float,
@@ -68,7 +68,7 @@ def _refused_reload(status: Status) -> list[str]:
     return [] if why is None else [f"the configuration was read again and refused, the one before is in force: {why}"]
 
 
-def tunnels(live: Sequence[Live], now: float, most: int) -> Iterator[dict[str, Any]]:
+def tunnels(live: Sequence[LiveConnection], now: float, most: int) -> Iterator[dict[str, Any]]:
     """The newest connections first, as C{/status} has them. @param most: how many."""
     return (_tunnel(one, now) for one in islice(reversed(live), most))
 
@@ -97,7 +97,7 @@ def _piece(value: Any) -> Iterator[bytes]:
         yield json.dumps(value).encode()
 
 
-def _tunnel(live: Live, now: float) -> dict[str, Any]:
+def _tunnel(live: LiveConnection, now: float) -> dict[str, Any]:
     record = live.record
     return {
         "id": record.id,

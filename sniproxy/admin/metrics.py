@@ -17,12 +17,12 @@ from prometheus_client.registry import Collector
 
 from sniproxy import __version__
 from sniproxy.admin.process import ProcessMetrics
-from sniproxy.admin.rendering import counted as _counted
-from sniproxy.admin.rendering import gauged as _gauged
-from sniproxy.admin.rendering import parts
+from sniproxy.admin.rendering import counter_family as _counted
+from sniproxy.admin.rendering import gauge_family as _gauged
+from sniproxy.admin.rendering import render_batches
 from sniproxy.admin.slices import Steps, finish
-from sniproxy.admin.sources import LimitsStatus, Live, Reloads, Resolutions, ResolverStatus, TargetStatus
-from sniproxy.admin.tally import Counts, Tallies
+from sniproxy.admin.sources import LimitsStatus, LiveConnection, Reloads, Resolutions, ResolverStatus, TargetStatus
+from sniproxy.admin.tally import Counts, TallyCounter
 from sniproxy.events import Connection, Result
 from sniproxy.inspector.entries import failed_step
 from sniproxy.pulsar.events import Event
@@ -102,7 +102,7 @@ class Metrics(Collector):
 
     def __init__(
         self,
-        live: Callable[[], Iterable[Live]] = tuple,
+        live: Callable[[], Iterable[LiveConnection]] = tuple,
         access_log_lost: Callable[[], int] = int,
         topics: Callable[[], Counter[str]] | None = None,
         reloads: Callable[[], Reloads] = Reloads,
@@ -127,7 +127,7 @@ class Metrics(Collector):
         self._resolutions = resolutions
         self._ended: Counts = Counter()
         self._refused: Counts = Counter()
-        self._tallies = Tallies(live, seconds)
+        self._tallies = TallyCounter(live, seconds)
         self._hello, self._resolve, self._connect, self._lookup = Histogram(), Histogram(), Histogram(), Histogram()
         self._lookups: Counter[str] = Counter()
         self._errors: Counts = Counter()
@@ -203,7 +203,7 @@ class Metrics(Collector):
         yield from self.counted()
         made = []
         for family in self._registry.collect():
-            for part in parts(family):
+            for part in render_batches(family):
                 made.append(part)
                 yield
         return b"".join(made)

@@ -29,7 +29,7 @@ class RecentRefusal:
     reason: str = ""
 
 
-class Refusals:
+class RecentRefusals:
     """An observer of connections (C{sniproxy.events.Observer}) that remembers refused ones."""
 
     def __init__(self) -> None:

@@ -24,7 +24,7 @@ CAUSES = {
 """What is refused, by cause: there are no other causes."""
 
 
-class RefusedLog:
+class Rejections:
     """@param seconds: a monotonic clock. @ivar counts: since the start, by cause."""
 
     def __init__(self, seconds: Callable[[], float]) -> None:

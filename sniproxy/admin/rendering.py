@@ -15,7 +15,7 @@ BATCH = 50
 """Samples made in one step."""
 
 
-class Bulk(Metric):
+class BatchedMetric(Metric):
     """A metric whose samples are made when they are asked for, because there may be many."""
 
     def __init__(self, empty: CounterMetricFamily | GaugeMetricFamily, counts: Counts) -> None:
@@ -45,7 +45,7 @@ class Bulk(Metric):
         return taken
 
 
-class _One:
+class _SingleMetric:
     """A registry with one metric."""
 
     def __init__(self, metric: Metric) -> None:
@@ -55,21 +55,21 @@ class _One:
         yield self._metric
 
 
-def parts(family: Metric) -> Iterator[bytes]:
+def render_batches(family: Metric) -> Iterator[bytes]:
     """The text of a metric, L{BATCH} samples at a time."""
-    batches: Iterable[list[Any]] = family.batches() if isinstance(family, Bulk) else (family.samples,)
+    batches: Iterable[list[Any]] = family.batches() if isinstance(family, BatchedMetric) else (family.samples,)
     for number, samples in enumerate(batches):
         batch = Metric(family.name, family.documentation, family.type)
         batch.samples = samples
-        text = generate_latest(cast(CollectorRegistry, _One(batch)))
+        text = generate_latest(cast(CollectorRegistry, _SingleMetric(batch)))
         yield text.split(b"\n", 2)[2] if number else text  # HELP and TYPE come once
 
 
-def counted(name: str, help: str, labels: tuple[str, ...], counts: Counts) -> Metric:
+def counter_family(name: str, help: str, labels: tuple[str, ...], counts: Counts) -> Metric:
     """A counter."""
-    return Bulk(CounterMetricFamily(name, help, labels=labels), counts)
+    return BatchedMetric(CounterMetricFamily(name, help, labels=labels), counts)
 
 
-def gauged(name: str, help: str, labels: tuple[str, ...], counts: Counts) -> Metric:
+def gauge_family(name: str, help: str, labels: tuple[str, ...], counts: Counts) -> Metric:
     """A gauge."""
-    return Bulk(GaugeMetricFamily(name, help, labels=labels), counts)
+    return BatchedMetric(GaugeMetricFamily(name, help, labels=labels), counts)

@@ -20,14 +20,14 @@ from twisted.web.http import Request as BaseRequest
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 
-from sniproxy.admin.connections import AdminChannel, Channels
+from sniproxy.admin.connections import AdminChannel, AdminConnections
 from sniproxy.admin.documents import dumped, status_document, tunnels
 from sniproxy.admin.guard import HEADERS, why_not_change, why_not_host, why_not_origin
 from sniproxy.admin.metrics import CONTENT_TYPE, Metrics
-from sniproxy.admin.recentrefusals import Refusals
-from sniproxy.admin.rejections import RefusedLog
+from sniproxy.admin.recentrefusals import RecentRefusals
+from sniproxy.admin.rejections import Rejections
 from sniproxy.admin.slices import Slices, Steps
-from sniproxy.admin.sources import NoSuchGoal, StatusSource
+from sniproxy.admin.sources import StatusSource, UnknownDrainTarget
 from sniproxy.admin.topics import Topics, nothing_inspected
 
 log = Logger()
@@ -144,7 +144,7 @@ class _Root(Resource):
             if path == "/drain":
                 return _JSON, _dumped(asdict(self._site.proxy.drain(name, _rate(request))))
             return _JSON, _dumped(asdict(self._site.proxy.undrain(name)))
-        except NoSuchGoal as error:
+        except UnknownDrainTarget as error:
             raise _Answer(404, str(error)) from error
 
 
@@ -169,13 +169,13 @@ class AdminSite(Site):
         reactor: Any,
         status: StatusSource,
         metrics: Metrics,
-        refusals: Refusals,
+        refusals: RecentRefusals,
         topics: Topics | None = None,
         hosts: Collection[str] = (),
         now: Callable[[], float] = time.time,
         instance: int | None = None,
         holds: Callable[[int], None] = lambda _: None,
-        refused: RefusedLog | None = None,
+        refused: Rejections | None = None,
     ) -> None:
         Site.__init__(self, _Root(self), AdminRequest, reactor=reactor)
         self.metrics = metrics
@@ -186,8 +186,8 @@ class AdminSite(Site):
         self.token: bytes | None = None
         self.proxy = status
         self.slices = Slices(reactor)
-        self.refused = refused or RefusedLog(reactor.seconds)
-        self.channels = Channels(reactor, holds, self.refused.refused, self.slices)
+        self.refused = refused or Rejections(reactor.seconds)
+        self.channels = AdminConnections(reactor, holds, self.refused.refused, self.slices)
         self._now = now
         self._instance = instance
 

@@ -10,7 +10,7 @@ import msgspec
 from sniproxy.events import Connection
 
 
-class Live(Protocol):
+class LiveConnection(Protocol):
     """A connection that has not ended: C{sniproxy.connection.handler.Conversation} is one.
 
     @ivar record: what is known of it so far; its own byte counts are filled at its end only.
@@ -70,7 +70,7 @@ class Reloads(msgspec.Struct, frozen=True):
         return Reloads(self.succeeded, self.failed + 1, why, now)
 
 
-class NoSuchGoal(Exception):
+class UnknownDrainTarget(Exception):
     """What shall be drained is not there; the message says why."""
 
 
@@ -217,7 +217,7 @@ class StatusSource(Protocol):
         """The configuration in force, as JSON has it. @param most: entries of each list."""
         ...
 
-    def live(self) -> Sequence[Live]:
+    def live(self) -> Sequence[LiveConnection]:
         """All connections that have not ended, the oldest first."""
         ...
 

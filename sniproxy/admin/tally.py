@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 import attrs
 
 from sniproxy.admin.slices import Steps
-from sniproxy.admin.sources import OPENING, Live
+from sniproxy.admin.sources import OPENING, LiveConnection
 from sniproxy.events import Connection
 
 SMALL_COUNT = 200
@@ -45,14 +45,14 @@ class Tally:
     opening: Counts = attrs.field(factory=Counter)
 
 
-class Tallies:
+class TallyCounter:
     """The latest count, and the bytes of connections that have ended.
 
     @param live: the connections that have not ended. @param seconds: a monotonic clock.
     @ivar latest: the latest whole count. Its bytes never decrease.
     """
 
-    def __init__(self, live: Callable[[], Iterable[Live]], seconds: Callable[[], float]) -> None:
+    def __init__(self, live: Callable[[], Iterable[LiveConnection]], seconds: Callable[[], float]) -> None:
         self.latest = Tally()
         self._live = live
         self._seconds = seconds
@@ -82,7 +82,7 @@ class Tallies:
             next(walk, None)
             yield
 
-    def _counting(self, tally: Tally, live: list[Live]) -> Iterator[None]:
+    def _counting(self, tally: Tally, live: list[LiveConnection]) -> Iterator[None]:
         """Each connection that was open at the start counts once, with what it has when its turn comes."""
         up, down, tunnels, opening = tally.up, tally.down, tally.tunnels, tally.opening
         tunnels.update(dict.fromkeys(up, 0))

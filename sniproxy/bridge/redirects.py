@@ -12,7 +12,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from sniproxy.client.brokers import Access, Brokers
-from sniproxy.client.failures import FailureKind, TalkFailed
+from sniproxy.client.failures import ClientError, FailureKind
 from sniproxy.client.redirects import Redirects
 from sniproxy.client.session import BrokerSession
 from sniproxy.config.allowed import Allowing, Broker
@@ -95,7 +95,7 @@ class Follower:
         self._allowing.named(broker)
         why = self._allowing.denies(broker)
         if why is not None:
-            raise TalkFailed(FailureKind.REDIRECTS, f"a redirect leads to {host_port(*broker)}", why)
+            raise ClientError(FailureKind.REDIRECTS, f"a redirect leads to {host_port(*broker)}", why)
         again = pb.CommandLookupTopic()
         again.CopyFrom(lookup)
         again.authoritative = way.question.authoritative

@@ -41,7 +41,7 @@ def as_url(text: str) -> str:
     return f"http://{text}" if _ADDRESS.fullmatch(text) else text
 
 
-def known(url: str) -> OwnerEntry:
+def fetch_ledger(url: str) -> OwnerEntry:
     """The ledger of a running proxy.
 
     @param url: the endpoint, such as ``http://127.0.0.1:9090``. @raise AdminError: there is no such answer.
@@ -61,7 +61,7 @@ def known(url: str) -> OwnerEntry:
         raise AdminError(f"its answer is not one of this release's: {error!r}") from error
 
 
-def status(url: str, tunnels: int | None = None) -> dict[str, Any]:
+def fetch_status(url: str, tunnels: int | None = None) -> dict[str, Any]:
     """The JSON of ``/status``.
 
     @param tunnels: so many at most; None: as many as the proxy shows. @raise AdminError: there is no such answer.

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TextIO, TypeVar
 
-from sniproxy.cli.adminclient import AdminError, as_url, drain, known, status, undrain
+from sniproxy.cli.adminclient import AdminError, as_url, drain, fetch_ledger, fetch_status, undrain
 from sniproxy.cli.aggregation import merged_drains, merged_ledgers, merged_status
 from sniproxy.inspector.entries import OwnerEntry
 from sniproxy.util.text import amount, bounded, counted, printable
@@ -92,7 +92,7 @@ def add_drain(commands: Any) -> argparse.ArgumentParser:
 
 def run_status(options: argparse.Namespace, out: TextIO) -> int:
     """@raise AdminError: the proxy cannot be asked; of several, one: the others have been shown."""
-    found, errors = ask_all(options.urls, status)
+    found, errors = query_all(options.urls, fetch_status)
     if options.json:
         documents = list(found.values())
         print(json.dumps(documents if len(options.urls) > 1 else documents[0], indent=2), file=out)
@@ -110,12 +110,12 @@ def run_drain(options: argparse.Namespace, out: TextIO, wait: Callable[[float], 
     wait = wait or threading.Event().wait
     urls, token = options.admin, _token(options.token_file)
     if options.undo:
-        undone, errors = ask_all(urls, lambda url: undrain(url, options.name, token))
+        undone, errors = query_all(urls, lambda url: undrain(url, options.name, token))
         done = merged_drains(undone.values())[0]
         print(f"{_goal(done)} gets new connections again; {done['closed']} were closed", file=out)
         _raise_all(errors)
         return 0
-    begun, errors = ask_all(urls, lambda url: drain(url, options.name, options.rate / len(urls), token))
+    begun, errors = query_all(urls, lambda url: drain(url, options.name, options.rate / len(urls), token))
     found: dict[str, Any] | None = merged_drains(begun.values())[0]
     said = None
     try:
@@ -133,7 +133,7 @@ def run_drain(options: argparse.Namespace, out: TextIO, wait: Callable[[float], 
                 return 0
             wait(POLL_INTERVAL_S)
             key = (found["kind"], found["name"])
-            answers, _ = ask_all(list(begun), lambda url: status(url, tunnels=0))
+            answers, _ = query_all(list(begun), lambda url: fetch_status(url, tunnels=0))
             drains = merged_drains(one for answer in answers.values() for one in answer["drains"])
             found = next((one for one in drains if (one["kind"], one["name"]) == key), None)
         print("somebody has undone it", file=out)
@@ -165,14 +165,14 @@ def _undo(options: argparse.Namespace) -> str:
     return f"{shlex.join(words)} --undo"
 
 
-def running_ledgers(urls: Sequence[str]) -> OwnerEntry:
+def fetch_ledgers(urls: Sequence[str]) -> OwnerEntry:
     """The ledgers of running proxies as one. @raise AdminError: one of them cannot be asked."""
-    found, errors = ask_all(urls, known)
+    found, errors = query_all(urls, fetch_ledger)
     _raise_all(errors)
     return merged_ledgers(found.values())
 
 
-def ask_all(urls: Sequence[str], ask: Callable[[str], T]) -> tuple[dict[str, T], list[AdminError]]:
+def query_all(urls: Sequence[str], ask: Callable[[str], T]) -> tuple[dict[str, T], list[AdminError]]:
     """Ask several instances, each once. @return: the answers, by URL, and what could not be asked, of which some could.
 
     @raise AdminError: none could.

@@ -18,7 +18,7 @@ Entry: TypeAlias = TopicEntry | NamespaceEntry | Failure
 
 
 @attrs.frozen
-class Listing:
+class Columns:
     """What is listed: its columns for people and in CSV, each with what stands in it.
 
     ``people`` begins with the cluster, which is shown where there is more than one.
@@ -28,7 +28,7 @@ class Listing:
     csv: Mapping[str, Callable[[Any], object]]
 
 
-def write_table(listing: Listing, entries: Sequence[Entry], out: TextIO) -> None:
+def write_table(listing: Columns, entries: Sequence[Entry], out: TextIO) -> None:
     """A table for people; nothing when there are no entries."""
     names = [*listing.people][len({entry.cluster for entry in entries}) < 2 :]
     rows = [names, *([listing.people[name](entry) for name in names] for entry in entries)]
@@ -41,14 +41,14 @@ def write_table(listing: Listing, entries: Sequence[Entry], out: TextIO) -> None
         print("  ".join(cells).rstrip(), file=out)
 
 
-def write_csv(listing: Listing, entries: Sequence[Entry], out: TextIO) -> None:
+def write_csv(listing: Columns, entries: Sequence[Entry], out: TextIO) -> None:
     """CSV (RFC 4180) with a header; times in UTC."""
     rows = csv.writer(out, lineterminator="\n")
     rows.writerow(listing.csv)
     rows.writerows([cell(entry) for cell in listing.csv.values()] for entry in entries)
 
 
-def write_json(listing: Listing, entries: Sequence[Entry], out: TextIO) -> None:
+def write_json(listing: Columns, entries: Sequence[Entry], out: TextIO) -> None:
     """A JSON array, an entry a line, with the entry's own fields."""
     print("[" + ",\n ".join(json.dumps(_fields(entry)) for entry in entries) + "]", file=out)
 
@@ -93,7 +93,7 @@ def _text(name: str) -> Callable[[Any], str]:
     return lambda entry: getattr(entry, name) or "-"
 
 
-TOPICS = Listing(
+TOPICS = Columns(
     {
         "CLUSTER": _text("cluster"),
         "TOPIC": _topic,
@@ -111,7 +111,7 @@ TOPICS = Listing(
 )
 """Of `TopicEntry`."""
 
-NAMESPACES = Listing(
+NAMESPACES = Columns(
     {
         "CLUSTER": _text("cluster"),
         "NAMESPACE": _text("namespace"),
@@ -128,7 +128,7 @@ NAMESPACES = Listing(
 )
 """Of `NamespaceEntry`: the churn."""
 
-FAILURES = Listing(
+FAILURES = Columns(
     {
         "CLUSTER": _text("cluster"),
         "TIME (UTC)": lambda entry: _seen(entry.time),

@@ -12,10 +12,10 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from sniproxy.cli.lookupoptions import ENVIRONMENT
-from sniproxy.cli.lookupreport import Outcome, hop_lines, write_end, write_json
+from sniproxy.cli.lookupreport import LookupOutcome, hop_lines, write_end, write_json
 from sniproxy.client.brokers import Access, Brokers
-from sniproxy.client.failures import TalkFailed
-from sniproxy.client.logins import CERTIFICATE, NOBODY, BadToken, Login, by_token
+from sniproxy.client.failures import ClientError
+from sniproxy.client.logins import CERTIFICATE, NO_LOGIN, BadToken, Login, by_token
 from sniproxy.client.lookups import Hop, Lookups
 from sniproxy.client.redirects import Owner
 from sniproxy.client.topics import BadTopic, full_name, partitions
@@ -110,7 +110,7 @@ async def look_up(
     error: TextIO,
 ) -> int:
     """Find the owners of a topic, and connect to each; write what was found; return the exit status."""
-    outcome = Outcome(topic, settings)
+    outcome = LookupOutcome(topic, settings)
 
     def told(hop: Hop) -> None:
         outcome.hops.append(hop)
@@ -136,13 +136,13 @@ async def look_up(
     return 0 if outcome.failure is None else int(outcome.failure.kind)
 
 
-async def _find(lookups: Lookups, outcome: Outcome) -> None:
+async def _find(lookups: Lookups, outcome: LookupOutcome) -> None:
     try:
         outcome.partitions = await lookups.partitions(outcome.topic)
-    except TalkFailed as failure:
+    except ClientError as failure:
         outcome.failures[outcome.topic] = failure
         return
-    tried: dict[Owner, TalkFailed | None] = {}
+    tried: dict[Owner, ClientError | None] = {}
     for topic in partitions(outcome.topic, outcome.partitions):
         outcome.owners[topic] = None
         try:
@@ -153,24 +153,24 @@ async def _find(lookups: Lookups, outcome: Outcome) -> None:
                 tried[owner] = await _connect(lookups, topic, owner)
             if (failure_there := tried[owner]) is not None:
                 raise failure_there
-        except TalkFailed as failure:
+        except ClientError as failure:
             outcome.failures[topic] = failure
             if outcome.hops[-1].phase == "lookup" and not outcome.hops[-1].link.opened:
                 # A broker that cannot be reached, or is gone: each further partition would wait for it again.
                 return
 
 
-async def _connect(lookups: Lookups, topic: str, owner: Owner) -> TalkFailed | None:
+async def _connect(lookups: Lookups, topic: str, owner: Owner) -> ClientError | None:
     try:
         await lookups.connect(topic, owner)
-    except TalkFailed as failure:
+    except ClientError as failure:
         return failure
     return None
 
 
 def _login(token: str | None, certified: bool) -> Login:
     if token is None:
-        return CERTIFICATE if certified else NOBODY
+        return CERTIFICATE if certified else NO_LOGIN
     # What was given may be the token itself, by mistake: it is not shown.
     cure = f"name the file that the token is in, or {ENVIRONMENT}NAME; never the token itself"
     if token.startswith(ENVIRONMENT):

@@ -9,7 +9,7 @@ from typing import Any, TextIO
 import attrs
 
 from sniproxy.client.diagnosis import NO_DOT
-from sniproxy.client.failures import TalkFailed
+from sniproxy.client.failures import ClientError
 from sniproxy.client.lookups import Hop
 from sniproxy.pulsar.serviceurl import ProxySettings
 from sniproxy.util.text import bounded, counted
@@ -19,7 +19,7 @@ _BESIDE = " " * (2 + _PHASE)
 
 
 @attrs.define
-class Outcome:
+class LookupOutcome:
     """What a lookup has found so far.
 
     @ivar partitions: 0: the topic has none. None: nobody has said.
@@ -32,10 +32,10 @@ class Outcome:
     partitions: int | None = None
     hops: list[Hop] = attrs.Factory(list)
     owners: dict[str, str | None] = attrs.Factory(dict)
-    failures: dict[str, TalkFailed] = attrs.Factory(dict)
+    failures: dict[str, ClientError] = attrs.Factory(dict)
 
     @property
-    def failure(self) -> TalkFailed | None:
+    def failure(self) -> ClientError | None:
         """The first one; None: all owners were found, and connected to."""
         return next(iter(self.failures.values()), None)
 
@@ -84,7 +84,7 @@ def hop_lines(hop: Hop) -> list[str]:
     return lines
 
 
-def write_end(outcome: Outcome, out: TextIO) -> None:
+def write_end(outcome: LookupOutcome, out: TextIO) -> None:
     """The owners and the warnings, for people."""
     width = max((len(topic) for topic in outcome.owners), default=0)
     for topic, url in outcome.owners.items():
@@ -95,7 +95,7 @@ def write_end(outcome: Outcome, out: TextIO) -> None:
         print(f"warning: {warning}", file=out)
 
 
-def write_json(outcome: Outcome, out: TextIO) -> None:
+def write_json(outcome: LookupOutcome, out: TextIO) -> None:
     """All of it as one JSON object; names are stable, and what is not known is null."""
     settings = outcome.settings
     document = {
@@ -136,7 +136,7 @@ def _hop(hop: Hop) -> dict[str, Any]:
     }
 
 
-def _failure(failure: TalkFailed | None) -> dict[str, Any] | None:
+def _failure(failure: ClientError | None) -> dict[str, Any] | None:
     if failure is None:
         return None
     kind = failure.kind

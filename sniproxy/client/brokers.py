@@ -14,10 +14,10 @@ from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IStream
 from twisted.internet.protocol import Factory
 from zope.interface import implementer
 
-from sniproxy.client.diagnosis import DialledTarget, ended, not_connected
+from sniproxy.client.diagnosis import DialledTarget, explain_connect_failure, explain_end
 from sniproxy.client.endpoint import SniProxyEndpoint
-from sniproxy.client.failures import FailureKind, Stage, TalkFailed
-from sniproxy.client.logins import NOBODY, Login
+from sniproxy.client.failures import ClientError, FailureKind, Stage
+from sniproxy.client.logins import NO_LOGIN, Login
 from sniproxy.client.session import BrokerSession
 from sniproxy.net.hostendpoint import HostEndpoint
 from sniproxy.pulsar.serviceurl import SniProxy
@@ -42,7 +42,7 @@ class Access:
     proxy: SniProxy | None = None
     trust: TrustRoot | None = attrs.field(default=None, repr=False)
     certificate: ClientCertificate | None = None
-    login: Login = NOBODY
+    login: Login = NO_LOGIN
     patience: float = TIMEOUT_S
     largest: int | None = None
 
@@ -101,7 +101,7 @@ class Link:
         self._where = where
         self._through = proxy_to_broker_url
         self._session: BrokerSession | None = None
-        self._watched = _Watched()
+        self._watched = _RecordingCreator()
 
     @property
     def over(self) -> bool:
@@ -159,8 +159,8 @@ class Link:
             self._session.abort()
 
     async def _connect(self) -> BrokerSession:
-        def explain(error: BaseException, stage: Stage) -> TalkFailed:
-            return ended(error, self.target, self._watched.chain(), datetime.now(UTC), stage)
+        def explain(error: BaseException, stage: Stage) -> ClientError:
+            return explain_end(error, self.target, self._watched.chain(), datetime.now(UTC), stage)
 
         def session() -> BrokerSession:
             return BrokerSession(
@@ -181,7 +181,7 @@ class Link:
             raise
         except Exception as error:
             connecting.cancel()
-            raise not_connected(error, self.target, patience) from error
+            raise explain_connect_failure(error, self.target, patience) from error
         assert isinstance(made, BrokerSession)
         return made
 
@@ -200,18 +200,18 @@ class Link:
                 self._watched.watch,
             )
         except ValueError as error:
-            raise TalkFailed(FailureKind.CERTIFICATE_NAME, str(error)) from error
+            raise ClientError(FailureKind.CERTIFICATE_NAME, str(error)) from error
 
 
 @implementer(IOpenSSLClientConnectionCreator)
-class _Watched:
+class _RecordingCreator:
     """Keeps the TLS connection in hand: the broker's certificates are wanted also when they are not accepted."""
 
     def __init__(self) -> None:
         self._creator: Any = None
         self._connection: SSL.Connection | None = None
 
-    def watch(self, creator: Any) -> _Watched:
+    def watch(self, creator: Any) -> _RecordingCreator:
         self._creator = creator
         return self
 

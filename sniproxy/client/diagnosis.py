@@ -13,7 +13,7 @@ from twisted.internet import error as net
 from twisted.internet.defer import TimeoutError as TookTooLong
 
 from sniproxy.client.endpoint import sends_server_name
-from sniproxy.client.failures import FailureKind, Stage, TalkFailed
+from sniproxy.client.failures import ClientError, FailureKind, Stage
 from sniproxy.tls import clientcontext
 from sniproxy.util.text import bounded
 
@@ -51,35 +51,35 @@ class DialledTarget:
         return self.server_name is not None and "." not in self.host
 
 
-def not_connected(error: BaseException, target: DialledTarget, seconds: float) -> TalkFailed:
+def explain_connect_failure(error: BaseException, target: DialledTarget, seconds: float) -> ClientError:
     """Why there is no TCP connection, of what Twisted's endpoints raise. @param seconds: that were waited."""
     what = f"the proxy {target.dialled}" if target.proxied else target.dialled
     whose = "the proxy's URL" if target.proxied else "the service URL"
     # Brokers behind a proxy are mostly not there for who dials them.
     more = "" if target.proxied else "; for brokers behind an SNI proxy, give PIP-60's two settings too"
     if isinstance(error, net.DNSLookupError):
-        return TalkFailed(
+        return ClientError(
             FailureKind.NAME_NOT_RESOLVED,
             f"{what} cannot be dialled: its host has no address: {error.args[0] if error.args else 'unknown'}",
             f"check the host in {whose}, and this machine's DNS{more}",
         )
     cure = f"check {whose}, that something listens there, and firewalls in between{more}"
     if isinstance(error, net.TimeoutError | TookTooLong):
-        return TalkFailed(FailureKind.UNREACHABLE, f"{what} has not taken the connection within {seconds:g} s", cure)
+        return ClientError(FailureKind.UNREACHABLE, f"{what} has not taken the connection within {seconds:g} s", cure)
     said = bounded(str(error) or type(error).__name__).rstrip(".")
-    return TalkFailed(FailureKind.UNREACHABLE, f"{what} does not take the connection: {said}", cure)
+    return ClientError(FailureKind.UNREACHABLE, f"{what} does not take the connection: {said}", cure)
 
 
-def ended(
+def explain_end(
     error: BaseException, target: DialledTarget, chain: Sequence[x509.Certificate], now: datetime, stage: Stage
-) -> TalkFailed:
+) -> ClientError:
     """Why a connection has ended before it was asked to.
 
     @param chain: the certificates that the broker has shown, its own first. @param stage: how far it had come.
     """
     if isinstance(error, VerificationError):
         names = ", ".join(clientcontext.names(chain[0])) if chain else ""
-        return TalkFailed(
+        return ClientError(
             FailureKind.CERTIFICATE_NAME,
             f"{target}: the certificate is not good for {target.host}, only for {names or 'no name at all'}",
             "a broker's certificate must have its own name and the service URL's as subject alternative names; "
@@ -89,7 +89,7 @@ def ended(
         return _tls(_words(error), target, chain, now)
     # A FIN, or a reset: the same to a client, as both come without a word.
     how = "reset" if isinstance(error, net.ConnectionLost) and "reset" in str(error).lower() else "closed"
-    return TalkFailed(FailureKind.CLOSED, f"{target}: {how} without a word {stage.value}", _closed(target, stage))
+    return ClientError(FailureKind.CLOSED, f"{target}: {how} without a word {stage.value}", _closed(target, stage))
 
 
 def _closed(target: DialledTarget, stage: Stage) -> str:
@@ -121,16 +121,16 @@ _WANTS_CERTIFICATE = (
 )
 
 
-def _tls(words: str, target: DialledTarget, chain: Sequence[x509.Certificate], now: datetime) -> TalkFailed:
+def _tls(words: str, target: DialledTarget, chain: Sequence[x509.Certificate], now: datetime) -> ClientError:
     if "certificate verify failed" in words:
         return _unverified(target, chain, now)
     # A hello without a server name may be refused by missing_extension (RFC 8446, section 6.2).
     nameless = target.server_name is None and "missing extension" in words
     if nameless or "unrecognized name" in words:
         alert = "missing_extension" if nameless else "unrecognized_name"
-        return TalkFailed(FailureKind.NO_ROUTE, f"{target}: refused by the TLS alert {alert}", _no_route(target))
+        return ClientError(FailureKind.NO_ROUTE, f"{target}: refused by the TLS alert {alert}", _no_route(target))
     if any(reason in words for reason in _NO_TLS):
-        return TalkFailed(
+        return ClientError(
             FailureKind.TLS_MISMATCH,
             f"{target}: the answer is not TLS ({words})",
             "the port is a plaintext one: name the TLS port"
@@ -139,7 +139,7 @@ def _tls(words: str, target: DialledTarget, chain: Sequence[x509.Certificate], n
     cure = ""
     if any(reason in words for reason in _WANTS_CERTIFICATE):
         cure = "the broker may want a client certificate that its authority vouches for"
-    return TalkFailed(FailureKind.TLS_REFUSED, f"{target}: TLS failed: {words}", cure)
+    return ClientError(FailureKind.TLS_REFUSED, f"{target}: TLS failed: {words}", cure)
 
 
 def _no_route(target: DialledTarget) -> str:
@@ -151,18 +151,18 @@ def _no_route(target: DialledTarget) -> str:
     return f"add a route for {target.host} to the proxy" + (f"; {NO_DOT}" if target.dotless else "")
 
 
-def _unverified(target: DialledTarget, chain: Sequence[x509.Certificate], now: datetime) -> TalkFailed:
+def _unverified(target: DialledTarget, chain: Sequence[x509.Certificate], now: datetime) -> ClientError:
     for certificate in chain:
         start, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
         if not start <= now <= end:
             which = f"valid from {start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC"
-            return TalkFailed(
+            return ClientError(
                 FailureKind.CERTIFICATE_EXPIRED,
                 f"{target}: a certificate is {which}, and it is {now:%Y-%m-%d %H:%M}",
                 "renew the broker's certificate, or set this machine's clock",
             )
     issuer = bounded(chain[0].issuer.rfc4514_string()) if chain else "not shown"
-    return TalkFailed(
+    return ClientError(
         FailureKind.CERTIFICATE_UNTRUSTED,
         f"{target}: the certificate is not trusted; its issuer: {issuer}",
         "trust the authority that issued it, by its certificate as a PEM file",

@@ -54,7 +54,7 @@ class Stage(enum.Enum):
     TALK = "after CONNECTED"
 
 
-class TalkFailed(Exception):
+class ClientError(Exception):
     """The talk cannot go on.
 
     @ivar kind: what it is. @ivar reason: where and why. @ivar cure: what to do; empty: nothing is known.
@@ -65,3 +65,7 @@ class TalkFailed(Exception):
         self.kind = kind
         self.reason = reason
         self.cure = cure
+
+
+TalkFailed = ClientError
+"""Deprecated: the old name of L{ClientError}."""

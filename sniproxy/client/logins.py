@@ -42,7 +42,7 @@ class Login:
         return command
 
 
-NOBODY = Login("none")
+NO_LOGIN = Login("none")
 """No authentication."""
 
 CERTIFICATE = Login("tls")

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import attrs
 
 from sniproxy.client.brokers import Brokers, Link
-from sniproxy.client.failures import TalkFailed
+from sniproxy.client.failures import ClientError
 from sniproxy.client.redirects import Owner, Redirects, refusal
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import error_name, text
@@ -40,7 +40,7 @@ class Hop:
     answer: str | None = None
     partitions: int | None = None
     url: str | None = None
-    failure: TalkFailed | None = None
+    failure: ClientError | None = None
 
 
 class Lookups:
@@ -59,7 +59,7 @@ class Lookups:
         self._told = told
 
     async def partitions(self, topic: str) -> int:
-        """How many partitions a topic has; 0: it is not partitioned. Raises `TalkFailed`."""
+        """How many partitions a topic has; 0: it is not partitioned. Raises `ClientError`."""
 
         async def ask(link: Link) -> tuple[int, _Said]:
             session = await link.open()
@@ -72,7 +72,7 @@ class Lookups:
         return await self._any(topic, "metadata", ask)
 
     async def owner(self, topic: str) -> Owner:
-        """The broker that owns a topic, one partition where it has some. Raises `TalkFailed`."""
+        """The broker that owns a topic, one partition where it has some. Raises `ClientError`."""
         tls = self._brokers.access.tls
         way: Redirects | None = None
 
@@ -95,7 +95,7 @@ class Lookups:
         return owner
 
     async def connect(self, topic: str, owner: Owner) -> Link:
-        """The connect phase: the link to a topic's owner, open. Raises `TalkFailed`."""
+        """The connect phase: the link to a topic's owner, open. Raises `ClientError`."""
         link = self.link_to(owner)
 
         async def ask(link: Link) -> tuple[None, _Said]:
@@ -119,7 +119,7 @@ class Lookups:
             link = self._brokers.link(host, port)
             try:
                 return await self._hop(topic, phase, link, ask)
-            except TalkFailed:
+            except ClientError:
                 # An answer that is a failure holds for all brokers.
                 if link.opened:
                     raise
@@ -135,7 +135,7 @@ class Lookups:
 
         try:
             answer, said = await ask(link)
-        except TalkFailed as failure:
+        except ClientError as failure:
             tell(failure=failure)
             raise
         tell(**said)

@@ -9,7 +9,7 @@ import attrs
 from google.protobuf.message import DecodeError
 from google.protobuf.unknown_fields import UnknownFieldSet
 
-from sniproxy.client.failures import FailureKind, TalkFailed
+from sniproxy.client.failures import ClientError, FailureKind
 from sniproxy.client.redirects import refusal
 from sniproxy.client.session import BrokerSession
 from sniproxy.pulsar import commands_pb2 as pb
@@ -40,7 +40,7 @@ class Producer:
         self._sequence = 0
 
     async def send(self, payload: bytes) -> Message:
-        """Send one message, and wait until the broker has stored it. Raises `TalkFailed`."""
+        """Send one message, and wait until the broker has stored it. Raises `ClientError`."""
         metadata = pb.MessageMetadata(
             producer_name=self.name, sequence_id=self._sequence, publish_time=int(time.time() * 1000)
         )
@@ -58,7 +58,7 @@ class Producer:
         return Message(where.ledgerId, where.entryId, payload)
 
     async def close(self) -> None:
-        """End it. Raises `TalkFailed`."""
+        """End it. Raises `ClientError`."""
         self._session.forget("producer", self._number)
         await self._session.ask(pb.CommandCloseProducer(producer_id=self._number), pb.CommandSuccess)
 
@@ -73,7 +73,7 @@ class Consumer:
         self._permitted = False
 
     async def receive(self) -> Message:
-        """The next message. Raises `TalkFailed`, when none comes in time too.
+        """The next message. Raises `ClientError`, when none comes in time too.
 
         Batches and compressed messages are not read: that is a failure.
         """
@@ -91,11 +91,11 @@ class Consumer:
             read = read_section(section)
             metadata = pb.MessageMetadata.FromString(read.metadata)
         except (FrameError, DecodeError) as error:
-            raise TalkFailed(
+            raise ClientError(
                 FailureKind.NOT_PULSAR, f"{self._session.peer}: a message that cannot be read: {error}"
             ) from None
         if metadata.HasField("num_messages_in_batch") or _compressed(metadata):
-            raise TalkFailed(
+            raise ClientError(
                 FailureKind.NOT_PULSAR,
                 f"{self._session.peer}: message {where.ledgerId}:{where.entryId} is a batch or compressed",
                 "this small client reads single messages: turn batching and compression off in the producer",
@@ -111,18 +111,18 @@ class Consumer:
         )
 
     async def unsubscribe(self) -> None:
-        """End the subscription: its place in the topic is forgotten. Raises `TalkFailed`."""
+        """End the subscription: its place in the topic is forgotten. Raises `ClientError`."""
         await self._session.ask(pb.CommandUnsubscribe(consumer_id=self._number), pb.CommandSuccess)
         self._session.forget("consumer", self._number)
 
     async def close(self) -> None:
-        """End it; the subscription keeps its place. Raises `TalkFailed`."""
+        """End it; the subscription keeps its place. Raises `ClientError`."""
         self._session.forget("consumer", self._number)
         await self._session.ask(pb.CommandCloseConsumer(consumer_id=self._number), pb.CommandSuccess)
 
 
 async def produce(session: BrokerSession, topic: str) -> Producer:
-    """A producer for a topic (one partition, where it has some), on the session with its owner. Raises `TalkFailed`."""
+    """Create a producer for a topic, or for one partition, on the session with its owner. Raises `ClientError`."""
     number = next(_numbers)
     answer = await session.ask(pb.CommandProducer(topic=topic, producer_id=number), pb.CommandProducerSuccess)
     return Producer(session, number, answer.producer_name)
@@ -159,8 +159,8 @@ def _compressed(metadata: pb.MessageMetadata) -> bool:
     return any(unknowns[at].field_number == _COMPRESSION and unknowns[at].data != 0 for at in range(len(unknowns)))
 
 
-def _closed(session: BrokerSession, what: str) -> TalkFailed:
-    return TalkFailed(
+def _closed(session: BrokerSession, what: str) -> ClientError:
+    return ClientError(
         FailureKind.CLOSED,
         f"{session.peer} has closed the {what}",
         "the topic has moved to another broker: look it up again",

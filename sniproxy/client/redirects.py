@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import attrs
 
-from sniproxy.client.failures import FailureKind, TalkFailed
+from sniproxy.client.failures import ClientError, FailureKind
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import error_name, text
 from sniproxy.pulsar.serviceurl import BadServiceURL, parse_service_url
@@ -21,7 +21,7 @@ Response = pb.CommandLookupTopicResponse
 
 
 @attrs.frozen
-class Question:
+class LookupRequest:
     """Ask the broker at this host and port."""
 
     host: str
@@ -58,7 +58,7 @@ class Redirects:
 
     def __init__(self, host: str, port: int, tls: bool, most: int = MAX_REDIRECTS) -> None:
         """@param host: of the service URL, and @param port: of it. @param tls: whether connections are TLS."""
-        self.question = Question(host, port)
+        self.question = LookupRequest(host, port)
         self.asked = 0
         self._tls = tls
         self._most = most
@@ -76,15 +76,15 @@ class Redirects:
         url, host, port = self._url(answer)
         if answer.response == Response.Connect:
             return Owner(url, host, port, answer.proxy_through_service_url)
-        question = Question(host, port, answer.authoritative)
+        question = LookupRequest(host, port, answer.authoritative)
         if question in self._seen:
-            raise TalkFailed(
+            raise ClientError(
                 FailureKind.REDIRECTS,
                 f"{self.question} redirects to {question}, which has been asked already",
                 "each broker must advertise a name of its own, and the proxy lead each name to its own broker",
             )
         if self.asked >= self._most:
-            raise TalkFailed(
+            raise ClientError(
                 FailureKind.REDIRECTS,
                 f"more than {self._most} redirects, the last one to {question}",
                 "look at the brokers",
@@ -100,7 +100,7 @@ class Redirects:
         scheme = "pulsar+ssl" if self._tls else "pulsar"
         if not url:
             other = text(answer, "brokerServiceUrl" if self._tls else "brokerServiceUrlTls")
-            raise TalkFailed(
+            raise ClientError(
                 FailureKind.NO_TLS_URL,
                 f"the answer of {self.question} has no {scheme}:// URL" + (f", only {other}" if other else ""),
                 "set a TLS port and advertised listeners on the brokers, and ask for the right listener"
@@ -110,9 +110,11 @@ class Redirects:
         try:
             parsed = parse_service_url(url, f"the answer of {self.question}")
         except BadServiceURL as error:
-            raise TalkFailed(FailureKind.NO_TLS_URL, str(error), "look at the broker's advertised listeners") from error
+            raise ClientError(
+                FailureKind.NO_TLS_URL, str(error), "look at the broker's advertised listeners"
+            ) from error
         if parsed.tls != self._tls:
-            raise TalkFailed(
+            raise ClientError(
                 FailureKind.NO_TLS_URL,
                 f"the answer of {self.question}: {url} is no {scheme}:// URL",
                 "look at the broker's advertised listeners",
@@ -134,7 +136,7 @@ _KINDS = {
 _ABSENT = ("does not exist", "not found", "Policies not found")
 
 
-def refusal(error: str | None, message: str | None, where: str) -> TalkFailed:
+def refusal(error: str | None, message: str | None, where: str) -> ClientError:
     """What a broker's error means.
 
     @param error: its name in ServerError. @param where: who said it, and to what.
@@ -144,4 +146,4 @@ def refusal(error: str | None, message: str | None, where: str) -> TalkFailed:
     # A namespace or tenant that is not there has no error code of its own.
     if kind not in (FailureKind.AUTHENTICATION, FailureKind.AUTHORIZATION) and any(word in said for word in _ABSENT):
         kind, cure = FailureKind.NOT_FOUND, "check tenant, namespace and topic, or create them"
-    return TalkFailed(kind, f"{where}: {error or 'no error code'}{f': {said}' if said else ''}", cure)
+    return ClientError(kind, f"{where}: {error or 'no error code'}{f': {said}' if said else ''}", cure)

@@ -14,7 +14,7 @@ from twisted.internet.interfaces import IConsumer, IHandshakeListener, IPushProd
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from sniproxy.client.failures import FailureKind, Stage, TalkFailed
+from sniproxy.client.failures import ClientError, FailureKind, Stage
 from sniproxy.client.redirects import refusal
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import CommandError, error_name, fields_of, read, text, type_name, write
@@ -38,7 +38,7 @@ _CHANNELS: dict[int, str] = {
 }
 
 
-class Waiting:
+class PendingAnswer:
     """What somebody waits for, with a deadline."""
 
     def __init__(self, session: BrokerSession, what: str) -> None:
@@ -48,34 +48,34 @@ class Waiting:
         self._answer: Deferred[Any] = Deferred()
 
     def give(self, answer: Any) -> None:
-        """It has come, or the `TalkFailed` in its place."""
+        """It has come, or the `ClientError` in its place."""
         if not self._answer.called:
             self._answer.callback(answer)
 
     async def take(self) -> Any:
-        """Wait for it. Raises `TalkFailed`, after the session's patience too."""
+        """Wait for it. Raises `ClientError`, after the session's patience too."""
         session = self._session
         try:
             answer = await self._answer.addTimeout(session.patience, session.clock)
         except TookTooLong:
-            raise TalkFailed(
+            raise ClientError(
                 FailureKind.TIMEOUT,
                 f"{session.peer}: no {self._what} within {session.patience:g} s",
                 "look at the broker's load and log, or wait longer",
             ) from None
-        if isinstance(answer, TalkFailed):
+        if isinstance(answer, ClientError):
             raise answer
         return answer
 
 
-class Channel:
+class CommandQueue:
     """What a broker says to one producer or consumer, in order."""
 
     def __init__(self, session: BrokerSession, what: str) -> None:
         self._session = session
         self._what = what
         self._held: deque[tuple[pb.BaseCommand, bytes]] = deque()
-        self._waiting: Waiting | None = None
+        self._waiting: PendingAnswer | None = None
 
     def put(self, command: pb.BaseCommand, section: bytes) -> None:
         """The next one, with its payload section; raises `CommandError` when too many are held."""
@@ -84,7 +84,7 @@ class Channel:
         self._held.append((command, section))
         self.wake(None)
 
-    def wake(self, failure: TalkFailed | None) -> None:
+    def wake(self, failure: ClientError | None) -> None:
         """Something has happened."""
         waiting, self._waiting = self._waiting, None
         if waiting is not None:
@@ -97,7 +97,7 @@ class Channel:
         """
         while not self._held:
             self._session.check()
-            self._waiting = Waiting(self._session, f"word to the {self._what}")
+            self._waiting = PendingAnswer(self._session, f"word to the {self._what}")
             await self._waiting.take()
         return self._held.popleft()
 
@@ -118,14 +118,14 @@ class BrokerSession(protocol.Protocol):
         clock: IReactorTime,
         peer: str,
         patience: float,
-        explain: Callable[[BaseException, Stage], TalkFailed],
+        explain: Callable[[BaseException, Stage], ClientError],
         tls: bool = True,
         largest: int | None = None,
     ) -> None:
         self.clock = clock
         self.peer = peer
         self.patience = patience
-        self.failed: TalkFailed | None = None
+        self.failed: ClientError | None = None
         self.server_version = ""
         self.gone: Deferred[None] = Deferred()
         self._explain = explain
@@ -133,11 +133,11 @@ class BrokerSession(protocol.Protocol):
         self._largest = largest
         self._tls = tls
         self.stage = Stage.HANDSHAKE if tls else Stage.LOGIN
-        self._handshake = Waiting(self, "end of the TLS handshake")
-        self._connected: Waiting | None = None
-        self._requests: dict[int, Waiting] = {}
+        self._handshake = PendingAnswer(self, "end of the TLS handshake")
+        self._connected: PendingAnswer | None = None
+        self._requests: dict[int, PendingAnswer] = {}
         self._last_request = 0
-        self._channels: dict[tuple[str, int], Channel] = {}
+        self._channels: dict[tuple[str, int], CommandQueue] = {}
 
     # What Twisted calls.
 
@@ -177,15 +177,15 @@ class BrokerSession(protocol.Protocol):
     # What the holder calls.
 
     async def secured(self) -> None:
-        """Wait until TLS stands, and the certificate is verified. Raises `TalkFailed`."""
+        """Wait until TLS stands, and the certificate is verified. Raises `ClientError`."""
         if self.stage is Stage.HANDSHAKE:
             self.check()
             await self._handshake.take()
 
     async def log_in(self, connect: pb.CommandConnect) -> pb.CommandConnected:
-        """Send CONNECT, and wait for CONNECTED. Raises `TalkFailed`."""
+        """Send CONNECT, and wait for CONNECTED. Raises `ClientError`."""
         self.check()
-        self._connected = waiting = Waiting(self, "CONNECTED")
+        self._connected = waiting = PendingAnswer(self, "CONNECTED")
         self.tell(connect)
         connected: pb.CommandConnected = await waiting.take()
         self.stage = Stage.TALK
@@ -205,7 +205,7 @@ class BrokerSession(protocol.Protocol):
         number = self._last_request
         cast(Any, request).request_id = number
         name = type(request).__name__.removeprefix("Command")
-        waiting = self._requests[number] = Waiting(self, f"answer to {name}")
+        waiting = self._requests[number] = PendingAnswer(self, f"answer to {name}")
         self.tell(request)
         try:
             command: pb.BaseCommand = await waiting.take()
@@ -223,9 +223,9 @@ class BrokerSession(protocol.Protocol):
         assert self.transport is not None
         self.transport.write(write(command, section))
 
-    def channel(self, kind: str, number: int) -> Channel:
+    def channel(self, kind: str, number: int) -> CommandQueue:
         """What the broker says to this ``producer`` or ``consumer`` from now on."""
-        return self._channels.setdefault((kind, number), Channel(self, kind))
+        return self._channels.setdefault((kind, number), CommandQueue(self, kind))
 
     def forget(self, kind: str, number: int) -> None:
         """It is closed: what comes for it is dropped."""
@@ -239,7 +239,7 @@ class BrokerSession(protocol.Protocol):
     def close(self) -> Deferred[None]:
         """End the connection in order; fires when it has ended. A peer that lets us wait is cut off."""
         assert self.transport is not None
-        self._end(TalkFailed(FailureKind.CLOSED, f"{self.peer}: closed by this client"))
+        self._end(ClientError(FailureKind.CLOSED, f"{self.peer}: closed by this client"))
         if self.gone.called:
             return self.gone
         cast(IConsumer, self.transport).unregisterProducer()  # who produces is waited for
@@ -254,7 +254,7 @@ class BrokerSession(protocol.Protocol):
 
     def abort(self) -> None:
         """End the connection at once, whatever the peer does."""
-        self._end(TalkFailed(FailureKind.CLOSED, f"{self.peer}: closed by this client"))
+        self._end(ClientError(FailureKind.CLOSED, f"{self.peer}: closed by this client"))
         self._cut()
 
     # How it works.
@@ -271,7 +271,7 @@ class BrokerSession(protocol.Protocol):
             connected.give(command.connected)
         elif kind == _Base.AUTH_CHALLENGE:
             self._fail(
-                TalkFailed(
+                ClientError(
                     FailureKind.AUTHENTICATION,
                     f"{self.peer} asks for more steps of authentication than this client knows",
                     "use a token or a client certificate",
@@ -296,28 +296,28 @@ class BrokerSession(protocol.Protocol):
             # About the connection, and the last word on it.
             self._fail(self._refused(command.error))
 
-    def _refused(self, error: pb.CommandError) -> TalkFailed:
+    def _refused(self, error: pb.CommandError) -> ClientError:
         name, message = error_name(error), text(error, "message")
         if self._connected is not None and not self._tls and name == "NotAllowedError":
             # So sniproxy answers a plaintext client on its TLS port.
-            return TalkFailed(
+            return ClientError(
                 FailureKind.TLS_MISMATCH, f"{self.peer}: {message}", "write pulsar+ssl:// in the service URL"
             )
         return refusal(name, message, f"{self.peer} to CONNECT" if self._connected is not None else self.peer)
 
-    def _not_pulsar(self, error: Exception) -> TalkFailed:
+    def _not_pulsar(self, error: Exception) -> ClientError:
         start = self._reader.rest[:2]
         if not self._tls and start[:1] in (b"\x15", b"\x16") and start[1:2] == b"\x03":
-            return TalkFailed(
+            return ClientError(
                 FailureKind.TLS_MISMATCH, f"{self.peer}: the answer is TLS", "write pulsar+ssl:// in the service URL"
             )
-        return TalkFailed(
+        return ClientError(
             FailureKind.NOT_PULSAR,
             f"{self.peer}: the answer is not Pulsar's: {error}",
             "name a broker's port, not a web port",
         )
 
-    def _fail(self, failure: TalkFailed) -> None:
+    def _fail(self, failure: ClientError) -> None:
         self._end(failure)
         self._cut()
 
@@ -325,7 +325,7 @@ class BrokerSession(protocol.Protocol):
         if not self.gone.called:
             cast(ITCPTransport, self.transport).abortConnection()
 
-    def _end(self, failure: TalkFailed) -> None:
+    def _end(self, failure: ClientError) -> None:
         """Tell all who wait; the first reason counts."""
         if self.failed is not None:
             return

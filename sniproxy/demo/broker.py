@@ -33,7 +33,7 @@ _PROTOCOL_VERSION = 20
 
 
 @frozen
-class Seen:
+class BrokerEvent:
     """What a broker was asked or did: its name, the protocol's word, and the topic or client it is about."""
 
     broker: str
@@ -41,7 +41,7 @@ class Seen:
     about: str
 
 
-def owner(topic: str, brokers: Mapping[str, str]) -> str:
+def owner_name(topic: str, brokers: Mapping[str, str]) -> str:
     """The name of the broker that owns a topic: always the same one for the same topic and brokers."""
     names = sorted(brokers)
     return names[zlib.crc32(topic.encode()) % len(names)]
@@ -62,7 +62,7 @@ class DemoBroker(protocol.ServerFactory):
         brokers: Mapping[str, str],
         topics: dict[str, Topic],
         clock: IReactorTime,
-        told: Callable[[Seen], None] | None = None,
+        told: Callable[[BrokerEvent], None] | None = None,
     ) -> None:
         self.name = name
         self.brokers = brokers
@@ -78,7 +78,7 @@ class DemoBroker(protocol.ServerFactory):
     def saw(self, what: str, about: str) -> None:
         """Tell whoever wants to hear it."""
         if self._told is not None:
-            self._told(Seen(self.name, what, about))
+            self._told(BrokerEvent(self.name, what, about))
 
     def topic(self, name: str) -> Topic:
         """A topic of this broker's; it is there from the moment somebody asks for it."""
@@ -229,7 +229,7 @@ class DemoConnection(protocol.Protocol):
 
     def _lookup(self, asked: pb.CommandLookupTopic) -> None:
         self._broker.saw("LOOKUP", asked.topic)
-        url = self._broker.brokers[owner(asked.topic, self._broker.brokers)]
+        url = self._broker.brokers[owner_name(asked.topic, self._broker.brokers)]
         answer = pb.CommandLookupTopicResponse(
             response=pb.CommandLookupTopicResponse.Connect,
             request_id=asked.request_id,
@@ -243,7 +243,7 @@ class DemoConnection(protocol.Protocol):
 
     def _owns(self, topic: str, request_id: int) -> bool:
         """Whether this broker serves the topic; if not, the client hears it, and looks up again."""
-        if owner(topic, self._broker.brokers) == self._broker.name:
+        if owner_name(topic, self._broker.brokers) == self._broker.name:
             return True
         self._refuse(request_id, pb.ServiceNotReady, f"{self._broker.name} does not serve {topic}")
         return False

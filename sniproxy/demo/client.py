@@ -15,7 +15,7 @@ from attrs import frozen
 from twisted.internet import ssl
 
 from sniproxy.client.brokers import Access, Brokers, Link
-from sniproxy.client.failures import FailureKind, TalkFailed
+from sniproxy.client.failures import ClientError, FailureKind
 from sniproxy.client.lookups import Lookups
 from sniproxy.client.messages import produce, subscribe
 from sniproxy.pulsar.serviceurl import ServiceURL, SniProxy, parse_service_url
@@ -60,7 +60,7 @@ class ReadBack:
 Step = Connected | Located | Published | ReadBack
 
 
-class Visitor:
+class DemoClient:
     """A client that trusts one authority and dials one proxy; ``tell`` hears of each step."""
 
     def __init__(
@@ -74,7 +74,7 @@ class Visitor:
     async def look_up(self, service_url: str, topic: str) -> str:
         """The lookup phase: ask any broker behind the service URL for the topic's owner; return its URL.
 
-        Raises `TalkFailed`.
+        Raises `ClientError`.
         """
         service = parse_service_url(service_url)
         async with self._brokers() as brokers:
@@ -88,7 +88,7 @@ class Visitor:
     async def there_and_back(self, url: str, topic: str, payload: bytes) -> None:
         """The connect phase: publish one message on the topic's owner, and read it back.
 
-        Raises `TalkFailed`.
+        Raises `ClientError`.
         """
         async with self._brokers() as brokers:
             session = await (await self._open(brokers, parse_service_url(url))).open()
@@ -98,7 +98,7 @@ class Visitor:
             self._tell(Published(sent.ledger, sent.entry))
             got = await consumer.receive()
             if got != sent:
-                raise TalkFailed(FailureKind.NOT_PULSAR, f"{url}: another message came back than was published")
+                raise ClientError(FailureKind.NOT_PULSAR, f"{url}: another message came back than was published")
             self._tell(ReadBack(got.payload))
             consumer.acknowledge(got)
 

@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.internet.interfaces import IListeningPort, IReactorSSL, IReactorTCP, IReactorTime
 from twisted.internet.ssl import ContextFactory
 
-from sniproxy.demo.broker import DemoBroker, Seen
+from sniproxy.demo.broker import BrokerEvent, DemoBroker
 from sniproxy.demo.certificates import Authority, Issued
 from sniproxy.demo.topics import Topic
 
@@ -52,7 +52,7 @@ class StandInCluster:
         names: Sequence[str] = ("broker-1.pulsar.test", "broker-2.pulsar.test"),
         service_name: str = "pulsar-vip.test",
         tls: bool = True,
-        told: Callable[[Seen], None] | None = None,
+        told: Callable[[BrokerEvent], None] | None = None,
     ) -> None:
         self.service_name = service_name
         #: Where each broker listens, by name; filled by `start`.

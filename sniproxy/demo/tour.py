@@ -17,10 +17,10 @@ from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
 import sniproxy
-from sniproxy.client.failures import TalkFailed
+from sniproxy.client.failures import ClientError
 from sniproxy.config.parser import parse
-from sniproxy.demo.broker import Seen
-from sniproxy.demo.client import Connected, Located, Published, ReadBack, Step, Visitor
+from sniproxy.demo.broker import BrokerEvent
+from sniproxy.demo.client import Connected, DemoClient, Located, Published, ReadBack, Step
 from sniproxy.demo.cluster import TLS_PORT, StandInCluster
 from sniproxy.events import Connection
 from sniproxy.logs.writer import WRITE_DELAY_S
@@ -35,7 +35,7 @@ TIMEOUT_S = 30
 _ACTOR = 12
 
 
-class Page:
+class TourPrinter:
     """Writes the tour; in colour where somebody looks at a terminal (NO_COLOR in the environment: never)."""
 
     def __init__(self, out: TextIO) -> None:
@@ -80,7 +80,7 @@ class Tour:
     ``address``: where the proxy listens, once it has started.
     """
 
-    def __init__(self, reactor: Any, page: Page, folder: Path, port: int) -> None:
+    def __init__(self, reactor: Any, page: TourPrinter, folder: Path, port: int) -> None:
         self._reactor = reactor
         self._page = page
         self._port = port
@@ -112,7 +112,7 @@ class Tour:
         self._walking = True
         page, cluster = self._page, self._cluster
         host, port = self.address
-        visitor = Visitor(self._reactor, self.address, cluster.authority_pem, self._step)
+        visitor = DemoClient(self._reactor, self.address, cluster.authority_pem, self._step)
         page.heading(f"sniproxy {sniproxy.__version__}: both phases of Pulsar's PIP-60, in one process")
         for name, (broker_host, broker_port) in cluster.addresses.items():
             page.line(_short(name), f"{name}, on {broker_host}:{broker_port}; no DNS knows the name")
@@ -156,7 +156,7 @@ class Tour:
         if self._walking:
             self._ended.put(connection)
 
-    def _told(self, seen: Seen) -> None:
+    def _told(self, seen: BrokerEvent) -> None:
         texts = {
             "CONNECT": "gets the connection, TLS included",
             "LOOKUP": "is asked for the topic's owner",
@@ -182,7 +182,7 @@ def _short(name: str) -> str:
     return name.partition(".")[0]
 
 
-def run(reactor: Any, tour: Tour, page: Page, once: bool) -> int:
+def run(reactor: Any, tour: Tour, page: TourPrinter, once: bool) -> int:
     """Run the reactor for a started tour, until it is over (`once`) or Ctrl-C; return the exit status."""
     status = 0
     walk: Deferred[None] | None = None
@@ -219,7 +219,7 @@ def run(reactor: Any, tour: Tour, page: Page, once: bool) -> int:
 
 
 def _why(failure: Failure) -> str:
-    if failure.check(TalkFailed):
+    if failure.check(ClientError):
         return failure.getErrorMessage()
     if failure.check(TookTooLong):
         return f"it took more than {TIMEOUT_S} s"
@@ -238,7 +238,7 @@ def main(arguments: Sequence[str] | None = None, out: TextIO | None = None) -> i
     # Only here: importing a module must not choose the reactor.
     from twisted.internet import reactor
 
-    page = Page(sys.stdout if out is None else out)
+    page = TourPrinter(sys.stdout if out is None else out)
     with TemporaryDirectory(prefix="sniproxy-demo-") as folder:
         tour = Tour(reactor, page, Path(folder), options.port)
         try:

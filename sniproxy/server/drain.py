@@ -13,7 +13,7 @@ from typing import Any
 import attrs
 from twisted.logger import Logger
 
-from sniproxy.admin.sources import DrainStatus, NoSuchGoal
+from sniproxy.admin.sources import DrainStatus, UnknownDrainTarget
 from sniproxy.config.model import DEFAULT, Configuration, Route
 from sniproxy.config.warnings import goals, templates, written_targets
 from sniproxy.connection.lifecycle import Life
@@ -80,8 +80,8 @@ def find_drain_target(
         try:
             parse_target(name)
         except BadTarget as error:
-            raise NoSuchGoal(f"{bounded(name)}: {error}") from error
-    raise NoSuchGoal(_what_there_is(name, configuration))
+            raise UnknownDrainTarget(f"{bounded(name)}: {error}") from error
+    raise UnknownDrainTarget(_what_there_is(name, configuration))
 
 
 def _lower(name: str) -> str:
@@ -163,7 +163,7 @@ class Drains:
         goal = next((goal for goal in self._drains if goal.name in names), None)
         if goal is None:
             drained = ", ".join(map(str, self._drains)) or "nothing"
-            raise NoSuchGoal(f"{bounded(name)} is not being drained; what is: {drained}")
+            raise UnknownDrainTarget(f"{bounded(name)} is not being drained; what is: {drained}")
         drain = self._drains.pop(goal)
         self._cancel(drain)
         status = self._status(drain)

@@ -210,11 +210,11 @@ class Observers:
 
     def _new_site(self, instance: int | None) -> AdminSite:
         from sniproxy.admin.metrics import Metrics
-        from sniproxy.admin.recentrefusals import Refusals
-        from sniproxy.admin.rejections import RefusedLog
+        from sniproxy.admin.recentrefusals import RecentRefusals
+        from sniproxy.admin.rejections import Rejections
         from sniproxy.admin.site import AdminSite
 
-        status, refused = self._status, RefusedLog(self._reactor.seconds)
+        status, refused = self._status, Rejections(self._reactor.seconds)
         metrics = Metrics(
             status.live,
             lambda: self.lost,
@@ -228,7 +228,7 @@ class Observers:
             event_log_lost=lambda: self.events_lost,
         )
         return AdminSite(
-            self._reactor, status, metrics, Refusals(), instance=instance, holds=self._holds, refused=refused
+            self._reactor, status, metrics, RecentRefusals(), instance=instance, holds=self._holds, refused=refused
         )
 
     def _resolutions(self) -> Resolutions:

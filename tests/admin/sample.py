@@ -9,17 +9,17 @@ from typing import Any
 import attrs
 
 from sniproxy.admin.metrics import Metrics
-from sniproxy.admin.recentrefusals import Refusals
+from sniproxy.admin.recentrefusals import RecentRefusals
 from sniproxy.admin.site import AdminSite
 from sniproxy.admin.sources import (
     DrainStatus,
     LimitsStatus,
     ListenerStatus,
-    NoSuchGoal,
     Reloads,
     ResolverStatus,
     Status,
     TargetStatus,
+    UnknownDrainTarget,
 )
 from sniproxy.admin.topics import Topics
 from sniproxy.events import Connection, Result
@@ -97,7 +97,7 @@ class SampleProxy:
     def drain(self, name: str, rate: float) -> DrainStatus:
         """Drains whatever it is told to, but for ``nobody``."""
         if name == "nobody":
-            raise NoSuchGoal("there is no nobody")
+            raise UnknownDrainTarget("there is no nobody")
         self.drains.append(DrainStatus("target", name, NOW, rate, 0, 0, 3, ["192.0.2.1:5"]))
         return self.drains[-1]
 
@@ -161,7 +161,7 @@ class SampleSite:
             self.proxy.live,
             lambda: self.proxy.access_log_lost,
         )
-        self.refusals = Refusals()
+        self.refusals = RecentRefusals()
         self.topics = Topics(self.ledger) if inspecting else None
         self.metrics.topics = None if self.topics is None else self.topics.by_cluster
         self.site = AdminSite(

@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.admin.connections import MAX_CONNECTIONS, REQUEST_TIMEOUT_S, AdminChannel
 from sniproxy.admin.metrics import Metrics
-from sniproxy.admin.recentrefusals import Refusals
+from sniproxy.admin.recentrefusals import RecentRefusals
 from sniproxy.admin.site import AdminSite
 from sniproxy.admin.slices import Slices
 from tests.admin.rounds import Rounds
@@ -42,7 +42,7 @@ class ChannelTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.held = 0
-        self.site = AdminSite(self.clock, SampleProxy(), Metrics(), Refusals(), holds=self.hold)
+        self.site = AdminSite(self.clock, SampleProxy(), Metrics(), RecentRefusals(), holds=self.hold)
         # With this time each round of the reactor has room for one step.
         self.rounds = Rounds()
         self.site.slices = self.site.channels.slices = Slices(self.rounds, count().__next__)
@@ -217,7 +217,7 @@ class AcceptTests(SynchronousTestCase):
 
     def test_singly(self) -> None:
         """The port accepts one connection in a round, however many wait."""
-        site = AdminSite(reactor, SampleProxy(), Metrics(), Refusals())
+        site = AdminSite(reactor, SampleProxy(), Metrics(), RecentRefusals())
         port: Any = cast(Any, reactor).listenTCP(0, site, interface="127.0.0.1")
         clients = []
         site.channels.accept_at(port)

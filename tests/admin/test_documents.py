@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy import __version__
 from sniproxy.admin.documents import BATCH, dumped, status_document
-from sniproxy.admin.recentrefusals import Refusals
+from sniproxy.admin.recentrefusals import RecentRefusals
 from sniproxy.admin.sources import LimitsStatus, Reloads, ResolverStatus, TargetStatus
 from tests.admin.sample import NOW, SampleLive, SampleProxy, connection, refused
 from tests.support.reference import keys, rows, words
@@ -18,9 +18,9 @@ from tests.support.reference import keys, rows, words
 TOTALS = {"ended": 3, "refused": 1, "bytes_up": 10, "bytes_down": 20}
 
 
-def document(proxy: SampleProxy, most: int = 10, refusals: Refusals | None = None) -> dict[str, Any]:
+def document(proxy: SampleProxy, most: int = 10, refusals: RecentRefusals | None = None) -> dict[str, Any]:
     """The document as a client reads it."""
-    made = status_document(proxy.status(), proxy.live(), TOTALS, (refusals or Refusals()).latest(), NOW, most)
+    made = status_document(proxy.status(), proxy.live(), TOTALS, (refusals or RecentRefusals()).latest(), NOW, most)
     read: dict[str, Any] = json.loads(json.dumps(made))
     return read
 
@@ -127,7 +127,7 @@ class StatusTests(SynchronousTestCase):
 
     def test_many(self) -> None:
         """Of more than are asked for, the newest, and how many there are."""
-        refusals = Refusals()
+        refusals = RecentRefusals()
         for number in range(9):
             refusals(refused(number, server_name=f"{number}.test"))
         tunnels = [SampleLive(connection(number)) for number in range(2_000)]
@@ -139,7 +139,7 @@ class StatusTests(SynchronousTestCase):
 
     def test_refusal(self) -> None:
         """A refusal with its reason."""
-        refusals = Refusals()
+        refusals = RecentRefusals()
         refusals(refused(1, server_name="x.test"))
         self.assertEqual(
             {
@@ -164,7 +164,7 @@ class ReferenceTests(SynchronousTestCase):
         proxy.drain("10.0.0.7:6651", 1.0)
         proxy.resolvers.append(ResolverStatus("r", "http", {"questions": 1}))
         proxy.targets.append(TargetStatus("t", "up", 1, ""))
-        refusals = Refusals()
+        refusals = RecentRefusals()
         refusals(refused())
         found = document(proxy, refusals=refusals)
         self.assertEqual(set(found), set(rows("/status")))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.admin.recentrefusals import MAX_REFUSALS, Refusals
+from sniproxy.admin.recentrefusals import MAX_REFUSALS, RecentRefusals
 from sniproxy.events import Result
 from sniproxy.util.text import MAX_TEXT_CHARS
 from tests.admin.sample import NOW, connection, refused
@@ -15,7 +15,7 @@ class RefusalsTests(SynchronousTestCase):
 
     def test_summed(self) -> None:
         """The same name refused again is one entry, with the last client, time and reason."""
-        refusals = Refusals()
+        refusals = RecentRefusals()
         refusals(refused(1, server_name="a.test"))
         refusals(refused(2, server_name="b.test"))
         refusals(refused(3, server_name="a.test", total_s=5.0, reason="still not"))
@@ -26,21 +26,21 @@ class RefusalsTests(SynchronousTestCase):
 
     def test_told_apart(self) -> None:
         """One name with two results is two entries: they have two cures."""
-        refusals = Refusals()
+        refusals = RecentRefusals()
         refusals(refused(result=Result.NO_ROUTE))
         refusals(connection(result=Result.CONNECT_FAILED))
         self.assertEqual([Result.CONNECT_FAILED, Result.NO_ROUTE], [one.result for one in refusals.latest()])
 
     def test_tunnels(self) -> None:
         """What became a tunnel, or left by itself, was not refused."""
-        refusals = Refusals()
+        refusals = RecentRefusals()
         for result in (Result.OK, Result.RESET, Result.CLIENT_GONE, Result.DRAINED):
             refusals(connection(result=result))
         self.assertEqual([], refusals.latest())
 
     def test_bounded(self) -> None:
         """However many names are tried, the newest are remembered; and reasons are cut and printable."""
-        refusals = Refusals()
+        refusals = RecentRefusals()
         for number in range(3 * MAX_REFUSALS):
             refusals(refused(number, server_name=f"{number}.test", reason="\x1b" + "x" * 5_000))
         latest = refusals.latest()

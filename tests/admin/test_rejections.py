@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.admin.rejections import CAUSES, SUMMARY_INTERVAL_S, RefusedLog
+from sniproxy.admin.rejections import CAUSES, SUMMARY_INTERVAL_S, Rejections
 
 
 class RefusedLogTests(SynchronousTestCase):
@@ -14,7 +14,7 @@ class RefusedLogTests(SynchronousTestCase):
     def test_once(self) -> None:
         """A cause is logged at once, then with the sum after a while; all are counted."""
         now = [0.0]
-        refused = RefusedLog(lambda: now[0])
+        refused = Rejections(lambda: now[0])
         with capturedLogs() as logged:
             for number in range(100):
                 refused.refused("host", f"192.0.2.{number} evil.test")
@@ -31,7 +31,7 @@ class RefusedLogTests(SynchronousTestCase):
     def test_escaped(self) -> None:
         """What a client has sent is bounded and escaped."""
         with capturedLogs() as logged:
-            RefusedLog(lambda: 0.0).refused("origin", "a\nb\x1b" + "x" * 10_000)
+            Rejections(lambda: 0.0).refused("origin", "a\nb\x1b" + "x" * 10_000)
         (said,) = map(formatEvent, logged)
         self.assertTrue(said.isprintable())
         self.assertTrue(len(said) < 1000)

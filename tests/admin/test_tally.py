@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.admin.slices import finish
-from sniproxy.admin.tally import ABANDONED_S, BATCH, FRESH_S, SMALL_COUNT, Tallies
+from sniproxy.admin.tally import ABANDONED_S, BATCH, FRESH_S, SMALL_COUNT, TallyCounter
 from tests.admin.sample import SampleLive, connection
 
 KEY = ("public", "*.pulsar.test")
@@ -19,7 +19,7 @@ class TallyTests(SynchronousTestCase):
         self.now = 0.0
         self.live = [SampleLive(connection(number), 2, 3) for number in range(MANY)]
         self.looks = 0
-        self.tallies = Tallies(self.look, lambda: self.now)
+        self.tallies = TallyCounter(self.look, lambda: self.now)
 
     def look(self) -> list[SampleLive]:
         self.looks += 1

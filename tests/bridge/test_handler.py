@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred, gatherResults
 
 from sniproxy.bridge import runtime
 from sniproxy.client.brokers import Access, Brokers
-from sniproxy.client.failures import FailureKind, TalkFailed
+from sniproxy.client.failures import ClientError, FailureKind
 from sniproxy.client.logins import by_token
 from sniproxy.client.lookups import Lookups
 from sniproxy.events import Result
@@ -95,10 +95,10 @@ class BridgeCase(SocketTestCase):
         self.addCleanup(brokers.close)
         return Lookups(brokers, parse_service_url(crowd.url))
 
-    async def failure(self, waiting: Any) -> TalkFailed:
+    async def failure(self, waiting: Any) -> ClientError:
         try:
             await waiting
-        except TalkFailed as failed:
+        except ClientError as failed:
             return failed
         raise self.failureException("it has not failed")
 

@@ -14,7 +14,7 @@ from sniproxy.bridge.redirects import Follower
 from sniproxy.bridge.runtime import make_trust
 from sniproxy.bridge.stream import MAX_COMMAND_BYTES
 from sniproxy.client.brokers import Access
-from sniproxy.client.failures import TalkFailed
+from sniproxy.client.failures import ClientError
 from sniproxy.client.logins import by_token
 from sniproxy.config.allowed import Allowing, parse_allowed
 from sniproxy.pulsar import commands_pb2 as pb
@@ -92,7 +92,7 @@ class FollowerTests(TestCase):
         self.access = attrs.evolve(self.access, largest=MAX_COMMAND_BYTES)
         try:
             await self.follow(self.follower(Allowing(None)))
-        except TalkFailed as failed:
+        except ClientError as failed:
             self.assertIn("over the limit of 1048576", str(failed))
         else:
             raise self.failureException("it was taken")
@@ -101,7 +101,7 @@ class FollowerTests(TestCase):
         """A redirect to a broker that is not allowed is not followed."""
         try:
             await self.follow(self.follower(Allowing([parse_allowed("*.pulsar.test")])))
-        except TalkFailed as failed:
+        except ClientError as failed:
             self.assertIn("a redirect leads to localhost", str(failed))
         else:
             raise self.failureException("it was followed")
@@ -121,7 +121,7 @@ class FollowerTests(TestCase):
         for follow in follows:
             try:
                 await follow
-            except TalkFailed as failed:
+            except ClientError as failed:
                 reasons.add(failed)
         self.assertEqual(1, len(reasons))
         silent.setblocking(False)
@@ -139,7 +139,7 @@ class FollowerTests(TestCase):
         self.addCleanup(dialled.close)
         for follow in follows:
             follow.cancel()
-            self.failureResultOf(follow, CancelledError, TalkFailed)
+            self.failureResultOf(follow, CancelledError, ClientError)
         self.assertEqual({}, follower._opening)
 
     async def test_idle(self) -> None:

@@ -7,7 +7,7 @@ import socket
 from pathlib import Path
 
 from sniproxy import ctl
-from sniproxy.cli.adminclient import AdminError, as_url, known
+from sniproxy.cli.adminclient import AdminError, as_url, fetch_ledger
 from tests.support.adminendpoint import ADMIN
 from tests.support.conversation import route
 from tests.support.lookups import ASK, TOPIC, answer
@@ -41,7 +41,7 @@ class TopicsTests(SocketTestCase):
 
     async def test_entries(self) -> None:
         """Entries come as the proxy's own, their moves too."""
-        ledger = await in_thread(known, f"{await self.inspected()}/")
+        ledger = await in_thread(fetch_ledger, f"{await self.inspected()}/")
         (entry,), (namespace,) = ledger.topics, ledger.namespaces
         self.assertEqual(("public/default", 2, 1), (namespace.namespace, namespace.lookups, namespace.moves))
         self.assertEqual(
@@ -82,17 +82,17 @@ class TopicsTests(SocketTestCase):
     async def test_nothing_inspected(self) -> None:
         """A proxy that inspects nothing says how it would."""
         proxy = Proxy(self, route("127.0.0.1:9") + ADMIN)
-        error = await self.assertFailure(in_thread(known, self.url(proxy)), AdminError)
+        error = await self.assertFailure(in_thread(fetch_ledger, self.url(proxy)), AdminError)
         self.assertIn('inspect = "pulsar"', str(error))
 
     async def test_no_endpoint(self) -> None:
         """An address where nobody is, and one where somebody else is, are told apart from an endpoint."""
         with socket.create_server(("127.0.0.1", 0)) as nobody:
             url = f"http://127.0.0.1:{nobody.getsockname()[1]}"
-        error = await self.assertFailure(in_thread(known, url), AdminError)
+        error = await self.assertFailure(in_thread(fetch_ledger, url), AdminError)
         self.assertIn("Connection refused; is this the address of [admin] endpoint?", str(error))
         proxy = Proxy(self, route("127.0.0.1:9") + ADMIN)
-        error = await self.assertFailure(in_thread(known, f"{self.url(proxy)}/nowhere"), AdminError)
+        error = await self.assertFailure(in_thread(fetch_ledger, f"{self.url(proxy)}/nowhere"), AdminError)
         self.assertIn("it says 404", str(error))
         out, told = io.StringIO(), io.StringIO()
         status = await in_thread(ctl.main, ["topics", url], ctl.Streams(io.BytesIO(), out, told))

@@ -20,7 +20,7 @@ from twisted.trial.unittest import TestCase
 from sniproxy.cli.lookup import look_up, read
 from sniproxy.cli.lookupoptions import add_lookup
 from sniproxy.client.failures import FailureKind
-from sniproxy.client.logins import CERTIFICATE, NOBODY, BadToken
+from sniproxy.client.logins import CERTIFICATE, NO_LOGIN, BadToken
 from sniproxy.client.topics import BadTopic
 from sniproxy.demo.cluster import StandInCluster
 from sniproxy.pulsar.serviceurl import BadServiceURL, SniProxy
@@ -73,7 +73,7 @@ class ReadTests(LookupCase):
         self.assertIsNotNone(access.certificate)
         self.assertEqual(access.login, CERTIFICATE)
         access = self.read()[2]
-        self.assertEqual((access.proxy, access.trust, access.certificate, access.login), (None, None, None, NOBODY))
+        self.assertEqual((access.proxy, access.trust, access.certificate, access.login), (None, None, None, NO_LOGIN))
 
     def test_token(self) -> None:
         """A token comes from a file or from the environment, and is in no text of what holds it."""

@@ -15,7 +15,7 @@ from twisted.trial.unittest import TestCase
 from zope.interface import implementer
 
 from sniproxy.client.brokers import Access, Brokers, Link
-from sniproxy.client.failures import FailureKind, TalkFailed
+from sniproxy.client.failures import ClientError, FailureKind
 from sniproxy.client.logins import by_token
 from sniproxy.pulsar.serviceurl import SniProxy
 from sniproxy.tls.clientcontext import client_certificate
@@ -59,11 +59,11 @@ class BrokersCase(TestCase):
     def listen(self, factory: ServerFactory, tls: ServerTLS | None) -> tuple[str, int]:
         return listen(self, factory, tls)
 
-    async def fails(self, link: Link, kind: FailureKind) -> TalkFailed:
+    async def fails(self, link: Link, kind: FailureKind) -> ClientError:
         """The failure of an attempt, which is of this kind, names a cure and leaves nothing open."""
         try:
             await link.open()
-        except TalkFailed as failure:
+        except ClientError as failure:
             self.assertEqual(failure.kind, kind, str(failure))
             self.assertTrue(failure.cure)
             self.assertFalse(link.opened)
@@ -178,7 +178,7 @@ class FailureTests(BrokersCase):
         failure = None
         try:
             await link.open()
-        except TalkFailed as error:
+        except ClientError as error:
             failure = error
         assert failure is not None
         self.assertEqual((failure.kind, link.address), (FailureKind.CERTIFICATE_NAME, None))

@@ -7,7 +7,7 @@ from twisted.internet import error as net
 from twisted.internet.defer import TimeoutError as TookTooLong
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.client.diagnosis import DialledTarget, ended, not_connected
+from sniproxy.client.diagnosis import DialledTarget, explain_connect_failure, explain_end
 from sniproxy.client.failures import FailureKind, Stage
 
 PROXIED = DialledTarget("b1.test", "127.0.0.1:4443", proxied=True, tls=True)
@@ -44,7 +44,7 @@ class NotConnectedTests(SynchronousTestCase):
             (ValueError(), FailureKind.UNREACHABLE, "ValueError"),
         ):
             for target in (PROXIED, DIRECT):
-                failure = not_connected(error, target, 10)
+                failure = explain_connect_failure(error, target, 10)
                 self.assertEqual(failure.kind, kind)
                 self.assertIn(reason, failure.reason)
                 self.assertIn(target.dialled, failure.reason)
@@ -55,7 +55,7 @@ class EndedTests(SynchronousTestCase):
     """ended: errors of TLS, and plain ends."""
 
     def tls(self, words: str, target: DialledTarget = PROXIED) -> tuple[FailureKind, str]:
-        failure = ended(SSL.Error([("SSL routines", "", words)]), target, [], NOW, Stage.HANDSHAKE)
+        failure = explain_end(SSL.Error([("SSL routines", "", words)]), target, [], NOW, Stage.HANDSHAKE)
         return failure.kind, failure.cure
 
     def test_alerts(self) -> None:
@@ -81,7 +81,9 @@ class EndedTests(SynchronousTestCase):
         """An error without words, and certificates that OpenSSL does not hand out, are told all the same."""
         empty: tuple[object, ...] = ()
         for arguments in (empty, ([],), ("odd",)):
-            self.assertEqual(ended(SSL.Error(*arguments), DIRECT, [], NOW, Stage.TALK).kind, FailureKind.TLS_REFUSED)
+            self.assertEqual(
+                explain_end(SSL.Error(*arguments), DIRECT, [], NOW, Stage.TALK).kind, FailureKind.TLS_REFUSED
+            )
         self.assertEqual(self.tls("certificate verify failed")[0], FailureKind.CERTIFICATE_UNTRUSTED)
 
     def test_closed(self) -> None:
@@ -92,7 +94,7 @@ class EndedTests(SynchronousTestCase):
             (PLAIN, Stage.LOGIN, "the port may be a TLS one"),
             (PROXIED, Stage.TALK, "its log says why"),
         ):
-            failure = ended(net.ConnectionDone(), target, [], NOW, stage)
+            failure = explain_end(net.ConnectionDone(), target, [], NOW, stage)
             self.assertEqual(failure.kind, FailureKind.CLOSED)
             self.assertIn(f"closed without a word {stage.value}", failure.reason)
             self.assertIn(cure, failure.cure)

@@ -10,7 +10,7 @@ import trustme
 from twisted.trial.unittest import TestCase
 
 from sniproxy.client.brokers import Access, Brokers
-from sniproxy.client.failures import FailureKind, TalkFailed
+from sniproxy.client.failures import ClientError, FailureKind
 from sniproxy.client.lookups import Hop, Lookups
 from sniproxy.client.redirects import Owner
 from sniproxy.pulsar import commands_pb2 as pb
@@ -58,10 +58,10 @@ class LookupsTests(TestCase):
     def steps(self) -> list[tuple[str, str, str | None, bool]]:
         return [(hop.phase, hop.link.host, hop.answer, hop.fresh) for hop in self.hops]
 
-    async def fails(self, waiting: Any, kind: FailureKind) -> TalkFailed:
+    async def fails(self, waiting: Any, kind: FailureKind) -> ClientError:
         try:
             await waiting
-        except TalkFailed as failure:
+        except ClientError as failure:
             self.assertEqual(failure.kind, kind, str(failure))
             self.assertIs(self.hops[-1].failure, failure)
             return failure

@@ -8,7 +8,7 @@ from typing import Any
 from twisted.trial.unittest import TestCase
 
 from sniproxy.client.brokers import Access, Brokers
-from sniproxy.client.failures import FailureKind, TalkFailed
+from sniproxy.client.failures import ClientError, FailureKind
 from sniproxy.client.messages import produce, subscribe
 from sniproxy.client.session import BrokerSession
 from sniproxy.demo.cluster import StandInCluster
@@ -31,10 +31,10 @@ class MessagesCase(TestCase):
         self.addCleanup(brokers.abort)
         return await brokers.link(host, port).open()
 
-    async def fails(self, waiting: Awaitable[Any], kind: FailureKind) -> TalkFailed:
+    async def fails(self, waiting: Awaitable[Any], kind: FailureKind) -> ClientError:
         try:
             await waiting
-        except TalkFailed as failure:
+        except ClientError as failure:
             self.assertEqual(failure.kind, kind, str(failure))
             return failure
         self.fail("it did not fail")

@@ -4,8 +4,8 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.client.failures import FailureKind, TalkFailed
-from sniproxy.client.redirects import Owner, Question, Redirects, Response, refusal
+from sniproxy.client.failures import ClientError, FailureKind
+from sniproxy.client.redirects import LookupRequest, Owner, Redirects, Response, refusal
 from sniproxy.pulsar import commands_pb2 as pb
 
 
@@ -20,14 +20,14 @@ class RedirectsTests(SynchronousTestCase):
         self.way = Redirects("vip.test", 6651, tls=True)
 
     def fails(self, answer: Response, kind: FailureKind, way: Redirects | None = None) -> str:
-        failure = self.assertRaises(TalkFailed, (way or self.way).answered, answer)
+        failure = self.assertRaises(ClientError, (way or self.way).answered, answer)
         self.assertEqual(failure.kind, kind)
         self.assertTrue(failure.cure)
         return str(failure.reason)
 
     def test_owner(self) -> None:
         """Connect names the owner."""
-        self.assertEqual(self.way.question, Question("vip.test", 6651, False))
+        self.assertEqual(self.way.question, LookupRequest("vip.test", 6651, False))
         answer = said(Response.Connect, "pulsar://b1.test:6650", "pulsar+ssl://b1.test:6651", authoritative=True)
         self.assertEqual(self.way.answered(answer), Owner("pulsar+ssl://b1.test:6651", "b1.test", 6651))
         plain = Redirects("vip.test", 6650, tls=False)
@@ -46,7 +46,7 @@ class RedirectsTests(SynchronousTestCase):
         for number, (host, authoritative) in enumerate(steps, 1):
             url = f"pulsar+ssl://{host}:6651"
             self.assertIsNone(self.way.answered(said(Response.Redirect, tls=url, authoritative=authoritative)))
-            self.assertEqual(self.way.question, Question(host, 6651, authoritative))
+            self.assertEqual(self.way.question, LookupRequest(host, 6651, authoritative))
             self.assertEqual(self.way.asked, number)
 
     def test_circle(self) -> None:
@@ -78,7 +78,7 @@ class RedirectsTests(SynchronousTestCase):
         """Failed, and a response that this release does not know, are failures."""
         answer = said(Response.Failed, error=pb.ServiceNotReady, message="unloading\x00")
         self.assertIn("ServiceNotReady: unloading\\x00", self.fails(answer, FailureKind.NOT_READY))
-        failure = self.assertRaises(TalkFailed, self.way.answered, Response(request_id=1))
+        failure = self.assertRaises(ClientError, self.way.answered, Response(request_id=1))
         self.assertEqual(failure.kind, FailureKind.REFUSED)
 
 

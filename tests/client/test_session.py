@@ -12,8 +12,8 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.client.failures import FailureKind, Stage, TalkFailed
-from sniproxy.client.logins import NOBODY
+from sniproxy.client.failures import ClientError, FailureKind, Stage
+from sniproxy.client.logins import NO_LOGIN
 from sniproxy.client.session import MAX_MESSAGES, BrokerSession
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import read, write
@@ -25,8 +25,8 @@ ANSWER = pb.CommandPartitionedTopicMetadataResponse
 ABOUT_ALL = 2**64 - 1
 
 
-def explain(error: BaseException, stage: Stage) -> TalkFailed:
-    return TalkFailed(FailureKind.CLOSED, f"{error} {stage.value}")
+def explain(error: BaseException, stage: Stage) -> ClientError:
+    return ClientError(FailureKind.CLOSED, f"{error} {stage.value}")
 
 
 class SessionTests(SynchronousTestCase):
@@ -54,14 +54,14 @@ class SessionTests(SynchronousTestCase):
         self.transport.clear()
         return [read(frame.command) for frame in frames]
 
-    def failure(self, waiting: Deferred[Any]) -> TalkFailed:
-        failed: Any = self.failureResultOf(waiting, TalkFailed).value
-        assert isinstance(failed, TalkFailed)
+    def failure(self, waiting: Deferred[Any]) -> ClientError:
+        failed: Any = self.failureResultOf(waiting, ClientError).value
+        assert isinstance(failed, ClientError)
         return failed
 
     def test_log_in(self) -> None:
         """CONNECT is sent; CONNECTED says who the broker is, and how large frames may be."""
-        logged_in = self.start(self.session.log_in(NOBODY.connect()))
+        logged_in = self.start(self.session.log_in(NO_LOGIN.connect()))
         self.assertEqual([command.type for command in self.said()], [pb.BaseCommand.CONNECT])
         self.assertNoResult(logged_in)
         answer = connected("v1")
@@ -166,7 +166,7 @@ class SessionTests(SynchronousTestCase):
             waiting = [
                 self.start(self.session.secured()),
                 self.ask(),
-                self.start(self.session.log_in(NOBODY.connect())),
+                self.start(self.session.log_in(NO_LOGIN.connect())),
             ]
             self.session.connectionLost(Failure(ConnectionResetError("reset")))
             for one in waiting[0 if tls else 1 :]:
@@ -187,7 +187,7 @@ class SessionTests(SynchronousTestCase):
             ),
         ):
             self.setUp()
-            waiting = self.start(self.session.log_in(NOBODY.connect()))
+            waiting = self.start(self.session.log_in(NO_LOGIN.connect()))
             self.session.dataReceived(data)
             failure = self.failure(waiting)
             self.assertEqual(failure.kind, kind)
@@ -196,7 +196,7 @@ class SessionTests(SynchronousTestCase):
 
     def test_challenge(self) -> None:
         """More steps of authentication than this client knows are a failure."""
-        waiting = self.start(self.session.log_in(NOBODY.connect()))
+        waiting = self.start(self.session.log_in(NO_LOGIN.connect()))
         self.hear(pb.CommandAuthChallenge())
         self.assertEqual(self.failure(waiting).kind, FailureKind.AUTHENTICATION)
 
@@ -226,7 +226,7 @@ class SessionTests(SynchronousTestCase):
             self.hear(message, section=b"\0\0\0\0")
         self.session.check()
         self.hear(message, section=b"\0\0\0\0")
-        self.assertRaises(TalkFailed, self.session.check)
+        self.assertRaises(ClientError, self.session.check)
 
     def test_close(self) -> None:
         """Closed in order, it has ended when the peer says so, or is cut off after its patience."""

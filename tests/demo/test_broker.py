@@ -9,7 +9,7 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.demo.broker import KEEP_ALIVE_S, DemoBroker, Seen, owner
+from sniproxy.demo.broker import KEEP_ALIVE_S, BrokerEvent, DemoBroker, owner_name
 from sniproxy.demo.topics import Topic
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import read, write
@@ -26,7 +26,7 @@ METADATA = pb.MessageMetadata(producer_name="p", sequence_id=0, publish_time=0).
 def topic_of(name: str) -> str:
     """A topic that the broker of this name owns."""
     topics = (f"persistent://public/default/t{number}" for number in range(100))
-    return next(topic for topic in topics if owner(topic, URLS) == name)
+    return next(topic for topic in topics if owner_name(topic, URLS) == name)
 
 
 OURS = topic_of("broker-1.pulsar.test")
@@ -86,7 +86,7 @@ class BrokerTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.clock = Clock()
-        self.seen: list[Seen] = []
+        self.seen: list[BrokerEvent] = []
         self.topics: dict[str, Topic] = {}
         self.broker = DemoBroker("broker-1.pulsar.test", URLS, self.topics, self.clock, self.seen.append)
 
@@ -131,12 +131,12 @@ class BrokerTests(SynchronousTestCase):
                     brokerServiceUrlTls=URLS[name], response="Connect", request_id=9, authoritative=True
                 ),
             )
-        self.assertIn(Seen("broker-1.pulsar.test", "LOOKUP", THEIRS), self.seen)
+        self.assertIn(BrokerEvent("broker-1.pulsar.test", "LOOKUP", THEIRS), self.seen)
 
     def test_owner(self) -> None:
         """A topic's owner is the same in every run and whatever the order of the brokers; each owns some."""
-        self.assertEqual(owner("persistent://public/default/orders", URLS), "broker-1.pulsar.test")
-        self.assertEqual(owner(OURS, dict(reversed(URLS.items()))), "broker-1.pulsar.test")
+        self.assertEqual(owner_name("persistent://public/default/orders", URLS), "broker-1.pulsar.test")
+        self.assertEqual(owner_name(OURS, dict(reversed(URLS.items()))), "broker-1.pulsar.test")
 
     def test_not_the_owner(self) -> None:
         """A producer or a consumer of another broker's topic is sent away."""

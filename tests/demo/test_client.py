@@ -9,9 +9,9 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.protocol import Factory, Protocol
 from twisted.trial.unittest import TestCase
 
-from sniproxy.client.failures import TalkFailed
+from sniproxy.client.failures import ClientError
 from sniproxy.demo.certificates import Authority
-from sniproxy.demo.client import Connected, Located, Published, ReadBack, Step, Visitor
+from sniproxy.demo.client import Connected, DemoClient, Located, Published, ReadBack, Step
 from sniproxy.demo.cluster import DemoTLS, StandInCluster
 
 TOPIC = "persistent://public/default/my-topic"
@@ -37,14 +37,14 @@ class VisitorTests(TestCase):
 
     timeout = 20
 
-    def visitor(self, **keys: Any) -> Visitor:
+    def visitor(self, **keys: Any) -> DemoClient:
         cluster = StandInCluster(reactor, names=["broker-1.pulsar.test"])
         cluster.start()
         self.addCleanup(cluster.stop)
         self.steps: list[Step] = []
         self.address = cluster.addresses["broker-1.pulsar.test"]
         pem = keys.get("pem", cluster.authority_pem)
-        return Visitor(reactor, self.address, pem, self.steps.append)
+        return DemoClient(reactor, self.address, pem, self.steps.append)
 
     async def test_both_phases(self) -> None:
         """The lookup gives the owner's URL; there the message is published and read back; each step is told."""
@@ -68,7 +68,7 @@ class VisitorTests(TestCase):
     async def fails(self, visit: Callable[[], Any], reason: str) -> None:
         try:
             await visit()
-        except TalkFailed as error:
+        except ClientError as error:
             self.assertIn(reason, str(error))
         else:
             self.fail("the visit did not fail")
@@ -91,7 +91,7 @@ class VisitorTests(TestCase):
         """A proxy that is not there is said so."""
         with socket.socket() as unused:
             unused.bind(("127.0.0.1", 0))
-            visitor = Visitor(reactor, unused.getsockname(), Authority().pem, self.fail)
+            visitor = DemoClient(reactor, unused.getsockname(), Authority().pem, self.fail)
             await self.fails(lambda: visitor.look_up("pulsar+ssl://pulsar-vip.test", TOPIC), "refused")
 
     async def test_cancelled(self) -> None:
@@ -100,7 +100,7 @@ class VisitorTests(TestCase):
         tls = DemoTLS(authority.issue(["pulsar-vip.test"]))
         port = reactor.listenSSL(0, silent, tls, interface="127.0.0.1")
         self.addCleanup(port.stopListening)
-        visitor = Visitor(reactor, ("127.0.0.1", port.getHost().port), authority.pem, self.fail)
+        visitor = DemoClient(reactor, ("127.0.0.1", port.getHost().port), authority.pem, self.fail)
         for told in (False, True):
             visit = Deferred.fromCoroutine(visitor.look_up("pulsar+ssl://pulsar-vip.test", TOPIC))
             if told:

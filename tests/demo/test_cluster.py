@@ -12,7 +12,7 @@ from twisted.internet.threads import deferToThread
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
-from sniproxy.demo.broker import Seen
+from sniproxy.demo.broker import BrokerEvent
 from sniproxy.demo.cluster import StandInCluster
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import read, write
@@ -59,7 +59,7 @@ class ClusterTests(TestCase):
     """StandInCluster, on loopback ports that the system chooses."""
 
     def cluster(self, tls: bool = True) -> StandInCluster:
-        self.seen: list[Seen] = []
+        self.seen: list[BrokerEvent] = []
         cluster = StandInCluster(reactor, tls=tls, told=self.seen.append)
         cluster.start()
         self.addCleanup(cluster.stop)

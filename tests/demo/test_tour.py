@@ -17,8 +17,8 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from sniproxy.client.failures import FailureKind, TalkFailed
-from sniproxy.demo.tour import MESSAGE, TIMEOUT_S, TOPIC, Page, main, run
+from sniproxy.client.failures import ClientError, FailureKind
+from sniproxy.demo.tour import MESSAGE, TIMEOUT_S, TOPIC, TourPrinter, main, run
 
 reactor: Any = global_reactor
 
@@ -181,7 +181,7 @@ class RunTests(SynchronousTestCase):
         self.patch(sys, "stderr", err)
         tour: Any = TakesItsTime(walk)
         reactor = Reactor(seconds)
-        status = run(reactor, tour, Page(io.StringIO()), once)
+        status = run(reactor, tour, TourPrinter(io.StringIO()), once)
         self.assertEqual(reactor.getDelayedCalls(), [])
         return status, tour.did, err.getvalue()
 
@@ -200,7 +200,7 @@ class RunTests(SynchronousTestCase):
         """One that failed ends with status 1 and one line that says why, whatever went wrong."""
 
         def fails() -> Deferred[None]:
-            raise TalkFailed(FailureKind.CLOSED, "pulsar-vip.test: the connection ended")
+            raise ClientError(FailureKind.CLOSED, "pulsar-vip.test: the connection ended")
 
         def bug() -> Deferred[None]:
             raise AttributeError("no such thing")
@@ -231,7 +231,7 @@ class PageTests(SynchronousTestCase):
     """Page: what it looks like."""
 
     def written(self, out: io.StringIO) -> str:
-        page = Page(out)
+        page = TourPrinter(out)
         page.heading("Heading")
         page.line("actor", "acts")
         return out.getvalue()

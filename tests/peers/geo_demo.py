@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 
 import sniproxy
-from sniproxy.demo.tour import Page
+from sniproxy.demo.tour import TourPrinter
 from tests.peers import lab, provide
 from tests.peers.children import ChildError
 from tests.peers.cluster import Cluster, free_ports
@@ -32,7 +32,7 @@ FLAGS = {
 class Demo:
     """Two clusters, `geo`, one proxy before both, and a client of each; `page` is told what they do."""
 
-    def __init__(self, page: Page, geo: Geo) -> None:
+    def __init__(self, page: TourPrinter, geo: Geo) -> None:
         self._page = page
         self._geo = geo
         self._clients = geo.lab.proxy(
@@ -144,7 +144,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--port", type=int, default=4443, help="the proxy's port on 127.0.0.1; 0: any free one")
     parser.add_argument("--once", action="store_true", help="end after the tour; status 0 when all of it worked")
     options = parser.parse_args(arguments)
-    page = Page(sys.stdout)
+    page = TourPrinter(sys.stdout)
     absent = missing(["java", "setpriv", "tail"])
     if absent:
         print(f"sniproxy: no {', '.join(absent)} here: {apt_line(absent)}", file=sys.stderr)

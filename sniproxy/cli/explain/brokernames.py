@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 import attrs
 from twisted.internet.defer import Deferred, gatherResults
 
-from sniproxy.cli.explain.resolvers import Asking, NoAnswer
-from sniproxy.cli.explain.routes import Choices
+from sniproxy.cli.explain.resolvers import NoAnswer, ResolverQueries
+from sniproxy.cli.explain.routes import RouteChooser
 from sniproxy.config.model import Listener, Route
 from sniproxy.config.warnings import plain_targets
 from sniproxy.interfaces import Target
@@ -18,7 +18,7 @@ from sniproxy.util.names import BadName, host_port, server_name
 MAX_NAMES = 100
 """Names that resolvers are asked for, beside the one that is explained."""
 
-Led = Mapping[str, frozenset[str]]
+PlacesByName = Mapping[str, frozenset[str]]
 """By name, where it leads: places as L{place} has them."""
 
 
@@ -28,14 +28,14 @@ def place(target: Target) -> str:
 
 
 @attrs.define
-class Leading:
+class BrokerNames:
     """Knows it for each listener, and asks once. @param choices: which route a name takes."""
 
-    asking: Asking
-    choices: Choices
-    _known: dict[str, Led] = attrs.field(factory=dict, init=False)
+    asking: ResolverQueries
+    choices: RouteChooser
+    _known: dict[str, PlacesByName] = attrs.field(factory=dict, init=False)
 
-    async def led(self, listener: Listener) -> Led:
+    async def led(self, listener: Listener) -> PlacesByName:
         """Where the exact names of a listener's routes lead, and the service names of resolvers that have such.
 
         Who does not answer leads nowhere here: that is told where this name is explained.
@@ -44,7 +44,7 @@ class Leading:
             self._known[listener.name] = await self._look(listener)
         return self._known[listener.name]
 
-    async def _look(self, listener: Listener) -> Led:
+    async def _look(self, listener: Listener) -> PlacesByName:
         if listener.plaintext is not None:
             return {}
         routes = self._routes(listener)

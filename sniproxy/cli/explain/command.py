@@ -12,8 +12,8 @@ import attrs
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from sniproxy.cli.explain.explainer import Explainer, Wish
-from sniproxy.cli.explain.options import Pasted, pasted
+from sniproxy.cli.explain.explainer import Explainer, ExplainOptions
+from sniproxy.cli.explain.options import NameArgument, parse_name
 from sniproxy.cli.explain.report import Report, document, lines, summary
 from sniproxy.config.model import Bridge, Configuration, Listener
 from sniproxy.config.parser import parse
@@ -59,9 +59,9 @@ async def explain(options: argparse.Namespace, reactor: Any, out: TextIO) -> int
     """
     if (options.name is None) != options.all:
         raise ConfigError("give a NAME, or --all")
-    given = pasted(options.name) if options.name else Pasted(())
+    given = parse_name(options.name) if options.name else NameArgument(())
     names: list[str | None] = [server_name(host) for host in given.hosts]
-    wish = Wish(options.connect, [server_name(also) for also in options.also])
+    wish = ExplainOptions(options.connect, [server_name(also) for also in options.also])
     configuration = parse(_text(options.config), options.config)
     listeners, bridges = _chosen(configuration, options.listener, options.all)
     built = build(configuration, reactor)

@@ -10,10 +10,10 @@ import attrs
 from OpenSSL import SSL
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 
-from sniproxy.cli.explain.brokernames import Leading, place
-from sniproxy.cli.explain.report import Dialled, Report, ShownCertificate, TargetReport
-from sniproxy.cli.explain.resolvers import Asking, NoAnswer
-from sniproxy.cli.explain.routes import Choices, RouteChoice, client_notes, shared_names, title
+from sniproxy.cli.explain.brokernames import BrokerNames, place
+from sniproxy.cli.explain.report import CertificateReport, DialReport, Report, TargetReport
+from sniproxy.cli.explain.resolvers import NoAnswer, ResolverQueries
+from sniproxy.cli.explain.routes import RouteChoice, RouteChooser, client_notes, route_title, shared_names
 from sniproxy.config.describe import loop_guard
 from sniproxy.config.model import NO_SERVER_NAME, PLAINTEXT, Listener, Route
 from sniproxy.config.warnings import templates
@@ -35,7 +35,7 @@ from sniproxy.util.text import bounded
 
 
 @attrs.frozen
-class Wish:
+class ExplainOptions:
     """@ivar connect: targets are dialled. @ivar also: further names that certificates must cover."""
 
     connect: bool = False
@@ -53,14 +53,14 @@ class Explainer:
         self._configuration = built.configuration
         self._reactor = reactor
         self._now = now
-        self._choices = Choices(self._configuration)
-        self._asking = Asking(built, reactor)
-        self._leading = Leading(self._asking, self._choices)
+        self._choices = RouteChooser(self._configuration)
+        self._asking = ResolverQueries(built, reactor)
+        self._leading = BrokerNames(self._asking, self._choices)
         self._guard = loop_guard(self._configuration)
         self._closer = LingeringCloser(reactor)
         self._dialer = Dialer(reactor, self._veto, self._closer)
 
-    async def explain(self, name: str | None, listener: Listener, wish: Wish) -> Report:
+    async def explain(self, name: str | None, listener: Listener, wish: ExplainOptions) -> Report:
         """What becomes of a name. @param name: normalised; None: a hello without one."""
         choice = self._choices.choose(name, listener)
         report = await self._look(name, listener, choice, wish)
@@ -72,7 +72,7 @@ class Explainer:
             notes = tuple(client_notes(self._configuration, name, led, own, shown and not wish.also))
         return attrs.evolve(report, others=choice.others, notes=notes)
 
-    async def all(self, listener: Listener, wish: Wish) -> list[Report]:
+    async def all(self, listener: Listener, wish: ExplainOptions) -> list[Report]:
         """What becomes of each route, on a listener. Wildcards and expressions have no name of their own: of those that
         need one it is said so, and only whether their resolvers say anything is looked at.
         """
@@ -95,21 +95,21 @@ class Explainer:
             if goal is not None:
                 yield None, goal
 
-    async def _whole(self, name: str | None, route: Route, listener: Listener, wish: Wish) -> Report:
+    async def _whole(self, name: str | None, route: Route, listener: Listener, wish: ExplainOptions) -> Report:
         why = "it is asked for itself"
         if name is not None:
             choice = self._choices.choose(name, listener, others=False)
             if choice.route is not route:
-                taken = "none" if choice.route is None else title(choice.route)
+                taken = "none" if choice.route is None else route_title(choice.route)
                 shadow = f"shadowed: {taken} is taken for its name here"
-                return Report(name, listener.name, title(route), why, refused=shadow)
+                return Report(name, listener.name, route_title(route), why, refused=shadow)
         return await self._look(name, listener, RouteChoice(route, why), wish)
 
-    async def _look(self, name: str | None, listener: Listener, choice: RouteChoice, wish: Wish) -> Report:
+    async def _look(self, name: str | None, listener: Listener, choice: RouteChoice, wish: ExplainOptions) -> Report:
         route = choice.route
         if route is None:
             return Report(name, listener.name, None, choice.why, refused=choice.why)
-        report = Report(name, listener.name, title(route), choice.why)
+        report = Report(name, listener.name, route_title(route), choice.why)
         terminator = self._built.terminators.get(listener.name)
         try:
             if terminator is not None and (name is not None or route.server_name == NO_SERVER_NAME):
@@ -146,7 +146,7 @@ class Explainer:
         return attrs.evolve(report, watches=self._asking.watches(route.resolver))
 
     async def _goal(
-        self, name: str | None, listener: Listener, target: Target, terminator: Terminator | None, wish: Wish
+        self, name: str | None, listener: Listener, target: Target, terminator: Terminator | None, wish: ExplainOptions
     ) -> TargetReport:
         denied = self._veto(target, None)
         addresses: dict[str, str | None] = {}
@@ -178,15 +178,15 @@ class Explainer:
 
     async def _dial(
         self, name: str | None, target: Target, terminator: Terminator | None, asked: Sequence[str]
-    ) -> Dialled:
+    ) -> DialReport:
         seconds, began = self._configuration.timeouts.connect, self._reactor.seconds()
         try:
             plain = await self._dialer.dial([target], seconds, lambda target: None)
         except DialError as error:
-            return Dialled(error=str(error).removeprefix(f"{target}: "))
+            return DialReport(error=str(error).removeprefix(f"{target}: "))
         took = self._reactor.seconds() - began
         host, port = plain.getpeername()[:2]
-        done = Dialled(host_port(host, port), took)
+        done = DialReport(host_port(host, port), took)
         verified = terminator is not None and name is not None
         tls = terminator.broker().connection(name) if terminator and name else unverified(name)
         sock = TLSSocket(plain, tls)
@@ -202,7 +202,7 @@ class Explainer:
             self._closer(sock)
         return attrs.evolve(done, tls=tls.get_protocol_version_name(), certificate=self._shown(tls, asked))
 
-    def _shown(self, tls: SSL.Connection, asked: Sequence[str]) -> ShownCertificate | None:
+    def _shown(self, tls: SSL.Connection, asked: Sequence[str]) -> CertificateReport | None:
         found = tls.get_peer_certificate()
         if found is None:
             return None
@@ -211,7 +211,7 @@ class Explainer:
         expires = certificate.not_valid_after_utc
         days = (expires - self._now()).total_seconds() / 86_400
         good = {name: any(covers(pattern, name) for pattern in own) for name in asked}
-        return ShownCertificate(own, expires.date().isoformat(), round(days, 2), good)
+        return CertificateReport(own, expires.date().isoformat(), round(days, 2), good)
 
     def _veto(self, target: Target, address: str | None) -> str | None:
         loop = None if address is None else self._guard.denies(address, target.port)

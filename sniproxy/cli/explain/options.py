@@ -49,7 +49,7 @@ def add_explain(commands: Any) -> argparse.ArgumentParser:
 
 
 @attrs.frozen
-class Pasted:
+class NameArgument:
     """What NAME says.
 
     @ivar hosts: empty: none, for a hello without a server name.
@@ -60,7 +60,7 @@ class Pasted:
     plain: str | None = None
 
 
-def pasted(text: str) -> Pasted:
+def parse_name(text: str) -> NameArgument:
     """The hosts of what a user pastes: a name, ``host:port``, several of them, or a URL with or without a path.
 
     @raise ConfigError: the text is a topic, or no host can be read in it; the message has the cure.
@@ -76,7 +76,7 @@ def pasted(text: str) -> Pasted:
     if "@" in authority:
         raise ConfigError("NAME holds a user or a password; give the host alone")
     hosts = dict.fromkeys(map(_host, authority.split(",")))
-    return Pasted(tuple(hosts), scheme.lower() if scheme.lower() in _PLAIN_SCHEMES else None)
+    return NameArgument(tuple(hosts), scheme.lower() if scheme.lower() in _PLAIN_SCHEMES else None)
 
 
 def _host(text: str) -> str:

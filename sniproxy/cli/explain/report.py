@@ -14,7 +14,7 @@ MAX_NAMES = 8
 
 
 @attrs.frozen
-class ShownCertificate:
+class CertificateReport:
     """A target's certificate.
 
     @ivar expires: as a date. @ivar days: from now until then; negative: it has expired.
@@ -28,7 +28,7 @@ class ShownCertificate:
 
 
 @attrs.frozen
-class Dialled:
+class DialReport:
     """How a connection with a target went.
 
     @ivar address: whom it was with. None: nobody answered. @ivar connect_s: seconds until it stood.
@@ -39,7 +39,7 @@ class Dialled:
     address: str | None = None
     connect_s: float | None = None
     tls: str | None = None
-    certificate: ShownCertificate | None = None
+    certificate: CertificateReport | None = None
     error: str | None = None
 
 
@@ -58,7 +58,7 @@ class TargetReport:
     weight: int
     denied: str | None
     addresses: Mapping[str, str | None]
-    dialled: Dialled | None = None
+    dialled: DialReport | None = None
     place: str = ""
     unresolved: str = "the name has no address"
 

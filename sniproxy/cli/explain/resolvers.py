@@ -16,11 +16,11 @@ from sniproxy.routing.patterns import capture_count, captured
 from sniproxy.server.build import Built
 from sniproxy.util.text import bounded
 
-PEER = "192.0.2.1:0"
+CLIENT_ADDRESS = "192.0.2.1:0"
 """Whom resolvers are told that the client is (an address for documentation, RFC 5737)."""
 
 
-MADE_UP = "sniproxy-explain"
+PROBE_LABEL = "sniproxy-explain"
 """A label that no broker has: of names that are asked for to see whether a resolver says anything at all."""
 
 
@@ -33,7 +33,7 @@ class NoAnswer(Exception):
 
 
 @attrs.frozen
-class Asking:
+class ResolverQueries:
     """@param built: what a configuration has been built to."""
 
     built: Built
@@ -43,7 +43,9 @@ class Asking:
         """Where a route's resolver says that a name lives. @raise NoAnswer: it does not."""
         configuration = self.built.configuration
         seconds = configuration.timeouts.connect
-        request = Request(name, (), PEER, listener.name, _captures(route, name), listener.endpoint.port or None)
+        request = Request(
+            name, (), CLIENT_ADDRESS, listener.name, _captures(route, name), listener.endpoint.port or None
+        )
         resolver = self.built.resolvers.resolver(route.resolver, configuration.filename)
         coming = resolver.first(request) if isinstance(resolver, FallbackResolver) else ask(resolver, request)
         try:
@@ -68,7 +70,7 @@ class Asking:
         @raise NoAnswer: it says neither; the text has the name.
         """
         pattern = route.server_name
-        name = f"{MADE_UP}{pattern[1:]}" if pattern.startswith("*.") else f"{MADE_UP}.invalid"  # RFC 2606
+        name = f"{PROBE_LABEL}{pattern[1:]}" if pattern.startswith("*.") else f"{PROBE_LABEL}.invalid"  # RFC 2606
         try:
             await self.ask(name, listener, route)
         except NoAnswer as no:
@@ -90,4 +92,4 @@ def _captures(route: Route, name: str | None) -> tuple[str, ...]:
     """What the route takes out of a name; of one that its expression does not match, what might have been."""
     found = captured(route.server_name, name)
     missing = 0 if name is None else capture_count(route.server_name) - len(found)
-    return found + (MADE_UP,) * missing
+    return found + (PROBE_LABEL,) * missing

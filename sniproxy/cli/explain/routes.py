@@ -27,7 +27,7 @@ class RouteChoice:
     others: tuple[tuple[str, str], ...] = ()
 
 
-class Choices:
+class RouteChooser:
     """Chooses as the proxy does."""
 
     def __init__(self, configuration: Configuration) -> None:
@@ -65,9 +65,9 @@ class Choices:
             if route is taken:
                 continue
             if route.server_name == f"*.{name}":
-                yield title(route), f"a wildcard has the names below {name}, not {name} itself"
+                yield route_title(route), f"a wildcard has the names below {name}, not {name} itself"
             elif _matches(route.server_name, name):
-                yield title(route), self._why_not(name, route, taken, listener)
+                yield route_title(route), self._why_not(name, route, taken, listener)
         if self._configuration.default is not None and taken is not self._configuration.default:
             why = "it is for names that no route has" if taken is not None else "it is never for IP addresses"
             yield f"[{DEFAULT}]", why
@@ -105,7 +105,7 @@ def _why(route: Route) -> str:
     return "it has exactly this name"
 
 
-def title(route: Route) -> str:
+def route_title(route: Route) -> str:
     """How a route is called, with its listener where it is for one alone."""
     name = f"[{route.server_name}]" if route.server_name in (DEFAULT, NO_SERVER_NAME) else route.server_name
     return name if route.listener is None else f"{name} (on {route.listener})"

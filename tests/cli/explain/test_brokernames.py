@@ -6,9 +6,9 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.cli.explain.brokernames import Leading, Led, place
-from sniproxy.cli.explain.resolvers import Asking
-from sniproxy.cli.explain.routes import Choices
+from sniproxy.cli.explain.brokernames import BrokerNames, PlacesByName, place
+from sniproxy.cli.explain.resolvers import ResolverQueries
+from sniproxy.cli.explain.routes import RouteChooser
 from sniproxy.config.parser import parse
 from sniproxy.interfaces import Request, Resolution, Target, Unavailable, WatchState
 from sniproxy.server.build import build
@@ -41,13 +41,13 @@ class PlaceTests(SynchronousTestCase):
 class LeadingTests(SocketTestCase):
     """Which names lead where."""
 
-    def leading(self, text: str) -> Leading:
+    def leading(self, text: str) -> BrokerNames:
         built = build(parse(text if "[[listener]]" in text else LISTENER + text, str(Path(self.mktemp()))), reactor)
         built.resolvers.settle()
         self.addCleanup(built.resolvers.stop)
-        return Leading(Asking(built, reactor), Choices(built.configuration))
+        return BrokerNames(ResolverQueries(built, reactor), RouteChooser(built.configuration))
 
-    async def led(self, text: str, listener: int = 0) -> Led:
+    async def led(self, text: str, listener: int = 0) -> PlacesByName:
         leading = self.leading(text)
         return await leading.led(leading.asking.built.configuration.listeners[listener])
 

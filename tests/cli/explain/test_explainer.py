@@ -9,7 +9,7 @@ from typing import Any
 import trustme
 from twisted.internet.defer import Deferred
 
-from sniproxy.cli.explain.explainer import Explainer, Wish
+from sniproxy.cli.explain.explainer import Explainer, ExplainOptions
 from sniproxy.cli.explain.report import Report
 from sniproxy.config.parser import parse
 from sniproxy.interfaces import Refused, Request, Resolution, Target, WatchState
@@ -32,7 +32,7 @@ class LookingCase(SocketTestCase):
 
     async def explain(self, text: str, name: str | None, path: str = "x.toml", **wish: Any) -> Report:
         looker = self.looker(text, path)
-        report = await looker.explain(name, looker._configuration.listeners[0], Wish(**wish))
+        report = await looker.explain(name, looker._configuration.listeners[0], ExplainOptions(**wish))
         await looker.settled()
         return report
 
@@ -110,7 +110,7 @@ class AnswerTests(LookingCase):
             (plain + 'target = "127.0.0.1:{port}"\n', "127.0.0.1:7"),
         ):
             looker = self.looker(text)
-            (report,) = await looker.all(looker._configuration.listeners[0], Wish())
+            (report,) = await looker.all(looker._configuration.listeners[0], ExplainOptions())
             self.assertEqual([target], [goal.target for goal in report.goals])
 
     async def test_all(self) -> None:
@@ -125,7 +125,7 @@ class AnswerTests(LookingCase):
             + '[default]\ntarget = "127.0.0.1:7"\n[no_server_name]\ntarget = "127.0.0.1:6"\n'
         )
         looker = self.looker(text)
-        reports = await looker.all(looker._configuration.listeners[0], Wish())
+        reports = await looker.all(looker._configuration.listeners[0], ExplainOptions())
         self.assertEqual(
             ["a.test", "a.test (on public)", "*.test", "*.eu.test", "[default]", "[no_server_name]"],
             [report.route for report in reports],
@@ -136,7 +136,7 @@ class AnswerTests(LookingCase):
         self.assertFalse(any(report.problems for report in reports[1:]))
         plain = '[[listener]]\nendpoint = "tcp:0"\nplaintext = true\ntarget = "127.0.0.1:5"\n'
         looker = self.looker(plain)
-        (report,) = await looker.all(looker._configuration.listeners[0], Wish())
+        (report,) = await looker.all(looker._configuration.listeners[0], ExplainOptions())
         self.assertEqual(["127.0.0.1:5"], [goal.target for goal in report.goals])
 
     async def test_all_asks(self) -> None:
@@ -154,7 +154,7 @@ class AnswerTests(LookingCase):
         ):
             script(self, p=resolver)
             looker = self.looker(tables("p", server_name=pattern))
-            (report,) = await looker.all(looker._configuration.listeners[0], Wish(connect=True))
+            (report,) = await looker.all(looker._configuration.listeners[0], ExplainOptions(connect=True))
             self.assertEqual((name, captures), (resolver.asked[-1].server_name, resolver.asked[-1].captures))
             self.assertEqual((problems, ()), (len(report.problems), tuple(report.goals)))
             self.assertEqual(False if problems else None, report.routed)
@@ -162,7 +162,7 @@ class AnswerTests(LookingCase):
         self.assertIn("asked for sniproxy-explain.z.test, to see whether it answers", report.problems[0])
         self.assertIn("ZooKeeper is silent", report.problems[0])
         looker = self.looker(tables("p", server_name="a.z.test") + '[default]\nresolver = "p"\n')
-        _, default = await looker.all(looker._configuration.listeners[0], Wish())
+        _, default = await looker.all(looker._configuration.listeners[0], ExplainOptions())
         self.assertIn("asked for sniproxy-explain.invalid", default.problems[0])
 
 

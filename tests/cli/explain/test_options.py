@@ -8,7 +8,7 @@ from io import StringIO
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.cli.explain.options import Pasted, add_explain, pasted
+from sniproxy.cli.explain.options import NameArgument, add_explain, parse_name
 from sniproxy.config.schema import ConfigError
 
 
@@ -58,7 +58,7 @@ class PastedTests(SynchronousTestCase):
             "pulsar+ssl://broker-1.test.:6651/tenant/namespace",
             "wss://broker-1.test/ws/v2",
         ):
-            self.assertEqual(Pasted(("broker-1.test",)), pasted(text))
+            self.assertEqual(NameArgument(("broker-1.test",)), parse_name(text))
 
     def test_plain(self) -> None:
         """A URL without TLS gives its host, too, and says that it has none."""
@@ -68,12 +68,12 @@ class PastedTests(SynchronousTestCase):
             ("http://broker-1.test:8080/admin", "http"),
             ("ws://broker-1.test", "ws"),
         ):
-            self.assertEqual(Pasted(("broker-1.test",), scheme), pasted(text))
+            self.assertEqual(NameArgument(("broker-1.test",), scheme), parse_name(text))
 
     def test_several(self) -> None:
         """All hosts of a service URL, each once; a path may follow."""
         for text in ("pulsar+ssl://a.test:6651,b.test:6651,A.test:6652/", "a.test,b.test", "a.test:1, b.test:2"):
-            self.assertEqual(Pasted(("a.test", "b.test")), pasted(text))
+            self.assertEqual(NameArgument(("a.test", "b.test")), parse_name(text))
 
     def test_address(self) -> None:
         """An IP address stays one."""
@@ -83,7 +83,7 @@ class PastedTests(SynchronousTestCase):
             "pulsar+ssl://[2001:db8::7]:6651",
             "pulsar+ssl://2001:db8::7",
         ):
-            self.assertEqual(Pasted(("2001:db8::7",)), pasted(text))
+            self.assertEqual(NameArgument(("2001:db8::7",)), parse_name(text))
 
     def test_refused(self) -> None:
         """What has no single server name is refused, with the cure."""
@@ -96,6 +96,6 @@ class PastedTests(SynchronousTestCase):
             ("broker-1.test:x", "bad port"),
             ("pulsar+ssl://", "the name is empty"),
         ):
-            said = str(self.assertRaises(ConfigError, pasted, text))
+            said = str(self.assertRaises(ConfigError, parse_name, text))
             self.assertIn(cure, said)
             self.assertNotIn("secret", said)

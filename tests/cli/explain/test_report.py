@@ -8,9 +8,9 @@ import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.cli.explain.report import (
-    Dialled,
+    CertificateReport,
+    DialReport,
     Report,
-    ShownCertificate,
     TargetReport,
     WatchState,
     document,
@@ -18,9 +18,9 @@ from sniproxy.cli.explain.report import (
     summary,
 )
 
-SHOWN = ShownCertificate(("b-1.test", "vip.test"), "2027-01-01", 30.0, {"b-1.test": True, "proxy.test": False})
+SHOWN = CertificateReport(("b-1.test", "vip.test"), "2027-01-01", 30.0, {"b-1.test": True, "proxy.test": False})
 GOAL = TargetReport("b-1:6651", 2, None, {"10.0.0.1": None, "10.0.0.2": "private"})
-DIALLED = attrs.evolve(GOAL, dialled=Dialled("10.0.0.1:6651", 0.0012, "TLSv1.3", SHOWN))
+DIALLED = attrs.evolve(GOAL, dialled=DialReport("10.0.0.1:6651", 0.0012, "TLSv1.3", SHOWN))
 REPORT = Report(
     *("b-1.test", "public", "b-1.test", "it has exactly this name"),
     others=(("*.test", "no"),),
@@ -156,9 +156,9 @@ class ReportTests(SynchronousTestCase):
             (attrs.evolve(GOAL, denied="port"), "denied: port", False),
             (attrs.evolve(GOAL, addresses={}), "the name has no address", False),
             (attrs.evolve(GOAL, addresses={"::1": "loop"}), "all its addresses are denied: ::1: loop", False),
-            (attrs.evolve(GOAL, dialled=Dialled(error="Connection refused")), "Connection refused", False),
+            (attrs.evolve(GOAL, dialled=DialReport(error="Connection refused")), "Connection refused", False),
             (
-                attrs.evolve(GOAL, dialled=Dialled("a", 0.1, "TLSv1.3", attrs.evolve(SHOWN, covers={}, days=-1.0))),
+                attrs.evolve(GOAL, dialled=DialReport("a", 0.1, "TLSv1.3", attrs.evolve(SHOWN, covers={}, days=-1.0))),
                 "its certificate has expired",
                 True,
             ),

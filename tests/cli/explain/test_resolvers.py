@@ -7,7 +7,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from sniproxy.cli.explain.resolvers import Asking, NoAnswer
+from sniproxy.cli.explain.resolvers import NoAnswer, ResolverQueries
 from sniproxy.config.parser import parse
 from sniproxy.interfaces import (
     WatchState,
@@ -22,13 +22,13 @@ from tests.support.tlsservers import reactor
 class AskingTests(SocketTestCase):
     """Who answers, and what those know that watch."""
 
-    def asking(self, text: str) -> Asking:
+    def asking(self, text: str) -> ResolverQueries:
         built = build(parse(LISTENER + text, str(Path(self.mktemp()))), reactor)
         built.resolvers.settle()
         self.addCleanup(built.resolvers.stop)
-        return Asking(built, reactor)
+        return ResolverQueries(built, reactor)
 
-    async def no(self, asking: Asking, name: str | None) -> NoAnswer:
+    async def no(self, asking: ResolverQueries, name: str | None) -> NoAnswer:
         configuration = asking.built.configuration
         asked: Deferred[Any] = Deferred.fromCoroutine(
             asking.ask(name, configuration.listeners[0], configuration.routes[0])

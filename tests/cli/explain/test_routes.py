@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.cli.explain.routes import MAX_OTHERS, Choices, RouteChoice, client_notes, shared_names
+from sniproxy.cli.explain.routes import MAX_OTHERS, RouteChoice, RouteChooser, client_notes, shared_names
 from sniproxy.config.model import Configuration
 from sniproxy.config.parser import parse
 
@@ -32,7 +32,7 @@ class ChoiceTests(SynchronousTestCase):
 
     def choose(self, given: Configuration, name: str | None, listener: str = "one") -> RouteChoice:
         (found,) = (each for each in given.listeners if each.name == listener)
-        return Choices(given).choose(name, found)
+        return RouteChooser(given).choose(name, found)
 
     def test_taken(self) -> None:
         """Each kind of route says why it is the one."""
