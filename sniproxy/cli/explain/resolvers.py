@@ -1,4 +1,4 @@
-"""Asks the resolvers of a configuration as the proxy does, and says who answered, and what those that watch know."""
+"""Queries the resolvers of a configuration as the proxy does."""
 
 from __future__ import annotations
 
@@ -17,15 +17,17 @@ from sniproxy.server.build import Built
 from sniproxy.util.text import bounded
 
 CLIENT_ADDRESS = "192.0.2.1:0"
-"""Whom resolvers are told that the client is (an address for documentation, RFC 5737)."""
-
+"""The client address in requests to resolvers (for documentation, RFC 5737)."""
 
 PROBE_LABEL = "sniproxy-explain"
-"""A label that no broker has: of names that are asked for to see whether a resolver says anything at all."""
+"""The first label of probe names, which no broker has."""
 
 
 class NoAnswer(Exception):
-    """A resolver's answer is no, or none. @ivar refused: it knows that the name goes nowhere."""
+    """A resolver refused the name, failed or did not answer.
+
+    @ivar refused: whether the resolver refused the name, so that it is known to lead nowhere.
+    """
 
     def __init__(self, why: str, refused: bool = False) -> None:
         super().__init__(why)
@@ -34,51 +36,54 @@ class NoAnswer(Exception):
 
 @attrs.frozen
 class ResolverQueries:
-    """@param built: what a configuration has been built to."""
+    """Queries the resolvers that were built from a configuration."""
 
     built: Built
     reactor: Any
 
-    async def ask(self, name: str | None, listener: Listener, route: Route) -> Answered:
-        """Where a route's resolver says that a name lives. @raise NoAnswer: it does not."""
+    async def query(self, name: str | None, listener: Listener, route: Route) -> Answered:
+        """Query the resolver of a route for the targets of a name, for at most C{timeouts.connect} seconds.
+
+        @raise NoAnswer: the resolver has no target for the name.
+        """
         configuration = self.built.configuration
         seconds = configuration.timeouts.connect
         request = Request(
             name, (), CLIENT_ADDRESS, listener.name, _captures(route, name), listener.endpoint.port or None
         )
         resolver = self.built.resolvers.resolver(route.resolver, configuration.filename)
-        coming = resolver.first(request) if isinstance(resolver, FallbackResolver) else ask(resolver, request)
+        query = resolver.first(request) if isinstance(resolver, FallbackResolver) else ask(resolver, request)
         try:
-            asking: Deferred[object] = Deferred.fromCoroutine(coming)
-            answer = await asking.addTimeout(seconds, self.reactor)
+            pending: Deferred[object] = Deferred.fromCoroutine(query)
+            answer = await pending.addTimeout(seconds, self.reactor)
         except Refused as refused:
-            raise NoAnswer(f"the resolver refuses it: {refused.reason}", refused=True) from refused
+            raise NoAnswer(f"the resolver refused the name: {refused.reason}", refused=True) from refused
         except DeferredTimeout as error:
-            raise NoAnswer(f"the resolver gave no answer within {seconds:g} s") from error
+            raise NoAnswer(f"no answer from the resolver within {seconds:g} s") from error
         except Exception as error:  # whatever a plugin raises
             raise NoAnswer(f"the resolver failed: {type(error).__name__}: {bounded(str(error))}") from error
         if isinstance(answer, Answered):
             (table,) = (each for each in route.resolver.inner if each.name == answer.by)
             return attrs.evolve(answer, by=table.title)
         if not isinstance(answer, Resolution) or not answer.targets:
-            raise NoAnswer("the resolver gave no target")
+            raise NoAnswer("the resolver returned no target")
         return Answered(answer, route.resolver.title)
 
     async def probe(self, listener: Listener, route: Route) -> None:
-        """Ask a route's resolver for a name that nobody has: a refusal is as good as an answer.
+        """Query the resolver of a route for a name that does not exist, to test the resolver. A refusal is a success.
 
-        @raise NoAnswer: it says neither; the text has the name.
+        @raise NoAnswer: the resolver failed or did not answer; the text has the name.
         """
         pattern = route.server_name
         name = f"{PROBE_LABEL}{pattern[1:]}" if pattern.startswith("*.") else f"{PROBE_LABEL}.invalid"  # RFC 2606
         try:
-            await self.ask(name, listener, route)
+            await self.query(name, listener, route)
         except NoAnswer as no:
             if not no.refused:
-                raise NoAnswer(f"asked for {name}, to see whether it answers: {no}") from no
+                raise NoAnswer(f"probe with {name}: {no}") from no
 
-    def watches(self, table: ResolverTable) -> tuple[WatchState, ...]:
-        """What those of a route's resolvers say of themselves that watch."""
+    def watch_states(self, table: ResolverTable) -> tuple[WatchState, ...]:
+        """The states of those resolvers of a route that watch their source."""
         found = []
         for each in table.inner or (table,):
             _, asked = self.built.resolvers.asked.get(each.key, (None, None))
@@ -89,7 +94,7 @@ class ResolverQueries:
 
 
 def _captures(route: Route, name: str | None) -> tuple[str, ...]:
-    """What the route takes out of a name; of one that its expression does not match, what might have been."""
+    """The parts of a name that the route captures; for a name that does not match, L{PROBE_LABEL} in their place."""
     found = captured(route.server_name, name)
     missing = 0 if name is None else capture_count(route.server_name) - len(found)
     return found + (PROBE_LABEL,) * missing

@@ -1,4 +1,4 @@
-"""Which route a server name takes on a listener, and why not the others; what clients make of a name. Pure."""
+"""The route that a server name takes on a listener, why the others do not match, and notes on clients. Pure."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from sniproxy.routing.table import RouteTable
 from sniproxy.util.names import ip_literal
 
 MAX_OTHERS = 10
-"""Routes of which it is said why they are not taken."""
+"""Maximum of other routes in the answer."""
 
 
 @attrs.frozen
 class RouteChoice:
-    """@ivar route: None: there is none. @ivar why: this one, or none.
+    """The route that was chosen, and why.
 
-    @ivar others: titles of routes that come close or match, too, and why each is not taken.
+    @ivar route: None if no route matches. @ivar why: the reason for the choice, or why no route matches.
+    @ivar others: the titles of other routes that match or nearly match, each with the reason why it was not chosen.
     """
 
     route: Route | None
@@ -28,65 +29,67 @@ class RouteChoice:
 
 
 class RouteChooser:
-    """Chooses as the proxy does."""
+    """Chooses a route as the proxy does."""
 
     def __init__(self, configuration: Configuration) -> None:
         self._configuration = configuration
         self._table = RouteTable(configuration.routes)
 
     def choose(self, name: str | None, listener: Listener, others: bool = True) -> RouteChoice:
-        """@param name: normalised; None: the hello has none. @param others: whether to say why not the others."""
+        """Choose the route for a server name.
+
+        @param name: normalised; None if the ClientHello has no server name.
+        @param others: whether to report the other routes, too.
+        """
         configuration = self._configuration
         if listener.plaintext is not None:
-            return RouteChoice(
-                listener.plaintext, "the listener is plaintext: all its connections lead to its own target"
-            )
+            return RouteChoice(listener.plaintext, "plaintext listener: all connections go to its target")
         if name is None:
             if configuration.no_server_name is None:
-                return RouteChoice(None, "there is no [no_server_name], which is for hellos without a server name")
-            return RouteChoice(configuration.no_server_name, "the hello has no server name")
+                return RouteChoice(None, "the ClientHello has no server name, and there is no [no_server_name]")
+            return RouteChoice(configuration.no_server_name, "the ClientHello has no server name")
         route = self._table.match(name, listener.name)
         if route is None and ip_literal(name) is None:
             route = configuration.default
-        why = self._none(name) if route is None else _why(route)
+        why = self._why_none(name) if route is None else _why(route)
         found = self._others(name, route, listener) if others else iter(())
         return RouteChoice(route, why, tuple(pair for pair, _ in zip(found, range(MAX_OTHERS), strict=False)))
 
-    def _none(self, name: str) -> str:
+    def _why_none(self, name: str) -> str:
         if ip_literal(name) is not None:
-            return "an IP address has only a route of exactly this address, never a wildcard or [default]"
+            return "an IP address matches only a route with exactly this address, not a wildcard or [default]"
         closest = self._table.closest(name)
         if closest in (None, name, f"*.{name}"):
-            return "no route has this name, and there is no [default]"
-        return f"no route has this name, and there is no [default]; the closest is {closest}"
+            return "no route matches this name, and there is no [default]"
+        return f"no route matches this name, and there is no [default]; closest: {closest}"
 
     def _others(self, name: str, taken: Route | None, listener: Listener) -> Iterator[tuple[str, str]]:
         for route in self._configuration.routes:
             if route is taken:
                 continue
             if route.server_name == f"*.{name}":
-                yield route_title(route), f"a wildcard has the names below {name}, not {name} itself"
+                yield route_title(route), f"a wildcard matches names below {name}, not {name} itself"
             elif _matches(route.server_name, name):
                 yield route_title(route), self._why_not(name, route, taken, listener)
         if self._configuration.default is not None and taken is not self._configuration.default:
-            why = "it is for names that no route has" if taken is not None else "it is never for IP addresses"
+            why = "used only if no route matches" if taken is not None else "never used for IP addresses"
             yield f"[{DEFAULT}]", why
 
     @staticmethod
     def _why_not(name: str, route: Route, taken: Route | None, listener: Listener) -> str:
         if route.listener not in (None, listener.name):
-            return f"it is for listener {route.listener} alone"
-        if taken is None:  # only an address is matched by what it does not take
-            return "an IP address has only a route of exactly this address"
+            return f"only for listener {route.listener}"
+        if taken is None:  # only an IP address can match a route that it does not take
+            return "an IP address matches only a route with exactly this address"
         if route.server_name == taken.server_name:
-            return f"shadowed: listener {listener.name} has a route of its own with this name"
+            return f"shadowed by the route of listener {listener.name} with the same name"
         if taken.server_name == name:
-            return "a route with exactly this name goes before it"
+            return "an exact match takes precedence"
         if is_expression(taken.server_name):
-            return "an expression that stands before it in the file matches, too"
+            return "an earlier expression in the file matches"
         if is_expression(route.server_name):
-            return "wildcards go before expressions"
-        return "a longer wildcard goes before it"
+            return "wildcards take precedence over expressions"
+        return "a longer wildcard takes precedence"
 
 
 def _matches(pattern: str, name: str) -> bool:
@@ -97,24 +100,24 @@ def _matches(pattern: str, name: str) -> bool:
 
 def _why(route: Route) -> str:
     if route.server_name == DEFAULT:
-        return "no route has this name"
+        return "no route matches this name"
     if is_expression(route.server_name):
-        return "no exact name and no wildcard has it, and this is the first expression that matches"
+        return "no exact or wildcard match; this is the first matching expression"
     if route.server_name.startswith("*."):
-        return "no exact name is the same, and this is the longest wildcard above it"
-    return "it has exactly this name"
+        return "no exact match; this is the longest matching wildcard"
+    return "exact match"
 
 
 def route_title(route: Route) -> str:
-    """How a route is called, with its listener where it is for one alone."""
+    """The name of a route for people, with its listener if it is for one listener only."""
     name = f"[{route.server_name}]" if route.server_name in (DEFAULT, NO_SERVER_NAME) else route.server_name
     return name if route.listener is None else f"{name} (on {route.listener})"
 
 
 def shared_names(led: Mapping[str, frozenset[str]], name: str | None, place: str) -> tuple[str, ...]:
-    """Other names that lead to this place, too: its broker's certificate must cover all of them.
+    """Other names that lead to the same broker: its certificate must cover all of them.
 
-    @param led: by name, where it leads.
+    @param led: the brokers of each name. @param place: the broker, as C{host:port}.
     """
     return tuple(other for other, places in led.items() if place in places and other != name)
 
@@ -122,16 +125,16 @@ def shared_names(led: Mapping[str, frozenset[str]], name: str | None, place: str
 def client_notes(
     configuration: Configuration, name: str, led: Mapping[str, frozenset[str]], own: frozenset[str], certificates: bool
 ) -> Iterator[str]:
-    """What Pulsar's clients make of a name at a TLS listener, as it was measured with real ones (README.md).
+    """What Pulsar's clients do with this name on a TLS listener, as measured with real clients (README.md).
 
-    @param led: by name, where it leads. @param own: where this one leads; empty: nowhere.
-    @param certificates: those of its targets were looked at, for no names but those that lead there.
+    @param led: the brokers of each name. @param own: the brokers of this name.
+    @param certificates: whether certificates were checked without C{--also}.
     """
-    nameless = "refused" if configuration.no_server_name is None else "led where [no_server_name] says"
+    nameless = "are refused" if configuration.no_server_name is None else "use [no_server_name]"
     if ip_literal(name) is not None:
-        yield f"Java and Go send no server name for an IP address: such connections are {nameless}"
+        yield f"Java and Go send no server name for an IP address: these connections {nameless}"
     elif "." not in name:
-        yield f"Java sends no server name for a name without a dot: its connections are {nameless}"
+        yield f"Java sends no server name for a name without a dot: these connections {nameless}"
     if "_" in name:
         yield "the Java client refuses a service URL with '_' in its host"
     if ip_literal(name) is not None:
@@ -139,11 +142,11 @@ def client_notes(
     several = [other for other, places in led.items() if own < places]
     if len(own) == 1 and several:
         yield (
-            f"Go with TLSValidateHostname = true sends the service URL's host (perhaps {several[0]}) on every "
-            "connection, and never comes here by this name; leave it false"
+            f"Go with TLSValidateHostname = true sends the host of the service URL (such as {several[0]}) on every "
+            "connection, never this name; leave it false"
         )
     if certificates:
         yield (
-            "C++ in proxy mode, with validateHostName, wants the host of the proxy's URL in the certificate: "
-            "say it by --also HOST"
+            "C++ in proxy mode with validateHostName checks the certificate for the host of the proxy URL: "
+            "check it too, with --also HOST"
         )

@@ -38,18 +38,18 @@ class PlaceTests(SynchronousTestCase):
         self.assertEqual("a.internal:1", place(Target("10.0.0.1", 1, label="x", name="a.internal")))
 
 
-class LeadingTests(SocketTestCase):
+class BrokerNamesTests(SocketTestCase):
     """Which names lead where."""
 
-    def leading(self, text: str) -> BrokerNames:
+    def names(self, text: str) -> BrokerNames:
         built = build(parse(text if "[[listener]]" in text else LISTENER + text, str(Path(self.mktemp()))), reactor)
         built.resolvers.settle()
         self.addCleanup(built.resolvers.stop)
         return BrokerNames(ResolverQueries(built, reactor), RouteChooser(built.configuration))
 
-    async def led(self, text: str, listener: int = 0) -> PlacesByName:
-        leading = self.leading(text)
-        return await leading.led(leading.asking.built.configuration.listeners[listener])
+    async def places(self, text: str, listener: int = 0) -> PlacesByName:
+        names = self.names(text)
+        return await names.places(names.queries.built.configuration.listeners[listener])
 
     async def test_written(self) -> None:
         """Exact names and the targets that are written for them; places that a connection fills are none."""
@@ -60,7 +60,7 @@ class LeadingTests(SocketTestCase):
             "[[route]]\nserver_name = '~x'\ntarget = \"10.0.0.1\"\n"
         )
         wanted = {"vip.test": frozenset({"10.0.0.1:6651", "10.0.0.2:6651"}), "a.test": frozenset({"10.0.0.1:6651"})}
-        self.assertEqual(wanted, await self.led(text))
+        self.assertEqual(wanted, await self.places(text))
 
     async def test_asked(self) -> None:
         """Exact names of resolvers, and the service name in a resolver's table, which a wildcard has."""
@@ -70,7 +70,7 @@ class LeadingTests(SocketTestCase):
         for written in ('"VIP.z.test"', '["vip.z.test", "other.test", "no name"]'):
             resolver = Scripted(cluster, WatchState(""))
             script(self, p=resolver)
-            found = await self.led(tables("p", more=more) + f"service_name = {written}\n")
+            found = await self.places(tables("p", more=more) + f"service_name = {written}\n")
             self.assertEqual(
                 {
                     "vip.z.test": frozenset({"a.internal:1", "b.internal:1"}),
@@ -89,15 +89,15 @@ class LeadingTests(SocketTestCase):
             + '[[route]]\nserver_name = "a.test"\ntarget = "10.0.0.2"\nlistener = "two"\n'
             + '[[route]]\nserver_name = "a.test"\ntarget = "10.0.0.1"\n'
         )
-        self.assertEqual({"a.test": frozenset({"10.0.0.1:6651"})}, await self.led(text))
-        self.assertEqual({"a.test": frozenset({"10.0.0.2:6651"})}, await self.led(text, 1))
-        self.assertEqual({}, await self.led(text, 2))
+        self.assertEqual({"a.test": frozenset({"10.0.0.1:6651"})}, await self.places(text))
+        self.assertEqual({"a.test": frozenset({"10.0.0.2:6651"})}, await self.places(text, 1))
+        self.assertEqual({}, await self.places(text, 2))
 
     async def test_once(self) -> None:
         """Resolvers are asked once for a listener."""
         resolver = Scripted(lambda request: Resolution([A], 0), WatchState(""))
         script(self, p=resolver)
-        leading = self.leading(tables("p", server_name="a.z.test"))
+        names = self.names(tables("p", server_name="a.z.test"))
         for _ in range(2):
-            await leading.led(leading.asking.built.configuration.listeners[0])
+            await names.places(names.queries.built.configuration.listeners[0])
         self.assertEqual(1, len(resolver.asked))

@@ -48,7 +48,7 @@ class CommandTests(SocketTestCase):
         self.assertEqual(0, status)
         self.assertIn("a.test on listener one", out)
         self.assertIn("a.test on listener two", out)
-        self.assertIn("it is for listener one alone", out)
+        self.assertIn("only for listener one", out)
         for arguments in (("a.test", "--listener", "two"), ("b.test",), ("",), ("a.test", "--connect")):
             status, out = await self.run_it(*arguments)
             self.assertEqual(1, status, out)
@@ -77,7 +77,7 @@ class CommandTests(SocketTestCase):
                 0,
                 "not checked *.test on one -> depends on the name\n"
                 "ok          a.test on one -> 127.0.0.1:1\n"
-                "knows       resolver.f (type file): 1 name\n"
+                "state       resolver.f (type file): 1 name\n"
                 "2 routes, 0 with problems, 1 not checked\n",
             ),
             await self.run_it("--all"),
@@ -94,9 +94,7 @@ class CommandTests(SocketTestCase):
         """A URL without TLS is looked at, with a note of who takes its clients, and the cure where there is nothing."""
         status, out = await self.run_it("pulsar://a.test:6650", "--listener", "one")
         self.assertEqual(0, status)
-        self.assertIn(
-            "pulsar:// has no TLS, so its clients send no server name, and a TLS listener refuses them; ", out
-        )
+        self.assertIn("pulsar:// clients do not use TLS and send no server name, so a TLS listener refuses them; ", out)
         self.assertIn("add a plaintext listener or a [[bridge]]", out)
         authority = Path(self.mktemp())
         authority.write_bytes(CA.cert_pem.bytes())
@@ -106,7 +104,7 @@ class CommandTests(SocketTestCase):
             'endpoint = "tcp:7"\nplaintext = true\ntarget = "127.0.0.1:1"\n'
         )
         _, out = await self.run_it("pulsar://a.test:6650", "--listener", "one")
-        self.assertIn("use plaintext listener plain or bridge b, which leads all its clients one way", out)
+        self.assertIn("use plaintext listener plain or bridge b, which has one destination for all clients", out)
         self.assertNotIn("note", (await self.run_it("pulsar+ssl://a.test", "--listener", "one"))[1])
 
     async def test_address(self) -> None:
@@ -131,15 +129,13 @@ class CommandTests(SocketTestCase):
             'proxy_service_url = "pulsar+ssl://proxy.test:4443"\nproxy_protocol = "SNI"\n'
         )
         way = "pulsar+ssl://vip.test:6651 by the proxy proxy.test:4443"
-        line = f"not checked bridge on side -> {way}; sniproxyctl lookup tries it\n"
+        line = f"not checked bridge on side -> {way}; test it with sniproxyctl lookup\n"
         self.file.write_text(text)
         self.assertEqual((0, f"{line}1 bridge, 0 with problems, 1 not checked\n"), await self.run_it("--all"))
         for arguments in (("a.test",), ("", "--listener", "side")):
             asked: Deferred[Any] = Deferred.fromCoroutine(self.run_it(*arguments))
             error = await self.assertFailure(asked, ConfigError)
-            self.assertIn(
-                f"a bridge looks at no server name, but leads all its clients one way: side -> {way}", str(error)
-            )
+            self.assertIn(f"a bridge has one destination and does not route by server name: side -> {way}", str(error))
         both.write_text(TEXT + text)
         self.file = both
         status, out = await self.run_it("--all")
@@ -152,12 +148,12 @@ class CommandTests(SocketTestCase):
     async def test_usage(self) -> None:
         """Wrong usage and a bad configuration are told apart from a refusal."""
         for arguments, error, said in (
-            ((), ConfigError, "give a NAME, or --all"),
-            (("a.test", "--all"), ConfigError, "give a NAME, or --all"),
+            ((), ConfigError, "give NAME or --all"),
+            (("a.test", "--all"), ConfigError, "give NAME or --all"),
             (("a b",), ConfigError, "is not allowed in a server name"),
             (("a.test", "--also", "a b"), BadName, "is not allowed in a server name"),
-            (("a.test", "--listener", "x"), ConfigError, "there is no such listener; there are: one, two"),
-            (("a.test", "--config", "/nonexistent"), ConfigError, "cannot be read: No such file"),
+            (("a.test", "--listener", "x"), ConfigError, "unknown listener; known: one, two"),
+            (("a.test", "--config", "/nonexistent"), ConfigError, "cannot read /nonexistent: No such file"),
         ):
             told: Any = None
             try:

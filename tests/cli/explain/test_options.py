@@ -39,8 +39,8 @@ class OptionTests(SynchronousTestCase):
         self.assertIn("Exit status: 0", said.getvalue())
 
 
-class PastedTests(SynchronousTestCase):
-    """pasted: what a user pastes."""
+class NameArgumentTests(SynchronousTestCase):
+    """parse_name: what a user pastes."""
 
     def test_name(self) -> None:
         """A URL of a TLS service, host:port or a name gives the host."""
@@ -92,7 +92,7 @@ class PastedTests(SynchronousTestCase):
             ("non-persistent://public/default/t", "sniproxyctl lookup"),
             ("ftp://broker-1.test", "unknown scheme"),
             ("pulsar+ssl://a.test:6651,", "the name is empty"),
-            ("https://u:secret@broker-1.test", "give the host alone"),
+            ("https://u:secret@broker-1.test", "give only the host"),
             ("broker-1.test:x", "bad port"),
             ("pulsar+ssl://", "the name is empty"),
         ):

@@ -38,11 +38,11 @@ class ChoiceTests(SynchronousTestCase):
         """Each kind of route says why it is the one."""
         given = configuration("a.test", "*.test", "*.b.test", "~.*[.]c", "~d.*", more=DEFAULTS)
         for name, route, why in (
-            ("a.test", "a.test", "it has exactly this name"),
-            ("x.b.test", "*.b.test", "this is the longest wildcard above it"),
-            ("d.c", "~.*[.]c", "this is the first expression that matches"),
-            ("other", "default", "no route has this name"),
-            (None, "no_server_name", "the hello has no server name"),
+            ("a.test", "a.test", "exact match"),
+            ("x.b.test", "*.b.test", "this is the longest matching wildcard"),
+            ("d.c", "~.*[.]c", "this is the first matching expression"),
+            ("other", "default", "no route matches this name"),
+            (None, "no_server_name", "the ClientHello has no server name"),
         ):
             choice = self.choose(given, name)
             assert choice.route is not None
@@ -56,29 +56,29 @@ class ChoiceTests(SynchronousTestCase):
             more=DEFAULTS,
         )
         others = dict(self.choose(given, "a.b.test").others)
-        exact = "a route with exactly this name goes before it"
+        exact = "an exact match takes precedence"
         self.assertEqual(
             {
                 "*.b.test": exact,
                 "*.test": exact,
-                "*.a.b.test": "a wildcard has the names below a.b.test, not a.b.test itself",
+                "*.a.b.test": "a wildcard matches names below a.b.test, not a.b.test itself",
                 "~a[.]b[.]test": exact,
                 "~.*": exact,
-                "a.b.test (on two)": "it is for listener two alone",
-                "[default]": "it is for names that no route has",
+                "a.b.test (on two)": "only for listener two",
+                "[default]": "used only if no route matches",
             },
             others,
         )
         others = dict(self.choose(given, "c.b.test").others)
-        self.assertEqual("a longer wildcard goes before it", others["*.test"])
-        self.assertEqual("wildcards go before expressions", others["~.*"])
+        self.assertEqual("a longer wildcard takes precedence", others["*.test"])
+        self.assertEqual("wildcards take precedence over expressions", others["~.*"])
         self.assertEqual(
-            "shadowed: listener two has a route of its own with this name",
+            "shadowed by the route of listener two with the same name",
             dict(self.choose(given, "a.b.test", "two").others)["a.b.test"],
         )
         given = configuration("~a.*", "~.*a")
         self.assertEqual(
-            "an expression that stands before it in the file matches, too",
+            "an earlier expression in the file matches",
             dict(self.choose(given, "aa").others)["~.*a"],
         )
 
@@ -87,22 +87,22 @@ class ChoiceTests(SynchronousTestCase):
         given = configuration("broker-1.eu.test", "*.us.test", "10.0.0.9")
         choice = self.choose(given, "broker-l.eu.test")
         self.assertIsNone(choice.route)
-        self.assertIn("the closest is broker-1.eu.test", choice.why)
+        self.assertIn("closest: broker-1.eu.test", choice.why)
         choice = self.choose(given, "us.test")
-        self.assertEqual((("*.us.test", "a wildcard has the names below us.test, not us.test itself"),), choice.others)
+        self.assertEqual((("*.us.test", "a wildcard matches names below us.test, not us.test itself"),), choice.others)
         self.assertIn("no [no_server_name]", self.choose(given, None).why)
-        self.assertIn("no route has this name", self.choose(configuration("a.test@two"), "a.test").why)
+        self.assertIn("no route matches this name", self.choose(configuration("a.test@two"), "a.test").why)
 
     def test_address(self) -> None:
         """An address takes a route of exactly this address, and no other."""
         given = configuration("10.0.0.9", "~.*", more=DEFAULTS)
-        self.assertEqual("it has exactly this name", self.choose(given, "10.0.0.9").why)
+        self.assertEqual("exact match", self.choose(given, "10.0.0.9").why)
         choice = self.choose(given, "10.0.0.8")
         self.assertIsNone(choice.route)
         self.assertEqual(
             {
-                "~.*": "an IP address has only a route of exactly this address",
-                "[default]": "it is never for IP addresses",
+                "~.*": "an IP address matches only a route with exactly this address",
+                "[default]": "never used for IP addresses",
             },
             dict(choice.others),
         )
@@ -129,14 +129,14 @@ class NoteTests(SynchronousTestCase):
     def test_java(self) -> None:
         """Java sends no server name without a dot, nor an address; where that leads is said, too."""
         self.assertIn("Java sends no server name for a name without a dot", self.notes("b1"))
-        self.assertIn("its connections are refused", self.notes("b1"))
-        self.assertIn("led where [no_server_name] says", self.notes("b1", more=DEFAULTS))
+        self.assertIn("these connections are refused", self.notes("b1"))
+        self.assertIn("these connections use [no_server_name]", self.notes("b1", more=DEFAULTS))
         self.assertIn("for an IP address", self.notes("10.0.0.1"))
         self.assertIn("refuses a service URL with '_'", self.notes("b_1.test"))
 
     def test_go(self) -> None:
         """Go may pin the service's name, where another name leads to this broker and to others."""
-        self.assertIn("perhaps vip.test", self.notes("b.test", "a:1"))
+        self.assertIn("such as vip.test", self.notes("b.test", "a:1"))
         for name, *own in (("vip.test", "a:1", "b:1"), ("c.test", "c:1"), ("nobody.test",), ("10.0.0.1", "a:1")):
             self.assertNotIn("Go with", self.notes(name, *own))
 
