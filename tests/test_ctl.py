@@ -186,8 +186,8 @@ class InspectTests(CtlCase):
         empty = self.mktemp()
         Path(empty).touch()
         for name, why in (
-            (str(Path(JAVA).parent / "nope\x1b"), "nope\\x1b: cannot be opened: No such file or directory; "),
-            (str(Path(JAVA).parent), ": cannot be opened: Is a directory; "),
+            (str(Path(JAVA).parent / "nope\x1b"), "nope\\x1b: No such file or directory; "),
+            (str(Path(JAVA).parent), ": Is a directory; "),
             (__file__, "it is neither pcap nor pcapng: "),
             (empty, "it is empty: "),
         ):
@@ -291,9 +291,9 @@ class UsageTests(CtlCase):
             (("inspect",), "FILE"),
             (("inspect", JAVA, "--jso"), "unrecognized"),
             (("inspect", JAVA, "--commands", "LOKUP"), "there is no command LOKUP; perhaps LOOKUP"),
-            (("inspect", JAVA, "--port", "http"), "'http' is no list of ports"),
+            (("inspect", JAVA, "--port", "http"), "invalid ports 'http'"),
             (("topics", JAVA, "--port", "65536"), "from 1 to 65535"),
-            (("topics", JAVA, "http://127.0.0.1:9"), "there is one capture"),
+            (("topics", JAVA, "http://127.0.0.1:9"), "give only one capture"),
             (("look", JAVA), "invalid choice"),
             (("look", "inspect", JAVA), "invalid choice: 'look'"),
             (("--json",), "COMMAND"),

@@ -1,4 +1,4 @@
-"""``sniproxyctl lookup``: who owns a topic, hop by hop, as a PIP-60 client finds out; and if not, why not."""
+"""The command ``sniproxyctl lookup``: finds the owner of a topic as a PIP-60 client does, and shows each hop."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ _MAX_TOKEN_BYTES = 1 << 20
 
 
 def run(options: argparse.Namespace, usage: Callable[[str], Any], out: TextIO, error: TextIO) -> int:
-    """Run it in a reactor of its own; return the exit status.
+    """Run the command in the global reactor. @return: the exit status.
 
-    @param usage: is told what is wrong in the options, and raises.
+    @param usage: called with the error in the options; raises.
     """
     try:
         topic, settings, access = read(options)
     except (BadServiceURL, BadPem, BadToken, BadTopic) as problem:
         usage(str(problem))
         raise
-    # Only here: importing a module must not choose the reactor.
+    # Imported here, because importing a module must not install a reactor.
     from twisted.internet import reactor as global_reactor
 
     reactor: Any = global_reactor
@@ -63,7 +63,7 @@ def run(options: argparse.Namespace, usage: Callable[[str], Any], out: TextIO, e
         reactor.addSystemEventTrigger("before", "shutdown", stop, looking)
 
     def stop(looking: Deferred[None]) -> None:
-        """Of Ctrl-C: the lookup is given up, and its connections with it."""
+        """Cancel the lookup and its connections, after Ctrl-C."""
         nonlocal stopping
         stopping = True
         looking.cancel()
@@ -76,15 +76,15 @@ def run(options: argparse.Namespace, usage: Callable[[str], Any], out: TextIO, e
 
 
 def read(options: argparse.Namespace) -> tuple[str, ProxySettings, Access]:
-    """What the options mean.
+    """Parse the options, and read the files that they name.
 
-    @raise BadServiceURL: the URLs or PIP-60's settings do not fit. @raise BadPem: nor do the certificates.
-    @raise BadToken: there is no token. @raise BadTopic: no topic.
+    @raise BadServiceURL: the URLs or the PIP-60 settings are invalid. @raise BadPem: a certificate or key is invalid.
+    @raise BadToken: the token is invalid. @raise BadTopic: the topic is invalid.
     """
     topic = full_name(options.topic)
     settings = pip60(options.service_url, options.proxy_service_url, options.proxy_protocol)
     if options.key is not None and options.certificate is None:
-        raise BadPem("--key without --certificate; add the certificate's file, or leave it out")
+        raise BadPem("--key requires --certificate")
     certificate = None
     if options.certificate is not None:
         certificate = client_certificate(options.certificate, options.key, "--certificate", "--key")
@@ -109,10 +109,10 @@ async def look_up(
     out: TextIO,
     error: TextIO,
 ) -> int:
-    """Find the owners of a topic, and connect to each; write what was found; return the exit status."""
+    """Find the owners of a topic, connect to each and print the result. @return: the exit status."""
     outcome = LookupOutcome(topic, settings)
 
-    def told(hop: Hop) -> None:
+    def add_hop(hop: Hop) -> None:
         outcome.hops.append(hop)
         if not as_json:
             if len(outcome.hops) == 1 or outcome.hops[-2].topic != hop.topic:
@@ -121,7 +121,7 @@ async def look_up(
 
     brokers = Brokers(reactor, access)
     try:
-        await _find(Lookups(brokers, settings.service_url, listener, told), outcome)
+        await _find(Lookups(brokers, settings.service_url, listener, add_hop), outcome)
         await brokers.close()
     except BaseException:
         brokers.abort()
@@ -130,9 +130,9 @@ async def look_up(
         write_json(outcome, out)
     else:
         write_end(outcome, out)
-    for failed, failure in outcome.failures.items():
+    for topic_or_partition, failure in outcome.failures.items():
         cure = f"\n  cure: {failure.cure}" if failure.cure else ""
-        print(f"sniproxyctl: {failed}: {failure.reason}{cure}", file=error)
+        print(f"sniproxyctl: {topic_or_partition}: {failure.reason}{cure}", file=error)
     return 0 if outcome.failure is None else int(outcome.failure.kind)
 
 
@@ -148,7 +148,7 @@ async def _find(lookups: Lookups, outcome: LookupOutcome) -> None:
         try:
             owner = await lookups.owner(topic)
             outcome.owners[topic] = owner.url
-            # One connection for all topics of a broker, and one try where it fails.
+            # One connection attempt per broker, for all its topics.
             if owner not in tried:
                 tried[owner] = await _connect(lookups, topic, owner)
             if (failure_there := tried[owner]) is not None:
@@ -156,7 +156,7 @@ async def _find(lookups: Lookups, outcome: LookupOutcome) -> None:
         except ClientError as failure:
             outcome.failures[topic] = failure
             if outcome.hops[-1].phase == "lookup" and not outcome.hops[-1].link.opened:
-                # A broker that cannot be reached, or is gone: each further partition would wait for it again.
+                # The broker is unreachable or gone: each further partition would wait for it again.
                 return
 
 
@@ -171,20 +171,20 @@ async def _connect(lookups: Lookups, topic: str, owner: Owner) -> ClientError | 
 def _login(token: str | None, certified: bool) -> Login:
     if token is None:
         return CERTIFICATE if certified else NO_LOGIN
-    # What was given may be the token itself, by mistake: it is not shown.
-    cure = f"name the file that the token is in, or {ENVIRONMENT}NAME; never the token itself"
+    # The argument may be the token itself by mistake: do not print it.
+    cure = f"give a file with the token, or {ENVIRONMENT}NAME; never the token itself"
     if token.startswith(ENVIRONMENT):
         name = token.removeprefix(ENVIRONMENT)
         text = os.environ.get(name)
         if text is None:
-            raise BadToken(f"--token: there is no such environment variable; {cure}")
+            raise BadToken(f"--token: no such environment variable; {cure}")
     else:
         try:
             with Path(token).open("rb") as file:
                 text = file.read(_MAX_TOKEN_BYTES).decode("latin-1")
         except (OSError, ValueError) as error:
-            why = error.strerror if isinstance(error, OSError) else "no path"
-            raise BadToken(f"--token: cannot be read: {why}; {cure}") from None
+            why = error.strerror if isinstance(error, OSError) else "not a path"
+            raise BadToken(f"--token: cannot read the file: {why}; {cure}") from None
     try:
         return by_token(text)
     except BadToken as error:

@@ -90,10 +90,10 @@ class TopicsTests(SocketTestCase):
         with socket.create_server(("127.0.0.1", 0)) as nobody:
             url = f"http://127.0.0.1:{nobody.getsockname()[1]}"
         error = await self.assertFailure(in_thread(fetch_ledger, url), AdminError)
-        self.assertIn("Connection refused; is this the address of [admin] endpoint?", str(error))
+        self.assertIn("Connection refused; check that this is the [admin] endpoint", str(error))
         proxy = Proxy(self, route("127.0.0.1:9") + ADMIN)
         error = await self.assertFailure(in_thread(fetch_ledger, f"{self.url(proxy)}/nowhere"), AdminError)
-        self.assertIn("it says 404", str(error))
+        self.assertIn("HTTP 404", str(error))
         out, told = io.StringIO(), io.StringIO()
         status = await in_thread(ctl.main, ["topics", url], ctl.Streams(io.BytesIO(), out, told))
         self.assertEqual((1, ""), (status, out.getvalue()))

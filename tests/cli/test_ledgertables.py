@@ -29,7 +29,7 @@ class TableTests(SynchronousTestCase):
         out = StringIO()
         write_table(TOPICS, ENTRIES, out)
         both = f"{TLS}, pulsar://c:1"
-        away = "pulsar://b:6650 (given away)"
+        away = "pulsar://b:6650 (unloaded)"
         width = len(both)
         self.assertEqual(
             out.getvalue().splitlines(),

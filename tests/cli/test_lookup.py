@@ -93,9 +93,9 @@ class ReadTests(LookupCase):
             (("--proxy-protocol", "SNI"), BadServiceURL, "without proxy_service_url"),
             (("--trust", "/absent"), BadPem, "--trust '/absent'"),
             (("--certificate", "/absent"), BadPem, "--certificate '/absent'"),
-            (("--key", "/absent"), BadPem, "--key without --certificate"),
-            (("--token", "geheim"), BadToken, "--token: cannot be read: No such file"),
-            (("--token", "geheim\0"), BadToken, "--token: cannot be read: no path"),
+            (("--key", "/absent"), BadPem, "--key requires --certificate"),
+            (("--token", "geheim"), BadToken, "--token: cannot read the file: No such file"),
+            (("--token", "geheim\0"), BadToken, "--token: cannot read the file: not a path"),
             (("--token", "env:geheim"), BadToken, "no such environment variable"),
             (("--token", str(empty)), BadToken, "--token: the token is empty"),
         ):

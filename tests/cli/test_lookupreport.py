@@ -83,7 +83,7 @@ class OutcomeTests(SynchronousTestCase):
         outcome.hops += [hop(known=Known("b2", certificate_names=("b2",)), answer="connected")] * 2
         dotless, lacks = outcome.warnings()
         self.assertTrue(dotless.startswith("b2: Java clients send no server name"))
-        self.assertTrue(lacks.startswith("b2: its certificate lacks the service name vip.test"))
+        self.assertTrue(lacks.startswith("b2: the certificate lacks the service name vip.test"))
 
     def test_covered(self) -> None:
         """A star in a certificate stands for one label, the leftmost."""

@@ -181,7 +181,7 @@ function drawCells(cells, broker, topics, { most, filter, now }) {
     put(where, place.height < 58 ? "" : space);
     cell.title = `${topic.topic}\n${plural(topic.lookups, "lookup")}, last ${ago(now - topic.last_seen)}`
       + (move ? `\nmoved ${plural(topic.moves_total, "time")}, last ${ago(now - move.time)}, from ${host(move.from_url_tls ?? move.from_url)}` : "")
-      + (topic.unsettled ? "\ngiven away by its broker, which did not say to whom" : "");
+      + (topic.unsettled ? "\nunloaded by its broker; new owner unknown" : "");
   });
 }
 
@@ -206,7 +206,7 @@ function tables(status, topics, now, filter) {
     ago(time - one.time), { text: one.step, kind: "dim" }, { text: short(one.topic) + cluster(one), kind: "wide" }, { tag: "refused", text: one.error ?? "failed" }, { text: one.message ?? "", kind: "wide" },
   ]);
   table("topics", topics.topics.filter((one) => matches(filter, one.topic, one.broker, one.cluster)), (one) => `${one.cluster} ${one.topic}`, (one) => [
-    { text: one.topic, kind: "wide" }, host(one.broker) + cluster(one) + (one.unsettled ? " (given away)" : ""), { text: count(one.lookups), kind: "number" }, { text: count(one.moves_total), kind: "number" },
+    { text: one.topic, kind: "wide" }, host(one.broker) + cluster(one) + (one.unsettled ? " (unloaded)" : ""), { text: count(one.lookups), kind: "number" }, { text: count(one.moves_total), kind: "number" },
     ago(time - one.last_seen),
   ]);
   put($("topics-note"), topics.count > topics.topics.length ? `the ${topics.topics.length} most looked up of ${topics.count}` : "");
