@@ -1,8 +1,9 @@
-"""Prometheus's text format, made a few samples at a time."""
+"""Renders the Prometheus text format in batches of samples."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, cast
 
 from prometheus_client import CollectorRegistry
@@ -12,11 +13,14 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from sniproxy.admin.tally import Counts
 
 BATCH = 50
-"""Samples made in one step."""
+"""Samples rendered in one step."""
 
 
 class BatchedMetric(Metric):
-    """A metric whose samples are made when they are asked for, because there may be many."""
+    """A metric with many samples, which are made when they are rendered.
+
+    @param empty: the metric without samples. @param counts: the values by label values.
+    """
 
     def __init__(self, empty: CounterMetricFamily | GaugeMetricFamily, counts: Counts) -> None:
         Metric.__init__(self, empty.name, empty.documentation, empty.type)
@@ -28,8 +32,8 @@ class BatchedMetric(Metric):
         for number, (values, count) in enumerate(sorted(self._counts.items()), 1):
             self._empty.add_metric(values, count)
             if not number % BATCH:
-                yield self._taken()
-        yield self._taken()
+                yield self._take()
+        yield self._take()
 
     @property
     def samples(self) -> list[Any]:
@@ -40,7 +44,7 @@ class BatchedMetric(Metric):
     def samples(self, empty: list[Any]) -> None:
         """What C{Metric} begins with."""
 
-    def _taken(self) -> list[Any]:
+    def _take(self) -> list[Any]:
         taken, self._empty.samples = self._empty.samples, []
         return taken
 
@@ -56,20 +60,25 @@ class _SingleMetric:
 
 
 def render_batches(family: Metric) -> Iterator[bytes]:
-    """The text of a metric, L{BATCH} samples at a time."""
+    """The text of a metric, L{BATCH} samples at a time. The first batch has HELP and TYPE."""
     batches: Iterable[list[Any]] = family.batches() if isinstance(family, BatchedMetric) else (family.samples,)
     for number, samples in enumerate(batches):
         batch = Metric(family.name, family.documentation, family.type)
         batch.samples = samples
         text = generate_latest(cast(CollectorRegistry, _SingleMetric(batch)))
-        yield text.split(b"\n", 2)[2] if number else text  # HELP and TYPE come once
+        yield text.split(b"\n", 2)[2] if number else text
+
+
+def by_label(values: Mapping[str, int]) -> Counts:
+    """Values of a metric with one label."""
+    return Counter({(label,): value for label, value in values.items()})
 
 
 def counter_family(name: str, help: str, labels: tuple[str, ...], counts: Counts) -> Metric:
-    """A counter."""
+    """A counter with a value for each combination of label values."""
     return BatchedMetric(CounterMetricFamily(name, help, labels=labels), counts)
 
 
 def gauge_family(name: str, help: str, labels: tuple[str, ...], counts: Counts) -> Metric:
-    """A gauge."""
+    """A gauge with a value for each combination of label values."""
     return BatchedMetric(GaugeMetricFamily(name, help, labels=labels), counts)

@@ -204,7 +204,7 @@ class AdminSite(Site):
     def status_steps(self, most: int | None) -> Steps[bytes]:
         """Make the JSON of C{/status}. @param most: entries of a list; None, and at most: L{MAX_LISTED}."""
         most = MAX_LISTED if most is None else min(most, MAX_LISTED)
-        yield from self.metrics.counted()
+        yield from self.metrics.refresh_steps()
         in_force = self.proxy.in_force(most)
         yield
         status, live, now = self.proxy.status(), self.proxy.live(), self._now()

@@ -238,8 +238,8 @@ class Observers:
     def _open_site(self, site: AdminSite, admin: AdminSettings | None) -> None:
         if self._site is None:
             self._site = site
-            self._observers += [site.metrics.ended, site.refusals]
-            self._watchers.append(site.metrics.event)
+            self._observers += [site.metrics.count_connection, site.refusals]
+            self._watchers.append(site.metrics.count_event)
         if site.topics is None and self.inspector is not None:
             from sniproxy.admin.topics import Topics
 

@@ -170,13 +170,13 @@ class SampleSite:
 
     def ended(self, record: Connection) -> None:
         """A connection ends."""
-        self.metrics.ended(record)
+        self.metrics.count_connection(record)
         self.refusals(record)
 
     def event(self, event: Event, place: str = "") -> None:
         """The inspector saw something, on a connection to this place; what follows from it is told after it."""
         for each in (event, *self.ledger.learn(event, place)):
-            self.metrics.event(each)
+            self.metrics.count_event(each)
             if self.topics is not None:
                 self.topics.event(each)
 

@@ -8,7 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy import __version__
-from sniproxy.admin.metrics import BUCKETS, MAX_CLUSTERS, MAX_ERRORS, REFUSALS, Histogram, Metrics
+from sniproxy.admin.metrics import BUCKETS, MAX_CLUSTERS, MAX_ERRORS, REFUSALS, Metrics
 from sniproxy.admin.sources import LimitsStatus, Reloads, Resolutions, ResolverStatus, TargetStatus
 from sniproxy.events import Result
 from sniproxy.pulsar.events import Event
@@ -32,8 +32,8 @@ class EndedTests(SynchronousTestCase):
         """By listener, route and result."""
         metrics = Metrics()
         for number in range(3):
-            metrics.ended(connection(number))
-        metrics.ended(connection(result=Result.RESET))
+            metrics.count_connection(connection(number))
+        metrics.count_connection(connection(result=Result.RESET))
         found = samples(metrics)
         self.assertEqual(3, found["sniproxy_connections_total", "public", "ok", "*.pulsar.test"])
         self.assertEqual(1, found["sniproxy_connections_total", "public", "reset", "*.pulsar.test"])
@@ -41,9 +41,9 @@ class EndedTests(SynchronousTestCase):
     def test_refused(self) -> None:
         """Refusals by result and alert, an absent alert as an empty label; a tunnel is none."""
         metrics = Metrics()
-        metrics.ended(connection())
-        metrics.ended(refused())
-        metrics.ended(connection(result=Result.CONNECT_FAILED))
+        metrics.count_connection(connection())
+        metrics.count_connection(refused())
+        metrics.count_connection(connection(result=Result.CONNECT_FAILED))
         found = {name: value for name, value in samples(metrics).items() if name[0] == "sniproxy_refusals_total"}
         self.assertEqual(
             {
@@ -104,24 +104,24 @@ class EndedTests(SynchronousTestCase):
     def test_bounded_labels(self) -> None:
         """Clients that ask for a thousand names make no series."""
         metrics = Metrics()
-        metrics.ended(refused(server_name="first.test"))
+        metrics.count_connection(refused(server_name="first.test"))
         before = set(samples(metrics))
         for number in range(1_000):
-            metrics.ended(refused(number, server_name=f"{number}.test", reason=f"no {number}.test"))
+            metrics.count_connection(refused(number, server_name=f"{number}.test", reason=f"no {number}.test"))
         self.assertEqual(before, set(samples(metrics)))
         self.assertNotIn(b"first.test", metrics.text())
 
     def test_escaped(self) -> None:
         """A listener's name with quotes and newlines is read back as it was."""
         metrics = Metrics()
-        metrics.ended(connection(listener='a "b"\\\nc'))
+        metrics.count_connection(connection(listener='a "b"\\\nc'))
         self.assertIn(("sniproxy_connections_total", 'a "b"\\\nc', "ok", "*.pulsar.test"), samples(metrics))
 
     def test_stages(self) -> None:
         """The seconds of each stage that was reached."""
         metrics = Metrics()
-        metrics.ended(connection(hello_s=0.004, resolve_s=0.2, connect_s=30.0))
-        metrics.ended(connection(hello_s=0.001))
+        metrics.count_connection(connection(hello_s=0.004, resolve_s=0.2, connect_s=30.0))
+        metrics.count_connection(connection(hello_s=0.001))
         found = samples(metrics)
         self.assertEqual(1, found["sniproxy_hello_seconds_bucket", "0.001"])
         self.assertEqual(2, found["sniproxy_hello_seconds_bucket", "0.005"])
@@ -134,8 +134,8 @@ class EndedTests(SynchronousTestCase):
     def test_totals(self) -> None:
         """The sums of all, with the bytes of live tunnels."""
         metrics = Metrics(lambda: [SampleLive(connection(), 10, 1_000)])
-        metrics.ended(connection(bytes_up=5, bytes_down=7))
-        metrics.ended(refused())
+        metrics.count_connection(connection(bytes_up=5, bytes_down=7))
+        metrics.count_connection(refused())
         self.assertEqual({"ended": 2, "refused": 1, "bytes_up": 15, "bytes_down": 1_007}, metrics.totals())
 
 
@@ -159,7 +159,7 @@ class LiveTests(SynchronousTestCase):
         live[0].bytes_down = 3_000
         self.assertEqual(3_000, samples(metrics)[down])
         live.clear()
-        metrics.ended(connection(bytes_up=100, bytes_down=3_500))
+        metrics.count_connection(connection(bytes_up=100, bytes_down=3_500))
         self.assertEqual(3_500, samples(metrics)[down])
 
     def test_tunnels(self) -> None:
@@ -172,7 +172,7 @@ class LiveTests(SynchronousTestCase):
         self.assertEqual(2, found["sniproxy_opening", "public", "hello"])
         self.assertEqual(1, found["sniproxy_opening", "public", "connect"])
         live.clear()
-        metrics.ended(connection(bytes_up=1))
+        metrics.count_connection(connection(bytes_up=1))
         self.assertEqual(0, samples(metrics)["sniproxy_tunnels", "public", "*.pulsar.test"])
 
     def test_instance(self) -> None:
@@ -215,9 +215,9 @@ class PulsarTests(SynchronousTestCase):
         """Lookups by response, failures by error, their seconds, moves, and the size of the ledger."""
         metrics = Metrics(topics=lambda: Counter({"east.test": 12, "west.test": 3}))
         for event in (lookup(), lookup("redirect"), lookup("failed", "ServiceNotReady", latency_s=None)):
-            metrics.event(event)
-        metrics.event(Event("moved", 0.0, "1", {"topic": "persistent://a/b/c", "cluster": "east.test"}))
-        metrics.event(Event("connected", 0.0, "1", {"latency_s": 0.5}))
+            metrics.count_event(event)
+        metrics.count_event(Event("moved", 0.0, "1", {"topic": "persistent://a/b/c", "cluster": "east.test"}))
+        metrics.count_event(Event("connected", 0.0, "1", {"latency_s": 0.5}))
         found = samples(metrics)
         self.assertEqual(1, found["sniproxy_lookups_total", "connect"])
         self.assertEqual(1, found["sniproxy_lookups_total", "redirect"])
@@ -229,8 +229,8 @@ class PulsarTests(SynchronousTestCase):
     def test_partitions(self) -> None:
         """A failed PARTITIONED_METADATA is a failed lookup, of a step of its own; one that succeeds is none."""
         metrics = Metrics(topics=Counter)
-        metrics.event(Event("partitions", 0.0, "1", {"topic": "t", "status": "failed", "error": "TopicNotFound"}))
-        metrics.event(Event("partitions", 0.0, "1", {"topic": "t", "status": "success", "error": None}))
+        metrics.count_event(Event("partitions", 0.0, "1", {"topic": "t", "status": "failed", "error": "TopicNotFound"}))
+        metrics.count_event(Event("partitions", 0.0, "1", {"topic": "t", "status": "success", "error": None}))
         found = samples(metrics)
         self.assertEqual(1, found["sniproxy_lookups_total", "failed"])
         self.assertEqual(1, found["sniproxy_lookup_failures_total", "TopicNotFound", "partitioned_metadata"])
@@ -239,7 +239,7 @@ class PulsarTests(SynchronousTestCase):
         """An ERROR that answers a step of a lookup is a failed lookup; one of another request is none."""
         metrics = Metrics(topics=Counter)
         for request in ("LOOKUP", "PARTITIONED_METADATA", "PRODUCER", None):
-            metrics.event(Event("error", 0.0, "1", {"request": request, "topic": "t", "error": None}))
+            metrics.count_event(Event("error", 0.0, "1", {"request": request, "topic": "t", "error": None}))
         found = samples(metrics)
         self.assertEqual(2, found["sniproxy_lookups_total", "failed"])
         self.assertEqual(1, found["sniproxy_lookup_failures_total", "unknown", "lookup"])
@@ -250,7 +250,7 @@ class PulsarTests(SynchronousTestCase):
         names = [f"x{number}.test" for number in range(MAX_CLUSTERS + 5)]
         metrics = Metrics(topics=lambda: Counter(names))
         for name in names:
-            metrics.event(Event("moved", 0.0, "1", {"topic": "t", "cluster": name}))
+            metrics.count_event(Event("moved", 0.0, "1", {"topic": "t", "cluster": name}))
         for metric in ("sniproxy_topic_moves_total", "sniproxy_topics"):
             found = {name: value for name, value in samples(metrics).items() if name[0] == metric}
             self.assertEqual((MAX_CLUSTERS + 1, 5), (len(found), found[metric, "other"]))
@@ -259,7 +259,7 @@ class PulsarTests(SynchronousTestCase):
         """A broker that makes up errors makes no more series than there can be."""
         metrics = Metrics(topics=Counter)
         for number in range(1_000):
-            metrics.event(lookup("failed", f"ServerError {number}"))
+            metrics.count_event(lookup("failed", f"ServerError {number}"))
         found = {name: value for name, value in samples(metrics).items() if name[0] == "sniproxy_lookup_failures_total"}
         self.assertEqual(MAX_ERRORS + 1, len(found))
         self.assertEqual(1_000 - MAX_ERRORS, found["sniproxy_lookup_failures_total", "other", "lookup"])
@@ -283,9 +283,9 @@ class ReferenceTests(SynchronousTestCase):
             instance=1,
             admin_refused=lambda: {"host": 1},
         )
-        metrics.ended(refused(3, bytes_up=1, hello_s=0.1))
+        metrics.count_connection(refused(3, bytes_up=1, hello_s=0.1))
         for event in (lookup(), lookup("failed", "ServiceNotReady"), Event("moved", 0.0, "1", {"cluster": "c"})):
-            metrics.event(event)
+            metrics.count_event(event)
         found: dict[str, set[str]] = {}
         for family in metrics.collect():
             name = f"{family.name}_total" if family.type == "counter" else family.name
@@ -303,7 +303,15 @@ class HistogramTests(SynchronousTestCase):
     def test_bounds(self) -> None:
         """A bound belongs to its own bucket (le: less or equal)."""
         for place, bound in enumerate(BUCKETS):
-            histogram = Histogram()
-            histogram.observe(bound)
-            counts = [sample.value for sample in histogram.family("x", "").samples if sample.name == "x_bucket"]
+            metrics = Metrics()
+            metrics.count_connection(connection(hello_s=bound))
+            (family,) = [one for one in metrics.collect() if one.name == "sniproxy_hello_seconds"]
+            counts = [sample.value for sample in family.samples if sample.name.endswith("_bucket")]
             self.assertEqual([0.0] * place + [1.0] * (len(BUCKETS) + 1 - place), counts)
+
+    def test_samples(self) -> None:
+        """A histogram has buckets, a sum and a count, and nothing else."""
+        self.assertEqual(
+            {f"sniproxy_hello_seconds{end}" for end in ("_bucket", "_sum", "_count")},
+            {name for name, *_ in samples(Metrics()) if name.startswith("sniproxy_hello_seconds")},
+        )
