@@ -1,6 +1,6 @@
-"""The admin endpoint's connections: few, and none that only waits.
+"""Limits the number of HTTP connections to the admin endpoint, and the time they may idle.
 
-They take descriptors from tunnels, and any host that reaches the endpoint can open them.
+These connections use descriptors that tunnels need, and any host that reaches the endpoint can open them.
 """
 
 from __future__ import annotations
@@ -19,28 +19,27 @@ from sniproxy.admin.slices import Slices, Steps
 log = Logger()
 
 MAX_CONNECTIONS = 64
-"""Connections at once. One more ends the one that has waited longest without a request in work, else one that pipelines
-requests."""
+"""Maximum of open connections. One more closes the oldest idle connection, else one that pipelines requests."""
 
 REQUEST_TIMEOUT_S = 10.0
 """Seconds for a whole request, headers and body, from the accept or from the end of the last answer."""
 
 SLICE_BYTES = 1024
-"""Bytes of a request that are parsed in one step."""
+"""Bytes of a request parsed in one step."""
 
 _END_OF_HEADERS = b"\r\n\r\n"
 
 
 class AdminChannel(HTTPChannel):
-    """One connection. It ends L{REQUEST_TIMEOUT_S} after it began to wait for a request, even if a part has arrived.
+    """One HTTP connection. It is aborted if no whole request arrives within L{REQUEST_TIMEOUT_S}.
 
-    The channel parses what it receives in steps, and a pipelined request (RFC 9112, section 9.3.2) waits until the
-    client has read the answers before it: one connection costs one step at a time, and memory for two answers.
+    The channel parses received bytes in steps. A pipelined request (RFC 9112, section 9.3.2) waits until the client
+    has read the answers before it. So one connection takes one step at a time, and memory for two answers.
 
-    @ivar channels: all connections of the endpoint.
+    @ivar connections: all connections of the endpoint.
     """
 
-    channels: AdminConnections
+    connections: AdminConnections
     maxHeaders = 100
     _deadline: Any = None
     _unparsed = b""
@@ -50,74 +49,74 @@ class AdminChannel(HTTPChannel):
 
     def connectionMade(self) -> None:
         HTTPChannel.connectionMade(self)
-        self.setTimeout(None)  # type: ignore[no-untyped-call]  # Twisted's begins again with each line
-        self.channels.opened(self)
-        self.wait()
+        self.setTimeout(None)  # type: ignore[no-untyped-call]  # Twisted's timeout restarts with each line
+        self.connections.opened(self)
+        self.start_deadline()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self._stop()
+        self._cancel_deadline()
         self._unparsed = b""
         if self._parsing is not None:
             self._parsing.cancel()
-        self.channels.closed(self)
+        self.connections.closed(self)
         HTTPChannel.connectionLost(self, reason)
 
     def dataReceived(self, data: bytes) -> None:
-        """Parse this when the channel's turn comes; until then the transport reads no more."""
+        """Queue the bytes for parsing, and pause the transport until they are parsed."""
         self._unparsed += data
-        self._go_on()
+        self._parse_more()
 
     def pauseProducing(self) -> None:
-        """The transport holds bytes that the client has not read."""
+        """The client does not read: stop parsing requests."""
         self._full = True
         HTTPChannel.pauseProducing(self)
 
     def resumeProducing(self) -> None:
-        """The client has read."""
+        """The client has read: parse the next request."""
         self._full = False
         HTTPChannel.resumeProducing(self)
-        self._go_on()
+        self._parse_more()
 
     def allContentReceived(self) -> None:
-        """A request is whole."""
-        self._stop()
+        """A whole request has arrived."""
+        self._cancel_deadline()
         self._answering = True
-        self.channels.works(self)
+        self.connections.mark_busy(self)
         HTTPChannel.allContentReceived(self)
 
     def requestDone(self, request: Any) -> None:
-        """It is answered; the client has as long for reading the answer as for its next request."""
-        self.channels.waits(self)
-        self.wait()
+        """The request is answered. The deadline for the next request also covers reading this answer."""
+        self.connections.mark_idle(self)
+        self.start_deadline()
         self._answering = False
         HTTPChannel.requestDone(self, request)
-        self._go_on()
+        self._parse_more()
 
     def resetTimeout(self) -> None:
-        """Nothing: the deadline does not move."""
+        """Nothing: received bytes do not extend the deadline."""
 
-    def wait(self) -> None:
-        """Begin to wait for a request."""
-        self._stop()
-        self._deadline = cast(Any, self.channels.reactor).callLater(REQUEST_TIMEOUT_S, self._late)
+    def start_deadline(self) -> None:
+        """Start the deadline for a request."""
+        self._cancel_deadline()
+        self._deadline = cast(Any, self.connections.reactor).callLater(REQUEST_TIMEOUT_S, self._time_out)
 
     def abort(self) -> None:
-        """End it at once."""
+        """Abort the connection."""
         if self.transport is not None:
             cast(Any, self.transport).abortConnection()
 
-    def _go_on(self) -> None:
-        """Parse what has come, if the channel may."""
-        if not self._unparsed or self._ends():
+    def _parse_more(self) -> None:
+        """Parse the queued bytes, unless a request is being answered or the client does not read."""
+        if not self._unparsed or self._closing():
             return
         cast(Any, self.transport).pauseProducing()
         if self._parsing is None and not self._answering and not self._full:
-            self._parsing = self.channels.slices.run(self._parse())
+            self._parsing = self.connections.slices.run(self._parse())
             self._parsing.addBoth(self._parsed)
 
     def _parse(self) -> Steps[None]:
-        """Give the parser one piece in a step, which ends where a request's headers do."""
-        while self._unparsed and not self._answering and not self._full and not self._ends():
+        """Parse one piece in each step. A piece ends where the headers of a request end."""
+        while self._unparsed and not self._answering and not self._full and not self._closing():
             end = self._unparsed.find(_END_OF_HEADERS, 0, SLICE_BYTES)
             size = SLICE_BYTES if end < 0 else end + len(_END_OF_HEADERS)
             piece, self._unparsed = self._unparsed[:size], self._unparsed[size:]
@@ -127,39 +126,39 @@ class AdminChannel(HTTPChannel):
     def _parsed(self, result: Failure | None) -> None:
         self._parsing = None
         if self._unparsed:
-            self._go_on()
-        elif not self._full and not self._ends():
+            self._parse_more()
+        elif not self._full and not self._closing():
             cast(Any, self.transport).resumeProducing()
         if result is not None and not result.check(CancelledError):
-            log.failure("admin: a request could not be read: a fault of the proxy", result)
+            log.failure("admin: cannot parse a request: internal error", result)
             self.abort()
 
     @property
     def pipelines(self) -> bool:
-        """Whether more has come behind the request in work."""
+        """Whether bytes of a further request have arrived."""
         return bool(self._unparsed)
 
-    def _ends(self) -> bool:
-        """Whether the connection is closed, or will be when the last answer is sent."""
+    def _closing(self) -> bool:
+        """Whether the connection is closed, or closes after the last answer."""
         return self.transport is None or bool(cast(Any, self.transport).disconnecting)
 
-    def _late(self) -> None:
+    def _time_out(self) -> None:
         self._deadline = None
-        self.channels.refused("slow")
+        self.connections.refused("slow")
         self.abort()
 
-    def _stop(self) -> None:
+    def _cancel_deadline(self) -> None:
         if self._deadline is not None and self._deadline.active():
             self._deadline.cancel()
         self._deadline = None
 
 
 class AdminConnections:
-    """All connections of the endpoint.
+    """All open connections of the endpoint.
 
-    @param holds: called with 1 for each descriptor that they take, and with -1 for each that is free again.
-    @param slices: runs the steps of all connections in turn.
-    @param refused: called with C{slow} or C{crowded} for each connection that is ended for that.
+    @param holds: called with 1 when a connection takes a descriptor, and with -1 when the descriptor is free again.
+    @param refused: called with C{slow} or C{crowded} for each connection that is aborted for that reason.
+    @param slices: runs the parsing steps of all connections in turn.
     """
 
     def __init__(
@@ -170,28 +169,28 @@ class AdminConnections:
         self.refused = refused
         self._holds = holds
         self._port: Any = None
-        self._waiting: dict[AdminChannel, None] = {}
-        self._working: dict[AdminChannel, None] = {}
+        self._idle: dict[AdminChannel, None] = {}
+        self._busy: dict[AdminChannel, None] = {}
 
     def __len__(self) -> int:
-        return len(self._waiting) + len(self._working)
+        return len(self._idle) + len(self._busy)
 
     def accept_at(self, port: Any) -> None:
-        """Let a listening port of Twisted's accept one connection in each round of the reactor.
+        """Make a listening port of Twisted accept one connection per iteration of the reactor.
 
-        By itself it accepts more in a round as more connections come.
+        By default it accepts more per iteration as more connections arrive.
         """
         self._port = port
         port.numberAccepts = 1
 
     def make_room(self) -> bool:
-        """End a connection if there are L{MAX_CONNECTIONS}. @return: whether one more may come."""
+        """Abort a connection if there are L{MAX_CONNECTIONS}. @return: whether a new connection is allowed."""
         if self._port is not None:
-            self._port.numberAccepts = 0  # Twisted sets it to what it accepted, unless that is what it wanted
+            self._port.numberAccepts = 0  # Twisted sets it to the number of connections just accepted
         if len(self) < MAX_CONNECTIONS:
             return True
         self.refused("crowded")
-        oldest = next(iter(self._waiting), None) or next((one for one in self._working if one.pipelines), None)
+        oldest = next(iter(self._idle), None) or next((one for one in self._busy if one.pipelines), None)
         if oldest is None:
             return False
         self.closed(oldest)
@@ -199,30 +198,30 @@ class AdminConnections:
         return True
 
     def opened(self, channel: AdminChannel) -> None:
-        """One more, which waits for a request."""
-        self._waiting[channel] = None
+        """A connection has been opened. It is idle."""
+        self._idle[channel] = None
         self._holds(1)
 
-    def works(self, channel: AdminChannel) -> None:
-        """Its request has come."""
-        if channel in self._waiting:
-            del self._waiting[channel]
-            self._working[channel] = None
+    def mark_busy(self, channel: AdminChannel) -> None:
+        """A request of this connection is being answered."""
+        if channel in self._idle:
+            del self._idle[channel]
+            self._busy[channel] = None
 
-    def waits(self, channel: AdminChannel) -> None:
-        """Its request is answered."""
-        if channel in self._working:
-            del self._working[channel]
-            self._waiting[channel] = None
+    def mark_idle(self, channel: AdminChannel) -> None:
+        """The request of this connection is answered."""
+        if channel in self._busy:
+            del self._busy[channel]
+            self._idle[channel] = None
 
     def closed(self, channel: AdminChannel) -> None:
-        """One less."""
-        if channel in self._waiting or channel in self._working:
-            self._waiting.pop(channel, None)
-            self._working.pop(channel, None)
+        """A connection has been closed."""
+        if channel in self._idle or channel in self._busy:
+            self._idle.pop(channel, None)
+            self._busy.pop(channel, None)
             self._holds(-1)
 
     def stop(self) -> None:
-        """End all of them."""
-        for channel in [*self._waiting, *self._working]:
+        """Abort all connections."""
+        for channel in [*self._idle, *self._busy]:
             channel.abort()

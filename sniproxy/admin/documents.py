@@ -1,4 +1,4 @@
-"""The JSON of C{/status}: names are stable, times are seconds since 1970, bytes and counts are whole numbers."""
+"""The JSON of C{/status}. Names are stable; times are seconds since 1970; bytes and counts are integers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sniproxy.admin.recentrefusals import RecentRefusal
 from sniproxy.admin.sources import LiveConnection, Status
 
 BATCH = 20
-"""Entries of a list that are made in one step."""
+"""Entries of a list serialized in one step."""
 
 
 def status_document(
@@ -28,15 +28,15 @@ def status_document(
     instance: int | None = None,
     in_force: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """What the proxy is and does.
+    """The state of the proxy as JSON.
 
-    @param live: the oldest first. @param refusals: the newest first.
-    @param instance: which of several workers this is. None: there is one process.
-    @param in_force: the configuration, as L{sniproxy.config.dump} has it.
-    @param most: entries of C{tunnels} and C{refusals}, of which the newest are shown, and of C{warnings}; C{live} and
-        C{warning_count} say how many there are.
+    @param live: the open connections, the oldest first. @param refusals: the newest first.
+    @param instance: the number of this worker; None without workers.
+    @param in_force: the current configuration, from L{sniproxy.config.dump}.
+    @param most: maximum of entries of each list, such as the newest C{tunnels} and C{refusals}. C{live} and
+        C{warning_count} are the total numbers.
     """
-    warnings = [*_refused_reload(status), *status.warnings]
+    warnings = [*_failed_reload(status), *status.warnings]
     return {
         "version": __version__,
         "instance": instance,
@@ -63,18 +63,18 @@ def status_document(
     }
 
 
-def _refused_reload(status: Status) -> list[str]:
+def _failed_reload(status: Status) -> list[str]:
     why = status.reloads.error
-    return [] if why is None else [f"the configuration was read again and refused, the one before is in force: {why}"]
+    return [] if why is None else [f"reload failed, keeping the current configuration: {why}"]
 
 
 def tunnels(live: Sequence[LiveConnection], now: float, most: int) -> Iterator[dict[str, Any]]:
-    """The newest connections first, as C{/status} has them. @param most: how many."""
+    """The newest connections first, as C{/status} has them. @param most: the maximum."""
     return (_tunnel(one, now) for one in islice(reversed(live), most))
 
 
-def dumped(document: Mapping[str, Any]) -> Iterator[bytes]:
-    """The JSON of a document, in pieces of L{BATCH} entries of a list at most; an iterator's entries are a list."""
+def serialize(document: Mapping[str, Any]) -> Iterator[bytes]:
+    """The JSON of a document in pieces of at most L{BATCH} list entries. Iterators are serialized as lists."""
     yield b"{"
     for number, (key, value) in enumerate(document.items()):
         yield (", " if number else "").encode() + json.dumps(key).encode() + b": "
@@ -84,7 +84,7 @@ def dumped(document: Mapping[str, Any]) -> Iterator[bytes]:
 
 def _piece(value: Any) -> Iterator[bytes]:
     if isinstance(value, dict):
-        yield from dumped(value)
+        yield from serialize(value)
     elif isinstance(value, Iterator | list):
         entries = iter(value)
         yield b"["
@@ -106,7 +106,7 @@ def _tunnel(live: LiveConnection, now: float) -> dict[str, Any]:
         "route": record.route,
         "target": record.target,
         "client": record.client,
-        "age_s": round(max(0.0, now - record.time), 3),  # somebody may set the clock
+        "age_s": round(max(0.0, now - record.time), 3),  # the clock may have been set back
         "bytes_up": live.bytes_up,
         "bytes_down": live.bytes_down,
         "state": live.state,

@@ -124,7 +124,7 @@ class Metrics(Collector):
             alert = connection.alert
             self._refused[result, _NONE if alert is None else alert.title] += 1
         if connection.bytes_up or connection.bytes_down:
-            self._tallies.ended(connection)
+            self._tallies.add_ended(connection)
         if connection.hello_s is not None:
             self._hello.observe(connection.hello_s)
         if connection.resolve_s is not None:

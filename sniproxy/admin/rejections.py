@@ -1,4 +1,4 @@
-"""What the admin endpoint refused: counted by cause, and logged once per cause, then as sums."""
+"""Counts requests and connections that the admin endpoint refused, and logs them at a limited rate."""
 
 from __future__ import annotations
 
@@ -7,38 +7,46 @@ from collections.abc import Callable
 
 from twisted.logger import Logger
 
-from sniproxy.util.text import bounded
+from sniproxy.util.text import bounded, counted
 
 log = Logger()
 
 SUMMARY_INTERVAL_S = 600.0
-"""Seconds between two log lines of one cause."""
+"""Minimum of seconds between two log lines of the same cause."""
 
 CAUSES = {
-    "host": "Host is not a name of the endpoint; add it to [admin] hosts",
+    "host": "Host is not a name of this endpoint; to allow it, add it to [admin] hosts",
     "origin": "Origin is another site",
-    "change": "a changing request without the token; see [admin] token_file",
-    "slow": "no whole request in time",
-    "crowded": "too many connections; one that waited was closed, or the new one",
+    "change": "POST request without a valid token; see [admin] token_file",
+    "slow": "request timed out",
+    "crowded": "too many connections; closed an idle one or refused the new one",
 }
-"""What is refused, by cause: there are no other causes."""
+"""All causes, with the text of the log line."""
 
 
 class Rejections:
-    """@param seconds: a monotonic clock. @ivar counts: since the start, by cause."""
+    """Counts and logs refusals. @param seconds: a monotonic clock. @ivar counts: refusals since the start, by cause."""
 
     def __init__(self, seconds: Callable[[], float]) -> None:
         self.counts: Counter[str] = Counter()
         self._seconds = seconds
         self._logged: dict[str, tuple[float, int]] = {}
 
-    def refused(self, cause: str, about: str = "") -> None:
-        """Count a refusal. @param cause: a key of L{CAUSES}. @param about: who, and what was sent; for the log."""
+    def record(self, cause: str, about: str = "") -> None:
+        """Count a refusal, and log it.
+
+        @param cause: a key of L{CAUSES}. @param about: the client and the refused headers, for the log.
+        """
         self.counts[cause] += 1
         now, count = self._seconds(), self.counts[cause]
         last, before = self._logged.get(cause, (None, 0))
         if last is not None and now - last < SUMMARY_INTERVAL_S:
             return
         self._logged[cause] = now, count
-        said = f": {bounded(about)}" if about else ""
-        log.warn("admin: refused: {what}{said} ({count})", what=CAUSES[cause], said=said, count=count - before)
+        details = f": {bounded(about)}" if about else ""
+        log.warn(
+            "admin: refused {times}: {what}{details}",
+            what=CAUSES[cause],
+            details=details,
+            times=counted(count - before, "time"),
+        )

@@ -186,7 +186,7 @@ class Observers:
             site = site or self._new_site(admin.instance)
             if text != self._admin or port is None:
                 port = listen_at_once(endpoint, site, text)
-                site.channels.accept_at(port)
+                site.connections.accept_at(port)
                 undo.callback(port.stopListening)
 
         def change() -> None:
@@ -214,7 +214,7 @@ class Observers:
         from sniproxy.admin.rejections import Rejections
         from sniproxy.admin.site import AdminSite
 
-        status, refused = self._status, Rejections(self._reactor.seconds)
+        status, rejections = self._status, Rejections(self._reactor.seconds)
         metrics = Metrics(
             status.live,
             lambda: self.lost,
@@ -223,12 +223,18 @@ class Observers:
             targets=status.targets_status,
             limits=status.limits_status,
             instance=instance,
-            admin_refused=lambda: refused.counts,
+            admin_refused=lambda: rejections.counts,
             resolutions=self._resolutions,
             event_log_lost=lambda: self.events_lost,
         )
         return AdminSite(
-            self._reactor, status, metrics, RecentRefusals(), instance=instance, holds=self._holds, refused=refused
+            self._reactor,
+            status,
+            metrics,
+            RecentRefusals(),
+            instance=instance,
+            holds=self._holds,
+            rejections=rejections,
         )
 
     def _resolutions(self) -> Resolutions:

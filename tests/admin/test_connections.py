@@ -45,7 +45,7 @@ class ChannelTests(SynchronousTestCase):
         self.site = AdminSite(self.clock, SampleProxy(), Metrics(), RecentRefusals(), holds=self.hold)
         # With this time each round of the reactor has room for one step.
         self.rounds = Rounds()
-        self.site.slices = self.site.channels.slices = Slices(self.rounds, count().__next__)
+        self.site.slices = self.site.connections.slices = Slices(self.rounds, count().__next__)
 
     def hold(self, change: int) -> None:
         self.held += change
@@ -73,7 +73,7 @@ class ChannelTests(SynchronousTestCase):
             self.rounds.round()
 
     def refused(self) -> Counter[str]:
-        return self.site.refused.counts
+        return self.site.rejections.counts
 
     def test_no_request(self) -> None:
         """Without a whole request it ends after ten seconds, however slowly the request comes."""
@@ -220,12 +220,12 @@ class AcceptTests(SynchronousTestCase):
         site = AdminSite(reactor, SampleProxy(), Metrics(), RecentRefusals())
         port: Any = cast(Any, reactor).listenTCP(0, site, interface="127.0.0.1")
         clients = []
-        site.channels.accept_at(port)
+        site.connections.accept_at(port)
         try:
             for _ in range(20):
                 clients.append(socket.create_connection(("127.0.0.1", port.getHost().port)))
             for accepted in range(20):
-                self.assertEqual(accepted, len(site.channels))
+                self.assertEqual(accepted, len(site.connections))
                 port.doRead()
         finally:
             for client in clients:

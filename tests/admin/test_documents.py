@@ -9,7 +9,7 @@ from msgspec.structs import asdict, replace
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy import __version__
-from sniproxy.admin.documents import BATCH, dumped, status_document
+from sniproxy.admin.documents import BATCH, serialize, status_document
 from sniproxy.admin.recentrefusals import RecentRefusals
 from sniproxy.admin.sources import LimitsStatus, Reloads, ResolverStatus, TargetStatus
 from tests.admin.sample import NOW, SampleLive, SampleProxy, connection, refused
@@ -62,7 +62,7 @@ class StatusTests(SynchronousTestCase):
         found = document(SampleProxy(warnings=["look here"], reloads=reloads))
         said = {"succeeded": 1, "failed": 1, "error": "x.toml: bad", "time": NOW - 3}
         self.assertEqual(said, found["configuration"]["reloads"])
-        self.assertIn("refused, the one before is in force: x.toml: bad", found["warnings"][0])
+        self.assertIn("reload failed, keeping the current configuration: x.toml: bad", found["warnings"][0])
         self.assertEqual(
             ["look here"], document(SampleProxy(warnings=["look here"], reloads=reloads.good()))["warnings"]
         )
@@ -181,6 +181,6 @@ class DumpedTests(SynchronousTestCase):
         """Lists and iterators come a few entries at a time; together it is the document."""
         many = [{"n": number, "l": [number]} for number in range(2 * BATCH + 1)]
         document = {"a": 1, "b": {"c": None, "d": many}, "e": [], "f": "x\n", "g": {}}
-        pieces = list(dumped({**document, "h": iter(many)}))
+        pieces = list(serialize({**document, "h": iter(many)}))
         self.assertEqual({**document, "h": many}, json.loads(b"".join(pieces)))
         self.assertTrue(all(piece.count(b'"n"') <= BATCH for piece in pieces))

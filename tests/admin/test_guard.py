@@ -66,15 +66,15 @@ class GuardTests(SynchronousTestCase):
         host, token = [b"localhost"], b"0123456789abcdef"
         self.assertIsNone(why_not_change(host, True, [], None))
         self.assertIsNone(why_not_change(host, True, [], token))
-        self.assertIn("needs a token, or the unix socket", str(why_not_change(host, False, [], None)))
+        self.assertIn("needs a token or a Unix socket", str(why_not_change(host, False, [], None)))
         for good in (b"Bearer 0123456789abcdef", b"bearer  0123456789abcdef "):
             self.assertIsNone(why_not_change(host, False, [good], token), good)
             self.assertIn("needs a token", str(why_not_change(host, False, [good], None)))
-            self.assertIn("missing or wrong", str(why_not_change(host, False, [good, good], token)))
+            self.assertIn("missing or wrong token", str(why_not_change(host, False, [good, good], token)))
         for bad in (b"", b"Bearer", b"Bearer ", b"Bearer 0123456789abcdeF", b"Basic 0123456789abcdef", token, b"\xff"):
-            self.assertIn("missing or wrong", str(why_not_change(host, False, [bad], token)), bad)
+            self.assertIn("missing or wrong token", str(why_not_change(host, False, [bad], token)), bad)
         for unix in (True, False):
-            self.assertEqual("without a Host", why_not_change([], unix, [b"Bearer 0123456789abcdef"], token))
+            self.assertEqual("no Host header", why_not_change([], unix, [b"Bearer 0123456789abcdef"], token))
 
     @given(st.binary(max_size=40), st.none() | st.binary(max_size=40))
     def test_any_bytes(self, host: bytes, origin: bytes | None) -> None:
@@ -85,7 +85,7 @@ class GuardTests(SynchronousTestCase):
             (
                 None,
                 "Origin is another site",
-                "Host is not a name of this endpoint: use its address or localhost, or add the name to admin.hosts",
+                "Host is not a name of this endpoint: use its address or localhost, or add the name to [admin] hosts",
             ),
         )
 

@@ -203,7 +203,7 @@ class GuardTests(SiteTestCase):
         self.assertIn(b"token_file in [admin]", answers[0].body)
         self.assertIn(b"--token-file", answers[3].body)
         self.assertEqual([], sample.proxy.drains)
-        self.assertEqual({"change": 4}, dict(sample.site.refused.counts))
+        self.assertEqual({"change": 4}, dict(sample.site.rejections.counts))
         self.assertEqual(1, len(logged))
         self.assertNotIn("no-such-token", str(logged))
 
@@ -260,7 +260,7 @@ class GuardTests(SiteTestCase):
             for headers in ({"Host": "evil.test"}, {"Origin": "http://evil.test"}):
                 answer = await self.ask(path, headers=headers)
                 self.assertEqual(403, answer.code, (path, headers))
-        self.assertIn(b"admin.hosts", (await self.ask("/ready", headers={"Host": "evil.test"})).body)
+        self.assertIn(b"[admin] hosts", (await self.ask("/ready", headers={"Host": "evil.test"})).body)
 
     async def test_hosts(self) -> None:
         """A configured name is the endpoint's own, in whatever case."""

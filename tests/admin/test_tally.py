@@ -28,7 +28,7 @@ class TallyTests(SynchronousTestCase):
     def end(self, live: SampleLive) -> None:
         self.live.remove(live)
         live.record.bytes_up, live.record.bytes_down = live.bytes_up, live.bytes_down
-        self.tallies.ended(live.record)
+        self.tallies.add_ended(live.record)
 
     def test_count(self) -> None:
         """Tunnels and bytes by listener and route; what is no tunnel yet, by its state."""
