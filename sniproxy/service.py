@@ -335,12 +335,12 @@ class ProxyService(Service):
     def drain(self, name: str, rate: float) -> DrainStatus:
         """End the tunnels of a target or a route at this rate a second, and give it no new ones.
 
-        @raise NoSuchGoal: there is none of this name.
+        @raise UnknownDrainTarget: there is none of this name.
         """
         return self._drains.begin(
             find_drain_target(name, self.configuration, self._live, self._standing.answered), rate
         )
 
     def undrain(self, name: str) -> DrainStatus:
-        """Give it new connections again. @raise NoSuchGoal: it is not being drained."""
+        """Give it new connections again. @raise UnknownDrainTarget: it is not being drained."""
         return self._drains.undo(name)

@@ -57,7 +57,7 @@ class Follower:
         """From a broker's Redirect to an answer that is none.
 
         @param service: the broker that gave it. @return: with the request id that the client gave.
-        @raise TalkFailed: there is none to be had: a broker that is not allowed or cannot be reached, a circle, more
+        @raise ClientError: there is none to be had: a broker that is not allowed or cannot be reached, a circle, more
             than 20 redirects.
         """
         way = Redirects(*service, tls=True)

@@ -126,7 +126,7 @@ class Link:
     async def open(self) -> BrokerSession:
         """The session, CONNECT answered; the one that is there, where it is open. One caller at a time.
 
-        @raise TalkFailed: it cannot be had.
+        @raise ClientError: it cannot be had.
         """
         if self._session is not None and self.opened:
             return self._session

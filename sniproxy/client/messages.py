@@ -132,7 +132,7 @@ async def subscribe(session: BrokerSession, topic: str, subscription: str, earli
     """An exclusive consumer of a topic (one partition, where it has some), on the session with its owner.
 
     @param earliest: whether a new subscription begins with the oldest message, or with the next one to come.
-    @raise TalkFailed: the broker refuses it, another consumer being there for one.
+    @raise ClientError: the broker refuses it, another consumer being there for one.
     """
     number = next(_numbers)
     consumer = Consumer(session, number)

@@ -69,7 +69,7 @@ class Redirects:
     def answered(self, answer: Response) -> Owner | None:
         """Take the answer to `question`: the owner; or None, and `question` is the next one.
 
-        @raise TalkFailed: there is no owner to be had this way.
+        @raise ClientError: there is no owner to be had this way.
         """
         if not answer.HasField("response") or answer.response == Response.Failed:
             raise refusal(error_name(answer), text(answer, "message"), f"{self.question} to the lookup")

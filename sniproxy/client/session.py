@@ -93,7 +93,7 @@ class CommandQueue:
     async def take(self) -> tuple[pb.BaseCommand, bytes]:
         """The next one; one taker at a time.
 
-        @raise TalkFailed: none came in time, or the session has ended and nothing is left.
+        @raise ClientError: none came in time, or the session has ended and nothing is left.
         """
         while not self._held:
             self._session.check()
@@ -198,7 +198,7 @@ class BrokerSession(protocol.Protocol):
         """Send a command that has a request id, which is filled in, and wait for the fields of its answer.
 
         @param wanted: the command that answers this one.
-        @raise TalkFailed: it is an error, another command, does not come in time, or the connection has ended.
+        @raise ClientError: it is an error, another command, does not come in time, or the connection has ended.
         """
         self.check()
         self._last_request += 1

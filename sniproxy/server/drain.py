@@ -61,7 +61,7 @@ def find_drain_target(
     Case, brackets around an IPv6 address, and the default port do not matter.
 
     @param seen: addresses of targets that resolvers have answered with.
-    @raise NoSuchGoal: there is no such route, and no route leads to such a target; the message says where routes lead.
+    @raise UnknownDrainTarget: no route or target has this name; the message says where routes lead.
     """
     routes = goals(configuration)
     for wanted in (name, _lower(name)):
@@ -158,7 +158,7 @@ class Drains:
         return self._status(drain)
 
     def undo(self, name: str) -> DrainStatus:
-        """It gets new connections again. @return: how far it had come. @raise NoSuchGoal: it is not drained."""
+        """It gets new connections again. @return: how far it had come. @raise UnknownDrainTarget: it is not drained."""
         names = {name, _lower(name), _address(name)}
         goal = next((goal for goal in self._drains if goal.name in names), None)
         if goal is None:
