@@ -94,7 +94,7 @@ def read(options: argparse.Namespace) -> tuple[str, ProxySettings, Access]:
         trust=None if options.trust is None else trust_root(options.trust, "--trust"),
         certificate=certificate,
         login=_login(options.token, certified=certificate is not None),
-        patience=options.timeout,
+        timeout_s=options.timeout,
     )
     return topic, settings, access
 

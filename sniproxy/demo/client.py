@@ -68,7 +68,7 @@ class DemoClient:
     ) -> None:
         self._reactor = reactor
         trust = ssl.trustRootFromCertificates([ssl.Certificate.loadPEM(authority_pem)])
-        self._access = Access(tls=True, proxy=SniProxy(*proxy), trust=trust, patience=_TIMEOUT_S)
+        self._access = Access(tls=True, proxy=SniProxy(*proxy), trust=trust, timeout_s=_TIMEOUT_S)
         self._tell = tell
 
     async def look_up(self, service_url: str, topic: str) -> str:

@@ -91,7 +91,7 @@ class BridgeCase(SocketTestCase):
     """Helpers."""
 
     def client(self, crowd: Crowd, **more: Any) -> Lookups:
-        brokers = Brokers(reactor, Access(False, patience=10.0, **more))
+        brokers = Brokers(reactor, Access(False, timeout_s=10.0, **more))
         self.addCleanup(brokers.close)
         return Lookups(brokers, parse_service_url(crowd.url))
 

@@ -89,7 +89,7 @@ class FollowerTests(TestCase):
         greeting.max_message_size = 2**31 - 1 - (1 << 20)
         head = (1 << 30).to_bytes(4, "big") + (1 << 29).to_bytes(4, "big")
         self.broker.script = lambda name, fields: [greeting] if name == "CONNECT" else [head]
-        self.access = attrs.evolve(self.access, largest=MAX_COMMAND_BYTES)
+        self.access = attrs.evolve(self.access, max_frame_bytes=MAX_COMMAND_BYTES)
         try:
             await self.follow(self.follower(Allowing(None)))
         except ClientError as failed:
@@ -112,7 +112,7 @@ class FollowerTests(TestCase):
         silent = socket.create_server(("127.0.0.1", 0))
         self.addCleanup(silent.close)
         self.port = silent.getsockname()[1]
-        self.access = attrs.evolve(self.access, patience=0.2)
+        self.access = attrs.evolve(self.access, timeout_s=0.2)
         follower = self.follower(Allowing(None))
         follows = [Deferred.fromCoroutine(self.follow(follower, number)) for number in range(5)]
         follows[3].cancel()

@@ -59,7 +59,7 @@ class SpanTests(SynchronousTestCase):
     def test_trust(self) -> None:
         """What is trusted and shown now, for both ways of talking."""
         access = self.blue.access(NO_LOGIN)
-        self.assertEqual(MAX_COMMAND_BYTES, access.largest)
+        self.assertEqual(MAX_COMMAND_BYTES, access.max_frame_bytes)
         self.assertTrue(access.tls and access.certificate is not None and access.trust is not None)
         self.assertIsNone(make_trust([issued("a.test").chain[0]], None).certificate)
         self.assertIsNotNone(self.blue.tls().connection("a.test"))

@@ -68,7 +68,7 @@ class ReadTests(LookupCase):
         files = ("--trust", str(self.ca), "--certificate", str(certificate), "--key", str(key))
         topic, settings, access = self.read(*proxy, *files, "--timeout", "3")
         self.assertEqual((topic, settings.proxy), (TOPIC, SniProxy("proxy.test", 4443)))
-        self.assertEqual((access.proxy, access.tls, access.patience), (settings.proxy, True, 3.0))
+        self.assertEqual((access.proxy, access.tls, access.timeout_s), (settings.proxy, True, 3.0))
         self.assertIsNotNone(access.trust)
         self.assertIsNotNone(access.certificate)
         self.assertEqual(access.login, CERTIFICATE)

@@ -205,6 +205,6 @@ class FailureTests(BrokersCase):
         self.assertIn("before CONNECTED", failure.reason)
         where = self.listen(Scripted(lambda name, fields: [connected(), b""]), self.tls)
         session = await self.brokers(where).link(NAME, 6651).open()
-        await session.gone
+        await session.closed
         assert session.failed is not None
         self.assertIn("closed without a word after CONNECTED", session.failed.reason)

@@ -175,7 +175,7 @@ class LookupsTests(TestCase):
         """A lookup that stays without an answer is given up after the patience."""
         found = self.lookups({VIP: lambda name, fields: []})
         session = await self.brokers.link(VIP, 6651).open()
-        session.patience = 0.01
+        session.timeout_s = 0.01
         failure = await self.fails(found.owner(TOPIC), FailureKind.TIMEOUT)
         self.assertIn("no answer to LookupTopic within 0.01 s", failure.reason)
 

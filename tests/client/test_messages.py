@@ -49,7 +49,7 @@ class StandInTests(MessagesCase):
         cluster = StandInCluster(reactor, names=["b1.test"], tls=False)
         cluster.start()
         self.addCleanup(cluster.stop)
-        session = await self.session(*cluster.addresses["b1.test"], patience=5)
+        session = await self.session(*cluster.addresses["b1.test"], timeout_s=5)
         producer = await produce(session, TOPIC)
         sent = [await producer.send(payload) for payload in (b"one", b"two")]
         consumer = await subscribe(session, TOPIC, "s", earliest=True)
@@ -101,7 +101,9 @@ class ScriptedTests(MessagesCase):
         session, _ = await self.at(script)
         producer = await produce(session, TOPIC)
         self.assertIn("full", (await self.fails(producer.send(b"x"), FailureKind.REFUSED)).reason)
-        self.assertIn("has closed the producer", (await self.fails(producer.send(b"x"), FailureKind.CLOSED)).reason)
+        self.assertIn(
+            "the broker closed the producer", (await self.fails(producer.send(b"x"), FailureKind.CLOSED)).reason
+        )
 
     async def test_receive(self) -> None:
         """A consumer that is closed, and messages that this client cannot read, are told; never wrong bytes."""
@@ -131,7 +133,9 @@ class ScriptedTests(MessagesCase):
         self.assertEqual((await consumer.receive()).payload, b"good")
         for _ in sections[1:]:
             await self.fails(consumer.receive(), FailureKind.NOT_PULSAR)
-        self.assertIn("has closed the consumer", (await self.fails(consumer.receive(), FailureKind.CLOSED)).reason)
+        self.assertIn(
+            "the broker closed the consumer", (await self.fails(consumer.receive(), FailureKind.CLOSED)).reason
+        )
 
     async def test_one_permit(self) -> None:
         """A wait in vain leaves its permit with the broker, and the next one needs none."""
@@ -143,10 +147,10 @@ class ScriptedTests(MessagesCase):
 
         session, factory = await self.at(script)
         consumer = await subscribe(session, TOPIC, "s")
-        patience, session.patience = session.patience, 0.01
+        patience, session.timeout_s = session.timeout_s, 0.01
         for _ in range(2):
             await self.fails(consumer.receive(), FailureKind.TIMEOUT)
-        session.patience = patience
+        session.timeout_s = patience
         await consumer.unsubscribe()
         flows = [name for name, _ in factory.heard if name == "FLOW"]
         self.assertEqual(flows, ["FLOW"])

@@ -102,7 +102,7 @@ class SessionTests(SynchronousTestCase):
         first, second = self.ask(), self.ask()
         self.hear(pb.CommandSuccess(request_id=1), ANSWER(request_id=2, partitions=7))
         self.assertEqual(
-            "b1.test: the answer is not Pulsar's: SUCCESS to PartitionedTopicMetadata", self.failure(first).reason
+            "b1.test: the answer is not Pulsar: SUCCESS to PartitionedTopicMetadata", self.failure(first).reason
         )
         self.assertEqual(7, self.successResultOf(second).partitions)
 
@@ -110,7 +110,7 @@ class SessionTests(SynchronousTestCase):
         """A PING is answered; PONG and what nobody has asked for pass."""
         self.hear(pb.CommandPing(), pb.CommandPong(), ANSWER(request_id=9), connected())
         self.assertEqual([command.type for command in self.said()], [pb.BaseCommand.PONG])
-        self.session.check()
+        self.session.raise_if_ended()
 
     def test_pings_without_reading(self) -> None:
         """A broker that does not take the answers is not read either, until it does."""
@@ -147,15 +147,15 @@ class SessionTests(SynchronousTestCase):
 
     def test_handshake(self) -> None:
         """TLS is waited for, with the same deadline; a plain session needs no wait."""
-        self.successResultOf(self.start(self.session.secured()))
+        self.successResultOf(self.start(self.session.wait_secured()))
         self.setUp(tls=True)
-        waiting = self.start(self.session.secured())
+        waiting = self.start(self.session.wait_secured())
         self.assertNoResult(waiting)
         self.session.handshakeCompleted()
         self.successResultOf(waiting)
-        self.successResultOf(self.start(self.session.secured()))
+        self.successResultOf(self.start(self.session.wait_secured()))
         self.setUp(tls=True)
-        waiting = self.start(self.session.secured())
+        waiting = self.start(self.session.wait_secured())
         self.clock.advance(30)
         self.assertIn("no end of the TLS handshake within 30 s", self.failure(waiting).reason)
 
@@ -164,7 +164,7 @@ class SessionTests(SynchronousTestCase):
         for tls, stage in ((True, "in the TLS handshake"), (False, "before CONNECTED")):
             self.setUp(tls=tls)
             waiting = [
-                self.start(self.session.secured()),
+                self.start(self.session.wait_secured()),
                 self.ask(),
                 self.start(self.session.log_in(NO_LOGIN.connect())),
             ]
@@ -172,7 +172,7 @@ class SessionTests(SynchronousTestCase):
             for one in waiting[0 if tls else 1 :]:
                 self.assertEqual(self.failure(one).reason, f"reset {stage}")
             self.assertEqual(self.failure(self.ask()).reason, f"reset {stage}")
-            self.successResultOf(self.session.gone)
+            self.successResultOf(self.session.closed)
 
     def test_not_pulsar(self) -> None:
         """What is no Pulsar ends the session; TLS in the answer is told by name, and so is sniproxy's own word."""
@@ -204,7 +204,7 @@ class SessionTests(SynchronousTestCase):
         """What a broker says to a producer or consumer waits in order for it, sections too; the rest is dropped."""
         where = pb.MessageIdData(ledgerId=1, entryId=2)
         section = encode_section(b"", b"hello")
-        channel = self.session.channel("consumer", 1)
+        channel = self.session.open_queue("consumer", 1)
         self.hear(pb.CommandMessage(consumer_id=2, message_id=where), section=section)
         self.hear(pb.CommandMessage(consumer_id=1, message_id=where), section=section)
         self.hear(pb.CommandCloseConsumer(consumer_id=1, request_id=1))
@@ -220,13 +220,13 @@ class SessionTests(SynchronousTestCase):
 
     def test_flood(self) -> None:
         """A broker that sends without end to somebody who does not listen is left."""
-        self.session.channel("consumer", 1)
+        self.session.open_queue("consumer", 1)
         message = pb.CommandMessage(consumer_id=1, message_id=pb.MessageIdData(ledgerId=1, entryId=2))
         for _ in range(MAX_MESSAGES):
             self.hear(message, section=b"\0\0\0\0")
-        self.session.check()
+        self.session.raise_if_ended()
         self.hear(message, section=b"\0\0\0\0")
-        self.assertRaises(ClientError, self.session.check)
+        self.assertRaises(ClientError, self.session.raise_if_ended)
 
     def test_close(self) -> None:
         """Closed in order, it has ended when the peer says so, or is cut off after its patience."""
