@@ -66,7 +66,7 @@ class Follower:
         self._following += 1
         try:
             while answer.HasField("response") and answer.response == Response.Redirect:
-                way.answered(answer)
+                way.handle_answer(answer)
                 answer = await self._ask(way, lookup)
         finally:
             self._following -= 1

@@ -189,21 +189,21 @@ class StringTests(ClientCase):
         good = r"sniproxy:broker-1.test:6651:proxy=proxy.test\:4443"
         clientFromString(reactor, good)
         for text, reason in (
-            (r"sniproxy:proxy=p\:1", "no host; write the broker's"),
+            (r"sniproxy:proxy=p\:1", "no host; give that of the broker"),
             ("sniproxy:broker-1.test:6651", "no proxy; write proxy="),
             ("sniproxy:broker-1.test:6651:proxy=p", "proxy 'p' has no port"),
             (r"sniproxy:broker-1.test:6651:proxy=p\:0", "bad port '0'"),
             (r"sniproxy:broker-1.test:x:proxy=p\:1", "broker 'broker-1.test:x': bad port 'x'"),
             (r"sniproxy:bro ker:6651:proxy=p\:1", "the character ' ' is not allowed"),
-            (r"sniproxy:bro_ker.test:6651:proxy=p\:1", "no certificate can be good for this name"),
-            (good + ":verify=no", "not 'verify'"),
+            (r"sniproxy:bro_ker.test:6651:proxy=p\:1", "no certificate can cover this name"),
+            (good + ":verify=no", "unknown part 'verify'"),
             (good + ":timeout=x", "bad timeout 'x'"),
             (good + ":timeout=0", "bad timeout '0'"),
             (good + ":timeout=nan", "bad timeout 'nan'"),
             (good + ":trustRoots=/absent.pem", "trustRoots '/absent.pem': cannot be read"),
             (good + ":certificate=/absent.pem", "certificate '/absent.pem': cannot be read"),
-            (good + ":privateKey=/absent.pem", "privateKey without certificate"),
-            ("sniproxy:broker-1.test:6651:proxy=p:4443:5:6:7:8:9", "a part too many"),
+            (good + ":privateKey=/absent.pem", "privateKey requires certificate"),
+            ("sniproxy:broker-1.test:6651:proxy=p:4443:5:6:7:8:9", "too many parts"),
         ):
             self.assertIn(reason, self.refused(text), text)
 

@@ -53,7 +53,7 @@ class LookupsTests(TestCase):
         proxy = SniProxy("127.0.0.1", self.proxy.port)
         self.brokers = Brokers(reactor, Access(True, proxy, trust(self.authority)))
         self.addCleanup(self.brokers.abort)
-        return Lookups(self.brokers, parse_service_url(service), told=self.hops.append, **keys)
+        return Lookups(self.brokers, parse_service_url(service), on_hop=self.hops.append, **keys)
 
     def steps(self) -> list[tuple[str, str, str | None, bool]]:
         return [(hop.phase, hop.link.host, hop.answer, hop.fresh) for hop in self.hops]
@@ -148,7 +148,7 @@ class LookupsTests(TestCase):
 
         self.heard[VIP].script = script
         failure = await self.fails(found.partitions(TOPIC), FailureKind.NOT_FOUND)
-        self.assertIn("to the question for partitions: TopicNotFound: no such topic", failure.reason)
+        self.assertIn("to the partition metadata request: TopicNotFound: no such topic", failure.reason)
 
     async def test_brokers_errors(self) -> None:
         """Each error that a broker may have for a client has its kind, on the way in as in the answer."""
@@ -219,6 +219,6 @@ class LookupsTests(TestCase):
             unused.bind(("127.0.0.1", 0))
             address: tuple[str, int] = unused.getsockname()
             brokers = Brokers(reactor, Access(tls=False))
-            found = Lookups(brokers, ServiceURL(False, (address, address)), told=self.hops.append)
+            found = Lookups(brokers, ServiceURL(False, (address, address)), on_hop=self.hops.append)
             await self.fails(found.partitions(TOPIC), FailureKind.UNREACHABLE)
         self.assertEqual(len(self.hops), 2)

@@ -20,7 +20,7 @@ class RedirectsTests(SynchronousTestCase):
         self.way = Redirects("vip.test", 6651, tls=True)
 
     def fails(self, answer: Response, kind: FailureKind, way: Redirects | None = None) -> str:
-        failure = self.assertRaises(ClientError, (way or self.way).answered, answer)
+        failure = self.assertRaises(ClientError, (way or self.way).handle_answer, answer)
         self.assertEqual(failure.kind, kind)
         self.assertTrue(failure.cure)
         return str(failure.reason)
@@ -29,14 +29,14 @@ class RedirectsTests(SynchronousTestCase):
         """Connect names the owner."""
         self.assertEqual(self.way.question, LookupRequest("vip.test", 6651, False))
         answer = said(Response.Connect, "pulsar://b1.test:6650", "pulsar+ssl://b1.test:6651", authoritative=True)
-        self.assertEqual(self.way.answered(answer), Owner("pulsar+ssl://b1.test:6651", "b1.test", 6651))
+        self.assertEqual(self.way.handle_answer(answer), Owner("pulsar+ssl://b1.test:6651", "b1.test", 6651))
         plain = Redirects("vip.test", 6650, tls=False)
-        self.assertEqual(plain.answered(answer), Owner("pulsar://b1.test:6650", "b1.test", 6650))
+        self.assertEqual(plain.handle_answer(answer), Owner("pulsar://b1.test:6650", "b1.test", 6650))
 
     def test_through_service_url(self) -> None:
         """An owner that is reached through the service URL is marked."""
         answer = said(Response.Connect, tls="pulsar+ssl://b1.test:1", proxy_through_service_url=True)
-        owner = self.way.answered(answer)
+        owner = self.way.handle_answer(answer)
         assert owner is not None
         self.assertEqual((owner.through_service_url, str(owner)), (True, "b1.test:1"))
 
@@ -45,21 +45,21 @@ class RedirectsTests(SynchronousTestCase):
         steps = (("b2.test", False), ("b1.test", False), ("b2.test", True))
         for number, (host, authoritative) in enumerate(steps, 1):
             url = f"pulsar+ssl://{host}:6651"
-            self.assertIsNone(self.way.answered(said(Response.Redirect, tls=url, authoritative=authoritative)))
+            self.assertIsNone(self.way.handle_answer(said(Response.Redirect, tls=url, authoritative=authoritative)))
             self.assertEqual(self.way.question, LookupRequest(host, 6651, authoritative))
-            self.assertEqual(self.way.asked, number)
+            self.assertEqual(self.way.followed, number)
 
     def test_circle(self) -> None:
         """The same question a second time is a circle."""
         for host in ("b1.test", "b2.test"):
-            self.way.answered(said(Response.Redirect, tls=f"pulsar+ssl://{host}"))
+            self.way.handle_answer(said(Response.Redirect, tls=f"pulsar+ssl://{host}"))
         reason = self.fails(said(Response.Redirect, tls="pulsar+ssl://B1.test:6651"), FailureKind.REDIRECTS)
-        self.assertEqual(reason, "b2.test:6651 redirects to b1.test:6651, which has been asked already")
+        self.assertEqual(reason, "redirect loop: b2.test:6651 redirects to b1.test:6651, which was already asked")
 
     def test_limit(self) -> None:
         """Twenty redirects are followed, not one more."""
         for number in range(20):
-            self.way.answered(said(Response.Redirect, tls=f"pulsar+ssl://b{number}.test"))
+            self.way.handle_answer(said(Response.Redirect, tls=f"pulsar+ssl://b{number}.test"))
         self.assertIn(
             "more than 20", self.fails(said(Response.Redirect, tls="pulsar+ssl://c.test"), FailureKind.REDIRECTS)
         )
@@ -78,7 +78,7 @@ class RedirectsTests(SynchronousTestCase):
         """Failed, and a response that this release does not know, are failures."""
         answer = said(Response.Failed, error=pb.ServiceNotReady, message="unloading\x00")
         self.assertIn("ServiceNotReady: unloading\\x00", self.fails(answer, FailureKind.NOT_READY))
-        failure = self.assertRaises(ClientError, self.way.answered, Response(request_id=1))
+        failure = self.assertRaises(ClientError, self.way.handle_answer, Response(request_id=1))
         self.assertEqual(failure.kind, FailureKind.REFUSED)
 
 

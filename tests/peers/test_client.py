@@ -43,7 +43,7 @@ class TalkTests(PulsarTestCase, TestCase):
         self.brokers = Brokers(reactor, access)
         self.addCleanup(self.brokers.abort)
         self.hops: list[Hop] = []
-        return Lookups(self.brokers, settings.service_url, told=self.hops.append)
+        return Lookups(self.brokers, settings.service_url, on_hop=self.hops.append)
 
     async def there_and_back(self, lookups: Lookups, topic: str) -> str:
         """Produce two messages on the topic's owner, and read them; return the owner's name."""
