@@ -12,7 +12,7 @@ from twisted.logger import capturedLogs, formatEvent
 
 from sniproxy.config.parser import parse
 from sniproxy.demo.client import Connected, DemoClient, ReadBack, Step
-from sniproxy.demo.cluster import StandInCluster
+from sniproxy.demo.cluster import DemoCluster
 from sniproxy.events import Result
 from sniproxy.tls.alerts import Alert, fatal_alert
 from tests.support.conversation import ConversationCase
@@ -234,7 +234,7 @@ class ChainTests(ForwardCase):
 
         @param targets: the first proxy's; ``PORT`` is the second one's port.
         """
-        cluster = StandInCluster(reactor, service_name="vip.pulsar.test")
+        cluster = DemoCluster(reactor, service_name="vip.pulsar.test")
         cluster.start()
         self.addCleanup(cluster.stop)
         where = {name: f"{host}:{port}" for name, (host, port) in cluster.addresses.items()}
@@ -246,7 +246,7 @@ class ChainTests(ForwardCase):
         steps: list[Step] = []
         visitor = DemoClient(reactor, ("127.0.0.1", first.port), cluster.authority_pem, steps.append)
         topic = "persistent://public/default/chained"
-        await visitor.there_and_back(
+        await visitor.round_trip(
             await visitor.look_up(f"pulsar+ssl://{cluster.service_name}", topic), topic, b"through two"
         )
         for proxy in (first, second):

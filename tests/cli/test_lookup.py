@@ -22,7 +22,7 @@ from sniproxy.cli.lookupoptions import add_lookup
 from sniproxy.client.failures import FailureKind
 from sniproxy.client.logins import CERTIFICATE, NO_LOGIN, BadToken
 from sniproxy.client.topics import BadTopic
-from sniproxy.demo.cluster import StandInCluster
+from sniproxy.demo.cluster import DemoCluster
 from sniproxy.pulsar.serviceurl import BadServiceURL, SniProxy
 from sniproxy.tls.clientcontext import BadPem
 from tests.client.scripted import Answer, Partitions, Scripted, connected, lookup_answer
@@ -114,8 +114,8 @@ class LookUpTests(LookupCase):
         )
         return Proxy(self, text)
 
-    def stand_in(self) -> StandInCluster:
-        cluster = StandInCluster(reactor, names=(B1, B2))
+    def stand_in(self) -> DemoCluster:
+        cluster = DemoCluster(reactor, names=(B1, B2))
         cluster.start()
         self.addCleanup(cluster.stop)
         self.ca.write_bytes(cluster.authority_pem)

@@ -19,7 +19,7 @@ from zope.interface import implementer
 
 import sniproxy
 from sniproxy.client.endpoint import SniProxyEndpoint, client_certificate, from_string, sends_server_name, trust_root
-from sniproxy.demo.cluster import StandInCluster
+from sniproxy.demo.cluster import DemoCluster
 from tests.support.proxies import Proxy
 from tests.support.tlsservers import GUESTS, Guest, SayingFactory, ServerTLS, listen, reactor, trust, write_pem
 
@@ -63,8 +63,8 @@ class ClientCase(TestCase):
 class ThroughProxyTests(ClientCase):
     """The endpoint and its string form, with a proxy and two brokers."""
 
-    def proxy(self) -> tuple[Proxy, StandInCluster]:
-        cluster = StandInCluster(reactor, names=BROKERS)
+    def proxy(self) -> tuple[Proxy, DemoCluster]:
+        cluster = DemoCluster(reactor, names=BROKERS)
         cluster.start()
         self.addCleanup(cluster.stop)
         self.ca.write_bytes(cluster.authority_pem)
@@ -105,7 +105,7 @@ class ManualTests(ClientCase):
 
     async def test_example(self) -> None:
         """The manual's program does what the manual shows."""
-        cluster = StandInCluster(reactor, names=BROKERS)
+        cluster = DemoCluster(reactor, names=BROKERS)
         cluster.start()
         self.addCleanup(cluster.stop)
         self.ca.write_bytes(cluster.authority_pem)

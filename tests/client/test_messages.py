@@ -11,7 +11,7 @@ from sniproxy.client.brokers import Access, Brokers
 from sniproxy.client.failures import ClientError, FailureKind
 from sniproxy.client.messages import produce, subscribe
 from sniproxy.client.session import BrokerSession
-from sniproxy.demo.cluster import StandInCluster
+from sniproxy.demo.cluster import DemoCluster
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import write
 from sniproxy.pulsar.frames import encode_section
@@ -46,7 +46,7 @@ class StandInTests(MessagesCase):
 
     async def test_there_and_back(self) -> None:
         """What is sent is read in order, from the beginning or from now on; what is acknowledged is not read again."""
-        cluster = StandInCluster(reactor, names=["b1.test"], tls=False)
+        cluster = DemoCluster(reactor, names=["b1.test"], tls=False)
         cluster.start()
         self.addCleanup(cluster.stop)
         session = await self.session(*cluster.addresses["b1.test"], timeout_s=5)

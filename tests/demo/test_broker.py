@@ -321,13 +321,13 @@ class BrokerTests(SynchronousTestCase):
             size = len(command)
             client.end.dataReceived((size + 4).to_bytes(4, "big") + size.to_bytes(4, "big") + command)
         client.lose()
-        self.assertEqual(self.broker.conversations, set())
+        self.assertEqual(self.broker.connections, set())
 
     def test_told(self) -> None:
         """It tells what it sees; and nobody needs to listen."""
         client = self.producer()
         client.publish(b"hello")
         client.lose()
-        self.assertEqual([seen.what for seen in self.seen], ["CONNECT", "PRODUCER", "SEND", "closed"])
+        self.assertEqual([seen.command for seen in self.seen], ["CONNECT", "PRODUCER", "SEND", "closed"])
         quiet = Client(DemoBroker("broker-1.pulsar.test", URLS, {}, self.clock))
         self.assertEqual(len(quiet.say(CONNECT)), 1)

@@ -12,7 +12,7 @@ from twisted.trial.unittest import TestCase
 from sniproxy.client.failures import ClientError
 from sniproxy.demo.certificates import Authority
 from sniproxy.demo.client import Connected, DemoClient, Located, Published, ReadBack, Step
-from sniproxy.demo.cluster import DemoTLS, StandInCluster
+from sniproxy.demo.cluster import DemoCluster, DemoTLS
 
 TOPIC = "persistent://public/default/my-topic"
 reactor: Any = global_reactor
@@ -38,7 +38,7 @@ class VisitorTests(TestCase):
     timeout = 20
 
     def visitor(self, **keys: Any) -> DemoClient:
-        cluster = StandInCluster(reactor, names=["broker-1.pulsar.test"])
+        cluster = DemoCluster(reactor, names=["broker-1.pulsar.test"])
         cluster.start()
         self.addCleanup(cluster.stop)
         self.steps: list[Step] = []
@@ -51,8 +51,8 @@ class VisitorTests(TestCase):
         visitor = self.visitor()
         url = await visitor.look_up("pulsar+ssl://pulsar-vip.test", TOPIC)
         self.assertEqual(url, "pulsar+ssl://broker-1.pulsar.test:6651")
-        await visitor.there_and_back(url, TOPIC, b"one")
-        await visitor.there_and_back(url, TOPIC, b"two")
+        await visitor.round_trip(url, TOPIC, b"one")
+        await visitor.round_trip(url, TOPIC, b"two")
         answered = "sniproxy-stand-in broker-1.pulsar.test"
         there = Connected("broker-1.pulsar.test", answered)
         self.assertEqual(

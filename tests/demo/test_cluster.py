@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
 from sniproxy.demo.broker import BrokerEvent
-from sniproxy.demo.cluster import StandInCluster
+from sniproxy.demo.cluster import DemoCluster
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import read, write
 from sniproxy.pulsar.frames import FrameReader
@@ -58,9 +58,9 @@ def handshake(address: tuple[str, int], name: str, pem: bytes) -> tuple[str, str
 class ClusterTests(TestCase):
     """StandInCluster, on loopback ports that the system chooses."""
 
-    def cluster(self, tls: bool = True) -> StandInCluster:
+    def cluster(self, tls: bool = True) -> DemoCluster:
         self.seen: list[BrokerEvent] = []
-        cluster = StandInCluster(reactor, tls=tls, told=self.seen.append)
+        cluster = DemoCluster(reactor, tls=tls, on_event=self.seen.append)
         cluster.start()
         self.addCleanup(cluster.stop)
         return cluster
@@ -105,6 +105,6 @@ class ClusterTests(TestCase):
         await asks.answer
         await cluster.stop()
         await asks.lost
-        self.assertEqual([seen.what for seen in self.seen], ["CONNECT", "LOOKUP", "closed"])
+        self.assertEqual([seen.command for seen in self.seen], ["CONNECT", "LOOKUP", "closed"])
         with self.assertRaises(ConnectionRefusedError):
             socket.create_connection((host, port), timeout=10)

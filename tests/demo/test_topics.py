@@ -9,7 +9,7 @@ class TopicTests(SynchronousTestCase):
     """Topic and Subscription: who gets what."""
 
     def setUp(self) -> None:
-        self.topic = Topic(ledger=1, kept=100)
+        self.topic = Topic(ledger=1, max_bytes=100)
 
     def publish(self, *payloads: bytes) -> None:
         for payload in payloads:

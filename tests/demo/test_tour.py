@@ -84,17 +84,17 @@ class WholeTests(TestCase):
             demo.out,
             f"1. Lookup phase: who owns {TOPIC}?",
             "SNI = pulsar-vip.test",
-            "broker-1    gets the connection",
-            "broker-1    is asked",
+            "broker-1    accepts the connection",
+            "broker-1    answers a lookup",
             "pulsar+ssl://broker-2.pulsar.test:6651",
             '"server_name": "pulsar-vip.test"',
             "2. Connect phase",
             "SNI = broker-2.pulsar.test",
-            "broker-2    gets the connection",
+            "broker-2    accepts the connection",
             "stores a message",
             f'reads it back: "{MESSAGE.decode()}"',
             '"server_name": "broker-2.pulsar.test"',
-            "That worked",
+            "Done.",
         )
         log = [json.loads(line) for line in demo.out.splitlines() if line.startswith("{")]
         self.assertEqual([line["result"] for line in log], ["ok", "ok"])
@@ -215,7 +215,7 @@ class RunTests(SynchronousTestCase):
         """One that hangs is given up after 30 seconds."""
         status, did, err = self.run_tour(Deferred, seconds=TIMEOUT_S)
         self.assertEqual((status, did), (1, ["stop"]))
-        self.assertEqual(err, "sniproxy: the tour failed: it took more than 30 s\n")
+        self.assertEqual(err, "sniproxy: the tour failed: timed out after 30 s\n")
 
     def test_interrupted(self) -> None:
         """Ctrl-C in the middle of it is no failure."""

@@ -92,7 +92,7 @@ class Demo:
     def what_next(self) -> None:
         """What to try while all of it serves."""
         page, geo = self._page, self._geo
-        page.heading("That worked. All of it serves until Ctrl-C. Try:")
+        page.heading("Done. All of it runs until Ctrl-C. Try:")
         admin = geo.doors["west"].admin
         stats = f"https://{geo.west.service_name}:{admin}/admin/v2/persistent/{NAMESPACE}/{self._topic.rpartition('/')[2]}/stats"
         curl = ["curl", "-sL", "--cacert", str(geo.lab.material.trust), "--connect-to", f"::127.0.0.1:{admin}", stats]
@@ -170,7 +170,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         page.line("proxy", f"on 127.0.0.1:{door.port}, and on port {door.admin} for HTTPS; decrypts nothing")
         demo.show()
         if options.once:
-            page.heading("That worked; without ONCE=1 all of it goes on serving.")
+            page.heading("Done. Without ONCE=1, all of it keeps running.")
         else:
             demo.what_next()
             signal.pause()
