@@ -15,9 +15,10 @@ import attrs
 from sniproxy import __version__
 from sniproxy.cli.adminclient import AdminError, as_url
 from sniproxy.cli.admincommands import fetch_ledgers
-from sniproxy.cli.captureoptions import INCOMPLETE, add_inspect, add_topics
+from sniproxy.cli.captureoptions import add_inspect, add_topics
 from sniproxy.cli.commands import Streams as Streams
 from sniproxy.cli.commands import add_commands
+from sniproxy.cli.exitstatus import INCOMPLETE, INTERRUPTED
 from sniproxy.cli.ledgertables import FAILURES, NAMESPACES, TOPICS, write_csv, write_json, write_table
 from sniproxy.inspector.capture.files import CaptureError
 from sniproxy.inspector.capture.reading import CaptureEvents
@@ -169,7 +170,7 @@ def _read(
         for event in bar.events(capture):
             show(event)
     except KeyboardInterrupt:
-        status = 130
+        status = INTERRUPTED
     except CaptureError as problem:
         error = CommandFailed(f"{_shown(name)}: {problem}")
     except _ReadError as problem:

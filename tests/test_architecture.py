@@ -49,8 +49,7 @@ REACTOR = "twisted.internet.reactor"
 PROGRAMS = (
     "sniproxy.tap",
     "sniproxy.demo.tour",
-    "sniproxy.cli.lookup",
-    "sniproxy.cli.explain.command",
+    "sniproxy.cli.reactor",
     "sniproxy.testing",
     "sniproxy.server.workers.lines",  # twistd calls its observer without arguments
 )

@@ -14,7 +14,7 @@ from typing import BinaryIO
 from twisted.trial.unittest import TestCase
 
 from sniproxy import __version__, ctl
-from sniproxy.cli.captureoptions import INCOMPLETE
+from sniproxy.cli.exitstatus import INCOMPLETE
 from sniproxy.inspector.capture.files import CaptureReader
 from tests.inspector.capture.building import Captured, pcap
 from tests.inspector.capture.recorded import CAPTURES

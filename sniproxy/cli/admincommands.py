@@ -13,6 +13,7 @@ from typing import Any, TextIO, TypeVar
 
 from sniproxy.cli.adminclient import AdminError, as_url, drain, fetch_ledger, fetch_status, undrain
 from sniproxy.cli.aggregation import merged_drains, merged_ledgers, merged_status
+from sniproxy.cli.exitstatus import INTERRUPTED
 from sniproxy.inspector.entries import OwnerEntry
 from sniproxy.util.text import amount, bounded, counted, printable
 
@@ -20,8 +21,6 @@ T = TypeVar("T")
 
 POLL_INTERVAL_S = 1.0
 """Seconds between two polls of a drain."""
-
-INTERRUPTED = 130
 
 MAX_TOKEN_BYTES = 4096
 """Maximum size of a token."""

@@ -8,9 +8,6 @@ from typing import Any
 from sniproxy.cli.adminclient import as_url
 from sniproxy.pulsar.filter import NAMES
 
-INCOMPLETE = 3
-"""Exit status if some packets could not be read; the summary names them and the cure."""
-
 _STATUS = (
     "Exit status: 0: the whole capture was read; 1: the file is not a capture, or is damaged; 2: wrong usage; 3: some "
     "packets were skipped (encapsulated, truncated, fragmented) or are out of order: standard error has the cure; "

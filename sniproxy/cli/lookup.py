@@ -8,11 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
 
-from twisted.internet.defer import Deferred
-from twisted.python.failure import Failure
-
 from sniproxy.cli.lookupoptions import ENVIRONMENT
 from sniproxy.cli.lookupreport import LookupOutcome, hop_lines, write_end, write_json
+from sniproxy.cli.reactor import run_in_reactor
 from sniproxy.client.brokers import Access, Brokers
 from sniproxy.client.failures import ClientError
 from sniproxy.client.logins import CERTIFICATE, NO_LOGIN, BadToken, Login, by_token
@@ -21,8 +19,6 @@ from sniproxy.client.redirects import Owner
 from sniproxy.client.topics import BadTopic, full_name, partitions
 from sniproxy.pulsar.serviceurl import BadServiceURL, ProxySettings, pip60
 from sniproxy.tls.clientcontext import BadPem, client_certificate, trust_root
-
-INTERRUPTED = 130
 
 _MAX_TOKEN_BYTES = 1 << 20
 
@@ -37,42 +33,9 @@ def run(options: argparse.Namespace, usage: Callable[[str], Any], out: TextIO, e
     except (BadServiceURL, BadPem, BadToken, BadTopic) as problem:
         usage(str(problem))
         raise
-    # Imported here, because importing a module must not install a reactor.
-    from twisted.internet import reactor as global_reactor
-
-    reactor: Any = global_reactor
-    status = INTERRUPTED
-    unexpected: list[Failure] = []
-    stopping = False
-
-    def ended(result: Any) -> None:
-        nonlocal status
-        if stopping:
-            return
-        if isinstance(result, Failure):
-            unexpected.append(result)
-        else:
-            status = result
-        reactor.stop()
-
-    def begin() -> None:
-        looking = Deferred.fromCoroutine(
-            look_up(reactor, topic, settings, access, options.listener, options.json, out, error)
-        )
-        looking.addBoth(ended)
-        reactor.addSystemEventTrigger("before", "shutdown", stop, looking)
-
-    def stop(looking: Deferred[None]) -> None:
-        """Cancel the lookup and its connections, after Ctrl-C."""
-        nonlocal stopping
-        stopping = True
-        looking.cancel()
-
-    reactor.callWhenRunning(begin)
-    reactor.run()
-    if unexpected:
-        unexpected[0].raiseException()
-    return status
+    return run_in_reactor(
+        lambda reactor: look_up(reactor, topic, settings, access, options.listener, options.json, out, error)
+    )
 
 
 def read(options: argparse.Namespace) -> tuple[str, ProxySettings, Access]:

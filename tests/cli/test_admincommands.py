@@ -16,7 +16,8 @@ from sniproxy import __version__, ctl
 from sniproxy.admin.documents import status_document
 from sniproxy.admin.sources import ListenerStatus, Status
 from sniproxy.cli.adminclient import AdminError, drain
-from sniproxy.cli.admincommands import INTERRUPTED, add_drain, lines, run_drain
+from sniproxy.cli.admincommands import add_drain, lines, run_drain
+from sniproxy.cli.exitstatus import INTERRUPTED
 from sniproxy.config.dump import dump_configuration
 from sniproxy.config.parser import parse
 from tests.admin.token import TOKEN, admin_with_token, token_file

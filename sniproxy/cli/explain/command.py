@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import attrs
-from twisted.internet.defer import Deferred
-from twisted.python.failure import Failure
 
 from sniproxy.cli.explain.explainer import Explainer, ExplainOptions
 from sniproxy.cli.explain.options import NameArgument, parse_name
 from sniproxy.cli.explain.report import Report, document, lines, summary
+from sniproxy.cli.reactor import run_in_reactor
 from sniproxy.config.model import Bridge, Configuration, Listener
 from sniproxy.config.parser import parse
 from sniproxy.config.schema import ConfigError, shown
@@ -22,37 +21,17 @@ from sniproxy.server.build import build
 from sniproxy.util.names import BadName, server_name
 from sniproxy.util.text import counted
 
-INTERRUPTED = 130
-
 
 def run(options: argparse.Namespace, usage: Callable[[str], Any], out: TextIO) -> int:
     """Run the command in the global reactor.
 
     @param usage: called with the error in the arguments or the configuration; raises. @return: the exit status.
     """
-    # Imported here, because importing a module must not install a reactor.
-    from twisted.internet import reactor as global_reactor
-
-    reactor: Any = global_reactor
-    ended: list[int | Failure] = []
-
-    def end(result: int | Failure) -> None:
-        ended.append(result)
-        reactor.stop()
-
-    def begin() -> None:
-        Deferred.fromCoroutine(explain(options, reactor, out)).addBoth(end)
-
-    reactor.callWhenRunning(begin)
-    reactor.run()
-    if not ended:
-        return INTERRUPTED
-    result = ended[0]
-    if isinstance(result, Failure):
-        if result.check(ConfigError, BadName):
-            usage(str(result.value))
-        result.raiseException()
-    return result
+    try:
+        return run_in_reactor(lambda reactor: explain(options, reactor, out))
+    except (ConfigError, BadName) as error:
+        usage(str(error))
+        raise
 
 
 async def explain(options: argparse.Namespace, reactor: Any, out: TextIO) -> int:
