@@ -98,8 +98,8 @@ def _is_local_name(host: str, address: str | None, names: Collection[str]) -> bo
     name = (parts[1] or parts[2]).lower()
     if name == "localhost" or name in names:
         return True
-    asked, bound = _ip(name), _ip(address)
-    return asked is not None and asked == bound
+    host_ip, local_ip = _ip(name), _ip(address)
+    return host_ip is not None and host_ip == local_ip
 
 
 def _ip(text: str | None) -> IPv4Address | IPv6Address | None:

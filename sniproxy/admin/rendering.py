@@ -42,7 +42,7 @@ class BatchedMetric(Metric):
 
     @samples.setter
     def samples(self, empty: list[Any]) -> None:
-        """What C{Metric} begins with."""
+        """Ignored: C{Metric.__init__} sets an empty list."""
 
     def _take(self) -> list[Any]:
         taken, self._empty.samples = self._empty.samples, []

@@ -50,8 +50,8 @@ class Producer:
         self._sequence += 1
         command, _ = await self._queue.take()
         if command.type == pb.BaseCommand.SEND_ERROR:
-            said = command.send_error
-            raise refusal(error_name(said), text(said, "message"), f"{self._session.peer} to a message")
+            error = command.send_error
+            raise refusal(error_name(error), text(error, "message"), f"{self._session.peer} to a message")
         if command.type != pb.BaseCommand.SEND_RECEIPT:
             raise _closed(self._session, "producer")
         where = command.send_receipt.message_id

@@ -141,8 +141,8 @@ def refusal(error: str | None, message: str | None, where: str) -> ClientError:
     @param error: its name in ServerError. @param where: the broker and the request.
     """
     kind, cure = _KINDS.get(error or "", (FailureKind.REFUSED, ""))
-    said = message or ""
+    details = message or ""
     # A missing namespace or tenant has no error code of its own.
-    if kind not in (FailureKind.AUTHENTICATION, FailureKind.AUTHORIZATION) and any(word in said for word in _ABSENT):
+    if kind not in (FailureKind.AUTHENTICATION, FailureKind.AUTHORIZATION) and any(word in details for word in _ABSENT):
         kind, cure = FailureKind.NOT_FOUND, "check the tenant, namespace and topic, or create them"
-    return ClientError(kind, f"{where}: {error or 'no error code'}{f': {said}' if said else ''}", cure)
+    return ClientError(kind, f"{where}: {error or 'no error code'}{f': {details}' if details else ''}", cure)

@@ -220,21 +220,21 @@ class DemoConnection(protocol.Protocol):
             )
         )
 
-    def _partitions(self, asked: pb.CommandPartitionedTopicMetadata) -> None:
+    def _partitions(self, request: pb.CommandPartitionedTopicMetadata) -> None:
         self._send(
             pb.CommandPartitionedTopicMetadataResponse(
                 partitions=0,
-                request_id=asked.request_id,
+                request_id=request.request_id,
                 response=pb.CommandPartitionedTopicMetadataResponse.Success,
             )
         )
 
-    def _lookup(self, asked: pb.CommandLookupTopic) -> None:
-        self._broker.report("LOOKUP", asked.topic)
-        url = self._broker.brokers[owner_name(asked.topic, self._broker.brokers)]
+    def _lookup(self, request: pb.CommandLookupTopic) -> None:
+        self._broker.report("LOOKUP", request.topic)
+        url = self._broker.brokers[owner_name(request.topic, self._broker.brokers)]
         answer = pb.CommandLookupTopicResponse(
             response=pb.CommandLookupTopicResponse.Connect,
-            request_id=asked.request_id,
+            request_id=request.request_id,
             authoritative=True,
         )
         if url.startswith("pulsar+ssl:"):
@@ -250,13 +250,13 @@ class DemoConnection(protocol.Protocol):
         self._refuse(request_id, pb.ServiceNotReady, f"{self._broker.name} does not serve {topic}")
         return False
 
-    def _produce(self, asked: pb.CommandProducer) -> None:
-        if not self._owns(asked.topic, asked.request_id):
+    def _produce(self, request: pb.CommandProducer) -> None:
+        if not self._owns(request.topic, request.request_id):
             return
-        self._broker.report("PRODUCER", asked.topic)
-        self._producers[asked.producer_id] = asked.topic
-        name = asked.producer_name or f"stand-in-{self._client}-{asked.producer_id}"
-        self._send(pb.CommandProducerSuccess(request_id=asked.request_id, producer_name=name, schema_version=b""))
+        self._broker.report("PRODUCER", request.topic)
+        self._producers[request.producer_id] = request.topic
+        name = request.producer_name or f"stand-in-{self._client}-{request.producer_id}"
+        self._send(pb.CommandProducerSuccess(request_id=request.request_id, producer_name=name, schema_version=b""))
 
     def _store(self, send: pb.CommandSend, section: bytes) -> None:
         # Validate the section, or consumers would fail to parse it.
@@ -276,32 +276,32 @@ class DemoConnection(protocol.Protocol):
             )
         )
 
-    def _subscribe(self, asked: pb.CommandSubscribe) -> None:
-        if not self._owns(asked.topic, asked.request_id):
+    def _subscribe(self, request: pb.CommandSubscribe) -> None:
+        if not self._owns(request.topic, request.request_id):
             return
-        if asked.consumer_id in self._consumers:
-            raise CommandError(f"a second consumer {asked.consumer_id}")
-        topic = self._broker.topic(asked.topic)
+        if request.consumer_id in self._consumers:
+            raise CommandError(f"a second consumer {request.consumer_id}")
+        topic = self._broker.topic(request.topic)
         subscription = topic.subscribe(
-            asked.subscription,
-            earliest=asked.initialPosition == pb.CommandSubscribe.Earliest,
-            shared=asked.subType in (pb.CommandSubscribe.Shared, pb.CommandSubscribe.Key_Shared),
+            request.subscription,
+            earliest=request.initialPosition == pb.CommandSubscribe.Earliest,
+            shared=request.subType in (pb.CommandSubscribe.Shared, pb.CommandSubscribe.Key_Shared),
         )
-        if asked.subType == pb.CommandSubscribe.Exclusive and subscription.consumers:
-            self._refuse(asked.request_id, pb.ConsumerBusy, "the exclusive subscription has a consumer already")
+        if request.subType == pb.CommandSubscribe.Exclusive and subscription.consumers:
+            self._refuse(request.request_id, pb.ConsumerBusy, "the exclusive subscription has a consumer already")
             return
-        self._broker.report("SUBSCRIBE", asked.topic)
+        self._broker.report("SUBSCRIBE", request.topic)
 
         def deliver(entry: int, stored: Stored, before: int) -> None:
             where = pb.MessageIdData(ledgerId=topic.ledger, entryId=entry)
-            message = pb.CommandMessage(consumer_id=asked.consumer_id, message_id=where, redelivery_count=before)
+            message = pb.CommandMessage(consumer_id=request.consumer_id, message_id=where, redelivery_count=before)
             self._send(message, stored.section)
-            self._broker.report("MESSAGE", asked.topic)
+            self._broker.report("MESSAGE", request.topic)
 
         consumer = DemoConsumer(deliver)
         subscription.consumers.append(consumer)
-        self._consumers[asked.consumer_id] = (subscription, consumer)
-        self._send(pb.CommandSuccess(request_id=asked.request_id))
+        self._consumers[request.consumer_id] = (subscription, consumer)
+        self._send(pb.CommandSuccess(request_id=request.request_id))
 
     def _flow(self, flow: pb.CommandFlow) -> None:
         if flow.consumer_id in self._consumers:
@@ -317,12 +317,12 @@ class DemoConnection(protocol.Protocol):
         if ack.HasField("request_id"):
             self._send(pb.CommandAckResponse(consumer_id=ack.consumer_id, request_id=ack.request_id))
 
-    def _unsubscribe(self, asked: pb.CommandUnsubscribe) -> None:
-        if asked.consumer_id in self._consumers:
-            subscription, _ = self._consumers[asked.consumer_id]
-            self._detach(asked.consumer_id)
+    def _unsubscribe(self, request: pb.CommandUnsubscribe) -> None:
+        if request.consumer_id in self._consumers:
+            subscription, _ = self._consumers[request.consumer_id]
+            self._detach(request.consumer_id)
             subscription.end()
-        self._send(pb.CommandSuccess(request_id=asked.request_id))
+        self._send(pb.CommandSuccess(request_id=request.request_id))
 
     def _detach(self, consumer_id: int) -> None:
         if consumer_id in self._consumers:

@@ -36,7 +36,7 @@ class Transport(StringTransport):
             self.protocol.connectionLost()
 
 
-class ChannelTests(SynchronousTestCase):
+class ConnectionTests(SynchronousTestCase):
     """Connections of a site."""
 
     def setUp(self) -> None:

@@ -174,7 +174,7 @@ class ReferenceTests(SynchronousTestCase):
         self.assertEqual(set(), set(keys({**found, "configuration": None})) - words("/status"))
 
 
-class DumpedTests(SynchronousTestCase):
+class SerializeTests(SynchronousTestCase):
     """JSON in pieces."""
 
     def test_pieces(self) -> None:

@@ -10,7 +10,7 @@ from sniproxy.util.text import MAX_TEXT_CHARS
 from tests.admin.sample import NOW, connection, refused
 
 
-class RefusalsTests(SynchronousTestCase):
+class RecentRefusalsTests(SynchronousTestCase):
     """Who was refused lately."""
 
     def test_summed(self) -> None:

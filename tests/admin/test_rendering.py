@@ -12,7 +12,7 @@ from sniproxy.admin.rendering import BATCH, counter_family, gauge_family, render
 from sniproxy.admin.tally import Counts
 
 
-class PartsTests(SynchronousTestCase):
+class RenderTests(SynchronousTestCase):
     """The text of a metric in parts."""
 
     def test_many(self) -> None:

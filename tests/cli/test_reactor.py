@@ -47,7 +47,8 @@ class ReactorTests(SynchronousTestCase):
 
     def test_interrupted(self) -> None:
         """Ctrl-C cancels the coroutine, which can clean up."""
-        body = "print('started', flush=True)\n    try:\n        await Deferred()\n    finally:\n        print('cleaned up')"
+        lines = ("print('started', flush=True)", "try:", "    await Deferred()", "finally:", "    print('cleaned up')")
+        body = "\n    ".join(lines)
         child = self.start(body)
         assert child.stdout is not None
         self.assertEqual("started\n", child.stdout.readline())

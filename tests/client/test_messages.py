@@ -41,7 +41,7 @@ class MessagesCase(TestCase):
         raise AssertionError
 
 
-class StandInTests(MessagesCase):
+class ClusterTests(MessagesCase):
     """Producers and consumers at a stand-in broker."""
 
     async def test_there_and_back(self) -> None:

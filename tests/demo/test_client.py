@@ -32,7 +32,7 @@ class Silent(Factory):
         return silent
 
 
-class VisitorTests(TestCase):
+class DemoClientTests(TestCase):
     """Visitor, in front of a stand-in broker in the place of the proxy."""
 
     timeout = 20

@@ -227,7 +227,7 @@ class Terminal(io.StringIO):
         return True
 
 
-class PageTests(SynchronousTestCase):
+class PrinterTests(SynchronousTestCase):
     """Page: what it looks like."""
 
     def written(self, out: io.StringIO) -> str:

@@ -53,12 +53,12 @@ async def explain(options: argparse.Namespace, reactor: Any, out: TextIO) -> int
     try:
         for listener in listeners:
             if options.all:
-                reports += await explainer.all(listener, explain_options)
+                reports += await explainer.explain_all(listener, explain_options)
             else:
                 reports += [await explainer.explain(name, listener, explain_options) for name in names or [None]]
     finally:
         await built.resolvers.stop()
-    await explainer.settled()
+    await explainer.wait_closed()
     if argument.plain is not None:
         note = _plain(argument.plain, configuration)
         reports = [attrs.evolve(report, notes=(*report.notes, note)) for report in reports]

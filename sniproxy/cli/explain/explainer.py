@@ -67,19 +67,19 @@ class Explainer:
         notes: tuple[str, ...] = ()
         if name is not None and listener.plaintext is None:
             own = frozenset(target.place for target in report.targets)
-            shown = any(one.dialled is not None and one.dialled.certificate is not None for one in report.targets)
-            led = await self._broker_names.places(listener)
-            notes = tuple(client_notes(self._configuration, name, led, own, shown and not options.also))
+            checked = any(one.dialled is not None and one.dialled.certificate is not None for one in report.targets)
+            places = await self._broker_names.places(listener)
+            notes = tuple(client_notes(self._configuration, name, places, own, checked and not options.also))
         return attrs.evolve(report, others=choice.others, notes=notes)
 
-    async def all(self, listener: Listener, options: ExplainOptions) -> list[Report]:
+    async def explain_all(self, listener: Listener, options: ExplainOptions) -> list[Report]:
         """Explain each route of a listener.
 
         If the targets of a wildcard or an expression depend on the name, only its resolver is probed.
         """
         return [await self._explain_route(name, route, listener, options) for name, route in self._routes(listener)]
 
-    async def settled(self) -> None:
+    async def wait_closed(self) -> None:
         """Wait until all connections are closed."""
         await self._closer.settled()
 
@@ -103,8 +103,8 @@ class Explainer:
         if name is not None:
             choice = self._chooser.choose(name, listener, others=False)
             if choice.route is not route:
-                taken = "none" if choice.route is None else route_title(choice.route)
-                shadow = f"shadowed: {taken} matches this name on this listener"
+                other = "none" if choice.route is None else route_title(choice.route)
+                shadow = f"shadowed: {other} matches this name on this listener"
                 return Report(name, listener.name, route_title(route), why, refused=shadow)
         return await self._follow(name, listener, RouteChoice(route, why), options)
 

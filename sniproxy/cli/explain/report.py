@@ -80,11 +80,11 @@ class TargetReport:
             return
         if self.dialled.error is not None:
             yield f"{self.target}: {self.dialled.error}"
-        shown = self.dialled.certificate
-        if shown is not None:
-            if shown.days < 0:
+        certificate = self.dialled.certificate
+        if certificate is not None:
+            if certificate.days < 0:
                 yield f"{self.target}: the certificate has expired"
-            missing = [name for name, covered in shown.covers.items() if not covered]
+            missing = [name for name, covered in certificate.covers.items() if not covered]
             if missing:
                 yield f"{self.target}: the certificate does not cover {', '.join(missing)}"
 
@@ -223,10 +223,10 @@ def _target_lines(target: TargetReport) -> Iterator[str]:
     assert done.connect_s is not None
     tls = "" if done.tls is None else f", {done.tls}"
     yield f"    connected  to {done.address} in {done.connect_s * 1000:.1f} ms{tls}"
-    shown = done.certificate
-    if shown is not None:
-        more = f" and {len(shown.names) - MAX_NAMES} more" if len(shown.names) > MAX_NAMES else ""
-        yield f"    certificate for {bounded(', '.join(shown.names[:MAX_NAMES]) or 'no host')}{more}"
-        yield f"    expires    {shown.expires} ({shown.days:.0f} days from now)"
-        for name, covered in shown.covers.items():
+    certificate = done.certificate
+    if certificate is not None:
+        more = f" and {len(certificate.names) - MAX_NAMES} more" if len(certificate.names) > MAX_NAMES else ""
+        yield f"    certificate for {bounded(', '.join(certificate.names[:MAX_NAMES]) or 'no host')}{more}"
+        yield f"    expires    {certificate.expires} ({certificate.days:.0f} days from now)"
+        for name, covered in certificate.covers.items():
             yield f"    covers     {name}: {'yes' if covered else 'NO'}"

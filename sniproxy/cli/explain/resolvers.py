@@ -86,8 +86,8 @@ class ResolverQueries:
         """The states of those resolvers of a route that watch their source."""
         found = []
         for each in table.inner or (table,):
-            _, asked = self.built.resolvers.asked.get(each.key, (None, None))
-            state = None if asked is None else asked.watch_state()
+            _, resolver = self.built.resolvers.asked.get(each.key, (None, None))
+            state = None if resolver is None else resolver.watch_state()
             if state is not None:
                 found.append(WatchState(each.title, state.summary, state.error))
         return tuple(found)

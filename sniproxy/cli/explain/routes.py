@@ -114,20 +114,24 @@ def route_title(route: Route) -> str:
     return name if route.listener is None else f"{name} (on {route.listener})"
 
 
-def shared_names(led: Mapping[str, frozenset[str]], name: str | None, place: str) -> tuple[str, ...]:
+def shared_names(places_by_name: Mapping[str, frozenset[str]], name: str | None, place: str) -> tuple[str, ...]:
     """Other names that lead to the same broker: its certificate must cover all of them.
 
-    @param led: the brokers of each name. @param place: the broker, as C{host:port}.
+    @param places_by_name: the brokers of each name. @param place: the broker, as C{host:port}.
     """
-    return tuple(other for other, places in led.items() if place in places and other != name)
+    return tuple(other for other, places in places_by_name.items() if place in places and other != name)
 
 
 def client_notes(
-    configuration: Configuration, name: str, led: Mapping[str, frozenset[str]], own: frozenset[str], certificates: bool
+    configuration: Configuration,
+    name: str,
+    places_by_name: Mapping[str, frozenset[str]],
+    own: frozenset[str],
+    certificates: bool,
 ) -> Iterator[str]:
     """What Pulsar's clients do with this name on a TLS listener, as measured with real clients (README.md).
 
-    @param led: the brokers of each name. @param own: the brokers of this name.
+    @param places_by_name: the brokers of each name. @param own: the brokers of this name.
     @param certificates: whether certificates were checked without C{--also}.
     """
     nameless = "are refused" if configuration.no_server_name is None else "use [no_server_name]"
@@ -139,7 +143,7 @@ def client_notes(
         yield "the Java client refuses a service URL with '_' in its host"
     if ip_literal(name) is not None:
         return
-    several = [other for other, places in led.items() if own < places]
+    several = [other for other, places in places_by_name.items() if own < places]
     if len(own) == 1 and several:
         yield (
             f"Go with TLSValidateHostname = true sends the host of the service URL (such as {several[0]}) on every "

@@ -33,7 +33,7 @@ class ExplainerCase(SocketTestCase):
     async def explain(self, text: str, name: str | None, path: str = "x.toml", **wish: Any) -> Report:
         explainer = self.explainer(text, path)
         report = await explainer.explain(name, explainer._configuration.listeners[0], ExplainOptions(**wish))
-        await explainer.settled()
+        await explainer.wait_closed()
         return report
 
     def server(self, *names: str, **options: Any) -> str:
@@ -110,7 +110,7 @@ class AnswerTests(ExplainerCase):
             (plain + 'target = "127.0.0.1:{port}"\n', "127.0.0.1:7"),
         ):
             explainer = self.explainer(text)
-            (report,) = await explainer.all(explainer._configuration.listeners[0], ExplainOptions())
+            (report,) = await explainer.explain_all(explainer._configuration.listeners[0], ExplainOptions())
             self.assertEqual([target], [goal.target for goal in report.targets])
 
     async def test_all(self) -> None:
@@ -125,7 +125,7 @@ class AnswerTests(ExplainerCase):
             + '[default]\ntarget = "127.0.0.1:7"\n[no_server_name]\ntarget = "127.0.0.1:6"\n'
         )
         explainer = self.explainer(text)
-        reports = await explainer.all(explainer._configuration.listeners[0], ExplainOptions())
+        reports = await explainer.explain_all(explainer._configuration.listeners[0], ExplainOptions())
         self.assertEqual(
             ["a.test", "a.test (on public)", "*.test", "*.eu.test", "[default]", "[no_server_name]"],
             [report.route for report in reports],
@@ -136,7 +136,7 @@ class AnswerTests(ExplainerCase):
         self.assertFalse(any(report.problems for report in reports[1:]))
         plain = '[[listener]]\nendpoint = "tcp:0"\nplaintext = true\ntarget = "127.0.0.1:5"\n'
         explainer = self.explainer(plain)
-        (report,) = await explainer.all(explainer._configuration.listeners[0], ExplainOptions())
+        (report,) = await explainer.explain_all(explainer._configuration.listeners[0], ExplainOptions())
         self.assertEqual(["127.0.0.1:5"], [goal.target for goal in report.targets])
 
     async def test_all_asks(self) -> None:
@@ -154,7 +154,7 @@ class AnswerTests(ExplainerCase):
         ):
             script(self, p=resolver)
             explainer = self.explainer(tables("p", server_name=pattern))
-            (report,) = await explainer.all(explainer._configuration.listeners[0], ExplainOptions(connect=True))
+            (report,) = await explainer.explain_all(explainer._configuration.listeners[0], ExplainOptions(connect=True))
             self.assertEqual((name, captures), (resolver.asked[-1].server_name, resolver.asked[-1].captures))
             self.assertEqual((problems, ()), (len(report.problems), tuple(report.targets)))
             self.assertEqual(False if problems else None, report.routed)
@@ -162,7 +162,7 @@ class AnswerTests(ExplainerCase):
         self.assertIn("probe with sniproxy-explain.z.test: ", report.problems[0])
         self.assertIn("ZooKeeper is silent", report.problems[0])
         explainer = self.explainer(tables("p", server_name="a.z.test") + '[default]\nresolver = "p"\n')
-        _, default = await explainer.all(explainer._configuration.listeners[0], ExplainOptions())
+        _, default = await explainer.explain_all(explainer._configuration.listeners[0], ExplainOptions())
         self.assertIn("probe with sniproxy-explain.invalid: ", default.problems[0])
 
 
