@@ -14,7 +14,7 @@ NAMES = frozenset({"proxy-1.example.com"})
 
 
 class GuardTests(SynchronousTestCase):
-    """Whose requests are answered."""
+    """Which requests are allowed."""
 
     def answered(
         self, hosts: Sequence[bytes], origins: Sequence[bytes] = (), address: str | None = "127.0.0.1"
@@ -22,7 +22,7 @@ class GuardTests(SynchronousTestCase):
         return why_not(hosts, origins, address, NAMES) is None
 
     def test_ours(self) -> None:
-        """The address that the request came to, localhost and configured names, on whatever port."""
+        """The local address, localhost and configured names are valid, with any port."""
         for host in (b"127.0.0.1", b"127.0.0.1:9090", b"localhost:8080", b"LOCALHOST", b"Proxy-1.Example.com:9090"):
             self.assertTrue(self.answered([host]), host)
         self.assertTrue(self.answered([b"[::1]:9090"], address="::1"))
@@ -31,7 +31,7 @@ class GuardTests(SynchronousTestCase):
         self.assertTrue(self.answered([b"localhost"], address=None))
 
     def test_foreign(self) -> None:
-        """Another name, another address, and what is no host at all."""
+        """Other names, other addresses and invalid hosts are refused."""
         for host in (
             b"evil.test", b"evil.test:9090", b"127.0.0.1.evil.test", b"localhost.evil.test", b"10.0.0.7", b"", b":9090",
             b"[::1]", b"127.0.0.1:x", b"evil@127.0.0.1", b"127.0.0.1/evil", b"127.0.0.1, evil.test", b"\xff\xfe",
@@ -41,28 +41,28 @@ class GuardTests(SynchronousTestCase):
         self.assertFalse(self.answered([b"127.0.0.1"], address=None))
 
     def test_no_host(self) -> None:
-        """A health check of HTTP/1.0 without a Host is answered: no browser sends that."""
+        """A health check with HTTP/1.0 and without a Host is allowed: browsers always send one."""
         self.assertTrue(self.answered([]))
 
     def test_two_hosts(self) -> None:
-        """Two headers of one kind are refused: somebody else may have looked at the other one."""
+        """Duplicate headers are refused: a proxy may have checked the other one."""
         self.assertFalse(self.answered([b"127.0.0.1", b"127.0.0.1"]))
         self.assertFalse(self.answered([b"127.0.0.1"], [b"http://127.0.0.1", b"http://127.0.0.1"]))
 
     def test_own_origin(self) -> None:
-        """The page's own scripts, also behind somebody's TLS."""
+        """The scripts of the page are allowed, also behind a TLS proxy."""
         self.assertTrue(self.answered([b"localhost:9090"], [b"http://localhost:9090"]))
         self.assertTrue(self.answered([b"proxy-1.example.com"], [b"https://Proxy-1.example.com"]))
 
     def test_foreign_origin(self) -> None:
-        """Another site, another port of this machine, and the origin of sandboxed pages and files."""
+        """Other sites, other ports and the null origin are refused."""
         for origin in (b"http://evil.test", b"http://localhost", b"http://localhost:9091", b"null", b"", b"file://"):
             self.assertFalse(self.answered([b"localhost:9090"], [origin]), origin)
         self.assertFalse(self.answered([b"localhost"], [b"ftp://localhost"]))
         self.assertFalse(self.answered([], [b"http://"]))
 
     def test_changes(self) -> None:
-        """What changes something must come by the unix socket, or with the token; and say whom it means."""
+        """A request that changes state needs the Unix socket or the token, and a Host."""
         host, token = [b"localhost"], b"0123456789abcdef"
         self.assertIsNone(why_not_change(host, True, [], None))
         self.assertIsNone(why_not_change(host, True, [], token))
@@ -78,7 +78,7 @@ class GuardTests(SynchronousTestCase):
 
     @given(st.binary(max_size=40), st.none() | st.binary(max_size=40))
     def test_any_bytes(self, host: bytes, origin: bytes | None) -> None:
-        """Whatever the headers hold, there is an answer, and it repeats nothing of them."""
+        """Arbitrary headers get an answer that does not repeat them."""
         why = why_not([host], [] if origin is None else [origin], "192.0.2.1", frozenset())
         self.assertIn(
             why,
@@ -90,7 +90,7 @@ class GuardTests(SynchronousTestCase):
         )
 
     def test_headers(self) -> None:
-        """Answers are for the page's own origin: scripts of the package only, nothing stored, and no CORS."""
+        """Answers have a strict content policy, are not cached, and have no CORS headers."""
         self.assertTrue(HEADERS[b"Content-Security-Policy"].startswith(b"default-src 'self';"))
         self.assertEqual((b"nosniff", b"no-store"), (HEADERS[b"X-Content-Type-Options"], HEADERS[b"Cache-Control"]))
         self.assertEqual([], [name for name in HEADERS if name.lower().startswith(b"access-control")])

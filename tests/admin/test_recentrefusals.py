@@ -11,10 +11,10 @@ from tests.admin.sample import NOW, connection, refused
 
 
 class RecentRefusalsTests(SynchronousTestCase):
-    """Who was refused lately."""
+    """Recent refusals."""
 
     def test_summed(self) -> None:
-        """The same name refused again is one entry, with the last client, time and reason."""
+        """Refusals of the same name are one entry, with the last client, time and reason."""
         refusals = RecentRefusals()
         refusals(refused(1, server_name="a.test"))
         refusals(refused(2, server_name="b.test"))
@@ -25,21 +25,21 @@ class RecentRefusalsTests(SynchronousTestCase):
         self.assertEqual(("b.test", 1), (other.server_name, other.count))
 
     def test_told_apart(self) -> None:
-        """One name with two results is two entries: they have two cures."""
+        """Two results of the same name are two entries."""
         refusals = RecentRefusals()
         refusals(refused(result=Result.NO_ROUTE))
         refusals(connection(result=Result.CONNECT_FAILED))
         self.assertEqual([Result.CONNECT_FAILED, Result.NO_ROUTE], [one.result for one in refusals.latest()])
 
     def test_tunnels(self) -> None:
-        """What became a tunnel, or left by itself, was not refused."""
+        """Tunnels and clients that left are not refusals."""
         refusals = RecentRefusals()
         for result in (Result.OK, Result.RESET, Result.CLIENT_GONE, Result.DRAINED):
             refusals(connection(result=result))
         self.assertEqual([], refusals.latest())
 
     def test_bounded(self) -> None:
-        """However many names are tried, the newest are remembered; and reasons are cut and printable."""
+        """The number of entries is bounded; reasons are cut and printable."""
         refusals = RecentRefusals()
         for number in range(3 * MAX_REFUSALS):
             refusals(refused(number, server_name=f"{number}.test", reason="\x1b" + "x" * 5_000))

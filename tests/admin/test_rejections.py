@@ -12,7 +12,7 @@ class RejectionsTests(SynchronousTestCase):
     """One line for each cause."""
 
     def test_once(self) -> None:
-        """A cause is logged at once, then with the sum after a while; all are counted."""
+        """A cause is logged immediately, then with the sum after an interval; all refusals are counted."""
         now = [0.0]
         rejections = Rejections(lambda: now[0])
         with capturedLogs() as logged:
@@ -29,7 +29,7 @@ class RejectionsTests(SynchronousTestCase):
         self.assertEqual(f"admin: refused 100 times: {CAUSES['host']}: 192.0.2.7 evil.test", said[2])
 
     def test_escaped(self) -> None:
-        """What a client has sent is bounded and escaped."""
+        """Data of the client is bounded and escaped."""
         with capturedLogs() as logged:
             Rejections(lambda: 0.0).record("origin", "a\nb\x1b" + "x" * 10_000)
         (said,) = map(formatEvent, logged)

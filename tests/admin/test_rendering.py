@@ -13,10 +13,10 @@ from sniproxy.admin.tally import Counts
 
 
 class RenderTests(SynchronousTestCase):
-    """The text of a metric in parts."""
+    """The text of a metric in batches."""
 
     def test_many(self) -> None:
-        """Many samples come in parts, with one header, and all of them."""
+        """Many samples are rendered in batches, with one header."""
         counts: Counts = Counter({(f"t{number}",): number + 1 for number in range(2 * BATCH + 1)})
         for metric, name in (
             (counter_family("n", "Help.", ("target",), counts), "n_total"),
@@ -32,7 +32,7 @@ class RenderTests(SynchronousTestCase):
             self.assertEqual(len(counts), len(metric.samples))
 
     def test_few(self) -> None:
-        """No sample, and a metric of the library, are one part."""
+        """A metric without samples, and a metric of the library, are one batch."""
         (text,) = render_batches(gauge_family("n", "Help.", ("target",), Counter()))
         self.assertEqual(b"# HELP n Help.\n# TYPE n gauge\n", text)
         (text,) = render_batches(GaugeMetricFamily("n", "Help.", 3))

@@ -25,7 +25,7 @@ from tests.support.sockets import TIMEOUT_S, SocketTestCase, in_thread, read_to_
 
 @attrs.frozen
 class Answer:
-    """What a server said."""
+    """The answer of the server."""
 
     code: int
     headers: http.client.HTTPMessage
@@ -97,7 +97,7 @@ class PathTests(SiteTestCase):
         self.assertEqual(1, len(json.loads((await self.ask("/topics?fold=1")).body)["topics"]))
 
     async def test_topics_bounded(self) -> None:
-        """Without a limit the topics most looked up are listed, and how many are left out is said."""
+        """Without a limit, the topics with the most lookups are listed, with the number of topics left out."""
         sample = self.serve()
         for number in range(MAX_LISTED + 7):
             sample.event(lookup(topic=f"persistent://a/b/t{number}"))
@@ -160,7 +160,7 @@ class GuardTests(SiteTestCase):
             self.assertEqual((405, "GET, HEAD"), (answer.code, answer.headers["Allow"]), method)
 
     async def test_drain(self) -> None:
-        """POST to /drain and /undrain, with a name and a rate; by GET nothing happens, and what is wrong is said."""
+        """POST to /drain and /undrain needs a valid name and rate; GET is refused."""
         sample = self.serve()
         sample.site.token = TOKEN.encode()
         for path in ("/drain", "/undrain"):

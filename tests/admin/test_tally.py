@@ -41,7 +41,7 @@ class TallyTests(SynchronousTestCase):
         self.assertEqual((2 * MANY - 2, 3 * MANY - 3), (latest.up[KEY], latest.down[KEY]))
 
     def test_steps(self) -> None:
-        """Few connections are looked at in a step."""
+        """A step counts few connections."""
         self.assertEqual(MANY // BATCH + 1, len(list(self.tallies.count())))
 
     def test_fresh(self) -> None:
@@ -56,7 +56,7 @@ class TallyTests(SynchronousTestCase):
         self.assertEqual(4, self.looks)
 
     def test_together(self) -> None:
-        """Two who ask at the same time advance one count; either may leave."""
+        """Concurrent callers share one count; either may stop."""
         first, second = self.tallies.count(), self.tallies.count()
         next(first)
         next(second)

@@ -19,7 +19,7 @@ ONE, TWO = "pulsar+ssl://broker-1.pulsar.test:6651", "pulsar://broker-2:6650"
 
 
 class TopicsTestCase(SynchronousTestCase):
-    """A ledger that learns, and what is said of it."""
+    """A ledger and its JSON."""
 
     def setUp(self) -> None:
         self.ledger = Ledger()
@@ -69,7 +69,7 @@ class LedgerTests(TopicsTestCase):
         )
 
     def test_clusters(self) -> None:
-        """Clusters are told apart: in topics, brokers, moves, failures, and in sums of their own."""
+        """Topics, brokers, moves, failures and sums are separate for each cluster."""
         self.tell(lookup(), lookup(broker=2), lookup("failed", "TopicNotFound", topic="x"), place="east.test")
         self.tell(lookup(broker=3), place="west.test")
         document = self.document()

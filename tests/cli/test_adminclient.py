@@ -73,7 +73,7 @@ class TopicsTests(SocketTestCase):
         self.assertIn("it is empty", error.getvalue())
 
     def test_url(self) -> None:
-        """A host and port become a URL; all else stays as it is, and is told when it is asked."""
+        """A host and port become a URL; other texts are unchanged, and fail on use."""
         for text in ("127.0.0.1:9090", "[::1]:9090", "proxy-1.example.com:9090", "localhost:9090/"):
             self.assertEqual(f"http://{text}", as_url(text))
         for text in ("http://127.0.0.1:9090", "https://a:1", "orders.pcap", "-", "a:b", "/tmp/x:1", "a:123456", ""):
@@ -86,7 +86,7 @@ class TopicsTests(SocketTestCase):
         self.assertIn('inspect = "pulsar"', str(error))
 
     async def test_no_endpoint(self) -> None:
-        """An address where nobody is, and one where somebody else is, are told apart from an endpoint."""
+        """A closed port and another server give errors."""
         with socket.create_server(("127.0.0.1", 0)) as nobody:
             url = f"http://127.0.0.1:{nobody.getsockname()[1]}"
         error = await self.assertFailure(in_thread(fetch_ledger, url), AdminError)

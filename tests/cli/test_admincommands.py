@@ -135,7 +135,7 @@ class StatusTests(CommandCase):
         self.assertIn("HTTP 404", error)
 
     async def test_nobody(self) -> None:
-        """Where nobody answers it says so in one line, status 1."""
+        """Without an answer, the error is one line, and the status is 1."""
         status, out, error = await self.ctl("status", "http://127.0.0.1:1")
         self.assertEqual((1, ""), (status, out))
         self.assertIn("check that this is the [admin] endpoint", error)
@@ -164,7 +164,7 @@ class SeveralTests(CommandCase):
         self.assertEqual([1, 0], [one["live"] for one in json.loads(out)])
 
     async def test_one_is_silent(self) -> None:
-        """Those that answer are shown, and who does not is named, status 1."""
+        """Instances that answer are shown; the others are named, and the status is 1."""
         await self.tunnel()
         status, out, error = await self.ctl("status", "http://127.0.0.1:1", self.url)
         self.assertEqual(1, status)
@@ -209,7 +209,7 @@ class DrainTests(CommandCase):
         return await in_thread(run_drain, options, out, wait), out.getvalue()
 
     async def test_drain(self) -> None:
-        """It shows who is left until nobody is; undone, it says how many were closed."""
+        """The remaining clients are shown until none is left; --undo shows the number of closed tunnels."""
         await self.tunnel()
 
         def wait(seconds: float) -> None:
@@ -227,7 +227,7 @@ class DrainTests(CommandCase):
         self.assertEqual((0, f"{goal}: drain cancelled, new connections allowed; 1 closed\n"), (status, out))
 
     async def test_route(self) -> None:
-        """Of a route that nobody is left on, it says that it goes on refusing; wildcards are written as for a shell."""
+        """A drained route keeps refusing clients; the printed command is quoted for a shell."""
         self.backend, self.token = Backend(self), token_file(self)
         self.proxy = Proxy(self, route(self.backend.address, "*.pulsar.test") + admin_with_token(self.token))
         self.url = "http://{}:{}".format(*(self.proxy.service.admin_address or ()))
@@ -236,7 +236,7 @@ class DrainTests(CommandCase):
         self.assertEqual((0, f"{said}{self.secret} --undo"), (status, out.splitlines()[1]))
 
     async def test_watching_ends(self) -> None:
-        """Ctrl-C ends the showing alone, and says how to undo it; so does it end when somebody else undoes it."""
+        """Ctrl-C ends only the display, and prints how to undo the drain; a cancelled drain ends it, too."""
         await self.tunnel()
 
         def interrupted(seconds: float) -> None:
@@ -255,7 +255,7 @@ class DrainTests(CommandCase):
         self.assertTrue(out.endswith("drain cancelled by another command\n"))
 
     async def test_refused(self) -> None:
-        """What is not there, and what is not drained, is told in one line."""
+        """An unknown target, and one that is not drained, give one line."""
         await self.tunnel()
         status, _, error = await self.ctl("drain", "nobody.test", "--admin", self.url, "--token-file", str(self.token))
         self.assertEqual(1, status)
@@ -268,7 +268,7 @@ class DrainTests(CommandCase):
         await self.assertFailure(in_thread(drain, self.url, NAME, 1e9, TOKEN), AdminError)
 
     async def test_without_token(self) -> None:
-        """Over TCP a drain needs the token; an unusable file, and another token, are told in one line."""
+        """Over TCP a drain needs the token; an invalid file or token gives one line."""
         await self.tunnel()
         status, _, error = await self.ctl("drain", NAME, "--admin", self.url)
         self.assertEqual(1, status)
@@ -283,7 +283,7 @@ class DrainTests(CommandCase):
         self.assertEqual([], self.proxy.service.status().drains)
 
     async def test_unix(self) -> None:
-        """By a unix socket a drain needs no token; status takes its path, too."""
+        """Through a Unix socket a drain needs no token; status accepts its path, too."""
         backend, path = Backend(self), Path(self.mktemp()).absolute()
         proxy = Proxy(self, f'{route(backend.address)}[admin]\nendpoint = "unix:{path}"\n')
         status, out, error = await self.ctl("drain", NAME, "--admin", f"unix:{path}")

@@ -100,7 +100,7 @@ class TopicsTests(SynchronousTestCase):
         self.assertEqual({"127.0.0.1:6650"}, {entry.cluster for entry in found})
 
     def test_moves_seen_twice(self) -> None:
-        """A move that several saw, each when it looked, is one; there and back again is two."""
+        """A move that several instances saw is one; a move and its reverse are two."""
         moves = {
             "first": [(1.0, "a", "b"), (5.0, "b", "a"), (8.0, "a", "c")],
             "second": [(2.0, "a", "b"), (6.0, "b", "a"), (7.0, "a", "b"), (9.0, "b", "c")],

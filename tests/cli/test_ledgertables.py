@@ -42,7 +42,7 @@ class TableTests(SynchronousTestCase):
         )
 
     def test_clusters(self) -> None:
-        """Where there are several clusters each line begins with its own; in CSV and JSON it always stands."""
+        """With several clusters, each line starts with the cluster; CSV and JSON always have it."""
         entries = [TopicEntry("t", "pulsar://b:6650", cluster=name) for name in ("east.test", "west.test")]
         out = StringIO()
         write_table(TOPICS, entries, out)

@@ -146,7 +146,7 @@ class LookUpTests(LookupCase):
         self.assertEqual({str(record.result) for record in ended}, {"ok"})
 
     async def test_owner_without_route(self) -> None:
-        """An owner that the proxy does not know is found and told as a failure; the exit status is its kind."""
+        """An owner without a route is reported as a failure; the exit status is its kind."""
         cluster = self.stand_in()
         self.assertEqual(
             await self.run_it(self.proxy({VIP: cluster.addresses[B1]}), "--json"), int(FailureKind.NO_ROUTE)
@@ -177,7 +177,7 @@ class LookUpTests(LookupCase):
         return await self.run_it(proxy, *more), broker
 
     async def test_partitions(self) -> None:
-        """Each partition is looked up, whatever happens to the others; each owner is connected to once."""
+        """Each partition is looked up independently; each owner is connected to once."""
         status, broker = await self.partitioned()
         self.assertEqual(status, int(FailureKind.NO_ROUTE))
         self.assertEqual(
@@ -194,7 +194,7 @@ class LookUpTests(LookupCase):
         self.assertEqual(self.error.getvalue().count("sniproxyctl: "), 2)
 
     async def test_gone(self) -> None:
-        """A broker that has gone in the middle is not asked for each partition again."""
+        """A broker that disconnects is not asked for the remaining partitions."""
 
         def script(name: str, fields: Any) -> Any:
             if name == "PARTITIONED_METADATA":

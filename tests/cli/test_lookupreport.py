@@ -47,7 +47,7 @@ class LineTests(SynchronousTestCase):
     """hop_lines: a hop for people."""
 
     def test_answers(self) -> None:
-        """Each answer has its words; the certificate stands with the first hop of a connection."""
+        """The text of each answer; the certificate is shown with the first hop of a connection."""
         for more, said in (
             ({"phase": "metadata", "answer": "partitions", "partitions": 0}, "not partitioned"),
             ({"phase": "metadata", "answer": "partitions", "partitions": 3}, "3 partitions"),
@@ -86,7 +86,7 @@ class OutcomeTests(SynchronousTestCase):
         self.assertTrue(lacks.startswith("b2: the certificate lacks the service name vip.test"))
 
     def test_covered(self) -> None:
-        """A star in a certificate stands for one label, the leftmost."""
+        """A wildcard in a certificate matches exactly one label, the leftmost."""
         for host, name, good in (
             ("a.test", "A.test", True),
             ("a.b.test", "*.b.test", True),

@@ -76,7 +76,7 @@ class LinkTests(BrokersCase):
     """Link: a way to one broker."""
 
     async def test_proxied(self) -> None:
-        """By way of a proxy, a link knows what was dialled, who answered, and how long each part took."""
+        """Through a proxy, a link has the dialled address, the broker version and the duration of each stage."""
         where = self.listen(broker(), self.tls)
         proxy = Proxy(self, f'[[route]]\nserver_name = "{NAME}"\ntarget = "127.0.0.1:{where[1]}"\n')
         brokers = self.brokers(("localhost", proxy.port))
@@ -133,7 +133,7 @@ class FailureTests(BrokersCase):
     """What can go wrong on the way, with the sockets that do it."""
 
     async def test_no_route(self) -> None:
-        """A proxy without a route is told by its alert."""
+        """A proxy without a route is recognised by its alert."""
         proxy = Proxy(self, '[[route]]\nserver_name = "other.test"\ntarget = "127.0.0.1:1"\n')
         failure = await self.fails(self.brokers(("127.0.0.1", proxy.port)).link(NAME, 6651), FailureKind.NO_ROUTE)
         self.assertIn(f"add a route for {NAME}", failure.cure)
@@ -150,7 +150,7 @@ class FailureTests(BrokersCase):
         self.assertIn("the broker behind the proxy is down", failure.cure)
 
     async def test_nobody_there(self) -> None:
-        """A proxy that is not there, and one whose name nobody knows, are told apart."""
+        """An unreachable proxy and an unknown host are different failures."""
         with socket.socket() as unused:
             unused.bind(("127.0.0.1", 0))
             link = self.brokers(unused.getsockname()).link(NAME, 6651)
@@ -159,7 +159,7 @@ class FailureTests(BrokersCase):
         await self.fails(self.brokers(("nobody.test", 4443)).link(NAME, 6651), FailureKind.NAME_NOT_RESOLVED)
 
     async def test_certificates(self) -> None:
-        """A certificate for another name, of another authority, or of the past: each is told by its kind."""
+        """Certificates for another name, from another CA or expired are different failures."""
         past = datetime.now(UTC) - timedelta(days=3)
         where = self.listen(broker(), self.tls)
         link = self.brokers(where).link("broker-2.pulsar.test", 6651)
@@ -184,7 +184,7 @@ class FailureTests(BrokersCase):
         self.assertEqual((failure.kind, link.address), (FailureKind.CERTIFICATE_NAME, None))
 
     async def test_plaintext_port(self) -> None:
-        """TLS against a port that speaks something else, and the other way round, are told as that."""
+        """TLS to a plaintext port, and plaintext to a TLS port, are recognised."""
         where = self.listen(SayingFactory(b"HTTP/1.1 400 Bad Request\r\n\r\n"), None)
         await self.fails(self.brokers(where).link(NAME, 6651), FailureKind.TLS_MISMATCH)
         # A plaintext broker takes a hello for a frame that is too large, and closes.
@@ -199,7 +199,7 @@ class FailureTests(BrokersCase):
         self.assertIn("pulsar+ssl://", failure.cure)
 
     async def test_closed_later(self) -> None:
-        """A broker that closes after the handshake, or in the middle of the talk, is told with that stage."""
+        """A closed connection is reported with its stage."""
         where = self.listen(Scripted(lambda name, fields: [b""]), self.tls)
         failure = await self.fails(self.brokers(where).link(NAME, 6651), FailureKind.CLOSED)
         self.assertIn("before CONNECTED", failure.reason)

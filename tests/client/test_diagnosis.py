@@ -17,7 +17,7 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class TargetTests(SynchronousTestCase):
-    """Target: whom a connection is for."""
+    """DialledTarget."""
 
     def test_names(self) -> None:
         """The server name is the host, in TLS, and when it is no address; Java sends none without a dot."""
@@ -33,7 +33,7 @@ class NotConnectedTests(SynchronousTestCase):
     """not_connected: errors of TCP."""
 
     def test_kinds(self) -> None:
-        """A name without an address is told from a place where nobody answers; both name what was dialled."""
+        """An unresolved host differs from a failed connection; both errors have the dialled address."""
         for error, kind, reason in (
             (net.DNSLookupError("no"), FailureKind.NAME_NOT_RESOLVED, "cannot resolve the host of "),
             (net.ConnectionRefusedError("refused"), FailureKind.UNREACHABLE, "refused"),
@@ -59,7 +59,7 @@ class EndedTests(SynchronousTestCase):
         return failure.kind, failure.cure
 
     def test_alerts(self) -> None:
-        """unrecognized_name is a missing route; other alerts are told in OpenSSL's words."""
+        """unrecognized_name is a missing route; other alerts have the text of OpenSSL."""
         kind, cure = self.tls("tlsv1 unrecognized name")
         self.assertEqual((kind, cure), (FailureKind.NO_ROUTE, "add a route for b1.test to the proxy"))
         cure = self.tls("tlsv1 unrecognized name", DialledTarget("b1", "127.0.0.1:4443", True, True))[1]
@@ -78,7 +78,7 @@ class EndedTests(SynchronousTestCase):
             self.assertIn(cure, said)
 
     def test_no_words(self) -> None:
-        """An error without words, and certificates that OpenSSL does not hand out, are told all the same."""
+        """Errors without a text or certificates are reported."""
         empty: tuple[object, ...] = ()
         for arguments in (empty, ([],), ("odd",)):
             self.assertEqual(

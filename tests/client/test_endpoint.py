@@ -140,12 +140,12 @@ class VerificationTests(ClientCase):
         return error
 
     async def test_other_name(self) -> None:
-        """A certificate for another name ends the connection before a byte is said or heard."""
+        """A certificate for another name ends the connection before any data passes."""
         self.assertIsInstance(await self.refused(self.address, "broker-2.test"), VerificationError)
         self.assertIsInstance(await self.refused(self.address, "127.0.0.1"), VerificationError)
 
     async def test_other_authority(self) -> None:
-        """And one that nobody trusted vouches for, the platform's authorities without being told otherwise."""
+        """So does a certificate of an untrusted CA; the default is to trust the CAs of the platform."""
         for other in (trust(trustme.CA()), None):
             self.assertIsInstance(await self.refused(self.address, trust=other), SSL.Error)
 
@@ -178,7 +178,7 @@ class VerificationTests(ClientCase):
 
 
 class StringTests(ClientCase):
-    """What is said of wrong strings."""
+    """Errors of invalid strings."""
 
     def refused(self, text: str) -> str:
         error = self.assertRaises(ValueError, clientFromString, reactor, text)

@@ -22,7 +22,7 @@ class LoginTests(SynchronousTestCase):
 
     @given(st.integers(1, 20000))
     def test_lengths(self, length: int) -> None:
-        """A token of any length stands in it whole, behind its length."""
+        """A token of any length is encoded with its length."""
         frame = write(by_token("x" * length).connect())
         size = b""
         while length > 127:

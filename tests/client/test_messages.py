@@ -87,7 +87,7 @@ class ScriptedTests(MessagesCase):
         return None
 
     async def test_send_refused(self) -> None:
-        """A message that is refused, and a topic that moves away, are told."""
+        """A refused message and a moved topic are failures."""
 
         def script(name: str, fields: Any) -> Any:
             if fields.producer_id and name == "SEND" and fields.sequence_id == 0:
@@ -106,7 +106,7 @@ class ScriptedTests(MessagesCase):
         )
 
     async def test_receive(self) -> None:
-        """A consumer that is closed, and messages that this client cannot read, are told; never wrong bytes."""
+        """A closed consumer and unsupported messages are failures."""
         plain = pb.MessageMetadata(producer_name="p", sequence_id=1, publish_time=1)
         batch = pb.MessageMetadata(producer_name="p", sequence_id=1, publish_time=1, num_messages_in_batch=1)
         compressed = pb.MessageMetadata.FromString(plain.SerializeToString() + bytes([8 << 3, 1]))

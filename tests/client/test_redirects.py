@@ -41,7 +41,7 @@ class RedirectsTests(SynchronousTestCase):
         self.assertEqual((owner.through_service_url, str(owner)), (True, "b1.test:1"))
 
     def test_redirects(self) -> None:
-        """Redirect names whom to ask next, and how; back to a broker that is asked with more authority is no circle."""
+        """A redirect gives the next broker and flag; a redirect back with another flag is not a loop."""
         steps = (("b2.test", False), ("b1.test", False), ("b2.test", True))
         for number, (host, authoritative) in enumerate(steps, 1):
             url = f"pulsar+ssl://{host}:6651"

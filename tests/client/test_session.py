@@ -60,7 +60,7 @@ class SessionTests(SynchronousTestCase):
         return failed
 
     def test_log_in(self) -> None:
-        """CONNECT is sent; CONNECTED says who the broker is, and how large frames may be."""
+        """CONNECT is sent; CONNECTED has the server version and the maximum frame size."""
         logged_in = self.start(self.session.log_in(NO_LOGIN.connect()))
         self.assertEqual([command.type for command in self.said()], [pb.BaseCommand.CONNECT])
         self.assertNoResult(logged_in)
@@ -74,7 +74,7 @@ class SessionTests(SynchronousTestCase):
         self.assertEqual(self.failure(waiting).kind, FailureKind.NOT_PULSAR)
 
     def test_requests(self) -> None:
-        """Answers are told apart by their request ids, whatever their order and pieces."""
+        """Answers are matched by request id, in any order and fragmentation."""
         first, second = self.ask(), self.ask()
         numbers = [command.partitionMetadata.request_id for command in self.said()]
         self.assertEqual(len(set(numbers)), 2)
@@ -107,7 +107,7 @@ class SessionTests(SynchronousTestCase):
         self.assertEqual(7, self.successResultOf(second).partitions)
 
     def test_ping(self) -> None:
-        """A PING is answered; PONG and what nobody has asked for pass."""
+        """PING is answered; PONG and unknown request ids are ignored."""
         self.hear(pb.CommandPing(), pb.CommandPong(), ANSWER(request_id=9), connected())
         self.assertEqual([command.type for command in self.said()], [pb.BaseCommand.PONG])
         self.session.raise_if_ended()
@@ -175,7 +175,7 @@ class SessionTests(SynchronousTestCase):
             self.successResultOf(self.session.closed)
 
     def test_not_pulsar(self) -> None:
-        """What is no Pulsar ends the session; TLS in the answer is told by name, and so is sniproxy's own word."""
+        """An answer that is not Pulsar ends the session; TLS and the error of sniproxy are recognised."""
         for data, kind, reason in (
             (b"HTTP/1.1 400 Bad Request\r\n", FailureKind.NOT_PULSAR, "over the limit"),
             (bytes.fromhex("00000006 00000002 ffff"), FailureKind.NOT_PULSAR, "no protobuf"),
@@ -219,7 +219,7 @@ class SessionTests(SynchronousTestCase):
         self.assertEqual(self.failure(self.start(channel.take())).kind, FailureKind.CLOSED)
 
     def test_flood(self) -> None:
-        """A broker that sends without end to somebody who does not listen is left."""
+        """A queue that overflows ends the session."""
         self.session.open_queue("consumer", 1)
         message = pb.CommandMessage(consumer_id=1, message_id=pb.MessageIdData(ledgerId=1, entryId=2))
         for _ in range(MAX_MESSAGES):

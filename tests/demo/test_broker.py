@@ -50,7 +50,7 @@ class Client:
         return self.heard()
 
     def heard(self) -> list[Message]:
-        """What the broker has said since."""
+        """The commands of the broker since the last call."""
         answers = []
         for frame in self.reader.feed(self.transport.value()):
             if frame.section:
@@ -91,7 +91,7 @@ class BrokerTests(SynchronousTestCase):
         self.broker = DemoBroker("broker-1.pulsar.test", URLS, self.topics, self.clock, self.seen.append)
 
     def client(self) -> Client:
-        """A client that has said CONNECT."""
+        """A client that has sent CONNECT."""
         client = Client(self.broker)
         client.say(CONNECT)
         return client
@@ -103,7 +103,7 @@ class BrokerTests(SynchronousTestCase):
         return client
 
     def test_connect(self) -> None:
-        """CONNECT is answered with who answers, the version both know, and the largest message."""
+        """The answer to CONNECT has the server version, the common protocol version and the maximum message size."""
         [connected] = Client(self.broker).say(CONNECT)
         self.assertEqual(
             connected,
@@ -266,7 +266,7 @@ class BrokerTests(SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_unknown_command(self) -> None:
-        """A command that it does not know stays unanswered, and the connection goes on."""
+        """An unknown command is ignored; the connection stays open."""
         client = self.client()
         client.end.dataReceived(bytes.fromhex("00000009 00000005 0814 a20100"))
         self.assertEqual(client.heard(), [])
@@ -324,7 +324,7 @@ class BrokerTests(SynchronousTestCase):
         self.assertEqual(self.broker.connections, set())
 
     def test_told(self) -> None:
-        """It tells what it sees; and nobody needs to listen."""
+        """Commands are reported to the observer, which is optional."""
         client = self.producer()
         client.publish(b"hello")
         client.lose()

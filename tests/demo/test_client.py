@@ -47,7 +47,7 @@ class DemoClientTests(TestCase):
         return DemoClient(reactor, self.address, pem, self.steps.append)
 
     async def test_both_phases(self) -> None:
-        """The lookup gives the owner's URL; there the message is published and read back; each step is told."""
+        """The lookup returns the URL of the owner, where the message is published and read back; each step is reported."""
         visitor = self.visitor()
         url = await visitor.look_up("pulsar+ssl://pulsar-vip.test", TOPIC)
         self.assertEqual(url, "pulsar+ssl://broker-1.pulsar.test:6651")
@@ -88,7 +88,7 @@ class DemoClientTests(TestCase):
         self.assertEqual(self.steps, [])
 
     async def test_nobody_there(self) -> None:
-        """A proxy that is not there is said so."""
+        """An unreachable proxy is an error."""
         with socket.socket() as unused:
             unused.bind(("127.0.0.1", 0))
             visitor = DemoClient(reactor, unused.getsockname(), Authority().pem, self.fail)

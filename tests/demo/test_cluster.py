@@ -98,7 +98,7 @@ class ClusterTests(TestCase):
         self.assertFalse(answers[0][1])
 
     async def test_stop(self) -> None:
-        """Stopping ends what is connected, and nobody listens any more."""
+        """Stopping closes connections and ports."""
         cluster = self.cluster(tls=False)
         host, port = cluster.addresses["broker-2.pulsar.test"]
         asks = await connectProtocol(TCP4ClientEndpoint(reactor, host, port), Asks())

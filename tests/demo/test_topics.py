@@ -6,7 +6,7 @@ from sniproxy.demo.topics import DemoConsumer, Stored, Topic
 
 
 class TopicTests(SynchronousTestCase):
-    """Topic and Subscription: who gets what."""
+    """Topic and Subscription: which consumer gets which message."""
 
     def setUp(self) -> None:
         self.topic = Topic(ledger=1, max_bytes=100)

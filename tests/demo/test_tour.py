@@ -115,7 +115,7 @@ class WholeTests(TestCase):
         self.assertFalse(os.path.exists(file))
 
     async def test_busy(self) -> None:
-        """A busy port is said in one line, with who holds it and how to choose another; status 1."""
+        """A port in use gives one line with its process and the cure, and status 1."""
         with socket.create_server(("127.0.0.1", 0)) as busy:
             port = busy.getsockname()[1]
             demo = self.demo("--port", str(port))
@@ -186,7 +186,7 @@ class RunTests(SynchronousTestCase):
         return status, tour.did, err.getvalue()
 
     def test_worked(self) -> None:
-        """A tour that worked ends with status 0; without `once`, what to try next is said before."""
+        """A successful tour ends with status 0; without `once`, it prints what to try next."""
 
         def walk() -> Deferred[None]:
             done: Deferred[None] = Deferred()

@@ -29,17 +29,17 @@ def cluster(request: Request) -> Resolution:
 
 
 class PlaceTests(SynchronousTestCase):
-    """What tells brokers apart."""
+    """The broker behind a target."""
 
     def test_place(self) -> None:
-        """Host and port; of a host that was looked up, the host."""
+        """Host and port; after a lookup, the original host."""
         self.assertEqual("a.internal:1", place(A))
         self.assertEqual("[::1]:1", place(Target("::1", 1)))
         self.assertEqual("a.internal:1", place(Target("10.0.0.1", 1, label="x", name="a.internal")))
 
 
 class BrokerNamesTests(SocketTestCase):
-    """Which names lead where."""
+    """The brokers of each name."""
 
     def names(self, text: str) -> BrokerNames:
         built = build(parse(text if "[[listener]]" in text else LISTENER + text, str(Path(self.mktemp()))), reactor)
@@ -52,7 +52,7 @@ class BrokerNamesTests(SocketTestCase):
         return await names.places(names.queries.built.configuration.listeners[listener])
 
     async def test_written(self) -> None:
-        """Exact names and the targets that are written for them; places that a connection fills are none."""
+        """Exact names and their targets; targets with placeholders are ignored."""
         text = (
             '[[route]]\nserver_name = "vip.test"\ntarget = ["10.0.0.1 weight=2", "10.0.0.2", "{server_name}"]\n'
             '[[route]]\nserver_name = "a.test"\ntarget = "10.0.0.1"\n'
@@ -63,7 +63,7 @@ class BrokerNamesTests(SocketTestCase):
         self.assertEqual(wanted, await self.places(text))
 
     async def test_asked(self) -> None:
-        """Exact names of resolvers, and the service name in a resolver's table, which a wildcard has."""
+        """Exact names with resolvers, and the service name of a resolver behind a wildcard."""
         more = (
             '[[route]]\nserver_name = "a.z.test"\nresolver = "p"\n[[route]]\nserver_name = "x.test"\nresolver = "p"\n'
         )
@@ -81,7 +81,7 @@ class BrokerNamesTests(SocketTestCase):
             )
 
     async def test_listener(self) -> None:
-        """A listener's own route shadows the general one, another's is none; a plaintext listener reads no names."""
+        """A route of the listener shadows the general one; other listeners are ignored; plaintext has no names."""
         text = (
             LISTENER
             + '[[listener]]\nendpoint = "tcp:0"\nname = "two"\n'
@@ -94,7 +94,7 @@ class BrokerNamesTests(SocketTestCase):
         self.assertEqual({}, await self.places(text, 2))
 
     async def test_once(self) -> None:
-        """Resolvers are asked once for a listener."""
+        """Resolvers are queried once for a listener."""
         resolver = Scripted(lambda request: Resolution([A], 0), WatchState(""))
         script(self, p=resolver)
         names = self.names(tables("p", server_name="a.z.test"))

@@ -28,7 +28,7 @@ TEXT = (
 
 
 class CommandTests(SocketTestCase):
-    """What it writes, and its status."""
+    """Output and exit status."""
 
     async def setUp(self) -> None:  # type: ignore[override]  # trial awaits it
         await super().setUp()
@@ -43,7 +43,7 @@ class CommandTests(SocketTestCase):
         return await explain(options, reactor, out), out.getvalue()
 
     async def test_name(self) -> None:
-        """A name on each listener: 0 where one routes it, 1 where none does or something is wrong."""
+        """A name on each listener: status 0 if one routes it, 1 if none does or there is a problem."""
         status, out = await self.run_it("A.test.")
         self.assertEqual(0, status)
         self.assertIn("a.test on listener one", out)
@@ -54,7 +54,7 @@ class CommandTests(SocketTestCase):
             self.assertEqual(1, status, out)
 
     async def test_all(self) -> None:
-        """All routes, a line each, and the count of those with problems."""
+        """All routes, one line each, and the number with problems."""
         self.assertEqual(
             (0, "ok          a.test (on one) on one -> 127.0.0.1:1\n1 route, 0 with problems\n"),
             await self.run_it("--all"),
@@ -64,7 +64,7 @@ class CommandTests(SocketTestCase):
         self.assertIn("127.0.0.1:1: Connection refused", out)
 
     async def test_all_unchecked(self) -> None:
-        """Routes that nobody can check without a name are counted apart; what resolvers know is told once."""
+        """Routes that need a name are counted as not checked; the state of each resolver is printed once."""
         names = Path(self.mktemp())
         names.write_text("a.test 127.0.0.1:1\n")
         self.file.write_text(
@@ -84,14 +84,14 @@ class CommandTests(SocketTestCase):
         )
 
     async def test_several(self) -> None:
-        """Each host of a pasted URL is looked at; the status is 0 where all would be routed."""
+        """Each host of a URL is explained; the status is 0 if all would be routed."""
         self.assertEqual(0, (await self.run_it("pulsar+ssl://a.test:6651,A.test.:6652/"))[0])
         status, out = await self.run_it("pulsar+ssl://a.test:6651,b.test:6651", "--json")
         self.assertEqual(1, status)
         self.assertEqual(["a.test", "b.test"] * 2, [one["name"] for one in json.loads(out)])
 
     async def test_plain_url(self) -> None:
-        """A URL without TLS is looked at, with a note of who takes its clients, and the cure where there is nothing."""
+        """A URL without TLS has a note with the listeners for its clients, or the cure."""
         status, out = await self.run_it("pulsar://a.test:6650", "--listener", "one")
         self.assertEqual(0, status)
         self.assertIn("pulsar:// clients do not use TLS and send no server name, so a TLS listener refuses them; ", out)
@@ -108,7 +108,7 @@ class CommandTests(SocketTestCase):
         self.assertNotIn("note", (await self.run_it("pulsar+ssl://a.test", "--listener", "one"))[1])
 
     async def test_address(self) -> None:
-        """An IP address is looked at as one, in a URL too, with a note that clients send no server name for it."""
+        """An IP address, also in a URL, has a note that clients send no server name for it."""
         for text in ("2001:db8::7", "[2001:db8::7]:6651", "pulsar+ssl://[2001:DB8::7]:6651", "192.0.2.7:6651"):
             _, out = await self.run_it(text, "--listener", "one")
             self.assertIn("send no server name for an IP address", out)
@@ -119,7 +119,7 @@ class CommandTests(SocketTestCase):
         self.assertEqual([("one", True), ("two", False)], [(one["listener"], one["routed"]) for one in json.loads(out)])
 
     async def test_bridges(self) -> None:
-        """With --all a bridge is told with its way, not checked; a NAME is nothing to a bridge, and that is said."""
+        """With --all, a bridge is shown with its destination, not checked; NAME with a bridge is an error."""
         both = Path(self.mktemp())
         ca = Path(self.mktemp())
         ca.write_bytes(CA.cert_pem.bytes())
@@ -146,7 +146,7 @@ class CommandTests(SocketTestCase):
         self.assertNotIn("side", out)
 
     async def test_usage(self) -> None:
-        """Wrong usage and a bad configuration are told apart from a refusal."""
+        """Wrong usage and an invalid configuration differ from a refusal."""
         for arguments, error, said in (
             ((), ConfigError, "give NAME or --all"),
             (("a.test", "--all"), ConfigError, "give NAME or --all"),

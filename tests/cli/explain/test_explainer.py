@@ -1,4 +1,4 @@
-"""Tests for sniproxy.cli.explain.explainer: real sockets, nobody let in."""
+"""Tests for sniproxy.cli.explain.explainer, with real sockets."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class AnswerTests(ExplainerCase):
     """The resolver and the policy."""
 
     async def test_targets(self) -> None:
-        """Targets with their addresses and the policy's verdict on each; nobody is dialled."""
+        """Targets with their addresses and the verdict of the policy on each; nothing is dialled."""
         report = await self.explain(route("*.test", "127.0.0.1:9", "{1}:6651"), "localhost.test")
         written, formed = report.targets
         self.assertEqual({"127.0.0.1": None}, written.addresses)
@@ -59,13 +59,13 @@ class AnswerTests(ExplainerCase):
         self.assertIn("is not in [policy] allow_ports", report.problems[0])
 
     async def test_loop(self) -> None:
-        """A listener of the proxy's own is denied, though nothing listens."""
+        """An address of a configured listener is denied, even without listening."""
         text = '[[listener]]\nendpoint = "tcp:4443:interface=127.0.0.1"\n' + route("a.test", "127.0.0.1:4443")
         report = await self.explain(text, "a.test")
         self.assertIn("a loop", report.problems[0])
 
     async def test_no_answer(self) -> None:
-        """A resolver that refuses, fails, is silent or says nothing: the connection would be refused, and why."""
+        """A resolver that refuses, fails, times out or returns nothing: the connection is refused with the reason."""
 
         def refuse(request: Request) -> object:
             raise Refused("not here")
@@ -84,7 +84,7 @@ class AnswerTests(ExplainerCase):
             self.assertEqual([said], report.problems)
 
     async def test_resolvers(self) -> None:
-        """Who answered of several, why the others did not, and what those know that watch: answered or not."""
+        """With several resolvers: the one that answered, why the others did not, and the state of those that watch."""
         script(
             self,
             f=Scripted(refuses, WatchState("2 names")),
@@ -102,7 +102,7 @@ class AnswerTests(ExplainerCase):
         self.assertEqual(["the resolver failed: Unavailable: ZooKeeper is silent"], report.problems)
 
     async def test_plaintext(self) -> None:
-        """What a plaintext listener leads to needs no name: its resolver is asked, and its port is known."""
+        """A plaintext listener needs no name: its resolver is queried, and its port is known."""
         script(self, p=Scripted(answers("127.0.0.1"), WatchState("1 broker")))
         plain = '[[listener]]\nendpoint = "tcp:7"\nplaintext = true\n'
         for text, target in (
@@ -114,7 +114,7 @@ class AnswerTests(ExplainerCase):
             self.assertEqual([target], [goal.target for goal in report.targets])
 
     async def test_all(self) -> None:
-        """Every route of a listener is asked; one that needs a name says so, and one that is shadowed is a problem."""
+        """Every route of a listener is checked, unless it needs a name; a shadowed route is a problem."""
         text = (
             LISTENER
             + route("a.test", "127.0.0.1:9")
@@ -167,10 +167,10 @@ class AnswerTests(ExplainerCase):
 
 
 class ConnectTests(ExplainerCase):
-    """With connect."""
+    """With --connect."""
 
     async def test_certificate(self) -> None:
-        """Version, names, expiry, and whether it covers this name, the service's, and others that are asked for."""
+        """TLS version, certificate names, expiry, and whether it covers the name, the service name and --also."""
         soon = datetime.now(UTC) + timedelta(days=10)
         address = self.server("b-1.test", "*.vip.test", not_after=soon)
         text = route("b-1.test", address) + route("vip.test", address, "127.0.0.1:9")
@@ -187,7 +187,7 @@ class ConnectTests(ExplainerCase):
         self.assertEqual([f"{address}: the certificate does not cover vip.test"], report.problems)
 
     async def test_service_name(self) -> None:
-        """A broker that a resolver knows must be for the service name in the resolver's table, too; Go may pin that."""
+        """The certificate of a broker must cover the service name of the resolver; Go may pin that name."""
         address = self.server("b-1.z.test")
         host, port = address.split(":")
 
@@ -216,7 +216,7 @@ class ConnectTests(ExplainerCase):
         self.assertEqual((), report.notes)
 
     async def test_down(self) -> None:
-        """A target that refuses, and one that speaks no TLS."""
+        """A target that refuses the connection, and one without TLS."""
         report = await self.explain(route("a.test", "127.0.0.1:1"), "a.test", connect=True)
         self.assertEqual((["127.0.0.1:1: Connection refused"], False), (report.problems, report.routed))
         host, port = listen(self, SayingFactory(b"SSH-2.0-x\r\n"), None)
@@ -224,7 +224,7 @@ class ConnectTests(ExplainerCase):
         self.assertIn("the TLS handshake failed", report.problems[0])
 
     async def test_terminated(self) -> None:
-        """Where TLS ends at the proxy, the target is verified as the proxy does, and ours must be for the name."""
+        """If the listener terminates TLS, the target is verified, and a certificate of the proxy covers the name."""
         files = folder(Path(self.mktemp()), shown_pem=pem("a.test", "b.test"), ca_pem=CA.cert_pem.bytes())
         listener = f'{LISTENER}certificates = "shown.pem"\nupstream_trust = "ca.pem"\n'
         text = listener + "".join(route(name, self.server(name)) for name in ("a.test", "c.test"))

@@ -21,18 +21,18 @@ class OptionTests(SynchronousTestCase):
         return top.parse_args(["explain", *arguments])
 
     def test_defaults(self) -> None:
-        """A name and a configuration are all that is needed; names to cover repeat."""
+        """A name and a configuration are required; --also repeats."""
         options = self.parse("a.test", "--config", "x.toml", "--also", "b", "--also", "c")
         self.assertEqual(("a.test", "x.toml", ["b", "c"]), (options.name, options.config, options.also))
         self.assertEqual((None, False, False, False), (options.listener, options.connect, options.all, options.json))
 
     def test_no_configuration(self) -> None:
-        """Without a configuration it is wrong usage."""
+        """A missing configuration is wrong usage."""
         self.patch(sys, "stderr", StringIO())
         self.assertEqual(2, self.assertRaises(SystemExit, self.parse, "a.test").code)
 
     def test_statuses(self) -> None:
-        """The help says what the exit statuses mean."""
+        """The help explains the exit statuses."""
         said = StringIO()
         self.patch(sys, "stdout", said)
         self.assertRaises(SystemExit, self.parse, "--help")
@@ -40,7 +40,7 @@ class OptionTests(SynchronousTestCase):
 
 
 class NameArgumentTests(SynchronousTestCase):
-    """parse_name: what a user pastes."""
+    """parse_name."""
 
     def test_name(self) -> None:
         """A URL of a TLS service, host:port or a name gives the host."""
@@ -61,7 +61,7 @@ class NameArgumentTests(SynchronousTestCase):
             self.assertEqual(NameArgument(("broker-1.test",)), parse_name(text))
 
     def test_plain(self) -> None:
-        """A URL without TLS gives its host, too, and says that it has none."""
+        """A URL without TLS gives its host and its scheme."""
         for text, scheme in (
             ("pulsar://broker-1.test:6650", "pulsar"),
             ("PULSAR://Broker-1.test.", "pulsar"),
@@ -76,7 +76,7 @@ class NameArgumentTests(SynchronousTestCase):
             self.assertEqual(NameArgument(("a.test", "b.test")), parse_name(text))
 
     def test_address(self) -> None:
-        """An IP address stays one."""
+        """An IP address is kept."""
         for text in (
             "2001:db8::7",
             "[2001:db8::7]:6651",
@@ -86,7 +86,7 @@ class NameArgumentTests(SynchronousTestCase):
             self.assertEqual(NameArgument(("2001:db8::7",)), parse_name(text))
 
     def test_refused(self) -> None:
-        """What has no single server name is refused, with the cure."""
+        """Invalid arguments are refused with the cure."""
         for text, cure in (
             ("persistent://public/default/t", "sniproxyctl lookup"),
             ("non-persistent://public/default/t", "sniproxyctl lookup"),

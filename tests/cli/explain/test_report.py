@@ -32,10 +32,10 @@ REPORT = Report(
 
 
 class ReportTests(SynchronousTestCase):
-    """Verdicts, lines, JSON."""
+    """Verdicts, text and JSON."""
 
     def test_lines(self) -> None:
-        """All that was found is there for people."""
+        """The text has all results."""
         self.assertEqual(
             [
                 "b-1.test on listener public",
@@ -58,7 +58,7 @@ class ReportTests(SynchronousTestCase):
         )
 
     def test_last_line(self) -> None:
-        """The last line says what comes of it; a problem is not left to the status alone."""
+        """The last line is the verdict, which mentions problems."""
         good = attrs.evolve(REPORT, targets=(GOAL,))
         for report, said in (
             (good, "  would be routed"),
@@ -69,11 +69,11 @@ class ReportTests(SynchronousTestCase):
             self.assertEqual(said, list(lines(report))[-1])
 
     def test_ttl(self) -> None:
-        """For how long an answer holds."""
+        """The validity of an answer."""
         self.assertIn("valid for 30 s", "\n".join(lines(attrs.evolve(REPORT, ttl=30.0))))
 
     def test_resolvers(self) -> None:
-        """Who answered, why those before it did not, and what those know that watch; or that nobody answered."""
+        """The resolver that answered, why those before it did not, and the state of watching ones; or no answer."""
         report = attrs.evolve(
             REPORT,
             resolver="resolver.f (type file), then resolver.p (type pulsar)",
@@ -98,7 +98,7 @@ class ReportTests(SynchronousTestCase):
         self.assertEqual({"resolver": "f", "knows": "7 names", "error": None}, watch)
 
     def test_summary(self) -> None:
-        """One line, and the problems."""
+        """One line, followed by the problems."""
         self.assertEqual(
             [
                 "PROBLEM     b-1.test on public -> b-1:6651",
@@ -110,7 +110,7 @@ class ReportTests(SynchronousTestCase):
         self.assertEqual(["ok          b-1.test on public -> b-1:6651"], list(summary(good)))
 
     def test_unchecked(self) -> None:
-        """Of what nobody looked at nothing is promised, unless something is known to be wrong."""
+        """Unchecked targets are reported as not checked, unless there is a problem."""
         report = attrs.evolve(REPORT, route="*.test", targets=(), unchecked="depends on the name")
         self.assertEqual(["not checked *.test on public -> depends on the name"], list(summary(report)))
         self.assertIsNone(document(report)["routed"])
@@ -122,7 +122,7 @@ class ReportTests(SynchronousTestCase):
         self.assertIs(False, bad.routed)
 
     def test_json(self) -> None:
-        """The same for programs, with stable names."""
+        """The JSON has stable names."""
         found = json.loads(json.dumps(document(REPORT)))
         self.assertEqual(
             [
@@ -151,7 +151,7 @@ class ReportTests(SynchronousTestCase):
         self.assertEqual({"b-1.test": True, "proxy.test": False}, target["dialled"]["certificate"]["covers"])
 
     def test_verdict(self) -> None:
-        """What is refused, denied, without address, not connected or expired is a problem; most of it is not routed."""
+        """Refused, denied, unresolved, failed and expired targets are problems; most are not routed."""
         for goal, said, routed in (
             (attrs.evolve(GOAL, denied="port"), "denied: port", False),
             (attrs.evolve(GOAL, addresses={}), "the name has no address", False),

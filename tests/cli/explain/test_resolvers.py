@@ -20,7 +20,7 @@ from tests.support.tlsservers import reactor
 
 
 class ResolverQueriesTests(SocketTestCase):
-    """Who answers, and what those know that watch."""
+    """Answers of resolvers, and the state of watching ones."""
 
     def queries(self, text: str) -> ResolverQueries:
         built = build(parse(LISTENER + text, str(Path(self.mktemp()))), reactor)
@@ -37,7 +37,7 @@ class ResolverQueriesTests(SocketTestCase):
         return error
 
     async def test_who(self) -> None:
-        """Of several it is told which one answered, and why those before it did not."""
+        """With several resolvers: the one that answered, and why those before it did not."""
         second = Scripted(answers("b.test"), WatchState("1 broker"))
         script(self, f=Scripted(refuses, WatchState("2 names")), p=second)
         queries = self.queries(tables("f", "p"))
@@ -49,7 +49,7 @@ class ResolverQueriesTests(SocketTestCase):
         self.assertEqual([("a", "a.z.test")], [(*asked.captures, asked.server_name) for asked in second.asked])
 
     async def test_one(self) -> None:
-        """One alone is the one that answers; targets of a route are its own answer."""
+        """A single resolver, or the targets of the route, give the answer."""
         script(self, p=Scripted(answers("b.test"), WatchState("1 broker")))
         for text, by in (
             (tables("p"), "resolver.p (type scripted)"),
@@ -61,7 +61,7 @@ class ResolverQueriesTests(SocketTestCase):
             self.assertEqual((by, "b.test"), (found.by, found.resolution.targets[0].host))
 
     async def test_no_answer(self) -> None:
-        """A refusal is told from a failure; of several, the reasons of all are there."""
+        """A refusal differs from a failure; with several resolvers, all reasons are reported."""
         script(self, f=Scripted(refuses, WatchState("")), p=Scripted(fails, WatchState("")))
         error = await self.no(self.queries(tables("f")), "a.z.test")
         self.assertEqual(("the resolver refused the name: not here", True), (str(error), error.refused))
@@ -70,7 +70,7 @@ class ResolverQueriesTests(SocketTestCase):
         self.assertFalse(error.refused)
 
     async def test_watches(self) -> None:
-        """What those know that watch, and why their last look failed."""
+        """The state of watching resolvers, and why the last refresh failed."""
         script(
             self,
             f=Scripted(refuses, WatchState("2 names")),

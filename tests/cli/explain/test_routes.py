@@ -28,14 +28,14 @@ DEFAULTS = '[default]\ntarget = "d"\n[no_server_name]\ntarget = "n"\n'
 
 
 class ChoiceTests(SynchronousTestCase):
-    """Which route, and why not the others."""
+    """The chosen route, and why not the others."""
 
     def choose(self, given: Configuration, name: str | None, listener: str = "one") -> RouteChoice:
         (found,) = (each for each in given.listeners if each.name == listener)
         return RouteChooser(given).choose(name, found)
 
     def test_taken(self) -> None:
-        """Each kind of route says why it is the one."""
+        """Each kind of route has its reason."""
         given = configuration("a.test", "*.test", "*.b.test", "~.*[.]c", "~d.*", more=DEFAULTS)
         for name, route, why in (
             ("a.test", "a.test", "exact match"),
@@ -50,7 +50,7 @@ class ChoiceTests(SynchronousTestCase):
             self.assertIn(why, choice.why)
 
     def test_not_taken(self) -> None:
-        """Of each other route that matches, or nearly does, it is said why it is not the one."""
+        """Each other route that matches or nearly matches has a reason."""
         given = configuration(
             *("a.b.test", "*.b.test", "*.test", "*.a.b.test", "~a[.]b[.]test", "~.*", "z.test", "a.b.test@two"),
             more=DEFAULTS,
@@ -83,7 +83,7 @@ class ChoiceTests(SynchronousTestCase):
         )
 
     def test_none(self) -> None:
-        """No route: the reason, and the closest name; the apex of a wildcard is told by its wildcard."""
+        """Without a route: the reason and the closest name; the parent of a wildcard names the wildcard."""
         given = configuration("broker-1.eu.test", "*.us.test", "10.0.0.9")
         choice = self.choose(given, "broker-l.eu.test")
         self.assertIsNone(choice.route)
@@ -94,7 +94,7 @@ class ChoiceTests(SynchronousTestCase):
         self.assertIn("no route matches this name", self.choose(configuration("a.test@two"), "a.test").why)
 
     def test_address(self) -> None:
-        """An address takes a route of exactly this address, and no other."""
+        """An IP address matches only an exact route."""
         given = configuration("10.0.0.9", "~.*", more=DEFAULTS)
         self.assertEqual("exact match", self.choose(given, "10.0.0.9").why)
         choice = self.choose(given, "10.0.0.8")
@@ -108,26 +108,26 @@ class ChoiceTests(SynchronousTestCase):
         )
 
     def test_plaintext(self) -> None:
-        """A plaintext listener has one target for all."""
+        """A plaintext listener has one target for all connections."""
         choice = self.choose(configuration("a.test"), "a.test", "plain")
         assert choice.route is not None
         self.assertEqual("plaintext", choice.route.server_name)
 
     def test_bounded(self) -> None:
-        """Of very many routes, some are shown."""
+        """The number of other routes is bounded."""
         given = configuration("a.test", *(f"~a[.](test|{number})" for number in range(MAX_OTHERS + 5)))
         self.assertEqual(MAX_OTHERS, len(self.choose(given, "a.test").others))
 
 
 class NoteTests(SynchronousTestCase):
-    """What clients make of names."""
+    """Notes on clients."""
 
     def notes(self, name: str, *own: str, more: str = "", certificates: bool = False) -> str:
         led = {"vip.test": frozenset({"a:1", "b:1"}), "b.test": frozenset({"a:1"})}
         return "\n".join(client_notes(configuration(more=more), name, led, frozenset(own), certificates))
 
     def test_java(self) -> None:
-        """Java sends no server name without a dot, nor an address; where that leads is said, too."""
+        """Java sends no server name for a name without a dot or an IP address; the note has the consequence."""
         self.assertIn("Java sends no server name for a name without a dot", self.notes("b1"))
         self.assertIn("these connections are refused", self.notes("b1"))
         self.assertIn("these connections use [no_server_name]", self.notes("b1", more=DEFAULTS))
@@ -135,19 +135,19 @@ class NoteTests(SynchronousTestCase):
         self.assertIn("refuses a service URL with '_'", self.notes("b_1.test"))
 
     def test_go(self) -> None:
-        """Go may pin the service's name, where another name leads to this broker and to others."""
+        """Go may pin the service name, if another name leads to this broker and to others."""
         self.assertIn("such as vip.test", self.notes("b.test", "a:1"))
         for name, *own in (("vip.test", "a:1", "b:1"), ("c.test", "c:1"), ("nobody.test",), ("10.0.0.1", "a:1")):
             self.assertNotIn("Go with", self.notes(name, *own))
 
     def test_cpp(self) -> None:
-        """C++ wants the proxy's name in the certificate: said where certificates were looked at, and nowhere else."""
+        """C++ verifies the name of the proxy: the note is shown only if certificates were checked."""
         self.assertIn("C++ in proxy mode", self.notes("b.test", "a:1", certificates=True))
         self.assertNotIn("C++", self.notes("b.test", "a:1"))
         self.assertNotIn("C++", self.notes("10.0.0.1", "a:1", certificates=True))
 
     def test_shared_names(self) -> None:
-        """The other names that lead to a place."""
+        """Other names that lead to the same broker."""
         led = {"vip.test": frozenset({"a:1", "b:1"}), "a.test": frozenset({"a:1"}), "c.test": frozenset[str]()}
         self.assertEqual(("vip.test",), shared_names(led, "a.test", "a:1"))
         self.assertEqual(("a.test",), shared_names(led, "vip.test", "a:1"))
