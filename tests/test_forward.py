@@ -244,10 +244,10 @@ class ChainTests(ForwardCase):
         text = forward(targets.replace("PORT", str(second.port)), [second.port], **policy)
         first = Proxy(self, text)
         steps: list[Step] = []
-        visitor = DemoClient(reactor, ("127.0.0.1", first.port), cluster.authority_pem, steps.append)
+        client = DemoClient(reactor, ("127.0.0.1", first.port), cluster.authority_pem, steps.append)
         topic = "persistent://public/default/chained"
-        await visitor.round_trip(
-            await visitor.look_up(f"pulsar+ssl://{cluster.service_name}", topic), topic, b"through two"
+        await client.round_trip(
+            await client.look_up(f"pulsar+ssl://{cluster.service_name}", topic), topic, b"through two"
         )
         for proxy in (first, second):
             for number in range(2):

@@ -37,7 +37,7 @@ class DemoClientTests(TestCase):
 
     timeout = 20
 
-    def visitor(self, **keys: Any) -> DemoClient:
+    def client(self, **keys: Any) -> DemoClient:
         cluster = DemoCluster(reactor, names=["broker-1.pulsar.test"])
         cluster.start()
         self.addCleanup(cluster.stop)
@@ -47,12 +47,12 @@ class DemoClientTests(TestCase):
         return DemoClient(reactor, self.address, pem, self.steps.append)
 
     async def test_both_phases(self) -> None:
-        """The lookup returns the URL of the owner, where the message is published and read back; each step is reported."""
-        visitor = self.visitor()
-        url = await visitor.look_up("pulsar+ssl://pulsar-vip.test", TOPIC)
+        """The lookup returns the URL of the owner; the message goes there and back; each step is reported."""
+        client = self.client()
+        url = await client.look_up("pulsar+ssl://pulsar-vip.test", TOPIC)
         self.assertEqual(url, "pulsar+ssl://broker-1.pulsar.test:6651")
-        await visitor.round_trip(url, TOPIC, b"one")
-        await visitor.round_trip(url, TOPIC, b"two")
+        await client.round_trip(url, TOPIC, b"one")
+        await client.round_trip(url, TOPIC, b"two")
         answered = "sniproxy-stand-in broker-1.pulsar.test"
         there = Connected("broker-1.pulsar.test", answered)
         self.assertEqual(
@@ -75,24 +75,24 @@ class DemoClientTests(TestCase):
 
     async def test_other_name(self) -> None:
         """A broker whose certificate is for another name is not talked to."""
-        visitor = self.visitor()
+        client = self.client()
         await self.fails(
-            lambda: visitor.look_up("pulsar+ssl://broker-2.pulsar.test", TOPIC), "does not cover broker-2.pulsar.test"
+            lambda: client.look_up("pulsar+ssl://broker-2.pulsar.test", TOPIC), "does not cover broker-2.pulsar.test"
         )
         self.assertEqual(self.steps, [])
 
     async def test_other_authority(self) -> None:
         """Nor is one that another authority vouches for."""
-        visitor = self.visitor(pem=Authority().pem)
-        await self.fails(lambda: visitor.look_up("pulsar+ssl://pulsar-vip.test", TOPIC), "untrusted certificate")
+        client = self.client(pem=Authority().pem)
+        await self.fails(lambda: client.look_up("pulsar+ssl://pulsar-vip.test", TOPIC), "untrusted certificate")
         self.assertEqual(self.steps, [])
 
     async def test_nobody_there(self) -> None:
         """An unreachable proxy is an error."""
         with socket.socket() as unused:
             unused.bind(("127.0.0.1", 0))
-            visitor = DemoClient(reactor, unused.getsockname(), Authority().pem, self.fail)
-            await self.fails(lambda: visitor.look_up("pulsar+ssl://pulsar-vip.test", TOPIC), "refused")
+            client = DemoClient(reactor, unused.getsockname(), Authority().pem, self.fail)
+            await self.fails(lambda: client.look_up("pulsar+ssl://pulsar-vip.test", TOPIC), "refused")
 
     async def test_cancelled(self) -> None:
         """A visit that is cancelled, while it dials or later, leaves no connection behind."""
@@ -100,9 +100,9 @@ class DemoClientTests(TestCase):
         tls = DemoTLS(authority.issue(["pulsar-vip.test"]))
         port = reactor.listenSSL(0, silent, tls, interface="127.0.0.1")
         self.addCleanup(port.stopListening)
-        visitor = DemoClient(reactor, ("127.0.0.1", port.getHost().port), authority.pem, self.fail)
+        client = DemoClient(reactor, ("127.0.0.1", port.getHost().port), authority.pem, self.fail)
         for told in (False, True):
-            visit = Deferred.fromCoroutine(visitor.look_up("pulsar+ssl://pulsar-vip.test", TOPIC))
+            visit = Deferred.fromCoroutine(client.look_up("pulsar+ssl://pulsar-vip.test", TOPIC))
             if told:
                 await silent.heard
             visit.cancel()
