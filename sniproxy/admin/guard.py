@@ -26,23 +26,14 @@ HEADERS = {
 _AUTHORITY = re.compile(r"(?:\[([0-9a-fA-F:.]+)\]|([^\[\]:/@]+))(?::[0-9]*)?", re.ASCII)
 
 
-def why_not(
-    hosts: Sequence[bytes], origins: Sequence[bytes], address: str | None, names: Collection[str]
-) -> str | None:
-    """Why a request is refused.
+def host_refusal(hosts: Sequence[bytes], address: str | None, names: Collection[str]) -> str | None:
+    """Why a request is refused for its Host headers; None if they are valid.
 
-    @param hosts: its Host headers. None is allowed: browsers always send one, health checks with HTTP/1.0 do not.
-    @param origins: its Origin headers. None is allowed: browsers omit it in requests of the same origin.
+    @param hosts: the Host headers. None is allowed: browsers always send one, health checks with HTTP/1.0 do not.
     @param address: the local IP address of the connection; None for a Unix socket.
     @param names: valid names besides C{localhost}, in lower case.
-    @return: the reason, for the body of the answer; None if the request is allowed.
+    @return: the reason, for the body of the answer.
     """
-    why = why_not_host(hosts, address, names)
-    return why if why is not None else why_not_origin(hosts, origins)
-
-
-def why_not_host(hosts: Sequence[bytes], address: str | None, names: Collection[str]) -> str | None:
-    """Why a request is refused for its Host headers; see L{why_not}."""
     if len(hosts) > 1:
         return "more than one Host header"
     host = hosts[0].decode("latin-1") if hosts else None
@@ -51,8 +42,11 @@ def why_not_host(hosts: Sequence[bytes], address: str | None, names: Collection[
     return None
 
 
-def why_not_origin(hosts: Sequence[bytes], origins: Sequence[bytes]) -> str | None:
-    """Why a request is refused for its Origin headers; see L{why_not}."""
+def origin_refusal(hosts: Sequence[bytes], origins: Sequence[bytes]) -> str | None:
+    """Why a request is refused for its Origin headers; None if they are valid.
+
+    @param origins: the Origin headers. None is allowed: browsers omit it in requests of the same origin.
+    """
     if len(origins) > 1:
         return "more than one Origin header"
     if origins:
@@ -63,10 +57,10 @@ def why_not_origin(hosts: Sequence[bytes], origins: Sequence[bytes]) -> str | No
     return None
 
 
-def why_not_change(
+def change_refusal(
     hosts: Sequence[bytes], unix: bool, authorization: Sequence[bytes], token: bytes | None
 ) -> str | None:
-    """Why a request that changes state is refused, in addition to L{why_not}; None if it is allowed.
+    """Why a request that changes state is refused, if its headers are valid; None if it is allowed.
 
     The mode of a Unix socket controls access to it. Over TCP, even from loopback, which every local user can reach, a
     request needs the token as a bearer token (RFC 6750, section 2.1).

@@ -22,7 +22,7 @@ from twisted.web.server import NOT_DONE_YET, Request, Site
 
 from sniproxy.admin.connections import AdminChannel, AdminConnections
 from sniproxy.admin.documents import serialize, status_document, tunnels
-from sniproxy.admin.guard import HEADERS, why_not_change, why_not_host, why_not_origin
+from sniproxy.admin.guard import HEADERS, change_refusal, host_refusal, origin_refusal
 from sniproxy.admin.metrics import CONTENT_TYPE, Metrics
 from sniproxy.admin.recentrefusals import RecentRefusals
 from sniproxy.admin.rejections import Rejections
@@ -107,8 +107,8 @@ class _Root(Resource):
     def _answer(self, request: Request) -> tuple[str, bytes | Steps[bytes]]:
         site, headers = self._site, request.requestHeaders
         hosts, origins = headers.getRawHeaders(b"host", []), headers.getRawHeaders(b"origin", [])
-        self._refuse(request, "host", why_not_host(hosts, getattr(request.getHost(), "host", None), site.hosts), hosts)
-        self._refuse(request, "origin", why_not_origin(hosts, origins), origins)
+        self._refuse(request, "host", host_refusal(hosts, getattr(request.getHost(), "host", None), site.hosts), hosts)
+        self._refuse(request, "origin", origin_refusal(hosts, origins), origins)
         path = request.path.decode("latin-1")
         allowed = (b"POST",) if path in ACTIONS else (b"GET", b"HEAD")
         if request.method not in allowed:
@@ -140,7 +140,7 @@ class _Root(Resource):
     def _act(self, request: Request, path: str) -> tuple[str, bytes]:
         headers, unix = request.requestHeaders, isinstance(request.getHost(), UNIXAddress)
         hosts, authorization = (headers.getRawHeaders(name, []) for name in (b"host", b"authorization"))
-        self._refuse(request, "change", why_not_change(hosts, unix, authorization, self._site.token))
+        self._refuse(request, "change", change_refusal(hosts, unix, authorization, self._site.token))
         name = _text(request, b"name")
         try:
             if path == "/drain":

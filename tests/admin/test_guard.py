@@ -8,9 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.admin.guard import HEADERS, why_not, why_not_change
+from sniproxy.admin.guard import HEADERS, change_refusal, host_refusal, origin_refusal
 
 NAMES = frozenset({"proxy-1.example.com"})
+
+
+def refusal(hosts: Sequence[bytes], origins: Sequence[bytes], address: str | None, names: frozenset[str]) -> str | None:
+    """Why a request is refused."""
+    return host_refusal(hosts, address, names) or origin_refusal(hosts, origins)
 
 
 class GuardTests(SynchronousTestCase):
@@ -19,7 +24,7 @@ class GuardTests(SynchronousTestCase):
     def answered(
         self, hosts: Sequence[bytes], origins: Sequence[bytes] = (), address: str | None = "127.0.0.1"
     ) -> bool:
-        return why_not(hosts, origins, address, NAMES) is None
+        return refusal(hosts, origins, address, NAMES) is None
 
     def test_ours(self) -> None:
         """The local address, localhost and configured names are valid, with any port."""
@@ -64,22 +69,22 @@ class GuardTests(SynchronousTestCase):
     def test_changes(self) -> None:
         """A request that changes state needs the Unix socket or the token, and a Host."""
         host, token = [b"localhost"], b"0123456789abcdef"
-        self.assertIsNone(why_not_change(host, True, [], None))
-        self.assertIsNone(why_not_change(host, True, [], token))
-        self.assertIn("needs a token or a Unix socket", str(why_not_change(host, False, [], None)))
+        self.assertIsNone(change_refusal(host, True, [], None))
+        self.assertIsNone(change_refusal(host, True, [], token))
+        self.assertIn("needs a token or a Unix socket", str(change_refusal(host, False, [], None)))
         for good in (b"Bearer 0123456789abcdef", b"bearer  0123456789abcdef "):
-            self.assertIsNone(why_not_change(host, False, [good], token), good)
-            self.assertIn("needs a token", str(why_not_change(host, False, [good], None)))
-            self.assertIn("missing or wrong token", str(why_not_change(host, False, [good, good], token)))
+            self.assertIsNone(change_refusal(host, False, [good], token), good)
+            self.assertIn("needs a token", str(change_refusal(host, False, [good], None)))
+            self.assertIn("missing or wrong token", str(change_refusal(host, False, [good, good], token)))
         for bad in (b"", b"Bearer", b"Bearer ", b"Bearer 0123456789abcdeF", b"Basic 0123456789abcdef", token, b"\xff"):
-            self.assertIn("missing or wrong token", str(why_not_change(host, False, [bad], token)), bad)
+            self.assertIn("missing or wrong token", str(change_refusal(host, False, [bad], token)), bad)
         for unix in (True, False):
-            self.assertEqual("no Host header", why_not_change([], unix, [b"Bearer 0123456789abcdef"], token))
+            self.assertEqual("no Host header", change_refusal([], unix, [b"Bearer 0123456789abcdef"], token))
 
     @given(st.binary(max_size=40), st.none() | st.binary(max_size=40))
     def test_any_bytes(self, host: bytes, origin: bytes | None) -> None:
         """Arbitrary headers get an answer that does not repeat them."""
-        why = why_not([host], [] if origin is None else [origin], "192.0.2.1", frozenset())
+        why = refusal([host], [] if origin is None else [origin], "192.0.2.1", frozenset())
         self.assertIn(
             why,
             (

@@ -114,7 +114,7 @@ class LookUpTests(LookupCase):
         )
         return Proxy(self, text)
 
-    def stand_in(self) -> DemoCluster:
+    def demo_cluster(self) -> DemoCluster:
         cluster = DemoCluster(reactor, names=(B1, B2))
         cluster.start()
         self.addCleanup(cluster.stop)
@@ -133,7 +133,7 @@ class LookUpTests(LookupCase):
 
     async def test_good(self) -> None:
         """Hops, owner and certificates are shown; each connection is in the proxy's log as a good one."""
-        cluster = self.stand_in()
+        cluster = self.demo_cluster()
         proxy = self.proxy({VIP: cluster.addresses[B1], **cluster.addresses})
         self.assertEqual(await self.run_it(proxy), 0, self.error.getvalue())
         lines = self.out.getvalue().splitlines()
@@ -147,7 +147,7 @@ class LookUpTests(LookupCase):
 
     async def test_owner_without_route(self) -> None:
         """An owner without a route is reported as a failure; the exit status is its kind."""
-        cluster = self.stand_in()
+        cluster = self.demo_cluster()
         self.assertEqual(
             await self.run_it(self.proxy({VIP: cluster.addresses[B1]}), "--json"), int(FailureKind.NO_ROUTE)
         )
@@ -224,7 +224,7 @@ class LookUpTests(LookupCase):
 
     async def test_program(self) -> None:
         """The program itself: a good lookup, a failure's status, wrong usage; a token is never printed."""
-        cluster = self.stand_in()
+        cluster = self.demo_cluster()
         proxy = self.proxy({VIP: cluster.addresses[B1], **cluster.addresses})
         token = self.folder / "token"
         token.write_text("geheim")

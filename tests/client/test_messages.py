@@ -42,7 +42,7 @@ class MessagesCase(TestCase):
 
 
 class ClusterTests(MessagesCase):
-    """Producers and consumers at a stand-in broker."""
+    """Producers and consumers with a demo broker."""
 
     async def test_there_and_back(self) -> None:
         """What is sent is read in order, from the beginning or from now on; what is acknowledged is not read again."""

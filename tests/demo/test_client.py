@@ -33,7 +33,7 @@ class Silent(Factory):
 
 
 class DemoClientTests(TestCase):
-    """Visitor, in front of a stand-in broker in the place of the proxy."""
+    """DemoClient, with a broker in place of the proxy."""
 
     timeout = 20
 

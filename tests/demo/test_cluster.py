@@ -56,7 +56,7 @@ def handshake(address: tuple[str, int], name: str, pem: bytes) -> tuple[str, str
 
 
 class ClusterTests(TestCase):
-    """StandInCluster, on loopback ports that the system chooses."""
+    """DemoCluster, on ephemeral loopback ports."""
 
     def cluster(self, tls: bool = True) -> DemoCluster:
         self.seen: list[BrokerEvent] = []
