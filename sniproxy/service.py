@@ -151,13 +151,13 @@ class ProxyService(Service):
             why = f"a fault while it was read: {type(error).__name__}: {error}"
         else:
             self._since = time.time()
-            self.reloads = self.reloads.good()
+            self.reloads = self.reloads.with_success()
             routes = counted(len(self.configuration.routes), "route")
             log.info("reloaded: {file} is in force: {routes}", file=self.configuration.filename, routes=routes)
             for warning in built.warnings:
                 log.warn("warning: {text}", text=warning)
             return None
-        self.reloads = self.reloads.refused(why, time.time())
+        self.reloads = self.reloads.with_failure(why, time.time())
         log.error("not reloaded, the configuration in force stays: {why}", why=why)
         return why
 

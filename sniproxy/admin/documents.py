@@ -24,7 +24,7 @@ def status_document(
     totals: Mapping[str, int],
     refusals: Sequence[RecentRefusal],
     now: float,
-    most: int,
+    limit: int,
     instance: int | None = None,
     in_force: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
@@ -33,7 +33,7 @@ def status_document(
     @param live: the open connections, the oldest first. @param refusals: the newest first.
     @param instance: the number of this worker; None without workers.
     @param in_force: the current configuration, from L{sniproxy.config.dump}.
-    @param most: maximum of entries of each list, such as the newest C{tunnels} and C{refusals}. C{live} and
+    @param limit: maximum of entries of each list, such as the newest C{tunnels} and C{refusals}. C{live} and
         C{warning_count} are the total numbers.
     """
     warnings = [*_failed_reload(status), *status.warnings]
@@ -51,15 +51,15 @@ def status_document(
         },
         "listeners": [{"name": one.name, "endpoint": one.endpoint, "address": one.where} for one in status.listeners],
         "totals": {**totals, "access_log_lost": status.access_log_lost, "event_log_lost": status.event_log_lost},
-        "targets": [asdict(one) for one in islice(status.targets, most)],
+        "targets": [asdict(one) for one in islice(status.targets, limit)],
         "drains": [asdict(one) for one in status.drains],
         "limits": asdict(status.limits),
         "live": len(live),
-        "tunnels": list(tunnels(live, now, most)),
-        "refusals": [attrs.asdict(one) for one in refusals[:most]],
+        "tunnels": list(tunnels(live, now, limit)),
+        "refusals": [attrs.asdict(one) for one in refusals[:limit]],
         "resolvers": [asdict(one) for one in status.resolvers],
         "warning_count": len(warnings),
-        "warnings": warnings[:most],
+        "warnings": warnings[:limit],
     }
 
 
@@ -68,9 +68,9 @@ def _failed_reload(status: Status) -> list[str]:
     return [] if why is None else [f"reload failed, keeping the current configuration: {why}"]
 
 
-def tunnels(live: Sequence[LiveConnection], now: float, most: int) -> Iterator[dict[str, Any]]:
-    """The newest connections first, as C{/status} has them. @param most: the maximum."""
-    return (_tunnel(one, now) for one in islice(reversed(live), most))
+def tunnels(live: Sequence[LiveConnection], now: float, limit: int) -> Iterator[dict[str, Any]]:
+    """The newest connections first, as C{/status} has them. @param limit: the maximum."""
+    return (_tunnel(one, now) for one in islice(reversed(live), limit))
 
 
 def serialize(document: Mapping[str, Any]) -> Iterator[bytes]:

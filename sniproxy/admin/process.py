@@ -50,8 +50,8 @@ class ProcessMetrics(Collector):
         seconds = (float(fields[11]) + float(fields[12])) / ticks
         yield CounterMetricFamily("process_cpu_seconds", about, value=seconds)
         yield GaugeMetricFamily("process_open_fds", "Number of open file descriptors.", value=descriptors)
-        most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        yield GaugeMetricFamily("process_max_fds", "Maximum number of open file descriptors.", value=most)
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        yield GaugeMetricFamily("process_max_fds", "Maximum number of open file descriptors.", value=limit)
 
     def _descriptors(self) -> int:
         """The number of descriptors: since Linux 6.2 the size of the folder, which is 0 on older kernels."""

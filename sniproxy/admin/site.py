@@ -203,31 +203,31 @@ class AdminSite(Site):
             raise _ErrorAnswer(503, "draining")
         return b"ready\n"
 
-    def status_steps(self, most: int | None) -> Steps[bytes]:
+    def status_steps(self, limit: int | None) -> Steps[bytes]:
         """Build the JSON of C{/status} in steps.
 
-        @param most: maximum of entries of a list, up to L{MAX_LISTED}, the default.
+        @param limit: maximum of entries of a list, up to L{MAX_LISTED}, the default.
         """
-        most = MAX_LISTED if most is None else min(most, MAX_LISTED)
+        limit = MAX_LISTED if limit is None else min(limit, MAX_LISTED)
         yield from self.metrics.refresh_steps()
-        in_force = self.proxy.in_force(most)
+        in_force = self.proxy.in_force(limit)
         yield
         status, live, now = self.proxy.status(), self.proxy.live(), self._now()
         totals, refusals = self.metrics.totals(), self.refusals.latest()
         yield
-        document = status_document(status, (), totals, refusals, now, most, self._instance, in_force)
-        return (yield from _json_steps({**document, "live": len(live), "tunnels": tunnels(live, now, most)}))
+        document = status_document(status, (), totals, refusals, now, limit, self._instance, in_force)
+        return (yield from _json_steps({**document, "live": len(live), "tunnels": tunnels(live, now, limit)}))
 
-    def topics_steps(self, fold: int | None, most: int | None) -> Steps[bytes]:
+    def topics_steps(self, fold: int | None, limit: int | None) -> Steps[bytes]:
         """Build the JSON of C{/topics} in steps.
 
         @param fold: 1 to merge the partitions of a topic.
-        @param most: maximum of entries of a list, up to L{MAX_TOPICS}; default: L{MAX_LISTED}.
+        @param limit: maximum of entries of a list, up to L{MAX_TOPICS}; default: L{MAX_LISTED}.
         """
-        most = MAX_LISTED if most is None else min(most, MAX_TOPICS)
+        limit = MAX_LISTED if limit is None else min(limit, MAX_TOPICS)
         if self.topics is None:
             return (yield from _json_steps(nothing_inspected(self._now())))
-        document = yield from self.topics.document_steps(self._now(), bool(fold), most)
+        document = yield from self.topics.document_steps(self._now(), bool(fold), limit)
         return (yield from _json_steps(document))
 
     def buildProtocol(self, addr: IAddress | None) -> Any:

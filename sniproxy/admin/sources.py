@@ -64,11 +64,11 @@ class Reloads(msgspec.Struct, frozen=True):
     error: str | None = None
     time: float | None = None
 
-    def good(self) -> Reloads:
+    def with_success(self) -> Reloads:
         """Count a successful reload."""
         return Reloads(self.succeeded + 1, self.failed)
 
-    def refused(self, why: str, now: float) -> Reloads:
+    def with_failure(self, why: str, now: float) -> Reloads:
         """Count a failed reload."""
         return Reloads(self.succeeded, self.failed + 1, why, now)
 
@@ -218,8 +218,8 @@ class StatusSource(Protocol):
 
     def status(self) -> Status: ...
 
-    def in_force(self, most: int) -> Mapping[str, Any]:
-        """The current configuration as JSON. @param most: maximum of entries of each list."""
+    def in_force(self, limit: int) -> Mapping[str, Any]:
+        """The current configuration as JSON. @param limit: maximum of entries of each list."""
         ...
 
     def live(self) -> Sequence[LiveConnection]:

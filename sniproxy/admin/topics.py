@@ -51,18 +51,18 @@ class Topics:
         elif event.name in self._recent:
             self._recent[event.name].append(event)
 
-    def document(self, now: float, fold_partitions: bool = False, most: int | None = None) -> dict[str, Any]:
+    def document(self, now: float, fold_partitions: bool = False, limit: int | None = None) -> dict[str, Any]:
         """The JSON of C{/topics}. Lists begin with the newest entry or with the entry with the most lookups.
 
         @param now: seconds since 1970. @param fold_partitions: whether to merge the partitions of a topic.
-        @param most: maximum of entries in C{topics} and C{namespaces}; None for no maximum. C{count}, C{clusters} and
+        @param limit: maximum of entries in C{topics} and C{namespaces}; None for no maximum. C{count}, C{clusters} and
             C{brokers} cover all topics; C{left_out} has the number of topics and namespaces not listed.
         """
-        found = finish(self.document_steps(now, fold_partitions, most))
+        found = finish(self.document_steps(now, fold_partitions, limit))
         return {key: list(value) if isinstance(value, Iterator) else value for key, value in found.items()}
 
     def document_steps(
-        self, now: float, fold_partitions: bool = False, most: int | None = None
+        self, now: float, fold_partitions: bool = False, limit: int | None = None
     ) -> Steps[dict[str, Any]]:
         """Build the L{document} in steps. Long lists are iterators that create their entries on demand."""
         entries = self._ledger.topics()
@@ -78,8 +78,8 @@ class Topics:
                 continue
             total += 1
             heappush(first, (-entry.lookups, entry.topic, number, entry))
-            if most is not None and len(first) >= most + BATCH:
-                first = nsmallest(most, first)
+            if limit is not None and len(first) >= limit + BATCH:
+                first = nsmallest(limit, first)
             cluster, name = entry.cluster, broker_of(entry)
             counts = {"topics": 0, "lookups": 0}
             broker = brokers.setdefault((cluster, name), {"cluster": cluster, "broker": name, **counts})
@@ -89,18 +89,18 @@ class Topics:
             clusters[cluster]["moves"] += entry.moves_total
         yield
         namespaces = sorted(self._ledger.namespaces(), key=lambda entry: (-entry.lookups, entry.namespace))
-        shown = total if most is None else min(most, total)
+        shown = total if limit is None else min(limit, total)
         return {
             "time": now,
             "inspecting": True,
             "count": total,
-            "left_out": {"topics": total - shown, "namespaces": len(namespaces) - len(namespaces[:most])},
+            "left_out": {"topics": total - shown, "namespaces": len(namespaces) - len(namespaces[:limit])},
             "lookups": self._lookups,
             "failed": self._failed,
             "clusters": [cluster for _, cluster in sorted(clusters.items())],
             "brokers": [broker for _, broker in sorted(brokers.items())],
             "topics": (_topic(heappop(first)[-1]) for _ in range(shown)),
-            "namespaces": map(attrs.asdict, namespaces[:most]),
+            "namespaces": map(attrs.asdict, namespaces[:limit]),
             "failures": [attrs.asdict(failure) for failure in reversed(self._ledger.failures[-MAX_RECENT:])],
             **{
                 name: [{"time": event.time, "connection": event.connection, **event.fields} for event in reversed(kept)]

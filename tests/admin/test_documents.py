@@ -58,13 +58,13 @@ class StatusTests(SynchronousTestCase):
 
     def test_refused_reload(self) -> None:
         """A failed reload is in the document, and is the first warning until a reload succeeds."""
-        reloads = Reloads(1).refused("x.toml: bad", NOW - 3)
+        reloads = Reloads(1).with_failure("x.toml: bad", NOW - 3)
         found = document(SampleProxy(warnings=["look here"], reloads=reloads))
         said = {"succeeded": 1, "failed": 1, "error": "x.toml: bad", "time": NOW - 3}
         self.assertEqual(said, found["configuration"]["reloads"])
         self.assertIn("reload failed, keeping the current configuration: x.toml: bad", found["warnings"][0])
         self.assertEqual(
-            ["look here"], document(SampleProxy(warnings=["look here"], reloads=reloads.good()))["warnings"]
+            ["look here"], document(SampleProxy(warnings=["look here"], reloads=reloads.with_success()))["warnings"]
         )
 
     def test_many_warnings(self) -> None:

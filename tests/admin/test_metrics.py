@@ -58,7 +58,7 @@ class EndedTests(SynchronousTestCase):
         reloads = Reloads(2)
         metrics = Metrics(reloads=lambda: reloads)
         self.assertEqual(1, samples(metrics)[("sniproxy_last_reload_successful",)])
-        reloads = reloads.refused("bad", 1.0)
+        reloads = reloads.with_failure("bad", 1.0)
         found = samples(metrics)
         self.assertEqual(2, found["sniproxy_reloads_total", "succeeded"])
         self.assertEqual(1, found["sniproxy_reloads_total", "failed"])
