@@ -118,7 +118,7 @@ async def _find(lookups: Lookups, outcome: LookupOutcome) -> None:
                 raise failure_there
         except ClientError as failure:
             outcome.failures[topic] = failure
-            if outcome.hops[-1].phase == "lookup" and not outcome.hops[-1].link.opened:
+            if outcome.hops[-1].phase == "lookup" and not outcome.hops[-1].link.is_open:
                 # The broker is unreachable or gone: each further partition would wait for it again.
                 return
 

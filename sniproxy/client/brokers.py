@@ -62,7 +62,7 @@ class Brokers:
         """
         key = (host, port, proxy_to_broker_url)
         link = self._links.get(key)
-        if link is None or link.over:
+        if link is None or link.ended:
             link = self._links[key] = Link(self.reactor, self.access, host, port, proxy_to_broker_url)
         return link
 
@@ -103,14 +103,14 @@ class Link:
         self._creator = _RecordingCreator()
 
     @property
-    def over(self) -> bool:
+    def ended(self) -> bool:
         """Whether the connection was opened and has ended."""
         return self._session is not None and self._session.failed is not None
 
     @property
-    def opened(self) -> bool:
+    def is_open(self) -> bool:
         """Whether the connection is open and logged in."""
-        return self.login_seconds is not None and not self.over
+        return self.login_seconds is not None and not self.ended
 
     @property
     def server_version(self) -> str | None:
@@ -128,7 +128,7 @@ class Link:
 
         @raise ClientError: the connection or the login failed.
         """
-        if self._session is not None and self.opened:
+        if self._session is not None and self.is_open:
             return self._session
         start = self._reactor.seconds()
         session = self._session = await self._connect()
@@ -150,12 +150,12 @@ class Link:
 
     async def close(self) -> None:
         """Close the connection gracefully, if it is open."""
-        if self._session is not None and not self.over:
+        if self._session is not None and not self.ended:
             await self._session.close()
 
     def abort(self) -> None:
         """Abort the connection, if it is open."""
-        if self._session is not None and not self.over:
+        if self._session is not None and not self.ended:
             self._session.abort()
 
     async def _connect(self) -> BrokerSession:
@@ -197,7 +197,7 @@ class Link:
                 access.trust,
                 access.certificate,
                 access.timeout_s,
-                self._creator.watch,
+                self._creator.wrap,
             )
         except ValueError as error:
             raise ClientError(FailureKind.CERTIFICATE_NAME, str(error)) from error
@@ -211,7 +211,7 @@ class _RecordingCreator:
         self._creator: Any = None
         self._connection: SSL.Connection | None = None
 
-    def watch(self, creator: Any) -> _RecordingCreator:
+    def wrap(self, creator: Any) -> _RecordingCreator:
         self._creator = creator
         return self
 

@@ -123,7 +123,7 @@ class Lookups:
                 return await self._hop(topic, phase, link, ask)
             except ClientError:
                 # The broker answered with an error: another broker would give the same answer.
-                if link.opened:
+                if link.is_open:
                     raise
         return await self._hop(topic, phase, self._brokers.link(*last), ask)
 
@@ -131,7 +131,7 @@ class Lookups:
         self, topic: str, phase: str, link: Link, ask: Callable[[Link], Awaitable[tuple[_T, _HopFields]]]
     ) -> _T:
         clock = self._brokers.reactor
-        fresh, start = not link.opened, clock.seconds()
+        fresh, start = not link.is_open, clock.seconds()
 
         def report(**fields: Any) -> None:
             if self._on_hop is not None:

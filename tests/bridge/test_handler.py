@@ -118,7 +118,7 @@ class LookupTests(BridgeCase):
         owner = await client.owner(TOPIC)
         self.assertEqual((B1, 6651, True), (owner.host, owner.port, owner.through_service_url))
         link = await client.connect(TOPIC, owner)
-        self.assertTrue(link.opened)
+        self.assertTrue(link.is_open)
         self.assertEqual(["CONNECT", "LOOKUP"], crowd.heard(VIP))
         ((_, connect),) = crowd.brokers[B1].heard
         self.assertEqual(f"{B1}:6651", connect.proxy_to_broker_url)

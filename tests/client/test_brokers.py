@@ -66,7 +66,7 @@ class BrokersCase(TestCase):
         except ClientError as failure:
             self.assertEqual(failure.kind, kind, str(failure))
             self.assertTrue(failure.cure)
-            self.assertFalse(link.opened)
+            self.assertFalse(link.is_open)
             return failure
         self.fail("the link was opened")
         raise AssertionError
@@ -81,7 +81,7 @@ class LinkTests(BrokersCase):
         proxy = Proxy(self, f'[[route]]\nserver_name = "{NAME}"\ntarget = "127.0.0.1:{where[1]}"\n')
         brokers = self.brokers(("localhost", proxy.port))
         link = brokers.link(NAME, 6651)
-        self.assertEqual((link.opened, link.over, link.certificate_names, link.address), (False, False, None, None))
+        self.assertEqual((link.is_open, link.ended, link.certificate_names, link.address), (False, False, None, None))
         session = await link.open()
         self.assertEqual(session.server_version, "scripted")
         self.assertEqual((link.server_version, link.address), ("scripted", f"127.0.0.1:{proxy.port}"))

@@ -76,7 +76,7 @@ class LookupsTests(TestCase):
         self.assertEqual(await found.partitions(TOPIC), 0)
         self.assertEqual(await found.owner(TOPIC), owner(B1))
         link = await found.connect(TOPIC, owner(B1))
-        self.assertTrue(link.opened)
+        self.assertTrue(link.is_open)
         self.assertEqual(
             self.steps(),
             [
