@@ -22,7 +22,7 @@ from sniproxy.cli.exitstatus import INCOMPLETE, INTERRUPTED
 from sniproxy.cli.ledgertables import FAILURES, NAMESPACES, TOPICS, write_csv, write_json, write_table
 from sniproxy.inspector.capture.files import CaptureError
 from sniproxy.inspector.capture.reading import CaptureEvents
-from sniproxy.inspector.entries import OwnerEntry, fold
+from sniproxy.inspector.entries import LedgerSnapshot, fold
 from sniproxy.inspector.format import json_line, readable_line
 from sniproxy.pulsar.events import Event
 from sniproxy.pulsar.filter import EventFilter
@@ -101,7 +101,7 @@ def _inspect(options: argparse.Namespace, streams: Streams) -> int:
     except ValueError as error:
         options.usage(str(error))
     with _opened(options.file, streams) as file:
-        capture = CaptureEvents(file, options.port, reveal=options.reveal, commands=choice.asked_for)
+        capture = CaptureEvents(file, options.port, reveal=options.reveal, commands=choice.extra_commands)
         printer = _EventPrinter(streams.out, as_json=options.json, unbuffered=not _regular_size(file))
         shown = 0
 
@@ -132,12 +132,12 @@ def _topics(options: argparse.Namespace, streams: Streams) -> int:
             pass
 
         def write() -> str:
-            return f"{_list(capture.ledger.known(), options, streams.out)}; "
+            return f"{_list(capture.ledger.snapshot(), options, streams.out)}; "
 
         return _read(capture, file, options.file, streams, ignore, write)
 
 
-def _list(known: OwnerEntry, options: argparse.Namespace, out: TextIO) -> str:
+def _list(known: LedgerSnapshot, options: argparse.Namespace, out: TextIO) -> str:
     """Print the topics, namespaces or failures. @return: a summary."""
     write = write_json if options.json else write_csv if options.csv else write_table
     topics = sorted(
@@ -239,7 +239,7 @@ class _ProgressBar:
     def events(self, capture: CaptureEvents) -> Iterator[Event]:
         """The events of the capture. Hides the bar before each event if the output is a terminal."""
         try:
-            for event in capture.watched(self._draw if self._size else None):
+            for event in capture.with_progress(self._draw if self._size else None):
                 if self._both:
                     self.hide()
                 yield event

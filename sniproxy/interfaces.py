@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any
 
 import attrs
 from zope.interface import Attribute, Interface
@@ -231,7 +231,7 @@ class IResolverMaker(Interface):
     name = Attribute("What ``type = `` says in the configuration, as in ``static``.")
     help = Attribute("One line: where such a resolver knows names from.")
 
-    def make(options: Mapping[str, Any], reactor: Any) -> ServerNameResolver:
+    def make(options: Mapping[str, Any], reactor: Any) -> IServerNameResolver:
         """A resolver, from the keys of its table in the configuration without ``type``. It must not block.
 
         @raise BadOption: an option is unknown, missing or wrong.
@@ -246,37 +246,12 @@ class IDescribedResolverMaker(IResolverMaker):
     needs = Attribute("The names of modules beyond its package's own, without which none can be made; mostly empty.")
 
 
-class ServerNameResolver(Protocol):
-    """L{IServerNameResolver}, for type checkers."""
-
-    def resolve(self, request: Request) -> Resolution | Awaitable[Resolution]: ...
-
-
-class WatchingResolver(ServerNameResolver, Protocol):
-    """L{IWatchingResolver}, for type checkers."""
-
-    def start(self, changed: Callable[[], None]) -> None: ...
-    def stop(self) -> Awaitable[None] | None: ...
-    def state(self) -> WatchState: ...
-
-
-class ResolverMaker(Protocol):
-    """L{IResolverMaker}, for type checkers."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def help(self) -> str: ...
-
-    def make(self, options: Mapping[str, Any], reactor: Any) -> ServerNameResolver: ...
-
-
 async def come(answer: Awaitable[object]) -> object:
     """A resolver's answer that comes later; its type is a promise that is checked by who asks."""
     return await answer
 
 
-async def ask(resolver: ServerNameResolver, request: Request) -> object:
+async def ask(resolver: IServerNameResolver, request: Request) -> object:
     """A resolver's answer, as L{come}, whether it comes at once or later."""
     answer = resolver.resolve(request)
     return await answer if isinstance(answer, Awaitable) else answer

@@ -212,7 +212,7 @@ class ProxyService(Service):
             undo.pop_all()
         self._built = built
         self._standing.change(configuration.health, built.written, plaintext_targets(configuration))
-        built.resolvers.settle()
+        built.resolvers.activate()
         self._lives.change(configuration.limits, self._descriptors)
         # The listeners first: their addresses are the first that the log has, and people and scripts look for them.
         # A bridge may lead to a listener of this very proxy; to a bridge, it would come back for ever.

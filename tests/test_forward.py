@@ -106,7 +106,7 @@ class ForwardTests(ForwardCase):
         proxy = Proxy(self, forward("{1}." + ("x" * 60 + ".") * 2 + "test"))
         long = ".".join(["a" * 60] * 3) + ".a.pulsar.test"
         record = await self.refused(proxy, hello(name=long), Result.NO_ROUTE, Alert.UNRECOGNIZED_NAME)
-        self.assertIn("no target comes of this name", record.reason)
+        self.assertIn("cannot form a target from this name", record.reason)
 
 
 class LoopTests(ForwardCase):

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import attrs
 
-from sniproxy.inspector.entries import Failure, Move, NamespaceEntry, OwnerEntry, TopicEntry
+from sniproxy.inspector.entries import Failure, LedgerSnapshot, Move, NamespaceEntry, TopicEntry
 
 T = TypeVar("T", TopicEntry, NamespaceEntry, Failure)
 
@@ -40,7 +40,7 @@ def as_url(text: str) -> str:
     return f"http://{text}" if _ADDRESS.fullmatch(text) else text
 
 
-def fetch_ledger(url: str) -> OwnerEntry:
+def fetch_ledger(url: str) -> LedgerSnapshot:
     """Fetch the ledger of a running proxy.
 
     @param url: the endpoint, such as ``http://127.0.0.1:9090``. @raise AdminError: the query failed.
@@ -51,7 +51,7 @@ def fetch_ledger(url: str) -> OwnerEntry:
             'this proxy does not inspect Pulsar; set inspect = "pulsar" on a plaintext listener (docs/inspector.md)'
         )
     try:
-        return OwnerEntry(
+        return LedgerSnapshot(
             [_entry(entry) for entry in document["topics"]],
             [_from_json(NamespaceEntry, one) for one in document["namespaces"]],
             [_from_json(Failure, one) for one in reversed(document["failures"])],

@@ -14,7 +14,7 @@ from typing import Any, TextIO, TypeVar
 from sniproxy.cli.adminclient import AdminError, as_url, drain, fetch_ledger, fetch_status, undrain
 from sniproxy.cli.aggregation import merged_drains, merged_ledgers, merged_status
 from sniproxy.cli.exitstatus import INTERRUPTED
-from sniproxy.inspector.entries import OwnerEntry
+from sniproxy.inspector.entries import LedgerSnapshot
 from sniproxy.util.text import amount, bounded, counted, printable
 
 T = TypeVar("T")
@@ -167,7 +167,7 @@ def _undo_command(options: argparse.Namespace) -> str:
     return f"{shlex.join(words)} --undo"
 
 
-def fetch_ledgers(urls: Sequence[str]) -> OwnerEntry:
+def fetch_ledgers(urls: Sequence[str]) -> LedgerSnapshot:
     """Fetch the ledgers of running proxies, merged into one. @raise AdminError: a query failed."""
     found, errors = query_all(urls, fetch_ledger)
     _raise_all(errors)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import attrs
 
 from sniproxy.events import Refusal, Result
-from sniproxy.interfaces import Resolution, ServerNameResolver
+from sniproxy.interfaces import IServerNameResolver, Resolution
 from sniproxy.routing.table import RouteTable
 from sniproxy.routing.targets import Turns
 from sniproxy.tls.alerts import Alert
@@ -29,7 +29,7 @@ class LiveRoute:
 
     server_name: str
     listener: str | None
-    resolver: ServerNameResolver
+    resolver: IServerNameResolver
     least: bool = False
     max_connections: int | None = None
     fixed: Callable[[], Resolution | None] | None = None

@@ -49,7 +49,7 @@ async def explain(options: argparse.Namespace, reactor: Any, out: TextIO) -> int
     built = build(configuration, reactor)
     explainer = Explainer(built, reactor)
     reports: list[Report] = []
-    built.resolvers.settle()
+    built.resolvers.activate()
     try:
         for listener in listeners:
             if options.all:

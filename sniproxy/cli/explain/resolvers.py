@@ -11,7 +11,7 @@ from twisted.internet.defer import TimeoutError as DeferredTimeout
 from sniproxy.cli.explain.report import WatchState
 from sniproxy.config.model import Listener, ResolverTable, Route
 from sniproxy.interfaces import Refused, Request, Resolution, ask
-from sniproxy.resolvers.cache.fallback import Answered, FallbackResolver
+from sniproxy.resolvers.cache.fallback import FallbackAnswer, FallbackResolver
 from sniproxy.routing.patterns import capture_count, captured
 from sniproxy.server.build import Built
 from sniproxy.util.text import bounded
@@ -41,7 +41,7 @@ class ResolverQueries:
     built: Built
     reactor: Any
 
-    async def query(self, name: str | None, listener: Listener, route: Route) -> Answered:
+    async def query(self, name: str | None, listener: Listener, route: Route) -> FallbackAnswer:
         """Query the resolver of a route for the targets of a name, for at most C{timeouts.connect} seconds.
 
         @raise NoAnswer: the resolver has no target for the name.
@@ -52,7 +52,7 @@ class ResolverQueries:
             name, (), CLIENT_ADDRESS, listener.name, _captures(route, name), listener.endpoint.port or None
         )
         resolver = self.built.resolvers.resolver(route.resolver, configuration.filename)
-        query = resolver.first(request) if isinstance(resolver, FallbackResolver) else ask(resolver, request)
+        query = resolver.first_answer(request) if isinstance(resolver, FallbackResolver) else ask(resolver, request)
         try:
             pending: Deferred[object] = Deferred.fromCoroutine(query)
             answer = await pending.addTimeout(seconds, self.reactor)
@@ -62,12 +62,12 @@ class ResolverQueries:
             raise NoAnswer(f"no answer from the resolver within {seconds:g} s") from error
         except Exception as error:  # whatever a plugin raises
             raise NoAnswer(f"the resolver failed: {type(error).__name__}: {bounded(str(error))}") from error
-        if isinstance(answer, Answered):
+        if isinstance(answer, FallbackAnswer):
             (table,) = (each for each in route.resolver.inner if each.name == answer.by)
             return attrs.evolve(answer, by=table.title)
         if not isinstance(answer, Resolution) or not answer.targets:
             raise NoAnswer("the resolver returned no target")
-        return Answered(answer, route.resolver.title)
+        return FallbackAnswer(answer, route.resolver.title)
 
     async def probe(self, listener: Listener, route: Route) -> None:
         """Query the resolver of a route for a name that does not exist, to test the resolver. A refusal is a success.
@@ -86,7 +86,7 @@ class ResolverQueries:
         """The states of those resolvers of a route that watch their source."""
         found = []
         for each in table.inner or (table,):
-            _, resolver = self.built.resolvers.asked.get(each.key, (None, None))
+            _, resolver = self.built.resolvers.cached.get(each.key, (None, None))
             state = None if resolver is None else resolver.watch_state()
             if state is not None:
                 found.append(WatchState(each.title, state.summary, state.error))

@@ -43,7 +43,7 @@ class BrokerNamesTests(SocketTestCase):
 
     def names(self, text: str) -> BrokerNames:
         built = build(parse(text if "[[listener]]" in text else LISTENER + text, str(Path(self.mktemp()))), reactor)
-        built.resolvers.settle()
+        built.resolvers.activate()
         self.addCleanup(built.resolvers.stop)
         return BrokerNames(ResolverQueries(built, reactor), RouteChooser(built.configuration))
 

@@ -24,7 +24,7 @@ class ResolverQueriesTests(SocketTestCase):
 
     def queries(self, text: str) -> ResolverQueries:
         built = build(parse(LISTENER + text, str(Path(self.mktemp()))), reactor)
-        built.resolvers.settle()
+        built.resolvers.activate()
         self.addCleanup(built.resolvers.stop)
         return ResolverQueries(built, reactor)
 
