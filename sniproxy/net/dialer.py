@@ -125,7 +125,7 @@ class Dialer:
                 trying(target)
             return sock
         if dialling.untried:
-            errors.append(f"the time was up before {dialling.untried} more of {len(targets)} targets could be tried")
+            errors.append(f"timed out before {dialling.untried} of {len(targets)} targets were tried")
             results.add(Result.CONNECT_TIMEOUT)
         for result in (Result.CONNECT_FAILED, Result.CONNECT_TIMEOUT, Result.DENIED):
             if result in results:
@@ -296,7 +296,7 @@ class _Attempt:
     def _timed_out(self) -> None:
         why = f"no answer within {self._seconds:.3g} s"
         if not self._sockets:
-            why = f"the name was not resolved within {self._seconds:.3g} s: no name server has answered"
+            why = f"name lookup timed out after {self._seconds:.3g} s: no name server answered"
         self._fail(Result.CONNECT_TIMEOUT, why)
 
     def _fail(self, result: Result, reason: str) -> None:

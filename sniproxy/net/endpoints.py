@@ -14,10 +14,10 @@ BACKLOG = 1024
 
 _SEPARATOR = re.compile(r"(?<!\\):")
 _REFUSED = {
-    "ssl": "TLS passes through to the brokers; write tcp: instead, with certificates = if it shall end here",
-    "tls": "TLS passes through to the brokers; write tcp: instead, with certificates = if it shall end here",
-    "haproxy": "the PROXY protocol is not read yet; write tcp: instead and turn off send-proxy in front of it",
-    "stdio": "a listener accepts connections; write tcp: instead",
+    "ssl": "TLS passes through to the brokers; use tcp:, with certificates = to terminate TLS here",
+    "tls": "TLS passes through to the brokers; use tcp:, with certificates = to terminate TLS here",
+    "haproxy": "the PROXY protocol is not supported; use tcp: and turn off send-proxy in the load balancer",
+    "stdio": "a listener accepts connections; use tcp:",
 }
 
 
@@ -90,10 +90,10 @@ def parse_endpoint(text: str) -> Endpoint:
     if kind in _REFUSED:
         raise BadEndpoint(_REFUSED[kind])
     if not arguments:
-        raise BadEndpoint("it is a Twisted server endpoint string, as in tcp:4443:interface=127.0.0.1")
+        raise BadEndpoint("expected a Twisted server endpoint string, as in tcp:4443:interface=127.0.0.1")
     positional = [value for value in arguments if "=" not in value]
     if "" in positional[1:] and kind in ("tcp", "tcp6"):
-        raise BadEndpoint(r"the colons of an IPv6 address are escaped, as in tcp6:4443:interface=\:\:1")
+        raise BadEndpoint(r"escape the colons of an IPv6 address, as in tcp6:4443:interface=\:\:1")
     keys = dict(value.split("=", 1) for value in arguments if "=" in value)
     whole = text.strip()
     if kind in ("tcp", "tcp6", "unix") and "backlog" not in keys and len(positional) < 3:
@@ -102,13 +102,13 @@ def parse_endpoint(text: str) -> Endpoint:
         return Endpoint(whole, kind, None, None)
     unknown = sorted(keys.keys() - {"port", "interface", "backlog"})
     if unknown:
-        raise BadEndpoint(f"{kind}: knows port, interface and backlog; not {unknown[0]!r}")
+        raise BadEndpoint(f"{kind}: unknown argument {unknown[0]!r}; use port, interface or backlog")
     port = keys.get("port", positional[0] if positional else "")
     if not (_is_number(port) and int(port) <= 65535):
-        raise BadEndpoint(f"bad port {port!r}: it is a number from 0 (any free port) to 65535, as in tcp:4443")
+        raise BadEndpoint(f"bad port {port!r}: expected a number from 0 (any free port) to 65535, as in tcp:4443")
     backlog = keys.get("backlog", positional[2] if len(positional) > 2 else str(BACKLOG))
     if not (_is_number(backlog) and int(backlog) > 0):
-        raise BadEndpoint(f"bad backlog {backlog!r}: it is a number of connections, as in backlog={BACKLOG}")
+        raise BadEndpoint(f"bad backlog {backlog!r}: expected a number of connections, as in backlog={BACKLOG}")
     interface = keys.get("interface", positional[1] if len(positional) > 1 else "").replace("\\", "")
     if not interface:
         interface = "::" if kind == "tcp6" else "0.0.0.0"

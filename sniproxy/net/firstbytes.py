@@ -56,7 +56,7 @@ class FirstBytes(SocketDescriptor, Generic[T]):
         except OSError as error:
             raise ClientGone(error.strerror) from error
         if not data:
-            raise ClientGone("it ended the connection")
+            raise ClientGone("it closed the connection")
         if not self.received:
             self.received = data  # as it mostly stays
         else:
@@ -105,7 +105,7 @@ class FirstBytes(SocketDescriptor, Generic[T]):
         self._fail(ClientGone(pending_error(self.sock).strerror))
 
     def _too_late(self) -> None:
-        self._fail(TooLate(f"no whole {self._what} within {self._seconds:g} s"))
+        self._fail(TooLate(f"no complete {self._what} within {self._seconds:g} s"))
 
     def _fail(self, error: Exception) -> None:
         self._stop()

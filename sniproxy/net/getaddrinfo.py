@@ -44,14 +44,14 @@ def system_addresses(host: str, clock: Callable[[], float] = time.monotonic) -> 
     except OSError as error:
         return _system(error)
     except UnicodeError:
-        return LookupFailed(Cause.NO_NAME, "no such host name: it cannot be written in the DNS")
+        return LookupFailed(Cause.NO_NAME, "no such host name: it is not valid in the DNS")
     addresses = list(dict.fromkeys(str(address[0]) for *_, address in found))
     return addresses or LookupFailed(Cause.NO_ADDRESS, "the name has no address")
 
 
 def no_answer(seconds: float) -> str:
     """The text for silence."""
-    return f"no name server has answered within {seconds:.3g} s"
+    return f"no name server answered within {seconds:.3g} s"
 
 
 def _why(number: int, took: float) -> LookupFailed:
@@ -68,9 +68,9 @@ def _why(number: int, took: float) -> LookupFailed:
     if number == socket.EAI_AGAIN and took >= _QUICK_S:
         return LookupFailed(Cause.NO_ANSWER, no_answer(took))
     if number == socket.EAI_AGAIN:
-        return LookupFailed(Cause.SERVER_FAILED, "the name servers failed, or refused the question")
+        return LookupFailed(Cause.SERVER_FAILED, "the name servers failed or refused the query")
     if number == socket.EAI_FAIL:
-        return LookupFailed(Cause.SERVER_FAILED, "the name servers refused the question")
+        return LookupFailed(Cause.SERVER_FAILED, "the name servers refused the query")
     if number == socket.EAI_MEMORY:
         return LookupFailed(Cause.SYSTEM, "the system's resolver is out of memory")
     return LookupFailed(Cause.SYSTEM, f"the system's resolver failed (getaddrinfo error {number})")
@@ -78,5 +78,5 @@ def _why(number: int, took: float) -> LookupFailed:
 
 def _system(error: OSError) -> LookupFailed:
     if error.errno in (errno.EMFILE, errno.ENFILE):
-        return LookupFailed(Cause.NO_FILES, "too many open files: the name cannot be looked up")
-    return LookupFailed(Cause.SYSTEM, f"the name cannot be looked up: {os.strerror(error.errno or errno.EIO)}")
+        return LookupFailed(Cause.NO_FILES, "too many open files: cannot look up the name")
+    return LookupFailed(Cause.SYSTEM, f"cannot look up the name: {os.strerror(error.errno or errno.EIO)}")

@@ -43,7 +43,7 @@ class Handshake(SocketDescriptor):
         self._finished = False
         self._received = Share()
         self._done: Deferred[None] = Deferred(lambda _: self._stop())
-        late = f"no TLS handshake within {seconds:.3g} s"
+        late = f"TLS handshake not completed within {seconds:.3g} s"
         self._timer = wheel_of(reactor).after(seconds, partial(self._fail, late))
 
     def shaken(self) -> Deferred[None]:
@@ -66,7 +66,7 @@ class Handshake(SocketDescriptor):
             else:
                 self._step()
         else:
-            self._fail("it ended the connection in the TLS handshake", gone=True)
+            self._fail("it closed the connection in the TLS handshake", gone=True)
 
     def doWrite(self) -> None:
         try:

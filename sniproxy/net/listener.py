@@ -66,7 +66,7 @@ def listen_at_once(endpoint: IStreamServerEndpoint, factory: IProtocolFactory, t
         path = unix_path(error)
         if path is None or not remove_stale(path):
             raise
-        log.warn("removed {path}: a program that was killed left it behind", path=path)
+        log.warn("removed stale UNIX socket {path}", path=path)
     return _listen(endpoint, factory, text)
 
 
@@ -182,7 +182,7 @@ class Acceptor(SocketDescriptor):
             except Exception as error:
                 sock.close()  # before the log: it takes memory
                 with suppress(MemoryError):
-                    log.failure("listener {name}: a connection was lost: a fault of the proxy", name=self.name)
+                    log.failure("listener {name}: internal error while accepting a connection", name=self.name)
                 if isinstance(error, MemoryError):
                     self._pause(_NO_MEMORY)
                     return False
@@ -258,7 +258,7 @@ class Acceptor(SocketDescriptor):
             self._reactor.removeReader(self)
             if self._reactor.seconds() >= self._quiet_until:
                 self._quiet_until = self._reactor.seconds() + REPEAT_INTERVAL_S
-                log.warn("listener {name}: new connections wait: {why}; live ones go on", name=self.name, why=why)
+                log.warn("listener {name} paused: {why}; new connections wait in the backlog", name=self.name, why=why)
 
     def _unpause(self) -> None:
         if self._paused is not None and self._paused.active():

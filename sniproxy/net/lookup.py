@@ -178,10 +178,10 @@ class HostLookups:
         queue = self._formed.queue
         left = MAX_QUEUED - len(queue)
         if left <= 0:
-            return "queue", f"{MAX_QUEUED} host names that clients formed wait to be looked up"
+            return "queue", f"lookup queue full: {MAX_QUEUED} client-formed names are waiting"
         waiting = 0 if client is None else sum(look.client == client for look in queue.values())
         if waiting >= min(MAX_QUEUED_PER_CLIENT, left):
-            return "per_client", f"{waiting} host names of this client wait to be looked up"
+            return "per_client", f"lookup queue full for this client: {waiting} names are waiting"
         return "", ""
 
     def _within_time(self, answer: Deferred[list[str]]) -> Deferred[list[str]]:

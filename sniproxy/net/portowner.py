@@ -22,7 +22,7 @@ def holder(port: int, proc: Path = Path("/proc")) -> str | None:
         if any(link in links for link in _descriptors(process)):
             return f"pid {process.name} ({_command_line(process)})"
     user = next(iter(sockets.values()))
-    return f"a process of user id {user}, which only that user or root can look into"
+    return f"a process of user id {user}, whose details only that user or root can read"
 
 
 def _listening(port: int, proc: Path) -> dict[str, str]:

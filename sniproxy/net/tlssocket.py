@@ -86,7 +86,7 @@ class TLSSocket(socket.socket):
             self.tls.bio_write(came)
             data = self._plaintext()
             if len(self._out) > _MAX_UNREAD_BYTES:
-                raise OSError(errno.ENOBUFS, "it asks TLS for answers and reads none")
+                raise OSError(errno.ENOBUFS, "it makes TLS send replies and does not read them")
             if data or self.over:
                 return data
             if len(came) < size:  # who waits for an edge of the socket must have read all

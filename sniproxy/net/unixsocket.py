@@ -42,11 +42,12 @@ def holder(path: str) -> str:
     except OSError:
         mode = None
     if mode is not None and not stat.S_ISSOCK(mode):
-        return "it is no socket; remove it, or write another path"
+        return "it is not a socket; remove it or use another path"
     with suppress(OSError):
         pid = os.readlink(path + LOCK)
-        return f"process {pid} holds it by {path}{LOCK}; stop it, or remove {path} and {path}{LOCK} if it is gone"
-    return "" if mode is None else f"another process listens there; stop it, or remove {path} if it is gone"
+        cure = f"stop that process, or remove {path} and {path}{LOCK} if it has ended"
+        return f"process {pid} holds its lock {path}{LOCK}; {cure}"
+    return "" if mode is None else f"another process listens on it; stop that process, or remove {path} if it has ended"
 
 
 def _is_stale(path: str) -> bool:

@@ -40,7 +40,7 @@ class LoopGuard:
                 continue
             # Connecting to 0.0.0.0 or :: reaches this machine; listening there hears all its addresses.
             if address == own or ((own.is_unspecified or address.is_unspecified) and _is_local(address)):
-                return "a listener of this proxy: a loop"
+                return "a listener of this proxy (loop)"
         return None
 
 

@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 from sniproxy.net.descriptor import SocketDescriptor
 from sniproxy.relay import poller
 
-ENDED = "it ended the connection"
+ENDED = "it closed the connection"
 """Why a client is gone that sent a FIN."""
 
 

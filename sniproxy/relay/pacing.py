@@ -167,7 +167,7 @@ class Paced:
         try:
             look(part)
         except Exception:
-            log.failure("A tap failed and is detached; its tunnel continues")
+            log.failure("tap failed and is detached; its tunnel continues")
             self._tap, self._at = None, 0
             self._held.clear()
         self.pace.charge(self.pace.clock() - began)

@@ -275,11 +275,11 @@ class EdgePoller:
 
 def failed(lost: Callable[[Failure], object]) -> None:
     """Where an exception of a side is handled: it is logged, and the side is ended. @param lost: ends it."""
-    log.failure("A relay failed: a fault of the proxy")
+    log.failure("internal error in a relay")
     try:
         lost(Failure())
     except Exception:  # the others must not pay for it
-        log.failure("A relay failed at its end, too: a fault of the proxy")
+        log.failure("internal error while ending a failed relay")
 
 
 _pollers: WeakKeyDictionary[Any, EdgePoller] = WeakKeyDictionary()

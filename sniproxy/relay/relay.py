@@ -129,7 +129,7 @@ class Relay:
             for side in (self._client, self._upstream):
                 self._poller.watch(side)
         except OSError as error:  # no memory, or too many are watched (epoll_ctl(2))
-            self.end(Ending(Result.LIMIT, f"its sockets cannot be watched: {error.strerror}"))
+            self.end(Ending(Result.LIMIT, f"cannot watch its sockets: {error.strerror}"))
             return
         for direction in (self._up, self._down):
             direction.dry = direction.source.tls is None  # TLS may hold bytes already; of others the poller tells
@@ -271,9 +271,9 @@ class Relay:
                 self._timer.cancel()
             self._timer = self._wheel.after(min(left, max(allowed / IDLE_CHECKS, TICK_S)), self._check_idle)
             return
-        what = f"no byte for {allowed:g} s"
+        what = f"no bytes for {allowed:g} s"
         if half:
-            what += f" after the {'client' if self._up.ended else 'target'} had ended its side"
+            what += f" after the {'client' if self._up.ended else 'target'} closed its side"
         self.end(Ending(Result.IDLE_TIMEOUT, what))
 
     def _stop(self) -> bool:

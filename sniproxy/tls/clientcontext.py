@@ -62,7 +62,7 @@ def client_certificate(
     path = Path(path)
     chain = pem.certificates(shown(what, path), _read(path, what))
     if not chain:
-        raise BadPem(f"{shown(what, path)}: no PEM certificate in it; name the client's certificate")
+        raise BadPem(f"{shown(what, path)}: no PEM certificate found; name the client's certificate")
     place, file = (what, path) if key is None else (key_what, Path(key))
     text = _read(file, place)
     found: list[PrivateKey] = []
@@ -72,7 +72,7 @@ def client_certificate(
         if one.public_key() == chain[0].public_key():
             return showing(Certified(tuple(chain), one, str(path)))
     raise BadPem(
-        f"{shown(place, file)}: no key in it that fits the certificate; "
+        f"{shown(place, file)}: no key found that matches the certificate; "
         "name a PEM file with the certificate's private key, without a password"
     )
 
@@ -127,7 +127,7 @@ def tls_fault(error: SSL.Error) -> str:
     reasons = bounded(why(error), 120)
     if "certificate verify failed" not in reasons:
         return f"TLS failed: {reasons}"
-    return f"its certificate is not trusted ({reasons}); name the authority that issued it by trust, or renew it"
+    return f"its certificate is not trusted ({reasons}); add its authority to trust, or renew the certificate"
 
 
 def names(certificate: x509.Certificate) -> tuple[str, ...]:
@@ -144,6 +144,4 @@ def _read(file: Path, what: str) -> bytes:
     try:
         return file.read_bytes()
     except OSError as error:
-        raise BadPem(
-            f"{shown(what, file)}: cannot be read: {error.strerror}; name a PEM file that you may read"
-        ) from error
+        raise BadPem(f"{shown(what, file)}: cannot read: {error.strerror}; name a readable PEM file") from error

@@ -174,23 +174,23 @@ class ClientHelloReader:
         kind = header[0]
         if len(header) > 1 and header[1] != 3:
             if not self._records:
-                raise NotTLS(f"the first bytes look like a TLS record of version {header[1]}.x; there is only 3.x")
-            raise HelloError(f"a TLS record of version {header[1]}.x came; there is only 3.x", Alert.DECODE_ERROR)
+                raise NotTLS(f"the first bytes look like a TLS record of version {header[1]}.x; only 3.x exists")
+            raise HelloError(f"received a TLS record of version {header[1]}.x; only 3.x exists", Alert.DECODE_ERROR)
         if kind != _HANDSHAKE and len(header) > 1:
-            where = "between the hello's fragments" if self._records else "first"
+            where = "between fragments of the hello" if self._records else "before the hello"
             name = _RECORD_TYPES.get(kind, "unknown")
-            raise HelloError(f"a TLS record of type {name} ({kind}) came {where}", Alert.UNEXPECTED_MESSAGE)
+            raise HelloError(f"received a TLS record of type {name} ({kind}) {where}", Alert.UNEXPECTED_MESSAGE)
         if len(header) < 5:
             return False
         length = header[3] << 8 | header[4]
         if not length:
-            raise HelloError("a handshake record is empty", Alert.UNEXPECTED_MESSAGE)
+            raise HelloError("empty handshake record", Alert.UNEXPECTED_MESSAGE)
         if length > _MAX_FRAGMENT_BYTES:
             raise HelloError(
                 f"a TLS record has {length} bytes; at most {_MAX_FRAGMENT_BYTES} are allowed", Alert.RECORD_OVERFLOW
             )
         if self._records == MAX_RECORDS:
-            raise HelloTooLong(f"the hello comes in more than {MAX_RECORDS} records")
+            raise HelloTooLong(f"the hello has more than {MAX_RECORDS} records")
         self._left = length
         self._records += 1
         header.clear()
@@ -200,16 +200,16 @@ class ClientHelloReader:
         handshake = self._handshake
         if handshake[0] != _CLIENT_HELLO:
             raise HelloError(
-                f"a handshake message of type {handshake[0]} came where a ClientHello was due", Alert.UNEXPECTED_MESSAGE
+                f"a handshake message of type {handshake[0]} where a ClientHello was expected", Alert.UNEXPECTED_MESSAGE
             )
         if not self._whole:
             if len(handshake) < 4:
                 return False
             self._whole = 4 + int.from_bytes(handshake[1:4], "big")
             if self._whole > self._limit:
-                raise HelloTooLong(f"the hello says it has {self._whole} bytes; at most {self._limit} are read")
+                raise HelloTooLong(f"the hello announces {self._whole} bytes; the limit is {self._limit}")
         if len(handshake) + self._left > self._whole:
-            raise HelloError("bytes follow the hello inside its own record", Alert.DECODE_ERROR)
+            raise HelloError("extra bytes follow the hello in its record", Alert.DECODE_ERROR)
         return len(handshake) == self._whole
 
 
@@ -277,7 +277,7 @@ def _extensions(message: bytes, at: int, end: int, legacy_version: int) -> Clien
         if at > end:
             raise _lie(f"extension {kind}")
         if kind in seen:
-            raise HelloError(f"extension {kind} comes twice", Alert.ILLEGAL_PARAMETER)
+            raise HelloError(f"duplicate extension {kind}", Alert.ILLEGAL_PARAMETER)
         seen.add(kind)
         if kind in _READ:
             body = message[at - length : at]

@@ -24,10 +24,10 @@ MAX_NAMES = 5
 _FAULTS = {
     9: "it is not valid yet",
     10: "it has expired",
-    18: "it is self-signed and not trusted; put it into the trust file if it is the right one",
-    19: "its chain ends at an authority that the trust file does not have",
+    18: "it is self-signed and not trusted; add it to the trust file if it is the right one",
+    19: "its chain ends at an authority that is not in the trust file",
     20: "its issuer is not in the trust file",
-    21: "its issuer is not in the trust file, and it comes without the chain above it",
+    21: "its issuer is not in the trust file, and the peer sent no intermediate certificates",
     26: "it is not for TLS servers (its extended key usage says so)",
 }
 
@@ -162,4 +162,4 @@ def _use(context: SSL.Context, shown: Certified) -> None:
         context.use_certificate(shown.chain[0])
         context.use_privatekey(shown.key)
     except SSL.Error as error:
-        raise BadPem(f"{shown.place}: OpenSSL does not take its certificate: {why(error)}; issue it anew") from error
+        raise BadPem(f"{shown.place}: OpenSSL rejects its certificate: {why(error)}; issue a new one") from error

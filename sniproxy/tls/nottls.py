@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-_HTTP = "this port speaks TLS; HTTP came without it"
-_PROXY = "a PROXY protocol header (v{}) came first; this listener expects none: turn off send-proxy in front of it"
+_HTTP = "received plaintext HTTP; this port expects TLS"
+_PROXY = "received a PROXY protocol header (v{}), which is not supported: turn off send-proxy in the load balancer"
 _HTTP_METHODS = (b"GET ", b"PUT ", b"HEAD ", b"POST ", b"PATCH ", b"DELETE ", b"OPTIONS ", b"CONNECT ")
 _PREFIXES: tuple[tuple[bytes, str], ...] = (
     (b"PROXY ", _PROXY.format(1)),
     (b"\r\n\r\n\x00\r\nQUIT\n", _PROXY.format(2)),
     *((method, _HTTP) for method in _HTTP_METHODS),
     (b"PRI * HTTP/2", _HTTP),
-    (b"SSH-", "SSH came"),
-    (b"\x05", "SOCKS 5 came"),
+    (b"SSH-", "received SSH"),
+    (b"\x05", "received SOCKS 5"),
 )
-PLAINTEXT_PULSAR = "plaintext Pulsar came; this port speaks TLS: use a pulsar+ssl:// service URL"
+PLAINTEXT_PULSAR = "received plaintext Pulsar; this port expects TLS: use a pulsar+ssl:// service URL"
 """What L{diagnose} says of a client that forgot TLS."""
 
-_SSLV2 = "an SSLv2 hello came, which has no server name: the client must begin with a TLS hello that has one"
+_SSLV2 = "received an SSLv2 hello, which has no server name: the client must send a TLS hello with one"
 _UNKNOWN = "the first bytes are not TLS"
 MAX_PREFIX_BYTES = 12
 """So many first bytes settle what a stream is."""

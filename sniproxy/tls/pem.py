@@ -53,7 +53,7 @@ def certificates(place: str, text: bytes) -> list[x509.Certificate]:
             try:
                 found.append(x509.load_pem_x509_certificate(match[0]))
             except ValueError as error:
-                raise BadPem(f"{place}: a certificate in it cannot be read; export it as PEM again") from error
+                raise BadPem(f"{place}: unreadable certificate; export it as PEM again") from error
     return found
 
 
@@ -68,12 +68,12 @@ def keys(place: str, text: bytes) -> list[PrivateKey]:
             # It guards against keys of others; these are the operator's.
             key = load_pem_private_key(match[0], None, unsafe_skip_rsa_key_validation=True)
         except TypeError as error:
-            cure = "nobody is there to be asked for the passphrase; decrypt it, as with: openssl pkey -in FILE"
-            raise BadPem(f"{place}: a key in it is encrypted; {cure}") from error
+            cure = "the proxy cannot ask for a passphrase: decrypt it, for example with: openssl pkey -in FILE"
+            raise BadPem(f"{place}: encrypted private key; {cure}") from error
         except Exception as error:  # UnsupportedAlgorithm is no ValueError
-            raise BadPem(f"{place}: a private key in it cannot be read; export it as PEM (PKCS#8) again") from error
+            raise BadPem(f"{place}: unreadable private key; export it as PEM (PKCS#8) again") from error
         if not isinstance(key, PrivateKey):
-            raise BadPem(f"{place}: a key in it is of a kind that TLS certificates do not have; use RSA or ECDSA")
+            raise BadPem(f"{place}: unsupported key type for TLS; use RSA or ECDSA")
         found.append(key)
     return found
 
@@ -98,7 +98,7 @@ def certified(files: Iterable[tuple[str, bytes]]) -> list[Certified]:
         if key is not None:
             found.append(Certified(tuple(chain), key, place))
         elif not _is_authority(chain[0]) and chain[0].issuer != chain[0].subject:
-            raise BadPem(f"{place}: no file beside it has the private key of its certificate; put it there")
+            raise BadPem(f"{place}: no private key for its certificate; add the key to this file or folder")
     return found
 
 
@@ -118,16 +118,16 @@ def names(certificate: x509.Certificate) -> tuple[str, ...]:
 def _blocks(place: str, text: bytes) -> list[re.Match[bytes]]:
     """@raise BadPem: there is no text, it is no PEM, or a block has no end: the file is still being written."""
     if not text.strip():
-        raise BadPem(f"{place}: it is empty; write it beside, and rename it when it is whole")
+        raise BadPem(f"{place}: empty file; write to a temporary file and rename it")
     if text.startswith(_KEY_STORE):
-        cure = "export its certificates as PEM, as with: keytool -exportcert -rfc"
-        raise BadPem(f"{place}: it is a Java key store, not PEM; {cure}")
+        cure = "export its certificates as PEM, for example with: keytool -exportcert -rfc"
+        raise BadPem(f"{place}: Java key store, not PEM; {cure}")
     if _DER.match(text):
-        cure = "convert it, as with: openssl x509 -inform DER -in FILE, or openssl pkcs12 -in FILE"
-        raise BadPem(f"{place}: it is binary (DER or PKCS #12), not PEM; {cure}")
+        cure = "convert it, for example with: openssl x509 -inform DER -in FILE, or openssl pkcs12 -in FILE"
+        raise BadPem(f"{place}: binary file (DER or PKCS #12), not PEM; {cure}")
     found = list(_BLOCK.finditer(text))
     if len(found) != text.count(b"-----BEGIN "):
-        raise BadPem(f"{place}: a block in it has no end; write it beside, and rename it when it is whole")
+        raise BadPem(f"{place}: a PEM block has no end line; write to a temporary file and rename it")
     return found
 
 

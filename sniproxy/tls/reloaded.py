@@ -30,7 +30,7 @@ def read(path: str) -> list[tuple[str, bytes]]:
         places = (os.path.join(path, name) for name in sorted(os.listdir(path)) if name.endswith(SUFFIXES))
         return [(place, _content(place)) for place in places if os.path.isfile(place)]
     except OSError as error:
-        raise CannotRead(f"{error.filename or path}: cannot be read: {error.strerror}") from error
+        raise CannotRead(f"{error.filename or path}: cannot read: {error.strerror}") from error
 
 
 class Reloaded(Generic[T]):
@@ -67,9 +67,9 @@ class Reloaded(Generic[T]):
         try:
             self._value = self._made()
         except CannotRead as error:
-            log.error("{where} has changed, and the old version stays in force: {error}", where=where, error=error)
+            log.error("reload of {where} failed, keeping the previous version: {error}", where=where, error=error)
         else:
-            log.info("{where} has changed: the new version is in force", where=where)
+            log.info("reloaded {where}", where=where)
 
     def _made(self) -> T:
         try:

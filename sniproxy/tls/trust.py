@@ -27,16 +27,16 @@ def trusted(path: str | Path, what: str = "") -> list[x509.Certificate]:
         texts = read(str(path))
     except CannotRead as error:
         why = getattr(error.__cause__, "strerror", None) or "no file"
-        raise BadPem(f"{shown(what, path)}: cannot be read: {why}; name a PEM file that you may read") from error
+        raise BadPem(f"{shown(what, path)}: cannot read: {why}; name a readable PEM file") from error
     found = [each for file, text in texts for each in certificates(shown(what, file), text)]
     if not found:
         kind = "*.pem, *.crt or *.cer file with a certificate" if os.path.isdir(path) else "PEM certificate"
-        raise BadPem(f"{shown(what, path)}: no {kind} in it; name the authority's certificate, as in ca.pem")
+        raise BadPem(f"{shown(what, path)}: no {kind} found; name the authority's certificate, as in ca.pem")
     last = max(each.not_valid_after_utc for each in found)
     if last < datetime.now(UTC):
-        subject = "its certificate has" if len(found) == 1 else "all certificates in it have"
+        subject = "the certificate" if len(found) == 1 else "all certificates"
         cure = "name the authority's current certificate"
-        raise BadPem(f"{shown(what, path)}: {subject} expired, on {last:%Y-%m-%d %H:%M} UTC; {cure}")
+        raise BadPem(f"{shown(what, path)}: {subject} expired on {last:%Y-%m-%d %H:%M} UTC; {cure}")
     return found
 
 

@@ -56,7 +56,7 @@ def pattern(text: str) -> str:
     if "*" not in text:
         return server_name(text[1:-1] if text.startswith("[") and text.endswith("]") else text)
     if text == "*":
-        raise BadName("'*' alone would match every name; write a [default] table for that")
+        raise BadName("'*' alone would match every name; use a [default] table instead")
     if not text.startswith("*.") or "*" in text[2:]:
         raise BadName("'*' is allowed only as the whole leftmost label, as in '*.example.com'")
     rest = server_name(text[2:])
@@ -128,7 +128,7 @@ def _fault(name: str) -> str:
         return f"the name has {len(name)} characters; at most {MAX_NAME_CHARS} are allowed"
     host, _, port = name.rpartition(":")
     if port.isdigit() and host and ":" not in host:
-        return "the character ':' is not allowed in a server name, which has no port"
+        return "the character ':' is not allowed in a server name; remove the port"
     for character in name:
         if not _ALLOWED.fullmatch(character):
             return f"the character {character!a} is not allowed in a server name{_in_ascii(name)}"

@@ -41,7 +41,7 @@ class Deadline:
             try:
                 call()
             except Exception:
-                log.failure("What was to be done at a deadline failed: a fault of the proxy")
+                log.failure("internal error in a timer callback")
 
 
 class Wheel:

@@ -180,7 +180,7 @@ class DialerTests(SocketTestCase):
         clock.advance(2)
         error = await self.failure(dialling)
         self.assertEqual(Result.CONNECT_TIMEOUT, error.result)
-        self.assertIn("the name was not resolved within 2 s", str(error))
+        self.assertIn("name lookup timed out after 2 s", str(error))
         self.assertTrue(late.called)  # cancelled: nobody waits for it
         late.callback(["127.0.0.1"])
 
@@ -372,7 +372,7 @@ class DialerTests(SocketTestCase):
         down = self.server().close()
         await dial(down)
         self.assertEqual([str(down)], counted)
-        self.patch(lookup, "FORMED_QUEUE", 0)
+        self.patch(lookup, "MAX_QUEUED", 0)
         await dial(Target("a.test", 6651, client_formed=True))
         self.patch(socket, "socket", none_left)
         await dial(down)

@@ -41,7 +41,7 @@ class ParseEndpointTests(SynchronousTestCase):
 
     def test_ipv6_colons(self) -> None:
         """An IPv6 address whose colons are not escaped is told how to."""
-        self.assertIn("escaped", self.refused("tcp6:4443:interface=::1"))
+        self.assertIn("escape the colons", self.refused("tcp6:4443:interface=::1"))
 
     def test_tcp(self) -> None:
         """Host and port of TCP endpoints are read, by name or by place."""

@@ -74,7 +74,7 @@ class HandshakeTests(SocketTestCase):
         far.sendall(b"\x16\x03\x01\x40\x00")  # a record of 16 KiB begins
         while TOTAL.bytes != before + 5:
             await deferLater(reactor, 0)
-        self.patch(handshake_module, "MAX_RECEIVED", 8)
+        self.patch(handshake_module, "MAX_RECEIVED_BYTES", 8)
         far.sendall(b"\x01\x00\x3f\xfc")
         self.assertEqual("it sent more than 8 bytes in the TLS handshake", await self.failed(shaken))
         self.assertEqual(before, TOTAL.bytes)
@@ -117,7 +117,7 @@ class HandshakeTests(SocketTestCase):
 
     async def test_gone(self) -> None:
         """A peer that ends or resets the connection in the handshake is told apart."""
-        for leave, why in ((socket.socket.close, "ended the connection"), (reset, "reset")):
+        for leave, why in ((socket.socket.close, "closed the connection"), (reset, "reset")):
             far, _, handshake = self.server()
             leave(far)
             self.assertIn(why, await self.failed(handshake.shaken()))
@@ -128,7 +128,7 @@ class HandshakeTests(SocketTestCase):
         far, ours, handshake = self.server(clock)
         shaken = handshake.shaken()
         clock.advance(5)
-        self.assertEqual("no TLS handshake within 5 s", await self.failed(shaken))
+        self.assertEqual("TLS handshake not completed within 5 s", await self.failed(shaken))
         self.assertNotIn(handshake, reactor.getReaders())
         ours.close()
         self.assertEqual(b"", await in_thread(read_to_end, far))
@@ -139,7 +139,7 @@ class HandshakeTests(SocketTestCase):
         _, _, handshake = self.server(clock, seconds=4.99874)
         shaken = handshake.shaken()
         clock.advance(5)
-        self.assertEqual("no TLS handshake within 5 s", await self.failed(shaken))
+        self.assertEqual("TLS handshake not completed within 5 s", await self.failed(shaken))
 
     async def test_cancel(self) -> None:
         """Cancelled, it leaves the reactor."""

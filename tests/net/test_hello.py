@@ -62,7 +62,7 @@ class HelloStageTests(SocketTestCase):
         self.assertFalse(first.called)
         clock.advance(0.1)
         error = await self.assertFailure(first, TooLate)
-        self.assertEqual("no whole hello within 5 s", str(error))
+        self.assertEqual("no complete hello within 5 s", str(error))
         theirs.close()
         ours.close()
 

@@ -55,7 +55,7 @@ class StaleTests(TestCase):
         error: CannotListenError = await self.assertFailure(self.deferred(), CannotListenError)
         said = why_not_listening(error)
         self.assertIn(f"cannot listen on {self.path}: ", said)
-        self.assertIn(f"process {os.getpid()} holds it by {self.path}.lock; stop it", said)
+        self.assertIn(f"process {os.getpid()} holds its lock {self.path}.lock; stop that process", said)
         self.assertTrue(os.path.exists(self.path))
 
     async def test_no_socket(self) -> None:
@@ -64,7 +64,7 @@ class StaleTests(TestCase):
             pass
         self.assertFalse(remove_stale(self.path))
         error: CannotListenError = await self.assertFailure(self.deferred(), CannotListenError)
-        self.assertIn("it is no socket; remove it", why_not_listening(error))
+        self.assertIn("it is not a socket; remove it", why_not_listening(error))
         self.assertFalse(remove_stale(self.path + "z"))
 
     def deferred(self) -> Deferred[Any]:

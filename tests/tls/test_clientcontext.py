@@ -38,9 +38,9 @@ class TrustRootTests(PemCase):
         folder.mkdir()
         (folder / "ca.txt").write_bytes(self.authority.cert_pem.bytes())
         for path, reason in (
-            (self.nothing(), "no PEM certificate in it"),
+            (self.nothing(), "no PEM certificate found"),
             (self.folder / "absent.pem", "No such file or directory"),
-            (broken, "cannot be read; export"),
+            (broken, "unreadable certificate; export"),
             (folder, "no *.pem, *.crt or *.cer file with a certificate"),
         ):
             error = self.assertRaises(BadPem, trust_root, path, "--trust")
@@ -74,9 +74,9 @@ class ClientCertificateTests(PemCase):
         foreign = write_pem(self.folder, "foreign.pem", self.authority.issue_cert("other.test").private_key_pem)
         for file, key, reason in (
             (self.nothing(), None, f"certificate {str(self.nothing())!r}: no PEM certificate"),
-            (only, None, f"certificate {str(only)!r}: no key in it that fits"),
-            (only, self.nothing(), f"key {str(self.nothing())!r}: no key in it that fits"),
-            (only, foreign, f"key {str(foreign)!r}: no key in it that fits"),
+            (only, None, f"certificate {str(only)!r}: no key found that matches"),
+            (only, self.nothing(), f"key {str(self.nothing())!r}: no key found that matches"),
+            (only, foreign, f"key {str(foreign)!r}: no key found that matches"),
             (only, self.folder / "absent", "No such file or directory"),
         ):
             self.assertIn(reason, str(self.assertRaises(BadPem, client_certificate, file, key)))
@@ -89,7 +89,7 @@ class FaultTests(SynchronousTestCase):
         """OpenSSL's reasons, and the cure where a certificate is not trusted."""
         for reason, said in (
             ("wrong version number", "TLS failed: wrong version number"),
-            ("certificate verify failed", "its certificate is not trusted (certificate verify failed); name the auth"),
+            ("certificate verify failed", "its certificate is not trusted (certificate verify failed); add its auth"),
         ):
             self.assertTrue(tls_fault(SSL.Error([("SSL routines", "", reason)])).startswith(said))
 

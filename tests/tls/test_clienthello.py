@@ -214,10 +214,10 @@ class FragmentTests(ReadingTests):
     def test_other_record_types(self) -> None:
         """A record of another type, first or between the fragments, is an unexpected_message, known by two bytes."""
         for kind, name in ((20, "change_cipher_spec"), (21, "alert"), (23, "application_data"), (24, "heartbeat")):
-            self.assertIn(f"{name} ({kind}) came first", self.refused(bytes((kind, 3)), Alert.UNEXPECTED_MESSAGE))
+            self.assertIn(f"{name} ({kind}) before the hello", self.refused(bytes((kind, 3)), Alert.UNEXPECTED_MESSAGE))
         for kind in (0, 20, 21, 23, 24, 99, 255):
             data = record(message()[:50]) + bytes((kind, 3))
-            self.assertIn(f"({kind}) came between", self.refused(data, Alert.UNEXPECTED_MESSAGE))
+            self.assertIn(f"({kind}) between", self.refused(data, Alert.UNEXPECTED_MESSAGE))
 
     def test_version_changes_between_fragments(self) -> None:
         """A later record of version 2.x is refused as a lie; another minor version is not judged."""

@@ -97,7 +97,7 @@ class BrokerTests(SynchronousTestCase):
         """What OpenSSL does not take is told when it is read, by its file, not when it is shown."""
         (shown,) = certified([("weak.pem", weak(NAME))])
         for use in (lambda: check_usable([issued(NAME), shown]), lambda: BrokerTLS([], shown)):
-            self.assertIn("weak.pem: OpenSSL does not take", str(self.assertRaises(BadPem, use)))
+            self.assertIn("weak.pem: OpenSSL rejects", str(self.assertRaises(BadPem, use)))
 
     def test_why(self) -> None:
         """OpenSSL's reasons, once each; an error without one has words, too."""

@@ -62,14 +62,14 @@ class CertifiedTests(SynchronousTestCase):
         """A server's certificate without its key is told, by its file."""
         certificate, _ = apart(NAME)
         error = self.assertRaises(BadPem, certified, [("a.pem", certificate), ("b.pem", pem("b.test"))])
-        self.assertIn("a.pem: no file beside it has the private key", str(error))
+        self.assertIn("a.pem: no private key for its certificate", str(error))
 
     def test_encrypted(self) -> None:
         """An encrypted key is told, with the cure and without a byte of it."""
         key = load_pem_private_key(apart(NAME)[1], None)
         text = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret"))
         error = self.assertRaises(BadPem, keys, "a.key", text)
-        self.assertIn("a.key: a key in it is encrypted; ", str(error))
+        self.assertIn("a.key: encrypted private key; ", str(error))
         self.assertIn("openssl pkey", str(error))
 
     def test_kinds(self) -> None:
@@ -92,7 +92,7 @@ class CertifiedTests(SynchronousTestCase):
         for content in (b"", b"\n", text[: end // 2], text[:end], text[:-30], text + text[:-30]):
             error = self.assertRaises(BadPem, certified, [("a.pem", pem("a.test")), ("b.pem", content)])
             self.assertIn("b.pem: ", str(error))
-            self.assertIn("rename it when it is whole", str(error))
+            self.assertIn("write to a temporary file and rename it", str(error))
 
     def test_many(self) -> None:
         """RSA keys are taken as they are: their validation would take a second for twenty of them."""

@@ -33,7 +33,7 @@ class ReadTests(SynchronousTestCase):
 
     def test_missing(self) -> None:
         """What is not there is told by its path."""
-        self.assertIn("nowhere.pem: cannot be read: ", str(self.assertRaises(CannotRead, read, "nowhere.pem")))
+        self.assertIn("nowhere.pem: cannot read: ", str(self.assertRaises(CannotRead, read, "nowhere.pem")))
 
 
 class ReloadedTests(SynchronousTestCase):

@@ -30,7 +30,7 @@ class TrustedTests(SynchronousTestCase):
         """A message begins with what the path is for, or with the path."""
         for what, start in (
             ("--trust", "--trust '/nowhere.pem': cannot"),
-            ("", "/nowhere.pem: cannot be read: No such"),
+            ("", "/nowhere.pem: cannot read: No such"),
         ):
             self.assertTrue(str(self.assertRaises(BadPem, trusted, "/nowhere.pem", what)).startswith(start))
 
@@ -43,7 +43,7 @@ class TrustedTests(SynchronousTestCase):
         """DER, in a file or among others in a folder, is refused with the command that converts it."""
         folder(self.folder, a_pem=ROOT, b_cer=issued("a.test").chain[0].public_bytes(Encoding.DER))
         self.assertIn(
-            "b.cer: it is binary (DER or PKCS #12), not PEM; convert it, as with: openssl x509 -inform DER",
+            "b.cer: binary file (DER or PKCS #12), not PEM; convert it, for example with: openssl x509 -inform DER",
             str(self.assertRaises(BadPem, trusted, self.folder)),
         )
 
@@ -55,6 +55,6 @@ class TrustedTests(SynchronousTestCase):
         )
         folder(self.folder, mixed_pem=old + ROOT, old_pem=old, all_pem=old + older)
         self.assertEqual(2, len(trusted(self.folder / "mixed.pem")))
-        for name, subject in (("old", "its certificate has"), ("all", "all certificates in it have")):
+        for name, subject in (("old", "the certificate"), ("all", "all certificates")):
             error = str(self.assertRaises(BadPem, trusted, self.folder / f"{name}.pem"))
-            self.assertIn(f"{subject} expired, on {now - timedelta(days=1):%Y-%m-%d %H:}", error)
+            self.assertIn(f"{subject} expired on {now - timedelta(days=1):%Y-%m-%d %H:}", error)
