@@ -182,8 +182,8 @@ class SameTrustTests(TestCase):
             (der, "binary file (DER or PKCS #12), not PEM; convert it, for example with: openssl x509"),
             (bytes.fromhex("feedfeed00000002"), "Java key store, not PEM; export"),
             (expired, "the certificate expired on "),
-            (whole[:-40], "a block in it has no end; write it"),
-            (whole.replace(b"\nM", b"\nA", 1), "a certificate in it cannot be read; export it"),
+            (whole[:-40], "a PEM block has no end line; write to a temporary file"),
+            (whole.replace(b"\nM", b"\nA", 1), "unreadable certificate; export it"),
         )):  # fmt: skip
             file = self.folder / f"{number}.pem"
             if content is not None:

@@ -14,6 +14,7 @@ from sniproxy.pulsar.events import Event, Fields, Value
 from sniproxy.pulsar.frames import MAX_FRAME_BYTES
 from sniproxy.pulsar.resync import Search, begins
 from sniproxy.pulsar.walker import MAX_HEAD_BYTES, TYPES, FrameWalker, Walked, WalkError
+from sniproxy.tls.nottls import MAX_PREFIX_BYTES, Protocol, protocol_of
 
 Side: TypeAlias = Literal["client", "broker"]
 
@@ -32,16 +33,14 @@ MAX_REMEMBERED = 1024
 NOT_READ = f"a command over {MAX_HEAD_BYTES >> 20} MiB is not read"
 """The message of an ``oversized`` event."""
 
-_FOREIGN = (
-    (b"\x16\x03", "this is TLS, not plaintext Pulsar"),
-    (b"\x15\x03", "this is a TLS alert, not plaintext Pulsar"),
-    (b"HTTP/", "this is HTTP, not Pulsar"),
-    (b"GET ", "this is HTTP, not Pulsar"),
-    (b"POST ", "this is HTTP, not Pulsar"),
-    (b"PUT ", "this is HTTP, not Pulsar"),
-    (b"PROXY ", "a PROXY protocol header comes first"),
-    (b"\r\n\r\n\x00\r\nQUI", "a PROXY protocol header comes first"),
-)
+_FOREIGN = {
+    Protocol.TLS: "this is TLS, not plaintext Pulsar",
+    Protocol.TLS_ALERT: "this is a TLS alert, not plaintext Pulsar",
+    Protocol.HTTP: "this is HTTP, not Pulsar",
+    Protocol.HTTP_RESPONSE: "this is HTTP, not Pulsar",
+    Protocol.PROXY_V1: "a PROXY protocol header comes first",
+    Protocol.PROXY_V2: "a PROXY protocol header comes first",
+}
 _CONNECTED = 3
 _FIRST = {"client": (2,), "broker": (_CONNECTED, 14, 36)}
 """Types of the first command of each side: CONNECT; CONNECTED, ERROR, AUTH_CHALLENGE."""
@@ -143,9 +142,9 @@ class Inspection:
             if good is None:
                 return events
             if not good:
-                foreign = [what for head, what in _FOREIGN if data.startswith(head)]
-                if foreign:
-                    return events + self._lose(stream, foreign[0], time)
+                protocol = protocol_of(data[:MAX_PREFIX_BYTES])
+                if protocol in _FOREIGN:
+                    return events + self._lose(stream, _FOREIGN[protocol], time)
                 events += self._seek(stream, time)
             elif data[9] not in _FIRST[stream.side]:
                 self._expect_large()

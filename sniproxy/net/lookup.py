@@ -11,7 +11,7 @@ the operator's. A written name also keeps its last good answer, and falls back o
 from __future__ import annotations
 
 import threading
-from collections import Counter, OrderedDict
+from collections import Counter
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -19,6 +19,7 @@ import attrs
 from twisted.internet.defer import Deferred
 
 from sniproxy.net.getaddrinfo import Cause, LookupFailed, no_answer, system_addresses
+from sniproxy.util.bounded import BoundedMap
 from sniproxy.util.timerwheel import Deadline, wheel_of
 
 MAX_THREADS = 32
@@ -121,7 +122,7 @@ class HostLookups:
         self._reactor = reactor
         self._written = _Pool()
         self._formed = _Pool()
-        self._kept: OrderedDict[str, _Kept] = OrderedDict()
+        self._kept: BoundedMap[str, _Kept] = BoundedMap(MAX_KEPT)
         self._by_client: Counter[str] = Counter()
         self._results: Counter[str] = Counter()
         self._limited: Counter[str] = Counter(per_client=0, queue=0, time=0)
@@ -307,16 +308,13 @@ class HostLookups:
         self._next(pool)
 
     def _keep(self, host: str, found: list[str] | LookupFailed) -> None:
-        now = self._reactor.seconds()
+        now, kept = self._reactor.seconds(), self._kept.get(host)
         if not isinstance(found, LookupFailed):
-            self._kept[host] = _Kept(found, now + STALE_S)
-            self._kept.move_to_end(host)
-            if len(self._kept) > MAX_KEPT:
-                self._kept.popitem(last=False)
+            self._kept.put(host, _Kept(found, now + STALE_S))
         elif found.cause in _FINAL:
-            self._kept.pop(host, None)
-        elif host in self._kept:
-            self._kept[host].at_once_until = now + RECHECK_INTERVAL_S
+            self._kept.pop(host)
+        elif kept is not None:
+            kept.at_once_until = now + RECHECK_INTERVAL_S
 
 
 def _cancel(timer: Deadline, answer: Deferred[list[str]]) -> None:

@@ -213,8 +213,8 @@ class WarningTests(SynchronousTestCase):
         """A target that is a listener of our own is told: by address, by localhost, on all addresses, in any table."""
         for target in ("127.0.0.1:4443", "localhost:4443", "0.0.0.0:4443"):
             self.assertIn("(loop)", self.one(f"a.test={target}"))
-        self.assertIn("a loop", self.one("a.test=127.0.0.9:4443", listen="tcp:4443"))
-        self.assertIn("a loop", self.one("a.test=10.0.0.7:1,127.0.0.1:4443"))
+        self.assertIn("(loop)", self.one("a.test=127.0.0.9:4443", listen="tcp:4443"))
+        self.assertIn("(loop)", self.one("a.test=10.0.0.7:1,127.0.0.1:4443"))
         for target in ("127.0.0.1:4444", "127.0.0.2:4443"):
             self.assertEqual(self.told(f"a.test={target}"), [])
         for table in ("default", "no_server_name"):

@@ -170,6 +170,7 @@ class StaleTests(LookupCase):
     async def test_bounded(self) -> None:
         """The answers of the last names only are kept."""
         self.patch(lookup, "MAX_KEPT", 1)
+        self.lookups = HostLookups(self.clock)
         for host in ("a", "b"):
             await self.lookups.addresses(host)
         self.error = socket.EAI_AGAIN

@@ -36,7 +36,7 @@ from sniproxy.interfaces import (
 from sniproxy.resolvers.cache.breaker import PASSES, Breaker
 from sniproxy.resolvers.cache.outcomes import again, described, outcome
 from sniproxy.resolvers.cache.singleflight import SingleFlight, Waiter
-from sniproxy.util.lru import LRUMap
+from sniproxy.util.bounded import LRUMap
 from sniproxy.util.names import client_of
 from sniproxy.util.text import bounded
 
