@@ -33,7 +33,7 @@ from sniproxy.server.reloader import Reloader
 from sniproxy.server.workers import post, sockets, stall, twistdoptions
 from sniproxy.service import ProxyService
 from sniproxy.util.closedpipe import exit_on_broken_pipe
-from sniproxy.util.gcpause import gc_paused, look_again
+from sniproxy.util.gcpause import gc_paused, unfreeze
 from sniproxy.util.text import counted, printable
 
 if TYPE_CHECKING:
@@ -173,7 +173,7 @@ class Options(usage.Options):
         """The configuration as it is now, once it has been in force. @raise ConfigError: it cannot be used."""
         if self["config"] is None:
             raise ConfigError("the configuration came from the command line, and there is no file to read again")
-        look_again()
+        unfreeze()
         configuration = self.read()
         if configuration.workers != self.proxy.configuration.workers:
             before = self.proxy.configuration.workers

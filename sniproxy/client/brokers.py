@@ -121,7 +121,7 @@ class Link:
     @property
     def certificate_names(self) -> tuple[str, ...] | None:
         chain = self._watched.chain()
-        return clientcontext.names(chain[0]) if chain else None
+        return clientcontext.printable_names(chain[0]) if chain else None
 
     async def open(self) -> BrokerSession:
         """The session, CONNECT answered; the one that is there, where it is open. One caller at a time.

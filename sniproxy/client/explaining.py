@@ -78,7 +78,7 @@ def ended(
     @param chain: the certificates that the broker has shown, its own first. @param stage: how far it had come.
     """
     if isinstance(error, VerificationError):
-        names = ", ".join(clientcontext.names(chain[0])) if chain else ""
+        names = ", ".join(clientcontext.printable_names(chain[0])) if chain else ""
         return TalkFailed(
             FailureKind.CERTIFICATE_NAME,
             f"{target}: the certificate is not good for {target.host}, only for {names or 'no name at all'}",

@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 from sniproxy.net.descriptor import SocketDescriptor
 from sniproxy.net.sockopts import reset_on_close
 from sniproxy.net.tlssocket import TLSSocket
-from sniproxy.util.timerwheel import Deadline, wheel_of
+from sniproxy.util.timerwheel import Deadline, timer_wheel_of
 
 LINGER_TIMEOUT_S = 1.0
 """How long bytes are read and dropped, to the wheel's next tick (L{sniproxy.util.timerwheel})."""
@@ -115,7 +115,7 @@ class _Dropper(SocketDescriptor):
         self._dropped = dropped
         self._left = MAX_LINGER_BYTES
         self._reactor = reactor
-        self._timer: Deadline | None = wheel_of(reactor).after(LINGER_TIMEOUT_S, self._time_is_up)
+        self._timer: Deadline | None = timer_wheel_of(reactor).after(LINGER_TIMEOUT_S, self._time_is_up)
         reactor.addReader(self)
         if self._waits():
             reactor.addWriter(self)

@@ -21,7 +21,7 @@ from sniproxy.net.opensockets import MIN_ATTEMPT_S, AttemptSockets, Connecting, 
 from sniproxy.net.overlapping import Overlapping
 from sniproxy.net.sockopts import tune_tcp
 from sniproxy.util.names import ip_literal
-from sniproxy.util.timerwheel import Deadline, wheel_of
+from sniproxy.util.timerwheel import Deadline, timer_wheel_of
 
 ATTEMPT_DELAY_S = 0.25
 """Seconds before the next address of a target is tried beside the first (RFC 8305, section 5)."""
@@ -209,7 +209,7 @@ class _Attempt:
             asked = lookups.formed(target.host, client) if target.client_formed else lookups.addresses(target.host)
             self._lookup = asked.addCallbacks(self._found, self._not_found)
         if not self.result.called:  # a neighbour is often connected at once
-            self._deadline = wheel_of(self._reactor).after(seconds, self._timed_out)
+            self._deadline = timer_wheel_of(self._reactor).after(seconds, self._timed_out)
 
     def _found(self, addresses: list[str]) -> None:
         if self.result.called:  # too late

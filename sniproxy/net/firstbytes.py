@@ -10,7 +10,7 @@ from twisted.python.failure import Failure
 
 from sniproxy.net.descriptor import SocketDescriptor, pending_error
 from sniproxy.util.buffered import Share
-from sniproxy.util.timerwheel import Deadline, wheel_of
+from sniproxy.util.timerwheel import Deadline, timer_wheel_of
 
 T = TypeVar("T")
 
@@ -21,7 +21,7 @@ class ClientGone(Exception):
     """The client ended or lost the connection before it had said the first thing."""
 
 
-class TooLate(Exception):
+class ReadTimeout(Exception):
     """It was not whole in time."""
 
 
@@ -78,7 +78,7 @@ class FirstBytes(SocketDescriptor, Generic[T]):
             done = self._done = Deferred(lambda _: self._stop())
         self.doRead()
         if not done.called:
-            self._deadline = wheel_of(self._reactor).after(self._seconds, self._too_late)
+            self._deadline = timer_wheel_of(self._reactor).after(self._seconds, self._too_late)
             self._reactor.addReader(self)
         return done
 
@@ -105,7 +105,7 @@ class FirstBytes(SocketDescriptor, Generic[T]):
         self._fail(ClientGone(pending_error(self.sock).strerror))
 
     def _too_late(self) -> None:
-        self._fail(TooLate(f"no complete {self._what} within {self._seconds:g} s"))
+        self._fail(ReadTimeout(f"no complete {self._what} within {self._seconds:g} s"))
 
     def _fail(self, error: Exception) -> None:
         self._stop()

@@ -11,7 +11,7 @@ from twisted.python.failure import Failure
 from sniproxy.net.descriptor import WAIT, SocketDescriptor, pending_error
 from sniproxy.net.tlssocket import TLSSocket
 from sniproxy.util.buffered import Share
-from sniproxy.util.timerwheel import wheel_of
+from sniproxy.util.timerwheel import timer_wheel_of
 
 MAX_RECEIVED_BYTES = 524_288
 """Bytes that a peer may send before its handshake is complete: several times a large certificate chain."""
@@ -44,7 +44,7 @@ class Handshake(SocketDescriptor):
         self._received = Share()
         self._done: Deferred[None] = Deferred(lambda _: self._stop())
         late = f"TLS handshake not completed within {seconds:.3g} s"
-        self._timer = wheel_of(reactor).after(seconds, partial(self._fail, late))
+        self._timer = timer_wheel_of(reactor).after(seconds, partial(self._fail, late))
 
     def shaken(self) -> Deferred[None]:
         """Begin. @return: fires when it is done, and sent. @raise HandshakeError: it has failed."""

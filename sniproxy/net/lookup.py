@@ -20,7 +20,7 @@ from twisted.internet.defer import Deferred
 
 from sniproxy.net.getaddrinfo import Cause, LookupFailed, no_answer, system_addresses
 from sniproxy.util.bounded import BoundedMap
-from sniproxy.util.timerwheel import Deadline, wheel_of
+from sniproxy.util.timerwheel import Deadline, timer_wheel_of
 
 MAX_THREADS = 32
 """Lookups at once of written names, and as many of client-formed ones. Further names wait in a queue."""
@@ -198,7 +198,7 @@ class HostLookups:
                 within.callback(result)
 
         within: Deferred[list[str]] = Deferred(lambda _: _cancel(timer, answer))
-        timer = wheel_of(self._reactor).after(FORMED_TIMEOUT_S, late)
+        timer = timer_wheel_of(self._reactor).after(FORMED_TIMEOUT_S, late)
         answer.addBoth(over)
         return within
 
@@ -219,7 +219,7 @@ class HostLookups:
                 answer.callback(result)
 
         answer: Deferred[list[str]] = Deferred(lambda _: _cancel(timer, fresh))
-        timer = wheel_of(self._reactor).after(STALE_AFTER_S, slow)
+        timer = timer_wheel_of(self._reactor).after(STALE_AFTER_S, slow)
         fresh.addBoth(over)
         return answer
 
@@ -265,7 +265,7 @@ class HostLookups:
         now = self._reactor.seconds()
         left = [one for look in pool.running if (one := look.began + OVERDUE_S - now) > 0]
         if pool.queue and left:
-            pool.timer = wheel_of(self._reactor).after(min(left), lambda: self._next(pool))
+            pool.timer = timer_wheel_of(self._reactor).after(min(left), lambda: self._next(pool))
 
     def _start(self, pool: _Pool, look: _Look) -> None:
         del pool.queue[look.host]

@@ -7,7 +7,7 @@ _LISTEN = "0A"
 _SHOWN = 120
 
 
-def holder(port: int, proc: Path = Path("/proc")) -> str | None:
+def port_owner(port: int, proc: Path = Path("/proc")) -> str | None:
     """The process that listens on a TCP port of this machine, such as ``pid 4711 (nginx -g daemon off;)``.
 
     Where the process belongs to somebody else and may not be looked into, its user's id is all there is to

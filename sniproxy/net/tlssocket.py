@@ -8,7 +8,7 @@ from typing import Any
 
 from OpenSSL import SSL
 
-from sniproxy.tls.contexts import why
+from sniproxy.tls.contexts import openssl_reasons
 
 _READ_BYTES = 65_536
 _MAX_UNREAD_BYTES = 262_144
@@ -54,7 +54,7 @@ class TLSSocket(socket.socket):
             done = False
         except SSL.Error as error:
             self._collect()
-            raise OSError(errno.EPROTO, why(error)) from error
+            raise OSError(errno.EPROTO, openssl_reasons(error)) from error
         self._collect()
         return done
 
@@ -104,7 +104,7 @@ class TLSSocket(socket.socket):
             try:
                 self.tls.sendall(data)  # send takes one record
             except SSL.Error as error:
-                raise OSError(errno.EPIPE, why(error)) from error
+                raise OSError(errno.EPIPE, openssl_reasons(error)) from error
             self._take()
             try:
                 self._push()
@@ -143,7 +143,7 @@ class TLSSocket(socket.socket):
             self.over = True
         except SSL.Error as error:
             self._collect()
-            raise OSError(errno.EPROTO, why(error)) from error
+            raise OSError(errno.EPROTO, openssl_reasons(error)) from error
         self._collect()
         return b"".join(pieces)
 

@@ -35,7 +35,7 @@ def remove_stale(path: str) -> bool:
     return removed
 
 
-def holder(path: str) -> str:
+def socket_owner(path: str) -> str:
     """What holds a socket's path, and the cure, for the end of a message; empty: nothing is known."""
     try:
         mode = os.lstat(path).st_mode

@@ -293,7 +293,7 @@ def edge_poller_of(reactor: Any) -> EdgePoller:
     return poller
 
 
-def use(reactor: Any, poller: EdgePoller) -> None:
+def set_edge_poller(reactor: Any, poller: EdgePoller) -> None:
     """This is the one set of a reactor, which has made it itself."""
     _pollers[reactor] = poller
 

@@ -25,7 +25,7 @@ from sniproxy.net.descriptor import WAIT, how_broken, pending_error
 from sniproxy.net.sockopts import is_over
 from sniproxy.relay.direction import Direction, DirectionFactory, Side
 from sniproxy.relay.poller import Poller, poller_of
-from sniproxy.util.timerwheel import TICK_S, Deadline, wheel_of
+from sniproxy.util.timerwheel import TICK_S, Deadline, timer_wheel_of
 
 ROUNDS = 4
 """Reads of one direction before the reactor serves others."""
@@ -88,7 +88,7 @@ class Relay:
     ) -> None:
         self._reactor = reactor
         self._poller = poller or poller_of(reactor)
-        self._wheel = wheel_of(reactor)
+        self._wheel = timer_wheel_of(reactor)
         self._client = Side(client, "client", self)
         self._upstream = Side(upstream, "target", self)
         self._up = self._client.inbound = self._upstream.outbound = way(self._client, self._upstream, head)

@@ -72,7 +72,7 @@ class TappedDirection(PacedDirection):
                 self._show(data)
 
 
-def tapped(paced: Paced) -> DirectionFactory:
+def tapped_directions(paced: Paced) -> DirectionFactory:
     """A way of moving bytes for one tunnel."""
 
     def way(source: Side, target: Side, head: bytes) -> Direction:

@@ -16,7 +16,7 @@ from itertools import islice
 from typing import Any
 
 from sniproxy.net.sockopts import KEEPALIVE_COUNT, KEEPALIVE_IDLE, KEEPALIVE_INTERVAL
-from sniproxy.util.timerwheel import TICK_S, Deadline, wheel_of
+from sniproxy.util.timerwheel import TICK_S, Deadline, timer_wheel_of
 
 USER_TIMEOUT_MS = 1000 * (KEEPALIVE_IDLE + KEEPALIVE_COUNT * KEEPALIVE_INTERVAL)
 """Milliseconds without an acknowledgement: as long as keep-alive takes for a silent peer."""
@@ -35,7 +35,7 @@ _RETRANSMITS, _PROBES, _INFO_SIZE = 2, 3, 8  # of struct tcp_info in linux/tcp.h
 Sockets = tuple[socket.socket, ...]
 
 
-def bound_silence(sock: socket.socket) -> None:
+def set_user_timeout(sock: socket.socket) -> None:
     """Set ``TCP_USER_TIMEOUT`` while the peer does not answer, else clear it. Other kinds of sockets stay unchanged."""
     if sock.family == socket.AF_UNIX or sock.fileno() < 0:
         return
@@ -60,7 +60,7 @@ class VanishedPeers:
     def start(self) -> None:
         """Begin, unless it has begun."""
         if self._timer is None:
-            self._timer = wheel_of(self._reactor).after(INTERVAL_S, self._look)
+            self._timer = timer_wheel_of(self._reactor).after(INTERVAL_S, self._look)
 
     def stop(self) -> None:
         """There is nothing to look at; L{start} may follow."""
@@ -76,8 +76,8 @@ class VanishedPeers:
         for sockets in islice(left, BATCH):
             count += 1
             for sock in sockets:
-                bound_silence(sock)
-        wheel = wheel_of(self._reactor)
+                set_user_timeout(sock)
+        wheel = timer_wheel_of(self._reactor)
         if count == BATCH:
             self._timer = wheel.after(TICK_S, lambda: self._batch(left))
         else:

@@ -16,10 +16,10 @@ from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from zope.interface import implementer
 
 from sniproxy.tls import pem
-from sniproxy.tls.contexts import why
+from sniproxy.tls.contexts import openssl_reasons
 from sniproxy.tls.pem import BadPem as BadPem
 from sniproxy.tls.pem import Certified, PrivateKey, keys
-from sniproxy.tls.trust import shown, trusted
+from sniproxy.tls.pemfiles import place_of, read_file, trusted
 from sniproxy.util.text import bounded
 
 TrustRoot = Any
@@ -41,9 +41,9 @@ def trust_root(path: str | Path, what: str = "trust") -> TrustRoot:
     """Trust those authorities, and no others, whose certificates are in a PEM file or a folder of them.
 
     @param what: what a message calls the path.
-    @raise BadPem: see L{sniproxy.tls.trust.trusted}.
+    @raise BadPem: see L{sniproxy.tls.pemfiles.trusted}.
     """
-    return trusting(trusted(path, what))
+    return twisted_trust_root(trusted(path, what))
 
 
 def trust_text(path: str | Path, what: str = "trust") -> str:
@@ -60,29 +60,29 @@ def client_certificate(
     @raise BadPem: one of them is missing, or they do not belong together.
     """
     path = Path(path)
-    chain = pem.certificates(shown(what, path), _read(path, what))
+    chain = pem.certificates(place_of(what, path), read_file(path, what))
     if not chain:
-        raise BadPem(f"{shown(what, path)}: no PEM certificate found; name the client's certificate")
+        raise BadPem(f"{place_of(what, path)}: no PEM certificate found; name the client's certificate")
     place, file = (what, path) if key is None else (key_what, Path(key))
-    text = _read(file, place)
+    text = read_file(file, place)
     found: list[PrivateKey] = []
     with suppress(BadPem):
         found = keys(place, text)
     for one in found:
         if one.public_key() == chain[0].public_key():
-            return showing(Certified(tuple(chain), one, str(path)))
+            return twisted_certificate(Certified(tuple(chain), one, str(path)))
     raise BadPem(
-        f"{shown(place, file)}: no key found that matches the certificate; "
+        f"{place_of(place, file)}: no key found that matches the certificate; "
         "name a PEM file with the certificate's private key, without a password"
     )
 
 
-def trusting(certificates: Iterable[x509.Certificate]) -> TrustRoot:
+def twisted_trust_root(certificates: Iterable[x509.Certificate]) -> TrustRoot:
     """Trust these and no others: of certificates that were read, what Twisted has for it."""
     return ssl.trustRootFromCertificates([ssl.Certificate(_old(one)) for one in certificates])
 
 
-def showing(own: Certified) -> ClientCertificate:
+def twisted_certificate(own: Certified) -> ClientCertificate:
     """Of a certificate with its key, what Twisted has for it."""
     first, *above = map(_old, own.chain)
     pair = ssl.KeyPair(crypto.PKey.from_cryptography_key(own.key))
@@ -124,24 +124,17 @@ class _Trusting:
 
 def tls_fault(error: SSL.Error) -> str:
     """Why TLS has failed, with the cure where the peer's certificate is not trusted."""
-    reasons = bounded(why(error), 120)
+    reasons = bounded(openssl_reasons(error), 120)
     if "certificate verify failed" not in reasons:
         return f"TLS failed: {reasons}"
     return f"its certificate is not trusted ({reasons}); add its authority to trust, or renew the certificate"
 
 
-def names(certificate: x509.Certificate) -> tuple[str, ...]:
+def printable_names(certificate: x509.Certificate) -> tuple[str, ...]:
     """The host names and IP addresses that a certificate is good for, each bounded and printable."""
-    return tuple(map(bounded, pem.names(certificate)))
+    return tuple(map(bounded, pem.certificate_names(certificate)))
 
 
 def _old(certificate: x509.Certificate) -> crypto.X509:
     """As Twisted's TLS has it."""
     return crypto.X509.from_cryptography(certificate)
-
-
-def _read(file: Path, what: str) -> bytes:
-    try:
-        return file.read_bytes()
-    except OSError as error:
-        raise BadPem(f"{shown(what, file)}: cannot read: {error.strerror}; name a readable PEM file") from error

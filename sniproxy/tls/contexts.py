@@ -13,7 +13,7 @@ from OpenSSL import SSL, crypto
 from service_identity import CertificateError, VerificationError
 from service_identity.pyopenssl import verify_hostname, verify_ip_address
 
-from sniproxy.tls.pem import BadPem, Certified, names
+from sniproxy.tls.pem import BadPem, Certified, certificate_names
 from sniproxy.util.names import ip_literal
 from sniproxy.util.text import bounded
 
@@ -78,14 +78,14 @@ class BrokerTLS:
     def connection(self, name: str) -> SSL.Connection:
         """A client's half of a TLS connection, without a socket, that asks for this server name.
 
-        Once its handshake is done, L{verify} must be asked before anything is sent.
+        Once its handshake is done, L{verify_name} must be asked before anything is sent.
         """
         connection = _client_half(self._context, name)
         connection.set_app_data([])
         return connection
 
 
-def unverified(name: str | None) -> SSL.Connection:
+def unverified_connection(name: str | None) -> SSL.Connection:
     """A client's half that believes every certificate: for looking at a target, never for anything that is sent to it.
 
     @param name: the server name that it asks for. None: none.
@@ -93,13 +93,13 @@ def unverified(name: str | None) -> SSL.Connection:
     return _client_half(SSL.Context(SSL.TLS_CLIENT_METHOD), name)
 
 
-def faults(connection: SSL.Connection) -> str | None:
+def verification_fault(connection: SSL.Connection) -> str | None:
     """Why the peer's certificate is not trusted, after a handshake that failed for it; None: that was not it."""
     found = connection.get_app_data()
     return found[0] if found else None
 
 
-def verify(connection: SSL.Connection, name: str) -> None:
+def verify_name(connection: SSL.Connection, name: str) -> None:
     """Hold the peer's certificate against the name that it must be for, by service-identity.
 
     @raise BadCertificate: it is for other names.
@@ -110,20 +110,20 @@ def verify(connection: SSL.Connection, name: str) -> None:
         else:
             verify_ip_address(connection, name)
     except (VerificationError, CertificateError, x509.UnsupportedGeneralNameType, ValueError) as error:
-        raise BadCertificate(f"its certificate is not for {name}; {described(connection)}") from error
+        raise BadCertificate(f"its certificate is not for {name}; {certificate_names_text(connection)}") from error
 
 
-def described(connection: SSL.Connection) -> str:
+def certificate_names_text(connection: SSL.Connection) -> str:
     """The names that the peer's certificate is for, in words."""
     certificate = connection.get_peer_certificate()
-    found = () if certificate is None else names(certificate.to_cryptography())
+    found = () if certificate is None else certificate_names(certificate.to_cryptography())
     if not found:
         return "it names no host"
     more = f" and {len(found) - MAX_NAMES} more" if len(found) > MAX_NAMES else ""
     return bounded(f"it names {', '.join(found[:MAX_NAMES])}{more}")
 
 
-def why(error: SSL.Error) -> str:
+def openssl_reasons(error: SSL.Error) -> str:
     """OpenSSL's reasons in one line: ``tlsv1 alert unknown ca``."""
     queue = error.args[0] if error.args and isinstance(error.args[0], list) else []
     reasons = [entry[-1] for entry in queue if entry and entry[-1]]
@@ -162,4 +162,6 @@ def _use(context: SSL.Context, shown: Certified) -> None:
         context.use_certificate(shown.chain[0])
         context.use_privatekey(shown.key)
     except SSL.Error as error:
-        raise BadPem(f"{shown.place}: OpenSSL rejects its certificate: {why(error)}; issue a new one") from error
+        raise BadPem(
+            f"{shown.place}: OpenSSL rejects its certificate: {openssl_reasons(error)}; issue a new one"
+        ) from error

@@ -102,7 +102,7 @@ def certified(files: Iterable[tuple[str, bytes]]) -> list[Certified]:
     return found
 
 
-def names(certificate: x509.Certificate) -> tuple[str, ...]:
+def certificate_names(certificate: x509.Certificate) -> tuple[str, ...]:
     """The host names and IP addresses that a certificate is for, in lower case; wildcards as ``*.example.com``.
 
     Only the subject's alternative names count (RFC 9525, section 6.3), never its common name.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from sniproxy.tls.pem import Certified, names
+from sniproxy.tls.pem import Certified, certificate_names
 
 
 def covers(pattern: str, name: str) -> bool:
@@ -31,7 +31,7 @@ def choose(shown: Sequence[Certified], name: str, now: datetime) -> Certified | 
     def rank(certified: Certified) -> tuple[bool, bool, datetime]:
         own = certified.chain[0]
         valid = own.not_valid_before_utc <= now < own.not_valid_after_utc
-        return valid, name in names(own), own.not_valid_before_utc
+        return valid, name in certificate_names(own), own.not_valid_before_utc
 
-    good = [each for each in shown if any(covers(pattern, name) for pattern in names(each.chain[0]))]
+    good = [each for each in shown if any(covers(pattern, name) for pattern in certificate_names(each.chain[0]))]
     return max(good, key=rank, default=None)

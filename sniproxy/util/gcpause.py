@@ -15,7 +15,7 @@ def gc_paused(keep: bool = False) -> Iterator[None]:
     again and again for next to nothing, a quarter of the time of 10,000 routes, and half of 100,000. What is in no
     cycle is freed at once, as always.
 
-    @param keep: do not go through what is there at the end later either, until L{look_again}: for the start of a
+    @param keep: do not go through what is there at the end later either, until L{unfreeze}: for the start of a
         program that is all ours.
     """
     enabled = gc.isenabled()
@@ -29,6 +29,6 @@ def gc_paused(keep: bool = False) -> Iterator[None]:
             gc.enable()
 
 
-def look_again() -> None:
+def unfreeze() -> None:
     """What was kept may be in cycles that nobody needs any more: it is looked at again, when its turn comes."""
     gc.unfreeze()

@@ -24,7 +24,7 @@ class Deadline:
 
     __slots__ = ("_call", "_slot", "_wheel")
 
-    def __init__(self, wheel: Wheel, slot: int, call: Callable[[], object]) -> None:
+    def __init__(self, wheel: TimerWheel, slot: int, call: Callable[[], object]) -> None:
         self._wheel = wheel
         self._slot = slot
         self._call: Callable[[], object] | None = call
@@ -44,8 +44,8 @@ class Deadline:
                 log.failure("internal error in a timer callback")
 
 
-class Wheel:
-    """All deadlines of one reactor; L{wheel_of} has it."""
+class TimerWheel:
+    """All deadlines of one reactor; L{timer_wheel_of} has it."""
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
@@ -98,12 +98,12 @@ class Wheel:
                 self._wait_for(first)
 
 
-_wheels: WeakKeyDictionary[Any, Wheel] = WeakKeyDictionary()
+_wheels: WeakKeyDictionary[Any, TimerWheel] = WeakKeyDictionary()
 
 
-def wheel_of(reactor: Any) -> Wheel:
+def timer_wheel_of(reactor: Any) -> TimerWheel:
     """The one wheel of a reactor, or of a clock."""
     wheel = _wheels.get(reactor)
     if wheel is None:
-        wheel = _wheels[reactor] = Wheel(reactor)
+        wheel = _wheels[reactor] = TimerWheel(reactor)
     return wheel

@@ -14,7 +14,7 @@ from twisted.internet.task import deferLater
 from sniproxy.net import handshake as handshake_module
 from sniproxy.net.handshake import Handshake, HandshakeError
 from sniproxy.net.tlssocket import TLSSocket
-from sniproxy.tls.contexts import faults
+from sniproxy.tls.contexts import verification_fault
 from sniproxy.util.buffered import TOTAL
 from tests.support.sockets import HandClock, SocketTestCase, connected, in_thread, read_to_end, reset
 from tests.tls.material import CA, NAME, OTHER_CA, accepting, issued, trust
@@ -98,7 +98,7 @@ class HandshakeTests(SocketTestCase):
         OTHER_CA.issue_cert(NAME).configure_cert(context)
         shaking = self.assertFailure(in_thread(partial(context.wrap_socket, far, server_side=True)), ssl.SSLError)
         await self.failed(handshake.shaken())
-        self.assertIn("its certificate is not trusted: ", faults(ours.tls) or "")
+        self.assertIn("its certificate is not trusted: ", verification_fault(ours.tls) or "")
         self.assertIn("unknown ca", str(await shaking).lower())
 
     async def test_refused_by_the_client(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError
 
-from sniproxy.net.firstbytes import ClientGone, TooLate
+from sniproxy.net.firstbytes import ClientGone, ReadTimeout
 from sniproxy.net.hello import HelloStage
 from sniproxy.tls.clienthello import NotTLS
 from sniproxy.util.buffered import TOTAL
@@ -61,7 +61,7 @@ class HelloStageTests(SocketTestCase):
         clock.advance(4.9)
         self.assertFalse(first.called)
         clock.advance(0.1)
-        error = await self.assertFailure(first, TooLate)
+        error = await self.assertFailure(first, ReadTimeout)
         self.assertEqual("no complete hello within 5 s", str(error))
         theirs.close()
         ours.close()

@@ -9,7 +9,7 @@ from cryptography import x509
 from OpenSSL import SSL
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.tls.clientcontext import BadPem, client_certificate, names, tls_fault, trust_root
+from sniproxy.tls.clientcontext import BadPem, client_certificate, printable_names, tls_fault, trust_root
 from tests.support.tlsservers import write_pem
 
 
@@ -101,7 +101,7 @@ class NamesTests(PemCase):
         """Host names, wildcards and addresses, and none of an authority's."""
 
         def of(blob: trustme.Blob) -> tuple[str, ...]:
-            return names(x509.load_pem_x509_certificate(blob.bytes()))
+            return printable_names(x509.load_pem_x509_certificate(blob.bytes()))
 
         issued = self.authority.issue_cert("a.test", "*.b.test", "127.0.0.1", "::1")
         self.assertEqual(of(issued.cert_chain_pems[0]), ("a.test", "*.b.test", "127.0.0.1", "::1"))

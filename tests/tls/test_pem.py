@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.tls import pem as pem_room
-from sniproxy.tls.pem import BadPem, certificates, certified, keys, names
+from sniproxy.tls.pem import BadPem, certificate_names, certificates, certified, keys
 from tests.tls.material import CA, NAME, issued, pem, unreadable_names
 
 
@@ -41,7 +41,7 @@ class CertifiedTests(SynchronousTestCase):
             [("0.key", key), ("a.pem", certificate), ("more.pem", pem("other.test"))],
         ):
             found = certified(files)
-            self.assertEqual((NAME,), names(found[0].chain[0]))
+            self.assertEqual((NAME,), certificate_names(found[0].chain[0]))
             self.assertEqual("a.pem", found[0].place)
 
     def test_chain(self) -> None:
@@ -121,14 +121,14 @@ class NamesTests(SynchronousTestCase):
 
     def test_names(self) -> None:
         """Host names in lower case, wildcards and addresses; the common name does not count."""
-        found = names(issued("A.Test", "*.w.test", "127.0.0.1", "::1", common_name="cn.test").chain[0])
+        found = certificate_names(issued("A.Test", "*.w.test", "127.0.0.1", "::1", common_name="cn.test").chain[0])
         self.assertEqual({"a.test", "*.w.test", "127.0.0.1", "::1"}, set(found))
 
     def test_none(self) -> None:
         """A certificate without alternative names is for nobody."""
         (ca,) = certificates("ca.pem", CA.cert_pem.bytes())
-        self.assertEqual((), names(ca))
+        self.assertEqual((), certificate_names(ca))
 
     def test_unreadable(self) -> None:
         """Alternative names that cannot be read are none, and no fault."""
-        self.assertEqual((), names(unreadable_names()))
+        self.assertEqual((), certificate_names(unreadable_names()))

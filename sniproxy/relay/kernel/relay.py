@@ -27,7 +27,7 @@ from sniproxy.relay.kernel.flow import Flow, KernelSide
 from sniproxy.relay.kernel.gate import Gate, Pair
 from sniproxy.relay.kernel.watch import ReadyWatch
 from sniproxy.relay.relay import Ending
-from sniproxy.util.timerwheel import Deadline, wheel_of
+from sniproxy.util.timerwheel import Deadline, timer_wheel_of
 
 ROUNDS = 4
 """Reads of one direction before the reactor serves others."""
@@ -66,7 +66,7 @@ class KernelRelay:
         half_closed: float,
     ) -> None:
         self._reactor = reactor
-        self._wheel = wheel_of(reactor)
+        self._wheel = timer_wheel_of(reactor)
         self._gate = gate
         self._watch = watch
         self.pair = pair

@@ -1,7 +1,8 @@
-"""Tests for sniproxy.tls.trust."""
+"""Tests for sniproxy.tls.pemfiles."""
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -9,10 +10,33 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.tls.pem import BadPem
-from sniproxy.tls.trust import trusted
+from sniproxy.tls.pemfiles import read, trusted
 from tests.tls.material import CA, OTHER_CA, folder, issued, pem
 
 ROOT = CA.cert_pem.bytes()
+
+
+class ReadTests(SynchronousTestCase):
+    """read: a file, or a folder's files."""
+
+    def test_file(self) -> None:
+        """A file of any name."""
+        path = Path(self.mktemp())
+        path.write_bytes(b"text")
+        self.assertEqual([(str(path), b"text")], read(str(path)))
+
+    def test_folder(self) -> None:
+        """A folder's files for certificates and keys, in order; a pipe among them is not read."""
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        for name in ("b.key", "a.pem", "c.crt", "readme.txt"):
+            (folder / name).write_bytes(name.encode())
+        os.mkfifo(folder / "pipe.pem")
+        self.assertEqual([b"a.pem", b"b.key", b"c.crt"], [text for _, text in read(str(folder))])
+
+    def test_missing(self) -> None:
+        """The message for a missing file names its path."""
+        self.assertIn("nowhere.pem: cannot read: ", str(self.assertRaises(BadPem, read, "nowhere.pem")))
 
 
 class TrustedTests(SynchronousTestCase):
