@@ -1,6 +1,6 @@
-"""Twisted server endpoint strings, as far as the configuration must understand them. Pure.
+"""Parses Twisted server endpoint strings as far as the configuration needs. Pure.
 
-Twisted parses and opens them; here they are only checked for what a listener of this proxy cannot be.
+Twisted opens the endpoints. This module rejects those that cannot be a listener of the proxy.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 import attrs
 
 BACKLOG = 1024
-"""Connections that the kernel holds for us before they are accepted; Twisted's default, 50, overflows in a storm."""
+"""Maximum connections in the kernel's accept queue. Twisted's default of 50 overflows under bursts."""
 
 _SEPARATOR = re.compile(r"(?<!\\):")
 _REFUSED = {
@@ -22,19 +22,19 @@ _REFUSED = {
 
 
 class BadEndpoint(ValueError):
-    """An endpoint string that cannot be a listener; the message says why and what to write."""
+    """An endpoint string is not a listener. The message gives the reason and the cure."""
 
 
 @attrs.frozen
 class Endpoint:
-    """An endpoint string, looked into.
+    """A parsed endpoint string.
 
-    @ivar text: for Twisted, the backlog added.
+    @ivar text: the string for Twisted, with the backlog added.
     @ivar kind: ``tcp``, ``tcp6``, ``unix``, ...
-    @ivar host: where a TCP endpoint listens; all addresses: ``0.0.0.0`` or ``::``. None: not TCP.
-    @ivar port: 0: a free one is chosen. None: not TCP.
-    @ivar backlog: connections that wait in the kernel; only of TCP.
-    @ivar shared: other processes may listen there, too (C{SO_REUSEPORT}); only of TCP.
+    @ivar host: the listening address of a TCP endpoint; ``0.0.0.0`` or ``::`` for all. None: not TCP.
+    @ivar port: 0: the system chooses one. None: not TCP.
+    @ivar backlog: size of the kernel's accept queue; only for TCP.
+    @ivar shared: other processes may listen on the same port (C{SO_REUSEPORT}); only for TCP.
     """
 
     text: str
@@ -45,11 +45,11 @@ class Endpoint:
     shared: bool = False
 
     def for_instance(self, index: int) -> Endpoint | None:
-        """The one that stands beside this one for another process: the port plus its index, or C{PATH.INDEX}.
+        """The corresponding endpoint of another process: the port plus its index, or C{PATH.INDEX}.
 
-        A port 0 stays: each process gets a free one.
+        Port 0 stays 0: the system chooses a port for each process.
 
-        @return: None: there is no such endpoint: this kind has neither port nor path, or there is no such port.
+        @return: None: the endpoint has neither port nor path, or the port would be too large.
         """
         parts = _SEPARATOR.split(self.text)
         keys = [part.partition("=")[0] if "=" in part else "" for part in parts]
@@ -69,7 +69,7 @@ class Endpoint:
         return attrs.evolve(self, text=":".join(parts))
 
     def private(self) -> Endpoint:
-        """This one, for its owner alone: a unix socket has mode 0600 unless a mode is written."""
+        """The endpoint with mode 0600 if it is a unix socket without an explicit mode."""
         parts = _SEPARATOR.split(self.text)[1:]
         positional = [part for part in parts if "=" not in part]
         named = any(part.startswith("mode=") for part in parts)
@@ -79,9 +79,9 @@ class Endpoint:
 
 
 def parse_endpoint(text: str) -> Endpoint:
-    """Check a server endpoint string.
+    """Parse and check a server endpoint string.
 
-    @raise BadEndpoint: it is none, or not one for plain connections.
+    @raise BadEndpoint: it is malformed, or not an endpoint for plain connections.
     """
     kind, *arguments = _SEPARATOR.split(text.strip())
     kind = kind.lower()

@@ -1,4 +1,4 @@
-"""Waiting for a TLS handshake, of either side."""
+"""Runs a TLS handshake, as client or server."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from sniproxy.util.buffered import Share
 from sniproxy.util.timerwheel import timer_wheel_of
 
 MAX_RECEIVED_BYTES = 524_288
-"""Bytes that a peer may send before its handshake is complete: several times a large certificate chain."""
+"""Maximum bytes from a peer before its handshake is complete: several times a large certificate chain."""
 
 
 class HandshakeError(Exception):
-    """The handshake has failed; the message says why. @ivar gone: the peer ended or lost the connection."""
+    """The handshake failed; the message gives the reason. @ivar gone: the peer closed or lost the connection."""
 
     def __init__(self, reason: str, gone: bool = False) -> None:
         super().__init__(reason)
@@ -26,12 +26,12 @@ class HandshakeError(Exception):
 
 
 class Handshake(SocketDescriptor):
-    """Drives one socket's handshake. The socket stays its owner's.
+    """Runs the handshake of one socket. The caller keeps ownership of the socket.
 
-    The peer's bytes count as waiting in memory (L{sniproxy.util.buffered}) until the handshake has ended; more than
-    L{MAX_RECEIVED_BYTES} fail it.
+    The peer's bytes count as buffered (L{sniproxy.util.buffered}) until the handshake ends. More than
+    L{MAX_RECEIVED_BYTES} make it fail.
 
-    @param seconds: the handshake's deadline, counted from now, to the wheel's next tick (L{sniproxy.util.timerwheel}).
+    @param seconds: the deadline, counted from now and rounded up to a tick of the timer wheel.
     """
 
     __slots__ = ("_done", "_finished", "_reactor", "_received", "_timer", "_tls")
@@ -47,7 +47,7 @@ class Handshake(SocketDescriptor):
         self._timer = timer_wheel_of(reactor).after(seconds, partial(self._fail, late))
 
     def shaken(self) -> Deferred[None]:
-        """Begin. @return: fires when it is done, and sent. @raise HandshakeError: it has failed."""
+        """Start. @return: fires when the handshake is complete and sent. @raise HandshakeError: it failed."""
         self._reactor.addReader(self)
         self._step()
         return self._done
@@ -91,7 +91,7 @@ class Handshake(SocketDescriptor):
             return
         if self._tls.waiting:
             self._reactor.addWriter(self)
-            if self._finished:  # what the peer sends next waits in the kernel
+            if self._finished:  # further bytes wait in the kernel
                 self._reactor.removeReader(self)
         elif self._finished:
             self._succeed()

@@ -1,6 +1,6 @@
-"""What a TLS stack is made of: our side towards clients, and towards brokers, whose certificates are verified.
+"""OpenSSL contexts: the proxy's server side towards clients, and its verifying client side towards brokers.
 
-Contexts are pyOpenSSL's, and none changes after its first connection.
+Contexts are pyOpenSSL's. None changes after its first connection.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from sniproxy.util.names import ip_literal
 from sniproxy.util.text import bounded
 
 MAX_NAMES = 5
-"""Names of a certificate that a message shows."""
+"""Maximum names of a certificate in a message."""
 
-# OpenSSL's x509_vfy.h; what operators meet. Others are shown by their number.
+# The common ones of OpenSSL's x509_vfy.h. Others are shown by number.
 _FAULTS = {
     9: "it is not valid yet",
     10: "it has expired",
@@ -33,18 +33,18 @@ _FAULTS = {
 
 
 class BadCertificate(Exception):
-    """The peer's certificate does not stand; the message says why."""
+    """The peer's certificate is not valid for the expected name. The message gives the reason."""
 
 
 def check_usable(certificates: Iterable[Certified]) -> None:
-    """@raise BadPem: OpenSSL does not take one of them: its key is too short for today's TLS, as a rule."""
+    """Check that OpenSSL accepts the certificates. @raise BadPem: it rejects one, usually for a short key."""
     context = SSL.Context(SSL.TLS_SERVER_METHOD)
     for shown in certificates:
         _use(context, shown)
 
 
 def server_context(shown: Certified) -> SSL.Context:
-    """Our side towards clients, with one certificate: TLS 1.2 and 1.3, no renegotiation, no ALPN.
+    """The server side for one certificate: TLS 1.2 and 1.3, without renegotiation and ALPN.
 
     @raise BadPem: see L{check_usable}.
     """
@@ -55,10 +55,10 @@ def server_context(shown: Certified) -> SSL.Context:
 
 
 class BrokerTLS:
-    """Our side towards brokers: their certificates must be trusted, and be for the name that is asked for.
+    """The client side towards brokers. Certificates must be trusted and valid for the requested name.
 
-    @param trust: the certificates that are trusted: authorities, or brokers' own.
-    @param shown: our own certificate, for brokers that want one. None: there is none.
+    @param trust: the trusted certificates, of authorities or of brokers.
+    @param shown: the proxy's client certificate. None: none is sent.
     @raise BadPem: see L{check_usable}.
     """
 
@@ -69,16 +69,16 @@ class BrokerTLS:
         assert store is not None
         for certificate in trust:
             store.add_cert(crypto.X509.from_cryptography(certificate))
-        # What the operator trusts ends a chain, whether or not it is a root.
+        # A trusted certificate ends a chain even if it is not a root.
         store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)
         context.set_verify(SSL.VERIFY_PEER, _note_fault)
         if shown is not None:
             _show(context, shown)
 
     def connection(self, name: str) -> SSL.Connection:
-        """A client's half of a TLS connection, without a socket, that asks for this server name.
+        """A TLS client connection without a socket that sends this server name.
 
-        Once its handshake is done, L{verify_name} must be asked before anything is sent.
+        After the handshake, call L{verify_name} before sending data.
         """
         connection = _client_half(self._context, name)
         connection.set_app_data([])
@@ -86,23 +86,24 @@ class BrokerTLS:
 
 
 def unverified_connection(name: str | None) -> SSL.Connection:
-    """A client's half that believes every certificate: for looking at a target, never for anything that is sent to it.
+    """A TLS client connection that accepts any certificate. Use it only to inspect a target; never send data on it.
 
-    @param name: the server name that it asks for. None: none.
+    @param name: the server name to send. None: none is sent.
     """
     return _client_half(SSL.Context(SSL.TLS_CLIENT_METHOD), name)
 
 
 def verification_fault(connection: SSL.Connection) -> str | None:
-    """Why the peer's certificate is not trusted, after a handshake that failed for it; None: that was not it."""
+    """The reason why the peer's certificate is not trusted, after a failed handshake. None: the handshake failed
+    otherwise."""
     found = connection.get_app_data()
     return found[0] if found else None
 
 
 def verify_name(connection: SSL.Connection, name: str) -> None:
-    """Hold the peer's certificate against the name that it must be for, by service-identity.
+    """Check with service-identity that the peer's certificate is valid for a name.
 
-    @raise BadCertificate: it is for other names.
+    @raise BadCertificate: it is valid only for other names.
     """
     try:
         if ip_literal(name) is None:
@@ -114,7 +115,7 @@ def verify_name(connection: SSL.Connection, name: str) -> None:
 
 
 def certificate_names_text(connection: SSL.Connection) -> str:
-    """The names that the peer's certificate is for, in words."""
+    """The names in the peer's certificate, for a message."""
     certificate = connection.get_peer_certificate()
     found = () if certificate is None else certificate_names(certificate.to_cryptography())
     if not found:
@@ -124,7 +125,7 @@ def certificate_names_text(connection: SSL.Connection) -> str:
 
 
 def openssl_reasons(error: SSL.Error) -> str:
-    """OpenSSL's reasons in one line: ``tlsv1 alert unknown ca``."""
+    """OpenSSL's reasons on one line: ``tlsv1 alert unknown ca``."""
     queue = error.args[0] if error.args and isinstance(error.args[0], list) else []
     reasons = [entry[-1] for entry in queue if entry and entry[-1]]
     return ", ".join(dict.fromkeys(reasons)) or "the TLS connection failed"
