@@ -14,7 +14,7 @@ from sniproxy.net.descriptor import SocketDescriptor
 from sniproxy.relay import poller
 
 CLOSED = "it closed the connection"
-"""Why a client is gone that sent a FIN."""
+"""The reason for a client that sent a FIN."""
 
 
 class ClientWatch(SocketDescriptor):
