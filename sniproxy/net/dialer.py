@@ -17,14 +17,11 @@ from sniproxy.interfaces import Target
 from sniproxy.net.closer import LingeringCloser
 from sniproxy.net.getaddrinfo import Cause, LookupFailed
 from sniproxy.net.lookup import lookups_of
-from sniproxy.net.opensockets import MIN_ATTEMPT_S, AttemptSockets, Connecting, DialSockets
-from sniproxy.net.overlapping import Overlapping
+from sniproxy.net.opensockets import AttemptSockets, Connecting, DialSockets
+from sniproxy.net.overlapping import ATTEMPT_DELAY_S, MIN_ATTEMPT_S, Overlapping
 from sniproxy.net.sockopts import tune_tcp
 from sniproxy.util.names import ip_literal
 from sniproxy.util.timerwheel import Deadline, timer_wheel_of
-
-ATTEMPT_DELAY_S = 0.25
-"""Seconds before a target's next address is tried in parallel (RFC 8305, section 5)."""
 
 MIN_DELAY_S = 0.05
 """Minimum for L{ATTEMPT_DELAY_S} if a target has too many addresses for its time."""

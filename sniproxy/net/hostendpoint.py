@@ -23,10 +23,8 @@ from zope.interface import implementer
 
 from sniproxy.net.getaddrinfo import LookupFailed, no_answer
 from sniproxy.net.lookup import lookups_of
+from sniproxy.net.overlapping import ATTEMPT_DELAY_S
 from sniproxy.util.names import ip_literal
-
-ATTEMPT_DELAY_S = 0.25
-"""Seconds before the next address is tried beside the first (RFC 8305, section 5)."""
 
 
 @implementer(IStreamClientEndpoint)

@@ -13,13 +13,13 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import attrs
 from twisted.internet.defer import Deferred
 
 from sniproxy.net.getaddrinfo import Cause, LookupFailed, no_answer, system_addresses
 from sniproxy.util.bounded import BoundedMap
+from sniproxy.util.perreactor import PerReactor
 from sniproxy.util.timerwheel import Deadline, timer_wheel_of
 
 MAX_THREADS = 32
@@ -322,12 +322,5 @@ def _cancel(timer: Deadline, answer: Deferred[list[str]]) -> None:
     answer.addErrback(lambda _: None).cancel()
 
 
-_lookups: WeakKeyDictionary[Any, HostLookups] = WeakKeyDictionary()
-
-
-def lookups_of(reactor: Any) -> HostLookups:
-    """The lookups of a reactor, or of a clock."""
-    lookups = _lookups.get(reactor)
-    if lookups is None:
-        lookups = _lookups[reactor] = HostLookups(reactor)
-    return lookups
+lookups_of = PerReactor(HostLookups)
+"""The lookups of a reactor or a clock."""

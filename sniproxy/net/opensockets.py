@@ -12,13 +12,11 @@ from twisted.python.failure import Failure
 
 from sniproxy.net.closer import LingeringCloser
 from sniproxy.net.descriptor import SocketDescriptor
+from sniproxy.net.overlapping import MIN_ATTEMPT_S
 
 MAX_SOCKETS = 20
 """Maximum open sockets of one dial. Attempts start at least 0.05 s apart, so each has a second before the limit
 applies."""
-
-MIN_ATTEMPT_S = 1.0
-"""Seconds before a socket may be replaced: a lost SYN is sent again after one (RFC 6298, section 2)."""
 
 T = TypeVar("T")
 

@@ -11,8 +11,12 @@ from twisted.python.failure import Failure
 
 from sniproxy.interfaces import Target
 
+ATTEMPT_DELAY_S = 0.25
+"""Seconds before the next address of a host is tried in parallel (RFC 8305, section 5)."""
+
 MIN_ATTEMPT_S = 1.0
-"""Minimum seconds for each target, if that many are left: a lost SYN is sent again after one (RFC 6298, section 2)."""
+"""Minimum seconds for a target, if that many are left, and for a socket before another may replace it: a lost SYN is
+sent again after one second (RFC 6298, section 2)."""
 
 MIN_PAUSE_S = 0.05
 """Minimum seconds between the starts of two overlapping attempts."""

@@ -10,13 +10,13 @@ import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
-from weakref import WeakKeyDictionary
 
 from twisted.logger import Logger
 
 from sniproxy.relay.direction import Direction
 from sniproxy.relay.poller import failed
 from sniproxy.util.buffered import Share
+from sniproxy.util.perreactor import PerReactor
 
 log = Logger()
 
@@ -181,12 +181,5 @@ class Paced:
             tap.end()
 
 
-_paces: WeakKeyDictionary[Any, Pace] = WeakKeyDictionary()
-
-
-def pace_of(reactor: Any) -> Pace:
-    """The budget of a reactor."""
-    pace = _paces.get(reactor)
-    if pace is None:
-        pace = _paces[reactor] = Pace(reactor)
-    return pace
+pace_of = PerReactor(Pace)
+"""The budget of a reactor."""

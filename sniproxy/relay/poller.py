@@ -13,12 +13,13 @@ from __future__ import annotations
 import select
 from collections.abc import Callable
 from typing import Any, Protocol
-from weakref import WeakKeyDictionary
 
 from twisted.internet.interfaces import IReadDescriptor
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
+
+from sniproxy.util.perreactor import PerReactor
 
 log = Logger()
 
@@ -281,20 +282,8 @@ def failed(lost: Callable[[Failure], object]) -> None:
         log.failure("internal error while ending a failed relay")
 
 
-_pollers: WeakKeyDictionary[Any, EdgePoller] = WeakKeyDictionary()
-
-
-def edge_poller_of(reactor: Any) -> EdgePoller:
-    """The epoll set of a reactor."""
-    poller = _pollers.get(reactor)
-    if poller is None:
-        poller = _pollers[reactor] = EdgePoller(reactor)
-    return poller
-
-
-def set_edge_poller(reactor: Any, poller: EdgePoller) -> None:
-    """Register the epoll set of a reactor that made it itself."""
-    _pollers[reactor] = poller
+edge_poller_of = PerReactor(EdgePoller)
+"""The epoll set of a reactor."""
 
 
 def poller_of(reactor: Any) -> Poller:

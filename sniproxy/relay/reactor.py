@@ -69,7 +69,7 @@ class RelayReactor(EPollReactor):
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._relays = OuterSet(self, self._poller)
-        poller.set_edge_poller(self, self._relays)
+        poller.edge_poller_of.set(self, self._relays)
 
     def doPoll(self, timeout: float | None) -> None:
         if not self._relays.is_open:

@@ -40,7 +40,7 @@ IDLE_CHECKS = 8
 
 @attrs.frozen
 class Ending:
-    """How a relay ended: C{ok}, C{reset}, C{idle_timeout}, or the result given to L{Relay.end}; and the reason as text."""
+    """How a relay ended: C{ok}, C{reset}, C{idle_timeout}, or the result given to L{Relay.end}, and why."""
 
     result: Result
     reason: str = ""

@@ -96,7 +96,7 @@ class SpliceDirection(CopyDirection):
         return count
 
     def hand_on(self) -> bool:
-        """See L{Direction.hand_on}. It combines fill and flush, because a function call costs as much as its work here."""
+        """See L{Direction.hand_on}. It combines fill and flush: two calls would cost as much as their work."""
         if not self.dry or self.eof:  # if dry, nothing is held
             return False
         count = self.source.sock.recv_into(_ROOM)

@@ -9,9 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from twisted.logger import Logger
+
+from sniproxy.util.perreactor import PerReactor
 
 log = Logger()
 
@@ -98,12 +99,5 @@ class TimerWheel:
                 self._wait_for(first)
 
 
-_wheels: WeakKeyDictionary[Any, TimerWheel] = WeakKeyDictionary()
-
-
-def timer_wheel_of(reactor: Any) -> TimerWheel:
-    """The timer wheel of a reactor or a clock."""
-    wheel = _wheels.get(reactor)
-    if wheel is None:
-        wheel = _wheels[reactor] = TimerWheel(reactor)
-    return wheel
+timer_wheel_of = PerReactor(TimerWheel)
+"""The timer wheel of a reactor or a clock."""

@@ -13,9 +13,10 @@ from sniproxy.events import Result
 from sniproxy.interfaces import Target
 from sniproxy.net import lookup
 from sniproxy.net.closer import LingeringCloser
-from sniproxy.net.dialer import ATTEMPT_DELAY_S, Dialer, DialError, interleave
+from sniproxy.net.dialer import Dialer, DialError, interleave
 from sniproxy.net.getaddrinfo import Cause, LookupFailed
 from sniproxy.net.opensockets import MAX_SOCKETS
+from sniproxy.net.overlapping import ATTEMPT_DELAY_S
 from tests.support.sockets import HandClock, SocketTestCase, in_thread
 
 
