@@ -36,7 +36,7 @@ class FirstFrame(FirstBytes[pb.CommandConnect]):
         super().__init__(reactor, sock, seconds, "CONNECT")
         self._reader = FrameReader(MAX_FRAME_BYTES)
 
-    def taken(self, data: bytes) -> pb.CommandConnect | None:
+    def parse(self, data: bytes) -> pb.CommandConnect | None:
         protocol = protocol_of(bytes(self.received[:MAX_PREFIX_BYTES]))
         if protocol in (Protocol.TLS, Protocol.SSLV2):
             cure = "this port speaks plaintext: use a pulsar:// service URL; the bridge has the TLS"

@@ -85,7 +85,7 @@ async def to_broker(reactor: Any, sock: TLSSocket, name: str, seconds: float) ->
     @raise Refusal: C{upstream_tls_failed}; with an alert when it is the certificate: it will be no better next time.
     """
     try:
-        await Handshake(reactor, sock, seconds).shaken()
+        await Handshake(reactor, sock, seconds).run()
         verify_name(sock.tls, name)
     except HandshakeError as error:
         fault = verification_fault(sock.tls)
@@ -102,7 +102,7 @@ async def to_client(reactor: Any, sock: TLSSocket, place: str, seconds: float) -
     @raise Refusal: C{tls_failed}; TLS itself has told the client. C{client_gone}: it ended or lost the connection.
     """
     try:
-        await Handshake(reactor, sock, seconds).shaken()
+        await Handshake(reactor, sock, seconds).run()
     except HandshakeError as error:
         why = f"the TLS handshake with the client failed: {bounded(str(error))} (it was shown {place})"
         raise Refusal(Result.CLIENT_GONE if error.gone else Result.TLS_FAILED, why) from error

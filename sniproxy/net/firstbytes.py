@@ -26,7 +26,7 @@ class ReadTimeout(Exception):
 
 
 class FirstBytes(SocketDescriptor, Generic[T]):
-    """Reads a client's socket until L{taken} returns a message. The caller keeps ownership of the socket.
+    """Reads a client's socket until L{parse} returns a message. The caller keeps ownership of the socket.
 
     @ivar received: all bytes read, including those behind the message in the same read.
     @param seconds: the deadline, counted from L{first}. @param what: the message's name, for errors.
@@ -48,7 +48,7 @@ class FirstBytes(SocketDescriptor, Generic[T]):
         """Read what has arrived, without the reactor, a deadline or a Deferred. @return: None: the message is not
         complete.
 
-        @raise ClientGone: the client left. L{taken} may raise others.
+        @raise ClientGone: the client left. L{parse} may raise others.
         """
         try:
             data = self.sock.recv(_READ_BYTES)
@@ -63,7 +63,7 @@ class FirstBytes(SocketDescriptor, Generic[T]):
         else:
             self.received = self.received if isinstance(self.received, bytearray) else bytearray(self.received)
             self.received += data
-        found = self.taken(data)
+        found = self.parse(data)
         if found is None:
             self._waiting = self._waiting or Share()
             self._waiting.holds(self.kept())
@@ -72,7 +72,7 @@ class FirstBytes(SocketDescriptor, Generic[T]):
     def first(self) -> Deferred[T]:
         """Wait for the message. @return: fires with it, at once if it has arrived, without work for the reactor.
 
-        @raise ReadTimeout: the deadline passed. @raise ClientGone: the client left. L{taken} may raise others.
+        @raise ReadTimeout: the deadline passed. @raise ClientGone: the client left. L{parse} may raise others.
         """
         done = self._done
         if done is None:
@@ -83,7 +83,7 @@ class FirstBytes(SocketDescriptor, Generic[T]):
             self._reactor.addReader(self)
         return done
 
-    def taken(self, data: bytes) -> T | None:
+    def parse(self, data: bytes) -> T | None:
         """Parse the next bytes. @return: the message. None: it is not complete. An exception ends the reading."""
         raise NotImplementedError
 

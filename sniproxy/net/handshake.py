@@ -46,7 +46,7 @@ class Handshake(SocketDescriptor):
         late = f"TLS handshake not completed within {seconds:.3g} s"
         self._timer = timer_wheel_of(reactor).after(seconds, partial(self._fail, late))
 
-    def shaken(self) -> Deferred[None]:
+    def run(self) -> Deferred[None]:
         """Start. @return: fires when the handshake is complete and sent. @raise HandshakeError: it failed."""
         self._reactor.addReader(self)
         self._step()
@@ -85,7 +85,7 @@ class Handshake(SocketDescriptor):
 
     def _step(self) -> None:
         try:
-            self._finished = self._finished or self._tls.shake()
+            self._finished = self._finished or self._tls.do_handshake()
         except OSError as error:
             self._fail(error.strerror)
             return

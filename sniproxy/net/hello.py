@@ -18,7 +18,7 @@ class HelloStage(FirstBytes[ClientHello]):
         super().__init__(reactor, sock, seconds, "hello")
         self._reader = ClientHelloReader()
 
-    def taken(self, data: bytes) -> ClientHello | None:
+    def parse(self, data: bytes) -> ClientHello | None:
         return self._reader.feed(data)
 
     def kept(self) -> int:

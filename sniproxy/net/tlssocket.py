@@ -41,7 +41,7 @@ class TLSSocket(socket.socket):
         """Bytes accepted by L{send} that wait for room in the socket. An empty send retries."""
         return len(self._out)
 
-    def shake(self) -> bool:
+    def do_handshake(self) -> bool:
         """Advance the handshake with the bytes received so far.
 
         @return: the handshake is complete on this side.

@@ -19,19 +19,19 @@ class Direction:
 
     @ivar moved: bytes written to the destination.
     @ivar eof: the source has ended.
-    @ivar told: the end was passed on behind all bytes. TLS's close_notify may still wait for room.
+    @ivar end_sent: the end was passed on behind all bytes. TLS's close_notify may still wait for room.
     @ivar ended: the end was passed on, and no bytes are pending.
     @ivar blocked: the source is not read because the destination is full.
     @ivar dry: the last read drained the source, so another read would find nothing.
     """
 
-    __slots__ = ("_head", "_waiting", "blocked", "dry", "ended", "eof", "moved", "source", "target", "told")
+    __slots__ = ("_head", "_waiting", "blocked", "dry", "end_sent", "ended", "eof", "moved", "source", "target")
 
     def __init__(self, source: Side, target: Side, head: bytes) -> None:
         self.source = source
         self.target = target
         self.moved = 0
-        self.told = False
+        self.end_sent = False
         self.ended = False
         self.eof = False
         self.blocked = False

@@ -227,8 +227,8 @@ class Relay:
 
     def _end_direction(self, direction: Direction) -> None:
         self._poller.pause(direction.source)
-        if not direction.told:
-            direction.told = True
+        if not direction.end_sent:
+            direction.end_sent = True
             if direction.target.tls is not None or not direction.target.inbound.ended:  # otherwise the close ends it
                 try:
                     direction.finish()

@@ -106,7 +106,7 @@ class Checker:
         tls = TLSSocket(sock, unverified_connection(known.server_name))
         try:
             left = health.interval - (self._reactor.seconds() - began)
-            await Handshake(self._reactor, tls, max(left, 0.0)).shaken()
+            await Handshake(self._reactor, tls, max(left, 0.0)).run()
         except HandshakeError as error:
             return f"the TLS handshake failed: {bounded(str(error))}"
         finally:

@@ -40,7 +40,7 @@ class ParseEndpointTests(SynchronousTestCase):
         return str(self.assertRaises(BadEndpoint, parse_endpoint, text))
 
     def test_ipv6_colons(self) -> None:
-        """An IPv6 address whose colons are not escaped is told how to."""
+        """The error for unescaped colons in an IPv6 address says how to escape them."""
         self.assertIn("escape the colons", self.refused("tcp6:4443:interface=::1"))
 
     def test_tcp(self) -> None:

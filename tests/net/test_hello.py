@@ -52,7 +52,7 @@ class HelloStageTests(SocketTestCase):
         ours.close()
 
     async def test_timeout(self) -> None:
-        """A hello that is not whole in time is given up; bytes do not put it off."""
+        """A hello that is incomplete at the deadline fails; arriving bytes do not extend the deadline."""
         clock = HandClock()
         theirs, ours = connected()
         stage = HelloStage(clock, ours, 5.0)

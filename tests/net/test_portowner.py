@@ -51,7 +51,7 @@ class RealTests(SynchronousTestCase):
         self.assertIn(f"pid {os.getpid()} (", str(port_owner(sock.getsockname()[1])))
 
     def test_nobody(self) -> None:
-        """Nobody holds a port on which nobody listens."""
+        """A port without a listener has no owner."""
         sock = self.listen(socket.AF_INET, "127.0.0.1")
         self.assertIsNone(port_owner(sock.getsockname()[1]))
 

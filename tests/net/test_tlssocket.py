@@ -137,7 +137,7 @@ class TLSSocketTests(SocketTestCase):
         self.assertEqual((sent, 0), (got, ours.waiting))
 
     def test_answers_are_bounded(self) -> None:
-        """A peer that makes TLS answer and reads none of it is given up."""
+        """A peer that makes TLS send replies and does not read them fails the connection."""
         far, ours = self.pair()
         ours._out += bytes(1 << 23)  # more than the kernel takes
         far.sendall(b"x")

@@ -25,7 +25,7 @@ class StaleTests(TestCase):
         self.path = os.path.relpath(self.mktemp())
 
     def leave(self, pid: int | None) -> None:
-        """A socket that nobody listens on, and its lock."""
+        """A socket that no process listens on, and its lock."""
         with socket.socket(socket.AF_UNIX) as sock:
             sock.bind(self.path)
         if pid is not None:

@@ -37,7 +37,7 @@ class LoopGuardTests(TestCase):
         self.assertIsNotNone(LoopGuard([("127.0.0.1", 4443)]).denies("0.0.0.0", 4443))
 
     def test_no_such_family(self) -> None:
-        """Without IPv6 in the kernel an IPv6 address is not ours; without a descriptor nobody can say."""
+        """Without IPv6 in the kernel an IPv6 address is not local; without a descriptor the guard raises OSError."""
         guard = LoopGuard([("0.0.0.0", 4443)])
 
         def fail_with(number: int) -> None:

@@ -75,7 +75,7 @@ class LeavingTests(LeavingCase):
         self.assertEqual(b"early data", self.ours.recv(100))
 
     async def test_half_close(self) -> None:
-        """Who may half-close has not left while its bytes wait; a reset after that is reported."""
+        """A client that may half-close has not left while its bytes are unread; a later reset is reported."""
         self.watch(half_close=True)
         self.far.send(b"a request")
         self.far.shutdown(socket.SHUT_WR)
@@ -85,7 +85,7 @@ class LeavingTests(LeavingCase):
         await self.told("Connection reset by peer")
 
     async def test_half_close_of_nothing(self) -> None:
-        """Who ends without a byte unread has left."""
+        """A client that ends its side without unread bytes has left."""
         self.watch(half_close=True)
         self.far.shutdown(socket.SHUT_WR)
         await self.told(CLOSED)

@@ -22,7 +22,7 @@ def recorded(*arguments: object) -> TappedDirection:
 
 
 class TappedContractTests(relaycontract.RelayContract):
-    """The relay's contract with somebody who looks."""
+    """The relay's contract with a tap."""
 
     way = staticmethod(recorded)
 

@@ -28,7 +28,7 @@ class PemCase(SynchronousTestCase):
 
 
 class TrustRootTests(PemCase):
-    """trust_root: PEM files and folders of them. Whom it trusts is tested with sniproxy.client.endpoint."""
+    """trust_root: PEM files and folders of them. sniproxy.client.endpoint's tests check what is trusted."""
 
     def test_refused(self) -> None:
         """A file or folder without a certificate, or that cannot be read, is refused with its name."""

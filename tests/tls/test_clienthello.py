@@ -97,7 +97,7 @@ class ReadableTests(ReadingTests):
         self.assertEqual(answer.server_name, "public.test")
 
     def test_pre_shared_key_and_early_data(self) -> None:
-        """A resumption with early data is read; the early data behind it are nobody's business."""
+        """A resumption with early data is read; the early data behind it is ignored."""
         identity = vector(vector(bytes(180), 2) + bytes(4), 2)
         data = hello(
             extensions=[
@@ -239,7 +239,7 @@ class FragmentTests(ReadingTests):
 
 
 class NotTLSTests(ReadingTests):
-    """Other protocols: there is nobody to understand an alert."""
+    """Other protocols: the client would not understand an alert."""
 
     def test_other_major_version(self) -> None:
         """A first record whose version is not 3.x is not TLS."""
@@ -270,7 +270,7 @@ class LinearTests(ReadingTests):
     """The work that a slow or hostile client can cause."""
 
     def visited(self, size: int) -> int:
-        """Bytes looked at or copied while a hello of so many bytes comes byte by byte."""
+        """Bytes examined or copied while a hello of this size arrives byte by byte."""
         count = 0
 
         class Counted(bytes):

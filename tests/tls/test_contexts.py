@@ -23,7 +23,7 @@ from tests.tls.material import CA, NAME, OTHER_CA, accepting, issued, shake_hand
 
 
 class BrokerTests(SynchronousTestCase):
-    """Whom we talk to."""
+    """verify_name: the peer's names."""
 
     def fault(self, shown: Certified, tls: BrokerTLS | None = None) -> str:
         client = (tls or trust()).connection(NAME)
@@ -55,7 +55,7 @@ class BrokerTests(SynchronousTestCase):
         self.assertRaises(BadCertificate, verify_name, client, "127.0.0.2")
 
     def test_not_trusted(self) -> None:
-        """Each fault of a chain is told in words."""
+        """Each fault of a chain has a text."""
         now = datetime.now(UTC)
         expired = issued(NAME, not_before=now - timedelta(days=9), not_after=now - timedelta(days=1))
         early = issued(NAME, not_before=now + timedelta(days=1), not_after=now + timedelta(days=9))
@@ -88,14 +88,14 @@ class BrokerTests(SynchronousTestCase):
         self.assertEqual("it names client.test", certificate_names_text(server))
 
     def test_described(self) -> None:
-        """Many names are cut, and no certificate names nobody."""
+        """Long lists of names are cut; a missing certificate names no host."""
         client = trust().connection(NAME)
         self.assertEqual("it names no host", certificate_names_text(client))
         shake_hands(client, accepting(issued(*(f"{n}.test" for n in range(7)))))
         self.assertIn("and 2 more", certificate_names_text(client))
 
     def test_unreadable_names(self) -> None:
-        """A broker's certificate with names that nobody can read is one for other names."""
+        """A broker's certificate with unreadable names is not valid for any name."""
         client = trust().connection(NAME)
         shown = crypto.X509.from_cryptography(unreadable_names())
         with mock.patch.object(client, "get_peer_certificate", lambda *_, **__: shown):
@@ -103,7 +103,7 @@ class BrokerTests(SynchronousTestCase):
         self.assertIn("it names no host", str(error))
 
     def test_weak(self) -> None:
-        """What OpenSSL does not take is told when it is read, by its file, not when it is shown."""
+        """A certificate that OpenSSL rejects is reported with its file when it is read."""
         (shown,) = certified([("weak.pem", weak(NAME))])
         for use in (lambda: check_usable([issued(NAME), shown]), lambda: BrokerTLS([], shown)):
             self.assertIn("weak.pem: OpenSSL rejects", str(self.assertRaises(BadPem, use)))

@@ -59,13 +59,13 @@ class CertifiedTests(SynchronousTestCase):
         self.assertEqual(["a.pem"], [each.place for each in found])
 
     def test_key_missing(self) -> None:
-        """A server's certificate without its key is told, by its file."""
+        """A server's certificate without a key is reported with its file."""
         certificate, _ = apart(NAME)
         error = self.assertRaises(BadPem, certified, [("a.pem", certificate), ("b.pem", pem("b.test"))])
         self.assertIn("a.pem: no private key for its certificate", str(error))
 
     def test_encrypted(self) -> None:
-        """An encrypted key is told, with the cure and without a byte of it."""
+        """An encrypted key is reported with the cure and without its content."""
         key = load_pem_private_key(apart(NAME)[1], None)
         text = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret"))
         error = self.assertRaises(BadPem, keys, "a.key", text)
@@ -80,13 +80,13 @@ class CertifiedTests(SynchronousTestCase):
         self.assertEqual(1, len(certified([("a.pem", rsa.private_key_and_cert_chain_pem.bytes())])))
 
     def test_broken(self) -> None:
-        """A block that cannot be read is told, by its file."""
+        """A malformed block is reported with its file."""
         for label, reader in ((b"CERTIFICATE", certificates), (b"PRIVATE KEY", keys)):
             text = b"-----BEGIN " + label + b"-----\nAAAA\n-----END " + label + b"-----\n"
             self.assertIn("a.pem: ", str(self.assertRaises(BadPem, reader, "a.pem", text)))
 
     def test_half_written(self) -> None:
-        """A file that is still being written, empty at first, is told: the rest of a folder shall not do without it."""
+        """A half-written or empty file is an error, so that the rest of the folder is not used without it."""
         text = pem(NAME)
         end = text.index(b"-----END EC PRIVATE KEY")
         for content in (b"", b"\n", text[: end // 2], text[:end], text[:-30], text + text[:-30]):
@@ -117,7 +117,7 @@ class CertifiedTests(SynchronousTestCase):
 
 
 class NamesTests(SynchronousTestCase):
-    """names: whom a certificate is for."""
+    """certificate_names: the names in a certificate."""
 
     def test_names(self) -> None:
         """Host names in lower case, wildcards and addresses; the common name does not count."""
@@ -125,7 +125,7 @@ class NamesTests(SynchronousTestCase):
         self.assertEqual({"a.test", "*.w.test", "127.0.0.1", "::1"}, set(found))
 
     def test_none(self) -> None:
-        """A certificate without alternative names is for nobody."""
+        """A certificate without alternative names has no names."""
         (ca,) = certificates("ca.pem", CA.cert_pem.bytes())
         self.assertEqual((), certificate_names(ca))
 

@@ -40,7 +40,7 @@ class ReadTests(SynchronousTestCase):
 
 
 class TrustedTests(SynchronousTestCase):
-    """trusted: the certificates of a file or folder. Whom clients trust by them: tests.test_sametrust."""
+    """trusted: the certificates of a file or folder. tests.test_sametrust checks all clients."""
 
     def setUp(self) -> None:
         self.folder = Path(self.mktemp())

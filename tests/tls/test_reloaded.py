@@ -55,7 +55,7 @@ class ReloadedTests(SynchronousTestCase):
         self.assertEqual("two", value())
 
     def test_bad(self) -> None:
-        """A bad new version changes nothing and is told once; a good one is taken."""
+        """A bad new version is logged once and not used; a good one is used."""
         value = self.reloaded()
         self.path.write_text("bad one")
         for _ in range(3):

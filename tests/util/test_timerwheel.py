@@ -62,7 +62,7 @@ class WheelTests(SynchronousTestCase):
         self.assertEqual(["third"], self.made)
 
     def test_failing(self) -> None:
-        """One that fails is logged and keeps nobody else from being made."""
+        """A call that fails is logged, and the others are made."""
 
         def failing() -> None:
             raise KeyError("a fault")

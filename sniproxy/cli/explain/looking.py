@@ -194,7 +194,7 @@ class Explainer:
             if verified:
                 await to_broker(self._reactor, sock, name or "", seconds)
             else:
-                await Handshake(self._reactor, sock, seconds).shaken()
+                await Handshake(self._reactor, sock, seconds).run()
         except (HandshakeError, Refusal) as error:
             why = str(error) if verified else f"the TLS handshake failed: {bounded(str(error))}"
             return attrs.evolve(done, error=why)
