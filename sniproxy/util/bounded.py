@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Generic, NamedTuple, TypeVar
 
@@ -76,12 +77,18 @@ class BoundedMap(Generic[K, V]):
 class LRUMap(BoundedMap[K, V]):
     """A L{BoundedMap} that removes the least recently used entry. L{older} does not work here: L{get} reorders."""
 
+    def __init__(self, most: int) -> None:
+        super().__init__(most)
+        # Finds the oldest entry in constant time after many removals, which a dict does not.
+        self._ordered: OrderedDict[K, Kept[K, V]] = OrderedDict()
+        self._kept = self._ordered
+
     def get(self, key: K) -> V | None:
         """The value of a key, now the most recently used; or None."""
-        kept = self._kept.pop(key, None)
+        kept = self._ordered.get(key)
         if kept is None:
             return None
-        self._kept[key] = kept
+        self._ordered.move_to_end(key)
         return kept.value
 
     def drop(self, key: K) -> None:
