@@ -268,7 +268,7 @@ class Life:
                 client,
                 upstream,
                 received,
-                way=way,
+                directions=way,
                 closer=house.closer,
                 idle=idle,
                 half_closed=half_closed,

@@ -50,7 +50,7 @@ class Relay:
     """The bytes of one tunnel. It owns both sockets from L{run} on.
 
     @param head: bytes already read from the client; the upstream gets them first.
-    @param way: makes the two directions.
+    @param directions: makes the two directions.
     @param closer: closes sockets in order.
     @param idle: timeout in seconds. 0: none.
     @param half_closed: timeout in seconds for a half-closed tunnel.
@@ -82,7 +82,7 @@ class Relay:
         upstream: socket.socket,
         head: bytes,
         *,
-        way: DirectionFactory,
+        directions: DirectionFactory,
         closer: LingeringCloser,
         idle: float,
         half_closed: float,
@@ -93,8 +93,8 @@ class Relay:
         self._wheel = timer_wheel_of(reactor)
         self._client = Side(client, "client", self)
         self._upstream = Side(upstream, "target", self)
-        self._up = self._client.inbound = self._upstream.outbound = way(self._client, self._upstream, head)
-        self._down = self._upstream.inbound = self._client.outbound = way(self._upstream, self._client, b"")
+        self._up = self._client.inbound = self._upstream.outbound = directions(self._client, self._upstream, head)
+        self._down = self._upstream.inbound = self._client.outbound = directions(self._upstream, self._client, b"")
         self._closer = closer
         self._idle = idle
         self._half_closed = half_closed

@@ -61,7 +61,14 @@ class TLSContractTests(relaycontract.RelayContract):
         ours.__class__ = FullAtTheEnd
         far, upstream = tls_pair(0, "target")
         relay = Relay(
-            reactor, ours, upstream, b"", way=self.way, closer=LingeringCloser(reactor), idle=300.0, half_closed=60.0
+            reactor,
+            ours,
+            upstream,
+            b"",
+            directions=self.way,
+            closer=LingeringCloser(reactor),
+            idle=300.0,
+            half_closed=60.0,
         )
         done = relay.run()
         far.sendall(b"last")

@@ -78,7 +78,7 @@ class Tunnel:
             ours_client,
             ours_upstream,
             head,
-            way=way,
+            directions=way,
             closer=self.closer,
             idle=times.get("idle", 300.0),
             half_closed=times.get("half_closed", 60.0),
@@ -158,7 +158,7 @@ class RelayContract(SocketTestCase):
         upstream.close()
         closer = LingeringCloser(reactor)
         relay = self.make(
-            reactor, ours_client, ours_upstream, b"", way=self.way, closer=closer, idle=300.0, half_closed=60.0
+            reactor, ours_client, ours_upstream, b"", directions=self.way, closer=closer, idle=300.0, half_closed=60.0
         )
         self.assertEqual(Ending(Result.OK), await relay.run())
 

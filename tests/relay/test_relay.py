@@ -55,7 +55,7 @@ class RelayTests(TestCase):
             ours_client,
             ours_upstream,
             b"",
-            way=CopyDirection,
+            directions=CopyDirection,
             closer=LingeringCloser(reactor),
             idle=9.0,
             half_closed=9.0,
