@@ -158,7 +158,7 @@ class ProxyService(Service):
                 log.warn("warning: {text}", text=warning)
             return None
         self.reloads = self.reloads.refused(why, time.time())
-        log.error("not reloaded, the configuration in force stays: {why}", why=why)
+        log.error("reload failed, keeping the current configuration: {why}", why=why)
         return why
 
     def stopService(self) -> Deferred[None]:

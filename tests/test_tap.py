@@ -273,7 +273,7 @@ class ProcessTests(TestCase):
         """SIGHUP for a proxy without a file says so, and changes nothing."""
         proxy = Running(self, ("-l", "tcp:0:interface=127.0.0.1"))
         proxy.process.send_signal(signal.SIGHUP)
-        proxy.wait_for("not reloaded, the configuration in force stays: the configuration came from the command line")
+        proxy.wait_for("reload failed, keeping the current configuration: the configuration came from the command line")
         self.assertEqual(-signal.SIGTERM, proxy.finish(signal.SIGTERM)[0])
 
     def test_busy_port(self) -> None:

@@ -107,11 +107,11 @@ class PeerTests(SynchronousTestCase):
     def test_not_by_kernel(self) -> None:
         """One line alone shows that the kernel forwards; else the reason is told, or that there is none."""
         self.assertIsNone(not_by_kernel(f"12:00 {KERNEL_FORWARDS}, 8 tunnels at most"))
-        cannot = 'relay = "kernel" cannot be: no permission; tunnels go the ordinary way'
+        cannot = 'relay = "kernel" unavailable: no permission; using the user-space relay'
         self.assertEqual(not_by_kernel(f"12:00 a line\n12:00 {cannot}\n"), cannot)
         self.assertIn("does not say", not_by_kernel("12:00 a line\n") or "")
         words = Path(opening.__file__).read_text()
-        for text in (KERNEL_FORWARDS, 'relay = "kernel" cannot be: '):
+        for text in (KERNEL_FORWARDS, 'relay = "kernel" unavailable: '):
             self.assertIn(text, words)
 
     def test_versions(self) -> None:

@@ -36,7 +36,7 @@ class RunningTests(SynchronousTestCase):
             except LoadError as error:
                 # Who may not load programs into the kernel: never figures of another relay under this name.
                 self.assertEqual(peer.name, "ours-kernel")
-                self.assertIn('relay = "kernel" cannot be: ', str(error))
+                self.assertIn('relay = "kernel" unavailable: ', str(error))
                 continue
             try:
                 sample = echo(Place(running.port, hello, running.pids), 0.05)

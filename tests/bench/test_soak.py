@@ -88,4 +88,4 @@ class SoakTests(SynchronousTestCase):
         command = [*powerless, sys.executable, "-m", "bench.soak", "--minutes", "0.01", "--relay", "kernel"]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100)
         self.assertEqual((done.returncode, done.stdout), (1, ""))
-        self.assertTrue(done.stderr.startswith('relay = "kernel" cannot be: '), done.stderr)
+        self.assertTrue(done.stderr.startswith('relay = "kernel" unavailable: '), done.stderr)

@@ -26,7 +26,7 @@ _LOG = 1 << 20  # bytes for what the verifier says: it does not take a program o
 def _call(command: int, attribute: bytes) -> int:
     """@raise OSError: the kernel's."""
     if platform.machine() != MACHINE or platform.system() != "Linux":
-        raise OSError(f"bpf(2) is not known for {platform.system()} on {platform.machine()}")
+        raise OSError(f"bpf(2) is not supported on {platform.system()} {platform.machine()}")
     block = ctypes.create_string_buffer(attribute, _ATTRIBUTE)
     result: int = _libc().syscall(_NUMBER, command, block, _ATTRIBUTE)
     if result < 0:

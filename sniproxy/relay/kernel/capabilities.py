@@ -44,9 +44,9 @@ def give_up_what_loading_needs() -> None:
     """The two that the program and its maps needed. A fault is told in the log, and changes nothing."""
     try:
         if give_up(CAP_NET_ADMIN, CAP_BPF):
-            log.info("CAP_NET_ADMIN and CAP_BPF are given up")
+            log.info("dropped CAP_NET_ADMIN and CAP_BPF")
     except OSError as error:
-        log.warn("CAP_NET_ADMIN and CAP_BPF stay: {why}", why=str(error))
+        log.warn("cannot drop CAP_NET_ADMIN and CAP_BPF: {why}", why=str(error))
 
 
 def _get() -> list[int]:
@@ -65,7 +65,7 @@ def _set(sets: list[int]) -> None:
 def _call(name: str, data: ctypes.Array[ctypes.c_char]) -> None:
     function = getattr(ctypes.CDLL(None, use_errno=True), name, None)
     if function is None:
-        raise OSError(f"{name} is not known to this system")
+        raise OSError(f"this system has no {name}(2)")
     if function(ctypes.create_string_buffer(struct.pack("=Ii", _VERSION, 0), 8), data):
         error = ctypes.get_errno()
         raise OSError(error, os.strerror(error))

@@ -63,5 +63,5 @@ class Forwarding:
 def _why(error: OSError) -> str:
     said = error.strerror or str(error)
     if error.errno in (errno.EPERM, errno.EACCES):
-        return f"{said}: it needs the capabilities CAP_BPF and CAP_NET_ADMIN"
-    return f"{said}: it needs Linux 6.6 or newer with BPF_SYSCALL and BPF_STREAM_PARSER"
+        return f"{said}: needs CAP_BPF and CAP_NET_ADMIN"
+    return f"{said}: needs Linux 6.6 or newer with BPF_SYSCALL and BPF_STREAM_PARSER"

@@ -36,7 +36,7 @@ class KernelRelays:
             if not self._refusal:
                 self._open()
             if self._refusal:
-                log.warn('relay = "kernel" cannot be: {why}; tunnels go the ordinary way', why=self._refusal)
+                log.warn('relay = "kernel" unavailable: {why}; using the user-space relay', why=self._refusal)
         return self._forwarding
 
     def _open(self) -> None:
@@ -51,7 +51,7 @@ class KernelRelays:
             self._refusal = str(error)
         else:
             pairs = self._forwarding.gate.pairs
-            log.info("relay: the kernel forwards, {pairs} tunnels at most; its self-test is good", pairs=pairs)
+            log.info("relay: kernel relay ready for up to {pairs} tunnels; self-test passed", pairs=pairs)
         if not self.keep:  # nor are they of use where it cannot be, for it is not tried again
             give_up_what_loading_needs()
 

@@ -37,9 +37,9 @@ def prove() -> None:
     """@raise CannotForward: the kernel does not do it, or not well."""
     release = re.match(r"(\d+)\.(\d+)", platform.release())
     if platform.system() != "Linux" or release is None or (int(release[1]), int(release[2])) < OLDEST:
-        raise CannotForward(f"this is {platform.system()} {platform.release()}: it needs Linux 6.6 or newer")
+        raise CannotForward(f"needs Linux 6.6 or newer; this is {platform.system()} {platform.release()}")
     if platform.machine() != MACHINE:
-        raise CannotForward(f"this machine is {platform.machine()}: it has been tried on x86-64 only")
+        raise CannotForward(f"needs an x86-64 machine; this is {platform.machine()}")
     loop = Loop()
     forwarding = Forwarding(loop, 8)
     try:
@@ -51,7 +51,7 @@ def prove() -> None:
                 finally:
                     tunnel.close()  # which fails, too, where the relay does not end
             except OSError as error:
-                raise CannotForward(f"its self-test failed in {step.__name__[1:]}: {error}") from error
+                raise CannotForward(f"self-test failed in {step.__name__[1:]}: {error}") from error
     finally:
         forwarding.close()
 
@@ -66,7 +66,7 @@ def _sequence(tunnel: Tunnel) -> None:
     tunnel.receive(tunnel.target, bytearray(), 10_000)
     then = tunnel.pair.client.next
     if first is None or then is None or (then - first) % 2**32 != 10_000:
-        raise OSError(f"the program finds no sequence numbers: behind {first} and 10,000 bytes more comes {then}")
+        raise OSError(f"no TCP sequence number found: {first}, then {then} after 10,000 more bytes")
 
 
 def _order(tunnel: Tunnel) -> None:
@@ -91,7 +91,7 @@ def _order(tunnel: Tunnel) -> None:
     pair = tunnel.pair
     for row in (pair.client, pair.target):
         if not (row.redirected and row.passed):
-            raise OSError(f"{row.redirected} bytes forwarded, {row.passed} passed: neither may be 0")
+            raise OSError(f"{row.redirected} bytes redirected and {row.passed} passed; expected some of both")
 
 
 def _ends(tunnel: Tunnel) -> None:
@@ -107,9 +107,9 @@ def _ends(tunnel: Tunnel) -> None:
     tunnel.receive(tunnel.target, late, None)
     _same(answer, got)
     _same(last, late)
-    tunnel.until(lambda: tunnel.ending is not None, "the end of both")
+    tunnel.until(lambda: tunnel.ending is not None, "the end of both directions")
     if tunnel.ending != Ending(Result.OK):
-        raise OSError(f"both have ended, and it says {tunnel.ending}")
+        raise OSError(f"both directions ended, but the relay reports {tunnel.ending}")
 
 
 def _waiting(tunnel: Tunnel) -> None:
@@ -123,9 +123,9 @@ def _waiting(tunnel: Tunnel) -> None:
     tunnel.receive(tunnel.client, got, len(answer))
     _same(answer, got)
     tunnel.target.shutdown(socket.SHUT_WR)
-    tunnel.until(lambda: tunnel.ending is not None, "the end of both")
+    tunnel.until(lambda: tunnel.ending is not None, "the end of both directions")
     if tunnel.ending != Ending(Result.OK):
-        raise OSError(f"both have ended, and it says {tunnel.ending}")
+        raise OSError(f"both directions ended, but the relay reports {tunnel.ending}")
 
 
 def _bound(tunnel: Tunnel) -> None:
@@ -140,7 +140,7 @@ def _bound(tunnel: Tunnel) -> None:
         except BlockingIOError:
             still += 1
         if sent > MAX_BYTES:
-            raise OSError(f"{sent} bytes are taken for a reader that does not read")
+            raise OSError(f"{sent} bytes accepted for a reader that does not read")
         tunnel.loop.turn()
     tunnel.send(tunnel.target, b"the other way", also=(tunnel.client, other := bytearray()))
     tunnel.receive(tunnel.client, other, 13)
@@ -162,13 +162,13 @@ def _reset(tunnel: Tunnel) -> None:
         tunnel.receive(tunnel.target, got, None)
     except ConnectionResetError:
         return
-    raise OSError("a reset came out as an end")
+    raise OSError("a reset was passed on as a FIN")
 
 
 def _same(sent: bytes | bytearray, got: bytearray) -> None:
     if sent != got:
         place = next((n for n, (a, b) in enumerate(zip(sent, got, strict=False)) if a != b), min(len(sent), len(got)))
-        raise OSError(f"{len(sent)} bytes sent, {len(got)} received, the same up to byte {place}")
+        raise OSError(f"{len(sent)} bytes sent, {len(got)} received, first difference at byte {place}")
 
 
 STEPS = (_sequence, _order, _ends, _waiting, _bound, _reset)
@@ -191,7 +191,7 @@ class Tunnel:
             self._ours_client, self._ours_target, head, closer=self._closer, idle=0.0, half_closed=TIMEOUT_S
         )
         if relay is None:
-            raise OSError("the kernel does not take the sockets")
+            raise OSError("the kernel refused the sockets")
         self._begun = True
         self._relay, self.pair = relay, relay.pair
         relay.run().addCallback(lambda ending: setattr(self, "ending", ending))
@@ -210,13 +210,13 @@ class Tunnel:
                 pass
             return not view
 
-        self.until(sent, "room for bytes")
+        self.until(sent, "room in the send buffer")
 
     def receive(self, sock: socket.socket, got: bytearray, count: int | None) -> None:
         """Until there are so many bytes; None: until the end."""
         self.until(
             lambda: (count is not None and len(got) >= count) or (_take(sock, got, BUFFER_BYTES) and count is None),
-            "bytes" if count is not None else "an end",
+            "bytes" if count is not None else "a FIN",
         )
 
     def until(self, done: Callable[[], bool], what: str) -> None:
@@ -224,7 +224,7 @@ class Tunnel:
         while not done():
             self.loop.turn()
             if time.monotonic() > deadline:
-                raise OSError(f"{what} did not come within {TIMEOUT_S:g} s")
+                raise OSError(f"timed out after {TIMEOUT_S:g} s waiting for {what}")
 
     def close(self) -> None:
         for sock in (self.client, self.target):

@@ -108,7 +108,7 @@ class Supervisor(Service):
             self.configuration, self._in_force = configuration, self._text()
             self._tell(RELOAD, self._in_force)
             return None
-        log.error("not reloaded, the configuration in force stays: {why}", why=why)
+        log.error("reload failed, keeping the current configuration: {why}", why=why)
         # Their metrics and their pages say so.
         self._tell(REFUSED, why)
         return why

@@ -44,7 +44,7 @@ class CapabilityTests(SynchronousTestCase):
         gate()
         ran = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=False)
         self.assertEqual((0, ""), (ran.returncode, ran.stderr))
-        self.assertIn("it needs the capabilities CAP_BPF and CAP_NET_ADMIN", ran.stdout)
+        self.assertIn("needs CAP_BPF and CAP_NET_ADMIN", ran.stdout)
 
     def test_nothing_to_give_up(self) -> None:
         """Capabilities that are not there change nothing."""
@@ -61,4 +61,4 @@ class CapabilityTests(SynchronousTestCase):
         self.patch(capabilities, "give_up", refused)
         with capturedLogs() as logged:
             capabilities.give_up_what_loading_needs()
-        self.assertEqual(["CAP_NET_ADMIN and CAP_BPF stay: {why}"], [event["log_format"] for event in logged])
+        self.assertEqual(["cannot drop CAP_NET_ADMIN and CAP_BPF: {why}"], [event["log_format"] for event in logged])

@@ -118,6 +118,6 @@ class ProxyTests(KernelTestCase):
         backend = Backend(self)
         with capturedLogs() as logged:
             proxy = Proxy(self, KERNEL + route(backend.address))
-        said = [event for event in logged if "cannot be" in str(event.get("log_format"))]
+        said = [event for event in logged if "unavailable" in str(event.get("log_format"))]
         self.assertEqual(["a reason, and its cure"], [event["why"] for event in said])
         await self.passes(proxy, backend)
