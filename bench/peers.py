@@ -22,7 +22,7 @@ TUNNELS = 9_400
 """With two descriptors each they fit into 20,000 of a process."""
 
 KERNEL_FORWARDS = "relay: kernel relay ready"
-"""What our log has with the kernel relay: `sniproxy.relay.kernel.opening` logs it before the proxy listens."""
+"""What our log has with the kernel relay: `sniproxy.relay.kernel.loader` logs it before the proxy listens."""
 
 _KERNEL_CANNOT = 'relay = "kernel" unavailable: '
 _NGINX_MODULES = Path("/usr/lib/nginx/modules")

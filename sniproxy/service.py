@@ -38,7 +38,7 @@ from sniproxy.net.veto import LoopGuard
 from sniproxy.relay import copy as copying
 from sniproxy.relay import splice
 from sniproxy.relay.direction import DirectionFactory
-from sniproxy.relay.kernel.opening import KernelRelays
+from sniproxy.relay.kernel.loader import KernelRelayLoader
 from sniproxy.relay.relay import Ending
 from sniproxy.routing.upstreams import UpstreamTable
 from sniproxy.server.build import Built, build
@@ -79,7 +79,7 @@ class ProxyService(Service):
         self._way = way or (splice.SpliceDirection if splice.available else copying.CopyDirection)
         self._built = build(configuration, reactor)
         self._closer = LingeringCloser(reactor)
-        self.kernel_way = KernelRelays(reactor)
+        self.kernel_way = KernelRelayLoader(reactor)
         self._guard = self._bridge_guard = LoopGuard()
         self._lives = ConnectionManager(reactor, self._closer, lambda: self._side.inspector, self._check_drained)
         self._live = self._lives.live
@@ -203,7 +203,7 @@ class ProxyService(Service):
             self._way,
             self._side.ended,
             self._standing,
-            self.kernel_way.forwarding(configuration.kernel_relay),
+            self.kernel_way.open_if_wanted(configuration.kernel_relay),
             self._lives.randoms,
         )
         with ExitStack() as undo:

@@ -28,7 +28,7 @@ from bench.peers import (
     ours_by_way,
     said_versions,
 )
-from sniproxy.relay.kernel import opening
+from sniproxy.relay.kernel import loader
 
 
 class PeerTests(SynchronousTestCase):
@@ -110,7 +110,7 @@ class PeerTests(SynchronousTestCase):
         cannot = 'relay = "kernel" unavailable: no permission; using the user-space relay'
         self.assertEqual(not_by_kernel(f"12:00 a line\n12:00 {cannot}\n"), cannot)
         self.assertIn("does not say", not_by_kernel("12:00 a line\n") or "")
-        words = Path(opening.__file__).read_text()
+        words = Path(loader.__file__).read_text()
         for text in (KERNEL_FORWARDS, 'relay = "kernel" unavailable: '):
             self.assertIn(text, words)
 

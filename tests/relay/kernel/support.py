@@ -5,18 +5,18 @@ from __future__ import annotations
 from twisted.internet import reactor
 from twisted.trial.unittest import SkipTest
 
-from sniproxy.relay.kernel.gate import Gate
+from sniproxy.relay.kernel.sockmap import SocketMap
 from sniproxy.relay.kernel.watch import ReadyWatch
 
-_gates: list[Gate] = []
+_gates: list[SocketMap] = []
 _watches: list[ReadyWatch] = []
 
 
-def gate() -> Gate:
+def sockmap() -> SocketMap:
     """Skips the calling test where the kernel does not let us forward."""
     if not _gates:
         try:
-            _gates.append(Gate(512))
+            _gates.append(SocketMap(512))
         except OSError as error:
             raise SkipTest(f"kernel capability missing: forwarding between sockets ({error})") from error
     return _gates[0]
@@ -25,5 +25,5 @@ def gate() -> Gate:
 def watch() -> ReadyWatch:
     """The one beside it."""
     if not _watches:
-        _watches.append(ReadyWatch(reactor, gate().ring))
+        _watches.append(ReadyWatch(reactor, sockmap().ring))
     return _watches[0]

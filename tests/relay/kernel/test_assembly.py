@@ -16,19 +16,19 @@ from sniproxy.relay.kernel.assembly import (
     add_words,
     assemble,
     call,
+    exit_program,
     fetch_and_add,
     jump_if_constant,
-    jump_if_more,
-    jump_if_more_than,
+    jump_if_greater,
+    jump_if_greater_constant,
     jump_unless,
     jump_unless_constant,
-    jump_unless_more_than,
-    leave,
+    jump_unless_greater_constant,
+    labelled,
     load,
     load_map,
     move,
     move_constant,
-    named,
     store,
     subtract,
     subtract_words,
@@ -56,7 +56,7 @@ class AssembleTests(SynchronousTestCase):
             (store(DOUBLE, FRAME, -8, R0), "7b0af8ff00000000"),
             (fetch_and_add(R1, 8, R0), "db01080001000000"),
             (call(46), "850000002e000000"),
-            (leave(), "9500000000000000"),
+            (exit_program(), "9500000000000000"),
         ):
             self.assertEqual(code, assemble([instruction]).hex())
         self.assertEqual("18110000070000000000000000000000", assemble(load_map(R1, 7)).hex())
@@ -65,13 +65,13 @@ class AssembleTests(SynchronousTestCase):
         """A jump's offset counts from the instruction behind it, forwards and backwards."""
         code = assemble(
             [
-                named("top", jump_if_constant(R0, 0, "end")),
+                labelled("top", jump_if_constant(R0, 0, "end")),
                 jump_unless_constant(R0, 1, "end"),
                 jump_unless(R1, R2, "top"),
-                jump_if_more(R1, R2, "end"),
-                jump_if_more_than(R1, 5, "end"),
-                jump_unless_more_than(R1, 5, "end"),
-                named("end", leave()),
+                jump_if_greater(R1, R2, "end"),
+                jump_if_greater_constant(R1, 5, "end"),
+                jump_unless_greater_constant(R1, 5, "end"),
+                labelled("end", exit_program()),
             ]
         )
         expected = "150005000000000055000400010000005d21fdff000000002d21020000000000"

@@ -9,8 +9,8 @@ import platform
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.relay.kernel import bpf
-from sniproxy.relay.kernel.assembly import assemble, leave
-from tests.relay.kernel.support import gate
+from sniproxy.relay.kernel.assembly import assemble, exit_program
+from tests.relay.kernel.support import sockmap
 
 
 class CallTests(SynchronousTestCase):
@@ -25,7 +25,7 @@ class CallTests(SynchronousTestCase):
 
     def test_map(self) -> None:
         """Entries go in and out; what is not there cannot be taken out."""
-        gate()
+        sockmap()
         descriptor = bpf.create_map(bpf.HASH, 8, 4, 1)
         self.addCleanup(os.close, descriptor)
         bpf.update(descriptor, b"8 bytes.", b"four")
@@ -37,6 +37,6 @@ class CallTests(SynchronousTestCase):
 
     def test_program_refused(self) -> None:
         """A program that the verifier does not take is refused with what it says."""
-        gate()
-        error = self.assertRaises(OSError, bpf.load_program, assemble([leave()]))
+        sockmap()
+        error = self.assertRaises(OSError, bpf.load_program, assemble([exit_program()]))
         self.assertIn("R0", str(error))

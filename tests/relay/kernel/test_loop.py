@@ -40,12 +40,12 @@ class LoopTests(SynchronousTestCase):
         loop.addReader(told)
         loop.addWriter(told)
         loop.callLater(0, told.told.append, "due")
-        loop.turn()
+        loop.run_once()
         theirs.sendall(b"x")
         loop.removeWriter(told)
-        loop.turn()
+        loop.run_once()
         loop.removeReader(told)
-        loop.turn()
+        loop.run_once()
         self.assertEqual(["write", "due", "read"], told.told)
 
     def test_hung_up(self) -> None:
@@ -55,5 +55,5 @@ class LoopTests(SynchronousTestCase):
         theirs.close()
         loop, told = Loop(), Told(ours)
         loop.addWriter(told)
-        loop.turn()
+        loop.run_once()
         self.assertIn("lost", told.told)

@@ -11,15 +11,15 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.relay.kernel.assembly import assemble
 from sniproxy.relay.kernel.program import (
-    AT_ONCE,
-    COST,
+    ACKNOWLEDGED,
     FORWARDED,
-    HEARD,
     LIMIT,
+    MAX_CUT_BYTES,
     NEXT,
+    NOTIFIED,
     PASSED,
     REDIRECTED,
-    RUNG,
+    SEGMENT_COST_BYTES,
     SPENT,
     instructions,
 )
@@ -130,7 +130,7 @@ class Machine:
             less = registers[2]
             assert isinstance(less, int)
             less = -less & _MASK
-            assert 0 < less <= AT_ONCE
+            assert 0 < less <= MAX_CUT_BYTES
             self.cut += less
             return 0 if self.memory else -12 & _MASK
         if helper == 52:
@@ -174,15 +174,15 @@ class ProgramTests(SynchronousTestCase):
         run = machine(limit=20_000, redirected=5)
         self.assertEqual(1, run.run(100))
         self.assertEqual(SLOT + 1, run.redirected_to)
-        self.assertEqual(([105, 0, 100 + COST, 20_000, 0, 0, 0], 0), (run.row[:7], run.rings))
+        self.assertEqual(([105, 0, 100 + SEGMENT_COST_BYTES, 20_000, 0, 0, 0], 0), (run.row[:7], run.rings))
 
     def test_the_window_is_used_up(self) -> None:
         """The last that fits is redirected; with one byte more it is passed."""
         for length, to in ((100, SLOT + 1), (101, None)):
-            run = machine(limit=COST + 100)
+            run = machine(limit=SEGMENT_COST_BYTES + 100)
             run.run(length)
             self.assertEqual(to, run.redirected_to)
-        self.assertEqual([0, 101, 0, COST + 100, 0, 1, 0], run.row[:7])
+        self.assertEqual([0, 101, 0, SEGMENT_COST_BYTES + 100, 0, 1, 0], run.row[:7])
 
     def test_something_is_passed(self) -> None:
         """While our process has something to send on, what comes goes behind it."""
@@ -196,8 +196,8 @@ class ProgramTests(SynchronousTestCase):
         run = machine()
         for _ in range(3):
             run.run(100)
-        self.assertEqual((1, 1), (run.rings, run.row[RUNG]))
-        run.row[HEARD] = run.row[RUNG]
+        self.assertEqual((1, 1), (run.rings, run.row[NOTIFIED]))
+        run.row[ACKNOWLEDGED] = run.row[NOTIFIED]
         for _ in range(3):
             run.run(100)
         self.assertEqual(([0, 600, 0, 0, 0, 2, 1], 2), (run.row[:7], run.rings))
@@ -223,7 +223,7 @@ class ProgramTests(SynchronousTestCase):
     def test_sent_again(self) -> None:
         """Of a segment whose first bytes have been there, these are cut off, whatever becomes of the rest."""
         for column, limit in ((REDIRECTED, 1 << 30), (PASSED, 0)):
-            for before in (1, AT_ONCE - 1, AT_ONCE, AT_ONCE + 1, 65_483, 1 << 19):
+            for before in (1, MAX_CUT_BYTES - 1, MAX_CUT_BYTES, MAX_CUT_BYTES + 1, 65_483, 1 << 19):
                 run = machine(limit=limit)
                 run.run(1 << 19, 7)
                 end = 7 + (1 << 19)
@@ -249,7 +249,7 @@ class ProgramTests(SynchronousTestCase):
 
     def test_no_memory(self) -> None:
         """What cannot be cut, or is more than any segment has, reaches nobody, and counts, so that it is missed."""
-        for memory, before in ((False, 5), (False, 5000), (True, AT_ONCE * 130)):
+        for memory, before in ((False, 5), (False, 5000), (True, MAX_CUT_BYTES * 130)):
             run = machine(limit=1 << 30)
             run.run(1 << 20, 0)
             run.redirected_to, run.memory = None, memory

@@ -15,15 +15,15 @@ from sniproxy.events import Result
 from sniproxy.net.closer import LingeringCloser
 from sniproxy.relay.copy import CopyDirection
 from sniproxy.relay.kernel.flow import KernelSide
-from sniproxy.relay.kernel.gate import Pair
-from sniproxy.relay.kernel.program import AT_ONCE, COLUMNS, HEARD, REDIRECTED
-from sniproxy.relay.kernel.relay import DELAYS_S, KernelRelay
+from sniproxy.relay.kernel.program import ACKNOWLEDGED, COLUMNS, MAX_CUT_BYTES, REDIRECTED
+from sniproxy.relay.kernel.relay import RETRY_DELAYS_S, KernelRelay
+from sniproxy.relay.kernel.sockmap import SocketPair
 from sniproxy.relay.kernel.watch import ReadyWatch
 from sniproxy.relay.poller import IN
 from sniproxy.relay.relay import Ending
 from tests.relay import relaycontract
 from tests.relay.kernel.segments import Segments
-from tests.relay.kernel.support import gate, watch
+from tests.relay.kernel.support import sockmap, watch
 from tests.support.sockets import TIMEOUT_S, HandClock, connected, in_thread, read_exactly, read_to_end, reset
 
 
@@ -31,7 +31,7 @@ class KernelClock(HandClock):
     """Waiting for the kernel takes real time."""
 
     def callLater(self, delay: float, callable: Callable[..., object], *args: object, **kw: object) -> IDelayedCall:
-        if delay in DELAYS_S:
+        if delay in RETRY_DELAYS_S:
             return reactor.callLater(delay, callable, *args, **kw)
         return super().callLater(delay, callable, *args, **kw)
 
@@ -49,12 +49,12 @@ def kernel_relay(
     """As L{sniproxy.relay.relay.Relay} is made. The gate must let the sockets in, or a test would try another relay."""
     if isinstance(clock, HandClock):
         clock.__class__ = KernelClock
-    pair = gate().join(client, upstream)
+    pair = sockmap().add(client, upstream)
     assert pair is not None, "the gate does not take the sockets"
-    return KernelRelay(clock, gate(), watch(), pair, client, upstream, head, **options)
+    return KernelRelay(clock, sockmap(), watch(), pair, client, upstream, head, **options)
 
 
-def pair_of(relay: object) -> Pair:
+def pair_of(relay: object) -> SocketPair:
     """The gate's, of a kernel relay."""
     assert isinstance(relay, KernelRelay)
     return relay.pair
@@ -67,7 +67,7 @@ class KernelTests(relaycontract.RelayContract):
     make: ClassVar[Callable[..., Any]] = staticmethod(kernel_relay)
 
     async def setUp(self) -> None:  # type: ignore[override]  # trial awaits it
-        gate()
+        sockmap()
         watch()
         await super().setUp()
 
@@ -77,13 +77,13 @@ class KernelTests(relaycontract.RelayContract):
     async def test_both_end_at_once(self) -> None:
         """Both sides may have ended before the relay begins: the gate takes no such sockets, but they end behind it."""
         (client, ours_client), (upstream, ours_upstream) = connected(), connected()
-        pair = gate().join(ours_client, ours_upstream)
+        pair = sockmap().add(ours_client, ours_upstream)
         assert pair is not None
         client.close()
         upstream.close()
         relay = KernelRelay(
             reactor,
-            gate(),
+            sockmap(),
             watch(),
             pair,
             ours_client,
@@ -103,15 +103,15 @@ class KernelTests(relaycontract.RelayContract):
             at = said = 0
             for redirects, before, more in (
                 (True, 5, 1),
-                (True, AT_ONCE, 100),
+                (True, MAX_CUT_BYTES, 100),
                 (True, 60_000, 5_000),
                 (False, 5, 1),
-                (False, AT_ONCE + 1, 100),
+                (False, MAX_CUT_BYTES + 1, 100),
                 (False, 20_000, 9_000),
             ):
                 row = pair_of(tunnel.relay).client
                 if not redirects:
-                    row.open(0)
+                    row.open_window(0)
                 count = row.redirected
                 if at < before:  # of what it says itself, what was sent in its name has come before, too
                     tunnel.client.sendall(data[said:before])
@@ -158,7 +158,7 @@ class KernelTests(relaycontract.RelayContract):
         self.assertEqual([(160, 0), (120, 0)], [(row.redirected, row.passed) for row in rows])
         relay: Any = tunnel.relay
         for side in (relay._client, relay._upstream):  # nor is it woken for them
-            self.assertFalse(side.wants & IN)
+            self.assertFalse(side.events & IN)
         tunnel.close()
         self.assertEqual(Ending(Result.OK), await tunnel.done)
         self.assertEqual((165, 120), (tunnel.relay.bytes_up, tunnel.relay.bytes_down))
@@ -180,22 +180,22 @@ class KernelTests(relaycontract.RelayContract):
     async def test_passed_while_it_goes_to_rest(self) -> None:
         """What is passed between the last read and the rest, without a ring, is read."""
         tunnel = self.tunnel()
-        relay, pair, rest = tunnel.relay, pair_of(tunnel.relay), ReadyWatch.rest
+        relay, pair, rest = tunnel.relay, pair_of(tunnel.relay), ReadyWatch.watch_end
         tunnel.client.sendall(b"first")
         self.assertEqual(b"first", await in_thread(read_exactly, tunnel.upstream, 5))
 
         def late(watch: ReadyWatch, side: KernelSide) -> None:
-            self.patch(ReadyWatch, "rest", rest)
-            pair.client.open(0)
-            cells, heard = pair.client._cells, pair.client.slot * COLUMNS + HEARD
+            self.patch(ReadyWatch, "watch_end", rest)
+            pair.client.open_window(0)
+            cells, heard = pair.client._cells, pair.client.slot * COLUMNS + ACKNOWLEDGED
             cells[heard] += 1  # the program has seen that the last ring was not heard yet
             tunnel.client.sendall(b"late")
             while not pair.client.passed:
                 pass
             cells[heard] -= 1
-            watch.rest(side)
+            watch.watch_end(side)
 
-        self.patch(ReadyWatch, "rest", late)
+        self.patch(ReadyWatch, "watch_end", late)
         relay.pump(relay._up)
         self.assertEqual(b"late", await in_thread(read_exactly, tunnel.upstream, 4))
         tunnel.close()
@@ -237,7 +237,7 @@ class KernelTests(relaycontract.RelayContract):
         tunnel.upstream.sendall(b"greeting")
         self.assertEqual(b"greeting", await in_thread(read_exactly, tunnel.client, 8))
         row, answer = pair_of(tunnel.relay).target, random.Random(4).randbytes(1 << 20)
-        row.open(1 << 24)  # more than fits: so bytes wait in the kernel for certain
+        row.open_window(1 << 24)  # more than fits: so bytes wait in the kernel for certain
         await in_thread(tunnel.upstream.sendall, answer)
         while row.redirected + row.passed < 8 + len(answer):
             await in_thread(int)
@@ -273,8 +273,8 @@ class KernelTests(relaycontract.RelayContract):
         row._cells[row.slot * COLUMNS + REDIRECTED] = 3  # as if the kernel were at it
         tunnel.client.shutdown(socket.SHUT_WR)
         while clock.seconds() < 10:
-            looks = flow.waits
-            while flow.waits == looks:
+            looks = flow.retries
+            while flow.retries == looks:
                 await in_thread(int)
             clock.advance(1)
         clock.pump([0.25] * 8)

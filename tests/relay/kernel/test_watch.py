@@ -9,10 +9,10 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from sniproxy.relay.kernel.flow import Flow, KernelSide
-from sniproxy.relay.kernel.gate import Gate, Pair
-from sniproxy.relay.kernel.program import HEARD
+from sniproxy.relay.kernel.program import ACKNOWLEDGED
+from sniproxy.relay.kernel.sockmap import SocketMap, SocketPair
 from sniproxy.relay.kernel.watch import ReadyWatch
-from tests.relay.kernel.support import gate
+from tests.relay.kernel.support import sockmap
 from tests.support.sockets import SocketTestCase, connected, in_thread, read_exactly, reset
 
 
@@ -61,15 +61,15 @@ class WatchTests(SocketTestCase):
     """A watch on the real reactor, over the sockets of one tunnel."""
 
     async def setUp(self) -> None:  # type: ignore[override]  # trial awaits it
-        gate()
+        sockmap()
         await super().setUp()
-        self.gate = Gate(2)
-        self.watch = ReadyWatch(reactor, self.gate.ring)
+        self.sockets = SocketMap(2)
+        self.watch = ReadyWatch(reactor, self.sockets.ring)
         self.client, ours = connected()
         self.target, other = connected()
-        joined = self.gate.join(ours, other)
+        joined = self.sockets.add(ours, other)
         assert joined is not None
-        self.pair: Pair = joined
+        self.pair: SocketPair = joined
         self.side, self.other = Told(ours), Told(other)
         self.side.inbound = Flow(self.side, self.other, self.pair.client, b"")
         self.other.inbound = Flow(self.other, self.side, self.pair.target, b"")
@@ -83,33 +83,33 @@ class WatchTests(SocketTestCase):
     @staticmethod
     def deafen(side: KernelSide) -> None:
         """As if it had been rung for, and had not heard it yet: what is passed does not ring."""
-        side.inbound.row._cells[side.inbound.row.slot * 8 + HEARD] = 9
+        side.inbound.row._cells[side.inbound.row.slot * 8 + ACKNOWLEDGED] = 9
 
     def give_back(self) -> None:
         for side in (self.side, self.other):
             self.watch.remove(side)
             self.watch.remove(side)
         self.watch.close()
-        self.gate.leave(self.pair)
-        self.gate.close()
+        self.sockets.remove(self.pair)
+        self.sockets.close()
 
     async def test_bytes(self) -> None:
         """Who reads is told of bytes; who does not, is not."""
-        self.watch.reads(self.other, wanted=False)
+        self.watch.watch_read(self.other, wanted=False)
         self.target.sendall(b"answer")
         self.client.sendall(b"question")
         await self.side.first
         self.assertEqual([], self.other.told)
-        self.watch.reads(self.other, wanted=True)
+        self.watch.watch_read(self.other, wanted=True)
         await self.other.first
         self.assertEqual("read", self.other.told[0])
 
     async def test_room(self) -> None:
         """Who wants room is told of it, until no more."""
-        self.watch.reads(self.side, wanted=False)
-        self.watch.writes(self.side, wanted=True)
+        self.watch.watch_read(self.side, wanted=False)
+        self.watch.watch_write(self.side, wanted=True)
         await self.side.first
-        self.watch.writes(self.side, wanted=False)
+        self.watch.watch_write(self.side, wanted=False)
         told = list(self.side.told)
         self.target.sendall(b"later")
         await self.other.first
@@ -117,16 +117,16 @@ class WatchTests(SocketTestCase):
 
     async def test_resting(self) -> None:
         """Who rests hears nothing of what is redirected, but of what is passed, and of the end."""
-        self.pair.client.hear()
-        self.watch.rest(self.side)
-        self.pair.client.open(1 << 20)
+        self.pair.client.acknowledge()
+        self.watch.watch_end(self.side)
+        self.pair.client.open_window(1 << 20)
         self.client.sendall(b"redirected")
         self.assertEqual(b"redirected", await in_thread(read_exactly, self.target, 10))
         self.target.sendall(b"marker")
         await self.other.first
-        self.watch.reads(self.other, wanted=False)
+        self.watch.watch_read(self.other, wanted=False)
         self.assertEqual([], self.side.told)
-        self.pair.client.open(0)
+        self.pair.client.open_window(0)
         self.client.sendall(b"passed")
         await self.side.first
         self.assertEqual(["read"], self.side.told)
@@ -137,26 +137,26 @@ class WatchTests(SocketTestCase):
 
     async def test_a_full_ring(self) -> None:
         """Into a full ring not all could be put: everybody looks."""
-        self.watch.reads(self.other, wanted=False)
-        self.patch(self.gate.ring, "take", lambda: ([], True))
-        self.pair.client.hear()
+        self.watch.watch_read(self.other, wanted=False)
+        self.patch(self.sockets.ring, "read", lambda: ([], True))
+        self.pair.client.acknowledge()
         self.client.sendall(b"passed")  # rings
         await self.other.first
         self.assertEqual("read", self.other.told[0])
 
     async def test_reset(self) -> None:
         """A reset is told to who reads, who rests, and who waits for nothing; the latter two need not read for it."""
-        self.watch.reads(self.other, wanted=False)
+        self.watch.watch_read(self.other, wanted=False)
         reset(self.target)
         await self.other.first
-        self.watch.rest(self.side)
+        self.watch.watch_end(self.side)
         reset(self.client)
         await self.side.first
         self.assertEqual((["lost"], ["lost"]), (self.other.told, self.side.told))
 
     async def test_both_have_ended(self) -> None:
         """A connection that both sides have ended in order is not broken, and is not told of for ever."""
-        self.watch.reads(self.side, wanted=False)
+        self.watch.watch_read(self.side, wanted=False)
         self.side.sock.shutdown(socket.SHUT_WR)
         self.client.close()
         self.target.sendall(b"marker")

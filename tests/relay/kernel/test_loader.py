@@ -7,10 +7,10 @@ from twisted.logger import capturedLogs
 from twisted.trial.unittest import SkipTest
 
 from sniproxy.events import Result
-from sniproxy.relay.kernel import opening, selftest
-from sniproxy.relay.kernel.forwarding import CannotForward
-from sniproxy.relay.kernel.opening import KernelRelays
-from tests.relay.kernel.support import gate
+from sniproxy.relay.kernel import loader, selftest
+from sniproxy.relay.kernel.factory import KernelRelayUnavailable
+from sniproxy.relay.kernel.loader import KernelRelayLoader
+from tests.relay.kernel.support import sockmap
 from tests.support.conversation import NAME, route
 from tests.support.hellos import hello
 from tests.support.proxies import LISTENER, Backend, Proxy
@@ -20,7 +20,7 @@ KERNEL = f'relay = "kernel"\n{LISTENER}'
 
 
 def cannot() -> None:
-    raise CannotForward("a reason, and its cure")
+    raise KernelRelayUnavailable("a reason, and its cure")
 
 
 class KernelTestCase(SocketTestCase):
@@ -28,7 +28,7 @@ class KernelTestCase(SocketTestCase):
 
     async def setUp(self) -> None:  # type: ignore[override]  # trial awaits it
         try:
-            gate()
+            sockmap()
         except SkipTest:  # some tests need none
             pass
         await super().setUp()
@@ -39,25 +39,25 @@ class WayTests(KernelTestCase):
 
     def test_not_wanted(self) -> None:
         """Nothing is opened, nor tried, unless it is asked for."""
-        self.patch(selftest, "prove", cannot)
-        way = KernelRelays(reactor)
+        self.patch(selftest, "run", cannot)
+        way = KernelRelayLoader(reactor)
         with capturedLogs() as logged:
-            self.assertIsNone(way.forwarding(wanted=False))
+            self.assertIsNone(way.open_if_wanted(wanted=False))
         self.assertEqual([], logged)
         way.close()
 
     def test_once(self) -> None:
         """It is opened once, and told; capabilities are given up where the program is ours, and there only."""
-        gate()
+        sockmap()
         given: list[bool] = []
-        self.patch(opening, "give_up_what_loading_needs", lambda: given.append(True))
+        self.patch(loader, "drop_loading_capabilities", lambda: given.append(True))
         for keep in (True, False):
-            way = KernelRelays(reactor, keep)
+            way = KernelRelayLoader(reactor, keep)
             with capturedLogs() as logged:
-                first = way.forwarding(wanted=True)
+                first = way.open_if_wanted(wanted=True)
                 self.assertIsNotNone(first)
-                self.assertIs(first, way.forwarding(wanted=True))
-                self.assertIsNone(way.forwarding(wanted=False))
+                self.assertIs(first, way.open_if_wanted(wanted=True))
+                self.assertIsNone(way.open_if_wanted(wanted=False))
             self.assertEqual(1, len(logged))
             self.assertEqual([] if keep else [True], given)
             way.close()
@@ -72,14 +72,14 @@ class WayTests(KernelTestCase):
             tried.append(True)
             cannot()
 
-        self.patch(selftest, "prove", cannot_be)
-        self.patch(opening, "give_up_what_loading_needs", lambda: given.append(True))
+        self.patch(selftest, "run", cannot_be)
+        self.patch(loader, "drop_loading_capabilities", lambda: given.append(True))
         for keep in (True, False):
             tried.clear()
-            way = KernelRelays(reactor, keep)
+            way = KernelRelayLoader(reactor, keep)
             with capturedLogs() as logged:
                 for wanted in (True, False, True):
-                    self.assertIsNone(way.forwarding(wanted))
+                    self.assertIsNone(way.open_if_wanted(wanted))
             self.assertEqual(["a reason, and its cure"] * 2, [event["why"] for event in logged])
             self.assertEqual([True], tried)
             self.assertEqual([] if keep else [True], given)
@@ -106,15 +106,15 @@ class ProxyTests(KernelTestCase):
 
     async def test_passes(self) -> None:
         """Its tunnels carry bytes and ends, and its records count them."""
-        gate()
+        sockmap()
         backend = Backend(self)
         proxy = Proxy(self, KERNEL + route(backend.address))
         await self.passes(proxy, backend)
-        self.assertIsNotNone(proxy.service.kernel_way.forwarding(wanted=True))
+        self.assertIsNotNone(proxy.service.kernel_way.open_if_wanted(wanted=True))
 
     async def test_cannot(self) -> None:
         """Where the kernel does not do it, one line says so, and tunnels go the ordinary way."""
-        self.patch(selftest, "prove", cannot)
+        self.patch(selftest, "run", cannot)
         backend = Backend(self)
         with capturedLogs() as logged:
             proxy = Proxy(self, KERNEL + route(backend.address))
