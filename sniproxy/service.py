@@ -43,11 +43,11 @@ from sniproxy.relay.relay import Ending
 from sniproxy.routing.upstreams import UpstreamTable
 from sniproxy.server.build import Built, build
 from sniproxy.server.connections import ConnectionManager
-from sniproxy.server.drain import Drains, find_drain_target
-from sniproxy.server.healthchecks import Checker
+from sniproxy.server.drain import DrainManager, find_drain_target
+from sniproxy.server.healthchecks import HealthChecker
 from sniproxy.server.listeners import Listeners, raise_descriptor_limit, why_not_listening
 from sniproxy.server.observers import Observers
-from sniproxy.server.routecheck import CrossCheck
+from sniproxy.server.routecheck import RouteCheck
 from sniproxy.util.gcpause import gc_paused
 from sniproxy.util.text import counted
 
@@ -86,9 +86,9 @@ class ProxyService(Service):
         self._descriptors = 0
         self._listeners = Listeners(reactor, self._lives.must_wait, keeper)
         self._standing = UpstreamTable()
-        self._checker = Checker(reactor, self._standing, self._closer)
-        self._cross_check = CrossCheck(configuration, self._built.routing, {})
-        self._drains = Drains(reactor, self._standing, self.live, time.time)
+        self._checker = HealthChecker(reactor, self._standing, self._closer)
+        self._cross_check = RouteCheck(configuration, self._built.routing, {})
+        self._drains = DrainManager(reactor, self._standing, self.live, time.time)
         self._at_once = self._closed = False
         self._drain_timer: Any = None
         self._drained: Deferred[None] | None = None
@@ -221,12 +221,12 @@ class ProxyService(Service):
         change_listeners(partial(self._lives.accepting, house, bridge_house, built))
         change_side()
         addresses = self.addresses
-        self._cross_check = CrossCheck(configuration, built.routing, addresses)
+        self._cross_check = RouteCheck(configuration, built.routing, addresses)
         self._guard = LoopGuard([*addresses.values(), *([] if self.admin_address is None else [self.admin_address])])
         spans = [span for _, span in built.spans.values()]
         for span in spans:
             span.settle(addresses.get(span.name), spans)
-        self._checker.change(house.dialer)
+        self._checker.use_dialer(house.dialer)
         self._bridge_guard = LoopGuard(span.address for span in spans if span.address is not None)
 
     def _bridge_veto(self, target: Target, address: str | None) -> str | None:

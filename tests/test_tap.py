@@ -312,7 +312,7 @@ class ProcessTests(TestCase):
             check=False,
         )
         self.assertEqual((1, ""), (done.returncode, done.stdout))
-        self.assertIn("sniproxy: twistd --uid and workers do not go together", done.stderr)
+        self.assertIn("sniproxy: twistd --uid cannot be used with workers", done.stderr)
 
     def test_two_signals_at_once(self) -> None:
         """Two signals in one round of the reactor: the second one is not lost."""

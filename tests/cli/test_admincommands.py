@@ -261,11 +261,11 @@ class DrainTests(CommandCase):
         status, _, error = await self.ctl("drain", "nobody.test", "--admin", self.url, "--token-file", str(self.token))
         self.assertEqual(1, status)
         self.assertIn(
-            f"it says 404: nobody.test: no route has this name, and no route leads to such a target; route {NAME}",
+            f"it says 404: nobody.test: no such route or target; route {NAME}",
             error,
         )
         status, _, error = await self.ctl("drain", NAME, "--admin", self.url, "--undo", "--token-file", str(self.token))
-        self.assertIn(f"it says 404: {NAME} is not being drained; what is: nothing", error)
+        self.assertIn(f"it says 404: {NAME} is not being drained; being drained: nothing", error)
         await self.assertFailure(in_thread(drain, self.url, NAME, 1e9, TOKEN), AdminError)
 
     async def test_without_token(self) -> None:

@@ -18,7 +18,7 @@ from sniproxy.events import Connection, Result
 from sniproxy.interfaces import Target
 from sniproxy.relay.relay import Ending
 from sniproxy.routing.upstreams import DrainTarget, UpstreamTable
-from sniproxy.server.drain import IDLE_S, MAX_NAMED, Drains, find_drain_target
+from sniproxy.server.drain import IDLE_INTERVAL_S, MAX_NAMED, DrainManager, find_drain_target
 from tests.support.conversation import NAME, route
 from tests.support.hellos import hello
 from tests.support.proxies import LISTENER, Backend, Proxy
@@ -55,7 +55,7 @@ class RateTests(SynchronousTestCase):
         self.live: list[Tunnel] = []
         self.live.extend(Tunnel(number, self.live) for number in range(100))
         self.standing = UpstreamTable()
-        self.drains = Drains(
+        self.drains = DrainManager(
             self.clock, self.standing, lambda: cast(list[Life], list(self.live)), lambda: 7.0, random.Random(1)
         )
 
@@ -89,7 +89,7 @@ class RateTests(SynchronousTestCase):
         self.advance(2)
         self.assertEqual(1, len(self.live))
         self.live[0].tunnelling = True
-        self.advance(2 * IDLE_S)
+        self.advance(2 * IDLE_INTERVAL_S)
         self.assertEqual([], self.live)
         self.assertEqual(1, self.drains.status()[0].closed)
 
@@ -102,7 +102,7 @@ class RateTests(SynchronousTestCase):
         self.assertEqual([TARGET], self.standing.usable(None, [TARGET]))
         self.assertEqual([], self.clock.getDelayedCalls())
         error = self.assertRaises(NoSuchGoal, self.drains.undo, "10.0.0.1")
-        self.assertEqual("10.0.0.1 is not being drained; what is: nothing", str(error))
+        self.assertEqual("10.0.0.1 is not being drained; being drained: nothing", str(error))
 
     def test_again(self) -> None:
         """Told again, it goes on at the new rate; a stop of the proxy ends it."""
@@ -133,9 +133,9 @@ class RateTests(SynchronousTestCase):
         ):
             self.assertEqual(goal, find_drain_target(name, configuration, live, seen), name)
         for name, said in (
-            ("b.test", "b.test: no route has this name"),
+            ("b.test", "b.test: no such route or target"),
             ("b:x", "bad port"),
-            ("", "no route has this"),
+            ("", "no such route or target"),
         ):
             self.assertIn(said, str(self.assertRaises(NoSuchGoal, find_drain_target, name, configuration, live)))
 

@@ -9,7 +9,7 @@ from sniproxy.config.parser import parse
 from sniproxy.net.veto import LoopGuard
 from sniproxy.server import routecheck
 from sniproxy.server.build import build_routing
-from sniproxy.server.routecheck import CrossCheck
+from sniproxy.server.routecheck import RouteCheck
 
 PUBLIC = ("broker-1.test", "broker-2.test")
 ADMIN = ("broker-1.test", "broker-7.test")
@@ -31,11 +31,11 @@ ROUTES = "".join(
 DEFAULT = '[default]\ntarget = "127.0.0.1:9"\n'
 
 
-def made(text: str) -> CrossCheck:
+def made(text: str) -> RouteCheck:
     """A cross-check of listeners on ports 1, 2 and so on of 127.0.0.1."""
     configuration = parse(text, "test.toml")
     ports = {one.name: ("127.0.0.1", port) for port, one in enumerate(configuration.listeners, 1)}
-    return CrossCheck(configuration, build_routing(configuration, Clock()), ports)
+    return RouteCheck(configuration, build_routing(configuration, Clock()), ports)
 
 
 def bridge(proxy: str | None) -> str:

@@ -8,8 +8,8 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.server.workers.beat import INTERVAL_S, LOST_S, RELOAD_S, Beats
-from sniproxy.server.workers.post import BEAT
+from sniproxy.server.workers.beat import INTERVAL_S, KILL_TIMEOUT_S, RELOAD_TIMEOUT_S, HeartbeatMonitor
+from sniproxy.server.workers.post import HEARTBEAT
 
 
 class FakeWorker:
@@ -21,7 +21,7 @@ class FakeWorker:
         self.told: list[str] = []
         self.killed = False
 
-    def tell(self, what: str, text: str = "") -> None:
+    def send_order(self, what: str, text: str = "") -> None:
         self.told.append(what)
 
     def dump_and_kill(self, reactor: Any) -> None:
@@ -34,7 +34,7 @@ class BeatsTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.workers: list[Any] = [FakeWorker(0), FakeWorker(1)]
-        self.beats = Beats(self.clock, lambda: self.workers)
+        self.beats = HeartbeatMonitor(self.clock, lambda: self.workers)
         self.beats.start()
         self.addCleanup(self.beats.stop)
 
@@ -50,12 +50,12 @@ class BeatsTests(SynchronousTestCase):
     def test_answers(self) -> None:
         """Workers that answer are asked again and again, and nothing is said."""
         self.assertEqual([], self.lived(60, 0, 1))
-        self.assertEqual([BEAT] * 120, self.workers[0].told)
+        self.assertEqual([HEARTBEAT] * 120, self.workers[0].told)
 
     def test_late(self) -> None:
         """One without an answer for 2 s is logged once, and when it answers again; it is asked once."""
         self.assertEqual([], self.lived(2, 0))
-        self.assertEqual(["worker 1 (pid 101) does not answer for 2.0 s"], self.lived(1, 0))
+        self.assertEqual(["worker 1 (pid 101) has not answered for 2.0 s"], self.lived(1, 0))
         self.assertEqual([], self.lived(2, 0))
         self.assertEqual(1, len(self.workers[1].told))
         self.assertEqual(["worker 1 (pid 101) answers again after 5.0 s"], self.lived(0.5, 0, 1))
@@ -63,8 +63,8 @@ class BeatsTests(SynchronousTestCase):
 
     def test_lost(self) -> None:
         """One without an answer for 10 s is killed, once."""
-        said = self.lived(LOST_S + 2 * INTERVAL_S, 0)
-        self.assertEqual("worker 1 (pid 101) does not answer for 10 s: it writes its stack and is killed", said[-1])
+        said = self.lived(KILL_TIMEOUT_S + 2 * INTERVAL_S, 0)
+        self.assertEqual("worker 1 (pid 101) has not answered for 10 s: dumping its stack and killing it", said[-1])
         self.assertEqual([False, True], [worker.killed for worker in self.workers])
         self.workers[1].killed = False
         self.assertEqual([], self.lived(60, 0))
@@ -74,8 +74,8 @@ class BeatsTests(SynchronousTestCase):
     def test_reloading(self) -> None:
         """One that reads a configuration has more time."""
         self.workers[1].reloading = True
-        said = self.lived(RELOAD_S - 1, 0)
-        self.assertEqual(["worker 1 (pid 101) does not answer for 2.0 s: it reads the configuration"], said)
+        said = self.lived(RELOAD_TIMEOUT_S - 1, 0)
+        self.assertEqual(["worker 1 (pid 101) has not answered for 2.0 s while reading the configuration"], said)
         self.lived(3, 0)
         self.assertTrue(self.workers[1].killed)
 

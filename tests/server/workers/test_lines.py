@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.server.workers import lines
-from sniproxy.server.workers.lines import MAX_WAITING_BYTES, LogLines, Observer, observer, relay
+from sniproxy.server.workers.lines import MAX_WAITING_BYTES, LogLines, PipeLogObserver, log_worker_line, observer
 from tests.support.sockets import TIMEOUT_S, SocketTestCase, in_thread
 
 
@@ -51,7 +51,7 @@ class RelayTests(SynchronousTestCase):
         """What a worker's observer writes of an event."""
         reading, writing = os.pipe()
         try:
-            Logger(namespace=namespace, observer=Observer(None, writing)).emit(level, "{text}", text=text)
+            Logger(namespace=namespace, observer=PipeLogObserver(None, writing)).emit(level, "{text}", text=text)
             os.set_blocking(reading, False)
             try:
                 return os.read(reading, 65536)
@@ -66,7 +66,7 @@ class RelayTests(SynchronousTestCase):
         line = self.written("sniproxy.net", LogLevel.warn, "two\nlines")
         self.assertEqual(1, line.count(b"\n"))
         with capturedLogs() as logged:
-            self.assertIsNone(relay(3, line.rstrip(b"\n")))
+            self.assertIsNone(log_worker_line(3, line.rstrip(b"\n")))
         (event,) = logged
         self.assertEqual(("sniproxy.net", LogLevel.warn), (event["log_namespace"], event["log_level"]))
         self.assertEqual("worker 3: two\nlines", event["log_format"].format(**event))
@@ -79,8 +79,8 @@ class RelayTests(SynchronousTestCase):
         """Another line is a warning, escaped; an error that it ends for is given back, not logged."""
         with capturedLogs() as logged:
             for line in (b"Fatal Python error \xff\x1b", b"[1]", b'{"level": "loud", "namespace": "", "text": ""}'):
-                self.assertIsNone(relay(0, line))
-            self.assertEqual("cannot listen", relay(0, b"sniproxy: cannot listen"))
+                self.assertIsNone(log_worker_line(0, line))
+            self.assertEqual("cannot listen", log_worker_line(0, b"sniproxy: cannot listen"))
         self.assertEqual([LogLevel.warn] * 3, [event["log_level"] for event in logged])
         self.assertNotIn("\x1b", logged[0]["text"])
 
@@ -98,7 +98,7 @@ class StandingTests(SocketTestCase):
         self.addCleanup(os.close, self.writing)
         self.addCleanup(os.close, self.reading)
         self.patch(os, "write", self.checked)
-        self.observer = Observer(reactor, self.writing)
+        self.observer = PipeLogObserver(reactor, self.writing)
         self.addCleanup(self.leave)
         self.log = Logger(namespace="sniproxy.net", observer=self.observer)
         self.found: list[str] = []
@@ -137,11 +137,9 @@ class StandingTests(SocketTestCase):
             self.log.info("{text}", text=f"{number} {'x' * size}")
         lost = self.observer.lost
         self.assertTrue(fits - 1 <= lost <= fits + 1, lost)
-        await self.read_until(" were lost")
+        await self.read_until(" log lines lost")
         self.assertEqual(2 * fits - lost + 1, len(self.found))
-        self.assertEqual(
-            f"{lost} lines of this log could not be written and were lost: nobody read them", self.found[-1]
-        )
+        self.assertEqual(f"{lost} log lines lost: the supervisor did not read them in time", self.found[-1])
         self.log.info("on")
         await self.read_until("on")
         self.assertEqual((0, "on"), (self.observer.lost, self.found[-1]))

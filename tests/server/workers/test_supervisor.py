@@ -75,7 +75,7 @@ class WorkersTests(TestCase):
             os.kill(pid, signal.SIGKILL)
 
     def test_one_dies(self) -> None:
-        """A worker that is killed loses its own tunnels only, and another one takes its place; TERM ends all."""
+        """A worker that is killed loses its own tunnels only, and restarting it; TERM ends all."""
         backend = Backend(self)
         running = Running(self, configuration(self, route(backend) + "[timeouts]\ndrain = 0\n"))
         pids = running.pids
@@ -90,7 +90,7 @@ class WorkersTests(TestCase):
         client, upstream = tunnels[0]
         client.sendall(b"still here")
         self.assertEqual(b"still here", read_exactly(upstream, 10))
-        running.wait_for(f"worker 1 (pid {pids[1]}) was ended by SIGKILL; another one takes its place")
+        running.wait_for(f"worker 1 (pid {pids[1]}) was killed by SIGKILL; restarting it")
         running.wait_for("worker 1: ready:")
         running.look()
         self.assertEqual(pids[0], running.pids[0])
@@ -265,7 +265,7 @@ class WorkersTests(TestCase):
         os.kill(hung, signal.SIGSTOP)
         status, said = running.finish(signal.SIGTERM)
         self.assertEqual(-signal.SIGTERM, status)
-        self.assertIn(f"worker 1 (pid {hung}) does not end within 10 s: it is killed", said)
+        self.assertIn(f"worker 1 (pid {hung}) did not end within 10 s: killing it", said)
         self.assertFalse(exists(hung))
 
     def test_stopped(self) -> None:
@@ -275,12 +275,12 @@ class WorkersTests(TestCase):
         for pid in pids.values():
             os.kill(pid, signal.SIGSTOP)
         for index in (0, 1):
-            running.wait_for(f"worker {index} (pid {pids[index]}) does not answer for 2")
+            running.wait_for(f"worker {index} (pid {pids[index]}) has not answered for 2")
         os.kill(pids[0], signal.SIGCONT)
         running.wait_for(f"worker 0 (pid {pids[0]}) answers again")
-        running.wait_for(f"worker 1 (pid {pids[1]}) does not answer for 10 s: it writes its stack and is killed")
+        running.wait_for(f"worker 1 (pid {pids[1]}) has not answered for 10 s: dumping its stack and killing it")
         running.wait_for("worker 1: Current thread")  # faulthandler's words
-        running.wait_for(f"worker 1 (pid {pids[1]}) was ended by SIGKILL; another one takes its place at once")
+        running.wait_for(f"worker 1 (pid {pids[1]}) was killed by SIGKILL; restarting it at once")
         running.wait_for("worker 1: ready:")
         running.look()
         self.assertEqual(pids[0], running.pids[0])
@@ -322,7 +322,7 @@ class WorkersTests(TestCase):
         )
         self.assertIn(said, done.stderr)
         self.assertEqual(1, done.returncode)
-        self.assertNotIn("another one takes its place", done.stdout)
+        self.assertNotIn("restarting it", done.stdout)
         self.assertNotIn("Traceback", done.stdout + done.stderr)
 
     def test_supervisor_is_killed(self) -> None:
@@ -362,7 +362,7 @@ class WorkersTests(TestCase):
         poll.register(watched)
         self.assertTrue(poll.poll(TIMEOUT_S * 1000))
         said = logged.read_text()
-        for text in ("worker 0: ready", "worker 1: ready", "2 workers: all listen"):
+        for text in ("worker 0: ready", "worker 1: ready", "2 workers: all listening"):
             self.assertIn(text, said)
         self.assertEqual(["no_route"] * count, [json.loads(line)["result"] for line in lines.read_text().splitlines()])
         self.assertFalse(pid.exists())
@@ -374,13 +374,13 @@ class _Fake(Worker):
     def start(self, *ignored: object) -> None:
         pass
 
-    def limit(self, reactor: Any, seconds: float, what: str) -> None:
+    def kill_after(self, reactor: Any, seconds: float, what: str) -> None:
         self.limits = [*getattr(self, "limits", []), (seconds, what)]
 
-    def unlimit(self) -> None:
+    def cancel_kill(self) -> None:
         self.limits = []
 
-    def tell(self, what: str, text: str = "") -> None:
+    def send_order(self, what: str, text: str = "") -> None:
         pass
 
 

@@ -23,7 +23,7 @@ class PidFileTests(SynchronousTestCase):
 
     def settled(self, words: list[str], pidfile: str = "twistd.pid", *, nodaemon: bool = True) -> object:
         options = {"pidfile": pidfile, "nodaemon": nodaemon}
-        twistdoptions.settle_pid_file(options, words)
+        twistdoptions.adjust_pid_file(options, words)
         return options["pidfile"]
 
     def test_foreground(self) -> None:
@@ -76,13 +76,13 @@ class LogTests(SynchronousTestCase):
         return parse(text + f'[access_log]\npath = "{self.log}"\n', "p.toml")
 
     def warnings(self, uid: int | None = USER) -> list[str]:
-        return twistdoptions.warn_of_logs({"uid": uid, "gid": USER}, self.configuration())
+        return twistdoptions.log_rotation_warnings({"uid": uid, "gid": USER}, self.configuration())
 
     def test_warned(self) -> None:
         """A folder in which the user can make no file is warned of, with the cure."""
         self.folder.chmod(0o755)
         (warning,) = self.warnings()
-        self.assertIn(f"after --uid {USER} no file can be created in {self.log.parent}", warning)
+        self.assertIn(f"--uid {USER} cannot create files in {self.log.parent}", warning)
         self.folder.chmod(0o777)
         self.assertEqual([], self.warnings())
         self.folder.chmod(0o755)
@@ -91,9 +91,9 @@ class LogTests(SynchronousTestCase):
 
     def test_handed_over(self) -> None:
         """A log that root has made belongs to that user from then on."""
-        twistdoptions.hand_over({"uid": USER, "gid": USER}, self.configuration())
+        twistdoptions.chown_logs({"uid": USER, "gid": USER}, self.configuration())
         wanted = [(str(self.log), USER, USER)] if self.log.stat().st_uid == 0 else []
         self.assertEqual(wanted, self.given)
         self.given.clear()
-        twistdoptions.hand_over({"uid": None, "gid": None}, self.configuration())
+        twistdoptions.chown_logs({"uid": None, "gid": None}, self.configuration())
         self.assertEqual([], self.given)
