@@ -1,4 +1,4 @@
-"""The page of the data path, from results: ``python -m bench.report``. The same results give the same page."""
+"""Writes docs/performance.md from results: ``python -m bench.report``. Equal results give an equal page."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ PLOTS: dict[str, Callable[[Mapping[str, Result], Path], None]] = {
 
 
 def table(case: Case, result: Result) -> str:
-    """A row for each peer, and its ratio to the best one of the others.
+    """A row for each peer, with its ratio to the best of the others.
 
-    Where figures are the same for several numbers, a table for each figure. Who fails is named below, with the reason.
+    A case with the same figures for several numbers has a table for each figure. Failed peers are listed below it.
     """
     figures = result.figures()
     if figures and all(": " in figure for figure in figures):
@@ -57,9 +57,9 @@ def _cell(result: Result, name: str, figure: str) -> str:
 
 
 def page(document: str, found: Mapping[str, Result]) -> str:
-    """A document with the goals, the versions of the peers and the tables of all cases in their places.
+    """The document with the goals, the versions of the peers and the tables of all cases filled in.
 
-    Raises `ValueError` where it has no place.
+    Raises `ValueError` if the document has no place for one of them.
     """
     document = replaced(document, "goals", markdown(goals.HEADS, goals.rows(found)))
     document = replaced(document, "versions", versions(found))
@@ -70,7 +70,7 @@ def page(document: str, found: Mapping[str, Result]) -> str:
 
 
 def versions(found: Mapping[str, Result]) -> str:
-    """A row for each version of a peer, with the cases in which it said so. Nobody did: nothing."""
+    """The table of versions, with the cases that were measured with each. Empty without versions."""
     cases: dict[tuple[str, str], list[str]] = {}
     for case, result in found.items():
         for name, version in result.versions.items():
@@ -84,7 +84,7 @@ def _count(found: Mapping[str, Result], name: str) -> int:
 
 
 def case_of(name: str) -> Case:
-    """A case of the data path, or (``pulsar 1 kB``) one that `bench.pulsar` measures."""
+    """A case of the data path benchmark, or one of `bench.pulsar` such as ``pulsar 1 kB``."""
     return CASES.get(name) or Case(name, f"Real Pulsar, {name.removeprefix('pulsar ')}", _elsewhere, "messages/s", True)
 
 
@@ -93,7 +93,7 @@ def _elsewhere(*ignored: object) -> dict[str, float]:
 
 
 def main(document: Path = DOCUMENT, file: Path = RESULTS) -> None:
-    """Write the page, and the plots beside it."""
+    """Write the page and its plots."""
     found = results.read(file)
     document.write_text(page(document.read_text(), found))
     for name, draw in PLOTS.items():

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from bench.bridge import DOCUMENT, WAYS, Course
+from bench.bridge import DOCUMENT, WAYS, BridgeTestBed
 from bench.table import replaced
 
 
@@ -16,7 +16,7 @@ class BridgeBenchTests(SynchronousTestCase):
     def test_ways(self) -> None:
         """Each way leads both streams; the last one is the bridge's, whose CPU time it takes."""
         with ExitStack() as stack:
-            course = Course(stack, 1_000, 100_000)
+            course = BridgeTestBed(stack, 1_000, 100_000)
             for _, run in course.streams.values():
                 for name in WAYS:
                     before = course.bridge.cpu

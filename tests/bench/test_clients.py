@@ -9,8 +9,8 @@ from threading import Thread
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from bench.apart import LoadError
-from bench.clients import Place, Sample, bulk, checked, echo, echoes, idle, refused, tunnels
+from bench.childprocess import LoadError
+from bench.clients import Destination, Sample, bulk, checked, echo, echoes, idle, refused, tunnels
 from bench.measure import family
 from bench.targets import KINDS, Target
 
@@ -21,13 +21,13 @@ SHORT = 0.05
 class ClientTests(SynchronousTestCase):
     """What they do, and what they notice."""
 
-    def place(self, kind: str) -> Place:
+    def destination(self, kind: str) -> Destination:
         """The way to a target of a kind."""
         target = Target(kind, len(HELLO))
         self.addCleanup(target.stop)
-        return Place(target.port, HELLO, ())
+        return Destination(target.port, HELLO, ())
 
-    def bad(self, serve: Callable[[socket.socket], None]) -> Place:
+    def bad(self, serve: Callable[[socket.socket], None]) -> Destination:
         """The way to a server that does this with its one connection."""
         listening = socket.create_server(("127.0.0.1", 0))
         self.addCleanup(listening.close)
@@ -40,7 +40,7 @@ class ClientTests(SynchronousTestCase):
         thread = Thread(target=run)
         thread.start()
         self.addCleanup(thread.join)
-        return Place(listening.getsockname()[1], HELLO, ())
+        return Destination(listening.getsockname()[1], HELLO, ())
 
     def figures(self, sample: Sample, *names: str) -> None:
         """These are its figures, and none is negative."""
@@ -49,54 +49,54 @@ class ClientTests(SynchronousTestCase):
 
     def test_bulk(self) -> None:
         """Bulk has a rate and its cost, from one stream and from several."""
-        place = self.place("sink")
+        destination = self.destination("sink")
         for streams in (1, 4):
-            sample = bulk(place, SHORT, streams)
+            sample = bulk(destination, SHORT, streams)
             self.figures(sample, "MB/s", "system CPU, s/GB")
             self.assertGreater(sample["MB/s"], 0)
 
     def test_echo(self) -> None:
         """An echo has its time, in the middle and late."""
-        sample = echo(self.place("echo"), SHORT)
+        sample = echo(self.destination("echo"), SHORT)
         self.figures(sample, "p50, µs", "p99, µs", "system CPU, µs")
         self.assertLessEqual(sample["p50, µs"], sample["p99, µs"])
 
     def test_echoes(self) -> None:
         """Several connections have their messages a second."""
-        sample = echoes(self.place("echo"), SHORT, 4)
+        sample = echoes(self.destination("echo"), SHORT, 4)
         self.figures(sample, "messages/s", "system CPU, µs")
         self.assertGreater(sample["messages/s"], 0)
 
     def test_tunnels(self) -> None:
         """Tunnels have their rate."""
-        sample = tunnels(self.place("first"), SHORT, 4)
+        sample = tunnels(self.destination("first"), SHORT, 4)
         self.figures(sample, "tunnels/s", "system CPU, µs")
         self.assertGreater(sample["tunnels/s"], 0)
 
     def test_refused(self) -> None:
         """Clients that are not refused are told."""
-        error = self.assertRaises(LoadError, refused, self.place("first"), SHORT, 2)
+        error = self.assertRaises(LoadError, refused, self.destination("first"), SHORT, 2)
         self.assertIn("was served", str(error))
 
     def test_idle(self) -> None:
         """Idle tunnels have their memory in a process that counts; a talker beside them has its echo."""
-        target, talked_to = Target("first", len(HELLO)), self.place("echo")
+        target, talked_to = Target("first", len(HELLO)), self.destination("echo")
         self.addCleanup(target.stop)
         pids = family(target._process.pid or 0)
-        sample = idle(Place(target.port, HELLO, pids), SHORT, 200, talked_to)
+        sample = idle(Destination(target.port, HELLO, pids), SHORT, 200, talked_to)
         self.assertLessEqual({"KiB each", "idle CPU, ms/s", "p50, µs"}, set(sample))
-        self.assertNotIn("p50, µs", idle(Place(target.port, HELLO, pids), SHORT, 2))
+        self.assertNotIn("p50, µs", idle(Destination(target.port, HELLO, pids), SHORT, 2))
 
     def test_proxy(self) -> None:
         """Processes of a proxy count apart."""
         target = Target("echo", len(HELLO))
         self.addCleanup(target.stop)
-        sample = echo(Place(target.port, HELLO, family(target._process.pid or 0)), SHORT)
+        sample = echo(Destination(target.port, HELLO, family(target._process.pid or 0)), SHORT)
         self.assertGreater(sample["proxy CPU, µs"], 0)
 
     def test_checked(self) -> None:
         """All that arrives is all: no figure, no error."""
-        self.assertEqual(checked(self.place("digest"), 1_000_000), {})
+        self.assertEqual(checked(self.destination("digest"), 1_000_000), {})
 
     def test_lost(self) -> None:
         """An end in place of an answer behind the client's end is told."""
@@ -107,7 +107,7 @@ class ClientTests(SynchronousTestCase):
 
         for run in (partial(checked, size=10), partial(bulk, seconds=SHORT, streams=1)):
             error = self.assertRaises(LoadError, run, self.bad(cut))
-            self.assertIn("never came", str(error))
+            self.assertIn("are missing", str(error))
 
     def test_changed(self) -> None:
         """Another digest is told; so are bytes that were lost on the way."""

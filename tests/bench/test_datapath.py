@@ -10,8 +10,8 @@ from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from bench import results
-from bench.apart import LoadError
-from bench.cases import CASES, Grounds, Lengths
+from bench.cases import CASES, Lengths, TestBed
+from bench.childprocess import LoadError
 from bench.clients import Sample
 from bench.datapath import main, measure
 from bench.peers import PEERS, Peer
@@ -48,13 +48,13 @@ class DatapathTests(SynchronousTestCase):
         for words in (["--cases", "x"], ["--peers", "ours,x"]):
             with redirect_stderr(err := StringIO()):
                 self.assertRaises(SystemExit, main, words)
-            self.assertIn("x: there is none of that name", err.getvalue())
+            self.assertIn("no such name: x", err.getvalue())
 
     def test_failing(self) -> None:
         """Who fails is not asked again, and has the reason; the others go on in turn."""
         asked = []
 
-        def run(grounds: Grounds, peer: Peer | None, lengths: Lengths) -> Sample:
+        def run(bed: TestBed, peer: Peer | None, lengths: Lengths) -> Sample:
             name = "direct" if peer is None else peer.name
             asked.append(name)
             if name == "nginx":

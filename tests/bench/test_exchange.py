@@ -8,8 +8,8 @@ from pathlib import Path
 import trustme
 from twisted.trial.unittest import SynchronousTestCase
 
-from bench.apart import LoadError
-from bench.exchange import NAME, Broker, Way, consume, produce, round_trip
+from bench.childprocess import LoadError
+from bench.exchange import NAME, Broker, ClientPath, consume, produce, round_trip
 from bench.traffic import messages
 from bench.traffic import produce as made
 
@@ -33,7 +33,7 @@ class ExchangeTests(SynchronousTestCase):
     def test_streams(self) -> None:
         """All SENDs are answered, and all MESSAGEs come, connection after connection."""
         broker = self.broker(100_000)
-        way = Way(broker.port, self.trust)
+        way = ClientPath(broker.port, self.trust)
         for cycles in (1, 3):
             self.assertGreater(produce(way, broker.port, made(1_000, 100_000), cycles), 0)
             self.assertGreater(consume(way, broker.port, messages(1_000, 100_000), cycles), 0)
@@ -41,7 +41,7 @@ class ExchangeTests(SynchronousTestCase):
     def test_round_trip(self) -> None:
         """One SEND at a time is answered; for more than one a cycle the broker would count wrongly."""
         broker = self.broker(1)
-        way = Way(broker.port, self.trust)
+        way = ClientPath(broker.port, self.trust)
         self.assertGreater(round_trip(way, broker.port, made(1_000, 1), 3), 0)
         self.assertRaises(ValueError, round_trip, way, broker.port, made(1_000, 10_000), 3)
 
@@ -53,8 +53,8 @@ class ExchangeTests(SynchronousTestCase):
         with socket.socket() as sock:
             sock.bind(("127.0.0.1", 0))
             for way, said in (
-                (Way(broker.port, other), "certificate verify failed"),
-                (Way(sock.getsockname()[1], None), "refused"),
+                (ClientPath(broker.port, other), "certificate verify failed"),
+                (ClientPath(sock.getsockname()[1], None), "refused"),
             ):
                 error = self.assertRaises(LoadError, produce, way, broker.port, made(1_000, 100_000), 1)
                 self.assertIn(said, str(error))

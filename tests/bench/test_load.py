@@ -7,7 +7,7 @@ import socket
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from bench.apart import LoadError
+from bench.childprocess import LoadError
 from bench.load import Broker, send
 from bench.traffic import produce
 
@@ -38,7 +38,7 @@ class LoadTests(SynchronousTestCase):
         broker = Broker(produce(2_000, cycle=100_000))
         self.addCleanup(broker.stop)
         error = self.assertRaises(LoadError, send, self.traffic, 1, broker.port)
-        self.assertIn("bytes too early", str(error))
+        self.assertIn("bytes missing", str(error))
 
     def test_nobody(self) -> None:
         """When nobody listens, the run says so."""

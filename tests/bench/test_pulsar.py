@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from bench.apart import LoadError
+from bench.childprocess import LoadError
 from bench.pulsar import NAMES, SIZES, Brokers, measure, run
 
 

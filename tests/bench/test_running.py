@@ -10,8 +10,8 @@ from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from bench import ROOT
-from bench.apart import LoadError
-from bench.clients import Place, echo
+from bench.childprocess import LoadError
+from bench.clients import Destination, echo
 from bench.measure import cpu_seconds
 from bench.peers import PEERS, Peer, ours
 from bench.running import Running
@@ -39,7 +39,7 @@ class RunningTests(SynchronousTestCase):
                 self.assertIn('relay = "kernel" unavailable: ', str(error))
                 continue
             try:
-                sample = echo(Place(running.port, hello, running.pids), 0.05)
+                sample = echo(Destination(running.port, hello, running.pids), 0.05)
                 if peer.name != "ours-kernel":  # which the kernel leaves asleep
                     self.assertGreater(sample["proxy CPU, µs"], 0, peer.name)
                 self.assertGreater(running.seconds, 0)
@@ -52,7 +52,7 @@ class RunningTests(SynchronousTestCase):
     def test_another(self) -> None:
         """A proxy that should let the kernel forward, and does not, is not measured."""
         error = self.assertRaises(LoadError, Running, evolve(PEERS["ours-kernel"], start=ours), {NAME: 1}, ROOT)
-        self.assertIn("its log does not say that the kernel forwards", str(error))
+        self.assertIn("its log has no line about the kernel relay", str(error))
 
     def test_workers(self) -> None:
         """Who listens before its workers are there is waited for: what they use is what is measured."""
@@ -106,4 +106,4 @@ signal.pause()
             "x", "it", lambda: "/bin/sh", lambda program, plan: [program, "-c", "echo 'no such option' >&2; exit 3"]
         )
         error = self.assertRaises(LoadError, Running, peer, {}, ROOT)
-        self.assertEqual(str(error), "x ended with status 3: no such option")
+        self.assertEqual(str(error), "x exited with status 3: no such option")

@@ -41,7 +41,7 @@ class ProxyTests(SynchronousTestCase):
     def test_does_not_start(self) -> None:
         """Why it does not start is told."""
         error = self.assertRaises(SystemExit, Proxy, self.folder(), {}, "no relay")
-        self.assertIn("the proxy does not start:\n", str(error))
+        self.assertIn("the proxy did not start:\n", str(error))
         self.assertIn("no relay", str(error))
 
     def test_not_by_kernel(self) -> None:

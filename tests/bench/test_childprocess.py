@@ -8,7 +8,7 @@ from functools import partial
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from bench.apart import LoadError, apart
+from bench.childprocess import LoadError, run_in_process
 
 _spawn = multiprocessing.get_context("spawn")
 
@@ -22,17 +22,17 @@ class ApartTests(SynchronousTestCase):
 
     def test_result(self) -> None:
         """The result comes back, from another process."""
-        pid = apart(_spawn, "work", os.getpid)
+        pid = run_in_process(_spawn, "work", os.getpid)
         self.assertIsInstance(pid, int)
         self.assertNotEqual(pid, os.getpid())
 
     def test_errors(self) -> None:
         """What the network does, and a run that went wrong, say who it was and what."""
         for error in (OSError("no room"), LoadError("no room")):
-            told = self.assertRaises(LoadError, apart, _spawn, "producer", partial(_fails, error))
+            told = self.assertRaises(LoadError, run_in_process, _spawn, "producer", partial(_fails, error))
             self.assertEqual(str(told), "the producer failed: no room")
 
     def test_dies(self) -> None:
         """A process that ends without a word is told of."""
-        told = self.assertRaises(LoadError, apart, _spawn, "producer", partial(os._exit, 3))
-        self.assertEqual(str(told), "the producer ended without a word")
+        told = self.assertRaises(LoadError, run_in_process, _spawn, "producer", partial(os._exit, 3))
+        self.assertEqual(str(told), "the producer exited without a result")
