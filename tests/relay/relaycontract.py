@@ -292,7 +292,7 @@ class RelayContract(SocketTestCase):
         self.leave_no_room()
         clock = HandClock()
         tunnel = self.tunnel(clock=clock, head=b"read before")
-        why = "its sockets cannot be watched: No space left on device"
+        why = "cannot watch its sockets: No space left on device"
         self.assertEqual(Ending(Result.LIMIT, why), await tunnel.done)
         self.assertEqual(b"", await in_thread(read_to_end, tunnel.client))
         self.assertEqual(b"read before", await in_thread(read_to_end, tunnel.upstream))
@@ -310,7 +310,7 @@ class RelayContract(SocketTestCase):
         clock.pump([0.25] * 36)
         self.assertFalse(tunnel.done.called)
         clock.pump([0.25] * 4 + [10.0 / IDLE_CHECKS])
-        self.assertEqual(Ending(Result.IDLE_TIMEOUT, "no byte for 10 s"), await tunnel.done)
+        self.assertEqual(Ending(Result.IDLE_TIMEOUT, "no bytes for 10 s"), await tunnel.done)
         self.assertEqual((b"", b""), (tunnel.client.recv(1), tunnel.upstream.recv(1)))
         clock.advance(1)
         await tunnel.closer.settled()
@@ -346,7 +346,7 @@ class RelayContract(SocketTestCase):
             clock.pump([0.25] * 16)
             self.assertFalse(tunnel.done.called)
             clock.pump([0.25] * 4 + [5.0 / IDLE_CHECKS])
-            reason = "no byte for 5 s after the client had ended its side"
+            reason = "no bytes for 5 s after the client closed its side"
             self.assertEqual(Ending(Result.IDLE_TIMEOUT, reason), await tunnel.done)
             clock.advance(1)
             await tunnel.closer.settled()

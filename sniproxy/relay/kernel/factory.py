@@ -17,7 +17,7 @@ class KernelRelayUnavailable(Exception):
 
 
 class KernelRelayFactory:
-    """Loads the BPF program.
+    """Loads the BPF program, and makes a relay for each pair of sockets.
 
     @param pairs: tunnels at once, at most.
     @raise KernelRelayUnavailable: the kernel refuses.

@@ -18,15 +18,13 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.defer import Deferred
-
 from sniproxy.events import Result
 from sniproxy.net.closer import LingeringCloser
 from sniproxy.net.descriptor import WAIT, how_broken
 from sniproxy.relay.kernel.flow import Flow, KernelSide
 from sniproxy.relay.kernel.sockmap import SocketMap, SocketPair
 from sniproxy.relay.kernel.watch import ReadyWatch
-from sniproxy.relay.relay import Ending
+from sniproxy.relay.relay import BaseRelay, Ending
 from sniproxy.util.timerwheel import Deadline, wheel_of
 
 ROUNDS = 4
@@ -40,7 +38,7 @@ IDLE_CHECKS = 10
 """Idle checks per timeout: a tunnel may outlive its timeout by a tenth of it."""
 
 
-class KernelRelay:
+class KernelRelay(BaseRelay):
     """One tunnel's bytes. It owns both sockets from L{run} on. The parameters are those of
     L{sniproxy.relay.relay.Relay}, and:
 
@@ -48,9 +46,12 @@ class KernelRelay:
     """
 
     __slots__ = (
-        "_client", "_closer", "_closing", "_done", "_down", "_half_closed", "_idle", "_moved", "_moved_at", "_reactor",
-        "_sockets", "_timer", "_up", "_upstream", "_watch", "_wheel", "pair",
+        "_client", "_closer", "_closing", "_moved", "_moved_at", "_reactor", "_sockets", "_timer", "_upstream",
+        "_watch", "_wheel", "pair",
     )  # fmt: skip
+
+    _up: Flow
+    _down: Flow
 
     def __init__(
         self,
@@ -66,6 +67,7 @@ class KernelRelay:
         idle: float,
         half_closed: float,
     ) -> None:
+        super().__init__(idle, half_closed)
         self._reactor = reactor
         self._wheel = wheel_of(reactor)
         self._sockets = sockets
@@ -80,36 +82,10 @@ class KernelRelay:
             self._upstream, self._client, pair.target, b""
         )
         self._closer = closer
-        self._idle = idle
-        self._half_closed = half_closed
         self._moved_at = 0.0
         self._moved = 0
         self._timer: Deadline | None = None
         self._closing = False
-        self._done: Callable[[Ending], object] | None = None
-
-    @property
-    def bytes_up(self) -> int:
-        """Bytes written to the upstream."""
-        return self._up.moved
-
-    @property
-    def bytes_down(self) -> int:
-        """Bytes written to the client."""
-        return self._down.moved
-
-    @property
-    def half_closed(self) -> bool:
-        """Whether one side has closed its half."""
-        return self._up.ended or self._down.ended
-
-    def run(self) -> Deferred[Ending]:
-        """L{start}. @return: fires when both sockets are closed, or handed to the closer."""
-        done: Deferred[Ending] = Deferred(
-            lambda _: self._end(Ending(Result.SHUTDOWN, "cancelled"), len(RETRY_DELAYS_S))
-        )
-        self.start(done.callback)
-        return done
 
     def start(self, done: Callable[[Ending], object]) -> None:
         """Move bytes. @param done: called once, when both sockets are closed, or handed to the closer."""
@@ -118,13 +94,16 @@ class KernelRelay:
         try:
             for side in (self._client, self._upstream):
                 self._watch.add(side)
-        except OSError as error:  # no memory, or too many are watched (epoll_ctl(2))
-            self.end(Ending(Result.LIMIT, f"its sockets cannot be watched: {error.strerror}"))
+        except OSError as error:
+            self._end_unwatched(error)
             return
         if self._idle:
             self._set_timer(self._idle / IDLE_CHECKS)
         for flow in (self._up, self._down):
             self.pump(flow)
+
+    def _cancel(self) -> None:
+        self._end(Ending(Result.SHUTDOWN, "cancelled"), len(RETRY_DELAYS_S))
 
     def end(self, ending: Ending) -> None:
         """End both sides: each gets a FIN behind the bytes that were written to it. It may take 0.1 s."""
@@ -287,20 +266,14 @@ class KernelRelay:
             return
 
     def _check_idle(self) -> None:
-        now, moved = self._reactor.seconds(), self._up.moved + self._down.moved
+        now, moved, allowed = self._reactor.seconds(), self._up.moved + self._down.moved, self._allowed_silence()
         if moved != self._moved:
             self._moved, self._moved_at = moved, now
-        half = self.half_closed
-        allowed = min(self._half_closed, self._idle or self._half_closed) if half else self._idle
         left = self._moved_at + allowed - now
         if left > 0:
             self._set_timer(min(left, allowed / IDLE_CHECKS))
             return
-        what = f"no byte for {allowed:g} s"
-        if half:
-            ended = self._client if self._up.ended else self._upstream
-            what += f" after the {ended.name} had ended its side"
-        self.end(Ending(Result.IDLE_TIMEOUT, what))
+        self._end_idle(allowed)
 
     def _set_timer(self, seconds: float) -> None:
         if self._timer is not None:
@@ -324,6 +297,4 @@ class KernelRelay:
         for flow in (self._up, self._down):
             flow.freeze()
         self._sockets.remove(self.pair)
-        done, self._done = self._done, None
-        if done is not None:
-            done(ending)
+        super()._finish(ending)

@@ -278,7 +278,7 @@ class KernelTests(relaycontract.RelayContract):
                 await in_thread(int)
             clock.advance(1)
         clock.pump([0.25] * 8)
-        self.assertEqual(Ending(Result.IDLE_TIMEOUT, "no byte for 10 s"), await tunnel.done)
+        self.assertEqual(Ending(Result.IDLE_TIMEOUT, "no bytes for 10 s"), await tunnel.done)
         tunnel.close()
         clock.advance(1)
         await tunnel.closer.settled()
