@@ -21,8 +21,8 @@ from sniproxy.config.dump import dump_configuration
 from sniproxy.config.parser import parse
 from tests.admin.token import TOKEN, admin_with_token, token_file
 from tests.support.conversation import NAME, route
+from tests.support.fullconfig import TEXT
 from tests.support.hellos import hello
-from tests.support.inforce import TEXT
 from tests.support.proxies import Backend, Proxy
 from tests.support.sockets import SocketTestCase, in_thread, read_exactly
 from tests.support.tlsservers import reactor

@@ -1,4 +1,4 @@
-"""What docs/reference.md says: the tests hold it against what the code tells."""
+"""Reads docs/reference.md, so that tests can compare it with the code."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _TEXT = (Path(__file__).parent.parent.parent / "docs" / "reference.md").read_tex
 
 
 def rows(title: str) -> dict[str, str]:
-    """The rows of a section's tables, without their beginnings, by each of the names that these have."""
+    """The rows of a section's tables without their first column, by each name in the first column."""
     found: dict[str, str] = {}
     for line in _lines(title):
         first, _, rest = line[2:].partition(" | ")
@@ -25,7 +25,7 @@ def words(title: str) -> set[str]:
 
 
 def names(text: str) -> list[str]:
-    """What stands as a name in it."""
+    """The names in backquotes in a text."""
     return re.findall(r"`(\w+)`", text)
 
 
@@ -35,7 +35,7 @@ def _lines(title: str) -> list[str]:
 
 
 def keys(value: Any) -> Iterator[str]:
-    """The names of fields in a JSON document, those of objects in it too."""
+    """The field names in a JSON document, at all levels."""
     if isinstance(value, dict):
         for name, inner in value.items():
             yield name

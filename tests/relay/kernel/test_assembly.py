@@ -1,4 +1,4 @@
-"""The assembler, against instructions as RFC 9669 writes them."""
+"""The assembler, compared with encodings of RFC 9669."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ from sniproxy.relay.kernel.assembly import (
 
 
 class AssembleTests(SynchronousTestCase):
-    """assemble: instructions in, bytes out."""
+    """assemble."""
 
     def test_instructions(self) -> None:
-        """Each instruction has its opcode, registers, offset and constant at their places."""
+        """Opcode, registers, offset and constant are encoded at their places."""
         for instruction, code in (
             (move(R1, R2), "bf21000000000000"),
             (move_constant(R0, 1), "b700000001000000"),
@@ -62,7 +62,7 @@ class AssembleTests(SynchronousTestCase):
         self.assertEqual("18110000070000000000000000000000", assemble(load_map(R1, 7)).hex())
 
     def test_jumps(self) -> None:
-        """A jump's offset counts from the instruction behind it, forwards and backwards."""
+        """A jump's offset counts from the next instruction, forwards and backwards."""
         code = assemble(
             [
                 labelled("top", jump_if_constant(R0, 0, "end")),
@@ -79,5 +79,5 @@ class AssembleTests(SynchronousTestCase):
         self.assertEqual(expected, code.hex())
 
     def test_unknown_place(self) -> None:
-        """A jump to nowhere is a fault of the program."""
+        """A jump to an unknown label is an error."""
         self.assertRaises(KeyError, assemble, [jump_unless(R1, R2, "nowhere")])

@@ -1,4 +1,4 @@
-"""Capabilities given up, in a process of their own."""
+"""Dropping capabilities, in a child process."""
 
 from __future__ import annotations
 
@@ -40,20 +40,20 @@ class CapabilityTests(SynchronousTestCase):
     """capset(2)."""
 
     def test_forwards_without(self) -> None:
-        """What was loaded goes on without the capabilities, for new tunnels, too; nothing can be loaded any more."""
+        """A loaded program works without the capabilities, also for new tunnels; another one cannot be loaded."""
         sockmap()
         ran = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=False)
         self.assertEqual((0, ""), (ran.returncode, ran.stderr))
         self.assertIn("needs CAP_BPF and CAP_NET_ADMIN", ran.stdout)
 
     def test_nothing_to_give_up(self) -> None:
-        """Capabilities that are not there change nothing."""
+        """Dropping a capability that the process does not have changes nothing."""
         before = capabilities.effective()
         self.assertFalse(capabilities.drop(63))
         self.assertEqual(before, capabilities.effective())
 
     def test_refused(self) -> None:
-        """A system that refuses is told of in the log."""
+        """An error is logged."""
 
         def refused(*bits: int) -> bool:
             raise PermissionError(1, os.strerror(1))

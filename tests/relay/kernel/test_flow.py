@@ -1,4 +1,4 @@
-"""One direction of a tunnel that the kernel forwards: measures of sockets, and when what is held may be sent."""
+"""One direction of a kernel relay: socket measurements, windows, and when held bytes may be sent."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.sockets import SocketTestCase, connected, in_thread, read_exa
 
 
 class Nobody:
-    """Whom a side tells. Nothing runs here."""
+    """A relay that must not be called."""
 
     def pump(self, flow: Flow) -> None:
         raise AssertionError("nothing is pumped")
@@ -26,10 +26,10 @@ class Nobody:
 
 
 class MeasureTests(SocketTestCase):
-    """What sockets tell of themselves."""
+    """Measurements of sockets."""
 
     async def test_written(self) -> None:
-        """What a socket has taken counts, whether its peer has it yet or not."""
+        """All accepted bytes count, whether the peer has acknowledged them or not."""
         theirs, ours = connected(65536)
         before = bytes_written(ours)
         while True:
@@ -46,7 +46,7 @@ class MeasureTests(SocketTestCase):
         ours.close()
 
     async def test_room(self) -> None:
-        """A socket whose peer takes nothing has no room in the end."""
+        """A socket whose peer does not read runs out of room."""
         theirs, ours = connected(65536)
         self.assertGreater(send_room(ours), MIN_WINDOW_BYTES)
         while True:
@@ -88,7 +88,7 @@ class FlowTests(SocketTestCase):
                 await self.soon()
 
     async def test_counts(self) -> None:
-        """The head, what the kernel redirected and what we sent on are all moved; the final count is the socket's."""
+        """The head, redirected bytes and sent bytes count as moved; the final count is the socket's."""
         flow = self.flow
         self.assertTrue(flow.all_written())
         flow.flush()
@@ -109,7 +109,7 @@ class FlowTests(SocketTestCase):
         self.assertEqual(20, flow.moved)
 
     async def test_not_before_the_kernel_has_written(self) -> None:
-        """Until the destination has written what was redirected, it is not settled, and an end does not hide bytes."""
+        """A flow is not all written until the destination has written redirected bytes; a FIN does not hide bytes."""
         flow = self.flow
         flow.flush()
         flow.row._cells[flow.row.slot * 8] = 3  # the kernel says that it is writing these
@@ -122,7 +122,7 @@ class FlowTests(SocketTestCase):
         self.assertEqual(4, flow.moved)
 
     async def test_what_is_held_is_kept(self) -> None:
-        """What cannot be sent yet survives another flow's read: all read into one buffer."""
+        """Held bytes survive another flow's read into the shared buffer."""
         flow = self.flow
         flow.flush()
         flow.row._cells[flow.row.slot * 8] = 3
@@ -138,7 +138,7 @@ class FlowTests(SocketTestCase):
         self.assertEqual(b"mine", bytes(flow.held))
 
     def test_the_old_window_goes_on(self) -> None:
-        """Until the destination has written what was redirected, nobody knows what there is room for."""
+        """Until the destination has written redirected bytes, the old window stays."""
         flow = self.flow
         flow.flush()
         self.assertTrue(flow.open_window())
@@ -152,14 +152,14 @@ class FlowTests(SocketTestCase):
         self.assertEqual(before + 2051, cells[first + 3])
 
     def test_outside(self) -> None:
-        """For a socket that the kernel has not let in nothing rings: its flow is never left to the kernel."""
+        """A socket outside the map gets no notifications, so its flow has no window."""
         flow = self.flow
         flow.flush()
         flow.row = attrs.evolve(flow.row, attached=False)
         self.assertFalse(flow.open_window())
 
     def test_no_room_no_window(self) -> None:
-        """Without room at the destination nothing is redirected."""
+        """Without room at the destination no window is opened."""
         flow = self.flow
         flow.target.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
         self.assertFalse(flow.open_window())

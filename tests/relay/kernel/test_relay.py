@@ -1,4 +1,4 @@
-"""The relay's contract where the kernel forwards, and what is the kernel relay's own."""
+"""The kernel relay: the contract of relays, and behaviour of its own."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.support.sockets import TIMEOUT_S, HandClock, connected, in_thread, re
 
 
 class KernelClock(HandClock):
-    """Waiting for the kernel takes real time."""
+    """Runs the relay's retries in real time."""
 
     def callLater(self, delay: float, callable: Callable[..., object], *args: object, **kw: object) -> IDelayedCall:
         if delay in RETRY_DELAYS_S:
@@ -46,22 +46,22 @@ def kernel_relay(
     poller: object = None,
     **options: Any,
 ) -> KernelRelay:
-    """As L{sniproxy.relay.relay.Relay} is made. The gate must let the sockets in, or a test would try another relay."""
+    """Makes a kernel relay with the arguments of L{sniproxy.relay.relay.Relay}. The map must take the sockets."""
     if isinstance(clock, HandClock):
         clock.__class__ = KernelClock
     pair = sockmap().add(client, upstream)
-    assert pair is not None, "the gate does not take the sockets"
+    assert pair is not None, "the map refuses the sockets"
     return KernelRelay(clock, sockmap(), watch(), pair, client, upstream, head, **options)
 
 
 def pair_of(relay: object) -> SocketPair:
-    """The gate's, of a kernel relay."""
+    """The sockets of a kernel relay."""
     assert isinstance(relay, KernelRelay)
     return relay.pair
 
 
 class KernelTests(relaycontract.RelayContract):
-    """The relay's contract by the kernel."""
+    """The contract of relays, with the kernel relay."""
 
     way = CopyDirection  # nobody asks for it
     make: ClassVar[Callable[..., Any]] = staticmethod(kernel_relay)
@@ -75,7 +75,7 @@ class KernelTests(relaycontract.RelayContract):
         self.patch(watch(), "add", relaycontract.full_for_the_target(watch().add))
 
     async def test_both_end_at_once(self) -> None:
-        """Both sides may have ended before the relay begins: the gate takes no such sockets, but they end behind it."""
+        """Both sides may close between the insertion into the map and the start."""
         (client, ours_client), (upstream, ours_upstream) = connected(), connected()
         pair = sockmap().add(ours_client, ours_upstream)
         assert pair is not None
@@ -96,7 +96,7 @@ class KernelTests(relaycontract.RelayContract):
         self.assertEqual(Ending(Result.OK), await relay.run())
 
     async def test_sent_again_with_more(self) -> None:
-        """Of a segment that begins with bytes which have come before, the rest alone arrives: forwarded, and passed."""
+        """A retransmission with additional bytes delivers only these, redirected or passed."""
         with Segments() as segments:
             tunnel = self.tunnel()
             data = random.Random(1).randbytes(100_000)
@@ -126,7 +126,7 @@ class KernelTests(relaycontract.RelayContract):
             await tunnel.done
 
     def asked_for(self, ask: Callable[[], None], sock: socket.socket, count: int) -> bytes:
-        """So many bytes. @param ask: makes them come; again and again, for nobody else does when they are dropped."""
+        """Read C{count} bytes. @param ask: makes them come. It is repeated, because nothing else sends dropped bytes again."""
         data = b""
         sock.settimeout(1)
         for _ in range(int(TIMEOUT_S)):
@@ -141,7 +141,7 @@ class KernelTests(relaycontract.RelayContract):
         return data
 
     async def test_the_kernel_does_it(self) -> None:
-        """Messages to and fro are redirected, and our process reads none of them."""
+        """Messages in both directions are redirected, and the process reads none of them."""
         tunnel = self.tunnel(head=b"hello")
         await in_thread(read_exactly, tunnel.upstream, 5)
 
@@ -164,7 +164,7 @@ class KernelTests(relaycontract.RelayContract):
         self.assertEqual((165, 120), (tunnel.relay.bytes_up, tunnel.relay.bytes_down))
 
     async def test_windows_follow_each_other(self) -> None:
-        """More messages than fit into any window come out in order, whoever moves them."""
+        """More messages than a window holds arrive in order."""
         tunnel = self.tunnel(buffers=65536)
 
         def talk() -> None:
@@ -178,7 +178,7 @@ class KernelTests(relaycontract.RelayContract):
         self.assertEqual((2400, 0), (tunnel.relay.bytes_up, tunnel.relay.bytes_down))
 
     async def test_passed_while_it_goes_to_rest(self) -> None:
-        """What is passed between the last read and the rest, without a ring, is read."""
+        """Bytes that are passed without a notification, just before the process waits, are read."""
         tunnel = self.tunnel()
         relay, pair, rest = tunnel.relay, pair_of(tunnel.relay), ReadyWatch.watch_end
         tunnel.client.sendall(b"first")
@@ -202,7 +202,7 @@ class KernelTests(relaycontract.RelayContract):
         self.assertEqual(Ending(Result.OK), await tunnel.done)
 
     async def test_a_stalled_direction_holds_up_nothing(self) -> None:
-        """While one side takes nothing, more than any window flows the other way, through our process and back."""
+        """While one side does not read, the other direction moves more than a window."""
         tunnel = self.tunnel(buffers=65536)
         sending = in_thread(tunnel.client.sendall, bytes(4 << 20))
         while not tunnel.relay._up.blocked:
@@ -217,7 +217,7 @@ class KernelTests(relaycontract.RelayContract):
         self.assertEqual(Ending(Result.OK), await tunnel.done)
 
     async def test_both_end_behind_passed_bytes(self) -> None:
-        """A client that ends while its last bytes are on their way through us loses none, though both have ended."""
+        """A client that closes while the process has its last bytes loses none, although both sides have ended."""
         for _ in range(20):
             tunnel = self.tunnel(buffers=65536)
             tunnel.upstream.shutdown(socket.SHUT_WR)
@@ -232,7 +232,7 @@ class KernelTests(relaycontract.RelayContract):
             self.assertEqual((300_000, 0), (tunnel.relay.bytes_up, tunnel.relay.bytes_down))
 
     async def test_a_bare_end_while_bytes_wait(self) -> None:
-        """A client that ends its side while redirected bytes still wait for it gets them all, and its end passes on."""
+        """A client that sends a FIN while redirected bytes wait for it gets all of them, and its FIN is passed on."""
         tunnel = self.tunnel(buffers=65536)
         tunnel.upstream.sendall(b"greeting")
         self.assertEqual(b"greeting", await in_thread(read_exactly, tunnel.client, 8))
@@ -284,7 +284,7 @@ class KernelTests(relaycontract.RelayContract):
         await tunnel.closer.settled()
 
     async def test_cancel(self) -> None:
-        """Cancelling ends both sides at once."""
+        """Cancelling closes both sides at once."""
         tunnel = self.tunnel()
         tunnel.done.cancel()
         self.assertEqual(Ending(Result.SHUTDOWN, "cancelled"), await tunnel.done)

@@ -1,4 +1,4 @@
-"""The ring, with a program that rings, and with records written by hand."""
+"""The ring buffer, with a real program, and with records written by hand."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SIZE = mmap.PAGESIZE
 
 
 class Written(Ring):
-    """A ring whose records a test writes. It reads them in memory that looks like the kernel's."""
+    """A ring whose records the test writes, in memory with the kernel's layout."""
 
     def __init__(self) -> None:
         self._size = SIZE
@@ -35,10 +35,10 @@ class Written(Ring):
 
 
 class RingTests(SynchronousTestCase):
-    """take."""
+    """read."""
 
     def test_in_order(self) -> None:
-        """What was put comes out once, in order, also where the ring begins again."""
+        """Records are read once and in order, also when the ring wraps around."""
         ring = Written()
         for turn in range(3):
             slots = list(range(turn, turn + SIZE // RECORD * 2 // 3))
@@ -48,7 +48,7 @@ class RingTests(SynchronousTestCase):
             self.assertEqual(([], False), ring.read())
 
     def test_busy(self) -> None:
-        """A record that is just being written is not read, nor any behind it."""
+        """An unfinished record is not read, nor any after it."""
         ring = Written()
         ring.write(1)
         ring.write(2, flags=1 << 31)
@@ -58,7 +58,7 @@ class RingTests(SynchronousTestCase):
         self.assertEqual(([2, 3], False), ring.read())
 
     def test_full(self) -> None:
-        """It says when there was no room for more; with a record less there was."""
+        """It tells when the ring was full."""
         ring = Written()
         most = SIZE // RECORD - 1
         for count, full in ((most, True), (most - 1, False)):
@@ -67,12 +67,12 @@ class RingTests(SynchronousTestCase):
             self.assertEqual((list(range(count)), full), ring.read())
 
     def test_size(self) -> None:
-        """Each slot has two places; the kernel takes powers of two, of pages."""
+        """The ring has two records for each slot, and a power of two of bytes."""
         self.assertEqual((mmap.PAGESIZE, 1 << 20), (size_for(2), size_for(1 << 15)))
         self.assertEqual(1 << 21, size_for((1 << 15) + 1))
 
     def test_the_kernel_rings(self) -> None:
-        """What is passed rings once, and not again before it is heard; the ring is readable until it is taken."""
+        """A passed segment notifies once until it is acknowledged; the ring is readable until it is read."""
         sockmap()
         mine = SocketMap(2)
         self.addCleanup(mine.close)
@@ -96,7 +96,7 @@ class RingTests(SynchronousTestCase):
         self.assertEqual(([pair.target.slot, pair.client.slot], False), mine.ring.read())
 
     def test_refused(self) -> None:
-        """What is not a ring of that size is refused, and nothing is left open."""
+        """A map of another size is refused, and nothing is left open."""
         sockmap()
         descriptor = bpf.create_map(bpf.RING, 0, 0, SIZE)
         self.addCleanup(os.close, descriptor)

@@ -1,4 +1,4 @@
-"""The gate: which sockets are let in, and their counters."""
+"""The map of sockets: which sockets it takes, and their counters."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.sockets import connected, links, opened_since, read_exactly
 
 
 class GateTests(SynchronousTestCase):
-    """A gate for two tunnels."""
+    """A map for two tunnels."""
 
     def setUp(self) -> None:
         sockmap()
@@ -35,7 +35,7 @@ class GateTests(SynchronousTestCase):
         return self.sockets.add(sockets[1], sockets[3]), sockets
 
     def test_full(self) -> None:
-        """One tunnel more than it holds is not let in; the place of one that has ended is given away after a rest."""
+        """A full map refuses a tunnel; the slots of an ended tunnel are reused after a delay."""
         first, _ = self.joined()
         assert first is not None
         self.assertIsNotNone(self.joined()[0])
@@ -48,7 +48,7 @@ class GateTests(SynchronousTestCase):
         self.assertEqual(first.client.slot, again.client.slot)
 
     def test_other_sockets(self) -> None:
-        """Unix sockets, and connections that are over, are not let in, and take no place."""
+        """Unix sockets and ended connections are refused, and use no slot."""
         _, ours, theirs, target = self.pair()
         for other in socket.socketpair():
             self.addCleanup(other.close)
@@ -58,7 +58,7 @@ class GateTests(SynchronousTestCase):
         self.assertIsNone(self.sockets.add(ours, target))
 
     def test_bytes_wait(self) -> None:
-        """A socket in which bytes wait is not let in: a part of them may have been read."""
+        """A socket with unread bytes is refused, because a segment may be partly read."""
         theirs, ours, _, target = self.pair()
         theirs.sendall(b"early")
         self.assertIsNone(self.sockets.add(ours, target))
@@ -67,7 +67,7 @@ class GateTests(SynchronousTestCase):
         self.assertIsNotNone(self.sockets.add(ours, target))
 
     def test_the_client_is_refused(self) -> None:
-        """When the kernel takes the target only, the tunnel is the gate's, and what comes from the target passes."""
+        """If the kernel refuses the client's socket, the target's bytes are passed."""
         update: Callable[[int, bytes, bytes], None] = bpf.update
 
         def refuse(descriptor: int, key: bytes, value: bytes) -> None:
@@ -86,7 +86,7 @@ class GateTests(SynchronousTestCase):
         self.assertEqual((0, 6), (pair.target.redirected, pair.target.passed))
 
     def test_forwards(self) -> None:
-        """In an open window bytes cross without us; closed, they pass up to us."""
+        """Bytes are redirected in an open window, and passed otherwise."""
         pair, (client, ours, target, _) = self.joined()
         assert pair is not None
         pair.client.open_window(1 << 20)
@@ -100,7 +100,7 @@ class GateTests(SynchronousTestCase):
         self.assertEqual((8, 4), (pair.client.redirected, pair.client.passed))
 
     def test_opened_before_all_is_forwarded(self) -> None:
-        """A window opens only when all that was passed has been sent on."""
+        """Nothing is redirected until all passed bytes are sent on."""
         pair, (client, ours, target, _) = self.joined()
         assert pair is not None
         ours.setblocking(True)
@@ -114,7 +114,7 @@ class GateTests(SynchronousTestCase):
         self.assertEqual(b"three", read_exactly(target, 5))
 
     def test_close(self) -> None:
-        """All descriptors are given back, also when it cannot be made."""
+        """All descriptors are closed, also after a failure."""
         before = links()
         SocketMap(2).close()
         self.assertEqual(opened_since(before), {})

@@ -1,4 +1,4 @@
-"""What is told to whom, by the one epoll of all tunnels."""
+"""The epoll of kernel relays: which side is called for which event."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.sockets import SocketTestCase, connected, in_thread, read_exa
 
 
 class Nobody:
-    """Whom a side would tell."""
+    """A relay that must not be called."""
 
     def pump(self, flow: Flow) -> None:
         raise AssertionError("nothing is pumped")
@@ -27,7 +27,7 @@ class Nobody:
 
 
 class Told(KernelSide):
-    """Remembers what it is told, and says so once."""
+    """Records its calls, and fires a Deferred at the first."""
 
     def __init__(self, sock: socket.socket) -> None:
         super().__init__(sock, "client", Nobody())
@@ -82,7 +82,7 @@ class WatchTests(SocketTestCase):
 
     @staticmethod
     def deafen(side: KernelSide) -> None:
-        """As if it had been rung for, and had not heard it yet: what is passed does not ring."""
+        """Suppress notifications, as if one were not acknowledged."""
         side.inbound.row._cells[side.inbound.row.slot * 8 + ACKNOWLEDGED] = 9
 
     def give_back(self) -> None:
@@ -94,7 +94,7 @@ class WatchTests(SocketTestCase):
         self.sockets.close()
 
     async def test_bytes(self) -> None:
-        """Who reads is told of bytes; who does not, is not."""
+        """A side that reads is called for bytes; another one is not."""
         self.watch.watch_read(self.other, wanted=False)
         self.target.sendall(b"answer")
         self.client.sendall(b"question")
@@ -105,7 +105,7 @@ class WatchTests(SocketTestCase):
         self.assertEqual("read", self.other.told[0])
 
     async def test_room(self) -> None:
-        """Who wants room is told of it, until no more."""
+        """A side that wants to write is called for room, until it no longer wants to."""
         self.watch.watch_read(self.side, wanted=False)
         self.watch.watch_write(self.side, wanted=True)
         await self.side.first
@@ -116,7 +116,7 @@ class WatchTests(SocketTestCase):
         self.assertEqual(("write", told), (told[0], self.side.told))
 
     async def test_resting(self) -> None:
-        """Who rests hears nothing of what is redirected, but of what is passed, and of the end."""
+        """A side that waits for its end is not called for redirected bytes, but for passed bytes and a FIN."""
         self.pair.client.acknowledge()
         self.watch.watch_end(self.side)
         self.pair.client.open_window(1 << 20)
@@ -136,7 +136,7 @@ class WatchTests(SocketTestCase):
         self.assertEqual(["read"], self.side.told)
 
     async def test_a_full_ring(self) -> None:
-        """Into a full ring not all could be put: everybody looks."""
+        """After a full ring all sides are called."""
         self.watch.watch_read(self.other, wanted=False)
         self.patch(self.sockets.ring, "read", lambda: ([], True))
         self.pair.client.acknowledge()
@@ -145,7 +145,7 @@ class WatchTests(SocketTestCase):
         self.assertEqual("read", self.other.told[0])
 
     async def test_reset(self) -> None:
-        """A reset is told to who reads, who rests, and who waits for nothing; the latter two need not read for it."""
+        """A reset is reported to a side that reads, that waits for its end, and that waits for nothing."""
         self.watch.watch_read(self.other, wanted=False)
         reset(self.target)
         await self.other.first
@@ -155,7 +155,7 @@ class WatchTests(SocketTestCase):
         self.assertEqual((["lost"], ["lost"]), (self.other.told, self.side.told))
 
     async def test_both_have_ended(self) -> None:
-        """A connection that both sides have ended in order is not broken, and is not told of for ever."""
+        """A connection that both sides have closed is not broken, and is not reported repeatedly."""
         self.watch.watch_read(self.side, wanted=False)
         self.side.sock.shutdown(socket.SHUT_WR)
         self.client.close()
@@ -164,7 +164,7 @@ class WatchTests(SocketTestCase):
         self.assertEqual([], self.side.told)
 
     async def test_a_fault(self) -> None:
-        """A relay that fails is logged, is told that it is lost, and harms nobody."""
+        """A relay that fails is logged and ended, and others continue."""
         self.side.fault = ArithmeticError("a fault")
         self.client.sendall(b"x")
         await self.side.first

@@ -16,8 +16,8 @@ from typing import Any
 
 from twisted.trial.unittest import TestCase
 
-from tests.support.running import ENVIRONMENT
 from tests.support.sockets import TIMEOUT_S
+from tests.support.twistdprocess import ENVIRONMENT
 
 TWISTD = (sys.executable, "-c", "from twisted.scripts.twistd import run; run()")
 

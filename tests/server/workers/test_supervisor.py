@@ -27,8 +27,8 @@ from tests.server.workers.clients import Clients
 from tests.server.workers.running import TWISTD, Running, configuration, exists, held_port
 from tests.support.hellos import hello
 from tests.support.proxies import Backend
-from tests.support.running import ENVIRONMENT
 from tests.support.sockets import TIMEOUT_S, read_exactly, read_to_end
+from tests.support.twistdprocess import ENVIRONMENT
 
 NAME = "a.test"
 
