@@ -126,7 +126,7 @@ class KernelTests(relaycontract.RelayContract):
             await tunnel.done
 
     def asked_for(self, ask: Callable[[], None], sock: socket.socket, count: int) -> bytes:
-        """Read C{count} bytes. @param ask: makes them come. It is repeated, because nothing else sends dropped bytes again."""
+        """Read C{count} bytes. @param ask: makes them come; repeated, because nothing resends dropped bytes."""
         data = b""
         sock.settimeout(1)
         for _ in range(int(TIMEOUT_S)):

@@ -92,3 +92,17 @@ class StallWatchTests(SynchronousTestCase):
         (said,) = self.said(clock, INTERVAL_S + 2)
         self.assertRegex(said, r"^event loop blocked for 2\.0 s, in (re/|workers/test_stall\.py:\d+ test_where)")
         self.assertIn("test_where", said)
+
+    def test_no_folder(self) -> None:
+        """Without a temporary folder it logs no stack."""
+
+        def refuse() -> None:
+            raise OSError
+
+        self.patch(tempfile, "TemporaryFile", refuse)
+        clock = self.watch()
+        self.assertEqual(["event loop blocked for 3.2 s"], self.said(clock, INTERVAL_S + 3.2))
+
+    def test_not_started(self) -> None:
+        """It may be stopped before it was started."""
+        StallWatch(Clock()).stop()

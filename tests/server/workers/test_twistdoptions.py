@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.config.model import Configuration
 from sniproxy.config.parser import parse
-from sniproxy.relay.reactor import set_steady_clock
+from sniproxy.config.schema import ConfigError
 from sniproxy.server.workers import twistdoptions
 
 USER = 65_534
@@ -33,6 +33,12 @@ class PidFileTests(SynchronousTestCase):
         self.assertEqual("x", self.settled(["-n", "--pidfile=x"], "x"))
         self.assertEqual("twistd.pid", self.settled(["sniproxy"], nodaemon=False))
 
+    def test_other_program(self) -> None:
+        """The options of a program other than twistd stay unchanged."""
+        options: dict[str, object] = {"nodaemon": True}
+        twistdoptions.adjust_pid_file(options, [])
+        self.assertEqual({"nodaemon": True}, options)
+
     def test_own_process(self) -> None:
         """A file that names this very process was left by another one with its id, and is removed; others stay."""
         path = Path(self.mktemp())
@@ -42,6 +48,25 @@ class PidFileTests(SynchronousTestCase):
             self.assertEqual(stays, path.exists(), text)
 
 
+class WorkerTests(SynchronousTestCase):
+    """Options of workers."""
+
+    def test_refused(self) -> None:
+        """Options that a restarted worker could not follow are refused."""
+        for name in ("uid", "gid", "chroot"):
+            error = self.assertRaises(ConfigError, twistdoptions.check_workers, {name: 1})
+            self.assertIn(f"twistd --{name} cannot be used with workers", str(error))
+        twistdoptions.check_workers({"uid": None})
+        twistdoptions.check_workers(None)
+
+    def test_arguments(self) -> None:
+        """A worker gets the configuration file, and the access log as an absolute path or as standard output."""
+        plain = twistdoptions.worker_arguments("x.toml", None)
+        self.assertEqual(["sniproxy", "--config", "x.toml"], plain[-3:])
+        self.assertEqual([*plain, "--access-log", "-"], twistdoptions.worker_arguments("x.toml", "-"))
+        self.assertEqual([*plain, "--access-log", os.path.abspath("a")], twistdoptions.worker_arguments("x.toml", "a"))
+
+
 class ClockTests(SynchronousTestCase):
     """Deadlines of other reactors."""
 
@@ -49,14 +74,14 @@ class ClockTests(SynchronousTestCase):
         """Reactors of Twisted's base follow a clock that is never set, in deadlines that they are given, too."""
         reactor = PollReactor()
         self.addCleanup(reactor.removeAll)
-        self.assertTrue(set_steady_clock(reactor))
+        self.assertTrue(twistdoptions.set_steady_clock(reactor))
         self.assertTrue(isinstance(reactor, ReactorBase))
         self.assertLess(abs(reactor.seconds() - time.monotonic()), 60)
         self.assertLess(abs(reactor.callLater(100, int).getTime() - time.monotonic()), 160)
 
     def test_refused(self) -> None:
         """Another reactor cannot be changed."""
-        self.assertFalse(set_steady_clock(object()))
+        self.assertFalse(twistdoptions.set_steady_clock(object()))
 
 
 class LogTests(SynchronousTestCase):
