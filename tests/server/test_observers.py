@@ -1,4 +1,4 @@
-"""What stands beside the tunnels, in a running proxy: the admin endpoint above all."""
+"""The observers of a running proxy, mainly the admin endpoint."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from tests.support.sockets import TIMEOUT_S, SocketTestCase, in_thread, read_exa
 
 
 class AdminTests(SocketTestCase):
-    """The admin endpoint shows what the proxy does."""
+    """The admin endpoint of a running proxy."""
 
     async def get(self, proxy: Proxy, path: str, **headers: str) -> tuple[int, str]:
-        """Ask. @return: the status and the body."""
+        """Send a request. @return: the status and the body."""
         assert proxy.service.admin_address is not None
         request = urllib.request.Request("http://{}:{}{}".format(*proxy.service.admin_address, path), headers=headers)
 
@@ -48,7 +48,7 @@ class AdminTests(SocketTestCase):
         return document
 
     async def test_tunnels(self) -> None:
-        """/status has the live tunnel, /metrics the ended one, and neither the name that was refused as a label."""
+        """/status has the open tunnel, and /metrics the ended one; a refused name is no label."""
         backend = Backend(self)
         proxy = Proxy(self, route(backend.address) + ADMIN)
         with proxy.connect() as client:
@@ -90,7 +90,7 @@ class AdminTests(SocketTestCase):
         self.assertEqual((TOPIC, url, 1), (entry["topic"], entry["broker"], entry["lookups"]))
 
     async def test_ready(self) -> None:
-        """/ready says 503 while it drains; then nobody answers any more."""
+        """/ready returns 503 during a drain; then the port is closed."""
         backend = Backend(self)
         proxy = Proxy(self, route(backend.address) + ADMIN)
         address = proxy.service.admin_address
@@ -106,12 +106,12 @@ class AdminTests(SocketTestCase):
         self.assertRaises(ConnectionRefusedError, socket.create_connection, address)
 
     async def test_foreign_host(self) -> None:
-        """A page elsewhere that names this address as its own host learns nothing."""
+        """A request with another Host header is refused."""
         proxy = Proxy(self, route("127.0.0.1:9") + ADMIN)
         self.assertEqual(403, (await self.get(proxy, "/status", Host="evil.example"))[0])
 
     async def test_prometheus_example(self) -> None:
-        """The configuration in docs/scaling.md answers what Prometheus, configured as that page says, asks for."""
+        """The configuration in docs/scaling.md serves the requests of Prometheus as configured on that page."""
         page = (Path(__file__).parent.parent.parent / "docs" / "scaling.md").read_text()
         (scrape,) = re.findall(r"targets: \[(.*)\]", page)
         (text,) = (one for one in re.findall(r"```toml\n(.*?)```", page, re.DOTALL) if "hosts = " in one)
@@ -123,7 +123,7 @@ class AdminTests(SocketTestCase):
             self.assertIn("sniproxy_tunnels", body)
 
     async def test_descriptors(self) -> None:
-        """Connections of the admin endpoint count in the limit of open files, and no longer when they have ended."""
+        """Open connections of the admin endpoint count in the limit of open files."""
         proxy = Proxy(self, route("127.0.0.1:9") + ADMIN)
         assert proxy.service.admin_address is not None
         admission = proxy.service._lives.admission
@@ -137,7 +137,7 @@ class AdminTests(SocketTestCase):
         self.assertLessEqual(admission.aside, 1)
 
     async def test_busy_port(self) -> None:
-        """A busy admin port is an error like a listener's; nothing listens then."""
+        """A busy admin port is an error as for a listener, and nothing listens."""
         with socket.create_server(("127.0.0.1", 0)) as holder:
             text = f'{LISTENER}[admin]\nendpoint = "tcp:{holder.getsockname()[1]}:interface=127.0.0.1"\n'
             error = self.assertRaises(CannotListenError, Proxy, self, text)
@@ -145,7 +145,7 @@ class AdminTests(SocketTestCase):
         await in_thread(int)
 
     async def test_unix(self) -> None:
-        """The admin endpoint may be a unix socket; one that cannot be made is an error in one line."""
+        """The admin endpoint can be a unix socket; a failure to create it is an error of one line."""
         path = Path(self.mktemp()).absolute()
         proxy = Proxy(self, f'{LISTENER}[admin]\nendpoint = "unix:{path}"\n')
         self.assertIsNone(proxy.service.admin_address)
@@ -160,7 +160,7 @@ class AdminTests(SocketTestCase):
         await in_thread(int)
 
     async def test_not_a_target(self) -> None:
-        """The admin endpoint is a listener of ours: it is no target."""
+        """The admin endpoint counts as a listener of the proxy, which is no target."""
         proxy = Proxy(self, route("127.0.0.1:9") + ADMIN)
         assert proxy.service.admin_address is not None
         self.assertIsNotNone(proxy.service._guard.denies(*proxy.service.admin_address))

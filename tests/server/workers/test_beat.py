@@ -13,7 +13,7 @@ from sniproxy.server.workers.post import HEARTBEAT
 
 
 class FakeWorker:
-    """A worker that answers when a test says so."""
+    """A worker whose answers the test controls."""
 
     def __init__(self, index: int) -> None:
         self.index, self.pid = index, 100 + index
@@ -29,7 +29,7 @@ class FakeWorker:
 
 
 class BeatsTests(SynchronousTestCase):
-    """Beats: which worker answers."""
+    """HeartbeatMonitor."""
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -39,7 +39,7 @@ class BeatsTests(SynchronousTestCase):
         self.addCleanup(self.beats.stop)
 
     def lived(self, seconds: float, *answering: int) -> list[str]:
-        """Time passes, and these workers answer. @return: what is logged."""
+        """Advance the clock while some workers answer. @return: the log lines."""
         with capturedLogs() as logs:
             for _ in range(int(seconds / INTERVAL_S)):
                 self.clock.advance(INTERVAL_S)
@@ -48,12 +48,12 @@ class BeatsTests(SynchronousTestCase):
         return [str(formatEvent(event)) for event in logs]
 
     def test_answers(self) -> None:
-        """Workers that answer are asked again and again, and nothing is said."""
+        """Workers that answer are asked repeatedly, and nothing is logged."""
         self.assertEqual([], self.lived(60, 0, 1))
         self.assertEqual([HEARTBEAT] * 120, self.workers[0].told)
 
     def test_late(self) -> None:
-        """One without an answer for 2 s is logged once, and when it answers again; it is asked once."""
+        """A worker without an answer for 2 s is asked once, and logged once and when it answers."""
         self.assertEqual([], self.lived(2, 0))
         self.assertEqual(["worker 1 (pid 101) has not answered for 2.0 s"], self.lived(1, 0))
         self.assertEqual([], self.lived(2, 0))
@@ -62,7 +62,7 @@ class BeatsTests(SynchronousTestCase):
         self.assertFalse(self.workers[1].killed)
 
     def test_lost(self) -> None:
-        """One without an answer for 10 s is killed, once."""
+        """A worker without an answer for 10 s is killed once."""
         said = self.lived(KILL_TIMEOUT_S + 2 * INTERVAL_S, 0)
         self.assertEqual("worker 1 (pid 101) has not answered for 10 s: dumping its stack and killing it", said[-1])
         self.assertEqual([False, True], [worker.killed for worker in self.workers])
@@ -72,7 +72,7 @@ class BeatsTests(SynchronousTestCase):
         self.assertFalse(self.workers[1].killed)
 
     def test_reloading(self) -> None:
-        """One that reads a configuration has more time."""
+        """A worker that reads a configuration has more time."""
         self.workers[1].reloading = True
         said = self.lived(RELOAD_TIMEOUT_S - 1, 0)
         self.assertEqual(["worker 1 (pid 101) has not answered for 2.0 s while reading the configuration"], said)
@@ -80,19 +80,19 @@ class BeatsTests(SynchronousTestCase):
         self.assertTrue(self.workers[1].killed)
 
     def test_not_ready(self) -> None:
-        """One that does not listen yet is not asked."""
+        """A worker that does not listen yet is not asked."""
         self.workers[1].ready = False
         self.assertEqual([], self.lived(60, 0))
         self.assertEqual([], self.workers[1].told)
 
     def test_replaced(self) -> None:
-        """A new worker in the place of another begins anew."""
+        """A restarted worker starts without open questions."""
         self.lived(9, 0)
         self.workers[1] = FakeWorker(1)
         self.assertEqual([], self.lived(9, 0, 1))
 
     def test_supervisor_was_stopped(self) -> None:
-        """When the supervisor itself was stopped, the workers have time to answer."""
+        """After a suspension of the supervisor, the workers have time to answer."""
         self.lived(1)
         with capturedLogs() as logs:
             self.clock.advance(60)

@@ -20,10 +20,10 @@ from tests.support.sockets import TIMEOUT_S, SocketTestCase, in_thread
 
 
 class LinesTests(SynchronousTestCase):
-    """Lines: from pieces to lines."""
+    """LogLines."""
 
     def test_pieces(self) -> None:
-        """However it comes in pieces, lines are the same; the last one needs no newline."""
+        """The lines do not depend on how the bytes are split; the last one needs no newline."""
         whole = b"one\n\nthree\nfour"
         for size in range(1, len(whole) + 1):
             found: list[bytes] = []
@@ -35,7 +35,7 @@ class LinesTests(SynchronousTestCase):
             self.assertEqual([b"one", b"", b"three", b"four"], found)
 
     def test_bound(self) -> None:
-        """What has no newline for too long is a line."""
+        """An overlong line is split."""
         found: list[bytes] = []
         lines = LogLines(found.append, 4)
         lines.feed(b"1234")
@@ -45,10 +45,10 @@ class LinesTests(SynchronousTestCase):
 
 
 class RelayTests(SynchronousTestCase):
-    """From the log of one process to that of another."""
+    """Events on their way from a worker's log to the supervisor's."""
 
     def written(self, namespace: str, level: LogLevel, text: str) -> bytes:
-        """What a worker's observer writes of an event."""
+        """The line that a worker's observer writes for an event."""
         reading, writing = os.pipe()
         try:
             Logger(namespace=namespace, observer=PipeLogObserver(None, writing)).emit(level, "{text}", text=text)
@@ -62,7 +62,7 @@ class RelayTests(SynchronousTestCase):
             os.close(writing)
 
     def test_event(self) -> None:
-        """An event keeps its level, its place and its lines, and gets the worker's index."""
+        """An event keeps its level, namespace and lines, and gets the worker's index."""
         line = self.written("sniproxy.net", LogLevel.warn, "two\nlines")
         self.assertEqual(1, line.count(b"\n"))
         with capturedLogs() as logged:
@@ -72,11 +72,11 @@ class RelayTests(SynchronousTestCase):
         self.assertEqual("worker 3: two\nlines", event["log_format"].format(**event))
 
     def test_passed_over(self) -> None:
-        """What twistd says of itself is not said once more by each worker."""
+        """twistd's own lines are not repeated by each worker."""
         self.assertEqual(b"", self.written("twisted.scripts._twistd_unix.UnixAppLogger", LogLevel.info, "starting up"))
 
     def test_plain(self) -> None:
-        """Another line is a warning, escaped; an error that it ends for is given back, not logged."""
+        """Another line is logged as a warning, escaped; the error of an exit is returned and not logged."""
         with capturedLogs() as logged:
             for line in (b"Fatal Python error \xff\x1b", b"[1]", b'{"level": "loud", "namespace": "", "text": ""}'):
                 self.assertIsNone(log_worker_line(0, line))
@@ -90,7 +90,7 @@ class RelayTests(SynchronousTestCase):
 
 
 class StandingTests(SocketTestCase):
-    """A worker's log while its supervisor reads nothing, through a real pipe."""
+    """A worker's log in a real pipe whose supervisor does not read."""
 
     async def setUp(self) -> None:  # type: ignore[override]  # trial awaits it
         await super().setUp()
@@ -114,13 +114,13 @@ class StandingTests(SocketTestCase):
         return write(fd, data)
 
     async def read_until(self, text: str) -> None:
-        """Read what it says, as a supervisor does, up to a line with this text."""
+        """Read the pipe as a supervisor does, up to a line with this text."""
         while not any(text in line for line in self.found):
             self.assertTrue(await in_thread(lambda: select.select([self.reading], [], [], TIMEOUT_S)[0]), text)
             self.lines.feed(os.read(self.reading, 1 << 16))
 
     async def test_goes_on(self) -> None:
-        """Lines wait, and all come in their order when the supervisor reads again, without another one's coming."""
+        """Lines wait, and arrive in order when the supervisor reads again, without a new line."""
         said = [f"{number} {'x' * 9_999}" for number in range(100)]
         for text in said:
             self.log.info("{text}", text=text)
@@ -130,7 +130,7 @@ class StandingTests(SocketTestCase):
         self.assertNotIn(self.observer, reactor.getWriters())
 
     async def test_lost(self) -> None:
-        """Only so much waits; lines beyond are lost, and at their place it is said how many."""
+        """The waiting lines are bounded; a line in their place has the number of lost ones."""
         size = 1 << 16
         fits = MAX_WAITING_BYTES // size
         for number in range(2 * fits):
@@ -145,7 +145,7 @@ class StandingTests(SocketTestCase):
         self.assertEqual((0, "on"), (self.observer.lost, self.found[-1]))
 
     async def test_lost_between(self) -> None:
-        """A line that comes before all that waits is written stands behind the word of those that were lost."""
+        """A line that is logged meanwhile comes after the line about lost ones."""
         self.patch(lines, "MAX_WAITING_BYTES", 1 << 17)
         for number in range(4):
             self.log.info("{text}", text=f"{number} {'x' * 65_000}")
@@ -156,7 +156,7 @@ class StandingTests(SocketTestCase):
         self.assertEqual(["0", "1", "2", "1", "after"], [line.partition(" ")[0] for line in self.found])
 
     async def test_ends(self) -> None:
-        """What waits when the process ends, its reactor too, is written while the supervisor reads it."""
+        """Waiting lines of an exiting process are written while the supervisor reads."""
         self.patch(self.observer, "_reactor", SimpleNamespace(callFromThread=lambda *ignored: None, addWriter=None))
         for number in range(100):
             self.log.info("{text}", text=f"{number} {'x' * 9_999}")
@@ -166,7 +166,7 @@ class StandingTests(SocketTestCase):
         self.assertEqual(100, len(self.found))
 
     async def test_ends_unread(self) -> None:
-        """A process that ends does not wait for a supervisor that reads nothing."""
+        """An exiting process does not wait long for a supervisor that does not read."""
         self.patch(lines, "FLUSH_TIMEOUT_S", 0.01)
         for number in range(100):
             self.log.info("{text}", text=f"{number} {'x' * 9_999}")
@@ -174,7 +174,7 @@ class StandingTests(SocketTestCase):
         self.assertFalse(select.select([], [self.writing], [], 0)[1], "the pipe has what it takes")
 
     async def test_gone(self) -> None:
-        """When the supervisor is gone nothing is kept, and nothing raised."""
+        """Without a supervisor nothing is kept, and nothing is raised."""
         for number in range(100):
             self.log.info("{text}", text=f"{number} {'x' * 9_999}")
         os.dup2(0, self.reading)
@@ -182,7 +182,7 @@ class StandingTests(SocketTestCase):
         self.assertFalse(self.observer._waiting)
 
     async def test_threads(self) -> None:
-        """Threads that log at once tear no line."""
+        """Lines of concurrent threads stay whole."""
 
         def logs() -> None:
             for _ in range(50):
@@ -200,7 +200,7 @@ class StandingTests(SocketTestCase):
         self.assertEqual({"x" * 5_000}, set(self.found))
 
     async def test_collected(self) -> None:
-        """An object that logs while it is collected, in the midst of a write, does not disturb it."""
+        """A finalizer that logs during a write does not disturb it."""
         write, log = os.write, self.log
 
         def collects(fd: int, data: bytes) -> int:

@@ -16,11 +16,11 @@ class PostTests(SocketTestCase):
     """A worker's end of the pipes."""
 
     def test_nobody(self) -> None:
-        """Without a supervisor there is none."""
+        """Without a supervisor there is no link."""
         self.assertIsNone(from_environment({}))
 
     async def test_whole(self) -> None:
-        """It knows its index and its text, is told once, obeys, reports, and stops when its supervisor is gone."""
+        """It has its index and text, is returned once, receives orders, reports, and stops with its supervisor."""
         text = "workers = 2\n" + "# \xe4\n" * 100_000
         orders, told = os.pipe()
         heard, reports = os.pipe()

@@ -18,10 +18,10 @@ from tests.support.sockets import TIMEOUT_S, HandClock, SocketTestCase, in_threa
 
 
 class HowTests(SocketTestCase):
-    """how: how a process ended."""
+    """describe_end."""
 
     def test_texts(self) -> None:
-        """By itself, with a status, by a signal."""
+        """An exit, an exit with a status, and a signal."""
         for reason, text in (
             (ProcessDone(0), "exited"),
             (ProcessTerminated(3), "exited with status 3"),
@@ -31,7 +31,7 @@ class HowTests(SocketTestCase):
 
 
 class WorkerTests(SocketTestCase):
-    """A process, started before the reactor runs."""
+    """A worker that is started before the reactor runs."""
 
     timeout = 180
 
@@ -40,7 +40,7 @@ class WorkerTests(SocketTestCase):
         return [*logger, "sniproxy", "--config", str(path)]
 
     async def test_not_ready(self) -> None:
-        """One that cannot use its configuration is found, with its error."""
+        """A worker with an invalid configuration fails with its error."""
         ended: Deferred[str] = Deferred()
         worker = Worker(0, 0.0, 0.0, lambda worker, what: None, lambda worker, how: ended.callback(how))
         worker.start(reactor, self.arguments(Path("x.toml")), "colour = 1\n", 0)
@@ -49,7 +49,7 @@ class WorkerTests(SocketTestCase):
         self.assertEqual("exited with status 1", await ended)
 
     async def test_told_when_it_is_gone(self) -> None:
-        """What is told to one whose pipe is closed, for it is ending, is lost, and harms nobody."""
+        """An order to a worker that has closed its pipe is ignored."""
         ended: Deferred[str] = Deferred()
         worker = Worker(0, 0.0, 0.0, lambda worker, what: None, lambda worker, how: ended.callback(how))
         worker.start(reactor, self.arguments(Path("x.toml")), "colour = 1\n", 0)
@@ -57,7 +57,7 @@ class WorkerTests(SocketTestCase):
         worker.send_order(STOP)
 
     async def test_ready_and_killed(self) -> None:
-        """One that listens is ready; killed, it is waited for until it has ended."""
+        """A worker that listens is ready; L{Worker.kill} waits for its exit."""
         path = configuration(self)
         ended: Deferred[str] = Deferred()
         reported: list[str] = []
@@ -72,7 +72,7 @@ class WorkerTests(SocketTestCase):
         worker.kill()  # again is no harm
 
     async def test_limit(self) -> None:
-        """One that does not end in its time is killed; one that has done what it was to do is not."""
+        """A worker is killed when its time is up, unless that was cancelled."""
         path = configuration(self)
         clock = HandClock()
         ended: Deferred[str] = Deferred()
@@ -97,7 +97,7 @@ class WorkerTests(SocketTestCase):
         self.assertEqual("was killed by SIGKILL", await ended)
 
     async def test_answers_and_dumps(self) -> None:
-        """It answers its supervisor; at the signal it writes its stacks to the log, and is killed a second later."""
+        """It answers heartbeats; on the signal it dumps its stacks to the log, and is killed a second later."""
         path = configuration(self)
         clock = HandClock()
         answered: Deferred[None] = Deferred()
@@ -122,7 +122,7 @@ class WorkerTests(SocketTestCase):
         self.assertTrue(any("worker 0:   File" in str(formatEvent(event)) for event in logs))
 
     async def test_ended_in_time(self) -> None:
-        """The limit of one that has ended is gone with it."""
+        """An exit cancels the kill."""
         clock = HandClock()
         ended: Deferred[str] = Deferred()
         worker = Worker(0, 0.0, 0.0, lambda worker, what: None, lambda worker, how: ended.callback(how))

@@ -21,7 +21,7 @@ class SocketsTests(SocketTestCase):
         skip = "descriptors are handed over on Linux"
 
     def started(self, kept: KeptSockets) -> SocketChannel:
-        """A worker's channel, as if its process had been started."""
+        """A worker's channel, as in a started process."""
         environment, descriptors, theirs = kept.open_channel(40)
         copies = {number: os.dup(ours) for number, ours in descriptors.items()}
         theirs.close()
@@ -40,7 +40,7 @@ class SocketsTests(SocketTestCase):
         self.assertIsNone(from_environment({}))
 
     def test_handed_on(self) -> None:
-        """The next worker gets the queue of one that was killed, accepts new clients, and not what was forgotten."""
+        """The next worker gets the backlog of a killed one and new clients, but no forgotten socket."""
         kept = KeptSockets(reactor)
         first = self.started(kept)
         self.assertIsNone(first.take("tcp:1"))
@@ -65,7 +65,7 @@ class SocketsTests(SocketTestCase):
         self.assertEqual(0, len(kept))
 
     def test_not_taken(self) -> None:
-        """A socket that no listener wants any more is closed everywhere."""
+        """A socket without a listener is closed in all processes."""
         kept = KeptSockets(reactor)
         first = self.started(kept)
         with socket.create_server(("127.0.0.1", 0)) as one:
@@ -78,7 +78,7 @@ class SocketsTests(SocketTestCase):
         self.assertRaises(ConnectionRefusedError, socket.create_connection, address)
 
     def test_supervisor_has_ended(self) -> None:
-        """A worker that outlives its supervisor for a while is not disturbed."""
+        """A worker that outlives its supervisor works on."""
         kept = KeptSockets(reactor)
         channel = self.started(kept)
         kept.close_channel()

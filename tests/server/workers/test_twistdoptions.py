@@ -19,7 +19,7 @@ USER = 65_534
 
 
 class PidFileTests(SynchronousTestCase):
-    """The pid file of twistd."""
+    """twistd's pid file."""
 
     def settled(self, words: list[str], pidfile: str = "twistd.pid", *, nodaemon: bool = True) -> object:
         options = {"pidfile": pidfile, "nodaemon": nodaemon}
@@ -27,7 +27,7 @@ class PidFileTests(SynchronousTestCase):
         return options["pidfile"]
 
     def test_foreground(self) -> None:
-        """In the foreground there is one only when it is asked for; a daemon has one."""
+        """In the foreground there is a pid file only on request; a daemon has one."""
         self.assertEqual("", self.settled(["-n", "sniproxy"]))
         self.assertEqual("twistd.pid", self.settled(["-n", "--pidfile", "twistd.pid"]))
         self.assertEqual("x", self.settled(["-n", "--pidfile=x"], "x"))
@@ -40,7 +40,7 @@ class PidFileTests(SynchronousTestCase):
         self.assertEqual({"nodaemon": True}, options)
 
     def test_own_process(self) -> None:
-        """A file that names this very process was left by another one with its id, and is removed; others stay."""
+        """A pid file that names this process is stale and removed; others stay."""
         path = Path(self.mktemp())
         for text, stays in ((str(os.getpid()), False), (str(os.getppid()), True), ("x", True), ("", True)):
             path.write_text(text)
@@ -68,10 +68,10 @@ class WorkerTests(SynchronousTestCase):
 
 
 class ClockTests(SynchronousTestCase):
-    """Deadlines of other reactors."""
+    """The clock of other reactors."""
 
     def test_steady(self) -> None:
-        """Reactors of Twisted's base follow a clock that is never set, in deadlines that they are given, too."""
+        """Twisted's reactors get a monotonic clock, also for delayed calls."""
         reactor = PollReactor()
         self.addCleanup(reactor.removeAll)
         self.assertTrue(twistdoptions.set_steady_clock(reactor))
@@ -80,12 +80,12 @@ class ClockTests(SynchronousTestCase):
         self.assertLess(abs(reactor.callLater(100, int).getTime() - time.monotonic()), 160)
 
     def test_refused(self) -> None:
-        """Another reactor cannot be changed."""
+        """Another reactor is refused."""
         self.assertFalse(twistdoptions.set_steady_clock(object()))
 
 
 class LogTests(SynchronousTestCase):
-    """Logs, once twistd has become another user."""
+    """Log files when twistd changes its user."""
 
     def setUp(self) -> None:
         self.folder = Path(self.mktemp())
@@ -104,7 +104,7 @@ class LogTests(SynchronousTestCase):
         return twistdoptions.log_rotation_warnings({"uid": uid, "gid": USER}, self.configuration())
 
     def test_warned(self) -> None:
-        """A folder in which the user can make no file is warned of, with the cure."""
+        """A folder in which the user cannot create files gives a warning with the cure."""
         self.folder.chmod(0o755)
         (warning,) = self.warnings()
         self.assertIn(f"--uid {USER} cannot create files in {self.log.parent}", warning)
@@ -115,7 +115,7 @@ class LogTests(SynchronousTestCase):
         self.assertEqual([], self.warnings(0))
 
     def test_handed_over(self) -> None:
-        """A log that root has made belongs to that user from then on."""
+        """A log that root has created is given to the user."""
         twistdoptions.chown_logs({"uid": USER, "gid": USER}, self.configuration())
         wanted = [(str(self.log), USER, USER)] if self.log.stat().st_uid == 0 else []
         self.assertEqual(wanted, self.given)
