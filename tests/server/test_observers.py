@@ -8,19 +8,93 @@ import re
 import socket
 import urllib.error
 import urllib.request
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from twisted.internet import reactor
 from twisted.internet.error import CannotListenError
 
-from sniproxy.events import Result
+from sniproxy.admin.sources import StatusSource
+from sniproxy.config.parser import parse
+from sniproxy.events import Connection, Result
 from sniproxy.server.listeners import why_not_listening
+from sniproxy.server.observers import Observers
 from tests.support.adminendpoint import ADMIN
 from tests.support.conversation import NAME, route
 from tests.support.hellos import hello
 from tests.support.lookups import ASK, TOPIC, answer
 from tests.support.proxies import LISTENER, Backend, Proxy
 from tests.support.sockets import TIMEOUT_S, SocketTestCase, in_thread, read_exactly, read_to_end
+
+INSPECTED = '[[listener]]\nname = "tap"\nendpoint = "tcp:6650"\nplaintext = true\ntarget = "h:1"\ninspect = "pulsar"\n'
+
+
+class LogTests(SocketTestCase):
+    """The logs, and the observers of ended connections."""
+
+    async def setUp(self) -> None:  # type: ignore[override]  # trial awaits it
+        await super().setUp()
+        self.folder = Path(self.mktemp())
+        self.folder.mkdir()
+        self.seen: list[str] = []
+        self.observers = Observers(reactor, cast(StatusSource, None), lambda host, entrance: None, self.observe)
+
+    def observe(self, connection: Connection) -> None:
+        self.seen.append(connection.id)
+        if connection.id == "bad":
+            raise ZeroDivisionError
+
+    def use(self, text: str) -> None:
+        """Prepare a configuration, and activate it."""
+        with ExitStack() as undo:
+            change = self.observers.prepare(parse(LISTENER + route("h:1") + text, "x.toml"), None, undo)
+            undo.pop_all()
+        change()
+
+    def lines(self, name: str) -> list[str]:
+        return [json.loads(line)["id"] for line in (self.folder / name).read_text().splitlines()]
+
+    def access_log(self, name: str) -> str:
+        return f'[access_log]\npath = "{self.folder / name}"\n'
+
+    async def test_access_log(self) -> None:
+        """A reload closes the access log only if its path changes; after a rotation it is opened again."""
+        for text in (self.access_log("a"), self.access_log("a"), self.access_log("b")):
+            self.use(text)
+            self.observers.ended(Connection(str(len(self.seen)), 0.0, "", ""))
+        os.rename(self.folder / "b", self.folder / "b.1")
+        self.observers.reopen()
+        self.observers.ended(Connection("3", 0.0, "", ""))
+        await self.observers.close()
+        self.assertEqual((["0", "1"], ["2"], ["3"]), (self.lines("a"), self.lines("b.1"), self.lines("b")))
+        self.assertEqual(0, self.observers.lost)
+        self.assertNotIn("lost", self.observers.summary())
+
+    async def test_lost(self) -> None:
+        """Lost lines count across reloads, and are in the summary."""
+        for name in ("access_log", "inspect_log"):
+            inspected = INSPECTED if name == "inspect_log" else ""
+            self.use(f'{inspected}[{name}]\npath = "{self.folder / name}"\n')
+        for log in (self.observers._access_log, self.observers._event_log):
+            assert log is not None
+            assert log._writer is not None
+            log._writer.lost = 2
+        self.use(
+            f'{INSPECTED}[access_log]\npath = "{self.folder / "c"}"\n[inspect_log]\npath = "{self.folder / "d"}"\n'
+        )
+        self.assertEqual((2, 2), (self.observers.lost, self.observers.events_lost))
+        self.assertIn("; 2 lines of the access log lost; 2 lines of the event log lost", self.observers.summary())
+        await self.observers.close()
+
+    async def test_observer_fails(self) -> None:
+        """An observer that fails is logged, and the others are called."""
+        self.use(self.access_log("a"))
+        self.observers.ended(Connection("bad", 0.0, "", ""))
+        self.assertEqual(1, len(self.flushLoggedErrors(ZeroDivisionError)))
+        self.observers.ended(Connection("good", 0.0, "", ""))
+        await self.observers.close()
+        self.assertEqual((["bad", "good"], ["bad", "good"]), (self.seen, self.lines("a")))
 
 
 class AdminTests(SocketTestCase):
