@@ -65,7 +65,7 @@ class ConnectionManager:
         self.live: dict[Life, None] = {}
         self.randoms = LiveRandoms()
         self._log = RefusalLog(reactor)
-        self.admission = Admission(reactor.seconds, self._log.refused, _end)
+        self.admission = Admission(reactor.seconds, self._log.add_refusal, _end)
         self._when_over = self._over  # one object for all of them
         self._usable = 0
         self._waits_for: str | None = None
@@ -126,7 +126,7 @@ class ConnectionManager:
             record = self._record(listener.name, client)
             # Who dials a plaintext listener names nobody; brokers advertise where it listens.
             place = _bound(sock) if plaintext else None
-            watch = None if inspector is None else Paced(pace_of(house.reactor), inspector.watch(record, place))
+            watch = None if inspector is None else Paced(pace_of(house.reactor), inspector.tap(record, place))
             tapping = way if watch is None else tapped(watch)
             life = Conversation(house, sock, record, plaintext, terminator, tapping)
             if plaintext is None:
@@ -165,8 +165,8 @@ class ConnectionManager:
             inspector = self._inspector() if bridge.inspect else None
             record = self._record(bridge.name, client)
             # A bridge leads to one cluster, whatever the names of its brokers.
-            watch = None if inspector is None else Paced(pace_of(house.reactor), inspector.watch(record, bridge.name))
-            heard = None if inspector is None else inspector.aside(record)
+            watch = None if inspector is None else Paced(pace_of(house.reactor), inspector.tap(record, bridge.name))
+            heard = None if inspector is None else inspector.lookup_tap(record)
             life = Crossing(house, sock, record, span, watch, heard)
             guest.waits_as(life)
             self._begin(life, guest, watch)

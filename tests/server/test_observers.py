@@ -58,6 +58,9 @@ class LogTests(SocketTestCase):
     def access_log(self, name: str) -> str:
         return f'[access_log]\npath = "{self.folder / name}"\n'
 
+    def both_logs(self, access: str, inspect: str) -> str:
+        return f'{INSPECTED}{self.access_log(access)}[inspect_log]\npath = "{self.folder / inspect}"\n'
+
     async def test_access_log(self) -> None:
         """A reload closes the access log only if its path changes; after a rotation it is opened again."""
         for text in (self.access_log("a"), self.access_log("a"), self.access_log("b")):
@@ -73,16 +76,12 @@ class LogTests(SocketTestCase):
 
     async def test_lost(self) -> None:
         """Lost lines count across reloads, and are in the summary."""
-        for name in ("access_log", "inspect_log"):
-            inspected = INSPECTED if name == "inspect_log" else ""
-            self.use(f'{inspected}[{name}]\npath = "{self.folder / name}"\n')
+        self.use(self.both_logs("a", "b"))
         for log in (self.observers._access_log, self.observers._event_log):
             assert log is not None
             assert log._writer is not None
             log._writer.lost = 2
-        self.use(
-            f'{INSPECTED}[access_log]\npath = "{self.folder / "c"}"\n[inspect_log]\npath = "{self.folder / "d"}"\n'
-        )
+        self.use(self.both_logs("c", "d"))
         self.assertEqual((2, 2), (self.observers.lost, self.observers.events_lost))
         self.assertIn("; 2 lines of the access log lost; 2 lines of the event log lost", self.observers.summary())
         await self.observers.close()

@@ -279,7 +279,7 @@ class WorkersTests(TestCase):
         os.kill(pids[0], signal.SIGCONT)
         running.wait_for(f"worker 0 (pid {pids[0]}) answers again")
         running.wait_for(f"worker 1 (pid {pids[1]}) has not answered for 10 s: dumping its stack and killing it")
-        running.wait_for("worker 1: Current thread")  # faulthandler's words
+        running.wait_for("(most recent call first)")  # faulthandler's words
         running.wait_for(f"worker 1 (pid {pids[1]}) was killed by SIGKILL; restarting it at once")
         running.wait_for("worker 1: ready:")
         running.look()
