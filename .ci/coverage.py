@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Checks that each source file is covered by its own test file: `tests/a/test_b.py` runs 90 % of `sniproxy/a/b.py`.
+"""Checks that each test file covers its own source file: `tests/a/test_b.py` runs 90 % of `sniproxy/a/b.py`.
 
     .venv/bin/python .ci/coverage.py [PATH ...]     PATH: files or folders below sniproxy; all without one
 
-The figure is of branches; of statements in a file that has no branches. What other tests run does not count, nor what
-runs in a child process. Lists the files below the bound. Status 1 if there is one that EXCEPTIONS does not have, if
-an exception is no longer needed, or if a test fails.
+The figure counts branches; in a file without branches, statements. Code that other test files or child processes run
+does not count. Prints the files below the bound. The status is 1 if one of them is not in EXCEPTIONS, if an exception
+is no longer needed, or if a test fails.
 """
 
 from __future__ import annotations
@@ -27,7 +27,15 @@ MIN_PERCENT = 90.0
 TIMEOUT_S = 600.0
 """Seconds for one test file."""
 
-EXCEPTIONS: dict[str, str] = {}
+_CHILD = "its tests run it in a child process"
+
+EXCEPTIONS = {
+    "sniproxy/relay/kernel/capabilities.py": _CHILD,
+    "sniproxy/relay/kernel/selftest.py": "its error branches need a faulty kernel; the tests imitate some faults",
+    "sniproxy/server/workers/entrance.py": _CHILD,
+    "sniproxy/server/workers/process.py": "the supervisor's tests start workers with kept and passed sockets",
+    "sniproxy/server/workers/supervisor.py": _CHILD,
+}
 """Files below the bound, each with the reason."""
 
 
