@@ -291,3 +291,14 @@ class KernelTests(relaycontract.RelayContract):
         self.assertEqual((b"", b""), (tunnel.client.recv(1), tunnel.upstream.recv(1)))
         tunnel.close()
         await tunnel.closer.settled()
+
+    async def test_after_the_end(self) -> None:
+        """Events that arrive after the end are ignored."""
+        tunnel = self.tunnel()
+        tunnel.close()
+        self.assertEqual(Ending(Result.OK), await tunnel.done)
+        relay = cast(KernelRelay, tunnel.relay)
+        relay.pump(relay._up)
+        relay.lost(relay._client, ConnectionResetError())
+        relay.end(Ending(Result.SHUTDOWN))
+        self.assertEqual((0, 0), (relay.bytes_up, relay.bytes_down))
