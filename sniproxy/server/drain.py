@@ -50,7 +50,7 @@ class _Drain:
     closed: int = 0
     timer: Any = None
     waiting: list[Life] = attrs.field(factory=list)
-    counted_at: tuple[float, int, list[str]] | None = None
+    cached_count: tuple[float, int, list[str]] | None = None
 
 
 def find_drain_target(
@@ -183,13 +183,13 @@ class DrainManager:
     def _count_left(self, drain: _Drain) -> tuple[int, list[str]]:
         """The number of remaining connections, and some of their clients. Cached for L{CACHE_S} if there are many."""
         now = self._reactor.seconds()
-        if drain.counted_at is None or now - drain.counted_at[0] >= CACHE_S:
+        if drain.cached_count is None or now - drain.cached_count[0] >= CACHE_S:
             left = self._left(drain.goal)
-            seen = drain.counted_at = now, len(left), [life.record.client for life in left[:MAX_NAMED]]
+            seen = drain.cached_count = now, len(left), [life.record.client for life in left[:MAX_NAMED]]
             if len(left) <= MAX_UNCACHED_CONNECTIONS:
-                drain.counted_at = None
+                drain.cached_count = None
             return seen[1:]
-        return drain.counted_at[1:]
+        return drain.cached_count[1:]
 
     def _left(self, goal: DrainTarget) -> list[Life]:
         return [life for life in self._live() if goal.has(life.record.route, life.target)]
