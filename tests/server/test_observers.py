@@ -81,7 +81,8 @@ class LogTests(SocketTestCase):
             assert log is not None
             assert log._writer is not None
             log._writer.lost = 2
-        self.use(self.both_logs("c", "d"))
+        for _ in range(2):
+            self.use(self.both_logs("c", "d"))
         self.assertEqual((2, 2), (self.observers.lost, self.observers.events_lost))
         self.assertIn("; 2 lines of the access log lost; 2 lines of the event log lost", self.observers.summary())
         await self.observers.close()
