@@ -1,4 +1,4 @@
-"""The data path, beside the proxies that people use: ``python -m bench.datapath``, whose ``--help`` says the rest."""
+"""Benchmark of the data path against other proxies: ``python -m bench.datapath``. See ``--help``."""
 
 from __future__ import annotations
 

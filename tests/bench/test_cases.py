@@ -1,4 +1,4 @@
-"""The cases of the data path."""
+"""The cases of the data path benchmark."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class CaseTests(SynchronousTestCase):
     """Each case."""
 
     def test_direct(self) -> None:
-        """Each case with a direct line comes to figures there, and the one that tells who is best is among them."""
+        """Each case gives figures without a proxy, including the one for the ranking."""
         with ExitStack() as stack:
             bed = TestBed(stack)
             for case in CASES.values():
@@ -26,14 +26,14 @@ class CaseTests(SynchronousTestCase):
                     self.assertIn(case.best, case.run(bed, None, SHORT))
 
     def test_ours(self) -> None:
-        """A case that starts a proxy names its figures by what it was started with."""
+        """Cases that vary the start have it in the names of their figures."""
         with ExitStack() as stack:
             bed = TestBed(stack)
             self.assertEqual(sorted(CASES["start"].run(bed, PEERS["ours"], SHORT)), ["10 names: MiB", "10 names: s"])
             self.assertEqual(CASES["check"].run(bed, PEERS["ours"], SHORT), {})
 
     def test_refusals(self) -> None:
-        """Refusals cost something in both ways; nobody else's are taken for them."""
+        """Refusals of both kinds have a cost; they are measured for our proxy only."""
         with ExitStack() as stack:
             bed = TestBed(stack)
             found = CASES["refusals"].run(bed, PEERS["ours"], SHORT)
@@ -47,7 +47,7 @@ class CaseTests(SynchronousTestCase):
                 self.assertIn("for our proxy only", str(error))
 
     def test_peers(self) -> None:
-        """Their peers are known, and ours is the first."""
+        """The peers of cases are known, and ours comes first."""
         for case in CASES.values():
             self.assertEqual(case.peers[0], "ours")
             self.assertLessEqual(set(case.peers), {*PEERS, DIRECT})

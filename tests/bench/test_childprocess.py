@@ -1,4 +1,4 @@
-"""Work in a process of its own."""
+"""Functions that run in a child process."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ def _fails(error: Exception) -> object:
 
 
 class ApartTests(SynchronousTestCase):
-    """What comes back from it."""
+    """Results and errors."""
 
     def test_result(self) -> None:
-        """The result comes back, from another process."""
+        """The result is returned from another process."""
         pid = run_in_process(_spawn, "work", os.getpid)
         self.assertIsInstance(pid, int)
         self.assertNotEqual(pid, os.getpid())
 
     def test_errors(self) -> None:
-        """What the network does, and a run that went wrong, say who it was and what."""
+        """Errors name the process and the reason."""
         for error in (OSError("no room"), LoadError("no room")):
             told = self.assertRaises(LoadError, run_in_process, _spawn, "producer", partial(_fails, error))
             self.assertEqual(str(told), "the producer failed: no room")
 
     def test_dies(self) -> None:
-        """A process that ends without a word is told of."""
+        """A process that exits without a result is an error."""
         told = self.assertRaises(LoadError, run_in_process, _spawn, "producer", partial(os._exit, 3))
         self.assertEqual(str(told), "the producer exited without a result")
