@@ -8,8 +8,8 @@ documents; ``childprocess`` runs a function in a process of its own.
 
 ``datapath`` compares the proxy with others: ``peers`` has their configurations, ``running`` starts them, ``clients``
 and ``targets`` are the two ends, ``cases`` lists what is measured, ``results`` stores figures. ``choice`` measures what
-needs no sockets. ``report`` makes docs/performance.md from the results, with ``goals`` and ``plots``. ``pulsar``
-measures the same with real brokers and clients from ``tests/peers``.
+needs no sockets. ``report`` writes RESULTS.md and the manual's summary from the results, with ``goals`` and ``plots``.
+``pulsar`` measures the same with real brokers and clients from ``tests/peers``.
 """
 
 from pathlib import Path

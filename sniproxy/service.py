@@ -211,8 +211,8 @@ class ProxyService(Service):
             change_listeners = self._listeners.prepare(built.listeners, undo)
             undo.pop_all()
         self._built = built
-        self._standing.change(configuration.health, built.written, plaintext_targets(configuration))
-        built.resolvers.settle()
+        self._standing.reconfigure(configuration.health, built.written, plaintext_targets(configuration))
+        built.resolvers.activate()
         self._lives.change(configuration.limits, self._descriptors)
         # The listeners first: their addresses are the first that the log has, and people and scripts look for them.
         # A bridge may lead to a listener of this very proxy; to a bridge, it would come back for ever.

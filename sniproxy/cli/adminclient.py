@@ -49,7 +49,7 @@ def known(url: str) -> LedgerSnapshot:
     document = _document(url, f"topics?limit={MAX_TOPICS}")
     if not document.get("inspecting"):
         raise AdminError(
-            'this proxy inspects nothing: a plaintext listener with inspect = "pulsar" would (docs/inspector.md)'
+            'this proxy inspects nothing: a plaintext listener with inspect = "pulsar" would (docs/howto/inspect.md)'
         )
     try:
         return LedgerSnapshot(

@@ -20,7 +20,7 @@ from twisted.logger import Logger
 from sniproxy.connection.lifecycle import ConnectionContext, Life
 from sniproxy.connection.termination import Terminator, to_broker, to_client
 from sniproxy.events import Connection, Refusal, Result
-from sniproxy.interfaces import Refused, Request, Resolution, Target, Unavailable, come
+from sniproxy.interfaces import Refused, Request, Resolution, Target, Unavailable, as_coroutine
 from sniproxy.net.firstbytes import ClientGone, TooLate
 from sniproxy.net.hello import HelloStage
 from sniproxy.net.listener import own_port
@@ -176,8 +176,8 @@ class Conversation(Life):
     def _in_turn(self, route: LiveRoute, resolution: Resolution) -> list[Target]:
         """An answer's targets, in the order to dial them."""
         standing, now = self._house.standing, self._house.reactor.seconds()
-        standing.seen(resolution.targets, self.record.server_name, now, plaintext=self._plaintext is not None)
-        return standing.order(route.turns.order(resolution.targets), route.least, now)
+        standing.record_answer(resolution.targets, self.record.server_name, now, plaintext=self._plaintext is not None)
+        return standing.order(route.turns.order(resolution.targets), route.least_connections, now)
 
     async def _end_tls(self, terminator: Terminator, upstream: socket.socket, received: bytes) -> TLSSocket:
         """Shake hands with the target, then with the client. @return: the target's side."""
@@ -207,7 +207,7 @@ class Conversation(Life):
 
 async def _answer(resolution: Awaitable[Resolution], seconds: float, reactor: Any) -> object:
     """A resolver's answer. @raise DeferredTimeout: it did not come within C{seconds}."""
-    return await Deferred.fromCoroutine(come(resolution)).addTimeout(seconds, reactor)
+    return await Deferred.fromCoroutine(as_coroutine(resolution)).addTimeout(seconds, reactor)
 
 
 def this_port_speaks_tls() -> bytes:

@@ -218,10 +218,10 @@ class Life:
             if self.target is not None:
                 self._leave()
             self.target = target
-            house.standing.came(target)
+            house.standing.add_connection(target)
 
         def failed(target: Target, why: str) -> None:
-            if house.standing.failed(target, why, house.reactor.seconds()):
+            if house.standing.record_failure(target, why, house.reactor.seconds()):
                 seconds = house.standing.health.eject
                 log.warn(
                     "target {target}: avoided for {seconds:g} s: {why}", target=str(target), seconds=seconds, why=why
@@ -240,7 +240,7 @@ class Life:
             client = None if self.guest is None else self.guest.client
             upstream = await self._while_present(house.dialer.dial(usable, left, trying, failed, client))
             if self.target is not None:
-                house.standing.reached(self.target)
+                house.standing.record_success(self.target)
             return upstream
         except DialError as error:
             alert = Alert.ACCESS_DENIED if error.result is Result.DENIED else None
@@ -303,7 +303,7 @@ class Life:
 
     def _leave(self) -> None:
         if self.target is not None:
-            self._house.standing.left(self.target)
+            self._house.standing.remove_connection(self.target)
             self.target = None
 
     def _elapsed(self) -> float:

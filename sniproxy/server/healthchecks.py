@@ -87,7 +87,7 @@ class HealthChecker:
             why = await self._probe(known)
         except CancelledError:
             return
-        if self._upstreams.checked(known, why):
+        if self._upstreams.record_check(known, why):
             state = "up" if known.up else "down"
             log.warn(
                 "target {target} is {state}{why}", target=str(known.target), state=state, why=f": {why}" if why else ""

@@ -156,7 +156,7 @@ class StatusTests(SynchronousTestCase):
 
 
 class ReferenceTests(SynchronousTestCase):
-    """docs/reference.md."""
+    """docs/reference/admin-api.md."""
 
     def test_all(self) -> None:
         """Each key of the document is there."""
@@ -170,7 +170,7 @@ class ReferenceTests(SynchronousTestCase):
         self.assertEqual(set(found), set(rows("/status")))
         for name in ("tunnels", "drains", "resolvers", "targets", "refusals"):
             self.assertTrue(found[name], name)
-        # What is in force has the names of docs/configuration.md.
+        # What is in force has the names of docs/reference/configuration.md.
         self.assertEqual(set(), set(keys({**found, "configuration": None})) - words("/status"))
 
 

@@ -270,7 +270,7 @@ class PulsarTests(SynchronousTestCase):
 
 
 class ReferenceTests(SynchronousTestCase):
-    """docs/reference.md."""
+    """docs/reference/metrics.md."""
 
     def test_all(self) -> None:
         """Each metric is there with its labels, and no other."""

@@ -107,7 +107,7 @@ class LedgerTests(TopicsTestCase):
 
 
 class ReferenceTests(TopicsTestCase):
-    """docs/reference.md."""
+    """docs/reference/admin-api.md."""
 
     def test_all(self) -> None:
         """Each key of the document is there; the fields of events are in their own table."""

@@ -101,7 +101,7 @@ class ThroughProxyTests(ClientCase):
 
 
 class ManualTests(ClientCase):
-    """docs/client.md."""
+    """docs/reference/client.md."""
 
     async def test_example(self) -> None:
         """The manual's program does what the manual shows."""
@@ -117,7 +117,7 @@ class ManualTests(ClientCase):
                 for name, (host, port) in addresses.items()
             ),
         )
-        manual = (Path(sniproxy.__file__).parent.parent / "docs" / "client.md").read_text()
+        manual = (Path(sniproxy.__file__).parent.parent / "docs" / "reference" / "client.md").read_text()
         program, shown = re.findall(r"```python\n(import sys\n.*?)```.*?```\n\$ .*?\n(.*?)```", manual, re.DOTALL)[0]
         file = self.folder / "example.py"
         file.write_text(program.replace("127.0.0.1:4443", f"127.0.0.1:{proxy.port}"))

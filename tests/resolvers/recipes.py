@@ -1,4 +1,4 @@
-"""The recipes of docs/resolvers-http.md, for the tests that use them."""
+"""The recipes of docs/reference/resolver-http.md, for the tests that use them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import sniproxy
 
-MANUAL = Path(sniproxy.__file__).parent.parent / "docs" / "resolvers-http.md"
+MANUAL = Path(sniproxy.__file__).parent.parent / "docs" / "reference" / "resolver-http.md"
 
 
 def blocks() -> list[str]:
@@ -16,7 +16,7 @@ def blocks() -> list[str]:
 
 
 def recipe(name: str) -> str:
-    """The lines of one C{[resolver.NAME]}, without that of its name."""
+    """The lines of one C{[resolver.NAME]} table, without its header."""
     (found,) = re.findall(rf"^\[resolver\.{name}\]\n(.*?)(?=^\[|\Z)", "".join(blocks()), re.MULTILINE | re.DOTALL)
     text: str = found
     return text
