@@ -151,13 +151,13 @@ class ProxyService(Service):
             why = f"a fault while it was read: {type(error).__name__}: {error}"
         else:
             self._since = time.time()
-            self.reloads = self.reloads.good()
+            self.reloads = self.reloads.with_success()
             routes = counted(len(self.configuration.routes), "route")
             log.info("reloaded: {file} is in force: {routes}", file=self.configuration.filename, routes=routes)
             for warning in built.warnings:
                 log.warn("warning: {text}", text=warning)
             return None
-        self.reloads = self.reloads.refused(why, time.time())
+        self.reloads = self.reloads.with_failure(why, time.time())
         log.error("reload failed, keeping the current configuration: {why}", why=why)
         return why
 
@@ -335,12 +335,12 @@ class ProxyService(Service):
     def drain(self, name: str, rate: float) -> DrainStatus:
         """End the tunnels of a target or a route at this rate a second, and give it no new ones.
 
-        @raise NoSuchGoal: there is none of this name.
+        @raise UnknownDrainTarget: there is none of this name.
         """
         return self._drains.begin(
             find_drain_target(name, self.configuration, self._live, self._standing.answered), rate
         )
 
     def undrain(self, name: str) -> DrainStatus:
-        """Give it new connections again. @raise NoSuchGoal: it is not being drained."""
+        """Give it new connections again. @raise UnknownDrainTarget: it is not being drained."""
         return self._drains.undo(name)

@@ -31,7 +31,7 @@ PURE_FOREIGN = {"attrs", "cryptography", "dns", "dpkt", "google", "msgspec", "pr
 
 PRIVATE = {
     "sniproxy.relay.kernel": {"sniproxy.connection.lifecycle", "sniproxy.service"},
-    "sniproxy.resolvers.cache": {"sniproxy.server.resolverset", "sniproxy.cli.explain.asking", "sniproxy.testing"},
+    "sniproxy.resolvers.cache": {"sniproxy.server.resolverset", "sniproxy.cli.explain.resolvers", "sniproxy.testing"},
     "sniproxy.resolvers.dns": set(),
     "sniproxy.resolvers.http": {"sniproxy.resolvers.pulsar"},
     "sniproxy.resolvers.pulsar": {"sniproxy.resolvers.zookeeper"},
@@ -49,8 +49,7 @@ REACTOR = "twisted.internet.reactor"
 PROGRAMS = (
     "sniproxy.tap",
     "sniproxy.demo.tour",
-    "sniproxy.cli.lookup",
-    "sniproxy.cli.explain.command",
+    "sniproxy.cli.reactor",
     "sniproxy.testing",
     "sniproxy.server.workers.lines",  # twistd calls its observer without arguments
 )

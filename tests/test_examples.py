@@ -17,7 +17,7 @@ from twisted.internet.utils import getProcessOutputAndValue
 from twisted.trial.unittest import SkipTest, TestCase
 
 from sniproxy.config.parser import parse
-from sniproxy.demo.cluster import StandInCluster
+from sniproxy.demo.cluster import DemoCluster
 from sniproxy.resolvers.namefile import parse_toml
 from sniproxy.server.build import build
 from tests.inspector.capture.recorded import CAPTURES
@@ -192,7 +192,7 @@ class ToolTests(TestCase):
         """Lookups and explanations are what the commands print where the embedded cluster is."""
         from twisted.internet import reactor
 
-        cluster = StandInCluster(cast(Any, reactor))
+        cluster = DemoCluster(cast(Any, reactor))
         cluster.start()
         self.addCleanup(cluster.stop)
         one, two = (f"{host}:{port}" for host, port in cluster.addresses.values())

@@ -16,7 +16,7 @@ from sniproxy.bridge.firstframe import FirstFrame, NotConnect
 from sniproxy.bridge.pending import MAX_BYTES, MAX_REQUESTS, PendingRequests
 from sniproxy.bridge.redirects import Follower, Heard
 from sniproxy.client.brokers import Access
-from sniproxy.client.failures import TalkFailed
+from sniproxy.client.failures import ClientError
 from sniproxy.client.logins import Login
 from sniproxy.config.allowed import Allowing, Broker
 from sniproxy.connection.lifecycle import ConnectionContext, Life
@@ -219,7 +219,7 @@ class Crossing(Life):
         try:
             final = await self._follower.follow(broker, lookup, answer)
             frame = self._answers.final(final, lookup)
-        except TalkFailed as failure:
+        except ClientError as failure:
             self._bridge.warn(f"a redirect could not be followed: {failure}")
             frame = failed(number, f"the bridge could not follow a redirect: {failure}")
         if isinstance(self._relay, Relay) and self._down is not None:

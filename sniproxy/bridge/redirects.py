@@ -12,7 +12,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from sniproxy.client.brokers import Access, Brokers
-from sniproxy.client.failures import FailureKind, TalkFailed
+from sniproxy.client.failures import ClientError, FailureKind
 from sniproxy.client.redirects import Redirects
 from sniproxy.client.session import BrokerSession
 from sniproxy.config.allowed import Allowing, Broker
@@ -57,7 +57,7 @@ class Follower:
         """From a broker's Redirect to an answer that is none.
 
         @param service: the broker that gave it. @return: with the request id that the client gave.
-        @raise TalkFailed: there is none to be had: a broker that is not allowed or cannot be reached, a circle, more
+        @raise ClientError: there is none to be had: a broker that is not allowed or cannot be reached, a circle, more
             than 20 redirects.
         """
         way = Redirects(*service, tls=True)
@@ -66,7 +66,7 @@ class Follower:
         self._following += 1
         try:
             while answer.HasField("response") and answer.response == Response.Redirect:
-                way.answered(answer)
+                way.handle_answer(answer)
                 answer = await self._ask(way, lookup)
         finally:
             self._following -= 1
@@ -95,7 +95,7 @@ class Follower:
         self._allowing.record_named(broker)
         why = self._allowing.denies(broker)
         if why is not None:
-            raise TalkFailed(FailureKind.REDIRECTS, f"a redirect leads to {host_port(*broker)}", why)
+            raise ClientError(FailureKind.REDIRECTS, f"a redirect leads to {host_port(*broker)}", why)
         again = pb.CommandLookupTopic()
         again.CopyFrom(lookup)
         again.authoritative = way.question.authoritative

@@ -13,7 +13,7 @@ from typing import Any
 import attrs
 from twisted.logger import Logger
 
-from sniproxy.admin.sources import DrainStatus, NoSuchGoal
+from sniproxy.admin.sources import DrainStatus, UnknownDrainTarget
 from sniproxy.config.model import DEFAULT, Configuration, Route
 from sniproxy.config.warnings import all_routes, templates, written_targets
 from sniproxy.connection.lifecycle import Life
@@ -61,7 +61,7 @@ def find_drain_target(
     Case, brackets around an IPv6 address, and the default port do not matter.
 
     @param seen: addresses of targets in resolvers' answers.
-    @raise NoSuchGoal: no route or target matches. The message lists the routes and their targets.
+    @raise UnknownDrainTarget: no route or target matches. The message lists the routes and their targets.
     """
     routes = all_routes(configuration)
     for wanted in (name, _lower(name)):
@@ -80,8 +80,8 @@ def find_drain_target(
         try:
             parse_target(name)
         except BadTarget as error:
-            raise NoSuchGoal(f"{bounded(name)}: {error}") from error
-    raise NoSuchGoal(_no_such_goal(name, configuration))
+            raise UnknownDrainTarget(f"{bounded(name)}: {error}") from error
+    raise UnknownDrainTarget(_unknown_target(name, configuration))
 
 
 def _lower(name: str) -> str:
@@ -109,8 +109,8 @@ def _matcher(route: Route) -> Callable[[str], bool] | None:
     return lambda name: table.match(name, route.listener or "") is not None
 
 
-def _no_such_goal(name: str, configuration: Configuration) -> str:
-    """The message of L{NoSuchGoal}: lists the first routes with their targets."""
+def _unknown_target(name: str, configuration: Configuration) -> str:
+    """The message of L{UnknownDrainTarget}: lists the first routes with their targets."""
     routes = all_routes(configuration)
     said = []
     for route in routes[:MAX_ROUTES]:
@@ -158,12 +158,12 @@ class DrainManager:
         return self._status(drain)
 
     def undo(self, name: str) -> DrainStatus:
-        """Cancel a drain. @return: its last status. @raise NoSuchGoal: there is no such drain."""
+        """Cancel a drain. @return: its last status. @raise UnknownDrainTarget: there is no such drain."""
         names = {name, _lower(name), _address(name)}
         goal = next((goal for goal in self._drains if goal.name in names), None)
         if goal is None:
             drained = ", ".join(map(str, self._drains)) or "nothing"
-            raise NoSuchGoal(f"{bounded(name)} is not being drained; being drained: {drained}")
+            raise UnknownDrainTarget(f"{bounded(name)} is not being drained; being drained: {drained}")
         drain = self._drains.pop(goal)
         self._cancel(drain)
         status = self._status(drain)

@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred, gatherResults
 
 from sniproxy.bridge import runtime
 from sniproxy.client.brokers import Access, Brokers
-from sniproxy.client.failures import FailureKind, TalkFailed
+from sniproxy.client.failures import ClientError, FailureKind
 from sniproxy.client.logins import by_token
 from sniproxy.client.lookups import Lookups
 from sniproxy.events import Result
@@ -91,14 +91,14 @@ class BridgeCase(SocketTestCase):
     """Helpers."""
 
     def client(self, crowd: Crowd, **more: Any) -> Lookups:
-        brokers = Brokers(reactor, Access(False, patience=10.0, **more))
+        brokers = Brokers(reactor, Access(False, timeout_s=10.0, **more))
         self.addCleanup(brokers.close)
         return Lookups(brokers, parse_service_url(crowd.url))
 
-    async def failure(self, waiting: Any) -> TalkFailed:
+    async def failure(self, waiting: Any) -> ClientError:
         try:
             await waiting
-        except TalkFailed as failed:
+        except ClientError as failed:
             return failed
         raise self.failureException("it has not failed")
 
@@ -118,7 +118,7 @@ class LookupTests(BridgeCase):
         owner = await client.owner(TOPIC)
         self.assertEqual((B1, 6651, True), (owner.host, owner.port, owner.through_service_url))
         link = await client.connect(TOPIC, owner)
-        self.assertTrue(link.opened)
+        self.assertTrue(link.is_open)
         self.assertEqual(["CONNECT", "LOOKUP"], crowd.heard(VIP))
         ((_, connect),) = crowd.brokers[B1].heard
         self.assertEqual(f"{B1}:6651", connect.proxy_to_broker_url)
@@ -160,7 +160,7 @@ class LookupTests(BridgeCase):
         crowd = Crowd(self, {VIP: redirects(B1), B1: redirects(B2), B2: redirects(B1)})
         failed = await self.failure(self.client(crowd).owner(TOPIC))
         self.assertEqual(FailureKind.NOT_READY, failed.kind)
-        self.assertIn("has been asked already", str(failed))
+        self.assertIn("which was already asked", str(failed))
 
     async def test_redirect_fails(self) -> None:
         """A broker that cannot be reached, or says no, is a failure of this lookup; the connection lives on."""

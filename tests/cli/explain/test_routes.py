@@ -1,10 +1,10 @@
-"""Tests for sniproxy.cli.explain.why."""
+"""Tests for sniproxy.cli.explain.routes."""
 
 from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.cli.explain.why import MAX_OTHERS, Choices, RouteChoice, client_notes, shared_names
+from sniproxy.cli.explain.routes import MAX_OTHERS, RouteChoice, RouteChooser, client_notes, shared_names
 from sniproxy.config.model import Configuration
 from sniproxy.config.parser import parse
 
@@ -28,21 +28,21 @@ DEFAULTS = '[default]\ntarget = "d"\n[no_server_name]\ntarget = "n"\n'
 
 
 class ChoiceTests(SynchronousTestCase):
-    """Which route, and why not the others."""
+    """The chosen route, and why not the others."""
 
     def choose(self, given: Configuration, name: str | None, listener: str = "one") -> RouteChoice:
         (found,) = (each for each in given.listeners if each.name == listener)
-        return Choices(given).choose(name, found)
+        return RouteChooser(given).choose(name, found)
 
     def test_taken(self) -> None:
-        """Each kind of route says why it is the one."""
+        """Each kind of route has its reason."""
         given = configuration("a.test", "*.test", "*.b.test", "~.*[.]c", "~d.*", more=DEFAULTS)
         for name, route, why in (
-            ("a.test", "a.test", "it has exactly this name"),
-            ("x.b.test", "*.b.test", "this is the longest wildcard above it"),
-            ("d.c", "~.*[.]c", "this is the first expression that matches"),
-            ("other", "default", "no route has this name"),
-            (None, "no_server_name", "the hello has no server name"),
+            ("a.test", "a.test", "exact match"),
+            ("x.b.test", "*.b.test", "this is the longest matching wildcard"),
+            ("d.c", "~.*[.]c", "this is the first matching expression"),
+            ("other", "default", "no route matches this name"),
+            (None, "no_server_name", "the ClientHello has no server name"),
         ):
             choice = self.choose(given, name)
             assert choice.route is not None
@@ -50,104 +50,104 @@ class ChoiceTests(SynchronousTestCase):
             self.assertIn(why, choice.why)
 
     def test_not_taken(self) -> None:
-        """Of each other route that matches, or nearly does, it is said why it is not the one."""
+        """Each other route that matches or nearly matches has a reason."""
         given = configuration(
             *("a.b.test", "*.b.test", "*.test", "*.a.b.test", "~a[.]b[.]test", "~.*", "z.test", "a.b.test@two"),
             more=DEFAULTS,
         )
         others = dict(self.choose(given, "a.b.test").others)
-        exact = "a route with exactly this name goes before it"
+        exact = "an exact match takes precedence"
         self.assertEqual(
             {
                 "*.b.test": exact,
                 "*.test": exact,
-                "*.a.b.test": "a wildcard has the names below a.b.test, not a.b.test itself",
+                "*.a.b.test": "a wildcard matches names below a.b.test, not a.b.test itself",
                 "~a[.]b[.]test": exact,
                 "~.*": exact,
-                "a.b.test (on two)": "it is for listener two alone",
-                "[default]": "it is for names that no route has",
+                "a.b.test (on two)": "only for listener two",
+                "[default]": "used only if no route matches",
             },
             others,
         )
         others = dict(self.choose(given, "c.b.test").others)
-        self.assertEqual("a longer wildcard goes before it", others["*.test"])
-        self.assertEqual("wildcards go before expressions", others["~.*"])
+        self.assertEqual("a longer wildcard takes precedence", others["*.test"])
+        self.assertEqual("wildcards take precedence over expressions", others["~.*"])
         self.assertEqual(
-            "shadowed: listener two has a route of its own with this name",
+            "shadowed by the route of listener two with the same name",
             dict(self.choose(given, "a.b.test", "two").others)["a.b.test"],
         )
         given = configuration("~a.*", "~.*a")
         self.assertEqual(
-            "an expression that stands before it in the file matches, too",
+            "an earlier expression in the file matches",
             dict(self.choose(given, "aa").others)["~.*a"],
         )
 
     def test_none(self) -> None:
-        """No route: the reason, and the closest name; the apex of a wildcard is told by its wildcard."""
+        """Without a route: the reason and the closest name; the parent of a wildcard names the wildcard."""
         given = configuration("broker-1.eu.test", "*.us.test", "10.0.0.9")
         choice = self.choose(given, "broker-l.eu.test")
         self.assertIsNone(choice.route)
-        self.assertIn("the closest is broker-1.eu.test", choice.why)
+        self.assertIn("closest: broker-1.eu.test", choice.why)
         choice = self.choose(given, "us.test")
-        self.assertEqual((("*.us.test", "a wildcard has the names below us.test, not us.test itself"),), choice.others)
+        self.assertEqual((("*.us.test", "a wildcard matches names below us.test, not us.test itself"),), choice.others)
         self.assertIn("no [no_server_name]", self.choose(given, None).why)
-        self.assertIn("no route has this name", self.choose(configuration("a.test@two"), "a.test").why)
+        self.assertIn("no route matches this name", self.choose(configuration("a.test@two"), "a.test").why)
 
     def test_address(self) -> None:
-        """An address takes a route of exactly this address, and no other."""
+        """An IP address matches only an exact route."""
         given = configuration("10.0.0.9", "~.*", more=DEFAULTS)
-        self.assertEqual("it has exactly this name", self.choose(given, "10.0.0.9").why)
+        self.assertEqual("exact match", self.choose(given, "10.0.0.9").why)
         choice = self.choose(given, "10.0.0.8")
         self.assertIsNone(choice.route)
         self.assertEqual(
             {
-                "~.*": "an IP address has only a route of exactly this address",
-                "[default]": "it is never for IP addresses",
+                "~.*": "an IP address matches only a route with exactly this address",
+                "[default]": "never used for IP addresses",
             },
             dict(choice.others),
         )
 
     def test_plaintext(self) -> None:
-        """A plaintext listener has one target for all."""
+        """A plaintext listener has one target for all connections."""
         choice = self.choose(configuration("a.test"), "a.test", "plain")
         assert choice.route is not None
         self.assertEqual("plaintext", choice.route.server_name)
 
     def test_bounded(self) -> None:
-        """Of very many routes, some are shown."""
+        """The number of other routes is bounded."""
         given = configuration("a.test", *(f"~a[.](test|{number})" for number in range(MAX_OTHERS + 5)))
         self.assertEqual(MAX_OTHERS, len(self.choose(given, "a.test").others))
 
 
 class NoteTests(SynchronousTestCase):
-    """What clients make of names."""
+    """Notes on clients."""
 
     def notes(self, name: str, *own: str, more: str = "", certificates: bool = False) -> str:
         led = {"vip.test": frozenset({"a:1", "b:1"}), "b.test": frozenset({"a:1"})}
         return "\n".join(client_notes(configuration(more=more), name, led, frozenset(own), certificates))
 
     def test_java(self) -> None:
-        """Java sends no server name without a dot, nor an address; where that leads is said, too."""
+        """Java sends no server name for a name without a dot or an IP address; the note has the consequence."""
         self.assertIn("Java sends no server name for a name without a dot", self.notes("b1"))
-        self.assertIn("its connections are refused", self.notes("b1"))
-        self.assertIn("led where [no_server_name] says", self.notes("b1", more=DEFAULTS))
+        self.assertIn("these connections are refused", self.notes("b1"))
+        self.assertIn("these connections use [no_server_name]", self.notes("b1", more=DEFAULTS))
         self.assertIn("for an IP address", self.notes("10.0.0.1"))
         self.assertIn("refuses a service URL with '_'", self.notes("b_1.test"))
 
     def test_go(self) -> None:
-        """Go may pin the service's name, where another name leads to this broker and to others."""
-        self.assertIn("perhaps vip.test", self.notes("b.test", "a:1"))
+        """Go may pin the service name, if another name leads to this broker and to others."""
+        self.assertIn("such as vip.test", self.notes("b.test", "a:1"))
         for name, *own in (("vip.test", "a:1", "b:1"), ("c.test", "c:1"), ("nobody.test",), ("10.0.0.1", "a:1")):
             self.assertNotIn("Go with", self.notes(name, *own))
 
     def test_cpp(self) -> None:
-        """C++ wants the proxy's name in the certificate: said where certificates were looked at, and nowhere else."""
+        """C++ verifies the name of the proxy: the note is shown only if certificates were checked."""
         self.assertIn("C++ in proxy mode", self.notes("b.test", "a:1", certificates=True))
         self.assertNotIn("C++", self.notes("b.test", "a:1"))
         self.assertNotIn("C++", self.notes("10.0.0.1", "a:1", certificates=True))
 
     def test_shared_names(self) -> None:
-        """The other names that lead to a place."""
+        """Other names that lead to the same broker."""
         led = {"vip.test": frozenset({"a:1", "b:1"}), "a.test": frozenset({"a:1"}), "c.test": frozenset[str]()}
         self.assertEqual(("vip.test",), shared_names(led, "a.test", "a:1"))
         self.assertEqual(("a.test",), shared_names(led, "vip.test", "a:1"))

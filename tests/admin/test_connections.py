@@ -1,4 +1,4 @@
-"""Tests for sniproxy.admin.channels, with a clock and transports of Twisted's."""
+"""Tests for sniproxy.admin.connections, with a fake clock and fake transports."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.admin.channels import MAX_CONNECTIONS, REQUEST_TIMEOUT_S, AdminChannel
+from sniproxy.admin.connections import MAX_CONNECTIONS, REQUEST_TIMEOUT_S, AdminChannel
 from sniproxy.admin.metrics import Metrics
-from sniproxy.admin.refusals import Refusals
+from sniproxy.admin.recentrefusals import RecentRefusals
 from sniproxy.admin.site import AdminSite
 from sniproxy.admin.slices import Slices
 from tests.admin.rounds import Rounds
@@ -26,7 +26,7 @@ METRICS = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 class Transport(StringTransport):
-    """One whose connection ends at once when it is aborted."""
+    """A transport whose connection ends immediately on abort."""
 
     protocol: AdminChannel
 
@@ -36,22 +36,22 @@ class Transport(StringTransport):
             self.protocol.connectionLost()
 
 
-class ChannelTests(SynchronousTestCase):
+class ConnectionTests(SynchronousTestCase):
     """Connections of a site."""
 
     def setUp(self) -> None:
         self.clock = Clock()
         self.held = 0
-        self.site = AdminSite(self.clock, SampleProxy(), Metrics(), Refusals(), holds=self.hold)
+        self.site = AdminSite(self.clock, SampleProxy(), Metrics(), RecentRefusals(), holds=self.hold)
         # With this time each round of the reactor has room for one step.
         self.rounds = Rounds()
-        self.site.slices = self.site.channels.slices = Slices(self.rounds, count().__next__)
+        self.site.slices = self.site.connections.slices = Slices(self.rounds, count().__next__)
 
     def hold(self, change: int) -> None:
         self.held += change
 
     def connect(self) -> Transport | None:
-        """One more connection. @return: None: it is refused."""
+        """Open a connection. @return: None if it is refused."""
         channel = self.site.buildProtocol(IPv4Address("TCP", "127.0.0.1", 5))
         if channel is None:
             return None
@@ -67,16 +67,16 @@ class ChannelTests(SynchronousTestCase):
         return transport
 
     def send(self, transport: Transport, data: bytes) -> None:
-        """The client sends this, and the site has time for it."""
+        """Send bytes from the client, and run the site."""
         transport.protocol.dataReceived(data)
         while self.rounds.getDelayedCalls():
             self.rounds.round()
 
     def refused(self) -> Counter[str]:
-        return self.site.refused.counts
+        return self.site.rejections.counts
 
     def test_no_request(self) -> None:
-        """Without a whole request it ends after ten seconds, however slowly the request comes."""
+        """A connection without a whole request ends after ten seconds, even if bytes arrive."""
         for sent in (
             b"",
             b"GET /ready HTTP/1.1\r\n",
@@ -95,7 +95,7 @@ class ChannelTests(SynchronousTestCase):
         self.assertEqual([], self.clock.getDelayedCalls())
 
     def test_keep_alive(self) -> None:
-        """After an answer it has ten seconds for the next request."""
+        """After an answer, the next request has ten seconds."""
         transport = self.connected()
         for _ in range(3):
             self.clock.advance(REQUEST_TIMEOUT_S - 1)
@@ -105,7 +105,7 @@ class ChannelTests(SynchronousTestCase):
         self.assertTrue(transport.disconnected)
 
     def test_counted(self) -> None:
-        """Each is a descriptor that tunnels lack."""
+        """Each connection is counted as a descriptor."""
         transports = [self.connected() for _ in range(3)]
         self.assertEqual(3, self.held)
         for transport in transports:
@@ -113,7 +113,7 @@ class ChannelTests(SynchronousTestCase):
         self.assertEqual(0, self.held)
 
     def test_crowded(self) -> None:
-        """One more than may be there ends the one that has waited longest, so that an operator gets an answer."""
+        """A connection over the limit closes the oldest idle one, so that an operator gets an answer."""
         idle = [self.connected() for _ in range(MAX_CONNECTIONS)]
         self.send(idle[0], READY)  # it has not waited longest any more
         operator = self.connected()
@@ -124,7 +124,7 @@ class ChannelTests(SynchronousTestCase):
         self.assertEqual({"crowded": 1}, dict(self.refused()))
 
     def test_all_in_work(self) -> None:
-        """While all are being answered, a new one is refused."""
+        """If all connections are busy, a new one is refused."""
         busy = [self.connected() for _ in range(MAX_CONNECTIONS)]
         for transport in busy:
             transport.protocol.dataReceived(METRICS)
@@ -136,7 +136,7 @@ class ChannelTests(SynchronousTestCase):
         self.connected()
 
     def test_all_pipeline(self) -> None:
-        """While all are being answered, one that pipelines is ended for a new one."""
+        """If all connections are busy, a new one closes one that pipelines."""
         busy = [self.connected() for _ in range(MAX_CONNECTIONS)]
         for number, transport in enumerate(busy):
             transport.protocol.dataReceived(METRICS * (2 if number == 7 else 1))
@@ -149,7 +149,7 @@ class ChannelTests(SynchronousTestCase):
         self.assertIn(b"200 OK", operator.value())
 
     def test_gone_while_in_work(self) -> None:
-        """The answer to a client that has gone is not made."""
+        """No answer is built for a client that has disconnected."""
         transport = self.connected()
         transport.protocol.dataReceived(METRICS)
         transport.abortConnection()
@@ -158,7 +158,7 @@ class ChannelTests(SynchronousTestCase):
         self.assertEqual(b"", transport.value())
 
     def test_one_step_a_round(self) -> None:
-        """Requests of many connections are parsed in turn, however many come in one round of the reactor."""
+        """Requests of many connections are parsed in turn."""
         transports = [self.connected() for _ in range(3)]
         for transport in transports:
             transport.protocol.dataReceived(READY)
@@ -167,7 +167,7 @@ class ChannelTests(SynchronousTestCase):
             self.rounds.round()
 
     def test_pipelined(self) -> None:
-        """Pipelined requests are answered one in a step, in order; meanwhile the transport reads no more."""
+        """Pipelined requests are answered one per step, in order; meanwhile the transport is paused."""
         transport = self.connected()
         transport.protocol.dataReceived(READY * 5)
         self.assertEqual("paused", transport.producerState)
@@ -178,7 +178,7 @@ class ChannelTests(SynchronousTestCase):
         self.assertEqual("producing", transport.producerState)
 
     def test_pipelined_and_unread(self) -> None:
-        """A client that does not read gets no further answer, and is ended ten seconds after the last."""
+        """A client that does not read gets no further answer, and is closed ten seconds after the last one."""
         transport = self.connected()
         self.send(transport, READY)
         transport.protocol.pauseProducing()
@@ -196,14 +196,14 @@ class ChannelTests(SynchronousTestCase):
         self.assertEqual([], self.clock.getDelayedCalls())
 
     def test_many_headers(self) -> None:
-        """A request with more headers than any client sends is refused."""
+        """A request with too many headers is refused."""
         transport = self.connected()
         transport.protocol.dataReceived(READY[:-2] + b"X: y\r\n" * 200 + b"\r\n")
         self.send(transport, b"")
         self.assertIn(b"400 Bad Request", transport.value())
 
     def test_stop(self) -> None:
-        """A site that no longer listens ends all, those that are being answered too."""
+        """A site that stops listening aborts all connections, also busy ones."""
         transports = [self.connected() for _ in range(3)]
         transports[0].protocol.dataReceived(METRICS)
         self.site.doStart()
@@ -213,19 +213,19 @@ class ChannelTests(SynchronousTestCase):
 
 
 class AcceptTests(SynchronousTestCase):
-    """A listening port of Twisted's."""
+    """A listening port of Twisted."""
 
     def test_singly(self) -> None:
-        """The port accepts one connection in a round, however many wait."""
-        site = AdminSite(reactor, SampleProxy(), Metrics(), Refusals())
+        """The port accepts one connection per iteration."""
+        site = AdminSite(reactor, SampleProxy(), Metrics(), RecentRefusals())
         port: Any = cast(Any, reactor).listenTCP(0, site, interface="127.0.0.1")
         clients = []
-        site.channels.accept_at(port)
+        site.connections.accept_at(port)
         try:
             for _ in range(20):
                 clients.append(socket.create_connection(("127.0.0.1", port.getHost().port)))
             for accepted in range(20):
-                self.assertEqual(accepted, len(site.channels))
+                self.assertEqual(accepted, len(site.connections))
                 port.doRead()
         finally:
             for client in clients:

@@ -1,4 +1,4 @@
-"""What the ledger knows as a table: for people, as CSV, as JSON. Pure."""
+"""Writes entries of the inspector's ledger as a text table, CSV or JSON. Pure."""
 
 from __future__ import annotations
 
@@ -14,24 +14,25 @@ from sniproxy.inspector.entries import Failure, NamespaceEntry, TopicEntry
 from sniproxy.util.text import counted
 
 Entry: TypeAlias = TopicEntry | NamespaceEntry | Failure
-"""What a line is about."""
+"""One row."""
 
 
 @attrs.frozen
-class Listing:
-    """What is listed: its columns for people and in CSV, each with what stands in it.
+class Columns:
+    """The columns of a kind of entry: each name with the function that gives the cell.
 
-    ``people`` begins with the cluster, which is shown where there is more than one.
+    @ivar text: for text tables. The first column is the cluster, which is shown only if there is more than one.
+    @ivar csv: for CSV.
     """
 
-    people: Mapping[str, Callable[[Any], str]]
+    text: Mapping[str, Callable[[Any], str]]
     csv: Mapping[str, Callable[[Any], object]]
 
 
-def write_table(listing: Listing, entries: Sequence[Entry], out: TextIO) -> None:
-    """A table for people; nothing when there are no entries."""
-    names = [*listing.people][len({entry.cluster for entry in entries}) < 2 :]
-    rows = [names, *([listing.people[name](entry) for name in names] for entry in entries)]
+def write_table(columns: Columns, entries: Sequence[Entry], out: TextIO) -> None:
+    """Write a text table; nothing if there are no entries."""
+    names = [*columns.text][len({entry.cluster for entry in entries}) < 2 :]
+    rows = [names, *([columns.text[name](entry) for name in names] for entry in entries)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows if entries else []:
         cells = (
@@ -41,15 +42,15 @@ def write_table(listing: Listing, entries: Sequence[Entry], out: TextIO) -> None
         print("  ".join(cells).rstrip(), file=out)
 
 
-def write_csv(listing: Listing, entries: Sequence[Entry], out: TextIO) -> None:
-    """CSV (RFC 4180) with a header; times in UTC."""
+def write_csv(columns: Columns, entries: Sequence[Entry], out: TextIO) -> None:
+    """Write CSV (RFC 4180) with a header; times are UTC."""
     rows = csv.writer(out, lineterminator="\n")
-    rows.writerow(listing.csv)
-    rows.writerows([cell(entry) for cell in listing.csv.values()] for entry in entries)
+    rows.writerow(columns.csv)
+    rows.writerows([cell(entry) for cell in columns.csv.values()] for entry in entries)
 
 
-def write_json(listing: Listing, entries: Sequence[Entry], out: TextIO) -> None:
-    """A JSON array, an entry a line, with the entry's own fields."""
+def write_json(columns: Columns, entries: Sequence[Entry], out: TextIO) -> None:
+    """Write a JSON array, one entry per line."""
     print("[" + ",\n ".join(json.dumps(_fields(entry)) for entry in entries) + "]", file=out)
 
 
@@ -59,14 +60,14 @@ def _fields(entry: Entry) -> dict[str, Any]:
 
 
 def broker_of(entry: TopicEntry) -> str:
-    """The broker's URL that a person wants to see: the TLS one where there is one; of a folded topic, all."""
+    """The URL of the broker, TLS if it has one; for a folded topic, the URLs of all brokers."""
     urls = entry.brokers or tuple(url for url in (entry.broker_url_tls or entry.broker_url,) if url)
-    said = ", ".join(urls) or "-"
-    return f"{said} (given away)" if entry.unsettled else said
+    text = ", ".join(urls) or "-"
+    return f"{text} (unloaded)" if entry.unsettled else text
 
 
 def _moment(time: float, between: str, behind: str = "") -> str:
-    """A time in UTC; empty when there is no such time, as a capture may have it."""
+    """A time in UTC; empty if it is out of range, which captures can contain."""
     try:
         return datetime.fromtimestamp(time, UTC).strftime(f"%Y-%m-%d{between}%H:%M:%S{behind}")
     except (ValueError, OverflowError, OSError):
@@ -93,7 +94,7 @@ def _text(name: str) -> Callable[[Any], str]:
     return lambda entry: getattr(entry, name) or "-"
 
 
-TOPICS = Listing(
+TOPICS = Columns(
     {
         "CLUSTER": _text("cluster"),
         "TOPIC": _topic,
@@ -109,9 +110,9 @@ TOPICS = Listing(
         **{name: _value(name) for name in ("partitions", "cluster")},
     },
 )
-"""Of `TopicEntry`."""
+"""Columns of `TopicEntry`."""
 
-NAMESPACES = Listing(
+NAMESPACES = Columns(
     {
         "CLUSTER": _text("cluster"),
         "NAMESPACE": _text("namespace"),
@@ -126,9 +127,9 @@ NAMESPACES = Listing(
         **{name: _value(name) for name in ("moves", "cluster")},
     },
 )
-"""Of `NamespaceEntry`: the churn."""
+"""Columns of `NamespaceEntry`."""
 
-FAILURES = Listing(
+FAILURES = Columns(
     {
         "CLUSTER": _text("cluster"),
         "TIME (UTC)": lambda entry: _seen(entry.time),
@@ -142,6 +143,6 @@ FAILURES = Listing(
         **{name: _value(name) for name in ("connection", "topic", "error", "message", "cluster", "step")},
     },
 )
-"""Of `Failure`: lookups that failed."""
+"""Columns of `Failure`, a failed lookup."""
 
 _NUMBERS = ("LOOKUPS", "FAILED", "MOVES")

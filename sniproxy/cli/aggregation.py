@@ -1,4 +1,4 @@
-"""What several instances of the proxy say of themselves, put together for people. Pure."""
+"""Merges the status, drains and ledgers of several instances of the proxy. Pure."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from sniproxy.inspector.entries import Failure, LedgerSnapshot, NamespaceEntry, 
 
 
 def merged_status(documents: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The JSON of several C{/status} as that of one: tunnels of all, counts added up.
+    """Merge the JSON of several C{/status}: joins lists and adds up counts.
 
-    What only one instance can say, as its start and its configuration, is the first one's.
+    Fields that cannot be merged, such as the start time and the configuration, are those of the first instance.
     """
     first = documents[0]
     warnings = _unique([one for document in documents for one in document["warnings"]])
@@ -33,7 +33,7 @@ def merged_status(documents: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def merged_drains(drains: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Drains of several instances: one for each target or route, its counts and rates added up."""
+    """Merge the drains of several instances by target or route; adds up counts and rates."""
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for drain in drains:
         key = drain["kind"], drain["name"]
@@ -49,15 +49,15 @@ def merged_drains(drains: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def merged_ledgers(ledgers: Iterable[LedgerSnapshot]) -> LedgerSnapshot:
-    """Ledgers of several instances as one: whoever heard of a topic last knows its broker; counts are added up.
+    """Merge the ledgers of several instances. The newest entry of a topic gives its broker; counts are added up.
 
-    A cluster of one instance is that of another when they name the same broker. A move that several saw is one, but
-    those that a ledger has forgotten are counted by each.
+    Clusters of two instances are the same if they have a broker in common. A move that several instances report is
+    counted once, except for moves that a ledger no longer lists.
     """
     clusters, numbered = Clusters(), [*enumerate(ledgers)]
     for number, ledger in numbered:
         for entry in ledger.topics:
-            # A name such as 127.0.0.1:6650 may mean another cluster elsewhere.
+            # A cluster name such as 127.0.0.1:6650 can be another cluster on another machine.
             cluster = clusters.cluster_at(f"{number} {entry.cluster}")
             clusters.add_broker(cluster, {"broker_url": entry.broker_url, "broker_url_tls": entry.broker_url_tls})
     topics: dict[tuple[str, str], TopicEntry] = {}
@@ -83,7 +83,7 @@ def merged_ledgers(ledgers: Iterable[LedgerSnapshot]) -> LedgerSnapshot:
 
 
 def _common(clusters: Clusters, number: int, cluster: str) -> tuple[str, str]:
-    """What a cluster of an instance is known by among all instances, and to people."""
+    """The unique key of a cluster among all instances, and its display name."""
     name = clusters.cluster_at(f"{number} {cluster}")
     return name, name.partition(" ")[2]
 

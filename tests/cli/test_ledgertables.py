@@ -1,4 +1,4 @@
-"""Tests for sniproxy.cli.tables."""
+"""Tests for sniproxy.cli.ledgertables."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from io import StringIO
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.cli.tables import FAILURES, NAMESPACES, TOPICS, write_csv, write_json, write_table
+from sniproxy.cli.ledgertables import FAILURES, NAMESPACES, TOPICS, write_csv, write_json, write_table
 from sniproxy.inspector.entries import Failure, Move, NamespaceEntry, TopicEntry
 
 TLS = "pulsar+ssl://broker-2.pulsar.test:6661"
@@ -29,7 +29,7 @@ class TableTests(SynchronousTestCase):
         out = StringIO()
         write_table(TOPICS, ENTRIES, out)
         both = f"{TLS}, pulsar://c:1"
-        away = "pulsar://b:6650 (given away)"
+        away = "pulsar://b:6650 (unloaded)"
         width = len(both)
         self.assertEqual(
             out.getvalue().splitlines(),
@@ -42,7 +42,7 @@ class TableTests(SynchronousTestCase):
         )
 
     def test_clusters(self) -> None:
-        """Where there are several clusters each line begins with its own; in CSV and JSON it always stands."""
+        """With several clusters, each line starts with the cluster; CSV and JSON always have it."""
         entries = [TopicEntry("t", "pulsar://b:6650", cluster=name) for name in ("east.test", "west.test")]
         out = StringIO()
         write_table(TOPICS, entries, out)

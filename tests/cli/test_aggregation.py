@@ -1,4 +1,4 @@
-"""Tests for sniproxy.cli.merge."""
+"""Tests for sniproxy.cli.aggregation."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.cli.merge import merged_drains, merged_ledgers, merged_status
+from sniproxy.cli.aggregation import merged_drains, merged_ledgers, merged_status
 from sniproxy.inspector.entries import Failure, LedgerSnapshot, Move, NamespaceEntry, TopicEntry
 
 DRAIN: dict[str, Any] = {
@@ -100,7 +100,7 @@ class TopicsTests(SynchronousTestCase):
         self.assertEqual({"127.0.0.1:6650"}, {entry.cluster for entry in found})
 
     def test_moves_seen_twice(self) -> None:
-        """A move that several saw, each when it looked, is one; there and back again is two."""
+        """A move that several instances saw is one; a move and its reverse are two."""
         moves = {
             "first": [(1.0, "a", "b"), (5.0, "b", "a"), (8.0, "a", "c")],
             "second": [(2.0, "a", "b"), (6.0, "b", "a"), (7.0, "a", "b"), (9.0, "b", "c")],

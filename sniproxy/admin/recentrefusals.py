@@ -1,4 +1,4 @@
-"""Who was refused lately, and why: the first question of a person whose client does not connect."""
+"""Recently refused connections, grouped by listener, server name and result."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from sniproxy.events import Connection, Result
 from sniproxy.util.text import bounded
 
 MAX_REFUSALS = 100
-"""Refusals that are told apart; beyond, the one that was seen longest ago is forgotten."""
+"""Maximum of groups. One more evicts the least recent group."""
 
 
 @attrs.define
 class RecentRefusal:
-    """What was refused once or more often.
+    """A group of refused connections.
 
-    @ivar server_name: None: the hello had none, or was not read. @ivar count: how often.
-    @ivar time: when last, in seconds since 1970. @ivar client: who was last. @ivar reason: what was said last.
+    @ivar server_name: None if the ClientHello had no name or was not read. @ivar count: the number of connections.
+    @ivar time: the time of the last one, in seconds since 1970. @ivar client: its client. @ivar reason: its reason.
     """
 
     listener: str
@@ -29,8 +29,8 @@ class RecentRefusal:
     reason: str = ""
 
 
-class Refusals:
-    """An observer of connections (C{sniproxy.events.Observer}) that remembers refused ones."""
+class RecentRefusals:
+    """An observer of connections (C{sniproxy.events.Observer}) that keeps the refused ones."""
 
     def __init__(self) -> None:
         self._refusals: dict[tuple[str, str | None, Result], RecentRefusal] = {}
@@ -40,7 +40,7 @@ class Refusals:
             return
         key = connection.listener, connection.server_name, connection.result
         refusal = self._refusals.pop(key, None) or RecentRefusal(*key)
-        self._refusals[key] = refusal  # the last one is the newest
+        self._refusals[key] = refusal  # the newest is last
         refusal.count += 1
         refusal.time = connection.time + connection.total_s
         refusal.client = connection.client
@@ -49,5 +49,5 @@ class Refusals:
             del self._refusals[next(iter(self._refusals))]
 
     def latest(self) -> list[RecentRefusal]:
-        """All that are remembered, the newest first."""
+        """All groups, the most recent first."""
         return list(reversed(self._refusals.values()))
