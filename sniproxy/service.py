@@ -38,16 +38,16 @@ from sniproxy.net.veto import LoopGuard
 from sniproxy.relay import copy as copying
 from sniproxy.relay import splice
 from sniproxy.relay.direction import DirectionFactory
-from sniproxy.relay.kernel.opening import KernelRelays
+from sniproxy.relay.kernel.loader import KernelRelayLoader
 from sniproxy.relay.relay import Ending
 from sniproxy.routing.upstreams import UpstreamTable
 from sniproxy.server.build import Built, build
 from sniproxy.server.connections import ConnectionManager
-from sniproxy.server.drain import Drains, find_drain_target
-from sniproxy.server.healthchecks import Checker
+from sniproxy.server.drain import DrainManager, find_drain_target
+from sniproxy.server.healthchecks import HealthChecker
 from sniproxy.server.listeners import Listeners, raise_descriptor_limit, why_not_listening
 from sniproxy.server.observers import Observers
-from sniproxy.server.routecheck import CrossCheck
+from sniproxy.server.routecheck import RouteCheck
 from sniproxy.util.gcpause import gc_paused
 from sniproxy.util.text import counted
 
@@ -79,16 +79,16 @@ class ProxyService(Service):
         self._way = way or (splice.SpliceDirection if splice.available else copying.CopyDirection)
         self._built = build(configuration, reactor)
         self._closer = LingeringCloser(reactor)
-        self.kernel_way = KernelRelays(reactor)
+        self.kernel_way = KernelRelayLoader(reactor)
         self._guard = self._bridge_guard = LoopGuard()
         self._lives = ConnectionManager(reactor, self._closer, lambda: self._side.inspector, self._check_drained)
         self._live = self._lives.live
         self._descriptors = 0
         self._listeners = Listeners(reactor, self._lives.must_wait, keeper)
         self._standing = UpstreamTable()
-        self._checker = Checker(reactor, self._standing, self._closer)
-        self._cross_check = CrossCheck(configuration, self._built.routing, {})
-        self._drains = Drains(reactor, self._standing, self.live, time.time)
+        self._checker = HealthChecker(reactor, self._standing, self._closer)
+        self._cross_check = RouteCheck(configuration, self._built.routing, {})
+        self._drains = DrainManager(reactor, self._standing, self.live, time.time)
         self._at_once = self._closed = False
         self._drain_timer: Any = None
         self._drained: Deferred[None] | None = None
@@ -158,7 +158,7 @@ class ProxyService(Service):
                 log.warn("warning: {text}", text=warning)
             return None
         self.reloads = self.reloads.with_failure(why, time.time())
-        log.error("not reloaded, the configuration in force stays: {why}", why=why)
+        log.error("reload failed, keeping the current configuration: {why}", why=why)
         return why
 
     def stopService(self) -> Deferred[None]:
@@ -203,7 +203,7 @@ class ProxyService(Service):
             self._way,
             self._side.ended,
             self._standing,
-            self.kernel_way.forwarding(configuration.kernel_relay),
+            self.kernel_way.open_if_wanted(configuration.kernel_relay),
             self._lives.randoms,
         )
         with ExitStack() as undo:
@@ -221,12 +221,12 @@ class ProxyService(Service):
         change_listeners(partial(self._lives.accepting, house, bridge_house, built))
         change_side()
         addresses = self.addresses
-        self._cross_check = CrossCheck(configuration, built.routing, addresses)
+        self._cross_check = RouteCheck(configuration, built.routing, addresses)
         self._guard = LoopGuard([*addresses.values(), *([] if self.admin_address is None else [self.admin_address])])
         spans = [span for _, span in built.spans.values()]
         for span in spans:
             span.settle(addresses.get(span.name), spans)
-        self._checker.change(house.dialer)
+        self._checker.use_dialer(house.dialer)
         self._bridge_guard = LoopGuard(span.address for span in spans if span.address is not None)
 
     def _bridge_veto(self, target: Target, address: str | None) -> str | None:

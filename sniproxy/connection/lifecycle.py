@@ -32,7 +32,7 @@ from sniproxy.tls.alerts import Alert, fatal_alert
 from sniproxy.util.buffered import Share
 
 if TYPE_CHECKING:
-    from sniproxy.relay.kernel.forwarding import Forwarding
+    from sniproxy.relay.kernel.factory import KernelRelayFactory
     from sniproxy.relay.kernel.relay import KernelRelay
 
 log = Logger()
@@ -63,7 +63,7 @@ class ConnectionContext:
     way: DirectionFactory
     observer: Observer
     standing: UpstreamTable = attrs.field(factory=UpstreamTable)
-    forwarding: Forwarding | None = None
+    forwarding: KernelRelayFactory | None = None
     randoms: LiveRandoms = attrs.field(factory=LiveRandoms)
 
 
