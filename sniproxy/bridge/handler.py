@@ -23,7 +23,7 @@ from sniproxy.connection.lifecycle import ConnectionContext, Life
 from sniproxy.connection.termination import to_broker
 from sniproxy.events import Connection, Refusal, Result
 from sniproxy.interfaces import Target
-from sniproxy.net.firstbytes import ClientGone, TooLate
+from sniproxy.net.firstbytes import ClientGone, ReadTimeout
 from sniproxy.net.tlssocket import TLSSocket
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import text, write
@@ -125,7 +125,7 @@ class Crossing(Life):
             connect = await stage.first()
         except ClientGone as error:
             raise Refusal(Result.CLIENT_GONE, str(error)) from error
-        except TooLate as error:
+        except ReadTimeout as error:
             raise Refusal(Result.HELLO_TIMEOUT, str(error)) from error
         except NotConnect as error:
             self._bridge.warn(f"a client is refused: {error}")

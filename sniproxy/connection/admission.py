@@ -140,7 +140,7 @@ class Permit:
         """It makes room for others. @return: whose end it is, and why."""
         life = self._life
         self.heard()
-        return life, f"no whole hello within {now - self._since:.3g} s, and others wait ([limits] max_hellos)"
+        return life, f"no complete hello within {now - self._since:.3g} s, and others wait ([limits] max_hellos)"
 
 
 class Admission:

@@ -21,7 +21,7 @@ from sniproxy.connection.lifecycle import ConnectionContext, Life
 from sniproxy.connection.termination import Terminator, to_broker, to_client
 from sniproxy.events import Connection, Refusal, Result
 from sniproxy.interfaces import Refused, Request, Resolution, Target, Unavailable, as_coroutine
-from sniproxy.net.firstbytes import ClientGone, TooLate
+from sniproxy.net.firstbytes import ClientGone, ReadTimeout
 from sniproxy.net.hello import HelloStage
 from sniproxy.net.listener import own_port
 from sniproxy.net.tlssocket import TLSSocket
@@ -40,7 +40,7 @@ REPEAT_INTERVAL_S = 60.0
 
 _STAGE_RESULTS: Mapping[type[Exception], Result] = {
     ClientGone: Result.CLIENT_GONE,
-    TooLate: Result.HELLO_TIMEOUT,
+    ReadTimeout: Result.HELLO_TIMEOUT,
     NotTLS: Result.NOT_TLS,
     HelloTooLong: Result.LIMIT,
     HelloError: Result.MALFORMED_HELLO,
@@ -104,7 +104,7 @@ class Conversation(Life):
             hello = stage.at_once()
             if hello is None:
                 hello = await stage.first()
-        except (ClientGone, TooLate, HelloError) as error:
+        except (ClientGone, ReadTimeout, HelloError) as error:
             alert = None
             if isinstance(error, HelloError):
                 alert, self._legacy_version = error.alert, error.legacy_version

@@ -23,7 +23,7 @@ from sniproxy.interfaces import Target
 from sniproxy.net.closer import LingeringCloser
 from sniproxy.net.dialer import Dialer, DialError
 from sniproxy.relay.direction import DirectionFactory
-from sniproxy.relay.leaving import Leaving
+from sniproxy.relay.leaving import ClientWatch
 from sniproxy.relay.relay import Ending, Relay
 from sniproxy.routing.randoms import LiveRandoms
 from sniproxy.routing.router import Routing
@@ -189,7 +189,7 @@ class Life:
             value: T = done.value
             return value
         assert self._sock is not None
-        leaving = Leaving(self._house.reactor, self._sock, self._may_half_close, self._left)
+        leaving = ClientWatch(self._house.reactor, self._sock, self._may_half_close, self._left)
         try:
             return (yield from _resumed(step, waits_for))
         finally:
@@ -268,7 +268,7 @@ class Life:
                 client,
                 upstream,
                 received,
-                way=way,
+                directions=way,
                 closer=house.closer,
                 idle=idle,
                 half_closed=half_closed,

@@ -115,7 +115,7 @@ class ConnectionManager:
         # splice moves bytes as they are: it cannot encrypt them.
         way = None if terminator is None else copying.CopyDirection
         from sniproxy.relay.pacing import Paced, pace_of
-        from sniproxy.relay.tee import tapped
+        from sniproxy.relay.tee import tapped_directions
 
         def accepted(sock: socket.socket, client: str) -> None:
             guest = self.admission.admit(client)
@@ -127,7 +127,7 @@ class ConnectionManager:
             # Who dials a plaintext listener names nobody; brokers advertise where it listens.
             place = _bound(sock) if plaintext else None
             watch = None if inspector is None else Paced(pace_of(house.reactor), inspector.tap(record, place))
-            tapping = way if watch is None else tapped(watch)
+            tapping = way if watch is None else tapped_directions(watch)
             life = Conversation(house, sock, record, plaintext, terminator, tapping)
             if plaintext is None:
                 guest.waits_as(life)

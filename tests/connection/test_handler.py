@@ -262,7 +262,7 @@ class RefusalTests(ConversationCase):
             clock.advance(2)
             self.assertEqual(b"", await in_thread(read_to_end, client))
         record = await proxy.ended()
-        self.assertEqual((Result.HELLO_TIMEOUT, "no whole hello within 2 s"), (record.result, record.reason))
+        self.assertEqual((Result.HELLO_TIMEOUT, "no complete hello within 2 s"), (record.result, record.reason))
         clock.advance(1)
 
     async def test_client_gone(self) -> None:
@@ -288,7 +288,7 @@ class RefusalTests(ConversationCase):
         assert live is not None
         live.fixed = StaticResolver([f"127.0.0.1:{proxy.port}"]).fixed
         record = await self.refused(proxy, hello(name=NAME), Result.DENIED, Alert.ACCESS_DENIED)
-        self.assertIn("a loop", record.reason)
+        self.assertIn("(loop)", record.reason)
 
     async def test_unread_bytes(self) -> None:
         """A client that sent much behind its hello gets the alert all the same, and no reset."""
@@ -401,7 +401,7 @@ class GoneTests(ConversationCase):
             leave(client)
             record = await proxy.ended(number)
             self.assertEqual((Result.CLIENT_GONE, None), (record.result, record.alert), record)
-            how = "it ended the connection" if leave is socket.socket.close else "Connection reset by peer"
+            how = "it closed the connection" if leave is socket.socket.close else "Connection reset by peer"
             doing = {"resolve": "resolved", "connect": "dialled"}[state]
             self.assertEqual(f"{how} while its target was {doing}", record.reason)
             while proxy.service._live or len(proxy.service._closer):

@@ -25,7 +25,7 @@ from sniproxy.relay.kernel.flow import Flow, KernelSide
 from sniproxy.relay.kernel.sockmap import SocketMap, SocketPair
 from sniproxy.relay.kernel.watch import ReadyWatch
 from sniproxy.relay.relay import BaseRelay, Ending
-from sniproxy.util.timerwheel import Deadline, wheel_of
+from sniproxy.util.timerwheel import Deadline, timer_wheel_of
 
 ROUNDS = 4
 """Reads of one direction before the reactor serves others."""
@@ -69,7 +69,7 @@ class KernelRelay(BaseRelay):
     ) -> None:
         super().__init__(idle, half_closed)
         self._reactor = reactor
-        self._wheel = wheel_of(reactor)
+        self._wheel = timer_wheel_of(reactor)
         self._sockets = sockets
         self._watch = watch
         self.pair = pair

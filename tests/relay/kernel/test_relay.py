@@ -42,7 +42,7 @@ def kernel_relay(
     upstream: socket.socket,
     head: bytes,
     *,
-    way: object,
+    directions: object,
     poller: object = None,
     **options: Any,
 ) -> KernelRelay:
