@@ -27,7 +27,7 @@ from sniproxy.config.dump import dump_configuration
 from sniproxy.config.model import Configuration
 from sniproxy.config.schema import ConfigError
 from sniproxy.config.warnings import plaintext_targets
-from sniproxy.connection.lifecycle import ConnectionContext, Life
+from sniproxy.connection.lifecycle import ConnectionContext, Lifecycle
 from sniproxy.events import Observer, Result
 from sniproxy.interfaces import Target
 from sniproxy.logs.writer import CannotOpen
@@ -194,7 +194,7 @@ class ProxyService(Service):
     def _put_into_force(self, built: Built) -> None:
         """All of it, or, with an exception, nothing: what can fail comes first."""
         configuration = built.configuration
-        house = ConnectionContext(
+        context = ConnectionContext(
             self._reactor,
             built.routing,
             configuration.timeouts,
@@ -217,17 +217,17 @@ class ProxyService(Service):
         # The listeners first: their addresses are the first that the log has, and people and scripts look for them.
         # A bridge may lead to a listener of this very proxy; to a bridge, it would come back for ever.
         dialer = Dialer(self._reactor, self._bridge_veto, self._closer, self._lives.takes)
-        bridge_house = attrs.evolve(house, dialer=dialer)
-        change_listeners(partial(self._lives.accepting, house, bridge_house, built))
+        bridge_context = attrs.evolve(context, dialer=dialer)
+        change_listeners(partial(self._lives.accepting, context, bridge_context, built))
         change_side()
         addresses = self.addresses
         self._cross_check = CrossCheck(configuration, built.routing, addresses)
         self._guard = LoopGuard([*addresses.values(), *([] if self.admin_address is None else [self.admin_address])])
-        spans = [span for _, span in built.spans.values()]
-        for span in spans:
-            span.settle(addresses.get(span.name), spans)
-        self._checker.change(house.dialer)
-        self._bridge_guard = LoopGuard(span.address for span in spans if span.address is not None)
+        bridges = [bridge for _, bridge in built.bridges.values()]
+        for bridge in bridges:
+            bridge.settle(addresses.get(bridge.name), bridges)
+        self._checker.change(context.dialer)
+        self._bridge_guard = LoopGuard(bridge.address for bridge in bridges if bridge.address is not None)
 
     def _bridge_veto(self, target: Target, address: str | None) -> str | None:
         return None if address is None else self._bridge_guard.denies(address, target.port)
@@ -328,7 +328,7 @@ class ProxyService(Service):
             for one in standing.known.values()
         ]
 
-    def live(self) -> list[Life]:
+    def live(self) -> list[Lifecycle]:
         """The connections that have not ended, the oldest first."""
         return list(self._live)
 

@@ -11,7 +11,7 @@ from sniproxy.events import Connection
 
 
 class Live(Protocol):
-    """A connection that has not ended: C{sniproxy.connection.handler.Conversation} is one.
+    """A connection that has not ended: C{sniproxy.connection.lifecycle.Lifecycle} is one.
 
     @ivar record: what is known of it so far; its own byte counts are filled at its end only.
     @ivar bytes_up: bytes written to the target by now. @ivar bytes_down: bytes written to the client by now.

@@ -26,10 +26,10 @@ IDLE_TIMEOUT_S = 10.0
 """Seconds after the last redirect for which connections are kept: a client's lookups come together, when it begins and
 when its topics move. Without an end, a thousand clients of fifty brokers would hold fifty thousand descriptors."""
 
-Heard = Callable[[str, bytes, bytes], None]
+LookupObserver = Callable[[str, bytes, bytes], None]
 """Is shown a question and its answer, as frames, with the broker's host."""
 
-Held = Callable[[int], None]
+DescriptorCounter = Callable[[int], None]
 """Is told how many connections there are more; negative: fewer."""
 
 
@@ -41,7 +41,12 @@ class Follower:
     """
 
     def __init__(
-        self, reactor: Any, access: Callable[[], Access], allowing: Allowing, heard: Heard, held: Held
+        self,
+        reactor: Any,
+        access: Callable[[], Access],
+        allowing: Allowing,
+        observe: LookupObserver,
+        held: DescriptorCounter,
     ) -> None:
         self._access = access
         self._brokers = Brokers(reactor, access())
@@ -49,7 +54,7 @@ class Follower:
         self._idle: Any = None
         self._opening: dict[Broker, list[Deferred[BrokerSession]]] = {}
         self._allowing = allowing
-        self._heard = heard
+        self._observe = observe
         self._held = held
         self._counted: set[Broker] = set()
 
@@ -101,7 +106,7 @@ class Follower:
         again.authoritative = way.question.authoritative
         session = await self._session(broker)
         answer = await session.ask(again, Response)
-        self._heard(broker[0], write(again), write(answer))
+        self._observe(broker[0], write(again), write(answer))
         return answer
 
     async def _session(self, broker: Broker) -> BrokerSession:

@@ -45,7 +45,7 @@ def make_trust(trusted: Sequence[x509.Certificate], own: Certified | None) -> Tr
     return Trust(BrokerTLS(trusted, own), trusting(trusted), None if own is None else showing(own))
 
 
-class LiveBridge:
+class BridgeRuntime:
     """One bridge: to which cluster it leads, and how.
 
     @param settings: its table in the configuration. @param trust: gives what is in force now.
@@ -66,10 +66,10 @@ class LiveBridge:
         self._seconds = seconds
         self.patience = patience
         self._turn = 0
-        self._others: Sequence[LiveBridge] = ()
+        self._others: Sequence[BridgeRuntime] = ()
         self._warned: BoundedMap[str, float] = BoundedMap(_MAX_WARNINGS)
 
-    def settle(self, address: tuple[str, int] | None, spans: Sequence[LiveBridge]) -> None:
+    def settle(self, address: tuple[str, int] | None, spans: Sequence[BridgeRuntime]) -> None:
         """It is in force. @param spans: the bridges of this process, to whose clusters topics may migrate."""
         self.address = address
         self._others = [span for span in spans if span is not self]

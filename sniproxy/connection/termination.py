@@ -6,6 +6,7 @@ name that the client sent is the one that the broker's certificate must have.
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import attrs
 from OpenSSL import SSL
 
+from sniproxy.connection.lifecycle import Lifecycle
 from sniproxy.events import Refusal, Result
 from sniproxy.net.handshake import Handshake, HandshakeError
 from sniproxy.net.tlssocket import TLSSocket
@@ -77,6 +79,38 @@ class Terminator:
             raise Refusal(Result.NO_SERVER_NAME, why, Alert.UNRECOGNIZED_NAME)
         self.shown().context(name)
         return name
+
+
+async def end_tls(conn: Lifecycle, terminator: Terminator, upstream: socket.socket, received: bytes) -> TLSSocket:
+    """Shake hands with the target, then with the client, whose socket in C{conn} becomes a L{TLSSocket}.
+
+    @param upstream: the target's socket. It is closed if a handshake fails.
+    @param received: the client's bytes that were read already.
+    @return: the target's socket, with TLS.
+    @raise Refusal: a handshake failed, or the target's certificate is not valid for the client's server name.
+    """
+    context, record, client = conn.context, conn.record, conn.sock
+    assert client is not None
+    began, conn.stage = context.reactor.seconds(), "handshake"
+    broker: TLSSocket | None = None
+    try:
+        name = record.server_name
+        assert name is not None  # L{Terminator.server_name} has checked it
+        broker = TLSSocket(upstream, terminator.broker().connection(name))
+        left = context.timeouts.connect - (record.resolve_s or 0.0) - (record.connect_s or 0.0)
+        try:
+            await conn.while_connected(to_broker(context.reactor, broker, name, max(left, 0.0)))
+        finally:
+            record.connect_s = (record.connect_s or 0.0) + context.reactor.seconds() - began
+        tls, place = terminator.shown().context(name)
+        shown = SSL.Connection(tls, None)
+        shown.set_accept_state()
+        conn.sock = client = TLSSocket(client, shown, received)
+        await to_client(context.reactor, client, place, context.timeouts.hello)
+    except BaseException:
+        context.closer(upstream if broker is None else broker)
+        raise
+    return broker
 
 
 async def to_broker(reactor: Any, sock: TLSSocket, name: str, seconds: float) -> None:

@@ -33,7 +33,7 @@ from sniproxy.util.files import CannotRead
 if TYPE_CHECKING:
     from cryptography import x509
 
-    from sniproxy.bridge.runtime import LiveBridge
+    from sniproxy.bridge.runtime import BridgeRuntime
     from sniproxy.connection.termination import CertificateStore, Terminator
     from sniproxy.tls.pem import Certified
     from sniproxy.tls.reloaded import Reloaded
@@ -48,7 +48,7 @@ Seconds = Callable[[], float]
 class Built:
     """What a configuration is made into, before anything of it is opened.
 
-    @ivar terminators: by the name of a listener that ends TLS. @ivar spans: by the name of a bridge.
+    @ivar terminators: by the name of a listener that ends TLS. @ivar bridges: by the name of a bridge.
     @ivar admin: None: there is no admin endpoint.
     @ivar written: the targets that are looked after from the start, with their brokers' names.
     @ivar warnings: what the operator should look at. @ivar token: for changing requests to the admin endpoint.
@@ -58,7 +58,7 @@ class Built:
     routing: Routing
     listeners: Sequence[Wanted]
     terminators: Mapping[str, Terminator]
-    spans: Mapping[str, tuple[Bridge, LiveBridge]]
+    bridges: Mapping[str, tuple[Bridge, BridgeRuntime]]
     admin: IStreamServerEndpoint | None
     resolvers: Resolvers
     written: Sequence[tuple[Target, str | None]]
@@ -102,7 +102,7 @@ def _build(configuration: Configuration, reactor: Any, before: Built | None) -> 
             with faults:
                 terminators[listener.name] = build_terminator(configuration, listener.termination, reactor.seconds)
     with faults:
-        spans = build_spans(configuration, reactor.seconds, {} if before is None else before.spans)
+        bridges = build_bridges(configuration, reactor.seconds, {} if before is None else before.bridges)
     with faults:
         admin_endpoint = (
             build_endpoint(configuration, "admin.endpoint", admin.endpoint.text, reactor) if admin else None
@@ -117,7 +117,7 @@ def _build(configuration: Configuration, reactor: Any, before: Built | None) -> 
         build_routing(configuration, reactor, resolvers),
         entrances,
         terminators,
-        spans,
+        bridges,
         admin_endpoint,
         resolvers,
         list(written_targets(configuration)) if configuration.health != Health() else [],
@@ -241,9 +241,9 @@ def build_trust(
         raise
 
 
-def build_spans(
-    configuration: Configuration, seconds: Seconds, before: Mapping[str, tuple[Bridge, LiveBridge]]
-) -> Mapping[str, tuple[Bridge, LiveBridge]]:
+def build_bridges(
+    configuration: Configuration, seconds: Seconds, before: Mapping[str, tuple[Bridge, BridgeRuntime]]
+) -> Mapping[str, tuple[Bridge, BridgeRuntime]]:
     """The bridges, which know each other.
 
     @param before: those in force: one whose table has not changed is taken from there, with what it knows.
@@ -251,21 +251,21 @@ def build_spans(
     """
     if not configuration.bridges:
         return {}
-    from sniproxy.bridge.runtime import LiveBridge, make_trust
+    from sniproxy.bridge.runtime import BridgeRuntime, make_trust
 
     patience = configuration.timeouts.connect
     made = {}
     faults = Faults()
     for bridge in configuration.bridges:
-        old, span = before.get(bridge.name, (None, None))
+        old, runtime = before.get(bridge.name, (None, None))
         same = old is not None and replace(old, key=bridge.key, inspect=bridge.inspect) == bridge
-        if span is None or not same or span.patience != patience:
+        if runtime is None or not same or runtime.patience != patience:
             place = f"{configuration.filename}: {bridge.key}.trust"
             with faults:
                 trust = build_trust(place, bridge.trust, bridge.certificate, make_trust, seconds)
-                made[bridge.name] = (bridge, LiveBridge(bridge, trust, seconds, patience))
+                made[bridge.name] = (bridge, BridgeRuntime(bridge, trust, seconds, patience))
         else:
-            made[bridge.name] = (bridge, span)
+            made[bridge.name] = (bridge, runtime)
     faults.check()
     return made
 

@@ -6,14 +6,15 @@ import os
 import socket
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sniproxy.admin.sources import LimitsStatus
 from sniproxy.config.limits import Limits
 from sniproxy.config.model import Bridge, Listener
 from sniproxy.connection.admission import Admission, Permit
-from sniproxy.connection.handler import Conversation
-from sniproxy.connection.lifecycle import ConnectionContext, Life
+from sniproxy.connection.handler import handle_plaintext, handle_tls
+from sniproxy.connection.lifecycle import ConnectionContext, Handler, Lifecycle
 from sniproxy.events import Connection, Result
 from sniproxy.logs.refusals import RefusalLog
 from sniproxy.net.closer import LingeringCloser
@@ -28,7 +29,7 @@ from sniproxy.util.names import host_port
 
 # What reads Pulsar is imported with what is inspected, or with a bridge.
 if TYPE_CHECKING:
-    from sniproxy.bridge.runtime import LiveBridge
+    from sniproxy.bridge.runtime import BridgeRuntime
     from sniproxy.inspector.live import Inspector
     from sniproxy.relay.pacing import Paced
 
@@ -62,7 +63,7 @@ class ConnectionManager:
         inspector: Callable[[], Inspector | None],
         ended: Callable[[], None],
     ) -> None:
-        self.live: dict[Life, None] = {}
+        self.live: dict[Lifecycle, None] = {}
         self.randoms = LiveRandoms()
         self._log = RefusalLog(reactor)
         self.admission = Admission(reactor.seconds, self._log.refused, _end)
@@ -73,7 +74,7 @@ class ConnectionManager:
         self._inspector = inspector
         self._ended = ended
         self._count = 0
-        self._vanished = VanishedPeers(reactor, lambda: [life.sockets for life in self.live if life.sockets])
+        self._vanished = VanishedPeers(reactor, lambda: [conn.sockets for conn in self.live if conn.sockets])
         # Unique among restarts and processes that write to one log.
         self._id_prefix = os.urandom(4).hex()
 
@@ -104,34 +105,41 @@ class ConnectionManager:
         self._log.close()
 
     def accepting(
-        self, house: ConnectionContext, bridge_house: ConnectionContext, built: Built, entrance: Listener | Bridge
+        self, context: ConnectionContext, bridge_context: ConnectionContext, built: Built, entrance: Listener | Bridge
     ) -> Accepted:
         """What takes the connections of a listener or bridge."""
         if isinstance(entrance, Bridge):
-            return self._crossing(bridge_house, entrance, built.spans[entrance.name][1])
+            return self._accepting_bridge(bridge_context, entrance, built.bridges[entrance.name][1])
         listener = entrance
-        plaintext = built.routing.plaintext.get(listener.name)
+        route = built.routing.plaintext.get(listener.name)
         terminator = built.terminators.get(listener.name)
+        handler: Handler = handle_tls
+        if route is not None:
+            handler = partial(handle_plaintext, route=route)
+        elif terminator is not None:
+            handler = partial(handle_tls, terminator=terminator)
         # splice moves bytes as they are: it cannot encrypt them.
-        way = None if terminator is None else copying.CopyDirection
+        directions = context.directions if terminator is None else copying.CopyDirection
         from sniproxy.relay.pacing import Paced, pace_of
         from sniproxy.relay.tee import tapped
 
         def accepted(sock: socket.socket, client: str) -> None:
-            guest = self.admission.admit(client)
-            if guest is None:
+            permit = self.admission.admit(client)
+            if permit is None:
                 refuse(sock)
                 return
+            conn = Lifecycle(context, sock, self._record(listener.name, client), handler)
+            conn.directions = directions
             inspector = self._inspector() if listener.inspect else None
-            record = self._record(listener.name, client)
-            # Who dials a plaintext listener names nobody; brokers advertise where it listens.
-            place = _bound(sock) if plaintext else None
-            watch = None if inspector is None else Paced(pace_of(house.reactor), inspector.watch(record, place))
-            tapping = way if watch is None else tapped(watch)
-            life = Conversation(house, sock, record, plaintext, terminator, tapping)
-            if plaintext is None:
-                guest.waits_as(life)
-            self._begin(life, guest, watch)
+            watch = None
+            if inspector is not None:
+                # A client of a plaintext listener names no broker; brokers advertise the address where it listens.
+                place = None if route is None else _bound(sock)
+                watch = Paced(pace_of(context.reactor), inspector.watch(conn.record, place))
+                conn.directions = tapped(watch)
+            if route is None:
+                permit.waits_as(conn)
+            self._begin(conn, permit, watch)
 
         return accepted
 
@@ -153,23 +161,23 @@ class ConnectionManager:
             return "descriptors"
         return self.admission.full()
 
-    def _crossing(self, house: ConnectionContext, bridge: Bridge, span: LiveBridge) -> Accepted:
-        from sniproxy.bridge.handler import Crossing
+    def _accepting_bridge(self, context: ConnectionContext, bridge: Bridge, runtime: BridgeRuntime) -> Accepted:
+        from sniproxy.bridge.handler import handle_bridge
         from sniproxy.relay.pacing import Paced, pace_of
 
         def accepted(sock: socket.socket, client: str) -> None:
-            guest = self.admission.admit(client)
-            if guest is None:
+            permit = self.admission.admit(client)
+            if permit is None:
                 refuse(sock)
                 return
             inspector = self._inspector() if bridge.inspect else None
             record = self._record(bridge.name, client)
             # A bridge leads to one cluster, whatever the names of its brokers.
-            watch = None if inspector is None else Paced(pace_of(house.reactor), inspector.watch(record, bridge.name))
-            heard = None if inspector is None else inspector.aside(record)
-            life = Crossing(house, sock, record, span, watch, heard)
-            guest.waits_as(life)
-            self._begin(life, guest, watch)
+            watch = None if inspector is None else Paced(pace_of(context.reactor), inspector.watch(record, bridge.name))
+            observe = None if inspector is None else inspector.aside(record)
+            conn = Lifecycle(context, sock, record, partial(handle_bridge, bridge=runtime, tap=watch, observe=observe))
+            permit.waits_as(conn)
+            self._begin(conn, permit, watch)
 
         return accepted
 
@@ -177,28 +185,28 @@ class ConnectionManager:
         self._count += 1
         return Connection(f"{self._id_prefix}-{self._count}", time.time(), listener, client)
 
-    def _begin(self, life: Life, guest: Permit, watch: Paced | None) -> None:
-        self.live[life] = None
+    def _begin(self, conn: Lifecycle, permit: Permit, watch: Paced | None) -> None:
+        self.live[conn] = None
         self._vanished.start()
-        life.guest = guest
+        conn.permit = permit
         if watch is None:
-            life.begin(self._when_over)
+            conn.begin(self._when_over)
             return
 
-        def over(life: Life) -> None:
+        def over(conn: Lifecycle) -> None:
             try:
                 watch.end()
             finally:
-                self._over(life)
+                self._over(conn)
 
-        life.begin(over)
+        conn.begin(over)
 
-    def _over(self, life: Life) -> None:
-        self.live.pop(life, None)
+    def _over(self, conn: Lifecycle) -> None:
+        self.live.pop(conn, None)
         if not self.live:
             self._vanished.stop()
-        if life.guest is not None:
-            life.guest.leave()
+        if conn.permit is not None:
+            conn.permit.leave()
         self._ended()
 
 
@@ -218,5 +226,5 @@ def _bound(sock: socket.socket) -> str | None:
     return host_port(name[0], name[1]) if isinstance(name, tuple) else None
 
 
-def _end(life: Life, why: str) -> None:
-    life.end(Ending(Result.LIMIT, why))
+def _end(conn: Lifecycle, why: str) -> None:
+    conn.end(Ending(Result.LIMIT, why))

@@ -144,7 +144,7 @@ class FollowerTests(TestCase):
 
     async def test_idle(self) -> None:
         """Connections end when there is nothing to follow any more; a later redirect makes another one."""
-        self.patch(redirects, "IDLE", 0.0)
+        self.patch(redirects, "IDLE_TIMEOUT_S", 0.0)
         follower = self.follower(Allowing(None))
         for number in (1, 2):
             await self.follow(follower)

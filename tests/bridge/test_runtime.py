@@ -8,7 +8,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.bridge import runtime
-from sniproxy.bridge.runtime import REPEAT_INTERVAL_S, LiveBridge, Trust, make_trust
+from sniproxy.bridge.runtime import REPEAT_INTERVAL_S, BridgeRuntime, Trust, make_trust
 from sniproxy.bridge.stream import MAX_COMMAND_BYTES
 from sniproxy.client.logins import NOBODY
 from sniproxy.config.parser import parse
@@ -30,7 +30,7 @@ class SpanTests(SynchronousTestCase):
         text = TABLE.format(port=6650, hosts="a.test,b.test:1,c.test") + TABLE.format(port=6750, hosts="green.test")
         configuration = parse(text, str(Path("f.toml")))
         self.blue, self.green = (
-            LiveBridge(bridge, trust, self.clock.seconds, 10.0) for bridge in configuration.bridges
+            BridgeRuntime(bridge, trust, self.clock.seconds, 10.0) for bridge in configuration.bridges
         )
         for span in (self.blue, self.green):
             span.settle(None, [self.blue, self.green])

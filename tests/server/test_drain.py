@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.admin.sources import NoSuchGoal
 from sniproxy.config.parser import parse
-from sniproxy.connection.lifecycle import Life
+from sniproxy.connection.lifecycle import Lifecycle
 from sniproxy.events import Connection, Result
 from sniproxy.interfaces import Target
 from sniproxy.relay.relay import Ending
@@ -56,7 +56,7 @@ class RateTests(SynchronousTestCase):
         self.live.extend(Tunnel(number, self.live) for number in range(100))
         self.standing = UpstreamTable()
         self.drains = Drains(
-            self.clock, self.standing, lambda: cast(list[Life], list(self.live)), lambda: 7.0, random.Random(1)
+            self.clock, self.standing, lambda: cast(list[Lifecycle], list(self.live)), lambda: 7.0, random.Random(1)
         )
 
     def advance(self, seconds: float) -> None:
