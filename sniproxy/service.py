@@ -29,12 +29,11 @@ from sniproxy.config.schema import ConfigError
 from sniproxy.config.warnings import plaintext_targets
 from sniproxy.connection.lifecycle import ConnectionContext, Lifecycle
 from sniproxy.events import Observer, Result
-from sniproxy.interfaces import Target
 from sniproxy.logs.writer import CannotOpen
 from sniproxy.net.closer import LingeringCloser
-from sniproxy.net.dialer import Dialer, Veto
+from sniproxy.net.dialer import Dialer
 from sniproxy.net.reuseport import SocketKeeper
-from sniproxy.net.veto import LoopGuard
+from sniproxy.net.veto import DestinationVeto, LoopGuard
 from sniproxy.relay import copy as copying
 from sniproxy.relay import splice
 from sniproxy.relay.direction import DirectionFactory
@@ -80,7 +79,7 @@ class ProxyService(Service):
         self._built = build(configuration, reactor)
         self._closer = LingeringCloser(reactor)
         self.kernel_way = KernelRelays(reactor)
-        self._guard = self._bridge_guard = LoopGuard()
+        self._guard, self._bridge_guard = LoopGuard(), LoopGuard()
         self._lives = ConnectionManager(reactor, self._closer, lambda: self._side.inspector, self._check_drained)
         self._live = self._lives.live
         self._descriptors = 0
@@ -194,11 +193,12 @@ class ProxyService(Service):
     def _put_into_force(self, built: Built) -> None:
         """All of it, or, with an exception, nothing: what can fail comes first."""
         configuration = built.configuration
+        veto = DestinationVeto(self._guard, configuration.policy)
         context = ConnectionContext(
             self._reactor,
             built.routing,
             configuration.timeouts,
-            Dialer(self._reactor, self._veto(configuration), self._closer, self._lives.takes),
+            Dialer(self._reactor, veto.denies, self._closer, self._lives.takes),
             self._closer,
             self._way,
             self._side.ended,
@@ -215,31 +215,20 @@ class ProxyService(Service):
         built.resolvers.settle()
         self._lives.change(configuration.limits, self._descriptors)
         # The listeners first: their addresses are the first that the log has, and people and scripts look for them.
-        # A bridge may lead to a listener of this very proxy; to a bridge, it would come back for ever.
-        dialer = Dialer(self._reactor, self._bridge_veto, self._closer, self._lives.takes)
+        # A bridge may lead to a listener of this proxy, but a bridge that leads to a bridge is a loop.
+        bridge_veto = DestinationVeto(self._bridge_guard)
+        dialer = Dialer(self._reactor, bridge_veto.denies, self._closer, self._lives.takes)
         bridge_context = attrs.evolve(context, dialer=dialer)
         change_listeners(partial(self._lives.accepting, context, bridge_context, built))
         change_side()
         addresses = self.addresses
         self._cross_check = CrossCheck(configuration, built.routing, addresses)
-        self._guard = LoopGuard([*addresses.values(), *([] if self.admin_address is None else [self.admin_address])])
+        self._guard.change([*addresses.values(), *([] if self.admin_address is None else [self.admin_address])])
         bridges = [bridge for _, bridge in built.bridges.values()]
         for bridge in bridges:
             bridge.settle(addresses.get(bridge.name), bridges)
         self._checker.change(context.dialer)
-        self._bridge_guard = LoopGuard(bridge.address for bridge in bridges if bridge.address is not None)
-
-    def _bridge_veto(self, target: Target, address: str | None) -> str | None:
-        return None if address is None else self._bridge_guard.denies(address, target.port)
-
-    def _veto(self, configuration: Configuration) -> Veto:
-        """Our own listeners always; then the policy, which has an opinion on what clients form."""
-
-        def why_not(target: Target, address: str | None) -> str | None:
-            loop = None if address is None else self._guard.denies(address, target.port)
-            return loop or configuration.policy.refuses(target, address)
-
-        return why_not
+        self._bridge_guard.change(bridge.address for bridge in bridges if bridge.address is not None)
 
     def _drain(self) -> None:
         """Close connections that are not tunnels yet, and give the tunnels their time."""
