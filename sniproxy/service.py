@@ -23,6 +23,7 @@ from sniproxy.admin.sources import (
     Status,
     TargetStatus,
 )
+from sniproxy.config.diagnostics.advice import operator_warnings
 from sniproxy.config.dump import dump_configuration
 from sniproxy.config.model import Configuration
 from sniproxy.config.schema import ConfigError
@@ -61,6 +62,7 @@ class ProxyService(Service):
     @param observer: told of each ended connection, beside the access log.
     @param way: how bytes are moved; unless given, C{splice} where the system has it.
     @param keeper: keeps listening sockets for the next process; unless given, none does.
+    @ivar warnings: what the operator should look at in the configuration.
     @ivar reloads: how reloads went. @ivar kernel_way: the kernel's, where a configuration asks for it.
     """
 
@@ -77,6 +79,7 @@ class ProxyService(Service):
         self._reactor = reactor
         self._way = way or (splice.SpliceDirection if splice.available else copying.CopyDirection)
         self._built = build(configuration, reactor)
+        self.warnings: Sequence[str] = operator_warnings(configuration)
         self._closer = LingeringCloser(reactor)
         self.kernel_way = KernelRelays(reactor)
         self._guard, self._bridge_guard = LoopGuard(), LoopGuard()
@@ -102,11 +105,6 @@ class ProxyService(Service):
         return self._built.configuration
 
     @property
-    def warnings(self) -> Sequence[str]:
-        """What the operator should look at in that configuration."""
-        return self._built.warnings
-
-    @property
     def addresses(self) -> dict[str, tuple[str, int]]:
         """Where each listener is bound, by its name; only TCP listeners, only while it runs."""
         return self._listeners.addresses
@@ -123,7 +121,7 @@ class ProxyService(Service):
         @raise CannotOpen: the access log cannot be opened.
         """
         self._descriptors = raise_descriptor_limit()
-        self._put_into_force(self._built)
+        self._put_into_force(self._built, self.warnings)
         Service.startService(self)
 
     def reload(self, read: Callable[[], Configuration]) -> str | None:
@@ -140,7 +138,8 @@ class ProxyService(Service):
                 raise ConfigError("the proxy is stopping")
             with gc_paused():
                 built = build(read(), self._reactor, self._built)
-            self._put_into_force(built)
+                warnings = operator_warnings(built.configuration)
+            self._put_into_force(built, warnings)
         except CannotListenError as error:
             why = why_not_listening(error)
         except (ConfigError, CannotOpen) as error:
@@ -153,7 +152,7 @@ class ProxyService(Service):
             self.reloads = self.reloads.good()
             routes = counted(len(self.configuration.routes), "route")
             log.info("reloaded: {file} is in force: {routes}", file=self.configuration.filename, routes=routes)
-            for warning in built.warnings:
+            for warning in warnings:
                 log.warn("warning: {text}", text=warning)
             return None
         self.reloads = self.reloads.refused(why, time.time())
@@ -190,7 +189,7 @@ class ProxyService(Service):
         """After a log rotation: the logs, all of them."""
         self._side.reopen()
 
-    def _put_into_force(self, built: Built) -> None:
+    def _put_into_force(self, built: Built, warnings: Sequence[str]) -> None:
         """All of it, or, with an exception, nothing: what can fail comes first."""
         configuration = built.configuration
         veto = DestinationVeto(self._guard, configuration.policy)
@@ -210,7 +209,7 @@ class ProxyService(Service):
             change_side = self._side.prepare(configuration, built.admin, undo, built.token)
             change_listeners = self._listeners.prepare(built.listeners, undo)
             undo.pop_all()
-        self._built = built
+        self._built, self.warnings = built, warnings
         self._standing.change(configuration.health, built.written, plaintext_targets(configuration))
         built.resolvers.settle()
         self._lives.change(configuration.limits, self._descriptors)
@@ -283,7 +282,7 @@ class ProxyService(Service):
                 for listener in self.configuration.entrances
             ],
             self._side.lost,
-            [*self._cross_check.warnings, *self._built.warnings],
+            [*self._cross_check.warnings, *self.warnings],
             self.reloads,
             self._drains.status(),
             self.resolvers_status(),

@@ -12,11 +12,9 @@ from msgspec.structs import replace
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IStreamServerEndpoint
 
-from sniproxy.config.describe import warnings
-from sniproxy.config.diagnostics.permissions import file_warnings
 from sniproxy.config.model import Bridge, Configuration, Route, Termination
 from sniproxy.config.schema import ConfigError, ConfigErrors, Faults, shown
-from sniproxy.config.warnings import goals, no_service_route, written_targets
+from sniproxy.config.warnings import goals, written_targets
 from sniproxy.interfaces import Target
 from sniproxy.net.endpoints import Endpoint
 from sniproxy.net.reuseport import SharedEndpoint
@@ -51,7 +49,7 @@ class Built:
     @ivar terminators: by the name of a listener that ends TLS. @ivar bridges: by the name of a bridge.
     @ivar admin: None: there is no admin endpoint.
     @ivar written: the targets that are looked after from the start, with their brokers' names.
-    @ivar warnings: what the operator should look at. @ivar token: for changing requests to the admin endpoint.
+    @ivar token: for changing requests to the admin endpoint.
     """
 
     configuration: Configuration
@@ -62,7 +60,6 @@ class Built:
     admin: IStreamServerEndpoint | None
     resolvers: Resolvers
     written: Sequence[tuple[Target, str | None]]
-    warnings: Sequence[str]
     token: bytes | None = attrs.field(default=None, repr=False)
 
 
@@ -121,7 +118,6 @@ def _build(configuration: Configuration, reactor: Any, before: Built | None) -> 
         admin_endpoint,
         resolvers,
         list(written_targets(configuration)) if configuration.health != Health() else [],
-        [*warnings(configuration), *no_service_route(configuration), *file_warnings(configuration)],
         token,
     )
 
