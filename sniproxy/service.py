@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 from typing import Any
@@ -14,21 +13,11 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
 
-from sniproxy.admin.sources import (
-    DrainStatus,
-    LimitsStatus,
-    ListenerStatus,
-    Reloads,
-    ResolverStatus,
-    Status,
-    TargetStatus,
-)
 from sniproxy.config.diagnostics.advice import operator_warnings
-from sniproxy.config.dump import dump_configuration
 from sniproxy.config.model import Configuration
 from sniproxy.config.schema import ConfigError
 from sniproxy.config.warnings import plaintext_targets
-from sniproxy.connection.lifecycle import ConnectionContext, Lifecycle
+from sniproxy.connection.lifecycle import ConnectionContext
 from sniproxy.events import Observer, Result
 from sniproxy.logs.writer import CannotOpen
 from sniproxy.net.closer import LingeringCloser
@@ -43,11 +32,11 @@ from sniproxy.relay.relay import Ending
 from sniproxy.routing.upstreams import UpstreamTable
 from sniproxy.server.build import Built, build
 from sniproxy.server.connections import ConnectionManager
-from sniproxy.server.drain import Drains, find_drain_target
 from sniproxy.server.healthchecks import Checker
 from sniproxy.server.listeners import Listeners, raise_descriptor_limit, why_not_listening
 from sniproxy.server.observers import Observers
 from sniproxy.server.routecheck import CrossCheck
+from sniproxy.server.view import ServiceView
 from sniproxy.util.gcpause import gc_paused
 from sniproxy.util.text import counted
 
@@ -60,10 +49,11 @@ class ProxyService(Service):
     """The proxy. L{startService} listens; L{stopService} stops listening and drains.
 
     @param observer: told of each ended connection, beside the access log.
-    @param way: how bytes are moved; unless given, C{splice} where the system has it.
+    @param directions: makes the directions of relays. None: splice where the system has it, else copy.
     @param keeper: keeps listening sockets for the next process; unless given, none does.
     @ivar warnings: what the operator should look at in the configuration.
-    @ivar reloads: how reloads went. @ivar kernel_way: the kernel's, where a configuration asks for it.
+    @ivar view: what the admin endpoint shows, and its drains.
+    @ivar kernel_way: the kernel's, where a configuration asks for it.
     """
 
     def __init__(
@@ -71,33 +61,41 @@ class ProxyService(Service):
         configuration: Configuration,
         reactor: Any,
         observer: Observer | None = None,
-        way: DirectionFactory | None = None,
+        directions: DirectionFactory | None = None,
         keeper: SocketKeeper | None = None,
     ) -> None:
         """@raise ConfigError: the configuration cannot be used."""
-        self.reloads = Reloads()
         self._reactor = reactor
-        self._way = way or (splice.SpliceDirection if splice.available else copying.CopyDirection)
+        self._directions = directions or (splice.SpliceDirection if splice.available else copying.CopyDirection)
         self._built = build(configuration, reactor)
         self.warnings: Sequence[str] = operator_warnings(configuration)
         self._closer = LingeringCloser(reactor)
         self.kernel_way = KernelRelays(reactor)
         self._guard, self._bridge_guard = LoopGuard(), LoopGuard()
-        self._lives = ConnectionManager(reactor, self._closer, lambda: self._side.inspector, self._check_drained)
-        self._live = self._lives.live
+        self._connections = ConnectionManager(
+            reactor, self._closer, lambda: self._observers.inspector, self._check_drained
+        )
         self._descriptors = 0
-        self._listeners = Listeners(reactor, self._lives.must_wait, keeper)
-        self._standing = UpstreamTable()
-        self._checker = Checker(reactor, self._standing, self._closer)
+        self._listeners = Listeners(reactor, self._connections.must_wait, keeper)
+        self._upstreams = UpstreamTable()
+        self._checker = Checker(reactor, self._upstreams, self._closer)
         self._cross_check = CrossCheck(configuration, self._built.routing, {})
-        self._drains = Drains(reactor, self._standing, self.live, time.time)
+        self.view = ServiceView(
+            reactor,
+            self._listeners,
+            self._connections,
+            self._upstreams,
+            self._built,
+            self.warnings,
+            self._cross_check,
+        )
         self._at_once = self._closed = False
         self._drain_timer: Any = None
         self._drained: Deferred[None] | None = None
-        self._side = Observers(
-            reactor, self, lambda *heard: self._cross_check.unrouted(*heard), observer, self._lives.takes
+        self._observers = Observers(
+            reactor, self.view, lambda *heard: self._cross_check.unrouted(*heard), observer, self._connections.takes
         )
-        self._started = self._since = time.time()
+        self.view.observers = self._observers
 
     @property
     def configuration(self) -> Configuration:
@@ -112,7 +110,7 @@ class ProxyService(Service):
     @property
     def admin_address(self) -> tuple[str, int] | None:
         """Where the admin endpoint is bound; None: there is none, or it is not TCP."""
-        return self._side.admin_address
+        return self._observers.admin_address
 
     def startService(self) -> None:
         """Open the access log and listen.
@@ -123,6 +121,7 @@ class ProxyService(Service):
         self._descriptors = raise_descriptor_limit()
         self._put_into_force(self._built, self.warnings)
         Service.startService(self)
+        self.view.ready = True
 
     def reload(self, read: Callable[[], Configuration]) -> str | None:
         """Put a configuration into force in place of the one that is, as a whole or not at all.
@@ -148,14 +147,13 @@ class ProxyService(Service):
             log.failure("A fault while the configuration was read again")
             why = f"a fault while it was read: {type(error).__name__}: {error}"
         else:
-            self._since = time.time()
-            self.reloads = self.reloads.good()
+            self.view.reloaded()
             routes = counted(len(self.configuration.routes), "route")
             log.info("reloaded: {file} is in force: {routes}", file=self.configuration.filename, routes=routes)
             for warning in warnings:
                 log.warn("warning: {text}", text=warning)
             return None
-        self.reloads = self.reloads.refused(why, time.time())
+        self.view.reload_failed(why)
         log.error("not reloaded, the configuration in force stays: {why}", why=why)
         return why
 
@@ -165,7 +163,8 @@ class ProxyService(Service):
         @return: fires when all is closed and logged.
         """
         Service.stopService(self)
-        self._drains.stop()
+        self.view.ready = False
+        self.view.drains.stop()
         self._checker.stop()
         self._drained = Deferred()
         stopped = DeferredList(self._listeners.stop())
@@ -187,7 +186,7 @@ class ProxyService(Service):
 
     def reopen_logs(self) -> None:
         """After a log rotation: the logs, all of them."""
-        self._side.reopen()
+        self._observers.reopen()
 
     def _put_into_force(self, built: Built, warnings: Sequence[str]) -> None:
         """All of it, or, with an exception, nothing: what can fail comes first."""
@@ -197,31 +196,32 @@ class ProxyService(Service):
             self._reactor,
             built.routing,
             configuration.timeouts,
-            Dialer(self._reactor, veto.denies, self._closer, self._lives.takes),
+            Dialer(self._reactor, veto.denies, self._closer, self._connections.takes),
             self._closer,
-            self._way,
-            self._side.ended,
-            self._standing,
+            self._directions,
+            self._observers.ended,
+            self._upstreams,
             self.kernel_way.forwarding(configuration.kernel_relay),
-            self._lives.randoms,
+            self._connections.randoms,
         )
         with ExitStack() as undo:
-            change_side = self._side.prepare(configuration, built.admin, undo, built.token)
+            change_observers = self._observers.prepare(configuration, built.admin, undo, built.token)
             change_listeners = self._listeners.prepare(built.listeners, undo)
             undo.pop_all()
         self._built, self.warnings = built, warnings
-        self._standing.change(configuration.health, built.written, plaintext_targets(configuration))
+        self._upstreams.change(configuration.health, built.written, plaintext_targets(configuration))
         built.resolvers.settle()
-        self._lives.change(configuration.limits, self._descriptors)
+        self._connections.change(configuration.limits, self._descriptors)
         # The listeners first: their addresses are the first that the log has, and people and scripts look for them.
         # A bridge may lead to a listener of this proxy, but a bridge that leads to a bridge is a loop.
         bridge_veto = DestinationVeto(self._bridge_guard)
-        dialer = Dialer(self._reactor, bridge_veto.denies, self._closer, self._lives.takes)
+        dialer = Dialer(self._reactor, bridge_veto.denies, self._closer, self._connections.takes)
         bridge_context = attrs.evolve(context, dialer=dialer)
-        change_listeners(partial(self._lives.accepting, context, bridge_context, built))
-        change_side()
+        change_listeners(partial(self._connections.accepting, context, bridge_context, built))
+        change_observers()
         addresses = self.addresses
         self._cross_check = CrossCheck(configuration, built.routing, addresses)
+        self.view.change(built, warnings, self._cross_check)
         self._guard.change([*addresses.values(), *([] if self.admin_address is None else [self.admin_address])])
         bridges = [bridge for _, bridge in built.bridges.values()]
         for bridge in bridges:
@@ -231,14 +231,14 @@ class ProxyService(Service):
 
     def _drain(self) -> None:
         """Close connections that are not tunnels yet, and give the tunnels their time."""
-        for conversation in list(self._live):
+        for conversation in list(self._connections.live):
             if not conversation.tunnelling:
                 conversation.end(Ending(Result.SHUTDOWN, "the proxy is stopping"))
         seconds = 0.0 if self._at_once else self.configuration.timeouts.drain
-        if self._live and not seconds:
+        if self._connections.live and not seconds:
             self._end_all(_AT_ONCE)
-        elif self._live and (self._drain_timer is None or not self._drain_timer.active()):
-            tunnels = counted(len(self._live), "tunnel")
+        elif self._connections.live and (self._drain_timer is None or not self._drain_timer.active()):
+            tunnels = counted(len(self._connections.live), "tunnel")
             log.info("draining for at most {seconds:g} s: {tunnels}", tunnels=tunnels, seconds=seconds)
             ending = Ending(Result.DRAINED, f"still open {seconds:g} s after the proxy began to stop")
             self._drain_timer = self._reactor.callLater(seconds, self._end_all, ending)
@@ -250,85 +250,19 @@ class ProxyService(Service):
         self._check_drained()
 
     def _check_drained(self) -> None:
-        if self._drained is not None and self._closed and not self._live and not self._drained.called:
+        if self._drained is not None and self._closed and not self._connections.live and not self._drained.called:
             if self._drain_timer is not None and self._drain_timer.active():
                 self._drain_timer.cancel()
             self._drained.callback(None)
 
     def _end_all(self, ending: Ending) -> None:
-        for conversation in list(self._live):
+        for conversation in list(self._connections.live):
             conversation.end(ending)
 
     def _stopped(self, _: object) -> Deferred[None]:
         splice.close_spare_pipes()
-        self._lives.close()
+        self._connections.close()
         self.kernel_way.close()
-        closed = self._side.close()
-        log.info("stopped: {summary}", summary=self._side.summary())
+        closed = self._observers.close()
+        log.info("stopped: {summary}", summary=self._observers.summary())
         return closed
-
-    # What the admin endpoint asks
-
-    def status(self) -> Status:
-        """The state of the proxy."""
-        addresses = self.addresses
-        return Status(
-            self.ready,
-            self._started,
-            self.configuration.filename,
-            self._since,
-            [
-                ListenerStatus(listener.name, listener.endpoint.text, addresses.get(listener.name))
-                for listener in self.configuration.entrances
-            ],
-            self._side.lost,
-            [*self._cross_check.warnings, *self.warnings],
-            self.reloads,
-            self._drains.status(),
-            self.resolvers_status(),
-            self.targets_status(),
-            self.limits_status(),
-            self._side.events_lost,
-        )
-
-    @property
-    def ready(self) -> bool:
-        """It listens, and does not drain."""
-        return bool(self.running) and self._drained is None
-
-    def in_force(self, most: int) -> Mapping[str, Any]:
-        """The configuration in force, as JSON has it. @param most: entries of each list."""
-        return dump_configuration(self.configuration, most)
-
-    def resolvers_status(self) -> Sequence[ResolverStatus]:
-        """The resolvers with a table of their own."""
-        return self._built.resolvers.status()
-
-    def limits_status(self) -> LimitsStatus:
-        """The limits of connections."""
-        return self._lives.limits_status()
-
-    def targets_status(self) -> list[TargetStatus]:
-        """The targets whose health is tracked."""
-        now, standing = self._reactor.seconds(), self._standing
-        return [
-            TargetStatus(str(one.target), one.state(now), standing.connections(one.target), one.why)
-            for one in standing.known.values()
-        ]
-
-    def live(self) -> list[Lifecycle]:
-        """The connections that have not ended, the oldest first."""
-        return list(self._live)
-
-    def drain(self, name: str, rate: float) -> DrainStatus:
-        """End the tunnels of a target or a route at this rate a second, and give it no new ones.
-
-        @raise NoSuchGoal: there is none of this name.
-        """
-        return self._drains.begin(
-            find_drain_target(name, self.configuration, self._live, self._standing.answered), rate
-        )
-
-    def undrain(self, name: str) -> DrainStatus:
-        """Give it new connections again. @raise NoSuchGoal: it is not being drained."""
-        return self._drains.undo(name)

@@ -49,7 +49,7 @@ class StartTests(SocketTestCase):
         """Bytes can be moved by a copy where splice is not wanted."""
         for way in (CopyDirection, SpliceDirection):
             backend = Backend(self)
-            proxy = Proxy(self, route(backend.address), way=way)
+            proxy = Proxy(self, route(backend.address), directions=way)
             with proxy.connect() as client:
                 client.sendall(hello(name=NAME))
                 with await in_thread(backend.accept) as upstream:
@@ -87,7 +87,7 @@ class AccessLogTests(SocketTestCase):
         proxy = Proxy(self, route("127.0.0.1:9") + f'[access_log]\npath = "{path.absolute()}"\n')
         proxy.connect().close()
         await proxy.ended()
-        self.assertEqual("1 closed without a byte", proxy.service._side.summary())
+        self.assertEqual("1 closed without a byte", proxy.service._observers.summary())
         await proxy.service.stopService()
         self.assertEqual("", path.read_text())
 
@@ -156,7 +156,7 @@ class DrainTests(SocketTestCase):
                     upstream = await in_thread(backend.accept)
                     self.addCleanup(upstream.close)
                     await in_thread(read_exactly, upstream, len(hello(name=name)))
-                while not proxy.service._live:
+                while not proxy.service._connections.live:
                     await in_thread(int)
                 self.assertEqual([], proxy.records)
                 clock.advance(LAST_CALL_S)
@@ -209,7 +209,7 @@ class DrainTests(SocketTestCase):
         proxy = Proxy(self, route("127.0.0.1:9"))
         with proxy.connect() as client:
             client.sendall(b"\x16")
-            while not proxy.service._live:
+            while not proxy.service._connections.live:
                 await in_thread(int)
             await proxy.service.stopService()
             self.assertEqual(b"", await in_thread(read_to_end, client))
@@ -254,14 +254,14 @@ class ReloadTests(SocketTestCase):
         client.sendall(b"still")
         self.assertEqual(b"still", await in_thread(read_exactly, upstream, 5))
         await self.tunnel(proxy, other)
-        self.assertEqual(1, proxy.service.reloads.succeeded)
+        self.assertEqual(1, proxy.service.view.reloads.succeeded)
 
     async def test_one_configuration_each(self) -> None:
         """A connection whose hello comes after the reload goes by the configuration that it was accepted under."""
         backend = Backend(self)
         proxy = Proxy(self, route(backend.address))
         with proxy.connect() as client:
-            while not proxy.service.live():
+            while not proxy.service.view.live():
                 await in_thread(int)
             self.assertIsNone(self.reload(proxy, ""))
             client.sendall(hello(name=NAME))
@@ -285,9 +285,9 @@ class ReloadTests(SocketTestCase):
                 why = self.reload(proxy, text)
             self.assertIn(said, str(why))
             self.assertIn(str(why), "".join(map(str, (event.get("why") for event in logged))))
-            self.assertEqual(why, proxy.service.status().reloads.error)
+            self.assertEqual(why, proxy.service.view.status().reloads.error)
             self.assertIs(before, proxy.service.configuration)
-        self.assertEqual((0, 5), (proxy.service.reloads.succeeded, proxy.service.reloads.failed))
+        self.assertEqual((0, 5), (proxy.service.view.reloads.succeeded, proxy.service.view.reloads.failed))
         client, upstream = await self.tunnel(proxy, backend)
         client.close()
         upstream.close()
@@ -307,9 +307,9 @@ class ReloadTests(SocketTestCase):
         """Logs, timeouts and the policy are the new ones; a log that is named as before is not opened again."""
         first, second = Path(self.mktemp()).absolute(), Path(self.mktemp()).absolute()
         proxy = Proxy(self, f'[access_log]\npath = "{first}"\n')
-        log = proxy.service._side._access_log
+        log = proxy.service._observers._access_log
         self.assertIsNone(self.reload(proxy, f'[access_log]\npath = "{first}"\n[timeouts]\nhello = 3\n'))
-        self.assertIs(log, proxy.service._side._access_log)
+        self.assertIs(log, proxy.service._observers._access_log)
         self.assertIsNone(
             self.reload(proxy, f'[access_log]\npath = "{second}"\n[default]\ntarget = "{{server_name}}"\n')
         )
@@ -344,7 +344,7 @@ class ReloadTests(SocketTestCase):
         self.assertRaises(ConnectionRefusedError, socket.create_connection, first)
         self.assertIsNotNone(proxy.service._guard.denies(*second))
         self.assertIsNone(proxy.service._guard.denies(*first))
-        site = proxy.service._side._site
+        site = proxy.service._observers._site
         assert site is not None
         self.assertEqual(1, site.metrics.totals()["refused"])
         self.assertIsNone(self.reload(proxy, ""))
@@ -360,7 +360,7 @@ class ReloadTests(SocketTestCase):
             '[admin]\nendpoint = "tcp:0:interface=127.0.0.1"\n'
         )
         proxy = Proxy(self, '[admin]\nendpoint = "tcp:0:interface=127.0.0.1"\n')
-        site = proxy.service._side._site
+        site = proxy.service._observers._site
         assert site is not None
         self.assertIsNone(site.topics)
         self.assertIsNone(self.reload(proxy, plain))
@@ -369,7 +369,7 @@ class ReloadTests(SocketTestCase):
         self.assertIn(b"sniproxy_topics", site.metrics.text())
         self.assertIsNone(self.reload(proxy, plain.replace("[admin]", "reveal = true\n[admin]")))
         self.assertIs(topics, site.topics)
-        inspector = proxy.service._side.inspector
+        inspector = proxy.service._observers.inspector
         assert inspector is not None
         self.assertTrue(inspector.reveal)
         self.assertIsNone(self.reload(proxy, plain.replace("[admin]", 'commands = ["SEND"]\n[admin]')))

@@ -187,7 +187,7 @@ class Status(msgspec.Struct, frozen=True):
 
 
 class StatusSource(Protocol):
-    """C{sniproxy.service.ProxyService} is one; each call costs no more than what it returns."""
+    """C{sniproxy.server.view.ServiceView} is one; each call costs no more than what it returns."""
 
     @property
     def ready(self) -> bool:

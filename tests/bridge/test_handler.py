@@ -125,7 +125,7 @@ class RefusalTests(BridgeCase):
         crowd = Crowd(self, {}, clock=clock)
         sock = self.raw(crowd)
         sock.sendall(b"\x00")
-        while not crowd.bridge.service._live:
+        while not crowd.bridge.service._connections.live:
             await in_thread(int)
         clock.advance(5)
         record = await crowd.bridge.ended()
@@ -149,7 +149,7 @@ class RefusalTests(BridgeCase):
             )
             sock = socket.create_connection(("127.0.0.1", bridge.port), timeout=20)
             sock.sendall(write(pb.CommandConnect(client_version="test")) + b"more")
-            while not (live := list(bridge.service._live)) or live[0].state == "hello":
+            while not (live := list(bridge.service._connections.live)) or live[0].state == "hello":
                 await in_thread(int)
             sock.close()
             record = await bridge.ended()

@@ -67,7 +67,7 @@ class LookupTests(BridgeCase):
         owners = await gatherResults([Deferred.fromCoroutine(client.owner(f"{TOPIC}-{n}")) for n in range(20)])
         self.assertEqual({B1}, {owner.host for owner in owners})
         self.assertEqual(1, crowd.heard(B1).count("CONNECT"))
-        self.assertEqual(1, crowd.bridge.service._lives.admission.aside)
+        self.assertEqual(1, crowd.bridge.service._connections.admission.aside)
         self.assertEqual(21, crowd.heard(B1).count("LOOKUP"))
 
     async def test_circle(self) -> None:
@@ -142,7 +142,7 @@ class LookupTests(BridgeCase):
         events = [json.loads(line) for line in path.read_text().splitlines()]
         lookups = [(e["response"], e["broker_url_tls"], e["topic"]) for e in events if e["event"] == "lookup"]
         self.assertEqual([("redirect", url(B1), TOPIC), ("connect", url(B1), TOPIC)], lookups)
-        inspector = crowd.bridge.service._side.inspector
+        inspector = crowd.bridge.service._observers.inspector
         assert inspector is not None
         # What is known is the bridge's cluster's, whatever its brokers are called.
         self.assertEqual(["bridge"], [entry.cluster for entry in inspector.ledger.topics()])

@@ -27,7 +27,7 @@ class TunnelTests(ConversationCase):
                 self.assertEqual(data, await in_thread(read_exactly, upstream, len(data)))
                 upstream.sendall(b"server hello")
                 self.assertEqual(b"server hello", await in_thread(read_exactly, client, 12))
-                (live,) = proxy.service._live
+                (live,) = proxy.service._connections.live
                 self.assertEqual(("open", len(data), 12), (live.state, live.bytes_up, live.bytes_down))
                 client.shutdown(socket.SHUT_WR)
                 await in_thread(read_to_end, upstream)

@@ -102,7 +102,7 @@ class RefusalTests(ConversationCase):
         proxy = Proxy(self, route("127.0.0.1:9", more="[timeouts]\nhello = 2\n"), clock)
         with proxy.connect() as client:
             client.sendall(hello(name=NAME)[:-1])
-            while not proxy.service._live:
+            while not proxy.service._connections.live:
                 await in_thread(int)
             clock.advance(2)
             self.assertEqual(b"", await in_thread(read_to_end, client))

@@ -88,7 +88,7 @@ class GoneTests(ConversationCase):
         for number, (sent, leave) in enumerate(ways, len(proxy.records)):
             client = proxy.connect(listener)
             client.sendall(sent)
-            while not (live := list(proxy.service._live)) or live[0].state != state:
+            while not (live := list(proxy.service._connections.live)) or live[0].state != state:
                 await in_thread(int)
             leave(client)
             record = await proxy.ended(number)
@@ -96,7 +96,7 @@ class GoneTests(ConversationCase):
             how = "it ended the connection" if leave is socket.socket.close else "Connection reset by peer"
             doing = {"resolve": "resolved", "connect": "dialled"}[state]
             self.assertEqual(f"{how} while its target was {doing}", record.reason)
-            while proxy.service._live or len(proxy.service._closer):
+            while proxy.service._connections.live or len(proxy.service._closer):
                 await in_thread(int)
 
     async def test_dialled(self) -> None:
@@ -104,7 +104,7 @@ class GoneTests(ConversationCase):
         silent = SilentTarget(self)
         proxy = Proxy(self, route(silent.address))
         await self.gone(proxy, "connect", hello(name=NAME))
-        self.assertEqual([], [one for one in proxy.service.status().targets if one.why or one.connections])
+        self.assertEqual([], [one for one in proxy.service.view.status().targets if one.why or one.connections])
 
     async def test_resolved(self) -> None:
         """While the resolver does not answer: its question is cancelled."""
@@ -173,10 +173,10 @@ class FaultTests(ConversationCase):
     async def test_observer_that_fails(self) -> None:
         """An observer that fails is logged and harms nothing."""
         proxy = Proxy(self, route("127.0.0.1:9"))
-        proxy.service._side._observers.insert(0, lambda record: 1 / 0)  # type: ignore[arg-type]
+        proxy.service._observers._observers.insert(0, lambda record: 1 / 0)  # type: ignore[arg-type]
         with proxy.connect() as client:
             client.sendall(hello(name="nobody.test"))
             self.assertEqual(fatal_alert(Alert.UNRECOGNIZED_NAME), await in_thread(read_to_end, client))
         self.assertEqual(1, len(self.flushLoggedErrors(ZeroDivisionError)))
-        while proxy.service._live:
+        while proxy.service._connections.live:
             await in_thread(int)

@@ -79,7 +79,7 @@ class ResolverTests(ConversationCase):
             client.sendall(hello(name=NAME))
             while not resolver.requests:
                 await in_thread(int)
-            (live,) = proxy.service._live
+            (live,) = proxy.service._connections.live
             self.assertEqual(("resolve", 0, 0), (live.state, live.bytes_up, live.bytes_down))
             clock.advance(10)
             self.assertEqual(b"", await in_thread(read_to_end, client))

@@ -24,13 +24,13 @@ class RoomTests(SocketTestCase):
         """When the descriptors would not suffice for a dial, new connections wait until another one has ended."""
         backend = Backend(self)
         proxy = Proxy(self, route(backend.address))
-        proxy.service._lives.change(Limits(), 4)  # one is kept in reserve: one connection and its dial
+        proxy.service._connections.change(Limits(), 4)  # one is kept in reserve: one connection and its dial
         with proxy.connect() as first, proxy.connect() as second:
             first.sendall(hello(name=NAME))
             second.sendall(hello(name=NAME))
             with await in_thread(backend.accept) as upstream:
                 await in_thread(read_exactly, upstream, len(hello(name=NAME)))
-                self.assertEqual(1, len(proxy.service._live))
+                self.assertEqual(1, len(proxy.service._connections.live))
                 first.close()
             with await in_thread(backend.accept) as upstream:
                 await in_thread(read_exactly, upstream, len(hello(name=NAME)))
@@ -39,7 +39,7 @@ class RoomTests(SocketTestCase):
     async def test_aside(self) -> None:
         """What connections have open beside their two descriptors leaves less room; a wait is counted once."""
         proxy = Proxy(self, route("127.0.0.1:9"))
-        lives = proxy.service._lives
+        lives = proxy.service._connections
         lives.change(Limits(), 8)  # two are kept in reserve
         self.assertIsNone(lives.must_wait())
         guest = lives.admission.admit("unix")
@@ -48,7 +48,7 @@ class RoomTests(SocketTestCase):
             guest.holds_more(5)
             for _ in range(3):
                 self.assertEqual("the limit of open files is near", lives.must_wait())
-            self.assertEqual({"descriptors": waits}, proxy.service.status().limits.waited)
+            self.assertEqual({"descriptors": waits}, proxy.service.view.status().limits.waited)
             guest.holds_more(-5)
             self.assertIsNone(lives.must_wait())
 
@@ -93,7 +93,7 @@ class LimitTests(SocketTestCase):
         ends = await self.tunnel(proxy, backend)
         with proxy.connect() as second:
             second.sendall(hello(name=NAME))
-            while not proxy.service._lives.admission.waits["max_connections"]:
+            while not proxy.service._connections.admission.waits["max_connections"]:
                 await in_thread(int)
             for end in ends:
                 end.close()
@@ -111,7 +111,7 @@ class LimitTests(SocketTestCase):
         said = [formatEvent(event) for event in logs]
         self.assertIn("a connection of 127.0.0.1 is refused: [limits] max_connections_per_client", said)
         self.assertEqual([], proxy.records)
-        self.assertEqual({"max_connections_per_client": 1}, proxy.service.status().limits.refused)
+        self.assertEqual({"max_connections_per_client": 1}, proxy.service.view.status().limits.refused)
         for end in ends:
             end.close()
         self.assertEqual(Result.OK, (await proxy.ended()).result)
@@ -135,11 +135,11 @@ class LimitTests(SocketTestCase):
         proxy = Proxy(self, route(backend.address) + "[limits]\nmax_connections = 2", clock)
         await self.tunnel(proxy, backend)
         with proxy.connect() as silent:
-            while len(proxy.service._live) < 2:
+            while len(proxy.service._connections.live) < 2:
                 await in_thread(int)
             with proxy.connect() as client:
                 client.sendall(hello(name=NAME))
-                while not proxy.service._lives.admission.waits["max_connections"]:
+                while not proxy.service._connections.admission.waits["max_connections"]:
                     await in_thread(int)
                 clock.advance(SLOW_HELLO_S)
                 self.assertEqual(b"", await in_thread(read_to_end, silent))
@@ -154,7 +154,7 @@ class LimitTests(SocketTestCase):
         clock, share = HandClock(), Share()
         self.addCleanup(share.holds, 0)
         proxy = Proxy(self, route("127.0.0.1:9") + "[limits]\nmax_buffered = 1048576", clock)
-        lives = proxy.service._lives
+        lives = proxy.service._connections
         with proxy.connect():
             while not lives.live:
                 await in_thread(int)

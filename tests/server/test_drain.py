@@ -206,23 +206,23 @@ class TunnelTests(SocketTestCase):
         one, two = Backend(self), Backend(self)
         proxy = Proxy(self, f'[[route]]\nserver_name = "{NAME}"\ntarget = ["{one.address}", "{two.address}"]\n')
         client, upstream = await self.tunnel(proxy, one)
-        self.assertEqual(1, proxy.service.drain(one.address, 1000).left)
+        self.assertEqual(1, proxy.service.view.drain(one.address, 1000).left)
         self.assertEqual(b"", await in_thread(read_to_end, client))
         self.assertEqual(b"", await in_thread(read_to_end, upstream))
         record = await proxy.ended()
         self.assertEqual((Result.DRAINED, f"target {one.address} is being drained"), (record.result, record.reason))
         for _ in range(3):
             await self.tunnel(proxy, two)
-        (status,) = proxy.service.status().drains
+        (status,) = proxy.service.view.status().drains
         self.assertEqual((1, 0, 1), (status.closed, status.left, status.refused))
-        proxy.service.undrain(one.address)
+        proxy.service.view.undrain(one.address)
         await self.tunnel(proxy, one)
 
     async def test_nobody_else(self) -> None:
         """When a route has no other target its new connections are closed plainly, and the reason is told."""
         backend = Backend(self)
         proxy = Proxy(self, route(backend.address))
-        proxy.service.drain(NAME, 10)
+        proxy.service.view.drain(NAME, 10)
         with proxy.connect() as client:
             client.sendall(hello(name=NAME))
             self.assertEqual(b"", await in_thread(read_to_end, client))
@@ -234,7 +234,7 @@ class TunnelTests(SocketTestCase):
         """A drain outlives a reload."""
         backend = Backend(self)
         proxy = Proxy(self, route(backend.address))
-        proxy.service.drain(backend.address, 10)
+        proxy.service.view.drain(backend.address, 10)
         self.assertIsNone(proxy.service.reload(lambda: parse(LISTENER + route(backend.address), "test.toml")))
         with proxy.connect() as client:
             client.sendall(hello(name=NAME))
@@ -246,7 +246,7 @@ class TunnelTests(SocketTestCase):
         backend = Backend(self)
         proxy = Proxy(self, f'[[route]]\nserver_name = "{NAME}"\ntarget = ["127.0.0.1:1", "{backend.address}"]\n')
         client, upstream = await self.tunnel(proxy, backend)
-        standing = proxy.service._standing
+        standing = proxy.service._upstreams
         self.assertEqual({backend.address: 1}, dict(standing._connections))
         client.close()
         upstream.close()

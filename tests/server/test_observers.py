@@ -126,7 +126,7 @@ class AdminTests(SocketTestCase):
         """Connections of the admin endpoint count in the limit of open files, and no longer when they have ended."""
         proxy = Proxy(self, route("127.0.0.1:9") + ADMIN)
         assert proxy.service.admin_address is not None
-        admission = proxy.service._lives.admission
+        admission = proxy.service._connections.admission
         with socket.create_connection(proxy.service.admin_address, timeout=TIMEOUT_S) as client:
             client.sendall(b"GET /ready HTTP/1.1\r\nHost: localhost\r\n\r\n")
             await in_thread(client.recv, 1)
