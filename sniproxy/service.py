@@ -18,7 +18,7 @@ from sniproxy.config.model import Configuration
 from sniproxy.config.schema import ConfigError
 from sniproxy.config.warnings import plaintext_targets
 from sniproxy.connection.lifecycle import ConnectionContext
-from sniproxy.events import Observer, Result
+from sniproxy.events import Observer
 from sniproxy.logs.writer import CannotOpen
 from sniproxy.net.closer import LingeringCloser
 from sniproxy.net.dialer import Dialer
@@ -28,7 +28,6 @@ from sniproxy.relay import copy as copying
 from sniproxy.relay import splice
 from sniproxy.relay.direction import DirectionFactory
 from sniproxy.relay.kernel.opening import KernelRelays
-from sniproxy.relay.relay import Ending
 from sniproxy.routing.upstreams import UpstreamTable
 from sniproxy.server.build import Built, build
 from sniproxy.server.connections import ConnectionManager
@@ -36,13 +35,12 @@ from sniproxy.server.healthchecks import Checker
 from sniproxy.server.listeners import Listeners, raise_descriptor_limit, why_not_listening
 from sniproxy.server.observers import Observers
 from sniproxy.server.routecheck import CrossCheck
+from sniproxy.server.shutdown import Shutdown
 from sniproxy.server.view import ServiceView
 from sniproxy.util.gcpause import gc_paused
 from sniproxy.util.text import counted
 
 log = Logger()
-
-_AT_ONCE = Ending(Result.SHUTDOWN, "the proxy was told to stop at once")
 
 
 class ProxyService(Service):
@@ -73,7 +71,7 @@ class ProxyService(Service):
         self.kernel_way = KernelRelays(reactor)
         self._guard, self._bridge_guard = LoopGuard(), LoopGuard()
         self._connections = ConnectionManager(
-            reactor, self._closer, lambda: self._observers.inspector, self._check_drained
+            reactor, self._closer, lambda: self._observers.inspector, lambda: self._shutdown.check()
         )
         self._descriptors = 0
         self._listeners = Listeners(reactor, self._connections.must_wait, keeper)
@@ -89,9 +87,7 @@ class ProxyService(Service):
             self.warnings,
             self._cross_check,
         )
-        self._at_once = self._closed = False
-        self._drain_timer: Any = None
-        self._drained: Deferred[None] | None = None
+        self._shutdown = Shutdown(reactor, self._connections.live)
         self._observers = Observers(
             reactor, self.view, lambda *heard: self._cross_check.unrouted(*heard), observer, self._connections.takes
         )
@@ -133,7 +129,7 @@ class ProxyService(Service):
         @return: why it was refused, and nothing has changed; None: it is in force.
         """
         try:
-            if not self.running or self._drained is not None:
+            if not self.running:
                 raise ConfigError("the proxy is stopping")
             with gc_paused():
                 built = build(read(), self._reactor, self._built)
@@ -166,12 +162,10 @@ class ProxyService(Service):
         self.view.ready = False
         self.view.drains.stop()
         self._checker.stop()
-        self._drained = Deferred()
         stopped = DeferredList(self._listeners.stop())
-        self._drain()
-        drained = self._drained
+        drained = self._shutdown.begin(self.configuration.timeouts.drain)
         return (
-            stopped.addCallback(lambda _: self._drain_rest())
+            stopped.addCallback(lambda _: self._shutdown.listeners_closed())
             .addCallback(lambda _: drained)
             .addCallback(lambda _: self._closer.settled())
             .addCallback(lambda _: self._built.resolvers.stop())
@@ -180,8 +174,7 @@ class ProxyService(Service):
 
     def end_now(self) -> None:
         """End all tunnels at once: while it drains, or when it will be told to drain."""
-        self._at_once = True
-        self._end_all(_AT_ONCE)
+        self._shutdown.end_now()
         self._closer.close_now()
 
     def reopen_logs(self) -> None:
@@ -228,36 +221,6 @@ class ProxyService(Service):
             bridge.settle(addresses.get(bridge.name), bridges)
         self._checker.change(context.dialer)
         self._bridge_guard.change(bridge.address for bridge in bridges if bridge.address is not None)
-
-    def _drain(self) -> None:
-        """Close connections that are not tunnels yet, and give the tunnels their time."""
-        for conversation in list(self._connections.live):
-            if not conversation.tunnelling:
-                conversation.end(Ending(Result.SHUTDOWN, "the proxy is stopping"))
-        seconds = 0.0 if self._at_once else self.configuration.timeouts.drain
-        if self._connections.live and not seconds:
-            self._end_all(_AT_ONCE)
-        elif self._connections.live and (self._drain_timer is None or not self._drain_timer.active()):
-            tunnels = counted(len(self._connections.live), "tunnel")
-            log.info("draining for at most {seconds:g} s: {tunnels}", tunnels=tunnels, seconds=seconds)
-            ending = Ending(Result.DRAINED, f"still open {seconds:g} s after the proxy began to stop")
-            self._drain_timer = self._reactor.callLater(seconds, self._end_all, ending)
-
-    def _drain_rest(self) -> None:
-        """Drain connections that came in before the listeners were closed."""
-        self._closed = True
-        self._drain()
-        self._check_drained()
-
-    def _check_drained(self) -> None:
-        if self._drained is not None and self._closed and not self._connections.live and not self._drained.called:
-            if self._drain_timer is not None and self._drain_timer.active():
-                self._drain_timer.cancel()
-            self._drained.callback(None)
-
-    def _end_all(self, ending: Ending) -> None:
-        for conversation in list(self._connections.live):
-            conversation.end(ending)
 
     def _stopped(self, _: object) -> Deferred[None]:
         splice.close_spare_pipes()
