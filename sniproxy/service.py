@@ -1,4 +1,4 @@
-"""Builds the house from a configuration, starts and drains it: what ``twistd sniproxy`` runs and others embed."""
+"""The proxy as a Twisted service: ``twistd sniproxy`` runs it, and other programs embed it."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ log = Logger()
 
 
 class ProxyService(Service):
-    """The proxy. L{startService} listens; L{stopService} stops listening and drains.
+    """The proxy. L{startService} listens, L{reload} changes the configuration, L{stopService} drains.
 
-    @param observer: told of each ended connection, beside the access log.
+    @param observer: called with the record of each ended connection, beside the access log.
     @param directions: makes the directions of relays. None: splice where the system has it, else copy.
-    @param keeper: keeps listening sockets for the next process; unless given, none does.
-    @ivar warnings: what the operator should look at in the configuration.
-    @ivar view: what the admin endpoint shows, and its drains.
-    @ivar kernel_way: the kernel's, where a configuration asks for it.
+    @param keeper: keeps listening sockets for the next process. None: they are closed at the stop.
+    @ivar warnings: about the current configuration, for the operator.
+    @ivar view: status and drains, for the admin endpoint.
+    @ivar kernel_way: the kernel relay, if the configuration asks for it.
     """
 
     def __init__(
@@ -89,44 +89,48 @@ class ProxyService(Service):
         )
         self._shutdown = Shutdown(reactor, self._connections.live)
         self._observers = Observers(
-            reactor, self.view, lambda *heard: self._cross_check.unrouted(*heard), observer, self._connections.takes
+            reactor,
+            self.view,
+            lambda *heard: self._cross_check.unrouted(*heard),
+            observer,
+            self._connections.add_descriptors,
         )
         self.view.observers = self._observers
 
     @property
     def configuration(self) -> Configuration:
-        """The configuration in force."""
+        """The current configuration."""
         return self._built.configuration
 
     @property
     def addresses(self) -> dict[str, tuple[str, int]]:
-        """Where each listener is bound, by its name; only TCP listeners, only while it runs."""
+        """Host and port of each TCP listener, by its name, while the proxy runs."""
         return self._listeners.addresses
 
     @property
     def admin_address(self) -> tuple[str, int] | None:
-        """Where the admin endpoint is bound; None: there is none, or it is not TCP."""
+        """Host and port of the admin endpoint. None: there is none, or it is not TCP."""
         return self._observers.admin_address
 
     def startService(self) -> None:
-        """Open the access log and listen.
+        """Open the logs and listen.
 
-        @raise CannotListenError: an address cannot be listened on; nothing listens then.
-        @raise CannotOpen: the access log cannot be opened.
+        @raise CannotListenError: the proxy cannot listen on an address. Then it listens on none.
+        @raise CannotOpen: a log cannot be opened.
         """
         self._descriptors = raise_descriptor_limit()
-        self._put_into_force(self._built, self.warnings)
+        self._apply(self._built, self.warnings)
         Service.startService(self)
         self.view.ready = True
 
     def reload(self, read: Callable[[], Configuration]) -> str | None:
-        """Put a configuration into force in place of the one that is, as a whole or not at all.
+        """Replace the configuration, as a whole or not at all.
 
-        Connections that have been accepted go on by the configuration that they came under. A listener whose endpoint
-        is written as before keeps its socket.
+        Open connections keep the configuration that they were accepted with. A listener whose endpoint is unchanged
+        keeps its socket.
 
-        @param read: gives the configuration, or raises C{ConfigError}.
-        @return: why it was refused, and nothing has changed; None: it is in force.
+        @param read: returns the configuration, or raises C{ConfigError}.
+        @return: why the reload failed. None: it succeeded.
         """
         try:
             if not self.running:
@@ -134,29 +138,29 @@ class ProxyService(Service):
             with gc_paused():
                 built = build(read(), self._reactor, self._built)
                 warnings = operator_warnings(built.configuration)
-            self._put_into_force(built, warnings)
+            self._apply(built, warnings)
         except CannotListenError as error:
             why = why_not_listening(error)
         except (ConfigError, CannotOpen) as error:
             why = str(error)
-        except Exception as error:  # a resolver plugin's own fault, as a rule
-            log.failure("A fault while the configuration was read again")
-            why = f"a fault while it was read: {type(error).__name__}: {error}"
+        except Exception as error:  # usually a fault of a resolver plugin
+            log.failure("internal error while reading the configuration")
+            why = f"internal error while reading it: {type(error).__name__}: {error}"
         else:
             self.view.reloaded()
             routes = counted(len(self.configuration.routes), "route")
-            log.info("reloaded: {file} is in force: {routes}", file=self.configuration.filename, routes=routes)
+            log.info("reloaded {file}: {routes}", file=self.configuration.filename, routes=routes)
             for warning in warnings:
                 log.warn("warning: {text}", text=warning)
             return None
         self.view.reload_failed(why)
-        log.error("not reloaded, the configuration in force stays: {why}", why=why)
+        log.error("reload failed, keeping the current configuration: {why}", why=why)
         return why
 
     def stopService(self) -> Deferred[None]:
-        """Stop accepting, give the tunnels C{timeouts.drain} seconds, then end the rest in order.
+        """Stop listening, give tunnels C{timeouts.drain} seconds, then end the rest.
 
-        @return: fires when all is closed and logged.
+        @return: fires when all sockets are closed and all records are logged.
         """
         Service.stopService(self)
         self.view.ready = False
@@ -173,23 +177,23 @@ class ProxyService(Service):
         )
 
     def end_now(self) -> None:
-        """End all tunnels at once: while it drains, or when it will be told to drain."""
+        """End all tunnels now, and do not drain, neither now nor at a later stop."""
         self._shutdown.end_now()
         self._closer.close_now()
 
     def reopen_logs(self) -> None:
-        """After a log rotation: the logs, all of them."""
+        """Open all log files again, after a log rotation."""
         self._observers.reopen()
 
-    def _put_into_force(self, built: Built, warnings: Sequence[str]) -> None:
-        """All of it, or, with an exception, nothing: what can fail comes first."""
+    def _apply(self, built: Built, warnings: Sequence[str]) -> None:
+        """Apply a configuration. All that can fail comes first; if it raises, nothing has changed."""
         configuration = built.configuration
         veto = DestinationVeto(self._guard, configuration.policy)
         context = ConnectionContext(
             self._reactor,
             built.routing,
             configuration.timeouts,
-            Dialer(self._reactor, veto.denies, self._closer, self._connections.takes),
+            Dialer(self._reactor, veto.denies, self._closer, self._connections.add_descriptors),
             self._closer,
             self._directions,
             self._observers.ended,
@@ -205,11 +209,11 @@ class ProxyService(Service):
         self._upstreams.change(configuration.health, built.written, plaintext_targets(configuration))
         built.resolvers.settle()
         self._connections.change(configuration.limits, self._descriptors)
-        # The listeners first: their addresses are the first that the log has, and people and scripts look for them.
         # A bridge may lead to a listener of this proxy, but a bridge that leads to a bridge is a loop.
         bridge_veto = DestinationVeto(self._bridge_guard)
-        dialer = Dialer(self._reactor, bridge_veto.denies, self._closer, self._connections.takes)
+        dialer = Dialer(self._reactor, bridge_veto.denies, self._closer, self._connections.add_descriptors)
         bridge_context = attrs.evolve(context, dialer=dialer)
+        # Listeners before the admin endpoint: scripts look for the first address in the log.
         change_listeners(partial(self._connections.accepting, context, bridge_context, built))
         change_observers()
         addresses = self.addresses

@@ -174,7 +174,7 @@ class ReloadTests(SocketTestCase):
         proxy = Proxy(self, "")
         self.patch(resolverset, "StaticResolver", lambda targets: 1 / 0)
         why = self.reload(proxy, route("127.0.0.1:9"))
-        self.assertEqual("a fault while it was read: ZeroDivisionError: division by zero", why)
+        self.assertEqual("internal error while reading it: ZeroDivisionError: division by zero", why)
         self.assertEqual(1, len(self.flushLoggedErrors(ZeroDivisionError)))
 
     async def test_everything_else(self) -> None:

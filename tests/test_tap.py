@@ -247,7 +247,7 @@ class ProcessTests(TestCase):
                 '[[route]]\nserver_name = "a b"\ntarget = "b"\n',
                 f'{file}:9: route[0].server_name = "a b": the character',
             ),
-            (text + '[[route]]\nserver_name = "a.test"\ntarget = "127.0.0.1:9"\n', "is in force: 1 route"),
+            (text + '[[route]]\nserver_name = "a.test"\ntarget = "127.0.0.1:9"\n', f"reloaded {file}: 1 route"),
         ):
             file.write_text(written)
             proxy.process.send_signal(signal.SIGHUP)
@@ -273,7 +273,7 @@ class ProcessTests(TestCase):
         """SIGHUP for a proxy without a file says so, and changes nothing."""
         proxy = Running(self, ("-l", "tcp:0:interface=127.0.0.1"))
         proxy.process.send_signal(signal.SIGHUP)
-        proxy.wait_for("not reloaded, the configuration in force stays: the configuration came from the command line")
+        proxy.wait_for("reload failed, keeping the current configuration: the configuration came from the command line")
         self.assertEqual(-signal.SIGTERM, proxy.finish(signal.SIGTERM)[0])
 
     def test_busy_port(self) -> None:

@@ -41,7 +41,7 @@ async def handle_bridge(
     named = text(connect, "proxy_to_broker_url", 300)
     brokers = [choose_broker(conn, bridge, named)] if named else bridge.service()
     if conn.permit is not None:
-        conn.permit.connects(ROUTE, conn.record.listener)
+        conn.permit.enter_connecting(ROUTE, conn.record.listener)
     broker, upstream = await reach(conn, bridge, brokers)
     tunnel = BridgeTunnel(conn, bridge, broker, None if named else PendingRequests(connect), tap, observe)
     conn.call_at_end(tunnel.end)

@@ -120,7 +120,7 @@ class BridgeTunnel:
 
     def _add_descriptors(self, count: int) -> None:
         if self._conn.permit is not None:
-            self._conn.permit.holds_more(count)
+            self._conn.permit.add_descriptors(count)
 
 
 def _unless_cancelled(failure: Failure) -> None:

@@ -189,13 +189,13 @@ class Lifecycle:
         self._received.holds(received)
         self.record.hello_s = self._elapsed()
         if self.permit is not None:
-            self.permit.heard()
+            self.permit.receive_hello()
 
     def enter_route(self, route: LiveRoute) -> None:
         """Count the connection for its route. @raise Refusal: a limit is reached."""
         self.record.route = route.server_name
         if self.permit is not None:
-            self.permit.takes(route)
+            self.permit.enter_route(route)
 
     def enter_target(self, target: Target) -> None:
         """Count the connection for the target that is dialled now, in place of the target before."""
@@ -211,7 +211,7 @@ class Lifecycle:
         self.tunnel = tunnel
         self.sockets = (client, upstream)
         if self.permit is not None:
-            self.permit.tunnels()
+            self.permit.leave_connecting()
         self._received.holds(0)
 
     @property

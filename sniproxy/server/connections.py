@@ -1,4 +1,4 @@
-"""The connections that have not ended: each begins here, if the limits allow it, as its entrance says."""
+"""Admits, starts and tracks client connections."""
 
 from __future__ import annotations
 
@@ -27,33 +27,34 @@ from sniproxy.routing.randoms import LiveRandoms
 from sniproxy.server.build import Built
 from sniproxy.util.names import host_port
 
-# What reads Pulsar is imported with what is inspected, or with a bridge.
+# Imported where they are needed: most configurations have neither a bridge nor an inspector.
 if TYPE_CHECKING:
     from sniproxy.bridge.runtime import BridgeRuntime
     from sniproxy.inspector.live import Inspector
     from sniproxy.relay.pacing import Paced
 
 RESERVED_DESCRIPTORS = 64
-"""Descriptors that connections leave to the reactor, the log and the pipes between sockets."""
+"""Descriptors kept for the reactor, the logs and the pipes of splice."""
 
 DESCRIPTORS_PER_CONNECTION = 2
-"""Those of a connection: the client's and the target's."""
+"""Descriptors of one connection: the client's socket and the target's."""
 
 _WHY = {
-    "descriptors": "the limit of open files is near",
-    "max_connections": "there are as many connections as [limits] max_connections allows",
-    "max_buffered": "as many bytes wait for slow readers as [limits] max_buffered allows",
-    "max_hellos": "as many wait for their hello as [limits] max_hellos allows",
+    "descriptors": "the limit of open files is nearly reached",
+    "max_connections": "the number of connections has reached [limits] max_connections",
+    "max_buffered": "the bytes held for slow readers have reached [limits] max_buffered",
+    "max_hellos": "the connections without a complete hello have reached [limits] max_hellos",
 }
 
 
 class ConnectionManager:
-    """Begins them, and knows them until they have ended.
+    """All connections of one proxy, from accept to their end.
 
-    @param closer: what it has not closed yet counts as open.
-    @param inspector: gives the one that there is now, if any. @param ended: called when one has ended.
-    @ivar live: those that have not ended, the oldest first.
-    @ivar admission: which of those that come are let in. @ivar randoms: finds loops through other proxies.
+    @param closer: sockets that it has not closed yet count as open descriptors.
+    @param inspector: returns the inspector, or None if there is none.
+    @param ended: called after a connection has ended.
+    @ivar live: the connections that have not ended, the oldest first.
+    @ivar admission: admits connections. @ivar randoms: finds loops through other proxies.
     """
 
     def __init__(
@@ -67,7 +68,7 @@ class ConnectionManager:
         self.randoms = LiveRandoms()
         self._log = RefusalLog(reactor)
         self.admission = Admission(reactor.seconds, self._log.refused, _end)
-        self._when_over = self._over  # one object for all of them
+        self._when_over = self._over  # one bound method for all connections
         self._usable = 0
         self._waits_for: str | None = None
         self._closer = closer
@@ -75,39 +76,39 @@ class ConnectionManager:
         self._ended = ended
         self._count = 0
         self._vanished = VanishedPeers(reactor, lambda: [conn.sockets for conn in self.live if conn.sockets])
-        # Unique among restarts and processes that write to one log.
+        # Connection ids are unique across restarts, and across processes that write to one log.
         self._id_prefix = os.urandom(4).hex()
 
     def change(self, limits: Limits, descriptors: int) -> None:
-        """Other limits hold. @param descriptors: how many the process may have."""
+        """Apply other limits. @param descriptors: number of descriptors that the process may open."""
         self._usable = descriptors - min(RESERVED_DESCRIPTORS, descriptors // 4)
         self.admission.change(limits, self._usable // DESCRIPTORS_PER_CONNECTION)
 
-    def takes(self, descriptors: int) -> None:
-        """Others take this many descriptors more; negative: fewer."""
-        self.admission.aside += descriptors
+    def add_descriptors(self, count: int) -> None:
+        """Count descriptors beside those of connections. @param count: the change; negative: fewer."""
+        self.admission.extra_descriptors += count
 
     def limits_status(self) -> LimitsStatus:
-        """What the admin endpoint says of limits."""
-        ours = self.admission
+        """The limits and their counts, for the admin endpoint."""
+        admission = self.admission
         return LimitsStatus(
-            ours.max_connections,
-            ours.max_hellos,
-            dict(ours.refusals),
-            dict(ours.waits),
-            ours.max_connecting,
-            ours.connecting,
+            admission.max_connections,
+            admission.max_hellos,
+            dict(admission.refusals),
+            dict(admission.waits),
+            admission.max_connecting,
+            admission.connecting,
             self.randoms.loops,
         )
 
     def close(self) -> None:
-        """Write the sums of refusals that wait."""
+        """Log the counts of refused connections that are not logged yet."""
         self._log.close()
 
     def accepting(
         self, context: ConnectionContext, bridge_context: ConnectionContext, built: Built, entrance: Listener | Bridge
     ) -> Accepted:
-        """What takes the connections of a listener or bridge."""
+        """Make the function that receives the accepted sockets of a listener or bridge."""
         if isinstance(entrance, Bridge):
             return self._accepting_bridge(bridge_context, entrance, built.bridges[entrance.name][1])
         listener = entrance
@@ -118,7 +119,7 @@ class ConnectionManager:
             handler = partial(handle_plaintext, route=route)
         elif terminator is not None:
             handler = partial(handle_tls, terminator=terminator)
-        # splice moves bytes as they are: it cannot encrypt them.
+        # Splice moves bytes inside the kernel and cannot encrypt them.
         directions = context.directions if terminator is None else copying.CopyDirection
         from sniproxy.relay.pacing import Paced, pace_of
         from sniproxy.relay.tee import tapped
@@ -138,17 +139,17 @@ class ConnectionManager:
                 watch = Paced(pace_of(context.reactor), inspector.watch(conn.record, place))
                 conn.directions = tapped(watch)
             if route is None:
-                permit.waits_as(conn)
+                permit.wait_for_hello(conn)
             self._begin(conn, permit, watch)
 
         return accepted
 
     def must_wait(self) -> str | None:
-        """Why no connection may be accepted now. None: one may; whoever was slow with the hello may have made room."""
+        """Why no connection may be accepted now, or None. It may end a connection with a slow hello to make room."""
         while (limit := self._full()) is not None:
-            # Bytes wait for readers: hellos in time are not to blame.
+            # max_buffered is reached by slow readers: to end a slow hello would free nothing.
             if limit == "max_buffered" or not self.admission.make_room():
-                if limit != self._waits_for:  # who waits looks again and again, and so does each listener
+                if limit != self._waits_for:  # each listener asks again and again; a wait is counted once
                     self._waits_for = limit
                     self.admission.waits[limit] += 1
                 return _WHY[limit]
@@ -156,8 +157,9 @@ class ConnectionManager:
         return None
 
     def _full(self) -> str | None:
-        """Whether the descriptors suffice for one more connection and its dial; pipes make do with what is left."""
-        if DESCRIPTORS_PER_CONNECTION * (len(self.live) + 1) + len(self._closer) + self.admission.aside > self._usable:
+        """The limit that is reached. Descriptors must suffice for one more connection and its dial, not for pipes."""
+        taken = DESCRIPTORS_PER_CONNECTION * len(self.live) + len(self._closer) + self.admission.extra_descriptors
+        if taken + DESCRIPTORS_PER_CONNECTION > self._usable:
             return "descriptors"
         return self.admission.full()
 
@@ -172,11 +174,11 @@ class ConnectionManager:
                 return
             inspector = self._inspector() if bridge.inspect else None
             record = self._record(bridge.name, client)
-            # A bridge leads to one cluster, whatever the names of its brokers.
+            # All brokers behind a bridge are of one cluster, whatever their names.
             watch = None if inspector is None else Paced(pace_of(context.reactor), inspector.watch(record, bridge.name))
             observe = None if inspector is None else inspector.aside(record)
             conn = Lifecycle(context, sock, record, partial(handle_bridge, bridge=runtime, tap=watch, observe=observe))
-            permit.waits_as(conn)
+            permit.wait_for_hello(conn)
             self._begin(conn, permit, watch)
 
         return accepted
@@ -206,22 +208,22 @@ class ConnectionManager:
         if not self.live:
             self._vanished.stop()
         if conn.permit is not None:
-            conn.permit.leave()
+            conn.permit.release()
         self._ended()
 
 
 def refuse(sock: socket.socket) -> None:
-    """Close the socket of a client that is not let in, at once and with a reset.
+    """Close the socket of a client that is not admitted, with a reset.
 
-    Its hello is on the way or here already, so that a plain close would become a reset as well, only later; this one
-    leaves nothing in the kernel that would have to wait for the client. The reactor has never heard of the socket.
+    Its hello is on the way or received already, so a plain close would become a reset later. A reset at once leaves
+    nothing in the kernel that waits for the client. The socket was never registered with the reactor.
     """
     reset_on_close(sock)
     sock.close()
 
 
 def _bound(sock: socket.socket) -> str | None:
-    """What the client has dialled, ``host:port``; None: nothing of TCP."""
+    """The address that the client has dialled, ``host:port``. None: not TCP."""
     name = sock.getsockname()
     return host_port(name[0], name[1]) if isinstance(name, tuple) else None
 

@@ -67,7 +67,7 @@ class LookupTests(BridgeCase):
         owners = await gatherResults([Deferred.fromCoroutine(client.owner(f"{TOPIC}-{n}")) for n in range(20)])
         self.assertEqual({B1}, {owner.host for owner in owners})
         self.assertEqual(1, crowd.heard(B1).count("CONNECT"))
-        self.assertEqual(1, crowd.bridge.service._connections.admission.aside)
+        self.assertEqual(1, crowd.bridge.service._connections.admission.extra_descriptors)
         self.assertEqual(21, crowd.heard(B1).count("LOOKUP"))
 
     async def test_circle(self) -> None:

@@ -39,18 +39,18 @@ class RoomTests(SocketTestCase):
     async def test_aside(self) -> None:
         """What connections have open beside their two descriptors leaves less room; a wait is counted once."""
         proxy = Proxy(self, route("127.0.0.1:9"))
-        lives = proxy.service._connections
-        lives.change(Limits(), 8)  # two are kept in reserve
-        self.assertIsNone(lives.must_wait())
-        guest = lives.admission.admit("unix")
-        assert guest is not None
+        manager = proxy.service._connections
+        manager.change(Limits(), 8)  # two are kept in reserve
+        self.assertIsNone(manager.must_wait())
+        permit = manager.admission.admit("unix")
+        assert permit is not None
         for waits in (1, 2):
-            guest.holds_more(5)
+            permit.add_descriptors(5)
             for _ in range(3):
-                self.assertEqual("the limit of open files is near", lives.must_wait())
+                self.assertEqual("the limit of open files is nearly reached", manager.must_wait())
             self.assertEqual({"descriptors": waits}, proxy.service.view.status().limits.waited)
-            guest.holds_more(-5)
-            self.assertIsNone(lives.must_wait())
+            permit.add_descriptors(-5)
+            self.assertIsNone(manager.must_wait())
 
     async def test_ids(self) -> None:
         """Each connection has an id of its own, and those of another proxy are others."""
@@ -127,7 +127,7 @@ class LimitTests(SocketTestCase):
             self.assertEqual(b"", await in_thread(read_to_end, client))
         record = await proxy.ended()
         self.assertEqual((Result.LIMIT, None, NAME), (record.result, record.alert, record.route))
-        self.assertEqual(f"route {NAME} has its 1 connection", record.reason)
+        self.assertEqual(f"route {NAME}: at its limit of 1 connection", record.reason)
 
     async def test_slow_hello(self) -> None:
         """Who does not say its hello makes room for others after its second, and a tunnel is not touched."""
@@ -147,22 +147,22 @@ class LimitTests(SocketTestCase):
                     await in_thread(read_exactly, upstream, len(hello(name=NAME)))
         record = proxy.records[0]
         self.assertEqual(Result.LIMIT, record.result)
-        self.assertIn("others wait", record.reason)
+        self.assertIn("while others wait", record.reason)
 
     async def test_slow_hello_beside_slow_readers(self) -> None:
         """While bytes wait for slow readers, no slow hello is ended: that would free nothing."""
         clock, share = HandClock(), Share()
         self.addCleanup(share.holds, 0)
         proxy = Proxy(self, route("127.0.0.1:9") + "[limits]\nmax_buffered = 1048576", clock)
-        lives = proxy.service._connections
+        manager = proxy.service._connections
         with proxy.connect():
-            while not lives.live:
+            while not manager.live:
                 await in_thread(int)
             clock.advance(SLOW_HELLO_S)
-            self.assertIsNone(lives.must_wait())
+            self.assertIsNone(manager.must_wait())
             share.holds(1 << 20)
-            self.assertIn("max_buffered", lives.must_wait() or "")
-            self.assertEqual(1, len(lives.live))
+            self.assertIn("max_buffered", manager.must_wait() or "")
+            self.assertEqual(1, len(manager.live))
             share.holds(0)
         await proxy.ended()
 
