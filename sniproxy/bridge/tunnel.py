@@ -125,4 +125,4 @@ class BridgeTunnel:
 
 def _unless_cancelled(failure: Failure) -> None:
     if failure.check(CancelledError) is None:
-        log.failure("Following a redirect failed: a fault of the bridge", failure)
+        log.failure("bridge: internal error while following a redirect", failure)

@@ -28,11 +28,11 @@ async def dial(conn: Lifecycle, targets: Sequence[Target]) -> socket.socket:
     def failed(target: Target, why: str) -> None:
         if upstreams.failed(target, why, context.reactor.seconds()):
             seconds = upstreams.health.eject
-            log.warn("target {target}: avoided for {seconds:g} s: {why}", target=str(target), seconds=seconds, why=why)
+            log.warn("target {target} ejected for {seconds:g} s: {why}", target=str(target), seconds=seconds, why=why)
 
     usable = upstreams.usable(record.route, targets)
     if targets and not usable:
-        # A drain ends some time: a plain close, after which all clients try again.
+        # No alert: the drain may be undone, and after a plain close all clients try again.
         raise Refusal(Result.CONNECT_FAILED, f"drained: {', '.join(map(str, targets))}")
     began = context.reactor.seconds()
     conn.stage = "connect"

@@ -152,7 +152,7 @@ class Lifecycle:
                 if self._when_over is not None:
                     self._when_over(self)
         except Exception:
-            log.failure("The end of connection {id} failed", id=self.record.id)
+            log.failure("connection {id}: internal error at its end", id=self.record.id)
 
     def call_at_end(self, function: Callable[[], None]) -> None:
         """Call a function when the connection ends, before the observer."""
@@ -259,8 +259,8 @@ class Lifecycle:
             return Ending(error.result, str(error))
         if isinstance(error, CancelledError):
             return self._ending or Ending(Result.SHUTDOWN, "cancelled")
-        log.failure("Connection {id} failed: a fault of the proxy", failure, id=self.record.id)
-        return Ending(Result.INTERNAL_ERROR, "a fault of the proxy: see its log")
+        log.failure("connection {id}: internal error", failure, id=self.record.id)
+        return Ending(Result.INTERNAL_ERROR, "internal error: see the program's log")
 
     def _finish(self) -> None:
         record = self.record
@@ -269,7 +269,7 @@ class Lifecycle:
             try:
                 function()
             except Exception:
-                log.failure("The end of connection {id} failed", id=record.id)
+                log.failure("connection {id}: internal error at its end", id=record.id)
         if self._received.bytes:
             self._received.holds(0)
         self._leave_target()
@@ -279,7 +279,7 @@ class Lifecycle:
         try:
             self.context.observer(record)
         except Exception:
-            log.failure("An observer failed on connection {id}", id=record.id)
+            log.failure("connection {id}: an observer failed", id=record.id)
         if self.sock is not None:
             if record.alert is not None:
                 self.last_bytes = fatal_alert(record.alert, self.legacy_version)

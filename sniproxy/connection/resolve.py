@@ -68,13 +68,13 @@ async def _ask(conn: Lifecycle, route: LiveRoute) -> Resolution:
     except DeferredTimeout as error:
         raise Refusal(Result.RESOLVER_FAILED, f"the resolver gave no answer within {seconds:g} s") from error
     except Unavailable as error:
-        raise Refusal(Result.RESOLVER_FAILED, f"the resolver does not say: {error}") from error
+        raise Refusal(Result.RESOLVER_FAILED, f"resolver unavailable: {error}") from error
     except Exception as error:
         if conn.ending:  # cancelled: the resolver has not failed
             raise
         if reactor.seconds() >= route.quiet_until:
             route.quiet_until = reactor.seconds() + REPEAT_INTERVAL_S
-            log.failure("The resolver of route {route} failed", route=route.server_name)
+            log.failure("resolver of route {route} failed", route=route.server_name)
         raise Refusal(Result.RESOLVER_FAILED, f"the resolver failed: {type(error).__name__}: {error}") from error
     if not isinstance(resolution, Resolution) or not resolution.targets:
         raise Refusal(Result.RESOLVER_FAILED, "the resolver gave no target")
@@ -103,8 +103,8 @@ def _deny_loop(conn: Lifecycle, hello: ClientHello, route: LiveRoute) -> None:
         randoms.quiet_until = reactor.seconds() + REPEAT_INTERVAL_S
         log.warn(
             "listener {listener}: loop denied: the name {name} (route {route}) leads through another proxy back to "
-            "this one; list the names that may be formed in [policy] allow_names",
+            "this one; list the allowed names in [policy] allow_names",
             listener=record.listener, name=record.server_name, route=route.server_name,
         )  # fmt: skip
-    why = "a loop: the same hello is alive here, so its name leads back to this proxy; restrict [policy] allow_names"
+    why = "a loop: a connection with the same hello is open here; list the allowed names in [policy] allow_names"
     raise Refusal(Result.DENIED, why, Alert.ACCESS_DENIED)

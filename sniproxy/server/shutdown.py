@@ -15,7 +15,7 @@ from sniproxy.util.text import counted
 
 log = Logger()
 
-_AT_ONCE = Ending(Result.SHUTDOWN, "the proxy was told to stop at once")
+_AT_ONCE = Ending(Result.SHUTDOWN, "the proxy stopped without a drain")
 
 
 class Shutdown:
@@ -71,7 +71,7 @@ class Shutdown:
         elif self._live and (self._timer is None or not self._timer.active()):
             tunnels = counted(len(self._live), "tunnel")
             log.info("draining for at most {seconds:g} s: {tunnels}", tunnels=tunnels, seconds=seconds)
-            ending = Ending(Result.DRAINED, f"still open {seconds:g} s after the proxy began to stop")
+            ending = Ending(Result.DRAINED, f"still open after the drain timeout of {seconds:g} s")
             self._timer = self._reactor.callLater(seconds, self._end_all, ending)
 
     def _end_all(self, ending: Ending) -> None:

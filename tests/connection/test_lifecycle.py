@@ -67,7 +67,11 @@ class LifecycleTests(SocketTestCase):
             ),
             (Refusal(Result.CONNECT_FAILED, "down"), (Result.CONNECT_FAILED, None, "down"), b""),
             (None, (Result.DRAINED, None, "enough"), b""),
-            (ZeroDivisionError(), (Result.INTERNAL_ERROR, None, "a fault of the proxy: see its log"), b""),
+            (
+                ZeroDivisionError(),
+                (Result.INTERNAL_ERROR, None, "internal error: see the program's log"),
+                b"",
+            ),
         ):
             record, got = await self.live(result)
             self.assertEqual(expected, (record.result, record.alert, record.reason))
@@ -167,7 +171,7 @@ class FaultTests(ConversationCase):
         proxy = Proxy(self, route("127.0.0.1:9"))
         self.patch(proxy.service._built.routing.table, "match", None)
         record = await self.refused(proxy, hello(name=NAME), Result.INTERNAL_ERROR, None)
-        self.assertEqual("a fault of the proxy: see its log", record.reason)
+        self.assertEqual("internal error: see the program's log", record.reason)
         self.assertEqual(1, len(self.flushLoggedErrors(TypeError)))
 
     async def test_observer_that_fails(self) -> None:

@@ -69,7 +69,7 @@ class ResolverTests(ConversationCase):
         """A resolver that cannot know now: a plain close, and no traceback."""
         proxy, _ = self.proxy(Unavailable("no server answers"))
         record = await self.refused(proxy, hello(name=NAME), Result.RESOLVER_FAILED, None)
-        self.assertEqual("the resolver does not say: no server answers", record.reason)
+        self.assertEqual("resolver unavailable: no server answers", record.reason)
 
     async def test_hangs(self) -> None:
         """A resolver that does not answer is given up after the connect time."""

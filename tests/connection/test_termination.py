@@ -201,7 +201,7 @@ class RefusalTests(TerminatingCase):
         proxy = self.start()
         record = await self.refused(proxy, hello(name="broker-9.pulsar.test"), Alert.UNRECOGNIZED_NAME)
         self.assertEqual((Result.NO_CERTIFICATE, None), (record.result, record.target))
-        self.assertIn("add one to the folder", record.reason)
+        self.assertIn("add one to the listener's certificates", record.reason)
 
     async def test_no_name(self) -> None:
         """Without a name, or with an address for one, there is nothing to verify the broker by."""

@@ -103,9 +103,7 @@ class DrainTests(SocketTestCase):
         clock.advance(1)
         await stopped
         record = proxy.records[0]
-        self.assertEqual(
-            (Result.DRAINED, "still open 3 s after the proxy began to stop"), (record.result, record.reason)
-        )
+        self.assertEqual((Result.DRAINED, "still open after the drain timeout of 3 s"), (record.result, record.reason))
 
     async def test_second_signal(self) -> None:
         """Told to stop at once while it drains, it does."""
