@@ -58,9 +58,7 @@ class RefusalTests(BridgeCase):
         crowd = Crowd(self, {})
         await self.refused(crowd, hello())
         (message,) = said
-        self.assertIn(
-            "a client is refused: the client speaks TLS; this port speaks plaintext: use a pulsar://", message
-        )
+        self.assertIn("a client is refused: the client speaks TLS; this port is plaintext: use a pulsar://", message)
 
     async def test_not_allowed(self) -> None:
         """A broker that no answer has named, or that allow does not have, is not dialled; empty names the service."""

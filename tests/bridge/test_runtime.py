@@ -22,8 +22,8 @@ def trust() -> Trust:
     return make_trust(certificates("ca.pem", CA.cert_pem.bytes()), issued("own.test"))
 
 
-class SpanTests(SynchronousTestCase):
-    """LiveSpan."""
+class BridgeRuntimeTests(SynchronousTestCase):
+    """BridgeRuntime."""
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -32,8 +32,8 @@ class SpanTests(SynchronousTestCase):
         self.blue, self.green = (
             BridgeRuntime(bridge, trust, self.clock.seconds, 10.0) for bridge in configuration.bridges
         )
-        for span in (self.blue, self.green):
-            span.settle(None, [self.blue, self.green])
+        for bridge in (self.blue, self.green):
+            bridge.settle(None, [self.blue, self.green])
 
     def test_service(self) -> None:
         """Connections begin with the next host, and then take the others in order."""
