@@ -91,7 +91,7 @@ class ProxyService(Service):
         self._observers = Observers(
             reactor,
             self.view,
-            lambda *heard: self._cross_check.unrouted(*heard),
+            lambda host, entrance: self._cross_check.unrouted(host, entrance),
             observer,
             self._connections.add_descriptors,
         )

@@ -1,4 +1,4 @@
-"""From a checked configuration to what lives: resolvers, the route table, endpoints. Nothing is opened here."""
+"""Builds resolvers, the route table, endpoints and TLS settings from a checked configuration, without opening any."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from sniproxy.server.listeners import Wanted
 from sniproxy.server.resolverset import Resolvers
 from sniproxy.util.files import CannotRead
 
-# What TLS and the bridge are made of is imported where it is made: most configurations have neither, and start faster.
+# Imported where they are needed: most configurations have neither TLS termination nor a bridge, and start faster.
 if TYPE_CHECKING:
     from cryptography import x509
 
@@ -39,17 +39,17 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 Seconds = Callable[[], float]
-"""A clock: it is looked at before files are looked at again."""
+"""A clock. Files are checked for changes at most once in an interval."""
 
 
 @attrs.frozen
 class Built:
-    """What a configuration is made into, before anything of it is opened.
+    """A configuration, and what is built from it.
 
-    @ivar terminators: by the name of a listener that ends TLS. @ivar bridges: by the name of a bridge.
+    @ivar terminators: by the name of a listener that terminates TLS. @ivar bridges: by the name of a bridge.
     @ivar admin: None: there is no admin endpoint.
-    @ivar written: the targets that are looked after from the start, with their brokers' names.
-    @ivar token: for changing requests to the admin endpoint.
+    @ivar written: the targets whose health is tracked from the start, with the server names for TLS checks.
+    @ivar token: that the admin endpoint wants for requests that change something. None: there is none.
     """
 
     configuration: Configuration
@@ -64,10 +64,10 @@ class Built:
 
 
 def build(configuration: Configuration, reactor: Any, before: Built | None = None) -> Built:
-    """Make all that a configuration asks for.
+    """Build a configuration.
 
-    @param before: what is in force: a resolver whose table has not changed is taken from there, with what it knows.
-    @raise ConfigError: the configuration cannot be used. All errors are reported, with their lines.
+    @param before: the current one. Resolvers and bridges whose tables are unchanged are taken over with their state.
+    @raise ConfigError: the configuration is invalid. The message has all errors, each with its line.
     """
     try:
         return _build(configuration, reactor, before)
@@ -123,7 +123,7 @@ def _build(configuration: Configuration, reactor: Any, before: Built | None) -> 
 
 
 def try_expressions(configuration: Configuration) -> None:
-    """Time the expressions of routes and policy. @raise ConfigError: a client could keep the proxy busy with one."""
+    """Time the regular expressions of routes and policy. @raise ConfigError: one can take too long for a name."""
     patterns = [(f"route[{number}].server_name", one.server_name) for number, one in enumerate(configuration.routes)]
     patterns += [("policy.allow_names", name) for name in configuration.policy.allow_names or ()]
     if not any(is_expression(pattern) for _, pattern in patterns):
@@ -139,7 +139,7 @@ def try_expressions(configuration: Configuration) -> None:
 
 
 def build_token(configuration: Configuration) -> bytes | None:
-    """Read the token of the admin endpoint. @return: None: there is none. @raise ConfigError: it cannot be used."""
+    """Read the token of the admin endpoint. @return: None: there is none. @raise ConfigError: the file is invalid."""
     path = None if configuration.admin is None else configuration.admin.token_file
     if path is None:
         return None
@@ -152,17 +152,17 @@ def build_token(configuration: Configuration) -> bytes | None:
 
 
 def build_entrance(configuration: Configuration, key: str, endpoint: Endpoint, reactor: Any) -> IStreamServerEndpoint:
-    """What clients come in by. @raise ConfigError: as L{build_endpoint}."""
+    """Make the endpoint of a listener or bridge. @raise ConfigError: as L{build_endpoint}."""
     if endpoint.shared:
         return SharedEndpoint(reactor, endpoint)
     return build_endpoint(configuration, key, endpoint.text, reactor)
 
 
 def build_endpoint(configuration: Configuration, key: str, text: str, reactor: Any) -> IStreamServerEndpoint:
-    """@raise ConfigError: no installed endpoint is written so, or what it needs is not there."""
+    """Make a Twisted endpoint. @raise ConfigError: no installed endpoint type accepts the text."""
     try:
         endpoint: IStreamServerEndpoint = serverFromString(reactor, text)
-    except Exception as error:  # endpoint plugins raise what they like
+    except Exception as error:  # endpoint plugins may raise anything
         why = "a descriptor that systemd did not pass" if isinstance(error, IndexError) else str(error)
         cure = f"Twisted cannot use this endpoint ({why}); write it as in tcp:4443:interface=127.0.0.1"
         raise ConfigError(f"{configuration.filename}: {key} = {shown(text)}: {cure}") from error
@@ -170,9 +170,9 @@ def build_endpoint(configuration: Configuration, key: str, text: str, reactor: A
 
 
 def build_terminator(configuration: Configuration, termination: Termination, seconds: Seconds) -> Terminator:
-    """Read the certificates of a listener that ends TLS. @param seconds: a clock, for looking at the files again.
+    """Read the certificates of a listener that terminates TLS. @param seconds: see L{Seconds}.
 
-    @raise ConfigError: they cannot be used.
+    @raise ConfigError: they are invalid.
     """
     from sniproxy.connection.termination import CertificateStore, Terminator
     from sniproxy.tls.contexts import BrokerTLS, check_usable
@@ -203,11 +203,12 @@ def build_trust(
     make: Callable[[list[x509.Certificate], Certified | None], T],
     seconds: Seconds,
 ) -> Reloaded[T]:
-    """Something made of whom we trust and what we show, anew when the files change.
+    """Make something of authorities and a certificate, again whenever the files change.
 
-    @param place: in the configuration. @param trust: a path of PEM.
-    @param certificate: another. None: nothing is shown.
-    @raise ConfigError: the files cannot be used.
+    @param place: the place in the configuration, for errors. @param trust: a PEM file of authorities.
+    @param certificate: a PEM file of a certificate with its key. None: no certificate.
+    @param make: makes it. @param seconds: see L{Seconds}.
+    @raise ConfigError: the files are invalid.
     """
     from sniproxy.tls.pem import certified
     from sniproxy.tls.reloaded import read
@@ -227,7 +228,7 @@ def build_trust(
     except ConfigError as error:
         if certificate is None:
             raise
-        # It may hide an error of the other file.
+        # The other file may have an error, too.
         other = place.removesuffix("trust") + "certificate"
         try:
             _reloaded(other, [certificate], lambda: own(certificate), seconds)
@@ -240,10 +241,10 @@ def build_trust(
 def build_bridges(
     configuration: Configuration, seconds: Seconds, before: Mapping[str, tuple[Bridge, BridgeRuntime]]
 ) -> Mapping[str, tuple[Bridge, BridgeRuntime]]:
-    """The bridges, which know each other.
+    """Make the bridges.
 
-    @param before: those in force: one whose table has not changed is taken from there, with what it knows.
-    @raise ConfigError: files of theirs cannot be used.
+    @param before: the current ones. A bridge whose table is unchanged is taken over with its state.
+    @raise ConfigError: a file is invalid.
     """
     if not configuration.bridges:
         return {}
@@ -276,10 +277,10 @@ def _reloaded(place: str, paths: Sequence[str], make: Callable[[], T], seconds: 
 
 
 def build_routing(configuration: Configuration, reactor: Any, resolvers: Resolvers | None = None) -> Routing:
-    """Make the resolvers, and the table that leads to them.
+    """Make the route table with its resolvers.
 
-    @param resolvers: makes them, or has them already.
-    @raise ConfigError: a resolver's table does not fit.
+    @param resolvers: makes or reuses resolvers. None: new ones are made.
+    @raise ConfigError: a resolver's table is invalid.
     """
     made = resolvers or Resolvers(reactor)
 
@@ -288,13 +289,13 @@ def build_routing(configuration: Configuration, reactor: Any, resolvers: Resolve
         fixed = resolver.fixed if isinstance(resolver, StaticResolver) else None
         return LiveRoute(route.server_name, route.listener, resolver, route.least, route.max_connections, fixed)
 
-    def goal(route: Route | None) -> LiveRoute | None:
+    def live_or_none(route: Route | None) -> LiveRoute | None:
         return None if route is None else live(route)
 
     return Routing(
         RouteTable([live(route) for route in configuration.routes]),
-        goal(configuration.default),
-        goal(configuration.no_server_name),
+        live_or_none(configuration.default),
+        live_or_none(configuration.no_server_name),
         {
             listener.name: live(listener.plaintext)
             for listener in configuration.listeners
