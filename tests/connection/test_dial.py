@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from twisted.logger import capturedLogs, formatEvent
+
 from sniproxy.events import Result
 from sniproxy.resolvers.static import StaticResolver
 from sniproxy.tls.alerts import Alert
@@ -68,3 +70,21 @@ class RefusalTests(ConversationCase):
         live.fixed = StaticResolver([f"127.0.0.1:{proxy.port}"]).fixed
         record = await self.refused(proxy, hello(name=NAME), Result.DENIED, Alert.ACCESS_DENIED)
         self.assertIn("a loop", record.reason)
+
+    async def test_ejected(self) -> None:
+        """A target that fails as often as [health] says is ejected, and logged."""
+        backend = Backend(self)
+        backend.sock.close()
+        proxy = Proxy(self, route(backend.address, more="[health]\neject = 30\nfall = 1\n"))
+        with capturedLogs() as logs:
+            await self.refused(proxy, hello(name=NAME), Result.CONNECT_FAILED, None)
+        said = [formatEvent(event) for event in logs]
+        self.assertIn(f"target {backend.address} ejected for 30 s: Connection refused", said)
+
+    async def test_drained(self) -> None:
+        """A target that is drained gets no connection: a plain close."""
+        backend = Backend(self)
+        proxy = Proxy(self, route(backend.address))
+        proxy.service.view.drain(backend.address, 10)
+        record = await self.refused(proxy, hello(name=NAME), Result.CONNECT_FAILED, None)
+        self.assertEqual((f"drained: {backend.address}", None), (record.reason, record.target))

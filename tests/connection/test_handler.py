@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from pathlib import Path
 
 from sniproxy.events import Result
 from sniproxy.tls.alerts import Alert
@@ -10,6 +11,7 @@ from tests.support.conversation import NAME, ConversationCase, route
 from tests.support.hellos import hello, supported_versions
 from tests.support.proxies import Backend, Proxy
 from tests.support.sockets import in_thread, read_exactly, read_to_end
+from tests.tls.material import CA, folder, pem
 
 
 class TunnelTests(ConversationCase):
@@ -119,3 +121,15 @@ class RefusalTests(ConversationCase):
         """A client that sent much behind its hello gets the alert all the same, and no reset."""
         proxy = Proxy(self, route("127.0.0.1:9"))
         await self.refused(proxy, hello(name="nobody.test") + bytes(40_000), Result.NO_ROUTE, Alert.UNRECOGNIZED_NAME)
+
+    async def test_no_certificate(self) -> None:
+        """A listener that ends TLS refuses a name without a certificate, before the route counts it."""
+        files = folder(Path(self.mktemp()), shown_pem=pem(NAME), ca_pem=CA.cert_pem.bytes()).resolve()
+        proxy = Proxy(
+            self,
+            '[[listener]]\nendpoint = "tcp:0:interface=127.0.0.1"\nname = "public"\n'
+            f'certificates = "{files}/shown.pem"\nupstream_trust = "{files}/ca.pem"\n'
+            '[default]\ntarget = "127.0.0.1:9"\n',
+        )
+        record = await self.refused(proxy, hello(name="a.test"), Result.NO_CERTIFICATE, Alert.UNRECOGNIZED_NAME)
+        self.assertIsNone(record.route)

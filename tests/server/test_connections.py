@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import socket
+from pathlib import Path
 
 from twisted.logger import capturedLogs, formatEvent
 
@@ -10,11 +12,14 @@ from sniproxy.config.limits import Limits
 from sniproxy.config.parser import parse
 from sniproxy.connection.admission import SLOW_HELLO_S
 from sniproxy.events import Result
+from sniproxy.pulsar import commands_pb2 as pb
+from sniproxy.pulsar.commands import write
 from sniproxy.util.buffered import Share
 from tests.support.conversation import NAME, route
 from tests.support.hellos import hello
 from tests.support.proxies import LISTENER, Backend, Proxy
 from tests.support.sockets import HandClock, SocketTestCase, in_thread, read_exactly, read_to_end
+from tests.tls.material import CA, folder
 
 
 class RoomTests(SocketTestCase):
@@ -178,3 +183,35 @@ class LimitTests(SocketTestCase):
         self.assertIsNone(proxy.service.reload(lambda: parse(LISTENER + text, "test.toml")))
         await self.tunnel(proxy, backend)
         self.assertEqual([], proxy.records)
+
+
+class EntranceTests(SocketTestCase):
+    """Listeners and bridges of each kind."""
+
+    async def test_inspected(self) -> None:
+        """Bytes of an inspected plaintext listener, and of an inspected bridge, reach the inspector."""
+        backend = Backend(self)
+        path = Path(self.mktemp()).resolve()
+        files = folder(Path(self.mktemp()), ca_pem=CA.cert_pem.bytes()).resolve()
+        proxy = Proxy(
+            self,
+            '[[listener]]\nendpoint = "tcp:0:interface=127.0.0.1"\nname = "plain"\nplaintext = true\n'
+            f'inspect = "pulsar"\ntarget = "{backend.address}"\n'
+            '[[bridge]]\nendpoint = "tcp:0:interface=127.0.0.1"\nname = "bridge"\ninspect = "pulsar"\n'
+            f'service_url = "pulsar+ssl://vip.test"\ntrust = "{files}/ca.pem"\n[inspect_log]\npath = "{path}"\n',
+        )
+        connect = write(pb.CommandConnect(client_version="c"))
+        with proxy.connect("plain") as client:
+            client.sendall(connect)
+            with await in_thread(backend.accept) as upstream:
+                self.assertEqual(connect, await in_thread(read_exactly, upstream, len(connect)))
+        record = await proxy.ended()
+        self.assertEqual((Result.OK, "plaintext"), (record.result, record.route))
+        with proxy.connect("bridge") as client:
+            client.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            self.assertEqual(b"", await in_thread(read_to_end, client))
+        record = await proxy.ended(1)
+        self.assertEqual((Result.NOT_PULSAR, "bridge", "bridge"), (record.result, record.listener, record.route))
+        await proxy.service.stopService()
+        events = [json.loads(line) for line in path.read_text().splitlines()]
+        self.assertIn(proxy.records[0].id, {event["connection"] for event in events})
