@@ -17,7 +17,7 @@ from sniproxy.config.diagnostics.advice import operator_warnings
 from sniproxy.config.model import Configuration
 from sniproxy.config.schema import ConfigError
 from sniproxy.config.warnings import plaintext_targets
-from sniproxy.connection.lifecycle import ConnectionContext
+from sniproxy.connection.lifecycle import ConnectionContext, Lifecycle
 from sniproxy.events import Observer
 from sniproxy.logs.writer import CannotOpen
 from sniproxy.net.closer import LingeringCloser
@@ -70,8 +70,10 @@ class ProxyService(Service):
         self._closer = LingeringCloser(reactor)
         self.kernel_way = KernelRelays(reactor)
         self._guard, self._bridge_guard = LoopGuard(), LoopGuard()
+        live: dict[Lifecycle, None] = {}
+        self._shutdown = Shutdown(reactor, live)
         self._connections = ConnectionManager(
-            reactor, self._closer, lambda: self._observers.inspector, lambda: self._shutdown.check()
+            reactor, live, self._closer, lambda: self._observers.inspector, self._shutdown.check
         )
         self._descriptors = 0
         self._listeners = Listeners(reactor, self._connections.must_wait, keeper)
@@ -87,7 +89,6 @@ class ProxyService(Service):
             self.warnings,
             self._cross_check,
         )
-        self._shutdown = Shutdown(reactor, self._connections.live)
         self._observers = Observers(
             reactor,
             self.view,

@@ -200,7 +200,8 @@ class Lifecycle:
     def enter_target(self, target: Target) -> None:
         """Count the connection for the target that is dialled now, in place of the target before."""
         self.record.target = str(target)
-        self._leave_target()
+        if self.target is not None:
+            self._leave_target()
         self.target = target
         self.context.upstreams.came(target)
 

@@ -50,6 +50,7 @@ _WHY = {
 class ConnectionManager:
     """All connections of one proxy, from accept to their end.
 
+    @param live: empty; see below. Others read it.
     @param closer: sockets that it has not closed yet count as open descriptors.
     @param inspector: returns the inspector, or None if there is none.
     @param ended: called after a connection has ended.
@@ -60,11 +61,12 @@ class ConnectionManager:
     def __init__(
         self,
         reactor: Any,
+        live: dict[Lifecycle, None],
         closer: LingeringCloser,
         inspector: Callable[[], Inspector | None],
         ended: Callable[[], None],
     ) -> None:
-        self.live: dict[Lifecycle, None] = {}
+        self.live = live
         self.randoms = LiveRandoms()
         self._log = RefusalLog(reactor)
         self.admission = Admission(reactor.seconds, self._log.refused, _end)
