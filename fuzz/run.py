@@ -20,7 +20,7 @@ with atheris.instrument_imports(include=["sniproxy"]):
     from sniproxy.inspector.inspection import Inspection
     from sniproxy.pulsar.commands import CommandError, fields_of, read, write
     from sniproxy.pulsar.frames import FrameReader
-    from sniproxy.pulsar.walker import FrameWalker, Walked, WalkError
+    from sniproxy.pulsar.walker import FrameWalker, WalkedFrame, WalkError
     from sniproxy.tls.clienthello import ClientHelloReader, HelloError
 
 from tests.pulsar import streams
@@ -46,10 +46,10 @@ def hello(data: bytes) -> None:
 
 def frames(data: bytes) -> None:
     """The frame reader and the frame walker agree on frames, and a walker that only counts on what went by."""
-    reader, walker, counter = FrameReader(), FrameWalker(), FrameWalker(heard=(3, 23))
+    reader, walker, counter = FrameReader(), FrameWalker(), FrameWalker(wanted=(3, 23))
     whole: list[bytes] = []
-    walked: list[Walked] = []
-    heard: list[Walked] = []
+    walked: list[WalkedFrame] = []
+    heard: list[WalkedFrame] = []
     refused: list[str] = []
     for piece in pieces(data):
         for each, found in ((walker, walked), (counter, heard)):
@@ -120,7 +120,7 @@ def reassembly(data: bytes) -> None:
     What is held stays bounded. The first byte says where the sequence numbers of both ends begin.
     """
     ends = (b"\x7f\x00\x00\x01", 6650), (b"\x7f\x00\x00\x01", 40_000)
-    put = Reassembly(most_held_each=3_000, most_held=4_000, most_connections=2)
+    put = Reassembly(max_held_bytes_each=3_000, max_held_bytes=4_000, max_connections=2)
     first = 0xFFFF8000 if data and data[0] & 1 else 1_000
     at, told, time = [0, 0], [], 0.0
 
@@ -153,7 +153,7 @@ def reassembly(data: bytes) -> None:
 
 def segments(data: bytes) -> None:
     """Any segments of some connections: nothing is raised, what is held and remembered stays bounded."""
-    put = Reassembly(most_held_each=3_000, most_held=4_000, most_connections=3)
+    put = Reassembly(max_held_bytes_each=3_000, max_held_bytes=4_000, max_connections=3)
     for what, sequence, acked, size, later in struct.iter_unpack(">BIIHb", data[: len(data) // 12 * 12]):
         ends = (b"\x7f\x00\x00\x01", 6650), (b"\x7f\x00\x00\x01", 40_000 + (what >> 5))
         sender, captured = what & 1, STREAM[: size % 1_500]

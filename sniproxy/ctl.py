@@ -21,7 +21,7 @@ from sniproxy.cli.commands import add_commands
 from sniproxy.cli.tables import FAILURES, NAMESPACES, TOPICS, write_csv, write_json, write_table
 from sniproxy.inspector.capture.files import CaptureError
 from sniproxy.inspector.capture.reading import CaptureEvents
-from sniproxy.inspector.entries import OwnerEntry, fold
+from sniproxy.inspector.entries import LedgerSnapshot, fold
 from sniproxy.inspector.format import json_line, readable_line
 from sniproxy.pulsar.events import Event
 from sniproxy.pulsar.filter import EventFilter
@@ -98,7 +98,7 @@ def _inspect(options: argparse.Namespace, streams: Streams) -> int:
     except ValueError as error:
         options.usage(str(error))
     with _opened(options.file, streams) as file:
-        capture = CaptureEvents(file, options.port, reveal=options.reveal, commands=choice.asked_for)
+        capture = CaptureEvents(file, options.port, reveal=options.reveal, commands=choice.extra_commands)
         page = _Page(streams.out, as_json=options.json, at_once=not _regular_size(file))
         shown = 0
 
@@ -129,12 +129,12 @@ def _topics(options: argparse.Namespace, streams: Streams) -> int:
             pass
 
         def write() -> str:
-            return f"{_list(capture.ledger.known(), options, streams.out)}; "
+            return f"{_list(capture.ledger.snapshot(), options, streams.out)}; "
 
         return _read(capture, file, options.file, streams, pass_over, write)
 
 
-def _list(known: OwnerEntry, options: argparse.Namespace, out: TextIO) -> str:
+def _list(known: LedgerSnapshot, options: argparse.Namespace, out: TextIO) -> str:
     """Write what is asked for; returns a summary."""
     form = write_json if options.json else write_csv if options.csv else write_table
     topics = sorted(
@@ -234,7 +234,7 @@ class _Bar:
     def beside(self, capture: CaptureEvents) -> Iterator[Event]:
         """The capture's events, with the bar out of their way."""
         try:
-            for event in capture.watched(self._draw if self._size else None):
+            for event in capture.with_progress(self._draw if self._size else None):
                 if self._both:
                     self.hide()
                 yield event

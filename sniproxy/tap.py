@@ -134,7 +134,7 @@ class Options(usage.Options):
         from twisted.internet import reactor
 
         if self.parent is not None:
-            twistd.use(self.parent)
+            twistd.select_observer(self.parent)
             twistdoptions.settle_pid_file(self.parent, sys.argv)
             if not twistdoptions.set_steady_clock(reactor):
                 _fail(f"--reactor: {type(reactor).__name__} {twistdoptions.NO_STEADY_CLOCK}")

@@ -137,7 +137,7 @@ class InspectTests(CtlCase):
         lines = self.lines("inspect", str(CAPTURES / "java-tls-no-name.pcap"))
         said = [line for line in lines if " tls " in line]
         self.assertEqual(len(said), 3)
-        self.assertIn("no server name; TLS: cannot be decoded; capture the plaintext port", said[0])
+        self.assertIn("no server name; TLS cannot be decoded; capture the plaintext port", said[0])
 
     def test_standard_input(self) -> None:
         """A dash is standard input."""
@@ -159,7 +159,7 @@ class InspectTests(CtlCase):
 
     def test_progress(self) -> None:
         """Of a large file, on a terminal, a bar is shown, out of the events' way, and taken away at the end."""
-        self.patch(ctl, "LARGE", 1000)
+        self.patch(ctl, "LARGE_BYTES", 1000)
         self.error = Terminal()
         self.lines("inspect", JAVA)
         self.assertIn("of 8.1 kB", self.error.getvalue())
@@ -173,7 +173,7 @@ class InspectTests(CtlCase):
         self.error = Terminal()
         self.lines("inspect", JAVA)
         self.assertNotIn("%", self.error.getvalue())
-        self.patch(ctl, "LARGE", 1000)
+        self.patch(ctl, "LARGE_BYTES", 1000)
         self.input = BytesIO(Path(JAVA).read_bytes())
         self.lines("inspect", "-")
         self.assertNotIn("%", self.error.getvalue())
@@ -188,8 +188,8 @@ class InspectTests(CtlCase):
         for name, why in (
             (str(Path(JAVA).parent / "nope\x1b"), "nope\\x1b: cannot be opened: No such file or directory; "),
             (str(Path(JAVA).parent), ": cannot be opened: Is a directory; "),
-            (__file__, "it is neither pcap nor pcapng: "),
-            (empty, "it is empty: "),
+            (__file__, "the file is neither pcap nor pcapng: "),
+            (empty, "the file is empty: "),
         ):
             self.error = StringIO()
             self.assertEqual(self.lines("inspect", name, status=1), [])
@@ -203,7 +203,7 @@ class InspectTests(CtlCase):
         self.assertEqual(len(self.lines("inspect", str(path), status=1)), 18)
         said = self.error.getvalue().splitlines()
         self.assertEqual((len(said), said[0][:15]), (2, "16 events shown"))
-        self.assertIn(f"{path}: it is broken at byte", said[1])
+        self.assertIn(f"{path}: corrupt at byte", said[1])
         self.input, self.error = Failing(Path(JAVA).read_bytes()), StringIO()
         self.assertEqual(len(self.lines("inspect", "-", status=1)), 18)
         self.assertIn("standard input: cannot be read to its end: Input/output error", self.error.getvalue())
@@ -290,7 +290,7 @@ class UsageTests(CtlCase):
             ((), "COMMAND"),
             (("inspect",), "FILE"),
             (("inspect", JAVA, "--jso"), "unrecognized"),
-            (("inspect", JAVA, "--commands", "LOKUP"), "there is no command LOKUP; perhaps LOOKUP"),
+            (("inspect", JAVA, "--commands", "LOKUP"), "unknown command LOKUP; did you mean LOOKUP"),
             (("inspect", JAVA, "--port", "http"), "'http' is no list of ports"),
             (("topics", JAVA, "--port", "65536"), "from 1 to 65535"),
             (("topics", JAVA, "http://127.0.0.1:9"), "there is one capture"),
@@ -343,7 +343,7 @@ class ProcessTests(TestCase):
         self.assertEqual(json.loads(child.stdout.readline())["event"], "connect")
         _, error = child.communicate(timeout=60)
         self.assertEqual(child.returncode, 0, error)
-        self.assertIn(b"the capture ends inside of a packet", error)
+        self.assertIn(b"the capture ends inside a packet", error)
 
     def test_reader_gone(self) -> None:
         """When who reads the output goes away, it ends without a word."""

@@ -85,7 +85,7 @@ class AccessLogTests(SocketTestCase):
         proxy = Proxy(self, route("127.0.0.1:9") + f'[access_log]\npath = "{path.absolute()}"\n')
         proxy.connect().close()
         await proxy.ended()
-        self.assertEqual("1 closed without a byte", proxy.service._observers.summary())
+        self.assertEqual("1 closed without sending data", proxy.service._observers.summary())
         await proxy.service.stopService()
         self.assertEqual("", path.read_text())
 
@@ -150,7 +150,7 @@ class ReloadTests(SocketTestCase):
         line = LISTENER.count("\n") + 1
         for text, said in (
             ("colour = 1", f"test.toml:{line}: listener[0].colour = 1: there is no such key"),
-            ('[access_log]\npath = "/nonexistent/x"\n', "cannot be opened"),
+            ('[access_log]\npath = "/nonexistent/x"\n', "cannot open"),
             ('[resolver.x]\ntype = "odd"\n[default]\nresolver = "x"\n', "no such resolver is installed"),
             ('certificates = "none.pem"\nupstream_trust = "none.pem"\n', "none.pem: cannot be read"),
             ('[admin]\nendpoint = "unix:/nonexistent/socket"\n', "cannot listen on unix:/nonexistent/socket"),

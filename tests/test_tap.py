@@ -162,7 +162,7 @@ class CheckTests(TestCase):
             (("--listen", "unix:/nonexistent/socket"), "cannot listen on unix:/nonexistent/socket"),
             (("--listen", "tls:4443"), 'command line: --listen = "tls:4443": TLS passes through to the brokers'),
             (("--listen", "tcp:4443", "--route", "a"), "write NAME=HOST:PORT"),
-            (("--listen", "tcp:0:interface=127.0.0.1", "--access-log", "/nonexistent/x"), "cannot be opened"),
+            (("--listen", "tcp:0:interface=127.0.0.1", "--access-log", "/nonexistent/x"), "x: cannot open: "),
         ):
             status, out, err = run(*arguments)
             self.assertEqual(1, status, out + err)

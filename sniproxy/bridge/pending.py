@@ -59,7 +59,7 @@ class PendingRequests:
         command.ClearField("proxy_to_broker_url")
         self.readable = True
         self._login = Replayed(connect.auth_method_name, command=command)
-        self._walker = FrameWalker(heard=(_Base.LOOKUP, _Base.AUTH_RESPONSE))
+        self._walker = FrameWalker(wanted=(_Base.LOOKUP, _Base.AUTH_RESPONSE))
         self._lookups: BoundedMap[int, pb.CommandLookupTopic] = BoundedMap(MAX_REQUESTS)
         self._bytes = 0
         self._share = Share()

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import attrs
 
-from sniproxy.inspector.entries import Failure, Move, NamespaceEntry, OwnerEntry, TopicEntry
+from sniproxy.inspector.entries import Failure, LedgerSnapshot, Move, NamespaceEntry, TopicEntry
 
 T = TypeVar("T", TopicEntry, NamespaceEntry, Failure)
 
@@ -41,7 +41,7 @@ def as_url(text: str) -> str:
     return f"http://{text}" if _ADDRESS.fullmatch(text) else text
 
 
-def known(url: str) -> OwnerEntry:
+def known(url: str) -> LedgerSnapshot:
     """The ledger of a running proxy.
 
     @param url: the endpoint, such as ``http://127.0.0.1:9090``. @raise AdminError: there is no such answer.
@@ -52,7 +52,7 @@ def known(url: str) -> OwnerEntry:
             'this proxy inspects nothing: a plaintext listener with inspect = "pulsar" would (docs/inspector.md)'
         )
     try:
-        return OwnerEntry(
+        return LedgerSnapshot(
             [_entry(entry) for entry in document["topics"]],
             [_made(NamespaceEntry, said) for said in document["namespaces"]],
             [_made(Failure, said) for said in reversed(document["failures"])],

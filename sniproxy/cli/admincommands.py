@@ -13,7 +13,7 @@ from typing import Any, TextIO, TypeVar
 
 from sniproxy.cli.adminclient import AdminError, as_url, drain, known, status, undrain
 from sniproxy.cli.merge import merged_drains, merged_ledgers, merged_status
-from sniproxy.inspector.entries import OwnerEntry
+from sniproxy.inspector.entries import LedgerSnapshot
 from sniproxy.util.text import amount, bounded, counted, printable
 
 T = TypeVar("T")
@@ -165,7 +165,7 @@ def _undo(options: argparse.Namespace) -> str:
     return f"{shlex.join(words)} --undo"
 
 
-def running_ledgers(urls: Sequence[str]) -> OwnerEntry:
+def running_ledgers(urls: Sequence[str]) -> LedgerSnapshot:
     """The ledgers of running proxies as one. @raise AdminError: one of them cannot be asked."""
     found, errors = ask_all(urls, known)
     _raise_all(errors)

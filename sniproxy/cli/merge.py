@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 
 from sniproxy.inspector.clusters import Clusters
-from sniproxy.inspector.entries import Failure, NamespaceEntry, OwnerEntry, TopicEntry, merged
+from sniproxy.inspector.entries import Failure, LedgerSnapshot, NamespaceEntry, TopicEntry, merged
 
 
 def merged_status(documents: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -48,7 +48,7 @@ def merged_drains(drains: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     return list(found.values())
 
 
-def merged_ledgers(ledgers: Iterable[OwnerEntry]) -> OwnerEntry:
+def merged_ledgers(ledgers: Iterable[LedgerSnapshot]) -> LedgerSnapshot:
     """Ledgers of several instances as one: whoever heard of a topic last knows its broker; counts are added up.
 
     A cluster of one instance is that of another when they name the same broker. A move that several saw is one, but
@@ -58,8 +58,8 @@ def merged_ledgers(ledgers: Iterable[OwnerEntry]) -> OwnerEntry:
     for number, ledger in numbered:
         for entry in ledger.topics:
             # A name such as 127.0.0.1:6650 may mean another cluster elsewhere.
-            cluster = clusters.at(f"{number} {entry.cluster}")
-            clusters.named(cluster, {"broker_url": entry.broker_url, "broker_url_tls": entry.broker_url_tls})
+            cluster = clusters.cluster_at(f"{number} {entry.cluster}")
+            clusters.add_broker(cluster, {"broker_url": entry.broker_url, "broker_url_tls": entry.broker_url_tls})
     topics: dict[tuple[str, str], TopicEntry] = {}
     namespaces: dict[tuple[str, str], NamespaceEntry] = {}
     failures: list[Failure] = []
@@ -77,12 +77,14 @@ def merged_ledgers(ledgers: Iterable[OwnerEntry]) -> OwnerEntry:
             sums.moves += one.moves
             sums.last_seen = max(sums.last_seen, one.last_seen)
         failures += [attrs.evolve(one, cluster=_common(clusters, number, one.cluster)[1]) for one in ledger.failures]
-    return OwnerEntry([*topics.values()], [*namespaces.values()], sorted(failures, key=lambda failure: failure.time))
+    return LedgerSnapshot(
+        [*topics.values()], [*namespaces.values()], sorted(failures, key=lambda failure: failure.time)
+    )
 
 
 def _common(clusters: Clusters, number: int, cluster: str) -> tuple[str, str]:
     """What a cluster of an instance is known by among all instances, and to people."""
-    name = clusters.at(f"{number} {cluster}")
+    name = clusters.cluster_at(f"{number} {cluster}")
     return name, name.partition(" ")[2]
 
 

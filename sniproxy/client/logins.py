@@ -9,6 +9,7 @@ import attrs
 
 from sniproxy import __version__
 from sniproxy.pulsar import commands_pb2 as pb
+from sniproxy.pulsar.commands import varint
 
 PROTOCOL_VERSION = 20
 
@@ -65,14 +66,4 @@ def by_token(text: str) -> Login:
 def add_auth_data(command: pb.CommandConnect, data: bytes) -> None:
     """Give CONNECT credentials. Of those that it may have already, the last ones count (as of every field)."""
     tag = bytes([_AUTH_DATA << 3 | _LENGTH_DELIMITED])
-    command.MergeFromString(tag + _varint(len(data)) + data)
-
-
-def _varint(number: int) -> bytes:
-    """Protobuf's variable-length integer."""
-    out = bytearray()
-    while number > 127:
-        out.append(number & 127 | 128)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
+    command.MergeFromString(tag + varint(len(data)) + data)

@@ -1,5 +1,19 @@
-"""The inspector: what clients and brokers say to each other in Pulsar's protocol, and which broker owns which topic.
+"""Reads Pulsar's protocol in live tunnels and packet captures, and records which broker owns which topic.
 
-``live`` reads the tunnels of plaintext listeners, ``capture`` reads packet captures. Both feed ``inspection``, one
-connection in events out, and the ``ledger`` of topics.
+==============  ====================================================================================================
+``live``        inspects the tunnels of plaintext listeners and bridges, and writes the event log
+``capture``     reads packet captures
+``inspection``  turns the bytes of one connection into events; uses ``dialogue``
+``dialogue``    turns the commands of one connection into events
+``pending``     requests that wait for their answers
+``oversized``   answers that are too long to hold
+``revealing``   parts of events that are shown only if ``reveal`` is set: principals and properties
+``placement``   parts of events that carry brokers' URLs
+``ledger``      turns events into a record of which broker owns which topic, and of moves
+``entries``     the ledger's entries for topics and namespaces
+``clusters``    tells which connections lead to the same cluster
+``format``      writes events as JSON or readable lines
+==============  ====================================================================================================
+
+The commands, frames and event definitions are in `sniproxy.pulsar`.
 """

@@ -1,7 +1,7 @@
-"""Which cluster answers at a place: places whose brokers name the same broker are of one cluster. Pure.
+"""Tells which places lead to the same cluster: those where brokers name the same broker. Pure.
 
-A place is where a connection was made to, such as a server name or ``host:port``. Nobody writes down which places are
-of one cluster, and no command says it, so it is told by the brokers that are named there.
+A place is the destination of a connection, such as a server name or ``host:port``. Neither the configuration nor any
+command says which places belong to one cluster, so this module infers it from the brokers named at each place.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from sniproxy.pulsar.events import Fields
 from sniproxy.util.names import host_port, ip_literal
 
 MAX_PLACES = 10_000
-"""Places and brokers that are remembered; more push out the oldest."""
+"""Places and brokers that are remembered; beyond it, the oldest are dropped."""
 
 
 class Clusters:
-    """Puts places and brokers together. A cluster has the name of its first place.
+    """Groups places and brokers into clusters. A cluster has the name of its first place.
 
-    A broker is known by the host name of its TLS URL, and by host and port of every other URL: so it is a place, too,
-    where a connection to it is made by what its URL says.
+    A broker is identified by the host name of its TLS URL, and by host and port of other URLs. So a broker is also the
+    place of connections that are made to its URL.
     """
 
     def __init__(self) -> None:
@@ -29,19 +29,19 @@ class Clusters:
         self._expected: dict[str, set[str]] = {}
 
     def __len__(self) -> int:
-        """Places and brokers that are remembered."""
+        """Number of remembered places and brokers."""
         return len(self._cluster_of)
 
-    def at(self, place: str) -> str:
-        """The cluster at a place; where nothing is known of it, one of its own."""
-        return self._cluster_of.get(place) or self.put(place, place)
+    def cluster_at(self, place: str) -> str:
+        """The cluster of a place. An unknown place becomes a new cluster."""
+        return self._cluster_of.get(place) or self.assign(place, place)
 
-    def knows(self, place: str) -> bool:
-        """Whether the cluster at this place is known."""
+    def is_known(self, place: str) -> bool:
+        """Whether the cluster of this place is known."""
         return place in self._cluster_of
 
-    def put(self, place: str, cluster: str) -> str:
-        """This place is this cluster's; returns the cluster."""
+    def assign(self, place: str, cluster: str) -> str:
+        """Assign a place to a cluster. Returns the cluster."""
         if place not in self._cluster_of and len(self._cluster_of) >= MAX_PLACES:
             oldest = next(iter(self._cluster_of))
             del self._cluster_of[oldest]
@@ -53,11 +53,12 @@ class Clusters:
         """The names of all clusters."""
         return set(self._cluster_of.values())
 
-    def named(self, cluster: str, urls: Fields, redirect: bool = False) -> tuple[str, set[str]]:
-        """A broker with these URLs was named in a cluster; returns its name from now on, and those that it had apart.
+    def add_broker(self, cluster: str, urls: Fields, redirect: bool = False) -> tuple[str, set[str]]:
+        """Note that a broker with these URLs was named in a cluster.
 
-        ``redirect``: by a redirect with authority. That can lead to another cluster, to its service URL, too: it tells
-        nothing before somebody says that a topic is at this broker.
+        Returns the cluster's name from now on, and the names of the clusters that were merged into it. ``redirect``: an
+        authoritative redirect named the broker. It may lead to another cluster, even to that one's service URL, so it
+        counts only once an answer places a topic at this broker.
         """
         brokers = brokers_of(urls)
         if redirect:
@@ -69,7 +70,7 @@ class Clusters:
         for broker in brokers:
             found |= {self._cluster_of.get(broker, cluster)} | self._expected.pop(broker, set())
             self._brokers.add(broker)
-            self.put(broker, cluster)
+            self.assign(broker, cluster)
         return (cluster, set()) if len(found) == 1 else self._join(found)
 
     def _join(self, found: set[str]) -> tuple[str, set[str]]:
@@ -85,14 +86,14 @@ class Clusters:
 
 
 def brokers_of(urls: Fields) -> set[str]:
-    """How the broker is known that has these URLs, ``broker_url`` and ``broker_url_tls``; either may be None."""
+    """The identities of the broker with these URLs, ``broker_url`` and ``broker_url_tls``; either may be None."""
     found = (_broker(url) for url in (urls["broker_url"], urls["broker_url_tls"]) if isinstance(url, str))
     return {broker for broker in found if broker is not None}
 
 
 @lru_cache(maxsize=1024)
 def _broker(url: str) -> str | None:
-    """The same by one URL; None: a peer may write anything."""
+    """The identity of a broker by one URL. None: the peer sent an invalid URL."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port

@@ -1,7 +1,6 @@
-"""What a client and a broker say to each other: requests and their answers, and which topics they are about. Pure.
+"""Turns the commands of one connection into events: matches answers to requests, and requests to topics. Pure.
 
-Commands go in, events come out (``events`` describes them). Nothing is remembered without bound: of a hostile peer's
-requests, producers, consumers and sessions, the newest.
+Memory is bounded: if a peer opens too many requests, producers, consumers or sessions, the oldest are dropped.
 """
 
 from __future__ import annotations
@@ -10,16 +9,16 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
 from sniproxy.inspector.oversized import settle
-from sniproxy.inspector.pending import PLAIN, TO_ERROR, TO_SUCCESS, Pending, PendingRequest
+from sniproxy.inspector.pending import ERROR_REQUESTS, PLAIN_ANSWERS, SUCCESS_REQUESTS, PendingRequest, PendingRequests
 from sniproxy.inspector.placement import MAX_TOPIC_CHARS, broker_urls, coordinators, scalable_topic
-from sniproxy.inspector.revealing import Revealing
+from sniproxy.inspector.revealing import PrivateFields
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import error_name, feature_names, number_name, text
 from sniproxy.pulsar.events import Event, Fields, Value
 from sniproxy.util.bounded import BoundedMap
 
-MAX_KEPT = 10_000
-"""Producers, consumers, watchers and sessions that are remembered, of each."""
+MAX_TRACKED = 10_000
+"""Producers, consumers, watchers and sessions that are tracked, each."""
 
 T = pb.BaseCommand.Type
 _LOOKUP_ANSWERS = {
@@ -28,118 +27,119 @@ _LOOKUP_ANSWERS = {
     pb.CommandLookupTopicResponse.Failed: "failed",
 }
 _CONNECTION = 2**64 - 1
-"""The request id of an ERROR that is about the connection."""
+"""The request id of an ERROR that concerns the connection."""
 
 
 class Dialogue:
-    """What is known of one connection.
+    """The state of one connection.
 
     ``reveal``: whether events name principals and properties.
     """
 
     def __init__(self, connection: str, *, reveal: bool = False) -> None:
         self._connection = connection
-        self._revealing = Revealing(reveal)
+        self._private = PrivateFields(reveal)
         self._time = 0.0
         self._events: list[Event] = []
-        self._pending = Pending(connection)
-        self._producers: BoundedMap[int, str | None] = BoundedMap(MAX_KEPT)
-        self._consumers: BoundedMap[int, str | None] = BoundedMap(MAX_KEPT)
-        self._watchers: BoundedMap[int, str | None] = BoundedMap(MAX_KEPT)
-        self._sessions: BoundedMap[int, str | None] = BoundedMap(MAX_KEPT)
+        self._pending = PendingRequests(connection)
+        self._producers: BoundedMap[int, str | None] = BoundedMap(MAX_TRACKED)
+        self._consumers: BoundedMap[int, str | None] = BoundedMap(MAX_TRACKED)
+        self._watchers: BoundedMap[int, str | None] = BoundedMap(MAX_TRACKED)
+        self._sessions: BoundedMap[int, str | None] = BoundedMap(MAX_TRACKED)
 
     @property
     def remembered(self) -> int:
-        """How many requests, producers, consumers, watchers and sessions are held."""
+        """Number of requests, producers, consumers, watchers and sessions in memory."""
         topics = (self._producers, self._consumers, self._watchers, self._sessions)
         return len(self._pending) + sum(map(len, topics))
 
-    def hear(self, by_client: bool, number: int, command: Any, time: float) -> list[Event]:
-        """Take one command, of a type that `CLIENT` or `BROKER` names."""
+    def take(self, by_client: bool, number: int, command: Any, time: float) -> list[Event]:
+        """Take one command of a type in `CLIENT_HANDLERS` or `BROKER_HANDLERS`."""
         self._time = time
-        (CLIENT if by_client else BROKER)[number](self, number, command)
+        (CLIENT_HANDLERS if by_client else BROKER_HANDLERS)[number](self, number, command)
         events, self._events = self._events, []
         return events
 
     def oversized(self, number: int, beginning: bytes, time: float) -> tuple[int | None, str | None, float | None]:
-        """See `settle`."""
+        """Take a broker's command that is too long to hold. See `settle`."""
         return settle(self._pending, number, beginning, time)
 
     @property
-    def waits(self) -> bool:
-        """Whether some request was not answered yet."""
+    def has_pending(self) -> bool:
+        """Whether a request waits for its answer."""
         return len(self._pending) > 0
 
-    def tick(self, time: float) -> list[Event]:
-        """Give up on requests that were not answered in time."""
-        return self._pending.tick(time)
+    def expire(self, time: float) -> list[Event]:
+        """Drop requests that were not answered in time."""
+        return self._pending.expire(time)
 
     def end(self, time: float) -> list[Event]:
-        """The connection ended."""
+        """Finish: the connection has ended."""
         return self._pending.end(time)
 
-    def _tell(self, name: str, **fields: Value) -> None:
+    def _emit(self, name: str, **fields: Value) -> None:
         self._events.append(Event(name, self._time, self._connection, fields))
 
     # Requests and answers
 
-    def _ask(self, number: int, request_id: int, topic: str | None = None, about: Fields | None = None) -> None:
-        self._events += self._pending.ask(number, request_id, self._time, topic, about)
+    def _add_request(self, number: int, request_id: int, topic: str | None = None, about: Fields | None = None) -> None:
+        self._events += self._pending.add(number, request_id, self._time, topic, about)
 
-    def _answered(self, numbers: Iterable[int], request_id: int) -> tuple[int | None, PendingRequest, float | None]:
-        return self._pending.answered(numbers, request_id, self._time)
+    def _match(self, numbers: Iterable[int], request_id: int) -> tuple[int | None, PendingRequest, float | None]:
+        return self._pending.take(numbers, request_id, self._time)
 
-    def _ask_plainly(self, number: int, asked: Any) -> None:
-        self._ask(number, asked.request_id, text(asked, "topic", MAX_TOPIC_CHARS) if hasattr(asked, "topic") else None)
+    def _plain_request(self, number: int, asked: Any) -> None:
+        topic = text(asked, "topic", MAX_TOPIC_CHARS) if hasattr(asked, "topic") else None
+        self._add_request(number, asked.request_id, topic)
 
-    def _ask_lookup(self, number: int, asked: pb.CommandLookupTopic) -> None:
-        properties = self._revealing.properties(asked.properties)
+    def _lookup_request(self, number: int, asked: pb.CommandLookupTopic) -> None:
+        properties = self._private.properties(asked.properties)
         about: Fields = {"advertised_listener": text(asked, "advertised_listener_name"), "properties": properties}
-        self._ask(number, asked.request_id, text(asked, "topic", MAX_TOPIC_CHARS), about)
+        self._add_request(number, asked.request_id, text(asked, "topic", MAX_TOPIC_CHARS), about)
 
     def _plain_answer(self, number: int, answer: Any) -> None:
-        request, error, message = PLAIN[number]
-        _, asked, latency = self._answered((request,), answer.request_id)
+        request, error, message = PLAIN_ANSWERS[number]
+        _, asked, latency = self._match((request,), answer.request_id)
         if error is not None and message is not None and (name := error_name(answer, error)) is not None:
-            self._tell_error(request, asked, latency, name, text(answer, message))
+            self._emit_error(request, asked, latency, name, text(answer, message))
 
     def _success(self, number: int, answer: pb.CommandSuccess) -> None:
-        request, asked, latency = self._answered(TO_SUCCESS, answer.request_id)
+        request, asked, latency = self._match(SUCCESS_REQUESTS, answer.request_id)
         if request == T.SUBSCRIBE:
-            self._tell("subscribe", **asked.outcome("ready", latency))
+            self._emit("subscribe", **asked.outcome("ready", latency))
         elif request == T.UNSUBSCRIBE:
-            # Such a client sends no CLOSE_CONSUMER.
-            self._consumers.pop(_number(asked.about["consumer_id"]))
+            # The client sends no CLOSE_CONSUMER after it.
+            self._consumers.pop(_as_int(asked.about["consumer_id"]))
 
     def _error(self, number: int, answer: pb.CommandError) -> None:
-        # What is wrong with the connection, instead of CONNECTED, answers the CONNECT.
-        asked_for = ((T.CONNECT,), 0) if answer.request_id == _CONNECTION else (TO_ERROR, answer.request_id)
-        request, asked, latency = self._answered(*asked_for)
+        # An ERROR about the connection answers CONNECT in place of CONNECTED.
+        asked_for = ((T.CONNECT,), 0) if answer.request_id == _CONNECTION else (ERROR_REQUESTS, answer.request_id)
+        request, asked, latency = self._match(*asked_for)
         failure = error_name(answer), text(answer, "message")
         if request == T.PRODUCER:
-            self._producers.pop(_number(asked.about["producer_id"]))
-            self._tell("producer", **asked.outcome("failed", latency, *failure))
+            self._producers.pop(_as_int(asked.about["producer_id"]))
+            self._emit("producer", **asked.outcome("failed", latency, *failure))
         elif request == T.SUBSCRIBE:
-            self._consumers.pop(_number(asked.about["consumer_id"]))
-            self._tell("subscribe", **asked.outcome("failed", latency, *failure))
+            self._consumers.pop(_as_int(asked.about["consumer_id"]))
+            self._emit("subscribe", **asked.outcome("failed", latency, *failure))
         else:
-            self._tell_error(request, asked, latency, *failure)
+            self._emit_error(request, asked, latency, *failure)
 
-    def _tell_error(
+    def _emit_error(
         self, request: int | None, asked: PendingRequest, latency: float | None, error: str | None, message: str | None
     ) -> None:
         name = None if request is None else number_name(request)
-        self._tell("error", request=name, topic=asked.topic, latency_s=latency, error=error, message=message)
+        self._emit("error", request=name, topic=asked.topic, latency_s=latency, error=error, message=message)
 
     # The connection
 
     def _connect(self, number: int, connect: pb.CommandConnect) -> None:
-        self._ask(number, 0)
-        self._tell("connect", **self._revealing.connect(connect))
+        self._add_request(number, 0)
+        self._emit("connect", **self._private.connect(connect))
 
     def _connected(self, number: int, connected: pb.CommandConnected) -> None:
-        _, _, latency = self._answered((T.CONNECT,), 0)
-        self._tell(
+        _, _, latency = self._match((T.CONNECT,), 0)
+        self._emit(
             "connected",
             server_version=text(connected, "server_version"),
             protocol_version=connected.protocol_version,
@@ -151,16 +151,16 @@ class Dialogue:
     def _auth(self, number: int, command: pb.CommandAuthChallenge | pb.CommandAuthResponse) -> None:
         step = "challenge" if number == T.AUTH_CHALLENGE else "response"
         data = command.challenge if isinstance(command, pb.CommandAuthChallenge) else command.response
-        self._tell("auth", step=step, method=text(data, "auth_method_name"))
+        self._emit("auth", step=step, method=text(data, "auth_method_name"))
 
     # Lookups
 
     def _lookup(self, number: int, answer: pb.CommandLookupTopicResponse) -> None:
-        _, asked, latency = self._answered((T.LOOKUP,), answer.request_id)
-        self._tell(
+        _, asked, latency = self._match((T.LOOKUP,), answer.request_id)
+        self._emit(
             "lookup",
             topic=asked.topic,
-            # Clients take an answer without a response, or with one that they do not know, for a failure.
+            # Clients treat an answer without a known response as a failure.
             response=_LOOKUP_ANSWERS[answer.response] if answer.HasField("response") else "failed",
             **broker_urls(answer, "brokerServiceUrl", "brokerServiceUrlTls"),
             authoritative=answer.authoritative,
@@ -173,9 +173,9 @@ class Dialogue:
         )
 
     def _partitions(self, number: int, answer: pb.CommandPartitionedTopicMetadataResponse) -> None:
-        _, asked, latency = self._answered((T.PARTITIONED_METADATA,), answer.request_id)
+        _, asked, latency = self._match((T.PARTITIONED_METADATA,), answer.request_id)
         good = answer.HasField("response") and answer.response == answer.Success
-        self._tell(
+        self._emit(
             "partitions",
             topic=asked.topic,
             status="success" if good else "failed",
@@ -185,70 +185,70 @@ class Dialogue:
             message=text(answer, "message"),
         )
 
-    def _ask_topics(self, number: int, asked: pb.CommandGetTopicsOfNamespace | pb.CommandWatchTopicList) -> None:
+    def _topics_request(self, number: int, asked: pb.CommandGetTopicsOfNamespace | pb.CommandWatchTopicList) -> None:
         about: Fields = {"namespace": (namespace := text(asked, "namespace", MAX_TOPIC_CHARS))}
         if isinstance(asked, pb.CommandWatchTopicList):
             self._watchers.put(asked.watcher_id, namespace, self._time)
         else:
-            about["properties"] = self._revealing.properties(asked.properties)
-        self._ask(number, asked.request_id, None, about)
+            about["properties"] = self._private.properties(asked.properties)
+        self._add_request(number, asked.request_id, None, about)
 
     def _topics(
         self, number: int, answer: pb.CommandGetTopicsOfNamespaceResponse | pb.CommandWatchTopicListSuccess
     ) -> None:
-        # The answer's type is behind that of its request.
-        _, asked, latency = self._answered((number - 1,), answer.request_id)
+        # The answer's type is the request's type plus 1.
+        _, asked, latency = self._match((number - 1,), answer.request_id)
         count = len(answer.topic if isinstance(answer, pb.CommandWatchTopicListSuccess) else answer.topics)
         about: Fields = {name: asked.about.get(name) for name in ("namespace", "properties")}
-        self._tell("topics", request=number_name(number - 1), **about, topics=count, latency_s=latency)
+        self._emit("topics", request=number_name(number - 1), **about, topics=count, latency_s=latency)
 
     def _topics_changed(self, number: int, update: pb.CommandWatchTopicUpdate) -> None:
         namespace = self._watchers.get(update.watcher_id)
-        self._tell(
+        self._emit(
             "topics_changed", namespace=namespace, added=len(update.new_topics), removed=len(update.deleted_topics)
         )
 
-    def _end_watch(self, number: int, asked: pb.CommandWatchTopicListClose) -> None:
+    def _watch_close(self, number: int, asked: pb.CommandWatchTopicListClose) -> None:
         self._watchers.pop(asked.watcher_id)
-        self._ask(number, asked.request_id)
+        self._add_request(number, asked.request_id)
 
     # Producers and consumers
 
-    def _produce(self, number: int, asked: pb.CommandProducer) -> None:
+    def _producer(self, number: int, asked: pb.CommandProducer) -> None:
         topic = text(asked, "topic", MAX_TOPIC_CHARS)
         self._producers.put(asked.producer_id, topic, self._time)
         about: Fields = {
             "producer_id": asked.producer_id,
             "producer_name": text(asked, "producer_name"),
-            "properties": self._revealing.properties(asked.metadata),
+            "properties": self._private.properties(asked.metadata),
         }
-        self._ask(number, asked.request_id, topic, about)
+        self._add_request(number, asked.request_id, topic, about)
 
-    def _produced(self, number: int, answer: pb.CommandProducerSuccess) -> None:
-        request, asked, latency = self._answered((T.PRODUCER,), answer.request_id)
+    def _producer_success(self, number: int, answer: pb.CommandProducerSuccess) -> None:
+        request, asked, latency = self._match((T.PRODUCER,), answer.request_id)
         about: Fields = {
             "producer_id": asked.about.get("producer_id"),
             "producer_name": text(answer, "producer_name"),
             "properties": asked.about.get("properties"),
         }
         if not answer.producer_ready and request is not None:
-            # It waits for the exclusive producer before it: the second answer has the same number.
-            self._ask(request, answer.request_id, asked.topic, asked.about)
+            # The producer waits for an exclusive one. The second answer will have the same request id.
+            self._add_request(request, answer.request_id, asked.topic, asked.about)
         status = "ready" if answer.producer_ready else "queued"
-        self._tell("producer", **PendingRequest(asked.topic, about).outcome(status, latency))
+        self._emit("producer", **PendingRequest(asked.topic, about).outcome(status, latency))
 
     def _subscribe(self, number: int, asked: pb.CommandSubscribe) -> None:
         topic = text(asked, "topic", MAX_TOPIC_CHARS)
         self._consumers.put(asked.consumer_id, topic, self._time)
-        self._ask(number, asked.request_id, topic, self._revealing.subscribe(asked))
+        self._add_request(number, asked.request_id, topic, self._private.subscribe(asked))
 
     def _unsubscribe(self, number: int, asked: pb.CommandUnsubscribe) -> None:
         topic = self._consumers.get(asked.consumer_id)
-        self._ask(number, asked.request_id, topic, {"consumer_id": asked.consumer_id})
-        self._tell("unsubscribe", topic=topic, consumer_id=asked.consumer_id)
+        self._add_request(number, asked.request_id, topic, {"consumer_id": asked.consumer_id})
+        self._emit("unsubscribe", topic=topic, consumer_id=asked.consumer_id)
 
     def _send_error(self, number: int, answer: pb.CommandSendError) -> None:
-        self._tell(
+        self._emit(
             "send_error",
             topic=self._producers.get(answer.producer_id),
             producer_id=answer.producer_id,
@@ -258,7 +258,7 @@ class Dialogue:
         )
 
     def _close_by_client(self, number: int, command: pb.CommandCloseProducer | pb.CommandCloseConsumer) -> None:
-        self._ask(number, command.request_id, self._close("client", command))
+        self._add_request(number, command.request_id, self._close("client", command))
 
     def _close_by_broker(self, number: int, command: pb.CommandCloseProducer | pb.CommandCloseConsumer) -> None:
         self._close("broker", command)
@@ -271,64 +271,64 @@ class Dialogue:
         kept = memory.pop(number)
         topic = None if kept is None else kept.value
         urls = broker_urls(command, "assignedBrokerServiceUrl", "assignedBrokerServiceUrlTls")
-        self._tell("close", by=by, kind=kind, id=number, topic=topic, **urls)
+        self._emit("close", by=by, kind=kind, id=number, topic=topic, **urls)
         return topic
 
-    # Topics that go elsewhere
+    # Topics that move, scalable topics, coordinators
 
     def _migrated(self, number: int, command: pb.CommandTopicMigrated) -> None:
         of_consumer = command.resource_type == command.Consumer
         topic = (self._consumers if of_consumer else self._producers).get(command.resource_id)
         urls = broker_urls(command, "brokerServiceUrl", "brokerServiceUrlTls")
         kind = "consumer" if of_consumer else "producer"
-        self._tell("migrated", kind=kind, id=command.resource_id, topic=topic, **urls)
+        self._emit("migrated", kind=kind, id=command.resource_id, topic=topic, **urls)
 
-    def _watch_scalable(self, number: int, asked: pb.CommandScalableTopicLookup) -> None:
+    def _scalable_lookup(self, number: int, asked: pb.CommandScalableTopicLookup) -> None:
         topic = text(asked, "topic", MAX_TOPIC_CHARS)
         self._sessions.put(asked.session_id, topic, self._time)
-        self._ask(number, asked.session_id, topic)
+        self._add_request(number, asked.session_id, topic)
 
-    def _end_scalable(self, number: int, command: pb.CommandScalableTopicClose) -> None:
+    def _scalable_close(self, number: int, command: pb.CommandScalableTopicClose) -> None:
         self._sessions.pop(command.session_id)
-        self._answered((T.SCALABLE_TOPIC_LOOKUP,), command.session_id)
+        self._match((T.SCALABLE_TOPIC_LOOKUP,), command.session_id)
 
     def _scalable(self, number: int, update: pb.CommandScalableTopicUpdate) -> None:
-        _, _, latency = self._answered((T.SCALABLE_TOPIC_LOOKUP,), update.session_id)
-        self._tell("scalable_topic", topic=self._sessions.get(update.session_id), **scalable_topic(update, latency))
+        _, _, latency = self._match((T.SCALABLE_TOPIC_LOOKUP,), update.session_id)
+        self._emit("scalable_topic", topic=self._sessions.get(update.session_id), **scalable_topic(update, latency))
 
     def _coordinators(self, number: int, update: pb.CommandWatchTcAssignmentsUpdate) -> None:
-        self._tell("coordinators", **coordinators(update))
+        self._emit("coordinators", **coordinators(update))
 
 
-Deed: TypeAlias = Callable[[Dialogue, int, Any], None]
+Handler: TypeAlias = Callable[[Dialogue, int, Any], None]
 
-CLIENT: dict[int, Deed] = {
-    **{request: Dialogue._ask_plainly for request, _, _ in PLAIN.values()},
+CLIENT_HANDLERS: dict[int, Handler] = {
+    **{request: Dialogue._plain_request for request, _, _ in PLAIN_ANSWERS.values()},
     T.CONNECT: Dialogue._connect,
     T.AUTH_RESPONSE: Dialogue._auth,
-    T.PARTITIONED_METADATA: Dialogue._ask_plainly,
-    T.LOOKUP: Dialogue._ask_lookup,
-    T.PRODUCER: Dialogue._produce,
+    T.PARTITIONED_METADATA: Dialogue._plain_request,
+    T.LOOKUP: Dialogue._lookup_request,
+    T.PRODUCER: Dialogue._producer,
     T.SUBSCRIBE: Dialogue._subscribe,
     T.UNSUBSCRIBE: Dialogue._unsubscribe,
-    T.SEEK: Dialogue._ask_plainly,
+    T.SEEK: Dialogue._plain_request,
     T.CLOSE_PRODUCER: Dialogue._close_by_client,
     T.CLOSE_CONSUMER: Dialogue._close_by_client,
-    T.GET_TOPICS_OF_NAMESPACE: Dialogue._ask_topics,
-    T.WATCH_TOPIC_LIST: Dialogue._ask_topics,
-    T.WATCH_TOPIC_LIST_CLOSE: Dialogue._end_watch,
-    T.SCALABLE_TOPIC_LOOKUP: Dialogue._watch_scalable,
-    T.SCALABLE_TOPIC_CLOSE: Dialogue._end_scalable,
+    T.GET_TOPICS_OF_NAMESPACE: Dialogue._topics_request,
+    T.WATCH_TOPIC_LIST: Dialogue._topics_request,
+    T.WATCH_TOPIC_LIST_CLOSE: Dialogue._watch_close,
+    T.SCALABLE_TOPIC_LOOKUP: Dialogue._scalable_lookup,
+    T.SCALABLE_TOPIC_CLOSE: Dialogue._scalable_close,
 }
-"""What is done for each command of a client, by its type. All others say nothing."""
+"""Handlers of client commands by type. Other types give no event."""
 
-BROKER: dict[int, Deed] = {
-    **dict.fromkeys(PLAIN, Dialogue._plain_answer),
+BROKER_HANDLERS: dict[int, Handler] = {
+    **dict.fromkeys(PLAIN_ANSWERS, Dialogue._plain_answer),
     T.CONNECTED: Dialogue._connected,
     T.AUTH_CHALLENGE: Dialogue._auth,
     T.PARTITIONED_METADATA_RESPONSE: Dialogue._partitions,
     T.LOOKUP_RESPONSE: Dialogue._lookup,
-    T.PRODUCER_SUCCESS: Dialogue._produced,
+    T.PRODUCER_SUCCESS: Dialogue._producer_success,
     T.SUCCESS: Dialogue._success,
     T.ERROR: Dialogue._error,
     T.SEND_ERROR: Dialogue._send_error,
@@ -341,9 +341,9 @@ BROKER: dict[int, Deed] = {
     T.SCALABLE_TOPIC_UPDATE: Dialogue._scalable,
     T.WATCH_TC_ASSIGNMENTS_UPDATE: Dialogue._coordinators,
 }
-"""The same for a broker."""
+"""Handlers of broker commands by type."""
 
 
-def _number(value: Value) -> int:
+def _as_int(value: Value) -> int:
     assert isinstance(value, int)
     return value

@@ -1,4 +1,4 @@
-"""What the ledger knows of a topic and of a namespace, and several entries as one. Pure."""
+"""The ledger's entries for topics, namespaces and failures, and functions that merge entries. Pure."""
 
 from __future__ import annotations
 
@@ -12,19 +12,18 @@ from attrs import Factory, define, frozen
 from sniproxy.pulsar.events import Event
 
 MAX_MOVES = 20
-"""Moves that are remembered of a topic."""
+"""Moves remembered for each topic."""
 
 _PARTITION = re.compile(r"(.+)-partition-\d+", re.DOTALL)
 
-
 LOOKUP, PARTITIONED_METADATA = "lookup", "partitioned_metadata"
-"""The steps of a lookup: clients ask for a topic's partitions before they look it up."""
+"""The steps of a lookup: clients ask for a topic's partitions before they look up the topic."""
 
 _REQUESTS = {"LOOKUP": LOOKUP, "PARTITIONED_METADATA": PARTITIONED_METADATA}
 
 
 def failed_step(event: Event) -> str | None:
-    """The step of a lookup that failed, as an event says it: by its own response or by an ERROR; None: none failed."""
+    """The step of a lookup whose failure an event reports, by its own answer or by an ERROR. None: no failure."""
     match event.name:
         case "lookup" if event.fields["response"] == "failed":
             return LOOKUP
@@ -37,7 +36,7 @@ def failed_step(event: Event) -> str | None:
 
 @frozen
 class Move:
-    """A topic went from one broker to another. ``source``: the event that told, such as ``lookup``."""
+    """A topic moved from one broker to another. ``source``: the event that showed it, such as ``lookup``."""
 
     time: float
     from_url: str | None
@@ -49,9 +48,9 @@ class Move:
 
 @frozen
 class Failure:
-    """A lookup that failed. ``error``: the ServerError's name, None when the broker gave none. ``cluster``: whose.
+    """A lookup that failed. ``error``: the ServerError's name; None: the broker gave none.
 
-    ``step``: ``lookup``, or ``partitioned_metadata``, which clients ask for before they look a topic up.
+    ``cluster``: the cluster that was asked. ``step``: ``lookup``, or ``partitioned_metadata``, the request before it.
     """
 
     time: float
@@ -65,23 +64,24 @@ class Failure:
 
 @define
 class TopicEntry:
-    """What is known of one topic. It changes as the ledger learns: read it at once, and do not change it.
+    """What the ledger knows about one topic. The ledger changes it later: read it at once, and do not change it.
 
-    ``broker_url``, ``broker_url_tls``: of its broker, None when never told. ``source``: the event that told so last:
-    ``lookup``, ``redirect`` (a lookup's, to the broker that was picked), ``close``, ``migrated``, ``scalable_topic``
-    or ``coordinators``. ``authoritative``, ``proxy_through_service_url``, ``latency_s``: of the last lookup, None
-    when there was none (or its request was not seen). ``connection``: where that was heard; ``service``: the name that
-    this connection was made to, None when not known.
+    ``broker_url``, ``broker_url_tls``: the owner's URLs; None: not known. ``source``: the event that named the owner
+    last: ``lookup``, ``redirect`` (a lookup's, to the broker that was picked), ``close``, ``migrated``,
+    ``scalable_topic`` or ``coordinators``. ``authoritative``, ``proxy_through_service_url``, ``latency_s``: from the
+    last lookup; None: there was none, or its request was not seen. ``connection``: the connection of that event.
+    ``service``: the server name of that connection; None: not known.
 
-    Times are seconds since 1970: ``first_seen``, ``last_seen``, and ``since``: how long it is known at this broker.
-    ``lookups`` counts answers, of which ``redirects`` and ``failures`` gave no owner; ``last_error`` is of the last
-    one that failed. ``unsettled``: the broker gave the topic away, and did not say to whom. ``moves``: the last 20 of
-    ``moves_total``, oldest first.
+    Times are seconds since 1970: ``first_seen``, ``last_seen``, and ``since``, when this owner was first seen.
+    ``lookups`` counts answers; ``redirects`` and ``failures`` among them named no owner. ``last_error``: the error of
+    the last failure. ``unsettled``: the broker gave up the topic without naming the next owner. ``moves``: the last 20
+    of ``moves_total``, oldest first.
 
-    ``cluster``: where it was asked for, or what is known to be the same cluster (`Clusters`).
+    ``cluster``: the cluster of the topic (`Clusters`).
 
-    ``partitions``: of a folded topic, how many of its partitions are known, else 0. Then counts are sums, and the
-    rest is of the partition heard of last; ``brokers`` lists the URLs (TLS where there is one) of all.
+    ``partitions``: for a folded topic, the number of its known partitions, else 0. Counts of a folded topic are sums,
+    and ``brokers`` lists the URLs of all owners (the TLS URL if there is one). Its other fields come from the partition
+    that was seen last.
     """
 
     topic: str
@@ -110,7 +110,7 @@ class TopicEntry:
 
 @define
 class NamespaceEntry:
-    """Counts of a cluster's namespace since the ledger began: its churn is ``moves``. ``failures``: of ``lookups``."""
+    """Counts for a cluster's namespace since the ledger began. ``failures``: the failed ones among ``lookups``."""
 
     namespace: str
     lookups: int = 0
@@ -121,8 +121,8 @@ class NamespaceEntry:
 
 
 @frozen
-class OwnerEntry:
-    """All that a ledger knows. Of topics and namespaces those heard of last are at the end; failures: the last ones."""
+class LedgerSnapshot:
+    """The contents of a ledger. The topics and namespaces seen last are at the end."""
 
     topics: list[TopicEntry]
     namespaces: list[NamespaceEntry]
@@ -130,14 +130,14 @@ class OwnerEntry:
 
 
 def merged(one: TopicEntry, other: TopicEntry) -> TopicEntry:
-    """Two entries of a topic as one: whoever heard of it last knows its broker; counts are added up.
+    """Merge two entries for a topic: the one seen last has the owner, and counts are added up.
 
-    A move that both saw, each by its own next lookup, is one: a topic does not move to where it is.
+    A move that both entries have counts once: a topic cannot move to its present owner.
     """
     older, newer = sorted((one, other), key=lambda entry: entry.last_seen)
     moves: list[Move] = []
     for move in sorted([*older.moves, *newer.moves], key=lambda move: move.time):
-        if not moves or _goal(moves[-1]) != _goal(move):
+        if not moves or _destination(moves[-1]) != _destination(move):
             moves.append(move)
     seen_twice = len(older.moves) + len(newer.moves) - len(moves)
     both = attrs.evolve(
@@ -153,17 +153,17 @@ def merged(one: TopicEntry, other: TopicEntry) -> TopicEntry:
     return both
 
 
-def _goal(move: Move) -> str | None:
+def _destination(move: Move) -> str | None:
     return move.to_url_tls or move.to_url
 
 
 def fold(entries: Iterable[TopicEntry]) -> list[TopicEntry]:
-    """One entry for all partitions of a topic in a cluster."""
+    """Fold entries: one entry for all partitions of a topic in a cluster."""
     return [entry for entry in folding(entries) if entry is not None]
 
 
 def folding(entries: Iterable[TopicEntry]) -> Iterator[TopicEntry | None]:
-    """As L{fold}, an entry at a time; first None for each entry that it takes."""
+    """Like L{fold}, but an iterator: None for each entry taken, then the folded entries one by one."""
     folded: dict[tuple[str, str], list[TopicEntry]] = {}
     for entry in entries:
         match = _PARTITION.fullmatch(entry.topic)
@@ -174,7 +174,7 @@ def folding(entries: Iterable[TopicEntry]) -> Iterator[TopicEntry | None]:
 
 
 def _fold(topic: str, entries: list[TopicEntry]) -> TopicEntry:
-    """One entry for a topic and its partitions."""
+    """Make one entry for a topic and its partitions."""
     if len(entries) == 1 and entries[0].topic == topic:
         return entries[0]
     last = max(entries, key=lambda entry: entry.last_seen)

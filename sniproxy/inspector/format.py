@@ -1,4 +1,4 @@
-"""Write events as lines: JSON for programs, short and aligned for people. Pure."""
+"""Formats events as JSON lines and as short readable lines. Pure."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ _CONNECTION_WIDTH = 4
 def json_line(event: Event) -> str:
     """The event as one line of JSON, in ASCII and without a line end.
 
-    Its keys are ``event`` (the name), ``time``, ``connection``, and the event's own fields.
+    Its keys are ``event`` (the name), ``time``, ``connection``, and the event's fields.
     """
     whole = {"event": event.name, "time": event.time, "connection": event.connection, **event.fields}
     return json.dumps(whole, separators=(", ", ": "))
 
 
 def readable_line(event: Event, colour: bool = False) -> str:
-    """The event as one short line: time of day (UTC), connection, name, and what there is to say.
+    """The event as one short line: time of day (UTC), connection, name and details.
 
     ``colour``: whether to use a terminal's colours.
     """
     try:
         moment = f"{datetime.fromtimestamp(event.time, UTC):%H:%M:%S.%f}"[:-3]
     except (ValueError, OverflowError, OSError):
-        # A capture can hold any time.
+        # A capture may contain any time.
         moment = "--:--:--.---"
-    about = _SAID.get(event.name, _said_plainly)(event.fields)
+    about = _DETAILS.get(event.name, _all_fields)(event.fields)
     name = f"{event.name:<{_NAME_WIDTH}}"
     shade = _shade(event)
     if colour and shade:
@@ -53,18 +53,18 @@ def _shade(event: Event) -> str:
 
 
 def _urls(fields: Fields, plain: str = "broker_url", tls: str = "broker_url_tls") -> str:
-    """One or both URLs of a broker."""
+    """A broker's URLs."""
     urls = [str(url) for url in (fields.get(plain), fields.get(tls)) if url]
     return " | ".join(dict.fromkeys(urls)) or "no URL"
 
 
-def _aside(*parts: str | None) -> str:
-    """What is said in brackets behind it, if anything."""
-    said = [part for part in parts if part]
-    return f" ({', '.join(said)})" if said else ""
+def _notes(*parts: str | None) -> str:
+    """Details in parentheses, if any."""
+    given = [part for part in parts if part]
+    return f" ({', '.join(given)})" if given else ""
 
 
-def _took(seconds: Value) -> str | None:
+def _latency(seconds: Value) -> str | None:
     if not isinstance(seconds, int | float):
         return None
     return f"{seconds * 1000:.1f} ms" if seconds < 1 else f"{seconds:.2f} s"
@@ -79,13 +79,13 @@ def _topic(fields: Fields) -> str:
     return str(fields.get("topic") or "(unknown topic)")
 
 
-def _said_plainly(fields: Fields) -> str:
-    """All fields that are there."""
+def _all_fields(fields: Fields) -> str:
+    """All fields that are not None."""
     return " ".join(f"{key}={value}" for key, value in fields.items() if value is not None)
 
 
 def _properties(fields: Fields) -> str | None:
-    """Properties, which are there only when they are asked for."""
+    """Properties, which are None unless ``reveal`` is set."""
     found = [fields.get(name) for name in ("properties", "subscription_properties")]
     return " ".join(f"{key}={value}" for each in found if isinstance(each, dict) for key, value in each.items()) or None
 
@@ -93,7 +93,7 @@ def _properties(fields: Fields) -> str | None:
 def _connect(fields: Fields) -> str:
     target, method = fields.get("proxy_to_broker_url"), fields.get("auth_method")
     principal = fields.get("original_principal")
-    return f"{fields.get('client_version')}" + _aside(
+    return f"{fields.get('client_version')}" + _notes(
         f"protocol {fields.get('protocol_version')}",
         f"auth {method}" if method else None,
         f"through a proxy to {target}" if target else None,
@@ -102,45 +102,45 @@ def _connect(fields: Fields) -> str:
 
 
 def _connected(fields: Fields) -> str:
-    return f"{fields.get('server_version')}" + _aside(
-        f"protocol {fields.get('protocol_version')}", _took(fields.get("latency_s"))
+    return f"{fields.get('server_version')}" + _notes(
+        f"protocol {fields.get('protocol_version')}", _latency(fields.get("latency_s"))
     )
 
 
 def _lookup(fields: Fields) -> str:
-    took = _took(fields.get("latency_s"))
+    latency = _latency(fields.get("latency_s"))
     if fields.get("response") == "failed":
-        return f"{_topic(fields)} -> {_failure(fields)}" + _aside(took)
+        return f"{_topic(fields)} -> {_failure(fields)}" + _notes(latency)
     redirect = "ask " if fields.get("response") == "redirect" else ""
-    return f"{_topic(fields)} -> {redirect}{_urls(fields)}" + _aside(
+    return f"{_topic(fields)} -> {redirect}{_urls(fields)}" + _notes(
         "authoritative" if fields.get("authoritative") else None,
         "through the service URL" if fields.get("proxy_through_service_url") else None,
         _properties(fields),
-        took,
+        latency,
     )
 
 
 def _partitions(fields: Fields) -> str:
-    took = _aside(_took(fields.get("latency_s")))
+    latency = _notes(_latency(fields.get("latency_s")))
     count = fields.get("partitions")
     if fields.get("status") == "failed":
-        return f"{_topic(fields)} -> {_failure(fields)}{took}"
+        return f"{_topic(fields)} -> {_failure(fields)}{latency}"
     many = counted(count, "partition") if isinstance(count, int) and count else "not partitioned"
-    return f"{_topic(fields)} -> {many}{took}"
+    return f"{_topic(fields)} -> {many}{latency}"
 
 
 def _opened(fields: Fields) -> str:
     """An answer to PRODUCER or SUBSCRIBE."""
-    said = _topic(fields)
+    text = _topic(fields)
     if fields.get("subscription") is not None:
-        said += f" as {fields['subscription']}"
+        text += f" as {fields['subscription']}"
     status = _failure(fields) if fields.get("status") == "failed" else str(fields.get("status"))
-    return f"{said} -> {status}" + _aside(_properties(fields), _took(fields.get("latency_s")))
+    return f"{text} -> {status}" + _notes(_properties(fields), _latency(fields.get("latency_s")))
 
 
 def _close(fields: Fields) -> str:
-    said = f"{fields.get('kind')} {fields.get('id')} of {_topic(fields)}, by the {fields.get('by')}"
-    return said + (f" -> {_urls(fields)}" if fields.get("broker_url") or fields.get("broker_url_tls") else "")
+    text = f"{fields.get('kind')} {fields.get('id')} of {_topic(fields)}, by the {fields.get('by')}"
+    return text + (f" -> {_urls(fields)}" if fields.get("broker_url") or fields.get("broker_url_tls") else "")
 
 
 def _migrated(fields: Fields) -> str:
@@ -149,12 +149,12 @@ def _migrated(fields: Fields) -> str:
 
 def _moved(fields: Fields) -> str:
     before, after = _urls(fields, "from_url", "from_url_tls"), _urls(fields, "to_url", "to_url_tls")
-    return f"{_topic(fields)}: {before} -> {after}" + _aside(str(fields.get("source")))
+    return f"{_topic(fields)}: {before} -> {after}" + _notes(str(fields.get("source")))
 
 
 def _error(fields: Fields) -> str:
     about = [str(fields[key]) for key in ("request", "topic") if fields.get(key)]
-    return f"{' '.join(about) or 'the connection'} -> {_failure(fields)}" + _aside(_took(fields.get("latency_s")))
+    return f"{' '.join(about) or 'the connection'} -> {_failure(fields)}" + _notes(_latency(fields.get("latency_s")))
 
 
 def _scalable(fields: Fields) -> str:
@@ -168,8 +168,8 @@ def _scalable(fields: Fields) -> str:
 def _coordinators(fields: Fields) -> str:
     assignments = fields.get("assignments")
     shown = assignments[:4] if isinstance(assignments, list) else []
-    said = ", ".join(f"{at['tc_id']} -> {_urls(at)}" for at in shown if isinstance(at, dict))
-    return f"{fields.get('assignments_total')} assigned: {said}"
+    listed = ", ".join(f"{at['tc_id']} -> {_urls(at)}" for at in shown if isinstance(at, dict))
+    return f"{fields.get('assignments_total')} assigned: {listed}"
 
 
 def _ended(fields: Fields) -> str:
@@ -180,7 +180,7 @@ def _ended(fields: Fields) -> str:
     return f"{side('client')}; {side('broker')}"
 
 
-_SAID: dict[str, Callable[[Fields], str]] = {
+_DETAILS: dict[str, Callable[[Fields], str]] = {
     "connect": _connect,
     "connected": _connected,
     "lookup": _lookup,

@@ -1,46 +1,43 @@
-"""Inspect one Pulsar connection: the bytes of both directions go in, events come out (``events`` describes them).
-
-Pure.
-"""
+"""Turns the bytes of one Pulsar connection into events (`sniproxy.pulsar.events`). Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 from typing import Literal, TypeAlias
 
-from sniproxy.inspector.dialogue import BROKER, CLIENT, Dialogue
+from sniproxy.inspector.dialogue import BROKER_HANDLERS, CLIENT_HANDLERS, Dialogue
 from sniproxy.pulsar.commands import CommandError, fields_of, number_name, read
 from sniproxy.pulsar.events import Event, Fields, Value
 from sniproxy.pulsar.frames import MAX_FRAME_BYTES
-from sniproxy.pulsar.resync import Search, begins
-from sniproxy.pulsar.walker import MAX_HEAD_BYTES, TYPES, FrameWalker, Walked, WalkError
+from sniproxy.pulsar.resync import FrameSearch, can_begin_frame
+from sniproxy.pulsar.walker import MAX_HEAD_BYTES, TYPES, FrameWalker, WalkedFrame, WalkError
 
 Side: TypeAlias = Literal["client", "broker"]
 
 HEADER_BYTES = 10 * 1024
-"""Bytes that a frame may have beyond the largest message, for all that is around it."""
+"""Bytes that a frame may have in addition to the largest message."""
 
 MAX_ANY_FRAME_BYTES = 128 * 1024 * 1024
-"""Bytes of a frame where no CONNECTED was seen that says how large messages are, in a stream begun in the middle."""
+"""Largest frame in bytes if the CONNECTED that announces the largest message was missed."""
 
 MAX_SEARCHED_BYTES = MAX_ANY_FRAME_BYTES
-"""Bytes in which the beginning of a frame must be found: any frame that was cut is at its end by then."""
+"""Bytes within which the next frame must begin. No unfinished frame is longer."""
 
-MAX_REMEMBERED = 1024
-"""Bytes that one remembered request, producer, consumer or session takes, about: a topic's name is most of it."""
+REMEMBERED_BYTES = 1024
+"""Approximate memory in bytes of one remembered request, producer, consumer or session, mainly its topic's name."""
 
-NOT_READ = f"a command over {MAX_HEAD_BYTES >> 20} MiB is not read"
+NOT_READ = f"command over {MAX_HEAD_BYTES >> 20} MiB not read"
 """The message of an ``oversized`` event."""
 
 _FOREIGN = (
-    (b"\x16\x03", "this is TLS, not plaintext Pulsar"),
-    (b"\x15\x03", "this is a TLS alert, not plaintext Pulsar"),
+    (b"\x16\x03", "TLS instead of plaintext Pulsar"),
+    (b"\x15\x03", "TLS alert instead of plaintext Pulsar"),
     (b"HTTP/", "this is HTTP, not Pulsar"),
     (b"GET ", "this is HTTP, not Pulsar"),
     (b"POST ", "this is HTTP, not Pulsar"),
     (b"PUT ", "this is HTTP, not Pulsar"),
-    (b"PROXY ", "a PROXY protocol header comes first"),
-    (b"\r\n\r\n\x00\r\nQUI", "a PROXY protocol header comes first"),
+    (b"PROXY ", "PROXY protocol header before Pulsar"),
+    (b"\r\n\r\n\x00\r\nQUI", "PROXY protocol header before Pulsar"),
 )
 _CONNECTED = 3
 _FIRST = {"client": (2,), "broker": (_CONNECTED, 14, 36)}
@@ -50,22 +47,23 @@ _FIRST = {"client": (2,), "broker": (_CONNECTED, 14, 36)}
 class _Stream:
     """One direction."""
 
-    def __init__(self, side: Side, heard: Collection[int]) -> None:
+    def __init__(self, side: Side, wanted: Collection[int]) -> None:
         self.side: Side = side
         self.bytes = 0
-        self.walker = FrameWalker(heard=heard)
-        # The first bytes, until it is known whether they begin a frame; then None.
+        self.walker = FrameWalker(wanted=wanted)
+        # The first bytes, until they suffice to tell whether a frame begins; then None.
         self.first: bytes | None = b""
-        self.search: Search | None = None
+        self.search: FrameSearch | None = None
 
 
 class Inspection:
-    """Watches one connection. It never raises, whatever bytes come, and what it holds is bounded.
+    """Inspects one connection. It raises no errors for any bytes, and its memory is bounded.
 
-    ``connection``: its name in events. ``reveal``: whether events name principals and properties. ``commands``: types
-    of commands, such as ``SEND``, of which each one is an event of its own (``command``); all others are counted.
+    ``connection``: the connection's name in events. ``reveal``: whether events name principals and properties.
+    ``commands``: command types, such as ``SEND``, of which each command is an event (``command``); commands of other
+    types are counted.
 
-    ``lost``: the bytes cannot be read as Pulsar's; one event said so, and nothing is looked at any more.
+    ``lost``: the inspection has stopped, with an event C{lost}, because the bytes are not Pulsar.
 
     Times are seconds since 1970.
     """
@@ -76,33 +74,33 @@ class Inspection:
         wanted = [number for number in range(TYPES) if number_name(number) in commands] if commands else []
         self._wanted = frozenset(wanted)
         self._dialogue = Dialogue(connection, reveal=reveal)
-        self._waits = False
+        self._has_pending = False
         self._limit_known = False
-        self._client = _Stream("client", CLIENT.keys() | self._wanted)
-        self._broker = _Stream("broker", BROKER.keys() | self._wanted)
+        self._client = _Stream("client", CLIENT_HANDLERS.keys() | self._wanted)
+        self._broker = _Stream("broker", BROKER_HANDLERS.keys() | self._wanted)
 
     def client(self, data: bytes, time: float) -> list[Event]:
-        """The client sent these bytes."""
+        """Take bytes that the client sent."""
         return self._take(self._client, data, time)
 
     def broker(self, data: bytes, time: float) -> list[Event]:
-        """The broker sent these bytes."""
+        """Take bytes that the broker sent."""
         return self._take(self._broker, data, time)
 
     def gap(self, side: Side, time: float) -> list[Event]:
-        """Bytes of this side are missing, here or at its beginning: what comes is searched for the next frame."""
+        """Bytes of this side are missing: search the following bytes for the next frame."""
         if self.lost:
             return []
         stream = self._client if side == "client" else self._broker
-        return self._seek(stream, time)
+        return self._resync(stream, time)
 
     def end(self, time: float) -> list[Event]:
-        """The connection ended."""
+        """Finish: the connection has ended."""
         events: list[Event] = []
         for stream in (self._client, self._broker):
             found = any(stream.walker.seen)
             if stream.search is not None and not found and stream.search.skipped and not self.lost:
-                events += self._lose(stream, "no frame was found in it", time)
+                events += self._stop(stream, "no Pulsar frame found", time)
         fields: Fields = {}
         for stream in (self._client, self._broker):
             fields[f"{stream.side}_frames"] = sum(stream.walker.seen)
@@ -111,20 +109,20 @@ class Inspection:
         fields["commands"] = self.commands
         return [*events, *self._dialogue.end(time), Event("ended", time, self.connection, fields)]
 
-    def give_up(self, reason: str, time: float) -> list[Event]:
-        """Let go of the connection and of all that is held of it. @return: the event C{lost}, with the reason."""
-        return self._lose(self._client, reason, time)
+    def stop(self, reason: str, time: float) -> list[Event]:
+        """Stop inspecting and release all memory. @return: the event C{lost}, with the reason."""
+        return self._stop(self._client, reason, time)
 
     @property
     def held(self) -> int:
-        """Bytes that it holds, about: beginnings of frames, and what it remembers of the peers' commands."""
+        """Approximate memory in bytes: beginnings of frames, and remembered commands."""
         streams = self._client, self._broker
         heads = sum(stream.walker.held + len(stream.first or b"") for stream in streams)
-        return heads + MAX_REMEMBERED * self._dialogue.remembered
+        return heads + REMEMBERED_BYTES * self._dialogue.remembered
 
     @property
     def commands(self) -> dict[str, Value]:
-        """How many commands of each type went by, in both directions; ``TYPE_0``: without a type that can be."""
+        """Number of commands of each type, in both directions. ``TYPE_0``: commands with an impossible type."""
         both = enumerate(map(sum, zip(self._client.walker.seen, self._broker.walker.seen, strict=True)))
         return {number_name(number): count for number, count in both if count}
 
@@ -133,27 +131,27 @@ class Inspection:
             return []
         stream.bytes += len(data)
         events: list[Event] = []
-        if self._waits:
-            events += self._dialogue.tick(time)
-            self._waits = self._dialogue.waits
+        if self._has_pending:
+            events += self._dialogue.expire(time)
+            self._has_pending = self._dialogue.has_pending
         if stream.first is not None:
             data = stream.first + data
-            good = begins(data, MAX_ANY_FRAME_BYTES)
+            good = can_begin_frame(data, MAX_ANY_FRAME_BYTES)
             stream.first = data if good is None else None
             if good is None:
                 return events
             if not good:
                 foreign = [what for head, what in _FOREIGN if data.startswith(head)]
                 if foreign:
-                    return events + self._lose(stream, foreign[0], time)
-                events += self._seek(stream, time)
+                    return events + self._stop(stream, foreign[0], time)
+                events += self._resync(stream, time)
             elif data[9] not in _FIRST[stream.side]:
                 self._expect_large()
         if stream.search is not None:
             found = stream.search.feed(data)
             if found is None:
                 if stream.search.skipped > MAX_SEARCHED_BYTES:
-                    events += self._lose(stream, f"no frame begins in {MAX_SEARCHED_BYTES} bytes", time)
+                    events += self._stop(stream, f"no Pulsar frame found in {MAX_SEARCHED_BYTES} bytes", time)
                 return events
             fields: Fields = {"side": stream.side, "skipped": stream.search.skipped}
             events.append(Event("resumed", time, self.connection, fields))
@@ -165,37 +163,37 @@ class Inspection:
             walked, reason = error.walked, str(error)
         if walked:
             try:
-                self._hear(stream, walked, time, events)
+                self._read_commands(stream, walked, time, events)
             except CommandError as error:
                 reason = str(error)
-        return events if reason is None else events + self._lose(stream, reason, time)
+        return events if reason is None else events + self._stop(stream, reason, time)
 
-    def _hear(self, stream: _Stream, frames: list[Walked], time: float, events: list[Event]) -> None:
+    def _read_commands(self, stream: _Stream, frames: list[WalkedFrame], time: float, events: list[Event]) -> None:
         by_client = stream is self._client
-        deeds = CLIENT if by_client else BROKER
+        handlers = CLIENT_HANDLERS if by_client else BROKER_HANDLERS
         for frame in frames:
             number = frame.type
             if number in self._wanted:
                 fields: Fields = {"side": stream.side, "command": number_name(number)}
                 fields |= {"size": frame.size, "payload": frame.payload}
                 events.append(Event("command", time, self.connection, fields))
-            if number in deeds and frame.complete:
+            if number in handlers and frame.complete:
                 command = fields_of(read(frame.command))
                 if number == _CONNECTED:
                     most = command.max_message_size + HEADER_BYTES if command.max_message_size > 0 else MAX_FRAME_BYTES
                     self._client.walker.limit = self._broker.walker.limit = most
                     self._limit_known = True
-                events += self._dialogue.hear(by_client, number, command, time)
-                self._waits = self._dialogue.waits
-            elif number in deeds:
+                events += self._dialogue.take(by_client, number, command, time)
+                self._has_pending = self._dialogue.has_pending
+            elif number in handlers:
                 events.append(self._oversized(by_client, frame, time))
 
-    def _oversized(self, by_client: bool, frame: Walked, time: float) -> Event:
-        """A command too long to be held went by: the request that it answers is settled."""
+    def _oversized(self, by_client: bool, frame: WalkedFrame, time: float) -> Event:
+        """Report a command that is too long to hold, and take the request that it answers from the pending ones."""
         number = frame.type
         settled = (None, None, None) if by_client else self._dialogue.oversized(number, frame.command, time)
         request, topic, latency = settled
-        self._waits = self._dialogue.waits
+        self._has_pending = self._dialogue.has_pending
         fields: Fields = {
             "side": "client" if by_client else "broker",
             "command": number_name(number),
@@ -208,27 +206,27 @@ class Inspection:
         return Event("oversized", time, self.connection, fields)
 
     def _expect_large(self) -> None:
-        """A stream does not begin with its first command: CONNECTED, which says how large messages are, was missed."""
+        """Allow the largest frames, because the CONNECTED that announces the largest message was missed."""
         if not self._limit_known:
             self._client.walker.limit = self._broker.walker.limit = MAX_ANY_FRAME_BYTES
 
-    def _seek(self, stream: _Stream, time: float) -> list[Event]:
+    def _resync(self, stream: _Stream, time: float) -> list[Event]:
         """Search this stream for the next frame."""
         self._expect_large()
         silent = stream.search is not None
         skipped = stream.search.skipped if stream.search is not None else 0
         stream.walker.reset()
-        stream.first, stream.search = None, Search(stream.walker.limit)
-        # Bytes on both sides of a gap never join, but what was searched in vain counts on.
+        stream.first, stream.search = None, FrameSearch(stream.walker.limit)
+        # Bytes on both sides of a gap are not joined, but bytes searched before the gap still count.
         stream.search.skipped = skipped
         return [] if silent else [Event("gap", time, self.connection, {"side": stream.side})]
 
-    def _lose(self, stream: _Stream, reason: str, time: float) -> list[Event]:
-        """Let go of both directions."""
+    def _stop(self, stream: _Stream, reason: str, time: float) -> list[Event]:
+        """Stop inspecting both directions."""
         self.lost = True
         for each in (self._client, self._broker):
             each.walker.reset()
             each.search = each.first = None
-        self._dialogue, self._waits = Dialogue(self.connection), False
+        self._dialogue, self._has_pending = Dialogue(self.connection), False
         fields: Fields = {"side": stream.side, "reason": reason, "offset": stream.bytes}
         return [Event("lost", time, self.connection, fields)]

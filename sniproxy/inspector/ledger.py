@@ -1,6 +1,6 @@
-"""The ledger: which broker has which topic, as all that carries a broker's URL tells it, and how that changed. Pure.
+"""The ledger: records from events which broker owns which topic, and which topics move. Pure.
 
-The same topic in two clusters, as geo-replication has it, is two entries; `Clusters` says what is one cluster.
+The same topic in two clusters, as with geo-replication, is two entries. `Clusters` tells clusters apart.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from sniproxy.inspector.clusters import Clusters
 from sniproxy.inspector.entries import (
     LOOKUP,
     Failure,
+    LedgerSnapshot,
     Move,
     NamespaceEntry,
-    OwnerEntry,
     TopicEntry,
     failed_step,
     fold,
@@ -24,22 +24,25 @@ from sniproxy.inspector.entries import (
 from sniproxy.pulsar.events import Event, Fields, Value
 
 MAX_TOPICS = 10_000
-"""Topics that are remembered; those that were not heard of for the longest time go first."""
+"""Topics in a ledger; beyond it, the ones seen longest ago are dropped."""
 
 MAX_NAMESPACES = 1000
-"""Namespaces whose counts are remembered, likewise."""
+"""Namespaces in a ledger; beyond it, the ones seen longest ago are dropped."""
 
 MAX_FAILURES = 200
-"""Failed lookups that are remembered, of all topics."""
+"""Failed lookups in a ledger, of all topics; beyond it, the oldest are dropped."""
 
 _COORDINATORS = "persistent://pulsar/system/transaction_coordinator_assign-partition-{}"
 
 
 class Ledger:
-    """Learns from the events of any number of connections. It is bounded, whatever it is told."""
+    """Learns from the events of any number of connections. Its memory is bounded.
 
-    def __init__(self, most: int = MAX_TOPICS) -> None:
-        self._most = most
+    ``max_topics``: topics in the ledger.
+    """
+
+    def __init__(self, max_topics: int = MAX_TOPICS) -> None:
+        self._max_topics = max_topics
         self._clusters = Clusters()
         self._topics: dict[tuple[str, str], TopicEntry] = {}
         self._namespaces: dict[tuple[str, str], NamespaceEntry] = {}
@@ -54,22 +57,22 @@ class Ledger:
         return list(self._failures)
 
     def topics(self, fold_partitions: bool = False) -> list[TopicEntry]:
-        """All topics, those heard of last at the end; with ``fold_partitions``, one entry for all of a topic's."""
+        """All topics, the last seen at the end. ``fold_partitions``: one entry for all partitions of a topic."""
         return fold(self._topics.values()) if fold_partitions else list(self._topics.values())
 
     def namespaces(self) -> list[NamespaceEntry]:
-        """Counts of each cluster's namespaces, those heard of last at the end."""
+        """Counts for each cluster's namespaces, the last seen at the end."""
         return list(self._namespaces.values())
 
-    def known(self) -> OwnerEntry:
-        """All of it."""
-        return OwnerEntry(self.topics(), self.namespaces(), self.failures)
+    def snapshot(self) -> LedgerSnapshot:
+        """All topics, namespaces and failures."""
+        return LedgerSnapshot(self.topics(), self.namespaces(), self.failures)
 
     def learn(self, event: Event, place: str = "", service: str | None = None) -> list[Event]:
-        """Take an event; returns the ledger's own: ``moved``.
+        """Take an event. Returns the events that follow from it: ``moved``.
 
-        ``place``: what the event's connection was made to, by which clusters are told apart (`Clusters`).
-        ``service``: the name that it was made to, if known.
+        ``place``: the destination of the event's connection, by which `Clusters` tells clusters apart. ``service``: the
+        server name of the connection, if known.
         """
         fields, found = event.fields, []
         match event.name:
@@ -79,15 +82,15 @@ class Ledger:
                 self._failed_step(event, place)
             case "close" if fields["by"] == "broker":
                 topic = str(fields["topic"])
-                self._find(place, topic)
+                self._assign_place(place, topic)
                 if fields["broker_url"] is None and fields["broker_url_tls"] is None:
-                    entry = self._topics.get((self._clusters.at(place), topic))
+                    entry = self._topics.get((self._clusters.cluster_at(place), topic))
                     if entry is not None:
                         entry.unsettled = True
                     return []
                 found = [(fields["topic"], fields)]
             case "migrated":
-                self._find(place, str(fields["topic"]))
+                self._assign_place(place, str(fields["topic"]))
                 found = [(fields["topic"], fields)]
             case "scalable_topic" if fields["status"] == "success":
                 found = _scalable(fields)
@@ -96,35 +99,35 @@ class Ledger:
         events = []
         for topic_found, urls in found:
             if isinstance(topic_found, str) and (urls["broker_url"] or urls["broker_url_tls"]):
-                # A topic migrates to another cluster: its new broker is none of this one's.
-                cluster, joined = self._clusters.at(place), list[Event]()
+                # A topic migrates to another cluster, so its new broker does not belong to this one.
+                cluster, joined = self._clusters.cluster_at(place), list[Event]()
                 if event.name != "migrated":
-                    cluster, joined = self._named(event, cluster, urls)
-                events += [*joined, *self._place(event, cluster, topic_found, urls, event.name, service)]
+                    cluster, joined = self._add_broker(event, cluster, urls)
+                events += [*joined, *self._set_owner(event, cluster, topic_found, urls, event.name, service)]
         return events
 
-    def _find(self, place: str, topic: str) -> None:
-        """A connection that tells of a topic without having asked for it is in the only cluster that has the topic."""
-        if not self._clusters.knows(place):
+    def _assign_place(self, place: str, topic: str) -> None:
+        """Assign an unknown place to the only cluster that has a topic which its broker names."""
+        if not self._clusters.is_known(place):
             having = [cluster for cluster in self._clusters.names() if (cluster, topic) in self._topics]
             if len(having) == 1:
-                self._clusters.put(place, having[0])
+                self._clusters.assign(place, having[0])
 
     def _failed_step(self, event: Event, place: str) -> None:
-        """Count a failed lookup that has no LOOKUP_RESPONSE: its first step failed, or an ERROR answers it."""
+        """Count a lookup that failed without LOOKUP_RESPONSE: in its first step, or by an ERROR."""
         step = failed_step(event)
         if step is not None:
-            cluster, topic = self._clusters.at(place), event.fields["topic"]
-            self._fail(event, cluster, step)
+            cluster, topic = self._clusters.cluster_at(place), event.fields["topic"]
+            self._add_failure(event, cluster, step)
             if isinstance(topic, str):
                 self._count(event, cluster, topic, failed=True, redirect=False)
 
-    def _fail(self, event: Event, cluster: str, step: str) -> None:
+    def _add_failure(self, event: Event, cluster: str, step: str) -> None:
         topic, error, message = (_text(event.fields[key]) for key in ("topic", "error", "message"))
         self._failures.append(Failure(event.time, event.connection, topic, error, message, cluster, step))
 
     def _count(self, event: Event, cluster: str, topic: str, failed: bool, redirect: bool) -> None:
-        """Count an answer in the topic's namespace, and in its entry if there is one."""
+        """Count an answer in the namespace and in the topic's entry, if any."""
         namespace = self._namespace(cluster, namespace_of(topic), event.time)
         namespace.lookups += 1
         namespace.failures += failed
@@ -142,23 +145,23 @@ class Ledger:
         failed = fields["response"] == "failed"
         redirect = fields["response"] == "redirect"
         listener = fields.get("advertised_listener")
-        # The same broker has other URLs for each of its listeners (PIP-95).
-        cluster = self._clusters.at(f"{place} ({listener})" if listener else place)
+        # A broker has different URLs for each of its advertised listeners (PIP-95).
+        cluster = self._clusters.cluster_at(f"{place} ({listener})" if listener else place)
         if failed:
-            self._fail(event, cluster, LOOKUP)
+            self._add_failure(event, cluster, LOOKUP)
         if not isinstance(topic, str):
             return []
         events: list[Event] = []
         if not failed:
-            cluster, events = self._named(event, cluster, fields, redirect and bool(fields["authoritative"]))
+            cluster, events = self._add_broker(event, cluster, fields, redirect and bool(fields["authoritative"]))
         entry = self._topics.get((cluster, topic))
-        # A redirect without authority leads to whom to ask. One with it may lead to another cluster, which picks a
-        # broker: it tells the broker only of a topic of which nothing better is known. An answer without a URL, as a
-        # broker gives that is just starting, places the topic nowhere.
+        # A redirect that is not authoritative only names a broker to ask. An authoritative one may lead to another
+        # cluster that picks a broker, so it sets a topic's owner only if no better source has. An answer without a URL,
+        # as from a starting broker, sets no owner.
         picked = redirect and fields["authoritative"] and (entry is None or entry.source == "redirect")
         named = fields["broker_url"] or fields["broker_url_tls"]
         if named and (picked or not (failed or redirect)):
-            events += self._place(event, cluster, topic, fields, "redirect" if redirect else "lookup", service)
+            events += self._set_owner(event, cluster, topic, fields, "redirect" if redirect else "lookup", service)
             entry = self._topics[cluster, topic]
             latency = fields["latency_s"]
             entry.latency_s = latency if isinstance(latency, int | float) else None
@@ -167,13 +170,13 @@ class Ledger:
         self._count(event, cluster, topic, failed, redirect)
         return events
 
-    def _named(self, event: Event, cluster: str, urls: Fields, redirect: bool = False) -> tuple[str, list[Event]]:
-        """A broker was named in a cluster; returns the cluster's name, and moves that are seen by it only now."""
-        name, others = self._clusters.named(cluster, urls, redirect)
-        return name, self._join(event, name, others) if others else []
+    def _add_broker(self, event: Event, cluster: str, urls: Fields, redirect: bool = False) -> tuple[str, list[Event]]:
+        """Note a broker named in a cluster. Returns the cluster's name, and moves that show only now."""
+        name, others = self._clusters.add_broker(cluster, urls, redirect)
+        return name, self._merge_clusters(event, name, others) if others else []
 
-    def _join(self, event: Event, name: str, others: set[str]) -> list[Event]:
-        """These clusters are the one with this name."""
+    def _merge_clusters(self, event: Event, name: str, others: set[str]) -> list[Event]:
+        """Merge these clusters into the cluster with this name."""
         events: list[Event] = []
         for key in [key for key in self._topics if key[0] in others]:
             entry = self._topics.pop(key)
@@ -182,7 +185,7 @@ class Ledger:
             if before is not None:
                 older, newer = sorted((before, entry), key=lambda one: one.last_seen)
                 entry = merged(older, newer)
-                events += self._moved(event, entry, older, newer.broker_url, newer.broker_url_tls, newer.source)
+                events += self._check_move(event, entry, older, newer.broker_url, newer.broker_url_tls, newer.source)
             self._topics[name, entry.topic] = entry
         for key in [key for key in self._namespaces if key[0] in others]:
             gone = self._namespaces.pop(key)
@@ -195,29 +198,29 @@ class Ledger:
                 self._failures[number] = attrs.evolve(failure, cluster=name)
         return events
 
-    def _place(
+    def _set_owner(
         self, event: Event, cluster: str, topic: str, urls: Fields, source: str, service: str | None
     ) -> list[Event]:
-        """A topic is at the broker with these URLs."""
+        """Set the broker with these URLs as a topic's owner."""
         plain, tls = _text(urls["broker_url"]), _text(urls["broker_url_tls"])
         entry = self._topics.pop((cluster, topic), None)
         events = []
         if entry is None:
             entry = TopicEntry(topic, first_seen=event.time, since=event.time, cluster=cluster)
-            if len(self._topics) >= self._most:
+            if len(self._topics) >= self._max_topics:
                 del self._topics[next(iter(self._topics))]
         else:
-            events = self._moved(event, entry, entry, plain, tls, source)
+            events = self._check_move(event, entry, entry, plain, tls, source)
         self._topics[cluster, topic] = entry
         entry.broker_url, entry.broker_url_tls, entry.source = plain, tls, source
         entry.connection, entry.service, entry.last_seen = event.connection, service, event.time
         entry.unsettled = False
         return events
 
-    def _moved(
+    def _check_move(
         self, event: Event, entry: TopicEntry, before: TopicEntry, plain: str | None, tls: str | None, source: str
     ) -> list[Event]:
-        """The topic of an entry may have moved from where it was before to the broker with these URLs."""
+        """Note a move if the broker with these URLs is not the owner in the entry C{before}."""
         if not (_differ(before.broker_url, plain) or _differ(before.broker_url_tls, tls)):
             return []
         move = Move(event.time, before.broker_url, before.broker_url_tls, plain, tls, source)
@@ -246,12 +249,12 @@ class Ledger:
 
 
 def namespace_of(topic: str) -> str:
-    """The namespace of a topic: ``public/default`` of ``persistent://public/default/orders`` and of ``orders``."""
+    """The namespace of a topic: ``public/default`` for ``persistent://public/default/orders`` and for ``orders``."""
     return topic.rpartition("://")[2].rpartition("/")[0] or "public/default"
 
 
 def _differ(before: str | None, after: str | None) -> bool:
-    """Whether these are two brokers. A URL that one side did not name tells nothing."""
+    """Whether two URLs belong to different brokers. A missing URL does not count."""
     return bool(before) and bool(after) and before != after
 
 
@@ -264,7 +267,7 @@ def _tables(value: Value) -> list[Fields]:
 
 
 def _scalable(fields: Fields) -> list[tuple[Value, Fields]]:
-    """A scalable topic is at its controller; each segment is at a broker of its own."""
+    """The topics and brokers of a scalable topic: the topic at its controller, each segment at its own broker."""
     topic = fields["resolved_topic"] or fields["topic"]
     urls = {"broker_url": fields["controller_broker_url"], "broker_url_tls": fields["controller_broker_url_tls"]}
     segments = _tables(fields["segments"])

@@ -1,16 +1,16 @@
-"""The inspector of live tunnels: what Pulsar's frames say as they pass through a plaintext listener.
+"""Inspector of live tunnels: reads the Pulsar frames that pass through plaintext listeners and bridges.
 
-It looks through a tap at the relay (L{sniproxy.relay.tee}): bytes are sent on before they are looked at, and nothing
-that goes wrong here reaches a tunnel.
+It reads from a tap at the relay (L{sniproxy.relay.tee}). The relay forwards bytes before the tap gets them, and errors
+of the inspector do not affect a tunnel.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
 from urllib.parse import urlsplit
 
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from sniproxy.events import Connection
@@ -25,35 +25,37 @@ from sniproxy.util.buffered import TOTAL, Share
 log = Logger()
 
 Unrouted = Callable[[str, str], str | None]
-"""Why TLS clients that are sent to a host will be refused, None unless that is news; by host and listener or bridge."""
+"""Given a host and a listener or bridge: why the proxy refuses TLS clients that are sent to this host. None: it does
+not, or it was reported before."""
 
 Write = Callable[[Event], None]
 
 SPARED_BYTES = 65_536
-"""Bytes that the inspector may hold of a tunnel even while more than C{max_buffered} wait in the process."""
+"""Bytes that the inspector may hold for one tunnel even while the process buffers more than C{max_buffered}."""
 
 
 class EventLog:
-    """Where events go.
+    """Writes events to a file, standard output or the program's log.
 
-    @param path: a file or C{-}, for lines of JSON, readable ones on a terminal; None: the program's own log.
-    @ivar choice: which events; of the others nothing is written.
+    @param path: a file, or C{-} for standard output: JSON lines, but readable lines on a terminal. None: readable
+        lines in the program's log.
+    @ivar event_filter: selects the events that are written.
     """
 
-    def __init__(self, reactor: Any, path: str | None) -> None:
+    def __init__(self, reactor: IReactorTime, path: str | None) -> None:
         """@raise CannotOpen: the file cannot be opened."""
         self.path = path
-        self.choice = EventFilter()
+        self.event_filter = EventFilter()
         self._writer = None if path is None else LineWriter(reactor, path, "event log")
         self._readable = self._writer is None or self._writer.on_terminal
 
     @property
     def lost(self) -> int:
-        """Lines that could not be written."""
+        """Lines dropped because they could not be written."""
         return 0 if self._writer is None else self._writer.lost
 
     def __call__(self, event: Event) -> None:
-        if not self.choice.wants(event):
+        if not self.event_filter.wants(event):
             return
         line = readable_line(event, colour=self._writer is not None) if self._readable else json_line(event)
         if self._writer is None:
@@ -62,26 +64,26 @@ class EventLog:
             self._writer.write(line)
 
     def reopen(self) -> None:
-        """After a log rotation."""
+        """Open the file again, after a log rotation."""
         if self._writer is not None:
             self._writer.reopen()
 
     def close(self) -> None:
-        """Write what waits, and close."""
+        """Write pending lines and close the file."""
         if self._writer is not None:
             self._writer.close()
 
 
 class Inspector:
-    """Makes a tap for each inspected tunnel, keeps the ledger, and holds what brokers advertise against the routes.
+    """Makes a tap for each inspected tunnel, keeps the ledger, and checks advertised brokers against the routes.
 
-    @param write: told of each event.
-    @param unrouted: asked about each host that is advertised to TLS clients.
-    @ivar reveal: principals and properties are shown, too; of tunnels that begin from now on.
-    @ivar commands: types of which each command is an event; likewise.
+    @param write: called with each event.
+    @param unrouted: called with each host that brokers advertise to TLS clients.
+    @ivar reveal: whether events name principals and properties; applies to new tunnels.
+    @ivar commands: command types of which each command is an event; applies to new tunnels.
     @ivar ledger: which broker owns which topic.
-    @ivar max_buffered: while more bytes wait in the process, it drops tunnels that hold more than L{SPARED_BYTES}.
-        None: no limit.
+    @ivar max_buffered: while the process buffers more bytes than this, the inspector stops inspecting tunnels for which
+        it holds more than L{SPARED_BYTES}. None: no limit.
     """
 
     def __init__(self, write: Write, unrouted: Unrouted, reveal: bool = False) -> None:
@@ -92,42 +94,45 @@ class Inspector:
         self.commands: frozenset[str] = frozenset()
         self.max_buffered: int | None = None
 
-    def watch(self, connection: Connection, place: str | None = None) -> ConnectionTap:
-        """A tap for one tunnel.
+    def tap(self, connection: Connection, place: str | None = None) -> ConnectionTap:
+        """Make a tap for one tunnel.
 
-        @param place: what it was made to, by which the ledger tells clusters apart. None: the server name.
+        @param place: the tunnel's destination, by which the ledger tells clusters apart. None: the server name.
         """
         return ConnectionTap(self, connection, place)
 
-    def aside(self, connection: Connection) -> Callable[[str, bytes, bytes], None]:
-        """Looks at what the bridge itself asks for a client, each question with its answer, by the broker's host."""
+    def lookup_tap(self, connection: Connection) -> Callable[[str, bytes, bytes], None]:
+        """Make a tap for the requests that a bridge itself sends for a client.
 
-        def heard(host: str, question: bytes, answer: bytes) -> None:
+        The bridge calls it with the broker's host, the request and its answer.
+        """
+
+        def inspect(host: str, request: bytes, answer: bytes) -> None:
             now = time.time()
             inspection = self.inspection(f"{connection.id}/{host}")
-            events = [*inspection.client(question, now), *inspection.broker(answer, now)]
-            self.told(events, connection.listener, connection.listener, host)
+            events = [*inspection.client(request, now), *inspection.broker(answer, now)]
+            self.take_events(events, connection.listener, connection.listener, host)
 
-        return heard
+        return inspect
 
     def inspection(self, connection: str) -> Inspection:
-        """Looks at one connection, of this name."""
+        """Make the inspection of one connection. C{connection}: its name in events."""
         return Inspection(connection, reveal=self.reveal, commands=self.commands)
 
-    def told(self, events: list[Event], place: str, listener: str, service: str | None = None) -> None:
-        """Take events of a tunnel, and write them with what follows from them.
+    def take_events(self, events: list[Event], place: str, listener: str, service: str | None = None) -> None:
+        """Write a tunnel's events, and the C{moved} and C{unrouted} events that follow from them.
 
-        @param place: what the tunnel was made to.
-        @param listener: the listener or bridge that the client came by.
-        @param service: the server name that the tunnel's client asked for. None: it asked for none.
+        @param place: the tunnel's destination.
+        @param listener: the listener or bridge that accepted the client.
+        @param service: the server name that the client asked for. None: none.
         """
         for event in events:
             self._write(event)
-            for more in (*self.ledger.learn(event, place, service), *self._cross_check(event, listener)):
+            for more in (*self.ledger.learn(event, place, service), *self._check_routes(event, listener)):
                 self._write(more)
 
-    def _cross_check(self, event: Event, listener: str) -> list[Event]:
-        """What a TLS client would dial next must have a route: say so before the first one fails."""
+    def _check_routes(self, event: Event, listener: str) -> list[Event]:
+        """Report brokers that TLS clients dial next and that have no route, before the first client fails."""
         found = []
         for url in _tls_urls(event.fields):
             host = _host(url)
@@ -139,59 +144,59 @@ class Inspector:
 
 
 class ConnectionTap:
-    """One tunnel's tap."""
+    """Tap of one tunnel: gets its bytes and writes its events."""
 
     def __init__(self, inspector: Inspector, connection: Connection, place: str | None) -> None:
         self._inspector = inspector
         self._connection = connection
         self._place = place
         self._inspection: Inspection | None = inspector.inspection(connection.id)
-        self._heard = False
+        self._has_data = False
         self._share = Share()
 
     def client(self, data: bytes) -> None:
-        """Bytes from the client."""
+        """Inspect bytes from the client."""
         if self._inspection is not None:
-            self._look(self._inspection.client, data)
+            self._inspect(self._inspection.client, data)
 
     def target(self, data: bytes) -> None:
-        """Bytes from the broker."""
+        """Inspect bytes from the broker."""
         if self._inspection is not None:
-            self._look(self._inspection.broker, data)
+            self._inspect(self._inspection.broker, data)
 
     def end(self) -> None:
-        """The tunnel has ended."""
+        """Finish the inspection: the tunnel has ended."""
         inspection, self._inspection = self._inspection, None
         self._share.holds(0)
-        if inspection is not None and self._heard:  # who was refused has not said a word of Pulsar's
-            self._look(lambda data, now: inspection.end(now), b"")
+        if inspection is not None and self._has_data:  # refused connections have none
+            self._inspect(lambda data, now: inspection.end(now), b"")
 
-    def _look(self, look: Callable[[bytes, float], list[Event]], data: bytes) -> None:
-        self._heard = True
+    def _inspect(self, inspect: Callable[[bytes, float], list[Event]], data: bytes) -> None:
+        self._has_data = True
         try:
-            events = look(data, time.time())
+            events = inspect(data, time.time())
             if events:
                 name, listener = self._connection.server_name, self._connection.listener
-                self._inspector.told(events, self._place or name or listener, listener, name)
+                self._inspector.take_events(events, self._place or name or listener, listener, name)
         except Exception:
             self._inspection = None
-            log.failure("The inspector failed; it lets go of this tunnel, which goes on")
+            log.failure("inspector failed; this tunnel continues without inspection")
         else:
             if self._inspection is not None and self._inspection.lost:
                 self._inspection = None
-        # What is remembered of hostile peers counts with what waits for slow readers: max_buffered bounds both.
+        # max_buffered bounds the relay's buffers and the inspector's memory together.
         held = 0 if self._inspection is None else self._inspection.held
         self._share.holds(held)
         most = self._inspector.max_buffered
         if most is not None and held > SPARED_BYTES and TOTAL.bytes > most and self._inspection is not None:
             inspection, self._inspection = self._inspection, None
             self._share.holds(0)
-            events = inspection.give_up("more bytes wait in the process than [limits] max_buffered allows", time.time())
-            self._inspector.told(events, self._place or self._connection.listener, self._connection.listener)
+            events = inspection.stop("the process buffers more than [limits] max_buffered allows", time.time())
+            self._inspector.take_events(events, self._place or self._connection.listener, self._connection.listener)
 
 
 def _tls_urls(value: Value, key: str = "") -> Iterator[str]:
-    """The URLs for TLS clients among an event's fields, those of segments and assignments too."""
+    """The TLS URLs in an event's fields, including those of segments and assignments."""
     if isinstance(value, dict):
         for name, inner in value.items():
             yield from _tls_urls(inner, name)

@@ -1,25 +1,25 @@
-"""Commands that are too long to be held: which request they answer, as far as their beginning says it. Pure."""
+"""Answers that are too long to hold: finds the request that they answer from their first bytes. Pure."""
 
 from __future__ import annotations
 
-from sniproxy.inspector.pending import PLAIN, TO_ERROR, TO_SUCCESS, Pending
+from sniproxy.inspector.pending import ERROR_REQUESTS, PLAIN_ANSWERS, SUCCESS_REQUESTS, PendingRequests
 from sniproxy.pulsar import commands_pb2 as pb
 
 T = pb.BaseCommand.Type
 
-REQUESTS: dict[int, tuple[int, ...]] = {
-    **{answer: (request,) for answer, (request, _, _) in PLAIN.items()},
+ANSWERED_REQUESTS: dict[int, tuple[int, ...]] = {
+    **{answer: (request,) for answer, (request, _, _) in PLAIN_ANSWERS.items()},
     T.CONNECTED: (T.CONNECT,),
     T.LOOKUP_RESPONSE: (T.LOOKUP,),
     T.PARTITIONED_METADATA_RESPONSE: (T.PARTITIONED_METADATA,),
     T.PRODUCER_SUCCESS: (T.PRODUCER,),
-    T.SUCCESS: TO_SUCCESS,
-    T.ERROR: (*TO_ERROR, T.CONNECT),
+    T.SUCCESS: SUCCESS_REQUESTS,
+    T.ERROR: (*ERROR_REQUESTS, T.CONNECT),
     T.GET_TOPICS_OF_NAMESPACE_RESPONSE: (T.GET_TOPICS_OF_NAMESPACE,),
     T.WATCH_TOPIC_LIST_SUCCESS: (T.WATCH_TOPIC_LIST,),
     T.SCALABLE_TOPIC_UPDATE: (T.SCALABLE_TOPIC_LOOKUP,),
 }
-"""The requests that a broker's command answers, by its type."""
+"""The types of requests that a broker's command can answer, by its type."""
 
 _FIELDS = {
     field.number: field.message_type.fields_by_name
@@ -29,7 +29,7 @@ _FIELDS = {
 
 
 def request_id(number: int, beginning: bytes) -> int | None:
-    """The request id, or session id, of a command of this type by its beginning. None: it does not say."""
+    """Read the request id or session id from the beginning of a command. None: it is not there."""
     names = _FIELDS[number]
     wanted = next((names[name].number for name in ("request_id", "session_id") if name in names), None)
     try:
@@ -49,24 +49,26 @@ def request_id(number: int, beginning: bytes) -> int | None:
         return None
 
 
-def settle(pending: Pending, number: int, beginning: bytes, time: float) -> tuple[int | None, str | None, float | None]:
-    """Take the request that a broker's command answers from those that wait.
+def settle(
+    pending: PendingRequests, number: int, beginning: bytes, time: float
+) -> tuple[int | None, str | None, float | None]:
+    """Remove the pending request that a broker's command answers.
 
-    A command whose beginning does not say which request it answers answers the oldest one of its types. Returns the
-    request's type, its topic and the seconds since; None for what is not known.
+    If the beginning of the command has no request id, that is the oldest request of the possible types. Returns the
+    request's type, its topic and the latency in seconds, each None if unknown.
     """
-    requests = REQUESTS.get(number, ())
+    requests = ANSWERED_REQUESTS.get(number, ())
     which = 0 if number == T.CONNECTED else request_id(number, beginning)
     if which is None:
         which = pending.oldest(requests)
     if which is None:
         return None, None, None
-    request, asked, latency = pending.answered(requests, which, time)
+    request, asked, latency = pending.take(requests, which, time)
     return request, asked.topic, latency
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:
-    """A varint and the offset behind it. Raises `IndexError` where the bytes end."""
+    """Read a varint and the offset after it. Raises `IndexError` at the end of the bytes."""
     value = shift = 0
     while True:
         byte = data[at]

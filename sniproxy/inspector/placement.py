@@ -1,4 +1,4 @@
-"""Where topics are, as commands tell it: the parts of events that carry URLs of brokers. Pure."""
+"""Parts of events that carry brokers' URLs: they say where topics are. Pure."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from sniproxy.pulsar.commands import error_name, text
 from sniproxy.pulsar.events import Fields, Value
 
 MAX_TOPIC_CHARS = 512
-"""Characters of a topic's name."""
+"""Largest number of characters of a topic's name in an event."""
 
 MAX_LISTED = 256
-"""Segments or assignments that one event lists."""
+"""Segments or assignments listed in one event."""
 
 
 def broker_urls(command: Any, plain: str, tls: str) -> Fields:
-    """Both URLs of a broker, each None when it is absent, from the command's fields of these names."""
+    """A broker's two URLs, from the command's fields with these names. None: the field is absent."""
     return {"broker_url": text(command, plain), "broker_url_tls": text(command, tls)}
 
 
 def scalable_topic(update: pb.CommandScalableTopicUpdate, latency: float | None) -> Fields:
-    """The fields of a ``scalable_topic`` event, but for the topic as asked."""
+    """The fields of a ``scalable_topic`` event, without the requested topic."""
     dag = update.dag
     brokers = {at.segment_id: at for at in dag.segment_brokers}
     segments: list[Value] = [
@@ -50,7 +50,7 @@ def scalable_topic(update: pb.CommandScalableTopicUpdate, latency: float | None)
 
 
 def coordinators(update: pb.CommandWatchTcAssignmentsUpdate) -> Fields:
-    """The fields of a ``coordinators`` event: which broker each transaction coordinator is at."""
+    """The fields of a ``coordinators`` event: the broker of each transaction coordinator."""
     snapshot = update.snapshot
     assignments: list[Value] = [
         {"tc_id": at.tc_id, **broker_urls(at, "broker_service_url", "broker_service_url_tls")}

@@ -1,4 +1,4 @@
-"""The parts of events that are shown only when somebody asks for them: principals, and properties of clients. Pure."""
+"""Parts of events that are shown only on request: principals, and properties of clients. Pure."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from sniproxy.pulsar.commands import feature_names, text
 from sniproxy.pulsar.events import Fields, Value
 
 MAX_PROPERTIES = 64
-"""Properties that an event lists."""
+"""Properties listed in one event."""
 
 
-class Revealing:
-    """``wanted``: whether it is asked for; else all of it is None."""
+class PrivateFields:
+    """``reveal``: whether to show these fields. If not, they are None."""
 
-    def __init__(self, wanted: bool) -> None:
-        self._wanted = wanted
+    def __init__(self, reveal: bool) -> None:
+        self._reveal = reveal
 
     def properties(self, pairs: Iterable[pb.KeyValue]) -> dict[str, Value] | None:
-        """The first properties of a command by their names, the last one of each."""
-        if not self._wanted:
+        """A command's first `MAX_PROPERTIES` properties by name. The last one of a name counts."""
+        if not self._reveal:
             return None
         found: dict[str, Value] = {}
         for pair, _ in zip(pairs, range(MAX_PROPERTIES), strict=False):
@@ -36,12 +36,12 @@ class Revealing:
             "proxy_to_broker_url": text(connect, "proxy_to_broker_url"),
             "proxy_version": text(connect, "proxy_version"),
             "feature_flags": [*feature_names(connect.feature_flags)],
-            "original_principal": text(connect, "original_principal") if self._wanted else None,
-            "original_auth_method": text(connect, "original_auth_method") if self._wanted else None,
+            "original_principal": text(connect, "original_principal") if self._reveal else None,
+            "original_auth_method": text(connect, "original_auth_method") if self._reveal else None,
         }
 
     def subscribe(self, asked: pb.CommandSubscribe) -> Fields:
-        """What a ``subscribe`` event says of the request, but for its topic."""
+        """The fields of a ``subscribe`` event that come from the request, without the topic."""
         return {
             "subscription": text(asked, "subscription"),
             "subscription_type": asked.SubType.Name(asked.subType) if asked.HasField("subType") else None,

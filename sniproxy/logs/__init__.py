@@ -1,1 +1,1 @@
-"""Logs: access log, twistd's own log, refused connections."""
+"""Access log, twistd's log, and the log of refused connections."""

@@ -1,7 +1,7 @@
-"""twistd's own log, where the lines of connections go when there is no access log.
+"""Fast formatting of ready-made lines in twistd's log, which has the access log's lines if none is configured.
 
-Twisted takes a quarter of a tunnel's CPU time to write one such line: it parses the format, and asks for the time zone,
-each time. Here they are put together by hand; all other events are Twisted's to format.
+Twisted spends a quarter of a tunnel's CPU time on one such line: it parses the format and looks up the time zone each
+time. This module formats these lines itself and leaves all other events to Twisted.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from typing import Any
 
 from twisted.logger import FileLogObserver, LogEvent, Logger, LogLevel, formatTime
 
-LINE = "{line}"
-"""The format of an event that is one line, which is there as a text."""
+LINE_FORMAT = "{line}"
+"""The format of an event whose text is ready."""
 
 
 def write_line(log: Logger, line: str) -> None:
-    """As ``log.info("{line}", line=line)``, without the time that a Logger takes to look at the level."""
+    """Log a line as ``log.info("{line}", line=line)`` does, but without the Logger's check of the level."""
     log.observer(
         {
             "line": line,
@@ -25,14 +25,17 @@ def write_line(log: Logger, line: str) -> None:
             "log_level": LogLevel.info,
             "log_namespace": log.namespace,
             "log_source": log.source,
-            "log_format": LINE,
+            "log_format": LINE_FORMAT,
             "log_time": time.time(),
         }
     )
 
 
-class Format:
-    """An observer's C{formatEvent}. @param other: formats what is not a line; of a line, it would give the same."""
+class LineFormatter:
+    """A log observer's C{formatEvent}, fast for events of L{write_line}.
+
+    @param other: formats all other events. For a line it gives the same text as this class.
+    """
 
     def __init__(self, other: Callable[[LogEvent], str | None]) -> None:
         self._other = other
@@ -41,7 +44,7 @@ class Format:
 
     def __call__(self, event: LogEvent) -> str | None:
         line = event.get("line")
-        if event.get("log_format") != LINE or not line or "log_system" in event or "log_failure" in event:
+        if event.get("log_format") != LINE_FORMAT or not line or "log_system" in event or "log_failure" in event:
             return self._other(event)
         when: float = event["log_time"]
         if int(when) != self._second:
@@ -50,22 +53,22 @@ class Format:
         return f"{self._time} [{event['log_namespace']}#{event['log_level'].name}] {text}\n"
 
 
-def use(options: Any) -> None:
-    """Have twistd take L{observer}, unless somebody has chosen another. @param options: twistd's own."""
+def select_observer(options: Any) -> None:
+    """Make twistd log through L{observer}, unless C{--logger} names another. @param options: twistd's options."""
     if not options.get("logger"):
         options["logger"] = f"{__name__}.observer"
         _options.update(options)
 
 
 def observer() -> Any:
-    """Twisted's own observer for the options of L{use}, made faster where it writes text."""
+    """Twisted's observer for the options given to L{select_observer}, with L{LineFormatter} if it writes text."""
     from twisted.scripts._twistd_unix import UnixAppLogger
 
     made = UnixAppLogger(_options)._getLogObserver()
     if isinstance(made, FileLogObserver):
-        made.formatEvent = Format(made.formatEvent)
+        made.formatEvent = LineFormatter(made.formatEvent)
     return made
 
 
 _options: dict[str, Any] = {}
-"""twistd takes the name of an observer's maker, and calls it without arguments."""
+"""The options, kept here because twistd calls the named factory L{observer} without arguments."""

@@ -1,4 +1,4 @@
-"""Lines to a file, soon and without ever holding up the reactor for long or failing its caller."""
+"""Appends lines to a file without blocking the reactor and without raising errors to the caller."""
 
 from __future__ import annotations
 
@@ -6,37 +6,37 @@ import errno
 import os
 import select
 import stat
-from typing import Any
 
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 log = Logger()
 
 WRITE_DELAY_S = 0.1
-"""Seconds that a line may wait so that several are written at once."""
+"""Seconds that a line may wait, so that several lines take one write."""
 
 MAX_WAITING_BYTES = 4 << 20
-"""Bytes that wait while the file takes none (a full disk, a stalled pipe); lines beyond are lost, and counted."""
+"""Bytes buffered while writes fail (a full disk, a stalled pipe). Further lines are dropped and counted."""
 
-_PIPE_BUF = 4096  # a write of so much to a pipe that polls as writable does not block, and is not mixed with others
+_PIPE_BUF = 4096  # bytes that a writable pipe takes in one write without blocking or interleaving
 _RETRY_INTERVAL_S = 1.0
 STANDARD_OUTPUT = "-"
 _CURE = (
-    "; lines are still written to the old file: let the user of this process create files in the folder (chown), or "
-    "let logrotate make the new file (create 0640 USER GROUP), then send USR1 again"
+    "; let the user of this process create files in the directory (chown), or let logrotate create the new file "
+    "(create 0640 USER GROUP), then send USR1 again"
 )
 
 
 class CannotOpen(Exception):
-    """The file cannot be opened; the message says why."""
+    """The file cannot be opened. The message gives the reason."""
 
 
 def _flags(path: str) -> int:
     try:
         fifo = stat.S_ISFIFO(os.stat(path).st_mode)
-    except OSError:  # open says why
+    except OSError:  # open() reports it
         fifo = False
-    # A FIFO opened for reading, too, can be opened while nobody reads it, and its readers may come and go.
+    # With O_RDWR a FIFO can be opened while it has no reader, and its readers may come and go.
     access = os.O_RDWR if fifo else os.O_WRONLY | os.O_APPEND | os.O_CREAT
     return access | os.O_CLOEXEC | os.O_NONBLOCK
 
@@ -44,12 +44,12 @@ def _flags(path: str) -> int:
 class LineWriter:
     """Appends lines to a file.
 
-    @param path: the file, made when it is not there; ``-``: standard output.
-    @param name: what log lines and errors call it.
-    @ivar lost: lines that could not be written.
+    @param path: the file, created if it does not exist. ``-``: standard output.
+    @param name: the file's name in log lines and errors.
+    @ivar lost: lines dropped because they could not be written.
     """
 
-    def __init__(self, reactor: Any, path: str, name: str = "access log") -> None:
+    def __init__(self, reactor: IReactorTime, path: str, name: str = "access log") -> None:
         """@raise CannotOpen: the file cannot be opened."""
         self.lost = 0
         self._reactor = reactor
@@ -57,21 +57,21 @@ class LineWriter:
         self._name = name
         self._waiting: list[bytes] = []
         self._size = 0
-        self._timer: Any = None
-        self._troubled = False
-        self._torn = False
+        self._timer: IDelayedCall | None = None
+        self._failing = False
+        self._partial = False  # the first pending bytes are the rest of a line
         try:
             self._fd = self._open()
         except OSError as error:
-            raise CannotOpen(f"{name} {path}: cannot be opened: {error.strerror}") from error
+            raise CannotOpen(f"{name} {path}: cannot open: {error.strerror}") from error
 
     @property
     def on_terminal(self) -> bool:
-        """Whether a person is reading."""
+        """Whether the file is a terminal."""
         return os.isatty(self._fd)
 
     def write(self, line: str) -> None:
-        """Take a line, without its newline; it is written within L{WRITE_DELAY_S} seconds."""
+        """Queue a line, given without its newline. It is written within L{WRITE_DELAY_S} seconds."""
         data = line.encode() + b"\n"
         if self._size + len(data) > MAX_WAITING_BYTES:
             self.lost += 1
@@ -82,27 +82,27 @@ class LineWriter:
             self._timer = self._reactor.callLater(WRITE_DELAY_S, self._flush)
 
     def reopen(self) -> None:
-        """Open the path anew, after a log rotation moved the file away. When that fails, the old file is kept."""
+        """Open the path again, after a log rotation moved the file. On failure, keep writing to the old file."""
         if self._path == STANDARD_OUTPUT:
             return
         self._write_waiting()
-        if self._torn:  # the rest of a line does not begin a file
+        if self._partial:  # a new file must not begin with the rest of a line
             _, _, rest = self._waiting[0].partition(b"\n")
-            self._waiting, self._size, self._torn = [rest] if rest else [], len(rest), False
+            self._waiting, self._size, self._partial = [rest] if rest else [], len(rest), False
             self.lost += 1
         try:
             fd = self._open()
         except OSError as error:
             cure = _CURE if isinstance(error, PermissionError) else ""
-            said = "{name} {path}: the old file is kept, not reopened: {why}{cure}"
-            log.error(said, name=self._name, path=self._path, why=error, cure=cure)
+            text = "{name} {path}: cannot reopen, still writing to the old file: {why}{cure}"
+            log.error(text, name=self._name, path=self._path, why=error, cure=cure)
             return
         os.close(self._fd)
         self._fd = fd
         log.info("{name} {path}: reopened", name=self._name, path=self._path)
 
     def close(self) -> None:
-        """Write what waits, and close."""
+        """Write pending lines and close the file."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -130,39 +130,39 @@ class LineWriter:
                     raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
                 at += os.write(self._fd, data[at : self._end(data, at)])
         except OSError as error:
-            if not self._troubled:
+            if not self._failing:
                 log.error(
-                    "{name} {path}: {why}; lines wait up to {most} MiB, then they are lost and counted",
+                    "{name} {path}: cannot write: {why}; buffering up to {most} MiB, then dropping lines",
                     name=self._name,
                     path=self._path,
                     why=os.strerror(error.errno or 0),
                     most=MAX_WAITING_BYTES >> 20,
                 )
-            self._troubled = True
+            self._failing = True
         else:
-            if self._troubled and at == len(data):
-                self._troubled = False
+            if self._failing and at == len(data):
+                self._failing = False
                 log.info(
-                    "{name} {path}: writes again; {lost} lines lost so far",
+                    "{name} {path}: writing again; {lost} lines lost so far",
                     name=self._name,
                     path=self._path,
                     lost=self.lost,
                 )
         finally:
-            # What is left begins where the last write ended, so that no line is torn.
+            # Continue where the last write ended, so that each line stays whole.
             self._waiting = [data[at:]] if at < len(data) else []
             if at:
-                self._torn = at < len(data) and data[at - 1 : at] != b"\n"
+                self._partial = at < len(data) and data[at - 1 : at] != b"\n"
             self._size = len(data) - at
 
     def _end(self, data: bytes, at: int) -> int:
-        """How far the next write goes. Other processes may write to the same pipe, and a line is whole in one write."""
+        """The end of the next write. Other processes may write to the same pipe, so a write ends with a whole line."""
         if not self._may_block:
             return len(data)
         return data.rfind(b"\n", at, at + _PIPE_BUF) + 1 or at + _PIPE_BUF
 
     def _stalled(self) -> bool:
-        # poll, not select: after a log rotation under load the descriptor may be above 1023.
+        # poll, not select: the descriptor may be above 1023.
         poll = select.poll()
         poll.register(self._fd, select.POLLOUT)
         return not poll.poll(0)
@@ -171,4 +171,4 @@ class LineWriter:
         self.lost += b"".join(self._waiting).count(b"\n")
         self._waiting = []
         self._size = 0
-        self._torn = False
+        self._partial = False

@@ -1,4 +1,4 @@
-"""Read and write the command of a frame: protobuf's BaseCommand, as declared in ``commands.proto``. Pure."""
+"""Reads and writes the command of a frame: the protobuf message BaseCommand of ``commands.proto``. Pure."""
 
 from functools import lru_cache
 from typing import Any
@@ -22,33 +22,33 @@ _LOWEST_TYPE = 2  # CONNECT
 
 
 class CommandError(Exception):
-    """The bytes are no command that this version knows."""
+    """The bytes are not a command that this version knows."""
 
 
 @lru_cache(4096)
 def opening(kind: int, size: int) -> bytes | None:
-    """How a command of this type and this size in bytes begins, as every Pulsar library writes it.
+    """The first bytes of a command of this type and size in bytes, as every Pulsar library writes them.
 
-    The type comes first; then one field follows, whose number is the type and which ends where the command ends (or no
-    field, in 2 bytes). Every reader takes such a command for this type. None: no command of this type has that size.
+    A command begins with its type. One field follows, whose number is the type and which ends where the command ends; a
+    command of 2 bytes has no field. None: no command of this type has this size.
     """
     head = bytes((_TYPE_TAG, kind))
     if not _LOWEST_TYPE <= kind < 128 or size < len(head):
         return None
     if size == len(head):
         return head
-    head += _varint(kind << 3 | 2)
+    head += varint(kind << 3 | 2)
     for width in range(1, 6):
         length = size - len(head) - width
-        if length >= 0 and len(number := _varint(length)) == width:
+        if length >= 0 and len(number := varint(length)) == width:
             return head + number
     return None
 
 
 def type_of(command: bytes) -> int:
-    """The type that protobuf reads in a command: the last one that it knows, wherever it lies.
+    """The type of a command as protobuf reads it: the last known one, anywhere in the command.
 
-    Raises `CommandError` where it reads none.
+    Raises `CommandError` if there is none.
     """
     if len(command) > 1:
         begin = opening(command[1], len(command))
@@ -58,19 +58,19 @@ def type_of(command: bytes) -> int:
 
 
 def _parsed(command: bytes) -> pb.BaseCommand:
-    """The message with its type. Raises `CommandError` where protobuf reads none."""
+    """Parse a command. Raises `CommandError` if it is not protobuf or has no known type."""
     base = pb.BaseCommand()
     try:
         base.ParseFromString(command)
     except (DecodeError, UnicodeDecodeError):
-        raise CommandError("the command is no protobuf message") from None
+        raise CommandError("the command is not a protobuf message") from None
     if not base.HasField("type"):
-        raise CommandError("the command has no type, or one that is not known")
+        raise CommandError("the command has no type or an unknown type")
     return base
 
 
-def _varint(number: int) -> bytes:
-    """A number as protobuf writes it."""
+def varint(number: int) -> bytes:
+    """A number in protobuf's encoding."""
     encoded = bytearray()
     while number > 0x7F:
         encoded.append(number & 0x7F | 0x80)
@@ -81,41 +81,41 @@ def _varint(number: int) -> bytes:
 def read(command: bytes) -> pb.BaseCommand:
     """Read a frame's command.
 
-    Raises `CommandError` for bytes that are no command, a type that is not known, and a missing field.
+    Raises `CommandError` for bytes that are not a command, an unknown type, and a missing field.
     """
     base = _parsed(command)
     name = _FIELDS.get(base.type)
     if (name is not None and not base.HasField(name)) or not base.IsInitialized():
-        raise CommandError(f"{type_name(base)} without a field that it must have")
+        raise CommandError(f"{type_name(base)} without a required field")
     return base
 
 
 def fields_of(base: pb.BaseCommand) -> Any:
-    """The one sub-message of a command, whose type says which."""
+    """The sub-message of a command, selected by its type."""
     return getattr(base, _FIELDS[base.type])
 
 
 def type_name(base: pb.BaseCommand) -> str:
-    """The type of a command in the protocol's words, such as ``LOOKUP``."""
+    """The name of a command's type, such as ``LOOKUP``."""
     return pb.BaseCommand.Type.Name(base.type)
 
 
 def number_name(number: int) -> str:
-    """The type of a command by its number; ``TYPE_82`` for one that this release does not know."""
+    """The name of a command type by its number; ``TYPE_82`` for an unknown type."""
     return pb.BaseCommand.Type.Name(number) if number in _FIELDS else f"TYPE_{number}"
 
 
 def text(message: Message, field: str, most: int = MAX_TEXT_CHARS) -> str | None:
-    """A text of a peer, in printable ASCII and at most so many characters; None when it is absent."""
+    """A text field in printable ASCII, with at most ``most`` characters. None: the field is absent."""
     if not message.HasField(field):
         return None
     value = getattr(message, field)
-    # Protobuf hands out bytes where a text is no UTF-8.
+    # Protobuf returns bytes if a text is not UTF-8.
     return bounded(value.decode("latin-1") if isinstance(value, bytes) else value, most)
 
 
 def error_name(message: Message, field: str = "error") -> str | None:
-    """A ServerError by its name, ``ServerError 26`` for one that this release does not know; None when absent."""
+    """The name of a ServerError, or ``ServerError 26`` for an unknown one. None: the field is absent."""
     if message.HasField(field):
         return pb.ServerError.Name(getattr(message, field))
     number = message.DESCRIPTOR.fields_by_name[field].number
@@ -127,16 +127,16 @@ def error_name(message: Message, field: str = "error") -> str | None:
 
 
 def feature_names(flags: pb.FeatureFlags) -> list[str]:
-    """The features that are on, such as ``auth_refresh``."""
+    """The names of the supported features, such as ``auth_refresh``."""
     return [field.name.removeprefix("supports_") for field, on in flags.ListFields() if on]
 
 
 def write(message: Message, section: bytes = b"") -> bytes:
-    """A whole frame around one command, such as ``CommandPing()``.
+    """Write a frame with one command, such as ``CommandPing()``.
 
     ``section``: the payload section, for SEND and MESSAGE only.
 
-    Raises `KeyError` for a message that is no command, and protobuf's ``EncodeError`` for a missing field.
+    Raises `KeyError` for a message that is not a command, and protobuf's ``EncodeError`` for a missing field.
     """
     number = _NUMBERS[message.DESCRIPTOR.full_name]
     base = pb.BaseCommand(type=pb.BaseCommand.Type.Name(number))

@@ -1,9 +1,9 @@
-"""What an inspector tells of a Pulsar connection: events, their names and their fields. Pure.
+"""Events of an inspected Pulsar connection: their names and fields. Pure.
 
-docs/reference.md has the table of all events with their fields. These are stable: fields may be added, none goes away
-or changes its meaning. Every event has a ``name``, a ``time`` (seconds since 1970, when the last byte of the frame came
-by) and a ``connection`` (who watches chose that name). A field is there in every event of its name, and None when the
-peers did not say it. Texts of peers are bounded and in printable ASCII, everything else as backslash escapes.
+docs/reference.md lists all events with their fields. They are stable: later versions may add fields, but neither remove
+one nor change its meaning. Every event has a ``name``, a ``time`` (seconds since 1970, of the frame's last byte) and a
+``connection`` (a name chosen by the program that inspects). All events of one name have the same fields; a field that
+the peers left out is None. Texts from peers are bounded and in printable ASCII, with backslash escapes for the rest.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TypeAlias
 from attrs import frozen
 
 Value: TypeAlias = "str | int | float | bool | list[Value] | dict[str, Value] | None"
-"""What JSON can hold."""
+"""A value that JSON can represent."""
 
 Fields: TypeAlias = dict[str, Value]
 """The fields of an event."""
@@ -41,12 +41,12 @@ COMMANDS: dict[str, frozenset[str]] = {
     "send_error": frozenset({"SEND_ERROR"}),
     "error": frozenset({"ERROR"}),
 }
-"""The commands that an event tells of, by the event's name. The other events tell of no command in particular."""
+"""The commands that each event reports, by the event's name. Other events report no particular command."""
 
 
 @frozen
 class Event:
-    """One thing that happened; docs/reference.md says which fields it has."""
+    """One event. docs/reference.md lists the fields for each name."""
 
     name: str
     time: float

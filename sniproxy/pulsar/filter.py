@@ -1,4 +1,4 @@
-"""Which events somebody wants to see: by topic, and by command. Pure."""
+"""Selects events by topic and by command. Pure."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from sniproxy.pulsar.events import COMMANDS, Event
 from sniproxy.util.text import bounded
 
 ALWAYS = frozenset({"lost", "tls"})
-"""Events that are always wanted: they say that what is wanted may be there, but cannot be seen."""
+"""Events that every filter selects: they say that a connection cannot be read, and so may hide wanted events."""
 
 NAMES: Collection[str] = sorted(BaseCommand.Type.keys())
-"""All types of commands."""
+"""The names of all command types."""
 
 _PARTITION = re.compile(r"-partition-\d+\Z")
 
 
 class EventFilter:
-    """Tells the events that are wanted from the others.
+    """Selects events.
 
-    ``patterns``: of topics, as in a shell (``*``, ``?``, ``[a-z]``); one that has no ``://`` is also held against the
-    topic without it (``tenant/namespace/topic``) and against its last part; a partition is also known by the name of
-    its topic. Events without a topic are not wanted then. ``commands``: types such as ``LOOKUP``, in any case;
-    an answer belongs to its request. Empty: no choice by these.
+    ``patterns``: shell patterns (``*``, ``?``, ``[a-z]``) for the topic. A pattern without ``://`` also matches
+    ``tenant/namespace/topic`` and the last part alone. A partition also matches by the name of its topic. With
+    patterns, events without a topic are not selected. ``commands``: command types such as ``LOOKUP``, in any case; a
+    request's type also selects its answer. Empty ``patterns`` or ``commands`` select all.
 
-    ``asked_for``: the types among them that are no event of their own but by asking an `Inspection` for it.
+    ``extra_commands``: the types in ``commands`` that give events only if an `Inspection` is created with them.
 
-    Raises `ValueError` for a command that there is not.
+    Raises `ValueError` for an unknown command type.
     """
 
     def __init__(self, patterns: Collection[str] = (), commands: Collection[str] = ()) -> None:
@@ -38,19 +38,20 @@ class EventFilter:
         self._commands = frozenset(command.upper() for command in commands)
         for command in sorted(self._commands.difference(NAMES)):
             near = get_close_matches(command, NAMES, 3)
-            others = f"perhaps {' or '.join(near)}; --help has all" if near else f"there are: {', '.join(NAMES)}"
-            raise ValueError(f"there is no command {bounded(command)}; {others}")
-        self.asked_for = self._commands.difference(*COMMANDS.values())
+            known = f"known: {', '.join(NAMES)}"
+            cure = f"did you mean {' or '.join(near)}? `sniproxyctl inspect --help` lists all" if near else known
+            raise ValueError(f"unknown command {bounded(command)}; {cure}")
+        self.extra_commands = self._commands.difference(*COMMANDS.values())
 
     def wants(self, event: Event) -> bool:
-        """Whether this event is to be seen."""
+        """Whether the filter selects this event."""
         return event.name in ALWAYS or (self._by_command(event) and self._by_topic(event))
 
     def _by_command(self, event: Event) -> bool:
         if not self._commands:
             return True
-        told = {event.fields.get("command"), event.fields.get("request"), *COMMANDS.get(event.name, ())}
-        return not self._commands.isdisjoint(told)
+        named = {event.fields.get("command"), event.fields.get("request"), *COMMANDS.get(event.name, ())}
+        return not self._commands.isdisjoint(named)
 
     def _by_topic(self, event: Event) -> bool:
         if not self._patterns:
@@ -60,10 +61,10 @@ class EventFilter:
 
 
 def matches(topic: str, pattern: str) -> bool:
-    """Whether a topic's name fits a pattern; `EventFilter` says how."""
+    """Whether a topic's name matches a pattern, as `EventFilter` describes."""
     names = [topic]
     if "://" not in pattern:
-        behind = topic.partition("://")[2] or topic
-        names += [behind, behind.rpartition("/")[2]]
+        name = topic.partition("://")[2] or topic
+        names += [name, name.rpartition("/")[2]]
     names += [_PARTITION.sub("", name) for name in names]
     return any(fnmatchcase(name, pattern) for name in names)

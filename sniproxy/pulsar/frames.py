@@ -1,6 +1,6 @@
-"""Cut a byte stream into Pulsar frames, and write frames; what ``walker`` shares with it. Pure.
+"""Splits a byte stream into Pulsar frames, and writes frames. Pure.
 
-A frame, as Pulsar's "Binary protocol" page describes it (all numbers are unsigned, 32 bits, big endian)::
+The format of a frame is described on Pulsar's page "Binary protocol". All numbers are unsigned, 32 bits, big endian::
 
     [size of all that follows][size of the command][command]                       a simple frame
     [size of all that follows][size of the command][command][payload section]      SEND and MESSAGE
@@ -9,7 +9,7 @@ and a payload section::
 
     ([0x0e02, 16 bits][size][broker entry metadata])?  ([0x0e01, 16 bits][crc32c])?  [size][metadata][payload]
 
-Nothing here looks into a command or a payload.
+This module does not read commands or payloads.
 """
 
 import struct
@@ -18,9 +18,9 @@ from typing import NamedTuple
 
 from attrs import frozen
 
-#: The largest frame that clients and brokers take by default, its first four bytes included: a message of
-#: 5 MiB, and 10 KiB for everything around it.
 MAX_FRAME_BYTES = 5 * 1024 * 1024 + 10 * 1024
+"""Largest frame, including its first four bytes, that clients and brokers accept by default: a message of 5 MiB, and
+10 KiB for the bytes around it."""
 
 _SIZE = struct.Struct(">I")
 _SIZES = struct.Struct(">II")
@@ -30,9 +30,9 @@ _CHECKSUM = b"\x0e\x01"
 
 @frozen
 class Frame:
-    """One frame: its command, serialized, and its payload section, empty for a simple frame.
+    """One frame: its serialized command and its payload section, which is empty for a simple frame.
 
-    ``section`` can be sent on as it is (:func:`encode`), or read by :func:`read_section`.
+    ``section`` can be forwarded unchanged (:func:`encode`), or read by :func:`read_section`.
     """
 
     command: bytes
@@ -40,14 +40,14 @@ class Frame:
 
     @property
     def size(self) -> int:
-        """How many bytes the frame took on the wire."""
+        """Bytes of the frame on the wire."""
         return _SIZES.size + len(self.command) + len(self.section)
 
 
 class FrameError(Exception):
-    """The bytes are no Pulsar frame, or one that is too large; nothing after them can be read.
+    """The bytes are not a Pulsar frame, or the frame is too large. The stream cannot be read any further.
 
-    ``frames``: the whole frames that came before the bad one in the same call.
+    ``frames``: the whole frames before the bad one in the same call.
     """
 
     def __init__(self, reason: str) -> None:
@@ -56,10 +56,10 @@ class FrameError(Exception):
 
 
 class FrameReader:
-    """Cuts one direction of one connection into frames.
+    """Splits one direction of a connection into frames.
 
-    ``limit``: the largest frame in bytes, its first four bytes included. It may be set at any time: what a
-    broker announces in CONNECTED (plus 10 KiB) holds from then on.
+    ``limit``: the largest frame in bytes, including its first four. It may be changed at any time, for instance to the
+    size that the broker announces in CONNECTED, plus 10 KiB.
     """
 
     def __init__(self, limit: int = MAX_FRAME_BYTES) -> None:
@@ -68,13 +68,13 @@ class FrameReader:
 
     @property
     def rest(self) -> bytes:
-        """The bytes that are no whole frame yet; after a `FrameError`, all from the bad frame on."""
+        """The bytes of an unfinished frame; after a `FrameError`, all bytes from the bad frame on."""
         return bytes(self._held)
 
     def feed(self, data: bytes) -> list[Frame]:
-        """Take the next bytes of the stream and return the frames that they complete, oldest first.
+        """Take the next bytes of the stream. Return the frames that they complete, oldest first.
 
-        Raises `FrameError` as soon as the two sizes of a frame can be read and are wrong.
+        Raises `FrameError` as soon as the two sizes of a frame are read and are wrong.
         """
         self._held += data
         frames: list[Frame] = []
@@ -85,7 +85,7 @@ class FrameReader:
                 end = at + _SIZE.size + size
                 if len(self._held) < end:
                     break
-                # One copy for each part, whatever the number of pieces it came in.
+                # One copy for each part, in however many pieces it came.
                 start = at + _SIZES.size
                 with memoryview(self._held) as view:
                     command = bytes(view[start : start + command_size])
@@ -96,12 +96,12 @@ class FrameReader:
             error.frames = frames
             raise
         finally:
-            # CPython drops the front of a bytearray without moving the rest: the work stays linear.
+            # CPython drops the front of a bytearray without moving the rest, so the work stays linear.
             del self._held[:at]
         return frames
 
     def each(self, data: bytes) -> Iterator[Frame]:
-        """As `feed`, one by one: the frames before a bad one come before the `FrameError`."""
+        """Like `feed`, but yield the frames one by one, and those before a bad frame before the `FrameError`."""
         try:
             yield from self.feed(data)
         except FrameError as error:
@@ -110,24 +110,24 @@ class FrameReader:
 
 
 def read_sizes(data: bytes | bytearray, at: int, limit: int) -> tuple[int, int]:
-    """The two sizes of the frame at ``at``, of which at least 8 bytes are there.
+    """Read the two sizes of the frame at offset ``at``, of which at least 8 bytes must be there.
 
-    Raises `FrameError` when the frame is larger than ``limit``, or its command larger than the frame.
+    Raises `FrameError` if the frame is larger than ``limit``, or its command larger than the frame.
     """
     size, command_size = _SIZES.unpack_from(data, at)
     if _SIZE.size + size > limit:
-        raise FrameError(f"a frame of {_SIZE.size + size} bytes, over the limit of {limit}")
+        raise FrameError(f"frame of {_SIZE.size + size} bytes is over the limit of {limit}")
     if _SIZE.size + command_size > size:
-        raise FrameError(f"a command of {command_size} bytes in a frame of {_SIZE.size + size}")
+        raise FrameError(f"command of {command_size} bytes in a frame of {_SIZE.size + size} bytes")
     return size, command_size
 
 
 @frozen
 class Section:
-    """The parts of a payload section. ``payload`` is a view into it: the payload itself is not copied.
+    """The parts of a payload section. ``payload`` is a view of the section, without a copy.
 
-    ``broker_entry`` (broker entry metadata, serialized) and ``checksum`` (crc32c over all that follows it)
-    are None where the sender left them out. The checksum is not verified.
+    ``broker_entry`` (serialized broker entry metadata) and ``checksum`` (crc32c of all bytes after it) are None if the
+    sender left them out. The checksum is not verified.
     """
 
     broker_entry: bytes | None
@@ -137,9 +137,9 @@ class Section:
 
 
 def read_section(section: bytes) -> Section:
-    """Take a frame's payload section apart; raises `FrameError` when its sizes contradict each other."""
+    """Read the parts of a payload section. Raises `FrameError` if its sizes contradict each other."""
     layout = locate(section, 0, len(section), len(section))
-    # An offset would ask for bytes behind the section's end, and those are refused.
+    # An offset would lie behind the section's end, and then locate raises an error.
     assert isinstance(layout, Layout)
     entry = None if layout.entry is None else section[slice(*layout.entry)]
     start, stop = layout.metadata
@@ -147,10 +147,10 @@ def read_section(section: bytes) -> Section:
 
 
 class Layout(NamedTuple):
-    """Where the parts of a payload section lie: offsets of the first byte and of the one behind the last.
+    """The parts of a payload section, as pairs of offsets: the first byte, and the byte after the last.
 
-    The payload is what follows the metadata. ``entry`` (broker entry metadata) and ``checksum`` are None where
-    the sender left them out.
+    The payload follows the metadata. ``entry`` (broker entry metadata) and ``checksum`` are None if the sender left
+    them out.
     """
 
     entry: tuple[int, int] | None
@@ -159,10 +159,10 @@ class Layout(NamedTuple):
 
 
 def locate(data: bytes | bytearray, at: int, end: int, have: int) -> Layout | int:
-    """Find the parts of the payload section that lies from ``at`` to ``end``, by the bytes before ``have``.
+    """Find the parts of the payload section from ``at`` to ``end``, of which the bytes before ``have`` are there.
 
-    Returns an offset (over ``have``, at most ``end``) when all bytes before that one are needed to go on.
-    Raises `FrameError` when the sizes contradict each other.
+    If more bytes are needed, returns the offset (over ``have``, at most ``end``) before which all must be there.
+    Raises `FrameError` if the sizes contradict each other.
     """
     entry = checksum = None
     magic = _magic(data, at, end)
@@ -195,7 +195,7 @@ def _magic(data: bytes | bytearray, at: int, end: int) -> bytes | bytearray:
 
 
 def _sized(data: bytes | bytearray, at: int, end: int, have: int, what: str) -> tuple[int, int] | int:
-    """Where the bytes behind the size at ``at`` lie, or how many bytes must be there to tell."""
+    """The offsets of the bytes after the size at ``at``, or the offset before which all bytes must be there."""
     start = at + _SIZE.size
     if start > end:
         raise FrameError(f"the payload section ends before its {what}")
@@ -208,10 +208,10 @@ def _sized(data: bytes | bytearray, at: int, end: int, have: int, what: str) -> 
 
 
 def encode(command: bytes, section: bytes = b"") -> bytes:
-    """A whole frame, of a serialized command and, for SEND and MESSAGE, a payload section."""
+    """Write a frame with a serialized command and, for SEND and MESSAGE, a payload section."""
     return _SIZES.pack(_SIZE.size + len(command) + len(section), len(command)) + command + section
 
 
 def encode_section(metadata: bytes, payload: bytes) -> bytes:
-    """A payload section without the checksum, which the protocol leaves to the sender's choice."""
+    """Write a payload section without a checksum, which the protocol does not require."""
     return _SIZE.pack(len(metadata)) + metadata + payload

@@ -1,4 +1,4 @@
-"""Find the beginning of a frame in a stream that begins, or goes on, in the middle of one. Pure."""
+"""Finds the beginning of a frame in a stream that begins or resumes in the middle of one. Pure."""
 
 from __future__ import annotations
 
@@ -7,20 +7,17 @@ import re
 from sniproxy.pulsar.frames import MAX_FRAME_BYTES, FrameError, read_sizes
 
 HIGHEST_TYPE = 81
-"""The highest type of a command that is looked for: Pulsar 5.0's WATCH_TC_ASSIGNMENTS_CLOSE."""
+"""The highest command type that is searched for: Pulsar 5.0's WATCH_TC_ASSIGNMENTS_CLOSE."""
 
 _PAYLOAD_TYPES = (6, 9)
-# Two sizes, under 128 and 16 MiB, then the command's type. A lookahead, so that candidates may overlap.
+# Two sizes, under 128 and 16 MiB, then the command's type. A lookahead lets candidates overlap.
 _CANDIDATE = re.compile(rb"(?s)(?=[\x00-\x07]...\x00...\x08[\x02-\x51])")
-_LONGEST = 10
-"""Bytes that a candidate is recognised by."""
+_CANDIDATE_BYTES = 10
+"""Bytes by which a candidate is recognized."""
 
 
-def begins(data: bytes, limit: int = MAX_FRAME_BYTES) -> bool | None:
-    """Whether a stream's first bytes can be the beginning of a frame; None while they are too few to tell.
-
-    A stream is given the benefit of the doubt: any type of a command will do.
-    """
+def can_begin_frame(data: bytes, limit: int = MAX_FRAME_BYTES) -> bool | None:
+    """Whether a stream's first bytes can begin a frame, with any command type. None: too few bytes to tell."""
     if len(data) < 10:
         # A frame is at least 10 bytes long: two sizes and a type.
         return None
@@ -32,12 +29,12 @@ def begins(data: bytes, limit: int = MAX_FRAME_BYTES) -> bool | None:
 
 
 def frame_at(data: bytes, at: int, limit: int = MAX_FRAME_BYTES) -> bool | None:
-    """Whether a frame of a known type surely begins at ``at``; None while the bytes are too few to tell.
+    """Whether a frame of a known type begins at offset ``at``. None: too few bytes to tell.
 
-    Surely: the sizes fit each other, and the command is a type and exactly one sub-message, with that type as the
-    number of its field, that ends where the command does.
+    The sizes must be consistent, and the command must consist of a type and one sub-message whose field number is that
+    type and that ends where the command ends.
     """
-    if len(data) < at + _LONGEST:
+    if len(data) < at + _CANDIDATE_BYTES:
         return None
     try:
         size, command_size = read_sizes(data, at, limit)
@@ -60,7 +57,7 @@ def frame_at(data: bytes, at: int, limit: int = MAX_FRAME_BYTES) -> bool | None:
 
 
 def _varint(data: bytes, at: int) -> tuple[int | None, int]:
-    """A protobuf varint of at most 4 bytes and the offset behind it; None and 1: it is cut, None and 0: too long."""
+    """A varint of at most 4 bytes and the offset after it. None and 1: truncated; None and 0: too long."""
     value = 0
     for step in range(4):
         if at + step >= len(data):
@@ -72,10 +69,10 @@ def _varint(data: bytes, at: int) -> tuple[int | None, int]:
     return None, 0
 
 
-class Search:
-    """Looks through a stream for the beginning of a frame; holds no more than a few bytes.
+class FrameSearch:
+    """Searches a stream for the beginning of a frame. Holds only a few bytes.
 
-    ``limit``: the largest frame in bytes. ``skipped``: how many bytes lay before what is held.
+    ``limit``: the largest frame in bytes. ``skipped``: the number of bytes before the held ones.
     """
 
     def __init__(self, limit: int = MAX_FRAME_BYTES) -> None:
@@ -84,7 +81,7 @@ class Search:
         self._held = b""
 
     def feed(self, data: bytes) -> bytes | None:
-        """Take the next bytes; returns all from the beginning of a frame on, or None while there is none."""
+        """Take the next bytes. Return all bytes from the beginning of a frame on, or None if no frame was found."""
         data = self._held + data
         for match in _CANDIDATE.finditer(data):
             found = frame_at(data, match.start(), self.limit)
@@ -94,7 +91,7 @@ class Search:
             self._held = b"" if found else data[match.start() :]
             return data[match.start() :] if found else None
         # A frame may begin in the last bytes.
-        keep = max(0, len(data) - _LONGEST + 1)
+        keep = max(0, len(data) - _CANDIDATE_BYTES + 1)
         self.skipped += keep
         self._held = data[keep:]
         return None

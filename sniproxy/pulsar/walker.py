@@ -1,8 +1,8 @@
-"""Walk along a stream of Pulsar frames without keeping payloads: what an inspector sees of it. Pure.
+"""Reads the commands in a stream of Pulsar frames and skips payloads, for inspection. Pure.
 
-``frames.FrameReader`` hands out whole frames, payloads included. A walker holds the head of one frame at most (command
-and metadata, 1 MiB in all), and steps over the rest, neither copied nor held. Frames that nobody wants to hear of are
-counted only, which is most of a stream: of them nothing is copied at all.
+``frames.FrameReader`` returns whole frames with their payloads. A walker holds at most the head of one frame (command
+and metadata, 1 MiB in all) and skips the rest without copying it. Frames of types that the caller does not want are
+counted and not copied; most frames of a stream are of this kind.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from sniproxy.pulsar.commands import CommandError, opening, type_of
 from sniproxy.pulsar.frames import MAX_FRAME_BYTES, FrameError, locate, read_sizes
 
 MAX_HEAD_BYTES = 1024 * 1024
-"""Bytes of one frame, its two sizes included, that are looked at. Of a longer head only the beginning is read."""
+"""Largest head of a frame in bytes, including the two sizes. Of a longer head only the beginning is read."""
 
 TYPES = 128
-"""A command's type is under it."""
+"""Command types are smaller than this number."""
 
 _SIZES = 8
 _BEGINNING = struct.Struct(">IIH")
@@ -27,18 +27,18 @@ _LEAST = _BEGINNING.size
 _CHECKED = 0x0E01
 _FIRST_TAG = 0x0800
 _SEND, _MESSAGE = 6, 9
-_ENOUGH = 1024
-"""Bytes that are read of a command that is too long to be held."""
+_BEGINNING_BYTES = 1024
+"""Bytes that are read of a command that is too long to hold."""
 
 
-class Walked(NamedTuple):
-    """One whole frame that went by.
+class WalkedFrame(NamedTuple):
+    """One whole frame.
 
-    ``type``: the value of the command's type, the one that protobuf reads.
-    ``command``: the command, serialized; only its beginning when ``complete`` is False.
-    ``size``: bytes on the wire, the first four included. ``payload``: bytes that were stepped over.
-    ``metadata``, ``entry`` (broker entry metadata): serialized, None where there is none, or where the head is longer
-    than `MAX_HEAD_BYTES`. ``checksum``: crc32c, None where the sender left it out.
+    ``type``: the command's type, as protobuf reads it.
+    ``command``: the serialized command; only its beginning if ``complete`` is False.
+    ``size``: bytes on the wire, including the first four. ``payload``: skipped bytes.
+    ``metadata``, ``entry`` (broker entry metadata): serialized; None: there is none, or the head is longer than
+    `MAX_HEAD_BYTES`. ``checksum``: crc32c; None: the sender left it out.
     """
 
     type: int
@@ -52,24 +52,24 @@ class Walked(NamedTuple):
 
 
 class WalkError(FrameError):
-    """The bytes are no Pulsar frame, or one that is too large. ``walked``: the frames before it in the same call."""
+    """The bytes are not a Pulsar frame, or it is too large. ``walked``: the frames before it in the same call."""
 
-    def __init__(self, reason: str, walked: list[Walked]) -> None:
+    def __init__(self, reason: str, walked: list[WalkedFrame]) -> None:
         super().__init__(reason)
         self.walked = walked
 
 
 class FrameWalker:
-    """Walks along one direction of one connection.
+    """Reads one direction of a connection.
 
-    ``limit``: the largest frame in bytes, its first four bytes included. It may be set at any time. ``heard``: the
-    types of commands that are handed out; all others are only counted.
+    ``limit``: the largest frame in bytes, including its first four. It may be changed at any time. ``wanted``: the
+    command types whose frames are returned; frames of other types are only counted.
     """
 
-    def __init__(self, limit: int = MAX_FRAME_BYTES, heard: Collection[int] = range(TYPES)) -> None:
+    def __init__(self, limit: int = MAX_FRAME_BYTES, wanted: Collection[int] = range(TYPES)) -> None:
         self.limit = limit
-        self._heard = frozenset(heard)
-        # Frames are counted at their heads; the last one, of this type and payload, passes by while bytes are skipped.
+        self._wanted = frozenset(wanted)
+        # A frame is counted at its head. While its rest is skipped, _last has its type and payload.
         self._seen = [0] * TYPES
         self._payload = 0
         self._last = 0, 0
@@ -78,17 +78,17 @@ class FrameWalker:
 
     def _begin(self) -> None:
         self._held = bytearray()
-        self._passing: Walked | None = None
+        self._passing: WalkedFrame | None = None
         self._refused: str | None = None
 
     def reset(self) -> None:
-        """Forget the frame that has begun, and a refusal: what comes next is the beginning of a frame."""
+        """Drop an unfinished frame and an error. The next bytes begin a frame."""
         self._seen, self._payload, self._skip = self.seen, self.payload, 0
         self._begin()
 
     @property
     def seen(self) -> list[int]:
-        """How many whole frames of each type went by."""
+        """Number of whole frames of each type so far."""
         seen = self._seen.copy()
         if self._skip:
             seen[self._last[0]] -= 1
@@ -96,20 +96,20 @@ class FrameWalker:
 
     @property
     def payload(self) -> int:
-        """How many bytes of these frames were stepped over."""
+        """Number of skipped bytes in these frames."""
         return self._payload - self._last[1] if self._skip else self._payload
 
     @property
     def held(self) -> int:
-        """How many bytes are held at the moment."""
+        """Number of bytes held now."""
         return len(self._held)
 
-    def feed(self, data: bytes) -> list[Walked]:
-        """Take the next bytes of the stream and return the frames that end in them and are heard, oldest first.
+    def feed(self, data: bytes) -> list[WalkedFrame]:
+        """Take the next bytes of the stream. Return the wanted frames that end in them, oldest first.
 
-        Raises `WalkError` as soon as sizes can be read and are wrong, and from then on at every call.
+        Raises `WalkError` as soon as sizes are read and are wrong, and then at every call.
         """
-        walked: list[Walked] = []
+        walked: list[WalkedFrame] = []
         at = self._skip
         if at > len(data):
             self._skip -= len(data)
@@ -128,11 +128,11 @@ class FrameWalker:
             raise WalkError(self._refused, walked) from None
         return walked
 
-    def _walk(self, data: bytes, at: int, walked: list[Walked]) -> None:
-        """Walk from the beginning of a frame, or from where the one that is held goes on."""
+    def _walk(self, data: bytes, at: int, walked: list[WalkedFrame]) -> None:
+        """Read from the beginning of a frame, or continue the held one."""
         length = len(data)
         while self._held and at < length:
-            # Only what the head needs moves into the buffer, so that payload never does.
+            # Only the bytes that the head needs are copied into the buffer, never payload.
             head = self._head(self._held, 0, len(self._held))
             while isinstance(head, int) and at < length:
                 take = min(head - len(self._held), length - at)
@@ -154,29 +154,29 @@ class FrameWalker:
                 return
             at = self._pass(head, at, length, walked)
 
-    def _pass(self, frame: Walked, at: int, length: int, walked: list[Walked]) -> int:
-        """Count a frame that begins at ``at``, and hand it out once it is whole; the offset behind it."""
+    def _pass(self, frame: WalkedFrame, at: int, length: int, walked: list[WalkedFrame]) -> int:
+        """Count the frame that begins at ``at``, and return it once it is whole. Return the offset after it."""
         self._seen[frame.type] += 1
         self._payload += frame.payload
         end = at + frame.size
-        heard = frame.type in self._heard
+        wanted = frame.type in self._wanted
         if end > length:
-            self._passing = frame if heard else None
+            self._passing = frame if wanted else None
             return self._cut(frame.type, frame.payload, end, length)
-        if heard:
+        if wanted:
             walked.append(frame)
         return end
 
     def _cut(self, kind: int, payload: int, end: int, length: int) -> int:
-        """The last frame that was counted ends behind the bytes that are there; the offset behind these."""
+        """Note that the last counted frame ends after the available bytes. Return the offset after these."""
         self._last = kind, payload
         self._skip = end - length
         return length
 
-    def _sweep(self, data: bytes, at: int, walked: list[Walked]) -> int:
-        """Walk over what most streams are made of: simple frames, and messages that are counted only, nothing unusual.
+    def _sweep(self, data: bytes, at: int, walked: list[WalkedFrame]) -> int:
+        """Read the usual frames quickly: simple frames, and messages that are only counted.
 
-        The offset of the first frame that needs a closer look. It says the same as `_head`, in a fraction of the time.
+        Returns the offset of the first frame that needs `_head`, which gives the same results in more time.
         """
         length = len(data)
         most = self.limit if self.limit < MAX_HEAD_BYTES else MAX_HEAD_BYTES
@@ -189,19 +189,19 @@ class FrameWalker:
             if known is None or not data.startswith(known, at + _SIZES):
                 return at
             if command_size + 4 < size:
-                if kind in self._heard or (kind != _SEND and kind != _MESSAGE):
+                if kind in self._wanted or (kind != _SEND and kind != _MESSAGE):
                     return at
                 at = self._sweep_messages(data, at, kind, command_size, most)
                 if at == first:
                     return at
-            elif kind in self._heard:
+            elif kind in self._wanted:
                 if at + step > length:
                     return at
                 at += step
                 self._seen[kind] += 1
-                walked.append(Walked(kind, data[first + _SIZES : at], step))
+                walked.append(WalkedFrame(kind, data[first + _SIZES : at], step))
             else:
-                # Of receipts and the like, one is as long as the one before.
+                # Frames such as receipts often repeat with the same size.
                 head = data[at : at + _SIZES + len(known)]
                 while data.startswith(head, at):
                     at += step
@@ -211,7 +211,7 @@ class FrameWalker:
         return at
 
     def _sweep_messages(self, data: bytes, at: int, kind: int, command_size: int, most: int) -> int:
-        """Count messages in a row that have a checksum, and commands of the same type and size."""
+        """Count consecutive messages that have a checksum and commands of the same type and size."""
         unpack, known, around = _message(kind, command_size)
         length, first = len(data), at
         last = length - around
@@ -231,22 +231,22 @@ class FrameWalker:
             return self._cut(kind, size + 4 - around - metadata, at, length)
         return at
 
-    def _head(self, data: bytes | bytearray, at: int, have: int) -> Walked | int:
-        """Read the head of the frame at ``at``, or say up to which offset bytes must be there to go on."""
+    def _head(self, data: bytes | bytearray, at: int, have: int) -> WalkedFrame | int:
+        """Read the head of the frame at ``at``, or return the offset before which all bytes must be there."""
         start = at + _SIZES
         if start > have:
             return start
         size, command_size = read_sizes(data, at, self.limit)
         if not command_size:
-            raise FrameError("an empty command")
+            raise FrameError("empty command")
         stop, end = start + command_size, at + 4 + size
         room = at + MAX_HEAD_BYTES
         if stop > room:
-            enough = start + _ENOUGH
+            enough = start + _BEGINNING_BYTES
             if enough > have:
                 return enough
             beginning = bytes(data[start:enough])
-            return Walked(_type(beginning, command_size), beginning, 4 + size, complete=False)
+            return WalkedFrame(_type(beginning, command_size), beginning, 4 + size, complete=False)
         if stop > have:
             return stop
         known = opening(data[start + 1], command_size) if command_size > 1 else None
@@ -255,26 +255,26 @@ class FrameWalker:
         elif stop == end:
             kind = _type(bytes(data[start:stop]), command_size)
         else:
-            raise FrameError("something behind a command that does not begin with its type and one field of that type")
-        # What a command of another release carries behind it is its own affair.
+            raise FrameError("payload after a command that does not begin with its type and one field of that type")
+        # Bytes after a command of another release are skipped as payload.
         layout = locate(data, stop, end, min(have, room)) if stop < end and kind in (_SEND, _MESSAGE) else room + 1
         if isinstance(layout, int) and layout <= room:
             return layout
-        # Copied only when the head is whole: it may come a byte at a time.
+        # Copied only once the head is whole, because it may come byte by byte.
         command = bytes(data[start:stop])
         if isinstance(layout, int):
-            return Walked(kind, command, 4 + size, end - stop)
+            return WalkedFrame(kind, command, 4 + size, end - stop)
         first, behind = layout.metadata
         entry = None if layout.entry is None else bytes(data[slice(*layout.entry)])
-        return Walked(kind, command, 4 + size, end - behind, bytes(data[first:behind]), entry, layout.checksum)
+        return WalkedFrame(kind, command, 4 + size, end - behind, bytes(data[first:behind]), entry, layout.checksum)
 
 
 def _type(command: bytes, size: int) -> int:
-    """The type of a command of this size, of which the beginning is here, or all."""
+    """The type of a command of this size, given all of it or its beginning."""
     if len(command) < size:
         known = opening(command[1], size)
         if known is None or not command.startswith(known):
-            raise FrameError(f"a command of {size} bytes that does not begin with its type and one field of that type")
+            raise FrameError(f"command of {size} bytes does not begin with its type and one field of that type")
         return command[1]
     try:
         return type_of(command)
@@ -284,9 +284,9 @@ def _type(command: bytes, size: int) -> int:
 
 @lru_cache(256)
 def _message(kind: int, command_size: int) -> tuple[Callable[[bytes, int], tuple[Any, ...]], bytes, int]:
-    """How to read a message up to its metadata, how its command begins, and the size of all that.
+    """A function that reads a message up to its metadata, the command's first bytes, and the size of the part read.
 
-    What is read: two sizes, the command's beginning, the checksum's magic, the metadata's size.
+    The function reads two sizes, the command's first bytes, the checksum's magic and the metadata's size.
     """
     known = opening(kind, command_size) or b""
     shape = struct.Struct(f">II{len(known)}s{command_size - len(known)}xH4xI")

@@ -69,7 +69,7 @@ class ConnectionManager:
         self.live = live
         self.randoms = LiveRandoms()
         self._log = RefusalLog(reactor)
-        self.admission = Admission(reactor.seconds, self._log.refused, _end)
+        self.admission = Admission(reactor.seconds, self._log.add_refusal, _end)
         self._when_over = self._over  # one bound method for all connections
         self._usable = 0
         self._waits_for: str | None = None
@@ -134,15 +134,15 @@ class ConnectionManager:
             conn = Lifecycle(context, sock, self._record(listener.name, client), handler)
             conn.directions = directions
             inspector = self._inspector() if listener.inspect else None
-            watch = None
+            tap = None
             if inspector is not None:
                 # A client of a plaintext listener names no broker; brokers advertise the address where it listens.
                 place = None if route is None else _bound(sock)
-                watch = Paced(pace_of(context.reactor), inspector.watch(conn.record, place))
-                conn.directions = tapped(watch)
+                tap = Paced(pace_of(context.reactor), inspector.tap(conn.record, place))
+                conn.directions = tapped(tap)
             if route is None:
                 permit.wait_for_hello(conn)
-            self._begin(conn, permit, watch)
+            self._begin(conn, permit, tap)
 
         return accepted
 
@@ -177,11 +177,11 @@ class ConnectionManager:
             inspector = self._inspector() if bridge.inspect else None
             record = self._record(bridge.name, client)
             # All brokers behind a bridge are of one cluster, whatever their names.
-            watch = None if inspector is None else Paced(pace_of(context.reactor), inspector.watch(record, bridge.name))
-            observe = None if inspector is None else inspector.aside(record)
-            conn = Lifecycle(context, sock, record, partial(handle_bridge, bridge=runtime, tap=watch, observe=observe))
+            tap = None if inspector is None else Paced(pace_of(context.reactor), inspector.tap(record, bridge.name))
+            observe = None if inspector is None else inspector.lookup_tap(record)
+            conn = Lifecycle(context, sock, record, partial(handle_bridge, bridge=runtime, tap=tap, observe=observe))
             permit.wait_for_hello(conn)
-            self._begin(conn, permit, watch)
+            self._begin(conn, permit, tap)
 
         return accepted
 
@@ -189,17 +189,17 @@ class ConnectionManager:
         self._count += 1
         return Connection(f"{self._id_prefix}-{self._count}", time.time(), listener, client)
 
-    def _begin(self, conn: Lifecycle, permit: Permit, watch: Paced | None) -> None:
+    def _begin(self, conn: Lifecycle, permit: Permit, tap: Paced | None) -> None:
         self.live[conn] = None
         self._vanished.start()
         conn.permit = permit
-        if watch is None:
+        if tap is None:
             conn.begin(self._when_over)
             return
 
         def over(conn: Lifecycle) -> None:
             try:
-                watch.end()
+                tap.end()
             finally:
                 self._over(conn)
 

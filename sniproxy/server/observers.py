@@ -15,7 +15,7 @@ from sniproxy.admin.sources import Resolutions, StatusSource
 from sniproxy.config.inspectlog import InspectLog
 from sniproxy.config.model import AdminSettings, Configuration
 from sniproxy.events import Connection, Observer
-from sniproxy.logs.access import AccessLog, Journal
+from sniproxy.logs.access import AccessLog, ConnectionCounter
 from sniproxy.net.listener import listen_at_once
 from sniproxy.net.lookup import lookups_of
 from sniproxy.util.names import host_port
@@ -60,7 +60,7 @@ class Observers:
         self._event_log: EventLog | None = None
         self._lost_before = 0
         self._events_lost_before = 0
-        self._journal = Journal(self._write_connection)
+        self._journal = ConnectionCounter(self._write_connection)
         self._holds = holds
         self._observers: list[Observer] = [self._journal] + ([observer] if observer is not None else [])
         self._watchers: list[Callable[[Event], None]] = [self._write_event]
@@ -265,8 +265,8 @@ def _choose(wanted: InspectLog, inspector: Inspector, event_log: EventLog) -> No
     """Which events are written from now on."""
     from sniproxy.pulsar.filter import EventFilter
 
-    event_log.choice = EventFilter(wanted.follow, wanted.commands)
-    inspector.commands = event_log.choice.asked_for
+    event_log.event_filter = EventFilter(wanted.follow, wanted.commands)
+    inspector.commands = event_log.event_filter.extra_commands
     inspector.reveal = wanted.reveal
 
 

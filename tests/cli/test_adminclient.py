@@ -70,7 +70,7 @@ class TopicsTests(SocketTestCase):
         Path(address).touch()
         self.addCleanup(Path(address).unlink)
         self.assertEqual(1, await in_thread(ctl.main, ["topics", address], streams))
-        self.assertIn("it is empty", error.getvalue())
+        self.assertIn("the file is empty", error.getvalue())
 
     def test_url(self) -> None:
         """A host and port become a URL; all else stays as it is, and is told when it is asked."""

@@ -213,7 +213,11 @@ class LookUpTests(LookupCase):
             silent.settimeout(TIMEOUT_S)
             url = f"pulsar+ssl://127.0.0.1:{silent.getsockname()[1]}"
             child = subprocess.Popen(
-                [str(PROGRAM), "lookup", "t", "--service-url", url], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+                [str(PROGRAM), "lookup", "t", "--service-url", url],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                # A shell makes its background jobs ignore SIGINT, and their children inherit that.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
             )
             self.addCleanup(child.kill)
             with silent.accept()[0] as client:
@@ -232,7 +236,7 @@ class LookUpTests(LookupCase):
             (("--json",), 0, ""),
             (("--token", str(token)), 0, ""),
             (("--service-url", "pulsar+ssl://nobody.test"), int(FailureKind.NO_ROUTE), "add a route for nobody.test"),
-            (("--proxy-protocol", "x"), 2, "is not known; there is SNI"),
+            (("--proxy-protocol", "x"), 2, "unknown proxy_protocol 'x'; write SNI"),
             (("--token", "geheim"), 2, "never the token itself"),
         ):
             arguments = ["lookup", *self.settings(proxy, *more)]

@@ -9,7 +9,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.cli.merge import merged_drains, merged_ledgers, merged_status
-from sniproxy.inspector.entries import Failure, Move, NamespaceEntry, OwnerEntry, TopicEntry
+from sniproxy.inspector.entries import Failure, LedgerSnapshot, Move, NamespaceEntry, TopicEntry
 
 DRAIN: dict[str, Any] = {
     "kind": "target", "name": "10.0.0.7:6651", "since": 20.0, "rate": 5.0, "closed": 1, "refused": 2, "left": 3,
@@ -71,7 +71,7 @@ class StatusTests(SynchronousTestCase):
 
 
 def merged(*topics: list[TopicEntry]) -> list[TopicEntry]:
-    return merged_ledgers(OwnerEntry(each, [], []) for each in topics).topics
+    return merged_ledgers(LedgerSnapshot(each, [], []) for each in topics).topics
 
 
 class TopicsTests(SynchronousTestCase):
@@ -122,7 +122,7 @@ class TopicsTests(SynchronousTestCase):
     def test_others(self) -> None:
         """Counts of a namespace are added up, failures are in order; both by the name of the cluster."""
         ledgers = [
-            OwnerEntry(
+            LedgerSnapshot(
                 [TopicEntry("a/b/t", "pulsar://a:6650", cluster=cluster)],
                 [NamespaceEntry("a/b", 5, 1, 2, time, cluster), NamespaceEntry("a/c", 1, cluster=cluster)],
                 [Failure(time, "c", "a/b/t", "busy", None, cluster)],

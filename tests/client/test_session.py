@@ -178,7 +178,7 @@ class SessionTests(SynchronousTestCase):
         """What is no Pulsar ends the session; TLS in the answer is told by name, and so is sniproxy's own word."""
         for data, kind, reason in (
             (b"HTTP/1.1 400 Bad Request\r\n", FailureKind.NOT_PULSAR, "over the limit"),
-            (bytes.fromhex("00000006 00000002 ffff"), FailureKind.NOT_PULSAR, "no protobuf"),
+            (bytes.fromhex("00000006 00000002 ffff"), FailureKind.NOT_PULSAR, "not a protobuf"),
             (bytes.fromhex("15030300020250") + b"\x00", FailureKind.TLS_MISMATCH, "the answer is TLS"),
             (
                 write(pb.CommandError(request_id=ABOUT_ALL, error=pb.NotAllowedError, message="this port speaks TLS")),

@@ -34,7 +34,7 @@ class BridgeTableTests(ErrorCase):
             ("service_url", "pulsar://vip.test", 'bridge[0].service_url = "pulsar://vip.test": the bridge is there to'),
             ("service_url", "pulsar+ssl://10.0.0.7", "use a host name"),
             ("service_url", "http://vip.test", "bridge[0]: service_url"),
-            ("proxy_protocol", "SNI", "bridge[0]: proxy_protocol is given without proxy_service_url"),
+            ("proxy_protocol", "SNI", "bridge[0]: proxy_protocol is set without proxy_service_url"),
             ("trust", "", 'bridge[0].trust = "": write the path'),
             ("certificate", "", 'bridge[0].certificate = "": write the path'),
             ("inspect", "kafka", 'bridge[0].inspect = "kafka": there is one inspector'),

@@ -245,7 +245,7 @@ class ErrorTests(configerrors.ErrorCase):
         wanted = parse(LISTENER + table, "f.toml").inspect_log
         self.assertEqual(InspectLog("-", False, ("a/*",), ("lookup", "SEND")), wanted)
         table = '[inspect_log]\npath = "-"\ncommands = ["LOKUP"]'
-        self.refused(table, "inspect_log.commands", "there is no command LOKUP; perhaps LOOKUP")
+        self.refused(table, "inspect_log.commands", "unknown command LOKUP; did you mean LOOKUP")
 
     def test_admin(self) -> None:
         """The admin endpoint is an endpoint like a listener's."""

@@ -1,4 +1,4 @@
-"""The events of two streams of bytes."""
+"""Events of recorded streams, for tests."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tests.pulsar import streams
 
 
 def inspect(name: str, step: int | None = None) -> list[Event]:
-    """The events of a real connection, its segments cut into pieces of so many bytes."""
+    """The events of a recorded connection, its segments split into pieces of this size."""
     inspection, events = Inspection(name), []
     for time, side, data in streams.segments(name):
         for at in range(0, len(data), step or len(data)):

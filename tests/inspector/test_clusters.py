@@ -17,39 +17,39 @@ def broker(number: int) -> Fields:
 
 
 class ClustersTests(SynchronousTestCase):
-    """Clusters: places and the brokers that were named there."""
+    """Clusters: places and the brokers named there."""
 
     def setUp(self) -> None:
         self.clusters = Clusters()
 
     def named(self, place: str, number: int, redirect: bool = False) -> tuple[str, set[str]]:
-        return self.clusters.named(self.clusters.at(place), broker(number), redirect)
+        return self.clusters.add_broker(self.clusters.cluster_at(place), broker(number), redirect)
 
     def test_apart(self) -> None:
-        """Places that name different brokers are different clusters, each with its place's name."""
-        self.assertFalse(self.clusters.knows("a.test"))
+        """Places with different brokers are different clusters, named by their places."""
+        self.assertFalse(self.clusters.is_known("a.test"))
         self.assertEqual(self.named("a.test", 1), ("a.test", set()))
         self.assertEqual(self.named("b.test", 2), ("b.test", set()))
         self.assertEqual(self.clusters.names(), {"a.test", "b.test"})
-        self.assertTrue(self.clusters.knows("a.test"))
+        self.assertTrue(self.clusters.is_known("a.test"))
 
     def test_same_broker(self) -> None:
-        """Places that name the same broker are one cluster, by the name of the first; and so on."""
+        """Places with a common broker are one cluster with the name of the first; so are chains of them."""
         for place, number in (("a.test", 1), ("b.test", 2), ("c.test", 3)):
             self.named(place, number)
         self.assertEqual(self.named("b.test", 1), ("a.test", {"b.test"}))
         self.assertEqual(self.named("c.test", 2), ("a.test", {"c.test"}))
-        self.assertEqual({self.clusters.at(place) for place in ("a.test", "b.test", "c.test")}, {"a.test"})
+        self.assertEqual({self.clusters.cluster_at(place) for place in ("a.test", "b.test", "c.test")}, {"a.test"})
 
     def test_broker_is_a_place(self) -> None:
-        """Who connects to a broker by what its URL says is in its cluster."""
+        """A connection to a broker's own URL is in its cluster."""
         self.named("a.test", 1)
-        self.assertEqual(self.clusters.at("10.0.0.1:6650"), "a.test")
-        self.clusters.at("10.0.0.2:6650")
+        self.assertEqual(self.clusters.cluster_at("10.0.0.1:6650"), "a.test")
+        self.clusters.cluster_at("10.0.0.2:6650")
         self.assertEqual(self.named("a.test", 2), ("a.test", {"10.0.0.2:6650"}))
 
     def test_redirect(self) -> None:
-        """A redirect with authority counts when a topic is said to be at its broker, before or after."""
+        """An authoritative redirect counts once an answer places a topic at its broker, before or after."""
         self.named("a.test", 1)
         self.assertEqual(self.named("b.test", 1, redirect=True), ("a.test", {"b.test"}))
         self.assertEqual(self.named("c.test", 2, redirect=True), ("c.test", set()))
@@ -57,35 +57,35 @@ class ClustersTests(SynchronousTestCase):
         self.assertEqual(self.named("a.test", 2), ("a.test", {"c.test", "d.test"}))
 
     def test_bounded(self) -> None:
-        """What is remembered is bounded, the oldest goes; so is what redirects name."""
+        """Memory is bounded, also for redirects; the oldest is dropped."""
         for number in range(MAX_PLACES + 50):
-            self.clusters.named("a.test", urls(f"pulsar://a:{number}"))
-            self.clusters.named("a.test", urls(f"pulsar://b:{number}"), redirect=True)
+            self.clusters.add_broker("a.test", urls(f"pulsar://a:{number}"))
+            self.clusters.add_broker("a.test", urls(f"pulsar://b:{number}"), redirect=True)
         self.assertEqual(len(self.clusters), MAX_PLACES)
         self.assertEqual(len(self.clusters._expected), MAX_PLACES)
-        self.assertEqual(self.clusters.at("a:0"), "a:0")
+        self.assertEqual(self.clusters.cluster_at("a:0"), "a:0")
         self.assertEqual(len(self.clusters), MAX_PLACES)
 
     @given(st.lists(st.tuples(st.sampled_from("abcd"), st.integers(1, 5), st.booleans()), max_size=30))
     def test_joined_for_good(self, told: list[tuple[str, int, bool]]) -> None:
-        """What a place has named is in its cluster from then on; without redirects, two clusters share no broker."""
+        """Brokers named at a place stay in its cluster; without redirects, clusters share no broker."""
         clusters = Clusters()
         for place, number, redirect in told:
             before = clusters.names()
-            name, gone = clusters.named(clusters.at(place), broker(number), redirect)
-            self.assertEqual(clusters.at(place), name)
+            name, gone = clusters.add_broker(clusters.cluster_at(place), broker(number), redirect)
+            self.assertEqual(clusters.cluster_at(place), name)
             self.assertTrue(gone.isdisjoint(clusters.names()))
             self.assertLessEqual(before - gone, clusters.names())
         for place, number, redirect in told:
             if not redirect:
-                self.assertEqual(clusters.at(place), clusters.at(f"10.0.0.{number}:6650"))
+                self.assertEqual(clusters.cluster_at(place), clusters.cluster_at(f"10.0.0.{number}:6650"))
 
 
 class BrokerTests(SynchronousTestCase):
-    """brokers_of."""
+    """brokers_of: the identities of a broker."""
 
     def test_urls(self) -> None:
-        """By TLS the host's name; else host and port, of addresses always; of what is no URL, nothing."""
+        """The host name of a TLS URL, else host and port; nothing for an invalid URL."""
         for plain, tls, found in (
             ("pulsar://B1.test:6650", "pulsar+ssl://B1.test:6651", {"b1.test:6650", "b1.test"}),
             (None, "pulsar+ssl://10.0.0.1:6651", {"10.0.0.1:6651"}),

@@ -5,7 +5,7 @@ from typing import Any
 from google.protobuf.message import Message
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.inspector.dialogue import BROKER, CLIENT, MAX_KEPT, Dialogue
+from sniproxy.inspector.dialogue import BROKER_HANDLERS, CLIENT_HANDLERS, MAX_TRACKED, Dialogue
 from sniproxy.inspector.pending import MAX_PENDING
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.events import Event, Fields
@@ -26,7 +26,7 @@ SUBSCRIBE = pb.CommandSubscribe(
 
 
 class DialogueCase(SynchronousTestCase):
-    """What both sides say, a quarter of a second apart."""
+    """Both sides send commands, a quarter of a second apart."""
 
     reveal = False
 
@@ -36,10 +36,10 @@ class DialogueCase(SynchronousTestCase):
 
     def says(self, by_client: bool, command: Message) -> list[Event]:
         self.time += 0.25
-        return self.dialogue.hear(by_client, NUMBERS[command.DESCRIPTOR.full_name], command, self.time)
+        return self.dialogue.take(by_client, NUMBERS[command.DESCRIPTOR.full_name], command, self.time)
 
     def client(self, command: Message, *names: str) -> Fields:
-        """The client says this, and events of these names come; the last one's fields."""
+        """The client sends this command; check the events' names and return the last one's fields."""
         return self.told(self.says(True, command), names)
 
     def broker(self, command: Message, *names: str) -> Fields:
@@ -70,7 +70,7 @@ class ConnectionTests(DialogueCase):
     )
 
     def test_connect(self) -> None:
-        """Who connects, and how; nothing about principals unless they are asked for."""
+        """The connect event has the client and its protocol, without principals unless revealed."""
         expected = {
             "client_version": "Pulsar-Java",
             "protocol_version": 21,
@@ -93,7 +93,7 @@ class ConnectionTests(DialogueCase):
         self.assertEqual(self.broker(answer, "connected"), expected)
 
     def test_refused(self) -> None:
-        """An ERROR instead of CONNECTED answers the CONNECT."""
+        """An ERROR in place of CONNECTED answers the CONNECT."""
         self.client(self.CONNECT, "connect")
         error = pb.CommandError(request_id=2**64 - 1, error=pb.AuthenticationError, message="no")
         expected = {"request": "CONNECT", "topic": None, "latency_s": 0.25, "error": "AuthenticationError"}
@@ -101,7 +101,7 @@ class ConnectionTests(DialogueCase):
         self.assertEqual(self.dialogue.end(self.time), [])
 
     def test_auth(self) -> None:
-        """Of a challenge and its response, the method's name."""
+        """A challenge and its response give the method's name."""
         data = pb.AuthData(auth_method_name="sasl")
         step = self.broker(pb.CommandAuthChallenge(challenge=data), "auth")
         self.assertEqual(step, {"step": "challenge", "method": "sasl"})
@@ -113,7 +113,7 @@ class LookupTests(DialogueCase):
     """LOOKUP and PARTITIONED_METADATA."""
 
     def test_connect(self) -> None:
-        """An owner: exactly the documented fields."""
+        """An answer with an owner has exactly the documented fields."""
         self.client(pb.CommandLookupTopic(topic=ORDERS, request_id=1))
         answer = LookupAnswer(**B1, response=LookupAnswer.Connect, request_id=1, authoritative=True)
         expected = {
@@ -132,13 +132,13 @@ class LookupTests(DialogueCase):
         self.assertEqual(self.broker(answer, "lookup"), expected)
 
     def test_advertised_listener(self) -> None:
-        """Which of the broker's listeners the client asked for."""
+        """The event has the advertised listener that the client asked for."""
         self.client(pb.CommandLookupTopic(topic=ORDERS, request_id=1, advertised_listener_name="external"))
         answer = LookupAnswer(**B1, response=LookupAnswer.Connect, request_id=1)
         self.holds(self.broker(answer, "lookup"), advertised_listener="external")
 
     def test_redirect(self) -> None:
-        """A redirect is an event of its own, and so is the answer to the LOOKUP that follows."""
+        """A redirect and the answer to the following LOOKUP are two events."""
         self.client(pb.CommandLookupTopic(topic=ORDERS, request_id=1))
         answer = LookupAnswer(brokerServiceUrl="pulsar://b2", response=LookupAnswer.Redirect, request_id=1)
         self.holds(self.broker(answer, "lookup"), response="redirect", broker_url="pulsar://b2", broker_url_tls=None)
@@ -147,7 +147,7 @@ class LookupTests(DialogueCase):
         self.holds(self.broker(answer, "lookup"), response="connect", topic=ORDERS, proxy_through_service_url=True)
 
     def test_failed(self) -> None:
-        """A failure, an answer without a response, and one with a response that is not known, are failures."""
+        """A failure, and answers without a response or with an unknown one, are failures."""
         answer = LookupAnswer(response=LookupAnswer.Failed, request_id=1, error=pb.ServiceNotReady, message="x\ny")
         fields = self.broker(answer, "lookup")
         self.holds(fields, response="failed", error="ServiceNotReady", message="x\\ny", topic=None, latency_s=None)
@@ -156,7 +156,7 @@ class LookupTests(DialogueCase):
         self.holds(self.broker(answer, "lookup"), response="failed", error="ServerError 99")
 
     def test_out_of_order(self) -> None:
-        """Answers may come in another order than requests."""
+        """Answers may come in a different order from requests."""
         for number, topic in enumerate("ab"):
             self.client(pb.CommandLookupTopic(topic=topic, request_id=number))
         for number, topic in ((1, "b"), (0, "a")):
@@ -164,7 +164,7 @@ class LookupTests(DialogueCase):
             self.holds(self.broker(answer, "lookup"), topic=topic)
 
     def test_partitions(self) -> None:
-        """How many partitions a topic has, or why that is not known."""
+        """The number of partitions of a topic, or the error."""
         ask = pb.CommandPartitionedTopicMetadata(topic=ORDERS, request_id=3)
         self.client(ask)
         answer = PartitionsAnswer(request_id=3, response=PartitionsAnswer.Success, partitions=4)
@@ -175,7 +175,7 @@ class LookupTests(DialogueCase):
         self.holds(self.broker(answer, "partitions"), status="failed", partitions=None, error="TopicNotFound")
 
     def test_topics(self) -> None:
-        """How many topics a namespace has, when asked once and when watched."""
+        """The number of topics in a namespace, for one request and for a watch."""
         self.client(pb.CommandGetTopicsOfNamespace(request_id=4, namespace="public/default"))
         answer = pb.CommandGetTopicsOfNamespaceResponse(request_id=4, topics=["a", "b"])
         expected = {"request": "GET_TOPICS_OF_NAMESPACE", "namespace": "public/default", "topics": 2, "latency_s": 0.25}
@@ -196,7 +196,7 @@ class ProducerTests(DialogueCase):
         self.client(pb.CommandProducer(topic=ORDERS, producer_id=7, request_id=request_id))
 
     def test_producer(self) -> None:
-        """A producer that waits for its turn has two answers; its close names the topic."""
+        """A queued producer gets two answers; its close names the topic."""
         self.produce()
         answer = pb.CommandProducerSuccess(request_id=1, producer_name="p", producer_ready=False)
         expected = {"topic": ORDERS, "status": "queued", "producer_id": 7, "producer_name": "p", "latency_s": 0.25}
@@ -215,7 +215,7 @@ class ProducerTests(DialogueCase):
         self.assertEqual(self.dialogue.remembered, 0)
 
     def test_number_in_use_twice(self) -> None:
-        """A lookup and a producer may have the same number: each answer finds its own."""
+        """A lookup and a producer may have the same request id: each answer matches its own request."""
         self.client(pb.CommandLookupTopic(topic="other", request_id=1))
         self.produce()
         error = pb.CommandError(request_id=1, error=pb.ProducerBusy, message="busy")
@@ -225,7 +225,7 @@ class ProducerTests(DialogueCase):
         self.assertEqual(self.dialogue.remembered, 0)
 
     def test_consumer(self) -> None:
-        """A consumer, and its end by the broker, which says where the topic went."""
+        """A consumer, closed by the broker with the URL of the next broker."""
         self.client(SUBSCRIBE)
         expected = {
             "topic": ORDERS,
@@ -246,14 +246,14 @@ class ProducerTests(DialogueCase):
         self.assertEqual(self.dialogue.remembered, 0)
 
     def test_refused_consumer(self) -> None:
-        """A consumer that is refused."""
+        """A refused consumer."""
         self.client(SUBSCRIBE)
         error = pb.CommandError(request_id=2, error=pb.ConsumerBusy, message="busy")
         self.holds(self.broker(error, "subscribe"), topic=ORDERS, status="failed", error="ConsumerBusy")
         self.assertEqual(self.dialogue.remembered, 0)
 
     def test_unsubscribe(self) -> None:
-        """A subscription's end is a consumer's end, once the broker agrees."""
+        """UNSUBSCRIBE ends the consumer once the broker confirms it."""
         self.client(SUBSCRIBE)
         self.broker(pb.CommandSuccess(request_id=2), "subscribe")
         ended = self.client(pb.CommandUnsubscribe(consumer_id=5, request_id=3), "unsubscribe")
@@ -262,7 +262,7 @@ class ProducerTests(DialogueCase):
         self.assertEqual(self.dialogue.remembered, 0)
 
     def test_migrated(self) -> None:
-        """A topic that went to another cluster, for a producer and for a consumer."""
+        """A topic that migrates to another cluster, for a producer and for a consumer."""
         self.produce()
         self.client(SUBSCRIBE)
         migrated = pb.CommandTopicMigrated(resource_id=7, resource_type=pb.CommandTopicMigrated.Producer, **B1)
@@ -274,10 +274,10 @@ class ProducerTests(DialogueCase):
 
 
 class OtherTests(DialogueCase):
-    """All else."""
+    """Scalable topics, coordinators and limits."""
 
     def test_scalable(self) -> None:
-        """A scalable topic's session: the topic is known until it ends."""
+        """A scalable topic is known until its session ends."""
         self.client(pb.CommandScalableTopicLookup(session_id=1, topic="topic://a/b/c"))
         update = pb.CommandScalableTopicUpdate(session_id=1, dag=pb.ScalableTopicDag(epoch=1))
         self.holds(self.broker(update, "scalable_topic"), topic="topic://a/b/c", latency_s=0.25, epoch=1)
@@ -290,7 +290,7 @@ class OtherTests(DialogueCase):
         self.holds(self.broker(pb.CommandWatchTcAssignmentsUpdate(watch_id=1), "coordinators"), assignments_total=0)
 
     def test_errors(self) -> None:
-        """Answers that carry an error are errors, with what was asked; others say nothing."""
+        """Plain answers with an error give an event with the request; others give none."""
         ask = pb.CommandGetSchema(request_id=1, topic=ORDERS)
         self.client(ask)
         self.broker(pb.CommandGetSchemaResponse(request_id=1))
@@ -307,23 +307,23 @@ class OtherTests(DialogueCase):
         self.holds(self.broker(error, "error"), request=None, latency_s=None)
 
     def test_unanswered(self) -> None:
-        """What was never answered is told later."""
+        """Unanswered requests give events later."""
         self.client(pb.CommandLookupTopic(topic=ORDERS, request_id=1))
-        self.assertEqual([event.name for event in self.dialogue.tick(self.time + 300)], ["unanswered"])
+        self.assertEqual([event.name for event in self.dialogue.expire(self.time + 300)], ["unanswered"])
         self.client(pb.CommandLookupTopic(topic=ORDERS, request_id=1))
         self.assertEqual([event.name for event in self.dialogue.end(self.time)], ["unanswered"])
 
     def test_bounded(self) -> None:
-        """However much a client asks for, what is remembered is bounded, and so is each text."""
-        for number in range(MAX_KEPT + 10):
+        """Memory and texts are bounded for any number of requests."""
+        for number in range(MAX_TRACKED + 10):
             self.says(True, pb.CommandProducer(topic="t" * 5000, producer_id=number, request_id=number))
-        self.assertEqual(self.dialogue.remembered, MAX_KEPT + MAX_PENDING)
-        answer = pb.CommandProducerSuccess(request_id=MAX_KEPT, producer_name="n" * 5000)
+        self.assertEqual(self.dialogue.remembered, MAX_TRACKED + MAX_PENDING)
+        answer = pb.CommandProducerSuccess(request_id=MAX_TRACKED, producer_name="n" * 5000)
         fields = self.broker(answer, "producer")
         self.assertEqual((len(str(fields["topic"])), len(str(fields["producer_name"]))), (512, 300))
 
     def test_tables(self) -> None:
-        """No command is heard of a side that never says it, and all with a broker's URL are heard."""
-        self.assertFalse(set(CLIENT) & set(BROKER) - {T.CLOSE_PRODUCER, T.CLOSE_CONSUMER})
+        """Handlers exist only for commands that the side sends, and for all with a broker's URL."""
+        self.assertFalse(set(CLIENT_HANDLERS) & set(BROKER_HANDLERS) - {T.CLOSE_PRODUCER, T.CLOSE_CONSUMER})
         for number in (24, 15, 16, 68, 71, 80):
-            self.assertIn(number, BROKER)
+            self.assertIn(number, BROKER_HANDLERS)

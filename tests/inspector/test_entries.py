@@ -1,4 +1,4 @@
-"""Tests for sniproxy.inspector.entries. Folding by what a ledger learned is in test_ledger."""
+"""Tests for sniproxy.inspector.entries. test_ledger tests folding with a ledger."""
 
 from collections import deque
 
@@ -8,10 +8,10 @@ from sniproxy.inspector.entries import MAX_MOVES, Move, TopicEntry, fold, merged
 
 
 class MergedTests(SynchronousTestCase):
-    """merged: two entries of a topic as one."""
+    """merged: two entries for a topic."""
 
     def test_merged(self) -> None:
-        """Whoever heard last knows the broker; counts are added up, moves are in order and bounded."""
+        """The entry seen last has the owner; counts are added, moves are in order and bounded."""
         moves = [Move(float(n), f"{n}", None, f"{n + 1}", None, "lookup") for n in range(MAX_MOVES)]
         old = TopicEntry("t", "pulsar://a", lookups=2, failures=1, last_error="busy", first_seen=1.0, last_seen=5.0)
         new = TopicEntry("t", "pulsar://b", lookups=3, redirects=1, first_seen=2.0, last_seen=6.0)
@@ -26,7 +26,7 @@ class MergedTests(SynchronousTestCase):
 
 
 class FoldTests(SynchronousTestCase):
-    """fold: partitions as one topic."""
+    """fold: one entry for all partitions."""
 
     def test_clusters(self) -> None:
         """Partitions of two clusters are two topics."""

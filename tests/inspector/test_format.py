@@ -15,7 +15,7 @@ NO_URLS: dict[str, Value] = {"broker_url": None, "broker_url_tls": None}
 
 
 def said(name: str, **fields: Value) -> str:
-    """What a line says of an event, behind its time, connection and name."""
+    """The details in an event's line, after time, connection and name."""
     line = readable_line(Event(name, 1764000000.1235, "c1", fields))
     start = f"16:00:00.123  c1    {name:<11}  "
     assert line.startswith(start), line
@@ -26,7 +26,7 @@ class JsonTests(SynchronousTestCase):
     """json_line."""
 
     def test_whole(self) -> None:
-        """All that an event holds is in one line of JSON, its name as `event`."""
+        """One line of JSON has all of an event, its name as `event`."""
         event = Event("lookup", 1.5, "c1", {"topic": 't"\n\u2028', "broker_url_tls": None})
         line = json_line(event)
         self.assertEqual(
@@ -40,7 +40,7 @@ class ReadableTests(SynchronousTestCase):
     """readable_line."""
 
     def test_lookup(self) -> None:
-        """Where a topic is, whom to ask, or what went wrong, and how long that took."""
+        """A lookup's line has the owner, the redirect or the error, and the latency."""
         fields: dict[str, Value] = {"topic": "t", "latency_s": 0.0031, "authoritative": True}
         there = "t -> pulsar://b:1 | pulsar+ssl://b:2 (authoritative, 3.1 ms)"
         self.assertEqual(said("lookup", response="connect", **fields, **URLS), there)
@@ -51,7 +51,7 @@ class ReadableTests(SynchronousTestCase):
         self.assertIn("(through the service URL)", through)
 
     def test_others(self) -> None:
-        """Each event in few words."""
+        """Each event in one short line."""
         for line, expected in (
             (
                 said("connect", client_version="J", protocol_version=21, auth_method="token"),
@@ -90,7 +90,7 @@ class ReadableTests(SynchronousTestCase):
             self.assertEqual(line, expected)
 
     def test_colour(self) -> None:
-        """Colour only when asked for, around the name only: failures are red, moves yellow."""
+        """Colour is optional and only around the name: failures are red, moves yellow."""
         for fields, shade in (({"response": "failed"}, "31"), ({"response": "connect"}, "32")):
             event = Event("lookup", 1.0, "c", {**fields})
             line = readable_line(event, colour=True)
@@ -99,12 +99,12 @@ class ReadableTests(SynchronousTestCase):
         self.assertIn("\x1b[33m", readable_line(Event("moved", 1.0, "c", {}), colour=True))
 
     def test_any_time(self) -> None:
-        """A time that no calendar has harms nothing."""
+        """An impossible time gives a line without it."""
         for time in (-1e18, 1e300, float("nan"), float("inf")):
             self.assertTrue(readable_line(Event("gap", time, "c", {})).startswith("--:--"))
 
     def test_real_events(self) -> None:
-        """Lines of real connections are one short line each."""
+        """Events of recorded connections are one short line each."""
         ledger = Ledger()
         for name in streams.NAMES:
             for event in inspect(name):

@@ -30,10 +30,10 @@ def names(events: list[Event]) -> list[str]:
 
 
 class RealStreamTests(SynchronousTestCase):
-    """What real clients and brokers said, and what a decoder that shares nothing with this one says of it."""
+    """Recorded connections, compared with an independent decoder."""
 
     def test_counts(self) -> None:
-        """Every frame, byte and payload of every connection is counted, under its own type."""
+        """Every frame, byte and payload is counted, under its own type."""
         for name in streams.NAMES:
             fields = inspect(name)[-1].fields
             counts: dict[str, int] = {}
@@ -48,7 +48,7 @@ class RealStreamTests(SynchronousTestCase):
             self.assertEqual(fields["commands"], counts, name)
 
     def test_lookups(self) -> None:
-        """There is one lookup event for each LOOKUP_RESPONSE, with what was asked and answered, in order."""
+        """Each LOOKUP_RESPONSE gives one lookup event with the request and the answer, in order."""
         responses = {0: "redirect", 1: "connect", 2: "failed"}
         total = 0
         for name in streams.NAMES:
@@ -71,12 +71,12 @@ class RealStreamTests(SynchronousTestCase):
         return [each for each in streams.frames(streams.side_of(name, side)) if each.type == number]
 
     def test_pieces(self) -> None:
-        """However the bytes are cut, the same events come."""
+        """The events are the same for any split of the bytes."""
         for name in streams.NAMES:
             self.assertEqual(inspect(name, 1), inspect(name), name)
 
     def test_story(self) -> None:
-        """A Java client that is redirected, in the order of things."""
+        """A Java client that is redirected gives its events in order."""
         events = inspect("java-basic-lookup")
         story = ["connect", "connected", "partitions", "partitions", "lookup", "partitions", "lookup", "ended"]
         self.assertEqual(names(events), story)
@@ -85,12 +85,12 @@ class RealStreamTests(SynchronousTestCase):
         self.assertEqual(names(inspect("java-basic-data")), story)
 
     def test_joined_late(self) -> None:
-        """A connection that was caught at a frame's boundary is read from there."""
+        """A stream that begins at a frame's boundary is read from there."""
         [event] = inspect("java-mid-connection")
         self.assertEqual(event.fields["commands"], {"PING": 2, "PONG": 2})
 
     def test_failures(self) -> None:
-        """What a broker refused: a bad token, a listener that it does not have, a namespace that is not there."""
+        """Errors of a broker: a bad token, an unknown listener, a missing namespace."""
         for name, event, error, message in (
             ("java-token-bad", "error", "AuthenticationError", "Failed to authenticate"),
             ("java-listener-unknown", "lookup", "ServiceNotReady", "the broker do not have nosuch listener"),
@@ -103,7 +103,7 @@ class RealStreamTests(SynchronousTestCase):
         self.assertEqual(lookup["advertised_listener"], "nosuch")
 
     def test_lines(self) -> None:
-        """Every event can be written, in one line of printable characters."""
+        """Every event formats as one line of printable characters."""
         for name in streams.NAMES:
             for event in inspect(name):
                 for line in (json_line(event), readable_line(event)):
@@ -111,20 +111,20 @@ class RealStreamTests(SynchronousTestCase):
 
 
 class GapTests(SynchronousTestCase):
-    """Streams that begin or go on in the middle of a frame."""
+    """Streams that begin or resume in the middle of a frame."""
 
     def setUp(self) -> None:
         self.inspection = Inspection("c")
 
     def test_begins_inside(self) -> None:
-        """A stream that begins inside a frame is read from the next one on."""
+        """A stream that begins inside a frame is read from the next frame on."""
         events = self.inspection.client(SEND_HELLO[20:] + LOOKUP, 1.0) + self.inspection.broker(ANSWER, 2.0)
         self.assertEqual(names(events), ["gap", "resumed", "lookup"])
         self.assertEqual(events[1].fields, {"side": "client", "skipped": len(SEND_HELLO) - 20})
         self.assertEqual((events[2].fields["topic"], events[2].fields["latency_s"]), ("t", 1.0))
 
     def test_gap(self) -> None:
-        """After a gap this side goes on with the next frame, and the other side as if nothing had been."""
+        """After a gap this side continues at the next frame; the other side is not affected."""
         self.inspection.client(CONNECTED + SEND_HELLO[:20], 1.0)
         self.inspection.broker(ANSWER[:20], 1.0)
         events = self.inspection.gap("client", 2.0) + self.inspection.gap("client", 2.0)
@@ -133,12 +133,12 @@ class GapTests(SynchronousTestCase):
         self.assertEqual(names(self.inspection.broker(ANSWER[20:], 3.0)), ["lookup"])
 
     def test_gap_at_the_beginning(self) -> None:
-        """A gap can be told before the first byte."""
+        """A gap may come before the first byte."""
         events = self.inspection.gap("broker", 1.0) + self.inspection.broker(SEND_HELLO[9:] + ANSWER, 1.0)
         self.assertEqual(names(events), ["gap", "resumed", "lookup"])
 
     def test_never_found(self) -> None:
-        """When no frame is found, the connection is let go, with one event."""
+        """If no frame is found, inspection stops with one event."""
         block = bytes(1 << 20)
         events = [
             event for _ in range(MAX_SEARCHED_BYTES // len(block) + 2) for event in self.inspection.client(block, 1.0)
@@ -146,21 +146,21 @@ class GapTests(SynchronousTestCase):
         self.assertEqual((names(events), self.inspection.lost), (["gap", "lost"], True))
 
     def test_never_found_and_short(self) -> None:
-        """A stream that ends before a frame is found was lost."""
+        """A stream that ends before a frame is found gives an event `lost`."""
         self.inspection.client(b"no Pulsar here, no Pulsar there", 1.0)
         self.assertEqual(names(self.inspection.end(2.0)), ["lost", "ended"])
 
     def test_gap_after_lost(self) -> None:
-        """Nothing is said any more after a connection was let go."""
+        """After inspection has stopped, there are no more events."""
         self.inspection.client(b"\x16\x03\x01" + bytes(30), 1.0)
         self.assertEqual(self.inspection.gap("client", 2.0), [])
 
 
 class LostTests(SynchronousTestCase):
-    """Bytes that are no Pulsar."""
+    """Bytes that are not Pulsar."""
 
     def lost(self, first: bytes, *more: bytes) -> str:
-        """Why a client that sends these is lost; what came before is told, and nothing after."""
+        """The reason for which inspection of this client stops; earlier events come, later ones do not."""
         inspection = Inspection("c")
         events = inspection.client(first, 1.0)
         for data in more:
@@ -171,30 +171,30 @@ class LostTests(SynchronousTestCase):
         return str(events[-1].fields["reason"])
 
     def test_other_protocols(self) -> None:
-        """TLS, HTTP and the PROXY protocol are called by their names."""
+        """The reason names TLS, HTTP and the PROXY protocol."""
         self.assertIn("TLS", self.lost(b"\x16\x03", b"\x01\x02\x00\x01\x00\x01\xfc\x03\x03"))
         self.assertIn("HTTP", self.lost(b"GET / HTTP/1.1\r\n\r\n"))
         self.assertIn("PROXY", self.lost(b"PROXY TCP4 127.0.0.1"))
 
     def test_bad_frame(self) -> None:
-        """A bad frame after good ones, a bad section, and a command that is none."""
+        """A bad frame after good ones, a bad section, and bytes that are not a command."""
         self.assertIn("over the limit", self.lost(PING + LOOKUP, b"\xff" * 20))
         self.assertIn("in its checksum", self.lost(PING + encode(b"\x08\x06", b"\x0e\x01abc")))
-        self.assertIn("no protobuf", self.lost(PING + encode(b"\x08\x17\xba\x01\x7f")))
-        self.assertIn("LOOKUP without", self.lost(encode(b"\x08\x17\xba\x01\x00")))
+        self.assertIn("not a protobuf", self.lost(PING + encode(b"\x08\x17\xba\x01\x7f")))
+        self.assertIn("LOOKUP without a required field", self.lost(encode(b"\x08\x17\xba\x01\x00")))
 
     def test_frames_before(self) -> None:
-        """What came before the bad frame in the same read is told."""
+        """Frames before the bad one in the same read give their events."""
         events = Inspection("c").broker(ANSWER + b"\xff" * 20, 1.0)
         self.assertEqual(names(events), ["lookup", "lost"])
         self.assertEqual(events[1].fields["offset"], len(ANSWER) + 20)
 
 
 class LimitTests(SynchronousTestCase):
-    """What may be how large."""
+    """Limits on the size of frames and commands."""
 
     def test_default(self) -> None:
-        """Without a CONNECTED, frames of Pulsar's default size pass, and larger ones do not."""
+        """Without a CONNECTED, frames up to Pulsar's default limit are accepted."""
         for more in (0, 1):
             inspection = Inspection("c")
             inspection.client(write(pb.CommandConnect(client_version="x")), 1.0)
@@ -203,7 +203,7 @@ class LimitTests(SynchronousTestCase):
             self.assertEqual(inspection.lost, bool(more))
 
     def test_announced(self) -> None:
-        """What CONNECTED announces holds in both directions, with 10 KiB around it; nonsense does not."""
+        """The limit in CONNECTED, plus 10 KiB, applies to both directions; an invalid one is ignored."""
         for announced, size, lost in (
             (1000, 1000 + HEADER_BYTES, False),
             (1000, 1001 + HEADER_BYTES, True),
@@ -219,14 +219,14 @@ class LimitTests(SynchronousTestCase):
                 self.assertEqual(inspection.lost, lost)
 
     def test_long_command(self) -> None:
-        """A command that is too long to be held is counted, and the next one is read."""
+        """A command that is too long to hold is counted, and the next one is read."""
         inspection = Inspection("c")
         topics = pb.CommandGetTopicsOfNamespaceResponse(request_id=1, topics=["t" * 1000] * (MAX_HEAD_BYTES // 1000))
         self.assertEqual(names(inspection.broker(write(topics) + ANSWER, 1.0)), ["oversized", "lookup"])
         self.assertEqual(inspection.commands["GET_TOPICS_OF_NAMESPACE_RESPONSE"], 1)
 
     def test_long_answer(self) -> None:
-        """A long answer settles its request with a note, whichever field comes first; nothing is unanswered."""
+        """A long answer gives an `oversized` event and settles its request, with any order of fields."""
         filler = "m" * MAX_HEAD_BYTES
         get_topics = pb.CommandGetTopicsOfNamespace(request_id=7, namespace="a/b")
         for request, answer in (
@@ -250,14 +250,14 @@ class LimitTests(SynchronousTestCase):
         return pb.CommandLookupTopicResponse(request_id=7, response=failed, message=message, brokerServiceUrl=url)
 
     def test_long_request(self) -> None:
-        """A long request is noted, and waits for nothing."""
+        """A long request gives an `oversized` event and is not pending."""
         inspection = Inspection("c")
         [note] = inspection.client(write(pb.CommandLookupTopic(topic="t" * MAX_HEAD_BYTES, request_id=1)), 1.0)
         self.assertEqual((note.name, note.fields["side"], note.fields["command"]), ("oversized", "client", "LOOKUP"))
         self.assertEqual(names(inspection.end(3.0)), ["ended"])
 
     def test_large_in_the_middle(self) -> None:
-        """Where CONNECTED was missed, frames far over the default limit pass, also the one that is found first."""
+        """If CONNECTED was missed, frames far over the default limit are accepted, also the first."""
         large = encode(b"\x08\x06\x32\x04\x08\x01\x10\x01", encode_section(b"", bytes(20 << 20)))
         for before in (PING, PING[3:], large[-(12 << 20) :]):
             inspection = Inspection("c")
@@ -273,7 +273,7 @@ class LimitTests(SynchronousTestCase):
         self.assertEqual((inspection.lost, inspection.commands["LOOKUP"]), (False, 1))
 
     def test_memory(self) -> None:
-        """However many requests stay unanswered, those that are told and those that are held are all there are."""
+        """With many unanswered requests, those reported and those held add up to all."""
         inspection, told = Inspection("c"), 0
         for number in range(MAX_PENDING + 100):
             told += len(inspection.client(write(pb.CommandLookupTopic(topic="t" * 900, request_id=number)), 1.0))
@@ -283,23 +283,23 @@ class LimitTests(SynchronousTestCase):
 
 
 class CommandTests(SynchronousTestCase):
-    """Commands that are counted."""
+    """Counted commands."""
 
     def test_unknown(self) -> None:
-        """Commands of other releases pass, and are counted by their number."""
+        """Commands of other releases are counted by number."""
         inspection = Inspection("c")
         self.assertEqual(inspection.client(PING + encode(b"\x08\x52\x92\x05\x00"), 1.0), [])
         self.assertEqual(inspection.commands, {"PING": 1, "TYPE_82": 1})
 
     def test_no_command(self) -> None:
-        """What has no command that can be read is no Pulsar frame: the connection is lost."""
+        """A frame without a readable command stops the inspection."""
         for bad in (b"", b"\x08", b"\x08\x80\x01", LOOKUP[8:-1]):
             inspection = Inspection("c")
             [lost] = inspection.client(PING + encode(bad) + LOOKUP, 1.0)
             self.assertEqual((lost.name, inspection.lost), ("lost", True))
 
     def test_hidden_lookup(self) -> None:
-        """A lookup that begins as another command is heard as the lookup that the broker reads."""
+        """A lookup that begins like another command is read as a lookup, as the broker does."""
         for hidden in (b"\x08\x06" + LOOKUP[8:], LOOKUP[10:] + b"\x08\x17", b"\xf8\x3f\x01" + LOOKUP[8:]):
             inspection = Inspection("c")
             self.assertEqual(inspection.client(PING + encode(hidden), 1.0), [])
@@ -307,7 +307,7 @@ class CommandTests(SynchronousTestCase):
             self.assertIsNotNone(lookup.fields["topic"])
 
     def test_asked_for(self) -> None:
-        """Commands that were asked for are an event each."""
+        """Each command of a type in `commands` is an event."""
         inspection = Inspection("c", commands={"SEND", "TYPE_82"})
         events = inspection.client(PING + SEND_HELLO + encode(b"\x08\x52"), 1.0)
         expected = [
@@ -337,11 +337,11 @@ SIDES: st.SearchStrategy[tuple[str, bytes]] = st.tuples(
 
 
 class AnyBytesTests(SynchronousTestCase):
-    """Whatever comes."""
+    """Random bytes."""
 
     @given(st.lists(SIDES, max_size=12))
     def test_never_raises(self, said: list[tuple[str, bytes]]) -> None:
-        """Nothing is ever raised; a connection is lost at most once; and every event can be written."""
+        """Nothing is raised; inspection stops at most once; every event can be formatted."""
         inspection, events = Inspection("c", reveal=True, commands={"SEND"}), []
         for side, data in said:
             match side:
@@ -359,7 +359,7 @@ class AnyBytesTests(SynchronousTestCase):
 
     @given(st.data())
     def test_any_command(self, data: st.DataObject) -> None:
-        """Commands with any fields are read, or the connection is let go."""
+        """Commands with any fields are read, or inspection stops."""
         kinds = [field for field in pb.BaseCommand.DESCRIPTOR.fields if field.message_type is not None]
         field = data.draw(st.sampled_from(kinds))
         body = data.draw(st.binary(max_size=50))
@@ -374,10 +374,10 @@ class AnyBytesTests(SynchronousTestCase):
 
 
 class SecretTests(SynchronousTestCase):
-    """What must not come out."""
+    """Secrets that no event contains."""
 
     def test_secrets(self) -> None:
-        """Tokens, authentication data, payloads and metadata are in no event, not even when asked to reveal."""
+        """No event has tokens, authentication data, payloads or metadata, not even with reveal."""
         inspection = Inspection("c", reveal=True, commands={"SEND", "CONNECT", "AUTH_RESPONSE", "LOOKUP"})
         # LOOKUP and PARTITIONED_METADATA with their field for authentication data, and an AUTH_RESPONSE's.
         secret = b"secret-jwt"
@@ -394,7 +394,7 @@ class SecretTests(SynchronousTestCase):
         self.assertNotIn("secret", told)
 
     def test_real_tokens(self) -> None:
-        """The tokens of real CONNECTs, good and bad, are in no event."""
+        """No event has the tokens of recorded CONNECTs, valid or not."""
         for name in ("java-token-1", "java-token-2", "java-token-bad"):
             [connect] = [each for each in streams.frames(streams.side_of(name, "client")) if each.type == 2]
             token = connect.fields[3]
@@ -410,7 +410,7 @@ class SecretTests(SynchronousTestCase):
                 self.assertNotIn(part, told)
 
     def test_texts(self) -> None:
-        """Texts of peers are bounded and escaped, also those that are no UTF-8."""
+        """Texts from peers are bounded and escaped, also if they are not UTF-8."""
         connect = b"\x08\x02\x12\x0a\x0a\x08\xff\x1b[2J\n\xe2x"
         [event] = Inspection("c").client(encode(connect), 1.0)
         self.assertEqual(event.fields["client_version"], "\\xff\\x1b[2J\\n\\xe2x")

@@ -22,7 +22,7 @@ def urls(broker: int | None) -> dict[str, Value]:
 
 
 def lookup(broker: int | None = 1, topic: str | None = ORDERS, time: float = 1.0, **more: Any) -> Event:
-    """The event of a lookup's answer: an owner, unless told otherwise."""
+    """The event of a lookup's answer, which names an owner by default."""
     fields: dict[str, Any] = {
         "topic": topic,
         "response": "connect",
@@ -52,7 +52,7 @@ class LedgerTests(SynchronousTestCase):
         return entry
 
     def test_lookup(self) -> None:
-        """A lookup's answer says where a topic is, who asked, how long it took and when."""
+        """A lookup's answer sets the owner, the connection, the latency and the times."""
         self.assertEqual(self.ledger.learn(lookup(), service="pulsar-vip.test"), [])
         entry = self.entry()
         self.assertEqual((entry.broker_url, entry.broker_url_tls), ("pulsar://b1:6650", "pulsar+ssl://b1:6651"))
@@ -64,7 +64,7 @@ class LedgerTests(SynchronousTestCase):
         self.assertEqual((len(entry.moves), len(self.ledger)), (0, 1))
 
     def test_move(self) -> None:
-        """Another broker is a move, remembered and told."""
+        """A different broker is a move, recorded and returned as an event."""
         self.ledger.learn(lookup(1))
         [event] = self.ledger.learn(lookup(2, time=9.0))
         self.assertEqual((event.name, event.time, event.connection), ("moved", 9.0, "c1"))
@@ -84,14 +84,14 @@ class LedgerTests(SynchronousTestCase):
         self.assertEqual((namespace.namespace, namespace.lookups, namespace.moves), ("public/default", 2, 1))
 
     def test_urls_that_are_absent(self) -> None:
-        """A URL that is not named tells nothing: no move is seen in it."""
+        """A missing URL is no move."""
         self.ledger.learn(lookup(1))
         self.assertEqual(self.ledger.learn(lookup(1, broker_url=None)), [])
         self.assertEqual(self.ledger.learn(lookup(1)), [])
         self.assertEqual(len(self.ledger.learn(lookup(2, broker_url_tls=None))), 1)
 
     def test_close(self) -> None:
-        """A broker that closes a producer may say where the topic went, or nothing; a client's close says nothing."""
+        """A broker's close may name the next owner or not; a client's close changes nothing."""
         self.ledger.learn(lookup(1))
         self.ledger.learn(closed(None, by="client"))
         self.assertFalse(self.entry().unsettled)
@@ -107,13 +107,13 @@ class LedgerTests(SynchronousTestCase):
         self.assertEqual(len(self.ledger), 1)
 
     def test_migrated(self) -> None:
-        """A migrated topic is at the broker of the other cluster."""
+        """A migrated topic belongs to the broker of the other cluster."""
         fields = {"kind": "producer", "id": 1, "topic": ORDERS, **urls(3)}
         self.ledger.learn(Event("migrated", 1.0, "c", fields))
         self.assertEqual((self.entry().broker_url, self.entry().source), ("pulsar://b3:6650", "migrated"))
 
     def test_scalable(self) -> None:
-        """A scalable topic is at its controller, each of its segments at its broker."""
+        """A scalable topic belongs to its controller, each segment to its broker."""
         segments: list[Value] = [
             {"segment_id": 1, "topic": ORDERS, "sealed": False, **urls(2)},
             {"segment_id": 2, "topic": None, "sealed": False, **urls(3)},
@@ -135,14 +135,14 @@ class LedgerTests(SynchronousTestCase):
         self.assertEqual(len(self.ledger), 3)
 
     def test_coordinators(self) -> None:
-        """Transaction coordinators are partitions of a topic of the system's."""
+        """Transaction coordinators are partitions of a system topic."""
         fields: dict[str, Value] = {"assignments": [{"tc_id": 3, **urls(1)}]}
         self.ledger.learn(Event("coordinators", 1.0, "c", fields))
         topic = "persistent://pulsar/system/transaction_coordinator_assign-partition-3"
         self.assertEqual(self.entry(topic).broker_url, "pulsar://b1:6650")
 
     def test_redirect(self) -> None:
-        """A redirect with authority tells the broker of a topic that is not known better; without it, nothing."""
+        """An authoritative redirect sets an owner if no better source has; other redirects do not."""
         self.ledger.learn(lookup(2, response="redirect", authoritative=False))
         self.assertEqual(len(self.ledger), 0)
         self.ledger.learn(lookup(2, response="redirect"))
@@ -153,7 +153,7 @@ class LedgerTests(SynchronousTestCase):
         self.assertEqual((entry.broker_url, entry.lookups, entry.redirects), ("pulsar://b2:6650", 3, 2))
 
     def test_no_url(self) -> None:
-        """An answer without a URL is no placement: the broker that is known stays, and a later move is told."""
+        """An answer without a URL keeps the owner, and a later move is still seen."""
         nowhere: dict[str, Any] = {"broker_url": None, "broker_url_tls": None}
         for response in ("connect", "redirect"):
             self.assertEqual(self.ledger.learn(lookup(None, response=response, **nowhere)), [])
@@ -166,7 +166,7 @@ class LedgerTests(SynchronousTestCase):
         self.assertEqual((moved.fields["from_url"], self.entry().lookups), ("pulsar://b1:6650", 4))
 
     def test_failed_metadata(self) -> None:
-        """A failed PARTITIONED_METADATA is a failed lookup, whose step is said; one that succeeds counts nothing."""
+        """A failed PARTITIONED_METADATA is a failed lookup with its step; a successful one is not counted."""
         fields: dict[str, Value] = {"topic": ORDERS, "status": "failed", "error": "TopicNotFound", "message": "m"}
         failed = Event("partitions", 1.0, "c1", fields)
         self.ledger.learn(failed)
@@ -182,7 +182,7 @@ class LedgerTests(SynchronousTestCase):
         )
 
     def test_error_answers(self) -> None:
-        """An ERROR that answers a step of a lookup is a failed lookup; one of another request is none."""
+        """An ERROR that answers a step of a lookup is a failed lookup; other ERRORs are not."""
         for request in ("LOOKUP", "PARTITIONED_METADATA", "PRODUCER", None):
             fields: dict[str, Value] = {"request": request, "topic": ORDERS, "error": "MetadataError", "message": "m"}
             self.ledger.learn(Event("error", 1.0, "c1", fields))
@@ -190,7 +190,7 @@ class LedgerTests(SynchronousTestCase):
         self.assertEqual(self.ledger.namespaces()[0].failures, 2)
 
     def test_failures(self) -> None:
-        """Failed lookups are remembered with their error; they put no topic into the ledger, and harm none in it."""
+        """Failed lookups are recorded with their error; they neither add nor change topics."""
         failed = lookup(None, response="failed", error="ServiceNotReady", message="m")
         self.ledger.learn(failed)
         self.assertEqual(len(self.ledger), 0)
@@ -206,13 +206,13 @@ class LedgerTests(SynchronousTestCase):
         self.assertEqual(self.ledger.failures[-1].topic, None)
 
     def test_others(self) -> None:
-        """Other events teach nothing, nor does a lookup whose topic is not known."""
+        """Other events and lookups of unknown topics change nothing."""
         self.ledger.learn(lookup(1, topic=None))
         self.ledger.learn(Event("connect", 1.0, "c", {}))
         self.assertEqual((self.ledger.topics(), self.ledger.namespaces()), ([], []))
 
     def test_partitions(self) -> None:
-        """Partitions are topics, or on demand one entry with all their brokers."""
+        """Partitions are topics, or, folded, one entry with all their brokers."""
         for number, broker in enumerate((1, 2, 1)):
             self.ledger.learn(lookup(broker, topic=f"{ORDERS}-partition-{number}", time=1.0 + number))
         self.ledger.learn(lookup(2, topic=f"{ORDERS}-partition-0", time=7.0))
@@ -226,8 +226,8 @@ class LedgerTests(SynchronousTestCase):
         self.assertEqual((other.topic, other.partitions), ("other", 0))
 
     def test_bounded(self) -> None:
-        """Topics not heard of for long make room; moves, failures and namespaces are bounded, too."""
-        ledger = Ledger(most=3)
+        """The topics seen longest ago are dropped; moves, failures and namespaces are bounded, too."""
+        ledger = Ledger(max_topics=3)
         for topic in ("a", "b", "c", "a", "d"):
             ledger.learn(lookup(1, topic=topic))
         self.assertEqual([entry.topic for entry in ledger.topics()], ["c", "a", "d"])
@@ -240,7 +240,7 @@ class LedgerTests(SynchronousTestCase):
 
     @given(st.lists(st.tuples(st.sampled_from("abc"), st.none() | st.integers(1, 3), st.booleans()), max_size=30))
     def test_last_word(self, told: list[tuple[str, int | None, bool]]) -> None:
-        """Whatever is told in whatever order, a topic is where the last word on it put it."""
+        """For any sequence of events, the last one decides the owner."""
         ledger, moves = Ledger(), 0
         expected: dict[str, int] = {}
         for topic, broker, by_close in told:
@@ -256,7 +256,7 @@ class LedgerTests(SynchronousTestCase):
         self.assertEqual(sum(entry.moves_total for entry in ledger.topics()), moves)
 
     def test_real_streams(self) -> None:
-        """Two real brokers' answers to Java and Python clients agree on where each topic is, with tokens or without."""
+        """Recorded answers to Java and Python clients agree on each topic's owner, with or without tokens."""
         events = [event for name in streams.NAMES for event in inspect(name)]
         for event in sorted(events, key=lambda event: event.time):
             if "geo" not in event.connection and "proxied" not in event.connection:
@@ -284,11 +284,11 @@ class ClusterTests(SynchronousTestCase):
             self.moves += self.ledger.learn(event, place)
 
     def places(self) -> dict[str, str | None]:
-        """Where each cluster has the topic."""
+        """The owner of the topic in each cluster."""
         return {entry.cluster: entry.broker_url for entry in self.ledger.topics() if entry.topic == ORDERS}
 
     def test_two(self) -> None:
-        """The same topic of two clusters is two entries; what happens in one is nothing to the other."""
+        """The same topic in two clusters is two independent entries."""
         for _ in range(2):
             self.learn("east.test", lookup(1))
             self.learn("west.test", lookup(8))
@@ -303,24 +303,24 @@ class ClusterTests(SynchronousTestCase):
         self.assertEqual(folded, {"east.test", "west.test"})
 
     def test_brokers_of_one(self) -> None:
-        """Lookups by way of several brokers of one cluster are of one entry, and a move among them is a move."""
+        """Lookups through several brokers of a cluster share an entry, and a move between them is a move."""
         self.learn("vip.test", lookup(1), lookup(2, topic="other"))
         self.learn("b2", lookup(1))  # by its name
-        self.learn("10.0.0.1:6650", lookup(2, topic="other"))  # by an address that nobody advertises
+        self.learn("10.0.0.1:6650", lookup(2, topic="other"))  # by an address that is not advertised
         self.learn("10.0.0.1:6650", lookup(2, time=9.0))
         self.assertEqual(self.places(), {"vip.test": "pulsar://b2:6650"})
         self.assertEqual([(event.fields["from_url"], event.fields["cluster"]) for event in self.moves],
                          [("pulsar://b1:6650", "vip.test")])  # fmt: skip
 
     def test_redirect(self) -> None:
-        """Who is redirected, and asks the broker that was picked, has asked one cluster."""
+        """A redirect and the lookup at the picked broker belong to one cluster."""
         self.learn("vip.test", lookup(2, response="redirect"))
         self.learn("10.0.0.2:6650", lookup(2, response="connect"))
         self.assertEqual((self.places(), self.moves), ({"vip.test": "pulsar://b2:6650"}, []))
         self.assertEqual([entry.lookups for entry in self.ledger.topics()], [2])
 
     def test_redirect_to_another_cluster(self) -> None:
-        """A redirect to the service URL of another cluster makes no one of the two."""
+        """A redirect to the service URL of another cluster does not merge the two."""
         self.learn("east.test", lookup(1))
         there: dict[str, Any] = {"broker_url": None, "broker_url_tls": "pulsar+ssl://west.test:6651"}
         self.learn("east.test", lookup(None, topic="away", response="redirect", **there))
@@ -330,7 +330,7 @@ class ClusterTests(SynchronousTestCase):
         self.assertEqual(self.moves, [])
 
     def test_known_late(self) -> None:
-        """What turns out to be one cluster is put together: counts, failures, and a move that nobody saw yet."""
+        """Clusters that turn out to be one are merged: counts, failures, and a move not seen before."""
         failed = lookup(None, response="failed", error="ServiceNotReady", topic="x")
         self.learn("10.0.0.1:6650", lookup(1), failed)
         self.learn("10.0.0.2:6650", lookup(2, time=5.0), failed)
@@ -346,7 +346,7 @@ class ClusterTests(SynchronousTestCase):
         self.assertEqual(counts, {"public/default": (5, 2, 1)})
 
     def test_close_elsewhere(self) -> None:
-        """A broker that closes a producer is of the cluster that has the topic, when there is only one such."""
+        """A broker that closes a producer belongs to the cluster that has the topic, if only one has it."""
         self.learn("vip.test", lookup(1))
         self.learn("10.0.0.1:6650", closed(2))
         self.assertEqual((self.places(), len(self.moves)), ({"vip.test": "pulsar://b2:6650"}, 1))
@@ -355,7 +355,7 @@ class ClusterTests(SynchronousTestCase):
         self.assertEqual([entry.unsettled for entry in self.ledger.topics()], [False, False])
 
     def test_migrated(self) -> None:
-        """A topic that migrates moves; its new broker is of the other cluster all the same."""
+        """A migrating topic moves, and its new broker still belongs to the other cluster."""
         self.learn("blue.test", lookup(1))
         self.learn("green.test", lookup(8, topic="other"))
         self.learn("blue.test", Event("migrated", 3.0, "c", {"kind": "producer", "id": 1, "topic": ORDERS, **urls(8)}))
@@ -364,7 +364,7 @@ class ClusterTests(SynchronousTestCase):
         self.assertEqual(self.places(), dict.fromkeys(("blue.test", "green.test"), "pulsar://b8:6650"))
 
     def test_listeners(self) -> None:
-        """A broker that has other URLs for another listener of its has not lost its topics (PIP-95)."""
+        """A broker that has other URLs for another advertised listener keeps its topics (PIP-95)."""
         outside: dict[str, Any] = {"broker_url": None, "broker_url_tls": "pulsar+ssl://one.example.com:6651"}
         for _ in range(2):
             self.learn("vip.test", lookup(1), lookup(None, advertised_listener="external", **outside))
@@ -376,7 +376,7 @@ class NamespaceTests(SynchronousTestCase):
     """namespace_of."""
 
     def test_namespace(self) -> None:
-        """Names as they are written in full and in short, and those of old releases."""
+        """Full and short names, and those of old releases."""
         for topic, namespace in (
             (ORDERS, "public/default"),
             ("non-persistent://t/n/x", "t/n"),

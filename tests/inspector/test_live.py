@@ -1,4 +1,4 @@
-"""The inspector of live tunnels."""
+"""Tests for sniproxy.inspector.live."""
 
 from __future__ import annotations
 
@@ -30,40 +30,40 @@ def connection() -> Connection:
 
 
 class InspectorTests(SynchronousTestCase):
-    """Events, the ledger, and the cross-check against the routes."""
+    """Inspector: events, the ledger, and the check against the routes."""
 
     def setUp(self) -> None:
         self.events: list[Event] = []
-        self.heard: list[tuple[str, str]] = []
+        self.asked: list[tuple[str, str]] = []
         self.inspector = Inspector(self.events.append, self.unrouted)
 
     def unrouted(self, host: str, listener: str) -> str | None:
-        self.heard.append((host, listener))
+        self.asked.append((host, listener))
         return None if host == "broker-1.test" else f"no way to {host}"
 
     def names(self) -> list[str]:
         return [event.name for event in self.events]
 
     def test_lookup(self) -> None:
-        """A lookup is an event and an entry of the ledger; a later answer with another broker is a move."""
-        watch = self.inspector.watch(connection())
+        """A lookup is an event and an entry in the ledger; a later answer with another broker is a move."""
+        tap = self.inspector.tap(connection())
         for broker in ("broker-1.test", "broker-1.test", "broker-2.test"):
-            watch.client(ASK)
-            watch.target(answer(broker))
-        watch.end()
+            tap.client(ASK)
+            tap.target(answer(broker))
+        tap.end()
         self.assertEqual(3, self.names().count("lookup"))
         self.assertEqual(1, self.names().count("moved"))
         (entry,) = self.inspector.ledger.topics()
         self.assertEqual(TOPIC, entry.topic)
 
     def test_clusters(self) -> None:
-        """The same topic of two clusters is two entries, by what their clients dialled or named, and no move."""
+        """The same topic in two clusters, told apart by what clients dialled, is two entries and no move."""
         east, west = connection(), connection()
         east.server_name, west.server_name = "east.test", "west.test"
         taps = {
-            "broker-1.test": self.inspector.watch(east),
-            "broker-2.test": self.inspector.watch(west),
-            "broker-3.test": self.inspector.watch(connection(), "127.0.0.1:6650"),
+            "broker-1.test": self.inspector.tap(east),
+            "broker-2.test": self.inspector.tap(west),
+            "broker-3.test": self.inspector.tap(connection(), "127.0.0.1:6650"),
         }
         for broker in (*taps, *taps):
             taps[broker].client(ASK)
@@ -74,25 +74,25 @@ class InspectorTests(SynchronousTestCase):
         self.assertEqual({place: f"pulsar://{broker}:6650" for place, broker in wanted}, found)
 
     def test_unrouted(self) -> None:
-        """A broker that is advertised but has no route is told, with the listener that heard of it."""
-        watch = self.inspector.watch(connection())
+        """An advertised broker without a route is reported, with the listener that carried the answer."""
+        tap = self.inspector.tap(connection())
         with capturedLogs() as logged:
             for broker in ("broker-1.test", "broker-7.test"):
-                watch.client(ASK)
-                watch.target(answer(broker))
+                tap.client(ASK)
+                tap.target(answer(broker))
         (event,) = [event for event in self.events if event.name == "unrouted"]
         self.assertEqual("no way to broker-7.test", event.fields["message"])
-        self.assertEqual([("broker-1.test", "plain"), ("broker-7.test", "plain")], self.heard)
+        self.assertEqual([("broker-1.test", "plain"), ("broker-7.test", "plain")], self.asked)
         self.assertEqual(1, len([e for e in logged if e.get("why") == "no way to broker-7.test"]))
 
-    def test_unrouted_aside(self) -> None:
-        """So is one that the bridge itself is told of."""
-        self.inspector.aside(connection())("broker-1.test", ASK, answer("broker-7.test"))
+    def test_unrouted_lookup_tap(self) -> None:
+        """Answers to the bridge's own requests are checked, too."""
+        self.inspector.lookup_tap(connection())("broker-1.test", ASK, answer("broker-7.test"))
         self.assertEqual(1, self.names().count("unrouted"))
-        self.assertEqual([("broker-7.test", "plain")], self.heard)
+        self.assertEqual([("broker-7.test", "plain")], self.asked)
 
     def test_unrouted_segments(self) -> None:
-        """The URLs of segments and controllers are held against the routes, too."""
+        """URLs of segments and controllers are checked against the routes, too."""
         fields: Fields = {
             "segments": [
                 {"segment_id": 1, "broker_url_tls": "pulsar+ssl://broker-8.test:6651"},
@@ -100,42 +100,42 @@ class InspectorTests(SynchronousTestCase):
             ],
             "controller_broker_url_tls": "pulsar+ssl://broker-9.test:6651",
         }
-        self.inspector.told([Event("any", 1.0, "ab12-1", fields)], "plain", "plain")
+        self.inspector.take_events([Event("any", 1.0, "ab12-1", fields)], "plain", "plain")
         urls = [event.fields["broker_url_tls"] for event in self.events if event.name == "unrouted"]
         self.assertEqual(["pulsar+ssl://broker-8.test:6651", "pulsar+ssl://broker-9.test:6651"], urls)
 
-    def test_nothing_said(self) -> None:
-        """A connection that ends before a byte of either side, as one that is refused, is no event."""
-        self.inspector.watch(connection()).end()
+    def test_no_data(self) -> None:
+        """A connection that ends before any data, such as a refused one, gives no event."""
+        self.inspector.tap(connection()).end()
         self.assertEqual([], self.events)
 
-    def test_bytes_that_are_no_pulsar(self) -> None:
-        """What cannot be decoded is said a few times at most, and is looked at no more; nothing is raised."""
-        watch = self.inspector.watch(connection())
+    def test_not_pulsar_bytes(self) -> None:
+        """Undecodable bytes give a few events at most, then inspection stops; nothing is raised."""
+        tap = self.inspector.tap(connection())
         for _ in range(3):
-            watch.client(b"\xff" * 100)
-            watch.target(b"\xff" * 100)
-        watch.end()
+            tap.client(b"\xff" * 100)
+            tap.target(b"\xff" * 100)
+        tap.end()
         self.assertIn(self.names()[0], ("gap", "lost"))
         self.assertTrue(len(self.events) < 6, self.names())
 
     def test_held(self) -> None:
-        """What a tap remembers, and the frame that does not end, count as buffered until the tunnel ends."""
+        """Memory for requests and an unfinished frame counts as buffered until the tunnel ends."""
         before = TOTAL.bytes
-        watch = self.inspector.watch(Connection("c-1", 0.0, "plain", "192.0.2.1:1"))
-        watch.client(b"".join(write(CommandLookupTopic(topic="t", request_id=number)) for number in range(50)))
+        tap = self.inspector.tap(Connection("c-1", 0.0, "plain", "192.0.2.1:1"))
+        tap.client(b"".join(write(CommandLookupTopic(topic="t", request_id=number)) for number in range(50)))
         self.assertGreaterEqual(TOTAL.bytes - before, 50 * 500)
         asked = TOTAL.bytes
-        watch.client(write(CommandLookupTopic(topic="t" * 100_000, request_id=99))[:-1])
+        tap.client(write(CommandLookupTopic(topic="t" * 100_000, request_id=99))[:-1])
         self.assertGreaterEqual(TOTAL.bytes - asked, 100_000)
-        watch.end()
+        tap.end()
         self.assertEqual(before, TOTAL.bytes)
 
-    def test_let_go(self) -> None:
-        """Beyond max_buffered a tunnel that holds much is let go of, with an event; one that holds little is not."""
+    def test_max_buffered(self) -> None:
+        """Beyond max_buffered, inspection of a tunnel that holds much ends with an event; others continue."""
         before = TOTAL.bytes
         self.inspector.max_buffered = before + 90_000
-        small, large = (self.inspector.watch(Connection(name, 0.0, "plain", "192.0.2.1:1")) for name in "ab")
+        small, large = (self.inspector.tap(Connection(name, 0.0, "plain", "192.0.2.1:1")) for name in "ab")
         small.client(write(CommandLookupTopic(topic="t", request_id=1)))
         large.client(write(CommandLookupTopic(topic="t" * 100_000, request_id=9))[:-1])
         self.assertEqual(1, self.names().count("lost"))
@@ -147,20 +147,20 @@ class InspectorTests(SynchronousTestCase):
         self.assertEqual((before, ["b"]), (TOTAL.bytes, [one.connection for one in self.events if one.name == "lost"]))
 
     def test_fault(self) -> None:
-        """A fault of the inspector is logged, and the tunnel is not looked at any more."""
-        self.inspector.told = self.fail_with  # type: ignore[method-assign]
-        watch = self.inspector.watch(connection())
-        watch.client(ASK)
-        watch.target(answer("broker-1.test"))
-        watch.target(answer("broker-1.test"))
+        """An error in the inspector is logged, and inspection of the tunnel stops."""
+        self.inspector.take_events = self.fail_with  # type: ignore[method-assign]
+        tap = self.inspector.tap(connection())
+        tap.client(ASK)
+        tap.target(answer("broker-1.test"))
+        tap.target(answer("broker-1.test"))
         self.assertEqual(1, len(self.flushLoggedErrors(ZeroDivisionError)))
 
     def test_fault_at_the_end(self) -> None:
-        """So is one at a tunnel's end: whoever ends it goes on."""
-        watch = self.inspector.watch(connection())
-        watch.client(ASK)
-        self.inspector.told = self.fail_with  # type: ignore[method-assign]
-        watch.end()
+        """An error at the end of a tunnel is logged and not raised."""
+        tap = self.inspector.tap(connection())
+        tap.client(ASK)
+        self.inspector.take_events = self.fail_with  # type: ignore[method-assign]
+        tap.end()
         self.assertEqual(1, len(self.flushLoggedErrors(ZeroDivisionError)))
 
     def fail_with(self, events: object, place: object, listener: object, service: object = None) -> None:
@@ -168,12 +168,12 @@ class InspectorTests(SynchronousTestCase):
 
 
 class EventLogTests(SynchronousTestCase):
-    """Where events go."""
+    """EventLog: writes events to a file or the program's log."""
 
     EVENT = Event("unrouted", 1_700_000_000.0, "ab12-1", {"message": "why"})
 
     def test_file(self) -> None:
-        """One JSON object a line, also after a rotation."""
+        """A file gets one JSON object a line, also after a rotation."""
         path, clock = Path(self.mktemp()), Clock()
         log = EventLog(clock, str(path))
         log(self.EVENT)
@@ -186,11 +186,11 @@ class EventLogTests(SynchronousTestCase):
             told = json.loads(file.read_text())
             self.assertEqual(("unrouted", "ab12-1", "why"), (told["event"], told["connection"], told["message"]))
 
-    def test_choice(self) -> None:
-        """What nobody has chosen is not written."""
+    def test_filter(self) -> None:
+        """Only events that the filter selects are written."""
         path = Path(self.mktemp())
         log = EventLog(Clock(), str(path))
-        log.choice = EventFilter(["orders"], ["LOOKUP"])
+        log.event_filter = EventFilter(["orders"], ["LOOKUP"])
         for topic, name in (("a/b/orders", "lookup"), ("a/b/others", "lookup"), ("a/b/orders", "producer")):
             log(Event(name, 1.0, "c", {"topic": topic}))
         log.close()
@@ -198,7 +198,7 @@ class EventLogTests(SynchronousTestCase):
         self.assertIn('"lookup"', line)
 
     def test_own_log(self) -> None:
-        """Without a file, a readable line in the program's own log."""
+        """Without a file, the program's log gets a readable line."""
         with capturedLogs() as logged:
             log = EventLog(Clock(), None)
             log(self.EVENT)
@@ -207,12 +207,12 @@ class EventLogTests(SynchronousTestCase):
         self.assertIn("why", str(logged[0].get("line")))
 
     def test_cannot_be_opened(self) -> None:
-        """A file that cannot be opened is an error, which names the log."""
+        """A file that cannot be opened raises CannotOpen, which names the event log."""
         with self.assertRaisesRegex(CannotOpen, "event log /nonexistent/x"):
             EventLog(Clock(), "/nonexistent/x")
 
     def test_lost(self) -> None:
-        """Lines that find no room are counted, and the program's log names this log."""
+        """Dropped lines are counted, and the program's log names the event log."""
         clock = Clock()
         with capturedLogs() as logged:
             log = EventLog(clock, "/dev/full")
@@ -226,7 +226,7 @@ class EventLogTests(SynchronousTestCase):
 
 
 class ServiceTests(SocketTestCase):
-    """In a running proxy."""
+    """The inspector in a running proxy."""
 
     def proxy(self, backend: Backend, more: str = "") -> tuple[Proxy, Path]:
         path = Path(self.mktemp())
@@ -237,7 +237,7 @@ class ServiceTests(SocketTestCase):
         return Proxy(self, text), path
 
     async def talk(self, backend: Backend, proxy: Proxy, pieces: list[tuple[bytes, bytes]]) -> None:
-        """Send questions and answers through the proxy, which must not change a byte."""
+        """Send requests and answers through the proxy, which must not change a byte."""
         with proxy.connect("plain") as client, await in_thread(backend.accept) as broker:
             await self.pass_on(client, broker, pieces)
         await proxy.ended()
@@ -254,7 +254,7 @@ class ServiceTests(SocketTestCase):
         return [json.loads(line) for line in path.read_text().splitlines()]
 
     async def test_lookup(self) -> None:
-        """A lookup through a plaintext listener is a line in the log of events."""
+        """A lookup through a plaintext listener is a line in the event log."""
         backend = Backend(self)
         proxy, path = self.proxy(backend)
         await self.talk(backend, proxy, [(ASK, answer("broker-1.test"))])
@@ -264,11 +264,11 @@ class ServiceTests(SocketTestCase):
             tuple(lookup[key] for key in ("topic", "response", "broker_url", "broker_url_tls", "authoritative")),
         )
         self.assertEqual(proxy.records[0].id, lookup["connection"])
-        # No listener for TLS: nobody would be refused.
+        # Without a TLS listener no client would be refused.
         self.assertEqual([], [event for event in self.told(path) if event["event"] == "unrouted"])
 
     async def test_choice(self) -> None:
-        """Events are written as chosen, each command of a type that is named too; the ledger has all."""
+        """Selected events are written, including commands of a named type; the ledger has all topics."""
         backend = Backend(self)
         proxy, path = self.proxy(backend, 'commands = ["PING"]\n')
         await self.talk(backend, proxy, [(ASK, answer("broker-1.test")), (write(CommandPing()), write(CommandPong()))])
@@ -279,7 +279,7 @@ class ServiceTests(SocketTestCase):
         self.assertEqual(1, len(inspector.ledger))
 
     async def test_one_cluster(self) -> None:
-        """A lookup by way of another plaintext listener, which a broker has advertised, is one of the same cluster."""
+        """A lookup through another plaintext listener that a broker advertised belongs to the same cluster."""
         backend = Backend(self)
         more = '[[listener]]\nendpoint = "tcp:0:interface=127.0.0.1"\nname = "other"\nplaintext = true\n'
         proxy, path = self.proxy(backend, f'{more}inspect = "pulsar"\ntarget = "{backend.address}"\n')
@@ -297,7 +297,7 @@ class ServiceTests(SocketTestCase):
         self.assertEqual((f"pulsar://{there}", "pulsar://10.0.0.7:6650"), (moved["from_url"], moved["to_url"]))
 
     async def test_unrouted(self) -> None:
-        """Beside a TLS listener, a broker without a route is told; one with a route, or a default, is not."""
+        """With a TLS listener, a broker without a route is reported; one with a route or a default is not."""
         tls = '[[listener]]\nendpoint = "tcp:0:interface=127.0.0.1"\nname = "tls"\n'
         route = '[[route]]\nserver_name = "broker-1.test"\ntarget = "127.0.0.1:9"\n'
         for more, unrouted in ((tls + route, 1), (tls + '[default]\ntarget = "127.0.0.1:9"\n', 0)):
@@ -307,7 +307,7 @@ class ServiceTests(SocketTestCase):
             self.assertEqual(unrouted, len([e for e in self.told(path) if e["event"] == "unrouted"]))
 
     async def test_unrouted_after_reload(self) -> None:
-        """A reload forgets what was told: what is still without a route is told again. /status has what was told."""
+        """After a reload, brokers still without a route are reported again. /status lists them."""
         backend = Backend(self)
         tls = '[[listener]]\nendpoint = "tcp:0:interface=127.0.0.1"\nname = "tls"\n'
         proxy, path = self.proxy(backend, tls)
@@ -324,7 +324,7 @@ class ServiceTests(SocketTestCase):
         self.assertEqual(2, len([e for e in self.told(path) if e["event"] == "unrouted"]))
 
     async def test_not_pulsar(self) -> None:
-        """Bytes that are no Pulsar pass unchanged."""
+        """Bytes that are not Pulsar pass unchanged."""
         backend = Backend(self)
         proxy, path = self.proxy(backend)
         await self.talk(backend, proxy, [(b"\xff" * 1000, b"\xfe" * 1000), (b"more", b"and more")])

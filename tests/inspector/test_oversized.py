@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.inspector.oversized import REQUESTS, request_id, settle
-from sniproxy.inspector.pending import Pending
+from sniproxy.inspector.oversized import ANSWERED_REQUESTS, request_id, settle
+from sniproxy.inspector.pending import PendingRequests
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import write
 
@@ -28,7 +28,7 @@ class OversizedTests(SynchronousTestCase):
             self.assertEqual(1 << 40, request_id(number, write(message)[8:]))
         self.assertIsNone(request_id(T.LOOKUP_RESPONSE, write(response)[8:100]))
 
-    @given(st.sampled_from(sorted(REQUESTS)), st.binary(max_size=40))
+    @given(st.sampled_from(sorted(ANSWERED_REQUESTS)), st.binary(max_size=40))
     def test_any_bytes(self, number: int, beginning: bytes) -> None:
         """Whatever comes: a number or None."""
         found = request_id(number, beginning)
@@ -36,10 +36,10 @@ class OversizedTests(SynchronousTestCase):
 
     def test_settle(self) -> None:
         """The request is taken: the one with the id, or the oldest one; none where none waits."""
-        pending = Pending("c")
-        pending.ask(T.PRODUCER, 0, 0.0)
+        pending = PendingRequests("c")
+        pending.add(T.PRODUCER, 0, 0.0)
         for number in (1, 2):
-            pending.ask(T.LOOKUP, number, 1.0, f"t{number}")
+            pending.add(T.LOOKUP, number, 1.0, f"t{number}")
         known = write(pb.CommandLookupTopicResponse(response=pb.CommandLookupTopicResponse.Failed, request_id=2))[8:]
         self.assertEqual((T.LOOKUP, "t2", 1.0), settle(pending, T.LOOKUP_RESPONSE, known, 2.0))
         unknown = write(pb.CommandLookupTopicResponse(brokerServiceUrl="u" * 300, request_id=9))[8:100]

@@ -4,12 +4,12 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.inspector.pending import (
     ANSWER_TIMEOUT_S,
+    ERROR_REQUESTS,
     MAX_PENDING,
     MAX_UNANSWERED,
-    PLAIN,
-    TO_ERROR,
-    Pending,
+    PLAIN_ANSWERS,
     PendingRequest,
+    PendingRequests,
 )
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.events import Event
@@ -21,45 +21,45 @@ class PendingTests(SynchronousTestCase):
     """Pending: requests and answers."""
 
     def setUp(self) -> None:
-        self.pending = Pending("c")
+        self.pending = PendingRequests("c")
 
     def test_answer(self) -> None:
         """An answer finds its request, once, with the time between."""
-        self.pending.ask(T.LOOKUP, 7, 10.0, "t", {"x": 1})
-        self.assertEqual(self.pending.answered((T.LOOKUP,), 7, 10.25), (T.LOOKUP, PendingRequest("t", {"x": 1}), 0.25))
-        self.assertEqual(self.pending.answered((T.LOOKUP,), 7, 10.25), (None, PendingRequest(None, {}), None))
+        self.pending.add(T.LOOKUP, 7, 10.0, "t", {"x": 1})
+        self.assertEqual(self.pending.take((T.LOOKUP,), 7, 10.25), (T.LOOKUP, PendingRequest("t", {"x": 1}), 0.25))
+        self.assertEqual(self.pending.take((T.LOOKUP,), 7, 10.25), (None, PendingRequest(None, {}), None))
 
     def test_types_count_apart(self) -> None:
         """The same number of another type is another request; types are looked for in order."""
-        self.pending.ask(T.LOOKUP, 0, 10.0, "lookup")
-        self.pending.ask(T.PRODUCER, 0, 11.0, "producer")
-        self.assertEqual(self.pending.answered(TO_ERROR, 0, 12.0)[:2], (T.PRODUCER, PendingRequest("producer", {})))
-        self.assertEqual(self.pending.answered(TO_ERROR, 0, 12.0)[:2], (T.LOOKUP, PendingRequest("lookup", {})))
+        self.pending.add(T.LOOKUP, 0, 10.0, "lookup")
+        self.pending.add(T.PRODUCER, 0, 11.0, "producer")
+        self.assertEqual(self.pending.take(ERROR_REQUESTS, 0, 12.0)[:2], (T.PRODUCER, PendingRequest("producer", {})))
+        self.assertEqual(self.pending.take(ERROR_REQUESTS, 0, 12.0)[:2], (T.LOOKUP, PendingRequest("lookup", {})))
 
     def test_time_goes_back(self) -> None:
         """A clock that was set back makes no negative latency."""
-        self.pending.ask(T.LOOKUP, 7, 10.0)
-        self.assertEqual(self.pending.answered((T.LOOKUP,), 7, 9.0)[2], 0.0)
+        self.pending.add(T.LOOKUP, 7, 10.0)
+        self.assertEqual(self.pending.take((T.LOOKUP,), 7, 9.0)[2], 0.0)
 
     def test_patience(self) -> None:
-        """What was not answered in time is told, and forgotten."""
-        self.pending.ask(T.LOOKUP, 7, 10.0, "t")
-        self.assertEqual(self.pending.tick(10.0 + ANSWER_TIMEOUT_S), [])
+        """A request that was not answered in time gives an event and is dropped."""
+        self.pending.add(T.LOOKUP, 7, 10.0, "t")
+        self.assertEqual(self.pending.expire(10.0 + ANSWER_TIMEOUT_S), [])
         late = 11.0 + ANSWER_TIMEOUT_S
         told = Event("unanswered", late, "c", {"request": "LOOKUP", "topic": "t", "waited_s": ANSWER_TIMEOUT_S + 1})
-        self.assertEqual((self.pending.tick(late), len(self.pending)), ([told], 0))
+        self.assertEqual((self.pending.expire(late), len(self.pending)), ([told], 0))
 
     def test_bounded(self) -> None:
-        """The oldest of too many requests is told as not answered."""
+        """With too many requests, the oldest is dropped with an event."""
         for number in range(MAX_PENDING):
-            self.assertEqual(self.pending.ask(T.LOOKUP, number, 10.0), [])
-        [event] = self.pending.ask(T.LOOKUP, MAX_PENDING, 12.0)
+            self.assertEqual(self.pending.add(T.LOOKUP, number, 10.0), [])
+        [event] = self.pending.add(T.LOOKUP, MAX_PENDING, 12.0)
         self.assertEqual((event.name, event.fields["waited_s"], len(self.pending)), ("unanswered", 2.0, MAX_PENDING))
 
     def test_end(self) -> None:
-        """At the end, some of what is left is told."""
+        """At the end, some of the remaining requests give events."""
         for number in range(MAX_UNANSWERED + 1):
-            self.pending.ask(T.LOOKUP, number, 10.0)
+            self.pending.add(T.LOOKUP, number, 10.0)
         self.assertEqual((len(self.pending.end(11.0)), len(self.pending)), (MAX_UNANSWERED, 0))
 
     def test_outcome(self) -> None:
@@ -69,13 +69,13 @@ class PendingTests(SynchronousTestCase):
         self.assertEqual(outcome, {**about, "error": "ServiceNotReady", "message": "later"})
 
     def test_tables(self) -> None:
-        """What is said of answers is true of the messages that are declared."""
+        """The tables of answers match the declared messages."""
         fields = pb.BaseCommand.DESCRIPTOR.fields
         by_number = {field.number: kind for field in fields if (kind := field.message_type) is not None}
-        for answer, (request, error, message) in PLAIN.items():
+        for answer, (request, error, message) in PLAIN_ANSWERS.items():
             self.assertIn("request_id", by_number[request].fields_by_name)
             self.assertIn("request_id", by_number[answer].fields_by_name)
             for name in (error, message):
                 self.assertTrue(name is None or name in by_number[answer].fields_by_name)
-        for request in TO_ERROR:
+        for request in ERROR_REQUESTS:
             self.assertIn("request_id", by_number[request].fields_by_name)

@@ -10,7 +10,7 @@ class UrlTests(SynchronousTestCase):
     """broker_urls."""
 
     def test_absent(self) -> None:
-        """What is absent on the wire is None; what is empty there is empty."""
+        """An absent field is None; an empty one is empty."""
         close = pb.CommandCloseProducer(assignedBrokerServiceUrl="")
         urls = broker_urls(close, "assignedBrokerServiceUrl", "assignedBrokerServiceUrlTls")
         self.assertEqual(urls, {"broker_url": "", "broker_url_tls": None})
@@ -20,7 +20,7 @@ class ScalableTopicTests(SynchronousTestCase):
     """scalable_topic: Pulsar 5.0's topics of segments."""
 
     def test_segments(self) -> None:
-        """Each segment with its broker, and the controller."""
+        """All segments with their brokers, and the controller."""
         dag = pb.ScalableTopicDag(
             epoch=3,
             segments=[
@@ -60,14 +60,14 @@ class ScalableTopicTests(SynchronousTestCase):
         self.assertEqual((fields["resolved_topic"], fields["latency_s"]), ("topic://a/b/c", 0.5))
 
     def test_failed(self) -> None:
-        """An error, or nothing at all, is a failure."""
+        """An error or an empty update is a failure."""
         update = pb.CommandScalableTopicUpdate(session_id=1, error=pb.TopicNotFound, message="no")
         fields = scalable_topic(update, None)
         self.assertEqual((fields["status"], fields["error"], fields["message"]), ("failed", "TopicNotFound", "no"))
         self.assertEqual(scalable_topic(pb.CommandScalableTopicUpdate(session_id=1), None)["status"], "failed")
 
     def test_bounded(self) -> None:
-        """Of many segments, the first are listed."""
+        """Only the first of many segments are listed."""
         dag = pb.ScalableTopicDag(epoch=1, segments=[pb.ScalableTopicSegment(segment_id=at) for at in range(1000)])
         fields = scalable_topic(pb.CommandScalableTopicUpdate(session_id=1, dag=dag), None)
         listed = fields["segments"]
@@ -79,7 +79,7 @@ class CoordinatorTests(SynchronousTestCase):
     """coordinators: where transaction coordinators are."""
 
     def test_assignments(self) -> None:
-        """Each coordinator with its broker."""
+        """All coordinators with their brokers."""
         at = pb.TcAssignment(tc_id=3, broker_service_url="pulsar://b")
         update = pb.CommandWatchTcAssignmentsUpdate(
             watch_id=1, snapshot=pb.TcAssignments(parallelism=16, assignments=[at])

@@ -1,4 +1,4 @@
-"""Tests for sniproxy.inspector.revealing: what an inspection says with and without being asked for it."""
+"""Tests for sniproxy.inspector.revealing: events with and without reveal."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class RevealingTests(SynchronousTestCase):
     """Principals and properties."""
 
     def test_revealed(self) -> None:
-        """They are in events and in lines for people; bounded and escaped."""
+        """With reveal, events and readable lines have them, bounded and escaped."""
         events = told(True)
         self.assertEqual([e.name for e in events], ["connect", "lookup", "producer", "subscribe", "topics"])
         found = {event.name: event.fields for event in events}
@@ -62,7 +62,7 @@ class RevealingTests(SynchronousTestCase):
             self.assertIn("audit", readable_line(event), event.name)
 
     def test_struck_out(self) -> None:
-        """Nobody sees them who has not asked; the fields are there, and None."""
+        """Without reveal, the fields are None."""
         for event in told(False):
             self.assertNotRegex(json_line(event) + readable_line(event), "audit|team|alice")
             fields = [name for name in NAMES if name in event.fields]
@@ -70,7 +70,7 @@ class RevealingTests(SynchronousTestCase):
             self.assertEqual([event.fields[name] for name in fields], [None] * len(fields))
 
     def test_bounded(self) -> None:
-        """Many properties are cut off, and one without a name or a value harms nothing."""
+        """The number of properties is bounded; one without a name or a value does no harm."""
         inspection = Inspection("c", reveal=True)
         many = [pb.KeyValue(), *(pb.KeyValue(key=str(number), value="") for number in range(1000))]
         inspection.client(write(pb.CommandLookupTopic(topic="t", request_id=1, properties=many)), 1.0)

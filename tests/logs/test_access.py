@@ -12,7 +12,7 @@ from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.events import Connection, Result
-from sniproxy.logs.access import Journal, Readable, json_line, own_log, readable_line
+from sniproxy.logs.access import ConnectionCounter, ReadableLog, json_line, readable_line, write_to_program_log
 from sniproxy.tls.alerts import Alert
 from sniproxy.util.text import MAX_TEXT_CHARS
 
@@ -41,7 +41,7 @@ REFUSED = ended(
 
 
 class JsonLineTests(SynchronousTestCase):
-    """json_line: a connection for machines."""
+    """json_line: one JSON object a line."""
 
     def test_fields(self) -> None:
         """One JSON object in one line, with the documented fields in their order; the time is when it ended."""
@@ -69,7 +69,7 @@ class JsonLineTests(SynchronousTestCase):
         self.assertEqual(list(json.loads(line).items()), list(expected.items()))
 
     def test_as_json_writes(self) -> None:
-        """A line is what json.dumps makes of its fields, whatever texts and numbers they have."""
+        """A line is what json.dumps writes, for any texts and numbers."""
         texts = ('a "quoted" \\ path', "\x1b[2J\n", "caf\u00e9 \U0001f600", "", "~^a\\.b$")
         for number, text in enumerate(texts):
             seconds = (0.0, 1e-7, 3.3e-05, 0.9999995, 86400.25)[number]
@@ -82,21 +82,21 @@ class JsonLineTests(SynchronousTestCase):
                 self.assertEqual(json.dumps(json.loads(line)), line)
 
     def test_time(self) -> None:
-        """The time has milliseconds, as datetime cuts them, at the edges of a second too."""
+        """The time has milliseconds, truncated as datetime does, also at the edges of a second."""
         for seconds in (0.0, 0.0009999, 0.9989996, 0.9994, 0.9999994, 0.9999996, 1.0, 59.9999999):
             moment = 1_700_000_000.0 + seconds
             expected = datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
             self.assertEqual(expected, json.loads(json_line(attrs.evolve(FULL, time=moment, total_s=0.0)))["time"])
 
     def test_not_reached(self) -> None:
-        """Stages that were not reached are null; the alert has the RFC's name."""
+        """Fields of stages that were not reached are null; the alert has the RFC's name."""
         fields = json.loads(json_line(REFUSED))
         for key in ("route", "target", "hello_s", "resolve_s", "connect_s"):
             self.assertIsNone(fields[key])
         self.assertEqual((fields["alert"], fields["result"]), ("unrecognized_name", "no_route"))
 
     def test_peer_text_is_bounded(self) -> None:
-        """What a peer had a part in is bounded and escaped: the reason, and at most 16 protocols."""
+        """Text that a peer influences is bounded and escaped: the reason, and at most 16 protocols."""
         hostile = ended(Result.MALFORMED_HELLO, reason="\x1b[2J\n" + "\u2028" * 9999, alpn=("\x07" * 255,) * 9999)
         line = json_line(hostile)
         self.assertTrue(line.isascii() and line.isprintable())
@@ -108,16 +108,16 @@ class JsonLineTests(SynchronousTestCase):
 
 
 class ReadableLineTests(SynchronousTestCase):
-    """readable_line: a connection for a person."""
+    """readable_line: one readable line."""
 
     def test_tunnel(self) -> None:
-        """Of a tunnel: who, which name, where to, how much, how long."""
+        """A tunnel: client, server name, target, bytes and seconds."""
         line = readable_line(FULL)
         self.assertRegex(line, r"^ok +192\.0\.2\.7:50123 +broker-1\.pulsar\.test -> 127\.0\.0\.1:6651 ")
         self.assertIn("up 4.7 kB, down 12.0 MB, 2.50 s", line)
 
     def test_refusal(self) -> None:
-        """Of a refusal: the alert and the reason, escaped, and no bytes."""
+        """A refusal: the alert and the escaped reason, without bytes."""
         line = readable_line(REFUSED)
         self.assertRegex(line, r"^no_route .* x\.test +alert unrecognized_name +\(no route has this name\)$")
         nameless = readable_line(ended(Result.NO_SERVER_NAME, reason="a\nb\x1b"))
@@ -125,22 +125,22 @@ class ReadableLineTests(SynchronousTestCase):
 
 
 class ReadableTests(SynchronousTestCase):
-    """Readable: repeated refusals are summed."""
+    """ReadableLog: repeated refusals are summed."""
 
     def setUp(self) -> None:
         self.clock = Clock()
         self.lines: list[str] = []
-        self.readable = Readable(self.clock, self.lines.append)
+        self.readable = ReadableLog(self.clock, self.lines.append)
 
     def test_good_endings(self) -> None:
-        """What ended well is always written."""
+        """Connections that ended normally are always written."""
         for result in (Result.OK, Result.DRAINED, Result.IDLE_TIMEOUT) * 2:
             self.readable(ended(result))
         self.assertEqual(len(self.lines), 6)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_summed(self) -> None:
-        """Of the same client, name and result, the first is written at once, the others as one line after 10 s."""
+        """For one client, name and result, the first is written at once, the others as one line after 10 s."""
         for port in range(38):
             self.readable(ended(Result.NO_ROUTE, client=f"192.0.2.7:{port}", server_name="x.test"))
         self.assertEqual(len(self.lines), 1)
@@ -151,7 +151,7 @@ class ReadableTests(SynchronousTestCase):
         self.assertEqual(len(self.lines), 2)
 
     def test_after_the_sum(self) -> None:
-        """Then it begins again: the next one is written at once; what came once has no sum."""
+        """After a summary the next refusal is written at once; a single refusal has no summary."""
         self.readable(REFUSED)
         self.clock.advance(10)
         self.readable(REFUSED)
@@ -159,7 +159,7 @@ class ReadableTests(SynchronousTestCase):
         self.assertEqual(self.lines, [readable_line(REFUSED)] * 2)
 
     def test_different(self) -> None:
-        """Another client, name or result is another line."""
+        """Each combination of client, name and result has its own line."""
         for client, name, result in (
             ("192.0.2.7:1", "a", Result.NO_ROUTE),
             ("192.0.2.8:1", "a", Result.NO_ROUTE),
@@ -171,14 +171,14 @@ class ReadableTests(SynchronousTestCase):
         self.assertEqual(len(self.lines), 5)
 
     def test_bounded_memory(self) -> None:
-        """A storm of different names is written, but not kept."""
+        """A flood of different names is written, but memory stays bounded."""
         for number in range(3000):
             self.readable(ended(Result.NO_ROUTE, server_name=f"n{number}"))
         self.assertEqual(len(self.lines), 3000)
         self.assertLessEqual(len(self.readable._sums), 1000)
 
     def test_close(self) -> None:
-        """Closing writes the sums that wait, and leaves no timer."""
+        """close() writes the pending summary and leaves no timer."""
         self.readable(REFUSED)
         self.readable(REFUSED)
         self.readable.close()
@@ -189,12 +189,12 @@ class ReadableTests(SynchronousTestCase):
 
 
 class JournalTests(SynchronousTestCase):
-    """Journal: counts, and leaves the silent out."""
+    """ConnectionCounter: counts, and drops silent connections."""
 
     def test_counts(self) -> None:
         """Each ended connection is written, and counted by its result."""
         written: list[Connection] = []
-        journal = Journal(written.append)
+        journal = ConnectionCounter(written.append)
         for connection in (FULL, FULL, REFUSED):
             journal(connection)
         self.assertEqual(written, [FULL, FULL, REFUSED])
@@ -202,24 +202,24 @@ class JournalTests(SynchronousTestCase):
         self.assertEqual(journal.summary(), "1 no_route, 2 ok")
 
     def test_silent(self) -> None:
-        """Who left without a byte is only counted; with a byte it is an ended connection."""
+        """A client that leaves without sending data is only counted; one that sent data is passed on."""
         written: list[Connection] = []
-        journal = Journal(written.append)
+        journal = ConnectionCounter(written.append)
         journal(ended(Result.CLIENT_GONE))
         journal(ended(Result.CLIENT_GONE, received=1))
         self.assertEqual((len(written), journal.silent), (1, 1))
-        self.assertEqual(journal.summary(), "1 client_gone, 1 closed without a byte")
+        self.assertEqual(journal.summary(), "1 client_gone, 1 closed without sending data")
 
     def test_nothing(self) -> None:
-        """Nothing ended: the summary says so."""
-        self.assertEqual(Journal(lambda connection: None).summary(), "no connection")
+        """Without connections, the summary says so."""
+        self.assertEqual(ConnectionCounter(lambda connection: None).summary(), "no connections")
 
 
 class OwnLogTests(SynchronousTestCase):
-    """own_log: into the program's own log."""
+    """write_to_program_log: a line in the program's log."""
 
     def test_braces(self) -> None:
-        """The line is text, never a format."""
+        """Braces in the line are not a format."""
         with capturedLogs() as events:
-            own_log("ok {client} {0}")
+            write_to_program_log("ok {client} {0}")
         self.assertEqual([event["log_format"].format(**event) for event in events], ["ok {client} {0}"])

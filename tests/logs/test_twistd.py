@@ -13,14 +13,14 @@ from twisted.python.reflect import namedAny
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.logs import twistd
-from sniproxy.logs.twistd import Format, write_line
+from sniproxy.logs.twistd import LineFormatter, write_line
 
 
 class OwnLogTests(SynchronousTestCase):
-    """The lines of connections, and all else, as Twisted would write them."""
+    """LineFormatter and write_line: the same text as Twisted writes."""
 
     def test_same_event(self) -> None:
-        """A line is the same event as Logger.info makes of it, but for the time."""
+        """write_line logs the same event as Logger.info, except for the time."""
         events: list[LogEvent] = []
         keep: Any = events.append
         log = Logger("somebody", observer=keep)
@@ -30,10 +30,10 @@ class OwnLogTests(SynchronousTestCase):
         self.assertEqual(first, second)
 
     def test_same_text(self) -> None:
-        """Each event becomes the text that Twisted makes of it, in whatever second it is."""
+        """Each event becomes the same text as with Twisted, in any second."""
         twisted, ours = StringIO(), StringIO()
         observer = textFileLogObserver(ours)
-        observer.formatEvent = Format(observer.formatEvent)
+        observer.formatEvent = LineFormatter(observer.formatEvent)
         events: list[LogEvent] = []
         keep: Any = events.append
         log = Logger("somebody", observer=keep)
@@ -53,20 +53,20 @@ class OwnLogTests(SynchronousTestCase):
         self.assertEqual(twisted.getvalue(), ours.getvalue())
 
     def test_observer(self) -> None:
-        """twistd is given its name; it writes to the file that twistd is told, and formats by our hand."""
+        """twistd gets the observer by name; it writes to the file of --logfile with LineFormatter."""
         path = Path(self.mktemp())
         options = {"logfile": str(path), "nodaemon": True, "logger": None}
-        twistd.use(options)
+        twistd.select_observer(options)
         self.addCleanup(signal.signal, signal.SIGUSR1, signal.getsignal(signal.SIGUSR1))
         made = namedAny(options["logger"])()
         self.addCleanup(made._outFile.close)
         self.assertIsInstance(made, FileLogObserver)
-        self.assertIsInstance(made.formatEvent, Format)
+        self.assertIsInstance(made.formatEvent, LineFormatter)
         write_line(Logger("somebody", observer=made), "a line")
         self.assertTrue(path.read_text().endswith(" [somebody#info] a line\n"))
 
     def test_chosen(self) -> None:
-        """An observer that somebody has chosen stays."""
+        """An observer given with --logger stays."""
         options = {"logger": "sniproxy.server.workers.lines.observer"}
-        twistd.use(options)
+        twistd.select_observer(options)
         self.assertEqual("sniproxy.server.workers.lines.observer", options["logger"])

@@ -20,7 +20,7 @@ PIPE_BUF = 4096
 
 
 class WriterCase(SynchronousTestCase):
-    """A writer with a clock of our own."""
+    """LineWriter with a controlled clock."""
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -32,7 +32,7 @@ class WriterCase(SynchronousTestCase):
         return writer
 
     def closed(self, writer: LineWriter) -> None:
-        """Close what a test did not; leave no timer."""
+        """Close the writer if the test did not, and leave no timer."""
         try:
             os.fstat(writer._fd)
         except OSError:
@@ -42,10 +42,10 @@ class WriterCase(SynchronousTestCase):
 
 
 class FileTests(WriterCase):
-    """Lines to a file."""
+    """LineWriter: a regular file."""
 
     def test_soon(self) -> None:
-        """A line waits for others, but not longer than 0.1 s."""
+        """A line waits for others for at most 0.1 s."""
         self.assertLessEqual(WRITE_DELAY_S, 0.1)
         writer = self.writer()
         writer.write("one")
@@ -59,7 +59,7 @@ class FileTests(WriterCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_append(self) -> None:
-        """What is in the file stays, also what another process writes meanwhile."""
+        """The file keeps its contents, including lines from other processes."""
         self.path.write_text("old\n")
         writer = self.writer()
         with self.path.open("a") as other:
@@ -69,12 +69,12 @@ class FileTests(WriterCase):
         self.assertEqual(self.path.read_text(), "old\nother\nnew\n")
 
     def test_private(self) -> None:
-        """A new file is not for everybody's eyes."""
+        """A new file is not readable by others."""
         self.writer()
         self.assertEqual(stat.S_IMODE(self.path.stat().st_mode) & 0o007, 0)
 
     def test_close(self) -> None:
-        """Closing writes what waits, and leaves no timer."""
+        """close() writes pending lines and leaves no timer."""
         writer = self.writer()
         writer.write("last")
         writer.close()
@@ -82,11 +82,11 @@ class FileTests(WriterCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_cannot_be_opened(self) -> None:
-        """A path that cannot be opened is told at once."""
+        """A path that cannot be opened raises CannotOpen."""
         self.assertRaises(CannotOpen, LineWriter, self.clock, str(self.path / "no" / "folder"))
 
     def test_not_on_terminal(self) -> None:
-        """Nobody reads a file; somebody reads a terminal."""
+        """on_terminal is true only for a terminal."""
         self.assertFalse(self.writer().on_terminal)
         ours, theirs = os.openpty()
         self.addCleanup(os.close, ours)
@@ -94,7 +94,7 @@ class FileTests(WriterCase):
         self.assertTrue(self.writer(os.ttyname(theirs)).on_terminal)
 
     def test_standard_output(self) -> None:
-        """'-' is standard output, which stays open when the writer closes, and is not reopened."""
+        """'-' is standard output, which the writer neither closes nor reopens."""
         reading, writing = os.pipe()
         self.addCleanup(os.close, reading)
         duplicated = []
@@ -111,7 +111,7 @@ class FileTests(WriterCase):
         self.assertEqual((duplicated, os.read(reading, 100)), ([1], b"x\n"))
 
     def test_stalled_standard_output(self) -> None:
-        """Standard output may be a pipe that blocks: nothing is written while its reader stalls."""
+        """Standard output may be a blocking pipe: the writer writes nothing while the reader stalls."""
         reading, writing = os.pipe()
         self.addCleanup(os.close, reading)
         write = os.write
@@ -132,10 +132,10 @@ class FileTests(WriterCase):
 
 
 class ReopenTests(WriterCase):
-    """After a log rotation."""
+    """reopen(): after a log rotation."""
 
     def test_renamed(self) -> None:
-        """What waits goes to the file that was renamed, what comes after to a new one; no descriptor is left."""
+        """Pending lines go to the renamed file, later ones to a new file; no descriptor leaks."""
         writer = self.writer()
         old_descriptor = writer._fd
         writer.write("before")
@@ -150,7 +150,7 @@ class ReopenTests(WriterCase):
         self.assertRaises(OSError, os.fstat, old_descriptor)
 
     def test_cannot_be_reopened(self) -> None:
-        """When the path cannot be opened, the old file is kept, and it is said why."""
+        """If the path cannot be opened, the writer keeps the old file and logs the reason."""
         folder = Path(self.mktemp())
         folder.mkdir()
         self.path = folder / "log"
@@ -159,14 +159,14 @@ class ReopenTests(WriterCase):
         folder.rename(moved)
         with capturedLogs() as events:
             writer.reopen()
-        self.assertIn("the old file is kept", str(events[0]["log_format"]))
+        self.assertIn("still writing to the old file", str(events[0]["log_format"]))
         writer.write("kept")
         self.clock.advance(WRITE_DELAY_S)
         self.assertEqual((moved / "log").read_text(), "kept\n")
 
 
 class FullDiskTests(WriterCase):
-    """A full disk never stops anything, and is counted."""
+    """A full disk stops nothing, and dropped lines are counted."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -175,7 +175,7 @@ class FullDiskTests(WriterCase):
         self.path.symlink_to("/dev/full")
 
     def test_lost(self) -> None:
-        """Nothing is raised; it is said once; what could not be written until the end is counted."""
+        """Nothing is raised; the error is logged once; lines unwritten at the end are counted."""
         with capturedLogs() as events:
             writer = self.writer()
             for _ in range(3):
@@ -184,11 +184,11 @@ class FullDiskTests(WriterCase):
             self.assertEqual(writer.lost, 0)
             writer.close()
         self.assertEqual(writer.lost, 3)
-        self.assertEqual(["lines wait" in str(event["log_format"]) for event in events], [True])
+        self.assertEqual(["buffering up to" in str(event["log_format"]) for event in events], [True])
         self.assertIn("No space left", events[0]["why"])
 
     def test_bounded(self) -> None:
-        """What waits has a limit: lines beyond it are lost and counted at once."""
+        """The buffer is limited: lines beyond it are dropped and counted at once."""
         writer = self.writer()
         line = "x" * 999_999
         for _ in range(6):
@@ -199,7 +199,7 @@ class FullDiskTests(WriterCase):
         self.assertEqual(writer.lost, 6)
 
     def test_space_again(self) -> None:
-        """When there is space again, the lines that waited are written, whole and in order, and it is said."""
+        """When there is space again, buffered lines are written whole and in order, with a log line."""
         writer = self.writer()
         with capturedLogs() as events:
             writer.write("one")
@@ -209,7 +209,7 @@ class FullDiskTests(WriterCase):
             writer.reopen()
             self.clock.advance(RETRY)
         self.assertEqual((self.path.read_text(), writer.lost), ("one\ntwo\n", 0))
-        self.assertIn("writes again", str(events[-1]["log_format"]))
+        self.assertIn("writing again", str(events[-1]["log_format"]))
 
 
 class PipeTests(WriterCase):
@@ -225,14 +225,14 @@ class PipeTests(WriterCase):
         return fd
 
     def test_nobody_reads(self) -> None:
-        """A FIFO that nobody reads yet stops nothing; its reader gets the lines when it comes."""
+        """A FIFO without a reader stops nothing; a later reader gets the lines."""
         writer = self.writer()
         writer.write("early")
         self.clock.advance(WRITE_DELAY_S)
         self.assertEqual(b"early\n", os.read(self.reader(), 100))
 
     def test_stalled(self) -> None:
-        """While the reader stalls, lines wait; when it reads on, they come whole and in order; none is lost."""
+        """While the reader stalls, lines wait; then they come whole and in order; none is lost."""
         reader = self.reader()
         writer = self.writer()
         lines = [f"{number} " + "x" * 700 for number in range(2000)]
@@ -251,7 +251,7 @@ class PipeTests(WriterCase):
         self.assertEqual(writer.lost, 0)
 
     def test_stalled_for_ever(self) -> None:
-        """A reader that never reads on costs bounded memory, and the lines are counted."""
+        """A reader that stalls forever costs bounded memory, and dropped lines are counted."""
         self.reader()
         writer = self.writer()
         for _ in range(6):
@@ -262,7 +262,7 @@ class PipeTests(WriterCase):
         self.assertEqual(writer.lost, 6)
 
     def test_reader_gone(self) -> None:
-        """A reader may go, and another one come: the lines wait in the pipe."""
+        """A reader may close and another one open the FIFO: lines wait in the pipe."""
         reader = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK)
         writer = self.writer()
         os.close(reader)
@@ -271,7 +271,7 @@ class PipeTests(WriterCase):
         self.assertEqual((b"x\n", 0), (os.read(self.reader(), 100), writer.lost))
 
     def test_high_descriptor(self) -> None:
-        """A descriptor above 1023, as a busy proxy has after a log rotation, serves as well."""
+        """Descriptors above 1023, as in a busy proxy after a log rotation, work."""
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         if 0 <= hard < 2000:
             raise SkipTest(f"the hard limit of open files is {hard}: ulimit -Hn 2000 before the tests")
@@ -286,7 +286,7 @@ class PipeTests(WriterCase):
         self.assertEqual(os.read(reader, 100), b"x\n")
 
     def test_whole_lines(self) -> None:
-        """Each write holds whole lines, for others may write to the same pipe; but for a line that is too long."""
+        """Each write has whole lines, because others may write to the pipe; a long line takes several."""
         self.reader()
         writer = self.writer()
         written: list[bytes] = []
@@ -303,7 +303,7 @@ class PipeTests(WriterCase):
         self.assertEqual([3001, 3003, PIPE_BUF, 6001 - PIPE_BUF + 5], [len(data) for data in written])
 
     def test_linear_catching_up(self) -> None:
-        """A large backlog is not copied anew for each piece of it that the pipe takes."""
+        """A large backlog is not copied for each piece that the pipe takes."""
         reader = self.reader()
         writer = self.writer()
         copied = 0

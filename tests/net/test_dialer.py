@@ -372,7 +372,7 @@ class DialerTests(SocketTestCase):
         down = self.server().close()
         await dial(down)
         self.assertEqual([str(down)], counted)
-        self.patch(lookup, "FORMED_QUEUE", 0)
+        self.patch(lookup, "MAX_QUEUED", 0)
         await dial(Target("a.test", 6651, client_formed=True))
         self.patch(socket, "socket", none_left)
         await dial(down)

@@ -74,7 +74,7 @@ class HandshakeTests(SocketTestCase):
         far.sendall(b"\x16\x03\x01\x40\x00")  # a record of 16 KiB begins
         while TOTAL.bytes != before + 5:
             await deferLater(reactor, 0)
-        self.patch(handshake_module, "MAX_RECEIVED", 8)
+        self.patch(handshake_module, "MAX_RECEIVED_BYTES", 8)
         far.sendall(b"\x01\x00\x3f\xfc")
         self.assertEqual("it sent more than 8 bytes in the TLS handshake", await self.failed(shaken))
         self.assertEqual(before, TOTAL.bytes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import socket
@@ -195,6 +196,7 @@ class KnotTests(KnotCase):
         name = request("broker-1.pulsar.test")
         self.assertEqual(("127.0.0.1",), (await asked.ask(name)).targets[0].addresses)
         self.server.process.send_signal(signal.SIGSTOP)
+        os.waitpid(self.server.process.pid, os.WUNTRACED)  # until then it may still answer
         self.addCleanup(self.server.process.send_signal, signal.SIGCONT)  # else it would not hear that it shall end
         asked.forget()
         self.assertEqual(("127.0.0.1",), (await asked.ask(name)).targets[0].addresses)

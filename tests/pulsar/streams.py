@@ -1,4 +1,4 @@
-"""Connections of real clients and brokers, from files (tests/data/pulsar/README), and a second way to read them."""
+"""Recorded connections (tests/data/pulsar/README), and an independent decoder."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ NAMES = sorted(path.stem for path in FOLDER.glob("*.stream"))
 
 
 class Segment(NamedTuple):
-    """Some bytes, who sent them ("client" or "broker"), and when."""
+    """Some bytes, the sender ("client" or "broker") and the time."""
 
     time: float
     side: str
@@ -33,7 +33,7 @@ def segments(name: str) -> list[Segment]:
 
 
 def side_of(name: str, side: str) -> bytes:
-    """All that one side sent."""
+    """All bytes of one side."""
     return b"".join(segment.data for segment in segments(name) if segment.side == side)
 
 
@@ -41,7 +41,7 @@ def side_of(name: str, side: str) -> bytes:
 
 
 def varint(data: bytes, at: int) -> tuple[int, int]:
-    """A base 128 varint, and the offset behind it."""
+    """A base 128 varint and the offset after it."""
     value = shift = 0
     while True:
         value |= (data[at] & 0x7F) << shift
@@ -51,7 +51,7 @@ def varint(data: bytes, at: int) -> tuple[int, int]:
 
 
 def fields(data: bytes) -> dict[int, int | bytes]:
-    """The fields of a protobuf message by number, the last one of each; it must end where its last field does."""
+    """The fields of a protobuf message by number, the last one of each; the last must end the message."""
     found: dict[int, int | bytes] = {}
     at = 0
     while at < len(data):
@@ -79,7 +79,7 @@ class Seen(NamedTuple):
 
 
 def frames(stream: bytes) -> Iterator[Seen]:
-    """The frames of a stream, which must end where its last frame does."""
+    """The frames of a stream; the last must end the stream."""
     at = 0
     while at < len(stream):
         size, command_size = struct.unpack_from(">II", stream, at)

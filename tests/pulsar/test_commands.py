@@ -1,4 +1,4 @@
-"""Tests for sniproxy.pulsar.commands, commands.proto and what is generated from it."""
+"""Tests for sniproxy.pulsar.commands, commands.proto and the modules generated from it."""
 
 import subprocess
 import sys
@@ -56,10 +56,10 @@ def command(vector: str) -> pb.BaseCommand:
 
 
 class GoldenTests(SynchronousTestCase):
-    """Bytes that real clients and brokers sent are read, and written again byte for byte."""
+    """Recorded bytes are read, and written again byte for byte."""
 
     def test_connect(self) -> None:
-        """CONNECT of the Python and of the Java client, whose fields come in another order."""
+        """CONNECT of the Python client and of the Java client, whose fields come in a different order."""
         for vector, version, protocol in (
             (CONNECT_PYTHON, "Pulsar-CPP-v4.2.0", 20),
             (CONNECT_JAVA, "Pulsar-Java-v4.2.4", 21),
@@ -71,14 +71,14 @@ class GoldenTests(SynchronousTestCase):
             )
 
     def test_secrets_have_no_name(self) -> None:
-        """The token of a CONNECT does not show when the command is printed."""
+        """A printed CONNECT does not show its token."""
         for vector in (CONNECT_PYTHON, CONNECT_JAVA):
             shown = str(command(vector)) + repr(command(vector))
             self.assertIn("Pulsar-", shown)
             self.assertNotIn("secret", shown)
 
     def test_connected(self) -> None:
-        """CONNECTED announces the largest message."""
+        """CONNECTED has the size of the largest message."""
         self.assertEqual(command(CONNECTED).connected.max_message_size, 5242880)
         message = pb.CommandConnected(server_version="fake", protocol_version=20, max_message_size=5242880)
         self.assertEqual(write(message), bytes.fromhex(CONNECTED))
@@ -90,7 +90,7 @@ class GoldenTests(SynchronousTestCase):
         self.assertEqual(write(message), bytes.fromhex(PARTITIONED_METADATA))
 
     def test_lookup(self) -> None:
-        """LOOKUP, with and without the listener's name."""
+        """LOOKUP with and without an advertised listener."""
         message = pb.CommandLookupTopic(topic=ORDERS, request_id=2, authoritative=False, advertised_listener_name="")
         self.assertEqual(command(LOOKUP_PYTHON).lookupTopic, message)
         self.assertEqual(write(message), bytes.fromhex(LOOKUP_PYTHON))
@@ -99,7 +99,7 @@ class GoldenTests(SynchronousTestCase):
         self.assertEqual(write(message), bytes.fromhex(LOOKUP_JAVA))
 
     def test_lookup_response(self) -> None:
-        """LOOKUP_RESPONSE says which broker to connect to."""
+        """LOOKUP_RESPONSE names the broker."""
         message = pb.CommandLookupTopicResponse(
             brokerServiceUrl="pulsar://127.0.0.1:26650",
             brokerServiceUrlTls="pulsar://127.0.0.1:26650",
@@ -112,7 +112,7 @@ class GoldenTests(SynchronousTestCase):
         self.assertEqual(write(message), bytes.fromhex(LOOKUP_RESPONSE))
 
     def test_send(self) -> None:
-        """SEND, its metadata and its payload."""
+        """SEND with its metadata and payload."""
         [frame] = FrameReader().feed(bytes.fromhex(SEND))
         self.assertEqual(read(frame.command).send, pb.CommandSend(producer_id=0, sequence_id=0))
         section = read_section(frame.section)
@@ -127,25 +127,25 @@ class CommandTests(SynchronousTestCase):
     """read and write."""
 
     def test_every_command(self) -> None:
-        """The number of a command's field is the value of its type, and its field is always there."""
+        """The number of a command's field is the value of its type, and the field is required."""
         for field in pb.BaseCommand.DESCRIPTOR.fields[1:]:
             self.assertIn(field.number, pb.BaseCommand.Type.values())
             with self.assertRaises(CommandError):
                 read(b"\x08" + bytes([field.number]))
 
     def test_all_types(self) -> None:
-        """Every type has a field, and every field a type; fields that nobody needs make no difference."""
+        """Every type has a field, and every field a type; undeclared fields are ignored."""
         fields = {field.number for field in pb.BaseCommand.DESCRIPTOR.fields[1:]}
         self.assertEqual(fields, set(pb.BaseCommand.Type.values()))
         self.assertEqual(len(fields), 70)
         self.assertEqual(type_name(read(bytes.fromhex("0814a20102 2801"))), "REDELIVER_UNACKNOWLEDGED_MESSAGES")
 
     def test_fields_of(self) -> None:
-        """The one sub-message that a command has."""
+        """fields_of: the sub-message of a command."""
         self.assertEqual(fields_of(command(CONNECTED)).server_version, "fake")
 
     def test_opening(self) -> None:
-        """How a command begins, whatever its type and size: as protobuf writes it."""
+        """opening: the first bytes of a command, as protobuf writes them, for any type and size."""
         for field in pb.BaseCommand.DESCRIPTOR.fields:
             if field.message_type is not None:
                 base = pb.BaseCommand(type=pb.BaseCommand.Type.Name(field.number))
@@ -160,7 +160,7 @@ class CommandTests(SynchronousTestCase):
             self.assertIsNone(opening(kind, size))
 
     def test_type_of(self) -> None:
-        """The type that protobuf reads: of several the last one that it knows."""
+        """The type that protobuf reads: the last known one of several."""
         ping = write(pb.CommandPing())[8:]
         for command in (ping, b"\x08\x06" + ping, ping[2:] + ping[:2], ping + b"\x08\x7f", b"\x08\x92\x00"):
             self.assertEqual(pb.BaseCommand.PING, type_of(command))
@@ -168,13 +168,13 @@ class CommandTests(SynchronousTestCase):
             self.assertRaises(CommandError, type_of, command)
 
     def test_number_name(self) -> None:
-        """Types by their numbers, known and not."""
+        """Names of known and unknown types by number."""
         self.assertEqual([number_name(at) for at in (23, 81, 82, 1, 0)], [
             *("LOOKUP", "WATCH_TC_ASSIGNMENTS_CLOSE", "TYPE_82", "TYPE_1", "TYPE_0")
         ])  # fmt: skip
 
     def test_no_credentials(self) -> None:
-        """No field is declared that carries authentication data, keys or a schema."""
+        """Fields with authentication data, keys or schemas are not declared."""
         declared = {
             (name, field.number, field.name)
             for name, message in pb.DESCRIPTOR.message_types_by_name.items()
@@ -190,31 +190,31 @@ class CommandTests(SynchronousTestCase):
         self.assertEqual([each for each in declared if "auth_data" in each[2]], [])
 
     def test_refused(self) -> None:
-        """No protobuf, no type, an unknown type, a missing required field: each is refused in its words."""
+        """Invalid protobuf, no type, an unknown type, a missing field: each has its error."""
         for data, reason in (
-            ("ff", "no protobuf"),
+            ("ff", "not a protobuf"),
             ("", "no type"),
-            ("0863", "not known"),
-            ("0817ba0100", "LOOKUP without a field"),
-            ("0817", "LOOKUP without a field"),
+            ("0863", "unknown type"),
+            ("0817ba0100", "LOOKUP without a required field"),
+            ("0817", "LOOKUP without a required field"),
         ):
             with self.assertRaisesRegex(CommandError, reason):
                 read(bytes.fromhex(data))
 
     @given(st.binary(max_size=60))
     def test_any_bytes(self, data: bytes) -> None:
-        """Whatever bytes come in, a command or a CommandError comes out."""
+        """Any bytes give a command or a CommandError."""
         try:
             type_name(read(data))
         except CommandError:
             pass
 
     def test_write(self) -> None:
-        """A command is framed under its own type."""
+        """A command is written with its type."""
         self.assertEqual(write(pb.CommandPing()), encode(bytes.fromhex("0812 9201 00")))
 
     def test_write_nothing_else(self) -> None:
-        """What is no command, or lacks a required field, is not written."""
+        """A message that is not a command, or lacks a required field, is an error."""
         with self.assertRaises(KeyError):
             write(pb.MessageIdData(ledgerId=1, entryId=1))
         with self.assertRaises(EncodeError):
@@ -222,10 +222,10 @@ class CommandTests(SynchronousTestCase):
 
 
 class ReadingTests(SynchronousTestCase):
-    """What is read of a command for people."""
+    """Texts, names of errors and features."""
 
     def test_text(self) -> None:
-        """A text in printable ASCII, bounded, also one that is no UTF-8; None when it is absent."""
+        """A bounded text in printable ASCII, also if it is not UTF-8; None if absent."""
         for data, expected in (
             (b"\x0a\x03a\nb", "a\\nb"),
             (b"\x0a\x02\xc3\xbc", "\\xfc"),
@@ -239,17 +239,17 @@ class ReadingTests(SynchronousTestCase):
             )
 
     def test_error_name(self) -> None:
-        """An error by its name, one that is not known by its number; None when there is none."""
+        """An error by name, an unknown one by number; None if there is none."""
         for data, expected in ((b"\x30\x06", "ServiceNotReady"), (b"\x30\x63", "ServerError 99"), (b"\x78\x01", None)):
             self.assertEqual(error_name(pb.CommandLookupTopicResponse.FromString(b"\x20\x01" + data)), expected)
 
     def test_unknown_values(self) -> None:
-        """A command stays readable when it says something that only a newer release knows."""
+        """A command with values of a newer release is still readable."""
         self.assertEqual(error_name(read(bytes.fromhex("080e7204 0801101a")).error), "ServerError 26")
         self.assertEqual(read(bytes.fromhex("0844a20404 0801100a")).topicMigrated.resource_id, 1)
 
     def test_feature_names(self) -> None:
-        """The features that are on."""
+        """The supported features."""
         self.assertEqual(
             feature_names(command(CONNECT_PYTHON).connect.feature_flags), ["auth_refresh", "broker_entry_metadata"]
         )
@@ -259,7 +259,7 @@ class GeneratedTests(SynchronousTestCase):
     """commands_pb2.py and commands_pb2.pyi."""
 
     def test_repeatable(self) -> None:
-        """Generating again from commands.proto gives the committed files, byte for byte."""
+        """Generating from commands.proto gives the committed files, byte for byte."""
         package = Path(sniproxy.__file__).parent
         committed = [package / "pulsar" / name for name in ("commands_pb2.py", "commands_pb2.pyi")]
         try:

@@ -1,4 +1,4 @@
-"""Tests for sniproxy.pulsar.events: what its table says is what comes."""
+"""Tests for sniproxy.pulsar.events: the table in the manual matches the events."""
 
 from google.protobuf.message import Message
 from twisted.trial.unittest import SynchronousTestCase
@@ -16,11 +16,11 @@ from tests.pulsar import streams
 from tests.support.reference import keys, names, rows
 
 FREE = {"commands", "properties", "subscription_properties"}
-"""Fields whose value has names of its own."""
+"""Fields whose value is an object with free keys."""
 
 
 def fill(message: Message) -> None:
-    """Set all fields, those of messages inside it too; all numbers are 1, so that answers fit requests."""
+    """Set all fields, including those of inner messages. All numbers are 1, so that answers match requests."""
     message.SetInParent()
     for field in message.DESCRIPTOR.fields:
         value: object = 1
@@ -39,7 +39,7 @@ def fill(message: Message) -> None:
 
 
 def all_events() -> list[Event]:
-    """Events of every command with all of its fields, said by both sides, and of all that can befall a connection."""
+    """Events of every command with all of its fields, sent by both sides, and of all other cases."""
     inspection, found = Inspection("c", reveal=True, commands=pb.BaseCommand.Type.keys()), []
     for side in (inspection.client, inspection.broker):
         for field in pb.BaseCommand.DESCRIPTOR.fields[1:]:
@@ -55,7 +55,7 @@ def all_events() -> list[Event]:
         lookup = next(event.fields for event in found if event.name == "lookup")
         found += ledger.learn(Event("lookup", 1.0, "c", {**lookup, "response": "connect", "broker_url": broker}))
     advertised = Event("x", 1.0, "c", {"broker_url_tls": "pulsar+ssl://x.test:1"})
-    Inspector(found.append, lambda host, listener: "none").told([advertised], "x", "x")
+    Inspector(found.append, lambda host, listener: "none").take_events([advertised], "x", "x")
     found.remove(advertised)
     for capture in ("java-tls-no-name", "java-basic"):
         found += reading(recorded(capture))[0]
@@ -66,19 +66,19 @@ class TableTests(SynchronousTestCase):
     """The table of events."""
 
     def test_fields(self) -> None:
-        """Each field of each event that there can be is in the table, and there is no other event in it."""
+        """The table lists all fields of all possible events, and no other events."""
         table, seen = rows("Events"), set()
         for event in all_events():
             seen.add(event.name)
             self.assertIn(event.name, table)
-            # `ended` of captures has one more, which is written where captures' own event is.
+            # `ended` of captures has one more field, listed with the event `tls`.
             said = set(names(table[event.name] + table["tls"] * (event.name == "ended")))
             fields = {name: None if name in FREE else value for name, value in event.fields.items()}
             self.assertEqual(set(keys(fields)) - said, set(), event.name)
         self.assertEqual(set(table), seen)
 
     def test_real_fields(self) -> None:
-        """Real connections' events have the same fields each time; none has a reserved name."""
+        """Events of recorded connections have the same fields each time; none has a reserved name."""
         seen: dict[str, set[str]] = {}
         for stream in streams.NAMES:
             for event in inspect(stream):
@@ -88,7 +88,7 @@ class TableTests(SynchronousTestCase):
         self.assertGreater(len(seen), 7)
 
     def test_commands(self) -> None:
-        """The commands that events tell of are commands, and the events are in the table."""
+        """The commands that events report exist, and the events are in the table."""
         for name, commands in COMMANDS.items():
             self.assertIn(name, rows("Events"))
             self.assertEqual(commands - set(pb.BaseCommand.Type.keys()), set())

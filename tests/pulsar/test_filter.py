@@ -11,15 +11,15 @@ TOPIC = "persistent://acme/shop/orders-partition-3"
 
 
 def event(name: str, **fields: Value) -> Event:
-    """An event of some connection."""
+    """An event with these fields."""
     return Event(name, 0.0, "c", fields)
 
 
-class ChoiceTests(SynchronousTestCase):
-    """Choosing events."""
+class EventFilterTests(SynchronousTestCase):
+    """EventFilter selects events."""
 
     def test_matches(self) -> None:
-        """Patterns are held against the whole name, and against its parts when they have no domain."""
+        """Patterns match the whole name, and parts of it if they have no domain."""
         for pattern in (
             TOPIC,
             "persistent://acme/*",
@@ -46,20 +46,20 @@ class ChoiceTests(SynchronousTestCase):
         self.assertTrue(matches("orders", "orders"))
 
     def test_all(self) -> None:
-        """Without a choice, all is wanted."""
+        """An empty filter selects all events."""
         for one in (event("ended"), event("lookup", topic=None), event("command", command="SEND")):
             self.assertTrue(EventFilter().wants(one))
 
     def test_follow(self) -> None:
-        """With patterns, events of other topics and of none are not wanted."""
-        choice = EventFilter(["orders", "returns*"])
+        """With patterns, events of other topics or without a topic are not selected."""
+        event_filter = EventFilter(["orders", "returns*"])
         wanted = [event("lookup", topic=TOPIC), event("moved", topic="persistent://a/b/returns-2")]
         others = [event("lookup", topic="persistent://a/b/c"), event("lookup", topic=None), event("ended")]
-        self.assertEqual([choice.wants(one) for one in wanted + others], [True, True, False, False, False])
+        self.assertEqual([event_filter.wants(one) for one in wanted + others], [True, True, False, False, False])
 
     def test_commands(self) -> None:
-        """With commands, in any case, only events about these are wanted, failures and answers included."""
-        choice = EventFilter(commands=["lookup", "Send", "PRODUCER_SUCCESS"])
+        """With commands, in any case, only their events are selected, including failures and answers."""
+        event_filter = EventFilter(commands=["lookup", "Send", "PRODUCER_SUCCESS"])
         wanted = [
             event("lookup", topic=TOPIC),
             event("producer", topic=TOPIC),
@@ -67,26 +67,24 @@ class ChoiceTests(SynchronousTestCase):
             event("unanswered", request="LOOKUP"),
         ]
         others = [event("partitions"), event("error", request="SEEK"), event("command", command="ACK"), event("ended")]
-        self.assertEqual([choice.wants(one) for one in wanted + others], [True] * 4 + [False] * 4)
-        self.assertEqual(choice.asked_for, {"SEND"})
+        self.assertEqual([event_filter.wants(one) for one in wanted + others], [True] * 4 + [False] * 4)
+        self.assertEqual(event_filter.extra_commands, {"SEND"})
 
     def test_both(self) -> None:
-        """Patterns and commands together are a choice by both."""
-        choice = EventFilter(["orders"], ["LOOKUP"])
-        self.assertTrue(choice.wants(event("lookup", topic=TOPIC)))
-        self.assertFalse(choice.wants(event("producer", topic=TOPIC)))
-        self.assertFalse(choice.wants(event("lookup", topic="x")))
+        """With patterns and commands, an event must match both."""
+        event_filter = EventFilter(["orders"], ["LOOKUP"])
+        self.assertTrue(event_filter.wants(event("lookup", topic=TOPIC)))
+        self.assertFalse(event_filter.wants(event("producer", topic=TOPIC)))
+        self.assertFalse(event_filter.wants(event("lookup", topic="x")))
 
     def test_always(self) -> None:
-        """What says that something cannot be seen is always wanted."""
-        choice = EventFilter(["orders"], ["LOOKUP"])
-        self.assertEqual([choice.wants(event(name)) for name in ("lost", "tls", "gap")], [True, True, False])
+        """Events that say that a connection cannot be read are always selected."""
+        event_filter = EventFilter(["orders"], ["LOOKUP"])
+        self.assertEqual([event_filter.wants(event(name)) for name in ("lost", "tls", "gap")], [True, True, False])
 
     def test_no_command(self) -> None:
-        """A command that there is not is an error that names those like it, or all."""
+        """An unknown command is an error that names similar commands, or all."""
         error = str(self.assertRaises(ValueError, EventFilter, [], ["LOKUP"]))
-        self.assertTrue(error.startswith("there is no command LOKUP; perhaps LOOKUP"), error)
+        self.assertTrue(error.startswith("unknown command LOKUP; did you mean LOOKUP"), error)
         self.assertNotIn("PRODUCER", error)
-        self.assertIn(
-            f"there are: {', '.join(NAMES)}", str(self.assertRaises(ValueError, EventFilter, [], ["\x1b[2J"]))
-        )
+        self.assertIn(f"known: {', '.join(NAMES)}", str(self.assertRaises(ValueError, EventFilter, [], ["\x1b[2J"])))

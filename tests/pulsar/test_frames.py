@@ -29,10 +29,10 @@ def wire(frames: list[Frame]) -> bytes:
 
 
 class ReaderTests(SynchronousTestCase):
-    """FrameReader: bytes in, frames out."""
+    """FrameReader: splits bytes into frames."""
 
     def threeWays(self, data: bytes, expected: list[Frame]) -> None:
-        """Feed whole, byte by byte, and with the beginning of another frame behind."""
+        """Frames come whole, byte by byte, and with the beginning of the next frame."""
         self.assertEqual(FrameReader().feed(data), expected)
 
         reader = FrameReader()
@@ -48,11 +48,11 @@ class ReaderTests(SynchronousTestCase):
         self.threeWays(CONNECTED, [Frame(CONNECTED[8:])])
 
     def test_payload_frame(self) -> None:
-        """What follows the command of a SEND is its payload section, untouched."""
+        """The bytes after the command of a SEND are its payload section, unchanged."""
         self.threeWays(SEND_HELLO, [Frame(SEND_HELLO[8:16], SEND_HELLO[16:])])
 
     def test_several_frames(self) -> None:
-        """Frames come out in the order in which they came in."""
+        """Frames keep their order."""
         self.threeWays(
             CONNECTED + SEND_HELLO + CONNECTED,
             [Frame(CONNECTED[8:]), Frame(SEND_HELLO[8:16], SEND_HELLO[16:]), Frame(CONNECTED[8:])],
@@ -60,7 +60,7 @@ class ReaderTests(SynchronousTestCase):
 
     @given(FRAMES, st.data())
     def test_any_segmentation(self, frames: list[Frame], data: st.DataObject) -> None:
-        """However the stream is cut into pieces, the same frames come out, and nothing is left."""
+        """Any split of the stream gives the same frames, with nothing left."""
         stream = wire(frames)
         cuts = data.draw(st.lists(st.integers(0, len(stream)), max_size=8).map(sorted))
         reader = FrameReader()
@@ -71,7 +71,7 @@ class ReaderTests(SynchronousTestCase):
 
     @given(st.binary(max_size=200))
     def test_any_bytes(self, data: bytes) -> None:
-        """Whatever comes in, either frames that are those very bytes come out, or a FrameError."""
+        """Any bytes give frames with exactly these bytes, or a FrameError."""
         reader = FrameReader(limit=64)
         try:
             frames = reader.feed(data)
@@ -81,46 +81,46 @@ class ReaderTests(SynchronousTestCase):
         self.assertEqual(sum(frame.size for frame in frames), len(data) - len(reader.rest))
 
     def test_largest_frame(self) -> None:
-        """A frame of exactly the limit passes, its first four bytes included; one byte more is refused."""
+        """A frame of exactly the limit, including its first four bytes, passes; one byte more does not."""
         frame = encode(b"c" * 8, b"p" * 84)
         self.assertEqual(len(frame), 100)
         self.assertEqual(len(FrameReader(limit=100).feed(frame)), 1)
-        with self.assertRaisesRegex(FrameError, "100 bytes, over the limit of 99"):
+        with self.assertRaisesRegex(FrameError, "frame of 100 bytes is over the limit of 99"):
             FrameReader(limit=99).feed(frame)
 
     def test_default_limit(self) -> None:
-        """By default the limit is what Java clients and brokers take: 5 253 120 bytes."""
+        """The default limit is that of Java clients and brokers: 5,253,120 bytes."""
         self.assertEqual(MAX_FRAME_BYTES, 5_253_120)
         with self.assertRaises(FrameError):
             FrameReader().feed(struct.pack(">II", MAX_FRAME_BYTES - 3, 4))
 
     def test_limit_that_changes(self) -> None:
-        """A limit that is set later holds for the frames that come later."""
+        """A changed limit applies to later frames."""
         reader = FrameReader(limit=99)
         reader.limit = 100
         self.assertEqual(len(reader.feed(encode(b"c" * 92))), 1)
 
     def test_refused_early(self) -> None:
-        """A frame that is too large is refused by its sizes alone, before its bytes come."""
+        """A frame that is too large is an error as soon as its sizes come."""
         reader = FrameReader(limit=1000)
         reader.feed(b"\x00\x00\x10\x00\x00\x00\x00")
         with self.assertRaises(FrameError):
             reader.feed(b"\x04")
 
     def test_command_larger_than_its_frame(self) -> None:
-        """A command that would end behind its frame is refused, also in a frame too small for any command."""
+        """A command larger than its frame is an error, also in a frame too small for any command."""
         for sizes in ((8, 5), (4, 1), (3, 0), (0, 0), (8, 0xFFFFFFFF)):
-            with self.assertRaisesRegex(FrameError, "a command of"):
+            with self.assertRaisesRegex(FrameError, "command of"):
                 FrameReader().feed(struct.pack(">II", *sizes))
 
     def test_other_protocols(self) -> None:
-        """TLS and HTTP are no Pulsar frames."""
+        """TLS and HTTP are not Pulsar frames."""
         for data in (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc", b"GET / HTTP/1.1\r\n\r\n"):
             with self.assertRaises(FrameError):
                 FrameReader().feed(data)
 
     def test_frames_before_abad_one(self) -> None:
-        """The frames before a bad one are not lost, and the bad one stays readable and bad."""
+        """Frames before a bad one are kept; the bad one stays in the buffer and stays an error."""
         reader = FrameReader()
         bad = b"\xff" * 12
         with self.assertRaises(FrameError) as caught:
@@ -132,7 +132,7 @@ class ReaderTests(SynchronousTestCase):
         self.assertEqual(caught.exception.frames, [])
 
     def test_each(self) -> None:
-        """each: the frames before a bad one come one by one, and then the error."""
+        """each: frames before a bad one come one by one, then the error."""
         found = []
         with self.assertRaises(FrameError):
             for frame in FrameReader().each(CONNECTED * 2 + b"\0\0\0\1\0\0\0\\9"):
@@ -141,7 +141,7 @@ class ReaderTests(SynchronousTestCase):
         self.assertEqual(list(FrameReader().each(CONNECTED)), [Frame(CONNECTED[8:])])
 
     def test_bounded_copies(self) -> None:
-        """A large frame in small pieces is held once and copied out once."""
+        """A large frame in small pieces is held once and copied once."""
         payload = bytes(4 * 1024 * 1024)
         stream = encode(b"c" * 8, payload)
         reader = FrameReader()
@@ -151,39 +151,39 @@ class ReaderTests(SynchronousTestCase):
             frames = reader.feed(stream[at : at + 4096])
         peak = tracemalloc.get_traced_memory()[1]
         self.assertEqual(frames[0].section, payload)
-        # The buffer (which grows by an eighth at a time) and the copy that comes out.
+        # The buffer, which grows by an eighth at a time, and the returned copy.
         self.assertLess(peak, 2.5 * len(payload))
 
     def test_nothing_is_moved(self) -> None:
-        """A byte that completes nothing costs nothing more when much is held already."""
+        """A byte that completes no frame costs no more if much is held."""
         reader = FrameReader()
         reader.feed(encode(b"c" * 8, bytes(4 * 1024 * 1024))[:-100])
         tracemalloc.start()
         self.addCleanup(tracemalloc.stop)
         for _ in range(99):
             reader.feed(b"\x00")
-        # One growth of the buffer at most, and never a copy of it.
+        # At most one growth of the buffer, and no copy.
         self.assertLess(tracemalloc.get_traced_memory()[1], 5 * 1024 * 1024)
 
 
 class SectionTests(SynchronousTestCase):
-    """read_section: what a payload section holds."""
+    """read_section: the parts of a payload section."""
 
     def test_checksum(self) -> None:
-        """The SEND of a real client has a checksum, metadata and the payload."""
+        """A recorded SEND has a checksum, metadata and a payload."""
         self.assertEqual(
             read_section(SEND_HELLO[16:]),
             Section(None, 0x0830A93B, SEND_HELLO[26:41], memoryview(b"hello")),
         )
 
     def test_broker_entry(self) -> None:
-        """A broker's own metadata comes first, before the checksum."""
+        """Broker entry metadata comes before the checksum."""
         section = b"\x0e\x02\x00\x00\x00\x03abc" + SEND_HELLO[16:]
         self.assertEqual(read_section(section).broker_entry, b"abc")
         self.assertEqual(read_section(section).checksum, 0x0830A93B)
 
     def test_payload_is_aview(self) -> None:
-        """The payload is a view into the section, not a copy."""
+        """The payload is a view of the section, not a copy."""
         section = encode_section(b"meta", b"x" * 100)
         payload = read_section(section).payload
         self.assertIs(payload.obj, section)
@@ -195,7 +195,7 @@ class SectionTests(SynchronousTestCase):
 
     @given(st.none() | st.binary(), st.none() | st.integers(0, 2**32 - 1), st.binary(), st.binary())
     def test_round_trip(self, entry: bytes | None, checksum: int | None, metadata: bytes, payload: bytes) -> None:
-        """Whatever parts a section is made of, these are read; and any section cut short is refused."""
+        """Any combination of parts is read, and any truncated section is an error."""
         section = encode_section(metadata, payload)
         if checksum is not None:
             section = b"\x0e\x01" + struct.pack(">I", checksum) + section
@@ -208,7 +208,7 @@ class SectionTests(SynchronousTestCase):
 
     @given(st.binary(max_size=60))
     def test_any_bytes(self, data: bytes) -> None:
-        """Whatever bytes come in, a section or a FrameError comes out."""
+        """Any bytes give a section or a FrameError."""
         try:
             read = read_section(data)
         except FrameError:
@@ -217,10 +217,10 @@ class SectionTests(SynchronousTestCase):
 
 
 class LocateTests(SynchronousTestCase):
-    """locate: where the parts of a payload section lie."""
+    """locate: the offsets of the parts of a payload section."""
 
     def test_asks_for_more(self) -> None:
-        """While bytes are missing, it asks for some that are there in the whole section, and then says all."""
+        """While bytes are missing, it returns an offset within the section, then all parts."""
         section = b"\x0e\x02\x00\x00\x00\x03abc" + SEND_HELLO[16:]
         end, have, asked = len(section), 0, []
         while isinstance(found := locate(section[:have], 0, end, have), int):
@@ -231,12 +231,12 @@ class LocateTests(SynchronousTestCase):
 
 
 class EncodeTests(SynchronousTestCase):
-    """encode: frames as they go over the wire."""
+    """encode: frames on the wire."""
 
     def test_simple(self) -> None:
-        """A simple frame, byte for byte as a broker sent it."""
+        """A simple frame, byte for byte as recorded from a broker."""
         self.assertEqual(encode(CONNECTED[8:]), CONNECTED)
 
     def test_payload(self) -> None:
-        """A payload frame, byte for byte as a client sent it."""
+        """A payload frame, byte for byte as recorded from a client."""
         self.assertEqual(encode(SEND_HELLO[8:16], SEND_HELLO[16:]), SEND_HELLO)

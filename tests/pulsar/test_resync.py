@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import write
 from sniproxy.pulsar.frames import FrameReader, encode
-from sniproxy.pulsar.resync import HIGHEST_TYPE, Search, begins, frame_at
+from sniproxy.pulsar.resync import HIGHEST_TYPE, FrameSearch, can_begin_frame, frame_at
 from tests.pulsar import streams
 from tests.pulsar.samples import CONNECTED, SEND_HELLO
 
@@ -17,22 +17,22 @@ PING = write(pb.CommandPing())
 
 
 class BeginsTests(SynchronousTestCase):
-    """begins: the first bytes of a stream."""
+    """can_begin_frame: the first bytes of a stream."""
 
     def test_begins(self) -> None:
         """Frames of any type begin a stream; other protocols do not."""
         for data in (CONNECTED, SEND_HELLO, PING, encode(b"\x08\x5a")):
-            self.assertTrue(begins(data))
-            self.assertIsNone(begins(data[:9]))
+            self.assertTrue(can_begin_frame(data))
+            self.assertIsNone(can_begin_frame(data[:9]))
         for data in (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03", b"GET / HTTP/1.1\r\n", bytes(20), b"payload" * 9):
-            self.assertIs(begins(data), False)
+            self.assertIs(can_begin_frame(data), False)
 
 
 class FrameAtTests(SynchronousTestCase):
-    """frame_at: where a frame surely is."""
+    """frame_at: whether a frame begins at an offset."""
 
     def test_real_frames(self) -> None:
-        """Every frame of real streams is recognised, and no other offset in them is."""
+        """Every frame of recorded streams is recognized, and no other offset."""
         for name in streams.NAMES:
             for side in ("client", "broker"):
                 stream = streams.side_of(name, side)
@@ -45,7 +45,7 @@ class FrameAtTests(SynchronousTestCase):
                 })  # fmt: skip
 
     def test_short(self) -> None:
-        """While bytes are missing nothing is said."""
+        """While bytes are missing, the answer is None."""
         for frame in (PING, CONNECTED, SEND_HELLO):
             told = [frame_at(frame[:size], 0) for size in range(len(frame) + 1)]
             self.assertEqual(told, sorted(told, key=bool))
@@ -53,7 +53,7 @@ class FrameAtTests(SynchronousTestCase):
             self.assertIs(told[-1], True)
 
     def test_unlike(self) -> None:
-        """Sizes that do not fit, a type that is not known, or another sub-message: no frame."""
+        """Inconsistent sizes, an unknown type or a different sub-message: not a frame."""
         for data in (
             encode(b"\x08\x12\x92\x01\x01"),
             encode(b"\x08\x12\x92\x01\x00", b"payload"),
@@ -67,37 +67,37 @@ class FrameAtTests(SynchronousTestCase):
             self.assertIs(frame_at(data, 0), False, data)
 
     def test_highest(self) -> None:
-        """All types that are declared are looked for."""
+        """All declared types are searched for."""
         self.assertEqual(max(pb.BaseCommand.Type.values()), HIGHEST_TYPE)
 
 
 class SearchTests(SynchronousTestCase):
-    """Search: the next frame."""
+    """FrameSearch: finds the next frame."""
 
     @given(st.binary(max_size=100), st.sampled_from((PING, CONNECTED, SEND_HELLO)), st.integers(1, 40))
     def test_found(self, rest: bytes, frame: bytes, step: int) -> None:
-        """Behind the rest of another frame, the next one is found, however the bytes are cut."""
-        stream, search, found, at = rest + frame + PING, Search(), None, 0
+        """The next frame is found after the rest of another one, for any split of the bytes."""
+        stream, search, found, at = rest + frame + PING, FrameSearch(), None, 0
         while found is None:
             found = search.feed(stream[at : at + step])
             at += step
         self.assertEqual((found + stream[at:], search.skipped), (stream[len(rest) :], len(rest)))
 
     def test_every_cut(self) -> None:
-        """Wherever one begins to read a real stream, the next frame is found."""
+        """The next frame is found from any offset in a recorded stream."""
         stream = streams.side_of("java-many-topics", "broker")
         starts, at = [], 0
         for frame in FrameReader().feed(stream):
             starts.append(at)
             at += frame.size
         for cut in range(0, starts[-1], 7):
-            search = Search()
+            search = FrameSearch()
             self.assertIsNotNone(search.feed(stream[cut:]))
             self.assertEqual(cut + search.skipped, next(at for at in starts if at >= cut))
 
     def test_nothing_is_held(self) -> None:
-        """What is no frame is not kept."""
-        search = Search()
+        """Bytes without a frame are not held."""
+        search = FrameSearch()
         for data in (bytes(100_000), os.urandom(100_000), b"\x08\x12" * 50_000):
             self.assertIsNone(search.feed(data))
             self.assertLess(len(search._held), 20)

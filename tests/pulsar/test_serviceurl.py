@@ -23,13 +23,13 @@ PROXY = "pulsar+ssl://proxy.example.com:4443"
 
 
 class ParseServiceURLTests(SynchronousTestCase):
-    """parse_service_url: service URLs read and refused."""
+    """parse_service_url: valid and invalid service URLs."""
 
     def refused(self, text: str) -> str:
         return str(self.assertRaises(BadServiceURL, parse_service_url, text))
 
     def test_read(self) -> None:
-        """Scheme, hosts and ports are read; missing ports are Pulsar's own; a slash may end it."""
+        """Scheme, hosts and ports are read; missing ports are Pulsar's defaults; a slash may end the URL."""
         for text, tls, hosts in (
             ("pulsar+ssl://a.test:1234", True, [("a.test", 1234)]),
             ("pulsar+ssl://a.test", True, [("a.test", 6651)]),
@@ -45,7 +45,7 @@ class ParseServiceURLTests(SynchronousTestCase):
             self.assertEqual(parse_service_url(text), ServiceURL(tls, tuple(hosts)), text)
 
     def test_text(self) -> None:
-        """It is written with all of its ports, and brackets where they are needed."""
+        """str() gives all ports, and brackets where needed."""
         url = parse_service_url("PULSAR+SSL://A.test,[::1]/")
         self.assertEqual(str(url), "pulsar+ssl://a.test:6651,[::1]:6651")
         self.assertEqual(str(parse_service_url("pulsar://a.test")), "pulsar://a.test:6650")
@@ -61,13 +61,13 @@ class ParseServiceURLTests(SynchronousTestCase):
         ),
     )
     def test_round_trip(self, tls: bool, hosts: list[tuple[str, int]]) -> None:
-        """What is written is read as the same."""
+        """The text of a URL is read as the same URL."""
         url = ServiceURL(tls, tuple(hosts))
         self.assertEqual(parse_service_url(str(url)), url)
 
     @given(st.text(alphabet="pulsar+:/[]@,.0519%?#\x00é ", max_size=30))
     def test_any_text(self, text: str) -> None:
-        """Any text is read or refused, in one line of printable text."""
+        """Any text gives a URL or an error in one line of printable text."""
         for whole in (text, f"pulsar+ssl://{text}"):
             try:
                 parse_service_url(whole)
@@ -75,17 +75,17 @@ class ParseServiceURLTests(SynchronousTestCase):
                 self.assertTrue(str(error).isprintable())
 
     def test_refused(self) -> None:
-        """What is no service URL is refused; the message names the value and the cure."""
+        """An invalid service URL is an error with the value and the cure."""
         for text, cure in (
-            ("", "begins with pulsar+ssl://"),
-            ("a.test:6651", "begins with pulsar+ssl://"),
-            ("https://a.test", "no lookups over HTTP"),
+            ("", "write pulsar+ssl:// (TLS) or pulsar://"),
+            ("a.test:6651", "write pulsar+ssl:// (TLS) or pulsar://"),
+            ("https://a.test", "does not support lookups over HTTP"),
             ("pulsar+ssl://", "the name is empty"),
             ("pulsar+ssl://a.test,", "the name is empty"),
             ("pulsar+ssl://a b", "' ' is not allowed"),
-            ("pulsar+ssl://a.test/x", "'/' behind the hosts"),
-            ("pulsar+ssl://a.test?x", "'?' behind the hosts"),
-            ("pulsar+ssl://a.test#x", "'#' behind the hosts"),
+            ("pulsar+ssl://a.test/x", "'/' after the hosts"),
+            ("pulsar+ssl://a.test?x", "'?' after the hosts"),
+            ("pulsar+ssl://a.test#x", "'#' after the hosts"),
             ("pulsar+ssl://a.test:", "bad port ''"),
             ("pulsar+ssl://a.test:0", "from 1 to 65535"),
             ("pulsar+ssl://a.test:65536", "from 1 to 65535"),
@@ -93,14 +93,14 @@ class ParseServiceURLTests(SynchronousTestCase):
             ("pulsar+ssl://2001:db8::7", "brackets"),
             ("pulsar+ssl://[::1", "as in [2001:db8::7]:6651"),
             ("pulsar+ssl://[::1]7", "as in [2001:db8::7]:6651"),
-            ("pulsar+ssl://[a.test]", "leave the brackets out"),
+            ("pulsar+ssl://[a.test]", "remove the brackets"),
         ):
             said = self.refused(text)
             self.assertIn(cure, said)
             self.assertIn(repr(text), said)
 
     def test_password(self) -> None:
-        """A password in a URL is refused, and not shown."""
+        """A password in a URL is an error that does not show it."""
         for text in ("pulsar+ssl://user:geheim@a.test", "http://user:geheim@a.test"):
             self.assertNotIn("geheim", self.refused(text))
 
@@ -111,19 +111,19 @@ class ParseServiceURLTests(SynchronousTestCase):
         self.assertTrue(said.isprintable())
 
     def test_what(self) -> None:
-        """A message calls the URL as its reader does."""
+        """An error calls the URL by the given name."""
         error = self.assertRaises(BadServiceURL, parse_service_url, "x", "the answer's URL")
         self.assertTrue(str(error).startswith("the answer's URL 'x': "))
 
 
 class Pip60Tests(SynchronousTestCase):
-    """pip60: a proxy's two settings, with the service URL."""
+    """pip60: the two proxy settings and the service URL."""
 
     def refused(self, *settings: Any) -> str:
         return str(self.assertRaises(BadServiceURL, pip60, *settings))
 
     def test_both(self) -> None:
-        """Both settings name the proxy; the protocol is given by name or as a member; the scheme is as one likes."""
+        """Both settings give the proxy; the protocol is a name or a member; any scheme is accepted."""
         expected = ProxySettings(parse_service_url(SERVICE), SniProxy("proxy.example.com", 4443))
         for protocol in ("SNI", ProxyProtocol.SNI):
             self.assertEqual(pip60(SERVICE, PROXY, protocol), expected)
@@ -131,33 +131,31 @@ class Pip60Tests(SynchronousTestCase):
         self.assertEqual(str(expected.proxy), "proxy.example.com:4443")
 
     def test_none(self) -> None:
-        """Without them brokers are dialled directly, with TLS or without."""
+        """Without the settings, brokers are dialled directly, with or without TLS."""
         self.assertEqual(pip60(SERVICE), ProxySettings(parse_service_url(SERVICE), None))
         self.assertFalse(pip60("pulsar://a.test").service_url.tls)
 
     def test_one(self) -> None:
-        """One of them alone is refused, and the other one named."""
+        """One setting alone is an error that names the other."""
         self.assertIn("without proxy_protocol", self.refused(SERVICE, PROXY))
         self.assertIn("without proxy_service_url", self.refused(SERVICE, None, "SNI"))
 
     def test_protocol(self) -> None:
-        """A protocol that is not known is refused, with those that are."""
+        """An unknown protocol is an error that names the known one."""
         for protocol in ("sni", "SOCKS5", ""):
-            self.assertIn(
-                f"proxy_protocol {protocol!r} is not known; there is SNI", self.refused(SERVICE, PROXY, protocol)
-            )
+            self.assertIn(f"unknown proxy_protocol {protocol!r}; write SNI", self.refused(SERVICE, PROXY, protocol))
 
     def test_not_tls(self) -> None:
-        """A proxy without TLS is refused aloud: Java clients would dial the brokers without a word."""
+        """A proxy for a service URL without TLS is an error; Java clients silently ignore the proxy."""
         said = self.refused("pulsar://pulsar-vip.test:6650", PROXY, "SNI")
-        self.assertIn("service_url 'pulsar://pulsar-vip.test:6650' is not TLS", said)
+        self.assertIn("service_url 'pulsar://pulsar-vip.test:6650' does not use TLS", said)
         self.assertIn("write pulsar+ssl://", said)
 
     def test_proxy_url(self) -> None:
-        """The proxy's URL is one host with its port written out."""
+        """The proxy's URL must have one host and a port."""
         self.assertIn(
-            "has no port; write the proxy's own", self.refused(SERVICE, "pulsar+ssl://proxy.example.com", "SNI")
+            "has no port; add the proxy's port", self.refused(SERVICE, "pulsar+ssl://proxy.example.com", "SNI")
         )
-        self.assertIn("names 2 hosts", self.refused(SERVICE, "pulsar+ssl://a:1,b:2", "SNI"))
+        self.assertIn("has 2 hosts", self.refused(SERVICE, "pulsar+ssl://a:1,b:2", "SNI"))
         self.assertIn("proxy_service_url 'x': ", self.refused(SERVICE, "x", "SNI"))
         self.assertIn("service_url 'x': ", self.refused("x", PROXY, "SNI"))

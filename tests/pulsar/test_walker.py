@@ -11,16 +11,16 @@ from twisted.trial.unittest import SynchronousTestCase
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import opening, write
 from sniproxy.pulsar.frames import MAX_FRAME_BYTES, FrameReader, encode, encode_section, read_section
-from sniproxy.pulsar.walker import MAX_HEAD_BYTES, TYPES, FrameWalker, Walked, WalkError
+from sniproxy.pulsar.walker import MAX_HEAD_BYTES, TYPES, FrameWalker, WalkedFrame, WalkError
 from tests.pulsar import streams
 from tests.pulsar.samples import CONNECTED, SEND_HELLO
 
-HELLO = Walked(6, SEND_HELLO[8:16], 46, 5, SEND_HELLO[26:41], None, 0x0830A93B)
-WELCOME = Walked(3, CONNECTED[8:], 25)
+HELLO = WalkedFrame(6, SEND_HELLO[8:16], 46, 5, SEND_HELLO[26:41], None, 0x0830A93B)
+WELCOME = WalkedFrame(3, CONNECTED[8:], 25)
 
 
 def command(kind: int, size: int) -> bytes:
-    """A command of this type and size: its type, and one field with zeros in it."""
+    """A command of this type and size: its type and one field of zeros."""
     begin = opening(kind, size)
     assert begin is not None
     return begin + bytes(size - len(begin))
@@ -48,7 +48,7 @@ PARTS = st.sampled_from(
 
 @st.composite
 def mutated_commands(draw: st.DrawFn) -> bytes:
-    """Commands of several parts in any order, some with a byte changed or cut off."""
+    """Commands of several parts in any order, some with a changed byte or truncated."""
     body = bytearray(b"".join(draw(st.lists(PARTS | st.binary(max_size=6), min_size=1, max_size=4))))
     if body and draw(st.booleans()):
         body[draw(st.integers(0, len(body) - 1))] = draw(st.integers(0, 255))
@@ -61,8 +61,8 @@ def whole_frames(draw: st.DrawFn) -> bytes:
     return encode(command, draw(SECTIONS) if command[1] in (6, 9) else b"")
 
 
-def walk(pieces: list[bytes], limit: int = MAX_FRAME_BYTES) -> tuple[list[Walked], str | None]:
-    """What comes out of a stream in pieces, and what it is refused for."""
+def walk(pieces: list[bytes], limit: int = MAX_FRAME_BYTES) -> tuple[list[WalkedFrame], str | None]:
+    """The frames in the pieces of a stream, and the error or None."""
     walker, walked = FrameWalker(limit), []
     for piece in pieces:
         try:
@@ -72,8 +72,8 @@ def walk(pieces: list[bytes], limit: int = MAX_FRAME_BYTES) -> tuple[list[Walked
     return walked, None
 
 
-def counted(frames: list[Walked]) -> tuple[list[int], int]:
-    """How many frames of each type these are, and the bytes of their payloads."""
+def counted(frames: list[WalkedFrame]) -> tuple[list[int], int]:
+    """The number of frames of each type, and the bytes of their payloads."""
     seen = [0] * TYPES
     for each in frames:
         seen[each.type] += 1
@@ -81,10 +81,10 @@ def counted(frames: list[Walked]) -> tuple[list[int], int]:
 
 
 class WalkerTests(SynchronousTestCase):
-    """FrameWalker: bytes in, what went by out."""
+    """FrameWalker: returns the wanted frames."""
 
-    def threeWays(self, data: bytes, expected: list[Walked]) -> None:
-        """Feed whole, byte by byte, and with the beginning of another frame behind."""
+    def threeWays(self, data: bytes, expected: list[WalkedFrame]) -> None:
+        """Frames come whole, byte by byte, and with the beginning of the next frame."""
         self.assertEqual(walk([data]), (expected, None))
         self.assertEqual(walk([data[at : at + 1] for at in range(len(data))]), (expected, None))
         for tail in (b"\x00", CONNECTED[:9], SEND_HELLO[:30]):
@@ -92,39 +92,39 @@ class WalkerTests(SynchronousTestCase):
             self.assertEqual((walker.feed(data + tail), walker.held), (expected, len(tail)))
 
     def test_simple(self) -> None:
-        """Of a simple frame, the type and the command come out."""
+        """A simple frame gives the type and the command."""
         self.threeWays(CONNECTED, [WELCOME])
 
     def test_payload(self) -> None:
-        """Of a SEND, command, checksum, metadata and how long the payload was."""
+        """A SEND gives the command, the checksum, the metadata and the size of the payload."""
         self.threeWays(SEND_HELLO, [HELLO])
 
     def test_entry(self) -> None:
-        """Broker entry metadata before the checksum comes out, too."""
+        """Broker entry metadata before the checksum is returned, too."""
         message = encode(b"\x08\x09J\x00", b"\x0e\x02\x00\x00\x00\x03abc" + SEND_HELLO[16:])
-        self.threeWays(message, [Walked(9, b"\x08\x09J\x00", 51, 5, SEND_HELLO[26:41], b"abc", 0x0830A93B)])
+        self.threeWays(message, [WalkedFrame(9, b"\x08\x09J\x00", 51, 5, SEND_HELLO[26:41], b"abc", 0x0830A93B)])
 
     def test_several(self) -> None:
-        """Frames come out in order."""
+        """Frames keep their order."""
         self.threeWays(CONNECTED + SEND_HELLO + SEND_HELLO + CONNECTED, [WELCOME, HELLO, HELLO, WELCOME])
 
     def test_unknown_section(self) -> None:
-        """What another release may put behind another command is stepped over as it is."""
+        """Bytes that another release puts after a command are skipped."""
         for section in (b"\x0e\x01xx", SEND_HELLO[16:]):
             size = len(section)
-            self.threeWays(encode(b"\x08\x5a", section), [Walked(90, b"\x08\x5a", 10 + size, size)])
+            self.threeWays(encode(b"\x08\x5a", section), [WalkedFrame(90, b"\x08\x5a", 10 + size, size)])
 
     def test_no_type(self) -> None:
-        """A command without a type that can be read is no frame: an empty one, one byte, an unknown type, a cut one."""
+        """A command without a readable type is an error: empty, one byte, an unknown type, truncated."""
         for bad in (b"", b"\x08", b"\x08\x80\x01", b"\x10\x02", b"\x08\x17\xba\x01", b"\x08\x17\x0b"):
-            for heard in ((), range(TYPES)):
+            for wanted in ((), range(TYPES)):
                 for behind in (CONNECTED, b""):
-                    walker = FrameWalker(heard=heard)
+                    walker = FrameWalker(wanted=wanted)
                     self.assertRaises(WalkError, walker.feed, CONNECTED + encode(bad) + behind)
                     self.assertEqual(sum(walker.seen), 1)
 
     def test_unusual_type(self) -> None:
-        """The type is the one that protobuf reads, wherever it lies and however it is written."""
+        """The type is the one that protobuf reads, in any place and encoding."""
         lookup = pb.CommandLookupTopic(topic="t", request_id=1)
         tail = write(lookup)[10:]
         for begin, end in (
@@ -136,20 +136,21 @@ class WalkerTests(SynchronousTestCase):
             (b"\x08\x17", b"\x08\x7f"),
         ):
             whole = begin + tail + end
-            self.threeWays(encode(whole), [Walked(23, whole, 8 + len(whole))])
-            walker = FrameWalker(heard=(23,))
+            self.threeWays(encode(whole), [WalkedFrame(23, whole, 8 + len(whole))])
+            walker = FrameWalker(wanted=(23,))
             self.assertEqual([each.type for each in walker.feed(encode(whole) * 2)], [23, 23])
-        self.assertEqual([each.type for each in FrameWalker(heard=(6, 18)).feed(encode(b"\x08\x06" + PONG + PONG))], [])
+        walker = FrameWalker(wanted=(6, 18))
+        self.assertEqual([each.type for each in walker.feed(encode(b"\x08\x06" + PONG + PONG))], [])
 
     def test_unusual_with_payload(self) -> None:
-        """A command whose type is not where every writer puts it, with something behind it, is refused."""
+        """A command with its type in an unusual place and bytes after it is an error."""
         hidden = b"\x08\x06" + write(pb.CommandLookupTopic(topic="t", request_id=1))[8:]
-        for heard in ((), range(TYPES)):
-            self.assertRaises(WalkError, FrameWalker(heard=heard).feed, encode(hidden, SEND_HELLO[16:]))
+        for wanted in ((), range(TYPES)):
+            self.assertRaises(WalkError, FrameWalker(wanted=wanted).feed, encode(hidden, SEND_HELLO[16:]))
 
     @given(mutated_commands())
     def test_one_reading(self, body: bytes) -> None:
-        """For any command, the type is protobuf's, or the frame is refused."""
+        """For any command, the type is protobuf's, or the frame is an error."""
         try:
             [walked] = FrameWalker().feed(encode(body))
         except WalkError:
@@ -158,14 +159,14 @@ class WalkerTests(SynchronousTestCase):
         try:
             base.ParseFromString(body)
         except DecodeError:
-            # Nothing hears such a command: its first bytes say one type only.
+            # No handler wants such a command: its first bytes have a single type.
             begin = opening(walked.type, len(body))
             self.assertTrue(begin is not None and body.startswith(begin))
             return
         self.assertEqual(walked.type, base.type if base.HasField("type") else body[1])
 
     def test_real_streams(self) -> None:
-        """Every frame of real streams is walked to its last byte, and two other readers see the same frames."""
+        """Every frame of recorded streams is read to its end; two other readers give the same frames."""
         for name in streams.NAMES:
             for side in ("client", "broker"):
                 stream = streams.side_of(name, side)
@@ -182,7 +183,7 @@ class WalkerTests(SynchronousTestCase):
 
     @given(st.lists(whole_frames(), max_size=5), st.data())
     def test_any_segmentation(self, frames: list[bytes], data: st.DataObject) -> None:
-        """However a stream is cut, the same comes out, as FrameReader and read_section say it."""
+        """Any split of a stream gives the same frames as FrameReader and read_section."""
         stream = b"".join(frames)
         cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=8)))
         pieces = [stream[start:end] for start, end in zip([0, *cuts], [*cuts, len(stream)], strict=True)]
@@ -199,7 +200,7 @@ class WalkerTests(SynchronousTestCase):
         st.lists(st.binary(max_size=60) | whole_frames() | whole_frames().map(lambda f: f[:-1]), max_size=5), st.data()
     )
     def test_any_bytes(self, parts: list[bytes], data: st.DataObject) -> None:
-        """Whatever comes in, only a WalkError comes out; the same one, whole or in pieces; and little is held."""
+        """Any bytes raise only WalkError, the same whole or in pieces, and little is held."""
         stream = b"".join(parts)
         cut = data.draw(st.integers(0, len(stream)))
         whole = walk([stream], limit=300)
@@ -208,10 +209,10 @@ class WalkerTests(SynchronousTestCase):
         self.assertLessEqual(sum(each.size for each in whole[0]), len(stream))
 
     def test_refused(self) -> None:
-        """Sizes and sections that contradict themselves are refused, and the frames before come with it."""
+        """Inconsistent sizes and sections are errors, which have the frames before."""
         for bad, reason in (
             (b"\xff" * 12, "over the limit"),
-            (struct.pack(">II", 8, 5) + b"\x08\x03", "a command of 5 bytes"),
+            (struct.pack(">II", 8, 5) + b"\x08\x03", "command of 5 bytes"),
             (encode(b"\x08\x06", b"\x0e"), "before its metadata"),
             (encode(b"\x08\x06", b"\x0e\x01abc"), "in its checksum"),
             (encode(b"\x08\x09", b"\x00\x00\x00\x02x"), "metadata of 2 bytes"),
@@ -223,7 +224,7 @@ class WalkerTests(SynchronousTestCase):
             self.assertIn(reason, str(refused))
 
     def test_refused_for_good(self) -> None:
-        """After a refusal nothing is read any more, and nothing is held."""
+        """After an error nothing is read and nothing is held."""
         walker = FrameWalker()
         walker.feed(b"\xff")
         for data in (b"\xff" * 12, CONNECTED, b""):
@@ -232,33 +233,33 @@ class WalkerTests(SynchronousTestCase):
             self.assertEqual((caught.exception.walked, walker.held), ([], 0))
 
     def test_limit(self) -> None:
-        """A frame of exactly the limit passes, one byte more does not; a limit that is set later holds from then on."""
+        """A frame of exactly the limit passes, one byte more does not; a changed limit applies to later frames."""
         frame = encode(b"\x08\x06", encode_section(b"", bytes(86)))
         walker = FrameWalker(limit=len(frame))
         self.assertEqual(len(walker.feed(frame)), 1)
         walker.limit -= 1
-        with self.assertRaisesRegex(WalkError, "a frame of 100 bytes, over the limit of 99"):
+        with self.assertRaisesRegex(WalkError, "frame of 100 bytes is over the limit of 99"):
             walker.feed(frame)
 
     def test_long_command(self) -> None:
-        """Of a command that is too long to be held, the type and the beginning come out, however it is cut."""
+        """A command too long to hold gives its type and beginning, for any split."""
         frame = encode(command(33, MAX_HEAD_BYTES))
-        expected = [Walked(33, frame[8 : 8 + 1024], len(frame), complete=False), WELCOME]
+        expected = [WalkedFrame(33, frame[8 : 8 + 1024], len(frame), complete=False), WELCOME]
         for step in (len(frame) + 100, 4096):
             stream = frame + CONNECTED
             self.assertEqual(walk([stream[at : at + step] for at in range(0, len(stream), step)]), (expected, None))
 
     def test_long_metadata(self) -> None:
-        """Metadata that is too long to be held is stepped over with the payload, however it is cut."""
+        """Metadata too long to hold is skipped with the payload, for any split."""
         for before in (b"", b"\x0e\x01abcd", b"\x0e\x02\x00\x10\x00\x00" + bytes(MAX_HEAD_BYTES)):
             frame = encode(b"\x08\x06", before + encode_section(bytes(MAX_HEAD_BYTES), b"payload"))
-            expected = [Walked(6, b"\x08\x06", len(frame), len(frame) - 10), WELCOME]
+            expected = [WalkedFrame(6, b"\x08\x06", len(frame), len(frame) - 10), WELCOME]
             for step in (len(frame) + 100, 4096):
                 stream = frame + CONNECTED
                 self.assertEqual(walk([stream[at : at + step] for at in range(0, len(stream), step)]), (expected, None))
 
     def test_metadata_at_the_bound(self) -> None:
-        """A head of exactly the bound is read, one byte more is not, however it is cut."""
+        """A head of exactly the bound is read, one byte more is not, for any split."""
         for more in (0, 1):
             metadata = bytes(MAX_HEAD_BYTES - 20 + more)
             frame = encode(b"\x08\x06", b"\x0e\x01abcd" + encode_section(metadata, b""))
@@ -268,7 +269,7 @@ class WalkerTests(SynchronousTestCase):
                 self.assertEqual(walked.metadata, None if more else metadata)
 
     def test_head_byte_by_byte(self) -> None:
-        """A head that comes a byte at a time is not copied for each of them."""
+        """A head that comes byte by byte is not copied for each byte."""
         frame = encode(command(6, 500_000), encode_section(bytes(100), b""))
         walker = FrameWalker()
         walker.feed(frame[:-100])
@@ -276,11 +277,11 @@ class WalkerTests(SynchronousTestCase):
         self.addCleanup(tracemalloc.stop)
         for at in range(len(frame) - 100, len(frame) - 1):
             walker.feed(frame[at : at + 1])
-        # One growth of the buffer at most.
+        # At most one growth of the buffer.
         self.assertLess(tracemalloc.get_traced_memory()[1], 700_000)
 
     def test_nothing_is_held(self) -> None:
-        """A payload is neither held nor copied, whatever the pieces it comes in."""
+        """A payload is neither held nor copied, for any pieces."""
         stream = encode(b"\x08\x06", b"\x0e\x01abcd" + encode_section(b"meta", bytes(4 * 1024 * 1024)))
         for step in (4096, 100_000):
             walker = FrameWalker()
@@ -294,13 +295,13 @@ class WalkerTests(SynchronousTestCase):
 
 
 class CountingTests(SynchronousTestCase):
-    """Frames that are counted only, by a shorter way."""
+    """Frames that are only counted, by the fast path."""
 
     def sameCounts(self, pieces: list[bytes], limit: int = MAX_FRAME_BYTES) -> None:
-        """After each piece, walkers that hear nothing, or some, have counted what one that hears all hands out."""
-        for heard in ((), (3, 9), (6, 23)):
-            walker, whole = FrameWalker(limit, heard), FrameWalker(limit)
-            expected: list[Walked] = []
+        """After each piece, walkers that want no frames, or some, have counted all frames."""
+        for wanted in ((), (3, 9), (6, 23)):
+            walker, whole = FrameWalker(limit, wanted), FrameWalker(limit)
+            expected: list[WalkedFrame] = []
             for piece in pieces:
                 refused = reason = None
                 try:
@@ -312,14 +313,14 @@ class CountingTests(SynchronousTestCase):
                 except WalkError as error:
                     walked, reason = error.walked, str(error)
                 expected += all_of_them
-                self.assertEqual(walked, [each for each in all_of_them if each.type in heard])
+                self.assertEqual(walked, [each for each in all_of_them if each.type in wanted])
                 self.assertEqual((walker.seen, walker.payload), counted(expected))
                 self.assertEqual((whole.seen, whole.payload), counted(expected))
                 self.assertEqual(reason, refused)
                 self.assertLessEqual(walker.held, whole.held)
 
     def test_real_streams(self) -> None:
-        """Real streams, in large pieces and small ones."""
+        """Recorded streams, in large and small pieces."""
         for name in streams.NAMES:
             for side in ("client", "broker"):
                 stream = streams.side_of(name, side)
@@ -328,20 +329,20 @@ class CountingTests(SynchronousTestCase):
 
     @given(st.lists(whole_frames() | st.sampled_from((SEND_HELLO, CONNECTED)), max_size=8), st.data())
     def test_any_segmentation(self, frames: list[bytes], data: st.DataObject) -> None:
-        """However a stream is cut, also while a frame passes by, whole frames are counted and no others."""
+        """For any split, also inside a skipped frame, exactly the whole frames are counted."""
         stream = b"".join(frames)
         cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=8)))
         self.sameCounts([stream[start:end] for start, end in zip([0, *cuts], [*cuts, len(stream)], strict=True)])
 
     @given(st.lists(st.binary(max_size=60) | whole_frames() | whole_frames().map(lambda f: f[:-1]), max_size=5))
     def test_any_bytes(self, parts: list[bytes]) -> None:
-        """Whatever comes in, the same is refused, at the same byte."""
+        """For any bytes, the error is the same, at the same byte."""
         stream = b"".join(parts)
         for step in (len(stream) or 1, 11, 1):
             self.sameCounts([stream[at : at + step] for at in range(0, len(stream), step)], limit=300)
 
     def test_not_in_a_row(self) -> None:
-        """What looks like the frame before, but has another type, command size or section, is counted as what it is."""
+        """A frame like the one before, but with a different type, size or section, is counted correctly."""
         start, section = SEND_HELLO[8:16], SEND_HELLO[16:]
         for other, payload in (
             (encode(command(9, len(start)), section), 5),
@@ -349,38 +350,38 @@ class CountingTests(SynchronousTestCase):
             (encode(command(6, 18)[:4] + start[4:] + b"\x0e\x01abcd\x00\x00\x00\x00", section), 5),
             (encode(start, b"\x0e\x02\x00\x00\x00\x00" + section), 5),
         ):
-            walker = FrameWalker(heard=())
+            walker = FrameWalker(wanted=())
             self.assertEqual(walker.feed(SEND_HELLO + other + SEND_HELLO), [])
             self.assertEqual(walker.payload, 10 + payload)
             self.sameCounts([SEND_HELLO + other + SEND_HELLO])
 
     def test_short_command(self) -> None:
-        """A command of a single byte has no type, whatever comes behind it."""
-        walker = FrameWalker(heard=())
+        """A command of one byte has no type, whatever follows it."""
+        walker = FrameWalker(wanted=())
         with self.assertRaises(WalkError):
             walker.feed(encode(b"\x08") + b"\x05" * 12)
         self.assertEqual(counted([]), (walker.seen, walker.payload))
 
     def test_limit(self) -> None:
-        """In a row of frames, one of exactly the limit passes, and one byte more is refused."""
+        """In a row of frames, one of exactly the limit passes, and one byte more does not."""
         for kind, around in ((6, b"\x0e\x01abcd\x00\x00\x00\x00"), (7, b"")):
             short, long = encode(command(kind, 2), around), encode(command(kind, 92), around)
             for frames in ([long, long, short, long], [short, long], [long]):
-                walker = FrameWalker(len(long), heard=())
+                walker = FrameWalker(len(long), wanted=())
                 walker.feed(b"".join(frames))
                 self.assertEqual(sum(walker.seen), len(frames))
-                self.assertRaises(WalkError, FrameWalker(len(long) - 1, heard=()).feed, b"".join(frames))
+                self.assertRaises(WalkError, FrameWalker(len(long) - 1, wanted=()).feed, b"".join(frames))
 
     def test_long_metadata(self) -> None:
-        """Metadata beyond the bound counts as payload, as it does where it is handed out."""
+        """Metadata beyond the bound counts as payload, also in returned frames."""
         for more in (0, 1):
             frame = encode(b"\x08\x06", b"\x0e\x01abcd" + encode_section(bytes(MAX_HEAD_BYTES - 20 + more), b"x"))
             for step in (len(frame), 65_536):
                 self.sameCounts([SEND_HELLO, *(frame[at : at + step] for at in range(0, len(frame), step)), SEND_HELLO])
 
     def test_reset(self) -> None:
-        """After a reset the next frame is read; what was counted stays, the frame that was cut is not."""
-        walker = FrameWalker(heard=())
+        """After a reset the next frame is read; counts stay, without the unfinished frame."""
+        walker = FrameWalker(wanted=())
         for cut in (SEND_HELLO[:20], SEND_HELLO[:43], b"\xff"):
             walker.feed(SEND_HELLO + cut)
             walker.reset()

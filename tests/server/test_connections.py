@@ -114,7 +114,7 @@ class LimitTests(SocketTestCase):
             ends = await self.tunnel(proxy, backend)
             await self.refused(proxy)
         said = [formatEvent(event) for event in logs]
-        self.assertIn("a connection of 127.0.0.1 is refused: [limits] max_connections_per_client", said)
+        self.assertIn("connection from 127.0.0.1 refused: [limits] max_connections_per_client exceeded", said)
         self.assertEqual([], proxy.records)
         self.assertEqual({"max_connections_per_client": 1}, proxy.service.view.status().limits.refused)
         for end in ends:

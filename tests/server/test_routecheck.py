@@ -106,7 +106,7 @@ class CrossCheckTests(SynchronousTestCase):
 
     def test_once(self) -> None:
         """Each is told once, and only so many; they are kept."""
-        self.patch(routecheck, "MAX_TOLD", 2)
+        self.patch(routecheck, "MAX_WARNINGS", 2)
         check = made(TLS + ROUTES)
         hosts = ("broker-9.test", "broker-9.test", "broker-7.test", "broker-8.test")
         told = [check.unrouted(host, "public") for host in hosts]

@@ -1,7 +1,15 @@
-"""From a packet capture to Pulsar events: files, packets, TCP streams, conversations. Pure but for the given file.
+"""Turns a packet capture into Pulsar events. Pure, except that it reads the given file.
 
-``files`` takes a capture file apart, ``packets`` finds TCP segments in what was captured (``layers`` and
-``tunnels`` remove the headers before TCP), ``streams`` puts the segments in order (``direction`` is one way of a
-stream), ``sniff`` says what a stream is, and ``conversations`` hands
-the Pulsar ones to the inspector; ``reading`` does all of it in one go.
+=================  =================================================================================================
+``files``          reads pcap and pcapng files
+``layers``         removes link-layer and other headers until it finds TCP
+``tunnels``        removes IP headers and tunnels in IP, for ``layers``
+``headers``        values that ``layers`` and ``tunnels`` share
+``packets``        finds the TCP segments in captured packets
+``streams``        reassembles TCP connections
+``direction``      one direction of a TCP connection, for ``streams``
+``sniff``          recognizes Pulsar and TLS by the first bytes of a stream
+``conversations``  inspects the connections that carry Pulsar
+``reading``        does all of this for one capture file
+=================  =================================================================================================
 """

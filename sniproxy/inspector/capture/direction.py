@@ -1,6 +1,6 @@
-"""One direction of a TCP connection: which bytes are next, and which wait behind a hole. Pure.
+"""One direction of a TCP connection: orders bytes by sequence number and holds those behind a hole. Pure.
 
-Source: RFC 9293, sequence numbers (3.4).
+Specification: RFC 9293, 3.4 (sequence numbers).
 """
 
 from __future__ import annotations
@@ -10,34 +10,36 @@ from collections import deque
 from collections.abc import Iterator
 
 PIECE_OVERHEAD_BYTES = 128
-"""Bytes of memory that a held piece takes besides its data."""
+"""Memory in bytes that a held piece takes in addition to its data."""
 
 MAX_GIVEN_UP = 64
-"""Abandoned holes of a direction that are remembered."""
+"""Abandoned holes remembered for each direction."""
 
 _HALF, _ALL = 1 << 31, (1 << 32) - 1
 
 
 class SegmentQueue:
-    """What one end of a connection sends.
+    """The bytes that one end of a connection sends.
 
-    Positions count from the first byte that is known of, and do not wrap. Bytes before it have negative ones, and are
-    not of interest.
+    Positions count bytes from the first captured one and do not wrap. Bytes before it have negative positions and are
+    dropped.
 
-    ``base``: the sequence number of position 0; None: nothing came yet. ``seen_syn``: position 0 is the very first
-    byte. ``expected``: the position of the byte that comes next. ``finish``: the position of its FIN, None while there
-    is none. ``peer_has``: the position up to which the other end has acknowledged. ``hole_since``: for its user's use.
-    ``held``: bytes of memory that wait behind holes. ``first``: the sequence number of its first byte, as the other
-    end acknowledged its SYN; None: that was not captured. ``passed_over``: the position up to which answers were
-    handed out before these bytes came. ``latest``: the latest capture time of its segments, in seconds.
+    ``base``: the sequence number of position 0; None: no bytes yet. ``seen_syn``: position 0 is the first byte of the
+    direction. ``expected``: the position of the next byte. ``finish``: the position of the FIN; None: no FIN yet.
+    ``peer_has``: the position up to which the other end has acknowledged. ``hole_since``: when the hole appeared, in
+    seconds, set by the caller. ``held``: memory in bytes of pieces behind holes. ``first``: the sequence number of the
+    first byte, from the other end's acknowledgement of the SYN; None: not captured. ``answered_to``: the position up
+    to which the other end's answers were released before these bytes came. ``latest``: the latest capture time of a
+    segment, in seconds.
     """
 
     __slots__ = (
+        "_acked_before",
         "_data",
         "_ends",
         "_given_up",
         "_starts",
-        "_unseen",
+        "answered_to",
         "base",
         "expected",
         "finish",
@@ -45,7 +47,6 @@ class SegmentQueue:
         "held",
         "hole_since",
         "latest",
-        "passed_over",
         "peer_has",
         "seen_syn",
     )
@@ -58,58 +59,65 @@ class SegmentQueue:
         self.peer_has = 0
         self.hole_since: float | None = None
         self.first: int | None = None
-        self.passed_over = 0
-        # What lies behind a hole: pieces that do not overlap, in order; None for bytes that were not captured.
+        self.answered_to = 0
+        # The pieces behind a hole, in order and without overlap. Data is None for bytes that were not captured.
         self._starts: list[int] = []
         self._ends: list[int] = []
         self._data: list[bytes | None] = []
         self.held = 0
         self.latest = float("-inf")
         self._given_up: deque[tuple[int, int]] = deque(maxlen=MAX_GIVEN_UP)
-        self._unseen: int | None = None
+        self._acked_before: int | None = None
 
     def begin(self, sequence: int) -> None:
-        """Let position 0 be this sequence number."""
+        """Make this sequence number position 0."""
         self.base = sequence
-        if self._unseen is not None:
-            ahead = (self._unseen - sequence) & _ALL
+        if self._acked_before is not None:
+            ahead = (self._acked_before - sequence) & _ALL
             if 1 < ahead < _HALF:  # 1: a keep-alive probe of one byte
-                self.passed_over = max(self.passed_over, ahead)
+                self.answered_to = max(self.answered_to, ahead)
 
-    def answer(self, acknowledged: int) -> None:
-        """Note that the other end answers bytes up to this sequence number, while nothing of this direction is known:
-        they come later, or the capture began behind them."""
-        newer = self._unseen is None or (acknowledged - self._unseen) & _ALL < _HALF
+    def note_answer(self, acknowledged: int) -> None:
+        """Note that the other end acknowledged bytes up to this sequence number before any byte was captured.
+
+        The bytes come later, or the capture began after them.
+        """
+        newer = self._acked_before is None or (acknowledged - self._acked_before) & _ALL < _HALF
         if newer and self.base is None and self.first is None:
-            self._unseen = acknowledged
+            self._acked_before = acknowledged
 
     def is_late(self, start: int, end: int, time: float) -> bool:
-        """Whether bytes come too late to be handed out in order: behind their answer, or, with an earlier time than
-        the bytes behind them (later ones are sent again), after their hole was given up or, where the SYN was not
-        captured, before the first byte."""
-        if self.expected <= start < self.passed_over:
+        """Whether bytes come too late to be released in order.
+
+        That is after their answer was released, or, if their capture time is earlier than that of the bytes behind
+        them (otherwise they are retransmissions), after their hole was abandoned or, if the SYN was not captured,
+        before the first byte.
+        """
+        if self.expected <= start < self.answered_to:
             return True
         if time >= self.latest:
             return False
         before_first = start < 0 and not self.seen_syn
         return before_first or any(first < end and start < last for first, last in self._given_up)
 
-    def lacks(self, acknowledged: int) -> bool:
-        """Whether the other end acknowledges bytes that have not come and were not waited for in vain."""
-        if self.expected < self.passed_over:
+    def lacks_acked(self, acknowledged: int) -> bool:
+        """Whether the other end acknowledges bytes that have not come, and that were not awaited in vain."""
+        if self.expected < self.answered_to:
             return False
-        position = self.answered(acknowledged)
+        position = self.acked_position(acknowledged)
         return position is not None and position > self.expected
 
     def position(self, sequence: int) -> int:
-        """Where a sequence number lies, supposed that it is less than 2 GiB away from the expected one."""
+        """The position of a sequence number that is less than 2 GiB away from the expected one."""
         assert self.base is not None
         ahead = (sequence - self.base - self.expected) & _ALL
         return self.expected + (ahead - _ALL - 1 if ahead >= _HALF else ahead)
 
-    def answered(self, acknowledged: int) -> int | None:
-        """The position that an acknowledgement says the other end has, of a FIN that of its last byte; None: the
-        beginning of this direction is not known."""
+    def acked_position(self, acknowledged: int) -> int | None:
+        """The position up to which an acknowledgement covers the data; a FIN takes no position.
+
+        None: the beginning of this direction is not known.
+        """
         base = self.first if self.base is None else self.base
         if base is None:
             return None
@@ -121,21 +129,21 @@ class SegmentQueue:
 
     @property
     def pieces(self) -> int:
-        """How many pieces are held."""
+        """Number of held pieces."""
         return len(self._starts)
 
     @property
-    def holed(self) -> bool:
-        """Something is held behind bytes that have not come."""
+    def has_hole(self) -> bool:
+        """Whether pieces or a FIN are held behind missing bytes."""
         return bool(self._starts) or (self.finish is not None and self.expected < self.finish)
 
     @property
     def finished(self) -> bool:
-        """All up to its FIN was handed out."""
+        """Whether all bytes up to the FIN were released."""
         return self.finish is not None and self.expected >= self.finish
 
     def hold(self, start: int, end: int, data: bytes | None) -> None:
-        """Keep what is new in these bytes: not handed out yet, and not held. ``data``: None if not captured."""
+        """Hold the bytes that are neither released nor held yet. ``data``: None if not captured."""
         start_of_data = start
         start = max(start, self.expected)
         at = bisect_right(self._ends, start)
@@ -153,8 +161,8 @@ class SegmentQueue:
             at += 1
             start = stop
 
-    def ready(self) -> Iterator[bytes | int]:
-        """Take what has become next: bytes, or how many bytes were not captured."""
+    def take_ready(self) -> Iterator[bytes | int]:
+        """Release the bytes that are next. A number stands for that many bytes that were not captured."""
         count = 0
         missing = 0
         for start, end, data in zip(self._starts, self._ends, self._data, strict=True):
@@ -174,8 +182,8 @@ class SegmentQueue:
         if missing:
             yield missing
 
-    def leap(self) -> int:
-        """Give up the first hole, of which there must be one; return how many bytes it has."""
+    def skip_hole(self) -> int:
+        """Abandon the first hole, which must exist. Return its size in bytes."""
         to = self._starts[0] if self._starts else self.finish
         assert to is not None
         missing = to - self.expected
@@ -183,7 +191,7 @@ class SegmentQueue:
         self.expected = to
         return missing
 
-    def acked_beyond_hole(self) -> bool:
-        """The other end has what is missing: it will not be sent again."""
+    def hole_is_acked(self) -> bool:
+        """Whether the other end has acknowledged the missing bytes, so that they are not sent again."""
         behind = self._starts[0] if self._starts else self.finish
         return behind is not None and self.peer_has >= behind

@@ -1,8 +1,8 @@
-"""Capture files: pcap and pcapng, read front to back, from a file or a pipe. Pure.
+"""Reads pcap and pcapng capture files front to back, from a file or a pipe. Pure.
 
 Sources: the IETF drafts draft-ietf-opsawg-pcap (file header, magic numbers, packet records) and
 draft-ietf-opsawg-pcapng (blocks, sections, interfaces, if_tsresol, if_tsoffset); link types are
-draft-ietf-opsawg-pcaplinktype's. dpkt's reader knows one interface a file and trusts all lengths, hence this one.
+draft-ietf-opsawg-pcaplinktype's. dpkt's reader supports one interface for each file and trusts all lengths.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from typing import BinaryIO
 import attrs
 
 MAX_PACKET_BYTES = 16 << 20
-"""Bytes of one record or block that are believed; capture programs write at most 256 KiB of a packet."""
+"""Largest accepted record or block in bytes. Capture programs write at most 256 KiB of a packet."""
 
 _PCAP = {
-    # magic number as it lies in the file: byte order, ticks of a second, bytes behind the record's header
+    # magic number as written in the file: byte order, ticks in a second, extra bytes after the record header
     b"\xa1\xb2\xc3\xd4": (">", 10**6, 0),
     b"\xd4\xc3\xb2\xa1": ("<", 10**6, 0),
     b"\xa1\xb2\x3c\x4d": (">", 10**9, 0),
@@ -32,16 +32,16 @@ _MAX_INTERFACES = 65_536
 
 
 class CaptureError(Exception):
-    """The bytes are no capture file that can be read, or not from here on. The message says why, and the cure."""
+    """The file is not a capture, or is corrupt from some byte on. The message gives the reason and the cure."""
 
 
 @attrs.frozen
 class Record:
-    """What was captured of one packet.
+    """One captured packet.
 
     @ivar time: seconds since 1970.
-    @ivar link: what the data begins with, as a LINKTYPE number: 1 is Ethernet.
-    @ivar data: the packet, or its beginning when the capture program cut it.
+    @ivar link: the packet's LINKTYPE number; 1 is Ethernet.
+    @ivar data: the packet, or its beginning if the capture program truncated it.
     """
 
     time: float
@@ -52,18 +52,18 @@ class Record:
 @attrs.define
 class _Interface:
     link: int
-    second: int = 10**6  # in ticks
-    offset: int = 0
+    second: int = 10**6  # ticks in a second
+    offset: int = 0  # seconds
 
 
 class CaptureReader:
-    """The packets of a capture, one after the other, as they come.
+    """Iterates over the packets of a capture.
 
-    Iterating raises L{CaptureError} when the file is no capture, or broken from some byte on; what came before it
-    has been given out then. It reads no more than a packet needs, so that a pipe shows each packet at once.
+    Iterating raises L{CaptureError} if the file is not a capture, or, after the packets before it, at the first corrupt
+    byte. The reader reads no more than a packet needs, so that packets from a pipe appear at once.
 
-    @ivar cut_short: the file ended inside of a packet, as it does when the capture program was killed.
-    @ivar one_link: all packets of the file have one link type: it is pcap, not pcapng.
+    @ivar cut_short: the file ended inside a packet, as it does if the capture program was killed.
+    @ivar one_link: all packets of the file have one link type, because the file is pcap, not pcapng.
     """
 
     def __init__(self, file: BinaryIO) -> None:
@@ -80,16 +80,16 @@ class CaptureReader:
         elif magic == _SECTION_MAGIC:
             yield from self._pcapng()
         elif not magic:
-            raise CaptureError("it is empty: give the capture program something to write, or look at its messages")
+            raise CaptureError("the file is empty: check the messages of the capture program")
         elif magic[:2] in _PACKED:
-            raise CaptureError(f"it is compressed: unpack it first, as in `{_PACKED[magic[:2]]} FILE | ... -`")
+            raise CaptureError(f"the file is compressed: decompress it, as in `{_PACKED[magic[:2]]} FILE | ... -`")
         else:
-            raise CaptureError("it is neither pcap nor pcapng: capture with `tcpdump -w FILE`, or save as pcapng")
+            raise CaptureError("the file is neither pcap nor pcapng: capture with `tcpdump -w FILE`, or save as pcapng")
 
     def _read(self, size: int) -> bytes:
-        """So many bytes, or what is left of the file."""
+        """Read this many bytes, or the rest of the file."""
         data = self._file.read(size)
-        while data and len(data) < size:  # an unbuffered pipe gives what it has
+        while data and len(data) < size:  # an unbuffered pipe may return less
             more = self._file.read(size - len(data))
             if not more:
                 break
@@ -98,7 +98,7 @@ class CaptureReader:
         return data or b""
 
     def _whole(self, size: int) -> bytes | None:
-        """So many bytes; None: the file has ended before them, which is noted."""
+        """Read this many bytes. None, and L{cut_short} is set: the file ends before."""
         data = self._read(size)
         if len(data) == size:
             return data
@@ -108,8 +108,8 @@ class CaptureReader:
     def _pcap(self, order: str, second: int, extra: int) -> Iterator[Record]:
         header = self._whole(20)
         if header is None:
-            raise CaptureError("it ends inside of its own header: capture again")
-        # The upper half of the field says whether checksums follow the frames; they do no harm behind IP's length.
+            raise CaptureError("the file ends inside its header: capture again")
+        # The upper half of the field says whether frames end with a checksum. IP's length excludes it anyway.
         link = struct.unpack(f"{order}16xI", header)[0] & 0xFFFF
         sizes = struct.Struct(f"{order}IIII{extra}x")
         while first := self._read(1):
@@ -117,7 +117,7 @@ class CaptureReader:
             if rest is None:
                 return
             seconds, ticks, captured, _ = sizes.unpack(first + rest)
-            data = self._whole(self._believed(captured))
+            data = self._whole(self._checked_size(captured))
             if data is None:
                 return
             yield Record((seconds * second + ticks) / second, link, data)
@@ -135,17 +135,17 @@ class CaptureReader:
             if kind_bytes == _SECTION_MAGIC:
                 order = {b"\x1a\x2b\x3c\x4d": ">", b"\x4d\x3c\x2b\x1a": "<"}.get(head[4:], "")
                 if not order:
-                    raise self._broken("a section with an unknown byte order")
+                    raise self._broken("section with an unknown byte order")
                 interfaces = []
             (kind,) = struct.unpack(f"{order}I", kind_bytes)
             (length,) = struct.unpack_from(f"{order}I", head)
-            left = self._believed(length) - 4 - len(head)
+            left = self._checked_size(length) - 4 - len(head)
             if left < 4 or length % 4:
-                raise self._broken(f"a block of {length} bytes")
+                raise self._broken(f"block with an invalid length of {length} bytes")
             body = self._whole(left)
             if body is None:
                 return
-            body = body[:-4]  # the length again
+            body = body[:-4]  # the length, repeated
             try:
                 if kind == _INTERFACE and len(interfaces) < _MAX_INTERFACES:
                     interfaces.append(_interface(order, body))
@@ -160,22 +160,22 @@ class CaptureReader:
                     now = (interface.offset * interface.second + (high << 32 | low)) / interface.second
                     yield Record(now, interface.link, body[20 : 20 + size])
             except struct.error:
-                raise self._broken(f"a block of type {kind} that is too short") from None
+                raise self._broken(f"block of type {kind} is too short") from None
             except IndexError:
-                raise self._broken("a packet of an interface that was not described") from None
+                raise self._broken("packet of an interface that is not described") from None
             kind_bytes = self._read(4)
 
-    def _believed(self, size: int) -> int:
+    def _checked_size(self, size: int) -> int:
         if size > MAX_PACKET_BYTES:
-            raise self._broken(f"a packet of {size} bytes")
+            raise self._broken(f"packet of {size} bytes")
         return size
 
     def _broken(self, what: str) -> CaptureError:
-        return CaptureError(f"it is broken at byte {self._at}: {what}; `editcap` or a new capture may help")
+        return CaptureError(f"corrupt at byte {self._at}: {what}; try `editcap`, or capture again")
 
 
 def _interface(order: str, body: bytes) -> _Interface:
-    """An interface description block: its link type, and how its clock is written."""
+    """Read an interface description block: its link type and the format of its time stamps."""
     interface = _Interface(*struct.unpack_from(f"{order}H", body))
     at = 8
     while at + 4 <= len(body):

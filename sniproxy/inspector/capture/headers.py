@@ -1,4 +1,4 @@
-"""What the headers of a captured packet lead to: the values that `layers` and `tunnels` share. Pure."""
+"""Results of reading one header of a captured packet, and helpers that `layers` and `tunnels` share. Pure."""
 
 from __future__ import annotations
 
@@ -8,35 +8,34 @@ V4, V6, ETHERNET, PPP, LLC, MPLS = 0x0800, 0x86DD, 0x6558, 0x880B, 0x0004, 0x884
 """EtherTypes."""
 
 VLAN_TAGS = {0x8100, 0x88A8, 0x9100, 0x9200, 0x9300}
-"""EtherTypes of tags: 802.1Q, 802.1ad, and the numbers that were used before it."""
+"""EtherTypes of VLAN tags: 802.1Q, 802.1ad, and the older numbers."""
 
 
-class Unreadable(Exception):
-    """A header is cut off, or says what cannot be."""
+class MalformedHeader(Exception):
+    """A header is truncated or has impossible values."""
 
 
 @attrs.frozen
-class Unread:
-    """The packet carries something that is not read. C{what}: its name. C{link}: it is the link type itself."""
+class Unsupported:
+    """The packet has an unsupported layer. C{what}: its name. C{link}: the link type itself is unsupported."""
 
     what: str
     link: bool = False
 
 
 @attrs.frozen
-class Fragment:
-    """A part of an IP datagram other than the first one: what it belongs to is not known. C{tunnel}: it may be TCP, or
-    a tunnel that carries it."""
+class LaterFragment:
+    """An IP fragment other than the first one. C{tunnel}: it may belong to TCP or to a tunnel that carries TCP."""
 
     tunnel: bool
 
 
 @attrs.frozen
-class Carried:
+class TCPData:
     """A TCP segment.
 
-    @ivar source: the IP address, 4 or 16 bytes. @ivar data: from the TCP header on, as far as it was captured.
-    @ivar length: bytes from the TCP header on, on the wire. @ivar fragment: the first of several IP fragments.
+    @ivar source: the IP address, 4 or 16 bytes. @ivar data: the captured bytes from the TCP header on.
+    @ivar length: bytes on the wire from the TCP header on. @ivar fragment: this is the first of several IP fragments.
     """
 
     source: bytes
@@ -47,25 +46,25 @@ class Carried:
 
 
 @attrs.frozen
-class Next:
-    """What a layer carries. C{kind}: an EtherType (RFC 9542)."""
+class InnerPacket:
+    """The payload of a layer, to be read next. C{kind}: its EtherType (RFC 9542)."""
 
     kind: int
     data: bytes
 
 
-Found = Next | Carried | Unread | Fragment | None
+Found = InnerPacket | TCPData | Unsupported | LaterFragment | None
 
 
 def number(data: bytes, at: int) -> int:
-    """Two bytes."""
+    """The 16-bit number at this offset. Raises L{MalformedHeader} if the data ends before."""
     if at + 2 > len(data):
-        raise Unreadable
+        raise MalformedHeader
     return data[at] << 8 | data[at + 1]
 
 
 def rest(data: bytes, at: int) -> bytes:
-    """What follows a header of this length."""
+    """The bytes after a header of this length. Raises L{MalformedHeader} if the data is shorter."""
     if at > len(data):
-        raise Unreadable
+        raise MalformedHeader
     return data[at:]

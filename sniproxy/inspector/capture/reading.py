@@ -1,4 +1,4 @@
-"""From a capture file to events, in one go. Pure."""
+"""Reads a capture file and yields the events of its Pulsar connections. Pure."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from sniproxy.pulsar.events import Event
 from sniproxy.util.text import amount, counted
 
 MAX_TOPICS = 200_000
-"""Topics of a capture that are remembered."""
+"""Topics that a capture's ledger holds; the ones seen longest ago are dropped first."""
 
-_PROGRESS_PACKETS = 256  # packets
+_PROGRESS_INTERVAL = 256  # packets
 
 
 class CaptureEvents:
-    """The events of all Pulsar connections in a capture, in the order of the file.
+    """Iterates over the events of all Pulsar connections in a capture, in the order of the file.
 
-    Iterate over it, then over `finish`, also when iterating was ended by an exception: `CaptureError`, when the file
-    is no capture or broken from some byte on, or an error of reading it.
+    Iterate over it, then over `finish`, even after an exception: `CaptureError` if the file is not a capture or is
+    corrupt, or an error in reading it.
 
-    An ``ended`` event has a field more than elsewhere: ``how``, of `streams.Ended`.
+    Here ``ended`` events also have the field ``how``, of `streams.Ended`.
 
     ``file``: read front to back, no further than each packet needs. ``ports``: see `Conversations`. ``reveal`` and
-    ``commands``: see `Inspection`. ``ledger``: what the lookups say; events of its own are among the others.
+    ``commands``: see `Inspection`. ``ledger``: learns from the events; its own events are yielded, too.
     """
 
     def __init__(
@@ -49,32 +49,32 @@ class CaptureEvents:
 
     @property
     def packets(self) -> int:
-        """How many packets were read."""
+        """Packets read so far."""
         return self._packets.packets
 
     @property
     def incomplete(self) -> bool:
-        """Packets that may belong to Pulsar were left out, or read in the wrong order; `summary` says which."""
+        """Whether packets that may belong to Pulsar were skipped or out of order. `summary` lists them."""
         packets = self._packets
-        left_out = packets.fragments_of_tcp or packets.unreadable or packets.cut or packets.unread
+        left_out = packets.fragments_of_tcp or packets.malformed or packets.truncated or packets.unsupported
         return bool(left_out or self._reassembly.late)
 
     def __iter__(self) -> Iterator[Event]:
-        return self.watched(None)
+        return self.with_progress(None)
 
-    def watched(self, watcher: Callable[[], None] | None) -> Iterator[Event]:
-        """Iterate, and call somebody every few packets."""
+    def with_progress(self, report: Callable[[], None] | None) -> Iterator[Event]:
+        """Iterate, and call ``report`` every few packets."""
         for count, segment in enumerate(self._packets):
-            if watcher is not None and count % _PROGRESS_PACKETS == 0:
-                watcher()
+            if report is not None and count % _PROGRESS_INTERVAL == 0:
+                report()
             self._now = segment.time
-            yield from self._tell(self._reassembly.feed(segment))
+            yield from self._events(self._reassembly.feed(segment))
 
     def finish(self) -> Iterator[Event]:
-        """What is left to say when no more is read."""
-        yield from self._tell(self._reassembly.finish(self._now))
+        """Iterate over the remaining events, after the last packet was read."""
+        yield from self._events(self._reassembly.finish(self._now))
 
-    def _tell(self, pieces: Iterable[Piece]) -> Iterator[Event]:
+    def _events(self, pieces: Iterable[Piece]) -> Iterator[Event]:
         for piece in pieces:
             for event in self._conversations.take(piece):
                 if event.name == "ended" and isinstance(piece, Ended):
@@ -83,35 +83,37 @@ class CaptureEvents:
                 yield from self.ledger.learn(event, _server(event.connection))
 
     def summary(self) -> str:
-        """What was read, and what is missing in it."""
-        packets, talks = self._packets, self._conversations
-        kinds = f"{talks.pulsar} Pulsar, {talks.tls} TLS"
-        said = [
+        """One line: what was read, and what is missing with the cure."""
+        packets, conversations = self._packets, self._conversations
+        kinds = f"{conversations.pulsar} Pulsar, {conversations.tls} TLS"
+        parts = [
             f"{counted(packets.packets, 'packet')}, {counted(self._reassembly.connections, 'connection')} ({kinds})"
         ]
-        if talks.gaps:
-            said.append(f"{counted(talks.gaps, 'gap')}, {amount(talks.missing)} not captured")
+        if conversations.gaps:
+            parts.append(f"{counted(conversations.gaps, 'gap')}, {amount(conversations.missing)} not captured")
         if packets.fragments:
-            cure = "capture behind the tunnel or lower the MTU in front of it" if packets.fragments_of_tcp else ""
-            said.append(f"{counted(packets.fragments, 'IP fragment')} not put together{cure and ': '}{cure}")
-        if packets.unreadable:
-            said.append(f"{counted(packets.unreadable, 'packet')} that cannot be read")
-        if packets.cut:
-            said.append(f"{counted(packets.cut, 'packet')} cut by the capture program: capture with `tcpdump -s 0`")
-        if packets.unread:
-            kinds = ", ".join(f"{count} {what}" for what, count in packets.unread.most_common())
-            cure = "capture where they leave their tunnel or are decrypted"
-            said.append(f"{counted(packets.unread.total(), 'packet')} in wrappings that are not read ({kinds}): {cure}")
+            cure = "capture after the tunnel or lower the MTU before it" if packets.fragments_of_tcp else ""
+            parts.append(f"{counted(packets.fragments, 'IP fragment')} not reassembled{cure and ': '}{cure}")
+        if packets.malformed:
+            parts.append(f"{counted(packets.malformed, 'malformed packet')}")
+        if packets.truncated:
+            truncated = counted(packets.truncated, "packet")
+            parts.append(f"{truncated} truncated by the capture program: capture with `tcpdump -s 0`")
+        if packets.unsupported:
+            kinds = ", ".join(f"{count} {what}" for what, count in packets.unsupported.most_common())
+            skipped = counted(packets.unsupported.total(), "packet")
+            cure = "capture after decapsulation or decryption"
+            parts.append(f"{skipped} with unsupported encapsulation ({kinds}): {cure}")
         if self._reassembly.late:
             late = counted(self._reassembly.late, "segment")
-            said.append(f"{late} out of order in time: put the packets in order with `reordercap FILE NEW`")
+            parts.append(f"{late} not in time order: sort the packets with `reordercap FILE NEW`")
         if packets.cut_short:
-            said.append("the capture ends inside of a packet")
-        if self._reassembly.connections and not talks.pulsar and not talks.tls:
-            said.append("name the brokers' ports with --port if Pulsar should be among them")
-        return "; ".join(said)
+            parts.append("the capture ends inside a packet")
+        if self._reassembly.connections and not conversations.pulsar and not conversations.tls:
+            parts.append("if some of it is Pulsar, give the brokers' ports with --port")
+        return "; ".join(parts)
 
 
 def _server(connection: str) -> str:
-    """Where a connection was made to, by its name in events."""
+    """The destination in a connection's name."""
     return re.sub(r"#\d+\Z", "", connection.rpartition("->")[2])

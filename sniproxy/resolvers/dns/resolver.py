@@ -49,7 +49,7 @@ ATTEMPTS = 3
 MAX_SERVICES = 16
 """Hosts of a service whose addresses are asked for; those of the first priorities."""
 
-MAX_ADDRESSES = 64
+MAX_ADDRESSES = 1000
 """Addresses of a name that are kept of each family: a server can put 4,000 into one answer."""
 
 FAMILY_DELAY_S = 0.05

@@ -16,7 +16,7 @@ LINKS = (NULL, ETHERNET, RAW, LOOP, COOKED, COOKED2)
 
 
 def endpoint(address: str, port: int) -> Endpoint:
-    """An endpoint as segments have it."""
+    """An endpoint, as in segments."""
     return ip_address(address).packed, port
 
 
@@ -35,7 +35,7 @@ def segment(
     destination: Endpoint | None = None,
     cut: int = 0,
 ) -> Segment:
-    """A segment of CLIENT to BROKER, or of who is named to the other one; `cut`: bytes that were not captured."""
+    """A segment from CLIENT to BROKER, or between the given endpoints. `cut`: bytes not captured."""
     if destination is None:
         destination = BROKER if source == CLIENT else CLIENT
     return Segment(
@@ -44,7 +44,7 @@ def segment(
 
 
 def datagram(segment: Segment) -> bytes:
-    """The segment in an IPv4 or IPv6 packet; without what its capture cut off."""
+    """The segment in an IPv4 or IPv6 packet, without the bytes not captured."""
     tcp = dpkt.tcp.TCP(
         sport=segment.source[1],
         dport=segment.destination[1],
@@ -64,7 +64,7 @@ def datagram(segment: Segment) -> bytes:
 
 
 def frame(datagram: bytes, link: int = ETHERNET) -> bytes:
-    """An IP packet as a link of this type carries it."""
+    """An IP packet in a frame of this link type."""
     six = datagram[0] >> 4 == 6
     kind = 0x86DD if six else 0x0800
     match link:
@@ -83,7 +83,7 @@ def frame(datagram: bytes, link: int = ETHERNET) -> bytes:
 
 @attrs.frozen
 class Captured:
-    """A packet to write into a capture file."""
+    """A packet for a capture file."""
 
     time: float
     data: bytes
@@ -91,7 +91,7 @@ class Captured:
 
 
 def captured(segments: Iterable[Segment], link: int = ETHERNET) -> list[Captured]:
-    """Segments as packets of such a link."""
+    """Segments as packets of this link type."""
     return [Captured(segment.time, frame(datagram(segment), link)) for segment in segments]
 
 
@@ -112,7 +112,7 @@ def block(kind: int, body: bytes, order: str = "<") -> bytes:
 
 
 def section(order: str = "<") -> bytes:
-    """The block that begins a pcapng file, or a section of it."""
+    """A section header block."""
     return block(0x0A0D0D0A, struct.pack(f"{order}IHHq", 0x1A2B3C4D, 1, 0, -1), order)
 
 

@@ -1,4 +1,4 @@
-"""Frames of Pulsar for the tests of captures."""
+"""Pulsar frames for the tests of captures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Recorded and built captures, and readings of them."""
+"""Recorded captures, and helpers that read captures."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CAPTURES = Path(__file__).parent.parent.parent / "data" / "captures"
 
 
 def recorded(name: str) -> bytes:
-    """A capture of real peers (tests/data/captures)."""
+    """A recorded capture (tests/data/captures)."""
     return (CAPTURES / f"{name}.pcap").read_bytes()
 
 
@@ -26,6 +26,6 @@ def packets(name: str) -> list[Captured]:
 
 
 def reading(data: bytes, *ports: int) -> tuple[list[Event], CaptureEvents]:
-    """All events in a capture, and who read it."""
+    """All events in a capture, and its reader."""
     capture = CaptureEvents(BytesIO(data), ports)
     return [*capture, *capture.finish()], capture

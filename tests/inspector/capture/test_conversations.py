@@ -33,7 +33,7 @@ def connection(
 
 
 class ConversationTests(SynchronousTestCase):
-    """From pieces to events."""
+    """Conversations: turns pieces into events."""
 
     def setUp(self) -> None:
         self.conversations = Conversations()
@@ -49,7 +49,7 @@ class ConversationTests(SynchronousTestCase):
         return [event.name for event in events]
 
     def test_pulsar(self) -> None:
-        """A connection that begins with frames is inspected, named by its ends, client first, and counted."""
+        """A connection that begins with frames is inspected, named by its ends (client first) and counted."""
         events = self.take(
             self.data(1, CONNECT + LOOKUP, begins=True, time=1.0),
             self.data(0, CONNECTED, begins=True, time=2.0),
@@ -68,14 +68,14 @@ class ConversationTests(SynchronousTestCase):
         self.assertEqual(self.names(self.take(*pieces)), ["connect", "connected", "lookup"])
 
     def test_both_begin_small(self) -> None:
-        """First bytes that did not tell yet come before those that did."""
+        """First bytes that were too few are inspected before the following ones."""
         events = self.take(
             self.data(0, CONNECTED[:9], begins=True), self.data(1, CONNECT, begins=True), self.data(0, CONNECTED[9:])
         )
         self.assertEqual(self.names(events), ["connect", "connected"])
 
     def test_from_the_middle(self) -> None:
-        """Where the beginning was not captured, a segment that begins with a frame makes it Pulsar's."""
+        """If the beginning was not captured, a segment that begins with a frame identifies Pulsar."""
         self.connection = connection(None)
         rest = SEND[5:]
         events = self.take(
@@ -87,7 +87,7 @@ class ConversationTests(SynchronousTestCase):
         self.assertEqual([(event.name, event.connection) for event in events], [("lookup", NAMED)])
 
     def test_who_is_the_client(self) -> None:
-        """The opener; else who sends a client's command; else the end not on a broker's port; else the higher one."""
+        """The opener; else the sender of a client's command; else the end not on a port; else the higher port."""
         high = endpoint("10.0.0.1", 50_000), endpoint("10.0.0.2", 50_001)
         for opener, ends, ports, sender, data, client in (
             (0, (BROKER, CLIENT), (), 1, CONNECT, 0),
@@ -107,18 +107,18 @@ class ConversationTests(SynchronousTestCase):
             self.assertIn(f":{port}->", events[0].connection)
 
     def test_reused_ports(self) -> None:
-        """A later connection of the same ends has a name of its own."""
+        """A later connection of the same ends has a different name."""
         self.connection = connection(earlier=1)
         self.assertEqual(self.take(self.data(1, CONNECT, begins=True))[0].connection, f"{NAMED}#2")
 
     def test_other(self) -> None:
-        """Other protocols are not looked at any more, whatever they send later."""
+        """Other protocols are ignored, whatever they send later."""
         self.assertEqual(self.take(self.data(1, b"GET / HTTP/1.1\r\n", begins=True), self.data(1, CONNECT)), [])
         self.assertEqual(self.take(Ended(self.connection, 1.0, "fin")), [])
         self.assertEqual(self.conversations.pulsar, 0)
 
     def test_ports(self) -> None:
-        """With ports, other connections are passed over; on these, all but TLS is Pulsar's, or says why not."""
+        """With ports, other connections are ignored; those on the ports are Pulsar or TLS."""
         self.conversations = Conversations([6651])
         self.assertEqual(self.take(self.data(1, CONNECT, begins=True), Gap(self.connection, 1, 0.0, 5)), [])
         self.conversations = Conversations([6650])
@@ -129,7 +129,7 @@ class ConversationTests(SynchronousTestCase):
         self.assertEqual(self.names(events), ["gap", "resumed"])
 
     def test_gap(self) -> None:
-        """Missing bytes are told to the inspector of their side, and counted."""
+        """Gaps are passed to the inspection and counted."""
         events = self.take(
             self.data(1, CONNECT + SEND[:20], begins=True),
             Gap(self.connection, 1, 1.0, 500),
@@ -143,7 +143,7 @@ class ConversationTests(SynchronousTestCase):
         self.assertEqual((self.conversations.gaps, self.conversations.missing), (2, 507))
 
     def test_gap_at_the_beginning(self) -> None:
-        """When a connection's first bytes are missing, it is known by what comes later."""
+        """A connection without its first bytes is recognized by later ones."""
         events = self.take(Gap(self.connection, 1, 0.0, 50), self.data(1, b"middle of it"), self.data(1, LOOKUP))
         self.assertEqual((events, self.conversations.pulsar), ([], 1))
         self.connection = connection()
@@ -151,7 +151,7 @@ class ConversationTests(SynchronousTestCase):
         self.assertEqual(self.conversations.pulsar, 2)
 
     def test_tls(self) -> None:
-        """A TLS connection is told in one event, with what its hello says."""
+        """A TLS connection gives one event with the fields of its hello."""
         greeting = hello(extensions=[alpn(b"h2", b"pulsar")])
         events = self.take(
             self.data(1, greeting[:7], begins=True),
@@ -165,7 +165,7 @@ class ConversationTests(SynchronousTestCase):
         self.assertEqual((self.conversations.pulsar, self.conversations.tls), (0, 1))
 
     def test_tls_without_hello(self) -> None:
-        """It is told without a name when the hello is not there, not whole, or cannot be read."""
+        """Without a complete, valid hello, the event has no server name."""
         for pieces in (
             [self.data(1, b"\x17\x03\x03\x00\x05hello")],
             [self.data(1, hello()[:99], begins=True), Gap(self.connection, 1, 1.0, 9)],

@@ -8,14 +8,14 @@ from sniproxy.inspector.capture.direction import PIECE_OVERHEAD_BYTES, SegmentQu
 
 
 class DirectionTests(SynchronousTestCase):
-    """What is next, and what waits."""
+    """SegmentQueue: released and held bytes."""
 
     def setUp(self) -> None:
         self.direction = SegmentQueue()
         self.direction.base = 100
 
     def test_position(self) -> None:
-        """The nearest one to what is expected, before or behind it, however often numbers have wrapped."""
+        """The position nearest to the expected one, however often numbers have wrapped."""
         for expected in (0, 2**31, 2**32 + 7, 5 * 2**32 - 1):
             self.direction.expected = expected
             for ahead in (-(2**31) + 1, -1, 0, 1, 2**31 - 1):
@@ -23,33 +23,33 @@ class DirectionTests(SynchronousTestCase):
                 self.assertEqual(self.direction.position(sequence), expected + ahead)
 
     def test_hold(self) -> None:
-        """Only bytes that are new are kept, whole pieces and parts; the first ones count."""
+        """Only new bytes are held, whole pieces and parts; the first ones count."""
         for start, data in ((4, b"ef"), (8, b"ij"), (3, b"DEFGHIJK"), (4, b"EF"), (0, b"")):
             self.direction.hold(start, start + len(data), data)
         self.assertEqual((self.direction.pieces, self.direction.held), (5, 5 * PIECE_OVERHEAD_BYTES + 8))
-        self.assertEqual(list(self.direction.ready()), [])
-        self.assertEqual(self.direction.leap(), 3)
-        self.assertEqual(b"".join(part for part in self.direction.ready() if isinstance(part, bytes)), b"DefGHijK")
+        self.assertEqual(list(self.direction.take_ready()), [])
+        self.assertEqual(self.direction.skip_hole(), 3)
+        self.assertEqual(b"".join(part for part in self.direction.take_ready() if isinstance(part, bytes)), b"DefGHijK")
         self.assertEqual((self.direction.pieces, self.direction.held, self.direction.expected), (0, 0, 11))
         self.direction.hold(5, 12, b"fghijkl")
-        self.assertEqual(list(self.direction.ready()), [b"l"])
+        self.assertEqual(list(self.direction.take_ready()), [b"l"])
 
     def test_not_captured(self) -> None:
-        """Bytes that were on the wire and not in the capture are told as a number, neighbours as one."""
+        """Bytes that were not captured are returned as a number, adjacent ones together."""
         self.direction.hold(0, 2, b"ab")
         self.direction.hold(2, 5, None)
         self.direction.hold(4, 9, None)
         self.direction.hold(9, 10, b"j")
         self.direction.hold(10, 12, None)
-        self.assertEqual(list(self.direction.ready()), [b"ab", 7, b"j", 2])
-        self.assertFalse(self.direction.holed)
+        self.assertEqual(list(self.direction.take_ready()), [b"ab", 7, b"j", 2])
+        self.assertFalse(self.direction.has_hole)
 
     def test_end(self) -> None:
-        """It is finished when all bytes before its FIN were handed out; a hole before it is one, too."""
+        """A direction is finished when all bytes before its FIN are released; it may have a hole before."""
         self.direction.finish = 3
-        self.assertEqual((self.direction.holed, self.direction.finished), (True, False))
-        self.assertFalse(self.direction.acked_beyond_hole())
+        self.assertEqual((self.direction.has_hole, self.direction.finished), (True, False))
+        self.assertFalse(self.direction.hole_is_acked())
         self.direction.peer_has = 4
-        self.assertTrue(self.direction.acked_beyond_hole())
-        self.assertEqual(self.direction.leap(), 3)
-        self.assertEqual((self.direction.holed, self.direction.finished), (False, True))
+        self.assertTrue(self.direction.hole_is_acked())
+        self.assertEqual(self.direction.skip_hole(), 3)
+        self.assertEqual((self.direction.has_hole, self.direction.finished), (False, True))

@@ -40,7 +40,7 @@ def read(data: bytes) -> list[Record]:
 
 
 def records(packets: list[Captured], link: int = ETHERNET) -> list[Record]:
-    """What a reader says of these packets."""
+    """The expected records of these packets."""
     return [Record(packet.time, link, packet.data) for packet in packets]
 
 
@@ -52,26 +52,26 @@ class Trickle(BytesIO):
 
 
 class ReaderTests(SynchronousTestCase):
-    """Reading capture files."""
+    """CaptureReader: pcap and pcapng files."""
 
     def why(self, data: bytes) -> str:
         return str(self.assertRaises(CaptureError, read, data))
 
     def test_pcap(self) -> None:
-        """Both byte orders, microseconds and nanoseconds; checksums noted in the link type change nothing."""
+        """Both byte orders, microseconds and nanoseconds; checksum flags in the link type are ignored."""
         for order in "<>":
             for nano in (False, True):
                 self.assertEqual(read(pcap(PACKETS, order=order, nano=nano)), records(PACKETS))
         self.assertEqual(read(pcap(PACKETS, RAW | 0x2400_0000)), records(PACKETS, RAW))
 
     def test_modified_pcap(self) -> None:
-        """The records of Kuznetzov's tcpdump have longer headers."""
+        """Records of Kuznetzov's tcpdump have longer headers."""
         head = struct.pack("<IHHiIII", 0xA1B2CD34, 2, 4, 0, 0, 99, ETHERNET)
         record = struct.pack("<IIIIIHBx", 7, 500_000, 3, 3, 1, 0x800, 0) + b"one"
         self.assertEqual(read(head + record * 2), [Record(7.5, ETHERNET, b"one")] * 2)
 
     def test_pcapng(self) -> None:
-        """Both byte orders; blocks that are not known are passed over."""
+        """Both byte orders; unknown blocks are skipped."""
         for order in "<>":
             self.assertEqual(read(pcapng(PACKETS, order=order)), records(PACKETS))
             whole = section(order) + block(0x0BAD, b"what" * 9, order) + pcapng(PACKETS, COOKED2, order)
@@ -88,14 +88,14 @@ class ReaderTests(SynchronousTestCase):
         )
 
     def test_other_packet_blocks(self) -> None:
-        """The old packet block is read; a simple one has the time of the packet before."""
+        """The old packet block is read; a simple packet has the time of the packet before."""
         old = block(2, struct.pack("<HHIIII", 0, 7, 0, 2_500_000, 3, 3) + b"old")
         simple = block(3, struct.pack("<I", 6) + b"simple")
         whole = section() + interface(ETHERNET) + old + simple
         self.assertEqual(read(whole), [Record(2.5, ETHERNET, b"old"), Record(2.5, ETHERNET, b"simple")])
 
     def test_cut_short(self) -> None:
-        """A file may end anywhere behind its header: whole packets are given out, and the cut is noted."""
+        """A file may end anywhere after its header: whole packets are returned, and cut_short is set."""
         for whole, head in ((pcap(PACKETS), 24), (pcapng(PACKETS), 28)):
             for end in range(head, len(whole)):
                 reader = CaptureReader(BytesIO(whole[:end]))
@@ -106,21 +106,21 @@ class ReaderTests(SynchronousTestCase):
                 self.assertEqual(reader.cut_short, len(at_edge) != end and not bare, end)
 
     def test_no_capture(self) -> None:
-        """What is no capture is told so, with the cure."""
+        """A file that is not a capture is an error with the cure."""
         self.assertIn("empty", self.why(b""))
         self.assertIn("neither pcap nor pcapng", self.why(b"hello, world"))
         self.assertIn("zcat", self.why(b"\x1f\x8b\x08\x00"))
-        self.assertIn("inside of its own header", self.why(pcap([])[:23]))
+        self.assertIn("inside its header", self.why(pcap([])[:23]))
 
     def test_broken(self) -> None:
-        """Lengths that no capture program writes end the reading, behind the packets that were good."""
+        """Impossible lengths are an error, after the good packets."""
         reader = CaptureReader(BytesIO(pcap(PACKETS) + struct.pack("<IIII", 0, 0, MAX_PACKET_BYTES + 1, 9)))
         got = []
         with self.assertRaises(CaptureError) as caught:
             for record in reader:
                 got.append(record)
         self.assertEqual(got, records(PACKETS))
-        self.assertIn("broken at byte", str(caught.exception))
+        self.assertIn("corrupt at byte", str(caught.exception))
         start = section() + interface(ETHERNET)
         for bad in (
             struct.pack("<II", 6, 0) + bytes(99),
@@ -130,16 +130,16 @@ class ReaderTests(SynchronousTestCase):
             block(6, struct.pack("<IIIII", 1, 0, 0, 0, 0)),
             block(0x0A0D0D0A, bytes(16)),
         ):
-            self.assertIn("broken at byte", self.why(start + bad))
+            self.assertIn("corrupt at byte", self.why(start + bad))
         self.assertIn("not described", self.why(section() + block(3, bytes(4))))
 
     def test_short_reads(self) -> None:
-        """A pipe that gives less than was asked for is read on."""
+        """Short reads from a pipe are continued."""
         for whole in (pcap(PACKETS), pcapng(PACKETS)):
             self.assertEqual(list(CaptureReader(Trickle(whole))), records(PACKETS))
 
     def test_at_once(self) -> None:
-        """A packet is given out when it has come, though the pipe stays open."""
+        """A packet is yielded as soon as it arrives, while the pipe stays open."""
         for whole in (pcap(PACKETS), pcapng(PACKETS)):
             reading, writing = os.pipe()
             self.addCleanup(os.close, writing)
@@ -161,7 +161,7 @@ class ReaderTests(SynchronousTestCase):
 
     @given(st.binary(max_size=300), st.sampled_from([b"", pcap(PACKETS), pcapng(PACKETS), section()]), st.data())
     def test_hostile(self, junk: bytes, before: bytes, data: st.DataObject) -> None:
-        """Whatever the bytes, only CaptureError comes out."""
+        """Any bytes raise CaptureError or nothing."""
         at = data.draw(st.integers(0, len(before)))
         try:
             read(before[:at] + junk + before[at + len(junk) :])

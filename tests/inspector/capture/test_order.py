@@ -26,38 +26,38 @@ SAID = ["ask1", "answer1", "ask2", "answer2", "fin"]
 
 
 def told(pieces: list[Piece]) -> list[str]:
-    """The data, and how it ended."""
+    """The data, and how the connection ended."""
     return [piece.data.decode() if isinstance(piece, Data) else piece.how for piece in pieces
             if isinstance(piece, Data | Ended)]  # fmt: skip
 
 
 def fed(reassembly: Reassembly, *segments: Segment) -> list[str]:
-    """What these segments give."""
+    """The pieces from these segments."""
     return told([piece for one in segments for piece in reassembly.feed(one)])
 
 
 class OrderTests(SynchronousTestCase):
-    """An answer is not handed out before what it acknowledges."""
+    """An answer is not released before the bytes that it acknowledges."""
 
     def setUp(self) -> None:
         self.reassembly = Reassembly()
 
     def test_one_direction_first(self) -> None:
-        """All of one direction may be captured before the other one."""
+        """All of one direction may come before the other one."""
         for first in (CLIENT, BROKER):
             segments = sorted(TALK, key=lambda one: one.source != first)
             self.assertEqual(fed(Reassembly(), *segments), SAID)
 
     @given(st.permutations(range(len(TALK) - 2)))
     def test_any_order(self, order: list[int]) -> None:
-        """Whatever the order of the file behind the SYNs, all bytes come, and each answer behind its request."""
+        """For any order after the SYNs, all bytes come, and each answer after its request."""
         rest = [TALK[2 + at] for at in order]
         reassembly = Reassembly()
         said = fed(reassembly, *TALK[:2], *rest)
         self.assertEqual((said[:4], reassembly.late, reassembly.held), (SAID[:4], 0, 0))
 
     def test_time(self) -> None:
-        """An answer has the time of what it waited for, and so never a negative latency."""
+        """An answer has the time of the bytes it waited for, so latency is never negative."""
         answer = segment(b"answer1", 2000, acknowledged=1004, source=BROKER, time=1.0)
         pieces = [piece for one in (*TALK[:2], answer) for piece in self.reassembly.feed(one)]
         self.assertEqual(pieces, [])
@@ -65,7 +65,7 @@ class OrderTests(SynchronousTestCase):
         self.assertEqual([(one.time, one.sender) for one in pieces if isinstance(one, Data)], [(1.5, 1), (1.5, 0)])
 
     def test_in_vain(self) -> None:
-        """An answer waits for a bounded time; what comes after all is counted."""
+        """An answer waits for a limited time; later bytes are counted as late."""
         answer = segment(b"answer1", 2000, acknowledged=1004, source=BROKER, time=1.0)
         self.assertEqual(fed(self.reassembly, *TALK[:2], answer), [])
         other = segment(b"x", 5, source=(b"10.0.0.9", 1), time=11.5)
@@ -75,15 +75,15 @@ class OrderTests(SynchronousTestCase):
         self.assertEqual((self.reassembly.late, self.reassembly.held), (1, 0))
 
     def test_bounded(self) -> None:
-        """Memory that waits is bounded, for each connection and for all."""
-        for reassembly in (Reassembly(most_held_each=10_000), Reassembly(most_held=10_000)):
+        """Memory of waiting segments is bounded, for each connection and for all."""
+        for reassembly in (Reassembly(max_held_bytes_each=10_000), Reassembly(max_held_bytes=10_000)):
             fed(reassembly, *TALK[:2])
             for at in range(100):
                 reassembly.feed(segment(b"x" * 1000, 2000 + at * 1000, acknowledged=1004, source=BROKER))
             self.assertLessEqual(reassembly.held, 12_000)
 
     def test_one_direction_only(self) -> None:
-        """A capture of one direction only is handed out, at its end at the latest."""
+        """A capture of one direction only is released, at the latest at its end."""
         one = [one for one in TALK if one.source == BROKER]
         said = fed(self.reassembly, *one) + told(self.reassembly.finish(1.0))
         self.assertEqual(said, ["answer1", "answer2", "capture"])
@@ -91,7 +91,7 @@ class OrderTests(SynchronousTestCase):
 
 
 class LateTests(SynchronousTestCase):
-    """Segments that cannot be put in order are counted."""
+    """Segments that cannot be ordered are counted as late."""
 
     def late(self, *segments: Segment) -> int:
         reassembly = Reassembly()
@@ -107,18 +107,18 @@ class LateTests(SynchronousTestCase):
         self.assertEqual(self.late(*TALK[3:6]), 0)
 
     def test_answers_before_syn(self) -> None:
-        """A SYN behind its connection's packets counts; one with a later time begins another connection."""
+        """A SYN after its connection's packets counts as late; one with a later time begins a connection."""
         self.assertEqual(self.late(attrs.evolve(TALK[3], time=1.0), *TALK[:3]), 1)
         self.assertEqual(self.late(TALK[3], *TALK[:3]), 0)
 
     def test_before_the_first(self) -> None:
-        """An earlier time tells a segment that comes too late from one that is sent again."""
+        """An earlier time distinguishes a late segment from a retransmission."""
         first = segment(b"ask2", 1004, time=2.0)
         self.assertEqual(self.late(first, segment(b"ask1", 1000, time=1.0)), 1)
         self.assertEqual(self.late(first, segment(b"ask1", 1000, time=2.5)), 0)
 
     def test_hole_given_up(self) -> None:
-        """Bytes that come after their hole was given up, unless they are sent again at a later time."""
+        """Bytes after their hole was abandoned are late, unless they are a retransmission."""
         hole = segment(b"ask2", 1004, time=1.0)
         acknowledged = segment(b"", 2000, acknowledged=1008, source=BROKER, time=1.1)
         later = segment(b"", 1008, acknowledged=2000, time=2.0)
@@ -134,7 +134,7 @@ class LateTests(SynchronousTestCase):
         self.assertEqual(self.late(*TALK[:2], reset, attrs.evolve(TALK[2], time=2.0)), 0)
 
     def test_backwards(self) -> None:
-        """A capture from its end to its beginning."""
+        """A capture in reverse order."""
         backwards = [attrs.evolve(one, time=float(at)) for at, one in enumerate(TALK)][::-1]
         self.assertTrue(self.late(*backwards))
 

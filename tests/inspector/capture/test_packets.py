@@ -40,7 +40,7 @@ def read(*packets: bytes, link: int = ETHERNET) -> tuple[list[Segment], PacketRe
 
 
 class PacketReaderTests(SynchronousTestCase):
-    """Finding segments."""
+    """PacketReader: finds TCP segments."""
 
     def test_links(self) -> None:
         """All link types carry IPv4 and IPv6, in pcap and in pcapng."""
@@ -48,10 +48,10 @@ class PacketReaderTests(SynchronousTestCase):
             for file in (pcap, pcapng):
                 reader = PacketReader(BytesIO(file(captured(FOUR + SIX, link), link)))
                 self.assertEqual(list(reader), FOUR + SIX, link)
-                self.assertEqual((reader.packets, reader.unreadable, reader.cut_short), (3, 0, False))
+                self.assertEqual((reader.packets, reader.malformed, reader.cut_short), (3, 0, False))
 
     def test_ethernet(self) -> None:
-        """VLAN tags, one or two, and the padding of short frames are taken off."""
+        """One or two VLAN tags and the padding of short frames are removed."""
         ip = datagram(FOUR[1])
         one = bytes(12) + b"\x81\x00\x00\x07\x08\x00" + ip
         two = bytes(12) + b"\x88\xa8\x00\x07\x81\x00\x00\x08\x08\x00" + ip
@@ -60,7 +60,7 @@ class PacketReaderTests(SynchronousTestCase):
         self.assertEqual([(found.data, found.length) for found in segments], [(b"hello", 5)] * 3)
 
     def test_cut(self) -> None:
-        """Of a packet that the capture program cut, the length on the wire is known."""
+        """A truncated packet keeps its length on the wire."""
         for link in LINKS:
             for ends in ({}, {"source": CLIENT6, "destination": BROKER6}):
                 cut = segment(b"hello", 9, cut=1000, **ends)  # type: ignore[arg-type]
@@ -68,7 +68,7 @@ class PacketReaderTests(SynchronousTestCase):
                 self.assertEqual(segments, [cut])
 
     def test_offloaded(self) -> None:
-        """A packet with the length zero, to be cut by the network card, goes on to its end."""
+        """A packet with length zero (segmentation offload) extends to its end."""
         for whole, at in ((datagram(FOUR[1]), 2), (datagram(SIX[0]), 4)):
             packet = bytearray(whole)
             packet[at : at + 2] = b"\0\0"
@@ -77,7 +77,7 @@ class PacketReaderTests(SynchronousTestCase):
             self.assertIn(segments[0].data, (b"hello", b"six"))
 
     def test_extension_headers(self) -> None:
-        """IPv6 extension headers are passed over, and are not counted as data."""
+        """IPv6 extension headers are skipped and not counted as data."""
         plain = datagram(SIX[0])
         options = bytes((6, 0, 1, 4, 0, 0, 0, 0))
         packet = plain[:4] + struct.pack("!HB", len(plain) - 40 + 8, 0) + plain[7:40] + options + plain[40:]
@@ -85,7 +85,7 @@ class PacketReaderTests(SynchronousTestCase):
         self.assertEqual([(found.data, found.length) for found in segments], [(b"six", 3)])
 
     def test_fragments(self) -> None:
-        """Fragments are counted; of the first one, what it has of the segment is taken."""
+        """Fragments are counted; the first one gives its part of the segment."""
         first, later = bytearray(datagram(FOUR[1])), bytearray(datagram(FOUR[1]))
         first[6:8] = b"\x20\x00"
         later[6:8] = b"\x00\x05"
@@ -93,25 +93,25 @@ class PacketReaderTests(SynchronousTestCase):
         later6 = six[:4] + struct.pack("!HB", len(six) - 40 + 8, 44) + six[7:40] + b"\x06\0\0\x08\0\0\0\x01" + six[40:]
         segments, reader = read(bytes(first), bytes(later), later6, link=RAW)
         self.assertEqual([found.data for found in segments], [b"hello"])
-        self.assertEqual((reader.packets, reader.fragments, reader.unreadable), (3, 3, 0))
+        self.assertEqual((reader.packets, reader.fragments, reader.malformed), (3, 3, 0))
 
     def test_others(self) -> None:
-        """What is no TCP is passed over; what is none though IP says so is counted."""
+        """Packets without TCP are skipped; malformed TCP is counted."""
         arp = bytes(12) + b"\x08\x06\x00\x01\x08\x00\x06\x04\x00\x01" + bytes(20)
         udp = bytearray(datagram(FOUR[1]))
         udp[9] = 17
         short = datagram(FOUR[1])[:30]
         segments, reader = read(arp, frame(bytes(udp)), frame(short), b"")
-        self.assertEqual((segments, reader.packets, reader.unreadable), ([], 4, 2))
+        self.assertEqual((segments, reader.packets, reader.malformed), ([], 4, 2))
 
     def test_unknown_link(self) -> None:
-        """A link type that is not read ends it, with the cure."""
+        """An unsupported link type is an error with the cure."""
         error = self.assertRaises(CaptureError, read, b"beacon", link=105)
-        self.assertIn("link type is 105", str(error))
+        self.assertIn("link type 105 is not supported", str(error))
 
     @given(st.sampled_from(LINKS), st.lists(st.tuples(st.integers(0, 90), st.integers(0, 255)), max_size=6), st.data())
     def test_hostile(self, link: int, changes: list[tuple[int, int]], data: st.DataObject) -> None:
-        """Whatever the packets, nothing but segments comes out, and their lengths hold."""
+        """Any bytes give only segments with consistent lengths."""
         packet = bytearray(frame(datagram(data.draw(st.sampled_from(FOUR + SIX))), link))
         for at, value in changes:
             packet[at % len(packet)] = value

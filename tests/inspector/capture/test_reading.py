@@ -63,7 +63,7 @@ class CaptureTests(SynchronousTestCase):
         self.assertEqual([entry.lookups for entry in capture.ledger.topics()], [3])
 
     def test_python(self) -> None:
-        """The Python client's, on a partitioned topic."""
+        """A capture of the Python client on a partitioned topic."""
         events, capture = reading(recorded(PYTHON))
         names = Counter(event.name for event in events)
         self.assertEqual((names["lookup"], names["producer"], names["subscribe"], names["ended"]), (11, 5, 5, 2))
@@ -71,13 +71,13 @@ class CaptureTests(SynchronousTestCase):
         self.assertEqual([entry.partitions for entry in capture.ledger.topics(True)][-1], 4)
 
     def test_tls(self) -> None:
-        """TLS connections are counted, and told once each."""
+        """TLS connections are counted, and give one event each."""
         events, capture = reading(recorded("java-tls-no-name"))
         self.assertEqual([(event.name, event.fields["server_name"]) for event in events], [("tls", None)] * 3)
         self.assertIn("(0 Pulsar, 3 TLS)", capture.summary())
 
     def test_same_events_whatever_the_file(self) -> None:
-        """The file's format and its link type change nothing."""
+        """The file format and the link type do not change the events."""
         wanted, _ = reading(recorded(JAVA))
         for link in (NULL, RAW, COOKED, COOKED2):
             packed = [Captured(packet.time, frame(packet.data, link)) for packet in packets(JAVA)]
@@ -85,12 +85,12 @@ class CaptureTests(SynchronousTestCase):
                 self.assertEqual(reading(file(packed, link))[0], wanted, link)
 
     def test_same_events_in_any_order(self) -> None:
-        """Packets of a sender that come again, and out of order, change no event but for its time."""
+        """Duplicate and reordered packets of a sender change only the times of events."""
         for name in (JAVA, PYTHON):
             wanted, _ = reading(recorded(name))
             random = Random(name)
             mixed = packets(name)
-            # A peer answers when it has all; so packets change places with their sender's neighbours only.
+            # Swap only packets of one sender that no answer separates.
             runs = [list(run) for _, run in groupby(mixed[8:], key=lambda packet: packet.data[20:24])]
             self.assertGreater(max(map(len, runs)), 2)
             mixed[8:] = [packet for run in runs for packet in random.sample(run, len(run))]
@@ -103,7 +103,7 @@ class CaptureTests(SynchronousTestCase):
             )
 
     def test_from_the_middle(self) -> None:
-        """A capture that begins anywhere shows what comes from there on."""
+        """A capture may begin anywhere; events follow from there on."""
         wanted, _ = reading(recorded(PYTHON))
         whole = packets(PYTHON)
         for start in (3, 20, 50, 90, 120):
@@ -118,7 +118,7 @@ class CaptureTests(SynchronousTestCase):
             self.assertNotIn("lost", [event.name for event in events])
 
     def test_missing_packet(self) -> None:
-        """A packet that was not captured is told as a gap, and what comes behind it is read."""
+        """A missing packet gives a gap event, and reading continues after it."""
         whole = packets(JAVA)
         data = next(at for at, packet in enumerate(whole) if b"public/default/c1" in packet.data)
         del whole[data]
@@ -128,7 +128,7 @@ class CaptureTests(SynchronousTestCase):
         self.assertIn("1 gap, ", capture.summary())
 
     def test_broken_file(self) -> None:
-        """What came before the broken byte is told, with the error; a cut file is no error, but noted."""
+        """Events before the corrupt byte come, then the error; a truncated file is only noted in the summary."""
         capture = CaptureEvents(BytesIO(recorded(JAVA) + b"\xff" * 16))
         events: list[Event] = []
         with self.assertRaises(CaptureError):
@@ -137,22 +137,22 @@ class CaptureTests(SynchronousTestCase):
         self.assertEqual(events, reading(recorded(JAVA))[0])
         self.assertEqual((list(capture.finish()), capture.packets), ([], 72))
         _, capture = reading(recorded(JAVA)[:-7])
-        self.assertIn("the capture ends inside of a packet", capture.summary())
+        self.assertIn("the capture ends inside a packet", capture.summary())
 
     def test_ends_with_the_capture(self) -> None:
-        """Connections that are open at its end are told as such, at the last packet's time."""
+        """Connections still open at the end of the capture end at the last packet's time."""
         head = packets(JAVA)[:20]
         events, _ = reading(pcap([Captured(packet.time, frame(packet.data)) for packet in head]))
         self.assertEqual((events[-1].name, events[-1].fields["how"]), ("ended", "capture"))
         self.assertEqual(events[-1].time, head[-1].time)
 
-    def test_nothing_of_pulsar(self) -> None:
-        """When no connection is Pulsar's, the summary says what to try."""
+    def test_no_pulsar(self) -> None:
+        """If no connection is Pulsar, the summary suggests --port."""
         self.assertIn("--port", reading(recorded(JAVA), 1)[1].summary())
         self.assertEqual(reading(pcap([]))[1].summary(), "0 packets, 0 connections (0 Pulsar, 0 TLS)")
 
     def test_moved(self) -> None:
-        """What the ledger finds is told right behind the event that it learned from."""
+        """The ledger's events directly follow the event that caused them."""
         segments = [segment(CONNECT, 1)]
         for number, url in enumerate(("pulsar://a:1", "pulsar://b:1")):
             ask = write(pb.CommandLookupTopic(topic="t", request_id=number))
@@ -166,7 +166,7 @@ class CaptureTests(SynchronousTestCase):
         self.assertEqual(events[3].fields["to_url"], "pulsar://b:1")
 
     def test_encapsulated(self) -> None:
-        """A real capture in each encapsulation gives the same events, and nothing is left out."""
+        """A real capture in each encapsulation gives the same events; no packet is skipped."""
         wanted, _ = reading(recorded(JAVA))
         for name, (link, wrap) in WRAPPINGS.items():
             wrapped = [Captured(packet.time, wrap(packet.data)) for packet in packets(JAVA)]
@@ -174,16 +174,16 @@ class CaptureTests(SynchronousTestCase):
             self.assertEqual(events, wanted, name)
             self.assertFalse(capture.incomplete, name)
 
-    def test_left_out(self) -> None:
-        """What is not read is counted by its kind, with the cure."""
+    def test_skipped(self) -> None:
+        """Skipped packets are counted by kind, with the cure."""
         unread = [Captured(1.0, packet) for packet in UNREAD.values()]
         fragment = Captured(1.0, framed(ip4(6, bytes(20), fragment=5)))
         cut = captured([segment(b"ab", 1, cut=100)])
         for more, text in (
-            (unread, "6 packets in wrappings that are not read (1 IPsec ESP, 1 WireGuard, "),
-            ([fragment], "1 IP fragment not put together: capture behind the tunnel"),
-            (cut, "1 packet cut by the capture program: capture with `tcpdump -s 0`"),
-            ([Captured(1.0, framed(b"\x45"))], "1 packet that cannot be read"),
+            (unread, "6 packets with unsupported encapsulation (1 IPsec ESP, 1 WireGuard, "),
+            ([fragment], "1 IP fragment not reassembled: capture after the tunnel"),
+            (cut, "1 packet truncated by the capture program: capture with `tcpdump -s 0`"),
+            ([Captured(1.0, framed(b"\x45"))], "1 malformed packet"),
         ):
             _, capture = reading(pcap([*(Captured(one.time, frame(one.data)) for one in packets(JAVA)), *more]))
             self.assertIn(text, capture.summary())
@@ -192,7 +192,7 @@ class CaptureTests(SynchronousTestCase):
         self.assertFalse(capture.incomplete)
 
     def test_directions_out_of_order(self) -> None:
-        """When the broker's packets come seconds earlier in the file, the events are those of the right order."""
+        """If the broker's packets come seconds too early in the file, the events are still in order."""
         wanted, _ = reading(recorded(JAVA))
         for behind in (0.001, 0.3, 2.0):
             for clock in (lambda one: one.time, lambda one: 1.0):
@@ -202,7 +202,7 @@ class CaptureTests(SynchronousTestCase):
                 self.assertFalse(capture.incomplete)
 
     def test_clusters(self) -> None:
-        """A capture of two clusters that replicate to each other has the topic twice, and no move."""
+        """A capture of two clusters that replicate to each other has two entries for the topic, and no move."""
         events, capture = reading(recorded("geo-replication"))
         self.assertNotIn("moved", [event.name for event in events])
         self.assertEqual(
@@ -210,9 +210,9 @@ class CaptureTests(SynchronousTestCase):
             {entry.cluster: entry.broker_url for entry in capture.ledger.topics()},
         )
 
-    def test_watched(self) -> None:
-        """A watcher is called as reading goes on."""
+    def test_with_progress(self) -> None:
+        """The progress callback is called while reading."""
         calls: list[None] = []
         capture = CaptureEvents(BytesIO(recorded(JAVA)))
-        self.assertTrue(list(capture.watched(lambda: calls.append(None))))
+        self.assertTrue(list(capture.with_progress(lambda: calls.append(None))))
         self.assertTrue(calls)

@@ -14,10 +14,10 @@ from tests.support.hellos import hello, recorded
 
 
 class SniffTests(SynchronousTestCase):
-    """Knowing streams by their first bytes."""
+    """sniff: recognizes streams by their first bytes."""
 
     def test_pulsar(self) -> None:
-        """Frames are known, with their sender where the command tells."""
+        """Frames are recognized, with their sender if the command tells."""
         for data, kind in (
             (CONNECT, StreamKind.CLIENT),
             (LOOKUP, StreamKind.CLIENT),
@@ -35,7 +35,7 @@ class SniffTests(SynchronousTestCase):
             self.assertIs(sniff(data[:MAX_HELD_BYTES]), kind)
 
     def test_tls(self) -> None:
-        """TLS records are known, at a connection's beginning and behind it."""
+        """TLS records are recognized, at the beginning of a connection and later."""
         for data in (
             hello(),
             recorded("java-pulsar-vip"),
@@ -53,7 +53,7 @@ class SniffTests(SynchronousTestCase):
             self.assertIs(sniff(data), StreamKind.OTHER)
 
     def test_other(self) -> None:
-        """What is neither is told from both."""
+        """Other protocols are recognized as neither."""
         for data in (
             b"GET / HTTP/1.1\r\n",
             b"SSH-2.0-OpenSSH",
@@ -66,7 +66,7 @@ class SniffTests(SynchronousTestCase):
 
     @given(st.binary(max_size=30))
     def test_enough(self, data: bytes) -> None:
-        """Any bytes give an answer; it is known soon, and does not change."""
+        """Any bytes give an answer, which comes early and does not change."""
         kind = sniff(data)
         if len(data) >= MAX_HELD_BYTES:
             self.assertIsNot(kind, StreamKind.MORE)

@@ -26,7 +26,7 @@ def opening(first: int = FIRST, time: float = 0.0) -> list[Segment]:
 
 
 def told(pieces: Iterable[Piece]) -> list[str | int]:
-    """Pieces in short: data with its sender, the size of a gap, how it ended. CLIENT is the second of the two ends."""
+    """Pieces in short form: data with its sender, the size of a gap, the end. CLIENT is the second end."""
     short: list[str | int] = []
     for piece in pieces:
         match piece:
@@ -40,7 +40,7 @@ def told(pieces: Iterable[Piece]) -> list[str | int]:
 
 
 def both(pieces: Iterable[Piece]) -> list[bytes]:
-    """All bytes of the broker, and of the client; a gap as so many question marks."""
+    """All bytes of the broker and of the client; gaps as question marks."""
     streams = [b"", b""]
     for piece in pieces:
         if isinstance(piece, Data):
@@ -51,7 +51,7 @@ def both(pieces: Iterable[Piece]) -> list[bytes]:
 
 
 class StreamTests(SynchronousTestCase):
-    """Putting segments in order."""
+    """Reassembly: orders segments."""
 
     def setUp(self) -> None:
         self.reassembly = Reassembly()
@@ -63,7 +63,7 @@ class StreamTests(SynchronousTestCase):
         return [piece for one in segments for piece in self.reassembly.feed(one)]
 
     def test_both_ways(self) -> None:
-        """Each end has its own stream, and a connection ends when both have."""
+        """Each end has a stream, and a connection ends when both have ended."""
         said = self.feed(
             *opening(),
             segment(b"ab", FIRST),
@@ -77,21 +77,21 @@ class StreamTests(SynchronousTestCase):
         self.assertEqual(self.reassembly.finish(9), [])
 
     def test_who_opened(self) -> None:
-        """The sender of the SYN is the opener, also when only its answer was captured; else nobody is."""
+        """The sender of the SYN is the opener, also if only the SYN-ACK was captured; else None."""
         for begin, opener in ((opening(), 1), (opening()[1:], 1), (opening()[::-1], 1), ([], None)):
             reassembly = Reassembly()
             pieces = [piece for one in [*begin, segment(b"ab", FIRST)] for piece in reassembly.feed(one)]
             self.assertEqual([piece.connection.opener for piece in pieces], [opener])
 
     def test_begins(self) -> None:
-        """Only the first bytes behind a SYN are a beginning."""
+        """Only the first bytes after a SYN have `begins`."""
         pieces = self.pieces(*opening(), segment(b"ab", FIRST), segment(b"c", FIRST + 2))
         self.assertEqual([piece.begins for piece in pieces if isinstance(piece, Data)], [True, False])
         self.reassembly = Reassembly()
         self.assertEqual([piece.begins for piece in self.pieces(segment(b"ab")) if isinstance(piece, Data)], [False])
 
     def test_out_of_order(self) -> None:
-        """Segments that come early wait; the time is that of the one that completes them."""
+        """Early segments wait; their time is that of the segment that completes them."""
         pieces = self.pieces(
             *opening(),
             segment(b"ef", FIRST + 4, time=1),
@@ -103,7 +103,7 @@ class StreamTests(SynchronousTestCase):
         self.assertEqual(self.reassembly.held, 0)
 
     def test_retransmitted(self) -> None:
-        """Bytes that came before are left out, also those that overlap with new ones, and keep-alive probes."""
+        """Old bytes are dropped, also if they overlap with new ones, and so are keepalive probes."""
         said = self.feed(
             *opening(),
             segment(b"abcd", FIRST),
@@ -115,7 +115,7 @@ class StreamTests(SynchronousTestCase):
         self.assertEqual(said, ["C:abcd", "C:ef", "C:g"])
 
     def test_overlapping(self) -> None:
-        """Where held segments overlap, the first one counts; one may cover several others."""
+        """If held segments overlap, the first counts; one may cover several others."""
         said = self.feed(
             *opening(),
             segment(b"CD", FIRST + 2),
@@ -126,7 +126,7 @@ class StreamTests(SynchronousTestCase):
         self.assertEqual("".join(str(one)[2:] for one in said), "abCDefGHi")
 
     def test_from_the_middle(self) -> None:
-        """A capture may begin anywhere: the first data is where a stream starts; pure acknowledgements say nothing."""
+        """A capture may begin anywhere: a stream starts with the first data, not with acknowledgements."""
         said = self.feed(
             segment(b"", FIRST - 1),
             segment(b"", 2 * FIRST - 1, source=BROKER),
@@ -138,23 +138,23 @@ class StreamTests(SynchronousTestCase):
         self.assertEqual(said, ["C:ab", "B:xy", "C:c"])
 
     def test_wrap(self) -> None:
-        """Sequence numbers begin again at zero behind their largest one."""
+        """Sequence numbers wrap to zero."""
         first = 2**32 - 3
         segments = [segment(bytes((65 + at,)), first + at) for at in range(6)]
         said = self.feed(*opening(first), *reversed(segments))
         self.assertEqual(said, ["C:A", "C:B", "C:C", "C:D", "C:E", "C:F"])
 
     def test_long_stream(self) -> None:
-        """A stream may be longer than there are sequence numbers."""
+        """A stream may be longer than 4 GiB."""
         self.feed(segment(b"a", FIRST))
         for step in range(1, 10):
-            # As if a GiB had passed in one go.
+            # As if 1 GiB had passed at once.
             size = 1 << 30
             self.assertEqual(self.feed(segment(b"", FIRST + 1 + (step - 1) * size, cut=size)), [size])
         self.assertEqual(self.feed(segment(b"b", FIRST + 1 + 9 * size), segment(b"a", FIRST)), ["C:b"])
 
     def test_acknowledged_hole(self) -> None:
-        """What the other end has acknowledged and the capture has not is a gap, after a short patience."""
+        """Missing bytes that the other end has acknowledged are a gap after a short wait."""
         acked = segment(b"", 2 * FIRST, source=BROKER, acknowledged=FIRST + 9, time=1.1)
         said = self.feed(*opening(), segment(b"ab", FIRST), segment(b"ef", FIRST + 4, time=1.0), acked)
         self.assertEqual(said, ["C:ab"])
@@ -162,7 +162,7 @@ class StreamTests(SynchronousTestCase):
         self.assertEqual(self.feed(segment(b"", 2 * FIRST, source=BROKER, time=1.3)), [2, "C:ef", "C:gh"])
 
     def test_hole(self) -> None:
-        """A hole that nobody acknowledged is waited for longer, and given up whichever connection goes on."""
+        """Other holes wait longer; any connection's segment may end the wait."""
         other = endpoint("10.0.0.9", 5)
         self.assertEqual(self.feed(*opening(), segment(b"ef", FIRST + 4, time=1)), [])
         self.assertEqual(self.feed(segment(b"1", 1, source=other, time=10.9)), ["B:1"])
@@ -170,7 +170,7 @@ class StreamTests(SynchronousTestCase):
         self.assertEqual(self.feed(segment(b"late", FIRST, time=12)), [])
 
     def test_cut_packets(self) -> None:
-        """Bytes that the capture program cut off are a gap at once, unless another packet has them."""
+        """Truncated bytes are a gap at once, unless another packet has them."""
         self.assertEqual(
             self.feed(*opening(), segment(b"ab", FIRST, cut=10), segment(b"c", FIRST + 12)), ["C:ab", 10, "C:c"]
         )
@@ -180,19 +180,19 @@ class StreamTests(SynchronousTestCase):
         )
 
     def test_reset(self) -> None:
-        """A reset ends a connection; what waited behind a hole is handed out."""
+        """A reset ends a connection; bytes behind a hole are released."""
         said = self.feed(
             *opening(), segment(b"cd", FIRST + 2), segment(b"", FIRST + 4, flags=RST), segment(b"x", FIRST + 4)
         )
         self.assertEqual(said, [2, "C:cd", "rst"])
 
     def test_hole_before_the_end(self) -> None:
-        """Bytes that are missing before a FIN are told, too."""
+        """Missing bytes before a FIN are a gap, too."""
         said = self.feed(*opening(), segment(b"", FIRST + 5, flags=FIN | ACK))
         self.assertEqual((said, told(self.reassembly.finish(1))), ([], [5, "capture"]))
 
     def test_reuse(self) -> None:
-        """A SYN with another number begins a new connection on the same ports, and ends an old one that did not end."""
+        """A SYN with a new number begins a connection on the same ports, and ends the old one."""
         pieces = self.pieces(
             *opening(),
             segment(b"ab", FIRST),
@@ -209,7 +209,7 @@ class StreamTests(SynchronousTestCase):
         self.assertEqual(self.reassembly.connections, 3)
 
     def test_late_packets(self) -> None:
-        """Packets that come again after the end begin nothing; nor do resets and bare acknowledgements."""
+        """Retransmissions after the end, resets and acknowledgements begin no connection."""
         end = [
             segment(b"", FIRST + 2, flags=FIN | ACK),
             segment(b"", 2 * FIRST, source=BROKER, flags=FIN | ACK),
@@ -220,18 +220,18 @@ class StreamTests(SynchronousTestCase):
         self.assertEqual(self.feed(segment(b"", 5), segment(b"x", 5, flags=RST)), [])
         self.assertEqual(self.reassembly.connections, 0)
 
-    def test_most_connections(self) -> None:
-        """Beyond their limit, the connection that was silent longest is forgotten, and what it held is handed out."""
-        self.reassembly = Reassembly(most_connections=2)
+    def test_max_connections(self) -> None:
+        """Beyond the limit, the connection with the oldest segment is dropped, and its bytes are released."""
+        self.reassembly = Reassembly(max_connections=2)
         ends = [endpoint("10.0.0.1", port) for port in range(3)]
         for end in ends[:2]:
             self.feed(segment(b"a", 1, source=end), segment(b"c", 3, source=end))
         self.feed(segment(b"z", 4, source=ends[0]))
         self.assertEqual(self.feed(segment(b"a", 1, source=ends[2])), [1, "B:c", "forgotten", "B:a"])
 
-    def test_most_held(self) -> None:
-        """What waits is bounded: for each stream, and for all of them, the one that waits longest going first."""
-        self.reassembly = Reassembly(most_held_each=10_000, most_held=15_000)
+    def test_max_held_bytes(self) -> None:
+        """Held memory is bounded, for each stream and for all; the oldest hole is abandoned first."""
+        self.reassembly = Reassembly(max_held_bytes_each=10_000, max_held_bytes=15_000)
         ends = [endpoint("10.0.0.1", port) for port in (1, 2)]
         for end in ends:
             self.feed(segment(b"a", 1, source=end))
@@ -241,17 +241,17 @@ class StreamTests(SynchronousTestCase):
         self.assertLess(self.reassembly.held, 2_200)
 
     def test_small_pieces(self) -> None:
-        """Pieces of a byte are counted with what they take besides it."""
+        """Pieces of a byte count with their overhead."""
         for at in range(40_000):
             self.reassembly.feed(segment(b"x", FIRST + 2 * at + (at > 0)))
         self.assertLessEqual(self.reassembly.held, 4 << 20)
 
     def test_endpoint_text(self) -> None:
-        """IPv6 addresses stand in brackets."""
+        """IPv6 addresses have brackets."""
         self.assertEqual([endpoint_text(CLIENT), endpoint_text(BROKER6)], ["127.0.0.1:40000", "[fd00::2]:6650"])
 
     def test_connections_differ(self) -> None:
-        """Two connections are two, also when all that is known of them is equal."""
+        """Two connections are different even if all their fields are equal."""
         self.assertNotEqual(CapturedConnection(1, (CLIENT, BROKER)), CapturedConnection(1, (CLIENT, BROKER)))
 
 
@@ -272,7 +272,7 @@ def cuttings(draw: st.DrawFn) -> tuple[bytes, int, list[Segment]]:
 
 
 class AnyOrderTests(SynchronousTestCase):
-    """What TCP may do to segments on the way."""
+    """Reassembly: what TCP does to segments on the way."""
 
     @given(cuttings())
     @settings(max_examples=400)
@@ -289,7 +289,7 @@ class AnyOrderTests(SynchronousTestCase):
     @given(cuttings(), st.data())
     @settings(max_examples=400)
     def test_with_losses(self, cutting: tuple[bytes, int, list[Segment]], data: st.DataObject) -> None:
-        """When segments are missing or cut, the bytes that are left lie at their places, between gaps."""
+        """If segments are missing or truncated, the other bytes keep their places between gaps."""
         stream, first, segments = cutting
         kept = []
         have = set()
@@ -307,7 +307,7 @@ class AnyOrderTests(SynchronousTestCase):
         for byte, right in zip(got, stream, strict=True):
             if byte != right:
                 self.assertEqual(byte, ord("?"))
-        # A byte that only came after its neighbour was cut off may have been given up already.
+        # A byte that came only after its neighbour was truncated may be abandoned already.
         self.assertTrue(all(at in have for at in range(len(got)) if got[at] != ord("?") and stream[at] != ord("?")))
         self.assertEqual(reassembly.held, 0)
 
@@ -327,8 +327,8 @@ class AnyOrderTests(SynchronousTestCase):
         )
     )
     def test_hostile(self, segments: list[Segment]) -> None:
-        """Whatever comes, nothing is raised, nothing follows an end, and nothing is held after all."""
-        reassembly = Reassembly(most_connections=2, most_held_each=1000, most_held=1500)
+        """Any segments raise nothing, nothing follows an end, and at last nothing is held."""
+        reassembly = Reassembly(max_connections=2, max_held_bytes_each=1000, max_held_bytes=1500)
         ended: set[CapturedConnection] = set()
         for one in segments:
             for piece in reassembly.feed(one):

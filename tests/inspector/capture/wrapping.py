@@ -1,4 +1,4 @@
-"""Encapsulations that tests put around IP packets."""
+"""Encapsulations of IP packets for tests."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _in_ip(ip: bytes) -> int:
 
 
 Wrapping = tuple[int, Callable[[bytes], bytes]]
-"""The link type of the capture, and what makes a packet of it."""
+"""The link type of the capture, and a function that wraps a packet."""
 
 WRAPPINGS: dict[str, Wrapping] = {
     "802.1Q": (ETHERNET, lambda ip: ethernet(0x8100, struct.pack("!HH", 7, _kind(ip)) + ip)),
@@ -111,7 +111,7 @@ WRAPPINGS: dict[str, Wrapping] = {
         lambda ip: udp(4789, b"\x08\0\0\0\0\0\5\0" + ethernet(0x8100, b"\0\7\x08\0" + gre(_kind(ip), ip)[14:])),
     ),
 }
-"""By name."""
+"""Encapsulations by name."""
 
 UNREAD: dict[str, bytes] = {
     "IPsec ESP": framed(ip4(50, bytes(60))),
@@ -121,4 +121,4 @@ UNREAD: dict[str, bytes] = {
     "EtherType 0x1234": ethernet(0x1234, bytes(60)),
     "GRE version 2": gre(0x0800, bytes(40), 2),
 }
-"""Packets that are counted by this name, but not read."""
+"""Packets with unsupported encapsulation, by its name."""

@@ -84,7 +84,7 @@ class ProveTests(SynchronousTestCase):
     def test_nobody_rings(self) -> None:
         """A kernel that does not tell what it has passed is found, and one that tells it only once."""
         gate()
-        self.patch(selftest, "SECONDS", 1.0)
+        self.patch(selftest, "TIMEOUT_S", 1.0)
         patched = self.patch(gates, "instructions", silent)
         self.fails("order")
         patched.restore()
@@ -94,14 +94,14 @@ class ProveTests(SynchronousTestCase):
     def test_an_end_is_lost(self) -> None:
         """An end that never comes out is found."""
         gate()
-        self.patch(selftest, "SECONDS", 3.0)
+        self.patch(selftest, "TIMEOUT_S", 3.0)
         self.patch(KernelRelay, "_end_flow", lambda relay, flow: None)
         self.fails("ends")
 
     def test_it_never_ends(self) -> None:
         """A relay that does not even end when it is told to is found as other faults are."""
         gate()
-        self.patch(selftest, "SECONDS", 0.5)
+        self.patch(selftest, "TIMEOUT_S", 0.5)
         self.patch(KernelRelay, "_finish", lambda relay, ending: None)
         self.fails("sequence")
 

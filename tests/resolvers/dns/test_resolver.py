@@ -115,7 +115,9 @@ class DNSResolverTests(SynchronousTestCase):
     def test_many(self) -> None:
         """Of a name with many addresses the first of each family are used."""
         self.make()
-        ZONE["m.test", A] = tuple(("m.test.", 7, "A", f"192.0.2.{number}") for number in range(200))
+        ZONE["m.test", A] = tuple(
+            ("m.test.", 7, "A", f"192.0.{2 + number // 250}.{number % 250}") for number in range(1200)
+        )
         ZONE["m.test", AAAA] = (("m.test.", 7, "AAAA", "2001:db8::1"),)
         self.addCleanup(ZONE.pop, ("m.test", A))
         self.addCleanup(ZONE.pop, ("m.test", AAAA))

@@ -160,7 +160,7 @@ class SessionTests(TestCase):
         """A stop does not wait for a lookup that keeps kazoo's thread from ending."""
         looked_up = threading.Event()
         self.addCleanup(looked_up.set)
-        self.patch(session, "CUT_SECONDS", 0.01)
+        self.patch(session, "CUT_TIMEOUT_S", 0.01)
         self.patch(self.client, "connected", False)
         self.patch(self.client, "stop", lambda: looked_up.wait(60))
         await self.session.stop()

@@ -169,7 +169,7 @@ class StandingTests(SocketTestCase):
 
     async def test_ends_unread(self) -> None:
         """A process that ends does not wait for a supervisor that reads nothing."""
-        self.patch(lines, "LAST_PATIENCE", 0.01)
+        self.patch(lines, "FLUSH_TIMEOUT_S", 0.01)
         for number in range(100):
             self.log.info("{text}", text=f"{number} {'x' * 9_999}")
         self.observer.finish()

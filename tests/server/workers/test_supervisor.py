@@ -279,7 +279,7 @@ class WorkersTests(TestCase):
         os.kill(pids[0], signal.SIGCONT)
         running.wait_for(f"worker 0 (pid {pids[0]}) answers again")
         running.wait_for(f"worker 1 (pid {pids[1]}) does not answer for 10 s: it writes its stack and is killed")
-        running.wait_for("worker 1: Current thread")  # faulthandler's words
+        running.wait_for("(most recent call first)")  # faulthandler's words
         running.wait_for(f"worker 1 (pid {pids[1]}) was ended by SIGKILL; another one takes its place at once")
         running.wait_for("worker 1: ready:")
         running.look()
