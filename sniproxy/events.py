@@ -1,7 +1,4 @@
-"""What is known of a connection, and how it ended. Pure values; the journal and whoever else listens read them.
-
-Pure.
-"""
+"""The record of a client connection, and the results that it can end with. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +11,7 @@ from sniproxy.tls.alerts import Alert
 
 
 class Result(StrEnum):
-    """How a connection ended: the closed set of the access log's ``result`` (docs/configuration.md explains each)."""
+    """How a connection ended: the ``result`` of the access log (docs/configuration.md explains each)."""
 
     OK = "ok"
     NO_ROUTE = "no_route"
@@ -40,7 +37,7 @@ class Result(StrEnum):
 
 
 class Refusal(Exception):
-    """A stage's answer to a connection is no; the message says why.
+    """A stage refuses a connection; the message says why.
 
     @ivar alert: for the client. None: a plain close, after which Pulsar's clients try again.
     """
@@ -53,21 +50,21 @@ class Refusal(Exception):
 
 @attrs.define
 class Connection:
-    """One client connection. Filled as its stages pass; complete when it ends.
+    """The record of one client connection. The stages fill it in; it is complete when the connection ends.
 
     @ivar id: unique among all connections of all processes of this proxy.
     @ivar time: when it was accepted, in seconds since 1970.
     @ivar listener: the listener's name. @ivar client: ``address:port``.
     @ivar server_name: from the hello, normalised; None: none, or not read. @ivar alpn: as offered.
     @ivar route: the pattern that matched, ``default`` or ``no_server_name``; None: none did.
-    @ivar target: whom the tunnel leads to, or who was dialled last; None: nobody was dialled.
+    @ivar target: the tunnel's target, or the target dialled last. None: no target was dialled.
     @ivar alert: the alert sent to the client; None: none was.
-    @ivar received: bytes that came from the client before a tunnel stood.
+    @ivar received: bytes read from the client before the tunnel started.
     @ivar bytes_up: bytes written to the target. @ivar bytes_down: bytes written to the client by the tunnel.
     @ivar hello_s: seconds from accepting to the whole hello. @ivar resolve_s: for the resolver's answer.
-    @ivar connect_s: from then to the connection with the target, its TLS included where that ends here.
-    @ivar total_s: all of it. None: not reached.
-    @ivar reason: why it ended so, in words; empty when there is nothing to say.
+    @ivar connect_s: from then until the target is connected, including its TLS handshake if the proxy terminates TLS.
+    @ivar total_s: seconds from accepting to the end. None in these: the stage was not reached.
+    @ivar reason: why it ended, in words; or empty.
     """
 
     id: str
@@ -91,4 +88,4 @@ class Connection:
 
 
 Observer = Callable[[Connection], None]
-"""Is told of each connection when it has ended. What it raises is logged and harms no connection."""
+"""Called with each connection that has ended. The proxy logs its exceptions and continues."""

@@ -1,16 +1,16 @@
-"""The words that resolver plugins are written against. Pure.
+"""The interfaces of resolver plugins. Pure.
 
-A resolver answers one question: where does this server name live? The route table has already chosen the resolver to
-ask (docs/architecture.md); what it gets is a L{Request}, what it gives is a L{Resolution}.
+A resolver maps a server name to targets: it gets a L{Request} and returns a L{Resolution}. The route table has chosen
+the resolver before (docs/architecture.md).
 
-Twisted has a DNS interface called ``IResolver`` already, hence the longer names here.
+The names are long because Twisted has a DNS interface called ``IResolver``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any
 
 import attrs
 from zope.interface import Attribute, Interface
@@ -20,14 +20,14 @@ from sniproxy.util.names import host_port, ip_literal, server_name
 
 @attrs.frozen
 class Request:
-    """What is asked of a resolver.
+    """A resolver's question.
 
     @ivar server_name: from the ClientHello, normalised: lower case, no trailing dot. None: the hello has none.
-    @ivar alpn: the application protocols the client offers, in order; mostly empty with Pulsar.
+    @ivar alpn: the application protocols that the client offers, in order. Pulsar clients usually offer none.
     @ivar peer: the client's address and port, as in ``192.0.2.7:50123``.
     @ivar listener: the name of the listener that accepted the connection.
-    @ivar captures: what the route's star matched, or the groups of its expression; mostly empty.
-    @ivar port: the port that the client came to. None: it came to no TCP listener.
+    @ivar captures: what the route's wildcard matched, or the groups of its expression; often empty.
+    @ivar port: the port of the listener. None: it is not a TCP listener.
     """
 
     server_name: str | None
@@ -43,18 +43,18 @@ def _is_host(target: object, attribute: object, host: str) -> None:
 
 
 def _is_port(target: object, attribute: object, port: int) -> None:
-    # One function for several of attrs' own: a configuration may have very many targets.
+    # One function is faster than several attrs validators: a configuration may have 10,000 targets.
     if not isinstance(port, int):
-        raise TypeError(f"a port is a number, not {port!r}")
+        raise TypeError(f"a port must be an integer, not {port!r}")
     if not 1 <= port <= 65535:
-        raise ValueError(f"a port is a number from 1 to 65535, not {port}")
+        raise ValueError(f"a port must be from 1 to 65535, not {port}")
 
 
 def _is_weight(target: object, attribute: object, weight: int) -> None:
     if not isinstance(weight, int):
-        raise TypeError(f"a weight is a number, not {weight!r}")
+        raise TypeError(f"a weight must be an integer, not {weight!r}")
     if weight < 0:
-        raise ValueError(f"a weight is 0 or more, not {weight}")
+        raise ValueError(f"a weight must be 0 or more, not {weight}")
 
 
 def _are_addresses(target: object, attribute: object, addresses: tuple[str, ...]) -> None:
@@ -65,17 +65,18 @@ def _are_addresses(target: object, attribute: object, addresses: tuple[str, ...]
 
 @attrs.frozen
 class Target:
-    """One place to dial. Made with something else than its fields say, it raises ValueError or TypeError.
+    """One address to dial. The constructor raises ValueError or TypeError for a bad field.
 
     @ivar host: a host name or an IP address without brackets.
     @ivar port: 1 to 65535.
-    @ivar weight: how often this target's turn comes, against the others'. 0: only when all others fail.
-    @ivar label: how logs call it; empty: ``host:port``.
-    @ivar client_formed: whether what the client sent became part of host or port. If so, the destination policy is
-        asked (C{[policy]} in the configuration): else a client could lead the proxy to whatever it can reach.
-    @ivar name: the name that the resolver has looked host up by, which C{allow_names} is asked about; empty: host.
-    @ivar addresses: IP addresses that the resolver has already found for host. The dialer dials these by happy
-        eyeballs (RFC 8305) and looks nothing up; the destination policy judges each. Empty: the dialer looks host up.
+    @ivar weight: this target's share of connections, relative to the other targets. 0: dialled only when all other
+        targets fail.
+    @ivar label: its name in logs. Empty: ``host:port``.
+    @ivar client_formed: whether bytes from the client became part of host or port. If so, the destination policy
+        (C{[policy]} in the configuration) applies: otherwise a client could reach any host that the proxy can reach.
+    @ivar name: the name that the resolver looked up to find host; C{allow_names} applies to it. Empty: host.
+    @ivar addresses: IP addresses that the resolver has found for host. The dialer dials these by happy eyeballs (RFC
+        8305) without a lookup; the destination policy checks each. Empty: the dialer looks host up.
     """
 
     host: str = attrs.field(validator=_is_host)
@@ -98,14 +99,14 @@ def _as_tuple(targets: Iterable[Target]) -> tuple[Target, ...]:
 
 @attrs.frozen
 class Resolution:
-    """A resolver's answer: the targets, dialled in turn, the next one when a connect fails.
+    """A resolver's answer: the targets. The proxy dials them round robin, and the next one when a connect fails.
 
-    An answer is used again for other clients that come with the same server name to the same listener and port. One
-    that depends on the client's address or its ALPN must say so by a C{ttl} of 0.
+    The proxy caches an answer for clients with the same server name on the same listener and port. An answer that
+    depends on the client's address or ALPN must have a C{ttl} of 0.
 
     @ivar targets: at least one.
-    @ivar ttl: for how many seconds the answer may be used again. 0: only for this connection. None: until the
-        configuration changes, or a watching resolver says that something has changed.
+    @ivar ttl: seconds for which the answer may be cached. 0: not cached. None: cached until the configuration changes,
+        or a watching resolver reports a change.
     """
 
     targets: Sequence[Target] = attrs.field(converter=_as_tuple)
@@ -113,11 +114,11 @@ class Resolution:
 
 
 class Refused(Exception):
-    """The resolver knows that this name goes nowhere; the reason is shown to the operator.
+    """The name has no target. The proxy logs the reason and sends the client the alert ``unrecognized_name``.
 
-    The client gets the alert ``unrecognized_name``. For a fault that may pass, raise L{Unavailable}.
+    For a temporary failure, raise L{Unavailable}.
 
-    @ivar ttl: for how many seconds it may be used again, as in L{Resolution}; 0 where it depends on the client.
+    @ivar ttl: seconds for which the refusal may be cached, as in L{Resolution}. 0 if it depends on the client.
     """
 
     def __init__(self, reason: str, ttl: float = 5.0) -> None:
@@ -127,23 +128,23 @@ class Refused(Exception):
 
 
 class Unavailable(Exception):
-    """The resolver cannot know now, which may pass: a server is silent, or answers nonsense.
+    """A temporary failure: a server does not answer, or its answer is invalid.
 
-    The client's connection is closed plainly, and Pulsar clients try again. Anything else that a resolver raises means
-    the same, and comes with a traceback in the program's log.
+    The proxy closes the client's connection without an alert, and Pulsar clients retry. Any other exception of a
+    resolver has the same effect, and a traceback in the program's log.
 
-    @ivar local: this process had no place or descriptor for the question, which says nothing about the server or the
-        name: the circuit breaker does not count it, and the next client's question is asked.
+    @ivar local: this process lacked memory or a descriptor for the query. The circuit breaker ignores such a failure,
+        and the next client's query is sent.
     """
 
     local = False
 
 
-class BadOption(Exception):
-    """A resolver's option is missing or wrong.
+class BadValue(Exception):
+    """A value of the configuration is missing or wrong. The message is the cure.
 
-    @ivar key: the option's name.
-    @ivar value: what was found; None when the option is missing.
+    @ivar key: the key, without its table.
+    @ivar value: the value found. None: it is missing.
     """
 
     def __init__(self, key: str, value: object, cure: str) -> None:
@@ -153,22 +154,27 @@ class BadOption(Exception):
         self.cure = cure
 
 
+class BadOption(BadValue):
+    """A resolver's option is missing or wrong."""
+
+
 class IServerNameResolver(Interface):
-    """Knows where server names live."""
+    """Maps server names to targets."""
 
     def resolve(request: Request) -> Resolution | Awaitable[Resolution]:
-        """Answer at once, or with a Deferred or another awaitable. It must not block.
+        """Return the answer, or a Deferred or other awaitable of it. It must not block.
 
-        @raise Refused: the name goes nowhere.
+        @raise Refused: the name has no target.
+        @raise Unavailable: there is no answer now.
         """
 
 
 @attrs.frozen
 class WatchState:
-    """What a watching resolver says of itself.
+    """The state of a watching resolver.
 
-    @ivar summary: what it knows now, in a few words, as in ``3 brokers``.
-    @ivar error: why its last look failed; None: it did not.
+    @ivar summary: what it has, in a few words, as in ``3 brokers``.
+    @ivar error: why its last update failed. None: it succeeded.
     """
 
     summary: str
@@ -176,26 +182,28 @@ class WatchState:
 
 
 class IWatchingResolver(IServerNameResolver):
-    """A resolver that goes on looking while the proxy runs, and answers from what it has seen."""
+    """A resolver that watches its source while the proxy runs, and answers from what it has read."""
 
     def start(changed: Callable[[], None]) -> None:
-        """Begin to look. It is called once, before the first question.
+        """Start watching. The proxy calls this once, before the first query.
 
-        @param changed: to be called when earlier answers may no longer be true; the proxy then forgets them.
+        @param changed: the resolver calls this when earlier answers may be out of date; the proxy then discards them.
         """
 
     def stop() -> Awaitable[None] | None:
-        """End it, for ever: nothing is open, and no timer runs, when it has come to its end. It is called once.
+        """Close all sockets and files and cancel all timers. The proxy calls this once.
 
-        A resolver that was not started is not stopped: making it opens nothing that must be closed.
+        The proxy does not stop a resolver that it has not started, so making one must open nothing.
+
+        @return: an awaitable that ends when all is closed. None: all is closed now.
         """
 
     def state() -> WatchState:
-        """What it knows now, for people. It must not block."""
+        """The current state, for operators. It must not block."""
 
 
 class Kind(StrEnum):
-    """What a value in the configuration may be; the texts are for people."""
+    """The type of a value in the configuration. The texts appear in messages."""
 
     TEXT = "text"
     TEXTS = "text or list of texts"
@@ -206,17 +214,17 @@ class Kind(StrEnum):
 
 
 NEEDED = object()
-"""The default of an option that must be written."""
+"""The default of a required option."""
 
 
 @attrs.frozen
 class Option:
-    """One key of a resolver's table, as its maker describes it: for ``--help-resolver``, and for checking.
+    """One key of a resolver's table, for ``--help-resolver`` and for checks.
 
-    @ivar kind: a value of another kind is refused before the resolver is made. L{Kind.TEXTS} comes as a list always,
-        a L{Kind.PATH} starts from the folder of the configuration file, and a L{Kind.NUMBER} is a float.
+    @ivar kind: the proxy rejects a value of another kind. The resolver gets L{Kind.TEXTS} as a list, L{Kind.PATH}
+        relative to the configuration file's folder, and L{Kind.NUMBER} as a float.
     @ivar help: one line.
-    @ivar default: what the resolver gets when the key is not there. None: it gets None. L{NEEDED}: it must be there.
+    @ivar default: the value when the key is absent. L{NEEDED}: the key is required.
     """
 
     name: str
@@ -226,57 +234,40 @@ class Option:
 
 
 class IResolverMaker(Interface):
-    """A plugin in ``twisted/plugins``: makes resolvers of one type. It provides ``twisted.plugin.IPlugin``, too."""
+    """A plugin in ``twisted/plugins`` that makes resolvers of one type. It also provides ``twisted.plugin.IPlugin``."""
 
-    name = Attribute("What ``type = `` says in the configuration, as in ``static``.")
-    help = Attribute("One line: where such a resolver knows names from.")
+    name = Attribute("The value of ``type = `` in the configuration, as in ``static``.")
+    help = Attribute("One line: the source of the resolver's answers.")
 
-    def make(options: Mapping[str, Any], reactor: Any) -> ServerNameResolver:
-        """A resolver, from the keys of its table in the configuration without ``type``. It must not block.
+    def make(options: Mapping[str, Any], reactor: Any) -> IServerNameResolver:
+        """Make a resolver. It must not block.
+
+        @param options: the keys of its table in the configuration, without ``type``.
 
         @raise BadOption: an option is unknown, missing or wrong.
         """
 
 
 class IDescribedResolverMaker(IResolverMaker):
-    """A maker that says what it takes and needs. One that does not gets its table as it is, and checks it itself."""
+    """A maker that describes its options. A maker that does not gets its table unchecked."""
 
-    options = Attribute("A sequence of L{Option}: all keys of its table. None: it describes none.")
-    extra = Attribute("What pip installs when C{needs} is not there, as in ``sniproxy[zookeeper]``; empty: nothing.")
-    needs = Attribute("The names of modules beyond its package's own, without which none can be made; mostly empty.")
-
-
-class ServerNameResolver(Protocol):
-    """L{IServerNameResolver}, for type checkers."""
-
-    def resolve(self, request: Request) -> Resolution | Awaitable[Resolution]: ...
+    options = Attribute("A sequence of L{Option}: all keys of its table. None: no description.")
+    extra = Attribute("What pip installs to provide C{needs}, as in ``sniproxy[zookeeper]``; or empty.")
+    needs = Attribute("The names of third-party modules that the resolver imports; often empty.")
 
 
-class WatchingResolver(ServerNameResolver, Protocol):
-    """L{IWatchingResolver}, for type checkers."""
-
-    def start(self, changed: Callable[[], None]) -> None: ...
-    def stop(self) -> Awaitable[None] | None: ...
-    def state(self) -> WatchState: ...
-
-
-class ResolverMaker(Protocol):
-    """L{IResolverMaker}, for type checkers."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def help(self) -> str: ...
-
-    def make(self, options: Mapping[str, Any], reactor: Any) -> ServerNameResolver: ...
-
-
-async def come(answer: Awaitable[object]) -> object:
-    """A resolver's answer that comes later; its type is a promise that is checked by who asks."""
+async def as_coroutine(answer: Awaitable[object]) -> object:
+    """Await a resolver's answer. The caller checks its type."""
     return await answer
 
 
-async def ask(resolver: ServerNameResolver, request: Request) -> object:
-    """A resolver's answer, as L{come}, whether it comes at once or later."""
+async def ask(resolver: IServerNameResolver, request: Request) -> object:
+    """Query a resolver, and await its answer if needed. The caller checks the answer's type."""
     answer = resolver.resolve(request)
     return await answer if isinstance(answer, Awaitable) else answer
+
+
+ServerNameResolver = IServerNameResolver
+WatchingResolver = IWatchingResolver
+ResolverMaker = IResolverMaker
+"""Deprecated: earlier names of the interfaces, for type checkers without mypy-zope's plugin."""

@@ -207,8 +207,8 @@ class ProxyService(Service):
             change_listeners = self._listeners.prepare(built.listeners, undo)
             undo.pop_all()
         self._built, self.warnings = built, warnings
-        self._upstreams.change(configuration.health, built.written, plaintext_targets(configuration))
-        built.resolvers.settle()
+        self._upstreams.reconfigure(configuration.health, built.written, plaintext_targets(configuration))
+        built.resolvers.activate()
         self._connections.change(configuration.limits, self._descriptors)
         # A bridge may lead to a listener of this proxy, but a bridge that leads to a bridge is a loop.
         bridge_veto = DestinationVeto(self._bridge_guard)

@@ -1,4 +1,4 @@
-"""The command line: ``twistd sniproxy``. Options in, a configuration out, and the service that runs it."""
+"""The ``twistd sniproxy`` program: its options, configuration and signals."""
 
 from __future__ import annotations
 
@@ -43,24 +43,24 @@ log = Logger()
 
 
 class Options(usage.Options):
-    """What ``twistd sniproxy`` takes."""
+    """The options of ``twistd sniproxy``."""
 
     synopsis = "[options]"
     longdesc = (
-        "Routes TLS connections by the server name of their ClientHello, for Apache Pulsar's PIP-60; TLS stays end to "
+        "Routes TLS connections by the server name in their ClientHello, for Apache Pulsar's PIP-60; TLS stays end to "
         "end. Give a file (--config) or listeners and routes (--listen tcp:4443 --route NAME=HOST:PORT). "
-        "The signals TERM and INT drain, a second one ends at once; HUP reads the file again, without harm to live "
-        "connections; USR1 reopens the access log. With workers = N in the file, N processes serve it, and this one "
-        "passes the signals on to them."
+        "TERM and INT drain and stop, a second one stops at once; HUP reloads the file and keeps open "
+        "connections; USR1 reopens the logs. With workers = N in the file, N processes serve it, and this "
+        "process supervises them."
     )
     optParameters = [
         ["config", "c", None, "The configuration file (TOML)."],
-        ["access-log", "a", None, "A file for the access log, one JSON object a line; '-': standard output."],
+        ["access-log", "a", None, "The access log file, one JSON object per line; '-': standard output."],
     ]
     optFlags = [
-        ["check", None, "Say what the configuration means, warn of surprises, and exit: 0, or 1 with the error."]
+        ["check", None, "Check the configuration, print a summary and warnings, and exit: 0 if it is valid, else 1."]
     ]
-    # With zsh and bash completion, files are offered for these.
+    # zsh and bash complete file names for these.
     compData = usage.Completions(optActions={"config": usage.CompleteFiles(), "access-log": usage.CompleteFiles()})
 
     path: str | None = None
@@ -79,8 +79,8 @@ class Options(usage.Options):
         self._listen.append(endpoint)
 
     def opt_route(self, route: str) -> None:
-        """NAME=HOST:PORT[,HOST:PORT...]: send a server name to these targets, in turn. NAME may begin with '*.'
-        or be a regular expression after '~'; a target may have {server_name}, {1} and {port}, and a weight behind it,
+        """NAME=HOST:PORT[,HOST:PORT...]: send a server name to these targets, round robin. NAME may begin with '*.'
+        or be a regular expression after '~'; a target may contain {server_name}, {1} and {port}, and end in a weight,
         as in 'HOST:PORT weight=2'. Repeats."""
         self._routes.append(route)
 
@@ -98,35 +98,35 @@ class Options(usage.Options):
         _say(f"sniproxy {__version__}")
 
     def opt_help_resolvers(self) -> NoReturn:
-        """List the types of resolvers, one a line, and exit."""
+        """List the resolver types, one per line, and exit."""
         from sniproxy.resolvers.describing import describe_all
 
         _say(describe_all(makers()))
 
     def opt_help_resolver(self, name: str) -> NoReturn:
-        """Print what a type of resolver takes, as in --help-resolver dns, and exit."""
+        """Print the options of a resolver type, as in --help-resolver dns, and exit."""
         from sniproxy.resolvers.describing import describe_one
 
         known = {maker.name: maker for maker in makers()}
         if name not in known:
-            _fail(f"--help-resolver: there is no type {shown(name)}; there are: {', '.join(sorted(known))}")
+            _fail(f"--help-resolver: unknown type {shown(name)}; types: {', '.join(sorted(known))}")
         _say(describe_one(known[name]))
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
-        """Read the options; wrong usage is one line, not twistd's whole help."""
+        """Read the options. Wrong usage prints one line instead of twistd's whole help."""
         try:
             usage.Options.parseOptions(self, options)
         except usage.UsageError as error:
             _fail(f"{error}; twistd sniproxy --help lists the options")
 
     def parseArgs(self, *arguments: str) -> None:
-        """Refuse what is no option."""
+        """Refuse positional arguments."""
         if arguments:
             path = printable(arguments[0])
-            _fail(f"{path}: sniproxy takes options alone; for a configuration file write --config {path}")
+            _fail(f"{path}: unexpected argument; for a configuration file, write --config {path}")
 
     def postOptions(self) -> None:
-        """Read the configuration, so that an error is told before anything is started."""
+        """Read the configuration, so that errors are reported before anything starts."""
         if poller.available:
             from sniproxy.relay import reactor as relayreactor
 
@@ -140,10 +140,10 @@ class Options(usage.Options):
                 _fail(f"--reactor: {type(reactor).__name__} {twistdoptions.NO_STEADY_CLOCK}")
         self.post = post.from_environment()
         if self["config"] is not None and self.post is None:
-            # twistd may change its folder before the file is read again.
+            # twistd may change its working directory before a reload.
             self.path = os.path.abspath(self["config"])
         try:
-            with gc_paused(keep=self.parent is not None):  # there is a parent where this is the program, twistd
+            with gc_paused(keep=self.parent is not None):  # twistd's options are the parent
                 configuration = self.read()
                 self.proxy = self._made(configuration, reactor)
         except ConfigError as error:
@@ -157,7 +157,7 @@ class Options(usage.Options):
     def _made(self, configuration: Configuration, reactor: Any) -> ProxyService | Supervisor:
         if configuration.workers == 1 or self.post is not None:
             return ProxyService(configuration, reactor, keeper=sockets.from_environment())
-        # Imported here: one process needs none of it.
+        # Imported here: a single process does not need it.
         from sniproxy.server.workers.supervisor import Supervisor
 
         twistdoptions.check_workers(self.parent)
@@ -165,19 +165,19 @@ class Options(usage.Options):
         return Supervisor(configuration, reactor, lambda: self.text, arguments)
 
     def read(self) -> Configuration:
-        """The configuration as it is now; of a worker, its own. @raise ConfigError: it cannot be used."""
+        """Read the configuration; in a worker, its own part of it. @raise ConfigError: it is invalid."""
         configuration = _with_absolute_log(self._read())
         return configuration if self.post is None else for_worker(configuration, self.post.index)
 
     def again(self) -> Configuration:
-        """The configuration as it is now, once it has been in force. @raise ConfigError: it cannot be used."""
+        """Read the configuration for a reload. @raise ConfigError: it is invalid, or C{workers} has changed."""
         if self["config"] is None:
-            raise ConfigError("the configuration came from the command line, and there is no file to read again")
+            raise ConfigError("the configuration came from the command line; there is no file to reload")
         look_again()
         configuration = self.read()
-        if configuration.workers != self.proxy.configuration.workers:
-            before = self.proxy.configuration.workers
-            cure = f"there are {before} since the start; to change it takes a restart"
+        before = self.proxy.configuration.workers
+        if configuration.workers != before:
+            cure = f"{before} at start; restart to change it"
             raise ConfigError(f"{configuration.filename}: workers = {configuration.workers}: {cure}")
         return configuration
 
@@ -192,7 +192,7 @@ class Options(usage.Options):
         from twisted.internet import reactor
 
         if self._listen or self._routes:
-            raise ConfigError("--config and --listen or --route do not go together: write them into the file")
+            raise ConfigError("--config cannot be combined with --listen or --route; write them into the file")
         try:
             with open(path, encoding="utf-8-sig") as file:
                 self.text = file.read()
@@ -203,7 +203,7 @@ class Options(usage.Options):
 
 
 def _with_absolute_log(configuration: Configuration) -> Configuration:
-    """twistd may change its folder before the log is opened."""
+    """With an absolute access log path: twistd may change its working directory before the log is opened."""
     path = configuration.access_log
     if path is None or path == STANDARD_OUTPUT:
         return configuration
@@ -211,11 +211,11 @@ def _with_absolute_log(configuration: Configuration) -> Configuration:
 
 
 class NotStarted(Exception):
-    """The program cannot do what it is there for; the message says why."""
+    """The program could not start; the message says why."""
 
 
 class Command(Service):
-    """The proxy as a program: its faults at start are one line, and it listens to signals."""
+    """Runs the proxy as a program: reports start errors in one line and handles signals."""
 
     def __init__(self, options: Options, reactor: Any) -> None:
         self._reactor = reactor
@@ -225,15 +225,15 @@ class Command(Service):
         self._daemon = options.parent is not None and not options.parent["nodaemon"]
         self._stalls: stall.StallWatch | None = None
         if isinstance(self._proxy, ProxyService):
-            self._proxy.kernel_way.keep = False  # this program is all ours
+            self._proxy.kernel_way.keep = False  # no other code shares this process
             self._stalls = stall.StallWatch(reactor)
         self._warnings = options.warnings
         self._reloader = Reloader(reactor, options.proxy, options.again, options.path)
         self._previous: dict[int, Any] = {}
-        self._told_to_stop = False
+        self._stopping = False
 
     def privilegedStartService(self) -> None:
-        """Listen, while ports below 1024 are still allowed."""
+        """Listen before twistd drops its privileges, so that ports below 1024 are allowed."""
         try:
             self._proxy.startService()
         except CannotListenError as error:
@@ -244,24 +244,24 @@ class Command(Service):
             twistdoptions.hand_over(self._parent, self._proxy.configuration)
         for warning in self._warnings:
             log.warn("warning: {warning}", warning=warning)
-        # Its default would end the process; from here on there is something to keep.
+        # The default action of HUP would end the process.
         signal.signal(signal.SIGHUP, self._reload)
         self._reloader.start()
-        # When it runs, Twisted has put its own handlers there, which ours call.
+        # By then Twisted has installed its own signal handlers, which ours call.
         self._reactor.callWhenRunning(self._run)
 
     def stopService(self) -> Deferred[None]:
-        """Drain."""
+        """Drain and stop."""
         self._reloader.stop()
         if self._stalls is not None:
             self._stalls.stop()
         return self._proxy.stopService()
 
     def _fail(self, message: str) -> NoReturn:
-        """After logging began."""
+        """Log an error and exit."""
         log.critical("{message}", message=message)
         if self._daemon:
-            # twistd's first process waits to be told, and would wait for ever for one that only exits.
+            # twistd's first process waits for a report, which an exit would not send.
             raise NotStarted(message)
         _fail(message)
 
@@ -271,7 +271,7 @@ class Command(Service):
             (signal.SIGINT, self._stop),
             (signal.SIGUSR1, self._reopen),
         ):
-            self._previous[number] = signal.getsignal(number)  # first: it may come at once, and must be passed on
+            self._previous[number] = signal.getsignal(number)  # before ours: the signal may arrive at once
             signal.signal(number, handler)
         if self._stalls is not None:
             self._stalls.start()
@@ -285,12 +285,12 @@ class Command(Service):
             self._post.report(post.READY)
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
-        """The first signal drains, as Twisted stops; the next one ends at once. A worker's supervisor says when."""
-        if self._told_to_stop:
+        """The first signal drains, the second stops at once. In a worker the supervisor decides that."""
+        if self._stopping:
             if self._post is None:
                 self._reactor.callFromThread(self._proxy.end_now)
         else:
-            self._told_to_stop = True
+            self._stopping = True
             self._pass_on(number, frame)
 
     def _reload(self, number: int, frame: FrameType | None) -> None:
@@ -298,10 +298,10 @@ class Command(Service):
 
     def _reopen(self, number: int, frame: FrameType | None) -> None:
         self._reactor.callFromThread(self._proxy.reopen_logs)
-        self._pass_on(number, frame)  # twistd rotates its own log by this signal
+        self._pass_on(number, frame)  # twistd rotates its log on this signal
 
     def _obey(self, what: str, text: str) -> None:
-        """What the supervisor tells its workers."""
+        """Obey an order of the supervisor."""
         assert self._post is not None
         if what == post.BEAT:
             self._post.report(post.BEAT)
@@ -315,8 +315,8 @@ class Command(Service):
         else:
             if what == post.END:
                 self._proxy.end_now()
-            if not self._told_to_stop:
-                self._told_to_stop = True
+            if not self._stopping:
+                self._stopping = True
                 self._reactor.stop()
 
     def _pass_on(self, number: int, frame: FrameType | None) -> None:
@@ -326,7 +326,7 @@ class Command(Service):
 
 
 def makeService(options: Options) -> IService:
-    """Called by twistd."""
+    """Make the service. twistd calls this."""
     from twisted.internet import reactor
 
     return Command(options, reactor)

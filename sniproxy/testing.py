@@ -1,4 +1,4 @@
-"""For tests of resolver plugins: what every resolver owes the proxy, as a mixin.
+"""Tests of the contract that every resolver plugin must meet, as a mixin for trial's test cases.
 
 ::
 
@@ -7,10 +7,10 @@
             return make_resolver("pods", {"domain": "broker.test"}, reactor)
 
         known = question("broker-3.example.com")
-        unknown = question("nobody.example.com")
+        unknown = question("unknown.example.com")
         answers_at_once = True
 
-It is run by trial. What your resolver asks of a server, a server of your test's has to answer.
+If the resolver queries a server, the test has to provide one.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ from sniproxy.interfaces import (
 from sniproxy.resolvers.cache.cache import CachedResolver
 
 MANY = 50
-"""Questions at once."""
+"""Concurrent queries."""
 
 ROUNDS = 1000
-"""Rounds of the reactor in which what was closed has to be gone."""
+"""Rounds of the reactor within which closed descriptors and timers must be gone."""
 
-_NO_SILENCE = "write silence(), a resolver whose source does not answer, or declare answers_at_once = True"
+_NO_SILENCE = "implement silence(), which makes a resolver whose source does not answer, or set answers_at_once = True"
 
 _BLOCKING = (
     (time, "sleep"),
@@ -57,16 +57,17 @@ _BLOCKING = (
 
 
 def question(name: str | None, peer: str = "192.0.2.7:50123", listener: str = "public") -> Request:
-    """What a connection asks that came with this server name."""
+    """The request of a connection with this server name. None: a connection without one."""
     return Request(name, (), peer, listener, (), 4443)
 
 
 class ResolverContract:
-    """Mix it into a C{twisted.trial.unittest.TestCase}.
+    """The contract, to be mixed into a C{twisted.trial.unittest.TestCase}.
 
-    @cvar known: a question that has an answer. @cvar unknown: one that is refused. None: the resolver refuses none.
-    @cvar answers_at_once: it knows all by itself, and never lets a question wait. One that does has a L{silence}.
-    @cvar seconds: what a question may take, before a test gives up.
+    @cvar known: a request that has an answer.
+    @cvar unknown: a request that is refused. None: the resolver refuses no name.
+    @cvar answers_at_once: whether the resolver answers every request without waiting. If not, implement L{silence}.
+    @cvar seconds: the timeout of a query.
     """
 
     known: Request
@@ -75,43 +76,43 @@ class ResolverContract:
     seconds = 10.0
 
     def make(self) -> Any:
-        """A new resolver, with the real reactor."""
+        """Make a new resolver with the real reactor."""
         raise NotImplementedError
 
     def silence(self) -> Any:
-        """A new resolver whose source does not answer; needed unless L{answers_at_once}."""
+        """Make a new resolver whose source does not answer. Required unless L{answers_at_once}."""
         raise NotImplementedError(_NO_SILENCE)
 
     async def test_contract_answers(self) -> None:
-        """A known name has targets, and a ttl that is one; at once or later; two resolvers say the same."""
-        first, second = self._asked(), self._asked()
+        """A known name has targets and a valid ttl. Two resolvers give the same targets."""
+        first, second = self._cached(), self._cached()
         answer = await first.ask(self.known)
         self._case.assertEqual(set(answer.targets), set((await second.ask(self.known)).targets))
         self._case.assertTrue(answer.targets)
         self._case.assertEqual(0, first.counts.failures)
 
     async def test_contract_refuses(self) -> None:
-        """An unknown name is refused by Refused, with a reason; not by another error, and not by silence."""
+        """An unknown name raises Refused with a reason, not another error or a timeout."""
         if self.unknown is None:
             return
-        asked = self._asked()
+        cached = self._cached()
         try:
-            await asked.ask(self.unknown)
+            await cached.ask(self.unknown)
         except Refused as error:
             self._case.assertTrue(error.reason.strip(), "the reason is empty")
         else:
-            self._case.fail("the unknown name was answered")
+            self._case.fail("the unknown name has an answer")
 
     async def test_contract_many(self) -> None:
-        """Questions of many clients at once, put past the proxy's sharing, are all answered."""
+        """Concurrent queries of many clients, sent without the proxy's cache, are all answered."""
         resolver = self._started(self.make())
         questions = [attrs.evolve(self.known, peer=f"192.0.2.{number + 1}:50123") for number in range(MANY)]
-        asked = [Deferred.fromCoroutine(_ask(resolver, question)) for question in questions]
-        answers = await defer.gatherResults(asked, consumeErrors=True)
+        queries = [Deferred.fromCoroutine(_ask(resolver, question)) for question in questions]
+        answers = await defer.gatherResults(queries, consumeErrors=True)
         self._case.assertEqual(MANY, sum(isinstance(answer, Resolution) for answer in answers))
 
     async def test_contract_does_not_block(self) -> None:
-        """While it is made, watches, and is asked, nothing that blocks is called where the reactor runs."""
+        """Making, starting and querying the resolver call nothing that blocks in the reactor thread."""
         reactor_thread = threading.get_ident()
 
         def guarded(name: str, original: Callable[..., Any]) -> Callable[..., Any]:
@@ -125,14 +126,16 @@ class ResolverContract:
         blocked: list[str] = []
         for module, name in _BLOCKING:
             self._case.patch(module, name, guarded(f"{module.__name__}.{name}", getattr(module, name)))
-        await self._asked().ask(self.known)
+        await self._cached().ask(self.known)
         self._case.assertEqual([], blocked)
 
     async def test_contract_watch(self) -> None:
-        """One that watches says what it knows, before and after its start, and ends; others have nothing of that."""
+        """A watching resolver has a state before and after its start, and stops. Other resolvers have no start."""
         resolver = self.make()
         if not IWatchingResolver.providedBy(resolver):
-            self._case.assertFalse(hasattr(resolver, "start"), "declare it: @implementer(IWatchingResolver)")
+            self._case.assertFalse(
+                hasattr(resolver, "start"), "it has start(), so declare it with @implementer(IWatchingResolver)"
+            )
             return
         self._case.assertTrue(IServerNameResolver.providedBy(resolver))
         self._case.assertIsInstance(resolver.state(), WatchState)
@@ -143,17 +146,18 @@ class ResolverContract:
             await stopping
 
     async def test_contract_leaves_nothing(self) -> None:
-        """What was asked, answered, cancelled and stopped leaves no descriptor open and no timer running."""
+        """After queries, a cancellation and a stop no descriptor and no timer is left."""
         await deferLater(self._reactor, 0)
-        await self._use()  # what is opened once for all, is open now
+        await self._use()  # opens what stays open for all resolvers
         before = _left_over(self._reactor)
         for _ in range(3):
             await self._use()
         await self._assert_no_more(before)
 
     async def test_contract_silence(self) -> None:
-        """When its source is silent, the deadline ends the question, and a cancelled question ends, too. One that
-        answers at once has no such source, and does as it is said to.
+        """If the source is silent, the timeout ends a query, and so does a cancellation.
+
+        With L{answers_at_once} this test checks that each answer is immediate.
         """
         if self.answers_at_once:
             self._assert_at_once()
@@ -162,16 +166,16 @@ class ResolverContract:
         self._case.assertIsNotNone(resolver, _NO_SILENCE)
         await deferLater(self._reactor, 0)
         before = _left_over(self._reactor)
-        asked = CachedResolver("contract", resolver, self._reactor, deadline=0.1)
+        cached = CachedResolver("contract", resolver, self._reactor, deadline=0.1)
         watches = IWatchingResolver.providedBy(resolver)
-        if watches:  # not by asked, which would give its end the same short deadline
-            resolver.start(asked.forget)
+        if watches:  # not by the cache, which would give the stop the same short timeout
+            resolver.start(cached.forget)
         try:
-            await asked.ask(self.known)
+            await cached.ask(self.known)
         except Unavailable:
             pass
         else:
-            self._case.fail("it was answered")
+            self._case.fail("the query has an answer although the source is silent")
         given_up = Deferred.fromCoroutine(_ask(resolver, self.known))
         await deferLater(self._reactor, 0)
         given_up.cancel()
@@ -179,26 +183,26 @@ class ResolverContract:
             await given_up
         except (CancelledError, Unavailable):
             pass
-        await asked.stop()
+        await cached.stop()
         stopping = resolver.stop() if watches else None
         if stopping is not None:
             await stopping
         await self._assert_no_more(before)
 
     async def test_contract_reload(self) -> None:
-        """As at a reload: one is made and dropped, because something else in the file was bad. Another takes the old
-        one's place while that has a question open: it answers, and the old one tells nothing any more and is gone.
+        """A reload works: a resolver that is made but not started leaves nothing open, as after a failed reload. A new
+        resolver answers after it has replaced one with a query in flight; the old one reports no change any more.
         """
         await deferLater(self._reactor, 0)
         await self._use()
         before = _left_over(self._reactor)
         self.make()
         ended = False
-        told: list[bool] = []
+        changes_reported: list[bool] = []
         old = self.make()
         watches = IWatchingResolver.providedBy(old)
         if watches:
-            old.start(lambda: told.append(ended))
+            old.start(lambda: changes_reported.append(ended))
         left = Deferred.fromCoroutine(_ask(old, self.known))
         new = CachedResolver("contract", self.make(), self._reactor, deadline=self.seconds)
         left.addErrback(lambda failure: failure.trap(CancelledError, Unavailable))
@@ -212,7 +216,7 @@ class ResolverContract:
         self._case.assertEqual(0, new.counts.failures)
         await new.stop()
         await self._assert_no_more(before)
-        self._case.assertNotIn(True, told, "it has told of a change after its end")
+        self._case.assertNotIn(True, changes_reported, "the stopped resolver has reported a change")
 
     def _assert_at_once(self) -> None:
         resolver = self._started(self.make())
@@ -221,24 +225,26 @@ class ResolverContract:
                 answer = None if request is None else resolver.resolve(request)
             except Refused:
                 continue
-            self._case.assertFalse(isinstance(answer, Awaitable), f"it does not answer at once; {_NO_SILENCE}")
+            self._case.assertFalse(
+                isinstance(answer, Awaitable), f"the resolver does not answer at once; {_NO_SILENCE}"
+            )
 
     @property
     def _case(self) -> Any:
-        """This, as the test case that it is mixed into."""
+        """The test case that this is mixed into."""
         return self
 
     @property
     def _reactor(self) -> Any:
-        from twisted.internet import reactor  # not when this is loaded: a test chooses its reactor
+        from twisted.internet import reactor  # imported late, so that trial can choose the reactor
 
         return reactor
 
-    def _asked(self) -> CachedResolver:
-        asked = CachedResolver("contract", self.make(), self._reactor, deadline=self.seconds)
-        asked.start()
-        self._case.addCleanup(asked.stop)
-        return asked
+    def _cached(self) -> CachedResolver:
+        cached = CachedResolver("contract", self.make(), self._reactor, deadline=self.seconds)
+        cached.start()
+        self._case.addCleanup(cached.stop)
+        return cached
 
     def _started(self, resolver: Any) -> Any:
         if IWatchingResolver.providedBy(resolver):
@@ -247,18 +253,18 @@ class ResolverContract:
         return resolver
 
     async def _use(self) -> None:
-        asked = CachedResolver("contract", self.make(), self._reactor, deadline=self.seconds)
-        asked.start()
-        await asked.ask(self.known)
-        asked.forget()
-        left = Deferred.fromCoroutine(asked.ask(self.known))
+        cached = CachedResolver("contract", self.make(), self._reactor, deadline=self.seconds)
+        cached.start()
+        await cached.ask(self.known)
+        cached.forget()
+        left = Deferred.fromCoroutine(cached.ask(self.known))
         left.addErrback(lambda failure: failure.trap(CancelledError))
         left.cancel()
-        await asked.stop()
+        await cached.stop()
 
     async def _assert_no_more(self, before: tuple[int, int]) -> None:
-        """There are no more descriptors and timers than before, when what was closed has gone. Fewer are no fault:
-        what a server of the test's had open then may be closed now.
+        """Assert that there are no more descriptors and timers than before. There may be fewer, because a server of the
+        test may have closed some meanwhile.
         """
         for _ in range(ROUNDS):
             await deferLater(self._reactor, 0)
@@ -269,7 +275,7 @@ class ResolverContract:
 
 
 def _left_over(reactor: Any) -> tuple[int, int]:
-    """How many descriptors are open, and how many timers run; the test's own deadline is one of them."""
+    """The numbers of open descriptors and of timers. The test's own timeout is one of the timers."""
     return len(os.listdir("/proc/self/fd")), len(reactor.getDelayedCalls())
 
 

@@ -97,7 +97,7 @@ class ExampleTests(TestCase):
         for path in paths:
             status, out = run("--config", str(path.relative_to(ROOT)), "--check")
             self.assertEqual(0, status, out)
-            self.assertIn("the configuration is good", out)
+            self.assertIn("the configuration is valid", out)
 
     def test_toml(self) -> None:
         """Each TOML sample is a configuration, or with a listener it is; or it is a file of names."""

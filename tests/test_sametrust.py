@@ -28,7 +28,7 @@ from sniproxy.interfaces import BadOption, Refused, Request, Unavailable
 from sniproxy.net.tlssocket import TLSSocket
 from sniproxy.pulsar.commands_pb2 import CommandPartitionedTopicMetadataResponse as Partitions
 from sniproxy.resolvers import make_resolver
-from sniproxy.resolvers.zookeeper.access import Credentials
+from sniproxy.resolvers.zookeeper.access import ZooKeeperCredentials
 from sniproxy.server.build import build_terminator, build_trust
 from sniproxy.tls.contexts import BrokerTLS
 from sniproxy.tls.pem import BadPem
@@ -125,7 +125,7 @@ class SameTrustTests(TestCase):
         return True
 
     async def zookeeper(self, trust: str) -> bool:
-        context = Credentials(True, trust).context()
+        context = ZooKeeperCredentials(True, trust).context()
         assert context is not None
         address = listen(self, SayingFactory(ends=False), self.tls)
 

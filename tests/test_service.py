@@ -149,9 +149,9 @@ class ReloadTests(SocketTestCase):
         before = proxy.service.configuration
         line = LISTENER.count("\n") + 1
         for text, said in (
-            ("colour = 1", f"test.toml:{line}: listener[0].colour = 1: there is no such key"),
+            ("colour = 1", f"test.toml:{line}: listener[0].colour = 1: unknown key"),
             ('[access_log]\npath = "/nonexistent/x"\n', "access log /nonexistent/x: cannot open: "),
-            ('[resolver.x]\ntype = "odd"\n[default]\nresolver = "x"\n', "no such resolver is installed"),
+            ('[resolver.x]\ntype = "odd"\n[default]\nresolver = "x"\n', "unknown resolver type"),
             ('certificates = "none.pem"\nupstream_trust = "none.pem"\n', "none.pem: cannot be read"),
             ('[admin]\nendpoint = "unix:/nonexistent/socket"\n', "cannot listen on unix:/nonexistent/socket"),
         ):

@@ -28,7 +28,7 @@ def run(*arguments: str) -> tuple[int, str, str]:
 
 
 def run_unread(*arguments: str) -> tuple[int, str]:
-    """Run it while nobody reads its standard output. @return: exit status, standard error."""
+    """Run it with a closed standard output. @return: exit status, standard error."""
     out, back = os.pipe()
     os.close(out)
     # As a user's shell has it: what is not flushed waits.
@@ -42,7 +42,7 @@ def run_unread(*arguments: str) -> tuple[int, str]:
 
 
 def run_with_file(case: TestCase, program: str) -> subprocess.CompletedProcess[str]:
-    """Run a program in Python, whose one argument is a configuration."""
+    """Run a Python program with a configuration as its argument."""
     path = Path(case.mktemp())
     path.write_text('[[listener]]\nendpoint = "tcp:0"\n[default]\ntarget = "127.0.0.1:1"\n')
     return subprocess.run(
@@ -116,7 +116,7 @@ class CheckTests(TestCase):
             "warning: route dotless: a name without a dot: Java clients never send it",
             "warning: route dotless: target 127.0.0.1:4443 is a listener of this proxy",
             "warning: timeouts.idle = 30",
-            "the configuration is good",
+            "the configuration is valid",
         ):
             self.assertIn(text, out)
 
@@ -127,11 +127,17 @@ class CheckTests(TestCase):
             *("--route", "*.eu.test=10.0.0.8,10.0.0.9:1", "--access-log", "-", "--check"),
         )
         self.assertEqual(0, status)
-        for text in ("tcp:4443", "tcp:4444", "a.test", "10.0.0.8:6651, 10.0.0.9:1 (in turn)", "access log          -"):
+        for text in (
+            "tcp:4443",
+            "tcp:4444",
+            "a.test",
+            "10.0.0.8:6651, 10.0.0.9:1 (round robin)",
+            "access log          -",
+        ):
             self.assertIn(text, out)
 
-    def test_nobody_reads(self) -> None:
-        """What is said to a pipe that nobody reads ends the program without a word, as SIGPIPE would."""
+    def test_closed_pipe(self) -> None:
+        """A write to a closed pipe ends the program silently, as SIGPIPE would."""
         for arguments in (
             ("--help",),
             ("--version",),
@@ -148,14 +154,14 @@ class CheckTests(TestCase):
         binary = Path(self.mktemp())
         binary.write_bytes(b"\xff")
         for arguments, expected in (
-            (("--config", bad, "--check"), f'{bad}:3: listener[0].colour = "red": there is no such key'),
-            (("--config", bad), f'{bad}:3: listener[0].colour = "red": there is no such key'),
+            (("--config", bad, "--check"), f'{bad}:3: listener[0].colour = "red": unknown key'),
+            (("--config", bad), f'{bad}:3: listener[0].colour = "red": unknown key'),
             (("--config", "/nonexistent"), "/nonexistent: cannot be read: No such file or directory"),
             (("--config", str(binary)), f"{binary}: cannot be read: it is not UTF-8"),
-            (("--config", bad, "--listen", "tcp:1"), "--config and --listen or --route do not go together"),
-            (("--config", workers, "--check"), "workers = 0: it is a number of processes, from 1 to 128"),
+            (("--config", bad, "--listen", "tcp:1"), "--config cannot be combined with --listen or --route"),
+            (("--config", workers, "--check"), "workers = 0: must be a number of processes from 1 to 128"),
             ((), "nothing to do: give --config FILE"),
-            (("x.toml",), "x.toml: sniproxy takes options alone; for a configuration file write --config x.toml"),
+            (("x.toml",), "x.toml: unexpected argument; for a configuration file, write --config x.toml"),
             (("--confog", "x.toml"), "option --confog not recognized; twistd sniproxy --help lists the options"),
             (("--listen", "foo:1", "--check"), "Twisted cannot use this endpoint"),
             (("--listen", "systemd:domain=INET:index=0"), "a descriptor that systemd did not pass"),
@@ -183,7 +189,7 @@ class CheckTests(TestCase):
         self.assertIn("target", out)
         status, _, err = run("--help-resolver", "statik")
         self.assertEqual(1, status)
-        self.assertIn('there is no type "statik"; there are: ', err)
+        self.assertIn('unknown type "statik"; types: ', err)
 
     def test_help(self) -> None:
         """--help says what each option means."""
@@ -240,8 +246,8 @@ class ProcessTests(TestCase):
         file.write_text(text)
         proxy = Running(self, ("--config", str(file)))
         for written, said in (
-            ("colour = 1\n" + text, f"{file}:1: colour = 1: there is no such key"),
-            (f"{text}[timeouts]\nodd = 1\neven = 2\n", f"{file}:7: timeouts.even = 2: there is no such key"),
+            ("colour = 1\n" + text, f"{file}:1: colour = 1: unknown key"),
+            (f"{text}[timeouts]\nodd = 1\neven = 2\n", f"{file}:7: timeouts.even = 2: unknown key"),
             (
                 f'{text}[admin]\nendpoint = "unix:x"\ntoken_file = "none"\n'
                 '[[route]]\nserver_name = "a b"\ntarget = "b"\n',
@@ -277,7 +283,7 @@ class ProcessTests(TestCase):
         self.assertEqual(-signal.SIGTERM, proxy.finish(signal.SIGTERM)[0])
 
     def test_busy_port(self) -> None:
-        """A busy port is one line that says who holds it, status 1."""
+        """A busy port is one line with the process that holds it, status 1."""
         with socket.socket() as holder:
             holder.bind(("127.0.0.1", 0))
             holder.listen()
@@ -287,7 +293,7 @@ class ProcessTests(TestCase):
         self.assertNotIn("Traceback", out + err)
 
     def test_busy_port_of_a_daemon(self) -> None:
-        """A daemon that cannot listen says so, too, with status 1; whoever started it does not wait for ever."""
+        """A daemon that cannot listen reports it and exits with status 1; its parent does not hang."""
         log = Path(self.mktemp())
         with socket.create_server(("127.0.0.1", 0)) as holder:
             endpoint = f"tcp:{holder.getsockname()[1]}:interface=127.0.0.1"

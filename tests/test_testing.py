@@ -1,4 +1,4 @@
-"""The contract for plugins: good ones pass it, and each fault is found."""
+"""The contract for plugins: good resolvers pass, and each fault is found."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class FileTests(ResolverContract, TestCase):
 
 
 class Good:
-    """A resolver without faults, that does something."""
+    """A resolver without faults."""
 
     def resolve(self, request: Request) -> Resolution | Awaitable[Resolution]:
         if request.server_name == "gone.test":
@@ -54,7 +54,7 @@ class Good:
 
 
 class GoodTests(ResolverContract, TestCase):
-    """A good resolver, whose source can be silent."""
+    """A good resolver whose source can be silent."""
 
     known = question("a.test")
     unknown = question("gone.test")
@@ -71,7 +71,7 @@ class GoodTests(ResolverContract, TestCase):
 
 
 class Bad(ResolverContract):
-    """A resolver with a fault; not run by itself. @cvar silent: makes one whose source does not answer."""
+    """A resolver with a fault; not run by itself. @cvar silent: makes a resolver whose source does not answer."""
 
     known = question("a.test")
     unknown = question("gone.test")
@@ -86,10 +86,10 @@ class Bad(ResolverContract):
 
 
 class FaultTests(TestCase):
-    """Each fault makes the test red that is there for it."""
+    """Each fault fails the test for it."""
 
     async def check(self, test: str, maker: Callable[[], Any], **declared: Any) -> None:
-        """With this resolver, this test and no other kind of end: a failure."""
+        """Assert that this test fails with this resolver."""
         case = type("Case", (Bad, TestCase), {"maker": staticmethod(maker), **declared})(test)
         try:
             await getattr(case, test)()
@@ -103,7 +103,7 @@ class FaultTests(TestCase):
         self.flushLoggedErrors()
 
     async def test_faults(self) -> None:
-        """No answer, a wrong error, a call that blocks, a socket and a timer left behind, a watch not declared."""
+        """No targets, a wrong error, a blocking call, a socket that stays open, an undeclared watch."""
         opened: list[socket.socket] = []
         self.addCleanup(lambda: list(map(socket.socket.close, opened)))
 
@@ -146,7 +146,7 @@ class FaultTests(TestCase):
             await self.check(test, maker)
 
     async def test_timers(self) -> None:
-        """A watch whose stop ends no timer is found."""
+        """A stop that leaves a timer is found."""
         loops: list[LoopingCall] = []
         self.addCleanup(lambda: list(map(LoopingCall.stop, loops)))
 
@@ -166,8 +166,8 @@ class FaultTests(TestCase):
         await self.check("test_contract_leaves_nothing", Ticks)
 
     async def test_silence(self) -> None:
-        """It must be said what is silent, or that nothing is; and that must be true. One that hears no deadline, and
-        goes on when nobody waits, is found.
+        """A test must implement silence() or set answers_at_once, and correctly. A resolver that ignores a timeout or a
+        cancellation is found.
         """
         await self.check("test_contract_silence", Good)
         await self.check("test_contract_silence", Good, answers_at_once=True)
@@ -192,8 +192,8 @@ class FaultTests(TestCase):
         await self.check("test_contract_silence", Good, silent=staticmethod(GoesOn))
 
     async def test_reload(self) -> None:
-        """What is opened when one is made and not by its start, one that takes the next one's source with it, and one
-        that tells of changes after its end, are found.
+        """A resolver that opens a socket before its start, one whose stop closes the source of its successor, and one
+        that reports changes after its stop are found.
         """
         opened: list[socket.socket] = []
         self.addCleanup(lambda: list(map(socket.socket.close, opened)))
@@ -239,9 +239,9 @@ class FaultTests(TestCase):
 
 
 class QuestionTests(SynchronousTestCase):
-    """What a test asks."""
+    """question(): the request of a test."""
 
     def test_question(self) -> None:
-        """It is what a connection would ask."""
+        """It is the request of a connection."""
         asked = question("a.test", "192.0.2.9:1", "inner")
         self.assertEqual(("a.test", "192.0.2.9:1", "inner"), (asked.server_name, asked.peer, asked.listener))

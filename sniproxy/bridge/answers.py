@@ -128,7 +128,7 @@ class Answers:
             said = NO_TLS_URL.format(listener=f" for the listener {listener}" if listener else "")
             self._callbacks.warn(f"a lookup's answer {said}")
             return failed(answer.request_id, f"the broker's answer {said}")
-        self._allowing.named(broker)
+        self._allowing.record_named(broker)
         why = self._allowing.denies(broker)
         if why is not None:
             self._callbacks.warn(f"a lookup's answer names {host_port(*broker)}: {why}")
@@ -162,7 +162,7 @@ class Answers:
     def _close(self, command: pb.CommandCloseProducer | pb.CommandCloseConsumer, frame: bytes) -> bytes:
         broker = tls_broker(command, "assignedBrokerServiceUrlTls")
         if broker is not None:
-            self._allowing.named(broker)
+            self._allowing.record_named(broker)
         if broker is not None and self._names_owners and self._allowing.denies(broker) is None:
             command.assignedBrokerServiceUrl = plain_url(broker)
             return write(command)

@@ -97,7 +97,7 @@ class Follower:
 
     async def _ask(self, way: Redirects, lookup: pb.CommandLookupTopic) -> Response:
         broker = way.question.host, way.question.port
-        self._allowing.named(broker)
+        self._allowing.record_named(broker)
         why = self._allowing.denies(broker)
         if why is not None:
             raise TalkFailed(FailureKind.REDIRECTS, f"a redirect leads to {host_port(*broker)}", why)

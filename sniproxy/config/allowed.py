@@ -1,4 +1,4 @@
-"""Which brokers a client may be led to. Pure."""
+"""The brokers that a bridge may connect clients to. Pure."""
 
 from __future__ import annotations
 
@@ -6,24 +6,22 @@ from collections.abc import Sequence
 
 import attrs
 
+from sniproxy.interfaces import BadValue
 from sniproxy.pulsar.serviceurl import TLS_PORT, BadServiceURL, host_and_port
+from sniproxy.routing.patterns import matches
 from sniproxy.util.bounded import BoundedMap
 from sniproxy.util.names import BadName, pattern
 
 MAX_NAMED = 10_000
-"""Brokers that are remembered because an answer has named them."""
+"""Brokers from lookup answers that a bridge remembers."""
 
 Broker = tuple[str, int]
-"""A broker's host, normalised, and its port."""
-
-
-class BadAllow(ValueError):
-    """A text that allows nothing; the message says why and what to write."""
+"""A broker's normalised host, and its port."""
 
 
 @attrs.frozen
 class Allowed:
-    """Hosts and a port. @ivar pattern: a name, ``*.`` and a name, or an address, normalised."""
+    """One entry of C{allow}: hosts and a port. @ivar pattern: a name, ``*.`` and a name, or an address, normalised."""
 
     pattern: str
     port: int
@@ -32,43 +30,43 @@ class Allowed:
         host, port = broker
         if port != self.port:
             return False
-        return host.endswith(self.pattern[1:]) if self.pattern.startswith("*.") else host == self.pattern
+        return matches(self.pattern, host)
 
 
 def parse_allowed(text: str) -> Allowed:
-    """Read ``*.pulsar.example.com:6651``: as a route's name, and a port, 6651 unless written.
+    """Parse ``*.pulsar.example.com:6651``: a host as in a route, and a port. The default port is 6651.
 
-    @raise BadAllow: it is something else.
+    @raise BadValue: the text is none of this.
     """
     star = text.startswith("*.")
     try:
         host, port = host_and_port(text[2:] if star else text, "broker")
         return Allowed(pattern(f"*.{host}" if star else host), TLS_PORT if port is None else port)
     except (BadServiceURL, BadName) as error:
-        raise BadAllow(f"{error}; write a host and a port, as in *.pulsar.example.com:6651") from error
+        raise BadValue("allow", text, f"{error}; write a host and a port, as in *.pulsar.example.com:6651") from error
 
 
 class Allowing:
-    """All that one bridge allows.
+    """The brokers that one bridge allows.
 
-    @param allowed: what the operator wrote. None: the brokers that answers through this bridge have named.
+    @param allowed: the bridge's C{allow}. None: it allows the brokers that lookups through it have returned.
     """
 
     def __init__(self, allowed: Sequence[Allowed] | None) -> None:
         self._allowed = allowed
         self._named: BoundedMap[Broker, bool] = BoundedMap(MAX_NAMED)
 
-    def named(self, broker: Broker) -> None:
-        """A broker, whose certificate was verified, has named this one."""
+    def record_named(self, broker: Broker) -> None:
+        """Record a broker that a lookup has returned. The answering broker's certificate was verified."""
         if self._allowed is None:
             self._named.put(broker, True, 0.0)
 
     def denies(self, broker: Broker) -> str | None:
-        """Why a client may not be led to a broker; None: it may."""
+        """Why the bridge denies a broker. None: it is allowed."""
         if self._allowed is not None:
             if any(broker in allowed for allowed in self._allowed):
                 return None
-            return "the bridge's allow does not have it; add it, or correct what the brokers advertise"
+            return "it is not in the bridge's allow list; add it, or correct the address that the broker advertises"
         if self._named.get(broker):
             return None
-        return "no answer through this bridge has named it; look the topic up first, or write allow"
+        return "no lookup through this bridge has returned it; look the topic up first, or write allow"

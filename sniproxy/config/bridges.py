@@ -1,42 +1,43 @@
-"""C{[[bridge]]}: the tables of bridges, checked. Pure.
+"""Checks C{[[bridge]]} tables. Pure.
 
-A file of its own, because most configurations have no bridge, and need not load what bridges are written with.
+Loaded only for configurations that have a bridge.
 """
 
 from __future__ import annotations
 
-from sniproxy.config.allowed import Allowed, BadAllow, parse_allowed
+from sniproxy.config.allowed import Allowed, parse_allowed
 from sniproxy.config.checks import Check
 from sniproxy.config.model import PULSAR, Bridge
 from sniproxy.config.schema import BridgeTable, ConfigError
+from sniproxy.interfaces import BadValue
 from sniproxy.pulsar.serviceurl import BadServiceURL, pip60
 from sniproxy.util.names import ip_literal
 
 
 def make_bridge(check: Check, key: str, table: BridgeTable) -> Bridge:
-    """A bridge; paths start from the file's folder. @param key: where it stands in the configuration.
+    """Make a bridge. Its paths are relative to the file's folder. @param key: the table's key in the configuration.
 
-    @raise ConfigError: it cannot be used.
+    @raise ConfigError: a value is wrong.
     """
-    name, endpoint = check.place(key, table)
+    name, endpoint = check.name_and_endpoint(key, table)
     if table.inspect not in (None, PULSAR):
-        raise check.error(f"{key}.inspect", table.inspect, 'there is one inspector: "pulsar"')
+        raise check.error(f"{key}.inspect", table.inspect, 'the only inspector is "pulsar"')
     try:
         settings = pip60(table.service_url, table.proxy_service_url, table.proxy_protocol)
     except BadServiceURL as error:
         raise ConfigError(f"{check.filename}: {key}: {error}", key) from error
     if not settings.service_url.tls:
-        cure = "the bridge is there to speak TLS with brokers; write pulsar+ssl:// and their TLS port"
+        cure = "a bridge speaks TLS to brokers; write pulsar+ssl:// and the brokers' TLS port"
         raise check.error(f"{key}.service_url", table.service_url, cure)
     for host, _ in settings.service_url.hosts:
         if ip_literal(host) is not None:
-            cure = "brokers are known by the server name that TLS carries, and an address is none; use a host name"
+            cure = "TLS carries no server name for an IP address; write a host name"
             raise check.error(f"{key}.service_url", table.service_url, cure)
     allow: list[Allowed] = []
     for number, text in enumerate(table.allow or ()):
         try:
             allow.append(parse_allowed(text))
-        except BadAllow as error:
+        except BadValue as error:
             raise check.error(f"{key}.allow[{number}]", text, str(error)) from error
     return Bridge(
         name,

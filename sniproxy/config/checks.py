@@ -1,4 +1,4 @@
-"""The checks that the tables of a configuration file share. Pure.
+"""The checks that the tables of a configuration share. Pure.
 
 Every error names the file, the key, the value and the cure.
 """
@@ -11,30 +11,30 @@ from typing import TypeVar
 
 import attrs
 
-from sniproxy.config.health import BadHealth, takes_least
-from sniproxy.config.inspectlog import BadInspectLog
-from sniproxy.config.limits import BadLimit, at_most
+from sniproxy.config.health import is_least_connections
+from sniproxy.config.limits import connection_limit
 from sniproxy.config.model import (
     NO_SERVER_NAME,
     AdminSettings,
     ResolverTable,
     Route,
 )
-from sniproxy.config.resolvers import in_order
+from sniproxy.config.resolvers import resolver_list
 from sniproxy.config.schema import (
     AdminTable,
     BridgeTable,
     ConfigError,
+    DefaultTable,
     Faults,
-    GoalTable,
     ListenerTable,
     RouteEntry,
     Timeouts,
     shown,
 )
+from sniproxy.config.tables import MAX_ERRORS
+from sniproxy.interfaces import BadValue
 from sniproxy.net.endpoints import BadEndpoint, Endpoint, parse_endpoint
 from sniproxy.routing.patterns import capture_count, route_pattern
-from sniproxy.routing.policy import BadPolicy
 from sniproxy.routing.targets import BadTarget
 from sniproxy.routing.templates import Template, parse_template
 from sniproxy.util.names import BadName
@@ -42,20 +42,17 @@ from sniproxy.util.names import BadName
 T = TypeVar("T")
 
 COMMAND_LINE = "command line"
-"""The filename of a configuration that came as options."""
+"""The filename of a configuration from command line options."""
 
 _OPTIONS = {"listener": "--listen", "route": "--route", "access_log.path": "--access-log"}
-MAX_FAULTS = 20
-"""Errors of routes that one run reports; the rest are reported after these are fixed."""
-
-NO_PATH = "write a file's path, or '-' for standard output"
+NO_PATH = "write a file path, or '-' for standard output"
 
 
 @attrs.frozen
 class Check:
-    """The checks that types cannot make.
+    """Checks the values of one configuration.
 
-    @ivar names: of listeners so far. @ivar bound: their addresses. @ivar targets: those read so far, by their texts.
+    @ivar names: of the listeners so far. @ivar bound: their addresses. @ivar targets: those parsed so far, by text.
     """
 
     filename: str
@@ -66,7 +63,7 @@ class Check:
     def error(self, key: str, value: object, cure: str) -> ConfigError:
         if self.filename == COMMAND_LINE:
             key = _OPTIONS[key.partition("[")[0]]
-        if isinstance(value, str) and cure.startswith("it is a number"):
+        if isinstance(value, str) and cure.startswith("must be a number"):
             from sniproxy.config.diagnostics.units import number
 
             amount = number(value, key.rpartition(".")[2])
@@ -74,35 +71,35 @@ class Check:
         return ConfigError(f"{self.filename}: {key} = {shown(value)}: {cure}", key, value)
 
     def path(self, key: str, path: str) -> str:
-        """The path of a log; in a file it starts from the file's folder."""
+        """The path of a log; in a file it is relative to the file's folder."""
         if not path or "\0" in path:
             raise self.error(key, path, NO_PATH)
         return path if path == "-" or self.filename == COMMAND_LINE else str(PurePath(self.filename).parent / path)
 
     def endpoint(self, key: str, text: str) -> Endpoint:
-        """An endpoint that plain connections come in by."""
+        """Parse an endpoint."""
         try:
             return parse_endpoint(text)
         except BadEndpoint as error:
             raise self.error(key, text, str(error)) from error
 
     def admin(self, table: AdminTable) -> AdminSettings:
-        """The admin endpoint."""
+        """Check C{[admin]}."""
         endpoint, path = self.endpoint("admin.endpoint", table.endpoint).private(), table.token_file
         if path is not None:
             if not path or "\0" in path:
-                raise self.error("admin.token_file", path, "write the path of a file that holds the token")
+                raise self.error("admin.token_file", path, "write the path of the file with the token")
             path = str(PurePath(self.filename).parent / path)
         return AdminSettings(endpoint, tuple(table.hosts), token_file=path)
 
-    def place(self, key: str, table: ListenerTable | BridgeTable) -> tuple[str, Endpoint]:
-        """The name and the endpoint of a listener or bridge; no two have the same."""
+    def name_and_endpoint(self, key: str, table: ListenerTable | BridgeTable) -> tuple[str, Endpoint]:
+        """The name and the endpoint of a listener or bridge; both must be unique."""
         endpoint = self.endpoint(f"{key}.endpoint", table.endpoint)
         name = table.endpoint if table.name is None else table.name
         if not name.strip() or not name.isprintable():
-            raise self.error(f"{key}.name", name, "give it a printable name, or leave the key out")
+            raise self.error(f"{key}.name", name, "write a printable name, or remove the key")
         if endpoint.port and (endpoint.host, endpoint.port) in self.bound:
-            raise self.error(f"{key}.endpoint", table.endpoint, "another listener has this address; each needs its own")
+            raise self.error(f"{key}.endpoint", table.endpoint, "another listener uses this address; give each its own")
         if name in self.names:
             raise self.error(f"{key}.name", name, "another listener has this name; give each its own")
         self.names.add(name)
@@ -110,7 +107,7 @@ class Check:
         return name, endpoint
 
     def pem(self, key: str, path: str) -> str:
-        """The path of PEM, from the file's folder."""
+        """The path of a PEM file, relative to the configuration's folder."""
         if not path or "\0" in path:
             raise self.error(key, path, "write the path of a PEM file")
         return str(PurePath(self.filename).parent / path)
@@ -125,7 +122,7 @@ class Check:
                 route = self.route(f"route[{number}]", table, listeners, resolvers, routes)
             except ConfigError as error:
                 faults.errors.append(error)
-                if len(faults.errors) > MAX_FAULTS:
+                if len(faults.errors) > MAX_ERRORS:
                     break
             else:
                 routes[route.server_name, route.listener] = route
@@ -150,35 +147,37 @@ class Check:
             raise self.error(f"{key}.server_name", table.server_name, cure) from error
         if table.listener is not None and table.listener not in listeners:
             known = ", ".join(sorted(listeners))
-            raise self.error(f"{key}.listener", table.listener, f"no listener has this name; there are: {known}")
+            raise self.error(f"{key}.listener", table.listener, f"no listener has this name; listeners: {known}")
         if (name, table.listener) in others:
             raise self.error(
                 f"{key}.server_name",
                 table.server_name,
-                "another route has this name already; put all its targets into one list",
+                "another route has this name; list all targets in one route",
             )
         resolver = self.resolver(key, table.target, table.resolver, resolvers, name, True)
-        return Route(name, table.listener, resolver, *self.dealing(key, table))
+        return Route(name, table.listener, resolver, *self.balance_and_limit(key, table))
 
-    def goal(self, table: GoalTable | None, name: str, resolvers: Mapping[str, ResolverTable]) -> Route | None:
+    def default_route(
+        self, table: DefaultTable | None, name: str, resolvers: Mapping[str, ResolverTable]
+    ) -> Route | None:
         if table is None:
             return None
         named = name != NO_SERVER_NAME
         resolver = self.resolver(name, table.target, table.resolver, resolvers, "", named)
-        return Route(name, None, resolver, *self.dealing(name, table))
+        return Route(name, None, resolver, *self.balance_and_limit(name, table))
 
-    def dealing(self, key: str, table: RouteEntry | GoalTable) -> tuple[bool, int | None]:
-        """How a route's connections are dealt out, and how many it may have."""
+    def balance_and_limit(self, key: str, table: RouteEntry | DefaultTable) -> tuple[bool, int | None]:
+        """Whether a route balances by least connections, and its C{max_connections}."""
         if table.max_connections is None and table.balance is None:
-            return False, None  # as in most of very many tables
-        most = self.made(key, lambda: at_most("max_connections", table.max_connections))
-        return self.made(key, lambda: takes_least(table.balance)), most
+            return False, None  # fast, for many routes
+        most = self.converted(key, lambda: connection_limit("max_connections", table.max_connections))
+        return self.converted(key, lambda: is_least_connections(table.balance)), most
 
-    def made(self, key: str, make: Callable[[], T]) -> T:
-        """What a table is made into, by a module that says which of its keys is wrong."""
+    def converted(self, key: str, make: Callable[[], T]) -> T:
+        """Convert a table. @raise ConfigError: a value is wrong."""
         try:
             return make()
-        except (BadHealth, BadInspectLog, BadLimit, BadPolicy) as error:
+        except BadValue as error:
             raise self.error(f"{key}.{error.key}", error.value, str(error)) from error
 
     def resolver(
@@ -190,13 +189,13 @@ class Check:
         pattern: str = "",
         named: bool = False,
     ) -> ResolverTable:
-        """@param pattern: may take parts of a name out; empty: it takes none. @param named: whether there is a name."""
+        """@param pattern: the route's, for captures; or empty. @param named: its connections have a server name."""
         if (target is None) == (resolver is None):
-            both = "it has both" if target is not None else "it has neither"
+            both = "it has both target and resolver" if target is not None else "it has neither target nor resolver"
             cure = f'{both}; write either target = "host:port" or resolver = "NAME"'
             raise ConfigError(f"{self.filename}: {key}: {cure}", f"{key}.target")
         if resolver is not None:
-            return in_order(f"{key}.resolver", resolver, resolvers, self.error)
+            return resolver_list(f"{key}.resolver", resolver, resolvers, self.error)
         targets = [target] if isinstance(target, str) else list(target or ())
         if not targets:
             raise self.error(f"{key}.target", targets, 'name at least one target, as in "10.0.0.7:6651"')
@@ -219,5 +218,5 @@ class Check:
             value = getattr(timeouts, key)
             least_allowed = "0 or more" if key in ("idle", "drain") else "more than 0"
             if not (0 < value <= 1e7 or (value == 0 and key in ("idle", "drain"))):
-                raise self.error(f"timeouts.{key}", value, f"it is a number of seconds, {least_allowed}")
+                raise self.error(f"timeouts.{key}", value, f"must be a number of seconds, {least_allowed}")
         return timeouts

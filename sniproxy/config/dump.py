@@ -1,6 +1,6 @@
-"""The configuration in force as C{/status} has it, for whoever asks what the proxy really does. Pure.
+"""The current configuration in the JSON of C{/status}. Pure.
 
-There are no secrets in it: of a resolver its name alone, for its options may be tokens and URLs with passwords.
+It has no secrets: resolvers appear by name, because their options may be tokens or URLs with passwords.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from sniproxy.config.warnings import templates
 
 
 def dump_configuration(configuration: Configuration, most: int) -> dict[str, Any]:
-    """What is written, and the defaults of what is not. Seconds, and bytes; None: not there, or no limit.
+    """The configuration with its defaults. Times are seconds, sizes bytes; None: absent, or no limit.
 
-    @param most: entries of each list, of very many routes the first; C{route_count} says how many there are.
+    @param most: the maximum length of each list. C{route_count} is the number of all routes.
     """
     policy, limits, inspect_log, admin = (
         configuration.policy, configuration.limits, configuration.inspect_log, configuration.admin,
@@ -29,8 +29,8 @@ def dump_configuration(configuration: Configuration, most: int) -> dict[str, Any
         "listeners": [_entrance(one, most) for one in islice(configuration.entrances, most)],
         "route_count": len(configuration.routes),
         "routes": [_route(route, most) for route in islice(configuration.routes, most)],
-        "default": _goal(configuration.default, most),
-        "no_server_name": _goal(configuration.no_server_name, most),
+        "default": _default(configuration.default, most),
+        "no_server_name": _default(configuration.no_server_name, most),
         "timeouts": {key: getattr(timeouts, key) for key in timeouts.__struct_fields__},
         "policy": {
             "allow_cidrs": [str(network) for network in policy.allow_cidrs[:most]],
@@ -49,7 +49,7 @@ def dump_configuration(configuration: Configuration, most: int) -> dict[str, Any
 
 
 def _entrance(one: Listener | Bridge, most: int) -> dict[str, Any]:
-    """C{mode}: what the connections are: C{tls}, which passes, C{ends_tls}, C{plaintext} or C{bridge}."""
+    """C{mode} is C{tls} (passed through), C{ends_tls}, C{plaintext} or C{bridge}."""
     found = {"name": one.name, "endpoint": one.endpoint.text, "inspect": one.inspect}
     if isinstance(one, Bridge):
         allow = None if one.allow is None else [f"{each.pattern}:{each.port}" for each in one.allow[:most]]
@@ -57,27 +57,26 @@ def _entrance(one: Listener | Bridge, most: int) -> dict[str, Any]:
         return {**found, "mode": "bridge", "service_url": str(one.service_url), "proxy": proxy, "allow": allow}
     found["deferred_accept"] = one.deferred_accept
     if one.plaintext is not None:
-        return {**found, "mode": "plaintext", **_dealing(one.plaintext, most)}
+        return {**found, "mode": "plaintext", **_targets(one.plaintext, most)}
     if one.termination is None:
         return {**found, "mode": "tls"}
     ends = one.termination
     return {**found, "mode": "ends_tls", "certificates": ends.certificates, "upstream_trust": ends.trust}
 
 
-def _goal(route: Route | None, most: int) -> dict[str, Any] | None:
-    return None if route is None else _dealing(route, most)
+def _default(route: Route | None, most: int) -> dict[str, Any] | None:
+    return None if route is None else _targets(route, most)
 
 
 def _route(route: Route, most: int) -> dict[str, Any]:
-    return {"server_name": route.server_name, "listener": route.listener, **_dealing(route, most)}
+    return {"server_name": route.server_name, "listener": route.listener, **_targets(route, most)}
 
 
-def _dealing(route: Route, most: int) -> dict[str, Any]:
-    """Where it leads: to C{targets}, or to where the first of C{resolvers} says that has an answer."""
-    table = route.resolver
+def _targets(route: Route, most: int) -> dict[str, Any]:
+    """C{targets}, or C{resolvers} in order; the first that answers decides."""
     return {
         "targets": [str(one) for one in templates(route)[:most]],
-        "resolvers": [each.name for each in (table.inner or (table,))[:most] if each.name is not None],
-        "balance": BALANCES[route.least],
+        "resolvers": [each.name for each in route.resolver.members[:most] if each.name is not None],
+        "balance": BALANCES[route.least_connections],
         "max_connections": route.max_connections,
     }

@@ -1,8 +1,9 @@
-"""How targets are looked after, as the configuration says it. Pure; L{sniproxy.server.healthchecks} does it. Pure."""
+"""Checks C{[health]} and C{balance}. Pure."""
 
 from __future__ import annotations
 
 from sniproxy.config.schema import HealthTable
+from sniproxy.interfaces import BadValue
 from sniproxy.routing.health import Health
 
 CHECKS = ("tcp", "tls")
@@ -10,40 +11,31 @@ BALANCES = ("round_robin", "least_connections")
 MAX_IN_A_ROW = 100
 
 
-class BadHealth(Exception):
-    """A key is wrong. @ivar key: which. @ivar value: what was found."""
-
-    def __init__(self, key: str, value: object, cure: str) -> None:
-        super().__init__(cure)
-        self.key = key
-        self.value = value
-
-
 def make_health(table: HealthTable) -> Health:
-    """@raise BadHealth: a key is wrong."""
+    """@raise BadValue: a key is wrong."""
     if table.check not in (None, *CHECKS):
-        raise BadHealth("check", table.check, 'write "tcp", or "tls"; without the key targets are not checked')
+        raise BadValue("check", table.check, 'write "tcp" or "tls"; without the key, health checks are off')
     if not 0.1 <= table.interval <= 3600:
-        raise BadHealth("interval", table.interval, "it is a number of seconds, from 0.1 to 3600")
+        raise BadValue("interval", table.interval, "must be a number of seconds from 0.1 to 3600")
     for key, value in (("rise", table.rise), ("fall", table.fall)):
         if not 1 <= value <= MAX_IN_A_ROW:
-            raise BadHealth(key, value, f"it is a number of times, from 1 to {MAX_IN_A_ROW}")
+            raise BadValue(key, value, f"must be a number from 1 to {MAX_IN_A_ROW}")
     if not 0 <= table.eject <= 1e6:
-        raise BadHealth("eject", table.eject, "it is a number of seconds; 0: no target is avoided")
+        raise BadValue("eject", table.eject, "must be a number of seconds; 0 disables ejection")
     return Health(table.check, table.interval, table.rise, table.fall, table.eject)
 
 
-def takes_least(balance: str | None) -> bool:
-    """Whether a route's C{balance} is C{least_connections}. @raise BadHealth: it is nothing known."""
+def is_least_connections(balance: str | None) -> bool:
+    """Whether a route's C{balance} is C{least_connections}. @raise BadValue: it is unknown."""
     if balance not in (None, *BALANCES):
-        raise BadHealth("balance", balance, f"write {' or '.join(BALANCES)}")
+        raise BadValue("balance", balance, f"write {' or '.join(BALANCES)}")
     return balance == BALANCES[1]
 
 
 def describe_health(health: Health) -> str:
-    """For people, in one line."""
-    eject = f"eject {health.eject:g} s after {health.fall} failed connections" if health.eject else ""
+    """Describe health checks and ejection in one line."""
+    eject = f"eject {health.eject:g} s after {health.fall} failed connects" if health.eject else ""
     if health.check is None:
-        return eject or "(nobody is checked)"
+        return eject or "off"
     check = f"{health.check} every {health.interval:g} s, rise {health.rise}, fall {health.fall}"
     return f"{check}, {eject}" if eject else check

@@ -1,6 +1,6 @@
-"""How many connections there may be and how fast they may come, as the configuration says it. Pure.
+"""Checks C{[limits]}: the numbers and rates of connections. Pure.
 
-L{sniproxy.connection.admission} keeps to it.
+L{sniproxy.connection.admission} enforces them.
 """
 
 from __future__ import annotations
@@ -10,41 +10,33 @@ import math
 import attrs
 
 from sniproxy.config.schema import LimitsTable
+from sniproxy.interfaces import BadValue
 from sniproxy.routing.policy import Network, network
 from sniproxy.util.names import client_at, plain_address
 
 MAX_LIMIT = 100_000_000
-"""The largest number of connections that can be written: more than any machine has."""
+"""Connections. A larger limit is rejected."""
 
 MIN_BUFFERED_BYTES = 1 << 20
-"""Bytes: a few hellos of the largest size must have room."""
-
-
-class BadLimit(Exception):
-    """A key is wrong. @ivar key: which. @ivar value: what was found."""
-
-    def __init__(self, key: str, value: object, cure: str) -> None:
-        super().__init__(cure)
-        self.key = key
-        self.value = value
+"""Bytes: enough for a few hellos of the largest size."""
 
 
 @attrs.frozen
 class Limits:
-    """None: no limit of this kind, unless said otherwise. A client is an IPv4 address or an IPv6 network of 64 bits.
+    """Limits of one process: each worker counts its own connections. None: no limit, unless stated otherwise.
 
-    All are of one process: each of several workers counts its own connections.
+    A client is an IPv4 address or an IPv6 network of 64 bits. The first six limits count concurrent connections.
 
-    @ivar max_connections: at once. None: as many as the descriptors suffice for.
-    @ivar max_connections_per_client: at once.
-    @ivar max_hellos: connections at once whose hello has not come. None: half of all, and 64 at least.
+    @ivar max_connections: None: capped by open files.
+    @ivar max_connections_per_client: of one client.
+    @ivar max_hellos: with an incomplete hello. None: half of C{max_connections}, but at least 64.
     @ivar max_hellos_per_client: as C{max_hellos}, of one client.
-    @ivar rate_per_client: new connections a second. @ivar burst_per_client: how many may come at once after a pause.
-    @ivar max_buffered: bytes that may wait in the process's memory before new connections have to.
-    @ivar exempt: addresses that no limit by client is for.
-    @ivar max_connecting: connections at once whose hello has come and that have no tunnel yet. None: half of all, and
-        64 at least.
-    @ivar max_connecting_per_route: of one route. None: as many as there is room for beside them.
+    @ivar max_connecting: with a complete hello and without a tunnel. None: half of C{max_connections}, but at least 64.
+    @ivar max_connecting_per_route: as C{max_connecting}, of one route. None: no limit of its own.
+    @ivar rate_per_client: new connections per second.
+    @ivar burst_per_client: new connections at once after a pause.
+    @ivar max_buffered: bytes of buffered data above which new connections wait.
+    @ivar exempt: networks without limits per client.
     """
 
     max_connections: int | None = None
@@ -60,13 +52,13 @@ class Limits:
 
     @property
     def by_client(self) -> bool:
-        """Whether there is a limit by client."""
+        """Whether there is a limit per client."""
         return not (self.max_connections_per_client is self.max_hellos_per_client is self.rate_per_client is None)
 
     def client(self, host: str) -> str | None:
-        """Who an address counts as. None: no limit by client is for it.
+        """The client that an address belongs to. None: it has no limits per client.
 
-        @param host: an IP address, perhaps in brackets; empty: a unix socket, whose clients have none.
+        @param host: an IP address, with or without brackets. Empty: a client of a unix socket.
         """
         if not host:
             return None
@@ -77,40 +69,40 @@ class Limits:
 
 
 def make_limits(table: LimitsTable) -> Limits:
-    """@raise BadLimit: a key is wrong. @raise BadPolicy: a network is."""
+    """@raise BadValue: a value is wrong."""
     rate, burst = table.rate_per_client, table.burst_per_client
     if rate is not None and not 0.001 <= rate <= 1e6:
-        cure = "it is a number of connections a second, from 0.001 to 1000000; leave the key out for no limit"
-        raise BadLimit("rate_per_client", rate, cure)
+        cure = "must be a number of connections per second from 0.001 to 1000000; remove the key for no limit"
+        raise BadValue("rate_per_client", rate, cure)
     if burst is not None and rate is None:
-        raise BadLimit("burst_per_client", burst, "it goes together with rate_per_client; write both")
+        raise BadValue("burst_per_client", burst, "it requires rate_per_client; write both")
     buffered = table.max_buffered
     if buffered is not None and not MIN_BUFFERED_BYTES <= buffered <= 1 << 50:
-        cure = f"it is a number of bytes, {MIN_BUFFERED_BYTES} or more; leave the key out for no limit"
-        raise BadLimit("max_buffered", buffered, cure)
+        cure = f"must be a number of bytes, {MIN_BUFFERED_BYTES} or more; remove the key for no limit"
+        raise BadValue("max_buffered", buffered, cure)
     return Limits(
-        at_most("max_connections", table.max_connections),
-        at_most("max_connections_per_client", table.max_connections_per_client),
-        at_most("max_hellos", table.max_hellos),
-        at_most("max_hellos_per_client", table.max_hellos_per_client),
+        connection_limit("max_connections", table.max_connections),
+        connection_limit("max_connections_per_client", table.max_connections_per_client),
+        connection_limit("max_hellos", table.max_hellos),
+        connection_limit("max_hellos_per_client", table.max_hellos_per_client),
         rate,
-        at_most("burst_per_client", burst) or math.ceil(rate or 1),
+        connection_limit("burst_per_client", burst) or math.ceil(rate or 1),
         buffered,
         tuple(network(text, "exempt_cidrs") for text in table.exempt_cidrs),
-        at_most("max_connecting", table.max_connecting),
-        at_most("max_connecting_per_route", table.max_connecting_per_route),
+        connection_limit("max_connecting", table.max_connecting),
+        connection_limit("max_connecting_per_route", table.max_connecting_per_route),
     )
 
 
-def at_most(key: str, value: int | None) -> int | None:
-    """A number of connections. @raise BadLimit: it is none."""
+def connection_limit(key: str, value: int | None) -> int | None:
+    """Check a number of connections. @raise BadValue: it is out of range."""
     if value is not None and not 1 <= value <= MAX_LIMIT:
-        raise BadLimit(key, value, f"it is a number from 1 to {MAX_LIMIT}; leave the key out for no limit of your own")
+        raise BadValue(key, value, f"must be a number from 1 to {MAX_LIMIT}; remove the key for the default")
     return value
 
 
 def describe_limits(limits: Limits) -> str:
-    """The limits that are written, in one line."""
+    """Describe the limits that are set, in one line."""
     said = [
         f"{key} {value}"
         for key in (
@@ -129,4 +121,4 @@ def describe_limits(limits: Limits) -> str:
         said.append(f"max_buffered {limits.max_buffered}")
     if limits.exempt:
         said.append(f"exempt {', '.join(map(str, limits.exempt))}")
-    return ", ".join(said) or "what the open files suffice for"
+    return ", ".join(said) or "none, capped by open files"

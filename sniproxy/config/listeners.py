@@ -1,4 +1,4 @@
-"""C{[[listener]]}: the tables of listeners, checked. Pure."""
+"""Checks C{[[listener]]} tables. Pure."""
 
 from __future__ import annotations
 
@@ -15,37 +15,37 @@ from sniproxy.config.schema import ConfigError, ListenerTable
 def make_listener(
     check: Check, listener: Listener, table: ListenerTable, resolvers: Mapping[str, ResolverTable]
 ) -> Listener:
-    """A listener with what its connections are: plaintext, TLS that ends here, or TLS that passes through."""
+    """Complete a listener: plaintext, TLS termination, or TLS passed through."""
     key = listener.key
     if table.inspect not in (None, PULSAR):
-        raise check.error(f"{key}.inspect", table.inspect, 'there is one inspector: "pulsar"')
+        raise check.error(f"{key}.inspect", table.inspect, 'the only inspector is "pulsar"')
     inspect = table.inspect is not None
     if table.deferred_accept:
         if sys.platform != "linux" or listener.endpoint.kind == "unix":
-            raise check.error(f"{key}.deferred_accept", True, "only Linux has it, and only for TCP; leave it out")
+            raise check.error(f"{key}.deferred_accept", True, "only available on Linux and for TCP; remove it")
         listener = replace(listener, deferred_accept=True)
     termination = make_termination(check, key, table)
     if table.plaintext:
         if termination is not None:
-            cure = "a plaintext listener has no TLS to end; leave out one of plaintext and certificates"
+            cure = "a plaintext listener terminates no TLS; remove plaintext or certificates"
             raise check.error(f"{key}.certificates", table.certificates, cure)
         route = Route(PLAINTEXT, table.name, check.resolver(key, table.target, table.resolver, resolvers))
         return replace(listener, plaintext=route, inspect=inspect)
     for name, value in (("target", table.target), ("resolver", table.resolver)):
         if value is not None:
-            cure = "a TLS listener leads where the routes say; write [[route]], or plaintext = true for a test"
+            cure = "a TLS listener uses the routes; write a [[route]], or plaintext = true for a test"
             raise check.error(f"{key}.{name}", value, cure)
     if inspect and termination is None:
         cure = (
-            "what passes is TLS from end to end and cannot be read; certificates and upstream_trust end it here, "
-            "plaintext = true makes a plaintext listener"
+            "the proxy cannot inspect TLS that it passes through; terminate it with certificates and upstream_trust, "
+            "or write plaintext = true"
         )
         raise check.error(f"{key}.inspect", table.inspect, cure)
     return replace(listener, termination=termination, inspect=inspect)
 
 
 def make_termination(check: Check, key: str, table: ListenerTable) -> Termination | None:
-    """How TLS ends at a listener, if it does; paths start from the file's folder."""
+    """The TLS termination of a listener, or None. Its paths are relative to the file's folder."""
     given = {
         name: value
         for name in ("certificates", "upstream_trust", "upstream_certificate")
@@ -54,13 +54,13 @@ def make_termination(check: Check, key: str, table: ListenerTable) -> Terminatio
     if not given:
         return None
     for name, cure in (
-        ("certificates", "name the PEM files that clients are shown, or their folder"),
-        ("upstream_trust", "name the PEM file of the authority that signs the brokers' certificates"),
+        ("certificates", "write the path of the PEM file, or folder of PEM files, that clients are shown"),
+        ("upstream_trust", "write the path of a PEM file with the CA that signs the brokers' certificates"),
     ):
         if name not in given:
             others = " and ".join(given)
             raise ConfigError(
-                f"{check.filename}: {key}.{name}: it is missing, beside {others}; {cure}", f"{key}.{name}"
+                f"{check.filename}: {key}.{name}: required together with {others}; {cure}", f"{key}.{name}"
             )
     paths = {name: check.pem(f"{key}.{name}", value) for name, value in given.items()}
     return Termination(paths["certificates"], paths["upstream_trust"], paths.get("upstream_certificate"), key)

@@ -1,6 +1,6 @@
-"""What a checked configuration is: values, as L{sniproxy.config.parser} makes them of a file or of options. Pure.
+"""The checked configuration, as L{sniproxy.config.parser} makes it from a file or from options. Pure.
 
-They are msgspec's: there may be very many, and both they and their classes are made faster than those of attrs.
+The classes are msgspec's, which are faster to define and to fill than attrs classes; there may be 10,000 routes.
 """
 
 from __future__ import annotations
@@ -23,21 +23,22 @@ if TYPE_CHECKING:
     from sniproxy.pulsar.serviceurl import ServiceURL, SniProxy
 
 PULSAR = "pulsar"
-"""The one inspector."""
+"""The only inspector."""
 
 DEFAULT = "default"
 NO_SERVER_NAME = "no_server_name"
 PLAINTEXT = "plaintext"
-"""What the routes are called that no server name leads to."""
+"""The names of the routes that have no server name."""
 
 
 class Listener(msgspec.Struct, frozen=True):
-    """@ivar name: in the log, and for a route's ``listener``; unless given, the endpoint string as written.
+    """A listener.
 
-    @ivar plaintext: where its connections lead, for no hello names it. None: TLS, by the routes.
+    @ivar name: in logs, and for a route's ``listener``. The default is the endpoint string as written.
+    @ivar plaintext: the route of a plaintext listener. None: a TLS listener.
     @ivar termination: None: TLS stays end to end.
-    @ivar inspect: Pulsar's commands are read as they pass. @ivar key: where it stands in the configuration.
-    @ivar deferred_accept: the kernel keeps a client back until it has said something.
+    @ivar inspect: whether Pulsar's commands are inspected. @ivar key: its key in the configuration.
+    @ivar deferred_accept: the kernel holds a connection until the client has sent data.
     """
 
     name: str
@@ -50,11 +51,11 @@ class Listener(msgspec.Struct, frozen=True):
 
 
 class Termination(msgspec.Struct, frozen=True):
-    """TLS that ends at the proxy: paths of PEM files.
+    """TLS termination: paths of PEM files.
 
-    @ivar certificates: what clients are shown: a file, or a folder of files. @ivar trust: for brokers' certificates.
-    @ivar certificate: what brokers are shown. None: nothing.
-    @ivar key: where it stands in the configuration.
+    @ivar certificates: the certificates for clients: a file, or a folder of files.
+    @ivar trust: the CA of brokers' certificates. @ivar certificate: the certificate for brokers. None: none.
+    @ivar key: its key in the configuration.
     """
 
     certificates: str
@@ -63,20 +64,20 @@ class Termination(msgspec.Struct, frozen=True):
     key: str
 
 
-DEADLINE_S = 5.0
-"""Seconds that a resolver has for an answer: half of what C{timeouts.connect} gives it and all targets together."""
+DEFAULT_DEADLINE_S = 5.0
+"""Seconds for a resolver's answer: half of the default C{timeouts.connect}, which includes dialling."""
 
-STALE_S = 3600.0
-"""Seconds for which an answer may be used after its ttl, while the resolver fails."""
+DEFAULT_STALE_S = 3600.0
+"""Seconds after its ttl for which a cached answer is used while the resolver fails."""
 
 
 class Bridge(msgspec.Struct, frozen=True):
-    """A plaintext listener of the bridge, and the cluster that it leads to.
+    """A bridge: a plaintext listener, and the cluster that it connects to.
 
-    @ivar proxy: None: brokers are dialled by their own names. @ivar trust: a path of PEM.
-    @ivar certificate: a path of PEM. None: brokers are shown none.
-    @ivar allow: None: brokers that an answer through this bridge has named.
-    @ivar inspect: Pulsar's commands are read as they pass. @ivar key: where it stands in the configuration.
+    @ivar proxy: the SNI proxy. None: brokers are dialled directly. @ivar trust: a PEM file with the brokers' CA.
+    @ivar certificate: a PEM file with the certificate for brokers. None: none.
+    @ivar allow: the allowed brokers. None: brokers that lookups through this bridge have returned.
+    @ivar inspect: whether Pulsar's commands are inspected. @ivar key: its key in the configuration.
     """
 
     name: str
@@ -90,53 +91,68 @@ class Bridge(msgspec.Struct, frozen=True):
     key: str
 
     @property
-    def way(self) -> str:
-        """For people: where it leads all its clients, and how."""
-        return f"{self.service_url} {f'by the proxy {self.proxy}' if self.proxy else 'directly'}"
+    def destination(self) -> str:
+        """The cluster and the proxy, for messages."""
+        return f"{self.service_url} {f'via proxy {self.proxy}' if self.proxy else 'directly'}"
 
 
 class ResolverTable(msgspec.Struct, frozen=True):
-    """@ivar kind: the plugin's name. @ivar options: for it. @ivar key: where it stands in the configuration.
+    """A resolver, a list of resolvers, or the targets of a route.
 
-    @ivar name: of a C{[resolver.NAME]}. None: the targets of a route, or a list of resolvers.
-    @ivar inner: the resolvers that are asked in order; empty: it is one itself.
-    @ivar templates: the targets of a route, read: there may be very many routes, and each target is read once.
+    @ivar kind: the plugin's name. @ivar options: the plugin's options. @ivar key: its key in the configuration.
+    @ivar name: the NAME of C{[resolver.NAME]}. None: the targets of a route, or a list of resolvers.
+    @ivar deadline: seconds for an answer. @ivar stale: seconds after its ttl for which an answer may be used.
+    @ivar inner: the resolvers of a list, in order; empty: it is no list.
+    @ivar templates: the parsed targets of a route.
     """
 
     kind: str
     options: Mapping[str, Any]
     key: str
     name: str | None = None
-    deadline: float = DEADLINE_S
-    stale: float = STALE_S
+    deadline: float = DEFAULT_DEADLINE_S
+    stale: float = DEFAULT_STALE_S
     inner: tuple[ResolverTable, ...] = ()
     templates: tuple[Template, ...] = ()
 
     @property
     def title(self) -> str:
-        """For people: ``resolver.brokers (type dns), then resolver.file (type file)``."""
-        return ", then ".join(f"{table.key} (type {table.kind})" for table in self.inner or (self,))
+        """For messages: ``resolver.brokers (type dns), then resolver.file (type file)``."""
+        return ", then ".join(f"{table.key} (type {table.kind})" for table in self.members)
+
+    @property
+    def members(self) -> tuple[ResolverTable, ...]:
+        """The resolvers of a list, in order, or itself."""
+        return self.inner or (self,)
 
 
 class Route(msgspec.Struct, frozen=True):
-    """@ivar server_name: the normalised pattern, or ``default`` or ``no_server_name``. @ivar listener: None: all.
+    """A route.
 
-    @ivar least: the target with the fewest connections is next, not the one whose turn it is.
-    @ivar max_connections: at once. None: no limit.
+    @ivar server_name: the normalised pattern, or ``default`` or ``no_server_name``. @ivar listener: None: all.
+    @ivar least_connections: balance by least connections instead of round robin.
+    @ivar max_connections: concurrent connections. None: no limit.
     """
 
     server_name: str
     listener: str | None
     resolver: ResolverTable
-    least: bool = False
+    least_connections: bool = False
     max_connections: int | None = None
+
+    @property
+    def title(self) -> str:
+        """For messages: ``a.test``, ``a.test (on public)``, ``[default]``."""
+        name = f"[{self.server_name}]" if self.server_name in (DEFAULT, NO_SERVER_NAME) else self.server_name
+        return name if self.listener is None else f"{name} (on {self.listener})"
 
 
 class AdminSettings(msgspec.Struct, frozen=True):
-    """@ivar hosts: names by which it may be asked for, beside its addresses and ``localhost``.
+    """The admin endpoint.
 
-    @ivar instance: which of several workers it tells of, from 0. None: there is one process.
-    @ivar token_file: a file with the token of changing requests. None: only a unix socket takes these.
+    @ivar hosts: host names that requests may use, besides its addresses and ``localhost``.
+    @ivar instance: the worker's index, from 0. None: there is one process.
+    @ivar token_file: a file with the token for requests that change state. None: only a unix socket accepts these.
     """
 
     endpoint: Endpoint
@@ -146,21 +162,19 @@ class AdminSettings(msgspec.Struct, frozen=True):
 
 
 class Configuration(msgspec.Struct, frozen=True):
-    """A whole configuration, checked. @ivar access_log: a path; ``-``: standard output; None: the program's own log.
+    """A checked configuration.
 
-    @ivar admin: None: there is no admin endpoint.
-    @ivar policy: where targets may be that clients help to form.
-    @ivar health: how targets are looked after.
-    @ivar reload_on_change: the file is read again when it changes, without a signal.
-    @ivar bridges: there may be none, or nothing else.
-    @ivar limits: how many connections there may be.
-    @ivar kernel_relay: the kernel forwards tunnels, where it can.
-    @ivar inspect_log: None: what inspectors see goes to the program's own log.
-    @ivar workers: processes that serve it side by side.
-    @ivar notes: warnings about what the file has and the values no longer show.
-    @ivar text: of the file, for the lines of errors. Empty: it came as options.
-
-    @ivar filename: where it came from, for messages.
+    @ivar filename: its file, for messages.
+    @ivar access_log: a path; ``-``: standard output; None: the program's log.
+    @ivar inspect_log: None: the inspector's events go to the program's log.
+    @ivar admin: None: no admin endpoint.
+    @ivar policy: restricts targets that clients' names form.
+    @ivar reload_on_change: reload when the file changes, without a signal.
+    @ivar health: health checks and ejection.
+    @ivar workers: the number of processes.
+    @ivar kernel_relay: the kernel forwards tunnels, where available.
+    @ivar text: the file's text, for the lines of errors. Empty: the configuration came from options.
+    @ivar notes: warnings about the file that the values do not show.
     """
 
     filename: str
@@ -184,5 +198,5 @@ class Configuration(msgspec.Struct, frozen=True):
 
     @property
     def entrances(self) -> tuple[Listener | Bridge, ...]:
-        """All that clients come in by."""
+        """All listeners and bridges."""
         return (*self.listeners, *self.bridges)

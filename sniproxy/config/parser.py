@@ -1,6 +1,7 @@
-"""The configuration: TOML text in, a checked L{Configuration} out. Pure; docs/configuration.md is its manual. Pure.
+"""Parses TOML text or options into a checked L{Configuration}. Pure.
 
-Every error names the file, the key, the value and the cure, and nothing is taken from a file that has one.
+Every error names the file, the key, the value and the cure. A file with an error is not used at all.
+docs/configuration.md is the manual.
 """
 
 from __future__ import annotations
@@ -42,18 +43,18 @@ KERNEL = "kernel"
 def parse(
     text: str, filename: str, access_log: str | None = None, use: Callable[[Configuration], object] | None = None
 ) -> Configuration:
-    """Read a configuration file's text.
+    """Parse the text of a configuration file.
 
-    @param filename: its path: for messages, and the folder that relative paths in it start from.
-    @param access_log: when given, in place of the file's.
-    @param use: makes a configuration into what lives, or raises C{ConfigError}. It is called when the text has an
-        error, with the rest of the text, so that errors of both kinds are reported together.
-    @raise ConfigError: it cannot be used.
+    @param filename: its path, for messages and for relative paths.
+    @param access_log: overrides the file's access log. None: the file's.
+    @param use: builds the proxy from a configuration, or raises C{ConfigError}. If the text has errors, it is called
+        with the valid rest, so that errors of both kinds are reported together.
+    @raise ConfigError: the text has errors.
     """
     try:
         configuration = replace(_checked(tomli.loads(text), filename), text=text)
-    except (ConfigError, ValueError, RecursionError) as error:  # also for a number or a nesting without end
-        # Imported here: most configurations have no error, and start faster.
+    except (ConfigError, ValueError, RecursionError) as error:  # RecursionError: deep nesting
+        # Imported here: most configurations have no error and start faster without it.
         from sniproxy.config.diagnostics.collecting import all_errors
 
         raise all_errors(text, filename, lambda data: _checked(data, filename), use) from error
@@ -63,9 +64,9 @@ def parse(
 
 
 def from_options(listen: Sequence[str], routes: Sequence[str], access_log: str | None) -> Configuration:
-    """A configuration from the command line's ``--listen``, ``--route`` and ``--access-log``.
+    """Make a configuration from the options ``--listen``, ``--route`` and ``--access-log``.
 
-    @raise ConfigError: an option cannot be used.
+    @raise ConfigError: an option is wrong.
     """
     tables = []
     for route in routes:
@@ -86,7 +87,7 @@ def _checked(data: dict[str, Any], filename: str) -> Configuration:
     resolvers = resolver_tables(file.resolver, check.error)
     if not file.listener and not file.bridge:
         cure = 'write [[listener]] with endpoint = "tcp:4443" (on the command line: --listen tcp:4443), or a [[bridge]]'
-        raise ConfigError(f"{filename}: listener: there is none; {cure}", "listener")
+        raise ConfigError(f"{filename}: listener: missing; {cure}", "listener")
     listeners = _listeners(check, file.listener, resolvers)
     routes = check.routes(file.route, {listener.name for listener in listeners}, resolvers)
     allowed = file.policy
@@ -97,17 +98,17 @@ def _checked(data: dict[str, Any], filename: str) -> Configuration:
         filename,
         listeners,
         routes,
-        check.goal(file.default, DEFAULT, resolvers),
-        check.goal(file.no_server_name, NO_SERVER_NAME, resolvers),
+        check.default_route(file.default, DEFAULT, resolvers),
+        check.default_route(file.no_server_name, NO_SERVER_NAME, resolvers),
         check.timeouts(file.timeouts),
         access_log,
-        check.made("inspect_log", lambda: make_inspect_log(events, events_path)) if events else None,
+        check.converted("inspect_log", lambda: make_inspect_log(events, events_path)) if events else None,
         check.admin(file.admin) if file.admin else None,
-        check.made("policy", lambda: make_policy(allowed.allow_cidrs, allowed.allow_ports, allowed.allow_names)),
+        check.converted("policy", lambda: make_policy(allowed.allow_cidrs, allowed.allow_ports, allowed.allow_names)),
         file.reload.on_change,
-        check.made("health", lambda: make_health(file.health)),
+        check.converted("health", lambda: make_health(file.health)),
         _bridges(check, file.bridge),
-        check.made("limits", lambda: make_limits(file.limits)),
+        check.converted("limits", lambda: make_limits(file.limits)),
         kernel_relay=_kernel_relay(file.relay, check),
         notes=tuple(_notes(data, file)),
     )
@@ -125,7 +126,7 @@ def _notes(data: Mapping[str, Any], file: File) -> Iterator[str]:
 
 def _kernel_relay(relay: str, check: Check) -> bool:
     if relay not in ("auto", KERNEL):
-        raise check.error("relay", relay, 'write "auto", or "kernel" where the kernel shall forward tunnels')
+        raise check.error("relay", relay, 'write "auto" or "kernel"')
     return relay == KERNEL
 
 
@@ -134,7 +135,7 @@ def _listeners(
 ) -> tuple[Listener, ...]:
     keys = [f"listener[{number}]" for number in range(len(tables))]
     return tuple(
-        make_listener(check, Listener(*check.place(key, table), key), table, resolvers)
+        make_listener(check, Listener(*check.name_and_endpoint(key, table), key), table, resolvers)
         for key, table in zip(keys, tables, strict=True)
     )
 
@@ -142,7 +143,7 @@ def _listeners(
 def _bridges(check: Check, tables: Sequence[BridgeTable]) -> tuple[Bridge, ...]:
     if not tables:
         return ()
-    # Imported here: most configurations have none, and start faster.
+    # Imported here: most configurations have no bridge and start faster without it.
     from sniproxy.config.bridges import make_bridge
 
     keys = [f"bridge[{number}]" for number in range(len(tables))]

@@ -1,24 +1,25 @@
-"""The shape of a configuration file: its tables, keys and types, and errors that say so in the file's own terms. Pure.
+"""The tables, keys and types of a configuration file, and the errors of files that do not match. Pure.
 
-What a table means, and whether its values fit each other, is for L{sniproxy.config.parser}.
+L{sniproxy.config.parser} checks the values.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
 
+from sniproxy.config.tables import LISTED_TABLES, SINGLE_TABLES
 from sniproxy.util.text import bounded, printable
 
 
 class ConfigError(Exception):
-    """The configuration cannot be used. The message names the place and the cure, in one line of printable ASCII.
+    """The configuration is invalid. The message names the place and the cure, in one line of printable ASCII.
 
-    @ivar key: the key that is wrong, as in ``route[3].target``; empty: the message alone has it.
-    @ivar value: what was found there, or one item of the list there.
+    @ivar key: the wrong key, as in ``route[3].target``. Empty: only the message has it.
+    @ivar value: the value found, or one item of the list found.
     """
 
     def __init__(self, message: str, key: str = "", value: object = None) -> None:
@@ -28,7 +29,7 @@ class ConfigError(Exception):
 
 
 class ConfigErrors(ConfigError):
-    """Several errors of one file: a line of the message for each. @ivar errors: their messages, or the errors."""
+    """Several errors of one file, one per line of the message."""
 
     def __init__(self, errors: Sequence[ConfigError | str]) -> None:
         super().__init__("")
@@ -38,13 +39,17 @@ class ConfigErrors(ConfigError):
         return "\n".join(map(str, self.errors))
 
 
+MakeError = Callable[[str, object, str], ConfigError]
+"""Makes an error from a key, its value and the cure."""
+
+
 def each_error(error: ConfigError) -> Sequence[ConfigError]:
-    """The errors that one error has in it: several, or itself."""
+    """The errors of L{ConfigErrors}, or the error itself."""
     return error.errors if isinstance(error, ConfigErrors) else [error]
 
 
 class Faults:
-    """Collects errors: C{with faults:} records one and continues behind the block. @ivar errors: those so far."""
+    """Collects errors: C{with faults:} records an error and continues after the block. @ivar errors: those so far."""
 
     def __init__(self) -> None:
         self.errors: list[ConfigError] = []
@@ -59,7 +64,7 @@ class Faults:
         return True
 
     def check(self) -> None:
-        """@raise ConfigError: there are errors."""
+        """@raise ConfigError: errors were recorded."""
         if self.errors:
             raise self.errors[0] if len(self.errors) == 1 else ConfigErrors(self.errors)
 
@@ -89,7 +94,7 @@ class BridgeTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     inspect: str | None = None
 
 
-class GoalTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+class DefaultTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     target: str | list[str] | None = None
     resolver: str | list[str] | None = None
     balance: str | None = None
@@ -106,7 +111,7 @@ class RouteEntry(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
 
 class Timeouts(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """Seconds. etc/sniproxy.toml gives the reason of each default."""
+    """Seconds. etc/sniproxy.toml explains each default."""
 
     hello: float = 5.0
     connect: float = 10.0
@@ -139,7 +144,7 @@ class PolicyTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
 
 class HealthTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """Seconds, and how often. None: off."""
+    """C{interval} and C{eject} are seconds. See L{sniproxy.routing.health.Health}."""
 
     check: str | None = None
     interval: float = 5.0
@@ -171,8 +176,8 @@ class File(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     listener: list[ListenerTable] = []
     bridge: list[BridgeTable] = []
     route: list[RouteEntry] = []
-    default: GoalTable | None = None
-    no_server_name: GoalTable | None = None
+    default: DefaultTable | None = None
+    no_server_name: DefaultTable | None = None
     resolver: dict[str, dict[str, Any]] = {}
     timeouts: Timeouts = Timeouts()
     access_log: AccessLogTable | None = None
@@ -185,15 +190,8 @@ class File(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     relay: str = "auto"
 
 
-SINGLE_TABLES = (
-    *("default", "no_server_name", "timeouts", "access_log", "inspect_log", "admin", "policy", "reload", "health"),
-    "limits",
-)
-"""Tables that are written once, in single brackets."""
-
-
 def convert(data: dict[str, Any], filename: str) -> File:
-    """TOML's tables as ours.
+    """Convert parsed TOML.
 
     @raise ConfigError: a key is unknown or missing, or a value has the wrong type.
     """
@@ -204,13 +202,13 @@ def convert(data: dict[str, Any], filename: str) -> File:
 
 
 def _readable(error: msgspec.ValidationError, data: object, filename: str) -> ConfigError:
-    """What msgspec says, with the place and the value in the file's own terms."""
+    """A readable error from msgspec's, with the key and the value."""
     # Imported here: most configurations have no error, and start faster.
     from sniproxy.config.diagnostics.cures import unknown_key, wrong_type
 
     message, _, path = str(error).partition(" - at `")
     key = re.sub(r"^(\$|key in \$)\.?", "", path.removesuffix("`"))
-    if key.endswith("[...]"):  # one table of several by name; msgspec does not say which
+    if key.endswith("[...]"):  # a named table; msgspec does not say which
         key = key.removesuffix("[...]")
         tables = _at(data, key)
         key += "." + next(name for name, table in tables.items() if not isinstance(table, dict))
@@ -221,18 +219,18 @@ def _readable(error: msgspec.ValidationError, data: object, filename: str) -> Co
         place = f"{key}.{unknown[1]}" if key else unknown[1]
         value = table.get(unknown[1]) if isinstance(table, dict) else None
         cure = unknown_key(unknown[1], re.sub(r"\[\d+\]$", "", key), _known_keys(key), _all_keys())
-        return ConfigError(f"{filename}: {place} = {shown(value)}: there is no such key; {cure}", place)
+        return ConfigError(f"{filename}: {place} = {shown(value)}: unknown key; {cure}", place)
     if missing:
         place = f"{key}.{missing[1]}" if key else missing[1]
         example = {
             "listener": 'write [[listener]] with endpoint = "tcp:4443"',
             "endpoint": 'write endpoint = "tcp:4443"',
             "service_url": 'write service_url = "pulsar+ssl://pulsar-vip.example.com:6651"',
-            "trust": 'write trust = "ca.pem", the authority that signs the brokers\' certificates',
+            "trust": 'write trust = "ca.pem", the CA that signs the brokers\' certificates',
             "server_name": 'write server_name = "broker-1.example.com"',
             "path": 'write path = "access.jsonl", or "-" for standard output',
         }.get(missing[1], "add it")
-        return ConfigError(f"{filename}: {place}: it is missing; {example}", place)
+        return ConfigError(f"{filename}: {place}: missing; {example}", place)
     wanted, _, got = message.replace("`", "").removeprefix("Expected ").partition(", got ")
     value = _at(data, key)
     more = wrong_type(re.split(r"[.\[]", re.sub(r"\[\d+\]$", "", key))[-1], value, wanted)
@@ -240,7 +238,7 @@ def _readable(error: msgspec.ValidationError, data: object, filename: str) -> Co
         got = "a number with a fraction"
     if key in SINGLE_TABLES:
         more = f": [{key}]"
-    elif key in ("listener", "bridge", "route"):
+    elif key in LISTED_TABLES:
         more = f" of tables: [[{key}]], with two brackets"
     elif key.startswith("resolver."):
         more = f": [{key}]"
@@ -250,7 +248,7 @@ def _readable(error: msgspec.ValidationError, data: object, filename: str) -> Co
 
 
 _TOML_WORDS = {
-    "str": "a text in quotes",
+    "str": "a string",
     "float": "a number",
     "int": "a number",
     "bool": "true or false",
@@ -264,14 +262,14 @@ def _known_keys(key: str) -> list[str]:
 
 
 def _all_keys() -> dict[str, list[str]]:
-    """The keys of each table; those of the top under an empty name."""
+    """The keys of each table; top-level keys have an empty table name."""
     tables: dict[str, type[msgspec.Struct]] = {
         "": File,
         "listener": ListenerTable,
         "bridge": BridgeTable,
         "route": RouteEntry,
-        "default": GoalTable,
-        "no_server_name": GoalTable,
+        "default": DefaultTable,
+        "no_server_name": DefaultTable,
         "timeouts": Timeouts,
         "access_log": AccessLogTable,
         "inspect_log": InspectLogTable,
@@ -294,7 +292,7 @@ def _at(data: Any, key: str) -> Any:
 
 
 def shown(value: object) -> str:
-    """A value as a message shows it: as TOML would, in one line, at most 80 characters."""
+    """A value for a message: in TOML's form, on one line, at most 80 characters."""
     if value is None:
         return "(absent)"
     text = str(value).lower() if isinstance(value, bool) else f'"{value}"' if isinstance(value, str) else repr(value)

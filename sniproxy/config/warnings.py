@@ -1,4 +1,4 @@
-"""What ``--check`` says of targets with places, of the destination policy, and of expressions. Pure."""
+"""The routes and targets of a configuration, and warnings about the destination policy. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import attrs
 
-from sniproxy.config.model import DEFAULT, NO_SERVER_NAME, Configuration, Route
+from sniproxy.config.model import DEFAULT, NO_SERVER_NAME, Configuration, ResolverTable, Route
 from sniproxy.interfaces import Request, Target
 from sniproxy.routing.patterns import MAX_GROUPS, capture_count, is_expression
 from sniproxy.routing.policy import Network, Policy
@@ -17,57 +17,63 @@ from sniproxy.routing.templates import PORT, SERVER_NAME, Template, parse_templa
 from sniproxy.util.names import ip_literal
 
 _WIDE = {4: 8, 6: 7}
-"""Bits of the largest private networks (10.0.0.0/8, fc00::/7): a shorter one allows more than anybody owns."""
+"""Prefix lengths of the largest private networks (10.0.0.0/8, fc00::/7)."""
 
 _LINK_LOCAL = ipaddress.ip_network("169.254.0.0/16")
 
 
-def goals(configuration: Configuration) -> list[Route]:
-    """All places that connections are led from: the routes, the defaults, the plaintext listeners."""
+def all_routes(configuration: Configuration) -> list[Route]:
+    """All routes: C{[[route]]}, C{[default]}, C{[no_server_name]}, and those of plaintext listeners."""
     more = (
         configuration.default,
         configuration.no_server_name,
         *(listener.plaintext for listener in configuration.listeners),
     )
-    return [*configuration.routes, *(goal for goal in more if goal is not None)]
+    return [*configuration.routes, *(route for route in more if route is not None)]
+
+
+def named_resolvers(configuration: Configuration) -> list[ResolverTable]:
+    """The C{[resolver.NAME]} tables that routes use, each once."""
+    used = (table for route in all_routes(configuration) for table in route.resolver.members)
+    return list({table.key: table for table in used if table.name is not None}.values())
 
 
 def templates(route: Route) -> Sequence[Template]:
-    """The targets that the configuration itself names; none: they come from a plugin, or cannot be read."""
+    """The targets in the configuration. Empty: they come from a plugin, or are invalid."""
     if route.resolver.templates:
         return route.resolver.templates
     value = route.resolver.options.get("target") if route.resolver.kind == "static" else None
     texts = [value] if isinstance(value, str) else value
     try:
         return [parse_template(text) for text in texts or ()]
-    except (BadTarget, TypeError):  # said when the resolver is made
+    except (BadTarget, TypeError):  # reported when the resolver is made
         return []
 
 
 def plain_targets(route: Route) -> list[Target]:
-    """Those of L{templates} that no connection fills."""
+    """The targets without placeholders."""
     return [template.target for template in templates(route) if template.target is not None]
 
 
 def plaintext_targets(configuration: Configuration) -> list[Target]:
-    """Those that plaintext listeners lead to, as far as the configuration names them."""
+    """The targets of plaintext listeners, without placeholders."""
     routes = (listener.plaintext for listener in configuration.listeners)
     return [target for route in routes if route is not None for target in plain_targets(route)]
 
 
 def written_targets(configuration: Configuration) -> Iterator[tuple[Target, str | None]]:
-    """The targets that the configuration itself names, each with the name of its broker, as far as that is known.
+    """The targets without placeholders, each with the server name of its broker, if known.
 
-    It is that of an exact route that leads there alone, else of any exact route, else the target's own host name.
+    The name is that of an exact route with this target alone, else of any exact route, else the target's host name.
     """
     found: dict[Target, tuple[int, str | None]] = {}
-    for route in goals(configuration):
+    for route in all_routes(configuration):
         plain = plain_targets(route)
         exact = "." in route.server_name and not is_expression(route.server_name) and "*" not in route.server_name
         for target in plain:
             own = None if ip_literal(target.host) is not None else target.host
             rank = (1 if len(plain) > 1 else 0) if exact else 2
-            target = attrs.evolve(target, weight=1)  # what tells targets apart is where they are
+            target = attrs.evolve(target, weight=1)  # the weight is not part of a target's identity
             if rank < found.get(target, (3, None))[0]:
                 found[target] = (rank, route.server_name if exact else own)
     for target, (_, name) in found.items():
@@ -77,13 +83,13 @@ def written_targets(configuration: Configuration) -> Iterator[tuple[Target, str 
 _SERVICE_NAME = re.compile(
     r"(?:[^.\d]*[_-])?(?:pulsar|vip|service|svc|lookup|proxy|cluster|lb|bootstrap|any)(?:[_-][^.\d]*)?(?:\.|\Z)"
 )
-"""The first label of a name that may be a service name: it has one of these words, and no digit."""
+"""Matches the first label of a likely service name: it has one of these words, and no digit."""
 
 
 def no_service_route(configuration: Configuration) -> Iterator[str]:
-    """A note when each route seems to lead to one broker, so that the lookup phase of PIP-60 has none.
+    """Warn if each route seems to be for a single broker, so that PIP-60's lookup phase has no route.
 
-    A guess from names and targets: a service name usually leads to several brokers, or beside a broker's own name.
+    This is a guess: a service name usually has several brokers as targets, or shares one with a broker's own name.
     """
     tls = any(listener.plaintext is None for listener in configuration.listeners)
     if not tls or not configuration.routes or configuration.default is not None:
@@ -103,31 +109,16 @@ def no_service_route(configuration: Configuration) -> Iterator[str]:
                 return
             found.add((target.host, target.port))
     yield (
-        "no route seems to take the service name: clients look topics up by the host of their service URL first; "
-        "unless a route above is for it, add a [[route]] with that name and all brokers as targets"
+        "no route seems to match the service name: clients first look topics up at the host of their service URL; "
+        "unless a route above matches it, add a [[route]] with that name and all brokers as targets"
     )
 
 
-def describe_policy(configuration: Configuration) -> list[str]:
-    """The policy as lines of a table; none, when nothing is asked of it and nothing is written."""
-    policy = configuration.policy
-    formed = any(template.client_formed for route in goals(configuration) for template in templates(route))
-    if not formed and policy == Policy():
-        return []
-    return [
-        "",
-        "policy (where a client's name becomes part of a target)",
-        "  addresses  " + ", ".join(["public ones", *map(str, policy.allow_cidrs)]),
-        "  ports      " + ", ".join(map(str, sorted(policy.allow_ports))),
-        "  names      " + ("all that the routes form" if policy.allow_names is None else ", ".join(policy.allow_names)),
-    ]
-
-
 def policy_warnings(configuration: Configuration) -> Iterator[str]:
-    """What is allowed but probably not meant."""
+    """Warnings about policies and targets that are valid but probably not intended."""
     policy = configuration.policy
     formed = False
-    for route in goals(configuration):
+    for route in all_routes(configuration):
         filled = [template for template in templates(route) if template.places]
         if not filled:
             continue
@@ -141,35 +132,39 @@ def policy_warnings(configuration: Configuration) -> Iterator[str]:
                 formed = True
                 yield from (f"{place}: {said}" for said in _useless(configuration, route, template))
                 if route.server_name == DEFAULT and policy.allow_names is None:
-                    yield f"{place}: an open proxy: any name leads anywhere that is public; set policy.allow_names"
+                    yield f"{place}: an open proxy: clients can reach any public host; set policy.allow_names"
     for network in policy.allow_cidrs:
         if network.prefixlen < _WIDE[network.version]:
-            yield f"policy.allow_cidrs: {network} lets clients lead the proxy into networks that nobody meant"
+            yield f"policy.allow_cidrs: {network} is wider than any private network; write smaller ones"
         elif _overlap(network, _LINK_LOCAL):
-            yield f"policy.allow_cidrs: {network} has 169.254.169.254, where clouds hand out credentials"
-    if policy != Policy() and not formed and all(route.resolver.kind == "static" for route in goals(configuration)):
-        yield "[policy] does nothing: no target has {server_name}, {1} ...; what is written out is always allowed"
+            yield f"policy.allow_cidrs: {network} includes 169.254.169.254, where clouds serve credentials"
+    if (
+        policy != Policy()
+        and not formed
+        and all(route.resolver.kind == "static" for route in all_routes(configuration))
+    ):
+        yield "[policy] has no effect: no target has {server_name}, {1} ...; targets without them are always allowed"
 
 
 def _useless(configuration: Configuration, route: Route, template: Template) -> Iterator[str]:
-    """Why nothing that comes of this template will ever be dialled."""
+    """Why the policy denies every target of a template."""
     policy = configuration.policy
     ports = _ports(configuration, route, template)
     if ports and not ports & policy.allow_ports:
         few = ", ".join(map(str, sorted(ports)))
-        yield f"policy.allow_ports does not have {few}: every connection is denied"
+        yield f"policy.allow_ports does not include {few}: every connection is denied"
     suffix = _suffix(route, template)
     if policy.allow_names is not None and suffix and not any(_can_end(name, suffix) for name in policy.allow_names):
         yield f"policy.allow_names has no name that ends in {suffix}: every connection is denied"
 
 
 def _ports(configuration: Configuration, route: Route, template: Template) -> set[int]:
-    """The ports that a template leads to; empty: they are not known."""
+    """The ports of a template's targets. Empty: unknown."""
     listeners = [x for x in configuration.listeners if route.listener in (None, x.name) and x.plaintext is None]
     own = {listener.endpoint.port for listener in listeners if listener.endpoint.port}
     found = set()
     for port in own if PORT in template.places else {None}:
-        # With two different names: a port that a name is part of differs.
+        # With two names: the ports differ if the name is part of the port.
         one, other = (Request(digit, (), "", "", (digit,) * MAX_GROUPS, port) for digit in "12")
         try:
             ports = {template.fill(one).port, template.fill(other).port}
@@ -182,7 +177,7 @@ def _ports(configuration: Configuration, route: Route, template: Template) -> se
 
 
 def _suffix(route: Route, template: Template) -> str:
-    """How every host that comes of a template ends; empty: it is not known."""
+    """The suffix of all hosts of a template. Empty: unknown."""
     host = template.text.strip().removeprefix("pulsar+ssl://").split(":")[0]
     fixed = host.rpartition("}")[2].lower()
     if "[" in host:
@@ -194,7 +189,7 @@ def _suffix(route: Route, template: Template) -> str:
 
 
 def _can_end(pattern: str, suffix: str) -> bool:
-    """Whether a name of a pattern can end so."""
+    """Whether a name that matches a pattern can have a suffix."""
     if is_expression(pattern):
         return True
     if not pattern.startswith("*"):

@@ -1,42 +1,40 @@
-"""Several processes that serve one configuration: what each of them serves, and how soon one is replaced. Pure."""
+"""The configuration of workers, and the delay before a worker is restarted. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TypeVar
 
 import attrs
 from msgspec.structs import replace
 
 from sniproxy.config.model import Bridge, Configuration, Listener
-from sniproxy.config.schema import ConfigError
+from sniproxy.config.schema import MakeError
 
 MAX_WORKERS = 128
-"""Workers; each core is busy with one."""
+"""Workers; one per core is enough."""
 
-STEADY_S = 10.0
-"""Seconds. A worker that lived so long is replaced at once."""
+STABLE_S = 10.0
+"""Seconds of uptime after which a worker is restarted without delay."""
 
-FIRST, LONGEST = 0.5, 30.0
-"""Seconds before another one takes the place of one that died young, and of those that go on dying young."""
+FIRST_DELAY_S, MAX_DELAY_S = 0.5, 30.0
+"""Seconds before the first restart of a worker that failed early; the maximum after further failures."""
 
 Entrance = TypeVar("Entrance", Listener, Bridge)
-Error = Callable[[str, object, str], ConfigError]
-"""Makes an error of a key, its value and the cure."""
 
 
 class CannotStart(Exception):
     """A worker did not become ready; the message says why."""
 
 
-def with_workers(configuration: Configuration, workers: int, reuse_port: bool, error: Error) -> Configuration:
-    """The configuration with its workers, and with listeners that share their ports when they have to, or may.
+def with_workers(configuration: Configuration, workers: int, reuse_port: bool, error: MakeError) -> Configuration:
+    """The configuration with its number of workers, and with shared ports (C{SO_REUSEPORT}) if workers need them.
 
-    @raise ConfigError: there cannot be so many, or something is there that they cannot share.
+    @param reuse_port: share ports also without workers.
+    @raise ConfigError: the number is out of range, or the workers cannot share an endpoint.
     """
     if not 1 <= workers <= MAX_WORKERS:
         raise error(
-            "workers", workers, f"it is a number of processes, from 1 to {MAX_WORKERS}; one for each core is enough"
+            "workers", workers, f"must be a number of processes from 1 to {MAX_WORKERS}; one per core is enough"
         )
     if workers > 1:
         _check_entrances(configuration, error)
@@ -52,23 +50,23 @@ def with_workers(configuration: Configuration, workers: int, reuse_port: bool, e
 
 
 def for_worker(configuration: Configuration, index: int) -> Configuration:
-    """What one of several workers serves: an admin endpoint of its own, and no watch on the file."""
+    """The configuration of one worker: its own admin endpoint, and no reload on change."""
     admin = configuration.admin
     if admin is not None:
         endpoint = admin.endpoint.for_instance(index)
-        assert endpoint is not None, "it has been checked"
+        assert endpoint is not None, "with_workers has checked it"
         admin = replace(admin, endpoint=endpoint, instance=index)
     return replace(configuration, admin=admin, reload_on_change=False)
 
 
-def pause(lived: float, before: float) -> float:
-    """Seconds until another worker takes the place of one that has ended.
+def restart_delay(uptime: float, before: float) -> float:
+    """Seconds to wait before a worker that has ended is restarted.
 
-    @param lived: seconds that it lived. @param before: the pause before it was started.
+    @param uptime: its uptime, seconds. @param before: the delay before its own start, seconds.
     """
-    if lived >= STEADY_S:
+    if uptime >= STABLE_S:
         return 0.0
-    return min(max(FIRST, 2 * before), LONGEST)
+    return min(max(FIRST_DELAY_S, 2 * before), MAX_DELAY_S)
 
 
 def _shared(entrance: Entrance) -> Entrance:
@@ -77,24 +75,24 @@ def _shared(entrance: Entrance) -> Entrance:
     return replace(entrance, endpoint=attrs.evolve(entrance.endpoint, shared=True))
 
 
-def _check_entrances(configuration: Configuration, error: Error) -> None:
+def _check_entrances(configuration: Configuration, error: MakeError) -> None:
     for one in configuration.entrances:
         key, endpoint = f"{one.key}.endpoint", one.endpoint
         if endpoint.port == 0:
-            cure = "each worker would take a free port of its own; name the port, or leave workers out"
+            cure = "each worker would listen on a different free port; write a fixed port, or remove workers"
             raise error(key, endpoint.text, cure)
         if endpoint.port is None and endpoint.kind != "systemd":
-            cure = f"workers cannot share an endpoint of the kind {endpoint.kind}; write tcp:, or leave workers out"
+            cure = f"workers cannot share a {endpoint.kind} endpoint; write tcp:, or remove workers"
             raise error(key, endpoint.text, cure)
 
 
-def _check_admin(configuration: Configuration, workers: int, error: Error) -> None:
+def _check_admin(configuration: Configuration, workers: int, error: MakeError) -> None:
     if configuration.admin is None:
         return
     endpoint = configuration.admin.endpoint
     last = endpoint.for_instance(workers - 1)
     if last is None:
-        cure = f"each of {workers} workers needs one of its own: tcp: with a port that leaves room above it, or unix:"
+        cure = f"each of {workers} workers needs its own; write unix:, or tcp: with {workers - 1} ports free above it"
         raise error("admin.endpoint", endpoint.text, cure)
     if not endpoint.port or last.port is None:
         return
@@ -102,7 +100,6 @@ def _check_admin(configuration: Configuration, workers: int, error: Error) -> No
         port = one.endpoint.port
         if port is not None and endpoint.port <= port <= last.port:
             cure = (
-                f"workers take the ports {endpoint.port} to {last.port} for it, and {one.key} has {port}; "
-                "move one of them"
+                f"workers use ports {endpoint.port} to {last.port} for it, and {one.key} uses {port}; move one of them"
             )
             raise error("admin.endpoint", endpoint.text, cure)

@@ -26,7 +26,7 @@ async def dial(conn: Lifecycle, targets: Sequence[Target]) -> socket.socket:
     upstreams = context.upstreams
 
     def failed(target: Target, why: str) -> None:
-        if upstreams.failed(target, why, context.reactor.seconds()):
+        if upstreams.record_failure(target, why, context.reactor.seconds()):
             seconds = upstreams.health.eject
             log.warn("target {target} ejected for {seconds:g} s: {why}", target=str(target), seconds=seconds, why=why)
 
@@ -41,7 +41,7 @@ async def dial(conn: Lifecycle, targets: Sequence[Target]) -> socket.socket:
         client = None if permit is None else permit.client
         upstream = await conn.while_connected(context.dialer.dial(usable, left, conn.enter_target, failed, client))
         if conn.target is not None:
-            upstreams.reached(conn.target)
+            upstreams.record_success(conn.target)
         return upstream
     except DialError as error:
         alert = Alert.ACCESS_DENIED if error.result is Result.DENIED else None

@@ -203,7 +203,7 @@ class Lifecycle:
         if self.target is not None:
             self._leave_target()
         self.target = target
-        self.context.upstreams.came(target)
+        self.context.upstreams.add_connection(target)
 
     def enter_tunnel(self, tunnel: Tunnel, upstream: socket.socket) -> None:
         """The tunnel owns both sockets from now on."""
@@ -288,7 +288,7 @@ class Lifecycle:
 
     def _leave_target(self) -> None:
         if self.target is not None:
-            self.context.upstreams.left(self.target)
+            self.context.upstreams.remove_connection(self.target)
             self.target = None
 
     def _elapsed(self) -> float:

@@ -12,7 +12,7 @@ from twisted.logger import Logger
 
 from sniproxy.connection.lifecycle import Lifecycle
 from sniproxy.events import Refusal, Result
-from sniproxy.interfaces import Refused, Request, Resolution, Target, Unavailable, come
+from sniproxy.interfaces import Refused, Request, Resolution, Target, Unavailable, as_coroutine
 from sniproxy.net.listener import own_port
 from sniproxy.routing.patterns import captured
 from sniproxy.routing.router import LiveRoute
@@ -83,14 +83,14 @@ async def _ask(conn: Lifecycle, route: LiveRoute) -> Resolution:
 
 async def _answer(resolution: Awaitable[Resolution], seconds: float, reactor: Any) -> object:
     """Wait for an answer. @raise DeferredTimeout: none came within C{seconds}."""
-    return await Deferred.fromCoroutine(come(resolution)).addTimeout(seconds, reactor)
+    return await Deferred.fromCoroutine(as_coroutine(resolution)).addTimeout(seconds, reactor)
 
 
 def _in_order(conn: Lifecycle, route: LiveRoute, resolution: Resolution, plaintext: bool) -> list[Target]:
     """The targets of an answer, in the order to dial them."""
     upstreams, now = conn.context.upstreams, conn.context.reactor.seconds()
-    upstreams.seen(resolution.targets, conn.record.server_name, now, plaintext=plaintext)
-    return upstreams.order(route.turns.order(resolution.targets), route.least, now)
+    upstreams.record_answer(resolution.targets, conn.record.server_name, now, plaintext=plaintext)
+    return upstreams.order(route.turns.order(resolution.targets), route.least_connections, now)
 
 
 def _deny_loop(conn: Lifecycle, hello: ClientHello, route: LiveRoute) -> None:

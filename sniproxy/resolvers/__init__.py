@@ -1,4 +1,9 @@
-"""Resolvers: one file each, found through ``twisted.plugin``, made from the configuration."""
+"""Resolver types: finds the installed ones through ``twisted.plugin`` and makes resolvers from the configuration.
+
+The built-in types are C{static}, C{file} (with C{namefile}, its file formats), and the folders C{dns}, C{http},
+C{pulsar} and C{zookeeper}. C{options} checks a resolver's table, C{describing} prints C{--help-resolver}, and C{cache}
+is what the proxy adds to every resolver.
+"""
 
 from __future__ import annotations
 
@@ -15,21 +20,21 @@ from sniproxy.interfaces import (
     BadOption,
     IDescribedResolverMaker,
     IResolverMaker,
+    IServerNameResolver,
     Option,
-    ResolverMaker,
-    ServerNameResolver,
 )
-from sniproxy.resolvers.options import checked
+from sniproxy.resolvers.options import check_options
 
 
 @implementer(IPlugin, IDescribedResolverMaker)
 @attrs.frozen
 class LazyResolverMaker:
-    """A maker that imports its resolver's code only when one is made, so that looking for plugins stays cheap.
+    """A maker that imports its resolver's code when it makes one, so that plugin discovery stays cheap.
 
-    @ivar factory: the full name of a callable that takes what L{IResolverMaker.make} takes.
-    @ivar described: the full name of a sequence of L{Option}; empty: the resolver checks its table itself.
-    @ivar extra: as in L{IDescribedResolverMaker}. @ivar needs: the same.
+    @ivar name: the resolver's type in the configuration. @ivar help: one line of help.
+    @ivar factory: the dotted name of a callable with the arguments of L{IResolverMaker.make}.
+    @ivar described: the dotted name of a sequence of L{Option}. Empty: the resolver checks its table itself.
+    @ivar extra: as in L{IDescribedResolverMaker}. @ivar needs: as in L{IDescribedResolverMaker}.
     """
 
     name: str
@@ -41,39 +46,39 @@ class LazyResolverMaker:
 
     @property
     def options(self) -> Sequence[Option] | None:
-        """What the resolver's table may have."""
+        """The keys of the resolver's table. None: it describes none."""
         if not self.described:
             return None
         options: Sequence[Option] = namedAny(self.described)
         return options
 
-    def make(self, options: Mapping[str, Any], reactor: Any) -> ServerNameResolver:
-        resolver: ServerNameResolver = namedAny(self.factory)(options, reactor)
+    def make(self, options: Mapping[str, Any], reactor: Any) -> IServerNameResolver:
+        resolver: IServerNameResolver = namedAny(self.factory)(options, reactor)
         return resolver
 
 
-def makers() -> Iterator[ResolverMaker]:
-    """All installed resolver types, in no order."""
+def makers() -> Iterator[IResolverMaker]:
+    """All installed resolver types, in no particular order."""
     import twisted.plugins
 
     yield from getPlugins(IResolverMaker, twisted.plugins)
 
 
-def options_of(maker: ResolverMaker) -> Sequence[Option] | None:
-    """What a maker says that its table may have; None: it says nothing."""
+def options_of(maker: IResolverMaker) -> Sequence[Option] | None:
+    """The options that a maker describes. None: it describes none."""
     options: Sequence[Option] | None = getattr(maker, "options", None)
     return options
 
 
-def missing(maker: ResolverMaker) -> str | None:
-    """The command that installs what a maker needs and does not find; None: all is there."""
+def missing(maker: IResolverMaker) -> str | None:
+    """The command that installs the missing dependencies of a maker. None: none is missing."""
     if all(find_spec(name) is not None for name in getattr(maker, "needs", ())):
         return None
     return f"pip install '{getattr(maker, 'extra', '')}'"
 
 
-def makers_by_name() -> dict[str, ResolverMaker]:
-    """All installed resolver types. Looking for them takes milliseconds: who makes many looks once."""
+def makers_by_name() -> dict[str, IResolverMaker]:
+    """All installed resolver types by name. Finding them takes milliseconds, so callers should keep the result."""
     return {maker.name: maker for maker in makers()}
 
 
@@ -82,21 +87,22 @@ def make_resolver(
     options: Mapping[str, Any],
     reactor: Any,
     folder: str = "",
-    known: Mapping[str, ResolverMaker] | None = None,
-) -> ServerNameResolver:
-    """The resolver that a configuration asks for.
+    known: Mapping[str, IResolverMaker] | None = None,
+) -> IServerNameResolver:
+    """Make the resolver that a configuration describes.
 
-    @param folder: where paths among its options start from. @param known: the installed types. None: looks for them.
-    @raise BadOption: there is no such type, an option does not fit, or something must be installed first.
+    @param folder: relative paths among its options start here.
+    @param known: the installed types by name. None: find them now.
+    @raise BadOption: the type is unknown, an option is invalid, or a dependency is not installed.
     """
     if known is None:
         known = makers_by_name()
     if kind not in known:
-        there_are = ", ".join(f"{name} ({known[name].help})" for name in sorted(known))
-        raise BadOption("type", kind, f"no such resolver is installed; there are: {there_are}")
+        installed = ", ".join(f"{name} ({known[name].help})" for name in sorted(known))
+        raise BadOption("type", kind, f"unknown resolver type; installed: {installed}")
     maker = known[kind]
     command = missing(maker)
     if command is not None:
-        raise BadOption("type", kind, f"it needs what is not installed: {command}")
+        raise BadOption("type", kind, f"a dependency is not installed; run {command}")
     described = options_of(maker)
-    return maker.make(options if described is None else checked(options, described, folder), reactor)
+    return maker.make(options if described is None else check_options(options, described, folder), reactor)

@@ -1,39 +1,40 @@
-"""What ``--help-resolvers`` and ``--help-resolver TYPE`` print."""
+"""Help texts of ``--help-resolvers`` and ``--help-resolver TYPE``."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from sniproxy.config.model import DEADLINE_S, STALE_S
-from sniproxy.interfaces import NEEDED, Option, ResolverMaker
+from sniproxy.config.model import DEFAULT_DEADLINE_S as DEADLINE_S
+from sniproxy.config.model import DEFAULT_STALE_S as STALE_S
+from sniproxy.interfaces import NEEDED, IResolverMaker, Option
 from sniproxy.resolvers import missing, options_of
 
 ALL_HAVE = f"""\
-Every [resolver.NAME] also has: type; deadline, seconds for an answer ({DEADLINE_S:g}); stale, seconds for which an old
-answer may be used while asking fails ({STALE_S:g}; 0: never)."""
-"""What the proxy itself takes from every table."""
+Every [resolver.NAME] also takes: type; deadline, seconds until a query times out ({DEADLINE_S:g}); stale, seconds for
+which a stale answer is served while the resolver fails ({STALE_S:g}; 0: never)."""
+"""The keys that every resolver's table takes."""
 
 
-def describe_all(makers: Iterable[ResolverMaker]) -> str:
-    """One type a line, its name first; what must be installed first is said."""
+def describe_all(makers: Iterable[IResolverMaker]) -> str:
+    """One line for each type: name, help, and the command that installs a missing dependency."""
     lines = []
     known = sorted(makers, key=lambda maker: maker.name)
     width = max((len(maker.name) for maker in known), default=0)
     for maker in known:
         command = missing(maker)
-        lines.append(f"{maker.name:<{width}}  {maker.help}" + ("" if command is None else f"  (needs: {command})"))
+        lines.append(f"{maker.name:<{width}}  {maker.help}" + ("" if command is None else f"  (requires: {command})"))
     return "\n".join(lines)
 
 
-def describe_one(maker: ResolverMaker) -> str:
-    """A type with all its options: name, kind, default, meaning."""
+def describe_one(maker: IResolverMaker) -> str:
+    """A type with its options: name, kind, default, help."""
     lines = [f"{maker.name}: {maker.help}"]
     command = missing(maker)
     if command is not None:
-        lines.append(f"It needs what is not installed: {command}")
+        lines.append(f"A dependency is not installed; run {command}")
     options = options_of(maker)
     if options is None:
-        return "\n".join([*lines, "", "It does not describe its options.", "", ALL_HAVE])
+        return "\n".join([*lines, "", "This type does not describe its options.", "", ALL_HAVE])
     lines.append("")
     rows = [(option.name, str(option.kind), _default(option), option.help) for option in options]
     widths = [max(len(row[column]) for row in rows) for column in range(3)] if rows else []
@@ -46,7 +47,7 @@ def describe_one(maker: ResolverMaker) -> str:
 def _default(option: Option) -> str:
     value = option.default
     if value is NEEDED:
-        return "needed"
+        return "required"
     if value is None:
         return "none"
     if isinstance(value, bool):

@@ -1,6 +1,6 @@
-"""The file resolver: names and targets from a file, which is read again when it changes.
+"""The C{file} resolver: reads names and targets from a file, again each time the file changes.
 
-It is read beside the reactor, because it may be long. A bad new version changes nothing, and is told of once.
+It reads changes in a thread, because the file may be large. It logs an invalid new version and keeps the previous one.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from zope.interface import implementer
 
 from sniproxy.interfaces import BadOption, IWatchingResolver, Kind, Option, Refused, Request, Resolution, WatchState
 from sniproxy.net.daemonthread import in_daemon_thread
-from sniproxy.resolvers.namefile import BadFile, Names, parse_map, parse_toml
+from sniproxy.resolvers.namefile import BadNameFile, NameTable, parse_map, parse_toml
 from sniproxy.util.files import CannotRead, FileWatch
 from sniproxy.util.text import counted
 
@@ -25,75 +25,80 @@ log = Logger()
 FORMATS = {"toml": parse_toml, "map": parse_map}
 
 MAX_BYTES = 64 * 2**20
-"""Of a file: about a million names."""
+"""Characters of a file, enough for about a million names."""
 
 OPTIONS = (
-    Option("path", Kind.PATH, "the file with names and targets; it is read again when it changes"),
-    Option("format", Kind.TEXT, '"toml" or "map" (two columns); unless given, the path\'s end .toml decides', None),
+    Option("path", Kind.PATH, "file with names and targets; reloaded when it changes"),
+    Option(
+        "format",
+        Kind.TEXT,
+        '"toml" or "map" (two columns); default: toml for a path that ends in .toml, else map',
+        None,
+    ),
 )
 
 
 @implementer(IWatchingResolver)
 class FileResolver:
-    """@param read: reads the file. @param path: what is watched."""
+    """Made by L{make}. @param read: reads and parses the file. @param path: the file to watch."""
 
-    def __init__(self, read: Callable[[], Names], path: str, reactor: Any) -> None:
-        """@raise CannotRead: the file cannot be used."""
+    def __init__(self, read: Callable[[], NameTable], path: str, reactor: Any) -> None:
+        """@raise CannotRead: the file cannot be read or is invalid."""
         self._path = path
         self._read = read
         self._reactor = reactor
-        self._watch = FileWatch(reactor, path, self._changed)
+        self._watch = FileWatch(reactor, path, self._start_reading)
         self._watch.note()
         self._names = read()
         self._error: str | None = None
-        self._tell: Callable[[], None] = _nobody
+        self._on_change: Callable[[], None] = _ignore
         self._reading: Deferred[None] | None = None
 
     def resolve(self, request: Request) -> Resolution:
         targets = self._names.targets(request.server_name)
         if targets is None:
-            raise Refused(f"{self._path} has no such name", ttl=float("inf"))
+            raise Refused(f"name not found in {self._path}", ttl=float("inf"))
         return Resolution(targets)
 
     def start(self, changed: Callable[[], None]) -> None:
-        self._tell = changed
+        self._on_change = changed
         self._watch.start()
 
     def stop(self) -> Deferred[None] | None:
         self._watch.stop()
-        self._tell = _nobody
+        self._on_change = _ignore
         return self._reading
 
     def state(self) -> WatchState:
         return WatchState(counted(self._names.count, "name"), self._error)
 
-    def _changed(self) -> None:
+    def _start_reading(self) -> None:
         if self._reading is not None:
             return
         self._watch.note()
         reading = in_daemon_thread(self._reactor, self._read)
-        self._reading = reading.addCallbacks(self._replace, self._keep).addBoth(self._ended)
+        self._reading = reading.addCallbacks(self._replace, self._keep_previous).addBoth(self._finish_reading)
 
-    def _replace(self, names: Names) -> None:
+    def _replace(self, names: NameTable) -> None:
         self._names = names
         self._error = None
         count = counted(names.count, "name")
-        log.info("{path} has changed: the new version is in force: {count}", path=self._path, count=count)
-        self._tell()
+        log.info("reloaded {path}: {count}", path=self._path, count=count)
+        self._on_change()
 
-    def _keep(self, failure: Any) -> None:
+    def _keep_previous(self, failure: Any) -> None:
         failure.trap(CannotRead)
         self._error = str(failure.value)
-        log.error("{path} has changed, and the old version stays in force: {why}", path=self._path, why=self._error)
+        log.error("reload of {path} failed, keeping the previous version: {why}", path=self._path, why=self._error)
 
-    def _ended(self, failure: Any) -> None:
+    def _finish_reading(self, failure: Any) -> None:
         self._reading = None
         if failure is not None:
-            log.failure("{path} could not be read", failure, path=self._path)
+            log.failure("unexpected error while reading {path}", failure, path=self._path)
 
 
 def make(options: Mapping[str, Any], reactor: Any) -> FileResolver:
-    """@raise BadOption: the file cannot be used, or its format is none."""
+    """@raise BadOption: the file cannot be read or is invalid, or its format is unknown."""
     path, kind = options["path"], options["format"]
     if kind is not None and kind not in FORMATS:
         raise BadOption("format", kind, 'write "toml" or "map"')
@@ -104,23 +109,23 @@ def make(options: Mapping[str, Any], reactor: Any) -> FileResolver:
         raise BadOption("path", path, str(error)) from error
 
 
-def _read(path: str, parse: Callable[[str], Names]) -> Names:
+def _read(path: str, parse: Callable[[str], NameTable]) -> NameTable:
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe would be waited for
-            raise CannotRead("it is no plain file")
+        if not stat.S_ISREG(os.stat(path).st_mode):  # opening a pipe would block
+            raise CannotRead("not a regular file")
         with open(path, encoding="utf-8-sig") as file:
             text = file.read(MAX_BYTES + 1)
     except OSError as error:
-        raise CannotRead(f"it cannot be read: {error.strerror}") from error
+        raise CannotRead(f"cannot read the file: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise CannotRead("it is not UTF-8") from error
+        raise CannotRead("not UTF-8") from error
     if len(text) > MAX_BYTES:
-        raise CannotRead(f"it has more than {MAX_BYTES} characters")
+        raise CannotRead(f"longer than {MAX_BYTES} characters")
     try:
         return parse(text)
-    except BadFile as error:
+    except BadNameFile as error:
         raise CannotRead(str(error)) from error
 
 
-def _nobody() -> None:
-    """Nobody wants to know yet, or any more."""
+def _ignore() -> None:
+    """The callback before a start and after a stop."""

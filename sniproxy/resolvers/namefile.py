@@ -1,8 +1,7 @@
-"""Files of names and their targets: TOML, and the two columns that HAProxy's and nginx's maps have. Pure.
+"""Parses files of names and targets: TOML, and the two-column maps of HAProxy and nginx. Pure.
 
-A name is exact, or C{*.} and a name, as in a route. C{default} is what no other name has, and what a connection without
-a name gets. A target is what a route's C{target} may be, with or
-without a weight, but without places.
+A name is exact or starts with C{*.}, as in a route. C{default} is for all other names and for connections without a
+name. A target is written as in a route, with or without a weight, but without placeholders.
 """
 
 from __future__ import annotations
@@ -22,57 +21,60 @@ from sniproxy.util.text import bounded
 DEFAULT = "default"
 
 _PARAMETERS = ("hostnames;", "volatile;")
-"""Lines of nginx's maps that are no entries: how it compares names, which is how we do, and how long it keeps them."""
+"""Lines of nginx maps that are parameters, not entries. They are ignored: names are always compared as hostnames."""
 
 _LINE = re.compile(r"(\S+)\s+(.*)")
 
 
-class BadFile(ValueError):
-    """The file cannot be used; the message says the line or the key, what is wrong and how to write it."""
+class BadNameFile(ValueError):
+    """The file is invalid. The message has the line or the key, the problem and the cure."""
 
 
 @attrs.frozen
-class Entry:
-    """@ivar server_name: the normalised pattern. @ivar listener: always None, for the table."""
+class NameEntry:
+    """A row of the file, as a route table needs it.
+
+    @ivar server_name: the normalised name or pattern. @ivar listener: always None, which means all listeners.
+    """
 
     server_name: str
     targets: tuple[Target, ...]
     listener: None = None
 
 
-class Names:
-    """What a file says. @param default: None: there is no default."""
+class NameTable:
+    """The contents of a file. @param default: None: the file has no default."""
 
-    def __init__(self, entries: Sequence[Entry], default: Entry | None) -> None:
+    def __init__(self, entries: Sequence[NameEntry], default: NameEntry | None) -> None:
         self._table = RouteTable(entries)
         self._default = default
         self.count = len(entries) + (default is not None)
 
     def targets(self, name: str | None) -> tuple[Target, ...] | None:
-        """By the longest name that has it; None: the file has nothing for it."""
+        """The targets of the most specific entry for a name. None: there is no entry and no default."""
         found = None if name is None else self._table.match(name, "")
         entry = found or self._default
         return None if entry is None else entry.targets
 
 
-def parse_toml(text: str) -> Names:
-    """C{"broker-1.example.com" = "10.0.0.7:6651"}, a target or a list of them.
+def parse_toml(text: str) -> NameTable:
+    """Parse TOML, as in C{"broker-1.example.com" = "10.0.0.7:6651"}. A value is a target or a list of targets.
 
-    @raise BadFile: it cannot be used.
+    @raise BadNameFile: the text is invalid.
     """
     try:
         data = tomli.loads(text)
     except (ValueError, RecursionError) as error:
-        raise BadFile(f"this is not TOML: {bounded(str(error))}") from error
+        raise BadNameFile(f"invalid TOML: {bounded(str(error))}") from error
     return _names((f"{name} = ", name, _texts(name, value)) for name, value in data.items())
 
 
-def parse_map(text: str) -> Names:
-    """Two columns: a name, white space, and a target or several with commas. C{#} begins a comment.
+def parse_map(text: str) -> NameTable:
+    """Parse two columns: a name, white space, and one or more targets with commas between them.
 
-    A semicolon at the end of a line, and quotes around a column, are nginx's, and let pass.
+    C{#} starts a comment. Quotes around a column and a semicolon at the end of a line are ignored, as in nginx maps.
 
-    @raise BadFile: it cannot be used.
+    @raise BadNameFile: the text is invalid.
     """
     return _names(_rows(text))
 
@@ -85,7 +87,7 @@ def _rows(text: str) -> Iterator[tuple[str, str, list[str]]]:
         place = f"line {number}: "
         columns = _LINE.fullmatch(line.partition(" #")[0].strip().removesuffix(";"))
         if columns is None:
-            raise BadFile(f"{place}{bounded(line, 80)}: write two columns, a name and a target")
+            raise BadNameFile(f"{place}{bounded(line, 80)}: write two columns, a name and a target")
         name, targets = (column.strip().strip("\"'") for column in columns.groups())
         yield place, name, [target.strip() for target in targets.split(",")]
 
@@ -93,32 +95,32 @@ def _rows(text: str) -> Iterator[tuple[str, str, list[str]]]:
 def _texts(name: str, value: object) -> list[str]:
     texts = [value] if isinstance(value, str) else value
     if isinstance(value, dict):
-        raise BadFile(f'{bounded(name, 80)}: it is a table; a name with dots stands in quotes: "a.example.com" = "..."')
+        raise BadNameFile(
+            f'{bounded(name, 80)}: a table is not allowed; quote a name with dots: "a.example.com" = "..."'
+        )
     if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
-        raise BadFile(
+        raise BadNameFile(
             f'{bounded(name, 80)} = {bounded(repr(value), 80)}: write one target, "host:port", or a list of them'
         )
     return texts
 
 
-def _names(rows: Iterable[tuple[str, str, list[str]]]) -> Names:
-    entries: dict[str, Entry] = {}
+def _names(rows: Iterable[tuple[str, str, list[str]]]) -> NameTable:
+    entries: dict[str, NameEntry] = {}
     default = None
     for place, written, texts in rows:
         place = bounded(place, 90)
         try:
             name = written if written == DEFAULT else pattern(written)
-            entry = Entry(name, tuple(parse_weighted(text) for text in texts))
+            entry = NameEntry(name, tuple(parse_weighted(text) for text in texts))
         except BadTarget as error:
-            raise BadFile(f"{place}{bounded(', '.join(texts), 80)}: {error}") from error
+            raise BadNameFile(f"{place}{bounded(', '.join(texts), 80)}: {error}") from error
         except BadName as error:
-            raise BadFile(f"{place}{bounded(written, 80)}: {error}") from error
+            raise BadNameFile(f"{place}{bounded(written, 80)}: {error}") from error
         if name in entries or (name == DEFAULT and default is not None):
-            raise BadFile(
-                f"{place}{bounded(written, 80)}: the name is there already; put all its targets into one entry"
-            )
+            raise BadNameFile(f"{place}{bounded(written, 80)}: duplicate name; write all its targets in one entry")
         if name == DEFAULT:
             default = entry
         else:
             entries[name] = entry
-    return Names(list(entries.values()), default)
+    return NameTable(list(entries.values()), default)

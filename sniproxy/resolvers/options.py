@@ -1,4 +1,4 @@
-"""A resolver's table against what its maker says of it: kinds, defaults, and what is unknown or missing."""
+"""Checks a resolver's table against the options that its maker describes."""
 
 from __future__ import annotations
 
@@ -10,24 +10,28 @@ from typing import Any
 
 from sniproxy.interfaces import NEEDED, BadOption, Kind, Option
 
+FILE_OPTIONS = ("trust", "certificate", "token_file", "digest_file")
+"""Options whose files are read when a resolver is made."""
+
 
 class BadOptions(BadOption):
-    """Several errors of one table; as a L{BadOption} it is the first. @ivar errors: all."""
+    """Several errors of one table. As a L{BadOption} it is the first. @ivar errors: all of them."""
 
     def __init__(self, errors: Sequence[BadOption]) -> None:
         super().__init__(errors[0].key, errors[0].value, errors[0].cure)
         self.errors = errors
 
 
-def all_bad(
+def find_errors(
     make: Callable[[Mapping[str, Any]], object], options: Mapping[str, Any], described: Sequence[Option] | None
 ) -> list[BadOption]:
-    """Each error of a resolver's table.
+    """All errors of a resolver's table.
 
-    An option that does not fit is left out, and the resolver is made again. An error that names an option that was left
-    out may follow from that, and is not reported.
+    Removes an invalid option and makes the resolver again. An error that names a removed option is not reported,
+    because the removal may have caused it.
 
-    @param make: makes the resolver of a table, or raises C{BadOption}.
+    @param make: makes the resolver of a table, or raises L{BadOption}.
+    @param described: the options of the resolver's type. None: it describes none.
     """
     needed = {option.name for option in described or () if option.default is NEEDED}
     found: dict[str, BadOption] = {}
@@ -42,31 +46,40 @@ def all_bad(
             if out and not out & needed:
                 options = {key: value for key, value in options.items() if key not in out}
                 continue
-        except Exception:  # a plugin's own fault, without an option that it needs
+        except Exception:  # the plugin fails without the removed options
             pass
         return list(found.values())
 
 
-def checked(options: Mapping[str, Any], described: Sequence[Option], folder: str) -> dict[str, Any]:
-    """The table as the resolver gets it: every described option is there.
+def bad_file(options: Mapping[str, Any], error: Exception) -> BadOption:
+    """The error of a file as that of its option.
 
-    @param folder: where paths start from; empty: the working folder of now.
-    @raise BadOption: a key is unknown or missing, or a value is of another kind.
+    @param error: its text starts with the name of the option.
+    """
+    key = next(key for key in FILE_OPTIONS if str(error).startswith(key))
+    return BadOption(key, options[key], str(error))
+
+
+def check_options(options: Mapping[str, Any], described: Sequence[Option], folder: str) -> dict[str, Any]:
+    """The table as the resolver gets it: with every described option.
+
+    @param folder: relative paths start here. Empty: the current working directory.
+    @raise BadOption: a key is unknown or missing, or a value has the wrong kind.
     """
     known = {option.name: option for option in described}
     errors: list[BadOption] = []
     for key in options:
         if key not in known:
             close = difflib.get_close_matches(key, known, 1)
-            cure = f"did you mean {close[0]}?" if close else f"known here: {', '.join(known) or 'none'}"
-            errors.append(BadOption(key, options[key], f"there is no such option; {cure}"))
+            cure = f"did you mean {close[0]}?" if close else f"known options: {', '.join(known) or 'none'}"
+            errors.append(BadOption(key, options[key], f"unknown option; {cure}"))
     found = {}
     for name, option in known.items():
         try:
             if name in options:
                 found[name] = _value(option, options[name], folder)
             elif option.default is NEEDED:
-                raise BadOption(name, None, f"it is needed, a {option.kind}: {option.help}")
+                raise BadOption(name, None, f"required, a {option.kind}: {option.help}")
             else:
                 found[name] = option.default
         except BadOption as error:

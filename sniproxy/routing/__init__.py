@@ -1,1 +1,1 @@
-"""From a server name to a route, and from a route's targets to the order in which they are dialled. Pure."""
+"""Chooses a route for a server name, and the order in which the route's targets are dialled. Pure."""

@@ -1,8 +1,8 @@
-"""How far a route's expression can backtrack, from its structure alone: nothing is matched. Pure.
+"""Bounds how far a route's regular expression can backtrack, from its structure alone. Pure.
 
-At each choice (repeat or leave, take an option, an alternative) the next character decides in a good expression. Where
-it does not, both ways have to be tried. A choice counts as the logarithm of its ways; a repeat multiplies its content.
-A repeat that is no choice still reads its characters again each time that the choices before it lead there.
+At a choice (repeat or stop, an option, an alternative) of a good expression, the next character decides. Otherwise the
+matcher may try each branch. A choice costs the logarithm of its branches; a repeat multiplies the cost of its content.
+A repeat without a choice reads its characters again for each combination of the choices before it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 from sniproxy.util.names import MAX_NAME_CHARS
 
 MAX_BITS = 2 * log2(MAX_NAME_CHARS + 1)
-"""Two repeats that may end anywhere in a name: less than a millisecond for the worst name."""
+"""The largest allowed cost: two repeats that may end anywhere in a name. The worst name takes less than 1 ms."""
 
 _ALL = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-_.")
 _END = frozenset(("",))
@@ -23,11 +23,11 @@ _NEVER: frozenset[str] = frozenset()
 
 Chars = frozenset[str]
 _Found = tuple[float, float, Chars, bool]
-"""Bits of its choices and of what is read behind them; the characters it can begin with; whether it can be empty."""
+"""Bits of its choices; bits of what is read after them; its possible first characters; whether it can be empty."""
 
 
 def why_unbounded(text: str) -> str | None:
-    """Why an expression can take too long with a name made for it, and the cure. None: it cannot.
+    """Why a crafted name can make an expression too slow, and the cure. None: it cannot.
 
     @param text: a valid expression, without the tilde.
     """
@@ -39,7 +39,7 @@ def why_unbounded(text: str) -> str | None:
     if bits > MAX_BITS:
         return (
             "it can backtrack without bound: several repeats or choices match the same characters; "
-            "let each stop at its separator, as [^.-]+ does where .* stood"
+            "let each stop at its separator, as in [^.-]+ instead of .*"
         )
     return None
 
@@ -80,11 +80,11 @@ def _item(op: str, argument: Any, after: Chars) -> _Found:
     if op == "ATOMIC_GROUP":
         return _sequence(argument, _NEVER)
     if op in ("ASSERT", "ASSERT_NOT"):
-        # Its choices are not tried again once it has matched. It reads again from each place where a repeat in front of
+        # Once it has matched, its choices are not tried again. It is read again from each place where a repeat before
         # it can end.
         reads = sum(_sequence(argument[1], _NEVER)[:2])
         return 0.0, reads, _ALL if reads else _NEVER, True
-    return log2(MAX_NAME_CHARS), 0.0, _ALL, True  # what an earlier group has matched
+    return log2(MAX_NAME_CHARS), 0.0, _ALL, True  # a back-reference
 
 
 def _repeat(least: int, most: int, body: Any, after: Chars) -> _Found:
@@ -105,7 +105,7 @@ def _repeat(least: int, most: int, body: Any, after: Chars) -> _Found:
 def _branch(alternatives: Any, after: Chars) -> _Found:
     found = [_sequence(each, after) for each in alternatives]
     begins = [first | after if empty else first for _, _, first, empty in found]
-    # An empty one is what the parser leaves where one alternative begins another, as in (?:a|ab).
+    # The parser leaves an empty alternative where one is a prefix of another, as in (?:a|ab).
     same = any(empty for *_, empty in found) or any(one & other for one, other in combinations(begins, 2))
     most = max(bits for bits, *_ in found)
     reads = max(bits + reads for bits, reads, *_ in found) - most
@@ -114,7 +114,7 @@ def _branch(alternatives: Any, after: Chars) -> _Found:
 
 
 def _takes(op: str, argument: Any, char: str) -> bool:
-    """Whether an item of one character matches it, in lower or upper case."""
+    """Whether an item matches a character in lower or upper case."""
     if op == "ANY":
         return True
     codes = (ord(char), ord(char.upper()))

@@ -1,4 +1,4 @@
-"""How targets are checked and ejected. Pure; L{sniproxy.server.healthchecks} does it."""
+"""The settings of health checks and ejection; L{sniproxy.server.healthchecks} runs the checks. Pure."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import attrs
 
 @attrs.frozen
 class Health:
-    """How targets are looked after.
+    """Health checks and ejection.
 
-    @ivar check: ``tcp`` or ``tls``. None: they are not checked.
-    @ivar interval: seconds between two checks of a target, and that one may take.
-    @ivar rise: so many good checks in a row, and it is up. @ivar fall: so many bad ones, and it is down;
-        the first check of all decides alone.
-    @ivar eject: for so many seconds a target is avoided that C{fall} connections in a row could not reach. 0: never.
+    @ivar check: ``tcp`` or ``tls``. None: no health checks.
+    @ivar interval: seconds between two checks of a target, and the timeout of a check.
+    @ivar rise: consecutive successful checks until a target is up.
+    @ivar fall: consecutive failed checks until a target is down. The first check of a target decides alone.
+    @ivar eject: seconds to eject a target after C{fall} consecutive failed connects. 0 disables ejection.
     """
 
     check: str | None = None

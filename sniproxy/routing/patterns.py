@@ -1,6 +1,6 @@
-"""What a route's ``server_name`` may be: a name, an IP address, a wildcard, or a regular expression after ``~``. Pure.
+"""Patterns of server names: a name, an IP address, a wildcard, or a regular expression after ``~``. Pure.
 
-A pattern is kept as its normalised text; for an expression that is the text as written.
+A pattern is a normalised text; an expression is kept as written.
 """
 
 from __future__ import annotations
@@ -10,25 +10,26 @@ import re
 from sniproxy.util.names import BadName, pattern
 
 MAX_GROUPS = 9
-"""Groups of an expression, so that each has a place of one digit in a target: ``{1}`` to ``{9}``."""
+"""Groups of an expression: a target names each by one digit, ``{1}`` to ``{9}``."""
 
 
 def route_pattern(text: str) -> str:
-    """The normalised form of what a route's ``server_name`` may be; what it can be, see L{pattern}, or ``~`` and a
-    regular expression (Python's ``re``), which must match the whole name and cannot backtrack without bound.
+    """Normalise a route's ``server_name``: see L{pattern}, or ``~`` and a regular expression (Python's ``re``).
 
-    @raise BadName: it is none of these.
+    An expression must match the whole name, and must not backtrack without bound.
+
+    @raise BadName: the text is no pattern.
     """
     if not text.startswith("~"):
         return pattern(text)
     try:
         groups = expression(text).groups
     except (re.error, OverflowError, RecursionError) as error:
-        raise BadName(f"this is no regular expression: {error}") from error
+        raise BadName(f"invalid regular expression: {error}") from error
     if groups > MAX_GROUPS:
-        cure = "write (?:...) where nothing is taken out"
+        cure = "write (?:...) for groups that are not captured"
         raise BadName(f"the expression has {groups} groups; at most {MAX_GROUPS} are allowed: {cure}")
-    # Imported here: most configurations have no expression, and start faster.
+    # Imported here: most configurations have no expression and start faster without it.
     from sniproxy.routing.backtracking import why_unbounded
 
     if why := why_unbounded(text[1:]):
@@ -41,21 +42,28 @@ def is_expression(pattern: str) -> bool:
 
 
 def expression(pattern: str) -> re.Pattern[str]:
-    """A pattern's regular expression. Names compare without case, so it does."""
+    """Compile a pattern's regular expression, case-insensitive as names are."""
     return re.compile(pattern[1:], re.ASCII | re.IGNORECASE)
 
 
+def matches(pattern: str, name: str) -> bool:
+    """Whether a pattern matches a normalised server name as text. L{RouteTable} adds the rule for IP literals."""
+    if is_expression(pattern):
+        return expression(pattern).fullmatch(name) is not None
+    return pattern == name or (pattern.startswith("*.") and name.endswith(pattern[1:]))
+
+
 def capture_count(pattern: str) -> int:
-    """How many parts of a name a pattern takes out: what the star matched, or an expression's groups."""
+    """The number of captures of a pattern: 1 for a wildcard, or the groups of an expression."""
     if pattern.startswith("*."):
         return 1
     return expression(pattern).groups if is_expression(pattern) else 0
 
 
 def captured(pattern: str, name: str | None) -> tuple[str, ...]:
-    """The parts of a name that a pattern takes out. The name is one that the pattern matches.
+    """The captures of a pattern from a name that it matches.
 
-    @return: for ``*.example.com`` and ``a.b.example.com``, ``("a.b",)``. A group that took no part is empty.
+    @return: for ``*.example.com`` and ``a.b.example.com``, ``("a.b",)``. A group that did not match is empty.
     """
     if name is None:
         return ()

@@ -1,7 +1,7 @@
-"""The destination policy: where a client may lead the proxy to, when what the client sent formed the target. Pure.
+"""The destination policy: the targets that a client's name may form. Pure.
 
-Whoever may choose a name may choose where it points to. So it is the resolved address that counts, asked about at the
-moment of connecting: a name that answers differently the second time (DNS rebinding) gains nothing, nor does an alias.
+A client that chooses a name can also choose what it resolves to. So the policy checks the resolved address at the
+moment of connecting, which defeats DNS rebinding and aliases.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 
 import attrs
 
-from sniproxy.interfaces import Target
+from sniproxy.interfaces import BadValue, Target
 from sniproxy.routing.patterns import route_pattern
 from sniproxy.routing.table import RouteTable
 from sniproxy.routing.targets import DEFAULT_PORT
@@ -25,54 +25,45 @@ SPECIAL = tuple(
     for network, what in (
         ("0.0.0.0/8", "unspecified: this host or network"),
         ("10.0.0.0/8", "private"),
-        ("100.64.0.0/10", "shared, of carriers"),
+        ("100.64.0.0/10", "shared address space"),
         ("127.0.0.0/8", "loopback"),
         ("169.254.0.0/16", "link-local"),
         ("172.16.0.0/12", "private"),
-        ("192.0.0.0/24", "reserved for protocols"),
-        ("192.0.2.0/24", "for documentation"),
-        ("192.31.196.0/24", "of AS112"),
-        ("192.52.193.0/24", "of AMT"),
-        ("192.88.99.0/24", "of 6to4 relays"),
+        ("192.0.0.0/24", "IETF protocol assignments"),
+        ("192.0.2.0/24", "documentation"),
+        ("192.31.196.0/24", "AS112"),
+        ("192.52.193.0/24", "AMT"),
+        ("192.88.99.0/24", "6to4 relay anycast"),
         ("192.168.0.0/16", "private"),
-        ("192.175.48.0/24", "of AS112"),
-        ("198.18.0.0/15", "for benchmarks"),
-        ("198.51.100.0/24", "for documentation"),
-        ("203.0.113.0/24", "for documentation"),
+        ("192.175.48.0/24", "AS112"),
+        ("198.18.0.0/15", "benchmarking"),
+        ("198.51.100.0/24", "documentation"),
+        ("203.0.113.0/24", "documentation"),
         ("224.0.0.0/4", "multicast"),
         ("240.0.0.0/4", "reserved"),
         ("::/128", "unspecified"),
         ("::1/128", "loopback"),
-        ("64:ff9b:1::/48", "of a local NAT64"),
-        ("100::/64", "discarded"),
-        ("100:0:0:1::/64", "a dummy prefix"),
-        ("2001::/23", "reserved for protocols"),
-        ("2001:db8::/32", "for documentation"),
-        ("2620:4f:8000::/48", "of AS112"),
-        ("3fff::/20", "for documentation"),
-        ("5f00::/16", "of segment routing"),
+        ("64:ff9b:1::/48", "local-use NAT64"),
+        ("100::/64", "discard-only"),
+        ("100:0:0:1::/64", "dummy prefix"),
+        ("2001::/23", "IETF protocol assignments"),
+        ("2001:db8::/32", "documentation"),
+        ("2620:4f:8000::/48", "AS112"),
+        ("3fff::/20", "documentation"),
+        ("5f00::/16", "segment routing SIDs"),
         ("fc00::/7", "private"),
         ("fe80::/10", "link-local"),
         ("fec0::/10", "site-local"),
         ("ff00::/8", "multicast"),
     )
 )
-"""IANA's special-purpose registries (RFC 6890, section 2.2), and multicast. NAT64 and 6to4 go by what is inside."""
+"""IANA's special-purpose registries (RFC 6890, section 2.2), and multicast. For NAT64 and 6to4 see L{_inner}."""
 
 _SPECIAL_BY_VERSION = {
     version: [(network, what) for network, what in SPECIAL if network.version == version] for version in (4, 6)
 }
 _GLOBAL = ipaddress.IPv6Network("2000::/3")
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
-
-
-class BadPolicy(Exception):
-    """A key of the policy is wrong. @ivar key: which. @ivar value: what was found."""
-
-    def __init__(self, key: str, value: object, cure: str) -> None:
-        super().__init__(cure)
-        self.key = key
-        self.value = value
 
 
 @attrs.frozen
@@ -87,11 +78,11 @@ def _table(names: Iterable[str] | None) -> RouteTable[_Name] | None:
 
 @attrs.frozen
 class Policy:
-    """What targets may be that a client's name formed (L{Target.client_formed}). Others it always allows.
+    """Restricts targets that a client's name formed (L{Target.client_formed}). It allows all other targets.
 
-    @ivar allow_cidrs: addresses that are allowed beside the public ones.
-    @ivar allow_ports: the only ports that are allowed.
-    @ivar allow_names: patterns, as in a route, of the only hosts that are allowed. None: all that the routes form.
+    @ivar allow_cidrs: networks that are allowed in addition to public addresses.
+    @ivar allow_ports: the allowed ports.
+    @ivar allow_names: patterns of the allowed hosts, as in a route. None: all hosts that the routes allow.
     """
 
     allow_cidrs: tuple[Network, ...] = ()
@@ -102,10 +93,10 @@ class Policy:
     )
 
     def refuses(self, target: Target, address: str | None) -> str | None:
-        """Why this target may not be dialled, or None: it may.
+        """The reason to deny a target. None: it is allowed.
 
-        @param address: an address that its host was resolved to. None: it has not been resolved yet, and what can be
-            refused without that is.
+        @param address: an address that its host resolved to. None: it is not resolved yet; ports and names are
+            checked alone.
         """
         if not target.client_formed:
             return None
@@ -113,19 +104,19 @@ class Policy:
             ports = ", ".join(map(str, sorted(self.allow_ports)))
             return f"port {target.port} is not in [policy] allow_ports ({ports})"
         if not self.allows_name(target.name or target.host):
-            return "[policy] allow_names has no such host"
+            return "the host is not in [policy] allow_names"
         if address is None:
             return None
         special = self.special(address)
         if special is None:
             return None
-        return f"this address is {special}, and the client's name led there; allow it by [policy] allow_cidrs"
+        return f"the address is {special}, and the client's name chose it; to allow it, add it to [policy] allow_cidrs"
 
     def allows_name(self, host: str) -> bool:
         return self._names is None or self._names.match(host, "") is not None
 
     def special(self, address: str) -> str | None:
-        """What an address is, and by which network, when it is neither public nor in C{allow_cidrs}; else None."""
+        """The kind and network of a special address that C{allow_cidrs} does not allow. None: it is allowed."""
         return self._special(_plain(ipaddress.ip_address(address)))
 
     def _special(self, address: Address) -> str | None:
@@ -144,36 +135,38 @@ class Policy:
 
 
 def make_policy(cidrs: Iterable[str], ports: Sequence[int] | None, names: Iterable[str] | None) -> Policy:
-    """From the keys of a configuration. @param ports: None: Pulsar's port for TLS.
+    """Make a policy from the values of C{[policy]}. @param ports: None: Pulsar's TLS port, 6651.
 
-    @raise BadPolicy: one is wrong.
+    @raise BadValue: a value is wrong.
     """
     if ports is None:
         ports = [DEFAULT_PORT]
     if not ports:
-        raise BadPolicy("allow_ports", ports, f"then nothing is allowed; leave the key out for {DEFAULT_PORT}")
+        raise BadValue("allow_ports", ports, f"an empty list allows nothing; remove the key to allow {DEFAULT_PORT}")
     for port in ports:
         if not 1 <= port <= 65535:
-            raise BadPolicy("allow_ports", port, "a port is a number from 1 to 65535")
+            raise BadValue("allow_ports", port, "must be a number from 1 to 65535")
     patterns = None if names is None else tuple(map(_pattern, names))
     if patterns == ():
-        raise BadPolicy("allow_names", [], "then nothing is allowed; leave the key out for all that the routes have")
+        raise BadValue(
+            "allow_names", [], "an empty list allows nothing; remove the key to allow all that the routes allow"
+        )
     return Policy(tuple(map(network, cidrs)), frozenset(ports), patterns)
 
 
 def network(text: str, key: str = "allow_cidrs") -> Network:
-    """One network of a list. @param key: the list's. @raise BadPolicy: it is none."""
+    """Parse one network of a list. @param key: the list's key. @raise BadValue: the text is no network."""
     try:
         found = ipaddress.ip_network(text)
     except ValueError as error:
         cure = "a network is written 10.0.0.0/8 or fd00::/8"
         try:
-            cure = f"it has bits beyond its length; write {ipaddress.ip_network(text, strict=False)}"
+            cure = f"host bits are set; write {ipaddress.ip_network(text, strict=False)}"
         except ValueError:
             pass
-        raise BadPolicy(key, text, cure) from error
+        raise BadValue(key, text, cure) from error
     if isinstance(found, ipaddress.IPv6Network) and found.network_address.ipv4_mapped is not None:
-        raise BadPolicy(key, text, "addresses of IPv4 inside IPv6 are compared as IPv4; write that network")
+        raise BadValue(key, text, "IPv4-mapped addresses are compared as IPv4; write the IPv4 network")
     return found
 
 
@@ -181,7 +174,7 @@ def _pattern(text: str) -> str:
     try:
         return route_pattern(text)
     except BadName as error:
-        raise BadPolicy("allow_names", text, str(error)) from error
+        raise BadValue("allow_names", text, str(error)) from error
 
 
 def _within(address: Address, network: Network) -> bool:
@@ -189,12 +182,12 @@ def _within(address: Address, network: Network) -> bool:
 
 
 def _plain(address: Address) -> Address:
-    """An IPv4 address in IPv6's clothes (``::ffff:10.0.0.7``) is that IPv4 address: the kernel connects to it."""
+    """Unmap an IPv4-mapped address (``::ffff:10.0.0.7``): the kernel connects to the IPv4 address."""
     return getattr(address, "ipv4_mapped", None) or address
 
 
 def _inner(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
-    """The IPv4 address that a gateway would go on to: NAT64 (RFC 6052) or 6to4 (RFC 3056)."""
+    """The IPv4 address that a NAT64 (RFC 6052) or 6to4 (RFC 3056) gateway would connect to."""
     if address in _NAT64:
         return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
     return address.sixtofour

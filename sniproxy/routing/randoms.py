@@ -1,16 +1,16 @@
-"""Finds loops through other proxies by the random of the ClientHello, which each proxy passes on unchanged. Pure."""
+"""Detects loops through other proxies by the ClientHello's random, which each proxy forwards unchanged. Pure."""
 
 from __future__ import annotations
 
 
 class LiveRandoms:
-    """The randoms (RFC 8446, section 4.1.2) of live connections whose target the client's name formed.
+    """The randoms (RFC 8446, section 4.1.2) of open connections whose target the client's name formed.
 
-    A hello whose random is here already is the same hello again: its target led back to this proxy. There are never
-    more of them than such connections.
+    A hello with a random that is already present has returned to this proxy: its target is a loop. There is one random
+    for each such connection.
 
-    @ivar loops: how many hellos were found to come back.
-    @ivar quiet_until: the reactor's time before which another loop is not logged.
+    @ivar loops: the number of loops detected.
+    @ivar quiet_until: the reactor's time before which further loops are not logged.
     """
 
     def __init__(self) -> None:
@@ -22,7 +22,7 @@ class LiveRandoms:
         return len(self._alive)
 
     def enter(self, random: bytes) -> bool:
-        """A connection begins. @return: False: one with this random is alive, and this is a loop, which is counted."""
+        """Add a connection. @return: False: an open connection has this random; the loop is counted."""
         if random in self._alive:
             self.loops += 1
             return False
@@ -30,5 +30,5 @@ class LiveRandoms:
         return True
 
     def leave(self, random: bytes) -> None:
-        """The connection that entered with this random has ended."""
+        """Remove the random of a connection that has ended."""
         self._alive.discard(random)

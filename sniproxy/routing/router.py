@@ -1,4 +1,4 @@
-"""Which route a hello takes, or why none. Pure."""
+"""Chooses the route of a ClientHello, or refuses it. Pure."""
 
 from __future__ import annotations
 
@@ -7,30 +7,29 @@ from collections.abc import Callable, Mapping
 import attrs
 
 from sniproxy.events import Refusal, Result
-from sniproxy.interfaces import Resolution, ServerNameResolver
+from sniproxy.interfaces import IServerNameResolver, Resolution
 from sniproxy.routing.table import RouteTable
 from sniproxy.routing.targets import Turns
 from sniproxy.tls.alerts import Alert
 from sniproxy.tls.clienthello import ClientHello
-from sniproxy.util.names import ip_literal
 
 
 @attrs.define
 class LiveRoute:
-    """A route with its resolver made.
+    """A route and its resolver.
 
-    @ivar least: the target with the fewest connections is next, not the one whose turn it is.
-    @ivar max_connections: at once. None: no limit.
-    @ivar fixed: gives the resolver's answer, whatever it is asked: then it need not be. None, or it gives None: it
-        depends.
-    @ivar turns: whose turn it is among the targets.
-    @ivar quiet_until: the reactor's time before which a failure of the resolver is not logged again.
+    @ivar least_connections: balance by least connections instead of round robin.
+    @ivar max_connections: concurrent connections. None: no limit.
+    @ivar fixed: returns the resolver's answer if it is the same for all requests, else None. None: it depends on the
+        request.
+    @ivar turns: the round robin state of the targets.
+    @ivar quiet_until: the reactor's time before which further failures of the resolver are not logged.
     """
 
     server_name: str
     listener: str | None
-    resolver: ServerNameResolver
-    least: bool = False
+    resolver: IServerNameResolver
+    least_connections: bool = False
     max_connections: int | None = None
     fixed: Callable[[], Resolution | None] | None = None
     turns: Turns = attrs.field(factory=Turns)
@@ -39,7 +38,7 @@ class LiveRoute:
 
 @attrs.frozen
 class Routing:
-    """All that decides where a connection goes. @ivar plaintext: by the name of a plaintext listener."""
+    """The routes of a configuration. @ivar plaintext: the routes of plaintext listeners, by listener name."""
 
     table: RouteTable[LiveRoute]
     default: LiveRoute | None
@@ -47,7 +46,7 @@ class Routing:
     plaintext: Mapping[str, LiveRoute]
 
     def choose(self, hello: ClientHello, listener: str) -> LiveRoute:
-        """The route of a hello that came in by this listener.
+        """Choose the route of a hello. @param listener: the name of the listener that accepted it.
 
         @raise Refusal: C{no_route} or C{no_server_name}.
         """
@@ -57,24 +56,10 @@ class Routing:
                 alert = Alert.MISSING_EXTENSION if hello.offers_tls13 else Alert.HANDSHAKE_FAILURE
                 raise Refusal(Result.NO_SERVER_NAME, _NO_NAME, alert)
             return self.no_server_name
-        route = self.table.match(name, listener)
-        if route is None and ip_literal(name) is None:
-            route = self.default
+        route = self.table.choose(name, listener, self.default)
         if route is None:
-            raise Refusal(Result.NO_ROUTE, self._why_none(name, listener), Alert.UNRECOGNIZED_NAME)
+            raise Refusal(Result.NO_ROUTE, self.table.why_none(name, listener), Alert.UNRECOGNIZED_NAME)
         return route
-
-    def _why_none(self, name: str, listener: str) -> str:
-        if ip_literal(name) is not None:
-            return f"the server name {name} is an IP literal and has no exact route; use a service URL with a host name"
-        closest = self.table.closest(name)
-        if closest is None:
-            return "no route has this name"
-        if closest == name:
-            return f"no route has this name on listener {listener}; another listener has one"
-        if closest == f"*.{name}":
-            return f"no route has this name; {closest} has the names below it, not itself"
-        return f"no route has this name; the closest is {closest}"
 
 
 _NO_NAME = (

@@ -1,8 +1,8 @@
-"""The route table: which route has this server name? Pure.
+"""The route table: finds the route of a server name. Pure.
 
-An exact name beats the longest wildcard beats the expressions in their order beats the default. Among routes with the
-same pattern, one for this listener beats one for all. A match costs a dictionary look-up for each label of the name,
-however many routes there are; expressions are tried one by one.
+The precedence is: exact name, longest wildcard, expressions in file order. Of routes with the same pattern, one for the
+listener precedes one for all listeners. A match costs one dictionary lookup per label of the name, independent of the
+number of routes; expressions are tried one by one.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sniproxy.util.names import ip_literal
 
 
 class HasPattern(Protocol):
-    """What the table needs to know of a route: its normalised pattern, and its listener (None: all)."""
+    """A route as the table needs it: its normalised pattern, and its listener (None: all listeners)."""
 
     @property
     def server_name(self) -> str: ...
@@ -29,18 +29,18 @@ class HasPattern(Protocol):
 R = TypeVar("R", bound=HasPattern)
 
 _MAX_CANDIDATES = 32
-"""Routes compared with a name that has none: the hint must stay cheap in a storm of refusals."""
+"""Routes compared with an unmatched name: hints must stay cheap during a burst of refusals."""
 
 _LONGEST_COMPARED = 100
 _MAX_HINTS = 512
 _MIN_ALIKE = 0.5
 
 _LOOK_ALIKES = str.maketrans("lio_", "110-")
-"""Typed for one another: of several close names, the one that looks the same is the closest."""
+"""Characters that look alike: of several close names, the one that looks the same is the closest."""
 
 
 class RouteTable(Generic[R]):
-    """Routes by name. @param routes: no two with the same pattern and listener."""
+    """Finds routes by name. @param routes: no two have the same pattern and listener."""
 
     def __init__(self, routes: Iterable[R]) -> None:
         self._exact: dict[tuple[str, str | None], R] = {}
@@ -66,7 +66,7 @@ class RouteTable(Generic[R]):
                     candidates.append(pattern)
 
     def match(self, name: str, listener: str) -> R | None:
-        """The route for a normalised server name on a listener, or None. An IP literal has only exact routes."""
+        """The route of a normalised server name on a listener, or None. An IP literal matches only exact routes."""
         found = self._get(self._exact, name, listener)
         if found is not None or not (self._wildcards or self._expressions) or ip_literal(name) is not None:
             return found
@@ -82,8 +82,26 @@ class RouteTable(Generic[R]):
                         break
         return found
 
+    def choose(self, name: str, listener: str, default: R | None) -> R | None:
+        """As L{match}, or the default route. An IP literal does not match the default route."""
+        found = self.match(name, listener)
+        return default if found is None and ip_literal(name) is None else found
+
+    def why_none(self, name: str, listener: str) -> str:
+        """Why L{choose} finds no route, for the access log and for C{sniproxyctl explain}."""
+        if ip_literal(name) is not None:
+            return f"the server name {name} is an IP literal and has no exact route; use a service URL with a host name"
+        closest = self.closest(name)
+        if closest is None:
+            return "no route has this name"
+        if closest == name:
+            return f"no route has this name on listener {listener}; another listener has one"
+        if closest == f"*.{name}":
+            return f"no route has this name; {closest} matches names below it, not the name itself"
+        return f"no route has this name; the closest is {closest}"
+
     def closest(self, name: str) -> str | None:
-        """The pattern that a name without a route was perhaps meant for, for an error's text."""
+        """The pattern closest to an unmatched name, for an error text, or None."""
         if name not in self._hints:
             if len(self._hints) >= _MAX_HINTS:
                 self._hints.clear()
@@ -100,7 +118,7 @@ class RouteTable(Generic[R]):
         close = difflib.get_close_matches(name.translate(_LOOK_ALIKES), looks, n=1, cutoff=0.75)
         if not close:
             return None
-        # A long common parent makes any two names close: what differs must be close, too.
+        # A long common parent makes any two names close, so the differing parts must also be close.
         pattern = looks[close[0]]
         ours, theirs = (text.removeprefix("*.").translate(_LOOK_ALIKES).partition(".") for text in (name, pattern))
         part = 2 if ours[0] == theirs[0] else 0
@@ -113,6 +131,6 @@ class RouteTable(Generic[R]):
 
 
 def _neighbourhood(pattern: str) -> tuple[str, ...]:
-    """Where a mistyped name is looked for: among names with the same first label or the same parent."""
+    """The keys of L{RouteTable._near}: a mistyped name is compared with names of the same first label or parent."""
     first, _, parent = pattern.removeprefix("*.").partition(".")
     return (f"{first}.", f".{parent}")

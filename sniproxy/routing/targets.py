@@ -1,4 +1,4 @@
-"""Targets as operators write them, and whose turn it is. Pure."""
+"""Parses targets, and orders them round robin. Pure."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ MAX_WEIGHT = 65535
 
 _SCHEME = "pulsar+ssl://"
 _WEIGHT = re.compile(r"\s+weight=")
-_A_LIST = 'several targets are a list: target = ["a:6651", "b:6651"]'
+_A_LIST = 'write several targets as a list: target = ["a:6651", "b:6651"]'
 _PLAIN = re.compile(rf"({NORMAL}):([1-9][0-9]{{0,4}})")
-"""``host:port`` as most are written; what does not fit may be a target all the same."""
+"""The usual ``host:port``, parsed fast. Other texts may also be targets."""
 
 
 class BadTarget(ValueError):
-    """A text that names no target; the message says what is wrong and how to write it."""
+    """A text is no target; the message says why and what to write."""
 
 
 def parse_target(text: str) -> Target:
-    """Read ``host``, ``host:port``, ``[2001:db8::7]:port`` or ``pulsar+ssl://host:port``. No port: 6651.
+    """Parse ``host``, ``host:port``, ``[2001:db8::7]:port`` or ``pulsar+ssl://host:port``. The default port is 6651.
 
-    @raise BadTarget: it is none of these.
+    @raise BadTarget: the text is none of these.
     """
     plain = _PLAIN.fullmatch(text)
     if plain is not None and len(plain[1]) <= MAX_NAME_CHARS and int(plain[2]) <= MAX_PORT:
-        return Target(plain[1], int(plain[2]))  # there may be very many
+        return Target(plain[1], int(plain[2]))  # fast, for many targets
     rest = text.strip()
     if "://" in rest:
         if not rest.lower().startswith(_SCHEME):
             scheme = rest.partition("://")[0]
             raise BadTarget(
-                f"the scheme {scheme!r} does not fit: the tunnel carries TLS; write {_SCHEME}host:port or host:port"
+                f"unsupported scheme {scheme!r}: the tunnel carries TLS; write {_SCHEME}host:port or host:port"
             )
         rest = rest[len(_SCHEME) :].removesuffix("/")
     if "," in rest:
@@ -53,22 +53,22 @@ def parse_target(text: str) -> Target:
     if port is None:
         return Target(host, DEFAULT_PORT)
     if not (port.isascii() and port.isdigit() and len(port) <= 5 and 1 <= int(port) <= MAX_PORT):
-        raise BadTarget(f"bad port {port!r}: it is a number from 1 to {MAX_PORT}")
+        raise BadTarget(f"bad port {port!r}: must be a number from 1 to {MAX_PORT}")
     return Target(host, int(port))
 
 
 def parse_weighted(text: str) -> Target:
-    """A target as L{parse_target} reads it, with a weight behind it or none. @raise BadTarget: it is none."""
-    if "weight=" not in text:  # the rule, and there may be very many targets
+    """Parse a target as L{parse_target} does, with an optional weight. @raise BadTarget: the text is no target."""
+    if "weight=" not in text:  # fast, for many targets
         return parse_target(text)
     place, weight = split_weight(text)
     return attrs.evolve(parse_target(place), weight=weight)
 
 
 def split_weight(text: str) -> tuple[str, int]:
-    """What stands before C{weight=2}, and the weight; without one it is 1, and 0 means: only when all others fail.
+    """Split a text like C{host:port weight=2}. The default weight is 1; 0 means: only when all other targets fail.
 
-    @raise BadTarget: it is no weight.
+    @return: the text before the weight, and the weight. @raise BadTarget: the weight is no weight.
     """
     place, *weights = _WEIGHT.split(text, maxsplit=1)
     if not weights:
@@ -77,7 +77,7 @@ def split_weight(text: str) -> tuple[str, int]:
     if "," in weight:
         raise BadTarget(_A_LIST)
     if not (weight.isascii() and weight.isdigit() and len(weight) <= 5 and int(weight) <= MAX_WEIGHT):
-        cure = f"it is a whole number from 0 to {MAX_WEIGHT}, as in 10.0.0.7:6651 weight=2"
+        cure = f"must be an integer from 0 to {MAX_WEIGHT}, as in 10.0.0.7:6651 weight=2"
         raise BadTarget(f"bad weight {weight!r}: {cure}")
     return place, int(weight)
 
@@ -95,10 +95,10 @@ def _split(text: str) -> tuple[str, str | None]:
 
 
 class Turns:
-    """Round robin over a route's targets, by weight.
+    """Weighted round robin over a route's targets.
 
-    Each call moves the turn on by one; the targets behind the one whose turn it is follow in their order, so that the
-    next one can be dialled when it fails. Targets of weight 0 come last.
+    Each call advances the turn by one. The other targets follow in their order, to be dialled when the first fails.
+    Targets of weight 0 come last.
     """
 
     __slots__ = ("_count",)
@@ -107,7 +107,7 @@ class Turns:
         self._count = 0
 
     def order(self, targets: Sequence[Target]) -> list[Target]:
-        """All targets, the one whose turn it is first."""
+        """All targets; the target whose turn it is comes first."""
         if len(targets) == 1:
             return list(targets)
         weighted = [target for target in targets if target.weight > 0]

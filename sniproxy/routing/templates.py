@@ -1,7 +1,7 @@
-"""Targets with places that a connection fills, as in ``{1}.internal:6651``, and weights. Pure.
+"""Targets with placeholders, as in ``{1}.internal:6651``, and weights. Pure.
 
-``{server_name}``: the name in the hello, normalised. ``{1}`` to ``{9}``: what the route's star or an expression's
-groups took out of it. ``{port}``: the port of the listener that the client came to.
+``{server_name}`` is the normalised name in the hello. ``{1}`` to ``{9}`` are the captures of the route's wildcard or
+expression. ``{port}`` is the port of the listener.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ _KNOWN = re.compile(rf"{SERVER_NAME}|{PORT}|[1-9]")
 
 
 class Template(msgspec.Struct, frozen=True):
-    """A target as an operator writes it.
+    """A target as the configuration has it.
 
     @ivar text: as written, without its weight.
-    @ivar places: the names in its braces; none: it is a plain target.
-    @ivar target: the plain target. None: a connection fills it.
+    @ivar places: the names of its placeholders; empty: it is a plain target.
+    @ivar target: the plain target. None: each connection fills the placeholders.
     @ivar weight: as in L{Target}.
     """
 
@@ -43,41 +43,41 @@ class Template(msgspec.Struct, frozen=True):
 
     @property
     def client_formed(self) -> bool:
-        """Whether what a client sends becomes part of the target."""
+        """Whether bytes from the client become part of the target."""
         return bool(self.places - {PORT})
 
     @property
     def captures(self) -> int:
-        """How many parts of the name there must be."""
+        """The number of captures that it needs."""
         return max((int(place) for place in self.places if place.isdigit()), default=0)
 
     def why_not(self, captures: int, named: bool) -> str | None:
-        """Why a route cannot fill it, or None.
+        """Why a route cannot fill it. None: it can.
 
-        @param captures: how many parts of a name the route's pattern takes out.
+        @param captures: the number of captures of the route's pattern.
         @param named: whether its connections have a server name.
         """
         if not self.places:
             return None
         if self.client_formed and not named:
-            return "its connections have no server name; here {port} alone can be filled"
+            return "its connections have no server name; only {port} can be filled"
         if self.captures > captures:
-            cure = "{1} is what a star in server_name matched, {1} to {9} the groups of an expression (~)"
-            return f"server_name has nothing for {{{self.captures}}}; {cure}"
+            cure = "{1} is what the wildcard in server_name matches, {1} to {9} are the groups of an expression (~)"
+            return f"server_name captures nothing for {{{self.captures}}}; {cure}"
         return None
 
     def may_give(self, key: str) -> bool:
-        """Whether some connection can fill it so that it becomes this target. @param key: C{host:port}, normalised."""
+        """Whether a connection can fill it to this target. @param key: C{host:port}, normalised."""
         text = self.text.strip().removeprefix("pulsar+ssl://").removesuffix("/").lower()
         fixed = _PLACE.split(text)[::2]
         return _fits(fixed, key) or _fits(fixed, key.removesuffix(f":{DEFAULT_PORT}"))
 
     def may_lead(self, key: str, matches: Callable[[str], bool] | None, ports: Collection[int] | None) -> bool:
-        """As L{may_give}, for a name that the route takes and a port that a listener has.
+        """As L{may_give}, but only with names that the route matches and ports that the listeners have.
 
-        @param matches: whether the route takes a server name. None: it takes all. It is not asked where other places
-            are in the host, too.
-        @param ports: the listeners' ports. None: they are not known.
+        @param matches: whether the route matches a server name. None: it matches all. Not called if the host has other
+            placeholders too.
+        @param ports: the listeners' ports. None: unknown.
         """
         if not self.may_give(key):
             return False
@@ -94,9 +94,9 @@ class Template(msgspec.Struct, frozen=True):
         return name.join(fixed) == host and matches(name.removeprefix("[").removesuffix("]"))
 
     def fill(self, request: Request) -> Target:
-        """The target for a connection.
+        """The target of a connection.
 
-        @raise BadTarget: something is missing, or what comes out is no target.
+        @raise BadTarget: a placeholder has no value, or the result is no target.
         """
         values = dict(enumerate(request.captures, 1))
 
@@ -106,7 +106,7 @@ class Template(msgspec.Struct, frozen=True):
             if name == PORT:
                 found = None if request.port is None else str(request.port)
             if found is None:
-                raise BadTarget(f"there is nothing for {place[0]} in {self.text}")
+                raise BadTarget(f"no value for {place[0]} in {self.text}")
             return f"[{found}]" if ":" in found else found
 
         target = parse_target(_PLACE.sub(value, self.text))
@@ -116,7 +116,7 @@ class Template(msgspec.Struct, frozen=True):
 
 
 def _fits(fixed: list[str], text: str) -> bool:
-    """Whether a text is these parts in this order, with at least one character between two. It never backtracks."""
+    """Whether a text has these parts in order, with at least one character between two. It does not backtrack."""
     first, *others = fixed
     if not others:
         return text == first
@@ -128,12 +128,12 @@ def _fits(fixed: list[str], text: str) -> bool:
 
 
 def parse_template(text: str) -> Template:
-    """Read a target, with or without places, and with C{weight=2} behind it or not.
+    """Parse a target with optional placeholders and an optional C{weight=2}.
 
-    @raise BadTarget: a place is unknown, or whatever fills the places, it is no target.
+    @raise BadTarget: a placeholder is unknown, or the text is no target whatever fills the placeholders.
     """
     weight = 1
-    if "weight=" in text:  # seldom, and there may be very many targets
+    if "weight=" in text:  # rare; keep the usual case fast
         text, weight = split_weight(text)
     if "{" not in text and "}" not in text:
         target = parse_target(text)
@@ -141,9 +141,9 @@ def parse_template(text: str) -> Template:
     places = frozenset(_PLACE.findall(text))
     for place in sorted(places):
         if not _KNOWN.fullmatch(place):
-            raise BadTarget(f"there is no {{{place}}}; known here: {{server_name}}, {{port}}, {{1}} to {{9}}")
+            raise BadTarget(f"unknown placeholder {{{place}}}; known: {{server_name}}, {{port}}, {{1}} to {{9}}")
     rest = _PLACE.sub("", text)
     if "{" in rest or "}" in rest:
-        raise BadTarget("a brace stands alone; write {server_name}, {port}, or {1} to {9}")
+        raise BadTarget("unmatched brace; write {server_name}, {port}, or {1} to {9}")
     parse_target(_PLACE.sub(lambda place: "a" if place[1] == SERVER_NAME else "1", text))
     return Template(text, places, None, weight)

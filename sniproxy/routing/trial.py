@@ -1,6 +1,6 @@
-"""Routes' expressions, timed with names that are made to keep them busy. Pure: the caller brings the clock.
+"""Times the routes' expressions with names crafted to make them slow. Pure: the caller passes the clock.
 
-L{sniproxy.routing.backtracking} bounds what one match can take, so that a trial always ends.
+L{sniproxy.routing.backtracking} bounds one match, so a trial ends.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from sniproxy.routing.patterns import expression, is_expression
 from sniproxy.util.names import MAX_NAME_CHARS
 
 MAX_MATCH_S = 0.01
-"""Seconds of CPU time for one match. What the bound lets pass takes less than a tenth of it."""
+"""Seconds of CPU time for one match. Expressions within the bound take less than a tenth of it."""
 
 MAX_TRIALS_S = 0.1
-"""Seconds of CPU time for all expressions of a configuration; those behind have the bound alone."""
+"""Seconds of CPU time for all expressions of a configuration; the rest are not timed."""
 
 _REPEATS = 3
 _MAX_CHARS = 5
@@ -26,11 +26,11 @@ _MAX_PAIRS = 8
 def slow_expressions(
     patterns: Iterable[tuple[str, str]], seconds: Callable[[], float]
 ) -> Iterator[tuple[str, str, str]]:
-    """Match each expression with names that are made for it.
+    """Time each expression with names crafted for it.
 
-    @param patterns: a key and a pattern each; those that are no expressions are left out.
-    @param seconds: the CPU time of this thread, so that a busy machine makes no expression slow.
-    @return: the key, the pattern and the reason of each expression that takes too long.
+    @param patterns: pairs of a key and a pattern; patterns that are not expressions are skipped.
+    @param seconds: the CPU time of this thread, so that other load does not count.
+    @return: the key, the pattern and the reason of each slow expression.
     """
     end: float | None = None
     for key, pattern in patterns:
@@ -44,12 +44,12 @@ def slow_expressions(
             yield (
                 key,
                 pattern,
-                "a name can be made that takes more than 10 ms to compare; use fewer repeats and choices",
+                "a crafted name takes more than 10 ms to match; use fewer repeats and choices",
             )
 
 
 def hard_names(pattern: str) -> Iterator[str]:
-    """Names of full length that keep a backtracking expression busy: its own characters, over and over."""
+    """Names of maximal length that make an expression backtrack: its own characters, repeated."""
     text = pattern[1:].lower()
     start = re.match(r"(?:[a-z0-9_-]|\\[.-])*", text)
     prefix = "" if start is None else start[0].replace("\\", "")[:MAX_NAME_CHARS]
@@ -60,7 +60,7 @@ def hard_names(pattern: str) -> Iterator[str]:
 
 
 def _time(compiled: re.Pattern[str], name: str, seconds: Callable[[], float]) -> float:
-    """The shortest of several, for an interrupt may come between."""
+    """The shortest of several times: an interrupt may lengthen one."""
     least = float("inf")
     for _ in range(_REPEATS):
         start = seconds()

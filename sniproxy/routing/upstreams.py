@@ -1,7 +1,7 @@
-"""How the targets of a running proxy stand: their connections, which are drained, which are down. Pure.
+"""The state of targets: their connections, drains, health checks and ejection. Pure.
 
-It outlives a reload: it is about the targets, not about the configuration that names them. What clients form is not
-looked after: they could form any number of targets, and have the proxy knock at any door.
+A reload keeps it. Targets that clients' names form are not tracked: clients could form any number of them, and make the
+proxy check any host.
 """
 
 from __future__ import annotations
@@ -16,26 +16,29 @@ from sniproxy.routing.health import Health
 from sniproxy.util.names import host_port
 
 MAX_UPSTREAMS = 10_000
-"""Targets that are looked after; resolvers may answer with ever new ones."""
+"""Targets that are tracked; further answers of resolvers are not."""
 
 FORGET_S = 600.0
-"""Seconds after which a target is forgotten that no resolver has answered with."""
+"""Seconds after the last resolver answer with a target until it is no longer tracked."""
 
 
 def address(target: Target) -> str:
-    """What tells targets apart: host and port, whatever their label."""
+    """The key of a target: host and port, without the label."""
     return host_port(target.host, target.port)
 
 
 @attrs.frozen
 class DrainTarget:
-    """What is drained. @ivar kind: ``route`` or ``target``. @ivar name: a route's, a target's address or its label."""
+    """A route or a target to drain.
+
+    @ivar kind: ``route`` or ``target``. @ivar name: a route's name, or a target's address or label.
+    """
 
     kind: str
     name: str
 
     def has(self, route: str | None, target: Target | None) -> bool:
-        """Whether a connection by this route to this target is meant. None: it has none yet."""
+        """Whether it includes a connection of this route to this target. None: not chosen yet."""
         if self.kind == "route":
             return self.name == route
         return target is not None and self.name in (address(target), target.label)
@@ -46,14 +49,14 @@ class DrainTarget:
 
 @attrs.define
 class Upstream:
-    """A target that is looked after.
+    """A tracked target. Times are the reactor's.
 
-    @ivar server_name: what a TLS check asks for. None: nothing.
-    @ivar seen: when a resolver last answered with it, by the reactor's clock. None: the configuration names it.
-    @ivar up: by the checks. @ivar streak: checks in a row that said otherwise.
-    @ivar checked: at least once; before that nothing speaks for C{up}, and the first check decides alone.
-    @ivar failures: connections in a row that could not be made. @ivar until: it is avoided until then.
-    @ivar why: why the last check or connection failed; empty: it did not.
+    @ivar server_name: the server name of its TLS checks. None: none is sent.
+    @ivar seen: when a resolver last answered with it. None: the configuration names it.
+    @ivar up: by health checks. @ivar streak: consecutive checks with the opposite result.
+    @ivar checked: whether it has been checked; the first check decides alone.
+    @ivar failures: consecutive failed connects. @ivar until: the end of its ejection.
+    @ivar why: why the last check or connect failed; empty: it succeeded.
     """
 
     target: Target
@@ -67,14 +70,14 @@ class Upstream:
     checked: bool = False
 
     def state(self, now: float) -> str:
-        """``up``, ``down`` by the checks, or ``ejected`` for a time after connections failed."""
+        """``up``, ``down`` by health checks, or ``ejected`` after failed connects."""
         return "down" if not self.up else "ejected" if now < self.until else "up"
 
 
 class UpstreamTable:
-    """What is known of targets. @ivar health: how they are looked after. @ivar known: by address.
+    """Tracks targets. @ivar known: by address.
 
-    @ivar answered: addresses that resolvers have answered with, the last one at the end.
+    @ivar answered: addresses in resolvers' answers, the latest at the end.
     """
 
     def __init__(self) -> None:
@@ -82,39 +85,39 @@ class UpstreamTable:
         self.known: dict[str, Upstream] = {}
         self.answered: dict[str, None] = {}
         self.plaintext: set[str] = set()
-        """Addresses of targets that plaintext listeners lead to."""
+        """Addresses of the targets of plaintext listeners."""
         self._connections: Counter[str] = Counter()
         self._drained: dict[DrainTarget, int] = {}
 
-    def came(self, target: Target) -> None:
-        """One more connection dials this target, or has it."""
+    def add_connection(self, target: Target) -> None:
+        """Count a connection that dials a target."""
         self._connections[address(target)] += 1
 
-    def left(self, target: Target) -> None:
-        """It has it no longer."""
+    def remove_connection(self, target: Target) -> None:
+        """Stop counting a connection of a target."""
         key = address(target)
         self._connections[key] -= 1
         if self._connections[key] <= 0:
             del self._connections[key]
 
     def connections(self, target: Target) -> int:
-        """How many dial this target, or have it."""
+        """The number of connections that dial or use a target."""
         return self._connections[address(target)]
 
     def drain(self, goal: DrainTarget) -> None:
-        """From now on it gets no new connection."""
+        """Stop sending new connections to a route or target."""
         self._drained.setdefault(goal, 0)
 
     def undrain(self, goal: DrainTarget) -> None:
-        """It gets new connections again."""
+        """Send new connections to it again."""
         self._drained.pop(goal, None)
 
-    def refused(self, goal: DrainTarget) -> int:
-        """How many new connections it did not get, though it had been its turn."""
+    def refused_count(self, goal: DrainTarget) -> int:
+        """The number of new connections that it would have got without the drain."""
         return self._drained.get(goal, 0)
 
     def usable(self, route: str | None, targets: Sequence[Target]) -> list[Target]:
-        """The targets that a new connection may be led to: none, when its route is drained, or all of them are."""
+        """The targets that are not drained. Empty: the route is drained, or all its targets are."""
         if not self._drained:
             return list(targets)
         found = []
@@ -122,20 +125,20 @@ class UpstreamTable:
             goal = next((goal for goal in self._drained if goal.has(route, target)), None)
             if goal is None:
                 found.append(target)
-            elif number == 0:  # its turn
+            elif number == 0:  # the round robin choice
                 self._drained[goal] += 1
         return found
 
-    def change(
+    def reconfigure(
         self,
         health: Health,
         written: Iterable[tuple[Target, str | None]],
         plaintext: Iterable[Target] = (),
     ) -> None:
-        """Another configuration is in force.
+        """Apply a configuration.
 
-        @param written: the targets that it names, with what TLS checks ask for.
-        @param plaintext: those of plaintext listeners, which no TLS check suits.
+        @param written: the targets that it names, each with the server name of its TLS checks.
+        @param plaintext: the targets of plaintext listeners, which get no TLS checks.
         """
         self.health = health
         self.plaintext = {address(target) for target in plaintext}
@@ -145,11 +148,13 @@ class UpstreamTable:
         for key, known in self.known.items():
             if key in named:
                 known.server_name, known.seen = named[key].server_name, None
-            if health.check is None:  # nobody would ever say that it is up again
+            if health.check is None:  # no check would set it up again
                 known.up, known.streak, known.checked = True, 0, False
 
-    def seen(self, targets: Iterable[Target], server_name: str | None, now: float, *, plaintext: bool = False) -> None:
-        """A resolver has answered with these, for this name. C{plaintext}: for a client of a plaintext listener."""
+    def record_answer(
+        self, targets: Iterable[Target], server_name: str | None, now: float, *, plaintext: bool = False
+    ) -> None:
+        """Record a resolver's answer for a name. @param plaintext: for a client of a plaintext listener."""
         for target in targets:
             key = address(target)
             self.answered.pop(key, None)
@@ -162,47 +167,48 @@ class UpstreamTable:
             known = self.known.get(address(target))
             if known is not None:
                 if known.seen is not None:
-                    known.seen, known.target = now, target  # its addresses may be others now
+                    known.seen, known.target = now, target  # its addresses may have changed
             elif not target.client_formed and len(self.known) < MAX_UPSTREAMS:
                 self.known[address(target)] = Upstream(target, server_name, now)
             if plaintext and address(target) in self.known:
                 self.plaintext.add(address(target))
 
     def forget(self, now: float) -> None:
-        """Let go of those that no resolver has answered with for long."""
+        """Remove targets that no resolver has answered with for L{FORGET_S}."""
         old = [key for key, known in self.known.items() if known.seen is not None and now - known.seen > FORGET_S]
         for key in old:
             del self.known[key]
             self.plaintext.discard(key)
 
-    def order(self, targets: Sequence[Target], least: bool, now: float) -> list[Target]:
-        """The order to dial them in. One that is down comes last, but it comes: when all are down, the checks may err.
+    def order(self, targets: Sequence[Target], least_connections: bool, now: float) -> list[Target]:
+        """The order in which to dial targets. Targets that are down come last: if all are down, all are tried.
 
-        @param targets: in turn. @param least: the one with the fewest connections for its weight comes first.
+        @param targets: in round robin order.
+        @param least_connections: order by connections per weight, the fewest first.
         """
         found = list(targets)
         if len(found) > 1:
-            if least:
+            if least_connections:
                 found.sort(key=lambda one: self.connections(one) / one.weight if one.weight > 0 else float("inf"))
             if self.known:
                 found.sort(key=lambda one: self.state(one, now) != "up")
         return found
 
     def state(self, target: Target, now: float) -> str:
-        """As L{Upstream.state}; what is not looked after is up."""
+        """As L{Upstream.state}; a target that is not tracked is up."""
         known = self.known.get(address(target))
         return "up" if known is None else known.state(now)
 
-    def reached(self, target: Target) -> None:
-        """A connection has been made."""
-        if not self.known:  # the rule: nothing is looked after
+    def record_success(self, target: Target) -> None:
+        """Record a successful connect."""
+        if not self.known:  # the usual case: no target is tracked
             return
         known = self.known.get(address(target))
         if known is not None:
             known.failures, known.until = 0, 0.0
 
-    def failed(self, target: Target, why: str, now: float) -> bool:
-        """A connection could not be made. @return: for that it is avoided from now on."""
+    def record_failure(self, target: Target, why: str, now: float) -> bool:
+        """Record a failed connect. @return: whether this ejects the target."""
         known = self.known.get(address(target))
         if known is None or not self.health.eject:
             return False
@@ -212,8 +218,8 @@ class UpstreamTable:
         known.until = now + self.health.eject
         return True
 
-    def checked(self, known: Upstream, why: str) -> bool:
-        """A check is done. @param why: it has failed; empty: it has not. @return: the target has gone up or down."""
+    def record_check(self, known: Upstream, why: str) -> bool:
+        """Record a health check. @param why: why it failed; empty: it succeeded. @return: whether the state changed."""
         known.why = why
         good = not why
         needed = 1 if not known.checked else self.health.rise if good else self.health.fall

@@ -14,7 +14,7 @@ from twisted.internet.interfaces import IStreamServerEndpoint
 
 from sniproxy.config.model import Bridge, Configuration, Route, Termination
 from sniproxy.config.schema import ConfigError, ConfigErrors, Faults, shown
-from sniproxy.config.warnings import goals, written_targets
+from sniproxy.config.warnings import all_routes, written_targets
 from sniproxy.interfaces import Target
 from sniproxy.net.endpoints import Endpoint
 from sniproxy.net.reuseport import SharedEndpoint
@@ -23,7 +23,7 @@ from sniproxy.routing.health import Health
 from sniproxy.routing.patterns import is_expression
 from sniproxy.routing.router import LiveRoute, Routing
 from sniproxy.routing.table import RouteTable
-from sniproxy.server.listeners import Wanted
+from sniproxy.server.listeners import ListenerSpec
 from sniproxy.server.resolverset import Resolvers
 from sniproxy.util.files import CannotRead
 
@@ -54,7 +54,7 @@ class Built:
 
     configuration: Configuration
     routing: Routing
-    listeners: Sequence[Wanted]
+    listeners: Sequence[ListenerSpec]
     terminators: Mapping[str, Terminator]
     bridges: Mapping[str, tuple[Bridge, BridgeRuntime]]
     admin: IStreamServerEndpoint | None
@@ -84,15 +84,17 @@ def _build(configuration: Configuration, reactor: Any, before: Built | None) -> 
     resolvers = Resolvers(reactor, None if before is None else before.resolvers)
     admin = configuration.admin
     faults = Faults()
-    for route in goals(configuration):
-        for table in route.resolver.inner or (route.resolver,):
+    for route in all_routes(configuration):
+        for table in route.resolver.members:
             if table.name is not None:
                 with faults:
                     resolvers.resolver(table, configuration.filename)
     entrances = []
     for one in configuration.entrances:
         with faults:
-            entrances.append(Wanted(one, build_entrance(configuration, f"{one.key}.endpoint", one.endpoint, reactor)))
+            entrances.append(
+                ListenerSpec(one, build_entrance(configuration, f"{one.key}.endpoint", one.endpoint, reactor))
+            )
     terminators = {}
     for listener in configuration.listeners:
         if listener.termination is not None:
@@ -287,7 +289,9 @@ def build_routing(configuration: Configuration, reactor: Any, resolvers: Resolve
     def live(route: Route) -> LiveRoute:
         resolver = made.resolver(route.resolver, configuration.filename)
         fixed = resolver.fixed if isinstance(resolver, StaticResolver) else None
-        return LiveRoute(route.server_name, route.listener, resolver, route.least, route.max_connections, fixed)
+        return LiveRoute(
+            route.server_name, route.listener, resolver, route.least_connections, route.max_connections, fixed
+        )
 
     def live_or_none(route: Route | None) -> LiveRoute | None:
         return None if route is None else live(route)

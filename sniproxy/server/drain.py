@@ -15,7 +15,7 @@ from twisted.logger import Logger
 
 from sniproxy.admin.sources import DrainStatus, NoSuchGoal
 from sniproxy.config.model import DEFAULT, Configuration, Route
-from sniproxy.config.warnings import goals, templates, written_targets
+from sniproxy.config.warnings import all_routes, templates, written_targets
 from sniproxy.connection.lifecycle import Lifecycle
 from sniproxy.events import Result
 from sniproxy.relay.relay import Ending
@@ -63,7 +63,7 @@ def find_drain_target(
     @param seen: addresses of targets that resolvers have answered with.
     @raise NoSuchGoal: there is no such route, and no route leads to such a target; the message says where routes lead.
     """
-    routes = goals(configuration)
+    routes = all_routes(configuration)
     for wanted in (name, _lower(name)):
         if any(wanted == route.server_name for route in routes):
             return DrainTarget("route", wanted)
@@ -91,7 +91,7 @@ def _lower(name: str) -> str:
 
 def _may_lead(configuration: Configuration, key: str) -> bool:
     """Whether a connection can fill a route's template so that it leads to this address."""
-    for route in goals(configuration):
+    for route in all_routes(configuration):
         listeners = [one for one in configuration.listeners if route.listener in (None, one.name)]
         ports = {one.endpoint.port for one in listeners}
         known = {port for port in ports if port}
@@ -111,7 +111,7 @@ def _taker(route: Route) -> Callable[[str], bool] | None:
 
 def _what_there_is(name: str, configuration: Configuration) -> str:
     """The error: nothing matches the name; lists the first routes with their targets."""
-    routes = goals(configuration)
+    routes = all_routes(configuration)
     said = []
     for route in routes[:MAX_ROUTES]:
         texts = [str(template) for template in templates(route)]
@@ -197,7 +197,7 @@ class Drains:
     def _status(self, drain: _Drain) -> DrainStatus:
         left, clients = self._look(drain)
         goal = drain.goal
-        refused = self._standing.refused(goal)
+        refused = self._standing.refused_count(goal)
         return DrainStatus(goal.kind, goal.name, drain.since, drain.rate, drain.closed, refused, left, clients)
 
     def _step(self, drain: _Drain) -> None:

@@ -86,7 +86,7 @@ class Checker:
             why = await self._try(known)
         except CancelledError:
             return
-        if self._standing.checked(known, why):
+        if self._standing.record_check(known, why):
             state = "up" if known.up else "down"
             log.warn(
                 "target {target}: {state}{why}", target=str(known.target), state=state, why=f": {why}" if why else ""

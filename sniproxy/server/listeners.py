@@ -1,4 +1,4 @@
-"""What the proxy listens on: opened at the start, changed by a reload, closed at the stop."""
+"""Opens, changes and closes the listening sockets."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Entrance = Listener | Bridge
 
 
 class _NoProtocol(Factory):
-    """What an endpoint is given to listen with: nothing it accepted would come here (see L{Acceptor})."""
+    """The factory that endpoints require. It gets no connections: L{Acceptor} accepts them."""
 
     noisy = False
 
@@ -37,8 +37,8 @@ class _NoProtocol(Factory):
 
 
 @attrs.frozen
-class Wanted:
-    """A listener that shall be there, and what opens it."""
+class ListenerSpec:
+    """A listener of a configuration, and the endpoint that opens it."""
 
     listener: Entrance
     endpoint: IStreamServerEndpoint
@@ -53,8 +53,8 @@ class _Open:
 class Listeners:
     """All listening sockets.
 
-    @param must_wait: why no connection may be accepted now; None: one may.
-    @param keeper: keeps those of shared ports for the next process. None: none does.
+    @param must_wait: returns why no connection may be accepted now. None: one may.
+    @param keeper: keeps sockets of shared ports for the next process. None: they are not kept.
     """
 
     def __init__(self, reactor: Any, must_wait: Callable[[], str | None], keeper: SocketKeeper | None = None) -> None:
@@ -66,17 +66,19 @@ class Listeners:
 
     @property
     def addresses(self) -> dict[str, tuple[str, int]]:
-        """Where each listener is bound, by its name; only those of TCP."""
+        """The bound addresses of TCP listeners, by listener name."""
         found = ((one.listener.name, one.acceptor.address) for one in self._open)
         return {name: address for name, address in found if address is not None}
 
-    def prepare(self, wanted: Sequence[Wanted], undo: ExitStack) -> Callable[[Callable[[Entrance], Accepted]], None]:
-        """Open what is not open yet; an endpoint that is written as before keeps its socket, and who waits there.
+    def prepare(
+        self, wanted: Sequence[ListenerSpec], undo: ExitStack
+    ) -> Callable[[Callable[[Entrance], Accepted]], None]:
+        """Open the new listeners. An unchanged endpoint keeps its socket and its backlog.
 
-        Nothing is accepted by what is new before the reactor has its turn, and what is no longer wanted goes on.
+        New listeners accept no connection before the next round of the reactor. Old ones accept until the change.
 
-        @param undo: is given how to close again what was opened.
-        @return: makes the change, and does not fail; it wants what gives each listener what takes its connections.
+        @param undo: gets callbacks that close the opened sockets.
+        @return: makes the change, and does not fail. Its argument returns the callback for a listener's connections.
         @raise CannotListenError: an address cannot be listened on.
         """
         left = list(self._open)
@@ -99,9 +101,9 @@ class Listeners:
 
         def change(accepting: Callable[[Entrance], Accepted]) -> None:
             for old in left:
-                # Who waits in its backlog is still accepted, by the configuration that was in force.
+                # Connections in its backlog are still accepted, with the previous configuration.
                 self._stop(old)
-                log.info("listener {name}: no longer listens", name=old.listener.name)
+                log.info("listener {name}: closed", name=old.listener.name)
             if not self._open:
                 poller.hold(self._reactor)
             self._open = now
@@ -119,7 +121,7 @@ class Listeners:
         return change
 
     def stop(self) -> list[Any]:
-        """Close all of them. @return: Deferreds that fire when they are closed."""
+        """Close all listeners. @return: Deferreds that fire when they are closed."""
         for one in self._open:
             self._stop(one)
         if self._open:
@@ -130,14 +132,14 @@ class Listeners:
     def _stop(self, one: _Open) -> None:
         if self._keeper is not None:
             self._keeper.forget(one.listener.endpoint.text)
-        # A socket of systemd's stays open there, and what waits in it is for the next process, or for another worker.
+        # systemd keeps its socket open; the next process or another worker accepts what waits in it.
         inherited = one.listener.endpoint.kind == "systemd"
         closed = one.acceptor.close() if inherited else one.acceptor.stop()
         self._closing = [deferred for deferred in self._closing if not deferred.called]
         if closed is not None:
             self._closing.append(closed)
 
-    def _opened(self, wanted: Wanted, left: Sequence[_Open]) -> Acceptor:
+    def _opened(self, wanted: ListenerSpec, left: Sequence[_Open]) -> Acceptor:
         listener, endpoint = wanted.listener, wanted.endpoint
         if self._keeper is not None and (sock := self._keeper.take(listener.endpoint.text)) is not None:
             endpoint = KeptEndpoint(self._reactor, sock)
@@ -149,22 +151,22 @@ class Listeners:
                     raise _NeedsRestart(listener, old.listener) from error
             raise
         try:
-            return Acceptor(self._reactor, port, listener.name, _nobody, self._must_wait)
+            return Acceptor(self._reactor, port, listener.name, _close_early, self._must_wait)
         except NoSocket as error:
             port.stopListening()
             raise CannotListenError(listener.endpoint.text, None, error) from error
 
 
 class _NeedsRestart(CannotListenError):
-    """A new listener wants what an old one still has, which may only be let go of when the new one stands."""
+    """A new listener needs the port of an old one, which stays open until the new one listens."""
 
     def __init__(self, listener: Entrance, old: Entrance) -> None:
-        why = f"listener {old.name} has this port as {old.endpoint.text}; to change how it listens takes a restart"
+        why = f"listener {old.name} uses this port as {old.endpoint.text}; restart to change the endpoint"
         CannotListenError.__init__(self, listener.endpoint.text, None, ValueError(why))
 
 
 def raise_descriptor_limit() -> int:
-    """Raise the soft limit of descriptors to the hard one. @return: the limit now in force."""
+    """Raise the soft limit of open files to the hard one. @return: the current limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         try:
@@ -175,7 +177,7 @@ def raise_descriptor_limit() -> int:
 
 
 def why_not_listening(error: CannotListenError) -> str:
-    """What stands in the way of a listener, who holds the port, and the cure."""
+    """Why a listener cannot be opened, the process that holds the port, and the cure."""
     path = unixsocket.unix_path(error)
     if path is not None:
         said = getattr(error.socketError, "strerror", None) or str(error.socketError)
@@ -193,7 +195,7 @@ def why_not_listening(error: CannotListenError) -> str:
         if held_by is not None:
             message += f"; it is held by {held_by}"
         elif isinstance(problem, PermissionError):
-            message += "; ports below 1024 need a privilege: CAP_NET_BIND_SERVICE"
+            message += "; ports below 1024 require CAP_NET_BIND_SERVICE"
     return message
 
 
@@ -205,8 +207,8 @@ def _same_endpoint(old: Entrance, new: Entrance) -> bool:
     return old.endpoint == new.endpoint
 
 
-def _nobody(sock: socket.socket, client: str) -> None:
-    """Takes connections before it is said who does: there are none."""
+def _close_early(sock: socket.socket, client: str) -> None:
+    """The initial callback of an acceptor, which is replaced before it accepts."""
     sock.close()
 
 

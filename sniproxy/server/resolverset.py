@@ -1,4 +1,4 @@
-"""The resolvers of a configuration: made, asked through the core, and alive as long as it is in force."""
+"""The resolvers of a configuration: makes them with their caches, starts them, and stops them after a reload."""
 
 from __future__ import annotations
 
@@ -12,90 +12,91 @@ from twisted.internet.defer import Deferred, DeferredList
 from sniproxy.admin.sources import ResolverStatus
 from sniproxy.config.model import ResolverTable
 from sniproxy.config.schema import ConfigError, Faults, shown
-from sniproxy.interfaces import BadOption, ResolverMaker, ServerNameResolver
+from sniproxy.interfaces import BadOption, IResolverMaker, IServerNameResolver
 from sniproxy.resolvers import make_resolver, makers_by_name, options_of
 from sniproxy.resolvers.static import StaticResolver
 
-# What asks is imported where somebody is asked: with the targets of routes alone nobody is, and the start is faster.
+# Imported when a resolver with a table is made: a configuration with static targets alone starts faster without it.
 if TYPE_CHECKING:
     from sniproxy.resolvers.cache.cache import CachedResolver
 
 
 class Resolvers:
-    """The resolvers of a configuration, each made once. @param before: those of the one in force; None: there is none.
+    """The resolvers of a configuration, each made once.
 
-    A resolver is the same when its table has the same name, type and keys: it is then not made again.
+    A reload keeps a resolver, with its cache, if its table has the same name, type and keys.
 
-    @ivar asked: the ones with a table of their own, by its place in the configuration.
+    @param before: the resolvers of the current configuration. None: there is none yet.
+    @ivar cached: the resolvers that have a table, by the table's key in the configuration.
     """
 
     def __init__(self, reactor: Any, before: Resolvers | None = None) -> None:
         self._reactor = reactor
-        self._known: dict[str, ResolverMaker] = {}
-        self._before: Mapping[str, tuple[ResolverTable, CachedResolver]] = {} if before is None else before.asked
+        self._known: dict[str, IResolverMaker] = {}
+        self._before: Mapping[str, tuple[ResolverTable, CachedResolver]] = {} if before is None else before.cached
         self._stopping: list[Deferred[None]] = [] if before is None else before._stopping
-        self.asked: dict[str, tuple[ResolverTable, CachedResolver]] = {}
+        self.cached: dict[str, tuple[ResolverTable, CachedResolver]] = {}
 
-    def resolver(self, table: ResolverTable, filename: str) -> ServerNameResolver:
-        """@raise ConfigError: the table does not fit."""
+    def resolver(self, table: ResolverTable, filename: str) -> IServerNameResolver:
+        """The resolver of a table, made at the first call. @raise ConfigError: the table is invalid."""
         if table.inner:
             from sniproxy.resolvers.cache.fallback import FallbackResolver
 
-            return FallbackResolver([self._ask(inner, filename) for inner in table.inner])
-        # What a route's own targets mean is known at once: there is nothing to keep, and nothing that can fail. There
-        # may be very many, and the configuration has read them: no plugin is looked for.
+            return FallbackResolver([self._cached_resolver(inner, filename) for inner in table.inner])
+        # Static targets need no cache. There may be very many, and the parser has read them: plugin discovery would
+        # only cost time.
         if table.templates:
             return StaticResolver(table.templates)
-        return self._make(table, filename) if table.name is None else self._ask(table, filename)
+        return self._make(table, filename) if table.name is None else self._cached_resolver(table, filename)
 
-    def settle(self) -> None:
-        """These are in force now: they begin to watch, and those before that are no longer used end."""
-        kept = [asked for _, asked in self.asked.values()]
-        for _, asked in self._before.values():
-            if asked not in kept:
-                self._stopping.append(asked.stop())
+    def activate(self) -> None:
+        """Start these resolvers, because their configuration is now the current one, and stop those that it dropped."""
+        kept = [cached for _, cached in self.cached.values()]
+        for _, cached in self._before.values():
+            if cached not in kept:
+                self._stopping.append(cached.stop())
         self._stopping[:] = [stopping for stopping in self._stopping if not stopping.called]
         self._before = {}
-        for asked in kept:
-            asked.start()
+        for cached in kept:
+            cached.start()
 
     def stop(self) -> Deferred[None]:
-        """End all. @return: fires when they have ended."""
-        ending = [*self._stopping, *(asked.stop() for _, asked in self.asked.values())]
+        """Stop all resolvers. @return: fires when they have stopped."""
+        ending = [*self._stopping, *(cached.stop() for _, cached in self.cached.values())]
         return DeferredList(ending).addCallback(lambda _: None)
 
     def status(self) -> list[ResolverStatus]:
-        """How each does, in the configuration's order."""
-        return [_status(table, asked) for table, asked in self.asked.values()]
+        """The status of each resolver, in the order of the configuration."""
+        return [_status(table, cached) for table, cached in self.cached.values()]
 
-    def _ask(self, table: ResolverTable, filename: str) -> CachedResolver:
-        found = self.asked.get(table.key)
+    def _cached_resolver(self, table: ResolverTable, filename: str) -> CachedResolver:
+        found = self.cached.get(table.key)
         if found is None:
-            same, asked = self._before.get(table.key, (None, None))
-            if asked is None or same != table:
+            same, cached = self._before.get(table.key, (None, None))
+            if cached is None or same != table:
                 from sniproxy.resolvers.cache.cache import CachedResolver
 
                 assert table.name is not None
                 made = self._make(table, filename)
-                asked = CachedResolver(table.name, made, self._reactor, table.deadline, table.stale)
-            found = self.asked[table.key] = (table, asked)
+                cached = CachedResolver(table.name, made, self._reactor, table.deadline, table.stale)
+            found = self.cached[table.key] = (table, cached)
         return found[1]
 
-    def _make(self, table: ResolverTable, filename: str) -> ServerNameResolver:
+    def _make(self, table: ResolverTable, filename: str) -> IServerNameResolver:
         self._known = self._known or makers_by_name()  # once for all routes
 
-        def make(options: Mapping[str, Any]) -> ServerNameResolver:
+        def make(options: Mapping[str, Any]) -> IServerNameResolver:
             return make_resolver(table.kind, options, self._reactor, os.path.dirname(filename), self._known)
 
         try:
             return make(table.options)
         except BadOption as error:
-            # Imported here: most configurations have no error, and start faster.
-            from sniproxy.resolvers.options import all_bad
+            # Imported here: a valid configuration starts faster without it.
+            from sniproxy.resolvers.options import find_errors
 
             described = options_of(self._known[table.kind]) if table.kind in self._known else None
             faults = Faults()
-            for one in all_bad(make, table.options, described) or [error]:
+            for one in find_errors(make, table.options, described) or [error]:
                 key = f"{table.key}.{one.key}"
                 with faults:
                     raise ConfigError(f"{filename}: {key} = {shown(one.value)}: {one.cure}", key, one.value) from one
@@ -103,13 +104,13 @@ class Resolvers:
             raise
 
 
-def _status(table: ResolverTable, asked: CachedResolver) -> ResolverStatus:
-    watch = asked.watch_state()
+def _status(table: ResolverTable, cached: CachedResolver) -> ResolverStatus:
+    watch = cached.watch_state()
     return ResolverStatus(
-        asked.name,
+        cached.name,
         table.kind,
-        attrs.asdict(asked.counts),
-        str(asked.breaker.state),
+        attrs.asdict(cached.counts),
+        str(cached.breaker.state),
         None if watch is None else watch.summary,
         None if watch is None else watch.error,
     )

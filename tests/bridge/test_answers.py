@@ -89,7 +89,7 @@ class AnswersTests(SynchronousTestCase):
         said = self.passed(self.answer(Response.Connect, brokerServiceUrlTls=B1), answers)
         self.assertEqual(Response.Failed, said.response)
         self.assertIn("broker-1.pulsar.test:6651", said.message)
-        self.assertIn("allow does not have it", self.warned[0])
+        self.assertIn("bridge's allow list", self.warned[0])
 
     def test_failed(self) -> None:
         """A failure passes byte for byte."""

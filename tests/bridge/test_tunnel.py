@@ -105,7 +105,7 @@ class LookupTests(BridgeCase):
         """A Redirect that fails before anybody is asked, for its URL or for allow, does not reach the client."""
         for to, why in (
             ("pulsar://broker-1.pulsar.test:6650", "no pulsar+ssl:// URL"),
-            (url(B2), "allow does not have"),
+            (url(B2), "bridge's allow list"),
         ):
 
             def script(name: str, fields: Any, to: str = to) -> Iterable[Message]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.config.allowed import MAX_NAMED, Allowing, BadAllow, parse_allowed
+from sniproxy.config.allowed import MAX_NAMED, Allowing, parse_allowed
+from sniproxy.interfaces import BadValue
 
 BROKER = ("broker-1.pulsar.test", 6651)
 
@@ -13,7 +14,7 @@ class AllowingTests(SynchronousTestCase):
     """Allowing, and how it is written."""
 
     def test_written(self) -> None:
-        """Host and port must both fit; a star stands for everything below a name, not for the name."""
+        """Host and port must both match; a wildcard matches names below a name, not the name."""
         for text, broker, good in (
             ("*.pulsar.test:6651", BROKER, True),
             ("*.pulsar.test", BROKER, True),
@@ -31,14 +32,14 @@ class AllowingTests(SynchronousTestCase):
     def test_what_is_written_counts(self) -> None:
         """Where it is written, no answer adds to it."""
         allowing = Allowing([parse_allowed("*.other.test")])
-        allowing.named(BROKER)
-        self.assertIn("the bridge's allow does not have it", allowing.denies(BROKER) or "")
+        allowing.record_named(BROKER)
+        self.assertIn("it is not in the bridge's allow list", allowing.denies(BROKER) or "")
 
     def test_named(self) -> None:
         """Where nothing is written, what answers have named is allowed, the port too."""
         allowing = Allowing(None)
-        self.assertIn("no answer through this bridge has named it", allowing.denies(BROKER) or "")
-        allowing.named(BROKER)
+        self.assertIn("no lookup through this bridge has returned it", allowing.denies(BROKER) or "")
+        allowing.record_named(BROKER)
         self.assertIsNone(allowing.denies(BROKER))
         self.assertIsNotNone(allowing.denies((BROKER[0], 6650)))
 
@@ -46,11 +47,11 @@ class AllowingTests(SynchronousTestCase):
         """Of too many, those named last are known."""
         allowing = Allowing(None)
         for number in range(MAX_NAMED + 1):
-            allowing.named((f"b-{number}.test", 6651))
+            allowing.record_named((f"b-{number}.test", 6651))
         self.assertIsNotNone(allowing.denies(("b-0.test", 6651)))
         self.assertIsNone(allowing.denies((f"b-{MAX_NAMED}.test", 6651)))
 
     def test_bad(self) -> None:
-        """What allows nothing is told, with what to write."""
+        """An invalid text is an error that says what to write."""
         for text in ("", "*", "a b:1", "*.x.test:port", "*.10.0.0.7:1", "x*.test"):
-            self.assertIn("as in *.pulsar.example.com:6651", str(self.assertRaises(BadAllow, parse_allowed, text)))
+            self.assertIn("as in *.pulsar.example.com:6651", str(self.assertRaises(BadValue, parse_allowed, text)))

@@ -28,21 +28,25 @@ class BridgeTableTests(ErrorCase):
         self.assertTrue(bridge.inspect)
 
     def test_bad_bridge(self) -> None:
-        """Each key of a bridge that cannot be used is told."""
+        """Each wrong key of a bridge is reported."""
         good = {"endpoint": "tcp:6650", "service_url": "pulsar+ssl://vip.test", "trust": "ca.pem"}
         for key, value, *said in (
-            ("service_url", "pulsar://vip.test", 'bridge[0].service_url = "pulsar://vip.test": the bridge is there to'),
-            ("service_url", "pulsar+ssl://10.0.0.7", "use a host name"),
+            (
+                "service_url",
+                "pulsar://vip.test",
+                'bridge[0].service_url = "pulsar://vip.test": a bridge speaks TLS to brokers',
+            ),
+            ("service_url", "pulsar+ssl://10.0.0.7", "write a host name"),
             ("service_url", "http://vip.test", "bridge[0]: service_url"),
             ("proxy_protocol", "SNI", "bridge[0]: proxy_protocol is set without proxy_service_url"),
             ("trust", "", 'bridge[0].trust = "": write the path'),
             ("certificate", "", 'bridge[0].certificate = "": write the path'),
-            ("inspect", "kafka", 'bridge[0].inspect = "kafka": there is one inspector'),
+            ("inspect", "kafka", 'bridge[0].inspect = "kafka": the only inspector is'),
             ("endpoint", "tls:1", 'bridge[0].endpoint = "tls:1"'),
         ):
             table = "".join(f'{name} = "{each}"\n' for name, each in {**good, key: value}.items())
             self.refused_file(f"[[bridge]]\n{table}", *said)
         table = "".join(f'{name} = "{each}"\n' for name, each in good.items())
         self.refused_file(f'[[bridge]]\n{table}allow = ["a b"]', 'bridge[0].allow[0] = "a b"')
-        self.refused_file(f"[[bridge]]\n{table}[[bridge]]\n{table}", "another listener has this address")
-        self.refused_file('[[bridge]]\nendpoint = "tcp:1"', "bridge[0].service_url: it is missing", "pulsar+ssl://")
+        self.refused_file(f"[[bridge]]\n{table}[[bridge]]\n{table}", "another listener uses this address")
+        self.refused_file('[[bridge]]\nendpoint = "tcp:1"', "bridge[0].service_url: missing", "pulsar+ssl://")

@@ -13,8 +13,8 @@ class CheckTests(SynchronousTestCase):
 
     def test_file(self) -> None:
         """In a file the key is the table's."""
-        error = Check("x.toml").error("listener[0].name", "", "give it a printable name")
-        self.assertEqual('x.toml: listener[0].name = "": give it a printable name', str(error))
+        error = Check("x.toml").error("listener[0].name", "", "write a printable name")
+        self.assertEqual('x.toml: listener[0].name = "": write a printable name', str(error))
 
     def test_options(self) -> None:
         """On the command line the key is the option."""
@@ -23,7 +23,7 @@ class CheckTests(SynchronousTestCase):
 
     def test_units(self) -> None:
         """A number that was written with a unit is converted in the cure."""
-        error = Check("x.toml").error("timeouts.idle", "5m", "it is a number of seconds, 0 or more")
+        error = Check("x.toml").error("timeouts.idle", "5m", "must be a number of seconds, 0 or more")
         self.assertIn("300", str(error))
 
     def test_path(self) -> None:
@@ -36,8 +36,12 @@ class CheckTests(SynchronousTestCase):
     def test_place(self) -> None:
         """Two listeners have neither the same name nor the same address."""
         check = Check("x.toml")
-        self.assertEqual("tcp:4443", check.place("listener[0]", ListenerTable("tcp:4443"))[0])
-        twice = self.assertRaises(ConfigError, check.place, "listener[1]", ListenerTable("tcp:4443", "other"))
-        self.assertIn("another listener has this address", str(twice))
-        named = self.assertRaises(ConfigError, check.place, "listener[1]", ListenerTable("tcp:4444", "tcp:4443"))
+        self.assertEqual("tcp:4443", check.name_and_endpoint("listener[0]", ListenerTable("tcp:4443"))[0])
+        twice = self.assertRaises(
+            ConfigError, check.name_and_endpoint, "listener[1]", ListenerTable("tcp:4443", "other")
+        )
+        self.assertIn("another listener uses this address", str(twice))
+        named = self.assertRaises(
+            ConfigError, check.name_and_endpoint, "listener[1]", ListenerTable("tcp:4444", "tcp:4443")
+        )
         self.assertIn("another listener has this name", str(named))

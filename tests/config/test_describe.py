@@ -6,8 +6,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.config.describe import describe, report, warnings
 from sniproxy.config.parser import from_options, parse
+from tests.support.configerrors import LISTENER
 
 PLENTY = 65_536
+
+FORWARD = '[[route]]\nserver_name = "*.pulsar.test"\ntarget = "{server_name}:6651"\n'
 
 TABLES = """
 [[listener]]
@@ -44,12 +47,12 @@ class DescribeTests(SynchronousTestCase):
     """describe: what a configuration means."""
 
     def test_routes_in_order(self) -> None:
-        """Routes stand in the order of precedence: exact, longest wildcard, no name, default; own listener first."""
+        """Routes appear in the order of precedence: exact, longest wildcard, no name, default; own listener first."""
         table = describe(parse(TABLES, "f.toml"))
         marks = (
             "a.test (on public)",
             "10.0.0.5:1",
-            "10.0.0.3:1, 10.0.0.4:1 (in turn)",
+            "10.0.0.3:1, 10.0.0.4:1 (round robin)",
             "asks resolver.house (type our-own)",
             "10.0.0.1:1",
             "(no server name)",
@@ -59,9 +62,9 @@ class DescribeTests(SynchronousTestCase):
         self.assertLess(table.index("*.w.test"), table.index("*.test"))
 
     def test_weights(self) -> None:
-        """A target's weight is told where it has one."""
+        """A target's weight is shown if it is not 1."""
         table = describe(from_options(["tcp:1"], ["a.test=b.test weight=2,c.test"], None))
-        self.assertRegex(table, r"a\.test +b\.test:6651 weight=2, c\.test:6651 \(in turn\)\n")
+        self.assertRegex(table, r"a\.test +b\.test:6651 weight=2, c\.test:6651 \(round robin\)\n")
 
     def test_several_resolvers(self) -> None:
         """Resolvers that are asked in order are named in order."""
@@ -81,7 +84,7 @@ class DescribeTests(SynchronousTestCase):
         self.assertRegex(table, r"\(no server name\) +10\.2\.2\.2:1\n")
 
     def test_rest(self) -> None:
-        """The file, the listeners with their backlog, the timeouts and the access log are told."""
+        """The file, the listeners with their backlog, the timeouts and the access log are shown."""
         table = describe(parse(TABLES + '[access_log]\npath = "a.jsonl"\n[timeouts]\nidle = 77', "dir/f.toml"))
         for said in (
             "configuration: dir/f.toml",
@@ -96,23 +99,23 @@ class DescribeTests(SynchronousTestCase):
         self.assertIn("(the program log)", describe(parse(TABLES, "f.toml")))
 
     def test_limits(self) -> None:
-        """The limits are told, and that each of several workers has them for itself."""
+        """The limits are shown, and that they apply per worker."""
         text = TABLES + "[limits]\nmax_connections = 9\n"
         self.assertIn("\nlimits              max_connections 9\n", describe(parse(text, "f.toml")))
         said = describe(parse(f"workers = 4\n{text}", "f.toml"))
-        self.assertIn("\nlimits              of each of 4 workers: max_connections 9\n", said)
+        self.assertIn("\nlimits              per worker: max_connections 9\n", said)
 
     def test_balance(self) -> None:
-        """With least_connections nobody's turn it is, be the targets written or a resolver's."""
+        """least_connections is shown for targets and for resolvers."""
         text = '[[listener]]\nendpoint = "tcp:1"\n[default]\nbalance = "least_connections"\n'
         table = describe(parse(text + 'target = ["a", "b"]\n', "f.toml"))
-        self.assertIn("a:6651, b:6651 (the one with the fewest connections first)", table)
+        self.assertIn("a:6651, b:6651 (least connections)", table)
         table = describe(parse(text + 'resolver = "x"\n[resolver.x]\ntype = "dns"\n', "f.toml"))
-        self.assertIn("asks resolver.x (type dns) (the one with the fewest connections first)", table)
+        self.assertIn("asks resolver.x (type dns) (least connections)", table)
         self.assertNotIn("in turn", table)
 
     def test_resolvers(self) -> None:
-        """Resolvers that are asked are told with what their tables have, but no text: it may be a secret."""
+        """Resolvers in use are shown with their options, but without strings, which may be secrets."""
         text = (
             '[[listener]]\nendpoint = "tcp:1"\n[default]\nresolver = ["x", "y"]\n[no_server_name]\nresolver = "x"\n'
             '[resolver.x]\ntype = "dns"\nipv6 = false\nmost = 7\npassword = "secret"\nservers = ["secret"]\n'
@@ -130,9 +133,9 @@ class DescribeTests(SynchronousTestCase):
         self.assertNotIn("resolvers", describe(from_options(["tcp:1"], ["a.test=b"], None)))
 
     def test_looking_after(self) -> None:
-        """Health, the log of what is inspected, and reloads are told as they are written."""
+        """Health checks, the inspect log and reloads are shown as configured."""
         plain = describe(parse(TABLES, "f.toml"))
-        self.assertIn("health              (nobody is checked)\n", plain)
+        self.assertIn("health              off\n", plain)
         for word in ("inspect log", "reload"):
             self.assertNotIn(word, plain)
         text = '[health]\ncheck = "tls"\n[reload]\non_change = true\n[inspect_log]\npath = "i.jsonl"\nreveal = true\n'
@@ -140,20 +143,20 @@ class DescribeTests(SynchronousTestCase):
         for line in (
             "health              tls every 5 s, rise 2, fall 3\n",
             "inspect log         i.jsonl, with principals\n",
-            "reload              when the file changes, and at HUP",
+            "reload              on HUP, and when the file changes",
         ):
             self.assertIn(line, table)
         plaintext = '[[listener]]\nendpoint = "tcp:1"\nplaintext = true\ntarget = "a"\ninspect = "pulsar"\n'
         self.assertIn("inspect log         (the program log)", describe(parse(plaintext, "f.toml")))
 
     def test_deferred_accept(self) -> None:
-        """It is told of the listener that has it."""
+        """Deferred accept is shown for its listener."""
         text = '[[listener]]\nendpoint = "tcp:1"\ndeferred_accept = true\n[[listener]]\nendpoint = "tcp:2"\n'
         lines = [line for line in describe(parse(text, "f.toml")).splitlines() if "backlog" in line]
         self.assertEqual([True, False], ["(deferred accept)" in line for line in lines])
 
     def test_relay(self) -> None:
-        """The kernel relay is told where it is asked for, and nowhere else."""
+        """The kernel relay is shown only if it is configured."""
         for relay in ("auto", "kernel"):
             table = describe(parse(f'relay = "{relay}"\n{TABLES}', "f.toml"))
             self.assertEqual(relay == "kernel", "relay               kernel" in table)
@@ -161,18 +164,20 @@ class DescribeTests(SynchronousTestCase):
 
 
 class WarningTests(SynchronousTestCase):
-    """warnings: allowed, but probably not meant."""
+    """warnings: valid, but probably not intended."""
 
-    def told(self, *routes: str, listen: str = "tcp:4443:interface=127.0.0.1", descriptors: int = PLENTY) -> list[str]:
+    def warned(
+        self, *routes: str, listen: str = "tcp:4443:interface=127.0.0.1", descriptors: int = PLENTY
+    ) -> list[str]:
         return list(warnings(from_options([listen], routes, None), descriptors))
 
     def one(self, *routes: str, listen: str = "tcp:4443:interface=127.0.0.1", descriptors: int = PLENTY) -> str:
-        (warning,) = self.told(*routes, listen=listen, descriptors=descriptors)
+        (warning,) = self.warned(*routes, listen=listen, descriptors=descriptors)
         return warning
 
     def test_none(self) -> None:
         """A plain configuration has no warning."""
-        self.assertEqual(self.told("a.test=10.0.0.7:6651", "*.eu.test=broker.test:6651", "b.test=127.0.0.1:6651"), [])
+        self.assertEqual(self.warned("a.test=10.0.0.7:6651", "*.eu.test=broker.test:6651", "b.test=127.0.0.1:6651"), [])
 
     def test_nothing_routed(self) -> None:
         """Without a route and [default] everything is refused."""
@@ -182,8 +187,8 @@ class WarningTests(SynchronousTestCase):
 
     def test_shadowed(self) -> None:
         """A route for all listeners is shadowed when each listener has its own, and only then."""
-        told = list(warnings(parse(TABLES, "f.toml"), PLENTY))
-        self.assertEqual(told, ["route a.test: shadowed: each listener has a route of its own with this name"])
+        found = list(warnings(parse(TABLES, "f.toml"), PLENTY))
+        self.assertEqual(found, ["route a.test: shadowed: every listener has its own route with this name"])
         self.assertEqual(list(warnings(parse(TABLES + '[[listener]]\nendpoint = "tcp:1"', "f.toml"), PLENTY)), [])
 
     def test_names_that_java_does_not_send(self) -> None:
@@ -192,7 +197,7 @@ class WarningTests(SynchronousTestCase):
         self.assertIn("no server name for IP addresses", self.one("10.0.0.7=10.0.0.7"))
         self.assertIn("no server name for IP addresses", self.one("::1=10.0.0.7"))
         self.assertIn("'_'", self.one("broker_1.test=10.0.0.7"))
-        self.assertEqual(self.told("*.test=10.0.0.7"), [])
+        self.assertEqual(self.warned("*.test=10.0.0.7"), [])
 
     def test_beyond_loopback(self) -> None:
         """Plaintext and the admin endpoint are for this machine; elsewhere they are warned about."""
@@ -210,27 +215,27 @@ class WarningTests(SynchronousTestCase):
         self.assertEqual(said[:1], list(warnings(parse(with_token, "f.toml"), descriptors=65536)))
 
     def test_loops(self) -> None:
-        """A target that is a listener of our own is told: by address, by localhost, on all addresses, in any table."""
+        """A target that is a listener of this proxy gives a warning: by address, localhost, or on all addresses."""
         for target in ("127.0.0.1:4443", "localhost:4443", "0.0.0.0:4443"):
             self.assertIn("a loop", self.one(f"a.test={target}"))
         self.assertIn("a loop", self.one("a.test=127.0.0.9:4443", listen="tcp:4443"))
         self.assertIn("a loop", self.one("a.test=10.0.0.7:1,127.0.0.1:4443"))
         for target in ("127.0.0.1:4444", "127.0.0.2:4443"):
-            self.assertEqual(self.told(f"a.test={target}"), [])
+            self.assertEqual(self.warned(f"a.test={target}"), [])
         for table in ("default", "no_server_name"):
             text = f'{TABLES}[{table}]\ntarget = "127.0.0.1:4443"'
             self.assertIn(f"route {table}: target 127.0.0.1:4443", list(warnings(parse(text, "f"), PLENTY))[-1])
 
     def test_free_port_is_no_loop(self) -> None:
-        """A listener on any free port cannot be told before it listens."""
-        self.assertEqual(self.told("a.test=127.0.0.1:4443", listen="tcp:0"), [])
+        """A listener on any free port is unknown before it listens."""
+        self.assertEqual(self.warned("a.test=127.0.0.1:4443", listen="tcp:0"), [])
 
     def test_idle(self) -> None:
         """Below 60 s idle tunnels are cut between two PINGs; 0 means never."""
         text = '[[listener]]\nendpoint = "tcp:1"\n[default]\ntarget = "10.0.0.7"\n[timeouts]\nidle = '
         for idle, warned in (("59.9", True), ("60", False), ("0", False)):
-            told = list(warnings(parse(text + idle, "f"), PLENTY))
-            self.assertEqual([line.startswith(f"timeouts.idle = {idle}") for line in told], [True] * warned)
+            found = list(warnings(parse(text + idle, "f"), PLENTY))
+            self.assertEqual([line.startswith(f"timeouts.idle = {idle}") for line in found], [True] * warned)
 
     def test_limit_above_the_descriptors(self) -> None:
         """A limit of all connections that the descriptors do not suffice for is warned of, and nothing twice."""
@@ -240,18 +245,18 @@ class WarningTests(SynchronousTestCase):
         self.assertEqual([], list(warnings(parse(text, "f.toml"), descriptors=4096)))
 
     def test_descriptors(self) -> None:
-        """A low limit of open files is told with the number of tunnels it is enough for; unless given, it is asked."""
+        """A low limit of open files gives a warning with the number of tunnels; it defaults to the process limit."""
         self.assertIn(
             "the limit of open files is 1024: enough for about 512", self.one("a.test=b.test", descriptors=1024)
         )
-        self.assertEqual(self.told("a.test=b.test", descriptors=4096), [])
+        self.assertEqual(self.warned("a.test=b.test", descriptors=4096), [])
         list(warnings(from_options(["tcp:1"], ["a.test=b.test"], None)))
 
 
 class HealthTests(SynchronousTestCase):
     """[health] without check: only what depends on it is useless."""
 
-    def told(self, health: str) -> str:
+    def warned(self, health: str) -> str:
         text = f'[[listener]]\nendpoint = "tcp:1"\n[default]\ntarget = "10.0.0.7:1"\n{health}\n'
         return "\n".join(warnings(parse(text, "f.toml"), PLENTY))
 
@@ -260,11 +265,11 @@ class HealthTests(SynchronousTestCase):
         self.assertEqual(
             "[health] checks nothing: check is missing; interval alone has no effect; "
             'write check = "tcp" or check = "tls"',
-            self.told("[health]\ninterval = 3"),
+            self.warned("[health]\ninterval = 3"),
         )
-        self.assertIn("fall, rise alone have no effect;", self.told("[health]\nrise = 2\nfall = 4"))
-        self.assertIn("check is missing; write", self.told("[health]"))
-        self.assertIn("missing; rise alone has no effect", self.told("[health]\neject = 30\nfall = 4\nrise = 2"))
+        self.assertIn("fall, rise alone have no effect;", self.warned("[health]\nrise = 2\nfall = 4"))
+        self.assertIn("check is missing; write", self.warned("[health]"))
+        self.assertIn("missing; rise alone has no effect", self.warned("[health]\neject = 30\nfall = 4\nrise = 2"))
 
     def test_good(self) -> None:
         """With check, with eject and its fall, and without the table there is no warning."""
@@ -274,7 +279,7 @@ class HealthTests(SynchronousTestCase):
             "[health]\neject = 30",
             "[health]\neject = 30\nfall = 4",
         ):
-            self.assertEqual("", self.told(health), health)
+            self.assertEqual("", self.warned(health), health)
 
 
 class ReportTests(SynchronousTestCase):
@@ -287,31 +292,57 @@ class ReportTests(SynchronousTestCase):
     def test_addresses(self) -> None:
         """Where all targets are addresses nothing is left to try; warnings are counted."""
         for target in ('"10.0.0.7:1"', '["10.0.0.7:1", "[2001:db8::7]:2"]', '"{server_name}:1"'):
-            self.assertEqual("the configuration is good", self.last(f"target = {target}", []))
-        self.assertEqual("the configuration is good, with 2 warnings", self.last('target = "10.0.0.7:1"', ["a", "b"]))
+            self.assertEqual("the configuration is valid", self.last(f"target = {target}", []))
+        self.assertEqual("the configuration is valid, with 2 warnings", self.last('target = "10.0.0.7:1"', ["a", "b"]))
 
     def test_names(self) -> None:
         """Host names and resolvers are not tried; the command that tries them is named, where there is a file."""
-        hint = "; names are not looked up here: sniproxyctl explain --all --connect --config f.toml"
+        hint = "; to look names up: sniproxyctl explain --all --connect --config f.toml"
         for goal in ('target = ["10.0.0.7:1", "broker.test:1"]', 'resolver = "x"\n[resolver.x]\ntype = "dns"'):
-            self.assertEqual(f"the configuration is good{hint}", self.last(goal, []))
-            self.assertEqual("the configuration is good, with 1 warning" + hint, self.last(goal, ["a"]))
-            self.assertEqual("the configuration is good", self.last(goal, [], is_file=False))
+            self.assertEqual(f"the configuration is valid{hint}", self.last(goal, []))
+            self.assertEqual("the configuration is valid, with 1 warning" + hint, self.last(goal, ["a"]))
+            self.assertEqual("the configuration is valid", self.last(goal, [], is_file=False))
 
 
 class BridgeTests(SynchronousTestCase):
     """Bridges in describe and warnings."""
 
     def test_bridge(self) -> None:
-        """A bridge is told with the way that it takes, and what may surprise."""
+        """A bridge is shown with its cluster and proxy, and with warnings."""
         text = (
             '[[bridge]]\nendpoint = "tcp:6650{}"\nname = "side"\nservice_url = "pulsar+ssl://{}"\ntrust = "ca.pem"\n'
             'proxy_service_url = "pulsar+ssl://proxy.test:4443"\nproxy_protocol = "SNI"\n'
         )
         good = parse(text.format(":interface=127.0.0.1", "vip.test"), "f.toml")
-        self.assertIn("bridge -> pulsar+ssl://vip.test:6651 by the proxy proxy.test:4443", describe(good))
-        for word in ("routes", "(no server name)", "refused"):  # nobody sends one
+        self.assertIn("bridge -> pulsar+ssl://vip.test:6651 via proxy proxy.test:4443", describe(good))
+        for word in ("routes", "(no server name)", "refused"):  # a bridge has no server names
             self.assertNotIn(word, describe(good))
         self.assertEqual([], list(warnings(good, 10_000)))
         (warning,) = warnings(parse(text.format("", "vip"), "f.toml"), 10_000)
         self.assertIn("bridge side: plaintext beyond loopback", warning)
+
+
+class PolicyTests(SynchronousTestCase):
+    """The policy, targets with placeholders, and expressions in the table."""
+
+    def test_templates(self) -> None:
+        """Targets are shown as written, and the policy with its defaults."""
+        table = describe(parse(LISTENER + FORWARD, "f.toml"))
+        self.assertRegex(table, r"\*\.pulsar\.test +\{server_name\}:6651\n")
+        self.assertRegex(table, r"policy .*\n  addresses  public\n  ports      6651\n  names      all that")
+
+    def test_policy(self) -> None:
+        """A configured policy is shown, even without effect; a default policy without effect is not."""
+        text = '[policy]\nallow_cidrs = ["10.0.0.0/8"]\nallow_ports = [7, 6]\nallow_names = ["*.a.test"]\n'
+        table = describe(parse(LISTENER + text, "f.toml"))
+        for said in ("public, 10.0.0.0/8\n", "6, 7\n", "*.a.test\n"):
+            self.assertIn(said, table)
+        plain = '[[route]]\nserver_name = "a.test"\ntarget = "10.0.0.7"\n'
+        self.assertNotIn("policy", describe(parse(LISTENER + plain, "f.toml")))
+
+    def test_expressions_in_order(self) -> None:
+        """Expressions follow the wildcards, in file order."""
+        names = ["~b.*", "*.w.test", "~a.*", "z.test"]
+        text = "".join(f'[[route]]\nserver_name = "{name}"\ntarget = "10.0.0.7"\n' for name in names)
+        table = describe(parse(LISTENER + text, "f.toml"))
+        self.assertEqual(["z.test", "*.w.test", "~b.*", "~a.*"], sorted(names, key=table.index))

@@ -19,7 +19,7 @@ class HealthTests(SynchronousTestCase):
         configuration = parse(LISTENER + '[default]\ntarget = "a"\n', "x.toml")
         self.assertEqual(Health(None, 5.0, 2, 3, 0.0), configuration.health)
         assert configuration.default is not None
-        self.assertFalse(configuration.default.least)
+        self.assertFalse(configuration.default.least_connections)
 
     def test_keys(self) -> None:
         """Each key comes where it belongs."""
@@ -32,17 +32,19 @@ class HealthTests(SynchronousTestCase):
         configuration = parse(text, "x.toml")
         self.assertEqual(Health("tls", 2.0, 1, 4, 30.0), configuration.health)
         assert configuration.default is not None
-        self.assertEqual((True, False), (configuration.routes[0].least, configuration.default.least))
+        self.assertEqual(
+            (True, False), (configuration.routes[0].least_connections, configuration.default.least_connections)
+        )
 
     def test_bad(self) -> None:
         """A bad value is an error with its place and the cure."""
         for text, said in (
-            ('[health]\ncheck = "http"', 'health.check = "http": write "tcp", or "tls"'),
-            ("[health]\ninterval = 0", "health.interval = 0.0: it is a number of seconds, from 0.1"),
+            ('[health]\ncheck = "http"', 'health.check = "http": write "tcp" or "tls"'),
+            ("[health]\ninterval = 0", "health.interval = 0.0: must be a number of seconds from 0.1"),
             ("[health]\ninterval = nan", "health.interval = nan"),
-            ("[health]\nrise = 0", "health.rise = 0: it is a number of times, from 1 to 100"),
+            ("[health]\nrise = 0", "health.rise = 0: must be a number from 1 to 100"),
             ("[health]\nfall = 101", "health.fall = 101"),
-            ("[health]\neject = -1", "health.eject = -1.0: it is a number of seconds; 0: no target is avoided"),
+            ("[health]\neject = -1", "health.eject = -1.0: must be a number of seconds; 0 disables ejection"),
             ('[default]\ntarget = "a"\nbalance = "random"', 'default.balance = "random": write round_robin or least'),
             (
                 '[[route]]\nserver_name = "a"\ntarget = "a"\nbalance = "x"',
@@ -54,14 +56,14 @@ class HealthTests(SynchronousTestCase):
             self.assertIn(f"x.toml:{line}: {said}", str(error))
 
     def test_described(self) -> None:
-        """What is looked after is told in one line."""
+        """Health checks and ejection are described in one line."""
         for health, said in (
-            (Health(), "(nobody is checked)"),
+            (Health(), "off"),
             (Health("tcp"), "tcp every 5 s, rise 2, fall 3"),
-            (Health(eject=30.0, fall=4), "eject 30 s after 4 failed connections"),
+            (Health(eject=30.0, fall=4), "eject 30 s after 4 failed connects"),
             (
                 Health("tls", 0.5, 1, 1, 1.5),
-                "tls every 0.5 s, rise 1, fall 1, eject 1.5 s after 1 failed connections",
+                "tls every 0.5 s, rise 1, fall 1, eject 1.5 s after 1 failed connects",
             ),
         ):
             self.assertEqual(said, describe_health(health))

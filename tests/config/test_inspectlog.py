@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.config.inspectlog import BadInspectLog, InspectLog, make_inspect_log
+from sniproxy.config.inspectlog import InspectLog, make_inspect_log
 from sniproxy.config.schema import InspectLogTable
+from sniproxy.interfaces import BadValue
 
 
 class InspectLogTests(SynchronousTestCase):
@@ -19,6 +20,6 @@ class InspectLogTests(SynchronousTestCase):
 
     def test_no_such_command(self) -> None:
         """A command that there is not is named, with what was meant."""
-        error = self.assertRaises(BadInspectLog, make_inspect_log, InspectLogTable("e", commands=["LOOK_UP"]), "e")
+        error = self.assertRaises(BadValue, make_inspect_log, InspectLogTable("e", commands=["LOOK_UP"]), "e")
         self.assertEqual(("commands", ["LOOK_UP"]), (error.key, error.value))
         self.assertIn("perhaps LOOKUP", str(error))

@@ -60,7 +60,7 @@ class LimitsTests(SynchronousTestCase):
         self.assertFalse(self.limits("max_connections = 1\nmax_hellos = 1").by_client)
 
     def test_client(self) -> None:
-        """An IPv4 address counts as itself, an IPv6 address as its network of 64 bits, a unix socket as nobody."""
+        """An IPv4 address counts as itself, an IPv6 address as its network of 64 bits, a unix socket has no client."""
         limits = Limits()
         for host, client in (
             ("192.0.2.7", "192.0.2.7"),
@@ -72,15 +72,15 @@ class LimitsTests(SynchronousTestCase):
             self.assertEqual(client, limits.client(host))
 
     def test_exempt(self) -> None:
-        """Addresses of exempt networks count as nobody, those of the other version as ever."""
+        """Addresses of exempt networks have no limits; those of the other IP version do."""
         limits = self.limits('max_connections_per_client = 1\nexempt_cidrs = ["10.0.0.0/8", "2001:db8::/128"]')
         self.assertEqual((None, None), (limits.client("10.1.2.3"), limits.client("[2001:db8::]")))
         self.assertIsNone(limits.client("[::ffff:10.1.2.3]"))
         self.assertEqual(("11.1.2.3", "2001:db8::/64"), (limits.client("11.1.2.3"), limits.client("[2001:db8::1]")))
 
     def test_describe(self) -> None:
-        """What is written is told in one line."""
-        self.assertEqual("what the open files suffice for", describe_limits(Limits()))
+        """The limits that are set are described in one line."""
+        self.assertEqual("none, capped by open files", describe_limits(Limits()))
         text = 'max_buffered = 2000000\nmax_connections = 9\nrate_per_client = 2.5\nexempt_cidrs = ["10.0.0.0/8"]'
         said = "max_connections 9, rate_per_client 2.5 (burst 3), max_buffered 2000000, exempt 10.0.0.0/8"
         self.assertEqual(said, describe_limits(self.limits(text)))
@@ -88,26 +88,35 @@ class LimitsTests(SynchronousTestCase):
     def test_bad(self) -> None:
         """A bad value is an error with its place and the cure."""
         for text, said in (
-            ("[limits]\nmax_connections = 0", "limits.max_connections = 0: it is a number from 1 to 100000000; leave"),
+            (
+                "[limits]\nmax_connections = 0",
+                "limits.max_connections = 0: must be a number from 1 to 100000000; remove",
+            ),
             ("[limits]\nmax_connections_per_client = -1", "limits.max_connections_per_client = -1"),
             ("[limits]\nmax_hellos = 100000001", "limits.max_hellos = 100000001"),
             ("[limits]\nmax_hellos_per_client = 0", "limits.max_hellos_per_client = 0"),
             ("[limits]\nmax_connecting = 0", "limits.max_connecting = 0"),
             ("[limits]\nmax_connecting_per_route = 0", "limits.max_connecting_per_route = 0"),
-            ("[limits]\nrate_per_client = 0", "limits.rate_per_client = 0.0: it is a number of connections a second"),
+            (
+                "[limits]\nrate_per_client = 0",
+                "limits.rate_per_client = 0.0: must be a number of connections per second",
+            ),
             ("[limits]\nrate_per_client = nan", "limits.rate_per_client = nan"),
-            ("[limits]\nburst_per_client = 3", "limits.burst_per_client = 3: it goes together with rate_per_client"),
-            ("[limits]\nrate_per_client = 1\nburst_per_client = 0", "limits.burst_per_client = 0: it is a number"),
-            ("[limits]\nmax_buffered = 65536", "limits.max_buffered = 65536: it is a number of bytes, 1048576 or more"),
-            ('[limits]\nexempt_cidrs = ["10.0.0.7/8"]', 'limits.exempt_cidrs = "10.0.0.7/8": it has bits'),
+            ("[limits]\nburst_per_client = 3", "limits.burst_per_client = 3: it requires rate_per_client"),
+            ("[limits]\nrate_per_client = 1\nburst_per_client = 0", "limits.burst_per_client = 0: must be a number"),
+            (
+                "[limits]\nmax_buffered = 65536",
+                "limits.max_buffered = 65536: must be a number of bytes, 1048576 or more",
+            ),
+            ('[limits]\nexempt_cidrs = ["10.0.0.7/8"]', 'limits.exempt_cidrs = "10.0.0.7/8": host bits are set'),
             (
                 "[limits]\nmax_connection = 1",
-                "limits.max_connection = 1: there is no such key; did you mean max_connections?",
+                "limits.max_connection = 1: unknown key; did you mean max_connections?",
             ),
-            ('[default]\ntarget = "a"\nmax_connections = 0', "default.max_connections = 0: it is a number from 1"),
+            ('[default]\ntarget = "a"\nmax_connections = 0', "default.max_connections = 0: must be a number from 1"),
             (
                 '[[route]]\nserver_name = "a"\ntarget = "a"\nmax_connections = 0',
-                "route[0].max_connections = 0: it is a number from 1",
+                "route[0].max_connections = 0: must be a number from 1",
             ),
         ):
             error = self.assertRaises(ConfigError, parse, LISTENER + text, "x.toml")

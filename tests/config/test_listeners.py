@@ -18,5 +18,5 @@ class MakeListenerTests(configerrors.ErrorCase):
         self.assertIsNotNone(ended.termination)
 
     def test_both(self) -> None:
-        """A plaintext listener has no TLS to end."""
-        self.refused('plaintext = true\ntarget = "b"\ncertificates = "c"\nupstream_trust = "t"', "no TLS to end")
+        """A plaintext listener has terminates no TLS."""
+        self.refused('plaintext = true\ntarget = "b"\ncertificates = "c"\nupstream_trust = "t"', "terminates no TLS")

@@ -13,7 +13,7 @@ class SettingsTests(SynchronousTestCase):
     """Values of a configuration."""
 
     def test_least(self) -> None:
-        """What need not be said: TLS passes through, nobody looks, and there is no admin endpoint."""
+        """The defaults: TLS passes through, no inspection, no admin endpoint."""
         listener = Listener("public", parse_endpoint("tcp:4443"), "listener[0]")
         self.assertEqual((None, None, False), (listener.plaintext, listener.termination, listener.inspect))
         configuration = Configuration("f.toml", (listener,), (), None, None, Timeouts(), None)

@@ -161,12 +161,12 @@ class ErrorTests(configerrors.ErrorCase):
 
     def test_not_toml(self) -> None:
         """What is not TOML is refused with the parser's line."""
-        self.refused_file("[[listener]]\nendpoint = tcp", "not TOML", "line 2")
+        self.refused_file("[[listener]]\nendpoint = tcp", "invalid TOML", "line 2")
 
     def test_without_end(self) -> None:
         """A number or a nesting without end is an error like any other; control characters reach no terminal."""
-        self.refused("x = " + "9" * 5000, "not TOML")
-        self.refused("x = " + "[" * 5000, "not TOML")
+        self.refused("x = " + "9" * 5000, "invalid TOML")
+        self.refused("x = " + "[" * 5000, "invalid TOML")
         self.refused('[resolver."\\u001b[1m"]', r"resolver.\x1b[1m.type")
         self.refused('[access_log]\npath = "a\\u0000b"', "access_log.path")
 
@@ -196,11 +196,11 @@ class ErrorTests(configerrors.ErrorCase):
         self.assertEqual((route, True), (listener.plaintext, listener.inspect))
         for text, said in (
             ("plaintext = true", "listener[0]: it has neither"),
-            ('target = "b"', 'listener[0].target = "b": a TLS listener leads where the routes say'),
-            ('inspect = "pulsar"', 'listener[0].inspect = "pulsar": what passes is TLS'),
+            ('target = "b"', 'listener[0].target = "b": a TLS listener uses the routes'),
+            ('inspect = "pulsar"', 'listener[0].inspect = "pulsar": the proxy cannot inspect TLS'),
             (
                 'plaintext = true\ntarget = "b"\ninspect = "kafka"',
-                'listener[0].inspect = "kafka": there is one inspector',
+                'listener[0].inspect = "kafka": the only inspector is',
             ),
         ):
             self.refused_file(start + text, said)
@@ -213,7 +213,7 @@ class ErrorTests(configerrors.ErrorCase):
             (listener,) = parse(f"{LISTENER}{more}deferred_accept = true", "f.toml").listeners
             self.assertTrue(listener.deferred_accept)
         unix = '[[listener]]\nendpoint = "unix:/run/s.sock"\ndeferred_accept = true'
-        self.refused_file(unix, "listener[0].deferred_accept = true: only Linux has it, and only for TCP")
+        self.refused_file(unix, "listener[0].deferred_accept = true: only available on Linux and for TCP")
 
     def test_termination(self) -> None:
         """A listener that ends TLS has its paths from the file's folder; both sides' files are needed."""
@@ -225,14 +225,20 @@ class ErrorTests(configerrors.ErrorCase):
         assert listener.termination is not None
         self.assertEqual("dir/own.pem", listener.termination.certificate)
         for more, *said in (
-            ('certificates = "c"', "listener[0].upstream_trust: it is missing, beside certificates; name the PEM"),
-            ('upstream_trust = "c"', "listener[0].certificates: it is missing, beside upstream_trust; name the PEM"),
-            ('upstream_certificate = "c"', "listener[0].certificates: it is missing"),
+            (
+                'certificates = "c"',
+                "listener[0].upstream_trust: required together with certificates; write the path of a PEM",
+            ),
+            (
+                'upstream_trust = "c"',
+                "listener[0].certificates: required together with upstream_trust; write the path of the PEM",
+            ),
+            ('upstream_certificate = "c"', "listener[0].certificates: required together with"),
             ('certificates = ""\nupstream_trust = "c"', 'listener[0].certificates = "": write the path'),
             ('certificates = "c"\nupstream_trust = "c"\ntarget = "b"', 'listener[0].target = "b"'),
             (
                 'certificates = "c"\nupstream_trust = "c"\nplaintext = true\ntarget = "b"',
-                'listener[0].certificates = "c": a plaintext listener has no TLS to end',
+                'listener[0].certificates = "c": a plaintext listener terminates no TLS',
             ),
         ):
             self.refused(more, *said)
@@ -261,18 +267,18 @@ class ErrorTests(configerrors.ErrorCase):
         self.assertEqual("/etc/x/token", admin.token_file)
         self.assertTrue(admin.endpoint.text.endswith(":mode=600"))
         table = '[admin]\nendpoint = "tcp:9090:interface=127.0.0.1"\n'
-        self.refused(f'{table}token_file = ""', "admin.token_file", "write the path of a file that holds the token")
+        self.refused(f'{table}token_file = ""', "admin.token_file", "write the path of the file with the token")
 
     def test_same_address(self) -> None:
         """Two listeners cannot have one address; two free ports are no trouble."""
-        self.refused('[[listener]]\nendpoint = "tcp:4443"\nname = "b"', "listener[1].endpoint", "has this address")
+        self.refused('[[listener]]\nendpoint = "tcp:4443"\nname = "b"', "listener[1].endpoint", "uses this address")
         parse('[[listener]]\nendpoint = "tcp:0"\nname = "a"\n[[listener]]\nendpoint = "tcp:0"\nname = "b"', "f.toml")
 
     def test_listener_names(self) -> None:
         """Listeners have names of their own, given or not."""
         self.refused('name = "x"\n[[listener]]\nendpoint = "tcp:2"\nname = "x"', 'listener[1].name = "x"', "its own")
-        self.refused('[[listener]]\nendpoint = "tcp:4443"', 'listener[1].endpoint = "tcp:4443"', "has this address")
-        self.refused('name = " "', 'listener[0].name = " "', "leave the key out")
+        self.refused('[[listener]]\nendpoint = "tcp:4443"', 'listener[1].endpoint = "tcp:4443"', "uses this address")
+        self.refused('name = " "', 'listener[0].name = " "', "remove the key")
 
     def test_server_names(self) -> None:
         """A bad name or wildcard is refused."""
@@ -283,14 +289,14 @@ class ErrorTests(configerrors.ErrorCase):
 
     def test_expressions(self) -> None:
         """A bad expression is refused; a good one is kept as it is written, in the order of the file."""
-        self.refused(self.route("~("), 'route[0].server_name = "~("', "no regular expression")
+        self.refused(self.route("~("), 'route[0].server_name = "~("', "invalid regular expression")
         read = parse(LISTENER + self.route("~b.*") + self.route("~a.*"), "f.toml")
         self.assertEqual(["~b.*", "~a.*"], [route.server_name for route in read.routes])
 
     def test_templates(self) -> None:
         """A place that is unknown, or that the route cannot fill, is refused; the others are kept."""
-        self.refused(self.route("*.a", '"{host}:1"'), 'route[0].target = "{host}:1"', "there is no {host}")
-        self.refused(self.route("a", '["b", "{1}:1"]'), 'route[0].target = "{1}:1"', "a star in server_name")
+        self.refused(self.route("*.a", '"{host}:1"'), 'route[0].target = "{host}:1"', "unknown placeholder {host}")
+        self.refused(self.route("a", '["b", "{1}:1"]'), 'route[0].target = "{1}:1"', "the wildcard in server_name")
         self.refused(self.route("~(a)b", '"{2}:1"'), "nothing for {2}")
         self.refused('[no_server_name]\ntarget = "{server_name}"', "no_server_name.target", "no server name")
         self.refused('[default]\ntarget = "{1}"', "default.target", "nothing for {1}")
@@ -316,7 +322,7 @@ class ErrorTests(configerrors.ErrorCase):
 
     def test_duplicate_routes(self) -> None:
         """The same name twice is refused, however it is written; so it is for one listener."""
-        self.refused(self.route("a.test") + self.route("A.Test."), 'route[1].server_name = "A.Test."', "one list")
+        self.refused(self.route("a.test") + self.route("A.Test."), 'route[1].server_name = "A.Test."', "in one route")
         more = 'listener = "tcp:4443"'
         self.refused(self.route("*.a", more=more) + self.route("*.a", more=more), 'route[1].server_name = "*.a"')
         self.refused(self.route("::1") + self.route("[0::1]"), 'route[1].server_name = "[0::1]"')
@@ -345,7 +351,7 @@ class ErrorTests(configerrors.ErrorCase):
 
     def test_unknown_listener(self) -> None:
         """A route's listener exists; those that do are named."""
-        self.refused(self.route("a", more='listener = "x"'), 'route[0].listener = "x"', "there are: tcp:4443")
+        self.refused(self.route("a", more='listener = "x"'), 'route[0].listener = "x"', "listeners: tcp:4443")
 
     def test_timeouts(self) -> None:
         """A timeout is more than 0; idle and drain may be 0, which means none; infinity and NaN are no numbers."""
@@ -357,7 +363,7 @@ class ErrorTests(configerrors.ErrorCase):
             self.refused(f"[timeouts]\nidle = {value}", "timeouts.idle = ", "a number of seconds")
 
     def test_relay(self) -> None:
-        """There are two relays, and nobody gets the kernel's without asking for it."""
+        """There are two relays; the kernel relay is off by default."""
         self.refused_file('relay = "splice"\n' + LISTENER, 'relay = "splice"', '"auto"', '"kernel"')
 
     def test_empty_access_log(self) -> None:

@@ -17,7 +17,7 @@ class ResolverTablesTests(ErrorCase):
         assert default is not None
         self.assertEqual(default.resolver, ResolverTable("t", {"key": 1}, "resolver.x", "x", 2.0, 0.0))
         for wrong in ("deadline = 0", "deadline = true", 'stale = "1"', "stale = -1", "stale = nan", "deadline = inf"):
-            self.refused(f'[resolver.x]\ntype = "t"\n{wrong}', f"resolver.x.{wrong}: it is a number of seconds")
+            self.refused(f'[resolver.x]\ntype = "t"\n{wrong}', f"resolver.x.{wrong}: must be a number of seconds")
 
     def test_several_resolvers(self) -> None:
         """A list of resolvers is asked in order; a list of one is that one."""
@@ -30,8 +30,8 @@ class ResolverTablesTests(ErrorCase):
         assert read is not None
         self.assertEqual(b, read.resolver)
         for names, said in (
-            ('["a", "c"]', 'default.resolver = "c": there is no table [resolver.c]'),
-            ('["a", "a"]', "a is there twice"),
+            ('["a", "c"]', 'default.resolver = "c": unknown resolver; write a table [resolver.c]'),
+            ('["a", "a"]', "a is listed twice"),
             ("[]", "name at least one resolver"),
         ):
             self.refused(f"{tables}[default]\nresolver = {names}", said)

@@ -22,25 +22,25 @@ class ConvertTests(configerrors.ErrorCase):
         self.refused("[[rout]]\nx = 1", "rout = [{'x': 1}]", "did you mean route?")
         self.refused('[[route]]\nservername = "a"\ntarget = "b"', 'route[0].servername = "a"', "mean server_name?")
         self.refused("[timeouts]\nidel = 7", "timeouts.idel = 7", "did you mean idle?")
-        self.refused('[access_log]\npath = "-"\nzzz = true', "access_log.zzz = true", "known here: path")
-        self.refused('[default]\ntarget = "a"\nserver_name = "b"', 'default.server_name = "b"', "known here: target")
+        self.refused('[access_log]\npath = "-"\nzzz = true', "access_log.zzz = true", "known keys: path")
+        self.refused('[default]\ntarget = "a"\nserver_name = "b"', 'default.server_name = "b"', "known keys: target")
         self.refused('[no_server_name]\ntargets = "a"', 'no_server_name.targets = "a"', "did you mean target?")
         self.refused('nam = "x"', 'listener[0].nam = "x"', "did you mean name?")
-        self.refused('"a\\nb" = "x"', 'listener[0].a\\nb = "x"', "no such key")
+        self.refused('"a\\nb" = "x"', 'listener[0].a\\nb = "x"', "unknown key")
 
     def test_missing_keys(self) -> None:
         """A key that is missing is named, with an example."""
-        self.refused_file('[[listener]]\nname = "x"', "listener[0].endpoint: it is missing", 'endpoint = "tcp:4443"')
-        self.refused('[[route]]\ntarget = "b"', "route[0].server_name: it is missing", "server_name = ")
-        self.refused("[access_log]", "access_log.path: it is missing", "path = ")
+        self.refused_file('[[listener]]\nname = "x"', "listener[0].endpoint: missing", 'endpoint = "tcp:4443"')
+        self.refused('[[route]]\ntarget = "b"', "route[0].server_name: missing", "server_name = ")
+        self.refused("[access_log]", "access_log.path: missing", "path = ")
 
     def test_types(self) -> None:
         """A value of a wrong type is shown, with the type that it has and the one to write, in TOML's words."""
         self.refused("[timeouts]\nhello = true", "timeouts.hello = true", "it is true or false; write a number")
-        self.refused('[timeouts]\nhello = "5"', 'timeouts.hello = "5"', "it is a text in quotes; write a number")
-        self.refused("[[route]]\nserver_name = 7", "route[0].server_name = 7", "write a text in quotes")
-        self.refused(self.route("a", "7"), "route[0].target = 7", "write a text in quotes or a list")
-        self.refused(self.route("a", '["b", 7]'), "route[0].target[1] = 7", "write a text in quotes")
+        self.refused('[timeouts]\nhello = "5"', 'timeouts.hello = "5"', "it is a string; write a number")
+        self.refused("[[route]]\nserver_name = 7", "route[0].server_name = 7", "write a string")
+        self.refused(self.route("a", "7"), "route[0].target = 7", "write a string or a list")
+        self.refused(self.route("a", '["b", 7]'), "route[0].target[1] = 7", "write a string")
         self.refused("[resolver]\nx = 7", "resolver.x = 7", "write a table")
         self.refused_file("listener = 7", "listener = 7", "write a list")
         self.refused_file("listener = [7]", "listener[0] = 7", "write a table")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.config.describe import describe, warnings
+from sniproxy.config.describe import warnings
 from sniproxy.config.parser import parse
 from sniproxy.config.schema import ConfigError
 from sniproxy.config.warnings import no_service_route, written_targets
@@ -12,32 +12,6 @@ from sniproxy.interfaces import Target
 from tests.support.configerrors import LISTENER
 
 FORWARD = '[[route]]\nserver_name = "*.pulsar.test"\ntarget = "{server_name}:6651"\n'
-
-
-class DescribeTests(SynchronousTestCase):
-    """What the table shows."""
-
-    def test_templates(self) -> None:
-        """Targets stand as they are written, and the policy is told with its defaults."""
-        table = describe(parse(LISTENER + FORWARD, "f.toml"))
-        self.assertRegex(table, r"\*\.pulsar\.test +\{server_name\}:6651\n")
-        self.assertRegex(table, r"policy .*\n  addresses  public ones\n  ports      6651\n  names      all that")
-
-    def test_policy(self) -> None:
-        """What is written is shown, even when nothing asks; when there is nothing to say, nothing is said."""
-        text = '[policy]\nallow_cidrs = ["10.0.0.0/8"]\nallow_ports = [7, 6]\nallow_names = ["*.a.test"]\n'
-        table = describe(parse(LISTENER + text, "f.toml"))
-        for said in ("public ones, 10.0.0.0/8\n", "6, 7\n", "*.a.test\n"):
-            self.assertIn(said, table)
-        plain = '[[route]]\nserver_name = "a.test"\ntarget = "10.0.0.7"\n'
-        self.assertNotIn("policy", describe(parse(LISTENER + plain, "f.toml")))
-
-    def test_expressions_in_order(self) -> None:
-        """Expressions stand behind the wildcards, in the order of the file."""
-        names = ["~b.*", "*.w.test", "~a.*", "z.test"]
-        text = "".join(f'[[route]]\nserver_name = "{name}"\ntarget = "10.0.0.7"\n' for name in names)
-        table = describe(parse(LISTENER + text, "f.toml"))
-        self.assertEqual(["z.test", "*.w.test", "~b.*", "~a.*"], sorted(names, key=table.index))
 
 
 class WrittenTests(SynchronousTestCase):
@@ -54,36 +28,38 @@ class WrittenTests(SynchronousTestCase):
 
 
 class WarningTests(SynchronousTestCase):
-    """What is allowed, but probably not meant."""
+    """Warnings about what is valid, but probably not intended."""
 
-    def told(self, text: str, listener: str = LISTENER) -> list[str]:
+    def warned(self, text: str, listener: str = LISTENER) -> list[str]:
         return list(warnings(parse(listener + text, "f.toml"), 65536))
 
     def one(self, text: str, *said: str) -> None:
-        (warning,) = self.told(text)
+        (warning,) = self.warned(text)
         for part in said:
             self.assertIn(part, warning)
 
     def test_none(self) -> None:
         """A forward proxy in good order has no warning, with or without a policy."""
-        self.assertEqual([], self.told(FORWARD))
+        self.assertEqual([], self.warned(FORWARD))
         policy = '[policy]\nallow_cidrs = ["10.0.0.0/8", "fd00::/8", "127.0.0.0/8"]\nallow_names = ["*.test", "~x"]\n'
-        self.assertEqual([], self.told(FORWARD + policy))
-        self.assertEqual([], self.told(FORWARD.replace(":6651", ":4443") + "[policy]\nallow_ports = [4443]\n"))
-        self.assertEqual([], self.told(FORWARD.replace(":6651", ":{port}") + "[policy]\nallow_ports = [4443]\n"))
+        self.assertEqual([], self.warned(FORWARD + policy))
+        self.assertEqual([], self.warned(FORWARD.replace(":6651", ":4443") + "[policy]\nallow_ports = [4443]\n"))
+        self.assertEqual([], self.warned(FORWARD.replace(":6651", ":{port}") + "[policy]\nallow_ports = [4443]\n"))
 
     def test_useless_port(self) -> None:
-        """A target whose port the policy does not allow is told, also when it is the listener's."""
+        """A target with a port that the policy denies gives a warning, also if it is the listener's port."""
         for port in ("4443", "{port}"):
             text = FORWARD.replace("6651", port)
-            self.one(text, f"target {{server_name}}:{port}: policy.allow_ports does not have 4443", "denied")
-        self.assertEqual([], self.told(FORWARD.replace("6651", "{port}"), LISTENER.replace("4443", "0")))
-        self.one('[[route]]\nserver_name = "*.test"\ntarget = "{1}.a"\n[policy]\nallow_ports = [7]\n', "not have 6651")
+            self.one(text, f"target {{server_name}}:{port}: policy.allow_ports does not include 4443", "denied")
+        self.assertEqual([], self.warned(FORWARD.replace("6651", "{port}"), LISTENER.replace("4443", "0")))
+        self.one(
+            '[[route]]\nserver_name = "*.test"\ntarget = "{1}.a"\n[policy]\nallow_ports = [7]\n', "not include 6651"
+        )
         unknown = '[[route]]\nserver_name = "~a([0-9]+)"\ntarget = "10.0.0.7:{1}"\n'
-        self.assertEqual([], self.told(unknown))
+        self.assertEqual([], self.warned(unknown))
 
     def test_useless_name(self) -> None:
-        """A target whose host no allowed name can be is told; what cannot be known is not."""
+        """A target with a host that no allowed name matches gives a warning; an unknown host gives none."""
         other = '[policy]\nallow_names = ["a.test", "*.other.test"]\n'
         self.one(FORWARD + other, "allow_names has no name that ends in .pulsar.test: every connection is denied")
         part = '[[route]]\nserver_name = "*.pulsar.test"\ntarget = "{1}.internal:6651"\n'
@@ -91,39 +67,41 @@ class WarningTests(SynchronousTestCase):
         exact = '[[route]]\nserver_name = "b.test"\ntarget = "{server_name}"\n'
         self.one(exact + other, "ends in b.test")
         for name in ("*.internal", "*.a.internal", "a.internal", "~.*"):
-            self.assertEqual([], self.told(f'{part}[policy]\nallow_names = ["{name}"]\n'))
+            self.assertEqual([], self.warned(f'{part}[policy]\nallow_names = ["{name}"]\n'))
         for target in ("{1}", "[{1}]:6651"):
-            self.assertEqual([], self.told(part.replace("{1}.internal:6651", target) + other))
-        self.assertEqual([], self.told('[default]\ntarget = "{server_name}"\n' + other))
+            self.assertEqual([], self.warned(part.replace("{1}.internal:6651", target) + other))
+        self.assertEqual([], self.warned('[default]\ntarget = "{server_name}"\n' + other))
 
     def test_wide(self) -> None:
-        """Networks that nobody owns whole, and the one of cloud metadata, are told."""
+        """Networks wider than private ones, and the one of cloud metadata, give warnings."""
         for network in ("0.0.0.0/0", "::/0", "8.0.0.0/7", "fc00::/6"):
-            self.one(f'{FORWARD}[policy]\nallow_cidrs = ["{network}"]\n', network, "nobody meant")
+            self.one(f'{FORWARD}[policy]\nallow_cidrs = ["{network}"]\n', network, "wider than any private network")
         self.one(FORWARD + '[policy]\nallow_cidrs = ["169.254.0.0/16"]\n', "credentials")
         self.one(FORWARD + '[policy]\nallow_cidrs = ["169.254.169.254"]\n', "credentials")
 
     def test_open(self) -> None:
-        """A default that goes wherever a client says is told, unless the policy names names."""
+        """A default route to any host gives a warning, unless the policy names hosts."""
         text = '[default]\ntarget = "{server_name}"\n'
         self.one(text, "route default: target {server_name}: an open proxy", "set policy.allow_names")
-        self.assertEqual([], self.told(text + '[policy]\nallow_names = ["*.test"]\n'))
+        self.assertEqual([], self.warned(text + '[policy]\nallow_names = ["*.test"]\n'))
 
     def test_policy_that_does_nothing(self) -> None:
-        """A policy that nothing asks is told; a plugin may ask it."""
+        """A policy without effect gives a warning; a plugin may use it."""
         plain = '[[route]]\nserver_name = "a.test"\ntarget = "10.0.0.7"\n[policy]\nallow_ports = [7]\n'
-        self.one(plain, "[policy] does nothing")
+        self.one(plain, "[policy] has no effect")
         asks = '[[route]]\nserver_name = "a.test"\nresolver = "x"\n[resolver.x]\ntype = "theirs"\n'
-        self.assertEqual([], self.told(asks + "[policy]\nallow_ports = [7]\n"))
+        self.assertEqual([], self.warned(asks + "[policy]\nallow_ports = [7]\n"))
 
     def test_static_resolver(self) -> None:
-        """A shared resolver's target that a route cannot fill is told; one that cannot be read is left to others."""
+        """A resolver's target that a route cannot fill gives a warning; an invalid one is reported elsewhere."""
         text = '[[route]]\nserver_name = "a.test"\nresolver = "x"\n[resolver.x]\ntype = "static"\n'
-        self.one(text + 'target = "{1}:1"', "route a.test: target {1}:1: server_name has nothing for {1}", "refused")
+        self.one(
+            text + 'target = "{1}:1"', "route a.test: target {1}:1: server_name captures nothing for {1}", "refused"
+        )
         for bad in ("", "target = 7", 'target = "a b"'):
-            self.assertEqual([], self.told(text + bad))
+            self.assertEqual([], self.warned(text + bad))
         nameless = text.replace('[[route]]\nserver_name = "a.test"', "[no_server_name]")
-        self.assertIn("its connections have no server name", self.told(nameless + 'target = "{1}"')[-1])
+        self.assertIn("its connections have no server name", self.warned(nameless + 'target = "{1}"')[-1])
 
     def test_expressions(self) -> None:
         """An expression that a made name can keep busy is refused; its dots and underscores are no name's."""
@@ -132,10 +110,10 @@ class WarningTests(SynchronousTestCase):
             (text.format("(a+)+x"), "route[0].server_name"),
             (FORWARD + '[policy]\nallow_names = ["~(a+)+x"]\n', "policy.allow_names"),
         ):
-            said = str(self.assertRaises(ConfigError, self.told, bad))
+            said = str(self.assertRaises(ConfigError, self.warned, bad))
             self.assertIn(key, said)
             self.assertIn("it can backtrack without bound: a repeat holds", said)
-        self.assertEqual([], self.told(text.format("broker_([0-9]+)")))
+        self.assertEqual([], self.warned(text.format("broker_([0-9]+)")))
 
 
 class ServiceNameTests(SynchronousTestCase):

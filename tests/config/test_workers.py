@@ -6,7 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.config.parser import parse
 from sniproxy.config.schema import ConfigError
-from sniproxy.config.workers import FIRST, LONGEST, STEADY_S, for_worker, pause
+from sniproxy.config.workers import FIRST_DELAY_S, MAX_DELAY_S, STABLE_S, for_worker, restart_delay
 
 LISTENER = '[[listener]]\nendpoint = "tcp:4443:interface=127.0.0.1"\n'
 BRIDGE = '[[bridge]]\nendpoint = "tcp:6650"\nservice_url = "pulsar+ssl://a.test:6651"\ntrust = "ca.pem"\n'
@@ -37,7 +37,7 @@ class WithWorkersTests(SynchronousTestCase):
         """Workers are a number from 1 to 128."""
         for number in ("0", "-1", "129"):
             self.assertIn(
-                f"a.toml:1: workers = {number}: it is a number of processes",
+                f"a.toml:1: workers = {number}: must be a number of processes",
                 self.refused(f"workers = {number}\n" + LISTENER),
             )
         self.assertIn("workers", self.refused("workers = true\n" + LISTENER))
@@ -45,8 +45,8 @@ class WithWorkersTests(SynchronousTestCase):
     def test_listeners(self) -> None:
         """Workers share ports that are named, and sockets of systemd's; nothing else."""
         for endpoint, why in (
-            ("tcp:0", "a free port of its own; name the port"),
-            ("unix:/run/front", "cannot share an endpoint of the kind unix"),
+            ("tcp:0", "a different free port; write a fixed port"),
+            ("unix:/run/front", "cannot share a unix endpoint"),
         ):
             text = f'[[listener]]\nendpoint = "{endpoint}"\n'
             self.assertIn(why, self.refused("workers = 2\n" + text))
@@ -57,9 +57,9 @@ class WithWorkersTests(SynchronousTestCase):
     def test_admin(self) -> None:
         """Each worker's admin endpoint must have its place, beside those of listeners."""
         for endpoint, why in (
-            ("tcp:65534", "each of 3 workers needs one of its own"),
-            ("systemd:domain=INET:name=admin", "each of 3 workers needs one of its own"),
-            ("tcp:4441", "the ports 4441 to 4443 for it, and listener[0] has 4443; move one of them"),
+            ("tcp:65534", "each of 3 workers needs its own"),
+            ("systemd:domain=INET:name=admin", "each of 3 workers needs its own"),
+            ("tcp:4441", "ports 4441 to 4443 for it, and listener[0] uses 4443; move one of them"),
         ):
             self.assertIn(why, self.refused(f'workers = 3\n{LISTENER}[admin]\nendpoint = "{endpoint}"\n'))
         for endpoint in ("tcp:65533", "tcp:0", "unix:/run/admin", "tcp:4440"):
@@ -88,9 +88,9 @@ class PauseTests(SynchronousTestCase):
 
     def test_growing(self) -> None:
         """One that lived is replaced at once; each that dies young makes the next one wait longer, up to a bound."""
-        self.assertEqual(0.0, pause(STEADY_S, LONGEST))
+        self.assertEqual(0.0, restart_delay(STABLE_S, MAX_DELAY_S))
         pauses = [0.0]
         for _ in range(10):
-            pauses.append(pause(0.1, pauses[-1]))
-        self.assertEqual([0.0, FIRST, 2 * FIRST, 4 * FIRST], pauses[:4])
-        self.assertEqual(LONGEST, pauses[-1])
+            pauses.append(restart_delay(0.1, pauses[-1]))
+        self.assertEqual([0.0, FIRST_DELAY_S, 2 * FIRST_DELAY_S, 4 * FIRST_DELAY_S], pauses[:4])
+        self.assertEqual(MAX_DELAY_S, pauses[-1])

@@ -99,7 +99,7 @@ class RefusalTests(ConversationCase):
         proxy = Proxy(self, route("127.0.0.1:9") + route("127.0.0.1:9", "*.w.test"))
         for name, why in (
             ("broker-l.pulsar.test", "no route has this name; the closest is broker-1.pulsar.test"),
-            ("w.test", "no route has this name; *.w.test has the names below it, not itself"),
+            ("w.test", "no route has this name; *.w.test matches names below it, not the name itself"),
             ("elsewhere.example", "no route has this name"),
             (
                 "127.0.0.1",

@@ -143,7 +143,7 @@ class KnotTests(KnotCase):
             self.assertEqual((f"{name} {said}", 1.0), (error.reason, error.ttl))
 
     async def test_truncation(self) -> None:
-        """What does not fit into a datagram comes by TCP."""
+        """An answer that does not fit into a datagram is fetched over TCP."""
         found = await self.ask(self.resolver(), "many.pulsar.test")
         self.assertEqual(MANY, len(found.targets[0].addresses))
 

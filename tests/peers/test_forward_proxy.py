@@ -83,5 +83,5 @@ class ForwardProxyTests(PulsarTestCase):
         logged = first.connections()
         refusals = {(line["server_name"], line["result"], line["alert"]) for line in logged}
         self.assertEqual({(SERVICE_NAME, "denied", "access_denied")}, refusals)
-        self.assertIn("127.0.0.1: this address is loopback (127.0.0.0/8)", logged[0]["reason"])
+        self.assertIn("127.0.0.1: the address is loopback (127.0.0.0/8)", logged[0]["reason"])
         self.assertEqual("", last.access_log.read_text())

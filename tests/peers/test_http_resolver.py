@@ -108,7 +108,7 @@ class NginxTests(HTTPResolverCase):
         os.unlink(self.folder / "files" / f"{FIRST}.json")
         line = self.connect(proxy)
         self.assertEqual(("no_route", "unrecognized_name"), (line["result"], line["alert"]))
-        self.assertIn(f"/{FIRST}.json: 404, there is no such name", line["reason"])
+        self.assertIn(f"/{FIRST}.json: 404, no such name", line["reason"])
 
     def test_stopped(self) -> None:
         """While the server is gone old answers stand in, and names without one are closed plainly until it is back."""
@@ -140,7 +140,7 @@ class NginxTests(HTTPResolverCase):
         self.assertEqual("no_route", self.connect(proxy, "broker-9.pulsar.test")["result"])
         line = self.connect(self.asking(trusting))
         self.assertEqual("resolver_failed", line["result"])
-        self.assertIn("401, no right to this", line["reason"])
+        self.assertIn("401, access denied", line["reason"])
         self.assertNotIn(TOKEN, json.dumps(line))
 
 

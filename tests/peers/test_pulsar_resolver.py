@@ -57,7 +57,7 @@ class PulsarResolverTests(PulsarTestCase):
         self.failure(self.java(proxy, ["persistent://public/default/t"], timeout=4))
         line = proxy.connections()[0]
         self.assertEqual(("resolver_failed", None), (line["result"], line["alert"]))
-        self.assertIn("401, no right to this; token_file or certificate must be a super-user's", line["reason"])
+        self.assertIn("401, access denied; token_file or certificate must be a superuser's", line["reason"])
 
     def test_https(self) -> None:
         """Where the admin API wants TLS on both sides, certificates are verified, and ours is shown."""

@@ -74,7 +74,7 @@ class SessionTests(ZooKeeperCase):
     async def begin(self, servers: str = "", **options: Any) -> ZooKeeperResolver:
         """One that has read all, or has failed to."""
         resolver = self.resolver(servers, **options)
-        first = self.until(resolver, "_let_go")
+        first = self.until(resolver, "_release_waiters")
         resolver.start(lambda: None)
         self.addCleanup(resolver.stop)
         await first
@@ -118,7 +118,7 @@ class SessionTests(ZooKeeperCase):
             await self.comes_and_goes(resolver)
 
     async def test_killed(self) -> None:
-        """While ZooKeeper is gone what was seen counts, and is called old; when it is back all is watched as before."""
+        """Without ZooKeeper the last brokers are used and the state has an error; later nodes are watched again."""
         resolver = await self.begin()
         lost = self.until(resolver, "_failed")
         self.zookeeper.kill()

@@ -12,7 +12,7 @@ from typing import Any
 from kazoo.client import KazooClient
 from twisted.internet.threads import deferToThread
 
-from sniproxy.resolvers.zookeeper.resolver import NODES
+from sniproxy.resolvers.zookeeper.resolver import BROKERS_PATH
 from tests.peers.children import Child
 from tests.peers.cluster import free_ports, java_command
 from tests.peers.material import BROKER_NAMES, Material
@@ -71,7 +71,7 @@ class ZooKeeper:
 
     async def broker(self, name: str, port: int, acl: Any = None, below: str = "") -> str:
         """A node such as a broker writes, below a path. @return: its own."""
-        path = f"{below}{NODES}/{name.partition('.')[0]}.internal:8080"
+        path = f"{below}{BROKERS_PATH}/{name.partition('.')[0]}.internal:8080"
         url = f"pulsar+ssl://{name}:{port}"
         body = json.dumps({"advertisedListeners": {"external": {"brokerServiceUrlTls": url}}}).encode()
         await self._ask(lambda client: client.create(path, body, acl=acl, makepath=True))

@@ -1,4 +1,4 @@
-"""A scripted admin API of Pulsar's brokers, on loopback, with every fault."""
+"""A scripted admin API of Pulsar brokers on loopback, which can fail in every way."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ reactor: Any = global_reactor
 
 
 class NetClock(HandClock):
-    """A clock for deadlines, with the real reactor's host names, whose endpoints wait for parts of a second."""
+    """A fake clock for timeouts. Delays under a second, as of endpoints, use the real reactor."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -39,13 +39,12 @@ CONFIGURATION = "/admin/v2/brokers/configuration/runtime"
 
 
 class AdminServer(Resource):
-    """One broker's admin API. @ivar answers: by path, a status and a body; a path that is not there is silent.
+    """The admin API of one broker. Tests of the C{http} resolver use it, too.
 
-    Other resolvers that ask by HTTP are tested with it, too.
-
-    @ivar asked: every path so far. @ivar uris: with their queries. @ivar tokens: what each was asked with.
-    @ivar bodies: what was posted, and as what. @ivar locations: by path, where 307 leads.
-    @ivar header: the one that the token comes in.
+    @ivar answers: status and body by path. A path without an answer is silent.
+    @ivar asked: all requested paths. @ivar uris: the same with their queries. @ivar tokens: the token of each request.
+    @ivar bodies: body and content type of each POST. @ivar locations: the Location of a redirect, by path.
+    @ivar header: the header that has the token.
     """
 
     isLeaf = True
@@ -68,7 +67,7 @@ class AdminServer(Resource):
         self.open()
 
     def open(self) -> None:
-        """Listen; again at the same port."""
+        """Listen. A second call listens at the same port."""
         site = Site(self)
         site.displayTracebacks = False
         site.noisy = False
@@ -91,7 +90,7 @@ class AdminServer(Resource):
         self.case.addCleanup(self.close)
 
     async def close(self) -> None:
-        """Die; again is no harm."""
+        """Close the port and all connections. A second call does nothing."""
         listening, self.listening = self.listening, None
         if listening is not None:
             stopped: Any = listening.stopListening()
@@ -109,7 +108,7 @@ class AdminServer(Resource):
         return f"{self.scheme}://localhost:{self.port}"
 
     def broker(self, name: str, port: int = 6651) -> None:
-        """Be a healthy broker that advertises this name, bound at this port."""
+        """Answer as a healthy broker that advertises this name and is bound to this port."""
         said = {
             "advertisedListeners": f"internal:pulsar://127.0.0.1:6650,external:pulsar+ssl://{name}:443",
             "bindAddresses": f"external:pulsar+ssl://0.0.0.0:{port}",
@@ -118,11 +117,11 @@ class AdminServer(Resource):
         self.answers[HEALTH] = (200, b"ok")
 
     def brokers(self, *ids: str) -> None:
-        """Call these alive."""
+        """Answer with this list of live brokers."""
         self.answers[LIST] = (200, json.dumps(list(ids)).encode())
 
     def until(self, path: str) -> Deferred[None]:
-        """Fires when it is asked for this path."""
+        """Fires when this path is requested."""
         heard: Deferred[None] = Deferred()
         self.heard.append((path, heard))
         return heard

@@ -1,4 +1,4 @@
-"""DNS answers as a name server writes them."""
+"""DNS answers of a name server."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import dns.rrset
 from dns.rdatatype import RdataType
 
 Records = tuple[str, int, str, str]
-"""Name, ttl, type, what it says."""
+"""Name, TTL, type, data."""
 
 SOA = ("test.", 77, "SOA", "ns.test. admin.test. 1 2 3 4 60")
 
@@ -21,7 +21,7 @@ def reply(
     truncated: bool = False,
     authority: tuple[Records, ...] = (),
 ) -> bytes:
-    """An answer to a question."""
+    """An answer to a query."""
     answer = dns.message.make_response(asked)
     answer.set_rcode(rcode)
     for section, found in ((answer.answer, records), (answer.authority, authority)):
@@ -33,7 +33,7 @@ def reply(
 
 
 def asked_for(data: bytes) -> tuple[dns.message.Message, str, RdataType]:
-    """A question as a name server reads it: the message, the name without its last dot, the type."""
+    """Parse a query. @return: the message, the name without its last dot, the type."""
     asked = dns.message.from_wire(data)
     [question] = asked.question
     return asked, question.name.to_text(omit_final_dot=True), question.rdtype

@@ -16,7 +16,7 @@ def blocks() -> list[str]:
 
 
 def recipe(name: str) -> str:
-    """The lines of one C{[resolver.NAME]}, without that of its name."""
+    """The lines of one C{[resolver.NAME]} table, without its header."""
     (found,) = re.findall(rf"^\[resolver\.{name}\]\n(.*?)(?=^\[|\Z)", "".join(blocks()), re.MULTILINE | re.DOTALL)
     text: str = found
     return text

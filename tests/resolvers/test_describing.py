@@ -18,42 +18,46 @@ OPTIONS = (
     Option("port", Kind.INTEGER, "a port", 53),
     Option("file", Kind.PATH, "a file", None),
 )
-HOUSE = LazyResolverMaker("house", "our own", "x.y", f"{__name__}.OPTIONS", "sniproxy[house]", ("no_such_module",))
+CUSTOM = LazyResolverMaker(
+    "custom", "a custom type", "x.y", f"{__name__}.OPTIONS", "sniproxy[custom]", ("no_such_module",)
+)
 
 
 class DescribeTests(SynchronousTestCase):
     """The texts of --help-resolvers and --help-resolver."""
 
     def test_all(self) -> None:
-        """One a line, name first, in order; what is not installed is listed with the command."""
-        lines = describe_all([OldMaker(), HOUSE]).splitlines()
-        self.assertEqual(["house  our own  (needs: pip install 'sniproxy[house]')", "old    from before"], lines)
+        """One line for each type, sorted; a type with a missing dependency has the command."""
+        lines = describe_all([OldMaker(), CUSTOM]).splitlines()
+        self.assertEqual(
+            ["custom  a custom type  (requires: pip install 'sniproxy[custom]')", "old     from before"], lines
+        )
 
     def test_one(self) -> None:
-        """Each option with its kind, default and meaning; and what is needed first."""
-        text = describe_one(HOUSE)
+        """Each option has its kind, default and help; a missing dependency is named."""
+        text = describe_one(CUSTOM)
         rows = [line.split(maxsplit=1) for line in text.splitlines() if line.startswith("  ")]
         self.assertEqual([option.name for option in OPTIONS], [name for name, _ in rows])
         for said in (
-            "house: our own",
-            "It needs what is not installed: pip install 'sniproxy[house]'",
+            "custom: a custom type",
+            "A dependency is not installed; run pip install 'sniproxy[custom]'",
             'text or list of texts  ["a", "b"]  who is asked',
             "number                 2.5         seconds",
             "false",
             '"x"',
             "53",
             "none",
-            "needed",
+            "required",
             "deadline",
         ):
             self.assertIn(said, text)
 
     def test_undescribed(self) -> None:
-        """A maker that does not describe itself is shown all the same."""
-        self.assertIn("It does not describe its options.", describe_one(OldMaker()))
+        """A maker without described options is shown, too."""
+        self.assertIn("This type does not describe its options.", describe_one(OldMaker()))
 
     def test_ours(self) -> None:
-        """All of ours can be described, in lines that fit."""
+        """All built-in types are described, in lines of bounded length."""
         for maker in makers():
             for line in describe_one(maker).splitlines():
                 self.assertLess(len(line), 150)

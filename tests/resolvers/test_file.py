@@ -31,17 +31,17 @@ class FileTests(TestCase):
         return resolver
 
     async def start(self, resolver: FileResolver) -> None:
-        """Let it watch; what it tells is told to L{changed}."""
+        """Start it and count its changes."""
         self.addCleanup(resolver.stop)
-        self.told = 0
+        self.changes = 0
 
-        def tell() -> None:
-            self.told += 1
+        def count() -> None:
+            self.changes += 1
 
-        resolver.start(tell)
+        resolver.start(count)
 
     async def changed(self, resolver: FileResolver) -> None:
-        """The file has changed: look, twice, and read it."""
+        """Wait until the changed file is read."""
         self.clock.advance(WATCH_INTERVAL_S)
         self.clock.advance(WATCH_INTERVAL_S)
         self.assertIsNotNone(resolver._reading)
@@ -51,17 +51,17 @@ class FileTests(TestCase):
         await done
 
     def test_answers(self) -> None:
-        """A name's targets, which hold until the file changes; a name that is not there is refused."""
+        """A name's targets do not expire until the file changes; an unknown name is refused."""
         resolver = self.make()
         self.assertTrue(verifyObject(IWatchingResolver, resolver))
         answer = resolver.resolve(request("a.test"))
         self.assertEqual(((Target("b.test", 1),), None), (answer.targets, answer.ttl))
         error = self.assertRaises(Refused, resolver.resolve, request("c.test"))
-        self.assertIn("has no such name", error.reason)
+        self.assertIn("name not found in ", error.reason)
         self.assertEqual(WatchState("1 name"), resolver.state())
 
     def test_formats(self) -> None:
-        """The path's end decides how the file is read, unless the option does."""
+        """The path's suffix decides the format unless the option does."""
         self.path = Path(self.mktemp() + ".toml")
         self.make('"a.test" = "b.test"')
         self.make("a.test b.test", format="map")
@@ -69,23 +69,23 @@ class FileTests(TestCase):
         self.assertEqual(("format", "csv"), (error.key, error.value))
 
     def test_unusable(self) -> None:
-        """A file that cannot be used when the proxy starts is an error of the configuration, with its path."""
+        """An invalid file at start is an error of the configuration, with its path."""
         self.assertIn("line 1: ", self.assertRaises(BadOption, self.make, "a.test").cure)
         self.path.write_bytes(b"\xff")
         make = lambda: make_resolver("file", {"path": str(self.path)}, self.clock)  # noqa: E731
-        self.assertIn("it is not UTF-8", self.assertRaises(BadOption, make).cure)
+        self.assertIn("not UTF-8", self.assertRaises(BadOption, make).cure)
         self.path.unlink()
         error = self.assertRaises(BadOption, make)
         self.assertEqual(("path", str(self.path.absolute())), (error.key, error.value))
         self.assertIn("No such file", error.cure)
         os.mkfifo(self.path)
-        self.assertIn("it is no plain file", self.assertRaises(BadOption, make).cure)
+        self.assertIn("not a regular file", self.assertRaises(BadOption, make).cure)
         self.patch(file, "MAX_BYTES", 5)
         self.path.unlink()
-        self.assertIn("more than 5", self.assertRaises(BadOption, self.make).cure)
+        self.assertIn("longer than 5 characters", self.assertRaises(BadOption, self.make).cure)
 
     async def test_change(self) -> None:
-        """Written in place, replaced by a rename, or by another link (a ConfigMap): it is read again, and told."""
+        """A file that is written in place, renamed over, or linked anew (a ConfigMap) is reloaded."""
         folder = Path(self.mktemp())
         for number in (1, 2):
             (folder / f"v{number}").mkdir(parents=True)
@@ -104,18 +104,18 @@ class FileTests(TestCase):
         (folder / "new").symlink_to("v2")
         os.replace(folder / "new", folder / "data")
         await self.changed(resolver)
-        self.assertEqual(("v2.test", 1), (host(), self.told))
+        self.assertEqual(("v2.test", 1), (host(), self.changes))
         (folder / "file").write_text("a.test renamed.test\n")
         os.replace(folder / "file", self.path)
         await self.changed(resolver)
-        self.assertEqual(("renamed.test", 2), (host(), self.told))
+        self.assertEqual(("renamed.test", 2), (host(), self.changes))
         self.path.write_text("a.test written.test\nb.test c.test\n")
         await self.changed(resolver)
-        self.assertEqual(("written.test", 3), (host(), self.told))
+        self.assertEqual(("written.test", 3), (host(), self.changes))
         self.assertEqual(WatchState("2 names"), resolver.state())
 
     async def test_bad_change(self) -> None:
-        """A bad new version, or none, keeps the old one, says why, and is told to nobody; a good one heals it."""
+        """An invalid or missing new version keeps the previous one and sets the error; a valid one clears it."""
         resolver = self.make()
         await self.start(resolver)
         self.path.write_text("a.test")
@@ -125,13 +125,13 @@ class FileTests(TestCase):
         self.path.unlink()
         await self.changed(resolver)
         self.assertIn("No such file", str(resolver.state().error))
-        self.assertEqual(0, self.told)
+        self.assertEqual(0, self.changes)
         self.path.write_text("a.test d.test")
         await self.changed(resolver)
-        self.assertEqual((1, WatchState("1 name")), (self.told, resolver.state()))
+        self.assertEqual((1, WatchState("1 name")), (self.changes, resolver.state()))
 
     async def test_fault(self) -> None:
-        """A fault of ours while it is read is logged, and does not end the watch."""
+        """An unexpected error while reading is logged and does not stop the watch."""
         resolver = self.make()
         await self.start(resolver)
         good = resolver._read
@@ -149,7 +149,7 @@ class FileTests(TestCase):
         self.assertEqual("dd.test", resolver.resolve(request("a.test")).targets[0].host)
 
     async def test_stop(self) -> None:
-        """Its stop waits for what is being read, and leaves no timer."""
+        """A stop waits for a read in progress and leaves no timer."""
         resolver = self.make()
         await self.start(resolver)
         self.path.write_text("a.test c.test\n")
@@ -160,4 +160,4 @@ class FileTests(TestCase):
         done: Deferred[None] = Deferred()
         reading.chainDeferred(done)
         await done
-        self.assertEqual((0, []), (self.told, self.clock.getDelayedCalls()))
+        self.assertEqual((0, []), (self.changes, self.clock.getDelayedCalls()))

@@ -20,13 +20,13 @@ from sniproxy.interfaces import (
 )
 from sniproxy.resolvers import LazyResolverMaker, make_resolver, makers, missing, options_of
 from sniproxy.resolvers.static import StaticResolver
-from tests.resolvers.oldmaker import House, OldMaker
+from tests.resolvers.oldmaker import OldMaker, ThirdPartyResolver
 
 OPTIONS = (Option("port", Kind.INTEGER, "a port", 7), Option("file", Kind.PATH, "a file", None))
 
 
 class MakerTests(SynchronousTestCase):
-    """Makers, found through twisted.plugin."""
+    """Makers found through twisted.plugin."""
 
     def test_found(self) -> None:
         """The static resolver is installed as a plugin, with its help."""
@@ -37,57 +37,59 @@ class MakerTests(SynchronousTestCase):
         self.assertTrue(found["static"].help)
 
     def test_made(self) -> None:
-        """A resolver is made by its type's name."""
+        """make_resolver takes the name of a type."""
         resolver = make_resolver("static", {"target": "a.test:1"}, None)
         self.assertIsInstance(resolver, StaticResolver)
         self.assertTrue(verifyObject(IServerNameResolver, resolver))
 
     def test_options_and_reactor(self) -> None:
-        """Any installed maker serves; it gets the options and the reactor."""
-        house = LazyResolverMaker("house", "our own", f"{__name__}.House")
-        self.patch(resolvers, "getPlugins", lambda interface, package: iter([house]))
+        """An installed maker gets the options and the reactor."""
+        custom = LazyResolverMaker("custom", "a custom type", f"{__name__}.ThirdPartyResolver")
+        self.patch(resolvers, "getPlugins", lambda interface, package: iter([custom]))
         options, reactor = {"a": 1}, object()
-        made = make_resolver("house", options, reactor)
-        assert isinstance(made, House)
+        made = make_resolver("custom", options, reactor)
+        assert isinstance(made, ThirdPartyResolver)
         self.assertEqual((made.options, made.reactor), (options, reactor))
 
     def test_described(self) -> None:
-        """All of ours describe themselves; options are checked against it, and paths start from the folder."""
+        """All built-in makers describe their options; tables are checked against them; paths start from the folder."""
         for maker in makers():
             self.assertTrue(verifyObject(IDescribedResolverMaker, maker))
             self.assertTrue(options_of(maker))
-        house = LazyResolverMaker("house", "our own", f"{__name__}.House", f"{__name__}.OPTIONS")
-        self.patch(resolvers, "getPlugins", lambda interface, package: iter([house]))
-        made = make_resolver("house", {"file": "x"}, None, "/etc")
-        assert isinstance(made, House)
+        custom = LazyResolverMaker("custom", "a custom type", f"{__name__}.ThirdPartyResolver", f"{__name__}.OPTIONS")
+        self.patch(resolvers, "getPlugins", lambda interface, package: iter([custom]))
+        made = make_resolver("custom", {"file": "x"}, None, "/etc")
+        assert isinstance(made, ThirdPartyResolver)
         self.assertEqual({"port": 7, "file": "/etc/x"}, made.options)
-        self.assertRaises(BadOption, make_resolver, "house", {"port": "7"}, None)
+        self.assertRaises(BadOption, make_resolver, "custom", {"port": "7"}, None)
 
     def test_undescribed(self) -> None:
-        """A maker without a description is served as before: its table comes as it is."""
+        """A maker without a description gets its table unchanged."""
         self.patch(resolvers, "getPlugins", lambda interface, package: iter([OldMaker()]))
         self.assertEqual((None, None), (options_of(OldMaker()), missing(OldMaker())))
         made = make_resolver("old", {"anything": 1}, None)
-        assert isinstance(made, House)
+        assert isinstance(made, ThirdPartyResolver)
         self.assertEqual({"anything": 1}, made.options)
 
     def test_needs(self) -> None:
-        """A type whose modules are not installed is refused with the command that installs them."""
-        lacking = LazyResolverMaker("house", "", f"{__name__}.House", "", "sniproxy[house]", ("no_such_module",))
+        """A type with a missing dependency is refused, with the command that installs it."""
+        lacking = LazyResolverMaker(
+            "custom", "", f"{__name__}.ThirdPartyResolver", "", "sniproxy[custom]", ("no_such_module",)
+        )
         self.patch(resolvers, "getPlugins", lambda interface, package: iter([lacking]))
-        error = self.assertRaises(BadOption, make_resolver, "house", {}, None)
+        error = self.assertRaises(BadOption, make_resolver, "custom", {}, None)
         self.assertEqual("type", error.key)
-        self.assertIn("pip install 'sniproxy[house]'", error.cure)
-        self.assertIsNone(missing(LazyResolverMaker("house", "", "", "", "sniproxy[house]", ("attrs",))))
+        self.assertIn("pip install 'sniproxy[custom]'", error.cure)
+        self.assertIsNone(missing(LazyResolverMaker("custom", "", "", "", "sniproxy[custom]", ("attrs",))))
 
     def test_unknown_type(self) -> None:
-        """A type that nobody makes is a bad option; the message names those that there are."""
+        """An unknown type is a bad option; the message has the installed types."""
         error = self.assertRaises(BadOption, make_resolver, "statik", {}, None)
         self.assertEqual((error.key, error.value), ("type", "statik"))
         self.assertIn("static", error.cure)
 
     def test_lazy(self) -> None:
-        """A maker imports its resolver's code only when it makes one."""
+        """A maker imports its resolver's code when it makes one, not before."""
         name = "sniproxy_test_lazy_resolver"
         folder = Path(self.mktemp())
         folder.mkdir()

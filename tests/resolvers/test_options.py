@@ -9,7 +9,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.interfaces import BadOption, Kind, Option
-from sniproxy.resolvers.options import all_bad, checked
+from sniproxy.resolvers.options import bad_file, check_options, find_errors
 
 DESCRIBED = (
     Option("url", Kind.TEXT, "where to ask"),
@@ -21,42 +21,42 @@ DESCRIBED = (
 )
 
 
-class CheckedTests(SynchronousTestCase):
-    """A table against its description."""
+class CheckOptionsTests(SynchronousTestCase):
+    """A table is checked against its description."""
 
     def refused(self, **options: Any) -> BadOption:
-        error = self.assertRaises(BadOption, checked, {"url": "u", **options}, DESCRIBED, "/etc/sniproxy")
+        error = self.assertRaises(BadOption, check_options, {"url": "u", **options}, DESCRIBED, "/etc/sniproxy")
         assert isinstance(error, BadOption)
         return error
 
     def test_defaults(self) -> None:
-        """What is not written has its default."""
+        """A missing option gets its default."""
         defaults = {"servers": ["a"], "port": 53, "every": None, "again": False, "file": None}
-        self.assertEqual({"url": "u", **defaults}, checked({"url": "u"}, DESCRIBED, ""))
+        self.assertEqual({"url": "u", **defaults}, check_options({"url": "u"}, DESCRIBED, ""))
 
     def test_kinds(self) -> None:
-        """A text is a list of one, a whole number a number; a path starts from the configuration's folder."""
+        """A text becomes a list, a whole number a float, and a relative path starts from the configuration's folder."""
         given = {"url": "u", "servers": "b", "port": 1, "every": 2, "again": True, "file": "x/y"}
-        found = checked(given, DESCRIBED, "/etc/sniproxy")
+        found = check_options(given, DESCRIBED, "/etc/sniproxy")
         self.assertEqual({**given, "servers": ["b"], "every": 2.0, "file": "/etc/sniproxy/x/y"}, found)
         self.assertIsInstance(found["every"], float)
-        self.assertEqual("/x", checked({"url": "u", "file": "/x"}, DESCRIBED, "/etc")["file"])
-        self.assertEqual(os.path.abspath("x"), checked({"url": "u", "file": "x"}, DESCRIBED, "")["file"])
+        self.assertEqual("/x", check_options({"url": "u", "file": "/x"}, DESCRIBED, "/etc")["file"])
+        self.assertEqual(os.path.abspath("x"), check_options({"url": "u", "file": "x"}, DESCRIBED, "")["file"])
 
     def test_unknown(self) -> None:
-        """An unknown key is refused; a close one is named, else all."""
-        self.assertEqual("there is no such option; did you mean servers?", self.refused(server="b").cure)
+        """An unknown key is refused; the error names a similar one, else all."""
+        self.assertEqual("unknown option; did you mean servers?", self.refused(server="b").cure)
         error = self.refused(zzz=7)
         self.assertEqual(("zzz", 7), (error.key, error.value))
-        self.assertIn("known here: url, servers", error.cure)
+        self.assertIn("known options: url, servers", error.cure)
 
     def test_missing(self) -> None:
-        """What is needed and not there is refused, with its kind and help."""
-        error = self.assertRaises(BadOption, checked, {}, DESCRIBED, "")
-        self.assertEqual(("url", None, "it is needed, a text: where to ask"), (error.key, error.value, error.cure))
+        """A missing required option is refused, with its kind and help."""
+        error = self.assertRaises(BadOption, check_options, {}, DESCRIBED, "")
+        self.assertEqual(("url", None, "required, a text: where to ask"), (error.key, error.value, error.cure))
 
     def test_wrong_kinds(self) -> None:
-        """A value of another kind is refused."""
+        """A value of the wrong kind is refused."""
         for options in (
             {"url": 1},
             {"servers": ["a", 1]},
@@ -75,12 +75,23 @@ class CheckedTests(SynchronousTestCase):
             self.assertEqual((key, options[key]), (error.key, error.value))
 
 
-class AllBadTests(SynchronousTestCase):
-    """all_bad: each error of a table."""
+class BadFileTests(SynchronousTestCase):
+    """bad_file: an invalid file."""
+
+    def test_option(self) -> None:
+        """The error of a file becomes that of its option."""
+        options = {"trust": "a.pem", "token_file": "b"}
+        for key, path in options.items():
+            error = bad_file(options, ValueError(f"{key} {path}: no such file"))
+            self.assertEqual((key, path, f"{key} {path}: no such file"), (error.key, error.value, error.cure))
+
+
+class FindErrorsTests(SynchronousTestCase):
+    """find_errors: all errors of a table."""
 
     def keys(self, options: Mapping[str, Any]) -> list[str]:
         def make(given: Mapping[str, Any]) -> None:
-            found = checked(given, DESCRIBED, "")
+            found = check_options(given, DESCRIBED, "")
             if found["port"] > 65535:
                 raise BadOption("port", found["port"], "it is too large")
             if found["every"] is not None and found["every"] <= 0:
@@ -90,16 +101,16 @@ class AllBadTests(SynchronousTestCase):
             if found["file"] == "/fault":
                 raise KeyError("a plugin's own fault")
 
-        return [error.key for error in all_bad(make, options, DESCRIBED)]
+        return [error.key for error in find_errors(make, options, DESCRIBED)]
 
     def test_all(self) -> None:
-        """Those of kinds and names, and those that the resolver itself raises one by one."""
+        """Errors of kinds and names, and the errors that the resolver raises one at a time."""
         bad = {"odd": 1, "url": 2, "servers": 3, "port": 70000, "every": -1}
         self.assertEqual(["odd", "url", "servers"], self.keys(bad))
         self.assertEqual(["odd", "servers", "port", "every"], self.keys({**bad, "url": "u"}))
         self.assertEqual([], self.keys({"url": "u"}))
 
     def test_followers(self) -> None:
-        """An error that follows from an option that was left out is not reported, nor a plugin's own fault."""
+        """An error that follows from a removed option is not reported, nor is an unexpected error of the plugin."""
         self.assertEqual(["every"], self.keys({"url": "u", "every": -1, "again": True}))
         self.assertEqual(["port"], self.keys({"url": "u", "port": 70000, "file": "/fault"}))

@@ -15,10 +15,10 @@ NAMELESS = Request(None, ("h2",), "192.0.2.8:1", "inner")
 
 
 class StaticResolverTests(SynchronousTestCase):
-    """The targets that the configuration names."""
+    """Targets from the configuration."""
 
     def test_same_targets(self) -> None:
-        """Whatever is asked, the answer is the same, and holds until the configuration changes."""
+        """The answer is the same for all requests and does not expire."""
         resolver = StaticResolver(["b.test", "[::1]:7"])
         self.assertTrue(verifyObject(IServerNameResolver, resolver))
         for request in (REQUEST, NAMELESS):
@@ -26,31 +26,31 @@ class StaticResolverTests(SynchronousTestCase):
             self.assertEqual((answer.targets, answer.ttl), ((Target("b.test", 6651), Target("::1", 7)), None))
 
     def test_weights(self) -> None:
-        """Each target has the weight that is written behind it."""
+        """Each target has its weight."""
         answer = StaticResolver(["b.test weight=3", "{server_name}:7 weight=0"]).resolve(REQUEST)
         targets = (Target("b.test", 6651, 3), Target("a.test", 7, 0, client_formed=True))
         self.assertEqual(targets, answer.targets)
 
     def test_read_already(self) -> None:
-        """Targets may be read already, as those of routes are; the answer is made once."""
+        """Targets may be parsed already; the answer is made once."""
         resolver = StaticResolver([parse_template("b.test:7")])
         self.assertEqual((Target("b.test", 7),), resolver.resolve(REQUEST).targets)
         self.assertIs(resolver.resolve(REQUEST), resolver.resolve(NAMELESS))
 
     def test_places(self) -> None:
-        """A target's places are filled for each connection, and only a target with some is marked."""
+        """Placeholders are filled for each connection; only a target with placeholders is client-formed."""
         resolver = StaticResolver(["{server_name}", "b.test:7"])
         for name in ("a.test", "c.test"):
             answer = resolver.resolve(Request(name, (), "192.0.2.7:1", "public"))
             self.assertEqual(answer.targets, (Target(name, 6651, client_formed=True), Target("b.test", 7)))
 
     def test_places_that_cannot_be_filled(self) -> None:
-        """A connection that has nothing for a place goes nowhere."""
+        """A connection without a value for a placeholder is refused."""
         error = self.assertRaises(Refused, StaticResolver(["{1}:7"]).resolve, REQUEST)
         self.assertIn("nothing for {1}", error.reason)
 
     def test_bad_target(self) -> None:
-        """A target that cannot be read is refused when the resolver is made."""
+        """An invalid target is refused when the resolver is made."""
         self.assertRaises(BadTarget, StaticResolver, ["a b"])
 
 
@@ -69,7 +69,7 @@ class MakeTests(SynchronousTestCase):
         self.assertEqual(several, (Target("a", 1), Target("b", 2)))
 
     def test_bad_options(self) -> None:
-        """A missing, empty or mistyped target, a bad target in a list, and an unknown key, are named."""
+        """The error names a missing, empty or invalid target and an unknown key."""
         self.assertEqual(self.refused({}), ("target", None))
         self.assertEqual(self.refused({"target": []}), ("target", []))
         self.assertEqual(self.refused({"target": 7}), ("target", 7))

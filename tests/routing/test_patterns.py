@@ -6,10 +6,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.routing.patterns import capture_count, captured, expression, route_pattern
+from sniproxy.routing.patterns import capture_count, captured, expression, matches, route_pattern
 from sniproxy.util.names import BadName, pattern
 
 BROKER = r"~broker-([0-9]+)\.(eu|us)?\.?example\.com"
+
+
+class MatchesTests(SynchronousTestCase):
+    """matches: a pattern and a name, as text."""
+
+    def test_kinds(self) -> None:
+        """A name matches itself, a wildcard the names below it, an expression the whole name."""
+        for text, name, expected in (
+            ("a.test", "a.test", True),
+            ("a.test", "b.a.test", False),
+            ("*.a.test", "c.b.a.test", True),
+            ("*.a.test", "a.test", False),
+            ("*.a.test", "ba.test", False),
+            ("~a[0-9]", "a1", True),
+            ("~a[0-9]", "a12", False),
+        ):
+            self.assertEqual(expected, matches(text, name), (text, name))
 
 
 class RoutePatternTests(SynchronousTestCase):
@@ -19,7 +36,7 @@ class RoutePatternTests(SynchronousTestCase):
         return str(self.assertRaises(BadName, route_pattern, text))
 
     def test_names(self) -> None:
-        """Names and wildcards are normalised as ever; an expression stays as it was written."""
+        """Names and wildcards are normalised; an expression stays as written."""
         for text in ("A.Test.", "*.W.test", "[::1]"):
             self.assertEqual(pattern(text), route_pattern(text))
         self.assertEqual(BROKER, route_pattern(BROKER))
@@ -28,7 +45,7 @@ class RoutePatternTests(SynchronousTestCase):
     def test_bad_expression(self) -> None:
         """What Python cannot compile, or has more groups than places, is refused."""
         for text in ("~(", "~[z-a]", "~a**", "~(?P<x", "~a{99999999999999999999}", r"~\1"):
-            self.assertIn("no regular expression", self.refused(text))
+            self.assertIn("invalid regular expression", self.refused(text))
         self.assertIn("10 groups; at most 9", self.refused("~" + "(a)" * 10))
         route_pattern("~" + "(a)" * 9 + "(?:b)")
         self.assertIn("backtrack without bound", self.refused("~(a+)+x"))

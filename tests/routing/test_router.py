@@ -50,11 +50,11 @@ class ChoiceTests(SynchronousTestCase):
             self.assertEqual(expected, routes.choose(read(name), "public").server_name)
 
     def test_no_name(self) -> None:
-        """A hello without a name is told so by the alert that its version of TLS has for it."""
+        """A hello without a name gets the alert of its TLS version."""
         routes = routing([live("a.test")], default=True)
         for tls13, alert in ((True, Alert.MISSING_EXTENSION), (False, Alert.HANDSHAKE_FAILURE)):
-            result, told, why = self.refused(routes, None, tls13)
-            self.assertEqual((Result.NO_SERVER_NAME, alert), (result, told))
+            result, sent, why = self.refused(routes, None, tls13)
+            self.assertEqual((Result.NO_SERVER_NAME, alert), (result, sent))
             self.assertIn("[no_server_name]", why)
 
     def test_ip_literal(self) -> None:
@@ -69,7 +69,7 @@ class ChoiceTests(SynchronousTestCase):
         for name, part in (
             ("far.example", "no route has this name"),
             ("own.test", "on listener public; another listener has one"),
-            ("w.test", "*.w.test has the names below it, not itself"),
+            ("w.test", "*.w.test matches names below it, not the name itself"),
             ("broker-2.a.test", "the closest is broker-1.a.test"),
         ):
             self.assertIn(part, self.refused(routes, name)[2])

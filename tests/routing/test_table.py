@@ -26,6 +26,28 @@ def table(*patterns: str) -> RouteTable[Named]:
     return RouteTable(map(Named, patterns))
 
 
+class ChooseTests(SynchronousTestCase):
+    """RouteTable.choose: the default route, and RouteTable.why_none: why there is none."""
+
+    def test_default(self) -> None:
+        """The default route takes names without a route, but no IP literal."""
+        routes, default = table("a.test"), Named("default")
+        for name, expected in (("a.test", "a.test"), ("b.test", "default"), ("10.0.0.7", None)):
+            found = routes.choose(name, "public", default)
+            self.assertEqual(expected, found and found.server_name)
+
+    def test_why_none(self) -> None:
+        """The reason names another listener's route, the wildcard below the name, or an IP literal."""
+        routes = RouteTable([Named("a.test", "inner"), Named("*.b.test")])
+        for name, reason in (
+            ("a.test", "another listener has one"),
+            ("b.test", "*.b.test matches names below it"),
+            ("10.0.0.7", "is an IP literal"),
+        ):
+            self.assertIsNone(routes.choose(name, "public", None))
+            self.assertIn(reason, routes.why_none(name, "public"))
+
+
 class MatchTests(SynchronousTestCase):
     """RouteTable.match: which route has this name?"""
 

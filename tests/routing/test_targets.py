@@ -101,7 +101,7 @@ class ParseWeightedTests(SynchronousTestCase):
     """parse_weighted: a target and how often its turn comes."""
 
     def test_forms(self) -> None:
-        """A weight stands behind any form of target, after white space; without one it is 1."""
+        """A weight follows any form of target, after white space; the default is 1."""
         for text, target in (
             ("a.test:1 weight=2", Target("a.test", 1, 2)),
             ("a.test\t weight=0", Target("a.test", 6651, 0)),
@@ -112,7 +112,7 @@ class ParseWeightedTests(SynchronousTestCase):
             self.assertEqual(target, parse_weighted(text), text)
 
     def test_bad_weights(self) -> None:
-        """A weight is a whole number that is not too large, once; what stands before it is a target."""
+        """A weight is a bounded integer, written once, after a target."""
         for weight in ("", "x", "-1", "1.5", "65536", "1 weight=2", "\u0661", "9" * 5000):
             self.assertIn("bad weight", str(self.assertRaises(BadTarget, parse_weighted, f"a.test:1 weight={weight}")))
         self.assertIn("a list", str(self.assertRaises(BadTarget, parse_weighted, "a weight=2, b")))
@@ -128,7 +128,7 @@ A, B, C = Target("a", 1), Target("b", 1), Target("c", 1)
 
 
 class TurnsTests(SynchronousTestCase):
-    """Turns: whose turn it is."""
+    """Turns: round robin by weight."""
 
     def test_round_robin(self) -> None:
         """Each call moves the turn on; the others follow in their order."""
@@ -161,7 +161,7 @@ class TurnsTests(SynchronousTestCase):
         self.assertEqual(Turns().order(spares), spares)
 
     def test_changing_targets(self) -> None:
-        """The targets may be others at each call; nobody is left out or comes twice."""
+        """The targets may change between calls; each appears exactly once."""
         turns = Turns()
         for targets in ([A, B, C], [A, B], [C], [B, C], [A, B, C]):
             self.assertEqual(sorted(map(str, turns.order(targets))), sorted(map(str, targets)))

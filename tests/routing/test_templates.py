@@ -29,7 +29,7 @@ class ParseTemplateTests(SynchronousTestCase):
         self.assertEqual(Target("b.test", 7), template.fill(REQUEST))
 
     def test_weight(self) -> None:
-        """A weight stands behind the target, with places or without, and is no part of its text."""
+        """A weight follows the target, with or without placeholders, and is not part of its text."""
         for text, target in (
             ("b.test:7 weight=2", Target("b.test", 7, 2)),
             ("b.test:{port} weight=0", Target("b.test", 4443, 0)),
@@ -43,9 +43,9 @@ class ParseTemplateTests(SynchronousTestCase):
         self.assertIn("bad weight '{port}'", self.refused("b weight={port}"))
 
     def test_unknown_places(self) -> None:
-        """A place that is not known, and a brace that stands alone, are refused with what is known."""
+        """An unknown placeholder and an unmatched brace are errors that list the placeholders."""
         for text in ("{0}:1", "{10}:1", "{}:1", "{name}:1", "{SERVER_NAME}:1", "{1 }:1"):
-            self.assertIn("known here: {server_name}, {port}", self.refused(text))
+            self.assertIn("known: {server_name}, {port}", self.refused(text))
         for text in ("{server_name:1", "server_name}:1", "{{1}}:1", "a{:1"):
             self.assertIn("brace", self.refused(text))
 
@@ -74,7 +74,7 @@ class FillTests(SynchronousTestCase):
     """Template.fill: a connection's target."""
 
     def test_places(self) -> None:
-        """Each place takes its value; without a port it is Pulsar's; a scheme may stand before."""
+        """Each placeholder takes its value; the default port is Pulsar's; a scheme is allowed."""
         for text, host, port in (
             ("{server_name}", "a.b.w.test", 6651),
             ("{1}.internal:{port}", "a.b.internal", 4443),
@@ -101,7 +101,7 @@ class FillTests(SynchronousTestCase):
         bare = Request(None, (), "unix", "public")
         for text in ("{server_name}:1", "{1}:1", "b:{port}"):
             error = self.assertRaises(BadTarget, parse_template(text).fill, bare)
-            self.assertIn("there is nothing for {", str(error))
+            self.assertIn("no value for {", str(error))
         long = Request("a.w.test", (), "unix", "public", (".".join(["a" * 60] * 4),))
         self.assertIn("253", str(self.assertRaises(BadTarget, parse_template("{1}.some.suffix").fill, long)))
         self.assertRaises(BadTarget, parse_template("b:6{1}").fill, Request("a", (), "", "", ("5536",)))

@@ -12,7 +12,7 @@ from sniproxy.util.names import MAX_NAME_CHARS
 
 
 def clock(step: float) -> Callable[[], float]:
-    """Each look takes so many seconds."""
+    """A clock that advances by these seconds at each call."""
     looks: Iterator[int] = count()
     return lambda: next(looks) * step
 

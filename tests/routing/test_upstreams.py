@@ -16,48 +16,48 @@ class StandingTests(SynchronousTestCase):
 
     def test_connections(self) -> None:
         """Connections are counted by host and port, whatever the label."""
-        standing = UpstreamTable()
-        standing.came(TWO)
-        standing.came(Target("10.0.0.2", 6651))
-        self.assertEqual((0, 2), (standing.connections(ONE), standing.connections(TWO)))
-        standing.left(TWO)
-        standing.left(TWO)
-        self.assertEqual(0, standing.connections(TWO))
-        self.assertEqual({}, dict(standing._connections))
+        upstreams = UpstreamTable()
+        upstreams.add_connection(TWO)
+        upstreams.add_connection(Target("10.0.0.2", 6651))
+        self.assertEqual((0, 2), (upstreams.connections(ONE), upstreams.connections(TWO)))
+        upstreams.remove_connection(TWO)
+        upstreams.remove_connection(TWO)
+        self.assertEqual(0, upstreams.connections(TWO))
+        self.assertEqual({}, dict(upstreams._connections))
 
     def test_answered(self) -> None:
         """What resolvers answered with is remembered without health checks too, up to a bound."""
-        standing = UpstreamTable()
-        standing.seen([ONE, TWO], None, 0.0)
-        standing.seen([ONE], None, 1.0)
-        self.assertEqual([address(TWO), address(ONE)], list(standing.answered))
+        upstreams = UpstreamTable()
+        upstreams.record_answer([ONE, TWO], None, 0.0)
+        upstreams.record_answer([ONE], None, 1.0)
+        self.assertEqual([address(TWO), address(ONE)], list(upstreams.answered))
         for number in range(MAX_UPSTREAMS - 1):
-            standing.seen([Target("10.1.0.1", number + 1)], None, 2.0)
-        self.assertEqual((MAX_UPSTREAMS, False), (len(standing.answered), address(TWO) in standing.answered))
-        self.assertEqual({}, standing.known)
+            upstreams.record_answer([Target("10.1.0.1", number + 1)], None, 2.0)
+        self.assertEqual((MAX_UPSTREAMS, False), (len(upstreams.answered), address(TWO) in upstreams.answered))
+        self.assertEqual({}, upstreams.known)
 
     def test_drained(self) -> None:
         """A drained target, by address or label, is not used until that is undone; its lost turns are counted."""
         for name in (address(TWO), "broker-2"):
-            standing = UpstreamTable()
+            upstreams = UpstreamTable()
             goal = DrainTarget("target", name)
-            standing.drain(goal)
-            standing.drain(goal)
-            self.assertEqual([ONE], standing.usable("r", [ONE, TWO]))
-            self.assertEqual([], standing.usable("r", [TWO]))
-            self.assertEqual(1, standing.refused(goal))
-            standing.undrain(goal)
-            self.assertEqual([ONE, TWO], standing.usable("r", [ONE, TWO]))
-            self.assertEqual(0, standing.refused(goal))
+            upstreams.drain(goal)
+            upstreams.drain(goal)
+            self.assertEqual([ONE], upstreams.usable("r", [ONE, TWO]))
+            self.assertEqual([], upstreams.usable("r", [TWO]))
+            self.assertEqual(1, upstreams.refused_count(goal))
+            upstreams.undrain(goal)
+            self.assertEqual([ONE, TWO], upstreams.usable("r", [ONE, TWO]))
+            self.assertEqual(0, upstreams.refused_count(goal))
 
     def test_drained_route(self) -> None:
         """A drained route has no target; another route with the same ones has them all."""
-        standing = UpstreamTable()
+        upstreams = UpstreamTable()
         goal = DrainTarget("route", "a.test")
-        standing.drain(goal)
-        self.assertEqual([], standing.usable("a.test", [ONE, TWO]))
-        self.assertEqual([ONE, TWO], standing.usable("b.test", [ONE, TWO]))
-        self.assertEqual(1, standing.refused(goal))
+        upstreams.drain(goal)
+        self.assertEqual([], upstreams.usable("a.test", [ONE, TWO]))
+        self.assertEqual([ONE, TWO], upstreams.usable("b.test", [ONE, TWO]))
+        self.assertEqual(1, upstreams.refused_count(goal))
 
     def test_goal(self) -> None:
         """A goal has connections by their route, or by their target; one without either is not meant."""
@@ -71,85 +71,85 @@ class StandingTests(SynchronousTestCase):
 class HealthTests(SynchronousTestCase):
     """Which target comes first."""
 
-    def standing(self, health: Health) -> UpstreamTable:
-        standing = UpstreamTable()
-        standing.change(health, [(ONE, "one.test"), (TWO, None)])
-        return standing
+    def upstreams(self, health: Health) -> UpstreamTable:
+        upstreams = UpstreamTable()
+        upstreams.reconfigure(health, [(ONE, "one.test"), (TWO, None)])
+        return upstreams
 
     def test_new_addresses(self) -> None:
         """A resolver's target is checked at the addresses that it was last seen with."""
-        standing = UpstreamTable()
-        standing.change(Health(check="connect"), [])
+        upstreams = UpstreamTable()
+        upstreams.reconfigure(Health(check="connect"), [])
         for found in ("10.0.0.1", "10.0.0.2"):
-            standing.seen([Target("a.test", 6651, addresses=(found,))], "a.test", 0.0)
-            self.assertEqual((found,), standing.known["a.test:6651"].target.addresses)
+            upstreams.record_answer([Target("a.test", 6651, addresses=(found,))], "a.test", 0.0)
+            self.assertEqual((found,), upstreams.known["a.test:6651"].target.addresses)
 
     def test_least(self) -> None:
         """The target with the fewest connections for its weight comes first; spare ones come last; ties take turns."""
-        standing = UpstreamTable()
+        upstreams = UpstreamTable()
         heavy, spare = Target("10.0.0.3", 1, weight=3), Target("10.0.0.4", 1, weight=0)
-        self.assertEqual([TWO, ONE], standing.order([TWO, ONE], True, 0.0))
+        self.assertEqual([TWO, ONE], upstreams.order([TWO, ONE], True, 0.0))
         for _ in range(2):
-            standing.came(heavy)
-        standing.came(ONE)
-        self.assertEqual([TWO, heavy, ONE, spare], standing.order([spare, ONE, heavy, TWO], True, 0.0))
-        self.assertEqual([spare, ONE, heavy, TWO], standing.order([spare, ONE, heavy, TWO], False, 0.0))
+            upstreams.add_connection(heavy)
+        upstreams.add_connection(ONE)
+        self.assertEqual([TWO, heavy, ONE, spare], upstreams.order([spare, ONE, heavy, TWO], True, 0.0))
+        self.assertEqual([spare, ONE, heavy, TWO], upstreams.order([spare, ONE, heavy, TWO], False, 0.0))
 
     def test_ejected(self) -> None:
         """After `fall` failures in a row a target comes last for `eject` seconds; one more failure avoids it again."""
-        standing = self.standing(Health(fall=2, eject=30.0))
-        self.assertFalse(standing.failed(ONE, "refused", 0.0))
-        standing.reached(ONE)
-        self.assertFalse(standing.failed(ONE, "refused", 0.0))
-        self.assertTrue(standing.failed(ONE, "refused", 0.0))
-        self.assertEqual([TWO, ONE], standing.order([ONE, TWO], False, 29.0))
-        self.assertFalse(standing.failed(ONE, "refused", 29.0))
-        self.assertEqual("ejected", standing.state(ONE, 29.0))
-        self.assertEqual([ONE, TWO], standing.order([ONE, TWO], False, 30.0))
-        self.assertTrue(standing.failed(ONE, "refused", 31.0))
-        standing.reached(ONE)
-        self.assertEqual("up", standing.state(ONE, 32.0))
+        upstreams = self.upstreams(Health(fall=2, eject=30.0))
+        self.assertFalse(upstreams.record_failure(ONE, "refused", 0.0))
+        upstreams.record_success(ONE)
+        self.assertFalse(upstreams.record_failure(ONE, "refused", 0.0))
+        self.assertTrue(upstreams.record_failure(ONE, "refused", 0.0))
+        self.assertEqual([TWO, ONE], upstreams.order([ONE, TWO], False, 29.0))
+        self.assertFalse(upstreams.record_failure(ONE, "refused", 29.0))
+        self.assertEqual("ejected", upstreams.state(ONE, 29.0))
+        self.assertEqual([ONE, TWO], upstreams.order([ONE, TWO], False, 30.0))
+        self.assertTrue(upstreams.record_failure(ONE, "refused", 31.0))
+        upstreams.record_success(ONE)
+        self.assertEqual("up", upstreams.state(ONE, 32.0))
 
     def test_off(self) -> None:
         """Unless it is asked for, nothing is remembered."""
-        standing = UpstreamTable()
-        standing.seen([ONE], "a.test", 0.0)
+        upstreams = UpstreamTable()
+        upstreams.record_answer([ONE], "a.test", 0.0)
         for _ in range(9):
-            self.assertFalse(standing.failed(ONE, "refused", 0.0))
-        self.assertEqual(({}, "up"), (standing.known, standing.state(ONE, 0.0)))
+            self.assertFalse(upstreams.record_failure(ONE, "refused", 0.0))
+        self.assertEqual(({}, "up"), (upstreams.known, upstreams.state(ONE, 0.0)))
 
     def test_known(self) -> None:
-        """Targets of resolvers are looked after from their first answer until long after the last; clients' never."""
-        standing = self.standing(Health(check="tcp"))
+        """Resolvers' targets are tracked from the first answer until long after the last; client-formed ones never."""
+        upstreams = self.upstreams(Health(check="tcp"))
         three, formed = Target("10.0.0.3", 1), Target("10.0.0.4", 1, client_formed=True)
-        standing.seen([ONE, three, formed], "c.test", 5.0)
-        self.assertEqual([address(ONE), address(TWO), address(three)], list(standing.known))
-        self.assertEqual("c.test", standing.known[address(three)].server_name)
-        standing.forget(5.0 + FORGET_S)
-        self.assertIn(address(three), standing.known)
-        standing.forget(6.0 + FORGET_S)
-        self.assertEqual([address(ONE), address(TWO)], list(standing.known))
+        upstreams.record_answer([ONE, three, formed], "c.test", 5.0)
+        self.assertEqual([address(ONE), address(TWO), address(three)], list(upstreams.known))
+        self.assertEqual("c.test", upstreams.known[address(three)].server_name)
+        upstreams.forget(5.0 + FORGET_S)
+        self.assertIn(address(three), upstreams.known)
+        upstreams.forget(6.0 + FORGET_S)
+        self.assertEqual([address(ONE), address(TWO)], list(upstreams.known))
 
     def test_first_check(self) -> None:
         """The first check of a target decides alone: nothing has said before that it is up; later ones are counted."""
-        standing = self.standing(Health(check="tcp", rise=2, fall=2))
-        one, two = standing.known[address(ONE)], standing.known[address(TWO)]
-        self.assertEqual((True, False), (standing.checked(one, "refused"), standing.checked(two, "")))
-        self.assertEqual([TWO, ONE], standing.order([ONE, TWO], False, 0.0))
-        self.assertEqual([False, True], [standing.checked(two, "refused") for _ in range(2)])
-        self.assertEqual([False, True], [standing.checked(one, "") for _ in range(2)])
-        self.assertEqual(["up", "down"], [standing.state(target, 0.0) for target in (ONE, TWO)])
-        standing.change(Health(eject=1.0), [(ONE, None)])
-        standing.change(Health(check="tcp", fall=2), [(ONE, None)])
-        self.assertTrue(standing.checked(one, "refused"), "it was not checked meanwhile")
+        upstreams = self.upstreams(Health(check="tcp", rise=2, fall=2))
+        one, two = upstreams.known[address(ONE)], upstreams.known[address(TWO)]
+        self.assertEqual((True, False), (upstreams.record_check(one, "refused"), upstreams.record_check(two, "")))
+        self.assertEqual([TWO, ONE], upstreams.order([ONE, TWO], False, 0.0))
+        self.assertEqual([False, True], [upstreams.record_check(two, "refused") for _ in range(2)])
+        self.assertEqual([False, True], [upstreams.record_check(one, "") for _ in range(2)])
+        self.assertEqual(["up", "down"], [upstreams.state(target, 0.0) for target in (ONE, TWO)])
+        upstreams.reconfigure(Health(eject=1.0), [(ONE, None)])
+        upstreams.reconfigure(Health(check="tcp", fall=2), [(ONE, None)])
+        self.assertTrue(upstreams.record_check(one, "refused"), "it was not checked meanwhile")
 
     def test_change(self) -> None:
         """Another configuration keeps what is known of targets that it names, too; without checks all are up."""
-        standing = self.standing(Health(check="tcp", fall=1))
-        self.assertTrue(standing.checked(standing.known[address(ONE)], "refused"))
-        standing.change(Health(check="tcp"), [(ONE, "other.test")])
-        known = standing.known[address(ONE)]
+        upstreams = self.upstreams(Health(check="tcp", fall=1))
+        self.assertTrue(upstreams.record_check(upstreams.known[address(ONE)], "refused"))
+        upstreams.reconfigure(Health(check="tcp"), [(ONE, "other.test")])
+        known = upstreams.known[address(ONE)]
         self.assertEqual((False, "other.test"), (known.up, known.server_name))
-        self.assertNotIn(address(TWO), standing.known)
-        standing.change(Health(eject=1.0), [(ONE, None)])
-        self.assertTrue(standing.known[address(ONE)].up)
+        self.assertNotIn(address(TWO), upstreams.known)
+        upstreams.reconfigure(Health(eject=1.0), [(ONE, None)])
+        self.assertTrue(upstreams.known[address(ONE)].up)

@@ -24,10 +24,10 @@ class BuildTests(TestCase):
         for table, expected in (
             (
                 'type = "carrier-pigeon"',
-                'resolver.x.type = "carrier-pigeon": no such resolver is installed; there are: ',
+                'resolver.x.type = "carrier-pigeon": unknown resolver type; installed: ',
             ),
-            ('type = "static"', "resolver.x.target = (absent): it is needed"),
-            ('type = "static"\ntarget = "a"\nodd = 1', "resolver.x.odd = 1: there is no such option; known"),
+            ('type = "static"', "resolver.x.target = (absent): required, a "),
+            ('type = "static"\ntarget = "a"\nodd = 1', "resolver.x.odd = 1: unknown option; known options: "),
         ):
             text = f'{LISTENER}[[route]]\nserver_name = "a.test"\nresolver = "x"\n[resolver.x]\n{table}\n'
             error = self.assertRaises(ConfigError, build_routing, parse(text, "x.toml"), HandClock())

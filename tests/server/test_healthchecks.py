@@ -107,7 +107,7 @@ class CheckTests(SocketTestCase):
             await self.checked(proxy)
         self.assertEqual(["up"], self.states(proxy))
         standing = proxy.service._upstreams
-        standing.seen([Target("127.0.0.9", 1)], None, 0.0, plaintext=True)
+        standing.record_answer([Target("127.0.0.9", 1)], None, 0.0, plaintext=True)
         self.assertIn("127.0.0.9:1", standing.plaintext)
 
     async def test_stop(self) -> None:

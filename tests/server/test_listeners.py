@@ -15,7 +15,7 @@ from sniproxy.config.parser import parse
 from sniproxy.events import Result
 from sniproxy.net.listener import can_defer
 from sniproxy.net.reuseport import KeptEndpoint
-from sniproxy.server.listeners import Listeners, Wanted, raise_descriptor_limit, why_not_listening
+from sniproxy.server.listeners import Listeners, ListenerSpec, raise_descriptor_limit, why_not_listening
 from tests.support.conversation import route
 from tests.support.hellos import hello
 from tests.support.proxies import LISTENER, Proxy
@@ -23,7 +23,7 @@ from tests.support.sockets import SocketTestCase, in_thread, read_to_end
 
 
 class StartTests(SocketTestCase):
-    """What stands in the way of listening."""
+    """why_not_listening: why a listener cannot be opened."""
 
     async def test_busy_port(self) -> None:
         """A busy port is an error that says who holds it; nothing listens then."""
@@ -47,8 +47,7 @@ class StartTests(SocketTestCase):
         """A port that one may not listen on, with the privilege that is missing."""
         error = CannotListenError("127.0.0.1", 1, PermissionError(13, "Permission denied"))
         self.assertEqual(
-            "cannot listen on 127.0.0.1 port 1: Permission denied; "
-            "ports below 1024 need a privilege: CAP_NET_BIND_SERVICE",
+            "cannot listen on 127.0.0.1 port 1: Permission denied; ports below 1024 require CAP_NET_BIND_SERVICE",
             why_not_listening(error),
         )
 
@@ -118,7 +117,7 @@ class ChangeTests(SocketTestCase):
         [one] = parse('[[listener]]\nendpoint = "systemd:domain=INET:name=front"\n', "test.toml").listeners
         with socket.create_server(("127.0.0.1", 0)) as theirs, ExitStack() as undo:
             listeners = Listeners(reactor, lambda: None)
-            change = listeners.prepare([Wanted(one, KeptEndpoint(reactor, theirs.dup()))], undo)
+            change = listeners.prepare([ListenerSpec(one, KeptEndpoint(reactor, theirs.dup()))], undo)
             undo.pop_all()
             change(lambda entrance: lambda sock, client: sock.close())
             with socket.create_connection(theirs.getsockname()) as client:
@@ -148,6 +147,6 @@ class ChangeTests(SocketTestCase):
         self.assertIsNone(self.reload(proxy, f'[[listener]]\nendpoint = "tcp:{port}:interface=127.0.0.1"\n'))
         why = self.reload(proxy, f'[[listener]]\nendpoint = "tcp:{port}"\n')
         assert why is not None
-        self.assertIn(f"has this port as tcp:{port}:interface=127.0.0.1:backlog=1024", why)
-        self.assertIn("takes a restart", why)
+        self.assertIn(f"uses this port as tcp:{port}:interface=127.0.0.1:backlog=1024", why)
+        self.assertIn("restart to change", why)
         await in_thread(int)

@@ -19,10 +19,10 @@ from tests.support.sockets import HandClock
 
 
 class ResolversTests(TestCase):
-    """How they are made, and how long they live."""
+    """How resolvers are made, started and stopped."""
 
     def test_several_resolvers(self) -> None:
-        """A list of resolvers asks the same ones that other routes ask by their names."""
+        """A list of resolvers uses the same resolvers as other routes."""
         text = (
             f'{LISTENER}[[route]]\nserver_name = "a.test"\nresolver = ["x", "y"]\n'
             '[[route]]\nserver_name = "b.test"\nresolver = "y"\n'
@@ -37,8 +37,8 @@ class ResolversTests(TestCase):
         self.assertEqual(["x", "y"], [status.name for status in resolvers.status()])
         self.assertEqual([1, 0], [status.counts["refused"] for status in resolvers.status()])
 
-    def test_types_are_looked_for_once(self) -> None:
-        """However many resolvers there are, the installed types are looked for once; targets alone need none."""
+    def test_one_discovery(self) -> None:
+        """Plugin discovery runs once for all resolvers, and not at all for static targets."""
         looked: list[str] = []
 
         def look() -> dict[str, Any]:
@@ -54,8 +54,8 @@ class ResolversTests(TestCase):
         build_routing(parse(LISTENER + text, "x.toml"), HandClock(), Resolvers(HandClock()))
         self.assertEqual(["again"], looked)
 
-    def test_life_of_resolvers(self) -> None:
-        """What is in force watches; a reload keeps what has not changed, starts what is new, ends what is gone."""
+    def test_reload(self) -> None:
+        """A reload keeps unchanged resolvers, starts new ones and stops dropped ones."""
         made: dict[str, list[Watching]] = {}
 
         def make(kind: str, options: Any, reactor: Any, folder: str, known: Any) -> Watching:
@@ -76,12 +76,12 @@ class ResolversTests(TestCase):
 
         first = resolvers(None, "a1", "b1", "c1")
         self.assertIsNone(made["a1"][0].started)
-        first.settle()
+        first.activate()
         self.assertIsNotNone(made["a1"][0].started)
         made["c1"][0].ending = Deferred()
         second = resolvers(first, "a1", "b2")
-        resolvers(first, "a2").asked.clear()  # one that never comes into force
-        second.settle()
+        resolvers(first, "a2").cached.clear()  # a configuration that is never activated
+        second.activate()
         self.assertEqual(1, len(made["a1"]))
         self.assertEqual([0, 1, 0, 1], [made[name][0].stopped for name in ("a1", "b1", "b2", "c1")])
         self.assertIsNotNone(made["b2"][0].started)

@@ -13,37 +13,37 @@ command = ServiceMaker(
 )
 static = LazyResolverMaker(
     "static",
-    "the targets that the configuration names",
+    "targets from the configuration",
     "sniproxy.resolvers.static.make",
     "sniproxy.resolvers.static.OPTIONS",
 )
 file = LazyResolverMaker(
     "file",
-    "names and targets in a file, which is read again when it changes",
+    "names and targets from a file, reloaded when it changes",
     "sniproxy.resolvers.file.make",
     "sniproxy.resolvers.file.OPTIONS",
 )
 dns = LazyResolverMaker(
     "dns",
-    "addresses and services in DNS, for as long as DNS says",
+    "addresses or SRV records from DNS, cached for their TTL",
     "sniproxy.resolvers.dns.resolver.make",
     "sniproxy.resolvers.dns.resolver.OPTIONS",
 )
 pulsar = LazyResolverMaker(
     "pulsar",
-    "the live brokers of a Pulsar cluster, as its admin API has them",
+    "live brokers of a Pulsar cluster, from its admin API",
     "sniproxy.resolvers.pulsar.resolver.make",
     "sniproxy.resolvers.pulsar.resolver.OPTIONS",
 )
 http = LazyResolverMaker(
     "http",
-    "a URL that is asked about each name, and answers in JSON",
+    "targets from an HTTP service that answers in JSON",
     "sniproxy.resolvers.http.resolver.make",
     "sniproxy.resolvers.http.resolver.OPTIONS",
 )
 zookeeper = LazyResolverMaker(
     "zookeeper",
-    "the live brokers of a Pulsar cluster, as its metadata in ZooKeeper have them",
+    "live brokers of a Pulsar cluster, from its metadata in ZooKeeper",
     "sniproxy.resolvers.zookeeper.resolver.make",
     "sniproxy.resolvers.zookeeper.resolver.OPTIONS",
     "sniproxy[zookeeper]",

@@ -1,1 +1,1 @@
-"""A resolver for sniproxy: brokers behind one host, each at a port of its own, by the number in their names."""
+"""A resolver for sniproxy: brokers behind one host, each at its own port, by the number in the name."""

@@ -11,7 +11,7 @@ from twisted.internet.defer import TimeoutError as DeferredTimeout
 from sniproxy.cli.explain.report import WatchState
 from sniproxy.config.model import Listener, ResolverTable, Route
 from sniproxy.interfaces import Refused, Request, Resolution, ask
-from sniproxy.resolvers.cache.fallback import Answered, FallbackResolver
+from sniproxy.resolvers.cache.fallback import FallbackAnswer, FallbackResolver
 from sniproxy.routing.patterns import capture_count, captured
 from sniproxy.server.build import Built
 from sniproxy.util.text import bounded
@@ -39,13 +39,13 @@ class Asking:
     built: Built
     reactor: Any
 
-    async def ask(self, name: str | None, listener: Listener, route: Route) -> Answered:
+    async def ask(self, name: str | None, listener: Listener, route: Route) -> FallbackAnswer:
         """Where a route's resolver says that a name lives. @raise NoAnswer: it does not."""
         configuration = self.built.configuration
         seconds = configuration.timeouts.connect
         request = Request(name, (), PEER, listener.name, _captures(route, name), listener.endpoint.port or None)
         resolver = self.built.resolvers.resolver(route.resolver, configuration.filename)
-        coming = resolver.first(request) if isinstance(resolver, FallbackResolver) else ask(resolver, request)
+        coming = resolver.first_answer(request) if isinstance(resolver, FallbackResolver) else ask(resolver, request)
         try:
             asking: Deferred[object] = Deferred.fromCoroutine(coming)
             answer = await asking.addTimeout(seconds, self.reactor)
@@ -55,12 +55,12 @@ class Asking:
             raise NoAnswer(f"the resolver gave no answer within {seconds:g} s") from error
         except Exception as error:  # whatever a plugin raises
             raise NoAnswer(f"the resolver failed: {type(error).__name__}: {bounded(str(error))}") from error
-        if isinstance(answer, Answered):
+        if isinstance(answer, FallbackAnswer):
             (table,) = (each for each in route.resolver.inner if each.name == answer.by)
             return attrs.evolve(answer, by=table.title)
         if not isinstance(answer, Resolution) or not answer.targets:
             raise NoAnswer("the resolver gave no target")
-        return Answered(answer, route.resolver.title)
+        return FallbackAnswer(answer, route.resolver.title)
 
     async def probe(self, listener: Listener, route: Route) -> None:
         """Ask a route's resolver for a name that nobody has: a refusal is as good as an answer.
@@ -78,8 +78,8 @@ class Asking:
     def watches(self, table: ResolverTable) -> tuple[WatchState, ...]:
         """What those of a route's resolvers say of themselves that watch."""
         found = []
-        for each in table.inner or (table,):
-            _, asked = self.built.resolvers.asked.get(each.key, (None, None))
+        for each in table.members:
+            _, asked = self.built.resolvers.cached.get(each.key, (None, None))
             state = None if asked is None else asked.watch_state()
             if state is not None:
                 found.append(WatchState(each.title, state.summary, state.error))

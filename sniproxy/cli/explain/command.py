@@ -67,7 +67,7 @@ async def explain(options: argparse.Namespace, reactor: Any, out: TextIO) -> int
     built = build(configuration, reactor)
     looker = Explainer(built, reactor)
     reports: list[Report] = []
-    built.resolvers.settle()
+    built.resolvers.activate()
     try:
         for listener in listeners:
             if options.all:
@@ -110,7 +110,7 @@ def _chosen(configuration: Configuration, wanted: str | None, bridges: bool) -> 
         known = ", ".join(one.name for one in configuration.entrances)
         raise ConfigError(f"--listener {shown(wanted)}: there is no such listener; there are: {known}")
     if not listeners and not bridges:
-        ways = "; ".join(f"{bridge.name} -> {bridge.way}" for bridge in spans)
+        ways = "; ".join(f"{bridge.name} -> {bridge.destination}" for bridge in spans)
         raise ConfigError(f"a bridge looks at no server name, but leads all its clients one way: {ways}; {_TRY_BRIDGE}")
     return listeners, spans if bridges else []
 
@@ -130,7 +130,7 @@ def _plain(scheme: str, configuration: Configuration) -> str:
 
 
 def _bridge(bridge: Bridge) -> Report:
-    return Report(None, bridge.name, "bridge", "all its clients", unchecked=f"{bridge.way}; {_TRY_BRIDGE}")
+    return Report(None, bridge.name, "bridge", "all its clients", unchecked=f"{bridge.destination}; {_TRY_BRIDGE}")
 
 
 def _text(path: str) -> str:

@@ -84,7 +84,7 @@ class Leading:
 def _service_names(routes: Iterable[Route]) -> Iterator[str]:
     """C{service_name} in the tables of resolvers: what leads to all brokers of a cluster."""
     for route in routes:
-        for table in route.resolver.inner or (route.resolver,):
+        for table in route.resolver.members:
             names = table.options.get("service_name", ())
             for name in [names] if isinstance(names, str) else names if isinstance(names, list) else ():
                 try:

@@ -13,7 +13,7 @@ from twisted.internet.defer import TimeoutError as DeferredTimeout
 from sniproxy.cli.explain.asking import Asking, NoAnswer
 from sniproxy.cli.explain.leading import Leading, place
 from sniproxy.cli.explain.report import Dialled, Report, ShownCertificate, TargetReport
-from sniproxy.cli.explain.why import Choices, RouteChoice, client_notes, shared_names, title
+from sniproxy.cli.explain.why import Choices, RouteChoice, client_notes, shared_names
 from sniproxy.config.describe import loop_guard
 from sniproxy.config.model import NO_SERVER_NAME, PLAINTEXT, Listener, Route
 from sniproxy.config.warnings import templates
@@ -100,16 +100,16 @@ class Explainer:
         if name is not None:
             choice = self._choices.choose(name, listener, others=False)
             if choice.route is not route:
-                taken = "none" if choice.route is None else title(choice.route)
+                taken = "none" if choice.route is None else choice.route.title
                 shadow = f"shadowed: {taken} is taken for its name here"
-                return Report(name, listener.name, title(route), why, refused=shadow)
+                return Report(name, listener.name, route.title, why, refused=shadow)
         return await self._look(name, listener, RouteChoice(route, why), wish)
 
     async def _look(self, name: str | None, listener: Listener, choice: RouteChoice, wish: Wish) -> Report:
         route = choice.route
         if route is None:
             return Report(name, listener.name, None, choice.why, refused=choice.why)
-        report = Report(name, listener.name, title(route), choice.why)
+        report = Report(name, listener.name, route.title, choice.why)
         terminator = self._built.terminators.get(listener.name)
         try:
             if terminator is not None and (name is not None or route.server_name == NO_SERVER_NAME):

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 
 import attrs
 
-from sniproxy.config.model import DEFAULT, NO_SERVER_NAME, Configuration, Listener, Route
-from sniproxy.routing.patterns import expression, is_expression
+from sniproxy.config.model import DEFAULT, Configuration, Listener, Route
+from sniproxy.routing.patterns import is_expression, matches
 from sniproxy.routing.table import RouteTable
 from sniproxy.util.names import ip_literal
 
@@ -45,29 +45,19 @@ class Choices:
             if configuration.no_server_name is None:
                 return RouteChoice(None, "there is no [no_server_name], which is for hellos without a server name")
             return RouteChoice(configuration.no_server_name, "the hello has no server name")
-        route = self._table.match(name, listener.name)
-        if route is None and ip_literal(name) is None:
-            route = configuration.default
-        why = self._none(name) if route is None else _why(route)
+        route = self._table.choose(name, listener.name, configuration.default)
+        why = self._table.why_none(name, listener.name) if route is None else _why(route)
         found = self._others(name, route, listener) if others else iter(())
         return RouteChoice(route, why, tuple(pair for pair, _ in zip(found, range(MAX_OTHERS), strict=False)))
-
-    def _none(self, name: str) -> str:
-        if ip_literal(name) is not None:
-            return "an IP address has only a route of exactly this address, never a wildcard or [default]"
-        closest = self._table.closest(name)
-        if closest in (None, name, f"*.{name}"):
-            return "no route has this name, and there is no [default]"
-        return f"no route has this name, and there is no [default]; the closest is {closest}"
 
     def _others(self, name: str, taken: Route | None, listener: Listener) -> Iterator[tuple[str, str]]:
         for route in self._configuration.routes:
             if route is taken:
                 continue
             if route.server_name == f"*.{name}":
-                yield title(route), f"a wildcard has the names below {name}, not {name} itself"
-            elif _matches(route.server_name, name):
-                yield title(route), self._why_not(name, route, taken, listener)
+                yield route.title, f"a wildcard has the names below {name}, not {name} itself"
+            elif matches(route.server_name, name):
+                yield route.title, self._why_not(name, route, taken, listener)
         if self._configuration.default is not None and taken is not self._configuration.default:
             why = "it is for names that no route has" if taken is not None else "it is never for IP addresses"
             yield f"[{DEFAULT}]", why
@@ -89,12 +79,6 @@ class Choices:
         return "a longer wildcard goes before it"
 
 
-def _matches(pattern: str, name: str) -> bool:
-    if is_expression(pattern):
-        return expression(pattern).fullmatch(name) is not None
-    return pattern == name or (pattern.startswith("*.") and name.endswith(pattern[1:]))
-
-
 def _why(route: Route) -> str:
     if route.server_name == DEFAULT:
         return "no route has this name"
@@ -103,12 +87,6 @@ def _why(route: Route) -> str:
     if route.server_name.startswith("*."):
         return "no exact name is the same, and this is the longest wildcard above it"
     return "it has exactly this name"
-
-
-def title(route: Route) -> str:
-    """How a route is called, with its listener where it is for one alone."""
-    name = f"[{route.server_name}]" if route.server_name in (DEFAULT, NO_SERVER_NAME) else route.server_name
-    return name if route.listener is None else f"{name} (on {route.listener})"
 
 
 def shared_names(led: Mapping[str, frozenset[str]], name: str | None, place: str) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Errors of a configuration file: their lines, all of them, and what to write instead; and warnings about files.
+"""Finds all errors of a configuration file, with lines and cures; and warnings about file permissions.
 
-But for those, nothing here is loaded before a configuration has an error.
+Except for C{permissions}, these modules are loaded only when a configuration has an error.
 """

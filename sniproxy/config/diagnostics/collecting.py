@@ -1,4 +1,4 @@
-"""All errors of a configuration file, each once, with its line, in the file's order. Pure."""
+"""Collects all errors of a configuration file, with their lines, in the file's order. Pure."""
 
 from __future__ import annotations
 
@@ -9,26 +9,27 @@ from typing import Any
 
 from sniproxy.config.diagnostics.lines import LineIndex, Path, path_of
 from sniproxy.config.diagnostics.repair import REPAIRED, repair
-from sniproxy.config.diagnostics.syntax import MAX_FAULTS, read
-from sniproxy.config.schema import SINGLE_TABLES, ConfigError, ConfigErrors, each_error
+from sniproxy.config.diagnostics.syntax import read
+from sniproxy.config.schema import ConfigError, ConfigErrors, each_error
+from sniproxy.config.tables import MAX_ERRORS, SINGLE_TABLES
 
-_UNKNOWN = re.compile(r": there is no such key; (?:did you mean (\w+)\?$)?")
+_UNKNOWN = re.compile(r": unknown key; (?:did you mean (\w+)\?$)?")
 
 Checked = Callable[[dict[str, Any]], object]
-"""Checks TOML's tables. It raises C{ConfigError}. What it returns is for L{Use}."""
+"""Checks TOML's tables, and returns a configuration for L{Use}. It raises C{ConfigError}."""
 
 
 Use = Callable[[Any], object]
-"""Makes what was checked into what lives. It raises C{ConfigError}."""
+"""Builds the proxy from a checked configuration. It raises C{ConfigError}."""
 
 
 def all_errors(text: str, filename: str, check: Checked, use: Use | None = None) -> ConfigError:
-    """What is wrong with a file that cannot be used: at most 20 errors, and a line that says when there are more.
+    """The errors of a file: at most 20, and a line that says if there are more.
 
-    A fault is replaced by something harmless, and the file is checked again, until nothing else is found. So an error
+    Each error found is replaced by a harmless value and the file is checked again, until no error is left. So an error
     that only follows from another one is not reported.
 
-    @param use: reports what is wrong with files and resolvers; None: these are not looked at.
+    @param use: finds errors of files and resolvers. None: these are not checked.
     """
     syntax = read(text, SINGLE_TABLES)
     found = {f"{filename}:{line}: {message}": line for line, message in syntax.faults}
@@ -37,9 +38,9 @@ def all_errors(text: str, filename: str, check: Checked, use: Use | None = None)
         lines = LineIndex(syntax.text)
         data = syntax.data
         fixed: set[Path] = set()
-        for number in range(MAX_FAULTS + 1):
+        for number in range(MAX_ERRORS + 1):
             errors = _faults(check, data)
-            if not errors or len(found) > MAX_FAULTS:
+            if not errors or len(found) > MAX_ERRORS:
                 break
             repaired = [_take(one, data, original, lines, syntax.changed, filename, found, number) for one in errors]
             fixed.update(repaired)
@@ -52,14 +53,14 @@ def all_errors(text: str, filename: str, check: Checked, use: Use | None = None)
                 if line not in syntax.changed and not _is_fixed(path, fixed) and REPAIRED not in str(one):
                     found.setdefault(_with_line(str(one), filename, line), line or 0)
     ordered = sorted(found, key=lambda message: found[message])
-    if len(ordered) > MAX_FAULTS:
-        ordered = [*ordered[:MAX_FAULTS], f"{filename}: there are more errors; these are shown first"]
+    if len(ordered) > MAX_ERRORS:
+        ordered = [*ordered[:MAX_ERRORS], f"{filename}: there are more errors; fix these first"]
     return ConfigErrors(ordered) if len(ordered) > 1 else ConfigError(ordered[0])
 
 
 def located(error: ConfigError, text: str, filename: str) -> ConfigError:
-    """Errors that were found when a checked configuration was made into what lives, with their lines."""
-    # The text has been read once, and so has no fault of syntax.
+    """Add lines to errors that were found when the proxy was built from a checked configuration."""
+    # The text has been parsed before, so its syntax is valid.
     data = read(text, SINGLE_TABLES).data or {}
     lines = LineIndex(text)
     found: dict[str, int] = {}
@@ -72,7 +73,7 @@ def located(error: ConfigError, text: str, filename: str) -> ConfigError:
 
 
 def key_of(error: ConfigError, filename: str) -> str:
-    """The key that an error is about, as its message has it when the error does not say."""
+    """The key of an error; if the error has none, the key in its message."""
     if error.key:
         return error.key
     match = re.match(r"(\S+?)(?: = |: )", str(error).removeprefix(f"{filename}: "))
@@ -90,12 +91,12 @@ def _faults(check: Callable[[Any], object], data: object) -> list[ConfigError]:
 def _faults_in_use(use: Use, checked: object) -> list[ConfigError]:
     try:
         return _faults(use, checked)
-    except Exception:  # a fault of a resolver plugin must not hide the errors that are known
+    except Exception:  # a bug in a resolver plugin must not hide known errors
         return []
 
 
 def _is_fixed(path: Path, fixed: set[Path]) -> bool:
-    """Whether what is at a path is no longer as written. The other options of a resolver depend on its type."""
+    """Whether a path was repaired. If a resolver's type was, all its options count as repaired."""
     return any(
         path[: len(one)] == one or (one[:1] == ("resolver",) and one[2:] == ("type",) and path[:2] == one[:2])
         for one in fixed
@@ -113,7 +114,7 @@ def _take(
     found: dict[str, int],
     number: int,
 ) -> Path:
-    """Note an error, and repair what it is about. @return: what was repaired; empty: nothing."""
+    """Record an error, and repair its value. @return: the repaired path; empty: none."""
     path = path_of(data, key_of(error, filename))
     line = lines.find(_item(original, path, error.value))
     if line not in changed:
@@ -125,12 +126,12 @@ def _take(
     if meant:
         repair(original, path, error.value, meant, number)
         lines.rename(path, (*path[:-1], meant))
-    changed_here = repair(data, path, error.value, meant, len(found) + MAX_FAULTS * number)
+    changed_here = repair(data, path, error.value, meant, len(found) + MAX_ERRORS * number)
     return path if changed_here else ()
 
 
 def _item(data: Any, path: Path, value: object) -> Path:
-    """The path of a list's item, when an error is about one of them."""
+    """The path of a list's item, if the error is about an item."""
     for step in path:
         try:
             data = data[step]

@@ -1,4 +1,4 @@
-"""What to write instead of a key or a value that does not fit. Pure."""
+"""Suggests what to write instead of a wrong key or value. Pure."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from sniproxy.config.diagnostics.syntax import close_to
 from sniproxy.config.diagnostics.units import flag, number, unit_of
+from sniproxy.config.tables import LISTED_TABLES
 
 _ALIASES = {
     "endpoint": ("listen", "bind", "address", "addr", "port", "host", "listen_on", "socket"),
@@ -26,14 +27,14 @@ _ALIASES = {
     "max_connections": ("maxconn", "connections"),
     "idle": ("timeout", "client", "server"),
 }  # fmt: skip
-"""Keys, and how other programs call them."""
+"""Keys, and their names in other programs."""
 
 
 def unknown_key(name: str, table: str, known: Sequence[str], elsewhere: Mapping[str, Sequence[str]]) -> str:
-    """The cure for a key that there is not.
+    """The cure for an unknown key.
 
-    @param table: where it was found; empty: at the top. @param known: the keys of that table.
-    @param elsewhere: the keys of all tables, those of the top under an empty name.
+    @param table: its table; empty: the top level. @param known: the keys of that table.
+    @param elsewhere: the keys of all tables; top-level keys have an empty table name.
     """
     if table and name in elsewhere[""] and name not in elsewhere:
         return f"{name} belongs at the top of the file, before the first [table]"
@@ -43,7 +44,7 @@ def unknown_key(name: str, table: str, known: Sequence[str], elsewhere: Mapping[
     alias = next((key for key in known if name.lower() in _ALIASES.get(key, ())), None)
     if alias is not None:
         return f"did you mean {alias}?"
-    listed = f"known here: {', '.join(known)}"
+    listed = f"known keys: {', '.join(known)}"
     if name in elsewhere and table:
         return f"[{name}] is a table of its own; {listed}"
     places = [place for place, keys in elsewhere.items() if place and place != table and name in keys]
@@ -51,14 +52,14 @@ def unknown_key(name: str, table: str, known: Sequence[str], elsewhere: Mapping[
 
 
 def heading(table: str) -> str:
-    """A table as a file has it: C{[timeouts]}, C{[[route]]}."""
-    return f"[[{table}]]" if table in ("listener", "bridge", "route") else f"[{table}]"
+    """A table's header: C{[timeouts]}, C{[[route]]}."""
+    return f"[[{table}]]" if table in LISTED_TABLES else f"[{table}]"
 
 
 def wrong_type(key: str, value: object, wanted: str) -> str:
-    """What to write for a value of the wrong type, behind the types that are wanted; or nothing.
+    """What to write for a value of the wrong type, to append to the wanted types; or empty.
 
-    @param key: its own name, without its table. @param wanted: msgspec's words.
+    @param key: its name without the table. @param wanted: the types in msgspec's words.
     """
     types = wanted.split(" | ")
     if isinstance(value, str):
@@ -84,7 +85,7 @@ def wrong_type(key: str, value: object, wanted: str) -> str:
 
 
 def name_cure(text: str) -> str:
-    """What to write instead of a C{server_name} that is none, behind the reason; or nothing."""
+    """What to write instead of a wrong C{server_name}, to append to the reason; or empty."""
     rest = text.strip()
     if not rest.startswith("~") and re.search(r"[\^$|()+?\\\[{]", rest) and "://" not in rest and rest[:1] != "[":
         return "; a regular expression begins with ~"

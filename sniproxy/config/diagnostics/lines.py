@@ -1,7 +1,7 @@
-"""The lines of a TOML file's tables, keys and list items. Pure.
+"""Finds the lines of a TOML file's tables, keys and list items. Pure.
 
-tomli gives values without positions. This scan of the same text is for files that tomli has accepted, and runs only
-when a configuration has an error.
+tomli returns values without positions. This scans text that tomli has accepted, and runs only when a configuration has
+an error.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _BARE_VALUE = re.compile(r"[^,\]}\n#]+")
 class LineIndex:
     """Finds lines, counted from 1.
 
-    @param text: TOML. What cannot be scanned has no line.
+    @param text: TOML. Parts that cannot be scanned have no line.
     """
 
     def __init__(self, text: str) -> None:
@@ -40,7 +40,7 @@ class LineIndex:
             pass
 
     def find(self, path: Path) -> int | None:
-        """The line of a key, of its table when the key is not there, or None."""
+        """The line of a key, or of its table if the key is absent, or None."""
         while path:
             if path in self._found:
                 return self._found[path]
@@ -48,7 +48,7 @@ class LineIndex:
         return None
 
     def rename(self, old: Path, new: Path) -> None:
-        """A key has been misspelt: what is below it has the same lines below the right one."""
+        """Copy the lines below a misspelt key to the correct key."""
         below = [path for path in self._found if path[: len(old)] == old]
         for path in below:
             self._found.setdefault((*new, *path[len(old) :]), self._found[path])
@@ -84,7 +84,7 @@ class LineIndex:
         return path
 
     def _keys(self, at: int) -> tuple[list[str], int]:
-        """The parts of a dotted key, and where it ends."""
+        """The parts of a dotted key, and its end."""
         parts = []
         while True:
             at = self._match(_BLANK, at)
@@ -100,7 +100,7 @@ class LineIndex:
             at += 1
 
     def _value(self, at: int, path: Path) -> int:
-        """Where a value ends."""
+        """The end of a value."""
         first = self._text[at]
         if first in "\"'":
             return self._match(_STRING, at)
@@ -136,9 +136,9 @@ class LineIndex:
 
 
 def path_of(data: Any, key: str) -> Path:
-    """A key as messages have it, ``route[3].target[1]``, as steps.
+    """Split a key of a message, ``route[3].target[1]``, into steps.
 
-    Names may have dots in them: the longest name that is there is taken. What is not there is one last step.
+    Names may contain dots: the longest existing name is taken. A part that does not exist is one last step.
     """
     path: Path = ()
     rest = key
@@ -165,7 +165,7 @@ def _begins(text: str, name: str) -> bool:
 def _unquoted(text: str) -> str:
     if text[0] == "'":
         return text[1:-1]
-    # Imported by the configuration already; escapes are its affair.
+    # Already loaded by the parser; it resolves escapes.
     import tomli
 
     return str(tomli.loads(f"x = {text}")["x"])

@@ -1,4 +1,4 @@
-"""Who else may read a key, or change what the proxy reads: warnings about files and users, for C{--check}."""
+"""Warnings about file permissions and users, for C{--check}: readable private keys, writable files, running as root."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from sniproxy.config.model import Configuration
-from sniproxy.config.warnings import goals
+from sniproxy.config.warnings import named_resolvers
 
 MAX_FILES = 200
-"""Files of one folder that are looked at."""
+"""Files of one folder that are checked."""
 
 _MAX_KEY_BYTES = 1 << 20
 _WRITABLE = stat.S_IWGRP | stat.S_IWOTH
 _FILE_OPTIONS = ("path", "trust", "certificate", "key", "token_file", "digest_file")
-"""Options of the resolvers that name files."""
+"""The resolvers' options that name files."""
 
 
 def root_warning(twistd: Mapping[str, object] | None) -> Iterator[str]:
-    """@param twistd: its options: it may become another user later. None: this program is not twistd."""
+    """Warn if the proxy runs as root. @param twistd: its options; it may change users later. None: not twistd."""
     if os.geteuid() == 0 and twistd is not None and twistd.get("uid") is None:
         yield (
-            "the proxy runs as root: start it as a user of its own (User= of a systemd unit, or twistd --uid), "
+            "the proxy runs as root: run it as a dedicated user (User= of a systemd unit, or twistd --uid), "
             "with CAP_NET_BIND_SERVICE for ports below 1024"
         )
 
 
 def file_warnings(configuration: Configuration) -> Iterator[str]:
-    """Files and folders that other users may change, and private keys that all users may read.
+    """Warn of files and folders that other users can write, and of private keys that all users can read.
 
-    A group may read a key; it may not write to a file. A file that is not there is another error's affair.
+    A group may read a key, but not write a file. Missing files are reported elsewhere.
     """
     checked: set[Path] = set()
     if configuration.text:
@@ -48,11 +48,7 @@ def file_warnings(configuration: Configuration) -> Iterator[str]:
 
 
 def _resolver_files(configuration: Configuration) -> Iterator[tuple[str, str]]:
-    tables = {
-        table.key: table for route in goals(configuration) for table in route.resolver.inner or (route.resolver,)
-        if table.name is not None
-    }  # fmt: skip
-    for table in tables.values():
+    for table in named_resolvers(configuration):
         for name in _FILE_OPTIONS:
             value = table.options.get(name)
             if isinstance(value, str) and value and "\0" not in value and (name != "path" or table.kind == "file"):
@@ -71,22 +67,22 @@ def _key_files(configuration: Configuration) -> Iterator[tuple[str, str]]:
 
 
 def _writable(key: str, path: Path, checked: set[Path]) -> Iterator[str]:
-    """The file, the folder in which it can be replaced, and the same of what a symbolic link leads to."""
+    """Check a file, its folder, and both of the target of a symbolic link."""
     real = Path(os.path.realpath(path))
     for one in (path, path.parent, *((real, real.parent) if path.is_symlink() else ())):
         mode = _mode(one)
         if one in checked or not mode & _WRITABLE:
             continue
         checked.add(one)
-        if stat.S_ISDIR(mode) and mode & stat.S_ISVTX:  # there each user replaces files of his own alone
+        if stat.S_ISDIR(mode) and mode & stat.S_ISVTX:  # sticky: users can replace only their own files
             continue
         others = "all users" if mode & stat.S_IWOTH else "its group"
         what = f"the folder {one}" if stat.S_ISDIR(mode) else str(one)
-        yield f"{key}: {what} is writable by {others}, who may change where connections lead; chmod go-w {one}"
+        yield f"{key}: {what} is writable by {others}: they can redirect connections; run chmod go-w {one}"
 
 
 def _readable(key: str, path: Path, secret: bool) -> Iterator[str]:
-    """@param secret: the file is one even if there is no PEM key in it."""
+    """@param secret: the file is a secret even without a PEM key."""
     try:
         files = sorted(path.iterdir())[:MAX_FILES] if path.is_dir() else [path]
     except OSError:
@@ -94,7 +90,7 @@ def _readable(key: str, path: Path, secret: bool) -> Iterator[str]:
     for file in files:
         mode = _mode(file)
         if stat.S_ISREG(mode) and mode & stat.S_IROTH and (secret or _has_key(file)):
-            yield f"{key}: {file} is a secret that all users of this machine may read; chmod o-rwx {file}"
+            yield f"{key}: {file} is a secret that all users of this machine can read; run chmod o-rwx {file}"
 
 
 def _has_key(path: Path) -> bool:

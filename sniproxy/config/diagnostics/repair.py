@@ -1,16 +1,14 @@
-"""Something harmless in the place of a fault, so that the rest of a configuration can be checked, too. Pure."""
+"""Replaces wrong values by harmless ones, so that the rest of a configuration can be checked. Pure."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from sniproxy.config.diagnostics.lines import Path
-
-TABLES = ("listener", "bridge", "route")
-"""Keys whose values are lists of tables."""
+from sniproxy.config.tables import LISTED_TABLES
 
 REPAIRED = "repaired.pem"
-"""A file that is not there, in place of the name of one."""
+"""A missing file, to replace the path of a file."""
 
 _ITEMS: dict[str | int, object] = {"allow_ports": 6651, "allow_cidrs": "10.0.0.0/8", "exempt_cidrs": "10.0.0.0/8",
                                    "commands": "LOOKUP"}  # fmt: skip
@@ -19,12 +17,12 @@ _TLS_KEYS = ("certificates", "upstream_trust", "upstream_certificate")
 
 
 def repair(data: dict[str, Any], path: Path, value: object, meant: str | None, number: int) -> bool:
-    """Change data in place.
+    """Replace a wrong value in place.
 
-    @param path: of the fault. @param value: what was found there, or one item of the list there.
-    @param meant: the key that an unknown one was probably meant for; empty: it is like no other. None: it is known.
-    @param number: another one for each fault of a file.
-    @return: whether anything has changed.
+    @param path: of the wrong value. @param value: the value found, or one item of the list found.
+    @param meant: for an unknown key, the probably intended key, or empty. None: the key is known.
+    @param number: a different number for each error of a file.
+    @return: whether the data has changed.
     """
     parent: Any = data
     for step in path[:-1]:
@@ -36,7 +34,7 @@ def repair(data: dict[str, Any], path: Path, value: object, meant: str | None, n
     if isinstance(parent, list):
         if not isinstance(leaf, int) or leaf >= len(parent):
             return False
-        if path[0] in TABLES and len(path) == 2:
+        if path[0] in LISTED_TABLES and len(path) == 2:
             parent[leaf] = _table(str(path[0]), parent[leaf], number)
         else:
             parent[leaf] = _ITEMS.get(path[-2], "repaired.invalid")
@@ -55,7 +53,7 @@ def repair(data: dict[str, Any], path: Path, value: object, meant: str | None, n
 
 def _repair_key(data: dict[str, Any], path: Path, table: dict[str, Any], leaf: str, value: object, number: int) -> None:
     found = table.get(leaf)
-    if len(path) == 1 and leaf in TABLES:
+    if len(path) == 1 and leaf in LISTED_TABLES:
         table[leaf] = [_table(leaf, None, number)] if leaf == "listener" else []
     elif path[:-1] == ("resolver",):
         table[leaf] = {"type": "static"}
@@ -63,7 +61,7 @@ def _repair_key(data: dict[str, Any], path: Path, table: dict[str, Any], leaf: s
         if path[0] != "admin" and isinstance(found, str):
             others = [one for one in (*_all(data, "listener"), *_all(data, "bridge")) if one.get("endpoint") == found]
             if len(others) == 1 and found.strip():
-                table.setdefault("name", found)  # routes may have it for their listener
+                table.setdefault("name", found)  # routes may refer to it
         table[leaf] = _endpoint(number)
     elif leaf == "server_name" and path[0] == "route":
         table[leaf] = _name(number)
@@ -94,7 +92,7 @@ def _repair_target(path: Path, table: dict[str, Any], leaf: str, value: object) 
     elif leaf == "target" and isinstance(found, list) and value in found:
         table[leaf] = ["repaired.invalid:6651" if one == value else one for one in found]
     elif value is None and "target" in table and table.pop("resolver", None) is not None:
-        pass  # there were both
+        pass  # both were set
     else:
         table.pop("resolver", None)
         table["target"] = "repaired.invalid:6651"
@@ -121,5 +119,5 @@ def _endpoint(number: int) -> str:
 
 
 def _name(number: int) -> str:
-    """A pattern with nine groups, so that any target of the route can be filled."""
+    """A pattern with nine groups, so that it fills any placeholder of the route's target."""
     return f"~(repaired-{number}){_GROUPS}"

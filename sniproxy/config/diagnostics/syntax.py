@@ -1,6 +1,6 @@
-"""Text that is not TOML, and tables in the wrong brackets: each fault with its line and the cure. Pure.
+"""Reports TOML syntax errors, and tables in the wrong brackets, with their lines and cures. Pure.
 
-A line whose fault is understood is written as it was probably meant, so that the rest of the file can be read.
+A line with a known kind of error is replaced by the probably intended text, so that the rest of the file can be read.
 """
 
 from __future__ import annotations
@@ -12,11 +12,9 @@ from collections.abc import Iterable
 import attrs
 import tomli
 
-from sniproxy.config.diagnostics.repair import TABLES
 from sniproxy.config.diagnostics.units import flag, number, unit_of
+from sniproxy.config.tables import LISTED_TABLES, MAX_ERRORS
 from sniproxy.util.text import bounded
-
-MAX_FAULTS = 20
 
 _HEADER = re.compile(r"\s*(\[{1,2})\s*([^\[\]#]+?)\s*(\]{0,2})\s*(?:#.*)?")
 _PAIR = re.compile(r"\s*([A-Za-z0-9_.-]+)\s*(=|:(?=[\s\"']))\s*(.*?)\s*")
@@ -27,10 +25,10 @@ _AT = re.compile(r"at line (\d+)")
 
 @attrs.frozen
 class Syntax:
-    """What came of a text.
+    """The result of reading a text.
 
-    @ivar faults: a line and a message each. @ivar data: TOML's tables. None: the rest could not be read.
-    @ivar text: what was read in the end. @ivar changed: the lines that are not as written.
+    @ivar faults: pairs of a line and a message. @ivar data: TOML's tables. None: the text could not be parsed.
+    @ivar text: the text after corrections. @ivar changed: the lines that were corrected.
     """
 
     faults: list[tuple[int, str]]
@@ -40,9 +38,9 @@ class Syntax:
 
 
 def read(text: str, tables: Iterable[str]) -> Syntax:
-    """Read TOML as far as it can be understood.
+    """Parse TOML, correcting lines with known errors.
 
-    @param tables: the names of tables that are written once, C{[timeouts]}.
+    @param tables: the names of tables in single brackets, like C{[timeouts]}.
     """
     lines = text.split("\n")
     faults = list(_brackets(lines, set(tables)))
@@ -56,8 +54,8 @@ def read(text: str, tables: Iterable[str]) -> Syntax:
         written = bounded(_PAIR.sub(r"\1 \2 \3", lines[line - 1].strip(), count=1), 80)
         place = f"{written}: " if cure and written else ""
         if line not in changed:
-            faults.append((line, f"{place}this is not TOML: {message}{'; ' if cure else ''}{cure}"))
-        if repaired is None or line in changed or len(faults) > MAX_FAULTS:
+            faults.append((line, f"{place}invalid TOML: {message}{'; ' if cure else ''}{cure}"))
+        if repaired is None or line in changed or len(faults) > MAX_ERRORS:
             return Syntax(faults, None, "\n".join(lines), changed)
         changed.update(range(line, line + len(repaired)))
         lines[line - 1 : line - 1 + len(repaired)] = repaired
@@ -69,7 +67,7 @@ def _line(error: Exception, last: int) -> int:
 
 
 def _brackets(lines: list[str], tables: set[str]) -> Iterable[tuple[int, str]]:
-    """Headers with one bracket for two, or two for one; they are corrected in place."""
+    """Find table headers with the wrong number of brackets, and correct them in place."""
     for index, line in enumerate(lines):
         if "[" not in line:
             continue
@@ -77,9 +75,9 @@ def _brackets(lines: list[str], tables: set[str]) -> Iterable[tuple[int, str]]:
         if header is None or header[3] != "]" * len(header[1]):
             continue
         name = header[2].strip("\"'")
-        if header[1] == "[" and name in TABLES:
+        if header[1] == "[" and name in LISTED_TABLES:
             lines[index] = f"[[{name}]]"
-            yield index + 1, f"[{name}]: write [[{name}]], with two brackets: there may be several"
+            yield index + 1, f"[{name}]: write [[{name}]], with two brackets"
         elif header[1] == "[[" and (name in tables or name.partition(".")[0] == "resolver"):
             right = f"[{name}]" if name != "resolver" else "[resolver.NAME]"
             lines[index] = right
@@ -87,7 +85,7 @@ def _brackets(lines: list[str], tables: set[str]) -> Iterable[tuple[int, str]]:
 
 
 def _understood(lines: list[str], index: int, message: str) -> tuple[str, list[str] | None]:
-    """A cure, perhaps empty, and the lines from this one on as they were probably meant, or None."""
+    """A cure, or empty; and the corrected lines from this line on, or None."""
     line = lines[index]
     header = _HEADER.fullmatch(line)
     if header is not None and line.lstrip().startswith("["):
@@ -96,10 +94,10 @@ def _understood(lines: list[str], index: int, message: str) -> tuple[str, list[s
     if pair is None:
         item = _ITEM.fullmatch(line)
         if item is not None and message.startswith(("Invalid value", "Unclosed array")):
-            return f'texts are written in quotes: "{item[1]}"', [f'"{item[1]}",']
+            return f'write strings in quotes: "{item[1]}"', [f'"{item[1]}",']
         spaced = re.match(r"\s*([A-Za-z][A-Za-z0-9_ -]*?)\s*=", line)
         if spaced is not None and " " in spaced[1]:
-            return f"a key has no spaces; write {'_'.join(spaced[1].split())}", ["#"]
+            return f"a key cannot contain spaces; write {'_'.join(spaced[1].split())}", ["#"]
         if line.lstrip().startswith(("//", ";", "/*", "--")):
             return "a comment begins with #", ["#"]
         return "", None
@@ -109,10 +107,10 @@ def _understood(lines: list[str], index: int, message: str) -> tuple[str, list[s
         return f"write {key} = {value if value[:1] in _QUOTES else _quoted(value)}", repaired
     if message.startswith("Cannot overwrite"):
         first = _first(lines, index, key)
-        where = f", first in line {first}" if first else ""
+        where = f", first on line {first}" if first else ""
         whole = value[:1] not in "[{" or value[-1:] in "]}"
         whole = whole and not value.startswith(('"""', "'''"))
-        return f"{key} is written twice{where}; leave one of them out", ["#"] if whole else None
+        return f"{key} is set twice{where}; remove one", ["#"] if whole else None
     return _value(key, value, message)
 
 
@@ -121,16 +119,16 @@ _QUOTES = ("'", '"')
 
 def _header(lines: list[str], index: int, header: re.Match[str]) -> tuple[str, list[str] | None]:
     name = header[2].strip()
-    double = name in TABLES
+    double = name in LISTED_TABLES
     right = f"[[{name}]]" if double else f"[{name}]"
     if header[3] != "]" * len(header[1]):
         return f"write {right}", [right]
     first = next((n for n, line in enumerate(lines[:index], 1) if line.split("#")[0].strip() == right), None)
     if first is None or double:
         return "", None
-    # The second table's keys have no place of their own.
+    # Blank the second table, whose keys belong in the first.
     end = next((n for n in range(index + 1, len(lines)) if lines[n].lstrip().startswith("[")), len(lines))
-    cure = f"{right} is written twice, first in line {first}; put all its keys into one"
+    cure = f"{right} appears twice, first on line {first}; merge the two"
     return cure, ["#"] * (end - index)
 
 
@@ -145,7 +143,7 @@ def _first(lines: list[str], index: int, key: str) -> int | None:
 
 
 def _value(key: str, value: str, message: str) -> tuple[str, list[str] | None]:
-    """The cure for a value of one line, and the line."""
+    """The cure for a value on one line, and the corrected line."""
     bare = value.strip("\"'\u201c\u201d\u2018\u2019")
     if value[:1] in ("\u201c", "\u201d", "\u2018", "\u2019"):
         return f"write straight quotes: {key} = {_quoted(bare)}", [f"{key} = {_quoted(bare)}"]
@@ -163,7 +161,7 @@ def _value(key: str, value: str, message: str) -> tuple[str, list[str] | None]:
         items = [item.strip().strip("\"'") for item in value[1:-1].replace('" "', '", "').split(",")]
         texts = ", ".join(_quoted(item) for item in items if item)
         right = f"{key} = [{texts}]"
-        return f"texts in a list are written in quotes, with commas between them: {right}", [right]
+        return f"write the strings of a list in quotes, separated by commas: {right}", [right]
     if value.startswith("{"):
         return "", None
     if not value:
@@ -177,13 +175,13 @@ def _bare(key: str, value: str) -> tuple[str, list[str]]:
     if word is not None:
         return f"write {key} = {word}", [f"{key} = {word}"]
     if value.lower() in ("none", "null", "nil", "~"):
-        return f"TOML has no such value; leave {key} out", ["#"]
+        return f"TOML has no null; remove {key}", ["#"]
     amount = number(value, key)
     if amount is not None:
         unit = unit_of(key)
         what = f"a number of {unit}, without a unit" if unit else "a number"
         return f"write {what}: {key} = {amount}", [f"{key} = {amount}"]
-    return f"texts are written in quotes: {key} = {_quoted(value)}", [f"{key} = {_quoted(value)}"]
+    return f"write strings in quotes: {key} = {_quoted(value)}", [f"{key} = {_quoted(value)}"]
 
 
 def _quoted(value: str) -> str:
@@ -191,6 +189,6 @@ def _quoted(value: str) -> str:
 
 
 def close_to(word: str, known: Iterable[str]) -> str | None:
-    """The known word that a wrong one was probably meant for, or None."""
+    """The known word that is closest to a wrong one, or None."""
     found = difflib.get_close_matches(word, list(known), 1)
     return found[0] if found else None

@@ -1,4 +1,4 @@
-"""Numbers with units, as other programs take them, and words for true and false. Pure."""
+"""Reads numbers with units, and words for true and false, to suggest TOML values. Pure."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ FALSE = ("false", "no", "off", "disabled", "disable")
 
 
 def unit_of(key: str) -> str:
-    """What a key counts: ``seconds``, ``bytes``, or nothing."""
+    """The unit of a key: ``seconds``, ``bytes``, or empty."""
     return "bytes" if key in BYTE_KEYS else "seconds" if key in SECOND_KEYS else ""
 
 
 def number(text: str, key: str) -> str | None:
-    """A number with a unit as the number that a key wants, ``5m`` as ``300``. None: it is something else."""
+    """Convert a number with a unit to the key's unit, ``5m`` to ``300``. None: the text is no number."""
     match = _QUANTITY.fullmatch(text)
     if match is None:
         return None
@@ -46,6 +46,6 @@ def number(text: str, key: str) -> str | None:
 
 
 def flag(text: str) -> str | None:
-    """``yes`` as ``true``, ``off`` as ``false``. None: it is something else."""
+    """Convert ``yes`` to ``true``, ``off`` to ``false``. None: the text is neither."""
     word = text.strip().lower()
     return "true" if word in TRUE else "false" if word in FALSE else None

@@ -1,18 +1,20 @@
-"""A resolver as the proxy asks it, so that a plugin need not care.
+"""Cache around a resolver: timeout, shared queries, cached answers, circuit breaker.
 
-* A question has a deadline. What fails is L{Unavailable}, whatever the plugin raised or returned.
-* Of several connections with the same question one asks, and all get the answer. Each may leave without harm to others.
-* Answers are kept for their C{ttl}, refusals for theirs. When asking again fails, an answer is given for a while longer
-  (as RFC 8767 does for DNS), and after L{STALE_ANSWER_DELAY_S} without waiting for the failure.
-* A failed name is not asked again for L{RETRY_DELAY_S}. A resolver that answers no client gets few (L{Breaker}).
-* Memory is bounded: clients choose the names.
+* A query has a timeout. Every failure is L{Unavailable}, whatever the plugin raised or returned.
+* Connections with the same query share one. If a client disconnects, others that wait for the same answer are
+  unaffected; the query is cancelled when none is left.
+* Answers and refusals are cached for their C{ttl}. When a new query fails, the cache serves the stale answer for a
+  while longer (RFC 8767), and after L{STALE_ANSWER_DELAY_S} without waiting for the failure.
+* A name whose query failed is not queried again for L{RETRY_DELAY_S}. L{CircuitBreaker} limits the queries to a
+  resolver that answers no client.
+* Memory is bounded, because clients choose the names.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Hashable
-from typing import Any, cast
+from typing import Any
 
 import attrs
 from twisted.internet.defer import Deferred
@@ -20,21 +22,19 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from sniproxy.config.model import DEADLINE_S, STALE_S
+from sniproxy.config.model import DEFAULT_DEADLINE_S, DEFAULT_STALE_S
 from sniproxy.interfaces import (
     IServerNameResolver,
     IWatchingResolver,
     Refused,
     Request,
     Resolution,
-    ServerNameResolver,
     Unavailable,
-    WatchingResolver,
     WatchState,
-    come,
+    as_coroutine,
 )
-from sniproxy.resolvers.cache.breaker import PASSES, Breaker
-from sniproxy.resolvers.cache.outcomes import again, described, outcome
+from sniproxy.resolvers.cache.breaker import MAX_PROBES_PER_S, CircuitBreaker
+from sniproxy.resolvers.cache.outcomes import copy_error, describe_error, outcome
 from sniproxy.resolvers.cache.singleflight import SingleFlight, Waiter
 from sniproxy.util.lru import LRUMap
 from sniproxy.util.names import client_of
@@ -43,29 +43,32 @@ from sniproxy.util.text import bounded
 log = Logger()
 
 STALE_ANSWER_DELAY_S = 1.0
-"""Seconds that a connection waits for a new answer when there is an old one (RFC 8767, section 5: client response)."""
+"""Seconds that a connection waits for a new answer if there is a stale one (RFC 8767, section 5)."""
 
 RETRY_DELAY_S = 1.0
-"""Seconds before a name that failed is asked again; Pulsar's clients would, ten times in the first seconds."""
+"""Seconds before a name that failed is queried again. A Pulsar client retries about ten times in the first seconds."""
 
 MAX_ANSWERS = 10_000
 MAX_REFUSALS = 10_000
-"""Names that are remembered, each. They are apart, so that refused names drive out no good answers."""
+"""Names that each map keeps. They are separate so that refused names do not evict answers."""
 
-REPEAT_INTERVAL_S = 60.0
-"""Seconds before the failures of a resolver are logged again; the access log has each."""
+LOG_INTERVAL_S = 60.0
+"""Seconds between two log lines about failures of one resolver. The access log has each failure."""
 
-Question = tuple[str | None, str, int | None, tuple[str, ...]]
-"""Server name, listener, port, captures: what an answer may depend on and be kept."""
+CacheKey = tuple[str | None, str, int | None, tuple[str, ...]]
+"""Server name, listener, port, captures. A cached answer may depend on these alone."""
 
 
 @attrs.define
-class Counts:
-    """Since the start.
+class ResolverCounts:
+    """Counters since the start.
 
-    @ivar questions: put to the resolver. @ivar hits: answered from memory. @ivar shared: by another one's question.
-    @ivar stale: by an old answer, because the resolver failed. @ivar refused: of all, the refusals.
-    @ivar failures: questions that the resolver did not answer, by error or silence.
+    @ivar questions: queries sent to the resolver.
+    @ivar hits: requests answered from the cache.
+    @ivar shared: requests that joined a query in flight.
+    @ivar stale: requests answered with a stale answer, because the resolver failed or was slow.
+    @ivar refused: refusals, cached ones included.
+    @ivar failures: queries that failed or timed out.
     """
 
     questions: int = 0
@@ -77,8 +80,11 @@ class Counts:
 
 
 @attrs.define
-class _Kept:
-    """@ivar until: the reactor's time to which it holds. @ivar stale_until: to which it may stand in."""
+class _CacheEntry:
+    """A cached answer.
+
+    @ivar until: the reactor's time at which it becomes stale. @ivar stale_until: at which it must not be used any more.
+    """
 
     resolution: Resolution
     until: float
@@ -87,57 +93,59 @@ class _Kept:
 
 @implementer(IServerNameResolver)
 class CachedResolver:
-    """@param name: what logs call the resolver: its name in the configuration.
+    """A resolver with a timeout, a cache and a circuit breaker.
 
-    @param deadline: seconds for an answer. @param stale: seconds after its ttl; 0: an old answer is never used.
+    @param name: the resolver's name in the configuration, for logs.
+    @param deadline: seconds until a query times out.
+    @param stale: seconds after its ttl for which an answer may be served while the resolver fails. 0: never.
     """
 
     def __init__(
         self,
         name: str,
-        resolver: ServerNameResolver,
+        resolver: IServerNameResolver,
         reactor: Any,
-        deadline: float = DEADLINE_S,
-        stale: float = STALE_S,
+        deadline: float = DEFAULT_DEADLINE_S,
+        stale: float = DEFAULT_STALE_S,
     ) -> None:
         self.name = name
-        self.counts = Counts()
-        self.breaker = Breaker()
+        self.counts = ResolverCounts()
+        self.breaker = CircuitBreaker()
         self._resolver = resolver
-        self._watching: WatchingResolver | None = None
+        self._watching: IWatchingResolver | None = None
         if IWatchingResolver.providedBy(resolver):
-            self._watching = cast(WatchingResolver, resolver)
+            self._watching = resolver
         self._reactor = reactor
         self._deadline = deadline
         self._stale = stale
-        self._answers: LRUMap[Hashable, _Kept] = LRUMap(MAX_ANSWERS)
-        # What was refused, or failed, and until when that holds.
-        self._noes: LRUMap[Hashable, tuple[Refused | Unavailable, float]] = LRUMap(MAX_REFUSALS)
-        # Questions whose answers were for one connection only: nobody waits for another one's.
-        self._single: LRUMap[Hashable, bool] = LRUMap(MAX_REFUSALS)
+        self._answers: LRUMap[Hashable, _CacheEntry] = LRUMap(MAX_ANSWERS)
+        # Refusals and failures, each with the time until which it is used.
+        self._negative: LRUMap[Hashable, tuple[Refused | Unavailable, float]] = LRUMap(MAX_REFUSALS)
+        # Queries whose last answer had a ttl of 0: connections do not share them.
+        self._unshared: LRUMap[Hashable, bool] = LRUMap(MAX_REFUSALS)
         self._flights: dict[Hashable, SingleFlight] = {}
         self._generation = 0
         self._quiet_until = -math.inf
-        self._told = False
+        self._failure_logged = False
         self._started = self._stopped = False
 
     def start(self) -> None:
-        """Let it watch, if it does. Once is enough."""
+        """Start the resolver if it watches a source. Further calls do nothing."""
         if self._watching is not None and not self._started:
             self._started = True
             try:
                 self._watching.start(self.forget)
             except Exception:
-                log.failure("Resolver {name} could not begin to watch", name=self.name)
+                log.failure("resolver {name} failed to start", name=self.name)
 
     def stop(self) -> Deferred[None]:
-        """End its watch, and all questions; from now on it answers from memory. Again is no harm.
+        """Stop the resolver and cancel all queries. Afterwards only the cache answers. Further calls do nothing.
 
-        @return: fires when it has ended; it never fails.
+        @return: fires when the resolver has stopped, or failed to stop before the timeout. It never fails.
         """
         self._stopped = True
         for flight in list(self._flights.values()):
-            self._answered(Failure(Unavailable(_STOPPED)), flight)
+            self._finished(Failure(Unavailable(_STOPPED)), flight)
             flight.cancel()
         watching, self._watching = self._watching if self._started else None, None
 
@@ -149,182 +157,186 @@ class CachedResolver:
         return (
             Deferred.fromCoroutine(end())
             .addTimeout(self._deadline, self._reactor)
-            .addErrback(lambda failure: log.failure("Resolver {name} did not stop", failure, name=self.name))
+            .addErrback(lambda failure: log.failure("resolver {name} failed to stop", failure, name=self.name))
         )
 
     def watch_state(self) -> WatchState | None:
-        """What it says of itself; None: it does not watch, or no longer."""
+        """The resolver's own state. None: it does not watch a source, or has stopped."""
         if self._watching is None:
             return None
         try:
             state = self._watching.state()
             return WatchState(bounded(state.summary), None if state.error is None else bounded(state.error))
-        except Exception as error:  # a plugin's fault harms no page
-            return WatchState("", f"it cannot say: {described(error)}")
+        except Exception as error:  # a faulty plugin must not break the status page
+            return WatchState("", f"state unavailable: {describe_error(error)}")
 
     def forget(self) -> None:
-        """What is known may no longer be true: ask again. Until there is an answer, old ones may stand in."""
+        """Mark all cached answers as stale and drop refusals, because the resolver's source has changed."""
         self._generation += 1
-        self._noes.clear()
-        self._single.clear()
+        self._negative.clear()
+        self._unshared.clear()
         now = self._reactor.seconds()
-        for kept in self._answers.values():
-            kept.until = min(kept.until, now)
-            kept.stale_until = min(kept.stale_until, now + self._stale)
+        for entry in self._answers.values():
+            entry.until = min(entry.until, now)
+            entry.stale_until = min(entry.stale_until, now + self._stale)
 
     def resolve(self, request: Request) -> Resolution | Waiter:
-        """The answer, at once when it is known.
+        """The answer, at once if it is cached.
 
-        @raise Refused: the name goes nowhere. @raise Unavailable: the resolver does not say.
+        @raise Refused: the resolver refuses the name. @raise Unavailable: the resolver failed.
         """
         now = self._reactor.seconds()
-        question = (request.server_name, request.listener, request.port, request.captures)
-        kept = self._answers.get(question)
-        if kept is not None and now < kept.until:
+        cache_key = (request.server_name, request.listener, request.port, request.captures)
+        entry = self._answers.get(cache_key)
+        if entry is not None and now < entry.until:
             self.counts.hits += 1
-            return kept.resolution
-        old = self._old(question)
-        no = self._noes.get(question)
-        if no is not None and now < no[1]:
-            error = again(no[0])
+            return entry.resolution
+        old = self._stale_entry(cache_key)
+        negative = self._negative.get(cache_key)
+        if negative is not None and now < negative[1]:
+            error = copy_error(negative[0])
             if isinstance(error, Unavailable):
-                return self._instead(error, old)
+                return self._stale_or_raise(error, old)
             self.counts.hits += 1
             self.counts.refused += 1
             raise error
-        if self._stopped:  # connections from before a reload may still ask
-            return self._instead(Unavailable(_STOPPED), old)
-        flight = None if self._single.get(question) else self._flights.get(question)
+        if self._stopped:  # connections from before a reload may still call this
+            return self._stale_or_raise(Unavailable(_STOPPED), old)
+        flight = None if self._unshared.get(cache_key) else self._flights.get(cache_key)
         if flight is not None:
             self.counts.shared += 1
-            return self._wait(flight, request, old)
-        if not self.breaker.lets(client_of(request.peer), now):
-            why = f"circuit breaker open: no answer to {self.breaker.clients} clients; {PASSES} questions a second pass"
-            return self._instead(Unavailable(why), old)
-        return self._ask(question, request, old)
+            return self._join(flight, request, old)
+        if not self.breaker.allows(client_of(request.peer), now):
+            failed = self.breaker.failed_clients
+            limit = f"at most {2 * MAX_PROBES_PER_S} queries/s pass"
+            why = f"circuit breaker open: queries of {failed} clients failed; {limit}"
+            return self._stale_or_raise(Unavailable(why), old)
+        return self._query(cache_key, request, old)
 
     async def ask(self, request: Request) -> Resolution:
-        """L{resolve}, for who waits anyway."""
+        """The same as L{resolve}, always as a coroutine."""
         answer = self.resolve(request)
         return answer if isinstance(answer, Resolution) else await answer
 
-    def _ask(self, question: Question, request: Request, old: _Kept | None) -> Resolution | Waiter:
+    def _query(self, cache_key: CacheKey, request: Request, old: _CacheEntry | None) -> Resolution | Waiter:
         self.counts.questions += 1
-        key: Hashable = object() if self._single.get(question) else question
-        flight = SingleFlight(key, question, self._generation, old is not None, request.peer)
+        key: Hashable = object() if self._unshared.get(cache_key) else cache_key
+        flight = SingleFlight(key, cache_key, self._generation, old is not None, request.peer)
         try:
             answer = self._resolver.resolve(request)
         except Exception as error:
-            return self._at_once(flight, error, old)
+            return self._answer_now(flight, error, old)
         if not isinstance(answer, Awaitable):
-            return self._at_once(flight, answer, old)
+            return self._answer_now(flight, answer, old)
         self._flights[key] = flight
-        flight.timer = self._reactor.callLater(self._deadline, self._too_late, flight)
-        waiter = flight.asker = self._wait(flight, request, old)
-        flight.answer = Deferred.fromCoroutine(come(answer))
-        flight.answer.addBoth(self._answered, flight)
+        flight.timer = self._reactor.callLater(self._deadline, self._timed_out, flight)
+        waiter = flight.asker = self._join(flight, request, old)
+        flight.answer = Deferred.fromCoroutine(as_coroutine(answer))
+        flight.answer.addBoth(self._finished, flight)
         return waiter
 
-    def _at_once(self, flight: SingleFlight, answer: object, old: _Kept | None) -> Resolution:
-        came = self._learn(flight, answer)
-        if isinstance(came, Unavailable):
-            return self._instead(came, old)
-        if isinstance(came, Refused):
-            raise came
-        return came
+    def _answer_now(self, flight: SingleFlight, answer: object, old: _CacheEntry | None) -> Resolution:
+        result = self._store(flight, answer)
+        if isinstance(result, Unavailable):
+            return self._stale_or_raise(result, old)
+        if isinstance(result, Refused):
+            raise result
+        return result
 
-    def _instead(self, error: Unavailable, old: _Kept | None) -> Resolution:
-        """The old answer, if there is one."""
+    def _stale_or_raise(self, error: Unavailable, old: _CacheEntry | None) -> Resolution:
+        """Return the stale answer if there is one, else raise the error."""
         if old is None:
             raise error
         self.counts.stale += 1
         return old.resolution
 
-    def _old(self, question: Hashable) -> _Kept | None:
-        kept = self._answers.get(question)
-        return kept if kept is not None and self._reactor.seconds() < kept.stale_until else None
+    def _stale_entry(self, cache_key: Hashable) -> _CacheEntry | None:
+        entry = self._answers.get(cache_key)
+        return entry if entry is not None and self._reactor.seconds() < entry.stale_until else None
 
-    def _wait(self, flight: SingleFlight, request: Request, old: _Kept | None) -> Waiter:
-        waiter = flight.wait(request, self._left)
+    def _join(self, flight: SingleFlight, request: Request, old: _CacheEntry | None) -> Waiter:
+        waiter = flight.add_waiter(request, self._waiter_cancelled)
         if old is not None and self._deadline > STALE_ANSWER_DELAY_S:
-            flight.limit(waiter, self._reactor.callLater(STALE_ANSWER_DELAY_S, self._impatient, flight, waiter, old))
+            flight.set_timer(
+                waiter, self._reactor.callLater(STALE_ANSWER_DELAY_S, self._answer_stale, flight, waiter, old)
+            )
         return waiter
 
-    def _impatient(self, flight: SingleFlight, waiter: Waiter, old: _Kept) -> None:
-        flight.leave(waiter)
+    def _answer_stale(self, flight: SingleFlight, waiter: Waiter, old: _CacheEntry) -> None:
+        flight.remove_waiter(waiter)
         self.counts.stale += 1
         waiter.callback(old.resolution)
 
-    def _left(self, flight: SingleFlight) -> None:
-        """A question for which nobody waits is not asked on, unless it refreshes what is kept."""
-        if not flight.waiting() and not flight.refreshes and self._flights.get(flight.key) is flight:
+    def _waiter_cancelled(self, flight: SingleFlight) -> None:
+        """Cancel the query if no connection waits for it and it does not refresh a stale answer."""
+        if not flight.waiters() and not flight.refreshes and self._flights.get(flight.key) is flight:
             del self._flights[flight.key]
             flight.cancel()
 
-    def _too_late(self, flight: SingleFlight) -> None:
-        self._answered(Failure(Unavailable(f"no answer within {self._deadline:g} s")), flight)
+    def _timed_out(self, flight: SingleFlight) -> None:
+        self._finished(Failure(Unavailable(f"no answer within {self._deadline:g} s")), flight)
         flight.cancel()
 
-    def _answered(self, answer: object, flight: SingleFlight) -> None:
-        if self._flights.get(flight.key) is not flight:  # nobody waits for it any more, or it came too late
+    def _finished(self, answer: object, flight: SingleFlight) -> None:
+        if self._flights.get(flight.key) is not flight:  # it was cancelled, or has timed out
             return
         del self._flights[flight.key]
-        flight.end()
-        came = self._learn(flight, answer.value if isinstance(answer, Failure) else answer)
-        single = not isinstance(came, Unavailable) and came.ttl == 0
-        for waiter in flight.waiting():
-            request = flight.leave(waiter)
-            if single and waiter is not flight.asker:  # an answer for another client is none for this one
-                flight.move(waiter, Deferred.fromCoroutine(self.ask(request)))
-            elif isinstance(came, Resolution):
-                waiter.callback(came)
-            elif isinstance(came, Unavailable) and (old := self._old(flight.question)) is not None:
+        flight.cancel_timer()
+        result = self._store(flight, answer.value if isinstance(answer, Failure) else answer)
+        single = not isinstance(result, Unavailable) and result.ttl == 0
+        for waiter in flight.waiters():
+            request = flight.remove_waiter(waiter)
+            if single and waiter is not flight.asker:  # the answer is for the asker alone
+                flight.move_waiter(waiter, Deferred.fromCoroutine(self.ask(request)))
+            elif isinstance(result, Resolution):
+                waiter.callback(result)
+            elif isinstance(result, Unavailable) and (old := self._stale_entry(flight.cache_key)) is not None:
                 self.counts.stale += 1
                 waiter.callback(old.resolution)
             else:
-                waiter.errback(again(came))
+                waiter.errback(copy_error(result))
 
-    def _learn(self, flight: SingleFlight, answer: object) -> Resolution | Refused | Unavailable:
-        """Remember what a question came to."""
-        now, question = self._reactor.seconds(), flight.question
-        came = outcome(answer)
-        if isinstance(came, Unavailable):
+    def _store(self, flight: SingleFlight, answer: object) -> Resolution | Refused | Unavailable:
+        """Cache the outcome of a query and update the counters and the breaker."""
+        now, cache_key = self._reactor.seconds(), flight.cache_key
+        result = outcome(answer)
+        if isinstance(result, Unavailable):
             self.counts.failures += 1
             if not (isinstance(answer, Unavailable) and answer.local):
-                self.breaker.failed(client_of(flight.peer), question, now)
-                self._noes.put(question, (came, now + RETRY_DELAY_S))
-            self._tell(came, answer, now)
-            return came
-        self.breaker.succeeded(now)
-        if self._told:
-            self._told = False
-            log.info("resolver {name} answers again", name=self.name)
-        if isinstance(came, Refused):
+                self.breaker.record_failure(client_of(flight.peer), cache_key, now)
+                self._negative.put(cache_key, (result, now + RETRY_DELAY_S))
+            self._log_failure(result, answer, now)
+            return result
+        self.breaker.record_success(now)
+        if self._failure_logged:
+            self._failure_logged = False
+            log.info("resolver {name} is available again", name=self.name)
+        if isinstance(result, Refused):
             self.counts.refused += 1
-        if came.ttl == 0:
-            self._single.put(question, True)
-            self._answers.drop(question)
-            return came
-        self._single.drop(question)
-        until = math.inf if came.ttl is None else now + came.ttl
-        if flight.generation != self._generation:  # it may be of before the change
+        if result.ttl == 0:
+            self._unshared.put(cache_key, True)
+            self._answers.drop(cache_key)
+            return result
+        self._unshared.drop(cache_key)
+        until = math.inf if result.ttl is None else now + result.ttl
+        if flight.generation != self._generation:  # the answer may be from before the change
             until = now
-        if isinstance(came, Refused):
-            self._answers.drop(question)
-            self._noes.put(question, (came, until))
+        if isinstance(result, Refused):
+            self._answers.drop(cache_key)
+            self._negative.put(cache_key, (result, until))
         else:
-            self._noes.drop(question)
-            self._answers.put(question, _Kept(came, until, until + self._stale))
-        return came
+            self._negative.drop(cache_key)
+            self._answers.put(cache_key, _CacheEntry(result, until, until + self._stale))
+        return result
 
-    def _tell(self, came: Unavailable, answer: object, now: float) -> None:
+    def _log_failure(self, result: Unavailable, answer: object, now: float) -> None:
         if now < self._quiet_until:
             return
-        self._told, self._quiet_until = True, now + REPEAT_INTERVAL_S
-        log.error("resolver {name}: {why}; {advice}", name=self.name, why=came, advice=_ADVICE)
+        self._failure_logged, self._quiet_until = True, now + LOG_INTERVAL_S
+        log.error("resolver {name} unavailable: {why}; {advice}", name=self.name, why=result, advice=_ADVICE)
         if isinstance(answer, Exception) and not isinstance(answer, Unavailable):
-            log.failure("What resolver {name} raised", Failure(answer), name=self.name)
+            log.failure("resolver {name} raised an unexpected error", Failure(answer), name=self.name)
 
 
-_STOPPED = "it is no longer asked: the configuration has changed, or the proxy stops"
-_ADVICE = f"more of its failures are not told for {REPEAT_INTERVAL_S:g} s, the access log has them"
+_STOPPED = "resolver stopped by a reload or by the proxy's shutdown"
+_ADVICE = f"further failures are not logged here for {LOG_INTERVAL_S:g} s, see the access log"

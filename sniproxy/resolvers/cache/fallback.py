@@ -1,4 +1,4 @@
-"""Several resolvers, asked in order, as one."""
+"""Several resolvers as one: asks them in order until one answers."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from sniproxy.resolvers.cache.cache import CachedResolver
 
 
 @attrs.frozen
-class Answered:
-    """An answer.
+class FallbackAnswer:
+    """An answer and its source.
 
-    @ivar by: the name of the resolver that gave it. @ivar passed: why those before it did not, a sentence each.
+    @ivar by: the name of the resolver that answered.
+    @ivar passed: why each resolver before it gave no answer.
     """
 
     resolution: Resolution
@@ -25,26 +26,26 @@ class Answered:
 
 @implementer(IServerNameResolver)
 class FallbackResolver:
-    """Asks one after the other until one answers.
+    """Asks resolvers in order. After a refusal or a failure it asks the next one.
 
-    A refusal and a failure both go on to the next one. When none answers, the name goes nowhere only if all have
-    refused it; else one that failed might have known it, so it is L{Unavailable}.
+    If none answers, the result is a refusal only if all resolvers refused. Otherwise it is L{Unavailable}, because the
+    resolver that failed might know the name.
     """
 
     def __init__(self, resolvers: Sequence[CachedResolver]) -> None:
         self._resolvers = resolvers
 
     async def resolve(self, request: Request) -> Resolution:
-        """@raise Refused: all have refused. @raise Unavailable: none has answered, and one at least has failed."""
-        return (await self.first(request)).resolution
+        """@raise Refused: all resolvers refused. @raise Unavailable: none answered, and at least one failed."""
+        return (await self.first_answer(request)).resolution
 
-    async def first(self, request: Request) -> Answered:
-        """L{resolve}, for who wants to know which one answered."""
+    async def first_answer(self, request: Request) -> FallbackAnswer:
+        """The same as L{resolve}, with the name of the resolver that answered."""
         reasons: list[str] = []
         failed = False
         for resolver in self._resolvers:
             try:
-                return Answered(await resolver.ask(request), resolver.name, tuple(reasons))
+                return FallbackAnswer(await resolver.ask(request), resolver.name, tuple(reasons))
             except Refused as error:
                 reasons.append(f"{resolver.name}: refused: {error.reason}")
             except Unavailable as error:

@@ -1,4 +1,4 @@
-"""What a plugin gave or raised, as one of three: an answer, a refusal, or none. Pure."""
+"""Turns what a resolver plugin returned or raised into an answer, a refusal or a failure. Pure."""
 
 from __future__ import annotations
 
@@ -7,19 +7,22 @@ from sniproxy.util.text import bounded
 
 
 def outcome(answer: object) -> Resolution | Refused | Unavailable:
-    """Judge it. A ttl that is none, and an answer without targets, are failures of the plugin."""
+    """Check an answer. An invalid ttl or an answer without targets is a failure of the plugin.
+
+    @param answer: what the plugin returned, or the exception that it raised.
+    """
     if isinstance(answer, Refused):
-        return answer if _is_ttl(answer.ttl) else Unavailable(f"it refused with a ttl of {answer.ttl!r}")
+        return answer if _is_ttl(answer.ttl) else Unavailable(f"refused with an invalid ttl: {answer.ttl!r}")
     if isinstance(answer, Unavailable):
         return Unavailable(bounded(str(answer)))
     if isinstance(answer, Exception):
-        return Unavailable(f"it failed: {described(answer)}")
+        return Unavailable(f"unexpected error: {describe_error(answer)}")
     if not isinstance(answer, Resolution):
-        return Unavailable(f"it gave a {type(answer).__name__} instead of a Resolution")
+        return Unavailable(f"returned {type(answer).__name__} instead of Resolution")
     if not answer.targets:
-        return Unavailable("it gave no target")
+        return Unavailable("returned no targets")
     if answer.ttl is not None and not _is_ttl(answer.ttl):
-        return Unavailable(f"it gave a ttl of {bounded(repr(answer.ttl), 40)}")
+        return Unavailable(f"returned an invalid ttl: {bounded(repr(answer.ttl), 40)}")
     return answer
 
 
@@ -27,12 +30,13 @@ def _is_ttl(value: object) -> bool:
     return isinstance(value, int | float) and value >= 0
 
 
-def described(error: Exception) -> str:
+def describe_error(error: Exception) -> str:
+    """The type and text of an exception, bounded and printable."""
     return bounded(f"{type(error).__name__}: {error}")
 
 
-def again(error: Refused | Unavailable) -> Refused | Unavailable:
-    """The error anew: one that is raised again and again grows by each traceback."""
+def copy_error(error: Refused | Unavailable) -> Refused | Unavailable:
+    """A new exception with the same content. Raising the same one repeatedly would grow its traceback each time."""
     if isinstance(error, Refused):
         return Refused(error.reason, error.ttl)
     return Unavailable(str(error))

@@ -1,4 +1,4 @@
-"""A question that a resolver has been asked, and who waits for its answer."""
+"""A query in flight, and the connections that wait for its answer."""
 
 from __future__ import annotations
 
@@ -15,70 +15,74 @@ Waiter = Deferred[Resolution]
 
 @attrs.define(eq=False)
 class SingleFlight:
-    """@ivar key: by which others find it. @ivar question: what its answer is kept by.
+    """One query to a resolver, shared by all connections that need its answer.
 
-    @ivar generation: of what was known when it was asked.
-    @ivar refreshes: there is an old answer; the question goes on when nobody waits any more.
-    @ivar peer: address and port of the client that asked.
-    @ivar asker: whose request it was. @ivar answer: the resolver's. @ivar timer: its deadline.
+    @ivar key: by which other connections find this query.
+    @ivar cache_key: the cache key of its answer.
+    @ivar generation: the cache's generation when the query was sent.
+    @ivar refreshes: the cache has an old answer; the query continues when no connection waits any more.
+    @ivar peer: address and port of the client that caused the query.
+    @ivar asker: the waiter of that client.
+    @ivar answer: the resolver's answer.
+    @ivar timer: the query's timeout.
     """
 
     key: Hashable
-    question: Hashable
+    cache_key: Hashable
     generation: int
     refreshes: bool
     peer: str = ""
     asker: Waiter | None = None
     answer: Deferred[Any] | None = None
     timer: Any = None
-    _waiting: dict[Waiter, tuple[Request, Any]] = attrs.field(factory=dict)
+    _waiters: dict[Waiter, tuple[Request, Any]] = attrs.field(factory=dict)
     _moved: dict[Waiter, Waiter] = attrs.field(factory=dict)
 
-    def wait(self, request: Request, left: Callable[[SingleFlight], None]) -> Waiter:
-        """Wait for the answer. @param left: called when one that waited was cancelled."""
+    def add_waiter(self, request: Request, on_cancel: Callable[[SingleFlight], None]) -> Waiter:
+        """Wait for the answer. @param on_cancel: called when this waiter is cancelled."""
 
         def cancelled(waiter: Waiter) -> None:
             if waiter in self._moved:
                 self._moved[waiter].cancel()
-            elif waiter in self._waiting:
-                self.leave(waiter)
-                left(self)
+            elif waiter in self._waiters:
+                self.remove_waiter(waiter)
+                on_cancel(self)
 
         waiter: Waiter = Deferred(cancelled)
-        self._waiting[waiter] = (request, None)
+        self._waiters[waiter] = (request, None)
         return waiter
 
-    def limit(self, waiter: Waiter, timer: Any) -> None:
-        """Give the wait a timer of its own, which is cancelled with it."""
-        self._waiting[waiter] = (self._waiting[waiter][0], timer)
+    def set_timer(self, waiter: Waiter, timer: Any) -> None:
+        """Give a waiter a timer of its own, which is cancelled when the waiter is removed."""
+        self._waiters[waiter] = (self._waiters[waiter][0], timer)
 
-    def leave(self, waiter: Waiter) -> Request:
-        """It no longer waits here. @return: what it asked."""
-        request, timer = self._waiting.pop(waiter)
+    def remove_waiter(self, waiter: Waiter) -> Request:
+        """Remove a waiter and cancel its timer. @return: its request."""
+        request, timer = self._waiters.pop(waiter)
         if timer is not None and timer.active():
             timer.cancel()
         return request
 
-    def move(self, waiter: Waiter, other: Waiter) -> None:
-        """It waits for another answer now; cancelling it cancels that."""
+    def move_waiter(self, waiter: Waiter, other: Waiter) -> None:
+        """Let a removed waiter wait for another answer. Cancelling the waiter cancels C{other}."""
         self._moved[waiter] = other
-        other.addBoth(self._pass, waiter)
+        other.addBoth(self._fire_moved, waiter)
 
-    def _pass(self, result: Any, waiter: Waiter) -> None:
+    def _fire_moved(self, result: Any, waiter: Waiter) -> None:
         del self._moved[waiter]
         waiter.callback(result)
 
-    def waiting(self) -> list[Waiter]:
-        """Who waits."""
-        return list(self._waiting)
+    def waiters(self) -> list[Waiter]:
+        """All that wait for the answer."""
+        return list(self._waiters)
 
-    def end(self) -> None:
-        """No deadline any more."""
+    def cancel_timer(self) -> None:
+        """Cancel the query's timeout."""
         if self.timer is not None and self.timer.active():
             self.timer.cancel()
 
     def cancel(self) -> None:
-        """The resolver need not answer any more."""
-        self.end()
+        """Cancel the query."""
+        self.cancel_timer()
         if self.answer is not None:
             self.answer.cancel()

@@ -1,13 +1,12 @@
-"""Asks name servers: by UDP, by TCP when the answer does not fit, the next one when one is late or fails.
+"""DNS client: queries name servers over UDP, over TCP for large answers, and the next server if one is late or fails.
 
-Each question has a port of its own, takes answers from the server alone that was asked (the kernel sees to it), and
-compares id and question: an answer is not easily made up by somebody else (RFC 5452).
+To resist forged answers (RFC 5452), each lookup uses a local port of its own for each server, accepts answers only from
+that server (the kernel checks it), and compares id and question.
 """
 
 from __future__ import annotations
 
 import errno
-import ipaddress
 import os
 from collections.abc import Callable
 from typing import Any, cast
@@ -23,39 +22,38 @@ from twisted.python.failure import Failure
 from sniproxy.interfaces import Unavailable
 from sniproxy.resolvers.dns.resolvconf import ResolvConf, Server
 from sniproxy.resolvers.dns.servers import ServerStates
-from sniproxy.resolvers.dns.stream import Stream, streams
+from sniproxy.resolvers.dns.stream import Stream, stream_factory
 from sniproxy.resolvers.dns.udpsocket import DatagramSocket
 from sniproxy.resolvers.dns.wire import (
     MIN_TTL_S,
     QUERY_REFUSED,
     SERVER_FAILED,
-    Answer,
     BadMessage,
-    dislikes_edns,
-    found,
-    may_dislike_edns,
-    question,
-    read,
-    truncated,
+    DNSAnswer,
+    extract_answer,
+    is_truncated,
+    make_query,
+    may_reject_edns,
+    parse_answer,
+    rejects_edns,
     why_unusable,
 )
 from sniproxy.util.names import host_port
 
 NEXT_SERVER_DELAY_S = 0.3
-"""Seconds without an answer before the next server is asked, too; twice as long in each further round."""
+"""Seconds without an answer before the next server is queried, too. The delay doubles with each round."""
 
-QUERY_TIMEOUT_S = 4.0
-"""Seconds for a question at most, however many servers there are: less than a resolver's deadline, so that the cause
-is said."""
+LOOKUP_TIMEOUT_S = 4.0
+"""Seconds for a lookup at all servers. Less than a resolver's default timeout, so that the error has the cause."""
 
 TOO_MANY_FILES = "too many open files"
 NO_ANSWER = "no answer"
 
 
 class QueryFailed(Unavailable):
-    """No name server gives an answer; the message has the cause and what each server did.
+    """No name server gave a usable answer. The message has the cause and the problem of each server.
 
-    @ivar cause: L{TOO_MANY_FILES}, C{server failed}, C{query refused} or L{NO_ANSWER}.
+    @ivar cause: L{TOO_MANY_FILES}, L{SERVER_FAILED}, L{QUERY_REFUSED} or L{NO_ANSWER}.
     """
 
     def __init__(self, cause: str, reason: str) -> None:
@@ -65,7 +63,10 @@ class QueryFailed(Unavailable):
 
 
 class NameServers:
-    """@param conf: gives the servers, their order and the number of attempts, for each question anew."""
+    """The name servers of a configuration, with their states.
+
+    @param conf: gives the settings; it is called for each lookup.
+    """
 
     def __init__(self, reactor: Any, conf: Callable[[], ResolvConf]) -> None:
         self._reactor = reactor
@@ -73,10 +74,10 @@ class NameServers:
         self._states = ServerStates()
         self._turn = 0
 
-    async def ask(self, name: str, kind: dns.rdatatype.RdataType) -> Answer:
-        """What there is of this kind for a full name; the search list is not used here.
+    async def ask(self, name: str, kind: dns.rdatatype.RdataType) -> DNSAnswer:
+        """Look up the records of one type. The name must be full: the search list is not used here.
 
-        @raise LookupFailed: no server gives an answer.
+        @raise QueryFailed: no server gave a usable answer.
         """
         conf = self._conf()
         servers = list(conf.servers)
@@ -85,20 +86,20 @@ class NameServers:
             self._turn += 1
             servers = servers[first:] + servers[:first]
         servers = self._states.order(servers, self._reactor.seconds())
-        return await _Race(self._reactor, conf, servers, self._states, name, kind).answer
+        return await _Lookup(self._reactor, conf, servers, self._states, name, kind).answer
 
 
 @attrs.frozen
 class _Query:
-    """One to send. @ivar round: 0 at first. @ivar edns: with an OPT record."""
+    """A query to send. @ivar round: 0 for the first query to a server. @ivar edns: whether it has an OPT record."""
 
     server: Server
     round: int
     edns: bool
 
 
-class _Race:
-    """One question. The next server is asked when one is late or fails; a late answer counts until the end."""
+class _Lookup:
+    """One lookup. Queries the next server when one is late or fails; a late answer counts until the lookup ends."""
 
     def __init__(
         self,
@@ -117,118 +118,118 @@ class _Race:
         self._queue: list[_Query] = []
         without = {server for server in servers if states.without_edns(server, reactor.seconds())}
         for number in range(conf.attempts):
-            # A silent server may be one that drops questions with an OPT record (RFC 6891): later ones have none.
+            # A silent server may drop queries with an OPT record (RFC 6891), so later rounds send none.
             self._queue += [_Query(server, number, not number and server not in without) for server in servers]
-        self._talks: dict[Server, _Talk] = {}
+        self._exchanges: dict[Server, _Exchange] = {}
         self._problems: dict[Server, str] = {}
-        self._partial: Answer | None = None
+        self._partial: DNSAnswer | None = None
         self._ended = False
         self._round = 0
         self._next_timer: Any = None
         self._begun = reactor.seconds()
-        self._end_timer = reactor.callLater(QUERY_TIMEOUT_S, self._fail)
-        self.answer: Deferred[Answer] = Deferred(lambda _: self._stop())
+        self._end_timer = reactor.callLater(LOOKUP_TIMEOUT_S, self._fail)
+        self.answer: Deferred[DNSAnswer] = Deferred(lambda _: self._stop())
         self._next()
 
     def _next(self) -> None:
-        """Send the next query."""
+        """Send the next query. Fail if none is left and no answer can come."""
         _cancel(self._next_timer)
         while self._queue:
             query = self._queue.pop(0)
             self._round = query.round
             try:
-                self._talk(query.server).send(query.edns)
+                self._exchange(query.server).send(query.edns)
             except OSError as error:
-                self._gave_up(query.server, _in_words(error))
+                self._drop_server(query.server, _in_words(error))
                 continue
             if self._queue:
                 self._next_timer = self._reactor.callLater(NEXT_SERVER_DELAY_S * 2**query.round, self._next)
             else:
-                left = self._begun + QUERY_TIMEOUT_S - self._reactor.seconds()
+                left = self._begun + LOOKUP_TIMEOUT_S - self._reactor.seconds()
                 self._end_timer.reset(max(0.0, min(self._timeout, left)))
             return
-        if not self._talks:
+        if not self._exchanges:
             self._fail()
 
-    def _talk(self, server: Server) -> _Talk:
-        if server not in self._talks:
+    def _exchange(self, server: Server) -> _Exchange:
+        if server not in self._exchanges:
 
-            def said(answer: dns.message.Message | str) -> None:
-                if not self._ended and server in self._talks:
-                    self._said(server, answer)
+            def on_answer(answer: dns.message.Message | str) -> None:
+                if not self._ended and server in self._exchanges:
+                    self._handle_answer(server, answer)
 
-            self._talks[server] = _Talk(self._reactor, server, self._name, self._kind, said)
-        return self._talks[server]
+            self._exchanges[server] = _Exchange(self._reactor, server, self._name, self._kind, on_answer)
+        return self._exchanges[server]
 
-    def _said(self, server: Server, answer: dns.message.Message | str) -> None:
+    def _handle_answer(self, server: Server, answer: dns.message.Message | str) -> None:
         why = answer if isinstance(answer, str) else why_unusable(answer)
         if why is None:
             try:
-                came = found(cast(dns.message.Message, answer))
+                result = extract_answer(cast(dns.message.Message, answer))
             except BadMessage as error:
                 why = str(error)
             else:
-                self._note_silent()
-                self._states.answered(server, self._talks[server].answered_edns, self._reactor.seconds())
+                self._record_silent_servers()
+                self._states.record_answer(server, self._exchanges[server].answered_edns, self._reactor.seconds())
                 self._stop()
-                self.answer.callback(came)
+                self.answer.callback(result)
                 return
-        again = not isinstance(answer, str) and may_dislike_edns(answer) and self._talks[server].answered_edns
-        self._gave_up(server, why)
-        if again:
-            # Behind the other servers of this round: one of them may know the name.
+        without_edns = not isinstance(answer, str) and may_reject_edns(answer) and self._exchanges[server].answered_edns
+        self._drop_server(server, why)
+        if without_edns:
+            # After the other servers of this round: one of them may know the name.
             place = sum(query.round == self._round for query in self._queue)
             self._queue.insert(place, _Query(server, self._round, False))
         self._next()
 
-    def _note_silent(self) -> None:
+    def _record_silent_servers(self) -> None:
         now = self._reactor.seconds()
-        for server, talk in self._talks.items():
-            if not talk.by_tcp and now >= talk.begun + NEXT_SERVER_DELAY_S:
-                self._states.silent(server, now)
+        for server, exchange in self._exchanges.items():
+            if not exchange.by_tcp and now >= exchange.begun + NEXT_SERVER_DELAY_S:
+                self._states.record_silence(server, now)
 
-    def _gave_up(self, server: Server, why: str) -> None:
+    def _drop_server(self, server: Server, why: str) -> None:
         self._problems[server] = why
         self._queue = [query for query in self._queue if query.server != server]
-        talk = self._talks.pop(server, None)
-        if talk is not None:
-            talk.close()
-            self._partial = self._partial or talk.partial()
+        exchange = self._exchanges.pop(server, None)
+        if exchange is not None:
+            exchange.close()
+            self._partial = self._partial or exchange.partial()
 
     def _fail(self) -> None:
-        self._note_silent()
-        for server, talk in self._talks.items():
-            self._partial = self._partial or talk.partial()
+        self._record_silent_servers()
+        for server, exchange in self._exchanges.items():
+            self._partial = self._partial or exchange.partial()
             seconds = self._reactor.seconds() - self._begun
-            silence = f"{NO_ANSWER} in {seconds:.2g} s" + (" by TCP" if talk.by_tcp else "")
+            silence = f"{NO_ANSWER} in {seconds:.2g} s" + (" over TCP" if exchange.by_tcp else "")
             self._problems.setdefault(server, silence)
         self._stop()
         if self._partial is not None:
             self.answer.callback(self._partial)
             return
         cause = next((one for one in _CAUSES if any(one in why for why in self._problems.values())), NO_ANSWER)
-        told = ", ".join(f"{host_port(*server)}: {why}" for server, why in self._problems.items())
+        problems = ", ".join(f"{host_port(*server)}: {why}" for server, why in self._problems.items())
         kind = dns.rdatatype.to_text(self._kind)
-        self.answer.errback(QueryFailed(cause, f"{self._name} ({kind}): {cause}: {told}"))
+        self.answer.errback(QueryFailed(cause, f"{self._name} ({kind}): {cause}: {problems}"))
 
     def _stop(self) -> None:
         self._ended = True
         _cancel(self._next_timer)
         _cancel(self._end_timer)
-        talks, self._talks = self._talks, {}
-        for talk in talks.values():
-            talk.close()
+        exchanges, self._exchanges = self._exchanges, {}
+        for exchange in exchanges.values():
+            exchange.close()
 
 
 _CAUSES = (TOO_MANY_FILES, SERVER_FAILED, QUERY_REFUSED)
 
 
-class _Talk:
-    """One question to one server, which may be sent more than once.
+class _Exchange:
+    """The queries of one lookup to one server.
 
-    @param said: called with the answer, or with why there will be none.
-    @ivar by_tcp: whether the answer is being fetched by TCP. @ivar begun: when the server was asked first.
-    @ivar answered_edns: whether the question that was answered had an OPT record.
+    @param on_answer: called with the answer, or with a text that says why there is none.
+    @ivar by_tcp: whether the query has been repeated over TCP. @ivar begun: the time of the first query.
+    @ivar answered_edns: whether the answered query had an OPT record.
     """
 
     def __init__(
@@ -237,15 +238,15 @@ class _Talk:
         server: Server,
         name: str,
         kind: dns.rdatatype.RdataType,
-        said: Callable[[dns.message.Message | str], None],
+        on_answer: Callable[[dns.message.Message | str], None],
     ) -> None:
         self._reactor = reactor
         self._server = server
         self._name = name
         self._kind = kind
-        self._said = said
-        self._asked: list[dns.message.QueryMessage] = []
-        self._cut: dns.message.Message | None = None
+        self._on_answer = on_answer
+        self._queries: list[dns.message.QueryMessage] = []
+        self._truncated: dns.message.Message | None = None
         self._stream: Stream | None = None
         self._connecting: Deferred[Any] | None = None
         self.by_tcp = self.answered_edns = False
@@ -253,23 +254,24 @@ class _Talk:
         self._socket = DatagramSocket(reactor, *server, self._received, self._lost)
 
     def send(self, edns: bool) -> None:
-        """Send the question, unless the answer is being fetched by TCP. @raise OSError: it cannot be sent."""
+        """Send the query, unless it has been repeated over TCP. @raise OSError: it cannot be sent."""
         if not self.by_tcp:
-            asked = question(self._name, self._kind, edns)
-            self._asked.append(asked)
-            self._socket.send(asked.to_wire())
+            query = make_query(self._name, self._kind, edns)
+            self._queries.append(query)
+            self._socket.send(query.to_wire())
 
-    def partial(self) -> Answer | None:
-        """The records of an answer that was cut short, for when TCP fails; for the shortest time."""
-        if self._cut is None:
+    def partial(self) -> DNSAnswer | None:
+        """The records of a truncated answer, with the shortest TTL, in case TCP fails. None: there are none."""
+        if self._truncated is None:
             return None
         try:
-            came = found(self._cut)
+            answer = extract_answer(self._truncated)
         except BadMessage:
             return None
-        return Answer(came.records, MIN_TTL_S) if came.records else None
+        return DNSAnswer(answer.records, MIN_TTL_S) if answer.records else None
 
     def close(self) -> None:
+        """Close the UDP socket and abort TCP."""
         self._socket.close()
         if self._connecting is not None:
             self._connecting.cancel()
@@ -277,44 +279,44 @@ class _Talk:
             cast(ITCPTransport, self._stream.transport).abortConnection()
 
     def _received(self, data: bytes) -> None:
-        for asked in self._asked:
-            answer = read(asked, data)
+        for query in self._queries:
+            answer = parse_answer(query, data)
             if answer is None:
                 continue
-            self.answered_edns = asked.edns >= 0
-            if dislikes_edns(asked, answer):
-                self._asked.remove(asked)
+            self.answered_edns = query.edns >= 0
+            if rejects_edns(query, answer):
+                self._queries.remove(query)
                 try:
                     self.send(edns=False)
                 except OSError as error:
                     self._lost(error)
-            elif truncated(answer) and why_unusable(answer) is None:
-                self._cut = answer
+            elif is_truncated(answer) and why_unusable(answer) is None:
+                self._truncated = answer
                 if not self.by_tcp:
-                    self._ask_by_tcp(asked)
+                    self._query_tcp(query)
             else:
-                self._said(answer)
+                self._on_answer(answer)
             return
 
     def _lost(self, error: OSError) -> None:
         if not self.by_tcp:
-            self._said(_in_words(error))
+            self._on_answer(_in_words(error))
         else:
             self._socket.close()
 
-    def _ask_by_tcp(self, asked: dns.message.QueryMessage) -> None:
+    def _query_tcp(self, query: dns.message.QueryMessage) -> None:
         self.by_tcp = True
         endpoint = (TCP6ClientEndpoint if ":" in self._server[0] else TCP4ClientEndpoint)(self._reactor, *self._server)
-        stream = self._stream = Stream(asked, self._said)
-        self._connecting = endpoint.connect(streams(stream))
-        self._connecting.addErrback(self._no_tcp)
+        stream = self._stream = Stream(query, self._on_answer)
+        self._connecting = endpoint.connect(stream_factory(stream))
+        self._connecting.addErrback(self._tcp_failed)
 
-    def _no_tcp(self, failure: Failure) -> None:
+    def _tcp_failed(self, failure: Failure) -> None:
         number = getattr(failure.value, "osError", None)
         if number in (errno.EMFILE, errno.ENFILE):
-            self._said(TOO_MANY_FILES)
+            self._on_answer(TOO_MANY_FILES)
         elif not failure.check(CancelledError):
-            self._said(f"no connection by TCP: {failure.getErrorMessage()}")
+            self._on_answer(f"TCP connection failed: {failure.getErrorMessage()}")
 
 
 def _in_words(error: OSError) -> str:
@@ -322,27 +324,9 @@ def _in_words(error: OSError) -> str:
         return TOO_MANY_FILES
     if error.errno == errno.ECONNREFUSED:
         return "connection refused"
-    return f"cannot be reached: {error.strerror or os.strerror(error.errno or errno.EIO)}"
+    return f"unreachable: {error.strerror or os.strerror(error.errno or errno.EIO)}"
 
 
 def _cancel(timer: Any) -> None:
     if timer is not None and timer.active():
         timer.cancel()
-
-
-def parse_server(text: str) -> Server:
-    """C{192.0.2.53}, C{192.0.2.53:5353}, C{2001:db8::53}, C{[2001:db8::53]:5353}.
-
-    @raise ValueError: it is none of these.
-    """
-    host, port = text.strip(), "53"
-    if host.startswith("["):
-        host, bracket, rest = host[1:].partition("]")
-        if not bracket or (rest and not rest.startswith(":")):
-            raise ValueError(text)
-        port = rest[1:] or port
-    elif host.count(":") == 1:
-        host, _, port = host.partition(":")
-    if not (port.isascii() and port.isdigit() and len(port) <= 5 and 1 <= int(port) <= 65535):
-        raise ValueError(text)
-    return str(ipaddress.ip_address(host)), int(port)

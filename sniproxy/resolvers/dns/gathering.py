@@ -1,4 +1,4 @@
-"""Several questions at once, of which some may be late: what came in time is used."""
+"""Waits for several lookups, but only a limited time for those that are late."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ T = TypeVar("T")
 
 
 def gather(
-    reactor: Any, asked: Sequence[Deferred[T]], patience: Callable[[T], float | None]
+    reactor: Any, lookups: Sequence[Deferred[T]], grace: Callable[[T], float | None]
 ) -> Deferred[list[T | BaseException | None]]:
-    """Wait for all answers, or until the patience that one of them leaves for the others ends.
+    """Wait for all lookups, or until the grace period after one of the answers ends.
 
-    @param patience: seconds that the other questions get after this answer. None: as long as they take.
-    @return: for each question its answer or its error. None: it did not come in time, and the question is cancelled.
-        Cancelling this cancels all questions.
+    @param grace: seconds that an answer leaves the other lookups. None: no limit.
+    @return: for each lookup its answer, its error, or None if it was late and has been cancelled. Cancelling the result
+        cancels all lookups.
     """
-    return _Gathering(reactor, asked, patience).done  # type: ignore[return-value]  # a list is invariant
+    return _Gathering(reactor, lookups, grace).done  # type: ignore[return-value]  # a list is invariant
 
 
 class _Gathering:
-    def __init__(self, reactor: Any, asked: Sequence[Deferred[T]], patience: Callable[[T], float | None]) -> None:
+    def __init__(self, reactor: Any, lookups: Sequence[Deferred[T]], grace: Callable[[T], float | None]) -> None:
         self._reactor = reactor
-        self._asked = list(asked)
-        self._patience: Callable[[Any], float | None] = patience
-        self._results: list[object] = [None] * len(self._asked)
-        self._left = len(self._asked)
+        self._lookups = list(lookups)
+        self._grace: Callable[[Any], float | None] = grace
+        self._results: list[object] = [None] * len(self._lookups)
+        self._left = len(self._lookups)
         self._timer: Any = None
         self._ended = False
         self.done: Deferred[list[object]] = Deferred(lambda _: self._end())
-        if not self._asked:
+        if not self._lookups:
             self.done.callback([])
-        for number, one in enumerate(self._asked):
-            one.addBoth(self._came, number)
+        for number, one in enumerate(self._lookups):
+            one.addBoth(self._finish_one, number)
 
-    def _came(self, result: Any, number: int) -> None:
+    def _finish_one(self, result: Any, number: int) -> None:
         if self._ended:
             return
         failed = isinstance(result, Failure)
@@ -47,7 +47,7 @@ class _Gathering:
         if not self._left:
             self._finish()
             return
-        seconds = None if failed else self._patience(result)
+        seconds = None if failed else self._grace(result)
         if seconds is None:
             return
         if self._timer is None:
@@ -63,5 +63,5 @@ class _Gathering:
         self._ended = True
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
-        for one in self._asked:
+        for one in self._lookups:
             one.cancel()

@@ -1,4 +1,4 @@
-"""resolv.conf(5): which name servers are asked, how long, and which search list short names use. Pure."""
+"""Parses resolv.conf(5) and addresses of name servers. Pure."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ Server = tuple[str, int]
 """Address and port."""
 
 MAX_SERVERS = 3
-"""Name servers that libc takes from resolv.conf."""
+"""Name servers that libc uses of a resolv.conf."""
 
 MAX_NDOTS, MAX_TIMEOUT, MAX_ATTEMPTS = 15, 30, 5
-"""The caps of libc (resolv.conf(5))."""
+"""The limits of libc (resolv.conf(5)); the timeout is in seconds."""
 
 LOCAL: tuple[Server, ...] = (("127.0.0.1", 53),)
-"""The name server of a resolv.conf that names none."""
+"""The name server if resolv.conf has none."""
 
 
 @attrs.frozen
 class ResolvConf:
-    """How names are looked up.
+    """The settings of a resolv.conf.
 
-    @ivar servers: asked in this order.
-    @ivar search: domains, without the trailing dot, that short names are tried in. The empty text is the root.
-    @ivar ndots: a name with at least this many dots is tried as it is first.
-    @ivar timeout: seconds to wait for answers after the last query is sent.
+    @ivar servers: in the order in which they are queried.
+    @ivar search: domains without a trailing dot that are appended to short names. Empty text: the root.
+    @ivar ndots: a name with at least this many dots is first looked up unchanged.
+    @ivar timeout: seconds to wait for an answer after the last query.
     @ivar attempts: queries to each server.
-    @ivar rotate: whether each question begins with the next server.
+    @ivar rotate: whether each lookup starts with the next server.
     """
 
     servers: tuple[Server, ...] = LOCAL
@@ -42,7 +42,7 @@ class ResolvConf:
     rotate: bool = False
 
     def candidates(self, name: str) -> list[str]:
-        """The full names that a name may mean, in the order in which libc tries them; each once."""
+        """The full names to try for a name, in the order of libc, without repetitions."""
         if ip_literal(name) is not None:
             return [name]
         searched = [f"{name}.{domain}" if domain else name for domain in self.search]
@@ -52,10 +52,11 @@ class ResolvConf:
 
 
 def parse_resolv_conf(text: str, host_name: str = "", environ: Mapping[str, str] | None = None) -> ResolvConf:
-    """Read a resolv.conf as libc does: it ignores what it cannot read.
+    """Parse a resolv.conf as libc does. Invalid lines are ignored.
 
-    @param text: the file's. @param host_name: of this machine; its domain is the search list when the file has none.
-    @param environ: C{LOCALDOMAIN} replaces the file's search list, C{RES_OPTIONS} adds to its options.
+    @param text: the contents of the file.
+    @param host_name: the machine's name. Its domain is the search list if the file has none.
+    @param environ: C{LOCALDOMAIN} replaces the search list, C{RES_OPTIONS} adds to the options.
     """
     environ = environ or {}
     servers: list[Server] = []
@@ -71,7 +72,8 @@ def parse_resolv_conf(text: str, host_name: str = "", environ: Mapping[str, str]
                 address = str(ipaddress.ip_address(words[0]))
             except ValueError:
                 continue
-            if address.isascii() and address.isprintable():  # a zone, as in fe80::1%eth0, may be any text
+            # A zone, as in fe80::1%eth0, may be any text.
+            if address.isascii() and address.isprintable():
                 servers.append((address, 53))
         elif keyword == "domain" and words:
             search = words[:1]
@@ -92,6 +94,24 @@ def parse_resolv_conf(text: str, host_name: str = "", environ: Mapping[str, str]
     )
 
 
+def parse_server(text: str) -> Server:
+    """Parse the address of a name server: C{192.0.2.53}, C{192.0.2.53:5353}, C{2001:db8::53}, C{[2001:db8::53]:5353}.
+
+    @raise ValueError: the text has another form.
+    """
+    host, port = text.strip(), "53"
+    if host.startswith("["):
+        host, bracket, rest = host[1:].partition("]")
+        if not bracket or (rest and not rest.startswith(":")):
+            raise ValueError(text)
+        port = rest[1:] or port
+    elif host.count(":") == 1:
+        host, _, port = host.partition(":")
+    if not (port.isascii() and port.isdigit() and len(port) <= 5 and 1 <= int(port) <= 65535):
+        raise ValueError(text)
+    return str(ipaddress.ip_address(host)), int(port)
+
+
 def _options(words: Iterable[str]) -> dict[str, str]:
     return {name: value for name, _, value in (word.partition(":") for word in words)}
 
@@ -105,6 +125,6 @@ def _number(text: str | None, default: int, least: int, most: int) -> int:
 def _is_name(name: str) -> bool:
     try:
         server_name(name)
-    except BadName:  # too long with this domain
+    except BadName:  # too long with a search domain
         return False
     return True

@@ -1,8 +1,7 @@
-"""The DNS resolver: addresses of a name, or of the hosts of a service, with the times that DNS gives them.
+"""The C{dns} resolver: looks up the addresses of a name, or of the hosts in its SRV records, with their TTLs.
 
-The system's own resolver, which a plain target is looked up by, says no times, and asks for each connection. It reads
-/etc/hosts, which this one does not: clients form names, and names such as localhost or ip6-loopback, which this machine
-alone gives addresses, must not lead them to it.
+A plain target is looked up with the system's resolver, which gives no TTL. Unlike that one, this resolver does not read
+/etc/hosts: clients form names, and a name such as localhost must not lead them to this machine.
 """
 
 from __future__ import annotations
@@ -29,10 +28,10 @@ from sniproxy.interfaces import (
     Target,
     Unavailable,
 )
-from sniproxy.resolvers.dns.client import NO_ANSWER, NameServers, QueryFailed, parse_server
+from sniproxy.resolvers.dns.client import NO_ANSWER, NameServers, QueryFailed
 from sniproxy.resolvers.dns.gathering import gather
-from sniproxy.resolvers.dns.resolvconf import ResolvConf, parse_resolv_conf
-from sniproxy.resolvers.dns.wire import AAAA, SERVER_FAILED, SRV, A, Answer, Service, services
+from sniproxy.resolvers.dns.resolvconf import ResolvConf, parse_resolv_conf, parse_server
+from sniproxy.resolvers.dns.wire import AAAA, SERVER_FAILED, SRV, A, DNSAnswer, Service, sort_services
 from sniproxy.routing.targets import BadTarget
 from sniproxy.routing.templates import PORT, Template, parse_template
 from sniproxy.util.files import WATCH_INTERVAL_S, signature
@@ -41,46 +40,46 @@ from sniproxy.util.names import client_of, ip_literal
 SYSTEM = "/etc/resolv.conf"
 
 MAX_CONF_BYTES = 65536
-"""Characters of it that are read."""
+"""Characters of resolv.conf that are read."""
 
 ATTEMPTS = 3
-"""Queries to each server that the option C{servers} names."""
+"""Queries to each server of the option C{servers}."""
 
 MAX_SERVICES = 16
-"""Hosts of a service whose addresses are asked for; those of the first priorities."""
+"""Hosts of a service that are looked up, in the order of their priorities."""
 
 MAX_ADDRESSES = 1000
-"""Addresses of a name that are kept of each family: a server can put 4,000 into one answer."""
+"""Addresses that are used of each family. An answer can have 4,000."""
 
 FAMILY_DELAY_S = 0.05
-"""Seconds that the other address family gets when one has answered (RFC 8305, section 3: Resolution Delay)."""
+"""Seconds to wait for the second address family after an answer for the first (RFC 8305, section 3)."""
 
 NO_NAME_DELAY_S = 1.0
-"""Seconds that the other address family gets when one says that there is no such name: some servers say so by mistake
-for one type (RFC 4074, section 4.2)."""
+"""Seconds to wait for the second address family after NXDOMAIN for the first: some servers wrongly answer so for one
+type (RFC 4074, section 4.2)."""
 
 HOST_DELAY_S = 0.5
-"""Seconds that the other hosts of a service get when one has addresses: long enough for a lost datagram."""
+"""Seconds to wait for the other hosts of a service after one has addresses: long enough for a lost datagram."""
 
 PARTIAL_TTL_S = 5.0
-"""Seconds for which an answer is kept at most when a family or a host of a service did not answer."""
+"""The largest TTL, in seconds, of an answer that lacks a family or a host, because its lookup failed or was late."""
 
 MAX_FORMED = 128
 MAX_FORMED_PER_CLIENT = 32
-"""Lookups at once of names that clients form. Lookups of names that the operator wrote have no such limit."""
+"""Concurrent lookups of client-formed names. Lookups of names that the operator wrote are not limited."""
 
 OPTIONS = (
-    Option("target", Kind.TEXT, 'whose addresses, as in "{1}.internal:6651"; unless given, "{server_name}"', None),
-    Option("srv", Kind.TEXT, 'or whose SRV records, as in "_pulsar._tcp.{1}.internal"', None),
-    Option("servers", Kind.TEXTS, 'name servers, as in "192.0.2.53"; unless given, those of the system', None),
-    Option("ipv4", Kind.FLAG, "ask for IPv4 addresses", True),
-    Option("ipv6", Kind.FLAG, "ask for IPv6 addresses", True),
+    Option("target", Kind.TEXT, 'name to look up, as in "{1}.internal:6651"; default: "{server_name}"', None),
+    Option("srv", Kind.TEXT, 'name whose SRV records are used instead, as in "_pulsar._tcp.{1}.internal"', None),
+    Option("servers", Kind.TEXTS, 'name servers, as in "192.0.2.53"; default: those of resolv.conf', None),
+    Option("ipv4", Kind.FLAG, "look up IPv4 addresses", True),
+    Option("ipv6", Kind.FLAG, "look up IPv6 addresses", True),
 )
 
 
 @attrs.frozen
-class _Places:
-    """The addresses of one host, and for how many seconds they hold."""
+class _HostAddresses:
+    """The addresses of a host, with their TTL in seconds."""
 
     addresses: tuple[str, ...]
     ttl: float
@@ -88,10 +87,11 @@ class _Places:
 
 @implementer(IServerNameResolver)
 class DNSResolver:
-    """@param template: of the name that is asked for. @param is_service: by its SRV records.
+    """Made by L{make}.
 
-    @param kinds: A, AAAA or both, in the order of the addresses. @param conf: has the search list.
-    @param absolute: whether the search list is not used, as for a name that ends in a dot.
+    @param template: the name to look up. @param is_service: whether to use its SRV records.
+    @param kinds: A, AAAA or both, in the order of the addresses.
+    @param conf: gives the search list. @param absolute: never use the search list, as for a name that ends in a dot.
     """
 
     def __init__(
@@ -114,11 +114,11 @@ class DNSResolver:
         self._formed: Counter[str] = Counter()
 
     async def resolve(self, request: Request) -> Resolution:
-        """@raise Refused: no such name, or nothing of the kind that was asked for. @raise Unavailable: no answer."""
+        """@raise Refused: the name does not exist or has no such records. @raise Unavailable: the lookup failed."""
         try:
             target = self._template.fill(request)
         except BadTarget as error:
-            raise Refused(f"no name to ask for comes of this one: {error}") from error
+            raise Refused(f"cannot form a DNS name from this name: {error}") from error
         if not target.client_formed:
             return await self._resolve(target)
         with self._permit(client_of(request.peer)):
@@ -126,11 +126,12 @@ class DNSResolver:
 
     @contextmanager
     def _permit(self, client: str) -> Iterator[None]:
-        """Count a lookup that a client caused. @raise Unavailable: there are too many."""
-        # No more than what is left for others: a few clients together cannot take all places.
+        """Count a lookup of a client-formed name. @raise Unavailable: there are too many."""
+        # A client may have at most as many as are left for others, so that a few clients together cannot use up the
+        # limit.
         left = MAX_FORMED - self._formed.total()
         if self._formed[client] >= min(MAX_FORMED_PER_CLIENT, left):
-            error = Unavailable("too many lookups at once of names that clients form")
+            error = Unavailable("too many concurrent lookups of client-formed names")
             error.local = True
             raise error
         self._formed[client] += 1
@@ -146,23 +147,23 @@ class DNSResolver:
         if not self._is_service:
             if ip_literal(target.host) is not None:
                 return Resolution([target])
-            places = await self._places(target.host, formed)
-            return Resolution([attrs.evolve(target, addresses=places.addresses)], places.ttl)
+            found = await self._addresses(target.host, formed)
+            return Resolution([attrs.evolve(target, addresses=found.addresses)], found.ttl)
         answer = await self._search(target.host, formed, "SRV record", lambda name: self._servers.ask(name, SRV))
-        hosts = services(answer.records)[:MAX_SERVICES]
+        hosts = sort_services(answer.records)[:MAX_SERVICES]
         if not hosts:
-            raise Refused(f"{target.host}: the service is not available there", answer.ttl)
+            raise Refused(f"{target.host} has no usable SRV record", answer.ttl)
         return await self._hosts(hosts, formed, answer.ttl)
 
     async def _hosts(self, hosts: Sequence[Service], formed: bool, ttl: float) -> Resolution:
-        """The hosts of a service that have addresses: one target each, with its weight."""
-        asked = [Deferred.fromCoroutine(self._places(host.host, formed, absolute=True)) for host in hosts]
-        came = await gather(self._reactor, asked, lambda _: HOST_DELAY_S)
+        """One target for each host of a service that has addresses, with its weight."""
+        lookups = [Deferred.fromCoroutine(self._addresses(host.host, formed, absolute=True)) for host in hosts]
+        results = await gather(self._reactor, lookups, lambda _: HOST_DELAY_S)
         targets = []
         refused: Refused | None = None
         failed: Exception | None = None
-        for host, one in zip(hosts, came, strict=True):
-            if isinstance(one, _Places):
+        for host, one in zip(hosts, results, strict=True):
+            if isinstance(one, _HostAddresses):
                 ttl = min(ttl, one.ttl)
                 targets.append(Target(host.host, host.port, host.weight, "", formed, "", one.addresses))
             elif isinstance(one, Refused):
@@ -175,41 +176,42 @@ class DNSResolver:
             raise failed or refused or Unavailable(f"{hosts[0].host}: {NO_ANSWER}")
         return Resolution(targets, ttl)
 
-    async def _places(self, host: str, formed: bool, absolute: bool = False) -> _Places:
-        """The addresses of a host. @param absolute: the search list is not used.
+    async def _addresses(self, host: str, formed: bool, absolute: bool = False) -> _HostAddresses:
+        """The addresses of a host. @param absolute: do not use the search list.
 
-        @raise Refused: there are none. @raise Unavailable: no answer.
+        @raise Refused: it has none. @raise Unavailable: the lookup failed.
         """
         if ip_literal(host) is not None:
-            return _Places((host,), float("inf"))
+            return _HostAddresses((host,), float("inf"))
         kinds = {(A,): "IPv4 address", (AAAA,): "IPv6 address"}.get(tuple(self._kinds), "address")
         answer = await self._search(host, formed, kinds, self._families, absolute)
-        return _Places(tuple(record.to_text() for record in answer.records), answer.ttl)
+        return _HostAddresses(tuple(record.to_text() for record in answer.records), answer.ttl)
 
     async def _search(
         self,
         name: str,
         formed: bool,
         what: str,
-        ask: Callable[[str], Awaitable[Answer]],
+        ask: Callable[[str], Awaitable[DNSAnswer]],
         absolute: bool = False,
-    ) -> Answer:
-        """The first of the names that a name may mean which has records, as libc searches.
+    ) -> DNSAnswer:
+        """The records of the first candidate name that has some, in the order of libc.
 
-        A name that a client formed is absolute: the search list would lead it past C{allow_names}.
+        A client-formed name is absolute: the search list would bypass C{allow_names}.
 
-        @raise Refused: none has. @raise Unavailable: one is not known.
+        @param what: the record type, for errors. @param ask: looks one name up.
+        @raise Refused: no candidate has records. @raise Unavailable: a lookup failed, and no other name has records.
         """
         candidates = self._conf().candidates(name)
         names = [name] if formed or absolute or self._absolute else candidates or [name]
         failed: Unavailable | None = None
-        empty: list[Answer] = []
+        empty: list[DNSAnswer] = []
         for full in names:
             try:
                 answer = await ask(full)
             except QueryFailed as error:
                 failed = failed or error
-                if error.cause != SERVER_FAILED:  # libc, too, tries no other name then
+                if error.cause != SERVER_FAILED:  # libc stops here, too
                     break
                 continue
             if answer.records:
@@ -219,55 +221,55 @@ class DNSResolver:
             raise failed
         why = f"has no {what}" if any(answer.exists for answer in empty) else "does not exist"
         tried = [full for full in names if full != name]
-        more = f" (nor does any of {', '.join(tried)})" if tried else ""
+        more = f" (also tried: {', '.join(tried)})" if tried else ""
         if formed and candidates[:1] != [name]:
-            more = " (a name that a client forms is absolute: the search list of resolv.conf is not used)"
+            more = " (the resolv.conf search list is not used for client-formed names)"
         raise Refused(f"{name} {why}{more}", min(answer.ttl for answer in empty))
 
-    async def _families(self, name: str) -> Answer:
-        """The addresses that a full name has, of each family that answers in time.
+    async def _families(self, name: str) -> DNSAnswer:
+        """The addresses of a full name, of each family that answers in time.
 
-        @raise LookupFailed: there are none, and one family is not known.
+        @raise QueryFailed: there are none, and the lookup of one family failed.
         """
-        asked = [Deferred.fromCoroutine(self._servers.ask(name, kind)) for kind in self._kinds]
-        came = await gather(self._reactor, asked, _patience)
-        answers = [one for one in came if isinstance(one, Answer)]
+        lookups = [Deferred.fromCoroutine(self._servers.ask(name, kind)) for kind in self._kinds]
+        results = await gather(self._reactor, lookups, _grace)
+        answers = [one for one in results if isinstance(one, DNSAnswer)]
         records = tuple(record for one in answers for record in one.records[:MAX_ADDRESSES])
-        failed = [one for one in came if isinstance(one, Exception)]
-        whole = len(answers) == len(asked)
-        # What is below a name that does not exist does not exist either, of whatever type (RFC 8020).
+        failed = [one for one in results if isinstance(one, Exception)]
+        whole = len(answers) == len(lookups)
+        # A name that does not exist for one type does not exist for any (RFC 8020).
         if not records and not whole and all(one.exists for one in answers):
             raise failed[0]
         ttl = min(one.ttl for one in answers)
-        return Answer(records, ttl if whole else min(ttl, PARTIAL_TTL_S), any(one.exists for one in answers))
+        return DNSAnswer(records, ttl if whole else min(ttl, PARTIAL_TTL_S), any(one.exists for one in answers))
 
 
-def _patience(answer: Answer) -> float | None:
+def _grace(answer: DNSAnswer) -> float | None:
     if answer.records:
         return FAMILY_DELAY_S
     return None if answer.exists else NO_NAME_DELAY_S
 
 
 class SystemConf:
-    """The system's resolv.conf, read again when it has changed; it is looked at once a second at most."""
+    """The system's resolv.conf. Checks once a second at most whether it has changed, and reads it again then."""
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
-        self._look_at = 0.0
+        self._next_check = 0.0
         self._seen: object = None
         self._conf: ResolvConf | None = None
 
     def __call__(self) -> ResolvConf:
         now = self._reactor.seconds()
-        if self._conf is not None and now < self._look_at:
+        if self._conf is not None and now < self._next_check:
             return self._conf
-        self._look_at = now + WATCH_INTERVAL_S
+        self._next_check = now + WATCH_INTERVAL_S
         seen = signature(SYSTEM)
         if self._conf is None or seen != self._seen:
             try:
                 with open(SYSTEM, encoding="utf-8", errors="replace") as file:
                     text = file.read(MAX_CONF_BYTES)
-            except OSError:  # it is being replaced, or there is none
+            except OSError:  # the file is missing or being replaced
                 return self._conf or _parse("")
             self._seen = seen
             self._conf = _parse(text)
@@ -279,7 +281,7 @@ def _parse(text: str) -> ResolvConf:
 
 
 def make(options: Mapping[str, Any], reactor: Any) -> DNSResolver:
-    """@raise BadOption: a name or a server cannot be read."""
+    """@raise BadOption: an option is invalid."""
     target, srv = options["target"], options["srv"]
     if target is not None and srv is not None:
         raise BadOption("srv", srv, "write either target or srv")
@@ -289,14 +291,18 @@ def make(options: Mapping[str, Any], reactor: Any) -> DNSResolver:
     except BadTarget as error:
         raise BadOption(key, text, str(error)) from error
     if template.weight != 1:
-        raise BadOption(key, text, "the addresses of a name take equal turns, and SRV records have their own weights")
+        raise BadOption(
+            key,
+            text,
+            "remove the weight: all addresses of a name have the same, and SRV records have their own",
+        )
     if srv is not None and (":" in text.replace("{", "").replace("}", "") or PORT in template.places):
-        raise BadOption("srv", srv, "SRV records have the port; write a name alone")
+        raise BadOption("srv", srv, "write a name without a port: SRV records have the port")
     kinds = [kind for kind, wanted in ((AAAA, options["ipv6"]), (A, options["ipv4"])) if wanted]
     if not kinds:
         raise BadOption("ipv4", False, "one of ipv4 and ipv6 must be true")
     conf = _conf(reactor, options["servers"])
-    # What is filled in has lost its last dot.
+    # Filling the template removes the last dot.
     absolute = text.partition(":")[0].endswith(".")
     return DNSResolver(reactor, NameServers(reactor, conf), conf, template, srv is not None, kinds, absolute)
 

@@ -1,4 +1,4 @@
-"""What the last questions showed about each name server: which are silent, and which answer only without EDNS. Pure."""
+"""Remembers which name servers were silent lately and which answer only without EDNS. Pure."""
 
 from __future__ import annotations
 
@@ -7,34 +7,34 @@ from collections.abc import Iterable
 from sniproxy.resolvers.dns.resolvconf import Server
 
 REMEMBER_S = 30.0
-"""Seconds for which a server counts as silent, or as one without EDNS. Then one question tries it as any other."""
+"""Seconds for which a server counts as silent or as one without EDNS. Afterwards one lookup tries it normally."""
 
 
 class ServerStates:
-    """Times are the reactor's, in seconds."""
+    """States of name servers. All times are the reactor's, in seconds."""
 
     def __init__(self) -> None:
         self._silent: dict[Server, float] = {}
         self._no_edns: dict[Server, float] = {}
 
     def order(self, servers: Iterable[Server], now: float) -> list[Server]:
-        """The servers in the order in which one question asks them: those that were silent come last."""
+        """The order in which a lookup queries the servers: silent ones come last."""
         ordered = list(servers)
-        for known in (self._silent, self._no_edns):  # resolv.conf has changed
+        for known in (self._silent, self._no_edns):  # forget servers that resolv.conf no longer has
             for server in known.keys() - set(ordered):
                 del known[server]
         return sorted(ordered, key=lambda server: _holds(self._silent, server, now))
 
     def without_edns(self, server: Server, now: float) -> bool:
-        """Whether a question to this server has no OPT record."""
+        """Whether queries to this server omit the OPT record."""
         return _holds(self._no_edns, server, now)
 
-    def silent(self, server: Server, now: float) -> None:
+    def record_silence(self, server: Server, now: float) -> None:
         """The server did not answer in time."""
         self._silent[server] = now + REMEMBER_S
 
-    def answered(self, server: Server, edns: bool, now: float) -> None:
-        """The server gave a usable answer. @param edns: to a question with an OPT record."""
+    def record_answer(self, server: Server, edns: bool, now: float) -> None:
+        """The server gave a usable answer. @param edns: whether the query had an OPT record."""
         self._silent.pop(server, None)
         if edns:
             self._no_edns.pop(server, None)
@@ -43,7 +43,7 @@ class ServerStates:
 
 
 def _holds(known: dict[Server, float], server: Server, now: float) -> bool:
-    """Whether it is still true of a server. At the end of its time one question finds it false, and so tries again."""
+    """Whether a state applies to a server. When it expires, one lookup gets False and so tries the server again."""
     until = known.get(server)
     if until is None or now < until:
         return until is not None

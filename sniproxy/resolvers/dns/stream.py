@@ -1,4 +1,4 @@
-"""One question to one name server by TCP (RFC 7766)."""
+"""One query to one name server over TCP (RFC 7766)."""
 
 from __future__ import annotations
 
@@ -9,33 +9,36 @@ from twisted.internet.protocol import Factory, connectionDone
 from twisted.protocols.basic import Int16StringReceiver
 from twisted.python.failure import Failure
 
-from sniproxy.resolvers.dns.wire import read
+from sniproxy.resolvers.dns.wire import parse_answer
 
 
 class Stream(Int16StringReceiver):
-    """@param said: called with the answer, or with why there will be none; perhaps more than once."""
+    """A TCP connection for one query.
 
-    def __init__(self, asked: dns.message.QueryMessage, said: Callable[[dns.message.Message | str], None]) -> None:
-        self._asked = asked
-        self._said = said
+    @param on_answer: called with the answer, or with a text that says why there is none. It may be called repeatedly.
+    """
+
+    def __init__(self, query: dns.message.QueryMessage, on_answer: Callable[[dns.message.Message | str], None]) -> None:
+        self._query = query
+        self._on_answer = on_answer
 
     def connectionMade(self) -> None:
-        self.sendString(self._asked.to_wire())  # type: ignore[no-untyped-call]
+        self.sendString(self._query.to_wire())  # type: ignore[no-untyped-call]
 
     def stringReceived(self, string: bytes) -> None:
-        answer = read(self._asked, string)
-        self._said("by TCP it answers something else" if answer is None else answer)
+        answer = parse_answer(self._query, string)
+        self._on_answer("mismatched answer over TCP" if answer is None else answer)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self._said("by TCP it ends without an answer")
+        self._on_answer("TCP connection closed without an answer")
 
 
 class _Streams(Factory):
-    """Logs nothing when it starts and stops, unlike the factory of connectProtocol()."""
+    """A factory that does not log its start and stop, unlike that of connectProtocol()."""
 
     noisy = False
 
 
-def streams(stream: Stream) -> Factory:
+def stream_factory(stream: Stream) -> Factory:
     """A factory for one connection."""
     return _Streams.forProtocol(lambda: stream)

@@ -1,6 +1,6 @@
-"""A connected UDP socket for one question to one name server.
+"""A connected UDP socket for the queries of one lookup to one name server.
 
-Twisted's own UDP ports log two lines for each port that opens and closes; this one logs nothing.
+Twisted's UDP port would log two lines for each socket.
 """
 
 from __future__ import annotations
@@ -15,19 +15,20 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 MAX_DATAGRAM_BYTES = 65535
-"""Bytes of a datagram."""
+"""The largest datagram."""
 
 BATCH = 16
-"""Datagrams that are read before other sockets get their turn."""
+"""Datagrams read in one call of C{doRead}, so that other sockets get their turn."""
 
 
 @implementer(IReadDescriptor)
 class DatagramSocket:
-    """The kernel picks the port, and drops datagrams that come from another address than the server's.
+    """The kernel chooses the local port, and drops datagrams from other addresses than the server's.
 
-    @param received: called with each datagram. @param failed: called once with the error that the kernel reports, as
-        for an ICMP message. Either may close the socket.
-    @raise OSError: no descriptor is free, or no network leads to the server.
+    @param received: called with each datagram.
+    @param failed: called once with an error that the kernel reports, for example after an ICMP message. Both callbacks
+        may close the socket.
+    @raise OSError: no descriptor is free, or there is no route to the server.
     """
 
     def __init__(
@@ -53,18 +54,18 @@ class DatagramSocket:
             raise
 
     def send(self, data: bytes) -> None:
-        """Send one datagram. @raise OSError: no network leads to the server, or it refused the previous one."""
+        """Send one datagram. @raise OSError: there is no route to the server, or it refused the previous datagram."""
         self._sock.send(data)
 
     def close(self) -> None:
-        """Close it; a second call does nothing."""
+        """Close the socket. Further calls do nothing."""
         if self._open:
             self._open = False
             self._reactor.removeReader(self)
             self._sock.close()
 
     def fileno(self) -> int:
-        # A closed socket has no number, and the reactor asks once more after the close.
+        # The reactor calls this once more after the close, when the socket has no number any more.
         return self._number
 
     def logPrefix(self) -> str:
@@ -84,7 +85,7 @@ class DatagramSocket:
             self._received(data)
 
     def connectionLost(self, reason: Failure) -> None:
-        """The kernel reports an error (an ICMP message), or the reactor ends."""
+        """The kernel reports an error, for example after an ICMP message, or the reactor stops."""
         if self._open:
             number = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-            self._failed(OSError(number, os.strerror(number) if number else "the socket is lost"))
+            self._failed(OSError(number, os.strerror(number) if number else "the socket was closed"))

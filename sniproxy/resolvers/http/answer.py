@@ -1,4 +1,4 @@
-"""What an answer to the http resolver means: our own form of JSON, or targets picked out of somebody else's. Pure."""
+"""Reads targets from JSON answers, in sniproxy's own format or in another one that the options describe. Pure."""
 
 from __future__ import annotations
 
@@ -16,27 +16,28 @@ from sniproxy.util.names import BadName, server_name
 from sniproxy.util.text import bounded
 
 MAX_TARGETS = 1000
-"""Of an answer."""
+"""Targets of one answer."""
 
-Path = tuple[str, ...]
-"""Keys, one inside the other. Lists on the way are gone through."""
+KeyPath = tuple[str, ...]
+"""Keys of nested objects. Lists on the way are flattened."""
 
-Condition = tuple[Path, str]
-"""Where, and how one of the values there has to be written: a text as it is, anything else as in JSON."""
+Condition = tuple[KeyPath, str]
+"""A path, and the text that one of its values must equal. Values other than texts are compared as JSON."""
 
 MAX_TTL_S = 86400.0
-"""For which an answer is used again, whatever it says."""
+"""Upper bound, in seconds, of an answer's ttl."""
 
 
 class BadAnswer(Exception):
-    """An answer that means nothing here; the message says why, bounded and printable."""
+    """An answer cannot be used. The message says why; it is bounded and printable."""
 
 
 @attrs.frozen
 class FoundTargets:
-    """@ivar targets: none: the name is refused. @ivar ttl: seconds. None: the answer does not say.
+    """The contents of an answer.
 
-    @ivar reason: why there are none, as the answer says it; empty: it does not.
+    @ivar targets: empty: the name is refused. @ivar ttl: seconds. None: the answer has none.
+    @ivar reason: the answer's reason for a refusal. Empty: it has none.
     """
 
     targets: tuple[Target, ...] = ()
@@ -45,82 +46,84 @@ class FoundTargets:
 
 
 @attrs.frozen
-class Places:
-    """Where targets stand in JSON that is not ours.
+class TargetPaths:
+    """Where targets are in JSON of another format.
 
-    @ivar items: an item for each target; empty: the whole answer, or each of its list.
-    @ivar hosts: in an item, of which the first one that has a text counts. @ivar port: where, or which.
-        None: the host's text has it, or it is 6651.
-    @ivar weight: None: 1. @ivar in_base64: whether the host's text is.
+    @ivar items: the path of the items, one for each target. Empty: the answer itself, or each item of its list.
+    @ivar hosts: paths of the host in an item; the first path with a value counts.
+    @ivar port: the path of the port, or the port. None: the host's text has it, or it is 6651.
+    @ivar weight: the path of the weight. None: the weight is 1. @ivar in_base64: whether the host is in base64.
     """
 
-    hosts: tuple[Path, ...]
-    items: Path = ()
-    port: Path | int | None = None
-    weight: Path | None = None
+    hosts: tuple[KeyPath, ...]
+    items: KeyPath = ()
+    port: KeyPath | int | None = None
+    weight: KeyPath | None = None
     in_base64: bool = False
 
 
-def parse_path(text: str) -> Path:
-    """Read keys with dots between them. @raise ValueError: a key is empty."""
+def parse_path(text: str) -> KeyPath:
+    """Parse keys with dots between them. @raise ValueError: a key is empty."""
     path = tuple(text.split("."))
     if "" in path:
         raise ValueError("write keys with dots between them, as in Service.Address")
     return path
 
 
-def parse(body: bytes) -> Any:
-    """@raise Unreadable: it is no JSON object or list."""
+def parse_json(body: bytes) -> Any:
+    """Parse a body. @raise BadAnswer: it is not a JSON object or list."""
     try:
         document = json.loads(body, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
-        raise BadAnswer("its answer is not JSON") from error
+        raise BadAnswer("answer is not JSON") from error
     if not isinstance(document, dict | list):
-        raise BadAnswer("its answer is no JSON object or list")
+        raise BadAnswer("answer is not a JSON object or list")
     return document
 
 
-def own(document: Any) -> FoundTargets:
-    """An answer in our own form: C{{"targets": ["host:port", {"host":, "port":, "weight":}], "ttl":, "reason":}}.
+def parse_native(document: Any) -> FoundTargets:
+    """Read an answer in sniproxy's own format.
 
-    @raise Unreadable: it is not.
+    It is C{{"targets": ["host:port", {"host":, "port":, "weight":}], "ttl":, "reason":}}.
+
+    @raise BadAnswer: it has another format.
     """
     targets = document.get("targets") if isinstance(document, dict) else None
     if not isinstance(targets, list):
-        raise BadAnswer('its answer has no list "targets"')
+        raise BadAnswer('answer has no list "targets"')
     _check_number(targets)
-    return FoundTargets(_unique(_own_target(one) for one in targets), _ttl(document), _reason(document))
+    return FoundTargets(_unique(_native_target(one) for one in targets), _ttl(document), _reason(document))
 
 
-def refusal(body: bytes) -> FoundTargets:
-    """What is said of a name that is not there, if it is said in our form."""
+def parse_refusal(body: bytes) -> FoundTargets:
+    """Read the reason and ttl of a 404 answer. Both are empty if it has another format."""
     try:
-        document = parse(body)
+        document = parse_json(body)
         return FoundTargets((), _ttl(document), _reason(document)) if isinstance(document, dict) else FoundTargets()
     except BadAnswer:
         return FoundTargets()
 
 
-def picked(document: Any, places: Places, wanted: Iterable[Condition]) -> FoundTargets:
-    """Targets out of another form. @param wanted: an item counts when all of these hold.
+def extract_targets(document: Any, paths: TargetPaths, wanted: Iterable[Condition]) -> FoundTargets:
+    """Read targets from JSON in another format. @param wanted: conditions that an item must meet.
 
-    @raise Unreadable: an item that counts has a host, port or weight that is none; or none of them has a host.
+    @raise BadAnswer: an item has an invalid host, port or weight, or no item has a host.
     """
     wanted = list(wanted)
     try:
-        items = [item for item in _at(document, places.items) if _counts(item, wanted)]
+        items = [item for item in _at(document, paths.items) if _counts(item, wanted)]
         _check_number(items)
-        found = [_picked_target(item, places) for item in items]
+        found = [_picked_target(item, paths) for item in items]
     except RecursionError:
-        raise BadAnswer("its answer is nested too deeply") from None
+        raise BadAnswer("answer is nested too deeply") from None
     targets = _unique(target for target in found if target is not None)
     if items and not targets:
-        raise BadAnswer(f"there is no host at {' or '.join('.'.join(path) for path in places.hosts)}")
+        raise BadAnswer(f"no host at {' or '.join('.'.join(path) for path in paths.hosts)}")
     return FoundTargets(targets)
 
 
-def _at(value: Any, path: Path) -> Iterator[Any]:
-    """All that stands at a path, but for null."""
+def _at(value: Any, path: KeyPath) -> Iterator[Any]:
+    """The values at a path, except null."""
     if isinstance(value, list):
         for one in value:
             yield from _at(one, path)
@@ -139,50 +142,50 @@ def _written(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _picked_target(item: Any, places: Places) -> Target | None:
+def _picked_target(item: Any, paths: TargetPaths) -> Target | None:
     """None: the item has no host."""
-    texts = (value for path in places.hosts for value in _at(item, path) if value != "")
+    texts = (value for path in paths.hosts for value in _at(item, path) if value != "")
     host = next(texts, None)
     if host is None:
         return None
-    if places.in_base64:
+    if paths.in_base64:
         host = _decoded(host)
-    port = places.port if isinstance(places.port, int) else _number(item, places.port)
-    if port is None and places.port is not None:
-        raise BadAnswer(f"{_shown(host)} has no port where it should be")
-    weight = _number(item, places.weight)
+    port = paths.port if isinstance(paths.port, int) else _number(item, paths.port)
+    if port is None and paths.port is not None:
+        raise BadAnswer(f"no port for host {_shown(host)}")
+    weight = _number(item, paths.weight)
     return _target(host, port, 1 if weight is None else weight)
 
 
-def _number(item: Any, path: Path | None) -> Any:
-    """The first value there, or None; a number may be written as a text."""
+def _number(item: Any, path: KeyPath | None) -> Any:
+    """The first value at a path, or None. A text of digits counts as a number."""
     found = None if path is None else next(_at(item, path), None)
     return int(found) if isinstance(found, str) and found.isascii() and found.isdigit() and len(found) < 10 else found
 
 
-def _own_target(value: Any) -> Target:
+def _native_target(value: Any) -> Target:
     if isinstance(value, dict):
         return _target(value.get("host"), value.get("port", DEFAULT_PORT), value.get("weight", 1))
     return _target(value, None, 1)
 
 
 def _target(host: Any, port: Any, weight: Any) -> Target:
-    """@param port: None: the host's text has it, or it is 6651."""
+    """Make a target. @param port: None: the host's text has it, or it is 6651."""
     if not isinstance(host, str):
-        raise BadAnswer(f"a target's host is no text: {_shown(host)}")
+        raise BadAnswer(f"target host is not a text: {_shown(host)}")
     for number in (port, weight):
         if isinstance(number, bool):
-            raise BadAnswer(f"a target's port and weight are numbers, not {_shown(number)}")
+            raise BadAnswer(f"target port and weight must be numbers, not {_shown(number)}")
     try:
         if port is None:
             return attrs.evolve(parse_target(host), weight=weight)
         return Target(server_name(host), port, weight)
     except (BadTarget, BadName) as error:
-        raise BadAnswer(f"{_shown(host)} is no target: {bounded(str(error), 150)}") from error
+        raise BadAnswer(f"invalid target {_shown(host)}: {bounded(str(error), 150)}") from error
     except (ValueError, TypeError) as error:
-        cure = "a port is from 1 to 65535, a weight 0 or more"
+        cure = "a port is a number from 1 to 65535, a weight is 0 or more"
         raise BadAnswer(
-            f"{_shown(host)} is no target with port {_shown(port)}, weight {_shown(weight)}: {cure}"
+            f"invalid target {_shown(host)}, port {_shown(port)}, weight {_shown(weight)}: {cure}"
         ) from error
 
 
@@ -190,7 +193,7 @@ def _decoded(host: Any) -> str:
     try:
         return b64decode(host, validate=True).decode().strip()
     except (ValueError, TypeError) as error:
-        raise BadAnswer(f"{_shown(host)} is no text in base64") from error
+        raise BadAnswer(f"host is not a text in base64: {_shown(host)}") from error
 
 
 def _ttl(document: Mapping[str, Any]) -> float | None:
@@ -198,7 +201,7 @@ def _ttl(document: Mapping[str, Any]) -> float | None:
     if ttl is None:
         return None
     if isinstance(ttl, bool) or not isinstance(ttl, int | float) or not 0 <= ttl < math.inf:
-        raise BadAnswer(f'its "ttl" is no number of seconds: {_shown(ttl)}')
+        raise BadAnswer(f'"ttl" is not a number of seconds: {_shown(ttl)}')
     return float(min(ttl, MAX_TTL_S))
 
 
@@ -209,7 +212,7 @@ def _reason(document: Mapping[str, Any]) -> str:
 
 def _check_number(targets: Sequence[object]) -> None:
     if len(targets) > MAX_TARGETS:
-        raise BadAnswer(f"its answer has {len(targets)} targets, more than {MAX_TARGETS}")
+        raise BadAnswer(f"answer has {len(targets)} targets, more than {MAX_TARGETS}")
 
 
 def _unique(targets: Iterator[Target]) -> tuple[Target, ...]:

@@ -1,4 +1,4 @@
-"""Questions by HTTP, for resolvers: a token or a certificate of files, trust, bounded answers; no redirects."""
+"""HTTP client of resolvers: token, client certificate and trusted CAs from files; bounded answers; no redirects."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from twisted.web.iweb import IAgentEndpointFactory, IResponse
 from zope.interface import implementer
 
 from sniproxy import __version__
+from sniproxy.interfaces import Kind, Option
 from sniproxy.net.hostendpoint import HostEndpoint
 from sniproxy.tls.clientcontext import (
     BadPem,
@@ -36,22 +37,41 @@ from sniproxy.util.names import server_name
 from sniproxy.util.text import bounded
 
 MAX_TOKEN_BYTES = 64 * 2**10
-"""Of a file with a token, which is read by the reactor's own thread."""
-
+"""Bytes that are read of a token file. The reactor thread reads it."""
 
 MAX_HEAD_BYTES = 64 * 2**10
-"""Of the headers of an answer, and of what surrounds the chunks of its body."""
+"""Bytes of an answer's headers and of the framing of its chunks."""
+
+TRUST = Option("trust", Kind.PATH, "PEM of the CAs trusted for https; default: the system's", None)
+TOKEN_FILE = Option("token_file", Kind.PATH, "file with a token, reloaded when it changes", None)
+CERTIFICATE = Option(
+    "certificate", Kind.PATH, "PEM of a client certificate and its key, reloaded when it changes", None
+)
+"""Options of resolvers that use this client."""
 
 
 class HTTPFailure(Exception):
-    """There is no answer, or a file cannot be used; the text says which, and why."""
+    """A request failed, or a file is invalid. The text has the URL or the file, and the reason.
+
+    @ivar status: the HTTP status, if it is the reason. None: there was no answer.
+    """
+
+    def __init__(self, text: str, status: int | None = None) -> None:
+        super().__init__(text)
+        self.status = status
+
+    @property
+    def forbidden(self) -> bool:
+        """Whether the credentials are the reason: status 401 or 403."""
+        return self.status in (401, 403)
 
 
 @attrs.frozen
 class Credentials:
-    """Paths of files. @ivar trust: PEM. None: the system's authorities. @ivar certificate: PEM, with its key.
+    """Paths of files. None: there is none.
 
-    @ivar token: one line, such as a JSON web token.
+    @ivar trust: PEM of trusted CAs. None: the system's. @ivar certificate: PEM of a client certificate and its key.
+    @ivar token: a file with one line, such as a JSON web token.
     """
 
     trust: str | None = None
@@ -60,8 +80,8 @@ class Credentials:
 
 
 @attrs.frozen
-class Answer:
-    """@ivar location: where a redirect leads, as the server wrote it; empty: it does not say."""
+class HTTPAnswer:
+    """An answer of any status. @ivar location: the Location header of a redirect. Empty: it has none."""
 
     status: int
     body: bytes
@@ -69,13 +89,13 @@ class Answer:
 
 
 class HTTPClient:
-    """Asks; files are read again when they have changed.
+    """Sends HTTP requests.
 
-    @param timeout: seconds for connecting; an answer is waited for until who asks cancels.
-    @param most_bytes: of an answer's body; a longer one is a failure.
-    @param address: by which address a host is dialled; certificates are verified for the host itself.
-    @param persistent: whether connections are kept for the next question; then it must be closed.
-    @ivar token: what the file holds. None: there is none.
+    @param timeout: seconds to connect. The client waits for an answer until the request is cancelled.
+    @param max_body_bytes: bytes of an answer's body; a larger one is a failure.
+    @param address: maps a host to the address to dial. Certificates are verified for the host itself.
+    @param persistent: whether to keep connections for later requests. If so, the client must be closed.
+    @ivar token: the token of the file. None: there is no file.
     """
 
     def __init__(
@@ -83,25 +103,25 @@ class HTTPClient:
         reactor: Any,
         credentials: Credentials,
         timeout: float,
-        most_bytes: int,
+        max_body_bytes: int,
         address: Callable[[str], str] = str,
         persistent: bool = True,
     ) -> None:
-        """@raise HTTPFailure: a file cannot be used."""
+        """@raise HTTPFailure: a file cannot be read or is invalid."""
         self._reactor = reactor
         self._credentials = credentials
         self._timeout = timeout
-        self._most_bytes = most_bytes
+        self._max_body_bytes = max_body_bytes
         self._address = address
         self._persistent = persistent
         self._seen: object = None
         self._pool = HTTPConnectionPool(reactor, persistent)
         self._closing: list[Deferred[None]] = []
         self.token: str | None = None
-        self.read()
+        self.reload_files()
 
-    def read(self) -> None:
-        """Look at the files again. @raise HTTPFailure: one cannot be used; what was read before stays in force."""
+    def reload_files(self) -> None:
+        """Reload the files if they have changed. @raise HTTPFailure: a file is invalid; the previous contents stay."""
         paths = attrs.astuple(self._credentials)
         seen = [None if path is None else signature(path) for path in paths]
         if seen == self._seen:
@@ -109,24 +129,25 @@ class HTTPClient:
         trust, certificate, token = paths
         try:
             trusted = None if trust is None else trust_root(trust)
-            shown = None if certificate is None else client_certificate(certificate)
+            own = None if certificate is None else client_certificate(certificate)
         except BadPem as error:
             raise HTTPFailure(str(error)) from error
         self.token = None if token is None else _token(token)
-        # Connections that were made before go on under what they were made with: not for us.
+        # Kept connections were made with the previous credentials.
         self._closing = [one for one in self._closing if not one.called]
         self._closing.append(self._pool.closeCachedConnections())
         self._pool = HTTPConnectionPool(self._reactor, self._persistent)
         endpoints = _Endpoints(
-            self._reactor, trusted, shown, self._timeout, self._address, 2 * self._most_bytes + MAX_HEAD_BYTES
+            self._reactor, trusted, own, self._timeout, self._address, 2 * self._max_body_bytes + MAX_HEAD_BYTES
         )
         self._agent = Agent.usingEndpointFactory(self._reactor, endpoints, self._pool)
         self._seen = seen
 
-    async def ask(self, url: str, headers: Mapping[str, str], body: bytes | None = None) -> Answer:
-        """The answer at a URL, whatever its status. @param body: what is posted. None: it is a GET.
+    async def request(self, url: str, headers: Mapping[str, str], body: bytes | None = None) -> HTTPAnswer:
+        """Request a URL. @param body: the body of a POST. None: send a GET.
 
-        @raise HTTPFailure: there is none.
+        @return: the answer, whatever its status.
+        @raise HTTPFailure: there is no answer.
         """
         method, producer = (b"GET", None) if body is None else (b"POST", FileBodyProducer(BytesIO(body)))
         all_headers = Headers({"User-Agent": [f"sniproxy/{__version__}"]})
@@ -135,28 +156,28 @@ class HTTPClient:
         try:
             response: Any = await self._agent.request(method, url.encode("ascii"), all_headers, producer)
             locations = response.headers.getRawHeaders(b"location") or [b""]
-            content = await _body(response, self._most_bytes)
+            content = await _body(response, self._max_body_bytes)
         except Exception as error:
             error = _inner(error)
             if isinstance(error, CancelledError | ConnectingCancelledError):
                 raise CancelledError from error
-            raise HTTPFailure(f"{place(url)}: {_why(error)}") from error
-        return Answer(response.code, content, locations[0].decode("latin-1"))
+            raise HTTPFailure(f"{display_url(url)}: {_why(error)}") from error
+        return HTTPAnswer(response.code, content, locations[0].decode("latin-1"))
 
     def close(self) -> Deferred[None]:
-        """Close what is open and idle. Questions that are under way are cancelled by who asks."""
+        """Close idle connections. Callers cancel their own requests."""
         return DeferredList([*self._closing, self._pool.closeCachedConnections()]).addCallback(lambda _: None)
 
 
-def place(url: str) -> str:
-    """How a text for people calls a URL: without its query, which may hold a secret."""
+def display_url(url: str) -> str:
+    """A URL for logs and errors: without its query, which may have a secret."""
     return bounded(url.partition("?")[0])
 
 
-def said(body: bytes) -> str:
-    """What a body says, for the end of a sentence; empty: nothing."""
+def body_excerpt(body: bytes) -> str:
+    """The start of a body, to append to an error. Empty: the body is empty."""
     text = body[:400].decode("utf-8", "replace").strip()
-    return f"; it says: {bounded(text, 100)}" if text else ""
+    return f"; answer: {bounded(text, 100)}" if text else ""
 
 
 @implementer(IAgentEndpointFactory)
@@ -164,44 +185,44 @@ def said(body: bytes) -> str:
 class _Endpoints:
     reactor: Any
     trust: TrustRoot | None
-    shown: ClientCertificate | None
+    certificate: ClientCertificate | None
     timeout: float
     address: Callable[[str], str]
-    most: int
+    max_bytes: int
 
     def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
         host = server_name(uri.host.decode("ascii").strip("[]"))
         endpoint = HostEndpoint(self.reactor, self.address(host), uri.port, self.timeout)
-        return _BoundedEndpoint(self._secured(uri, host, endpoint), self.most)
+        return _BoundedEndpoint(self._secured(uri, host, endpoint), self.max_bytes)
 
     def _secured(self, uri: URI, host: str, endpoint: IStreamClientEndpoint) -> IStreamClientEndpoint:
         if uri.scheme != b"https":
             return endpoint
-        tls: IStreamClientEndpoint = wrapClientTLS(client_tls(host, self.trust, self.shown), endpoint)
+        tls: IStreamClientEndpoint = wrapClientTLS(client_tls(host, self.trust, self.certificate), endpoint)
         return tls
 
 
 @implementer(IStreamClientEndpoint)
 @attrs.frozen
 class _BoundedEndpoint:
-    """Aborts a connection whose server sends more than C{most} bytes in answer to one question, headers too."""
+    """Aborts a connection if the answer to one request, with its headers, has more than C{max_bytes}."""
 
     endpoint: IStreamClientEndpoint
-    most: int
+    max_bytes: int
 
     def connect(self, factory: IProtocolFactory) -> Deferred[Any]:
         bounded_factory = WrappingFactory(factory)
-        bounded_factory.protocol = lambda *both: _Bounded(self.most, *both)
+        bounded_factory.protocol = lambda *both: _Bounded(self.max_bytes, *both)
         connected: Deferred[Any] = self.endpoint.connect(bounded_factory)
         return connected.addCallback(lambda wrapper: wrapper.wrappedProtocol)
 
 
 class _Bounded(ProtocolWrapper):
-    """@ivar most: bytes between two questions."""
+    """@ivar max_bytes: bytes between two requests."""
 
-    def __init__(self, most: int, *both: Any) -> None:
+    def __init__(self, max_bytes: int, *both: Any) -> None:
         super().__init__(*both)
-        self.most = most
+        self.max_bytes = max_bytes
         self._count = 0
 
     def write(self, data: bytes) -> None:
@@ -214,7 +235,7 @@ class _Bounded(ProtocolWrapper):
 
     def dataReceived(self, data: bytes) -> None:
         self._count += len(data)
-        if self._count > self.most:
+        if self._count > self.max_bytes:
             transport: Any = self.transport
             transport.abortConnection()
         else:
@@ -226,18 +247,18 @@ class _TooLong(Exception):
 
 
 class _Body(Protocol):
-    """Gathers a body, within bounds."""
+    """Collects a body of bounded size."""
 
-    def __init__(self, most_bytes: int) -> None:
+    def __init__(self, max_body_bytes: int) -> None:
         self.done: Deferred[bytes] = Deferred(lambda _: self._abort())
-        self._most_bytes = most_bytes
+        self._max_body_bytes = max_body_bytes
         self._parts: list[bytes] = []
         self._length = 0
 
     def dataReceived(self, data: bytes) -> None:
         self._length += len(data)
-        if self._length > self._most_bytes:
-            self._end(Failure(_TooLong(f"its answer has more than {self._most_bytes} bytes")))
+        if self._length > self._max_body_bytes:
+            self._end(Failure(_TooLong(f"answer has more than {self._max_body_bytes} bytes")))
             self._abort()
         else:
             self._parts.append(data)
@@ -255,8 +276,8 @@ class _Body(Protocol):
             abort()
 
 
-def _body(response: IResponse, most_bytes: int) -> Deferred[bytes]:
-    body = _Body(most_bytes)
+def _body(response: IResponse, max_body_bytes: int) -> Deferred[bytes]:
+    body = _Body(max_body_bytes)
     response.deliverBody(body)
     return body.done
 
@@ -270,11 +291,11 @@ def _inner(error: Exception) -> Exception:
 
 def _why(error: Exception) -> str:
     if isinstance(error, DNSLookupError):
-        return f"its host name cannot be looked up: {error.args[0] if error.args else 'no address'}"
+        return f"host name lookup failed: {error.args[0] if error.args else 'no address'}"
     if isinstance(error, ConnectError):
         return f"cannot connect: {bounded(str(error) or type(error).__name__, 120)}"
     if isinstance(error, ConnectionAborted):
-        return "its answer is too long, or its headers are"
+        return "answer or its headers are too long"
     if isinstance(error, SSL.Error):
         return tls_fault(error)
     if isinstance(error, _TooLong):
@@ -282,15 +303,18 @@ def _why(error: Exception) -> str:
     return bounded(f"{type(error).__name__}: {error}", 200)
 
 
+_TOKEN_CURE = "no valid token; write one line of ASCII without spaces"
+
+
 def _token(path: str) -> str:
     try:
         with open(path, "rb") as file:
             text: str = file.read(MAX_TOKEN_BYTES).decode("ascii").strip()
     except OSError as error:
-        raise HTTPFailure(f"token_file {path}: it cannot be read: {error.strerror}") from error
+        raise HTTPFailure(f"token_file {path}: cannot read the file: {error.strerror}") from error
     except UnicodeDecodeError:
-        # Not chained: the error holds what was read.
-        raise HTTPFailure(f"token_file {path}: it holds what is no token") from None
+        # Not chained: the error has the contents of the file.
+        raise HTTPFailure(f"token_file {path}: {_TOKEN_CURE}") from None
     if not text or not text.isprintable() or " " in text:
-        raise HTTPFailure(f"token_file {path}: it holds no token: one line, without spaces")
+        raise HTTPFailure(f"token_file {path}: {_TOKEN_CURE}")
     return text

@@ -1,1 +1,8 @@
-"""The ``pulsar`` resolver: the live brokers of a cluster, by its admin API."""
+"""The C{pulsar} resolver: live brokers of a Pulsar cluster, from its admin API.
+
+- ``resolver``: the resolver and its options;
+- ``admin``: the client of the admin API;
+- ``advertised``: reads what brokers advertise;
+- ``brokers``: the live brokers and the names that lead to them;
+- ``options``: options that the C{zookeeper} resolver has, too. It also uses ``advertised`` and ``brokers``.
+"""

@@ -1,4 +1,4 @@
-"""What Pulsar says of its brokers, over HTTP and in ZooKeeper, and what of it names and places of brokers are. Pure.
+"""Reads what brokers advertise, from the admin API and from ZooKeeper: the name and the address of each. Pure.
 
 Sources: Pulsar's admin API (``/admin/v2/brokers``), ``ServiceConfiguration``, PIP-61 and PIP-95 (listeners), and
 ``LocalBrokerData`` and ``BrokerLookupData``, which both load managers write below ``/loadbalance/brokers``.
@@ -21,19 +21,21 @@ from sniproxy.util.text import bounded
 MAX_BROKERS = 10_000
 
 
-class BadAnswer(Exception):
-    """The cluster says something that this release does not understand, or that fits no option; the text says what."""
+class BadBrokerData(Exception):
+    """Data of a broker is invalid or does not fit the options. The text says why."""
 
 
 @attrs.frozen
 class BrokerListeners:
-    """What the operator says of brokers' places.
+    """Options that say which name and address a broker has.
 
-    @ivar listener: the advertised listener that clients use (PIP-95). None: the first one with TLS, and where they
-        come in no order, the only one.
-    @ivar port: where brokers are dialled. None: what they say.
-    @ivar hosts: hosts that are dialled by another address, by their normalised names.
-    @ivar name: what a broker is called that does not say it; ``{host}`` is its web host, ``{label}`` the first label.
+    @ivar listener: the advertised listener that clients use (PIP-95). None: the first one with TLS, or the only one if
+        the source has no order.
+    @ivar port: the port to dial. None: the port that the broker advertises.
+    @ivar hosts: the addresses to dial instead of hosts, by normalised host.
+    @ivar name: the name of a broker that does not advertise one. C{{host}} is its web host, C{{label}} the first label
+        of
+        it.
     """
 
     listener: str | None = None
@@ -42,49 +44,49 @@ class BrokerListeners:
     name: str = "{host}"
 
     def dialled(self, host: str) -> str:
-        """By which address a host is reached."""
+        """The address to dial for a host."""
         return self.hosts.get(host, host)
 
 
 def web_address(web_id: str) -> tuple[str, int]:
-    """Host and port of a broker's id. @raise BadAnswer: it has no such form."""
+    """Host and port of a broker's id. @raise BadBrokerData: it has another form."""
     try:
         host, port = host_and_port(web_id, "broker")
     except BadServiceURL as error:
-        raise BadAnswer(str(error)) from error
+        raise BadBrokerData(str(error)) from error
     if port is None:
-        raise BadAnswer(f"broker {bounded(web_id)!r} has no port")
+        raise BadBrokerData(f"broker {bounded(web_id)!r} has no port")
     return host, port
 
 
 def broker_ids(body: bytes) -> list[str]:
-    """The answer of ``/admin/v2/brokers``, sorted, each once. @raise BadAnswer: it is something else."""
-    said = _json(body)
-    if not (isinstance(said, list) and all(isinstance(web_id, str) for web_id in said)):
-        raise BadAnswer("it is no list of brokers")
-    if len(said) > MAX_BROKERS:
-        raise BadAnswer(f"it lists more than {MAX_BROKERS} brokers")
+    """The sorted ids in an answer of ``/admin/v2/brokers``. @raise BadBrokerData: it is not a list of ids."""
+    data = _json(body)
+    if not (isinstance(data, list) and all(isinstance(web_id, str) for web_id in data)):
+        raise BadBrokerData("answer is not a list of brokers")
+    if len(data) > MAX_BROKERS:
+        raise BadBrokerData(f"answer lists more than {MAX_BROKERS} brokers")
     # Brokers before Pulsar 3 may write a scheme.
-    ids = [web_id.partition("://")[2] or web_id for web_id in said]
+    ids = [web_id.partition("://")[2] or web_id for web_id in data]
     for web_id in ids:
         web_address(web_id)
     return sorted(set(ids))
 
 
 def from_configuration(web_id: str, body: bytes, choice: BrokerListeners) -> LiveBroker:
-    """Of a broker's runtime configuration: the listener's name, and the port where it is bound.
+    """Read a broker's runtime configuration: the advertised name and the bound port of its listener.
 
-    @raise BadAnswer: there is no such listener, or the text is something else.
+    @raise BadBrokerData: there is no such listener, or the answer is invalid.
     """
-    said = _object(body)
-    listeners = [one for one in _listeners(_text(said, "advertisedListeners")) if one.tls]
-    bound = [one for one in _listeners(_text(said, "bindAddresses")) if one.tls]
-    own = _number(_text(said, "brokerServicePortTls"))
+    data = _object(body)
+    listeners = [one for one in _listeners(_text(data, "advertisedListeners")) if one.tls]
+    bound = [one for one in _listeners(_text(data, "bindAddresses")) if one.tls]
+    own = _number(_text(data, "brokerServicePortTls"))
     web, _ = web_address(web_id)
     if not listeners and choice.listener is None:
-        name = _text(said, "advertisedAddress") or web
+        name = _text(data, "advertisedAddress") or web
         if own is None and not bound:
-            raise BadAnswer(f"broker {web_id} listens without TLS only")
+            raise BadBrokerData(f"broker {web_id} listens without TLS only")
         port = own if own is not None else bound[0].port
         return _broker(web_id, name, web, port, choice)
     listener = _chosen(web_id, [(one.name, one.host, one.port) for one in listeners], choice)
@@ -94,37 +96,39 @@ def from_configuration(web_id: str, body: bytes, choice: BrokerListeners) -> Liv
 
 
 def from_template(web_id: str, choice: BrokerListeners) -> LiveBroker:
-    """Of the id alone, for a broker that does not say more. @raise BadAnswer: no name comes of it."""
+    """Make a broker from its id alone, if it advertises nothing. @raise BadBrokerData: its name is invalid."""
     web, _ = web_address(web_id)
     name = choice.name.replace("{host}", web).replace("{label}", web.partition(".")[0])
     return _broker(web_id, name, web, TLS_PORT, choice)
 
 
 def from_node(web_id: str, body: bytes, choice: BrokerListeners) -> LiveBroker:
-    """Of a broker's node below ``/loadbalance/brokers``; where it is bound is not in it, but what it advertises is.
+    """Read a broker's node below ``/loadbalance/brokers``: its advertised name and port. It has no bound port.
 
-    @raise BadAnswer: there is no such listener, or the text is something else.
+    @raise BadBrokerData: there is no such listener, or the node is invalid.
     """
-    said = _object(body)
+    data = _object(body)
     web, _ = web_address(web_id)
-    advertised = said.get("advertisedListeners") or {}
+    advertised = data.get("advertisedListeners") or {}
     if not isinstance(advertised, dict):
-        raise BadAnswer(f"broker {web_id}: its advertisedListeners are no JSON object")
+        raise BadBrokerData(f"broker {web_id}: advertisedListeners is not a JSON object")
     found = []
     for name, urls in advertised.items():
         url = urls.get("brokerServiceUrlTls") if isinstance(urls, dict) else None
         if url:
             found.append((str(name), *_url(str(url))[:2]))
     if not found and choice.listener is None:
-        url = _text(said, "pulsarServiceUrlTls")
+        url = _text(data, "pulsarServiceUrlTls")
         if not url:
-            raise BadAnswer(f"broker {web_id} listens without TLS only")
+            raise BadBrokerData(f"broker {web_id} listens without TLS only")
         found.append(("", *_url(url)[:2]))
     places = {(name, port if choice.port is None else choice.port) for _, name, port in found}
     if choice.listener is None and len(places) > 1:
-        # The order of an object's keys means nothing, and Pulsar's are those of a hash map.
-        there = bounded(", ".join(sorted(one[0] for one in found)))
-        raise BadAnswer(f"broker {web_id} has several TLS listeners, {there}: say by listener which one clients use")
+        # The keys of the object have no order: Pulsar writes them from a hash map.
+        names = bounded(", ".join(sorted(one[0] for one in found)))
+        raise BadBrokerData(
+            f"broker {web_id} has several TLS listeners: {names}; set listener to the one that clients use"
+        )
     _, name, port = _chosen(web_id, found, choice)
     return _broker(web_id, name, web, port, choice)
 
@@ -142,8 +146,8 @@ def _listeners(text: str) -> Iterator[_Listener]:
     for part in filter(None, map(str.strip, text.split(","))):
         name, colon, url = part.partition(":")
         if not colon:
-            raise BadAnswer(f"{bounded(part)!r} is no listener")
-        if url.startswith("pulsar"):  # others are of protocol handlers, such as Kafka's
+            raise BadBrokerData(f"invalid listener {bounded(part)!r}")
+        if url.startswith("pulsar"):  # others belong to protocol handlers, such as Kafka's
             yield _Listener(name.strip(), *_url(url))
 
 
@@ -151,7 +155,7 @@ def _url(text: str) -> tuple[str, int, bool]:
     try:
         url = parse_service_url(text, "listener")
     except BadServiceURL as error:
-        raise BadAnswer(str(error)) from error
+        raise BadBrokerData(str(error)) from error
     return (*url.hosts[0], url.tls)
 
 
@@ -159,16 +163,16 @@ def _chosen(web_id: str, found: Sequence[tuple[str, str, int]], choice: BrokerLi
     for one in found:
         if choice.listener is None or one[0] == choice.listener:
             return one
-    there = ", ".join(dict.fromkeys(one[0] for one in found)) or "none"
-    raise BadAnswer(f"broker {web_id} has no TLS listener {choice.listener!r}; those with TLS: {bounded(there)}")
+    names = ", ".join(dict.fromkeys(one[0] for one in found)) or "none"
+    raise BadBrokerData(f"broker {web_id} has no TLS listener {choice.listener!r}; its TLS listeners: {bounded(names)}")
 
 
 def _broker(web_id: str, name: str, web: str, port: int, choice: BrokerListeners) -> LiveBroker:
     try:
         name = server_name(name)
     except BadName as error:
-        raise BadAnswer(f"broker {web_id}: its name {bounded(name)!r}: {error}") from error
-    # A broker's own name may be mapped, or the host that it is known by inside.
+        raise BadBrokerData(f"broker {web_id}: invalid name {bounded(name)!r}: {error}") from error
+    # C{hosts} may map the broker's advertised name or its web host.
     host = choice.hosts.get(name) or choice.dialled(web)
     return LiveBroker(web_id, name, host, port if choice.port is None else choice.port)
 
@@ -177,40 +181,42 @@ def _json(body: bytes) -> Any:
     try:
         return json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise BadAnswer("it is no JSON") from error
+        raise BadBrokerData("not JSON") from error
 
 
 def _object(body: bytes) -> dict[str, Any]:
-    said = _json(body)
-    if not isinstance(said, dict):
-        raise BadAnswer("it is no JSON object")
-    return said
+    data = _json(body)
+    if not isinstance(data, dict):
+        raise BadBrokerData("not a JSON object")
+    return data
 
 
-def _text(said: Mapping[str, Any], key: str) -> str:
-    value = said.get(key)
+def _text(data: Mapping[str, Any], key: str) -> str:
+    value = data.get(key)
     if value is None:
         return ""
     if not isinstance(value, str | int):
-        raise BadAnswer(f"its {key} is no text")
+        raise BadBrokerData(f"{key} is not a text")
     return str(value)
 
 
 def _number(text: str) -> int | None:
-    """``6651``, ``Optional[6651]``; None: ``Optional.empty`` or nothing. Port 0 was any that was free."""
+    """Parse ``6651`` or ``Optional[6651]``. None: ``Optional.empty``, empty, or 0, which means any free port."""
     match = re.fullmatch(r"(?:Optional\[)?([0-9]{1,5})\]?", text)
     return int(match[1]) if match and 0 < int(match[1]) < 65536 else None
 
 
-def hosts(pairs: Sequence[str]) -> dict[str, str]:
-    """``host=address`` pairs. @raise ValueError: one is none; the text says which, and how it is written."""
+def parse_host_map(pairs: Sequence[str]) -> dict[str, str]:
+    """Parse ``host=address`` pairs. @raise ValueError: a pair is invalid; the text has the pair and the cure."""
     found = {}
     for pair in pairs:
         host, equals, address = pair.partition("=")
         try:
             if not equals:
-                raise BadName("there is no =")
+                raise BadName("no '='")
             found[server_name(host.strip())] = server_name(address.strip())
         except BadName as error:
-            raise ValueError(f"{bounded(pair)!r}: {error}; write it as in broker-1.internal=10.0.0.1") from error
+            raise ValueError(
+                f"{bounded(pair)!r}: {error}; write host=address, as in broker-1.internal=10.0.0.1"
+            ) from error
     return found

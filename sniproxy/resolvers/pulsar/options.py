@@ -1,4 +1,4 @@
-"""The options that say where a cluster's brokers are found: the same for all resolvers that know live brokers. Pure."""
+"""Options of all resolvers of live brokers: names, listener and addresses. Pure."""
 
 from __future__ import annotations
 
@@ -6,23 +6,30 @@ from collections.abc import Mapping
 from typing import Any
 
 from sniproxy.interfaces import BadOption, Kind, Option
-from sniproxy.resolvers.pulsar.advertised import BrokerListeners, hosts
+from sniproxy.resolvers.pulsar.advertised import BrokerListeners, parse_host_map
 from sniproxy.util.names import BadName, server_name
 
-PLACES = (
-    Option("service_name", Kind.TEXTS, "names that lead to all healthy brokers: the host of clients' service URL", ()),
-    Option("listener", Kind.TEXT, "the advertised listener that clients use; unless given, the first with TLS", None),
-    Option("port", Kind.INTEGER, "the TLS port at which brokers are dialled; unless given, what they say", None),
-    Option("hosts", Kind.TEXTS, 'hosts that are reached by another address, as in "broker-1.internal=10.0.0.1"', ()),
+BROKER_OPTIONS = (
+    Option(
+        "service_name", Kind.TEXTS, "names that lead to all healthy brokers: the host of the clients' service URL", ()
+    ),
+    Option("listener", Kind.TEXT, "advertised listener that clients use; default: the first with TLS", None),
+    Option("port", Kind.INTEGER, "TLS port to dial at each broker; default: the port that it reports", None),
+    Option(
+        "hosts",
+        Kind.TEXTS,
+        'hosts to dial at another address, as in "broker-1.internal=10.0.0.1"',
+        (),
+    ),
 )
-"""What both resolvers of Pulsar's brokers take."""
+"""Options of the C{pulsar} and the C{zookeeper} resolver."""
 
 
-def read_choice(options: Mapping[str, Any], name: str = "{host}") -> BrokerListeners:
-    """Of L{PLACES}. @raise BadOption: one does not fit."""
+def read_listeners(options: Mapping[str, Any], name: str = "{host}") -> BrokerListeners:
+    """Read L{BROKER_OPTIONS}. @param name: as in L{BrokerListeners}. @raise BadOption: an option is invalid."""
     check_port("port", options["port"])
     try:
-        mapped = hosts(options["hosts"])
+        mapped = parse_host_map(options["hosts"])
     except ValueError as error:
         raise BadOption("hosts", options["hosts"], str(error)) from error
     try:
@@ -33,7 +40,7 @@ def read_choice(options: Mapping[str, Any], name: str = "{host}") -> BrokerListe
 
 
 def read_service_names(options: Mapping[str, Any]) -> tuple[str, ...]:
-    """@raise BadOption: one is no name."""
+    """The normalised service names. @raise BadOption: a name is invalid."""
     try:
         return tuple(map(server_name, options["service_name"]))
     except BadName as error:
@@ -43,6 +50,6 @@ def read_service_names(options: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def check_port(key: str, port: int | None) -> None:
-    """@raise BadOption: it is none. None: it is left to the brokers."""
+    """@param port: None: the option is not set. @raise BadOption: the port is invalid."""
     if port is not None and not 0 < port < 65536:
-        raise BadOption(key, port, "it is a number from 1 to 65535")
+        raise BadOption(key, port, "write a number from 1 to 65535")

@@ -1,7 +1,7 @@
-"""The pulsar resolver: the live brokers of a cluster, as its admin API has them.
+"""The C{pulsar} resolver: live brokers of a cluster, from its admin API.
 
-It looks every few seconds: which brokers there are, what each advertises, and whether each is healthy. Names are
-answered from what was seen last; a name that nobody had is worth another look, for its broker may have come since.
+It refreshes every few seconds: the list of brokers, what each advertises, and the health of each. Names are answered
+from the last refresh. An unknown name causes a refresh, because its broker may be new.
 """
 
 from __future__ import annotations
@@ -27,52 +27,51 @@ from sniproxy.interfaces import (
     Unavailable,
     WatchState,
 )
-from sniproxy.resolvers.http.client import Credentials
-from sniproxy.resolvers.pulsar.admin import AdminClient, AdminFailure
+from sniproxy.resolvers.http.client import CERTIFICATE, TOKEN_FILE, TRUST, Credentials, HTTPFailure
+from sniproxy.resolvers.options import bad_file
+from sniproxy.resolvers.pulsar.admin import AdminClient
 from sniproxy.resolvers.pulsar.advertised import (
-    BadAnswer,
+    BadBrokerData,
     BrokerListeners,
     broker_ids,
     from_configuration,
     from_template,
     web_address,
 )
-from sniproxy.resolvers.pulsar.brokers import LiveBroker, LiveBrokers
-from sniproxy.resolvers.pulsar.options import PLACES, check_port, read_choice, read_service_names
+from sniproxy.resolvers.pulsar.brokers import LiveBroker, LiveBrokers, keeping_note
+from sniproxy.resolvers.pulsar.options import BROKER_OPTIONS, check_port, read_listeners, read_service_names
 from sniproxy.util.names import BadName, host_port, server_name
 
 log = Logger()
 
 MAX_CONCURRENT = 10
-"""Brokers that are asked at the same time."""
+"""Brokers that are queried at the same time."""
 
 REFRESH_INTERVAL_S = 60.0
-"""Seconds after which a healthy broker is asked anew what it advertises; one that was not healthy, at each look."""
+"""Seconds after which a refresh reads again what a healthy broker advertises. For an unhealthy one, each does."""
 
 MIN_REFRESH_INTERVAL_S = 2.0
-"""Seconds between the end of a look and another one for a name that nobody has: clients choose the names."""
+"""Seconds between the end of a refresh and one that an unknown name causes. Clients choose the names."""
 
 OPTIONS = (
-    Option(
-        "url", Kind.TEXTS, "the admin API's URL, or several, asked in turn: http://broker:8080, https://broker:8443"
-    ),
-    Option("cluster", Kind.TEXT, "the cluster's name; unless given, the one of the broker that is asked", None),
-    *PLACES,
-    Option("name", Kind.TEXT, "a broker's name where its listeners may not be read, of {host} and {label}", "{host}"),
-    Option("web_port", Kind.INTEGER, "the admin API's port at each broker; unless given, the one in its id", None),
-    Option("ask_brokers", Kind.FLAG, "each broker is asked for its listeners and health; if not: name and port", True),
-    Option("every", Kind.NUMBER, "seconds between two looks", 10.0),
-    Option("timeout", Kind.NUMBER, "seconds for each answer", 5.0),
-    Option("keep", Kind.NUMBER, "seconds for which the last look counts while the cluster does not answer", 600.0),
-    Option("trust", Kind.PATH, "PEM of the authorities of https; unless given, the system's", None),
-    Option("token_file", Kind.PATH, "a file with a token, read again when it changes", None),
-    Option("certificate", Kind.PATH, "PEM of a client's certificate and its key, read again when it changes", None),
+    Option("url", Kind.TEXTS, "URLs of the admin API, tried in order: http://broker:8080, https://broker:8443"),
+    Option("cluster", Kind.TEXT, "name of the cluster; default: the cluster of the broker at url", None),
+    *BROKER_OPTIONS,
+    Option("name", Kind.TEXT, "name of a broker whose listeners cannot be read, from {host} and {label}", "{host}"),
+    Option("web_port", Kind.INTEGER, "port of the admin API at each broker; default: the port in its id", None),
+    Option("ask_brokers", Kind.FLAG, "query each broker for its listeners and health; false: use name and port", True),
+    Option("every", Kind.NUMBER, "seconds between two refreshes", 10.0),
+    Option("timeout", Kind.NUMBER, "seconds until a request times out", 5.0),
+    Option("keep", Kind.NUMBER, "seconds to use the last known brokers while the cluster does not answer", 600.0),
+    TRUST,
+    TOKEN_FILE,
+    CERTIFICATE,
 )
 
 
 @attrs.define
-class _Known:
-    """@ivar read: the reactor's time when it said what it advertises. None: it never did, and the template stands."""
+class _BrokerState:
+    """A broker. @ivar read: the reactor's time when it was read. None: never, its name is from the option C{name}."""
 
     broker: LiveBroker
     read: float | None
@@ -80,7 +79,7 @@ class _Known:
 
 @implementer(IWatchingResolver)
 class PulsarResolver:
-    """Made by L{make}; the arguments are the options, checked."""
+    """Made by L{make}, which checks the options."""
 
     def __init__(
         self,
@@ -98,31 +97,31 @@ class PulsarResolver:
         cluster = options["cluster"]
         self._path = "/admin/v2/brokers" + ("" if cluster is None else f"/{quote(cluster, safe='')}")
         self._web_port: int | None = options["web_port"]
-        self._asks: bool = options["ask_brokers"]
+        self._query_brokers: bool = options["ask_brokers"]
         self._every: float = options["every"]
         self._keep: float = options["keep"]
         self._live: LiveBrokers | None = None
-        self._known: dict[str, _Known] = {}
-        self._seen = 0.0
-        self._ended: float | None = None
+        self._known: dict[str, _BrokerState] = {}
+        self._listed_at = 0.0
+        self._refreshed_at: float | None = None
         self._error: str | None = None
         self._faults: list[str] = []
-        self._look: Deferred[None] | None = None
+        self._refresh: Deferred[None] | None = None
         self._waiting: list[Deferred[None]] = []
-        self._tell: Callable[[], None] = _nobody
-        self._looping = LoopingCall(self._loop)
-        self._looping.clock = reactor
+        self._on_change: Callable[[], None] = _ignore
+        self._timer = LoopingCall(self._start_refresh)
+        self._timer.clock = reactor
 
     def start(self, changed: Callable[[], None]) -> None:
-        self._tell = changed
-        self._looping.start(self._every)
+        self._on_change = changed
+        self._timer.start(self._every)
 
     def stop(self) -> Deferred[None]:
-        self._tell = _nobody
-        if self._looping.running:
-            self._looping.stop()
-        if self._look is not None:
-            self._look.cancel()
+        self._on_change = _ignore
+        if self._timer.running:
+            self._timer.stop()
+        if self._refresh is not None:
+            self._refresh.cancel()
         return self._admin.close()
 
     def state(self) -> WatchState:
@@ -131,17 +130,17 @@ class PulsarResolver:
 
     def resolve(self, request: Request) -> Resolution | Deferred[Resolution]:
         if request.server_name is None:
-            raise Refused("a hello without a server name leads to no broker", float("inf"))
-        if self._live is not None and (self._live.targets(request.server_name) or not self._worth_a_look()):
+            raise Refused("no broker for a ClientHello without a server name", float("inf"))
+        if self._live is not None and (self._live.targets(request.server_name) or not self._may_refresh()):
             return self._live.resolution(request.server_name, None, MIN_REFRESH_INTERVAL_S)
-        if not self._worth_a_look():
+        if not self._may_refresh():
             raise Unavailable(self._error or "the cluster has not answered yet")
-        return Deferred.fromCoroutine(self._after_a_look(request))
+        return Deferred.fromCoroutine(self._resolve_after_refresh(request))
 
-    async def _after_a_look(self, request: Request) -> Resolution:
+    async def _resolve_after_refresh(self, request: Request) -> Resolution:
         waiter: Deferred[None] = Deferred(self._waiting.remove)
         self._waiting.append(waiter)
-        self._loop()
+        self._start_refresh()
         await waiter
         if self._live is None:
             raise Unavailable(self._error or "the cluster has not answered yet")
@@ -149,91 +148,93 @@ class PulsarResolver:
             raise Unavailable(self._error)
         return self._live.resolution(request.server_name, None, MIN_REFRESH_INTERVAL_S)
 
-    def _worth_a_look(self) -> bool:
+    def _may_refresh(self) -> bool:
         return (
-            self._look is not None
-            or self._ended is None
-            or self._reactor.seconds() - self._ended >= MIN_REFRESH_INTERVAL_S
+            self._refresh is not None
+            or self._refreshed_at is None
+            or self._reactor.seconds() - self._refreshed_at >= MIN_REFRESH_INTERVAL_S
         )
 
-    def _loop(self) -> None:
-        """Begin a look, unless there is one."""
-        if self._look is None:
-            look = self._look = Deferred.fromCoroutine(self._look_once())
-            look.addErrback(lambda failure: None if failure.check(CancelledError) else failure)
-            look.addErrback(lambda failure: log.failure("A look at Pulsar's brokers failed", failure))
-            look.addBoth(self._looked)
+    def _start_refresh(self) -> None:
+        """Start a refresh unless one is running."""
+        if self._refresh is None:
+            refresh = self._refresh = Deferred.fromCoroutine(self._refresh_once())
+            refresh.addErrback(lambda failure: None if failure.check(CancelledError) else failure)
+            refresh.addErrback(lambda failure: log.failure("unexpected error while refreshing Pulsar brokers", failure))
+            refresh.addBoth(self._refresh_done)
 
-    def _looked(self, _: object) -> None:
-        self._look = None
-        self._ended = self._reactor.seconds()
+    def _refresh_done(self, _: object) -> None:
+        self._refresh = None
+        self._refreshed_at = self._reactor.seconds()
         waiting, self._waiting = self._waiting, []
         for waiter in waiting:
             waiter.callback(None)
 
-    async def _look_once(self) -> None:
+    async def _refresh_once(self) -> None:
         try:
-            self._admin.read()
+            self._admin.reload_files()
             ids = await self._list()
-        except AdminFailure as error:
+        except HTTPFailure as error:
             self._failed(str(error))
             return
         self._faults = []
         trusted = self._trusted(ids)
-        places = DeferredSemaphore(MAX_CONCURRENT)
-        asking = [places.run(self._broker, web_id, trusted) for web_id in ids]
-        known = [one for one in await gatherResults(asking, consumeErrors=True) if one is not None]
+        slots = DeferredSemaphore(MAX_CONCURRENT)
+        queries = [slots.run(self._broker, web_id, trusted) for web_id in ids]
+        known = [one for one in await gatherResults(queries, consumeErrors=True) if one is not None]
         self._known = {one.broker.web_id: one for one in known}
         self._succeeded(LiveBrokers(self._service_names, [one.broker for one in known], len(ids) - len(known)))
 
     async def _list(self) -> list[str]:
-        """The live brokers' ids, from the first URL that has an answer, which is asked first the next time."""
+        """The ids of live brokers, from the first URL that answers. The next refresh starts with that URL."""
         failures = []
         for url in list(self._urls):
             try:
                 ids = broker_ids(await self._admin.get(url + self._path, self._trusted(self._known)))
-            except (AdminFailure, BadAnswer) as error:
-                failures.append(str(error) if isinstance(error, AdminFailure) else f"{url}{self._path}: {error}")
+            except (HTTPFailure, BadBrokerData) as error:
+                failures.append(str(error) if isinstance(error, HTTPFailure) else f"{url}{self._path}: {error}")
                 continue
             self._urls.remove(url)
             self._urls.insert(0, url)
             return ids
-        raise AdminFailure("; ".join(failures))
+        raise HTTPFailure("; ".join(failures))
 
-    async def _broker(self, web_id: str, trusted: set[str]) -> _Known | None:
-        """What is known of a broker now; None: nothing that would lead to it."""
+    async def _broker(self, web_id: str, trusted: set[str]) -> _BrokerState | None:
+        """Query one broker. None: its name or address is unknown."""
         before, now = self._known.get(web_id), self._reactor.seconds()
         try:
-            if not self._asks:
-                return _Known(from_template(web_id, self._choice), None)
+            if not self._query_brokers:
+                return _BrokerState(from_template(web_id, self._choice), None)
             healthy = await self._healthy(web_id, trusted)
             fresh = before is not None and before.read is not None and now - before.read < REFRESH_INTERVAL_S
             if before is not None and (not healthy or (fresh and before.broker.healthy)):
-                return _Known(attrs.evolve(before.broker, healthy=healthy), before.read)
+                return _BrokerState(attrs.evolve(before.broker, healthy=healthy), before.read)
             return await self._read(web_id, trusted, healthy, before)
-        except BadAnswer as error:
+        except BadBrokerData as error:
             self._faults.append(str(error))
             return None
 
-    async def _read(self, web_id: str, trusted: set[str], healthy: bool, before: _Known | None) -> _Known | None:
+    async def _read(
+        self, web_id: str, trusted: set[str], healthy: bool, before: _BrokerState | None
+    ) -> _BrokerState | None:
         try:
             body = await self._admin.get(self._at(web_id, "/admin/v2/brokers/configuration/runtime"), trusted)
-        except AdminFailure as error:
+        except HTTPFailure as error:
             if before is not None:
-                return _Known(attrs.evolve(before.broker, healthy=healthy), before.read)
+                return _BrokerState(attrs.evolve(before.broker, healthy=healthy), before.read)
             if error.forbidden or error.status == 404:
-                # What it advertises is not for us: the operator's template says it.
-                return _Known(attrs.evolve(from_template(web_id, self._choice), healthy=healthy), None)
+                # Its configuration is not readable, so the name is from the option C{name}.
+                return _BrokerState(attrs.evolve(from_template(web_id, self._choice), healthy=healthy), None)
             self._faults.append(str(error))
             return None
         broker = from_configuration(web_id, body, self._choice)
-        return _Known(attrs.evolve(broker, healthy=healthy), self._reactor.seconds())
+        return _BrokerState(attrs.evolve(broker, healthy=healthy), self._reactor.seconds())
 
     async def _healthy(self, web_id: str, trusted: set[str]) -> bool:
         try:
             await self._admin.get(self._at(web_id, "/admin/v2/brokers/health"), trusted)
-        except AdminFailure as error:
-            if error.forbidden or error.status == 404:  # it answers, and does not say
+        except HTTPFailure as error:
+            if error.forbidden or error.status == 404:  # it answers without its health
                 return True
             self._faults.append(str(error))
             return False
@@ -245,53 +246,52 @@ class PulsarResolver:
         return f"{scheme}://{host_port(host, port if self._web_port is None else self._web_port)}{path}"
 
     def _trusted(self, ids: Any) -> set[str]:
-        """Hosts that get the token: the operator's, and those that the cluster calls its brokers."""
+        """The hosts that get the token: those of the option C{url} and those that the cluster lists as brokers."""
         return {urlsplit(url).hostname or "" for url in self._urls} | {web_address(web_id)[0] for web_id in ids}
 
     def _succeeded(self, live: LiveBrokers) -> None:
         if self._error is not None:
-            log.info("the admin API of {cluster} answers again", cluster=self._urls[0])
-        self._error, self._seen = None, self._reactor.seconds()
+            log.info("Pulsar admin API {url} is available again", url=self._urls[0])
+        self._error, self._listed_at = None, self._reactor.seconds()
         before, self._live = self._live, live
         if before is None or live.differs(before):
-            log.info("Pulsar's brokers: {summary}{changes}", summary=live.summary(), changes=live.changes(before))
-            self._tell()
+            log.info("Pulsar brokers: {summary}{changes}", summary=live.summary(), changes=live.changes(before))
+            self._on_change()
 
     def _failed(self, why: str) -> None:
         if self._error is None:
-            stays = "" if self._live is None else f"; for {self._keep:g} s its brokers are taken for what they were"
-            log.error("Pulsar's brokers cannot be listed: {why}{stays}", why=why, stays=stays)
+            keeping = keeping_note(self._live, self._keep)
+            log.error("cannot list Pulsar brokers: {why}{keeping}", why=why, keeping=keeping)
         self._error = why
-        if self._live is not None and self._reactor.seconds() - self._seen >= self._keep:
-            log.error(
-                "Pulsar's brokers have not been listed for {keep:g} s: what was known is given up", keep=self._keep
-            )
+        if self._live is not None and self._reactor.seconds() - self._listed_at >= self._keep:
+            log.error("no list of Pulsar brokers for {keep:g} s, discarding the last known brokers", keep=self._keep)
             self._live = None
-            self._tell()
+            self._on_change()
 
 
 def make(options: Mapping[str, Any], reactor: Any) -> PulsarResolver:
-    """@raise BadOption: an option does not fit, or a file cannot be used."""
+    """@raise BadOption: an option or a file is invalid."""
     for url in options["url"]:
         _check_url(url)
     if not options["url"]:
         raise BadOption("url", [], "name at least one URL of the admin API, as in http://broker-1.internal:8080")
     for key in ("every", "timeout"):
         if options[key] <= 0:
-            raise BadOption(key, options[key], "it is a number of seconds, more than 0")
+            raise BadOption(key, options[key], "write a number of seconds, more than 0")
     if options["keep"] < 0:
-        raise BadOption("keep", options["keep"], "it is a number of seconds, 0 or more")
+        raise BadOption("keep", options["keep"], "write a number of seconds, 0 or more")
     check_port("web_port", options["web_port"])
-    choice = read_choice(options, options["name"])
+    choice = read_listeners(options, options["name"])
     names = read_service_names(options)
     credentials = Credentials(options["trust"], options["certificate"], options["token_file"])
     if credentials.certificate is not None and not all(url.startswith("https:") for url in options["url"]):
-        raise BadOption("certificate", credentials.certificate, "a certificate is shown in https; write url = https://")
+        raise BadOption(
+            "certificate", credentials.certificate, "a client certificate needs https; write url = https://"
+        )
     try:
         admin = AdminClient(reactor, credentials, options["timeout"], choice.dialled)
-    except AdminFailure as error:
-        key = next((key for key in ("trust", "certificate", "token_file") if str(error).startswith(key)), "url")
-        raise BadOption(key, options[key], str(error)) from error
+    except HTTPFailure as error:
+        raise bad_file(options, error) from error
     return PulsarResolver(reactor, admin, choice, names, options)
 
 
@@ -310,5 +310,5 @@ def _check_url(url: str) -> None:
         )
 
 
-def _nobody() -> None:
-    """Nobody wants to know yet, or any more."""
+def _ignore() -> None:
+    """The callback before a start and after a stop."""

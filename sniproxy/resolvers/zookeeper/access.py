@@ -1,4 +1,4 @@
-"""How a session with ZooKeeper shows who it is, and knows whom it talks to: TLS and the scheme digest, from files."""
+"""TLS and digest authentication of a ZooKeeper session, from files."""
 
 from __future__ import annotations
 
@@ -10,20 +10,22 @@ from sniproxy.tls.clientcontext import BadPem, client_certificate, trust_text
 from sniproxy.util.text import bounded
 
 MAX_LOGIN_BYTES = 4096
-"""Of a file with a login."""
+"""Bytes that are read of a file with a login."""
 
 
 class BadAccess(ValueError):
-    """The file of a login cannot be used; the text says which and why."""
+    """The file with the login is invalid. The text has the path and the reason."""
 
 
 @attrs.frozen
-class Credentials:
-    """Paths of files. They are read for each connection: a new certificate or password counts from the next one on.
+class ZooKeeperCredentials:
+    """Paths of files. They are read for each connection, so that a new certificate or password is used for the next
+    one.
 
-    @ivar trust: PEM of the authorities of TLS, and no others. None: the system's.
-    @ivar certificate: PEM of a client's certificate with its key, for TLS. None: none is shown.
-    @ivar digest: a file with C{user:password}. None: the session is not authenticated.
+    @ivar tls: whether to use TLS.
+    @ivar trust: PEM of the only trusted CAs. None: the system's.
+    @ivar certificate: PEM of a client certificate and its key. None: no client certificate.
+    @ivar digest: a file with C{user:password}. None: no authentication.
     """
 
     tls: bool = False
@@ -32,21 +34,22 @@ class Credentials:
     digest: str | None = None
 
     def context(self) -> ssl.SSLContext | None:
-        """What TLS goes by, host names verified; None: it is plain TCP. @raise BadPem: a file cannot be used."""
+        """A TLS context that verifies host names. None: plain TCP. @raise BadPem: a file is invalid."""
         if not self.tls:
             return None
         context = ssl.create_default_context(cadata=None if self.trust is None else trust_text(self.trust))
         context.minimum_version = ssl.TLSVersion.TLSv1_2
-        # As for all other TLS of the proxy: newer Pythons are stricter, and older ones take a common name for a host's.
+        # The same rules as for all other TLS of the proxy: newer Python versions are stricter, and older ones accept a
+        # common name as the host.
         context.verify_flags &= ~ssl.VERIFY_X509_STRICT
         context.hostname_checks_common_name = False
         if self.trust is not None:
-            # What the operator trusts ends a chain, whether or not it is a root, as for all other TLS of the proxy.
+            # A trusted CA may be an intermediate one, as for all other TLS of the proxy.
             context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
         if self.certificate is not None:
             client_certificate(self.certificate)
             try:
-                # A password for the key is not asked for at the terminal, where a daemon would hang.
+                # The password prevents a prompt at the terminal, at which a daemon would hang.
                 context.load_cert_chain(self.certificate, password="")
             except OSError as error:
                 cure = "name a PEM with a certificate and its key, without a password"
@@ -54,7 +57,7 @@ class Credentials:
         return context
 
     def login(self) -> str | None:
-        """``user:password``; None: there is none. @raise BadAccess: the file cannot be used."""
+        """``user:password``. None: no authentication. @raise BadAccess: the file is invalid."""
         if self.digest is None:
             return None
         try:
@@ -63,10 +66,10 @@ class Credentials:
         except OSError as error:
             raise BadAccess(f"digest_file {_shown(self.digest)}: {_why(error)}") from error
         except UnicodeDecodeError:
-            text = ""  # not chained: the error holds what was read
+            text = ""  # not chained: the error has the contents of the file
         user, colon, password = text.partition(":")
         if not (user and colon and password and text.isprintable()):
-            cure = "it holds no login: one line, user:password"
+            cure = "no valid login; write one line, user:password"
             raise BadAccess(f"digest_file {_shown(self.digest)}: {cure}")
         return text
 

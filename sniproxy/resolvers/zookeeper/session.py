@@ -1,6 +1,6 @@
-"""A session with ZooKeeper, by kazoo, which works in threads of its own: what they find is handed to the reactor.
+"""A ZooKeeper session. kazoo runs in threads of its own; this module passes their results to the reactor thread.
 
-Nothing here is called in the reactor's thread that waits for another one; ending is, and so is done beside it.
+No call in the reactor thread waits for another thread: a stop, which waits, runs in a thread of its own.
 """
 
 from __future__ import annotations
@@ -20,57 +20,57 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
 from sniproxy.net.daemonthread import in_daemon_thread
-from sniproxy.resolvers.zookeeper.access import BadAccess, Credentials
+from sniproxy.resolvers.zookeeper.access import BadAccess, ZooKeeperCredentials
 from sniproxy.tls.clientcontext import BadPem
 from sniproxy.util.names import host_port
 from sniproxy.util.text import bounded
 
 SESSION_TIMEOUT_S = 10.0
-"""Seconds without a word after which ZooKeeper ends the session, and kazoo tries the next server."""
+"""Seconds of silence after which ZooKeeper ends the session and kazoo tries the next server."""
 
 STOP_TIMEOUT_S = 2.0
-"""How long a stop waits for kazoo to close a session."""
+"""Seconds that a stop waits for kazoo to close the session."""
 
-CUT_TIMEOUT_S = 0.25
-"""As L{STOP_TIMEOUT_S}, without a session: kazoo may wait for a lookup that its daemon thread has under way."""
+ABORT_TIMEOUT_S = 0.25
+"""The same without a session, when kazoo may still wait for a DNS lookup of its thread."""
 
 MAX_PAUSE_S = 5.0
-"""Seconds between two tries to connect, at most."""
+"""Upper bound, in seconds, of the pause between two connects."""
 
-# What matters of it is said by who uses the session; kazoo would write to standard error.
+# The resolver logs what matters; kazoo would write to standard error.
 _silent = logging.getLogger("sniproxy.zookeeper")
 _silent.addHandler(logging.NullHandler())
 _silent.propagate = False
 
 
-class Lost(Exception):
-    """ZooKeeper has not answered, or not with what was asked for; the text says why."""
+class ZooKeeperFailure(Exception):
+    """ZooKeeper did not answer, or answered with an error. The text says why."""
 
 
-class Session:
-    """@param servers: ``host:port`` with commas between, and the path below which everything is, if any.
+class KazooSession:
+    """A session that reconnects until it is stopped. All callbacks run in the reactor thread.
 
-    @param came: called in the reactor's thread when the session stands, again after each time that it did not.
-    @param went: called there when it no longer does, and when a server cannot be reached, with the reason; it is tried
-        to make it stand again, for ever.
-    @param changed: called there when children of a node that was asked for have come or gone.
+    @param servers: ``host:port`` with commas between them, optionally followed by a path, the chroot.
+    @param connected: called after each connect of the session.
+    @param lost: called with the reason when the session is lost and when a connect fails.
+    @param changed: called when a node whose L{children} were read has other children.
     """
 
     def __init__(
         self,
         reactor: Any,
         servers: str,
-        access: Credentials,
-        came: Callable[[], None],
-        went: Callable[[str], None],
+        access: ZooKeeperCredentials,
+        connected: Callable[[], None],
+        lost: Callable[[str], None],
         changed: Callable[[], None],
         client: Callable[..., Any] = KazooClient,
     ) -> None:
         self._reactor = reactor
         self._access = access
-        self._came, self._went, self._changed = came, went, changed
-        self._ended = False
-        self._handler = Handler(self._connecting, self._not_connected)
+        self._connected, self._lost, self._changed = connected, lost, changed
+        self._stopped = False
+        self._handler = KazooHandler(self._prepare_connect, self._connect_failed)
         retry = {"max_tries": -1, "max_delay": MAX_PAUSE_S, "sleep_func": self._handler.sleep_func}
         self._client = client(
             hosts=servers, timeout=SESSION_TIMEOUT_S, connection_retry=retry, handler=self._handler, logger=_silent
@@ -78,79 +78,79 @@ class Session:
         self._client.add_listener(self._state)
 
     def start(self) -> None:
-        """Begin to connect."""
+        """Start to connect."""
         self._client.start_async()
 
     def stop(self) -> Deferred[None]:
-        """End it, and its threads. Nothing is called from now on.
+        """Stop the session and its threads. No callback is called afterwards.
 
-        @return: fires when it has ended, or after L{STOP_TIMEOUT_S} or L{CUT_TIMEOUT_S}.
+        @return: fires when the session has stopped, or after L{STOP_TIMEOUT_S} or L{ABORT_TIMEOUT_S}.
         """
-        seconds = STOP_TIMEOUT_S if self._client.connected else CUT_TIMEOUT_S
-        self._ended = True
+        seconds = STOP_TIMEOUT_S if self._client.connected else ABORT_TIMEOUT_S
+        self._stopped = True
         ended: Deferred[None] = Deferred()
         ending = in_daemon_thread(self._reactor, self._end)
         ending.chainDeferred(ended)
-        return ended.addTimeout(seconds, self._reactor, lambda result, seconds: _given_up(result, ending))
+        return ended.addTimeout(seconds, self._reactor, lambda result, seconds: _ignore_timeout(result, ending))
 
     def children(self, path: str) -> Deferred[list[str]]:
-        """The names of a node's children, from now on watched. It fails with L{Lost}."""
+        """The names of a node's children, and watch them. Fails with L{ZooKeeperFailure}."""
         return self._later(self._client.get_children_async(path, watch=self._event))
 
     def data(self, path: str) -> Deferred[bytes | None]:
-        """What a node holds; None: it is gone. It fails with L{Lost}."""
+        """The data of a node. None: the node does not exist. Fails with L{ZooKeeperFailure}."""
         found: Deferred[Any] = self._later(self._client.get_async(path))
-        return found.addCallbacks(lambda answer: answer[0], _gone)
+        return found.addCallbacks(lambda answer: answer[0], _none_if_missing)
 
     def _later(self, result: Any) -> Deferred[Any]:
         found: Deferred[Any] = Deferred(lambda _: None)
 
-        def ready(result: Any) -> None:  # in a thread of kazoo's
-            self._hand_over(_fire, found, result)
+        def ready(result: Any) -> None:  # in a kazoo thread
+            self._call_in_reactor(_fire, found, result)
 
         result.rawlink(ready)
-        return found.addErrback(_lost)
+        return found.addErrback(_translate_error)
 
-    # From here on all is called in threads of kazoo's.
+    # The following methods run in kazoo's threads.
 
     def _state(self, state: Any) -> None:
         if state == KazooState.CONNECTED:
-            self._hand_over(self._came)
+            self._call_in_reactor(self._connected)
         else:
-            self._hand_over(self._went, "the session with ZooKeeper is lost; it is tried to make it again")
+            self._call_in_reactor(self._lost, "ZooKeeper session lost; reconnecting")
 
     def _event(self, event: Any) -> None:
-        if event.type != EventType.NONE:  # which means that the session is lost: that is told by its state
-            self._hand_over(self._changed)
+        if event.type != EventType.NONE:  # NONE means that the session is lost, which the listener reports
+            self._call_in_reactor(self._changed)
 
-    def _connecting(self) -> Any:
-        """Before each connection. @return: by what TLS goes; None: it is plain TCP."""
+    def _prepare_connect(self) -> Any:
+        """Load the login before a connect. @return: the TLS context. None: plain TCP."""
         login = self._access.login()
         self._client.auth_data = set() if login is None else {("digest", login)}
         return self._access.context()
 
-    def _not_connected(self, why: str) -> None:
-        self._hand_over(self._went, why)
+    def _connect_failed(self, why: str) -> None:
+        self._call_in_reactor(self._lost, why)
 
-    def _hand_over(self, call: Callable[..., None], *args: Any) -> None:
-        self._reactor.callFromThread(self._unless_ended, call, *args)
+    def _call_in_reactor(self, call: Callable[..., None], *args: Any) -> None:
+        self._reactor.callFromThread(self._call_unless_stopped, call, *args)
 
-    def _unless_ended(self, call: Callable[..., None], *args: Any) -> None:
-        if not self._ended:
+    def _call_unless_stopped(self, call: Callable[..., None], *args: Any) -> None:
+        if not self._stopped:
             call(*args)
 
     def _end(self) -> None:
         if not self._client.connected:
-            self._handler.cut()
+            self._handler.abort()
         self._client.stop()
         self._client.close()
 
 
-class Handler(SequentialThreadingHandler):  # type: ignore[misc]
-    """Opens kazoo's connections: by TLS that trusts whom we trust, and so that who ends a session need not wait.
+class KazooHandler(SequentialThreadingHandler):  # type: ignore[misc]
+    """Opens kazoo's connections with our TLS context, and can abort them, so that a stop need not wait.
 
-    @param before: called before each connection, gives what TLS goes by, or None.
-    @param failed: called when there is none, with the reason.
+    @param before: called before each connect; returns the TLS context, or None for plain TCP.
+    @param failed: called with the reason when a connect fails.
     """
 
     def __init__(self, before: Callable[[], Any], failed: Callable[[str], None]) -> None:
@@ -158,16 +158,16 @@ class Handler(SequentialThreadingHandler):  # type: ignore[misc]
         self._before = before
         self._failed = failed
         self._socket: socket.socket | None = None
-        self._ended = threading.Event()
+        self._aborted = threading.Event()
 
     def sleep_func(self, seconds: float) -> None:
-        """What kazoo calls between two tries; it ends when the session does."""
-        self._ended.wait(seconds)
+        """The pause between two connects, called by kazoo. L{abort} ends it."""
+        self._aborted.wait(seconds)
 
     def create_connection(
         self, address: tuple[str, int], hostname: str | None = None, timeout: float | None = None, **_: object
     ) -> socket.socket:
-        """What kazoo calls; its own options of TLS are not used. @raise OSError: there is none."""
+        """Connect, called by kazoo. Its own TLS options are ignored. @raise OSError: the connect failed."""
         try:
             context = self._before()
             self._open(super().create_connection(address=address, timeout=timeout))
@@ -181,20 +181,20 @@ class Handler(SequentialThreadingHandler):  # type: ignore[misc]
                 "" if isinstance(error, BadAccess | BadPem) else f"{host_port(hostname or address[0], address[1])}: "
             )
             self._failed(bounded(f"{place}{why}"))
-            raise OSError(why) from error  # which kazoo takes for what may pass
+            raise OSError(why) from error  # which kazoo retries
         return self._socket  # type: ignore[return-value]
 
-    def cut(self) -> None:
-        """For ever: who reads from the connection reads its end, and there will be no other one."""
-        self._ended.set()
+    def abort(self) -> None:
+        """End the connection and refuse further ones. A blocked read gets the end of the stream."""
+        self._aborted.set()
         if self._socket is not None:
             with suppress(OSError):
                 self._socket.shutdown(socket.SHUT_RDWR)
 
     def _open(self, opened: socket.socket) -> None:
         self._socket = opened
-        if self._ended.is_set():
-            raise OSError("the session has ended")
+        if self._aborted.is_set():
+            raise OSError("the session has stopped")
 
     def _close(self) -> None:
         opened, self._socket = self._socket, None
@@ -202,8 +202,8 @@ class Handler(SequentialThreadingHandler):  # type: ignore[misc]
             opened.close()
 
 
-def _given_up(result: Any, ending: Deferred[None]) -> Any:
-    """Of an end that took too long."""
+def _ignore_timeout(result: Any, ending: Deferred[None]) -> Any:
+    """Ignore the timeout of a stop, and its later error."""
     if isinstance(result, Failure) and result.check(CancelledError):
         ending.addErrback(lambda _: None)
         return None
@@ -211,7 +211,7 @@ def _given_up(result: Any, ending: Deferred[None]) -> Any:
 
 
 def _fire(found: Deferred[Any], result: Any) -> None:
-    if found.called:  # nobody waits for it any more
+    if found.called:  # it was cancelled
         return
     if result.exception is None:
         found.callback(result.value)
@@ -219,19 +219,19 @@ def _fire(found: Deferred[Any], result: Any) -> None:
         found.errback(result.exception)
 
 
-def _lost(failure: Any) -> None:
+def _translate_error(failure: Any) -> None:
     error = failure.value
     if failure.check(NoNodeError):
-        raise _NoNode("there is no such node") from error
-    # kazoo's errors have mostly no text, but telling names.
+        raise _NoNode("no such node") from error
+    # Most of kazoo's errors have no text, but clear names.
     if isinstance(error, Exception) and type(error).__module__.startswith("kazoo."):
-        raise Lost(f"{type(error).__name__} {error}".strip()) from error
+        raise ZooKeeperFailure(f"{type(error).__name__} {error}".strip()) from error
     failure.raiseException()
 
 
-class _NoNode(Lost):
+class _NoNode(ZooKeeperFailure):
     pass
 
 
-def _gone(failure: Any) -> None:
+def _none_if_missing(failure: Any) -> None:
     failure.trap(_NoNode)

@@ -13,7 +13,7 @@ from twisted.logger import Logger
 from sniproxy.config.diagnostics.advice import operator_warnings
 from sniproxy.config.model import Configuration
 from sniproxy.config.schema import ConfigError
-from sniproxy.config.workers import CannotStart, for_worker, pause
+from sniproxy.config.workers import CannotStart, for_worker, restart_delay
 from sniproxy.server.build import build
 from sniproxy.server.listeners import raise_descriptor_limit
 from sniproxy.server.workers.beat import Beats
@@ -162,7 +162,7 @@ class Supervisor(Service):
             self._workers[index].limit(self._reactor, START_TIMEOUT_S, "become ready")
         except OSError as error:  # no memory, no process, no descriptor
             log.error("worker {index} cannot be started: {why}", index=index, why=error.strerror)
-            self._later(index, pause(0.0, waited))
+            self._later(index, restart_delay(0.0, waited))
 
     def _reported(self, worker: Worker, what: str) -> None:
         if what == READY and self._stopped is None:
@@ -187,7 +187,7 @@ class Supervisor(Service):
             if not self._workers and not self._stopped.called:
                 self._stopped.callback(None)
             return
-        wait = pause(self._reactor.seconds() - worker.since, worker.pause)
+        wait = restart_delay(self._reactor.seconds() - worker.since, worker.pause)
         log.error(
             "worker {index} (pid {pid}) {how}{why}; another one takes its place {when}",
             index=worker.index,

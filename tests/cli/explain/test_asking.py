@@ -24,7 +24,7 @@ class AskingTests(SocketTestCase):
 
     def asking(self, text: str) -> Asking:
         built = build(parse(LISTENER + text, str(Path(self.mktemp()))), reactor)
-        built.resolvers.settle()
+        built.resolvers.activate()
         self.addCleanup(built.resolvers.stop)
         return Asking(built, reactor)
 

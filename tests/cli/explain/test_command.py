@@ -130,7 +130,7 @@ class CommandTests(SocketTestCase):
             f'service_url = "pulsar+ssl://vip.test"\ntrust = "{ca.absolute()}"\n'
             'proxy_service_url = "pulsar+ssl://proxy.test:4443"\nproxy_protocol = "SNI"\n'
         )
-        way = "pulsar+ssl://vip.test:6651 by the proxy proxy.test:4443"
+        way = "pulsar+ssl://vip.test:6651 via proxy proxy.test:4443"
         line = f"not checked bridge on side -> {way}; sniproxyctl lookup tries it\n"
         self.file.write_text(text)
         self.assertEqual((0, f"{line}1 bridge, 0 with problems, 1 not checked\n"), await self.run_it("--all"))
@@ -174,7 +174,7 @@ class CommandTests(SocketTestCase):
         for arguments, status, said in (
             (("a.test", "--config", str(self.file)), 0, "would be routed"),
             (("b.test", "--config", str(self.file)), 1, "REFUSED"),
-            (("a.test", "--config", str(bad)), 2, "colour = 1: there is no such key"),
+            (("a.test", "--config", str(bad)), 2, "colour = 1: unknown key"),
             (("a.test",), 2, "--config"),
         ):
             out, error, code = await getProcessOutputAndValue(str(program), ["explain", *arguments], env=os.environ)

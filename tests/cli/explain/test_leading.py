@@ -43,7 +43,7 @@ class LeadingTests(SocketTestCase):
 
     def leading(self, text: str) -> Leading:
         built = build(parse(text if "[[listener]]" in text else LISTENER + text, str(Path(self.mktemp()))), reactor)
-        built.resolvers.settle()
+        built.resolvers.activate()
         self.addCleanup(built.resolvers.stop)
         return Leading(Asking(built, reactor), Choices(built.configuration))
 

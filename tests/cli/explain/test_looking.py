@@ -53,7 +53,7 @@ class AnswerTests(LookingCase):
         report = await self.explain(route("*.test", "127.0.0.1:9", "{1}:6651"), "localhost.test")
         written, formed = report.goals
         self.assertEqual({"127.0.0.1": None}, written.addresses)
-        self.assertIn("this address is loopback", str(formed.addresses["127.0.0.1"]))
+        self.assertIn("the address is loopback", str(formed.addresses["127.0.0.1"]))
         self.assertEqual((True, None), (report.routed, written.dialled))
         report = await self.explain(route("*.test", "{1}:1"), "localhost.test")
         self.assertIn("is not in [policy] allow_ports", report.problems[0])

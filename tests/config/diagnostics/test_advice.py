@@ -24,5 +24,5 @@ class AdviceTests(SynchronousTestCase):
         path.write_text(text)
         path.chmod(0o666)
         found = operator_warnings(parse(text, str(path)))
-        for part in ("timeouts.idle = 1", "no route seems to take the service name", "the configuration"):
+        for part in ("timeouts.idle = 1", "no route seems to match the service name", "the configuration"):
             self.assertTrue(any(part in one for one in found), (part, found))

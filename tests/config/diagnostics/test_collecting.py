@@ -88,7 +88,7 @@ class AllErrorsTests(SynchronousTestCase):
         self.assertEqual(expected, _KEY.findall(error))
 
     def test_stand_ins(self) -> None:
-        """A file that stands in for one that is not written is no error of its own."""
+        """The file that replaces a wrong path is not reported as missing."""
         text = f'{LISTENER}upstream_certificate = "c.pem"\n[default]\ntarget = "a"\n'
 
         def use(configuration: Configuration) -> None:

@@ -42,7 +42,7 @@ class CureTests(configerrors.ErrorCase):
             ('[limits]\nmax_buffered = "64MiB"', "write a number of bytes: 67108864"),
             ('[health]\nrise = "2"', "write a number, without quotes: 2"),
             ('[reload]\non_change = "yes"', "write true or false, without quotes: true"),
-            ("[admin]\nendpoint = 9090", 'write a text in quotes: "tcp:9090"'),
+            ("[admin]\nendpoint = 9090", 'write a string: "tcp:9090"'),
             ('[access_log]\npath = ["-"]', 'not a list: "-"'),
             ("[health]\nrise = 2.5", "it is a number with a fraction"),
             ('[resolver.x]\ntype = "static"\ndeadline = "5s"', "more than 0: 5"),

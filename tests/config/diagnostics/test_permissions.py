@@ -65,7 +65,7 @@ class PermissionTests(SynchronousTestCase):
         self.warned(ends)
         self.file("own.pem", 0o644, KEY)
         self.warned(ends, "listener[0].certificates: ")
-        self.warned(ends.replace('"own.pem"', '"."'), "own.pem is a secret that all users of this machine may read")
+        self.warned(ends.replace('"own.pem"', '"."'), "own.pem is a secret that all users of this machine can read")
 
     def test_resolvers(self) -> None:
         """A file of names that others may change, and a token that all may read."""

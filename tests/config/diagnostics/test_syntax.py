@@ -30,11 +30,11 @@ class ReadTests(SynchronousTestCase):
         self.said(
             'a = b.test\nb = "~x-(\\d)\\.y"\nidle = 5m\nc = Yes\nd = none\ne = “x”\nf: 1\ng = "x\nh = [a:1, b:2]\n'
             "i = [\n10.0.0.7:1,\n]\n// j\n",
-            (1, 'texts are written in quotes: a = "b.test"'),
+            (1, 'write strings in quotes: a = "b.test"'),
             (2, "use single quotes for expressions: b = '~x-(\\d)\\.y'"),
             (3, "a number of seconds, without a unit: idle = 300"),
             (4, "write c = true"),
-            (5, "leave d out"),
+            (5, "remove d"),
             (6, 'straight quotes: e = "x"'),
             (7, "write f = "),
             (8, "the closing quote is missing"),
@@ -47,8 +47,8 @@ class ReadTests(SynchronousTestCase):
         """A key or table that is written twice names the line of the first."""
         self.said(
             "[timeouts]\nidle = 1\nidle = 2\n[access_log]\n[timeouts]\nhello = 1\n",
-            (3, "idle is written twice, first in line 2"),
-            (5, "[timeouts] is written twice, first in line 1; put all its keys into one"),
+            (3, "idle is set twice, first on line 2"),
+            (5, "[timeouts] appears twice, first on line 1; merge the two"),
         )
 
     def test_not_understood(self) -> None:
@@ -56,4 +56,4 @@ class ReadTests(SynchronousTestCase):
         for text in ("a = {b", "a = [", '{"a": 1}', "a = " + "9" * 5000, "a = " + "[" * 5000, '"""'):
             found = read(f"{text}\nb = c", [])
             self.assertIsNone(found.data, text)
-            self.assertIn("this is not TOML", found.faults[0][1])
+            self.assertIn("invalid TOML", found.faults[0][1])

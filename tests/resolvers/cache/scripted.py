@@ -1,4 +1,4 @@
-"""A resolver that answers what a test says, when it says it."""
+"""A resolver that answers as a test scripts it."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
-from sniproxy.interfaces import IWatchingResolver, Request, Resolution, Target, WatchState
+from sniproxy.interfaces import IServerNameResolver, IWatchingResolver, Request, Resolution, Target, WatchState
 
 PUBLIC = "public"
 
 
 def request(name: str | None = "a.test", peer: str = "192.0.2.7:1", listener: str = PUBLIC) -> Request:
-    """What a connection asks."""
+    """A request of a connection."""
     return Request(name, (), peer, listener, port=4443)
 
 
@@ -23,10 +23,13 @@ def answer(host: str = "b.test", ttl: float | None = 10.0) -> Resolution:
     return Resolution([Target(host, 6651)], ttl)
 
 
+@implementer(IServerNameResolver)
 class Scripted:
-    """@ivar asked: all requests so far. @ivar pending: what it will answer, by a test. @ivar cancelled: how many.
+    """A resolver without a source.
 
-    @ivar script: what it gives or raises at once, next; empty: a Deferred.
+    @ivar asked: all requests so far. @ivar pending: the answers that a test has to fire.
+    @ivar cancelled: how many answers were cancelled.
+    @ivar script: what the next calls return or raise. Empty: they return a Deferred.
     """
 
     def __init__(self, *script: Any) -> None:
@@ -52,7 +55,7 @@ class Scripted:
 
 @implementer(IWatchingResolver)
 class Watching(Scripted):
-    """@ivar started: what tells that something has changed. @ivar ending: what its stop waits for."""
+    """@ivar started: the callback for changes. @ivar ending: what C{stop} returns."""
 
     started: Callable[[], None] | None = None
     stopped = 0

@@ -11,7 +11,7 @@ from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from sniproxy.config.model import DEADLINE_S
+from sniproxy.config.model import DEFAULT_DEADLINE_S
 from sniproxy.interfaces import (
     IServerNameResolver,
     Refused,
@@ -21,13 +21,13 @@ from sniproxy.interfaces import (
     WatchState,
 )
 from sniproxy.resolvers.cache import cache
-from sniproxy.resolvers.cache.breaker import MAX_FAILURES, State
-from sniproxy.resolvers.cache.cache import REPEAT_INTERVAL_S, RETRY_DELAY_S, STALE_ANSWER_DELAY_S, CachedResolver
+from sniproxy.resolvers.cache.breaker import MAX_FAILURES, BreakerState
+from sniproxy.resolvers.cache.cache import LOG_INTERVAL_S, RETRY_DELAY_S, STALE_ANSWER_DELAY_S, CachedResolver
 from tests.resolvers.cache.scripted import Scripted, Watching, answer, request
 
 
-class AskedCase(SynchronousTestCase):
-    """A scripted resolver, asked under a clock of the test's."""
+class CacheCase(SynchronousTestCase):
+    """A cache around a scripted resolver, with a fake clock."""
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -50,7 +50,7 @@ class AskedCase(SynchronousTestCase):
         return Deferred.fromCoroutine(self.asked.ask(request(name, **more)))
 
     def answered(self, *hosts: str) -> None:
-        """These are the answers, one question after another, each at once."""
+        """Assert that these hosts are the next answers, each without a delay."""
         for host in hosts:
             self.assertEqual(host, self.successResultOf(self.ask()).targets[0].host)
 
@@ -58,17 +58,17 @@ class AskedCase(SynchronousTestCase):
         return str(self.failureResultOf(later, Unavailable).value)
 
 
-class AnswerTests(AskedCase):
-    """Answers at once, later, and never."""
+class AnswerTests(CacheCase):
+    """Answers at once, later, and no answer."""
 
     def test_at_once(self) -> None:
-        """What a resolver answers at once is answered at once, without a Deferred."""
+        """An immediate answer is passed on without a Deferred."""
         cache = self.make(Scripted(answer()))
         self.assertTrue(verifyObject(IServerNameResolver, cache))
         self.assertIsInstance(cache.resolve(request()), Resolution)
 
     def test_later(self) -> None:
-        """A Deferred and a coroutine are waited for."""
+        """The cache waits for a Deferred and for a coroutine."""
         resolver = Scripted()
         self.make(resolver)
         waiter = self.ask()
@@ -84,27 +84,27 @@ class AnswerTests(AskedCase):
         self.answered("coroutine.test")
 
     def test_refused(self) -> None:
-        """A refusal, at once or later, is passed on with its reason."""
-        resolver = Scripted(Refused("never heard of it", 0))
+        """An immediate or later refusal is passed on with its reason."""
+        resolver = Scripted(Refused("unknown", 0))
         self.make(resolver)
-        self.assertEqual("never heard of it", self.failureResultOf(self.ask(), Refused).value.reason)
+        self.assertEqual("unknown", self.failureResultOf(self.ask(), Refused).value.reason)
         waiter = self.ask()
-        resolver.pending[0].errback(Refused("nor I"))
-        self.assertEqual("nor I", self.failureResultOf(waiter, Refused).value.reason)
+        resolver.pending[0].errback(Refused("unknown, too"))
+        self.assertEqual("unknown, too", self.failureResultOf(waiter, Refused).value.reason)
 
     def test_failures(self) -> None:
-        """Whatever else it raises or gives is Unavailable; a crash is logged with its traceback, a failure without."""
+        """Everything else becomes Unavailable; an unexpected exception is logged with traceback."""
         for bad, said, tracebacks in (
-            (KeyError("x"), "it failed: KeyError: 'x'", 1),
+            (KeyError("x"), "unexpected error: KeyError: 'x'", 1),
             (Unavailable("silent"), "silent", 0),
-            (None, "it gave a NoneType", 0),
+            (None, "returned NoneType", 0),
         ):
             self.make(Scripted(bad))
             self.assertIn(said, self.unavailable(self.ask()))
             self.assertEqual(tracebacks, len(self.flushLoggedErrors(KeyError)))
 
     def test_deadline(self) -> None:
-        """A silent resolver is cancelled after the deadline; one that does not let itself be cancelled harms nobody."""
+        """The timeout cancels a silent resolver. One that ignores the cancellation does no harm."""
 
         class Stubborn:
             async def resolve(self, request: Request) -> Resolution:
@@ -125,21 +125,21 @@ class AnswerTests(AskedCase):
         self.assertEqual(1, silent.cancelled)
 
     def test_late_answer(self) -> None:
-        """What comes after the deadline is not used."""
+        """An answer after the timeout is not used."""
         resolver = Scripted()
         self.make(resolver)
         resolver.resolve = lambda request: Deferred(lambda later: later.callback(answer()))  # type: ignore[method-assign]
         waiter = self.ask()
-        self.clock.advance(DEADLINE_S)
+        self.clock.advance(DEFAULT_DEADLINE_S)
         self.unavailable(waiter)
         self.unavailable(self.ask())
 
 
-class SharingTests(AskedCase):
-    """One question in flight for each name."""
+class SharingTests(CacheCase):
+    """One query in flight for each name."""
 
     def test_shared(self) -> None:
-        """Connections with the same question share one; another name, and another listener, have their own."""
+        """Connections with the same query share one; another name or another listener has its own."""
         resolver = Scripted()
         cache = self.make(resolver)
         waiters = [self.ask(peer=f"192.0.2.7:{port}") for port in range(3)]
@@ -154,7 +154,7 @@ class SharingTests(AskedCase):
             waiter.addErrback(lambda failure: failure.trap(Unavailable))
 
     def test_one_leaves(self) -> None:
-        """One that leaves does not harm the others, even if it was the one that asked."""
+        """If a client disconnects, even the one that caused the query, the others still get the answer."""
         resolver = Scripted()
         self.make(resolver)
         first, second = self.ask(), self.ask()
@@ -164,7 +164,7 @@ class SharingTests(AskedCase):
         self.assertEqual("b.test", self.successResultOf(second).targets[0].host)
 
     def test_all_leave(self) -> None:
-        """When all have left, the resolver need not answer, and the next one asks anew."""
+        """When all clients have disconnected, the query is cancelled; the next client causes a new one."""
         resolver = Scripted()
         self.make(resolver)
         for waiter in (self.ask(), self.ask()):
@@ -175,7 +175,7 @@ class SharingTests(AskedCase):
         self.assertEqual(2, len(resolver.asked))
 
     def test_failure_is_shared(self) -> None:
-        """A failure reaches all who wait, each as an error of its own."""
+        """Each waiter gets the failure as an exception of its own."""
         resolver = Scripted()
         self.make(resolver)
         waiters = [self.ask(), self.ask()]
@@ -184,7 +184,7 @@ class SharingTests(AskedCase):
         self.assertIsNot(errors[0], errors[1])
 
     def test_for_one_connection_only(self) -> None:
-        """An answer with a ttl of 0 is never another client's, also if that one waited for it."""
+        """An answer with a ttl of 0 is given to one client only, even if others waited for it."""
         for said in (answer("first.test", ttl=0), Refused("not you", ttl=0)):
             resolver = Scripted()
             self.make(resolver)
@@ -196,18 +196,20 @@ class SharingTests(AskedCase):
             self.assertNoResult(second)
             self.assertEqual("192.0.2.2:2", resolver.asked[1].peer)
             third = self.ask(peer="192.0.2.3:3")
-            self.assertEqual("192.0.2.3:3", resolver.asked[2].peer)  # it is known by now that they are not shared
+            self.assertEqual(
+                "192.0.2.3:3", resolver.asked[2].peer
+            )  # the cache knows by now that answers must not be shared
             resolver.pending[1].callback(answer("second.test", ttl=0))
             self.assertEqual("second.test", self.successResultOf(second).targets[0].host)
             third.cancel()
             self.failureResultOf(third, CancelledError)
 
 
-class KeepingTests(AskedCase):
-    """Answers from memory."""
+class KeepingTests(CacheCase):
+    """Cached answers."""
 
     def test_ttl(self) -> None:
-        """An answer is used again for its ttl, by any client of the name, and then asked for anew."""
+        """An answer is reused for its ttl for all clients of the name; then the resolver is queried again."""
         cache = self.make(Scripted(answer("one.test", 10), answer("two.test", 10)))
         self.answered("one.test")
         self.clock.advance(9.9)
@@ -216,20 +218,20 @@ class KeepingTests(AskedCase):
         self.answered("two.test")
         self.assertEqual((2, 1), (cache.counts.questions, cache.counts.hits))
 
-    def test_for_ever(self) -> None:
-        """Without a ttl an answer holds."""
+    def test_no_ttl(self) -> None:
+        """An answer without a ttl does not expire."""
         self.make(Scripted(answer("one.test", None)))
         self.answered("one.test")
         self.clock.advance(1e9)
         self.answered("one.test")
 
     def test_zero(self) -> None:
-        """A ttl of 0 is asked again each time."""
+        """An answer with a ttl of 0 is not cached."""
         self.make(Scripted(answer("one.test", 0), answer("two.test", 0)))
         self.answered("one.test", "two.test")
 
     def test_refusals(self) -> None:
-        """A refusal is remembered for its ttl."""
+        """A refusal is cached for its ttl."""
         resolver = Scripted(Refused("no", 5), answer())
         cache = self.make(resolver)
         for _ in range(3):
@@ -239,7 +241,7 @@ class KeepingTests(AskedCase):
         self.answered("b.test")
 
     def test_refused_after_an_answer(self) -> None:
-        """A name that is refused now has no old answer."""
+        """A refusal removes the stale answer of the name."""
         self.make(Scripted(answer("one.test", 10), Refused("gone", 1), Unavailable("silent")))
         self.answered("one.test")
         self.clock.advance(10)
@@ -248,7 +250,7 @@ class KeepingTests(AskedCase):
         self.unavailable(self.ask())
 
     def test_bounded(self) -> None:
-        """Names that clients make up fill no memory, and refused ones drive out no answers."""
+        """The cache is bounded, and refused names do not evict answers."""
         self.patch(cache, "MAX_ANSWERS", 3)
         self.patch(cache, "MAX_REFUSALS", 3)
         resolver = Scripted(answer("one.test", None), *[Refused("no") for _ in range(100)])
@@ -257,14 +259,14 @@ class KeepingTests(AskedCase):
         for number in range(100):
             self.failureResultOf(self.ask(f"{number}.test"), Refused)
         self.answered("one.test")
-        self.assertEqual(3, len(self.asked._noes))
+        self.assertEqual(3, len(self.asked._negative))
 
 
-class StaleTests(AskedCase):
-    """Old answers stand in while the resolver fails."""
+class StaleTests(CacheCase):
+    """Stale answers are served while the resolver fails."""
 
-    def test_stands_in(self) -> None:
-        """An answer is used after its ttl while asking again fails; a name is asked again after a pause."""
+    def test_stale(self) -> None:
+        """A stale answer is served while the resolver fails; the name is queried again after RETRY_DELAY_S."""
         resolver = Scripted(
             answer("one.test", 10), Unavailable("silent"), Unavailable("silent"), answer("two.test", 10)
         )
@@ -279,7 +281,7 @@ class StaleTests(AskedCase):
         self.answered("two.test")
 
     def test_bound(self) -> None:
-        """It stands in no longer than is set; 0: never."""
+        """A stale answer is served for `stale` seconds at most; 0: never."""
         for stale in (60.0, 0.0):
             self.make(Scripted(answer("one.test", 10), *[Unavailable("silent")] * 9), stale=stale)
             self.answered("one.test")
@@ -290,8 +292,8 @@ class StaleTests(AskedCase):
                 self.clock.advance(0.1)
             self.assertIn("silent", self.unavailable(self.ask()))
 
-    def test_impatience(self) -> None:
-        """Who could have an old answer waits a moment only; the question goes on, and its answer is kept."""
+    def test_slow_refresh(self) -> None:
+        """A client waits STALE_ANSWER_DELAY_S at most for a refresh; the query continues, and its answer is cached."""
         resolver = Scripted(answer("one.test", 10))
         self.make(resolver)
         self.answered("one.test")
@@ -306,7 +308,7 @@ class StaleTests(AskedCase):
         self.answered("two.test")
 
     def test_refresh_goes_on(self) -> None:
-        """When all leave who wait for a new answer, the question goes on, and its answer is kept."""
+        """A query that refreshes a stale answer continues when all clients have disconnected."""
         resolver = Scripted(answer("one.test", 10))
         self.make(resolver)
         self.answered("one.test")
@@ -319,7 +321,7 @@ class StaleTests(AskedCase):
         self.answered("two.test")
 
     def test_later_failure(self) -> None:
-        """A failure that comes before patience ends gives the old answer at once."""
+        """A failure before STALE_ANSWER_DELAY_S yields the stale answer at once."""
         resolver = Scripted(answer("one.test", 10))
         self.make(resolver)
         self.answered("one.test")
@@ -329,11 +331,11 @@ class StaleTests(AskedCase):
         self.assertEqual("one.test", self.successResultOf(waiter).targets[0].host)
 
 
-class BrokenTests(AskedCase):
-    """A resolver that fails for a while."""
+class BrokenTests(CacheCase):
+    """A resolver that fails temporarily."""
 
     def test_pause(self) -> None:
-        """A name that failed fails at once for a moment, and no other name does."""
+        """A name that failed fails without a query for RETRY_DELAY_S; other names are queried."""
         resolver = Scripted(Unavailable("silent"), answer(), answer())
         self.make(resolver)
         self.unavailable(self.ask())
@@ -343,7 +345,7 @@ class BrokenTests(AskedCase):
         self.answered("b.test")
 
     def test_breaker(self) -> None:
-        """A resolver that answers no client gets few questions; old answers stand in; one good answer ends it."""
+        """A resolver that answers no client gets few queries; stale ones are served; one answer closes the breaker."""
         resolver = Scripted(
             answer("one.test", 10), *[Unavailable("silent")] * (MAX_FAILURES + 1), answer("two.test", 10), answer()
         )
@@ -352,20 +354,20 @@ class BrokenTests(AskedCase):
         self.clock.advance(10)
         for number in range(MAX_FAILURES):
             self.unavailable(self.ask(f"{number}.test", peer=f"192.0.2.{number}:1"))
-        self.assertIs(State.OPEN, cache.breaker.state)
+        self.assertIs(BreakerState.OPEN, cache.breaker.state)
         self.unavailable(self.ask("c.test", peer="192.0.2.77:1"))
         self.assertEqual(2 + MAX_FAILURES, len(resolver.asked))
         why = self.unavailable(self.ask("d.test", peer="192.0.2.77:2"))
-        self.assertIn("circuit breaker open: no answer to 6 clients", why)
+        self.assertIn("circuit breaker open: queries of 6 clients failed; at most 6 queries/s pass", why)
         self.successResultOf(self.ask(peer="192.0.2.77:3"))
         self.assertEqual(2 + MAX_FAILURES, len(resolver.asked))
         self.clock.advance(1)
         self.answered("two.test")
-        self.assertIs(State.CLOSED, cache.breaker.state)
+        self.assertIs(BreakerState.CLOSED, cache.breaker.state)
         self.successResultOf(self.ask("c.test"))
 
     def test_local(self) -> None:
-        """A question for which this process had no place opens no breaker, and its name is asked for at once."""
+        """A local failure does not count for the breaker, and its name is queried again at once."""
         busy = [Unavailable("too many lookups") for _ in range(MAX_FAILURES)]
         for one in busy:
             one.local = True
@@ -373,37 +375,37 @@ class BrokenTests(AskedCase):
         cache = self.make(resolver)
         for number in range(MAX_FAILURES):
             self.unavailable(self.ask(f"{number}.test", peer=f"192.0.2.{number}:1"))
-        self.assertIs(State.CLOSED, cache.breaker.state)
+        self.assertIs(BreakerState.CLOSED, cache.breaker.state)
         self.successResultOf(self.ask("0.test"))
         self.assertEqual(MAX_FAILURES, cache.counts.failures)
 
     def test_one_client(self) -> None:
-        """One client whose names all fail does not keep names of others, nor its own, from being asked."""
+        """A client whose names all fail does not prevent queries, neither of others nor of its own."""
         self.make(Scripted(*[Unavailable("silent")] * 50, answer()))
         for number in range(50):
             self.assertEqual("silent", self.unavailable(self.ask(f"{number}.test", peer=f"192.0.2.1:{number}")))
         self.answered("b.test")
 
     def test_logged_once(self) -> None:
-        """Failures are logged at once, then once in a while; that it answers again, too."""
+        """The first failure is logged at once, further ones once per LOG_INTERVAL_S, and the recovery is logged."""
         silent = Unavailable("silent")
         self.make(Scripted(silent, silent, silent, silent, answer(ttl=0), silent, answer(ttl=0)))
-        for pause in (RETRY_DELAY_S, RETRY_DELAY_S, REPEAT_INTERVAL_S, RETRY_DELAY_S):
+        for pause in (RETRY_DELAY_S, RETRY_DELAY_S, LOG_INTERVAL_S, RETRY_DELAY_S):
             self.unavailable(self.ask())
             self.clock.advance(pause)
         self.answered("b.test")
         self.unavailable(self.ask())
         self.clock.advance(RETRY_DELAY_S)
         self.answered("b.test")
-        told = "resolver brokers: silent; more of its failures are not told for 60 s, the access log has them"
-        self.assertEqual([told, told, "resolver brokers answers again"], self.logged)
+        line = "resolver brokers unavailable: silent; further failures are not logged here for 60 s, see the access log"
+        self.assertEqual([line, line, "resolver brokers is available again"], self.logged)
 
 
-class WatchTests(AskedCase):
-    """Resolvers that watch."""
+class WatchTests(CacheCase):
+    """Resolvers that watch a source."""
 
     def test_started_and_stopped(self) -> None:
-        """It is started once and stopped once; its stop is waited for."""
+        """The resolver is started once and stopped once; the cache waits for its stop."""
         resolver = Watching()
         self.successResultOf(self.make(resolver).stop())
         self.assertEqual(0, resolver.stopped)  # never started
@@ -420,7 +422,7 @@ class WatchTests(AskedCase):
         self.assertEqual(1, resolver.stopped)
 
     def test_changed(self) -> None:
-        """When it says that something has changed, it is asked again; the old answer stands in if that fails."""
+        """After a change the resolver is queried again; the stale answer is served if that fails."""
         resolver = Watching(answer("one.test", None), Unavailable("?"), answer("two.test", None), Refused("gone"))
         self.make(resolver).start()
         assert resolver.started is not None
@@ -433,7 +435,7 @@ class WatchTests(AskedCase):
         self.failureResultOf(self.ask(), Refused)
 
     def test_changed_meanwhile(self) -> None:
-        """An answer to a question from before the change is given, but not kept."""
+        """An answer to a query from before the change is used, but not cached."""
         resolver = Watching()
         self.make(resolver).start()
         assert resolver.started is not None
@@ -445,17 +447,17 @@ class WatchTests(AskedCase):
         self.answered("two.test")
 
     def test_state(self) -> None:
-        """Its state is shown in one line; one that does not watch has none; one that cannot say harms nothing."""
+        """The state is one line; a resolver that does not watch has none; a faulty state() is reported."""
         self.assertEqual(WatchState("3 brokers", "a\\nb"), self.make(Watching()).watch_state())
         self.assertIsNone(self.make(Scripted()).watch_state())
         broken = Watching()
         broken.says = None  # type: ignore[assignment]
         state = self.make(broken).watch_state()
         assert state is not None and state.error is not None
-        self.assertIn("it cannot say: AttributeError", state.error)
+        self.assertIn("state unavailable: AttributeError", state.error)
 
     def test_faults(self) -> None:
-        """A watch that cannot begin or end is logged, and harms nothing; neither does one that never ends."""
+        """A start or stop that fails or hangs is logged; the cache still works."""
 
         class Broken(Watching):
             def start(self, changed: Callable[[], None]) -> None:
@@ -479,7 +481,7 @@ class WatchTests(AskedCase):
         self.assertEqual(1, len(self.flushLoggedErrors()))
 
     def test_stopped(self) -> None:
-        """After its stop it is not asked, and what is remembered is answered."""
+        """After a stop the resolver is not queried; cached answers are served."""
         resolver = Scripted(answer("one.test", 10))
         cache = self.make(resolver)
         self.answered("one.test")
@@ -487,14 +489,14 @@ class WatchTests(AskedCase):
         self.answered("one.test")
         self.clock.advance(10)
         self.answered("one.test")
-        self.assertIn("no longer asked", self.unavailable(self.ask("c.test")))
+        self.assertIn("resolver stopped", self.unavailable(self.ask("c.test")))
         self.assertEqual(1, len(resolver.asked))
 
     def test_stop_ends_questions(self) -> None:
-        """Who waits when it stops is told so, and the resolver is cancelled."""
+        """A stop fails all waiting requests and cancels the query."""
         resolver = Scripted()
         cache = self.make(resolver)
         waiter = self.ask()
         self.successResultOf(cache.stop())
-        self.assertIn("no longer asked", self.unavailable(waiter))
+        self.assertIn("resolver stopped", self.unavailable(waiter))
         self.assertEqual(1, resolver.cancelled)

@@ -11,12 +11,12 @@ from zope.interface.verify import verifyObject
 
 from sniproxy.interfaces import IServerNameResolver, Refused, Resolution, Unavailable
 from sniproxy.resolvers.cache.cache import CachedResolver
-from sniproxy.resolvers.cache.fallback import Answered, FallbackResolver
+from sniproxy.resolvers.cache.fallback import FallbackAnswer, FallbackResolver
 from tests.resolvers.cache.scripted import Scripted, answer, request
 
 
-class InOrderTests(SynchronousTestCase):
-    """A list of resolvers."""
+class FallbackResolverTests(SynchronousTestCase):
+    """Resolvers asked in order."""
 
     def ask(self, *scripts: Any) -> Deferred[Resolution]:
         self.clock = Clock()
@@ -28,29 +28,29 @@ class InOrderTests(SynchronousTestCase):
         return Deferred.fromCoroutine(resolver.resolve(request()))
 
     def test_first_answer(self) -> None:
-        """The first that answers is taken, and those after it are not asked."""
+        """The first answer is used, and later resolvers are not asked."""
         found = self.successResultOf(self.ask(answer("one.test"), answer("two.test")))
         self.assertEqual("one.test", found.targets[0].host)
         self.assertEqual([], self.resolvers[1].asked)
 
-    def test_goes_on(self) -> None:
-        """After a refusal, a failure and silence the next one is asked."""
+    def test_next(self) -> None:
+        """After a refusal, a failure or a timeout the next resolver is asked."""
         for before in (Refused("no"), Unavailable("silent"), None):
             waiter = self.ask(before, answer("two.test"))
             self.clock.advance(5)
             self.assertEqual("two.test", self.successResultOf(waiter).targets[0].host)
 
-    def test_who(self) -> None:
-        """Who wants to know is told which one answered, and why those before it did not."""
+    def test_source(self) -> None:
+        """first_answer says which resolver answered, and why the others did not."""
         asked = [
             CachedResolver("a", Scripted(Refused("no")), Clock()),
             CachedResolver("b", Scripted(answer("two.test")), Clock()),
         ]
-        found = self.successResultOf(Deferred.fromCoroutine(FallbackResolver(asked).first(request())))
-        self.assertEqual(Answered(answer("two.test"), "b", ("a: refused: no",)), found)
+        found = self.successResultOf(Deferred.fromCoroutine(FallbackResolver(asked).first_answer(request())))
+        self.assertEqual(FallbackAnswer(answer("two.test"), "b", ("a: refused: no",)), found)
 
     def test_none(self) -> None:
-        """When all refuse, the name goes nowhere; when one failed, it is not known. The reasons of all are said."""
+        """If all refuse, the name is refused; if one fails, it is unavailable. The text has all reasons."""
         error = self.failureResultOf(self.ask(Refused("no"), Refused("never")), Refused).value
         self.assertEqual("a: refused: no; b: refused: never", error.reason)
         for scripts in ((Refused("no"), Unavailable("silent")), (Unavailable("silent"), Refused("no"))):
@@ -59,7 +59,7 @@ class InOrderTests(SynchronousTestCase):
             self.assertIn("silent", said)
 
     def test_cancelled(self) -> None:
-        """Who leaves asks no further."""
+        """After a cancellation no further resolver is asked."""
         waiter = self.ask(None, answer())
         waiter.cancel()
         self.failureResultOf(waiter, CancelledError)

@@ -7,16 +7,16 @@ import math
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.interfaces import Refused, Resolution, Target, Unavailable
-from sniproxy.resolvers.cache.outcomes import again, outcome
+from sniproxy.resolvers.cache.outcomes import copy_error, outcome
 
 TARGETS = [Target("a.test", 1)]
 
 
 class OutcomeTests(SynchronousTestCase):
-    """What a plugin gave or raised."""
+    """What a plugin returned or raised."""
 
     def test_good(self) -> None:
-        """An answer and a refusal are what they are."""
+        """A valid answer and a valid refusal are returned unchanged."""
         for good in (
             Resolution(TARGETS),
             Resolution(TARGETS, 0),
@@ -27,34 +27,34 @@ class OutcomeTests(SynchronousTestCase):
             self.assertIs(good, outcome(good))
 
     def test_faults(self) -> None:
-        """All else is a failure, which says what the plugin did."""
+        """Everything else is a failure whose text says what the plugin did."""
         for bad, said in (
-            (None, "it gave a NoneType instead of a Resolution"),
-            ("a.test:1", "it gave a str instead"),
-            (Resolution([]), "it gave no target"),
-            (Resolution(TARGETS, -1), "it gave a ttl of -1"),
-            (Resolution(TARGETS, math.nan), "it gave a ttl of nan"),
-            (Resolution(TARGETS, "7"), "it gave a ttl of '7'"),  # type: ignore[arg-type]
-            (Refused("no", -1), "it refused with a ttl of -1"),
+            (None, "returned NoneType instead of Resolution"),
+            ("a.test:1", "returned str instead"),
+            (Resolution([]), "returned no targets"),
+            (Resolution(TARGETS, -1), "returned an invalid ttl: -1"),
+            (Resolution(TARGETS, math.nan), "returned an invalid ttl: nan"),
+            (Resolution(TARGETS, "7"), "returned an invalid ttl: '7'"),  # type: ignore[arg-type]
+            (Refused("no", -1), "refused with an invalid ttl: -1"),
             (Unavailable("silent"), "silent"),
-            (KeyError("x"), "it failed: KeyError: 'x'"),
+            (KeyError("x"), "unexpected error: KeyError: 'x'"),
         ):
             found = outcome(bad)
             self.assertIsInstance(found, Unavailable)
             self.assertIn(said, str(found))
 
     def test_bounded(self) -> None:
-        """What a plugin says is one line of bounded length."""
+        """A plugin's text becomes one line of bounded length."""
         for bad in (Unavailable("a\nb" * 1000), ValueError("a\nb" * 1000)):
             found = str(outcome(bad))
             self.assertTrue(found.isprintable())
             self.assertLess(len(found), 400)
 
-    def test_again(self) -> None:
-        """An error can be had anew, with all it says."""
+    def test_copy_error(self) -> None:
+        """The copy is a new exception with the same content."""
         refused, unavailable = Refused("no", 7.0), Unavailable("silent")
-        found = again(refused)
+        found = copy_error(refused)
         assert isinstance(found, Refused)
         self.assertEqual(("no", 7.0), (found.reason, found.ttl))
         self.assertIsNot(refused, found)
-        self.assertEqual((Unavailable, "silent"), (type(again(unavailable)), str(again(unavailable))))
+        self.assertEqual((Unavailable, "silent"), (type(copy_error(unavailable)), str(copy_error(unavailable))))

@@ -14,43 +14,43 @@ ANSWER = Resolution([Target("b.test", 1)])
 
 
 class FlightTests(SynchronousTestCase):
-    """Who waits for an answer."""
+    """Connections that wait for one answer."""
 
     def setUp(self) -> None:
-        self.flight = SingleFlight("key", "question", 0, False)
+        self.flight = SingleFlight("key", "cache key", 0, False)
         self.left: list[SingleFlight] = []
 
     def test_cancelled(self) -> None:
-        """Who is cancelled leaves, and the others go on waiting."""
-        one, two = (self.flight.wait(REQUEST, self.left.append) for _ in range(2))
+        """A cancelled waiter is removed; the others still wait."""
+        one, two = (self.flight.add_waiter(REQUEST, self.left.append) for _ in range(2))
         one.cancel()
         self.failureResultOf(one, CancelledError)
-        self.assertEqual(([two], [self.flight]), (self.flight.waiting(), self.left))
+        self.assertEqual(([two], [self.flight]), (self.flight.waiters(), self.left))
 
     def test_timers(self) -> None:
-        """A timer of a wait ends with it; the deadline ends with the flight."""
+        """Removing a waiter cancels its timer; cancelling the query cancels the query's timeout."""
         clock = Clock()
-        waiter = self.flight.wait(REQUEST, self.left.append)
-        self.flight.limit(waiter, clock.callLater(1, self.fail, "too late"))
+        waiter = self.flight.add_waiter(REQUEST, self.left.append)
+        self.flight.set_timer(waiter, clock.callLater(1, self.fail, "too late"))
         self.flight.timer = clock.callLater(1, self.fail, "too late")
-        self.assertEqual(REQUEST, self.flight.leave(waiter))
-        self.flight.end()
+        self.assertEqual(REQUEST, self.flight.remove_waiter(waiter))
+        self.flight.cancel_timer()
         self.flight.cancel()
         self.assertEqual([], clock.getDelayedCalls())
 
     def test_cancel(self) -> None:
-        """The resolver is told that nobody waits."""
+        """Cancelling the flight cancels the resolver's answer."""
         self.flight.answer = Deferred()
         self.flight.cancel()
         self.failureResultOf(self.flight.answer, CancelledError)
 
     def test_moved(self) -> None:
-        """Who was moved gets the other answer, and when it is cancelled, the other one is."""
+        """A moved waiter gets the other answer; cancelling it cancels the other."""
         for cancel in (False, True):
-            waiter = self.flight.wait(REQUEST, self.left.append)
-            self.flight.leave(waiter)
+            waiter = self.flight.add_waiter(REQUEST, self.left.append)
+            self.flight.remove_waiter(waiter)
             other: Deferred[Resolution] = Deferred()
-            self.flight.move(waiter, other)
+            self.flight.move_waiter(waiter, other)
             if cancel:
                 waiter.cancel()
                 self.failureResultOf(waiter, CancelledError)

@@ -15,24 +15,23 @@ from twisted.internet.protocol import DatagramProtocol, Factory
 from twisted.internet.task import deferLater
 from twisted.logger import globalLogPublisher
 from twisted.protocols.basic import Int16StringReceiver
-from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.resolvers.dns import client
-from sniproxy.resolvers.dns.client import NEXT_SERVER_DELAY_S, QUERY_TIMEOUT_S, NameServers, QueryFailed, parse_server
+from sniproxy.resolvers.dns.client import LOOKUP_TIMEOUT_S, NEXT_SERVER_DELAY_S, NameServers, QueryFailed
 from sniproxy.resolvers.dns.resolvconf import ResolvConf
 from sniproxy.resolvers.dns.servers import REMEMBER_S
-from sniproxy.resolvers.dns.wire import A, question
+from sniproxy.resolvers.dns.wire import A, make_query
 from tests.resolvers.answers import asked_for, reply
 from tests.support.sockets import HandClock, SocketTestCase
 
 reactor: Any = real_reactor
 
 Answer = Callable[[dns.message.Message], list[bytes]]
-"""What a server says to a question, one message after another."""
+"""The messages with which a server answers a query."""
 
 
 class Server(DatagramProtocol):
-    """A name server. @ivar asked: how often, by UDP. @ivar streams: how often, by TCP."""
+    """A name server. @ivar asked: queries over UDP. @ivar streams: queries over TCP."""
 
     noisy = False
 
@@ -84,7 +83,7 @@ def fails(asked: dns.message.Message) -> list[bytes]:
 
 
 class NameServersTests(SocketTestCase):
-    """Who is asked, and how."""
+    """Which servers are queried, and how."""
 
     timeout = 10
 
@@ -121,7 +120,7 @@ class NameServersTests(SocketTestCase):
         return str(await self.failed(asked))
 
     async def test_udp(self) -> None:
-        """The first server's answer is taken, over IPv4 and IPv6."""
+        """The first server's answer is used, over IPv4 and IPv6."""
         for interface in ("127.0.0.1", "::1"):
             first = Server(self, good("192.0.2.1"), interface=interface)
             second = Server(self, good("192.0.2.2"))
@@ -129,7 +128,7 @@ class NameServersTests(SocketTestCase):
             self.assertEqual((1, 0), (first.asked, second.asked))
 
     async def test_silence(self) -> None:
-        """A silent server is waited for a moment, then the next one is asked, too."""
+        """If a server is silent, the next one is queried, too, after NEXT_SERVER_DELAY_S."""
         first, second = Server(self, silent), Server(self, good("192.0.2.2"))
         asked = self.ask(first, second)
         await first.heard
@@ -138,7 +137,7 @@ class NameServersTests(SocketTestCase):
         self.assertEqual(["192.0.2.2"], await asked)
 
     async def test_late(self) -> None:
-        """A server that is slow may answer after the next one was asked."""
+        """A slow server may answer after the next one has been queried."""
         held: list[tuple[dns.message.Message, Any]] = []
 
         class Slow(Server):
@@ -156,7 +155,7 @@ class NameServersTests(SocketTestCase):
         self.assertEqual(["192.0.2.1"], await asked)
 
     async def test_lost(self) -> None:
-        """A datagram that is lost is sent again, without EDNS the last time."""
+        """A lost query is repeated, without EDNS."""
         payloads: list[int] = []
 
         def second(asked: dns.message.Message) -> list[bytes]:
@@ -171,7 +170,7 @@ class NameServersTests(SocketTestCase):
         self.assertEqual([0, -1], payloads)
 
     async def test_no_edns(self) -> None:
-        """FORMERR and NOTIMP to EDNS: the same server is asked again without it, at once (RFC 6891, 6.2.2)."""
+        """After FORMERR or NOTIMP the query is repeated at once without EDNS (RFC 6891, section 6.2.2)."""
         for rcode in (dns.rcode.FORMERR, dns.rcode.NOTIMP):
             for bare in (False, True):
 
@@ -186,7 +185,7 @@ class NameServersTests(SocketTestCase):
                 self.assertEqual(2, server.asked)
 
     async def test_fails_on_edns(self) -> None:
-        """SERVFAIL and REFUSED to EDNS: the server is asked without it, after the others; libc never sends EDNS."""
+        """After SERVFAIL or REFUSED the query is repeated without EDNS, after the other servers."""
         for rcode in (dns.rcode.SERVFAIL, dns.rcode.REFUSED):
 
             def old(asked: dns.message.Message, rcode: Any = rcode) -> list[bytes]:
@@ -206,13 +205,13 @@ class NameServersTests(SocketTestCase):
             self.assertEqual(["192.0.2.1"], await asked)
 
     async def test_fails_always(self) -> None:
-        """A server that fails without EDNS, too, is asked no third time."""
+        """A server that fails without EDNS, too, gets no third query."""
         server = Server(self, fails)
         error = await self.failed(self.ask(server, attempts=3))
         self.assertEqual((2, "server failed"), (server.asked, error.cause))
 
     async def test_edns_remembered(self) -> None:
-        """A server that answers only without EDNS is asked so at once for a while."""
+        """A server that answers only without EDNS gets queries without it for REMEMBER_S."""
         payloads: list[int] = []
 
         def old(asked: dns.message.Message) -> list[bytes]:
@@ -229,7 +228,7 @@ class NameServersTests(SocketTestCase):
         self.assertEqual([0, -1], payloads[3:])
 
     async def test_silence_remembered(self) -> None:
-        """A server that was silent is asked last for a while, and first again once it answers."""
+        """A silent server is queried last for REMEMBER_S, and in its place again once it answers."""
         mute = True
         first = Server(self, lambda asked: [] if mute else good("192.0.2.1")(asked))
         second = Server(self, good("192.0.2.2"))
@@ -250,7 +249,7 @@ class NameServersTests(SocketTestCase):
             self.assertEqual("192.0.2.1", record.to_text())
 
     async def test_rotate(self) -> None:
-        """With C{rotate} each question begins with the next server."""
+        """With C{rotate} each lookup starts with the next server."""
         first, second = Server(self, good("192.0.2.1")), Server(self, good("192.0.2.2"))
         conf = ResolvConf((first.address, second.address), rotate=True)
         servers = NameServers(self.clock, lambda: conf)
@@ -259,7 +258,7 @@ class NameServersTests(SocketTestCase):
         self.assertEqual((2, 2), (first.asked, second.asked))
 
     async def test_descriptors(self) -> None:
-        """Too many open files is a cause of its own."""
+        """ "too many open files" is a separate cause."""
 
         def none(*_: Any) -> Any:
             raise OSError(errno.EMFILE, "Too many open files")
@@ -269,7 +268,7 @@ class NameServersTests(SocketTestCase):
         self.assertEqual(("too many open files", True), (error.cause, error.local))
 
     async def test_causes(self) -> None:
-        """A server that fails, one that refuses, and silence are told apart."""
+        """Failure, refusal and silence are separate causes."""
 
         def refuses(asked: dns.message.Message) -> list[bytes]:
             return [reply(asked, rcode=dns.rcode.REFUSED)]
@@ -287,7 +286,7 @@ class NameServersTests(SocketTestCase):
             self.assertIn(f"a.test (A): {cause}: 127.0.0.1:", str(error))
 
     async def test_quiet(self) -> None:
-        """No question leaves a line in the program's log, neither by UDP nor by TCP."""
+        """No query logs anything, neither over UDP nor over TCP."""
         lines: list[Any] = []
         observer: Any = lines.append
         globalLogPublisher.addObserver(observer)
@@ -298,20 +297,20 @@ class NameServersTests(SocketTestCase):
         self.assertEqual([], [line for line in lines if "Server" not in str(line.get("log_text", line))])
 
     async def test_all_silent(self) -> None:
-        """When all are silent they are asked once more; then the question ends, and each is named."""
+        """If all servers are silent, each gets a second query; the error names each server."""
         server = Server(self, silent)
         asked = self.ask(server)
         await server.heard
         self.clock.advance(NEXT_SERVER_DELAY_S)
         while server.asked < 2:
             await deferLater(reactor, 0)
-        self.clock.advance(QUERY_TIMEOUT_S - NEXT_SERVER_DELAY_S)
+        self.clock.advance(LOOKUP_TIMEOUT_S - NEXT_SERVER_DELAY_S)
         error = await self.failed(asked)
         said = f"a.test (A): no answer: 127.0.0.1:{server.address[1]}: no answer in 4 s"
         self.assertEqual((said, "no answer", 2), (str(error), error.cause, server.asked))
 
     async def test_bad_servers(self) -> None:
-        """A server that fails, contradicts itself, or is not there is not waited for; their faults are told."""
+        """After a failure or a refused connection the next server is queried at once; the error has each problem."""
 
         def circle(asked: dns.message.Message) -> list[bytes]:
             return [reply(asked, ("a.test.", 5, "CNAME", "b.test."), ("b.test.", 5, "CNAME", "a.test."))]
@@ -326,23 +325,23 @@ class NameServersTests(SocketTestCase):
         self.assertEqual(3, bad[0].asked)  # once for each question of ours, and without EDNS when no server answers
 
     async def test_strangers(self) -> None:
-        """What does not answer the question is not heard, also from the right server."""
+        """Messages that do not answer the query are ignored, even from the right server."""
 
         def noise(asked: dns.message.Message) -> list[bytes]:
-            other = question("a.test", A)
+            other = make_query("a.test", A)
             other.id = asked.id ^ 1
             return [b"", b"x" * 50, reply(other, ("a.test.", 7, "A", "192.0.2.66")), *good("192.0.2.1")(asked)]
 
         self.assertEqual(["192.0.2.1"], await self.ask(Server(self, noise)))
 
     async def test_truncated(self) -> None:
-        """An answer that was cut short is fetched by TCP."""
+        """A truncated answer is fetched over TCP."""
         server = Server(self, lambda asked: [reply(asked, truncated=True)], good("192.0.2.1"))
         self.assertEqual(["192.0.2.1"], await self.ask(server))
         self.assertEqual((1, 1), (server.asked, server.streams))
 
     async def test_bad_tcp(self) -> None:
-        """A server whose TCP refuses, ends, answers something else or is silent is one that does not answer."""
+        """A server whose TCP connection is refused, ends, mismatches or is silent has not answered."""
         cut = lambda asked: [reply(asked, truncated=True)]  # noqa: E731
         last = Server(self, good("192.0.2.9"))
         for tcp in (None, lambda asked: [b""], lambda asked: [b"nonsense"]):
@@ -355,7 +354,7 @@ class NameServersTests(SocketTestCase):
         self.assertEqual(["192.0.2.9"], await asked)
 
     async def test_part(self) -> None:
-        """When TCP fails everywhere, the addresses that came with the answer that was cut short are used."""
+        """If TCP fails at all servers, the addresses of the truncated answer are used."""
 
         def part(asked: dns.message.Message) -> list[bytes]:
             return [reply(asked, ("a.test.", 7, "A", "192.0.2.1"), truncated=True)]
@@ -367,11 +366,11 @@ class NameServersTests(SocketTestCase):
         while not server.streams:
             await deferLater(reactor, 0)
         self.clock.advance(NEXT_SERVER_DELAY_S)
-        self.clock.advance(QUERY_TIMEOUT_S)
+        self.clock.advance(LOOKUP_TIMEOUT_S)
         self.assertEqual(["192.0.2.1"], await asked)
 
     async def test_cancelled(self) -> None:
-        """Who no longer wants to know leaves nothing open, neither by UDP nor by TCP."""
+        """A cancelled lookup leaves no socket open, neither UDP nor TCP."""
         cut = lambda asked: [reply(asked, truncated=True)]  # noqa: E731
         for server in (Server(self, silent), Server(self, cut, silent)):
             asked = self.ask(server)
@@ -385,23 +384,3 @@ class NameServersTests(SocketTestCase):
                 pass
             else:
                 self.fail("it was answered")
-
-
-class ServerTests(SynchronousTestCase):
-    """How servers are written."""
-
-    def test_parse(self) -> None:
-        """Addresses, with and without a port."""
-        for text, server in (
-            ("192.0.2.53", ("192.0.2.53", 53)),
-            ("192.0.2.53:5353", ("192.0.2.53", 5353)),
-            ("2001:DB8::53", ("2001:db8::53", 53)),
-            ("[2001:db8::53]", ("2001:db8::53", 53)),
-            ("[2001:db8::53]:5353", ("2001:db8::53", 5353)),
-        ):
-            self.assertEqual(server, parse_server(text))
-
-    def test_bad(self) -> None:
-        """Everything else is none."""
-        for text in ("", "ns.test", "192.0.2.53:", "192.0.2.53:0", "192.0.2.53:70000", "[::1", "[::1]53", "1.2.3.4:a"):
-            self.assertRaises(ValueError, parse_server, text)

@@ -10,7 +10,7 @@ from sniproxy.resolvers.dns.gathering import gather
 
 
 class GatherTests(SynchronousTestCase):
-    """Several questions, of which some may be late."""
+    """Several lookups, of which some may be late."""
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -19,7 +19,7 @@ class GatherTests(SynchronousTestCase):
         self.done = gather(self.clock, self.asked, lambda seconds: seconds or None)
 
     def test_all(self) -> None:
-        """When all have ended, their answers and errors come in order; no timer is left."""
+        """When all have finished, the results are in order, and no timer is left."""
         error = ValueError()
         self.asked[2].callback(5)
         self.asked[1].errback(error)
@@ -28,7 +28,7 @@ class GatherTests(SynchronousTestCase):
         self.assertEqual([], self.clock.getDelayedCalls())
 
     def test_late(self) -> None:
-        """The shortest patience counts; what is late is cancelled."""
+        """The shortest grace period counts; late lookups are cancelled."""
         self.asked[0].callback(5)
         self.asked[1].callback(2)
         self.clock.advance(1)
@@ -38,14 +38,14 @@ class GatherTests(SynchronousTestCase):
         self.assertTrue(self.asked[2].called)
 
     def test_errors_wait(self) -> None:
-        """An error leaves the others their time, and so does an answer that says so."""
+        """An error does not limit the others, nor does an answer without a grace period."""
         self.asked[0].errback(ValueError())
         self.asked[1].callback(0)
         self.clock.advance(1000)
         self.assertNoResult(self.done)
 
     def test_cancelled(self) -> None:
-        """Cancelling cancels all questions, and the timer."""
+        """Cancelling cancels all lookups and the timer."""
         self.asked[0].callback(5)
         self.done.cancel()
         self.failureResultOf(self.done, CancelledError)
@@ -53,5 +53,5 @@ class GatherTests(SynchronousTestCase):
         self.assertEqual([], self.clock.getDelayedCalls())
 
     def test_none(self) -> None:
-        """Without questions there is nothing to wait for."""
+        """Without lookups the result is immediate."""
         self.assertEqual([], self.successResultOf(gather(self.clock, [], lambda _: None)))

@@ -29,7 +29,7 @@ from sniproxy.resolvers.dns.resolver import (
     DNSResolver,
     SystemConf,
 )
-from sniproxy.resolvers.dns.wire import AAAA, SERVER_FAILED, SRV, A, Answer, found, read
+from sniproxy.resolvers.dns.wire import AAAA, SERVER_FAILED, SRV, A, DNSAnswer, extract_answer, parse_answer
 from sniproxy.util.files import WATCH_INTERVAL_S
 from tests.resolvers.answers import SOA, Records, reply
 
@@ -51,7 +51,7 @@ ZONE: dict[tuple[str, RdataType], tuple[Records, ...]] = {
 
 
 class Servers:
-    """Name servers that know L{ZONE}. @ivar failing: names and types that they do not say. @ivar late: not yet.
+    """Name servers that serve L{ZONE}. @ivar failing: names and types that fail. @ivar late: those that are late.
 
     @ivar cause: of a failure.
     """
@@ -60,26 +60,26 @@ class Servers:
         self.asked: list[tuple[str, RdataType]] = []
         self.failing: set[tuple[str, RdataType]] = set()
         self.late: set[tuple[str, RdataType]] = set()
-        self.pending: list[Deferred[Answer]] = []
+        self.pending: list[Deferred[DNSAnswer]] = []
         self.cause = NO_ANSWER
 
-    async def ask(self, name: str, kind: RdataType) -> Answer:
+    async def ask(self, name: str, kind: RdataType) -> DNSAnswer:
         self.asked.append((name, kind))
         if (name, kind) in self.late:
-            waiting: Deferred[Answer] = Deferred()
+            waiting: Deferred[DNSAnswer] = Deferred()
             self.pending.append(waiting)
             return await waiting
         if (name, kind) in self.failing:
             raise QueryFailed(self.cause, "silent")
         return self.found(name, kind)
 
-    def found(self, name: str, kind: RdataType) -> Answer:
+    def found(self, name: str, kind: RdataType) -> DNSAnswer:
         asked = dns.message.make_query(name, kind)
         records = ZONE.get((name, kind))
         rcode = dns.rcode.NXDOMAIN if records is None else dns.rcode.NOERROR
-        message = read(asked, reply(asked, *(records or ()), rcode=rcode, authority=() if records else (SOA,)))
+        message = parse_answer(asked, reply(asked, *(records or ()), rcode=rcode, authority=() if records else (SOA,)))
         assert message is not None
-        return found(message)
+        return extract_answer(message)
 
 
 class DNSResolverTests(SynchronousTestCase):
@@ -105,7 +105,7 @@ class DNSResolverTests(SynchronousTestCase):
         return [(target.host, target.port, target.weight, target.addresses) for target in answer.targets]
 
     def test_addresses(self) -> None:
-        """All addresses of a name are one target, IPv6 first, for the shortest time."""
+        """All addresses of a name are one target, IPv6 first, with the shortest TTL."""
         self.make()
         self.assertEqual([("a.test", 6651, 1, ("2001:db8::1", "192.0.2.1", "192.0.2.2"))], self.targets())
         self.assertEqual(5.0, self.ttl)
@@ -113,7 +113,7 @@ class DNSResolverTests(SynchronousTestCase):
         self.assertEqual([("192.0.2.9", 6651, 1, ())], self.targets("192.0.2.9"))
 
     def test_many(self) -> None:
-        """Of a name with many addresses the first of each family are used."""
+        """The first MAX_ADDRESSES of each family are used."""
         self.make()
         ZONE["m.test", A] = tuple(
             ("m.test.", 7, "A", f"192.0.{2 + number // 250}.{number % 250}") for number in range(1200)
@@ -125,7 +125,7 @@ class DNSResolverTests(SynchronousTestCase):
         self.assertEqual(MAX_ADDRESSES + 1, len(addresses))
 
     def test_marked(self) -> None:
-        """What a client's name led to is marked for the policy; what the operator wrote is not."""
+        """A client-formed target is marked for the policy; a target of the operator is not."""
         self.make(target="{1}.test:7")
         target = self.successResultOf(self.ask("x.w.test", "b")).targets[0]
         self.assertEqual(Target("b.test", 7, client_formed=True, addresses=("192.0.2.3",)), target)
@@ -135,7 +135,7 @@ class DNSResolverTests(SynchronousTestCase):
         self.assertEqual((False, 4443), (target.client_formed, target.port))
 
     def test_families(self) -> None:
-        """Only what is wanted is asked for."""
+        """Only the configured families are looked up."""
         self.make(ipv6=False)
         self.assertEqual(["192.0.2.1", "192.0.2.2"], list(self.targets()[0][3]))
         self.assertEqual([("a.test", A)], self.servers.asked)
@@ -143,7 +143,7 @@ class DNSResolverTests(SynchronousTestCase):
         self.assertEqual(["2001:db8::1"], list(self.targets()[0][3]))
 
     def test_nothing(self) -> None:
-        """No such name, and a name without addresses, are refused, for as long as the zone says."""
+        """A missing name and a name without addresses are refused, with the TTL of the zone."""
         self.make()
         for name, said in (("gone.test", "gone.test does not exist"), ("none.test", "none.test has no address")):
             error = self.failureResultOf(self.ask(name), Refused).value
@@ -151,14 +151,14 @@ class DNSResolverTests(SynchronousTestCase):
         self.failureResultOf(self.ask(None), Refused)
 
     def test_failures(self) -> None:
-        """One family that nobody says is done without; when the other has nothing, it is not known."""
+        """A family whose lookup fails is left out; if the other has no address, the name is unavailable."""
         self.make()
         self.servers.failing = {("a.test", A), ("b.test", A)}
         self.assertEqual([("a.test", 6651, 1, ("2001:db8::1",))], self.targets())
         self.assertEqual("silent", str(self.failureResultOf(self.ask("b.test"), Unavailable).value))
 
     def test_late_family(self) -> None:
-        """When one family has answered, the other gets 50 ms (RFC 8305); the answer is then kept for a short time."""
+        """After one family has answered, the other gets 50 ms (RFC 8305); an incomplete answer has a short TTL."""
         self.make()
         self.servers.late = {("a.test", AAAA)}
         asked = self.ask()
@@ -171,7 +171,7 @@ class DNSResolverTests(SynchronousTestCase):
         self.assertEqual([], self.clock.getDelayedCalls())
 
     def test_family_in_time(self) -> None:
-        """An answer within the 50 ms counts, and so does one that comes after a name server's wrong NXDOMAIN."""
+        """An answer within the 50 ms counts, and so does one after a wrong NXDOMAIN."""
         self.make()
         self.servers.late = {("a.test", AAAA), ("half.test", A)}
         for name, addresses in (
@@ -184,7 +184,7 @@ class DNSResolverTests(SynchronousTestCase):
             self.assertEqual(addresses, self.successResultOf(asked).targets[0].addresses)
 
     def test_no_name_and_silence(self) -> None:
-        """One family says that there is no such name, the other nothing: there is none (RFC 8020)."""
+        """NXDOMAIN for one family and silence for the other: the name does not exist (RFC 8020)."""
         self.make()
         self.servers.late = {("gone.test", AAAA)}
         asked = self.ask("gone.test")
@@ -192,7 +192,7 @@ class DNSResolverTests(SynchronousTestCase):
         self.assertEqual("gone.test does not exist", self.failureResultOf(asked, Refused).value.reason)
 
     def test_no_such_family(self) -> None:
-        """A name that lacks the one family that is asked for: the reason says which."""
+        """A name without addresses of the only configured family: the reason names the family."""
         self.make(ipv4=False)
         self.assertEqual("b.test has no IPv6 address", self.failureResultOf(self.ask("b.test"), Refused).value.reason)
         self.make(ipv6=False)
@@ -200,14 +200,14 @@ class DNSResolverTests(SynchronousTestCase):
         self.assertEqual("none.test has no IPv4 address", reason)
 
     def test_services(self) -> None:
-        """A service's hosts with their ports, the later priority without weight; a host that is gone is left out."""
+        """The hosts of a service have their ports; later priorities have weight 0; a missing host is left out."""
         self.make(srv="_p._tcp.{1}", ipv6=False)
         found = [("a.test", 6651, 1, ("192.0.2.1", "192.0.2.2")), ("b.test", 6652, 0, ("192.0.2.3",))]
         self.assertEqual(found, self.targets("a.w", "test"))
         self.assertEqual(7.0, self.ttl)
 
     def test_late_host(self) -> None:
-        """A host of a service that cannot be found in time is left out, for a short time."""
+        """A host of a service whose lookup is late is left out; the TTL is short."""
         self.make(srv="_p._tcp.test", ipv6=False)
         self.servers.late = {("a.test", A)}
         asked = self.ask()
@@ -220,18 +220,18 @@ class DNSResolverTests(SynchronousTestCase):
         self.failureResultOf(self.ask(), Unavailable)
 
     def test_no_service(self) -> None:
-        """No such service, and one that says that it is not there, are refused; one that nobody says is not known."""
+        """A missing service and one that is not available are refused; a failed lookup is unavailable."""
         self.make(srv="{server_name}")
         for name, said in (
             ("_x._tcp.test", "_x._tcp.test does not exist"),
-            ("_q._tcp.test", "_q._tcp.test: the service is not available there"),
+            ("_q._tcp.test", "_q._tcp.test has no usable SRV record"),
         ):
             self.assertEqual(said, self.failureResultOf(self.ask(name), Refused).value.reason)
         self.servers.failing = {("_p._tcp.test", SRV)}
         self.failureResultOf(self.ask("_p._tcp.test"), Unavailable)
 
     def test_cancelled(self) -> None:
-        """Who leaves cancels all that was asked for it."""
+        """A cancellation cancels all lookups."""
         self.make()
         self.servers.late = {("a.test", A), ("a.test", AAAA)}
         asked = self.ask()
@@ -249,7 +249,7 @@ class MakeTests(SynchronousTestCase):
         return error.key, error.value
 
     def test_bad_options(self) -> None:
-        """What does not fit is named."""
+        """The error names the invalid option."""
         self.assertEqual(("srv", "b"), self.refused(target="a", srv="b"))
         self.assertEqual(("srv", "_p._tcp.test:1"), self.refused(srv="_p._tcp.test:1"))
         self.assertEqual(("target", "{x}"), self.refused(target="{x}"))
@@ -270,7 +270,7 @@ class SystemTests(SynchronousTestCase):
         self.clock = Clock()
 
     def test_system(self) -> None:
-        """Without servers the system's are asked, or this machine when it says none; a change counts within 1 s."""
+        """Without servers those of resolv.conf are queried, by default this machine; a change counts within 1 s."""
         conf = SystemConf(self.clock)
         self.assertEqual((("127.0.0.1", 53),), conf().servers)
         for number in (53, 54):
@@ -284,7 +284,7 @@ class SystemTests(SynchronousTestCase):
         self.assertEqual((("192.0.2.54", 53),), conf().servers)
 
     def test_odd_files(self) -> None:
-        """A resolv.conf that is empty, large, binary, a folder or gone raises nothing; a good one counts again."""
+        """An empty, large, binary or missing resolv.conf, or a folder, raises nothing; a valid one is used again."""
         conf = SystemConf(self.clock)
 
         def look() -> tuple[tuple[str, int], ...]:
@@ -326,14 +326,14 @@ class SystemTests(SynchronousTestCase):
         return Deferred.fromCoroutine(resolver.resolve(asked))
 
     def test_search(self) -> None:
-        """A short name that the operator wrote is tried with the domains of the search list, in order."""
+        """A short name of the operator is looked up with the domains of the search list, in order."""
         resolver = self.make("search ns.test test\n", target="b", ipv6=False)
         target = self.successResultOf(self.ask(resolver)).targets[0]
         self.assertEqual(("b", ("192.0.2.3",)), (target.host, target.addresses))
         self.assertEqual([("b.ns.test", A), ("b.test", A)], self.servers.asked)
         resolver = self.make("search ns.test\n", target="b", ipv6=False)
         reason = self.failureResultOf(self.ask(resolver), Refused).value.reason
-        self.assertEqual("b does not exist (nor does any of b.ns.test)", reason)
+        self.assertEqual("b does not exist (also tried: b.ns.test)", reason)
 
     def test_absolute(self) -> None:
         """A name that ends in a dot is not searched."""
@@ -343,7 +343,7 @@ class SystemTests(SynchronousTestCase):
             self.assertEqual("b does not exist", reason)
 
     def test_search_after_failure(self) -> None:
-        """A server that fails for one domain does not end the search, no answer does; neither is a refusal."""
+        """A server failure for one domain does not end the search, but silence does; neither is a refusal."""
         resolver = self.make("search ns.test test\n", target="b", ipv6=False)
         self.servers.failing, self.servers.cause = {("b.ns.test", A)}, SERVER_FAILED
         self.assertEqual("b", self.successResultOf(self.ask(resolver)).targets[0].host)
@@ -355,23 +355,23 @@ class SystemTests(SynchronousTestCase):
         self.assertEqual(3, len(self.servers.asked))
 
     def test_formed(self) -> None:
-        """A name that a client formed never uses the search list: it would pass C{allow_names} as another name."""
+        """A client-formed name never uses the search list, which would bypass C{allow_names}."""
         resolver = self.make("search test\noptions ndots:5\n", target="{1}", ipv6=False)
         reason = self.failureResultOf(self.ask(resolver, "b"), Refused).value.reason
-        self.assertIn("b does not exist (a name that a client forms is absolute", reason)
+        self.assertIn("b does not exist (the resolv.conf search list is not used for client-formed names", reason)
         self.assertEqual([("b", A)], self.servers.asked)
         resolver = self.make("search test\noptions ndots:5\n", srv="{1}", ipv6=False)
         self.failureResultOf(self.ask(resolver, "_p._tcp"), Refused)
         self.assertEqual([("_p._tcp", SRV)], self.servers.asked)
 
     def test_bounds(self) -> None:
-        """Lookups of client-formed names are bounded for each client; written names are not, and a place is given
-        back."""
+        """Lookups of client-formed names are limited for each client, those of written names are not; a finished lookup
+        no longer counts."""
         resolver = self.make("", target="{1}", ipv6=False)
         self.servers.late = {("a.test", A)}
         waiting = [self.ask(resolver, "a.test") for _ in range(MAX_FORMED_PER_CLIENT)]
         error = self.failureResultOf(self.ask(resolver, "b.test"), Unavailable).value
-        self.assertIn("too many lookups", str(error))
+        self.assertIn("too many concurrent lookups", str(error))
         self.assertTrue(error.local)
         left = waiting.pop()
         left.cancel()
@@ -381,7 +381,7 @@ class SystemTests(SynchronousTestCase):
             one.addErrback(lambda _: None).cancel()
 
     def test_shares(self) -> None:
-        """A few clients whose lookups last cannot take the places of all."""
+        """A few clients with slow lookups cannot use up the limit."""
         resolver = self.make("", target="{1}", ipv6=False)
         self.servers.late = {("a.test", A)}
         waiting = []

@@ -10,44 +10,44 @@ ONE, TWO, THREE = (("192.0.2.1", 53), ("192.0.2.2", 53), ("192.0.2.3", 53))
 
 
 class ServerStatesTests(SynchronousTestCase):
-    """What is remembered of each name server."""
+    """The state of each name server."""
 
     def setUp(self) -> None:
         self.states = ServerStates()
 
     def test_silent(self) -> None:
-        """Silent servers come last; when all are silent the order is as written."""
-        self.states.silent(ONE, 0.0)
+        """Silent servers come last; if all are silent, the order is as configured."""
+        self.states.record_silence(ONE, 0.0)
         self.assertEqual([TWO, THREE, ONE], self.states.order((ONE, TWO, THREE), 1.0))
-        self.states.silent(TWO, 1.0)
-        self.states.silent(THREE, 1.0)
+        self.states.record_silence(TWO, 1.0)
+        self.states.record_silence(THREE, 1.0)
         self.assertEqual([ONE, TWO, THREE], self.states.order((ONE, TWO, THREE), 2.0))
 
     def test_tried_again(self) -> None:
-        """At the end of its time one question tries a silent server first, and no other one for as long again."""
-        self.states.silent(ONE, 0.0)
+        """After REMEMBER_S one lookup tries a silent server in its place; the next try is REMEMBER_S later."""
+        self.states.record_silence(ONE, 0.0)
         for now in (REMEMBER_S, 2 * REMEMBER_S):
             self.assertEqual([TWO, ONE], self.states.order((ONE, TWO), now - 0.1))
             self.assertEqual([ONE, TWO], self.states.order((ONE, TWO), now))
             self.assertEqual([TWO, ONE], self.states.order((ONE, TWO), now))
-        self.states.answered(ONE, True, 2 * REMEMBER_S)
+        self.states.record_answer(ONE, True, 2 * REMEMBER_S)
         self.assertEqual([ONE, TWO], self.states.order((ONE, TWO), 2 * REMEMBER_S))
 
     def test_without_edns(self) -> None:
-        """A server that answers a question without EDNS alone gets such questions, until one with EDNS is answered."""
+        """A server that answers only without EDNS gets queries without it, until it answers one with EDNS."""
         self.assertFalse(self.states.without_edns(ONE, 0.0))
         for now in (0.0, 10.0):
-            self.states.answered(ONE, False, now)
+            self.states.record_answer(ONE, False, now)
             self.assertTrue(self.states.without_edns(ONE, now))
         self.assertEqual([False, True], [self.states.without_edns(ONE, REMEMBER_S) for _ in range(2)])
-        self.states.answered(ONE, True, REMEMBER_S)
+        self.states.record_answer(ONE, True, REMEMBER_S)
         self.assertFalse(self.states.without_edns(ONE, REMEMBER_S))
 
     def test_forgotten(self) -> None:
-        """A server that is configured no longer is forgotten."""
-        self.states.silent(ONE, 0.0)
-        self.states.answered(ONE, False, 0.0)
+        """A server that is not configured any more is forgotten."""
+        self.states.record_silence(ONE, 0.0)
+        self.states.record_answer(ONE, False, 0.0)
         self.states.order((TWO,), 1.0)
         self.assertEqual([ONE, TWO], self.states.order((ONE, TWO), 2.0))
-        self.states.silent(ONE, 0.0)
+        self.states.record_silence(ONE, 0.0)
         self.assertFalse(self.states.without_edns(ONE, 2.0))

@@ -13,7 +13,7 @@ from tests.support.sockets import SocketTestCase
 
 
 class DatagramSocketTests(SocketTestCase):
-    """One question's socket."""
+    """The socket of one lookup."""
 
     def open(self, address: str, port: int) -> DatagramSocket:
         self.received: Deferred[bytes] = Deferred()
@@ -23,7 +23,7 @@ class DatagramSocketTests(SocketTestCase):
         return opened
 
     async def test_exchange(self) -> None:
-        """It sends, and receives what comes from the server, over IPv4 and IPv6; closing it twice is harmless."""
+        """It sends and receives over IPv4 and IPv6; a second close does nothing."""
         for family, address in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
             with socket.socket(family, socket.SOCK_DGRAM) as server, socket.socket(family, socket.SOCK_DGRAM) as other:
                 server.bind((address, 0))
@@ -39,7 +39,7 @@ class DatagramSocketTests(SocketTestCase):
                 ours.close()
 
     async def test_refused(self) -> None:
-        """The kernel's error is passed on: no server listens there."""
+        """The kernel's error is reported: no server listens there."""
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as gone:
             gone.bind(("127.0.0.1", 0))
             port = gone.getsockname()[1]
@@ -48,6 +48,6 @@ class DatagramSocketTests(SocketTestCase):
         self.assertEqual(errno.ECONNREFUSED, (await self.failed).errno)
 
     def test_no_way(self) -> None:
-        """An address that cannot be connected to leaves no descriptor open."""
+        """A failed connect leaves no descriptor open."""
         # The kernel refuses a broadcast address without SO_BROADCAST.
         self.assertRaises(OSError, self.open, "255.255.255.255", 53)

@@ -1,4 +1,4 @@
-"""Answers of registries that the http resolver reads."""
+"""Answers of registries, as the http resolver reads them."""
 
 from __future__ import annotations
 

@@ -15,12 +15,12 @@ from sniproxy.resolvers.http.answer import (
     MAX_TTL_S,
     BadAnswer,
     FoundTargets,
-    Places,
-    own,
-    parse,
+    TargetPaths,
+    extract_targets,
+    parse_json,
+    parse_native,
     parse_path,
-    picked,
-    refusal,
+    parse_refusal,
 )
 from tests.resolvers.http.answers import CONSUL, SLICES
 
@@ -33,16 +33,16 @@ ANYTHING = st.recursive(
 )
 
 
-class OwnTests(SynchronousTestCase):
+class NativeTests(SynchronousTestCase):
     """Our own form."""
 
     def why_not(self, document: Any) -> str:
-        why = str(self.assertRaises(BadAnswer, own, document))
+        why = str(self.assertRaises(BadAnswer, parse_native, document))
         self.assertTrue(why.isprintable() and len(why) < 400, why)
         return why
 
     def test_targets(self) -> None:
-        """Texts and objects; what an object does not say has its default; the same twice is one."""
+        """Targets are texts or objects with defaults; duplicates are removed."""
         targets = [
             "a.test:1",
             "[2001:db8::1]:2",
@@ -51,31 +51,31 @@ class OwnTests(SynchronousTestCase):
             "a.test:1",
         ]
         wanted = (Target("a.test", 1), Target("2001:db8::1", 2), Target("b.test", 3, 0), Target("2001:db8::2", 6651))
-        self.assertEqual(FoundTargets(wanted), own({"targets": targets}))
+        self.assertEqual(FoundTargets(wanted), parse_native({"targets": targets}))
 
     def test_none(self) -> None:
-        """An empty list refuses, with the reason and for the time that the answer has."""
-        self.assertEqual(FoundTargets((), 2.5, "gone"), own({"targets": [], "ttl": 2.5, "reason": " gone\n"}))
-        self.assertEqual(FoundTargets(), own({"targets": [], "reason": ["x"]}))
+        """An empty list refuses the name, with the answer's reason and ttl."""
+        self.assertEqual(FoundTargets((), 2.5, "gone"), parse_native({"targets": [], "ttl": 2.5, "reason": " gone\n"}))
+        self.assertEqual(FoundTargets(), parse_native({"targets": [], "reason": ["x"]}))
 
     def test_ttl(self) -> None:
-        """Seconds; more than a day is a day; what is no number of seconds makes the answer unreadable."""
+        """A ttl is a number of seconds, a day at most; anything else is an error."""
         for ttl, wanted in ((0, 0.0), (7, 7.0), (10**400, MAX_TTL_S), (None, None)):
-            self.assertEqual(wanted, own({"targets": ["a.test"], "ttl": ttl}).ttl)
+            self.assertEqual(wanted, parse_native({"targets": ["a.test"], "ttl": ttl}).ttl)
         for bad in (-1, True, "7", float("inf"), [1]):
             self.assertIn('"ttl"', self.why_not({"targets": ["a.test"], "ttl": bad}))
 
     def test_bad(self) -> None:
-        """What is no target is shown, bounded."""
+        """The error shows the invalid target, bounded."""
         for document, words in (
             ({}, 'no list "targets"'),
             ([], 'no list "targets"'),
             ({"targets": "a.test"}, 'no list "targets"'),
-            ({"targets": [7]}, "no text: 7"),
-            ({"targets": [{"host": ["a"]}]}, "no text: a list"),
-            ({"targets": ["a\nb" * 500]}, "is no target: bad host"),
+            ({"targets": [7]}, "not a text: 7"),
+            ({"targets": [{"host": ["a"]}]}, "not a text: a list"),
+            ({"targets": ["a\nb" * 500]}, "bad host"),
             ({"targets": ["a.test:0"]}, "bad port"),
-            ({"targets": [{"host": "a.test:1"}]}, "is no target"),
+            ({"targets": [{"host": "a.test:1"}]}, "invalid target"),
             ({"targets": [{"host": "a.test", "port": 65536}]}, "port 65536"),
             ({"targets": [{"host": "a.test", "port": "x"}]}, 'port "x"'),
             ({"targets": [{"host": "a.test", "port": True}]}, "not true"),
@@ -87,10 +87,13 @@ class OwnTests(SynchronousTestCase):
 
     @given(ANYTHING)
     def test_anything(self, document: Any) -> None:
-        """Whatever JSON comes, it is read or it is unreadable."""
-        for read in (own, lambda one: picked(one, Places((("host",),), ("items",), ("port",), ("weight",)), [])):
+        """Any JSON is read or refused."""
+        for read in (
+            parse_native,
+            lambda one: extract_targets(one, TargetPaths((("host",),), ("items",), ("port",), ("weight",)), []),
+        ):
             try:
-                found = read(parse(json.dumps(document).encode()))
+                found = read(parse_json(json.dumps(document).encode()))
             except BadAnswer as error:
                 self.assertTrue(str(error).isprintable())
             else:
@@ -101,23 +104,25 @@ class ParseTests(SynchronousTestCase):
     """JSON."""
 
     def test_not_json(self) -> None:
-        """What is not JSON, no object or list, or nested without end, is unreadable."""
+        """A body that is not JSON, not an object or list, or nested too deeply, is refused."""
         for body in (b"", b"<html>", b"7", b'"a"', b"\xff", b"[NaN]", b"[" * 100_000, b"[" + b"9" * 9999 + b"]"):
-            self.assertRaises(BadAnswer, parse, body)
+            self.assertRaises(BadAnswer, parse_json, body)
 
     def test_nested(self) -> None:
-        """What is nested without end is unreadable, too, when targets are looked for in it."""
+        """Deep nesting is also refused while targets are extracted."""
         document: list[Any] = []
         for _ in range(10_000):
             document = [document]
-        error = self.assertRaises(BadAnswer, picked, document, Places((("a",),)), [])
+        error = self.assertRaises(BadAnswer, extract_targets, document, TargetPaths((("a",),)), [])
         self.assertIn("nested", str(error))
 
     def test_refusal(self) -> None:
-        """Of an answer that there is no such name, reason and time are read where they are in our form."""
-        self.assertEqual(FoundTargets((), 60.0, "no such broker"), refusal(b'{"reason": "no such broker", "ttl": 60}'))
+        """A 404 answer in our format has a reason and a ttl."""
+        self.assertEqual(
+            FoundTargets((), 60.0, "no such broker"), parse_refusal(b'{"reason": "no such broker", "ttl": 60}')
+        )
         for body in (b"", b"not found", b"[]", b"{}", b'{"ttl": -1}'):
-            self.assertEqual(FoundTargets(), refusal(body))
+            self.assertEqual(FoundTargets(), parse_refusal(body))
 
     def test_path(self) -> None:
         """Keys with dots between them."""
@@ -127,46 +132,56 @@ class ParseTests(SynchronousTestCase):
 
 
 class PickedTests(SynchronousTestCase):
-    """Targets out of somebody else's form."""
+    """Targets in another format."""
 
     def test_list(self) -> None:
-        """Each of a list; of several places for the host, the first that has a text."""
+        """A target for each item; of several host paths the first with a value counts."""
         hosts = (("Service", "Address"), ("Node", "Address"))
-        places = Places(hosts, (), ("Service", "Port"), ("Service", "Weights", "Passing"))
+        places = TargetPaths(hosts, (), ("Service", "Port"), ("Service", "Weights", "Passing"))
         wanted = (Target("10.1.10.1", 6651, 10), Target("10.1.20.2", 6661, 1))
-        self.assertEqual(FoundTargets(wanted), picked(CONSUL, places, []))
-        self.assertEqual(FoundTargets(), picked([], places, []))
+        self.assertEqual(FoundTargets(wanted), extract_targets(CONSUL, places, []))
+        self.assertEqual(FoundTargets(), extract_targets([], places, []))
 
     def test_inner_lists(self) -> None:
-        """Lists on the way are gone through; of a list of hosts, the first; those alone that are as they must be."""
-        places = Places((("addresses",),), ("items", "endpoints"), 6651)
+        """Lists are flattened; of a list of hosts the first counts; items that do not match are ignored."""
+        places = TargetPaths((("addresses",),), ("items", "endpoints"), 6651)
         ready = (("conditions", "ready"), "true")
         wanted = (Target("10.1.2.3", 6651), Target("10.1.2.5", 6651))
-        self.assertEqual(FoundTargets(wanted), picked(SLICES, places, [ready]))
-        self.assertEqual(FoundTargets(wanted[1:]), picked(SLICES, places, [ready, (("hostname",), "broker-2")]))
-        self.assertEqual(FoundTargets(), picked(SLICES, places, [ready, (("hostname",), "broker-1")]))
+        self.assertEqual(FoundTargets(wanted), extract_targets(SLICES, places, [ready]))
+        self.assertEqual(
+            FoundTargets(wanted[1:]), extract_targets(SLICES, places, [ready, (("hostname",), "broker-2")])
+        )
+        self.assertEqual(FoundTargets(), extract_targets(SLICES, places, [ready, (("hostname",), "broker-1")]))
 
     def test_whole(self) -> None:
-        """An object alone is the one item; the host's text may have the port."""
+        """An object is the only item; the host's text may have the port."""
         pod = {"status": {"podIP": "10.1.2.3"}}
-        self.assertEqual(FoundTargets((Target("10.1.2.3", 6651),)), picked(pod, Places((("status", "podIP"),)), []))
+        self.assertEqual(
+            FoundTargets((Target("10.1.2.3", 6651),)), extract_targets(pod, TargetPaths((("status", "podIP"),)), [])
+        )
         pod = {"status": {"podIP": "10.1.2.3:7"}}
-        self.assertEqual(FoundTargets((Target("10.1.2.3", 7),)), picked(pod, Places((("status", "podIP"),)), []))
+        self.assertEqual(
+            FoundTargets((Target("10.1.2.3", 7),)), extract_targets(pod, TargetPaths((("status", "podIP"),)), [])
+        )
 
     def test_base64(self) -> None:
-        """A host in base64 is read; a port as a text, too."""
-        places = Places((("value",),), ("kvs",), in_base64=True)
-        self.assertEqual(FoundTargets((Target("a.test", 7),)), picked({"kvs": [{"value": "YS50ZXN0OjcK"}]}, places, []))
+        """A host in base64 is decoded; a port may be a text."""
+        places = TargetPaths((("value",),), ("kvs",), in_base64=True)
+        self.assertEqual(
+            FoundTargets((Target("a.test", 7),)), extract_targets({"kvs": [{"value": "YS50ZXN0OjcK"}]}, places, [])
+        )
         for bad in ("a.test:7", "/w==", 7):
-            error = self.assertRaises(BadAnswer, picked, {"kvs": [{"value": bad}]}, places, [])
+            error = self.assertRaises(BadAnswer, extract_targets, {"kvs": [{"value": bad}]}, places, [])
             self.assertIn("base64", str(error))
-        self.assertEqual(FoundTargets(), picked({"header": {}}, places, []))
-        found = picked([{"h": "a.test", "p": "7"}], Places((("h",),), (), ("p",)), [])
+        self.assertEqual(FoundTargets(), extract_targets({"header": {}}, places, []))
+        found = extract_targets([{"h": "a.test", "p": "7"}], TargetPaths((("h",),), (), ("p",)), [])
         self.assertEqual(FoundTargets((Target("a.test", 7),)), found)
 
     def test_incomplete(self) -> None:
-        """Items without a host are left out when others have one; no host at all is no refusal, and no port neither."""
-        places = Places((("h",), ("i", "j")), (), ("p",))
-        self.assertEqual(FoundTargets((Target("a.test", 7),)), picked([{}, {"h": "a.test", "p": 7}], places, []))
+        """Items without a host are ignored if others have one; no host at all, or no port, is an error."""
+        places = TargetPaths((("h",), ("i", "j")), (), ("p",))
+        self.assertEqual(
+            FoundTargets((Target("a.test", 7),)), extract_targets([{}, {"h": "a.test", "p": 7}], places, [])
+        )
         for document, words in (([{}], "no host at h or i.j"), ([{"h": "a.test"}], "no port"), ([{"h": 7}], "no port")):
-            self.assertIn(words, str(self.assertRaises(BadAnswer, picked, document, places, [])))
+            self.assertIn(words, str(self.assertRaises(BadAnswer, extract_targets, document, places, [])))

@@ -19,7 +19,7 @@ from sniproxy.config.parser import parse
 from sniproxy.interfaces import BadOption, IServerNameResolver, Refused, Request, Resolution, Target, Unavailable
 from sniproxy.resolvers import make_resolver, makers, options_of
 from sniproxy.resolvers.http.resolver import MAX_CONCURRENT, HTTPResolver
-from sniproxy.resolvers.options import checked
+from sniproxy.resolvers.options import check_options
 from sniproxy.testing import ResolverContract, question
 from tests.resolvers.adminserver import AdminServer
 from tests.resolvers.http.answers import CONSUL, SLICES
@@ -30,7 +30,7 @@ from tests.support.tlsservers import ServerTLS, write_pem
 A = "/names/a.test"
 
 ROUTE = '[[route]]\nserver_name = "*.test"\nresolver = "NAME"\n'
-"""For a table of the manual that stands alone."""
+"""For a table of the manual without a route."""
 
 
 class HTTPTestCase(TestCase):
@@ -82,10 +82,10 @@ class ContractTests(ResolverContract, HTTPTestCase):
 
 
 class AnswerTests(HTTPTestCase):
-    """What is asked, and what the answers mean."""
+    """Requests, and how answers are read."""
 
     async def test_targets(self) -> None:
-        """An answer in our form leads to its targets for its time, or for that of the option."""
+        """An answer in our format gives targets with its ttl, or with that of the option."""
         resolver = self.resolver(ttl=3)
         self.assertTrue(verifyObject(IServerNameResolver, resolver))
         self.assertEqual(Resolution([Target("b.test", 1)], 7.0), await self.answer(resolver))
@@ -94,14 +94,14 @@ class AnswerTests(HTTPTestCase):
         self.assertEqual(([A, A], [None, None]), (self.server.uris, self.server.tokens))
 
     async def test_refused(self) -> None:
-        """404 and an empty list refuse the name, with the reason that the answer has, or one of ours."""
+        """404 and an empty list refuse the name, with the answer's reason or a default one."""
         resolver = self.resolver()
         where = self.server.url + A
         for status, document, words in (
             (404, {"reason": "no such broker", "ttl": 60}, "no such broker"),
-            (404, "x", f"{where}: 404, there is no such name"),
+            (404, "x", f"{where}: 404, no such name"),
             (200, {"targets": [], "reason": "moved"}, "moved"),
-            (200, {"targets": []}, f"{where}: its answer has no target"),
+            (200, {"targets": []}, f"{where}: no targets in the answer"),
         ):
             self.says(A, document, status)
             self.assertEqual(words, await self.fails(Refused, resolver))
@@ -111,12 +111,12 @@ class AnswerTests(HTTPTestCase):
         self.assertEqual(60.0, caught.exception.ttl)
 
     async def test_unavailable(self) -> None:
-        """Other statuses, redirects and nonsense are no answer; the text says from where, and what to do."""
+        """Other statuses, redirects and invalid answers are failures; the text has the URL and the cure."""
         resolver = self.resolver(url=self.server.url + "/names/{server_name}?key=secret")
         for status, body, words in (
-            (500, b"a\nb" * 500, "500; it says: a"),
-            (401, b"", "401, no right to this; token_file"),
-            (403, b"no", "403, no right to this; token_file"),
+            (500, b"a\nb" * 500, "500; answer: a"),
+            (401, b"", "401, access denied; check token_file"),
+            (403, b"no", "403, access denied; check token_file"),
             (204, b"", "204"),
             (200, b"<html>", "is not JSON"),
             (200, b"[]", 'no list "targets"'),
@@ -127,22 +127,22 @@ class AnswerTests(HTTPTestCase):
             self.assertIn(words, why)
             self.assertTrue(why.isprintable() and len(why) < 500 and "secret" not in why, why)
         self.server.locations[A] = "https://other.test/x?y=secret"
-        self.assertIn("it redirects to https://other.test/x, which is not", await self.fails(Unavailable, resolver))
+        self.assertIn("redirect to https://other.test/x not followed", await self.fails(Unavailable, resolver))
         await self.server.close()
         self.assertIn("cannot connect", await self.fails(Unavailable, resolver))
 
     async def test_places(self) -> None:
-        """Places are filled with what the connection has; one that has nothing for them goes nowhere, unasked."""
+        """Placeholders get the values of the connection; without a value the name is refused without a request."""
         resolver = self.resolver(url=self.server.url + "/{1}?on={listener}&port={port}")
         self.says("/b", {"targets": ["b.test"]})
         await self.answer(resolver, "b.test", "b")
         self.assertEqual(["/b?on=public&port=4443"], self.server.uris)
-        self.assertIn("nothing for {1}", await self.fails(Refused, resolver))
-        self.assertIn("nothing for {server_name}", await self.fails(Refused, self.resolver(), None))
+        self.assertIn("no value for {1}", await self.fails(Refused, resolver))
+        self.assertIn("no value for {server_name}", await self.fails(Refused, self.resolver(), None))
         self.assertEqual(1, len(self.server.uris))
 
     async def test_posted(self) -> None:
-        """A body is posted, and targets are picked out of an answer in another form."""
+        """A body is sent by POST, and targets are read from another format."""
         resolver = self.resolver(
             url=self.server.url + "/range", body='{"key": "{server_name}"}', items="kvs", host="value", base64=True
         )
@@ -150,10 +150,10 @@ class AnswerTests(HTTPTestCase):
         self.assertEqual(Resolution([Target("b.test", 7)], 10.0), await self.answer(resolver))
         self.assertEqual([(b'{"key": "YS50ZXN0"}', "application/json")], self.server.bodies)
         self.says("/range", {"header": {}})
-        self.assertIn("has no target", await self.fails(Refused, resolver))
+        self.assertIn("no targets in the answer", await self.fails(Refused, resolver))
 
     async def test_where(self) -> None:
-        """Those alone count that are for the name."""
+        """Only items for the name count."""
         resolver = self.resolver(
             url=self.server.url + "/all", host=["ip", "name"], port="port", where=["on=true", "name={server_name}"]
         )
@@ -164,7 +164,7 @@ class AnswerTests(HTTPTestCase):
         await self.fails(Refused, resolver, "c.test")
 
     async def test_token(self) -> None:
-        """A token goes as a bearer token, or alone in the header that is named; a new one from when it is there."""
+        """A token is sent as a bearer token or in the configured header; a new one is used when the file has it."""
         token = self.file("token", "first")
         await self.answer(self.resolver(token_file=token))
         resolver = self.resolver(token_file=token, header="X-Consul-Token")
@@ -176,10 +176,10 @@ class AnswerTests(HTTPTestCase):
         Path(token).write_text("no token")
         why = await self.fails(Unavailable, resolver)
         self.assertIn("token_file", why)
-        self.assertNotIn("no token", why.replace("it holds no token", ""))
+        self.assertNotIn("no token", why.replace("no valid token", ""))
 
     async def test_tls(self) -> None:
-        """https is verified by the authorities of trust; a certificate is shown to who wants one."""
+        """https is verified with the CAs of trust; the client certificate is sent if the server asks for one."""
         authority = trustme.CA()
         self.server = AdminServer(self, ServerTLS(authority, "localhost", certified=True))
         self.says(A, {"targets": ["b.test:1"]})
@@ -194,7 +194,7 @@ class AnswerTests(HTTPTestCase):
         self.assertIn("certificate", await self.fails(Unavailable, self.resolver(certificate=certificate)))
 
     async def test_at_once(self) -> None:
-        """So many questions are under way at once; the others wait, and may leave."""
+        """At most MAX_CONCURRENT requests run at once; others wait and may be cancelled."""
         resolver = self.resolver(url=self.server.url + "/silent")
         asked = [Deferred.fromCoroutine(self.answer(resolver)) for _ in range(MAX_CONCURRENT + 2)]
         while len(self.server.asked) < MAX_CONCURRENT:
@@ -223,11 +223,11 @@ class MakeTests(SynchronousTestCase):
         return error.key, f"{error.value} {error.cure}"
 
     def test_bad_options(self) -> None:
-        """What does not fit is named, with the cure."""
+        """The error names the invalid option and the cure."""
         for key, words, options in (
             ("url", "write scheme", {"url": "a.test"}),
             ("url", "token_file", {"url": "http://me:hunter2@a.test/"}),
-            ("url", "no {x}", {"url": "http://a.test/?key=hunter2&x={x}"}),
+            ("url", "unknown placeholder {x}", {"url": "http://a.test/?key=hunter2&x={x}"}),
             ("body", "write JSON", {"body": "{"}),
             ("items", "write host, too", {"items": "a"}),
             ("where", "write host, too", {"where": "a=b"}),
@@ -236,12 +236,12 @@ class MakeTests(SynchronousTestCase):
             ("port", "1 to 65535", {"host": "a", "port": "0"}),
             ("port", "keys with dots", {"host": "a", "port": "b."}),
             ("weight", "keys with dots", {"host": "a", "weight": ""}),
-            ("where", "keys=value", {"host": "a", "where": "b"}),
-            ("where", "no {x}", {"host": "a", "where": "b={x}"}),
+            ("where", "path=value", {"host": "a", "where": "b"}),
+            ("where", "unknown placeholder {x}", {"host": "a", "where": "b={x}"}),
             ("ttl", "0 or more", {"ttl": -1}),
             ("header", "and token_file", {"header": "X-Token"}),
             ("header", "name of a header", {"header": "a: b", "token_file": __file__}),
-            ("token_file", "cannot be read", {"token_file": "/nowhere/token"}),
+            ("token_file", "cannot read the file", {"token_file": "/nowhere/token"}),
             ("trust", "no PEM certificate", {"trust": __file__}),
             ("certificate", "https://", {"url": "http://a.test/", "certificate": __file__}),
         ):
@@ -252,10 +252,10 @@ class MakeTests(SynchronousTestCase):
 
 
 class RecipeTests(HTTPTestCase):
-    """The recipes of the manual: etcd's, and the one for files, are run against real servers in tests.peers."""
+    """The recipes of the manual. tests.peers runs those for etcd and files against real servers."""
 
     def recipe(self, name: str) -> HTTPResolver:
-        """A resolver of the manual, which asks our server, and whose files are there."""
+        """A resolver of the manual that queries the test server."""
         table = tomllib.loads(recipe(name))
         self.assertEqual("http", table.pop("type"))
         table["url"] = re.sub(r"^https?://[^/]+", self.server.url, table["url"])
@@ -265,15 +265,15 @@ class RecipeTests(HTTPTestCase):
         return cast(HTTPResolver, make_resolver("http", table, reactor))
 
     def test_read(self) -> None:
-        """All configurations of the manual are good ones; the recipes are what we take them for."""
+        """All configurations of the manual are valid."""
         for block in blocks():
             configuration = parse(LISTENER + _with_route(block), "manual.toml")
             for route in configuration.routes:
                 (maker,) = (maker for maker in makers() if maker.name == route.resolver.kind)
-                self.assertTrue(checked(route.resolver.options, options_of(maker) or (), "/etc"))
+                self.assertTrue(check_options(route.resolver.options, options_of(maker) or (), "/etc"))
 
     async def test_consul(self) -> None:
-        """The healthy instances of the service, with their weights; no instance is no name."""
+        """The healthy instances of the service, with their weights; without an instance the name is refused."""
         resolver = self.recipe("consul")
         self.server.header = "x-consul-token"
         path = "/v1/health/service/broker-1"
@@ -286,7 +286,7 @@ class RecipeTests(HTTPTestCase):
             await self.answer(resolver, "broker-1.pulsar.example.com", "broker-1")
 
     async def test_kubernetes(self) -> None:
-        """The ready endpoints for the service, and the pod for its name, ready or not."""
+        """The ready endpoints for the service; a pod for its own name, ready or not."""
         path = "/apis/discovery.k8s.io/v1/namespaces/pulsar/endpointslices"
         self.says(path, SLICES)
         answer = await self.answer(self.recipe("ready"), "pulsar.example.com")
@@ -301,7 +301,7 @@ class RecipeTests(HTTPTestCase):
 
 
 def _with_route(block: str) -> str:
-    """A resolver that stands alone in the manual has a route here."""
+    """Add a route for a resolver that has none in the manual."""
     if "[[route]]" in block:
         return block
     (name,) = re.findall(r"^\[resolver\.(.*)\]$", block, re.MULTILINE)

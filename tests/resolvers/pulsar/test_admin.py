@@ -9,9 +9,9 @@ import trustme
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import TestCase
 
-from sniproxy.resolvers.http.client import Credentials
+from sniproxy.resolvers.http.client import Credentials, HTTPFailure
 from sniproxy.resolvers.pulsar import admin
-from sniproxy.resolvers.pulsar.admin import AdminClient, AdminFailure
+from sniproxy.resolvers.pulsar.admin import AdminClient
 from tests.resolvers.adminserver import LIST, AdminServer, NetClock
 from tests.support.tlsservers import ServerTLS, write_pem
 
@@ -19,7 +19,7 @@ HERE = ("localhost",)
 
 
 class AdminTests(TestCase):
-    """Asking over HTTP."""
+    """Requests over HTTP."""
 
     def setUp(self) -> None:
         self.clock = NetClock()
@@ -38,46 +38,46 @@ class AdminTests(TestCase):
         os.replace(new, file)
         return str(file)
 
-    async def fails(self, admin: AdminClient, url: str) -> AdminFailure:
+    async def fails(self, admin: AdminClient, url: str) -> HTTPFailure:
         try:
             await admin.get(url, HERE)
-        except AdminFailure as error:
+        except HTTPFailure as error:
             return error
         raise AssertionError(f"{url} did not fail")
 
     async def test_answer(self) -> None:
-        """The body of an answer; without a token nobody is told one."""
+        """A request returns the body; without a token no Authorization header is sent."""
         server = AdminServer(self)
         server.brokers("a.test:1")
         self.assertEqual(b'["a.test:1"]', await self.admin().get(server.url + LIST, HERE))
         self.assertEqual([None], server.tokens)
 
     async def test_token(self) -> None:
-        """The token of the file goes along, and a new one from when it is there; only to those who may have it."""
+        """The token is sent to trusted hosts only; a new one is used when the file has it."""
         server = AdminServer(self)
         server.brokers()
         admin = self.admin(token=self.token())
         await admin.get(server.url + LIST, HERE)
         self.token("second.token\n")
-        admin.read()
+        admin.reload_files()
         await admin.get(server.url + LIST, HERE)
         await admin.get(server.url + LIST, ("other.test",))
         self.assertEqual(["Bearer first.token", "Bearer second.token", None], server.tokens)
 
     async def test_bad_token(self) -> None:
-        """A file that holds no token any more is a failure of this API's."""
+        """An invalid token file raises HTTPFailure."""
         admin = self.admin(token=self.token())
         self.token("")
-        self.assertIn("token_file", str(self.assertRaises(AdminFailure, admin.read)))
+        self.assertIn("token_file", str(self.assertRaises(HTTPFailure, admin.reload_files)))
 
     async def test_status(self) -> None:
-        """Another status than 200 is a failure, with the cure where who we are is the reason."""
+        """A status other than 200 is a failure; 401 and 403 have the cure."""
         server = AdminServer(self)
         for status, words in {
-            401: "super-user's",
-            403: "super-user's",
-            404: "no such",
-            500: "500; it says: a",
+            401: "superuser's",
+            403: "superuser's",
+            404: "not found",
+            500: "500; answer: a",
         }.items():
             server.answers[LIST] = (status, b"a\nb" * 500)
             error = await self.fails(self.admin(), server.url + LIST)
@@ -86,7 +86,7 @@ class AdminTests(TestCase):
             self.assertEqual((status, status in (401, 403)), (error.status, error.forbidden))
 
     async def test_silence(self) -> None:
-        """A server that says nothing is waited for as long as was asked, and the connection is then closed."""
+        """After the timeout the request fails and the connection is closed."""
         server = AdminServer(self)
         asking = Deferred.fromCoroutine(self.fails(self.admin(), server.url + LIST))
         await server.until(LIST)
@@ -96,7 +96,7 @@ class AdminTests(TestCase):
         self.assertIn(f"{server.url}{LIST}: no answer within 5 s", str(await asking))
 
     async def test_cancelled(self) -> None:
-        """Who no longer wants to know is not told of a failure."""
+        """A cancelled request raises CancelledError, not a failure."""
         server = AdminServer(self)
         asking = Deferred.fromCoroutine(self.admin().get(server.url + LIST, HERE))
         await server.until(LIST)
@@ -105,7 +105,7 @@ class AdminTests(TestCase):
             await asking
 
     async def test_redirect(self) -> None:
-        """A redirect is followed, with the token only to hosts that may have it."""
+        """A redirect is followed; the token is sent to trusted hosts only."""
         first, second = AdminServer(self), AdminServer(self)
         second.brokers()
         admin = self.admin(token=self.token())
@@ -115,12 +115,12 @@ class AdminTests(TestCase):
         self.assertEqual(["Bearer first.token", None], second.tokens)
 
     async def test_bad_redirects(self) -> None:
-        """A circle ends, and what is no URL, or another scheme's, is not followed."""
+        """A loop ends after MAX_REDIRECTS; invalid URLs and other schemes are not followed."""
         server = AdminServer(self)
         for there, words in {
             server.url + LIST: "more than 3 redirects",
-            "http://a b/": "no URL",
-            "http://a:x/": "no URL",
+            "http://a b/": "redirect to an invalid URL",
+            "http://a:x/": "redirect to an invalid URL",
             "gopher://a/": "gopher",
         }.items():
             server.locations[LIST] = there
@@ -132,19 +132,19 @@ class AdminTests(TestCase):
         server = AdminServer(self, ServerTLS(authority, "localhost"))
         server.locations[LIST] = f"http://localhost:{server.port}{LIST}"
         admin = self.admin(trust=str(write_pem(self.folder, "ca.pem", authority.cert_pem)))
-        self.assertIn("redirects from https to http", str(await self.fails(admin, server.url + LIST)))
+        self.assertIn("redirect from https to http not followed", str(await self.fails(admin, server.url + LIST)))
 
     async def test_too_long(self) -> None:
-        """An answer has bounds."""
+        """Answers are bounded."""
         self.patch(admin, "MAX_BYTES", 1000)
         server = AdminServer(self)
         server.answers[LIST] = (200, b"x" * 1001)
         self.assertIn("more than 1000 bytes", str(await self.fails(self.admin(), server.url + LIST)))
 
     async def test_bad_files(self) -> None:
-        """A file without what it should hold is refused by the name of its option."""
+        """The error for an invalid file names the option."""
         file = self.folder / "empty.pem"
         file.touch()
         for key in ("trust", "certificate"):
-            error = self.assertRaises(AdminFailure, self.admin, **{key: str(file)})
+            error = self.assertRaises(HTTPFailure, self.admin, **{key: str(file)})
             self.assertTrue(str(error).startswith(key), error)

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.resolvers.pulsar.advertised import (
-    BadAnswer,
+    BadBrokerData,
     BrokerListeners,
     broker_ids,
     from_configuration,
     from_node,
     from_template,
-    hosts,
+    parse_host_map,
     web_address,
 )
 from sniproxy.resolvers.pulsar.brokers import LiveBroker
@@ -51,23 +51,23 @@ def node(choice: BrokerListeners = BrokerListeners(), **more: Any) -> LiveBroker
 
 
 class ListTests(SynchronousTestCase):
-    """Which brokers there are."""
+    """The list of brokers."""
 
     def test_ids(self) -> None:
-        """Sorted, each once, without the schemes that old brokers write."""
+        """The ids are sorted and unique, without the schemes of old brokers."""
         self.assertEqual(
             ["a.test:8080", "b.test:8080"], broker_ids(b'["b.test:8080", "http://a.test:8080", "b.test:8080"]')
         )
         self.assertEqual([], broker_ids(b"[]"))
 
     def test_bad(self) -> None:
-        """Anything else is said to be something else."""
+        """Other answers are refused."""
         for body in (b"", b"{}", b"[1]", b'["a.test"]', b'["a.test:99999"]', b'["a\\nb:1"]', b"[" * 100_000, b"\xff"):
-            self.assertRaises(BadAnswer, broker_ids, body)
-        self.assertRaises(BadAnswer, broker_ids, json.dumps([f"a{n}.test:1" for n in range(10_001)]).encode())
+            self.assertRaises(BadBrokerData, broker_ids, body)
+        self.assertRaises(BadBrokerData, broker_ids, json.dumps([f"a{n}.test:1" for n in range(10_001)]).encode())
 
     def test_web_address(self) -> None:
-        """An id is a host and a port; an IPv6 address has brackets."""
+        """An id has host and port; an IPv6 address is in brackets."""
         self.assertEqual(("::1", 8080), web_address("[::1]:8080"))
 
 
@@ -75,24 +75,24 @@ class ConfigurationTests(SynchronousTestCase):
     """A broker's runtime configuration."""
 
     def test_first_with_tls(self) -> None:
-        """Its name is that of its first listener with TLS; it is dialled at its web host, at the port that is bound."""
+        """The name is that of the first TLS listener; the target is the web host with the bound port."""
         self.assertEqual(LiveBroker(ID, "broker-1.pulsar.test", "one.internal", 6651), configured())
 
     def test_listener(self) -> None:
-        """Another listener may be chosen; it has the port that is bound for all, or the advertised one."""
+        """Another listener may be chosen; its port is the bound one, else the advertised one."""
         choice = BrokerListeners("dns")
         self.assertEqual(LiveBroker(ID, "broker-1.dns.test", "one.internal", 443), configured(choice))
         for written in ("Optional[6661]", "6661"):
             self.assertEqual(6661, configured(choice, brokerServicePortTls=written).port)
 
     def test_no_such_listener(self) -> None:
-        """A listener that it does not have, or not with TLS, is a fault that names those with TLS."""
-        error = self.assertRaises(BadAnswer, configured, BrokerListeners("internal"))
-        self.assertEqual(f"broker {ID} has no TLS listener 'internal'; those with TLS: external, dns", str(error))
-        self.assertRaises(BadAnswer, configured, BrokerListeners("internal"), advertisedListeners="")
+        """For a missing listener, or one without TLS, the error names the TLS listeners."""
+        error = self.assertRaises(BadBrokerData, configured, BrokerListeners("internal"))
+        self.assertEqual(f"broker {ID} has no TLS listener 'internal'; its TLS listeners: external, dns", str(error))
+        self.assertRaises(BadBrokerData, configured, BrokerListeners("internal"), advertisedListeners="")
 
     def test_without_listeners(self) -> None:
-        """One that has no listeners is called by the address that it advertises, or by its host."""
+        """Without listeners the name is the advertised address, else the web host."""
         plain: dict[str, Any] = {
             "advertisedListeners": None,
             "bindAddresses": "",
@@ -100,39 +100,39 @@ class ConfigurationTests(SynchronousTestCase):
         }
         self.assertEqual(LiveBroker(ID, "one.internal", "one.internal", 6651), configured(**plain))
         self.assertEqual("one.internal", configured(**{**plain, "advertisedAddress": None}).name)
-        error = self.assertRaises(BadAnswer, configured, **{**plain, "brokerServicePortTls": "Optional.empty"})
+        error = self.assertRaises(BadBrokerData, configured, **{**plain, "brokerServicePortTls": "Optional.empty"})
         self.assertIn("without TLS only", str(error))
 
     def test_hosts_and_port(self) -> None:
-        """The operator may say by which address a host or a broker is reached, and at which port."""
+        """Options may set the address of a host or broker, and the port."""
         self.assertEqual(
             ("10.0.0.1", 1), _place(configured(BrokerListeners(hosts={"one.internal": "10.0.0.1"}, port=1)))
         )
         self.assertEqual("10.0.0.2", configured(BrokerListeners(hosts={"broker-1.pulsar.test": "10.0.0.2"})).host)
 
     def test_bad(self) -> None:
-        """What is no configuration, or has nonsense in it, is a fault in bounded, printable words."""
+        """The error for an invalid configuration is bounded and printable."""
         for body in (b"", b"[]", b'{"advertisedListeners": []}'):
-            self.assertRaises(BadAnswer, from_configuration, ID, body, BrokerListeners())
+            self.assertRaises(BadBrokerData, from_configuration, ID, body, BrokerListeners())
         for listeners in ("external", "external:pulsar+ssl://a\nb:1", "e:pulsar+ssl://" + "x" * 9999):
-            error = self.assertRaises(BadAnswer, configured, advertisedListeners=listeners)
+            error = self.assertRaises(BadBrokerData, configured, advertisedListeners=listeners)
             self.assertTrue(str(error).isprintable() and len(str(error)) < 800, error)
 
     @given(st.dictionaries(st.sampled_from([*CONFIGURATION, *NODE]), st.text() | st.integers() | st.none()))
     def test_anything(self, said: dict[str, object]) -> None:
-        """Whatever a broker says, it is a broker or a fault."""
+        """Any answer gives a broker or BadBrokerData."""
         for read in (from_configuration, from_node):
             try:
                 self.assertIsInstance(read(ID, json.dumps(said).encode(), BrokerListeners()), LiveBroker)
-            except BadAnswer:
+            except BadBrokerData:
                 pass
 
 
 class TemplateTests(SynchronousTestCase):
-    """A broker that does not say what it advertises."""
+    """A broker that advertises nothing."""
 
     def test_template(self) -> None:
-        """Its name comes of its host; its port is Pulsar's, unless the operator says another."""
+        """The name is made from the host; the port is Pulsar's unless an option sets it."""
         self.assertEqual(LiveBroker(ID, "one.internal", "one.internal", 6651), from_template(ID, BrokerListeners()))
         named = from_template(
             ID, BrokerListeners(port=1, name="{label}.pulsar.test", hosts={"one.pulsar.test": "10.0.0.1"})
@@ -140,59 +140,59 @@ class TemplateTests(SynchronousTestCase):
         self.assertEqual(LiveBroker(ID, "one.pulsar.test", "10.0.0.1", 1), named)
 
     def test_no_name(self) -> None:
-        """A host of which no name comes is a fault."""
-        self.assertRaises(BadAnswer, from_template, "[::1]:1", BrokerListeners(name="{label}.pulsar.test"))
+        """An invalid name is an error."""
+        self.assertRaises(BadBrokerData, from_template, "[::1]:1", BrokerListeners(name="{label}.pulsar.test"))
 
 
 class NodeTests(SynchronousTestCase):
     """A broker's node in ZooKeeper."""
 
     def test_listeners(self) -> None:
-        """The chosen listener; the port is the advertised one, unless the operator says another."""
+        """The chosen listener counts; the port is the advertised one unless an option sets it."""
         self.assertEqual(LiveBroker(ID, "broker-1.pulsar.test", "one.internal", 443), node(BrokerListeners("external")))
         self.assertEqual("broker-1.dns.test", node(BrokerListeners("dns")).name)
         self.assertEqual(6651, node(BrokerListeners("external", port=6651)).port)
-        self.assertRaises(BadAnswer, node, BrokerListeners("internal"))
+        self.assertRaises(BadBrokerData, node, BrokerListeners("internal"))
 
     def test_several_listeners(self) -> None:
-        """Unless one is chosen, those with TLS must mean one place: their order in the node means nothing."""
-        error = self.assertRaises(BadAnswer, node)
-        self.assertIn("several TLS listeners, dns, external: say by listener", str(error))
+        """Without the option listener, all TLS listeners must have the same address."""
+        error = self.assertRaises(BadBrokerData, node)
+        self.assertIn("several TLS listeners: dns, external; set listener", str(error))
         urls = ["pulsar+ssl://broker-1.test:443", "pulsar+ssl://broker-1.test:6651"]
         same = {f"l-{n}": {"brokerServiceUrlTls": url} for n, url in enumerate(urls)}
-        self.assertRaises(BadAnswer, node, advertisedListeners=same)
+        self.assertRaises(BadBrokerData, node, advertisedListeners=same)
         self.assertEqual("broker-1.test", node(BrokerListeners(port=6651), advertisedListeners=same).name)
         del same["l-1"]
         self.assertEqual(443, node(advertisedListeners=same).port)
 
     def test_without_listeners(self) -> None:
-        """One without listeners has its service's URL."""
+        """Without listeners the service URL counts."""
         url = "pulsar+ssl://broker-1.test:6651"
         nothing: tuple[Any, ...] = ({}, None)
         for none in nothing:
             self.assertEqual("broker-1.test", node(advertisedListeners=none, pulsarServiceUrlTls=url).name)
-        self.assertRaises(BadAnswer, node, advertisedListeners={})
+        self.assertRaises(BadBrokerData, node, advertisedListeners={})
 
     def test_bad(self) -> None:
-        """What is no node of a broker is a fault."""
+        """An invalid node is an error."""
         for said in (b"", b"[]", b'{"advertisedListeners": 1}', b'{"pulsarServiceUrlTls": "x"}'):
-            self.assertRaises(BadAnswer, from_node, ID, said, BrokerListeners())
-        self.assertRaises(BadAnswer, from_node, "a\nb", b"{}", BrokerListeners())
+            self.assertRaises(BadBrokerData, from_node, ID, said, BrokerListeners())
+        self.assertRaises(BadBrokerData, from_node, "a\nb", b"{}", BrokerListeners())
 
 
 class HostsTests(SynchronousTestCase):
-    """Hosts that are reached by another address."""
+    """Hosts that are dialled at another address."""
 
     def test_pairs(self) -> None:
-        """Names are normalised, so that they are found."""
-        self.assertEqual({"a.test": "10.0.0.1", "b": "c"}, hosts(["A.test. = 10.0.0.1", "b=c"]))
+        """Names are normalised."""
+        self.assertEqual({"a.test": "10.0.0.1", "b": "c"}, parse_host_map(["A.test. = 10.0.0.1", "b=c"]))
 
     def test_bad(self) -> None:
-        """Anything else is told with how it is written."""
-        bad: Callable[..., Any] = hosts
+        """The error for another text has the cure."""
+        bad: Callable[..., Any] = parse_host_map
         for pair in ("a.test", "=a", "a=", "a=b=c"):
             error = self.assertRaises(ValueError, bad, [pair])
-            self.assertIn("write it as in", str(error))
+            self.assertIn("write host=address, as in", str(error))
 
 
 def _place(broker: LiveBroker) -> tuple[str, int]:

@@ -8,37 +8,39 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.interfaces import BadOption
 from sniproxy.resolvers.pulsar.advertised import BrokerListeners
-from sniproxy.resolvers.pulsar.options import PLACES, check_port, read_choice, read_service_names
+from sniproxy.resolvers.pulsar.options import BROKER_OPTIONS, check_port, read_listeners, read_service_names
 
-NOTHING: dict[str, Any] = {option.name: option.default for option in PLACES}
+NOTHING: dict[str, Any] = {option.name: option.default for option in BROKER_OPTIONS}
 
 
 class PlacesTests(SynchronousTestCase):
-    """The options that resolvers of live brokers share."""
+    """The options of all resolvers of live brokers."""
 
     def test_choice(self) -> None:
-        """Unless the operator says something, what brokers say counts."""
-        self.assertEqual(BrokerListeners(), read_choice(NOTHING))
+        """Without options the advertised data count."""
+        self.assertEqual(BrokerListeners(), read_listeners(NOTHING))
         said = {**NOTHING, "listener": "external", "port": 1, "hosts": ["a=b"]}
-        self.assertEqual(BrokerListeners("external", 1, {"a": "b"}, "{label}.test"), read_choice(said, "{label}.test"))
+        self.assertEqual(
+            BrokerListeners("external", 1, {"a": "b"}, "{label}.test"), read_listeners(said, "{label}.test")
+        )
 
     def test_bad(self) -> None:
-        """What cannot be used is refused by its name."""
+        """The error names the invalid option."""
         for key, value in {"port": 0, "hosts": ["a"], "service_name": ["*.test"]}.items():
             options = {**NOTHING, key: value}
             with self.assertRaises(BadOption) as raised:
                 read_service_names(options)
-                read_choice(options)
+                read_listeners(options)
             self.assertEqual((key, value), (raised.exception.key, raised.exception.value))
         for name in ("{hots}.test", ""):
-            self.assertEqual("name", self.assertRaises(BadOption, read_choice, NOTHING, name).key)
+            self.assertEqual("name", self.assertRaises(BadOption, read_listeners, NOTHING, name).key)
 
     def test_service_names(self) -> None:
-        """They are normalised, so that they are found."""
+        """Service names are normalised."""
         self.assertEqual(("vip.test",), read_service_names({"service_name": ["VIP.test."]}))
 
     def test_port(self) -> None:
-        """A port is one of TCP's, or is left to the brokers."""
+        """A port is valid or not set."""
         check_port("port", None)
         check_port("port", 65535)
         self.assertRaises(BadOption, check_port, "port", 65536)

@@ -21,7 +21,7 @@ from tests.resolvers.cache.scripted import request
 
 
 class PulsarTestCase(TestCase):
-    """Two scripted brokers, `one` and `two`, of which the first is asked for the list."""
+    """Two scripted brokers, `one` and `two`. The first one gives the list."""
 
     def setUp(self) -> None:
         self.clock = NetClock()
@@ -29,34 +29,34 @@ class PulsarTestCase(TestCase):
         self.one.broker("broker-1.test", 6651)
         self.two.broker("broker-2.test", 6661)
         self.one.brokers(self.one.id, self.two.id)
-        self.told = 0
+        self.changes = 0
 
     def make(self, **options: object) -> PulsarResolver:
         table = {"url": self.one.url, "service_name": "vip.test", **options}
         return cast(PulsarResolver, make_resolver("pulsar", table, self.clock))
 
     async def started(self, **options: object) -> PulsarResolver:
-        """One that has looked once."""
+        """A resolver after its first refresh."""
         resolver = self.make(**options)
 
-        def tell() -> None:
-            self.told += 1
+        def count() -> None:
+            self.changes += 1
 
-        resolver.start(tell)
+        resolver.start(count)
         self.addCleanup(resolver.stop)
         await self.looked(resolver)
         return resolver
 
     async def looked(self, resolver: PulsarResolver) -> None:
-        """The look that is under way has ended."""
-        if resolver._look is None:
+        """Wait for the current refresh."""
+        if resolver._refresh is None:
             return
         done: Deferred[None] = Deferred()
         resolver._waiting.append(done)
         await done
 
     async def again(self, resolver: PulsarResolver) -> None:
-        """The next look."""
+        """Wait for the next refresh."""
         self.clock.advance(10.0)
         await self.looked(resolver)
 
@@ -76,50 +76,48 @@ class PulsarTestCase(TestCase):
 
 
 class AnswerTests(PulsarTestCase):
-    """What a cluster's brokers are, and where names lead."""
+    """A cluster's brokers and the names that lead to them."""
 
     async def test_names(self) -> None:
-        """The service name leads to all brokers, and each advertised name to its broker, at the port that is bound."""
+        """The service name leads to all brokers, each advertised name to its broker, at the bound port."""
         resolver = await self.started()
         self.assertTrue(verifyObject(IWatchingResolver, resolver))
         self.assertEqual([("localhost", 6651, 1)], await self.answer(resolver, "broker-1.test"))
         self.assertEqual([("localhost", 6661, 1)], await self.answer(resolver, "broker-2.test"))
         self.assertEqual({6651, 6661}, {port for _, port, _ in await self.answer(resolver, "vip.test")})
-        self.assertEqual((WatchState("2 brokers"), 1), (resolver.state(), self.told))
+        self.assertEqual((WatchState("2 brokers"), 1), (resolver.state(), self.changes))
 
     async def test_first_look(self) -> None:
-        """Who asks while the first look is under way waits for it."""
+        """A query during the first refresh waits for it."""
         resolver = self.make()
         resolver.start(lambda: None)
         self.addCleanup(resolver.stop)
         self.assertEqual([("localhost", 6651, 1)], await self.answer(resolver, "broker-1.test"))
 
     async def test_refused(self) -> None:
-        """A name that no live broker has is refused, with those that there are; so is a hello without a name."""
+        """A name that no live broker has is refused with the known names; so is a hello without a name."""
         resolver = await self.started()
         why = await self.fails(Refused, resolver, "broker-9.test")
-        self.assertEqual(
-            "no live broker is called broker-9.test; there are broker-1.test, broker-2.test, vip.test", why
-        )
+        self.assertEqual("no live broker named broker-9.test; known: broker-1.test, broker-2.test, vip.test", why)
         await self.fails(Refused, resolver, None)
 
     async def test_comes_and_goes(self) -> None:
-        """Brokers come and go with the list; answers from before are then told to be old, and only then."""
+        """Brokers are added and removed with the list; only changes are reported."""
         self.one.brokers(self.one.id)
         resolver = await self.started()
         await self.again(resolver)
-        self.assertEqual(1, self.told)
+        self.assertEqual(1, self.changes)
         self.one.brokers(self.one.id, self.two.id)
         await self.again(resolver)
-        self.assertEqual(2, self.told)
+        self.assertEqual(2, self.changes)
         self.assertEqual([("localhost", 6661, 1)], await self.answer(resolver, "broker-2.test"))
         self.one.brokers(self.one.id)
         await self.again(resolver)
-        self.assertEqual(3, self.told)
+        self.assertEqual(3, self.changes)
         self.assertIn("broker-2.test", await self.fails(Refused, resolver, "broker-2.test"))
 
     async def test_newcomer(self) -> None:
-        """A name that nobody had is worth a look, one in a while: its broker may have come since."""
+        """An unknown name causes a refresh, at most one in MIN_REFRESH_INTERVAL_S."""
         self.one.brokers(self.one.id)
         resolver = await self.started()
         self.one.brokers(self.one.id, self.two.id)
@@ -130,7 +128,7 @@ class AnswerTests(PulsarTestCase):
         self.assertEqual(2, looks)
 
     async def test_one_leaves(self) -> None:
-        """Who waits for a look and leaves harms nobody else who does."""
+        """Cancelling one query leaves others that wait for the same refresh."""
         self.one.brokers(self.one.id)
         resolver = await self.started()
         self.clock.advance(MIN_REFRESH_INTERVAL_S)
@@ -141,20 +139,20 @@ class AnswerTests(PulsarTestCase):
             await second
 
     async def test_listener_and_places(self) -> None:
-        """Listener, port and addresses may be the operator's."""
+        """Listener, port and addresses may come from the options."""
         resolver = await self.started(listener="external", port=7, hosts=["localhost=127.0.0.1"])
         self.assertEqual([("127.0.0.1", 7, 1)], await self.answer(resolver, "broker-1.test"))
 
     async def test_no_such_listener(self) -> None:
-        """A listener that no broker has leaves nothing known, which is told."""
+        """If no broker has the listener, all names are unknown, and the state has the error."""
         resolver = await self.started(listener="internal")
-        self.assertIn("nothing is known", await self.fails(Unavailable, resolver, "vip.test"))
+        self.assertIn("no live broker, 2 with unknown names", await self.fails(Unavailable, resolver, "vip.test"))
         state = resolver.state()
-        self.assertEqual("0 brokers, and 2 of which nothing is known", state.summary)
-        self.assertIn("has no TLS listener 'internal'; those with TLS: external", state.error or "")
+        self.assertEqual("0 brokers, 2 with unknown names", state.summary)
+        self.assertIn("has no TLS listener 'internal'; its TLS listeners: external", state.error or "")
 
     async def test_cluster(self) -> None:
-        """A cluster's name is part of the question, whatever is in it."""
+        """The cluster's name is part of the URL, encoded."""
         self.one.answers = {f"{LIST}/my%20cluster": (200, b"[]")}
         resolver = await self.started(cluster="my cluster")
         self.assertEqual("0 brokers", resolver.state().summary)
@@ -162,27 +160,27 @@ class AnswerTests(PulsarTestCase):
 
 
 class FaultTests(PulsarTestCase):
-    """What goes wrong in a cluster, and between it and us."""
+    """Failures of the cluster and of its connections."""
 
     async def test_not_healthy(self) -> None:
-        """A broker that fails its check is dialled for the service when others fail; its name still leads to it."""
+        """An unhealthy broker is a backup for the service name; its own name still leads to it."""
         self.two.answers[HEALTH] = (500, b"no")
         resolver = await self.started()
         self.assertEqual({(6651, 1), (6661, 0)}, {one[1:] for one in await self.answer(resolver, "vip.test")})
         self.assertEqual([("localhost", 6661, 1)], await self.answer(resolver, "broker-2.test"))
         state = resolver.state()
-        self.assertEqual("2 brokers, 1 of them not healthy", state.summary)
-        self.assertIn(f"{self.two.id}{HEALTH}: 500; it says: no", state.error or "")
+        self.assertEqual("2 brokers, 1 unhealthy", state.summary)
+        self.assertIn(f"{self.two.id}{HEALTH}: 500; answer: no", state.error or "")
         self.two.answers[HEALTH] = (200, b"ok")
         await self.again(resolver)
-        self.assertEqual((WatchState("2 brokers"), 2), (resolver.state(), self.told))
+        self.assertEqual((WatchState("2 brokers"), 2), (resolver.state(), self.changes))
 
     async def test_dies(self) -> None:
-        """A broker that dies keeps its name as long as it is in the list; what it advertised is remembered."""
+        """A dead broker keeps its name while it is in the list."""
         resolver = await self.started()
         await self.two.close()
         await self.again(resolver)
-        self.assertEqual("2 brokers, 1 of them not healthy", resolver.state().summary)
+        self.assertEqual("2 brokers, 1 unhealthy", resolver.state().summary)
         self.assertEqual([("localhost", 6661, 1)], await self.answer(resolver, "broker-2.test"))
         self.two.open()
         self.two.broker("broker-2.test", 6671)
@@ -190,14 +188,14 @@ class FaultTests(PulsarTestCase):
         self.assertEqual([("localhost", 6671, 1)], await self.answer(resolver, "broker-2.test"))
 
     async def test_never_answered(self) -> None:
-        """Names that may be those of a broker that has never answered are not refused for good."""
+        """While a broker has never answered, unknown names are unavailable, not refused."""
         await self.two.close()
         resolver = await self.started()
-        self.assertIn("1 of which nothing is known", await self.fails(Unavailable, resolver, "broker-2.test"))
+        self.assertIn("1 with unknown names", await self.fails(Unavailable, resolver, "broker-2.test"))
         self.assertEqual([("localhost", 6651, 1)], await self.answer(resolver, "vip.test"))
 
     async def test_slow_broker(self) -> None:
-        """A silent broker is waited for, and is then not healthy."""
+        """A silent broker is unhealthy after the timeout."""
         self.one.brokers(self.two.id)
         resolver = await self.started()
         del self.two.answers[HEALTH]
@@ -205,11 +203,11 @@ class FaultTests(PulsarTestCase):
         await self.two.until(HEALTH)
         self.clock.advance(5.0)
         await self.looked(resolver)
-        self.assertEqual("1 broker, 1 of them not healthy", resolver.state().summary)
+        self.assertEqual("1 broker, 1 unhealthy", resolver.state().summary)
         self.assertIn("no answer within 5 s", resolver.state().error or "")
 
     async def test_may_not_read(self) -> None:
-        """Where the token may not read what brokers are and how they do, names come of the template."""
+        """If the token may not read configuration and health, names come from the option name."""
         for broker in (self.one, self.two):
             broker.answers[CONFIGURATION] = broker.answers[HEALTH] = (403, b"")
         self.one.brokers(self.one.id)
@@ -218,28 +216,28 @@ class FaultTests(PulsarTestCase):
         self.assertEqual(WatchState("1 broker"), resolver.state())
 
     async def test_asks_nobody(self) -> None:
-        """If so told, it asks no broker for more than the list."""
+        """With ask_brokers = false only the list is requested."""
         resolver = await self.started(ask_brokers=False)
         self.assertEqual(2, len(await self.answer(resolver, "localhost")))
         self.assertEqual(([LIST], []), (self.one.asked, self.two.asked))
 
     async def test_list_fails(self) -> None:
-        """Whatever is wrong with the list, it is told; what was known stays, for a while, and is then given up."""
+        """A failing list sets the error; the last known brokers are used for `keep` seconds, then discarded."""
         resolver = await self.started(keep=25)
-        for status, body, words in ((401, b"", "401"), (503, b"", "503"), (200, b"<html>", "it is no JSON")):
+        for status, body, words in ((401, b"", "401"), (503, b"", "503"), (200, b"<html>", "not JSON")):
             self.one.answers[LIST] = (status, body)
             await self.again(resolver)
             self.assertEqual("2 brokers" if status != 200 else "no brokers known", resolver.state().summary)
             self.assertIn(words, resolver.state().error or "")
-        self.assertEqual(2, self.told)
-        self.assertIn("no JSON", await self.fails(Unavailable, resolver, "vip.test"))
+        self.assertEqual(2, self.changes)
+        self.assertIn("not JSON", await self.fails(Unavailable, resolver, "vip.test"))
         self.one.brokers(self.one.id)
         await self.again(resolver)
         self.assertEqual([("localhost", 6651, 1)], await self.answer(resolver, "vip.test"))
-        self.assertEqual((WatchState("1 broker"), 3), (resolver.state(), self.told))
+        self.assertEqual((WatchState("1 broker"), 3), (resolver.state(), self.changes))
 
     async def test_known_while_failing(self) -> None:
-        """While the cluster does not answer, known names lead where they led, and others are not refused for good."""
+        """While the cluster does not answer, known names still resolve, and unknown ones are unavailable."""
         resolver = await self.started()
         await self.one.close()
         await self.again(resolver)
@@ -247,8 +245,8 @@ class FaultTests(PulsarTestCase):
         self.clock.advance(MIN_REFRESH_INTERVAL_S)
         self.assertIn("cannot connect", await self.fails(Unavailable, resolver, "broker-9.test"))
 
-    async def test_told_once(self) -> None:
-        """A cluster that goes on failing is logged once, and once when it answers again."""
+    async def test_logged_once(self) -> None:
+        """Repeated failures are logged once, and the recovery once."""
         lines: list[str] = []
 
         @implementer(ILogObserver)
@@ -267,7 +265,7 @@ class FaultTests(PulsarTestCase):
         self.assertEqual(2, len(lines), lines)
 
     async def test_next_url(self) -> None:
-        """Of several URLs the next one is asked when one fails, and stays the first."""
+        """If a URL fails, the next one is used, also for later refreshes."""
         self.two.brokers(self.two.id)
         await self.one.close()
         resolver = await self.started(url=[self.one.url, self.two.url])
@@ -275,43 +273,43 @@ class FaultTests(PulsarTestCase):
         self.assertEqual([self.two.url, self.one.url], resolver._urls)
 
     async def test_redirected(self) -> None:
-        """A list that another broker has is fetched there."""
+        """A redirect of the list is followed."""
         self.two.brokers(self.two.id)
         self.one.locations[LIST] = self.two.url + LIST
         resolver = await self.started()
         self.assertEqual("1 broker", resolver.state().summary)
 
     async def test_token(self) -> None:
-        """The token goes to those that the list calls brokers, too; what cannot be read is told, and old ones stay."""
+        """The token is sent to listed brokers, too; an unreadable file sets the error, and the previous token stays."""
         file = Path(self.mktemp())
         file.write_text("a.token")
         resolver = await self.started(token_file=str(file))
         self.assertEqual({"Bearer a.token"}, {*self.one.tokens, *self.two.tokens})
         file.write_text("")
         await self.again(resolver)
-        self.assertIn("holds no token", resolver.state().error or "")
+        self.assertIn("no valid token", resolver.state().error or "")
         self.assertNotIn("a.token", resolver.state().error or "")
 
     async def test_stop(self) -> None:
-        """It ends in the middle of a look: nothing is asked on, and nothing is told."""
+        """A stop during a refresh ends its requests, and no change is reported."""
         del self.one.answers[LIST]
         resolver = self.make()
-        told: list[None] = []
-        resolver.start(lambda: told.append(None))
+        changes: list[None] = []
+        resolver.start(lambda: changes.append(None))
         waiting = resolver.resolve(request("vip.test"))
         await self.one.until(LIST)
         await resolver.stop()
         assert isinstance(waiting, Deferred)
         with self.assertRaises(Unavailable):
             await waiting
-        self.assertEqual(([], None, []), (told, resolver._look, self.clock.getDelayedCalls()))
+        self.assertEqual(([], None, []), (changes, resolver._refresh, self.clock.getDelayedCalls()))
 
 
 class MakeTests(PulsarTestCase):
-    """From the options."""
+    """From the configuration's options."""
 
     def test_bad(self) -> None:
-        """What cannot be used is refused by its name."""
+        """The error names the invalid option."""
         bad: dict[str, tuple[object, ...]] = {
             "url": ([], "broker:8080", "ftp://a", "http://a/admin", "http://a:99999", "http://", "https://a?b"),
             "every": (0,),
@@ -332,18 +330,18 @@ class MakeTests(PulsarTestCase):
                 self.assertTrue(error.cure)
 
     def test_password_in_url(self) -> None:
-        """What stands in a URL before an @ is not shown."""
+        """The part of a URL before @ is not shown."""
         error = self.assertRaises(BadOption, self.make, url="http://me:secret@a:8080")
         self.assertNotIn("secret", f"{error.value} {error.cure}")
 
     def test_certificate_without_tls(self) -> None:
-        """A certificate that would never be shown is refused."""
+        """A client certificate without https is refused."""
         error = self.assertRaises(BadOption, self.make, certificate="/nowhere.pem")
         self.assertIn("https", error.cure)
 
 
 class ContractTests(ResolverContract, TestCase):
-    """What every resolver owes the proxy; the cluster is a broker that lists itself."""
+    """The contract of all resolvers, with a broker that lists itself."""
 
     known = question("broker-1.test")
     unknown = question("broker-9.test")

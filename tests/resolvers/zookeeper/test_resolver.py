@@ -16,21 +16,26 @@ from zope.interface.verify import verifyObject
 from sniproxy.interfaces import BadOption, IWatchingResolver, Refused, Resolution, Unavailable, WatchState
 from sniproxy.resolvers import make_resolver
 from sniproxy.resolvers.pulsar.advertised import BrokerListeners
-from sniproxy.resolvers.zookeeper.resolver import NODES, RETRY_INTERVAL_S, SILENCE_S, ZooKeeperResolver
+from sniproxy.resolvers.zookeeper.resolver import (
+    BROKERS_PATH,
+    FIRST_ANSWER_TIMEOUT_S,
+    RETRY_INTERVAL_S,
+    ZooKeeperResolver,
+)
 from tests.resolvers.cache.scripted import request
 
 
 def node(name: str) -> bytes:
-    """What a broker writes of itself."""
+    """The data of a broker's node."""
     url = f"pulsar+ssl://{name}:6651"
     return json.dumps({"advertisedListeners": {"external": {"brokerServiceUrlTls": url}}}).encode()
 
 
 class Scripted:
-    """A session that answers when a test says so. @ivar asked: for which paths, and their answers to come."""
+    """A fake session. @ivar asked: the paths that were read, with their pending answers."""
 
-    def __init__(self, *told: Callable[..., None]) -> None:
-        self.came, self.went, self.changed = told
+    def __init__(self, *callbacks: Callable[..., None]) -> None:
+        self.connected, self.lost, self.changed = callbacks
         self.asked: list[tuple[str, Deferred[Any]]] = []
         self.started = 0
         self.stopped: Deferred[None] = Deferred()
@@ -49,40 +54,40 @@ class Scripted:
     data = children
 
     def say(self, answer: object) -> None:
-        """Answer the oldest question."""
+        """Answer the oldest read."""
         self.asked.pop(0)[1].callback(answer)
 
     def brokers(self, **names: str) -> None:
-        """Answer all questions of a reading: these are there."""
+        """Answer all reads: these brokers have nodes."""
         nodes = {f"{key}.internal:8080": node(name) for key, name in names.items()}
-        assert self.asked[0][0] == NODES
+        assert self.asked[0][0] == BROKERS_PATH
         self.say(list(nodes))
-        while self.asked and self.asked[0][0] != NODES:
-            self.say(nodes[self.asked[0][0].removeprefix(f"{NODES}/")])
+        while self.asked and self.asked[0][0] != BROKERS_PATH:
+            self.say(nodes[self.asked[0][0].removeprefix(f"{BROKERS_PATH}/")])
 
 
 class ZooKeeperTests(SynchronousTestCase):
-    """Brokers as their nodes have them."""
+    """Brokers from their nodes."""
 
     def setUp(self) -> None:
         self.clock = Clock()
-        self.told = 0
+        self.changes = 0
         self.resolver = ZooKeeperResolver(self.clock, self.connect, BrokerListeners(), ("vip.test",), 60.0)
 
-    def connect(self, *told: Callable[..., None]) -> Scripted:
-        self.session = Scripted(*told)
+    def connect(self, *callbacks: Callable[..., None]) -> Scripted:
+        self.session = Scripted(*callbacks)
         return self.session
 
     def start_only(self) -> None:
-        def tell() -> None:
-            self.told += 1
+        def count() -> None:
+            self.changes += 1
 
-        self.resolver.start(tell)
+        self.resolver.start(count)
 
     def start(self, **names: str) -> None:
-        """Start, and have read these."""
+        """Start, connect and read these brokers."""
         self.start_only()
-        self.session.came()
+        self.session.connected()
         if names:
             self.session.brokers(**names)
 
@@ -96,16 +101,16 @@ class ZooKeeperTests(SynchronousTestCase):
         return str(self.assertRaises(kind, self.resolver.resolve, request(name)))
 
     def test_names(self) -> None:
-        """The service name leads to all brokers, each advertised name to its broker; others are refused."""
+        """The service name leads to all brokers, each advertised name to its broker; other names are refused."""
         self.assertTrue(verifyObject(IWatchingResolver, self.resolver))
         self.start(one="broker-1.test", two="broker-2.test")
         self.assertEqual([("one.internal", 6651), ("two.internal", 6651)], self.answer("vip.test"))
         self.assertEqual([("two.internal", 6651)], self.answer("broker-2.test"))
-        self.assertIn("there are broker-1.test, broker-2.test", self.fails(Refused, "broker-3.test"))
-        self.assertEqual((WatchState("2 brokers"), 1), (self.resolver.state(), self.told))
+        self.assertIn("known: broker-1.test, broker-2.test", self.fails(Refused, "broker-3.test"))
+        self.assertEqual((WatchState("2 brokers"), 1), (self.resolver.state(), self.changes))
 
-    def test_first_word(self) -> None:
-        """Who asks before ZooKeeper's first word waits for it, or for the first failure."""
+    def test_first_answer(self) -> None:
+        """A query before the first answer waits for it."""
         self.start()
         first, second = self.resolver.resolve(request("vip.test")), self.resolver.resolve(request("b.test"))
         assert isinstance(first, Deferred) and isinstance(second, Deferred)
@@ -114,42 +119,42 @@ class ZooKeeperTests(SynchronousTestCase):
         self.assertTrue(self.successResultOf(first).targets)
 
     def test_first_failure(self) -> None:
-        """While ZooKeeper cannot be reached from the start, nobody waits for long."""
+        """The first failed connect fails waiting queries."""
         self.start()
         waiting = self.resolver.resolve(request("vip.test"))
-        self.session.went("zk-1:2181: refused")
+        self.session.lost("zk-1:2181: refused")
         assert isinstance(waiting, Deferred)
         self.failureResultOf(waiting, Unavailable)
         self.assertIn("zk-1:2181: refused", self.fails(Unavailable, "vip.test"))
 
     def test_silence(self) -> None:
-        """While ZooKeeper says nothing at all, its first word is waited for so long, and no longer."""
+        """Without any answer, queries fail after FIRST_ANSWER_TIMEOUT_S."""
         self.start_only()
         waiting = self.resolver.resolve(request("vip.test"))
-        self.clock.advance(SILENCE_S)
+        self.clock.advance(FIRST_ANSWER_TIMEOUT_S)
         assert isinstance(waiting, Deferred)
         self.failureResultOf(waiting, Unavailable)
-        self.assertIn("has not answered within 10 s", self.fails(Unavailable, "vip.test"))
-        self.session.came()
+        self.assertIn("no answer from ZooKeeper within 10 s", self.fails(Unavailable, "vip.test"))
+        self.session.connected()
         self.session.brokers(one="broker-1.test")
         self.assertTrue(self.answer("vip.test"))
 
     def test_changes(self) -> None:
-        """When nodes come or go all is read again, once more if more change meanwhile; no change tells nothing."""
+        """A change causes a read, a change during a read one more; only differences are reported."""
         self.start(one="broker-1.test")
         self.session.changed()
         self.session.changed()
         self.session.brokers(one="broker-1.test", two="broker-2.test")
-        self.assertEqual((2, [("two.internal", 6651)]), (self.told, self.answer("broker-2.test")))
+        self.assertEqual((2, [("two.internal", 6651)]), (self.changes, self.answer("broker-2.test")))
         self.session.brokers(two="broker-2.test")
-        self.assertEqual((3, []), (self.told, self.session.asked))
+        self.assertEqual((3, []), (self.changes, self.session.asked))
         self.assertIn("no live broker", self.fails(Refused, "broker-1.test"))
         self.session.changed()
         self.session.brokers(two="broker-2.test")
-        self.assertEqual(3, self.told)
+        self.assertEqual(3, self.changes)
 
     def test_gone_meanwhile(self) -> None:
-        """A node that goes while it is read is none."""
+        """A node that is removed during a read is left out."""
         self.start()
         self.session.say(["one.internal:8080", "two.internal:8080"])
         self.session.say(node("broker-1.test"))
@@ -157,44 +162,44 @@ class ZooKeeperTests(SynchronousTestCase):
         self.assertEqual(WatchState("1 broker"), self.resolver.state())
 
     def test_bad_nodes(self) -> None:
-        """A node that makes no sense is told of, and names that may be its broker's are not refused for good."""
+        """An invalid node sets the error; unknown names are unavailable meanwhile, not refused."""
         self.start()
         self.session.say(["a\nb", "one.internal:8080"])
         self.session.say(b"{}")
         self.session.say(node("broker-1.test"))
         state = self.resolver.state()
-        self.assertEqual("1 broker, and 1 of which nothing is known", state.summary)
+        self.assertEqual("1 broker, 1 with unknown names", state.summary)
         self.assertTrue(state.error and state.error.isprintable(), state.error)
         self.assertTrue(self.answer("broker-1.test"))
         self.assertIn("is not allowed in a server name", self.fails(Unavailable, "broker-2.test"))
 
     def test_lost(self) -> None:
-        """Without a session known names lead where they led, for a while; with the next one all is read again."""
+        """Without a session the last known brokers are used; the next session reads again."""
         self.start(one="broker-1.test")
-        self.session.went("zk-1:2181: refused")
-        self.session.went("zk-1:2181: refused")
+        self.session.lost("zk-1:2181: refused")
+        self.session.lost("zk-1:2181: refused")
         self.assertEqual([("one.internal", 6651)], self.answer("broker-1.test"))
         self.assertIn("zk-1:2181: refused", self.fails(Unavailable, "broker-2.test"))
         self.assertIn("zk-1:2181: refused", self.resolver.state().error or "")
         self.clock.advance(59.0)
-        self.session.came()
+        self.session.connected()
         self.session.brokers(one="broker-1.test")
         self.clock.advance(60.0)
-        self.assertEqual((WatchState("1 broker"), 1), (self.resolver.state(), self.told))
+        self.assertEqual((WatchState("1 broker"), 1), (self.resolver.state(), self.changes))
 
-    def test_given_up(self) -> None:
-        """What was seen is given up at last, and there again with the next session."""
+    def test_discarded(self) -> None:
+        """After `keep` seconds the last known brokers are discarded; the next session reads them again."""
         self.start(one="broker-1.test")
-        self.session.went("zk-1:2181: refused")
+        self.session.lost("zk-1:2181: refused")
         self.clock.advance(60.0)
-        self.assertEqual(2, self.told)
+        self.assertEqual(2, self.changes)
         self.fails(Unavailable, "broker-1.test")
-        self.session.came()
+        self.session.connected()
         self.session.brokers(one="broker-1.test")
-        self.assertEqual((3, [("one.internal", 6651)]), (self.told, self.answer("broker-1.test")))
+        self.assertEqual((3, [("one.internal", 6651)]), (self.changes, self.answer("broker-1.test")))
 
     def test_cannot_read(self) -> None:
-        """What cannot be read is read again after a while: the list, or a node."""
+        """A failed read of the list or of a node is retried after RETRY_INTERVAL_S."""
         self.start(one="broker-1.test")
         self.session.changed()
         self.session.asked.pop()[1].errback(RuntimeError("NoAuthError"))
@@ -205,54 +210,54 @@ class ZooKeeperTests(SynchronousTestCase):
         self.assertEqual("ConnectionLoss", self.resolver.state().error)
         self.clock.advance(RETRY_INTERVAL_S)
         self.session.brokers(one="broker-1.test")
-        self.assertEqual((WatchState("1 broker"), 1), (self.resolver.state(), self.told))
+        self.assertEqual((WatchState("1 broker"), 1), (self.resolver.state(), self.changes))
         self.assertEqual([], self.clock.getDelayedCalls())
 
     def test_lost_while_reading(self) -> None:
-        """What is not read because the session is lost is read with the next one, and not before."""
+        """A read that fails with the session is repeated by the next session, not before."""
         for session_first in (True, False):
             self.setUp()
             self.start(one="broker-1.test")
             self.session.changed()
             reading = self.session.asked.pop()[1]
             if session_first:
-                self.session.went("gone")
+                self.session.lost("gone")
             reading.errback(RuntimeError("ConnectionLoss"))
             if not session_first:
-                self.session.went("gone")
+                self.session.lost("gone")
             self.clock.advance(RETRY_INTERVAL_S)
             self.assertEqual([], self.session.asked)
-            self.session.came()
+            self.session.connected()
             self.session.brokers(two="broker-2.test")
             self.assertEqual([("two.internal", 6651)], self.answer("broker-2.test"))
 
     def test_late_answer(self) -> None:
-        """What was answered before the session was lost, and comes after that, does not make it stand."""
+        """An answer that arrives after the session was lost is ignored."""
         self.start(one="broker-1.test")
         self.session.changed()
-        self.session.went("gone")
+        self.session.lost("gone")
         self.session.brokers(one="broker-1.test")
         self.assertEqual("gone", self.resolver.state().error)
         self.clock.advance(60.0)
         self.fails(Unavailable, "broker-1.test")
-        self.session.came()
+        self.session.connected()
         self.session.brokers(one="broker-1.test")
         self.assertEqual(WatchState("1 broker"), self.resolver.state())
 
     def test_stop(self) -> None:
-        """It ends with its session: nothing is put off any more, nothing is told, nobody waits."""
+        """A stop stops the session and cancels all timers; no change is reported."""
         self.start(one="broker-1.test")
-        self.session.went("zk-1:2181: refused")
+        self.session.lost("zk-1:2181: refused")
         self.session.changed()
         stopping = self.resolver.stop()
         assert stopping is not None
         self.assertNoResult(stopping)
         self.session.stopped.callback(None)
         self.successResultOf(stopping)
-        self.assertEqual(([], 1), (self.clock.getDelayedCalls(), self.told))
+        self.assertEqual(([], 1), (self.clock.getDelayedCalls(), self.changes))
 
-    def test_stop_before_the_first_word(self) -> None:
-        """Who waits for a first word is let go."""
+    def test_stop_before_the_first_answer(self) -> None:
+        """A stop fails queries that wait for the first answer."""
         self.start()
         waiting = self.resolver.resolve(request("vip.test"))
         self.resolver.stop()
@@ -261,17 +266,17 @@ class ZooKeeperTests(SynchronousTestCase):
 
 
 class MakeTests(SynchronousTestCase):
-    """From the options."""
+    """From the configuration's options."""
 
     def test_make(self) -> None:
-        """It is made without a connection; Pulsar's own way of writing servers is understood."""
+        """make does not connect; the zk: prefix of Pulsar is accepted."""
         for servers in ("zk-1:2181,zk-2/pulsar", "zk:zk-1:2181", ["zk-1:2181", "[::1]:2181"]):
             made = make_resolver("zookeeper", {"servers": servers}, Clock())
             assert isinstance(made, ZooKeeperResolver)
             self.assertIsNone(made.stop())
 
     def test_bad(self) -> None:
-        """What cannot be used is refused by its name."""
+        """The error names the invalid option."""
         bad: dict[str, tuple[object, ...]] = {
             "servers": ([], "", "zk:", "a,,b", "zk-1:x", "a..b", "zk-1:99999"),
             "keep": (-1,),
@@ -288,13 +293,13 @@ class MakeTests(SynchronousTestCase):
                 self.assertEqual(key, error.key)
 
     def test_without_tls(self) -> None:
-        """Files that only TLS would need are refused without it."""
+        """Options of TLS are refused without it."""
         for key in ("trust", "certificate"):
             error = self.assertRaises(BadOption, make_resolver, "zookeeper", {"servers": "a", key: "a.pem"}, Clock())
             self.assertEqual((key, True), (error.key, "tls = true" in error.cure))
 
     def test_without_kazoo(self) -> None:
-        """Where kazoo is not installed it is listed with what installs it, its options are shown, and none is made."""
+        """Without kazoo the type is listed with the command that installs it, and its options are shown."""
         program = (
             "import sys\n"
             "sys.modules['kazoo'] = None\n"

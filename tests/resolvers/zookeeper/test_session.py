@@ -19,14 +19,14 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from sniproxy.resolvers.zookeeper import session
-from sniproxy.resolvers.zookeeper.access import Credentials
-from sniproxy.resolvers.zookeeper.session import Handler, Lost, Session
+from sniproxy.resolvers.zookeeper.access import ZooKeeperCredentials
+from sniproxy.resolvers.zookeeper.session import KazooHandler, KazooSession, ZooKeeperFailure
 
 reactor: Any = global_reactor
 
 
 class Result:
-    """What kazoo gives for an answer that comes later."""
+    """kazoo's asynchronous result."""
 
     value: Any = None
     exception: Exception | None = None
@@ -36,13 +36,13 @@ class Result:
         self.callback = callback
 
     def comes(self, value: Any = None, exception: Exception | None = None) -> Any:
-        """It comes, in another thread."""
+        """Fire the result in another thread."""
         self.value, self.exception = value, exception
         return deferToThread(self.callback, self)
 
 
 class Client:
-    """A client as kazoo has it."""
+    """A fake of kazoo's client."""
 
     connected = True
     auth_data: set[tuple[str, str]]
@@ -77,30 +77,32 @@ class Client:
 
 
 class SessionTests(TestCase):
-    """What comes in threads goes on in the reactor's."""
+    """Results of kazoo threads arrive in the reactor thread."""
 
     def setUp(self) -> None:
-        self.told: list[tuple[str, bool]] = []
+        self.calls: list[tuple[str, bool]] = []
         self.next: Deferred[None] = Deferred()
 
-        def teller(what: str) -> Callable[..., None]:
-            def tell(*_: str) -> None:
-                self.told.append((what, threading.current_thread() is threading.main_thread()))
-                told, self.next = self.next, Deferred()
-                told.callback(None)
+        def recorder(what: str) -> Callable[..., None]:
+            def record(*_: str) -> None:
+                self.calls.append((what, threading.current_thread() is threading.main_thread()))
+                called, self.next = self.next, Deferred()
+                called.callback(None)
 
-            return tell
+            return record
 
         def client(**options: Any) -> Client:
             self.client = Client(**options)
             return self.client
 
         self.login = Path(self.mktemp())
-        access = Credentials(digest=str(self.login))
-        self.session = Session(reactor, "zk:1", access, teller("came"), teller("went"), teller("changed"), client)
+        access = ZooKeeperCredentials(digest=str(self.login))
+        self.session = KazooSession(
+            reactor, "zk:1", access, recorder("connected"), recorder("lost"), recorder("changed"), client
+        )
 
     async def test_states(self) -> None:
-        """That the session stands or not, and that nodes have changed, is told in the reactor's thread."""
+        """The callbacks run in the reactor thread."""
         self.session.children("/a").addErrback(lambda _: None)
         for call, argument in (
             (self.client.listener, KazooState.CONNECTED),
@@ -108,20 +110,20 @@ class SessionTests(TestCase):
             (self.client.listener, KazooState.LOST),
             (self.client.watch, WatchedEvent(EventType.CHILD, KeeperState.CONNECTED, "/a")),
         ):
-            told = self.next
+            called = self.next
             await deferToThread(call, argument)
-            await told
-        self.assertEqual([(what, True) for what in ("came", "went", "went", "changed")], self.told)
+            await called
+        self.assertEqual([(what, True) for what in ("connected", "lost", "lost", "changed")], self.calls)
 
     async def test_watches_end(self) -> None:
-        """That watches end with their session is no change of nodes."""
+        """The end of a watch with its session is not a change."""
         self.session.children("/a").addErrback(lambda _: None)
         await deferToThread(self.client.watch, WatchedEvent(EventType.NONE, KeeperState.CONNECTING, None))
         await self.round()
-        self.assertEqual([], self.told)
+        self.assertEqual([], self.calls)
 
     async def test_answers(self) -> None:
-        """Children and data come, and a node that is gone is none."""
+        """Children and data are returned; the data of a missing node are None."""
         children, data, gone = self.session.children("/a"), self.session.data("/a/b"), self.session.data("/a/c")
         first, second, third = self.client.results
         await first.comes(["b", "c"])
@@ -130,16 +132,16 @@ class SessionTests(TestCase):
         self.assertEqual((["b", "c"], b"{}", None), (await children, await data, await gone))
 
     async def test_failures(self) -> None:
-        """What fails says why, by kazoo's name for it; a node without children to ask for is a failure, too."""
+        """The failure has the name of kazoo's error; a missing node has no children."""
         for error, words in ((ConnectionLoss(), "ConnectionLoss"), (NoNodeError(), "no such node")):
             asked = self.session.children("/a")
             await self.client.results.pop().comes(exception=error)
-            with self.assertRaises(Lost) as raised:
+            with self.assertRaises(ZooKeeperFailure) as raised:
                 await asked
             self.assertEqual(words in str(raised.exception), True, raised.exception)
 
     async def test_cancelled(self) -> None:
-        """An answer for which nobody waits any more is dropped."""
+        """A result after a cancellation is ignored."""
         asked = self.session.children("/a")
         asked.cancel()
         await self.client.results[0].comes([])
@@ -147,34 +149,34 @@ class SessionTests(TestCase):
             await asked
 
     async def test_stop(self) -> None:
-        """Starting is done at once, ending beside the reactor; nothing is told after it."""
+        """Start does not block, stop runs in a thread, and no callback is called afterwards."""
         self.session.start()
         ended = self.session.stop()
         await deferToThread(self.client.listener, KazooState.LOST)
         await ended
         self.assertEqual([("start", True), ("stop", False), ("close", False)], self.client.said)
         await self.round()
-        self.assertEqual([], self.told)
+        self.assertEqual([], self.calls)
 
     async def test_stop_waits_for_no_lookup(self) -> None:
-        """A stop does not wait for a lookup that keeps kazoo's thread from ending."""
+        """A stop does not wait for a DNS lookup of kazoo's thread."""
         looked_up = threading.Event()
         self.addCleanup(looked_up.set)
-        self.patch(session, "CUT_TIMEOUT_S", 0.01)
+        self.patch(session, "ABORT_TIMEOUT_S", 0.01)
         self.patch(self.client, "connected", False)
         self.patch(self.client, "stop", lambda: looked_up.wait(60))
         await self.session.stop()
         self.assertFalse(looked_up.is_set())
 
     async def test_stop_unconnected(self) -> None:
-        """What waits for an answer of a server is not waited for."""
+        """A stop does not wait for an answer of a server."""
         self.client.connected = False
         await self.session.stop()
         with self.assertRaises(OSError):
             self.client.options["handler"].create_connection(("127.0.0.1", 1), timeout=1.0)
 
     async def test_login(self) -> None:
-        """The login is read for each connection; one that cannot be read is told of, without what is in it."""
+        """The login is read for each connect; an invalid one is reported without its contents."""
         connect = self.client.options["handler"].create_connection
         listening = socket.create_server(("127.0.0.1", 0))
         self.addCleanup(listening.close)
@@ -184,27 +186,27 @@ class SessionTests(TestCase):
             opened.close()
             self.assertEqual({("digest", text)}, self.client.auth_data)
         self.login.write_text("secret")
-        told = self.next
+        called = self.next
         with self.assertRaises(OSError) as raised:
             await deferToThread(connect, listening.getsockname(), timeout=9.0)
-        await told
-        self.assertEqual([("went", True)], self.told)
+        await called
+        self.assertEqual([("lost", True)], self.calls)
         self.assertNotIn("secret", str(raised.exception))
 
     async def round(self) -> None:
-        """What was handed over so far has been done."""
+        """Wait until the pending calls have run."""
         done: Deferred[None] = Deferred()
         reactor.callFromThread(done.callback, None)
         await done
 
 
 class HandlerTests(SynchronousTestCase):
-    """Connections, over loopback."""
+    """Connections over loopback."""
 
     def setUp(self) -> None:
         self.failed: list[str] = []
         self.context: ssl.SSLContext | None = None
-        self.handler = Handler(lambda: self.context, self.failed.append)
+        self.handler = KazooHandler(lambda: self.context, self.failed.append)
         self.listening = socket.create_server(("127.0.0.1", 0))
         self.addCleanup(self.listening.close)
         self.address = self.listening.getsockname()
@@ -215,12 +217,12 @@ class HandlerTests(SynchronousTestCase):
         return opened
 
     def test_connects(self) -> None:
-        """Without TLS it is what kazoo makes."""
+        """Without TLS kazoo connects as usual."""
         self.connect().sendall(b"a")
         self.assertEqual(([], b"a"), (self.failed, self.listening.accept()[0].recv(1)))
 
     def test_refused(self) -> None:
-        """What cannot be reached is told by the name that the operator gave it."""
+        """A failed connect is reported with the configured name."""
         self.listening.close()
         self.assertRaises(OSError, self.connect)
         self.assertEqual([f"zk-1.test:{self.address[1]}: Connection refused"], self.failed)
@@ -250,15 +252,15 @@ class HandlerTests(SynchronousTestCase):
     read: list[bytes]
 
     def serve(self, context: ssl.SSLContext) -> None:
-        """One connection."""
+        """Accept one connection."""
         plain, _ = self.listening.accept()
         with plain, contextlib.suppress(OSError), context.wrap_socket(plain, server_side=True) as opened:
             self.read = [opened.recv(1)]
 
     def test_cut(self) -> None:
-        """Who reads from what is cut reads its end; there is no other connection, and no pause before one."""
+        """abort ends the connection, refuses further ones and ends the pause."""
         opened = self.connect()
-        self.handler.cut()
+        self.handler.abort()
         self.handler.sleep_func(3600.0)
         self.assertEqual(b"", opened.recv(1))
         self.assertRaises(OSError, self.connect)

@@ -45,7 +45,7 @@ class WorkerTests(SocketTestCase):
         worker = Worker(0, 0.0, 0.0, lambda worker, what: None, lambda worker, how: ended.callback(how))
         worker.start(reactor, self.arguments(Path("x.toml")), "colour = 1\n", 0)
         self.assertIs(worker, wait_until_ready([worker], 4 * TIMEOUT_S))
-        self.assertIn("x.toml:1: colour = 1: there is no such key", worker.error)
+        self.assertIn("x.toml:1: colour = 1: unknown key", worker.error)
         self.assertEqual("ended with status 1", await ended)
 
     async def test_told_when_it_is_gone(self) -> None:

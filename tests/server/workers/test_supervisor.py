@@ -225,7 +225,7 @@ class WorkersTests(TestCase):
         path = configuration(self, route(backend))
         good = path.read_text()
         running = Running(self, path)
-        for bad, why in (("colour = 1\n", "there is no such key"), ("workers = 3\n", "to change it takes a restart")):
+        for bad, why in (("colour = 1\n", "unknown key"), ("workers = 3\n", "restart to change it")):
             path.write_text(bad + good.replace("workers = 2", "") if "workers" in bad else bad + good)
             running.process.send_signal(signal.SIGHUP)
             for _ in range(3):

@@ -1,1 +1,1 @@
-"""Run by ``trial sniproxy_numbered``."""
+"""Tests. Run ``trial sniproxy_numbered``."""

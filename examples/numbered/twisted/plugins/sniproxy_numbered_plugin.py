@@ -1,10 +1,10 @@
-"""By this file ``twistd sniproxy`` finds the resolver. It names it and imports nothing of it."""
+"""Plugin file by which ``twistd sniproxy`` finds the resolver. It does not import the resolver."""
 
 from sniproxy.resolvers import LazyResolverMaker
 
 numbered = LazyResolverMaker(
     "numbered",
-    "brokers behind one host, each at a port of its own, by the number in their names",
+    "brokers behind one host, each at its own port, by the number in the name",
     "sniproxy_numbered.resolver.make",
     "sniproxy_numbered.resolver.OPTIONS",
 )

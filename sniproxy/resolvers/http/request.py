@@ -1,7 +1,7 @@
-"""What the http resolver asks: a URL and a body with places that a connection fills. Pure.
+"""URL and body of a request, with placeholders that each connection fills. Pure.
 
-``{server_name}``, ``{listener}``, ``{port}`` of the listener that the client came to, and ``{1}`` to ``{9}``, what the
-route's star or an expression's groups took out of the name.
+The placeholders are C{{server_name}}, C{{listener}}, C{{port}} (that the client connected to), and C{{1}} to C{{9}},
+the captures of the route's wildcard or expression.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ _PLACE = re.compile(r"\{([^{}]*)\}")
 _KNOWN = re.compile(r"server_name|listener|port|[1-9]")
 _SAMPLE = Request("a", (), "", "a", ("1",) * 9, 1)
 
-HOW = "write scheme, host and path, as in https://registry.internal/names/{server_name}"
+_URL_CURE = "write scheme, host and path, as in https://registry.internal/names/{server_name}"
 
 
-class BadQuestion(ValueError):
-    """A text that cannot be asked, or whose places a connection cannot fill; the message says why."""
+class BadRequestTemplate(ValueError):
+    """A text is invalid, or a connection has no value for a placeholder. The message says why."""
 
 
 def fill(text: str, request: Request, written: Callable[[str], str] = str) -> str:
-    """A text with its places filled. @param written: how a value is written where it stands.
+    """Fill the placeholders of a text. @param written: encodes a value.
 
-    @raise BadQuestion: there is nothing for a place.
+    @raise BadRequestTemplate: the connection has no value for a placeholder.
     """
     captures = dict(enumerate(request.captures, 1))
 
@@ -45,67 +45,67 @@ def fill(text: str, request: Request, written: Callable[[str], str] = str) -> st
         else:
             found = request.listener if name == "listener" else request.server_name
         if found is None:
-            raise BadQuestion(f"there is nothing for {place[0]}")
+            raise BadRequestTemplate(f"no value for {place[0]}")
         return written(found)
 
     return _PLACE.sub(value, text)
 
 
-def check_places(text: str) -> None:
-    """@raise BadQuestion: a place is unknown, or a brace stands alone."""
+def check_placeholders(text: str) -> None:
+    """@raise BadRequestTemplate: a placeholder is unknown, or a brace is unmatched."""
     for name in _PLACE.findall(text):
         if not _KNOWN.fullmatch(name):
             known = "{server_name}, {listener}, {port}, {1} to {9}"
-            raise BadQuestion(f"there is no {{{name}}}; known here: {known}")
+            raise BadRequestTemplate(f"unknown placeholder {{{name}}}; known: {known}")
     if "{" in (rest := _PLACE.sub("", text)) or "}" in rest:
-        raise BadQuestion("a brace stands alone; write {server_name}, {listener}, {port}, or {1} to {9}")
+        raise BadRequestTemplate("unmatched brace; write {server_name}, {listener}, {port}, or {1} to {9}")
 
 
 @attrs.frozen
-class URL:
-    """@ivar text: as an operator writes it, checked by L{parse_url}."""
+class URLTemplate:
+    """A URL with placeholders. @ivar text: as the operator wrote it, checked by L{parse_url}."""
 
     text: str
 
     def fill(self, request: Request) -> str:
-        """For a connection. What it brings is percent-encoded, and stays the part of the path that it is.
+        """The URL for a connection. Values are percent-encoded, so that they stay within their path segment.
 
-        @raise BadQuestion: there is nothing for a place, or it would change the path.
+        @raise BadRequestTemplate: there is no value for a placeholder, or a value would change the path.
         """
         url = fill(self.text, request, lambda value: quote(value, safe=""))
         if not {".", ".."}.isdisjoint(urlsplit(url).path.split("/")):
-            raise BadQuestion("'.' and '..' are not asked for as parts of a path")
+            raise BadRequestTemplate("'.' and '..' are not allowed as path segments")
         return url
 
 
-def parse_url(text: str) -> URL:
-    """@raise BadQuestion: it is no URL of HTTP, or its places are not in its path and query."""
+def parse_url(text: str) -> URLTemplate:
+    """Parse a URL. @raise BadRequestTemplate: it is not an HTTP URL, or has placeholders outside path and query."""
     try:
         parts = urlsplit(text)
         server_name(parts.hostname or "")
         _ = parts.port
     except (ValueError, BadName) as error:
-        raise BadQuestion(HOW) from error
+        raise BadRequestTemplate(_URL_CURE) from error
     if parts.scheme not in ("http", "https") or not (text.isascii() and text.isprintable()) or " " in text:
-        raise BadQuestion(HOW)
+        raise BadRequestTemplate(_URL_CURE)
     if "@" in parts.netloc or "#" in text:
-        raise BadQuestion("no user and no fragment; a secret belongs in token_file")
+        raise BadRequestTemplate("remove the user or fragment; a secret belongs in token_file")
     if "{" in parts.netloc:
-        raise BadQuestion("places stand in path and query: a client does not choose who is asked")
-    check_places(text)
-    URL(text).fill(_SAMPLE)
-    return URL(text)
+        raise BadRequestTemplate("placeholders are allowed in path and query only: clients must not choose the server")
+    check_placeholders(text)
+    URLTemplate(text).fill(_SAMPLE)
+    return URLTemplate(text)
 
 
 @attrs.frozen
-class Body:
-    """@ivar document: JSON whose texts may have places. @ivar in_base64: whether its texts are sent in base64."""
+class BodyTemplate:
+    """A JSON body with placeholders. @ivar document: parsed JSON. @ivar in_base64: whether to encode its texts."""
 
     document: Any
     in_base64: bool = False
 
     def fill(self, request: Request) -> bytes:
-        """For a connection. @raise BadQuestion: there is nothing for a place."""
+        """The body for a connection. @raise BadRequestTemplate: there is no value for a placeholder."""
         return json.dumps(self._filled(self.document, request)).encode()
 
     def _filled(self, value: Any, request: Request) -> Any:
@@ -119,14 +119,14 @@ class Body:
         return value
 
 
-def parse_body(text: str, in_base64: bool) -> Body:
-    """@raise BadQuestion: it is not JSON, or a place in its texts is unknown."""
+def parse_body(text: str, in_base64: bool) -> BodyTemplate:
+    """Parse a body. @raise BadRequestTemplate: it is not JSON, or a placeholder is unknown."""
     try:
-        body = Body(json.loads(text), in_base64)
+        body = BodyTemplate(json.loads(text), in_base64)
     except (ValueError, RecursionError) as error:
-        raise BadQuestion('write JSON, as in \'{"name": "{server_name}"}\'') from error
+        raise BadRequestTemplate('write JSON, as in \'{"name": "{server_name}"}\'') from error
     for one in _texts(body.document):
-        check_places(one)
+        check_placeholders(one)
     return body
 
 
