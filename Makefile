@@ -1,5 +1,6 @@
 # make run     the proxy with an embedded cluster, and a tour through it    (PORT=4443, ONCE=1: end after the tour)
 # make test    all tests that this machine can run
+# make docs    build the manual in build/docs, and run its samples
 # make peers   fetch the real peers for tests/peers: Pulsar, its Java, Python and Go clients
 # make geo-demo  two real Pulsar clusters that replicate to each other through the proxy (needs make peers; PORT, ONCE)
 PYTHON ?= python3
@@ -7,7 +8,7 @@ PORT ?= 4443
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test peers peers-long geo-demo lint proto fuzz bench bench-pulsar bench-quick soak dist clean venv dev
+.PHONY: run test peers peers-long geo-demo lint docs proto fuzz bench bench-pulsar bench-quick soak dist clean venv dev
 .DEFAULT_GOAL := run
 
 venv: $(VENV)/.made-test
@@ -45,6 +46,11 @@ lint: dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# The manual, in build/docs. Warnings and broken links are errors; then its samples run.
+docs: dev
+	$(BIN)/sphinx-build -q -E -W --keep-going docs build/docs
+	$(BIN)/trial tests.test_docs tests.test_examples
+
 proto: dev
 	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. sniproxy/pulsar/commands.proto
 
@@ -54,16 +60,16 @@ fuzz: $(VENV)/.made-fuzz
 	for target in hello frames inspection commands reassembly segments; do \
 		$(BIN)/python -m fuzz.run $$target $(FUZZ_SECONDS) || exit 1; done
 
-# Half an hour on an idle machine; writes its tables and plots into docs. bench-pulsar: with real brokers and clients.
+# Half an hour on an idle machine; writes its tables into bench/RESULTS.md, plots and summary into docs. bench-pulsar: with real brokers and clients.
 # bench-quick: all of it in short, to see that it runs.
 bench: dev
 	$(BIN)/python -m bench.inspector --write
 	$(BIN)/python -m bench.bridge --write
-	$(BIN)/python -m bench.datapath --write docs/performance.json
+	$(BIN)/python -m bench.datapath --write bench/results.json
 	$(BIN)/python -m bench.report
 
 bench-pulsar: dev
-	$(BIN)/python -m bench.pulsar --write docs/performance.json
+	$(BIN)/python -m bench.pulsar --write bench/results.json
 	$(BIN)/python -m bench.report
 
 bench-quick: dev

@@ -1,15 +1,15 @@
-"""How fast it is: ``make bench``. Nothing imports this, and no test asserts a speed.
+"""Benchmarks: ``make bench``. No other code imports this package, and no test asserts a speed.
 
-``measure`` reads CPU time and memory, and says what repeated runs came to; ``table`` writes tables into documents;
-``apart`` does a piece of work in a process of its own.
+Common parts: ``measure`` reads CPU time and memory, and summarises repeated runs; ``table`` writes tables into
+documents; ``apart`` runs a function in a process of its own.
 
-``inspector`` and ``bridge`` are a bench each: ``traffic`` makes the bytes, ``load`` sends and takes them, ``proxy`` is
-the proxy that is measured. ``exchange`` is what ``load`` is, where the broker speaks TLS.
+``inspector`` and ``bridge`` are one benchmark each: ``traffic`` makes the bytes, ``load`` sends and receives them,
+``proxy`` is the measured proxy, and ``exchange`` replaces ``load`` where the broker speaks TLS.
 
-``datapath`` puts us beside other proxies: ``peers`` has their configurations, ``running`` starts them, ``clients`` and
-``targets`` are on both sides of them, ``cases`` says what is done, ``results`` keeps what that came to. ``choice`` is
-what can be told without sockets. ``report`` makes docs/performance.md of it, with ``goals`` and ``plots``.
-``pulsar`` does the same with real brokers and clients, those of ``tests/peers``.
+``datapath`` compares the proxy with others: ``peers`` has their configurations, ``running`` starts them, ``clients``
+and ``targets`` are the two ends, ``cases`` lists what is measured, ``results`` stores figures. ``choice`` measures what
+needs no sockets. ``report`` writes RESULTS.md and the manual's summary from the results, with ``goals`` and ``plots``.
+``pulsar`` measures the same with real brokers and clients from ``tests/peers``.
 """
 
 from pathlib import Path

@@ -24,7 +24,7 @@ from bench.table import markdown, write_into
 from bench.traffic import messages
 from bench.traffic import produce as made
 
-DOCUMENT = ROOT / "docs" / "bridge.md"
+DOCUMENT = ROOT / "bench" / "RESULTS.md"
 GB = 1e9
 SIZES = (("1 kB", 1_000), ("16 kB", 16_000), ("128 kB", 128_000))
 WAYS = ("direct", "proxy", "bridge")

@@ -21,7 +21,7 @@ from bench.table import markdown, write_into
 from bench.traffic import CYCLE, Produce, lookups, produce
 from sniproxy.inspector.inspection import Inspection
 
-DOCUMENT = ROOT / "docs" / "inspector.md"
+DOCUMENT = ROOT / "bench" / "RESULTS.md"
 READ = 65_536
 GB = 1e9
 SIZES = (("1 kB", 1_000), ("16 kB", 16_000), ("128 kB", 128_000))

@@ -1,8 +1,11 @@
-"""The page of the data path, from results: ``python -m bench.report``. The same results give the same page."""
+"""Writes tables and plots from results: ``python -m bench.report``. Equal results give equal pages.
+
+RESULTS.md has all tables; docs/explanation/performance.md has the summary and the plot that goes with it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from bench import ROOT, goals, plots, results
@@ -11,19 +14,32 @@ from bench.peers import OTHERS
 from bench.results import Result
 from bench.table import markdown, replaced
 
-DOCUMENT = ROOT / "docs" / "performance.md"
-RESULTS = ROOT / "docs" / "performance.json"
+DOCUMENT = ROOT / "bench" / "RESULTS.md"
+SUMMARY = ROOT / "docs" / "explanation" / "performance.md"
+RESULTS = ROOT / "bench" / "results.json"
 _VERSIONS = "peer", "what it says of itself", "in"
-PLOTS: dict[str, Callable[[Mapping[str, Result], Path], None]] = {
-    "performance.svg": plots.bars,
-    "performance-scale.svg": plots.lines,
-}
+_COMPARED = "ours", "haproxy", "nginx", "envoy", "direct"
+_SUMMARY = (
+    ("bulk1", "MB/s", "bulk, 1 stream: MB/s"),
+    ("bulk1", "proxy CPU, s/GB", "bulk, 1 stream: proxy CPU, s/GB"),
+    ("bulk16", "MB/s", "bulk, 16 streams: MB/s"),
+    ("echo1", "p50, µs", "64-byte echo: median round trip, µs"),
+    ("echo16", "messages/s", "64-byte echo, 16 connections: messages/s"),
+    ("tunnels", "tunnels/s", "new tunnels/s"),
+    ("tunnels", "proxy CPU, µs", "a new tunnel: proxy CPU, µs"),
+    ("idle", "KiB each", "an idle tunnel: KiB"),
+    ("start", "10,000 names: s", "start with 10,000 names: s"),
+    ("pulsar 1 kB", "messages/s", "Pulsar, messages of 1 kB: messages/s"),
+    ("pulsar 1 kB", "p99, ms", "Pulsar, messages of 1 kB: p99, ms"),
+    ("pulsar 100 kB", "messages/s", "Pulsar, messages of 100 kB: messages/s"),
+)
+"""Case, figure, title: the rows of the summary."""
 
 
 def table(case: Case, result: Result) -> str:
-    """A row for each peer, and its ratio to the best one of the others.
+    """A row for each peer, with its ratio to the best of the others.
 
-    Where figures are the same for several numbers, a table for each figure. Who fails is named below, with the reason.
+    A case with the same figures for several numbers has a table for each figure. Failed peers are listed below it.
     """
     figures = result.figures()
     if figures and all(": " in figure for figure in figures):
@@ -57,9 +73,9 @@ def _cell(result: Result, name: str, figure: str) -> str:
 
 
 def page(document: str, found: Mapping[str, Result]) -> str:
-    """A document with the goals, the versions of the peers and the tables of all cases in their places.
+    """The document with the goals, the versions of the peers and the tables of all cases filled in.
 
-    Raises `ValueError` where it has no place.
+    Raises `ValueError` if the document has no place for one of them.
     """
     document = replaced(document, "goals", markdown(goals.HEADS, goals.rows(found)))
     document = replaced(document, "versions", versions(found))
@@ -69,8 +85,18 @@ def page(document: str, found: Mapping[str, Result]) -> str:
     return document
 
 
+def summary(found: Mapping[str, Result]) -> str:
+    """A row for each figure that matters to an operator, with the median of each proxy. Empty without results."""
+    rows = []
+    for case, figure, title in _SUMMARY:
+        if case in found:
+            spreads = (found[case].spread(name, figure) for name in _COMPARED)
+            rows.append((title, *(str(spread or "").partition(" ")[0] for spread in spreads)))
+    return markdown(("median of", *_COMPARED), rows) if rows else ""
+
+
 def versions(found: Mapping[str, Result]) -> str:
-    """A row for each version of a peer, with the cases in which it said so. Nobody did: nothing."""
+    """The table of versions, with the cases that were measured with each. Empty without versions."""
     cases: dict[tuple[str, str], list[str]] = {}
     for case, result in found.items():
         for name, version in result.versions.items():
@@ -84,7 +110,7 @@ def _count(found: Mapping[str, Result], name: str) -> int:
 
 
 def case_of(name: str) -> Case:
-    """A case of the data path, or (``pulsar 1 kB``) one that `bench.pulsar` measures."""
+    """A case of the data path benchmark, or one of `bench.pulsar` such as ``pulsar 1 kB``."""
     return CASES.get(name) or Case(name, f"Real Pulsar, {name.removeprefix('pulsar ')}", _elsewhere, "messages/s", True)
 
 
@@ -92,12 +118,13 @@ def _elsewhere(*ignored: object) -> dict[str, float]:
     raise NotImplementedError("bench.pulsar measures it")
 
 
-def main(document: Path = DOCUMENT, file: Path = RESULTS) -> None:
-    """Write the page, and the plots beside it."""
+def main(document: Path = DOCUMENT, file: Path = RESULTS, short: Path = SUMMARY) -> None:
+    """Write the page with all tables, the short one, and the plot of each beside it."""
     found = results.read(file)
     document.write_text(page(document.read_text(), found))
-    for name, draw in PLOTS.items():
-        draw(found, document.parent / name)
+    short.write_text(replaced(short.read_text(), "summary", summary(found)))
+    plots.lines(found, document.with_name("scale.svg"))
+    plots.bars(found, short.with_name("performance.svg"))
 
 
 if __name__ == "__main__":

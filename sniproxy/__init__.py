@@ -1,6 +1,6 @@
 """sniproxy: the layer-4 proxy that Apache Pulsar's PIP-60 asks for.
 
-The map of the house, in the order in which a connection meets it (docs/architecture.md has the picture):
+The map of the house, in the order in which a connection meets it (docs/explanation/architecture.md has the picture):
 
 ==================  =====================================================================================
 ``wire``            pure: bytes in, values out. The ClientHello reader, TLS alerts, what is not TLS

@@ -1,4 +1,4 @@
-"""The command line of ``sniproxyctl``: captures of Pulsar's protocol, topics, configurations and running proxies."""
+"""Entry point of ``sniproxyctl``; the commands ``inspect`` and ``topics``."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ import attrs
 
 from sniproxy import __version__
 from sniproxy.cli.adminclient import AdminError, as_url
-from sniproxy.cli.admincommands import running_ledgers
-from sniproxy.cli.captureoptions import INCOMPLETE, add_inspect, add_topics
+from sniproxy.cli.admincommands import fetch_ledgers
+from sniproxy.cli.captureoptions import add_inspect, add_topics
 from sniproxy.cli.commands import Streams as Streams
 from sniproxy.cli.commands import add_commands
-from sniproxy.cli.tables import FAILURES, NAMESPACES, TOPICS, write_csv, write_json, write_table
+from sniproxy.cli.exitstatus import INCOMPLETE, INTERRUPTED
+from sniproxy.cli.ledgertables import FAILURES, NAMESPACES, TOPICS, write_csv, write_json, write_table
 from sniproxy.inspector.capture.files import CaptureError
 from sniproxy.inspector.capture.reading import CaptureEvents
 from sniproxy.inspector.entries import LedgerSnapshot, fold
@@ -29,24 +30,24 @@ from sniproxy.util.closedpipe import exit_on_broken_pipe
 from sniproxy.util.text import amount, counted, printable
 
 LARGE_BYTES = 4 << 20
-"""Bytes of a file from which on its reading is shown as a bar, where standard error is a terminal."""
+"""Smallest file with a progress bar, if standard error is a terminal."""
 
 _BAR = 30
-_TEXT_AT = 33  # where readable_line begins with what there is to say
+_TEXT_COLUMN = 33  # where readable_line begins the text of the event
 _CLEAR = "\r\x1b[K"
 
 
-class Failed(Exception):
-    """The program cannot go on; the message says why."""
+class CommandFailed(Exception):
+    """The command failed; the message has the reason and the cure."""
 
 
 def parser() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentParser]]:
-    """Commands, names and options. @return: the parser of all, and that of each command."""
+    """The command-line parser. @return: the top parser, and the parser of each command."""
     top = argparse.ArgumentParser(
         prog="sniproxyctl",
-        description="For twistd sniproxy, the SNI proxy for Apache Pulsar: looks into captures of Pulsar's protocol, "
-        "looks topics up through a proxy, explains what a configuration does with a name, and shows and drains running "
-        "proxies.",
+        description="Tools for twistd sniproxy, the SNI proxy for Apache Pulsar: decode captures of the Pulsar "
+        "protocol, look up topics through a proxy, explain the route of a server name, show the status of running "
+        "proxies and drain them.",
         allow_abbrev=False,
     )
     top.add_argument("--version", action="version", version=f"sniproxyctl {__version__}")
@@ -61,24 +62,26 @@ def parser() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentPar
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """Options may stand anywhere: before the command, before its names, between and behind them.
+    """Parse the command line. Options may precede the command and be mixed with its arguments.
 
-    Wrong usage raises `SystemExit` with 2.
+    @raise SystemExit: wrong usage, with status 2.
     """
     top, commands = parser()
     at = next((at for at, word in enumerate(arguments) if word in commands), None)
     if at is None or "--version" in arguments[:at] or (at and not arguments[0].startswith("-")):
         return top.parse_args(arguments)
     command, words = commands[arguments[at]], [*arguments[:at], *arguments[at + 1 :]]
-    # What stands behind "--" is no option; argparse knows that only where nothing is mixed.
+    # Arguments after "--" are no options; parse_intermixed_args does not support that.
     return command.parse_args(words) if "--" in words else command.parse_intermixed_args(words)
 
 
 def main(arguments: Sequence[str] | None = None, streams: Streams | None = None) -> int:
-    """Run a command; return the exit status: 0, 1 with an error told in one line, 130 after Ctrl-C; `INCOMPLETE` for a
-    capture with packets that were not read; of a lookup that fails, that of `sniproxy.client.failures.FailureKind`.
+    """Run a command.
 
-    Wrong usage raises `SystemExit` with 2, and when nobody reads the output any more, with 141.
+    @return: the exit status: 0 for success, 1 after an error, which is printed in one line, 130 after Ctrl-C,
+        `INCOMPLETE` for a capture with packets that could not be read, and for a failed lookup a value of
+        `sniproxy.client.failures.FailureKind`.
+    @raise SystemExit: with 2 for wrong usage, with 141 if the reader of the output has closed the pipe.
     """
     streams = streams or Streams(sys.stdin.buffer, sys.stdout, sys.stderr)
     with exit_on_broken_pipe(streams.out, streams.error):
@@ -86,7 +89,7 @@ def main(arguments: Sequence[str] | None = None, streams: Streams | None = None)
         run: Callable[[argparse.Namespace, Streams], int] = options.run
         try:
             return run(options, streams)
-        except Failed as error:
+        except CommandFailed as error:
             streams.out.flush()
             print(f"sniproxyctl: {error}", file=streams.error)
             return 1
@@ -99,14 +102,14 @@ def _inspect(options: argparse.Namespace, streams: Streams) -> int:
         options.usage(str(error))
     with _opened(options.file, streams) as file:
         capture = CaptureEvents(file, options.port, reveal=options.reveal, commands=choice.extra_commands)
-        page = _Page(streams.out, as_json=options.json, at_once=not _regular_size(file))
+        printer = _EventPrinter(streams.out, as_json=options.json, unbuffered=not _regular_size(file))
         shown = 0
 
         def show(event: Event) -> None:
             nonlocal shown
             if choice.wants(event):
                 shown += 1
-                page.show(event)
+                printer.show(event)
 
         return _read(capture, file, options.file, streams, show, lambda: f"{counted(shown, 'event')} shown; ")
 
@@ -115,38 +118,38 @@ def _topics(options: argparse.Namespace, streams: Streams) -> int:
     url = options.file if os.path.exists(options.file) else as_url(options.file)
     if url.startswith(("http://", "https://", "unix:")):
         try:
-            running = running_ledgers([url, *options.others])
+            running = fetch_ledgers([url, *options.others])
         except AdminError as error:
-            raise Failed(str(error) if options.others else f"{_shown(url)}: {error}") from error
+            raise CommandFailed(str(error) if options.others else f"{_shown(url)}: {error}") from error
         print(_list(running, options, streams.out), file=streams.error)
         return 0
     if options.others:
-        options.usage("there is one capture; of admin endpoints (http://...) there may be several")
+        options.usage("give only one capture; several arguments must be admin endpoints (http://...)")
     with _opened(options.file, streams) as file:
         capture = CaptureEvents(file, options.port)
 
-        def pass_over(event: Event) -> None:
+        def ignore(event: Event) -> None:
             pass
 
         def write() -> str:
             return f"{_list(capture.ledger.snapshot(), options, streams.out)}; "
 
-        return _read(capture, file, options.file, streams, pass_over, write)
+        return _read(capture, file, options.file, streams, ignore, write)
 
 
 def _list(known: LedgerSnapshot, options: argparse.Namespace, out: TextIO) -> str:
-    """Write what is asked for; returns a summary."""
-    form = write_json if options.json else write_csv if options.csv else write_table
+    """Print the topics, namespaces or failures. @return: a summary."""
+    write = write_json if options.json else write_csv if options.csv else write_table
     topics = sorted(
         fold(known.topics) if options.fold else known.topics, key=lambda entry: (entry.topic, entry.cluster)
     )
     if options.failures:
-        form(FAILURES, known.failures, out)
+        write(FAILURES, known.failures, out)
     elif options.namespaces:
         namespaces = sorted(known.namespaces, key=lambda entry: (entry.namespace, entry.cluster))
-        form(NAMESPACES, namespaces, out)
+        write(NAMESPACES, namespaces, out)
     else:
-        form(TOPICS, topics, out)
+        write(TOPICS, topics, out)
     failed = counted(len(known.failures), "failed lookup")
     hint = "" if options.failures else " (--failures)"
     return counted(len(topics), "topic") + (f", {failed}{hint}" if known.failures else "")
@@ -160,26 +163,26 @@ def _read(
     show: Callable[[Event], None],
     result: Callable[[], str],
 ) -> int:
-    """Read all of a capture, and sum it up on standard error, behind what `result` says; return the exit status."""
-    bar = _Bar(file, streams)
+    """Read a whole capture. Prints the text of `result` and a summary to standard error. @return: the exit status."""
+    bar = _ProgressBar(file, streams)
     status, error = 0, None
     try:
-        for event in bar.beside(capture):
+        for event in bar.events(capture):
             show(event)
     except KeyboardInterrupt:
-        status = 130
+        status = INTERRUPTED
     except CaptureError as problem:
-        error = Failed(f"{_shown(name)}: {problem}")
+        error = CommandFailed(f"{_shown(name)}: {problem}")
     except _ReadError as problem:
-        error = Failed(f"{_shown(name)}: cannot be read to its end: {problem}; copy it to another disk and try again")
+        error = CommandFailed(f"{_shown(name)}: read error: {problem}; copy it to another disk and try again")
     bar.hide()
     if error is not None and not capture.packets:
         raise error
     for event in capture.finish():
         show(event)
-    said = result()
+    text = result()
     streams.out.flush()
-    print(said + capture.summary(), file=streams.error)
+    print(text + capture.summary(), file=streams.error)
     if error is not None:
         raise error
     return status or (INCOMPLETE if capture.incomplete else 0)
@@ -189,15 +192,17 @@ def _read(
 def _opened(name: str, streams: Streams) -> Iterator[BinaryIO]:
     if name == "-":
         if streams.input.isatty():
-            raise Failed("standard input is a terminal: pipe a capture into it, as `tcpdump -w -` writes one")
+            raise CommandFailed(
+                "standard input is a terminal; pipe a capture into it, such as the output of `tcpdump -w -`"
+            )
         yield streams.input
         return
     try:
         file = open(name, "rb")  # noqa: SIM115  # closed below
     except OSError as error:
-        raise Failed(
-            f"{_shown(name)}: cannot be opened: {error.strerror}; "
-            "name a pcap or pcapng file that you may read, or '-' for standard input"
+        raise CommandFailed(
+            f"cannot open {_shown(name)}: {error.strerror}; "
+            "give a readable pcap or pcapng file, or '-' for standard input"
         ) from error
     with file:
         yield file
@@ -208,7 +213,7 @@ def _shown(name: str) -> str:
 
 
 def _regular_size(file: BinaryIO) -> int:
-    """The size of a file on a disk; 0 for a pipe, and what is none."""
+    """The size of a regular file; 0 for a pipe and other streams."""
     try:
         status = os.fstat(file.fileno())
     except OSError:
@@ -217,11 +222,11 @@ def _regular_size(file: BinaryIO) -> int:
 
 
 class _ReadError(Exception):
-    """The file that was opened cannot be read."""
+    """Reading the file failed."""
 
 
-class _Bar:
-    """How far a large file is read, on standard error where that is a terminal."""
+class _ProgressBar:
+    """A progress bar for large files, on standard error if that is a terminal."""
 
     def __init__(self, file: BinaryIO, streams: Streams) -> None:
         size = _regular_size(file)
@@ -231,8 +236,8 @@ class _Bar:
         self._both = streams.out.isatty()
         self._drawn = -1
 
-    def beside(self, capture: CaptureEvents) -> Iterator[Event]:
-        """The capture's events, with the bar out of their way."""
+    def events(self, capture: CaptureEvents) -> Iterator[Event]:
+        """The events of the capture. Hides the bar before each event if the output is a terminal."""
         try:
             for event in capture.with_progress(self._draw if self._size else None):
                 if self._both:
@@ -251,30 +256,30 @@ class _Bar:
             print(f"\r[{full:<{_BAR}}] {percent:3}%  {of}", end="\x1b[K", file=self._error, flush=True)
 
     def hide(self) -> None:
-        """Take it away; it comes back as reading goes on."""
+        """Erase the bar. The next progress draws it again."""
         if self._drawn >= 0:
             print(_CLEAR, end="", file=self._error, flush=True)
             self._drawn = -1
 
 
-class _Page:
-    """Writes events. For people, connections have short numbers, and each is introduced before its first event."""
+class _EventPrinter:
+    """Prints events. In text, each connection has a short number, which a line before its first event introduces."""
 
-    def __init__(self, out: TextIO, *, as_json: bool, at_once: bool) -> None:
+    def __init__(self, out: TextIO, *, as_json: bool, unbuffered: bool) -> None:
         self._out = out
         self._json = as_json
-        self._at_once = at_once
+        self._unbuffered = unbuffered
         self._colour = out.isatty() and not os.environ.get("NO_COLOR")
         self._numbers: dict[str, int] = {}
         self._count = 0
 
     def show(self, event: Event) -> None:
-        """Write one event."""
+        """Print one event."""
         if self._json:
             print(json_line(event), file=self._out)
         else:
             self._show(event)
-        if self._at_once:
+        if self._unbuffered:
             self._out.flush()
 
     def _show(self, event: Event) -> None:
@@ -293,5 +298,5 @@ class _Page:
             del self._numbers[event.connection]
 
     def _line(self, event: Event, text: str) -> None:
-        """An event that is a capture's own, with this text."""
-        print(f"{readable_line(event):<{_TEXT_AT}}{text}", file=self._out)
+        """Print an event with this text."""
+        print(f"{readable_line(event):<{_TEXT_COLUMN}}{text}", file=self._out)

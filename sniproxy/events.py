@@ -11,7 +11,7 @@ from sniproxy.tls.alerts import Alert
 
 
 class Result(StrEnum):
-    """How a connection ended: the ``result`` of the access log (docs/configuration.md explains each)."""
+    """How a connection ended: the ``result`` of the access log (docs/reference/access-log.md explains each)."""
 
     OK = "ok"
     NO_ROUTE = "no_route"

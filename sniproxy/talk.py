@@ -7,5 +7,6 @@ from importlib import import_module
 warnings.warn("sniproxy.talk is deprecated: import from sniproxy.client", DeprecationWarning, stacklevel=2)
 
 __path__: list[str] = []
-for _name in ("brokers", "explaining", "failures", "logins", "lookups", "messages", "redirects", "session", "topics"):
+for _name in ("brokers", "failures", "logins", "lookups", "messages", "redirects", "session", "topics"):
     sys.modules[f"{__name__}.{_name}"] = import_module(f"sniproxy.client.{_name}")
+sys.modules[f"{__name__}.explaining"] = import_module("sniproxy.client.diagnosis")

@@ -1,4 +1,4 @@
-"""Tests for the layout of the package: which room may import which (docs/architecture.md), and what each file has."""
+"""Tests for the layout of the package: which room imports which (docs/explanation/architecture.md), and file sizes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PURE_FOREIGN = {"attrs", "cryptography", "dns", "dpkt", "google", "msgspec", "pr
 
 PRIVATE = {
     "sniproxy.relay.kernel": {"sniproxy.connection.lifecycle", "sniproxy.service"},
-    "sniproxy.resolvers.cache": {"sniproxy.server.resolverset", "sniproxy.cli.explain.asking", "sniproxy.testing"},
+    "sniproxy.resolvers.cache": {"sniproxy.server.resolverset", "sniproxy.cli.explain.resolvers", "sniproxy.testing"},
     "sniproxy.resolvers.dns": set(),
     "sniproxy.resolvers.http": {"sniproxy.resolvers.pulsar"},
     "sniproxy.resolvers.pulsar": {"sniproxy.resolvers.zookeeper"},
@@ -49,8 +49,7 @@ REACTOR = "twisted.internet.reactor"
 PROGRAMS = (
     "sniproxy.tap",
     "sniproxy.demo.tour",
-    "sniproxy.cli.lookup",
-    "sniproxy.cli.explain.command",
+    "sniproxy.cli.reactor",
     "sniproxy.testing",
     "sniproxy.server.workers.lines",  # twistd calls its observer without arguments
 )
@@ -106,7 +105,7 @@ def is_pure(name: str) -> bool:
 
 
 def table(text: str) -> dict[str, set[str]]:
-    """The rooms of docs/architecture.md, lowest first, each with the rooms that it may import."""
+    """The rooms of docs/explanation/architecture.md, lowest first, each with the rooms that it may import."""
     rows = re.findall(r"^\| `([a-z]+)` \| [^|]+ \| ([^|]*) \|$", text, re.MULTILINE)
     return {name: set(re.findall(r"`([a-z]+)`", others)) for name, others in rows}
 
@@ -142,8 +141,8 @@ class RoomTests(SynchronousTestCase):
         self.assertEqual(["a", "b", "c"], circle({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": set()}))
 
     def test_rooms(self) -> None:
-        """docs/architecture.md lists every room, and exactly the rooms that each one imports, all of them lower."""
-        rooms = table((ROOT / "docs" / "architecture.md").read_text())
+        """The manual lists every room, and exactly the rooms that each one imports, all of them lower."""
+        rooms = table((ROOT / "docs" / "explanation" / "architecture.md").read_text())
         self.assertEqual({room(name) for name in MODULES} - {""}, set(rooms))
         found: dict[str, set[str]] = {name: set() for name in rooms}
         for name, others in IMPORTS.items():

@@ -14,7 +14,7 @@ from typing import BinaryIO
 from twisted.trial.unittest import TestCase
 
 from sniproxy import __version__, ctl
-from sniproxy.cli.captureoptions import INCOMPLETE
+from sniproxy.cli.exitstatus import INCOMPLETE
 from sniproxy.inspector.capture.files import CaptureReader
 from tests.inspector.capture.building import Captured, pcap
 from tests.inspector.capture.recorded import CAPTURES
@@ -32,7 +32,7 @@ class Terminal(StringIO):
 
 
 class TerminalInput(BytesIO):
-    """A terminal that somebody types at."""
+    """An interactive terminal."""
 
     def isatty(self) -> bool:
         return True
@@ -49,7 +49,7 @@ class Interrupted(BytesIO):
 
 
 class Failing(BytesIO):
-    """A file on a disk that fails."""
+    """A file with a read error."""
 
     def read(self, size: int | None = -1) -> bytes:
         data = super().read(size)
@@ -71,7 +71,7 @@ class CtlCase(TestCase):
         return ctl.main(arguments, ctl.Streams(self.input, self.out, self.error))
 
     def lines(self, *arguments: str, status: int = 0) -> list[str]:
-        """What it writes; it ends with that status."""
+        """The output lines; asserts the exit status."""
         self.out.seek(0)
         self.out.truncate()
         self.assertEqual(self.run_it(*arguments), status, self.error.getvalue())
@@ -81,7 +81,7 @@ class CtlCase(TestCase):
         return [json.loads(line) for line in self.lines(*arguments, "--json")]
 
     def usage(self, *arguments: str) -> str:
-        """What it says of wrong usage, with status 2."""
+        """The usage error, with status 2."""
         said = StringIO()
         self.patch(sys, "stderr", said)
         error = self.assertRaises(SystemExit, self.run_it, *arguments)
@@ -93,7 +93,7 @@ class InspectTests(CtlCase):
     """``sniproxyctl inspect``."""
 
     def test_lines(self) -> None:
-        """One line an event, aligned, each connection introduced before its first; a summary on standard error."""
+        """One aligned line per event; a line introduces each connection; the summary is on standard error."""
         lines = self.lines("inspect", JAVA)
         self.assertEqual(lines[0], "15:04:35.255  1     connection   127.0.0.1:35992 -> 127.0.0.1:6650")
         self.assertEqual(len(lines), 16 + 2)
@@ -102,7 +102,7 @@ class InspectTests(CtlCase):
         self.assertEqual(self.error.getvalue(), "16 events shown; 72 packets, 2 connections (2 Pulsar, 0 TLS)\n")
 
     def test_json(self) -> None:
-        """One JSON object a line, exactly one for each answer to a lookup."""
+        """One JSON object per line, exactly one for each answer to a lookup."""
         events = self.objects("inspect", LOOKUPS)
         lookups = [event for event in events if event["event"] == "lookup"]
         self.assertEqual(len(lookups), 7)
@@ -110,7 +110,7 @@ class InspectTests(CtlCase):
         self.assertEqual(events[0]["connection"], "127.0.0.1:43716->127.0.0.1:6650")
 
     def test_options_anywhere(self) -> None:
-        """Options may stand before the command, and before, between and behind the names; behind "--" are names."""
+        """Options may precede the command and be mixed with arguments; after "--" there are only arguments."""
         wanted = self.lines("inspect", "--json", "--commands", "LOOKUP", JAVA)
         self.assertEqual(self.lines("inspect", JAVA, "--commands", "LOOKUP", "--json"), wanted)
         self.assertEqual(self.lines("inspect", "--commands=lookup", JAVA, "--json"), wanted)
@@ -119,7 +119,7 @@ class InspectTests(CtlCase):
         self.assertEqual(len(wanted), 3)
 
     def test_choice(self) -> None:
-        """Topics and commands are chosen by --follow and --commands, each may repeat."""
+        """--follow and --commands select topics and commands; both may be repeated."""
         topics = [event["topic"] for event in self.objects("inspect", LOOKUPS, "--follow", "m?", "--follow", "fresh*")]
         self.assertEqual([str(topic).rpartition("/")[2] for topic in topics], ["m1", "m2", "m3", "fresh-1"])
         events = self.objects("inspect", JAVA, "--commands", "producer,SEND", "--commands", "subscribe")
@@ -127,20 +127,20 @@ class InspectTests(CtlCase):
         self.assertEqual({event["event"] for event in events}, {"subscribe", "producer", "command"})
 
     def test_ports(self) -> None:
-        """--port chooses connections."""
+        """--port selects connections."""
         for port, count in (("6660", 1), ("6650,6660", 2), ("1", 0)):
             events = self.objects("inspect", JAVA, "--port", port)
             self.assertEqual(len({event["connection"] for event in events}), count)
 
     def test_tls(self) -> None:
-        """TLS is told in one line for each connection, with the cure."""
+        """A TLS connection has one line, with the cure."""
         lines = self.lines("inspect", str(CAPTURES / "java-tls-no-name.pcap"))
         said = [line for line in lines if " tls " in line]
         self.assertEqual(len(said), 3)
         self.assertIn("no server name; TLS cannot be decoded; capture the plaintext port", said[0])
 
     def test_standard_input(self) -> None:
-        """A dash is standard input."""
+        """A dash means standard input."""
         wanted = self.lines("inspect", JAVA)
         self.input = BytesIO(Path(JAVA).read_bytes())
         self.assertEqual(self.lines("inspect", "-"), wanted)
@@ -149,7 +149,7 @@ class InspectTests(CtlCase):
         self.assertIn("standard input is a terminal", self.error.getvalue())
 
     def test_colour(self) -> None:
-        """Colour is for terminals, and not when NO_COLOR is set; JSON has none."""
+        """Colour is used on terminals, unless NO_COLOR is set, and not for JSON."""
         self.assertNotIn("\x1b", "".join(self.lines("inspect", JAVA)))
         self.out = Terminal()
         self.assertIn("\x1b[", "".join(self.lines("inspect", JAVA)))
@@ -158,7 +158,7 @@ class InspectTests(CtlCase):
         self.assertNotIn("\x1b", "".join(self.lines("inspect", JAVA)))
 
     def test_progress(self) -> None:
-        """Of a large file, on a terminal, a bar is shown, out of the events' way, and taken away at the end."""
+        """A large file has a progress bar on a terminal, which is erased before events and at the end."""
         self.patch(ctl, "LARGE_BYTES", 1000)
         self.error = Terminal()
         self.lines("inspect", JAVA)
@@ -169,7 +169,7 @@ class InspectTests(CtlCase):
         self.assertIn("%", self.error.getvalue())
 
     def test_no_progress(self) -> None:
-        """Of a small file, of a pipe, and where standard error is none, no bar is shown."""
+        """Small files, pipes and redirected errors have no progress bar."""
         self.error = Terminal()
         self.lines("inspect", JAVA)
         self.assertNotIn("%", self.error.getvalue())
@@ -182,12 +182,12 @@ class InspectTests(CtlCase):
         self.assertNotIn("%", self.error.getvalue())
 
     def test_unreadable(self) -> None:
-        """A file that cannot be read is one line that names it and the cure, and status 1."""
+        """An unreadable file gives one line with the name and the cure, and status 1."""
         empty = self.mktemp()
         Path(empty).touch()
         for name, why in (
-            (str(Path(JAVA).parent / "nope\x1b"), "nope\\x1b: cannot be opened: No such file or directory; "),
-            (str(Path(JAVA).parent), ": cannot be opened: Is a directory; "),
+            (str(Path(JAVA).parent / "nope\x1b"), "nope\\x1b: No such file or directory; "),
+            (str(Path(JAVA).parent), ": Is a directory; "),
             (__file__, "the file is neither pcap nor pcapng: "),
             (empty, "the file is empty: "),
         ):
@@ -197,7 +197,7 @@ class InspectTests(CtlCase):
             self.assertEqual(self.error.getvalue().count("\n"), 1)
 
     def test_broken(self) -> None:
-        """Of a file that is broken in the middle, the beginning is shown; the status is 1."""
+        """The beginning of a damaged file is shown; the status is 1."""
         path = Path(self.mktemp())
         path.write_bytes(Path(JAVA).read_bytes() + b"\xff" * 40)
         self.assertEqual(len(self.lines("inspect", str(path), status=1)), 18)
@@ -206,10 +206,10 @@ class InspectTests(CtlCase):
         self.assertIn(f"{path}: corrupt at byte", said[1])
         self.input, self.error = Failing(Path(JAVA).read_bytes()), StringIO()
         self.assertEqual(len(self.lines("inspect", "-", status=1)), 18)
-        self.assertIn("standard input: cannot be read to its end: Input/output error", self.error.getvalue())
+        self.assertIn("standard input: read error: Input/output error", self.error.getvalue())
 
     def test_incomplete(self) -> None:
-        """A capture of which packets were left out has a status of its own, and standard error says which."""
+        """Skipped packets have their own exit status, and are named on standard error."""
         path = self.mktemp()
         Path(path).write_bytes(pcap([Captured(1.0, packet) for packet in UNREAD.values()]))
         for command in ("inspect", "topics"):
@@ -217,13 +217,13 @@ class InspectTests(CtlCase):
             self.assertIn("1 IPsec ESP", self.error.getvalue())
 
     def test_interrupted(self) -> None:
-        """Ctrl-C ends the reading; what is known is said, and the status is 130."""
+        """Ctrl-C ends the reading with a summary and status 130."""
         self.input = Interrupted(Path(JAVA).read_bytes())
         self.assertEqual(len(self.lines("inspect", "-", status=130)), 18)
         self.assertIn("16 events shown", self.error.getvalue())
 
     def test_secrets(self) -> None:
-        """Credentials are not shown, not even with --reveal."""
+        """Credentials are never shown, even with --reveal."""
         packets = list(CaptureReader(BytesIO(Path(JAVA).read_bytes())))
         # In place of the client's version, which is shown, stands a secret as long, which is not.
         secret = [
@@ -260,7 +260,7 @@ class TopicsTests(CtlCase):
         self.assertEqual((len(partitions), len(folded)), (4, 1))
 
     def test_failures(self) -> None:
-        """Lookups that failed, and namespaces with what happened in them, are shown in place of topics."""
+        """--failures and --namespaces replace the topics."""
         failed = json.loads("\n".join(self.lines("topics", "--json", "--failures", LOOKUPS)))
         self.assertEqual({"TopicNotFound"}, {failure["error"] for failure in failed})
         topics = ["persistent://public/nosuchns/t1", "persistent://nosuchtenant/ns/t"]
@@ -273,7 +273,7 @@ class TopicsTests(CtlCase):
         self.assertIn("not allowed with", self.usage("topics", "--failures", "--namespaces", LOOKUPS))
 
     def test_forms(self) -> None:
-        """--json and --csv tell the same topics, and exclude each other."""
+        """--json and --csv show the same topics, and exclude each other."""
         objects = json.loads("\n".join(self.lines("topics", "--json", LOOKUPS)))
         rows = list(csv.DictReader(self.lines("topics", LOOKUPS, "--csv")))
         self.assertEqual([row["topic"] for row in rows], [one["topic"] for one in objects])
@@ -285,15 +285,15 @@ class UsageTests(CtlCase):
     """The command line itself."""
 
     def test_wrong(self) -> None:
-        """Wrong usage is told with status 2."""
+        """Wrong usage has status 2."""
         for arguments, why in (
             ((), "COMMAND"),
             (("inspect",), "FILE"),
             (("inspect", JAVA, "--jso"), "unrecognized"),
             (("inspect", JAVA, "--commands", "LOKUP"), "unknown command LOKUP; did you mean LOOKUP"),
-            (("inspect", JAVA, "--port", "http"), "'http' is no list of ports"),
+            (("inspect", JAVA, "--port", "http"), "invalid ports 'http'"),
             (("topics", JAVA, "--port", "65536"), "from 1 to 65535"),
-            (("topics", JAVA, "http://127.0.0.1:9"), "there is one capture"),
+            (("topics", JAVA, "http://127.0.0.1:9"), "give only one capture"),
             (("look", JAVA), "invalid choice"),
             (("look", "inspect", JAVA), "invalid choice: 'look'"),
             (("--json",), "COMMAND"),
@@ -302,12 +302,12 @@ class UsageTests(CtlCase):
             self.assertIn(why, self.usage(*arguments))
 
     def test_usage_of_the_command(self) -> None:
-        """What is wrong with a command's options is told with that command's usage."""
+        """An error in the options of a command shows the usage of that command."""
         for arguments in (("inspect", JAVA, "--commands", "NOPE"), ("topics", JAVA, "http://127.0.0.1:9")):
             self.assertTrue(self.usage(*arguments).startswith(f"usage: sniproxyctl {arguments[0]} "))
 
     def test_version(self) -> None:
-        """--version tells ours."""
+        """--version prints the version."""
         for arguments in (("--version",), ("--version", "inspect")):
             said = StringIO()
             self.patch(sys, "stdout", said)
@@ -315,13 +315,13 @@ class UsageTests(CtlCase):
             self.assertEqual(said.getvalue(), f"sniproxyctl {__version__}\n")
 
     def test_names_and_options_mixed(self) -> None:
-        """Options may stand between names."""
+        """Options may be mixed with arguments."""
         options = ctl.parse(["topics", "http://a", "--json", "http://b"])
         self.assertEqual(("http://a", ["http://b"], True), (options.file, options.others, options.json))
 
 
 class ProcessTests(TestCase):
-    """The program as a process of its own."""
+    """The program in its own process."""
 
     COMMAND = (sys.executable, "-c", "import sys; from sniproxy.ctl import main; sys.exit(main())")
 
@@ -335,7 +335,7 @@ class ProcessTests(TestCase):
         return child  # type: ignore[no-any-return]
 
     def test_live(self) -> None:
-        """Of a live capture, each event is shown when its packet has come, while the pipe stays open."""
+        """Events of a live capture are shown when their packet arrives."""
         child = self.start("inspect", "-", "--json")
         assert child.stdin is not None and child.stdout is not None
         child.stdin.write(Path(JAVA).read_bytes()[:2000])
@@ -346,7 +346,7 @@ class ProcessTests(TestCase):
         self.assertIn(b"the capture ends inside a packet", error)
 
     def test_reader_gone(self) -> None:
-        """When who reads the output goes away, it ends without a word."""
+        """If the reader of the output closes the pipe, the program exits silently."""
         for arguments in (("inspect", JAVA), ("topics", JAVA), ("--help",), ("inspect", "--help"), ("--version",)):
             child = self.start(*arguments)
             assert child.stdout is not None

@@ -18,7 +18,7 @@ from twisted.trial.unittest import SkipTest, TestCase
 
 from sniproxy.config.diagnostics.advice import operator_warnings
 from sniproxy.config.parser import parse
-from sniproxy.demo.cluster import StandInCluster
+from sniproxy.demo.cluster import DemoCluster
 from sniproxy.resolvers.namefile import parse_toml
 from sniproxy.server.build import build
 from tests.inspector.capture.recorded import CAPTURES
@@ -36,7 +36,7 @@ MAX_EXPOSURE = 2.0
 
 
 def pages() -> list[Path]:
-    found = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    found = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
     if not all(path.exists() for path in found) or len(found) == 1:
         raise SkipTest("docs/ is not here: the tests run apart from the sources")
     return found
@@ -46,7 +46,7 @@ def blocks(language: str) -> Iterator[tuple[str, str]]:
     """The code blocks of all pages in a language; empty: without one. Each with its page and line."""
     for page in pages():
         text = page.read_text()
-        for match in re.finditer(r"^```(\w*)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
+        for match in re.finditer(r"^```([^\n`]*)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
             if match[1] == language:
                 yield f"{page.name}:{text.count(chr(10), 0, match.start()) + 1}", match[2]
 
@@ -194,7 +194,7 @@ class ToolTests(TestCase):
         """Lookups and explanations are what the commands print where the embedded cluster is."""
         from twisted.internet import reactor
 
-        cluster = StandInCluster(cast(Any, reactor))
+        cluster = DemoCluster(cast(Any, reactor))
         cluster.start()
         self.addCleanup(cluster.stop)
         one, two = (f"{host}:{port}" for host, port in cluster.addresses.values())

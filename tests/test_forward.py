@@ -11,8 +11,8 @@ from twisted.internet import reactor as global_reactor
 from twisted.logger import capturedLogs, formatEvent
 
 from sniproxy.config.parser import parse
-from sniproxy.demo.client import Connected, ReadBack, Step, Visitor
-from sniproxy.demo.cluster import StandInCluster
+from sniproxy.demo.client import Connected, DemoClient, ReadBack, Step
+from sniproxy.demo.cluster import DemoCluster
 from sniproxy.events import Result
 from sniproxy.tls.alerts import Alert, fatal_alert
 from tests.support.conversation import ConversationCase
@@ -238,7 +238,7 @@ class ChainTests(ForwardCase):
 
         @param targets: the first proxy's; ``PORT`` is the second one's port.
         """
-        cluster = StandInCluster(reactor, service_name="vip.pulsar.test")
+        cluster = DemoCluster(reactor, service_name="vip.pulsar.test")
         cluster.start()
         self.addCleanup(cluster.stop)
         where = {name: f"{host}:{port}" for name, (host, port) in cluster.addresses.items()}
@@ -248,10 +248,10 @@ class ChainTests(ForwardCase):
         text = forward(targets.replace("PORT", str(second.port)), [second.port], **policy)
         first = Proxy(self, text)
         steps: list[Step] = []
-        visitor = Visitor(reactor, ("127.0.0.1", first.port), cluster.authority_pem, steps.append)
+        client = DemoClient(reactor, ("127.0.0.1", first.port), cluster.authority_pem, steps.append)
         topic = "persistent://public/default/chained"
-        await visitor.there_and_back(
-            await visitor.look_up(f"pulsar+ssl://{cluster.service_name}", topic), topic, b"through two"
+        await client.round_trip(
+            await client.look_up(f"pulsar+ssl://{cluster.service_name}", topic), topic, b"through two"
         )
         for proxy in (first, second):
             for number in range(2):

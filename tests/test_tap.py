@@ -262,7 +262,7 @@ class ProcessTests(TestCase):
         status, said = proxy.finish(signal.SIGTERM)
         self.assertEqual(-signal.SIGTERM, status)
         self.assertIn('"result": "no_route"', said)
-        self.assertRegex(proxy.said, r":7: admin\.token_file = .*: it cannot be read")
+        self.assertRegex(proxy.said, r":7: admin\.token_file = .*: cannot read the file")
         self.assertNotIn("Traceback", proxy.said)
 
     def test_blocked(self) -> None:

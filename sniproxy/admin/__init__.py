@@ -1,19 +1,19 @@
-"""The admin endpoint: what the proxy does right now, for people, scripts and Prometheus.
+"""The admin endpoint: status page, JSON and Prometheus metrics over HTTP; drains of targets and routes.
 
-=============  ========================================================================================
-``sources``    what this room asks the service, as small protocols: it does not know the service
-``metrics``    counts what ended, and shows it to Prometheus
-``refusals``   who was refused lately, and why
-``topics``     the inspector's ledger and its events of late: the JSON of ``/topics``
-``documents``  the JSON of ``/status``
-``guard``      whose HTTP requests are answered
-``token``      the secret of requests that change something
-``refusedlog`` counts and logs what the endpoint refuses
-``channels``   its connections: their number and their deadline
-``slices``     makes long answers between the reactor's rounds
-``tally``      counts tunnels and their bytes in slices
-``rendering``  Prometheus's text in slices; ``process``: the metrics of the process
-``site``       the HTTP server
-``static``     the page at ``/``
-=============  ========================================================================================
+===================  ================================================================
+``sources``          what the endpoint needs from the service, as protocols and values
+``site``             the HTTP server
+``static``           the page at ``/``
+``guard``            checks Host, Origin and token of requests. Pure
+``token``            reads the token file
+``connections``      limits and times out HTTP connections
+``rejections``       counts and logs refused requests and connections
+``documents``        the JSON of ``/status``
+``topics``           the JSON of ``/topics``
+``recentrefusals``   the clients that the proxy refused recently
+``metrics``          the Prometheus metrics; ``process``: those of the process
+``tally``            counts tunnels and their bytes in steps
+``rendering``        renders the Prometheus text in batches
+``slices``           runs long work in slices between the reactor's iterations
+===================  ================================================================
 """

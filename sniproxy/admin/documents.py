@@ -1,4 +1,4 @@
-"""The JSON of C{/status}: names are stable, times are seconds since 1970, bytes and counts are whole numbers."""
+"""The JSON of C{/status}. Names are stable; times are seconds since 1970; bytes and counts are integers."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ import attrs
 from msgspec.structs import asdict
 
 from sniproxy import __version__
-from sniproxy.admin.refusals import RecentRefusal
-from sniproxy.admin.sources import Live, Status
+from sniproxy.admin.recentrefusals import RecentRefusal
+from sniproxy.admin.sources import LiveConnection, Status
 
 BATCH = 20
-"""Entries of a list that are made in one step."""
+"""Entries of a list serialized in one step."""
 
 
 def status_document(
     status: Status,
-    live: Sequence[Live],
+    live: Sequence[LiveConnection],
     totals: Mapping[str, int],
     refusals: Sequence[RecentRefusal],
     now: float,
-    most: int,
+    limit: int,
     instance: int | None = None,
     in_force: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """What the proxy is and does.
+    """The state of the proxy as JSON.
 
-    @param live: the oldest first. @param refusals: the newest first.
-    @param instance: which of several workers this is. None: there is one process.
-    @param in_force: the configuration, as L{sniproxy.config.dump} has it.
-    @param most: entries of C{tunnels} and C{refusals}, of which the newest are shown, and of C{warnings}; C{live} and
-        C{warning_count} say how many there are.
+    @param live: the open connections, the oldest first. @param refusals: the newest first.
+    @param instance: the number of this worker; None without workers.
+    @param in_force: the current configuration, from L{sniproxy.config.dump}.
+    @param limit: maximum of entries of each list, such as the newest C{tunnels} and C{refusals}. C{live} and
+        C{warning_count} are the total numbers.
     """
-    warnings = [*_refused_reload(status), *status.warnings]
+    warnings = [*_failed_reload(status), *status.warnings]
     return {
         "version": __version__,
         "instance": instance,
@@ -51,30 +51,30 @@ def status_document(
         },
         "listeners": [{"name": one.name, "endpoint": one.endpoint, "address": one.where} for one in status.listeners],
         "totals": {**totals, "access_log_lost": status.access_log_lost, "event_log_lost": status.event_log_lost},
-        "targets": [asdict(one) for one in islice(status.targets, most)],
+        "targets": [asdict(one) for one in islice(status.targets, limit)],
         "drains": [asdict(one) for one in status.drains],
         "limits": asdict(status.limits),
         "live": len(live),
-        "tunnels": list(tunnels(live, now, most)),
-        "refusals": [attrs.asdict(one) for one in refusals[:most]],
+        "tunnels": list(tunnels(live, now, limit)),
+        "refusals": [attrs.asdict(one) for one in refusals[:limit]],
         "resolvers": [asdict(one) for one in status.resolvers],
         "warning_count": len(warnings),
-        "warnings": warnings[:most],
+        "warnings": warnings[:limit],
     }
 
 
-def _refused_reload(status: Status) -> list[str]:
+def _failed_reload(status: Status) -> list[str]:
     why = status.reloads.error
-    return [] if why is None else [f"the configuration was read again and refused, the one before is in force: {why}"]
+    return [] if why is None else [f"reload failed, keeping the current configuration: {why}"]
 
 
-def tunnels(live: Sequence[Live], now: float, most: int) -> Iterator[dict[str, Any]]:
-    """The newest connections first, as C{/status} has them. @param most: how many."""
-    return (_tunnel(one, now) for one in islice(reversed(live), most))
+def tunnels(live: Sequence[LiveConnection], now: float, limit: int) -> Iterator[dict[str, Any]]:
+    """The newest connections first, as C{/status} has them. @param limit: the maximum."""
+    return (_tunnel(one, now) for one in islice(reversed(live), limit))
 
 
-def dumped(document: Mapping[str, Any]) -> Iterator[bytes]:
-    """The JSON of a document, in pieces of L{BATCH} entries of a list at most; an iterator's entries are a list."""
+def serialize(document: Mapping[str, Any]) -> Iterator[bytes]:
+    """The JSON of a document in pieces of at most L{BATCH} list entries. Iterators are serialized as lists."""
     yield b"{"
     for number, (key, value) in enumerate(document.items()):
         yield (", " if number else "").encode() + json.dumps(key).encode() + b": "
@@ -84,7 +84,7 @@ def dumped(document: Mapping[str, Any]) -> Iterator[bytes]:
 
 def _piece(value: Any) -> Iterator[bytes]:
     if isinstance(value, dict):
-        yield from dumped(value)
+        yield from serialize(value)
     elif isinstance(value, Iterator | list):
         entries = iter(value)
         yield b"["
@@ -97,7 +97,7 @@ def _piece(value: Any) -> Iterator[bytes]:
         yield json.dumps(value).encode()
 
 
-def _tunnel(live: Live, now: float) -> dict[str, Any]:
+def _tunnel(live: LiveConnection, now: float) -> dict[str, Any]:
     record = live.record
     return {
         "id": record.id,
@@ -106,7 +106,7 @@ def _tunnel(live: Live, now: float) -> dict[str, Any]:
         "route": record.route,
         "target": record.target,
         "client": record.client,
-        "age_s": round(max(0.0, now - record.time), 3),  # somebody may set the clock
+        "age_s": round(max(0.0, now - record.time), 3),  # the clock may have been set back
         "bytes_up": live.bytes_up,
         "bytes_down": live.bytes_down,
         "state": live.state,

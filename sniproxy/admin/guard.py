@@ -1,9 +1,9 @@
-"""Whose HTTP requests are answered. Pure.
+"""Checks the Host, Origin and Authorization headers of HTTP requests. Pure.
 
-A page of another site, open in the operator's browser, can send requests to loopback. It cannot read the answers while
-browsers keep origins apart, unless its own name is made to lead to loopback (DNS rebinding): then its requests have
-that name as Host. So a request must name this endpoint by an address that it came to, by C{localhost}, or by a
-configured name; and where it says whose script sent it (Origin, RFC 6454), that must be this endpoint's own page.
+A page of another site, open in the operator's browser, can send requests to loopback. The same-origin policy hides the
+answers from it, unless its own name resolves to loopback (DNS rebinding): then its requests have that name as Host.
+So Host must be the local address of the connection, C{localhost} or a configured name, and Origin (RFC 6454), if
+present, must be the page of this endpoint.
 """
 
 from __future__ import annotations
@@ -21,40 +21,34 @@ HEADERS = {
     b"Server": b"sniproxy",
     b"X-Content-Type-Options": b"nosniff",
 }
-"""Of every answer. Nothing here is for another origin, so there is no header of CORS."""
+"""Headers of every answer. There are no CORS headers: no other origin may read the answers."""
 
 _AUTHORITY = re.compile(r"(?:\[([0-9a-fA-F:.]+)\]|([^\[\]:/@]+))(?::[0-9]*)?", re.ASCII)
 
 
-def why_not(
-    hosts: Sequence[bytes], origins: Sequence[bytes], address: str | None, names: Collection[str]
-) -> str | None:
-    """Why a request is refused.
+def host_refusal(hosts: Sequence[bytes], address: str | None, names: Collection[str]) -> str | None:
+    """Why a request is refused for its Host headers; None if they are valid.
 
-    @param hosts: its Host headers. None is well: a browser always sends one, and health checks of HTTP/1.0 do not.
-    @param origins: its Origin headers. None is well: browsers leave it out where the page itself asks.
-    @param address: the IP address that the request came to; None: a unix socket.
-    @param names: the names of this endpoint beyond C{localhost}, in lower case.
-    @return: the reason, for the answer's body; None: it is not refused.
+    @param hosts: the Host headers. None is allowed: browsers always send one, health checks with HTTP/1.0 do not.
+    @param address: the local IP address of the connection; None for a Unix socket.
+    @param names: valid names besides C{localhost}, in lower case.
+    @return: the reason, for the body of the answer.
     """
-    why = why_not_host(hosts, address, names)
-    return why if why is not None else why_not_origin(hosts, origins)
-
-
-def why_not_host(hosts: Sequence[bytes], address: str | None, names: Collection[str]) -> str | None:
-    """As L{why_not}, of the Host headers."""
     if len(hosts) > 1:
-        return "more than one Host"
+        return "more than one Host header"
     host = hosts[0].decode("latin-1") if hosts else None
-    if host is not None and not _ours(host, address, names):
-        return "Host is not a name of this endpoint: use its address or localhost, or add the name to admin.hosts"
+    if host is not None and not _is_local_name(host, address, names):
+        return "Host is not a name of this endpoint: use its address or localhost, or add the name to [admin] hosts"
     return None
 
 
-def why_not_origin(hosts: Sequence[bytes], origins: Sequence[bytes]) -> str | None:
-    """As L{why_not}, of the Origin headers."""
+def origin_refusal(hosts: Sequence[bytes], origins: Sequence[bytes]) -> str | None:
+    """Why a request is refused for its Origin headers; None if they are valid.
+
+    @param origins: the Origin headers. None is allowed: browsers omit it in requests of the same origin.
+    """
     if len(origins) > 1:
-        return "more than one Origin"
+        return "more than one Origin header"
     if origins:
         scheme, _, authority = origins[0].decode("latin-1").partition("://")
         host = hosts[0].decode("latin-1") if hosts else None
@@ -63,50 +57,47 @@ def why_not_origin(hosts: Sequence[bytes], origins: Sequence[bytes]) -> str | No
     return None
 
 
-def why_not_change(
+def change_refusal(
     hosts: Sequence[bytes], unix: bool, authorization: Sequence[bytes], token: bytes | None
 ) -> str | None:
-    """Why a request that changes something is refused, beyond L{why_not}; None: it is not.
+    """Why a request that changes state is refused, if its headers are valid; None if it is allowed.
 
-    The mode of a unix socket says who may change something. Over TCP a request needs the token as a bearer token
-    (RFC 6750, section 2.1), from this machine too: every user of the machine reaches loopback.
+    The mode of a Unix socket controls access to it. Over TCP, even from loopback, which every local user can reach, a
+    request needs the token as a bearer token (RFC 6750, section 2.1).
 
-    @param unix: the request came by a unix socket. @param authorization: its Authorization headers.
-    @param token: the secret; None: there is none.
+    @param unix: whether the request came through a Unix socket. @param authorization: its Authorization headers.
+    @param token: the token of the configuration, or None.
     """
     if unix:
-        return None if hosts else "without a Host"
+        return None if hosts else "no Host header"
     if token is None:
-        return (
-            "a request that changes something needs a token, or the unix socket: "
-            'set token_file in [admin], or endpoint = "unix:..."'
-        )
+        return 'this request needs a token or a Unix socket: set token_file in [admin], or endpoint = "unix:..."'
     if not hosts:
-        return "without a Host"
+        return "no Host header"
     if len(authorization) == 1:
-        scheme, _, said = authorization[0].partition(b" ")
-        if scheme.lower() == b"bearer" and compare_digest(said.strip(), token):
+        scheme, _, credentials = authorization[0].partition(b" ")
+        if scheme.lower() == b"bearer" and compare_digest(credentials.strip(), token):
             return None
     return (
-        "the token is missing or wrong: send Authorization: Bearer with the content of [admin] token_file "
+        "missing or wrong token: send Authorization: Bearer with the content of [admin] token_file "
         "(sniproxyctl --token-file)"
     )
 
 
-def _ours(host: str, address: str | None, names: Collection[str]) -> bool:
-    """Whether a Host header (RFC 9110, section 7.2) names this endpoint; on whatever port, for the sake of tunnels."""
+def _is_local_name(host: str, address: str | None, names: Collection[str]) -> bool:
+    """Whether a Host header (RFC 9110, section 7.2) names this endpoint. Any port is valid: ports may be forwarded."""
     parts = _AUTHORITY.fullmatch(host)
     if parts is None:
         return False
     name = (parts[1] or parts[2]).lower()
     if name == "localhost" or name in names:
         return True
-    asked, bound = _ip(name), _ip(address)
-    return asked is not None and asked == bound
+    host_ip, local_ip = _ip(name), _ip(address)
+    return host_ip is not None and host_ip == local_ip
 
 
 def _ip(text: str | None) -> IPv4Address | IPv6Address | None:
-    """An address; one of IPv4 that came through a socket of IPv6, as IPv4."""
+    """Parse an IP address; an IPv4-mapped IPv6 address becomes IPv4."""
     try:
         ip = ip_address(text or "")
     except ValueError:

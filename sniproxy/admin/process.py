@@ -1,4 +1,4 @@
-"""The metrics of the process itself, named as Prometheus's client libraries name them."""
+"""The metrics of the process, with the names that Prometheus client libraries use."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 LISTING_INTERVAL_S = 10.0
-"""Seconds between two listings of the descriptors, where the kernel does not count them."""
+"""Seconds between two listings of the descriptors, on kernels that do not count them."""
 
 
 class ProcessMetrics(Collector):
-    """As C{prometheus_client.ProcessCollector}, which lists all descriptors for each answer: 50 ms with 16,000.
+    """Replaces C{prometheus_client.ProcessCollector}, which lists all descriptors for each scrape (50 ms for 16,000).
 
-    @param folder: of the process in C{/proc}. Without it there are no such metrics.
+    @param folder: the folder of the process in C{/proc}. If it does not exist, there are no metrics.
     """
 
     def __init__(self, folder: Path = Path("/proc/self")) -> None:
@@ -26,11 +26,11 @@ class ProcessMetrics(Collector):
         self._listed: tuple[float, int] | None = None
 
     def describe(self) -> Iterator[Metric]:
-        """Nothing: the registry would else collect once when it is made."""
+        """Nothing. Otherwise the registry would call L{collect} on registration."""
         return iter(())
 
     def collect(self) -> Iterator[Metric]:
-        """What the registry asks for."""
+        """The metrics, for the registry."""
         try:
             fields = (self._folder / "stat").read_text().rpartition(")")[2].split()
             boot = next(line for line in Path("/proc/stat").read_text().splitlines() if line.startswith("btime "))
@@ -50,11 +50,11 @@ class ProcessMetrics(Collector):
         seconds = (float(fields[11]) + float(fields[12])) / ticks
         yield CounterMetricFamily("process_cpu_seconds", about, value=seconds)
         yield GaugeMetricFamily("process_open_fds", "Number of open file descriptors.", value=descriptors)
-        most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        yield GaugeMetricFamily("process_max_fds", "Maximum number of open file descriptors.", value=most)
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        yield GaugeMetricFamily("process_max_fds", "Maximum number of open file descriptors.", value=limit)
 
     def _descriptors(self) -> int:
-        """Since Linux 6.2 the size of the folder is their number; it is 0 before."""
+        """The number of descriptors: since Linux 6.2 the size of the folder, which is 0 on older kernels."""
         folder = self._folder / "fd"
         counted = folder.stat().st_size
         if counted:

@@ -1,8 +1,9 @@
-"""Prometheus's text format, made a few samples at a time."""
+"""Renders the Prometheus text format in batches of samples."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, cast
 
 from prometheus_client import CollectorRegistry
@@ -12,11 +13,14 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from sniproxy.admin.tally import Counts
 
 BATCH = 50
-"""Samples made in one step."""
+"""Samples rendered in one step."""
 
 
-class Bulk(Metric):
-    """A metric whose samples are made when they are asked for, because there may be many."""
+class BatchedMetric(Metric):
+    """A metric with many samples, which are made when they are rendered.
+
+    @param empty: the metric without samples. @param counts: the values by label values.
+    """
 
     def __init__(self, empty: CounterMetricFamily | GaugeMetricFamily, counts: Counts) -> None:
         Metric.__init__(self, empty.name, empty.documentation, empty.type)
@@ -28,8 +32,8 @@ class Bulk(Metric):
         for number, (values, count) in enumerate(sorted(self._counts.items()), 1):
             self._empty.add_metric(values, count)
             if not number % BATCH:
-                yield self._taken()
-        yield self._taken()
+                yield self._take()
+        yield self._take()
 
     @property
     def samples(self) -> list[Any]:
@@ -38,14 +42,14 @@ class Bulk(Metric):
 
     @samples.setter
     def samples(self, empty: list[Any]) -> None:
-        """What C{Metric} begins with."""
+        """Ignored: C{Metric.__init__} sets an empty list."""
 
-    def _taken(self) -> list[Any]:
+    def _take(self) -> list[Any]:
         taken, self._empty.samples = self._empty.samples, []
         return taken
 
 
-class _One:
+class _SingleMetric:
     """A registry with one metric."""
 
     def __init__(self, metric: Metric) -> None:
@@ -55,21 +59,26 @@ class _One:
         yield self._metric
 
 
-def parts(family: Metric) -> Iterator[bytes]:
-    """The text of a metric, L{BATCH} samples at a time."""
-    batches: Iterable[list[Any]] = family.batches() if isinstance(family, Bulk) else (family.samples,)
+def render_batches(family: Metric) -> Iterator[bytes]:
+    """The text of a metric, L{BATCH} samples at a time. The first batch has HELP and TYPE."""
+    batches: Iterable[list[Any]] = family.batches() if isinstance(family, BatchedMetric) else (family.samples,)
     for number, samples in enumerate(batches):
         batch = Metric(family.name, family.documentation, family.type)
         batch.samples = samples
-        text = generate_latest(cast(CollectorRegistry, _One(batch)))
-        yield text.split(b"\n", 2)[2] if number else text  # HELP and TYPE come once
+        text = generate_latest(cast(CollectorRegistry, _SingleMetric(batch)))
+        yield text.split(b"\n", 2)[2] if number else text
 
 
-def counted(name: str, help: str, labels: tuple[str, ...], counts: Counts) -> Metric:
-    """A counter."""
-    return Bulk(CounterMetricFamily(name, help, labels=labels), counts)
+def by_label(values: Mapping[str, int]) -> Counts:
+    """Values of a metric with one label."""
+    return Counter({(label,): value for label, value in values.items()})
 
 
-def gauged(name: str, help: str, labels: tuple[str, ...], counts: Counts) -> Metric:
-    """A gauge."""
-    return Bulk(GaugeMetricFamily(name, help, labels=labels), counts)
+def counter_family(name: str, help: str, labels: tuple[str, ...], counts: Counts) -> Metric:
+    """A counter with a value for each combination of label values."""
+    return BatchedMetric(CounterMetricFamily(name, help, labels=labels), counts)
+
+
+def gauge_family(name: str, help: str, labels: tuple[str, ...], counts: Counts) -> Metric:
+    """A gauge with a value for each combination of label values."""
+    return BatchedMetric(GaugeMetricFamily(name, help, labels=labels), counts)

@@ -1,4 +1,4 @@
-"""The admin endpoint's HTTP server. It shows, by GET and HEAD; what changes something is a POST with a token."""
+"""The HTTP server of the admin endpoint. GET and HEAD show state; POST with a token changes it."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from twisted.web.http import Request as BaseRequest
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 
-from sniproxy.admin.channels import AdminChannel, Channels
-from sniproxy.admin.documents import dumped, status_document, tunnels
-from sniproxy.admin.guard import HEADERS, why_not_change, why_not_host, why_not_origin
+from sniproxy.admin.connections import AdminChannel, AdminConnections
+from sniproxy.admin.documents import serialize, status_document, tunnels
+from sniproxy.admin.guard import HEADERS, change_refusal, host_refusal, origin_refusal
 from sniproxy.admin.metrics import CONTENT_TYPE, Metrics
-from sniproxy.admin.refusals import Refusals
-from sniproxy.admin.refusedlog import RefusedLog
+from sniproxy.admin.recentrefusals import RecentRefusals
+from sniproxy.admin.rejections import Rejections
 from sniproxy.admin.slices import Slices, Steps
-from sniproxy.admin.sources import NoSuchGoal, StatusSource
+from sniproxy.admin.sources import StatusSource, UnknownDrainTarget
 from sniproxy.admin.topics import Topics, nothing_inspected
 
 log = Logger()
@@ -39,37 +39,39 @@ PAGE = {
     "/icon.svg": ("icon.svg", "image/svg+xml"),
     "/treemap.js": ("treemap.js", "text/javascript; charset=utf-8"),
 }
-"""The page's files in C{static}, by path."""
+"""The files of the page in C{static}, by path."""
 
 MAX_LISTED = 1000
-"""Entries of a list in C{/status}, unless C{?limit=} asks for fewer, and of one in C{/topics} unless it says so."""
+"""Maximum of entries of a list in C{/status}, and the default in C{/topics}; C{?limit=} changes it."""
 
 MAX_TOPICS = 10_000
-"""Entries of a list in C{/topics} at most: as many as the ledger remembers."""
+"""Maximum of entries of a list in C{/topics}: the size of the ledger."""
 
 ACTIONS = ("/drain", "/undrain")
-"""The paths that change something."""
+"""The paths that change state."""
 
 MIN_RATE, MAX_RATE = 0.001, 10_000.0
+"""Bounds of the rate of a drain, in tunnels per second."""
+
 MAX_TEXT_CHARS = 300
-"""Bytes of a text in a query."""
+"""Maximum length of a text in a query."""
 
 _JSON = "application/json"
 _TEXT = "text/plain; charset=utf-8"
 
 
 class AdminRequest(Request):
-    """A request whose body is dropped as it comes: none is ever wanted, and Twisted would keep it on disk."""
+    """A request without its body. No path reads a body, and Twisted would store it on disk."""
 
     def gotLength(self, length: int | None) -> None:
         self.content = BytesIO()
 
     def handleContentChunk(self, data: bytes) -> None:
-        """Drop it."""
+        """Discard the data."""
 
 
-class _Answer(Exception):
-    """An answer that is not 200."""
+class _ErrorAnswer(Exception):
+    """An answer with a status other than 200."""
 
     def __init__(self, code: int, text: str) -> None:
         self.code = code
@@ -77,7 +79,7 @@ class _Answer(Exception):
 
 
 class _Root(Resource):
-    """All paths."""
+    """Answers requests for all paths."""
 
     isLeaf = True
 
@@ -90,29 +92,29 @@ class _Root(Resource):
             request.setHeader(name, value)
         try:
             kind, body = self._answer(request)
-        except _Answer as answer:
+        except _ErrorAnswer as answer:
             request.setResponseCode(answer.code)
             kind, body = _TEXT, f"{answer.text}\n".encode()
         request.setHeader(b"Content-Type", kind.encode())
         if isinstance(body, bytes):
             return _sized(request, body)
-        made: Deferred[bytes] = self._site.slices.run(body)
-        request.notifyFinish().addErrback(lambda _: made.cancel())
-        made.addCallbacks(lambda whole: request.write(_sized(request, whole)), _failed, errbackArgs=(request,))
-        made.addCallback(lambda _: None if request.finished or request.channel is None else request.finish())
+        body_ready: Deferred[bytes] = self._site.slices.run(body)
+        request.notifyFinish().addErrback(lambda _: body_ready.cancel())
+        body_ready.addCallbacks(lambda whole: request.write(_sized(request, whole)), _failed, errbackArgs=(request,))
+        body_ready.addCallback(lambda _: None if request.finished or request.channel is None else request.finish())
         return NOT_DONE_YET
 
     def _answer(self, request: Request) -> tuple[str, bytes | Steps[bytes]]:
         site, headers = self._site, request.requestHeaders
         hosts, origins = headers.getRawHeaders(b"host", []), headers.getRawHeaders(b"origin", [])
-        self._refuse(request, "host", why_not_host(hosts, getattr(request.getHost(), "host", None), site.hosts), hosts)
-        self._refuse(request, "origin", why_not_origin(hosts, origins), origins)
+        self._refuse(request, "host", host_refusal(hosts, getattr(request.getHost(), "host", None), site.hosts), hosts)
+        self._refuse(request, "origin", origin_refusal(hosts, origins), origins)
         path = request.path.decode("latin-1")
         allowed = (b"POST",) if path in ACTIONS else (b"GET", b"HEAD")
         if request.method not in allowed:
             request.setHeader(b"Allow", b", ".join(allowed))
-            does = "changes something: POST" if path in ACTIONS else "only shows: GET or HEAD"
-            raise _Answer(405, f"this path {does}")
+            methods = "POST" if path in ACTIONS else "GET or HEAD"
+            raise _ErrorAnswer(405, f"method not allowed: use {methods}")
         if path in ACTIONS:
             return self._act(request, path)
         if path in PAGE:
@@ -125,57 +127,57 @@ class _Root(Resource):
             return _JSON, site.status_steps(_number(request, b"limit"))
         if path == "/topics":
             return _JSON, site.topics_steps(_number(request, b"fold"), _number(request, b"limit"))
-        raise _Answer(404, "there are /, /status, /topics, /ready and /metrics, and for POST /drain and /undrain")
+        raise _ErrorAnswer(404, "not found: use /, /status, /topics, /ready or /metrics, or POST to /drain or /undrain")
 
     def _refuse(self, request: Request, cause: str, why: str | None, sent: Sequence[bytes] = ()) -> None:
-        """@raise _Answer: 403: there is a reason."""
+        """@raise _ErrorAnswer: 403, if there is a reason to refuse the request."""
         if why is None:
             return
         client = getattr(request.getClientAddress(), "host", None) or "unix"
-        self._site.refused.refused(cause, " ".join([client, *(one.decode("latin-1") for one in sent)]))
-        raise _Answer(403, why)
+        self._site.rejections.record(cause, " ".join([client, *(one.decode("latin-1") for one in sent)]))
+        raise _ErrorAnswer(403, why)
 
     def _act(self, request: Request, path: str) -> tuple[str, bytes]:
         headers, unix = request.requestHeaders, isinstance(request.getHost(), UNIXAddress)
         hosts, authorization = (headers.getRawHeaders(name, []) for name in (b"host", b"authorization"))
-        self._refuse(request, "change", why_not_change(hosts, unix, authorization, self._site.token))
+        self._refuse(request, "change", change_refusal(hosts, unix, authorization, self._site.token))
         name = _text(request, b"name")
         try:
             if path == "/drain":
                 return _JSON, _dumped(asdict(self._site.proxy.drain(name, _rate(request))))
             return _JSON, _dumped(asdict(self._site.proxy.undrain(name)))
-        except NoSuchGoal as error:
-            raise _Answer(404, str(error)) from error
+        except UnknownDrainTarget as error:
+            raise _ErrorAnswer(404, str(error)) from error
 
 
 class AdminSite(Site):
-    """The server; listen with it as a factory. What stops listening also closes the connections that are open.
+    """The factory of the HTTP server. Stopping the port also closes open connections.
 
-    @param status: the proxy. @param metrics: what has ended. @param refusals: what was refused.
-    @param topics: the inspector's ledger; None: nothing is inspected.
-    @param hosts: names in Host headers that are this endpoint's, beyond its addresses and C{localhost}.
-    @param now: seconds since 1970.
-    @param instance: which of several workers this is. None: there is one process.
-    @param holds: called with the change in the number of descriptors that its connections take.
-    @ivar token: the secret of requests over TCP that change something. None: there is none, and all are refused.
-    @ivar refused: what it refused.
+    @param status: the proxy. @param metrics: the Prometheus metrics. @param refusals: the connections refused recently.
+    @param topics: the JSON of C{/topics}; None if nothing is inspected.
+    @param hosts: valid Host headers besides the addresses of the endpoint and C{localhost}.
+    @param now: returns seconds since 1970.
+    @param instance: the number of this worker; None without workers.
+    @param holds: called with the change in the number of descriptors that its connections use.
+    @param rejections: counts and logs refused requests and connections.
+    @ivar token: the token for POST requests over TCP. If None, such requests are refused.
     """
 
     noisy = False
-    protocol = cast(Any, AdminChannel)  # what Site would choose negotiates HTTP/2 first, and hides its transport
+    protocol = cast(Any, AdminChannel)  # the default negotiates HTTP/2 and hides its transport
 
     def __init__(
         self,
         reactor: Any,
         status: StatusSource,
         metrics: Metrics,
-        refusals: Refusals,
+        refusals: RecentRefusals,
         topics: Topics | None = None,
         hosts: Collection[str] = (),
         now: Callable[[], float] = time.time,
         instance: int | None = None,
         holds: Callable[[int], None] = lambda _: None,
-        refused: RefusedLog | None = None,
+        rejections: Rejections | None = None,
     ) -> None:
         Site.__init__(self, _Root(self), AdminRequest, reactor=reactor)
         self.metrics = metrics
@@ -186,93 +188,96 @@ class AdminSite(Site):
         self.token: bytes | None = None
         self.proxy = status
         self.slices = Slices(reactor)
-        self.refused = refused or RefusedLog(reactor.seconds)
-        self.channels = Channels(reactor, holds, self.refused.refused, self.slices)
+        self.rejections = rejections or Rejections(reactor.seconds)
+        self.connections = AdminConnections(reactor, holds, self.rejections.record, self.slices)
         self._now = now
         self._instance = instance
 
     def name_hosts(self, hosts: Collection[str]) -> None:
-        """From now on these are its names, beyond its addresses and C{localhost}."""
+        """Set the valid Host headers besides the addresses of the endpoint and C{localhost}."""
         self.hosts = frozenset(host.lower() for host in hosts)
 
     def ready(self) -> bytes:
-        """For load balancers. @raise _Answer: 503 while the proxy drains."""
+        """The answer for load balancers. @raise _ErrorAnswer: 503 while the proxy drains."""
         if not self.proxy.ready:
-            raise _Answer(503, "draining")
+            raise _ErrorAnswer(503, "draining")
         return b"ready\n"
 
-    def status_steps(self, most: int | None) -> Steps[bytes]:
-        """Make the JSON of C{/status}. @param most: entries of a list; None, and at most: L{MAX_LISTED}."""
-        most = MAX_LISTED if most is None else min(most, MAX_LISTED)
-        yield from self.metrics.counted()
-        in_force = self.proxy.in_force(most)
+    def status_steps(self, limit: int | None) -> Steps[bytes]:
+        """Build the JSON of C{/status} in steps.
+
+        @param limit: maximum of entries of a list, up to L{MAX_LISTED}, the default.
+        """
+        limit = MAX_LISTED if limit is None else min(limit, MAX_LISTED)
+        yield from self.metrics.refresh_steps()
+        in_force = self.proxy.in_force(limit)
         yield
         status, live, now = self.proxy.status(), self.proxy.live(), self._now()
         totals, refusals = self.metrics.totals(), self.refusals.latest()
         yield
-        document = status_document(status, (), totals, refusals, now, most, self._instance, in_force)
-        return (yield from _joined({**document, "live": len(live), "tunnels": tunnels(live, now, most)}))
+        document = status_document(status, (), totals, refusals, now, limit, self._instance, in_force)
+        return (yield from _json_steps({**document, "live": len(live), "tunnels": tunnels(live, now, limit)}))
 
-    def topics_steps(self, fold: int | None, most: int | None) -> Steps[bytes]:
-        """Make the JSON of C{/topics}.
+    def topics_steps(self, fold: int | None, limit: int | None) -> Steps[bytes]:
+        """Build the JSON of C{/topics} in steps.
 
-        @param fold: 1: partitions are counted as their topic.
-        @param most: entries of a list; None: L{MAX_LISTED}; at most L{MAX_TOPICS}.
+        @param fold: 1 to merge the partitions of a topic.
+        @param limit: maximum of entries of a list, up to L{MAX_TOPICS}; default: L{MAX_LISTED}.
         """
-        most = MAX_LISTED if most is None else min(most, MAX_TOPICS)
+        limit = MAX_LISTED if limit is None else min(limit, MAX_TOPICS)
         if self.topics is None:
-            return (yield from _joined(nothing_inspected(self._now())))
-        document = yield from self.topics.document_steps(self._now(), bool(fold), most)
-        return (yield from _joined(document))
+            return (yield from _json_steps(nothing_inspected(self._now())))
+        document = yield from self.topics.document_steps(self._now(), bool(fold), limit)
+        return (yield from _json_steps(document))
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
-        """A connection. @return: None: there are too many."""
-        if not self.channels.make_room():
+        """The protocol of a new connection. @return: None if there are too many connections."""
+        if not self.connections.make_room():
             return None
         channel = Site.buildProtocol(self, addr)
-        channel.channels = self.channels
+        channel.connections = self.connections
         return channel
 
     def stopFactory(self) -> None:
         super().stopFactory()
         self.slices.stop()
-        self.channels.stop()
+        self.connections.stop()
 
     def logPrefix(self) -> str:
-        """What Twisted calls it in the log."""
+        """The name of the endpoint in the log of Twisted."""
         return "admin"
 
     def log(self, request: BaseRequest) -> None:
-        """Nothing: a page that asks every second is no news."""
+        """Nothing: the page polls, and would fill the log."""
 
 
 def _number(request: Request, name: bytes) -> int | None:
-    """A number of the query; None: it is not there. @raise _Answer: 400: it is no number, or below 0."""
+    """A number in the query; None if absent. @raise _ErrorAnswer: 400 if it is not a number of 0 or more."""
     values: list[bytes] = (request.args or {}).get(name, [])
     if not values:
         return None
     if not values[-1].isdigit() or len(values[-1]) > 9:
-        raise _Answer(400, f"{name.decode()} is a number")
+        raise _ErrorAnswer(400, f"{name.decode()} must be a number")
     return int(values[-1])
 
 
 def _text(request: Request, name: bytes) -> str:
-    """A text of the query. @raise _Answer: 400: it is not there, or too long."""
+    """A text in the query. @raise _ErrorAnswer: 400 if it is absent or too long."""
     values: list[bytes] = (request.args or {}).get(name, [])
     if not values or len(values[-1]) > MAX_TEXT_CHARS:
-        raise _Answer(400, f"{name.decode()} is missing, or too long")
+        raise _ErrorAnswer(400, f"{name.decode()} is missing or too long")
     return values[-1].decode("utf-8", "backslashreplace")
 
 
 def _rate(request: Request) -> float:
-    """C{rate} of the query, in tunnels a second; unless given, 10. @raise _Answer: 400: it is no rate."""
+    """C{rate} in the query, in tunnels per second; default: 10. @raise _ErrorAnswer: 400 if it is out of bounds."""
     values: list[bytes] = (request.args or {}).get(b"rate", [b"10"])
     try:
         rate = float(values[-1])
     except ValueError:
         rate = 0.0
     if not MIN_RATE <= rate <= MAX_RATE:
-        raise _Answer(400, f"rate is a number of tunnels a second, from {MIN_RATE:g} to {MAX_RATE:g}")
+        raise _ErrorAnswer(400, f"rate must be a number of tunnels per second, from {MIN_RATE:g} to {MAX_RATE:g}")
     return rate
 
 
@@ -283,25 +288,25 @@ def _page(path: str) -> bytes:
 
 
 def _sized(request: Request, body: bytes) -> bytes:
-    """What is written: nothing for HEAD."""
+    """Set Content-Length. @return: the body, empty for HEAD."""
     request.setHeader(b"Content-Length", b"%d" % len(body))
     return b"" if request.method == b"HEAD" else body
 
 
 def _failed(failure: Failure, request: Request) -> None:
-    """An answer could not be made: 500, without the story; nothing when the client has gone."""
+    """Answer 500 after an error, without details; do nothing if the client has left."""
     if failure.check(CancelledError):
         return
-    log.failure("admin: no answer to {path}", failure, path=request.path.decode("latin-1"))
+    log.failure("admin: cannot answer {path}: internal error", failure, path=request.path.decode("latin-1"))
     request.setResponseCode(500)
     request.setHeader(b"Content-Type", _TEXT.encode())
-    request.write(_sized(request, b"a fault of the proxy: see its log\n"))
+    request.write(_sized(request, b"internal error: see the log of the proxy\n"))
 
 
-def _joined(document: dict[str, Any]) -> Steps[bytes]:
-    """The JSON of a document, an entry or a few in a step."""
+def _json_steps(document: dict[str, Any]) -> Steps[bytes]:
+    """Serialize a document in steps."""
     pieces = []
-    for piece in dumped(document):
+    for piece in serialize(document):
         pieces.append(piece)
         yield
     return b"".join([*pieces, b"\n"])

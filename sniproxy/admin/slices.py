@@ -1,4 +1,4 @@
-"""Long answers are made in slices between the reactor's rounds, so that tunnels wait at most for one slice."""
+"""Runs long work in slices between iterations of the reactor, so that it delays tunnels by at most one slice."""
 
 from __future__ import annotations
 
@@ -13,14 +13,17 @@ from twisted.python.failure import Failure
 T = TypeVar("T")
 
 Steps = Generator[None, None, T]
-"""Work that yields after each step, of about 0.1 ms at most, and returns its result."""
+"""Work in steps of about 0.1 ms. The generator yields after each step, and returns the result."""
 
 SLICE_S = 0.0005
-"""Seconds of work in one round of the reactor, whatever the number of answers that are being made."""
+"""Seconds of work in one iteration of the reactor, for all pending work together."""
 
 
 class Slices:
-    """Runs steps in turn. @param reactor: for the delay between slices. @param seconds: a clock for the slice."""
+    """Runs the steps of all pending work in turn.
+
+    @param reactor: schedules the slices. @param seconds: a clock to measure a slice.
+    """
 
     def __init__(self, reactor: Any, seconds: Callable[[], float] = time.perf_counter) -> None:
         self._reactor = reactor
@@ -29,7 +32,7 @@ class Slices:
         self._timer: Any = None
 
     def run(self, steps: Steps[T]) -> Deferred[T]:
-        """Run these steps. @return: their result, or the exception that they raise. Cancel it to drop the work."""
+        """Run these steps. @return: fires with their result or exception. Cancel it to drop the work."""
         done: Deferred[T] = Deferred(lambda cancelled: self._drop(cancelled))
         self._waiting.append((steps, done))
         self._schedule()
@@ -43,9 +46,9 @@ class Slices:
 
     def _schedule(self) -> None:
         if self._timer is None and self._waiting:
-            self._timer = self._reactor.callLater(0, self._round)
+            self._timer = self._reactor.callLater(0, self._run_slice)
 
-    def _round(self) -> None:
+    def _run_slice(self) -> None:
         self._timer = None
         until = self._seconds() + SLICE_S
         while self._waiting:
@@ -72,7 +75,7 @@ class Slices:
 
 
 def finish(steps: Steps[T]) -> T:
-    """Run all steps at once. @return: their result."""
+    """Run all steps now. @return: their result."""
     while True:
         try:
             next(steps)

@@ -1,4 +1,4 @@
-"""What the admin endpoint is told, and by whom: small protocols that the service and the inspector's ledger fit."""
+"""What the admin endpoint needs from the service: protocols that it implements, and the values that it returns."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import msgspec
 from sniproxy.events import Connection
 
 
-class Live(Protocol):
-    """A connection that has not ended: C{sniproxy.connection.lifecycle.Lifecycle} is one.
+class LiveConnection(Protocol):
+    """An open connection. C{sniproxy.connection.lifecycle.Lifecycle} implements it.
 
-    @ivar record: what is known of it so far; its own byte counts are filled at its end only.
-    @ivar bytes_up: bytes written to the target by now. @ivar bytes_down: bytes written to the client by now.
-    @ivar state: one of L{OPENING} before it is a tunnel, then ``open``; ``half_closed``: one direction has ended.
+    @ivar record: the record so far; its byte counts are set only at the end of the connection.
+    @ivar bytes_up: bytes written to the target so far. @ivar bytes_down: bytes written to the client so far.
+    @ivar state: one of L{OPENING} before it is a tunnel, then ``open``, or ``half_closed`` if one direction has ended.
     """
 
     @property
@@ -29,11 +29,14 @@ class Live(Protocol):
 
 
 OPENING = ("hello", "resolve", "connect", "handshake")
-"""The states of a connection that is not a tunnel yet: what it waits for."""
+"""The states of a connection that is not yet a tunnel: the stage that it waits for."""
 
 
 class ListenerStatus(msgspec.Struct, frozen=True):
-    """@ivar endpoint: as configured. @ivar address: host and port it is bound to; None: not TCP, or not bound."""
+    """A listener.
+
+    @ivar endpoint: as configured. @ivar address: the bound host and port; None if not bound or not TCP.
+    """
 
     name: str
     endpoint: str
@@ -41,7 +44,7 @@ class ListenerStatus(msgspec.Struct, frozen=True):
 
     @property
     def where(self) -> str | None:
-        """The address as a person writes it."""
+        """The address as C{host:port}."""
         if self.address is None:
             return None
         host, port = self.address
@@ -49,11 +52,11 @@ class ListenerStatus(msgspec.Struct, frozen=True):
 
 
 class Reloads(msgspec.Struct, frozen=True):
-    """How the configuration was read again since the start.
+    """The results of configuration reloads since the start.
 
-    @ivar succeeded: how often. @ivar failed: how often one was refused, and changed nothing.
-    @ivar error: why the last one was refused. None: it was not, or there was none.
-    @ivar time: when the last one was refused, in seconds since 1970. None: as C{error}.
+    @ivar succeeded: the number of successful reloads. @ivar failed: the number of failed reloads, which change nothing.
+    @ivar error: the error of the last reload; None if it succeeded or if there was none.
+    @ivar time: the time of that error, in seconds since 1970; None as C{error}.
     """
 
     succeeded: int = 0
@@ -61,26 +64,26 @@ class Reloads(msgspec.Struct, frozen=True):
     error: str | None = None
     time: float | None = None
 
-    def good(self) -> Reloads:
-        """One more is in force."""
+    def with_success(self) -> Reloads:
+        """Count a successful reload."""
         return Reloads(self.succeeded + 1, self.failed)
 
-    def refused(self, why: str, now: float) -> Reloads:
-        """One more was refused."""
+    def with_failure(self, why: str, now: float) -> Reloads:
+        """Count a failed reload."""
         return Reloads(self.succeeded, self.failed + 1, why, now)
 
 
-class NoSuchGoal(Exception):
-    """What shall be drained is not there; the message says why."""
+class UnknownDrainTarget(Exception):
+    """No target or route has this name; the message lists those that exist."""
 
 
 class DrainStatus(msgspec.Struct, frozen=True):
-    """A target or route whose tunnels are ended one by one, and which gets no new ones.
+    """The drain of a target or a route: it gets no new connections, and its tunnels are closed one by one.
 
-    @ivar kind: ``target`` or ``route``. @ivar since: when it began, in seconds since 1970.
-    @ivar rate: tunnels a second. @ivar closed: tunnels ended so far.
-    @ivar refused: new connections that it did not get. @ivar left: connections that it still has.
-    @ivar clients: some of these, by address.
+    @ivar kind: ``target`` or ``route``. @ivar since: the start, in seconds since 1970.
+    @ivar rate: tunnels closed per second. @ivar closed: tunnels closed so far.
+    @ivar refused: new connections that it did not get. @ivar left: remaining connections.
+    @ivar clients: the client addresses of some of these.
     """
 
     kind: str
@@ -94,13 +97,14 @@ class DrainStatus(msgspec.Struct, frozen=True):
 
 
 class ResolverStatus(msgspec.Struct, frozen=True):
-    """How a resolver does.
+    """The state of a resolver.
 
-    @ivar kind: its type. @ivar counts: since it was made, by name: C{questions} that it was asked, and of what
-        connections asked, C{hits} answered from memory, C{shared} by another one's question, C{stale} by an old answer
-        because it failed, C{refused}; C{failures} are questions without an answer.
-    @ivar breaker: ``closed``: it is asked; ``open``: a few questions a second pass.
-    @ivar watch: what it knows, when it watches. @ivar error: why its last look failed. Both None: it does not watch.
+    @ivar kind: its type. @ivar counts: counts since its creation: C{questions} are queries to the resolver, C{failures}
+        queries without an answer; of the requests of connections, C{hits} were answered from the cache, C{shared} by a
+        query already pending, C{stale} by an old answer because the query failed, and C{refused} were refused.
+    @ivar breaker: the circuit breaker: ``closed``, or ``open`` if only a few queries a second pass.
+    @ivar watch: what a watching resolver knows. @ivar error: the error of its last refresh, or None. Both are None if
+        the resolver does not watch.
     """
 
     name: str
@@ -112,11 +116,11 @@ class ResolverStatus(msgspec.Struct, frozen=True):
 
 
 class TargetStatus(msgspec.Struct, frozen=True):
-    """A target that is looked after.
+    """A target whose health is tracked.
 
-    @ivar state: ``up``, ``down`` by the checks, or ``ejected`` for a time after connections failed.
-    @ivar connections: how many dial it, or have it.
-    @ivar why: why the last check or connection failed; empty: it did not.
+    @ivar state: ``up``, ``down`` after failed health checks, or ``ejected`` after failed connections.
+    @ivar connections: the number of its connections, including those being dialled.
+    @ivar why: why the last check or connection failed; empty if it succeeded.
     """
 
     target: str
@@ -126,12 +130,14 @@ class TargetStatus(msgspec.Struct, frozen=True):
 
 
 class LimitsStatus(msgspec.Struct, frozen=True):
-    """How many connections there may be at once, and how often that mattered since the start.
+    """The limits of connections, and their effects since the start.
 
-    @ivar max_hellos: of these, how many whose hello has not come.
-    @ivar refused: connections, by limit. @ivar waited: how often accepting had to wait, by limit.
-    @ivar max_connecting: connections whose hello has come and that have no tunnel yet. @ivar connecting: those now.
-    @ivar loops: hellos that came back to this proxy through another one, and were denied.
+    @ivar max_connections: maximum of open connections.
+    @ivar max_hellos: maximum of connections that have not sent a ClientHello.
+    @ivar refused: refused connections, by limit. @ivar waited: pauses of accept, by limit.
+    @ivar max_connecting: maximum of connections that have sent a ClientHello and are not yet tunnels.
+    @ivar connecting: the current number of these.
+    @ivar loops: ClientHellos that came back to this proxy through another proxy, and were denied.
     """
 
     max_connections: int = 0
@@ -144,11 +150,11 @@ class LimitsStatus(msgspec.Struct, frozen=True):
 
 
 class Resolutions(msgspec.Struct, frozen=True):
-    """Host names that the proxy resolves by the system's resolver; C{sniproxy.net.lookup.LookupCounts} fits.
+    """Host name lookups with the system resolver, as in C{sniproxy.net.lookup.LookupCounts}.
 
-    @ivar running: threads, by kind of name. @ivar waiting: names that wait for a thread, by kind.
-    @ivar results: since the start, by result. @ivar limited: refused ones since the start, by limit.
-    @ivar stale: since the start, how often the last good answer was used.
+    @ivar running: lookups in progress, by kind of name. @ivar waiting: lookups waiting for a thread, by kind.
+    @ivar results: lookups since the start, by result. @ivar limited: refused lookups since the start, by limit.
+    @ivar stale: uses of the last good answer since the start, because a lookup failed.
     """
 
     running: Mapping[str, int] = msgspec.field(default_factory=lambda: {"written": 0, "client_formed": 0})
@@ -161,14 +167,13 @@ class Resolutions(msgspec.Struct, frozen=True):
 class Status(msgspec.Struct, frozen=True):
     """The state of the proxy. Times are seconds since 1970.
 
-    @ivar ready: it listens, and does not drain. @ivar started: when the process began to serve.
-    @ivar configuration: the file in force, or where else it came from. @ivar since: when it came into force.
-    @ivar access_log_lost: lines of the access log that could not be written.
-    @ivar warnings: what the operator should look at, a sentence each: brokers without a route, then what the
-        configuration has. @ivar reloads: how reloads went.
-    @ivar drains: what is being drained. @ivar resolvers: those with a table of their own.
-    @ivar targets: those that are looked after. @ivar limits: of connections.
-    @ivar event_log_lost: lines of the inspector's log that could not be written.
+    @ivar ready: whether it listens and does not drain. @ivar started: the start of the service.
+    @ivar configuration: the source of the current configuration, usually a file. @ivar since: the time it was loaded.
+    @ivar access_log_lost: access log lines that could not be written.
+    @ivar warnings: one sentence each: first brokers without a route, then warnings of the configuration.
+    @ivar reloads: the results of reloads. @ivar drains: the active drains.
+    @ivar resolvers: the resolvers with a table of their own. @ivar targets: the targets with health tracking.
+    @ivar limits: the limits of connections. @ivar event_log_lost: event log lines that could not be written.
     """
 
     ready: bool
@@ -187,20 +192,20 @@ class Status(msgspec.Struct, frozen=True):
 
 
 class StatusSource(Protocol):
-    """C{sniproxy.server.view.ServiceView} is one; each call costs no more than what it returns."""
+    """The admin endpoint's view of the proxy. The cost of a call is proportional to the size of its result."""
 
     @property
     def ready(self) -> bool:
-        """It listens, and does not drain."""
+        """Whether the proxy listens and does not drain."""
         ...
 
     @property
     def reloads(self) -> Reloads:
-        """How reloads went."""
+        """The results of reloads."""
         ...
 
     def targets_status(self) -> Sequence[TargetStatus]:
-        """The targets whose health is tracked."""
+        """The targets with health tracking."""
         ...
 
     def resolvers_status(self) -> Sequence[ResolverStatus]:
@@ -208,26 +213,26 @@ class StatusSource(Protocol):
         ...
 
     def limits_status(self) -> LimitsStatus:
-        """The limits of connections."""
+        """The limits of connections, and their effects."""
         ...
 
     def status(self) -> Status: ...
 
-    def in_force(self, most: int) -> Mapping[str, Any]:
-        """The configuration in force, as JSON has it. @param most: entries of each list."""
+    def in_force(self, limit: int) -> Mapping[str, Any]:
+        """The current configuration as JSON. @param limit: maximum of entries of each list."""
         ...
 
-    def live(self) -> Sequence[Live]:
-        """All connections that have not ended, the oldest first."""
+    def live(self) -> Sequence[LiveConnection]:
+        """All open connections, the oldest first."""
         ...
 
     def drain(self, name: str, rate: float) -> DrainStatus:
-        """End the tunnels of a target or a route at this rate a second, and give it no new ones.
+        """Drain a target or a route. @param rate: tunnels to close per second.
 
-        @raise NoSuchGoal: there is none of this name.
+        @raise UnknownDrainTarget: no target or route has this name.
         """
         ...
 
     def undrain(self, name: str) -> DrainStatus:
-        """Give it new connections again. @raise NoSuchGoal: it is not being drained."""
+        """Cancel a drain. @raise UnknownDrainTarget: the target or route is not being drained."""
         ...

@@ -1,7 +1,7 @@
-"""Tunnels and their bytes by listener and route, counted in steps.
+"""Counts tunnels and their bytes by listener and route, in steps.
 
-Bytes of open tunnels are read from the tunnels themselves: the data path keeps no sums for the admin endpoint. With
-many tunnels one count serves every answer of a second.
+The data path keeps no sums for the admin endpoint: each count reads the bytes of all open tunnels. With many tunnels,
+a count is reused for one second.
 """
 
 from __future__ import annotations
@@ -12,31 +12,31 @@ from collections.abc import Callable, Iterable, Iterator
 import attrs
 
 from sniproxy.admin.slices import Steps
-from sniproxy.admin.sources import OPENING, Live
+from sniproxy.admin.sources import OPENING, LiveConnection
 from sniproxy.events import Connection
 
 SMALL_COUNT = 200
-"""Connections that are counted again for every answer."""
+"""Maximum of connections for which a count is not reused."""
 
 FRESH_S = 1.0
-"""Seconds that a count of more connections than L{SMALL_COUNT} is used for."""
+"""Seconds for which a count of more than L{SMALL_COUNT} connections is reused."""
 
 ABANDONED_S = 5.0
-"""Seconds after which a count is begun again that every client has left."""
+"""Seconds after which an unfinished count is abandoned and started again."""
 
 BATCH = 40
 """Connections counted in one step."""
 
 Counts = Counter[tuple[str, ...]]
-"""How often, by label values."""
+"""Counts by label values."""
 
 
 @attrs.define
 class Tally:
-    """A count. Keys are listener and route, of C{opening} listener and state.
+    """One count. Keys are listener and route; in C{opening}, listener and state.
 
-    @ivar up: bytes to targets, of connections that have ended too. @ivar down: bytes to clients, likewise.
-    @ivar tunnels: tunnels that are open. @ivar opening: connections that are not tunnels yet.
+    @ivar up: bytes to targets, including connections that have ended. @ivar down: bytes to clients, likewise.
+    @ivar tunnels: open tunnels. @ivar opening: connections that are not yet tunnels.
     """
 
     up: Counts = attrs.field(factory=Counter)
@@ -45,14 +45,14 @@ class Tally:
     opening: Counts = attrs.field(factory=Counter)
 
 
-class Tallies:
-    """The latest count, and the bytes of connections that have ended.
+class TallyCounter:
+    """Keeps the latest count, and the bytes of connections that have ended.
 
-    @param live: the connections that have not ended. @param seconds: a monotonic clock.
-    @ivar latest: the latest whole count. Its bytes never decrease.
+    @param live: returns the open connections. @param seconds: a monotonic clock.
+    @ivar latest: the latest complete count. Its bytes never decrease.
     """
 
-    def __init__(self, live: Callable[[], Iterable[Live]], seconds: Callable[[], float]) -> None:
+    def __init__(self, live: Callable[[], Iterable[LiveConnection]], seconds: Callable[[], float]) -> None:
         self.latest = Tally()
         self._live = live
         self._seconds = seconds
@@ -62,14 +62,14 @@ class Tallies:
         self._begun = 0.0
         self._fresh_until = float("-inf")
 
-    def ended(self, connection: Connection) -> None:
+    def add_ended(self, connection: Connection) -> None:
         """Add a connection that has ended."""
         key = connection.listener, connection.route or ""
         self._up[key] += connection.bytes_up
         self._down[key] += connection.bytes_down
 
     def count(self) -> Steps[None]:
-        """Bring L{latest} up to date. All who ask at the same time advance one count."""
+        """Update L{latest} in steps. Concurrent callers share one count."""
         if self._walk is not None and self._seconds() - self._begun > ABANDONED_S:
             self._walk = None
         if self._walk is None:
@@ -82,8 +82,8 @@ class Tallies:
             next(walk, None)
             yield
 
-    def _counting(self, tally: Tally, live: list[Live]) -> Iterator[None]:
-        """Each connection that was open at the start counts once, with what it has when its turn comes."""
+    def _counting(self, tally: Tally, live: list[LiveConnection]) -> Iterator[None]:
+        """Count each connection that was open at the start once, with its bytes at the time of its step."""
         up, down, tunnels, opening = tally.up, tally.down, tally.tunnels, tally.opening
         tunnels.update(dict.fromkeys(up, 0))
         try:

@@ -1,4 +1,4 @@
-"""The secret of requests that change something, in a file."""
+"""Reads the token that requests over TCP need to change state."""
 
 from __future__ import annotations
 
@@ -11,24 +11,26 @@ MIN_CHARS = 16
 
 
 class BadTokenFile(ValueError):
-    """The file has no usable token; the message says why, with the cure, and nothing of what is in it."""
+    """The file has no valid token; the message has the reason and the cure, but nothing of the content."""
 
 
 def read_token(path: str) -> bytes:
-    """Read a token file: one line of printable ASCII; white space around it is left out.
+    """Read a token file: one line of printable ASCII. Leading and trailing white space is ignored.
 
-    @raise BadToken: it cannot be read, other users may read it, or it holds no token.
+    @raise BadTokenFile: the file cannot be read, other users can access it, or it has no valid token.
     """
     try:
         with open(path, "rb") as file:
             mode = os.fstat(file.fileno()).st_mode
             token = file.read(MAX_BYTES + 1).strip()
     except OSError as error:
-        raise BadTokenFile(f"it cannot be read: {error.strerror}") from error
+        raise BadTokenFile(f"cannot read the file: {error.strerror}") from error
     if mode & (stat.S_IROTH | stat.S_IWOTH):
-        raise BadTokenFile("other users can read or write it; chmod 600 it (Kubernetes: defaultMode: 0440)")
+        raise BadTokenFile("other users can read or write the file; run chmod 600 (Kubernetes: defaultMode: 0440)")
     if len(token) < MIN_CHARS:
-        raise BadTokenFile(f"its token is shorter than {MIN_CHARS} characters; make one with openssl rand -hex 32")
+        raise BadTokenFile(f"the token is shorter than {MIN_CHARS} characters; create one with openssl rand -hex 32")
     if len(token) > MAX_BYTES or not all(0x21 <= byte <= 0x7E for byte in token):
-        raise BadTokenFile("it is not one line of printable ASCII without spaces; make one with openssl rand -hex 32")
+        raise BadTokenFile(
+            "the token must be one line of printable ASCII without spaces; create one with openssl rand -hex 32"
+        )
     return token

@@ -1,4 +1,4 @@
-"""What the inspector knows: the ledger as it is, and what happened lately."""
+"""The JSON of C{/topics}: the ledger of the inspector and recent events."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from sniproxy.inspector.ledger import Ledger
 from sniproxy.pulsar.events import Event
 
 MAX_RECENT = 100
-"""Events that are remembered, of each kind that L{Topics.document} lists."""
+"""Maximum of recent events of each kind that L{Topics.document} lists."""
 
 BATCH = 50
-"""Topics that are looked at in one step."""
+"""Topics processed in one step."""
 
 
 class Topics:
-    """The ledger, and the events of late.
+    """Keeps recent events, and builds the JSON.
 
-    L{event} wants all events of the inspector, and those that follow from them; it teaches the ledger nothing.
+    L{event} takes all events of the inspector and those derived from them. It does not update the ledger.
     """
 
     def __init__(self, ledger: Ledger) -> None:
@@ -36,11 +36,11 @@ class Topics:
         }
 
     def by_cluster(self) -> Counter[str]:
-        """Topics in the ledger, of each cluster."""
+        """The number of topics in the ledger, by cluster."""
         return Counter(entry.cluster for entry in self._ledger.topics())
 
     def event(self, event: Event) -> None:
-        """Count a lookup, or its first step when that failed; remember C{moved}, C{unrouted} and C{lost}."""
+        """Count lookups and failed partition requests; keep C{moved}, C{unrouted} and C{lost}."""
         if event.name == "lookup":
             self._lookups += 1
             self._failed += event.fields["response"] == "failed"
@@ -51,22 +51,22 @@ class Topics:
         elif event.name in self._recent:
             self._recent[event.name].append(event)
 
-    def document(self, now: float, fold_partitions: bool = False, most: int | None = None) -> dict[str, Any]:
-        """The JSON of C{/topics}. In each list the newest is first, or what has the most lookups.
+    def document(self, now: float, fold_partitions: bool = False, limit: int | None = None) -> dict[str, Any]:
+        """The JSON of C{/topics}. Lists begin with the newest entry or with the entry with the most lookups.
 
-        @param now: seconds since 1970. @param fold_partitions: a topic's partitions are one entry.
-        @param most: entries in C{topics} and C{namespaces}; None: all. C{count}, C{clusters} and
-            C{brokers} are of all topics; C{left_out} says how many topics and namespaces are not listed.
+        @param now: seconds since 1970. @param fold_partitions: whether to merge the partitions of a topic.
+        @param limit: maximum of entries in C{topics} and C{namespaces}; None for no maximum. C{count}, C{clusters} and
+            C{brokers} cover all topics; C{left_out} has the number of topics and namespaces not listed.
         """
-        found = finish(self.document_steps(now, fold_partitions, most))
+        found = finish(self.document_steps(now, fold_partitions, limit))
         return {key: list(value) if isinstance(value, Iterator) else value for key, value in found.items()}
 
     def document_steps(
-        self, now: float, fold_partitions: bool = False, most: int | None = None
+        self, now: float, fold_partitions: bool = False, limit: int | None = None
     ) -> Steps[dict[str, Any]]:
-        """Make the L{document} in steps. Its long lists are iterators, whose entries are made as they are taken."""
-        heard = self._ledger.topics()
-        folded: Iterator[TopicEntry | None] = folding(heard) if fold_partitions else iter(heard)
+        """Build the L{document} in steps. Long lists are iterators that create their entries on demand."""
+        entries = self._ledger.topics()
+        folded: Iterator[TopicEntry | None] = folding(entries) if fold_partitions else iter(entries)
         brokers: dict[tuple[str, str], dict[str, Any]] = {}
         clusters: dict[str, dict[str, Any]] = {}
         first: list[tuple[int, str, int, TopicEntry]] = []
@@ -78,8 +78,8 @@ class Topics:
                 continue
             total += 1
             heappush(first, (-entry.lookups, entry.topic, number, entry))
-            if most is not None and len(first) >= most + BATCH:
-                first = nsmallest(most, first)
+            if limit is not None and len(first) >= limit + BATCH:
+                first = nsmallest(limit, first)
             cluster, name = entry.cluster, broker_of(entry)
             counts = {"topics": 0, "lookups": 0}
             broker = brokers.setdefault((cluster, name), {"cluster": cluster, "broker": name, **counts})
@@ -89,18 +89,18 @@ class Topics:
             clusters[cluster]["moves"] += entry.moves_total
         yield
         namespaces = sorted(self._ledger.namespaces(), key=lambda entry: (-entry.lookups, entry.namespace))
-        shown = total if most is None else min(most, total)
+        shown = total if limit is None else min(limit, total)
         return {
             "time": now,
             "inspecting": True,
             "count": total,
-            "left_out": {"topics": total - shown, "namespaces": len(namespaces) - len(namespaces[:most])},
+            "left_out": {"topics": total - shown, "namespaces": len(namespaces) - len(namespaces[:limit])},
             "lookups": self._lookups,
             "failed": self._failed,
             "clusters": [cluster for _, cluster in sorted(clusters.items())],
             "brokers": [broker for _, broker in sorted(brokers.items())],
             "topics": (_topic(heappop(first)[-1]) for _ in range(shown)),
-            "namespaces": map(attrs.asdict, namespaces[:most]),
+            "namespaces": map(attrs.asdict, namespaces[:limit]),
             "failures": [attrs.asdict(failure) for failure in reversed(self._ledger.failures[-MAX_RECENT:])],
             **{
                 name: [{"time": event.time, "connection": event.connection, **event.fields} for event in reversed(kept)]
@@ -110,16 +110,16 @@ class Topics:
 
 
 def nothing_inspected(now: float) -> dict[str, Any]:
-    """The JSON of C{/topics} of a proxy without inspection."""
+    """The JSON of C{/topics} if nothing is inspected."""
     return {**Topics(Ledger()).document(now), "inspecting": False}
 
 
 def broker_of(entry: TopicEntry) -> str:
-    """The URL that tells brokers apart: the one that a TLS client would use, where there is one."""
+    """The URL that identifies a broker: its TLS URL, if it has one."""
     return entry.broker_url_tls or entry.broker_url or ""
 
 
 def _topic(entry: TopicEntry) -> dict[str, Any]:
-    """The ledger's own fields, and C{broker}."""
+    """The fields of an entry, and C{broker}."""
     moves = [attrs.asdict(move) for move in entry.moves]
     return {**attrs.asdict(entry, recurse=False), "moves": moves, "broker": broker_of(entry)}

@@ -12,7 +12,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from sniproxy.client.brokers import Access, Brokers
-from sniproxy.client.failures import FailureKind, TalkFailed
+from sniproxy.client.failures import ClientError, FailureKind
 from sniproxy.client.redirects import Redirects
 from sniproxy.client.session import BrokerSession
 from sniproxy.config.allowed import Allowing, Broker
@@ -62,7 +62,7 @@ class Follower:
         """Follow a broker's Redirect to an answer that is not one.
 
         @param service: the broker that sent it. @return: the answer, with the client's request id.
-        @raise TalkFailed: a broker is not allowed or cannot be reached, or the redirects form a circle, or there are
+        @raise ClientError: a broker is not allowed or cannot be reached, or the redirects form a circle, or there are
             more than 20.
         """
         way = Redirects(*service, tls=True)
@@ -71,7 +71,7 @@ class Follower:
         self._following += 1
         try:
             while answer.HasField("response") and answer.response == Response.Redirect:
-                way.answered(answer)
+                way.handle_answer(answer)
                 answer = await self._ask(way, lookup)
         finally:
             self._following -= 1
@@ -100,7 +100,7 @@ class Follower:
         self._allowing.record_named(broker)
         why = self._allowing.denies(broker)
         if why is not None:
-            raise TalkFailed(FailureKind.REDIRECTS, f"a redirect leads to {host_port(*broker)}", why)
+            raise ClientError(FailureKind.REDIRECTS, f"a redirect leads to {host_port(*broker)}", why)
         again = pb.CommandLookupTopic()
         again.CopyFrom(lookup)
         again.authoritative = way.question.authoritative

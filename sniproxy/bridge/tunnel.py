@@ -12,7 +12,7 @@ from sniproxy.bridge.direction import RewrittenDirection
 from sniproxy.bridge.pending import MAX_BYTES, MAX_REQUESTS, PendingRequests
 from sniproxy.bridge.redirects import Follower, LookupObserver
 from sniproxy.bridge.runtime import BridgeRuntime
-from sniproxy.client.failures import TalkFailed
+from sniproxy.client.failures import ClientError
 from sniproxy.config.allowed import Broker
 from sniproxy.connection.lifecycle import Lifecycle
 from sniproxy.pulsar import commands_pb2 as pb
@@ -110,7 +110,7 @@ class BridgeTunnel:
         try:
             final = await self._follower.follow(self._broker, lookup, answer)
             frame = self._answers.final(final, lookup)
-        except TalkFailed as failure:
+        except ClientError as failure:
             self._bridge.warn(f"a redirect could not be followed: {failure}")
             frame = failed(number, f"the bridge could not follow a redirect: {failure}")
         relay = self._conn.tunnel

@@ -1,4 +1,4 @@
-"""Asks the admin endpoint of a running proxy."""
+"""HTTP client for the admin endpoint of a running proxy."""
 
 from __future__ import annotations
 
@@ -19,76 +19,75 @@ from sniproxy.inspector.entries import Failure, LedgerSnapshot, Move, NamespaceE
 T = TypeVar("T", TopicEntry, NamespaceEntry, Failure)
 
 TIMEOUT_S = 10.0
-"""Seconds that an answer may take."""
-
+"""Timeout for an answer, in seconds."""
 
 _ADDRESS = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5}/?")
 
 
 class AdminError(Exception):
-    """The endpoint cannot be asked, or answers something else; the message says what to look at."""
+    """The endpoint cannot be queried, or its answer is an error; the message has the cure."""
 
 
 UNIX = "unix:"
-"""What an endpoint on a unix socket begins with; the rest is its path."""
+"""Prefix of an endpoint on a Unix socket, before the path."""
 
 MAX_TOPICS = 10_000
-"""Topics that an endpoint is asked for: as many as it remembers."""
+"""Topics to fetch from an endpoint: the size of its ledger."""
 
 
 def as_url(text: str) -> str:
-    """An endpoint's URL; a bare host and port, such as ``127.0.0.1:9090``, are of HTTP. Anything else is left as is."""
+    """Add ``http://`` to a bare host and port, such as ``127.0.0.1:9090``; return all other texts unchanged."""
     return f"http://{text}" if _ADDRESS.fullmatch(text) else text
 
 
-def known(url: str) -> LedgerSnapshot:
-    """The ledger of a running proxy.
+def fetch_ledger(url: str) -> LedgerSnapshot:
+    """Fetch the ledger of a running proxy.
 
-    @param url: the endpoint, such as ``http://127.0.0.1:9090``. @raise AdminError: there is no such answer.
+    @param url: the endpoint, such as ``http://127.0.0.1:9090``. @raise AdminError: the query failed.
     """
     document = _document(url, f"topics?limit={MAX_TOPICS}")
     if not document.get("inspecting"):
         raise AdminError(
-            'this proxy inspects nothing: a plaintext listener with inspect = "pulsar" would (docs/inspector.md)'
+            'this proxy does not inspect Pulsar; set inspect = "pulsar" on a plaintext listener (docs/howto/inspect.md)'
         )
     try:
         return LedgerSnapshot(
             [_entry(entry) for entry in document["topics"]],
-            [_made(NamespaceEntry, said) for said in document["namespaces"]],
-            [_made(Failure, said) for said in reversed(document["failures"])],
+            [_from_json(NamespaceEntry, one) for one in document["namespaces"]],
+            [_from_json(Failure, one) for one in reversed(document["failures"])],
         )
     except (KeyError, TypeError) as error:
-        raise AdminError(f"its answer is not one of this release's: {error!r}") from error
+        raise AdminError(f"unexpected answer, perhaps from another release: {error!r}") from error
 
 
-def status(url: str, tunnels: int | None = None) -> dict[str, Any]:
-    """The JSON of ``/status``.
+def fetch_status(url: str, tunnels: int | None = None) -> dict[str, Any]:
+    """Fetch the JSON of ``/status``.
 
-    @param tunnels: so many at most; None: as many as the proxy shows. @raise AdminError: there is no such answer.
+    @param tunnels: maximum of tunnels; None for the maximum of the proxy. @raise AdminError: the query failed.
     """
     return _document(url, "status" + ("" if tunnels is None else f"?limit={tunnels}"))
 
 
 def drain(url: str, name: str, rate: float, token: str | None = None) -> dict[str, Any]:
-    """Drain a target or a route, at so many tunnels a second.
+    """Drain a target or a route.
 
-    @param token: the one of C{[admin] token_file}. None: the endpoint is a unix socket, and needs none.
-    @return: how far it is. @raise AdminError: it is refused.
+    @param rate: tunnels per second. @param token: the token of C{[admin] token_file}; None for a Unix socket.
+    @return: the state of the drain. @raise AdminError: the query failed, or the proxy refused it.
     """
-    return _changed(url, "drain", {"name": name, "rate": f"{rate:g}"}, token)
+    return _post(url, "drain", {"name": name, "rate": f"{rate:g}"}, token)
 
 
 def undrain(url: str, name: str, token: str | None = None) -> dict[str, Any]:
-    """Give it new connections again. @return: how far it was. @raise AdminError: it is refused."""
-    return _changed(url, "undrain", {"name": name}, token)
+    """Cancel a drain. @return: its last state. @raise AdminError: the query failed, or the proxy refused it."""
+    return _post(url, "undrain", {"name": name}, token)
 
 
-def _changed(url: str, path: str, query: dict[str, str], token: str | None) -> dict[str, Any]:
+def _post(url: str, path: str, query: dict[str, str], token: str | None) -> dict[str, Any]:
     return _document(url, f"{path}?{urllib.parse.urlencode(query)}", "POST", token)
 
 
 class _UnixConnection(http.client.HTTPConnection):
-    """HTTP by a unix socket. @ivar path: of the socket."""
+    """HTTP over a Unix socket. @ivar path: the path of the socket."""
 
     path = ""
 
@@ -99,7 +98,7 @@ class _UnixConnection(http.client.HTTPConnection):
 
 
 class _UnixHandler(urllib.request.HTTPHandler):
-    """Opens URLs of HTTP by a unix socket. @param path: of the socket."""
+    """Opens HTTP URLs through a Unix socket. @param path: the path of the socket."""
 
     def __init__(self, path: str) -> None:
         urllib.request.HTTPHandler.__init__(self)
@@ -115,7 +114,7 @@ class _UnixHandler(urllib.request.HTTPHandler):
 
 
 def _document(url: str, path: str, method: str = "GET", token: str | None = None) -> dict[str, Any]:
-    # No proxy of the environment's is asked: the endpoint is on this machine, or near.
+    # Ignore http_proxy of the environment: the endpoint is on this machine or nearby.
     handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]
     if url.startswith(UNIX):
         handlers.append(_UnixHandler(url.removeprefix(UNIX)))
@@ -128,24 +127,24 @@ def _document(url: str, path: str, method: str = "GET", token: str | None = None
             document = json.load(answer)
     except urllib.error.HTTPError as error:
         with error:
-            said = error.read(300).decode("latin-1").strip()
-        raise AdminError(f"it says {error.code}: {said}") from error
+            text = error.read(300).decode("latin-1").strip()
+        raise AdminError(f"HTTP {error.code}: {text}") from error
     except (OSError, ValueError) as error:
         why = getattr(error, "reason", None) or error
-        raise AdminError(f"{why}; is this the address of [admin] endpoint?") from error
+        raise AdminError(f"{why}; check that this is the [admin] endpoint of a running proxy") from error
     if not isinstance(document, dict):
-        raise AdminError("its answer is no JSON object")
+        raise AdminError("the answer is not a JSON object")
     return document
 
 
-def _entry(said: dict[str, Any]) -> TopicEntry:
-    entry = _made(TopicEntry, said)
-    entry.moves = deque(Move(**move) for move in said["moves"])
-    entry.brokers = tuple(said["brokers"])
+def _entry(document: dict[str, Any]) -> TopicEntry:
+    entry = _from_json(TopicEntry, document)
+    entry.moves = deque(Move(**move) for move in document["moves"])
+    entry.brokers = tuple(document["brokers"])
     return entry
 
 
-def _made(kind: type[T], said: dict[str, Any]) -> T:
-    """An object of what an endpoint says of it, and may say of more."""
+def _from_json(kind: type[T], document: dict[str, Any]) -> T:
+    """An object of this class from its JSON; ignores fields that the class does not have."""
     fields = {field.name for field in attrs.fields(kind)}
-    return kind(**{name: value for name, value in said.items() if name in fields})
+    return kind(**{name: value for name, value in document.items() if name in fields})

@@ -1,4 +1,4 @@
-"""The options of ``sniproxyctl inspect`` and ``sniproxyctl topics``."""
+"""The command-line options of ``sniproxyctl inspect`` and ``sniproxyctl topics``."""
 
 from __future__ import annotations
 
@@ -8,24 +8,21 @@ from typing import Any
 from sniproxy.cli.adminclient import as_url
 from sniproxy.pulsar.filter import NAMES
 
-INCOMPLETE = 3
-"""Exit status: the capture was read, but for packets that the summary names with the cure."""
-
 _STATUS = (
-    "Exit status: 0: all of the capture was read; 1: it is no capture, or broken; 2: wrong usage; 3: some packets were "
-    "left out (encapsulated, cut, in fragments) or are in the wrong order, and standard error says which and the cure; "
+    "Exit status: 0: the whole capture was read; 1: the file is not a capture, or is damaged; 2: wrong usage; 3: some "
+    "packets were skipped (encapsulated, truncated, fragmented) or are out of order: standard error has the cure; "
     "130: interrupted."
 )
 
 
 def add_inspect(commands: Any) -> argparse.ArgumentParser:
-    """Add the command to a parser's commands. @return: its own parser."""
+    """Add the command to a parser. @return: the parser of the command."""
     inspect: argparse.ArgumentParser = commands.add_parser(
         "inspect",
         parents=[_capture()],
         allow_abbrev=False,
-        help="what Pulsar's clients and brokers say in a capture",
-        description="Shows what Pulsar's clients and brokers say in a capture, one line an event. Live: "
+        help="show the Pulsar commands in a capture",
+        description="Shows the commands between Pulsar clients and brokers in a capture, one line per event. Live: "
         "tcpdump -i any -U -w - tcp port 6650 | sniproxyctl inspect -",
         epilog=f"Commands: {', '.join(NAMES)}. {_STATUS}",
     )
@@ -34,7 +31,7 @@ def add_inspect(commands: Any) -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="PATTERN",
-        help="only topics that match, as in a shell: 'persistent://a/b/*', 'orders*'. Repeats",
+        help="only topics that match this shell pattern: 'persistent://a/b/*', 'orders*'; repeatable",
     )
     inspect.add_argument(
         "--commands",
@@ -42,47 +39,53 @@ def add_inspect(commands: Any) -> argparse.ArgumentParser:
         action="extend",
         default=[],
         metavar="NAME[,NAME...]",
-        help="only these commands, such as LOOKUP,PRODUCER; some, as SEND, are shown only when named. Repeats",
+        help="only these commands, such as LOOKUP,PRODUCER; some, such as SEND, are hidden by default; repeatable",
     )
-    inspect.add_argument("--json", action="store_true", help="one JSON object a line")
-    inspect.add_argument("--reveal", action="store_true", help="show principals and properties, too; never credentials")
+    inspect.add_argument("--json", action="store_true", help="print one JSON object per line")
+    inspect.add_argument("--reveal", action="store_true", help="also show principals and properties; never credentials")
     return inspect
 
 
 def add_topics(commands: Any) -> argparse.ArgumentParser:
-    """Add the command to a parser's commands. @return: its own parser."""
+    """Add the command to a parser. @return: the parser of the command."""
     ledger: argparse.ArgumentParser = commands.add_parser(
         "topics",
         parents=[_capture()],
         allow_abbrev=False,
-        help="which broker owns which topic, by the lookups in a capture or of a running proxy",
-        description="Shows which broker owns which topic, by all that a capture's brokers said, or, with the URL of a "
-        "running proxy's admin endpoint (http://127.0.0.1:9090) in place of FILE, those that it inspects.",
+        help="show which broker owns which topic, from a capture or a running proxy",
+        description="Shows which broker owns which topic, from the lookups in a capture. With the URL of an admin "
+        "endpoint (http://127.0.0.1:9090) in place of FILE, shows the topics that a running proxy has inspected.",
         epilog=_STATUS,
     )
     form = ledger.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="a JSON array")
-    form.add_argument("--csv", action="store_true", help="CSV with a header")
+    form.add_argument("--json", action="store_true", help="print a JSON array")
+    form.add_argument("--csv", action="store_true", help="print CSV with a header")
     ledger.add_argument(
-        "others", type=as_url, metavar="URL", nargs="*", help="the admin endpoints of other instances, added to it"
+        "others",
+        type=as_url,
+        metavar="URL",
+        nargs="*",
+        help="admin endpoints of other instances; their topics are merged",
     )
     what = ledger.add_mutually_exclusive_group()
-    what.add_argument("--namespaces", action="store_true", help="namespaces, not topics: lookups, failures, moves")
-    what.add_argument("--failures", action="store_true", help="not topics, but the last lookups that failed")
-    what.add_argument("--fold", action="store_true", help="one line for all partitions of a topic")
+    what.add_argument(
+        "--namespaces", action="store_true", help="show lookups, failures and moves by namespace instead of topics"
+    )
+    what.add_argument("--failures", action="store_true", help="show the last failed lookups instead of topics")
+    what.add_argument("--fold", action="store_true", help="show all partitions of a topic in one line")
     return ledger
 
 
 def _capture() -> argparse.ArgumentParser:
     capture = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    capture.add_argument("file", metavar="FILE", help="a capture, pcap or pcapng; '-': standard input")
+    capture.add_argument("file", metavar="FILE", help="a pcap or pcapng file; '-' for standard input")
     capture.add_argument(
         "--port",
         type=_ports,
         action="extend",
         default=[],
         metavar="N[,N...]",
-        help="the plaintext ports of brokers; without it, connections are known by their first bytes. Repeats",
+        help="plaintext ports of brokers; default: detect Pulsar by the first bytes of a connection; repeatable",
     )
     return capture
 
@@ -93,7 +96,7 @@ def _ports(text: str) -> list[int]:
     except ValueError:
         ports = [0]
     if not all(0 < port < 65_536 for port in ports):
-        raise argparse.ArgumentTypeError(f"{text!r} is no list of ports, from 1 to 65535")
+        raise argparse.ArgumentTypeError(f"invalid ports {text!r}; write numbers from 1 to 65535, separated by commas")
     return ports
 
 

@@ -1,4 +1,4 @@
-"""The commands of ``sniproxyctl`` that need more than captures do, and whose code is imported only when they run."""
+"""Registers the commands ``lookup``, ``explain``, ``status`` and ``drain``; imports their code when they run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sniproxy.cli.lookupoptions import add_lookup
 
 @attrs.frozen
 class Streams:
-    """Standard input, output and error."""
+    """The standard streams of a command."""
 
     input: BinaryIO
     out: TextIO
@@ -24,17 +24,19 @@ class Streams:
 
 
 def add_commands(commands: Any) -> None:
-    """Add them to a parser's commands; C{run} of what is parsed takes it and L{Streams}, and gives the exit status."""
+    """Add the commands to a parser. Sets C{run}, which takes the options and L{Streams} and returns the exit status."""
     lookup = add_lookup(commands)
     lookup.set_defaults(run=_lookup, usage=lookup.error)
     explain = add_explain(commands)
     explain.set_defaults(run=_explain, usage=explain.error)
-    add_status(commands).set_defaults(run=_asked(run_status))
-    add_drain(commands).set_defaults(run=_asked(run_drain))
+    add_status(commands).set_defaults(run=_admin_command(run_status))
+    add_drain(commands).set_defaults(run=_admin_command(run_drain))
 
 
-def _asked(command: Callable[[argparse.Namespace, TextIO], int]) -> Callable[[argparse.Namespace, Streams], int]:
-    """A command that asks a running proxy, and tells in one line when that cannot be done."""
+def _admin_command(
+    command: Callable[[argparse.Namespace, TextIO], int],
+) -> Callable[[argparse.Namespace, Streams], int]:
+    """Wrap a command that queries a running proxy: prints an L{AdminError} in one line and returns 1."""
 
     def run(options: argparse.Namespace, streams: Streams) -> int:
         try:
@@ -47,7 +49,7 @@ def _asked(command: Callable[[argparse.Namespace, TextIO], int]) -> Callable[[ar
 
 
 def _lookup(options: argparse.Namespace, streams: Streams) -> int:
-    # Only here: captures need no Twisted and no TLS.
+    # Imported here, because captures need neither Twisted nor TLS.
     from sniproxy.cli import lookup
 
     return lookup.run(options, options.usage, streams.out, streams.error)

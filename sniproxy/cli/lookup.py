@@ -1,4 +1,4 @@
-"""``sniproxyctl lookup``: who owns a topic, hop by hop, as a PIP-60 client finds out; and if not, why not."""
+"""The command ``sniproxyctl lookup``: finds the owner of a topic as a PIP-60 client does, and shows each hop."""
 
 from __future__ import annotations
 
@@ -8,83 +8,46 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
 
-from twisted.internet.defer import Deferred
-from twisted.python.failure import Failure
-
 from sniproxy.cli.lookupoptions import ENVIRONMENT
-from sniproxy.cli.lookupreport import Outcome, hop_lines, write_end, write_json
+from sniproxy.cli.lookupreport import LookupOutcome, hop_lines, write_end, write_json
+from sniproxy.cli.reactor import run_in_reactor
 from sniproxy.client.brokers import Access, Brokers
-from sniproxy.client.failures import TalkFailed
-from sniproxy.client.logins import CERTIFICATE, NOBODY, BadToken, Login, by_token
+from sniproxy.client.failures import ClientError
+from sniproxy.client.logins import CERTIFICATE, NO_LOGIN, BadToken, Login, by_token
 from sniproxy.client.lookups import Hop, Lookups
 from sniproxy.client.redirects import Owner
 from sniproxy.client.topics import BadTopic, full_name, partitions
 from sniproxy.pulsar.serviceurl import BadServiceURL, ProxySettings, pip60
 from sniproxy.tls.clientcontext import BadPem, client_certificate, trust_root
 
-INTERRUPTED = 130
-
 _MAX_TOKEN_BYTES = 1 << 20
 
 
 def run(options: argparse.Namespace, usage: Callable[[str], Any], out: TextIO, error: TextIO) -> int:
-    """Run it in a reactor of its own; return the exit status.
+    """Run the command in the global reactor. @return: the exit status.
 
-    @param usage: is told what is wrong in the options, and raises.
+    @param usage: called with the error in the options; raises.
     """
     try:
         topic, settings, access = read(options)
     except (BadServiceURL, BadPem, BadToken, BadTopic) as problem:
         usage(str(problem))
         raise
-    # Only here: importing a module must not choose the reactor.
-    from twisted.internet import reactor as global_reactor
-
-    reactor: Any = global_reactor
-    status = INTERRUPTED
-    unexpected: list[Failure] = []
-    stopping = False
-
-    def ended(result: Any) -> None:
-        nonlocal status
-        if stopping:
-            return
-        if isinstance(result, Failure):
-            unexpected.append(result)
-        else:
-            status = result
-        reactor.stop()
-
-    def begin() -> None:
-        looking = Deferred.fromCoroutine(
-            look_up(reactor, topic, settings, access, options.listener, options.json, out, error)
-        )
-        looking.addBoth(ended)
-        reactor.addSystemEventTrigger("before", "shutdown", stop, looking)
-
-    def stop(looking: Deferred[None]) -> None:
-        """Of Ctrl-C: the lookup is given up, and its connections with it."""
-        nonlocal stopping
-        stopping = True
-        looking.cancel()
-
-    reactor.callWhenRunning(begin)
-    reactor.run()
-    if unexpected:
-        unexpected[0].raiseException()
-    return status
+    return run_in_reactor(
+        lambda reactor: look_up(reactor, topic, settings, access, options.listener, options.json, out, error)
+    )
 
 
 def read(options: argparse.Namespace) -> tuple[str, ProxySettings, Access]:
-    """What the options mean.
+    """Parse the options, and read the files that they name.
 
-    @raise BadServiceURL: the URLs or PIP-60's settings do not fit. @raise BadPem: nor do the certificates.
-    @raise BadToken: there is no token. @raise BadTopic: no topic.
+    @raise BadServiceURL: the URLs or the PIP-60 settings are invalid. @raise BadPem: a certificate or key is invalid.
+    @raise BadToken: the token is invalid. @raise BadTopic: the topic is invalid.
     """
     topic = full_name(options.topic)
     settings = pip60(options.service_url, options.proxy_service_url, options.proxy_protocol)
     if options.key is not None and options.certificate is None:
-        raise BadPem("--key without --certificate; add the certificate's file, or leave it out")
+        raise BadPem("--key requires --certificate")
     certificate = None
     if options.certificate is not None:
         certificate = client_certificate(options.certificate, options.key, "--certificate", "--key")
@@ -94,7 +57,7 @@ def read(options: argparse.Namespace) -> tuple[str, ProxySettings, Access]:
         trust=None if options.trust is None else trust_root(options.trust, "--trust"),
         certificate=certificate,
         login=_login(options.token, certified=certificate is not None),
-        patience=options.timeout,
+        timeout_s=options.timeout,
     )
     return topic, settings, access
 
@@ -109,10 +72,10 @@ async def look_up(
     out: TextIO,
     error: TextIO,
 ) -> int:
-    """Find the owners of a topic, and connect to each; write what was found; return the exit status."""
-    outcome = Outcome(topic, settings)
+    """Find the owners of a topic, connect to each and print the result. @return: the exit status."""
+    outcome = LookupOutcome(topic, settings)
 
-    def told(hop: Hop) -> None:
+    def add_hop(hop: Hop) -> None:
         outcome.hops.append(hop)
         if not as_json:
             if len(outcome.hops) == 1 or outcome.hops[-2].topic != hop.topic:
@@ -121,7 +84,7 @@ async def look_up(
 
     brokers = Brokers(reactor, access)
     try:
-        await _find(Lookups(brokers, settings.service_url, listener, told), outcome)
+        await _find(Lookups(brokers, settings.service_url, listener, add_hop), outcome)
         await brokers.close()
     except BaseException:
         brokers.abort()
@@ -130,61 +93,61 @@ async def look_up(
         write_json(outcome, out)
     else:
         write_end(outcome, out)
-    for failed, failure in outcome.failures.items():
+    for topic_or_partition, failure in outcome.failures.items():
         cure = f"\n  cure: {failure.cure}" if failure.cure else ""
-        print(f"sniproxyctl: {failed}: {failure.reason}{cure}", file=error)
+        print(f"sniproxyctl: {topic_or_partition}: {failure.reason}{cure}", file=error)
     return 0 if outcome.failure is None else int(outcome.failure.kind)
 
 
-async def _find(lookups: Lookups, outcome: Outcome) -> None:
+async def _find(lookups: Lookups, outcome: LookupOutcome) -> None:
     try:
         outcome.partitions = await lookups.partitions(outcome.topic)
-    except TalkFailed as failure:
+    except ClientError as failure:
         outcome.failures[outcome.topic] = failure
         return
-    tried: dict[Owner, TalkFailed | None] = {}
+    tried: dict[Owner, ClientError | None] = {}
     for topic in partitions(outcome.topic, outcome.partitions):
         outcome.owners[topic] = None
         try:
             owner = await lookups.owner(topic)
             outcome.owners[topic] = owner.url
-            # One connection for all topics of a broker, and one try where it fails.
+            # One connection attempt per broker, for all its topics.
             if owner not in tried:
                 tried[owner] = await _connect(lookups, topic, owner)
             if (failure_there := tried[owner]) is not None:
                 raise failure_there
-        except TalkFailed as failure:
+        except ClientError as failure:
             outcome.failures[topic] = failure
-            if outcome.hops[-1].phase == "lookup" and not outcome.hops[-1].link.opened:
-                # A broker that cannot be reached, or is gone: each further partition would wait for it again.
+            if outcome.hops[-1].phase == "lookup" and not outcome.hops[-1].link.is_open:
+                # The broker is unreachable or gone: each further partition would wait for it again.
                 return
 
 
-async def _connect(lookups: Lookups, topic: str, owner: Owner) -> TalkFailed | None:
+async def _connect(lookups: Lookups, topic: str, owner: Owner) -> ClientError | None:
     try:
         await lookups.connect(topic, owner)
-    except TalkFailed as failure:
+    except ClientError as failure:
         return failure
     return None
 
 
 def _login(token: str | None, certified: bool) -> Login:
     if token is None:
-        return CERTIFICATE if certified else NOBODY
-    # What was given may be the token itself, by mistake: it is not shown.
-    cure = f"name the file that the token is in, or {ENVIRONMENT}NAME; never the token itself"
+        return CERTIFICATE if certified else NO_LOGIN
+    # The argument may be the token itself by mistake: do not print it.
+    cure = f"give a file with the token, or {ENVIRONMENT}NAME; never the token itself"
     if token.startswith(ENVIRONMENT):
         name = token.removeprefix(ENVIRONMENT)
         text = os.environ.get(name)
         if text is None:
-            raise BadToken(f"--token: there is no such environment variable; {cure}")
+            raise BadToken(f"--token: no such environment variable; {cure}")
     else:
         try:
             with Path(token).open("rb") as file:
                 text = file.read(_MAX_TOKEN_BYTES).decode("latin-1")
         except (OSError, ValueError) as error:
-            why = error.strerror if isinstance(error, OSError) else "no path"
-            raise BadToken(f"--token: cannot be read: {why}; {cure}") from None
+            why = error.strerror if isinstance(error, OSError) else "not a path"
+            raise BadToken(f"--token: cannot read the file: {why}; {cure}") from None
     try:
         return by_token(text)
     except BadToken as error:

@@ -1,4 +1,4 @@
-"""What ``sniproxyctl lookup`` has found: hop by hop, and the owners, for people and as JSON."""
+"""The result of ``sniproxyctl lookup``: hops, owners and warnings, as text and as JSON."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import Any, TextIO
 
 import attrs
 
-from sniproxy.client.explaining import NO_DOT
-from sniproxy.client.failures import TalkFailed
+from sniproxy.client.diagnosis import NO_DOT
+from sniproxy.client.failures import ClientError
 from sniproxy.client.lookups import Hop
 from sniproxy.pulsar.serviceurl import ProxySettings
+from sniproxy.tls.selection import covers
 from sniproxy.util.text import bounded, counted
 
 _PHASE = 10
@@ -19,12 +20,12 @@ _BESIDE = " " * (2 + _PHASE)
 
 
 @attrs.define
-class Outcome:
-    """What a lookup has found so far.
+class LookupOutcome:
+    """The result of a lookup so far.
 
-    @ivar partitions: 0: the topic has none. None: nobody has said.
-    @ivar owners: the owner's URL by topic, or partition; None: not found.
-    @ivar failures: by topic, or partition, the first that has stood in its way.
+    @ivar partitions: 0 if the topic is not partitioned; None if not known.
+    @ivar owners: the URL of the owner by topic or partition; None if not found.
+    @ivar failures: the first failure by topic or partition.
     """
 
     topic: str
@@ -32,15 +33,15 @@ class Outcome:
     partitions: int | None = None
     hops: list[Hop] = attrs.Factory(list)
     owners: dict[str, str | None] = attrs.Factory(dict)
-    failures: dict[str, TalkFailed] = attrs.Factory(dict)
+    failures: dict[str, ClientError] = attrs.Factory(dict)
 
     @property
-    def failure(self) -> TalkFailed | None:
-        """The first one; None: all owners were found, and connected to."""
+    def failure(self) -> ClientError | None:
+        """The first failure; None if all owners were found and connected to."""
         return next(iter(self.failures.values()), None)
 
     def warnings(self) -> list[str]:
-        """What worked here, and will not for every client, or every time."""
+        """Problems that did not affect this lookup, but will affect other clients or later lookups."""
         service = [host for host, _ in self.settings.service_url.hosts]
         found: dict[str, None] = {}
         for hop in self.hops:
@@ -53,24 +54,23 @@ class Outcome:
                 for host in service:
                     if not covered(host, names):
                         found[
-                            f"{target.host}: its certificate lacks the service name {host}; "
-                            "a lookup that the proxy leads to this broker will fail"
+                            f"{target.host}: the certificate lacks the service name {host}; "
+                            "lookups that the proxy routes to this broker will fail"
                         ] = None
         return list(found)
 
 
 def covered(host: str, names: Sequence[str]) -> bool:
-    """Whether one of a certificate's names is the host's, by RFC 6125, section 6.4: a star is the leftmost label."""
-    beneath = host.partition(".")[2]
-    return any(name.lower() in (host, f"*.{beneath}" if beneath else host) for name in names)
+    """Whether a certificate with these names is valid for a host (RFC 9525, section 6.3)."""
+    return any(covers(name.lower(), host) for name in names)
 
 
 def hop_lines(hop: Hop) -> list[str]:
-    """One hop for people; the certificate is shown once for each connection."""
+    """The text of one hop; the certificate is shown once for each connection."""
     link = hop.link
     name = link.target.server_name
-    who = f"SNI {name}" if name else f"no SNI for {link.host}" if link.target.tls else f"{link.host} in clear"
-    said = {
+    peer = f"SNI {name}" if name else f"no SNI for {link.host}" if link.target.tls else f"{link.host} without TLS"
+    answer = {
         "partitions": "not partitioned" if not hop.partitions else counted(hop.partitions, "partition"),
         "redirect": f"redirect to {hop.url}",
         "owner": f"owner is {hop.url}",
@@ -78,14 +78,14 @@ def hop_lines(hop: Hop) -> list[str]:
         None: f"FAILED ({hop.failure.kind.name.lower()})" if hop.failure else "",
     }[hop.answer]
     where = link.address or link.target.dialled
-    lines = [f"  {hop.phase:<{_PHASE}}{who}, dialled {where}: {said}, {hop.seconds * 1000:.0f} ms"]
+    lines = [f"  {hop.phase:<{_PHASE}}{peer}, dialled {where}: {answer}, {hop.seconds * 1000:.0f} ms"]
     if hop.fresh and link.certificate_names is not None:
         lines.append(f"{_BESIDE}certificate: {', '.join(link.certificate_names) or 'no names'}")
     return lines
 
 
-def write_end(outcome: Outcome, out: TextIO) -> None:
-    """The owners and the warnings, for people."""
+def write_end(outcome: LookupOutcome, out: TextIO) -> None:
+    """Print the owners and the warnings as text."""
     width = max((len(topic) for topic in outcome.owners), default=0)
     for topic, url in outcome.owners.items():
         failure = outcome.failures.get(topic)
@@ -95,8 +95,8 @@ def write_end(outcome: Outcome, out: TextIO) -> None:
         print(f"warning: {warning}", file=out)
 
 
-def write_json(outcome: Outcome, out: TextIO) -> None:
-    """All of it as one JSON object; names are stable, and what is not known is null."""
+def write_json(outcome: LookupOutcome, out: TextIO) -> None:
+    """Print the result as one JSON object with stable names; unknown values are null."""
     settings = outcome.settings
     document = {
         "topic": outcome.topic,
@@ -136,7 +136,7 @@ def _hop(hop: Hop) -> dict[str, Any]:
     }
 
 
-def _failure(failure: TalkFailed | None) -> dict[str, Any] | None:
+def _failure(failure: ClientError | None) -> dict[str, Any] | None:
     if failure is None:
         return None
     kind = failure.kind

@@ -1,21 +1,22 @@
-"""The clients' side: PIP-60 for Twisted's clients, and a small Pulsar client for tools and tests.
+"""PIP-60 for Twisted clients, and a small Pulsar client for tools and tests.
 
-The names of ``endpoint`` are also names of this package; it imports them when they are used.
+The names of ``endpoint`` are also names of this package, which imports them on use.
 
-=============  =====================================================================================================
-``endpoint``   an endpoint that dials the proxy and puts the broker's name into SNI
-``failures``   the kinds of failure, and the one exception; pure
-``logins``     what a client says in CONNECT of who it is; pure
-``redirects``  from a broker's answer to the next lookup, or to the owner; pure
-``topics``     how topics are written; pure
-``explaining`` from errors of TCP and TLS to a failure that names the cure
-``session``    one connection: requests, answers, PING
-``brokers``    dials brokers, directly or through a proxy, and keeps the sessions
-``lookups``    partitions and the owner of a topic, each redirect as a value
-``messages``   produces a message, reads messages
-=============  =====================================================================================================
+===================  ==================================================================
+``endpoint``         a client endpoint that dials the proxy and sends the broker in SNI
+``endpointparser``   the string form of the endpoint, a Twisted plugin
+``brokers``          connects to brokers and keeps the sessions
+``session``          one connection to a broker: login, requests and answers
+``logins``           the credentials in CONNECT. Pure
+``lookups``          finds the partitions and the owner of a topic, hop by hop
+``redirects``        follows the redirects of a lookup. Pure
+``topics``           topic names. Pure
+``messages``         sends and receives single messages
+``failures``         the exception, and the kinds of failure. Pure
+``diagnosis``        turns TCP and TLS errors into failures with a cure
+===================  ==================================================================
 
-The Pulsar client retries nothing. It answers PINGs and sends none.
+The Pulsar client does not retry. It answers PINGs and sends none.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Dials brokers, directly or through a proxy, and keeps the sessions until all are closed."""
+"""Connects to brokers, directly or through a proxy, and keeps one session per broker."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IStream
 from twisted.internet.protocol import Factory
 from zope.interface import implementer
 
+from sniproxy.client.diagnosis import DialledTarget, explain_connect_failure, explain_end
 from sniproxy.client.endpoint import SniProxyEndpoint
-from sniproxy.client.explaining import DialledTarget, ended, not_connected
-from sniproxy.client.failures import FailureKind, Stage, TalkFailed
-from sniproxy.client.logins import NOBODY, Login
+from sniproxy.client.failures import ClientError, FailureKind, Stage
+from sniproxy.client.logins import NO_LOGIN, Login
 from sniproxy.client.session import BrokerSession
 from sniproxy.net.hostendpoint import HostEndpoint
 from sniproxy.pulsar.serviceurl import SniProxy
@@ -26,29 +26,29 @@ from sniproxy.tls.clientcontext import ClientCertificate, TrustRoot
 from sniproxy.util.names import host_port
 
 TIMEOUT_S = 30.0
-"""Seconds, as Pulsar's clients have it for an operation."""
+"""Seconds; the default operation timeout of Pulsar clients."""
 
 
 @attrs.frozen
 class Access:
-    """How brokers are reached, and who one is there.
+    """How to connect and log in to brokers.
 
-    @ivar proxy: None: brokers are dialled by their own names. @ivar trust: None: the platform's authorities.
-    @ivar certificate: None: none is shown. @ivar patience: seconds for each of connection, handshake and answer.
-    @ivar largest: bytes of the largest frame that is taken. None: as the broker says.
+    @ivar proxy: None to dial brokers by their own names. @ivar trust: None for the CA certificates of the platform.
+    @ivar certificate: the client certificate, or None. @ivar timeout_s: seconds for each connection, handshake and
+        answer. @ivar max_frame_bytes: maximum size of a received frame; None for the limit that the broker announces.
     """
 
     tls: bool
     proxy: SniProxy | None = None
     trust: TrustRoot | None = attrs.field(default=None, repr=False)
     certificate: ClientCertificate | None = None
-    login: Login = NOBODY
-    patience: float = TIMEOUT_S
-    largest: int | None = None
+    login: Login = NO_LOGIN
+    timeout_s: float = TIMEOUT_S
+    max_frame_bytes: int | None = None
 
 
 class Brokers:
-    """Links to brokers, one to each."""
+    """Links to brokers, one per broker."""
 
     def __init__(self, reactor: Any, access: Access) -> None:
         self.access = access
@@ -56,35 +56,34 @@ class Brokers:
         self._links: dict[tuple[str, int, str], Link] = {}
 
     def link(self, host: str, port: int, proxy_to_broker_url: str = "") -> Link:
-        """The link to a broker, opened or not; a new one where the last one has ended.
+        """The link to a broker, which may not be open yet; a new one if the last one has ended.
 
-        @param proxy_to_broker_url: the broker that the one at `host` shall connect to, ``host:port``; empty: none.
+        @param proxy_to_broker_url: ``host:port`` of the broker to which `host`, a Pulsar Proxy, connects; or empty.
         """
         key = (host, port, proxy_to_broker_url)
         link = self._links.get(key)
-        if link is None or link.over:
+        if link is None or link.ended:
             link = self._links[key] = Link(self.reactor, self.access, host, port, proxy_to_broker_url)
         return link
 
     async def close(self) -> None:
-        """End all of them in order."""
+        """Close all links gracefully."""
         await gatherResults([Deferred.fromCoroutine(link.close()) for link in self._links.values()])
         self._links.clear()
 
     def abort(self) -> None:
-        """End all of them at once."""
+        """Abort all links."""
         for link in self._links.values():
             link.abort()
         self._links.clear()
 
 
 class Link:
-    """A way to one broker.
+    """A connection to one broker. Its attributes keep their values after a failure.
 
-    What is known of it stays when it fails. @ivar address: what was dialled, resolved; None: nothing was.
-    @ivar certificate_names: what the broker's certificate is good for; None: it has not shown one.
-    @ivar connect_seconds: for TCP. @ivar tls_seconds: for TLS behind it. @ivar login_seconds: for CONNECT behind them.
-    None: it has not come so far.
+    @ivar address: the peer address; None before the connection.
+    @ivar connect_seconds: seconds for TCP. @ivar tls_seconds: seconds for TLS. @ivar login_seconds: seconds for
+        CONNECT. Each is None if that stage has not been reached.
     """
 
     def __init__(self, reactor: Any, access: Access, host: str, port: int, proxy_to_broker_url: str = "") -> None:
@@ -101,34 +100,35 @@ class Link:
         self._where = where
         self._through = proxy_to_broker_url
         self._session: BrokerSession | None = None
-        self._watched = _Watched()
+        self._creator = _RecordingCreator()
 
     @property
-    def over(self) -> bool:
-        """Whether it has been opened, and has ended."""
+    def ended(self) -> bool:
+        """Whether the connection was opened and has ended."""
         return self._session is not None and self._session.failed is not None
 
     @property
-    def opened(self) -> bool:
-        """Whether it is open."""
-        return self.login_seconds is not None and not self.over
+    def is_open(self) -> bool:
+        """Whether the connection is open and logged in."""
+        return self.login_seconds is not None and not self.ended
 
     @property
     def server_version(self) -> str | None:
-        """What the broker says it is."""
+        """The version that the broker reports; None before CONNECTED."""
         return self._session.server_version if self._session is not None and self._session.server_version else None
 
     @property
     def certificate_names(self) -> tuple[str, ...] | None:
-        chain = self._watched.chain()
+        """The names in the certificate of the broker; None if it has not sent one."""
+        chain = self._creator.chain()
         return clientcontext.names(chain[0]) if chain else None
 
     async def open(self) -> BrokerSession:
-        """The session, CONNECT answered; the one that is there, where it is open. One caller at a time.
+        """Connect and log in, or return the open session. Only one caller at a time.
 
-        @raise TalkFailed: it cannot be had.
+        @raise ClientError: the connection or the login failed.
         """
-        if self._session is not None and self.opened:
+        if self._session is not None and self.is_open:
             return self._session
         start = self._reactor.seconds()
         session = self._session = await self._connect()
@@ -139,7 +139,7 @@ class Link:
         self.connect_seconds = connected - start
         try:
             if self._access.tls:
-                await session.secured()
+                await session.wait_secured()
                 self.tls_seconds = self._reactor.seconds() - connected
             await session.log_in(self._access.login.connect(self._through))
         except BaseException:
@@ -149,46 +149,46 @@ class Link:
         return session
 
     async def close(self) -> None:
-        """End it in order, if it is open."""
-        if self._session is not None and not self.over:
+        """Close the connection gracefully, if it is open."""
+        if self._session is not None and not self.ended:
             await self._session.close()
 
     def abort(self) -> None:
-        """End it at once, if it is open."""
-        if self._session is not None and not self.over:
+        """Abort the connection, if it is open."""
+        if self._session is not None and not self.ended:
             self._session.abort()
 
     async def _connect(self) -> BrokerSession:
-        def explain(error: BaseException, stage: Stage) -> TalkFailed:
-            return ended(error, self.target, self._watched.chain(), datetime.now(UTC), stage)
+        def explain(error: BaseException, stage: Stage) -> ClientError:
+            return explain_end(error, self.target, self._creator.chain(), datetime.now(UTC), stage)
 
         def session() -> BrokerSession:
             return BrokerSession(
-                self._reactor, str(self.target), patience, explain, self._access.tls, self._access.largest
+                self._reactor, str(self.target), timeout_s, explain, self._access.tls, self._access.max_frame_bytes
             )
 
-        patience = self._access.patience
+        timeout_s = self._access.timeout_s
         factory = Factory.forProtocol(session)
         factory.noisy = False
         connecting = self._endpoint().connect(factory)
-        # Behind a Deferred of its own, because endpoints give cancelling different names, some those of other errors.
+        # Use another Deferred, because endpoints report a cancellation with different errors.
         connected: Deferred[Any] = Deferred()
         connecting.chainDeferred(connected)
         try:
-            made = await connected.addTimeout(patience, self._reactor)
+            made = await connected.addTimeout(timeout_s, self._reactor)
         except CancelledError:
             connecting.cancel()
             raise
         except Exception as error:
             connecting.cancel()
-            raise not_connected(error, self.target, patience) from error
+            raise explain_connect_failure(error, self.target, timeout_s) from error
         assert isinstance(made, BrokerSession)
         return made
 
     def _endpoint(self) -> IStreamClientEndpoint:
         access = self._access
         if not access.tls:
-            return HostEndpoint(self._reactor, *self._where, access.patience)
+            return HostEndpoint(self._reactor, *self._where, access.timeout_s)
         try:
             return SniProxyEndpoint(
                 self._reactor,
@@ -196,22 +196,22 @@ class Link:
                 self._where,
                 access.trust,
                 access.certificate,
-                access.patience,
-                self._watched.watch,
+                access.timeout_s,
+                self._creator.wrap,
             )
         except ValueError as error:
-            raise TalkFailed(FailureKind.CERTIFICATE_NAME, str(error)) from error
+            raise ClientError(FailureKind.CERTIFICATE_NAME, str(error)) from error
 
 
 @implementer(IOpenSSLClientConnectionCreator)
-class _Watched:
-    """Keeps the TLS connection in hand: the broker's certificates are wanted also when they are not accepted."""
+class _RecordingCreator:
+    """Keeps the TLS connection, to read the certificates of the broker even if their verification fails."""
 
     def __init__(self) -> None:
         self._creator: Any = None
         self._connection: SSL.Connection | None = None
 
-    def watch(self, creator: Any) -> _Watched:
+    def wrap(self, creator: Any) -> _RecordingCreator:
         self._creator = creator
         return self
 
@@ -221,7 +221,7 @@ class _Watched:
         return connection
 
     def chain(self) -> list[x509.Certificate]:
-        """The certificates that the broker has shown, its own first."""
+        """The certificate chain of the broker, its own certificate first."""
         if self._connection is None:
             return []
         return [certificate.to_cryptography() for certificate in self._connection.get_peer_cert_chain() or ()]

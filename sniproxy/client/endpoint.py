@@ -1,10 +1,10 @@
-"""PIP-60 for Twisted's clients: an endpoint that dials the proxy, and means a broker.
+"""A Twisted client endpoint that connects to a broker through an SNI proxy (PIP-60).
 
-PIP-60 ("Support Proxy server with SNI routing"): a client dials the proxy for every connection, and says in the server
-name of TLS which broker it means. The broker's name is never resolved here, and its certificate is verified for that
-name; nothing turns this off.
+PIP-60 ("Support Proxy server with SNI routing"): a client dials the proxy for every connection, and names the broker in
+the TLS server name. The client never resolves the name of the broker, and always verifies that its certificate covers
+this name.
 
-`SniProxyEndpoint` is an ``IStreamClientEndpoint``; its string form, for ``clientFromString``, is ::
+`SniProxyEndpoint` is an ``IStreamClientEndpoint``. Its string form, for ``clientFromString``, is ::
 
     sniproxy:broker-1.pulsar.test:6651:proxy=proxy.example.com\\:4443:trustRoots=/etc/pulsar/ca.pem
 """
@@ -56,17 +56,17 @@ __all__ = [
 ]
 
 CONNECT_SECONDS = 10.0
-"""Seconds for a TCP connection, as Pulsar's Java client has it."""
+"""Timeout for a TCP connection in seconds; the default of the Java client."""
 
 _Creator = IOpenSSLClientConnectionCreator
 
 
 @implementer(IStreamClientEndpoint)
 class SniProxyEndpoint:
-    """Connects to a broker, over TLS, through a proxy that routes by server name.
+    """Connects to a broker with TLS, through a proxy that routes by server name.
 
-    The certificate's check comes after the connection. What a protocol writes before waits for it; when it fails, not a
-    byte has passed either way, and ``connectionLost`` says why.
+    The TLS handshake follows the TCP connection. Data written earlier waits for it. If the verification of the
+    certificate fails, no data has passed in either direction, and ``connectionLost`` gets the error.
     """
 
     def __init__(
@@ -80,29 +80,29 @@ class SniProxyEndpoint:
         wrap: Callable[[_Creator], _Creator] | None = None,
     ) -> None:
         """
-        @param host: the broker's name. It goes into SNI and is what the certificate must be good for. (An IP address
-            goes into no SNI, by RFC 6066, section 3.) The proxy knows the port.
-        @param proxy: host and port to dial; the broker's own where there is no proxy.
-        @param trust: whose signature counts, also where they are no roots. None: the platform's authorities.
-        @param certificate: what the broker is shown. None: nothing.
+        @param host: the name of the broker: the SNI and the name that the certificate must cover. An IP address is not
+            sent in SNI (RFC 6066, section 3). The proxy knows the port.
+        @param proxy: host and port to dial; those of the broker if there is no proxy.
+        @param trust: the trusted CA certificates, which need not be roots; None for those of the platform.
+        @param certificate: the client certificate, or None.
         @param timeout: seconds for the TCP connection.
-        @param wrap: gets what makes the TLS connection, to watch it.
-        @raise ValueError: no certificate can be good for this host.
+        @param wrap: wraps the creator of the TLS connection, for example to keep the connection.
+        @raise ValueError: no certificate can cover this host.
         """
         name = _checked_host(host)
         try:
             creator = client_tls(name, trust, certificate)
         except UnicodeError as error:
             raise ValueError(
-                f"host {name!r}: no certificate can be good for this name ({error}); use letters, digits and hyphens"
+                f"host {name!r}: no certificate can cover this name ({error}); use letters, digits and hyphens"
             ) from error
         if wrap is not None:
             creator = wrap(creator)
-        # Not the broker's name: only the proxy's is ever resolved.
+        # Resolves only the name of the proxy, never that of the broker.
         self._endpoint = wrapClientTLS(creator, HostEndpoint(reactor, *proxy, timeout))
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
-        """Connect; the answer is the protocol that the factory has built. Cancelling it ends the attempt."""
+        """Connect. @return: fires with the protocol that the factory has built. Cancel it to abort the attempt."""
         connected: Deferred[IProtocol] = self._endpoint.connect(protocolFactory)
         return connected
 
@@ -112,44 +112,44 @@ def from_string(
     host: str = "",
     port: str = "6651",
     proxy: str = "",
-    trustRoots: str | None = None,  # Twisted's own tls: endpoint has these names
+    trustRoots: str | None = None,  # named as in the tls: endpoint of Twisted
     certificate: str | None = None,
     privateKey: str | None = None,
     timeout: str = str(CONNECT_SECONDS),
     **unknown: str,
 ) -> SniProxyEndpoint:
-    """The endpoint of the parts of ``sniproxy:HOST:PORT:proxy=HOST\\:PORT:...``.
+    """Create the endpoint from the parts of ``sniproxy:HOST:PORT:proxy=HOST\\:PORT:...``.
 
-    @param port: the broker's; checked and not dialled, the proxy knows better.
-    @param trustRoots: a PEM file, or a folder of ``*.pem``. None: the platform's authorities.
-    @param certificate: a PEM file. @param privateKey: a PEM file. None: it is in the certificate's.
+    @param port: the port of the broker. It is validated but not dialled, because the proxy knows the port.
+    @param trustRoots: a PEM file, or a folder of ``*.pem``; None for the CA certificates of the platform.
+    @param certificate: a PEM file. @param privateKey: a PEM file; None if the key is in the file of the certificate.
     @param timeout: seconds for the TCP connection.
-    @raise ValueError: a part is missing, unknown or wrong; the message names it and the cure.
+    @raise ValueError: a part is missing, unknown or invalid; the message has the part and the cure.
     """
     if unknown:
         raise ValueError(
-            f"sniproxy: knows proxy, trustRoots, certificate, privateKey and timeout; not {sorted(unknown)[0]!r}"
+            f"sniproxy: unknown part {sorted(unknown)[0]!r}; use proxy, trustRoots, certificate, privateKey and timeout"
         )
     if not host:
-        raise ValueError("sniproxy: no host; write the broker's, as in sniproxy:broker-1.example.com:6651:proxy=...")
-    # The brackets of an IPv6 address are a URL's affair; here its colons are escaped.
+        raise ValueError(
+            "sniproxy: no host; give that of the broker, as in sniproxy:broker-1.example.com:6651:proxy=..."
+        )
+    # An IPv6 address has no brackets here; its colons are escaped.
     bare = _checked_host(host)
     host_and_port(f"[{bare}]:{port}" if ":" in bare else f"{bare}:{port}", "sniproxy: broker")
     if not proxy:
-        raise ValueError(
-            r"sniproxy: no proxy; write proxy=HOST\:PORT, with the colon escaped, or a tls: endpoint for none"
-        )
+        raise ValueError(r"sniproxy: no proxy; write proxy=HOST\:PORT, with the colon escaped, or use a tls: endpoint")
     proxy_host, proxy_port = host_and_port(proxy, "sniproxy: proxy")
     if proxy_port is None:
-        raise ValueError(f"sniproxy: proxy {proxy!r} has no port; write the proxy's own, as in proxy={proxy}\\:4443")
+        raise ValueError(f"sniproxy: proxy {proxy!r} has no port; add it, as in proxy={proxy}\\:4443")
     try:
         seconds = float(timeout)
     except ValueError:
         seconds = 0.0
     if not 0 < seconds < float("inf"):
-        raise ValueError(f"sniproxy: bad timeout {timeout!r}; it is a number of seconds over 0, as in timeout=10")
+        raise ValueError(f"sniproxy: bad timeout {timeout!r}; write seconds over 0, as in timeout=10")
     if privateKey is not None and certificate is None:
-        raise ValueError("sniproxy: privateKey without certificate; add certificate=PATH, or leave it out")
+        raise ValueError("sniproxy: privateKey requires certificate; add certificate=PATH")
     return SniProxyEndpoint(
         reactor,
         bare,
@@ -163,7 +163,7 @@ def from_string(
 
 
 def sends_server_name(host: str) -> bool:
-    """Whether the host goes into SNI: an IP address does not."""
+    """Whether the host is sent in SNI: an IP address is not."""
     return ip_literal(host) is None
 
 
@@ -171,4 +171,4 @@ def _checked_host(host: str) -> str:
     try:
         return server_name(host)
     except BadName as error:
-        raise ValueError(f"host {host!a}: {error}; write the broker's name") from error
+        raise ValueError(f"host {host!a}: {error}; give the name of the broker") from error

@@ -1,4 +1,4 @@
-"""The string form of `sniproxy.client.SniProxyEndpoint`, found through ``twisted.plugin``; imports it when used."""
+"""Parses the string form of `sniproxy.client.SniProxyEndpoint`. A ``twisted.plugin`` that imports it on use."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from zope.interface import implementer
 @implementer(IPlugin, IStreamClientEndpointStringParserWithReactor)
 @attrs.frozen
 class LazyEndpointParser:
-    """Reads client endpoint strings with this prefix, for ``twisted.internet.endpoints.clientFromString``.
+    """Parses endpoint strings with this prefix, for ``twisted.internet.endpoints.clientFromString``.
 
     @ivar factory: the full name of a callable that takes a reactor and the parts of the string.
     """
@@ -27,12 +27,14 @@ class LazyEndpointParser:
     factory: str
 
     def parseStreamClient(self, reactor: IReactorCore, *args: object, **kwargs: object) -> IStreamClientEndpoint:
-        """The endpoint of the string's parts; raises ValueError for what cannot be read."""
+        """Create the endpoint from the parts of a string. @raise ValueError: a part is invalid."""
         make = namedAny(self.factory)
         try:
             inspect.signature(make).bind(reactor, *args, **kwargs)
         except TypeError as error:
-            # More parts than there are, or one that is given twice.
-            raise ValueError(f"{self.prefix}: a part too many, or twice; escape colons inside a part as \\:") from error
+            # Too many parts, or a duplicate.
+            raise ValueError(
+                f"{self.prefix}: too many parts or a duplicate; escape colons inside a part as \\:"
+            ) from error
         endpoint: IStreamClientEndpoint = make(reactor, *args, **kwargs)
         return endpoint

@@ -1,4 +1,4 @@
-"""Why a talk with a cluster could not go on: a closed set of kinds, and the one exception of this room. Pure."""
+"""The exception of the client, and the closed set of its kinds. Pure."""
 
 from __future__ import annotations
 
@@ -6,58 +6,58 @@ import enum
 
 
 class FailureKind(enum.IntEnum):
-    """What went wrong; the number is the exit status of ``sniproxyctl lookup``, the name in lower case its JSON."""
+    """The kind of a failure: the exit status of ``sniproxyctl lookup``; its JSON has the name in lower case."""
 
     NAME_NOT_RESOLVED = 10
-    """The host that is to be dialled has no address: the proxy's, or without a proxy the broker's."""
+    """The host to dial, of the proxy or of the broker, has no address."""
     UNREACHABLE = 11
-    """Nobody takes the TCP connection."""
+    """The TCP connection failed."""
     NO_ROUTE = 12
-    """The TLS alert unrecognized_name: the proxy has no route for the server name, or for a hello without one."""
+    """TLS alert unrecognized_name: the proxy has no route for the server name, or for a ClientHello without one."""
     TLS_REFUSED = 13
     """Another TLS alert."""
     CLOSED = 14
-    """Closed without an alert, in the handshake or later: a broker that is down, or its plaintext port."""
+    """The connection was closed without an alert: the broker is down, or the port is plaintext."""
     TLS_MISMATCH = 15
-    """One side speaks TLS, the other one does not."""
+    """One side uses TLS, the other does not."""
     CERTIFICATE_NAME = 16
-    """The certificate is not good for the name that was asked for."""
+    """The certificate does not cover the requested name."""
     CERTIFICATE_UNTRUSTED = 17
-    """Nobody trusted vouches for the certificate."""
+    """No trusted CA has issued the certificate."""
     CERTIFICATE_EXPIRED = 18
-    """The certificate, or one of its chain, is not valid today."""
+    """The certificate, or one in its chain, has expired or is not valid yet."""
     AUTHENTICATION = 19
-    """The broker does not accept who the client says it is."""
+    """The broker does not accept the credentials."""
     AUTHORIZATION = 20
-    """The broker knows the client, and forbids it."""
+    """The client lacks the permission."""
     NOT_FOUND = 21
-    """There is no such topic, namespace or tenant."""
+    """The topic, namespace or tenant does not exist."""
     NOT_READY = 22
     """The broker cannot answer now."""
     NO_TLS_URL = 23
-    """A lookup's answer has no URL that can be used."""
+    """The answer to a lookup has no usable URL."""
     REDIRECTS = 24
-    """Redirects in a circle, or too many."""
+    """A redirect loop, or too many redirects."""
     REFUSED = 25
-    """Any other error of the broker's."""
+    """Any other error of the broker."""
     TIMEOUT = 26
-    """Connected, and then no answer in time."""
+    """The broker did not answer in time."""
     NOT_PULSAR = 27
-    """The peer says what Pulsar does not."""
+    """The peer does not speak the Pulsar protocol."""
 
 
 class Stage(enum.Enum):
-    """How far a connection had come; the value is for people."""
+    """The stage that a connection reached; the value is its text in messages."""
 
     HANDSHAKE = "in the TLS handshake"
     LOGIN = "before CONNECTED"
     TALK = "after CONNECTED"
 
 
-class TalkFailed(Exception):
-    """The talk cannot go on.
+class ClientError(Exception):
+    """A connection, login, lookup or request failed.
 
-    @ivar kind: what it is. @ivar reason: where and why. @ivar cure: what to do; empty: nothing is known.
+    @ivar kind: the kind. @ivar reason: the peer and the reason. @ivar cure: the cure; empty if unknown.
     """
 
     def __init__(self, kind: FailureKind, reason: str, cure: str = "") -> None:
@@ -65,3 +65,7 @@ class TalkFailed(Exception):
         self.kind = kind
         self.reason = reason
         self.cure = cure
+
+
+TalkFailed = ClientError
+"""Deprecated: the old name of L{ClientError}."""

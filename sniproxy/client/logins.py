@@ -1,6 +1,6 @@
-"""What a client says in CONNECT of who it is. Pure.
+"""The credentials in the CONNECT command. Pure.
 
-The secret never becomes a named field of a message (commands.proto has none for it), and so is in no text of one.
+commands.proto has no field for the credentials, so that the text form of a message never shows them.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from sniproxy.pulsar.commands import varint
 
 PROTOCOL_VERSION = 20
 
-_AUTH_DATA = 3  # the number of CONNECT's field auth_data
+_AUTH_DATA = 3  # the field number of auth_data in CONNECT
 _LENGTH_DELIMITED = 2
 
 
 class BadToken(ValueError):
-    """What should be a token is none; the message never shows it."""
+    """The token is invalid; the message does not contain it."""
 
 
 @attrs.frozen
 class Login:
-    """A method of authentication by Pulsar's name for it, and what goes with it, which does not show when printed."""
+    """An authentication method of Pulsar, and its data, which the repr omits."""
 
     method: str
     data: bytes = attrs.field(repr=False, default=b"")
@@ -31,7 +31,7 @@ class Login:
     def connect(self, proxy_to_broker_url: str = "") -> pb.CommandConnect:
         """The CONNECT command.
 
-        @param proxy_to_broker_url: ``host:port`` of the broker that a Pulsar Proxy shall connect to. Empty: none.
+        @param proxy_to_broker_url: ``host:port`` of the broker to which a Pulsar Proxy connects; or empty.
         """
         command = pb.CommandConnect(
             client_version=f"sniproxy-{__version__}", protocol_version=PROTOCOL_VERSION, auth_method_name=self.method
@@ -43,27 +43,27 @@ class Login:
         return command
 
 
-NOBODY = Login("none")
+NO_LOGIN = Login("none")
 """No authentication."""
 
 CERTIFICATE = Login("tls")
-"""By the client's certificate in TLS."""
+"""Authentication with the client certificate."""
 
 
 def by_token(text: str) -> Login:
-    """By a token, such as a JSON web token (RFC 7519); white space around it does not count.
+    """Authentication with a token, such as a JSON Web Token (RFC 7519). Surrounding white space is ignored.
 
-    @raise BadToken: it is empty, or has other characters than a token.
+    @raise BadToken: it is empty, or contains invalid characters.
     """
     token = text.strip()
     if not token:
         raise BadToken("the token is empty")
     if not (token.isascii() and token.isprintable()) or " " in token:
-        raise BadToken("the token has characters that no token has; it is one line of letters, digits and signs")
+        raise BadToken("the token contains invalid characters; it must be one line of printable ASCII without spaces")
     return Login("token", token.encode())
 
 
 def add_auth_data(command: pb.CommandConnect, data: bytes) -> None:
-    """Give CONNECT credentials. Of those that it may have already, the last ones count (as of every field)."""
+    """Append credentials to CONNECT. They replace earlier ones, because the last value of a field wins."""
     tag = bytes([_AUTH_DATA << 3 | _LENGTH_DELIMITED])
     command.MergeFromString(tag + varint(len(data)) + data)

@@ -1,4 +1,4 @@
-"""Who owns a topic: partitions, the lookup with its redirects, and the way to the owner, each hop as a value."""
+"""Finds the owner of a topic: partitions, lookup with redirects, and connection. Reports each hop."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ from typing import Any, TypeVar
 import attrs
 
 from sniproxy.client.brokers import Brokers, Link
-from sniproxy.client.failures import TalkFailed
+from sniproxy.client.failures import ClientError
 from sniproxy.client.redirects import Owner, Redirects, refusal
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import error_name, text
 from sniproxy.pulsar.serviceurl import ServiceURL
 
 _T = TypeVar("_T")
-_Said = dict[str, Any]  # fields of a Hop
+_HopFields = dict[str, Any]  # fields of a Hop
 _Partitions = pb.CommandPartitionedTopicMetadataResponse
 
 
 @attrs.frozen
 class Hop:
-    """One question to one broker, and what came of it.
+    """One request to one broker, and its answer.
 
-    @ivar topic: whom it is about. @ivar phase: ``metadata``, ``lookup`` or ``connect``.
-    @ivar link: the broker, and what is known of the way there. @ivar fresh: whether it was connected to for this.
-    @ivar answer: ``partitions``, ``redirect``, ``owner`` or ``connected``; None: there was none.
-    @ivar partitions: of an answer ``partitions``; 0: the topic has none.
-    @ivar url: of an answer ``redirect`` or ``owner``.
-    @ivar seconds: for all of it, the connection too.
-    @ivar failure: why it went no further.
+    @ivar topic: the topic. @ivar phase: ``metadata``, ``lookup`` or ``connect``.
+    @ivar link: the link to the broker. @ivar fresh: whether the link was opened for this request.
+    @ivar answer: ``partitions``, ``redirect``, ``owner`` or ``connected``; None if there was none.
+    @ivar partitions: for ``partitions``: their number; 0 if the topic is not partitioned.
+    @ivar url: for ``redirect`` and ``owner``: the URL in the answer.
+    @ivar seconds: the duration, including the connection.
+    @ivar failure: the error, or None.
     """
 
     topic: str
@@ -40,65 +40,67 @@ class Hop:
     answer: str | None = None
     partitions: int | None = None
     url: str | None = None
-    failure: TalkFailed | None = None
+    failure: ClientError | None = None
 
 
 class Lookups:
-    """Asks a cluster through its service URL.
+    """Looks up topics in a cluster through its service URL.
 
-    @param listener: the name of the advertised listener that answers shall be for (PIP-61); empty: the brokers choose.
-    @param told: hears of each hop when it is over.
+    @param listener: the advertised listener to request (PIP-61); empty for the default of the brokers.
+    @param on_hop: called after each hop.
     """
 
     def __init__(
-        self, brokers: Brokers, service: ServiceURL, listener: str = "", told: Callable[[Hop], None] | None = None
+        self, brokers: Brokers, service: ServiceURL, listener: str = "", on_hop: Callable[[Hop], None] | None = None
     ) -> None:
         self._brokers = brokers
         self._service = service
         self._listener = listener
-        self._told = told
+        self._on_hop = on_hop
 
     async def partitions(self, topic: str) -> int:
-        """How many partitions a topic has; 0: it is not partitioned. Raises `TalkFailed`."""
+        """The number of partitions of a topic; 0 if it is not partitioned. @raise ClientError: the request failed."""
 
-        async def ask(link: Link) -> tuple[int, _Said]:
+        async def ask(link: Link) -> tuple[int, _HopFields]:
             session = await link.open()
             answer = await session.ask(pb.CommandPartitionedTopicMetadata(topic=topic), _Partitions)
             if not answer.HasField("response") or answer.response == _Partitions.Failed:
-                what = f"{link.target} to the question for partitions"
+                what = f"{link.target} to the partition metadata request"
                 raise refusal(error_name(answer), text(answer, "message"), what)
             return answer.partitions, {"answer": "partitions", "partitions": answer.partitions}
 
         return await self._any(topic, "metadata", ask)
 
     async def owner(self, topic: str) -> Owner:
-        """The broker that owns a topic, one partition where it has some. Raises `TalkFailed`."""
+        """The broker that owns a topic or a partition. @raise ClientError: the lookup failed."""
         tls = self._brokers.access.tls
-        way: Redirects | None = None
+        redirects: Redirects | None = None
 
-        async def ask(link: Link) -> tuple[Owner | None, _Said]:
-            nonlocal way
+        async def ask(link: Link) -> tuple[Owner | None, _HopFields]:
+            nonlocal redirects
             session = await link.open()
-            way = way or Redirects(link.host, link.port, tls)
-            request = pb.CommandLookupTopic(topic=topic, authoritative=way.question.authoritative)
+            redirects = redirects or Redirects(link.host, link.port, tls)
+            request = pb.CommandLookupTopic(topic=topic, authoritative=redirects.question.authoritative)
             if self._listener:
                 request.advertised_listener_name = self._listener
             answer = await session.ask(request, pb.CommandLookupTopicResponse)
-            owner = way.answered(answer)
+            owner = redirects.handle_answer(answer)
             url = text(answer, "brokerServiceUrlTls" if tls else "brokerServiceUrl")
             return owner, {"answer": "owner" if owner else "redirect", "url": url}
 
         owner = await self._any(topic, "lookup", ask)
         while owner is None:
-            assert way is not None
-            owner = await self._hop(topic, "lookup", self._brokers.link(way.question.host, way.question.port), ask)
+            assert redirects is not None
+            owner = await self._hop(
+                topic, "lookup", self._brokers.link(redirects.question.host, redirects.question.port), ask
+            )
         return owner
 
     async def connect(self, topic: str, owner: Owner) -> Link:
-        """The connect phase: the link to a topic's owner, open. Raises `TalkFailed`."""
+        """The connect phase: open the link to the owner of a topic. @raise ClientError: the connection failed."""
         link = self.link_to(owner)
 
-        async def ask(link: Link) -> tuple[None, _Said]:
+        async def ask(link: Link) -> tuple[None, _HopFields]:
             await link.open()
             return None, {"answer": "connected"}
 
@@ -106,37 +108,39 @@ class Lookups:
         return link
 
     def link_to(self, owner: Owner) -> Link:
-        """The link to an owner, opened or not."""
+        """The link to an owner, which may not be open yet."""
         if owner.through_service_url:
             host, port = self._service.hosts[0]
             return self._brokers.link(host, port, str(owner))
         return self._brokers.link(owner.host, owner.port)
 
-    async def _any(self, topic: str, phase: str, ask: Callable[[Link], Awaitable[tuple[_T, _Said]]]) -> _T:
-        """Ask a host of the service URL; the next one where one cannot be connected to."""
+    async def _any(self, topic: str, phase: str, ask: Callable[[Link], Awaitable[tuple[_T, _HopFields]]]) -> _T:
+        """Ask a host of the service URL; if it cannot be reached, ask the next one."""
         *others, last = self._service.hosts
         for host, port in others:
             link = self._brokers.link(host, port)
             try:
                 return await self._hop(topic, phase, link, ask)
-            except TalkFailed:
-                # An answer that is a failure holds for all brokers.
-                if link.opened:
+            except ClientError:
+                # The broker answered with an error: another broker would give the same answer.
+                if link.is_open:
                     raise
         return await self._hop(topic, phase, self._brokers.link(*last), ask)
 
-    async def _hop(self, topic: str, phase: str, link: Link, ask: Callable[[Link], Awaitable[tuple[_T, _Said]]]) -> _T:
+    async def _hop(
+        self, topic: str, phase: str, link: Link, ask: Callable[[Link], Awaitable[tuple[_T, _HopFields]]]
+    ) -> _T:
         clock = self._brokers.reactor
-        fresh, start = not link.opened, clock.seconds()
+        fresh, start = not link.is_open, clock.seconds()
 
-        def tell(**said: Any) -> None:
-            if self._told is not None:
-                self._told(Hop(topic, phase, link, fresh, clock.seconds() - start, **said))
+        def report(**fields: Any) -> None:
+            if self._on_hop is not None:
+                self._on_hop(Hop(topic, phase, link, fresh, clock.seconds() - start, **fields))
 
         try:
-            answer, said = await ask(link)
-        except TalkFailed as failure:
-            tell(failure=failure)
+            answer, fields = await ask(link)
+        except ClientError as failure:
+            report(failure=failure)
             raise
-        tell(**said)
+        report(**fields)
         return answer

@@ -1,4 +1,4 @@
-"""Produce a message on a topic's owner, and read messages there."""
+"""Produces and consumes single messages on the broker that owns a topic."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ import attrs
 from google.protobuf.message import DecodeError
 from google.protobuf.unknown_fields import UnknownFieldSet
 
-from sniproxy.client.failures import FailureKind, TalkFailed
+from sniproxy.client.failures import ClientError, FailureKind
 from sniproxy.client.redirects import refusal
 from sniproxy.client.session import BrokerSession
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import error_name, text
 from sniproxy.pulsar.frames import FrameError, encode_section, read_section
 
-_COMPRESSION = 8  # the number of MessageMetadata's field compression
-_numbers = itertools.count(1)  # of producers and consumers: each in this process has its own
+_COMPRESSION = 8  # the field number of compression in MessageMetadata
+_numbers = itertools.count(1)  # ids of producers and consumers, unique in this process
 
 
 @attrs.frozen
 class Message:
-    """A message as it lies in its topic. The payload does not show when this is printed."""
+    """A stored message. Its repr omits the payload."""
 
     ledger: int
     entry: int
@@ -30,59 +30,59 @@ class Message:
 
 
 class Producer:
-    """Sends messages to one topic, one at a time; made by `produce`."""
+    """Sends messages to one topic, one at a time. Created by `produce`."""
 
     def __init__(self, session: BrokerSession, number: int, name: str) -> None:
         self.name = name
         self._session = session
         self._number = number
-        self._channel = session.channel("producer", number)
+        self._queue = session.open_queue("producer", number)
         self._sequence = 0
 
     async def send(self, payload: bytes) -> Message:
-        """Send one message, and wait until the broker has stored it. Raises `TalkFailed`."""
+        """Send one message, and wait for its receipt. @raise ClientError: the broker did not store it."""
         metadata = pb.MessageMetadata(
             producer_name=self.name, sequence_id=self._sequence, publish_time=int(time.time() * 1000)
         )
         section = encode_section(metadata.SerializeToString(), payload)
-        self._session.check()
-        self._session.tell(pb.CommandSend(producer_id=self._number, sequence_id=self._sequence), section)
+        self._session.raise_if_ended()
+        self._session.send(pb.CommandSend(producer_id=self._number, sequence_id=self._sequence), section)
         self._sequence += 1
-        command, _ = await self._channel.take()
+        command, _ = await self._queue.take()
         if command.type == pb.BaseCommand.SEND_ERROR:
-            said = command.send_error
-            raise refusal(error_name(said), text(said, "message"), f"{self._session.peer} to a message")
+            error = command.send_error
+            raise refusal(error_name(error), text(error, "message"), f"{self._session.peer} to a message")
         if command.type != pb.BaseCommand.SEND_RECEIPT:
             raise _closed(self._session, "producer")
         where = command.send_receipt.message_id
         return Message(where.ledgerId, where.entryId, payload)
 
     async def close(self) -> None:
-        """End it. Raises `TalkFailed`."""
-        self._session.forget("producer", self._number)
+        """Close the producer. @raise ClientError: the request failed."""
+        self._session.close_queue("producer", self._number)
         await self._session.ask(pb.CommandCloseProducer(producer_id=self._number), pb.CommandSuccess)
 
 
 class Consumer:
-    """Reads messages of one subscription; made by `subscribe`."""
+    """Receives messages of one subscription. Created by `subscribe`."""
 
     def __init__(self, session: BrokerSession, number: int) -> None:
         self._session = session
         self._number = number
-        self._channel = session.channel("consumer", number)
+        self._queue = session.open_queue("consumer", number)
         self._permitted = False
 
     async def receive(self) -> Message:
-        """The next message. Raises `TalkFailed`, when none comes in time too.
+        """Wait for the next message.
 
-        Batches and compressed messages are not read: that is a failure.
+        @raise ClientError: no message arrived in time, it is a batch or compressed, or the session has ended.
         """
-        self._session.check()
-        # One by one: what was not asked for stays with the broker. After a wait in vain the permit still stands.
+        self._session.raise_if_ended()
+        # Permit one message at a time. The permit stays valid after a timeout.
         if not self._permitted:
             self._permitted = True
-            self._session.tell(pb.CommandFlow(consumer_id=self._number, messagePermits=1))
-        command, section = await self._channel.take()
+            self._session.send(pb.CommandFlow(consumer_id=self._number, messagePermits=1))
+        command, section = await self._queue.take()
         self._permitted = False
         if command.type != pb.BaseCommand.MESSAGE:
             raise _closed(self._session, "consumer")
@@ -91,48 +91,49 @@ class Consumer:
             read = read_section(section)
             metadata = pb.MessageMetadata.FromString(read.metadata)
         except (FrameError, DecodeError) as error:
-            raise TalkFailed(
-                FailureKind.NOT_PULSAR, f"{self._session.peer}: a message that cannot be read: {error}"
-            ) from None
+            raise ClientError(FailureKind.NOT_PULSAR, f"{self._session.peer}: invalid message: {error}") from None
         if metadata.HasField("num_messages_in_batch") or _compressed(metadata):
-            raise TalkFailed(
+            raise ClientError(
                 FailureKind.NOT_PULSAR,
                 f"{self._session.peer}: message {where.ledgerId}:{where.entryId} is a batch or compressed",
-                "this small client reads single messages: turn batching and compression off in the producer",
+                "this client supports neither: turn batching and compression off in the producer",
             )
         return Message(where.ledgerId, where.entryId, bytes(read.payload))
 
     def acknowledge(self, message: Message) -> None:
-        """It need not be delivered again."""
+        """Acknowledge a message."""
         where = pb.MessageIdData(ledgerId=message.ledger, entryId=message.entry)
-        self._session.check()
-        self._session.tell(
+        self._session.raise_if_ended()
+        self._session.send(
             pb.CommandAck(consumer_id=self._number, ack_type=pb.CommandAck.Individual, message_id=[where])
         )
 
     async def unsubscribe(self) -> None:
-        """End the subscription: its place in the topic is forgotten. Raises `TalkFailed`."""
+        """Delete the subscription. @raise ClientError: the request failed."""
         await self._session.ask(pb.CommandUnsubscribe(consumer_id=self._number), pb.CommandSuccess)
-        self._session.forget("consumer", self._number)
+        self._session.close_queue("consumer", self._number)
 
     async def close(self) -> None:
-        """End it; the subscription keeps its place. Raises `TalkFailed`."""
-        self._session.forget("consumer", self._number)
+        """Close the consumer and keep the subscription. @raise ClientError: the request failed."""
+        self._session.close_queue("consumer", self._number)
         await self._session.ask(pb.CommandCloseConsumer(consumer_id=self._number), pb.CommandSuccess)
 
 
 async def produce(session: BrokerSession, topic: str) -> Producer:
-    """A producer for a topic (one partition, where it has some), on the session with its owner. Raises `TalkFailed`."""
+    """Create a producer of a topic or a partition, on the session with its owner.
+
+    @raise ClientError: the broker refused it.
+    """
     number = next(_numbers)
     answer = await session.ask(pb.CommandProducer(topic=topic, producer_id=number), pb.CommandProducerSuccess)
     return Producer(session, number, answer.producer_name)
 
 
 async def subscribe(session: BrokerSession, topic: str, subscription: str, earliest: bool = False) -> Consumer:
-    """An exclusive consumer of a topic (one partition, where it has some), on the session with its owner.
+    """Create an exclusive consumer of a topic or a partition, on the session with its owner.
 
-    @param earliest: whether a new subscription begins with the oldest message, or with the next one to come.
-    @raise TalkFailed: the broker refuses it, another consumer being there for one.
+    @param earliest: whether a new subscription starts with the oldest message or with the next one.
+    @raise ClientError: the broker refused it, for example because another consumer is connected.
     """
     number = next(_numbers)
     consumer = Consumer(session, number)
@@ -149,7 +150,7 @@ async def subscribe(session: BrokerSession, topic: str, subscription: str, earli
             pb.CommandSuccess,
         )
     except BaseException:
-        session.forget("consumer", number)
+        session.close_queue("consumer", number)
         raise
     return consumer
 
@@ -159,9 +160,9 @@ def _compressed(metadata: pb.MessageMetadata) -> bool:
     return any(unknowns[at].field_number == _COMPRESSION and unknowns[at].data != 0 for at in range(len(unknowns)))
 
 
-def _closed(session: BrokerSession, what: str) -> TalkFailed:
-    return TalkFailed(
+def _closed(session: BrokerSession, what: str) -> ClientError:
+    return ClientError(
         FailureKind.CLOSED,
-        f"{session.peer} has closed the {what}",
+        f"{session.peer}: the broker closed the {what}",
         "the topic has moved to another broker: look it up again",
     )

@@ -1,28 +1,28 @@
-"""Where a lookup goes on: from one broker's answer to the next question, or to the owner. Pure.
+"""Follows the redirects of a topic lookup to the owner. Pure.
 
-Pulsar's lookup: a broker that is asked for a topic's owner answers ``Connect`` with the owner's URL; or ``Redirect``
-with the URL of a broker that knows more, which is asked in its turn, with the answer's ``authoritative``.
+A broker answers a lookup with ``Connect`` and the URL of the owner, or with ``Redirect`` and the URL of the broker to
+ask next, with the ``authoritative`` flag of the answer.
 """
 
 from __future__ import annotations
 
 import attrs
 
-from sniproxy.client.failures import FailureKind, TalkFailed
+from sniproxy.client.failures import ClientError, FailureKind
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import error_name, text
 from sniproxy.pulsar.serviceurl import BadServiceURL, parse_service_url
 from sniproxy.util.names import host_port
 
 MAX_REDIRECTS = 20
-"""As in Pulsar's own clients (maxLookupRedirects)."""
+"""The default of Pulsar clients (maxLookupRedirects)."""
 
 Response = pb.CommandLookupTopicResponse
 
 
 @attrs.frozen
-class Question:
-    """Ask the broker at this host and port."""
+class LookupRequest:
+    """The broker to ask, and the flag to send."""
 
     host: str
     port: int
@@ -34,10 +34,10 @@ class Question:
 
 @attrs.frozen
 class Owner:
-    """The broker that has the topic.
+    """The broker that owns a topic.
 
-    @ivar url: as it was answered. @ivar through_service_url: whether only the service URL is dialled, and CONNECT
-        names the owner (a Pulsar Proxy, or a standalone broker).
+    @ivar url: the URL in the answer. @ivar through_service_url: whether to dial the service URL and to name the owner
+        in CONNECT (for a Pulsar Proxy or a standalone broker).
     """
 
     url: str
@@ -50,48 +50,47 @@ class Owner:
 
 
 class Redirects:
-    """One lookup's way.
+    """The state of one lookup.
 
-    @ivar question: what is to be asked now.
-    @ivar asked: how many have been asked before it.
+    @ivar question: the next request. @ivar followed: the number of redirects followed.
     """
 
     def __init__(self, host: str, port: int, tls: bool, most: int = MAX_REDIRECTS) -> None:
-        """@param host: of the service URL, and @param port: of it. @param tls: whether connections are TLS."""
-        self.question = Question(host, port)
-        self.asked = 0
+        """@param host: the host of the service URL. @param port: its port. @param tls: whether to use TLS."""
+        self.question = LookupRequest(host, port)
+        self.followed = 0
         self._tls = tls
         self._most = most
-        # The first answer may come from any broker behind the service's name: a redirect to a broker that has been
-        # asked as authoritatively already would go round for ever.
+        # Any broker behind the service URL may answer first. A redirect to a broker that was already asked, with the
+        # same flag, is a loop.
         self._seen = {self.question}
 
-    def answered(self, answer: Response) -> Owner | None:
-        """Take the answer to `question`: the owner; or None, and `question` is the next one.
+    def handle_answer(self, answer: Response) -> Owner | None:
+        """Handle the answer to `question`. @return: the owner, or None after a redirect, which updates `question`.
 
-        @raise TalkFailed: there is no owner to be had this way.
+        @raise ClientError: the lookup failed.
         """
         if not answer.HasField("response") or answer.response == Response.Failed:
             raise refusal(error_name(answer), text(answer, "message"), f"{self.question} to the lookup")
         url, host, port = self._url(answer)
         if answer.response == Response.Connect:
             return Owner(url, host, port, answer.proxy_through_service_url)
-        question = Question(host, port, answer.authoritative)
+        question = LookupRequest(host, port, answer.authoritative)
         if question in self._seen:
-            raise TalkFailed(
+            raise ClientError(
                 FailureKind.REDIRECTS,
-                f"{self.question} redirects to {question}, which has been asked already",
-                "each broker must advertise a name of its own, and the proxy lead each name to its own broker",
+                f"redirect loop: {self.question} redirects to {question}, which was already asked",
+                "give each broker its own advertised name, and route each name to its own broker",
             )
-        if self.asked >= self._most:
-            raise TalkFailed(
+        if self.followed >= self._most:
+            raise ClientError(
                 FailureKind.REDIRECTS,
                 f"more than {self._most} redirects, the last one to {question}",
-                "look at the brokers",
+                "check the advertised listeners of the brokers",
             )
         self._seen.add(question)
         self.question = question
-        self.asked += 1
+        self.followed += 1
         return None
 
     def _url(self, answer: Response) -> tuple[str, str, int]:
@@ -100,48 +99,50 @@ class Redirects:
         scheme = "pulsar+ssl" if self._tls else "pulsar"
         if not url:
             other = text(answer, "brokerServiceUrl" if self._tls else "brokerServiceUrlTls")
-            raise TalkFailed(
+            raise ClientError(
                 FailureKind.NO_TLS_URL,
                 f"the answer of {self.question} has no {scheme}:// URL" + (f", only {other}" if other else ""),
-                "set a TLS port and advertised listeners on the brokers, and ask for the right listener"
+                "set a TLS port and advertised listeners on the brokers, and request the right listener"
                 if self._tls
                 else "use the pulsar+ssl:// service URL",
             )
         try:
             parsed = parse_service_url(url, f"the answer of {self.question}")
         except BadServiceURL as error:
-            raise TalkFailed(FailureKind.NO_TLS_URL, str(error), "look at the broker's advertised listeners") from error
+            raise ClientError(
+                FailureKind.NO_TLS_URL, str(error), "check the advertised listeners of the broker"
+            ) from error
         if parsed.tls != self._tls:
-            raise TalkFailed(
+            raise ClientError(
                 FailureKind.NO_TLS_URL,
-                f"the answer of {self.question}: {url} is no {scheme}:// URL",
-                "look at the broker's advertised listeners",
+                f"the answer of {self.question}: {url} is not a {scheme}:// URL",
+                "check the advertised listeners of the broker",
             )
         return (url, *parsed.hosts[0])
 
 
 _KINDS = {
-    "AuthenticationError": (FailureKind.AUTHENTICATION, "check the token or the client's certificate, and their end"),
-    "AuthorizationError": (FailureKind.AUTHORIZATION, "grant the client's role permission to the namespace"),
-    "TopicNotFound": (FailureKind.NOT_FOUND, "check the topic's name, or create it"),
-    "SubscriptionNotFound": (FailureKind.NOT_FOUND, "check the subscription's name"),
-    "ServiceNotReady": (FailureKind.NOT_READY, "try again; when it stays, look at the brokers' logs"),
+    "AuthenticationError": (FailureKind.AUTHENTICATION, "check the token or the client certificate, and their expiry"),
+    "AuthorizationError": (FailureKind.AUTHORIZATION, "grant the role of the client permission on the namespace"),
+    "TopicNotFound": (FailureKind.NOT_FOUND, "check the topic name, or create the topic"),
+    "SubscriptionNotFound": (FailureKind.NOT_FOUND, "check the subscription name"),
+    "ServiceNotReady": (FailureKind.NOT_READY, "try again; if the error persists, check the logs of the brokers"),
     "TooManyRequests": (FailureKind.NOT_READY, "try again later"),
-    "MetadataError": (FailureKind.NOT_READY, "try again; when it stays, look at the brokers' logs"),
-    "InvalidTopicName": (FailureKind.NOT_FOUND, "check the topic's name"),
+    "MetadataError": (FailureKind.NOT_READY, "try again; if the error persists, check the logs of the brokers"),
+    "InvalidTopicName": (FailureKind.NOT_FOUND, "check the topic name"),
 }
 
 _ABSENT = ("does not exist", "not found", "Policies not found")
 
 
-def refusal(error: str | None, message: str | None, where: str) -> TalkFailed:
-    """What a broker's error means.
+def refusal(error: str | None, message: str | None, where: str) -> ClientError:
+    """Explain an error of a broker.
 
-    @param error: its name in ServerError. @param where: who said it, and to what.
+    @param error: its name in ServerError. @param where: the broker and the request.
     """
     kind, cure = _KINDS.get(error or "", (FailureKind.REFUSED, ""))
-    said = message or ""
-    # A namespace or tenant that is not there has no error code of its own.
-    if kind not in (FailureKind.AUTHENTICATION, FailureKind.AUTHORIZATION) and any(word in said for word in _ABSENT):
-        kind, cure = FailureKind.NOT_FOUND, "check tenant, namespace and topic, or create them"
-    return TalkFailed(kind, f"{where}: {error or 'no error code'}{f': {said}' if said else ''}", cure)
+    details = message or ""
+    # A missing namespace or tenant has no error code of its own.
+    if kind not in (FailureKind.AUTHENTICATION, FailureKind.AUTHORIZATION) and any(word in details for word in _ABSENT):
+        kind, cure = FailureKind.NOT_FOUND, "check the tenant, namespace and topic, or create them"
+    return ClientError(kind, f"{where}: {error or 'no error code'}{f': {details}' if details else ''}", cure)

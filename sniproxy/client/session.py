@@ -1,4 +1,4 @@
-"""One connection with a broker: CONNECT, requests and their answers, and what a broker says by itself."""
+"""A connection to a broker: login, requests and their answers, and commands that the broker sends unasked."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from twisted.internet.interfaces import IConsumer, IHandshakeListener, IPushProd
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from sniproxy.client.failures import FailureKind, Stage, TalkFailed
+from sniproxy.client.failures import ClientError, FailureKind, Stage
 from sniproxy.client.redirects import refusal
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import CommandError, error_name, fields_of, read, text, type_name, write
@@ -23,13 +23,13 @@ from sniproxy.pulsar.frames import MAX_FRAME_BYTES, Frame, FrameError, FrameRead
 M = TypeVar("M", bound=Message)
 
 MAX_MESSAGES = 1000
-"""Commands for one producer or consumer that nobody has taken yet; a broker sends no more than was permitted."""
+"""Maximum of queued commands for a producer or consumer. A broker never sends more than its permits."""
 
-_HEADER_BYTES = 10 * 1024  # for all of a frame that is not the message (DEFAULT_LIMIT)
+_HEADER_BYTES = 10 * 1024  # for the parts of a frame besides the message
 _Base = pb.BaseCommand
-# Their request ids are the broker's own.
+# The broker chooses their request ids.
 _ASKED_BY_BROKERS = (_Base.CLOSE_PRODUCER, _Base.CLOSE_CONSUMER)
-_CHANNELS: dict[int, str] = {
+_QUEUE_KINDS: dict[int, str] = {
     _Base.SEND_RECEIPT: "producer",
     _Base.SEND_ERROR: "producer",
     _Base.CLOSE_PRODUCER: "producer",
@@ -38,112 +38,111 @@ _CHANNELS: dict[int, str] = {
 }
 
 
-class Waiting:
-    """What somebody waits for, with a deadline."""
+class PendingAnswer:
+    """An answer that a caller waits for, with a deadline."""
 
     def __init__(self, session: BrokerSession, what: str) -> None:
         self._session = session
         self._what = what
-        # Failures come as values: one that nobody takes is no unhandled error.
+        # Failures are passed as values, so that one without a reader is not logged as an unhandled error.
         self._answer: Deferred[Any] = Deferred()
 
-    def give(self, answer: Any) -> None:
-        """It has come, or the `TalkFailed` in its place."""
+    def set(self, answer: Any) -> None:
+        """Set the answer, or the `ClientError` in its place."""
         if not self._answer.called:
             self._answer.callback(answer)
 
     async def take(self) -> Any:
-        """Wait for it. Raises `TalkFailed`, after the session's patience too."""
+        """Wait for the answer. @raise ClientError: the session has ended or the deadline has passed."""
         session = self._session
         try:
-            answer = await self._answer.addTimeout(session.patience, session.clock)
+            answer = await self._answer.addTimeout(session.timeout_s, session.clock)
         except TookTooLong:
-            raise TalkFailed(
+            raise ClientError(
                 FailureKind.TIMEOUT,
-                f"{session.peer}: no {self._what} within {session.patience:g} s",
-                "look at the broker's load and log, or wait longer",
+                f"{session.peer}: no {self._what} within {session.timeout_s:g} s",
+                "check the load and the log of the broker, or use a longer timeout",
             ) from None
-        if isinstance(answer, TalkFailed):
+        if isinstance(answer, ClientError):
             raise answer
         return answer
 
 
-class Channel:
-    """What a broker says to one producer or consumer, in order."""
+class CommandQueue:
+    """Commands of a broker to one producer or consumer, in order."""
 
     def __init__(self, session: BrokerSession, what: str) -> None:
         self._session = session
         self._what = what
-        self._held: deque[tuple[pb.BaseCommand, bytes]] = deque()
-        self._waiting: Waiting | None = None
+        self._queued: deque[tuple[pb.BaseCommand, bytes]] = deque()
+        self._waiting: PendingAnswer | None = None
 
     def put(self, command: pb.BaseCommand, section: bytes) -> None:
-        """The next one, with its payload section; raises `CommandError` when too many are held."""
-        if len(self._held) >= MAX_MESSAGES:
+        """Add a command with its payload section. @raise CommandError: too many commands are queued."""
+        if len(self._queued) >= MAX_MESSAGES:
             raise CommandError(f"more than {MAX_MESSAGES} commands for one {self._what}")
-        self._held.append((command, section))
+        self._queued.append((command, section))
         self.wake(None)
 
-    def wake(self, failure: TalkFailed | None) -> None:
-        """Something has happened."""
+    def wake(self, failure: ClientError | None) -> None:
+        """Wake the caller of L{take}. @param failure: its error, or None."""
         waiting, self._waiting = self._waiting, None
         if waiting is not None:
-            waiting.give(failure)
+            waiting.set(failure)
 
     async def take(self) -> tuple[pb.BaseCommand, bytes]:
-        """The next one; one taker at a time.
+        """Wait for the next command. Only one caller at a time.
 
-        @raise TalkFailed: none came in time, or the session has ended and nothing is left.
+        @raise ClientError: none arrived in time, or the session has ended and the queue is empty.
         """
-        while not self._held:
-            self._session.check()
-            self._waiting = Waiting(self._session, f"word to the {self._what}")
+        while not self._queued:
+            self._session.raise_if_ended()
+            self._waiting = PendingAnswer(self._session, f"command for the {self._what}")
             await self._waiting.take()
-        return self._held.popleft()
+        return self._queued.popleft()
 
 
 @implementer(IHandshakeListener, IPushProducer)
 class BrokerSession(protocol.Protocol):
-    """A connection with a broker, which begins with `secured` where it is TLS, and with `log_in`.
+    """A connection to a broker. Call `wait_secured`, if it uses TLS, then `log_in`.
 
-    @param peer: how messages call the broker. @param patience: seconds for each wait.
-    @param explain: from why and at which stage the connection was lost, to a failure. @param tls: whether it is TLS.
-    @param largest: bytes of the largest frame that is taken. None: as the broker says.
-    @ivar stage: how far it has come.
-    @ivar failed: why it has ended; None: it has not.
+    @param peer: the name of the broker in error messages. @param timeout_s: seconds for each wait.
+    @param explain: maps the reason and the stage of a lost connection to an error. @param tls: whether it uses TLS.
+    @param max_frame_bytes: maximum size of a received frame; None for the limit that the broker announces.
+    @ivar stage: the current stage. @ivar failed: why the session has ended; None while it is open.
+    @ivar closed: fires when the connection is closed.
     """
 
     def __init__(
         self,
         clock: IReactorTime,
         peer: str,
-        patience: float,
-        explain: Callable[[BaseException, Stage], TalkFailed],
+        timeout_s: float,
+        explain: Callable[[BaseException, Stage], ClientError],
         tls: bool = True,
-        largest: int | None = None,
+        max_frame_bytes: int | None = None,
     ) -> None:
         self.clock = clock
         self.peer = peer
-        self.patience = patience
-        self.failed: TalkFailed | None = None
+        self.timeout_s = timeout_s
+        self.failed: ClientError | None = None
         self.server_version = ""
-        self.gone: Deferred[None] = Deferred()
+        self.closed: Deferred[None] = Deferred()
         self._explain = explain
-        self._reader = FrameReader(largest or MAX_FRAME_BYTES)
-        self._largest = largest
+        self._reader = FrameReader(max_frame_bytes or MAX_FRAME_BYTES)
+        self._max_frame_bytes = max_frame_bytes
         self._tls = tls
         self.stage = Stage.HANDSHAKE if tls else Stage.LOGIN
-        self._handshake = Waiting(self, "end of the TLS handshake")
-        self._connected: Waiting | None = None
-        self._requests: dict[int, Waiting] = {}
+        self._handshake = PendingAnswer(self, "end of the TLS handshake")
+        self._connected: PendingAnswer | None = None
+        self._requests: dict[int, PendingAnswer] = {}
         self._last_request = 0
-        self._channels: dict[tuple[str, int], Channel] = {}
+        self._queues: dict[tuple[str, int], CommandQueue] = {}
 
-    # What Twisted calls.
+    # Called by Twisted.
 
     def connectionMade(self) -> None:
-        # As a producer we are told of a broker that asks and does not read: then its questions are not read either, for
-        # the answers would pile up here.
+        # If the broker sends requests but does not read, stop reading, or the answers would accumulate here.
         cast(IConsumer, self.transport).registerProducer(self, True)
 
     def pauseProducing(self) -> None:
@@ -153,18 +152,18 @@ class BrokerSession(protocol.Protocol):
         cast(IPushProducer, self.transport).resumeProducing()
 
     def stopProducing(self) -> None:
-        """The connection is lost: there is nothing to be stopped."""
+        """Nothing: the connection is lost."""
 
     def handshakeCompleted(self) -> None:
         self.stage = Stage.LOGIN
-        self._handshake.give(None)
+        self._handshake.set(None)
 
     def dataReceived(self, data: bytes) -> None:
         if self.failed is not None:
             return
         try:
             for frame in self._reader.each(data):
-                self._take(frame)
+                self._handle_frame(frame)
         except (FrameError, CommandError) as error:
             self._fail(self._not_pulsar(error))
 
@@ -172,41 +171,41 @@ class BrokerSession(protocol.Protocol):
         assert reason.value is not None
         if self.failed is None:
             self._end(self._explain(reason.value, self.stage))
-        self.gone.callback(None)
+        self.closed.callback(None)
 
-    # What the holder calls.
+    # Called by the user of the session.
 
-    async def secured(self) -> None:
-        """Wait until TLS stands, and the certificate is verified. Raises `TalkFailed`."""
+    async def wait_secured(self) -> None:
+        """Wait for the TLS handshake and the verification of the certificate. @raise ClientError: it failed."""
         if self.stage is Stage.HANDSHAKE:
-            self.check()
+            self.raise_if_ended()
             await self._handshake.take()
 
     async def log_in(self, connect: pb.CommandConnect) -> pb.CommandConnected:
-        """Send CONNECT, and wait for CONNECTED. Raises `TalkFailed`."""
-        self.check()
-        self._connected = waiting = Waiting(self, "CONNECTED")
-        self.tell(connect)
+        """Send CONNECT, and wait for CONNECTED. @raise ClientError: the login failed."""
+        self.raise_if_ended()
+        self._connected = waiting = PendingAnswer(self, "CONNECTED")
+        self.send(connect)
         connected: pb.CommandConnected = await waiting.take()
         self.stage = Stage.TALK
         self.server_version = text(connected, "server_version") or ""
-        if connected.max_message_size > 0 and self._largest is None:
+        if connected.max_message_size > 0 and self._max_frame_bytes is None:
             self._reader.limit = connected.max_message_size + _HEADER_BYTES
         return connected
 
     async def ask(self, request: Message, wanted: type[M]) -> M:
-        """Send a command that has a request id, which is filled in, and wait for the fields of its answer.
+        """Send a request, set its request id, and wait for the answer.
 
-        @param wanted: the command that answers this one.
-        @raise TalkFailed: it is an error, another command, does not come in time, or the connection has ended.
+        @param wanted: the type of the answer.
+        @raise ClientError: the answer is an error or another command, or the wait timed out or the session has ended.
         """
-        self.check()
+        self.raise_if_ended()
         self._last_request += 1
         number = self._last_request
         cast(Any, request).request_id = number
         name = type(request).__name__.removeprefix("Command")
-        waiting = self._requests[number] = Waiting(self, f"answer to {name}")
-        self.tell(request)
+        waiting = self._requests[number] = PendingAnswer(self, f"answer to {name}")
+        self.send(request)
         try:
             command: pb.BaseCommand = await waiting.take()
         finally:
@@ -218,115 +217,113 @@ class BrokerSession(protocol.Protocol):
             raise self._not_pulsar(CommandError(f"{type_name(command)} to {name}"))
         return answer
 
-    def tell(self, command: Message, section: bytes = b"") -> None:
-        """Send one command, with a payload section where it has one."""
+    def send(self, command: Message, section: bytes = b"") -> None:
+        """Send a command, with an optional payload section."""
         assert self.transport is not None
         self.transport.write(write(command, section))
 
-    def channel(self, kind: str, number: int) -> Channel:
-        """What the broker says to this ``producer`` or ``consumer`` from now on."""
-        return self._channels.setdefault((kind, number), Channel(self, kind))
+    def open_queue(self, kind: str, number: int) -> CommandQueue:
+        """Queue the commands for a ``producer`` or ``consumer`` from now on."""
+        return self._queues.setdefault((kind, number), CommandQueue(self, kind))
 
-    def forget(self, kind: str, number: int) -> None:
-        """It is closed: what comes for it is dropped."""
-        self._channels.pop((kind, number), None)
+    def close_queue(self, kind: str, number: int) -> None:
+        """Drop further commands for a producer or consumer."""
+        self._queues.pop((kind, number), None)
 
-    def check(self) -> None:
-        """Raise why the session has ended, if it has."""
+    def raise_if_ended(self) -> None:
+        """@raise ClientError: the session has ended."""
         if self.failed is not None:
             raise self.failed
 
     def close(self) -> Deferred[None]:
-        """End the connection in order; fires when it has ended. A peer that lets us wait is cut off."""
+        """Close the connection gracefully, and abort it after the timeout. @return: fires when it is closed."""
         assert self.transport is not None
-        self._end(TalkFailed(FailureKind.CLOSED, f"{self.peer}: closed by this client"))
-        if self.gone.called:
-            return self.gone
-        cast(IConsumer, self.transport).unregisterProducer()  # who produces is waited for
+        self._end(ClientError(FailureKind.CLOSED, f"{self.peer}: closed by this client"))
+        if self.closed.called:
+            return self.closed
+        cast(IConsumer, self.transport).unregisterProducer()  # loseConnection waits for a producer
         self.transport.loseConnection()
-        cut = self.clock.callLater(self.patience, self._cut)
+        deadline = self.clock.callLater(self.timeout_s, self._abort_transport)
 
         def over(_: None) -> None:
-            if cut.active():
-                cut.cancel()
+            if deadline.active():
+                deadline.cancel()
 
-        return self.gone.addCallback(over)
+        return self.closed.addCallback(over)
 
     def abort(self) -> None:
-        """End the connection at once, whatever the peer does."""
-        self._end(TalkFailed(FailureKind.CLOSED, f"{self.peer}: closed by this client"))
-        self._cut()
+        """Abort the connection."""
+        self._end(ClientError(FailureKind.CLOSED, f"{self.peer}: closed by this client"))
+        self._abort_transport()
 
-    # How it works.
+    # Internal.
 
-    def _take(self, frame: Frame) -> None:
+    def _handle_frame(self, frame: Frame) -> None:
         if self.failed is not None:
             return
         command = read(frame.command)
         kind = command.type
         if kind == _Base.PING:
-            self.tell(pb.CommandPong())
+            self.send(pb.CommandPong())
         elif kind == _Base.CONNECTED and self._connected is not None:
             connected, self._connected = self._connected, None
-            connected.give(command.connected)
+            connected.set(command.connected)
         elif kind == _Base.AUTH_CHALLENGE:
             self._fail(
-                TalkFailed(
+                ClientError(
                     FailureKind.AUTHENTICATION,
-                    f"{self.peer} asks for more steps of authentication than this client knows",
+                    f"{self.peer}: the broker requires a multi-step authentication, which this client does not support",
                     "use a token or a client certificate",
                 )
             )
-        elif kind in _CHANNELS:
-            self._to_channel(_CHANNELS[kind], command, frame.section)
+        elif kind in _QUEUE_KINDS:
+            self._to_queue(_QUEUE_KINDS[kind], command, frame.section)
         else:
-            self._answered(command)
+            self._handle_answer(command)
 
-    def _to_channel(self, kind: str, command: pb.BaseCommand, section: bytes) -> None:
-        channel = self._channels.get((kind, getattr(fields_of(command), f"{kind}_id")))
-        if channel is not None:
-            channel.put(command, section)
+    def _to_queue(self, kind: str, command: pb.BaseCommand, section: bytes) -> None:
+        queue = self._queues.get((kind, getattr(fields_of(command), f"{kind}_id")))
+        if queue is not None:
+            queue.put(command, section)
 
-    def _answered(self, command: pb.BaseCommand) -> None:
+    def _handle_answer(self, command: pb.BaseCommand) -> None:
         number = getattr(fields_of(command), "request_id", None) if command.type != _Base.PONG else None
         waiting = None if number is None else self._requests.pop(number, None)
         if waiting is not None:
-            waiting.give(command)
+            waiting.set(command)
         elif command.type == _Base.ERROR:
-            # About the connection, and the last word on it.
+            # An error of the connection; the broker closes it.
             self._fail(self._refused(command.error))
 
-    def _refused(self, error: pb.CommandError) -> TalkFailed:
+    def _refused(self, error: pb.CommandError) -> ClientError:
         name, message = error_name(error), text(error, "message")
         if self._connected is not None and not self._tls and name == "NotAllowedError":
-            # So sniproxy answers a plaintext client on its TLS port.
-            return TalkFailed(
-                FailureKind.TLS_MISMATCH, f"{self.peer}: {message}", "write pulsar+ssl:// in the service URL"
-            )
+            # This is how sniproxy answers a plaintext client on a TLS port.
+            return ClientError(FailureKind.TLS_MISMATCH, f"{self.peer}: {message}", "use a pulsar+ssl:// service URL")
         return refusal(name, message, f"{self.peer} to CONNECT" if self._connected is not None else self.peer)
 
-    def _not_pulsar(self, error: Exception) -> TalkFailed:
+    def _not_pulsar(self, error: Exception) -> ClientError:
         start = self._reader.rest[:2]
         if not self._tls and start[:1] in (b"\x15", b"\x16") and start[1:2] == b"\x03":
-            return TalkFailed(
-                FailureKind.TLS_MISMATCH, f"{self.peer}: the answer is TLS", "write pulsar+ssl:// in the service URL"
+            return ClientError(
+                FailureKind.TLS_MISMATCH, f"{self.peer}: the answer is TLS", "use a pulsar+ssl:// service URL"
             )
-        return TalkFailed(
+        return ClientError(
             FailureKind.NOT_PULSAR,
-            f"{self.peer}: the answer is not Pulsar's: {error}",
-            "name a broker's port, not a web port",
+            f"{self.peer}: the answer is not Pulsar: {error}",
+            "use the Pulsar port of the broker, not its web port",
         )
 
-    def _fail(self, failure: TalkFailed) -> None:
+    def _fail(self, failure: ClientError) -> None:
         self._end(failure)
-        self._cut()
+        self._abort_transport()
 
-    def _cut(self) -> None:
-        if not self.gone.called:
+    def _abort_transport(self) -> None:
+        if not self.closed.called:
             cast(ITCPTransport, self.transport).abortConnection()
 
-    def _end(self, failure: TalkFailed) -> None:
-        """Tell all who wait; the first reason counts."""
+    def _end(self, failure: ClientError) -> None:
+        """End the session, and pass the failure to all callers that wait. Later failures are ignored."""
         if self.failed is not None:
             return
         self.failed = failure
@@ -335,6 +332,6 @@ class BrokerSession(protocol.Protocol):
         self._requests.clear()
         for one in waiting:
             if one is not None:
-                one.give(failure)
-        for channel in list(self._channels.values()):
-            channel.wake(failure)
+                one.set(failure)
+        for queue in list(self._queues.values()):
+            queue.wake(failure)

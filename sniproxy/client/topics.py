@@ -1,4 +1,4 @@
-"""How topics are written. Pure."""
+"""Topic names. Pure."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ _DOMAINS = ("persistent", "non-persistent")
 
 
 class BadTopic(ValueError):
-    """A text that is no topic; the message says how one is written."""
+    """The text is not a topic name; the message shows the syntax."""
 
 
 def full_name(text: str) -> str:
-    """The full name of a topic: ``orders`` and ``public/default/orders`` are short forms, as in all Pulsar clients.
+    """The full name of a topic. ``orders`` and ``public/default/orders`` are short forms, as in all Pulsar clients.
 
-    @raise BadTopic: it is neither.
+    @raise BadTopic: the text is not a topic name.
     """
     domain, separator, rest = text.partition("://")
     if not separator:
@@ -24,12 +24,12 @@ def full_name(text: str) -> str:
     parts = rest.split("/", 2)
     if domain not in _DOMAINS or len(parts) != 3 or "" in parts or not rest.isprintable():
         raise BadTopic(
-            f"topic {bounded(text)!r} is written as in persistent://TENANT/NAMESPACE/TOPIC, TENANT/NAMESPACE/TOPIC, or "
-            "TOPIC alone for public/default"
+            f"invalid topic {bounded(text)!r}; write persistent://TENANT/NAMESPACE/TOPIC, TENANT/NAMESPACE/TOPIC, or "
+            "TOPIC in public/default"
         )
     return f"{domain}://{rest}"
 
 
 def partitions(topic: str, count: int) -> list[str]:
-    """The names of a topic's partitions; of a topic without partitions (0), its own."""
+    """The names of the partitions of a topic; its own name if it has none (0)."""
     return [f"{topic}-partition-{number}" for number in range(count)] if count else [topic]

@@ -1,7 +1,7 @@
 """Parses TOML text or options into a checked L{Configuration}. Pure.
 
 Every error names the file, the key, the value and the cure. A file with an error is not used at all.
-docs/configuration.md is the manual.
+docs/reference/configuration.md is the manual.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""The embedded stand-in cluster and the tour of `make run`. Nothing outside this package imports it.
+"""The demo cluster and the tour of `make run`. No other module imports this package.
 
-``certificates``  a throw-away CA and a certificate for each broker, made in memory
-``topics``        topics, subscriptions and their messages; pure
-``broker``        one small broker that speaks Pulsar's binary protocol
-``cluster``       two of them behind one service name, on loopback ports
-``client``        a tiny PIP-60 client, which dials nothing but the proxy
-``tour``          what `python -m sniproxy.demo` shows
+``certificates``  a temporary CA and broker certificates, in memory
+``topics``        topics, subscriptions and messages. Pure
+``broker``        a small broker that speaks the Pulsar binary protocol
+``cluster``       two brokers behind one service name, on loopback ports
+``client``        a small PIP-60 client that dials only the proxy
+``tour``          the program `python -m sniproxy.demo`
 """

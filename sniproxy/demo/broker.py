@@ -1,7 +1,7 @@
-"""A small stand-in for a Pulsar broker: enough of the protocol for real clients to produce and consume.
+"""A small in-memory Pulsar broker: real clients can produce and consume.
 
-It owns some topics of a cluster and says for each topic who owns it. There are no partitioned topics, no
-schemas, no authorization and no disk. A command that it does not know stays unanswered, with a log line.
+It owns some topics of a cluster, and answers lookups for all of them. It has no partitioned topics, schemas,
+authorization or disk. It logs and ignores unknown commands.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import CommandError, read, type_name, write
 from sniproxy.pulsar.frames import Frame, FrameError, FrameReader, read_section
 
-#: Seconds between two PINGs, as real brokers have it.
+#: Seconds between two PINGs; the default of real brokers.
 KEEP_ALIVE_S = 30.0
 
 _MAX_MESSAGE_BYTES = 5 * 1024 * 1024
@@ -33,16 +33,16 @@ _PROTOCOL_VERSION = 20
 
 
 @frozen
-class Seen:
-    """What a broker was asked or did: its name, the protocol's word, and the topic or client it is about."""
+class BrokerEvent:
+    """A command that a broker received or sent: the name of the broker, the command, and the topic or client."""
 
     broker: str
-    what: str
-    about: str
+    command: str
+    subject: str
 
 
-def owner(topic: str, brokers: Mapping[str, str]) -> str:
-    """The name of the broker that owns a topic: always the same one for the same topic and brokers."""
+def owner_name(topic: str, brokers: Mapping[str, str]) -> str:
+    """The name of the broker that owns a topic. Deterministic for a topic and a set of brokers."""
     names = sorted(brokers)
     return names[zlib.crc32(topic.encode()) % len(names)]
 
@@ -50,8 +50,8 @@ def owner(topic: str, brokers: Mapping[str, str]) -> str:
 class DemoBroker(protocol.ServerFactory):
     """One broker of a cluster.
 
-    ``brokers``: the name of each broker in the cluster and the URL that lookups answer for it, filled at the
-    latest when the first client connects. ``topics``: the cluster's store. ``told``: hears what it sees.
+    ``brokers``: the URL of each broker of the cluster, by name; complete before the first client connects.
+    ``topics``: the topics of the cluster. ``on_event``: called with each `BrokerEvent`.
     """
 
     noisy = False
@@ -62,41 +62,41 @@ class DemoBroker(protocol.ServerFactory):
         brokers: Mapping[str, str],
         topics: dict[str, Topic],
         clock: IReactorTime,
-        told: Callable[[Seen], None] | None = None,
+        on_event: Callable[[BrokerEvent], None] | None = None,
     ) -> None:
         self.name = name
         self.brokers = brokers
         self.topics = topics
         self.clock = clock
-        self._told = told
-        self.conversations: set[DemoConnection] = set()
+        self._on_event = on_event
+        self.connections: set[DemoConnection] = set()
 
     def buildProtocol(self, addr: IAddress | None) -> DemoConnection:
-        """One conversation for each connection."""
+        """The protocol of a new connection."""
         return DemoConnection(self, f"{addr.host}:{addr.port}" if isinstance(addr, IPv4Address) else str(addr))
 
-    def saw(self, what: str, about: str) -> None:
-        """Tell whoever wants to hear it."""
-        if self._told is not None:
-            self._told(Seen(self.name, what, about))
+    def report(self, command: str, subject: str) -> None:
+        """Report a command to the observer, if there is one."""
+        if self._on_event is not None:
+            self._on_event(BrokerEvent(self.name, command, subject))
 
     def topic(self, name: str) -> Topic:
-        """A topic of this broker's; it is there from the moment somebody asks for it."""
+        """A topic of this broker, created on first use."""
         if name not in self.topics:
             self.topics[name] = Topic(ledger=len(self.topics) + 1)
         return self.topics[name]
 
     def stop(self) -> Deferred[list[None]]:
-        """End all connections; fires when they are gone."""
+        """Close all connections. @return: fires when they are closed."""
         ends = []
-        for conversation in list(self.conversations):
-            ends.append(conversation.ended)
-            conversation.end()
+        for connection in list(self.connections):
+            ends.append(connection.ended)
+            connection.end()
         return gatherResults(ends)
 
 
 class DemoConnection(protocol.Protocol):
-    """What a broker and one client say to each other."""
+    """The connection of one client to a broker."""
 
     _log = Logger()
 
@@ -107,45 +107,45 @@ class DemoConnection(protocol.Protocol):
         self._reader = FrameReader()
         self._connected = False
         self._closing = False
-        self._heard = True
+        self._received = True
         self._producers: dict[int, str] = {}
         self._consumers: dict[int, tuple[Subscription, DemoConsumer]] = {}
         self._keep_alive = LoopingCall(self._ping)
         self._keep_alive.clock = broker.clock
 
     def connectionMade(self) -> None:
-        self._broker.conversations.add(self)
+        self._broker.connections.add(self)
         self._keep_alive.start(KEEP_ALIVE_S, now=False)
 
     def connectionLost(self, reason: Failure = protocol.connectionDone) -> None:
         self._closing = True
         self._keep_alive.stop()
-        self._broker.conversations.discard(self)
+        self._broker.connections.discard(self)
         for consumer_id in list(self._consumers):
             self._detach(consumer_id)
         if self._connected:
-            self._broker.saw("closed", self._client)
+            self._broker.report("closed", self._client)
         self.ended.callback(None)
 
     def dataReceived(self, data: bytes) -> None:
-        self._heard = True
+        self._received = True
         if self._closing:
             return
         try:
             for frame in self._reader.each(data):
-                self._obey(frame)
+                self._handle(frame)
         except (FrameError, CommandError) as error:
             self._drop(str(error))
 
     def end(self) -> None:
-        """End the connection at once."""
+        """Abort the connection."""
         self._closing = True
         cast(ITCPTransport, self.transport).abortConnection()
 
     def _drop(self, reason: str) -> None:
         assert self.transport is not None
         self._log.info(
-            "{broker} closes the connection of {client}: {reason}",
+            "{broker}: closing the connection of {client}: {reason}",
             broker=self._broker.name,
             client=self._client,
             reason=reason,
@@ -154,22 +154,22 @@ class DemoConnection(protocol.Protocol):
         self.transport.loseConnection()
 
     def _ping(self) -> None:
-        if not self._heard:
-            self._drop(f"no answer to a PING within {KEEP_ALIVE_S:.0f} s")
+        if not self._received:
+            self._drop(f"no answer to PING within {KEEP_ALIVE_S:.0f} s")
             return
-        self._heard = False
-        self._say(pb.CommandPing())
+        self._received = False
+        self._send(pb.CommandPing())
 
-    def _say(self, message: Message, section: bytes = b"") -> None:
-        # A consumer may still be served while its connection is on its way out.
+    def _send(self, message: Message, section: bytes = b"") -> None:
+        # Messages may still be delivered while the connection is closing.
         if not self._closing:
             assert self.transport is not None
             self.transport.write(write(message, section))
 
     def _refuse(self, request_id: int, error: pb.ServerError, message: str) -> None:
-        self._say(pb.CommandError(request_id=request_id, error=error, message=message))
+        self._send(pb.CommandError(request_id=request_id, error=error, message=message))
 
-    def _obey(self, frame: Frame) -> None:
+    def _handle(self, frame: Frame) -> None:
         command = read(frame.command)
         if not self._connected and command.type != pb.BaseCommand.CONNECT:
             raise CommandError(f"{type_name(command)} before CONNECT")
@@ -192,25 +192,27 @@ class DemoConnection(protocol.Protocol):
                 self._acknowledge(command.ack)
             case pb.BaseCommand.CLOSE_PRODUCER:
                 self._producers.pop(command.close_producer.producer_id, None)
-                self._say(pb.CommandSuccess(request_id=command.close_producer.request_id))
+                self._send(pb.CommandSuccess(request_id=command.close_producer.request_id))
             case pb.BaseCommand.CLOSE_CONSUMER:
                 self._detach(command.close_consumer.consumer_id)
-                self._say(pb.CommandSuccess(request_id=command.close_consumer.request_id))
+                self._send(pb.CommandSuccess(request_id=command.close_consumer.request_id))
             case pb.BaseCommand.UNSUBSCRIBE:
                 self._unsubscribe(command.unsubscribe)
             case pb.BaseCommand.PING:
-                self._say(pb.CommandPong())
+                self._send(pb.CommandPong())
             case pb.BaseCommand.PONG:
                 pass
             case _:
-                self._log.info("{broker} does not know {command}", broker=self._broker.name, command=type_name(command))
+                self._log.info(
+                    "{broker}: unsupported command {command}", broker=self._broker.name, command=type_name(command)
+                )
 
     def _connect(self, connect: pb.CommandConnect) -> None:
         if self._connected:
             raise CommandError("a second CONNECT")
         self._connected = True
-        self._broker.saw("CONNECT", self._client)
-        self._say(
+        self._broker.report("CONNECT", self._client)
+        self._send(
             pb.CommandConnected(
                 server_version=f"sniproxy-stand-in {self._broker.name}",
                 protocol_version=min(connect.protocol_version, _PROTOCOL_VERSION),
@@ -218,54 +220,54 @@ class DemoConnection(protocol.Protocol):
             )
         )
 
-    def _partitions(self, asked: pb.CommandPartitionedTopicMetadata) -> None:
-        self._say(
+    def _partitions(self, request: pb.CommandPartitionedTopicMetadata) -> None:
+        self._send(
             pb.CommandPartitionedTopicMetadataResponse(
                 partitions=0,
-                request_id=asked.request_id,
+                request_id=request.request_id,
                 response=pb.CommandPartitionedTopicMetadataResponse.Success,
             )
         )
 
-    def _lookup(self, asked: pb.CommandLookupTopic) -> None:
-        self._broker.saw("LOOKUP", asked.topic)
-        url = self._broker.brokers[owner(asked.topic, self._broker.brokers)]
+    def _lookup(self, request: pb.CommandLookupTopic) -> None:
+        self._broker.report("LOOKUP", request.topic)
+        url = self._broker.brokers[owner_name(request.topic, self._broker.brokers)]
         answer = pb.CommandLookupTopicResponse(
             response=pb.CommandLookupTopicResponse.Connect,
-            request_id=asked.request_id,
+            request_id=request.request_id,
             authoritative=True,
         )
         if url.startswith("pulsar+ssl:"):
             answer.brokerServiceUrlTls = url
         else:
             answer.brokerServiceUrl = url
-        self._say(answer)
+        self._send(answer)
 
     def _owns(self, topic: str, request_id: int) -> bool:
-        """Whether this broker serves the topic; if not, the client hears it, and looks up again."""
-        if owner(topic, self._broker.brokers) == self._broker.name:
+        """Whether this broker owns the topic. If not, sends an error, after which clients repeat the lookup."""
+        if owner_name(topic, self._broker.brokers) == self._broker.name:
             return True
         self._refuse(request_id, pb.ServiceNotReady, f"{self._broker.name} does not serve {topic}")
         return False
 
-    def _produce(self, asked: pb.CommandProducer) -> None:
-        if not self._owns(asked.topic, asked.request_id):
+    def _produce(self, request: pb.CommandProducer) -> None:
+        if not self._owns(request.topic, request.request_id):
             return
-        self._broker.saw("PRODUCER", asked.topic)
-        self._producers[asked.producer_id] = asked.topic
-        name = asked.producer_name or f"stand-in-{self._client}-{asked.producer_id}"
-        self._say(pb.CommandProducerSuccess(request_id=asked.request_id, producer_name=name, schema_version=b""))
+        self._broker.report("PRODUCER", request.topic)
+        self._producers[request.producer_id] = request.topic
+        name = request.producer_name or f"stand-in-{self._client}-{request.producer_id}"
+        self._send(pb.CommandProducerSuccess(request_id=request.request_id, producer_name=name, schema_version=b""))
 
     def _store(self, send: pb.CommandSend, section: bytes) -> None:
-        # What cannot be taken apart here could not be by a consumer.
+        # Validate the section, or consumers would fail to parse it.
         read_section(section)
         if send.producer_id not in self._producers:
-            raise CommandError(f"SEND of a producer {send.producer_id} that is not there")
+            raise CommandError(f"SEND for unknown producer {send.producer_id}")
         name = self._producers[send.producer_id]
         topic = self._broker.topic(name)
         entry = topic.publish(section, max(1, send.num_messages))
-        self._broker.saw("SEND", name)
-        self._say(
+        self._broker.report("SEND", name)
+        self._send(
             pb.CommandSendReceipt(
                 producer_id=send.producer_id,
                 sequence_id=send.sequence_id,
@@ -274,32 +276,32 @@ class DemoConnection(protocol.Protocol):
             )
         )
 
-    def _subscribe(self, asked: pb.CommandSubscribe) -> None:
-        if not self._owns(asked.topic, asked.request_id):
+    def _subscribe(self, request: pb.CommandSubscribe) -> None:
+        if not self._owns(request.topic, request.request_id):
             return
-        if asked.consumer_id in self._consumers:
-            raise CommandError(f"a second consumer {asked.consumer_id}")
-        topic = self._broker.topic(asked.topic)
+        if request.consumer_id in self._consumers:
+            raise CommandError(f"a second consumer {request.consumer_id}")
+        topic = self._broker.topic(request.topic)
         subscription = topic.subscribe(
-            asked.subscription,
-            earliest=asked.initialPosition == pb.CommandSubscribe.Earliest,
-            shared=asked.subType in (pb.CommandSubscribe.Shared, pb.CommandSubscribe.Key_Shared),
+            request.subscription,
+            earliest=request.initialPosition == pb.CommandSubscribe.Earliest,
+            shared=request.subType in (pb.CommandSubscribe.Shared, pb.CommandSubscribe.Key_Shared),
         )
-        if asked.subType == pb.CommandSubscribe.Exclusive and subscription.consumers:
-            self._refuse(asked.request_id, pb.ConsumerBusy, "the exclusive subscription has a consumer already")
+        if request.subType == pb.CommandSubscribe.Exclusive and subscription.consumers:
+            self._refuse(request.request_id, pb.ConsumerBusy, "the exclusive subscription has a consumer already")
             return
-        self._broker.saw("SUBSCRIBE", asked.topic)
+        self._broker.report("SUBSCRIBE", request.topic)
 
         def deliver(entry: int, stored: Stored, before: int) -> None:
             where = pb.MessageIdData(ledgerId=topic.ledger, entryId=entry)
-            message = pb.CommandMessage(consumer_id=asked.consumer_id, message_id=where, redelivery_count=before)
-            self._say(message, stored.section)
-            self._broker.saw("MESSAGE", asked.topic)
+            message = pb.CommandMessage(consumer_id=request.consumer_id, message_id=where, redelivery_count=before)
+            self._send(message, stored.section)
+            self._broker.report("MESSAGE", request.topic)
 
         consumer = DemoConsumer(deliver)
         subscription.consumers.append(consumer)
-        self._consumers[asked.consumer_id] = (subscription, consumer)
-        self._say(pb.CommandSuccess(request_id=asked.request_id))
+        self._consumers[request.consumer_id] = (subscription, consumer)
+        self._send(pb.CommandSuccess(request_id=request.request_id))
 
     def _flow(self, flow: pb.CommandFlow) -> None:
         if flow.consumer_id in self._consumers:
@@ -313,14 +315,14 @@ class DemoConnection(protocol.Protocol):
             for where in ack.message_id:
                 subscription.acknowledge(consumer, where.entryId, ack.ack_type == pb.CommandAck.Cumulative)
         if ack.HasField("request_id"):
-            self._say(pb.CommandAckResponse(consumer_id=ack.consumer_id, request_id=ack.request_id))
+            self._send(pb.CommandAckResponse(consumer_id=ack.consumer_id, request_id=ack.request_id))
 
-    def _unsubscribe(self, asked: pb.CommandUnsubscribe) -> None:
-        if asked.consumer_id in self._consumers:
-            subscription, _ = self._consumers[asked.consumer_id]
-            self._detach(asked.consumer_id)
+    def _unsubscribe(self, request: pb.CommandUnsubscribe) -> None:
+        if request.consumer_id in self._consumers:
+            subscription, _ = self._consumers[request.consumer_id]
+            self._detach(request.consumer_id)
             subscription.end()
-        self._say(pb.CommandSuccess(request_id=asked.request_id))
+        self._send(pb.CommandSuccess(request_id=request.request_id))
 
     def _detach(self, consumer_id: int) -> None:
         if consumer_id in self._consumers:

@@ -1,4 +1,4 @@
-"""A throw-away certificate authority, and certificates signed by it. Keys live in memory only."""
+"""A temporary certificate authority, and certificates that it issues. Keys are only in memory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-# An hour ago, for clocks that are a little behind ours; and longer than anybody lets a demo run.
+# The validity starts an hour ago, for clocks that are slow, and ends long after a demo.
 _BACKDATED = timedelta(hours=1)
 _LASTS = timedelta(days=30)
 
@@ -20,7 +20,7 @@ _Key = ec.EllipticCurvePrivateKey
 
 
 class Authority:
-    """A certificate authority that nobody trusts until told to."""
+    """A certificate authority."""
 
     def __init__(self, name: str = "sniproxy demo CA") -> None:
         self._key = ec.generate_private_key(ec.SECP256R1())
@@ -34,11 +34,11 @@ class Authority:
 
     @property
     def pem(self) -> bytes:
-        """The authority's own certificate, for those who shall trust it."""
+        """The CA certificate, for clients to trust."""
         return self._certificate.public_bytes(serialization.Encoding.PEM)
 
     def issue(self, names: Sequence[str]) -> Issued:
-        """A new key and a server certificate for host names and IP addresses, the first one its subject too."""
+        """Issue a server certificate with a new key for host names and IP addresses. The first is also the subject."""
         key = ec.generate_private_key(ec.SECP256R1())
         certificate = (
             _begun(_named(names[0]), key, self._name, self._key)
@@ -53,14 +53,14 @@ class Authority:
 
 @frozen
 class Issued:
-    """A certificate, and its key, which does not show when this is printed."""
+    """A certificate and its key, which the repr omits."""
 
     key: _Key = field(repr=False)
     certificate: x509.Certificate
 
 
 def _begun(subject: x509.Name, key: _Key, issuer: x509.Name, issuer_key: _Key) -> x509.CertificateBuilder:
-    """What all our certificates have; strict verifiers ask for the key identifiers (RFC 5280, 4.2.1)."""
+    """The common part of all certificates. Strict verifiers require the key identifiers (RFC 5280, section 4.2.1)."""
     now = datetime.now(UTC)
     return (
         x509.CertificateBuilder()

@@ -1,8 +1,8 @@
-"""A tiny PIP-60 client: one message there and back, through both phases, and nothing else.
+"""A small PIP-60 client that publishes one message and reads it back, through both phases.
 
-PIP-60 ("Support Proxy server with SNI routing"): the client dials the proxy for every connection, and says in the
-TLS server name which broker it means. It first connects to the service name and asks who owns the topic (the
-lookup phase), then to the owner (the connect phase). No broker's name is ever resolved.
+PIP-60 ("Support Proxy server with SNI routing"): the client dials the proxy for every connection, and names the broker
+in the TLS server name. It first connects to the service name and asks for the owner of the topic (the lookup phase),
+then to the owner (the connect phase). It never resolves the name of a broker.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from attrs import frozen
 from twisted.internet import ssl
 
 from sniproxy.client.brokers import Access, Brokers, Link
-from sniproxy.client.failures import FailureKind, TalkFailed
+from sniproxy.client.failures import ClientError, FailureKind
 from sniproxy.client.lookups import Lookups
 from sniproxy.client.messages import produce, subscribe
 from sniproxy.pulsar.serviceurl import ServiceURL, SniProxy, parse_service_url
@@ -25,9 +25,9 @@ _TIMEOUT_S = 10.0
 
 @frozen
 class Connected:
-    """A TLS connection stands, its certificate verified for `server_name`.
+    """Connected with TLS, and the certificate covers `server_name`.
 
-    ``answered``: who the broker says it is.
+    ``answered``: the version that the broker reports.
     """
 
     server_name: str
@@ -36,7 +36,7 @@ class Connected:
 
 @frozen
 class Located:
-    """The lookup's answer: the owner's URL."""
+    """The lookup found the URL of the owner."""
 
     topic: str
     url: str
@@ -44,7 +44,7 @@ class Located:
 
 @frozen
 class Published:
-    """The owner has stored the message, as this ledger and entry."""
+    """The owner has stored the message in this ledger and entry."""
 
     ledger: int
     entry: int
@@ -52,7 +52,7 @@ class Published:
 
 @frozen
 class ReadBack:
-    """The message came back."""
+    """The client has received the message."""
 
     payload: bytes
 
@@ -60,21 +60,21 @@ class ReadBack:
 Step = Connected | Located | Published | ReadBack
 
 
-class Visitor:
-    """A client that trusts one authority and dials one proxy; ``tell`` hears of each step."""
+class DemoClient:
+    """A client that trusts one CA and dials one proxy. ``on_step``: called after each step."""
 
     def __init__(
-        self, reactor: Any, proxy: tuple[str, int], authority_pem: bytes, tell: Callable[[Step], None]
+        self, reactor: Any, proxy: tuple[str, int], authority_pem: bytes, on_step: Callable[[Step], None]
     ) -> None:
         self._reactor = reactor
         trust = ssl.trustRootFromCertificates([ssl.Certificate.loadPEM(authority_pem)])
-        self._access = Access(tls=True, proxy=SniProxy(*proxy), trust=trust, patience=_TIMEOUT_S)
-        self._tell = tell
+        self._access = Access(tls=True, proxy=SniProxy(*proxy), trust=trust, timeout_s=_TIMEOUT_S)
+        self._on_step = on_step
 
     async def look_up(self, service_url: str, topic: str) -> str:
-        """The lookup phase: ask any broker behind the service URL for the topic's owner; return its URL.
+        """The lookup phase: ask any broker behind the service URL for the owner of a topic.
 
-        Raises `TalkFailed`.
+        @return: the URL of the owner. @raise ClientError: the lookup failed.
         """
         service = parse_service_url(service_url)
         async with self._brokers() as brokers:
@@ -82,35 +82,35 @@ class Visitor:
             lookups = Lookups(brokers, service)
             await lookups.partitions(topic)
             owner = await lookups.owner(topic)
-            self._tell(Located(topic, owner.url))
+            self._on_step(Located(topic, owner.url))
         return owner.url
 
-    async def there_and_back(self, url: str, topic: str, payload: bytes) -> None:
-        """The connect phase: publish one message on the topic's owner, and read it back.
+    async def round_trip(self, url: str, topic: str, payload: bytes) -> None:
+        """The connect phase: publish one message on the owner of a topic, and read it back.
 
-        Raises `TalkFailed`.
+        @raise ClientError: a request failed, or another message was received.
         """
         async with self._brokers() as brokers:
             session = await (await self._open(brokers, parse_service_url(url))).open()
-            # The subscription first: it begins with what is published from now on.
+            # Subscribe first: a new subscription starts with the next message.
             consumer = await subscribe(session, topic, "tour")
             sent = await (await produce(session, topic)).send(payload)
-            self._tell(Published(sent.ledger, sent.entry))
+            self._on_step(Published(sent.ledger, sent.entry))
             got = await consumer.receive()
             if got != sent:
-                raise TalkFailed(FailureKind.NOT_PULSAR, f"{url}: another message came back than was published")
-            self._tell(ReadBack(got.payload))
+                raise ClientError(FailureKind.NOT_PULSAR, f"{url}: received another message than was published")
+            self._on_step(ReadBack(got.payload))
             consumer.acknowledge(got)
 
     async def _open(self, brokers: Brokers, url: ServiceURL) -> Link:
         link = brokers.link(*url.hosts[0])
         session = await link.open()
-        self._tell(Connected(link.host, session.server_version))
+        self._on_step(Connected(link.host, session.server_version))
         return link
 
     @asynccontextmanager
     async def _brokers(self) -> AsyncIterator[Brokers]:
-        """Links that are closed in order, or at once after a failure."""
+        """Links that are closed at the end, or aborted after a failure."""
         brokers = Brokers(self._reactor, self._access)
         try:
             yield brokers

@@ -1,4 +1,4 @@
-"""Stand-in brokers behind one service name, in this process, on loopback ports that the system chooses."""
+"""Demo brokers behind one service name, in this process, on ephemeral loopback ports."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.internet.interfaces import IListeningPort, IReactorSSL, IReactorTCP, IReactorTime
 from twisted.internet.ssl import ContextFactory
 
-from sniproxy.demo.broker import DemoBroker, Seen
+from sniproxy.demo.broker import BrokerEvent, DemoBroker
 from sniproxy.demo.certificates import Authority, Issued
 from sniproxy.demo.topics import Topic
 
-#: The port that Pulsar's TLS URLs name; nobody listens on it here, the proxy knows better.
+#: The port in the Pulsar TLS URLs. No broker listens on it: the proxy knows the actual ports.
 TLS_PORT = 6651
 
 
-class Reactor(IReactorTCP, IReactorSSL, IReactorTime):
-    """What a cluster needs of a reactor."""
+class ClusterReactor(IReactorTCP, IReactorSSL, IReactorTime):
+    """The reactor interfaces that a cluster uses."""
 
 
 class DemoTLS(ContextFactory):
-    """TLS 1.2 and 1.3 with one certificate, and without ALPN, like a Pulsar broker.
+    """TLS 1.2 and 1.3 with one certificate and without ALPN, like a Pulsar broker.
 
-    Twisted's own options (26.10) end the handshake of every client that offers ALPN to a server that has none.
+    With the certificate options of Twisted (26.10), a server without ALPN refuses each client that offers it.
     """
 
     def __init__(self, issued: Issued) -> None:
@@ -38,40 +38,40 @@ class DemoTLS(ContextFactory):
         return self._context
 
 
-class StandInCluster:
-    """Brokers that share their topics, each of which one of them owns.
+class DemoCluster:
+    """A cluster of brokers. Each topic is owned by one of them.
 
-    ``names``: the brokers' host names, which no DNS needs to know. ``service_name``: the name that their
-    certificates have in common. ``tls``: False for brokers that speak in clear (lookups then answer with the
-    loopback addresses). ``told``: hears what the brokers see.
+    ``names``: the host names of the brokers, which need no DNS entry. ``service_name``: a name that all their
+    certificates cover. ``tls``: False for plaintext brokers, whose lookups return loopback addresses. ``on_event``:
+    called with each `BrokerEvent`.
     """
 
     def __init__(
         self,
-        reactor: Reactor,
+        reactor: ClusterReactor,
         names: Sequence[str] = ("broker-1.pulsar.test", "broker-2.pulsar.test"),
         service_name: str = "pulsar-vip.test",
         tls: bool = True,
-        told: Callable[[Seen], None] | None = None,
+        on_event: Callable[[BrokerEvent], None] | None = None,
     ) -> None:
         self.service_name = service_name
-        #: Where each broker listens, by name; filled by `start`.
+        #: The address of each broker, by name; set by `start`.
         self.addresses: dict[str, tuple[str, int]] = {}
         self._reactor = reactor
         self._authority = Authority()
         self._tls = tls
         self._urls: dict[str, str] = {}
         topics: dict[str, Topic] = {}
-        self._brokers = [DemoBroker(name, self._urls, topics, reactor, told) for name in names]
+        self._brokers = [DemoBroker(name, self._urls, topics, reactor, on_event) for name in names]
         self._ports: list[IListeningPort] = []
 
     @property
     def authority_pem(self) -> bytes:
-        """The certificate that clients have to trust, as PEM."""
+        """The CA certificate for clients to trust, as PEM."""
         return self._authority.pem
 
     def start(self) -> None:
-        """Make the certificates and listen, each broker on its own port of 127.0.0.1."""
+        """Issue the certificates and listen, each broker on its own port of 127.0.0.1."""
         for broker in self._brokers:
             port = self._listen(broker)
             self._ports.append(port)
@@ -83,7 +83,7 @@ class StandInCluster:
             )
 
     def stop(self) -> Deferred[None]:
-        """Stop listening and end every connection; fires when all are gone."""
+        """Stop listening and close all connections. @return: fires when all are closed."""
         ports = gatherResults([maybeDeferred(port.stopListening) for port in self._ports])
         self._ports.clear()
         brokers = gatherResults([broker.stop() for broker in self._brokers])
@@ -92,7 +92,7 @@ class StandInCluster:
     def _listen(self, broker: DemoBroker) -> IListeningPort:
         if not self._tls:
             return self._reactor.listenTCP(0, broker, interface="127.0.0.1")
-        # The proxy's own address too: C++ clients check the certificate for the host that they dialled.
+        # Include the address of the proxy: C++ clients verify the certificate for the host that they dial.
         names = [broker.name, self.service_name, "localhost", "127.0.0.1"]
         tls = DemoTLS(self._authority.issue(names))
         return self._reactor.listenSSL(0, broker, tls, interface="127.0.0.1")

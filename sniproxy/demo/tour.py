@@ -1,4 +1,4 @@
-"""What `python -m sniproxy.demo` does and shows: a cluster, the proxy and a client, all in this process."""
+"""The program `python -m sniproxy.demo`: runs a cluster, the proxy and a client in one process, and shows each step."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from tempfile import TemporaryDirectory
 from typing import Any, TextIO
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredQueue
-from twisted.internet.defer import TimeoutError as TookTooLong
+from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.error import CannotListenError
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
 import sniproxy
-from sniproxy.client.failures import TalkFailed
+from sniproxy.client.failures import ClientError
 from sniproxy.config.parser import parse
-from sniproxy.demo.broker import Seen
-from sniproxy.demo.client import Connected, Located, Published, ReadBack, Step, Visitor
-from sniproxy.demo.cluster import TLS_PORT, StandInCluster
+from sniproxy.demo.broker import BrokerEvent
+from sniproxy.demo.client import Connected, DemoClient, Located, Published, ReadBack, Step
+from sniproxy.demo.cluster import TLS_PORT, DemoCluster
 from sniproxy.events import Connection
 from sniproxy.logs.writer import WRITE_DELAY_S
 from sniproxy.server.listeners import why_not_listening
 from sniproxy.service import ProxyService
 
-#: Owned by another broker than the one that the first lookup reaches, so that the answer says something.
+#: The broker that the first lookup reaches does not own this topic, so that the answer names another broker.
 TOPIC = "persistent://public/default/my-topic"
 MESSAGE = b"Hello from behind the proxy"
 TIMEOUT_S = 30
@@ -35,169 +35,169 @@ TIMEOUT_S = 30
 _ACTOR = 12
 
 
-class Page:
-    """Writes the tour; in colour where somebody looks at a terminal (NO_COLOR in the environment: never)."""
+class TourPrinter:
+    """Prints the tour; in colour on a terminal, unless NO_COLOR is set."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
         self._colour = out.isatty() and not os.environ.get("NO_COLOR")
 
     def text(self, text: str = "") -> None:
-        """A plain line."""
+        """Print a line."""
         print(text, file=self._out, flush=True)
 
     def heading(self, text: str) -> None:
-        """A line that stands out, after an empty one."""
+        """Print an empty line and a heading."""
         self.text()
         self.text(self._in("1", text))
 
     def line(self, actor: str, text: str) -> None:
-        """Who does what."""
+        """Print an actor and what it does."""
         self.text(f"  {self._in('36', actor.ljust(_ACTOR))}{text}")
 
     def _in(self, colour: str, text: str) -> str:
         return f"\x1b[{colour}m{text}\x1b[0m" if self._colour else text
 
 
-def configuration(cluster: StandInCluster, port: int) -> str:
-    """The proxy's configuration for a cluster, as a user would write it; but Ctrl-C shall end it at once."""
+def configuration(cluster: DemoCluster, port: int) -> str:
+    """The configuration of the proxy for a cluster, without a drain time on Ctrl-C."""
     names = "".join(
         f'[[route]]\nserver_name = "{name}"\ntarget = "{host}:{broker_port}"\n\n'
         for name, (host, broker_port) in cluster.addresses.items()
     )
-    everyone = ", ".join(f'"{host}:{broker_port}"' for host, broker_port in cluster.addresses.values())
+    all_targets = ", ".join(f'"{host}:{broker_port}"' for host, broker_port in cluster.addresses.values())
     return (
         f'[[listener]]\nname = "demo"\nendpoint = "tcp:{port}:interface=127.0.0.1"\n\n'
-        f'[[route]]\nserver_name = "{cluster.service_name}"\ntarget = [{everyone}]\n\n'
+        f'[[route]]\nserver_name = "{cluster.service_name}"\ntarget = [{all_targets}]\n\n'
         f'{names}[timeouts]\ndrain = 0\n\n[access_log]\npath = "-"\n'
     )
 
 
 class Tour:
-    """A cluster behind a proxy, and a client that goes through both phases of PIP-60.
+    """A cluster behind a proxy, and a client that runs both phases of PIP-60.
 
-    ``folder``: where the authority's certificate is written, ``ca.pem``. ``port``: the proxy's, 0 for any.
-    ``address``: where the proxy listens, once it has started.
+    ``folder``: gets the CA certificate, ``ca.pem``. ``port``: the port of the proxy, 0 for any.
+    ``address``: the address of the proxy, after the start.
     """
 
-    def __init__(self, reactor: Any, page: Page, folder: Path, port: int) -> None:
+    def __init__(self, reactor: Any, printer: TourPrinter, folder: Path, port: int) -> None:
         self._reactor = reactor
-        self._page = page
+        self._printer = printer
         self._port = port
         self._ca_file = folder / "ca.pem"
         self._ended: DeferredQueue[Connection] = DeferredQueue()
         self._walking = False
-        self._cluster = StandInCluster(reactor, told=self._told)
+        self._cluster = DemoCluster(reactor, on_event=self._on_event)
         self._proxy: ProxyService | None = None
         self.address = ("127.0.0.1", port)
 
     def start(self) -> None:
-        """Start the cluster and the proxy; raises `CannotListenError` when the proxy's port is busy."""
+        """Start the cluster and the proxy. @raise CannotListenError: the port of the proxy is in use."""
         self._cluster.start()
         self._ca_file.write_bytes(self._cluster.authority_pem)
         text = configuration(self._cluster, self._port)
-        proxy = ProxyService(parse(text, "the demo's own"), self._reactor, observer=self._observe)
+        proxy = ProxyService(parse(text, "the demo configuration"), self._reactor, observer=self._observe)
         proxy.startService()
         self._proxy = proxy
         self.address = proxy.addresses["demo"]
 
     async def stop(self) -> None:
-        """End everything, the proxy first."""
+        """Stop the proxy, then the cluster."""
         if self._proxy is not None:
             await self._proxy.stopService()
         await self._cluster.stop()
 
     async def walk(self) -> None:
-        """Both phases, told line by line; raises what goes wrong on the way."""
+        """Run both phases, and print each step."""
         self._walking = True
-        page, cluster = self._page, self._cluster
+        printer, cluster = self._printer, self._cluster
         host, port = self.address
-        visitor = Visitor(self._reactor, self.address, cluster.authority_pem, self._step)
-        page.heading(f"sniproxy {sniproxy.__version__}: both phases of Pulsar's PIP-60, in one process")
+        client = DemoClient(self._reactor, self.address, cluster.authority_pem, self._step)
+        printer.heading(f"sniproxy {sniproxy.__version__}: both phases of Pulsar's PIP-60, in one process")
         for name, (broker_host, broker_port) in cluster.addresses.items():
-            page.line(_short(name), f"{name}, on {broker_host}:{broker_port}; no DNS knows the name")
-        page.line("proxy", f"on {host}:{port}; reads the TLS server name (SNI), decrypts nothing")
+            printer.line(_short(name), f"{name}, on {broker_host}:{broker_port}; the name is not in DNS")
+        printer.line("proxy", f"on {host}:{port}; reads the TLS server name (SNI), decrypts nothing")
 
-        page.heading(f"1. Lookup phase: who owns {TOPIC}?")
-        page.line("client", f"dials {host}:{port}, SNI = {cluster.service_name}, which means: any broker")
-        url = await visitor.look_up(f"pulsar+ssl://{cluster.service_name}:{TLS_PORT}", TOPIC)
+        printer.heading(f"1. Lookup phase: who owns {TOPIC}?")
+        printer.line("client", f"dials {host}:{port}, SNI = {cluster.service_name}: any broker")
+        url = await client.look_up(f"pulsar+ssl://{cluster.service_name}:{TLS_PORT}", TOPIC)
         await self._access_log(cluster.service_name)
 
-        page.heading("2. Connect phase: to the owner, through the same proxy")
+        printer.heading("2. Connect phase: to the owner, through the same proxy")
         owner = url.removeprefix("pulsar+ssl://").removesuffix(f":{TLS_PORT}")
-        page.line("client", f"dials {host}:{port} again, SNI = {owner}, which means: this broker")
-        await visitor.there_and_back(url, TOPIC, MESSAGE)
+        printer.line("client", f"dials {host}:{port} again, SNI = {owner}: this broker")
+        await client.round_trip(url, TOPIC, MESSAGE)
         await self._access_log(owner)
         self._walking = False
 
     def what_next(self) -> None:
-        """Say what to try while the proxy serves."""
-        page, (host, port) = self._page, self.address
-        page.heading(f"That worked. The proxy serves {host}:{port} until Ctrl-C; its access log goes on here. Try:")
+        """Print what to try while the proxy runs."""
+        printer, (host, port) = self._printer, self.address
+        printer.heading(f"Done. The proxy listens on {host}:{port} until Ctrl-C, and prints its access log here. Try:")
         first = next(iter(self._cluster.addresses))
         s_client = f"openssl s_client -brief -connect {host}:{port} -servername"
-        page.text(f"  {s_client} {first} -CAfile {self._ca_file} </dev/null")
-        page.text(f"  {s_client} nobody.test </dev/null    # refused: unrecognized_name")
-        page.text("or a real client; Java, for one (the README has the others):")
-        page.text(f'  PulsarClient.builder().serviceUrl("pulsar+ssl://{self._cluster.service_name}:{TLS_PORT}")')
-        page.text(f'      .proxyServiceUrl("pulsar+ssl://{host}:{port}", ProxyProtocol.SNI)')
-        page.text(f'      .tlsTrustCertsFilePath("{self._ca_file}").enableTlsHostnameVerification(true).build()')
-        page.text()
+        printer.text(f"  {s_client} {first} -CAfile {self._ca_file} </dev/null")
+        printer.text(f"  {s_client} nobody.test </dev/null    # refused: unrecognized_name")
+        printer.text("or a real client, such as Java (for others, see the README):")
+        printer.text(f'  PulsarClient.builder().serviceUrl("pulsar+ssl://{self._cluster.service_name}:{TLS_PORT}")')
+        printer.text(f'      .proxyServiceUrl("pulsar+ssl://{host}:{port}", ProxyProtocol.SNI)')
+        printer.text(f'      .tlsTrustCertsFilePath("{self._ca_file}").enableTlsHostnameVerification(true).build()')
+        printer.text()
 
     async def _access_log(self, server_name: str) -> None:
-        """Wait until the proxy has written its line about the connection that has just ended."""
-        self._page.text("  access log:")
+        """Wait until the proxy has written the access log line of the connection that has just ended."""
+        self._printer.text("  access log:")
         while (await self._ended.get()).server_name != server_name:
             pass
-        # The proxy promises the line within so many seconds; without it the lines here would come mixed up.
+        # The proxy writes the line within this delay. Without the wait, the lines would be out of order.
         await deferLater(self._reactor, WRITE_DELAY_S, lambda: None)
 
     def _observe(self, connection: Connection) -> None:
         if self._walking:
             self._ended.put(connection)
 
-    def _told(self, seen: Seen) -> None:
+    def _on_event(self, event: BrokerEvent) -> None:
         texts = {
-            "CONNECT": "gets the connection, TLS included",
-            "LOOKUP": "is asked for the topic's owner",
+            "CONNECT": "accepts the connection; TLS ends here",
+            "LOOKUP": "answers a lookup of the topic",
             "SEND": "stores a message",
-            "MESSAGE": "delivers it to a consumer",
+            "MESSAGE": "delivers it to the consumer",
         }
-        if self._walking and seen.what in texts:
-            self._page.line(_short(seen.broker), texts[seen.what])
+        if self._walking and event.command in texts:
+            self._printer.line(_short(event.broker), texts[event.command])
 
     def _step(self, step: Step) -> None:
         match step:
             case Connected(server_name=name):
-                self._page.line("client", f"has checked the certificate: it is good for {name}")
+                self._printer.line("client", f"verifies the certificate: it covers {name}")
             case Located(url=url):
-                self._page.line("client", f"is answered: {url}")
+                self._printer.line("client", f"receives the answer: {url}")
             case Published(ledger=ledger, entry=entry):
-                self._page.line("client", f"has the receipt: it is message {ledger}:{entry}")
+                self._printer.line("client", f"receives the receipt: message {ledger}:{entry}")
             case ReadBack(payload=payload):
-                self._page.line("client", f'reads it back: "{payload.decode()}"')
+                self._printer.line("client", f'reads it back: "{payload.decode()}"')
 
 
 def _short(name: str) -> str:
     return name.partition(".")[0]
 
 
-def run(reactor: Any, tour: Tour, page: Page, once: bool) -> int:
-    """Run the reactor for a started tour, until it is over (`once`) or Ctrl-C; return the exit status."""
+def run(reactor: Any, tour: Tour, printer: TourPrinter, once: bool) -> int:
+    """Run the reactor until the tour ends (`once`) or Ctrl-C. @return: the exit status."""
     status = 0
     walk: Deferred[None] | None = None
 
     def failed(failure: Failure) -> None:
         nonlocal status
         if failure.check(CancelledError):
-            return  # Ctrl-C in the middle of it
+            return  # Ctrl-C during the tour
         status = 1
         reactor.stop()
         print(f"sniproxy: the tour failed: {_why(failure)}", file=sys.stderr)
 
     def over(_: object) -> None:
         if once:
-            page.heading("That worked; without --once (make run) the proxy goes on serving.")
+            printer.heading("Done. Without --once (make run), the proxy keeps running.")
             reactor.stop()
         else:
             tour.what_next()
@@ -219,28 +219,30 @@ def run(reactor: Any, tour: Tour, page: Page, once: bool) -> int:
 
 
 def _why(failure: Failure) -> str:
-    if failure.check(TalkFailed):
+    if failure.check(ClientError):
         return failure.getErrorMessage()
-    if failure.check(TookTooLong):
-        return f"it took more than {TIMEOUT_S} s"
+    if failure.check(DeferredTimeout):
+        return f"timed out after {TIMEOUT_S} s"
     return f"{failure.type.__name__}: {failure.getErrorMessage()}" if failure.type else str(failure)
 
 
 def main(arguments: Sequence[str] | None = None, out: TextIO | None = None) -> int:
-    """Parse the command line, run the tour and return the exit status."""
+    """Parse the command line and run the tour. @return: the exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m sniproxy.demo",
-        description="Two stand-in Pulsar brokers, the proxy, and one client's way through both phases of PIP-60.",
+        description="Runs two demo brokers and the proxy, and shows a client in both phases of PIP-60.",
     )
-    parser.add_argument("--port", type=_port, default=4443, help="the proxy's port on 127.0.0.1; 0: any free one")
-    parser.add_argument("--once", action="store_true", help="end after the tour; status 0 when all of it worked")
+    parser.add_argument(
+        "--port", type=_port, default=4443, help="the port of the proxy on 127.0.0.1; 0 for any; default: 4443"
+    )
+    parser.add_argument("--once", action="store_true", help="exit after the tour, with status 0 if all steps succeeded")
     options = parser.parse_args(arguments)
-    # Only here: importing a module must not choose the reactor.
+    # Imported here, because importing a module must not install a reactor.
     from twisted.internet import reactor
 
-    page = Page(sys.stdout if out is None else out)
+    printer = TourPrinter(sys.stdout if out is None else out)
     with TemporaryDirectory(prefix="sniproxy-demo-") as folder:
-        tour = Tour(reactor, page, Path(folder), options.port)
+        tour = Tour(reactor, printer, Path(folder), options.port)
         try:
             tour.start()
         except CannotListenError as error:
@@ -248,7 +250,7 @@ def main(arguments: Sequence[str] | None = None, out: TextIO | None = None) -> i
             cure = f"choose another: make run PORT={other} (python -m sniproxy.demo --port {other})"
             print(f"sniproxy: {why_not_listening(error)}; {cure}", file=sys.stderr)
             return 1
-        return run(reactor, tour, page, options.once)
+        return run(reactor, tour, printer, options.once)
 
 
 def _port(text: str) -> int:

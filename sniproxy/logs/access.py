@@ -1,7 +1,7 @@
 """The access log: one line for each connection, written when the connection ends.
 
-A file gets one JSON object a line (docs/configuration.md lists the fields). A terminal, and the program's log if no
-access log is configured, get readable lines, with repeated refusals summed.
+A file gets one JSON object a line (docs/reference/access-log.md lists the fields). A terminal, and the program's log
+if no access log is configured, get readable lines, with repeated refusals summed.
 """
 
 from __future__ import annotations

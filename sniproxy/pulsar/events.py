@@ -1,9 +1,10 @@
 """Events of an inspected Pulsar connection: their names and fields. Pure.
 
-docs/reference.md lists all events with their fields. They are stable: later versions may add fields, but neither remove
-one nor change its meaning. Every event has a ``name``, a ``time`` (seconds since 1970, of the frame's last byte) and a
-``connection`` (a name chosen by the program that inspects). All events of one name have the same fields; a field that
-the peers left out is None. Texts from peers are bounded and in printable ASCII, with backslash escapes for the rest.
+docs/reference/events.md lists all events with their fields. They are stable: later versions may add fields, but neither
+remove one nor change its meaning. Every event has a ``name``, a ``time`` (seconds since 1970, of the frame's last byte)
+and a ``connection`` (a name chosen by the program that inspects). All events of one name have the same fields; a field
+that the peers left out is None. Texts from peers are bounded and in printable ASCII, with backslash escapes for the
+rest.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ COMMANDS: dict[str, frozenset[str]] = {
 
 @frozen
 class Event:
-    """One event. docs/reference.md lists the fields for each name."""
+    """One event. docs/reference/events.md lists the fields for each name."""
 
     name: str
     time: float

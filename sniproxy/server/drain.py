@@ -13,7 +13,7 @@ from typing import Any
 import attrs
 from twisted.logger import Logger
 
-from sniproxy.admin.sources import DrainStatus, NoSuchGoal
+from sniproxy.admin.sources import DrainStatus, UnknownDrainTarget
 from sniproxy.config.model import DEFAULT, Configuration, Route
 from sniproxy.config.warnings import all_routes, templates, written_targets
 from sniproxy.connection.lifecycle import Lifecycle
@@ -61,7 +61,7 @@ def find_drain_target(
     Case, brackets around an IPv6 address, and the default port do not matter.
 
     @param seen: addresses of targets that resolvers have answered with.
-    @raise NoSuchGoal: there is no such route, and no route leads to such a target; the message says where routes lead.
+    @raise UnknownDrainTarget: no route or target has this name; the message says where routes lead.
     """
     routes = all_routes(configuration)
     for wanted in (name, _lower(name)):
@@ -80,8 +80,8 @@ def find_drain_target(
         try:
             parse_target(name)
         except BadTarget as error:
-            raise NoSuchGoal(f"{bounded(name)}: {error}") from error
-    raise NoSuchGoal(_what_there_is(name, configuration))
+            raise UnknownDrainTarget(f"{bounded(name)}: {error}") from error
+    raise UnknownDrainTarget(_what_there_is(name, configuration))
 
 
 def _lower(name: str) -> str:
@@ -158,12 +158,12 @@ class Drains:
         return self._status(drain)
 
     def undo(self, name: str) -> DrainStatus:
-        """It gets new connections again. @return: how far it had come. @raise NoSuchGoal: it is not drained."""
+        """It gets new connections again. @return: how far it had come. @raise UnknownDrainTarget: it is not drained."""
         names = {name, _lower(name), _address(name)}
         goal = next((goal for goal in self._drains if goal.name in names), None)
         if goal is None:
             drained = ", ".join(map(str, self._drains)) or "nothing"
-            raise NoSuchGoal(f"{bounded(name)} is not being drained; what is: {drained}")
+            raise UnknownDrainTarget(f"{bounded(name)} is not being drained; what is: {drained}")
         drain = self._drains.pop(goal)
         self._cancel(drain)
         status = self._status(drain)

@@ -186,7 +186,7 @@ class Observers:
             site = site or self._new_site(admin.instance)
             if text != self._admin or port is None:
                 port = listen_at_once(endpoint, site, text)
-                site.channels.accept_at(port)
+                site.connections.accept_at(port)
                 undo.callback(port.stopListening)
 
         def change() -> None:
@@ -210,11 +210,11 @@ class Observers:
 
     def _new_site(self, instance: int | None) -> AdminSite:
         from sniproxy.admin.metrics import Metrics
-        from sniproxy.admin.refusals import Refusals
-        from sniproxy.admin.refusedlog import RefusedLog
+        from sniproxy.admin.recentrefusals import RecentRefusals
+        from sniproxy.admin.rejections import Rejections
         from sniproxy.admin.site import AdminSite
 
-        status, refused = self._status, RefusedLog(self._reactor.seconds)
+        status, rejections = self._status, Rejections(self._reactor.seconds)
         metrics = Metrics(
             status.live,
             lambda: self.lost,
@@ -223,12 +223,18 @@ class Observers:
             targets=status.targets_status,
             limits=status.limits_status,
             instance=instance,
-            admin_refused=lambda: refused.counts,
+            admin_refused=lambda: rejections.counts,
             resolutions=self._resolutions,
             event_log_lost=lambda: self.events_lost,
         )
         return AdminSite(
-            self._reactor, status, metrics, Refusals(), instance=instance, holds=self._holds, refused=refused
+            self._reactor,
+            status,
+            metrics,
+            RecentRefusals(),
+            instance=instance,
+            holds=self._holds,
+            rejections=rejections,
         )
 
     def _resolutions(self) -> Resolutions:
@@ -238,8 +244,8 @@ class Observers:
     def _open_site(self, site: AdminSite, admin: AdminSettings | None) -> None:
         if self._site is None:
             self._site = site
-            self._observers += [site.metrics.ended, site.refusals]
-            self._watchers.append(site.metrics.event)
+            self._observers += [site.metrics.count_connection, site.refusals]
+            self._watchers.append(site.metrics.count_event)
         if site.topics is None and self.inspector is not None:
             from sniproxy.admin.topics import Topics
 

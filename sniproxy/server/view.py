@@ -65,11 +65,11 @@ class ServiceView:
     def reloaded(self) -> None:
         """A reload has succeeded."""
         self._since = time.time()
-        self.reloads = self.reloads.good()
+        self.reloads = self.reloads.with_success()
 
     def reload_failed(self, why: str) -> None:
         """A reload has failed; the configuration is the one before."""
-        self.reloads = self.reloads.refused(why, time.time())
+        self.reloads = self.reloads.with_failure(why, time.time())
 
     def status(self) -> Status:
         """The state of the proxy."""
@@ -121,11 +121,11 @@ class ServiceView:
     def drain(self, name: str, rate: float) -> DrainStatus:
         """Drain a target or a route: send it no new connections, and end its tunnels. @param rate: tunnels a second.
 
-        @raise NoSuchGoal: nothing has this name.
+        @raise UnknownDrainTarget: nothing has this name.
         """
         live, seen = self._connections.live, self._upstreams.answered
         return self.drains.begin(find_drain_target(name, self._built.configuration, live, seen), rate)
 
     def undrain(self, name: str) -> DrainStatus:
-        """Send it new connections again. @raise NoSuchGoal: it is not being drained."""
+        """Send it new connections again. @raise UnknownDrainTarget: it is not being drained."""
         return self.drains.undo(name)

@@ -1,4 +1,4 @@
-"""A clock that has rounds."""
+"""A clock with reactor iterations."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from twisted.internet.task import Clock
 
 
 class Rounds(Clock):
-    """A clock as a reactor is: what a call schedules waits for the next round."""
+    """A clock that works like a reactor: calls scheduled by a call run in the next iteration."""
 
     def round(self) -> None:
-        """Run what waits now."""
+        """Run the calls that are due now."""
         calls, self.calls = self.calls, []
         for call in calls:
             call.called = True

@@ -1,4 +1,4 @@
-"""A made-up proxy behind an admin endpoint: sources that answer what a test says."""
+"""A fake proxy for the admin endpoint, with sources that a test sets."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Any
 import attrs
 
 from sniproxy.admin.metrics import Metrics
-from sniproxy.admin.refusals import Refusals
+from sniproxy.admin.recentrefusals import RecentRefusals
 from sniproxy.admin.site import AdminSite
 from sniproxy.admin.sources import (
     DrainStatus,
     LimitsStatus,
     ListenerStatus,
-    NoSuchGoal,
     Reloads,
     ResolverStatus,
     Status,
     TargetStatus,
+    UnknownDrainTarget,
 )
 from sniproxy.admin.topics import Topics
 from sniproxy.events import Connection, Result
@@ -34,7 +34,7 @@ HOSTILE = "persistent://shop/eu/<img src=x onerror=document.title='broken'>"
 
 @attrs.define
 class SampleLive:
-    """A connection that has not ended."""
+    """An open connection."""
 
     record: Connection
     bytes_up: int = 0
@@ -44,7 +44,7 @@ class SampleLive:
 
 @attrs.define
 class SampleProxy:
-    """What the service says. @ivar now: the time that the site is given. @ivar look: called when it is asked."""
+    """A fake service. @ivar now: the time for the site. @ivar look: called on each status request."""
 
     now: float = NOW
     look: Callable[[], None] = lambda: None
@@ -79,11 +79,11 @@ class SampleProxy:
         )
 
     def targets_status(self) -> list[TargetStatus]:
-        """As a test filled it."""
+        """The value that the test has set."""
         return self.targets
 
     def resolvers_status(self) -> list[ResolverStatus]:
-        """As a test filled it."""
+        """The value that the test has set."""
         return self.resolvers
 
     def limits_status(self) -> LimitsStatus:
@@ -91,13 +91,13 @@ class SampleProxy:
         return LimitsStatus()
 
     def in_force(self, most: int) -> dict[str, Any]:
-        """Only what was asked for."""
+        """Only the argument."""
         return {"most": most}
 
     def drain(self, name: str, rate: float) -> DrainStatus:
-        """Drains whatever it is told to, but for ``nobody``."""
+        """Drain any target except ``nobody``."""
         if name == "nobody":
-            raise NoSuchGoal("there is no nobody")
+            raise UnknownDrainTarget("there is no nobody")
         self.drains.append(DrainStatus("target", name, NOW, rate, 0, 0, 3, ["192.0.2.1:5"]))
         return self.drains[-1]
 
@@ -106,7 +106,7 @@ class SampleProxy:
         return self.drains.pop()
 
     def live(self) -> list[SampleLive]:
-        """As a test filled it."""
+        """The value that the test has set."""
         return self.tunnels
 
 
@@ -118,7 +118,7 @@ def connection(number: int = 1, result: Result = Result.OK, age: float = 60.0, *
 
 
 def refused(number: int = 1, result: Result = Result.NO_ROUTE, **more: Any) -> Connection:
-    """A connection that no route took."""
+    """A connection without a route."""
     none = {"route": None, "target": None, "alert": Alert.UNRECOGNIZED_NAME, "reason": "no route has this name"}
     return connection(number, result, **{**none, **more})
 
@@ -131,7 +131,7 @@ def lookup(
     topic: str | None = "persistent://public/default/orders",
     **more: Any,
 ) -> Event:
-    """The inspector's event of a lookup."""
+    """A lookup event of the inspector."""
     fields: dict[str, Any] = {
         "topic": topic,
         "response": response,
@@ -150,7 +150,7 @@ def lookup(
 
 
 class SampleSite:
-    """A site over a made-up proxy, and all that feeds it."""
+    """A site of a fake proxy, with its observers."""
 
     def __init__(
         self, reactor: Any, inspecting: bool = True, hosts: Sequence[str] = (), instance: int | None = None
@@ -161,7 +161,7 @@ class SampleSite:
             self.proxy.live,
             lambda: self.proxy.access_log_lost,
         )
-        self.refusals = Refusals()
+        self.refusals = RecentRefusals()
         self.topics = Topics(self.ledger) if inspecting else None
         self.metrics.topics = None if self.topics is None else self.topics.by_cluster
         self.site = AdminSite(
@@ -169,19 +169,19 @@ class SampleSite:
         )
 
     def ended(self, record: Connection) -> None:
-        """A connection ends."""
-        self.metrics.ended(record)
+        """End a connection."""
+        self.metrics.count_connection(record)
         self.refusals(record)
 
     def event(self, event: Event, place: str = "") -> None:
-        """The inspector saw something, on a connection to this place; what follows from it is told after it."""
+        """Report an event of the inspector and the events derived from it."""
         for each in (event, *self.ledger.learn(event, place)):
-            self.metrics.event(each)
+            self.metrics.count_event(each)
             if self.topics is not None:
                 self.topics.event(each)
 
     def fill(self) -> None:
-        """A busy afternoon, the same every time."""
+        """Fill the sample with deterministic data."""
         dice = random.Random(60)
         self._fill_tunnels(dice)
         self._fill_ledger(dice)
@@ -237,7 +237,7 @@ class SampleSite:
         self.event(lookup("failed", "ServiceNotReady", NOW - 4, topic=topic, message=why))
 
     def pass_time(self, seconds: float, dice: random.Random) -> None:
-        """Bytes flow, and clients look topics up."""
+        """Advance bytes and lookups."""
         self.proxy.now += seconds
         for live in self.proxy.tunnels:
             if live.state == "open":

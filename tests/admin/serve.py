@@ -1,4 +1,4 @@
-"""Serves the page with made-up data that goes on changing, to look at: python -m tests.admin.serve [PORT]."""
+"""Serves the page with changing sample data: python -m tests.admin.serve [PORT]."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from twisted.internet import reactor as real_reactor
 from tests.admin.sample import SampleSite
 
 PERIOD = 2.0
-"""Seconds that pass at each look at C{/status}: so the page is the same however fast it is looked at."""
+"""Seconds by which each request of C{/status} advances the sample. The data does not depend on the real time."""
 
 
 def serve(reactor: Any, port: int) -> Any:
-    """A filled sample, whose time goes on at each look. @return: the listening port."""
+    """Serve a filled sample that advances with each request. @return: the listening port."""
     sample = SampleSite(reactor)
     sample.fill()
     dice = random.Random(7)

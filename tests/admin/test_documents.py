@@ -9,8 +9,8 @@ from msgspec.structs import asdict, replace
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy import __version__
-from sniproxy.admin.documents import BATCH, dumped, status_document
-from sniproxy.admin.refusals import Refusals
+from sniproxy.admin.documents import BATCH, serialize, status_document
+from sniproxy.admin.recentrefusals import RecentRefusals
 from sniproxy.admin.sources import LimitsStatus, Reloads, ResolverStatus, TargetStatus
 from tests.admin.sample import NOW, SampleLive, SampleProxy, connection, refused
 from tests.support.reference import keys, rows, words
@@ -18,9 +18,9 @@ from tests.support.reference import keys, rows, words
 TOTALS = {"ended": 3, "refused": 1, "bytes_up": 10, "bytes_down": 20}
 
 
-def document(proxy: SampleProxy, most: int = 10, refusals: Refusals | None = None) -> dict[str, Any]:
-    """The document as a client reads it."""
-    made = status_document(proxy.status(), proxy.live(), TOTALS, (refusals or Refusals()).latest(), NOW, most)
+def document(proxy: SampleProxy, most: int = 10, refusals: RecentRefusals | None = None) -> dict[str, Any]:
+    """The document as parsed by a client."""
+    made = status_document(proxy.status(), proxy.live(), TOTALS, (refusals or RecentRefusals()).latest(), NOW, most)
     read: dict[str, Any] = json.loads(json.dumps(made))
     return read
 
@@ -29,7 +29,7 @@ class StatusTests(SynchronousTestCase):
     """The JSON of /status."""
 
     def test_instance(self) -> None:
-        """One of several workers says which it is."""
+        """A worker shows its number."""
         proxy = SampleProxy()
         for instance in (None, 0, 3):
             made = status_document(proxy.status(), (), TOTALS, (), NOW, 10, instance)
@@ -51,35 +51,35 @@ class StatusTests(SynchronousTestCase):
         self.assertEqual(["look here"], found["warnings"])
 
     def test_in_force(self) -> None:
-        """What is in force stands beside where it came from."""
+        """The configuration is shown with its source."""
         status = SampleProxy().status()
         found = status_document(status, (), TOTALS, (), NOW, 10, in_force={"routes": [1]})["configuration"]
         self.assertEqual(("/etc/sniproxy.toml", [1]), (found["file"], found["routes"]))
 
     def test_refused_reload(self) -> None:
-        """A refused reload is in the document, and is the first warning, until one succeeds."""
-        reloads = Reloads(1).refused("x.toml: bad", NOW - 3)
+        """A failed reload is in the document, and is the first warning until a reload succeeds."""
+        reloads = Reloads(1).with_failure("x.toml: bad", NOW - 3)
         found = document(SampleProxy(warnings=["look here"], reloads=reloads))
         said = {"succeeded": 1, "failed": 1, "error": "x.toml: bad", "time": NOW - 3}
         self.assertEqual(said, found["configuration"]["reloads"])
-        self.assertIn("refused, the one before is in force: x.toml: bad", found["warnings"][0])
+        self.assertIn("reload failed, keeping the current configuration: x.toml: bad", found["warnings"][0])
         self.assertEqual(
-            ["look here"], document(SampleProxy(warnings=["look here"], reloads=reloads.good()))["warnings"]
+            ["look here"], document(SampleProxy(warnings=["look here"], reloads=reloads.with_success()))["warnings"]
         )
 
     def test_many_warnings(self) -> None:
-        """Of very many routes each may have a warning: the first are there, and how many there are."""
+        """Many warnings are cut, with their number."""
         found = document(SampleProxy(warnings=[f"look at {number}" for number in range(100)]), 2)
         self.assertEqual((100, ["look at 0", "look at 1"]), (found["warning_count"], found["warnings"]))
 
     def test_resolvers(self) -> None:
-        """The resolvers are there, with what they say of themselves."""
+        """The resolvers are listed with their state."""
         one = ResolverStatus("brokers", "dns", {"questions": 1}, "open", "3 brokers", "silent")
         found = document(SampleProxy(resolvers=[one]))["resolvers"]
         self.assertEqual([asdict(one)], found)
 
     def test_limits(self) -> None:
-        """The limits are there, with what they refused."""
+        """The limits are listed with their refusals."""
         status = replace(SampleProxy().status(), limits=LimitsStatus(9, 5, {"rate_per_client": 3}, {}, 7, 1, 2))
         found = status_document(status, [], TOTALS, [], NOW, 10)["limits"]
         self.assertEqual(
@@ -96,11 +96,11 @@ class StatusTests(SynchronousTestCase):
         )
 
     def test_draining(self) -> None:
-        """While it drains it says so."""
+        """The state is draining while the proxy drains."""
         self.assertEqual("draining", document(SampleProxy(ready=False))["state"])
 
     def test_tunnel(self) -> None:
-        """A tunnel with what it is now."""
+        """A tunnel with its current state."""
         live = SampleLive(connection(7, age=60.25), 517, 4_000, "half_closed")
         self.assertEqual(
             [
@@ -121,13 +121,13 @@ class StatusTests(SynchronousTestCase):
         )
 
     def test_clock_set_back(self) -> None:
-        """Nothing is younger than new."""
+        """No age is negative."""
         live = SampleLive(connection(age=-3_600))
         self.assertEqual(0, document(SampleProxy(tunnels=[live]))["tunnels"][0]["age_s"])
 
     def test_many(self) -> None:
-        """Of more than are asked for, the newest, and how many there are."""
-        refusals = Refusals()
+        """A limit selects the newest, with the total number."""
+        refusals = RecentRefusals()
         for number in range(9):
             refusals(refused(number, server_name=f"{number}.test"))
         tunnels = [SampleLive(connection(number)) for number in range(2_000)]
@@ -139,7 +139,7 @@ class StatusTests(SynchronousTestCase):
 
     def test_refusal(self) -> None:
         """A refusal with its reason."""
-        refusals = Refusals()
+        refusals = RecentRefusals()
         refusals(refused(1, server_name="x.test"))
         self.assertEqual(
             {
@@ -156,31 +156,31 @@ class StatusTests(SynchronousTestCase):
 
 
 class ReferenceTests(SynchronousTestCase):
-    """docs/reference.md."""
+    """docs/reference/admin-api.md."""
 
     def test_all(self) -> None:
-        """Each key of the document is there."""
+        """The page lists each key of the document."""
         proxy = SampleProxy(tunnels=[SampleLive(connection())])
         proxy.drain("10.0.0.7:6651", 1.0)
         proxy.resolvers.append(ResolverStatus("r", "http", {"questions": 1}))
         proxy.targets.append(TargetStatus("t", "up", 1, ""))
-        refusals = Refusals()
+        refusals = RecentRefusals()
         refusals(refused())
         found = document(proxy, refusals=refusals)
         self.assertEqual(set(found), set(rows("/status")))
         for name in ("tunnels", "drains", "resolvers", "targets", "refusals"):
             self.assertTrue(found[name], name)
-        # What is in force has the names of docs/configuration.md.
+        # What is in force has the names of docs/reference/configuration.md.
         self.assertEqual(set(), set(keys({**found, "configuration": None})) - words("/status"))
 
 
-class DumpedTests(SynchronousTestCase):
+class SerializeTests(SynchronousTestCase):
     """JSON in pieces."""
 
     def test_pieces(self) -> None:
-        """Lists and iterators come a few entries at a time; together it is the document."""
+        """Lists and iterators are split into batches; joined, they are the document."""
         many = [{"n": number, "l": [number]} for number in range(2 * BATCH + 1)]
         document = {"a": 1, "b": {"c": None, "d": many}, "e": [], "f": "x\n", "g": {}}
-        pieces = list(dumped({**document, "h": iter(many)}))
+        pieces = list(serialize({**document, "h": iter(many)}))
         self.assertEqual({**document, "h": many}, json.loads(b"".join(pieces)))
         self.assertTrue(all(piece.count(b'"n"') <= BATCH for piece in pieces))

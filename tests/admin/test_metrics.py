@@ -8,7 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy import __version__
-from sniproxy.admin.metrics import BUCKETS, MAX_CLUSTERS, MAX_ERRORS, REFUSALS, Histogram, Metrics
+from sniproxy.admin.metrics import BUCKETS, MAX_CLUSTERS, MAX_ERRORS, REFUSALS, Metrics
 from sniproxy.admin.sources import LimitsStatus, Reloads, Resolutions, ResolverStatus, TargetStatus
 from sniproxy.events import Result
 from sniproxy.pulsar.events import Event
@@ -17,7 +17,7 @@ from tests.support.reference import names, rows
 
 
 def samples(metrics: Metrics) -> dict[tuple[str, ...], float]:
-    """What Prometheus's own parser reads: values by name and label values, in the order of the labels' names."""
+    """The values by name and label values, as the Prometheus parser reads them."""
     return {
         (sample.name, *(value for _, value in sorted(sample.labels.items()))): sample.value
         for family in text_string_to_metric_families(metrics.text().decode())
@@ -32,18 +32,18 @@ class EndedTests(SynchronousTestCase):
         """By listener, route and result."""
         metrics = Metrics()
         for number in range(3):
-            metrics.ended(connection(number))
-        metrics.ended(connection(result=Result.RESET))
+            metrics.count_connection(connection(number))
+        metrics.count_connection(connection(result=Result.RESET))
         found = samples(metrics)
         self.assertEqual(3, found["sniproxy_connections_total", "public", "ok", "*.pulsar.test"])
         self.assertEqual(1, found["sniproxy_connections_total", "public", "reset", "*.pulsar.test"])
 
     def test_refused(self) -> None:
-        """Refusals by result and alert, an absent alert as an empty label; a tunnel is none."""
+        """Refusals are counted by result and alert; without an alert, the label is empty. A tunnel is not a refusal."""
         metrics = Metrics()
-        metrics.ended(connection())
-        metrics.ended(refused())
-        metrics.ended(connection(result=Result.CONNECT_FAILED))
+        metrics.count_connection(connection())
+        metrics.count_connection(refused())
+        metrics.count_connection(connection(result=Result.CONNECT_FAILED))
         found = {name: value for name, value in samples(metrics).items() if name[0] == "sniproxy_refusals_total"}
         self.assertEqual(
             {
@@ -54,25 +54,25 @@ class EndedTests(SynchronousTestCase):
         )
 
     def test_reloads(self) -> None:
-        """Reloads by how they went, and whether the last one is in force."""
+        """Reloads are counted by result; a gauge shows the last one."""
         reloads = Reloads(2)
         metrics = Metrics(reloads=lambda: reloads)
         self.assertEqual(1, samples(metrics)[("sniproxy_last_reload_successful",)])
-        reloads = reloads.refused("bad", 1.0)
+        reloads = reloads.with_failure("bad", 1.0)
         found = samples(metrics)
         self.assertEqual(2, found["sniproxy_reloads_total", "succeeded"])
         self.assertEqual(1, found["sniproxy_reloads_total", "failed"])
         self.assertEqual(0, found[("sniproxy_last_reload_successful",)])
 
     def test_targets(self) -> None:
-        """Targets that are looked after, whether they are up, and their connections."""
+        """Tracked targets, whether they are up, and their connections."""
         targets = [TargetStatus("a:1", "up", 3, ""), TargetStatus("b:1", "ejected", 0, "refused")]
         found = samples(Metrics(targets=lambda: targets))
         self.assertEqual((1, 0), (found["sniproxy_target_up", "a:1"], found["sniproxy_target_up", "b:1"]))
         self.assertEqual(3, found["sniproxy_target_connections", "a:1"])
 
     def test_limits(self) -> None:
-        """What limits there are, how many they refused, and how often accepting had to wait."""
+        """Limits, refusals and pauses of accept."""
         status = LimitsStatus(9, 5, {"rate_per_client": 3}, {"max_connections": 2}, 7, 1, 4)
         found = samples(Metrics(limits=lambda: status))
         self.assertEqual(7, found[("sniproxy_max_connecting",)])
@@ -82,7 +82,7 @@ class EndedTests(SynchronousTestCase):
         self.assertEqual(2, found["sniproxy_limit_waits_total", "max_connections"])
 
     def test_resolutions(self) -> None:
-        """Host names that are looked up, by kind, result and limit."""
+        """Host name lookups by kind, result and limit."""
         counts = Resolutions({"written": 1}, {"client_formed": 2}, {"no_name": 3}, {"queue": 4}, 5)
         found = {
             name: value for name, value in samples(Metrics(resolutions=lambda: counts)).items() if "names" in name[0]
@@ -97,31 +97,31 @@ class EndedTests(SynchronousTestCase):
         self.assertEqual(expected, {name: value for name, value in found.items() if "_names_" in name[0]})
 
     def test_results(self) -> None:
-        """Every result is either of a refusal or of what the peers or the operator ended."""
+        """Every result is either a refusal or an end by the peers or the operator."""
         others = {Result.OK, Result.IDLE_TIMEOUT, Result.RESET, Result.DRAINED, Result.SHUTDOWN, Result.CLIENT_GONE}
         self.assertEqual(set(Result), {*REFUSALS, *others, Result.INTERNAL_ERROR})
 
     def test_bounded_labels(self) -> None:
-        """Clients that ask for a thousand names make no series."""
+        """Server names of clients create no time series."""
         metrics = Metrics()
-        metrics.ended(refused(server_name="first.test"))
+        metrics.count_connection(refused(server_name="first.test"))
         before = set(samples(metrics))
         for number in range(1_000):
-            metrics.ended(refused(number, server_name=f"{number}.test", reason=f"no {number}.test"))
+            metrics.count_connection(refused(number, server_name=f"{number}.test", reason=f"no {number}.test"))
         self.assertEqual(before, set(samples(metrics)))
         self.assertNotIn(b"first.test", metrics.text())
 
     def test_escaped(self) -> None:
-        """A listener's name with quotes and newlines is read back as it was."""
+        """A listener name with quotes and newlines is escaped."""
         metrics = Metrics()
-        metrics.ended(connection(listener='a "b"\\\nc'))
+        metrics.count_connection(connection(listener='a "b"\\\nc'))
         self.assertIn(("sniproxy_connections_total", 'a "b"\\\nc', "ok", "*.pulsar.test"), samples(metrics))
 
     def test_stages(self) -> None:
-        """The seconds of each stage that was reached."""
+        """Each stage that was reached is in its histogram."""
         metrics = Metrics()
-        metrics.ended(connection(hello_s=0.004, resolve_s=0.2, connect_s=30.0))
-        metrics.ended(connection(hello_s=0.001))
+        metrics.count_connection(connection(hello_s=0.004, resolve_s=0.2, connect_s=30.0))
+        metrics.count_connection(connection(hello_s=0.001))
         found = samples(metrics)
         self.assertEqual(1, found["sniproxy_hello_seconds_bucket", "0.001"])
         self.assertEqual(2, found["sniproxy_hello_seconds_bucket", "0.005"])
@@ -132,18 +132,18 @@ class EndedTests(SynchronousTestCase):
         self.assertEqual(1, found["sniproxy_connect_seconds_bucket", "+Inf"])
 
     def test_totals(self) -> None:
-        """The sums of all, with the bytes of live tunnels."""
+        """Totals include the bytes of open tunnels."""
         metrics = Metrics(lambda: [SampleLive(connection(), 10, 1_000)])
-        metrics.ended(connection(bytes_up=5, bytes_down=7))
-        metrics.ended(refused())
+        metrics.count_connection(connection(bytes_up=5, bytes_down=7))
+        metrics.count_connection(refused())
         self.assertEqual({"ended": 2, "refused": 1, "bytes_up": 15, "bytes_down": 1_007}, metrics.totals())
 
 
 class LiveTests(SynchronousTestCase):
-    """What is true now is asked for when Prometheus asks."""
+    """Gauges are read on each scrape."""
 
     def test_not_asked_before(self) -> None:
-        """Making the metrics asks nobody: what answers may not be there yet."""
+        """The constructor calls no source: the sources may not be ready."""
 
         def answer() -> list[SampleLive]:
             raise AssertionError("asked")
@@ -151,7 +151,7 @@ class LiveTests(SynchronousTestCase):
         Metrics(answer)
 
     def test_bytes_grow(self) -> None:
-        """Bytes count while a tunnel lives, and once when it has ended."""
+        """The bytes of a tunnel are counted once, while it is open and after its end."""
         live = [SampleLive(connection(), 100, 2_000)]
         metrics = Metrics(lambda: live)
         down = "sniproxy_bytes_total", "down", "public", "*.pulsar.test"
@@ -159,11 +159,11 @@ class LiveTests(SynchronousTestCase):
         live[0].bytes_down = 3_000
         self.assertEqual(3_000, samples(metrics)[down])
         live.clear()
-        metrics.ended(connection(bytes_up=100, bytes_down=3_500))
+        metrics.count_connection(connection(bytes_up=100, bytes_down=3_500))
         self.assertEqual(3_500, samples(metrics)[down])
 
     def test_tunnels(self) -> None:
-        """Tunnels by route, down to zero; those that are none yet by what they wait for."""
+        """Tunnels by route, down to zero; connections that are not yet tunnels by state."""
         live = [SampleLive(connection()), SampleLive(connection(), state="half_closed")]
         live += [SampleLive(connection(route=None), state=state) for state in ("hello", "hello", "connect")]
         metrics = Metrics(lambda: live)
@@ -172,16 +172,16 @@ class LiveTests(SynchronousTestCase):
         self.assertEqual(2, found["sniproxy_opening", "public", "hello"])
         self.assertEqual(1, found["sniproxy_opening", "public", "connect"])
         live.clear()
-        metrics.ended(connection(bytes_up=1))
+        metrics.count_connection(connection(bytes_up=1))
         self.assertEqual(0, samples(metrics)["sniproxy_tunnels", "public", "*.pulsar.test"])
 
     def test_instance(self) -> None:
-        """One of several workers says which it is."""
+        """A worker shows its number."""
         self.assertIn(b'sniproxy_info{instance="3",version="', Metrics(instance=3).text())
         self.assertNotIn(b"instance", Metrics().text().replace(b"instances", b""))
 
     def test_process(self) -> None:
-        """The version, the lost lines of both logs, and the process's own figures."""
+        """The version, the lost lines of both logs, and the process metrics."""
         found = samples(Metrics(access_log_lost=lambda: 7, event_log_lost=lambda: 8))
         self.assertEqual(1, found["sniproxy_info", __version__])
         self.assertEqual(7, found["sniproxy_access_log_lines_lost_total",])
@@ -191,10 +191,10 @@ class LiveTests(SynchronousTestCase):
 
 
 class ResolverTests(SynchronousTestCase):
-    """How resolvers do."""
+    """Metrics of resolvers."""
 
     def test_resolvers(self) -> None:
-        """Counts by resolver, and whether it is left alone; of one that watches, whether its last look failed."""
+        """Counts by resolver, the state of its breaker, and whether the last refresh of a watching one failed."""
         counts = {"questions": 1, "hits": 2, "shared": 3, "stale": 4, "refused": 5, "failures": 6}
         none = dict.fromkeys(counts, 0)
         resolvers = [ResolverStatus("b", "dns", counts, "open"), ResolverStatus("a", "file", none, watch="", error="x")]
@@ -209,15 +209,15 @@ class ResolverTests(SynchronousTestCase):
 
 
 class PulsarTests(SynchronousTestCase):
-    """What the inspector saw."""
+    """Metrics of the inspector."""
 
     def test_lookups(self) -> None:
         """Lookups by response, failures by error, their seconds, moves, and the size of the ledger."""
         metrics = Metrics(topics=lambda: Counter({"east.test": 12, "west.test": 3}))
         for event in (lookup(), lookup("redirect"), lookup("failed", "ServiceNotReady", latency_s=None)):
-            metrics.event(event)
-        metrics.event(Event("moved", 0.0, "1", {"topic": "persistent://a/b/c", "cluster": "east.test"}))
-        metrics.event(Event("connected", 0.0, "1", {"latency_s": 0.5}))
+            metrics.count_event(event)
+        metrics.count_event(Event("moved", 0.0, "1", {"topic": "persistent://a/b/c", "cluster": "east.test"}))
+        metrics.count_event(Event("connected", 0.0, "1", {"latency_s": 0.5}))
         found = samples(metrics)
         self.assertEqual(1, found["sniproxy_lookups_total", "connect"])
         self.assertEqual(1, found["sniproxy_lookups_total", "redirect"])
@@ -227,53 +227,53 @@ class PulsarTests(SynchronousTestCase):
         self.assertEqual((12, 3), (found["sniproxy_topics", "east.test"], found["sniproxy_topics", "west.test"]))
 
     def test_partitions(self) -> None:
-        """A failed PARTITIONED_METADATA is a failed lookup, of a step of its own; one that succeeds is none."""
+        """A failed PARTITIONED_METADATA is a failed lookup with its own step; a successful one is not counted."""
         metrics = Metrics(topics=Counter)
-        metrics.event(Event("partitions", 0.0, "1", {"topic": "t", "status": "failed", "error": "TopicNotFound"}))
-        metrics.event(Event("partitions", 0.0, "1", {"topic": "t", "status": "success", "error": None}))
+        metrics.count_event(Event("partitions", 0.0, "1", {"topic": "t", "status": "failed", "error": "TopicNotFound"}))
+        metrics.count_event(Event("partitions", 0.0, "1", {"topic": "t", "status": "success", "error": None}))
         found = samples(metrics)
         self.assertEqual(1, found["sniproxy_lookups_total", "failed"])
         self.assertEqual(1, found["sniproxy_lookup_failures_total", "TopicNotFound", "partitioned_metadata"])
 
     def test_error_answers(self) -> None:
-        """An ERROR that answers a step of a lookup is a failed lookup; one of another request is none."""
+        """An ERROR that answers a step of a lookup is a failed lookup; other ERRORs are not counted."""
         metrics = Metrics(topics=Counter)
         for request in ("LOOKUP", "PARTITIONED_METADATA", "PRODUCER", None):
-            metrics.event(Event("error", 0.0, "1", {"request": request, "topic": "t", "error": None}))
+            metrics.count_event(Event("error", 0.0, "1", {"request": request, "topic": "t", "error": None}))
         found = samples(metrics)
         self.assertEqual(2, found["sniproxy_lookups_total", "failed"])
         self.assertEqual(1, found["sniproxy_lookup_failures_total", "unknown", "lookup"])
         self.assertEqual(1, found["sniproxy_lookup_failures_total", "unknown", "partitioned_metadata"])
 
     def test_clusters_bounded(self) -> None:
-        """Clients that make up names make no more series than there can be."""
+        """Cluster names from clients create a bounded number of series."""
         names = [f"x{number}.test" for number in range(MAX_CLUSTERS + 5)]
         metrics = Metrics(topics=lambda: Counter(names))
         for name in names:
-            metrics.event(Event("moved", 0.0, "1", {"topic": "t", "cluster": name}))
+            metrics.count_event(Event("moved", 0.0, "1", {"topic": "t", "cluster": name}))
         for metric in ("sniproxy_topic_moves_total", "sniproxy_topics"):
             found = {name: value for name, value in samples(metrics).items() if name[0] == metric}
             self.assertEqual((MAX_CLUSTERS + 1, 5), (len(found), found[metric, "other"]))
 
     def test_errors_bounded(self) -> None:
-        """A broker that makes up errors makes no more series than there can be."""
+        """Error names from brokers create a bounded number of series."""
         metrics = Metrics(topics=Counter)
         for number in range(1_000):
-            metrics.event(lookup("failed", f"ServerError {number}"))
+            metrics.count_event(lookup("failed", f"ServerError {number}"))
         found = {name: value for name, value in samples(metrics).items() if name[0] == "sniproxy_lookup_failures_total"}
         self.assertEqual(MAX_ERRORS + 1, len(found))
         self.assertEqual(1_000 - MAX_ERRORS, found["sniproxy_lookup_failures_total", "other", "lookup"])
 
     def test_nothing_inspected(self) -> None:
-        """Without inspection no metric speaks of Pulsar."""
+        """Without inspection there are no Pulsar metrics."""
         self.assertEqual([], [name for name in samples(Metrics()) if "lookup" in name[0] or "topic" in name[0]])
 
 
 class ReferenceTests(SynchronousTestCase):
-    """docs/reference.md."""
+    """docs/reference/metrics.md."""
 
     def test_all(self) -> None:
-        """Each metric is there with its labels, and no other."""
+        """The page lists exactly the metrics and their labels."""
         metrics = Metrics(
             lambda: [SampleLive(connection(), state="hello"), SampleLive(connection(2))],
             topics=lambda: Counter({"east.test": 12}),
@@ -283,9 +283,9 @@ class ReferenceTests(SynchronousTestCase):
             instance=1,
             admin_refused=lambda: {"host": 1},
         )
-        metrics.ended(refused(3, bytes_up=1, hello_s=0.1))
+        metrics.count_connection(refused(3, bytes_up=1, hello_s=0.1))
         for event in (lookup(), lookup("failed", "ServiceNotReady"), Event("moved", 0.0, "1", {"cluster": "c"})):
-            metrics.event(event)
+            metrics.count_event(event)
         found: dict[str, set[str]] = {}
         for family in metrics.collect():
             name = f"{family.name}_total" if family.type == "counter" else family.name
@@ -303,7 +303,15 @@ class HistogramTests(SynchronousTestCase):
     def test_bounds(self) -> None:
         """A bound belongs to its own bucket (le: less or equal)."""
         for place, bound in enumerate(BUCKETS):
-            histogram = Histogram()
-            histogram.observe(bound)
-            counts = [sample.value for sample in histogram.family("x", "").samples if sample.name == "x_bucket"]
+            metrics = Metrics()
+            metrics.count_connection(connection(hello_s=bound))
+            (family,) = [one for one in metrics.collect() if one.name == "sniproxy_hello_seconds"]
+            counts = [sample.value for sample in family.samples if sample.name.endswith("_bucket")]
             self.assertEqual([0.0] * place + [1.0] * (len(BUCKETS) + 1 - place), counts)
+
+    def test_samples(self) -> None:
+        """A histogram has buckets, a sum and a count, and nothing else."""
+        self.assertEqual(
+            {f"sniproxy_hello_seconds{end}" for end in ("_bucket", "_sum", "_count")},
+            {name for name, *_ in samples(Metrics()) if name.startswith("sniproxy_hello_seconds")},
+        )

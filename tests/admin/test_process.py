@@ -15,7 +15,7 @@ class ProcessTests(SynchronousTestCase):
     """The metrics of this process."""
 
     def test_as_the_library(self) -> None:
-        """Names, types and texts are those of the library; values that do not change are the same."""
+        """Names, types and texts, and constant values, are those of the library."""
         found = {one.name: one for one in ProcessMetrics().collect()}
         wanted = {one.name: one for one in ProcessCollector(registry=None).collect()}
         self.assertEqual(set(wanted), set(found))
@@ -25,7 +25,7 @@ class ProcessTests(SynchronousTestCase):
             self.assertEqual(wanted[name].samples[0].value, found[name].samples[0].value)
 
     def test_descriptors(self) -> None:
-        """Open descriptors are counted, by an older kernel's folder too."""
+        """Open descriptors are counted, also on older kernels."""
         folder = Path(self.mktemp())
         (folder / "fd").mkdir(parents=True)
         metrics = ProcessMetrics(folder)
@@ -40,5 +40,5 @@ class ProcessTests(SynchronousTestCase):
         self.assertEqual(before + 1, after)
 
     def test_none(self) -> None:
-        """Without /proc there are none."""
+        """Without /proc there are no metrics."""
         self.assertEqual([], list(ProcessMetrics(Path("/nonexistent")).collect()))

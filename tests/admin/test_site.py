@@ -25,7 +25,7 @@ from tests.support.sockets import TIMEOUT_S, SocketTestCase, in_thread, read_to_
 
 @attrs.frozen
 class Answer:
-    """What a server said."""
+    """The answer of the server."""
 
     code: int
     headers: http.client.HTTPMessage
@@ -97,7 +97,7 @@ class PathTests(SiteTestCase):
         self.assertEqual(1, len(json.loads((await self.ask("/topics?fold=1")).body)["topics"]))
 
     async def test_topics_bounded(self) -> None:
-        """Without a limit the topics most looked up are listed, and how many are left out is said."""
+        """Without a limit, the topics with the most lookups are listed, with the number of topics left out."""
         sample = self.serve()
         for number in range(MAX_LISTED + 7):
             sample.event(lookup(topic=f"persistent://a/b/t{number}"))
@@ -160,7 +160,7 @@ class GuardTests(SiteTestCase):
             self.assertEqual((405, "GET, HEAD"), (answer.code, answer.headers["Allow"]), method)
 
     async def test_drain(self) -> None:
-        """POST to /drain and /undrain, with a name and a rate; by GET nothing happens, and what is wrong is said."""
+        """POST to /drain and /undrain needs a valid name and rate; GET is refused."""
         sample = self.serve()
         sample.site.token = TOKEN.encode()
         for path in ("/drain", "/undrain"):
@@ -203,7 +203,7 @@ class GuardTests(SiteTestCase):
         self.assertIn(b"token_file in [admin]", answers[0].body)
         self.assertIn(b"--token-file", answers[3].body)
         self.assertEqual([], sample.proxy.drains)
-        self.assertEqual({"change": 4}, dict(sample.site.refused.counts))
+        self.assertEqual({"change": 4}, dict(sample.site.rejections.counts))
         self.assertEqual(1, len(logged))
         self.assertNotIn("no-such-token", str(logged))
 
@@ -260,7 +260,7 @@ class GuardTests(SiteTestCase):
             for headers in ({"Host": "evil.test"}, {"Origin": "http://evil.test"}):
                 answer = await self.ask(path, headers=headers)
                 self.assertEqual(403, answer.code, (path, headers))
-        self.assertIn(b"admin.hosts", (await self.ask("/ready", headers={"Host": "evil.test"})).body)
+        self.assertIn(b"[admin] hosts", (await self.ask("/ready", headers={"Host": "evil.test"})).body)
 
     async def test_hosts(self) -> None:
         """A configured name is the endpoint's own, in whatever case."""

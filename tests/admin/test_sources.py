@@ -21,6 +21,6 @@ class ReloadTests(SynchronousTestCase):
 
     def test_last(self) -> None:
         """A refused one is remembered until one succeeds; both are counted."""
-        reloads = Reloads().refused("first", 1.0).refused("second", 2.0)
+        reloads = Reloads().with_failure("first", 1.0).with_failure("second", 2.0)
         self.assertEqual(Reloads(0, 2, "second", 2.0), reloads)
-        self.assertEqual(Reloads(1, 2), reloads.good())
+        self.assertEqual(Reloads(1, 2), reloads.with_success())

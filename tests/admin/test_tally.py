@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.admin.slices import finish
-from sniproxy.admin.tally import ABANDONED_S, BATCH, FRESH_S, SMALL_COUNT, Tallies
+from sniproxy.admin.tally import ABANDONED_S, BATCH, FRESH_S, SMALL_COUNT, TallyCounter
 from tests.admin.sample import SampleLive, connection
 
 KEY = ("public", "*.pulsar.test")
@@ -19,7 +19,7 @@ class TallyTests(SynchronousTestCase):
         self.now = 0.0
         self.live = [SampleLive(connection(number), 2, 3) for number in range(MANY)]
         self.looks = 0
-        self.tallies = Tallies(self.look, lambda: self.now)
+        self.tallies = TallyCounter(self.look, lambda: self.now)
 
     def look(self) -> list[SampleLive]:
         self.looks += 1
@@ -28,7 +28,7 @@ class TallyTests(SynchronousTestCase):
     def end(self, live: SampleLive) -> None:
         self.live.remove(live)
         live.record.bytes_up, live.record.bytes_down = live.bytes_up, live.bytes_down
-        self.tallies.ended(live.record)
+        self.tallies.add_ended(live.record)
 
     def test_count(self) -> None:
         """Tunnels and bytes by listener and route; what is no tunnel yet, by its state."""
@@ -41,7 +41,7 @@ class TallyTests(SynchronousTestCase):
         self.assertEqual((2 * MANY - 2, 3 * MANY - 3), (latest.up[KEY], latest.down[KEY]))
 
     def test_steps(self) -> None:
-        """Few connections are looked at in a step."""
+        """A step counts few connections."""
         self.assertEqual(MANY // BATCH + 1, len(list(self.tallies.count())))
 
     def test_fresh(self) -> None:
@@ -56,7 +56,7 @@ class TallyTests(SynchronousTestCase):
         self.assertEqual(4, self.looks)
 
     def test_together(self) -> None:
-        """Two who ask at the same time advance one count; either may leave."""
+        """Concurrent callers share one count; either may stop."""
         first, second = self.tallies.count(), self.tallies.count()
         next(first)
         next(second)

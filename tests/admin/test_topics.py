@@ -19,7 +19,7 @@ ONE, TWO = "pulsar+ssl://broker-1.pulsar.test:6651", "pulsar://broker-2:6650"
 
 
 class TopicsTestCase(SynchronousTestCase):
-    """A ledger that learns, and what is said of it."""
+    """A ledger and its JSON."""
 
     def setUp(self) -> None:
         self.ledger = Ledger()
@@ -30,8 +30,8 @@ class TopicsTestCase(SynchronousTestCase):
             for each in (event, *self.ledger.learn(event, place)):
                 self.topics.event(each)
 
-    def document(self, fold_partitions: bool = False, most: int | None = None) -> dict[str, Any]:
-        read: dict[str, Any] = json.loads(json.dumps(self.topics.document(NOW, fold_partitions, most)))
+    def document(self, fold_partitions: bool = False, limit: int | None = None) -> dict[str, Any]:
+        read: dict[str, Any] = json.loads(json.dumps(self.topics.document(NOW, fold_partitions, limit)))
         return read
 
 
@@ -53,7 +53,7 @@ class LedgerTests(TopicsTestCase):
         """The topic with the most lookups is first, and a limit keeps those."""
         self.tell(lookup(topic="a"), lookup(topic="b"), lookup(topic="b"), lookup(topic="c"))
         self.assertEqual(["b", "a", "c"], [topic["topic"] for topic in self.document()["topics"]])
-        document = self.document(most=1)
+        document = self.document(limit=1)
         self.assertEqual((3, ["b"]), (document["count"], [topic["topic"] for topic in document["topics"]]))
 
     def test_brokers(self) -> None:
@@ -65,11 +65,11 @@ class LedgerTests(TopicsTestCase):
                 {"cluster": "", "broker": ONE, "topics": 2, "lookups": 3},
                 {"cluster": "", "broker": TWO, "topics": 1, "lookups": 1},
             ],
-            self.document(most=1)["brokers"],
+            self.document(limit=1)["brokers"],
         )
 
     def test_clusters(self) -> None:
-        """Clusters are told apart: in topics, brokers, moves, failures, and in sums of their own."""
+        """Topics, brokers, moves, failures and sums are separate for each cluster."""
         self.tell(lookup(), lookup(broker=2), lookup("failed", "TopicNotFound", topic="x"), place="east.test")
         self.tell(lookup(broker=3), place="west.test")
         document = self.document()
@@ -107,7 +107,7 @@ class LedgerTests(TopicsTestCase):
 
 
 class ReferenceTests(TopicsTestCase):
-    """docs/reference.md."""
+    """docs/reference/admin-api.md."""
 
     def test_all(self) -> None:
         """Each key of the document is there; the fields of events are in their own table."""

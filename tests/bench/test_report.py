@@ -9,9 +9,12 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from bench.cases import CASES
 from bench.goals import GOALS
-from bench.report import DOCUMENT, PLOTS, RESULTS, main, page, table, versions
+from bench.report import DOCUMENT, RESULTS, SUMMARY, main, page, summary, table, versions
 from bench.results import Result, Runs, read, write
+from bench.table import replaced
 from tests.support.packages import missing
+
+FILES = "x.md", "y.md", "performance.svg", "scale.svg"
 
 BULK = Result(
     "2 CPUs",
@@ -80,7 +83,9 @@ class PageTests(SynchronousTestCase):
 
     def test_kept(self) -> None:
         """The document in the repository is what its results come to."""
-        self.assertEqual(page(DOCUMENT.read_text(), read(RESULTS)), DOCUMENT.read_text())
+        found = read(RESULTS)
+        self.assertEqual(page(DOCUMENT.read_text(), found), DOCUMENT.read_text())
+        self.assertEqual(replaced(SUMMARY.read_text(), "summary", summary(found)), SUMMARY.read_text())
 
     @skipIf(*missing("matplotlib"))
     def test_same(self) -> None:
@@ -89,12 +94,13 @@ class PageTests(SynchronousTestCase):
         folder.mkdir()
         write(folder / "x.json", {"bulk1": BULK, "scale": SCALE})
         (folder / "x.md").write_text(DOCUMENT.read_text())
+        (folder / "y.md").write_text(SUMMARY.read_text())
         written = []
         for _ in range(2):
-            main(folder / "x.md", folder / "x.json")
-            written.append([(folder / name).read_bytes() for name in ("x.md", *PLOTS)])
+            main(folder / "x.md", folder / "x.json", folder / "y.md")
+            written.append([(folder / name).read_bytes() for name in FILES])
         self.assertEqual(*written)
         self.assertIn(b"| haproxy | 2.00 (2.00-2.00) | met", written[0][0].replace(b"  ", b""))
-        for plot in written[0][1:]:
+        for plot in written[0][2:]:
             self.assertIn(b"<text", plot)
             self.assertNotIn(b"<dc:date>", plot)

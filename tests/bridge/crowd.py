@@ -10,7 +10,7 @@ from typing import Any
 import trustme
 
 from sniproxy.client.brokers import Access, Brokers
-from sniproxy.client.failures import TalkFailed
+from sniproxy.client.failures import ClientError
 from sniproxy.client.lookups import Lookups
 from sniproxy.pulsar.serviceurl import parse_service_url
 from tests.client.scripted import Answer, Script, Scripted, lookup_answer, polite
@@ -77,14 +77,14 @@ class BridgeCase(SocketTestCase):
     """Helpers."""
 
     def client(self, crowd: Crowd, **more: Any) -> Lookups:
-        brokers = Brokers(reactor, Access(False, patience=10.0, **more))
+        brokers = Brokers(reactor, Access(False, timeout_s=10.0, **more))
         self.addCleanup(brokers.close)
         return Lookups(brokers, parse_service_url(crowd.url))
 
-    async def failure(self, waiting: Any) -> TalkFailed:
+    async def failure(self, waiting: Any) -> ClientError:
         try:
             await waiting
-        except TalkFailed as failed:
+        except ClientError as failed:
             return failed
         raise self.failureException("it has not failed")
 

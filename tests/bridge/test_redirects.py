@@ -14,7 +14,7 @@ from sniproxy.bridge.redirects import Follower
 from sniproxy.bridge.runtime import make_trust
 from sniproxy.bridge.stream import MAX_COMMAND_BYTES
 from sniproxy.client.brokers import Access
-from sniproxy.client.failures import TalkFailed
+from sniproxy.client.failures import ClientError
 from sniproxy.client.logins import by_token
 from sniproxy.config.allowed import Allowing, parse_allowed
 from sniproxy.pulsar import commands_pb2 as pb
@@ -89,10 +89,10 @@ class FollowerTests(TestCase):
         greeting.max_message_size = 2**31 - 1 - (1 << 20)
         head = (1 << 30).to_bytes(4, "big") + (1 << 29).to_bytes(4, "big")
         self.broker.script = lambda name, fields: [greeting] if name == "CONNECT" else [head]
-        self.access = attrs.evolve(self.access, largest=MAX_COMMAND_BYTES)
+        self.access = attrs.evolve(self.access, max_frame_bytes=MAX_COMMAND_BYTES)
         try:
             await self.follow(self.follower(Allowing(None)))
-        except TalkFailed as failed:
+        except ClientError as failed:
             self.assertIn("over the limit of 1048576", str(failed))
         else:
             raise self.failureException("it was taken")
@@ -101,7 +101,7 @@ class FollowerTests(TestCase):
         """A redirect to a broker that is not allowed is not followed."""
         try:
             await self.follow(self.follower(Allowing([parse_allowed("*.pulsar.test")])))
-        except TalkFailed as failed:
+        except ClientError as failed:
             self.assertIn("a redirect leads to localhost", str(failed))
         else:
             raise self.failureException("it was followed")
@@ -112,7 +112,7 @@ class FollowerTests(TestCase):
         silent = socket.create_server(("127.0.0.1", 0))
         self.addCleanup(silent.close)
         self.port = silent.getsockname()[1]
-        self.access = attrs.evolve(self.access, patience=0.2)
+        self.access = attrs.evolve(self.access, timeout_s=0.2)
         follower = self.follower(Allowing(None))
         follows = [Deferred.fromCoroutine(self.follow(follower, number)) for number in range(5)]
         follows[3].cancel()
@@ -121,7 +121,7 @@ class FollowerTests(TestCase):
         for follow in follows:
             try:
                 await follow
-            except TalkFailed as failed:
+            except ClientError as failed:
                 reasons.add(failed)
         self.assertEqual(1, len(reasons))
         silent.setblocking(False)
@@ -139,7 +139,7 @@ class FollowerTests(TestCase):
         self.addCleanup(dialled.close)
         for follow in follows:
             follow.cancel()
-            self.failureResultOf(follow, CancelledError, TalkFailed)
+            self.failureResultOf(follow, CancelledError, ClientError)
         self.assertEqual({}, follower._opening)
 
     async def test_idle(self) -> None:

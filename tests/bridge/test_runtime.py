@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from sniproxy.bridge import runtime
 from sniproxy.bridge.runtime import REPEAT_INTERVAL_S, BridgeRuntime, Trust, make_trust
 from sniproxy.bridge.stream import MAX_COMMAND_BYTES
-from sniproxy.client.logins import NOBODY
+from sniproxy.client.logins import NO_LOGIN
 from sniproxy.config.parser import parse
 from sniproxy.tls.pem import certificates
 from tests.tls.material import CA, issued
@@ -58,8 +58,8 @@ class BridgeRuntimeTests(SynchronousTestCase):
 
     def test_trust(self) -> None:
         """What is trusted and shown now, for both ways of talking."""
-        access = self.blue.access(NOBODY)
-        self.assertEqual(MAX_COMMAND_BYTES, access.largest)
+        access = self.blue.access(NO_LOGIN)
+        self.assertEqual(MAX_COMMAND_BYTES, access.max_frame_bytes)
         self.assertTrue(access.tls and access.certificate is not None and access.trust is not None)
         self.assertIsNone(make_trust([issued("a.test").chain[0]], None).certificate)
         self.assertIsNotNone(self.blue.tls().connection("a.test"))

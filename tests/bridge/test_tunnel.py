@@ -33,7 +33,7 @@ class LookupTests(BridgeCase):
         owner = await client.owner(TOPIC)
         self.assertEqual((B1, 6651, True), (owner.host, owner.port, owner.through_service_url))
         link = await client.connect(TOPIC, owner)
-        self.assertTrue(link.opened)
+        self.assertTrue(link.is_open)
         self.assertEqual(["CONNECT", "LOOKUP"], crowd.heard(VIP))
         ((_, connect),) = crowd.brokers[B1].heard
         self.assertEqual(f"{B1}:6651", connect.proxy_to_broker_url)
@@ -75,7 +75,7 @@ class LookupTests(BridgeCase):
         crowd = Crowd(self, {VIP: redirects(B1), B1: redirects(B2), B2: redirects(B1)})
         failed = await self.failure(self.client(crowd).owner(TOPIC))
         self.assertEqual(FailureKind.NOT_READY, failed.kind)
-        self.assertIn("has been asked already", str(failed))
+        self.assertIn("which was already asked", str(failed))
 
     async def test_redirect_fails(self) -> None:
         """A broker that cannot be reached, or says no, is a failure of this lookup; the connection lives on."""

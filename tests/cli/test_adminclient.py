@@ -7,7 +7,7 @@ import socket
 from pathlib import Path
 
 from sniproxy import ctl
-from sniproxy.cli.adminclient import AdminError, as_url, known
+from sniproxy.cli.adminclient import AdminError, as_url, fetch_ledger
 from tests.support.adminendpoint import ADMIN
 from tests.support.conversation import route
 from tests.support.lookups import ASK, TOPIC, answer
@@ -41,7 +41,7 @@ class TopicsTests(SocketTestCase):
 
     async def test_entries(self) -> None:
         """Entries come as the proxy's own, their moves too."""
-        ledger = await in_thread(known, f"{await self.inspected()}/")
+        ledger = await in_thread(fetch_ledger, f"{await self.inspected()}/")
         (entry,), (namespace,) = ledger.topics, ledger.namespaces
         self.assertEqual(("public/default", 2, 1), (namespace.namespace, namespace.lookups, namespace.moves))
         self.assertEqual(
@@ -73,7 +73,7 @@ class TopicsTests(SocketTestCase):
         self.assertIn("the file is empty", error.getvalue())
 
     def test_url(self) -> None:
-        """A host and port become a URL; all else stays as it is, and is told when it is asked."""
+        """A host and port become a URL; other texts are unchanged, and fail on use."""
         for text in ("127.0.0.1:9090", "[::1]:9090", "proxy-1.example.com:9090", "localhost:9090/"):
             self.assertEqual(f"http://{text}", as_url(text))
         for text in ("http://127.0.0.1:9090", "https://a:1", "orders.pcap", "-", "a:b", "/tmp/x:1", "a:123456", ""):
@@ -82,18 +82,18 @@ class TopicsTests(SocketTestCase):
     async def test_nothing_inspected(self) -> None:
         """A proxy that inspects nothing says how it would."""
         proxy = Proxy(self, route("127.0.0.1:9") + ADMIN)
-        error = await self.assertFailure(in_thread(known, self.url(proxy)), AdminError)
+        error = await self.assertFailure(in_thread(fetch_ledger, self.url(proxy)), AdminError)
         self.assertIn('inspect = "pulsar"', str(error))
 
     async def test_no_endpoint(self) -> None:
-        """An address where nobody is, and one where somebody else is, are told apart from an endpoint."""
+        """A closed port and another server give errors."""
         with socket.create_server(("127.0.0.1", 0)) as nobody:
             url = f"http://127.0.0.1:{nobody.getsockname()[1]}"
-        error = await self.assertFailure(in_thread(known, url), AdminError)
-        self.assertIn("Connection refused; is this the address of [admin] endpoint?", str(error))
+        error = await self.assertFailure(in_thread(fetch_ledger, url), AdminError)
+        self.assertIn("Connection refused; check that this is the [admin] endpoint", str(error))
         proxy = Proxy(self, route("127.0.0.1:9") + ADMIN)
-        error = await self.assertFailure(in_thread(known, f"{self.url(proxy)}/nowhere"), AdminError)
-        self.assertIn("it says 404", str(error))
+        error = await self.assertFailure(in_thread(fetch_ledger, f"{self.url(proxy)}/nowhere"), AdminError)
+        self.assertIn("HTTP 404", str(error))
         out, told = io.StringIO(), io.StringIO()
         status = await in_thread(ctl.main, ["topics", url], ctl.Streams(io.BytesIO(), out, told))
         self.assertEqual((1, ""), (status, out.getvalue()))

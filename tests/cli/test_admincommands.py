@@ -16,7 +16,8 @@ from sniproxy import __version__, ctl
 from sniproxy.admin.documents import status_document
 from sniproxy.admin.sources import ListenerStatus, Status
 from sniproxy.cli.adminclient import AdminError, drain
-from sniproxy.cli.admincommands import INTERRUPTED, add_drain, lines, run_drain
+from sniproxy.cli.admincommands import add_drain, lines, run_drain
+from sniproxy.cli.exitstatus import INTERRUPTED
 from sniproxy.config.dump import dump_configuration
 from sniproxy.config.parser import parse
 from tests.admin.token import TOKEN, admin_with_token, token_file
@@ -71,22 +72,22 @@ class StatusTests(CommandCase):
         self.assertEqual(0, status)
         for said in (
             "ready, started",
-            "configuration test.toml, in force for",
-            "reloads: 0 taken, 1 refused",
+            "configuration test.toml, loaded ",
+            "reloads: 0 succeeded, 1 failed",
             "listener public: 127.0.0.1:",
             f"\nroute {NAME}: {self.backend.address}\n",
             "\ntimeouts: hello 5.0, connect 10.0, idle 300.0, half_closed 60.0, drain 30.0\n",
-            "1 connection now; since the start 0 ended, 0 refused",
+            "1 open connection; since start: 0 ended, 0 refused",
             f"       1  {self.backend.address}",
-            f"draining route {NAME} at 0.01 a second: 0 closed, 1 left",
-            "warning: the configuration was read again and refused",
+            f"draining route {NAME} at 0.01/s: 0 closed, 1 left",
+            "warning: reload failed, keeping the current configuration: ",
         ):
             self.assertIn(said, out)
         status, out, _ = await self.ctl("status", self.url, "--json")
         document = json.loads(out)
         self.assertEqual(1, document["live"])
         document["warning_count"] += 5
-        self.assertEqual("and 5 more warnings, in the program's log", list(lines({self.url: document}))[-1])
+        self.assertEqual("5 more warnings in the log of the proxy", list(lines({self.url: document}))[-1])
 
     def test_configuration(self) -> None:
         """The configuration in force, in short: of very many routes the first."""
@@ -103,9 +104,9 @@ class StatusTests(CommandCase):
         self.assertEqual(
             [
                 "listener public: 192.0.2.1:1",
-                "listener ends: 192.0.2.1:2, ends TLS, inspected",
+                "listener ends: 192.0.2.1:2, terminates TLS, inspected",
                 "listener tap: 192.0.2.1:3, plaintext to 127.0.0.1:6640",
-                "listener bridge: 192.0.2.1:4, a bridge to pulsar+ssl://vip.test:6651 by proxy.test:4443",
+                "listener bridge: 192.0.2.1:4, bridge to pulsar+ssl://vip.test:6651 through proxy proxy.test:4443",
                 "route a.test (on public): 10.0.0.7:6651, 10.0.0.8:6651 weight=2 (least connections)",
                 "route *.b.test: {1}.inside.test:6651",
                 "route c.test: resolver one, then resolver two",
@@ -114,8 +115,8 @@ class StatusTests(CommandCase):
         )
         self.assertEqual(
             [
-                "and 290 more routes",
-                "any other name: resolver one",
+                "290 more routes",
+                "other names: resolver one",
                 "timeouts: hello 3.0, connect 10.0, idle 300.0, half_closed 60.0, drain 30.0",
                 "limits: rate_per_client 5.0, burst_per_client 5, exempt 10.1.0.0/16",
                 "health: check tcp, interval 5.0, rise 2, fall 3, eject 0.0",
@@ -129,15 +130,15 @@ class StatusTests(CommandCase):
         await self.tunnel()
         address = self.url.removeprefix("http://")
         status, out, _ = await self.ctl("status", address, self.url)
-        self.assertEqual((0, 1), (status, out.count("in force for")))
+        self.assertEqual((0, 1), (status, out.count(", loaded ")))
         _, _, error = await self.ctl("drain", NAME, "--undo", "--admin", address, "--token-file", str(self.token))
-        self.assertIn("it says 404", error)
+        self.assertIn("HTTP 404", error)
 
     async def test_nobody(self) -> None:
-        """Where nobody answers it says so in one line, status 1."""
+        """Without an answer, the error is one line, and the status is 1."""
         status, out, error = await self.ctl("status", "http://127.0.0.1:1")
         self.assertEqual((1, ""), (status, out))
-        self.assertIn("is this the address of [admin] endpoint?", error)
+        self.assertIn("check that this is the [admin] endpoint", error)
 
 
 class SeveralTests(CommandCase):
@@ -157,21 +158,21 @@ class SeveralTests(CommandCase):
         self.assertEqual((0, ""), (status, error))
         for url in urls:
             self.assertIn(f"{url}: sniproxy ", out)
-        self.assertEqual(1, out.count("1 connection now"))
+        self.assertEqual(1, out.count("1 open connection"))
         self.assertEqual(1, out.count(f"       1  {self.backend.address}"))
         status, out, _ = await self.ctl("status", "--json", *urls)
         self.assertEqual([1, 0], [one["live"] for one in json.loads(out)])
 
     async def test_one_is_silent(self) -> None:
-        """Those that answer are shown, and who does not is named, status 1."""
+        """Instances that answer are shown; the others are named, and the status is 1."""
         await self.tunnel()
         status, out, error = await self.ctl("status", "http://127.0.0.1:1", self.url)
         self.assertEqual(1, status)
-        self.assertIn("1 connection now", out)
+        self.assertIn("1 open connection", out)
         self.assertIn("sniproxyctl: http://127.0.0.1:1: ", error)
         status, _, error = await self.ctl("topics", self.url, "http://127.0.0.1:1")
         self.assertEqual(1, status)
-        self.assertIn(f"{self.url}: this proxy inspects nothing", error)
+        self.assertIn(f"{self.url}: this proxy does not inspect Pulsar", error)
 
     async def test_drain(self) -> None:
         """A target is drained in all of them, each at its part of the rate, and undone in all."""
@@ -189,9 +190,9 @@ class SeveralTests(CommandCase):
         goal = f"target {self.backend.address}"
         self.assertIn(f"{goal}: 1 closed, 0 refused, 0 left", out.getvalue())
         _, said, _ = await self.ctl("status", first, second)
-        self.assertIn(f"draining {goal} at 2000 a second", said)
+        self.assertIn(f"draining {goal} at 2000/s", said)
         status, said, _ = await self.ctl("drain", self.backend.address, "--undo", *both)
-        self.assertEqual((0, f"{goal} gets new connections again; 1 were closed\n"), (status, said))
+        self.assertEqual((0, f"{goal}: drain cancelled, new connections allowed; 1 closed\n"), (status, said))
 
 
 class DrainTests(CommandCase):
@@ -208,7 +209,7 @@ class DrainTests(CommandCase):
         return await in_thread(run_drain, options, out, wait), out.getvalue()
 
     async def test_drain(self) -> None:
-        """It shows who is left until nobody is; undone, it says how many were closed."""
+        """The remaining clients are shown until none is left; --undo shows the number of closed tunnels."""
         await self.tunnel()
 
         def wait(seconds: float) -> None:
@@ -220,24 +221,22 @@ class DrainTests(CommandCase):
         self.assertEqual(0, status)
         self.assertTrue(first.startswith(f"{goal}: 0 closed, 0 refused, 1 left: 127.0.0.1:"), first)
         self.assertEqual(f"{goal}: 1 closed, 0 refused, 0 left", second)
-        undo = (
-            f"until it is undone by: sniproxyctl drain {self.backend.address} --admin {self.url} {self.secret} --undo"
-        )
-        self.assertEqual(f"a route that leads only there refuses its clients, {undo}", last)
+        undo = f"until you run: sniproxyctl drain {self.backend.address} --admin {self.url} {self.secret} --undo"
+        self.assertEqual(f"routes with no other target refuse clients {undo}", last)
         status, out = await self.drained(wait, self.backend.address, "--undo")
-        self.assertEqual((0, f"{goal} gets new connections again; 1 were closed\n"), (status, out))
+        self.assertEqual((0, f"{goal}: drain cancelled, new connections allowed; 1 closed\n"), (status, out))
 
     async def test_route(self) -> None:
-        """Of a route that nobody is left on, it says that it goes on refusing; wildcards are written as for a shell."""
+        """A drained route keeps refusing clients; the printed command is quoted for a shell."""
         self.backend, self.token = Backend(self), token_file(self)
         self.proxy = Proxy(self, route(self.backend.address, "*.pulsar.test") + admin_with_token(self.token))
         self.url = "http://{}:{}".format(*(self.proxy.service.admin_address or ()))
         status, out = await self.drained(lambda seconds: self.fail("nobody is there"), "*.pulsar.test")
-        said = f"its clients are refused, until it is undone by: sniproxyctl drain '*.pulsar.test' --admin {self.url} "
+        said = f"this route refuses clients until you run: sniproxyctl drain '*.pulsar.test' --admin {self.url} "
         self.assertEqual((0, f"{said}{self.secret} --undo"), (status, out.splitlines()[1]))
 
     async def test_watching_ends(self) -> None:
-        """Ctrl-C ends the showing alone, and says how to undo it; so does it end when somebody else undoes it."""
+        """Ctrl-C ends only the display, and prints how to undo the drain; a cancelled drain ends it, too."""
         await self.tunnel()
 
         def interrupted(seconds: float) -> None:
@@ -245,7 +244,7 @@ class DrainTests(CommandCase):
 
         status, out = await self.drained(interrupted, NAME, "--rate", "1/m")
         self.assertEqual(INTERRUPTED, status)
-        self.assertIn(f"undo it by: sniproxyctl drain {NAME} --admin {self.url} {self.secret} --undo", out)
+        self.assertIn(f"to cancel it, run: sniproxyctl drain {NAME} --admin {self.url} {self.secret} --undo", out)
         self.assertEqual(1, len(self.proxy.service.view.status().drains))
 
         def undone(seconds: float) -> None:
@@ -253,28 +252,28 @@ class DrainTests(CommandCase):
 
         status, out = await self.drained(undone, NAME, "--rate", "0.01")
         self.assertEqual(1, status)
-        self.assertTrue(out.endswith("somebody has undone it\n"))
+        self.assertTrue(out.endswith("drain cancelled by another command\n"))
 
     async def test_refused(self) -> None:
-        """What is not there, and what is not drained, is told in one line."""
+        """An unknown target, and one that is not drained, give one line."""
         await self.tunnel()
         status, _, error = await self.ctl("drain", "nobody.test", "--admin", self.url, "--token-file", str(self.token))
         self.assertEqual(1, status)
         self.assertIn(
-            f"it says 404: nobody.test: no route has this name, and no route leads to such a target; route {NAME}",
+            f"HTTP 404: nobody.test: no route has this name, and no route leads to such a target; route {NAME}",
             error,
         )
         status, _, error = await self.ctl("drain", NAME, "--admin", self.url, "--undo", "--token-file", str(self.token))
-        self.assertIn(f"it says 404: {NAME} is not being drained; what is: nothing", error)
+        self.assertIn(f"HTTP 404: {NAME} is not being drained; what is: nothing", error)
         await self.assertFailure(in_thread(drain, self.url, NAME, 1e9, TOKEN), AdminError)
 
     async def test_without_token(self) -> None:
-        """Over TCP a drain needs the token; an unusable file, and another token, are told in one line."""
+        """Over TCP a drain needs the token; an invalid file or token gives one line."""
         await self.tunnel()
         status, _, error = await self.ctl("drain", NAME, "--admin", self.url)
         self.assertEqual(1, status)
-        self.assertIn("it says 403: the token is missing or wrong", error)
-        for text, said in (("another-token-that-is-long\n", "it says 403"), ("", "it does not hold one line")):
+        self.assertIn("HTTP 403: missing or wrong token", error)
+        for text, said in (("another-token-that-is-long\n", "HTTP 403"), ("", "must contain one line")):
             path = str(token_file(self, text))
             status, _, error = await self.ctl("drain", NAME, "--admin", self.url, "--token-file", path)
             self.assertEqual((1, 1), (status, error.count("\n")))
@@ -284,7 +283,7 @@ class DrainTests(CommandCase):
         self.assertEqual([], self.proxy.service.view.status().drains)
 
     async def test_unix(self) -> None:
-        """By a unix socket a drain needs no token; status takes its path, too."""
+        """Through a Unix socket a drain needs no token; status accepts its path, too."""
         backend, path = Backend(self), Path(self.mktemp()).absolute()
         proxy = Proxy(self, f'{route(backend.address)}[admin]\nendpoint = "unix:{path}"\n')
         status, out, error = await self.ctl("drain", NAME, "--admin", f"unix:{path}")

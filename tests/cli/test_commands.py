@@ -17,7 +17,7 @@ class CommandTests(SynchronousTestCase):
         """Each is in the help, and what they are for is in its first lines."""
         said = ctl.parser()[0].format_help()
         summary = " ".join(said.split("\n\n")[1].split())
-        for what in ("captures", "looks topics up", "explains what a configuration does", "drains running proxies"):
+        for what in ("captures", "look up topics", "explain the route of a server name", "proxies and drain them"):
             self.assertIn(what, summary)
         for command in ("lookup", "explain", "status", "drain"):
             self.assertIn(f"\n    {command} ", said)

@@ -20,9 +20,9 @@ from twisted.trial.unittest import TestCase
 from sniproxy.cli.lookup import look_up, read
 from sniproxy.cli.lookupoptions import add_lookup
 from sniproxy.client.failures import FailureKind
-from sniproxy.client.logins import CERTIFICATE, NOBODY, BadToken
+from sniproxy.client.logins import CERTIFICATE, NO_LOGIN, BadToken
 from sniproxy.client.topics import BadTopic
-from sniproxy.demo.cluster import StandInCluster
+from sniproxy.demo.cluster import DemoCluster
 from sniproxy.pulsar.serviceurl import BadServiceURL, SniProxy
 from sniproxy.tls.clientcontext import BadPem
 from tests.client.scripted import Answer, Partitions, Scripted, connected, lookup_answer
@@ -68,12 +68,12 @@ class ReadTests(LookupCase):
         files = ("--trust", str(self.ca), "--certificate", str(certificate), "--key", str(key))
         topic, settings, access = self.read(*proxy, *files, "--timeout", "3")
         self.assertEqual((topic, settings.proxy), (TOPIC, SniProxy("proxy.test", 4443)))
-        self.assertEqual((access.proxy, access.tls, access.patience), (settings.proxy, True, 3.0))
+        self.assertEqual((access.proxy, access.tls, access.timeout_s), (settings.proxy, True, 3.0))
         self.assertIsNotNone(access.trust)
         self.assertIsNotNone(access.certificate)
         self.assertEqual(access.login, CERTIFICATE)
         access = self.read()[2]
-        self.assertEqual((access.proxy, access.trust, access.certificate, access.login), (None, None, None, NOBODY))
+        self.assertEqual((access.proxy, access.trust, access.certificate, access.login), (None, None, None, NO_LOGIN))
 
     def test_token(self) -> None:
         """A token comes from a file or from the environment, and is in no text of what holds it."""
@@ -93,9 +93,9 @@ class ReadTests(LookupCase):
             (("--proxy-protocol", "SNI"), BadServiceURL, "without proxy_service_url"),
             (("--trust", "/absent"), BadPem, "--trust '/absent'"),
             (("--certificate", "/absent"), BadPem, "--certificate '/absent'"),
-            (("--key", "/absent"), BadPem, "--key without --certificate"),
-            (("--token", "geheim"), BadToken, "--token: cannot be read: No such file"),
-            (("--token", "geheim\0"), BadToken, "--token: cannot be read: no path"),
+            (("--key", "/absent"), BadPem, "--key requires --certificate"),
+            (("--token", "geheim"), BadToken, "--token: cannot read the file: No such file"),
+            (("--token", "geheim\0"), BadToken, "--token: cannot read the file: not a path"),
             (("--token", "env:geheim"), BadToken, "no such environment variable"),
             (("--token", str(empty)), BadToken, "--token: the token is empty"),
         ):
@@ -114,8 +114,8 @@ class LookUpTests(LookupCase):
         )
         return Proxy(self, text)
 
-    def stand_in(self) -> StandInCluster:
-        cluster = StandInCluster(reactor, names=(B1, B2))
+    def demo_cluster(self) -> DemoCluster:
+        cluster = DemoCluster(reactor, names=(B1, B2))
         cluster.start()
         self.addCleanup(cluster.stop)
         self.ca.write_bytes(cluster.authority_pem)
@@ -133,7 +133,7 @@ class LookUpTests(LookupCase):
 
     async def test_good(self) -> None:
         """Hops, owner and certificates are shown; each connection is in the proxy's log as a good one."""
-        cluster = self.stand_in()
+        cluster = self.demo_cluster()
         proxy = self.proxy({VIP: cluster.addresses[B1], **cluster.addresses})
         self.assertEqual(await self.run_it(proxy), 0, self.error.getvalue())
         lines = self.out.getvalue().splitlines()
@@ -146,8 +146,8 @@ class LookUpTests(LookupCase):
         self.assertEqual({str(record.result) for record in ended}, {"ok"})
 
     async def test_owner_without_route(self) -> None:
-        """An owner that the proxy does not know is found and told as a failure; the exit status is its kind."""
-        cluster = self.stand_in()
+        """An owner without a route is reported as a failure; the exit status is its kind."""
+        cluster = self.demo_cluster()
         self.assertEqual(
             await self.run_it(self.proxy({VIP: cluster.addresses[B1]}), "--json"), int(FailureKind.NO_ROUTE)
         )
@@ -177,7 +177,7 @@ class LookUpTests(LookupCase):
         return await self.run_it(proxy, *more), broker
 
     async def test_partitions(self) -> None:
-        """Each partition is looked up, whatever happens to the others; each owner is connected to once."""
+        """Each partition is looked up independently; each owner is connected to once."""
         status, broker = await self.partitioned()
         self.assertEqual(status, int(FailureKind.NO_ROUTE))
         self.assertEqual(
@@ -194,7 +194,7 @@ class LookUpTests(LookupCase):
         self.assertEqual(self.error.getvalue().count("sniproxyctl: "), 2)
 
     async def test_gone(self) -> None:
-        """A broker that has gone in the middle is not asked for each partition again."""
+        """A broker that disconnects is not asked for the remaining partitions."""
 
         def script(name: str, fields: Any) -> Any:
             if name == "PARTITIONED_METADATA":
@@ -228,7 +228,7 @@ class LookUpTests(LookupCase):
 
     async def test_program(self) -> None:
         """The program itself: a good lookup, a failure's status, wrong usage; a token is never printed."""
-        cluster = self.stand_in()
+        cluster = self.demo_cluster()
         proxy = self.proxy({VIP: cluster.addresses[B1], **cluster.addresses})
         token = self.folder / "token"
         token.write_text("geheim")

@@ -46,7 +46,7 @@ class LookupOptionsTests(SynchronousTestCase):
             ["t", "--service-url", "u", "--tok", "x"],
         ):
             self.assertEqual(self.assertRaises(SystemExit, self.parse, *arguments).code, 2, arguments)
-        self.assertIn("'x' is no number of seconds", said.getvalue())
+        self.assertIn("invalid timeout 'x'", said.getvalue())
 
     def test_statuses(self) -> None:
         """The help names the exit status of each kind of failure."""

@@ -9,16 +9,16 @@ from typing import Any, cast
 import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.cli.lookupreport import Outcome, covered, hop_lines, write_end, write_json
+from sniproxy.cli.lookupreport import LookupOutcome, covered, hop_lines, write_end, write_json
 from sniproxy.client.brokers import Link
-from sniproxy.client.explaining import DialledTarget
-from sniproxy.client.failures import FailureKind, TalkFailed
+from sniproxy.client.diagnosis import DialledTarget
+from sniproxy.client.failures import ClientError, FailureKind
 from sniproxy.client.lookups import Hop
 from sniproxy.pulsar.serviceurl import pip60
 
 TOPIC = "persistent://public/default/t"
 SETTINGS = pip60("pulsar+ssl://vip.test", "pulsar+ssl://proxy.test:4443", "SNI")
-FAILURE = TalkFailed(FailureKind.NO_ROUTE, "refused", "add a route")
+FAILURE = ClientError(FailureKind.NO_ROUTE, "refused", "add a route")
 
 
 @attrs.define
@@ -47,7 +47,7 @@ class LineTests(SynchronousTestCase):
     """hop_lines: a hop for people."""
 
     def test_answers(self) -> None:
-        """Each answer has its words; the certificate stands with the first hop of a connection."""
+        """The text of each answer; the certificate is shown with the first hop of a connection."""
         for more, said in (
             ({"phase": "metadata", "answer": "partitions", "partitions": 0}, "not partitioned"),
             ({"phase": "metadata", "answer": "partitions", "partitions": 3}, "3 partitions"),
@@ -73,7 +73,7 @@ class OutcomeTests(SynchronousTestCase):
 
     def test_warnings(self) -> None:
         """A name without a dot, and a certificate without the service name, are warned of once; failures are not."""
-        outcome = Outcome(TOPIC, SETTINGS)
+        outcome = LookupOutcome(TOPIC, SETTINGS)
         self.assertEqual(outcome.warnings(), [])
         outcome.hops = [
             hop(answer="connected"),
@@ -83,10 +83,10 @@ class OutcomeTests(SynchronousTestCase):
         outcome.hops += [hop(known=Known("b2", certificate_names=("b2",)), answer="connected")] * 2
         dotless, lacks = outcome.warnings()
         self.assertTrue(dotless.startswith("b2: Java clients send no server name"))
-        self.assertTrue(lacks.startswith("b2: its certificate lacks the service name vip.test"))
+        self.assertTrue(lacks.startswith("b2: the certificate lacks the service name vip.test"))
 
     def test_covered(self) -> None:
-        """A star in a certificate stands for one label, the leftmost."""
+        """A wildcard in a certificate matches exactly one label, the leftmost."""
         for host, name, good in (
             ("a.test", "A.test", True),
             ("a.b.test", "*.b.test", True),
@@ -99,9 +99,9 @@ class OutcomeTests(SynchronousTestCase):
 
     def test_end(self) -> None:
         """The owners stand at the end, what failed with its kind."""
-        outcome = Outcome(TOPIC, SETTINGS, 3)
+        outcome = LookupOutcome(TOPIC, SETTINGS, 3)
         outcome.owners = {"t-0": "u0", "t-1": "u1", "t-10": None}
-        outcome.failures = {"t-1": FAILURE, "t-10": TalkFailed(FailureKind.NOT_READY, "no")}
+        outcome.failures = {"t-1": FAILURE, "t-10": ClientError(FailureKind.NOT_READY, "no")}
         out = StringIO()
         write_end(outcome, out)
         self.assertEqual(
@@ -111,7 +111,7 @@ class OutcomeTests(SynchronousTestCase):
 
     def test_json(self) -> None:
         """Names and nulls of the JSON form."""
-        outcome = Outcome(TOPIC, SETTINGS, 0, [hop(answer="owner", url="u"), hop(failure=FAILURE)], {TOPIC: "u"})
+        outcome = LookupOutcome(TOPIC, SETTINGS, 0, [hop(answer="owner", url="u"), hop(failure=FAILURE)], {TOPIC: "u"})
         outcome.failures = {TOPIC: FAILURE}
         out = StringIO()
         write_json(outcome, out)

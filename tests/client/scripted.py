@@ -37,7 +37,7 @@ class _Broker(Protocol):
 
 
 class Scripted(ServerFactory):
-    """Brokers with a script; empty bytes in an answer end the connection. @ivar heard: all that was said to them."""
+    """Brokers with a script; empty bytes in an answer close the connection. @ivar heard: the commands received."""
 
     noisy = False
 

@@ -15,7 +15,7 @@ from twisted.trial.unittest import TestCase
 from zope.interface import implementer
 
 from sniproxy.client.brokers import Access, Brokers, Link
-from sniproxy.client.failures import FailureKind, TalkFailed
+from sniproxy.client.failures import ClientError, FailureKind
 from sniproxy.client.logins import by_token
 from sniproxy.pulsar.serviceurl import SniProxy
 from sniproxy.tls.clientcontext import client_certificate
@@ -59,14 +59,14 @@ class BrokersCase(TestCase):
     def listen(self, factory: ServerFactory, tls: ServerTLS | None) -> tuple[str, int]:
         return listen(self, factory, tls)
 
-    async def fails(self, link: Link, kind: FailureKind) -> TalkFailed:
+    async def fails(self, link: Link, kind: FailureKind) -> ClientError:
         """The failure of an attempt, which is of this kind, names a cure and leaves nothing open."""
         try:
             await link.open()
-        except TalkFailed as failure:
+        except ClientError as failure:
             self.assertEqual(failure.kind, kind, str(failure))
             self.assertTrue(failure.cure)
-            self.assertFalse(link.opened)
+            self.assertFalse(link.is_open)
             return failure
         self.fail("the link was opened")
         raise AssertionError
@@ -76,12 +76,12 @@ class LinkTests(BrokersCase):
     """Link: a way to one broker."""
 
     async def test_proxied(self) -> None:
-        """By way of a proxy, a link knows what was dialled, who answered, and how long each part took."""
+        """Through a proxy, a link has the dialled address, the broker version and the duration of each stage."""
         where = self.listen(broker(), self.tls)
         proxy = Proxy(self, f'[[route]]\nserver_name = "{NAME}"\ntarget = "127.0.0.1:{where[1]}"\n')
         brokers = self.brokers(("localhost", proxy.port))
         link = brokers.link(NAME, 6651)
-        self.assertEqual((link.opened, link.over, link.certificate_names, link.address), (False, False, None, None))
+        self.assertEqual((link.is_open, link.ended, link.certificate_names, link.address), (False, False, None, None))
         session = await link.open()
         self.assertEqual(session.server_version, "scripted")
         self.assertEqual((link.server_version, link.address), ("scripted", f"127.0.0.1:{proxy.port}"))
@@ -118,7 +118,7 @@ class LinkTests(BrokersCase):
         where = self.listen(broker(), ServerTLS(self.authority, NAME, certified=True))
         await self.brokers(where, certificate=client_certificate(file)).link(NAME, 6651).open()
         failure = await self.fails(self.brokers(where).link(NAME, 6651), FailureKind.TLS_REFUSED)
-        self.assertIn("may want a client certificate", failure.cure)
+        self.assertIn("may require a client certificate", failure.cure)
 
     async def test_cancelled(self) -> None:
         """An attempt that is cancelled leaves no connection behind."""
@@ -133,12 +133,12 @@ class FailureTests(BrokersCase):
     """What can go wrong on the way, with the sockets that do it."""
 
     async def test_no_route(self) -> None:
-        """A proxy without a route is told by its alert."""
+        """A proxy without a route is recognised by its alert."""
         proxy = Proxy(self, '[[route]]\nserver_name = "other.test"\ntarget = "127.0.0.1:1"\n')
         failure = await self.fails(self.brokers(("127.0.0.1", proxy.port)).link(NAME, 6651), FailureKind.NO_ROUTE)
         self.assertIn(f"add a route for {NAME}", failure.cure)
         failure = await self.fails(self.brokers(("127.0.0.1", proxy.port)).link("10.0.0.7", 6651), FailureKind.NO_ROUTE)
-        self.assertIn("10.0.0.7 is an IP address", failure.cure)
+        self.assertIn("the IP address 10.0.0.7", failure.cure)
 
     async def test_broker_down(self) -> None:
         """A broker that is down behind the proxy is a plain close."""
@@ -150,7 +150,7 @@ class FailureTests(BrokersCase):
         self.assertIn("the broker behind the proxy is down", failure.cure)
 
     async def test_nobody_there(self) -> None:
-        """A proxy that is not there, and one whose name nobody knows, are told apart."""
+        """An unreachable proxy and an unknown host are different failures."""
         with socket.socket() as unused:
             unused.bind(("127.0.0.1", 0))
             link = self.brokers(unused.getsockname()).link(NAME, 6651)
@@ -159,15 +159,15 @@ class FailureTests(BrokersCase):
         await self.fails(self.brokers(("nobody.test", 4443)).link(NAME, 6651), FailureKind.NAME_NOT_RESOLVED)
 
     async def test_certificates(self) -> None:
-        """A certificate for another name, of another authority, or of the past: each is told by its kind."""
+        """Certificates for another name, from another CA or expired are different failures."""
         past = datetime.now(UTC) - timedelta(days=3)
         where = self.listen(broker(), self.tls)
         link = self.brokers(where).link("broker-2.pulsar.test", 6651)
         failure = await self.fails(link, FailureKind.CERTIFICATE_NAME)
-        self.assertIn(f"not good for broker-2.pulsar.test, only for {NAME}, pulsar-vip.test", failure.reason)
+        self.assertIn(f"does not cover broker-2.pulsar.test, only {NAME}, pulsar-vip.test", failure.reason)
         self.assertEqual(link.certificate_names, (NAME, "pulsar-vip.test"))
         link = self.brokers(where, trust=trust(trustme.CA())).link(NAME, 6651)
-        self.assertIn("its issuer: ", (await self.fails(link, FailureKind.CERTIFICATE_UNTRUSTED)).reason)
+        self.assertIn("issued by ", (await self.fails(link, FailureKind.CERTIFICATE_UNTRUSTED)).reason)
         where = self.listen(broker(), ServerTLS(self.authority, NAME, not_after=past))
         failure = await self.fails(self.brokers(where).link(NAME, 6651), FailureKind.CERTIFICATE_EXPIRED)
         self.assertIn(f"to {past:%Y-%m-%d}", failure.reason)
@@ -178,19 +178,19 @@ class FailureTests(BrokersCase):
         failure = None
         try:
             await link.open()
-        except TalkFailed as error:
+        except ClientError as error:
             failure = error
         assert failure is not None
         self.assertEqual((failure.kind, link.address), (FailureKind.CERTIFICATE_NAME, None))
 
     async def test_plaintext_port(self) -> None:
-        """TLS against a port that speaks something else, and the other way round, are told as that."""
+        """TLS to a plaintext port, and plaintext to a TLS port, are recognised."""
         where = self.listen(SayingFactory(b"HTTP/1.1 400 Bad Request\r\n\r\n"), None)
         await self.fails(self.brokers(where).link(NAME, 6651), FailureKind.TLS_MISMATCH)
         # A plaintext broker takes a hello for a frame that is too large, and closes.
         where = self.listen(Scripted(lambda name, fields: [b""]), None)
         failure = await self.fails(self.brokers().link(*where), FailureKind.CLOSED)
-        self.assertIn("a plaintext one", failure.cure)
+        self.assertIn("the port may be plaintext", failure.cure)
         self.flushLoggedErrors()
         where = self.listen(SayingFactory(bytes.fromhex("15030300020250") + b"\0"), None)
         await self.fails(self.brokers(tls=False).link(*where), FailureKind.TLS_MISMATCH)
@@ -199,12 +199,12 @@ class FailureTests(BrokersCase):
         self.assertIn("pulsar+ssl://", failure.cure)
 
     async def test_closed_later(self) -> None:
-        """A broker that closes after the handshake, or in the middle of the talk, is told with that stage."""
+        """A closed connection is reported with its stage."""
         where = self.listen(Scripted(lambda name, fields: [b""]), self.tls)
         failure = await self.fails(self.brokers(where).link(NAME, 6651), FailureKind.CLOSED)
         self.assertIn("before CONNECTED", failure.reason)
         where = self.listen(Scripted(lambda name, fields: [connected(), b""]), self.tls)
         session = await self.brokers(where).link(NAME, 6651).open()
-        await session.gone
+        await session.closed
         assert session.failed is not None
-        self.assertIn("closed without a word after CONNECTED", session.failed.reason)
+        self.assertIn("connection closed after CONNECTED", session.failed.reason)

@@ -19,7 +19,7 @@ from zope.interface import implementer
 
 import sniproxy
 from sniproxy.client.endpoint import SniProxyEndpoint, client_certificate, from_string, sends_server_name, trust_root
-from sniproxy.demo.cluster import StandInCluster
+from sniproxy.demo.cluster import DemoCluster
 from tests.support.proxies import Proxy
 from tests.support.tlsservers import GUESTS, Guest, SayingFactory, ServerTLS, listen, reactor, trust, write_pem
 
@@ -63,8 +63,8 @@ class ClientCase(TestCase):
 class ThroughProxyTests(ClientCase):
     """The endpoint and its string form, with a proxy and two brokers."""
 
-    def proxy(self) -> tuple[Proxy, StandInCluster]:
-        cluster = StandInCluster(reactor, names=BROKERS)
+    def proxy(self) -> tuple[Proxy, DemoCluster]:
+        cluster = DemoCluster(reactor, names=BROKERS)
         cluster.start()
         self.addCleanup(cluster.stop)
         self.ca.write_bytes(cluster.authority_pem)
@@ -101,11 +101,11 @@ class ThroughProxyTests(ClientCase):
 
 
 class ManualTests(ClientCase):
-    """docs/client.md."""
+    """docs/reference/client.md."""
 
     async def test_example(self) -> None:
         """The manual's program does what the manual shows."""
-        cluster = StandInCluster(reactor, names=BROKERS)
+        cluster = DemoCluster(reactor, names=BROKERS)
         cluster.start()
         self.addCleanup(cluster.stop)
         self.ca.write_bytes(cluster.authority_pem)
@@ -117,7 +117,7 @@ class ManualTests(ClientCase):
                 for name, (host, port) in addresses.items()
             ),
         )
-        manual = (Path(sniproxy.__file__).parent.parent / "docs" / "client.md").read_text()
+        manual = (Path(sniproxy.__file__).parent.parent / "docs" / "reference" / "client.md").read_text()
         program, shown = re.findall(r"```python\n(import sys\n.*?)```.*?```\n\$ .*?\n(.*?)```", manual, re.DOTALL)[0]
         file = self.folder / "example.py"
         file.write_text(program.replace("127.0.0.1:4443", f"127.0.0.1:{proxy.port}"))
@@ -140,12 +140,12 @@ class VerificationTests(ClientCase):
         return error
 
     async def test_other_name(self) -> None:
-        """A certificate for another name ends the connection before a byte is said or heard."""
+        """A certificate for another name ends the connection before any data passes."""
         self.assertIsInstance(await self.refused(self.address, "broker-2.test"), VerificationError)
         self.assertIsInstance(await self.refused(self.address, "127.0.0.1"), VerificationError)
 
     async def test_other_authority(self) -> None:
-        """And one that nobody trusted vouches for, the platform's authorities without being told otherwise."""
+        """So does a certificate of an untrusted CA; the default is to trust the CAs of the platform."""
         for other in (trust(trustme.CA()), None):
             self.assertIsInstance(await self.refused(self.address, trust=other), SSL.Error)
 
@@ -178,7 +178,7 @@ class VerificationTests(ClientCase):
 
 
 class StringTests(ClientCase):
-    """What is said of wrong strings."""
+    """Errors of invalid strings."""
 
     def refused(self, text: str) -> str:
         error = self.assertRaises(ValueError, clientFromString, reactor, text)
@@ -189,21 +189,21 @@ class StringTests(ClientCase):
         good = r"sniproxy:broker-1.test:6651:proxy=proxy.test\:4443"
         clientFromString(reactor, good)
         for text, reason in (
-            (r"sniproxy:proxy=p\:1", "no host; write the broker's"),
+            (r"sniproxy:proxy=p\:1", "no host; give that of the broker"),
             ("sniproxy:broker-1.test:6651", "no proxy; write proxy="),
             ("sniproxy:broker-1.test:6651:proxy=p", "proxy 'p' has no port"),
             (r"sniproxy:broker-1.test:6651:proxy=p\:0", "bad port '0'"),
             (r"sniproxy:broker-1.test:x:proxy=p\:1", "broker 'broker-1.test:x': bad port 'x'"),
             (r"sniproxy:bro ker:6651:proxy=p\:1", "the character ' ' is not allowed"),
-            (r"sniproxy:bro_ker.test:6651:proxy=p\:1", "no certificate can be good for this name"),
-            (good + ":verify=no", "not 'verify'"),
+            (r"sniproxy:bro_ker.test:6651:proxy=p\:1", "no certificate can cover this name"),
+            (good + ":verify=no", "unknown part 'verify'"),
             (good + ":timeout=x", "bad timeout 'x'"),
             (good + ":timeout=0", "bad timeout '0'"),
             (good + ":timeout=nan", "bad timeout 'nan'"),
             (good + ":trustRoots=/absent.pem", "trustRoots '/absent.pem': cannot be read"),
             (good + ":certificate=/absent.pem", "certificate '/absent.pem': cannot be read"),
-            (good + ":privateKey=/absent.pem", "privateKey without certificate"),
-            ("sniproxy:broker-1.test:6651:proxy=p:4443:5:6:7:8:9", "a part too many"),
+            (good + ":privateKey=/absent.pem", "privateKey requires certificate"),
+            ("sniproxy:broker-1.test:6651:proxy=p:4443:5:6:7:8:9", "too many parts"),
         ):
             self.assertIn(reason, self.refused(text), text)
 

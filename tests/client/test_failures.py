@@ -2,7 +2,7 @@
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.client.failures import FailureKind, TalkFailed
+from sniproxy.client.failures import ClientError, FailureKind
 
 
 class FailuresTests(SynchronousTestCase):
@@ -10,11 +10,11 @@ class FailuresTests(SynchronousTestCase):
 
     def test_text(self) -> None:
         """The text is the reason and, where there is one, the cure."""
-        failure = TalkFailed(FailureKind.CLOSED, "closed", "open it")
+        failure = ClientError(FailureKind.CLOSED, "closed", "open it")
         self.assertEqual(
             (str(failure), failure.kind, failure.reason), ("closed; open it", FailureKind.CLOSED, "closed")
         )
-        self.assertEqual(str(TalkFailed(FailureKind.CLOSED, "closed")), "closed")
+        self.assertEqual(str(ClientError(FailureKind.CLOSED, "closed")), "closed")
 
     def test_statuses(self) -> None:
         """Each kind has an exit status of its own, clear of those that shells and argparse use, and of signals."""

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.client.logins import CERTIFICATE, NOBODY, BadToken, by_token
+from sniproxy.client.logins import CERTIFICATE, NO_LOGIN, BadToken, by_token
 from sniproxy.pulsar.commands import write
 
 
@@ -22,7 +22,7 @@ class LoginTests(SynchronousTestCase):
 
     @given(st.integers(1, 20000))
     def test_lengths(self, length: int) -> None:
-        """A token of any length stands in it whole, behind its length."""
+        """A token of any length is encoded with its length."""
         frame = write(by_token("x" * length).connect())
         size = b""
         while length > 127:
@@ -33,9 +33,9 @@ class LoginTests(SynchronousTestCase):
 
     def test_without(self) -> None:
         """Others have their method's name and no data; the broker behind a Pulsar Proxy is named."""
-        self.assertEqual([login.connect().auth_method_name for login in (NOBODY, CERTIFICATE)], ["none", "tls"])
-        self.assertFalse(NOBODY.connect().HasField("proxy_to_broker_url"))
-        self.assertEqual(NOBODY.connect("b:1").proxy_to_broker_url, "b:1")
+        self.assertEqual([login.connect().auth_method_name for login in (NO_LOGIN, CERTIFICATE)], ["none", "tls"])
+        self.assertFalse(NO_LOGIN.connect().HasField("proxy_to_broker_url"))
+        self.assertEqual(NO_LOGIN.connect("b:1").proxy_to_broker_url, "b:1")
 
     def test_bad_token(self) -> None:
         """What is no token is refused, and not shown."""

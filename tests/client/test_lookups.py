@@ -10,7 +10,7 @@ import trustme
 from twisted.trial.unittest import TestCase
 
 from sniproxy.client.brokers import Access, Brokers
-from sniproxy.client.failures import FailureKind, TalkFailed
+from sniproxy.client.failures import ClientError, FailureKind
 from sniproxy.client.lookups import Hop, Lookups
 from sniproxy.client.redirects import Owner
 from sniproxy.pulsar import commands_pb2 as pb
@@ -53,15 +53,15 @@ class LookupsTests(TestCase):
         proxy = SniProxy("127.0.0.1", self.proxy.port)
         self.brokers = Brokers(reactor, Access(True, proxy, trust(self.authority)))
         self.addCleanup(self.brokers.abort)
-        return Lookups(self.brokers, parse_service_url(service), told=self.hops.append, **keys)
+        return Lookups(self.brokers, parse_service_url(service), on_hop=self.hops.append, **keys)
 
     def steps(self) -> list[tuple[str, str, str | None, bool]]:
         return [(hop.phase, hop.link.host, hop.answer, hop.fresh) for hop in self.hops]
 
-    async def fails(self, waiting: Any, kind: FailureKind) -> TalkFailed:
+    async def fails(self, waiting: Any, kind: FailureKind) -> ClientError:
         try:
             await waiting
-        except TalkFailed as failure:
+        except ClientError as failure:
             self.assertEqual(failure.kind, kind, str(failure))
             self.assertIs(self.hops[-1].failure, failure)
             return failure
@@ -76,7 +76,7 @@ class LookupsTests(TestCase):
         self.assertEqual(await found.partitions(TOPIC), 0)
         self.assertEqual(await found.owner(TOPIC), owner(B1))
         link = await found.connect(TOPIC, owner(B1))
-        self.assertTrue(link.opened)
+        self.assertTrue(link.is_open)
         self.assertEqual(
             self.steps(),
             [
@@ -148,7 +148,7 @@ class LookupsTests(TestCase):
 
         self.heard[VIP].script = script
         failure = await self.fails(found.partitions(TOPIC), FailureKind.NOT_FOUND)
-        self.assertIn("to the question for partitions: TopicNotFound: no such topic", failure.reason)
+        self.assertIn("to the partition metadata request: TopicNotFound: no such topic", failure.reason)
 
     async def test_brokers_errors(self) -> None:
         """Each error that a broker may have for a client has its kind, on the way in as in the answer."""
@@ -175,7 +175,7 @@ class LookupsTests(TestCase):
         """A lookup that stays without an answer is given up after the patience."""
         found = self.lookups({VIP: lambda name, fields: []})
         session = await self.brokers.link(VIP, 6651).open()
-        session.patience = 0.01
+        session.timeout_s = 0.01
         failure = await self.fails(found.owner(TOPIC), FailureKind.TIMEOUT)
         self.assertIn("no answer to LookupTopic within 0.01 s", failure.reason)
 
@@ -219,6 +219,6 @@ class LookupsTests(TestCase):
             unused.bind(("127.0.0.1", 0))
             address: tuple[str, int] = unused.getsockname()
             brokers = Brokers(reactor, Access(tls=False))
-            found = Lookups(brokers, ServiceURL(False, (address, address)), told=self.hops.append)
+            found = Lookups(brokers, ServiceURL(False, (address, address)), on_hop=self.hops.append)
             await self.fails(found.partitions(TOPIC), FailureKind.UNREACHABLE)
         self.assertEqual(len(self.hops), 2)

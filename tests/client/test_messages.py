@@ -8,10 +8,10 @@ from typing import Any
 from twisted.trial.unittest import TestCase
 
 from sniproxy.client.brokers import Access, Brokers
-from sniproxy.client.failures import FailureKind, TalkFailed
+from sniproxy.client.failures import ClientError, FailureKind
 from sniproxy.client.messages import produce, subscribe
 from sniproxy.client.session import BrokerSession
-from sniproxy.demo.cluster import StandInCluster
+from sniproxy.demo.cluster import DemoCluster
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import write
 from sniproxy.pulsar.frames import encode_section
@@ -31,25 +31,25 @@ class MessagesCase(TestCase):
         self.addCleanup(brokers.abort)
         return await brokers.link(host, port).open()
 
-    async def fails(self, waiting: Awaitable[Any], kind: FailureKind) -> TalkFailed:
+    async def fails(self, waiting: Awaitable[Any], kind: FailureKind) -> ClientError:
         try:
             await waiting
-        except TalkFailed as failure:
+        except ClientError as failure:
             self.assertEqual(failure.kind, kind, str(failure))
             return failure
         self.fail("it did not fail")
         raise AssertionError
 
 
-class StandInTests(MessagesCase):
-    """Producers and consumers at a stand-in broker."""
+class ClusterTests(MessagesCase):
+    """Producers and consumers with a demo broker."""
 
     async def test_there_and_back(self) -> None:
         """What is sent is read in order, from the beginning or from now on; what is acknowledged is not read again."""
-        cluster = StandInCluster(reactor, names=["b1.test"], tls=False)
+        cluster = DemoCluster(reactor, names=["b1.test"], tls=False)
         cluster.start()
         self.addCleanup(cluster.stop)
-        session = await self.session(*cluster.addresses["b1.test"], patience=5)
+        session = await self.session(*cluster.addresses["b1.test"], timeout_s=5)
         producer = await produce(session, TOPIC)
         sent = [await producer.send(payload) for payload in (b"one", b"two")]
         consumer = await subscribe(session, TOPIC, "s", earliest=True)
@@ -87,7 +87,7 @@ class ScriptedTests(MessagesCase):
         return None
 
     async def test_send_refused(self) -> None:
-        """A message that is refused, and a topic that moves away, are told."""
+        """A refused message and a moved topic are failures."""
 
         def script(name: str, fields: Any) -> Any:
             if fields.producer_id and name == "SEND" and fields.sequence_id == 0:
@@ -101,10 +101,12 @@ class ScriptedTests(MessagesCase):
         session, _ = await self.at(script)
         producer = await produce(session, TOPIC)
         self.assertIn("full", (await self.fails(producer.send(b"x"), FailureKind.REFUSED)).reason)
-        self.assertIn("has closed the producer", (await self.fails(producer.send(b"x"), FailureKind.CLOSED)).reason)
+        self.assertIn(
+            "the broker closed the producer", (await self.fails(producer.send(b"x"), FailureKind.CLOSED)).reason
+        )
 
     async def test_receive(self) -> None:
-        """A consumer that is closed, and messages that this client cannot read, are told; never wrong bytes."""
+        """A closed consumer and unsupported messages are failures."""
         plain = pb.MessageMetadata(producer_name="p", sequence_id=1, publish_time=1)
         batch = pb.MessageMetadata(producer_name="p", sequence_id=1, publish_time=1, num_messages_in_batch=1)
         compressed = pb.MessageMetadata.FromString(plain.SerializeToString() + bytes([8 << 3, 1]))
@@ -131,7 +133,9 @@ class ScriptedTests(MessagesCase):
         self.assertEqual((await consumer.receive()).payload, b"good")
         for _ in sections[1:]:
             await self.fails(consumer.receive(), FailureKind.NOT_PULSAR)
-        self.assertIn("has closed the consumer", (await self.fails(consumer.receive(), FailureKind.CLOSED)).reason)
+        self.assertIn(
+            "the broker closed the consumer", (await self.fails(consumer.receive(), FailureKind.CLOSED)).reason
+        )
 
     async def test_one_permit(self) -> None:
         """A wait in vain leaves its permit with the broker, and the next one needs none."""
@@ -143,10 +147,10 @@ class ScriptedTests(MessagesCase):
 
         session, factory = await self.at(script)
         consumer = await subscribe(session, TOPIC, "s")
-        patience, session.patience = session.patience, 0.01
+        patience, session.timeout_s = session.timeout_s, 0.01
         for _ in range(2):
             await self.fails(consumer.receive(), FailureKind.TIMEOUT)
-        session.patience = patience
+        session.timeout_s = patience
         await consumer.unsubscribe()
         flows = [name for name, _ in factory.heard if name == "FLOW"]
         self.assertEqual(flows, ["FLOW"])

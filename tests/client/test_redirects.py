@@ -4,8 +4,8 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.client.failures import FailureKind, TalkFailed
-from sniproxy.client.redirects import Owner, Question, Redirects, Response, refusal
+from sniproxy.client.failures import ClientError, FailureKind
+from sniproxy.client.redirects import LookupRequest, Owner, Redirects, Response, refusal
 from sniproxy.pulsar import commands_pb2 as pb
 
 
@@ -20,46 +20,46 @@ class RedirectsTests(SynchronousTestCase):
         self.way = Redirects("vip.test", 6651, tls=True)
 
     def fails(self, answer: Response, kind: FailureKind, way: Redirects | None = None) -> str:
-        failure = self.assertRaises(TalkFailed, (way or self.way).answered, answer)
+        failure = self.assertRaises(ClientError, (way or self.way).handle_answer, answer)
         self.assertEqual(failure.kind, kind)
         self.assertTrue(failure.cure)
         return str(failure.reason)
 
     def test_owner(self) -> None:
         """Connect names the owner."""
-        self.assertEqual(self.way.question, Question("vip.test", 6651, False))
+        self.assertEqual(self.way.question, LookupRequest("vip.test", 6651, False))
         answer = said(Response.Connect, "pulsar://b1.test:6650", "pulsar+ssl://b1.test:6651", authoritative=True)
-        self.assertEqual(self.way.answered(answer), Owner("pulsar+ssl://b1.test:6651", "b1.test", 6651))
+        self.assertEqual(self.way.handle_answer(answer), Owner("pulsar+ssl://b1.test:6651", "b1.test", 6651))
         plain = Redirects("vip.test", 6650, tls=False)
-        self.assertEqual(plain.answered(answer), Owner("pulsar://b1.test:6650", "b1.test", 6650))
+        self.assertEqual(plain.handle_answer(answer), Owner("pulsar://b1.test:6650", "b1.test", 6650))
 
     def test_through_service_url(self) -> None:
         """An owner that is reached through the service URL is marked."""
         answer = said(Response.Connect, tls="pulsar+ssl://b1.test:1", proxy_through_service_url=True)
-        owner = self.way.answered(answer)
+        owner = self.way.handle_answer(answer)
         assert owner is not None
         self.assertEqual((owner.through_service_url, str(owner)), (True, "b1.test:1"))
 
     def test_redirects(self) -> None:
-        """Redirect names whom to ask next, and how; back to a broker that is asked with more authority is no circle."""
+        """A redirect gives the next broker and flag; a redirect back with another flag is not a loop."""
         steps = (("b2.test", False), ("b1.test", False), ("b2.test", True))
         for number, (host, authoritative) in enumerate(steps, 1):
             url = f"pulsar+ssl://{host}:6651"
-            self.assertIsNone(self.way.answered(said(Response.Redirect, tls=url, authoritative=authoritative)))
-            self.assertEqual(self.way.question, Question(host, 6651, authoritative))
-            self.assertEqual(self.way.asked, number)
+            self.assertIsNone(self.way.handle_answer(said(Response.Redirect, tls=url, authoritative=authoritative)))
+            self.assertEqual(self.way.question, LookupRequest(host, 6651, authoritative))
+            self.assertEqual(self.way.followed, number)
 
     def test_circle(self) -> None:
         """The same question a second time is a circle."""
         for host in ("b1.test", "b2.test"):
-            self.way.answered(said(Response.Redirect, tls=f"pulsar+ssl://{host}"))
+            self.way.handle_answer(said(Response.Redirect, tls=f"pulsar+ssl://{host}"))
         reason = self.fails(said(Response.Redirect, tls="pulsar+ssl://B1.test:6651"), FailureKind.REDIRECTS)
-        self.assertEqual(reason, "b2.test:6651 redirects to b1.test:6651, which has been asked already")
+        self.assertEqual(reason, "redirect loop: b2.test:6651 redirects to b1.test:6651, which was already asked")
 
     def test_limit(self) -> None:
         """Twenty redirects are followed, not one more."""
         for number in range(20):
-            self.way.answered(said(Response.Redirect, tls=f"pulsar+ssl://b{number}.test"))
+            self.way.handle_answer(said(Response.Redirect, tls=f"pulsar+ssl://b{number}.test"))
         self.assertIn(
             "more than 20", self.fails(said(Response.Redirect, tls="pulsar+ssl://c.test"), FailureKind.REDIRECTS)
         )
@@ -78,7 +78,7 @@ class RedirectsTests(SynchronousTestCase):
         """Failed, and a response that this release does not know, are failures."""
         answer = said(Response.Failed, error=pb.ServiceNotReady, message="unloading\x00")
         self.assertIn("ServiceNotReady: unloading\\x00", self.fails(answer, FailureKind.NOT_READY))
-        failure = self.assertRaises(TalkFailed, self.way.answered, Response(request_id=1))
+        failure = self.assertRaises(ClientError, self.way.handle_answer, Response(request_id=1))
         self.assertEqual(failure.kind, FailureKind.REFUSED)
 
 

@@ -12,8 +12,8 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.client.failures import FailureKind, Stage, TalkFailed
-from sniproxy.client.logins import NOBODY
+from sniproxy.client.failures import ClientError, FailureKind, Stage
+from sniproxy.client.logins import NO_LOGIN
 from sniproxy.client.session import MAX_MESSAGES, BrokerSession
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import read, write
@@ -25,8 +25,8 @@ ANSWER = pb.CommandPartitionedTopicMetadataResponse
 ABOUT_ALL = 2**64 - 1
 
 
-def explain(error: BaseException, stage: Stage) -> TalkFailed:
-    return TalkFailed(FailureKind.CLOSED, f"{error} {stage.value}")
+def explain(error: BaseException, stage: Stage) -> ClientError:
+    return ClientError(FailureKind.CLOSED, f"{error} {stage.value}")
 
 
 class SessionTests(SynchronousTestCase):
@@ -54,14 +54,14 @@ class SessionTests(SynchronousTestCase):
         self.transport.clear()
         return [read(frame.command) for frame in frames]
 
-    def failure(self, waiting: Deferred[Any]) -> TalkFailed:
-        failed: Any = self.failureResultOf(waiting, TalkFailed).value
-        assert isinstance(failed, TalkFailed)
+    def failure(self, waiting: Deferred[Any]) -> ClientError:
+        failed: Any = self.failureResultOf(waiting, ClientError).value
+        assert isinstance(failed, ClientError)
         return failed
 
     def test_log_in(self) -> None:
-        """CONNECT is sent; CONNECTED says who the broker is, and how large frames may be."""
-        logged_in = self.start(self.session.log_in(NOBODY.connect()))
+        """CONNECT is sent; CONNECTED has the server version and the maximum frame size."""
+        logged_in = self.start(self.session.log_in(NO_LOGIN.connect()))
         self.assertEqual([command.type for command in self.said()], [pb.BaseCommand.CONNECT])
         self.assertNoResult(logged_in)
         answer = connected("v1")
@@ -74,7 +74,7 @@ class SessionTests(SynchronousTestCase):
         self.assertEqual(self.failure(waiting).kind, FailureKind.NOT_PULSAR)
 
     def test_requests(self) -> None:
-        """Answers are told apart by their request ids, whatever their order and pieces."""
+        """Answers are matched by request id, in any order and fragmentation."""
         first, second = self.ask(), self.ask()
         numbers = [command.partitionMetadata.request_id for command in self.said()]
         self.assertEqual(len(set(numbers)), 2)
@@ -102,15 +102,15 @@ class SessionTests(SynchronousTestCase):
         first, second = self.ask(), self.ask()
         self.hear(pb.CommandSuccess(request_id=1), ANSWER(request_id=2, partitions=7))
         self.assertEqual(
-            "b1.test: the answer is not Pulsar's: SUCCESS to PartitionedTopicMetadata", self.failure(first).reason
+            "b1.test: the answer is not Pulsar: SUCCESS to PartitionedTopicMetadata", self.failure(first).reason
         )
         self.assertEqual(7, self.successResultOf(second).partitions)
 
     def test_ping(self) -> None:
-        """A PING is answered; PONG and what nobody has asked for pass."""
+        """PING is answered; PONG and unknown request ids are ignored."""
         self.hear(pb.CommandPing(), pb.CommandPong(), ANSWER(request_id=9), connected())
         self.assertEqual([command.type for command in self.said()], [pb.BaseCommand.PONG])
-        self.session.check()
+        self.session.raise_if_ended()
 
     def test_pings_without_reading(self) -> None:
         """A broker that does not take the answers is not read either, until it does."""
@@ -147,15 +147,15 @@ class SessionTests(SynchronousTestCase):
 
     def test_handshake(self) -> None:
         """TLS is waited for, with the same deadline; a plain session needs no wait."""
-        self.successResultOf(self.start(self.session.secured()))
+        self.successResultOf(self.start(self.session.wait_secured()))
         self.setUp(tls=True)
-        waiting = self.start(self.session.secured())
+        waiting = self.start(self.session.wait_secured())
         self.assertNoResult(waiting)
         self.session.handshakeCompleted()
         self.successResultOf(waiting)
-        self.successResultOf(self.start(self.session.secured()))
+        self.successResultOf(self.start(self.session.wait_secured()))
         self.setUp(tls=True)
-        waiting = self.start(self.session.secured())
+        waiting = self.start(self.session.wait_secured())
         self.clock.advance(30)
         self.assertIn("no end of the TLS handshake within 30 s", self.failure(waiting).reason)
 
@@ -164,18 +164,18 @@ class SessionTests(SynchronousTestCase):
         for tls, stage in ((True, "in the TLS handshake"), (False, "before CONNECTED")):
             self.setUp(tls=tls)
             waiting = [
-                self.start(self.session.secured()),
+                self.start(self.session.wait_secured()),
                 self.ask(),
-                self.start(self.session.log_in(NOBODY.connect())),
+                self.start(self.session.log_in(NO_LOGIN.connect())),
             ]
             self.session.connectionLost(Failure(ConnectionResetError("reset")))
             for one in waiting[0 if tls else 1 :]:
                 self.assertEqual(self.failure(one).reason, f"reset {stage}")
             self.assertEqual(self.failure(self.ask()).reason, f"reset {stage}")
-            self.successResultOf(self.session.gone)
+            self.successResultOf(self.session.closed)
 
     def test_not_pulsar(self) -> None:
-        """What is no Pulsar ends the session; TLS in the answer is told by name, and so is sniproxy's own word."""
+        """An answer that is not Pulsar ends the session; TLS and the error of sniproxy are recognised."""
         for data, kind, reason in (
             (b"HTTP/1.1 400 Bad Request\r\n", FailureKind.NOT_PULSAR, "over the limit"),
             (bytes.fromhex("00000006 00000002 ffff"), FailureKind.NOT_PULSAR, "not a protobuf"),
@@ -187,7 +187,7 @@ class SessionTests(SynchronousTestCase):
             ),
         ):
             self.setUp()
-            waiting = self.start(self.session.log_in(NOBODY.connect()))
+            waiting = self.start(self.session.log_in(NO_LOGIN.connect()))
             self.session.dataReceived(data)
             failure = self.failure(waiting)
             self.assertEqual(failure.kind, kind)
@@ -196,7 +196,7 @@ class SessionTests(SynchronousTestCase):
 
     def test_challenge(self) -> None:
         """More steps of authentication than this client knows are a failure."""
-        waiting = self.start(self.session.log_in(NOBODY.connect()))
+        waiting = self.start(self.session.log_in(NO_LOGIN.connect()))
         self.hear(pb.CommandAuthChallenge())
         self.assertEqual(self.failure(waiting).kind, FailureKind.AUTHENTICATION)
 
@@ -204,7 +204,7 @@ class SessionTests(SynchronousTestCase):
         """What a broker says to a producer or consumer waits in order for it, sections too; the rest is dropped."""
         where = pb.MessageIdData(ledgerId=1, entryId=2)
         section = encode_section(b"", b"hello")
-        channel = self.session.channel("consumer", 1)
+        channel = self.session.open_queue("consumer", 1)
         self.hear(pb.CommandMessage(consumer_id=2, message_id=where), section=section)
         self.hear(pb.CommandMessage(consumer_id=1, message_id=where), section=section)
         self.hear(pb.CommandCloseConsumer(consumer_id=1, request_id=1))
@@ -219,14 +219,14 @@ class SessionTests(SynchronousTestCase):
         self.assertEqual(self.failure(self.start(channel.take())).kind, FailureKind.CLOSED)
 
     def test_flood(self) -> None:
-        """A broker that sends without end to somebody who does not listen is left."""
-        self.session.channel("consumer", 1)
+        """A queue that overflows ends the session."""
+        self.session.open_queue("consumer", 1)
         message = pb.CommandMessage(consumer_id=1, message_id=pb.MessageIdData(ledgerId=1, entryId=2))
         for _ in range(MAX_MESSAGES):
             self.hear(message, section=b"\0\0\0\0")
-        self.session.check()
+        self.session.raise_if_ended()
         self.hear(message, section=b"\0\0\0\0")
-        self.assertRaises(TalkFailed, self.session.check)
+        self.assertRaises(ClientError, self.session.raise_if_ended)
 
     def test_close(self) -> None:
         """Closed in order, it has ended when the peer says so, or is cut off after its patience."""

@@ -22,4 +22,4 @@ class InspectLogTests(SynchronousTestCase):
         """A command that there is not is named, with what was meant."""
         error = self.assertRaises(BadValue, make_inspect_log, InspectLogTable("e", commands=["LOOK_UP"]), "e")
         self.assertEqual(("commands", ["LOOK_UP"]), (error.key, error.value))
-        self.assertIn("perhaps LOOKUP", str(error))
+        self.assertIn("did you mean LOOKUP?", str(error))

@@ -9,7 +9,7 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.demo.broker import KEEP_ALIVE_S, DemoBroker, Seen, owner
+from sniproxy.demo.broker import KEEP_ALIVE_S, BrokerEvent, DemoBroker, owner_name
 from sniproxy.demo.topics import Topic
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import read, write
@@ -26,7 +26,7 @@ METADATA = pb.MessageMetadata(producer_name="p", sequence_id=0, publish_time=0).
 def topic_of(name: str) -> str:
     """A topic that the broker of this name owns."""
     topics = (f"persistent://public/default/t{number}" for number in range(100))
-    return next(topic for topic in topics if owner(topic, URLS) == name)
+    return next(topic for topic in topics if owner_name(topic, URLS) == name)
 
 
 OURS = topic_of("broker-1.pulsar.test")
@@ -50,7 +50,7 @@ class Client:
         return self.heard()
 
     def heard(self) -> list[Message]:
-        """What the broker has said since."""
+        """The commands of the broker since the last call."""
         answers = []
         for frame in self.reader.feed(self.transport.value()):
             if frame.section:
@@ -86,12 +86,12 @@ class BrokerTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.clock = Clock()
-        self.seen: list[Seen] = []
+        self.seen: list[BrokerEvent] = []
         self.topics: dict[str, Topic] = {}
         self.broker = DemoBroker("broker-1.pulsar.test", URLS, self.topics, self.clock, self.seen.append)
 
     def client(self) -> Client:
-        """A client that has said CONNECT."""
+        """A client that has sent CONNECT."""
         client = Client(self.broker)
         client.say(CONNECT)
         return client
@@ -103,7 +103,7 @@ class BrokerTests(SynchronousTestCase):
         return client
 
     def test_connect(self) -> None:
-        """CONNECT is answered with who answers, the version both know, and the largest message."""
+        """The answer to CONNECT has the server version, the common protocol version and the maximum message size."""
         [connected] = Client(self.broker).say(CONNECT)
         self.assertEqual(
             connected,
@@ -131,12 +131,12 @@ class BrokerTests(SynchronousTestCase):
                     brokerServiceUrlTls=URLS[name], response="Connect", request_id=9, authoritative=True
                 ),
             )
-        self.assertIn(Seen("broker-1.pulsar.test", "LOOKUP", THEIRS), self.seen)
+        self.assertIn(BrokerEvent("broker-1.pulsar.test", "LOOKUP", THEIRS), self.seen)
 
     def test_owner(self) -> None:
         """A topic's owner is the same in every run and whatever the order of the brokers; each owns some."""
-        self.assertEqual(owner("persistent://public/default/orders", URLS), "broker-1.pulsar.test")
-        self.assertEqual(owner(OURS, dict(reversed(URLS.items()))), "broker-1.pulsar.test")
+        self.assertEqual(owner_name("persistent://public/default/orders", URLS), "broker-1.pulsar.test")
+        self.assertEqual(owner_name(OURS, dict(reversed(URLS.items()))), "broker-1.pulsar.test")
 
     def test_not_the_owner(self) -> None:
         """A producer or a consumer of another broker's topic is sent away."""
@@ -266,7 +266,7 @@ class BrokerTests(SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_unknown_command(self) -> None:
-        """A command that it does not know stays unanswered, and the connection goes on."""
+        """An unknown command is ignored; the connection stays open."""
         client = self.client()
         client.end.dataReceived(bytes.fromhex("00000009 00000005 0814 a20100"))
         self.assertEqual(client.heard(), [])
@@ -321,13 +321,13 @@ class BrokerTests(SynchronousTestCase):
             size = len(command)
             client.end.dataReceived((size + 4).to_bytes(4, "big") + size.to_bytes(4, "big") + command)
         client.lose()
-        self.assertEqual(self.broker.conversations, set())
+        self.assertEqual(self.broker.connections, set())
 
     def test_told(self) -> None:
-        """It tells what it sees; and nobody needs to listen."""
+        """Commands are reported to the observer, which is optional."""
         client = self.producer()
         client.publish(b"hello")
         client.lose()
-        self.assertEqual([seen.what for seen in self.seen], ["CONNECT", "PRODUCER", "SEND", "closed"])
+        self.assertEqual([seen.command for seen in self.seen], ["CONNECT", "PRODUCER", "SEND", "closed"])
         quiet = Client(DemoBroker("broker-1.pulsar.test", URLS, {}, self.clock))
         self.assertEqual(len(quiet.say(CONNECT)), 1)

@@ -9,10 +9,10 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.protocol import Factory, Protocol
 from twisted.trial.unittest import TestCase
 
-from sniproxy.client.failures import TalkFailed
+from sniproxy.client.failures import ClientError
 from sniproxy.demo.certificates import Authority
-from sniproxy.demo.client import Connected, Located, Published, ReadBack, Step, Visitor
-from sniproxy.demo.cluster import DemoTLS, StandInCluster
+from sniproxy.demo.client import Connected, DemoClient, Located, Published, ReadBack, Step
+from sniproxy.demo.cluster import DemoCluster, DemoTLS
 
 TOPIC = "persistent://public/default/my-topic"
 reactor: Any = global_reactor
@@ -32,27 +32,27 @@ class Silent(Factory):
         return silent
 
 
-class VisitorTests(TestCase):
-    """Visitor, in front of a stand-in broker in the place of the proxy."""
+class DemoClientTests(TestCase):
+    """DemoClient, with a broker in place of the proxy."""
 
     timeout = 20
 
-    def visitor(self, **keys: Any) -> Visitor:
-        cluster = StandInCluster(reactor, names=["broker-1.pulsar.test"])
+    def client(self, **keys: Any) -> DemoClient:
+        cluster = DemoCluster(reactor, names=["broker-1.pulsar.test"])
         cluster.start()
         self.addCleanup(cluster.stop)
         self.steps: list[Step] = []
         self.address = cluster.addresses["broker-1.pulsar.test"]
         pem = keys.get("pem", cluster.authority_pem)
-        return Visitor(reactor, self.address, pem, self.steps.append)
+        return DemoClient(reactor, self.address, pem, self.steps.append)
 
     async def test_both_phases(self) -> None:
-        """The lookup gives the owner's URL; there the message is published and read back; each step is told."""
-        visitor = self.visitor()
-        url = await visitor.look_up("pulsar+ssl://pulsar-vip.test", TOPIC)
+        """The lookup returns the URL of the owner; the message goes there and back; each step is reported."""
+        client = self.client()
+        url = await client.look_up("pulsar+ssl://pulsar-vip.test", TOPIC)
         self.assertEqual(url, "pulsar+ssl://broker-1.pulsar.test:6651")
-        await visitor.there_and_back(url, TOPIC, b"one")
-        await visitor.there_and_back(url, TOPIC, b"two")
+        await client.round_trip(url, TOPIC, b"one")
+        await client.round_trip(url, TOPIC, b"two")
         answered = "sniproxy-stand-in broker-1.pulsar.test"
         there = Connected("broker-1.pulsar.test", answered)
         self.assertEqual(
@@ -68,31 +68,31 @@ class VisitorTests(TestCase):
     async def fails(self, visit: Callable[[], Any], reason: str) -> None:
         try:
             await visit()
-        except TalkFailed as error:
+        except ClientError as error:
             self.assertIn(reason, str(error))
         else:
             self.fail("the visit did not fail")
 
     async def test_other_name(self) -> None:
         """A broker whose certificate is for another name is not talked to."""
-        visitor = self.visitor()
+        client = self.client()
         await self.fails(
-            lambda: visitor.look_up("pulsar+ssl://broker-2.pulsar.test", TOPIC), "not good for broker-2.pulsar.test"
+            lambda: client.look_up("pulsar+ssl://broker-2.pulsar.test", TOPIC), "does not cover broker-2.pulsar.test"
         )
         self.assertEqual(self.steps, [])
 
     async def test_other_authority(self) -> None:
         """Nor is one that another authority vouches for."""
-        visitor = self.visitor(pem=Authority().pem)
-        await self.fails(lambda: visitor.look_up("pulsar+ssl://pulsar-vip.test", TOPIC), "is not trusted")
+        client = self.client(pem=Authority().pem)
+        await self.fails(lambda: client.look_up("pulsar+ssl://pulsar-vip.test", TOPIC), "untrusted certificate")
         self.assertEqual(self.steps, [])
 
     async def test_nobody_there(self) -> None:
-        """A proxy that is not there is said so."""
+        """An unreachable proxy is an error."""
         with socket.socket() as unused:
             unused.bind(("127.0.0.1", 0))
-            visitor = Visitor(reactor, unused.getsockname(), Authority().pem, self.fail)
-            await self.fails(lambda: visitor.look_up("pulsar+ssl://pulsar-vip.test", TOPIC), "refused")
+            client = DemoClient(reactor, unused.getsockname(), Authority().pem, self.fail)
+            await self.fails(lambda: client.look_up("pulsar+ssl://pulsar-vip.test", TOPIC), "refused")
 
     async def test_cancelled(self) -> None:
         """A visit that is cancelled, while it dials or later, leaves no connection behind."""
@@ -100,9 +100,9 @@ class VisitorTests(TestCase):
         tls = DemoTLS(authority.issue(["pulsar-vip.test"]))
         port = reactor.listenSSL(0, silent, tls, interface="127.0.0.1")
         self.addCleanup(port.stopListening)
-        visitor = Visitor(reactor, ("127.0.0.1", port.getHost().port), authority.pem, self.fail)
+        client = DemoClient(reactor, ("127.0.0.1", port.getHost().port), authority.pem, self.fail)
         for told in (False, True):
-            visit = Deferred.fromCoroutine(visitor.look_up("pulsar+ssl://pulsar-vip.test", TOPIC))
+            visit = Deferred.fromCoroutine(client.look_up("pulsar+ssl://pulsar-vip.test", TOPIC))
             if told:
                 await silent.heard
             visit.cancel()

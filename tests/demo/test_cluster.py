@@ -12,8 +12,8 @@ from twisted.internet.threads import deferToThread
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
-from sniproxy.demo.broker import Seen
-from sniproxy.demo.cluster import StandInCluster
+from sniproxy.demo.broker import BrokerEvent
+from sniproxy.demo.cluster import DemoCluster
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import read, write
 from sniproxy.pulsar.frames import FrameReader
@@ -56,11 +56,11 @@ def handshake(address: tuple[str, int], name: str, pem: bytes) -> tuple[str, str
 
 
 class ClusterTests(TestCase):
-    """StandInCluster, on loopback ports that the system chooses."""
+    """DemoCluster, on ephemeral loopback ports."""
 
-    def cluster(self, tls: bool = True) -> StandInCluster:
-        self.seen: list[Seen] = []
-        cluster = StandInCluster(reactor, tls=tls, told=self.seen.append)
+    def cluster(self, tls: bool = True) -> DemoCluster:
+        self.seen: list[BrokerEvent] = []
+        cluster = DemoCluster(reactor, tls=tls, on_event=self.seen.append)
         cluster.start()
         self.addCleanup(cluster.stop)
         return cluster
@@ -98,13 +98,13 @@ class ClusterTests(TestCase):
         self.assertFalse(answers[0][1])
 
     async def test_stop(self) -> None:
-        """Stopping ends what is connected, and nobody listens any more."""
+        """Stopping closes connections and ports."""
         cluster = self.cluster(tls=False)
         host, port = cluster.addresses["broker-2.pulsar.test"]
         asks = await connectProtocol(TCP4ClientEndpoint(reactor, host, port), Asks())
         await asks.answer
         await cluster.stop()
         await asks.lost
-        self.assertEqual([seen.what for seen in self.seen], ["CONNECT", "LOOKUP", "closed"])
+        self.assertEqual([seen.command for seen in self.seen], ["CONNECT", "LOOKUP", "closed"])
         with self.assertRaises(ConnectionRefusedError):
             socket.create_connection((host, port), timeout=10)

@@ -6,10 +6,10 @@ from sniproxy.demo.topics import DemoConsumer, Stored, Topic
 
 
 class TopicTests(SynchronousTestCase):
-    """Topic and Subscription: who gets what."""
+    """Topic and Subscription: which consumer gets which message."""
 
     def setUp(self) -> None:
-        self.topic = Topic(ledger=1, kept=100)
+        self.topic = Topic(ledger=1, max_bytes=100)
 
     def publish(self, *payloads: bytes) -> None:
         for payload in payloads:

@@ -17,8 +17,8 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from sniproxy.client.failures import FailureKind, TalkFailed
-from sniproxy.demo.tour import MESSAGE, TIMEOUT_S, TOPIC, Page, main, run
+from sniproxy.client.failures import ClientError, FailureKind
+from sniproxy.demo.tour import MESSAGE, TIMEOUT_S, TOPIC, TourPrinter, main, run
 
 reactor: Any = global_reactor
 
@@ -84,17 +84,17 @@ class WholeTests(TestCase):
             demo.out,
             f"1. Lookup phase: who owns {TOPIC}?",
             "SNI = pulsar-vip.test",
-            "broker-1    gets the connection",
-            "broker-1    is asked",
+            "broker-1    accepts the connection",
+            "broker-1    answers a lookup",
             "pulsar+ssl://broker-2.pulsar.test:6651",
             '"server_name": "pulsar-vip.test"',
             "2. Connect phase",
             "SNI = broker-2.pulsar.test",
-            "broker-2    gets the connection",
+            "broker-2    accepts the connection",
             "stores a message",
             f'reads it back: "{MESSAGE.decode()}"',
             '"server_name": "broker-2.pulsar.test"',
-            "That worked",
+            "Done.",
         )
         log = [json.loads(line) for line in demo.out.splitlines() if line.startswith("{")]
         self.assertEqual([line["result"] for line in log], ["ok", "ok"])
@@ -115,7 +115,7 @@ class WholeTests(TestCase):
         self.assertFalse(os.path.exists(file))
 
     async def test_busy(self) -> None:
-        """A busy port is said in one line, with who holds it and how to choose another; status 1."""
+        """A port in use gives one line with its process and the cure, and status 1."""
         with socket.create_server(("127.0.0.1", 0)) as busy:
             port = busy.getsockname()[1]
             demo = self.demo("--port", str(port))
@@ -181,12 +181,12 @@ class RunTests(SynchronousTestCase):
         self.patch(sys, "stderr", err)
         tour: Any = TakesItsTime(walk)
         reactor = Reactor(seconds)
-        status = run(reactor, tour, Page(io.StringIO()), once)
+        status = run(reactor, tour, TourPrinter(io.StringIO()), once)
         self.assertEqual(reactor.getDelayedCalls(), [])
         return status, tour.did, err.getvalue()
 
     def test_worked(self) -> None:
-        """A tour that worked ends with status 0; without `once`, what to try next is said before."""
+        """A successful tour ends with status 0; without `once`, it prints what to try next."""
 
         def walk() -> Deferred[None]:
             done: Deferred[None] = Deferred()
@@ -200,7 +200,7 @@ class RunTests(SynchronousTestCase):
         """One that failed ends with status 1 and one line that says why, whatever went wrong."""
 
         def fails() -> Deferred[None]:
-            raise TalkFailed(FailureKind.CLOSED, "pulsar-vip.test: the connection ended")
+            raise ClientError(FailureKind.CLOSED, "pulsar-vip.test: the connection ended")
 
         def bug() -> Deferred[None]:
             raise AttributeError("no such thing")
@@ -215,7 +215,7 @@ class RunTests(SynchronousTestCase):
         """One that hangs is given up after 30 seconds."""
         status, did, err = self.run_tour(Deferred, seconds=TIMEOUT_S)
         self.assertEqual((status, did), (1, ["stop"]))
-        self.assertEqual(err, "sniproxy: the tour failed: it took more than 30 s\n")
+        self.assertEqual(err, "sniproxy: the tour failed: timed out after 30 s\n")
 
     def test_interrupted(self) -> None:
         """Ctrl-C in the middle of it is no failure."""
@@ -227,11 +227,11 @@ class Terminal(io.StringIO):
         return True
 
 
-class PageTests(SynchronousTestCase):
+class PrinterTests(SynchronousTestCase):
     """Page: what it looks like."""
 
     def written(self, out: io.StringIO) -> str:
-        page = Page(out)
+        page = TourPrinter(out)
         page.heading("Heading")
         page.line("actor", "acts")
         return out.getvalue()

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 
 import sniproxy
-from sniproxy.demo.tour import Page
+from sniproxy.demo.tour import TourPrinter
 from tests.peers import lab, provide
 from tests.peers.children import ChildError
 from tests.peers.cluster import Cluster, free_ports
@@ -32,7 +32,7 @@ FLAGS = {
 class Demo:
     """Two clusters, `geo`, one proxy before both, and a client of each; `page` is told what they do."""
 
-    def __init__(self, page: Page, geo: Geo) -> None:
+    def __init__(self, page: TourPrinter, geo: Geo) -> None:
         self._page = page
         self._geo = geo
         self._clients = geo.lab.proxy(
@@ -92,7 +92,7 @@ class Demo:
     def what_next(self) -> None:
         """What to try while all of it serves."""
         page, geo = self._page, self._geo
-        page.heading("That worked. All of it serves until Ctrl-C. Try:")
+        page.heading("Done. All of it runs until Ctrl-C. Try:")
         admin = geo.doors["west"].admin
         stats = f"https://{geo.west.service_name}:{admin}/admin/v2/persistent/{NAMESPACE}/{self._topic.rpartition('/')[2]}/stats"
         curl = ["curl", "-sL", "--cacert", str(geo.lab.material.trust), "--connect-to", f"::127.0.0.1:{admin}", stats]
@@ -144,7 +144,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--port", type=int, default=4443, help="the proxy's port on 127.0.0.1; 0: any free one")
     parser.add_argument("--once", action="store_true", help="end after the tour; status 0 when all of it worked")
     options = parser.parse_args(arguments)
-    page = Page(sys.stdout)
+    page = TourPrinter(sys.stdout)
     absent = missing(["java", "setpriv", "tail"])
     if absent:
         print(f"sniproxy: no {', '.join(absent)} here: {apt_line(absent)}", file=sys.stderr)
@@ -170,7 +170,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         page.line("proxy", f"on 127.0.0.1:{door.port}, and on port {door.admin} for HTTPS; decrypts nothing")
         demo.show()
         if options.once:
-            page.heading("That worked; without ONCE=1 all of it goes on serving.")
+            page.heading("Done. Without ONCE=1, all of it keeps running.")
         else:
             demo.what_next()
             signal.pause()

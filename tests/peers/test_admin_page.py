@@ -165,7 +165,7 @@ class PageTests(BrowserTestCase):
         self.serve(inspecting=False)
         page = await self.page()
         self.assertEqual(["0"], page.texts["tile-tunnels"])
-        self.assertEqual(['Nothing is inspected: no listener has inspect = "pulsar".'], page.texts["no-topics"])
+        self.assertEqual(['Inspection is off: no listener has inspect = "pulsar".'], page.texts["no-topics"])
         self.assertEqual([__version__], page.texts["version"])
         self.assertIn("uninspected", next(found["class"] for tag, found in page.elements if tag == "body"))
 
@@ -193,7 +193,7 @@ class PageTests(BrowserTestCase):
         self.serve().proxy.warnings += [f"warning {number}" for number in range(300)]
         texts = (await self.page()).texts["warnings"]
         self.assertEqual(("warning 0", "warning 19"), (texts[0], texts[19]))
-        self.assertEqual(["and 280 more warnings: see /status"], texts[20:])
+        self.assertEqual(["280 more warnings: see /status"], texts[20:])
 
     async def test_no_answer(self) -> None:
         """When the proxy no longer answers, what it said last stays, marked as old."""
@@ -207,7 +207,7 @@ class PageTests(BrowserTestCase):
         printed, _ = await self.run_chromium("--dump-dom", self.url)
         page = Reader(printed)
         self.assertEqual((["no answer"], ["20"]), (page.texts["state"], page.texts["tile-tunnels"]))
-        self.assertIn("the proxy does not answer", page.texts["updated"][0])
+        self.assertIn("no answer from the proxy", page.texts["updated"][0])
         self.flushLoggedErrors(ZeroDivisionError)
 
     async def test_light_and_dark(self) -> None:

@@ -12,8 +12,8 @@ from twisted.internet import reactor as global_reactor
 from twisted.trial.unittest import TestCase
 
 from sniproxy.client.brokers import Access, Brokers
-from sniproxy.client.failures import FailureKind, TalkFailed
-from sniproxy.client.logins import CERTIFICATE, NOBODY, Login, by_token
+from sniproxy.client.failures import ClientError, FailureKind
+from sniproxy.client.logins import CERTIFICATE, NO_LOGIN, Login, by_token
 from sniproxy.client.lookups import Hop, Lookups
 from sniproxy.client.messages import produce, subscribe
 from sniproxy.client.topics import partitions
@@ -34,7 +34,7 @@ class TalkTests(PulsarTestCase, TestCase):
 
     timeout = 180
 
-    def client(self, proxy: Proxy, login: Login = NOBODY, certified: bool = False) -> Lookups:
+    def client(self, proxy: Proxy, login: Login = NO_LOGIN, certified: bool = False) -> Lookups:
         """Lookups by way of the proxy; its hops are in `hops`, its links in `brokers`."""
         settings = pip60(URL, proxy.url, "SNI")
         material = self.lab.material
@@ -43,7 +43,7 @@ class TalkTests(PulsarTestCase, TestCase):
         self.brokers = Brokers(reactor, access)
         self.addCleanup(self.brokers.abort)
         self.hops: list[Hop] = []
-        return Lookups(self.brokers, settings.service_url, told=self.hops.append)
+        return Lookups(self.brokers, settings.service_url, on_hop=self.hops.append)
 
     async def there_and_back(self, lookups: Lookups, topic: str) -> str:
         """Produce two messages on the topic's owner, and read them; return the owner's name."""
@@ -123,12 +123,12 @@ class TalkTests(PulsarTestCase, TestCase):
         for login, certified, kind in (
             (by_token(self.lab.material.bad_token.read_text()), True, FailureKind.AUTHENTICATION),
             (CERTIFICATE, True, FailureKind.AUTHORIZATION),
-            (NOBODY, False, FailureKind.TLS_REFUSED),
+            (NO_LOGIN, False, FailureKind.TLS_REFUSED),
         ):
             lookups = self.client(proxy, login, certified)
             try:
                 await lookups.owner(topic)
-            except TalkFailed as failure:
+            except ClientError as failure:
                 self.assertEqual(failure.kind, kind, str(failure))
             else:
                 self.fail(f"not {kind.name}")

@@ -7,7 +7,7 @@ import socket
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.demo.tour import Page
+from sniproxy.demo.tour import TourPrinter
 from tests.peers import geo, geo_demo
 from tests.peers.case import PulsarTestCase
 
@@ -18,7 +18,7 @@ class DemoTests(PulsarTestCase):
     def test_all_of_it(self) -> None:
         """It shows messages that cross before and after a restart of the proxy, and what the brokers asked it for."""
         out = io.StringIO()
-        demo = geo_demo.Demo(Page(out), geo.shared())
+        demo = geo_demo.Demo(TourPrinter(out), geo.shared())
         self.addCleanup(demo.stop)
         demo.show()
         demo.what_next()

@@ -162,7 +162,7 @@ class AdminTests(GeoTestCase):
 
 
 class MistakeTests(GeoTestCase):
-    """What is seen when a cluster is told the wrong things of the other; docs/geo-replication.md shows it."""
+    """What is seen when a cluster is told the wrong things of the other; docs/howto/geo-replication.md shows it."""
 
     def attempt(self, name: str, **changes: object) -> tuple[Proxy, Broker, str]:
         """East is told of west as a cluster of its own name, with changes; a topic is to be replicated to it.

@@ -1,4 +1,4 @@
-"""The recipes of docs/resolvers-http.md, for the tests that use them."""
+"""The recipes of docs/reference/resolver-http.md, for the tests that use them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import sniproxy
 
-MANUAL = Path(sniproxy.__file__).parent.parent / "docs" / "resolvers-http.md"
+MANUAL = Path(sniproxy.__file__).parent.parent / "docs" / "reference" / "resolver-http.md"
 
 
 def blocks() -> list[str]:

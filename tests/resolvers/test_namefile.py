@@ -94,7 +94,7 @@ class ParseTests(SynchronousTestCase):
         self.refused("a.test b;\na.test c;", "line 2: a.test: duplicate name", False)
         self.refused("default b\ndefault c", "line 2: default: duplicate name", False)
         self.refused("~a.* b", "line 1: ~a.*: ", False)
-        self.refused("a.test http://b", "line 1: http://b: the scheme 'http' does not fit", False)
+        self.refused("a.test http://b", "line 1: http://b: unsupported scheme 'http'", False)
         self.refused("a.test b weight=-1", "line 1: b weight=-1: bad weight '-1'", False)
         self.refused("a.test b,", "bad host: the name is empty", False)
         self.refused("a.test \x1b[1m" + "x" * 1000, "line 1: ", False)

@@ -47,7 +47,7 @@ class StaticResolverTests(SynchronousTestCase):
     def test_places_that_cannot_be_filled(self) -> None:
         """A connection without a value for a placeholder is refused."""
         error = self.assertRaises(Refused, StaticResolver(["{1}:7"]).resolve, REQUEST)
-        self.assertIn("nothing for {1}", error.reason)
+        self.assertIn("no value for {1}", error.reason)
 
     def test_bad_target(self) -> None:
         """An invalid target is refused when the resolver is made."""

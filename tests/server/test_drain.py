@@ -11,7 +11,7 @@ from msgspec.structs import astuple
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.admin.sources import NoSuchGoal
+from sniproxy.admin.sources import UnknownDrainTarget
 from sniproxy.config.parser import parse
 from sniproxy.connection.lifecycle import Lifecycle
 from sniproxy.events import Connection, Result
@@ -101,7 +101,7 @@ class RateTests(SynchronousTestCase):
         self.assertEqual(100, status.left)
         self.assertEqual([TARGET], self.standing.usable(None, [TARGET]))
         self.assertEqual([], self.clock.getDelayedCalls())
-        error = self.assertRaises(NoSuchGoal, self.drains.undo, "10.0.0.1")
+        error = self.assertRaises(UnknownDrainTarget, self.drains.undo, "10.0.0.1")
         self.assertEqual("10.0.0.1 is not being drained; what is: nothing", str(error))
 
     def test_again(self) -> None:
@@ -137,19 +137,21 @@ class RateTests(SynchronousTestCase):
             ("b:x", "bad port"),
             ("", "no route has this"),
         ):
-            self.assertIn(said, str(self.assertRaises(NoSuchGoal, find_drain_target, name, configuration, live)))
+            self.assertIn(
+                said, str(self.assertRaises(UnknownDrainTarget, find_drain_target, name, configuration, live))
+            )
 
     def test_nothing_leads_there(self) -> None:
         """A target that no route leads to is refused, with where routes lead."""
         configuration = parse(LISTENER + route("10.0.0.1", "a.test"), "x.toml")
         for name in ("10.0.0.1:6652", "10.0.0.2", "a.test:6651", "[2001:db8::7]:1"):
-            error = self.assertRaises(NoSuchGoal, find_drain_target, name, configuration, ())
+            error = self.assertRaises(UnknownDrainTarget, find_drain_target, name, configuration, ())
             self.assertTrue(str(error).endswith("; route a.test leads to 10.0.0.1:6651"), str(error))
 
     def test_many_routes(self) -> None:
         """The error names the first routes, and how many more there are."""
         text = LISTENER + "".join(route(f"10.0.0.{number}", f"r{number}.test") for number in range(1, 40))
-        error = str(self.assertRaises(NoSuchGoal, find_drain_target, "b.test", parse(text, "x.toml"), ()))
+        error = str(self.assertRaises(UnknownDrainTarget, find_drain_target, "b.test", parse(text, "x.toml"), ()))
         self.assertTrue(error.endswith("; route r10.test leads to 10.0.0.10:6651; and 29 more routes"), error)
 
     def test_template(self) -> None:
@@ -160,7 +162,7 @@ class RateTests(SynchronousTestCase):
             goal = find_drain_target(name, configuration, ())
             self.assertEqual(DrainTarget("target", "broker-1.internal.test:6651"), goal)
         for name in ("broker-1.internal.test:6650", "broker-1.other.test"):
-            self.assertRaises(NoSuchGoal, find_drain_target, name, configuration, ())
+            self.assertRaises(UnknownDrainTarget, find_drain_target, name, configuration, ())
 
     def test_template_of_a_route(self) -> None:
         """A name that a route does not take, and a port that no listener has, form no target."""
@@ -171,7 +173,7 @@ class RateTests(SynchronousTestCase):
         for name in ("x.a.test", "X.A.test:6651", "b1.test:4443"):
             self.assertEqual("target", find_drain_target(name, configuration, ()).kind)
         for name in ("x.test", "a.test", "10.0.0.1", "b1.test:4444", "bx.test:4443", "x.b.test:6651"):
-            self.assertRaises(NoSuchGoal, find_drain_target, name, configuration, ())
+            self.assertRaises(UnknownDrainTarget, find_drain_target, name, configuration, ())
 
     def test_undo_spelling(self) -> None:
         """What is undone may be written otherwise than it was drained."""

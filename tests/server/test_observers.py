@@ -111,8 +111,8 @@ class AdminTests(SocketTestCase):
         self.assertEqual(403, (await self.get(proxy, "/status", Host="evil.example"))[0])
 
     async def test_prometheus_example(self) -> None:
-        """The configuration in docs/scaling.md answers what Prometheus, configured as that page says, asks for."""
-        page = (Path(__file__).parent.parent.parent / "docs" / "scaling.md").read_text()
+        """The configuration in docs/howto/scale.md answers what Prometheus, configured as that page says, asks for."""
+        page = (Path(__file__).parent.parent.parent / "docs" / "howto" / "scale.md").read_text()
         (scrape,) = re.findall(r"targets: \[(.*)\]", page)
         (text,) = (one for one in re.findall(r"```toml\n(.*?)```", page, re.DOTALL) if "hosts = " in one)
         text = text.replace("workers = 4\n", "").replace("tcp:9090:", "tcp:0:")

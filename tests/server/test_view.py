@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sniproxy.admin.sources import NoSuchGoal
+from sniproxy.admin.sources import UnknownDrainTarget
 from sniproxy.config.schema import ConfigError
 from tests.support.conversation import NAME, route
 from tests.support.hellos import hello
@@ -51,6 +51,6 @@ class ViewTests(SocketTestCase):
                 self.assertEqual(1, view.drain(NAME, 0.001).left)
                 self.assertEqual([NAME], [one.name for one in view.status().drains])
                 self.assertEqual(NAME, view.undrain(NAME).name)
-                self.assertRaises(NoSuchGoal, view.undrain, NAME)
-                self.assertRaises(NoSuchGoal, view.drain, "nobody.test", 1.0)
+                self.assertRaises(UnknownDrainTarget, view.undrain, NAME)
+                self.assertRaises(UnknownDrainTarget, view.drain, "nobody.test", 1.0)
         await proxy.ended()

@@ -1,20 +1,20 @@
-// The page at "/": asks /status and /topics every two seconds and shows what they say. All text from outside goes
-// through textContent or attributes that hold text, never through HTML.
+// The page at "/": polls /status and /topics every two seconds and shows them. External text is set only as textContent
+// or as text attributes, never as HTML.
 import { squarify } from "./treemap.js";
 
 const PERIOD_MS = 2000;
-const SAMPLES = 90; // of the small curves: three minutes
-const MOVED_S = 300; // a topic that moved is outlined for so long
-const MOST_CELLS = 40; // topics drawn in one broker's box; the others are one cell together
-const MOST_TUNNELS = 200;
-const MOST_TOPICS = 500;
-const MOST_WARNINGS = 20; // of those in /status
+const SAMPLES = 90; // in each sparkline: three minutes
+const MOVED_S = 300; // seconds for which a moved topic is outlined
+const MAX_CELLS = 40; // topics drawn in the box of a broker; one more cell has the others
+const MAX_TUNNELS = 200;
+const MAX_TOPICS = 500;
+const MAX_WARNINGS = 20; // shown from /status
 
 const $ = (id) => document.getElementById(id);
 const curves = { tunnels: [], traffic: [], lookups: [] };
-let last = null; // the answers before
+let last = null; // the previous answers
 let latest = null;
-let several = false; // clusters: then it is said which
+let several = false; // whether there is more than one cluster: then names show theirs
 
 async function ask(path) {
   const response = await fetch(path, { cache: "no-store" });
@@ -25,8 +25,8 @@ async function ask(path) {
 async function poll() {
   try {
     const [status, topics] = await Promise.all([
-      ask(`/status?limit=${MOST_TUNNELS}`),
-      ask(`/topics?limit=${MOST_TOPICS}`),
+      ask(`/status?limit=${MAX_TUNNELS}`),
+      ask(`/topics?limit=${MAX_TOPICS}`),
     ]);
     last = latest;
     latest = { status, topics, rates: rates(last, status, topics) };
@@ -36,12 +36,12 @@ async function poll() {
   } catch (error) {
     document.body.classList.add("lost");
     pill("lost", "no answer");
-    put($("updated"), `the proxy does not answer (${error.message}); what is shown is of ${latest ? clock(latest.status.time) : "never"}`);
+    put($("updated"), `no answer from the proxy (${error.message}); last update: ${latest ? clock(latest.status.time) : "never"}`);
   }
   setTimeout(poll, PERIOD_MS);
 }
 
-// What happened in a second, from two answers; null with only one.
+// Rates per second, from two answers; null with only one.
 
 function rates(before, status, topics) {
   const seconds = before ? status.time - before.status.time : 0;
@@ -67,33 +67,33 @@ function push(curve, value) {
   if (curve.length > SAMPLES) curve.shift();
 }
 
-// The parts of the page.
+// Sections of the page.
 
 function show({ status, topics, rates: now }) {
   document.body.classList.toggle("uninspected", !topics.inspecting);
   several = topics.clusters.length > 1;
-  document.title = `${status.live} tunnel${status.live === 1 ? "" : "s"} · sniproxy`;
+  document.title = `${status.live} connection${status.live === 1 ? "" : "s"} · sniproxy`;
   put($("version"), status.version + (status.instance === null ? "" : `, worker ${status.instance}`));
   pill(status.state, status.state);
-  put($("configuration"), `${status.configuration.file}, in force for ${span(status.time - status.configuration.since)}`);
+  put($("configuration"), `${status.configuration.file}, loaded ${ago(status.time - status.configuration.since)}`);
   rows($("listeners"), "li", status.listeners, (one) => one.name, (item, one) => {
     const where = one.address ?? one.endpoint;
     put(item, one.name === one.endpoint ? where : `${one.name} ${where}`);
     item.title = one.endpoint;
   });
-  const warnings = status.warnings.slice(0, MOST_WARNINGS);
-  const unsaid = status.warning_count - warnings.length;
-  if (unsaid) warnings.push(`and ${plural(unsaid, "more warning")}: see /status`);
+  const warnings = status.warnings.slice(0, MAX_WARNINGS);
+  const omitted = status.warning_count - warnings.length;
+  if (omitted) warnings.push(`${plural(omitted, "more warning")}: see /status`);
   warnings.push(...status.targets.filter((one) => one.state !== "up").map((one) => `Target ${one.target} is ${one.state}: ${one.why}`));
   warnings.push(...status.drains.map((one) => `Draining ${one.kind} ${one.name}: ${one.closed} closed, ${one.left} left`));
   const lost = status.totals.access_log_lost;
-  if (lost) warnings.push(`The access log has lost ${lost} lines: is its disk full?`);
+  if (lost) warnings.push(`${plural(lost, "access log line")} lost: check the disk of the access log`);
   const events = status.totals.event_log_lost;
-  if (events) warnings.push(`The event log has lost ${events} lines: is its disk full?`);
+  if (events) warnings.push(`${plural(events, "event log line")} lost: check the disk of the event log`);
   if (topics.lost.length) {
     const [newest] = topics.lost;
-    const many = plural(topics.lost.length, "connection");
-    warnings.push(`${many} could not be read as Pulsar’s, last ${newest.connection} ${ago(status.time - newest.time)}: ${newest.reason}`);
+    const connections = plural(topics.lost.length, "connection");
+    warnings.push(`${connections} could not be decoded as Pulsar, last ${newest.connection} ${ago(status.time - newest.time)}: ${newest.reason}`);
   }
   rows($("warnings"), "li", warnings, (text) => text, put);
   tiles(status, topics, now);
@@ -110,7 +110,7 @@ function tiles(status, topics, now) {
   put($("tile-traffic"), now.up === null ? "–" : `${bytes(now.up + now.down)}/s`);
   put($("note-traffic"), `${bytes(totals.bytes_up)} up, ${bytes(totals.bytes_down)} down`);
   put($("tile-lookups"), !topics.inspecting || now.lookups === null ? "–" : now.lookups.toFixed(1));
-  put($("note-lookups"), topics.inspecting ? `${count(topics.lookups)} in all, ${count(topics.failed)} failed` : "no listener inspects");
+  put($("note-lookups"), topics.inspecting ? `${count(topics.lookups)} in all, ${count(topics.failed)} failed` : "inspection is off");
   put($("tile-topics"), topics.inspecting ? count(topics.count) : "–");
   put($("note-topics"), topics.inspecting ? `on ${plural(topics.brokers.length, "broker")}${several ? ` of ${topics.clusters.length} clusters` : ""}` : "");
   put($("tile-refused"), count(totals.refused));
@@ -123,8 +123,8 @@ function map(topics, filter) {
   const empty = $("no-topics");
   empty.hidden = topics.brokers.length > 0;
   put(empty, topics.inspecting
-    ? "No lookup was seen yet. Lookups pass when clients connect."
-    : 'Nothing is inspected: no listener has inspect = "pulsar".');
+    ? "No lookup has been seen yet. Clients send lookups when they connect."
+    : 'Inspection is off: no listener has inspect = "pulsar".');
   const all = Math.max(1, topics.brokers.reduce((sum, broker) => sum + broker.lookups, 0));
   const most = Math.max(1, ...topics.topics.map((topic) => topic.lookups));
   const of = byBroker(topics.topics);
@@ -145,9 +145,9 @@ function map(topics, filter) {
 }
 
 function drawCells(cells, broker, topics, { most, filter, now }) {
-  const drawn = topics.slice(0, MOST_CELLS);
+  const drawn = topics.slice(0, MAX_CELLS);
   const others = broker.topics - drawn.length;
-  // A topic with few lookups must still be seen.
+  // Topics with few lookups keep a visible size.
   const least = Math.max(1, ...drawn.map((topic) => topic.lookups)) / 30;
   const items = drawn.map((topic) => ({ topic, weight: Math.max(topic.lookups, least) }));
   if (others > 0) {
@@ -181,7 +181,7 @@ function drawCells(cells, broker, topics, { most, filter, now }) {
     put(where, place.height < 58 ? "" : space);
     cell.title = `${topic.topic}\n${plural(topic.lookups, "lookup")}, last ${ago(now - topic.last_seen)}`
       + (move ? `\nmoved ${plural(topic.moves_total, "time")}, last ${ago(now - move.time)}, from ${host(move.from_url_tls ?? move.from_url)}` : "")
-      + (topic.unsettled ? "\ngiven away by its broker, which did not say to whom" : "");
+      + (topic.unsettled ? "\nunloaded by its broker; new owner unknown" : "");
   });
 }
 
@@ -206,10 +206,10 @@ function tables(status, topics, now, filter) {
     ago(time - one.time), { text: one.step, kind: "dim" }, { text: short(one.topic) + cluster(one), kind: "wide" }, { tag: "refused", text: one.error ?? "failed" }, { text: one.message ?? "", kind: "wide" },
   ]);
   table("topics", topics.topics.filter((one) => matches(filter, one.topic, one.broker, one.cluster)), (one) => `${one.cluster} ${one.topic}`, (one) => [
-    { text: one.topic, kind: "wide" }, host(one.broker) + cluster(one) + (one.unsettled ? " (given away)" : ""), { text: count(one.lookups), kind: "number" }, { text: count(one.moves_total), kind: "number" },
+    { text: one.topic, kind: "wide" }, host(one.broker) + cluster(one) + (one.unsettled ? " (unloaded)" : ""), { text: count(one.lookups), kind: "number" }, { text: count(one.moves_total), kind: "number" },
     ago(time - one.last_seen),
   ]);
-  put($("topics-note"), topics.count > topics.topics.length ? `the ${topics.topics.length} most looked up of ${topics.count}` : "");
+  put($("topics-note"), topics.count > topics.topics.length ? `the ${topics.topics.length} with the most lookups, of ${topics.count}` : "");
 }
 
 function table(id, items, key, cells) {
@@ -231,9 +231,9 @@ function table(id, items, key, cells) {
   block.nextElementSibling.hidden = items.length > 0;
 }
 
-// Small helpers.
+// Helpers.
 
-/** Children of a parent, one an item, kept between answers by key: what a person has selected stays selected. */
+/** Update the children of a parent, one per item. Children are kept by key, so that a selection survives an update. */
 function rows(parent, tag, items, key, fill) {
   const kept = new Map([...parent.children].map((child) => [child.key, child]));
   const children = items.map((item) => {
@@ -247,8 +247,8 @@ function rows(parent, tag, items, key, fill) {
   children.forEach((child, index) => {
     if (parent.children[index] !== child) parent.insertBefore(child, parent.children[index] ?? null);
   });
-  while (parent.children.length > items.length) parent.lastElementChild.remove(); // of items with the same key
-  children.forEach((child, index) => fill(child, items[index])); // in the document now: it has a size
+  while (parent.children.length > items.length) parent.lastElementChild.remove(); // of duplicate keys
+  children.forEach((child, index) => fill(child, items[index])); // after insertion, when the child has a size
 }
 
 function element(tag, kind = "") {

@@ -1,7 +1,7 @@
-// Squarified treemap (Bruls, Huizing, van Wijk: "Squarified Treemaps", 2000): areas in proportion to weights, and
-// rectangles as near to squares as it goes, so that a label fits.
+// Squarified treemap (Bruls, Huizing, van Wijk: "Squarified Treemaps", 2000): areas are proportional to
+// weights, and rectangles are close to squares, so that labels fit.
 
-/** Rectangles {x, y, width, height} for weights, which are above 0 and largest first, that fill width by height. */
+/** Rectangles {x, y, width, height} that fill width by height. Weights are positive, the largest first. */
 export function squarify(weights, width, height) {
   const total = weights.reduce((sum, weight) => sum + weight, 0);
   const areas = weights.map((weight) => (weight / total) * width * height);
@@ -20,13 +20,13 @@ export function squarify(weights, width, height) {
   return rectangles;
 }
 
-/** The worst ratio of sides in a row laid along a side. */
+/** The worst aspect ratio in a row along a side. */
 function worst(row, side) {
   const sum = row.reduce((a, b) => a + b, 0);
   return Math.max((side * side * Math.max(...row)) / (sum * sum), (sum * sum) / (side * side * Math.min(...row)));
 }
 
-/** Lay a row along the shorter side; what is left is returned. */
+/** Place a row along the shorter side. Returns the free rectangle that is left. */
 function place(row, free, rectangles) {
   const sum = row.reduce((a, b) => a + b, 0);
   const upright = free.width >= free.height;

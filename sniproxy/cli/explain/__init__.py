@@ -1,12 +1,12 @@
-"""``sniproxyctl explain``: what a configuration would do with a name, and why; with ``--connect``, how that goes.
+"""``sniproxyctl explain``: shows where a configuration routes a name, and why; with ``--connect``, dials the targets.
 
-=============  ====================================================================================
-``why``        which route a name takes, and why not the others; what clients make of a name. Pure
-``report``     what was found, as values, as text, as JSON. Pure
-``asking``     asks the resolvers: who answered, and what those know that watch
-``leading``    which names lead to the same broker, for a broker's certificate must have all of them
-``looking``    asks these and the policy, and dials, by the proxy's own parts
-``options``    the command's options
-``command``    runs it
-=============  ====================================================================================
+===============  =================================================================
+``options``      the command-line options. Pure
+``command``      runs the command
+``explainer``    follows a name through route, resolver, policy and dial
+``routes``       chooses the route, and says why the others do not match. Pure
+``resolvers``    queries the resolvers
+``brokernames``  finds the names that lead to the same broker
+``report``       the result as values, text and JSON. Pure
+===============  =================================================================
 """

@@ -1,4 +1,4 @@
-"""Runs ``sniproxyctl explain`` in a reactor of its own."""
+"""The command ``sniproxyctl explain``: parses the arguments, runs the explainer and prints the reports."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import attrs
-from twisted.internet.defer import Deferred
-from twisted.python.failure import Failure
 
-from sniproxy.cli.explain.looking import Explainer, Wish
-from sniproxy.cli.explain.options import Pasted, pasted
+from sniproxy.cli.explain.explainer import Explainer, ExplainOptions
+from sniproxy.cli.explain.options import NameArgument, parse_name
 from sniproxy.cli.explain.report import Report, document, lines, summary
+from sniproxy.cli.reactor import run_in_reactor
 from sniproxy.config.model import Bridge, Configuration, Listener
 from sniproxy.config.parser import parse
 from sniproxy.config.schema import ConfigError, shown
@@ -22,63 +21,46 @@ from sniproxy.server.build import build
 from sniproxy.util.names import BadName, server_name
 from sniproxy.util.text import counted
 
-INTERRUPTED = 130
-
 
 def run(options: argparse.Namespace, usage: Callable[[str], Any], out: TextIO) -> int:
-    """Run it to its end. @param usage: is told what is wrong, and raises. @return: the exit status."""
-    # Only here: importing a module must not choose the reactor.
-    from twisted.internet import reactor as global_reactor
+    """Run the command in the global reactor.
 
-    reactor: Any = global_reactor
-    ended: list[int | Failure] = []
-
-    def end(result: int | Failure) -> None:
-        ended.append(result)
-        reactor.stop()
-
-    def begin() -> None:
-        Deferred.fromCoroutine(explain(options, reactor, out)).addBoth(end)
-
-    reactor.callWhenRunning(begin)
-    reactor.run()
-    if not ended:
-        return INTERRUPTED
-    result = ended[0]
-    if isinstance(result, Failure):
-        if result.check(ConfigError, BadName):
-            usage(str(result.value))
-        result.raiseException()
-    return result
+    @param usage: called with the error in the arguments or the configuration; raises. @return: the exit status.
+    """
+    try:
+        return run_in_reactor(lambda reactor: explain(options, reactor, out))
+    except (ConfigError, BadName) as error:
+        usage(str(error))
+        raise
 
 
 async def explain(options: argparse.Namespace, reactor: Any, out: TextIO) -> int:
-    """Look, and write what was found. @return: the exit status.
+    """Explain the names or routes, and print the reports. @return: the exit status.
 
-    @raise ConfigError: the configuration cannot be used, or the options do not fit it. @raise BadName: NAME is none.
+    @raise ConfigError: the configuration is invalid, or the options do not fit it. @raise BadName: NAME is invalid.
     """
     if (options.name is None) != options.all:
-        raise ConfigError("give a NAME, or --all")
-    given = pasted(options.name) if options.name else Pasted(())
-    names: list[str | None] = [server_name(host) for host in given.hosts]
-    wish = Wish(options.connect, [server_name(also) for also in options.also])
+        raise ConfigError("give NAME or --all")
+    argument = parse_name(options.name) if options.name else NameArgument(())
+    names: list[str | None] = [server_name(host) for host in argument.hosts]
+    explain_options = ExplainOptions(options.connect, [server_name(also) for also in options.also])
     configuration = parse(_text(options.config), options.config)
     listeners, bridges = _chosen(configuration, options.listener, options.all)
     built = build(configuration, reactor)
-    looker = Explainer(built, reactor)
+    explainer = Explainer(built, reactor)
     reports: list[Report] = []
     built.resolvers.activate()
     try:
         for listener in listeners:
             if options.all:
-                reports += await looker.all(listener, wish)
+                reports += await explainer.explain_all(listener, explain_options)
             else:
-                reports += [await looker.explain(name, listener, wish) for name in names or [None]]
+                reports += [await explainer.explain(name, listener, explain_options) for name in names or [None]]
     finally:
         await built.resolvers.stop()
-    await looker.settled()
-    if given.plain is not None:
-        note = _plain(given.plain, configuration)
+    await explainer.wait_closed()
+    if argument.plain is not None:
+        note = _plain(argument.plain, configuration)
         reports = [attrs.evolve(report, notes=(*report.notes, note)) for report in reports]
     reports += map(_bridge, bridges)
     bad = [report for report in reports if report.problems or report.routed is False]
@@ -88,7 +70,7 @@ async def explain(options: argparse.Namespace, reactor: Any, out: TextIO) -> int
         for report in reports:
             print("\n".join(summary(report)), file=out)
         for watch in dict.fromkeys(watch for report in reports for watch in report.watches):
-            print(f"knows       {watch}", file=out)
+            print(f"state       {watch}", file=out)
         unchecked = sum(report.routed is None for report in reports)
         and_more = f", {unchecked} not checked" if unchecked else ""
         routes = len(reports) - len(bridges)
@@ -103,39 +85,43 @@ async def explain(options: argparse.Namespace, reactor: Any, out: TextIO) -> int
 
 
 def _chosen(configuration: Configuration, wanted: str | None, bridges: bool) -> tuple[list[Listener], list[Bridge]]:
-    """The listeners of this name, or all, and the bridges. @param bridges: they are looked at, too."""
+    """The listeners and bridges to report.
+
+    @param wanted: the name of one; None for all. @param bridges: whether to report bridges.
+    @raise ConfigError: no listener has this name, or it is a bridge and C{bridges} is false.
+    """
     listeners = [one for one in configuration.listeners if wanted in (None, one.name)]
-    spans = [one for one in configuration.bridges if wanted in (None, one.name)]
-    if not listeners and not spans:
+    found_bridges = [one for one in configuration.bridges if wanted in (None, one.name)]
+    if not listeners and not found_bridges:
         known = ", ".join(one.name for one in configuration.entrances)
-        raise ConfigError(f"--listener {shown(wanted)}: there is no such listener; there are: {known}")
+        raise ConfigError(f"--listener {shown(wanted)}: unknown listener; known: {known}")
     if not listeners and not bridges:
-        ways = "; ".join(f"{bridge.name} -> {bridge.destination}" for bridge in spans)
-        raise ConfigError(f"a bridge looks at no server name, but leads all its clients one way: {ways}; {_TRY_BRIDGE}")
-    return listeners, spans if bridges else []
+        ways = "; ".join(f"{bridge.name} -> {bridge.destination}" for bridge in found_bridges)
+        raise ConfigError(f"a bridge has one destination and does not route by server name: {ways}; {_TRY_BRIDGE}")
+    return listeners, found_bridges if bridges else []
 
 
-_TRY_BRIDGE = "sniproxyctl lookup tries it"
+_TRY_BRIDGE = "test it with sniproxyctl lookup"
 
 
 def _plain(scheme: str, configuration: Configuration) -> str:
-    """What a URL without TLS means for its clients."""
+    """A note on the clients of a URL without TLS."""
     takes = [f"plaintext listener {one.name}" for one in configuration.listeners if one.plaintext is not None]
     if scheme == "pulsar":
         takes += [f"bridge {one.name}" for one in configuration.bridges]
-    note = f"{scheme}:// has no TLS, so its clients send no server name, and a TLS listener refuses them"
+    note = f"{scheme}:// clients do not use TLS and send no server name, so a TLS listener refuses them"
     if takes:
-        return f"{note}; use {' or '.join(takes)}, which leads all its clients one way"
-    return f"{note}; write a URL with TLS, such as pulsar+ssl://, or add a plaintext listener or a [[bridge]]"
+        return f"{note}; use {' or '.join(takes)}, which has one destination for all clients"
+    return f"{note}; use a TLS URL such as pulsar+ssl://, or add a plaintext listener or a [[bridge]]"
 
 
 def _bridge(bridge: Bridge) -> Report:
-    return Report(None, bridge.name, "bridge", "all its clients", unchecked=f"{bridge.destination}; {_TRY_BRIDGE}")
+    return Report(None, bridge.name, "bridge", "all clients", unchecked=f"{bridge.destination}; {_TRY_BRIDGE}")
 
 
 def _text(path: str) -> str:
     try:
         return Path(path).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise ConfigError(f"{path}: cannot be read: {why}") from error
+        why = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        raise ConfigError(f"cannot read {path}: {why}") from error

@@ -1,4 +1,4 @@
-"""The options of ``sniproxyctl explain``. Pure."""
+"""The command-line options of ``sniproxyctl explain``. Pure."""
 
 from __future__ import annotations
 
@@ -17,56 +17,58 @@ _TLS_SCHEMES, _PLAIN_SCHEMES = ("pulsar+ssl", "https", "wss", "tls"), ("pulsar",
 
 
 def add_explain(commands: Any) -> argparse.ArgumentParser:
-    """Add the command to a parser's commands. @return: its own parser."""
+    """Add the command to a parser. @return: the parser of the command."""
     explain: argparse.ArgumentParser = commands.add_parser(
         "explain",
         allow_abbrev=False,
-        help="what a configuration does with a server name, and why",
-        description="Says which route a server name takes and why not another one, what the resolver answers, and what "
-        "the policy says of each address; with --connect, how each target answers and what its certificate covers. "
-        "Exit status: 0: it would be routed; 1: it would be refused, or something else is wrong; 2: wrong usage, or a "
-        "configuration that cannot be used.",
+        help="explain where a configuration routes a server name",
+        description="Shows which route a server name takes and why, the answer of the resolver, and the verdict of the "
+        "policy on each address. With --connect, also dials each target and checks its certificate. Exit status: "
+        "0: the name would be routed; 1: it would be refused, or there is a problem; 2: wrong usage or an invalid "
+        "configuration.",
     )
     explain.add_argument(
         "name",
         metavar="NAME",
         nargs="?",
-        help="a server name, host:port or a URL, or several hosts with commas; '': a hello without a name",
+        help="a server name, host:port or URL, or several hosts separated by commas; '' for no server name",
     )
-    explain.add_argument("--all", action="store_true", help="all routes instead of one name")
+    explain.add_argument("--all", action="store_true", help="check all routes instead of one name")
     explain.add_argument("--config", metavar="FILE", required=True, help="the configuration file (TOML)")
-    explain.add_argument("--listener", metavar="L", help="only this listener; without it, all")
-    explain.add_argument("--connect", action="store_true", help="dial the targets, and look at their certificates")
+    explain.add_argument("--listener", metavar="L", help="only this listener (default: all)")
+    explain.add_argument("--connect", action="store_true", help="dial the targets and check their certificates")
     explain.add_argument(
         "--also",
         action="append",
         default=[],
         metavar="HOST",
-        help="a name that certificates must cover, too, as that of the service URL or the proxy's URL. Repeats",
+        help="another name that certificates must cover, such as the host of the service URL; repeatable",
     )
-    explain.add_argument("--json", action="store_true", help="a JSON array with an object for each listener or route")
+    explain.add_argument("--json", action="store_true", help="print a JSON array with one object per listener or route")
     return explain
 
 
 @attrs.frozen
-class Pasted:
-    """What NAME says.
+class NameArgument:
+    """The parsed NAME argument.
 
-    @ivar hosts: empty: none, for a hello without a server name.
-    @ivar plain: the scheme of a URL without TLS. None: it is no such URL.
+    @ivar hosts: empty for a ClientHello without a server name.
+    @ivar plain: the scheme, if NAME is a URL without TLS; else None.
     """
 
     hosts: tuple[str, ...]
     plain: str | None = None
 
 
-def pasted(text: str) -> Pasted:
-    """The hosts of what a user pastes: a name, ``host:port``, several of them, or a URL with or without a path.
+def parse_name(text: str) -> NameArgument:
+    """Parse NAME: a host, ``host:port``, several of these, or a URL with or without a path.
 
-    @raise ConfigError: the text is a topic, or no host can be read in it; the message has the cure.
+    @raise ConfigError: the text is a topic, or has no valid host; the message has the cure.
     """
     if _TOPIC.match(text):
-        raise ConfigError("NAME is a topic, and routes go by server names; sniproxyctl lookup finds a topic's broker")
+        raise ConfigError(
+            "NAME is a topic, but routes match server names; sniproxyctl lookup finds the broker of a topic"
+        )
     scheme, separator, rest = text.strip().partition("://")
     if not separator:
         scheme, rest = "", scheme
@@ -74,13 +76,13 @@ def pasted(text: str) -> Pasted:
         raise ConfigError("NAME has an unknown scheme; give a host, or a pulsar+ssl:// or https:// URL")
     authority = re.split("[/?#]", rest, maxsplit=1)[0]
     if "@" in authority:
-        raise ConfigError("NAME holds a user or a password; give the host alone")
+        raise ConfigError("NAME contains a user or password; give only the host")
     hosts = dict.fromkeys(map(_host, authority.split(",")))
-    return Pasted(tuple(hosts), scheme.lower() if scheme.lower() in _PLAIN_SCHEMES else None)
+    return NameArgument(tuple(hosts), scheme.lower() if scheme.lower() in _PLAIN_SCHEMES else None)
 
 
 def _host(text: str) -> str:
-    if ip_literal(text) is not None:  # of IPv6, without brackets
+    if ip_literal(text) is not None:  # such as an IPv6 address without brackets
         return text
     try:
         return host_and_port(text.strip(), "NAME")[0]

@@ -1,4 +1,4 @@
-"""What ``sniproxyctl explain`` has found: values, lines for people, JSON with stable names. Pure."""
+"""The report of ``sniproxyctl explain``: values, text, and JSON with stable names. Pure."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from typing import Any
 
 import attrs
 
-from sniproxy.util.text import bounded, printable
+from sniproxy.util.text import bounded, counted, printable
 
 MAX_NAMES = 8
-"""Names of a certificate that are shown."""
+"""Maximum of certificate names in the text."""
 
 
 @attrs.frozen
-class ShownCertificate:
-    """A target's certificate.
+class CertificateReport:
+    """The certificate of a target.
 
-    @ivar expires: as a date. @ivar days: from now until then; negative: it has expired.
-    @ivar covers: the names that it must cover, and whether it does.
+    @ivar expires: the date of expiry. @ivar days: days until then; negative if the certificate has expired.
+    @ivar covers: each name that it must cover, and whether it does.
     """
 
     names: tuple[str, ...]
@@ -28,91 +28,94 @@ class ShownCertificate:
 
 
 @attrs.frozen
-class Dialled:
-    """How a connection with a target went.
+class DialReport:
+    """The result of a connection to a target.
 
-    @ivar address: whom it was with. None: nobody answered. @ivar connect_s: seconds until it stood.
-    @ivar tls: the version, as in ``TLSv1.3``. None: there was no handshake.
-    @ivar error: what went wrong. None: nothing.
+    @ivar address: the peer address; None if no connection was made. @ivar connect_s: seconds to connect.
+    @ivar tls: the TLS version, such as ``TLSv1.3``; None if the handshake failed.
+    @ivar error: the error; None on success.
     """
 
     address: str | None = None
     connect_s: float | None = None
     tls: str | None = None
-    certificate: ShownCertificate | None = None
+    certificate: CertificateReport | None = None
     error: str | None = None
 
 
 @attrs.frozen
 class TargetReport:
-    """A target.
+    """A target, the policy's verdict on it and, with C{--connect}, the result of a connection.
 
-    @ivar weight: as in C{sniproxy.interfaces.Target}. @ivar denied: why it may not be dialled at all. None: it may.
-    @ivar addresses: what it resolves to, each with why it may not be dialled, or None.
-    @ivar dialled: None: nobody was asked to.
-    @ivar place: the broker's host, before it was resolved, and port.
-    @ivar unresolved: why it has no addresses.
+    @ivar weight: as in C{sniproxy.interfaces.Target}. @ivar denied: why the policy denies the target; None if it does
+        not. @ivar addresses: the resolved addresses, each with the reason why the policy denies it, or None.
+    @ivar dialled: None if the target was not dialled.
+    @ivar place: the host of the broker, before resolution, and its port.
+    @ivar unresolved: why the target has no addresses.
     """
 
     target: str
     weight: int
     denied: str | None
     addresses: Mapping[str, str | None]
-    dialled: Dialled | None = None
+    dialled: DialReport | None = None
     place: str = ""
     unresolved: str = "the name has no address"
 
     @property
     def allowed(self) -> bool:
-        """Whether there is an address that may be dialled."""
+        """Whether the policy allows at least one address."""
         return self.denied is None and any(why is None for why in self.addresses.values())
 
     def problems(self) -> Iterator[str]:
-        """What is wrong with it, a sentence each."""
+        """The problems of the target, one sentence each."""
         if self.denied is not None:
             yield f"{self.target}: denied: {self.denied}"
         elif not self.addresses:
             yield f"{self.target}: {self.unresolved}"
         elif not self.allowed:
             address, why = next(iter(self.addresses.items()))
-            yield f"{self.target}: all its addresses are denied: {address}: {why}"
+            yield f"{self.target}: all addresses are denied: {address}: {why}"
         if self.dialled is None:
             return
         if self.dialled.error is not None:
             yield f"{self.target}: {self.dialled.error}"
-        shown = self.dialled.certificate
-        if shown is not None:
-            if shown.days < 0:
-                yield f"{self.target}: its certificate has expired"
-            missing = [name for name, covered in shown.covers.items() if not covered]
+        certificate = self.dialled.certificate
+        if certificate is not None:
+            if certificate.days < 0:
+                yield f"{self.target}: the certificate has expired"
+            missing = [name for name, covered in certificate.covers.items() if not covered]
             if missing:
-                yield f"{self.target}: its certificate is not for {', '.join(missing)}"
+                yield f"{self.target}: the certificate does not cover {', '.join(missing)}"
 
 
 @attrs.frozen
 class WatchState:
-    """What a resolver that watches says of itself. @ivar error: why its last look failed. None: it did not."""
+    """The state of a resolver that watches its source.
+
+    @ivar knows: what it currently knows. @ivar error: why the last refresh failed; None if it succeeded.
+    """
 
     resolver: str
     knows: str
     error: str | None
 
     def __str__(self) -> str:
-        failed = "" if self.error is None else f"; its last look failed: {self.error}"
+        failed = "" if self.error is None else f"; last refresh failed: {self.error}"
         return printable(f"{self.resolver}: {self.knows or 'nothing'}{failed}")
 
 
 @attrs.frozen
 class Report:
-    """What becomes of a name on a listener.
+    """What happens to a server name on a listener.
 
-    @ivar name: None: a hello without one; or, of ``--all``, a route that has no name of its own.
-    @ivar route: None: there is none. @ivar why: this route, or none. @ivar others: others, and why not.
-    @ivar resolver: who was asked. None: nobody. @ivar answered: who of them answered. None: nobody.
-    @ivar passed: why those before it did not. @ivar watches: what those know that watch.
-    @ivar ttl: seconds that its answer holds. None: until the configuration changes.
-    @ivar refused: why the connection is refused before anybody is dialled. None: it is not.
-    @ivar unchecked: why nothing is known of its targets. None: they were looked at.
+    @ivar name: None for a ClientHello without a server name and, with ``--all``, for a route that is no exact name.
+    @ivar route: None if no route matches. @ivar why: the reason. @ivar others: other routes, and why each is not used.
+    @ivar resolver: the resolvers queried; None if none was. @ivar answered: the resolver that answered; None if none
+        did. @ivar passed: why the resolvers before it did not answer. @ivar watches: the states of those that watch.
+    @ivar ttl: seconds for which the answer is valid; None: until the configuration changes.
+    @ivar refused: why the connection is refused before a dial; None if it is not.
+    @ivar unchecked: why the targets were not checked; None if they were.
     """
 
     name: str | None
@@ -122,7 +125,7 @@ class Report:
     others: Sequence[tuple[str, str]] = ()
     resolver: str | None = None
     ttl: float | None = None
-    goals: Sequence[TargetReport] = ()
+    targets: Sequence[TargetReport] = ()
     refused: str | None = None
     notes: Sequence[str] = ()
     answered: str | None = None
@@ -132,22 +135,22 @@ class Report:
 
     @property
     def problems(self) -> list[str]:
-        """All that is wrong, a sentence each."""
+        """All problems, one sentence each."""
         found = [] if self.refused is None else [self.refused]
-        return found + [problem for goal in self.goals for problem in goal.problems()]
+        return found + [problem for target in self.targets for problem in target.problems()]
 
     @property
     def routed(self) -> bool | None:
-        """Whether a connection would become a tunnel, as far as was looked. None: nobody has looked."""
+        """Whether a connection would become a tunnel; None if that was not checked."""
         if self.unchecked is not None and self.refused is None:
             return None
         return self.refused is None and any(
-            goal.allowed and (goal.dialled is None or goal.dialled.error is None) for goal in self.goals
+            target.allowed and (target.dialled is None or target.dialled.error is None) for target in self.targets
         )
 
 
 def document(report: Report) -> dict[str, Any]:
-    """For JSON."""
+    """The report as JSON has it."""
     return {
         "name": report.name,
         "listener": report.listener,
@@ -160,7 +163,7 @@ def document(report: Report) -> dict[str, Any]:
         "passed": list(report.passed),
         "watches": [attrs.asdict(watch) for watch in report.watches],
         "ttl": report.ttl,
-        "targets": [attrs.asdict(goal) for goal in report.goals],
+        "targets": [attrs.asdict(target) for target in report.targets],
         "refused": report.refused,
         "unchecked": report.unchecked,
         "problems": report.problems,
@@ -169,22 +172,22 @@ def document(report: Report) -> dict[str, Any]:
 
 
 def lines(report: Report) -> Iterator[str]:
-    """For people."""
+    """The report as text."""
     yield f"{report.name or '(no server name)'} on listener {report.listener}"
     yield f"  route      {report.route or 'none'}: {report.why}"
     for route, why in report.others:
-        yield f"  not        {route}: {why}"
+        yield f"  not chosen {route}: {why}"
     for why in report.passed:
-        yield f"  passed     {printable(why)}"
+        yield f"  tried      {printable(why)}"
     if report.answered is not None:
-        holds = "until the configuration changes" if report.ttl is None else f"for {report.ttl:g} s"
-        yield f"  answer     {len(report.goals)} of {report.answered}, good {holds}"
+        valid = "until the configuration changes" if report.ttl is None else f"for {report.ttl:g} s"
+        yield f"  answer     {counted(len(report.targets), 'target')} from {report.answered}, valid {valid}"
     elif report.resolver is not None:
-        yield f"  asked      {report.resolver}"
+        yield f"  queried    {report.resolver}"
     for watch in report.watches:
-        yield f"  knows      {watch}"
-    for goal in report.goals:
-        yield from _goal_lines(goal)
+        yield f"  state      {watch}"
+    for target in report.targets:
+        yield from _target_lines(target)
     for note in report.notes:
         yield f"  note       {note}"
     for problem in report.problems:
@@ -201,29 +204,29 @@ def _verdict(report: Report) -> str:
 
 
 def summary(report: Report) -> Iterator[str]:
-    """One line for people, and its problems."""
+    """The report as one line, followed by its problems."""
     verdict = "PROBLEM" if report.problems else "not checked" if report.routed is None else "ok"
-    goals = ", ".join(goal.target for goal in report.goals) or report.unchecked or "nobody"
-    yield f"{verdict:<11} {report.route or report.name or '(no server name)'} on {report.listener} -> {goals}"
+    targets = ", ".join(one.target for one in report.targets) or report.unchecked or "no target"
+    yield f"{verdict:<11} {report.route or report.name or '(no server name)'} on {report.listener} -> {targets}"
     for problem in report.problems:
         yield f"            {printable(problem)}"
 
 
-def _goal_lines(goal: TargetReport) -> Iterator[str]:
-    weight = "" if goal.weight == 1 else f" (weight {goal.weight})"
-    yield f"  target     {goal.target}{weight}"
-    for address, why in goal.addresses.items():
+def _target_lines(target: TargetReport) -> Iterator[str]:
+    weight = "" if target.weight == 1 else f" (weight {target.weight})"
+    yield f"  target     {target.target}{weight}"
+    for address, why in target.addresses.items():
         yield f"    address    {address}: {'allowed' if why is None else f'denied: {why}'}"
-    done = goal.dialled
+    done = target.dialled
     if done is None or done.address is None:
         return
     assert done.connect_s is not None
     tls = "" if done.tls is None else f", {done.tls}"
     yield f"    connected  to {done.address} in {done.connect_s * 1000:.1f} ms{tls}"
-    shown = done.certificate
-    if shown is not None:
-        more = f" and {len(shown.names) - MAX_NAMES} more" if len(shown.names) > MAX_NAMES else ""
-        yield f"    certificate for {bounded(', '.join(shown.names[:MAX_NAMES]) or 'no host')}{more}"
-        yield f"    expires    {shown.expires} ({shown.days:.0f} days from now)"
-        for name, covered in shown.covers.items():
+    certificate = done.certificate
+    if certificate is not None:
+        more = f" and {len(certificate.names) - MAX_NAMES} more" if len(certificate.names) > MAX_NAMES else ""
+        yield f"    certificate for {bounded(', '.join(certificate.names[:MAX_NAMES]) or 'no host')}{more}"
+        yield f"    expires    {certificate.expires} ({certificate.days:.0f} days from now)"
+        for name, covered in certificate.covers.items():
             yield f"    covers     {name}: {'yes' if covered else 'NO'}"

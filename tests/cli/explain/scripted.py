@@ -22,7 +22,7 @@ from tests.support.sockets import SocketTestCase
 
 @implementer(IWatchingResolver)
 class Scripted:
-    """A resolver that watches, and answers as it is told. @ivar asked: what it was asked."""
+    """A watching resolver with scripted answers. @ivar asked: the requests."""
 
     def __init__(self, answer: Callable[[Request], Any], state: WatchState) -> None:
         self.answer = answer
@@ -30,10 +30,10 @@ class Scripted:
         self.asked: list[Request] = []
 
     def start(self, changed: Callable[[], None]) -> None:
-        """There is nothing to look at."""
+        """Nothing to start."""
 
     def stop(self) -> None:
-        """There is nothing to end."""
+        """Nothing to stop."""
 
     def state(self) -> WatchState:
         return self.known
@@ -56,14 +56,14 @@ def answers(*targets: str) -> Callable[[Request], Resolution]:
 
 
 def tables(*names: str, server_name: str = "*.z.test", more: str = "") -> str:
-    """A route that asks resolvers of these names, of a type that is not there."""
+    """A route with resolvers of these names and of a type that does not exist."""
     listed = ", ".join(f'"{name}"' for name in names)
     text = f"[[route]]\nserver_name = '{server_name}'\nresolver = [{listed}]\n{more}"
     return text + "".join(f'[resolver.{name}]\ntype = "scripted"\noptions = "{name}"\n' for name in names)
 
 
 def script(case: SocketTestCase, **scripted: Scripted) -> None:
-    """Let tables of these names be these resolvers."""
+    """Replace the resolvers of these names."""
 
     def make(kind: str, options: Any, *_: Any) -> Any:
         return scripted[options["options"]]

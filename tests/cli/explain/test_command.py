@@ -28,7 +28,7 @@ TEXT = (
 
 
 class CommandTests(SocketTestCase):
-    """What it writes, and its status."""
+    """Output and exit status."""
 
     async def setUp(self) -> None:  # type: ignore[override]  # trial awaits it
         await super().setUp()
@@ -43,18 +43,18 @@ class CommandTests(SocketTestCase):
         return await explain(options, reactor, out), out.getvalue()
 
     async def test_name(self) -> None:
-        """A name on each listener: 0 where one routes it, 1 where none does or something is wrong."""
+        """A name on each listener: status 0 if one routes it, 1 if none does or there is a problem."""
         status, out = await self.run_it("A.test.")
         self.assertEqual(0, status)
         self.assertIn("a.test on listener one", out)
         self.assertIn("a.test on listener two", out)
-        self.assertIn("it is for listener one alone", out)
+        self.assertIn("only for listener one", out)
         for arguments in (("a.test", "--listener", "two"), ("b.test",), ("",), ("a.test", "--connect")):
             status, out = await self.run_it(*arguments)
             self.assertEqual(1, status, out)
 
     async def test_all(self) -> None:
-        """All routes, a line each, and the count of those with problems."""
+        """All routes, one line each, and the number with problems."""
         self.assertEqual(
             (0, "ok          a.test (on one) on one -> 127.0.0.1:1\n1 route, 0 with problems\n"),
             await self.run_it("--all"),
@@ -64,7 +64,7 @@ class CommandTests(SocketTestCase):
         self.assertIn("127.0.0.1:1: Connection refused", out)
 
     async def test_all_unchecked(self) -> None:
-        """Routes that nobody can check without a name are counted apart; what resolvers know is told once."""
+        """Routes that need a name are counted as not checked; the state of each resolver is printed once."""
         names = Path(self.mktemp())
         names.write_text("a.test 127.0.0.1:1\n")
         self.file.write_text(
@@ -77,26 +77,24 @@ class CommandTests(SocketTestCase):
                 0,
                 "not checked *.test on one -> depends on the name\n"
                 "ok          a.test on one -> 127.0.0.1:1\n"
-                "knows       resolver.f (type file): 1 name\n"
+                "state       resolver.f (type file): 1 name\n"
                 "2 routes, 0 with problems, 1 not checked\n",
             ),
             await self.run_it("--all"),
         )
 
     async def test_several(self) -> None:
-        """Each host of a pasted URL is looked at; the status is 0 where all would be routed."""
+        """Each host of a URL is explained; the status is 0 if all would be routed."""
         self.assertEqual(0, (await self.run_it("pulsar+ssl://a.test:6651,A.test.:6652/"))[0])
         status, out = await self.run_it("pulsar+ssl://a.test:6651,b.test:6651", "--json")
         self.assertEqual(1, status)
         self.assertEqual(["a.test", "b.test"] * 2, [one["name"] for one in json.loads(out)])
 
     async def test_plain_url(self) -> None:
-        """A URL without TLS is looked at, with a note of who takes its clients, and the cure where there is nothing."""
+        """A URL without TLS has a note with the listeners for its clients, or the cure."""
         status, out = await self.run_it("pulsar://a.test:6650", "--listener", "one")
         self.assertEqual(0, status)
-        self.assertIn(
-            "pulsar:// has no TLS, so its clients send no server name, and a TLS listener refuses them; ", out
-        )
+        self.assertIn("pulsar:// clients do not use TLS and send no server name, so a TLS listener refuses them; ", out)
         self.assertIn("add a plaintext listener or a [[bridge]]", out)
         authority = Path(self.mktemp())
         authority.write_bytes(CA.cert_pem.bytes())
@@ -106,11 +104,11 @@ class CommandTests(SocketTestCase):
             'endpoint = "tcp:7"\nplaintext = true\ntarget = "127.0.0.1:1"\n'
         )
         _, out = await self.run_it("pulsar://a.test:6650", "--listener", "one")
-        self.assertIn("use plaintext listener plain or bridge b, which leads all its clients one way", out)
+        self.assertIn("use plaintext listener plain or bridge b, which has one destination for all clients", out)
         self.assertNotIn("note", (await self.run_it("pulsar+ssl://a.test", "--listener", "one"))[1])
 
     async def test_address(self) -> None:
-        """An IP address is looked at as one, in a URL too, with a note that clients send no server name for it."""
+        """An IP address, also in a URL, has a note that clients send no server name for it."""
         for text in ("2001:db8::7", "[2001:db8::7]:6651", "pulsar+ssl://[2001:DB8::7]:6651", "192.0.2.7:6651"):
             _, out = await self.run_it(text, "--listener", "one")
             self.assertIn("send no server name for an IP address", out)
@@ -121,7 +119,7 @@ class CommandTests(SocketTestCase):
         self.assertEqual([("one", True), ("two", False)], [(one["listener"], one["routed"]) for one in json.loads(out)])
 
     async def test_bridges(self) -> None:
-        """With --all a bridge is told with its way, not checked; a NAME is nothing to a bridge, and that is said."""
+        """With --all, a bridge is shown with its destination, not checked; NAME with a bridge is an error."""
         both = Path(self.mktemp())
         ca = Path(self.mktemp())
         ca.write_bytes(CA.cert_pem.bytes())
@@ -131,15 +129,13 @@ class CommandTests(SocketTestCase):
             'proxy_service_url = "pulsar+ssl://proxy.test:4443"\nproxy_protocol = "SNI"\n'
         )
         way = "pulsar+ssl://vip.test:6651 via proxy proxy.test:4443"
-        line = f"not checked bridge on side -> {way}; sniproxyctl lookup tries it\n"
+        line = f"not checked bridge on side -> {way}; test it with sniproxyctl lookup\n"
         self.file.write_text(text)
         self.assertEqual((0, f"{line}1 bridge, 0 with problems, 1 not checked\n"), await self.run_it("--all"))
         for arguments in (("a.test",), ("", "--listener", "side")):
             asked: Deferred[Any] = Deferred.fromCoroutine(self.run_it(*arguments))
             error = await self.assertFailure(asked, ConfigError)
-            self.assertIn(
-                f"a bridge looks at no server name, but leads all its clients one way: side -> {way}", str(error)
-            )
+            self.assertIn(f"a bridge has one destination and does not route by server name: side -> {way}", str(error))
         both.write_text(TEXT + text)
         self.file = both
         status, out = await self.run_it("--all")
@@ -150,14 +146,14 @@ class CommandTests(SocketTestCase):
         self.assertNotIn("side", out)
 
     async def test_usage(self) -> None:
-        """Wrong usage and a bad configuration are told apart from a refusal."""
+        """Wrong usage and an invalid configuration differ from a refusal."""
         for arguments, error, said in (
-            ((), ConfigError, "give a NAME, or --all"),
-            (("a.test", "--all"), ConfigError, "give a NAME, or --all"),
+            ((), ConfigError, "give NAME or --all"),
+            (("a.test", "--all"), ConfigError, "give NAME or --all"),
             (("a b",), ConfigError, "is not allowed in a server name"),
             (("a.test", "--also", "a b"), BadName, "is not allowed in a server name"),
-            (("a.test", "--listener", "x"), ConfigError, "there is no such listener; there are: one, two"),
-            (("a.test", "--config", "/nonexistent"), ConfigError, "cannot be read: No such file"),
+            (("a.test", "--listener", "x"), ConfigError, "unknown listener; known: one, two"),
+            (("a.test", "--config", "/nonexistent"), ConfigError, "cannot read /nonexistent: No such file"),
         ):
             told: Any = None
             try:

@@ -8,9 +8,9 @@ import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.cli.explain.report import (
-    Dialled,
+    CertificateReport,
+    DialReport,
     Report,
-    ShownCertificate,
     TargetReport,
     WatchState,
     document,
@@ -18,30 +18,30 @@ from sniproxy.cli.explain.report import (
     summary,
 )
 
-SHOWN = ShownCertificate(("b-1.test", "vip.test"), "2027-01-01", 30.0, {"b-1.test": True, "proxy.test": False})
+SHOWN = CertificateReport(("b-1.test", "vip.test"), "2027-01-01", 30.0, {"b-1.test": True, "proxy.test": False})
 GOAL = TargetReport("b-1:6651", 2, None, {"10.0.0.1": None, "10.0.0.2": "private"})
-DIALLED = attrs.evolve(GOAL, dialled=Dialled("10.0.0.1:6651", 0.0012, "TLSv1.3", SHOWN))
+DIALLED = attrs.evolve(GOAL, dialled=DialReport("10.0.0.1:6651", 0.0012, "TLSv1.3", SHOWN))
 REPORT = Report(
-    *("b-1.test", "public", "b-1.test", "it has exactly this name"),
+    *("b-1.test", "public", "b-1.test", "exact match"),
     others=(("*.test", "no"),),
     resolver="route[0] (type static)",
     answered="route[0] (type static)",
-    goals=(DIALLED,),
+    targets=(DIALLED,),
     notes=("look",),
 )
 
 
 class ReportTests(SynchronousTestCase):
-    """Verdicts, lines, JSON."""
+    """Verdicts, text and JSON."""
 
     def test_lines(self) -> None:
-        """All that was found is there for people."""
+        """The text has all results."""
         self.assertEqual(
             [
                 "b-1.test on listener public",
-                "  route      b-1.test: it has exactly this name",
-                "  not        *.test: no",
-                "  answer     1 of route[0] (type static), good until the configuration changes",
+                "  route      b-1.test: exact match",
+                "  not chosen *.test: no",
+                "  answer     1 target from route[0] (type static), valid until the configuration changes",
                 "  target     b-1:6651 (weight 2)",
                 "    address    10.0.0.1: allowed",
                 "    address    10.0.0.2: denied: private",
@@ -51,29 +51,29 @@ class ReportTests(SynchronousTestCase):
                 "    covers     b-1.test: yes",
                 "    covers     proxy.test: NO",
                 "  note       look",
-                "  PROBLEM    b-1:6651: its certificate is not for proxy.test",
+                "  PROBLEM    b-1:6651: the certificate does not cover proxy.test",
                 "  would be routed, with problems",
             ],
             list(lines(REPORT)),
         )
 
     def test_last_line(self) -> None:
-        """The last line says what comes of it; a problem is not left to the status alone."""
-        good = attrs.evolve(REPORT, goals=(GOAL,))
+        """The last line is the verdict, which mentions problems."""
+        good = attrs.evolve(REPORT, targets=(GOAL,))
         for report, said in (
             (good, "  would be routed"),
             (REPORT, "  would be routed, with problems"),
             (attrs.evolve(good, refused="no"), "  REFUSED"),
-            (attrs.evolve(REPORT, goals=(), unchecked="depends on the name"), "  NOT CHECKED: depends on the name"),
+            (attrs.evolve(REPORT, targets=(), unchecked="depends on the name"), "  NOT CHECKED: depends on the name"),
         ):
             self.assertEqual(said, list(lines(report))[-1])
 
     def test_ttl(self) -> None:
-        """For how long an answer holds."""
-        self.assertIn("good for 30 s", "\n".join(lines(attrs.evolve(REPORT, ttl=30.0))))
+        """The validity of an answer."""
+        self.assertIn("valid for 30 s", "\n".join(lines(attrs.evolve(REPORT, ttl=30.0))))
 
     def test_resolvers(self) -> None:
-        """Who answered, why those before it did not, and what those know that watch; or that nobody answered."""
+        """The resolver that answered, why those before it did not, and the state of watching ones; or no answer."""
         report = attrs.evolve(
             REPORT,
             resolver="resolver.f (type file), then resolver.p (type pulsar)",
@@ -84,34 +84,34 @@ class ReportTests(SynchronousTestCase):
         said = list(lines(report))[3:7]
         self.assertEqual(
             [
-                "  passed     f: refused: no",
-                "  answer     1 of resolver.p (type pulsar), good until the configuration changes",
-                "  knows      f: 7 names",
-                "  knows      p: nothing; its last look failed: no\\nhost",
+                "  tried      f: refused: no",
+                "  answer     1 target from resolver.p (type pulsar), valid until the configuration changes",
+                "  state      f: 7 names",
+                "  state      p: nothing; last refresh failed: no\\nhost",
             ],
             said,
         )
-        said = list(lines(attrs.evolve(report, answered=None, passed=(), watches=(), goals=(), refused="it failed")))
-        self.assertEqual("  asked      resolver.f (type file), then resolver.p (type pulsar)", said[3])
+        said = list(lines(attrs.evolve(report, answered=None, passed=(), watches=(), targets=(), refused="it failed")))
+        self.assertEqual("  queried    resolver.f (type file), then resolver.p (type pulsar)", said[3])
         self.assertNotIn("good", "\n".join(said))
         (watch, _) = json.loads(json.dumps(document(report)))["watches"]
         self.assertEqual({"resolver": "f", "knows": "7 names", "error": None}, watch)
 
     def test_summary(self) -> None:
-        """One line, and the problems."""
+        """One line, followed by the problems."""
         self.assertEqual(
             [
                 "PROBLEM     b-1.test on public -> b-1:6651",
-                "            b-1:6651: its certificate is not for proxy.test",
+                "            b-1:6651: the certificate does not cover proxy.test",
             ],
             list(summary(REPORT)),
         )
-        good = attrs.evolve(REPORT, goals=(GOAL,))
+        good = attrs.evolve(REPORT, targets=(GOAL,))
         self.assertEqual(["ok          b-1.test on public -> b-1:6651"], list(summary(good)))
 
     def test_unchecked(self) -> None:
-        """Of what nobody looked at nothing is promised, unless something is known to be wrong."""
-        report = attrs.evolve(REPORT, route="*.test", goals=(), unchecked="depends on the name")
+        """Unchecked targets are reported as not checked, unless there is a problem."""
+        report = attrs.evolve(REPORT, route="*.test", targets=(), unchecked="depends on the name")
         self.assertEqual(["not checked *.test on public -> depends on the name"], list(summary(report)))
         self.assertIsNone(document(report)["routed"])
         self.assertEqual("depends on the name", document(report)["unchecked"])
@@ -122,7 +122,7 @@ class ReportTests(SynchronousTestCase):
         self.assertIs(False, bad.routed)
 
     def test_json(self) -> None:
-        """The same for programs, with stable names."""
+        """The JSON has stable names."""
         found = json.loads(json.dumps(document(REPORT)))
         self.assertEqual(
             [
@@ -151,21 +151,21 @@ class ReportTests(SynchronousTestCase):
         self.assertEqual({"b-1.test": True, "proxy.test": False}, target["dialled"]["certificate"]["covers"])
 
     def test_verdict(self) -> None:
-        """What is refused, denied, without address, not connected or expired is a problem; most of it is not routed."""
+        """Refused, denied, unresolved, failed and expired targets are problems; most are not routed."""
         for goal, said, routed in (
             (attrs.evolve(GOAL, denied="port"), "denied: port", False),
             (attrs.evolve(GOAL, addresses={}), "the name has no address", False),
-            (attrs.evolve(GOAL, addresses={"::1": "loop"}), "all its addresses are denied: ::1: loop", False),
-            (attrs.evolve(GOAL, dialled=Dialled(error="Connection refused")), "Connection refused", False),
+            (attrs.evolve(GOAL, addresses={"::1": "loop"}), "all addresses are denied: ::1: loop", False),
+            (attrs.evolve(GOAL, dialled=DialReport(error="Connection refused")), "Connection refused", False),
             (
-                attrs.evolve(GOAL, dialled=Dialled("a", 0.1, "TLSv1.3", attrs.evolve(SHOWN, covers={}, days=-1.0))),
-                "its certificate has expired",
+                attrs.evolve(GOAL, dialled=DialReport("a", 0.1, "TLSv1.3", attrs.evolve(SHOWN, covers={}, days=-1.0))),
+                "the certificate has expired",
                 True,
             ),
         ):
-            report = attrs.evolve(REPORT, goals=(goal,))
+            report = attrs.evolve(REPORT, targets=(goal,))
             self.assertEqual(([f"b-1:6651: {said}"], routed), (report.problems, report.routed))
-        refused = attrs.evolve(REPORT, goals=(), refused="no route")
+        refused = attrs.evolve(REPORT, targets=(), refused="no route")
         self.assertEqual((["no route"], False), (refused.problems, refused.routed))
-        several = attrs.evolve(REPORT, goals=(GOAL, attrs.evolve(GOAL, denied="port")))
+        several = attrs.evolve(REPORT, targets=(GOAL, attrs.evolve(GOAL, denied="port")))
         self.assertTrue(several.routed)

@@ -1,0 +1,234 @@
+"""Tests for sniproxy.cli.explain.explainer, with real sockets."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import trustme
+from twisted.internet.defer import Deferred
+
+from sniproxy.cli.explain.explainer import Explainer, ExplainOptions
+from sniproxy.cli.explain.report import Report
+from sniproxy.config.parser import parse
+from sniproxy.interfaces import Refused, Request, Resolution, Target, WatchState
+from sniproxy.resolvers import static
+from sniproxy.server.build import build
+from tests.cli.explain.scripted import Scripted, answers, fails, refuses, script, tables
+from tests.support.proxies import LISTENER
+from tests.support.sockets import SocketTestCase
+from tests.support.tlsservers import SayingFactory, ServerTLS, listen, reactor
+from tests.tls.material import CA, folder, pem
+
+AUTHORITY = trustme.CA(key_type=trustme.KeyType.ECDSA)
+
+
+class ExplainerCase(SocketTestCase):
+    """Explains names in a configuration."""
+
+    def explainer(self, text: str, path: str = "x.toml") -> Explainer:
+        return Explainer(build(parse(text if "[[listener]]" in text else LISTENER + text, path), reactor), reactor)
+
+    async def explain(self, text: str, name: str | None, path: str = "x.toml", **wish: Any) -> Report:
+        explainer = self.explainer(text, path)
+        report = await explainer.explain(name, explainer._configuration.listeners[0], ExplainOptions(**wish))
+        await explainer.wait_closed()
+        return report
+
+    def server(self, *names: str, **options: Any) -> str:
+        host, port = listen(self, SayingFactory(ends=False), ServerTLS(AUTHORITY, *names, **options))
+        return f"{host}:{port}"
+
+
+def route(name: str, *targets: str) -> str:
+    return f'[[route]]\nserver_name = "{name}"\ntarget = {list(targets)!r}\n'
+
+
+class AnswerTests(ExplainerCase):
+    """The resolver and the policy."""
+
+    async def test_targets(self) -> None:
+        """Targets with their addresses and the verdict of the policy on each; nothing is dialled."""
+        report = await self.explain(route("*.test", "127.0.0.1:9", "{1}:6651"), "localhost.test")
+        written, formed = report.targets
+        self.assertEqual({"127.0.0.1": None}, written.addresses)
+        self.assertIn("the address is loopback", str(formed.addresses["127.0.0.1"]))
+        self.assertEqual((True, None), (report.routed, written.dialled))
+        report = await self.explain(route("*.test", "{1}:1"), "localhost.test")
+        self.assertIn("is not in [policy] allow_ports", report.problems[0])
+
+    async def test_loop(self) -> None:
+        """An address of a configured listener is denied, even without listening."""
+        text = '[[listener]]\nendpoint = "tcp:4443:interface=127.0.0.1"\n' + route("a.test", "127.0.0.1:4443")
+        report = await self.explain(text, "a.test")
+        self.assertIn("a loop", report.problems[0])
+
+    async def test_no_answer(self) -> None:
+        """A resolver that refuses, fails, times out or returns nothing: the connection is refused with the reason."""
+
+        def refuse(request: Request) -> object:
+            raise Refused("not here")
+
+        def fail(request: Request) -> object:
+            raise ZeroDivisionError("oh")
+
+        for resolve, said in (
+            (refuse, "the resolver refused the name: not here"),
+            (fail, "the resolver failed: ZeroDivisionError: oh"),
+            (lambda request: Deferred(), "no answer from the resolver within 0.01 s"),
+            (lambda request: None, "the resolver returned no target"),
+        ):
+            self.patch(static.StaticResolver, "resolve", lambda self, request, resolve=resolve: resolve(request))
+            report = await self.explain(route("a.test", "x") + "[timeouts]\nconnect = 0.01\n", "a.test")
+            self.assertEqual([said], report.problems)
+
+    async def test_resolvers(self) -> None:
+        """With several resolvers: the one that answered, why the others did not, and the state of those that watch."""
+        script(
+            self,
+            f=Scripted(refuses, WatchState("2 names")),
+            p=Scripted(answers("127.0.0.1"), WatchState("1 broker")),
+            z=Scripted(fails, WatchState("no brokers known", "refused")),
+        )
+        report = await self.explain(tables("f", "p"), "a.z.test")
+        self.assertEqual("resolver.f (type scripted), then resolver.p (type scripted)", report.resolver)
+        self.assertEqual("resolver.p (type scripted)", report.answered)
+        self.assertEqual(("f: refused: not here",), report.passed)
+        self.assertEqual(["2 names", "1 broker"], [watch.knows for watch in report.watches])
+        self.assertEqual((30, True), (report.ttl, report.routed))
+        report = await self.explain(tables("z"), "a.z.test")
+        self.assertEqual((None, ["refused"]), (report.answered, [watch.error for watch in report.watches]))
+        self.assertEqual(["the resolver failed: Unavailable: ZooKeeper is silent"], report.problems)
+
+    async def test_plaintext(self) -> None:
+        """A plaintext listener needs no name: its resolver is queried, and its port is known."""
+        script(self, p=Scripted(answers("127.0.0.1"), WatchState("1 broker")))
+        plain = '[[listener]]\nendpoint = "tcp:7"\nplaintext = true\n'
+        for text, target in (
+            (plain + 'resolver = "p"\n' + tables("p"), "127.0.0.1:6651"),
+            (plain + 'target = "127.0.0.1:{port}"\n', "127.0.0.1:7"),
+        ):
+            explainer = self.explainer(text)
+            (report,) = await explainer.explain_all(explainer._configuration.listeners[0], ExplainOptions())
+            self.assertEqual([target], [goal.target for goal in report.targets])
+
+    async def test_all(self) -> None:
+        """Every route of a listener is checked, unless it needs a name; a shadowed route is a problem."""
+        text = (
+            LISTENER
+            + route("a.test", "127.0.0.1:9")
+            + route("a.test", "127.0.0.1:8")
+            + 'listener = "public"\n'
+            + route("*.test", "{1}")
+            + route("*.eu.test", "127.0.0.1:9")
+            + '[default]\ntarget = "127.0.0.1:7"\n[no_server_name]\ntarget = "127.0.0.1:6"\n'
+        )
+        explainer = self.explainer(text)
+        reports = await explainer.explain_all(explainer._configuration.listeners[0], ExplainOptions())
+        self.assertEqual(
+            ["a.test", "a.test (on public)", "*.test", "*.eu.test", "[default]", "[no_server_name]"],
+            [report.route for report in reports],
+        )
+        self.assertEqual(["shadowed: a.test (on public) matches this name on this listener"], reports[0].problems)
+        self.assertEqual("depends on the name", reports[2].unchecked)
+        self.assertEqual([True, None, True, True, True], [report.routed for report in reports[1:]])
+        self.assertFalse(any(report.problems for report in reports[1:]))
+        plain = '[[listener]]\nendpoint = "tcp:0"\nplaintext = true\ntarget = "127.0.0.1:5"\n'
+        explainer = self.explainer(plain)
+        (report,) = await explainer.explain_all(explainer._configuration.listeners[0], ExplainOptions())
+        self.assertEqual(["127.0.0.1:5"], [goal.target for goal in report.targets])
+
+    async def test_all_asks(self) -> None:
+        """Of a route without a name of its own the resolver is asked, for a name that nobody has: it must say
+        something, be it a refusal; what it answers is not looked at.
+        """
+        good = Scripted(answers("127.0.0.1"), WatchState("1 broker"))
+        no = Scripted(refuses, WatchState("1 broker"))
+        dead = Scripted(fails, WatchState("no brokers known", "refused"))
+        for resolver, pattern, name, captures, problems in (
+            (good, "*.z.test", "sniproxy-explain.z.test", ("sniproxy-explain",), 0),
+            (no, "*.z.test", "sniproxy-explain.z.test", ("sniproxy-explain",), 0),
+            (no, "~(a+)-(b+)", "sniproxy-explain.invalid", ("sniproxy-explain",) * 2, 0),
+            (dead, "*.z.test", "sniproxy-explain.z.test", ("sniproxy-explain",), 1),
+        ):
+            script(self, p=resolver)
+            explainer = self.explainer(tables("p", server_name=pattern))
+            (report,) = await explainer.explain_all(explainer._configuration.listeners[0], ExplainOptions(connect=True))
+            self.assertEqual((name, captures), (resolver.asked[-1].server_name, resolver.asked[-1].captures))
+            self.assertEqual((problems, ()), (len(report.problems), tuple(report.targets)))
+            self.assertEqual(False if problems else None, report.routed)
+            self.assertEqual(resolver.known.error, report.watches[0].error)
+        self.assertIn("probe with sniproxy-explain.z.test: ", report.problems[0])
+        self.assertIn("ZooKeeper is silent", report.problems[0])
+        explainer = self.explainer(tables("p", server_name="a.z.test") + '[default]\nresolver = "p"\n')
+        _, default = await explainer.explain_all(explainer._configuration.listeners[0], ExplainOptions())
+        self.assertIn("probe with sniproxy-explain.invalid: ", default.problems[0])
+
+
+class ConnectTests(ExplainerCase):
+    """With --connect."""
+
+    async def test_certificate(self) -> None:
+        """TLS version, certificate names, expiry, and whether it covers the name, the service name and --also."""
+        soon = datetime.now(UTC) + timedelta(days=10)
+        address = self.server("b-1.test", "*.vip.test", not_after=soon)
+        text = route("b-1.test", address) + route("vip.test", address, "127.0.0.1:9")
+        report = await self.explain(text, "b-1.test", connect=True, also=("x.vip.test",))
+        (goal,) = report.targets
+        assert goal.dialled is not None and goal.dialled.certificate is not None
+        self.assertEqual((address, None), (goal.dialled.address, goal.dialled.error))
+        self.assertRegex(str(goal.dialled.tls), r"TLSv1\.[23]")
+        shown = goal.dialled.certificate
+        self.assertEqual(("b-1.test", "*.vip.test"), shown.names)
+        self.assertEqual({"b-1.test": True, "vip.test": False, "x.vip.test": True}, shown.covers)
+        self.assertEqual(soon.date().isoformat(), shown.expires)
+        self.assertTrue(9 < shown.days <= 10)
+        self.assertEqual([f"{address}: the certificate does not cover vip.test"], report.problems)
+
+    async def test_service_name(self) -> None:
+        """The certificate of a broker must cover the service name of the resolver; Go may pin that name."""
+        address = self.server("b-1.z.test")
+        host, port = address.split(":")
+
+        def cluster(request: Request) -> Resolution:
+            both = [Target(host, int(port)), Target("127.0.0.2", 1)]
+            return Resolution(both if request.server_name == "vip.z.test" else both[:1])
+
+        script(self, p=Scripted(cluster, WatchState("2 brokers")))
+        text = tables("p") + 'service_name = "vip.z.test"\n'
+        report = await self.explain(text, "b-1.z.test", connect=True)
+        self.assertEqual([f"{address}: the certificate does not cover vip.z.test"], report.problems)
+        self.assertIn("such as vip.z.test", report.notes[0])
+        report = await self.explain(text, "b-1.z.test")
+        self.assertEqual((1, []), (len(report.notes), report.problems))
+
+    async def test_notes(self) -> None:
+        """C++'s note stands where certificates were looked at, and no other name was given; none at a plaintext
+        listener, whose clients send no name.
+        """
+        text = route("b-1.test", self.server("b-1.test"))
+        for wish, said in (({}, False), ({"connect": True}, True), ({"connect": True, "also": ("b-1.test",)}, False)):
+            report = await self.explain(text, "b-1.test", **wish)
+            self.assertEqual(said, any("C++" in note for note in report.notes))
+        plain = '[[listener]]\nendpoint = "tcp:0:interface=127.0.0.1"\nplaintext = true\ntarget = "127.0.0.1:1"\n'
+        report = await self.explain(plain + route("b.test", "127.0.0.1:1", "127.0.0.1:2"), "b", connect=True)
+        self.assertEqual((), report.notes)
+
+    async def test_down(self) -> None:
+        """A target that refuses the connection, and one without TLS."""
+        report = await self.explain(route("a.test", "127.0.0.1:1"), "a.test", connect=True)
+        self.assertEqual((["127.0.0.1:1: Connection refused"], False), (report.problems, report.routed))
+        host, port = listen(self, SayingFactory(b"SSH-2.0-x\r\n"), None)
+        report = await self.explain(route("a.test", f"{host}:{port}"), "a.test", connect=True)
+        self.assertIn("the TLS handshake failed", report.problems[0])
+
+    async def test_terminated(self) -> None:
+        """If the listener terminates TLS, the target is verified, and a certificate of the proxy covers the name."""
+        files = folder(Path(self.mktemp()), shown_pem=pem("a.test", "b.test"), ca_pem=CA.cert_pem.bytes())
+        listener = f'{LISTENER}certificates = "shown.pem"\nupstream_trust = "ca.pem"\n'
+        text = listener + "".join(route(name, self.server(name)) for name in ("a.test", "c.test"))
+        report = await self.explain(text, "a.test", str(files / "x.toml"), connect=True)
+        self.assertIn("its certificate is not trusted", report.problems[0])
+        report = await self.explain(text, "c.test", str(files / "x.toml"))
+        self.assertIn("no certificate is for this name", report.problems[0])

@@ -1,0 +1,90 @@
+"""Tests for sniproxy.cli.explain.resolvers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred
+
+from sniproxy.cli.explain.resolvers import NoAnswer, ResolverQueries
+from sniproxy.config.parser import parse
+from sniproxy.interfaces import (
+    WatchState,
+)
+from sniproxy.server.build import build
+from tests.cli.explain.scripted import Scripted, answers, fails, refuses, script, tables
+from tests.support.proxies import LISTENER
+from tests.support.sockets import SocketTestCase
+from tests.support.tlsservers import reactor
+
+
+class ResolverQueriesTests(SocketTestCase):
+    """Answers of resolvers, and the state of watching ones."""
+
+    def queries(self, text: str) -> ResolverQueries:
+        built = build(parse(LISTENER + text, str(Path(self.mktemp()))), reactor)
+        built.resolvers.activate()
+        self.addCleanup(built.resolvers.stop)
+        return ResolverQueries(built, reactor)
+
+    async def no(self, queries: ResolverQueries, name: str | None) -> NoAnswer:
+        configuration = queries.built.configuration
+        asked: Deferred[Any] = Deferred.fromCoroutine(
+            queries.query(name, configuration.listeners[0], configuration.routes[0])
+        )
+        error: NoAnswer = await self.assertFailure(asked, NoAnswer)
+        return error
+
+    async def test_who(self) -> None:
+        """With several resolvers: the one that answered, and why those before it did not."""
+        second = Scripted(answers("b.test"), WatchState("1 broker"))
+        script(self, f=Scripted(refuses, WatchState("2 names")), p=second)
+        queries = self.queries(tables("f", "p"))
+        configuration = queries.built.configuration
+        (route,) = configuration.routes
+        found = await queries.query("a.z.test", configuration.listeners[0], route)
+        self.assertEqual("resolver.p (type scripted)", found.by)
+        self.assertEqual(("f: refused: not here",), found.passed)
+        self.assertEqual([("a", "a.z.test")], [(*asked.captures, asked.server_name) for asked in second.asked])
+
+    async def test_one(self) -> None:
+        """A single resolver, or the targets of the route, give the answer."""
+        script(self, p=Scripted(answers("b.test"), WatchState("1 broker")))
+        for text, by in (
+            (tables("p"), "resolver.p (type scripted)"),
+            ('[[route]]\nserver_name = "a.z.test"\ntarget = "b.test"\n', "route[0] (type static)"),
+        ):
+            queries = self.queries(text)
+            configuration = queries.built.configuration
+            found = await queries.query("a.z.test", configuration.listeners[0], configuration.routes[0])
+            self.assertEqual((by, "b.test"), (found.by, found.resolution.targets[0].host))
+
+    async def test_no_answer(self) -> None:
+        """A refusal differs from a failure; with several resolvers, all reasons are reported."""
+        script(self, f=Scripted(refuses, WatchState("")), p=Scripted(fails, WatchState("")))
+        error = await self.no(self.queries(tables("f")), "a.z.test")
+        self.assertEqual(("the resolver refused the name: not here", True), (str(error), error.refused))
+        error = await self.no(self.queries(tables("f", "p")), "a.z.test")
+        self.assertIn("f: refused: not here; p: ZooKeeper is silent", str(error))
+        self.assertFalse(error.refused)
+
+    async def test_watches(self) -> None:
+        """The state of watching resolvers, and why the last refresh failed."""
+        script(
+            self,
+            f=Scripted(refuses, WatchState("2 names")),
+            p=Scripted(fails, WatchState("no brokers known", "connection refused")),
+        )
+        queries = self.queries(tables("f", "p") + '[default]\ntarget = "b.test"\n')
+        configuration = queries.built.configuration
+        (route,) = configuration.routes
+        self.assertEqual(
+            [
+                "resolver.f (type scripted): 2 names",
+                "resolver.p (type scripted): no brokers known; last refresh failed: connection refused",
+            ],
+            [str(watch) for watch in queries.watch_states(route.resolver)],
+        )
+        assert configuration.default is not None
+        self.assertEqual((), queries.watch_states(configuration.default.resolver))

@@ -1,0 +1,137 @@
+"""Tests for sniproxy.cli.aggregation."""
+
+from __future__ import annotations
+
+import copy
+from collections import deque
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from sniproxy.cli.aggregation import merged_drains, merged_ledgers, merged_status
+from sniproxy.inspector.entries import Failure, LedgerSnapshot, Move, NamespaceEntry, TopicEntry
+
+DRAIN: dict[str, Any] = {
+    "kind": "target", "name": "10.0.0.7:6651", "since": 20.0, "rate": 5.0, "closed": 1, "refused": 2, "left": 3,
+    "clients": ["192.0.2.7:1"],
+}  # fmt: skip
+STATUS: dict[str, Any] = {
+    "version": "1",
+    "listeners": [{"name": "public", "endpoint": "tcp:4443", "address": "0.0.0.0:4443"}],
+    "live": 2,
+    "totals": {"ended": 3, "refused": 0},
+    "tunnels": [{"target": "10.0.0.7:6651"}],
+    "targets": [{"target": "10.0.0.7:6651", "state": "up", "connections": 2, "why": ""}],
+    "drains": [DRAIN],
+    "warning_count": 1,
+    "warnings": ["look here"],
+}
+
+
+class StatusTests(SynchronousTestCase):
+    """merged_status: several as one."""
+
+    def test_one(self) -> None:
+        """One alone is as it was."""
+        self.assertEqual(STATUS, merged_status([STATUS]))
+
+    def test_two(self) -> None:
+        """Counts are added up, what is the same is there once, and targets that differ say so; nothing is changed."""
+        other = copy.deepcopy(STATUS)
+        other["targets"][0] |= {"state": "down", "why": "no"}
+        other["targets"].append({"target": "10.0.0.8:6651", "state": "up", "connections": 1, "why": ""})
+        other["warnings"] = ["look here", "and here"]
+        before = copy.deepcopy((STATUS, other))
+        found = merged_status([STATUS, other])
+        self.assertEqual(before, (STATUS, other))
+        self.assertEqual((4, {"ended": 6, "refused": 0}, 2), (found["live"], found["totals"], len(found["tunnels"])))
+        self.assertEqual((STATUS["listeners"], ["look here", "and here"]), (found["listeners"], found["warnings"]))
+        self.assertEqual(2, found["warning_count"])
+        self.assertEqual(7, merged_status([STATUS, {**other, "warning_count": 7}])["warning_count"])
+        self.assertEqual(
+            [
+                {
+                    "target": "10.0.0.7:6651",
+                    "state": "up in 1 of 2, down in 1 of 2",
+                    "connections": 4,
+                    "why": "no",
+                },
+                {"target": "10.0.0.8:6651", "state": "up", "connections": 1, "why": ""},
+            ],
+            found["targets"],
+        )
+
+    def test_drains(self) -> None:
+        """A drain of several is one, with the sum of its rates."""
+        later = DRAIN | {"since": 21.0, "clients": ["192.0.2.8:1"]}
+        (found,) = merged_drains([later, DRAIN])
+        self.assertEqual((10.0, 2, 4, 6), tuple(found[name] for name in ("rate", "closed", "refused", "left")))
+        self.assertEqual((20.0, ["192.0.2.8:1", "192.0.2.7:1"]), (found["since"], found["clients"]))
+        self.assertEqual(2, len(merged_drains([DRAIN, DRAIN | {"kind": "route"}])))
+
+
+def merged(*topics: list[TopicEntry]) -> list[TopicEntry]:
+    return merged_ledgers(LedgerSnapshot(each, [], []) for each in topics).topics
+
+
+class TopicsTests(SynchronousTestCase):
+    """merged_ledgers: several ledgers as one."""
+
+    def test_one_cluster(self) -> None:
+        """A topic of a cluster is there once, whatever the instances call the cluster; its counts are added up."""
+        ledgers = [
+            [TopicEntry("t", "pulsar://a:6650", lookups=2, last_seen=5.0, cluster="vip.test")],
+            [
+                TopicEntry("t", "pulsar://b:6650", lookups=3, last_seen=6.0, cluster="a:6650"),
+                TopicEntry("u", "pulsar://a:6650", cluster="a:6650"),
+            ],
+        ]
+        for number, order in enumerate((ledgers, ledgers[::-1])):
+            found = {entry.topic: entry for entry in merged(*order)}
+            self.assertEqual({"t", "u"}, found.keys())
+            self.assertEqual(("pulsar://b:6650", 5), (found["t"].broker_url, found["t"].lookups))
+            self.assertEqual({("vip.test", "a:6650")[number]}, {entry.cluster for entry in found.values()})
+
+    def test_clusters(self) -> None:
+        """Clusters that name no broker in common stay apart, also when two instances have the same name for them."""
+        ledgers = [[TopicEntry("t", f"pulsar://{name}:6650", cluster="127.0.0.1:6650")] for name in ("east", "west")]
+        found = merged(*ledgers)
+        self.assertEqual(["pulsar://east:6650", "pulsar://west:6650"], [entry.broker_url for entry in found])
+        self.assertEqual({"127.0.0.1:6650"}, {entry.cluster for entry in found})
+
+    def test_moves_seen_twice(self) -> None:
+        """A move that several instances saw is one; a move and its reverse are two."""
+        moves = {
+            "first": [(1.0, "a", "b"), (5.0, "b", "a"), (8.0, "a", "c")],
+            "second": [(2.0, "a", "b"), (6.0, "b", "a"), (7.0, "a", "b"), (9.0, "b", "c")],
+            "third": [(3.0, "a", "b")],
+        }
+        entries = []
+        for seen in moves.values():
+            entry = TopicEntry("t", "pulsar://a", last_seen=seen[-1][0], moves_total=len(seen))
+            entry.moves = deque(
+                Move(time, None, f"pulsar+ssl://{source}", None, f"pulsar+ssl://{goal}", "lookup")
+                for time, source, goal in seen
+            )
+            entries.append([entry])
+        for ledgers in (entries, entries[::-1]):
+            (found,) = merged(*ledgers)
+            self.assertEqual([1.0, 5.0, 7.0, 8.0], [move.time for move in found.moves])
+            self.assertEqual(4, found.moves_total)
+
+    def test_others(self) -> None:
+        """Counts of a namespace are added up, failures are in order; both by the name of the cluster."""
+        ledgers = [
+            LedgerSnapshot(
+                [TopicEntry("a/b/t", "pulsar://a:6650", cluster=cluster)],
+                [NamespaceEntry("a/b", 5, 1, 2, time, cluster), NamespaceEntry("a/c", 1, cluster=cluster)],
+                [Failure(time, "c", "a/b/t", "busy", None, cluster)],
+            )
+            for time, cluster in ((6.0, "vip.test"), (4.0, "a:6650"))
+        ]
+        found = merged_ledgers(ledgers)
+        self.assertEqual(
+            [NamespaceEntry("a/b", 10, 2, 4, 6.0, "vip.test"), NamespaceEntry("a/c", 2, cluster="vip.test")],
+            found.namespaces,
+        )
+        self.assertEqual([(4.0, "vip.test"), (6.0, "vip.test")], [(one.time, one.cluster) for one in found.failures])

@@ -1,0 +1,195 @@
+"""Tests for the manual: its keys are those of the schema, its links lead somewhere, its programs run."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+
+from sniproxy.config.schema import File
+from sniproxy.ctl import parse
+from sniproxy.interfaces import Refused, Request, Target
+from sniproxy.testing import question
+from tests.support.sockets import TIMEOUT_S, in_thread
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+if not DOCS.exists():
+    skip = "docs/ is not here: the tests run apart from the sources"
+
+MAX_README_LINES = 150
+GLOSSARY_WORDS = 30
+RESOLVER_KEYS = {"type", "deadline", "stale", "others"}
+
+
+def pages() -> list[Path]:
+    """All pages for readers."""
+    return [*ROOT.glob("*.md"), *DOCS.rglob("*.md"), ROOT / "bench" / "RESULTS.md", *(ROOT / "examples").rglob("*.md")]
+
+
+def without_code(text: str) -> str:
+    """A page without its blocks of code."""
+    return re.sub(r"^( *)```.*?^\1```$", "", text, flags=re.DOTALL | re.MULTILINE)
+
+
+def anchors(text: str) -> set[str]:
+    """The anchors of a page's headings, as GitHub and MyST make them."""
+    heads = re.findall(r"^#{1,4} (.*)$", without_code(text), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
+
+
+def links(text: str) -> Iterator[str]:
+    """The targets of a page's links and pictures, without those of other sites."""
+    for link in re.findall(r"\]\(([^)\s]+)\)", without_code(text)):
+        if not re.match(r"[a-z]+:", link):
+            yield link
+
+
+class LinkTests(SynchronousTestCase):
+    """Links inside the repository."""
+
+    def test_anchors(self) -> None:
+        """The test makes the anchors of headings."""
+        self.assertEqual(
+            {"a-b", "default-and-no_name", "its"}, anchors("# A b\n## `[default]` and `[no_name]`\n### It's\n")
+        )
+
+    maxDiff = None
+
+    def test_links(self) -> None:
+        """Each link leads to a file, and to a heading of it."""
+        broken = []
+        for page in pages():
+            for link in links(page.read_text()):
+                name, _, anchor = link.partition("#")
+                target = (page.parent / name).resolve() if name else page
+                if not target.exists() or (anchor and anchor not in anchors(target.read_text())):
+                    broken.append(f"{page.relative_to(ROOT)}: {link}")
+        self.assertEqual([], broken)
+
+    def test_index(self) -> None:
+        """The index lists every page once for readers and once for the site."""
+        index = (DOCS / "index.md").read_text()
+        for page in DOCS.rglob("*.md"):
+            name = str(page.relative_to(DOCS).with_suffix(""))
+            if name != "index":
+                self.assertIn(f"]({name}.md)", index)
+                self.assertIn(f"\n{name}\n", index)
+
+
+class CommandTests(SynchronousTestCase):
+    """Command lines of the manual; tests.test_examples runs those that need no running proxy."""
+
+    def test_sniproxyctl(self) -> None:
+        """Each command line of sniproxyctl in a block has a known command and known options."""
+        found = 0
+        for page in pages():
+            for _, block in re.findall(r"^```([^\n`]*)\n(.*?)^```$", page.read_text(), re.DOTALL | re.MULTILINE):
+                for line in re.findall(r"(?:^|\$ |\| )sniproxyctl (.*)$", block.replace("\\\n", " "), re.MULTILINE):
+                    found += 1
+                    try:
+                        parse(shlex.split(line))
+                    except SystemExit:
+                        self.fail(f"{page.relative_to(ROOT)}: sniproxyctl {line}")
+        self.assertGreater(found, 8)
+
+    def test_make(self) -> None:
+        """Each target of make that a page names is in the Makefile."""
+        text = (ROOT / "Makefile").read_text()
+        for page in pages():
+            for target in re.findall(r"(?:`|^\s*)make ([a-z][a-z-]*)", page.read_text(), re.MULTILINE):
+                self.assertRegex(text, rf"(?m)^{target}:", str(page.relative_to(ROOT)))
+
+
+class KeyTests(SynchronousTestCase):
+    """docs/reference/configuration.md."""
+
+    def documented(self) -> dict[str, set[str]]:
+        """The keys of each table; those of the top under an empty name."""
+        found: dict[str, set[str]] = {}
+        text = (DOCS / "reference" / "configuration.md").read_text()
+        for section in text.split("\n## ")[1:]:
+            title, _, body = section.partition("\n")
+            tables = re.findall(r"\[+([\w.]+)\]+", title) or ([""] if title == "Top of the file" else [])
+            rows = re.search(r"^\| key \|.*\n\|[-|]+\n((?:\|.*\n)*)", body, re.MULTILINE)
+            for table in tables:
+                self.assertIsNotNone(rows, title)
+                cells = [line.split("|")[1] for line in rows[1].splitlines()] if rows else []
+                found[table] = {key for cell in cells for key in re.findall(r"`(\w+)`", cell)}
+        return found
+
+    def test_keys(self) -> None:
+        """Every key of the schema is documented in its table, and no other."""
+        expected: dict[str, set[str]] = {"": set(), "resolver.NAME": RESOLVER_KEYS - {"others"}}
+        for name, kind in typing.get_type_hints(File).items():
+            tables = [each for each in (kind, *typing.get_args(kind)) if isinstance(each, type)]
+            structs = [each for each in tables if issubclass(each, msgspec.Struct)]
+            if structs:
+                expected[name] = set(structs[0].__struct_fields__)
+            elif name != "resolver":
+                expected[""].add(name)
+        self.assertEqual(expected, self.documented())
+
+
+class SizeTests(SynchronousTestCase):
+    """What is to be short."""
+
+    def test_readme(self) -> None:
+        """The README is short."""
+        self.assertLess(len((ROOT / "README.md").read_text().splitlines()), MAX_README_LINES)
+
+    def test_glossary(self) -> None:
+        """The glossary has thirty words, in order."""
+        words = re.findall(r"^\| ([^|]+) \|", (DOCS / "glossary.md").read_text(), re.MULTILINE)[1:]
+        self.assertEqual(GLOSSARY_WORDS, len(words))
+        self.assertEqual(sorted(words, key=str.lower), words)
+
+
+class ProgramTests(TestCase):
+    """Programs of the guides."""
+
+    def program(self, page: str, number: int) -> str:
+        found = re.findall(r"^```python\n(.*?)^```$", (DOCS / page).read_text(), re.DOTALL | re.MULTILINE)
+        return str(found[number])
+
+    async def test_embedded(self) -> None:
+        """The program that embeds the proxy listens, prints an ended connection, and ends by TERM."""
+        file = Path(self.mktemp())
+        file.write_text(self.program("howto/embed.md", 0))
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p or os.getcwd() for p in sys.path)}
+        process = subprocess.Popen([sys.executable, str(file)], stdout=subprocess.PIPE, env=environment, text=True)
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        assert process.stdout is not None
+        self.addCleanup(process.stdout.close)
+        listening = await in_thread(process.stdout.readline)
+        (port,) = re.findall(r"^listening on port (\d+)$", listening, re.MULTILINE)
+        await in_thread(self.ask, int(port))
+        self.assertEqual("ended: nobody.example.com no_route\n", await in_thread(process.stdout.readline))
+        process.send_signal(signal.SIGTERM)
+        await in_thread(process.wait, TIMEOUT_S)
+
+    def ask(self, port: int) -> None:
+        address = ("127.0.0.1", port)
+        with socket.create_connection(address, timeout=TIMEOUT_S) as plain, self.assertRaises(ssl.SSLError):
+            ssl.create_default_context().wrap_socket(plain, server_hostname="nobody.example.com")
+
+    def test_plugin(self) -> None:
+        """The resolver plugin of the guide answers and refuses."""
+        names: dict[str, typing.Any] = {}
+        exec(self.program("howto/write-a-resolver.md", 0), names)
+        resolver = names["Pods"]({"domain": "broker.test", "port": 6651}, None)
+        known: Request = question("broker-3.pulsar.example.com")
+        self.assertEqual((Target("broker-3.broker.test", 6651),), resolver.resolve(known).targets)
+        self.assertRaises(Refused, resolver.resolve, question("nobody.pulsar.example.com"))
