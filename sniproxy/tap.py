@@ -33,7 +33,7 @@ from sniproxy.server.reloader import Reloader
 from sniproxy.server.workers import post, sockets, stall, twistdoptions
 from sniproxy.service import ProxyService
 from sniproxy.util.closedpipe import exit_on_broken_pipe
-from sniproxy.util.gcpause import gc_paused, look_again
+from sniproxy.util.gcpause import gc_paused, unfreeze
 from sniproxy.util.text import counted, printable
 
 if TYPE_CHECKING:
@@ -173,7 +173,7 @@ class Options(usage.Options):
         """Read the configuration for a reload. @raise ConfigError: it is invalid, or C{workers} has changed."""
         if self["config"] is None:
             raise ConfigError("the configuration came from the command line; there is no file to reload")
-        look_again()
+        unfreeze()
         configuration = self.read()
         before = self.proxy.configuration.workers
         if configuration.workers != before:

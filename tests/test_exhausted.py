@@ -71,7 +71,7 @@ class ExhaustedTests(_Exhausted):
         live = self.client(), self.target()
         self.leave(0)
         late = self.client()
-        self.proxy.wait_for("new connections wait: Too many open files; live ones go on")
+        self.proxy.wait_for("paused: Too many open files; new connections wait in the backlog")
         self.passes(*live)
         resource.prlimit(self.pid, resource.RLIMIT_NOFILE, self.plenty)
         self.passes(late, self.target())

@@ -175,15 +175,15 @@ class SameTrustTests(TestCase):
         der = issued("a.test").chain[0].public_bytes(Encoding.DER)
         whole = CA.cert_pem.bytes()
         for number, (content, fault) in enumerate((
-            (None, "cannot be read: No such file or directory; name a PEM file"),
-            (b"", "it is empty; write it"),
-            (b"words\n", "no PEM certificate in it; name the authority's certificate"),
-            (key, "no PEM certificate in it; name the authority's certificate"),
-            (der, "it is binary (DER or PKCS #12), not PEM; convert it, as with: openssl x509"),
-            (bytes.fromhex("feedfeed00000002"), "it is a Java key store, not PEM; export"),
-            (expired, "its certificate has expired, on "),
-            (whole[:-40], "a block in it has no end; write it"),
-            (whole.replace(b"\nM", b"\nA", 1), "a certificate in it cannot be read; export it"),
+            (None, "cannot read: No such file or directory; name a readable PEM file"),
+            (b"", "empty file; write to a temporary file"),
+            (b"words\n", "no PEM certificate found; name the authority's certificate"),
+            (key, "no PEM certificate found; name the authority's certificate"),
+            (der, "binary file (DER or PKCS #12), not PEM; convert it, for example with: openssl x509"),
+            (bytes.fromhex("feedfeed00000002"), "Java key store, not PEM; export"),
+            (expired, "the certificate expired on "),
+            (whole[:-40], "a PEM block has no end line; write to a temporary file"),
+            (whole.replace(b"\nM", b"\nA", 1), "unreadable certificate; export it"),
         )):  # fmt: skip
             file = self.folder / f"{number}.pem"
             if content is not None:

@@ -152,7 +152,7 @@ class ReloadTests(SocketTestCase):
             ("colour = 1", f"test.toml:{line}: listener[0].colour = 1: unknown key"),
             ('[access_log]\npath = "/nonexistent/x"\n', "access log /nonexistent/x: cannot open: "),
             ('[resolver.x]\ntype = "odd"\n[default]\nresolver = "x"\n', "unknown resolver type"),
-            ('certificates = "none.pem"\nupstream_trust = "none.pem"\n', "none.pem: cannot be read"),
+            ('certificates = "none.pem"\nupstream_trust = "none.pem"\n', "none.pem: cannot read"),
             ('[admin]\nendpoint = "unix:/nonexistent/socket"\n', "cannot listen on unix:/nonexistent/socket"),
         ):
             with capturedLogs() as logged:

@@ -9,12 +9,10 @@ from sniproxy.net.firstbytes import FirstBytes
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import CommandError, read, type_name
 from sniproxy.pulsar.frames import FrameError, FrameReader
+from sniproxy.tls.nottls import MAX_PREFIX_BYTES, Protocol, protocol_of
 
 MAX_FRAME_BYTES = 256 * 1024
 """Largest CONNECT in bytes. Credentials may be long."""
-
-_TLS = (b"\x16\x03", b"\x80")  # a handshake's record; SSLv2's hello, as some old stacks begin
-_HTTP = (b"GET ", b"POST", b"PUT ", b"HEAD", b"OPTI")
 
 
 class NotConnect(Exception):
@@ -38,11 +36,12 @@ class FirstFrame(FirstBytes[pb.CommandConnect]):
         super().__init__(reactor, sock, seconds, "CONNECT")
         self._reader = FrameReader(MAX_FRAME_BYTES)
 
-    def taken(self, data: bytes) -> pb.CommandConnect | None:
-        if self.received.startswith(_TLS):
+    def parse(self, data: bytes) -> pb.CommandConnect | None:
+        protocol = protocol_of(bytes(self.received[:MAX_PREFIX_BYTES]))
+        if protocol in (Protocol.TLS, Protocol.SSLV2):
             cure = "this port is plaintext: use a pulsar:// service URL; the bridge speaks TLS with the brokers"
             raise NotConnect(f"the client speaks TLS; {cure}", speaks_tls=True)
-        if self.received.startswith(_HTTP):
+        if protocol is Protocol.HTTP:
             raise NotConnect("the client speaks HTTP, not Pulsar's binary protocol")
         try:
             frames = self._reader.feed(data)

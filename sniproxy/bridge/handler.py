@@ -14,7 +14,7 @@ from sniproxy.connection.termination import to_broker
 from sniproxy.connection.tunnel import start_relay
 from sniproxy.events import Refusal, Result
 from sniproxy.interfaces import Target
-from sniproxy.net.firstbytes import ClientGone, TooLate
+from sniproxy.net.firstbytes import ClientGone, ReadTimeout
 from sniproxy.net.tlssocket import TLSSocket
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import text, write
@@ -60,7 +60,7 @@ async def read_connect(conn: Lifecycle, bridge: BridgeRuntime) -> tuple[pb.Comma
         connect = await stage.first()
     except ClientGone as error:
         raise Refusal(Result.CLIENT_GONE, str(error)) from error
-    except TooLate as error:
+    except ReadTimeout as error:
         raise Refusal(Result.HELLO_TIMEOUT, str(error)) from error
     except NotConnect as error:
         bridge.warn(f"a client is refused: {error}")

@@ -14,7 +14,7 @@ from sniproxy.client.logins import Login
 from sniproxy.config.allowed import Allowing, Broker
 from sniproxy.config.model import Bridge
 from sniproxy.pulsar.serviceurl import ServiceURL, SniProxy
-from sniproxy.tls.clientcontext import ClientCertificate, TrustRoot, showing, trusting
+from sniproxy.tls.clientcontext import ClientCertificate, TrustRoot, twisted_certificate, twisted_trust_root
 from sniproxy.tls.contexts import BrokerTLS
 from sniproxy.tls.pem import Certified
 from sniproxy.util.bounded import BoundedMap
@@ -43,7 +43,9 @@ class Trust:
 
 def make_trust(trusted: Sequence[x509.Certificate], own: Certified | None) -> Trust:
     """Make it of certificates. @param own: None: brokers get none."""
-    return Trust(BrokerTLS(trusted, own), trusting(trusted), None if own is None else showing(own))
+    return Trust(
+        BrokerTLS(trusted, own), twisted_trust_root(trusted), None if own is None else twisted_certificate(own)
+    )
 
 
 class BridgeRuntime:

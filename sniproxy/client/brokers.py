@@ -121,7 +121,7 @@ class Link:
     def certificate_names(self) -> tuple[str, ...] | None:
         """The names in the certificate of the broker; None if it has not sent one."""
         chain = self._creator.chain()
-        return clientcontext.names(chain[0]) if chain else None
+        return clientcontext.printable_names(chain[0]) if chain else None
 
     async def open(self) -> BrokerSession:
         """Connect and log in, or return the open session. Only one caller at a time.

@@ -78,7 +78,7 @@ def explain_end(
     @param chain: the certificate chain of the broker, its own certificate first. @param stage: the stage it reached.
     """
     if isinstance(error, VerificationError):
-        names = ", ".join(clientcontext.names(chain[0])) if chain else ""
+        names = ", ".join(clientcontext.printable_names(chain[0])) if chain else ""
         return ClientError(
             FailureKind.CERTIFICATE_NAME,
             f"{target}: the certificate does not cover {target.host}, only {names or 'no name'}",

@@ -212,7 +212,7 @@ def _loops(configuration: Configuration) -> Iterator[str]:
                 continue
             host = {"localhost": "127.0.0.1"}.get(target.host, target.host)
             if ip_literal(host) is not None and guard.denies(host, target.port):
-                yield f"route {route.server_name}: target {target} is a listener of this proxy, a loop: it is denied"
+                yield f"route {route.server_name}: target {target} is a listener of this proxy (loop), it is denied"
 
 
 def _is_loopback(host: str | None) -> bool:

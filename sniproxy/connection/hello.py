@@ -6,14 +6,14 @@ from collections.abc import Mapping
 
 from sniproxy.connection.lifecycle import Lifecycle
 from sniproxy.events import Refusal, Result
-from sniproxy.net.firstbytes import ClientGone, TooLate
+from sniproxy.net.firstbytes import ClientGone, ReadTimeout
 from sniproxy.net.hello import HelloStage
 from sniproxy.tls.clienthello import ClientHello, HelloError, HelloTooLong, NotTLS
 from sniproxy.tls.nottls import PLAINTEXT_PULSAR
 
 _RESULTS: Mapping[type[Exception], Result] = {
     ClientGone: Result.CLIENT_GONE,
-    TooLate: Result.HELLO_TIMEOUT,
+    ReadTimeout: Result.HELLO_TIMEOUT,
     NotTLS: Result.NOT_TLS,
     HelloTooLong: Result.LIMIT,
     HelloError: Result.MALFORMED_HELLO,
@@ -32,7 +32,7 @@ async def read_hello(conn: Lifecycle) -> tuple[ClientHello, bytes]:
         hello = stage.at_once()
         if hello is None:
             hello = await stage.first()
-    except (ClientGone, TooLate, HelloError) as error:
+    except (ClientGone, ReadTimeout, HelloError) as error:
         alert = None
         if isinstance(error, HelloError):
             alert, conn.legacy_version = error.alert, error.legacy_version

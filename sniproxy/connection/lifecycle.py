@@ -23,7 +23,7 @@ from sniproxy.interfaces import Target
 from sniproxy.net.closer import LingeringCloser
 from sniproxy.net.dialer import Dialer
 from sniproxy.relay.direction import DirectionFactory
-from sniproxy.relay.leaving import Leaving
+from sniproxy.relay.leaving import ClientWatch
 from sniproxy.relay.relay import Ending
 from sniproxy.routing.randoms import LiveRandoms
 from sniproxy.routing.router import LiveRoute, Routing
@@ -232,11 +232,11 @@ class Lifecycle:
             value: T = done.value
             return value
         assert self.sock is not None
-        leaving = Leaving(self.context.reactor, self.sock, self.may_half_close, self._client_left)
+        watch = ClientWatch(self.context.reactor, self.sock, self.may_half_close, self._client_left)
         try:
             return (yield from _resume(step, waits_for))
         finally:
-            leaving.stop()
+            watch.stop()
 
     def _client_left(self, why: str) -> None:
         self.end(Ending(Result.CLIENT_GONE, f"{why} {_DURING[self.stage]}"))

@@ -19,8 +19,8 @@ from sniproxy.events import Refusal, Result
 from sniproxy.net.handshake import Handshake, HandshakeError
 from sniproxy.net.tlssocket import TLSSocket
 from sniproxy.tls.alerts import Alert
-from sniproxy.tls.contexts import BadCertificate, BrokerTLS, faults, server_context, verify
-from sniproxy.tls.pem import Certified, names
+from sniproxy.tls.contexts import BadCertificate, BrokerTLS, server_context, verification_fault, verify_name
+from sniproxy.tls.pem import Certified, certificate_names
 from sniproxy.tls.selection import choose
 from sniproxy.util.names import ip_literal
 from sniproxy.util.text import bounded
@@ -36,7 +36,7 @@ class CertificateStore:
         # Indexed by name: there may be thousands, and each connection looks one up.
         self._certificates: dict[str, list[Certified]] = {}
         for each in certificates:
-            for pattern in names(each.chain[0]):
+            for pattern in certificate_names(each.chain[0]):
                 self._certificates.setdefault(pattern, []).append(each)
         self._now = now
         self._contexts: dict[int, SSL.Context] = {}
@@ -120,10 +120,10 @@ async def to_broker(reactor: Any, sock: TLSSocket, name: str, seconds: float) ->
     @raise Refusal: C{upstream_tls_failed}; with an alert if the certificate is invalid, because a retry will not help.
     """
     try:
-        await Handshake(reactor, sock, seconds).shaken()
-        verify(sock.tls, name)
+        await Handshake(reactor, sock, seconds).run()
+        verify_name(sock.tls, name)
     except HandshakeError as error:
-        fault = faults(sock.tls)
+        fault = verification_fault(sock.tls)
         why = f"the TLS handshake with the target failed: {fault or bounded(str(error))}"
         raise Refusal(Result.UPSTREAM_TLS_FAILED, why, Alert.INTERNAL_ERROR if fault else None) from error
     except BadCertificate as error:
@@ -137,7 +137,7 @@ async def to_client(reactor: Any, sock: TLSSocket, place: str, seconds: float) -
     @raise Refusal: C{tls_failed}; OpenSSL has sent the alert. C{client_gone}: the client ended or lost the connection.
     """
     try:
-        await Handshake(reactor, sock, seconds).shaken()
+        await Handshake(reactor, sock, seconds).run()
     except HandshakeError as error:
         why = f"the TLS handshake with the client failed: {bounded(str(error))} (certificate: {place})"
         raise Refusal(Result.CLIENT_GONE if error.gone else Result.TLS_FAILED, why) from error

@@ -27,7 +27,7 @@ def start_relay(conn: Lifecycle, upstream: socket.socket, received: bytes) -> No
             client,
             upstream,
             received,
-            way=conn.directions,
+            directions=conn.directions,
             closer=closer,
             idle=timeouts.idle,
             half_closed=timeouts.half_closed,

@@ -11,6 +11,7 @@ from sniproxy.pulsar.events import Event, Fields, Value
 from sniproxy.pulsar.frames import MAX_FRAME_BYTES
 from sniproxy.pulsar.resync import FrameSearch, can_begin_frame
 from sniproxy.pulsar.walker import MAX_HEAD_BYTES, TYPES, FrameWalker, WalkedFrame, WalkError
+from sniproxy.tls.nottls import MAX_PREFIX_BYTES, Protocol, protocol_of
 
 Side: TypeAlias = Literal["client", "broker"]
 
@@ -29,16 +30,14 @@ REMEMBERED_BYTES = 1024
 NOT_READ = f"command over {MAX_HEAD_BYTES >> 20} MiB not read"
 """The message of an ``oversized`` event."""
 
-_FOREIGN = (
-    (b"\x16\x03", "TLS instead of plaintext Pulsar"),
-    (b"\x15\x03", "TLS alert instead of plaintext Pulsar"),
-    (b"HTTP/", "this is HTTP, not Pulsar"),
-    (b"GET ", "this is HTTP, not Pulsar"),
-    (b"POST ", "this is HTTP, not Pulsar"),
-    (b"PUT ", "this is HTTP, not Pulsar"),
-    (b"PROXY ", "PROXY protocol header before Pulsar"),
-    (b"\r\n\r\n\x00\r\nQUI", "PROXY protocol header before Pulsar"),
-)
+_FOREIGN = {
+    Protocol.TLS: "TLS instead of plaintext Pulsar",
+    Protocol.TLS_ALERT: "TLS alert instead of plaintext Pulsar",
+    Protocol.HTTP: "this is HTTP, not Pulsar",
+    Protocol.HTTP_RESPONSE: "this is HTTP, not Pulsar",
+    Protocol.PROXY_V1: "PROXY protocol header before Pulsar",
+    Protocol.PROXY_V2: "PROXY protocol header before Pulsar",
+}
 _CONNECTED = 3
 _FIRST = {"client": (2,), "broker": (_CONNECTED, 14, 36)}
 """Types of the first command of each side: CONNECT; CONNECTED, ERROR, AUTH_CHALLENGE."""
@@ -141,9 +140,9 @@ class Inspection:
             if good is None:
                 return events
             if not good:
-                foreign = [what for head, what in _FOREIGN if data.startswith(head)]
-                if foreign:
-                    return events + self._stop(stream, foreign[0], time)
+                protocol = protocol_of(data[:MAX_PREFIX_BYTES])
+                if protocol in _FOREIGN:
+                    return events + self._stop(stream, _FOREIGN[protocol], time)
                 events += self._resync(stream, time)
             elif data[9] not in _FIRST[stream.side]:
                 self._expect_large()

@@ -1,6 +1,5 @@
-"""The only room with sockets: accept, read the hello, dial, relay, close in order.
+"""Sockets: listen, accept, read the hello, look names up, dial and close.
 
-Everything here works on plain non-blocking sockets that are registered with the reactor, not on Twisted transports: a
-wrapper between would hide half-close and stand in the way of ``splice``. A socket has one owner at a time; who takes
-it over closes it.
+The code uses plain non-blocking sockets registered with the reactor. Twisted transports would hide half-close and
+prevent ``splice``. A socket has one owner at a time, and the owner closes it.
 """

@@ -1,7 +1,7 @@
-"""Closing in order: the last words reach the peer.
+"""Closes sockets so that the last bytes reach the peer.
 
-A close with unread bytes in the socket makes Linux send a reset, and a reset can overtake the alert or the data sent
-before. So: say the last words, end our side, read and drop what still comes for a short while, then close.
+If unread bytes are in a socket, Linux answers its close with a reset, which can overtake an alert or data sent before.
+The closer therefore sends the last bytes, ends its side, reads and discards for a short time, and then closes.
 """
 
 from __future__ import annotations
@@ -16,28 +16,28 @@ from twisted.python.failure import Failure
 from sniproxy.net.descriptor import SocketDescriptor
 from sniproxy.net.sockopts import reset_on_close
 from sniproxy.net.tlssocket import TLSSocket
-from sniproxy.util.timerwheel import Deadline, wheel_of
+from sniproxy.util.timerwheel import Deadline, timer_wheel_of
 
 LINGER_TIMEOUT_S = 1.0
-"""How long bytes are read and dropped, to the wheel's next tick (L{sniproxy.util.timerwheel})."""
+"""Seconds for which bytes are read and discarded, rounded up to a tick of the timer wheel."""
 
 MAX_LINGER_BYTES = 524_288
-"""How many bytes are read and dropped: more than twice the largest hello that the proxy takes.
+"""Maximum bytes read and discarded: more than twice the largest hello that the proxy accepts.
 
-That is 131,400 bytes in 16,384 records, 213,320 bytes with their headers (L{sniproxy.tls.clienthello}). So a client
-that sends a longer hello at once sees the alert, not a reset. Each socket is closed after L{LINGER_TIMEOUT_S}, and
-until then counts in the limit of open files.
+That hello has 131,400 bytes, or 213,320 with the headers of 16,384 records (L{sniproxy.tls.clienthello}). A client that
+sends a longer hello at once still receives the alert in place of a reset. Until it is closed, each socket counts in the
+limit of open files.
 """
 
 READ_BYTES = 65_536
-"""Bytes of one read; between two reads the reactor serves others."""
+"""Maximum bytes of one read. The reactor serves other sockets between two reads."""
 
 
 class LingeringCloser:
-    """Closes sockets, and knows which are not closed yet.
+    """Closes sockets and counts those that are still open.
 
-    No socket is closed in the round of the reactor in which it was used last. Its number could be given to a new socket
-    at once, and events of the old one that still wait in the same round would be taken for the new one's.
+    A socket is closed after the reactor's current round. Otherwise a new socket could get its descriptor number at
+    once, and events of the old socket that are pending in the same round would go to the new one.
     """
 
     def __init__(self, reactor: Any) -> None:
@@ -47,43 +47,43 @@ class LingeringCloser:
         self._waiting: list[Deferred[None]] = []
 
     def __call__(self, sock: socket.socket, last_words: bytes = b"") -> None:
-        """Take a connected socket over and close it in order, within little more than a second.
+        """Take over a connected socket and close it in order, in little more than a second.
 
-        @param last_words: sent first, as far as the socket takes them at once.
+        @param last_words: sent first, as far as the socket accepts them without waiting.
         """
         try:
             if last_words:
                 sock.send(last_words)
             sock.shutdown(socket.SHUT_WR)
-        except OSError:  # the peer has gone: nobody is left to be told
+        except OSError:  # the peer is gone
             self.abort(sock)
             return
         dropper = _Dropper(self._reactor, sock, self._dropped)
         self._open.add(dropper)
-        dropper.doRead()  # often the end is there already
+        dropper.doRead()  # the peer's end has often arrived
 
     def __len__(self) -> int:
-        """How many sockets are not closed yet."""
+        """The number of sockets that are not closed yet."""
         return len(self._open) + len(self._done_with)
 
     def close(self, sock: socket.socket) -> None:
-        """Take a socket over, which nothing in the reactor knows any more, and close it when the round is over."""
+        """Take over a socket that is no longer registered with the reactor, and close it after this round."""
         if not self._done_with:
             self._reactor.callLater(0, self._close_all)
         self._done_with.append(sock)
 
     def abort(self, sock: socket.socket) -> None:
-        """As L{close}, with a reset (RST): what waits to be sent is dropped."""
+        """As L{close}, but with a reset (RST): unsent data is dropped."""
         reset_on_close(sock)
         self.close(sock)
 
     def close_now(self) -> None:
-        """Do not wait for peers any longer."""
+        """Close the sockets without waiting for their peers."""
         for dropper in list(self._open):
             dropper.close()
 
     def settled(self) -> Deferred[None]:
-        """Fires when all that was handed over so far is closed: within little more than a second."""
+        """Fires when all sockets handed over so far are closed, in little more than a second."""
         settled: Deferred[None] = Deferred()
         if len(self):
             self._waiting.append(settled)
@@ -106,7 +106,7 @@ class LingeringCloser:
 
 
 class _Dropper(SocketDescriptor):
-    """Reads and drops until the peer ends, the time is up, or too much has come."""
+    """Reads and discards until the peer ends its side, or the limit of time or bytes is reached."""
 
     __slots__ = ("_dropped", "_left", "_reactor", "_timer")
 
@@ -115,7 +115,7 @@ class _Dropper(SocketDescriptor):
         self._dropped = dropped
         self._left = MAX_LINGER_BYTES
         self._reactor = reactor
-        self._timer: Deadline | None = wheel_of(reactor).after(LINGER_TIMEOUT_S, self._time_is_up)
+        self._timer: Deadline | None = timer_wheel_of(reactor).after(LINGER_TIMEOUT_S, self._time_is_up)
         reactor.addReader(self)
         if self._waits():
             reactor.addWriter(self)
@@ -129,16 +129,16 @@ class _Dropper(SocketDescriptor):
             count = 0
         self._left -= count
         if count and self._left <= 0:
-            # Linux would reset it for the bytes unread, but not where they wait at the kernel relay's program.
+            # Linux resets for unread bytes, except for those held by the kernel relay's program.
             reset_on_close(self.sock)
-        if not count or self._left <= 0:  # the last record of TLS may be longer than what was left
+        if not count or self._left <= 0:  # TLS's last record may exceed the limit
             if self._waits():
                 self._reactor.removeReader(self)
             else:
                 self.close()
 
     def doWrite(self) -> None:
-        """What TLS has encrypted already goes first, then its end."""
+        """Send TLS's pending records, then end the connection."""
         try:
             self.sock.send(b"")
         except BlockingIOError:
@@ -147,7 +147,7 @@ class _Dropper(SocketDescriptor):
             self.close()
             return
         self._reactor.removeWriter(self)
-        self._reactor.addReader(self)  # the peer may have ended before
+        self._reactor.addReader(self)  # the peer may have ended its side earlier
 
     def _waits(self) -> bool:
         return isinstance(self.sock, TLSSocket) and self.sock.waiting > 0

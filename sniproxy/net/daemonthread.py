@@ -1,4 +1,4 @@
-"""Work that blocks, in a daemon thread of its own, for which a program that ends does not wait."""
+"""Runs blocking work in a daemon thread, which does not delay the end of the program."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ T = TypeVar("T")
 
 
 def in_daemon_thread(reactor: Any, work: Callable[[], T]) -> Deferred[T]:
-    """What the work returns or raises. It fails with RuntimeError when the system can start no thread.
+    """The result of the work. Fails with RuntimeError if the system cannot start a thread.
 
-    Cancelling it leaves the thread to itself.
+    Cancelling it does not stop the thread; its result is dropped.
     """
     answer: Deferred[T] = Deferred()
 

@@ -1,4 +1,4 @@
-"""What a plain socket needs to stand in Twisted's reactor."""
+"""Base class for plain sockets that are registered with Twisted's reactor."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ WAIT = (errno.EAGAIN, errno.EWOULDBLOCK, errno.EINTR)
 
 @implementer(IReadWriteDescriptor)
 class SocketDescriptor:
-    """Base of the readers and writers of this room: it says what the reactor asks, and keeps the socket's number.
+    """Answers the reactor's questions about a socket and keeps its descriptor number.
 
-    The number is kept because a closed socket has none any more, and the reactor may ask once after the close.
+    A closed socket has no number any more, but the reactor may ask for it once after the close.
     """
 
     __slots__ = ("__weakref__", "fd", "sock")
@@ -39,11 +39,11 @@ class SocketDescriptor:
         raise AssertionError("nothing is written here")
 
     def connectionLost(self, reason: Failure) -> None:
-        """The kernel says that the socket has hung up, or the reactor is closing down."""
+        """The kernel reports a hang-up, or the reactor stops."""
 
 
 def pending_error(sock: socket.socket) -> OSError:
-    """Why a socket has hung up: its pending error; a reset when there is none to be had."""
+    """The reason for a hang-up: the socket's pending error, or a reset if there is none."""
     try:
         number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
     except OSError as error:
@@ -53,7 +53,7 @@ def pending_error(sock: socket.socket) -> OSError:
 
 
 def how_broken(name: str, error: OSError) -> str:
-    """What became of a connection, for people. @param name: whose it was. @param error: its error."""
+    """Describe a broken connection. @param name: the peer. @param error: its socket's error."""
     if error.errno in (errno.ECONNRESET, errno.EPIPE):
         return f"the {name}'s connection was reset"
     return f"the {name}'s connection was lost: {error.strerror or os.strerror(error.errno or errno.EIO)}"

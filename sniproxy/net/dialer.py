@@ -1,4 +1,4 @@
-"""Dialling a connection's targets in their order, each by happy eyeballs (RFC 8305)."""
+"""Dials a connection's targets in order, each by happy eyeballs (RFC 8305)."""
 
 from __future__ import annotations
 
@@ -17,32 +17,29 @@ from sniproxy.interfaces import Target
 from sniproxy.net.closer import LingeringCloser
 from sniproxy.net.getaddrinfo import Cause, LookupFailed
 from sniproxy.net.lookup import lookups_of
-from sniproxy.net.opensockets import MIN_ATTEMPT_S, AttemptSockets, Connecting, DialSockets
-from sniproxy.net.overlapping import Overlapping
+from sniproxy.net.opensockets import AttemptSockets, Connecting, DialSockets
+from sniproxy.net.overlapping import ATTEMPT_DELAY_S, MIN_ATTEMPT_S, Overlapping
 from sniproxy.net.sockopts import tune_tcp
 from sniproxy.util.names import ip_literal
-from sniproxy.util.timerwheel import Deadline, wheel_of
-
-ATTEMPT_DELAY_S = 0.25
-"""Seconds before the next address of a target is tried beside the first (RFC 8305, section 5)."""
+from sniproxy.util.timerwheel import Deadline, timer_wheel_of
 
 MIN_DELAY_S = 0.05
-"""As L{ATTEMPT_DELAY_S}, of a target that has too many addresses for the time."""
+"""Minimum for L{ATTEMPT_DELAY_S} if a target has too many addresses for its time."""
 
 _LOCAL = (Cause.LIMIT, Cause.NO_FILES, Cause.NO_THREAD)
 _NONBLOCK: int = getattr(socket, "SOCK_NONBLOCK", 0)
 _INET, _INET6, _STREAM = int(socket.AF_INET), int(socket.AF_INET6), socket.SOCK_STREAM | _NONBLOCK
 
 Veto = Callable[[Target, str | None], str | None]
-"""Why a target may not be dialled, or None. Asked before its name is looked up (without an address), and about each
-resolved address at the moment of connecting. OSError: of this address it cannot say."""
+"""Returns the reason to deny a target, or None. Called before the target's name is looked up, without an address, and
+for each resolved address when it is dialled. OSError: no decision is possible for this address."""
 
 
 class DialError(Exception):
-    """No target could be connected. The message names each target and its error.
+    """No target could be connected. The message lists each target with its error.
 
     @ivar result: C{denied}, C{connect_timeout} or C{connect_failed}.
-    @ivar local: this process had no descriptor, thread or place for it, which is no failure of the target.
+    @ivar local: this process lacked a descriptor or a thread, or a limit was reached; the target is not at fault.
     """
 
     def __init__(self, result: Result, reason: str, local: bool = False) -> None:
@@ -54,9 +51,8 @@ class DialError(Exception):
 class Dialer:
     """Connects to targets.
 
-    @param veto: see L{Veto}. A name's addresses are asked about as they are resolved for this very connection, so that
-        a name that changes its addresses in between gains nothing.
-    @param holds: called with the change in the number of sockets that a dial has beyond its first.
+    @param veto: see L{Veto}. It checks the address that is dialled, so a name that changes its addresses gains nothing.
+    @param holds: called with the change in the number of sockets that a dial uses beyond its first.
     """
 
     def __init__(
@@ -76,25 +72,26 @@ class Dialer:
         failed: Callable[[Target, str], None] | None = None,
         client: str | None = None,
     ) -> socket.socket:
-        """Connect to the first target that can be connected.
+        """Connect to the first target that accepts.
 
-        Cancelling it gives up all sockets and lookups at once.
+        Cancelling closes all sockets and lookups at once.
 
-        @param seconds: for all of them together, lookups included. Each may take an equal share of what is left; where
-            that is less than a second, attempts overlap (L{Overlapping}).
-        @param trying: told of each target before it is dialled, and again of the one that is connected when others
-            were tried since. @param failed: of each that could not be connected though it may be, and why.
-        @param client: who formed the name of a target that is C{client_formed}, as admission counts clients. None: no
-            bound by client holds for its lookups.
+        @param seconds: for all targets together, lookups included. Each target gets an equal share of the remaining
+            time; if that is less than a second, attempts overlap (L{Overlapping}).
+        @param trying: called with each target before it is dialled, and again with the connected one if others were
+            tried since.
+        @param failed: called with each permitted target that could not be connected, and the reason.
+        @param client: the client that formed the name of a C{client_formed} target, as admission counts clients. None:
+            its lookups have no limit per client.
         @return: a connected, non-blocking socket.
-        @raise DialError: none can be connected.
+        @raise DialError: no target could be connected.
         """
         if not targets:
             raise DialError(Result.CONNECT_FAILED, "there is no target")
         tried = targets[0]
         trying(tried)
         first = self._begin(tried)
-        if first is not None and not first[1]:  # a neighbour, often connected at once
+        if first is not None and not first[1]:  # often connected at once
             return first[0]
         errors: list[str] = []
         results: set[Result] = set()
@@ -125,7 +122,7 @@ class Dialer:
                 trying(target)
             return sock
         if dialling.untried:
-            errors.append(f"the time was up before {dialling.untried} more of {len(targets)} targets could be tried")
+            errors.append(f"timed out before {dialling.untried} of {len(targets)} targets were tried")
             results.add(Result.CONNECT_TIMEOUT)
         for result in (Result.CONNECT_FAILED, Result.CONNECT_TIMEOUT, Result.DENIED):
             if result in results:
@@ -133,9 +130,9 @@ class Dialer:
         raise AssertionError("a dial that fails has a result")
 
     def _begin(self, target: Target) -> _Begun | None:
-        """Begin with a target that is an address: a neighbour is often connected at once, and needs no more.
+        """Start dialling a target that is an address. On a fast network it is often connected at once.
 
-        @return: None: it is none, or may not be dialled.
+        @return: None: the target is a name, or is denied.
         """
         if len(target.addresses) > 1:
             return None
@@ -144,30 +141,30 @@ class Dialer:
             return None
         try:
             return None if self.veto(target, host) is not None else _begin(host, target.port)
-        except OSError:  # the attempt finds it, too, and says it
+        except OSError:  # the attempt meets the same error and reports it
             return None
 
 
 _Begun = tuple[socket.socket, int]
-"""A socket, and an errno: 0 when it is connected, EINPROGRESS or EALREADY while it connects."""
+"""A socket and an errno: 0 if it is connected, EINPROGRESS or EALREADY while it connects."""
 
 
 def _begin(address: str, port: int) -> _Begun:
-    """Begin to connect. @raise OSError: out of descriptors, or no such address family here."""
+    """Start connecting. @raise OSError: no descriptor is left, or the system lacks the address family."""
     sock = socket.socket(_INET6 if ":" in address else _INET, _STREAM)
     if not _NONBLOCK:
         sock.setblocking(False)
     tune_tcp(sock)
     number = sock.connect_ex((address, port))
-    if number == errno.EINPROGRESS:  # as it always says; on this machine it mostly is done all the same
+    if number == errno.EINPROGRESS:  # a connect to this machine is usually complete by now
         number = sock.connect_ex((address, port))
     return sock, 0 if number == errno.EISCONN else number
 
 
 class _Attempt:
-    """One target: its addresses are found, then tried a quarter of a second apart until one answers.
+    """Dials one target: finds its addresses and tries them, each after a delay, until one answers.
 
-    @param begun: the target is an address, which may be dialled and is dialled already.
+    @param begun: the target is a permitted address and is being dialled. None: it is not.
     @param client: see L{Dialer.dial}.
     """
 
@@ -208,8 +205,8 @@ class _Attempt:
             lookups = dialer.lookups
             asked = lookups.formed(target.host, client) if target.client_formed else lookups.addresses(target.host)
             self._lookup = asked.addCallbacks(self._found, self._not_found)
-        if not self.result.called:  # a neighbour is often connected at once
-            self._deadline = wheel_of(self._reactor).after(seconds, self._timed_out)
+        if not self.result.called:  # it is often connected at once
+            self._deadline = timer_wheel_of(self._reactor).after(seconds, self._timed_out)
 
     def _found(self, addresses: list[str]) -> None:
         if self.result.called:  # too late
@@ -227,7 +224,7 @@ class _Attempt:
         self._fail(result, str(failure.value))
 
     def _try_next(self) -> None:
-        """Begin with the next address; when it takes its time, with the one after it, too."""
+        """Dial the next address. If it does not answer within the delay, dial the one after it, too."""
         self._cancel(self._next)
         while self._addresses:
             if self._sockets.full and not self._give_up_oldest():
@@ -254,7 +251,7 @@ class _Attempt:
             )
 
     def _give_up_oldest(self) -> bool:
-        """Make room for a socket. @return: there is room."""
+        """Make room for a socket. @return: whether there is room."""
         oldest = self._sockets.oldest(self._reactor.seconds())
         if oldest is None:
             return False
@@ -267,7 +264,7 @@ class _Attempt:
         connecting.give_up()
 
     def _begin(self, address: str, begun: _Begun | None = None) -> bool:
-        """@return: it is connected, or under way. A name may have many addresses that fail at once."""
+        """@return: the socket is connected or connecting. A name may have many addresses that fail at once."""
         waits = False
 
         def connected(sock: socket.socket) -> None:
@@ -283,7 +280,7 @@ class _Attempt:
 
         try:
             sock, number = begun or _begin(address, self._target.port)
-        except OSError as error:  # out of descriptors, or no such address family here
+        except OSError as error:  # no descriptor is left, or the system lacks the address family
             self._local = self._local or error.errno in (errno.EMFILE, errno.ENFILE)
             self._errors[address] = os.strerror(error.errno or errno.EIO)
             return False
@@ -296,7 +293,7 @@ class _Attempt:
     def _timed_out(self) -> None:
         why = f"no answer within {self._seconds:.3g} s"
         if not self._sockets:
-            why = f"the name was not resolved within {self._seconds:.3g} s: no name server has answered"
+            why = f"name lookup timed out after {self._seconds:.3g} s: no name server answered"
         self._fail(Result.CONNECT_TIMEOUT, why)
 
     def _fail(self, result: Result, reason: str) -> None:
@@ -320,7 +317,7 @@ class _Attempt:
 
 
 def interleave(addresses: Iterable[str]) -> list[str]:
-    """The addresses in their order, but the two families in turn, the first's first (RFC 8305, section 4)."""
+    """Alternate the two address families, beginning with the family of the first address (RFC 8305, section 4)."""
     ordered = list(addresses)
     first = [address for address in ordered if (":" in address) == (":" in ordered[0])]
     second = [address for address in ordered if address not in first]
@@ -328,7 +325,7 @@ def interleave(addresses: Iterable[str]) -> list[str]:
 
 
 def _distinct(errors: dict[str, str], host: str) -> list[str]:
-    """Each with its address; one that the target is written with, its error alone."""
+    """Each error with its address. The address is left out if the target consists of it."""
     if list(errors) == [host]:
         return list(errors.values())
     return [f"{address}: {error}" for address, error in errors.items()]

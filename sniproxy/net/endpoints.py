@@ -1,6 +1,6 @@
-"""Twisted server endpoint strings, as far as the configuration must understand them. Pure.
+"""Parses Twisted server endpoint strings as far as the configuration needs. Pure.
 
-Twisted parses and opens them; here they are only checked for what a listener of this proxy cannot be.
+Twisted opens the endpoints. This module rejects those that cannot be a listener of the proxy.
 """
 
 from __future__ import annotations
@@ -10,31 +10,31 @@ import re
 import attrs
 
 BACKLOG = 1024
-"""Connections that the kernel holds for us before they are accepted; Twisted's default, 50, overflows in a storm."""
+"""Maximum connections in the kernel's accept queue. Twisted's default of 50 overflows under bursts."""
 
 _SEPARATOR = re.compile(r"(?<!\\):")
 _REFUSED = {
-    "ssl": "TLS passes through to the brokers; write tcp: instead, with certificates = if it shall end here",
-    "tls": "TLS passes through to the brokers; write tcp: instead, with certificates = if it shall end here",
-    "haproxy": "the PROXY protocol is not read yet; write tcp: instead and turn off send-proxy in front of it",
-    "stdio": "a listener accepts connections; write tcp: instead",
+    "ssl": "TLS passes through to the brokers; use tcp:, with certificates = to terminate TLS here",
+    "tls": "TLS passes through to the brokers; use tcp:, with certificates = to terminate TLS here",
+    "haproxy": "the PROXY protocol is not supported; use tcp: and turn off send-proxy in the load balancer",
+    "stdio": "a listener accepts connections; use tcp:",
 }
 
 
 class BadEndpoint(ValueError):
-    """An endpoint string that cannot be a listener; the message says why and what to write."""
+    """An endpoint string is not a listener. The message gives the reason and the cure."""
 
 
 @attrs.frozen
 class Endpoint:
-    """An endpoint string, looked into.
+    """A parsed endpoint string.
 
-    @ivar text: for Twisted, the backlog added.
+    @ivar text: the string for Twisted, with the backlog added.
     @ivar kind: ``tcp``, ``tcp6``, ``unix``, ...
-    @ivar host: where a TCP endpoint listens; all addresses: ``0.0.0.0`` or ``::``. None: not TCP.
-    @ivar port: 0: a free one is chosen. None: not TCP.
-    @ivar backlog: connections that wait in the kernel; only of TCP.
-    @ivar shared: other processes may listen there, too (C{SO_REUSEPORT}); only of TCP.
+    @ivar host: the listening address of a TCP endpoint; ``0.0.0.0`` or ``::`` for all. None: not TCP.
+    @ivar port: 0: the system chooses one. None: not TCP.
+    @ivar backlog: size of the kernel's accept queue; only for TCP.
+    @ivar shared: other processes may listen on the same port (C{SO_REUSEPORT}); only for TCP.
     """
 
     text: str
@@ -45,11 +45,11 @@ class Endpoint:
     shared: bool = False
 
     def for_instance(self, index: int) -> Endpoint | None:
-        """The one that stands beside this one for another process: the port plus its index, or C{PATH.INDEX}.
+        """The corresponding endpoint of another process: the port plus its index, or C{PATH.INDEX}.
 
-        A port 0 stays: each process gets a free one.
+        Port 0 stays 0: the system chooses a port for each process.
 
-        @return: None: there is no such endpoint: this kind has neither port nor path, or there is no such port.
+        @return: None: the endpoint has neither port nor path, or the port would be too large.
         """
         parts = _SEPARATOR.split(self.text)
         keys = [part.partition("=")[0] if "=" in part else "" for part in parts]
@@ -69,7 +69,7 @@ class Endpoint:
         return attrs.evolve(self, text=":".join(parts))
 
     def private(self) -> Endpoint:
-        """This one, for its owner alone: a unix socket has mode 0600 unless a mode is written."""
+        """The endpoint with mode 0600 if it is a unix socket without an explicit mode."""
         parts = _SEPARATOR.split(self.text)[1:]
         positional = [part for part in parts if "=" not in part]
         named = any(part.startswith("mode=") for part in parts)
@@ -79,9 +79,9 @@ class Endpoint:
 
 
 def parse_endpoint(text: str) -> Endpoint:
-    """Check a server endpoint string.
+    """Parse and check a server endpoint string.
 
-    @raise BadEndpoint: it is none, or not one for plain connections.
+    @raise BadEndpoint: it is malformed, or not an endpoint for plain connections.
     """
     kind, *arguments = _SEPARATOR.split(text.strip())
     kind = kind.lower()
@@ -90,10 +90,10 @@ def parse_endpoint(text: str) -> Endpoint:
     if kind in _REFUSED:
         raise BadEndpoint(_REFUSED[kind])
     if not arguments:
-        raise BadEndpoint("it is a Twisted server endpoint string, as in tcp:4443:interface=127.0.0.1")
+        raise BadEndpoint("expected a Twisted server endpoint string, as in tcp:4443:interface=127.0.0.1")
     positional = [value for value in arguments if "=" not in value]
     if "" in positional[1:] and kind in ("tcp", "tcp6"):
-        raise BadEndpoint(r"the colons of an IPv6 address are escaped, as in tcp6:4443:interface=\:\:1")
+        raise BadEndpoint(r"escape the colons of an IPv6 address, as in tcp6:4443:interface=\:\:1")
     keys = dict(value.split("=", 1) for value in arguments if "=" in value)
     whole = text.strip()
     if kind in ("tcp", "tcp6", "unix") and "backlog" not in keys and len(positional) < 3:
@@ -102,13 +102,13 @@ def parse_endpoint(text: str) -> Endpoint:
         return Endpoint(whole, kind, None, None)
     unknown = sorted(keys.keys() - {"port", "interface", "backlog"})
     if unknown:
-        raise BadEndpoint(f"{kind}: knows port, interface and backlog; not {unknown[0]!r}")
+        raise BadEndpoint(f"{kind}: unknown argument {unknown[0]!r}; use port, interface or backlog")
     port = keys.get("port", positional[0] if positional else "")
     if not (_is_number(port) and int(port) <= 65535):
-        raise BadEndpoint(f"bad port {port!r}: it is a number from 0 (any free port) to 65535, as in tcp:4443")
+        raise BadEndpoint(f"bad port {port!r}: expected a number from 0 (any free port) to 65535, as in tcp:4443")
     backlog = keys.get("backlog", positional[2] if len(positional) > 2 else str(BACKLOG))
     if not (_is_number(backlog) and int(backlog) > 0):
-        raise BadEndpoint(f"bad backlog {backlog!r}: it is a number of connections, as in backlog={BACKLOG}")
+        raise BadEndpoint(f"bad backlog {backlog!r}: expected a number of connections, as in backlog={BACKLOG}")
     interface = keys.get("interface", positional[1] if len(positional) > 1 else "").replace("\\", "")
     if not interface:
         interface = "::" if kind == "tcp6" else "0.0.0.0"

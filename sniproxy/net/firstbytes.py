@@ -1,4 +1,4 @@
-"""Waiting for what a client says first: until it is whole, wrong, late, or the client has gone."""
+"""Reads a client's first message until it is complete or wrong, or the deadline passes, or the client leaves."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from twisted.python.failure import Failure
 
 from sniproxy.net.descriptor import SocketDescriptor, pending_error
 from sniproxy.util.buffered import Share
-from sniproxy.util.timerwheel import Deadline, wheel_of
+from sniproxy.util.timerwheel import Deadline, timer_wheel_of
 
 T = TypeVar("T")
 
@@ -18,18 +18,18 @@ _READ_BYTES = 65_536
 
 
 class ClientGone(Exception):
-    """The client ended or lost the connection before it had said the first thing."""
+    """The client closed or lost the connection before its first message was complete."""
 
 
-class TooLate(Exception):
-    """It was not whole in time."""
+class ReadTimeout(Exception):
+    """The message was not complete in time."""
 
 
 class FirstBytes(SocketDescriptor, Generic[T]):
-    """Reads a client's socket until L{taken} has what it wants. The socket stays its owner's.
+    """Reads a client's socket until L{parse} returns a message. The caller keeps ownership of the socket.
 
-    @ivar received: all bytes that have come, as they came: what was wanted, and what came behind it in the same read.
-    @param seconds: the deadline, counted from L{first}. @param what: what is waited for, in words.
+    @ivar received: all bytes read, including those behind the message in the same read.
+    @param seconds: the deadline, counted from L{first}. @param what: the message's name, for errors.
     """
 
     __slots__ = ("_deadline", "_done", "_reactor", "_seconds", "_waiting", "_what", "received")
@@ -45,9 +45,10 @@ class FirstBytes(SocketDescriptor, Generic[T]):
         self._deadline: Deadline | None = None
 
     def at_once(self) -> T | None:
-        """What is there already: no reactor, deadline or Deferred is needed for it. @return: None: it is not whole yet.
+        """Read what has arrived, without the reactor, a deadline or a Deferred. @return: None: the message is not
+        complete.
 
-        @raise ClientGone: the client left. Others are of L{taken}.
+        @raise ClientGone: the client left. L{parse} may raise others.
         """
         try:
             data = self.sock.recv(_READ_BYTES)
@@ -56,38 +57,38 @@ class FirstBytes(SocketDescriptor, Generic[T]):
         except OSError as error:
             raise ClientGone(error.strerror) from error
         if not data:
-            raise ClientGone("it ended the connection")
+            raise ClientGone("it closed the connection")
         if not self.received:
-            self.received = data  # as it mostly stays
+            self.received = data  # usually the only read
         else:
             self.received = self.received if isinstance(self.received, bytearray) else bytearray(self.received)
             self.received += data
-        found = self.taken(data)
+        found = self.parse(data)
         if found is None:
             self._waiting = self._waiting or Share()
             self._waiting.holds(self.kept())
         return found
 
     def first(self) -> Deferred[T]:
-        """Wait. @return: fires with it; at once, when it is there already, which costs the reactor nothing.
+        """Wait for the message. @return: fires with it, at once if it has arrived, without work for the reactor.
 
-        @raise TooLate: it did not come in time. @raise ClientGone: the client left. Others are of L{taken}.
+        @raise ReadTimeout: the deadline passed. @raise ClientGone: the client left. L{parse} may raise others.
         """
         done = self._done
         if done is None:
             done = self._done = Deferred(lambda _: self._stop())
         self.doRead()
         if not done.called:
-            self._deadline = wheel_of(self._reactor).after(self._seconds, self._too_late)
+            self._deadline = timer_wheel_of(self._reactor).after(self._seconds, self._too_late)
             self._reactor.addReader(self)
         return done
 
-    def taken(self, data: bytes) -> T | None:
-        """Take the next bytes. @return: what was wanted; None: it is not whole. What is raised ends the waiting."""
+    def parse(self, data: bytes) -> T | None:
+        """Parse the next bytes. @return: the message. None: it is not complete. An exception ends the reading."""
         raise NotImplementedError
 
     def kept(self) -> int:
-        """Bytes in memory while it waits, for ``max_buffered``."""
+        """Bytes in memory while the message is incomplete, for ``max_buffered``."""
         return len(self.received)
 
     def doRead(self) -> None:
@@ -105,7 +106,7 @@ class FirstBytes(SocketDescriptor, Generic[T]):
         self._fail(ClientGone(pending_error(self.sock).strerror))
 
     def _too_late(self) -> None:
-        self._fail(TooLate(f"no whole {self._what} within {self._seconds:g} s"))
+        self._fail(ReadTimeout(f"no complete {self._what} within {self._seconds:g} s"))
 
     def _fail(self, error: Exception) -> None:
         self._stop()

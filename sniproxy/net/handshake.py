@@ -1,4 +1,4 @@
-"""Waiting for a TLS handshake, of either side."""
+"""Runs a TLS handshake, as client or server."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from twisted.python.failure import Failure
 from sniproxy.net.descriptor import WAIT, SocketDescriptor, pending_error
 from sniproxy.net.tlssocket import TLSSocket
 from sniproxy.util.buffered import Share
-from sniproxy.util.timerwheel import wheel_of
+from sniproxy.util.timerwheel import timer_wheel_of
 
 MAX_RECEIVED_BYTES = 524_288
-"""Bytes that a peer may send before its handshake is complete: several times a large certificate chain."""
+"""Maximum bytes from a peer before its handshake is complete: several times a large certificate chain."""
 
 
 class HandshakeError(Exception):
-    """The handshake has failed; the message says why. @ivar gone: the peer ended or lost the connection."""
+    """The handshake failed; the message gives the reason. @ivar gone: the peer closed or lost the connection."""
 
     def __init__(self, reason: str, gone: bool = False) -> None:
         super().__init__(reason)
@@ -26,12 +26,12 @@ class HandshakeError(Exception):
 
 
 class Handshake(SocketDescriptor):
-    """Drives one socket's handshake. The socket stays its owner's.
+    """Runs the handshake of one socket. The caller keeps ownership of the socket.
 
-    The peer's bytes count as waiting in memory (L{sniproxy.util.buffered}) until the handshake has ended; more than
-    L{MAX_RECEIVED_BYTES} fail it.
+    The peer's bytes count as buffered (L{sniproxy.util.buffered}) until the handshake ends. More than
+    L{MAX_RECEIVED_BYTES} make it fail.
 
-    @param seconds: the handshake's deadline, counted from now, to the wheel's next tick (L{sniproxy.util.timerwheel}).
+    @param seconds: the deadline, counted from now and rounded up to a tick of the timer wheel.
     """
 
     __slots__ = ("_done", "_finished", "_reactor", "_received", "_timer", "_tls")
@@ -43,11 +43,11 @@ class Handshake(SocketDescriptor):
         self._finished = False
         self._received = Share()
         self._done: Deferred[None] = Deferred(lambda _: self._stop())
-        late = f"no TLS handshake within {seconds:.3g} s"
-        self._timer = wheel_of(reactor).after(seconds, partial(self._fail, late))
+        late = f"TLS handshake not completed within {seconds:.3g} s"
+        self._timer = timer_wheel_of(reactor).after(seconds, partial(self._fail, late))
 
-    def shaken(self) -> Deferred[None]:
-        """Begin. @return: fires when it is done, and sent. @raise HandshakeError: it has failed."""
+    def run(self) -> Deferred[None]:
+        """Start. @return: fires when the handshake is complete and sent. @raise HandshakeError: it failed."""
         self._reactor.addReader(self)
         self._step()
         return self._done
@@ -66,7 +66,7 @@ class Handshake(SocketDescriptor):
             else:
                 self._step()
         else:
-            self._fail("it ended the connection in the TLS handshake", gone=True)
+            self._fail("it closed the connection in the TLS handshake", gone=True)
 
     def doWrite(self) -> None:
         try:
@@ -85,13 +85,13 @@ class Handshake(SocketDescriptor):
 
     def _step(self) -> None:
         try:
-            self._finished = self._finished or self._tls.shake()
+            self._finished = self._finished or self._tls.do_handshake()
         except OSError as error:
             self._fail(error.strerror)
             return
         if self._tls.waiting:
             self._reactor.addWriter(self)
-            if self._finished:  # what the peer sends next waits in the kernel
+            if self._finished:  # further bytes wait in the kernel
                 self._reactor.removeReader(self)
         elif self._finished:
             self._succeed()

@@ -1,4 +1,4 @@
-"""Waiting for a connection's ClientHello."""
+"""Reads a connection's ClientHello."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sniproxy.tls.clienthello import ClientHello, ClientHelloReader
 
 
 class HelloStage(FirstBytes[ClientHello]):
-    """Reads a client's socket until the hello is whole, or raises C{HelloError}. @param seconds: see L{FirstBytes}."""
+    """Reads a client's socket until the hello is complete; raises C{HelloError}. @param seconds: see L{FirstBytes}."""
 
     __slots__ = ("_reader",)
 
@@ -18,7 +18,7 @@ class HelloStage(FirstBytes[ClientHello]):
         super().__init__(reactor, sock, seconds, "hello")
         self._reader = ClientHelloReader()
 
-    def taken(self, data: bytes) -> ClientHello | None:
+    def parse(self, data: bytes) -> ClientHello | None:
         return self._reader.feed(data)
 
     def kept(self) -> int:

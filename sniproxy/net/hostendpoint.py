@@ -1,4 +1,4 @@
-"""An endpoint for Twisted's clients that looks its host up by L{sniproxy.net.lookup}, not in Twisted's thread pool."""
+"""A Twisted client endpoint that resolves names with L{sniproxy.net.lookup} in place of Twisted's thread pool."""
 
 from __future__ import annotations
 
@@ -23,18 +23,16 @@ from zope.interface import implementer
 
 from sniproxy.net.getaddrinfo import LookupFailed, no_answer
 from sniproxy.net.lookup import lookups_of
+from sniproxy.net.overlapping import ATTEMPT_DELAY_S
 from sniproxy.util.names import ip_literal
-
-ATTEMPT_DELAY_S = 0.25
-"""Seconds before the next address is tried beside the first (RFC 8305, section 5)."""
 
 
 @implementer(IStreamClientEndpoint)
 class HostEndpoint:
     """Connects to a host by TCP, by happy eyeballs (RFC 8305).
 
-    A resolver of names that an application has installed in the reactor (C{IReactorPluggableNameResolver}) is used
-    in place of the system's.
+    A name resolver that the application has installed in the reactor (C{IReactorPluggableNameResolver}) takes
+    precedence.
 
     @param host: a name, or an IP address without brackets.
     @param timeout: seconds for the lookup and each connection.
@@ -47,10 +45,10 @@ class HostEndpoint:
         self._timeout = timeout
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
-        """Connect; the answer is the protocol that the factory has built.
+        """Connect. @return: fires with the protocol that the factory built.
 
-        It fails with C{DNSLookupError}, whose text says why the host has no address, or as Twisted's endpoints do.
-        Cancelling it gives up the lookup and all sockets at once.
+        Fails with C{DNSLookupError}, whose message gives the reason, or as Twisted's endpoints do. Cancelling closes
+        the lookup and all sockets at once.
         """
         return Deferred.fromCoroutine(self._connect(protocolFactory))
 
@@ -75,7 +73,7 @@ class HostEndpoint:
 
 @implementer(IReactorPluggableNameResolver, IHostnameResolver)
 class _Known:
-    """A reactor for one C{HostnameEndpoint}, whose names all have these addresses."""
+    """A reactor for one C{HostnameEndpoint} that resolves every name to the given addresses."""
 
     def __init__(self, reactor: Any, addresses: Sequence[str]) -> None:
         self._reactor = reactor
@@ -86,7 +84,7 @@ class _Known:
         return getattr(self._reactor, name)
 
     def installNameResolver(self, resolver: IHostnameResolver) -> IHostnameResolver:
-        """It has its own."""
+        """Not supported: the resolver is fixed."""
         raise NotImplementedError
 
     def resolveHostName(
@@ -97,7 +95,7 @@ class _Known:
         addressTypes: Sequence[type[IAddress]] | None = None,
         transportSemantics: str = "TCP",
     ) -> Any:
-        """Gives the addresses at once."""
+        """Return the addresses at once."""
         resolutionReceiver.resolutionBegan(self)
         for address in self._addresses:
             kind = IPv6Address if ":" in address else IPv4Address

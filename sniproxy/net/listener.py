@@ -1,4 +1,4 @@
-"""Accepting connections."""
+"""Accepts connections."""
 
 from __future__ import annotations
 
@@ -24,41 +24,41 @@ from sniproxy.util.names import host_port
 log = Logger()
 
 BATCH = 64
-"""Connections accepted before the reactor serves others."""
+"""Connections accepted before the reactor serves other sockets."""
 
 LAST_ROUNDS = 64
-"""Batches accepted at once when a listener stops: a backlog of 4096 (net.core.somaxconn) fits in them."""
+"""Maximum batches accepted at once when a listener stops: enough for a backlog of 4096 (net.core.somaxconn)."""
 
 LAST_CALL_S = 0.5
-"""Seconds for which a listener that stops accepts clients whose handshake has begun, where others share its port."""
+"""Seconds for which a stopping listener on a shared port accepts clients whose handshake has begun."""
 
 PAUSE_S = 0.25
-"""Seconds without accepting after the system had no descriptor or memory left; clients wait in the backlog."""
+"""Seconds without accepting after the system ran out of descriptors or memory. Clients wait in the backlog."""
 
 REPEAT_INTERVAL_S = 10.0
-"""Seconds before the same warning is given again."""
+"""Seconds before a warning is repeated."""
 
 DEFERRED_S = 1
-"""Seconds for which the kernel keeps back a client that says nothing."""
+"""Seconds for which the kernel holds back a client that sends nothing."""
 
 can_defer = hasattr(socket, "TCP_DEFER_ACCEPT")
-"""Whether this system can."""
+"""Whether this system supports L{DEFERRED_S}."""
 
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 _NO_MEMORY = os.strerror(errno.ENOMEM)
 
 Accepted = Callable[[socket.socket, str], None]
-"""Takes over a client's socket. The text is its address."""
+"""Takes over a client's socket. The text is the client's address."""
 
 
 def listen_at_once(endpoint: IStreamServerEndpoint, factory: IProtocolFactory, text: str) -> Any:
-    """Listen with an endpoint of the kinds that bind at once: their Deferred has fired when C{listen} returns.
+    """Listen on an endpoint of a kind that binds synchronously: its Deferred has fired when C{listen} returns.
 
     A UNIX socket that a killed program left behind is removed.
 
     @param text: the endpoint, for the error. @return: the port.
-    @raise CannotListenError: it cannot be listened on.
+    @raise CannotListenError: the endpoint cannot listen.
     """
     try:
         return _listen(endpoint, factory, text)
@@ -66,7 +66,7 @@ def listen_at_once(endpoint: IStreamServerEndpoint, factory: IProtocolFactory, t
         path = unix_path(error)
         if path is None or not remove_stale(path):
             raise
-        log.warn("removed {path}: a program that was killed left it behind", path=path)
+        log.warn("removed stale UNIX socket {path}", path=path)
     return _listen(endpoint, factory, text)
 
 
@@ -85,22 +85,22 @@ def _listen(endpoint: IStreamServerEndpoint, factory: IProtocolFactory, text: st
 
 
 def own_port(sock: socket.socket | None) -> int | None:
-    """The port that a client's connection came to. None: there is no TCP socket."""
+    """The local port of a client's connection. None: there is no TCP socket."""
     name = None if sock is None else sock.getsockname()
-    return name[1] if isinstance(name, tuple) else None  # a unix socket's is a text
+    return name[1] if isinstance(name, tuple) else None  # the name of a unix socket is a str
 
 
 class NoSocket(Exception):
-    """The endpoint gave a port that has no plain listening socket."""
+    """The endpoint's port has no plain listening socket."""
 
 
 class Acceptor(SocketDescriptor):
     """Accepts on the socket of a port that a Twisted endpoint opened.
 
-    The endpoint knows how to bind, reuse and clean up; what it accepts would come as a protocol behind a transport, so
-    its reading is stopped and done here.
+    The endpoint binds, reuses and cleans up. Its own accepting would wrap each connection in a transport, so that is
+    stopped and done here.
 
-    @ivar accepted: takes over each client; another configuration may put another one here.
+    @ivar accepted: takes over each client; a reload may replace it.
     """
 
     __slots__ = ("_kind", "_must_wait", "_paused", "_port", "_quiet_until", "_reactor", "_stopping", "accepted", "name")
@@ -108,9 +108,9 @@ class Acceptor(SocketDescriptor):
     def __init__(
         self, reactor: Any, port: IListeningPort, name: str, accepted: Accepted, must_wait: Callable[[], str | None]
     ) -> None:
-        """@param must_wait: why no connection may be accepted now. None: one may.
+        """@param must_wait: returns the reason to pause accepting. None: there is none.
 
-        @raise NoSocket: the port is not of the kind that listens on a socket.
+        @raise NoSocket: the port has no listening socket.
         """
         sock = getattr(port, "socket", None)
         stop_reading = getattr(port, "stopReading", None)
@@ -119,8 +119,8 @@ class Acceptor(SocketDescriptor):
         super().__init__(sock)
         stop_reading()
         try:
-            tune(sock)  # what it accepts has these options from it (tcp(7), socket(7))
-        except OSError:  # a kind of socket that has none
+            tune(sock)  # accepted sockets inherit these options (tcp(7), socket(7))
+        except OSError:  # the socket does not support them
             pass
         # As numbers: socket.accept makes enums of them for each connection, which takes longer than accepting does.
         self._kind = int(sock.family), int(sock.type), sock.proto
@@ -136,16 +136,16 @@ class Acceptor(SocketDescriptor):
 
     @property
     def address(self) -> tuple[str, int] | None:
-        """The host and port it is bound to; None: not TCP."""
+        """The host and port that the socket is bound to. None: not TCP."""
         if self.sock.family not in (socket.AF_INET, socket.AF_INET6):
             return None
         host, port = self.sock.getsockname()[:2]
         return host, port
 
     def defer(self, wanted: bool) -> None:
-        """Whether the kernel keeps back who has connected and says nothing, for at most L{DEFERRED_S} seconds (tcp(7)).
+        """Whether the kernel holds back silent connections, for at most L{DEFERRED_S} seconds (tcp(7)).
 
-        A client that speaks at once, as those of TLS do, is then accepted together with its hello.
+        A client that speaks at once, as in TLS, is then accepted together with its hello.
         """
         if can_defer and self.address is not None:
             self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, DEFERRED_S if wanted else 0)
@@ -154,11 +154,11 @@ class Acceptor(SocketDescriptor):
         self._round()
 
     def _round(self) -> bool:
-        """Accept up to L{BATCH} connections. @return: there were as many, and more may wait."""
-        # What is raised here would make the reactor give the listener up for good.
+        """Accept up to L{BATCH} connections. @return: the batch was full, and more clients may wait."""
+        # An exception here would make the reactor drop the listener.
         for _ in range(BATCH):
             try:
-                # At the stop a limit would turn waiting clients away with a reset.
+                # While stopping, a pause would reset the clients in the backlog.
                 why = None if self._stopping else self._must_wait()
                 if why is not None:
                     self._pause(why)
@@ -170,7 +170,7 @@ class Acceptor(SocketDescriptor):
             except OSError as error:
                 if error.errno in _EXHAUSTED:
                     self._pause(os.strerror(error.errno))
-                # Anything else concerns a connection that was gone before it was accepted (accept(2)).
+                # All other errors belong to a connection that ended before it was accepted (accept(2)).
                 elif error.errno not in WAIT and not (self._stopping and error.errno == errno.EINVAL):
                     continue
                 return False
@@ -180,9 +180,9 @@ class Acceptor(SocketDescriptor):
                     welcome_new(sock)
                 self.accepted(sock, _client(address))
             except Exception as error:
-                sock.close()  # before the log: it takes memory
+                sock.close()  # before logging, which needs memory
                 with suppress(MemoryError):
-                    log.failure("listener {name}: a connection was lost: a fault of the proxy", name=self.name)
+                    log.failure("listener {name}: internal error while accepting a connection", name=self.name)
                 if isinstance(error, MemoryError):
                     self._pause(_NO_MEMORY)
                     return False
@@ -193,16 +193,16 @@ class Acceptor(SocketDescriptor):
         fd, address = self.sock._accept()  # type: ignore[attr-defined]
         try:
             return socket.socket(*self._kind, fileno=fd), address
-        except BaseException:  # nobody has the number yet
+        except BaseException:  # no object owns the descriptor yet
             os.close(fd)
             raise
 
     def stop(self) -> Any:
-        """Close the listening socket, after accepting all clients that wait in the backlog: they would get a reset.
+        """Close the listening socket after accepting all clients in the backlog, which would otherwise get a reset.
 
-        It ignores new clients from now on (L{ignore_new}). Where other processes share the port (C{SO_REUSEPORT}), or
-        if the system lacks descriptors or memory, the socket is closed L{LAST_CALL_S} later, and L{DEFERRED_S} seconds
-        later than that where the kernel held silent clients back. A second call closes it at once.
+        The socket ignores new clients from now on (L{ignore_new}). If other processes share the port (C{SO_REUSEPORT}),
+        or if descriptors or memory are exhausted, it is closed L{LAST_CALL_S} later, and another L{DEFERRED_S} seconds
+        later if the kernel held silent clients back. A second call closes it at once.
 
         @return: a Deferred or None, as L{IListeningPort.stopListening}.
         """
@@ -231,7 +231,7 @@ class Acceptor(SocketDescriptor):
         return self.address is not None and bool(self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT))
 
     def _accept_rest(self) -> bool:
-        """@return: none is left."""
+        """@return: the backlog is empty."""
         for _ in range(LAST_ROUNDS):
             if not self._round():
                 return self._paused is None or not self._paused.active()
@@ -242,7 +242,7 @@ class Acceptor(SocketDescriptor):
         maybeDeferred(self.close).chainDeferred(closed)
 
     def close(self) -> Any:
-        """Close the listening socket at once; who waits in the backlog gets a reset.
+        """Close the listening socket at once. Clients in the backlog get a reset.
 
         @return: as L{stop}.
         """
@@ -251,14 +251,14 @@ class Acceptor(SocketDescriptor):
         return self._port.stopListening()
 
     def _pause(self, why: str) -> None:
-        # Without memory for the pause itself the reactor comes back at once: either it still reads, or the call is set.
+        # Without memory for the pause, the reactor retries at once or after the delay.
         with suppress(MemoryError):
-            self._unpause()  # it is paused already when it stops
+            self._unpause()  # a stopping listener may be paused
             self._paused = self._reactor.callLater(PAUSE_S, self._reactor.addReader, self)
             self._reactor.removeReader(self)
             if self._reactor.seconds() >= self._quiet_until:
                 self._quiet_until = self._reactor.seconds() + REPEAT_INTERVAL_S
-                log.warn("listener {name}: new connections wait: {why}; live ones go on", name=self.name, why=why)
+                log.warn("listener {name} paused: {why}; new connections wait in the backlog", name=self.name, why=why)
 
     def _unpause(self) -> None:
         if self._paused is not None and self._paused.active():
@@ -269,7 +269,7 @@ class Acceptor(SocketDescriptor):
 
 
 def _client(address: Any) -> str:
-    """``192.0.2.7:50123`` or ``[2001:db8::7]:50123``; a unix socket's peer mostly has no name."""
+    """``192.0.2.7:50123`` or ``[2001:db8::7]:50123``. A unix socket's peer usually has no name."""
     if isinstance(address, tuple):
         host, port = address[:2]
         if host.startswith("::ffff:") and "." in host:

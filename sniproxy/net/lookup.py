@@ -11,15 +11,16 @@ the operator's. A written name also keeps its last good answer, and falls back o
 from __future__ import annotations
 
 import threading
-from collections import Counter, OrderedDict
+from collections import Counter
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import attrs
 from twisted.internet.defer import Deferred
 
 from sniproxy.net.getaddrinfo import Cause, LookupFailed, no_answer, system_addresses
-from sniproxy.util.timerwheel import Deadline, wheel_of
+from sniproxy.util.bounded import BoundedMap
+from sniproxy.util.perreactor import PerReactor
+from sniproxy.util.timerwheel import Deadline, timer_wheel_of
 
 MAX_THREADS = 32
 """Lookups at once of written names, and as many of client-formed ones. Further names wait in a queue."""
@@ -121,7 +122,7 @@ class HostLookups:
         self._reactor = reactor
         self._written = _Pool()
         self._formed = _Pool()
-        self._kept: OrderedDict[str, _Kept] = OrderedDict()
+        self._kept: BoundedMap[str, _Kept] = BoundedMap(MAX_KEPT)
         self._by_client: Counter[str] = Counter()
         self._results: Counter[str] = Counter()
         self._limited: Counter[str] = Counter(per_client=0, queue=0, time=0)
@@ -178,10 +179,10 @@ class HostLookups:
         queue = self._formed.queue
         left = MAX_QUEUED - len(queue)
         if left <= 0:
-            return "queue", f"{MAX_QUEUED} host names that clients formed wait to be looked up"
+            return "queue", f"lookup queue full: {MAX_QUEUED} client-formed names are waiting"
         waiting = 0 if client is None else sum(look.client == client for look in queue.values())
         if waiting >= min(MAX_QUEUED_PER_CLIENT, left):
-            return "per_client", f"{waiting} host names of this client wait to be looked up"
+            return "per_client", f"lookup queue full for this client: {waiting} names are waiting"
         return "", ""
 
     def _within_time(self, answer: Deferred[list[str]]) -> Deferred[list[str]]:
@@ -197,7 +198,7 @@ class HostLookups:
                 within.callback(result)
 
         within: Deferred[list[str]] = Deferred(lambda _: _cancel(timer, answer))
-        timer = wheel_of(self._reactor).after(FORMED_TIMEOUT_S, late)
+        timer = timer_wheel_of(self._reactor).after(FORMED_TIMEOUT_S, late)
         answer.addBoth(over)
         return within
 
@@ -218,7 +219,7 @@ class HostLookups:
                 answer.callback(result)
 
         answer: Deferred[list[str]] = Deferred(lambda _: _cancel(timer, fresh))
-        timer = wheel_of(self._reactor).after(STALE_AFTER_S, slow)
+        timer = timer_wheel_of(self._reactor).after(STALE_AFTER_S, slow)
         fresh.addBoth(over)
         return answer
 
@@ -264,7 +265,7 @@ class HostLookups:
         now = self._reactor.seconds()
         left = [one for look in pool.running if (one := look.began + OVERDUE_S - now) > 0]
         if pool.queue and left:
-            pool.timer = wheel_of(self._reactor).after(min(left), lambda: self._next(pool))
+            pool.timer = timer_wheel_of(self._reactor).after(min(left), lambda: self._next(pool))
 
     def _start(self, pool: _Pool, look: _Look) -> None:
         del pool.queue[look.host]
@@ -307,16 +308,13 @@ class HostLookups:
         self._next(pool)
 
     def _keep(self, host: str, found: list[str] | LookupFailed) -> None:
-        now = self._reactor.seconds()
+        now, kept = self._reactor.seconds(), self._kept.get(host)
         if not isinstance(found, LookupFailed):
-            self._kept[host] = _Kept(found, now + STALE_S)
-            self._kept.move_to_end(host)
-            if len(self._kept) > MAX_KEPT:
-                self._kept.popitem(last=False)
+            self._kept.put(host, _Kept(found, now + STALE_S))
         elif found.cause in _FINAL:
-            self._kept.pop(host, None)
-        elif host in self._kept:
-            self._kept[host].at_once_until = now + RECHECK_INTERVAL_S
+            self._kept.pop(host)
+        elif kept is not None:
+            kept.at_once_until = now + RECHECK_INTERVAL_S
 
 
 def _cancel(timer: Deadline, answer: Deferred[list[str]]) -> None:
@@ -324,12 +322,5 @@ def _cancel(timer: Deadline, answer: Deferred[list[str]]) -> None:
     answer.addErrback(lambda _: None).cancel()
 
 
-_lookups: WeakKeyDictionary[Any, HostLookups] = WeakKeyDictionary()
-
-
-def lookups_of(reactor: Any) -> HostLookups:
-    """The lookups of a reactor, or of a clock."""
-    lookups = _lookups.get(reactor)
-    if lookups is None:
-        lookups = _lookups[reactor] = HostLookups(reactor)
-    return lookups
+lookups_of = PerReactor(HostLookups)
+"""The lookups of a reactor or a clock."""

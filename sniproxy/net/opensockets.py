@@ -1,4 +1,4 @@
-"""The sockets that one dial has open at once: how many, and which of them makes room for another."""
+"""Counts the open sockets of a dial and selects the one that is closed to make room for another."""
 
 from __future__ import annotations
 
@@ -12,13 +12,11 @@ from twisted.python.failure import Failure
 
 from sniproxy.net.closer import LingeringCloser
 from sniproxy.net.descriptor import SocketDescriptor
+from sniproxy.net.overlapping import MIN_ATTEMPT_S
 
 MAX_SOCKETS = 20
-"""Sockets of one dial at once. Attempts begin 0.05 s apart at least, so each has a second before this is reached."""
-
-MIN_ATTEMPT_S = 1.0
-"""Seconds that a socket has before another takes its place: a lost SYN is sent again after one (RFC 6298, section
-2)."""
+"""Maximum open sockets of one dial. Attempts start at least 0.05 s apart, so each has a second before the limit
+applies."""
 
 T = TypeVar("T")
 
@@ -27,21 +25,21 @@ Failed = Callable[[str], None]
 
 
 class DialSockets:
-    """Those of one dial. @param holds: called with the change in the number of sockets beyond the first."""
+    """The sockets of one dial. @param holds: called with the change in the number of sockets beyond the first."""
 
     def __init__(self, holds: Callable[[int], None]) -> None:
         self.count = 0
         self._holds = holds
 
     def change(self, by: int) -> None:
-        """There is one more (1), or one less (-1)."""
+        """Add a socket (1) or remove one (-1)."""
         if max(self.count, self.count + by) > 1:
             self._holds(by)
         self.count += by
 
 
 class AttemptSockets(Generic[T]):
-    """Those of one target, the oldest first."""
+    """The sockets of one target, oldest first."""
 
     def __init__(self, dial: DialSockets) -> None:
         self._dial = dial
@@ -57,27 +55,27 @@ class AttemptSockets(Generic[T]):
         return iter(list(self._since))
 
     def add(self, one: T, now: float) -> None:
-        """One more."""
+        """Add a socket."""
         self._since[one] = now
         self._dial.change(1)
 
     def discard(self, one: T) -> None:
-        """It is connected, or closed."""
+        """Remove a socket that is connected or closed."""
         if self._since.pop(one, None) is not None:
             self._dial.change(-1)
 
     @property
     def full(self) -> bool:
-        """Whether the dial has L{MAX_SOCKETS}, and this target one of them."""
+        """Whether the dial has L{MAX_SOCKETS}, at least one of them for this target."""
         return self._dial.count >= MAX_SOCKETS and bool(self._since)
 
     def oldest(self, now: float) -> T | None:
-        """The oldest, if it has had L{MIN_ATTEMPT_S}."""
+        """The oldest socket if its L{MIN_ATTEMPT_S} have passed."""
         return next((one for one, since in self._since.items() if now - since >= MIN_ATTEMPT_S), None)
 
 
 class Connecting(SocketDescriptor):
-    """A socket whose connect is under way."""
+    """A socket that is connecting."""
 
     __slots__ = ("_closer", "_connected", "_failed", "_reactor", "address")
 

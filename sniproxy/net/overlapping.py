@@ -1,4 +1,4 @@
-"""When each of several targets is dialled: one after the other, or overlapping when their time would be too short."""
+"""Schedules the attempts at several targets: one after the other, or overlapping if time is short."""
 
 from __future__ import annotations
 
@@ -11,20 +11,23 @@ from twisted.python.failure import Failure
 
 from sniproxy.interfaces import Target
 
+ATTEMPT_DELAY_S = 0.25
+"""Seconds before the next address of a host is tried in parallel (RFC 8305, section 5)."""
+
 MIN_ATTEMPT_S = 1.0
-"""Each target gets this long at least, or all the time that there is: a lost SYN is sent again after one second
-(RFC 6298, section 2)."""
+"""Minimum seconds for a target, if that many are left, and for a socket before another may replace it: a lost SYN is
+sent again after one second (RFC 6298, section 2)."""
 
 MIN_PAUSE_S = 0.05
-"""Seconds between the starts of two overlapping attempts, at least."""
+"""Minimum seconds between the starts of two overlapping attempts."""
 
 T = TypeVar("T")
 
 
 def times(left: float, count: int) -> tuple[float, float]:
-    """How long the next target may take, and when the one after it begins, in seconds.
+    """Seconds for the next target, and seconds until the target after it starts.
 
-    @param left: seconds for all. @param count: of targets that have not begun.
+    @param left: seconds for all targets. @param count: targets that have not started.
     """
     share = left / count
     if share >= MIN_ATTEMPT_S or count == 1:
@@ -34,16 +37,16 @@ def times(left: float, count: int) -> tuple[float, float]:
 
 
 class Overlapping(Generic[T]):
-    """Begins attempts at targets, in their order, until one succeeds; then it cancels the others.
+    """Starts attempts at targets in order until one succeeds, then cancels the others.
 
-    The next target begins when the one before has failed or had its time.
+    The next target starts when the one before has failed or used its time.
 
     @param seconds: for all targets together.
-    @param begin: begins an attempt, which may take this many seconds.
-    @param failed: called with each attempt that fails. What it raises ends all, and is the result.
-    @ivar result: the first target that succeeds, with what its attempt gave. None: all failed, or the time is up.
+    @param begin: starts an attempt of at most this many seconds.
+    @param failed: called with each failed attempt. An exception from it ends the dial and is the result.
+    @ivar result: the first target that succeeded, with its attempt's result. None: all failed, or the time is up.
         Cancelling it cancels all attempts.
-    @ivar untried: how many targets have not begun.
+    @ivar untried: the number of targets that have not started.
     """
 
     def __init__(
@@ -70,7 +73,7 @@ class Overlapping(Generic[T]):
         return len(self._waiting)
 
     def _next(self, first: bool = False) -> None:
-        """Begin with the next target, and with further ones as long as they fail at once."""
+        """Start the next target, and further ones while they fail at once."""
         self._stop_timer()
         while self._waiting and not self.result.called:
             left = self._until - self._reactor.seconds()

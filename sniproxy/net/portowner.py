@@ -1,4 +1,4 @@
-"""Say who listens on a port, for the moment when ours is busy. Linux: from ``/proc`` (proc(5))."""
+"""Finds the process that listens on a busy port. Linux only: reads ``/proc`` (proc(5))."""
 
 from os import readlink
 from pathlib import Path
@@ -7,12 +7,11 @@ _LISTEN = "0A"
 _SHOWN = 120
 
 
-def holder(port: int, proc: Path = Path("/proc")) -> str | None:
-    """The process that listens on a TCP port of this machine, such as ``pid 4711 (nginx -g daemon off;)``.
+def port_owner(port: int, proc: Path = Path("/proc")) -> str | None:
+    """The process that listens on a TCP port of this machine, for example ``pid 4711 (nginx -g daemon off;)``.
 
-    Where the process belongs to somebody else and may not be looked into, its user's id is all there is to
-    say. None when nobody listens, or without such a `proc`. A command line is cut after 120 characters,
-    and what is not printable in it is escaped.
+    If another user's process may not be inspected, the text has that user's id. None: no process listens, or there is
+    no `proc`. A command line is cut after 120 characters, and unprintable characters are escaped.
     """
     sockets = _listening(port, proc)
     if not sockets:
@@ -22,7 +21,7 @@ def holder(port: int, proc: Path = Path("/proc")) -> str | None:
         if any(link in links for link in _descriptors(process)):
             return f"pid {process.name} ({_command_line(process)})"
     user = next(iter(sockets.values()))
-    return f"a process of user id {user}, which only that user or root can look into"
+    return f"a process of user id {user}, whose details only that user or root can read"
 
 
 def _listening(port: int, proc: Path) -> dict[str, str]:
@@ -42,7 +41,7 @@ def _listening(port: int, proc: Path) -> dict[str, str]:
 
 
 def _descriptors(process: Path) -> list[str]:
-    """What the descriptors of a process point to; nothing for one that has ended or is not ours to read."""
+    """The destinations of a process's descriptors. Empty: the process has ended or is not readable."""
     links = []
     try:
         for descriptor in (process / "fd").iterdir():

@@ -1,4 +1,4 @@
-"""Listening on a port that other processes listen on, too: each connection goes to one of them."""
+"""Listens on a port that other processes share. The kernel assigns each connection to one of them."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from sniproxy.net.endpoints import Endpoint
 
 
 class SocketKeeper(Protocol):
-    """Keeps the listening sockets of this process for the one that takes its place, by the texts of their endpoints."""
+    """Keeps the listening sockets of this process for its successor, by the text of their endpoint."""
 
     def take(self, endpoint: str) -> socket.socket | None:
-        """The socket that the process before this one had. None: there is none."""
+        """The socket of this process's predecessor. None: there is none."""
 
     def keep(self, endpoint: str, sock: socket.socket) -> None:
-        """Keep this socket's queue if this process is killed."""
+        """Keep the socket and its accept queue if this process is killed."""
 
     def forget(self, endpoint: str) -> None:
         """This process is about to close the socket."""
 
     def forget_rest(self) -> None:
-        """Close sockets that were not taken."""
+        """Close the sockets that were not taken."""
 
 
 @implementer(IStreamServerEndpoint)
 class SharedEndpoint:
-    """A TCP endpoint with ``SO_REUSEPORT`` (socket(7)): Linux shares connections out among all that listen.
+    """A TCP endpoint with ``SO_REUSEPORT`` (socket(7)): Linux distributes connections among its listeners.
 
-    All of them must have set it, and belong to one user.
+    All listeners must set the option and belong to one user.
 
-    @param endpoint: of TCP.
+    @param endpoint: a TCP endpoint.
     """
 
     def __init__(self, reactor: Any, endpoint: Endpoint) -> None:
@@ -43,7 +43,7 @@ class SharedEndpoint:
         self._endpoint = endpoint
 
     def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
-        """@return: it has fired; as every endpoint's, with C{CannotListenError} when it cannot be done."""
+        """@return: has fired. Fails with C{CannotListenError}, like every endpoint."""
         return execute(self._listen, protocolFactory)
 
     def _listen(self, factory: IProtocolFactory) -> IListeningPort:
@@ -64,20 +64,20 @@ class SharedEndpoint:
 
 @implementer(IStreamServerEndpoint)
 class KeptEndpoint:
-    """A socket that listens already. @param sock: closed when the port of it is there."""
+    """A socket that already listens. @param sock: closed once its port exists."""
 
     def __init__(self, reactor: Any, sock: socket.socket) -> None:
         self._reactor = reactor
         self._sock = sock
 
     def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
-        """@return: as of L{SharedEndpoint}."""
+        """@return: as L{SharedEndpoint.listen}."""
         with self._sock as sock:
             sock.setblocking(False)
             return execute(_adopt, self._reactor, sock, protocolFactory)
 
 
 def _adopt(reactor: Any, sock: socket.socket, factory: IProtocolFactory) -> IListeningPort:
-    # It is duplicated there.
+    # The reactor duplicates the descriptor.
     adopted: IListeningPort = reactor.adoptStreamPort(sock.fileno(), sock.family, factory)
     return adopted

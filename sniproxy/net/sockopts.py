@@ -1,4 +1,4 @@
-"""Socket options, in one place."""
+"""Socket options of the proxy."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ import socket
 import struct
 
 KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, KEEPALIVE_COUNT = 60, 15, 4
-"""Seconds of silence before the kernel asks whether a peer lives, seconds between questions, questions unanswered."""
+"""Seconds of silence before the first keep-alive probe, seconds between probes, unanswered probes before a reset."""
 
 _ABORT = struct.pack("ii", 1, 0)
 
 
 def tune(sock: socket.socket) -> None:
-    """Small writes go out at once; a peer that vanished without a word is found after two minutes."""
+    """Send small writes at once, and detect a silent peer after two minutes."""
     if sock.family != socket.AF_UNIX:
         tune_tcp(sock)
 
 
 def tune_tcp(sock: socket.socket) -> None:
-    """As L{tune}, for a socket that is known to be of TCP."""
+    """As L{tune}, for a socket that is known to be TCP."""
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_IDLE)
@@ -28,9 +28,9 @@ def tune_tcp(sock: socket.socket) -> None:
 
 
 def is_over(sock: socket.socket) -> bool:
-    """Whether a connection has been reset or given up; for sockets that are not read at the moment.
+    """Whether a connection was reset or has timed out; for sockets that are currently not read.
 
-    One of which both ends have ended in order is not: what was sent before the end may still wait to be read.
+    False for a connection that both ends closed in order: its last bytes may still be unread.
     """
     poll = select.poll()
     poll.register(sock, 0)
@@ -38,8 +38,8 @@ def is_over(sock: socket.socket) -> bool:
 
 
 def reset_on_close(sock: socket.socket) -> None:
-    """Let the socket's close be a reset (RST): what waits to be sent is dropped."""
+    """Make the socket's close send a reset (RST): unsent data is dropped."""
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _ABORT)
-    except OSError:  # it is gone already
+    except OSError:  # the socket is broken
         pass

@@ -1,4 +1,4 @@
-"""Makes a listening socket ignore new clients, so that it can be closed when its queue is empty."""
+"""Makes a listening socket ignore new clients, so that it can be closed once its accept queue is empty."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _INSTRUCTIONS = b"".join(struct.pack("HBBI", *instruction) for instruction in _P
 
 
 def ignore_new(sock: socket.socket) -> None:
-    """Drop the SYN of new clients, and let handshakes that have begun come to their end.
+    """Drop the SYN of new clients, and let handshakes in progress complete.
 
     A client repeats its SYN after 1 s (RFC 6298, section 2). By then this socket may be closed: another process on the
     port (C{SO_REUSEPORT}) then accepts the client, or the kernel refuses it. A C{unix} socket refuses new clients at
-    once. Does nothing where the system cannot: not Linux, or a kernel without socket filters.
+    once. Does nothing on systems other than Linux and on kernels without socket filters.
     """
     try:
         if sock.family == socket.AF_UNIX:
@@ -43,10 +43,10 @@ def ignore_new(sock: socket.socket) -> None:
 
 
 def welcome_new(sock: socket.socket) -> None:
-    """Undo L{ignore_new} for TCP; also for a connection that was accepted meanwhile and inherited the filter."""
+    """Undo L{ignore_new} for TCP, also on an accepted connection that inherited the filter."""
     try:
         if sys.platform == "linux" and sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)
     except OSError as error:
-        if error.errno not in (errno.ENOENT, errno.ENOPROTOOPT):  # there is none
+        if error.errno not in (errno.ENOENT, errno.ENOPROTOOPT):  # no filter
             raise

@@ -1,4 +1,4 @@
-"""A socket whose peer speaks TLS, for relays: what is sent and received here is the plaintext."""
+"""A socket with TLS for relays: it sends and receives plaintext."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import Any
 
 from OpenSSL import SSL
 
-from sniproxy.tls.contexts import why
+from sniproxy.tls.contexts import openssl_reasons
 
 _READ_BYTES = 65_536
 _MAX_UNREAD_BYTES = 262_144
-"""Bytes of TLS's own answers that wait for a peer that does not read."""
+"""Maximum bytes of TLS's own replies buffered for a peer that does not read."""
 
 
 class TLSSocket(socket.socket):
-    """Takes a connected, non-blocking socket over; the one it was made of must not be used any more.
+    """Takes over a connected, non-blocking socket. Do not use the original socket afterwards.
 
-    @param tls: a connection without a socket of its own, in connect or accept state.
-    @param received: what came from the peer before, and TLS has not seen.
-    @ivar over: the peer has ended its side, and all that it sent was received.
-    @ivar cut: it ended without TLS's close_notify: what it meant to send may be longer.
+    @param tls: a connection without a socket, in connect or accept state.
+    @param received: bytes from the peer that TLS has not processed.
+    @ivar over: the peer has ended its side, and all its bytes were received.
+    @ivar cut: it ended without TLS's close_notify, so data may be missing.
     """
 
     def __init__(self, sock: socket.socket, tls: SSL.Connection, received: bytes = b"") -> None:
@@ -31,21 +31,21 @@ class TLSSocket(socket.socket):
         self.over = False
         self.cut = False
         self._out = bytearray()
-        self._ends: int | None = None  # how the socket is shut down once all of that has gone
-        self._unread = True  # TLS may hold what came together with the end of the handshake
+        self._ends: int | None = None  # how to shut the socket down once that is sent
+        self._unread = True  # TLS may hold data that followed the handshake
         if received:
             tls.bio_write(received)
 
     @property
     def waiting(self) -> int:
-        """Bytes that were taken by L{send} and wait for room in the socket; an empty send tries again."""
+        """Bytes accepted by L{send} that wait for room in the socket. An empty send retries."""
         return len(self._out)
 
-    def shake(self) -> bool:
-        """Go on with the handshake, as far as what has come allows.
+    def do_handshake(self) -> bool:
+        """Advance the handshake with the bytes received so far.
 
-        @return: it is complete on our side.
-        @raise OSError: it has failed. A peer that has not failed itself is told by TLS's alert.
+        @return: the handshake is complete on this side.
+        @raise OSError: it failed. An alert tells the peer, unless the peer failed first.
         """
         done = True
         try:
@@ -54,22 +54,24 @@ class TLSSocket(socket.socket):
             done = False
         except SSL.Error as error:
             self._collect()
-            raise OSError(errno.EPROTO, why(error)) from error
+            raise OSError(errno.EPROTO, openssl_reasons(error)) from error
         self._collect()
         return done
 
     def feed(self) -> int:
-        """Read once from the socket for the handshake. @return: bytes; 0: the peer has ended. @raise OSError."""
+        """Read once from the socket for the handshake. @return: bytes; 0: the peer ended its side. @raise OSError: its
+        error."""
         data = super().recv(_READ_BYTES)
         if data:
             self.tls.bio_write(data)
         return len(data)
 
     def recv(self, size: int, flags: int = 0, /) -> bytes:
-        """All plaintext of one read from the socket: at most so many bytes and one record (2^14).
+        """The plaintext of one read from the socket: at most `size` bytes plus one record (2^14).
 
         @return: empty: the peer has ended its side.
-        @raise BlockingIOError: no whole record is there. @raise OSError: the socket's error, or TLS's (EPROTO).
+        @raise BlockingIOError: no complete record has arrived. @raise OSError: an error of the socket, or of TLS
+            (EPROTO).
         """
         if self._unread:
             self._unread = False
@@ -86,16 +88,17 @@ class TLSSocket(socket.socket):
             self.tls.bio_write(came)
             data = self._plaintext()
             if len(self._out) > _MAX_UNREAD_BYTES:
-                raise OSError(errno.ENOBUFS, "it asks TLS for answers and reads none")
+                raise OSError(errno.ENOBUFS, "it makes TLS send replies and does not read them")
             if data or self.over:
                 return data
-            if len(came) < size:  # who waits for an edge of the socket must have read all
+            if len(came) < size:  # an edge-triggered reader must drain the socket
                 raise BlockingIOError(errno.EAGAIN, "no whole record")
 
     def send(self, data: Any, flags: int = 0, /) -> int:
-        """Encrypt and send. What the socket has no room for waits here (L{waiting}), and nothing more is taken then.
+        """Encrypt and send. What the socket does not accept is buffered (L{waiting}); until it is sent, no more is
+        accepted.
 
-        @return: how many bytes were taken: all. @raise BlockingIOError: none.
+        @return: the bytes accepted: all. @raise BlockingIOError: none.
         """
         self._push()
         if self._out:
@@ -104,7 +107,7 @@ class TLSSocket(socket.socket):
             try:
                 self.tls.sendall(data)  # send takes one record
             except SSL.Error as error:
-                raise OSError(errno.EPIPE, why(error)) from error
+                raise OSError(errno.EPIPE, openssl_reasons(error)) from error
             self._take()
             try:
                 self._push()
@@ -113,14 +116,14 @@ class TLSSocket(socket.socket):
         return len(data)
 
     def shutdown(self, how: int, /) -> None:
-        """As a socket's; an end of our side begins with TLS's close_notify (RFC 8446, section 6.1).
+        """As a socket's. Ending this side sends TLS's close_notify first (RFC 8446, section 6.1).
 
-        While bytes wait, it comes behind them: with the send that has room for the last one.
+        While bytes are buffered, both follow with the send that drains the buffer.
         """
         if how != socket.SHUT_RD:
             try:
                 self.tls.shutdown()
-            except SSL.Error:  # in a handshake there is nothing to end
+            except SSL.Error:  # the handshake is incomplete
                 pass
             self._collect()
         if self._out:
@@ -129,7 +132,7 @@ class TLSSocket(socket.socket):
             super().shutdown(how)
 
     def end_cut(self) -> None:
-        """End our side without close_notify, as somebody did whose bytes these were: a cut must stay visible."""
+        """End this side without close_notify, to pass on a cut of the other side's connection."""
         super().shutdown(socket.SHUT_WR)
 
     def _plaintext(self) -> bytes:
@@ -143,12 +146,12 @@ class TLSSocket(socket.socket):
             self.over = True
         except SSL.Error as error:
             self._collect()
-            raise OSError(errno.EPROTO, why(error)) from error
+            raise OSError(errno.EPROTO, openssl_reasons(error)) from error
         self._collect()
         return b"".join(pieces)
 
     def _collect(self) -> None:
-        """Take what TLS has to say of its own, and send it as far as it goes; a broken socket will say so itself."""
+        """Send TLS's own records as far as possible. The next call reports a broken socket."""
         self._take()
         try:
             self._push()
@@ -163,7 +166,7 @@ class TLSSocket(socket.socket):
             pass
 
     def _push(self) -> None:
-        """@raise OSError: the socket's, BlockingIOError too."""
+        """@raise OSError: the socket's error, including BlockingIOError."""
         if self._out:
             count = super().send(self._out)
             del self._out[:count]

@@ -1,4 +1,4 @@
-"""UNIX sockets that a program left behind when it was killed."""
+"""Finds and removes UNIX sockets that a killed program left behind."""
 
 from __future__ import annotations
 
@@ -10,43 +10,45 @@ from contextlib import suppress
 from twisted.internet.error import CannotListenError
 
 LOCK = ".lock"
-"""Twisted keeps a symbolic link of the socket's name and this, which names its process."""
+"""Twisted keeps a symbolic link with the socket's name plus this suffix, which names its process."""
 
 
 def unix_path(error: CannotListenError) -> str | None:
-    """The path of the UNIX socket that an error is about; None: it is about something else."""
+    """The path of the UNIX socket in an error. None: the error is about another kind of socket."""
     return os.fsdecode(error.port) if isinstance(error.port, str | bytes) else None
 
 
 def remove_stale(path: str) -> bool:
-    """Remove a socket, and its lock, that no process listens on.
+    """Remove a socket that no process listens on, and its lock.
 
-    The lock's process id proves nothing: in a container each start has the same one. Only a refused connection does.
+    The process id in the lock proves nothing: in a container each start has the same one. Only a refused connection
+    does.
 
-    @return: something was removed, and listening may be tried again.
+    @return: a file was removed, and listening may be retried.
     """
     if not _is_stale(path):
         return False
     removed = False
     for name in (path, path + LOCK):
-        with suppress(OSError):  # it is not there, or is another user's: then listening says why it fails
+        with suppress(OSError):  # missing, or another user's: listening then reports the error
             os.unlink(name)
             removed = True
     return removed
 
 
-def holder(path: str) -> str:
-    """What holds a socket's path, and the cure, for the end of a message; empty: nothing is known."""
+def socket_owner(path: str) -> str:
+    """What occupies a socket's path, and the cure, for the end of a message. Empty: unknown."""
     try:
         mode = os.lstat(path).st_mode
     except OSError:
         mode = None
     if mode is not None and not stat.S_ISSOCK(mode):
-        return "it is no socket; remove it, or write another path"
+        return "it is not a socket; remove it or use another path"
     with suppress(OSError):
         pid = os.readlink(path + LOCK)
-        return f"process {pid} holds it by {path}{LOCK}; stop it, or remove {path} and {path}{LOCK} if it is gone"
-    return "" if mode is None else f"another process listens there; stop it, or remove {path} if it is gone"
+        cure = f"stop that process, or remove {path} and {path}{LOCK} if it has ended"
+        return f"process {pid} holds its lock {path}{LOCK}; {cure}"
+    return "" if mode is None else f"another process listens on it; stop that process, or remove {path} if it has ended"
 
 
 def _is_stale(path: str) -> bool:
@@ -64,13 +66,13 @@ def _is_stale(path: str) -> bool:
             sock.connect(path)
         except ConnectionRefusedError:
             return True
-        except OSError:  # it listens and its backlog is full, or it is not ours to know
+        except OSError:  # its backlog is full, or it is not accessible
             return False
     return False
 
 
 def _is_own_lock(path: str) -> bool:
-    """Without its socket, a lock is stale when it names this process: it locks nothing that is not there yet."""
+    """A lock without a socket is stale if it names this process."""
     try:
         return os.readlink(path + LOCK) == str(os.getpid())
     except OSError:

@@ -15,9 +15,9 @@ IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 class LoopGuard:
-    """Knows the addresses that the proxy listens on, and recognises them among resolved targets.
+    """Knows the proxy's listening addresses and recognises them among resolved targets.
 
-    @ivar ports: of these addresses; with any other nothing is denied.
+    @ivar ports: the ports of these addresses. Targets on other ports are never denied.
     """
 
     def __init__(self, listeners: Iterable[tuple[str, int]] = ()) -> None:
@@ -38,18 +38,18 @@ class LoopGuard:
         self._listeners.append((_plain(host), port))
 
     def denies(self, host: str, port: int) -> str | None:
-        """Why this address may not be dialled; None: it may.
+        """The reason to deny an address. None: it is allowed.
 
         @param host: a resolved IP address.
-        @raise OSError: there is no descriptor to find out with.
+        @raise OSError: no descriptor is left for the check.
         """
         address = _plain(host)
         for own, own_port in self._listeners:
             if port != own_port:
                 continue
-            # Connecting to 0.0.0.0 or :: reaches this machine; listening there hears all its addresses.
+            # Connecting to 0.0.0.0 or :: reaches this machine; listening there accepts on all its addresses.
             if address == own or ((own.is_unspecified or address.is_unspecified) and _is_local(address)):
-                return "a listener of this proxy: a loop"
+                return "a listener of this proxy (loop)"
         return None
 
 
@@ -81,7 +81,7 @@ def _plain(host: str) -> IPAddress:
 
 
 def _is_local(address: IPAddress) -> bool:
-    """Whether the address is one of this machine's own: the kernel then sends from it to itself."""
+    """Whether the address belongs to this machine: the kernel then also sends from it."""
     if address.is_loopback or address.is_unspecified:
         return True
     family = socket.AF_INET if address.version == 4 else socket.AF_INET6
@@ -91,7 +91,7 @@ def _is_local(address: IPAddress) -> bool:
         if error.errno == errno.EAFNOSUPPORT:
             return False
         raise
-    with probe:  # nothing is sent: connect only chooses a route
+    with probe:  # connect only selects a route and sends nothing
         try:
             probe.connect((str(address), 9))
         except OSError:

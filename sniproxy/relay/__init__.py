@@ -1,5 +1,5 @@
-"""The relay: it moves a tunnel's bytes between the client's and the target's socket.
+"""The relay moves a tunnel's bytes between the sockets of the client and the target.
 
-``relay`` is the contract. ``direction`` is one direction; ``splice``, ``copy`` and ``tee`` move its bytes; ``kernel``
-lets the Linux kernel do it. ``poller`` and ``reactor`` wait for the sockets.
+``relay`` has the contract. ``direction`` is one direction; ``splice``, ``copy`` and ``tee`` move its bytes; ``kernel``
+makes the Linux kernel move them. ``poller`` and ``reactor`` wait for the sockets.
 """

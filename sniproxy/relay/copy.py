@@ -1,6 +1,6 @@
-"""A relay's direction by copying: read into memory, try to write it at once, hold only the rest. Works everywhere.
+"""Moves bytes by copying: reads into memory, writes at once, and keeps only the rest. Works on every system.
 
-It is also the one whose ends may speak TLS (L{sniproxy.net.tlssocket}).
+This is also the implementation for sockets with TLS (L{sniproxy.net.tlssocket}).
 """
 
 from __future__ import annotations
@@ -8,23 +8,23 @@ from __future__ import annotations
 from sniproxy.relay.direction import Direction
 
 READ_BYTES = 1 << 18
-"""Bytes of one read, and so the most that a direction holds beside the bytes it began with."""
+"""Maximum bytes of one read, and so the maximum that a direction holds besides its initial bytes."""
 
 TLS_READ_BYTES = 1 << 16
-"""The same, of what is encrypted."""
+"""Maximum bytes of one read from a socket with TLS."""
 
 ROOM = memoryview(bytearray(READ_BYTES))
-"""All reads of this process go here: what a read brings is nearly always written at once, and only what finds no room
-is copied. A buffer of its own for each read would cost more than a small message does."""
+"""The buffer of all reads in this process. Nearly all bytes are written at once, and only the rest is copied. A buffer
+for each read would cost more than moving a small message."""
 
 
 class CopyDirection(Direction):
-    """recv and send."""
+    """Moves bytes with recv and send."""
 
     __slots__ = ()
 
     def fill(self) -> int:
-        """See L{Direction.fill}. What it holds then must be flushed, or copied, before anybody else reads."""
+        """See L{Direction.fill}. The bytes must be flushed or copied before any direction reads again."""
         tls = self.source.tls
         if tls is None:
             count = self.source.sock.recv_into(ROOM)
@@ -32,7 +32,7 @@ class CopyDirection(Direction):
             self._head = ROOM[:count]
             return count
         self._head = self.source.sock.recv(TLS_READ_BYTES)
-        # No event of the socket will tell of an end that came together with the last bytes.
+        # The socket reports no event for an end that arrived together with the last bytes.
         self.eof = tls.over
         return len(self._head)
 

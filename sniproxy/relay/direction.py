@@ -1,4 +1,4 @@
-"""One direction of a relay: what is read from one side and written to the other; how is for the ways to say."""
+"""One direction of a relay: reads from one side and writes to the other. Subclasses move the bytes."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from sniproxy.util.buffered import Share
 
 
 class Direction:
-    """Moves bytes from one side to the other; how they are moved is for subclasses to say.
+    """Moves bytes from one side to the other.
 
     @ivar moved: bytes written to the destination.
     @ivar eof: the source has ended.
-    @ivar told: the destination was told so, behind all bytes; what TLS says of it may still wait for room.
-    @ivar ended: it has been told, and nothing waits.
-    @ivar blocked: the source is not read because the destination takes no more.
-    @ivar dry: the last read has taken all that the source had: the next one would only say so.
+    @ivar end_sent: the end was passed on behind all bytes. TLS's close_notify may still wait for room.
+    @ivar ended: the end was passed on, and no bytes are pending.
+    @ivar blocked: the source is not read because the destination is full.
+    @ivar dry: the last read drained the source, so another read would find nothing.
     """
 
-    __slots__ = ("_head", "_waiting", "blocked", "dry", "ended", "eof", "moved", "source", "target", "told")
+    __slots__ = ("_head", "_waiting", "blocked", "dry", "end_sent", "ended", "eof", "moved", "source", "target")
 
     def __init__(self, source: Side, target: Side, head: bytes) -> None:
         self.source = source
         self.target = target
         self.moved = 0
-        self.told = False
+        self.end_sent = False
         self.ended = False
         self.eof = False
         self.blocked = False
@@ -40,25 +40,25 @@ class Direction:
         self._waiting: Share | None = None
 
     def fill(self) -> int:
-        """Read once from the source and hold it. @return: bytes; 0: the source has ended. @raise OSError: its error."""
+        """Read once and hold the bytes. @return: bytes; 0: the source has ended. @raise OSError: the source's error."""
         raise NotImplementedError
 
     def flush(self) -> int:
-        """Write what is held, once. @return: bytes written. @raise OSError: the destination's error."""
+        """Write the held bytes, once. @return: bytes written. @raise OSError: the destination's error."""
         count = self.target.sock.send(self._head)
         self._head = self._head[count:] if count == len(self._head) else memoryview(self._head)[count:]
         return count
 
     def hand_on(self) -> bool:
-        """Read once, and write that once, if it is C{dry}: in few steps all that a small message needs.
+        """Read and write once if the direction is C{dry}: the short path for a small message.
 
-        @return: that was all. Else what is left, or all, is to be done by C{fill} and C{flush}.
-        @raise OSError: an error of C{flush} when bytes are held, else of C{fill}.
+        @return: the message was passed on and nothing is left. Otherwise continue with C{fill} and C{flush}.
+        @raise OSError: an error of C{flush} if bytes are held, otherwise of C{fill}.
         """
         return False
 
     def flush_once(self) -> None:
-        """Write what is held as far as that goes at once: it is over."""
+        """Write the held bytes as far as possible, because the relay ends."""
         try:
             if self.holds():
                 self.moved += self.flush()
@@ -66,7 +66,7 @@ class Direction:
             return
 
     def pass_last_bytes(self, reads: int) -> None:
-        """The source is known to be broken; what it sent before, a TLS alert often, still waits in our socket."""
+        """Pass on what a broken source sent before, such as a TLS alert that is still in its socket."""
         try:
             for _ in range(reads):
                 if self.eof or not (self.holds() or self.fill()):
@@ -76,58 +76,58 @@ class Direction:
             return
 
     def holds(self) -> bool:
-        """Bytes were read that are not written yet."""
+        """Whether bytes were read and not written yet."""
         return bool(self._head)
 
     def block(self) -> None:
-        """The destination takes no more. What is held in memory counts as it is now, until L{unblock}."""
+        """Mark the destination as full. The bytes held count as buffered until L{unblock}."""
         self.blocked = True
         if self._waiting is None:
             self._waiting = Share()
         self._waiting.holds(len(self._head) + (0 if self.target.tls is None else self.target.tls.waiting))
 
     def unblock(self) -> None:
-        """What was held has gone on, or never will."""
+        """The held bytes were written, or never will be."""
         self.blocked = False
         if self._waiting is not None:
             self._waiting.holds(0)
 
     def finish(self) -> None:
-        """Tell the destination that the source has ended. @raise OSError: it has been reset."""
+        """Pass the source's end on to the destination. @raise OSError: it was reset."""
         self.target.sock.shutdown(socket.SHUT_WR)
 
     def release(self) -> None:
-        """Give back what the direction holds of the system's: it will not be used again."""
+        """Free the direction's system resources. It must not be used again."""
         self.unblock()
 
 
 class DirectionFactory(Protocol):
-    """Makes a direction: the class of one way of moving bytes."""
+    """Makes a direction, for example one of the classes that move bytes."""
 
     def __call__(self, source: Side, target: Side, head: bytes) -> Direction: ...
 
 
 class SideOwner(Protocol):
-    """The relay, as its sides call it."""
+    """The relay, as seen by its sides."""
 
     def pump(self, direction: Direction) -> None:
-        """Move what can be moved."""
+        """Move the bytes that can be moved now."""
 
     def lost(self, side: Side, error: OSError) -> None:
-        """The socket is broken."""
+        """A socket is broken."""
 
     def read_failed(self, direction: Direction, error: OSError) -> None:
         """Reading the source failed."""
 
     def write_failed(self, direction: Direction, error: OSError) -> None:
-        """Writing to the target failed."""
+        """Writing to the destination failed."""
 
 
 class Side(SocketDescriptor):
-    """One of the two sockets, as the reactor or the poller sees it.
+    """One of the two sockets, as seen by the reactor or the poller.
 
-    @ivar tls: the same socket, when its peer speaks TLS with us.
-    @ivar ends: the poller has told that the peer has ended its side, and will not tell again.
+    @ivar tls: the same socket if it speaks TLS. None: it does not.
+    @ivar ends: the poller has reported that the peer ended its side. It does not report this again.
     """
 
     __slots__ = ("ends", "inbound", "name", "outbound", "relay", "tls")
@@ -144,7 +144,7 @@ class Side(SocketDescriptor):
 
     def ready(self, events: int) -> bool:
         inbound = self.inbound
-        if events == IN and not self.ends:  # what mostly comes
+        if events == IN and not self.ends:  # the usual case
             try:
                 if inbound.hand_on():
                     return True

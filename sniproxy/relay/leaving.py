@@ -13,11 +13,11 @@ from twisted.python.failure import Failure
 from sniproxy.net.descriptor import SocketDescriptor
 from sniproxy.relay import poller
 
-ENDED = "it ended the connection"
-"""Why a client is gone that sent a FIN."""
+CLOSED = "it closed the connection"
+"""The reason for a client that sent a FIN."""
 
 
-class Leaving(SocketDescriptor):
+class ClientWatch(SocketDescriptor):
     """Watches a client's socket for its end (FIN) or its loss (RST), and leaves its bytes unread.
 
     A FIN behind unread bytes is seen where the system has epoll; elsewhere only one that no byte precedes. A socket
@@ -60,10 +60,10 @@ class Leaving(SocketDescriptor):
         except BlockingIOError:
             return
         except OSError as error:
-            self._tell(error.strerror or ENDED)
+            self._tell(error.strerror or CLOSED)
             return
         if not unread or (self._poller is not None and self._poller.tells_all and not self._half_close):
-            self._tell(ENDED)
+            self._tell(CLOSED)
         elif self._poller is not None and not self._poller.tells_all:
             self.stop()  # a level-triggered reactor would report the unread bytes in each round
 
@@ -74,7 +74,7 @@ class Leaving(SocketDescriptor):
         number = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if number == errno.EPIPE:  # Linux's name for a reset that comes after a FIN
             number = errno.ECONNRESET
-        self._tell(os.strerror(number) if number else ENDED)
+        self._tell(os.strerror(number) if number else CLOSED)
 
     def _tell(self, why: str) -> None:
         self.stop()

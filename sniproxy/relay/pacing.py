@@ -1,8 +1,7 @@
-"""A budget for tunnels whose bytes are read by the proxy: they never slow the other tunnels of the process.
+"""A budget for tunnels that the proxy inspects, so that they do not slow other tunnels down.
 
-In one round of the reactor, all such tunnels together get L{ROUND_S} seconds and L{ROUND_BYTES} bytes. A tunnel that
-needs more waits for the next round, behind the others that wait; until its turn its sockets are not read, and TCP slows
-its peers down.
+In one round of the reactor, all these tunnels together get L{ROUND_S} seconds and L{ROUND_BYTES} bytes. A tunnel that
+needs more waits for a later round, in a queue. Until then its sockets are not read, and TCP slows its peers down.
 """
 
 from __future__ import annotations
@@ -11,28 +10,28 @@ import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
-from weakref import WeakKeyDictionary
 
 from twisted.logger import Logger
 
 from sniproxy.relay.direction import Direction
 from sniproxy.relay.poller import failed
 from sniproxy.util.buffered import Share
+from sniproxy.util.perreactor import PerReactor
 
 log = Logger()
 
 ROUND_S = 0.001
-"""Seconds of one round of the reactor for all tunnels that are read."""
+"""Seconds per reactor round for all inspected tunnels together."""
 
 ROUND_BYTES = 1 << 19
-"""Bytes that these tunnels may pass on in one round."""
+"""Bytes per reactor round that these tunnels may pass on."""
 
 SLICE_BYTES = 2048
-"""Bytes that a tap is shown at once. A budget can be exceeded by the time of one slice."""
+"""Maximum bytes shown to a tap at once. A round may exceed its budget by the time for one slice."""
 
 
 class Tap(Protocol):
-    """Looks at one tunnel. A tap that raises is shown nothing more."""
+    """Inspects one tunnel. A tap that raises an exception is detached."""
 
     def client(self, data: bytes) -> None:
         """Bytes from the client."""
@@ -41,11 +40,11 @@ class Tap(Protocol):
         """Bytes from the target."""
 
     def end(self) -> None:
-        """The tunnel has ended, and the tap has been shown all its bytes."""
+        """The tunnel has ended, and the tap has seen all its bytes."""
 
 
 class Pace:
-    """The budget of one reactor. @param clock: seconds, as precise as there are."""
+    """The budget of one reactor. @param clock: seconds, with the highest precision available."""
 
     def __init__(self, reactor: Any, clock: Callable[[], float] = time.perf_counter) -> None:
         self.clock = clock
@@ -56,17 +55,17 @@ class Pace:
         self._called = False
 
     def spent(self) -> bool:
-        """Whether this round's budget is used up."""
+        """Whether the budget of this round is exhausted."""
         return self._seconds >= ROUND_S or self._bytes >= ROUND_BYTES
 
     def charge(self, seconds: float = 0.0, count: int = 0) -> None:
-        """Seconds and bytes were spent in this round."""
+        """Charge seconds and bytes to this round."""
         self._seconds += seconds
         self._bytes += count
         self._call()
 
     def wait(self, paced: Paced) -> None:
-        """Let a tunnel have its turn in the next round, or in a later one when others use that up."""
+        """Queue a tunnel for the next round with budget left."""
         self._waiting[paced] = None
         self._call()
 
@@ -87,10 +86,11 @@ class Pace:
 
 
 class Paced:
-    """Shows a tap the bytes of one tunnel, in order and as far as the budget allows; the rest is held and counted.
+    """Shows a tap the bytes of one tunnel, in order and within the budget. Bytes not yet shown are buffered and
+    counted.
 
-    @param tap: None: the tunnel is only counted.
-    @ivar first: is shown the client's bytes at once, before the tap and outside of its queue. None: there is none.
+    @param tap: None: bytes are charged to the budget and not shown.
+    @ivar first: called with the client's bytes at once, before the tap and outside its queue. None: no such function.
     """
 
     def __init__(self, pace: Pace, tap: Tap | None) -> None:
@@ -98,13 +98,13 @@ class Paced:
         self.first: Callable[[bytes], None] | None = None
         self._tap = tap
         self._held: deque[tuple[Callable[[bytes], None], bytes]] = deque()
-        self._at = 0  # bytes of the first that were shown
+        self._at = 0  # bytes of the first entry that were shown
         self._share = Share()
         self._stopped: dict[Direction, None] = {}
         self._ended = False
 
     def client(self, data: bytes) -> None:
-        """Bytes from the client were passed on."""
+        """The client's bytes were passed on."""
         if self.first is not None:
             began = self.pace.clock()
             self.first(data)
@@ -113,19 +113,19 @@ class Paced:
             self._show(self._tap.client, data)
 
     def target(self, data: bytes) -> None:
-        """Bytes from the target were passed on."""
+        """The target's bytes were passed on."""
         if self._tap is not None:
             self._show(self._tap.target, data)
 
     def end(self) -> None:
-        """The tunnel has ended: the tap is told so once it has been shown what is held."""
+        """The tunnel has ended. The tap is notified once it has seen the buffered bytes."""
         self._ended = True
         self._stopped.clear()
         if not self._held:
             self._tell_end()
 
     def may_read(self, direction: Direction) -> bool:
-        """Whether a direction may read now. False: the relay pumps it at its turn."""
+        """Whether a direction may read now. False: the relay pumps it in its turn."""
         if not self._held and not self.pace.spent():
             return True
         self._stopped[direction] = None
@@ -133,7 +133,7 @@ class Paced:
         return False
 
     def turn(self) -> None:
-        """Show one slice of what is held, and let directions that wait read on when all is shown."""
+        """Show one slice of the buffered bytes. When all are shown, resume the directions that wait."""
         if self._held:
             self._step()
             self._count()
@@ -167,7 +167,7 @@ class Paced:
         try:
             look(part)
         except Exception:
-            log.failure("A tap failed and is detached; its tunnel continues")
+            log.failure("tap failed and is detached; its tunnel continues")
             self._tap, self._at = None, 0
             self._held.clear()
         self.pace.charge(self.pace.clock() - began)
@@ -181,12 +181,5 @@ class Paced:
             tap.end()
 
 
-_paces: WeakKeyDictionary[Any, Pace] = WeakKeyDictionary()
-
-
-def pace_of(reactor: Any) -> Pace:
-    """The one budget of a reactor."""
-    pace = _paces.get(reactor)
-    if pace is None:
-        pace = _paces[reactor] = Pace(reactor)
-    return pace
+pace_of = PerReactor(Pace)
+"""The budget of a reactor."""

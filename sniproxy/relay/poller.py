@@ -1,12 +1,11 @@
-"""What tells relays that their sockets are ready.
+"""Waits for the sockets of relays.
 
-Twisted's reactor spends more on an event than a relay spends on a small message, and changing what it waits for costs a
-system call each time. So where the system has epoll, all sockets of relays are in one epoll set of their own, which to
-the reactor, whichever it is, is a single reader (epoll(7): a set is ready when something in it is). A round takes all
-that is ready in it, in one tight loop.
+Twisted's work for one event costs more than relaying a small message, and each change of what the reactor waits for
+costs a system call. So with epoll, the sockets of all relays are in one epoll set, which is a single reader of the
+reactor (epoll(7): a set is readable when a socket in it is ready). One round serves all ready sockets in a tight loop.
 
-The set is edge-triggered: it tells a change once. Whoever is told must read, or write, until the system says that there
-is no more, or ask to be told L{EdgePoller.again}.
+The set is edge-triggered: it reports a change once. A side must read or write until the system reports that it would
+block, or call L{EdgePoller.again}.
 """
 
 from __future__ import annotations
@@ -14,20 +13,21 @@ from __future__ import annotations
 import select
 from collections.abc import Callable
 from typing import Any, Protocol
-from weakref import WeakKeyDictionary
 
 from twisted.internet.interfaces import IReadDescriptor
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from sniproxy.util.perreactor import PerReactor
+
 log = Logger()
 
 BATCH = 128
-"""Events taken from the set with one call."""
+"""Maximum events per call of epoll_wait."""
 
 ROUNDS = 8
-"""Turns of those that have not read to the end before the reactor serves others."""
+"""Rounds for sides that have not drained their socket before the reactor serves other descriptors."""
 
 available = hasattr(select, "epoll")
 """Whether this system has epoll."""
@@ -41,58 +41,58 @@ _ENDING: int = getattr(select, "EPOLLRDHUP", 8192) | getattr(select, "EPOLLET", 
 
 
 class Ready(Protocol):
-    """A socket of a relay, to its poller."""
+    """A socket of a relay, as seen by the poller."""
 
     fd: int
 
     def ready(self, events: int) -> bool:
-        """Something has changed, in epoll's terms. @return: a message was passed on, and nothing else was done."""
+        """Handle epoll events. @return: a message was passed on, and nothing else was done."""
 
     def doRead(self) -> None:
-        """Read on."""
+        """Continue reading."""
 
     def connectionLost(self, reason: Failure) -> None:
-        """The reactor is closing down, or telling it has failed."""
+        """The reactor stops, or an event handler failed."""
 
 
 class Poller(Protocol):
-    """How a relay waits for its sockets.
+    """Waits for the sockets of a relay.
 
-    @ivar tells_all: it tells of ends and resets of a socket that is not read at the moment, too.
+    @ivar tells_all: ends and resets are also reported for a socket that is currently not read.
     """
 
     tells_all: bool
 
     def watch(self, side: Ready) -> None:
-        """Tell it of what it can read."""
+        """Report when the socket is readable."""
 
     def unwatch(self, side: Ready) -> None:
-        """Tell it nothing more. Its socket is closed next: it cannot be watched again."""
+        """Stop reporting. The socket is closed next and cannot be watched again."""
 
     def pause(self, side: Ready) -> None:
-        """It does not read now."""
+        """The side stops reading."""
 
     def resume(self, side: Ready) -> None:
-        """It has read on, as far as it could."""
+        """The side reads again, and has drained its socket."""
 
     def want_room(self, side: Ready) -> None:
-        """Tell it, too, of room for what it writes."""
+        """Also report when the socket is writable."""
 
     def has_room(self, side: Ready) -> None:
-        """It has written all that it had."""
+        """The side has written all its bytes."""
 
     def again(self, side: Ready) -> None:
-        """It has not read to the end: let it read on when others have had their turn."""
+        """The side has not drained its socket: let it read on after the others."""
 
     def watch_end(self, side: Ready) -> None:
-        """Report only the end or the loss of its connection. Without C{tells_all}, also what it can read."""
+        """Report only the end or the loss of the connection. Without C{tells_all}, also that the socket is readable."""
 
     def release(self, side: Ready) -> None:
         """Undo L{watch_end}: the socket may be watched again."""
 
 
 class ReactorPoller:
-    """The reactor itself, where there is no epoll."""
+    """Waits with the reactor itself, on systems without epoll."""
 
     tells_all = False
 
@@ -107,14 +107,14 @@ class ReactorPoller:
         self.has_room(side)
 
     def again(self, side: Ready) -> None:
-        """The reactor tells as long as there is something."""
+        """The reactor is level-triggered and reports again by itself."""
 
 
 @implementer(IReadDescriptor)
 class EdgePoller:
     """One epoll set for all relays of a reactor.
 
-    It is open while something is in it, or somebody holds it (L{hold}): the proxy does, so that it is opened once.
+    It is open while it has sockets, or while it is held (L{hold}). The proxy holds it, so that it is opened only once.
     """
 
     tells_all = True
@@ -123,7 +123,7 @@ class EdgePoller:
         self._reactor = reactor
         self._set: Any = None
         self._sides: dict[int, Ready] = {}
-        self._roomy: set[int] = set()  # those that are told of room
+        self._roomy: set[int] = set()  # registered for EPOLLOUT
         self._again: dict[Ready, None] = {}
         self._holds = 0
         self._looking = False
@@ -139,16 +139,16 @@ class EdgePoller:
         self._holds -= 1
         self._close_if_idle()
 
-    # What relays want
+    # Called by relays
 
     def watch(self, side: Ready) -> None:
-        """See L{Poller}. @raise OSError: the system has no room for it."""
+        """See L{Poller}. @raise OSError: the system cannot watch another socket."""
         self._open()
         self._set.register(side.fd, _READING)
         self._sides[side.fd] = side
 
     def unwatch(self, side: Ready) -> None:
-        """See L{Poller}. The close takes the socket out of the set; until then nobody is told of its events."""
+        """See L{Poller}. Closing the socket removes it from the set; events until then are dropped."""
         if self._sides.get(side.fd) is side:
             del self._sides[side.fd]
             self._roomy.discard(side.fd)
@@ -157,13 +157,13 @@ class EdgePoller:
                 self._close_if_idle()
 
     def pause(self, side: Ready) -> None:
-        """See L{Poller}. What is told meanwhile, a reset for one, is to be heard."""
+        """See L{Poller}. Events such as a reset are still reported."""
 
     def resume(self, side: Ready) -> None:
         """See L{Poller}."""
 
     def want_room(self, side: Ready) -> None:
-        """See L{Poller}. It is told from now on: a socket that was full once will be again."""
+        """See L{Poller}. The registration stays: a socket that was full is likely to be full again."""
         if side.fd not in self._roomy and self._sides.get(side.fd) is side:
             self._roomy.add(side.fd)
             self._set.modify(side.fd, _READING | OUT)
@@ -178,7 +178,7 @@ class EdgePoller:
             self._come_back()
 
     def watch_end(self, side: Ready) -> None:
-        """See L{Poller}. @raise OSError: the system has no room for it."""
+        """See L{Poller}. @raise OSError: the system cannot watch another socket."""
         self._open()
         try:
             self._set.register(side.fd, _ENDING)
@@ -193,7 +193,7 @@ class EdgePoller:
             self._set.unregister(side.fd)
             self.unwatch(side)
 
-    # What the reactor wants
+    # Called by the reactor
 
     def fileno(self) -> int:
         return -1 if self._set is None else int(self._set.fileno())
@@ -208,18 +208,18 @@ class EdgePoller:
                 if self._set is None:
                     return
                 self._serve(self._set.poll(0, BATCH))
-                if not self._again:  # the reactor says when there is more
+                if not self._again:  # the reactor reports further events
                     return
         finally:
             self._looking = False
-        self._come_back()  # the set itself will not say so
+        self._come_back()  # the set does not report these sides again
 
     def connectionLost(self, reason: Failure) -> None:
         for side in list(self._sides.values()):
             side.connectionLost(reason)
 
     def _serve(self, events: list[tuple[int, int]]) -> bool:
-        """Tell those that are ready, then those that read on. @return: all that was done is messages passed on."""
+        """Serve ready sides, then those that continue reading. @return: only messages were passed on."""
         sides, only_messages = self._sides, True
         for fd, what in events:
             side = sides.get(fd)
@@ -244,7 +244,7 @@ class EdgePoller:
         return False
 
     def _come_back(self) -> None:
-        """One look more, in the reactor's next round: however many ask for it, they share it."""
+        """Schedule one more look in the reactor's next round; all requests share it."""
         if not self._comes_back:
             self._comes_back = True
             self._reactor.callLater(0, self._look_again)
@@ -265,48 +265,36 @@ class EdgePoller:
             self._set = None
 
     def _enter(self) -> None:
-        """The set is open: have the reactor wait for it."""
+        """Called when the set is opened: make the reactor wait for it."""
         self._reactor.addReader(self)
 
     def _leave(self) -> None:
-        """It closes."""
+        """Called when the set closes."""
         self._reactor.removeReader(self)
 
 
 def failed(lost: Callable[[Failure], object]) -> None:
-    """Where an exception of a side is handled: it is logged, and the side is ended. @param lost: ends it."""
-    log.failure("A relay failed: a fault of the proxy")
+    """Log the current exception and end the side. @param lost: ends the side."""
+    log.failure("internal error in a relay")
     try:
         lost(Failure())
-    except Exception:  # the others must not pay for it
-        log.failure("A relay failed at its end, too: a fault of the proxy")
+    except Exception:  # other relays must continue
+        log.failure("internal error while ending a failed relay")
 
 
-_pollers: WeakKeyDictionary[Any, EdgePoller] = WeakKeyDictionary()
-
-
-def edge_poller_of(reactor: Any) -> EdgePoller:
-    """The one set of a reactor."""
-    poller = _pollers.get(reactor)
-    if poller is None:
-        poller = _pollers[reactor] = EdgePoller(reactor)
-    return poller
-
-
-def use(reactor: Any, poller: EdgePoller) -> None:
-    """This is the one set of a reactor, which has made it itself."""
-    _pollers[reactor] = poller
+edge_poller_of = PerReactor(EdgePoller)
+"""The epoll set of a reactor."""
 
 
 def poller_of(reactor: Any) -> Poller:
-    """The best way of a reactor to wait for relays' sockets on this system."""
+    """The best poller for a reactor on this system."""
     return edge_poller_of(reactor) if available else ReactorPoller(reactor)
 
 
 def hold(reactor: Any) -> None:
-    """Keep a reactor's set open, where there is one: who will have relays saves opening it for each.
+    """Keep a reactor's epoll set open, if it has one, so that it is not opened for each relay.
 
-    @raise OSError: out of descriptors.
+    @raise OSError: no descriptor is left.
     """
     if available:
         edge_poller_of(reactor).hold()

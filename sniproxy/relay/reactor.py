@@ -1,9 +1,8 @@
-"""A reactor for which relays come first: Twisted's own for epoll, with the relays' set around its set.
+"""Twisted's epoll reactor, changed to wait for the relays' epoll set.
 
-L{sniproxy.relay.poller.EdgePoller} is one reader of any reactor; then a message takes Twisted's work for a reader,
-and a system call for each of two sets. Here it is the other way round: the reactor waits for the set of the relays, in
-which its own set is one more descriptor, so that a message takes one system call and none of that work. All else in the
-reactor, and all that uses it, is as it was, but for its clock.
+With another reactor, L{sniproxy.relay.poller.EdgePoller} is one of its readers: a message costs Twisted's work for a
+reader, and a system call for each of the two sets. Here the reactor waits for the relays' set, and its own set is one
+descriptor in it: a message costs one system call and none of that work. Everything else is Twisted's, except the clock.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from sniproxy.relay.poller import BATCH, EdgePoller
 
 
 class OuterSet(EdgePoller):
-    """The set of all relays, and in it the reactor's own."""
+    """The relays' set, which includes the reactor's own set."""
 
     def __init__(self, reactor: Any, inner: select.epoll) -> None:
         super().__init__(reactor)
@@ -29,14 +28,14 @@ class OuterSet(EdgePoller):
 
     @property
     def is_open(self) -> bool:
-        """Whether there is something to wait for."""
+        """Whether there are sockets to wait for."""
         return self._set is not None
 
     def wait(self, seconds: float | None) -> bool:
-        """Wait for at most so long (None: for ever), and serve relays. @return: the reactor's own set is ready.
+        """Wait and serve relays. @param seconds: None: no limit. @return: the reactor's own set is ready.
 
-        A message that was passed on has given the reactor nothing to do, so the next one is waited for at once: the
-        reactor's round is as long as all that a relay does for a message.
+        Passing on a message creates no work for the reactor, so the next wait begins at once: a round of the reactor
+        costs as much as relaying a message.
         """
         until = None if seconds is None else monotonic() + seconds
         while True:
@@ -52,17 +51,17 @@ class OuterSet(EdgePoller):
         self._set.register(self._inner, poller.IN)
 
     def _leave(self) -> None:
-        """The close does it."""
+        """Closing the set is enough."""
 
     def _come_back(self) -> None:
-        """The next wait takes no time."""
+        """The next wait returns at once."""
 
 
 class RelayReactor(EPollReactor):
-    """Twisted's for epoll, which waits for relays and for all else at once.
+    """Waits for relays and all other descriptors at once.
 
-    Its clock is one that nobody sets: by Twisted's, the time of day, deadlines would not come for an hour when that is
-    set back by one, and would all come at once when it is set forward.
+    Its clock is monotonic. With Twisted's clock, the time of day, setting the clock back by an hour would delay all
+    deadlines by an hour, and setting it forward would fire them all at once.
     """
 
     seconds = staticmethod(monotonic)
@@ -70,7 +69,7 @@ class RelayReactor(EPollReactor):
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._relays = OuterSet(self, self._poller)
-        poller.use(self, self._relays)
+        poller.edge_poller_of.set(self, self._relays)
 
     def doPoll(self, timeout: float | None) -> None:
         if not self._relays.is_open:
@@ -86,11 +85,11 @@ class RelayReactor(EPollReactor):
 
 
 def set_steady_clock(reactor: Any) -> bool:
-    """Let another reactor's deadlines follow a clock that is never set, as L{RelayReactor}'s do.
+    """Give another reactor a monotonic clock, as L{RelayReactor} has.
 
-    Call it before the reactor has deadlines: those that it has would follow the old clock.
+    Call it before the reactor has deadlines, which would follow the old clock.
 
-    @return: it is done. False: the reactor is not built upon Twisted's base, which asks C{seconds} for all of them.
+    @return: False: the reactor is not based on Twisted's base class, which asks C{seconds} for all deadlines.
     """
     if not isinstance(reactor, ReactorBase):
         return False
@@ -99,7 +98,7 @@ def set_steady_clock(reactor: Any) -> bool:
 
 
 def install() -> None:
-    """Make one the reactor of this process, unless somebody has chosen one."""
+    """Install this reactor in the process, unless another one is installed."""
     if "twisted.internet.reactor" not in sys.modules:
         from twisted.internet.main import installReactor
 

@@ -1,13 +1,14 @@
-"""The relay: two connected sockets and the bytes already read; bytes go both ways until both directions have ended.
+"""The relay: moves bytes between two connected sockets until both directions have ended.
 
-The contract, whichever way the bytes are moved (``copying``, ``splicing``; one set of tests runs over all):
+The contract, for every implementation (``copy``, ``splice``, ``kernel``; the same tests run for all):
 
-* Bytes arrive unchanged, in order, and as soon as they can; what was read before the relay goes first.
-* Half-close: when one side ends (FIN), the other is told so once it has all bytes; the other direction goes on. A pair
-  of which one direction has ended is given up after C{half_closed} seconds without a byte.
-* Backpressure: a side is not read while the other cannot take more; what is held is bounded by one read.
-* A reset passes on as a reset. After C{idle} seconds without a byte in either direction both sides are ended in order.
-* When it is over both sockets are closed, and nothing of it stays in the reactor.
+* Bytes arrive unchanged, in order and without delay. Bytes read before the relay started go first.
+* Half-close: when one side ends (FIN), the other side receives the end behind all bytes, and the opposite direction
+  continues. A half-closed tunnel ends after C{half_closed} seconds without a byte.
+* Backpressure: a side is not read while the other side is full. At most one read is held.
+* A reset is passed on as a reset. After C{idle} seconds without a byte in either direction both sides are ended in
+  order.
+* At the end both sockets are closed, and the relay leaves nothing in the reactor.
 """
 
 from __future__ import annotations
@@ -25,34 +26,35 @@ from sniproxy.net.descriptor import WAIT, how_broken, pending_error
 from sniproxy.net.sockopts import is_over
 from sniproxy.relay.direction import Direction, DirectionFactory, Side
 from sniproxy.relay.poller import Poller, poller_of
-from sniproxy.util.timerwheel import TICK_S, Deadline, wheel_of
+from sniproxy.util.timerwheel import TICK_S, Deadline, timer_wheel_of
 
 ROUNDS = 4
-"""Reads of one direction before the reactor serves others."""
+"""Maximum reads of one direction before the reactor serves other sockets."""
 
 IDLE_CHECK_INTERVAL_S = 15.0
-"""Seconds between looks at the connections of a pair of which a direction stands still, where nobody tells of them."""
+"""Seconds between checks of a tunnel with a blocked direction, if the poller does not report resets by itself."""
 
 IDLE_CHECKS = 8
-"""How often within a time limit it is looked whether bytes have moved: it may be exceeded by such a part."""
+"""Idle checks per timeout. A tunnel may outlive its timeout by one interval."""
 
 
 @attrs.frozen
 class Ending:
-    """How a relay ended: C{ok}, C{reset}, C{idle_timeout}, or what it was told to end with; and why, in words."""
+    """How a relay ended: C{ok}, C{reset}, C{idle_timeout}, or the result given to L{Relay.end}, and why."""
 
     result: Result
     reason: str = ""
 
 
 class Relay:
-    """One tunnel's bytes. It owns both sockets from L{run} on.
+    """The bytes of one tunnel. It owns both sockets from L{run} on.
 
-    @param head: bytes from the client that were read already; the first the upstream gets.
+    @param head: bytes already read from the client; the upstream gets them first.
+    @param directions: makes the two directions.
     @param closer: closes sockets in order.
-    @param idle: seconds; 0: for ever.
-    @param half_closed: seconds.
-    @param poller: unless given, the best for this system.
+    @param idle: timeout in seconds. 0: none.
+    @param half_closed: timeout in seconds for a half-closed tunnel.
+    @param poller: None: the best for this system.
     """
 
     __slots__ = (
@@ -80,7 +82,7 @@ class Relay:
         upstream: socket.socket,
         head: bytes,
         *,
-        way: DirectionFactory,
+        directions: DirectionFactory,
         closer: LingeringCloser,
         idle: float,
         half_closed: float,
@@ -88,11 +90,11 @@ class Relay:
     ) -> None:
         self._reactor = reactor
         self._poller = poller or poller_of(reactor)
-        self._wheel = wheel_of(reactor)
+        self._wheel = timer_wheel_of(reactor)
         self._client = Side(client, "client", self)
         self._upstream = Side(upstream, "target", self)
-        self._up = self._client.inbound = self._upstream.outbound = way(self._client, self._upstream, head)
-        self._down = self._upstream.inbound = self._client.outbound = way(self._upstream, self._client, b"")
+        self._up = self._client.inbound = self._upstream.outbound = directions(self._client, self._upstream, head)
+        self._down = self._upstream.inbound = self._client.outbound = directions(self._upstream, self._client, b"")
         self._closer = closer
         self._idle = idle
         self._half_closed = half_closed
@@ -113,7 +115,7 @@ class Relay:
 
     @property
     def half_closed(self) -> bool:
-        """Whether one side has ended its half."""
+        """Whether one side has ended."""
         return self._up.ended or self._down.ended
 
     def run(self) -> Deferred[Ending]:
@@ -123,23 +125,23 @@ class Relay:
         return done
 
     def start(self, done: Callable[[Ending], object]) -> None:
-        """Move bytes. @param done: called once, when both sockets are closed or being closed in order."""
+        """Start moving bytes. @param done: called once, when both sockets are closed or being closed in order."""
         self._done = done
         try:
             for side in (self._client, self._upstream):
                 self._poller.watch(side)
-        except OSError as error:  # no memory, or too many are watched (epoll_ctl(2))
-            self.end(Ending(Result.LIMIT, f"its sockets cannot be watched: {error.strerror}"))
+        except OSError as error:  # no memory, or too many sockets are watched (epoll_ctl(2))
+            self.end(Ending(Result.LIMIT, f"cannot watch its sockets: {error.strerror}"))
             return
         for direction in (self._up, self._down):
-            direction.dry = direction.source.tls is None  # TLS may hold bytes already; of others the poller tells
+            direction.dry = direction.source.tls is None  # TLS may hold bytes; for others the poller reports them
             if direction.holds() or not direction.dry:
                 self.pump(direction)
         if self._idle and self._done is not None:
             self._check_idle()
 
     def end(self, ending: Ending) -> None:
-        """End both sides in order: each gets a FIN behind what was written to it."""
+        """End both sides in order: each gets a FIN behind the bytes written to it."""
         if self._done is not None:
             for direction in (self._up, self._down):
                 direction.flush_once()
@@ -149,7 +151,7 @@ class Relay:
             self._finish(ending)
 
     def pump(self, direction: Direction) -> None:
-        """Move what can be moved now: its source has bytes, or its destination has room."""
+        """Move the bytes that can be moved now: the source is readable, or the destination is writable."""
         if self._done is None or direction.ended:
             return
         for _ in range(ROUNDS):
@@ -168,29 +170,29 @@ class Relay:
             self._end_direction(direction)
 
     def lost(self, side: Side, error: OSError) -> None:
-        """One side's connection is broken."""
+        """The connection of one side is broken."""
         other = self._upstream if side is self._client else self._client
         if not self._stop():
             return
         self._closer.abort(side.sock)
-        # If all that this side sent, its end too, has been passed on, a reset could take the rest of it back.
+        # If all bytes and the end of this side were passed on, a reset could discard those still in transit.
         (self._closer if side.inbound.ended else self._closer.abort)(other.sock)
         self._finish(Ending(Result.RESET, how_broken(side.name, error)))
 
     def _read(self, direction: Direction) -> bool:
-        """@return: something was read, or the end."""
+        """@return: bytes or the end were read."""
         try:
             count = direction.fill()
         except OSError as error:
             self.read_failed(direction, error)
             return False
-        direction.eof |= not count  # it may have said so itself
+        direction.eof |= not count  # fill may set it, too
         return True
 
     def _write(self, direction: Direction) -> bool:
-        """@return: all that was held is written, and the source may be read on."""
+        """@return: all held bytes were written, and the source may be read again."""
         try:
-            while True:  # until the system says that there is no room: only then does it tell when there is
+            while True:  # until it would block: an edge-triggered poller reports room only after that
                 direction.moved += direction.flush()
                 if not direction.holds():
                     break
@@ -217,7 +219,7 @@ class Relay:
 
     def _block(self, direction: Direction) -> None:
         direction.block()
-        direction.dry = False  # what comes meanwhile is told, but not read
+        direction.dry = False  # arriving bytes are reported but not read
         if self._look is None and not self._poller.tells_all:
             self._look = self._wheel.after(IDLE_CHECK_INTERVAL_S, self._look_at_blocked)
         self._poller.pause(direction.source)
@@ -225,14 +227,14 @@ class Relay:
 
     def _end_direction(self, direction: Direction) -> None:
         self._poller.pause(direction.source)
-        if not direction.told:
-            direction.told = True
-            if direction.target.tls is not None or not direction.target.inbound.ended:  # else the close says so
+        if not direction.end_sent:
+            direction.end_sent = True
+            if direction.target.tls is not None or not direction.target.inbound.ended:  # otherwise the close ends it
                 try:
                     direction.finish()
-                except OSError:  # reset in between: reading from it says so, unless all is said already
+                except OSError:  # it was reset; its reader reports that, if it is still needed
                     pass
-            if direction.target.tls is not None and direction.holds():  # its last word: the next flush has it
+            if direction.target.tls is not None and direction.holds():  # close_notify: the next flush sends it
                 direction.blocked = True
                 self._poller.want_room(direction.target)
                 return
@@ -245,11 +247,11 @@ class Relay:
                 self._closer.close(self._upstream.sock)
                 self._finish(Ending(Result.OK))
         elif not self._idle or self._half_closed < self._idle:
-            self._moved = -1  # an end is news as bytes are: the time for the answer begins now
+            self._moved = -1  # an end counts as activity: the timeout restarts
             self._check_idle()
 
     def _look_at_blocked(self) -> None:
-        """A side that is not read while the other takes nothing is out of the reactor, which so misses its reset."""
+        """Detect the reset of a side that is not read because the other is full, and so is not in the reactor."""
         self._look = None
         if not (self._up.blocked or self._down.blocked):
             return
@@ -260,7 +262,7 @@ class Relay:
         self._look = self._wheel.after(IDLE_CHECK_INTERVAL_S, self._look_at_blocked)
 
     def _check_idle(self) -> None:
-        """Look whether bytes have moved since the last look: so a message costs nothing for its tunnel's time limit."""
+        """Compare byte counts since the last check, so that a message costs nothing for the timeout."""
         half, now, moved = self.half_closed, self._reactor.seconds(), self._up.moved + self._down.moved
         allowed = min(self._half_closed, self._idle or self._half_closed) if half else self._idle
         if moved != self._moved:
@@ -271,13 +273,13 @@ class Relay:
                 self._timer.cancel()
             self._timer = self._wheel.after(min(left, max(allowed / IDLE_CHECKS, TICK_S)), self._check_idle)
             return
-        what = f"no byte for {allowed:g} s"
+        what = f"no bytes for {allowed:g} s"
         if half:
-            what += f" after the {'client' if self._up.ended else 'target'} had ended its side"
+            what += f" after the {'client' if self._up.ended else 'target'} closed its side"
         self.end(Ending(Result.IDLE_TIMEOUT, what))
 
     def _stop(self) -> bool:
-        """Take everything out of the reactor. @return: it was not done before."""
+        """Remove the relay from the reactor. @return: False: this was done before."""
         if self._done is None:
             return False
         for deadline in (self._timer, self._look):
@@ -286,7 +288,7 @@ class Relay:
         self._poller.unwatch(self._client)
         self._poller.unwatch(self._upstream)
         for direction in (self._up, self._down):
-            if not direction.ended:  # else it is released
+            if not direction.ended:  # otherwise it is already released
                 direction.release()
         return True
 

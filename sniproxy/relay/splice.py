@@ -1,7 +1,6 @@
-"""A relay's direction by C{splice}: bulky bytes move between the sockets inside the Linux kernel, through a pipe.
+"""Moves bulk data by C{splice}: bytes pass between the sockets inside the Linux kernel, through a pipe.
 
-A pipe is held only while bytes are in it, so an idle tunnel has none. Pipes that are given back empty are kept for the
-next direction that needs one.
+A direction holds a pipe only while bytes are in it, so an idle tunnel has none. Empty pipes are kept for reuse.
 """
 
 from __future__ import annotations
@@ -14,17 +13,17 @@ from sniproxy.relay.copy import ROOM, CopyDirection
 from sniproxy.relay.direction import Side
 
 PIPE_BYTES = 1 << 18
-"""Bytes a pipe shall hold. More moves no faster, and what waits in a pipe for a slow reader is charged to no socket."""
+"""Requested size of a pipe. A larger pipe is not faster, and bytes in it are not limited by a socket's buffer."""
 
 BULK_BYTES = 1 << 14
-"""Bytes that one read must bring for the next to be spliced."""
+"""Bytes of one read above which the next read is spliced."""
 
 _KEPT = 16
 _ROOM = ROOM[:BULK_BYTES]
 _FLAGS = getattr(os, "SPLICE_F_MOVE", 1) | getattr(os, "SPLICE_F_NONBLOCK", 2)
 
 available = hasattr(os, "splice")
-"""Whether this system can splice."""
+"""Whether this system has splice."""
 
 Pipe = tuple[int, int]
 _spare: list[Pipe] = []
@@ -36,24 +35,24 @@ def _take_pipe() -> Pipe:
     pipe = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         fcntl.fcntl(pipe[1], fcntl.F_SETPIPE_SZ, PIPE_BYTES)
-    except OSError:  # the user's share of pipe memory is used up: a small pipe serves too
+    except OSError:  # the user's limit of pipe memory is reached: use a small pipe
         pass
     return pipe
 
 
 def close_spare_pipes() -> None:
-    """Close the pipes that are kept for later."""
+    """Close the pipes kept for reuse."""
     while _spare:
         for end in _spare.pop():
             os.close(end)
 
 
 class SpliceDirection(CopyDirection):
-    """recv and send for small reads; splice while much comes at a time.
+    """Copies small reads, and splices while reads are large.
 
-    splice takes two system calls more, and a small message is copied faster than that.
+    Splicing takes two more system calls, so copying is faster for a small message.
 
-    @ivar spliced: bytes taken by splice so far.
+    @ivar spliced: total bytes moved by splice.
     """
 
     __slots__ = ("_bulky", "_inside", "_pipe", "spliced")
@@ -69,7 +68,7 @@ class SpliceDirection(CopyDirection):
         """See L{CopyDirection.fill}."""
         if self._bulky:
             self._pipe = self._new_pipe()
-        if self._pipe is None:  # it is not bulky, or we are out of descriptors: then it lives on with a copy
+        if self._pipe is None:  # small reads, or no descriptor is left for a pipe
             count = self.source.sock.recv_into(_ROOM)
             self._head = _ROOM[:count]
             self._bulky = count == BULK_BYTES
@@ -82,7 +81,7 @@ class SpliceDirection(CopyDirection):
                 self._return_pipe()
         self.spliced += self._inside
         self._bulky = self._inside >= BULK_BYTES
-        self.dry = False  # a pipe may be full of a few bytes, when they came in as many packets
+        self.dry = False  # a pipe may be full with few bytes, if each packet takes a slot
         return self._inside
 
     def flush(self) -> int:
@@ -97,8 +96,8 @@ class SpliceDirection(CopyDirection):
         return count
 
     def hand_on(self) -> bool:
-        """See L{Direction.hand_on}. It is fill and flush of a small read in one: each call costs as much as it does."""
-        if not self.dry or self.eof:  # where it is dry, nothing is held
+        """See L{Direction.hand_on}. It combines fill and flush: two calls would cost as much as their work."""
+        if not self.dry or self.eof:  # if dry, nothing is held
             return False
         count = self.source.sock.recv_into(_ROOM)
         head = _ROOM[:count]

@@ -1,7 +1,7 @@
-"""A relay's direction by copying whose bytes are shown to a tap as they pass.
+"""Copies bytes and shows them to a tap.
 
-Bytes are sent first and shown then: a tap delays no byte that was read, changes nothing and, when it fails, ends
-nothing. A direction whose tap has not seen all that was read reads no more (L{sniproxy.relay.pacing}).
+Bytes are sent first and shown afterwards. A tap delays no bytes and changes nothing, and its failure ends nothing. A
+direction reads no more until its tap has seen all that was read (L{sniproxy.relay.pacing}).
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from sniproxy.relay.direction import Direction, DirectionFactory, Side
 from sniproxy.relay.pacing import Paced
 
 READ_BYTES = 1 << 16
-"""Bytes of one read."""
+"""Maximum bytes of one read."""
 
 FIRST_READ_BYTES = 1 << 14
-"""The same, where the bytes are shown at once (L{Paced.first}): one read is all that a round can be exceeded by."""
+"""The same if bytes are shown at once (L{Paced.first}): a round may exceed its budget by one read."""
 
 
 class PacedDirection(CopyDirection):
-    """Reads no more than the budget allows."""
+    """Reads only within the budget."""
 
     __slots__ = ("_paced",)
 
@@ -30,9 +30,10 @@ class PacedDirection(CopyDirection):
         self._paced = paced
 
     def take(self, most: int) -> bytes:
-        """Read once, at most so many bytes; empty: the source has ended.
+        """Read once, at most `most` bytes. Empty: the source has ended.
 
-        @raise OSError: the source's error. C{EAGAIN}: it may not read now either; the relay then pumps it in its turn.
+        @raise OSError: the source's error. C{EAGAIN}: nothing to read, or no budget; the relay pumps the direction in
+            its turn.
         """
         if not self._paced.may_read(self):
             raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
@@ -43,14 +44,14 @@ class PacedDirection(CopyDirection):
             data = bytes(ROOM[:count])
         else:
             data = self.source.sock.recv(most)
-            # No event of the socket will tell of an end that came together with the last bytes.
+            # The socket reports no event for an end that arrived together with the last bytes.
             self.eof = tls.over
         self._paced.pace.charge(count=len(data))
         return data
 
 
 class TappedDirection(PacedDirection):
-    """recv, send, and show."""
+    """Moves bytes with recv and send, and shows them."""
 
     __slots__ = ("_show", "_unseen")
 
@@ -72,10 +73,10 @@ class TappedDirection(PacedDirection):
                 self._show(data)
 
 
-def tapped(paced: Paced) -> DirectionFactory:
-    """A way of moving bytes for one tunnel."""
+def tapped_directions(paced: Paced) -> DirectionFactory:
+    """Makes the directions of one tunnel."""
 
-    def way(source: Side, target: Side, head: bytes) -> Direction:
+    def make(source: Side, target: Side, head: bytes) -> Direction:
         return TappedDirection(source, target, head, paced)
 
-    return way
+    return make

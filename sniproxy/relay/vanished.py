@@ -1,10 +1,10 @@
-"""Peers that vanish while data waits for their acknowledgement. TCP keep-alive does not find these: it pauses then.
+"""Detects peers that vanish while data waits for their acknowledgement, which pauses TCP keep-alive.
 
-Linux gives up a connection after ``TCP_USER_TIMEOUT`` without an acknowledgement (tcp(7)). It also counts the time in
-which a peer announces a window of zero, and would end a tunnel whose reader only pauses (measured with Linux 6.18: a
-reader that answered each window probe was lost after the timeout). So the option is off on every socket. The watch sets
-it on a socket whose peer leaves retransmissions or several window probes unanswered, and clears it at the next look
-when the peer has answered. The kernel does the rest: the relay gets ETIMEDOUT.
+Linux ends a connection after ``TCP_USER_TIMEOUT`` without an acknowledgement (tcp(7)). It also counts the time in which
+a peer announces a window of zero, and would end a tunnel whose reader only pauses (measured with Linux 6.18: a reader
+that answered each window probe was lost after the timeout). So the option is off on every socket. The watch sets it on
+a socket whose peer leaves retransmissions or several window probes unanswered, and clears it at the next check when the
+peer has answered. The kernel does the rest: the relay gets ETIMEDOUT.
 """
 
 from __future__ import annotations
@@ -16,27 +16,28 @@ from itertools import islice
 from typing import Any
 
 from sniproxy.net.sockopts import KEEPALIVE_COUNT, KEEPALIVE_IDLE, KEEPALIVE_INTERVAL
-from sniproxy.util.timerwheel import TICK_S, Deadline, wheel_of
+from sniproxy.util.timerwheel import TICK_S, Deadline, timer_wheel_of
 
 USER_TIMEOUT_MS = 1000 * (KEEPALIVE_IDLE + KEEPALIVE_COUNT * KEEPALIVE_INTERVAL)
-"""Milliseconds without an acknowledgement: as long as keep-alive takes for a silent peer."""
+"""Milliseconds without an acknowledgement: the same time as keep-alive's for a silent peer."""
 
 INTERVAL_S = 10.0
 """Seconds between the end of one pass over all tunnels and the next pass."""
 
 BATCH = 256
-"""Tunnels that are looked at before the reactor serves others: about a millisecond."""
+"""Tunnels checked before the reactor serves others: about a millisecond."""
 
 PROBES = 4
-"""Window probes without an answer. Their intervals double from 0.2 s to 120 s, so a few lost packets are no reason."""
+"""Unanswered window probes before the option is set. Probe intervals double from 0.2 s to 120 s, so a few lost packets
+do not reach this number."""
 
 _RETRANSMITS, _PROBES, _INFO_SIZE = 2, 3, 8  # of struct tcp_info in linux/tcp.h
 
 Sockets = tuple[socket.socket, ...]
 
 
-def bound_silence(sock: socket.socket) -> None:
-    """Set ``TCP_USER_TIMEOUT`` while the peer does not answer, else clear it. Other kinds of sockets stay unchanged."""
+def set_user_timeout(sock: socket.socket) -> None:
+    """Set ``TCP_USER_TIMEOUT`` while the peer does not answer, otherwise clear it. Ignores sockets that are not TCP."""
     if sock.family == socket.AF_UNIX or sock.fileno() < 0:
         return
     with suppress(OSError):  # the connection has ended
@@ -47,9 +48,9 @@ def bound_silence(sock: socket.socket) -> None:
 
 
 class VanishedPeers:
-    """Looks at the sockets of all tunnels again and again, a batch at a time.
+    """Checks the sockets of all tunnels periodically, in batches.
 
-    @param tunnels: gives both sockets of each tunnel that there is now.
+    @param tunnels: returns both sockets of each current tunnel.
     """
 
     def __init__(self, reactor: Any, tunnels: Callable[[], Iterable[Sockets]]) -> None:
@@ -58,12 +59,12 @@ class VanishedPeers:
         self._timer: Deadline | None = None
 
     def start(self) -> None:
-        """Begin, unless it has begun."""
+        """Start checking. Does nothing if it has started."""
         if self._timer is None:
-            self._timer = wheel_of(self._reactor).after(INTERVAL_S, self._look)
+            self._timer = timer_wheel_of(self._reactor).after(INTERVAL_S, self._look)
 
     def stop(self) -> None:
-        """There is nothing to look at; L{start} may follow."""
+        """Stop checking. L{start} may follow."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -76,8 +77,8 @@ class VanishedPeers:
         for sockets in islice(left, BATCH):
             count += 1
             for sock in sockets:
-                bound_silence(sock)
-        wheel = wheel_of(self._reactor)
+                set_user_timeout(sock)
+        wheel = timer_wheel_of(self._reactor)
         if count == BATCH:
             self._timer = wheel.after(TICK_S, lambda: self._batch(left))
         else:

@@ -25,7 +25,6 @@ from sniproxy.routing.router import LiveRoute, Routing
 from sniproxy.routing.table import RouteTable
 from sniproxy.server.listeners import ListenerSpec
 from sniproxy.server.resolverset import Resolvers
-from sniproxy.util.files import CannotRead
 
 # Imported where they are needed: most configurations have neither TLS termination nor a bridge, and start faster.
 if TYPE_CHECKING:
@@ -178,13 +177,13 @@ def build_terminator(configuration: Configuration, termination: Termination, sec
     """
     from sniproxy.connection.termination import CertificateStore, Terminator
     from sniproxy.tls.contexts import BrokerTLS, check_usable
-    from sniproxy.tls.pem import certified
-    from sniproxy.tls.reloaded import read
+    from sniproxy.tls.pem import BadPem, certified
+    from sniproxy.tls.pemfiles import read
 
     def shown() -> CertificateStore:
         found = certified(read(termination.certificates))
         if not found:
-            raise CannotRead(f"{termination.certificates}: there is no certificate in it, with its key")
+            raise BadPem(f"{termination.certificates}: there is no certificate in it, with its key")
         check_usable(found)
         return CertificateStore(found, lambda: datetime.now(UTC))
 
@@ -212,9 +211,8 @@ def build_trust(
     @param make: makes it. @param seconds: see L{Seconds}.
     @raise ConfigError: the files are invalid.
     """
-    from sniproxy.tls.pem import certified
-    from sniproxy.tls.reloaded import read
-    from sniproxy.tls.trust import trusted
+    from sniproxy.tls.pem import BadPem, certified
+    from sniproxy.tls.pemfiles import read, trusted
 
     def made() -> T:
         return make(trusted(trust), None if certificate is None else own(certificate))
@@ -222,7 +220,7 @@ def build_trust(
     def own(path: str) -> Certified:
         found = certified(read(path))
         if len(found) != 1:
-            raise CannotRead(f"{path}: it has {len(found)} certificates with their keys; one is needed")
+            raise BadPem(f"{path}: it has {len(found)} certificates with their keys; one is needed")
         return found[0]
 
     try:
@@ -270,11 +268,12 @@ def build_bridges(
 
 
 def _reloaded(place: str, paths: Sequence[str], make: Callable[[], T], seconds: Seconds) -> Reloaded[T]:
+    from sniproxy.tls.pem import BadPem
     from sniproxy.tls.reloaded import Reloaded
 
     try:
         return Reloaded(paths, make, seconds)
-    except CannotRead as error:
+    except BadPem as error:
         raise ConfigError(f"{place}: {error}") from error
 
 

@@ -124,7 +124,7 @@ class ConnectionManager:
         # Splice moves bytes inside the kernel and cannot encrypt them.
         directions = context.directions if terminator is None else copying.CopyDirection
         from sniproxy.relay.pacing import Paced, pace_of
-        from sniproxy.relay.tee import tapped
+        from sniproxy.relay.tee import tapped_directions
 
         def accepted(sock: socket.socket, client: str) -> None:
             permit = self.admission.admit(client)
@@ -139,7 +139,7 @@ class ConnectionManager:
                 # A client of a plaintext listener names no broker; brokers advertise the address where it listens.
                 place = None if route is None else _bound(sock)
                 tap = Paced(pace_of(context.reactor), inspector.tap(conn.record, place))
-                conn.directions = tapped(tap)
+                conn.directions = tapped_directions(tap)
             if route is None:
                 permit.wait_for_hello(conn)
             self._begin(conn, permit, tap)

@@ -13,7 +13,7 @@ from sniproxy.net.dialer import Dialer, DialError
 from sniproxy.net.handshake import Handshake, HandshakeError
 from sniproxy.net.tlssocket import TLSSocket
 from sniproxy.routing.upstreams import Upstream, UpstreamTable, address
-from sniproxy.tls.contexts import unverified
+from sniproxy.tls.contexts import unverified_connection
 from sniproxy.util.text import bounded
 
 log = Logger()
@@ -103,10 +103,10 @@ class Checker:
         if health.check != "tls" or address(known.target) in self._standing.plaintext:
             self._closer(sock)
             return ""
-        tls = TLSSocket(sock, unverified(known.server_name))
+        tls = TLSSocket(sock, unverified_connection(known.server_name))
         try:
             left = health.interval - (self._reactor.seconds() - began)
-            await Handshake(self._reactor, tls, max(left, 0.0)).shaken()
+            await Handshake(self._reactor, tls, max(left, 0.0)).run()
         except HandshakeError as error:
             return f"the TLS handshake failed: {bounded(str(error))}"
         finally:

@@ -17,7 +17,7 @@ from twisted.logger import Logger
 from sniproxy.config.model import Bridge, Listener
 from sniproxy.net import unixsocket
 from sniproxy.net.listener import Accepted, Acceptor, NoSocket, listen_at_once
-from sniproxy.net.portowner import holder
+from sniproxy.net.portowner import port_owner
 from sniproxy.net.reuseport import KeptEndpoint, SocketKeeper
 from sniproxy.relay import poller
 from sniproxy.util.names import host_port
@@ -181,7 +181,7 @@ def why_not_listening(error: CannotListenError) -> str:
     path = unixsocket.unix_path(error)
     if path is not None:
         said = getattr(error.socketError, "strerror", None) or str(error.socketError)
-        more = unixsocket.holder(path)
+        more = unixsocket.socket_owner(path)
         return f"cannot listen on {path}: {said}{more and '; '}{more}"
     where = (
         f"{error.interface or 'all addresses'} port {error.port}"
@@ -191,7 +191,7 @@ def why_not_listening(error: CannotListenError) -> str:
     problem = error.socketError
     message = f"cannot listen on {where}: {getattr(problem, 'strerror', None) or problem}"
     if isinstance(error.port, int):
-        held_by = holder(error.port)
+        held_by = port_owner(error.port)
         if held_by is not None:
             message += f"; it is held by {held_by}"
         elif isinstance(problem, PermissionError):

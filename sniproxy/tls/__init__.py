@@ -1,11 +1,16 @@
-"""TLS where it ends at the proxy on purpose: keys and certificates, which one is shown, and who is trusted.
+"""TLS: hellos, alerts and first bytes; certificates, keys, trust and TLS contexts.
 
-=============  ======================================================================================================
-``pem``        PEM text in, certificates and keys out; pure
-``choice``     which certificate is shown for a server name; pure
-``contexts``   what a TLS stack is made of: our side towards clients, and towards brokers, whose names are verified
-``reloading``  files that are read again when they change; a bad new version changes nothing
-=============  ======================================================================================================
+==================  ================================================================
+``clienthello``     reads a ClientHello; pure
+``alerts``          the alerts that the proxy sends; pure
+``nottls``          recognises other protocols by their first bytes; pure
+``pem``             parses certificates and keys in PEM; pure
+``pemfiles``        reads PEM files and folders, and the certificates to trust
+``selection``       chooses the certificate for a server name; pure
+``contexts``        OpenSSL contexts for the proxy's server side and for brokers
+``clientcontext``   TLS settings for Twisted's clients
+``reloaded``        values that follow changes of their files
+==================  ================================================================
 
-Sockets that speak TLS are in L{sniproxy.net.tlssocket}.
+A socket that encrypts is a L{sniproxy.net.tlssocket.TLSSocket}.
 """

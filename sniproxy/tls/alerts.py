@@ -1,4 +1,4 @@
-"""TLS alerts: how a refusal is told to a TLS client (RFC 8446, section 6). Pure."""
+"""TLS alerts, sent to refused clients (RFC 8446, section 6). Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import IntEnum
 
 
 class Alert(IntEnum):
-    """The alert descriptions that this proxy sends. `title` is the RFC's spelling."""
+    """Alert descriptions that the proxy sends. `title` is the RFC's spelling."""
 
     UNEXPECTED_MESSAGE = 10
     RECORD_OVERFLOW = 22
@@ -25,11 +25,12 @@ class Alert(IntEnum):
 
 
 def fatal_alert(alert: Alert, legacy_version: int = 0x0303) -> bytes:
-    """One TLS record with one fatal alert.
+    """A TLS record with one fatal alert.
 
-    Always fatal: Java's stack ends the connection on a warning ``unrecognized_name`` too, others ignore it.
+    The level is always fatal: Java closes the connection on a warning ``unrecognized_name``, and other clients ignore
+    it.
 
-    @param legacy_version: what the hello said; the record has this version, at most 3.3 and at least 3.0.
+    @param legacy_version: the hello's version. The record gets the same version, limited to 3.0 to 3.3.
     """
     version = max(0x0300, min(0x0303, legacy_version))
     return bytes((21, version >> 8, version & 0xFF, 0, 2, 2, alert))

@@ -1,4 +1,4 @@
-"""Certificates of PEM files, for TLS clients: whom to trust, and who one is."""
+"""TLS settings for Twisted's clients: trust and client certificates from PEM files."""
 
 from __future__ import annotations
 
@@ -16,74 +16,72 @@ from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from zope.interface import implementer
 
 from sniproxy.tls import pem
-from sniproxy.tls.contexts import why
+from sniproxy.tls.contexts import openssl_reasons
 from sniproxy.tls.pem import BadPem as BadPem
 from sniproxy.tls.pem import Certified, PrivateKey, keys
-from sniproxy.tls.trust import shown, trusted
+from sniproxy.tls.pemfiles import place_of, read_file, trusted
 from sniproxy.util.text import bounded
 
 TrustRoot = Any
-"""What ``twisted.internet.ssl.trustRootFromCertificates`` makes; Twisted's own name for it is private."""
+"""The result of ``twisted.internet.ssl.trustRootFromCertificates``. Twisted's own name for the type is private."""
 
 
 @attrs.frozen
 class ClientCertificate:
-    """What a client shows in TLS: its certificate and key, and the certificates of those who vouch for it.
-
-    The key does not show when this is printed.
-    """
+    """A client's certificate, its key and its intermediate certificates. The key is left out of the repr."""
 
     own: ssl.PrivateCertificate = attrs.field(repr=False)
     chain: tuple[crypto.X509, ...] = ()
 
 
 def trust_root(path: str | Path, what: str = "trust") -> TrustRoot:
-    """Trust those authorities, and no others, whose certificates are in a PEM file or a folder of them.
+    """Trust only the certificates in a PEM file or folder.
 
-    @param what: what a message calls the path.
-    @raise BadPem: see L{sniproxy.tls.trust.trusted}.
+    @param what: the option that names the path, for messages.
+    @raise BadPem: see L{sniproxy.tls.pemfiles.trusted}.
     """
-    return trusting(trusted(path, what))
+    return twisted_trust_root(trusted(path, what))
 
 
 def trust_text(path: str | Path, what: str = "trust") -> str:
-    """What L{trust_root} trusts, as PEM, for TLS of Python's own. @raise BadPem: see there."""
+    """The certificates of L{trust_root} as PEM, for Python's C{ssl} module. @raise BadPem: see there."""
     return "".join(each.public_bytes(Encoding.PEM).decode() for each in trusted(path, what))
 
 
 def client_certificate(
     path: str | Path, key: str | Path | None = None, what: str = "certificate", key_what: str = "key"
 ) -> ClientCertificate:
-    """Read a certificate, those of its chain behind it, and its key without a password.
+    """Read a client certificate, its intermediate certificates and its unencrypted key.
 
-    @param key: the key's file. None: it is in the same one.
-    @raise BadPem: one of them is missing, or they do not belong together.
+    @param key: the key's file. None: the key is in the certificate's file.
+    @param what: the option that names the path, for messages. @param key_what: the same for the key.
+    @raise BadPem: the certificate or the key is missing, or they do not match.
     """
     path = Path(path)
-    chain = pem.certificates(shown(what, path), _read(path, what))
+    chain = pem.certificates(place_of(what, path), read_file(path, what))
     if not chain:
-        raise BadPem(f"{shown(what, path)}: no PEM certificate in it; name the client's certificate")
+        raise BadPem(f"{place_of(what, path)}: no PEM certificate found; name the client's certificate")
     place, file = (what, path) if key is None else (key_what, Path(key))
-    text = _read(file, place)
+    text = read_file(file, place)
     found: list[PrivateKey] = []
     with suppress(BadPem):
         found = keys(place, text)
     for one in found:
         if one.public_key() == chain[0].public_key():
-            return showing(Certified(tuple(chain), one, str(path)))
+            return twisted_certificate(Certified(tuple(chain), one, str(path)))
     raise BadPem(
-        f"{shown(place, file)}: no key in it that fits the certificate; "
+        f"{place_of(place, file)}: no key found that matches the certificate; "
         "name a PEM file with the certificate's private key, without a password"
     )
 
 
-def trusting(certificates: Iterable[x509.Certificate]) -> TrustRoot:
-    """Trust these and no others: of certificates that were read, what Twisted has for it."""
+def twisted_trust_root(certificates: Iterable[x509.Certificate]) -> TrustRoot:
+    """Twisted's form of a set of trusted certificates. No other certificate is trusted."""
     return ssl.trustRootFromCertificates([ssl.Certificate(_old(one)) for one in certificates])
 
 
-def showing(own: Certified) -> ClientCertificate:
-    """Of a certificate with its key, what Twisted has for it."""
+def twisted_certificate(own: Certified) -> ClientCertificate:
+    """Twisted's form of a certificate with its key."""
     first, *above = map(_old, own.chain)
     pair = ssl.KeyPair(crypto.PKey.from_cryptography_key(own.key))
     return ClientCertificate(
@@ -92,12 +90,12 @@ def showing(own: Certified) -> ClientCertificate:
 
 
 def client_tls(host: str, trust: TrustRoot | None, certificate: ClientCertificate | None) -> Any:
-    """What a TLS client goes by: TLS 1.2 or newer, and the peer's certificate verified for the host.
+    """Settings for one TLS client connection: TLS 1.2 or newer, with the peer's certificate verified for the host.
 
-    @param trust: whose signature counts, also where they are no roots. None: the platform's authorities.
-    @param certificate: what the peer is shown. None: nothing.
+    @param trust: the trusted certificates, roots or not. None: the platform's authorities.
+    @param certificate: the client certificate. None: none is sent.
     @return: an C{IOpenSSLClientConnectionCreator}.
-    @raise UnicodeError: no certificate can be good for this host.
+    @raise UnicodeError: the host is not valid in a certificate.
     """
     more: dict[str, Any] = {"raiseMinimumTo": ssl.TLSVersion.TLSv1_2}
     if certificate is not None:
@@ -109,7 +107,8 @@ def client_tls(host: str, trust: TrustRoot | None, certificate: ClientCertificat
 
 @implementer(IOpenSSLClientConnectionCreator)
 class _Trusting:
-    """What is trusted by name ends a chain, whether or not it is a root; Twisted's trust roots cannot say so."""
+    """Accepts a trusted certificate that is not a root as the end of a chain, which Twisted's trust roots cannot
+    express."""
 
     def __init__(self, creator: IOpenSSLClientConnectionCreator) -> None:
         self._creator = creator
@@ -123,27 +122,18 @@ class _Trusting:
 
 
 def tls_fault(error: SSL.Error) -> str:
-    """Why TLS has failed, with the cure where the peer's certificate is not trusted."""
-    reasons = bounded(why(error), 120)
+    """Say why TLS failed, with the cure if the peer's certificate is not trusted."""
+    reasons = bounded(openssl_reasons(error), 120)
     if "certificate verify failed" not in reasons:
         return f"TLS failed: {reasons}"
-    return f"its certificate is not trusted ({reasons}); name the authority that issued it by trust, or renew it"
+    return f"its certificate is not trusted ({reasons}); add its authority to trust, or renew the certificate"
 
 
-def names(certificate: x509.Certificate) -> tuple[str, ...]:
-    """The host names and IP addresses that a certificate is good for, each bounded and printable."""
-    return tuple(map(bounded, pem.names(certificate)))
+def printable_names(certificate: x509.Certificate) -> tuple[str, ...]:
+    """The host names and IP addresses in a certificate, each bounded and printable."""
+    return tuple(map(bounded, pem.certificate_names(certificate)))
 
 
 def _old(certificate: x509.Certificate) -> crypto.X509:
-    """As Twisted's TLS has it."""
+    """pyOpenSSL's form of a certificate, which Twisted uses."""
     return crypto.X509.from_cryptography(certificate)
-
-
-def _read(file: Path, what: str) -> bytes:
-    try:
-        return file.read_bytes()
-    except OSError as error:
-        raise BadPem(
-            f"{shown(what, file)}: cannot be read: {error.strerror}; name a PEM file that you may read"
-        ) from error

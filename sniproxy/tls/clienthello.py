@@ -1,11 +1,11 @@
-"""The ClientHello reader: which server name does this TLS client ask for? Pure.
+"""ClientHello parser: finds the server name that a TLS client requests. Pure.
 
 Sources: RFC 8446 (TLS 1.3; sections 4.1.2, 4.2, 5.1), RFC 5246 (TLS 1.2; 7.4.1.2), RFC 6066 (server_name; section 3),
-RFC 7301 (ALPN), RFC 8701 (GREASE: unknown values pass), RFC 9849 (ECH: the outer name is the one that is read).
+RFC 7301 (ALPN), RFC 8701 (GREASE: unknown values pass), RFC 9849 (ECH: only the outer name is read).
 
-It is strict, so that it reads the same name as the TLS stack behind the proxy would, or none: a hello that cannot be
-read is an error of its own and never looks like a hello without a name. It judges structure only: no version, cipher
-or extension is refused for what it says.
+The parser is strict: it reads the same name as the TLS stack behind the proxy, or fails. A malformed hello is an error
+and never looks like a hello without a name. The parser checks structure only and accepts any version, cipher suite or
+extension.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from sniproxy.util.names import BadName, sent_name, server_name
 from sniproxy.util.text import quoted
 
 MAX_HANDSHAKE_BYTES = 131_400
-"""Bytes of a handshake message that are read, its 4-byte header counted.
+"""Maximum size of a handshake message, including its 4-byte header.
 
-All fields of a ClientHello at their greatest lengths (RFC 8446, section 4.1.2) have this size, and OpenSSL has the same
+A ClientHello with all fields at their maximum length (RFC 8446, section 4.1.2) has this size. OpenSSL has the same
 limit. Post-quantum hellos have 1.5 to 8 kB.
 """
 
 MAX_RECORDS = 16_384
-"""Records in one hello: 16 KiB in records of one byte, 131,400 bytes in records of nine.
+"""Maximum records in one hello: 16 KiB in 1-byte records, 131,400 bytes in 9-byte records.
 
-Clients send one or a few. A record costs about half a microsecond of CPU time, so a hello costs at most about 10 ms.
+Clients send one or a few. A record costs about 0.5 us of CPU time, so a hello costs at most about 10 ms.
 """
 
 _HANDSHAKE, _CLIENT_HELLO = 22, 1
@@ -45,14 +45,13 @@ _record_header = struct.Struct(">BBBH").unpack_from
 
 @attrs.frozen
 class ClientHello:
-    """What a readable hello says.
+    """The fields of a ClientHello that the proxy uses.
 
-    @ivar server_name: normalised (see L{sniproxy.util.names}); None when the hello has no ``server_name`` extension
-        or the extension has no host name.
-    @ivar alpn: the protocols offered, in order; bytes outside ASCII as backslash escapes.
+    @ivar server_name: normalised (L{sniproxy.util.names}). None: no ``server_name`` extension, or no host name in it.
+    @ivar alpn: the offered protocols, in order; bytes outside ASCII as backslash escapes.
     @ivar legacy_version: 0x0303 for TLS 1.2 and 1.3.
-    @ivar offers_tls13: ``supported_versions`` has TLS 1.3.
-    @ivar random: 32 bytes, which differ in each hello (RFC 8446, section 4.1.2). Not compared.
+    @ivar offers_tls13: whether ``supported_versions`` lists TLS 1.3.
+    @ivar random: 32 bytes, unique to each hello (RFC 8446, section 4.1.2). Not compared.
     """
 
     server_name: str | None
@@ -63,10 +62,10 @@ class ClientHello:
 
 
 class HelloError(Exception):
-    """The bytes are no ClientHello that can be read. The message says why.
+    """The bytes are not a valid ClientHello. The message gives the reason.
 
-    @ivar alert: what to tell the client; None: close without an alert.
-    @ivar legacy_version: the hello's, as far as it was read.
+    @ivar alert: the alert for the client. None: close without an alert.
+    @ivar legacy_version: the hello's version, if it was read.
     """
 
     def __init__(self, reason: str, alert: Alert | None = None, legacy_version: int = 0x0303) -> None:
@@ -76,14 +75,14 @@ class HelloError(Exception):
 
 
 class NotTLS(HelloError):
-    """Another protocol came; there is nobody to understand an alert."""
+    """The client speaks another protocol and would not understand an alert."""
 
 
 class HelloTooLong(HelloError):
-    """The hello is longer than the reader's limit, or comes in too many records.
+    """The hello is longer than the parser's limit or has too many records.
 
-    The alert is ``illegal_parameter``, as OpenSSL and BoringSSL send for a handshake message beyond their limit. RFC
-    8446 has no alert for this case: ``record_overflow`` is for the length of one record.
+    The alert is ``illegal_parameter``, as OpenSSL and BoringSSL send for an oversized handshake message. RFC 8446 has
+    no alert for this case: ``record_overflow`` is for the length of one record.
     """
 
     def __init__(self, reason: str) -> None:
@@ -91,37 +90,35 @@ class HelloTooLong(HelloError):
 
 
 class ClientHelloReader:
-    """Reads one ClientHello from a stream, however TCP and the TLS records cut it.
+    """Reads one ClientHello from a stream, however TCP and the TLS records split it.
 
-    Each byte is looked at once when it comes, and once more when the hello is whole: linear work however small the
-    pieces. The reader keeps the handshake only; whoever feeds it keeps the bytes as they came.
+    Work is linear in the number of bytes for any split. The reader keeps only the handshake; the caller keeps the bytes
+    as received.
 
-    @param limit: bytes of handshake, header included.
+    @param limit: maximum bytes of the handshake message, including its header.
     """
 
     __slots__ = ("_handshake", "_head", "_header", "_left", "_limit", "_records", "_whole")
 
     def __init__(self, limit: int = MAX_HANDSHAKE_BYTES) -> None:
         self._limit = limit
-        self._head = bytearray()  # the first bytes, until it is known that they are TLS
+        self._head = bytearray()  # the first bytes, until they are known to be TLS
         self._header = bytearray()  # of the record that begins
         self._handshake = bytearray()
         self._left = 0  # bytes of the current record still to come
         self._records = 0
-        self._whole = 0  # length of the handshake message; 0: not known yet
+        self._whole = 0  # length of the handshake message; 0: unknown
 
     @property
     def kept(self) -> int:
-        """Bytes of the handshake that the reader holds."""
+        """Bytes of the handshake held in memory."""
         return len(self._handshake)
 
     def feed(self, data: bytes) -> ClientHello | None:
-        """Take the next bytes of the stream.
+        """Parse the next bytes of the stream. Bytes behind the hello's last record, such as early data, are ignored.
 
-        Bytes behind the hello's last record (early data, or what a client sends on) are not looked at.
-
-        @return: the hello, once it is whole; None: more is needed.
-        @raise HelloError: it cannot be read; the reader is not to be fed again.
+        @return: the complete hello. None: more bytes are needed.
+        @raise HelloError: the bytes are not a valid ClientHello; do not feed the reader again.
         """
         if not self._records:
             if not self._head:
@@ -137,14 +134,10 @@ class ClientHelloReader:
         at, end = 0, len(data)
         while at < end:
             if not self._left and not self._header and end - at > 5 and self._records:
-                # A header that came whole, behind another record: thousands of small records are cheap.
+                # Fast path for a complete header behind another record, for hellos of thousands of small records.
                 kind, major, _, length = _record_header(data, at)
-                if (
-                    kind == _HANDSHAKE
-                    and major == 3
-                    and 0 < length <= _MAX_FRAGMENT_BYTES
-                    and self._records < MAX_RECORDS
-                ):
+                fits = 0 < length <= _MAX_FRAGMENT_BYTES
+                if kind == _HANDSHAKE and major == 3 and fits and self._records < MAX_RECORDS:
                     self._records += 1
                     self._left = length
                     at += 5
@@ -174,23 +167,23 @@ class ClientHelloReader:
         kind = header[0]
         if len(header) > 1 and header[1] != 3:
             if not self._records:
-                raise NotTLS(f"the first bytes look like a TLS record of version {header[1]}.x; there is only 3.x")
-            raise HelloError(f"a TLS record of version {header[1]}.x came; there is only 3.x", Alert.DECODE_ERROR)
+                raise NotTLS(f"the first bytes look like a TLS record of version {header[1]}.x; only 3.x exists")
+            raise HelloError(f"received a TLS record of version {header[1]}.x; only 3.x exists", Alert.DECODE_ERROR)
         if kind != _HANDSHAKE and len(header) > 1:
-            where = "between the hello's fragments" if self._records else "first"
+            where = "between fragments of the hello" if self._records else "before the hello"
             name = _RECORD_TYPES.get(kind, "unknown")
-            raise HelloError(f"a TLS record of type {name} ({kind}) came {where}", Alert.UNEXPECTED_MESSAGE)
+            raise HelloError(f"received a TLS record of type {name} ({kind}) {where}", Alert.UNEXPECTED_MESSAGE)
         if len(header) < 5:
             return False
         length = header[3] << 8 | header[4]
         if not length:
-            raise HelloError("a handshake record is empty", Alert.UNEXPECTED_MESSAGE)
+            raise HelloError("empty handshake record", Alert.UNEXPECTED_MESSAGE)
         if length > _MAX_FRAGMENT_BYTES:
             raise HelloError(
                 f"a TLS record has {length} bytes; at most {_MAX_FRAGMENT_BYTES} are allowed", Alert.RECORD_OVERFLOW
             )
         if self._records == MAX_RECORDS:
-            raise HelloTooLong(f"the hello comes in more than {MAX_RECORDS} records")
+            raise HelloTooLong(f"the hello has more than {MAX_RECORDS} records")
         self._left = length
         self._records += 1
         header.clear()
@@ -200,23 +193,23 @@ class ClientHelloReader:
         handshake = self._handshake
         if handshake[0] != _CLIENT_HELLO:
             raise HelloError(
-                f"a handshake message of type {handshake[0]} came where a ClientHello was due", Alert.UNEXPECTED_MESSAGE
+                f"a handshake message of type {handshake[0]} where a ClientHello was expected", Alert.UNEXPECTED_MESSAGE
             )
         if not self._whole:
             if len(handshake) < 4:
                 return False
             self._whole = 4 + int.from_bytes(handshake[1:4], "big")
             if self._whole > self._limit:
-                raise HelloTooLong(f"the hello says it has {self._whole} bytes; at most {self._limit} are read")
+                raise HelloTooLong(f"the hello announces {self._whole} bytes; the limit is {self._limit}")
         if len(handshake) + self._left > self._whole:
-            raise HelloError("bytes follow the hello inside its own record", Alert.DECODE_ERROR)
+            raise HelloError("extra bytes follow the hello in its record", Alert.DECODE_ERROR)
         return len(handshake) == self._whole
 
 
 def _in_one_record(data: bytes, limit: int) -> bytes | None:
-    """The hello that stands whole in the first record, as nearly all do: it needs no reader's care.
+    """The hello if it is complete in the first record, as nearly all are.
 
-    @return: None: it does not, or something is wrong, and the reader says what.
+    @return: None: it is not, or it is malformed; the reader finds out which.
     """
     if len(data) < 9 or data[0] != _HANDSHAKE or data[1] != 3 or data[5] != _CLIENT_HELLO:
         return None
@@ -228,7 +221,7 @@ def _in_one_record(data: bytes, limit: int) -> bytes | None:
 
 
 def _parse(message: bytes) -> ClientHello:
-    """A whole ClientHello message, its 4-byte header included."""
+    """Parse a complete ClientHello message, including its 4-byte header."""
     legacy_version = 0x0303
     try:
         if len(message) < 4 + 2 + 32 + 1:
@@ -277,7 +270,7 @@ def _extensions(message: bytes, at: int, end: int, legacy_version: int) -> Clien
         if at > end:
             raise _lie(f"extension {kind}")
         if kind in seen:
-            raise HelloError(f"extension {kind} comes twice", Alert.ILLEGAL_PARAMETER)
+            raise HelloError(f"duplicate extension {kind}", Alert.ILLEGAL_PARAMETER)
         seen.add(kind)
         if kind in _READ:
             body = message[at - length : at]
@@ -291,7 +284,7 @@ def _extensions(message: bytes, at: int, end: int, legacy_version: int) -> Clien
 
 
 def _server_name(body: bytes) -> str | None:
-    """RFC 6066, section 3. A name type other than host_name is skipped by its 16-bit length."""
+    """RFC 6066, section 3. Entries with a name type other than host_name are skipped by their 16-bit length."""
     end = len(body)
     if end < 2 or 2 + (body[0] << 8 | body[1]) != end:
         raise _lie("server_name extension")
@@ -308,7 +301,7 @@ def _server_name(body: bytes) -> str | None:
             raise _lie("server name")
         if kind != 0:
             continue
-        # latin-1 maps every byte to a character of its own, so that the error can name it.
+        # latin-1 maps each byte to one character, so the error can show it.
         said = body[start:at].decode("latin-1")
         if name is not None:
             raise HelloError(f"the hello has two host names: {name} and {quoted(said)}", Alert.ILLEGAL_PARAMETER)
@@ -338,13 +331,13 @@ def _alpn(body: bytes) -> tuple[str, ...]:
 
 
 def _supported_versions(body: bytes) -> bool:
-    """RFC 8446, section 4.2.1. Drafts and GREASE values are no TLS 1.3."""
+    """RFC 8446, section 4.2.1. Draft versions and GREASE values do not count as TLS 1.3."""
     if len(body) < 3 or 1 + body[0] != len(body) or body[0] & 1:
         raise _lie("supported_versions extension")
     return any(body[at] << 8 | body[at + 1] == _TLS13 for at in range(1, len(body), 2))
 
 
-# Names come again, and clients of one kind offer the same: what was read is remembered, where it is short.
+# Clients repeat names and version lists, so short ones are cached.
 _REMEMBERED = 300
 _known_name = lru_cache(maxsize=1024)(_server_name)
 _known_versions = lru_cache(maxsize=64)(_supported_versions)

@@ -1,6 +1,6 @@
-"""What a TLS stack is made of: our side towards clients, and towards brokers, whose certificates are verified.
+"""OpenSSL contexts: the proxy's server side towards clients, and its verifying client side towards brokers.
 
-Contexts are pyOpenSSL's, and none changes after its first connection.
+Contexts are pyOpenSSL's. None changes after its first connection.
 """
 
 from __future__ import annotations
@@ -13,38 +13,38 @@ from OpenSSL import SSL, crypto
 from service_identity import CertificateError, VerificationError
 from service_identity.pyopenssl import verify_hostname, verify_ip_address
 
-from sniproxy.tls.pem import BadPem, Certified, names
+from sniproxy.tls.pem import BadPem, Certified, certificate_names
 from sniproxy.util.names import ip_literal
 from sniproxy.util.text import bounded
 
 MAX_NAMES = 5
-"""Names of a certificate that a message shows."""
+"""Maximum names of a certificate in a message."""
 
-# OpenSSL's x509_vfy.h; what operators meet. Others are shown by their number.
+# The common ones of OpenSSL's x509_vfy.h. Others are shown by number.
 _FAULTS = {
     9: "it is not valid yet",
     10: "it has expired",
-    18: "it is self-signed and not trusted; put it into the trust file if it is the right one",
-    19: "its chain ends at an authority that the trust file does not have",
+    18: "it is self-signed and not trusted; add it to the trust file if it is the right one",
+    19: "its chain ends at an authority that is not in the trust file",
     20: "its issuer is not in the trust file",
-    21: "its issuer is not in the trust file, and it comes without the chain above it",
+    21: "its issuer is not in the trust file, and the peer sent no intermediate certificates",
     26: "it is not for TLS servers (its extended key usage says so)",
 }
 
 
 class BadCertificate(Exception):
-    """The peer's certificate does not stand; the message says why."""
+    """The peer's certificate is not valid for the expected name. The message gives the reason."""
 
 
 def check_usable(certificates: Iterable[Certified]) -> None:
-    """@raise BadPem: OpenSSL does not take one of them: its key is too short for today's TLS, as a rule."""
+    """Check that OpenSSL accepts the certificates. @raise BadPem: it rejects one, usually for a short key."""
     context = SSL.Context(SSL.TLS_SERVER_METHOD)
     for shown in certificates:
         _use(context, shown)
 
 
 def server_context(shown: Certified) -> SSL.Context:
-    """Our side towards clients, with one certificate: TLS 1.2 and 1.3, no renegotiation, no ALPN.
+    """The server side for one certificate: TLS 1.2 and 1.3, without renegotiation and ALPN.
 
     @raise BadPem: see L{check_usable}.
     """
@@ -55,10 +55,10 @@ def server_context(shown: Certified) -> SSL.Context:
 
 
 class BrokerTLS:
-    """Our side towards brokers: their certificates must be trusted, and be for the name that is asked for.
+    """The client side towards brokers. Certificates must be trusted and valid for the requested name.
 
-    @param trust: the certificates that are trusted: authorities, or brokers' own.
-    @param shown: our own certificate, for brokers that want one. None: there is none.
+    @param trust: the trusted certificates, of authorities or of brokers.
+    @param shown: the proxy's client certificate. None: none is sent.
     @raise BadPem: see L{check_usable}.
     """
 
@@ -69,40 +69,41 @@ class BrokerTLS:
         assert store is not None
         for certificate in trust:
             store.add_cert(crypto.X509.from_cryptography(certificate))
-        # What the operator trusts ends a chain, whether or not it is a root.
+        # A trusted certificate ends a chain even if it is not a root.
         store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)
         context.set_verify(SSL.VERIFY_PEER, _note_fault)
         if shown is not None:
             _show(context, shown)
 
     def connection(self, name: str) -> SSL.Connection:
-        """A client's half of a TLS connection, without a socket, that asks for this server name.
+        """A TLS client connection without a socket that sends this server name.
 
-        Once its handshake is done, L{verify} must be asked before anything is sent.
+        After the handshake, call L{verify_name} before sending data.
         """
         connection = _client_half(self._context, name)
         connection.set_app_data([])
         return connection
 
 
-def unverified(name: str | None) -> SSL.Connection:
-    """A client's half that believes every certificate: for looking at a target, never for anything that is sent to it.
+def unverified_connection(name: str | None) -> SSL.Connection:
+    """A TLS client connection that accepts any certificate. Use it only to inspect a target; never send data on it.
 
-    @param name: the server name that it asks for. None: none.
+    @param name: the server name to send. None: none is sent.
     """
     return _client_half(SSL.Context(SSL.TLS_CLIENT_METHOD), name)
 
 
-def faults(connection: SSL.Connection) -> str | None:
-    """Why the peer's certificate is not trusted, after a handshake that failed for it; None: that was not it."""
+def verification_fault(connection: SSL.Connection) -> str | None:
+    """The reason why the peer's certificate is not trusted, after a failed handshake. None: the handshake failed
+    otherwise."""
     found = connection.get_app_data()
     return found[0] if found else None
 
 
-def verify(connection: SSL.Connection, name: str) -> None:
-    """Hold the peer's certificate against the name that it must be for, by service-identity.
+def verify_name(connection: SSL.Connection, name: str) -> None:
+    """Check with service-identity that the peer's certificate is valid for a name.
 
-    @raise BadCertificate: it is for other names.
+    @raise BadCertificate: it is valid only for other names.
     """
     try:
         if ip_literal(name) is None:
@@ -110,21 +111,21 @@ def verify(connection: SSL.Connection, name: str) -> None:
         else:
             verify_ip_address(connection, name)
     except (VerificationError, CertificateError, x509.UnsupportedGeneralNameType, ValueError) as error:
-        raise BadCertificate(f"its certificate is not for {name}; {described(connection)}") from error
+        raise BadCertificate(f"its certificate is not for {name}; {certificate_names_text(connection)}") from error
 
 
-def described(connection: SSL.Connection) -> str:
-    """The names that the peer's certificate is for, in words."""
+def certificate_names_text(connection: SSL.Connection) -> str:
+    """The names in the peer's certificate, for a message."""
     certificate = connection.get_peer_certificate()
-    found = () if certificate is None else names(certificate.to_cryptography())
+    found = () if certificate is None else certificate_names(certificate.to_cryptography())
     if not found:
         return "it names no host"
     more = f" and {len(found) - MAX_NAMES} more" if len(found) > MAX_NAMES else ""
     return bounded(f"it names {', '.join(found[:MAX_NAMES])}{more}")
 
 
-def why(error: SSL.Error) -> str:
-    """OpenSSL's reasons in one line: ``tlsv1 alert unknown ca``."""
+def openssl_reasons(error: SSL.Error) -> str:
+    """OpenSSL's reasons on one line: ``tlsv1 alert unknown ca``."""
     queue = error.args[0] if error.args and isinstance(error.args[0], list) else []
     reasons = [entry[-1] for entry in queue if entry and entry[-1]]
     return ", ".join(dict.fromkeys(reasons)) or "the TLS connection failed"
@@ -162,4 +163,6 @@ def _use(context: SSL.Context, shown: Certified) -> None:
         context.use_certificate(shown.chain[0])
         context.use_privatekey(shown.key)
     except SSL.Error as error:
-        raise BadPem(f"{shown.place}: OpenSSL does not take its certificate: {why(error)}; issue it anew") from error
+        raise BadPem(
+            f"{shown.place}: OpenSSL rejects its certificate: {openssl_reasons(error)}; issue a new one"
+        ) from error

@@ -1,59 +1,86 @@
-"""Protocols that are not TLS, told from their first bytes, so that a refusal can name what came instead. Pure."""
+"""Recognises protocols by the first bytes of a stream, so that a refusal can name what was received. Pure."""
 
 from __future__ import annotations
 
-_HTTP = "this port speaks TLS; HTTP came without it"
-_PROXY = "a PROXY protocol header (v{}) came first; this listener expects none: turn off send-proxy in front of it"
-_HTTP_METHODS = (b"GET ", b"PUT ", b"HEAD ", b"POST ", b"PATCH ", b"DELETE ", b"OPTIONS ", b"CONNECT ")
-_PREFIXES: tuple[tuple[bytes, str], ...] = (
-    (b"PROXY ", _PROXY.format(1)),
-    (b"\r\n\r\n\x00\r\nQUIT\n", _PROXY.format(2)),
-    *((method, _HTTP) for method in _HTTP_METHODS),
-    (b"PRI * HTTP/2", _HTTP),
-    (b"SSH-", "SSH came"),
-    (b"\x05", "SOCKS 5 came"),
-)
-PLAINTEXT_PULSAR = "plaintext Pulsar came; this port speaks TLS: use a pulsar+ssl:// service URL"
-"""What L{diagnose} says of a client that forgot TLS."""
+from enum import Enum, auto
 
-_SSLV2 = "an SSLv2 hello came, which has no server name: the client must begin with a TLS hello that has one"
+
+class Protocol(Enum):
+    """What a stream's first bytes identify."""
+
+    TLS = auto()
+    TLS_ALERT = auto()
+    SSLV2 = auto()
+    HTTP = auto()
+    HTTP_RESPONSE = auto()
+    PROXY_V1 = auto()
+    PROXY_V2 = auto()
+    SSH = auto()
+    SOCKS5 = auto()
+    PULSAR = auto()
+
+
+_HTTP_METHODS = (b"GET ", b"PUT ", b"HEAD", b"POST ", b"PATCH ", b"DELETE ", b"OPTIONS ", b"CONNECT ", b"PRI * HTTP/2")
+_SIGNATURES: tuple[tuple[bytes, Protocol], ...] = (
+    (b"\x16\x03", Protocol.TLS),
+    (b"\x15\x03", Protocol.TLS_ALERT),
+    (b"PROXY ", Protocol.PROXY_V1),
+    (b"\r\n\r\n\x00\r\nQUI", Protocol.PROXY_V2),
+    *((method, Protocol.HTTP) for method in _HTTP_METHODS),
+    (b"HTTP/", Protocol.HTTP_RESPONSE),
+    (b"SSH-", Protocol.SSH),
+    (b"\x05", Protocol.SOCKS5),
+)
+_PULSAR_CONNECT = {0: 0, 1: 0, 4: 0, 5: 0, 8: 0x08, 9: 0x02}
+"""Bytes of a plaintext CONNECT by offset: two sizes under 64 KiB, then the command's type (field 1) 2."""
+
+PLAINTEXT_PULSAR = "received plaintext Pulsar; this port expects TLS: use a pulsar+ssl:// service URL"
+"""The text of L{diagnose} for a Pulsar client without TLS."""
+
+_PROXY = "received a PROXY protocol header (v{}), which is not supported: turn off send-proxy in the load balancer"
+_FAULTS = {
+    Protocol.PROXY_V1: _PROXY.format(1),
+    Protocol.PROXY_V2: _PROXY.format(2),
+    Protocol.HTTP: "received plaintext HTTP; this port expects TLS",
+    Protocol.SSH: "received SSH",
+    Protocol.SOCKS5: "received SOCKS 5",
+    Protocol.PULSAR: PLAINTEXT_PULSAR,
+    Protocol.SSLV2: "received an SSLv2 hello, which has no server name: the client must send a TLS hello with one",
+}
 _UNKNOWN = "the first bytes are not TLS"
+
 MAX_PREFIX_BYTES = 12
-"""So many first bytes settle what a stream is."""
+"""Bytes that suffice to identify each protocol."""
+
+
+def protocol_of(head: bytes) -> Protocol | None:
+    """The protocol that a stream's first bytes identify. None: unknown, or too few bytes."""
+    for signature, protocol in _SIGNATURES:
+        if head.startswith(signature):
+            return protocol
+    if len(head) >= 10 and _may_be_pulsar(head):
+        return Protocol.PULSAR
+    # A two-byte length with its high bit set, then message type 1 (RFC 6101, appendix E).
+    return Protocol.SSLV2 if len(head) >= 3 and head[0] & 0x80 and head[2] == 1 else None
 
 
 def diagnose(head: bytes) -> str | None:
-    """What the first bytes of a stream that is not TLS are, in words for the log.
+    """Say for the log what a client sent in place of TLS.
 
-    @param head: the first 1 to L{MAX_PREFIX_BYTES} bytes.
-    @return: None while more bytes could still tell; the answer is the same however the bytes are cut.
+    @param head: the first 1 to L{MAX_PREFIX_BYTES} bytes of a stream that is not TLS.
+    @return: None while more bytes could change the answer. How the bytes are split does not matter.
     """
-    undecided = False
-    for prefix, what in _PREFIXES:
-        if head.startswith(prefix):
-            return what
-        undecided = undecided or prefix.startswith(head)
-    for told in (_pulsar(head), _sslv2(head)):
-        if told:
-            return told
-        undecided = undecided or told is None
-    return None if undecided and len(head) < MAX_PREFIX_BYTES else _UNKNOWN
+    protocol = protocol_of(head)
+    if protocol in _FAULTS:
+        return _FAULTS[protocol]
+    return None if len(head) < MAX_PREFIX_BYTES and _may_become_known(head) else _UNKNOWN
 
 
-def _pulsar(head: bytes) -> str | None:
-    """A plaintext Pulsar CONNECT: two sizes under 64 KiB, then the command's type (field 1) 2. None: not yet known."""
-    want = {0: 0, 1: 0, 4: 0, 5: 0, 8: 0x08, 9: 0x02}
-    if any(head[at] != byte for at, byte in want.items() if at < len(head)):
-        return ""
-    if len(head) < 10:
-        return None
-    return PLAINTEXT_PULSAR
+def _may_become_known(head: bytes) -> bool:
+    if any(signature.startswith(head) for signature, protocol in _SIGNATURES if protocol in _FAULTS):
+        return True
+    return (len(head) < 10 and _may_be_pulsar(head)) or (len(head) < 3 and bool(head[0] & 0x80))
 
 
-def _sslv2(head: bytes) -> str | None:
-    """An SSLv2 ClientHello: a two-byte length with its high bit set, then message type 1 (RFC 6101, appendix E)."""
-    if not head[0] & 0x80:
-        return ""
-    if len(head) < 3:
-        return None
-    return _SSLV2 if head[2] == 1 else ""
+def _may_be_pulsar(head: bytes) -> bool:
+    return all(head[at] == byte for at, byte in _PULSAR_CONNECT.items() if at < len(head))

@@ -1,4 +1,4 @@
-"""PEM text in, certificates and keys out (RFC 7468). Pure. Files are read elsewhere."""
+"""Parses PEM text into certificates and keys (RFC 7468). Pure."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ _BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----.*?-----END \1-----", re.DOTA
 _DER = re.compile(rb"\x30[\x80-\x84]")
 _KEY_STORE = bytes.fromhex("feedfeed")
 
-# What cryptography says of an extension that is not there, or is not as it should be.
+# Raised by cryptography for missing and malformed extensions.
 _UNREADABLE = (x509.ExtensionNotFound, x509.DuplicateExtension, x509.UnsupportedGeneralNameType, ValueError)
 
 PrivateKey: TypeAlias = (
     rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey
 )
-"""The kinds of keys that TLS certificates have today."""
+"""The key types that TLS certificates use."""
 
 
 class BadPem(ValueError):
-    """A PEM file cannot be read or used; the message names the file, the fault and the cure, never what is in it."""
+    """A PEM file cannot be read or used. The message has the file, the fault and the cure, never the content."""
 
 
 @attrs.frozen
 class Certified:
     """A certificate with its key.
 
-    @ivar chain: its own certificate first, then those above it, as they stand in its file.
-    @ivar place: the file that it stands in, for messages.
+    @ivar chain: the certificate, followed by its intermediate certificates in the file's order.
+    @ivar place: the certificate's file, for messages.
     """
 
     chain: tuple[x509.Certificate, ...]
@@ -43,9 +43,9 @@ class Certified:
 
 
 def certificates(place: str, text: bytes) -> list[x509.Certificate]:
-    """All certificates in a file's text, in their order; other blocks are passed over.
+    """All certificates in a text, in order. Other blocks are skipped.
 
-    @raise BadPem: one cannot be read.
+    @raise BadPem: a certificate is malformed.
     """
     found = []
     for match in _blocks(place, text):
@@ -53,39 +53,38 @@ def certificates(place: str, text: bytes) -> list[x509.Certificate]:
             try:
                 found.append(x509.load_pem_x509_certificate(match[0]))
             except ValueError as error:
-                raise BadPem(f"{place}: a certificate in it cannot be read; export it as PEM again") from error
+                raise BadPem(f"{place}: unreadable certificate; export it as PEM again") from error
     return found
 
 
 def keys(place: str, text: bytes) -> list[PrivateKey]:
-    """All private keys in a file's text. @raise BadPem: one cannot be read, or is encrypted."""
+    """All private keys in a text. @raise BadPem: a key is malformed or encrypted."""
     found = []
     for match in _blocks(place, text):
         if not match[1].endswith(b"PRIVATE KEY"):
             continue
         try:
-            # Of an RSA key the validation takes 50 ms, in which a proxy that reads a folder again does nothing else.
-            # It guards against keys of others; these are the operator's.
+            # Validation takes 50 ms for an RSA key and protects against foreign keys. These are the operator's.
             key = load_pem_private_key(match[0], None, unsafe_skip_rsa_key_validation=True)
         except TypeError as error:
-            cure = "nobody is there to be asked for the passphrase; decrypt it, as with: openssl pkey -in FILE"
-            raise BadPem(f"{place}: a key in it is encrypted; {cure}") from error
+            cure = "the proxy cannot ask for a passphrase: decrypt it, for example with: openssl pkey -in FILE"
+            raise BadPem(f"{place}: encrypted private key; {cure}") from error
         except Exception as error:  # UnsupportedAlgorithm is no ValueError
-            raise BadPem(f"{place}: a private key in it cannot be read; export it as PEM (PKCS#8) again") from error
+            raise BadPem(f"{place}: unreadable private key; export it as PEM (PKCS#8) again") from error
         if not isinstance(key, PrivateKey):
-            raise BadPem(f"{place}: a key in it is of a kind that TLS certificates do not have; use RSA or ECDSA")
+            raise BadPem(f"{place}: unsupported key type for TLS; use RSA or ECDSA")
         found.append(key)
     return found
 
 
 def certified(files: Iterable[tuple[str, bytes]]) -> list[Certified]:
-    """The certificates whose keys are there, too, whatever file either is in.
+    """The certificates that have a key in any of the files.
 
-    In each file the first certificate is somebody's own, and those behind it are the ones above it.
+    The first certificate in a file is the end entity's; the others are its intermediate certificates.
 
     @param files: pairs of a place and a text.
-    @raise BadPem: something cannot be read; or a server's or client's certificate comes without its key, which would
-        be seen only when it is asked for. (An authority's, or a self-signed one, may stand there without.)
+    @raise BadPem: a block is malformed, or the certificate of a server or client has no key, which would otherwise be
+        noticed only when a client requests it. Authorities' and self-signed certificates may be without keys.
     """
     texts = list(files)
     by_public = {_public(key.public_key()): key for place, text in texts for key in keys(place, text)}
@@ -98,14 +97,14 @@ def certified(files: Iterable[tuple[str, bytes]]) -> list[Certified]:
         if key is not None:
             found.append(Certified(tuple(chain), key, place))
         elif not _is_authority(chain[0]) and chain[0].issuer != chain[0].subject:
-            raise BadPem(f"{place}: no file beside it has the private key of its certificate; put it there")
+            raise BadPem(f"{place}: no private key for its certificate; add the key to this file or folder")
     return found
 
 
-def names(certificate: x509.Certificate) -> tuple[str, ...]:
-    """The host names and IP addresses that a certificate is for, in lower case; wildcards as ``*.example.com``.
+def certificate_names(certificate: x509.Certificate) -> tuple[str, ...]:
+    """The host names and IP addresses that a certificate is valid for, in lower case; wildcards as ``*.example.com``.
 
-    Only the subject's alternative names count (RFC 9525, section 6.3), never its common name.
+    Only subject alternative names count (RFC 9525, section 6.3), not the common name.
     """
     try:
         alternatives = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
@@ -116,18 +115,21 @@ def names(certificate: x509.Certificate) -> tuple[str, ...]:
 
 
 def _blocks(place: str, text: bytes) -> list[re.Match[bytes]]:
-    """@raise BadPem: there is no text, it is no PEM, or a block has no end: the file is still being written."""
+    """Split a text into PEM blocks.
+
+    @raise BadPem: the text is empty, not PEM, or has a block without an end, as a file does while it is being written.
+    """
     if not text.strip():
-        raise BadPem(f"{place}: it is empty; write it beside, and rename it when it is whole")
+        raise BadPem(f"{place}: empty file; write to a temporary file and rename it")
     if text.startswith(_KEY_STORE):
-        cure = "export its certificates as PEM, as with: keytool -exportcert -rfc"
-        raise BadPem(f"{place}: it is a Java key store, not PEM; {cure}")
+        cure = "export its certificates as PEM, for example with: keytool -exportcert -rfc"
+        raise BadPem(f"{place}: Java key store, not PEM; {cure}")
     if _DER.match(text):
-        cure = "convert it, as with: openssl x509 -inform DER -in FILE, or openssl pkcs12 -in FILE"
-        raise BadPem(f"{place}: it is binary (DER or PKCS #12), not PEM; {cure}")
+        cure = "convert it, for example with: openssl x509 -inform DER -in FILE, or openssl pkcs12 -in FILE"
+        raise BadPem(f"{place}: binary file (DER or PKCS #12), not PEM; {cure}")
     found = list(_BLOCK.finditer(text))
     if len(found) != text.count(b"-----BEGIN "):
-        raise BadPem(f"{place}: a block in it has no end; write it beside, and rename it when it is whole")
+        raise BadPem(f"{place}: a PEM block has no end line; write to a temporary file and rename it")
     return found
 
 

@@ -1,7 +1,8 @@
-"""A dictionary that cannot grow without bound: what is remembered of a connection. Pure."""
+"""Mappings with a maximum number of entries, for keys that peers choose. Pure."""
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Generic, NamedTuple, TypeVar
 
@@ -10,7 +11,7 @@ V = TypeVar("V")
 
 
 class Kept(NamedTuple, Generic[K, V]):
-    """One entry: its key, its value, and the time when it was put there."""
+    """One entry: its key, its value, and the time when it was stored."""
 
     key: K
     value: V
@@ -18,11 +19,11 @@ class Kept(NamedTuple, Generic[K, V]):
 
 
 class BoundedMap(Generic[K, V]):
-    """Remembers values by key, at most ``most`` of them; more push out the oldest."""
+    """A mapping with at most `most` entries: storing one more removes the oldest."""
 
     def __init__(self, most: int) -> None:
         self._most = most
-        # A dict keeps the order in which keys came: the first is the oldest.
+        # A dict keeps insertion order: the first entry is the oldest.
         self._kept: dict[K, Kept[K, V]] = {}
 
     def __len__(self) -> int:
@@ -32,23 +33,31 @@ class BoundedMap(Generic[K, V]):
         """The keys, oldest first."""
         return iter(self._kept)
 
-    def put(self, key: K, value: V, time: float) -> Kept[K, V] | None:
-        """Remember a value, as the newest; returns what had to go for it: the oldest, or nothing."""
+    def values(self) -> list[V]:
+        """The values, oldest first."""
+        return [kept.value for kept in self._kept.values()]
+
+    def put(self, key: K, value: V, time: float = 0.0) -> Kept[K, V] | None:
+        """Store a value as the newest entry.
+
+        @param time: for L{older}.
+        @return: the entry that was removed to make room. None: no entry was removed.
+        """
         self._kept.pop(key, None)
         self._kept[key] = Kept(key, value, time)
         return self._kept.pop(next(iter(self._kept))) if len(self._kept) > self._most else None
 
     def get(self, key: K) -> V | None:
-        """The value of a key, None when it is not remembered."""
+        """The value of a key, or None."""
         kept = self._kept.get(key)
         return None if kept is None else kept.value
 
     def pop(self, key: K) -> Kept[K, V] | None:
-        """Forget a key; returns what was remembered."""
+        """Remove and return an entry. None: there is none."""
         return self._kept.pop(key, None)
 
     def older(self, time: float) -> list[Kept[K, V]]:
-        """Forget all that was put before ``time``; returns it, oldest first."""
+        """Remove and return the entries stored before a time, oldest first."""
         old = []
         for kept in self._kept.values():
             if kept.since >= time:
@@ -59,7 +68,29 @@ class BoundedMap(Generic[K, V]):
         return old
 
     def clear(self) -> list[Kept[K, V]]:
-        """Forget all; returns it, oldest first."""
+        """Remove and return all entries, oldest first."""
         kept = list(self._kept.values())
         self._kept.clear()
         return kept
+
+
+class LRUMap(BoundedMap[K, V]):
+    """A L{BoundedMap} that removes the least recently used entry. L{older} does not work here: L{get} reorders."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(most)
+        # Finds the oldest entry in constant time after many removals, which a dict does not.
+        self._ordered: OrderedDict[K, Kept[K, V]] = OrderedDict()
+        self._kept = self._ordered
+
+    def get(self, key: K) -> V | None:
+        """The value of a key, now the most recently used; or None."""
+        kept = self._ordered.get(key)
+        if kept is None:
+            return None
+        self._ordered.move_to_end(key)
+        return kept.value
+
+    def drop(self, key: K) -> None:
+        """Remove an entry, if there is one."""
+        self._kept.pop(key, None)

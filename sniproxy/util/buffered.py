@@ -1,13 +1,13 @@
-"""How many bytes wait in this process's memory until they can go on: hellos, and what a slow reader leaves. Pure.
+"""Counts the bytes that this process buffers for its connections: hellos, and data for slow readers. Pure.
 
-What the kernel holds for a connection, in sockets and pipes, is not counted.
+Bytes that the kernel holds in sockets and pipes are not counted.
 """
 
 from __future__ import annotations
 
 
 class Share:
-    """What one of those counts that hold bytes."""
+    """The bytes of one holder, for example a direction of a tunnel."""
 
     __slots__ = ("bytes",)
 
@@ -15,10 +15,10 @@ class Share:
         self.bytes = 0
 
     def holds(self, count: int) -> None:
-        """It holds so many bytes now."""
+        """Set the holder's current number of bytes."""
         TOTAL.bytes += count - self.bytes
         self.bytes = count
 
 
 TOTAL = Share()
-"""All shares of the process together: memory is the process's, like descriptors."""
+"""The sum over all holders of the process."""

@@ -1,4 +1,4 @@
-"""A program whose output nobody reads any more ends without a word, as others do by SIGPIPE, which Python ignores."""
+"""Ends a program silently when its output pipe is closed. Python ignores SIGPIPE, which ends other programs."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from contextlib import contextmanager
 from typing import TextIO
 
 STATUS = 128 + signal.SIGPIPE
-"""What a shell says of a program that SIGPIPE has ended."""
+"""A shell's exit status for a program that SIGPIPE ended."""
 
 
 @contextmanager
 def exit_on_broken_pipe(*streams: TextIO) -> Iterator[None]:
-    """Whoever reads what is written in here may have seen enough: then `SystemExit` is raised, with L{STATUS}.
+    """Raise `SystemExit` with L{STATUS} if a write in the body fails because the reader has closed the pipe.
 
-    @param streams: what is written to; what waits is written at the end.
+    @param streams: the streams that the body writes to; they are flushed at its end.
     """
     try:
         try:
@@ -25,7 +25,7 @@ def exit_on_broken_pipe(*streams: TextIO) -> Iterator[None]:
             for stream in streams:
                 stream.flush()
     except BrokenPipeError:
-        # The interpreter is not to complain, at its end, about what it could not write.
+        # Keeps the interpreter from reporting the unwritten data when it exits.
         nowhere = os.open(os.devnull, os.O_WRONLY)
         for stream in streams:
             os.dup2(nowhere, stream.fileno())

@@ -1,4 +1,4 @@
-"""Files that may change: what tells a change, and a watch that tells of one."""
+"""Detects changes of files."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Any
 from twisted.internet.task import LoopingCall
 
 WATCH_INTERVAL_S = 1.0
-"""Seconds between two looks at whether files have changed."""
+"""Seconds between checks of a file."""
 
 
 class CannotRead(Exception):
-    """A file cannot be read or used; the message names it."""
+    """A file cannot be read or used. The message gives the reason."""
 
 
 def signature(path: str) -> object:
-    """What changes when a file, a folder's files or what a link leads to change."""
+    """A value that changes when a file, a folder's files or a link's destination change."""
     try:
         if not os.path.isdir(path):
             return _status(path)
@@ -27,12 +27,12 @@ def signature(path: str) -> object:
 
 
 class FileWatch:
-    """Looks at a file every second while it runs.
+    """Checks a file every second while it runs.
 
-    Once it has changed it must be found the same twice: an editor may still be writing, and half a file can be a good
-    one, with half of the names.
+    A changed file counts once it is the same in two checks: an editor may still be writing, and a half-written file can
+    be valid.
 
-    @param changed: called when the file is another one than when L{note} was called last, at each look until then.
+    @param changed: called at each check while the file differs from its state at the last call of L{note}.
     """
 
     def __init__(self, reactor: Any, path: str, changed: Callable[[], object]) -> None:
@@ -45,20 +45,20 @@ class FileWatch:
 
     @property
     def running(self) -> bool:
-        """Whether it looks."""
+        """Whether the watch runs."""
         return bool(self._looking.running)
 
     def note(self) -> None:
-        """The file as it is now is about to be read. Before the reading: what is written meanwhile is a change."""
+        """Record the file's state. Call it before reading the file, so that a write in between counts as a change."""
         self._taken = self._seen = signature(self._path)
 
     def start(self) -> None:
-        """Begin to look; again is no harm."""
+        """Start checking. Does nothing if the watch runs."""
         if not self._looking.running:
             self._looking.start(WATCH_INTERVAL_S, now=False)
 
     def stop(self) -> None:
-        """Look no longer; again is no harm."""
+        """Stop checking. Does nothing if the watch does not run."""
         if self._looking.running:
             self._looking.stop()
 

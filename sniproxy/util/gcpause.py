@@ -1,4 +1,4 @@
-"""Python's garbage collector, while a configuration is read and built."""
+"""Pauses Python's garbage collector while a configuration is read and built."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ from contextlib import contextmanager
 
 @contextmanager
 def gc_paused(keep: bool = False) -> Iterator[None]:
-    """Look for no cycles meanwhile.
+    """Disable the cyclic garbage collector for the body.
 
-    Reading and building make some twenty objects a route, and nearly all stay: the collector would go through them
-    again and again for next to nothing, a quarter of the time of 10,000 routes, and half of 100,000. What is in no
-    cycle is freed at once, as always.
+    Reading and building make about twenty objects per route, and nearly all stay. Collections would take a quarter of
+    the time for 10,000 routes and half for 100,000. Objects without cycles are freed at once as usual.
 
-    @param keep: do not go through what is there at the end later either, until L{look_again}: for the start of a
-        program that is all ours.
+    @param keep: exempt all objects that exist at the end from later collections, until L{unfreeze}. For the start of a
+        program that belongs to the proxy alone.
     """
     enabled = gc.isenabled()
     gc.disable()
@@ -29,6 +28,6 @@ def gc_paused(keep: bool = False) -> Iterator[None]:
             gc.enable()
 
 
-def look_again() -> None:
-    """What was kept may be in cycles that nobody needs any more: it is looked at again, when its turn comes."""
+def unfreeze() -> None:
+    """Include exempted objects in later collections again."""
     gc.unfreeze()

@@ -1,7 +1,7 @@
-"""Server names: how they are written, compared, and told from IP literals. Pure.
+"""Server names: syntax, normal form, and how they differ from IP literals. Pure.
 
-A *server name* here is always normalised: lower case, without the one trailing dot that DNS allows; an IP literal is in
-its shortest form. Two names are the same when their normalised texts are equal.
+A *server name* in this program is normalised: lower case, without the trailing dot that DNS allows; an IP literal is in
+its shortest form. Two names are equal if their normalised texts are equal.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ import re
 from functools import lru_cache
 
 MAX_NAME_CHARS = 253
-"""Characters in a server name, the trailing dot not counted (RFC 1035, section 2.3.4: 255 octets on the wire)."""
+"""Maximum characters of a server name, without the trailing dot (RFC 1035, section 2.3.4: 255 octets on the wire)."""
 
 NORMAL = r"(?:[a-z0-9_-]{1,63}\.)*[a-z0-9_-]{1,63}"
-"""A name as it is kept, as a regular expression that does not ask for its length. An IPv4 address fits, too."""
+"""Regular expression for a normalised name, without the limit on its length. Also matches IPv4 addresses."""
 
 _NAME = re.compile(NORMAL)
 _OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
@@ -23,20 +23,20 @@ _ALLOWED = re.compile(r"[A-Za-z0-9_.-]")
 
 
 class BadName(ValueError):
-    """A text that is no server name; the message says which rule it breaks."""
+    """A text is not a server name. The message names the broken rule."""
 
 
 def server_name(text: str) -> str:
-    """The normalised form of a server name or an IP literal.
+    """Normalise a server name or an IP literal.
 
-    1 to 253 characters of letters, digits, ``-``, ``_`` and dots, in labels of 1 to 63 (RFC 1035, section 2.3; the
-    underscore is not in the RFC but is in use); or an IPv4 or IPv6 address without brackets.
+    A name has 1 to 253 characters: letters, digits, ``-``, ``_`` and dots, in labels of 1 to 63 (RFC 1035, section 2.3;
+    the underscore is not in the RFC but is in use). An IP literal is an IPv4 or IPv6 address without brackets.
 
     @raise BadName: the text is neither.
     """
     if len(text) <= MAX_NAME_CHARS and _NAME.fullmatch(text):
-        return text  # as most are written; there may be very many
-    # Some characters outside ASCII have a lower case inside it (the Kelvin sign): they stay what they are, and bad.
+        return text  # fast path for large configurations
+    # Lower case can turn a character outside ASCII into ASCII (the Kelvin sign). Such names stay invalid.
     name = text.lower() if text.isascii() else text
     if name.endswith("."):
         name = name[:-1]
@@ -49,14 +49,14 @@ def server_name(text: str) -> str:
 
 
 def pattern(text: str) -> str:
-    """The normalised form of what a route's ``server_name`` may be: a server name, an IP literal, or ``*.`` and a name.
+    """Normalise a route's ``server_name``: a server name, an IP literal, or ``*.`` and a name.
 
-    @raise BadName: it is none of these; the star stands only for the whole leftmost label or labels.
+    @raise BadName: the text is none of these. A wildcard is only allowed as the whole leftmost label.
     """
     if "*" not in text:
         return server_name(text[1:-1] if text.startswith("[") and text.endswith("]") else text)
     if text == "*":
-        raise BadName("'*' alone would match every name; write a [default] table for that")
+        raise BadName("'*' alone would match every name; use a [default] table instead")
     if not text.startswith("*.") or "*" in text[2:]:
         raise BadName("'*' is allowed only as the whole leftmost label, as in '*.example.com'")
     rest = server_name(text[2:])
@@ -66,10 +66,11 @@ def pattern(text: str) -> str:
 
 
 def ip_literal(text: str) -> str | None:
-    """The shortest form of an IPv4 or IPv6 address, or None when the text is not one. A zone (``%eth0``) is not one."""
+    """The shortest form of an IPv4 or IPv6 address. None: the text is not an address. A zone (``%eth0``) is not
+    accepted."""
     if _IPV4.fullmatch(text):
-        return text  # there may be very many
-    # Most names fail here, and do not crowd the addresses out: an address ends in a digit or has a colon.
+        return text  # fast path for large configurations
+    # An address ends in a digit or has a colon. This keeps names out of the cache.
     return _ip_literal(text) if ":" in text or text[-1:].isdigit() else None
 
 
@@ -89,9 +90,9 @@ def host_port(host: str, port: int) -> str:
 
 
 def client_of(peer: str) -> str:
-    """Which client a peer's address and port belong to: an IPv4 address, or the /64 network of an IPv6 address.
+    """The client of a peer's address and port: an IPv4 address, or the /64 network of an IPv6 address.
 
-    One host has a whole /64, so that its addresses are no different clients (RFC 4291, section 2.5.4).
+    A host usually has a whole /64 network (RFC 4291, section 2.5.4), so all its addresses count as one client.
     """
     try:
         return client_at(plain_address(peer.rpartition(":")[0]))
@@ -100,21 +101,21 @@ def client_of(peer: str) -> str:
 
 
 def plain_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    """A host's IP address, perhaps in brackets; an IPv4 address where it is mapped into IPv6 (RFC 4291, 2.5.5.2).
+    """The IP address of a host, with or without brackets. An IPv4-mapped IPv6 address becomes IPv4 (RFC 4291, 2.5.5.2).
 
-    @raise ValueError: it is no IP address.
+    @raise ValueError: the host is not an IP address.
     """
     address = ipaddress.ip_address(host.strip("[]").partition("%")[0])
     return getattr(address, "ipv4_mapped", None) or address
 
 
 def client_at(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
-    """Which client an address belongs to: see L{client_of}."""
+    """The client of an address; see L{client_of}."""
     return str(address if address.version == 4 else ipaddress.IPv6Network((int(address) >> 64 << 64, 64)))
 
 
 def sent_name(data: bytes) -> str:
-    """A server name as a client sends it: ASCII (RFC 6066, section 3), or by mistake UTF-8, or any bytes (latin-1)."""
+    """Decode a server name as a client sent it: ASCII (RFC 6066, section 3), else UTF-8, else latin-1."""
     try:
         return data.decode()
     except UnicodeDecodeError:
@@ -128,7 +129,7 @@ def _fault(name: str) -> str:
         return f"the name has {len(name)} characters; at most {MAX_NAME_CHARS} are allowed"
     host, _, port = name.rpartition(":")
     if port.isdigit() and host and ":" not in host:
-        return "the character ':' is not allowed in a server name, which has no port"
+        return "the character ':' is not allowed in a server name; remove the port"
     for character in name:
         if not _ALLOWED.fullmatch(character):
             return f"the character {character!a} is not allowed in a server name{_in_ascii(name)}"
@@ -138,7 +139,7 @@ def _fault(name: str) -> str:
 
 
 def _in_ascii(name: str) -> str:
-    """What to write for an internationalised name (RFC 5890, section 2.3.2.1), or nothing."""
+    """The cure for an internationalised name (RFC 5890, section 2.3.2.1), or an empty text."""
     try:
         written = "" if name.isascii() else name.encode("idna").decode()
     except UnicodeError:

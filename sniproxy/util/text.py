@@ -1,31 +1,31 @@
-"""How texts and numbers are written for people. Pure."""
+"""Formats texts and numbers for people. Pure."""
 
 from __future__ import annotations
 
 MAX_TEXT_CHARS = 300
-"""Characters of a text in the log that a peer may have had a part in."""
+"""Maximum characters of a logged text that a peer may have influenced."""
 
 MAX_QUOTED_CHARS = 160
-"""Characters that are quoted of a name that a peer has sent: a bounded text has room for them and for what is wrong."""
+"""Maximum characters quoted of a name that a peer sent. A bounded text has room for the name and the fault."""
 
 
 def printable(text: str) -> str:
-    """In one line of printable ASCII; everything else as backslash escapes."""
+    """Escape all but printable ASCII with backslashes."""
     if text.isascii() and text.isprintable():
         return text
     return "".join(c if c.isascii() and c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def bounded(text: str, most: int = MAX_TEXT_CHARS) -> str:
-    """Printable, and at most so many characters."""
+    """Make a text printable and cut it to a maximum length."""
     text = printable(text[: most + 1])
     return text if len(text) <= most else text[: most - 3] + "..."
 
 
 def quoted(text: str, most: int = MAX_QUOTED_CHARS) -> str:
-    """In quotes and printable ASCII, backslashes and quotes escaped too; ``...`` behind the quotes: the text is longer.
+    """Quote a text in printable ASCII, with backslashes and quotes escaped. ``...`` behind the quotes marks a cut.
 
-    @param most: characters between the quotes, escapes counted as they are written.
+    @param most: maximum characters between the quotes, escapes included.
     """
     cut = text[:most]
     while len(shown := ascii(cut)) > most + 2:
@@ -39,7 +39,7 @@ def counted(count: int, what: str) -> str:
 
 
 def amount(count: int) -> str:
-    """Bytes, as a person says them: ``517 B``, ``4.7 kB``."""
+    """A number of bytes for people: ``517 B``, ``4.7 kB``."""
     if count < 1000:
         return f"{count} B"
     size = float(count)

@@ -1,7 +1,7 @@
-"""Deadlines, many and cheap: most are called off before they come, and none needs to be kept to the millisecond.
+"""A timer wheel for deadlines that are usually cancelled and need no millisecond precision.
 
-A reactor's own C{callLater} costs an object, a heap's order and a look by each round. Here deadlines of the same eighth
-of a second share one of them, and setting or calling off one is a dictionary's work.
+Each C{callLater} of a reactor costs an object, a place in a heap and work in each round. Here, deadlines in the same
+eighth of a second share one call; setting or cancelling one is a dictionary operation.
 """
 
 from __future__ import annotations
@@ -9,52 +9,53 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from twisted.logger import Logger
+
+from sniproxy.util.perreactor import PerReactor
 
 log = Logger()
 
 TICK_S = 0.125
-"""Seconds. A deadline comes at the next multiple of it: never early, and late by less than this."""
+"""Seconds. A deadline fires at the next multiple: never early, and late by less than one tick."""
 
 
 class Deadline:
-    """One call that will be made, unless it is called off."""
+    """One scheduled call, which can be cancelled."""
 
     __slots__ = ("_call", "_slot", "_wheel")
 
-    def __init__(self, wheel: Wheel, slot: int, call: Callable[[], object]) -> None:
+    def __init__(self, wheel: TimerWheel, slot: int, call: Callable[[], object]) -> None:
         self._wheel = wheel
         self._slot = slot
         self._call: Callable[[], object] | None = call
 
     def cancel(self) -> None:
-        """Call it off. One that was made, or called off before, stays so."""
+        """Cancel the call. Does nothing if it was made or cancelled."""
         if self._call is not None:
             self._call = None
             self._wheel._forget(self, self._slot)
 
-    def _come(self) -> None:
+    def _fire(self) -> None:
         call, self._call = self._call, None
         if call is not None:
             try:
                 call()
             except Exception:
-                log.failure("What was to be done at a deadline failed: a fault of the proxy")
+                log.failure("internal error in a timer callback")
 
 
-class Wheel:
-    """All deadlines of one reactor; L{wheel_of} has it."""
+class TimerWheel:
+    """All deadlines of one reactor; see L{timer_wheel_of}."""
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
-        self._slots: dict[int, dict[Deadline, None]] = {}  # by the number of the tick at which they come
+        self._slots: dict[int, dict[Deadline, None]] = {}  # by the number of the tick at which they fire
         self._next = 0
         self._timer: Any = None
 
     def after(self, seconds: float, call: Callable[[], object]) -> Deadline:
-        """Make a call when so many seconds have passed. @return: what can be called off."""
+        """Schedule a call. @param seconds: the delay. @return: for cancelling."""
         slot = math.ceil((self._reactor.seconds() + seconds) / TICK_S - 1e-6)
         deadline = Deadline(self, slot, call)
         slots = self._slots.get(slot)
@@ -68,7 +69,7 @@ class Wheel:
 
     def _forget(self, deadline: Deadline, slot: int) -> None:
         deadlines = self._slots.get(slot)
-        if deadlines is None:  # it is the one whose time has come
+        if deadlines is None:  # this slot is firing
             return
         deadlines.pop(deadline, None)
         if not deadlines:
@@ -91,19 +92,12 @@ class Wheel:
         now = math.floor(self._reactor.seconds() / TICK_S + 1e-6)
         for slot in sorted(slot for slot in self._slots if slot <= now):
             for deadline in self._slots.pop(slot, ()):
-                deadline._come()
+                deadline._fire()
         if self._slots:
             first = min(self._slots)
             if self._timer is None or first < self._next:
                 self._wait_for(first)
 
 
-_wheels: WeakKeyDictionary[Any, Wheel] = WeakKeyDictionary()
-
-
-def wheel_of(reactor: Any) -> Wheel:
-    """The one wheel of a reactor, or of a clock."""
-    wheel = _wheels.get(reactor)
-    if wheel is None:
-        wheel = _wheels[reactor] = Wheel(reactor)
-    return wheel
+timer_wheel_of = PerReactor(TimerWheel)
+"""The timer wheel of a reactor or a clock."""

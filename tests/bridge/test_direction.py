@@ -46,7 +46,7 @@ class RewrittenTests(SocketTestCase):
             return self.down
 
         self.relay = Relay(
-            reactor, ours, upstream, b"", way=way, closer=LingeringCloser(reactor), idle=300.0, half_closed=60.0
+            reactor, ours, upstream, b"", directions=way, closer=LingeringCloser(reactor), idle=300.0, half_closed=60.0
         )
         self.done: Any = self.relay.run()
         self.addCleanup(self.close)
@@ -104,7 +104,7 @@ class RewrittenTests(SocketTestCase):
             return RewrittenDirection(source, target, head, answers, Paced(pace_of(reactor), self.tap))
 
         relay = Relay(
-            reactor, ours, upstream, b"", way=way, closer=LingeringCloser(reactor), idle=300.0, half_closed=60.0
+            reactor, ours, upstream, b"", directions=way, closer=LingeringCloser(reactor), idle=300.0, half_closed=60.0
         )
         far.sendall(PING + CLOSE[:-3])
         far.shutdown(socket.SHUT_WR)

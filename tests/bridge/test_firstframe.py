@@ -10,7 +10,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 
 from sniproxy.bridge.firstframe import MAX_FRAME_BYTES, FirstFrame, NotConnect
-from sniproxy.net.firstbytes import ClientGone, TooLate
+from sniproxy.net.firstbytes import ClientGone, ReadTimeout
 from sniproxy.pulsar import commands_pb2 as pb
 from sniproxy.pulsar.commands import write
 from sniproxy.pulsar.frames import encode
@@ -86,7 +86,7 @@ class FirstFrameTests(SocketTestCase):
         _, stage = self.stage(clock)
         waiting = Deferred.fromCoroutine(_wait(stage))
         clock.advance(5)
-        await self.assertFailure(waiting, TooLate)
+        await self.assertFailure(waiting, ReadTimeout)
 
     async def test_cancel(self) -> None:
         """Cancelled, it leaves the reactor."""

@@ -136,8 +136,8 @@ class RefusalTests(BridgeCase):
         files = folder(Path(self.mktemp()), ca_pem=CA.cert_pem.bytes()).resolve()
         backend = Backend(self)  # it takes connections, and says nothing
         for address, reason in (
-            (SilentTarget(self).address, "it ended the connection while its target was dialled"),
-            (backend.address, "it ended the connection during the TLS handshake with its target"),
+            (SilentTarget(self).address, "it closed the connection while its target was dialled"),
+            (backend.address, "it closed the connection during the TLS handshake with its target"),
         ):
             bridge = Proxy(
                 self,

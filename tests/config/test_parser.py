@@ -178,8 +178,8 @@ class ErrorTests(configerrors.ErrorCase):
     def test_endpoints(self) -> None:
         """An endpoint that cannot be a listener is refused, with what to write."""
         for endpoint, cure in (
-            ("tls:4443", "write tcp: instead"),
-            ("ssl:4443", "write tcp: instead"),
+            ("tls:4443", "use tcp:"),
+            ("ssl:4443", "use tcp:"),
             ("haproxy:tcp:4443", "turn off send-proxy"),
             ("4443", "write tcp:4443"),
             ("tcp:x", "a number from 0"),
@@ -258,7 +258,7 @@ class ErrorTests(configerrors.ErrorCase):
         admin = parse(f'{LISTENER}[admin]\nendpoint = "tcp:9090:interface=127.0.0.1"', "f.toml").admin
         assert admin is not None
         self.assertEqual(("127.0.0.1", 9090, ()), (admin.endpoint.host, admin.endpoint.port, admin.hosts))
-        self.refused('[admin]\nendpoint = "tls:9090"', 'admin.endpoint = "tls:9090"', "write tcp:")
+        self.refused('[admin]\nendpoint = "tls:9090"', 'admin.endpoint = "tls:9090"', "use tcp:")
 
     def test_admin_token(self) -> None:
         """The token's file is sought from the configuration's folder; the unix socket is private."""

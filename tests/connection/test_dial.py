@@ -69,7 +69,7 @@ class RefusalTests(ConversationCase):
         assert live is not None
         live.fixed = StaticResolver([f"127.0.0.1:{proxy.port}"]).fixed
         record = await self.refused(proxy, hello(name=NAME), Result.DENIED, Alert.ACCESS_DENIED)
-        self.assertIn("a loop", record.reason)
+        self.assertIn("(loop)", record.reason)
 
     async def test_ejected(self) -> None:
         """A target that fails as often as [health] says is ejected, and logged."""

@@ -107,7 +107,7 @@ class RefusalTests(ConversationCase):
             clock.advance(2)
             self.assertEqual(b"", await in_thread(read_to_end, client))
         record = await proxy.ended()
-        self.assertEqual((Result.HELLO_TIMEOUT, "no whole hello within 2 s"), (record.result, record.reason))
+        self.assertEqual((Result.HELLO_TIMEOUT, "no complete hello within 2 s"), (record.result, record.reason))
         clock.advance(1)
 
     async def test_client_gone(self) -> None:

@@ -97,7 +97,7 @@ class GoneTests(ConversationCase):
             leave(client)
             record = await proxy.ended(number)
             self.assertEqual((Result.CLIENT_GONE, None), (record.result, record.alert), record)
-            how = "it ended the connection" if leave is socket.socket.close else "Connection reset by peer"
+            how = "it closed the connection" if leave is socket.socket.close else "Connection reset by peer"
             doing = {"resolve": "resolved", "connect": "dialled"}[state]
             self.assertEqual(f"{how} while its target was {doing}", record.reason)
             while proxy.service._connections.live or len(proxy.service._closer):

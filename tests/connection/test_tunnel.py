@@ -39,7 +39,7 @@ class TunnelTests(ConversationCase):
                 await in_thread(upstream.recv, 1)
                 clock.advance(7)
                 record = await proxy.ended(1)
-        self.assertEqual((Result.IDLE_TIMEOUT, "no byte for 7 s"), (record.result, record.reason))
+        self.assertEqual((Result.IDLE_TIMEOUT, "no bytes for 7 s"), (record.result, record.reason))
         clock.advance(1)
 
 

@@ -40,7 +40,7 @@ class DescriptorTests(TestCase):
         self.assertEqual(errno.EBADF, pending_error(ours).errno)
 
     def test_how_broken(self) -> None:
-        """A reset is called one, whichever call found it; another error is told in words."""
+        """A reset is named as such, whichever call found it; another error has the system's text."""
         for number in (errno.ECONNRESET, errno.EPIPE):
             self.assertEqual("the client's connection was reset", how_broken("client", OSError(number, "x")))
         lost = "the target's connection was lost: "

@@ -13,9 +13,10 @@ from sniproxy.events import Result
 from sniproxy.interfaces import Target
 from sniproxy.net import lookup
 from sniproxy.net.closer import LingeringCloser
-from sniproxy.net.dialer import ATTEMPT_DELAY_S, Dialer, DialError, interleave
+from sniproxy.net.dialer import Dialer, DialError, interleave
 from sniproxy.net.getaddrinfo import Cause, LookupFailed
 from sniproxy.net.opensockets import MAX_SOCKETS
+from sniproxy.net.overlapping import ATTEMPT_DELAY_S
 from tests.support.sockets import HandClock, SocketTestCase, in_thread
 
 
@@ -180,8 +181,8 @@ class DialerTests(SocketTestCase):
         clock.advance(2)
         error = await self.failure(dialling)
         self.assertEqual(Result.CONNECT_TIMEOUT, error.result)
-        self.assertIn("the name was not resolved within 2 s", str(error))
-        self.assertTrue(late.called)  # cancelled: nobody waits for it
+        self.assertIn("name lookup timed out after 2 s", str(error))
+        self.assertTrue(late.called)  # cancelled
         late.callback(["127.0.0.1"])
 
     async def test_cause_of_a_failed_lookup(self) -> None:
@@ -268,7 +269,7 @@ class DialerTests(SocketTestCase):
         self.assertEqual((Result.DENIED, f"a.test:{up.port}: 127.0.0.1: no"), (error.result, str(error)))
 
     async def test_many_targets(self) -> None:
-        """Where the time is short for many targets they overlap; who connects is the last that is tried."""
+        """If time is short, attempts overlap; the connected target is the last that is reported as tried."""
         clock = HandClock()
         silent = [self.server(backlog=0) for _ in range(3)]
         targets = [server.fill() for server in silent]
@@ -298,7 +299,7 @@ class DialerTests(SocketTestCase):
         self.assertEqual([], clock.getDelayedCalls())
 
     async def test_veto_that_cannot_say(self) -> None:
-        """An address of which nobody can say whether it may be dialled is not; that is a fault that may pass."""
+        """An address that the veto cannot judge is not dialled; the failure counts as temporary."""
 
         def veto(target: Target, host: str | None) -> str | None:
             if host is None:

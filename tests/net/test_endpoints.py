@@ -40,8 +40,8 @@ class ParseEndpointTests(SynchronousTestCase):
         return str(self.assertRaises(BadEndpoint, parse_endpoint, text))
 
     def test_ipv6_colons(self) -> None:
-        """An IPv6 address whose colons are not escaped is told how to."""
-        self.assertIn("escaped", self.refused("tcp6:4443:interface=::1"))
+        """The error for unescaped colons in an IPv6 address says how to escape them."""
+        self.assertIn("escape the colons", self.refused("tcp6:4443:interface=::1"))
 
     def test_tcp(self) -> None:
         """Host and port of TCP endpoints are read, by name or by place."""

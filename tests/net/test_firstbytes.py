@@ -1,4 +1,4 @@
-"""Waiting for what a client says first; deadlines and leaving are tested with those who wait (test_hello)."""
+"""Tests for sniproxy.net.firstbytes; test_hello tests deadlines and clients that leave."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.support.sockets import SocketTestCase, connected, in_thread
 class Line(FirstBytes[bytes]):
     """Wants a line."""
 
-    def taken(self, data: bytes) -> bytes | None:
+    def parse(self, data: bytes) -> bytes | None:
         if b"\0" in data:
             raise ValueError("no line")
         return bytes(self.received) if b"\n" in self.received else None
@@ -55,7 +55,7 @@ class FirstBytesTests(SocketTestCase):
         """What is wanted is for subclasses to say."""
         far, ours = connected()
         waiting = FirstBytes[bytes](reactor, ours, 5.0, "line")
-        self.assertRaises(NotImplementedError, waiting.taken, b"")
+        self.assertRaises(NotImplementedError, waiting.parse, b"")
         first = waiting.first()
         first.addErrback(lambda failure: None)
         first.cancel()

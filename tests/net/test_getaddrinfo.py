@@ -41,9 +41,9 @@ class SystemAddressesTests(SynchronousTestCase):
             (socket.EAI_NONAME, 0.0): (Cause.NO_NAME, "no such host name"),
             (socket.EAI_NODATA, 0.0): (Cause.NO_ADDRESS, "the name has no address of IPv4 or IPv6"),
             (socket.EAI_ADDRFAMILY, 0.0): (Cause.NO_ADDRESS, "the name has no address of IPv4 or IPv6"),
-            (socket.EAI_AGAIN, 0.1): (Cause.SERVER_FAILED, "the name servers failed, or refused the question"),
-            (socket.EAI_AGAIN, 10.01): (Cause.NO_ANSWER, "no name server has answered within 10 s"),
-            (socket.EAI_FAIL, 0.0): (Cause.SERVER_FAILED, "the name servers refused the question"),
+            (socket.EAI_AGAIN, 0.1): (Cause.SERVER_FAILED, "the name servers failed or refused the query"),
+            (socket.EAI_AGAIN, 10.01): (Cause.NO_ANSWER, "no name server answered within 10 s"),
+            (socket.EAI_FAIL, 0.0): (Cause.SERVER_FAILED, "the name servers refused the query"),
             (socket.EAI_MEMORY, 0.0): (Cause.SYSTEM, "the system's resolver is out of memory"),
             (socket.EAI_SERVICE, 0.0): (Cause.SYSTEM, "the system's resolver failed (getaddrinfo error -8)"),
         }
@@ -54,11 +54,9 @@ class SystemAddressesTests(SynchronousTestCase):
     def test_system_errors(self) -> None:
         """What the system itself says is the cause."""
         error = self.fails(OSError(errno.EMFILE, "Too many open files"))
-        self.assertEqual(
-            (Cause.NO_FILES, "too many open files: the name cannot be looked up"), (error.cause, str(error))
-        )
+        self.assertEqual((Cause.NO_FILES, "too many open files: cannot look up the name"), (error.cause, str(error)))
         error = self.fails(OSError(errno.EACCES, "Permission denied"))
-        self.assertEqual((Cause.SYSTEM, "the name cannot be looked up: Permission denied"), (error.cause, str(error)))
+        self.assertEqual((Cause.SYSTEM, "cannot look up the name: Permission denied"), (error.cause, str(error)))
 
     def test_out_of_descriptors(self) -> None:
         """A name is not called unknown because no descriptor was left to ask for it."""

@@ -14,7 +14,7 @@ from twisted.internet.task import deferLater
 from sniproxy.net import handshake as handshake_module
 from sniproxy.net.handshake import Handshake, HandshakeError
 from sniproxy.net.tlssocket import TLSSocket
-from sniproxy.tls.contexts import faults
+from sniproxy.tls.contexts import verification_fault
 from sniproxy.util.buffered import TOTAL
 from tests.support.sockets import HandClock, SocketTestCase, connected, in_thread, read_to_end, reset
 from tests.tls.material import CA, NAME, OTHER_CA, accepting, issued, trust
@@ -60,7 +60,7 @@ class HandshakeTests(SocketTestCase):
                 return tls
 
             talking = in_thread(talk)
-            await handshake.shaken()
+            await handshake.run()
             tls = await talking
             self.addCleanup(tls.close)
             self.assertEqual(b"at once", ours.recv(65536))
@@ -70,7 +70,7 @@ class HandshakeTests(SocketTestCase):
         """What a peer sends counts as waiting until the handshake has ended, and is bounded."""
         before = TOTAL.bytes
         far, _, handshake = self.server()
-        shaken = handshake.shaken()
+        shaken = handshake.run()
         far.sendall(b"\x16\x03\x01\x40\x00")  # a record of 16 KiB begins
         while TOTAL.bytes != before + 5:
             await deferLater(reactor, 0)
@@ -80,25 +80,25 @@ class HandshakeTests(SocketTestCase):
         self.assertEqual(before, TOTAL.bytes)
 
     async def test_as_client(self) -> None:
-        """The server is asked for the name, and its certificate stands."""
+        """The client sends the server name and accepts the server's certificate."""
         far, _, handshake = self.client()
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         CA.issue_cert(NAME).configure_cert(context)
         asked: list[str | None] = []
         context.sni_callback = lambda sock, name, context: asked.append(name)
         shaking = in_thread(partial(context.wrap_socket, far, server_side=True))
-        await handshake.shaken()
+        await handshake.run()
         (await shaking).close()
         self.assertEqual([NAME], asked)
 
     async def test_not_trusted(self) -> None:
-        """A certificate of somebody else's is refused, with the reason, and the server is told by an alert."""
+        """A certificate for another name is refused with a reason, and the server gets an alert."""
         far, ours, handshake = self.client()
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         OTHER_CA.issue_cert(NAME).configure_cert(context)
         shaking = self.assertFailure(in_thread(partial(context.wrap_socket, far, server_side=True)), ssl.SSLError)
-        await self.failed(handshake.shaken())
-        self.assertIn("its certificate is not trusted: ", faults(ours.tls) or "")
+        await self.failed(handshake.run())
+        self.assertIn("its certificate is not trusted: ", verification_fault(ours.tls) or "")
         self.assertIn("unknown ca", str(await shaking).lower())
 
     async def test_refused_by_the_client(self) -> None:
@@ -106,29 +106,29 @@ class HandshakeTests(SocketTestCase):
         far, _, handshake = self.server()
         shaking = in_thread(partial(ssl.create_default_context().wrap_socket, far, server_hostname=NAME))
         self.assertFailure(shaking, ssl.SSLError)
-        self.assertIn("unknown ca", await self.failed(handshake.shaken()))
+        self.assertIn("unknown ca", await self.failed(handshake.run()))
         await shaking
 
     async def test_not_tls(self) -> None:
         """What is no handshake fails, with TLS's reason."""
         far, _, handshake = self.server()
         far.sendall(b"GET / HTTP/1.1\r\n\r\n")
-        self.assertIn("http request", await self.failed(handshake.shaken()))
+        self.assertIn("http request", await self.failed(handshake.run()))
 
     async def test_gone(self) -> None:
-        """A peer that ends or resets the connection in the handshake is told apart."""
-        for leave, why in ((socket.socket.close, "ended the connection"), (reset, "reset")):
+        """A close and a reset in the handshake have different reasons."""
+        for leave, why in ((socket.socket.close, "closed the connection"), (reset, "reset")):
             far, _, handshake = self.server()
             leave(far)
-            self.assertIn(why, await self.failed(handshake.shaken()))
+            self.assertIn(why, await self.failed(handshake.run()))
 
     async def test_deadline(self) -> None:
-        """A silent peer is given up in time, and the reactor forgets it."""
+        """A silent peer fails the handshake at the deadline and leaves the reactor."""
         clock = HandClock()
         far, ours, handshake = self.server(clock)
-        shaken = handshake.shaken()
+        shaken = handshake.run()
         clock.advance(5)
-        self.assertEqual("no TLS handshake within 5 s", await self.failed(shaken))
+        self.assertEqual("TLS handshake not completed within 5 s", await self.failed(shaken))
         self.assertNotIn(handshake, reactor.getReaders())
         ours.close()
         self.assertEqual(b"", await in_thread(read_to_end, far))
@@ -137,14 +137,14 @@ class HandshakeTests(SocketTestCase):
         """What is left of a deadline is rounded: a text that is another one each time would be warned of each time."""
         clock = HandClock()
         _, _, handshake = self.server(clock, seconds=4.99874)
-        shaken = handshake.shaken()
+        shaken = handshake.run()
         clock.advance(5)
-        self.assertEqual("no TLS handshake within 5 s", await self.failed(shaken))
+        self.assertEqual("TLS handshake not completed within 5 s", await self.failed(shaken))
 
     async def test_cancel(self) -> None:
         """Cancelled, it leaves the reactor."""
         _, _, handshake = self.server()
-        shaken = handshake.shaken()
+        shaken = handshake.run()
         shaken.addErrback(lambda failure: None)
         shaken.cancel()
         await shaken

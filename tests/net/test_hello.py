@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError
 
-from sniproxy.net.firstbytes import ClientGone, TooLate
+from sniproxy.net.firstbytes import ClientGone, ReadTimeout
 from sniproxy.net.hello import HelloStage
 from sniproxy.tls.clienthello import NotTLS
 from sniproxy.util.buffered import TOTAL
@@ -52,7 +52,7 @@ class HelloStageTests(SocketTestCase):
         ours.close()
 
     async def test_timeout(self) -> None:
-        """A hello that is not whole in time is given up; bytes do not put it off."""
+        """A hello that is incomplete at the deadline fails; arriving bytes do not extend the deadline."""
         clock = HandClock()
         theirs, ours = connected()
         stage = HelloStage(clock, ours, 5.0)
@@ -61,8 +61,8 @@ class HelloStageTests(SocketTestCase):
         clock.advance(4.9)
         self.assertFalse(first.called)
         clock.advance(0.1)
-        error = await self.assertFailure(first, TooLate)
-        self.assertEqual("no whole hello within 5 s", str(error))
+        error = await self.assertFailure(first, ReadTimeout)
+        self.assertEqual("no complete hello within 5 s", str(error))
         theirs.close()
         ours.close()
 

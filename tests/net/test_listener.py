@@ -63,7 +63,7 @@ class AcceptorTests(SocketTestCase):
             sock.close()
 
     async def test_deferred(self) -> None:
-        """Who has connected and says nothing is kept back, behind one who came later and speaks; as long as wanted."""
+        """A silent client is held back behind a later client that sends bytes, while this is enabled."""
         acceptor = await self.accept("tcp:0:interface=127.0.0.1")
         acceptor.defer(True)
         assert acceptor.address is not None
@@ -87,7 +87,7 @@ class AcceptorTests(SocketTestCase):
         test_deferred.skip = "this system has no TCP_DEFER_ACCEPT"  # type: ignore[attr-defined]
 
     async def test_fault(self) -> None:
-        """A fault while a connection is taken over costs that connection; the listener goes on."""
+        """An exception while a connection is taken over ends that connection only."""
         acceptor = await self.accept("tcp:0:interface=127.0.0.1")
         good, acceptor.accepted = acceptor.accepted, lambda sock, client: [][0]
         assert acceptor.address is not None
@@ -133,7 +133,7 @@ class AcceptorTests(SocketTestCase):
             sock.close()
 
     async def test_out_of_descriptors(self) -> None:
-        """Without a descriptor, or memory of the kernel's or our own, accepting pauses; who comes is accepted later."""
+        """Without a descriptor or memory, accepting pauses; new clients are accepted later."""
         for error in (OSError(errno.EMFILE, ""), OSError(errno.ENOMEM, ""), MemoryError()):
             clock = HandClock()
             acceptor = await self.accept("tcp:0:interface=127.0.0.1", clock)
@@ -250,7 +250,7 @@ class AcceptorTests(SocketTestCase):
         acceptor = Acceptor(clock, port, "public", lambda sock, client: arrived.append(sock), lambda: None)
         assert acceptor.address is not None
         stopped = maybeDeferred(acceptor.stop)
-        welcome_new(acceptor.sock)  # this client stands for one whose handshake had begun
+        welcome_new(acceptor.sock)  # a client whose handshake had begun
         with socket.create_connection(acceptor.address):
             self.assertNoResult(stopped)
             clock.advance(LAST_CALL_S)

@@ -72,7 +72,7 @@ class LookupTests(LookupCase):
         self.assertEqual({"no_name": 1}, self.lookups.counts().results)
 
     async def test_shared(self) -> None:
-        """Who asks for a name that is being looked up gets the same answer; a silent name keeps no other waiting."""
+        """Concurrent lookups of a name share one answer; a name without an answer does not delay others."""
         self.silent = lambda host: host == "silent"
         self.patch(lookup, "MAX_THREADS", 2)
         silent = [self.lookups.addresses("silent") for _ in range(50)]
@@ -170,6 +170,7 @@ class StaleTests(LookupCase):
     async def test_bounded(self) -> None:
         """The answers of the last names only are kept."""
         self.patch(lookup, "MAX_KEPT", 1)
+        self.lookups = HostLookups(self.clock)
         for host in ("a", "b"):
             await self.lookups.addresses(host)
         self.error = socket.EAI_AGAIN

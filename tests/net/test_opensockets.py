@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from unittest import TestCase
 
-from sniproxy.net.opensockets import MAX_SOCKETS, MIN_ATTEMPT_S, AttemptSockets, DialSockets
+from sniproxy.net.opensockets import MAX_SOCKETS, AttemptSockets, DialSockets
+from sniproxy.net.overlapping import MIN_ATTEMPT_S
 
 
 class OpenSocketsTests(TestCase):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from sniproxy.net.portowner import holder
+from sniproxy.net.portowner import port_owner
 
 HEADER = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
 
@@ -38,7 +38,7 @@ class RealTests(SynchronousTestCase):
         """A listening socket is found, with the pid and the command line of its process."""
         sock = self.listen(socket.AF_INET, "127.0.0.1")
         sock.listen()
-        found = holder(sock.getsockname()[1])
+        found = port_owner(sock.getsockname()[1])
         assert found is not None
         self.assertTrue(found.startswith(f"pid {os.getpid()} ("), found)
         first = Path("/proc/self/cmdline").read_bytes().split(b"\0")[0].decode()
@@ -48,12 +48,12 @@ class RealTests(SynchronousTestCase):
         """So is one that listens on IPv6."""
         sock = self.listen(socket.AF_INET6, "::1")
         sock.listen()
-        self.assertIn(f"pid {os.getpid()} (", str(holder(sock.getsockname()[1])))
+        self.assertIn(f"pid {os.getpid()} (", str(port_owner(sock.getsockname()[1])))
 
     def test_nobody(self) -> None:
-        """Nobody holds a port on which nobody listens."""
+        """A port without a listener has no owner."""
         sock = self.listen(socket.AF_INET, "127.0.0.1")
-        self.assertIsNone(holder(sock.getsockname()[1]))
+        self.assertIsNone(port_owner(sock.getsockname()[1]))
 
 
 class MadeTests(SynchronousTestCase):
@@ -73,7 +73,7 @@ class MadeTests(SynchronousTestCase):
         """A connection that uses the port does not hold it; other ports do not count."""
         (self.proc / "net" / "tcp").write_text(HEADER + row(4443, "01", 0, 11) + row(4444, "0A", 0, 12))
         self.process(1, b"init", "socket:[11]", "socket:[12]")
-        self.assertIsNone(holder(4443, self.proc))
+        self.assertIsNone(port_owner(4443, self.proc))
 
     def test_the_right_process(self) -> None:
         """Of several processes the one with the socket is named."""
@@ -81,23 +81,23 @@ class MadeTests(SynchronousTestCase):
         (self.proc / "net" / "tcp6").write_text(HEADER + row(4443, "0A", 0, 13, "0" * 32))
         self.process(1, b"init\0", "/dev/null")
         self.process(77, b"haproxy\0-f\0my.cfg\0", "/dev/null", "socket:[13]")
-        self.assertEqual(holder(4443, self.proc), "pid 77 (haproxy -f my.cfg)")
+        self.assertEqual(port_owner(4443, self.proc), "pid 77 (haproxy -f my.cfg)")
 
     def test_somebody_elses(self) -> None:
         """A process that cannot be looked into is known by its user."""
         (self.proc / "net" / "tcp").write_text(HEADER + row(4443, "0A", 33, 14))
         (self.proc / "77").mkdir()
-        self.assertIn("user id 33", str(holder(4443, self.proc)))
+        self.assertIn("user id 33", str(port_owner(4443, self.proc)))
 
     def test_hostile_command_line(self) -> None:
         """A command line can neither flood nor steer the terminal."""
         (self.proc / "net" / "tcp").write_text(HEADER + row(4443, "0A", 0, 15))
         self.process(9, b"evil\x1b[2J\n\xff\xc2\x9b" + b"x" * 5000, "socket:[15]")
-        found = str(holder(4443, self.proc))
+        found = str(port_owner(4443, self.proc))
         self.assertTrue(found.isprintable() and found.isascii(), ascii(found))
         self.assertLess(len(found), 150)
         self.assertIn("evil\\x1b[2J\\n\\xff", found)
 
     def test_no_proc(self) -> None:
         """Without /proc nothing is known, and nothing fails."""
-        self.assertIsNone(holder(4443, self.proc / "absent"))
+        self.assertIsNone(port_owner(4443, self.proc / "absent"))

@@ -42,7 +42,7 @@ class SharedEndpointTests(SocketTestCase):
         await maybeDeferred(port.stopListening)
 
     async def test_not_shared(self) -> None:
-        """A port of somebody who does not share it is an error that names it, as every endpoint's."""
+        """A port that is in use and not shared is an error that names it, as for every endpoint."""
         with socket.create_server(("127.0.0.1", 0)) as other:
             port = other.getsockname()[1]
             text = f"tcp:{port}:interface=127.0.0.1"

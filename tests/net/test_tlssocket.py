@@ -61,7 +61,14 @@ class TLSContractTests(relaycontract.RelayContract):
         ours.__class__ = FullAtTheEnd
         far, upstream = tls_pair(0, "target")
         relay = Relay(
-            reactor, ours, upstream, b"", way=self.way, closer=LingeringCloser(reactor), idle=300.0, half_closed=60.0
+            reactor,
+            ours,
+            upstream,
+            b"",
+            directions=self.way,
+            closer=LingeringCloser(reactor),
+            idle=300.0,
+            half_closed=60.0,
         )
         done = relay.run()
         far.sendall(b"last")
@@ -137,7 +144,7 @@ class TLSSocketTests(SocketTestCase):
         self.assertEqual((sent, 0), (got, ours.waiting))
 
     def test_answers_are_bounded(self) -> None:
-        """A peer that makes TLS answer and reads none of it is given up."""
+        """A peer that makes TLS send replies and does not read them fails the connection."""
         far, ours = self.pair()
         ours._out += bytes(1 << 23)  # more than the kernel takes
         far.sendall(b"x")

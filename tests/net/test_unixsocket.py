@@ -25,7 +25,7 @@ class StaleTests(TestCase):
         self.path = os.path.relpath(self.mktemp())
 
     def leave(self, pid: int | None) -> None:
-        """A socket that nobody listens on, and its lock."""
+        """A socket that no process listens on, and its lock."""
         with socket.socket(socket.AF_UNIX) as sock:
             sock.bind(self.path)
         if pid is not None:
@@ -55,7 +55,7 @@ class StaleTests(TestCase):
         error: CannotListenError = await self.assertFailure(self.deferred(), CannotListenError)
         said = why_not_listening(error)
         self.assertIn(f"cannot listen on {self.path}: ", said)
-        self.assertIn(f"process {os.getpid()} holds it by {self.path}.lock; stop it", said)
+        self.assertIn(f"process {os.getpid()} holds its lock {self.path}.lock; stop that process", said)
         self.assertTrue(os.path.exists(self.path))
 
     async def test_no_socket(self) -> None:
@@ -64,7 +64,7 @@ class StaleTests(TestCase):
             pass
         self.assertFalse(remove_stale(self.path))
         error: CannotListenError = await self.assertFailure(self.deferred(), CannotListenError)
-        self.assertIn("it is no socket; remove it", why_not_listening(error))
+        self.assertIn("it is not a socket; remove it", why_not_listening(error))
         self.assertFalse(remove_stale(self.path + "z"))
 
     def deferred(self) -> Deferred[Any]:

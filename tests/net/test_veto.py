@@ -20,7 +20,7 @@ class LoopGuardTests(TestCase):
         """The address and port of a listener, however written; another port or address is none."""
         guard = LoopGuard([("127.0.0.1", 4443), ("2001:db8::7", 4443)])
         for host in ("127.0.0.1", "::ffff:127.0.0.1", "2001:db8::7", "2001:DB8:0::7"):
-            self.assertEqual("a listener of this proxy: a loop", guard.denies(host, 4443))
+            self.assertEqual("a listener of this proxy (loop)", guard.denies(host, 4443))
         self.assertEqual({4443}, guard.ports)
         for host, port in (("127.0.0.1", 4444), ("127.0.0.2", 4443), ("2001:db8::8", 4443)):
             self.assertIsNone(guard.denies(host, port))
@@ -39,7 +39,7 @@ class LoopGuardTests(TestCase):
         self.assertIsNotNone(LoopGuard([("127.0.0.1", 4443)]).denies("0.0.0.0", 4443))
 
     def test_no_such_family(self) -> None:
-        """Without IPv6 in the kernel an IPv6 address is not ours; without a descriptor nobody can say."""
+        """Without IPv6 in the kernel an IPv6 address is not local; without a descriptor the guard raises OSError."""
         guard = LoopGuard([("0.0.0.0", 4443)])
 
         def fail_with(number: int) -> None:
@@ -78,7 +78,7 @@ class DestinationVetoTests(TestCase):
         target = Target("own.test", 4443)
         self.assertIsNone(veto.denies(target, None))
         self.assertIsNone(veto.denies(target, "127.0.0.2"))
-        self.assertIn("a loop", veto.denies(target, "127.0.0.1") or "")
+        self.assertIn("(loop)", veto.denies(target, "127.0.0.1") or "")
 
     def test_policy(self) -> None:
         """The policy is asked before and after the lookup, about targets that clients formed; without one all pass."""

@@ -392,7 +392,7 @@ class FailureTests(BridgeTestCase):
         (down,) = free_ports(1)
         self.fails(self.span(self.proxy({})), "unrecognized name", result="upstream_tls_failed")
         broker = self.proxy({SERVICE_NAME: [f"127.0.0.1:{down}"]})
-        self.fails(self.span(broker), "it ended the connection in the TLS handshake", result="upstream_tls_failed")
+        self.fails(self.span(broker), "it closed the connection in the TLS handshake", result="upstream_tls_failed")
         absent = attrs.evolve(self.span(broker), proxy=f"pulsar+ssl://127.0.0.1:{down}")
         self.fails(absent, "Connection refused", result="connect_failed")
 

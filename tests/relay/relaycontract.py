@@ -78,7 +78,7 @@ class Tunnel:
             ours_client,
             ours_upstream,
             head,
-            way=way,
+            directions=way,
             closer=self.closer,
             idle=times.get("idle", 300.0),
             half_closed=times.get("half_closed", 60.0),
@@ -158,7 +158,7 @@ class RelayContract(SocketTestCase):
         upstream.close()
         closer = LingeringCloser(reactor)
         relay = self.make(
-            reactor, ours_client, ours_upstream, b"", way=self.way, closer=closer, idle=300.0, half_closed=60.0
+            reactor, ours_client, ours_upstream, b"", directions=self.way, closer=closer, idle=300.0, half_closed=60.0
         )
         self.assertEqual(Ending(Result.OK), await relay.run())
 
@@ -193,7 +193,7 @@ class RelayContract(SocketTestCase):
         await tunnel.done
 
     async def test_backpressure_is_one_directions(self) -> None:
-        """While one direction stands still, the other one flows."""
+        """While one direction is blocked, the other continues."""
         tunnel = self.tunnel(buffers=65536)
         tunnel.client.setblocking(False)
         stalled = False
@@ -292,7 +292,7 @@ class RelayContract(SocketTestCase):
         self.leave_no_room()
         clock = HandClock()
         tunnel = self.tunnel(clock=clock, head=b"read before")
-        why = "its sockets cannot be watched: No space left on device"
+        why = "cannot watch its sockets: No space left on device"
         self.assertEqual(Ending(Result.LIMIT, why), await tunnel.done)
         self.assertEqual(b"", await in_thread(read_to_end, tunnel.client))
         self.assertEqual(b"read before", await in_thread(read_to_end, tunnel.upstream))
@@ -310,7 +310,7 @@ class RelayContract(SocketTestCase):
         clock.pump([0.25] * 36)
         self.assertFalse(tunnel.done.called)
         clock.pump([0.25] * 4 + [10.0 / IDLE_CHECKS])
-        self.assertEqual(Ending(Result.IDLE_TIMEOUT, "no byte for 10 s"), await tunnel.done)
+        self.assertEqual(Ending(Result.IDLE_TIMEOUT, "no bytes for 10 s"), await tunnel.done)
         self.assertEqual((b"", b""), (tunnel.client.recv(1), tunnel.upstream.recv(1)))
         clock.advance(1)
         await tunnel.closer.settled()
@@ -326,7 +326,7 @@ class RelayContract(SocketTestCase):
         self.assertEqual([], clock.getDelayedCalls())
 
     async def test_idle_zero(self) -> None:
-        """Idle time 0: a tunnel may be silent for ever."""
+        """Idle time 0 disables the timeout."""
         clock = HandClock()
         tunnel = self.tunnel(clock=clock, idle=0.0)
         self.assertEqual([], clock.getDelayedCalls())
@@ -334,7 +334,7 @@ class RelayContract(SocketTestCase):
         await tunnel.done
 
     async def test_half_closed(self) -> None:
-        """A pair of which one side has ended is given up after a deadline of its own, which bytes put off."""
+        """A half-closed tunnel has a timeout of its own, which bytes restart."""
         clock = HandClock()
         for idle in (300.0, 0.0):
             tunnel = self.tunnel(clock=clock, idle=idle, half_closed=5.0)
@@ -346,7 +346,7 @@ class RelayContract(SocketTestCase):
             clock.pump([0.25] * 16)
             self.assertFalse(tunnel.done.called)
             clock.pump([0.25] * 4 + [5.0 / IDLE_CHECKS])
-            reason = "no byte for 5 s after the client had ended its side"
+            reason = "no bytes for 5 s after the client closed its side"
             self.assertEqual(Ending(Result.IDLE_TIMEOUT, reason), await tunnel.done)
             clock.advance(1)
             await tunnel.closer.settled()
@@ -366,7 +366,7 @@ class RelayContract(SocketTestCase):
         self.assertEqual(Ending(Result.OK), await tunnel.done)
 
     async def test_reset_after_half_an_end(self) -> None:
-        """A client that ends its side and then resets is seen at once, where the system tells: nobody waits for it."""
+        """A client that ends its side and then resets is detected at once, if the system reports it."""
         if not self.poller(reactor).tells_all:
             return
         tunnel = self.tunnel(idle=0.0)
@@ -427,7 +427,7 @@ class RelayContract(SocketTestCase):
         self.assertEqual(Ending(Result.OK), await tunnel.done)
 
     async def test_looking_ends(self) -> None:
-        """When nothing stands still any more, nobody looks."""
+        """The periodic check stops when no direction is blocked."""
         clock = HandClock()
         tunnel = self.tunnel(clock=clock, buffers=65536, idle=0.0)
         sending = in_thread(tunnel.client.sendall, bytes(4 * MEBI))

@@ -14,7 +14,7 @@ class CopyTests(relaycontract.RelayContract):
     way = CopyDirection
 
     async def test_holds_no_more_than_a_read(self) -> None:
-        """One call reads at most so many bytes."""
+        """One call reads at most READ_BYTES."""
         far, ours = connected(4 * READ_BYTES)
         other, target = connected()
         direction = CopyDirection(Side(ours, "client", None), Side(target, "target", None), b"")  # type: ignore[arg-type]

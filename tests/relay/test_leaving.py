@@ -9,7 +9,7 @@ from twisted.internet import reactor
 from twisted.internet.task import deferLater
 
 from sniproxy.relay import poller
-from sniproxy.relay.leaving import ENDED, Leaving
+from sniproxy.relay.leaving import CLOSED, ClientWatch
 from sniproxy.relay.poller import ReactorPoller, edge_poller_of
 from tests.support.sockets import SocketTestCase, connected, reset
 
@@ -24,8 +24,8 @@ class LeavingCase(SocketTestCase):
         self.addCleanup(self.ours.close)
         self.reasons: list[str] = []
 
-    def watch(self, half_close: bool = False) -> Leaving:
-        found = Leaving(reactor, self.ours, half_close, self.reasons.append)
+    def watch(self, half_close: bool = False) -> ClientWatch:
+        found = ClientWatch(reactor, self.ours, half_close, self.reasons.append)
         self.addCleanup(found.stop)
         return found
 
@@ -50,11 +50,11 @@ class LeavingTests(LeavingCase):
         """A FIN is reported, also one that was there before."""
         self.watch()
         self.far.close()
-        await self.told(ENDED)
+        await self.told(CLOSED)
         self.reasons.clear()
         self.watch()
         self.assertEqual([], self.reasons)
-        await self.told(ENDED)
+        await self.told(CLOSED)
 
     async def test_reset(self) -> None:
         """A reset is reported with the system's text."""
@@ -70,12 +70,12 @@ class LeavingTests(LeavingCase):
         await self.rounds()
         self.assertEqual([], self.reasons)
         self.far.shutdown(socket.SHUT_WR)
-        await self.told(ENDED)
+        await self.told(CLOSED)
         found.stop()
         self.assertEqual(b"early data", self.ours.recv(100))
 
     async def test_half_close(self) -> None:
-        """Who may half-close has not left while its bytes wait; a reset after that is reported."""
+        """A client that may half-close has not left while its bytes are unread; a later reset is reported."""
         self.watch(half_close=True)
         self.far.send(b"a request")
         self.far.shutdown(socket.SHUT_WR)
@@ -85,20 +85,20 @@ class LeavingTests(LeavingCase):
         await self.told("Connection reset by peer")
 
     async def test_half_close_of_nothing(self) -> None:
-        """Who ends without a byte unread has left."""
+        """A client that ends its side without unread bytes has left."""
         self.watch(half_close=True)
         self.far.shutdown(socket.SHUT_WR)
-        await self.told(ENDED)
+        await self.told(CLOSED)
 
     async def test_unix(self) -> None:
         """The peer of a unix socket that closes has left, whatever it sent."""
         far, ours = socket.socketpair()
         self.addCleanup(ours.close)
-        found = Leaving(reactor, ours, True, self.reasons.append)
+        found = ClientWatch(reactor, ours, True, self.reasons.append)
         self.addCleanup(found.stop)
         far.send(b"x")
         far.close()
-        await self.told(ENDED)
+        await self.told(CLOSED)
 
     async def test_stopped(self) -> None:
         """Nothing is reported after the stop, and the socket can be watched by others."""
@@ -129,7 +129,7 @@ class WithoutEpollTests(LeavingCase):
         """A FIN that no byte precedes is reported."""
         self.watch()
         self.far.close()
-        await self.told(ENDED)
+        await self.told(CLOSED)
 
     async def test_unread(self) -> None:
         """Unread bytes end the watch: the reactor would report them in each round."""
@@ -148,7 +148,7 @@ class SetTests(SocketTestCase):
         far, ours = connected()
         self.addCleanup(far.close)
         self.addCleanup(ours.close)
-        Leaving(reactor, ours, False, lambda why: None).stop()
+        ClientWatch(reactor, ours, False, lambda why: None).stop()
         self.assertEqual(-1, edge_poller_of(reactor).fileno())
 
     if not poller.available:

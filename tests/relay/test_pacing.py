@@ -42,7 +42,7 @@ class Rounds:
 
 
 class Reading:
-    """A direction that is to be pumped, with all that stands around it."""
+    """A direction to pump, with its surroundings."""
 
     def __init__(self) -> None:
         self.source: Any = self
@@ -109,7 +109,7 @@ class PacingTests(SynchronousTestCase):
         self.assertTrue(paced.may_read(cast(Direction, reading)))
 
     def test_end(self) -> None:
-        """A tunnel that ends while bytes are held: the tap is told so behind them."""
+        """If a tunnel ends while bytes are buffered, the tap sees them before the end."""
         tap = Slow(self.now, ROUND_S)
         paced = Paced(self.pace, tap)
         paced.client(bytes(2 * SLICE_BYTES))

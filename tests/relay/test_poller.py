@@ -67,7 +67,7 @@ class EdgePollerTests(SocketTestCase):
             await deferLater(reactor, 0)
 
     async def test_tells(self) -> None:
-        """Bytes, room, the peer's end and a reset are told."""
+        """Bytes, room, the peer's end and a reset are reported."""
         told = self.told()
         self.far.send(b"x")
         await self.until(told, poller.IN)
@@ -78,7 +78,7 @@ class EdgePollerTests(SocketTestCase):
         await self.until(told, poller.ENDS)
 
     async def test_again(self) -> None:
-        """Who has not read to the end has another turn, without an event, but not for ever."""
+        """A side that has not drained its socket gets further turns without an event, up to a limit."""
         told = self.told()
         self.poller.again(told)
         self.poller.doRead()
@@ -98,7 +98,7 @@ class EdgePollerTests(SocketTestCase):
         self.assertFalse(self.poller._serve(message))
         told.passes_on = True
         self.assertTrue(self.poller._serve(message))
-        self.assertFalse(self.poller._serve([*message, (-1, poller.IN)]))  # of somebody who is not here
+        self.assertFalse(self.poller._serve([*message, (-1, poller.IN)]))  # of an unknown descriptor
         self.poller.again(told)
         self.assertFalse(self.poller._serve(message))
         told.fails = True
@@ -119,7 +119,7 @@ class EdgePollerTests(SocketTestCase):
             await deferLater(reactor, 0)
 
     async def test_again_from_outside(self) -> None:
-        """Who asks for another turn while the set is not being looked at gets it, though nothing happens in the set."""
+        """A side that calls again outside a round gets a turn, although the set has no event."""
         told = self.told()
         self.poller.again(told)
         while not told.pumped:
@@ -142,7 +142,7 @@ class EdgePollerTests(SocketTestCase):
         ours.close()
 
     async def test_unwatched(self) -> None:
-        """Who is not watched any more is told nothing."""
+        """A side that is no longer watched gets no events."""
         told = self.told()
         self.poller.again(told)
         self.poller.unwatch(told)
@@ -151,7 +151,7 @@ class EdgePollerTests(SocketTestCase):
         self.assertEqual((0, 0), (told.events, told.pumped))
 
     async def test_fault(self) -> None:
-        """A fault while one is told ends that one; the others are told."""
+        """An exception in one side ends that side; the others get their events."""
         told = self.told(fails=True)
         far, ours = connected()
         other = Told(ours)
@@ -179,7 +179,7 @@ class EdgePollerTests(SocketTestCase):
         self.assertEqual(opened_since(before), {})
 
     async def test_reactor_ends(self) -> None:
-        """When the reactor closes down, all are told."""
+        """When the reactor stops, all sides are notified."""
         told = self.told()
         self.poller.connectionLost(Failure(ConnectionError()))
         self.assertEqual(1, len(told.lost))

@@ -27,7 +27,7 @@ INSIDE = type(reactor).__name__ == "RelayReactor"
 
 
 def the_reactors_poller(clock: Any) -> Poller:
-    """Not one for the clock that stands before the reactor."""
+    """No deadline of the clock that is used in place of the reactor."""
     return edge_poller_of(reactor)
 
 
@@ -58,7 +58,7 @@ class ReactorTests(TestCase):
         await self.passes("tests.relay.test_reactor.InsideTests")
 
     async def test_others(self) -> None:
-        """All else in the reactor goes on: hellos, dials, lookups in threads, closes in order, time limits."""
+        """All other work of the reactor continues: hellos, dials, lookups in threads, closes in order, timeouts."""
         await self.passes("tests.test_service.DrainTests", "tests.net.test_closer", "tests.net.test_dialer")
 
 
@@ -179,13 +179,13 @@ class InstallTests(SynchronousTestCase):
         self.assertEqual("RelayReactor", self.reactor_of("import sniproxy.tap"))
 
     def test_chosen(self) -> None:
-        """Who chose another keeps it."""
+        """A reactor that is already installed stays."""
         self.assertEqual(
             "SelectReactor", self.reactor_of("from twisted.internet import selectreactor; selectreactor.install()")
         )
 
     def test_stops(self) -> None:
-        """Relays are told when it closes down, and it opens nothing before there are some."""
+        """Relays are notified when it stops, and it opens no set before there are relays."""
         program = (
             f"{INSTALL}from twisted.internet import reactor\n"
             "from sniproxy.relay.poller import edge_poller_of\n"

@@ -47,7 +47,7 @@ class RelayTests(TestCase):
         await tunnel.closer.settled()
 
     async def test_lost_without_a_reset(self) -> None:
-        """A connection that fails otherwise than by a reset is told with the system's words."""
+        """A failure other than a reset is reported with the system's text."""
         client, ours_client = connected()
         upstream, ours_upstream = connected()
         relay = Relay(
@@ -55,7 +55,7 @@ class RelayTests(TestCase):
             ours_client,
             ours_upstream,
             b"",
-            way=CopyDirection,
+            directions=CopyDirection,
             closer=LingeringCloser(reactor),
             idle=9.0,
             half_closed=9.0,

@@ -78,7 +78,7 @@ class SpliceTests(relaycontract.RelayContract):
         self.assertTrue(direction.eof)
 
     async def test_short_way_resets(self) -> None:
-        """A reset that the short way meets, reading or writing, is told as the reset of that side."""
+        """A reset on the short path, reading or writing, is reported for that side."""
         for side in ("client", "target"):
             tunnel = self.tunnel()
             tunnel.client.sendall(b"x")

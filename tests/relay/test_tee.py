@@ -10,7 +10,7 @@ from sniproxy.events import Result
 from sniproxy.net.closer import LingeringCloser
 from sniproxy.relay.pacing import ROUND_S, SLICE_BYTES, Pace, Paced, pace_of
 from sniproxy.relay.relay import Ending, Relay
-from sniproxy.relay.tee import TappedDirection, tapped
+from sniproxy.relay.tee import TappedDirection, tapped_directions
 from tests.relay import relaycontract
 from tests.relay.taps import Recorder
 from tests.support.sockets import SocketTestCase, connected, in_thread, read_exactly
@@ -22,7 +22,7 @@ def recorded(*arguments: object) -> TappedDirection:
 
 
 class TappedContractTests(relaycontract.RelayContract):
-    """The relay's contract with somebody who looks."""
+    """The relay's contract with a tap."""
 
     way = staticmethod(recorded)
 
@@ -40,7 +40,7 @@ class TapTests(SocketTestCase):
             ours_client,
             ours_upstream,
             b"head ",
-            way=tapped(Paced(pace_of(reactor), tap)),
+            directions=tapped_directions(Paced(pace_of(reactor), tap)),
             closer=LingeringCloser(reactor),
             idle=300.0,
             half_closed=60.0,
@@ -72,7 +72,7 @@ class TapTests(SocketTestCase):
             ours_client,
             ours_upstream,
             b"",
-            way=tapped(paced),
+            directions=tapped_directions(paced),
             closer=LingeringCloser(reactor),
             idle=300.0,
             half_closed=60.0,

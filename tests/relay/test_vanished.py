@@ -10,7 +10,7 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 
-from sniproxy.relay.vanished import BATCH, INTERVAL_S, PROBES, USER_TIMEOUT_MS, VanishedPeers, bound_silence
+from sniproxy.relay.vanished import BATCH, INTERVAL_S, PROBES, USER_TIMEOUT_MS, VanishedPeers, set_user_timeout
 from sniproxy.util.timerwheel import TICK_S
 from tests.support.sockets import connected
 
@@ -67,26 +67,26 @@ class BoundSilenceTests(TestCase):
         for retransmitted, probes, timeout in ((0, 0, 0), (1, 0, 120_000), (0, PROBES, 120_000), (0, PROBES - 1, 0)):
             for before in (0, 120_000):
                 sock: Any = FakeSocket(retransmitted, probes, before)
-                bound_silence(sock)
+                set_user_timeout(sock)
                 self.assertEqual(timeout, sock.timeout, (retransmitted, probes, before))
 
     def test_kernel(self) -> None:
         """The kernel tells of a peer that acknowledges nothing, and of one that does again."""
         theirs, ours = connected()
         with theirs, ours:
-            bound_silence(ours)
+            set_user_timeout(ours)
             self.assertEqual(0, user_timeout(ours))
             deaf(theirs)
             ours.send(b"x")
             while not retransmits(ours):  # 0.2 s on loopback
                 pass
-            bound_silence(ours)
+            set_user_timeout(ours)
             self.assertEqual(USER_TIMEOUT_MS, user_timeout(ours))
             theirs.setsockopt(socket.SOL_SOCKET, _DETACH_FILTER, 0)
             self.assertEqual(b"x", theirs.recv(1))
             while retransmits(ours):
                 pass
-            bound_silence(ours)
+            set_user_timeout(ours)
             self.assertEqual(0, user_timeout(ours))
 
     def test_paused_reader(self) -> None:
@@ -97,18 +97,18 @@ class BoundSilenceTests(TestCase):
             with self.assertRaises(BlockingIOError):
                 while True:
                     ours.send(bytes(65_536))
-            bound_silence(ours)
+            set_user_timeout(ours)
             self.assertEqual(0, user_timeout(ours))
 
     def test_others(self) -> None:
         """Unix sockets, closed ones and those whose connection has ended are left alone."""
         a, b = socket.socketpair()
         with a, b:
-            bound_silence(a)
-        bound_silence(a)
+            set_user_timeout(a)
+        set_user_timeout(a)
         with socket.socket() as sock:
             sock.bind(("127.0.0.1", 0))
-            bound_silence(sock)
+            set_user_timeout(sock)
 
 
 class VanishedPeersTests(TestCase):

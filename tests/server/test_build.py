@@ -112,11 +112,11 @@ class BuildTests(TestCase):
         )
         folder(files / "two", a_pem=pem("a.test"), b_pem=pem("b.test"))
         for shown, trust, own, said in (
-            ("nowhere", "ca.pem", None, "certificates: {}/nowhere: cannot be read: No such file"),
+            ("nowhere", "ca.pem", None, "certificates: {}/nowhere: cannot read: No such file"),
             ("empty.pem", "ca.pem", None, "certificates: {}/empty.pem: there is no certificate in it, with its key"),
-            ("weak.pem", "ca.pem", None, "certificates: {}/weak.pem: OpenSSL does not take its certificate"),
-            ("shown.pem", "ca.pem", "weak.pem", "upstream_trust: {}/weak.pem: OpenSSL does not take its certificate"),
-            ("shown.pem", "empty.pem", None, "upstream_trust: {}/empty.pem: no PEM certificate in it; name the"),
+            ("weak.pem", "ca.pem", None, "certificates: {}/weak.pem: OpenSSL rejects its certificate"),
+            ("shown.pem", "ca.pem", "weak.pem", "upstream_trust: {}/weak.pem: OpenSSL rejects its certificate"),
+            ("shown.pem", "empty.pem", None, "upstream_trust: {}/empty.pem: no PEM certificate found; name the"),
             ("shown.pem", "ca.pem", "empty.pem", "upstream_trust: {}/empty.pem: it has 0 certificates"),
             ("shown.pem", "ca.pem", "two", "upstream_trust: {}/two: it has 2 certificates"),
             ("shown.pem", "ca.pem", "shown.pem", None),

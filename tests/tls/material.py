@@ -45,7 +45,7 @@ def trust(ca: trustme.CA = CA) -> BrokerTLS:
 
 
 def folder(path: Path, **files: bytes) -> Path:
-    """A folder with these files; an underscore stands for the dot before the ending."""
+    """A folder with these files; an underscore replaces the dot before the suffix."""
     path.mkdir(exist_ok=True)
     for name, content in files.items():
         (path / ".".join(name.rsplit("_", 1))).write_bytes(content)

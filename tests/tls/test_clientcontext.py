@@ -9,7 +9,7 @@ from cryptography import x509
 from OpenSSL import SSL
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.tls.clientcontext import BadPem, client_certificate, names, tls_fault, trust_root
+from sniproxy.tls.clientcontext import BadPem, client_certificate, printable_names, tls_fault, trust_root
 from tests.support.tlsservers import write_pem
 
 
@@ -28,7 +28,7 @@ class PemCase(SynchronousTestCase):
 
 
 class TrustRootTests(PemCase):
-    """trust_root: PEM files and folders of them. Whom it trusts is tested with sniproxy.client.endpoint."""
+    """trust_root: PEM files and folders of them. sniproxy.client.endpoint's tests check what is trusted."""
 
     def test_refused(self) -> None:
         """A file or folder without a certificate, or that cannot be read, is refused with its name."""
@@ -38,9 +38,9 @@ class TrustRootTests(PemCase):
         folder.mkdir()
         (folder / "ca.txt").write_bytes(self.authority.cert_pem.bytes())
         for path, reason in (
-            (self.nothing(), "no PEM certificate in it"),
+            (self.nothing(), "no PEM certificate found"),
             (self.folder / "absent.pem", "No such file or directory"),
-            (broken, "cannot be read; export"),
+            (broken, "unreadable certificate; export"),
             (folder, "no *.pem, *.crt or *.cer file with a certificate"),
         ):
             error = self.assertRaises(BadPem, trust_root, path, "--trust")
@@ -74,9 +74,9 @@ class ClientCertificateTests(PemCase):
         foreign = write_pem(self.folder, "foreign.pem", self.authority.issue_cert("other.test").private_key_pem)
         for file, key, reason in (
             (self.nothing(), None, f"certificate {str(self.nothing())!r}: no PEM certificate"),
-            (only, None, f"certificate {str(only)!r}: no key in it that fits"),
-            (only, self.nothing(), f"key {str(self.nothing())!r}: no key in it that fits"),
-            (only, foreign, f"key {str(foreign)!r}: no key in it that fits"),
+            (only, None, f"certificate {str(only)!r}: no key found that matches"),
+            (only, self.nothing(), f"key {str(self.nothing())!r}: no key found that matches"),
+            (only, foreign, f"key {str(foreign)!r}: no key found that matches"),
             (only, self.folder / "absent", "No such file or directory"),
         ):
             self.assertIn(reason, str(self.assertRaises(BadPem, client_certificate, file, key)))
@@ -89,7 +89,7 @@ class FaultTests(SynchronousTestCase):
         """OpenSSL's reasons, and the cure where a certificate is not trusted."""
         for reason, said in (
             ("wrong version number", "TLS failed: wrong version number"),
-            ("certificate verify failed", "its certificate is not trusted (certificate verify failed); name the auth"),
+            ("certificate verify failed", "its certificate is not trusted (certificate verify failed); add its auth"),
         ):
             self.assertTrue(tls_fault(SSL.Error([("SSL routines", "", reason)])).startswith(said))
 
@@ -101,7 +101,7 @@ class NamesTests(PemCase):
         """Host names, wildcards and addresses, and none of an authority's."""
 
         def of(blob: trustme.Blob) -> tuple[str, ...]:
-            return names(x509.load_pem_x509_certificate(blob.bytes()))
+            return printable_names(x509.load_pem_x509_certificate(blob.bytes()))
 
         issued = self.authority.issue_cert("a.test", "*.b.test", "127.0.0.1", "::1")
         self.assertEqual(of(issued.cert_chain_pems[0]), ("a.test", "*.b.test", "127.0.0.1", "::1"))

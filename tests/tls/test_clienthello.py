@@ -97,7 +97,7 @@ class ReadableTests(ReadingTests):
         self.assertEqual(answer.server_name, "public.test")
 
     def test_pre_shared_key_and_early_data(self) -> None:
-        """A resumption with early data is read; the early data behind it are nobody's business."""
+        """A resumption with early data is read; the early data behind it is ignored."""
         identity = vector(vector(bytes(180), 2) + bytes(4), 2)
         data = hello(
             extensions=[
@@ -214,10 +214,10 @@ class FragmentTests(ReadingTests):
     def test_other_record_types(self) -> None:
         """A record of another type, first or between the fragments, is an unexpected_message, known by two bytes."""
         for kind, name in ((20, "change_cipher_spec"), (21, "alert"), (23, "application_data"), (24, "heartbeat")):
-            self.assertIn(f"{name} ({kind}) came first", self.refused(bytes((kind, 3)), Alert.UNEXPECTED_MESSAGE))
+            self.assertIn(f"{name} ({kind}) before the hello", self.refused(bytes((kind, 3)), Alert.UNEXPECTED_MESSAGE))
         for kind in (0, 20, 21, 23, 24, 99, 255):
             data = record(message()[:50]) + bytes((kind, 3))
-            self.assertIn(f"({kind}) came between", self.refused(data, Alert.UNEXPECTED_MESSAGE))
+            self.assertIn(f"({kind}) between", self.refused(data, Alert.UNEXPECTED_MESSAGE))
 
     def test_version_changes_between_fragments(self) -> None:
         """A later record of version 2.x is refused as a lie; another minor version is not judged."""
@@ -239,7 +239,7 @@ class FragmentTests(ReadingTests):
 
 
 class NotTLSTests(ReadingTests):
-    """Other protocols: there is nobody to understand an alert."""
+    """Other protocols: the client would not understand an alert."""
 
     def test_other_major_version(self) -> None:
         """A first record whose version is not 3.x is not TLS."""
@@ -270,7 +270,7 @@ class LinearTests(ReadingTests):
     """The work that a slow or hostile client can cause."""
 
     def visited(self, size: int) -> int:
-        """Bytes looked at or copied while a hello of so many bytes comes byte by byte."""
+        """Bytes examined or copied while a hello of this size arrives byte by byte."""
         count = 0
 
         class Counted(bytes):

@@ -102,7 +102,7 @@ def crooked(draw: st.DrawFn) -> bytes:
 
 @st.composite
 def mutated(draw: st.DrawFn) -> bytes:
-    """A valid hello with some bytes changed, left out, put in or doubled; its outer lengths are mostly right again."""
+    """A valid hello with some bytes changed, left out, put in or doubled; its outer lengths are usually corrected."""
     data = bytearray(draw(st.sampled_from(REAL))[5:])
     name_at = max(data.find(b"\x00\x00\x00"), 60)
     for _ in range(draw(st.integers(1, 4))):

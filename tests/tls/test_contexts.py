@@ -8,45 +8,54 @@ from unittest import mock
 from OpenSSL import SSL, crypto
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.tls.contexts import BadCertificate, BrokerTLS, check_usable, described, faults, unverified, verify, why
+from sniproxy.tls.contexts import (
+    BadCertificate,
+    BrokerTLS,
+    certificate_names_text,
+    check_usable,
+    openssl_reasons,
+    unverified_connection,
+    verification_fault,
+    verify_name,
+)
 from sniproxy.tls.pem import BadPem, Certified, certificates, certified
 from tests.tls.material import CA, NAME, OTHER_CA, accepting, issued, shake_hands, trust, unreadable_names, weak
 
 
 class BrokerTests(SynchronousTestCase):
-    """Whom we talk to."""
+    """verify_name: the peer's names."""
 
     def fault(self, shown: Certified, tls: BrokerTLS | None = None) -> str:
         client = (tls or trust()).connection(NAME)
         self.assertRaises(SSL.Error, shake_hands, client, accepting(shown))
-        return faults(client) or ""
+        return verification_fault(client) or ""
 
     def test_good(self) -> None:
         """A trusted certificate for the name; the server is asked for it by SNI."""
         client, server = trust().connection(NAME), accepting(issued("x.test", NAME))
         shake_hands(client, server)
-        verify(client, NAME)
+        verify_name(client, NAME)
         self.assertEqual(NAME.encode(), server.get_servername())
-        self.assertIsNone(faults(client))
+        self.assertIsNone(verification_fault(client))
 
     def test_wrong_name(self) -> None:
         """A trusted certificate for other names is refused, with those; so is one that has only a wildcard above."""
         for names in (("other.test",), ("*.test",)):
             client = trust().connection(NAME)
             shake_hands(client, accepting(issued(*names)))
-            error = self.assertRaises(BadCertificate, verify, client, NAME)
+            error = self.assertRaises(BadCertificate, verify_name, client, NAME)
             self.assertEqual(f"its certificate is not for {NAME}; it names {names[0]}", str(error))
 
     def test_address(self) -> None:
         """An address is held against the addresses of the certificate, and is not sent."""
         client, server = trust().connection("127.0.0.1"), accepting(issued("127.0.0.1"))
         shake_hands(client, server)
-        verify(client, "127.0.0.1")
+        verify_name(client, "127.0.0.1")
         self.assertIsNone(server.get_servername())
-        self.assertRaises(BadCertificate, verify, client, "127.0.0.2")
+        self.assertRaises(BadCertificate, verify_name, client, "127.0.0.2")
 
     def test_not_trusted(self) -> None:
-        """Each fault of a chain is told in words."""
+        """Each fault of a chain has a text."""
         now = datetime.now(UTC)
         expired = issued(NAME, not_before=now - timedelta(days=9), not_after=now - timedelta(days=1))
         early = issued(NAME, not_before=now + timedelta(days=1), not_after=now + timedelta(days=9))
@@ -62,7 +71,7 @@ class BrokerTests(SynchronousTestCase):
         shown = issued(NAME, ca=OTHER_CA)
         client = BrokerTLS([shown.chain[0]]).connection(NAME)
         shake_hands(client, accepting(shown))
-        verify(client, NAME)
+        verify_name(client, NAME)
 
     def test_shown(self) -> None:
         """A broker that wants a certificate gets ours."""
@@ -76,33 +85,33 @@ class BrokerTests(SynchronousTestCase):
         server = SSL.Connection(context, None)
         server.set_accept_state()
         shake_hands(client, server)
-        self.assertEqual("it names client.test", described(server))
+        self.assertEqual("it names client.test", certificate_names_text(server))
 
     def test_described(self) -> None:
-        """Many names are cut, and no certificate names nobody."""
+        """Long lists of names are cut; a missing certificate names no host."""
         client = trust().connection(NAME)
-        self.assertEqual("it names no host", described(client))
+        self.assertEqual("it names no host", certificate_names_text(client))
         shake_hands(client, accepting(issued(*(f"{n}.test" for n in range(7)))))
-        self.assertIn("and 2 more", described(client))
+        self.assertIn("and 2 more", certificate_names_text(client))
 
     def test_unreadable_names(self) -> None:
-        """A broker's certificate with names that nobody can read is one for other names."""
+        """A broker's certificate with unreadable names is not valid for any name."""
         client = trust().connection(NAME)
         shown = crypto.X509.from_cryptography(unreadable_names())
         with mock.patch.object(client, "get_peer_certificate", lambda *_, **__: shown):
-            error = self.assertRaises(BadCertificate, verify, client, NAME)
+            error = self.assertRaises(BadCertificate, verify_name, client, NAME)
         self.assertIn("it names no host", str(error))
 
     def test_weak(self) -> None:
-        """What OpenSSL does not take is told when it is read, by its file, not when it is shown."""
+        """A certificate that OpenSSL rejects is reported with its file when it is read."""
         (shown,) = certified([("weak.pem", weak(NAME))])
         for use in (lambda: check_usable([issued(NAME), shown]), lambda: BrokerTLS([], shown)):
-            self.assertIn("weak.pem: OpenSSL does not take", str(self.assertRaises(BadPem, use)))
+            self.assertIn("weak.pem: OpenSSL rejects", str(self.assertRaises(BadPem, use)))
 
     def test_why(self) -> None:
         """OpenSSL's reasons, once each; an error without one has words, too."""
-        self.assertEqual("a, b", why(SSL.Error([("lib", "", "a"), ("lib", "", "b"), ("lib", "", "a")])))
-        self.assertEqual("the TLS connection failed", why(SSL.Error()))
+        self.assertEqual("a, b", openssl_reasons(SSL.Error([("lib", "", "a"), ("lib", "", "b"), ("lib", "", "a")])))
+        self.assertEqual("the TLS connection failed", openssl_reasons(SSL.Error()))
 
     def test_versions(self) -> None:
         """TLS 1.1 is not spoken."""
@@ -115,6 +124,6 @@ class BrokerTests(SynchronousTestCase):
     def test_unverified(self) -> None:
         """To look at a target every certificate will do; it is asked for a name, not for an address, or for none."""
         for name, sent in ((NAME, NAME.encode()), ("127.0.0.1", None), (None, None)):
-            client, server = unverified(name), accepting(issued("other.test", ca=OTHER_CA))
+            client, server = unverified_connection(name), accepting(issued("other.test", ca=OTHER_CA))
             shake_hands(client, server)
             self.assertEqual(sent, server.get_servername())

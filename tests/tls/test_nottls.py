@@ -6,7 +6,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.tls.nottls import MAX_PREFIX_BYTES, diagnose
+from sniproxy.tls.nottls import MAX_PREFIX_BYTES, Protocol, diagnose, protocol_of
 
 PULSAR_CONNECT = bytes.fromhex("0000003f 0000003b 0802 1237 0a05")
 HEADS = (
@@ -66,3 +66,23 @@ class DiagnoseTests(SynchronousTestCase):
         self.assertLessEqual(len(set(told)), 1)
         if len(head) >= MAX_PREFIX_BYTES:
             self.assertTrue(told)
+
+
+class ProtocolOfTests(SynchronousTestCase):
+    """protocol_of: the one table of first bytes."""
+
+    def test_protocols(self) -> None:
+        """TLS and HTTP responses are in the table, too, although diagnose has no text for them."""
+        for head, protocol in (
+            (b"\x16\x03\x01\x02", Protocol.TLS),
+            (b"\x15\x03\x03\x00", Protocol.TLS_ALERT),
+            (b"HTTP/1.1 200", Protocol.HTTP_RESPONSE),
+            (b"\r\n\r\n\x00\r\nQUI", Protocol.PROXY_V2),
+            (b"\x80\x2e\x01", Protocol.SSLV2),
+            (PULSAR_CONNECT, Protocol.PULSAR),
+            (b"\x80\x2e", None),
+            (PULSAR_CONNECT[:9], None),
+            (b"get /", None),
+            (b"", None),
+        ):
+            self.assertIs(protocol, protocol_of(head), head)

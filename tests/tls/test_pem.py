@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.tls import pem as pem_room
-from sniproxy.tls.pem import BadPem, certificates, certified, keys, names
+from sniproxy.tls.pem import BadPem, certificate_names, certificates, certified, keys
 from tests.tls.material import CA, NAME, issued, pem, unreadable_names
 
 
@@ -41,7 +41,7 @@ class CertifiedTests(SynchronousTestCase):
             [("0.key", key), ("a.pem", certificate), ("more.pem", pem("other.test"))],
         ):
             found = certified(files)
-            self.assertEqual((NAME,), names(found[0].chain[0]))
+            self.assertEqual((NAME,), certificate_names(found[0].chain[0]))
             self.assertEqual("a.pem", found[0].place)
 
     def test_chain(self) -> None:
@@ -59,17 +59,17 @@ class CertifiedTests(SynchronousTestCase):
         self.assertEqual(["a.pem"], [each.place for each in found])
 
     def test_key_missing(self) -> None:
-        """A server's certificate without its key is told, by its file."""
+        """A server's certificate without a key is reported with its file."""
         certificate, _ = apart(NAME)
         error = self.assertRaises(BadPem, certified, [("a.pem", certificate), ("b.pem", pem("b.test"))])
-        self.assertIn("a.pem: no file beside it has the private key", str(error))
+        self.assertIn("a.pem: no private key for its certificate", str(error))
 
     def test_encrypted(self) -> None:
-        """An encrypted key is told, with the cure and without a byte of it."""
+        """An encrypted key is reported with the cure and without its content."""
         key = load_pem_private_key(apart(NAME)[1], None)
         text = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret"))
         error = self.assertRaises(BadPem, keys, "a.key", text)
-        self.assertIn("a.key: a key in it is encrypted; ", str(error))
+        self.assertIn("a.key: encrypted private key; ", str(error))
         self.assertIn("openssl pkey", str(error))
 
     def test_kinds(self) -> None:
@@ -80,19 +80,19 @@ class CertifiedTests(SynchronousTestCase):
         self.assertEqual(1, len(certified([("a.pem", rsa.private_key_and_cert_chain_pem.bytes())])))
 
     def test_broken(self) -> None:
-        """A block that cannot be read is told, by its file."""
+        """A malformed block is reported with its file."""
         for label, reader in ((b"CERTIFICATE", certificates), (b"PRIVATE KEY", keys)):
             text = b"-----BEGIN " + label + b"-----\nAAAA\n-----END " + label + b"-----\n"
             self.assertIn("a.pem: ", str(self.assertRaises(BadPem, reader, "a.pem", text)))
 
     def test_half_written(self) -> None:
-        """A file that is still being written, empty at first, is told: the rest of a folder shall not do without it."""
+        """A half-written or empty file is an error, so that the rest of the folder is not used without it."""
         text = pem(NAME)
         end = text.index(b"-----END EC PRIVATE KEY")
         for content in (b"", b"\n", text[: end // 2], text[:end], text[:-30], text + text[:-30]):
             error = self.assertRaises(BadPem, certified, [("a.pem", pem("a.test")), ("b.pem", content)])
             self.assertIn("b.pem: ", str(error))
-            self.assertIn("rename it when it is whole", str(error))
+            self.assertIn("write to a temporary file and rename it", str(error))
 
     def test_many(self) -> None:
         """RSA keys are taken as they are: their validation would take a second for twenty of them."""
@@ -117,18 +117,18 @@ class CertifiedTests(SynchronousTestCase):
 
 
 class NamesTests(SynchronousTestCase):
-    """names: whom a certificate is for."""
+    """certificate_names: the names in a certificate."""
 
     def test_names(self) -> None:
         """Host names in lower case, wildcards and addresses; the common name does not count."""
-        found = names(issued("A.Test", "*.w.test", "127.0.0.1", "::1", common_name="cn.test").chain[0])
+        found = certificate_names(issued("A.Test", "*.w.test", "127.0.0.1", "::1", common_name="cn.test").chain[0])
         self.assertEqual({"a.test", "*.w.test", "127.0.0.1", "::1"}, set(found))
 
     def test_none(self) -> None:
-        """A certificate without alternative names is for nobody."""
+        """A certificate without alternative names has no names."""
         (ca,) = certificates("ca.pem", CA.cert_pem.bytes())
-        self.assertEqual((), names(ca))
+        self.assertEqual((), certificate_names(ca))
 
     def test_unreadable(self) -> None:
         """Alternative names that cannot be read are none, and no fault."""
-        self.assertEqual((), names(unreadable_names()))
+        self.assertEqual((), certificate_names(unreadable_names()))

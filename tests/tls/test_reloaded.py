@@ -1,4 +1,4 @@
-"""Files that are read again when they change."""
+"""Tests for sniproxy.tls.reloaded."""
 
 from __future__ import annotations
 
@@ -9,31 +9,9 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.tls.pem import BadPem
-from sniproxy.tls.reloaded import Reloaded, read
-from sniproxy.util.files import WATCH_INTERVAL_S, CannotRead
-
-
-class ReadTests(SynchronousTestCase):
-    """read: a file, or a folder's files."""
-
-    def test_file(self) -> None:
-        """A file of any name."""
-        path = Path(self.mktemp())
-        path.write_bytes(b"text")
-        self.assertEqual([(str(path), b"text")], read(str(path)))
-
-    def test_folder(self) -> None:
-        """A folder's files for certificates and keys, in order; a pipe among them is not waited for."""
-        folder = Path(self.mktemp())
-        folder.mkdir()
-        for name in ("b.key", "a.pem", "c.crt", "readme.txt"):
-            (folder / name).write_bytes(name.encode())
-        os.mkfifo(folder / "pipe.pem")
-        self.assertEqual([b"a.pem", b"b.key", b"c.crt"], [text for _, text in read(str(folder))])
-
-    def test_missing(self) -> None:
-        """What is not there is told by its path."""
-        self.assertIn("nowhere.pem: cannot be read: ", str(self.assertRaises(CannotRead, read, "nowhere.pem")))
+from sniproxy.tls.pemfiles import read
+from sniproxy.tls.reloaded import Reloaded
+from sniproxy.util.files import WATCH_INTERVAL_S
 
 
 class ReloadedTests(SynchronousTestCase):
@@ -77,7 +55,7 @@ class ReloadedTests(SynchronousTestCase):
         self.assertEqual("two", value())
 
     def test_bad(self) -> None:
-        """A bad new version changes nothing and is told once; a good one is taken."""
+        """A bad new version is logged once and not used; a good one is used."""
         value = self.reloaded()
         self.path.write_text("bad one")
         for _ in range(3):
@@ -115,4 +93,4 @@ class ReloadedTests(SynchronousTestCase):
     def test_at_first(self) -> None:
         """What is bad at first is an error."""
         self.path.write_text("bad")
-        self.assertRaises(CannotRead, self.reloaded)
+        self.assertRaises(BadPem, self.reloaded)

@@ -16,7 +16,7 @@ class ChoiceTests(SynchronousTestCase):
     """covers and choose."""
 
     def test_covers(self) -> None:
-        """A star stands for exactly one label, the leftmost."""
+        """A star matches exactly one label, the leftmost."""
         for pattern, name, good in (
             ("a.test", "a.test", True),
             ("a.test", "b.a.test", False),

@@ -12,7 +12,7 @@ from sniproxy.util.closedpipe import STATUS, exit_on_broken_pipe
 
 
 class QuietEndTests(SynchronousTestCase):
-    """What is written to a pipe that nobody reads, or somebody does."""
+    """Writes to a pipe with and without a reader."""
 
     def pipe(self, read: bool) -> tuple[int, TextIO]:
         """A pipe. @param read: whether its other end is open. @return: that end, and the one to write to."""

@@ -55,7 +55,7 @@ class WatchTests(SynchronousTestCase):
         self.watch.note()
 
     def looks(self, count: int) -> int:
-        """After so many looks it has told so often."""
+        """The number of calls after a number of checks."""
         for _ in range(count):
             self.clock.advance(WATCH_INTERVAL_S)
         return self.told
@@ -65,7 +65,7 @@ class WatchTests(SynchronousTestCase):
         self.assertEqual(0, self.looks(3))
 
     def test_change(self) -> None:
-        """A change is told once, when the file has been found the same twice."""
+        """A change is reported once, when two checks found the same file."""
         self.path.write_text("two!")
         self.assertEqual(0, self.looks(1))
         self.path.write_text("two and a half")

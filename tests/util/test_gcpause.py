@@ -6,7 +6,7 @@ import gc
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.util.gcpause import gc_paused, look_again
+from sniproxy.util.gcpause import gc_paused, unfreeze
 
 
 class CollectingTests(SynchronousTestCase):
@@ -41,5 +41,5 @@ class CollectingTests(SynchronousTestCase):
         with gc_paused(keep=True):
             pass
         self.assertGreater(gc.get_freeze_count(), 0)
-        look_again()
+        unfreeze()
         self.assertEqual(0, gc.get_freeze_count())

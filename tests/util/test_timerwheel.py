@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from sniproxy.util.timerwheel import TICK_S, Wheel, wheel_of
+from sniproxy.util.timerwheel import TICK_S, TimerWheel, timer_wheel_of
 
 
 class WheelTests(SynchronousTestCase):
@@ -13,7 +13,7 @@ class WheelTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.clock = Clock()
-        self.wheel = Wheel(self.clock)
+        self.wheel = TimerWheel(self.clock)
         self.made: list[str] = []
 
     def after(self, seconds: float, name: str) -> object:
@@ -62,7 +62,7 @@ class WheelTests(SynchronousTestCase):
         self.assertEqual(["third"], self.made)
 
     def test_failing(self) -> None:
-        """One that fails is logged and keeps nobody else from being made."""
+        """A call that fails is logged, and the others are made."""
 
         def failing() -> None:
             raise KeyError("a fault")
@@ -82,5 +82,5 @@ class WheelTests(SynchronousTestCase):
 
     def test_one_wheel(self) -> None:
         """A reactor has one, another one another."""
-        self.assertIs(wheel_of(self.clock), wheel_of(self.clock))
-        self.assertIsNot(wheel_of(self.clock), wheel_of(Clock()))
+        self.assertIs(timer_wheel_of(self.clock), timer_wheel_of(self.clock))
+        self.assertIsNot(timer_wheel_of(self.clock), timer_wheel_of(Clock()))

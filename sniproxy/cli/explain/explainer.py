@@ -28,8 +28,8 @@ from sniproxy.net.tlssocket import TLSSocket
 from sniproxy.net.veto import DestinationVeto
 from sniproxy.routing.patterns import is_expression
 from sniproxy.server.build import Built
-from sniproxy.tls.contexts import unverified
-from sniproxy.tls.pem import names
+from sniproxy.tls.contexts import unverified_connection
+from sniproxy.tls.pem import certificate_names
 from sniproxy.tls.selection import covers
 from sniproxy.util.names import host_port, ip_literal
 from sniproxy.util.text import bounded
@@ -202,13 +202,13 @@ class Explainer:
         host, port = plain.getpeername()[:2]
         done = DialReport(host_port(host, port), took)
         verified = terminator is not None and name is not None
-        tls = terminator.broker().connection(name) if terminator and name else unverified(name)
+        tls = terminator.broker().connection(name) if terminator and name else unverified_connection(name)
         sock = TLSSocket(plain, tls)
         try:
             if verified:
                 await to_broker(self._reactor, sock, name or "", seconds)
             else:
-                await Handshake(self._reactor, sock, seconds).shaken()
+                await Handshake(self._reactor, sock, seconds).run()
         except (HandshakeError, Refusal) as error:
             why = str(error) if verified else f"the TLS handshake failed: {bounded(str(error))}"
             return attrs.evolve(done, error=why)
@@ -221,7 +221,7 @@ class Explainer:
         if found is None:
             return None
         certificate = found.to_cryptography()
-        own = tuple(bounded(name) for name in names(certificate))
+        own = tuple(bounded(name) for name in certificate_names(certificate))
         expires = certificate.not_valid_after_utc
         days = (expires - self._now()).total_seconds() / 86_400
         good = {name: any(covers(pattern, name) for pattern in own) for name in required}

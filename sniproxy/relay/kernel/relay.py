@@ -27,7 +27,7 @@ from sniproxy.relay.kernel.flow import Flow, KernelSide
 from sniproxy.relay.kernel.gate import Gate, Pair
 from sniproxy.relay.kernel.watch import ReadyWatch
 from sniproxy.relay.relay import Ending
-from sniproxy.util.timerwheel import Deadline, wheel_of
+from sniproxy.util.timerwheel import Deadline, timer_wheel_of
 
 ROUNDS = 4
 """Reads of one direction before the reactor serves others."""
@@ -66,7 +66,7 @@ class KernelRelay:
         half_closed: float,
     ) -> None:
         self._reactor = reactor
-        self._wheel = wheel_of(reactor)
+        self._wheel = timer_wheel_of(reactor)
         self._gate = gate
         self._watch = watch
         self.pair = pair
@@ -116,7 +116,7 @@ class KernelRelay:
             for side in (self._client, self._upstream):
                 self._watch.add(side)
         except OSError as error:  # no memory, or too many are watched (epoll_ctl(2))
-            self.end(Ending(Result.LIMIT, f"its sockets cannot be watched: {error.strerror}"))
+            self.end(Ending(Result.LIMIT, f"cannot watch its sockets: {error.strerror}"))
             return
         if self._idle:
             self._set_timer(self._idle / IDLE_CHECKS)
@@ -291,10 +291,10 @@ class KernelRelay:
         if left > 0:
             self._set_timer(min(left, allowed / IDLE_CHECKS))
             return
-        what = f"no byte for {allowed:g} s"
+        what = f"no bytes for {allowed:g} s"
         if half:
             ended = self._client if self._up.ended else self._upstream
-            what += f" after the {ended.name} had ended its side"
+            what += f" after the {ended.name} closed its side"
         self.end(Ending(Result.IDLE_TIMEOUT, what))
 
     def _set_timer(self, seconds: float) -> None:

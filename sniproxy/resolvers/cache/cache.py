@@ -36,7 +36,7 @@ from sniproxy.interfaces import (
 from sniproxy.resolvers.cache.breaker import MAX_PROBES_PER_S, CircuitBreaker
 from sniproxy.resolvers.cache.outcomes import copy_error, describe_error, outcome
 from sniproxy.resolvers.cache.singleflight import SingleFlight, Waiter
-from sniproxy.util.lru import LRUMap
+from sniproxy.util.bounded import LRUMap
 from sniproxy.util.names import client_of
 from sniproxy.util.text import bounded
 

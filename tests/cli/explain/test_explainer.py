@@ -62,7 +62,7 @@ class AnswerTests(ExplainerCase):
         """An address of a configured listener is denied, even without listening."""
         text = '[[listener]]\nendpoint = "tcp:4443:interface=127.0.0.1"\n' + route("a.test", "127.0.0.1:4443")
         report = await self.explain(text, "a.test")
-        self.assertIn("a loop", report.problems[0])
+        self.assertIn("(loop)", report.problems[0])
 
     async def test_no_answer(self) -> None:
         """A resolver that refuses, fails, times out or returns nothing: the connection is refused with the reason."""

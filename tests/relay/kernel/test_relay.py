@@ -42,7 +42,7 @@ def kernel_relay(
     upstream: socket.socket,
     head: bytes,
     *,
-    way: object,
+    directions: object,
     poller: object = None,
     **options: Any,
 ) -> KernelRelay:
@@ -278,7 +278,7 @@ class KernelTests(relaycontract.RelayContract):
                 await in_thread(int)
             clock.advance(1)
         clock.pump([0.25] * 8)
-        self.assertEqual(Ending(Result.IDLE_TIMEOUT, "no byte for 10 s"), await tunnel.done)
+        self.assertEqual(Ending(Result.IDLE_TIMEOUT, "no bytes for 10 s"), await tunnel.done)
         tunnel.close()
         clock.advance(1)
         await tunnel.closer.settled()

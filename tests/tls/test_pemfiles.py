@@ -1,7 +1,8 @@
-"""Tests for sniproxy.tls.trust."""
+"""Tests for sniproxy.tls.pemfiles."""
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -9,14 +10,37 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from twisted.trial.unittest import SynchronousTestCase
 
 from sniproxy.tls.pem import BadPem
-from sniproxy.tls.trust import trusted
+from sniproxy.tls.pemfiles import read, trusted
 from tests.tls.material import CA, OTHER_CA, folder, issued, pem
 
 ROOT = CA.cert_pem.bytes()
 
 
+class ReadTests(SynchronousTestCase):
+    """read: a file, or a folder's files."""
+
+    def test_file(self) -> None:
+        """A file of any name."""
+        path = Path(self.mktemp())
+        path.write_bytes(b"text")
+        self.assertEqual([(str(path), b"text")], read(str(path)))
+
+    def test_folder(self) -> None:
+        """A folder's files for certificates and keys, in order; a pipe among them is not read."""
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        for name in ("b.key", "a.pem", "c.crt", "readme.txt"):
+            (folder / name).write_bytes(name.encode())
+        os.mkfifo(folder / "pipe.pem")
+        self.assertEqual([b"a.pem", b"b.key", b"c.crt"], [text for _, text in read(str(folder))])
+
+    def test_missing(self) -> None:
+        """The message for a missing file names its path."""
+        self.assertIn("nowhere.pem: cannot read: ", str(self.assertRaises(BadPem, read, "nowhere.pem")))
+
+
 class TrustedTests(SynchronousTestCase):
-    """trusted: the certificates of a file or folder. Whom clients trust by them: tests.test_sametrust."""
+    """trusted: the certificates of a file or folder. tests.test_sametrust checks all clients."""
 
     def setUp(self) -> None:
         self.folder = Path(self.mktemp())
@@ -30,7 +54,7 @@ class TrustedTests(SynchronousTestCase):
         """A message begins with what the path is for, or with the path."""
         for what, start in (
             ("--trust", "--trust '/nowhere.pem': cannot"),
-            ("", "/nowhere.pem: cannot be read: No such"),
+            ("", "/nowhere.pem: cannot read: No such"),
         ):
             self.assertTrue(str(self.assertRaises(BadPem, trusted, "/nowhere.pem", what)).startswith(start))
 
@@ -43,7 +67,7 @@ class TrustedTests(SynchronousTestCase):
         """DER, in a file or among others in a folder, is refused with the command that converts it."""
         folder(self.folder, a_pem=ROOT, b_cer=issued("a.test").chain[0].public_bytes(Encoding.DER))
         self.assertIn(
-            "b.cer: it is binary (DER or PKCS #12), not PEM; convert it, as with: openssl x509 -inform DER",
+            "b.cer: binary file (DER or PKCS #12), not PEM; convert it, for example with: openssl x509 -inform DER",
             str(self.assertRaises(BadPem, trusted, self.folder)),
         )
 
@@ -55,6 +79,6 @@ class TrustedTests(SynchronousTestCase):
         )
         folder(self.folder, mixed_pem=old + ROOT, old_pem=old, all_pem=old + older)
         self.assertEqual(2, len(trusted(self.folder / "mixed.pem")))
-        for name, subject in (("old", "its certificate has"), ("all", "all certificates in it have")):
+        for name, subject in (("old", "the certificate"), ("all", "all certificates")):
             error = str(self.assertRaises(BadPem, trusted, self.folder / f"{name}.pem"))
-            self.assertIn(f"{subject} expired, on {now - timedelta(days=1):%Y-%m-%d %H:}", error)
+            self.assertIn(f"{subject} expired on {now - timedelta(days=1):%Y-%m-%d %H:}", error)

@@ -1,0 +1,30 @@
+"""Objects of which each reactor has exactly one. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+from weakref import WeakKeyDictionary
+
+T = TypeVar("T")
+
+
+class PerReactor(Generic[T]):
+    """Returns the object of a reactor or a clock, and makes it at the first call.
+
+    @param make: makes the object for a reactor.
+    """
+
+    def __init__(self, make: Callable[[Any], T]) -> None:
+        self._make = make
+        self._found: WeakKeyDictionary[Any, T] = WeakKeyDictionary()
+
+    def __call__(self, reactor: Any) -> T:
+        found = self._found.get(reactor)
+        if found is None:
+            found = self._found[reactor] = self._make(reactor)
+        return found
+
+    def set(self, reactor: Any, value: T) -> None:
+        """Set the object of a reactor that made it itself."""
+        self._found[reactor] = value
