@@ -200,8 +200,8 @@ class StringTests(ClientCase):
             (good + ":timeout=x", "bad timeout 'x'"),
             (good + ":timeout=0", "bad timeout '0'"),
             (good + ":timeout=nan", "bad timeout 'nan'"),
-            (good + ":trustRoots=/absent.pem", "trustRoots '/absent.pem': cannot be read"),
-            (good + ":certificate=/absent.pem", "certificate '/absent.pem': cannot be read"),
+            (good + ":trustRoots=/absent.pem", "trustRoots '/absent.pem': cannot read"),
+            (good + ":certificate=/absent.pem", "certificate '/absent.pem': cannot read"),
             (good + ":privateKey=/absent.pem", "privateKey requires certificate"),
             ("sniproxy:broker-1.test:6651:proxy=p:4443:5:6:7:8:9", "too many parts"),
         ):

@@ -87,7 +87,7 @@ class ChoiceTests(SynchronousTestCase):
         given = configuration("broker-1.eu.test", "*.us.test", "10.0.0.9")
         choice = self.choose(given, "broker-l.eu.test")
         self.assertIsNone(choice.route)
-        self.assertIn("closest: broker-1.eu.test", choice.why)
+        self.assertIn("the closest is broker-1.eu.test", choice.why)
         choice = self.choose(given, "us.test")
         self.assertEqual((("*.us.test", "a wildcard matches names below us.test, not us.test itself"),), choice.others)
         self.assertIn("no [no_server_name]", self.choose(given, None).why)
